@@ -1,0 +1,172 @@
+"""What a task is. Immutable values: every change of a task is a new value.
+
+Times are milliseconds since the epoch (UTC). Stored as JSON; a field added later must have a
+default, so that what an older release wrote still opens.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Status(StrEnum):
+    """The contract's task states. The last two are final."""
+
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    COLLECTING = "collecting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+ENDED = frozenset({Status.COMPLETED, Status.FAILED})
+HOLDING = frozenset({Status.PREPARING, Status.RUNNING, Status.COLLECTING})
+"""The states in which a task holds its slot."""
+
+
+class FailureReason(StrEnum):
+    EXIT_CODE = "EXIT_CODE"
+    SIGNAL = "SIGNAL"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    TIMEOUT = "TIMEOUT"
+    CANCELLED = "CANCELLED"
+    PREPARE_FAILED = "PREPARE_FAILED"
+    START_FAILED = "START_FAILED"
+    LOST = "LOST"
+    COLLECT_FAILED = "COLLECT_FAILED"
+
+
+class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a task holds, or what the box has. CPU cores, GiB of memory, GPU slots."""
+
+    cpu: int = 0
+    memory_gb: int = 0
+    gpu: int = 0
+
+
+class DatasetSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    name: str | None = None
+    source: str | None = None
+    sha256: str | None = None
+    mount_path: str | None = None
+
+
+class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was asked for, with the server's defaults filled in. `None`: not asked for."""
+
+    job_name: str
+    image: str
+    command: tuple[str, ...]
+    priority: int = 5
+    args: str | None = None
+    snapshot_id: str | None = None
+    datasets: tuple[str, ...] | None = None
+    dataset_specs: tuple[DatasetSpec, ...] | None = None
+    cpu: int | None = None
+    memory_gb: int | None = None
+    gpu: int | None = None
+    metadata: dict[str, str] | None = None
+    env: dict[str, str] | None = None
+    experiment_id: str | None = None
+    timeout_seconds: int = 0
+    """Run time after which the task is ended; 0: no limit."""
+    max_retries: int = 0
+
+    @property
+    def resources(self) -> Resources:
+        return Resources(self.cpu or 0, self.memory_gb or 0, self.gpu or 0)
+
+
+class Cancel(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A durable wish to end a task."""
+
+    by: str
+    at: int
+
+
+class AttemptEnd(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How an attempt's processes ended, as the shim recorded it.
+
+    Exactly one of `code`, `signal`, `lost` is set; `lost` says why nobody knows the true end.
+    """
+
+    at: int
+    started_at: int | None = None
+    code: int | None = None
+    signal: int | None = None
+    lost: str | None = None
+    timed_out: bool = False
+    out_of_memory: bool = False
+    start_error: str | None = None
+    """Why the command could not be started at all (not found, not executable)."""
+
+
+class Idempotency(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The client's key of a create, and the digest of the request that it came with."""
+
+    key: str
+    digest: str
+
+
+class Task(msgspec.Struct, frozen=True, omit_defaults=True):
+    id: str
+    user: str
+    spec: TaskSpec
+    created_at: int
+    status: Status = Status.QUEUED
+    attempt: int = 0
+    """Number of the current or last attempt, from 1; 0: none was begun."""
+    retry_count: int = 0
+    not_before: int = 0
+    """A retry waits until then."""
+    started_at: int | None = None
+    ended_at: int | None = None
+    worker_id: str | None = None
+    error: str | None = None
+    failure_reason: FailureReason | None = None
+    exit_code: int | None = None
+    cancel: Cancel | None = None
+    end: AttemptEnd | None = None
+    """The end of the current attempt, known from `collecting` on."""
+    progress: str | None = None
+    """What `preparing` is doing just now, for people."""
+    idempotency: Idempotency | None = None
+    hidden: bool = False
+    """Deleted: gone from reads; kept for statistics."""
+
+
+class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One durable change: task `task` became this at `at`. `seq` numbers changes without gaps."""
+
+    seq: int
+    at: int
+    task: Task
+
+
+class Role(StrEnum):
+    VIEWER = "viewer"
+    USER = "user"
+    ADMIN = "admin"
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who asks: the holder of a key."""
+
+    user: str
+    role: Role
+    key_id: str
+
+
+class Key(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An API key's record. The key itself is never stored, only its SHA-256 (`digest`, hex)."""
+
+    id: str
+    digest: str
+    name: str
+    """Becomes `Task.user` of what is submitted with it."""
+    role: Role
+    created_at: int
+    expires_at: int | None = None
+    revoked_at: int | None = None
+    last_used_at: int | None = None

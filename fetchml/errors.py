@@ -1,0 +1,72 @@
+"""What can go wrong with a request. Raised by the engine, mapped to a reply by the transports.
+
+The message is for the client: it says what was wrong and what to do, and holds no secret.
+"""
+
+from typing import ClassVar, NamedTuple
+
+
+class RequestError(Exception):
+    """Base of all errors that a client may be told about."""
+
+    code: ClassVar[str]
+    """The contract's `ErrorResponse.code`."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadRequest(RequestError):
+    """The request can't be read: not JSON, a bad query, a body too large."""
+
+    code = "BAD_REQUEST"
+
+
+class FieldViolation(NamedTuple):
+    field: str
+    rule: str
+
+
+class ValidationFailed(RequestError):
+    """Well-formed, but it breaks a rule."""
+
+    code = "VALIDATION_ERROR"
+
+    def __init__(self, violations: list[FieldViolation]) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.rule}" for v in violations))
+        self.violations = violations
+
+
+class Unauthorized(RequestError):
+    code = "UNAUTHORIZED"
+
+    def __init__(self, message: str = "Invalid or missing API key") -> None:
+        super().__init__(message)
+
+
+class Forbidden(RequestError):
+    code = "FORBIDDEN"
+
+
+class NotFound(RequestError):
+    code = "NOT_FOUND"
+
+
+class Conflict(RequestError):
+    code = "CONFLICT"
+
+
+class RateLimited(RequestError):
+    code = "RATE_LIMITED"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"Rate limit exceeded: try again in {retry_after} s")
+        self.retry_after = retry_after
+        """Whole seconds, at least 1."""
+
+
+class Unavailable(RequestError):
+    """The server can't take this now (draining, disk nearly full)."""
+
+    code = "SERVICE_UNAVAILABLE"

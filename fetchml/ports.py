@@ -1,0 +1,189 @@
+"""The contracts between the engine and the outside: what an adapter must keep, in prose."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from fetchml.core.model import Change, Key, Status, Task
+
+
+class TaskQuery(msgspec.Struct, frozen=True):
+    """Which tasks to list. Empty or `None`: no restriction."""
+
+    states: tuple[Status, ...] = ()
+    user: str | None = None
+    job_name_prefix: str | None = None
+    experiment_id: str | None = None
+    limit: int = 50
+    offset: int = 0
+    before: tuple[int, str] | None = None
+    """Only tasks older than this `(created_at, id)`: how a page token goes on."""
+
+
+class TaskPage(msgspec.Struct, frozen=True):
+    tasks: list[Task]
+    """Newest first: by `created_at`, then `id`, both descending."""
+    total: int
+    """All that match the query, whatever `limit`, `offset` and `before`."""
+
+
+class Restored(msgspec.Struct):
+    """What the store held when it was opened."""
+
+    instance_id: str
+    """Names this data directory for good (labels containers)."""
+    last_seq: int
+    last_created_at: int
+    live: list[Task]
+    """Every task that has not ended, oldest first."""
+    recent: list[Task]
+    """The newest visible tasks in any state, newest first, `recent_limit` at most."""
+    counts: dict[tuple[str, Status], int]
+    """Visible tasks in the whole store by (user, status)."""
+
+
+class IdempotentCreate(msgspec.Struct, frozen=True):
+    task_id: str
+    digest: str
+    at: int
+
+
+class StoreDamaged(Exception):
+    """The store can't be opened; the message says why and what to do. Nothing was changed."""
+
+
+class Store(Protocol):
+    """Durable memory. One process, one writer; used from one event loop.
+
+    - `append` keeps the order of its calls. When its future resolves, the changes are on disk
+      (fsync) and `on_durable` has been called with them, in order, in the event loop.
+    - A failed commit is final: `on_fatal` is called once, no later future ever resolves, and the
+      program must end; the next start rebuilds its state from what is on disk.
+    - Reads see every change that `on_durable` announced before the read began.
+    """
+
+    async def open(
+        self,
+        *,
+        recent_limit: int,
+        on_durable: Callable[[Sequence[Change]], None],
+        on_fatal: Callable[[Exception], None],
+    ) -> Restored:
+        """Open or create, migrate, recover. Raises StoreDamaged."""
+
+    def append(self, changes: Sequence[Change]) -> asyncio.Future[None]:
+        """Make changes durable, in one commit with all others of this moment."""
+
+    async def get(self, task_id: str) -> Task | None:
+        """A task in any state, hidden ones included."""
+
+    async def list_tasks(self, query: TaskQuery) -> TaskPage:
+        """Visible tasks only."""
+
+    async def changes_since(self, seq: int, limit: int) -> list[Change] | None:
+        """Up to `limit` changes with a number above `seq`, in order; None: no longer kept."""
+
+    async def ended_on(self, day: str) -> tuple[int, int]:
+        """Tasks (completed, failed) that ended on `day` (YYYY-MM-DD in the store's time zone)."""
+
+    async def find_idempotent(self, user: str, key: str) -> IdempotentCreate | None:
+        """The create that was made with this key, if it is kept still."""
+
+    async def put_key(self, key: Key) -> None:
+        """Insert or replace by id; durable on return."""
+
+    async def list_keys(self) -> list[Key]: ...
+
+    def has_room(self) -> bool:
+        """Whether the disk is far enough from full to take new work. Never blocks."""
+
+    async def close(self) -> None:
+        """Everything appended is durable, checkpointed, closed."""
+
+
+class Mount(msgspec.Struct, frozen=True):
+    source: Path
+    target: str
+    read_only: bool
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One attempt, with all that a launcher needs to start it."""
+
+    task_id: str
+    attempt: int
+    job_name: str
+    folder: Path
+    """The attempt's folder: `run/`, `workspace/`, `outputs/` (see shim/README.md)."""
+    image: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    """All of the task's environment but for the paths of its three places."""
+    datasets: tuple[Mount, ...] = ()
+    cpu: int = 0
+    memory_gb: int = 0
+    gpu_ids: tuple[str, ...] = ()
+    timeout_ms: int = 0
+    grace_ms: int = 10_000
+    log_segment_bytes: int = 32 * 1024 * 1024
+
+
+class Gone(msgspec.Struct, frozen=True):
+    """No process of the attempt is left. What the launcher knows of the end beside the shim."""
+
+    out_of_memory: bool = False
+    lost: str | None = None
+    """Why, if the launcher knows that something other than the task ended it."""
+
+
+class PrepareError(Exception):
+    """The attempt can't be made ready; the message is for the user. No process was started."""
+
+    def __init__(self, message: str, *, permanent: bool) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        """A second try would fail the same way (no such image)."""
+
+
+class Launcher(Protocol):
+    """Runs attempts. Every method may be called again after a crash of the server, at any point.
+
+    Order for one attempt: `prepare` (the shim then waits at its gate) → the engine opens the gate
+    in the attempt's folder → `wait` → `remove`. `stop` and `kill` at any time in between.
+
+    - `prepare` is idempotent: if the attempt is there already, it is left as it is. It makes the
+      folder's own files ready (owner, gate) and reports progress in short sentences. It never
+      opens the gate, never starts an exited container again. Raises PrepareError. While the
+      backend is away it waits for it, saying so as progress. Cancelling it leaves nothing that
+      `remove` does not clean.
+    - `wait` returns when no process of the attempt is left, also when there never was one, also
+      for an attempt that an earlier server prepared. It outlives restarts of the backend.
+    - `stop` sends SIGTERM to the shim (which forwards it and kills after the grace). `kill` ends
+      all processes at once. Neither fails when there is nothing (left) to end.
+    - `remove` deletes all that the launcher made for the attempt outside its folder; it waits for
+      the backend. Not before `wait` has returned.
+    - `clean` removes what was left by attempts (task id, attempt) of this server not in `live`.
+    - `on_available` tells (in the event loop) whether the backend takes work, first from `open`.
+    """
+
+    name: str
+
+    async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None: ...
+
+    async def prepare(self, run: Run, progress: Callable[[str], None]) -> None: ...
+
+    async def wait(self, run: Run) -> Gone: ...
+
+    async def stop(self, run: Run) -> None: ...
+
+    async def kill(self, run: Run) -> None: ...
+
+    async def remove(self, run: Run) -> None: ...
+
+    async def clean(self, live: frozenset[tuple[str, int]]) -> None: ...
+
+    async def close(self) -> None:
+        """Let go; whatever runs goes on."""

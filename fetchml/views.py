@@ -1,0 +1,99 @@
+"""What the engine answers with, beside tasks. Transports turn these into JSON and messages."""
+
+from enum import StrEnum
+
+import msgspec
+
+from fetchml.core.model import Status, Task
+
+
+class QueueStats(msgspec.Struct, frozen=True):
+    """The contract's QueueStats; `completed` and `failed` ended today in the server's zone."""
+
+    queued: int
+    running: int
+    """All that hold a slot: preparing, running, collecting."""
+    completed: int
+    failed: int
+    workers: int
+    """Executors that can take work."""
+
+
+class Shortage(msgspec.Struct, frozen=True):
+    """What a waiting task lacks. `resource`: cpu (cores), memory_gb (GiB), gpu, slots (tasks)."""
+
+    resource: str
+    requested: int
+    free: int
+    total: int
+
+
+class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a task is where it is."""
+
+    task_id: str
+    status: Status
+    reason: str
+    position: int | None = None
+    """Place in the queue; 1 is next. None: it does not wait."""
+    missing: tuple[Shortage, ...] = ()
+    progress: str | None = None
+
+
+class WatchFilter(msgspec.Struct, frozen=True):
+    """Which tasks to watch. Empty or `None`: no restriction."""
+
+    task_id: str | None = None
+    states: tuple[Status, ...] = ()
+    user: str | None = None
+    job_name_prefix: str | None = None
+    experiment_id: str | None = None
+
+
+class UpdateType(StrEnum):
+    SNAPSHOT = "snapshot"
+    """A live task as it was at `seq`, when a watch without `since` begins."""
+    SYNCED = "synced"
+    """The snapshot is complete; from here every change follows. No task."""
+    TASK_UPDATE = "task_update"
+    TASK_DELETED = "task_deleted"
+    RESYNC = "resync"
+    """Changes up to `seq` were not delivered: read the state anew; what follows is whole."""
+
+
+class Update(msgspec.Struct, frozen=True):
+    type: UpdateType
+    seq: int
+    at: int
+    """Milliseconds since the epoch (UTC)."""
+    task: Task | None = None
+
+
+class LogChunk(msgspec.Struct, frozen=True):
+    attempt: int
+    offset: int
+    """Where `data` begins in the attempt's whole output. A gap: older bytes were dropped."""
+    data: bytes
+
+
+class OutputFile(msgspec.Struct, frozen=True):
+    """A file that the task left in /outputs. `path` is relative, with `/`."""
+
+    path: str
+    size_bytes: int
+    modified_at: int
+
+
+class HealthStatus(StrEnum):
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    """It answers, but can't run tasks now (the launcher's backend is away) or is draining."""
+    UNHEALTHY = "unhealthy"
+    """It takes no new work: the disk is nearly full, or the store failed."""
+
+
+class Health(msgspec.Struct, frozen=True):
+    status: HealthStatus
+    reasons: tuple[str, ...] = ()
+    accepts_work: bool = True
+    """What readiness probes ask."""

@@ -1,0 +1,1 @@
+"""Generated from proto/fetchml/v1 by `make proto`. Never edit."""

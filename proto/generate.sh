@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Writes the Python code and the descriptor set from the protos. DESTINATION is a folder that
+# stands for the repository's root (default: the repository itself).
+#
+#   proto/generate.sh [DESTINATION]
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+destination=$(realpath "${1:-$root}")
+cd "$root/proto"
+
+protoc() { "$root/.venv/bin/python" -m grpc_tools.protoc --proto_path=. "$@"; }
+
+mkdir -p "$destination/fetchml/v1" "$destination/proto"
+# A file of a proto that no longer exists must not stay behind.
+rm -f "$destination"/fetchml/v1/*_pb2.py "$destination"/fetchml/v1/*_pb2.pyi \
+  "$destination"/fetchml/v1/*_pb2_grpc.py
+
+protoc --python_out="$destination" --pyi_out="$destination" fetchml/v1/*.proto
+# Only the protos with a service: the others would give empty modules.
+# shellcheck disable=SC2046
+protoc --grpc_python_out="$destination" $(grep -l '^service ' fetchml/v1/*.proto)
+# With imports, since Envoy's transcoder needs all types in one file.
+protoc --include_imports --descriptor_set_out="$destination/proto/fetchml.binpb" fetchml/v1/*.proto

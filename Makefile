@@ -1,0 +1,48 @@
+# FetchML: everything a developer runs. `make` alone lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+
+.PHONY: help setup demo test lint format proto shim bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv with all that is needed (quick when it is there already)
+	@build/setup.sh
+
+demo: setup ## start FetchML, train on real data, watch it live
+	@$(BIN)/python examples/demo.py
+
+test: lint ## lint, then every test; starts a Docker engine where none answers
+	$(BIN)/pytest
+
+lint: setup ## style, types, layers, protos, drift of generated code
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	proto/check.sh
+
+format: setup ## put the code in order: imports, layout, what ruff can mend by itself
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+proto: setup ## generate fetchml/v1 from proto/
+	proto/generate.sh
+
+shim: setup ## build the task's first process for x86-64 and aarch64
+	shim/build.sh
+
+bench: setup ## measure against bare aiohttp, grpc.aio and Docker, as ratios
+	$(BIN)/python -m benchmarks
+
+lock: setup ## resolve the dependencies anew into requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev --group demo --output-file requirements.lock \
+	    --universal --python-version 3.11 --generate-hashes --upgrade \
+	    --no-annotate --no-header --no-emit-index-url --quiet
+
+clean: ## remove .venv and every cache
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,260 @@
+"""What a create request must be, and what becomes of it (the contract's CreateTaskRequest, the
+readings 4 to 12 and 24).
+
+A request is the JSON object as it was parsed; gRPC gives the same shape. Every rule is a line in
+`_RULES`: a field's checker returns what is wrong with a value, or None.
+"""
+
+import posixpath
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from fetchml.core.model import DatasetSpec, Resources, TaskSpec
+
+MAX_INT = 2**31 - 1
+MAX_ARGUMENT_BYTES = 128 * 1024 - 1
+"""Linux takes no longer single argument or environment string."""
+MAX_COMMAND_BYTES = 1024 * 1024
+MAX_RETRIES = 100
+MAX_ITEMS = 1000
+MAX_METADATA_BYTES = 64 * 1024
+
+SYSTEM_PATHS = (
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run",
+    "/sbin", "/sys", "/usr", "/var", "/.fetchml", "/workspace", "/outputs",
+)  # fmt: skip
+"""A dataset is mounted over none of these."""
+
+_JOB_NAME = re.compile(r"[a-zA-Z0-9_-]+")
+_DATASET_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+Check = Callable[[object], str | None]
+
+
+class Violation(NamedTuple):
+    field: str
+    rule: str
+
+
+class InvalidSubmission(Exception):
+    def __init__(self, violations: list[Violation]) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.rule}" for v in violations))
+        self.violations = violations
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the server fills in where a request is silent."""
+
+    image: str
+    command: tuple[str, ...]
+    timeout_seconds: int
+    max_retries: int
+
+
+def accept(request: Mapping[str, object], defaults: Defaults, capacity: Resources) -> TaskSpec:
+    """The task that a request asks for. Raises InvalidSubmission, naming every broken rule.
+
+    Unknown properties are ignored (reading 12).
+    """
+    violations: list[Violation] = []
+    if "job_name" not in request:
+        violations.append(Violation("job_name", "is required"))
+    fields: dict[str, object] = {}
+    for name, value in request.items():
+        check = _RULES.get(name)
+        if check is None:
+            continue
+        wrong = "must not be null: leave it out" if value is None else check(value)
+        if wrong is None:
+            fields[name] = value
+        else:
+            violations.append(Violation(name, wrong))
+    for name, has in (
+        ("cpu", capacity.cpu),
+        ("memory_gb", capacity.memory_gb),
+        ("gpu", capacity.gpu),
+    ):
+        asked = fields.get(name)
+        if isinstance(asked, int) and asked > has:
+            violations.append(Violation(name, f"asks for {asked}, this box has {has}"))
+    if violations:
+        raise InvalidSubmission(violations)
+    fields.setdefault("image", defaults.image)
+    fields.setdefault("command", defaults.command)
+    fields.setdefault("timeout_seconds", defaults.timeout_seconds)
+    fields.setdefault("max_retries", defaults.max_retries)
+    if "dataset_specs" in fields:
+        fields["dataset_specs"] = msgspec.convert(fields["dataset_specs"], tuple[DatasetSpec, ...])
+    for name in ("command", "datasets"):
+        if name in fields:
+            fields[name] = tuple(fields[name])  # type: ignore[arg-type]
+    spec = TaskSpec(**fields)  # type: ignore[arg-type]
+    if spec.args and sum(len(part) for part in argv(spec)) > MAX_COMMAND_BYTES:
+        too_long = f"with command must not be longer than {MAX_COMMAND_BYTES} characters"
+        raise InvalidSubmission([Violation("args", too_long)])
+    return spec
+
+
+def argv(spec: TaskSpec) -> tuple[str, ...]:
+    """The command with the arguments as a POSIX shell would split them; no shell runs them."""
+    return spec.command + tuple(shlex.split(spec.args)) if spec.args else spec.command
+
+
+def _integer(low: int, high: int) -> Check:
+    def check(value: object) -> str | None:
+        if type(value) is not int:
+            return "must be an integer"
+        return None if low <= value <= high else f"must be between {low} and {high}"
+
+    return check
+
+
+def _text(limit: int, *, empty: bool = True) -> Check:
+    def check(value: object) -> str | None:
+        if not isinstance(value, str):
+            return "must be a string"
+        if not value and not empty:
+            return "must not be empty"
+        if len(value) > limit:
+            return f"must not be longer than {limit} characters"
+        return "must not hold a NUL character" if "\0" in value else None
+
+    return check
+
+
+def _matching(pattern: re.Pattern[str], limit: int, rule: str) -> Check:
+    text = _text(limit)
+
+    def check(value: object) -> str | None:
+        wrong = text(value)
+        if wrong is not None:
+            return wrong
+        return None if pattern.fullmatch(value) else rule  # type: ignore[call-overload]
+
+    return check
+
+
+def _list(item: Check, *, empty: bool = True) -> Check:
+    def check(value: object) -> str | None:
+        if not isinstance(value, list):
+            return "must be a list"
+        if not value and not empty:
+            return "must not be empty"
+        if len(value) > MAX_ITEMS:
+            return f"must not have more than {MAX_ITEMS} items"
+        for index, entry in enumerate(value):
+            wrong = item(entry)
+            if wrong is not None:
+                return f"item {index} {wrong}"
+        return None
+
+    return check
+
+
+def _strings(key: Check, value_limit: int, total_limit: int) -> Check:
+    text = _text(value_limit)
+
+    def check(value: object) -> str | None:
+        if not isinstance(value, dict):
+            return "must be an object of strings"
+        size = 0
+        for name, entry in value.items():
+            wrong = key(name)
+            if wrong is not None:
+                return f"key {name[:80]!r} {wrong}"
+            wrong = text(entry)
+            if wrong is not None:
+                return f"{name[:80]} {wrong}"
+            size += len(name) + len(entry)
+        return None if size <= total_limit else f"must not exceed {total_limit} characters in all"
+
+    return check
+
+
+def _args(value: object) -> str | None:
+    wrong = _text(MAX_ARGUMENT_BYTES)(value)
+    if wrong is not None:
+        return wrong
+    try:
+        shlex.split(str(value))
+    except ValueError as error:
+        return f"can't be split as a shell would: {str(error).lower()}"
+    return None
+
+
+def _image(value: object) -> str | None:
+    wrong = _text(512, empty=False)(value)
+    if wrong is not None:
+        return wrong
+    readable = isinstance(value, str) and value.isprintable() and " " not in value
+    return None if readable else "must be an image name without spaces"
+
+
+def _variable_name(name: object) -> str | None:
+    if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+        return "must be a name of letters, digits and _"
+    return "must not begin with FETCHML_" if name.startswith("FETCHML_") else None
+
+
+def _mount_path(value: object) -> str | None:
+    wrong = _text(4096)(value)
+    if wrong is not None:
+        return wrong
+    path = str(value)
+    if not path.startswith("/") or posixpath.normpath(path) != path or path.startswith("//"):
+        return "must be an absolute path without . or .. parts"
+    if path == "/" or any(path == p or path.startswith(p + "/") for p in SYSTEM_PATHS):
+        return "must not lie over a system path"
+    return None
+
+
+_DATASET_FIELDS: dict[str, Check] = {
+    "name": _matching(_DATASET_NAME, 255, "must be letters, digits and . _ -"),
+    "source": _text(4096, empty=False),
+    "sha256": _matching(_SHA256, 64, "must be 64 hexadecimal digits"),
+    "mount_path": _mount_path,
+}
+
+
+def _dataset_spec(value: object) -> str | None:
+    if not isinstance(value, dict):
+        return "must be an object"
+    for name, entry in value.items():
+        check = _DATASET_FIELDS.get(name)
+        if check is None:
+            continue
+        wrong = "must not be null: leave it out" if entry is None else check(entry)
+        if wrong is not None:
+            return f"{name} {wrong}"
+    return None
+
+
+_RULES: dict[str, Check] = {
+    "job_name": _matching(_JOB_NAME, 64, "must be letters, digits, _ and - only"),
+    "priority": _integer(1, 10),
+    "args": _args,
+    "snapshot_id": _text(256, empty=False),
+    "datasets": _list(_DATASET_FIELDS["name"]),
+    "dataset_specs": _list(_dataset_spec),
+    "cpu": _integer(0, MAX_INT),
+    "memory_gb": _integer(0, MAX_INT),
+    "gpu": _integer(0, MAX_INT),
+    "metadata": _strings(_text(256), MAX_METADATA_BYTES, MAX_METADATA_BYTES),
+    "image": _image,
+    "command": _list(_text(MAX_ARGUMENT_BYTES), empty=False),
+    "env": _strings(_variable_name, MAX_ARGUMENT_BYTES, MAX_COMMAND_BYTES),
+    "timeout_seconds": _integer(0, MAX_INT // 1000),
+    "max_retries": _integer(0, MAX_RETRIES),
+    "experiment_id": _text(256, empty=False),
+}
+
+KNOWN_FIELDS = frozenset(_RULES)
+"""The request properties that mean something; others are ignored, and told."""

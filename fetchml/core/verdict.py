@@ -1,0 +1,50 @@
+"""What an attempt's end means for its task."""
+
+import signal as signals
+from typing import NamedTuple
+
+from fetchml.core.model import AttemptEnd, Cancel, FailureReason, TaskSpec
+
+
+class Verdict(NamedTuple):
+    reason: FailureReason | None
+    """None: completed."""
+    error: str | None
+    exit_code: int | None
+
+
+def cancelled(by: Cancel) -> str:
+    return f"cancelled by {by.by}"
+
+
+def judge(end: AttemptEnd, spec: TaskSpec, cancel: Cancel | None) -> Verdict:
+    """A wish to cancel goes before everything else: it was promised when it was answered.
+
+    Out of memory is told only of a death by SIGKILL: the kernel may have killed just a child,
+    and the task went on and ended by itself (FACTS).
+    """
+    exit_code = end.code if end.signal is None else 128 + end.signal
+    if cancel is not None:
+        return Verdict(FailureReason.CANCELLED, cancelled(cancel), exit_code)
+    if end.start_error is not None:
+        return Verdict(FailureReason.START_FAILED, end.start_error, exit_code)
+    if end.timed_out:
+        limit = f"ran longer than its limit of {spec.timeout_seconds} s"
+        return Verdict(FailureReason.TIMEOUT, limit, exit_code)
+    if end.out_of_memory and exit_code == 128 + signals.SIGKILL:
+        had = f"its {spec.memory_gb} GiB" if spec.memory_gb else "the memory it could have"
+        return Verdict(FailureReason.OUT_OF_MEMORY, f"used more than {had} of memory", exit_code)
+    if end.lost is not None:
+        return Verdict(FailureReason.LOST, end.lost, None)
+    if end.signal is not None:
+        return Verdict(FailureReason.SIGNAL, f"ended by {_signal_name(end.signal)}", exit_code)
+    if end.code != 0:
+        return Verdict(FailureReason.EXIT_CODE, f"exit code {end.code}", end.code)
+    return Verdict(None, None, 0)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,3 +1,3 @@
-"""FetchML: runs training tasks on a GPU box, one after the other."""
+"""FetchML: a job server for machine-learning training on machines with GPUs."""
 
 __version__ = "0.1.0"

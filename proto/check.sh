@@ -15,7 +15,7 @@ $buf breaking --against proto/baseline.binpb
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 proto/generate.sh "$fresh"
-if ! diff -r --exclude=__init__.py --exclude=__pycache__ "$fresh/fetchml/v1" fetchml/v1 ||
+if ! diff -rq --exclude=__init__.py --exclude=__pycache__ "$fresh/fetchml/v1" fetchml/v1 ||
   ! cmp "$fresh/proto/fetchml.binpb" proto/fetchml.binpb; then
   echo "The generated code does not fit the protos: run make proto and commit what it writes." >&2
   exit 1

@@ -1,0 +1,241 @@
+"""Who may call: API keys, and how often each may."""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import msgspec
+
+from fetchml.core.model import Key, Principal, Role
+from fetchml.errors import FieldViolation, NotFound, RateLimited, Unauthorized, ValidationFailed
+from fetchml.ports import Store
+from fetchml.rate_limit import RateLimiter, RateState
+
+LAST_USED_EVERY_SECONDS = 60
+WRONG_KEYS_PER_SECOND = 5
+WRONG_KEYS_BURST = 50
+
+log = logging.getLogger(__name__)
+
+
+def new_secret() -> str:
+    return f"fml_{secrets.token_urlsafe(32)}"
+
+
+def digest_of(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Keyring:
+    """All keys, in memory and in the store. Used from one event loop.
+
+    A key is found by the SHA-256 of its secret, so no comparison tells how much of a guess was
+    right. A revoked key stops working before `revoke` returns.
+    """
+
+    def __init__(
+        self, store: Store, *, clock_ms: Callable[[], int], new_id: Callable[[], str]
+    ) -> None:
+        self._store = store
+        self._clock_ms = clock_ms
+        self._new_id = new_id
+        self._by_id: dict[str, Key] = {}
+        self._by_digest: dict[str, Key] = {}
+        self._unsaved_use: dict[str, int] = {}
+        """Key id → when it was last used, as far as the store does not know it."""
+        self._writing = asyncio.Lock()
+        """Held from reading a record to storing it, so that no stale record undoes a change."""
+
+    async def load(self) -> None:
+        for key in await self._store.list_keys():
+            self._remember(key)
+
+    def find(self, secret: str) -> Key | None:
+        """The key with this secret, if it is valid now. Notes that it was used."""
+        key = self._by_digest.get(digest_of(secret))
+        if key is None or key.revoked_at is not None:
+            return None
+        now = self._clock_ms()
+        if key.expires_at is not None and key.expires_at <= now:
+            return None
+        self._unsaved_use[key.id] = now
+        return key
+
+    async def create(self, name: str, role: Role, expires_at: int | None = None) -> tuple[Key, str]:
+        """A new key and its secret, which is not kept. Raises ValidationFailed."""
+        secret = new_secret()
+        return await self.add(secret, name, role, expires_at), secret
+
+    async def add(self, secret: str, name: str, role: Role, expires_at: int | None = None) -> Key:
+        """A key with a secret that the caller chose. Raises ValidationFailed."""
+        now = self._clock_ms()
+        violations = []
+        if not re.fullmatch(r"[A-Za-z0-9._@-]{1,64}", name):
+            rule = "must be 1 to 64 letters, digits, '.', '_', '@' or '-'"
+            violations.append(FieldViolation("name", rule))
+        if expires_at is not None and expires_at <= now:
+            violations.append(FieldViolation("expires_at", "must be in the future"))
+        if violations:
+            raise ValidationFailed(violations)
+        key = Key(self._new_id(), digest_of(secret), name, role, now, expires_at)
+        async with self._writing:
+            await self._store.put_key(key)
+            self._remember(key)
+        log.info("key created", extra={"key_id": key.id, "key_name": name, "role": str(role)})
+        return key
+
+    async def revoke(self, key_id: str) -> Key:
+        """Revoke a key; one that is revoked already stays as it is. Raises NotFound."""
+        async with self._writing:
+            key = self._by_id.get(key_id)
+            if key is None:
+                raise NotFound(f"No key {key_id}")
+            if key.revoked_at is not None:
+                return key
+            key = msgspec.structs.replace(key, revoked_at=self._clock_ms())
+            # Refused from now on, even if the disk is slow or fails.
+            self._remember(key)
+            await self._store.put_key(key)
+        log.info("key revoked", extra={"key_id": key.id, "key_name": key.name})
+        return key
+
+    def list(self) -> list[Key]:
+        """All keys, revoked ones too, oldest first."""
+        return sorted(map(self._with_use, self._by_id.values()), key=lambda key: key.id)
+
+    @contextlib.asynccontextmanager
+    async def saving_use(self) -> AsyncIterator[None]:
+        """While inside, `last_used_at` is stored once a minute; at the end a last time."""
+
+        async def save_at_times() -> None:
+            while True:
+                await asyncio.sleep(LAST_USED_EVERY_SECONDS)
+                await self.save_use()
+
+        task = asyncio.create_task(save_at_times())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await self.save_use()
+
+    async def save_use(self) -> None:
+        for key_id in list(self._unsaved_use):
+            async with self._writing:
+                key = self._with_use(self._by_id[key_id])
+                self._unsaved_use.pop(key_id, None)
+                self._remember(key)
+                await self._store.put_key(key)
+
+    def _with_use(self, key: Key) -> Key:
+        used_at = self._unsaved_use.get(key.id)
+        return key if used_at is None else msgspec.structs.replace(key, last_used_at=used_at)
+
+    def _remember(self, key: Key) -> None:
+        self._by_id[key.id] = key
+        self._by_digest[key.digest] = key
+
+
+class BadAdminKey(Exception):
+    """FETCHML_ADMIN_KEY can't be used; the message says why, without the key."""
+
+
+async def ensure_admin(keyring: Keyring, data_dir: Path, wanted: str | None) -> str | None:
+    """Make the first admin key where there is no key at all.
+
+    `wanted` (FETCHML_ADMIN_KEY) becomes that key. Without it one is made, written to
+    `<data_dir>/admin.key`, and returned, to be shown once. Raises BadAdminKey.
+    """
+    if keyring.list():
+        if wanted and keyring.find(wanted) is None:
+            log.warning(
+                "FETCHML_ADMIN_KEY is not a key of this server: it counts only at the first start; "
+                "make keys with 'fetchml keys create'"
+            )
+        return None
+    if wanted:
+        if not re.fullmatch(r"[!-~]{16,256}", wanted):
+            raise BadAdminKey("FETCHML_ADMIN_KEY must be 16 to 256 visible ASCII characters")
+        await keyring.add(wanted, "admin", Role.ADMIN)
+        return None
+    secret = new_secret()
+    # The file first: a key that nobody can read must never be the only one.
+    _write_private(data_dir / "admin.key", f"{secret}\n")
+    await keyring.add(secret, "admin", Role.ADMIN)
+    return secret
+
+
+def _write_private(file: Path, text: str) -> None:
+    """Replace the file in one step; only the owner may read it."""
+    new = file.with_name(f".{file.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.rename(file)
+
+
+class Admitted(NamedTuple):
+    principal: Principal
+    limit: RateState | None
+    """None: requests are not limited."""
+
+
+class Admission:
+    """Lets a request in by its key, or says why not.
+
+    Right keys are limited each by itself, wrong ones by address. A right key passes from an
+    address with too many wrong ones: behind a proxy all clients share one address, and nobody
+    may lock the others out.
+    """
+
+    local = Principal(user="local", role=Role.ADMIN, key_id="local")
+    """Who calls over the control socket."""
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        clock: Callable[[], float],
+        *,
+        limiter: RateLimiter | None,
+    ) -> None:
+        """`clock`: monotonic seconds. `limiter` None: nothing is limited."""
+        self._keyring = keyring
+        self._clock = clock
+        self._limiter = limiter
+        self._wrong = RateLimiter(WRONG_KEYS_PER_SECOND, WRONG_KEYS_BURST)
+        self._principals: dict[str, Principal] = {}
+
+    def admit(self, secret: str | None, address: str) -> Admitted:
+        """Raises Unauthorized, RateLimited."""
+        key = self._keyring.find(secret) if secret else None
+        if key is None:
+            self._refuse(address)
+        principal = self._principals.get(key.id)
+        if principal is None:
+            principal = Principal(user=key.name, role=key.role, key_id=key.id)
+            self._principals[key.id] = principal
+        if self._limiter is None:
+            return Admitted(principal, None)
+        now = self._clock()
+        state = self._limiter.take(key.id, now)
+        if state is None:
+            raise RateLimited(self._limiter.retry_after(key.id, now))
+        return Admitted(principal, state)
+
+    def _refuse(self, address: str) -> NoReturn:
+        if self._limiter is not None:
+            now = self._clock()
+            if self._wrong.take(address, now) is None:
+                raise RateLimited(self._wrong.retry_after(address, now))
+        raise Unauthorized

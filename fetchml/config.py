@@ -1,0 +1,356 @@
+"""The server's settings: type, default and meaning of each, in one place.
+
+A flag wins over the environment, the environment over the file, the file over the default.
+docs/configuration.md describes the same settings; a test holds the two together.
+"""
+
+import difflib
+import json
+import os
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+from msgspec import Meta
+
+
+class ConfigError(Exception):
+    """A setting is wrong. The message says which, where, and what is expected."""
+
+
+class Address:
+    """Where a server listens: `HOST:PORT`, an IPv6 host in brackets. Port 0: any free one."""
+
+    __slots__ = ("host", "port")
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError."""
+        host, colon, port = text.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            colon = ""
+        if not (colon and host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
+            raise ValueError("Expected HOST:PORT, such as 127.0.0.1:9101 or [::1]:9101")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Address) and (self.host, self.port) == (other.host, other.port)
+
+    def __hash__(self) -> int:
+        return hash((self.host, self.port))
+
+
+def default_data_dir() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/fetchml")
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "fetchml"
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _slots() -> int:
+    return max(4, _cores())
+
+
+def _memory_gb() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
+
+
+def _about(text: str, *, default: str | None = None) -> Meta:
+    """What a setting means; `default` in words, where it depends on the machine."""
+    return Meta(description=text, extra={"default": default} if default else None)
+
+
+Count = Annotated[int, Meta(ge=0, lt=1 << 31)]
+AtLeastOne = Annotated[int, Meta(ge=1, lt=1 << 31)]
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class Server(msgspec.Struct, frozen=True):
+    http: Annotated[Address, _about("Where REST and /ws listen.")] = Address("127.0.0.1", 9101)
+    grpc: Annotated[Address, _about("Where gRPC listens.")] = Address("127.0.0.1", 9102)
+    launcher: Annotated[
+        Literal["docker", "process"],
+        _about(
+            "How tasks run. `docker`: in hardened containers. `process`: as plain child "
+            "processes, without any isolation."
+        ),
+    ] = "docker"
+    log_format: Annotated[
+        Literal["text", "json"], _about("The log on stderr: lines for people, or JSON objects.")
+    ] = "text"
+
+
+class Auth(msgspec.Struct, frozen=True):
+    private: Annotated[bool, _about("Users see only their own tasks; admins see all.")] = False
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    enabled: Annotated[bool, _about("Limit the requests of each key.")] = True
+    per_second: Annotated[
+        AtLeastOne, _about("Requests a second that a key may make in the long run.")
+    ] = 1000
+    burst: Annotated[
+        AtLeastOne, _about("Requests that a key may make at once after it was quiet.")
+    ] = 5000
+
+
+class Tasks(msgspec.Struct, frozen=True):
+    image: Annotated[Text, _about("Image of a task that names none.")] = "python:3.12-slim"
+    command: Annotated[
+        tuple[Text, ...],
+        Meta(min_length=1),
+        _about("Command of a task that names none, run in its workspace."),
+    ] = ("python", "train.py")
+    timeout_seconds: Annotated[
+        Count, _about("Time limit of a task that asks for none, in seconds. 0: no limit.")
+    ] = 0
+    max_retries: Annotated[Count, _about("Retries of a task that asks for none.")] = 0
+    log_bytes: Annotated[
+        Annotated[int, Meta(ge=128 * 1024, le=1 << 40)],
+        _about("How much of each attempt's output is kept, in bytes; the oldest goes first."),
+    ] = 64 * 1024 * 1024
+    reserve_after: Annotated[
+        Count,
+        _about(
+            "Seconds that a large task waits while smaller ones pass it. After that, what gets "
+            "free is kept for it."
+        ),
+    ] = 600
+    network: Annotated[
+        Text,
+        _about("Docker network of the tasks. `none`: no network."),
+    ] = "bridge"
+    user: Annotated[
+        Annotated[str, Meta(pattern=r"^(auto|image|[0-9]+:[0-9]+)$")],
+        _about(
+            "Who a task is in its container. `auto`: the server's own user, or 1000:1000 when the "
+            "server is root. `image`: the image's user, root allowed. Else `UID:GID`."
+        ),
+    ] = "auto"
+    max_running: Annotated[
+        AtLeastOne,
+        _about("Tasks that may run at once.", default="the number of cores, at least 4"),
+    ] = msgspec.field(default_factory=_slots)
+    grace_seconds: Annotated[
+        Count, _about("Seconds from SIGTERM to SIGKILL when a task is cancelled or timed out.")
+    ] = 10
+
+
+class Resources(msgspec.Struct, frozen=True):
+    cpu: Annotated[
+        Count, _about("CPU cores that tasks may hold together.", default="all of the machine")
+    ] = msgspec.field(default_factory=_cores)
+    memory_gb: Annotated[
+        Count, _about("Memory that tasks may hold together, in GiB.", default="all of the machine")
+    ] = msgspec.field(default_factory=_memory_gb)
+
+
+class Gpu(msgspec.Struct, frozen=True):
+    slots: Annotated[Count, _about("GPU slots that tasks may hold together.")] = 0
+
+
+class Datasets(msgspec.Struct, frozen=True):
+    root: Annotated[
+        Path | None,
+        _about(
+            "Folder whose sub-folders are the datasets that tasks may name.",
+            default="none: tasks can name no datasets",
+        ),
+    ] = None
+
+
+class History(msgspec.Struct, frozen=True):
+    journal_rows: Annotated[
+        Annotated[int, Meta(ge=1000, le=100_000_000)],
+        _about("Changes that are kept, so that watchers can resume after a cut."),
+    ] = 200_000
+    time_zone: Annotated[
+        ZoneInfo, _about("Time zone in which the day of the statistics begins.")
+    ] = ZoneInfo("UTC")
+    min_free_mb: Annotated[
+        Count, _about("Free disk space, in MiB, below which no more tasks are accepted.")
+    ] = 512
+
+
+class Settings(msgspec.Struct, frozen=True):
+    data_dir: Annotated[
+        Path,
+        _about(
+            "Folder of all that the server keeps. One folder is one server.",
+            default="`/var/lib/fetchml` for root, else `$XDG_STATE_HOME/fetchml` or "
+            "`~/.local/state/fetchml`",
+        ),
+    ] = msgspec.field(default_factory=default_data_dir)
+    server: Server = Server()
+    auth: Auth = Auth()
+    rate_limit: RateLimit = RateLimit()
+    tasks: Tasks = msgspec.field(default_factory=Tasks)
+    resources: Resources = msgspec.field(default_factory=Resources)
+    gpu: Gpu = Gpu()
+    datasets: Datasets = Datasets()
+    history: History = History()
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One setting, as the loader and the documentation see it."""
+
+    table: str
+    """Empty: at the top of the file."""
+    name: str
+    type: Any
+    about: str
+    default: str
+    """As Markdown: in TOML, or in words where it depends on the machine."""
+
+    @property
+    def variable(self) -> str:
+        """The environment variable. Those of [server] have no table in their name."""
+        parts = [self.name] if self.table in {"", "server"} else [self.table, self.name]
+        return "_".join(["FETCHML", *parts]).upper()
+
+    def __str__(self) -> str:
+        return f"[{self.table}] {self.name}" if self.table else self.name
+
+
+def all_settings() -> Iterator[Setting]:
+    """Every setting, in the order in which they are defined."""
+    for field in msgspec.structs.fields(Settings):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            for inner in msgspec.structs.fields(field.type):
+                yield _setting(field.name, inner)
+        else:
+            yield _setting("", field)
+
+
+def _setting(table: str, field: msgspec.structs.FieldInfo) -> Setting:
+    metas = [meta for meta in get_args(field.type) if isinstance(meta, Meta)]
+    about = next(meta for meta in metas if meta.description)
+    default = (about.extra or {}).get("default") or f"`{_toml(field.default)}`"
+    return Setting(table, field.name, field.type, str(about.description), str(default))
+
+
+def _toml(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case int():
+            return str(value)
+        case tuple():
+            return f"[{', '.join(_toml(item) for item in value)}]"
+        case _:
+            return f'"{value}"'
+
+
+def load(
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings from all sources. `flags`: by the setting's own name. Raises ConfigError."""
+    environment = os.environ if environment is None else environment
+    flags = flags or {}
+    known = list(all_settings())
+    in_file = _read(file, known) if file else {}
+    chosen: dict[str, dict[str, object]] = {}
+    for setting in known:
+        table = chosen.setdefault(setting.table, {})
+        if setting.table in {"", "server"} and setting.name in flags:
+            where = f"--{setting.name.replace('_', '-')}"
+            table[setting.name] = _convert(flags[setting.name], setting, where, text=True)
+        elif value := environment.get(setting.variable):
+            table[setting.name] = _convert(value, setting, setting.variable, text=True)
+        elif (setting.table, setting.name) in in_file:
+            value_in_file = in_file[setting.table, setting.name]
+            table[setting.name] = _convert(value_in_file, setting, f"{file}: {setting}")
+    top = chosen.pop("")
+    tables = {
+        field.name: field.type(**chosen[field.name])
+        for field in msgspec.structs.fields(Settings)
+        if field.name in chosen
+    }
+    return Settings(**top, **tables)  # type: ignore[arg-type]  # converted to its type above
+
+
+def _read(file: Path, known: list[Setting]) -> dict[tuple[str, str], object]:
+    """The file's values by (table, name). Raises ConfigError, also for what is not known."""
+    try:
+        with file.open("rb") as stream:
+            content = tomllib.load(stream)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot read it: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from error
+    tables = {setting.table for setting in known if setting.table}
+    found: dict[tuple[str, str], object] = {}
+    for name, value in content.items():
+        if name in tables:
+            if not isinstance(value, dict):
+                raise ConfigError(f"{file}: {name} is a table: write [{name}]")
+            found.update({(name, inner): item for inner, item in value.items()})
+        elif isinstance(value, dict):
+            raise ConfigError(f"{file}: unknown table [{name}]{_nearest(name, tables, '[{}]')}")
+        else:
+            found["", name] = value
+    by_key = {(setting.table, setting.name): setting for setting in known}
+    for table, name in found.keys() - by_key.keys():
+        shown = f"[{table}] {name}" if table else name
+        there = {setting.name for setting in known if setting.table == table}
+        elsewhere = {setting.name: str(setting) for setting in known}
+        hint = _nearest(name, there, "{}")
+        if not hint and (match := difflib.get_close_matches(name, elsewhere, 1)):
+            hint = f"; did you mean {elsewhere[match[0]]}?"
+        raise ConfigError(f"{file}: unknown setting {shown}{hint}")
+    return found
+
+
+def _nearest(name: str, known: set[str], form: str) -> str:
+    match = difflib.get_close_matches(name, sorted(known), 1, cutoff=0.5)
+    return f"; did you mean {form.format(match[0])}?" if match else ""
+
+
+def _convert(value: object, setting: Setting, where: str, *, text: bool = False) -> object:
+    """`text`: the value is written as a string, whatever its type (flags, environment)."""
+    try:
+        if text and setting.name == "command":
+            value = shlex.split(str(value))
+        return msgspec.convert(value, setting.type, strict=not text, dec_hook=_decode)
+    except ValueError as error:
+        expected = str(error).partition(" - at ")[0].replace("`", "")
+        kind = get_args(setting.type)[0]
+        if get_origin(kind) is Literal:
+            expected = f"expected one of {', '.join(get_args(kind))}"
+        expected = expected.partition(", got ")[0]
+        shown = json.dumps(value, default=str)
+        raise ConfigError(
+            f"{where}: {expected[:1].lower()}{expected[1:]}; it is {shown}"
+        ) from error
+
+
+def _decode(kind: type, value: object) -> object:
+    if not isinstance(value, str) or not value:
+        raise ValueError("Expected text")
+    if kind is Address:
+        return Address.parse(value)
+    if kind is ZoneInfo:
+        try:
+            return ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("Expected a time zone such as Europe/Berlin") from error
+    return Path(value).expanduser().absolute()

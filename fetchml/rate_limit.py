@@ -1,0 +1,53 @@
+"""Token buckets, one for each caller."""
+
+import math
+from collections import OrderedDict
+from typing import NamedTuple
+
+
+class RateState(NamedTuple):
+    """What a caller may still do: the numbers of the RateLimit-* headers."""
+
+    limit: int
+    remaining: int
+    reset_seconds: int
+    """Until the whole limit is there again."""
+
+
+class RateLimiter:
+    """Lets each caller through `burst` times at once, and `per_second` times in the long run.
+
+    Times are seconds of a monotonic clock, passed in. Memory is bounded: of more than
+    `max_callers` the ones that were quiet longest are forgotten, and start afresh.
+    """
+
+    def __init__(self, per_second: int, burst: int, max_callers: int = 10_000) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._max_callers = max_callers
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        """Caller → (tokens, time at which there were so many)."""
+
+    def take(self, caller: str, now: float) -> RateState | None:
+        """One token of the caller's; None: there is none left."""
+        tokens = self._tokens(caller, now)
+        if tokens < 1:
+            return None
+        left = tokens - 1
+        self._buckets[caller] = (left, now)
+        self._buckets.move_to_end(caller)
+        if len(self._buckets) > self._max_callers:
+            self._buckets.popitem(last=False)
+        reset = math.ceil((self._burst - left) / self._per_second)
+        return RateState(self._burst, int(left), reset)
+
+    def retry_after(self, caller: str, now: float) -> int:
+        """Whole seconds, at least 1, until the caller has a token."""
+        return max(1, math.ceil((1 - self._tokens(caller, now)) / self._per_second))
+
+    def _tokens(self, caller: str, now: float) -> float:
+        bucket = self._buckets.get(caller)
+        if bucket is None:
+            return self._burst
+        tokens, at = bucket
+        return min(self._burst, tokens + (now - at) * self._per_second)

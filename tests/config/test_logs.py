@@ -1,0 +1,57 @@
+"""Log lines: one line each, with fields and trace id, without keys."""
+
+import io
+import json
+import logging
+
+import pytest
+
+from fetchml.access import new_secret
+from fetchml.logs import JsonFormatter, TextFormatter, current_trace
+
+
+def line(formatter: logging.Formatter, message: str, **extra: object) -> str:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    logger = logging.getLogger("fetchml.test")
+    logger.addHandler(handler)
+    try:
+        raise ValueError("inside")
+    except ValueError:
+        logger.exception(message, extra=extra)
+    finally:
+        logger.removeHandler(handler)
+    return stream.getvalue()
+
+
+def test_json_has_fields_trace_and_traceback() -> None:
+    token = current_trace.set("0af76519-16cd-43dd-8448-eb211c80319c")
+    try:
+        entry = json.loads(
+            line(JsonFormatter(), "it\nbroke \ud800", task_id="t1", error=ValueError("x"))
+        )
+    finally:
+        current_trace.reset(token)
+    assert entry["level"] == "error"
+    assert entry["logger"] == "fetchml.test"
+    assert entry["message"] == "it\nbroke \ud800"
+    assert entry["task_id"] == "t1"
+    assert entry["error"] == "x"
+    assert entry["trace_id"] == "0af76519-16cd-43dd-8448-eb211c80319c"
+    assert "ValueError: inside" in entry["exception"]
+    assert entry["time"].endswith("Z")
+
+
+def test_text_is_one_line_and_then_the_traceback() -> None:
+    first, *rest = line(TextFormatter(), "a\nb", task_id="t1").splitlines()
+    assert r"error   a\nb (task_id=t1)" in first
+    assert rest[0].startswith("Traceback")
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_keys_are_taken_out(formatter: logging.Formatter) -> None:
+    secret = new_secret()
+    text = line(formatter, f"got {secret}", key=secret)
+    assert secret not in text
+    assert text.count("fml_[redacted]") == 2

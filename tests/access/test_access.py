@@ -3,14 +3,13 @@
 import logging
 import stat
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import pytest
 
 from fetchml.access import Admission, BadAdminKey, Keyring, ensure_admin
 from fetchml.core.model import Key, Principal, Role
 from fetchml.errors import NotFound, RateLimited, Unauthorized, ValidationFailed
-from fetchml.ports import Store
 from fetchml.rate_limit import RateLimiter, RateState
 
 
@@ -39,7 +38,8 @@ class World:
         self.keyring = self.restart()
 
     def restart(self) -> Keyring:
-        return Keyring(cast("Store", self.store), clock_ms=lambda: self.now_ms, new_id=self.new_id)
+        store: Any = self.store
+        return Keyring(store, clock_ms=lambda: self.now_ms, new_id=self.new_id)
 
     def new_id(self) -> str:
         self.ids += 1

@@ -1,0 +1,261 @@
+"""The folder of one attempt: how the server and the shim speak. shim/README.md has the protocol.
+
+Once the gate is open the task may replace every file in `run/` by a link, a FIFO, a folder or
+something huge. So nothing here follows a link, blocks, or reads without a bound, and what makes no
+sense reads as absent.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from fetchml import log_segments, untrusted_files
+from fetchml.core.model import AttemptEnd
+
+_RECORD_BYTES = 4096
+_LAST_MS = 253_402_300_799_999
+"""The end of the year 9999: later times can't be written as RFC 3339."""
+_MAX_ERROR = 500
+_PRIVATE = 0o700
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Who owns the attempt. `pid` is in the shim's own pid namespace."""
+
+    revoked: bool = False
+    """The server took it: the command never starts."""
+    pid: int | None = None
+    """None: revoked, not written yet, or damaged."""
+    starttime: int = 0
+    """Clock ticks after boot, field 22 of /proc/PID/stat."""
+    boot_id: str = ""
+
+
+class Started(msgspec.Struct, frozen=True):
+    at: int
+    pid: int
+    """The command's, in the shim's pid namespace."""
+
+
+class CollectError(Exception):
+    """The outputs could not be kept; the message is for the user."""
+
+
+class AttemptFolder:
+    """One attempt's files. Every method may block for a disk access, none for longer."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run = path / "run"
+        self.workspace = path / "workspace"
+        self.outputs = path / "outputs"
+
+    def create(self, uid: int | None, gid: int | None) -> None:
+        """Make the folder ready for a shim of this user; again is fine until the gate opens.
+
+        `None`: whoever the image names. The three folders are then open to every user, behind the
+        attempt's own folder, which only the server may enter. Raises OSError.
+        """
+        self.path.mkdir(_PRIVATE, parents=True, exist_ok=True)
+        mode = 0o777 if uid is None else _PRIVATE
+        for folder in (self.run, self.workspace, self.outputs):
+            with suppress(FileExistsError):
+                folder.mkdir(_PRIVATE)
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                _hand_over(fd, uid, gid, mode)
+            finally:
+                os.close(fd)
+        with suppress(FileExistsError):
+            os.mkfifo(self.run / "gate", 0o600)
+        fd = os.open(self.run / "gate", os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
+        try:
+            _hand_over(fd, uid, gid, mode & 0o666)
+        finally:
+            os.close(fd)
+
+    def open_gate(self) -> None:
+        """Let the waiting shims go on; again is fine. Raises OSError when the folder is missing."""
+        with self._run_fd() as run:
+            with suppress(FileExistsError):
+                os.close(os.open("open", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=run))
+            # ENXIO: no shim waits yet, it will find `open`. Whatever else a task may have put in
+            # the gate's place concerns nobody any more.
+            with suppress(OSError):
+                gate = os.open("gate", os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=run)
+                try:
+                    if stat.S_ISFIFO(os.fstat(gate).st_mode):
+                        os.write(gate, b"1")
+                finally:
+                    os.close(gate)
+
+    def revoke(self) -> bool:
+        """Claim the attempt for the server, so that it never starts, and open the gate.
+
+        False: it was claimed by a shim, so its command may have started. Raises OSError.
+        """
+        self.run.mkdir(_PRIVATE, parents=True, exist_ok=True)
+        draft = self.path / "revoked"
+        draft.write_text("revoked=1\n")
+        # A link appears with its content, whole, or not at all, and never over another claim.
+        with suppress(FileExistsError):
+            os.link(draft, self.run / "claim")
+        draft.unlink()
+        claim = self.claim()
+        if claim is None or not claim.revoked:
+            return False
+        self.open_gate()
+        return True
+
+    def claim(self) -> Claim | None:
+        """None: nobody owns the attempt, so its command has not started."""
+        if not os.path.lexists(self.run / "claim"):
+            return None
+        record = self._record("claim")
+        try:
+            if _integer(record, "revoked", 0, 1, default=0):
+                return Claim(revoked=True)
+            return Claim(
+                pid=_integer(record, "pid", 1, 1 << 30),
+                starttime=_integer(record, "starttime", 0, 1 << 62),
+                boot_id=record.get("boot_id", ""),
+            )
+        except ValueError:
+            return Claim()
+
+    def started(self) -> Started | None:
+        """None: the command has not started, as far as the shim has told."""
+        record = self._record("started")
+        try:
+            return Started(
+                at=_integer(record, "at_ms", 0, _LAST_MS), pid=_integer(record, "pid", 1, 1 << 30)
+            )
+        except ValueError:
+            return None
+
+    def end(self) -> AttemptEnd | None:
+        """The true end, once the shim has written it.
+
+        A task can forge this file while it runs: it counts when no process of the task is left.
+        """
+        record = self._record("exit")
+        try:
+            started = _integer(record, "started_ms", 0, _LAST_MS, default=0)
+            ended = _integer(record, "at_ms", 0, _LAST_MS)
+            code = _integer(record, "code", 0, 255) if "code" in record else None
+            signal = _integer(record, "signal", 1, 64) if "signal" in record else None
+            timed_out = bool(_integer(record, "timed_out", 0, 1, default=0))
+        except ValueError:
+            return None
+        if (code is None) == (signal is None):
+            return None
+        error = "".join(c if c.isprintable() else "?" for c in record.get("error", ""))
+        return AttemptEnd(
+            at=max(started, ended),
+            started_at=started or None,
+            code=code,
+            signal=signal,
+            timed_out=timed_out,
+            start_error=error[:_MAX_ERROR] or None,
+        )
+
+    def log_start(self) -> int:
+        """Offset of the oldest byte of the log that is kept."""
+        return self._log_bounds()[0]
+
+    def log_end(self) -> int:
+        """How many bytes the command has written in all."""
+        return self._log_bounds()[1]
+
+    def read_log(self, offset: int, limit: int) -> tuple[int, bytes]:
+        """At most `limit` bytes of the log, and their true offset.
+
+        That is `offset`, or later when the bytes there are no longer kept. Empty: none yet.
+        """
+        try:
+            with self._run_fd() as run:
+                return log_segments.read(run, offset, limit)
+        except OSError:
+            return offset, b""
+
+    def tail(self, limit: int = 65536) -> bytes:
+        """The log's last bytes."""
+        return self.read_log(max(0, self.log_end() - limit), limit)[1]
+
+    def collect(self, outputs: Path) -> None:
+        """Move what the task wrote to `outputs`, in place of what is there, durably; drop the rest.
+
+        To be called when no process of the attempt is left; again after a crash at any point is
+        fine. What is kept can be read by the server only; links are kept unfollowed, FIFOs and
+        sockets are dropped. `workspace/` is removed. Raises CollectError.
+        """
+        replaced = self.path / "outputs.replaced"
+        try:
+            if os.path.lexists(self.outputs):
+                self._move_outputs(outputs, replaced)
+            untrusted_files.remove(replaced)
+            untrusted_files.remove(self.workspace)
+        except untrusted_files.TooDeepError as error:
+            raise CollectError(f"the outputs could not be kept: {error}") from error
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise CollectError(f"the outputs could not be kept: {reason}") from error
+
+    def _move_outputs(self, outputs: Path, replaced: Path) -> None:
+        if not stat.S_ISDIR(self.outputs.lstat().st_mode):
+            self.outputs.unlink()
+            self.outputs.mkdir(_PRIVATE)
+        untrusted_files.make_private(self.outputs)
+        if os.path.lexists(outputs):
+            untrusted_files.remove(replaced)
+            outputs.rename(replaced)
+        self.outputs.rename(outputs)
+        untrusted_files.sync_folder(outputs.parent)
+        untrusted_files.sync_folder(self.path)
+
+    def _log_bounds(self) -> tuple[int, int]:
+        try:
+            with self._run_fd() as run:
+                return log_segments.bounds(run)
+        except OSError:
+            return 0, 0
+
+    def _record(self, name: str) -> dict[str, str]:
+        """The `key=value` lines of a small file; empty when there is no such file."""
+        try:
+            with self._run_fd() as run:
+                data = untrusted_files.read_regular(run, name, 0, _RECORD_BYTES)
+        except OSError:
+            return {}
+        lines = data.decode(errors="replace").split("\n")
+        return {key: value for key, _, value in (line.partition("=") for line in lines)}
+
+    @contextmanager
+    def _run_fd(self) -> Iterator[int]:
+        fd = os.open(self.run, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+
+def _hand_over(fd: int, uid: int | None, gid: int | None, mode: int) -> None:
+    if uid is not None and gid is not None:
+        os.fchown(fd, uid, gid)
+    os.fchmod(fd, mode)
+
+
+def _integer(
+    record: dict[str, str], key: str, low: int, high: int, *, default: int | None = None
+) -> int:
+    text = record.get(key)
+    if text is None and default is not None:
+        return default
+    if text is None or not re.fullmatch("[0-9]{1,19}", text) or not low <= int(text) <= high:
+        raise ValueError(key)
+    return int(text)

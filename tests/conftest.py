@@ -1,0 +1,86 @@
+"""What every room of the tests may use."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from examples.local_image import build_base
+from tests.docker.engine import (
+    Engine,
+    PrivateEngine,
+    existing_engine,
+    private_engine,
+    why_no_private_engine,
+)
+
+ENGINE_FIXTURES = {"docker_engine", "own_docker_engine"}
+NOT_RUN = pytest.StashKey[str]()
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[Engine]:
+    """The Docker engine that answers on this machine, or one started for this run of tests.
+
+    It may be somebody's own: a test removes what it made, and nothing else.
+    """
+    if engine := existing_engine():
+        with closing(engine):
+            yield engine
+    else:
+        with private_engine(own_network=False) as private:
+            yield private
+
+
+@pytest.fixture
+def own_docker_engine() -> Iterator[PrivateEngine]:
+    """An engine of the test's own, which it may stop, kill and start. It has no image yet."""
+    with private_engine(own_network=True) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def python_image(docker_engine: Engine) -> Iterator[str]:
+    """The name of an image in `docker_engine` with Python and a shell."""
+    name = "fetchml-test/python:1"
+    build_base(docker_engine.client, name)
+    yield name
+    docker_engine.client.images.remove(name, force=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that need a Docker engine; leave them out where there can be none."""
+    need_engine = [item for item in items if ENGINE_FIXTURES & set(_fixtures(item))]
+    for item in need_engine:
+        item.add_marker("docker")
+    if not need_engine or (reason := _why_no_engine(need_engine)) is None:
+        return
+    if os.environ.get("CI") == "true" or os.environ.get("FETCHML_REQUIRE_DOCKER") == "1":
+        raise pytest.UsageError(f"{len(need_engine)} tests need a Docker engine: {reason}")
+    config.hook.pytest_deselected(items=need_engine)
+    items[:] = [item for item in items if item not in need_engine]
+    config.stash[NOT_RUN] = (
+        f"NOT RUN: {len(need_engine)} tests that need a Docker engine: {reason}. "
+        "Start one, or run the tests as root on Debian."
+    )
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if line := config.stash.get(NOT_RUN, None):
+        terminalreporter.write_line(line, yellow=True)
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else []
+
+
+def _why_no_engine(need_engine: list[pytest.Item]) -> str | None:
+    """Say why some test of `need_engine` can have no engine, or give None."""
+    reason = why_no_private_engine()
+    own = any("own_docker_engine" in _fixtures(item) for item in need_engine)
+    if reason and (own or existing_engine() is None):
+        return reason
+    return None

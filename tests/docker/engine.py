@@ -1,0 +1,177 @@
+"""A real Docker engine for tests: the one that answers here, or one started for them."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import docker
+from docker.errors import DockerException
+from requests.exceptions import RequestException
+
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+
+class Engine:
+    """A Docker engine that answers at `host`, a value for DOCKER_HOST."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+    @cached_property
+    def client(self) -> docker.DockerClient:
+        """One client for the engine's whole life; it also outlives the engine's restarts."""
+        return docker.DockerClient(base_url=self.host)
+
+    def answers(self) -> bool:
+        # With its version given the client asks nothing by itself, so that it is always closed.
+        with closing(docker.DockerClient(base_url=self.host, version="1.44", timeout=5)) as probe:
+            try:
+                return bool(probe.ping())
+            except (DockerException, RequestException):
+                return False
+
+    def close(self) -> None:
+        if "client" in self.__dict__:
+            self.client.close()
+
+
+class PrivateEngine(Engine):
+    """An engine with folders and a socket of its own, to be stopped, killed and started at will.
+
+    With `own_network` it lives in a network namespace of its own: it leaves the machine's
+    bridges and rules alone, so that it may run beside another engine; but it reaches no
+    address of the machine, and its containers' addresses are not reached from outside.
+    """
+
+    def __init__(self, folder: Path, *, own_network: bool) -> None:
+        super().__init__(f"unix://{folder}/sock")
+        self.folder = folder
+        self._own_network = own_network
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the engine and wait until it answers."""
+        assert self._process is None, "the engine runs already"
+        (self.folder / "daemon.json").write_text("{}")  # the machine's own would be read instead
+        options = {
+            "--config-file": "daemon.json",
+            "--data-root": "data",
+            "--exec-root": "exec",
+            "--pidfile": "pid",
+        }
+        command = ["unshare", "--net"] if self._own_network else []
+        command += ["dockerd", "--host", self.host]
+        command += [f"{option}={self.folder / name}" for option, name in options.items()]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self.answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"dockerd did not start; its log ends with:\n{self._log_end()}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End the engine in good order; its containers end with it."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Crash the engine. Its containers live on until it starts again, which ends them."""
+        self._end(signal.SIGKILL)
+        # Its containerd dies with it, but looks alive to the next dockerd until this machine's
+        # init reaps it, and that may take 10 s.
+        (self.folder / "exec/containerd/containerd.pid").unlink()
+
+    def close(self) -> None:
+        """End the engine and remove all that it left: containers, processes, mounts, files."""
+        if self._process is None:
+            self.start()  # only an engine can end what a killed one left running
+        for container in self.client.containers.list(all=True, ignore_removed=True):
+            container.remove(force=True)
+        super().close()
+        self.stop()
+        for mount in reversed(self._mounts()):
+            subprocess.run(["umount", "--lazy", mount], check=True)
+        shutil.rmtree(self.folder)
+
+    def _end(self, with_signal: signal.Signals) -> None:
+        assert self._process is not None, "the engine does not run"
+        self._process.send_signal(with_signal)
+        self._process.wait(STOP_SECONDS)
+        self._process = None
+
+    def _mounts(self) -> list[str]:
+        mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        return [path for path in mounted if path.startswith(f"{self.folder}/")]
+
+    def _log_end(self) -> str:
+        lines = (self.folder / "log").read_text(errors="replace").splitlines()
+        return "\n".join(lines[-15:])
+
+
+def existing_engine() -> Engine | None:
+    """Find the engine that DOCKER_HOST names, or the machine's own, if it answers."""
+    engine = Engine(os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock")
+    return engine if engine.answers() else None
+
+
+def why_no_private_engine() -> str | None:
+    """Say what stands in the way of a private engine, or give None."""
+    if os.geteuid() != 0:
+        return "no Docker engine may be started here by a user who is not root"
+    if shutil.which("dockerd") is None and shutil.which("apt-get") is None:
+        return "dockerd is not installed, and there is no apt-get to install it"
+    return None
+
+
+def install_docker() -> None:
+    """Install Debian's Docker engine where there is none."""
+    if shutil.which("dockerd"):
+        return
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "docker.io"]
+    for command in (["apt-get", "update", "-qq"], install):
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+
+
+@contextmanager
+def private_engine(*, own_network: bool) -> Iterator[PrivateEngine]:
+    """Run a private engine; afterwards nothing of it is left on the machine."""
+    install_docker()
+    # A short path: the engine's sockets lie below it, and a socket's path has 107 bytes at most.
+    engine = PrivateEngine(
+        Path(tempfile.mkdtemp(prefix="fml", dir="/tmp")), own_network=own_network
+    )
+    with _forward_policy_kept():
+        try:
+            engine.start()
+            yield engine
+        finally:
+            engine.close()
+
+
+def forward_policy() -> str:
+    """The machine's policy for packets that it forwards: ACCEPT or DROP."""
+    rules = subprocess.run(
+        ["iptables", "-S", "FORWARD"], check=True, capture_output=True, text=True
+    ).stdout
+    return rules.splitlines()[0].split()[-1]
+
+
+@contextmanager
+def _forward_policy_kept() -> Iterator[None]:
+    """Put the machine's FORWARD policy back: an engine makes it DROP."""
+    policy = forward_policy()
+    try:
+        yield
+    finally:
+        subprocess.run(["iptables", "-P", "FORWARD", policy], check=True)

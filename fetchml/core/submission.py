@@ -17,12 +17,13 @@ import msgspec
 from fetchml.core.model import DatasetSpec, Resources, TaskSpec
 
 MAX_INT = 2**31 - 1
-MAX_ARGUMENT_BYTES = 128 * 1024 - 1
-"""Linux takes no longer single argument or environment string."""
-MAX_COMMAND_BYTES = 1024 * 1024
+MAX_ARGUMENT_CHARACTERS = 32 * 1024 - 1
+"""Linux takes 128 KiB for one string of the command line; a character may need four bytes."""
+MAX_COMMAND_CHARACTERS = 256 * 1024
+MAX_ENVIRONMENT_CHARACTERS = 256 * 1024
 MAX_RETRIES = 100
 MAX_ITEMS = 1000
-MAX_METADATA_BYTES = 64 * 1024
+MAX_METADATA_CHARACTERS = 64 * 1024
 
 SYSTEM_PATHS = (
     "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run",
@@ -33,6 +34,7 @@ SYSTEM_PATHS = (
 _JOB_NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _DATASET_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_QUOTING = re.compile(r"[\\'\"]")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 Check = Callable[[object], str | None]
@@ -97,9 +99,9 @@ def accept(request: Mapping[str, object], defaults: Defaults, capacity: Resource
         if name in fields:
             fields[name] = tuple(fields[name])  # type: ignore[arg-type]
     spec = TaskSpec(**fields)  # type: ignore[arg-type]
-    if spec.args and sum(len(part) for part in argv(spec)) > MAX_COMMAND_BYTES:
-        too_long = f"with command must not be longer than {MAX_COMMAND_BYTES} characters"
-        raise InvalidSubmission([Violation("args", too_long)])
+    if sum(map(len, spec.command)) > MAX_COMMAND_CHARACTERS:
+        too_long = f"must not exceed {MAX_COMMAND_CHARACTERS} characters in all"
+        raise InvalidSubmission([Violation("command", too_long)])
     return spec
 
 
@@ -180,9 +182,11 @@ def _strings(key: Check, value_limit: int, total_limit: int) -> Check:
 
 
 def _args(value: object) -> str | None:
-    wrong = _text(MAX_ARGUMENT_BYTES)(value)
+    wrong = _text(MAX_ARGUMENT_CHARACTERS)(value)
     if wrong is not None:
         return wrong
+    if not _QUOTING.search(str(value)):
+        return None
     try:
         shlex.split(str(value))
     except ValueError as error:
@@ -247,10 +251,10 @@ _RULES: dict[str, Check] = {
     "cpu": _integer(0, MAX_INT),
     "memory_gb": _integer(0, MAX_INT),
     "gpu": _integer(0, MAX_INT),
-    "metadata": _strings(_text(256), MAX_METADATA_BYTES, MAX_METADATA_BYTES),
+    "metadata": _strings(_text(256), MAX_METADATA_CHARACTERS, MAX_METADATA_CHARACTERS),
     "image": _image,
-    "command": _list(_text(MAX_ARGUMENT_BYTES), empty=False),
-    "env": _strings(_variable_name, MAX_ARGUMENT_BYTES, MAX_COMMAND_BYTES),
+    "command": _list(_text(MAX_ARGUMENT_CHARACTERS), empty=False),
+    "env": _strings(_variable_name, MAX_ARGUMENT_CHARACTERS, MAX_ENVIRONMENT_CHARACTERS),
     "timeout_seconds": _integer(0, MAX_INT // 1000),
     "max_retries": _integer(0, MAX_RETRIES),
     "experiment_id": _text(256, empty=False),

@@ -1,0 +1,119 @@
+"""All attempts under way: carries out the core's effects."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fetchml.attempt_run import AttemptRun
+from fetchml.core import submission
+from fetchml.core.events import Effect, Event, RunAttempt, StopAttempt
+from fetchml.core.model import Task
+from fetchml.folder_watch import FolderWatch
+from fetchml.inputs import dataset_mounts
+from fetchml.ports import Launcher, Mount, PrepareError, Run
+from fetchml.task_files import TaskFiles
+
+LONGEST_PAUSE_SECONDS = 30.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    datasets_root: Path | None
+    grace_ms: int
+    log_segment_bytes: int
+
+
+class AttemptRuns:
+    def __init__(
+        self,
+        launcher: Launcher,
+        files: TaskFiles,
+        watch: FolderWatch,
+        settings: RunSettings,
+        *,
+        clock: Callable[[], int],
+        report: Callable[[Event], asyncio.Future[None]],
+    ) -> None:
+        self._launcher = launcher
+        self._files = files
+        self._watch = watch
+        self._settings = settings
+        self._clock = clock
+        self._report = report
+        self._current: dict[str, AttemptRun] = {}
+        """By task id; an attempt whose last traces are being removed may be there beside."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def act(self, effect: Effect) -> None:
+        match effect:
+            case RunAttempt(task=task):
+                run = self._current[task.id] = self._make(task)
+                driving = asyncio.create_task(self._drive(task.id, run))
+                self._tasks.add(driving)
+                driving.add_done_callback(self._tasks.discard)
+            case StopAttempt(task_id=task_id):
+                if task_id in self._current:
+                    self._current[task_id].stop()
+
+    async def close(self) -> None:
+        """Let go of all; what runs goes on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _make(self, task: Task) -> AttemptRun:
+        spec = task.spec
+        refusal = None
+        datasets: tuple[Mount, ...] = ()
+        try:
+            datasets = dataset_mounts(spec, self._settings.datasets_root)
+        except PrepareError as error:
+            refusal = error
+        own = {
+            "FETCHML_TASK_ID": task.id,
+            "FETCHML_JOB_NAME": spec.job_name,
+            "FETCHML_ATTEMPT": str(task.attempt),
+        }
+        run = Run(
+            task_id=task.id,
+            attempt=task.attempt,
+            job_name=spec.job_name,
+            folder=self._files.attempt(task.id, task.attempt).path,
+            image=spec.image,
+            argv=submission.argv(spec),
+            env={**(spec.env or {}), **own},
+            datasets=datasets,
+            cpu=spec.cpu or 0,
+            memory_gb=spec.memory_gb or 0,
+            timeout_ms=spec.timeout_seconds * 1000,
+            grace_ms=self._settings.grace_ms,
+            log_segment_bytes=self._settings.log_segment_bytes,
+        )
+        return AttemptRun(
+            task,
+            run,
+            self._files.outputs(task.id),
+            refusal=refusal,
+            launcher=self._launcher,
+            watch=self._watch,
+            clock=self._clock,
+            report=self._report,
+        )
+
+    async def _drive(self, task_id: str, run: AttemptRun) -> None:
+        """A fault of the machine (disk, engine) ends no task: the line is taken up again."""
+        pause = 1.0
+        while True:
+            try:
+                await run.go()
+                break
+            except Exception:
+                log.exception("an attempt is taken up again", extra={"task_id": task_id})
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        if self._current.get(task_id) is run:
+            del self._current[task_id]

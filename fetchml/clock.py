@@ -1,0 +1,16 @@
+"""The engine's clock: wall time that never goes back."""
+
+import time
+
+
+class Clock:
+    """Milliseconds since the epoch. When the machine's clock is set back, time stands still until
+    it has caught up: no task is created before an older one, none ends before it started."""
+
+    def __init__(self, not_before: int = 0) -> None:
+        self._last = not_before
+
+    def __call__(self) -> int:
+        now = time.time_ns() // 1_000_000
+        self._last = max(self._last, now)
+        return self._last

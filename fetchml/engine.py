@@ -1,0 +1,364 @@
+"""The engine's verbs: what both transports call. Decides who may, lets the core decide what."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+from msgspec.structs import replace
+
+from fetchml.attempt_runs import AttemptRuns, RunSettings
+from fetchml.catalog import RECENT
+from fetchml.clock import Clock
+from fetchml.core import access, deletion, submission
+from fetchml.core.deletion import Deletion
+from fetchml.core.events import (
+    CancelAsked,
+    DrainAsked,
+    Event,
+    LauncherChanged,
+    Recovered,
+    Submitted,
+)
+from fetchml.core.model import ENDED, Change, Idempotency, Principal, Role, Status, Task, TaskSpec
+from fetchml.core.state import Limits, State
+from fetchml.errors import FieldViolation, Forbidden, NotFound, Unavailable, ValidationFailed
+from fetchml.explain import explain
+from fetchml.folder_watch import FolderWatch
+from fetchml.ids import IdSequence
+from fetchml.keyed_locks import KeyedLocks
+from fetchml.log_reader import LogReader
+from fetchml.ports import Launcher, Store, TaskPage, TaskQuery
+from fetchml.tally import Tally, day_of
+from fetchml.task_files import TaskFiles
+from fetchml.views import (
+    Explanation,
+    Health,
+    HealthStatus,
+    LogChunk,
+    OutputFile,
+    QueueStats,
+    Update,
+    WatchFilter,
+)
+from fetchml.watching import watch
+from fetchml.writer import Writer
+
+MAX_LIVE_TASKS = 1_000_000
+MAX_LIVE_BYTES = 1 << 30
+"""What the live tasks' specifications may take as JSON: they are all in memory."""
+BATCH_SLICE = 500
+"""Tasks of a batch that are checked before other requests have their turn."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    data_dir: Path
+    limits: Limits
+    defaults: submission.Defaults
+    runs: RunSettings
+    private: bool
+    zone: tzinfo
+
+
+class Engine:
+    """Start it with `start`; then every verb may be called until `close`.
+
+    Verbs raise `errors.RequestError` for what a client must be told.
+    """
+
+    _writer: Writer
+    _runs: AttemptRuns
+    _logs: LogReader
+
+    def __init__(
+        self,
+        store: Store,
+        launcher: Launcher,
+        watch_folders: FolderWatch,
+        settings: EngineSettings,
+        *,
+        on_fatal: Callable[[Exception], None],
+    ) -> None:
+        """`on_fatal`: the store has failed; end the program, and do not call `close`."""
+        self._store = store
+        self._launcher = launcher
+        self._watch_folders = watch_folders
+        self._settings = settings
+        self._on_fatal = on_fatal
+        self._files = TaskFiles(settings.data_dir)
+        self._ids = IdSequence()
+        self._locks = KeyedLocks()
+        self._clock = Clock()
+        self._launcher_says = "it has not answered yet"
+        self._recovered = asyncio.Event()
+        self._welcome: asyncio.Task[None] | None = None
+        self._failed = False
+        self.draining = False
+
+    async def start(self) -> None:
+        """Open the store, find what runs, go on. Raises what the store's and launcher's `open`
+        raise."""
+        restored = await self._store.open(
+            recent_limit=RECENT, on_durable=self._on_durable, on_fatal=self._fatal
+        )
+        self._clock = Clock(restored.last_created_at)
+        today = day_of(self._clock(), self._settings.zone)
+        tally = Tally(self._settings.zone, today, *await self._store.ended_on(today))
+        self._runs = AttemptRuns(
+            self._launcher,
+            self._files,
+            self._watch_folders,
+            self._settings.runs,
+            clock=self._clock,
+            report=self._report,
+        )
+        state = State.restore(self._settings.limits, restored.live)
+        self._writer = Writer(
+            state, restored, self._store, tally, clock=self._clock, act=self._runs.act
+        )
+        self._logs = LogReader(self._files, self._watch_folders, self._writer.feed)
+        await self._launcher.open(restored.instance_id, self._launcher_changed)
+        await self._writer.apply(Recovered(self._clock()))
+        self._recovered.set()
+
+    async def drain(self) -> None:
+        """Take nothing new, end all watches and log readers; what runs goes on."""
+        self.draining = True
+        await self._writer.apply(DrainAsked(self._clock()))
+        self._writer.close()
+
+    async def close(self) -> None:
+        if self._welcome is not None:
+            self._welcome.cancel()
+        await self._runs.close()
+        await self._launcher.close()
+        await self._store.close()
+
+    async def create_task(
+        self, who: Principal, request: Mapping[str, object], idempotency_key: str | None = None
+    ) -> Task:
+        """Durable on return. A repeated `idempotency_key` gives the task that it gave before."""
+        self._require_may_submit(who)
+        spec = self._accept(request)
+        if idempotency_key is None:
+            return (await self._submit(who, [spec], None))[0]
+        digest = hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
+        async with self._locks.hold(("create", who.user, idempotency_key)):
+            earlier = await self._store.find_idempotent(who.user, idempotency_key)
+            if earlier is None:
+                return (await self._submit(who, [spec], Idempotency(idempotency_key, digest)))[0]
+        if earlier.digest != digest:
+            rule = "was used with another request: take a new key"
+            raise ValidationFailed([FieldViolation("Idempotency-Key", rule)])
+        return await self._find(earlier.task_id)
+
+    async def create_tasks(
+        self, who: Principal, requests: Sequence[Mapping[str, object]]
+    ) -> list[Task]:
+        """All or none, in one durable commit."""
+        self._require_may_submit(who)
+        specs: list[TaskSpec] = []
+        violations: list[FieldViolation] = []
+        for index, request in enumerate(requests):
+            if index % BATCH_SLICE == BATCH_SLICE - 1:
+                await asyncio.sleep(0)
+            try:
+                specs.append(self._accept(request))
+            except ValidationFailed as error:
+                for violation in error.violations:
+                    field = f"tasks[{index}].{violation.field}"
+                    violations.append(FieldViolation(field, violation.rule))
+        if violations:
+            raise ValidationFailed(violations)
+        return await self._submit(who, specs, None)
+
+    async def get_task(self, who: Principal, task_id: str) -> Task:
+        task = await self._find(task_id)
+        if task.hidden or not access.may_see(who, task, private=self._settings.private):
+            raise _no_task(task_id)
+        return task
+
+    async def list_tasks(self, who: Principal, query: TaskQuery) -> TaskPage:
+        if self._settings.private and who.role is not Role.ADMIN:
+            if query.user not in (None, who.user):
+                return TaskPage([], 0)
+            query = replace(query, user=who.user)
+        page = self._writer.catalog.page(query)
+        return page if page is not None else await self._store.list_tasks(query)
+
+    async def cancel_task(self, who: Principal, task_id: str) -> Task:
+        """The wish is durable on return; a task that has ended stays as it is."""
+        task = await self._find_to_end(who, task_id)
+        if task.status in ENDED:
+            return task
+        await self._writer.apply(CancelAsked(self._clock(), task_id, who.user))
+        return await self._find(task_id)
+
+    async def delete_task(self, who: Principal, task_id: str) -> None:
+        """The contract's DELETE: cancels a live task, deletes one that has ended."""
+        async with self._locks.hold(("delete", task_id)):
+            task = await self._find_to_end(who, task_id)
+            now = self._clock()
+            match deletion.meaning(task, now):
+                case Deletion.CANCEL:
+                    await self._writer.apply(CancelAsked(now, task_id, who.user))
+                case Deletion.HIDE:
+                    await self._writer.record(now, [replace(task, hidden=True)])
+                    await self._files.remove(task_id)
+                case Deletion.NOTHING:
+                    pass
+
+    async def queue_stats(self, who: Principal) -> QueueStats:
+        completed, failed = self._writer.tally.today(self._clock())
+        state = self._writer.state
+        return QueueStats(
+            queued=self._writer.catalog.count((Status.QUEUED,)),
+            running=self._writer.catalog.holding,
+            completed=completed,
+            failed=failed,
+            workers=int(state.launcher_available and not state.draining),
+        )
+
+    async def explain_task(self, who: Principal, task_id: str) -> Explanation:
+        task = await self.get_task(who, task_id)
+        return explain(self._writer.state, task, self._clock())
+
+    async def task_output(self, task: Task) -> str | None:
+        """The last 64 KiB of what it wrote; None: nothing yet."""
+        return await self._files.output(task)
+
+    def watch(
+        self,
+        who: Principal,
+        where: WatchFilter,
+        since: int | None = None,
+        *,
+        snapshot: bool = False,
+    ) -> AsyncIterator[Update]:
+        """Every change of what `who` may see and `where` lets through, in order (see `watching`).
+
+        `since` None: from now on, after the live tasks as they are now if `snapshot`.
+        """
+
+        def wanted(task: Task) -> bool:
+            return access.may_see(who, task, private=self._settings.private)
+
+        return watch(self._writer, self._store, self._clock, wanted, where, since, snapshot)
+
+    def read_logs(
+        self,
+        who: Principal,
+        task_id: str,
+        *,
+        offset: int = 0,
+        attempt: int | None = None,
+        follow: bool = False,
+    ) -> AsyncIterator[LogChunk]:
+        async def look_up() -> Task:
+            return await self.get_task(who, task_id)
+
+        return self._logs.read(look_up, offset=offset, attempt=attempt, follow=follow)
+
+    async def list_outputs(self, who: Principal, task_id: str) -> list[OutputFile]:
+        await self.get_task(who, task_id)
+        return await self._files.list_outputs(task_id)
+
+    async def open_output(self, who: Principal, task_id: str, path: str) -> BinaryIO:
+        await self.get_task(who, task_id)
+        return await self._files.open_output(task_id, path)
+
+    def health(self) -> Health:
+        if self._failed:
+            return Health(HealthStatus.UNHEALTHY, ("the store has failed",), accepts_work=False)
+        if not self._store.has_room():
+            return Health(HealthStatus.UNHEALTHY, ("the disk is nearly full",), accepts_work=False)
+        if self.draining:
+            return Health(HealthStatus.DEGRADED, ("shutting down",), accepts_work=False)
+        if not self._writer.state.launcher_available:
+            return Health(HealthStatus.DEGRADED, (self._launcher_says,))
+        return Health(HealthStatus.HEALTHY)
+
+    def _require_may_submit(self, who: Principal) -> None:
+        if not access.may_submit(who):
+            raise Forbidden("A viewer's key can't submit tasks")
+        if self.draining:
+            raise Unavailable("The server is shutting down: submit again when it is back")
+        if not self._store.has_room():
+            raise Unavailable("The server's disk is nearly full: free some space on it")
+        catalog = self._writer.catalog
+        if len(catalog.live) >= MAX_LIVE_TASKS or catalog.live_bytes >= MAX_LIVE_BYTES:
+            raise Unavailable("The queue is full: submit again when tasks have ended")
+
+    def _accept(self, request: Mapping[str, object]) -> TaskSpec:
+        try:
+            return submission.accept(
+                request, self._settings.defaults, self._settings.limits.capacity
+            )
+        except submission.InvalidSubmission as error:
+            raise ValidationFailed([FieldViolation(*v) for v in error.violations]) from None
+
+    async def _submit(
+        self, who: Principal, specs: Sequence[TaskSpec], idempotency: Idempotency | None
+    ) -> list[Task]:
+        now = self._clock()
+        tasks = [
+            Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency)
+            for spec in specs
+        ]
+        await self._writer.apply(Submitted(now, tasks))
+        return tasks
+
+    async def _find(self, task_id: str) -> Task:
+        task = self._writer.catalog.get(task_id) or await self._store.get(task_id)
+        if task is None:
+            raise _no_task(task_id)
+        return task
+
+    async def _find_to_end(self, who: Principal, task_id: str) -> Task:
+        task = await self.get_task(who, task_id)
+        if not access.may_end(who, task):
+            raise Forbidden("Only the task's owner or an admin may end or delete it")
+        return task
+
+    def _report(self, event: Event) -> asyncio.Future[None]:
+        return self._writer.apply(event)
+
+    def _on_durable(self, changes: Sequence[Change]) -> None:
+        self._writer.on_durable(changes)
+
+    def _launcher_changed(self, available: bool, says: str) -> None:
+        self._launcher_says = says
+        log.info("launcher %s: %s", "available" if available else "away", says)
+        if self._welcome is not None:
+            self._welcome.cancel()
+        if available:
+            self._welcome = asyncio.create_task(self._welcome_launcher())
+        else:
+            self._writer.apply(LauncherChanged(self._clock(), available=False))
+
+    async def _welcome_launcher(self) -> None:
+        """Nothing new starts before the leftovers are gone: they may hold what it needs."""
+        await self._recovered.wait()
+        state = self._writer.state
+        held = frozenset((task_id, state.tasks[task_id].attempt) for task_id in state.held)
+        try:
+            await self._launcher.clean(held)
+        except Exception:
+            log.exception("what earlier attempts left could not be removed")
+        self._writer.apply(LauncherChanged(self._clock(), available=True))
+
+    def _fatal(self, error: Exception) -> None:
+        self._failed = True
+        self._on_fatal(error)
+
+
+def _no_task(task_id: str) -> NotFound:
+    return NotFound(f"There is no task {task_id[:64]!r}")

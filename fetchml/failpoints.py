@@ -1,0 +1,15 @@
+"""Named steps at which a test may kill the server (`FETCHML_CRASH_AT=STEP`), as a power cut would.
+
+The steps of an attempt, in order: preparing, prepared, gate_opened, started, ended, collected,
+finished, removed.
+"""
+
+import os
+import signal
+
+_crash_at = os.environ.get("FETCHML_CRASH_AT")
+
+
+def reach(step: str) -> None:
+    if step == _crash_at:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,55 @@
+"""The ordered stream of committed changes, for any number of readers.
+
+A reader is no more than the number of the last change that it has seen: nothing is kept for it,
+so a slow one costs nobody anything. The newest changes are in memory, older ones in the store.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from fetchml.core.model import Change
+
+KEPT = 8_192
+"""How many of the newest changes are in memory."""
+
+
+class Feed:
+    def __init__(self, last_seq: int) -> None:
+        self.last_seq = last_seq
+        self.closed = False
+        self._changes: list[Change] = []
+        self._news: asyncio.Future[None] | None = None
+
+    def publish(self, changes: Sequence[Change]) -> None:
+        """Changes in the order of their numbers, without gaps."""
+        self._changes.extend(changes)
+        self.last_seq = self._changes[-1].seq
+        if len(self._changes) > 2 * KEPT:
+            del self._changes[:-KEPT]
+        self._wake()
+
+    def close(self) -> None:
+        """Nothing more will come: readers that wait go on and find `closed`."""
+        self.closed = True
+        self._wake()
+
+    def after(self, seq: int, limit: int) -> list[Change] | None:
+        """Up to `limit` changes above `seq`; None: they are not in memory (any more)."""
+        if seq >= self.last_seq:
+            return []
+        if not self._changes or seq + 1 < self._changes[0].seq:
+            return None
+        start = seq + 1 - self._changes[0].seq
+        return self._changes[start : start + limit]
+
+    async def beyond(self, seq: int) -> None:
+        """Returns when there are changes above `seq`, or the feed is closed."""
+        while self.last_seq <= seq and not self.closed:
+            if self._news is None:
+                self._news = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._news)
+
+    def _wake(self) -> None:
+        if self._news is not None:
+            self._news.set_result(None)
+            self._news = None

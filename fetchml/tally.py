@@ -1,0 +1,35 @@
+"""How many tasks ended today (reading 16)."""
+
+from datetime import datetime, tzinfo
+
+from fetchml.core.model import ENDED, Change, Status
+
+
+def day_of(ms: int, zone: tzinfo) -> str:
+    return datetime.fromtimestamp(ms / 1000, zone).date().isoformat()
+
+
+class Tally:
+    """Counts what was read from the store for `day`, and every change that came after."""
+
+    def __init__(self, zone: tzinfo, day: str, completed: int, failed: int) -> None:
+        self._zone = zone
+        self._day = day
+        self._counts = {Status.COMPLETED: completed, Status.FAILED: failed}
+
+    def add(self, change: Change) -> None:
+        task = change.task
+        if task.status in ENDED and not task.hidden and task.ended_at is not None:
+            self._turn(day_of(change.at, self._zone))
+            if day_of(task.ended_at, self._zone) == self._day:
+                self._counts[task.status] += 1
+
+    def today(self, now: int) -> tuple[int, int]:
+        """(completed, failed)"""
+        self._turn(day_of(now, self._zone))
+        return self._counts[Status.COMPLETED], self._counts[Status.FAILED]
+
+    def _turn(self, day: str) -> None:
+        if day != self._day:
+            self._day = day
+            self._counts = {Status.COMPLETED: 0, Status.FAILED: 0}

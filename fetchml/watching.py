@@ -1,0 +1,64 @@
+"""Watches: the feed's changes as one reader may see them, with the snapshot or resync before."""
+
+from collections.abc import AsyncIterator, Callable
+
+from fetchml.core.model import Change, Task
+from fetchml.errors import Unavailable
+from fetchml.ports import Store
+from fetchml.views import Update, UpdateType, WatchFilter
+from fetchml.writer import Writer
+
+AT_ONCE = 500
+
+
+async def watch(
+    writer: Writer,
+    store: Store,
+    clock: Callable[[], int],
+    may_see: Callable[[Task], bool],
+    where: WatchFilter,
+    since: int | None,
+    snapshot: bool,
+) -> AsyncIterator[Update]:
+    """Never ends by itself; raises Unavailable when the server shuts down.
+
+    Nothing is kept for a reader: one that falls behind reads from the store, and one that falls
+    behind what the store keeps is told to resync.
+    """
+    feed = writer.feed
+    seen = feed.last_seq if since is None else since
+    if since is None and snapshot:
+        for task in list(writer.catalog.live.values()):
+            if may_see(task) and _matches(task, where):
+                yield Update(UpdateType.SNAPSHOT, seen, clock(), task)
+        yield Update(UpdateType.SYNCED, seen, clock())
+    while not feed.closed:
+        changes = feed.after(seen, AT_ONCE) if seen <= feed.last_seq else None
+        if changes is None and seen < feed.last_seq:
+            changes = await store.changes_since(seen, AT_ONCE)
+        if changes is None:
+            seen = feed.last_seq
+            yield Update(UpdateType.RESYNC, seen, clock())
+            continue
+        for change in changes:
+            seen = change.seq
+            if may_see(change.task) and _matches(change.task, where):
+                yield _update(change)
+        if not changes:
+            await feed.beyond(seen)
+    raise Unavailable("The server is shutting down: watch again when it is back")
+
+
+def _update(change: Change) -> Update:
+    kind = UpdateType.TASK_DELETED if change.task.hidden else UpdateType.TASK_UPDATE
+    return Update(kind, change.seq, change.at, change.task)
+
+
+def _matches(task: Task, where: WatchFilter) -> bool:
+    return (
+        where.task_id in (None, task.id)
+        and (not where.states or task.status in where.states)
+        and where.user in (None, task.user)
+        and where.experiment_id in (None, task.spec.experiment_id)
+        and (where.job_name_prefix is None or task.spec.job_name.startswith(where.job_name_prefix))
+    )

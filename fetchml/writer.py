@@ -1,0 +1,113 @@
+"""The single writer: an event goes through the core, its changes to disk, and then, in the order
+of their numbers, to readers and watchers; after them the effects are carried out.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from fetchml.catalog import Catalog
+from fetchml.core.events import Effect, Event, TimePassed
+from fetchml.core.model import ENDED, Change, Status, Task
+from fetchml.core.reactor import step
+from fetchml.core.state import State
+from fetchml.feed import Feed
+from fetchml.ports import Restored, Store
+from fetchml.tally import Tally
+
+TOLD = frozenset({Status.PREPARING, Status.RUNNING}) | ENDED
+"""The states whose beginning is worth a line in the log."""
+
+log = logging.getLogger(__name__)
+
+
+class Writer:
+    def __init__(
+        self,
+        state: State,
+        restored: Restored,
+        store: Store,
+        tally: Tally,
+        *,
+        clock: Callable[[], int],
+        act: Callable[[Effect], None],
+    ) -> None:
+        self.state = state
+        self.catalog = Catalog(restored)
+        self.feed = Feed(restored.last_seq)
+        self.tally = tally
+        self._store = store
+        self._clock = clock
+        self._act = act
+        self._seq = restored.last_seq
+        self._effects: deque[tuple[int, list[Effect]]] = deque()
+        """With the number of the last change that must be durable before them."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due: int | None = None
+
+    def apply(self, event: Event) -> asyncio.Future[None]:
+        """Done when the event's changes are durable and published."""
+        decision = step(self.state, event)
+        self._set_timer()
+        if not decision.changes:
+            for effect in decision.effects:
+                self._act(effect)
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
+        if decision.effects:
+            self._effects.append((self._seq + len(decision.changes), decision.effects))
+        return self.record(event.now, decision.changes)
+
+    def record(self, now: int, tasks: Sequence[Task]) -> asyncio.Future[None]:
+        """Make new versions of tasks durable, past the core: for tasks that have ended."""
+        first = self._seq + 1
+        self._seq += len(tasks)
+        return self._store.append(
+            [Change(seq, now, task) for seq, task in enumerate(tasks, start=first)]
+        )
+
+    def on_durable(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self.catalog.apply(change)
+            status = change.task.status
+            if status in ENDED:
+                self.tally.add(change)
+            if status in TOLD:
+                _tell(change)
+        self.feed.publish(changes)
+        while self._effects and self._effects[0][0] <= self.feed.last_seq:
+            for effect in self._effects.popleft()[1]:
+                self._act(effect)
+
+    def close(self) -> None:
+        self.feed.close()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _set_timer(self) -> None:
+        """A delayed retry becomes ready by itself."""
+        due = self.state.waiting.next_due()
+        if due == self._timer_due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due = due
+        if due is not None:
+            delay = max(0, due - self._clock()) / 1000
+            self._timer = asyncio.get_running_loop().call_later(delay, self._time_passed)
+
+    def _time_passed(self) -> None:
+        self._timer_due = None
+        self.apply(TimePassed(self._clock()))
+
+
+def _tell(change: Change) -> None:
+    task = change.task
+    if task.hidden or task.progress is not None:
+        return
+    extra = {"task_id": task.id, "attempt": task.attempt, "user": task.user}
+    if task.error is not None:
+        extra["error"] = task.error
+    log.info("task %s", task.status, extra=extra)

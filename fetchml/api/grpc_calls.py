@@ -1,0 +1,163 @@
+"""What surrounds every call of our own services: trace id, API key, errors, and the drain.
+
+One interceptor does it for all methods, so that no method can be added without it. Health and
+reflection belong to other packages and pass untouched: they need no key.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from fetchml.access import Admission
+from fetchml.api.grpc_errors import TRACE_KEY, failure
+from fetchml.api.trace import new_trace
+from fetchml.core.model import Principal
+from fetchml.errors import BadRequest, RequestError, Unavailable
+from fetchml.logs import current_trace
+
+OWN_SERVICES = "/fetchml."
+
+log = logging.getLogger(__name__)
+
+
+class Call(NamedTuple):
+    """What a method may know of the call that it serves, beside the request."""
+
+    who: Principal
+    metadata: Mapping[str, str | bytes]
+
+
+class Calls(grpc.aio.ServerInterceptor):
+    """Gives methods a `Call` in place of grpc's context, and turns what they raise into statuses.
+
+    Methods that stream their reply are async generators; this class writes what they yield. Each
+    write waits until the client has room, so a slow client holds back its own stream only.
+    """
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._guarded: dict[str, Any] = {}
+        self._streams: set[asyncio.Task[Any]] = set()
+        self._closing = False
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        method = handler_call_details.method
+        guarded = self._guarded.get(method)
+        if guarded is not None:
+            return guarded
+        handler = await continuation(handler_call_details)
+        if handler is None or not method.startswith(OWN_SERVICES):
+            return handler
+        # Known methods only get here, so the names that clients invent don't fill memory.
+        self._guarded[method] = guarded = self._guard(method, handler)
+        return guarded
+
+    def close_streams(self) -> None:
+        """End every open stream with UNAVAILABLE; calls that are answered once go on."""
+        self._closing = True
+        for stream in list(self._streams):
+            stream.cancel()
+
+    def _guard(self, method: str, handler: Any) -> Any:
+        """The handler with the same shape, its requests parsed here rather than by grpc, which
+        answers UNKNOWN and the parser's own words to bytes that it can't read."""
+
+        def parse(data: bytes) -> Any:
+            try:
+                return handler.request_deserializer(data)
+            except DecodeError as error:
+                raise BadRequest("The request is not a valid message of this method") from error
+
+        async def unary_unary(data: bytes, context: Any) -> Any:
+            async def answer(call: Call) -> Any:
+                return await handler.unary_unary(parse(data), call)
+
+            return await self._serve(method, context, answer)
+
+        async def unary_stream(data: bytes, context: Any) -> None:
+            async def answer(call: Call) -> None:
+                async with aclosing(handler.unary_stream(parse(data), call)) as messages:
+                    async for message in messages:
+                        await context.write(message)
+
+            await self._serve(method, context, answer, stream=True)
+
+        async def stream_unary(received: AsyncIterator[bytes], context: Any) -> Any:
+            async def answer(call: Call) -> Any:
+                return await handler.stream_unary((parse(data) async for data in received), call)
+
+            return await self._serve(method, context, answer, stream=True)
+
+        serialize = handler.response_serializer
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(unary_unary, None, serialize)
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(unary_stream, None, serialize)
+        return grpc.stream_unary_rpc_method_handler(stream_unary, None, serialize)
+
+    async def _serve(
+        self,
+        method: str,
+        context: Any,
+        answer: Callable[[Call], Awaitable[Any]],
+        *,
+        stream: bool = False,
+    ) -> Any:
+        metadata = dict(context.invocation_metadata() or ())
+        trace_id = new_trace(metadata.get("traceparent"))
+        current_trace.set(trace_id)
+        context.set_trailing_metadata(((TRACE_KEY, trace_id),))
+        told: RequestError | None = None
+        try:
+            call = Call(self._admit(context.peer(), metadata), metadata)
+            if not stream:
+                return await answer(call)
+            with self._open_stream():
+                return await answer(call)
+        except RequestError as error:
+            told = error
+        except Exception:
+            if context.cancelled():
+                raise  # The client has gone; writing to it fails, and nobody reads the reason.
+            log.exception("%s failed", method)
+        return await context.abort(*failure(told, trace_id))
+
+    def _admit(self, peer: str, metadata: Mapping[str, str | bytes]) -> Principal:
+        """The control socket's file mode is its lock; everyone else shows a key."""
+        if peer.startswith("unix:"):
+            return self._admission.local
+        secret = metadata.get("x-api-key")
+        return self._admission.admit(
+            secret if isinstance(secret, str) else None, address_of(peer)
+        ).principal
+
+    @contextmanager
+    def _open_stream(self) -> Iterator[None]:
+        """Count the running task as a stream that `close_streams` ends."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # grpc.aio serves every call in a task
+        self._streams.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._closing:
+                raise
+            task.uncancel()
+            raise Unavailable("the server is shutting down") from None
+        finally:
+            self._streams.discard(task)
+
+
+def address_of(peer: str) -> str:
+    """The address in grpc's name of a peer: `ipv6:%5B::1%5D:5000` is `::1`."""
+    return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")

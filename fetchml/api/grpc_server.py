@@ -1,0 +1,104 @@
+"""The gRPC server: its services, its limits, where it listens, how it ends."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from fetchml.access import Admission, Keyring
+from fetchml.api.grpc_calls import Calls
+from fetchml.api.grpc_health import HealthService
+from fetchml.api.grpc_keys import KeyService
+from fetchml.api.grpc_queue import QueueService
+from fetchml.api.grpc_tasks import TaskService
+from fetchml.v1 import (
+    key_pb2,
+    key_pb2_grpc,
+    queue_pb2,
+    queue_pb2_grpc,
+    task_pb2,
+    task_pb2_grpc,
+)
+
+if TYPE_CHECKING:
+    from fetchml.engine import Engine
+
+SERVICES = frozenset(
+    file.services_by_name[name].full_name
+    for file, name in (
+        (task_pb2.DESCRIPTOR, "TaskService"),
+        (queue_pb2.DESCRIPTOR, "QueueService"),
+        (key_pb2.DESCRIPTOR, "KeyService"),
+    )
+)
+
+MAX_CALLS = 10_000
+"""Calls at one time, streams included; more are refused with RESOURCE_EXHAUSTED."""
+
+OPTIONS = (
+    # Two servers on one port would each get a part of the calls.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.max_concurrent_streams", 1_000),
+    # A client that vanished without a word is let go after a minute.
+    ("grpc.keepalive_time_ms", 40_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # Clients may ping as often as this to see whether a quiet watch is alive.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+class GrpcServer:
+    def __init__(self, engine: "Engine", admission: Admission, keyring: Keyring) -> None:
+        self._calls = Calls(admission)
+        self._server = grpc.aio.server(
+            interceptors=(self._calls,), options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
+        )
+        self._stopping = False
+
+        def accepts_work() -> bool:
+            return not (self._stopping or engine.draining) and engine.health().accepts_work
+
+        task_pb2_grpc.add_TaskServiceServicer_to_server(TaskService(engine), self._server)
+        queue_pb2_grpc.add_QueueServiceServicer_to_server(QueueService(engine), self._server)
+        key_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(keyring), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(
+            HealthService(SERVICES, accepts_work), self._server
+        )
+        names = (*sorted(SERVICES), "grpc.health.v1.Health", reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self, address: str, control_socket: Path | None = None) -> int:
+        """Listen on HOST:PORT, and for this machine's admin on a socket only its owner may use.
+
+        Returns the port, which the system chose if `address` named 0. Raises OSError.
+        """
+        if address.startswith("unix"):
+            # Whoever comes through a Unix socket is taken for the admin.
+            raise ValueError(f"{address}: give HOST:PORT")
+        port = self._listen(address)
+        if control_socket is not None:
+            before = os.umask(0o177)
+            try:
+                self._listen(f"unix:{control_socket}")
+            finally:
+                os.umask(before)
+        await self._server.start()
+        return port
+
+    async def stop(self, grace: float) -> None:
+        """Take no more calls, end streams with UNAVAILABLE, and give other calls `grace` seconds
+        to end."""
+        self._stopping = True
+        self._calls.close_streams()
+        await self._server.stop(grace)
+
+    def _listen(self, address: str) -> int:
+        try:
+            return self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"Can't listen on {address}: is it in use? ({error})") from error

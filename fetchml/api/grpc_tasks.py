@@ -1,0 +1,167 @@
+"""TaskService: every method is one call of the engine between two conversions."""
+# ruff: noqa: N802  # methods have the RPCs' names
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from google.protobuf.empty_pb2 import Empty
+
+from fetchml.api.grpc_calls import Call
+from fetchml.api.grpc_listing import listing, page_token
+from fetchml.api.messages import (
+    create_fields,
+    explanation_message,
+    outputs_message,
+    states_of,
+    task_message,
+    update_message,
+    wants_full,
+)
+from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
+from fetchml.ports import TaskPage
+from fetchml.v1 import task_pb2, task_pb2_grpc
+from fetchml.views import WatchFilter
+
+if TYPE_CHECKING:
+    from fetchml.engine import Engine
+
+MAX_BATCH = 10_000
+MAX_TASKS_PER_CALL = 100_000
+"""The reply holds them all, so the server does too until the client has closed its side."""
+
+
+class TaskService(task_pb2_grpc.TaskServiceServicer):
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+
+    async def CreateTask(self, request: task_pb2.CreateTaskRequest, call: Call) -> task_pb2.Task:
+        full = wants_full(request.view)
+        key = _idempotency_key(request, call)
+        task = await self._engine.create_task(call.who, create_fields(request), key)
+        return task_message(task, full=full)
+
+    async def CreateTasks(
+        self, batches: AsyncIterator[task_pb2.CreateTasksRequest], call: Call
+    ) -> task_pb2.CreateTasksResponse:
+        reply = task_pb2.CreateTasksResponse()
+        async for batch in batches:
+            _check_batch(batch, len(reply.tasks))
+            views = [wants_full(request.view) for request in batch.tasks]
+            requests = [create_fields(request) for request in batch.tasks]
+            tasks = await self._engine.create_tasks(call.who, requests)
+            reply.tasks.extend(
+                task_message(task, full=full) for task, full in zip(tasks, views, strict=True)
+            )
+        return reply
+
+    async def GetTask(self, request: task_pb2.GetTaskRequest, call: Call) -> task_pb2.Task:
+        full = wants_full(request.view)
+        task = await self._engine.get_task(call.who, request.task_id)
+        return task_message(task, full=full, output=await self._engine.task_output(task))
+
+    async def ListTasks(self, request: task_pb2.ListTasksRequest, call: Call) -> task_pb2.TaskList:
+        full = wants_full(request.view)
+        wanted = listing(request)
+        page = TaskPage([], 0)
+        if not wanted.impossible:
+            page = await self._engine.list_tasks(call.who, wanted.query)
+        tasks = page.tasks[: wanted.size]
+        more = wanted.by_token and len(page.tasks) > wanted.size
+        return task_pb2.TaskList(
+            tasks=[task_message(task, full=full) for task in tasks],
+            total=page.total,
+            limit=wanted.size,
+            offset=wanted.query.offset,
+            next_page_token=page_token(request, tasks[-1]) if more else None,
+        )
+
+    async def CancelTask(self, request: task_pb2.CancelTaskRequest, call: Call) -> task_pb2.Task:
+        full = wants_full(request.view)
+        return task_message(await self._engine.cancel_task(call.who, request.task_id), full=full)
+
+    async def DeleteTask(self, request: task_pb2.DeleteTaskRequest, call: Call) -> Empty:
+        await self._engine.delete_task(call.who, request.task_id)
+        return Empty()
+
+    async def WatchTasks(
+        self, request: task_pb2.WatchTasksRequest, call: Call
+    ) -> AsyncIterator[task_pb2.WatchTasksResponse]:
+        full = wants_full(request.view)
+        since = request.since_seq if request.HasField("since_seq") else None
+        if since is not None and since < 0:
+            raise BadRequest("since_seq: must be at least 0")
+        where = WatchFilter(
+            task_id=request.task_id or None,
+            states=states_of(request.states),
+            user=request.user_id or None,
+            job_name_prefix=request.job_name_prefix or None,
+            experiment_id=request.experiment_id or None,
+        )
+        updates = self._engine.watch(call.who, where, since, snapshot=since is None)
+        async with aclosing(updates):
+            async for update in updates:
+                yield update_message(update, full=full)
+
+    async def StreamTaskLogs(
+        self, request: task_pb2.StreamTaskLogsRequest, call: Call
+    ) -> AsyncIterator[task_pb2.TaskLogChunk]:
+        attempt = request.attempt if request.HasField("attempt") else None
+        if request.offset < 0:
+            raise BadRequest("offset: must be at least 0")
+        if attempt is not None and attempt < 1:
+            raise BadRequest("attempt: must be at least 1")
+        chunks = self._engine.read_logs(
+            call.who,
+            request.task_id,
+            offset=request.offset,
+            attempt=attempt,
+            follow=request.follow,
+        )
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield task_pb2.TaskLogChunk(
+                    attempt=chunk.attempt, offset=chunk.offset, data=chunk.data
+                )
+
+    async def ExplainTask(
+        self, request: task_pb2.ExplainTaskRequest, call: Call
+    ) -> task_pb2.TaskExplanation:
+        return explanation_message(await self._engine.explain_task(call.who, request.task_id))
+
+    async def ListTaskOutputs(
+        self, request: task_pb2.ListTaskOutputsRequest, call: Call
+    ) -> task_pb2.TaskOutputs:
+        return outputs_message(await self._engine.list_outputs(call.who, request.task_id))
+
+
+def _idempotency_key(request: task_pb2.CreateTaskRequest, call: Call) -> str | None:
+    """The field, or metadata `idempotency-key`. Raises BadRequest."""
+    given = call.metadata.get("idempotency-key")
+    key = request.idempotency_key if request.HasField("idempotency_key") else given
+    if key is None:
+        return None
+    if given is not None and given != key:
+        raise BadRequest("idempotency_key: differs from the metadata entry idempotency-key")
+    if not isinstance(key, str) or not re.fullmatch(r"[!-~]{1,255}", key):
+        raise BadRequest("idempotency_key: must be 1 to 255 visible ASCII characters")
+    return key
+
+
+def _check_batch(batch: task_pb2.CreateTasksRequest, before: int) -> None:
+    """Raises ValidationFailed. `before`: tasks of the call's earlier batches."""
+    size = len(batch.tasks)
+    violations = []
+    if not 1 <= size <= MAX_BATCH:
+        violations.append(FieldViolation("tasks", f"must be 1 to {MAX_BATCH} in one message"))
+    elif before + size > MAX_TASKS_PER_CALL:
+        rule = f"must not be more than {MAX_TASKS_PER_CALL} in one call: make another call"
+        violations.append(FieldViolation("tasks", rule))
+    violations += [
+        FieldViolation(f"tasks[{index}].idempotency_key", "works only in CreateTask")
+        for index, request in enumerate(batch.tasks)
+        if request.HasField("idempotency_key")
+    ]
+    if violations:
+        raise ValidationFailed(violations)

@@ -1,0 +1,195 @@
+"""The model as protobuf messages, and requests as the plain values that the engine takes.
+
+Every task that is created or watched over gRPC passes here: one call of a constructor with
+keywords is the quickest way to fill a message. A keyword of `None` leaves its field unset, and our
+enumerations have protobuf's names.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fetchml.core.model import DatasetSpec, Key, Role, Status, Task
+from fetchml.errors import BadRequest
+from fetchml.v1 import key_pb2, queue_pb2, task_pb2
+from fetchml.views import Explanation, OutputFile, QueueStats, Update
+
+_STATUS = {int(task_pb2.Task.Status.Value(status)): status for status in Status}
+_ROLE = {int(key_pb2.Key.Role.Value(role)): role for role in Role}
+
+
+def timestamp(ms: int | None) -> Timestamp | None:
+    """`ms`: milliseconds since the epoch (UTC)."""
+    if ms is None:
+        return None
+    return Timestamp(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)
+
+
+def wants_full(view: int) -> bool:
+    """Raises BadRequest for a view that this server doesn't know."""
+    if view == task_pb2.FULL:
+        return True
+    if view in {task_pb2.VIEW_UNSPECIFIED, task_pb2.BASIC}:
+        return False
+    raise BadRequest(f"view: {view} is not BASIC (1) or FULL (2)")
+
+
+def task_message(task: Task, *, full: bool = False, output: str | None = None) -> task_pb2.Task:
+    """`full`: with the fields beyond the contract's."""
+    spec = task.spec
+    message = task_pb2.Task(
+        id=task.id,
+        job_name=spec.job_name,
+        status=task.status,
+        priority=spec.priority,
+        created_at=timestamp(task.created_at),
+        started_at=timestamp(task.started_at),
+        ended_at=timestamp(task.ended_at),
+        worker_id=task.worker_id,
+        error=task.error,
+        output=output,
+        snapshot_id=spec.snapshot_id,
+        datasets=spec.datasets,
+        cpu=spec.cpu,
+        memory_gb=spec.memory_gb,
+        gpu=spec.gpu,
+        user_id=task.user,
+        retry_count=task.retry_count,
+        max_retries=spec.max_retries,
+    )
+    if full:
+        message.MergeFrom(_beyond_the_contract(task))
+    return message
+
+
+def _beyond_the_contract(task: Task) -> task_pb2.Task:
+    spec, cancel = task.spec, task.cancel
+    return task_pb2.Task(
+        exit_code=task.exit_code,
+        failure_reason=task.failure_reason,
+        image=spec.image,
+        command=spec.command,
+        args=spec.args,
+        env_names=sorted(spec.env or ()),
+        metadata=spec.metadata,
+        experiment_id=spec.experiment_id,
+        dataset_specs=[_dataset_message(dataset) for dataset in spec.dataset_specs or ()],
+        timeout_seconds=spec.timeout_seconds,
+        attempt=task.attempt,
+        progress=task.progress,
+        not_before=timestamp(task.not_before or None),
+        cancel_requested_at=timestamp(cancel.at) if cancel else None,
+        cancel_requested_by=cancel.by if cancel else None,
+    )
+
+
+def _dataset_message(dataset: DatasetSpec) -> task_pb2.DatasetSpec:
+    return task_pb2.DatasetSpec(
+        name=dataset.name,
+        source=dataset.source,
+        sha256=dataset.sha256,
+        mount_path=dataset.mount_path,
+    )
+
+
+def _set_fields(message: Any) -> dict[str, Any]:
+    return {field.name: value for field, value in message.ListFields()}
+
+
+# What protobuf hands out for these are views of the message, not plain values.
+_PLAIN: dict[str, Callable[[Any], object]] = {
+    "datasets": list,
+    "dataset_specs": lambda specs: [_set_fields(spec) for spec in specs],
+    "metadata": dict,
+    "command": list,
+    "env": dict,
+}
+_OF_THE_CALL = frozenset({"idempotency_key", "view"})
+"""Fields that say how to answer, not what to run."""
+
+
+def create_fields(request: task_pb2.CreateTaskRequest) -> dict[str, object]:
+    """Exactly the fields that were set, in the shape of the REST body."""
+    fields: dict[str, object] = {}
+    for field, value in request.ListFields():
+        name = field.name
+        if name in _PLAIN:
+            fields[name] = _PLAIN[name](value)
+        elif name not in _OF_THE_CALL:
+            fields[name] = value
+    return fields
+
+
+def states_of(numbers: Iterable[int], field: str = "states") -> tuple[Status, ...]:
+    """Raises BadRequest, naming the field, for a number that is no state."""
+    states = []
+    for number in numbers:
+        if number not in _STATUS:
+            raise BadRequest(f"{field}: {number} is not a state: use one of {', '.join(Status)}")
+        states.append(_STATUS[number])
+    return tuple(states)
+
+
+def update_message(update: Update, *, full: bool) -> task_pb2.WatchTasksResponse:
+    return task_pb2.WatchTasksResponse(
+        type=update.type,
+        seq=update.seq,
+        timestamp=timestamp(update.at),
+        task=task_message(update.task, full=full) if update.task else None,
+    )
+
+
+def explanation_message(explanation: Explanation) -> task_pb2.TaskExplanation:
+    return task_pb2.TaskExplanation(
+        task_id=explanation.task_id,
+        status=explanation.status,
+        reason=explanation.reason,
+        position=explanation.position,
+        missing=[
+            task_pb2.TaskExplanation.ResourceShortage(
+                resource=lack.resource, requested=lack.requested, free=lack.free, total=lack.total
+            )
+            for lack in explanation.missing
+        ],
+        progress=explanation.progress,
+    )
+
+
+def outputs_message(files: Iterable[OutputFile]) -> task_pb2.TaskOutputs:
+    return task_pb2.TaskOutputs(
+        outputs=[
+            task_pb2.TaskOutput(
+                path=file.path,
+                size_bytes=file.size_bytes,
+                modified_at=timestamp(file.modified_at),
+            )
+            for file in files
+        ]
+    )
+
+
+def queue_message(stats: QueueStats) -> queue_pb2.QueueStats:
+    return queue_pb2.QueueStats(
+        queued=stats.queued,
+        running=stats.running,
+        completed=stats.completed,
+        failed=stats.failed,
+        workers=stats.workers,
+    )
+
+
+def role_of(number: int) -> Role | None:
+    return _ROLE.get(number)
+
+
+def key_message(key: Key) -> key_pb2.Key:
+    return key_pb2.Key(
+        id=key.id,
+        name=key.name,
+        role=key.role,
+        created_at=timestamp(key.created_at),
+        expires_at=timestamp(key.expires_at),
+        last_used_at=timestamp(key.last_used_at),
+        revoked_at=timestamp(key.revoked_at),
+    )

@@ -1,0 +1,118 @@
+"""A gRPC server on real sockets, with a stub engine and real keys, and a client of it."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
+
+from fetchml.access import Admission, Keyring
+from fetchml.api.grpc_server import GrpcServer
+from fetchml.core.model import Key, Role
+from fetchml.rate_limit import RateLimiter
+from fetchml.v1.key_pb2_grpc import KeyServiceStub
+from fetchml.v1.queue_pb2_grpc import QueueServiceStub
+from fetchml.v1.task_pb2_grpc import TaskServiceStub
+from tests.api.stub_engine import StubEngine
+
+
+class KeyStore:
+    """The part of a store that a keyring uses."""
+
+    async def put_key(self, key: Key) -> None: ...
+
+    async def list_keys(self) -> list[Key]:
+        return []
+
+
+class Client:
+    """All services over one channel; `secret` goes with every call of `tasks`, `queue`, `keys`."""
+
+    def __init__(self, target: str, secret: str | None) -> None:
+        self.metadata = (("x-api-key", secret),) if secret else ()
+        self.channel = grpc.aio.insecure_channel(target)
+        self.tasks = TaskServiceStub(self.channel)
+        self.queue = QueueServiceStub(self.channel)
+        self.keys = KeyServiceStub(self.channel)
+
+
+@dataclass
+class World:
+    engine: StubEngine
+    server: GrpcServer
+    keyring: Keyring
+    address: str
+    control_socket: Path
+    secrets: dict[Role, str]
+    client: Client
+    """Of a user."""
+
+    @asynccontextmanager
+    async def connect(self, secret: str | None, *, local: bool = False) -> AsyncIterator[Client]:
+        client = Client(f"unix:{self.control_socket}" if local else self.address, secret)
+        try:
+            yield client
+        finally:
+            await client.channel.close()
+
+
+@asynccontextmanager
+async def grpc_world(folder: Path, limiter: RateLimiter | None = None) -> AsyncIterator[World]:
+    engine = StubEngine()
+    ids = iter(range(100))
+    keyring = Keyring(
+        KeyStore(),  # type: ignore[arg-type]  # a part of a Store
+        clock_ms=lambda: time.time_ns() // 1_000_000,
+        new_id=lambda: f"key-{next(ids)}",
+    )
+    secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
+    admission = Admission(keyring, time.monotonic, limiter=limiter)
+    server = GrpcServer(engine, admission, keyring)  # type: ignore[arg-type]  # a stub
+    control_socket = folder / "control.sock"
+    port = await server.start("127.0.0.1:0", control_socket)
+    address = f"127.0.0.1:{port}"
+    client = Client(address, secrets[Role.USER])
+    try:
+        yield World(engine, server, keyring, address, control_socket, secrets, client)
+    finally:
+        await client.channel.close()
+        await server.stop(0)
+
+
+@dataclass
+class Refusal:
+    """A failed call, as a client sees it."""
+
+    code: grpc.StatusCode
+    message: str
+    reason: str
+    trace_id: str
+    violations: list[tuple[str, str]]
+    retry_seconds: int | None
+
+
+def refusal(error: grpc.aio.AioRpcError) -> Refusal:
+    trailers = dict(error.trailing_metadata() or ())
+    status = status_pb2.Status.FromString(trailers[GRPC_DETAILS_METADATA_KEY])
+    info = error_details_pb2.ErrorInfo()
+    broken = error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
+    for detail in status.details:
+        for message in (info, broken, retry):
+            detail.Unpack(message)
+    assert info.domain == "fetchml"
+    assert info.metadata["trace_id"] == trailers["x-trace-id"]
+    assert status.message == error.details()
+    assert status.code == error.code().value[0]
+    return Refusal(
+        error.code(),
+        status.message,
+        info.reason,
+        info.metadata["trace_id"],
+        [(violation.field, violation.description) for violation in broken.field_violations],
+        retry.retry_delay.seconds or None,
+    )

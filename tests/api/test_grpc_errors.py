@@ -1,0 +1,252 @@
+"""Who gets in, what a failed call says, and what it never says."""
+
+import asyncio
+import logging
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from fetchml import errors
+from fetchml.api.grpc_calls import address_of
+from fetchml.api.grpc_errors import failure
+from fetchml.core.model import Role
+from fetchml.rate_limit import RateLimiter
+from fetchml.v1 import key_pb2, queue_pb2, task_pb2
+from tests.api.grpc_world import World, grpc_world, refusal
+
+Code = grpc.StatusCode
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with grpc_world(tmp_path) as world:
+        yield world
+
+
+async def refused(world: World, *metadata: tuple[str, str]) -> grpc.aio.AioRpcError:
+    request = task_pb2.GetTaskRequest(task_id="nothing")
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await world.client.tasks.GetTask(request, metadata=(*world.client.metadata, *metadata))
+    return error.value
+
+
+@pytest.mark.parametrize(
+    ("failed", "code", "reason"),
+    [
+        (errors.BadRequest("m"), Code.INVALID_ARGUMENT, "BAD_REQUEST"),
+        (errors.Unauthorized("m"), Code.UNAUTHENTICATED, "UNAUTHORIZED"),
+        (errors.Forbidden("m"), Code.PERMISSION_DENIED, "FORBIDDEN"),
+        (errors.NotFound("m"), Code.NOT_FOUND, "NOT_FOUND"),
+        (errors.Conflict("m"), Code.FAILED_PRECONDITION, "CONFLICT"),
+        (errors.Unavailable("m"), Code.UNAVAILABLE, "SERVICE_UNAVAILABLE"),
+    ],
+)
+async def test_every_error_has_its_code_and_details(
+    world: World, failed: errors.RequestError, code: grpc.StatusCode, reason: str
+) -> None:
+    world.engine.failure = failed
+    seen = refusal(await refused(world))
+    assert (seen.code, seen.reason, seen.message) == (code, reason, "m")
+
+
+def test_no_error_is_without_a_code() -> None:
+    known = errors.RequestError.__subclasses__()
+    assert len(known) == 8
+    for kind in known:
+        error = kind.__new__(kind)
+        errors.RequestError.__init__(error, "m")
+        error.__dict__.update(violations=[], retry_after=1)
+        assert failure(error, "t").code is not Code.UNKNOWN
+
+
+async def test_broken_rules_are_named_field_by_field(world: World) -> None:
+    world.engine.failure = errors.ValidationFailed(
+        [errors.FieldViolation("cpu", "too many"), errors.FieldViolation("args", "unbalanced")]
+    )
+    seen = refusal(await refused(world))
+    assert seen.reason == "VALIDATION_ERROR"
+    assert seen.violations == [("cpu", "too many"), ("args", "unbalanced")]
+
+
+async def test_an_error_with_thousands_of_rules_still_arrives(world: World) -> None:
+    rule = "must be é" * 20
+    world.engine.failure = errors.ValidationFailed(
+        [errors.FieldViolation(f"tasks[{index}].job_name", rule) for index in range(10_000)]
+    )
+    seen = refusal(await refused(world))
+    assert seen.reason == "VALIDATION_ERROR"
+    assert seen.violations[0] == ("tasks[0].job_name", rule)
+    assert 5 < len(seen.violations) < 50
+
+
+async def test_nothing_internal_leaks_but_the_log_has_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.engine.failure = RuntimeError("password=hunter2")
+    with caplog.at_level(logging.ERROR, "fetchml"):
+        error = await refused(world, ("traceparent", f"00-{TRACE}-00f067aa0ba902b7-01"))
+    seen = refusal(error)
+    assert (seen.code, seen.reason) == (Code.INTERNAL, "INTERNAL_ERROR")
+    assert seen.message == "An error occurred"
+    assert "hunter2" not in str(error.trailing_metadata())
+    assert "hunter2" in caplog.text
+
+
+async def test_the_trace_id_is_the_callers_or_a_new_one(world: World) -> None:
+    theirs = refusal(await refused(world, ("traceparent", f"00-{TRACE}-00f067aa0ba902b7-01")))
+    assert theirs.trace_id.replace("-", "") == TRACE
+    first, second = refusal(await refused(world)), refusal(await refused(world))
+    assert first.trace_id != second.trace_id
+    call = world.client.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=world.client.metadata)
+    await call
+    assert len(dict(await call.trailing_metadata())["x-trace-id"]) == 36
+
+
+async def test_bytes_that_are_no_message_are_refused_cleanly(world: World) -> None:
+    not_utf8 = b"\x0a\x02\xff\xfe"
+    for data in (not_utf8, b"\x0a\xff"):
+        call = world.client.channel.unary_unary("/fetchml.v1.TaskService/CreateTask")
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await call(data, metadata=world.client.metadata)
+        seen = refusal(error.value)
+        assert (seen.code, seen.reason) == (Code.INVALID_ARGUMENT, "BAD_REQUEST")
+    batch = world.client.channel.stream_unary("/fetchml.v1.TaskService/CreateTasks")
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await batch(iter([b"\x0a\xff"]), metadata=world.client.metadata)
+    assert refusal(error.value).reason == "BAD_REQUEST"
+    assert world.engine.requests == []
+
+
+async def test_a_message_over_16_mib_is_refused(world: World) -> None:
+    request = task_pb2.CreateTaskRequest(job_name="digits", args="x" * (16 * 1024 * 1024))
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await world.client.tasks.CreateTask(request, metadata=world.client.metadata)
+    assert error.value.code() is Code.RESOURCE_EXHAUSTED
+    assert world.engine.requests == []
+
+
+async def test_an_unknown_method_is_unimplemented(world: World) -> None:
+    call = world.client.channel.unary_unary("/fetchml.v1.TaskService/Nothing")
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call(b"", metadata=world.client.metadata)
+    assert error.value.code() is Code.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("secret", [None, "wrong"])
+async def test_every_method_wants_a_key(world: World, secret: str | None) -> None:
+    metadata = (("x-api-key", secret),) if secret else ()
+    methods = [
+        method
+        for file, name in ((task_pb2, "TaskService"), (queue_pb2, "QueueService"))
+        for method in file.DESCRIPTOR.services_by_name[name].methods
+    ]
+    methods += key_pb2.DESCRIPTOR.services_by_name["KeyService"].methods
+    assert len(methods) >= 14
+    for method in methods:
+        path = f"/{method.containing_service.full_name}/{method.name}"
+        channel = world.client.channel
+        if method.client_streaming:
+            answer = channel.stream_unary(path)(iter([b""]), metadata=metadata)
+        elif method.server_streaming:
+            answer = channel.unary_stream(path)(b"", metadata=metadata).read()
+        else:
+            answer = channel.unary_unary(path)(b"", metadata=metadata)
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await answer
+        seen = refusal(error.value)
+        assert (seen.code, seen.reason) == (Code.UNAUTHENTICATED, "UNAUTHORIZED")
+
+
+async def test_a_call_over_the_limit_is_told_when_to_come_back(tmp_path: Path) -> None:
+    async with grpc_world(tmp_path, RateLimiter(per_second=1, burst=2)) as world:
+        seen = [refusal(await refused(world)) for _ in range(3)]
+    assert [one.reason for one in seen] == ["NOT_FOUND", "NOT_FOUND", "RATE_LIMITED"]
+    assert seen[2].code is Code.RESOURCE_EXHAUSTED
+    assert seen[2].retry_seconds == 1
+
+
+async def test_keys_are_for_admins(world: World) -> None:
+    for role in (Role.VIEWER, Role.USER):
+        async with world.connect(world.secrets[role]) as client:
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await client.keys.ListKeys(key_pb2.ListKeysRequest(), metadata=client.metadata)
+        assert refusal(error.value).code is Code.PERMISSION_DENIED
+    async with world.connect(world.secrets[Role.ADMIN]) as client:
+        listed = await client.keys.ListKeys(key_pb2.ListKeysRequest(), metadata=client.metadata)
+    assert [key.name for key in listed.keys] == ["viewer", "user", "admin"]
+
+
+async def test_the_control_socket_is_the_owners_and_needs_no_key(world: World) -> None:
+    assert stat.S_IMODE(world.control_socket.stat().st_mode) == 0o600
+    async with world.connect(None, local=True) as client:
+        request = key_pb2.CreateKeyRequest(name="ci", role="user")
+        made = await client.keys.CreateKey(request)
+        assert made.secret.startswith("fml_")
+        assert made.key.name == "ci"
+        async with world.connect(made.secret) as other:
+            await other.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=other.metadata)
+            revoked = await client.keys.RevokeKey(key_pb2.RevokeKeyRequest(key_id=made.key.id))
+            assert revoked.HasField("revoked_at")
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await other.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=other.metadata)
+        assert refusal(error.value).code is Code.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (key_pb2.CreateKeyRequest(name="ci"), "role"),
+        (key_pb2.CreateKeyRequest(name="no spaces", role="user"), "name"),
+        (key_pb2.CreateKeyRequest(name="ci", role="user", expires_at={"seconds": 1}), "expires_at"),
+        (
+            key_pb2.CreateKeyRequest(name="ci", role="user", expires_at={"seconds": 2**60}),
+            "expires_at",
+        ),
+    ],
+)
+async def test_a_bad_key_is_refused(
+    world: World, request_: key_pb2.CreateKeyRequest, field: str
+) -> None:
+    async with world.connect(None, local=True) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await client.keys.CreateKey(request_)
+    assert [name for name, _ in refusal(error.value).violations] == [field]
+
+
+async def test_two_servers_never_share_a_port(world: World, tmp_path: Path) -> None:
+    async with grpc_world(tmp_path / "..") as other:
+        with pytest.raises(OSError, match="in use"):
+            await other.server.start(world.address)
+
+
+@pytest.mark.parametrize("address", ["unix:5", "unix:/tmp/x", "unix-abstract:5"])
+async def test_the_public_address_is_never_a_unix_socket(world: World, address: str) -> None:
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        await world.server.start(address)
+
+
+def test_addresses_of_peers() -> None:
+    assert address_of("ipv4:127.0.0.1:53422") == "127.0.0.1"
+    assert address_of("ipv6:%5B::1%5D:53422") == "::1"
+
+
+async def test_unary_calls_in_flight_end_before_the_server_stops(world: World) -> None:
+    entered, leave = asyncio.Event(), asyncio.Event()
+    answer = world.engine.queue_stats
+
+    async def slow(who: object) -> object:
+        entered.set()
+        await leave.wait()
+        return await answer(who)  # type: ignore[arg-type]
+
+    world.engine.queue_stats = slow  # type: ignore[assignment,method-assign]
+    call = world.client.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=world.client.metadata)
+    await entered.wait()
+    stopping = asyncio.create_task(world.server.stop(5))
+    leave.set()
+    assert (await call).workers == 1
+    await stopping

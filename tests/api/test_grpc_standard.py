@@ -1,0 +1,73 @@
+"""The standard services: health and reflection, both without a key."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from fetchml.views import Health, HealthStatus
+from tests.api.grpc_world import World, grpc_world
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with grpc_world(tmp_path) as world:
+        yield world
+
+
+async def test_health_tells_whether_work_is_taken(world: World) -> None:
+    stub = health_pb2_grpc.HealthStub(world.client.channel)
+
+    async def check(service: str = "") -> int:
+        request = health_pb2.HealthCheckRequest(service=service)
+        return int((await stub.Check(request)).status)
+
+    assert await check() == SERVING
+    assert await check("fetchml.v1.TaskService") == SERVING
+    world.engine.answer = Health(HealthStatus.UNHEALTHY, ("disk nearly full",), accepts_work=False)
+    assert await check() == NOT_SERVING
+    world.engine.answer = Health(HealthStatus.HEALTHY)
+    world.engine.draining = True
+    assert await check("fetchml.v1.QueueService") == NOT_SERVING
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await check("no.such.Service")
+    assert error.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_health_is_watched(world: World) -> None:
+    stub = health_pb2_grpc.HealthStub(world.client.channel)
+    call = stub.Watch(health_pb2.HealthCheckRequest(), timeout=10)
+    assert (await call.read()).status == SERVING
+    world.engine.draining = True
+    assert (await call.read()).status == NOT_SERVING
+    call.cancel()
+
+
+async def reflect(
+    world: World, request: reflection_pb2.ServerReflectionRequest
+) -> reflection_pb2.ServerReflectionResponse:
+    stub = reflection_pb2_grpc.ServerReflectionStub(world.client.channel)
+    call = stub.ServerReflectionInfo(iter([request]))
+    return await call.read()
+
+
+async def test_reflection_lists_and_describes_the_services(world: World) -> None:
+    listed = await reflect(world, reflection_pb2.ServerReflectionRequest(list_services=""))
+    assert {service.name for service in listed.list_services_response.service} == {
+        "fetchml.v1.KeyService",
+        "fetchml.v1.QueueService",
+        "fetchml.v1.TaskService",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+    described = await reflect(
+        world,
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol="fetchml.v1.TaskService"),
+    )
+    assert described.file_descriptor_response.file_descriptor_proto

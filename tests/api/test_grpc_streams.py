@@ -1,0 +1,188 @@
+"""Watches and logs: what they deliver, and that they end and free everything in every way."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from fetchml.core.model import Status
+from fetchml.v1 import task_pb2
+from tests.api.grpc_world import World, grpc_world, refusal
+
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine .*:RuntimeWarning")
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with grpc_world(tmp_path) as world:
+        yield world
+
+
+async def create(world: World, name: str = "digits") -> str:
+    request = task_pb2.CreateTaskRequest(job_name=name)
+    task = await world.client.tasks.CreateTask(request, metadata=world.client.metadata)
+    return str(task.id)
+
+
+def watch(world: World, timeout: float | None = 10, **fields: object) -> grpc.aio.UnaryStreamCall:
+    request = task_pb2.WatchTasksRequest(**fields)
+    return world.client.tasks.WatchTasks(request, timeout=timeout, metadata=world.client.metadata)
+
+
+def logs(world: World, task_id: str, **fields: object) -> grpc.aio.UnaryStreamCall:
+    request = task_pb2.StreamTaskLogsRequest(task_id=task_id, **fields)
+    return world.client.tasks.StreamTaskLogs(request, timeout=10, metadata=world.client.metadata)
+
+
+def told(update: task_pb2.WatchTasksResponse) -> tuple[str, str, str]:
+    kind = task_pb2.WatchTasksResponse.Type.Name(update.type)
+    return kind, update.task.id, task_pb2.Task.Status.Name(update.task.status)
+
+
+async def test_a_watch_begins_with_a_snapshot_and_goes_on_with_every_change(world: World) -> None:
+    first = await create(world)
+    call = watch(world)
+    assert told(await call.read()) == ("snapshot", first, "queued")
+    synced = await call.read()
+    assert synced.type == task_pb2.WatchTasksResponse.synced
+    assert not synced.HasField("task")
+    await world.engine.change(first, status=Status.RUNNING)
+    second = await create(world)
+    assert told(await call.read()) == ("task_update", first, "running")
+    assert told(await call.read()) == ("task_update", second, "queued")
+    call.cancel()
+
+
+async def test_a_watch_resumes_after_a_seq(world: World) -> None:
+    ids = [await create(world) for _ in range(3)]
+    call = watch(world, since_seq=1)
+    seen = [await call.read() for _ in range(2)]
+    assert [(update.seq, update.task.id) for update in seen] == [(2, ids[1]), (3, ids[2])]
+    from_the_start = watch(world, since_seq=0)
+    assert (await from_the_start.read()).seq == 1
+    call.cancel()
+    from_the_start.cancel()
+
+
+async def test_a_watch_filters(world: World) -> None:
+    await create(world, "other")
+    mine = await create(world, "mine")
+    call = watch(world, since_seq=0, job_name_prefix="mi", states=["queued"])
+    assert told(await call.read()) == ("task_update", mine, "queued")
+    call.cancel()
+
+
+async def test_a_negative_seq_is_refused(world: World) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await watch(world, since_seq=-1).read()
+    assert refusal(error.value).reason == "BAD_REQUEST"
+
+
+async def test_logs_follow_until_the_end(world: World) -> None:
+    task_id = await create(world)
+    await world.engine.log(task_id, b"one\n")
+    call = logs(world, task_id, follow=True, offset=1)
+    first = await call.read()
+    assert (first.attempt, first.offset, first.data) == (1, 1, b"ne\n")
+    await world.engine.log(task_id, b"\xff\x00")
+    assert (await call.read()).data == b"\xff\x00"
+    await world.engine.change(task_id, status=Status.COMPLETED)
+    assert await call.read() is grpc.aio.EOF
+    assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_logs_of_an_unknown_task_are_not_found(world: World) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await logs(world, "nothing").read()
+    assert refusal(error.value).code is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("fields", [{"offset": -1}, {"attempt": 0}])
+async def test_bad_log_positions_are_refused(world: World, fields: dict[str, int]) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await logs(world, await create(world), **fields).read()
+    assert refusal(error.value).reason == "BAD_REQUEST"
+
+
+async def test_a_client_that_cancels_frees_its_streams(world: World) -> None:
+    task_id = await create(world)
+    await world.engine.log(task_id, b"x")
+    calls = (watch(world), logs(world, task_id, follow=True))
+    for call in calls:
+        await call.read()
+    assert world.engine.open_streams == 2
+    for call in calls:
+        call.cancel()
+    await world.engine.until(lambda: world.engine.open_streams == 0)
+
+
+async def test_a_client_that_vanishes_frees_its_streams(world: World) -> None:
+    await create(world)
+    async with world.connect(world.client.metadata[0][1]) as other:
+        call = other.tasks.WatchTasks(task_pb2.WatchTasksRequest(), metadata=other.metadata)
+        await call.read()
+        assert world.engine.open_streams == 1
+    await world.engine.until(lambda: world.engine.open_streams == 0)
+
+
+async def test_a_deadline_frees_the_stream(world: World) -> None:
+    await create(world)
+    call = watch(world, timeout=0.3)
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        async for _ in call:
+            pass
+    assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await world.engine.until(lambda: world.engine.open_streams == 0)
+
+
+async def test_a_client_that_does_not_read_is_not_written_to_without_end(world: World) -> None:
+    task_id = await create(world)
+    chunk = b"x" * 100_000
+    for _ in range(300):
+        await world.engine.log(task_id, chunk)
+    slow = logs(world, task_id, follow=True)
+    await slow.read()
+    fast = logs(world, task_id)
+    received = 0
+    async for piece in fast:
+        received += len(piece.data)
+    assert received == 300 * len(chunk)
+    assert world.engine.open_streams == 1
+    slow.cancel()
+    await world.engine.until(lambda: world.engine.open_streams == 0)
+
+
+async def test_a_drain_ends_watches_with_the_reason(world: World) -> None:
+    call = watch(world)
+    await call.read()
+    await world.engine.drain()
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call.read()
+    refused = refusal(error.value)
+    assert refused.code is grpc.StatusCode.UNAVAILABLE
+    assert refused.message == "the server is shutting down"
+
+
+async def test_stopping_ends_every_stream_with_the_reason(world: World) -> None:
+    task_id = await create(world)
+    await world.engine.log(task_id, b"x")
+    received = asyncio.Event()
+
+    async def unending() -> AsyncIterator[task_pb2.CreateTasksRequest]:
+        yield task_pb2.CreateTasksRequest(tasks=[task_pb2.CreateTaskRequest(job_name="one")])
+        received.set()
+        await asyncio.Event().wait()
+
+    streams = [watch(world), logs(world, task_id, follow=True)]
+    for stream in streams:
+        await stream.read()
+    upload = world.client.tasks.CreateTasks(unending(), metadata=world.client.metadata)
+    await received.wait()
+    await world.engine.until(lambda: len(world.engine.tasks) == 2)
+    await world.server.stop(5)
+    codes = [await call.code() for call in (*streams, upload)]
+    assert codes == [grpc.StatusCode.UNAVAILABLE] * 3
+    assert {await call.details() for call in (*streams, upload)} == {"the server is shutting down"}
+    assert world.engine.open_streams == 0

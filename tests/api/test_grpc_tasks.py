@@ -1,0 +1,297 @@
+"""TaskService and QueueService, call by call, over a real connection."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.json_format import MessageToDict
+
+from fetchml.core.model import FailureReason, Status
+from fetchml.v1 import queue_pb2, task_pb2
+from tests.api.grpc_world import World, grpc_world, refusal
+from tests.api.stub_engine import START_MS
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with grpc_world(tmp_path) as world:
+        yield world
+
+
+async def create(world: World, **fields: object) -> task_pb2.Task:
+    request = task_pb2.CreateTaskRequest(**{"job_name": "digits"} | fields)
+    return await world.client.tasks.CreateTask(request, metadata=world.client.metadata)
+
+
+async def get(world: World, task_id: str, view: task_pb2.View = task_pb2.BASIC) -> task_pb2.Task:
+    request = task_pb2.GetTaskRequest(task_id=task_id, view=view)
+    return await world.client.tasks.GetTask(request, metadata=world.client.metadata)
+
+
+async def test_create_hands_over_exactly_what_was_set(world: World) -> None:
+    await create(
+        world,
+        priority=7,
+        cpu=0,
+        args="",
+        datasets=["iris"],
+        dataset_specs=[task_pb2.DatasetSpec(name="mnist", mount_path="/data/m")],
+        metadata={"team": "vision"},
+        command=["python", "x.py"],
+        env={"SEED": "1"},
+        idempotency_key="once",
+        view=task_pb2.FULL,
+    )
+    await create(world)
+    assert world.engine.requests == [
+        {
+            "job_name": "digits",
+            "priority": 7,
+            "cpu": 0,
+            "args": "",
+            "datasets": ["iris"],
+            "dataset_specs": [{"name": "mnist", "mount_path": "/data/m"}],
+            "metadata": {"team": "vision"},
+            "command": ["python", "x.py"],
+            "env": {"SEED": "1"},
+        },
+        {"job_name": "digits"},
+    ]
+    for name in ("datasets", "dataset_specs", "command"):
+        assert type(world.engine.requests[0][name]) is list
+    for name in ("metadata", "env"):
+        assert type(world.engine.requests[0][name]) is dict
+
+
+async def test_the_basic_view_holds_the_contracts_fields_only(world: World) -> None:
+    task = await create(world, env={"TOKEN": "secret"}, image="me/train:1", max_retries=2)
+    assert MessageToDict(task, preserving_proto_field_name=True) == {
+        "id": task.id,
+        "job_name": "digits",
+        "status": "queued",
+        "priority": 5,
+        "created_at": "2025-10-09T08:53:20.001Z",
+        "user_id": "user",
+        "retry_count": 0,
+        "max_retries": 2,
+    }
+
+
+async def test_the_full_view_shows_the_rest_and_no_secret(world: World) -> None:
+    created = await create(world, env={"TOKEN": "secret", "A": "b"}, image="me/train:1", args="-v")
+    await world.engine.change(
+        created.id,
+        status=Status.FAILED,
+        attempt=2,
+        exit_code=3,
+        failure_reason=FailureReason.EXIT_CODE,
+    )
+    task = await get(world, created.id, task_pb2.FULL)
+    assert task.image == "me/train:1"
+    assert list(task.command) == ["python", "train.py"]
+    assert task.args == "-v"
+    assert list(task.env_names) == ["A", "TOKEN"]
+    assert (task.attempt, task.exit_code) == (2, 3)
+    assert task.failure_reason == task_pb2.Task.EXIT_CODE
+    assert b"secret" not in task.SerializeToString()
+
+
+async def test_only_get_shows_the_output(world: World) -> None:
+    task = await create(world)
+    assert not (await get(world, task.id)).HasField("output")
+    await world.engine.log(task.id, "épo".encode() + b"\xff")
+    assert (await get(world, task.id)).output == "épo\ufffd"
+    listed = await list_tasks(world)
+    assert not listed.tasks[0].HasField("output")
+
+
+async def test_an_idempotency_key_comes_as_field_or_as_metadata(world: World) -> None:
+    first = await create(world, idempotency_key="k1")
+    request = task_pb2.CreateTaskRequest(job_name="digits")
+    again = await world.client.tasks.CreateTask(
+        request, metadata=(*world.client.metadata, ("idempotency-key", "k1"))
+    )
+    assert again.id == first.id
+    request.idempotency_key = "k2"
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await world.client.tasks.CreateTask(
+            request, metadata=(*world.client.metadata, ("idempotency-key", "k1"))
+        )
+    assert refusal(error.value).reason == "BAD_REQUEST"
+
+
+@pytest.mark.parametrize("key", ["", "a b", "é", "x" * 256])
+async def test_a_bad_idempotency_key_is_refused(world: World, key: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await create(world, idempotency_key=key)
+    assert refusal(error.value).reason == "BAD_REQUEST"
+    assert world.engine.requests == []
+
+
+async def batches(*sizes: int) -> AsyncIterator[task_pb2.CreateTasksRequest]:
+    for size in sizes:
+        one = task_pb2.CreateTaskRequest(job_name=f"of-{size}")
+        yield task_pb2.CreateTasksRequest(tasks=[one] * size)
+
+
+async def test_batches_come_back_in_order(world: World) -> None:
+    reply = await world.client.tasks.CreateTasks(batches(2, 3), metadata=world.client.metadata)
+    assert [task.job_name for task in reply.tasks] == ["of-2"] * 2 + ["of-3"] * 3
+    assert [task.id for task in reply.tasks] == list(world.engine.tasks)
+
+
+async def test_a_refused_batch_names_the_task_and_leaves_the_earlier_ones(world: World) -> None:
+    async def requests() -> AsyncIterator[task_pb2.CreateTasksRequest]:
+        yield task_pb2.CreateTasksRequest(tasks=[task_pb2.CreateTaskRequest(job_name="good")])
+        names = ("good", "no good")
+        yield task_pb2.CreateTasksRequest(
+            tasks=[task_pb2.CreateTaskRequest(job_name=name) for name in names]
+        )
+
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await world.client.tasks.CreateTasks(requests(), metadata=world.client.metadata)
+    refused = refusal(error.value)
+    assert (refused.code, refused.reason) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "VALIDATION_ERROR",
+    )
+    assert [field for field, _ in refused.violations] == ["tasks[1].job_name"]
+    assert len(world.engine.tasks) == 1
+
+
+@pytest.mark.parametrize("sizes", [(0,), (10_001,)])
+async def test_a_batch_has_1_to_10000_tasks(world: World, sizes: tuple[int, ...]) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await world.client.tasks.CreateTasks(batches(*sizes), metadata=world.client.metadata)
+    assert refusal(error.value).violations[0][0] == "tasks"
+    assert world.engine.tasks == {}
+
+
+async def test_a_batch_has_no_idempotency_keys(world: World) -> None:
+    async def requests() -> AsyncIterator[task_pb2.CreateTasksRequest]:
+        one = task_pb2.CreateTaskRequest(job_name="digits", idempotency_key="k")
+        yield task_pb2.CreateTasksRequest(tasks=[one])
+
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await world.client.tasks.CreateTasks(requests(), metadata=world.client.metadata)
+    assert refusal(error.value).violations[0][0] == "tasks[0].idempotency_key"
+
+
+async def list_tasks(world: World, **fields: object) -> task_pb2.TaskList:
+    request = task_pb2.ListTasksRequest(**fields)
+    return await world.client.tasks.ListTasks(request, metadata=world.client.metadata)
+
+
+async def test_list_by_limit_and_offset(world: World) -> None:
+    ids = [(await create(world)).id for _ in range(5)]
+    page = await list_tasks(world, limit=2, offset=1)
+    assert [task.id for task in page.tasks] == [ids[3], ids[2]]
+    assert (page.total, page.limit, page.offset) == (5, 2, 1)
+    assert not page.HasField("next_page_token")
+    assert (await list_tasks(world, limit=0)).total == 5
+    assert list((await list_tasks(world, limit=0)).tasks) == []
+    assert (await list_tasks(world)).limit == 50
+
+
+async def test_page_tokens_see_every_task_once_while_others_come_in(world: World) -> None:
+    ids = [(await create(world)).id for _ in range(6)]
+    page = await list_tasks(world, page_size=2)
+    seen = [task.id for task in page.tasks]
+    while page.HasField("next_page_token"):
+        await create(world)
+        page = await list_tasks(world, page_size=2, page_token=page.next_page_token)
+        seen += [task.id for task in page.tasks]
+    assert seen == ids[::-1]
+
+
+async def test_a_page_token_belongs_to_its_filters(world: World) -> None:
+    for _ in range(3):
+        await create(world)
+    token = (await list_tasks(world, page_size=1)).next_page_token
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await list_tasks(world, page_size=1, page_token=token, user_id="user")
+    assert refusal(error.value).reason == "BAD_REQUEST"
+
+
+async def test_list_filters(world: World) -> None:
+    a = (await create(world, job_name="a-1", experiment_id="x")).id
+    b = (await create(world, job_name="b-1")).id
+    await world.engine.change(b, status=Status.PREPARING)
+
+    async def found(**fields: object) -> list[str]:
+        return [task.id for task in (await list_tasks(world, **fields)).tasks]
+
+    assert await found(status="queued") == [a]
+    assert await found(states=["preparing", "collecting"]) == [b]
+    assert await found(states=["queued", "preparing"], status="queued") == [a]
+    assert await found(states=["preparing"], status="queued") == []
+    assert await found(job_name_prefix="b") == [b]
+    assert await found(experiment_id="x") == [a]
+    assert await found(user_id="nobody") == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": "preparing"},
+        {"status": 0},
+        {"status": 99},
+        {"states": [0]},
+        {"states": [99]},
+        {"limit": -1},
+        {"limit": 1001},
+        {"offset": -1},
+        {"page_size": -1},
+        {"page_size": 1001},
+        {"page_size": 1, "limit": 1},
+        {"page_token": "!"},
+        {"page_token": "AAAA"},
+        {"page_token": "é"},
+        {"view": 9},
+    ],
+)
+async def test_a_bad_query_is_refused(world: World, fields: dict[str, object]) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await list_tasks(world, **fields)
+    refused = refusal(error.value)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BAD_REQUEST")
+    assert refused.message.startswith((next(iter(fields)), "Use limit"))
+
+
+async def test_cancel_delete_explain_outputs_and_queue(world: World) -> None:
+    task = await create(world, gpu=1)
+    tasks, metadata = world.client.tasks, world.client.metadata
+    explained = await tasks.ExplainTask(
+        task_pb2.ExplainTaskRequest(task_id=task.id), metadata=metadata
+    )
+    assert MessageToDict(explained, preserving_proto_field_name=True) == {
+        "task_id": task.id,
+        "status": "queued",
+        "reason": "waits for a GPU",
+        "position": 1,
+        "missing": [{"resource": "gpu", "requested": 1, "free": 0, "total": 8}],
+    }
+    world.engine.outputs[task.id] = {"model/w.bin": b"abc"}
+    listed = await tasks.ListTaskOutputs(
+        task_pb2.ListTaskOutputsRequest(task_id=task.id), metadata=metadata
+    )
+    assert [(o.path, o.size_bytes) for o in listed.outputs] == [("model/w.bin", 3)]
+    assert listed.outputs[0].modified_at.ToMilliseconds() == START_MS
+    cancelled = await tasks.CancelTask(
+        task_pb2.CancelTaskRequest(task_id=task.id, view=task_pb2.FULL), metadata=metadata
+    )
+    assert cancelled.failure_reason == task_pb2.Task.CANCELLED
+    assert cancelled.cancel_requested_by == "user"
+    stats = await world.client.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=metadata)
+    assert MessageToDict(stats) == {
+        "queued": 0,
+        "running": 0,
+        "completed": 0,
+        "failed": 1,
+        "workers": 1,
+    }
+    await tasks.DeleteTask(task_pb2.DeleteTaskRequest(task_id=task.id), metadata=metadata)
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await get(world, task.id)
+    assert refusal(error.value).reason == "NOT_FOUND"

@@ -1,0 +1,234 @@
+"""Runs a task as a plain process of the server's own user: for laptops, demos, no Docker at hand.
+
+There is no isolation: a task can do whatever the server's user can.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from signal import SIGKILL, SIGTERM
+
+from fetchml import shim
+from fetchml.adapters import processes
+from fetchml.adapters.shim_command import PLACES, shim_command
+from fetchml.attempt import AttemptFolder, Claim
+from fetchml.folder_watch import FolderWatch
+from fetchml.ports import Gone, PrepareError, Run
+
+_log = logging.getLogger(__name__)
+_KILL_SECONDS = 2.0
+"""What a shim gets to end by itself, with a true record, once its command was killed."""
+_UNREMARKABLE_EXITS = (None, 120, 143, -SIGKILL)
+"""Of a shim without a claim: not our child; too late; stopped at the gate; killed at the gate."""
+
+
+class ProcessLauncher:
+    """`Launcher` for plain processes. Whatever runs goes on without the server that started it.
+
+    A later server finds the shim by the attempt's claim. What belongs to an attempt beside that
+    is told by its environment: `FETCHML_WORKSPACE` is one attempt's own.
+    """
+
+    name = "process"
+
+    def __init__(self, data_dir: Path, watch: FolderWatch) -> None:
+        self._tasks = data_dir / "tasks"
+        self._watch = watch
+        self._children: dict[Path, subprocess.Popen[bytes]] = {}
+        """The shims that this server started, by their attempt's folder."""
+
+    async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
+        _log.warning(
+            "The process launcher isolates nothing: a task can read and change all that this "
+            "server's user can. Use the docker launcher where others submit tasks."
+        )
+        on_available(True, "Tasks run as plain processes, without isolation")
+
+    async def prepare(self, run: Run, progress: Callable[[str], None]) -> None:
+        try:
+            self._prepare(run, AttemptFolder(run.folder))
+        except OSError as error:
+            raise PrepareError(
+                f"the task can't be made ready: {error.strerror or error}", permanent=False
+            ) from error
+
+    async def wait(self, run: Run) -> Gone:
+        folder = AttemptFolder(run.folder)
+        claim = await self._claim(folder)
+        status = self._reap(run)
+        if claim is None or claim.revoked:
+            if claim or status in _UNREMARKABLE_EXITS:
+                return Gone()
+            return Gone(lost=f"the shim failed before it started the command (exit {status})")
+        with _shim(claim) as shims:
+            await processes.gone(shims)
+        self._reap(run)
+        if folder.end():
+            return Gone()
+        await _kill_all(folder)
+        if claim.boot_id not in ("", processes.boot_id()):
+            return Gone(lost="the machine was restarted while the task ran")
+        return Gone(lost="the shim, which watched over the task, was killed")
+
+    async def stop(self, run: Run) -> None:
+        folder = AttemptFolder(run.folder)
+        claim = folder.claim()
+        with _shim(claim) if claim and claim.pid else _members(folder) as shims:
+            for pidfd in shims:
+                processes.send(pidfd, SIGTERM)
+
+    async def kill(self, run: Run) -> None:
+        folder = AttemptFolder(run.folder)
+        claim = folder.claim()
+        if claim:
+            with _shim(claim) as shims:
+                if shims:
+                    # With its command dead, the shim ends all the rest and records the end.
+                    _kill_children(claim)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(processes.gone(shims), _KILL_SECONDS)
+                for pidfd in shims:
+                    processes.send(pidfd, SIGKILL)
+        await _kill_all(folder)
+
+    async def remove(self, run: Run) -> None:
+        self._reap(run)
+        self._children.pop(run.folder, None)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(_dataset_folder(run))
+
+    async def clean(self, live: frozenset[tuple[str, int]]) -> None:
+        ours = f"{PLACES[0]}={self._tasks}/"
+        for pid in list(processes.pids()):
+            for line in processes.environment(pid):
+                if line.startswith(ours):
+                    await self._clean(Path(line.partition("=")[2]), live)
+
+    async def close(self) -> None:
+        for child in self._children.values():
+            if child.poll() is None:
+                child.returncode = 0  # lives on; Popen would complain that nobody waited for it
+        self._children.clear()
+
+    def _prepare(self, run: Run, folder: AttemptFolder) -> None:
+        if folder.claim():
+            return
+        if folder.run.exists():
+            with self._at_gate(folder) as shims:
+                if shims:
+                    return
+        folder.create(os.geteuid(), os.getegid())
+        places = (folder.workspace, _link_datasets(run), folder.outputs)
+        self._children[run.folder] = subprocess.Popen(
+            shim_command(shim.path(), run, run_folder=folder.run, workspace=folder.workspace),
+            cwd=folder.workspace,
+            env=run.env | dict(zip(PLACES, map(str, places), strict=True)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            umask=0o077,
+        )
+
+    async def _claim(self, folder: AttemptFolder) -> Claim | None:
+        """The shim's claim, or what there is once no shim is left that could make one."""
+        try:
+            async with self._watch.subscribe(folder.run) as changes:
+                with (
+                    self._at_gate(folder) as shims,
+                    processes.watched(shims, changes.wake) as waiting,
+                ):
+                    while True:
+                        # In this order: a shim that ended meanwhile may have claimed before.
+                        left = bool(waiting)
+                        claim = folder.claim()
+                        if (claim and claim.pid) or not left:
+                            return claim
+                        await changes.wait()
+        except OSError:
+            return folder.claim()
+
+    @contextmanager
+    def _at_gate(self, folder: AttemptFolder) -> Iterator[list[int]]:
+        """Descriptors of the shims that may still claim the attempt."""
+        child = self._children.get(folder.path)
+        if child is None:
+            with _members(folder) as pidfds:
+                yield pidfds
+        elif child.poll() is None:
+            with processes.opened([child.pid], lambda _: True) as pidfds:
+                yield pidfds
+        else:
+            yield []
+
+    def _reap(self, run: Run) -> int | None:
+        """Exit status of the shim, negative for a signal; None: it runs, or is not our child."""
+        child = self._children.get(run.folder)
+        return child.poll() if child else None
+
+    async def _clean(self, workspace: Path, live: frozenset[tuple[str, int]]) -> None:
+        folder = workspace.parent
+        task_id, number = folder.parent.parent.name, folder.name
+        if not number.isdecimal() or (task_id, int(number)) in live:
+            return
+        _log.warning("Ending a left-over task", extra={"task_id": task_id, "attempt": number})
+        await self.kill(
+            Run(task_id, int(number), job_name="", folder=folder, image="", argv=(), env={})
+        )
+
+
+def _shim(claim: Claim) -> AbstractContextManager[list[int]]:
+    """A descriptor of the shim that made the claim, if it still runs."""
+
+    def made_it(pid: int) -> bool:
+        process = processes.find(pid)
+        return process is not None and process.starttime == claim.starttime
+
+    same_boot = claim.pid is not None and claim.boot_id == processes.boot_id()
+    return processes.opened([claim.pid] if claim.pid and same_boot else [], made_it)
+
+
+def _members(folder: AttemptFolder) -> AbstractContextManager[list[int]]:
+    """Descriptors of all that belongs to an attempt, by its environment."""
+    mark = f"{PLACES[0]}={folder.workspace}"
+    return processes.opened(processes.pids(), lambda pid: mark in processes.environment(pid))
+
+
+def _kill_children(claim: Claim) -> None:
+    def child(pid: int) -> bool:
+        process = processes.find(pid)
+        return process is not None and process.parent == claim.pid
+
+    with processes.opened(processes.pids(), child) as children:
+        for pidfd in children:
+            processes.send(pidfd, SIGKILL)
+
+
+async def _kill_all(folder: AttemptFolder) -> None:
+    """Until nothing is left: a dying process may just have started one more."""
+    while True:
+        with _members(folder) as members:
+            for pidfd in members:
+                processes.send(pidfd, SIGKILL)
+            if not members:
+                return
+            await processes.gone(members)
+
+
+def _dataset_folder(run: Run) -> Path:
+    return run.folder / "datasets"
+
+
+def _link_datasets(run: Run) -> Path:
+    """A folder in which each dataset lies under its name, like /data in a container."""
+    folder = _dataset_folder(run)
+    folder.mkdir(exist_ok=True)
+    for dataset in run.datasets:
+        with suppress(FileExistsError):
+            (folder / PurePosixPath(dataset.target).name).symlink_to(dataset.source)
+    return folder

@@ -1,0 +1,19 @@
+"""How every launcher starts the shim."""
+
+from pathlib import PurePath
+
+from fetchml.ports import Run
+
+PLACES = ("FETCHML_WORKSPACE", "FETCHML_DATASETS", "FETCHML_OUTPUTS")
+"""The variables that name a task's three places under every launcher."""
+
+
+def shim_command(
+    shim: PurePath, run: Run, *, run_folder: PurePath, workspace: PurePath
+) -> list[str]:
+    """The shim's argv; the paths are as the shim sees them."""
+    command = [str(shim), "--dir", str(run_folder), "--cwd", str(workspace)]
+    command += ["--segment-bytes", str(run.log_segment_bytes), "--grace-ms", str(run.grace_ms)]
+    if run.timeout_ms:
+        command += ["--timeout-ms", str(run.timeout_ms)]
+    return [*command, "--", *run.argv]

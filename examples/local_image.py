@@ -84,7 +84,8 @@ def find_python() -> Interpreter:
 def install(python: Interpreter, packages: Sequence[str], target: Path) -> None:
     """Install `packages` for `python` into the folder `target`, with this Python's pip."""
     pip = [sys.executable, "-m", "pip", "--python", str(python.executable), "install", "--quiet"]
-    run([*pip, "--only-binary=:all:", "--target", str(target), *packages])
+    options = ["--only-binary=:all:", "--root-user-action=ignore", "--target", str(target)]
+    run([*pip, *options, *packages])
 
 
 def fill(tar: tarfile.TarFile, python: Interpreter, staged: Path) -> None:
@@ -117,16 +118,17 @@ def fill(tar: tarfile.TarFile, python: Interpreter, staged: Path) -> None:
 def add_shell(image: "_Root") -> Path:
     """Add busybox with all its commands, or the machine's own shell where there is none."""
     if shutil.which("busybox") is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        apt = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "busybox-static"]
-        subprocess.run(apt, check=False, capture_output=True)
+        for arguments in ("update", "install -y --no-install-recommends busybox-static"):
+            command = ["apt-get", "-qq", *arguments.split()]
+            subprocess.run(command, check=False, capture_output=True)
     busybox = shutil.which("busybox")
     if busybox is None:
         shell = Path("/bin/sh").resolve()
         image.file(shell, Path("/usr/bin/sh"))
         return shell
     image.file(Path(busybox), Path("/usr/bin/busybox"))
-    for command in run([busybox, "--list"]).split():
-        image.link(f"usr/bin/{command}", "busybox")
+    for applet in run([busybox, "--list"]).split():
+        image.link(f"usr/bin/{applet}", "busybox")
     return Path(busybox)
 
 

@@ -1,0 +1,73 @@
+"""The data directory: made private, and taken by one server at a time."""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+
+class DataDirBusy(Exception):
+    """Another server holds the data directory; the message names its process id."""
+
+
+class DataDirLock:
+    """Holds `<data-dir>/lock` (flock) until `release`, or until the process is gone."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def release(self) -> None:
+        # The file stays: a server that opened it a moment ago must meet the same inode.
+        os.ftruncate(self._fd, 0)
+        os.close(self._fd)
+
+
+def lock_data_dir(data_dir: Path) -> DataDirLock:
+    """Make the folder if need be, for its owner alone, and take it. Raises DataDirBusy."""
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    data_dir.chmod(0o700)
+    fd = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = _holder(os.pread(fd, 4096, 0))
+        os.close(fd)
+        raise DataDirBusy(
+            f"the data directory {data_dir} is in use by another server ({holder}): stop that "
+            "one, or give this one another --data-dir"
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, json.dumps({"pid": os.getpid()}).encode(), 0)
+    return DataDirLock(fd)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Put a whole file in place in one step, on disk on return."""
+    temporary = path.with_name(path.name + ".new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder (created, renamed, removed) durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _holder(content: bytes) -> str:
+    try:
+        return f"pid {json.loads(content)['pid']}"
+    except (ValueError, KeyError, TypeError):
+        return "pid unknown"  # it has the lock but has not written its pid yet

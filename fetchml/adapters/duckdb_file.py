@@ -1,0 +1,233 @@
+"""The database file: made safely, opened after any crash, migrated, its header kept twice.
+
+Power loss can leave the file in three states that DuckDB alone would refuse (all were simulated):
+- half made: it is made under a temporary name and renamed when it is complete;
+- a write-ahead log whose last write is part data, part zeros: that write was never acknowledged,
+  so it is cut off, after a copy of the log was kept;
+- a torn header: the 12 KiB at the file's start are copied beside it after each checkpoint, and
+  put back if the rest of the header shows that no later checkpoint was completed.
+Anything else is StoreDamaged: nothing is changed, and the message says what to do.
+"""
+
+import logging
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+from fetchml.adapters import duckdb_sql as sql
+from fetchml.adapters.data_dir import sync_folder, write_durably
+from fetchml.ports import StoreDamaged
+
+log = logging.getLogger(__name__)
+
+HEADER_BLOCK = 4096
+HEADER_BYTES = 3 * HEADER_BLOCK
+"""DuckDB's main header, then two headers that checkpoints write in turn."""
+
+WAL_ENTRY_PREFIX = 16
+"""Each entry of the write-ahead log begins with its size and checksum, 8 bytes each."""
+
+
+class DatabaseFiles(NamedTuple):
+    """What lies in `<data-dir>/store/`."""
+
+    database: Path
+    wal: Path
+    header_copy: Path
+    temporary: Path
+
+    @classmethod
+    def below(cls, data_dir: Path) -> "DatabaseFiles":
+        folder = data_dir / "store"
+        database = folder / "fetchml.duckdb"
+        return cls(
+            database=database,
+            wal=database.with_name(database.name + ".wal"),
+            header_copy=folder / "header.copy",
+            temporary=folder / "temporary",
+        )
+
+
+def open_database(files: DatabaseFiles, *, memory_limit: str) -> duckdb.DuckDBPyConnection:
+    """Open or make the database, recovered and migrated. Raises StoreDamaged."""
+    files.database.parent.mkdir(mode=0o700, exist_ok=True)
+    if not files.database.exists():
+        if files.wal.exists() or files.header_copy.exists():
+            raise StoreDamaged(
+                f"{files.database} is missing, but files that belong to it are there: put it back "
+                f"from a backup, or move {files.database.parent} away to start empty"
+            )
+        _create(files, memory_limit)
+    connection = _connect_recovering(files, memory_limit)
+    try:
+        _migrate(connection, files.database)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def checkpoint(connection: duckdb.DuckDBPyConnection, files: DatabaseFiles) -> None:
+    """Move the write-ahead log into the database file and copy the header."""
+    connection.execute("CHECKPOINT")
+    keep_private(files)
+    with files.database.open("rb") as file:
+        write_durably(files.header_copy, file.read(HEADER_BYTES))
+
+
+def keep_private(files: DatabaseFiles) -> None:
+    """Make files readable by their owner only; the log is made before DuckDB makes it public."""
+    files.database.chmod(0o600)
+    fd = os.open(files.wal, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.fchmod(fd, 0o600)
+    os.close(fd)
+
+
+def _connect(path: Path, files: DatabaseFiles, memory_limit: str) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(
+        path,
+        config={
+            "memory_limit": memory_limit,
+            # A statement then runs in the thread that asked: small ones are quicker so, and no
+            # scan takes all cores from the event loop.
+            "threads": 1,
+            "temp_directory": str(files.temporary),
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            # Checkpoints stall commits: the upkeep thread picks the moment.
+            "checkpoint_threshold": "1TB",
+        },
+    )
+    connection.execute("SET enable_external_access = false")  # forbids what is set above, so last
+    # Closing writes nothing: a refused database stays as found, the header's copy stays in step.
+    connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+    return connection
+
+
+def _create(files: DatabaseFiles, memory_limit: str) -> None:
+    unfinished = files.database.with_name("unfinished.duckdb")
+    for left_over in unfinished.parent.glob("unfinished.duckdb*"):
+        left_over.unlink()
+    connection = _connect(unfinished, files, memory_limit)
+    _apply_migrations(connection, 0)
+    connection.execute("CHECKPOINT")
+    connection.close()
+    fd = os.open(unfinished, os.O_RDONLY | os.O_CLOEXEC)
+    os.fsync(fd)
+    os.close(fd)
+    unfinished.rename(files.database)
+    sync_folder(files.database.parent)
+
+
+def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    try:
+        row = connection.execute(sql.READ_META).fetchone()
+    except duckdb.CatalogException:
+        row = None
+    if row is None:
+        raise StoreDamaged(f"{path} is a database, but not one of FetchML's: move it away")
+    version = int(row[0])
+    if version > len(sql.MIGRATIONS):
+        raise StoreDamaged(
+            f"{path} has schema {version}, made by a newer FetchML; this one knows schemas up to "
+            f"{len(sql.MIGRATIONS)}: start the newer release. Nothing was changed"
+        )
+    if version < len(sql.MIGRATIONS):
+        _apply_migrations(connection, version)
+        log.info("store migrated", extra={"from": version, "to": len(sql.MIGRATIONS)})
+
+
+def _apply_migrations(connection: duckdb.DuckDBPyConnection, version: int) -> None:
+    connection.begin()
+    for migration in sql.MIGRATIONS[version:]:
+        connection.execute(migration)
+    connection.execute(sql.SET_VERSION, [len(sql.MIGRATIONS)])
+    connection.commit()
+
+
+def _connect_recovering(files: DatabaseFiles, memory_limit: str) -> duckdb.DuckDBPyConnection:
+    seen = set[str]()
+    while True:
+        try:
+            return _connect(files.database, files, memory_limit)
+        except duckdb.Error as error:
+            damage = str(error)
+        if damage in seen:  # a repair that did not help
+            raise _beyond_repair(files.database, damage)
+        seen.add(damage)
+        if "replaying WAL" in damage:
+            _cut_torn_wal(files.wal, damage)
+        else:
+            _put_header_back(files, damage)
+
+
+def _beyond_repair(path: Path, damage: str) -> StoreDamaged:
+    return StoreDamaged(
+        f"{path} can't be opened: {damage}. Put the folder {path.parent} back from a backup, or "
+        "move it away to start empty"
+    )
+
+
+def _cut_torn_wal(wal: Path, damage: str) -> None:
+    named = re.search(r"entry at byte position (\d+)", damage)
+    if named is None:
+        raise _beyond_repair(wal, damage)
+    start = int(named[1])
+    with wal.open("rb") as file:
+        file.seek(start)
+        rest = file.read()
+    entry_bytes = WAL_ENTRY_PREFIX + int.from_bytes(rest[:8], "little")
+    if rest[entry_bytes:].rstrip(b"\0"):
+        # Whole entries follow, perhaps acknowledged ones: not for a program to throw away.
+        raise StoreDamaged(
+            f"{wal} is damaged at byte {start}, with data behind it: {damage}. Put the folder "
+            f"{wal.parent} back from a backup; or keep a copy of {wal.name} and go on without what "
+            f"was written after that byte: truncate -s {start} {wal}. Nothing was changed"
+        )
+    kept = wal.with_name(f"{wal.name}.torn-{wal.stat().st_mtime_ns}")
+    shutil.copyfile(wal, kept)
+    kept.chmod(0o600)
+    with wal.open("r+b") as file:
+        file.truncate(start)
+        os.fsync(file.fileno())
+    sync_folder(wal.parent)
+    log.warning(
+        "the write-ahead log ended in a torn write (power loss?), which was cut off; it was "
+        "never acknowledged",
+        extra={"byte": start, "kept": str(kept)},
+    )
+
+
+def _put_header_back(files: DatabaseFiles, damage: str) -> None:
+    """Undo a torn header from the copy made at the last checkpoint.
+
+    A checkpoint writes the older of the two headers; until that is complete, the other one and
+    the write-ahead log are the truth. So the copy is right if all but one block of the header
+    are still as they were copied. Had a later checkpoint been completed, its header would differ
+    as well, and the damage is left to people.
+    """
+    with files.database.open("rb") as file:
+        found = file.read(HEADER_BYTES)
+    copy = files.header_copy.read_bytes() if files.header_copy.exists() else b""
+    blocks = range(0, HEADER_BYTES, HEADER_BLOCK)
+    damaged = [
+        start
+        for start in blocks
+        if found[start : start + HEADER_BLOCK] != copy[start : start + HEADER_BLOCK]
+    ]
+    if len(copy) != HEADER_BYTES or len(damaged) != 1:
+        raise _beyond_repair(files.database, damage)
+    kept = files.database.with_name(f"header.torn-{files.database.stat().st_mtime_ns}")
+    write_durably(kept, found)
+    with files.database.open("r+b") as file:
+        file.write(copy)
+        file.flush()
+        os.fsync(file.fileno())
+    log.warning(
+        "the database's header was torn (power loss?) and was put back from its copy",
+        extra={"damage": damage, "kept": str(kept)},
+    )

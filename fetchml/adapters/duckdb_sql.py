@@ -1,0 +1,143 @@
+"""Every SQL statement of the store, and how a query for tasks becomes one.
+
+Three things are kept. The `journal` is what makes a change durable: append-only, no key, so that
+a commit is one write. `tasks` holds the latest state of every task and is folded from the journal
+a moment later; what is not folded yet is the journal's *tail*. `idempotency` and `keys` are small.
+
+Data are JSON of `core.model`; the other columns of `tasks` are copies of what is searched by.
+JSON leaves out defaults, hence the `coalesce`s in FOLD_TASKS.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fetchml.ports import TaskQuery
+
+MIGRATIONS: Sequence[str] = (
+    # 1: the first schema. `usr`: `user` is a reserved word.
+    """
+    CREATE TABLE meta (schema_version INTEGER NOT NULL, instance_id VARCHAR NOT NULL,
+                       folded_seq BIGINT NOT NULL);
+    CREATE TABLE journal (seq BIGINT NOT NULL, at_ms BIGINT NOT NULL, task_id VARCHAR NOT NULL,
+                          data VARCHAR NOT NULL);
+    CREATE TABLE tasks (id VARCHAR PRIMARY KEY, created_at BIGINT NOT NULL, usr VARCHAR NOT NULL,
+                        status VARCHAR NOT NULL, job_name VARCHAR NOT NULL,
+                        experiment_id VARCHAR, ended_at BIGINT, hidden BOOLEAN NOT NULL,
+                        data VARCHAR NOT NULL);
+    CREATE TABLE idempotency (usr VARCHAR, key VARCHAR, task_id VARCHAR NOT NULL,
+                              digest VARCHAR NOT NULL, created_at BIGINT NOT NULL,
+                              PRIMARY KEY (usr, key));
+    CREATE TABLE keys (id VARCHAR PRIMARY KEY, data VARCHAR NOT NULL);
+    INSERT INTO meta VALUES (0, uuid()::VARCHAR, 0);
+    """,
+)
+"""Schema N is MIGRATIONS[:N] in order. Never change an entry that was released; add one."""
+
+SET_VERSION = "UPDATE meta SET schema_version = $1"
+READ_META = "SELECT schema_version, instance_id, folded_seq FROM meta"
+
+# Fold: the latest change of each task in (from, to], moved into `tasks`. Doing it twice changes
+# nothing, since the same rows give the same result.
+FOLD_TASKS = """
+    INSERT OR REPLACE INTO tasks
+    SELECT task_id, (data->>'$.created_at')::BIGINT, data->>'$.user',
+           coalesce(data->>'$.status', 'queued'), data->>'$.spec.job_name',
+           data->>'$.spec.experiment_id', (data->>'$.ended_at')::BIGINT,
+           coalesce((data->>'$.hidden')::BOOLEAN, false), data
+    FROM (SELECT task_id, arg_max(data, seq) AS data
+          FROM journal WHERE seq > $1 AND seq <= $2 GROUP BY task_id)
+"""
+# A key names the newest create that was made with it; changes that an older task has later
+# must not take it back.
+FOLD_IDEMPOTENCY = """
+    INSERT INTO idempotency
+    SELECT usr, key, arg_max(task_id, created_at), arg_max(digest, created_at), max(created_at)
+    FROM (SELECT data->>'$.user' AS usr, data->>'$.idempotency.key' AS key, task_id,
+                 data->>'$.idempotency.digest' AS digest,
+                 (data->>'$.created_at')::BIGINT AS created_at
+          FROM journal WHERE seq > $1 AND seq <= $2 AND contains(data, '"idempotency":'))
+    WHERE key IS NOT NULL GROUP BY usr, key
+    ON CONFLICT DO UPDATE SET task_id = excluded.task_id, digest = excluded.digest,
+                              created_at = excluded.created_at
+    WHERE excluded.created_at > idempotency.created_at
+"""
+FOLDED = "UPDATE meta SET folded_seq = $1"
+
+PRUNE_JOURNAL = "DELETE FROM journal WHERE seq <= $1"
+PRUNE_IDEMPOTENCY = "DELETE FROM idempotency WHERE created_at < $1"
+
+# What a start needs. Everything is folded then.
+SEQ_RANGE = "SELECT min(seq), max(seq) FROM journal"
+LAST_CREATED_AT = "SELECT coalesce(max(created_at), 0) FROM tasks"
+LIVE_TASKS = """
+    SELECT data FROM tasks WHERE status IN ('queued', 'preparing', 'running', 'collecting')
+    ORDER BY created_at, id
+"""
+COUNTS = "SELECT usr, status, count(*) FROM tasks WHERE NOT hidden GROUP BY usr, status"
+
+# Point reads look at the tail first, then at the table: what is folded in between is found there.
+GET_FROM_TAIL = """
+    SELECT data FROM journal WHERE seq > $1 AND task_id = $2 ORDER BY seq DESC LIMIT 1
+"""
+GET = "SELECT data FROM tasks WHERE id = $1"
+FIND_IDEMPOTENT_IN_TAIL = """
+    SELECT task_id, data->>'$.idempotency.digest', (data->>'$.created_at')::BIGINT AS created_at
+    FROM journal
+    WHERE seq > $1 AND contains(data, '"idempotency":') AND data->>'$.user' = $2
+          AND data->>'$.idempotency.key' = $3
+    ORDER BY created_at DESC LIMIT 1
+"""
+FIND_IDEMPOTENT = "SELECT task_id, digest, created_at FROM idempotency WHERE usr = $1 AND key = $2"
+CHANGES_SINCE = "SELECT seq, at_ms, data FROM journal WHERE seq > $1 ORDER BY seq LIMIT $2"
+
+# Ended tasks lie in the order of time, so that a day is a small part of the table. Hidden ones
+# count: what was done was done.
+ENDED_BETWEEN = """
+    SELECT count(*) FILTER (status = 'completed'), count(*) FILTER (status = 'failed')
+    FROM tasks WHERE ended_at >= $1 AND ended_at < $2
+"""
+
+PUT_KEY = "INSERT OR REPLACE INTO keys VALUES ($1, $2)"
+LIST_KEYS = "SELECT data FROM keys ORDER BY id"
+
+
+def count_tasks(query: TaskQuery) -> tuple[str, list[Any]]:
+    """Statement and parameters for `TaskPage.total`."""
+    where, parameters = _filter(query)
+    return f"SELECT count(*) FROM tasks WHERE {where}", parameters  # noqa: S608 - our own text
+
+
+def page_of_tasks(query: TaskQuery) -> tuple[str, list[Any]]:
+    """Statement and parameters for `TaskPage.tasks`, each row `(data,)`.
+
+    The page is chosen by row number first: sorting whole rows makes a deep offset ten times dearer.
+    """
+    where, parameters = _filter(query)
+    if query.before is not None:
+        created_at, task_id = query.before
+        # Not a comparison of pairs: only plain columns let whole row groups be passed over.
+        where += " AND created_at <= ? AND (created_at < ? OR id < ?)"
+        parameters += [created_at, created_at, task_id]
+    chosen = f"WHERE {where} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"
+    statement = f"""
+        SELECT data FROM tasks WHERE rowid IN (SELECT rowid FROM tasks {chosen})
+        ORDER BY created_at DESC, id DESC
+    """  # noqa: S608 - our own text
+    return statement, [*parameters, query.limit, query.offset]
+
+
+def _filter(query: TaskQuery) -> tuple[str, list[Any]]:
+    where, parameters = "NOT hidden", list[Any]()
+    if query.states:
+        where += f" AND status IN ({', '.join('?' * len(query.states))})"
+        parameters += [state.value for state in query.states]
+    if query.user is not None:
+        where += " AND usr = ?"
+        parameters.append(query.user)
+    if query.job_name_prefix is not None:
+        where += " AND starts_with(job_name, ?)"
+        parameters.append(query.job_name_prefix)
+    if query.experiment_id is not None:
+        where += " AND experiment_id = ?"
+        parameters.append(query.experiment_id)
+    return where, parameters

@@ -1,0 +1,248 @@
+"""The store on DuckDB: `ports.Store`, put together from a writer, upkeep, and readers."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import duckdb
+import msgspec
+
+from fetchml.adapters import duckdb_sql as sql
+from fetchml.adapters.data_dir import DataDirLock, lock_data_dir
+from fetchml.adapters.duckdb_file import DatabaseFiles, keep_private, open_database
+from fetchml.adapters.duckdb_upkeep import IDEMPOTENCY_KEPT_MS, Upkeep
+from fetchml.adapters.duckdb_writer import Writer
+from fetchml.core.model import Change, Key, Status, Task
+from fetchml.ports import IdempotentCreate, Restored, TaskPage, TaskQuery
+
+log = logging.getLogger(__name__)
+
+READERS = 4
+
+T = TypeVar("T")
+
+_decode_task = msgspec.json.Decoder(Task).decode
+_decode_key = msgspec.json.Decoder(Key).decode
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class DuckDBStore:
+    """See `ports.Store`. `open` raises DataDirBusy beside StoreDamaged.
+
+    `journal_rows`: how many changes `changes_since` can go back. `min_free_bytes`: with less free
+    on the disk, `has_room` is false. `memory_limit`: DuckDB's own, such as `512MB`.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        time_zone: ZoneInfo,
+        min_free_bytes: int,
+        journal_rows: int = 200_000,
+        memory_limit: str = "512MB",
+        now_ms: Callable[[], int] = _clock_ms,
+    ) -> None:
+        self._data_dir = data_dir
+        self._files = DatabaseFiles.below(data_dir)
+        self._time_zone = time_zone
+        self._min_free_bytes = min_free_bytes
+        self._journal_rows = journal_rows
+        self._memory_limit = memory_limit
+        self._now_ms = now_ms
+        self._failure_lock = threading.Lock()
+        self._failure: Exception | None = None
+        self._thread_local = threading.local()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._loop: asyncio.AbstractEventLoop
+        self._lock: DataDirLock
+        self._connection: duckdb.DuckDBPyConnection
+        self._upkeep: Upkeep
+        self._writer: Writer
+        self._on_fatal: Callable[[Exception], None]
+
+    async def open(
+        self,
+        *,
+        recent_limit: int,
+        on_durable: Callable[[Sequence[Change]], None],
+        on_fatal: Callable[[Exception], None],
+    ) -> Restored:
+        self._loop = asyncio.get_running_loop()
+        self._on_fatal = on_fatal
+        restored = await asyncio.to_thread(self._open, recent_limit)
+        self._upkeep.start()
+        self._writer = Writer(
+            self._connection.cursor(),
+            self._loop,
+            on_commit=self._upkeep.committed,
+            on_durable=on_durable,
+            on_failure=self._fail,
+        )
+        return restored
+
+    def append(self, changes: Sequence[Change]) -> asyncio.Future[None]:
+        return self._writer.append(changes)
+
+    async def get(self, task_id: str) -> Task | None:
+        def read(cursor: duckdb.DuckDBPyConnection) -> Task | None:
+            row = cursor.execute(sql.GET_FROM_TAIL, [self._upkeep.folded_seq, task_id]).fetchone()
+            row = row or cursor.execute(sql.GET, [task_id]).fetchone()
+            return _decode_task(row[0]) if row else None
+
+        return await self._read(read)
+
+    async def list_tasks(self, query: TaskQuery) -> TaskPage:
+        def read(cursor: duckdb.DuckDBPyConnection) -> TaskPage:
+            self._upkeep.wait_folded()
+            with _snapshot(cursor):
+                [(total,)] = cursor.execute(*sql.count_tasks(query)).fetchall()
+                if query.limit == 0 or query.offset >= total:
+                    return TaskPage([], total)
+                rows = cursor.execute(*sql.page_of_tasks(query)).fetchall()
+            return TaskPage([_decode_task(data) for (data,) in rows], total)
+
+        return await self._read(read)
+
+    async def changes_since(self, seq: int, limit: int) -> list[Change] | None:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[Change] | None:
+            rows = cursor.execute(sql.CHANGES_SINCE, [seq, limit]).fetchall()
+            if rows and rows[0][0] != seq + 1:
+                return None
+            return [Change(number, at, _decode_task(data)) for number, at, data in rows]
+
+        return await self._read(read)
+
+    async def ended_on(self, day: str) -> tuple[int, int]:
+        first = date.fromisoformat(day)
+        bounds = [self._midnight_ms(first), self._midnight_ms(first + timedelta(days=1))]
+
+        def read(cursor: duckdb.DuckDBPyConnection) -> tuple[int, int]:
+            self._upkeep.wait_folded()
+            [(completed, failed)] = cursor.execute(sql.ENDED_BETWEEN, bounds).fetchall()
+            return completed, failed
+
+        return await self._read(read)
+
+    async def find_idempotent(self, user: str, key: str) -> IdempotentCreate | None:
+        def read(cursor: duckdb.DuckDBPyConnection) -> IdempotentCreate | None:
+            tail = [self._upkeep.folded_seq, user, key]
+            row = cursor.execute(sql.FIND_IDEMPOTENT_IN_TAIL, tail).fetchone()
+            folded = cursor.execute(sql.FIND_IDEMPOTENT, [user, key]).fetchone()
+            # A change of an old task with this key may be in the tail: the newest create counts.
+            found = max((r for r in (row, folded) if r), key=lambda r: int(r[2]), default=None)
+            if found is None or found[2] < self._now_ms() - IDEMPOTENCY_KEPT_MS:
+                return None
+            return IdempotentCreate(*found)
+
+        return await self._read(read)
+
+    async def put_key(self, key: Key) -> None:
+        await self._writer.put_key(key)
+
+    async def list_keys(self) -> list[Key]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[Key]:
+            return [_decode_key(data) for (data,) in cursor.execute(sql.LIST_KEYS).fetchall()]
+
+        return await self._read(read)
+
+    def has_room(self) -> bool:
+        return self._upkeep.has_room
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._close)
+
+    def _open(self, recent_limit: int) -> Restored:
+        self._lock = lock_data_dir(self._data_dir)
+        try:
+            self._connection = open_database(self._files, memory_limit=self._memory_limit)
+        except BaseException:
+            self._lock.release()
+            raise
+        try:
+            return self._start(recent_limit)
+        except BaseException:
+            self._connection.close()
+            self._lock.release()
+            raise
+
+    def _start(self, recent_limit: int) -> Restored:
+        keep_private(self._files)
+        [(_, instance_id, folded_seq)] = self._connection.execute(sql.READ_META).fetchall()
+        self._upkeep = Upkeep(
+            self._connection.cursor(),
+            self._files,
+            folded_seq=folded_seq,
+            journal_rows=self._journal_rows,
+            min_free_bytes=self._min_free_bytes,
+            now_ms=self._now_ms,
+            on_failure=self._fail,
+        )
+        return self._restore(instance_id, recent_limit)
+
+    def _restore(self, instance_id: str, recent_limit: int) -> Restored:
+        def rows(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+            return self._connection.execute(statement, parameters).fetchall()
+
+        [(last_created_at,)] = rows(sql.LAST_CREATED_AT)
+        recent = sql.page_of_tasks(TaskQuery(limit=recent_limit))
+        return Restored(
+            instance_id=instance_id,
+            last_seq=self._upkeep.durable_seq,
+            last_created_at=last_created_at,
+            live=[_decode_task(data) for (data,) in rows(sql.LIVE_TASKS)],
+            recent=[_decode_task(data) for (data,) in rows(*recent)],
+            counts={(user, Status(status)): n for user, status, n in rows(sql.COUNTS)},
+        )
+
+    def _close(self) -> None:
+        self._writer.stop()
+        self._upkeep.stop()
+        self._readers.shutdown()
+        self._connection.close()
+        self._lock.release()
+
+    def _fail(self, error: Exception) -> None:
+        """In any thread. Only the first failure is told: the others follow from it."""
+        with self._failure_lock:
+            if self._failure is not None:
+                return
+            self._failure = error
+        log.critical("the store has failed", exc_info=error)
+        self._upkeep.fail()
+        self._loop.call_soon_threadsafe(self._on_fatal, error)
+
+    async def _read(self, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        return await self._loop.run_in_executor(self._readers, self._with_cursor, read)
+
+    def _with_cursor(self, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        # A cursor for each thread: shared, DuckDB answers empty results without an error.
+        cursor = getattr(self._thread_local, "cursor", None)
+        if cursor is None:
+            cursor = self._thread_local.cursor = self._connection.cursor()
+        return read(cursor)
+
+    def _midnight_ms(self, day: date) -> int:
+        midnight = datetime(day.year, day.month, day.day, tzinfo=self._time_zone)
+        return int(midnight.timestamp()) * 1000
+
+
+@contextmanager
+def _snapshot(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Several statements that see the same state."""
+    cursor.begin()
+    try:
+        yield
+    finally:
+        cursor.rollback()

@@ -1,0 +1,150 @@
+"""The upkeep thread: folds the journal, prunes it, picks moments for checkpoints, watches the disk.
+
+All of it is off the path of an answer, in portions that hold up a commit for a few milliseconds.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import duckdb
+
+from fetchml.adapters import duckdb_sql as sql
+from fetchml.adapters.duckdb_file import DatabaseFiles, checkpoint
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.25
+FOLD_ROWS = 4_000
+"""A transaction's bound; as many waiting rows start a fold before its tick."""
+PRUNE_ROWS = 5_000
+"""A transaction's bound; ten times as many surplus rows may lie in the journal while it is busy."""
+IDLE_S = 5.0
+IDLE_CHECKPOINT_BYTES = 1 << 20
+BUSY_CHECKPOINT_BYTES = 256 << 20
+"""So long a write-ahead log makes the next start 2 s slower; then even a busy store checkpoints."""
+IDEMPOTENCY_KEPT_MS = 24 * 3600 * 1000
+
+
+class Upkeep:
+    """`folded_seq` only grows; up to it, `tasks` and `idempotency` hold what the journal says."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        files: DatabaseFiles,
+        *,
+        folded_seq: int,
+        journal_rows: int,
+        min_free_bytes: int,
+        now_ms: Callable[[], int],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._connection = connection
+        self._files = files
+        self._journal_rows = journal_rows
+        self._min_free_bytes = min_free_bytes
+        self._now_ms = now_ms
+        self._on_failure = on_failure
+        self.folded_seq = folded_seq
+        self.failed = False
+        [(first, last)] = connection.execute(sql.SEQ_RANGE).fetchall()
+        self.durable_seq = int(last or folded_seq)
+        self._pruned_seq = int(first or folded_seq + 1) - 1
+        self._last_commit_at = time.monotonic()
+        self._next_expiry_at = 0.0
+        self._stopping = False
+        self._wake = threading.Event()
+        self._folded = threading.Condition()
+        self.has_room = self._look_at_disk()
+        self._fold_up_to(self.durable_seq)
+        self._thread = threading.Thread(target=self._run, name="store-upkeep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def committed(self, seq: int) -> None:
+        """The writer's word, in its thread, that the journal has grown up to `seq`."""
+        self.durable_seq = seq
+        self._last_commit_at = time.monotonic()
+        if seq - self.folded_seq >= FOLD_ROWS:
+            self._wake.set()
+
+    def wait_folded(self) -> None:
+        """Block until what is durable now is folded. Raises RuntimeError after a failure."""
+        target = self.durable_seq
+        if self.folded_seq >= target:
+            return
+        with self._folded:
+            self._wake.set()
+            self._folded.wait_for(lambda: self.folded_seq >= target or self.failed)
+        if self.folded_seq < target:
+            raise RuntimeError("the store has failed; the program must end")
+
+    def stop(self) -> None:
+        """Block until all is folded and checkpointed. After the writer, not in the event loop."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+
+    def fail(self) -> None:
+        """End the thread and wake all readers that wait for it."""
+        with self._folded:
+            self.failed = True
+            self._folded.notify_all()
+        self._wake.set()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping and not self.failed:
+                self._wake.wait(TICK_S)
+                self._wake.clear()
+                self._turn()
+            if not self.failed:
+                self._fold_up_to(self.durable_seq)
+                self._checkpoint()
+        except Exception as error:  # noqa: BLE001 - whatever it was, readers may be out of step now
+            self._on_failure(error)
+
+    def _turn(self) -> None:
+        self._fold_up_to(self.durable_seq)
+        idle = time.monotonic() - self._last_commit_at > IDLE_S
+        self._prune(idle)
+        wal_bytes = self._files.wal.stat().st_size if self._files.wal.exists() else 0
+        if wal_bytes > (IDLE_CHECKPOINT_BYTES if idle else BUSY_CHECKPOINT_BYTES):
+            self._checkpoint()
+        self.has_room = self._look_at_disk()
+
+    def _fold_up_to(self, target: int) -> None:
+        while self.folded_seq < target:
+            span = [self.folded_seq, min(target, self.folded_seq + FOLD_ROWS)]
+            self._connection.begin()
+            self._connection.execute(sql.FOLD_TASKS, span)
+            self._connection.execute(sql.FOLD_IDEMPOTENCY, span)
+            self._connection.execute(sql.FOLDED, span[1:])
+            self._connection.commit()
+            with self._folded:
+                self.folded_seq = span[1]
+                self._folded.notify_all()
+
+    def _prune(self, idle: bool) -> None:
+        surplus = self.folded_seq - self._journal_rows - self._pruned_seq
+        if surplus > (0 if idle else 10 * PRUNE_ROWS):
+            up_to = self._pruned_seq + min(surplus, PRUNE_ROWS)
+            self._connection.execute(sql.PRUNE_JOURNAL, [up_to])
+            self._pruned_seq = up_to
+        if time.monotonic() >= self._next_expiry_at:
+            self._next_expiry_at = time.monotonic() + 60
+            oldest = self._now_ms() - IDEMPOTENCY_KEPT_MS
+            self._connection.execute(sql.PRUNE_IDEMPOTENCY, [oldest])
+
+    def _checkpoint(self) -> None:
+        began = time.monotonic()
+        checkpoint(self._connection, self._files)
+        log.debug("checkpoint", extra={"seconds": time.monotonic() - began})
+
+    def _look_at_disk(self) -> bool:
+        disk = os.statvfs(self._files.database.parent)
+        return disk.f_bavail * disk.f_frsize >= self._min_free_bytes

@@ -4,11 +4,9 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import msgspec
@@ -148,11 +146,13 @@ class BadAdminKey(Exception):
     """FETCHML_ADMIN_KEY can't be used; the message says why, without the key."""
 
 
-async def ensure_admin(keyring: Keyring, data_dir: Path, wanted: str | None) -> str | None:
+async def ensure_admin(
+    keyring: Keyring, wanted: str | None, keep: Callable[[str], None]
+) -> str | None:
     """Make the first admin key where there is no key at all.
 
-    `wanted` (FETCHML_ADMIN_KEY) becomes that key. Without it one is made, written to
-    `<data_dir>/admin.key`, and returned, to be shown once. Raises BadAdminKey.
+    `wanted` (FETCHML_ADMIN_KEY) becomes that key. Without it one is made, handed to `keep`, which
+    writes it to a file, and returned, to be shown once. Raises BadAdminKey.
     """
     if keyring.list():
         if wanted and keyring.find(wanted) is None:
@@ -168,21 +168,9 @@ async def ensure_admin(keyring: Keyring, data_dir: Path, wanted: str | None) -> 
         return None
     secret = new_secret()
     # The file first: a key that nobody can read must never be the only one.
-    _write_private(data_dir / "admin.key", f"{secret}\n")
+    keep(secret)
     await keyring.add(secret, "admin", Role.ADMIN)
     return secret
-
-
-def _write_private(file: Path, text: str) -> None:
-    """Replace the file in one step; only the owner may read it."""
-    new = file.with_name(f".{file.name}.new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.rename(file)
 
 
 class Admitted(NamedTuple):

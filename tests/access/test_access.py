@@ -1,8 +1,6 @@
 """Keys and admission, over a store in memory."""
 
 import logging
-import stat
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +45,10 @@ class World:
 
     def admission(self, limiter: RateLimiter | None = None) -> Admission:
         return Admission(self.keyring, lambda: self.now_ms / 1000, limiter=limiter)
+
+
+def never(_: str) -> None:
+    raise AssertionError("there is nothing to keep")
 
 
 @pytest.fixture
@@ -158,39 +160,41 @@ async def test_wrong_keys_are_limited_by_address_and_lock_nobody_else_out(world:
     assert admission.admit(secret, "1.2.3.4")
 
 
-async def test_the_first_start_makes_a_key_for_the_owner_only(world: World, tmp_path: Path) -> None:
-    secret = await ensure_admin(world.keyring, tmp_path, None)
+async def test_the_first_start_makes_a_key_and_keeps_it_before_it_counts(world: World) -> None:
+    kept: list[tuple[str, int]] = []
+
+    def keep(secret: str) -> None:
+        kept.append((secret, len(world.store.keys)))
+
+    secret = await ensure_admin(world.keyring, None, keep)
     assert secret is not None
-    file = tmp_path / "admin.key"
-    assert file.read_text() == f"{secret}\n"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert kept == [(secret, 0)]
     assert world.admission().admit(secret, "a").principal.role is Role.ADMIN
-    assert await ensure_admin(world.keyring, tmp_path, None) is None, "only where there is none"
+    assert await ensure_admin(world.keyring, None, never) is None, "only where there is none"
 
 
-async def test_the_first_key_can_be_given(world: World, tmp_path: Path) -> None:
+async def test_the_first_key_can_be_given(world: World) -> None:
     wanted = "a-key-of-my-own-choice"
-    assert await ensure_admin(world.keyring, tmp_path, wanted) is None
-    assert not (tmp_path / "admin.key").exists()
+    assert await ensure_admin(world.keyring, wanted, never) is None
     assert world.admission().admit(wanted, "a").principal.role is Role.ADMIN
 
 
 @pytest.mark.parametrize(
     "wanted", ["short", "with a space in it", "ключ-ключ-ключ-ключ", "x" * 257]
 )
-async def test_a_weak_first_key_is_refused(world: World, tmp_path: Path, wanted: str) -> None:
+async def test_a_weak_first_key_is_refused(world: World, wanted: str) -> None:
     with pytest.raises(BadAdminKey) as caught:
-        await ensure_admin(world.keyring, tmp_path, wanted)
+        await ensure_admin(world.keyring, wanted, never)
     assert wanted not in str(caught.value)
     assert world.store.keys == {}
 
 
 async def test_a_later_admin_key_is_ignored_with_a_warning(
-    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     await world.keyring.create("ada", Role.USER)
     with caplog.at_level(logging.WARNING):
-        await ensure_admin(world.keyring, tmp_path, "another-key-of-mine")
+        await ensure_admin(world.keyring, "another-key-of-mine", never)
     assert "FETCHML_ADMIN_KEY is not a key of this server" in caplog.text
     assert "another-key-of-mine" not in caplog.text
     assert len(world.store.keys) == 1

@@ -1,0 +1,5 @@
+"""`python -m fetchml` is `fetchml`."""
+
+from fetchml.cli.main import main
+
+main()

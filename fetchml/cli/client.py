@@ -1,0 +1,145 @@
+"""The connection to the server: address, key, and errors in plain words."""
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import click
+import grpc
+
+from fetchml.cli.failure import Exit, Failure
+from fetchml.config import default_data_dir
+from fetchml.v1 import key_pb2_grpc, queue_pb2_grpc, task_pb2_grpc
+
+DEFAULT_SERVER = "127.0.0.1:9102"
+TIMEOUT_SECONDS = 30
+
+_OPTIONS = (
+    # A quiet stream whose server vanished without a word ends after a minute.
+    ("grpc.keepalive_time_ms", 40_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.max_receive_message_length", -1),
+    # A proxy for the web is not one for a training machine.
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+
+
+class Client:
+    """Stubs of all services, whose calls carry the key and raise Failure."""
+
+    def __init__(self, server: str, key: str | None) -> None:
+        if not server or server.isspace():
+            raise Failure("The server's address is empty", code=Exit.USAGE)
+        if key and not (key.isascii() and key.isprintable()):
+            raise Failure(
+                "The API key has characters that no key has",
+                "Look at FETCHML_API_KEY: did a line break or a quote get into it?",
+                Exit.REFUSED,
+            )
+        self.server = server
+        self._metadata = (("x-api-key", key),) if key else ()
+        self._channel = grpc.insecure_channel(server, _OPTIONS)
+        # Generated code has no types.
+        stubs: Any = (task_pb2_grpc, queue_pb2_grpc, key_pb2_grpc)
+        self.tasks: Any = stubs[0].TaskServiceStub(self._channel)
+        self.queue: Any = stubs[1].QueueServiceStub(self._channel)
+        self.keys: Any = stubs[2].KeyServiceStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+    def call(self, method: Any, request: object) -> Any:
+        try:
+            return method(request, metadata=self._metadata, timeout=TIMEOUT_SECONDS)
+        except grpc.RpcError as error:
+            raise self._failure(error) from error
+
+    def stream(self, method: Any, request: object) -> Iterator[Any]:
+        """The messages of a stream; closing the iterator ends the call."""
+        messages = method(request, metadata=self._metadata)
+        try:
+            yield from messages
+        except grpc.RpcError as error:
+            raise self._failure(error) from error
+        finally:
+            messages.cancel()
+
+    def _failure(self, error: Any) -> Failure:
+        code, said = error.code(), error.details() or ""
+        answered = any(name == "x-trace-id" for name, _ in error.trailing_metadata() or ())
+        match code:
+            case grpc.StatusCode.UNAVAILABLE if not answered:
+                return Failure(
+                    f"Cannot reach a server at {self.server}",
+                    "Is it running ('fetchml serve')? Is its address right (--server, "
+                    "FETCHML_SERVER)?",
+                    Exit.UNREACHABLE,
+                )
+            case grpc.StatusCode.UNAVAILABLE:
+                return Failure(said, "Try again later.", Exit.UNREACHABLE)
+            case grpc.StatusCode.RESOURCE_EXHAUSTED:
+                return Failure(said, code=Exit.UNREACHABLE)
+            case grpc.StatusCode.DEADLINE_EXCEEDED:
+                return Failure(
+                    f"The server at {self.server} did not answer within {TIMEOUT_SECONDS} s",
+                    code=Exit.UNREACHABLE,
+                )
+            case grpc.StatusCode.UNAUTHENTICATED:
+                return Failure(
+                    said if self._metadata else "The server asks for an API key",
+                    "Set FETCHML_API_KEY. On the server's machine, 'fetchml keys create NAME' "
+                    "makes a key.",
+                    Exit.REFUSED,
+                )
+            case grpc.StatusCode.PERMISSION_DENIED:
+                return Failure(said, code=Exit.REFUSED)
+            case grpc.StatusCode.NOT_FOUND:
+                return Failure(said, code=Exit.NOT_FOUND)
+            case grpc.StatusCode.INVALID_ARGUMENT:
+                return Failure(said, code=Exit.USAGE)
+            case grpc.StatusCode.FAILED_PRECONDITION:
+                return Failure(said, code=Exit.CONFLICT)
+            case _:
+                return Failure(f"{said or 'The call failed'} ({code.name})")
+
+
+def find_key() -> str | None:
+    """The user's key: from the environment, else the admin key of a server on this machine."""
+    if key := os.environ.get("FETCHML_API_KEY"):
+        return key.strip()
+    folder = os.environ.get("FETCHML_DATA_DIR")
+    file = (Path(folder) if folder else default_data_dir()) / "admin.key"
+    try:
+        return file.read_text().strip() or None
+    except OSError:
+        return None
+
+
+def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--server`; the command is called with a connected Client as `client`."""
+
+    @click.option(
+        "--server",
+        envvar="FETCHML_SERVER",
+        default=DEFAULT_SERVER,
+        show_default=True,
+        show_envvar=True,
+        metavar="HOST:PORT",
+        help="The server's gRPC address.",
+    )
+    @functools.wraps(command)
+    def with_client(server: str, **options: Any) -> Any:
+        with Client(server, find_key()) as client:
+            return command(client=client, **options)
+
+    return with_client
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")

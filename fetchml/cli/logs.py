@@ -1,0 +1,37 @@
+"""`fetchml logs`"""
+
+import sys
+
+import click
+
+from fetchml.cli.client import Client, server_option
+from fetchml.cli.streams import follow_log
+from fetchml.v1 import task_pb2
+
+
+@click.command()
+@click.argument("task_id")
+@click.option("--follow", "-f", is_flag=True, help="Stay until the task ends.")
+@click.option(
+    "--attempt",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Which attempt; 1 is the first. Default: the last one, with -f those after it too.",
+)
+@server_option
+def logs(client: Client, task_id: str, attempt: int | None, *, follow: bool) -> None:
+    """Print what a task wrote to stdout and stderr, byte for byte."""
+    if follow:
+        chunks = follow_log(client, task_id, attempt, lambda why: click.echo(why, err=True))
+    else:
+        request = task_pb2.StreamTaskLogsRequest(task_id=task_id, attempt=attempt)
+        chunks = client.stream(client.tasks.StreamTaskLogs, request)
+    seen, expected = attempt, 0
+    for chunk in chunks:
+        if chunk.attempt != seen:
+            seen, expected = chunk.attempt, 0
+        if chunk.offset > expected:
+            click.echo(f"[{chunk.offset - expected} bytes are no longer kept]", err=True)
+        expected = chunk.offset + len(chunk.data)
+        sys.stdout.buffer.write(chunk.data)
+        sys.stdout.buffer.flush()

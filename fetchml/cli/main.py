@@ -1,0 +1,102 @@
+"""The command `fetchml`. A command's module is loaded when the command is called."""
+
+import importlib
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from fetchml.cli.failure import Exit
+
+COMMANDS = {
+    "The server": {
+        "serve": "Run the server.",
+        "keys": "Make, list and revoke API keys.",
+        "doctor": "Say what works on this machine, what does not, and how to mend it.",
+        "version": "Show the versions.",
+    },
+    "Tasks": {
+        "submit": "Submit a training task.",
+        "ls": "List tasks, newest first.",
+        "show": "Show all about a task.",
+        "logs": "Print what a task wrote.",
+        "watch": "Follow the changes of tasks.",
+        "cancel": "End tasks that wait or run.",
+        "rm": "Remove ended tasks from the history.",
+    },
+    "The queue": {
+        "queue": "Show the numbers of the queue.",
+        "top": "Show the queue and what runs, live.",
+    },
+}
+
+EPILOG = """\b
+Examples:
+  fetchml serve                                     start a server on this machine
+  fetchml submit --wait -- python train.py --lr 0.1  run, follow, end as the task ends
+  fetchml submit --image pytorch/pytorch --gpu 1 -- python train.py
+  fetchml ls --status running                       what runs
+  fetchml logs -f TASK_ID                           follow its output
+  fetchml keys create ada                           a key for a colleague
+
+\b
+Environment:
+  FETCHML_SERVER    address of the server's gRPC (default 127.0.0.1:9102)
+  FETCHML_API_KEY   API key (default: the admin key of a server of yours on this machine)
+
+\b
+Exit codes:
+  0  done              3  the server is not reached, or busy
+  1  failed            4  the API key is refused
+  2  wrong usage, or   5  no such task or key
+     a refused request 6  not possible in the task's state
+  130  interrupted. 'submit --wait' ends with the task's own exit code.
+"""
+
+
+class Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for section in COMMANDS.values() for name in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"fetchml.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, section in COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(section.items()))
+
+
+@click.command(
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+def fetchml() -> None:
+    """FetchML: a job server for machine-learning training.
+
+    'fetchml COMMAND --help' says more about each command.
+    """
+
+
+def main() -> NoReturn:
+    """The console script."""
+    # grpc's own messages on stderr repeat what the commands say in plain words.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        code = fetchml.main(prog_name="fetchml", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        code = Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does; Python must not write to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Exit.FAILED
+    sys.exit(code or 0)

@@ -1,0 +1,27 @@
+"""`fetchml queue`"""
+
+import click
+from rich.table import Table
+
+from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.render import console, print_json, table
+from fetchml.v1 import queue_pb2
+
+
+@click.command()
+@json_option
+@server_option
+def queue(client: Client, *, as_json: bool) -> None:
+    """Show the numbers of the queue."""
+    stats = client.call(client.queue.GetQueue, queue_pb2.GetQueueRequest())
+    if as_json:
+        print_json(stats)
+    else:
+        console().print(queue_table(stats))
+
+
+def queue_table(stats: queue_pb2.QueueStats) -> Table:
+    shown = table("QUEUED", "RUNNING", "COMPLETED TODAY", "FAILED TODAY", "EXECUTORS")
+    numbers = (stats.queued, stats.running, stats.completed, stats.failed, stats.workers)
+    shown.add_row(*map(str, numbers))
+    return shown

@@ -1,0 +1,139 @@
+"""How messages look: as JSON for scripts, as tables and words for people."""
+
+import datetime
+import json
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import click
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fetchml.v1.task_pb2 import Task
+
+STYLES = {
+    "queued": "yellow",
+    "preparing": "cyan",
+    "running": "blue",
+    "collecting": "cyan",
+    "completed": "green",
+    "failed": "red",
+}
+
+
+def to_json(message: Message) -> dict[str, Any]:
+    """The message with the contract's names and values: what REST would answer."""
+    return {field.name: _field(field, value) for field, value in message.ListFields()}
+
+
+def _field(field: Any, value: Any) -> Any:
+    if field.message_type and field.message_type.GetOptions().map_entry:
+        return dict(value)
+    if field.is_repeated:
+        return [_value(field, item) for item in value]
+    return _value(field, value)
+
+
+def _value(field: Any, value: Any) -> Any:
+    if field.enum_type:
+        return field.enum_type.values_by_number[value].name
+    if field.message_type is None:
+        return value
+    if field.message_type.full_name == "google.protobuf.Timestamp":
+        at = datetime.datetime.fromtimestamp(value.ToMilliseconds() / 1000, datetime.UTC)
+        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return to_json(value)
+
+
+def print_json(value: Message | dict[str, Any] | list[Any]) -> None:
+    """One line, so that a stream of them is JSON lines."""
+    shown = to_json(value) if isinstance(value, Message) else value
+    click.echo(json.dumps(shown, ensure_ascii=False))
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Prints what it is given as it is. Off a terminal lines are never wrapped or cut."""
+    made = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    return made if made.is_terminal else Console(stderr=stderr, width=10_000, color_system=None)
+
+
+def clean(text: str) -> Text:
+    """Text from a server or a task, which must not steer the terminal."""
+    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
+
+
+def status_name(task: Task) -> str:
+    return Task.Status.Name(task.status)
+
+
+def status_text(task: Task) -> Text:
+    name = status_name(task)
+    return Text(name, STYLES.get(name, ""))
+
+
+def ended(task: Task) -> bool:
+    return task.status in (Task.completed, Task.failed)
+
+
+def local_time(stamp: Any) -> str:
+    at = datetime.datetime.fromtimestamp(stamp.seconds, datetime.UTC).astimezone()
+    return at.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(seconds: float) -> str:
+    """In the two units that matter."""
+    whole = max(0, int(seconds))
+    for size, unit, small, small_unit in (
+        (86_400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // small} {small_unit}"
+    return f"{whole} s"
+
+
+def run_time(task: Task) -> str:
+    """How long it ran or has been running; empty before it starts."""
+    if not task.HasField("started_at"):
+        return ""
+    end = task.ended_at.ToMilliseconds() / 1000 if task.HasField("ended_at") else time.time()
+    return duration(end - task.started_at.ToMilliseconds() / 1000)
+
+
+def note(task: Task) -> str:
+    """What there is to say about a task beside its status."""
+    return str(task.error or task.progress)
+
+
+def size(count: int) -> str:
+    if count < 1024:
+        return f"{count} B"
+    power = min(4, (count.bit_length() - 1) // 10)
+    return f"{count / 1024**power:.1f} {'KMGT'[power - 1]}iB"
+
+
+def table(*columns: str) -> Table:
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, no_wrap=column not in {"NOTE", "PROBLEM"}, overflow="ellipsis")
+    return made
+
+
+def task_table(tasks: Iterable[Task]) -> Table:
+    made = table("ID", "JOB", "STATUS", "PRIORITY", "USER", "SUBMITTED", "RAN", "NOTE")
+    for task in tasks:
+        made.add_row(
+            task.id,
+            clean(task.job_name),
+            status_text(task),
+            str(task.priority),
+            clean(task.user_id),
+            local_time(task.created_at),
+            run_time(task),
+            clean(note(task)),
+        )
+    return made

@@ -1,0 +1,89 @@
+"""`fetchml show`"""
+
+import shlex
+from collections.abc import Iterator
+
+import click
+from rich.text import Text
+
+from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.render import (
+    clean,
+    console,
+    ended,
+    local_time,
+    print_json,
+    run_time,
+    size,
+    status_text,
+    table,
+)
+from fetchml.v1 import task_pb2
+from fetchml.v1.task_pb2 import Task
+
+
+@click.command()
+@click.argument("task_id")
+@json_option
+@server_option
+def show(client: Client, task_id: str, *, as_json: bool) -> None:
+    """Show all about a task."""
+    task = client.call(
+        client.tasks.GetTask, task_pb2.GetTaskRequest(task_id=task_id, view=task_pb2.FULL)
+    )
+    if as_json:
+        print_json(task)
+        return
+    shown = table("", "")
+    shown.show_header = False
+    for name, value in _lines(client, task):
+        shown.add_row(Text(name, "bold"), value)
+    console().print(shown)
+
+
+def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
+    """Name and value of what the task has; what it does not have is left out."""
+    yield "id", Text(task.id)
+    yield "job", clean(task.job_name)
+    yield "status", status_text(task)
+    if ended(task):
+        if task.error:
+            yield "error", clean(task.error)
+    else:
+        why = client.call(client.tasks.ExplainTask, task_pb2.ExplainTaskRequest(task_id=task.id))
+        yield "why", clean(why.reason)
+    plain = {
+        "user": task.user_id,
+        "priority": str(task.priority),
+        "submitted": local_time(task.created_at),
+        "started": local_time(task.started_at) if task.HasField("started_at") else "",
+        "ended": local_time(task.ended_at) if task.HasField("ended_at") else "",
+        "ran": run_time(task),
+        "exit code": str(task.exit_code) if task.HasField("exit_code") else "",
+        "attempt": f"{task.attempt} (retries: {task.retry_count} of {task.max_retries})",
+        "image": task.image,
+        "command": shlex.join(task.command),
+        "args": task.args,
+        "needs": _needs(task),
+        "time limit": f"{task.timeout_seconds} s" if task.timeout_seconds else "",
+        "snapshot": task.snapshot_id,
+        "datasets": ", ".join([*task.datasets, *(spec.name for spec in task.dataset_specs)]),
+        "variables": ", ".join(task.env_names),
+        "experiment": task.experiment_id,
+        "metadata": ", ".join(f"{key}={value}" for key, value in sorted(task.metadata.items())),
+        "cancelled by": task.cancel_requested_by,
+    }
+    for name, value in plain.items():
+        if value:
+            yield name, clean(value)
+    if ended(task):
+        outputs = client.call(
+            client.tasks.ListTaskOutputs, task_pb2.ListTaskOutputsRequest(task_id=task.id)
+        ).outputs
+        for output in outputs:
+            yield "output", clean(f"{output.path} ({size(output.size_bytes)})")
+
+
+def _needs(task: Task) -> str:
+    needs = {"CPU cores": task.cpu, "GiB of memory": task.memory_gb, "GPUs": task.gpu}
+    return ", ".join(f"{count} {what}" for what, count in needs.items() if count)

@@ -1,0 +1,170 @@
+"""`fetchml submit`"""
+
+import os
+import re
+from pathlib import PurePath
+from typing import Any
+
+import click
+
+from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.failure import Exit
+from fetchml.cli.render import clean, console, print_json
+from fetchml.cli.wait import wait
+from fetchml.v1 import task_pb2
+from fetchml.v1.task_pb2 import Task
+
+
+class Pair(click.ParamType[tuple[str, str]]):
+    """`KEY=VALUE`; a key alone takes its value from the environment, if `or_environment`."""
+
+    name = "KEY=VALUE"
+
+    def __init__(self, *, or_environment: bool = False) -> None:
+        self._or_environment = or_environment
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        key, equals, content = str(value).partition("=")
+        if not equals and self._or_environment and key in os.environ:
+            return key, os.environ[key]
+        if not equals or not key:
+            extra = " (or a variable that is set here)" if self._or_environment else ""
+            self.fail(f"{value!r} is not KEY=VALUE{extra}", param, ctx)
+        return key, content
+
+
+class Dataset(click.ParamType[task_pb2.DatasetSpec]):
+    """`name=…,source=…,sha256=…,mount_path=…`, each of them at most once."""
+
+    name = "KEY=VALUE,…"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> task_pb2.DatasetSpec:
+        known = [field.name for field in task_pb2.DatasetSpec.DESCRIPTOR.fields]
+        fields: dict[str, str] = {}
+        for part in str(value).split(","):
+            key, equals, content = part.partition("=")
+            if key not in known or key in fields or not equals:
+                self.fail(f"{part!r}: give {', '.join(f'{name}=…' for name in known)}", param, ctx)
+            fields[key] = content
+        return task_pb2.DatasetSpec(**fields)
+
+
+class Seconds(click.ParamType[int]):
+    """`90`, `90s`, `30m`, `12h`, `2d`."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"([0-9]{1,10})([smhd]?)", str(value))
+        if not match:
+            self.fail(f"{value!r} is not a time such as 90, 30m, 12h or 2d", param, ctx)
+        return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
+
+
+def job_name(command: tuple[str, ...]) -> str:
+    """A name for a job that was given none: that of its script, else of its program."""
+    script = next((part for part in command if part.endswith((".py", ".sh"))), None)
+    name = PurePath(script or (command[0] if command else "task")).stem
+    return re.sub(r"[^a-zA-Z0-9_-]+", "-", name)[:64].strip("-") or "task"
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.argument("command", nargs=-1)
+@click.option("--name", "-n", "job_name", metavar="NAME", help="Job name. Default: the script's.")
+@click.option("--image", metavar="IMAGE", help="Container image.")
+@click.option("--args", metavar="LINE", help="More arguments in one line, split as a shell would.")
+@click.option("--priority", "-p", type=int, metavar="1-10", help="10 is the most urgent.")
+@click.option("--cpu", type=int, metavar="CORES", help="CPU cores.")
+@click.option("--memory-gb", type=int, metavar="GIB", help="Memory; more than that ends the task.")
+@click.option("--gpu", type=int, metavar="N", help="GPUs.")
+@click.option(
+    "--env",
+    "-e",
+    type=Pair(or_environment=True),
+    multiple=True,
+    help="Environment variable. A name alone takes its value from here. May be repeated.",
+)
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    metavar="NAME",
+    help="A dataset of the server, under /data/NAME. May be repeated.",
+)
+@click.option(
+    "--dataset-spec",
+    "dataset_specs",
+    type=Dataset(),
+    multiple=True,
+    help="A dataset by name, source, sha256, mount_path. May be repeated.",
+)
+@click.option("--snapshot", "snapshot_id", metavar="ID", help="Snapshot of the code.")
+@click.option("--experiment", "experiment_id", metavar="ID", help="Experiment that it belongs to.")
+@click.option("--metadata", "-m", type=Pair(), multiple=True, help="Free label. May be repeated.")
+@click.option(
+    "--timeout", "timeout_seconds", type=Seconds(), help="Time limit: 90, 30m, 12h, 2d. 0: none."
+)
+@click.option(
+    "--retries", "max_retries", type=int, metavar="N", help="Try again so often if it fails."
+)
+@click.option(
+    "--idempotency-key", metavar="KEY", help="Submit once, however often this is called with it."
+)
+@click.option("--wait", "-w", "do_wait", is_flag=True, help="Follow the task until it ends.")
+@json_option
+@server_option
+def submit(
+    client: Client,
+    command: tuple[str, ...],
+    *,
+    do_wait: bool,
+    as_json: bool,
+    **fields: Any,
+) -> int:
+    """Submit a training task: COMMAND, after --, with its arguments.
+
+    Prints the task's id. With --wait, shows how it goes and what it writes, and ends with the
+    task's own exit code, 1 if it failed otherwise. Ctrl-C then leaves the task running.
+
+    \b
+    fetchml submit -- python train.py --epochs 3
+    fetchml submit --wait --gpu 1 --memory-gb 16 --timeout 12h -- python train.py
+    fetchml submit -n hello --image alpine -e WHO=world -- sh -c 'echo "hello $WHO"'
+    """
+    request = build_request(command, fields)
+    task: Task = client.call(client.tasks.CreateTask, request)
+    if do_wait:
+        return outcome(wait(client, task, as_json=as_json))
+    if as_json:
+        print_json(task)
+        return 0
+    click.echo(task.id)
+    hints = console(stderr=True)
+    if hints.is_terminal:
+        hints.print(clean(f"{task.job_name} is queued. Follow it: fetchml logs -f {task.id}"))
+    return 0
+
+
+def build_request(command: tuple[str, ...], fields: dict[str, Any]) -> task_pb2.CreateTaskRequest:
+    """The request with just the fields that were given."""
+    given = {name: value for name, value in fields.items() if value not in (None, ())}
+    for name in ("env", "metadata"):
+        if name in given:
+            given[name] = dict(given[name])
+    given.setdefault("job_name", job_name(command))
+    try:
+        return task_pb2.CreateTaskRequest(command=command, view=task_pb2.FULL, **given)
+    except ValueError as error:
+        # Protobuf's own words for a number beyond 32 bits, or text that is not UTF-8.
+        raise click.UsageError(str(error)) from error
+
+
+def outcome(task: Task) -> int:
+    """The exit code that tells how the task ended."""
+    if task.status == Task.completed:
+        return 0
+    return task.exit_code or Exit.FAILED

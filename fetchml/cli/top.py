@@ -1,0 +1,50 @@
+"""`fetchml top`"""
+
+import time
+
+import click
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from fetchml.cli.client import Client, server_option
+from fetchml.cli.queue import queue_table
+from fetchml.cli.render import console, task_table
+from fetchml.v1 import queue_pb2, task_pb2
+from fetchml.v1.task_pb2 import Task
+
+EVERY_SECONDS = 1
+SHOWN = 100
+
+
+@click.command()
+@server_option
+def top(client: Client) -> None:
+    """Show the queue and what runs, live. Off a terminal: once."""
+    out = console()
+    if not out.is_terminal:
+        out.print(_picture(client))
+        return
+    with Live(_picture(client), console=out, screen=True, auto_refresh=False) as live:
+        while True:
+            time.sleep(EVERY_SECONDS)
+            live.update(_picture(client), refresh=True)
+
+
+def _picture(client: Client) -> Group:
+    stats = client.call(client.queue.GetQueue, queue_pb2.GetQueueRequest())
+    holding = _tasks(client, Task.preparing, Task.running, Task.collecting)
+    waiting = _tasks(client, Task.queued)
+    return Group(
+        queue_table(stats),
+        Text(),
+        task_table(holding),
+        Text(),
+        Text(f"{stats.queued} waiting, newest first", "dim"),
+        task_table(waiting),
+    )
+
+
+def _tasks(client: Client, *states: Task.Status) -> list[Task]:
+    request = task_pb2.ListTasksRequest(states=states, limit=SHOWN, view=task_pb2.FULL)
+    return list(client.call(client.tasks.ListTasks, request).tasks)

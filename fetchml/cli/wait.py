@@ -1,0 +1,172 @@
+"""Following one task to its end: its status, and what it writes."""
+
+import codecs
+import queue
+import sys
+import threading
+from collections.abc import Iterable
+from typing import Protocol
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from fetchml.cli.client import Client
+from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.render import clean, console, ended, print_json, run_time, status_name
+from fetchml.cli.streams import follow_log, watch_one
+from fetchml.v1 import task_pb2
+from fetchml.v1.task_pb2 import Task, TaskLogChunk, WatchTasksResponse
+
+EXPLAIN_EVERY_SECONDS = 1
+LONGEST_LINE = 64 * 1024
+
+
+class Display(Protocol):
+    def status(self, text: str) -> None:
+        """What the task does just now."""
+
+    def log(self, data: bytes) -> None:
+        """What the task wrote."""
+
+    def close(self) -> None:
+        """All was shown."""
+
+
+class OnTerminal:
+    """Log lines that scroll by above a status line."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._live = out.status("")
+        self._live.start()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._line = ""
+
+    def status(self, text: str) -> None:
+        self._live.update(clean(text))
+
+    def log(self, data: bytes) -> None:
+        *lines, self._line = (self._line + self._decoder.decode(data)).split("\n")
+        for line in lines:
+            self._print(line)
+        if len(self._line) > LONGEST_LINE:
+            self._print(self._line)
+            self._line = ""
+
+    def close(self) -> None:
+        if self._line:
+            self._print(self._line)
+        self._live.stop()
+
+    def _print(self, line: str) -> None:
+        # Of a progress bar, which goes back to the start of its line, the last state counts.
+        visible = line.rstrip("\r").rpartition("\r")[2]
+        self._out.print(Text.from_ansi(visible), soft_wrap=True)
+
+
+class Elsewhere:
+    """The task's bytes on stdout, and a line on stderr whenever the status changes."""
+
+    def __init__(self, *, show_log: bool) -> None:
+        self._show_log = show_log
+        self._said = ""
+
+    def status(self, text: str) -> None:
+        if text != self._said:
+            click.echo(clean(text).plain, err=True)
+            self._said = text
+
+    def log(self, data: bytes) -> None:
+        if self._show_log:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+
+def wait(client: Client, task: Task, *, as_json: bool) -> Task:
+    """The task as it ended. Ctrl-C raises click's Exit and leaves the task running."""
+    out = console()
+    on_terminal = out.is_terminal and not as_json
+    display: Display = OnTerminal(out) if on_terminal else Elsewhere(show_log=not as_json)
+    display.status(f"{task.id} is submitted")
+    try:
+        try:
+            task = _follow(client, task, display, on_terminal=on_terminal)
+        finally:
+            display.close()
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nThe task goes on. Follow it: fetchml logs -f {task.id}\n"
+            f"End it: fetchml cancel {task.id}",
+            err=True,
+        )
+        raise click.exceptions.Exit(Exit.INTERRUPTED) from None
+    if as_json:
+        print_json(task)
+    last = f"{task.id} {status_name(task)}"
+    if task.error:
+        last += f": {task.error}"
+    elif ran := run_time(task):
+        last += f" in {ran}"
+    style = "green" if task.status == Task.completed else "red"
+    console(stderr=True).print(clean(last), style=style)
+    return task
+
+
+def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) -> Task:
+    arrived: queue.Queue[WatchTasksResponse | TaskLogChunk | str | Failure | None] = queue.Queue(
+        maxsize=64
+    )
+
+    def pump(stream: Iterable[WatchTasksResponse | TaskLogChunk]) -> None:
+        """Everything from a stream, then None or the failure that ended it."""
+        try:
+            for item in stream:
+                arrived.put(item)
+            arrived.put(None)
+        except Failure as failure:
+            arrived.put(failure)
+
+    streams = (
+        watch_one(client, task.id, arrived.put),
+        follow_log(client, task.id, None, lambda _: None),
+    )
+    for stream in streams:
+        threading.Thread(target=pump, args=(stream,), daemon=True).start()
+    running = len(streams)
+    while running:
+        try:
+            item = arrived.get(timeout=EXPLAIN_EVERY_SECONDS)
+        except queue.Empty:
+            display.status(_now(client, task, moving=on_terminal))
+            continue
+        match item:
+            case None:
+                running -= 1
+            case Failure():
+                raise item
+            case str():
+                display.status(f"{item}; trying again. The task goes on.")
+            case TaskLogChunk():
+                display.log(item.data)
+            case _ if item.HasField("task"):
+                task = item.task
+                if not ended(task):
+                    display.status(_now(client, task, moving=on_terminal))
+    return task
+
+
+def _now(client: Client, task: Task, *, moving: bool) -> str:
+    """A line about a live task. `moving`: with a clock in it."""
+    name = f"{task.job_name} {status_name(task)}"
+    if task.status == Task.running:
+        return f"{name} for {run_time(task)}" if moving else name
+    try:
+        why = client.call(client.tasks.ExplainTask, task_pb2.ExplainTaskRequest(task_id=task.id))
+    except Failure as failure:
+        return f"{name} ({failure.message})"
+    place = f", number {why.position} in the queue" if why.position > 1 else ""
+    return f"{name}{place}: {why.progress or why.reason}"

@@ -1,0 +1,122 @@
+"""`fetchml watch`"""
+
+import click
+from rich.live import Live
+from rich.table import Table
+
+from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.filters import STATES, filter_options
+from fetchml.cli.render import (
+    clean,
+    console,
+    ended,
+    local_time,
+    note,
+    print_json,
+    status_name,
+    task_table,
+)
+from fetchml.cli.streams import watch as watch_all
+from fetchml.cli.streams import watch_one
+from fetchml.v1 import task_pb2
+from fetchml.v1.task_pb2 import Task, WatchTasksRequest, WatchTasksResponse
+
+ENDED_SHOWN = 20
+
+
+@click.command()
+@click.argument("task_id", required=False)
+@filter_options
+@json_option
+@server_option
+def watch(
+    client: Client,
+    task_id: str | None,
+    status: tuple[str, ...],
+    user: str,
+    name: str,
+    experiment: str,
+    *,
+    as_json: bool,
+) -> None:
+    """Follow the changes of one task until it ends, or of all that match.
+
+    On a terminal a table that is kept up to date; elsewhere a line for each change. With --json an
+    object for each event, in the order of `seq`. After a cut it goes on where it was.
+    """
+    request = WatchTasksRequest(
+        states=status,
+        user_id=user,
+        job_name_prefix=name,
+        experiment_id=experiment,
+        view=task_pb2.FULL,
+    )
+    warn = console(stderr=True)
+
+    def on_cut(why: str) -> None:
+        warn.print(f"{why}; trying again", style="dim")
+
+    one = watch_one(client, task_id, on_cut) if task_id else None
+    updates = one or watch_all(client, request, on_cut)
+    out = console()
+    if as_json:
+        for update in updates:
+            print_json(update)
+    elif out.is_terminal:
+        shown = Shown()
+        with Live(shown.table(), console=out, auto_refresh=False) as live:
+            for update in updates:
+                if update.type == WatchTasksResponse.resync and not task_id:
+                    shown.replace(_live_tasks(client, request))
+                shown.apply(update)
+                live.update(shown.table(), refresh=True)
+    else:
+        for update in updates:
+            if update.HasField("task") and update.type != WatchTasksResponse.task_deleted:
+                print_line(update)
+
+
+def _live_tasks(client: Client, request: WatchTasksRequest) -> list[Task]:
+    """Those that match, as far as one page of the list goes."""
+    wanted = task_pb2.ListTasksRequest(
+        states=request.states or STATES[:4],
+        user_id=request.user_id,
+        job_name_prefix=request.job_name_prefix,
+        experiment_id=request.experiment_id,
+        limit=1000,
+        view=task_pb2.FULL,
+    )
+    return list(client.call(client.tasks.ListTasks, wanted).tasks)
+
+
+def print_line(update: WatchTasksResponse) -> None:
+    task = update.task
+    when = local_time(update.timestamp if update.HasField("timestamp") else task.created_at)
+    fields = (when, task.id, clean(task.job_name).plain, status_name(task), clean(note(task)).plain)
+    click.echo("  ".join(fields).rstrip())
+
+
+class Shown:
+    """The tasks on the screen: all that live, and those that ended last."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Task] = {}
+
+    def replace(self, tasks: list[Task]) -> None:
+        """What there is now, newest first, after changes were missed."""
+        self._tasks = {task.id: task for task in reversed(tasks)}
+
+    def apply(self, update: WatchTasksResponse) -> None:
+        if not update.HasField("task"):
+            return
+        self._tasks.pop(update.task.id, None)
+        if update.type != WatchTasksResponse.task_deleted:
+            self._tasks[update.task.id] = update.task
+        over = [task_id for task_id, task in self._tasks.items() if ended(task)]
+        for task_id in over[:-ENDED_SHOWN]:
+            del self._tasks[task_id]
+
+    def table(self) -> Table:
+        """By state, and in one state the newest change last."""
+        order = {name: place for place, name in enumerate(reversed(STATES))}
+        return task_table(sorted(self._tasks.values(), key=lambda task: order[status_name(task)]))

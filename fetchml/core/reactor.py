@@ -118,11 +118,11 @@ def _ended(state: State, decision: Decision, event: Ended) -> None:
         return
     end = event.end
     if task.status is Status.PREPARING:
-        if end.started_at is None:
+        if end.started_at is None and (end.lost is not None or end.start_error is not None):
             verdict = judge(end, task.spec, task.cancel)
             _conclude(state, decision, task, verdict, event.now, end.at)
             return
-        task = _run(state, decision, task, end.started_at)
+        task = _run(state, decision, task, end.started_at or end.at)
     _move(state, decision, task, Status.COLLECTING, end=end)
 
 

@@ -104,6 +104,10 @@ class ReadyQueue:
         mine = turn_of(task)
         return sum(turn < mine for turn in self._turns())
 
+    def size_in_memory(self) -> int:
+        """Turns kept, those of removed tasks included."""
+        return sum(len(line.heap) for line in self._lines.values())
+
     def _turns(self) -> Iterator[Turn]:
         for line in self._lines.values():
             for turn in line.heap:

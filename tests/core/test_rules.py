@@ -1,0 +1,203 @@
+"""The rules that are tables: verdicts, deletion, access, and what a request may be."""
+
+import pytest
+
+from fetchml.core import access
+from fetchml.core.deletion import REPEAT_MS, Deletion, meaning
+from fetchml.core.model import (
+    AttemptEnd,
+    Cancel,
+    FailureReason,
+    Principal,
+    Resources,
+    Role,
+    Status,
+    Task,
+    TaskSpec,
+)
+from fetchml.core.submission import KNOWN_FIELDS, Defaults, InvalidSubmission, accept, argv
+from fetchml.core.transitions import InvalidTransition, require
+from fetchml.core.verdict import judge
+
+SPEC = TaskSpec("job", "image", ("run",), timeout_seconds=5, memory_gb=2)
+DEFAULTS = Defaults("python:3.12-slim", ("python", "train.py"), 0, 2)
+CAPACITY = Resources(cpu=4, memory_gb=16, gpu=1)
+
+
+@pytest.mark.parametrize(
+    ("end", "reason", "error", "exit_code"),
+    [
+        ({"code": 0}, None, None, 0),
+        ({"code": 3}, FailureReason.EXIT_CODE, "exit code 3", 3),
+        ({"signal": 15}, FailureReason.SIGNAL, "ended by SIGTERM", 143),
+        ({"signal": 63}, FailureReason.SIGNAL, "ended by signal 63", 191),
+        (
+            {"signal": 9, "out_of_memory": True},
+            FailureReason.OUT_OF_MEMORY,
+            "used more than its 2 GiB of memory",
+            137,
+        ),
+        # A child was killed for memory, and the task saw to it by itself.
+        ({"code": 0, "out_of_memory": True}, None, None, 0),
+        ({"code": 3, "out_of_memory": True}, FailureReason.EXIT_CODE, "exit code 3", 3),
+        (
+            {"signal": 9, "timed_out": True},
+            FailureReason.TIMEOUT,
+            "ran longer than its limit of 5 s",
+            137,
+        ),
+        # Its handler of SIGTERM ended it with 0, and the limit was passed all the same.
+        (
+            {"code": 0, "timed_out": True},
+            FailureReason.TIMEOUT,
+            "ran longer than its limit of 5 s",
+            0,
+        ),
+        ({"lost": "the engine restarted"}, FailureReason.LOST, "the engine restarted", None),
+        (
+            {"code": 127, "start_error": "run: not found"},
+            FailureReason.START_FAILED,
+            "run: not found",
+            127,
+        ),
+    ],
+)
+def test_verdict(
+    end: dict[str, object],
+    reason: FailureReason | None,
+    error: str | None,
+    exit_code: int | None,
+) -> None:
+    how = AttemptEnd(at=1, **end)  # type: ignore[arg-type]
+    assert judge(how, SPEC, None) == (reason, error, exit_code)
+    assert judge(how, SPEC, Cancel("bob", 1))[:2] == (FailureReason.CANCELLED, "cancelled by bob")
+
+
+@pytest.mark.parametrize(
+    ("status", "cancelled_at", "now", "expected"),
+    [
+        (Status.QUEUED, None, 5, Deletion.CANCEL),
+        (Status.RUNNING, 1, 5, Deletion.CANCEL),
+        (Status.COMPLETED, None, 5, Deletion.HIDE),
+        (Status.FAILED, 5, 5 + REPEAT_MS - 1, Deletion.NOTHING),
+        (Status.FAILED, 5, 5 + REPEAT_MS, Deletion.HIDE),
+    ],
+)
+def test_deletion(status: Status, cancelled_at: int | None, now: int, expected: Deletion) -> None:
+    cancel = None if cancelled_at is None else Cancel("bob", cancelled_at)
+    assert meaning(Task("t", "bob", SPEC, 1, status, cancel=cancel), now) is expected
+
+
+def test_access() -> None:
+    viewer, user, admin = (Principal("bob", role, "k") for role in Role)
+    mine, others = Task("t", "bob", SPEC, 1), Task("t", "alice", SPEC, 1)
+    assert [access.may_submit(who) for who in (viewer, user, admin)] == [False, True, True]
+    assert [access.may_end(who, mine) for who in (viewer, user, admin)] == [False, True, True]
+    assert [access.may_end(who, others) for who in (viewer, user, admin)] == [False, False, True]
+    assert all(access.may_see(who, others, private=False) for who in (viewer, user, admin))
+    assert [access.may_see(who, others, private=True) for who in (viewer, user, admin)] == [
+        False,
+        False,
+        True,
+    ]
+    assert access.may_see(viewer, mine, private=True)
+
+
+def test_ended_is_final() -> None:
+    for status in Status:
+        with pytest.raises(InvalidTransition, match="task t can't go from completed to"):
+            require(Task("t", "bob", SPEC, 1, Status.COMPLETED), status)
+
+
+def test_shortest_request_gets_the_defaults() -> None:
+    spec = accept({"job_name": "a"}, DEFAULTS, CAPACITY)
+    assert spec == TaskSpec("a", "python:3.12-slim", ("python", "train.py"), max_retries=2)
+    assert argv(spec) == ("python", "train.py")
+
+
+def test_full_request_is_kept_as_it_was() -> None:
+    request: dict[str, object] = {
+        "job_name": "mnist_A-1",
+        "priority": 10,
+        "args": "--lr '0.1 0.2' --name \"it's\"",
+        "snapshot_id": "s",
+        "datasets": ["mnist"],
+        "dataset_specs": [{"name": "d", "sha256": "0" * 64, "mount_path": "/data/d", "x": 1}],
+        "cpu": 0,
+        "memory_gb": 16,
+        "gpu": 1,
+        "metadata": {"team": "vision"},
+        "image": "img:1",
+        "command": ["python", "-m", "t"],
+        "env": {"A_1": ""},
+        "timeout_seconds": 60,
+        "max_retries": 0,
+        "experiment_id": "e",
+    }
+    assert request.keys() == KNOWN_FIELDS
+    spec = accept(request, DEFAULTS, CAPACITY)
+    assert argv(spec)[3:] == ("--lr", "0.1 0.2", "--name", "it's")
+    assert (spec.cpu, spec.resources) == (0, Resources(0, 16, 1))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("job_name", "a b", "must be letters, digits, _ and - only"),
+        ("job_name", "abc\n", "must be letters, digits, _ and - only"),
+        ("job_name", "", "must be letters, digits, _ and - only"),
+        ("job_name", "ä", "must be letters, digits, _ and - only"),
+        ("job_name", "a" * 65, "must not be longer than 64 characters"),
+        ("job_name", None, "must not be null: leave it out"),
+        ("job_name", 1, "must be a string"),
+        ("priority", 0, "must be between 1 and 10"),
+        ("priority", 11, "must be between 1 and 10"),
+        ("priority", True, "must be an integer"),
+        ("priority", 1.0, "must be an integer"),
+        ("priority", "1", "must be an integer"),
+        ("priority", 10**4000, "must be between 1 and 10"),
+        ("args", "it's", "can't be split as a shell would: no closing quotation"),
+        ("args", "a\\", "can't be split as a shell would: no escaped character"),
+        ("args", "a\0b", "must not hold a NUL character"),
+        ("cpu", -1, "must be between 0 and 2147483647"),
+        ("cpu", 2**31, "must be between 0 and 2147483647"),
+        ("cpu", 5, "asks for 5, this box has 4"),
+        ("gpu", 2, "asks for 2, this box has 1"),
+        ("datasets", "mnist", "must be a list"),
+        ("datasets", ["a", 1], "item 1 must be a string"),
+        ("datasets", ["../etc"], "item 0 must be letters, digits and . _ -"),
+        ("dataset_specs", [1], "item 0 must be an object"),
+        ("dataset_specs", [{"name": None}], "item 0 name must not be null: leave it out"),
+        ("dataset_specs", [{"sha256": "x"}], "item 0 sha256 must be 64 hexadecimal digits"),
+        (
+            "dataset_specs",
+            [{"mount_path": "/data/../etc"}],
+            "item 0 mount_path must be an absolute path without . or .. parts",
+        ),
+        (
+            "dataset_specs",
+            [{"mount_path": "/usr/lib"}],
+            "item 0 mount_path must not lie over a system path",
+        ),
+        ("metadata", {"a": 1}, "a must be a string"),
+        ("metadata", [], "must be an object of strings"),
+        ("image", "a b", "must be an image name without spaces"),
+        ("image", "", "must not be empty"),
+        ("command", [], "must not be empty"),
+        ("env", {"1A": "x"}, "key '1A' must be a name of letters, digits and _"),
+        ("env", {"FETCHML_X": "x"}, "key 'FETCHML_X' must not begin with FETCHML_"),
+        ("timeout_seconds", -1, "must be between 0 and 2147483"),
+    ],
+)
+def test_broken_rule_is_named(field: str, value: object, rule: str) -> None:
+    with pytest.raises(InvalidSubmission) as refused:
+        accept({"job_name": "a", field: value}, DEFAULTS, CAPACITY)
+    assert refused.value.violations == [(field, rule)]
+
+
+def test_every_broken_rule_is_named_at_once() -> None:
+    with pytest.raises(InvalidSubmission, match="job_name: is required; priority: must be"):
+        accept({"priority": 99, "unknown": None}, DEFAULTS, CAPACITY)
+    with pytest.raises(InvalidSubmission) as refused:
+        accept({"cpu": None, "gpu": "1"}, DEFAULTS, CAPACITY)
+    assert [violation.field for violation in refused.value.violations] == ["job_name", "cpu", "gpu"]

@@ -1,0 +1,142 @@
+"""Who starts next, told as small stories: what is queued, what the box has, who starts."""
+
+from itertools import pairwise
+
+from fetchml.core.events import (
+    CancelAsked,
+    Collected,
+    DrainAsked,
+    Ended,
+    LauncherChanged,
+    NeverStarted,
+    RunAttempt,
+    Submitted,
+    TimePassed,
+)
+from fetchml.core.model import AttemptEnd, Resources, Status, Task, TaskSpec
+from fetchml.core.reactor import step
+from fetchml.core.retry import LONGEST_DELAY_MS, backoff_ms
+from fetchml.core.state import Limits, State
+
+RESERVE_MS = 600_000
+
+
+class Box:
+    """A core with four cores of CPU, and time."""
+
+    def __init__(self, max_running: int = 10) -> None:
+        self.now = 1
+        self.state = State(Limits(Resources(cpu=4), max_running, RESERVE_MS, "box"))
+        step(self.state, LauncherChanged(self.now, available=True))
+
+    def submit(self, *tasks: Task) -> list[str]:
+        return self._started(Submitted(self.now, list(tasks)))
+
+    def finish(self, task_id: str, code: int = 0) -> list[str]:
+        attempt = self.state.tasks[task_id].attempt
+        end = AttemptEnd(at=self.now, started_at=self.now, code=code)
+        step(self.state, Ended(self.now, task_id, attempt, end))
+        return self._started(Collected(self.now, task_id, attempt))
+
+    def wait(self, ms: int) -> list[str]:
+        self.now += ms
+        return self._started(TimePassed(self.now))
+
+    def _started(self, event: Submitted | Collected | TimePassed) -> list[str]:
+        effects = step(self.state, event).effects
+        self.state.check()
+        return [effect.task.id for effect in effects if isinstance(effect, RunAttempt)]
+
+
+def task(name: str, *, cpu: int = 0, priority: int = 5, created_at: int = 1, **spec: int) -> Task:
+    return Task(
+        name,
+        "alice",
+        TaskSpec("job", "image", ("run",), priority=priority, cpu=cpu, **spec),  # type: ignore[arg-type]
+        created_at,
+    )
+
+
+def test_more_urgent_goes_first_then_older() -> None:
+    box = Box(max_running=1)
+    assert box.submit(task("first")) == ["first"]
+    box.submit(task("late", created_at=3), task("early", created_at=2), task("urgent", priority=9))
+    assert box.finish("first") == ["urgent"]
+    assert box.finish("urgent") == ["early"]
+    assert box.finish("early") == ["late"]
+
+
+def test_smaller_task_passes_a_blocked_larger_one() -> None:
+    box = Box()
+    assert box.submit(task("holds", cpu=3)) == ["holds"]
+    assert box.submit(task("large", cpu=4), task("small", cpu=1, created_at=2)) == ["small"]
+
+
+def test_nobody_passes_a_task_that_has_waited_long() -> None:
+    box = Box()
+    box.submit(task("holds", cpu=3), task("large", cpu=4))
+    box.wait(RESERVE_MS)
+    assert box.submit(task("small", cpu=1, created_at=box.now)) == []
+    assert box.finish("holds") == ["large"]
+    assert box.finish("large") == ["small"]
+
+
+def test_what_is_asked_of_nothing_needs_nothing() -> None:
+    box = Box()
+    assert box.submit(task("all", cpu=4), task("no cpu")) == ["all", "no cpu"]
+
+
+def test_slots_bound_how_many_run() -> None:
+    box = Box(max_running=2)
+    assert box.submit(task("a"), task("b"), task("c")) == ["a", "b"]
+    assert box.finish("a") == ["c"]
+
+
+def test_failed_attempt_is_tried_again_after_its_delay() -> None:
+    box = Box()
+    box.submit(task("flaky", max_retries=1))
+    assert box.finish("flaky", code=1) == []
+    waiting = box.state.tasks["flaky"]
+    assert (waiting.status, waiting.retry_count) == (Status.QUEUED, 1)
+    assert waiting.error == "attempt 1: exit code 1"
+    assert box.wait(waiting.not_before - box.now - 1) == []
+    assert box.wait(1) == ["flaky"]
+    box.finish("flaky", code=1)
+    assert "flaky" not in box.state.tasks
+
+
+def test_permanent_failure_to_prepare_is_not_tried_again() -> None:
+    box = Box()
+    box.submit(task("imageless", max_retries=5))
+    step(box.state, NeverStarted(box.now, "imageless", 1, "no such image", permanent=True))
+    assert "imageless" not in box.state.tasks
+
+
+def test_cancelled_tasks_do_not_stay_in_memory() -> None:
+    """The blocked head keeps its line's heap alive; cancelled ones behind it must leave."""
+    box = Box()
+    box.submit(task("holds", cpu=4), task("head", cpu=2))
+    for number in range(1_000):
+        box.submit(task(f"t{number}", cpu=2, created_at=2))
+        step(box.state, CancelAsked(box.now, f"t{number}", "alice"))
+    assert len(box.state.waiting) == 1
+    assert box.state.waiting.ahead_of(task("last", cpu=2, created_at=3)) == 1
+    assert box.state.waiting.size_in_memory() < 100
+
+
+def test_nothing_starts_while_draining() -> None:
+    box = Box()
+    step(box.state, DrainAsked(box.now))
+    assert box.submit(task("late")) == []
+
+
+def test_backoff_grows_to_its_bound_and_is_the_same_every_time() -> None:
+    flaky = [
+        Task("flaky", "alice", TaskSpec("job", "image", ("run",)), 1, retry_count=count)
+        for count in range(40)
+    ]
+    delays = [backoff_ms(again) for again in flaky]
+    assert delays == [backoff_ms(again) for again in flaky]
+    assert 1_000 <= delays[0] <= 1_500
+    assert all(later > earlier for earlier, later in pairwise(delays[:9]))
+    assert max(delays) <= LONGEST_DELAY_MS * 3 // 2

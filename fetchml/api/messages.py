@@ -5,6 +5,7 @@ keywords is the quickest way to fill a message. A keyword of `None` leaves its f
 enumerations have protobuf's names.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -160,7 +161,8 @@ def outputs_message(files: Iterable[OutputFile]) -> task_pb2.TaskOutputs:
     return task_pb2.TaskOutputs(
         outputs=[
             task_pb2.TaskOutput(
-                path=file.path,
+                # A task may give a file any bytes as its name; protobuf takes only UTF-8.
+                path=os.fsencode(file.path).decode("utf-8", "replace"),
                 size_bytes=file.size_bytes,
                 modified_at=timestamp(file.modified_at),
             )

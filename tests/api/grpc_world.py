@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
-from grpc_status.rpc_status import GRPC_DETAILS_METADATA_KEY
 
 from fetchml.access import Admission, Keyring
 from fetchml.api.grpc_server import GrpcServer
@@ -33,8 +33,8 @@ class Client:
     """All services over one channel; `secret` goes with every call of `tasks`, `queue`, `keys`."""
 
     def __init__(self, target: str, secret: str | None) -> None:
-        self.metadata = (("x-api-key", secret),) if secret else ()
-        self.channel = grpc.aio.insecure_channel(target)
+        self.metadata: tuple[tuple[str, str], ...] = (("x-api-key", secret),) if secret else ()
+        self.channel: Any = grpc.aio.insecure_channel(target)
         self.tasks = TaskServiceStub(self.channel)
         self.queue = QueueServiceStub(self.channel)
         self.keys = KeyServiceStub(self.channel)
@@ -97,7 +97,7 @@ class Refusal:
 
 def refusal(error: grpc.aio.AioRpcError) -> Refusal:
     trailers = dict(error.trailing_metadata() or ())
-    status = status_pb2.Status.FromString(trailers[GRPC_DETAILS_METADATA_KEY])
+    status = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])
     info = error_details_pb2.ErrorInfo()
     broken = error_details_pb2.BadRequest()
     retry = error_details_pb2.RetryInfo()

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -22,7 +23,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def test_health_tells_whether_work_is_taken(world: World) -> None:
-    stub = health_pb2_grpc.HealthStub(world.client.channel)
+    stub: Any = health_pb2_grpc.HealthStub(world.client.channel)
 
     async def check(service: str = "") -> int:
         request = health_pb2.HealthCheckRequest(service=service)
@@ -41,7 +42,7 @@ async def test_health_tells_whether_work_is_taken(world: World) -> None:
 
 
 async def test_health_is_watched(world: World) -> None:
-    stub = health_pb2_grpc.HealthStub(world.client.channel)
+    stub: Any = health_pb2_grpc.HealthStub(world.client.channel)
     call = stub.Watch(health_pb2.HealthCheckRequest(), timeout=10)
     assert (await call.read()).status == SERVING
     world.engine.draining = True
@@ -52,9 +53,11 @@ async def test_health_is_watched(world: World) -> None:
 async def reflect(
     world: World, request: reflection_pb2.ServerReflectionRequest
 ) -> reflection_pb2.ServerReflectionResponse:
-    stub = reflection_pb2_grpc.ServerReflectionStub(world.client.channel)
-    call = stub.ServerReflectionInfo(iter([request]))
-    return await call.read()
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(world.client.channel)
+    answer: reflection_pb2.ServerReflectionResponse = await stub.ServerReflectionInfo(
+        iter([request])
+    ).read()
+    return answer
 
 
 async def test_reflection_lists_and_describes_the_services(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -19,14 +20,18 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
-async def create(world: World, **fields: object) -> task_pb2.Task:
+async def create(world: World, **fields: Any) -> task_pb2.Task:
     request = task_pb2.CreateTaskRequest(**{"job_name": "digits"} | fields)
-    return await world.client.tasks.CreateTask(request, metadata=world.client.metadata)
+    task: task_pb2.Task = await world.client.tasks.CreateTask(
+        request, metadata=world.client.metadata
+    )
+    return task
 
 
 async def get(world: World, task_id: str, view: task_pb2.View = task_pb2.BASIC) -> task_pb2.Task:
     request = task_pb2.GetTaskRequest(task_id=task_id, view=view)
-    return await world.client.tasks.GetTask(request, metadata=world.client.metadata)
+    task: task_pb2.Task = await world.client.tasks.GetTask(request, metadata=world.client.metadata)
+    return task
 
 
 async def test_create_hands_over_exactly_what_was_set(world: World) -> None:
@@ -178,9 +183,12 @@ async def test_a_batch_has_no_idempotency_keys(world: World) -> None:
     assert refusal(error.value).violations[0][0] == "tasks[0].idempotency_key"
 
 
-async def list_tasks(world: World, **fields: object) -> task_pb2.TaskList:
+async def list_tasks(world: World, **fields: Any) -> task_pb2.TaskList:
     request = task_pb2.ListTasksRequest(**fields)
-    return await world.client.tasks.ListTasks(request, metadata=world.client.metadata)
+    page: task_pb2.TaskList = await world.client.tasks.ListTasks(
+        request, metadata=world.client.metadata
+    )
+    return page
 
 
 async def test_list_by_limit_and_offset(world: World) -> None:
@@ -219,7 +227,7 @@ async def test_list_filters(world: World) -> None:
     b = (await create(world, job_name="b-1")).id
     await world.engine.change(b, status=Status.PREPARING)
 
-    async def found(**fields: object) -> list[str]:
+    async def found(**fields: Any) -> list[str]:
         return [task.id for task in (await list_tasks(world, **fields)).tasks]
 
     assert await found(status="queued") == [a]

@@ -1,0 +1,141 @@
+"""gRPC and REST show the same task, and take the same request, whatever is in it."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from google.protobuf.json_format import MessageToDict, ParseDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fetchml.api import convert, messages
+from fetchml.core.model import Cancel, DatasetSpec, FailureReason, Status, Task, TaskSpec
+from fetchml.core.submission import KNOWN_FIELDS
+from fetchml.v1 import task_pb2
+from fetchml.views import OutputFile, Update, UpdateType
+
+texts = st.text(st.characters(codec="utf-8"), max_size=20)
+numbers = st.integers(0, 2**31 - 1)
+times = st.integers(0, 253_402_300_799_999) | st.integers(0, 4_000_000).map(lambda s: s * 1000)
+TIMES = ("created_at", "started_at", "ended_at", "not_before", "cancel_requested_at")
+
+datasets = st.builds(
+    DatasetSpec,
+    name=st.none() | texts,
+    source=st.none() | texts,
+    sha256=st.none() | texts,
+    mount_path=st.none() | texts,
+)
+specs = st.builds(
+    TaskSpec,
+    job_name=texts,
+    image=texts,
+    command=st.lists(texts, min_size=1, max_size=3).map(tuple),
+    priority=st.integers(1, 10),
+    args=st.none() | texts,
+    snapshot_id=st.none() | texts,
+    datasets=st.none() | st.lists(texts, max_size=3).map(tuple),
+    dataset_specs=st.none() | st.lists(datasets, max_size=3).map(tuple),
+    cpu=st.none() | numbers,
+    memory_gb=st.none() | numbers,
+    gpu=st.none() | numbers,
+    metadata=st.none() | st.dictionaries(texts, texts, max_size=3),
+    env=st.none() | st.dictionaries(texts, texts, max_size=3),
+    experiment_id=st.none() | texts,
+    timeout_seconds=numbers,
+    max_retries=numbers,
+)
+tasks = st.builds(
+    Task,
+    id=texts,
+    user=texts,
+    spec=specs,
+    created_at=times,
+    status=st.sampled_from(Status),
+    attempt=numbers,
+    retry_count=numbers,
+    not_before=times,
+    started_at=st.none() | times,
+    ended_at=st.none() | times,
+    worker_id=st.none() | texts,
+    error=st.none() | texts,
+    failure_reason=st.none() | st.sampled_from(FailureReason),
+    exit_code=st.none() | st.integers(0, 255),
+    cancel=st.none() | st.builds(Cancel, by=texts, at=times),
+    progress=st.none() | texts,
+)
+
+
+def rest(task: Task, *, full: bool, output: str | None) -> dict[str, Any]:
+    """The REST body, its times with the fraction that proto JSON writes: none when it is zero."""
+    body = msgspec.json.decode(
+        msgspec.json.encode(convert.task_json(task, full=full, output=output)), type=dict[str, Any]
+    )
+    for name in TIMES:
+        if name in body:
+            body[name] = body[name].replace(".000Z", "Z")
+    return body
+
+
+@pytest.mark.parametrize("full", [False, True])
+@given(task=tasks, output=st.none() | texts)
+def test_a_task_is_the_same_over_both(full: bool, task: Task, output: str | None) -> None:
+    message = messages.task_message(task, full=full, output=output)
+    shown = MessageToDict(message, preserving_proto_field_name=True)
+    assert shown == rest(task, full=full, output=output)
+
+
+def strings(low: int = 1) -> st.SearchStrategy[list[str]]:
+    return st.lists(texts, min_size=low, max_size=3)
+
+
+requests = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("job_name", "args", "snapshot_id", "image", "experiment_id"), texts),
+        **dict.fromkeys(
+            ("priority", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries"),
+            st.integers(-(2**31), 2**31 - 1),
+        ),
+        "datasets": strings(),
+        "command": strings(),
+        "metadata": st.dictionaries(texts, texts, min_size=1, max_size=3),
+        "env": st.dictionaries(texts, texts, min_size=1, max_size=3),
+        "dataset_specs": st.lists(
+            st.fixed_dictionaries({}, optional={"name": texts, "source": texts, "sha256": texts}),
+            min_size=1,
+            max_size=3,
+        ),
+    },
+)
+
+
+@given(body=requests)
+def test_a_request_is_the_same_over_both(body: dict[str, object]) -> None:
+    message = ParseDict(body, task_pb2.CreateTaskRequest())
+    message.idempotency_key = "k"
+    message.view = task_pb2.FULL
+    fields = messages.create_fields(message)
+    assert fields == body
+    assert msgspec.json.encode(fields, order="sorted") == msgspec.json.encode(body, order="sorted")
+
+
+def test_every_request_field_is_handed_over() -> None:
+    known = {field.name for field in task_pb2.CreateTaskRequest.DESCRIPTOR.fields}
+    assert known - {"idempotency_key", "view"} == KNOWN_FIELDS
+
+
+@pytest.mark.parametrize("kind", list(UpdateType))
+def test_every_update_has_its_type(kind: UpdateType) -> None:
+    message = messages.update_message(Update(kind, 7, 1_500), full=False)
+    assert MessageToDict(message) == {
+        "type": kind.value,
+        "seq": "7",
+        "timestamp": "1970-01-01T00:00:01.500Z",
+    }
+
+
+def test_a_file_name_that_is_no_text_is_shown_as_rest_shows_it() -> None:
+    file = OutputFile("a\udcff.bin", 1, 0)
+    (shown,) = messages.outputs_message([file]).outputs
+    assert shown.path == convert.output_json(file)["path"] == "a\ufffd.bin"

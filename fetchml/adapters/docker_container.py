@@ -1,0 +1,97 @@
+"""What a task's container is made of: hardened, with the shim as its first process."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from docker.types import LogConfig, Mount
+
+from fetchml.adapters.shim_command import PLACES, shim_command
+from fetchml.attempt import AttemptFolder
+from fetchml.ports import Run
+
+INSTANCE_LABEL, TASK_LABEL, ATTEMPT_LABEL = "fetchml.instance", "fetchml.task", "fetchml.attempt"
+
+_RUN, _SHIM = PurePosixPath("/.fetchml/run"), PurePosixPath("/.fetchml/shim")
+_WORKSPACE, _DATASETS, _OUTPUTS = map(PurePosixPath, ("/workspace", "/data", "/outputs"))
+_PIDS = 4096
+_SHARED_MEMORY = 1 << 30
+"""Bytes of /dev/shm, where data loaders pass batches; counts as the task's memory when used."""
+_TMP = "rw,exec,nosuid,nodev,mode=1777,size=1g"
+"""Compilers of kernels (Triton, torch.compile) load from /tmp what they have just built there."""
+_STOP_MARGIN_SECONDS = 5
+"""When the engine shuts down, the shim needs this after its grace to write the true end."""
+_UNPRIVILEGED = (1000, 1000)
+
+User = tuple[int, int] | None
+"""uid and gid; None: the image's own user."""
+
+
+def parse_user(setting: str) -> User:
+    """The user of the `user` setting. Raises ValueError."""
+    if setting == "image":
+        return None
+    if setting == "auto":
+        return _UNPRIVILEGED if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    uid, _, gid = setting.partition(":")
+    return int(uid), int(gid)
+
+
+def container_name(task_id: str, attempt: int) -> str:
+    return f"fetchml-{task_id}-{attempt}"
+
+
+def container_config(
+    run: Run, *, instance_id: str, shim: Path, network: str, user: User
+) -> Mapping[str, Any]:
+    """The body of the engine's create request."""
+    folder = AttemptFolder(run.folder)
+    mounts = [
+        Mount(str(_SHIM), str(shim), type="bind", read_only=True),
+        Mount(str(_RUN), str(folder.run), type="bind"),
+        Mount(str(_WORKSPACE), str(folder.workspace), type="bind"),
+        Mount(str(_OUTPUTS), str(folder.outputs), type="bind"),
+    ]
+    mounts += [
+        Mount(m.target, str(m.source), type="bind", read_only=m.read_only) for m in run.datasets
+    ]
+    places = dict(zip(PLACES, map(str, (_WORKSPACE, _DATASETS, _OUTPUTS)), strict=True))
+    environment = {"HOME": "/tmp"} | run.env | places  # noqa: S108 - in the container
+    command = shim_command(_SHIM, run, run_folder=_RUN, workspace=_WORKSPACE)
+    memory = run.memory_gb << 30
+    return {
+        "Image": run.image,
+        "Entrypoint": command[:1],
+        "Cmd": command[1:],
+        "WorkingDir": str(_WORKSPACE),
+        "User": f"{user[0]}:{user[1]}" if user else "",
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "Hostname": run.task_id[-12:],
+        "Labels": {
+            INSTANCE_LABEL: instance_id,
+            TASK_LABEL: run.task_id,
+            ATTEMPT_LABEL: str(run.attempt),
+        },
+        "Healthcheck": {"Test": ["NONE"]},
+        "StopSignal": "SIGTERM",
+        "StopTimeout": run.grace_ms // 1000 + _STOP_MARGIN_SECONDS,
+        "HostConfig": {
+            "AutoRemove": False,
+            "CapDrop": ["ALL"],
+            "Init": False,
+            "IpcMode": "private",
+            "LogConfig": LogConfig(type="none"),
+            "Memory": memory,
+            "MemorySwap": memory,
+            "Mounts": mounts,
+            "NanoCpus": run.cpu * 10**9,
+            "NetworkMode": network,
+            "PidsLimit": _PIDS,
+            "ReadonlyRootfs": True,
+            "RestartPolicy": {"Name": "no"},
+            "SecurityOpt": ["no-new-privileges:true"],
+            "ShmSize": _SHARED_MEMORY,
+            "Tmpfs": {"/tmp": _TMP},  # noqa: S108 - in the container
+        },
+    }

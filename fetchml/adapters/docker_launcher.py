@@ -1,0 +1,192 @@
+"""Runs a task in a hardened container of a Docker engine.
+
+The container's name carries task and attempt, so that it is created once whatever happens. It is
+started once, too, and the shim's claim of the attempt guards that once more. The end is known from
+the shim's file; the engine is asked only for what the shim cannot know.
+"""
+
+import asyncio
+import hashlib
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+
+from docker.errors import APIError, ImageNotFound
+
+from fetchml import shim
+from fetchml.adapters.docker_container import (
+    INSTANCE_LABEL,
+    container_config,
+    container_name,
+    parse_user,
+)
+from fetchml.adapters.docker_end import FirstProcess, verdict, was_killed
+from fetchml.adapters.docker_engine import DockerEngine, EngineAway
+from fetchml.adapters.docker_pull import pull
+from fetchml.adapters.docker_requests import begin, inspect, list_attempts, remove, send_signal
+from fetchml.attempt import AttemptFolder
+from fetchml.ports import Gone, PrepareError, Run
+
+_log = logging.getLogger(__name__)
+_LOOK_AGAIN_SECONDS = 60
+"""Events may be lost; this is how long that may go unnoticed."""
+_RETRY_SECONDS = 0.1
+
+
+class DockerLauncher:
+    """`Launcher` for containers of one Docker engine."""
+
+    name = "docker"
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        host: str | None = None,
+        network: str = "bridge",
+        user: str = "auto",
+    ) -> None:
+        """`host` as in DOCKER_HOST, by default from the environment; `user` as in the settings.
+
+        Raises ValueError for a malformed `user`.
+        """
+        self._data_dir = data_dir
+        self._network = network
+        self._user = parse_user(user)
+        self._engine = DockerEngine(host)
+        self._begun: dict[str, asyncio.Future[None]] = {}
+        """Containers that are being created and started just now, wanted or no longer."""
+
+    async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
+        self._instance_id = instance_id
+        self._shim = await asyncio.to_thread(_install_shim, self._data_dir)
+        await self._engine.open(f"{INSTANCE_LABEL}={instance_id}", on_available)
+
+    async def prepare(self, run: Run, progress: Callable[[str], None]) -> None:
+        while True:
+            if not self._engine.is_available:
+                progress("waiting for the Docker engine")
+                await self._engine.available()
+            try:
+                await self._begin(run)
+            except EngineAway:
+                await asyncio.sleep(_RETRY_SECONDS)
+            except ImageNotFound:
+                await self._pull(run.image, progress)
+            except APIError as error:
+                raise PrepareError(
+                    f"the Docker engine refused the container: {error.explanation or error}",
+                    permanent=error.status_code == 400,
+                ) from error
+            except OSError as error:
+                raise PrepareError(
+                    f"the task can't be made ready: {error.strerror or error}", permanent=False
+                ) from error
+            else:
+                return
+
+    async def wait(self, run: Run) -> Gone:
+        name = await self._settled(run)
+        folder = AttemptFolder(run.folder)
+        connections = self._engine.connections
+        with self._engine.watch(name) as changes, FirstProcess(changes.wake) as first:
+            while True:
+                end = folder.end()
+                if end and first.has_ended and not was_killed(end):
+                    return Gone()
+                with suppress(EngineAway):
+                    container = await self._engine.call(partial(inspect, name=name))
+                    if container and container["State"]["Running"]:
+                        first.learn(container)
+                    elif not first.runs:
+                        restarted = self._engine.connections > connections
+                        return verdict(folder, container, engine_restarted=restarted)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changes.wait(), _LOOK_AGAIN_SECONDS)
+
+    async def stop(self, run: Run) -> None:
+        name = await self._settled(run)
+        await self._engine.insist(partial(send_signal, name=name, number=SIGTERM))
+
+    async def kill(self, run: Run) -> None:
+        name = await self._settled(run)
+        await self._engine.insist(partial(send_signal, name=name, number=SIGKILL))
+
+    async def remove(self, run: Run) -> None:
+        name = await self._settled(run)
+        await self._engine.insist(partial(remove, name=name))
+
+    async def clean(self, live: frozenset[tuple[str, int]]) -> None:
+        label = f"{INSTANCE_LABEL}={self._instance_id}"
+        for attempt in await self._engine.insist(partial(list_attempts, label=label)):
+            if attempt not in live:
+                name = container_name(*attempt)
+                _log.warning("Removing a left-over container", extra={"container": name})
+                await self._engine.insist(partial(remove, name=name))
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+    async def _begin(self, run: Run) -> None:
+        """Create and start. Goes on when cancelled, for a request can't be taken back."""
+        config = container_config(
+            run,
+            instance_id=self._instance_id,
+            shim=self._shim,
+            network=self._network,
+            user=self._user,
+        )
+        name = container_name(run.task_id, run.attempt)
+        folder = AttemptFolder(run.folder)
+        unwanted = threading.Event()
+        begun = asyncio.ensure_future(
+            self._engine.call(partial(begin, name, config, folder, self._user, unwanted))
+        )
+        self._begun[name] = begun
+        begun.add_done_callback(lambda _: self._begun.pop(name, None))
+        try:
+            await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            unwanted.set()
+            raise
+
+    async def _settled(self, run: Run) -> str:
+        """The container's name, once no thread of ours is about to make it appear."""
+        name = container_name(run.task_id, run.attempt)
+        if name in self._begun:
+            await asyncio.wait([self._begun[name]])
+        return name
+
+    async def _pull(self, image: str, progress: Callable[[str], None]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def post(sentence: str) -> None:
+            loop.call_soon_threadsafe(progress, sentence)
+
+        unwanted = threading.Event()
+        try:
+            await self._engine.call_long(
+                partial(pull, image=image, progress=post, unwanted=unwanted)
+            )
+        except asyncio.CancelledError:
+            unwanted.set()
+            raise
+        except EngineAway:
+            return  # `prepare` waits for it, and asks again
+
+
+def _install_shim(data_dir: Path) -> Path:
+    """A copy where the engine can mount it from, whatever becomes of this program's own."""
+    content = shim.path().read_bytes()
+    target = data_dir / "shim" / hashlib.sha256(content).hexdigest()
+    if not target.exists():
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = target.with_suffix(".new")
+        draft.write_bytes(content)
+        draft.chmod(0o755)
+        draft.rename(target)
+    return target

@@ -1,0 +1,93 @@
+"""What is asked of the engine about one container. Each may be asked twice."""
+
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from signal import Signals
+from typing import Any
+
+import docker
+from docker.errors import APIError, NotFound
+
+from fetchml.adapters.docker_container import ATTEMPT_LABEL, TASK_LABEL, User
+from fetchml.attempt import AttemptFolder
+
+Container = Mapping[str, Any]
+"""What the engine's inspect tells."""
+
+_CONFLICT = 409
+_REMOVAL_SECONDS = 0.1
+_REMOVAL_TRIES = 100
+
+
+def never_started(container: Container) -> bool:
+    return str(container["State"]["StartedAt"]).startswith("0001-")
+
+
+def begin(
+    name: str,
+    config: Mapping[str, Any],
+    folder: AttemptFolder,
+    user: User,
+    unwanted: threading.Event,
+    client: docker.APIClient,
+) -> None:
+    """Create the container and start it, unless that was done before. Raises APIError, OSError."""
+    if folder.claim():
+        return
+    folder.create(*(user or (None, None)))
+    try:
+        client.create_container_from_config(config, name)  # type: ignore[no-untyped-call]
+    except APIError as error:
+        if error.status_code != _CONFLICT:
+            raise
+        if not never_started(client.inspect_container(name)):
+            return
+    if unwanted.is_set():
+        return
+    try:
+        client.start(name)
+    except APIError:
+        client.remove_container(name, v=True, force=True)
+        raise
+
+
+def inspect(client: docker.APIClient, *, name: str) -> Container | None:
+    """None: there is no such container."""
+    try:
+        container: Container = client.inspect_container(name)
+    except NotFound:
+        return None
+    return container
+
+
+def send_signal(client: docker.APIClient, *, name: str, number: Signals) -> None:
+    """Fine also when the container does not run, or is gone."""
+    try:
+        client.kill(name, int(number))
+    except APIError as error:
+        if error.status_code not in (404, _CONFLICT):
+            raise
+
+
+def remove(client: docker.APIClient, *, name: str) -> None:
+    """End it if it runs, and return when it is gone. Fine also when it was."""
+    for _ in range(_REMOVAL_TRIES):
+        with suppress(NotFound):
+            try:
+                client.remove_container(name, v=True, force=True)
+            except APIError as error:
+                if error.status_code != _CONFLICT:
+                    raise
+                time.sleep(_REMOVAL_SECONDS)  # somebody else removes it just now
+                continue
+        return
+    raise TimeoutError(f"the Docker engine does not finish removing the container {name}")
+
+
+def list_attempts(client: docker.APIClient, *, label: str) -> list[tuple[str, int]]:
+    """(task id, attempt) of every container with this label, whatever its state."""
+    found = client.containers(all=True, filters={"label": label})
+    labels = [container["Labels"] for container in found]
+    return [(own[TASK_LABEL], int(own[ATTEMPT_LABEL])) for own in labels]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -194,6 +195,13 @@ async def test_the_control_socket_is_the_owners_and_needs_no_key(world: World) -
             with pytest.raises(grpc.aio.AioRpcError) as error:
                 await other.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=other.metadata)
         assert refusal(error.value).code is Code.UNAUTHENTICATED
+
+
+async def test_the_socket_of_a_server_that_died_is_taken_over(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "control.sock"))
+    async with grpc_world(tmp_path) as world, world.connect(None, local=True) as client:
+        assert (await client.keys.ListKeys(key_pb2.ListKeysRequest())).keys
 
 
 @pytest.mark.parametrize(

@@ -205,12 +205,12 @@ async def test_list_by_limit_and_offset(world: World) -> None:
 async def test_page_tokens_see_every_task_once_while_others_come_in(world: World) -> None:
     ids = [(await create(world)).id for _ in range(6)]
     page = await list_tasks(world, page_size=2)
-    seen = [task.id for task in page.tasks]
+    pages = [[task.id for task in page.tasks]]
     while page.HasField("next_page_token"):
         await create(world)
         page = await list_tasks(world, page_size=2, page_token=page.next_page_token)
-        seen += [task.id for task in page.tasks]
-    assert seen == ids[::-1]
+        pages.append([task.id for task in page.tasks])
+    assert pages == [[ids[5], ids[4]], [ids[3], ids[2]], [ids[1], ids[0]]]
 
 
 async def test_a_page_token_belongs_to_its_filters(world: World) -> None:

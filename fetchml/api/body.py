@@ -1,0 +1,78 @@
+"""A request's JSON body, or the reason why it is none."""
+
+import asyncio
+from typing import cast
+
+import msgspec
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from fetchml.api.errors import BodyTimeout, BodyTooLarge
+from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
+
+MAX_BYTES = 1024 * 1024
+
+_decode = msgspec.json.Decoder().decode
+
+
+async def read_object(request: web.BaseRequest, timeout_seconds: float) -> dict[str, object]:
+    """Raises BadRequest for what is not JSON, ValidationFailed for what is not an object."""
+    _check_content_type(request.headers.get("Content-Type"))
+    body = await _read(request, timeout_seconds)
+    try:
+        value = _decode(body)
+    except msgspec.ValidationError:
+        rule = "must not hold a number that is too large to be exact"
+        raise ValidationFailed([FieldViolation("body", rule)]) from None
+    except RecursionError:
+        raise BadRequest("The body is nested too deeply") from None
+    except ValueError as error:  # msgspec.DecodeError, UnicodeDecodeError
+        raise BadRequest(f"The body is not JSON in UTF-8: {error}" if body else _EMPTY) from None
+    if type(value) is not dict:
+        raise ValidationFailed([FieldViolation("body", "must be a JSON object")])
+    return cast("dict[str, object]", value)
+
+
+_EMPTY = "The body is empty: send a JSON object"
+
+
+def _check_content_type(given: str | None) -> None:
+    if given == "application/json":
+        return
+    kind, *parameters = (given or "").lower().replace(" ", "").split(";")
+    charsets = {"charset=utf-8", 'charset="utf-8"', ""}
+    if kind != "application/json" or not charsets.issuperset(parameters):
+        raise BadRequest("Content-Type: must be application/json, in UTF-8")
+
+
+async def _read(request: web.BaseRequest, timeout_seconds: float) -> bytes:
+    content = request.content
+    try:
+        if content.is_eof():
+            # It came together with the headers, as nearly always.
+            body = content.read_nowait()
+        else:
+            body = await _receive(request, timeout_seconds)
+    except (web.RequestPayloadError, HttpProcessingError):
+        raise BadRequest("The body is not encoded as its headers say") from None
+    if len(body) > MAX_BYTES:
+        raise BodyTooLarge(MAX_BYTES)
+    return body
+
+
+async def _receive(request: web.BaseRequest, timeout_seconds: float) -> bytes:
+    if (request.content_length or 0) > MAX_BYTES:
+        raise BodyTooLarge(MAX_BYTES)
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # No part of the reply yet.
+    body = bytearray()
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while chunk := await request.content.readany():
+                body += chunk
+                if len(body) > MAX_BYTES:
+                    raise BodyTooLarge(MAX_BYTES)
+    except TimeoutError:
+        raise BodyTimeout(timeout_seconds) from None
+    return bytes(body)

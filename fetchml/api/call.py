@@ -1,0 +1,87 @@
+"""One request while it is answered: who asks, and the headers that every reply to it carries."""
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
+
+import msgspec
+from aiohttp import web
+from multidict import CIMultiDict
+
+from fetchml.access import Admission
+from fetchml.api.errors import error_body, error_headers, status_of
+from fetchml.core.model import Principal
+from fetchml.errors import RateLimited, RequestError
+from fetchml.rate_limit import RateState
+
+SERVER = "fetchml"
+MAX_IGNORED_NAME = 64
+MAX_IGNORED_CHARACTERS = 1000
+"""Of the header that names what was ignored; clients take a few KiB of headers in all."""
+
+_encode = msgspec.json.Encoder().encode
+_JSON = {"Content-Type": "application/json", "Server": SERVER}
+
+
+class Call:
+    __slots__ = ("_limit", "request", "trace_id", "who")
+
+    who: Principal
+    """Set by `admit`; an operation that needs no key must not ask."""
+
+    def __init__(self, request: web.BaseRequest, trace_id: str) -> None:
+        self.request = request
+        self.trace_id = trace_id
+        self._limit: RateState | None = None
+
+    def admit(self, admission: Admission, secret: str | None) -> None:
+        """Raises Unauthorized, RateLimited."""
+        self.who, self._limit = admission.admit(secret, self.request.remote or "")
+
+    def json(
+        self, value: object, *, status: int = 200, ignored: Iterable[str] = ()
+    ) -> web.Response:
+        """`ignored`: names in the request that mean nothing here, so that nobody hopes they do."""
+        response = web.Response(body=_encode(value), status=status, headers=_JSON)
+        if self._limit is not None:
+            _add_limit(response.headers, self._limit)
+        if ignored:
+            response.headers["X-FetchML-Ignored"] = _listed(ignored)
+        return response
+
+    def empty(self, headers: Mapping[str, str] | None = None) -> web.Response:
+        """204: done, nothing to say."""
+        return web.Response(status=204, headers=self.headers(headers or {}))
+
+    def error(self, error: RequestError) -> web.Response:
+        if isinstance(error, RateLimited) and error.limit is not None:
+            self._limit = RateState(error.limit, 0, error.retry_after)
+        headers = self.headers({**_JSON, **error_headers(error)})
+        body = error_body(error, self.trace_id)
+        return web.Response(body=body, status=status_of(error), headers=headers)
+
+    def headers(self, given: Mapping[str, str]) -> CIMultiDict[str]:
+        """For a reply that is not JSON."""
+        headers = CIMultiDict(given)
+        headers["Server"] = SERVER
+        if self._limit is not None:
+            _add_limit(headers, self._limit)
+        return headers
+
+
+def _add_limit(headers: CIMultiDict[str], limit: RateState) -> None:
+    headers["RateLimit-Limit"] = str(limit.limit)
+    headers["RateLimit-Remaining"] = str(limit.remaining)
+    headers["RateLimit-Reset"] = str(limit.reset_seconds)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Any text is safe in the header: what is not plain in it is percent-encoded."""
+    listed: list[str] = []
+    size = 0
+    for name in names:
+        quoted = quote(name[:MAX_IGNORED_NAME], safe="", errors="replace")
+        size += len(quoted) + 2
+        if size > MAX_IGNORED_CHARACTERS:
+            break
+        listed.append(quoted)
+    return ", ".join(listed)

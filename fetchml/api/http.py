@@ -1,0 +1,118 @@
+"""The HTTP server: every request passes here, and every error leaves in the contract's form.
+
+It is aiohttp's low-level server with a router of our own: nothing stands between the parser and
+the handler but what this file shows.
+"""
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from fetchml.access import Admission
+from fetchml.api.call import Call
+from fetchml.api.connection import ConnectionServer
+from fetchml.api.errors import Internal, Unreadable, status_of
+from fetchml.api.metrics import Metrics
+from fetchml.api.rest_files import FileOperations
+from fetchml.api.rest_server import ServerOperations
+from fetchml.api.rest_tasks import TaskOperations
+from fetchml.api.router import Router
+from fetchml.api.streams import Streams
+from fetchml.api.trace import new_trace
+from fetchml.api.ws import WatchOperation
+from fetchml.api.ws_session import Timing
+from fetchml.errors import RequestError
+from fetchml.logs import current_trace
+
+if TYPE_CHECKING:
+    from fetchml.engine import Engine
+
+BACKLOG = 1024
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTimeouts:
+    """Seconds."""
+
+    body: float = 30
+    """From a request's head to the end of its body."""
+    send: float = 60
+    """A client that takes nothing of a log or a file for so long is let go."""
+    streams_close: float = 3
+    """How long streams have, at the shutdown, to tell their clients."""
+    requests_finish: float = 5
+    """How long requests have, at the shutdown, to be answered."""
+    ws: Timing = field(default_factory=Timing)
+
+
+class HttpServer:
+    def __init__(
+        self, engine: "Engine", admission: Admission, timeouts: HttpTimeouts | None = None
+    ) -> None:
+        self._admission = admission
+        self._timeouts = timeouts = timeouts or HttpTimeouts()
+        self._streams = Streams()
+        self._router = Router()
+        self._runner: web.ServerRunner | None = None
+        metrics = Metrics(self._router.routes, self._streams.__len__)
+        for operations in (
+            TaskOperations(engine, body_timeout_seconds=timeouts.body),
+            FileOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
+            ServerOperations(engine, metrics),
+            WatchOperation(engine, admission, self._streams, timeouts.ws),
+        ):
+            for route in operations.routes():
+                self._router.add(route)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port, which the system chose if `port` is 0. Raises OSError."""
+        self._runner = web.ServerRunner(
+            ConnectionServer(self._answer), shutdown_timeout=self._timeouts.requests_finish
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, backlog=BACKLOG)
+        await site.start()
+        return site.port
+
+    async def stop(self, reason: str) -> None:
+        """End streams with the reason, let other requests finish, and listen no more."""
+        await self._streams.close(reason, self._timeouts.streams_close)
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        begun = time.perf_counter()
+        headers = request.headers
+        trace_id = new_trace(headers.get("traceparent"))
+        current_trace.set(trace_id)
+        call = Call(request, trace_id)
+        route, parameters = self._router.find(request.method, request.path)
+        try:
+            if not route.keyless:
+                call.admit(self._admission, headers.get("X-API-Key"))
+            response = await route.handler(call, *parameters)
+        except RequestError as error:
+            response = self._refuse(call, error)
+        except ConnectionError:
+            raise  # The client has left, or was let go.
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            response = self._refuse(call, Internal())
+        route.count(response.status, time.perf_counter() - begun)
+        return response
+
+    def _refuse(self, call: Call, error: RequestError) -> web.StreamResponse:
+        """Raises ConnectionAbortedError if a reply has begun: it must not look complete."""
+        request, status = call.request, status_of(error)
+        log.info("%s %s: %d %s", request.method, request.path, status, error.code)
+        if request.writer.output_size:
+            raise ConnectionAbortedError
+        response = call.error(error)
+        if isinstance(error, Unreadable) and not request.content.is_eof():
+            response.force_close()
+        return response

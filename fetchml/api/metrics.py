@@ -1,0 +1,67 @@
+"""/metrics, in Prometheus' text format. The names are documented in docs/contract.md."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from fetchml.api.router import Route
+from fetchml.views import Health, HealthStatus, QueueStats
+
+
+class Metrics:
+    """Counted on the way in plain integers, made into metrics only when somebody asks."""
+
+    CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+    def __init__(self, routes: Callable[[], list[Route]], open_streams: Callable[[], int]) -> None:
+        self._routes = routes
+        self._open_streams = open_streams
+
+    def text(self, stats: QueueStats, health: Health) -> bytes:
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        registry.register(_Now([*self._of_queue(stats, health), *self._of_http()]))
+        return generate_latest(registry)
+
+    def _of_queue(self, stats: QueueStats, health: Health) -> Iterator[Metric]:
+        yield GaugeMetricFamily("fetchml_tasks_queued", "Tasks that wait.", stats.queued)
+        yield GaugeMetricFamily("fetchml_tasks_running", "Tasks that hold a slot.", stats.running)
+        yield GaugeMetricFamily(
+            "fetchml_tasks_completed_today", "Tasks completed today.", stats.completed
+        )
+        yield GaugeMetricFamily("fetchml_tasks_failed_today", "Tasks failed today.", stats.failed)
+        yield GaugeMetricFamily("fetchml_workers", "Executors that take work.", stats.workers)
+        status = GaugeMetricFamily("fetchml_health", "1 for the state it is in.", labels=["status"])
+        for state in HealthStatus:
+            status.add_metric([state], float(health.status is state))
+        yield status
+
+    def _of_http(self) -> Iterator[Metric]:
+        labels = ["method", "path"]
+        replies = CounterMetricFamily(
+            "fetchml_http_replies", "Replies sent.", labels=[*labels, "status"]
+        )
+        seconds = CounterMetricFamily(
+            "fetchml_http_seconds", "Time from request to reply, in all.", labels=labels
+        )
+        for route in self._routes():
+            for status, count in route.replies.items():
+                replies.add_metric([route.method, route.path, str(status)], count)
+            if route.replies:
+                seconds.add_metric([route.method, route.path], route.seconds)
+        yield replies
+        yield seconds
+        yield GaugeMetricFamily(
+            "fetchml_http_streams", "Open /ws and log streams.", self._open_streams()
+        )
+
+
+class _Now(Collector):
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> list[Metric]:
+        return self._metrics

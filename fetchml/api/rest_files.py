@@ -1,0 +1,84 @@
+"""What a task wrote, over REST: its log as it grows, and the files in its outputs."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import quote
+
+from aiohttp import web
+
+from fetchml.api.call import Call
+from fetchml.api.convert import output_json
+from fetchml.api.query import Query
+from fetchml.api.router import Route
+from fetchml.api.streams import Streams, send_pieces
+from fetchml.errors import Unavailable
+
+if TYPE_CHECKING:
+    from fetchml.engine import Engine
+
+FILE_PIECE_BYTES = 256 * 1024
+
+
+class FileOperations:
+    def __init__(self, engine: "Engine", streams: Streams, *, send_timeout_seconds: float) -> None:
+        self._engine = engine
+        self._streams = streams
+        self._send_timeout_seconds = send_timeout_seconds
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/v1/tasks/{id}/logs", self.logs),
+            Route("GET", "/v1/tasks/{id}/outputs", self.list_outputs),
+            Route("GET", "/v1/tasks/{id}/outputs/{path...}", self.output),
+        ]
+
+    async def logs(self, call: Call, task_id: str) -> web.StreamResponse:
+        query = Query(call.request, "follow", "offset")
+        follow, offset = query.flag("follow"), query.number("offset") or 0
+        # Before the reply begins: later there is no way to say that the task is not there.
+        await self._engine.get_task(call.who, task_id)
+        headers = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+        pieces = self._log(call, task_id, offset=offset, follow=follow)
+        with self._streams.open(call.request):
+            return await send_pieces(call, headers, pieces, self._send_timeout_seconds)
+
+    async def list_outputs(self, call: Call, task_id: str) -> web.StreamResponse:
+        query = Query(call.request)
+        files = await self._engine.list_outputs(call.who, task_id)
+        return call.json({"outputs": [output_json(file) for file in files]}, ignored=query.ignored)
+
+    async def output(self, call: Call, task_id: str, path: str) -> web.StreamResponse:
+        with closing(await self._engine.open_output(call.who, task_id, path)) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            name = quote(path.rpartition("/")[2], safe="")
+            headers = {
+                "Content-Type": "application/octet-stream",
+                "Content-Length": str(size),
+                "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+                "X-Content-Type-Options": "nosniff",
+            }
+            return await send_pieces(call, headers, _read(file, size), self._send_timeout_seconds)
+
+    async def _log(
+        self, call: Call, task_id: str, *, offset: int, follow: bool
+    ) -> AsyncGenerator[bytes]:
+        chunks = self._engine.read_logs(call.who, task_id, offset=offset, follow=follow)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk.data
+        if follow and self._engine.draining:
+            raise Unavailable("The server is shutting down: the task may write more")
+
+
+async def _read(file: BinaryIO, size: int) -> AsyncGenerator[bytes]:
+    """The first `size` bytes, which is what the reply's headers promise."""
+    while size > 0:
+        data = await asyncio.to_thread(file.read, min(size, FILE_PIECE_BYTES))
+        if not data:
+            raise EOFError("the file became shorter while it was sent")
+        size -= len(data)
+        yield data

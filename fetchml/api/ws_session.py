@@ -1,0 +1,128 @@
+"""One client of /ws, from the handshake on: a reader, a writer, and a pulse."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import NoReturn
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from fetchml.api.convert import update_json
+from fetchml.core.model import ENDED
+from fetchml.views import Update, UpdateType
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds."""
+
+    ping_every: float = 20
+    pong_within: float = 60
+    """A client that has not said pong for so long is let go."""
+    send_within: float = 30
+    """A client that takes nothing for so long is let go."""
+    close_within: float = 2
+    """How long a client has to confirm that the server closes."""
+
+
+class Ended(Exception):
+    """The session is over; the client is told why, unless it has left."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class _FromClient(msgspec.Struct):
+    type: str
+
+
+class Session:
+    """Memory does not grow with a slow client: the next update is taken when the last is sent."""
+
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        updates: AsyncGenerator[Update],
+        timing: Timing,
+        *,
+        full: bool,
+    ) -> None:
+        self._socket = socket
+        self._updates = updates
+        self._timing = timing
+        self._full = full
+        self._clock = asyncio.get_running_loop().time
+        self._last_pong = self._clock()
+
+    async def run(self) -> NoReturn:
+        """Raises Ended, what the updates raise, or ConnectionError."""
+        tasks = [
+            asyncio.create_task(part) for part in (self._read(), self._write(), self._keep_alive())
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        done.pop().result()
+        raise AssertionError("a part of a session ends by raising only")
+
+    async def _write(self) -> NoReturn:
+        async with aclosing(self._updates):
+            async for update in self._updates:
+                for message in _messages(update, full=self._full):
+                    await self._send(message)
+        raise Ended(WSCloseCode.GOING_AWAY, "There are no more updates")
+
+    async def _read(self) -> NoReturn:
+        async for message in self._socket:
+            if message.type is WSMsgType.ERROR:
+                break  # aiohttp has closed it and told the client why.
+            if message.type is not WSMsgType.TEXT:
+                raise Ended(WSCloseCode.UNSUPPORTED_DATA, "Send text messages only")
+            try:
+                kind = msgspec.json.decode(message.data, type=_FromClient).type
+            except (ValueError, RecursionError):
+                reason = 'Send JSON objects with a "type"'
+                raise Ended(WSCloseCode.INVALID_TEXT, reason) from None
+            if kind == "pong":
+                self._last_pong = self._clock()
+            elif kind == "ping":
+                await self._send({"type": "pong"})
+        raise Ended(WSCloseCode.OK, "")
+
+    async def _keep_alive(self) -> NoReturn:
+        next_ping = self._clock() + self._timing.ping_every
+        while True:
+            deadline = self._last_pong + self._timing.pong_within
+            await asyncio.sleep(min(next_ping, deadline) - self._clock())
+            now = self._clock()
+            if now >= self._last_pong + self._timing.pong_within:
+                reason = f"No pong for {self._timing.pong_within:g} s"
+                raise Ended(WSCloseCode.POLICY_VIOLATION, reason)
+            if now >= next_ping:
+                await self._send({"type": "ping"})
+                next_ping += self._timing.ping_every
+
+    async def _send(self, message: dict[str, object]) -> None:
+        try:
+            async with asyncio.timeout(self._timing.send_within):
+                await self._socket.send_frame(_encode(message), WSMsgType.TEXT)
+        except TimeoutError:
+            reason = f"Nothing was taken for {self._timing.send_within:g} s: come back with since"
+            raise Ended(WSCloseCode.TRY_AGAIN_LATER, reason) from None
+
+
+def _messages(update: Update, *, full: bool) -> Iterator[dict[str, object]]:
+    body = update_json(update, full=full)
+    yield body
+    task = update.task
+    if update.type is UpdateType.TASK_UPDATE and task is not None and task.status in ENDED:
+        yield {**body, "type": "task_complete"}

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -242,7 +242,7 @@ class Engine:
         since: int | None = None,
         *,
         snapshot: bool = False,
-    ) -> AsyncIterator[Update]:
+    ) -> AsyncGenerator[Update]:
         """Every change of what `who` may see and `where` lets through, in order (see `watching`).
 
         `since` None: from now on, after the live tasks as they are now if `snapshot`.
@@ -261,7 +261,7 @@ class Engine:
         offset: int = 0,
         attempt: int | None = None,
         follow: bool = False,
-    ) -> AsyncIterator[LogChunk]:
+    ) -> AsyncGenerator[LogChunk]:
         async def look_up() -> Task:
             return await self.get_task(who, task_id)
 

@@ -1,7 +1,7 @@
 """Reading a task's log while it grows, from one attempt into the next."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from fetchml.attempt import AttemptFolder
@@ -29,7 +29,7 @@ class LogReader:
         offset: int,
         attempt: int | None,
         follow: bool,
-    ) -> AsyncIterator[LogChunk]:
+    ) -> AsyncGenerator[LogChunk]:
         """What an attempt wrote, from `offset`. With `follow` until it has ended, and, when no
         `attempt` was named, on through later attempts until the task has ended.
 
@@ -80,7 +80,7 @@ class LogReader:
             seen = news[-1].seq if news else seen
 
 
-async def _rest(folder: AttemptFolder, number: int, offset: int) -> AsyncIterator[LogChunk]:
+async def _rest(folder: AttemptFolder, number: int, offset: int) -> AsyncGenerator[LogChunk]:
     """All that there is now from `offset`."""
     while True:
         start, data = await asyncio.to_thread(folder.read_log, offset, CHUNK_BYTES)

@@ -1,6 +1,6 @@
 """Watches: the feed's changes as one reader may see them, with the snapshot or resync before."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 from fetchml.core.model import Change, Task
 from fetchml.errors import Unavailable
@@ -19,7 +19,7 @@ async def watch(
     where: WatchFilter,
     since: int | None,
     snapshot: bool,
-) -> AsyncIterator[Update]:
+) -> AsyncGenerator[Update]:
     """Never ends by itself; raises Unavailable when the server shuts down.
 
     Nothing is kept for a reader: one that falls behind reads from the store, and one that falls

@@ -218,7 +218,7 @@ class Admission:
         now = self._clock()
         state = self._limiter.take(key.id, now)
         if state is None:
-            raise RateLimited(self._limiter.retry_after(key.id, now))
+            raise RateLimited(self._limiter.retry_after(key.id, now), self._limiter.burst)
         return Admitted(principal, state)
 
     def _refuse(self, address: str) -> NoReturn:

@@ -60,10 +60,12 @@ class Conflict(RequestError):
 class RateLimited(RequestError):
     code = "RATE_LIMITED"
 
-    def __init__(self, retry_after: int) -> None:
+    def __init__(self, retry_after: int, limit: int | None = None) -> None:
         super().__init__(f"Rate limit exceeded: try again in {retry_after} s")
         self.retry_after = retry_after
         """Whole seconds, at least 1."""
+        self.limit = limit
+        """Requests that the key may make at once; None: it is no key's limit."""
 
 
 class Unavailable(RequestError):

@@ -23,7 +23,7 @@ class RateLimiter:
 
     def __init__(self, per_second: int, burst: int, max_callers: int = 10_000) -> None:
         self._per_second = per_second
-        self._burst = burst
+        self.burst = burst
         self._max_callers = max_callers
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         """Caller → (tokens, time at which there were so many)."""
@@ -38,8 +38,8 @@ class RateLimiter:
         self._buckets.move_to_end(caller)
         if len(self._buckets) > self._max_callers:
             self._buckets.popitem(last=False)
-        reset = math.ceil((self._burst - left) / self._per_second)
-        return RateState(self._burst, int(left), reset)
+        reset = math.ceil((self.burst - left) / self._per_second)
+        return RateState(self.burst, int(left), reset)
 
     def retry_after(self, caller: str, now: float) -> int:
         """Whole seconds, at least 1, until the caller has a token."""
@@ -48,6 +48,6 @@ class RateLimiter:
     def _tokens(self, caller: str, now: float) -> float:
         bucket = self._buckets.get(caller)
         if bucket is None:
-            return self._burst
+            return self.burst
         tokens, at = bucket
-        return min(self._burst, tokens + (now - at) * self._per_second)
+        return min(self.burst, tokens + (now - at) * self._per_second)

@@ -49,9 +49,15 @@ if ! .venv/bin/python -c "$is_recent; import pip" 2>/dev/null; then
     "$python" -m venv .venv
 fi
 
+# --no-deps: the lock is complete, and nobody need work that out again.
+install="install --quiet --no-deps --require-hashes"
 say "installing what requirements.lock names"
-# --no-deps: the lock is complete, and pip need not work that out again.
-.venv/bin/python -m pip install --quiet --no-deps --no-compile --require-hashes -r requirements.lock
+# uv takes a tenth of pip's time. It is in the lock itself: its own lines there, alone.
+sed -n '/^uv==/,/[^\\]$/p' requirements.lock | .venv/bin/python -m pip $install -r /dev/stdin
+if ! .venv/bin/uv pip $install --python .venv/bin/python -r requirements.lock; then
+    say "uv could not; pip goes on, which takes longer but knows this machine's pip settings"
+    .venv/bin/python -m pip $install -r requirements.lock
+fi
 .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 .venv/bin/python -m pip check >/dev/null
 echo "$wanted" >$stamp

@@ -8,6 +8,7 @@ import difflib
 import json
 import os
 import shlex
+import socket
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,6 +44,15 @@ class Address:
             raise ValueError("Expected HOST:PORT, such as 127.0.0.1:9101 or [::1]:9101")
         return cls(host, int(port))
 
+    def probe(self) -> None:
+        """Raises OSError if nothing can listen here now."""
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            self.host, self.port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(where)
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
@@ -60,16 +70,16 @@ def default_data_dir() -> Path:
     return Path(state).expanduser() / "fetchml"
 
 
-def _cores() -> int:
+def machine_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _slots() -> int:
-    return max(4, _cores())
-
-
-def _memory_gb() -> int:
+def machine_memory_gb() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
+
+
+def _slots() -> int:
+    return max(4, machine_cores())
 
 
 def _about(text: str, *, default: str | None = None) -> Meta:
@@ -156,10 +166,10 @@ class Tasks(msgspec.Struct, frozen=True):
 class Resources(msgspec.Struct, frozen=True):
     cpu: Annotated[
         Count, _about("CPU cores that tasks may hold together.", default="all of the machine")
-    ] = msgspec.field(default_factory=_cores)
+    ] = msgspec.field(default_factory=machine_cores)
     memory_gb: Annotated[
         Count, _about("Memory that tasks may hold together, in GiB.", default="all of the machine")
-    ] = msgspec.field(default_factory=_memory_gb)
+    ] = msgspec.field(default_factory=machine_memory_gb)
 
 
 class Gpu(msgspec.Struct, frozen=True):

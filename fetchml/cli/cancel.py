@@ -3,7 +3,7 @@
 import click
 
 from fetchml.cli.client import Client, json_option, server_option
-from fetchml.cli.render import print_json
+from fetchml.cli.render import ended, print_json, status_name
 from fetchml.v1 import task_pb2
 
 
@@ -22,5 +22,7 @@ def cancel(client: Client, task_ids: tuple[str, ...], *, as_json: bool) -> None:
         )
         if as_json:
             print_json(task)
+        elif ended(task):
+            click.echo(f"{task_id} has ended before: {status_name(task)}")
         else:
             click.echo(f"{task_id} is being cancelled")

@@ -4,7 +4,7 @@ import click
 
 from fetchml.cli.client import Client, json_option, server_option
 from fetchml.cli.filters import filter_options
-from fetchml.cli.render import console, print_json, task_table
+from fetchml.cli.render import console, print_json, show, task_table
 from fetchml.v1 import task_pb2
 
 
@@ -43,7 +43,7 @@ def ls(
     if as_json:
         print_json(found)
         return
-    console().print(task_table(found.tasks))
+    show(task_table(found.tasks))
     beyond = found.total - offset - len(found.tasks)
     if beyond > 0:
         console(stderr=True).print(f"{beyond} more: --limit, --offset", style="dim")

@@ -4,7 +4,7 @@ import click
 from rich.table import Table
 
 from fetchml.cli.client import Client, json_option, server_option
-from fetchml.cli.render import console, print_json, table
+from fetchml.cli.render import print_json, show, table
 from fetchml.v1 import queue_pb2
 
 
@@ -17,7 +17,7 @@ def queue(client: Client, *, as_json: bool) -> None:
     if as_json:
         print_json(stats)
     else:
-        console().print(queue_table(stats))
+        show(queue_table(stats))
 
 
 def queue_table(stats: queue_pb2.QueueStats) -> Table:

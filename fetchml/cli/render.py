@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 from google.protobuf.message import Message
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -58,6 +58,18 @@ def console(*, stderr: bool = False) -> Console:
     """Prints what it is given as it is. Off a terminal lines are never wrapped or cut."""
     made = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
     return made if made.is_terminal else Console(stderr=stderr, width=10_000, color_system=None)
+
+
+def show(renderable: RenderableType) -> None:
+    """On stdout; off a terminal without the blanks that fill a table's last column."""
+    out = console()
+    if out.is_terminal:
+        out.print(renderable)
+        return
+    with out.capture() as captured:
+        out.print(renderable)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def clean(text: str) -> Text:

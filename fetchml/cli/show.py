@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import click
 from rich.text import Text
 
+from fetchml.cli import render
 from fetchml.cli.client import Client, json_option, server_option
 from fetchml.cli.render import (
     clean,
-    console,
     ended,
     local_time,
     print_json,
@@ -38,7 +38,7 @@ def show(client: Client, task_id: str, *, as_json: bool) -> None:
     shown.show_header = False
     for name, value in _lines(client, task):
         shown.add_row(Text(name, "bold"), value)
-    console().print(shown)
+    render.show(shown)
 
 
 def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:

@@ -60,16 +60,19 @@ def watch_one(
 ) -> Iterator[WatchTasksResponse]:
     """The updates of one task; the last one has its end. Raises Failure, also if it is deleted."""
     request = WatchTasksRequest(task_id=task_id, view=task_pb2.FULL)
+    seen = False
     for update in watch(client, request, on_cut):
         if update.type == WatchTasksResponse.task_deleted:
             raise Failure(f"{task_id} was removed", code=Exit.NOT_FOUND)
         yield update
-        if update.type in (WatchTasksResponse.synced, WatchTasksResponse.resync):
+        missed = update.type == WatchTasksResponse.synced and not seen
+        if missed or update.type == WatchTasksResponse.resync:
             # The snapshot has live tasks only, and a resync leaves out what happened.
             task = _get(client, task_id)
             yield WatchTasksResponse(type=WatchTasksResponse.snapshot, seq=update.seq, task=task)
         else:
             task = update.task
+        seen = True
         if ended(task):
             return
 

@@ -8,11 +8,15 @@ from typing import Any
 import click
 
 from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.durations import Seconds
 from fetchml.cli.failure import Exit
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.wait import wait
 from fetchml.v1 import task_pb2
 from fetchml.v1.task_pb2 import Task
+
+INT32 = click.IntRange(-(2**31), 2**31 - 1)
+"""What a message can carry; the rules are the server's."""
 
 
 class Pair(click.ParamType[tuple[str, str]]):
@@ -53,18 +57,6 @@ class Dataset(click.ParamType[task_pb2.DatasetSpec]):
         return task_pb2.DatasetSpec(**fields)
 
 
-class Seconds(click.ParamType[int]):
-    """`90`, `90s`, `30m`, `12h`, `2d`."""
-
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = re.fullmatch(r"([0-9]{1,10})([smhd]?)", str(value))
-        if not match:
-            self.fail(f"{value!r} is not a time such as 90, 30m, 12h or 2d", param, ctx)
-        return int(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
-
-
 def job_name(command: tuple[str, ...]) -> str:
     """A name for a job that was given none: that of its script, else of its program."""
     script = next((part for part in command if part.endswith((".py", ".sh"))), None)
@@ -77,10 +69,12 @@ def job_name(command: tuple[str, ...]) -> str:
 @click.option("--name", "-n", "job_name", metavar="NAME", help="Job name. Default: the script's.")
 @click.option("--image", metavar="IMAGE", help="Container image.")
 @click.option("--args", metavar="LINE", help="More arguments in one line, split as a shell would.")
-@click.option("--priority", "-p", type=int, metavar="1-10", help="10 is the most urgent.")
-@click.option("--cpu", type=int, metavar="CORES", help="CPU cores.")
-@click.option("--memory-gb", type=int, metavar="GIB", help="Memory; more than that ends the task.")
-@click.option("--gpu", type=int, metavar="N", help="GPUs.")
+@click.option("--priority", "-p", type=INT32, metavar="1-10", help="10 is the most urgent.")
+@click.option("--cpu", type=INT32, metavar="CORES", help="CPU cores.")
+@click.option(
+    "--memory-gb", type=INT32, metavar="GIB", help="Memory; more than that ends the task."
+)
+@click.option("--gpu", type=INT32, metavar="N", help="GPUs.")
 @click.option(
     "--env",
     "-e",
@@ -109,7 +103,7 @@ def job_name(command: tuple[str, ...]) -> str:
     "--timeout", "timeout_seconds", type=Seconds(), help="Time limit: 90, 30m, 12h, 2d. 0: none."
 )
 @click.option(
-    "--retries", "max_retries", type=int, metavar="N", help="Try again so often if it fails."
+    "--retries", "max_retries", type=INT32, metavar="N", help="Try again so often if it fails."
 )
 @click.option(
     "--idempotency-key", metavar="KEY", help="Submit once, however often this is called with it."
@@ -159,7 +153,7 @@ def build_request(command: tuple[str, ...], fields: dict[str, Any]) -> task_pb2.
     try:
         return task_pb2.CreateTaskRequest(command=command, view=task_pb2.FULL, **given)
     except ValueError as error:
-        # Protobuf's own words for a number beyond 32 bits, or text that is not UTF-8.
+        # Text that is not UTF-8, in protobuf's words.
         raise click.UsageError(str(error)) from error
 
 

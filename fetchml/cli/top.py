@@ -9,7 +9,7 @@ from rich.text import Text
 
 from fetchml.cli.client import Client, server_option
 from fetchml.cli.queue import queue_table
-from fetchml.cli.render import console, task_table
+from fetchml.cli.render import console, show, task_table
 from fetchml.v1 import queue_pb2, task_pb2
 from fetchml.v1.task_pb2 import Task
 
@@ -23,7 +23,7 @@ def top(client: Client) -> None:
     """Show the queue and what runs, live. Off a terminal: once."""
     out = console()
     if not out.is_terminal:
-        out.print(_picture(client))
+        show(_picture(client))
         return
     with Live(_picture(client), console=out, screen=True, auto_refresh=False) as live:
         while True:

@@ -137,11 +137,13 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
     for stream in streams:
         threading.Thread(target=pump, args=(stream,), daemon=True).start()
     running = len(streams)
+    is_cut = False
     while running:
         try:
             item = arrived.get(timeout=EXPLAIN_EVERY_SECONDS)
         except queue.Empty:
-            display.status(_now(client, task, moving=on_terminal))
+            if not is_cut:
+                display.status(_now(client, task, moving=on_terminal))
             continue
         match item:
             case None:
@@ -149,10 +151,12 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
             case Failure():
                 raise item
             case str():
+                is_cut = True
                 display.status(f"{item}; trying again. The task goes on.")
             case TaskLogChunk():
                 display.log(item.data)
             case _ if item.HasField("task"):
+                is_cut = False
                 task = item.task
                 if not ended(task):
                     display.status(_now(client, task, moving=on_terminal))
@@ -164,9 +168,12 @@ def _now(client: Client, task: Task, *, moving: bool) -> str:
     name = f"{task.job_name} {status_name(task)}"
     if task.status == Task.running:
         return f"{name} for {run_time(task)}" if moving else name
+    if task.status == Task.collecting:
+        return f"{name}: its outputs are being kept"
     try:
         why = client.call(client.tasks.ExplainTask, task_pb2.ExplainTaskRequest(task_id=task.id))
     except Failure as failure:
         return f"{name} ({failure.message})"
+    now = f"{task.job_name} {Task.Status.Name(why.status)}"
     place = f", number {why.position} in the queue" if why.position > 1 else ""
-    return f"{name}{place}: {why.progress or why.reason}"
+    return f"{now}{place}: {why.progress or why.reason}"

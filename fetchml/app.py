@@ -1,0 +1,267 @@
+"""The server as a whole: the one place where parts are chosen, wired, started and ended."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import duckdb
+import uvloop
+from google.protobuf.message import Message
+
+from fetchml.access import Admission, BadAdminKey, Keyring, ensure_admin
+from fetchml.adapters.data_dir import DataDirBusy, lock_data_dir, write_durably
+from fetchml.adapters.docker_launcher import DockerLauncher
+from fetchml.adapters.duckdb_sql import MIGRATIONS
+from fetchml.adapters.duckdb_store import DuckDBStore
+from fetchml.adapters.process_launcher import ProcessLauncher
+from fetchml.api.grpc_calls import Call
+from fetchml.api.grpc_keys import KeyService
+from fetchml.api.grpc_server import GrpcServer
+from fetchml.api.http import HttpServer, HttpTimeouts
+from fetchml.attempt_runs import RunSettings
+from fetchml.config import Address, Settings
+from fetchml.control import control_socket
+from fetchml.core.model import Resources
+from fetchml.core.state import Limits
+from fetchml.core.submission import Defaults
+from fetchml.engine import Engine, EngineSettings
+from fetchml.folder_watch import FolderWatch
+from fetchml.ids import IdSequence
+from fetchml.ports import Launcher, StoreDamaged
+from fetchml.rate_limit import RateLimiter
+
+REQUESTS_FINISH_SECONDS = 4
+"""How long requests have to be answered when the server is asked to stop."""
+DRAIN_SECONDS = 9
+"""When everything must have ended after that."""
+OPEN_FILES = 1 << 20
+SCHEMA_VERSION = len(MIGRATIONS)
+DUCKDB_VERSION = duckdb.__version__
+
+log = logging.getLogger(__name__)
+
+
+class CannotStart(Exception):
+    """The message says why, and what to do."""
+
+
+def serve(settings: Settings, admin_key: str | None) -> None:
+    """Run the server until SIGTERM or SIGINT. `admin_key`: see `ensure_admin`.
+
+    Raises CannotStart. Ends the process with code 1 when the store fails.
+    """
+    os.umask(0o077)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = OPEN_FILES if most == resource.RLIM_INFINITY else min(most, OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
+    with _start_errors():
+        uvloop.run(_serve(settings, admin_key))
+
+
+async def manage_keys(data_dir: Path, method: str, request: Message) -> Message:
+    """A call of KeyService, by the owner, on a data directory whose server does not run.
+
+    Raises CannotStart, RequestError.
+    """
+    with _start_errors():
+        store = _store(Settings(data_dir=data_dir))
+        await store.open(recent_limit=0, on_durable=lambda _: None, on_fatal=_end_at_once)
+    try:
+        service = KeyService(await _keyring(store))
+        answer: Message = await getattr(service, method)(request, Call(Admission.local, {}))
+        return answer
+    finally:
+        await store.close()
+
+
+@contextlib.contextmanager
+def _start_errors() -> Iterator[None]:
+    try:
+        yield
+    except (DataDirBusy, StoreDamaged, BadAdminKey, OSError) as error:
+        raise CannotStart(str(error)) from error
+
+
+async def _serve(settings: Settings, admin_key: str | None) -> None:
+    asked_to_stop = _stop_signals()
+    async with AsyncExitStack() as stack:
+        data_dir = settings.data_dir
+        # Whose data directory it is comes first: its server has these ports too.
+        lock_data_dir(data_dir).release()
+        for address in (settings.server.http, settings.server.grpc):
+            _require_free(address)
+        watch = await stack.enter_async_context(FolderWatch())
+        store = _store(settings)
+        engine = Engine(
+            store,
+            _launcher(settings, watch),
+            watch,
+            _engine_settings(settings),
+            on_fatal=_end_at_once,
+        )
+        await engine.start()
+        stack.push_async_callback(engine.close)
+        keyring = await _keyring(store)
+        await stack.enter_async_context(keyring.saving_use())
+        await _show_first_key(keyring, data_dir, admin_key)
+        limit = settings.rate_limit
+        limiter = RateLimiter(limit.per_second, limit.burst) if limit.enabled else None
+        admission = Admission(keyring, time.monotonic, limiter=limiter)
+        rpc = GrpcServer(engine, admission, keyring)
+        rest = HttpServer(
+            engine,
+            admission,
+            HttpTimeouts(streams_close=2, requests_finish=REQUESTS_FINISH_SECONDS),
+        )
+        control = stack.enter_context(control_socket(data_dir))
+        stack.push_async_callback(_stop_transports, rest, rpc)
+        grpc_port = await rpc.start(str(settings.server.grpc), control)
+        http_port = await rest.start(settings.server.http.host, settings.server.http.port)
+        http = Address(settings.server.http.host, http_port)
+        grpc = Address(settings.server.grpc.host, grpc_port)
+        _warn_if_open(http, grpc)
+        print(f"ready http={http} grpc={grpc}", flush=True)  # for scripts
+        log.info("ready", extra={"http": http, "grpc": grpc, "data_dir": data_dir})
+        await asked_to_stop.wait()
+        log.info("shutting down; running tasks go on")
+        # A thread's timer: it counts on when the event loop or the interpreter's end is stuck.
+        last_resort = threading.Timer(DRAIN_SECONDS, _give_up_waiting)
+        last_resort.daemon = True
+        last_resort.start()
+        await engine.drain()
+
+
+async def _stop_transports(rest: HttpServer, rpc: GrpcServer) -> None:
+    await asyncio.gather(
+        rest.stop("the server is shutting down"), rpc.stop(REQUESTS_FINISH_SECONDS)
+    )
+
+
+def _stop_signals() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT. The second ends the process: all that was acknowledged
+    is on disk."""
+    asked = asyncio.Event()
+
+    def stop(number: int) -> None:
+        if asked.is_set():
+            log.warning("ended at once by a second signal")
+            _exit(128 + number)
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    return asked
+
+
+def _require_free(address: Address) -> None:
+    """Asked before any task is started. Raises CannotStart."""
+    try:
+        address.probe()
+    except OSError as error:
+        raise CannotStart(
+            f"can't listen on {address}: {error.strerror}. Stop what uses it, or choose another "
+            "address with --http or --grpc"
+        ) from error
+
+
+def _store(settings: Settings) -> DuckDBStore:
+    history = settings.history
+    return DuckDBStore(
+        settings.data_dir,
+        time_zone=history.time_zone,
+        min_free_bytes=history.min_free_mb << 20,
+        journal_rows=history.journal_rows,
+    )
+
+
+def _launcher(settings: Settings, watch: FolderWatch) -> Launcher:
+    if settings.server.launcher == "process":
+        return ProcessLauncher(settings.data_dir, watch)
+    return DockerLauncher(
+        settings.data_dir, network=settings.tasks.network, user=settings.tasks.user
+    )
+
+
+def _engine_settings(settings: Settings) -> EngineSettings:
+    tasks = settings.tasks
+    capacity = Resources(
+        cpu=settings.resources.cpu,
+        memory_gb=settings.resources.memory_gb,
+        gpu=settings.gpu.slots,
+    )
+    return EngineSettings(
+        data_dir=settings.data_dir,
+        limits=Limits(
+            capacity,
+            max_running=tasks.max_running,
+            reserve_after_ms=tasks.reserve_after * 1000,
+            worker_id=socket.gethostname(),
+        ),
+        defaults=Defaults(tasks.image, tasks.command, tasks.timeout_seconds, tasks.max_retries),
+        runs=RunSettings(
+            datasets_root=settings.datasets.root,
+            grace_ms=tasks.grace_seconds * 1000,
+            # The shim keeps the newest two segments.
+            log_segment_bytes=tasks.log_bytes // 2,
+        ),
+        private=settings.auth.private,
+        zone=settings.history.time_zone,
+    )
+
+
+async def _keyring(store: DuckDBStore) -> Keyring:
+    ids = IdSequence()
+
+    def clock_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+    keyring = Keyring(store, clock_ms=clock_ms, new_id=lambda: ids.next(clock_ms()))
+    await keyring.load()
+    return keyring
+
+
+async def _show_first_key(keyring: Keyring, data_dir: Path, wanted: str | None) -> None:
+    file = data_dir / "admin.key"
+    secret = await ensure_admin(
+        keyring, wanted, keep=lambda secret: write_durably(file, f"{secret}\n".encode())
+    )
+    if secret is not None:
+        # Past the log, which would take the key out.
+        print(f"The admin key, shown once and kept in {file}: {secret}", file=sys.stderr)
+
+
+def _warn_if_open(*addresses: Address) -> None:
+    for address in addresses:
+        if address.host not in {"127.0.0.1", "::1", "localhost"}:
+            log.warning(
+                "%s can be reached from other machines, and keys travel unencrypted: put a proxy "
+                "with TLS in front",
+                address,
+            )
+
+
+def _end_at_once(error: Exception) -> None:
+    """The store has failed: nothing more may be answered. The next start goes on from the disk."""
+    log.critical("the store has failed, the server ends: %s", error, exc_info=error)
+    _exit(1)
+
+
+def _give_up_waiting() -> None:
+    log.warning("some requests did not end in time; all that was acknowledged is on disk")
+    _exit(0)
+
+
+def _exit(code: int) -> None:
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)

@@ -1,0 +1,153 @@
+"""`fetchml keys`"""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fetchml.cli.client import Client, find_key, json_option
+from fetchml.cli.durations import Seconds
+from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.render import clean, console, local_time, print_json, show, table
+from fetchml.config import default_data_dir
+from fetchml.control import control_socket
+from fetchml.errors import NotFound, RequestError
+from fetchml.v1 import key_pb2
+from fetchml.v1.key_pb2 import Key
+
+
+class Keys:
+    """Whose keys: those of a server elsewhere, or of a data directory on this machine."""
+
+    def __init__(self, data_dir: Path, server: str | None) -> None:
+        self._data_dir = data_dir
+        self._server = server
+
+    def call(self, method: str, request: Any) -> Any:
+        """The answer of KeyService. Raises Failure."""
+        if self._server:
+            with Client(self._server, find_key()) as client:
+                return client.call(getattr(client.keys, method), request)
+        try:
+            with control_socket(self._data_dir) as socket, Client(f"unix:{socket}", None) as client:
+                return client.call(getattr(client.keys, method), request)
+        except OSError as error:
+            raise Failure(
+                f"No server's data is in {self._data_dir}: {error.strerror}",
+                "Name its folder with --data-dir, or a server elsewhere with --server.",
+            ) from error
+        except Failure as failure:
+            if failure.exit_code != Exit.UNREACHABLE:
+                raise
+        return self._without_server(method, request)
+
+    def _without_server(self, method: str, request: Any) -> Any:
+        from fetchml import app  # noqa: PLC0415  # the whole server; rarely needed here
+
+        try:
+            return asyncio.run(app.manage_keys(self._data_dir, method, request))
+        except app.CannotStart as error:
+            raise Failure(str(error)) from error
+        except RequestError as error:
+            code = Exit.NOT_FOUND if isinstance(error, NotFound) else Exit.USAGE
+            raise Failure(error.message, code=code) from error
+
+
+@click.group()
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    envvar="FETCHML_DATA_DIR",
+    show_envvar=True,
+    metavar="DIR",
+    help="Data directory on this machine, whether its server runs or not.",
+)
+@click.option(
+    "--server",
+    metavar="HOST:PORT",
+    help="A server elsewhere; FETCHML_API_KEY must be an admin's.",
+)
+@click.pass_context
+def keys(context: click.Context, data_dir: Path | None, server: str | None) -> None:
+    """Make, list and revoke API keys.
+
+    On the server's own machine the owner of its data directory needs no key for that.
+    """
+    context.obj = Keys(data_dir or default_data_dir(), server)
+
+
+@keys.command()
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice(["viewer", "user", "admin"]),
+    default="user",
+    show_default=True,
+    help="viewer: may read. user: may submit too, and end what is theirs. admin: may do all.",
+)
+@click.option(
+    "--expires", type=Seconds(), help="Stop working after this time: 12h, 30d. Default: never."
+)
+@json_option
+@click.pass_obj
+def create(keys: Keys, name: str, role: str, expires: int | None, *, as_json: bool) -> None:
+    """Make a key for NAME, and print it. It is shown this once."""
+    request = key_pb2.CreateKeyRequest(name=name, role=role)
+    if expires is not None:
+        request.expires_at.CopyFrom(Timestamp(seconds=int(time.time()) + expires))
+    made = keys.call("CreateKey", request)
+    if as_json:
+        print_json(made)
+        return
+    click.echo(made.secret)
+    hints = console(stderr=True)
+    if hints.is_terminal:
+        hints.print(f"Key {made.key.id} of {name} ({role}). It can't be shown again.", style="dim")
+
+
+@keys.command()
+@json_option
+@click.pass_obj
+def ls(keys: Keys, *, as_json: bool) -> None:
+    """List all keys, without their secrets, oldest first."""
+    found = keys.call("ListKeys", key_pb2.ListKeysRequest())
+    if as_json:
+        print_json(found)
+        return
+    shown = table("ID", "NAME", "ROLE", "MADE", "LAST USED", "STATE")
+    for key in found.keys:
+        shown.add_row(
+            key.id,
+            clean(key.name),
+            Key.Role.Name(key.role),
+            local_time(key.created_at),
+            local_time(key.last_used_at) if key.HasField("last_used_at") else "never",
+            state_of(key),
+        )
+    show(shown)
+
+
+def state_of(key: Key) -> str:
+    if key.HasField("revoked_at"):
+        return f"revoked {local_time(key.revoked_at)}"
+    if not key.HasField("expires_at"):
+        return "valid"
+    over = key.expires_at.seconds <= time.time()
+    return f"{'expired' if over else 'valid until'} {local_time(key.expires_at)}"
+
+
+@keys.command()
+@click.argument("key_ids", nargs=-1, required=True)
+@json_option
+@click.pass_obj
+def revoke(keys: Keys, key_ids: tuple[str, ...], *, as_json: bool) -> None:
+    """Make keys stop working at once, by their ids."""
+    for key_id in key_ids:
+        key = keys.call("RevokeKey", key_pb2.RevokeKeyRequest(key_id=key_id))
+        if as_json:
+            print_json(key)
+        else:
+            click.echo(f"{key_id} is revoked")

@@ -1,0 +1,26 @@
+"""`fetchml serve`"""
+
+import os
+
+import click
+
+from fetchml import app, logs
+from fetchml.cli.failure import Failure
+from fetchml.cli.settings import settings_options
+from fetchml.config import Settings
+
+
+@click.command()
+@settings_options
+def serve(settings: Settings) -> None:
+    """Run the server until SIGTERM or Ctrl-C. Running tasks then go on, and the next start finds
+    them.
+
+    The first start makes an admin key and shows it once. docs/configuration.md describes all
+    settings.
+    """
+    logs.set_up(settings.server.log_format)
+    try:
+        app.serve(settings, os.environ.get("FETCHML_ADMIN_KEY") or None)
+    except app.CannotStart as error:
+        raise Failure(f"The server can't start: {error}") from error

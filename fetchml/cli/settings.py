@@ -1,0 +1,54 @@
+"""The options that choose a server's settings."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fetchml.cli.failure import Exit, Failure
+from fetchml.config import ConfigError, load
+
+
+def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--config` and a flag for each common setting; the command is called with `settings`."""
+
+    @click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        envvar="FETCHML_CONFIG",
+        show_envvar=True,
+        metavar="FILE",
+        help="Settings, as TOML.",
+    )
+    @click.option("--data-dir", metavar="DIR", help="Folder of all that the server keeps.")
+    @click.option("--http", metavar="HOST:PORT", help="Where REST listens (127.0.0.1:9101).")
+    @click.option("--grpc", metavar="HOST:PORT", help="Where gRPC listens (127.0.0.1:9102).")
+    @click.option("--launcher", metavar="docker|process", help="How tasks run (docker).")
+    @click.option("--log-format", metavar="text|json", help="The log on stderr (text).")
+    @functools.wraps(command)
+    def with_settings(
+        config: Path | None,
+        data_dir: str | None,
+        http: str | None,
+        grpc: str | None,
+        launcher: str | None,
+        log_format: str | None,
+        **options: Any,
+    ) -> Any:
+        given = {
+            "data_dir": data_dir,
+            "http": http,
+            "grpc": grpc,
+            "launcher": launcher,
+            "log_format": log_format,
+        }
+        flags = {name: value for name, value in given.items() if value is not None}
+        try:
+            settings = load(config, flags=flags)
+        except ConfigError as error:
+            raise Failure(str(error), code=Exit.USAGE) from error
+        return command(settings=settings, **options)
+
+    return with_settings

@@ -1,0 +1,196 @@
+"""What works on this machine, what does not, and how to mend each."""
+
+import os
+import resource
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import docker
+import msgspec
+from docker.errors import DockerException
+
+import fetchml
+from fetchml import shim
+from fetchml.adapters.data_dir import DataDirBusy, lock_data_dir
+from fetchml.config import Address, Settings, machine_cores, machine_memory_gb
+
+ENGINE_SECONDS = 5
+FEW_OPEN_FILES = 4096
+
+
+class Check(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was looked at, and what was found. `mend`: what to do; empty: all is well."""
+
+    name: str
+    says: str
+    mend: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.mend
+
+
+def examine(settings: Settings) -> Iterator[Check]:
+    """All checks, one after the other; none changes anything."""
+    running = _running(settings.data_dir)
+    yield _data_dir(settings.data_dir)
+    yield _admin_key(settings.data_dir)
+    yield _disk(settings)
+    yield _port("http port", settings.server.http, running=running)
+    yield _port("grpc port", settings.server.grpc, running=running)
+    yield _clock(settings.data_dir)
+    yield _open_files()
+    yield _resources(settings)
+    yield _shim()
+    if settings.server.launcher == "docker":
+        yield from _docker(settings)
+    else:
+        yield Check("launcher", "process: tasks run without isolation")
+
+
+def _running(data_dir: Path) -> bool:
+    """Whether a server runs on this data directory."""
+    try:
+        if (data_dir / "lock").exists():
+            lock_data_dir(data_dir).release()
+    except DataDirBusy:
+        return True
+    except OSError:
+        return False  # another check says what is wrong with it
+    return False
+
+
+def _nearest(path: Path) -> Path:
+    """The folder itself, or the one in which it would be made."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def _data_dir(data_dir: Path) -> Check:
+    name = "data directory"
+    folder = _nearest(data_dir)
+    if not folder.is_dir():
+        return Check(name, f"{folder} is not a folder", "Choose another --data-dir.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        mend = f"Run as its owner, make it yours (chown {_user()} {folder}), or choose --data-dir."
+        return Check(name, f"{folder} can't be written by {_user()}", mend)
+    if folder != data_dir:
+        return Check(name, f"{data_dir} will be made at the first start")
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & 0o077:
+        return Check(name, f"{data_dir} is open to others ({mode:o})", f"chmod 700 {data_dir}")
+    return Check(name, str(data_dir))
+
+
+def _admin_key(data_dir: Path) -> Check:
+    file = data_dir / "admin.key"
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+    except OSError:
+        return Check("admin key", "none is kept here")
+    if mode & 0o077:
+        return Check("admin key", f"{file} is readable for others ({mode:o})", f"chmod 600 {file}")
+    return Check("admin key", f"{file}, for its owner only")
+
+
+def _disk(settings: Settings) -> Check:
+    free = shutil.disk_usage(_nearest(settings.data_dir)).free >> 20
+    least = settings.history.min_free_mb
+    says = f"{free} MiB free"
+    if free < least:
+        mend = f"Free some space: below {least} MiB ([history] min_free_mb) no task is accepted."
+        return Check("disk", says, mend)
+    return Check("disk", says)
+
+
+def _port(name: str, address: Address, *, running: bool) -> Check:
+    try:
+        address.probe()
+    except OSError as error:
+        if running:
+            return Check(name, f"{address} is in use; a server runs on this data directory")
+        mend = f"Stop what uses it (ss -ltnp), or choose another (--{name.partition(' ')[0]})."
+        return Check(name, f"{address}: {error.strerror}", mend)
+    return Check(name, f"{address} is free")
+
+
+def _clock(data_dir: Path) -> Check:
+    """Against what cannot lie in the future: this program, and what a server wrote."""
+    written = [Path(fetchml.__file__), *data_dir.glob("store/*")]
+    newest = max(file.stat().st_mtime for file in written)
+    behind = newest - time.time()
+    if behind > 1:
+        mend = "Set it: timedatectl set-ntp true. Until then FetchML's time stands still."
+        return Check("clock", f"behind by at least {behind:.0f} s", mend)
+    return Check("clock", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+
+
+def _open_files() -> Check:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < FEW_OPEN_FILES:
+        mend = "Raise it: ulimit -Hn 65536, or LimitNOFILE= of the service."
+        return Check("open files", f"limit of {most}, too few for many clients", mend)
+    return Check("open files", "no limit" if most == resource.RLIM_INFINITY else f"limit of {most}")
+
+
+def _resources(settings: Settings) -> Check:
+    cores, memory_gb = machine_cores(), machine_memory_gb()
+    wanted = settings.resources
+    says = f"{wanted.cpu} cores, {wanted.memory_gb} GiB, {settings.gpu.slots} GPU slots for tasks"
+    if wanted.cpu > cores or wanted.memory_gb > memory_gb:
+        mend = f"The machine has {cores} cores and {memory_gb} GiB: lower [resources]."
+        return Check("resources", says, mend)
+    return Check("resources", says)
+
+
+def _shim() -> Check:
+    """The file that starts every task; it ends at once when it is told nothing."""
+    try:
+        path = shim.path()
+        subprocess.run([path], capture_output=True, timeout=5, check=False)
+    except shim.UnsupportedMachineError as error:
+        return Check("shim", str(error), "Use an x86-64 or aarch64 machine.")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        mend = "Install FetchML where programs may be executed (no noexec mount)."
+        return Check("shim", f"it does not run: {error}", mend)
+    return Check("shim", path.name)
+
+
+def _docker(settings: Settings) -> Iterator[Check]:
+    name = "docker"
+    try:
+        with closing(docker.from_env(timeout=ENGINE_SECONDS)) as engine:
+            version = engine.version()["Version"]
+            yield Check(name, f"engine {version} at {engine.api.base_url}")
+            image = settings.tasks.image
+            here = bool(engine.images.list(name=image))
+            says = "is here" if here else "is not here yet: the first task waits for its pull"
+            yield Check("default image", f"{image} {says}")
+    except (DockerException, OSError) as error:
+        where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+        yield Check(name, f"no engine answers at {where}: {_reason(error)}", _mend_docker(error))
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause: the libraries wrap it in a page of words."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return str(error)
+
+
+def _mend_docker(error: Exception) -> str:
+    if "Permission denied" in repr(error):
+        return f"Let {_user()} use Docker (usermod -aG docker {_user()}, then log in again)."
+    if shutil.which("dockerd") is None:
+        first = "Install Docker (apt-get install docker.io)"
+    else:
+        first = "Start it (systemctl start docker)"
+    return f"{first}, set DOCKER_HOST, or use --launcher process."
+
+
+def _user() -> str:
+    return os.environ.get("USER") or str(os.geteuid())

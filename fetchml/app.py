@@ -14,14 +14,12 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import duckdb
 import uvloop
 from google.protobuf.message import Message
 
 from fetchml.access import Admission, BadAdminKey, Keyring, ensure_admin
 from fetchml.adapters.data_dir import DataDirBusy, lock_data_dir, write_durably
 from fetchml.adapters.docker_launcher import DockerLauncher
-from fetchml.adapters.duckdb_sql import MIGRATIONS
 from fetchml.adapters.duckdb_store import DuckDBStore
 from fetchml.adapters.process_launcher import ProcessLauncher
 from fetchml.api.grpc_calls import Call
@@ -45,8 +43,6 @@ REQUESTS_FINISH_SECONDS = 4
 DRAIN_SECONDS = 9
 """When everything must have ended after that."""
 OPEN_FILES = 1 << 20
-SCHEMA_VERSION = len(MIGRATIONS)
-DUCKDB_VERSION = duckdb.__version__
 
 log = logging.getLogger(__name__)
 

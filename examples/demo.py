@@ -1,0 +1,148 @@
+"""FetchML in half a minute: start it, train on real data, watch it live, keep the result.
+
+    make demo
+
+The task runs in a container where a Docker engine answers, else as a plain process.
+`--launcher` chooses. All that the demo makes lies in `.demo` (`--data-dir`), and stays for a look
+around.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import docker
+from docker.errors import DockerException, ImageNotFound
+
+from examples.local_image import build_base
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
+FETCHML = ROOT / ".venv/bin/fetchml"
+IMAGE = "fetchml-demo:1"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Show FetchML at work.")
+    parser.add_argument("--launcher", choices=["docker", "process"], help="how the task runs")
+    parser.add_argument("--data-dir", type=Path, default=ROOT / ".demo", help="what it makes")
+    args = parser.parse_args()
+    data_dir = args.data_dir.absolute()
+    launcher = args.launcher or ("docker" if docker_answers() else "process")
+    if launcher == "docker":
+        where = "in a container"
+        task = ["--image", IMAGE, "--dataset", "digits", "--", "python", "/data/digits/train.py"]
+        make_image()
+    else:
+        where = "as a plain process"
+        task = ["--", sys.executable, str(EXAMPLES / "digits/train.py")]
+
+    for name in [name for name in os.environ if name.startswith("FETCHML_")]:
+        del os.environ[name]  # settings for another server
+    os.environ["FETCHML_DATA_DIR"] = str(data_dir)
+    with server(launcher, data_dir) as (http, grpc):
+        os.environ["FETCHML_SERVER"] = grpc
+        say(f"FetchML answers: REST on http://{http}, gRPC on {grpc}. The task runs {where}.")
+        fetchml("submit", "--wait", "--name", "digits", *task)
+        say("It is in the history now, and its results are kept:")
+        fetchml("ls", "--limit", "3")
+        listed = json.loads(fetchml("ls", "--limit", "1", "--json", quiet=True))
+    show_result(data_dir / "tasks" / listed["tasks"][0]["id"] / "outputs")
+    show_next_steps(launcher, task, data_dir)
+
+
+def docker_answers() -> bool:
+    try:
+        docker.from_env(timeout=5).close()
+    except DockerException:
+        return False
+    return True
+
+
+def make_image() -> None:
+    """Make the image with scikit-learn, unless an earlier run has made it."""
+    with closing(docker.from_env()) as client:
+        try:
+            client.images.get(IMAGE)
+        except ImageNotFound:
+            say(f"Making the image {IMAGE} from this machine's Python, once (about 20 s) ...")
+            build_base(client, IMAGE, ["scikit-learn"])
+
+
+@contextmanager
+def server(launcher: str, data_dir: Path) -> Iterator[tuple[str, str]]:
+    """Run a server on free ports; gives its addresses for REST and gRPC."""
+    data_dir.mkdir(mode=0o700, exist_ok=True)  # the server's log shows its first key
+    log = data_dir / "server.log"
+    command = [str(FETCHML), "serve", "--launcher", launcher]
+    command += ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
+    settings = {**os.environ, "FETCHML_DATASETS_ROOT": str(EXAMPLES)}
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            command,
+            env=settings,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the client; the server is asked to stop below
+        ) as process,
+    ):
+        try:
+            assert process.stdout
+            ready = process.stdout.readline().split()
+            if not ready:
+                sys.exit(f"The server did not start:\n{log.read_text()}")
+            http, grpc = (word.partition("=")[2] for word in ready[1:])
+            yield http, grpc
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def fetchml(*arguments: str, quiet: bool = False) -> str:
+    """Run a client command as a user would, shown with its output, or give its output."""
+    if not quiet:
+        say(f"$ {shlex.join(['fetchml', *arguments])}")
+    output = subprocess.PIPE if quiet else None
+    done = subprocess.run([FETCHML, *arguments], check=False, stdout=output, text=True)
+    if done.returncode:
+        sys.exit(done.returncode)
+    return done.stdout or ""
+
+
+def show_result(outputs: Path) -> None:
+    metrics = json.loads((outputs / "metrics.json").read_text())
+    say(f"Result: {metrics['test_accuracy']:.2%} of the digits it had never seen, read correctly.")
+    for file in sorted(outputs.iterdir()):
+        print(f"  {file}  {file.stat().st_size / 1024:.0f} KiB")
+
+
+def show_next_steps(launcher: str, task: Sequence[str], data_dir: Path) -> None:
+    train = shlex.join([*task, "--epochs", "200"])
+    say("The server has stopped, and keeps all of this. To go on:")
+    print(
+        f"""
+  export PATH={FETCHML.parent}:$PATH FETCHML_DATA_DIR={data_dir}
+  FETCHML_DATASETS_ROOT={EXAMPLES} fetchml serve --launcher {launcher} &
+  fetchml submit {train}
+  fetchml watch                                # every change, live
+  fetchml ls
+  curl -H "X-API-Key: $(cat {data_dir}/admin.key)" http://127.0.0.1:9101/v1/tasks
+  fetchml --help
+"""
+    )
+
+
+def say(text: str) -> None:
+    print(f"\n{text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,7 @@ def pull(
 ) -> None:
     """Raises PrepareError when the image can't be had. Returns early when `unwanted` is set."""
     progress(f"pulling {image}")
-    next_at = time.monotonic() + _PROGRESS_SECONDS
+    next_at = time.monotonic()
     layers = _Layers()
     try:
         with closing(client.pull(image, stream=True, decode=True)) as lines:

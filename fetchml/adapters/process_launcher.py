@@ -21,6 +21,8 @@ from fetchml.folder_watch import FolderWatch
 from fetchml.ports import Gone, PrepareError, Run
 
 _log = logging.getLogger(__name__)
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where commands are looked for unless the task says so: the server's own PATH is not inherited."""
 _KILL_SECONDS = 2.0
 """What a shim gets to end by itself, with a true record, once its command was killed."""
 _UNREMARKABLE_EXITS = (None, 120, 143, -SIGKILL)
@@ -127,7 +129,7 @@ class ProcessLauncher:
         self._children[run.folder] = subprocess.Popen(
             shim_command(shim.path(), run, run_folder=folder.run, workspace=folder.workspace),
             cwd=folder.workspace,
-            env=run.env | dict(zip(PLACES, map(str, places), strict=True)),
+            env={"PATH": _PATH} | run.env | dict(zip(PLACES, map(str, places), strict=True)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,0 +1,96 @@
+"""A data directory with launchers on it, as one server after another would have them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fetchml.attempt import AttemptFolder
+from fetchml.folder_watch import FolderWatch
+from fetchml.ports import Launcher, Run
+
+INSTANCE = "0198c0de-0000-7000-8000-000000000000"
+
+T = TypeVar("T")
+
+
+async def soon(awaitable: Awaitable[T]) -> T:
+    """What must happen by itself; a minute is far more than it ever takes."""
+    return await asyncio.wait_for(awaitable, 60)
+
+
+def silent(_: str) -> None:
+    """Progress that nobody wants to hear of."""
+
+
+class Bench:
+    def __init__(
+        self, data_dir: Path, image: str, watch: FolderWatch, make: Callable[[], Launcher]
+    ) -> None:
+        self.data_dir = data_dir
+        self.image = image
+        self.watch = watch
+        self._make = make
+        self._opened: list[Launcher] = []
+        self._runs: list[Run] = []
+
+    async def open(self) -> Launcher:
+        """The launcher of one more server on this data directory."""
+        launcher = self._make()
+        available: list[bool] = []
+        self._opened.append(launcher)
+        await launcher.open(INSTANCE, lambda is_available, _: available.append(is_available))
+        assert available == [True]
+        return launcher
+
+    def run(self, *argv: str, **options: Any) -> Run:
+        """One attempt of a task of its own."""
+        task_id = f"0198c0de-0000-7000-8000-{len(self._runs):012}"
+        env = {"FETCHML_TASK_ID": task_id} | options.pop("env", {})
+        run = Run(
+            task_id=task_id,
+            attempt=1,
+            job_name="job",
+            folder=self.data_dir / "tasks" / task_id / "attempts/1",
+            image=options.pop("image", self.image),
+            argv=argv,
+            env=env,
+            **options,
+        )
+        self._runs.append(run)
+        return run
+
+    async def start(self, launcher: Launcher, run: Run) -> AttemptFolder:
+        await soon(launcher.prepare(run, silent))
+        folder = AttemptFolder(run.folder)
+        folder.open_gate()
+        return folder
+
+    async def until_log(self, run: Run, text: bytes) -> None:
+        """Return when the task has written `text`."""
+        folder = AttemptFolder(run.folder)
+        async with self.watch.subscribe(folder.run, writes=True) as changes:
+            while text not in folder.tail():
+                await soon(changes.wait())
+
+    async def close(self) -> None:
+        last = self._make()
+        self._opened.append(last)
+        await last.open(INSTANCE, lambda _, __: None)
+        await last.clean(frozenset())
+        for launcher in self._opened:
+            await launcher.close()
+
+
+@asynccontextmanager
+async def bench(
+    data_dir: Path, image: str, make: Callable[[FolderWatch], Launcher]
+) -> AsyncIterator[Bench]:
+    """Afterwards nothing that was started runs any more."""
+    async with FolderWatch() as watch:
+        opened = Bench(data_dir, image, watch, lambda: make(watch))
+        try:
+            yield opened
+        finally:
+            await opened.close()

@@ -1,0 +1,79 @@
+"""The conformance suite over plain processes, and what only they have."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from signal import SIGKILL
+
+import pytest
+
+from fetchml.adapters import processes
+from fetchml.adapters.process_launcher import ProcessLauncher
+from fetchml.attempt import AttemptFolder
+from fetchml.ports import Gone, Launcher, PrepareError, Run
+from tests.launchers.bench import Bench, silent, soon
+from tests.launchers.bench import bench as open_bench
+from tests.launchers.conformance import UNTIL_TOLD, LauncherConformance, shell
+
+
+class TestProcessLauncher(LauncherConformance):
+    @pytest.fixture
+    async def bench(self, tmp_path: Path) -> AsyncIterator[Bench]:
+        data_dir = tmp_path / "data"
+        async with open_bench(data_dir, "", lambda w: ProcessLauncher(data_dir, w)) as bench:
+            yield bench
+
+    @pytest.fixture
+    def engine(self) -> str:
+        return ""
+
+    def assert_nothing_left(self, run: Run) -> None:
+        mark = f"FETCHML_WORKSPACE={run.folder}/workspace"
+        assert not [pid for pid in processes.pids() if mark in processes.environment(pid)]
+
+    async def test_a_shim_that_was_killed_takes_all_with_it(
+        self, bench: Bench, launcher: Launcher
+    ) -> None:
+        run = shell(bench, "setsid sleep 60 & " + UNTIL_TOLD)
+        folder = await bench.start(launcher, run)
+        await bench.until_log(run, b"ready")
+        claim = folder.claim()
+        assert claim is not None
+        assert claim.pid is not None
+        os.kill(claim.pid, SIGKILL)
+        gone = await soon(launcher.wait(run))
+        assert gone == Gone(lost="the shim, which watched over the task, was killed")
+        self.assert_nothing_left(run)
+
+    async def test_a_claim_of_an_earlier_boot(self, bench: Bench, launcher: Launcher) -> None:
+        run = shell(bench, "true")
+        folder = AttemptFolder(run.folder)
+        folder.create(os.getuid(), os.getgid())
+        (folder.run / "claim").write_text(f"pid={os.getpid()}\nstarttime=1\nboot_id=another\n")
+        gone = await soon(launcher.wait(run))
+        assert gone == Gone(lost="the machine was restarted while the task ran")
+
+    async def test_a_pid_that_is_another_process_by_now(
+        self, bench: Bench, launcher: Launcher
+    ) -> None:
+        run = shell(bench, "true")
+        folder = AttemptFolder(run.folder)
+        folder.create(os.getuid(), os.getgid())
+        (folder.run / "claim").write_text(
+            f"pid={os.getpid()}\nstarttime=1\nboot_id={processes.boot_id()}\n"
+        )
+        await launcher.kill(run)  # would end this very test
+        assert (await soon(launcher.wait(run))).lost is not None
+
+    async def test_what_a_task_makes_is_its_own(self, bench: Bench, launcher: Launcher) -> None:
+        run = shell(bench, 'touch "$FETCHML_OUTPUTS/made"')
+        folder = await bench.start(launcher, run)
+        await soon(launcher.wait(run))
+        assert (folder.outputs / "made").stat().st_mode & 0o077 == 0
+
+    async def test_a_place_that_is_taken(self, bench: Bench, launcher: Launcher) -> None:
+        run = shell(bench, "true")
+        run.folder.parent.mkdir(parents=True)
+        run.folder.write_text("a file where the folder belongs")
+        with pytest.raises(PrepareError, match="the task can't be made ready: File exists"):
+            await launcher.prepare(run, silent)

@@ -153,7 +153,7 @@ class Calls(grpc.aio.ServerInterceptor):
             if not self._closing:
                 raise
             task.uncancel()
-            raise Unavailable("the server is shutting down") from None
+            raise Unavailable("The server is shutting down: call again when it is back") from None
         finally:
             self._streams.discard(task)
 

@@ -191,5 +191,5 @@ async def test_stopping_ends_every_stream_with_the_reason(world: World) -> None:
             await end
         seen = refusal(error.value)
         assert seen.code is grpc.StatusCode.UNAVAILABLE
-        assert seen.message == "the server is shutting down"
+        assert seen.message == "The server is shutting down: call again when it is back"
     assert world.engine.open_streams == 0

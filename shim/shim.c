@@ -17,16 +17,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BAD_USAGE = 64, CLAIM_EXISTS = 120, NOT_CLAIMED = 125, NOT_STARTED = 126, NOT_FOUND = 127,
-       HOUR_MS = 3600000 };
+enum { BAD_USAGE = 64, CLAIM_EXISTS = 120, NOT_CLAIMED = 125, NOT_STARTED = 126, NOT_FOUND = 127 };
 static const long NEVER = 4000000000000000000; /* ms; long has 64 bits wherever this runs */
 static struct { const char *dir, *cwd; long segment_bytes, grace_ms, timeout_ms; } options;
 static struct { int fd, error; long bytes; } output_log = {.fd = -1};
-static volatile struct { /* volatile, since the child made by vfork() writes here too */
-    const char *failed;
-    int error, code, signal, timed_out, stopped;
-    long started_ms, at_ms;
-} end;
+static volatile struct { long started_ms, at_ms; int code, signal, timed_out, stopped, error;
+                         const char *failed; } end; /* volatile: vfork()'s child writes here too */
 static int run_dir, signal_fd, null_fd;
 static sigset_t handled_signals;
 
@@ -36,37 +32,29 @@ static long now_ms(clockid_t clock) {
     return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static long number(const char *option, const char *text, long least) {
-    char *rest;
-    long value = strtol(text, &rest, 10);
-    if (rest == text || *rest || value < least || value > 1000000000000000) /* far from overflow */
-        errx(BAD_USAGE, "%s takes a whole number from %ld to 10^15, not '%s'", option, least, text);
-    return value;
-}
-
-/* The command with its arguments. */
-static char **parse(char **argument) {
+static char **parse(char **arg) { /* answers the command and its arguments */
     options.segment_bytes = options.grace_ms = -1, options.timeout_ms = NEVER;
-    for (; argument[0] && argument[1] && strcmp(argument[0], "--") != 0; argument += 2) {
-        const char *name = argument[0], *value = argument[1];
+    for (; arg[0] && arg[1] && strcmp(arg[0], "--") != 0; arg += 2) {
+        char *name = arg[0], *value = arg[1], *rest;
+        long number = strtol(value, &rest, 10);
+        bool valid = rest != value && !*rest && number >= 0 && number <= 1000000000000000;
         if (!strcmp(name, "--dir")) options.dir = value;
         else if (!strcmp(name, "--cwd")) options.cwd = value;
-        else if (!strcmp(name, "--segment-bytes")) options.segment_bytes = number(name, value, 1);
-        else if (!strcmp(name, "--grace-ms")) options.grace_ms = number(name, value, 0);
-        else if (!strcmp(name, "--timeout-ms")) options.timeout_ms = number(name, value, 1);
-        else errx(BAD_USAGE, "unknown option '%s'", name);
+        else if (valid && !strcmp(name, "--segment-bytes")) options.segment_bytes = number;
+        else if (valid && !strcmp(name, "--grace-ms")) options.grace_ms = number;
+        else if (valid && !strcmp(name, "--timeout-ms")) options.timeout_ms = number;
+        else errx(BAD_USAGE, "unknown option, or no whole number up to 10^15: %s %s", name, value);
     }
-    if (!options.dir || options.segment_bytes < 0 || options.grace_ms < 0 || !*argument || !argument[1])
-        errx(BAD_USAGE, "usage: --dir RUN --segment-bytes N --grace-ms N [--timeout-ms N] [--cwd DIR] "
-                        "-- COMMAND [ARG...]");
-    return argument + 1;
+    if (!options.dir || options.segment_bytes < 1 || options.grace_ms < 0 || !arg[0] || !arg[1])
+        errx(BAD_USAGE, "--dir, --segment-bytes (1 or more), --grace-ms and -- COMMAND are needed");
+    return arg + 1;
 }
 
 static void take_over_signals(void) {
-    const int handled[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
-    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++) sigaddset(&handled_signals, handled[i]);
+    const int handled[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
+    for (int i = 0; i < 6; i++) sigaddset(&handled_signals, handled[i]);
     signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would lose the exit status */
-    signal(SIGXFSZ, SIG_IGN); /* a file size limit is one more failed log write */
+    signal(SIGXFSZ, SIG_IGN), signal(SIGPIPE, SIG_IGN); /* a failed write has its errno */
     sigprocmask(SIG_SETMASK, &handled_signals, NULL); /* what is blocked is kept, even for PID 1 */
     signal_fd = signalfd(-1, &handled_signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
@@ -84,7 +72,7 @@ static void wait_at_gate(void) {
     if (gate < 0) err(NOT_CLAIMED, "cannot open the gate");
     struct pollfd ready[] = {{gate, POLLIN, 0}, {signal_fd, POLLIN, 0}};
     while (faccessat(run_dir, "open", F_OK, 0) != 0) {
-        if (ready[0].revents) errx(NOT_CLAIMED, "the gate was written to, but no file 'open' exists");
+        if (ready[0].revents) errx(NOT_CLAIMED, "the gate has a byte, but there is no file 'open'");
         poll(ready, 2, -1);
         int signal = next_signal();
         if (signal) exit(128 + signal);
@@ -104,13 +92,11 @@ static void scan_proc(const char *path, const char *format, char *value) {
 
 /* The command will not run: what failed, by errno. */
 static void fail(const char *what) {
-    end.failed = what, end.error = errno;
-    end.code = errno == ENOENT ? NOT_FOUND : NOT_STARTED;
+    end.failed = what, end.error = errno, end.code = errno == ENOENT ? NOT_FOUND : NOT_STARTED;
 }
 
 static void claim_attempt(void) {
     char start_time[32], boot_id[40];
-    prctl(PR_SET_NAME, "shim"); /* field 2 of stat: now without a bracket of its own */
     scan_proc("/proc/self/stat", "%*[^)]) %*s" "%*s%*s%*s%*s%*s%*s%*s%*s%*s" /* 4 to 12 */
               "%*s%*s%*s%*s%*s%*s%*s%*s%*s" /* 13 to 21 */ "%31s", start_time);
     scan_proc("/proc/sys/kernel/random/boot_id", "%39s", boot_id);
@@ -120,26 +106,25 @@ static void claim_attempt(void) {
         fsync(fd) != 0 || close(fd) != 0 || fsync(run_dir) != 0) fail("make the claim durable");
 }
 
-static void open_segment(void) {
+static bool open_segment(void) {
     char name[32];
     snprintf(name, sizeof name, "log.%020ld", output_log.bytes);
     output_log.fd = create(name);
     snprintf(name, sizeof name, "log.%020ld", output_log.bytes - 2 * options.segment_bytes);
     if (output_log.fd < 0) output_log.error = errno;
     else unlinkat(run_dir, name, 0); /* the newest two stay */
+    return output_log.fd >= 0;
 }
 
-/* Moves one block from the pipe to the log; answers as read() does. What cannot be written is dropped
- * and not counted: a full disk never stops the command, and a segment ends where the next begins. */
+/* Moves one block from the pipe to the log, answers as read() does. What cannot be written is
+ * dropped and not counted: a full disk stops nothing, and segments still join without a gap. */
 static long copy_output(int output) {
     static char block[1 << 16];
     long size = read(output, block, sizeof block);
     for (long done = 0; done < size;) {
-        if (output_log.fd < 0) open_segment();
-        if (output_log.fd < 0) break;
+        if (output_log.fd < 0 && !open_segment()) break;
         long room = options.segment_bytes - output_log.bytes % options.segment_bytes;
-        long wanted = size - done < room ? size - done : room;
-        long written = write(output_log.fd, block + done, (size_t)wanted);
+        long written = write(output_log.fd, block + done, size - done < room ? size - done : room);
         if (written < 0 && errno == EINTR) continue;
         if (written < 0) { output_log.error = errno; break; }
         output_log.bytes += written, done += written;
@@ -148,9 +133,9 @@ static long copy_output(int output) {
     return size;
 }
 
-/* The command's pid, or -1 after fail(). *output is the pipe's reading end, which never blocks. */
+/* Fails or answers the command's pid. *output is the pipe's reading end, which never blocks. */
 static pid_t start(char **command, int *output) {
-    int ends[2];
+    int ends[2] = {-1, -1};
     pid_t shim = getpid(), pid = pipe2(ends, O_CLOEXEC) == 0 ? vfork() : -1;
     if (pid == 0) {
         setpgid(0, 0);
@@ -162,8 +147,7 @@ static pid_t start(char **command, int *output) {
         execvp(command[0], command);
     }
     if (pid <= 0) fail(pid == 0 ? "start the command" : "make a process");
-    if (pid == 0) _exit(NOT_STARTED);
-    if (end.failed) return -1;
+    if (pid == 0) _exit(end.code);
     close(ends[1]);
     fcntl(*output = ends[0], F_SETFL, O_NONBLOCK);
     return pid;
@@ -174,10 +158,10 @@ static void signal_command(pid_t command, int signal) {
     if (kill(-command, signal) != 0 || signal == SIGKILL) kill(command, signal);
 }
 
-/* Reaps what ended, up to the command: true when it did. Its group is killed while its zombie still
- * keeps the number from being used again. */
+/* True when the command has ended. Its zombie holds its number until its group is killed too. */
 static bool reap(pid_t command, int *status) {
-    for (siginfo_t info; waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid;) {
+    siginfo_t info;
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
         if (info.si_pid == command) kill(-command, SIGKILL);
         waitpid(info.si_pid, status, 0);
         if (info.si_pid == command) return true;
@@ -186,37 +170,37 @@ static bool reap(pid_t command, int *status) {
 }
 
 static void supervise(pid_t command, int output) {
-    int status;
+    int status, stopping = 0; /* once stopping, the deadline is that of the grace period */
     long started = now_ms(CLOCK_MONOTONIC), deadline = started + options.timeout_ms;
-    bool stopping = false; /* the deadline is then that of the grace period */
     struct pollfd ready[] = {{signal_fd, POLLIN, 0}, {output, POLLIN, 0}};
     while (!reap(command, &status)) {
         long now = now_ms(CLOCK_MONOTONIC);
         if (now >= deadline) {
             signal_command(command, stopping ? SIGKILL : SIGTERM);
-            if (!stopping) end.timed_out = 1;
-            deadline = stopping ? NEVER : now + options.grace_ms, stopping = true;
+            end.timed_out |= !stopping;
+            deadline = stopping ? NEVER : now + options.grace_ms, stopping = 1;
         }
-        poll(ready, 2, deadline - now < HOUR_MS ? (int)(deadline - now) : HOUR_MS);
+        struct timespec wait = {(deadline - now) / 1000, (deadline - now) % 1000 * 1000000};
+        ppoll(ready, 2, &wait, NULL);
         if (ready[1].revents && copy_output(output) == 0) ready[1].fd = -1;
         for (int signal; (signal = next_signal());) {
             signal_command(command, signal);
             if (signal != SIGTERM) continue;
+            if (!stopping) deadline = now_ms(CLOCK_MONOTONIC) + options.grace_ms, stopping = 1;
             end.stopped = 1;
-            if (!stopping) deadline = now_ms(CLOCK_MONOTONIC) + options.grace_ms, stopping = true;
         }
     }
     end.at_ms = end.started_ms + now_ms(CLOCK_MONOTONIC) - started;
     end.signal = WTERMSIG(status), end.code = WEXITSTATUS(status); /* one of them is 0 */
 }
 
-/* The children of the killed become ours, until none is left. This waits as long as a dying process
- * takes: its GPU isn't free before. */
+/* The children of the killed become ours. Waits for each to be gone: its GPU isn't free before. */
 static void end_descendants(void) {
     for (bool killed = true; killed && waitpid(-1, NULL, WNOHANG) != -1;) {
         killed = getpid() == 1 && kill(-1, SIGKILL) == 0; /* a whole container at one stroke */
         FILE *children = fopen("/proc/thread-self/children", "re");
-        for (pid_t pid; children && fscanf(children, "%d", &pid) == 1;) killed |= kill(pid, SIGKILL) == 0;
+        for (pid_t pid; children && fscanf(children, "%d", &pid) == 1;)
+            killed |= kill(pid, SIGKILL) == 0;
         if (children) fclose(children);
         if (killed) waitpid(-1, NULL, 0);
     }
@@ -229,26 +213,13 @@ static void record_start(pid_t pid) {
 }
 
 static bool record_end(int fd) {
-    bool done = dprintf(fd, "%s=%d\nat_ms=%ld\nstarted_ms=%ld\n", end.signal ? "signal" : "code",
-                        end.signal ? end.signal : end.code, end.at_ms, end.started_ms) > 0 &&
-                dprintf(fd, "timed_out=%d\nstopped=%d\nlog_bytes=%ld\n", end.timed_out, end.stopped,
-                        output_log.bytes) > 0;
-    if (output_log.error) done &= dprintf(fd, "log_error=%s\n", strerror(output_log.error)) > 0;
-    if (end.failed) done &= dprintf(fd, "error=cannot %s: %s\n", end.failed, strerror(end.error)) > 0;
-    return done && fsync(fd) == 0 && renameat(run_dir, "exit.tmp", run_dir, "exit") == 0 &&
+    bool ok = dprintf(fd, "%s=%d\nat_ms=%ld\nstarted_ms=%ld\ntimed_out=%d\nstopped=%d\n"
+                      "log_bytes=%ld\n", end.signal ? "signal" : "code", end.signal + end.code,
+                      end.at_ms, end.started_ms, end.timed_out, end.stopped, output_log.bytes) > 0;
+    if (output_log.error) ok &= dprintf(fd, "log_error=%s\n", strerror(output_log.error)) > 0;
+    if (end.failed) ok &= dprintf(fd, "error=cannot %s: %s\n", end.failed, strerror(end.error)) > 0;
+    return ok && fsync(fd) == 0 && renameat(run_dir, "exit.tmp", run_dir, "exit") == 0 &&
            fsync(run_dir) == 0;
-}
-
-static void run(char **command) {
-    int output;
-    pid_t pid = start(command, &output);
-    if (pid < 0) return;
-    record_start(pid);
-    supervise(pid, output);
-    end_descendants();
-    /* No more than the pipe can hold: a stranger may have its other end and go on writing. */
-    long left = fcntl(output, F_GETPIPE_SZ);
-    for (long size; left > 0 && (size = copy_output(output)) > 0;) left -= size;
 }
 
 int main(int argc, char **argv) {
@@ -260,12 +231,19 @@ int main(int argc, char **argv) {
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     wait_at_gate();
     claim_attempt();
-    int record = create("exit.tmp");
-    fallocate(record, FALLOC_FL_KEEP_SIZE, 0, 4096); /* a disk that fills up must not lose the end */
+    int output, record = create("exit.tmp");
+    fallocate(record, FALLOC_FL_KEEP_SIZE, 0, 4096); /* a full disk must not lose the end */
     open_segment();
     end.started_ms = end.at_ms = now_ms(CLOCK_REALTIME);
     if (!end.failed && options.cwd && chdir(options.cwd) != 0) fail("enter the working directory");
-    if (!end.failed) run(command);
+    pid_t pid = end.failed ? 0 : start(command, &output);
+    if (!end.failed) {
+        record_start(pid);
+        supervise(pid, output);
+        end_descendants();
+        long left = fcntl(output, F_GETPIPE_SZ); /* a stranger may hold the other end and go on */
+        for (long size; left > 0 && (size = copy_output(output)) > 0;) left -= size;
+    }
     if (!record_end(record) && !record_end(create("exit.tmp"))) warn("cannot record the end");
     return end.signal ? 128 + end.signal : end.code;
 }

@@ -3,8 +3,12 @@
 import pathlib
 import platform
 
-_NAMES = {"x86_64": "shim-x86_64", "amd64": "shim-x86_64", "aarch64": "shim-aarch64",
-          "arm64": "shim-aarch64"}
+_NAMES = {
+    "x86_64": "shim-x86_64",
+    "amd64": "shim-x86_64",
+    "aarch64": "shim-aarch64",
+    "arm64": "shim-aarch64",
+}
 
 
 class UnsupportedMachineError(RuntimeError):

@@ -1,0 +1,246 @@
+"""The command: how it is started, signalled and ended, and what is recorded of it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.shim.attempt import SECONDS, Attempt, await_death, end_by, gone, run, until
+
+IGNORES_SIGTERM = "trap '' TERM; echo ready; while :; do sleep 60; done"
+
+
+@pytest.fixture
+def attempt(tmp_path: Path) -> Attempt:
+    return Attempt(tmp_path)
+
+
+def ready(attempt: Attempt) -> None:
+    """Until the command has printed a whole line."""
+    until(lambda: "\n" in attempt.log(), "the command is ready")
+
+
+@pytest.mark.parametrize("code", [0, 1, 120, 255])
+def test_the_exit_code_is_recorded_and_passed_on(attempt: Attempt, code: int) -> None:
+    before = time.time_ns() // 1_000_000
+    assert run(attempt.argv("sh", "-c", f"exit {code}")) == code
+    end, started = attempt.end(), attempt.record("started")
+    assert list(end) == ["code", "at_ms", "started_ms", "timed_out", "stopped", "log_bytes"]
+    assert (end["code"], end["timed_out"], end["stopped"]) == (str(code), "0", "0")
+    assert started["at_ms"] == end["started_ms"]
+    after = time.time_ns() // 1_000_000
+    assert before <= int(end["started_ms"]) <= int(end["at_ms"]) <= after
+    left = {file.name for file in attempt.folder.iterdir()}
+    assert left == {"gate", "open", "claim", "started", "exit", "log.00000000000000000000"}
+
+
+def test_a_death_by_signal_is_recorded_as_one(attempt: Attempt) -> None:
+    assert run(attempt.argv("sh", "-c", "kill -SEGV $$")) == 128 + signal.SIGSEGV
+    assert attempt.end()["signal"] == str(int(signal.SIGSEGV))
+    assert "code" not in attempt.end()
+
+
+def test_a_command_that_is_not_found(attempt: Attempt) -> None:
+    assert run(attempt.argv("no-such-command")) == 127
+    end = attempt.end()
+    assert end["code"] == "127"
+    assert end["error"] == "cannot start the command: No such file or directory"
+    assert end["at_ms"] == end["started_ms"]
+    assert not (attempt.folder / "started").exists()
+
+
+def test_a_command_that_is_not_executable(attempt: Attempt, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("print('never')\n")
+    assert run(attempt.argv(str(tmp_path / "train.py"))) == 126
+    assert attempt.end()["error"] == "cannot start the command: Permission denied"
+
+
+def test_a_working_directory_that_is_missing(attempt: Attempt, tmp_path: Path) -> None:
+    assert run(attempt.argv("true", cwd=tmp_path / "missing")) == 127
+    assert attempt.end()["error"] == (
+        "cannot enter the working directory: No such file or directory"
+    )
+
+
+def test_directory_arguments_environment_and_stdin(attempt: Attempt, tmp_path: Path) -> None:
+    script = 'pwd; printf "[%s]" "$@"; echo; env; readlink /proc/self/fd/0'
+    environment = {"PATH": os.environ["PATH"], "SEED": "4 2"}
+    argv = attempt.argv("sh", "-c", script, "sh", "a b", "", "--", cwd=tmp_path)
+    assert run(argv, env=environment) == 0
+    lines = attempt.log().splitlines()
+    assert lines[:2] == [str(tmp_path), "[a b][][--]"]
+    assert lines[-1] == "/dev/null"
+    assert (
+        {"SEED=4 2", f"PATH={os.environ['PATH']}"}
+        <= set(lines)
+        <= {
+            *lines[:2],
+            "/dev/null",
+            "SEED=4 2",
+            f"PATH={os.environ['PATH']}",
+            f"PWD={tmp_path}",
+        }
+    )
+
+
+def test_the_command_gets_no_descriptor_signal_mask_or_disposition_of_the_shim(
+    attempt: Attempt,
+) -> None:
+    argv = attempt.argv("sh", "-c", "grep -E 'Sig(Blk|Ign)' /proc/self/status; ls -l /proc/$$/fd")
+    inherits = "trap '' PIPE HUP TERM USR1 CHLD XFSZ; exec \"$@\""
+    assert run(["sh", "-c", inherits, "sh", *argv]) == 0
+    lines = attempt.log().splitlines()
+    assert lines[:2] == [f"SigBlk:\t{0:016x}", f"SigIgn:\t{0:016x}"]
+    fds = {line.split()[8]: line.split(" -> ")[1] for line in lines[3:]}
+    assert set(fds) == {"0", "1", "2"}
+    assert fds["1"] == fds["2"]
+
+
+def test_closed_standard_descriptors_harm_nothing(attempt: Attempt) -> None:
+    argv = attempt.argv("sh", "-c", "readlink /proc/self/fd/0; echo out; echo err >&2")
+    assert run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *argv]) == 0
+    assert attempt.log() == "/dev/null\nout\nerr\n"
+    assert attempt.end()["log_bytes"] == str(len(attempt.log()))
+
+
+def test_sigterm_reaches_the_command_which_may_end_in_its_own_way(attempt: Attempt) -> None:
+    script = "trap 'echo saved; exit 5' TERM; echo ready; while :; do sleep 0.01; done"
+    with subprocess.Popen(attempt.argv("sh", "-c", script)) as shim:
+        ready(attempt)
+        assert end_by(shim, signal.SIGTERM) == 5
+    assert attempt.log().endswith("saved\n")
+    end = attempt.end()
+    assert (end["code"], end["stopped"], end["timed_out"]) == ("5", "1", "0")
+
+
+def test_what_ignores_sigterm_is_killed_after_the_grace(attempt: Attempt) -> None:
+    argv = attempt.argv("sh", "-c", IGNORES_SIGTERM, grace_ms=150)
+    with subprocess.Popen(argv) as shim:
+        ready(attempt)
+        sent = time.monotonic()
+        assert end_by(shim, signal.SIGTERM) == 128 + signal.SIGKILL
+        assert time.monotonic() - sent >= 0.15
+    end = attempt.end()
+    assert (end["signal"], end["stopped"], end["timed_out"]) == ("9", "1", "0")
+
+
+def test_a_second_sigterm_does_not_lengthen_the_grace(attempt: Attempt) -> None:
+    script = "import signal; signal.signal(15, lambda *_: print('again', flush=True))\n"
+    script += "print('ready', flush=True)\nwhile True: signal.pause()"
+    argv = attempt.argv(sys.executable, "-ISc", script, grace_ms=400)
+    with subprocess.Popen(argv) as shim:
+        ready(attempt)
+        sent = time.monotonic()
+        while shim.poll() is None and time.monotonic() - sent < SECONDS:
+            shim.send_signal(signal.SIGTERM)
+            time.sleep(0.05)  # the spacing of the signals, not a wait for anything
+    assert shim.returncode == 128 + signal.SIGKILL
+    assert "again" in attempt.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_other_signals_are_passed_on_and_stop_nothing(
+    attempt: Attempt, number: signal.Signals
+) -> None:
+    name = number.name.removeprefix("SIG")
+    script = f"trap 'echo {name}; exit 6' {name}; echo ready; while :; do sleep 0.01; done"
+    with subprocess.Popen(attempt.argv("sh", "-c", script)) as shim:
+        ready(attempt)
+        assert end_by(shim, number) == 6
+    assert attempt.log().endswith(f"{name}\n")  # the shell may name its sleep's end before
+    assert attempt.end()["stopped"] == "0"
+
+
+def test_signals_reach_the_whole_process_group(attempt: Attempt) -> None:
+    script = "(trap 'echo child; exit' TERM; echo ready; while :; do sleep 0.01; done) & "
+    script += "trap : TERM; wait; wait"
+    with subprocess.Popen(attempt.argv("sh", "-c", script)) as shim:
+        ready(attempt)
+        assert end_by(shim, signal.SIGTERM) == 0
+    assert attempt.log().endswith("child\n")
+
+
+def test_the_time_limit_sends_sigterm(attempt: Attempt) -> None:
+    assert run(attempt.argv("sleep", "60", timeout_ms=50)) == 128 + signal.SIGTERM
+    end = attempt.end()
+    assert (end["signal"], end["stopped"], end["timed_out"]) == ("15", "0", "1")
+    assert int(end["at_ms"]) - int(end["started_ms"]) >= 50
+
+
+def test_the_time_limit_kills_after_the_grace(attempt: Attempt) -> None:
+    argv = attempt.argv("sh", "-c", IGNORES_SIGTERM, timeout_ms=50, grace_ms=50)
+    assert run(argv) == 128 + signal.SIGKILL
+    end = attempt.end()
+    assert (end["signal"], end["stopped"], end["timed_out"]) == ("9", "0", "1")
+
+
+def test_a_limit_that_is_not_reached_changes_nothing(attempt: Attempt) -> None:
+    assert run(attempt.argv("true", timeout_ms=60_000)) == 0
+    assert attempt.end()["timed_out"] == "0"
+
+
+def test_a_command_that_closes_its_output_is_still_awaited(attempt: Attempt) -> None:
+    assert run(attempt.argv("sh", "-c", "exec >&- 2>&-; sleep 0.05; exit 4")) == 4
+
+
+def test_a_grandchild_that_holds_the_output_open_is_ended(attempt: Attempt) -> None:
+    assert run(attempt.argv("sh", "-c", "echo $$; sleep 60 & echo $!; exit 0")) == 0
+    assert all(gone(int(pid)) for pid in attempt.log().split())
+
+
+def test_descendants_that_left_group_and_session_are_ended(attempt: Attempt) -> None:
+    # A chain: each in a session of its own, orphaned, ignoring what can be ignored.
+    script = (
+        "import os, signal, time\n"
+        "for depth in range(8):\n"
+        "    if os.fork():\n"
+        "        if depth: time.sleep(60)\n"
+        "        break\n"
+        "    os.setsid(); signal.signal(15, signal.SIG_IGN)\n"
+        "    os.write(1, f'{os.getpid()}\\n'.encode())\n"
+        "else: os.write(1, b'all\\n'); time.sleep(60)\n"
+        "import sys\n"
+        "while b'all' not in open(sys.argv[1], 'rb').read(): time.sleep(0.001)\n"
+    )
+    log = attempt.folder / f"log.{0:020}"
+    assert run(attempt.argv(sys.executable, "-ISc", script, str(log))) == 0
+    *pids, last = attempt.log().split()
+    assert (len(pids), last) == (8, "all")
+    assert all(gone(int(pid)) for pid in pids)
+
+
+def test_orphans_are_reaped_while_the_command_runs(attempt: Attempt) -> None:
+    with subprocess.Popen(attempt.argv("sh", "-c", "(true & echo $!); exec sleep 60")) as shim:
+        ready(attempt)
+        orphan = int(attempt.log())
+        until(lambda: gone(orphan), "the orphan is reaped")
+        assert end_by(shim, signal.SIGTERM) == 128 + signal.SIGTERM
+
+
+def test_the_command_dies_with_its_shim(attempt: Attempt) -> None:
+    with subprocess.Popen(attempt.argv("sh", "-c", IGNORES_SIGTERM)) as shim:
+        ready(attempt)
+        command = int(attempt.record("started")["pid"])
+        assert end_by(shim, signal.SIGKILL) == -signal.SIGKILL
+    await_death(command)
+    assert not (attempt.folder / "exit").exists()
+
+
+def test_as_the_first_process_of_a_container(attempt: Attempt) -> None:
+    """PID 1 gets no signal that it has not asked for. Here it has no privileges either."""
+    script = f"echo $PPID; grep CapEff /proc/self/status; setsid sleep 60 & {IGNORES_SIGTERM}"
+    namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    namespace += [] if os.geteuid() == 0 else ["--map-root-user"]
+    bare = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+    argv = attempt.argv("sh", "-c", script, grace_ms=100)
+    with subprocess.Popen([*namespace, *bare, *argv]) as unshare:
+        until(lambda: "ready" in attempt.log(), "the command is ready")
+        children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text()
+        os.kill(int(children), signal.SIGTERM)
+        assert unshare.wait(SECONDS) == 128 + signal.SIGKILL
+    assert attempt.log() == f"1\nCapEff:\t{0:016x}\nready\n"
+    assert (attempt.record("claim")["pid"], attempt.end()["stopped"]) == ("1", "1")

@@ -15,6 +15,8 @@ from fetchml.logs import current_trace
 
 IDLE_SECONDS = 75
 """A connection without a whole request head is closed after so long."""
+LINGERING_SECONDS = 2
+"""The rest of a refused body is taken for so long, so that the client gets to read the reply."""
 
 log = logging.getLogger(__name__)
 
@@ -73,4 +75,5 @@ class ConnectionServer(web.Server):
             access_log=None,
             auto_decompress=False,
             keepalive_timeout=IDLE_SECONDS,
+            lingering_time=LINGERING_SECONDS,
         )

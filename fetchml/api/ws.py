@@ -58,7 +58,7 @@ class WatchOperation:
             max_msg_size=MAX_MESSAGE_BYTES,
             compress=False,  # It would take 300 KB of memory for every client.
         )
-        if request.method == "HEAD" or not socket.can_prepare(request):
+        if not _is_handshake(socket, request):
             raise BadRequest("This is a WebSocket: connect with a WebSocket handshake")
         socket.headers.update(call.headers({}))
         try:
@@ -90,6 +90,13 @@ class WatchOperation:
                 await socket.close(code=end.code, message=message)
         except TimeoutError:
             abort(request)
+
+
+def _is_handshake(socket: web.WebSocketResponse, request: web.BaseRequest) -> bool:
+    try:
+        return request.method == "GET" and bool(socket.can_prepare(request))
+    except ValueError:
+        return False  # A Sec-WebSocket-Key that is not even ASCII.
 
 
 def _protocols(request: web.BaseRequest) -> list[str]:

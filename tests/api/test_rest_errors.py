@@ -1,0 +1,171 @@
+"""Errors: one body for all of them, from every layer."""
+
+import logging
+import re
+
+import pytest
+
+from fetchml.core.model import Role
+from fetchml.errors import Conflict, Forbidden, RequestError, Unavailable
+from fetchml.logs import current_trace
+from fetchml.rate_limit import RateLimiter
+from tests.api.rest_world import World, rest_world
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Forbidden("Only the owner may do this"), 403),
+        (Conflict("It has ended"), 409),
+        (Unavailable("The server is shutting down"), 503),
+    ],
+)
+async def test_what_the_engine_says_is_told(rest: World, error: RequestError, status: int) -> None:
+    rest.engine.failure = error
+    async with rest.client.session.get(
+        rest.client.url("/v1/queue"), headers=rest.client.with_key({})
+    ) as response:
+        body = await response.json()
+        assert response.status == status
+    assert body.keys() == {"error", "code", "trace_id"}
+    assert (body["error"], body["code"]) == (error.message, error.code)
+    assert UUID.fullmatch(body["trace_id"])
+
+
+async def test_what_is_unexpected_is_in_the_log_only(
+    rest: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    traces: set[str | None] = set()
+
+    def note_trace(_: logging.LogRecord) -> bool:
+        traces.add(current_trace.get())
+        return True
+
+    caplog.handler.addFilter(note_trace)
+    rest.engine.failure = RuntimeError("a path of ours")
+    reply = await rest.client.get("/v1/queue")
+    assert (reply.status, reply.code, reply.error) == (500, "INTERNAL_ERROR", "An error occurred")
+    (failed,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert failed.exc_info is not None
+    assert "a path of ours" in str(failed.exc_info[1])
+    assert traces == {reply.json["trace_id"]}
+
+
+async def test_the_trace_is_the_callers_own(rest: World) -> None:
+    reply = await rest.client.get(
+        "/v1/tasks/x", traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    )
+    assert reply.json["trace_id"] == "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
+
+
+@pytest.mark.parametrize("parent", ["", "x", "00-" + "0" * 32 + "-00f067aa0ba902b7-01"])
+async def test_a_bad_trace_is_replaced(rest: World, parent: str) -> None:
+    first = (await rest.client.get("/v1/tasks/x", traceparent=parent)).json["trace_id"]
+    second = (await rest.client.get("/v1/tasks/x", traceparent=parent)).json["trace_id"]
+    assert UUID.fullmatch(first)
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/tasks/", "/v1/task", "//v1/tasks", "/v1/tasks/a/b", "/v1/experiments"]
+)
+async def test_unknown_paths(rest: World, path: str) -> None:
+    async with rest.client.session.get(rest.client.url(path)) as response:
+        assert response.status == 404
+        assert (await response.json())["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/v1/tasks", "POST, GET, HEAD, OPTIONS"),
+        ("PATCH", "/v1/tasks/x", "GET, DELETE, HEAD, OPTIONS"),
+        ("POST", "/health", "GET, HEAD, OPTIONS"),
+        ("PROPFIND", "/v1/queue", "GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_wrong_methods(rest: World, method: str, path: str, allowed: str) -> None:
+    reply = await rest.client.ask(method, path)
+    assert (reply.status, reply.code) == (405, "BAD_REQUEST")
+    assert reply.headers["Allow"] == allowed
+    options = await rest.client.ask("OPTIONS", path)
+    assert (options.status, options.headers["Allow"]) == (204, allowed)
+
+
+async def test_head_is_get_without_a_body(rest: World) -> None:
+    for path, status in (("/v1/tasks", 200), ("/health", 200), ("/v1/tasks/x", 404)):
+        got = await rest.client.get(path)
+        head = await rest.client.ask("HEAD", path)
+        assert (head.status, got.status) == (status, status)
+        assert head.headers["Content-Length"] == got.headers["Content-Length"]
+
+
+@pytest.mark.parametrize("path", ["/v1/tasks", "/v1/tasks/x", "/v1/queue", "/metrics"])
+@pytest.mark.parametrize("secret", [None, "", "wrong", "fml_" + "a" * 43, "schl\u00fcssel"])
+async def test_no_key_or_a_wrong_one(rest: World, path: str, secret: str | None) -> None:
+    headers = {} if secret is None else {"X_API_Key": secret}
+    reply = await rest.as_(None).get(path, **headers)
+    assert (reply.status, reply.code) == (401, "UNAUTHORIZED")
+    assert reply.error == "Invalid or missing API key"
+
+
+async def test_a_key_in_the_url_is_no_key(rest: World) -> None:
+    secret = rest.secrets[Role.USER]
+    assert (await rest.as_(None).get(f"/v1/queue?X-API-Key={secret}")).status == 401
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"hello\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nBad Header: y\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n",
+        b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 10_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 1_000 + b"\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+async def test_what_is_no_request(
+    rest: World, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    reply = await rest.raw(data)
+    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_half_a_key_in_a_bad_header_stays_out_of_the_log(
+    rest: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    reply = await rest.raw(b"GET / HTTP/1.1\r\nHost: x\r\nX-API-Key : hunter2secret\r\n\r\n")
+    assert reply.status == 400
+    assert b"hunter2secret" not in reply.body
+    assert "hunter2secret" not in caplog.text
+
+
+async def test_rate_limit() -> None:
+    async with rest_world(RateLimiter(per_second=1, burst=2)) as rest:
+        first, second, third = [await rest.client.get("/v1/queue") for _ in range(3)]
+        assert (first.status, second.status) == (200, 200)
+        assert first.headers["RateLimit-Limit"] == "2"
+        assert first.headers["RateLimit-Remaining"] == "1"
+        assert first.headers["RateLimit-Reset"] == "1"
+        assert (third.status, third.code) == (429, "RATE_LIMITED")
+        assert third.headers["Retry-After"] == "1"
+        assert third.headers["RateLimit-Limit"] == "2"
+        assert third.headers["RateLimit-Remaining"] == "0"
+        admin = rest.as_(rest.secrets[Role.ADMIN])
+        missing = await admin.get("/v1/tasks/x")
+        assert (missing.status, missing.headers["RateLimit-Remaining"]) == (404, "1")
+        assert (await rest.client.get("/health")).status == 200
+
+
+async def test_without_a_limit_there_are_no_headers_of_one(rest: World) -> None:
+    reply = await rest.client.get("/v1/queue")
+    assert [name for name in reply.headers if name.startswith("RateLimit")] == []

@@ -1,0 +1,171 @@
+"""Logs and outputs over REST."""
+
+import asyncio
+import logging
+
+import aiohttp
+import pytest
+
+from fetchml.api.http import HttpTimeouts
+from fetchml.core.model import Status
+from tests.api.rest_world import World, rest_world
+
+
+async def new_task(rest: World) -> str:
+    return str((await rest.client.submit()).json["id"])
+
+
+async def test_log_as_it_is(rest: World) -> None:
+    task_id = await new_task(rest)
+    path = f"/v1/tasks/{task_id}/logs"
+    assert (await rest.client.get(path)).body == b""
+    await rest.engine.log(task_id, b"one\n")
+    await rest.engine.log(task_id, b"t\xffo\n")
+    reply = await rest.client.get(path)
+    assert (reply.status, reply.body) == (200, b"one\nt\xffo\n")
+    assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert (await rest.client.get(f"{path}?offset=2")).body == b"e\nt\xffo\n"
+    assert (await rest.client.get(f"{path}?offset=999999999999")).body == b""
+
+
+async def test_log_followed_to_the_end(rest: World) -> None:
+    task_id = await new_task(rest)
+    async with rest.client.session.get(
+        rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.client.with_key({})
+    ) as response:
+        # The reply begins before there is anything to send.
+        assert response.status == 200
+        assert response.headers["Transfer-Encoding"] == "chunked"
+        for data in (b"one\n", b"two\n"):
+            await rest.engine.log(task_id, data)
+            assert await response.content.readexactly(4) == data
+        await rest.engine.change(task_id, status=Status.COMPLETED)
+        assert await response.content.read() == b""
+    assert rest.engine.open_streams == 0
+
+
+async def test_a_follower_that_leaves_is_noticed(
+    rest: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    task_id = await new_task(rest)
+    response = await rest.client.session.get(
+        rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.client.with_key({})
+    )
+    await rest.engine.log(task_id, b"one\n")
+    await response.content.readexactly(4)
+    assert rest.engine.open_streams == 1
+    response.close()
+    await rest.engine.until(lambda: rest.engine.open_streams == 0)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_follower_that_takes_nothing_is_let_go() -> None:
+    async with rest_world(timeouts=HttpTimeouts(send=0.1)) as rest:
+        task_id = await new_task(rest)
+        response = await rest.client.session.get(
+            rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.client.with_key({})
+        )
+        for _ in range(64):
+            await rest.engine.log(task_id, b"x" * 2**20)
+        await rest.engine.until(lambda: rest.engine.open_streams == 0)
+        with pytest.raises(aiohttp.ClientError):
+            await response.content.read()
+        response.close()
+
+
+async def test_a_log_that_fails_on_the_way_does_not_look_complete(
+    rest: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    task_id = await new_task(rest)
+    await rest.engine.log(task_id, b"one\n")
+    rest.engine.logs[task_id].append(None)  # type: ignore[arg-type]  # a fault
+    async with rest.client.session.get(
+        rest.client.url(f"/v1/tasks/{task_id}/logs"), headers=rest.client.with_key({})
+    ) as response:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.content.read()
+    assert [record.levelno for record in caplog.records].count(logging.ERROR) == 1
+
+
+@pytest.mark.parametrize(
+    "query", ["follow=yes", "follow=", "offset=-1", "offset=x", "follow=1&follow=1"]
+)
+async def test_bad_log_queries(rest: World, query: str) -> None:
+    reply = await rest.client.get(f"/v1/tasks/{await new_task(rest)}/logs?{query}")
+    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
+
+
+async def test_files_of_no_task(rest: World) -> None:
+    for path in ("logs", "logs?follow=1", "outputs", "outputs/a"):
+        assert (await rest.client.get(f"/v1/tasks/x/{path}")).status == 404
+
+
+async def test_head_of_a_followed_log_is_answered_at_once(rest: World) -> None:
+    task_id = await new_task(rest)
+    assert (await rest.client.ask("HEAD", f"/v1/tasks/{task_id}/logs?follow=1")).status == 200
+
+
+async def test_outputs_are_listed(rest: World) -> None:
+    task_id = await new_task(rest)
+    rest.engine.outputs[task_id] = {"b/model.bin": b"123", "a": b"", "\udcff": b"x"}
+    listed = (await rest.client.get(f"/v1/tasks/{task_id}/outputs")).json["outputs"]
+    assert [(file["path"], file["size_bytes"]) for file in listed] == [
+        ("a", 0),
+        ("b/model.bin", 3),
+        ("\ufffd", 1),
+    ]
+    assert listed[0]["modified_at"].endswith("Z")
+
+
+@pytest.mark.parametrize("path", ["b/model.bin", "b%2Fmodel.bin"])
+async def test_an_output_is_sent_as_a_file(rest: World, path: str) -> None:
+    task_id = await new_task(rest)
+    content = bytes(range(256)) * 4096
+    rest.engine.outputs[task_id] = {"b/model.bin": content}
+    reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/{path}")
+    assert reply.body == content
+    assert reply.headers["Content-Length"] == str(len(content))
+    assert reply.headers["Content-Type"] == "application/octet-stream"
+    assert reply.headers["Content-Disposition"] == "attachment; filename*=UTF-8''model.bin"
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+    head = await rest.client.ask("HEAD", f"/v1/tasks/{task_id}/outputs/{path}")
+    assert head.headers["Content-Length"] == str(len(content))
+
+
+async def test_an_empty_output(rest: World) -> None:
+    task_id = await new_task(rest)
+    rest.engine.outputs[task_id] = {"a": b""}
+    reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/a")
+    assert (reply.status, reply.body, reply.headers["Content-Length"]) == (200, b"", "0")
+
+
+async def test_any_name_is_safe_in_the_header(rest: World) -> None:
+    task_id = await new_task(rest)
+    rest.engine.outputs[task_id] = {'a"; x=\r\ny ü': b"1"}
+    reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/a%22%3B%20x%3D%0D%0Ay%20%C3%BC")
+    assert reply.headers["Content-Disposition"] == (
+        "attachment; filename*=UTF-8''a%22%3B%20x%3D%0D%0Ay%20%C3%BC"
+    )
+
+
+@pytest.mark.parametrize("path", ["x", "..%2f..%2fstore", "../../x", "%00", "b/"])
+async def test_outputs_that_are_none(rest: World, path: str) -> None:
+    task_id = await new_task(rest)
+    reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/{path}")
+    assert (reply.status, reply.code) == (404, "NOT_FOUND")
+
+
+async def test_requests_are_answered_while_a_log_is_followed(rest: World) -> None:
+    task_id = await new_task(rest)
+    followers = [
+        await rest.client.session.get(
+            rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.client.with_key({})
+        )
+        for _ in range(20)
+    ]
+    await rest.engine.log(task_id, b"one\n")
+    assert (await rest.client.get("/v1/queue")).status == 200
+    got = await asyncio.gather(*(follower.content.readexactly(4) for follower in followers))
+    assert set(got) == {b"one\n"}
+    for follower in followers:
+        follower.close()

@@ -1,0 +1,125 @@
+"""Health, probes, queue, metrics, and the description of the API."""
+
+import asyncio
+import datetime
+
+import aiohttp
+import pytest
+import yaml
+
+import fetchml
+from fetchml.api.http import HttpServer
+from fetchml.core.model import Status
+from fetchml.views import Health, HealthStatus
+from tests.api.rest_world import World, rest_world
+from tests.api.validate import SUPERSET
+
+
+@pytest.mark.parametrize("status", HealthStatus)
+async def test_health_is_always_200_and_true(rest: World, status: HealthStatus) -> None:
+    rest.engine.answer = Health(status, ("the disk is nearly full",), accepts_work=False)
+    for path in ("/health", "/livez"):
+        reply = await rest.as_(None).get(path)
+        assert reply.status == 200
+        assert reply.json.keys() == {"status", "version", "timestamp"}
+        assert (reply.json["status"], reply.json["version"]) == (status, fetchml.__version__)
+    now = datetime.datetime.now(datetime.UTC)
+    said = datetime.datetime.fromisoformat(reply.json["timestamp"])
+    assert abs(now - said) < datetime.timedelta(seconds=5)
+
+
+async def test_ready_is_whether_work_is_taken(rest: World) -> None:
+    assert (await rest.as_(None).get("/readyz")).status == 200
+    rest.engine.answer = Health(HealthStatus.DEGRADED, ("Docker is away",))
+    assert (await rest.as_(None).get("/readyz")).status == 200
+    rest.engine.answer = Health(
+        HealthStatus.UNHEALTHY, ("the disk is nearly full",), accepts_work=False
+    )
+    reply = await rest.as_(None).get("/readyz")
+    assert (reply.status, reply.code) == (503, "SERVICE_UNAVAILABLE")
+    assert reply.error == "Not ready: the disk is nearly full"
+
+
+async def test_queue(rest: World) -> None:
+    ids = [(await rest.client.submit()).json["id"] for _ in range(3)]
+    await rest.engine.change(ids[0], status=Status.PREPARING)
+    await rest.engine.change(ids[1], status=Status.FAILED)
+    assert (await rest.client.get("/v1/queue")).json == {
+        "queued": 1,
+        "running": 1,
+        "completed": 0,
+        "failed": 1,
+        "workers": 1,
+    }
+
+
+async def test_description_is_served_without_a_key(rest: World) -> None:
+    reply = await rest.as_(None).get("/openapi.yaml")
+    assert yaml.safe_load(reply.body) == SUPERSET
+
+
+async def test_metrics(rest: World) -> None:
+    task_id = (await rest.client.submit()).json["id"]
+    for path in ("/v1/tasks/x", "/v1/tasks/y", f"/v1/tasks/{task_id}", "/health"):
+        await rest.client.get(path)
+    await rest.client.session.get(rest.client.url("/nowhere/at/all"))
+    text = (await rest.client.get("/metrics")).body.decode()
+    for line in (
+        "fetchml_tasks_queued 1.0",
+        "fetchml_workers 1.0",
+        'fetchml_health{status="healthy"} 1.0',
+        'fetchml_http_replies_total{method="POST",path="/v1/tasks",status="201"} 1.0',
+        'fetchml_http_replies_total{method="GET",path="/v1/tasks/{id}",status="404"} 2.0',
+        'fetchml_http_replies_total{method="GET",path="/v1/tasks/{id}",status="200"} 1.0',
+        "fetchml_http_streams 0.0",
+    ):
+        assert line in text.splitlines()
+    assert "nowhere" not in text  # What clients invent makes no new series.
+    assert "process_resident_memory_bytes" in text
+
+
+async def test_stop_lets_requests_finish_and_ends_streams() -> None:
+    async with rest_world() as rest:
+        task_id = (await rest.client.submit()).json["id"]
+        follower = await rest.client.session.get(
+            rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.client.with_key({})
+        )
+        held = asyncio.Event()
+        asked = asyncio.Event()
+        answer = rest.engine.queue_stats
+
+        async def slow(*args: object) -> object:
+            asked.set()
+            await held.wait()
+            return await answer(*args)  # type: ignore[arg-type]
+
+        rest.engine.queue_stats = slow  # type: ignore[method-assign, assignment]
+        request = asyncio.create_task(rest.client.get("/v1/queue"))
+        await asked.wait()
+        stopping = asyncio.create_task(rest.server.stop("shutting down"))
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await follower.content.read()  # It does not look complete.
+        held.set()
+        assert (await request).status == 200
+        await stopping
+        with pytest.raises(OSError, match="Connect"):
+            await asyncio.open_connection("127.0.0.1", rest.port)
+        assert rest.engine.open_streams == 0
+
+
+async def test_a_log_cut_off_by_the_engines_drain_does_not_look_complete(rest: World) -> None:
+    task_id = (await rest.client.submit()).json["id"]
+    async with rest.client.session.get(
+        rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.client.with_key({})
+    ) as response:
+        rest.engine.draining = True
+        await rest.engine.change(task_id, status=Status.COMPLETED)  # Ends the reading.
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.content.read()
+
+
+async def test_a_port_in_use_is_an_error(rest: World) -> None:
+    other = HttpServer(rest.engine, rest.server._admission)  # type: ignore[arg-type]  # a stub
+    with pytest.raises(OSError, match="in use"):
+        await other.start("127.0.0.1", rest.port)
+    await other.stop("over")

@@ -1,0 +1,199 @@
+"""Task operations over REST. Every reply is held to the description by the client."""
+
+import re
+
+import pytest
+
+from fetchml.core.model import FailureReason, Status
+from tests.api.rest_world import World
+from tests.api.stub_engine import START_MS
+
+CONTRACT_FIELDS = {
+    "id", "job_name", "status", "priority", "created_at", "user_id", "retry_count", "max_retries",
+}  # fmt: skip
+
+
+async def new_task(rest: World, **fields: object) -> str:
+    reply = await rest.client.submit({"job_name": "a", **fields})
+    assert reply.status == 201
+    return str(reply.json["id"])
+
+
+async def test_create_with_the_shortest_request(rest: World) -> None:
+    reply = await rest.client.submit({"job_name": "digits"})
+    assert reply.status == 201
+    assert reply.headers["Content-Type"] == "application/json"
+    task = reply.json
+    assert task.keys() == CONTRACT_FIELDS  # What is not set is left out.
+    assert (task["job_name"], task["status"], task["priority"]) == ("digits", "queued", 5)
+    assert task["user_id"] == "user"
+
+
+async def test_create_hands_the_object_over_as_it_came(rest: World) -> None:
+    request = {
+        "job_name": "a",
+        "priority": 10,
+        "args": "--lr 0.1",
+        "cpu": 0,
+        "datasets": ["digits"],
+        "dataset_specs": [{"name": "mnist", "source": "s3://b/k"}],
+        "metadata": {"kind": "ü"},
+        "env": {"A": "b"},
+    }
+    reply = await rest.client.submit(request)
+    assert rest.engine.requests == [request]
+    assert reply.json.keys() == CONTRACT_FIELDS | {"cpu", "datasets"}
+    assert reply.json["cpu"] == 0
+
+
+async def test_times_are_utc_with_three_digits(rest: World) -> None:
+    task_id = await new_task(rest)
+    await rest.engine.change(task_id, started_at=START_MS, ended_at=START_MS + 1_050)
+    task = (await rest.client.get(f"/v1/tasks/{task_id}")).json
+    assert task["started_at"] == "2025-10-09T08:53:20.000Z"
+    assert task["ended_at"] == "2025-10-09T08:53:21.050Z"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", task["created_at"])
+
+
+async def test_unknown_properties_and_parameters_are_named(rest: World) -> None:
+    request = {
+        "job_name": "a",
+        "gpus": 1,
+        "dataset_specs": [{"name": "d", "sha265": "0"}],
+        "a\r\nSet-Cookie: b": "\ud7ff",
+    }
+    reply = await rest.client.submit(request, "/v1/tasks?veiw=full")
+    assert reply.status == 201
+    assert reply.headers["X-FetchML-Ignored"] == (
+        "veiw, gpus, a%0D%0ASet-Cookie%3A%20b, dataset_specs%5B0%5D.sha265"
+    )
+    assert "X-FetchML-Ignored" not in (await rest.client.submit()).headers
+    listed = await rest.client.get("/v1/tasks?state=queued")
+    assert listed.headers["X-FetchML-Ignored"] == "state"
+
+
+async def test_the_header_of_ignored_names_stays_short(rest: World) -> None:
+    request = {"job_name": "a"} | {f"{'ü' * 200}{n}": n for n in range(1_000)}
+    reply = await rest.client.submit(request)
+    assert reply.status == 201
+    assert 0 < len(reply.headers["X-FetchML-Ignored"]) <= 1000
+
+
+async def test_view_full_shows_more(rest: World) -> None:
+    request = {"job_name": "a", "env": {"TOKEN": "secret"}, "args": "x"}
+    reply = await rest.client.submit(request, "/v1/tasks?view=full")
+    task = reply.json
+    assert task["env_names"] == ["TOKEN"]
+    assert b"secret" not in reply.body
+    assert (task["image"], task["args"]) == ("python:3.12-slim", "x")
+    await rest.engine.change(
+        task["id"], status=Status.FAILED, failure_reason=FailureReason.EXIT_CODE, exit_code=3
+    )
+    for path in (f"/v1/tasks/{task['id']}?view=full", "/v1/tasks?view=FULL"):
+        shown = (await rest.client.get(path)).json
+        shown = shown if "id" in shown else shown["tasks"][0]
+        assert (shown["failure_reason"], shown["exit_code"]) == ("EXIT_CODE", 3)
+    basic = (await rest.client.get(f"/v1/tasks/{task['id']}?view=basic")).json
+    assert "exit_code" not in basic
+
+
+async def test_output_is_in_the_task_and_not_in_lists(rest: World) -> None:
+    task_id = await new_task(rest)
+    await rest.engine.log(task_id, b"epoch 1\xff\n")
+    assert (await rest.client.get(f"/v1/tasks/{task_id}")).json["output"] == "epoch 1\ufffd\n"
+    (listed,) = (await rest.client.get("/v1/tasks")).json["tasks"]
+    assert listed.keys() == CONTRACT_FIELDS
+
+
+async def test_list_pages(rest: World) -> None:
+    ids = [await new_task(rest) for _ in range(5)]
+    page = (await rest.client.get("/v1/tasks?limit=2&offset=1")).json
+    assert [task["id"] for task in page["tasks"]] == [ids[3], ids[2]]
+    assert (page["total"], page["limit"], page["offset"]) == (5, 2, 1)
+    default = (await rest.client.get("/v1/tasks")).json
+    assert (default["limit"], default["offset"], len(default["tasks"])) == (50, 0, 5)
+    only_total = (await rest.client.get("/v1/tasks?limit=0")).json
+    assert (only_total["tasks"], only_total["total"]) == ([], 5)
+
+
+@pytest.mark.parametrize("offset", ["6", "4294967296", "9" * 18, "9" * 5000])
+async def test_an_offset_past_the_end_is_an_empty_page(rest: World, offset: str) -> None:
+    await new_task(rest)
+    page = (await rest.client.get(f"/v1/tasks?offset={offset}")).json
+    assert (page["tasks"], page["total"]) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(f"limit={bad}" for bad in ("1001", "-1", "+1", "%2B1", "%201", "1_0", "1.0", "", "ten",
+                                     "1e2", "01", "%D9%A1", "9" * 5000, "true", "0x1")),
+        *(f"offset={bad}" for bad in ("-1", "+1", "", "1_0", "1.0", "%C2%B2")),
+        "limit=1&limit=1", "offset=1&offset=2", "status=queued&status=queued",
+        *(f"status={bad}" for bad in ("preparing", "collecting", "cancelled", "QUEUED", "")),
+        "view=all", "view=",
+    ],
+)  # fmt: skip
+async def test_bad_list_queries(rest: World, query: str) -> None:
+    reply = await rest.client.get(f"/v1/tasks?{query}")
+    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
+    assert reply.error.startswith(query.partition("=")[0])
+
+
+async def test_status_filters_exactly(rest: World) -> None:
+    ids = [await new_task(rest) for _ in range(4)]
+    states = (Status.PREPARING, Status.RUNNING, Status.COMPLETED)
+    for task_id, status in zip(ids, states, strict=False):
+        await rest.engine.change(task_id, status=status)
+    for wanted, expected in (("running", ids[1]), ("completed", ids[2]), ("queued", ids[3])):
+        page = (await rest.client.get(f"/v1/tasks?status={wanted}")).json
+        assert [task["id"] for task in page["tasks"]] == [expected]
+        assert page["total"] == 1
+
+
+async def test_delete_cancels_and_deletes(rest: World) -> None:
+    task_id = await new_task(rest)
+    cancelled = await rest.client.ask("DELETE", f"/v1/tasks/{task_id}")
+    assert (cancelled.status, cancelled.body) == (204, b"")
+    assert (await rest.client.get(f"/v1/tasks/{task_id}")).json["error"] == "cancelled by user"
+    assert (await rest.client.ask("DELETE", f"/v1/tasks/{task_id}")).status == 204
+    assert (await rest.client.get(f"/v1/tasks/{task_id}")).status == 404
+
+
+@pytest.mark.parametrize(
+    "task_id", ["x", "019A0000-0000-7000-8000-000000000001", "%00", "..", "%C3%BC", "%FF"]
+)
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_ids_that_are_none_are_not_found(rest: World, task_id: str, method: str) -> None:
+    await new_task(rest)
+    reply = await rest.client.ask(method, f"/v1/tasks/{task_id}")
+    assert (reply.status, reply.code) == (404, "NOT_FOUND")
+
+
+async def test_explain(rest: World) -> None:
+    task_id = await new_task(rest, gpu=2)
+    explanation = (await rest.client.get(f"/v1/tasks/{task_id}/explain")).json
+    assert explanation == {
+        "task_id": task_id,
+        "status": "queued",
+        "reason": "waits for a GPU",
+        "position": 1,
+        "missing": [{"resource": "gpu", "requested": 2, "free": 0, "total": 8}],
+    }
+    assert (await rest.client.get("/v1/tasks/x/explain")).status == 404
+
+
+async def test_idempotency_key_gives_the_same_task(rest: World) -> None:
+    headers = {"Idempotency_Key": "!~" + "k" * 253}
+    first = await rest.client.submit(**headers)
+    again = await rest.client.submit(**headers)
+    assert (first.status, first.body) == (again.status, again.body)
+    assert len(rest.engine.tasks) == 1
+
+
+@pytest.mark.parametrize("key", ["", "a b", "k" * 256, "ü", "a\tb"])
+async def test_idempotency_keys_that_are_none(rest: World, key: str) -> None:
+    reply = await rest.client.submit(Idempotency_Key=key)
+    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
+    assert reply.error.startswith("Idempotency-Key")
+    assert rest.engine.tasks == {}

@@ -7,13 +7,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 import docker
 from docker.errors import DockerException
-from requests.exceptions import RequestException
 
 START_SECONDS = 60
 STOP_SECONDS = 30
@@ -31,12 +30,11 @@ class Engine:
         return docker.DockerClient(base_url=self.host)
 
     def answers(self) -> bool:
-        # With its version given the client asks nothing by itself, so that it is always closed.
-        with closing(docker.DockerClient(base_url=self.host, version="1.44", timeout=5)) as probe:
-            try:
-                return bool(probe.ping())
-            except (DockerException, RequestException):
-                return False
+        try:
+            docker.DockerClient(base_url=self.host, timeout=5).close()
+        except DockerException:
+            return False
+        return True
 
     def close(self) -> None:
         if "client" in self.__dict__:
@@ -91,14 +89,18 @@ class PrivateEngine(Engine):
         # init reaps it, and that may take 10 s.
         (self.folder / "exec/containerd/containerd.pid").unlink()
 
-    def close(self) -> None:
-        """End the engine and remove all that it left: containers, processes, mounts, files."""
+    def remove_containers(self) -> None:
+        """End and remove all containers, those that a killed engine left running too."""
         if self._process is None:
-            self.start()  # only an engine can end what a killed one left running
+            self.start()
         for container in self.client.containers.list(all=True, ignore_removed=True):
             container.remove(force=True)
+
+    def close(self) -> None:
+        """End the engine and remove its mounts and files."""
         super().close()
-        self.stop()
+        if self._process is not None:
+            self.stop()
         for mount in reversed(self._mounts()):
             subprocess.run(["umount", "--lazy", mount], check=True)
         shutil.rmtree(self.folder)
@@ -154,7 +156,10 @@ def private_engine(*, own_network: bool) -> Iterator[PrivateEngine]:
     with _forward_policy_kept():
         try:
             engine.start()
-            yield engine
+            try:
+                yield engine
+            finally:
+                engine.remove_containers()
         finally:
             engine.close()
 

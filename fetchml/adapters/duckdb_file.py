@@ -28,6 +28,8 @@ HEADER_BLOCK = 4096
 HEADER_BYTES = 3 * HEADER_BLOCK
 """DuckDB's main header, then two headers that checkpoints write in turn."""
 
+ROW_GROUP_SIZE = 16_384
+
 WAL_ENTRY_PREFIX = 16
 """Each entry of the write-ahead log begins with its size and checksum, 8 bytes each."""
 
@@ -52,7 +54,38 @@ class DatabaseFiles(NamedTuple):
         )
 
 
-def open_database(files: DatabaseFiles, *, memory_limit: str) -> duckdb.DuckDBPyConnection:
+class Database:
+    """An open database. Threads share it, never a cursor."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, files: DatabaseFiles) -> None:
+        self._connection = connection
+        self.files = files
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection for one thread: shared ones answer empty results without an error."""
+        cursor = self._connection.cursor()
+        cursor.execute("USE fetchml")
+        return cursor
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the database file and copy the header."""
+        self._connection.execute("FORCE CHECKPOINT fetchml")  # forced: waits for a running commit
+        self.keep_private()
+        with self.files.database.open("rb") as file:
+            write_durably(self.files.header_copy, file.read(HEADER_BYTES))
+
+    def keep_private(self) -> None:
+        """Make the files their owner's; the log is made here before DuckDB makes it public."""
+        self.files.database.chmod(0o600)
+        fd = os.open(self.files.wal, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.fchmod(fd, 0o600)
+        os.close(fd)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def open_database(files: DatabaseFiles, *, memory_limit: str) -> Database:
     """Open or make the database, recovered and migrated. Raises StoreDamaged."""
     files.database.parent.mkdir(mode=0o700, exist_ok=True)
     if not files.database.exists():
@@ -62,34 +95,18 @@ def open_database(files: DatabaseFiles, *, memory_limit: str) -> duckdb.DuckDBPy
                 f"from a backup, or move {files.database.parent} away to start empty"
             )
         _create(files, memory_limit)
-    connection = _connect_recovering(files, memory_limit)
+    database = Database(_connect_recovering(files, memory_limit), files)
     try:
-        _migrate(connection, files.database)
+        _migrate(database)
+        database.keep_private()
     except BaseException:
-        connection.close()
+        database.close()
         raise
-    return connection
-
-
-def checkpoint(connection: duckdb.DuckDBPyConnection, files: DatabaseFiles) -> None:
-    """Move the write-ahead log into the database file and copy the header."""
-    connection.execute("CHECKPOINT")
-    keep_private(files)
-    with files.database.open("rb") as file:
-        write_durably(files.header_copy, file.read(HEADER_BYTES))
-
-
-def keep_private(files: DatabaseFiles) -> None:
-    """Make files readable by their owner only; the log is made before DuckDB makes it public."""
-    files.database.chmod(0o600)
-    fd = os.open(files.wal, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.fchmod(fd, 0o600)
-    os.close(fd)
+    return database
 
 
 def _connect(path: Path, files: DatabaseFiles, memory_limit: str) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
-        path,
         config={
             "memory_limit": memory_limit,
             # A statement then runs in the thread that asked: small ones are quicker so, and no
@@ -102,9 +119,18 @@ def _connect(path: Path, files: DatabaseFiles, memory_limit: str) -> duckdb.Duck
             "checkpoint_threshold": "1TB",
         },
     )
-    connection.execute("SET enable_external_access = false")  # forbids what is set above, so last
-    # Closing writes nothing: a refused database stays as found, the header's copy stays in step.
-    connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+    try:
+        # Attached rather than connected to, since only so can the size of row groups be set: the
+        # newest page is found by scanning one of them.
+        quoted = str(path).replace("'", "''")
+        connection.execute(f"ATTACH '{quoted}' AS fetchml (ROW_GROUP_SIZE {ROW_GROUP_SIZE})")
+        connection.execute("USE fetchml")
+        connection.execute("SET enable_external_access = false")
+        # Closing writes nothing: a refused database stays as found, the header's copy in step.
+        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -114,7 +140,7 @@ def _create(files: DatabaseFiles, memory_limit: str) -> None:
         left_over.unlink()
     connection = _connect(unfinished, files, memory_limit)
     _apply_migrations(connection, 0)
-    connection.execute("CHECKPOINT")
+    connection.execute("CHECKPOINT fetchml")
     connection.close()
     fd = os.open(unfinished, os.O_RDONLY | os.O_CLOEXEC)
     os.fsync(fd)
@@ -123,9 +149,11 @@ def _create(files: DatabaseFiles, memory_limit: str) -> None:
     sync_folder(files.database.parent)
 
 
-def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+def _migrate(database: Database) -> None:
+    path = database.files.database
+    cursor = database.cursor()
     try:
-        row = connection.execute(sql.READ_META).fetchone()
+        row = cursor.execute(sql.READ_META).fetchone()
     except duckdb.CatalogException:
         row = None
     if row is None:
@@ -137,7 +165,7 @@ def _migrate(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             f"{len(sql.MIGRATIONS)}: start the newer release. Nothing was changed"
         )
     if version < len(sql.MIGRATIONS):
-        _apply_migrations(connection, version)
+        _apply_migrations(cursor, version)
         log.info("store migrated", extra={"from": version, "to": len(sql.MIGRATIONS)})
 
 

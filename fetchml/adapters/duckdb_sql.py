@@ -37,15 +37,22 @@ SET_VERSION = "UPDATE meta SET schema_version = $1"
 READ_META = "SELECT schema_version, instance_id, folded_seq FROM meta"
 
 # Fold: the latest change of each task in (from, to], moved into `tasks`. Doing it twice changes
-# nothing, since the same rows give the same result.
+# nothing, since the same rows give the same result. `created_at` never changes; joining by it as
+# well lets all but the newest row groups be passed over (INSERT OR REPLACE reads every id).
 FOLD_TASKS = """
-    INSERT OR REPLACE INTO tasks
-    SELECT task_id, (data->>'$.created_at')::BIGINT, data->>'$.user',
-           coalesce(data->>'$.status', 'queued'), data->>'$.spec.job_name',
-           data->>'$.spec.experiment_id', (data->>'$.ended_at')::BIGINT,
-           coalesce((data->>'$.hidden')::BOOLEAN, false), data
-    FROM (SELECT task_id, arg_max(data, seq) AS data
-          FROM journal WHERE seq > $1 AND seq <= $2 GROUP BY task_id)
+    MERGE INTO tasks USING (
+        SELECT id, found[1]::BIGINT AS created_at, found[2] AS usr,
+               coalesce(found[3], 'queued') AS status, found[4] AS job_name,
+               found[5] AS experiment_id, found[6]::BIGINT AS ended_at,
+               coalesce(found[7]::BOOLEAN, false) AS hidden, data
+        FROM (SELECT id, data, json_extract_string(data, ['$.created_at', '$.user', '$.status',
+                  '$.spec.job_name', '$.spec.experiment_id', '$.ended_at', '$.hidden']) AS found
+              FROM (SELECT task_id AS id, arg_max(data, seq) AS data
+                    FROM journal WHERE seq > $1 AND seq <= $2 GROUP BY task_id))
+    ) AS new ON tasks.id = new.id AND tasks.created_at = new.created_at
+    WHEN MATCHED THEN UPDATE SET status = new.status, ended_at = new.ended_at,
+                                 hidden = new.hidden, data = new.data
+    WHEN NOT MATCHED THEN INSERT BY NAME
 """
 # A key names the newest create that was made with it; changes that an older task has later
 # must not take it back.

@@ -17,7 +17,7 @@ import msgspec
 
 from fetchml.adapters import duckdb_sql as sql
 from fetchml.adapters.data_dir import DataDirLock, lock_data_dir
-from fetchml.adapters.duckdb_file import DatabaseFiles, keep_private, open_database
+from fetchml.adapters.duckdb_file import Database, DatabaseFiles, open_database
 from fetchml.adapters.duckdb_upkeep import IDEMPOTENCY_KEPT_MS, Upkeep
 from fetchml.adapters.duckdb_writer import Writer
 from fetchml.core.model import Change, Key, Status, Task
@@ -67,7 +67,7 @@ class DuckDBStore:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._loop: asyncio.AbstractEventLoop
         self._lock: DataDirLock
-        self._connection: duckdb.DuckDBPyConnection
+        self._database: Database
         self._upkeep: Upkeep
         self._writer: Writer
         self._on_fatal: Callable[[Exception], None]
@@ -84,7 +84,7 @@ class DuckDBStore:
         restored = await asyncio.to_thread(self._open, recent_limit)
         self._upkeep.start()
         self._writer = Writer(
-            self._connection.cursor(),
+            self._database.cursor(),
             self._loop,
             on_commit=self._upkeep.committed,
             on_durable=on_durable,
@@ -166,34 +166,35 @@ class DuckDBStore:
     def _open(self, recent_limit: int) -> Restored:
         self._lock = lock_data_dir(self._data_dir)
         try:
-            self._connection = open_database(self._files, memory_limit=self._memory_limit)
+            self._database = open_database(self._files, memory_limit=self._memory_limit)
         except BaseException:
             self._lock.release()
             raise
         try:
             return self._start(recent_limit)
         except BaseException:
-            self._connection.close()
+            self._database.close()
             self._lock.release()
             raise
 
     def _start(self, recent_limit: int) -> Restored:
-        keep_private(self._files)
-        [(_, instance_id, folded_seq)] = self._connection.execute(sql.READ_META).fetchall()
+        cursor = self._database.cursor()
+        [(_, instance_id, folded_seq)] = cursor.execute(sql.READ_META).fetchall()
         self._upkeep = Upkeep(
-            self._connection.cursor(),
-            self._files,
+            self._database,
             folded_seq=folded_seq,
             journal_rows=self._journal_rows,
             min_free_bytes=self._min_free_bytes,
             now_ms=self._now_ms,
             on_failure=self._fail,
         )
-        return self._restore(instance_id, recent_limit)
+        return self._restore(cursor, instance_id, recent_limit)
 
-    def _restore(self, instance_id: str, recent_limit: int) -> Restored:
+    def _restore(
+        self, cursor: duckdb.DuckDBPyConnection, instance_id: str, recent_limit: int
+    ) -> Restored:
         def rows(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-            return self._connection.execute(statement, parameters).fetchall()
+            return cursor.execute(statement, parameters).fetchall()
 
         [(last_created_at,)] = rows(sql.LAST_CREATED_AT)
         recent = sql.page_of_tasks(TaskQuery(limit=recent_limit))
@@ -210,7 +211,7 @@ class DuckDBStore:
         self._writer.stop()
         self._upkeep.stop()
         self._readers.shutdown()
-        self._connection.close()
+        self._database.close()
         self._lock.release()
 
     def _fail(self, error: Exception) -> None:
@@ -227,10 +228,9 @@ class DuckDBStore:
         return await self._loop.run_in_executor(self._readers, self._with_cursor, read)
 
     def _with_cursor(self, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        # A cursor for each thread: shared, DuckDB answers empty results without an error.
         cursor = getattr(self._thread_local, "cursor", None)
         if cursor is None:
-            cursor = self._thread_local.cursor = self._connection.cursor()
+            cursor = self._thread_local.cursor = self._database.cursor()
         return read(cursor)
 
     def _midnight_ms(self, day: date) -> int:

@@ -9,16 +9,16 @@ import threading
 import time
 from collections.abc import Callable
 
-import duckdb
-
 from fetchml.adapters import duckdb_sql as sql
-from fetchml.adapters.duckdb_file import DatabaseFiles, checkpoint
+from fetchml.adapters.duckdb_file import Database
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 FOLD_ROWS = 4_000
 """A transaction's bound; as many waiting rows start a fold before its tick."""
+TAIL_ROWS = 50_000
+"""Commits wait while more than this is not folded: it bounds what a read or a start waits for."""
 PRUNE_ROWS = 5_000
 """A transaction's bound; ten times as many surplus rows may lie in the journal while it is busy."""
 IDLE_S = 5.0
@@ -33,8 +33,7 @@ class Upkeep:
 
     def __init__(
         self,
-        connection: duckdb.DuckDBPyConnection,
-        files: DatabaseFiles,
+        database: Database,
         *,
         folded_seq: int,
         journal_rows: int,
@@ -42,15 +41,15 @@ class Upkeep:
         now_ms: Callable[[], int],
         on_failure: Callable[[Exception], None],
     ) -> None:
-        self._connection = connection
-        self._files = files
+        self._database = database
+        self._cursor = database.cursor()
         self._journal_rows = journal_rows
         self._min_free_bytes = min_free_bytes
         self._now_ms = now_ms
         self._on_failure = on_failure
         self.folded_seq = folded_seq
         self.failed = False
-        [(first, last)] = connection.execute(sql.SEQ_RANGE).fetchall()
+        [(first, last)] = self._cursor.execute(sql.SEQ_RANGE).fetchall()
         self.durable_seq = int(last or folded_seq)
         self._pruned_seq = int(first or folded_seq + 1) - 1
         self._last_commit_at = time.monotonic()
@@ -71,10 +70,13 @@ class Upkeep:
         self._last_commit_at = time.monotonic()
         if seq - self.folded_seq >= FOLD_ROWS:
             self._wake.set()
+        self._wait_folded(seq - TAIL_ROWS)
 
     def wait_folded(self) -> None:
         """Block until what is durable now is folded. Raises RuntimeError after a failure."""
-        target = self.durable_seq
+        self._wait_folded(self.durable_seq)
+
+    def _wait_folded(self, target: int) -> None:
         if self.folded_seq >= target:
             return
         with self._folded:
@@ -112,7 +114,8 @@ class Upkeep:
         self._fold_up_to(self.durable_seq)
         idle = time.monotonic() - self._last_commit_at > IDLE_S
         self._prune(idle)
-        wal_bytes = self._files.wal.stat().st_size if self._files.wal.exists() else 0
+        wal = self._database.files.wal
+        wal_bytes = wal.stat().st_size if wal.exists() else 0
         if wal_bytes > (IDLE_CHECKPOINT_BYTES if idle else BUSY_CHECKPOINT_BYTES):
             self._checkpoint()
         self.has_room = self._look_at_disk()
@@ -120,11 +123,11 @@ class Upkeep:
     def _fold_up_to(self, target: int) -> None:
         while self.folded_seq < target:
             span = [self.folded_seq, min(target, self.folded_seq + FOLD_ROWS)]
-            self._connection.begin()
-            self._connection.execute(sql.FOLD_TASKS, span)
-            self._connection.execute(sql.FOLD_IDEMPOTENCY, span)
-            self._connection.execute(sql.FOLDED, span[1:])
-            self._connection.commit()
+            self._cursor.begin()
+            self._cursor.execute(sql.FOLD_TASKS, span)
+            self._cursor.execute(sql.FOLD_IDEMPOTENCY, span)
+            self._cursor.execute(sql.FOLDED, span[1:])
+            self._cursor.commit()
             with self._folded:
                 self.folded_seq = span[1]
                 self._folded.notify_all()
@@ -133,18 +136,18 @@ class Upkeep:
         surplus = self.folded_seq - self._journal_rows - self._pruned_seq
         if surplus > (0 if idle else 10 * PRUNE_ROWS):
             up_to = self._pruned_seq + min(surplus, PRUNE_ROWS)
-            self._connection.execute(sql.PRUNE_JOURNAL, [up_to])
+            self._cursor.execute(sql.PRUNE_JOURNAL, [up_to])
             self._pruned_seq = up_to
         if time.monotonic() >= self._next_expiry_at:
             self._next_expiry_at = time.monotonic() + 60
             oldest = self._now_ms() - IDEMPOTENCY_KEPT_MS
-            self._connection.execute(sql.PRUNE_IDEMPOTENCY, [oldest])
+            self._cursor.execute(sql.PRUNE_IDEMPOTENCY, [oldest])
 
     def _checkpoint(self) -> None:
         began = time.monotonic()
-        checkpoint(self._connection, self._files)
+        self._database.checkpoint()
         log.debug("checkpoint", extra={"seconds": time.monotonic() - began})
 
     def _look_at_disk(self) -> bool:
-        disk = os.statvfs(self._files.database.parent)
+        disk = os.statvfs(self._database.files.database.parent)
         return disk.f_bavail * disk.f_frsize >= self._min_free_bytes

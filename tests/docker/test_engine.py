@@ -43,7 +43,9 @@ def test_own_engine_keeps_its_images_and_containers_over_a_stop_and_a_crash(
         assert container.status == "exited"
 
 
-def test_private_engine_leaves_nothing_behind() -> None:
+def test_private_engine_leaves_nothing_behind_and_another_alone(
+    own_docker_engine: PrivateEngine,
+) -> None:
     policy = forward_policy()
     with private_engine(own_network=False) as engine:
         build_base(engine.client, "base:1")
@@ -54,6 +56,7 @@ def test_private_engine_leaves_nothing_behind() -> None:
     assert str(folder) not in Path("/proc/mounts").read_text()
     assert not any(str(folder) in command for command in command_lines())
     assert forward_policy() == policy
+    assert own_docker_engine.answers()
 
 
 def command_lines() -> Iterator[str]:

@@ -70,6 +70,8 @@ def _read(run: int, segments: list[_Segment], offset: int, limit: int) -> tuple[
         position = first + len(data)
         wanted = min(limit - len(data), segment.end - position)
         data += untrusted_files.read_regular(
-            run, f"log.{segment.start:020}", position - segment.start, max(wanted, 0)
+            run, f"log.{segment.start:020}", position - segment.start, wanted
         )
+        if len(data) >= limit:
+            break
     return first, bytes(data)

@@ -44,5 +44,6 @@ lock: setup ## resolve the dependencies anew into requirements.lock
 	    --no-annotate --no-header --no-emit-index-url --quiet
 
 clean: ## remove .venv, the demo's data and every cache
-	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache
+	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis \
+	    .import_linter_cache .grimp_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -97,9 +97,11 @@ class DuckDBStore:
 
     async def get(self, task_id: str) -> Task | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> Task | None:
-            row = cursor.execute(sql.GET_FROM_TAIL, [self._upkeep.folded_seq, task_id]).fetchone()
-            row = row or cursor.execute(sql.GET, [task_id]).fetchone()
-            return _decode_task(row[0]) if row else None
+            # All of it, always: a result that is half read keeps its transaction open, and a
+            # checkpoint waits for that.
+            rows = cursor.execute(sql.GET_FROM_TAIL, [self._upkeep.folded_seq, task_id]).fetchall()
+            rows = rows or cursor.execute(sql.GET, [task_id]).fetchall()
+            return _decode_task(rows[0][0]) if rows else None
 
         return await self._read(read)
 
@@ -138,10 +140,10 @@ class DuckDBStore:
     async def find_idempotent(self, user: str, key: str) -> IdempotentCreate | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> IdempotentCreate | None:
             tail = [self._upkeep.folded_seq, user, key]
-            row = cursor.execute(sql.FIND_IDEMPOTENT_IN_TAIL, tail).fetchone()
-            folded = cursor.execute(sql.FIND_IDEMPOTENT, [user, key]).fetchone()
+            found_in_tail = cursor.execute(sql.FIND_IDEMPOTENT_IN_TAIL, tail).fetchall()
+            folded = cursor.execute(sql.FIND_IDEMPOTENT, [user, key]).fetchall()
             # A change of an old task with this key may be in the tail: the newest create counts.
-            found = max((r for r in (row, folded) if r), key=lambda r: int(r[2]), default=None)
+            found = max(found_in_tail + folded, key=lambda row: int(row[2]), default=None)
             if found is None or found[2] < self._now_ms() - IDEMPOTENCY_KEPT_MS:
                 return None
             return IdempotentCreate(*found)

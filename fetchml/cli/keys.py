@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fetchml.cli.client import Client, find_key, json_option
 from fetchml.cli.durations import Seconds
 from fetchml.cli.failure import Exit, Failure
-from fetchml.cli.render import clean, console, local_time, print_json, show, table
+from fetchml.cli.render import clean, console, local_time, print_json, show, table, to_json
 from fetchml.config import default_data_dir
 from fetchml.control import control_socket
 from fetchml.errors import NotFound, RequestError
@@ -115,7 +115,7 @@ def ls(keys: Keys, *, as_json: bool) -> None:
     """List all keys, without their secrets, oldest first."""
     found = keys.call("ListKeys", key_pb2.ListKeysRequest())
     if as_json:
-        print_json(found)
+        print_json({"keys": [], **to_json(found)})
         return
     shown = table("ID", "NAME", "ROLE", "MADE", "LAST USED", "STATE")
     for key in found.keys:

@@ -4,7 +4,7 @@ import click
 
 from fetchml.cli.client import Client, json_option, server_option
 from fetchml.cli.filters import filter_options
-from fetchml.cli.render import console, print_json, show, task_table
+from fetchml.cli.render import console, print_json, show, task_table, to_json
 from fetchml.v1 import task_pb2
 
 
@@ -41,7 +41,7 @@ def ls(
         ),
     )
     if as_json:
-        print_json(found)
+        print_json({"tasks": [], **to_json(found)})
         return
     show(task_table(found.tasks))
     beyond = found.total - offset - len(found.tasks)

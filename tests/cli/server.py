@@ -1,0 +1,113 @@
+"""A real server process, and the real command run against it."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+FETCHML = [sys.executable, "-m", "fetchml"]
+SECONDS = 30
+"""Long enough for a busy machine; a test that waits so long has failed."""
+
+
+class Server:
+    """`fetchml serve` with the process launcher, on ports of its own choice."""
+
+    def __init__(self, data_dir: Path, *flags: str, **variables: str) -> None:
+        self.data_dir = data_dir
+        self._flags = flags
+        self._variables = variables
+        self._log = data_dir.parent / f"{data_dir.name}.log"
+        self.http = self.grpc = "127.0.0.1:0"
+
+    def start(self) -> "Server":
+        """Returns when it is ready. A later start listens where the first one did."""
+        flags = ["--data-dir", str(self.data_dir), "--launcher", "process"]
+        flags += ["--http", self.http, "--grpc", self.grpc, *self._flags]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*FETCHML, "serve", *flags],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment(**self._variables),
+                text=True,
+            )
+        assert self.process.stdout is not None
+        readable, _, _ = select.select([self.process.stdout], [], [], SECONDS)
+        line = self.process.stdout.readline() if readable else ""
+        assert line.startswith("ready "), self.log
+        self.http, self.grpc = (part.partition("=")[2] for part in line.split()[1:])
+        return self
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """The exit code."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        code = self.process.wait(SECONDS)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a client on this machine has in its environment."""
+        return {"FETCHML_SERVER": self.grpc, "FETCHML_DATA_DIR": str(self.data_dir)}
+
+    def run(self, *arguments: str, **variables: str) -> "Ran":
+        return run(*arguments, **{**self.variables, **variables})
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json").succeeded())
+
+    def begin(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """A command that the test does not wait for."""
+        return subprocess.Popen(
+            [*FETCHML, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(**{**self.variables, **variables}),
+            text=True,
+        )
+
+
+class Ran:
+    """How a command ended."""
+
+    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
+        self.code = done.returncode
+        self.out = done.stdout
+        self.err = done.stderr
+
+    def succeeded(self) -> str:
+        """What it printed, without the last line break."""
+        assert self.code == 0, self.err
+        return self.out.removesuffix("\n")
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This one, without the settings of whoever runs the tests."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("FETCHML_")}
+    return {**own, "NO_COLOR": "1", **variables}
+
+
+def run(*arguments: str, **variables: str) -> Ran:
+    return Ran(
+        subprocess.run(
+            [*FETCHML, *arguments],
+            capture_output=True,
+            check=False,
+            env=environment(**variables),
+            text=True,
+            timeout=SECONDS,
+        )
+    )

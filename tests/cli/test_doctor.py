@@ -1,0 +1,97 @@
+"""`fetchml doctor` against things that really are well or broken."""
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from tests.cli.server import Server, run
+from tests.docker.engine import Engine
+
+
+def doctor(*flags: str, **variables: str) -> tuple[int, dict[str, Any]]:
+    ran = run("doctor", "--json", *flags, **variables)
+    found = json.loads(ran.out)
+    assert found["ok"] == (ran.code == 0)
+    return ran.code, {check["name"]: check for check in found["checks"]}
+
+
+def free_ports() -> tuple[str, ...]:
+    return ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
+
+
+def test_all_is_well(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    ran = run("doctor", "--launcher", "process", "--data-dir", str(data_dir), *free_ports())
+    assert "problem" not in ran.succeeded()
+    assert not data_dir.exists(), "it changes nothing"
+
+
+def test_what_is_open_to_others(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "admin.key").touch(mode=0o644)
+    code, checks = doctor("--launcher", "process", "--data-dir", str(tmp_path), *free_ports())
+    assert code == 1
+    assert checks["data directory"]["mend"] == f"chmod 700 {tmp_path}"
+    assert checks["admin key"]["mend"] == f"chmod 600 {tmp_path}/admin.key"
+    assert checks["disk"]["ok"]
+
+
+def test_ports_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, checks = doctor(
+            "--launcher", "process", "--data-dir", str(tmp_path / "d"),
+            "--http", address, "--grpc", "127.0.0.1:0",
+        )  # fmt: skip
+    assert code == 1
+    assert "--http" in checks["http port"]["mend"]
+    assert checks["grpc port"]["ok"]
+
+
+def test_the_ports_of_the_running_server_are_no_problem(server: Server) -> None:
+    flags = ("--data-dir", str(server.data_dir), "--http", server.http, "--grpc", server.grpc)
+    code, checks = doctor("--launcher", "process", *flags)
+    assert code == 0
+    assert "a server runs on this data directory" in checks["grpc port"]["says"]
+
+
+def test_settings_beyond_the_machine(tmp_path: Path) -> None:
+    code, checks = doctor(
+        "--launcher", "process", "--data-dir", str(tmp_path / "d"), *free_ports(),
+        FETCHML_RESOURCES_CPU="100000", FETCHML_HISTORY_MIN_FREE_MB="2000000000",
+    )  # fmt: skip
+    assert code == 1
+    assert "lower [resources]" in checks["resources"]["mend"]
+    assert "min_free_mb" in checks["disk"]["mend"]
+
+
+def test_a_clock_that_is_behind(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    tmp_path.chmod(0o700)
+    file = store / "written"
+    file.touch()
+    os.utime(file, (4_000_000_000, 4_000_000_000))
+    code, checks = doctor("--launcher", "process", "--data-dir", str(tmp_path), *free_ports())
+    assert code == 1
+    assert checks["clock"]["says"].startswith("behind by")
+
+
+def test_no_docker_engine(tmp_path: Path) -> None:
+    nowhere = f"unix://{tmp_path}/none.sock"
+    code, checks = doctor("--data-dir", str(tmp_path / "d"), *free_ports(), DOCKER_HOST=nowhere)
+    assert code == 1
+    assert checks["docker"]["says"].startswith(f"no engine answers at {nowhere}: ")
+    assert "--launcher process" in checks["docker"]["mend"]
+
+
+def test_a_docker_engine(docker_engine: Engine, python_image: str, tmp_path: Path) -> None:
+    code, checks = doctor(
+        "--data-dir", str(tmp_path / "d"), *free_ports(),
+        DOCKER_HOST=docker_engine.host, FETCHML_TASKS_IMAGE=python_image,
+    )  # fmt: skip
+    assert code == 0
+    assert checks["docker"]["says"].startswith("engine ")
+    assert checks["default image"]["says"] == f"{python_image} is here"

@@ -1,0 +1,150 @@
+"""The server as a process: how it starts, what it refuses, how it ends."""
+
+import json
+import signal
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.server import SECONDS, Server, run
+
+
+def test_stops_and_goes_on_while_somebody_waits(own_server: Server) -> None:
+    own_server.start()
+    command = "echo before; while [ ! -e go ]; do sleep 0.02; done; echo after; exit 5"
+    waiting = own_server.begin("submit", "--wait", "--", "sh", "-c", command)
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline() == "before\n"
+    begun = time.monotonic()
+    assert own_server.stop() == 0
+    assert time.monotonic() - begun < 10
+    [workspace] = own_server.data_dir.glob("tasks/*/attempts/1/workspace")
+    (workspace / "go").touch()
+    own_server.start()
+    out, said = waiting.communicate(timeout=SECONDS)
+    assert out == "after\n"
+    assert waiting.returncode == 5, said
+    assert "trying again. The task goes on." in said
+
+
+def test_a_second_signal_ends_it_at_once_and_loses_nothing(own_server: Server) -> None:
+    own_server.start()
+    task_id = own_server.run("submit", "--", "true").succeeded()
+    own_server.process.send_signal(signal.SIGTERM)
+    own_server.process.send_signal(signal.SIGINT)
+    assert own_server.wait() in {0, 128 + signal.SIGINT}
+    own_server.start()
+    assert own_server.run("watch", task_id).succeeded().endswith("completed")
+
+
+def test_a_data_directory_has_one_server(own_server: Server) -> None:
+    own_server.start()
+    second = run("serve", "--data-dir", str(own_server.data_dir), "--launcher", "process")
+    assert second.code == 1
+    assert f"pid {own_server.process.pid}" in second.err
+
+
+def test_a_port_in_use_is_told_before_anything_is_made(server: Server, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    refused = run(
+        "serve", "--data-dir", str(data_dir), "--launcher", "process", "--grpc", server.grpc
+    )
+    assert refused.code == 1
+    assert f"can't listen on {server.grpc}: Address already in use" in refused.err
+    assert not (data_dir / "admin.key").exists()
+
+
+def test_wrong_settings_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "fetchml.toml"
+    file.write_text("[tasks]\nimgae = 'x'\n")
+    wrong = run("serve", "--config", str(file))
+    assert wrong.code == 2
+    assert "did you mean image?" in wrong.err
+    assert run("serve", "--http", "nowhere").code == 2
+
+
+def test_what_the_first_start_leaves_is_for_the_owner_only(own_server: Server) -> None:
+    own_server.start()
+    secret = (own_server.data_dir / "admin.key").read_text().strip()
+    assert own_server.log.count(secret) == 1, "shown once"
+    for path in (own_server.data_dir, *own_server.data_dir.iterdir()):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    own_server.stop()
+    own_server.start()
+    own_server.run("ls").succeeded()
+    assert own_server.log.count(secret) == 1
+
+
+def test_the_first_key_may_be_given(tmp_path: Path) -> None:
+    wanted = "my-own-key-of-some-length"
+    given = Server(tmp_path / "data", FETCHML_ADMIN_KEY=wanted).start()
+    try:
+        given.run("ls", FETCHML_API_KEY=wanted).succeeded()
+        assert not (given.data_dir / "admin.key").exists()
+        assert wanted not in given.log
+    finally:
+        given.stop()
+
+
+def test_a_weak_first_key_is_refused(tmp_path: Path) -> None:
+    flags = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--launcher", "process")
+    weak = run("serve", "--data-dir", str(tmp_path), *flags, FETCHML_ADMIN_KEY="short")
+    assert weak.code == 1
+    assert "FETCHML_ADMIN_KEY must be" in weak.err
+
+
+def test_keys_need_no_running_server(own_server: Server) -> None:
+    own_server.start()
+    assert own_server.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert (own_server.data_dir / "control.sock").exists(), "left by the dead server"
+    secret = own_server.run("keys", "create", "ada").succeeded()
+    assert own_server.run("keys", "revoke", "nothing").code == 5
+    assert [key["name"] for key in own_server.json("keys", "ls")["keys"]] == ["admin", "ada"]
+    own_server.start()
+    own_server.run("ls", FETCHML_API_KEY=secret).succeeded()
+
+
+def test_the_control_socket_works_below_a_long_path(tmp_path: Path) -> None:
+    deep = Server(tmp_path / ("d" * 120) / "data")
+    deep.data_dir.parent.mkdir()
+    deep.start()
+    try:
+        assert "admin" in deep.run("keys", "ls").succeeded()
+    finally:
+        deep.stop()
+
+
+def test_limits_each_key(tmp_path: Path) -> None:
+    slow = Server(
+        tmp_path / "data", FETCHML_RATE_LIMIT_PER_SECOND="1", FETCHML_RATE_LIMIT_BURST="1"
+    ).start()
+    try:
+        secret = slow.run("keys", "create", "ada").succeeded()
+        both = [slow.begin("queue", FETCHML_API_KEY=secret) for _ in range(2)]
+        said = [running.communicate(timeout=SECONDS)[1] for running in both]
+        assert sorted(running.returncode for running in both) == [0, 3]
+        assert "Rate limit exceeded: try again in 1 s" in "".join(said)
+        assert slow.json("keys", "ls")["keys"], "the owner is not limited"
+    finally:
+        slow.stop()
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_log(tmp_path: Path, form: str) -> None:
+    logging = Server(tmp_path / "data", "--log-format", form).start()
+    task_id = logging.run("submit", "--", "true").succeeded()
+    logging.run("watch", task_id).succeeded()
+    assert logging.stop() == 0
+    lines = [line for line in logging.log.splitlines() if "admin key" not in line]
+    assert any(task_id in line for line in lines)
+    if form == "json":
+        assert {"info"} <= {json.loads(line)["level"] for line in lines}
+    assert "Traceback" not in logging.log
+
+
+def test_version() -> None:
+    shown = json.loads(run("version", "--json").succeeded())
+    assert shown["version"] == "0.1.0"
+    assert shown["schema"] >= 1

@@ -1,0 +1,178 @@
+"""What the command line understands and says, without a server."""
+
+import io
+import subprocess
+import sys
+
+import click
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+
+from fetchml.cli.client import Client
+from fetchml.cli.durations import Seconds
+from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.main import COMMANDS, fetchml
+from fetchml.cli.render import clean, duration, size, to_json
+from fetchml.cli.streams import Patience
+from fetchml.cli.submit import Dataset, Pair, build_request, job_name, outcome
+from fetchml.cli.wait import OnTerminal
+from fetchml.v1.key_pb2 import Key, ListKeysResponse
+from fetchml.v1.task_pb2 import DatasetSpec, Task, TaskOutput
+
+NAMES = [name for section in COMMANDS.values() for name in section]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_a_help_text(name: str) -> None:
+    context = click.Context(fetchml, info_name="fetchml")
+    command = fetchml.get_command(context, name)
+    assert command is not None
+    text = command.get_help(click.Context(command, context, info_name=name))
+    assert command.help
+    assert text.startswith(f"Usage: fetchml {name}")
+
+
+def test_help_loads_no_command() -> None:
+    """So that it comes at once."""
+    code = (
+        "import sys; from fetchml.cli.main import fetchml\n"
+        "fetchml.main(['--help'], standalone_mode=False)\n"
+        "print('LOADED', {'grpc', 'rich', 'duckdb', 'aiohttp'} & set(sys.modules))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "LOADED set()" in shown.stdout
+    assert "fetchml submit --wait" in shown.stdout
+    assert all(f"  {name} " in shown.stdout for name in NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("12h", 43_200), ("2d", 172_800)]
+)
+def test_times(text: str, seconds: int) -> None:
+    assert Seconds().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1.5h", "h", "-1", "1w", "\u0661h", "999999999d"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Seconds().convert(text, None, None)
+
+
+def test_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HERE", "value")
+    monkeypatch.delenv("GONE", raising=False)
+    variable = Pair(or_environment=True)
+    assert variable.convert("A=b=c", None, None) == ("A", "b=c")
+    assert variable.convert("HERE", None, None) == ("HERE", "value")
+    assert Pair().convert("A=", None, None) == ("A", "")
+    for kind, text in ((variable, "GONE"), (Pair(), "HERE"), (Pair(), "=x")):
+        with pytest.raises(click.BadParameter):
+            kind.convert(text, None, None)
+
+
+def test_datasets() -> None:
+    spec = Dataset().convert("name=mnist,source=https://x/y?a=b,mount_path=/m", None, None)
+    assert spec == DatasetSpec(name="mnist", source="https://x/y?a=b", mount_path="/m")
+    for text in ("mnist", "name=a,name=b", "size=1", ""):
+        with pytest.raises(click.BadParameter, match="sha256"):
+            Dataset().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (("python", "src/train.py", "--x.py"), "train"),
+        (("/usr/bin/env", "true"), "env"),
+        (("./my job!.sh",), "my-job"),
+        ((), "task"),
+        (("...",), "task"),
+        (("a" * 100,), "a" * 64),
+    ],
+)
+def test_a_job_is_named_after_its_script(command: tuple[str, ...], name: str) -> None:
+    assert job_name(command) == name
+
+
+def test_a_request_has_just_what_was_given() -> None:
+    given = {"cpu": None, "gpu": 0, "env": (("A", "1"),), "datasets": (), "args": ""}
+    request = build_request(("python", "train.py"), given)
+    assert [field.name for field, _ in request.ListFields()] == [
+        "job_name", "args", "gpu", "command", "env", "view",
+    ]  # fmt: skip
+    assert request.env == {"A": "1"}
+
+
+def test_the_exit_code_is_the_tasks_own() -> None:
+    assert outcome(Task(status=Task.completed, exit_code=0)) == 0
+    assert outcome(Task(status=Task.failed, exit_code=3)) == 3
+    assert outcome(Task(status=Task.failed)) == Exit.FAILED
+    assert outcome(Task(status=Task.failed, exit_code=0)) == Exit.FAILED
+
+
+def test_json_is_the_contracts() -> None:
+    at = Timestamp(seconds=1_700_000_000, nanos=5_000_000)
+    task = Task(id="x", status=Task.failed, created_at=at, failure_reason=Task.OUT_OF_MEMORY, cpu=0)
+    task.metadata["a"] = "b"
+    task.datasets.append("d")
+    assert to_json(task) == {
+        "id": "x",
+        "status": "failed",
+        "created_at": "2023-11-14T22:13:20.005Z",
+        "datasets": ["d"],
+        "cpu": 0,
+        "failure_reason": "OUT_OF_MEMORY",
+        "metadata": {"a": "b"},
+    }
+    assert to_json(TaskOutput(size_bytes=1 << 40)) == {"size_bytes": 1 << 40}
+    assert to_json(ListKeysResponse(keys=[Key(role=Key.admin)])) == {"keys": [{"role": "admin"}]}
+
+
+def test_durations_and_sizes() -> None:
+    shown = [duration(seconds) for seconds in (-1, 59.9, 61, 3_660, 90_000)]
+    assert shown == ["0 s", "59 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]
+    assert [size(count) for count in (0, 1023, 1024, 1536 << 20, 1 << 60)] == [
+        "0 B", "1023 B", "1.0 KiB", "1.5 GiB", "1048576.0 TiB",
+    ]  # fmt: skip
+
+
+def test_a_name_cannot_steer_the_terminal() -> None:
+    assert clean("a\x1b[2J\nb").plain == "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b"
+
+
+def test_log_lines_on_a_terminal() -> None:
+    out = io.StringIO()
+    display = OnTerminal(Console(file=out, force_terminal=False, markup=False, width=80))
+    display.log(b"10%\r20%\r30%\nh\xc3")
+    display.log(b"\xa9llo\r\n[b]not markup[/b]\x1b[2J\nlast")
+    display.close()
+    assert out.getvalue().splitlines() == ["30%", "h\N{LATIN SMALL LETTER E WITH ACUTE}llo",
+                                          "[b]not markup[/b]", "last"]  # fmt: skip
+
+
+def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    said: list[str] = []
+    patience = Patience(said.append)
+    away = Failure("away", code=Exit.UNREACHABLE)
+    with pytest.raises(Failure, match="refused"):
+        patience.cut(Failure("refused", code=Exit.REFUSED))
+    patience.cut(away)
+    now = 299
+    patience.cut(away)
+    patience.worked()
+    now = 500
+    patience.cut(away)
+    now = 801
+    with pytest.raises(Failure, match="away"):
+        patience.cut(away)
+    assert said == ["away"] * 3
+
+
+@pytest.mark.parametrize("key", ["a\nb", "ключ"])
+def test_a_key_that_cannot_be_one_is_told(key: str) -> None:
+    with pytest.raises(Failure, match="API key") as caught:
+        Client("127.0.0.1:1", key)
+    assert key not in caught.value.message

@@ -45,7 +45,10 @@ class TaskFiles:
 
     async def list_outputs(self, task_id: str) -> list[OutputFile]:
         """Regular files, by path; the first 10,000."""
-        return await asyncio.to_thread(_walk, self.outputs(task_id))
+        try:
+            return await asyncio.to_thread(_walk, self.outputs(task_id))
+        except FileNotFoundError:
+            return []  # No attempt has begun, or the task was deleted just now.
 
     async def open_output(self, task_id: str, path: str) -> BinaryIO:
         """A regular file inside the outputs. Raises NotFound."""

@@ -1,0 +1,39 @@
+"""docs/contract.md says what is: its tests exist, and no addition or metric is left out."""
+
+import re
+
+from fetchml.api.metrics import Metrics
+from fetchml.views import Health, HealthStatus, QueueStats
+from tests.api.validate import CONTRACT, ROOT, SUPERSET
+
+PAGE = (ROOT / "docs/contract.md").read_text()
+
+
+def test_tests_that_the_page_names_exist() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", PAGE)
+    assert len(named) > 30
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
+
+
+def test_every_additional_path_is_on_the_page() -> None:
+    for path in SUPERSET["paths"].keys() - CONTRACT["paths"].keys():
+        assert f"`{path}`" in PAGE
+
+
+def test_every_additional_request_field_is_on_the_page() -> None:
+    name = "CreateTaskRequest"
+    known, ours = (
+        document["components"]["schemas"][name]["properties"].keys()
+        for document in (CONTRACT, SUPERSET)
+    )
+    for field in ours - known:
+        assert f"`{field}`" in PAGE
+
+
+def test_every_metric_is_on_the_page() -> None:
+    text = Metrics(list, lambda: 0).text(QueueStats(0, 0, 0, 0, 0), Health(HealthStatus.HEALTHY))
+    names = set(re.findall(r"^# TYPE (fetchml_\w+)", text.decode(), re.MULTILINE))
+    assert len(names) >= 8
+    for name in names:
+        assert f"`{name}`" in PAGE

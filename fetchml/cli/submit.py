@@ -15,8 +15,15 @@ from fetchml.cli.wait import wait
 from fetchml.v1 import task_pb2
 from fetchml.v1.task_pb2 import Task
 
-INT32 = click.IntRange(-(2**31), 2**31 - 1)
-"""What a message can carry; the rules are the server's."""
+
+class Int32(click.types.IntParamType):
+    """What a message can carry; the rules are the server's."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number: int = super().convert(value, param, ctx)
+        if not -(1 << 31) <= number < 1 << 31:
+            self.fail(f"{number} does not fit in 32 bits", param, ctx)
+        return number
 
 
 class Pair(click.ParamType[tuple[str, str]]):
@@ -64,17 +71,18 @@ def job_name(command: tuple[str, ...]) -> str:
     return re.sub(r"[^a-zA-Z0-9_-]+", "-", name)[:64].strip("-") or "task"
 
 
-@click.command(context_settings={"ignore_unknown_options": False})
+# What follows the command's first word is the command's, as with `docker run`.
+@click.command(context_settings={"allow_interspersed_args": False})
 @click.argument("command", nargs=-1)
 @click.option("--name", "-n", "job_name", metavar="NAME", help="Job name. Default: the script's.")
 @click.option("--image", metavar="IMAGE", help="Container image.")
 @click.option("--args", metavar="LINE", help="More arguments in one line, split as a shell would.")
-@click.option("--priority", "-p", type=INT32, metavar="1-10", help="10 is the most urgent.")
-@click.option("--cpu", type=INT32, metavar="CORES", help="CPU cores.")
+@click.option("--priority", "-p", type=Int32(), metavar="1-10", help="10 is the most urgent.")
+@click.option("--cpu", type=Int32(), metavar="CORES", help="CPU cores.")
 @click.option(
-    "--memory-gb", type=INT32, metavar="GIB", help="Memory; more than that ends the task."
+    "--memory-gb", type=Int32(), metavar="GIB", help="Memory; more than that ends the task."
 )
-@click.option("--gpu", type=INT32, metavar="N", help="GPUs.")
+@click.option("--gpu", type=Int32(), metavar="N", help="GPUs.")
 @click.option(
     "--env",
     "-e",
@@ -103,7 +111,7 @@ def job_name(command: tuple[str, ...]) -> str:
     "--timeout", "timeout_seconds", type=Seconds(), help="Time limit: 90, 30m, 12h, 2d. 0: none."
 )
 @click.option(
-    "--retries", "max_retries", type=INT32, metavar="N", help="Try again so often if it fails."
+    "--retries", "max_retries", type=Int32(), metavar="N", help="Try again so often if it fails."
 )
 @click.option(
     "--idempotency-key", metavar="KEY", help="Submit once, however often this is called with it."
@@ -119,7 +127,7 @@ def submit(
     as_json: bool,
     **fields: Any,
 ) -> int:
-    """Submit a training task: COMMAND, after --, with its arguments.
+    """Submit a training task: COMMAND with its arguments, after all options.
 
     Prints the task's id. With --wait, shows how it goes and what it writes, and ends with the
     task's own exit code, 1 if it failed otherwise. Ctrl-C then leaves the task running.

@@ -15,10 +15,13 @@ SECONDS = 30
 
 
 class Server:
-    """`fetchml serve` with the process launcher, on ports of its own choice."""
+    """`fetchml serve` on ports of its own choice."""
 
-    def __init__(self, data_dir: Path, *flags: str, **variables: str) -> None:
+    def __init__(
+        self, data_dir: Path, *flags: str, launcher: str = "process", **variables: str
+    ) -> None:
         self.data_dir = data_dir
+        self._launcher = launcher
         self._flags = flags
         self._variables = variables
         self._log = data_dir.parent / f"{data_dir.name}.log"
@@ -26,7 +29,7 @@ class Server:
 
     def start(self) -> "Server":
         """Returns when it is ready. A later start listens where the first one did."""
-        flags = ["--data-dir", str(self.data_dir), "--launcher", "process"]
+        flags = ["--data-dir", str(self.data_dir), "--launcher", self._launcher]
         flags += ["--http", self.http, "--grpc", self.grpc, *self._flags]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(

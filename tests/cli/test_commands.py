@@ -65,7 +65,7 @@ def test_wait_shows_the_log_and_ends_as_the_task(server: Server) -> None:
     assert waited.code == 7
     assert waited.out == "one\ntwo\n"
     assert waited.err.splitlines()[-1].endswith("failed: exit code 7")
-    as_json = server.run("submit", "--wait", "--json", "--", "sh", "-c", "echo one")
+    as_json = server.run("submit", "--wait", "--json", "sh", "-c", "echo one")
     assert json.loads(as_json.succeeded())["status"] == "completed"
 
 

@@ -1,7 +1,7 @@
 """Named steps at which a test may kill the server (`FETCHML_CRASH_AT=STEP`), as a power cut would.
 
-The steps of an attempt, in order: preparing, prepared, gate_opened, started, ended, collected,
-finished, removed.
+The steps of an attempt, in order: preparing, created (a container, not yet started), prepared,
+gate_opened, started, ended, collected, finished, removed.
 """
 
 import os

@@ -10,6 +10,7 @@ from typing import Any
 import docker
 from docker.errors import APIError, NotFound
 
+from fetchml import failpoints
 from fetchml.adapters.docker_container import ATTEMPT_LABEL, TASK_LABEL, User
 from fetchml.attempt import AttemptFolder
 
@@ -44,6 +45,7 @@ def begin(
             raise
         if not never_started(client.inspect_container(name)):
             return
+    failpoints.reach("created")
     if unwanted.is_set():
         return
     try:

@@ -1,0 +1,225 @@
+"""The server dies, wherever it is: what was acknowledged runs once and ends as it really ended."""
+
+import asyncio
+import random
+import re
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+import grpc
+import pytest
+
+from fetchml.v1 import task_pb2
+from tests.cli.server import run
+from tests.server.conftest import Serve
+from tests.server.program import (
+    ADMIN_KEY,
+    ENDED,
+    Backend,
+    Server,
+    Task,
+    all_ended,
+    eventually,
+    soon,
+)
+
+SOURCE = Path(__file__).parents[2] / "fetchml"
+BEFORE_THE_END = ["preparing", "created", "prepared", "gate_opened", "started"]
+AFTER_THE_END = ["ended", "collected", "finished", "removed"]
+STEPS = [*BEFORE_THE_END, *AFTER_THE_END]
+ONLY_CONTAINERS = {"created"}
+COUNTED = 'echo started | tee -a "$FETCHML_OUTPUTS/starts"; '
+ROUNDS = 6
+
+
+def test_every_named_step_is_tried() -> None:
+    reached = {
+        step
+        for file in SOURCE.rglob("*.py")
+        for step in re.findall(r'failpoints\.reach\("(\w+)"\)', file.read_text())
+    }
+    assert reached == set(STEPS)
+
+
+def until(name: str) -> str:
+    """A piece of a script: wait for `Server.tell`."""
+    return f"until [ -e {name} ]; do sleep 0.02; done; "
+
+
+async def starts(server: Server, task_id: str) -> int:
+    """How often its command was started, by the task's own count."""
+    reply = await server.rest.get(f"/v1/tasks/{task_id}/outputs/starts")
+    assert reply.status == 200, reply.body
+    return reply.body.count(b"started\n")
+
+
+async def work_and_kill(server: Server, dice: random.Random, acknowledged: dict[str, str]) -> None:
+    """Submit tasks, one more for each that ends; kill the server in the middle of it."""
+    submits: list[asyncio.Task[None]] = []
+
+    async def submit(code: str) -> None:
+        task_id = await server.submit(f"{COUNTED} sleep 0.0{code}; exit {code}", job_name=code)
+        acknowledged[task_id] = code
+
+    def begin() -> None:
+        submits.append(asyncio.create_task(submit(str(dice.randrange(8)))))
+
+    async with server.watch(since=None) as updates:
+        for _ in range(4):
+            begin()
+        for _ in range(dice.randint(1, 25)):
+            if (await soon(anext(updates))).task.status in ENDED:
+                begin()
+        await server.kill()
+    await asyncio.gather(*submits, return_exceptions=True)  # some were not answered any more
+
+
+async def follow(server: Server, task_id: str, read: bytearray) -> grpc.StatusCode | None:
+    """Read the task's log on from where `read` ends; the status if the stream is broken off."""
+    request = task_pb2.StreamTaskLogsRequest(task_id=task_id, offset=len(read), follow=True)
+    try:
+        call = server.grpc.tasks.StreamTaskLogs(request, metadata=server.grpc.metadata)
+        async for chunk in call:
+            assert chunk.offset == len(read)
+            read += chunk.data
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return None
+
+
+class Crashes:
+    """A subclass brings the fixtures `backend` and `step`."""
+
+    async def test_killed_at_a_step(self, serve: Serve, backend: Backend, step: str) -> None:
+        server = await serve(backend).start(FETCHML_CRASH_AT=step)
+        runs_on = step in BEFORE_THE_END
+        script = COUNTED + (until("go") if runs_on else "") + "echo over; exit 7"
+        request = {"job_name": "a", "command": ["sh", "-c", script]}
+        acknowledged = None
+        with suppress(aiohttp.ClientError):  # it may die before it has answered
+            acknowledged = (await soon(server.rest.submit(request, Idempotency_Key="k"))).json["id"]
+        assert await server.died() == -signal.SIGKILL
+
+        await server.start()
+        task_id = (await server.rest.submit(request, Idempotency_Key="k")).json["id"]
+        assert acknowledged in (None, task_id)
+        if runs_on:
+            await server.running(task_id)
+            server.tell(task_id)
+        await server.ended(task_id)
+        task = await server.get(task_id)
+        assert (task.status, task.exit_code) == (Task.failed, 7), task
+        assert (task.attempt, task.retry_count, task.error) == (1, 0, "exit code 7")
+        assert task.output == "started\nover\n"
+        assert await starts(server, task_id) == 1
+        await server.assert_idle(task_id)
+
+    async def test_killed_at_random(self, serve: Serve, backend: Backend) -> None:
+        """Again and again, while tasks are submitted and run in several slots."""
+        dice = random.Random(20)  # noqa: S311  # dice, no secret
+        server = serve(backend, FETCHML_TASKS_MAX_RUNNING="3")
+        acknowledged: dict[str, str] = {}
+        for _ in range(ROUNDS):
+            await server.start()
+            await work_and_kill(server, dice, acknowledged)
+        await server.start()
+        everything = {task["id"] for task in (await server.rest.get("/v1/tasks")).json["tasks"]}
+        assert acknowledged.keys() <= everything
+        async with server.watch() as updates:
+            ended = await all_ended(updates, everything)
+        for task_id, task in ended.items():
+            assert str(task.exit_code) == task.job_name == acknowledged.get(task_id, task.job_name)
+            assert (task.attempt, task.retry_count) == (1, 0), task
+            assert await starts(server, task_id) == 1
+        await server.assert_idle(*everything)
+
+    async def test_stopped_and_started_under_tasks(self, serve: Serve, backend: Backend) -> None:
+        server = await serve(backend).start()
+        script = f"echo before; {until('go')} echo between; {until('end')} echo after; exit 3"
+        runs_on = await server.submit(script)
+        ends_meanwhile = await server.submit(until("go") + "echo over; exit 4")
+        both = (runs_on, ends_meanwhile)
+        for task_id in both:
+            await server.running(task_id)
+        read = bytearray()
+        following = asyncio.create_task(follow(server, runs_on, read))
+        await eventually(lambda: read == b"before\n")
+        server.signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            assert await following is grpc.StatusCode.UNAVAILABLE
+            assert await server.died() == 0
+
+        assert len(backend.left_of(both)) >= 2, "tasks go on without the server"
+        for task_id in both:
+            server.tell(task_id)
+        exit_file = server.data_dir / f"tasks/{ends_meanwhile}/attempts/1/run/exit"
+        await eventually(exit_file.exists)
+        await server.start()
+        following = asyncio.create_task(follow(server, runs_on, read))
+        await eventually(lambda: read == b"before\nbetween\n")
+        server.tell(runs_on, name="end")
+        assert await soon(following) is None
+        assert read == b"before\nbetween\nafter\n"
+        for task_id, code in ((runs_on, 3), (ends_meanwhile, 4)):
+            task = await server.ended(task_id)
+            assert (task.exit_code, task.attempt) == (code, 1), task
+        await server.assert_idle(*both)
+
+
+class TestCrashesOverProcesses(Crashes):
+    @pytest.fixture
+    def backend(self, processes_backend: Backend) -> Backend:
+        return processes_backend
+
+    @pytest.fixture(params=[step for step in STEPS if step not in ONLY_CONTAINERS])
+    def step(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+
+class TestCrashesOverContainers(Crashes):
+    @pytest.fixture
+    def backend(self, containers_backend: Backend) -> Backend:
+        return containers_backend
+
+    @pytest.fixture(params=STEPS)
+    def step(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+async def test_a_request_that_never_comes_to_its_end_when_the_server_stops(
+    serve: Serve, processes_backend: Backend, signals: int
+) -> None:
+    """It holds the server for a while, and no longer when there is a second signal."""
+    server = await serve(processes_backend).start()
+    host, _, port = server.http_address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nX-API-Key: {ADMIN_KEY}\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+    writer.write(head.encode())
+    async with server.watch(since=None) as updates:
+        assert (await soon(anext(updates))).type == task_pb2.WatchTasksResponse.synced
+        server.signal(signal.SIGTERM)
+        with pytest.raises(grpc.aio.AioRpcError) as cut:
+            await soon(anext(updates))
+    assert cut.value.code() is grpc.StatusCode.UNAVAILABLE
+    if signals == 2:
+        server.signal(signal.SIGTERM)
+    async with asyncio.timeout(10):
+        assert await server.died() == (0 if signals == 1 else 128 + signal.SIGTERM)
+    with suppress(ConnectionError):
+        assert await reader.read() == b""
+    writer.close()
+    await server.start()
+    assert (await server.rest.get("/v1/tasks")).json["total"] == 0
+
+
+async def test_a_second_server_is_refused(serve: Serve, processes_backend: Backend) -> None:
+    server = await serve(processes_backend).start()
+    flags = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--launcher", "process")
+    second = await asyncio.to_thread(run, "serve", "--data-dir", str(server.data_dir), *flags)
+    assert second.code == 1
+    assert f"pid {server.pid}" in second.err
+    assert (await server.rest.get("/v1/tasks")).status == 200

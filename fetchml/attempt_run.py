@@ -90,9 +90,13 @@ class AttemptRun:
         if self._refusal is not None:
             return await self._give_up(str(self._refusal), permanent=self._refusal.permanent)
         preparing = asyncio.create_task(self._launcher.prepare(self._run, self._progress))
-        if not await self._unless_stopped(preparing):
+        try:
+            stopped = not await self._unless_stopped(preparing)
+        finally:
+            # Also when the server lets go of this attempt: nothing may be made behind its back.
             preparing.cancel()
-            await asyncio.gather(preparing, return_exceptions=True)
+            await asyncio.wait({preparing})
+        if stopped:
             return await self._give_up(None, permanent=True)
         try:
             preparing.result()

@@ -47,8 +47,12 @@ class AttemptRuns:
         self._current: dict[str, AttemptRun] = {}
         """By task id; an attempt whose last traces are being removed may be there beside."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def act(self, effect: Effect) -> None:
+        """After `close` nothing is done: the next server carries it out."""
+        if self._closed:
+            return
         match effect:
             case RunAttempt(task=task):
                 run = self._current[task.id] = self._make(task)
@@ -61,6 +65,7 @@ class AttemptRuns:
 
     async def close(self) -> None:
         """Let go of all; what runs goes on."""
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

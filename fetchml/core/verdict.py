@@ -27,7 +27,8 @@ def judge(end: AttemptEnd, spec: TaskSpec, cancel: Cancel | None) -> Verdict:
     if cancel is not None:
         return Verdict(FailureReason.CANCELLED, cancelled(cancel), exit_code)
     if end.start_error is not None:
-        return Verdict(FailureReason.START_FAILED, end.start_error, exit_code)
+        told = f"{spec.command[0]}: {end.start_error}"
+        return Verdict(FailureReason.START_FAILED, told, exit_code)
     if end.timed_out:
         limit = f"ran longer than its limit of {spec.timeout_seconds} s"
         return Verdict(FailureReason.TIMEOUT, limit, exit_code)

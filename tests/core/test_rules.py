@@ -55,7 +55,7 @@ CAPACITY = Resources(cpu=4, memory_gb=16, gpu=1)
         ),
         ({"lost": "the engine restarted"}, FailureReason.LOST, "the engine restarted", None),
         (
-            {"code": 127, "start_error": "run: not found"},
+            {"code": 127, "start_error": "not found"},
             FailureReason.START_FAILED,
             "run: not found",
             127,

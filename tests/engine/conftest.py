@@ -1,0 +1,84 @@
+"""A real engine: DuckDB on disk, real processes. Only the network is not there."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from fetchml.adapters.duckdb_store import DuckDBStore
+from fetchml.adapters.process_launcher import ProcessLauncher
+from fetchml.attempt_runs import RunSettings
+from fetchml.core.model import ENDED, Principal, Resources, Role, Status, Task
+from fetchml.core.state import Limits
+from fetchml.core.submission import Defaults
+from fetchml.engine import Engine, EngineSettings
+from fetchml.folder_watch import FolderWatch
+from fetchml.views import WatchFilter
+
+ALICE = Principal("alice", Role.USER, "key-a")
+BOB = Principal("bob", Role.USER, "key-b")
+VIEWER = Principal("eve", Role.VIEWER, "key-v")
+ADMIN = Principal("root", Role.ADMIN, "key-r")
+
+
+class Box:
+    """A data directory on which engines can be started, one after the other."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+
+    @asynccontextmanager
+    async def engine(
+        self, *, private: bool = False, max_running: int = 4, min_free_bytes: int = 0
+    ) -> AsyncIterator[Engine]:
+        store = DuckDBStore(self.data_dir, time_zone=ZoneInfo("UTC"), min_free_bytes=min_free_bytes)
+        limits = Limits(Resources(2, 8, 1), max_running, 600_000, "box")
+        settings = EngineSettings(
+            data_dir=self.data_dir,
+            limits=limits,
+            defaults=Defaults("image", ("true",), 0, 0),
+            runs=RunSettings(self.data_dir / "datasets", 2_000, 1 << 20),
+            private=private,
+            zone=ZoneInfo("UTC"),
+        )
+        async with FolderWatch() as watch:
+            launcher = ProcessLauncher(self.data_dir, watch)
+            engine = Engine(store, launcher, watch, settings, on_fatal=_never)
+            await engine.start()
+            try:
+                yield engine
+            finally:
+                await engine.drain()
+                await engine.close()
+
+
+def _never(error: Exception) -> None:
+    raise AssertionError("the store failed") from error
+
+
+async def ended(engine: Engine, task_id: str, who: Principal = ADMIN) -> Task:
+    """The task, once it has ended."""
+    async with asyncio.timeout(20):
+        async for _ in engine.read_logs(who, task_id, follow=True):
+            pass
+    task = await engine.get_task(who, task_id)
+    assert task.status in ENDED
+    return task
+
+
+async def running(engine: Engine, task_id: str) -> None:
+    """Returns when the task runs."""
+    watch = engine.watch(ADMIN, WatchFilter(task_id=task_id), snapshot=True)
+    async with asyncio.timeout(10), contextlib.aclosing(watch) as updates:
+        async for update in updates:
+            if update.task is not None and update.task.status is Status.RUNNING:
+                return
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path / "data")

@@ -1,0 +1,212 @@
+"""What a client can ask, against a real engine."""
+
+import asyncio
+import re
+
+import pytest
+
+from fetchml.core.model import FailureReason, Status
+from fetchml.errors import Forbidden, NotFound, Unavailable, ValidationFailed
+from fetchml.ports import TaskQuery
+from fetchml.views import HealthStatus
+from tests.engine.conftest import ADMIN, ALICE, BOB, VIEWER, Box, ended, running
+
+HELLO = {"job_name": "hello", "command": ["sh", "-c", "echo hi; echo data > $FETCHML_OUTPUTS/a"]}
+SLEEP = {"job_name": "sleep", "command": ["sleep", "1000"]}
+FAIL = {"job_name": "fail", "command": ["sh", "-c", "exit 3"]}
+
+
+async def test_task_runs_and_its_result_is_kept(box: Box) -> None:
+    async with box.engine() as engine:
+        created = await engine.create_task(ALICE, HELLO)
+        assert created.status is Status.QUEUED
+        assert re.fullmatch("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{17,}", created.id)
+        task = await ended(engine, created.id)
+        assert (task.status, task.exit_code, task.error) == (Status.COMPLETED, 0, None)
+        assert task.created_at <= task.started_at <= task.ended_at  # type: ignore[operator]
+        assert await engine.task_output(task) == "hi\n"
+        assert [file.path for file in await engine.list_outputs(BOB, task.id)] == ["a"]
+        with await engine.open_output(BOB, task.id, "a") as output:
+            assert output.read() == b"data\n"
+        for path in ("b", "../outputs/a", "/etc/passwd", "a/", "", "a\0"):
+            with pytest.raises(NotFound):
+                await engine.open_output(ALICE, task.id, path)
+        stats = await engine.queue_stats(VIEWER)
+        assert (stats.queued, stats.running, stats.completed, stats.failed) == (0, 0, 1, 0)
+
+
+async def test_failed_command_is_retried_as_often_as_asked(box: Box) -> None:
+    async with box.engine() as engine:
+        created = await engine.create_task(ALICE, {**FAIL, "max_retries": 1})
+        task = await ended(engine, created.id)
+        assert (task.failure_reason, task.exit_code) == (FailureReason.EXIT_CODE, 3)
+        assert (task.attempt, task.retry_count) == (2, 1)
+
+
+async def test_time_limit_ends_a_task(box: Box) -> None:
+    async with box.engine() as engine:
+        created = await engine.create_task(ALICE, {**SLEEP, "timeout_seconds": 1})
+        task = await ended(engine, created.id)
+        assert task.failure_reason is FailureReason.TIMEOUT
+        assert task.error == "ran longer than its limit of 1 s"
+
+
+async def test_delete_cancels_a_running_task_and_a_repeat_hides_nothing(box: Box) -> None:
+    async with box.engine() as engine:
+        created = await engine.create_task(ALICE, SLEEP)
+        await running(engine, created.id)
+        await engine.delete_task(ALICE, created.id)
+        await engine.delete_task(ALICE, created.id)
+        task = await ended(engine, created.id)
+        assert (task.status, task.error) == (Status.FAILED, "cancelled by alice")
+        await engine.delete_task(ALICE, created.id)
+        assert await engine.get_task(ALICE, created.id) == task
+
+
+async def test_cancelled_queued_task_never_runs(box: Box) -> None:
+    async with box.engine(max_running=1) as engine:
+        holds = await engine.create_task(ALICE, SLEEP)
+        waits = await engine.create_task(ALICE, HELLO)
+        assert (await engine.explain_task(BOB, waits.id)).missing[0].resource == "slots"
+        assert (await engine.cancel_task(ALICE, waits.id)).status is Status.FAILED
+        assert await engine.task_output(await engine.get_task(ALICE, waits.id)) is None
+        assert (await engine.cancel_task(ADMIN, holds.id)).cancel is not None
+        assert (await ended(engine, holds.id)).error == "cancelled by root"
+
+
+async def test_deleted_task_is_gone_from_reads_and_stays_in_statistics(box: Box) -> None:
+    async with box.engine() as engine:
+        task = await ended(engine, (await engine.create_task(ALICE, HELLO)).id)
+        results = await asyncio.gather(
+            *(engine.delete_task(ALICE, task.id) for _ in range(5)), return_exceptions=True
+        )
+        assert sum(result is None for result in results) == 1
+        assert all(isinstance(result, NotFound) for result in results if result is not None)
+        for verb in (engine.get_task, engine.cancel_task, engine.explain_task):
+            with pytest.raises(NotFound):
+                await verb(ALICE, task.id)
+        assert (await engine.list_tasks(ALICE, TaskQuery())).total == 0
+        assert (await engine.queue_stats(ALICE)).completed == 1
+        assert not (box.data_dir / "tasks" / task.id).exists()
+    async with box.engine() as engine:
+        assert (await engine.list_tasks(ALICE, TaskQuery())).total == 0
+        assert (await engine.queue_stats(ALICE)).completed == 1
+
+
+async def test_idempotency_key_makes_one_task(box: Box) -> None:
+    async with box.engine() as engine:
+        tasks = await asyncio.gather(*(engine.create_task(ALICE, HELLO, "k1") for _ in range(20)))
+        assert len({task.id for task in tasks}) == 1
+        with pytest.raises(ValidationFailed, match="another request"):
+            await engine.create_task(ALICE, FAIL, "k1")
+        assert (await engine.create_task(BOB, HELLO, "k1")).id != tasks[0].id
+    async with box.engine() as engine:
+        assert (await engine.create_task(ALICE, HELLO, "k1")).id == tasks[0].id
+        assert (await engine.list_tasks(ALICE, TaskQuery(user="alice"))).total == 1
+
+
+async def test_batch_is_all_or_nothing(box: Box) -> None:
+    async with box.engine() as engine:
+        with pytest.raises(ValidationFailed) as refused:
+            await engine.create_tasks(ALICE, [HELLO, {"job_name": "a b"}, {}])
+        assert [v.field for v in refused.value.violations] == [
+            "tasks[1].job_name",
+            "tasks[2].job_name",
+        ]
+        assert (await engine.list_tasks(ALICE, TaskQuery())).total == 0
+        tasks = await engine.create_tasks(ALICE, [HELLO] * 3)
+        assert sorted(task.id for task in tasks) == [task.id for task in tasks]
+
+
+async def test_roles(box: Box) -> None:
+    async with box.engine() as engine:
+        with pytest.raises(Forbidden):
+            await engine.create_task(VIEWER, HELLO)
+        task = await engine.create_task(ALICE, SLEEP)
+        for who in (BOB, VIEWER):
+            assert (await engine.get_task(who, task.id)).id == task.id
+            with pytest.raises(Forbidden):
+                await engine.cancel_task(who, task.id)
+            with pytest.raises(Forbidden):
+                await engine.delete_task(who, task.id)
+        await engine.delete_task(ADMIN, task.id)
+
+
+async def test_private_server_hides_others_tasks(box: Box) -> None:
+    async with box.engine(private=True) as engine:
+        task = await engine.create_task(ALICE, HELLO)
+        with pytest.raises(NotFound):
+            await engine.get_task(BOB, task.id)
+        with pytest.raises(NotFound):
+            await anext(engine.read_logs(BOB, task.id))
+        for query in (TaskQuery(), TaskQuery(user="alice"), TaskQuery(job_name_prefix="h")):
+            assert await engine.list_tasks(BOB, query) == await engine.list_tasks(
+                BOB, TaskQuery(offset=10**30)
+            )
+            assert (await engine.list_tasks(ADMIN, query)).total == 1
+        await ended(engine, task.id)
+
+
+async def test_full_disk_refuses_new_work_only(box: Box) -> None:
+    async with box.engine(min_free_bytes=1 << 60) as engine:
+        with pytest.raises(Unavailable, match="disk"):
+            await engine.create_task(ALICE, HELLO)
+        health = engine.health()
+        assert (health.status, health.accepts_work) == (HealthStatus.UNHEALTHY, False)
+        assert (await engine.list_tasks(ALICE, TaskQuery())).total == 0
+
+
+async def test_draining_server_takes_nothing(box: Box) -> None:
+    async with box.engine() as engine:
+        await engine.drain()
+        with pytest.raises(Unavailable):
+            await engine.create_task(ALICE, HELLO)
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        ({"snapshot_id": "s1"}, "there is no snapshot 's1' here"),
+        ({"datasets": ["mnist"]}, "there is no dataset 'mnist' here"),
+        ({"command": ["/no/such/program"]}, "/no/such/program"),
+    ],
+)
+async def test_what_is_missing_fails_the_task_with_a_plain_reason(
+    box: Box, request_: dict[str, object], error: str
+) -> None:
+    async with box.engine() as engine:
+        created = await engine.create_task(ALICE, {"job_name": "a", "max_retries": 3, **request_})
+        task = await ended(engine, created.id)
+        assert error in (task.error or "")
+        assert task.attempt == 1
+
+
+async def test_dataset_is_there_for_the_task(box: Box) -> None:
+    (box.data_dir / "datasets" / "mnist").mkdir(parents=True)
+    (box.data_dir / "datasets" / "mnist" / "x").write_text("pixels")
+    request = {"job_name": "a", "command": ["sh", "-c", "cat $FETCHML_DATASETS/mnist/x"]}
+    async with box.engine() as engine:
+        created = await engine.create_task(ALICE, {**request, "datasets": ["mnist"]})
+        assert await engine.task_output(await ended(engine, created.id)) == "pixels"
+
+
+async def test_pages_from_memory_and_from_disk_are_the_same(box: Box) -> None:
+    async with box.engine(max_running=1) as engine:
+        await engine.create_task(ALICE, SLEEP)
+        for who in (ALICE, BOB):
+            await engine.create_tasks(who, [{**HELLO, "cpu": 2}] * 8)
+        cancelled = await engine.list_tasks(ALICE, TaskQuery(user="bob", limit=3))
+        for task in cancelled.tasks:
+            await engine.cancel_task(BOB, task.id)
+        queries = [
+            TaskQuery(states=states, user=user, limit=limit, offset=offset)
+            for states in ((), (Status.QUEUED,), (Status.FAILED,), (Status.RUNNING, Status.FAILED))
+            for user in (None, "bob")
+            for limit in (0, 2, 50)
+            for offset in (0, 3, 1000)
+        ]
+        before = cancelled.tasks[1]
+        queries.append(TaskQuery(limit=4, before=(before.created_at, before.id)))
+        for query in queries:
+            page = await engine.list_tasks(ALICE, query)
+            assert page == await engine._store.list_tasks(query), query

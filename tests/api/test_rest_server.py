@@ -99,6 +99,7 @@ async def test_stop_lets_requests_finish_and_ends_streams() -> None:
         stopping = asyncio.create_task(rest.server.stop("shutting down"))
         with pytest.raises(aiohttp.ClientPayloadError):
             await follower.content.read()  # It does not look complete.
+        follower.close()
         held.set()
         assert (await request).status == 200
         await stopping

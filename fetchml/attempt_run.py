@@ -95,7 +95,7 @@ class AttemptRun:
         finally:
             # Also when the server lets go of this attempt: nothing may be made behind its back.
             preparing.cancel()
-            await asyncio.wait({preparing})
+            await asyncio.gather(preparing, return_exceptions=True)
         if stopped:
             return await self._give_up(None, permanent=True)
         try:

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class KeyServiceStub:
-    """Manages API keys. Served only on the control socket of the box itself, never over the network.
+    """Manages API keys, for admins. Whoever owns the server's data directory needs no key for it: they
+    reach it over the control socket in there.
     """
 
     def __init__(self, channel):
@@ -53,7 +54,8 @@ class KeyServiceStub:
 
 
 class KeyServiceServicer:
-    """Manages API keys. Served only on the control socket of the box itself, never over the network.
+    """Manages API keys, for admins. Whoever owns the server's data directory needs no key for it: they
+    reach it over the control socket in there.
     """
 
     def CreateKey(self, request, context):
@@ -104,7 +106,8 @@ def add_KeyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class KeyService:
-    """Manages API keys. Served only on the control socket of the box itself, never over the network.
+    """Manages API keys, for admins. Whoever owns the server's data directory needs no key for it: they
+    reach it over the control socket in there.
     """
 
     @staticmethod

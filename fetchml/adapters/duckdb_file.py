@@ -153,12 +153,12 @@ def _migrate(database: Database) -> None:
     path = database.files.database
     cursor = database.cursor()
     try:
-        row = cursor.execute(sql.READ_META).fetchone()
+        rows = cursor.execute(sql.READ_META).fetchall()
     except duckdb.CatalogException:
-        row = None
-    if row is None:
+        rows = []
+    if not rows:
         raise StoreDamaged(f"{path} is a database, but not one of FetchML's: move it away")
-    version = int(row[0])
+    version = int(rows[0][0])
     if version > len(sql.MIGRATIONS):
         raise StoreDamaged(
             f"{path} has schema {version}, made by a newer FetchML; this one knows schemas up to "
@@ -204,7 +204,7 @@ def _cut_torn_wal(wal: Path, damage: str) -> None:
     named = re.search(r"entry at byte position (\d+)", damage)
     if named is None:
         raise _beyond_repair(wal, damage)
-    start = int(named[1])
+    start = int(named[1]) - WAL_ENTRY_PREFIX  # what is named is where its data begin
     with wal.open("rb") as file:
         file.seek(start)
         rest = file.read()

@@ -1,0 +1,198 @@
+"""What lies on disk after a power loss, from another release, or under another server."""
+
+import gzip
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fetchml.adapters import duckdb_sql
+from fetchml.adapters.data_dir import DataDirBusy
+from fetchml.adapters.duckdb_file import HEADER_BLOCK, DatabaseFiles
+from fetchml.core.model import Status
+from fetchml.ports import StoreDamaged, TaskQuery
+from tests.store.sample import open_store, store_in, task
+
+SCHEMA_1 = Path(__file__).parent / "data" / "schema-1.duckdb.gz"
+
+
+async def crashed_store(folder: Path) -> Path:
+    """A data directory as left by a kill -9: 20 commits in the write-ahead log, none folded."""
+    async with store_in(folder / "alive") as opened:
+        await opened.append(task(0))
+        await opened.store.list_tasks(TaskQuery())
+    async with store_in(folder / "alive") as opened:
+        for number in range(1, 21):
+            await opened.append(task(number))
+        shutil.copytree(folder / "alive", folder / "crashed")
+    return folder / "crashed"
+
+
+async def count_tasks(data_dir: Path) -> int:
+    async with store_in(data_dir) as opened:
+        return len(opened.restored.live)
+
+
+@pytest.mark.parametrize("zeros", [1, 8, 4_096])
+async def test_zeros_behind_the_log_are_harmless(tmp_path: Path, zeros: int) -> None:
+    data_dir = await crashed_store(tmp_path)
+    with DatabaseFiles.below(data_dir).wal.open("ab") as wal:
+        wal.write(bytes(zeros))
+    assert await count_tasks(data_dir) == 21
+
+
+@pytest.mark.parametrize("torn", [1, 40, 200])
+async def test_torn_write_is_cut_off_and_a_copy_kept(
+    tmp_path: Path, torn: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    data_dir = await crashed_store(tmp_path)
+    wal = DatabaseFiles.below(data_dir).wal
+    whole = wal.read_bytes()
+    while whole[-torn:].strip(b"\0") == b"":  # what is zero anyway is not torn
+        torn += 1
+    damaged = whole[:-torn] + bytes(torn + 4_096)
+    wal.write_bytes(damaged)
+    # Without a fold in between, 200 bytes are at most the last commit.
+    assert await count_tasks(data_dir) in {20, 21}
+    [kept] = wal.parent.glob("*.torn-*")
+    assert kept.read_bytes() == damaged
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert "torn write" in caplog.text
+    async with store_in(data_dir) as opened:
+        await opened.append(task(99))
+    assert await count_tasks(data_dir) in {21, 22}
+
+
+async def test_damage_in_the_middle_of_the_log_is_left_to_people(tmp_path: Path) -> None:
+    data_dir = await crashed_store(tmp_path)
+    wal = DatabaseFiles.below(data_dir).wal
+    content = bytearray(wal.read_bytes())
+    place = content.index(b"task-000003", 100)
+    content[place] ^= 0xFF
+    wal.write_bytes(content)
+    with pytest.raises(StoreDamaged, match="truncate -s") as refused:
+        await open_store(data_dir)
+    assert wal.read_bytes() == content
+    # The message's own advice works: what was written before the damage is there.
+    advice = re.search(r"truncate -s (\d+)", str(refused.value))
+    assert advice is not None
+    os.truncate(wal, int(advice[1]))
+    assert 1 <= await count_tasks(data_dir) <= 3
+
+
+@pytest.mark.parametrize("block", [0, 1, 2])
+async def test_torn_header_is_put_back_from_its_copy(tmp_path: Path, block: int) -> None:
+    data_dir = await crashed_store(tmp_path)
+    with DatabaseFiles.below(data_dir).database.open("r+b") as database:
+        database.seek(block * HEADER_BLOCK)
+        database.write(b"\xa5" * 512)
+    assert await count_tasks(data_dir) == 21
+    assert len(list((data_dir / "store").glob("header.torn-*"))) == 1
+
+
+async def test_header_beyond_repair_is_refused_untouched(tmp_path: Path) -> None:
+    data_dir = await crashed_store(tmp_path)
+    database = DatabaseFiles.below(data_dir).database
+    with database.open("r+b") as file:
+        file.write(b"\xa5" * 3 * HEADER_BLOCK)
+    before = database.read_bytes()
+    with pytest.raises(StoreDamaged, match="from a backup"):
+        await open_store(data_dir)
+    assert database.read_bytes() == before
+    with pytest.raises(StoreDamaged):  # and the lock was let go
+        await open_store(data_dir)
+
+
+async def test_missing_database_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    data_dir = await crashed_store(tmp_path)
+    DatabaseFiles.below(data_dir).database.unlink()
+    with pytest.raises(StoreDamaged, match="is missing"):
+        await open_store(data_dir)
+
+
+async def test_creation_cut_short_starts_again(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "unfinished.duckdb").write_bytes(b"half")
+    (store / "unfinished.duckdb.wal").write_bytes(b"half")
+    assert await count_tasks(tmp_path) == 0
+
+
+async def test_newer_schema_is_refused_untouched(tmp_path: Path) -> None:
+    data_dir = await crashed_store(tmp_path)
+    async with store_in(data_dir) as opened:
+        newer = len(duckdb_sql.MIGRATIONS) + 1
+        opened.store._database.cursor().execute(duckdb_sql.SET_VERSION, [newer])
+        shutil.copytree(data_dir, tmp_path / "newer")
+    files = DatabaseFiles.below(tmp_path / "newer")
+    before = files.database.read_bytes(), files.wal.read_bytes()
+    assert before[1]
+    with pytest.raises(StoreDamaged, match=f"schema {newer}"):
+        await open_store(tmp_path / "newer")
+    assert (files.database.read_bytes(), files.wal.read_bytes()) == before
+
+
+async def test_database_of_schema_1_opens(tmp_path: Path) -> None:
+    """The file was made by the release that first had that schema: never make it anew."""
+    database = DatabaseFiles.below(tmp_path).database
+    database.parent.mkdir()
+    database.write_bytes(gzip.decompress(SCHEMA_1.read_bytes()))
+    async with store_in(tmp_path, now_ms=lambda: 3_000) as opened:
+        assert opened.restored.last_seq == 3
+        assert opened.restored.live == [task(1)]
+        ended = await opened.store.get("task-000000")
+        assert ended is not None
+        assert (ended.status, ended.ended_at) == (Status.COMPLETED, 2_000)
+        assert [key.name for key in await opened.store.list_keys()] == ["ann"]
+        found = await opened.store.find_idempotent("ann", "key")
+        assert found is not None
+        assert found.task_id == "task-000000"
+
+
+@pytest.fixture
+def first_server(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that holds the data directory `tmp_path`."""
+    script = (
+        "import sys, pathlib; from fetchml.adapters.data_dir import lock_data_dir;"
+        "lock_data_dir(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+async def test_second_server_is_refused_with_the_pid_of_the_first(
+    tmp_path: Path, first_server: "subprocess.Popen[str]"
+) -> None:
+    with pytest.raises(DataDirBusy, match=f"pid {first_server.pid}"):
+        await open_store(tmp_path)
+    first_server.kill()
+    first_server.wait()
+    assert await count_tasks(tmp_path) == 0  # a dead server's lock is gone with it
+
+
+async def test_files_are_their_owners_alone(tmp_path: Path) -> None:
+    async with store_in(tmp_path / "data") as opened:
+        await opened.append(task(0))
+        opened.store._database.checkpoint()
+        await opened.append(task(1))
+        modes = {
+            path.relative_to(tmp_path): stat.S_IMODE(path.stat().st_mode)
+            for path in (tmp_path / "data", *(tmp_path / "data").rglob("*"))
+        }
+    assert Path("data/store/fetchml.duckdb.wal") in modes
+    wrong = {path: oct(mode) for path, mode in modes.items() if mode & 0o077}
+    assert not wrong

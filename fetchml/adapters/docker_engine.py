@@ -3,13 +3,12 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import docker
 from docker.constants import DEFAULT_UNIX_SOCKET
-from docker.errors import APIError, DockerException
+from docker.errors import APIError, DockerException, StreamParseError
 from docker.utils import kwargs_from_env
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
@@ -19,8 +18,8 @@ from fetchml.folder_watch import Changes
 if TYPE_CHECKING:
     from docker.types.daemon import CancellableStream
 
-_THREADS = 8
-"""More at once make no container start sooner: the engine itself saturates two cores."""
+_REQUESTS = 8
+"""At once. More make no container start sooner: the engine itself saturates two cores."""
 _REQUEST_SECONDS = 120
 _FIRST_ANSWER_SECONDS = 5
 _RETRY_SECONDS = (0.1, 5.0)
@@ -34,7 +33,9 @@ class EngineAway(Exception):
 
 
 class DockerEngine:
-    """Requests in a small pool of threads; one thread that follows the engine's events.
+    """Each request in a thread, a few at once; one thread that follows the engine's events.
+
+    The threads are daemons, for an engine that hangs must not keep the server from ending.
 
     Events only say that it is worth to look again: they are lost when the engine restarts. So
     whoever watches a container is also woken whenever the engine has come back.
@@ -45,7 +46,7 @@ class DockerEngine:
         self._address: dict[str, Any] = {"base_url": host} if host else {**kwargs_from_env()}
         self._client: docker.APIClient | None = None
         self._events: CancellableStream[dict[str, Any]] | None = None
-        self._pool = ThreadPoolExecutor(_THREADS, "docker")
+        self._slots = asyncio.Semaphore(_REQUESTS)
         self._closing = threading.Event()
         self._available = asyncio.Event()
         self._watchers: dict[str, set[Changes]] = {}
@@ -83,10 +84,8 @@ class DockerEngine:
 
     async def call(self, request: Callable[[docker.APIClient], T]) -> T:
         """One request. Raises EngineAway, or APIError when the engine refused."""
-        client = self._client
-        if client is None or not self._available.is_set():
-            raise EngineAway
-        return await self._loop.run_in_executor(self._pool, _ask, client, request)
+        async with self._slots:
+            return await self.call_long(request)
 
     async def insist(self, request: Callable[[docker.APIClient], T]) -> T:
         """The same, again until the engine has answered: for what may be done twice."""
@@ -98,7 +97,7 @@ class DockerEngine:
                 await asyncio.sleep(_RETRY_SECONDS[0])
 
     async def call_long(self, request: Callable[[docker.APIClient], T]) -> T:
-        """One request that may take minutes, in a thread of its own. Raises as `call`."""
+        """The same for one that may take minutes, in nobody's way."""
         client = self._client
         if client is None or not self._available.is_set():
             raise EngineAway
@@ -108,11 +107,11 @@ class DockerEngine:
             try:
                 result = _ask(client, request)
             except BaseException as error:  # noqa: BLE001 - raised where it is awaited
-                self._post(_settle, future, None, error)
+                self._post(_fail, future, error)
             else:
-                self._post(_settle, future, result, None)
+                self._post(_succeed, future, result)
 
-        threading.Thread(target=work, name="docker-long", daemon=True).start()
+        threading.Thread(target=work, name="docker-request", daemon=True).start()
         return await future
 
     @contextmanager
@@ -138,7 +137,6 @@ class DockerEngine:
             with suppress(OSError, AttributeError):
                 self._events.close()
         self._thread.join(_FIRST_ANSWER_SECONDS)
-        self._pool.shutdown(cancel_futures=True)
 
     # In the events thread:
 
@@ -151,7 +149,7 @@ class DockerEngine:
                 ) as client:
                     pause = _RETRY_SECONDS[0]
                     self._follow_events(client)
-            except (DockerException, RequestException, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, the engine is looked for
                 self._post(self._lost, _reason(error))
             if self._closing.wait(pause):
                 return
@@ -164,6 +162,8 @@ class DockerEngine:
             decode=True,
             filters={"type": "container", "event": ["die", "destroy"], "label": self._label},
         )
+        if self._closing.is_set():  # too late for `close` to end the stream
+            return
         self._post(self._found, client, version)
         for event in self._events:
             name = event.get("Actor", {}).get("Attributes", {}).get("name", "")
@@ -198,17 +198,18 @@ def _ask(client: docker.APIClient, request: Callable[[docker.APIClient], T]) -> 
         return request(client)
     except APIError:
         raise
-    except (DockerException, RequestException, HTTPError) as error:
+    except (DockerException, StreamParseError, RequestException, HTTPError) as error:
         raise EngineAway from error
 
 
-def _settle(future: asyncio.Future[T], result: T, error: BaseException | None) -> None:
-    if future.done():  # cancelled
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
+def _succeed(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():  # nor cancelled
         future.set_result(result)
+
+
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
 
 
 def _reason(error: BaseException) -> str:

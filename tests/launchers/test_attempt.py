@@ -375,7 +375,7 @@ def nest(folder: Path, depth: int) -> None:
 
 
 def test_a_workspace_of_any_depth_is_removed(folder: AttemptFolder, kept: Path) -> None:
-    nest(folder.workspace, 3000)
+    nest(folder.workspace, 1500)
     (folder.workspace / ".removing-0").mkdir()
     folder.collect(kept)
     assert not folder.workspace.exists()

@@ -121,6 +121,9 @@ class Session:
 
 
 def _messages(update: Update, *, full: bool) -> Iterator[dict[str, object]]:
+    """The contract knows no message of a deletion: only who asks for the full view gets one."""
+    if update.type is UpdateType.TASK_DELETED and not full:
+        return
     body = update_json(update, full=full)
     yield body
     task = update.task

@@ -67,12 +67,14 @@ async def test_every_change_of_a_task_and_its_end(rest: World) -> None:
     await rest.engine.until(lambda: rest.engine.open_streams == 0)
 
 
-async def test_a_deleted_task(rest: World) -> None:
+async def test_a_deleted_task_is_told_in_the_full_view_only(rest: World) -> None:
     task_id = await new_task(rest)
     await rest.engine.change(task_id, status=Status.COMPLETED)
-    async with connect(rest) as socket:
+    async with connect(rest) as basic, connect(rest, "?view=full") as full:
         await rest.client.ask("DELETE", f"/v1/tasks/{task_id}")
-        message = await socket.next()
+        message = await full.next()
+        other_id = await new_task(rest)
+        assert (await basic.next())["task"]["id"] == other_id
     assert (message["type"], message["task"]["id"]) == ("task_deleted", task_id)
 
 

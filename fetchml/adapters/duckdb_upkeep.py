@@ -23,8 +23,8 @@ PRUNE_ROWS = 5_000
 """A transaction's bound; ten times as many surplus rows may lie in the journal while it is busy."""
 IDLE_S = 5.0
 IDLE_CHECKPOINT_BYTES = 1 << 20
-BUSY_CHECKPOINT_BYTES = 256 << 20
-"""So long a write-ahead log makes the next start 2 s slower; then even a busy store checkpoints."""
+BUSY_CHECKPOINT_BYTES = 128 << 20
+"""So long a write-ahead log makes the next start 1 s slower; then even a busy store checkpoints."""
 IDEMPOTENCY_KEPT_MS = 24 * 3600 * 1000
 
 
@@ -144,6 +144,8 @@ class Upkeep:
             self._cursor.execute(sql.PRUNE_IDEMPOTENCY, [oldest])
 
     def _checkpoint(self) -> None:
+        if not self._look_at_disk():
+            return  # a checkpoint that runs out of space is fatal; without one nothing is lost
         began = time.monotonic()
         self._database.checkpoint()
         log.debug("checkpoint", extra={"seconds": time.monotonic() - began})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fetchml.adapters.duckdb_file import DatabaseFiles
 from fetchml.core.model import Status, Task
 from tests.store.sample import open_store, store_in, task
 
@@ -115,6 +116,10 @@ async def test_no_room_is_known_before_the_disk_is_full(tmp_path: Path) -> None:
     async with store_in(tmp_path / "b", min_free_bytes=total) as opened:
         assert not opened.store.has_room()
         await opened.append(task(0, Status.RUNNING))  # what is under way goes on
+    # A checkpoint could fill the disk, and that would be fatal: none was made, nothing is lost.
+    assert DatabaseFiles.below(tmp_path / "b").wal.stat().st_size > 0
+    async with store_in(tmp_path / "b") as opened:
+        assert [each.id for each in opened.restored.live] == [task(0).id]
 
 
 async def test_failure_in_the_fold_is_fatal_too(tmp_path: Path) -> None:

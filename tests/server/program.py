@@ -224,11 +224,13 @@ class Server:
 
 
 async def all_ended(
-    updates: AsyncIterator[task_pb2.WatchTasksResponse], task_ids: Iterable[str]
+    updates: AsyncIterator[task_pb2.WatchTasksResponse],
+    task_ids: Iterable[str],
+    seconds: float = SECONDS,
 ) -> dict[str, Task]:
     """The last version of each of these tasks, off a watch that tells of all."""
     wanted, ended = set(task_ids), dict[str, Task]()
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(seconds):
         while not wanted <= ended.keys():
             update = await anext(updates)
             if update.task.status in ENDED:

@@ -135,6 +135,29 @@ class Crashes:
             assert await starts(server, task_id) == 1
         await server.assert_idle(*everything)
 
+    async def test_killed_when_a_wish_to_cancel_was_answered(
+        self, serve: Serve, backend: Backend
+    ) -> None:
+        limits = {"FETCHML_TASKS_MAX_RUNNING": "1", "FETCHML_TASKS_GRACE_SECONDS": "1"}
+        server = await serve(backend, **limits).start()
+        obstinate = await server.submit(
+            "trap '' TERM; echo ready; " + until("never"), max_retries=3
+        )
+        waits = await server.submit("true")
+        read = bytearray()
+        following = asyncio.create_task(follow(server, obstinate, read))
+        await eventually(lambda: read == b"ready\n")
+        for task_id in (obstinate, waits):
+            assert (await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")).status == 204
+        await server.kill()
+        assert await soon(following) is grpc.StatusCode.UNAVAILABLE
+        await server.start()
+        for task_id, code in ((obstinate, 128 + signal.SIGKILL), (waits, 0)):
+            task = await server.ended(task_id)
+            assert (task.status, task.error) == (Task.failed, "cancelled by admin"), task
+            assert (task.retry_count, task.exit_code) == (0, code), task
+        await server.assert_idle(obstinate, waits)
+
     async def test_stopped_and_started_under_tasks(self, serve: Serve, backend: Backend) -> None:
         server = await serve(backend).start()
         script = f"echo before; {until('go')} echo between; {until('end')} echo after; exit 3"

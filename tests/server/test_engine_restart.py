@@ -1,0 +1,158 @@
+"""The Docker engine goes away under the server's tasks, and comes back."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from examples.local_image import build_base
+from fetchml.adapters.docker_container import container_name
+from tests.docker.engine import PrivateEngine, private_engine
+from tests.server.conftest import containers_of
+from tests.server.program import Server, Task, all_ended, eventually
+
+IMAGE = "fetchml-test/python:1"
+UNTIL_TOLD = "echo ready; until [ -e go ]; do sleep 0.02; done; exit 5"
+FIRST_TIME = '[ "$FETCHML_ATTEMPT" = 1 ] || exit 0; '
+COUNTED = 'echo started >> "$FETCHML_OUTPUTS/starts"; '
+
+
+@pytest.fixture(scope="module")
+def own_docker_engine() -> Iterator[PrivateEngine]:
+    """One engine for all tests here: each leaves it running and empty."""
+    with private_engine(own_network=True) as engine:
+        build_base(engine.client, IMAGE)
+        yield engine
+
+
+@pytest.fixture
+async def server(tmp_path: Path, own_docker_engine: PrivateEngine) -> AsyncIterator[Server]:
+    backend = containers_of(own_docker_engine, IMAGE)
+    limits = {"FETCHML_TASKS_MAX_RUNNING": "3", "FETCHML_TASKS_GRACE_SECONDS": "1"}
+    server = Server(tmp_path / "data", backend, **limits)
+    yield await server.start()
+    if not own_docker_engine.answers():  # the test failed
+        own_docker_engine.start()
+    await server.close()
+
+
+async def health(server: Server) -> str:
+    return str((await server.rest.get("/health")).json["status"])
+
+
+async def until_health(server: Server, status: str) -> None:
+    async with asyncio.timeout(60):
+        while await health(server) != status:  # noqa: ASYNC110  # nobody tells of it
+            await asyncio.sleep(0.02)
+
+
+async def test_crashes_under_tasks(server: Server, own_docker_engine: PrivateEngine) -> None:
+    """One ends while the engine is away, one runs on, one is to be retried, two wait."""
+    ends_meanwhile = await server.submit(UNTIL_TOLD)
+    runs_on = await server.submit(COUNTED + UNTIL_TOLD)
+    retried = await server.submit(FIRST_TIME + UNTIL_TOLD, max_retries=1)
+    for task_id in (ends_meanwhile, runs_on, retried):
+        await server.running(task_id)
+    queued = [await server.submit(COUNTED + "exit 6") for _ in range(2)]
+    tasks = (ends_meanwhile, runs_on, retried, *queued)
+    assert await health(server) == "healthy"
+
+    own_docker_engine.kill()
+    await until_health(server, "degraded")
+    server.tell(ends_meanwhile)
+    ended = await server.until(ends_meanwhile, lambda task: task.status == Task.failed)
+    assert ended.exit_code == 5
+    later = await server.submit("exit 0")  # accepted: it is queued until the engine is back
+    explained = (await server.rest.get(f"/v1/tasks/{later}/explain")).json
+    assert "away" in explained["reason"]
+    assert (await server.rest.get("/v1/queue")).json["workers"] == 0
+
+    own_docker_engine.start()
+    task = await server.ended(runs_on)  # the engine, back again, asked it to end
+    assert (task.attempt, task.error) == (1, "ended by SIGTERM"), task
+    task = await server.ended(retried)
+    assert (task.status, task.attempt, task.retry_count) == (Task.completed, 2, 1), task
+    for task_id in queued:
+        task = await server.ended(task_id)
+        assert (task.exit_code, task.attempt) == (6, 1), task
+        reply = await server.rest.get(f"/v1/tasks/{task_id}/outputs/starts")
+        assert reply.body == b"started\n"
+    assert (await server.ended(later)).status == Task.completed
+    assert await health(server) == "healthy"
+    await server.assert_idle(*tasks, later)
+    assert own_docker_engine.client.containers.list(all=True) == []
+
+
+async def test_crashes_under_tasks_that_just_begin_and_end(
+    server: Server, own_docker_engine: PrivateEngine
+) -> None:
+    tasks = [await server.submit(COUNTED, max_retries=2) for _ in range(12)]
+    async with server.watch() as updates:
+        await all_ended(updates, tasks[:4])
+    own_docker_engine.kill()
+    own_docker_engine.start()
+    async with server.watch() as updates:
+        ended = await all_ended(updates, tasks)
+    for task_id, task in ended.items():
+        assert task.status == Task.completed, task
+        reply = await server.rest.get(f"/v1/tasks/{task_id}/outputs/starts")
+        assert reply.body == b"started\n", "once in the attempt that counts"
+    await server.assert_idle(*tasks)
+
+
+async def test_stopped_in_good_order(server: Server, own_docker_engine: PrivateEngine) -> None:
+    """It asks tasks to end: what they answer is their true end."""
+    obeys = await server.submit("trap 'exit 7' TERM; " + UNTIL_TOLD)
+    stays = await server.submit("trap '' TERM; " + UNTIL_TOLD)
+    for task_id in (obeys, stays):
+        await server.running(task_id)
+    own_docker_engine.stop()
+    await until_health(server, "degraded")
+    assert (await server.ended(obeys)).exit_code == 7
+    later = await server.submit("exit 0")
+    own_docker_engine.start()
+    task = await server.ended(stays)
+    assert (task.exit_code, task.attempt) == (128 + signal.SIGKILL, 1), task
+    assert (await server.ended(later)).status == Task.completed
+    await server.assert_idle(obeys, stays, later)
+
+
+async def test_engine_and_server_crash_together(
+    server: Server, own_docker_engine: PrivateEngine
+) -> None:
+    """One ends while both are away, one dies with its shim: nobody can know how it ended."""
+    ended = await server.submit(COUNTED + UNTIL_TOLD)
+    cut_off, retried = [
+        await server.submit(FIRST_TIME + UNTIL_TOLD, max_retries=retries) for retries in (0, 1)
+    ]
+    for task_id in (ended, cut_off, retried):
+        await server.running(task_id)
+    queued = await server.submit("exit 0")
+    shims = [
+        own_docker_engine.client.containers.get(container_name(task_id, 1)).attrs["State"]["Pid"]
+        for task_id in (cut_off, retried)
+    ]
+    await server.kill()
+    own_docker_engine.kill()
+    for pid in shims:
+        os.kill(pid, signal.SIGKILL)
+    server.tell(ended)
+    exit_file = Path(server.data_dir, f"tasks/{ended}/attempts/1/run/exit")
+    await eventually(exit_file.exists)
+
+    await server.start()  # before the engine: it waits for it
+    assert await health(server) == "degraded"
+    own_docker_engine.start()
+    task = await server.ended(ended)
+    assert (task.exit_code, task.attempt) == (5, 1), task
+    task = await server.ended(cut_off)
+    assert (task.failure_reason, task.attempt) == (Task.LOST, 1), task
+    assert task.error == "the Docker engine was restarted while the task ran"
+    task = await server.ended(retried)
+    assert (task.status, task.attempt) == (Task.completed, 2), task
+    assert (await server.ended(queued)).status == Task.completed
+    await server.assert_idle(ended, cut_off, retried, queued)
+    assert own_docker_engine.client.containers.list(all=True) == []

@@ -65,7 +65,8 @@ class PrivateEngine(Engine):
             "--exec-root": "exec",
             "--pidfile": "pid",
         }
-        command = ["unshare", "--net"] if self._own_network else []
+        command = ["setpriv", "--pdeathsig", "TERM"]  # it ends with the tests, even if killed
+        command += ["unshare", "--net"] if self._own_network else []
         command += ["dockerd", "--host", self.host]
         command += [f"{option}={self.folder / name}" for option, name in options.items()]
         with (self.folder / "log").open("ab") as log:

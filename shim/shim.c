@@ -225,7 +225,7 @@ static bool record_end(int fd) {
 int main(int argc, char **argv) {
     take_over_signals();
     char **command = parse(argv + (argc > 0));
-    do null_fd = open("/dev/null", O_RDWR | O_CLOEXEC); while (null_fd >= 0 && null_fd <= 2);
+    null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     run_dir = open(options.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (null_fd < 0 || run_dir < 0) err(NOT_CLAIMED, "cannot open /dev/null or %s", options.dir);
     prctl(PR_SET_CHILD_SUBREAPER, 1);

@@ -5,7 +5,8 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from fetchml import shim
@@ -67,6 +68,22 @@ def run(argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
     return subprocess.run(
         argv, env=env, stdin=subprocess.PIPE, timeout=SECONDS, check=False
     ).returncode
+
+
+def in_mount_namespace(script: str) -> list[str]:
+    """A shell that may mount what it likes, unseen by others; the script's arguments follow."""
+    namespace = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    return [*namespace, "sh", "-euc", script, "sh"]
+
+
+@contextmanager
+def running(argv: Sequence[str], stderr: int | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    """The shim, which a test that fails does not leave behind."""
+    with subprocess.Popen(argv, stderr=stderr) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

@@ -1,15 +1,25 @@
 """The command: how it is started, signalled and ended, and what is recorded of it."""
 
 import os
+import resource
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.shim.attempt import SECONDS, Attempt, await_death, end_by, gone, run, until
+from tests.shim.attempt import (
+    SECONDS,
+    Attempt,
+    await_death,
+    end_by,
+    gone,
+    in_mount_namespace,
+    run,
+    running,
+    until,
+)
 
 IGNORES_SIGTERM = "trap '' TERM; echo ready; while :; do sleep 60; done"
 
@@ -91,8 +101,13 @@ def test_the_command_gets_no_descriptor_signal_mask_or_disposition_of_the_shim(
     attempt: Attempt,
 ) -> None:
     argv = attempt.argv("sh", "-c", "grep -E 'Sig(Blk|Ign)' /proc/self/status; ls -l /proc/$$/fd")
-    inherits = "trap '' PIPE HUP TERM USR1 CHLD XFSZ; exec \"$@\""
-    assert run(["sh", "-c", inherits, "sh", *argv]) == 0
+    inherits = (
+        "import os, signal, sys\n"
+        "for number in (1, 10, 13, 15, 17, 25): signal.signal(number, signal.SIG_IGN)\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))\n"
+        "os.execv(sys.argv[1], sys.argv[1:])\n"
+    )
+    assert run([sys.executable, "-ISc", inherits, *argv]) == 0
     lines = attempt.log().splitlines()
     assert lines[:2] == [f"SigBlk:\t{0:016x}", f"SigIgn:\t{0:016x}"]
     fds = {line.split()[8]: line.split(" -> ")[1] for line in lines[3:]}
@@ -109,7 +124,7 @@ def test_closed_standard_descriptors_harm_nothing(attempt: Attempt) -> None:
 
 def test_sigterm_reaches_the_command_which_may_end_in_its_own_way(attempt: Attempt) -> None:
     script = "trap 'echo saved; exit 5' TERM; echo ready; while :; do sleep 0.01; done"
-    with subprocess.Popen(attempt.argv("sh", "-c", script)) as shim:
+    with running(attempt.argv("sh", "-c", script)) as shim:
         ready(attempt)
         assert end_by(shim, signal.SIGTERM) == 5
     assert attempt.log().endswith("saved\n")
@@ -119,7 +134,7 @@ def test_sigterm_reaches_the_command_which_may_end_in_its_own_way(attempt: Attem
 
 def test_what_ignores_sigterm_is_killed_after_the_grace(attempt: Attempt) -> None:
     argv = attempt.argv("sh", "-c", IGNORES_SIGTERM, grace_ms=150)
-    with subprocess.Popen(argv) as shim:
+    with running(argv) as shim:
         ready(attempt)
         sent = time.monotonic()
         assert end_by(shim, signal.SIGTERM) == 128 + signal.SIGKILL
@@ -129,16 +144,17 @@ def test_what_ignores_sigterm_is_killed_after_the_grace(attempt: Attempt) -> Non
 
 
 def test_a_second_sigterm_does_not_lengthen_the_grace(attempt: Attempt) -> None:
-    script = "import signal; signal.signal(15, lambda *_: print('again', flush=True))\n"
+    script = "import os, signal; signal.signal(15, lambda *_: os.write(1, b'again\\n'))\n"
     script += "print('ready', flush=True)\nwhile True: signal.pause()"
     argv = attempt.argv(sys.executable, "-ISc", script, grace_ms=400)
-    with subprocess.Popen(argv) as shim:
+    with running(argv) as shim:
         ready(attempt)
-        sent = time.monotonic()
-        while shim.poll() is None and time.monotonic() - sent < SECONDS:
+        for _ in range(100):  # five seconds of them, against a grace of 0.4
+            if shim.poll() is not None:
+                break
             shim.send_signal(signal.SIGTERM)
-            time.sleep(0.05)  # the spacing of the signals, not a wait for anything
-    assert shim.returncode == 128 + signal.SIGKILL
+            time.sleep(0.05)
+        assert shim.returncode == 128 + signal.SIGKILL
     assert "again" in attempt.log()
 
 
@@ -148,7 +164,7 @@ def test_other_signals_are_passed_on_and_stop_nothing(
 ) -> None:
     name = number.name.removeprefix("SIG")
     script = f"trap 'echo {name}; exit 6' {name}; echo ready; while :; do sleep 0.01; done"
-    with subprocess.Popen(attempt.argv("sh", "-c", script)) as shim:
+    with running(attempt.argv("sh", "-c", script)) as shim:
         ready(attempt)
         assert end_by(shim, number) == 6
     assert attempt.log().endswith(f"{name}\n")  # the shell may name its sleep's end before
@@ -156,9 +172,11 @@ def test_other_signals_are_passed_on_and_stop_nothing(
 
 
 def test_signals_reach_the_whole_process_group(attempt: Attempt) -> None:
-    script = "(trap 'echo child; exit' TERM; echo ready; while :; do sleep 0.01; done) & "
-    script += "trap : TERM; wait; wait"
-    with subprocess.Popen(attempt.argv("sh", "-c", script)) as shim:
+    script = "trap : TERM; "
+    script += (
+        "(trap 'echo child; exit' TERM; echo ready; while :; do sleep 0.01; done) & wait; wait"
+    )
+    with running(attempt.argv("sh", "-c", script)) as shim:
         ready(attempt)
         assert end_by(shim, signal.SIGTERM) == 0
     assert attempt.log().endswith("child\n")
@@ -183,8 +201,21 @@ def test_a_limit_that_is_not_reached_changes_nothing(attempt: Attempt) -> None:
     assert attempt.end()["timed_out"] == "0"
 
 
-def test_a_command_that_closes_its_output_is_still_awaited(attempt: Attempt) -> None:
-    assert run(attempt.argv("sh", "-c", "exec >&- 2>&-; sleep 0.05; exit 4")) == 4
+def test_a_command_that_closes_its_output_is_awaited_without_a_busy_wait(attempt: Attempt) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert run(attempt.argv("sh", "-c", "exec >&- 2>&-; sleep 0.5; exit 4")) == 4
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.06
+
+
+def test_a_reader_of_stderr_that_went_away_harms_nothing(attempt: Attempt) -> None:
+    (attempt.folder / "started.tmp").touch()  # which the shim then complains about
+    unread, stderr = os.pipe()
+    os.close(unread)
+    with running(attempt.argv("sh", "-c", "exit 9"), stderr=stderr) as shim:
+        os.close(stderr)
+        assert shim.wait(SECONDS) == 9
+    assert attempt.end()["code"] == "9"
 
 
 def test_a_grandchild_that_holds_the_output_open_is_ended(attempt: Attempt) -> None:
@@ -213,8 +244,22 @@ def test_descendants_that_left_group_and_session_are_ended(attempt: Attempt) -> 
     assert all(gone(int(pid)) for pid in pids)
 
 
+def test_without_the_kernels_list_of_children_the_group_is_ended(
+    attempt: Attempt, tmp_path: Path
+) -> None:
+    # A /proc that holds no more than the shim must have.
+    wrapper = (
+        'mkdir -p "$1/self" "$1/sys/kernel/random"; cp /proc/self/stat "$1/self"\n'
+        'cp /proc/sys/kernel/random/boot_id "$1/sys/kernel/random"; mount --bind "$1" /proc\n'
+        'shift; exec "$@"'
+    )
+    argv = attempt.argv("sh", "-c", "sleep 60 & echo $!")
+    assert run([*in_mount_namespace(wrapper), str(tmp_path / "proc"), *argv]) == 0
+    await_death(int(attempt.log()))
+
+
 def test_orphans_are_reaped_while_the_command_runs(attempt: Attempt) -> None:
-    with subprocess.Popen(attempt.argv("sh", "-c", "(true & echo $!); exec sleep 60")) as shim:
+    with running(attempt.argv("sh", "-c", "(true & echo $!); exec sleep 60")) as shim:
         ready(attempt)
         orphan = int(attempt.log())
         until(lambda: gone(orphan), "the orphan is reaped")
@@ -222,7 +267,7 @@ def test_orphans_are_reaped_while_the_command_runs(attempt: Attempt) -> None:
 
 
 def test_the_command_dies_with_its_shim(attempt: Attempt) -> None:
-    with subprocess.Popen(attempt.argv("sh", "-c", IGNORES_SIGTERM)) as shim:
+    with running(attempt.argv("sh", "-c", IGNORES_SIGTERM)) as shim:
         ready(attempt)
         command = int(attempt.record("started")["pid"])
         assert end_by(shim, signal.SIGKILL) == -signal.SIGKILL
@@ -237,7 +282,7 @@ def test_as_the_first_process_of_a_container(attempt: Attempt) -> None:
     namespace += [] if os.geteuid() == 0 else ["--map-root-user"]
     bare = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
     argv = attempt.argv("sh", "-c", script, grace_ms=100)
-    with subprocess.Popen([*namespace, *bare, *argv]) as unshare:
+    with running([*namespace, *bare, *argv]) as unshare:
         until(lambda: "ready" in attempt.log(), "the command is ready")
         children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text()
         os.kill(int(children), signal.SIGTERM)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shim.attempt import SECONDS, SHIM, Attempt, end_by, run, until, waits_at_gate
+from tests.shim.attempt import SECONDS, SHIM, Attempt, end_by, run, running, until, waits_at_gate
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def closed(tmp_path: Path) -> Attempt:
 
 
 def test_the_command_starts_when_the_gate_opens(closed: Attempt) -> None:
-    with subprocess.Popen(closed.argv("echo", "through")) as shim:
+    with running(closed.argv("echo", "through")) as shim:
         until(lambda: waits_at_gate(shim), "the shim waits")
         assert sorted(file.name for file in closed.folder.iterdir()) == ["gate"]
         closed.open_gate()
@@ -32,7 +32,7 @@ def test_the_gate_may_open_before_the_shim_comes(tmp_path: Path) -> None:
 
 def test_of_two_shims_that_wait_exactly_one_runs_the_command(closed: Attempt) -> None:
     argv = closed.argv("echo", "once")
-    with subprocess.Popen(argv) as first, subprocess.Popen(argv) as second:
+    with running(argv) as first, running(argv) as second:
         until(lambda: waits_at_gate(first) and waits_at_gate(second), "both wait")
         closed.open_gate()
         assert sorted([first.wait(SECONDS), second.wait(SECONDS)]) == [0, 120]
@@ -49,7 +49,7 @@ def test_a_second_start_touches_nothing(tmp_path: Path) -> None:
 
 
 def test_a_revoked_attempt_never_starts(closed: Attempt) -> None:
-    with subprocess.Popen(closed.argv("echo", "never")) as shim:
+    with running(closed.argv("echo", "never")) as shim:
         until(lambda: waits_at_gate(shim), "the shim waits")
         (closed.folder / "claim").write_text("revoked=1\n")
         closed.open_gate()
@@ -59,7 +59,7 @@ def test_a_revoked_attempt_never_starts(closed: Attempt) -> None:
 
 
 def test_sigterm_at_the_gate_leaves_the_attempt_unclaimed(closed: Attempt) -> None:
-    with subprocess.Popen(closed.argv("echo", "never")) as shim:
+    with running(closed.argv("echo", "never")) as shim:
         until(lambda: waits_at_gate(shim), "the shim waits")
         assert end_by(shim, signal.SIGTERM) == 143
     assert sorted(file.name for file in closed.folder.iterdir()) == ["gate"]
@@ -67,7 +67,7 @@ def test_sigterm_at_the_gate_leaves_the_attempt_unclaimed(closed: Attempt) -> No
 
 def test_the_claim_names_the_shim(tmp_path: Path) -> None:
     attempt = Attempt(tmp_path)
-    with subprocess.Popen(attempt.argv("cat", "/proc/self/status")) as shim:
+    with running(attempt.argv("cat", "/proc/self/status")) as shim:
         # Nobody has reaped the shim here, so its number still tells.
         os.waitid(os.P_PID, shim.pid, os.WEXITED | os.WNOWAIT)
         fields = Path(f"/proc/{shim.pid}/stat").read_text().rpartition(")")[2].split()
@@ -99,12 +99,12 @@ def test_a_link_in_place_of_the_gate_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_gate_that_moves_without_being_open_is_not_a_busy_wait(closed: Attempt) -> None:
-    with subprocess.Popen(closed.argv("true"), stderr=subprocess.PIPE, text=True) as shim:
+    with running(closed.argv("true"), stderr=subprocess.PIPE) as shim:
         with (closed.folder / "gate").open("wb") as gate:
             gate.write(b"1")
         _, message = shim.communicate(timeout=SECONDS)
     assert shim.returncode == 125
-    assert "there is no file 'open'" in message
+    assert "there is no file 'open'" in message.decode()
 
 
 @pytest.mark.parametrize(

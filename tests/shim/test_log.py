@@ -1,12 +1,11 @@
 """The command's output: kept to the byte, bounded, and never in the command's way."""
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.shim.attempt import Attempt, run
+from tests.shim.attempt import Attempt, in_mount_namespace, run
 
 
 @pytest.fixture
@@ -60,21 +59,24 @@ def test_what_a_killed_grandchild_wrote_is_kept(attempt: Attempt) -> None:
     assert attempt.log().startswith("x" * 60_000)
 
 
-def test_a_full_disk_neither_stops_the_command_nor_loses_its_end(attempt: Attempt) -> None:
+# Puts the folder $1 on a file system of 64 pages, 24 of them free, runs the rest, and keeps what
+# the folder then holds.
+ON_TINY_DISK = """
+run=$1; shift; kept=$run.kept; mv "$run" "$kept"; mkdir "$run"
+mount -t tmpfs -o size=256k none "$run"; cp -a "$kept"/. "$run"
+head -c 163840 /dev/zero > "$run/filler"
+status=0; "$@" || status=$?
+rm "$run/filler"; cp -a "$run"/. "$kept"; umount "$run"; rmdir "$run"; mv "$kept" "$run"
+exit $status
+"""
+
+
+def test_a_full_disk_stops_neither_the_command_nor_the_log_for_good(attempt: Attempt) -> None:
     script = (
-        "head -c 300000 /dev/zero | tr '\\0' x; rm filler; echo room again; echo done > finished"
+        "head -c 300000 /dev/zero | tr '\\0' x; : > filler; echo room again; echo done > finished"
     )
     argv = attempt.argv("sh", "-c", script, segment_bytes=65_536, cwd=attempt.folder)
-    # A file system of 32 pages in a mount namespace; what the shim left there is moved out again.
-    wrapper = (
-        'run=$1; shift; kept=$run.kept; mv "$run" "$kept"; mkdir "$run"\n'
-        'mount -t tmpfs -o size=128k none "$run"; cp -a "$kept"/. "$run"\n'
-        'head -c 40000 /dev/zero > "$run/filler"\n'
-        '"$@"; status=$?\n'
-        'cp -a "$run"/. "$kept"; umount "$run"; rmdir "$run"; mv "$kept" "$run"; exit $status'
-    )
-    namespace = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    assert run([*namespace, "sh", "-euc", wrapper, "sh", str(attempt.folder), *argv]) == 0
+    assert run([*in_mount_namespace(ON_TINY_DISK), str(attempt.folder), *argv]) == 0
     assert (attempt.folder / "finished").read_text() == "done\n"
     end, segments = attempt.end(), attempt.segments()
     assert end["code"] == "0"
@@ -82,6 +84,14 @@ def test_a_full_disk_neither_stops_the_command_nor_loses_its_end(attempt: Attemp
     assert int(end["log_bytes"]) < 300_000
     assert max(segments) + len(segments[max(segments)]) == int(end["log_bytes"])
     assert attempt.log().endswith("room again\n")
+
+
+def test_the_end_is_recorded_on_a_disk_that_stays_full(attempt: Attempt) -> None:
+    script = "head -c 300000 /dev/zero >> filler; echo lost; exit 5"
+    argv = attempt.argv("sh", "-c", script, cwd=attempt.folder)
+    assert run([*in_mount_namespace(ON_TINY_DISK), str(attempt.folder), *argv]) == 5
+    end = attempt.end()
+    assert (end["code"], end["log_error"]) == ("5", "No space left on device")
 
 
 def test_a_file_size_limit_is_no_death_sentence(attempt: Attempt) -> None:

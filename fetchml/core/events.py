@@ -6,26 +6,25 @@ changes of the same decision are durable.
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from fetchml.core.model import AttemptEnd, Task
 
 
-@dataclass(slots=True, frozen=True)
-class Submitted:
+class Submitted(msgspec.Struct, frozen=True):
     """New queued tasks, accepted by `submission`."""
 
     now: int
     tasks: list[Task]
 
 
-@dataclass(slots=True, frozen=True)
-class CancelAsked:
+class CancelAsked(msgspec.Struct, frozen=True):
     now: int
     task_id: str
     by: str
 
 
-@dataclass(slots=True, frozen=True)
-class Progressed:
+class Progressed(msgspec.Struct, frozen=True):
     """`preparing` has something new to say."""
 
     now: int
@@ -34,8 +33,7 @@ class Progressed:
     text: str
 
 
-@dataclass(slots=True, frozen=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """The attempt's command runs, since `started_at`."""
 
     now: int
@@ -44,8 +42,7 @@ class Started:
     started_at: int
 
 
-@dataclass(slots=True, frozen=True)
-class NeverStarted:
+class NeverStarted(msgspec.Struct, frozen=True):
     """The attempt is over and its command was not started, and never will be.
 
     `error` is None when it was given up because of a wish to cancel.
@@ -58,8 +55,7 @@ class NeverStarted:
     permanent: bool = False
 
 
-@dataclass(slots=True, frozen=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """No process of the attempt is left."""
 
     now: int
@@ -68,8 +64,7 @@ class Ended:
     end: AttemptEnd
 
 
-@dataclass(slots=True, frozen=True)
-class Collected:
+class Collected(msgspec.Struct, frozen=True):
     """The attempt's outputs are kept; `error`: why they could not be."""
 
     now: int
@@ -78,26 +73,22 @@ class Collected:
     error: str | None = None
 
 
-@dataclass(slots=True, frozen=True)
-class LauncherChanged:
+class LauncherChanged(msgspec.Struct, frozen=True):
     now: int
     available: bool
 
 
-@dataclass(slots=True, frozen=True)
-class TimePassed:
+class TimePassed(msgspec.Struct, frozen=True):
     now: int
 
 
-@dataclass(slots=True, frozen=True)
-class Recovered:
+class Recovered(msgspec.Struct, frozen=True):
     """The server is up again with the live tasks that the state was made from."""
 
     now: int
 
 
-@dataclass(slots=True, frozen=True)
-class DrainAsked:
+class DrainAsked(msgspec.Struct, frozen=True):
     """Start nothing more; what runs goes on."""
 
     now: int

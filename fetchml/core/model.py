@@ -37,7 +37,12 @@ class FailureReason(StrEnum):
     COLLECT_FAILED = "COLLECT_FAILED"
 
 
-class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
+class Value(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Leads to no cycle, so the garbage collector need not visit it: it would pass through all
+    live tasks again and again, and stop everything for as long."""
+
+
+class Resources(Value, frozen=True):
     """What a task holds, or what the box has. CPU cores, GiB of memory, GPU slots."""
 
     cpu: int = 0
@@ -45,14 +50,14 @@ class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
     gpu: int = 0
 
 
-class DatasetSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+class DatasetSpec(Value, frozen=True):
     name: str | None = None
     source: str | None = None
     sha256: str | None = None
     mount_path: str | None = None
 
 
-class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+class TaskSpec(Value, frozen=True):
     """What was asked for, with the server's defaults filled in. `None`: not asked for."""
 
     job_name: str
@@ -78,14 +83,14 @@ class TaskSpec(msgspec.Struct, frozen=True, omit_defaults=True):
         return Resources(self.cpu or 0, self.memory_gb or 0, self.gpu or 0)
 
 
-class Cancel(msgspec.Struct, frozen=True, omit_defaults=True):
+class Cancel(Value, frozen=True):
     """A durable wish to end a task."""
 
     by: str
     at: int
 
 
-class AttemptEnd(msgspec.Struct, frozen=True, omit_defaults=True):
+class AttemptEnd(Value, frozen=True):
     """How an attempt's processes ended, as the shim recorded it.
 
     Exactly one of `code`, `signal`, `lost` is set; `lost` says why nobody knows the true end.
@@ -97,19 +102,21 @@ class AttemptEnd(msgspec.Struct, frozen=True, omit_defaults=True):
     signal: int | None = None
     lost: str | None = None
     timed_out: bool = False
+    stopped: bool = False
+    """It was sent SIGTERM from outside while it ran."""
     out_of_memory: bool = False
     start_error: str | None = None
     """Why the command could not be started at all (not found, not executable)."""
 
 
-class Idempotency(msgspec.Struct, frozen=True, omit_defaults=True):
+class Idempotency(Value, frozen=True):
     """The client's key of a create, and the digest of the request that it came with."""
 
     key: str
     digest: str
 
 
-class Task(msgspec.Struct, frozen=True, omit_defaults=True):
+class Task(Value, frozen=True):
     id: str
     user: str
     spec: TaskSpec
@@ -136,7 +143,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
     """Deleted: gone from reads; kept for statistics."""
 
 
-class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+class Change(Value, frozen=True):
     """One durable change: task `task` became this at `at`. `seq` numbers changes without gaps."""
 
     seq: int
@@ -158,7 +165,7 @@ class Principal(msgspec.Struct, frozen=True):
     key_id: str
 
 
-class Key(msgspec.Struct, frozen=True, omit_defaults=True):
+class Key(Value, frozen=True):
     """An API key's record. The key itself is never stored, only its SHA-256 (`digest`, hex)."""
 
     id: str

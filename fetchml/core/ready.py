@@ -7,12 +7,13 @@ urgent task of each shape, never at the whole queue.
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from operator import itemgetter
-from typing import NamedTuple
+
+import msgspec
 
 from fetchml.core.model import Resources, Task
 
 
-class Turn(NamedTuple):
+class Turn(msgspec.Struct, frozen=True, order=True, gc=False):
     """Order of the queue: the more urgent first (10 before 1), then the older."""
 
     urgency: int

@@ -96,16 +96,18 @@ class Writer:
         return batch
 
     def _commit(self, appender: duckdb.Appender, batch: list[_Append | _PutKey]) -> None:
+        rows = list[tuple[int, int, str, str]]()
         changes = list[Change]()
         futures = list[asyncio.Future[None]]()
         for item in batch:
             futures.append(item.future)
             if isinstance(item, _Append):
-                appender.append_rows(item.rows)
+                rows.extend(item.rows)
                 changes.extend(item.changes)
             else:
                 self._connection.execute(sql.PUT_KEY, [item.key_id, item.data])
         if changes:
+            appender.append_rows(rows)
             appender.flush()
             self._on_commit(changes[-1].seq)
         self._loop.call_soon_threadsafe(self._announce, changes, futures)

@@ -247,9 +247,9 @@ def test_descendants_that_left_group_and_session_are_ended(attempt: Attempt) -> 
 def test_without_the_kernels_list_of_children_the_group_is_ended(
     attempt: Attempt, tmp_path: Path
 ) -> None:
-    # A /proc that holds no more than the shim must have.
+    # A /proc that holds no more than the shim must have, and what sanitizers read.
     wrapper = (
-        'mkdir -p "$1/self" "$1/sys/kernel/random"; cp /proc/self/stat "$1/self"\n'
+        'mkdir -p "$1/self" "$1/sys/kernel/random"; cp /proc/self/stat /proc/self/environ "$1/self"\n'
         'cp /proc/sys/kernel/random/boot_id "$1/sys/kernel/random"; mount --bind "$1" /proc\n'
         'shift; exec "$@"'
     )

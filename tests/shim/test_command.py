@@ -249,7 +249,8 @@ def test_without_the_kernels_list_of_children_the_group_is_ended(
 ) -> None:
     # A /proc that holds no more than the shim must have, and what sanitizers read.
     wrapper = (
-        'mkdir -p "$1/self" "$1/sys/kernel/random"; cp /proc/self/stat /proc/self/environ "$1/self"\n'
+        'mkdir -p "$1/self" "$1/sys/kernel/random"\n'
+        'cp /proc/self/stat /proc/self/environ "$1/self"\n'
         'cp /proc/sys/kernel/random/boot_id "$1/sys/kernel/random"; mount --bind "$1" /proc\n'
         'shift; exec "$@"'
     )

@@ -268,7 +268,7 @@ def test_orphans_are_reaped_while_the_command_runs(attempt: Attempt) -> None:
 
 
 def test_the_command_dies_with_its_shim(attempt: Attempt) -> None:
-    with running(attempt.argv("sh", "-c", IGNORES_SIGTERM)) as shim:
+    with running(attempt.argv("sh", "-c", "echo ready; exec sleep 60")) as shim:
         ready(attempt)
         command = int(attempt.record("started")["pid"])
         assert end_by(shim, signal.SIGKILL) == -signal.SIGKILL

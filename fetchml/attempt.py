@@ -150,6 +150,7 @@ class AttemptFolder:
             code = _integer(record, "code", 0, 255) if "code" in record else None
             signal = _integer(record, "signal", 1, 64) if "signal" in record else None
             timed_out = bool(_integer(record, "timed_out", 0, 1, default=0))
+            stopped = bool(_integer(record, "stopped", 0, 1, default=0))
         except ValueError:
             return None
         if (code is None) == (signal is None):
@@ -161,6 +162,7 @@ class AttemptFolder:
             code=code,
             signal=signal,
             timed_out=timed_out,
+            stopped=stopped,
             start_error=error[:_MAX_ERROR] or None,
         )
 

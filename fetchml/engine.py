@@ -27,7 +27,14 @@ from fetchml.core.events import (
 )
 from fetchml.core.model import ENDED, Change, Idempotency, Principal, Role, Status, Task, TaskSpec
 from fetchml.core.state import Limits, State
-from fetchml.errors import FieldViolation, Forbidden, NotFound, Unavailable, ValidationFailed
+from fetchml.errors import (
+    BadRequest,
+    FieldViolation,
+    Forbidden,
+    NotFound,
+    Unavailable,
+    ValidationFailed,
+)
 from fetchml.explain import explain
 from fetchml.folder_watch import FolderWatch
 from fetchml.ids import IdSequence
@@ -150,6 +157,8 @@ class Engine:
         spec = self._accept(request)
         if idempotency_key is None:
             return (await self._submit(who, [spec], None))[0]
+        if fault := submission.idempotency_key_fault(idempotency_key):
+            raise BadRequest(f"Idempotency-Key: {fault}")
         digest = hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
         async with self._locks.hold(("create", who.user, idempotency_key)):
             earlier = await self._store.find_idempotent(who.user, idempotency_key)

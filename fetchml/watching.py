@@ -36,6 +36,8 @@ async def watch(
         changes = feed.after(seen, AT_ONCE) if seen <= feed.last_seq else None
         if changes is None and seen < feed.last_seq:
             changes = await store.changes_since(seen, AT_ONCE)
+            if changes is not None:  # those on disk that were not published yet come later
+                changes = [change for change in changes if change.seq <= feed.last_seq]
         if changes is None:
             seen = feed.last_seq
             yield Update(UpdateType.RESYNC, seen, clock())

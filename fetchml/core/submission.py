@@ -37,6 +37,8 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTING = re.compile(r"[\\'\"]")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
+
 Check = Callable[[object], str | None]
 
 
@@ -262,3 +264,10 @@ _RULES: dict[str, Check] = {
 
 KNOWN_FIELDS = frozenset(_RULES)
 """The request properties that mean something; others are ignored, and told."""
+
+
+def idempotency_key_fault(key: str) -> str | None:
+    """What is wrong with the client's key of a create (an HTTP header's value in REST)."""
+    if _IDEMPOTENCY_KEY.fullmatch(key):
+        return None
+    return "must be one key of 1 to 255 visible ASCII characters"

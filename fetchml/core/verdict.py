@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from fetchml.core.model import AttemptEnd, Cancel, FailureReason, TaskSpec
 
+STOPPED = "stopped from outside, as when the Docker engine or the machine shuts down"
+
 
 class Verdict(NamedTuple):
     reason: FailureReason | None
@@ -21,7 +23,8 @@ def judge(end: AttemptEnd, spec: TaskSpec, cancel: Cancel | None) -> Verdict:
     """A wish to cancel goes before everything else: it was promised when it was answered.
 
     Out of memory is told only of a death by SIGKILL: the kernel may have killed just a child,
-    and the task went on and ended by itself (FACTS).
+    and the task went on and ended by itself (FACTS). A task that was stopped has not done what it
+    was to do, even if it ended with 0: one that saves its state on SIGTERM does so.
     """
     exit_code = end.code if end.signal is None else 128 + end.signal
     if cancel is not None:
@@ -37,6 +40,8 @@ def judge(end: AttemptEnd, spec: TaskSpec, cancel: Cancel | None) -> Verdict:
         return Verdict(FailureReason.OUT_OF_MEMORY, f"used more than {had} of memory", exit_code)
     if end.lost is not None:
         return Verdict(FailureReason.LOST, end.lost, None)
+    if end.stopped:
+        return Verdict(FailureReason.LOST, STOPPED, exit_code)
     if end.signal is not None:
         return Verdict(FailureReason.SIGNAL, f"ended by {_signal_name(end.signal)}", exit_code)
     if end.code != 0:

@@ -22,8 +22,8 @@ from fetchml.core.model import (
     Task,
     TaskSpec,
 )
-from fetchml.core.submission import Defaults, InvalidSubmission, accept
-from fetchml.errors import FieldViolation, NotFound, Unavailable, ValidationFailed
+from fetchml.core.submission import Defaults, InvalidSubmission, accept, idempotency_key_fault
+from fetchml.errors import BadRequest, FieldViolation, NotFound, Unavailable, ValidationFailed
 from fetchml.ports import TaskPage, TaskQuery
 from fetchml.views import (
     Explanation,
@@ -90,6 +90,8 @@ class StubEngine:
         self, who: Principal, request: Mapping[str, object], idempotency_key: str | None = None
     ) -> Task:
         self._may_fail()
+        if idempotency_key is not None and (fault := idempotency_key_fault(idempotency_key)):
+            raise BadRequest(f"Idempotency-Key: {fault}")
         known = self.idempotent.get((who.user, idempotency_key or ""))
         if known is not None:
             return self.tasks[known]

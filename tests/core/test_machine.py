@@ -61,6 +61,7 @@ ends = st.one_of(
     st.builds(lambda signal: {"signal": signal}, st.sampled_from([6, 9, 15])),
     st.just({"signal": 9, "out_of_memory": True}),
     st.just({"signal": 9, "timed_out": True}),
+    st.just({"code": 0, "stopped": True}),
     st.just({"code": 127, "start_error": "not found"}),
     st.just({"lost": "the machine was restarted"}),
 )

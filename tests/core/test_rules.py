@@ -17,7 +17,7 @@ from fetchml.core.model import (
 )
 from fetchml.core.submission import KNOWN_FIELDS, Defaults, InvalidSubmission, accept, argv
 from fetchml.core.transitions import InvalidTransition, require
-from fetchml.core.verdict import judge
+from fetchml.core.verdict import STOPPED, judge
 
 SPEC = TaskSpec("job", "image", ("run",), timeout_seconds=5, memory_gb=2)
 DEFAULTS = Defaults("python:3.12-slim", ("python", "train.py"), 0, 2)
@@ -53,6 +53,9 @@ CAPACITY = Resources(cpu=4, memory_gb=16, gpu=1)
             "ran longer than its limit of 5 s",
             0,
         ),
+        # It saved its state when the engine was shut down, and has not finished all the same.
+        ({"code": 0, "stopped": True}, FailureReason.LOST, STOPPED, 0),
+        ({"signal": 15, "stopped": True}, FailureReason.LOST, STOPPED, 143),
         ({"lost": "the engine restarted"}, FailureReason.LOST, "the engine restarted", None),
         (
             {"code": 127, "start_error": "not found"},

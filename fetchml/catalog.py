@@ -1,57 +1,63 @@
-"""The committed state that reads are answered from: live tasks, the newest tasks, and counts.
+"""The committed state that reads are answered from: live tasks, the newest ended ones, and counts.
 
 Everything else is on disk. A page is answered from here when it is certain to be whole.
 """
 
+import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from fetchml.core.model import ENDED, HOLDING, Change, Status, Task
+from fetchml.newest import THE_FIRST, Newest, turn
 from fetchml.ports import Restored, TaskPage, TaskQuery
 
 RECENT = 2_000
-"""How many of the newest tasks are kept in memory."""
+"""How many of the newest tasks of each final state are kept in memory."""
+MAX_LOOKED_AT = 10_000
+"""Tasks that a page may be searched in here: a deep one is the store's, off the event loop."""
 
 
 class Catalog:
     def __init__(self, restored: Restored) -> None:
         self.live: dict[str, Task] = {task.id: task for task in restored.live}
         """Oldest first."""
-        self._recent: dict[str, Task] = {task.id: task for task in reversed(restored.recent)}
-        """The newest visible tasks, oldest first."""
         self._counts = Counter(restored.counts)
-        self._recent_is_all = len(restored.recent) == sum(restored.counts.values())
+        self._ended = {
+            status: Newest(
+                restored.recent.get(status, ()), limit=RECENT, of_all=self.count((status,))
+            )
+            for status in ENDED
+        }
         self.live_bytes = sum(spec_bytes(task) for task in restored.live)
         """What the specifications of live tasks take, as JSON."""
 
     def apply(self, change: Change) -> None:
         task = change.task
-        before = self.live.get(task.id)
         if task.hidden:
             self._counts[task.user, task.status] -= 1
-            self._recent.pop(task.id, None)
+            self._ended[task.status].remove(task)
             return
+        before = self.live.get(task.id)
         if before is not None:
             self._counts[task.user, before.status] -= 1
         self._counts[task.user, task.status] += 1
         if task.status not in ENDED:
             self.live[task.id] = task
-        elif before is not None:
+            if before is None:
+                self.live_bytes += spec_bytes(task)
+            return
+        self._ended[task.status].add(task)
+        if before is not None:
             del self.live[task.id]
             self.live_bytes -= spec_bytes(task)
-        if before is None:
-            self._recent[task.id] = task
-            self.live_bytes += spec_bytes(task)
-            if len(self._recent) > RECENT:
-                del self._recent[next(iter(self._recent))]
-                self._recent_is_all = False
-        elif task.id in self._recent:
-            self._recent[task.id] = task
 
     def get(self, task_id: str) -> Task | None:
-        return self.live.get(task_id) or self._recent.get(task_id)
+        task = self.live.get(task_id)
+        if task is not None:
+            return task
+        return next(filter(None, (newest.get(task_id) for newest in self._ended.values())), None)
 
     def count(self, states: Iterable[Status], user: str | None = None) -> int:
         wanted = frozenset(states)
@@ -66,26 +72,33 @@ class Catalog:
         if query.job_name_prefix is not None or query.experiment_id is not None:
             return None
         states = frozenset(query.states or Status)
-        only_live = not states & ENDED
-        source = self.live if only_live else self._recent
+        total = self.count(states, query.user)
+        if query.limit == 0 or query.offset >= total:
+            return TaskPage([], total)
+        ended = [self._ended[status] for status in states & ENDED]
+        floor = max((newest.floor for newest in ended), default=THE_FIRST)
         tasks: list[Task] = []
         skip = query.offset
-        for task in reversed(source.values()):
-            if len(tasks) == query.limit:
-                break
+        for looked_at, task in enumerate(self._newest_first(states, ended)):
+            if looked_at == MAX_LOOKED_AT or turn(task) < floor:
+                return None
             if task.status not in states or query.user not in (None, task.user):
                 continue
-            if query.before is not None and (task.created_at, task.id) >= query.before:
+            if query.before is not None and turn(task) >= query.before:
                 continue
             if skip:
                 skip -= 1
-            else:
-                tasks.append(task)
-        total = self.count(states, query.user)
-        whole = only_live or self._recent_is_all or len(tasks) == query.limit
-        if not whole and query.before is None:
-            whole = query.offset >= total
-        return TaskPage(tasks, total) if whole else None
+                continue
+            tasks.append(task)
+            if len(tasks) == query.limit:
+                return TaskPage(tasks, total)
+        return TaskPage(tasks, total) if floor == THE_FIRST else None
+
+    def _newest_first(self, states: frozenset[Status], ended: Iterable[Newest]) -> Iterator[Task]:
+        sources = [newest.newest_first() for newest in ended]
+        if states - ENDED:
+            sources.append(reversed(self.live.values()))
+        return heapq.merge(*sources, key=turn, reverse=True)
 
     @property
     def queued(self) -> int:

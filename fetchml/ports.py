@@ -39,8 +39,8 @@ class Restored(msgspec.Struct):
     last_created_at: int
     live: list[Task]
     """Every task that has not ended, oldest first."""
-    recent: list[Task]
-    """The newest visible tasks in any state, newest first, `recent_limit` at most."""
+    recent: dict[Status, list[Task]]
+    """The newest visible tasks of each final state, newest first, `recent_limit` of each."""
     counts: dict[tuple[str, Status], int]
     """Visible tasks in the whole store by (user, status)."""
 

@@ -13,6 +13,9 @@ import logging
 import os
 import re
 import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +63,9 @@ class Database:
     def __init__(self, connection: duckdb.DuckDBPyConnection, files: DatabaseFiles) -> None:
         self._connection = connection
         self.files = files
+        self._changed = threading.Condition()
+        self._reads = 0
+        self._in_checkpoint = False
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection for one thread: shared ones answer empty results without an error."""
@@ -67,9 +73,32 @@ class Database:
         cursor.execute("USE fetchml")
         return cursor
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Around every read: a scan beside a checkpoint that drops deleted rows misses the newest
+        rows of the table now and then (DuckDB 2.0.1). No other thread may be waited for inside."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._in_checkpoint)
+            self._reads += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._reads -= 1
+                self._changed.notify_all()
+
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database file and copy the header."""
-        self._connection.execute("FORCE CHECKPOINT fetchml")  # forced: waits for a running commit
+        with self._changed:
+            self._in_checkpoint = True
+            self._changed.wait_for(lambda: self._reads == 0)
+        try:
+            # Forced: it waits for a running commit.
+            self._connection.execute("FORCE CHECKPOINT fetchml")
+        finally:
+            with self._changed:
+                self._in_checkpoint = False
+                self._changed.notify_all()
         self.keep_private()
         with self.files.database.open("rb") as file:
             write_durably(self.files.header_copy, file.read(HEADER_BYTES))

@@ -20,7 +20,7 @@ from fetchml.adapters.data_dir import DataDirLock, lock_data_dir
 from fetchml.adapters.duckdb_file import Database, DatabaseFiles, open_database
 from fetchml.adapters.duckdb_upkeep import IDEMPOTENCY_KEPT_MS, Upkeep
 from fetchml.adapters.duckdb_writer import Writer
-from fetchml.core.model import Change, Key, Status, Task
+from fetchml.core.model import ENDED, Change, Key, Status, Task
 from fetchml.ports import IdempotentCreate, Restored, TaskPage, TaskQuery
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,10 @@ class DuckDBStore:
         def read(cursor: duckdb.DuckDBPyConnection) -> Task | None:
             # All of it, always: a result that is half read keeps its transaction open, and a
             # checkpoint waits for that.
-            rows = cursor.execute(sql.GET_FROM_TAIL, [self._upkeep.folded_seq, task_id]).fetchall()
+            rows = list[tuple[str]]()
+            folded = self._upkeep.folded_seq
+            if folded < self._upkeep.durable_seq:
+                rows = cursor.execute(sql.GET_FROM_TAIL, [folded, task_id]).fetchall()
             rows = rows or cursor.execute(sql.GET, [task_id]).fetchall()
             return _decode_task(rows[0][0]) if rows else None
 
@@ -107,7 +110,6 @@ class DuckDBStore:
 
     async def list_tasks(self, query: TaskQuery) -> TaskPage:
         def read(cursor: duckdb.DuckDBPyConnection) -> TaskPage:
-            self._upkeep.wait_folded()
             with _snapshot(cursor):
                 [(total,)] = cursor.execute(*sql.count_tasks(query)).fetchall()
                 if query.limit == 0 or query.offset >= total:
@@ -115,7 +117,7 @@ class DuckDBStore:
                 rows = cursor.execute(*sql.page_of_tasks(query)).fetchall()
             return TaskPage([_decode_task(data) for (data,) in rows], total)
 
-        return await self._read(read)
+        return await self._read(read, folded=True)
 
     async def changes_since(self, seq: int, limit: int) -> list[Change] | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[Change] | None:
@@ -131,11 +133,10 @@ class DuckDBStore:
         bounds = [self._midnight_ms(first), self._midnight_ms(first + timedelta(days=1))]
 
         def read(cursor: duckdb.DuckDBPyConnection) -> tuple[int, int]:
-            self._upkeep.wait_folded()
             [(completed, failed)] = cursor.execute(sql.ENDED_BETWEEN, bounds).fetchall()
             return completed, failed
 
-        return await self._read(read)
+        return await self._read(read, folded=True)
 
     async def find_idempotent(self, user: str, key: str) -> IdempotentCreate | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> IdempotentCreate | None:
@@ -198,14 +199,17 @@ class DuckDBStore:
         def rows(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
             return cursor.execute(statement, parameters).fetchall()
 
+        def newest(status: Status) -> list[Task]:
+            query = TaskQuery(states=(status,), limit=recent_limit)
+            return [_decode_task(data) for (data,) in rows(*sql.page_of_tasks(query))]
+
         [(last_created_at,)] = rows(sql.LAST_CREATED_AT)
-        recent = sql.page_of_tasks(TaskQuery(limit=recent_limit))
         return Restored(
             instance_id=instance_id,
             last_seq=self._upkeep.durable_seq,
             last_created_at=last_created_at,
             live=[_decode_task(data) for (data,) in rows(sql.LIVE_TASKS)],
-            recent=[_decode_task(data) for (data,) in rows(*recent)],
+            recent={status: newest(status) for status in ENDED},
             counts={(user, Status(status)): n for user, status, n in rows(sql.COUNTS)},
         )
 
@@ -226,14 +230,20 @@ class DuckDBStore:
         self._upkeep.fail()
         self._loop.call_soon_threadsafe(self._on_fatal, error)
 
-    async def _read(self, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        return await self._loop.run_in_executor(self._readers, self._with_cursor, read)
+    async def _read(
+        self, read: Callable[[duckdb.DuckDBPyConnection], T], *, folded: bool = False
+    ) -> T:
+        """`folded`: only when `tasks` holds all that is durable now."""
+        return await self._loop.run_in_executor(self._readers, self._with_cursor, read, folded)
 
-    def _with_cursor(self, read: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+    def _with_cursor(self, read: Callable[[duckdb.DuckDBPyConnection], T], folded: bool) -> T:
         cursor = getattr(self._thread_local, "cursor", None)
         if cursor is None:
             cursor = self._thread_local.cursor = self._database.cursor()
-        return read(cursor)
+        if folded:
+            self._upkeep.wait_folded()
+        with self._database.reading():
+            return read(cursor)
 
     def _midnight_ms(self, day: date) -> int:
         midnight = datetime(day.year, day.month, day.day, tzinfo=self._time_zone)

@@ -178,6 +178,7 @@ def check_restored(opened: Opened, model: Model) -> None:
     assert restored.last_created_at == max((t.created_at for t in model.tasks.values()), default=0)
     live = [each for each in model.tasks.values() if each.status not in ENDED]
     assert restored.live == sorted(live, key=lambda each: (each.created_at, each.id))
-    newest = model.visible(TaskQuery())
-    assert restored.recent == newest[:10]
-    assert restored.counts == Counter((each.user, each.status) for each in newest)
+    for status in ENDED:
+        assert restored.recent[status] == model.visible(TaskQuery(states=(status,)))[:10]
+    visible = model.visible(TaskQuery())
+    assert restored.counts == Counter((each.user, each.status) for each in visible)

@@ -1,0 +1,49 @@
+"""The newest tasks of a set that is too large for memory."""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
+
+from fetchml.core.model import Task
+
+Turn = tuple[int, str]
+"""When a task was created, and its id: what lists are ordered by."""
+
+THE_FIRST: Turn = (-1, "")
+"""Before every task."""
+
+
+def turn(task: Task) -> Turn:
+    return task.created_at, task.id
+
+
+class Newest:
+    """Every task of the set from `floor` on; those before it are not kept. Tasks are added in any
+    order, since they end in any."""
+
+    def __init__(self, newest_first: Sequence[Task], *, limit: int, of_all: int) -> None:
+        """`of_all`: how many tasks the set has. The newest of them are given, if there is one."""
+        self._by_id = {task.id: task for task in newest_first}
+        self._turns = [turn(task) for task in reversed(newest_first)]
+        self._limit = limit
+        self.floor = THE_FIRST if len(newest_first) == of_all else self._turns[0]
+
+    def get(self, task_id: str) -> Task | None:
+        return self._by_id.get(task_id)
+
+    def newest_first(self) -> Iterator[Task]:
+        return (self._by_id[task_id] for _, task_id in reversed(self._turns))
+
+    def add(self, task: Task) -> None:
+        if turn(task) < self.floor:
+            return
+        self._by_id[task.id] = task
+        insort(self._turns, turn(task))
+        if len(self._turns) > self._limit:
+            _, too_old = self._turns.pop(0)
+            del self._by_id[too_old]
+            self.floor = self._turns[0]
+
+    def remove(self, task: Task) -> None:
+        """Fine also when it is not kept."""
+        if self._by_id.pop(task.id, None) is not None:
+            del self._turns[bisect_left(self._turns, turn(task))]

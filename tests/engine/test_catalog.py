@@ -1,0 +1,150 @@
+"""Pages from memory: whole and right, or left to the store."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from fetchml import catalog
+from fetchml.catalog import Catalog
+from fetchml.core.model import ENDED, Change, Status, Task, TaskSpec
+from fetchml.ports import Restored, TaskPage, TaskQuery
+
+FEW = 3
+SPEC = TaskSpec("job", "image", ("true",))
+STATES = st.sampled_from(list(Status))
+USERS = st.sampled_from(["alice", "bob"])
+QUERIES = st.builds(
+    TaskQuery,
+    states=st.lists(STATES, max_size=3, unique=True).map(tuple),
+    user=st.none() | USERS,
+    limit=st.integers(0, 4),
+    offset=st.integers(0, 6),
+    before=st.none() | st.tuples(st.integers(0, 12), st.just("t05")),
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_memory() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalog, "RECENT", FEW)
+        yield
+
+
+def newest_first(tasks: dict[str, Task], query: TaskQuery) -> list[Task]:
+    found = [
+        task
+        for task in tasks.values()
+        if not task.hidden
+        and task.status in (query.states or Status)
+        and query.user in (None, task.user)
+    ]
+    return sorted(found, key=lambda task: (task.created_at, task.id), reverse=True)
+
+
+def restored(tasks: dict[str, Task]) -> Restored:
+    visible = newest_first(tasks, TaskQuery())
+    return Restored(
+        instance_id="",
+        last_seq=0,
+        last_created_at=0,
+        live=[task for task in reversed(visible) if task.status not in ENDED],
+        recent={s: newest_first(tasks, TaskQuery(states=(s,)))[:FEW] for s in ENDED},
+        counts=Counter((task.user, task.status) for task in visible),
+    )
+
+
+class World:
+    """Tasks as the disk has them, and a catalog that was told of every change."""
+
+    def __init__(self, before: list[tuple[str, Status]]) -> None:
+        self.tasks: dict[str, Task] = {}
+        for user, status in before:
+            self._new(user, status)
+        self.catalog = Catalog(restored(self.tasks))
+
+    def submit(self, user: str) -> None:
+        self._tell(self._new(user, Status.QUEUED))
+
+    def move(self, which: int, to: Status) -> None:
+        """A live task on; one that has ended is deleted."""
+        shown = newest_first(self.tasks, TaskQuery())
+        if not shown:
+            return
+        task = shown[which % len(shown)]
+        ended = task.status in ENDED
+        self._tell(replace(task, hidden=True) if ended else replace(task, status=to))
+
+    def _new(self, user: str, status: Status) -> Task:
+        number = len(self.tasks)
+        task = Task(f"t{number:02}", user, SPEC, created_at=number // 2, status=status)
+        self.tasks[task.id] = task
+        return task
+
+    def _tell(self, task: Task) -> None:
+        self.tasks[task.id] = task
+        self.catalog.apply(Change(0, 0, task))
+
+    def check(self, query: TaskQuery) -> TaskPage | None:
+        """The page, which is right if there is one."""
+        page = self.catalog.page(query)
+        if page is not None:
+            matching = newest_first(self.tasks, query)
+            total = len(matching)
+            if query.before is not None:
+                matching = [t for t in matching if (t.created_at, t.id) < query.before]
+            wanted = matching[query.offset :][: query.limit]
+            assert (page.tasks, page.total) == (wanted, total)
+        return page
+
+
+@given(
+    before=st.lists(st.tuples(USERS, STATES), max_size=15),
+    changes=st.lists(USERS | st.tuples(st.integers(0, 20), STATES), max_size=20),
+    queries=st.lists(QUERIES, min_size=3, max_size=6),
+)
+def test_a_page_is_right_or_the_stores(
+    before: list[tuple[str, Status]],
+    changes: list[str | tuple[int, Status]],
+    queries: list[TaskQuery],
+) -> None:
+    world = World(before)
+    for change in changes:
+        if isinstance(change, str):
+            world.submit(change)
+        else:
+            world.move(*change)
+        for query in queries:
+            world.check(query)
+    for task in world.tasks.values():
+        found = world.catalog.get(task.id)
+        if task.status in ENDED:
+            assert found == task or found is None
+            assert not (found and task.hidden)
+        else:
+            assert found == task
+
+
+def test_a_long_queue_hides_no_ended_task_from_the_first_page() -> None:
+    world = World([("alice", Status.COMPLETED)] * 10 + [("bob", Status.QUEUED)] * 50)
+    for states in ((Status.COMPLETED,), (Status.COMPLETED, Status.FAILED), (Status.QUEUED,), ()):
+        page = world.check(TaskQuery(states=states, limit=FEW))
+        assert page is not None
+        assert len(page.tasks) == FEW
+
+
+def test_what_is_older_than_memory_is_the_stores() -> None:
+    world = World([("alice", Status.COMPLETED)] * 10)
+    assert world.check(TaskQuery(limit=FEW + 1)) is None
+    assert world.check(TaskQuery(limit=1, offset=FEW)) is None
+    assert world.check(TaskQuery(limit=1, offset=10)) == TaskPage([], 10)
+
+
+def test_a_deep_page_is_the_stores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "MAX_LOOKED_AT", 20)
+    world = World([("bob", Status.QUEUED)] * 50)
+    assert world.check(TaskQuery(limit=5, offset=10)) is not None
+    assert world.check(TaskQuery(limit=5, offset=30)) is None

@@ -54,6 +54,7 @@ class PrivateEngine(Engine):
         self.folder = folder
         self._own_network = own_network
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the engine and wait until it answers."""
@@ -65,14 +66,14 @@ class PrivateEngine(Engine):
             "--exec-root": "exec",
             "--pidfile": "pid",
         }
-        command = ["setpriv", "--pdeathsig", "TERM"]  # it ends with the tests, even if killed
-        command += ["unshare", "--net"] if self._own_network else []
+        command = ["unshare", "--net"] if self._own_network else []
         command += ["dockerd", "--host", self.host]
         command += [f"{option}={self.folder / name}" for option, name in options.items()]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        self._guard = _end_with_these_tests(self._process.pid)
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -108,6 +109,9 @@ class PrivateEngine(Engine):
 
     def _end(self, with_signal: signal.Signals) -> None:
         assert self._process is not None, "the engine does not run"
+        assert self._guard is not None
+        with self._guard as guard:
+            guard.kill()
         self._process.send_signal(with_signal)
         self._process.wait(STOP_SECONDS)
         self._process = None
@@ -119,6 +123,14 @@ class PrivateEngine(Engine):
     def _log_end(self) -> str:
         lines = (self.folder / "log").read_text(errors="replace").splitlines()
         return "\n".join(lines[-15:])
+
+
+def _end_with_these_tests(pid: int) -> subprocess.Popen[bytes]:
+    """Start what sends SIGTERM to a process when the tests end without having done so: killed."""
+    # The pipe closes with this process. PR_SET_PDEATHSIG would look at the thread that starts
+    # the engine instead, and a test may do that in a thread of its event loop.
+    command = ["sh", "-c", 'read -r _; kill -TERM "$1"', "guard", str(pid)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
 def existing_engine() -> Engine | None:

@@ -83,6 +83,8 @@ class Server:
             **variables,
         }
         self._log = data_dir.parent / f"{data_dir.name}.log"
+        self.up = asyncio.Event()
+        """Set while it can be called."""
         self._clients = AsyncExitStack()
         self._process: asyncio.subprocess.Process | None = None
 
@@ -102,6 +104,7 @@ class Server:
         addresses = dict(part.split("=", 1) for part in line.split()[1:])
         self.http_address, self.grpc_address = addresses["http"], addresses["grpc"]
         self.rest, self.grpc = await self.clients(ADMIN_KEY)
+        self.up.set()
         return self
 
     @property
@@ -115,6 +118,7 @@ class Server:
         return self._log.read_text()
 
     def signal(self, number: signal.Signals) -> None:
+        self.up.clear()
         os.kill(self.pid, number)
 
     async def died(self) -> int:

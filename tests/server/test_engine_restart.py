@@ -72,7 +72,7 @@ async def test_crashes_under_tasks(server: Server, own_docker_engine: PrivateEng
 
     own_docker_engine.start()
     task = await server.ended(runs_on)  # the engine, back again, asked it to end
-    assert (task.attempt, task.error) == (1, "ended by SIGTERM"), task
+    assert (task.attempt, task.exit_code) == (1, 128 + signal.SIGTERM), task
     task = await server.ended(retried)
     assert (task.status, task.attempt, task.retry_count) == (Task.completed, 2, 1), task
     for task_id in queued:

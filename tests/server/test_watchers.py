@@ -1,0 +1,251 @@
+"""Every watcher sees every change once and in order, whatever cuts it off."""
+
+import asyncio
+import itertools
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any, NamedTuple
+
+import aiohttp
+import msgspec
+import pytest
+
+from fetchml.core.model import Role
+from fetchml.v1 import task_pb2
+from tests.api.rest_world import Client
+from tests.server.conftest import Serve
+from tests.server.program import SECONDS, Backend, Server, Task, all_ended, soon
+from tests.server.watchers import (
+    LAST,
+    change_of,
+    churn,
+    journal,
+    messages,
+    over_grpc,
+    over_ws,
+    watch_with_cuts,
+)
+
+Type = task_pb2.WatchTasksResponse
+MANY = 30_000
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_cut_off_and_resumed_at_random(
+    serve: Serve, processes_backend: Backend, seed: int
+) -> None:
+    """Also by the death of the server."""
+    dice = random.Random(seed)  # noqa: S311  # no secret
+    server = await serve(processes_backend, FETCHML_TASKS_MAX_RUNNING="3").start()
+    async with asyncio.TaskGroup() as group:
+        watchers = [
+            group.create_task(watch_with_cuts(server, stream, random.Random(dice.random())))  # noqa: S311
+            for stream in (over_grpc, over_ws)
+            for _ in range(3)
+        ]
+        await churn(server, dice, 20)
+        await server.kill()
+        await server.start()
+        await churn(server, dice, 20)
+        await server.submit("exit 0", job_name=LAST)
+    everything = await journal(server)
+    assert [change.seq for change in everything] == list(range(1, len(everything) + 1))
+    for watcher in watchers:
+        assert watcher.result() == everything
+    assert {change.status for change in everything} == set(Task.Status.keys()[1:])
+    assert any(change.deleted for change in everything)
+    assert any(change.attempt == 2 for change in everything)
+
+
+async def test_filters(serve: Serve, processes_backend: Backend) -> None:
+    server = await serve(processes_backend).start()
+    secret = await server.key("bob", Role.USER)
+    bob, _ = await server.clients(secret)
+    request = {"job_name": "ex-1", "command": ["true"], "experiment_id": "e1"}
+    of_bob = (await bob.submit(request)).json["id"]
+    others = [await server.submit(f"exit {code}", job_name=f"ex-{code}") for code in range(3)]
+    last = await server.submit("true", job_name=LAST)
+    async with server.watch() as updates:
+        await all_ended(updates, [of_bob, *others, last])
+    everything = [update async for update in first(server, 10_000, until=last)]
+    filters: list[tuple[dict[str, Any], Any]] = [
+        ({"task_id": of_bob}, lambda task: task.id == of_bob),
+        ({"states": [Task.running, Task.failed]}, lambda task: task.status in (3, 6)),
+        ({"job_name_prefix": "ex-1"}, lambda task: task.job_name == "ex-1"),
+        ({"user_id": "bob"}, lambda task: task.user_id == "bob"),
+        ({"experiment_id": "e1"}, lambda task: task.experiment_id == "e1"),
+        ({"user_id": "admin", "states": [Task.completed]}, _admins_completed),
+    ]
+    for where, holds in filters:
+        expected = [update for update in everything if holds(update.task)]
+        assert expected
+        assert [update async for update in first(server, len(expected), **where)] == expected
+    for query, holds in (
+        (f"task_id={of_bob}", lambda task: task.id == of_bob),
+        ("status=failed", lambda task: task.status == Task.failed),
+        ("status=preparing", lambda task: task.status == Task.preparing),
+    ):
+        seqs = [change_of(update).seq for update in everything if holds(update.task)]
+        told = first_messages(server.rest, f"since=0&{query}", len(seqs))
+        assert [message["seq"] async for message in told] == seqs
+
+
+def _admins_completed(task: Task) -> bool:
+    return task.user_id == "admin" and task.status == Task.completed
+
+
+async def first(
+    server: Server, number: int, until: str | None = None, **where: Any
+) -> AsyncIterator[Type]:
+    """The first updates there ever were, up to the end of the task `until`."""
+    async with server.watch(**where) as updates:
+        for _ in range(number):
+            update = await soon(anext(updates))
+            yield update
+            if update.task.id == until and update.task.status == Task.completed:
+                return
+
+
+async def first_messages(client: Client, query: str, number: int) -> AsyncIterator[dict[str, Any]]:
+    """The same over /ws."""
+    async with aclosing(messages(client, query)) as told:
+        for _ in range(number):
+            yield await soon(anext(told))
+
+
+async def test_a_snapshot_and_then_every_change(serve: Serve, processes_backend: Backend) -> None:
+    server = await serve(processes_backend, FETCHML_TASKS_MAX_RUNNING="1").start()
+    ended = await server.submit("true")
+    await server.ended(ended)
+    runs = await server.submit("until [ -e go ]; do sleep 0.02; done")
+    await server.running(runs)
+    waits = await server.submit("true")
+    async with server.watch(since=None) as updates:
+        told = [await soon(anext(updates)) for _ in range(3)]
+        assert [(u.type, u.task.id) for u in told] == [
+            (Type.snapshot, runs),
+            (Type.snapshot, waits),
+            (Type.synced, ""),
+        ]
+        server.tell(runs)
+        both = await all_ended(updates, [runs, waits])
+    async with server.watch(since=told[-1].seq) as updates:
+        assert await all_ended(updates, [runs, waits]) == both
+    async with server.watch(since=10**9) as updates:  # of a server that is no more
+        update = await soon(anext(updates))
+        assert update.type == Type.resync
+    async with server.watch(since=update.seq) as updates:
+        await server.submit("true", job_name="news")
+        assert (await soon(anext(updates))).task.job_name == "news"
+
+
+async def test_others_tasks_in_private_mode(serve: Serve, processes_backend: Backend) -> None:
+    server = await serve(processes_backend, FETCHML_AUTH_PRIVATE="true").start()
+    users = {
+        name: await server.clients(await server.key(name, Role.USER)) for name in ("alice", "bob")
+    }
+    ids: dict[str, list[str]] = {name: [] for name in users}
+    for _ in range(3):
+        for name, (rest, _) in users.items():
+            reply = await rest.submit({"job_name": "a", "command": ["true"]})
+            ids[name].append(reply.json["id"])
+    async with server.watch() as updates:
+        await all_ended(updates, [*ids["alice"], *ids["bob"]])
+    last = await server.submit("true", job_name=LAST)
+    everything = [update async for update in first(server, 10_000, until=last)]
+    for (name, (rest, rpc)), other in zip(users.items(), ("bob", "alice"), strict=True):
+        expected = [update for update in everything if update.task.user_id == name]
+        number = len(expected)
+        assert [update async for update in first(server, number, client=rpc)] == expected
+        seen = [message["seq"] async for message in first_messages(rest, "since=0", number)]
+        assert seen == [update.seq for update in expected]
+        hidden = ids[other][0]
+        assert (await rest.get(f"/v1/tasks/{hidden}")).status == 404
+        assert (await rest.ask("DELETE", f"/v1/tasks/{hidden}")).status == 404
+        listed = (await rest.get("/v1/tasks")).json
+        assert (listed["total"], {task["id"] for task in listed["tasks"]}) == (3, {*ids[name]})
+        assert (await rest.get("/v1/queue")).json["completed"] == 7, "everyone reads the queue"
+
+
+@pytest.mark.parametrize("kept", [1_000, 200_000])
+async def test_too_slow(serve: Serve, processes_backend: Backend, kept: int) -> None:
+    """Who takes nothing for a while gets it all, or is told that some is no longer kept."""
+    variables = {"FETCHML_TASKS_MAX_RUNNING": "1", "FETCHML_HISTORY_JOURNAL_ROWS": str(kept)}
+    server = await serve(processes_backend, **variables).start()
+    await server.running(await server.submit("sleep 600"))
+    url, headers = server.rest.url("/ws?since=0&view=full"), server.rest.with_key({})
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=narrow)) as session,
+        session.ws_connect(url, headers=headers) as ws,
+        server.watch() as updates,
+    ):
+        batch = task_pb2.CreateTasksRequest(
+            tasks=[task_pb2.CreateTaskRequest(job_name="many", args="x" * 1000)] * (MANY // 3)
+        )
+        await server.grpc.tasks.CreateTasks(iter([batch] * 3), metadata=server.grpc.metadata)
+        streams = (News(told_over_grpc(updates)), News(told_over_ws(ws)))
+        if kept < MANY:
+            await until_pruned(server, MANY // 3)
+            for stream in streams:
+                await stream.read_until(lambda told: told.is_resync)
+        last = await server.submit("true", job_name=LAST)
+        for stream in streams:
+            await stream.read_until(lambda told: told.task_id == last)
+    for stream in streams:
+        seqs = [0, *(told.seq for told in stream.read if not told.is_resync)]
+        resyncs = [told.seq for told in stream.read if told.is_resync]
+        gaps = [after - 1 for before, after in itertools.pairwise(seqs) if after != before + 1]
+        assert gaps == resyncs
+        assert len(resyncs) == (1 if kept < MANY else 0)
+
+
+class Told(NamedTuple):
+    is_resync: bool
+    seq: int
+    task_id: str
+
+
+class News:
+    """What is read of a stream, piece by piece."""
+
+    def __init__(self, stream: AsyncIterator[Told]) -> None:
+        self._stream = stream
+        self.read: list[Told] = []
+
+    async def read_until(self, holds: Callable[[Told], bool]) -> None:
+        async with asyncio.timeout(SECONDS):
+            while not self.read or not holds(self.read[-1]):
+                self.read.append(await anext(self._stream))
+
+
+async def told_over_grpc(updates: AsyncIterator[Type]) -> AsyncIterator[Told]:
+    async for update in updates:
+        yield Told(update.type == Type.resync, update.seq, update.task.id)
+
+
+async def told_over_ws(ws: aiohttp.ClientWebSocketResponse) -> AsyncIterator[Told]:
+    async for frame in ws:
+        message = msgspec.json.decode(frame.data)
+        if message["type"] == "resync":
+            yield Told(True, message["seq"], "")
+        elif message["type"] == "task_update":
+            yield Told(False, message["seq"], message["task"]["id"])
+
+
+def narrow(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket that keeps little of what its owner does not take."""
+    made = socket.socket(*address[:3])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
+    return made
+
+
+async def until_pruned(server: Server, seq: int) -> None:
+    """Nobody tells when the store lets go of what it need not keep."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            async with server.watch(since=seq) as updates:
+                if (await anext(updates)).type == Type.resync:
+                    return
+            await asyncio.sleep(0.1)

@@ -1,0 +1,154 @@
+"""Watchers over both transports that are cut off at random, and what there is for them to see."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from typing import Any, NamedTuple
+
+import aiohttp
+import grpc
+import msgspec
+
+from fetchml.v1 import task_pb2
+from tests.api.rest_world import Client
+from tests.server.program import ENDED, SECONDS, Server, Task, soon
+
+LAST = "last"
+"""The job name of the task after which watchers leave."""
+CUT = (aiohttp.ClientError, grpc.aio.AioRpcError, ConnectionError)
+KINDS: dict[str, dict[str, Any]] = {
+    "succeeds": {"script": "exit 0"},
+    "fails": {"script": "exit 3"},
+    "is-retried": {"script": '[ "$FETCHML_ATTEMPT" = 2 ]', "max_retries": 1},
+    "is-cancelled": {"script": "sleep 600"},
+}
+
+
+class Change(NamedTuple):
+    """One change as a watcher sees it."""
+
+    seq: int
+    task_id: str
+    job_name: str
+    status: str
+    attempt: int
+    deleted: bool
+
+    @property
+    def is_last(self) -> bool:
+        return self.job_name == LAST and self.status == "completed"
+
+
+def change_of(update: task_pb2.WatchTasksResponse) -> Change:
+    task = update.task
+    status = Task.Status.Name(task.status)
+    deleted = update.type == task_pb2.WatchTasksResponse.task_deleted
+    assert deleted or update.type == task_pb2.WatchTasksResponse.task_update, update
+    return Change(update.seq, task.id, task.job_name, status, task.attempt, deleted)
+
+
+async def over_grpc(server: Server, since: int) -> AsyncGenerator[Change]:
+    async with server.watch(since) as updates:
+        async for update in updates:
+            yield change_of(update)
+
+
+async def over_ws(server: Server, since: int) -> AsyncGenerator[Change]:
+    async for message in messages(server.rest, f"since={since}&view=full"):
+        task = message["task"]
+        yield Change(
+            message["seq"],
+            task["id"],
+            task["job_name"],
+            task["status"],
+            task["attempt"],
+            message["deleted"],
+        )
+
+
+async def messages(client: Client, query: str) -> AsyncGenerator[dict[str, Any]]:
+    """Those of /ws; the end of a task, which is told twice, comes once, when it is told in full."""
+    url = client.url(f"/ws?{query}")
+    async with client.session.ws_connect(url, headers=client.with_key({})) as ws:
+        ended: dict[str, Any] | None = None
+        try:
+            async for frame in ws:
+                message = msgspec.json.decode(frame.data)
+                kind = message.pop("type")
+                if kind == "ping":
+                    await ws.send_json({"type": "pong"})
+                    continue
+                if ended is not None:
+                    assert (kind, message) == ("task_complete", ended)
+                elif kind == "task_update" and message["task"]["status"] in ("completed", "failed"):
+                    ended = message
+                    continue
+                else:
+                    assert kind in ("task_update", "task_deleted"), kind
+                ended = None
+                yield {**message, "deleted": kind == "task_deleted"}
+        finally:
+            # No goodbye: what a cut looks like.
+            with suppress(OSError, AttributeError):
+                ws.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+    raise aiohttp.ClientConnectionError("the stream ended")
+
+
+async def watch_with_cuts(
+    server: Server,
+    stream: Callable[[Server, int], AsyncGenerator[Change]],
+    dice: random.Random,
+) -> list[Change]:
+    """All changes up to the last, read in pieces of random length, through restarts too."""
+    seen: list[Change] = []
+    async with asyncio.timeout(2 * SECONDS):
+        while not seen or not seen[-1].is_last:
+            await server.up.wait()
+            since = seen[-1].seq if seen else 0
+            left = dice.randint(1, 25)
+            with suppress(*CUT):
+                async with aclosing(stream(server, since)) as changes:
+                    async for change in changes:
+                        seen.append(change)
+                        left -= 1
+                        if not left or change.is_last:
+                            break
+    return seen
+
+
+async def churn(server: Server, dice: random.Random, tasks: int) -> None:
+    """Tasks come, run, are retried, cancelled while queued and while running, and deleted."""
+    live: dict[str, str] = {}
+    async with server.watch(since=None) as updates:
+        for _ in range(tasks):
+            kind = dice.choice(list(KINDS))
+            task_id = await server.submit(**KINDS[kind], job_name=kind)
+            live[task_id] = kind
+            if dice.random() < 0.2:  # perhaps before it runs
+                live[task_id] = "is-cancelled"
+                await delete(server, task_id)
+        while live:
+            task = (await soon(anext(updates))).task
+            if task.status in ENDED and task.id in live:
+                # A delete within a minute of a cancel deletes nothing (reading 3).
+                if live.pop(task.id) != "is-cancelled" and dice.random() < 0.5:
+                    await delete(server, task.id)
+            elif task.status == Task.running and live.get(task.id) == "is-cancelled":
+                await delete(server, task.id)
+
+
+async def delete(server: Server, task_id: str) -> None:
+    assert (await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")).status == 204
+
+
+async def journal(server: Server) -> list[Change]:
+    """All changes there ever were, up to the last, read in one go."""
+    changes = []
+    async with asyncio.timeout(SECONDS), aclosing(over_grpc(server, 0)) as stream:
+        async for change in stream:
+            changes.append(change)  # an endless stream
+            if change.is_last:
+                break
+    return changes

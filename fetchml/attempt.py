@@ -81,6 +81,15 @@ class AttemptFolder:
 
     def open_gate(self) -> None:
         """Let the waiting shims go on; again is fine. Raises OSError when the folder is missing."""
+        (self.path / "opened").touch()
+        self._let_shims_go()
+
+    def gate_was_opened(self) -> bool:
+        """From then on the command may have started, whatever the task did to its run folder:
+        this mark lies where only the server may write."""
+        return (self.path / "opened").exists()
+
+    def _let_shims_go(self) -> None:
         with self._run_fd() as run:
             with suppress(FileExistsError):
                 os.close(os.open("open", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=run))
@@ -109,7 +118,7 @@ class AttemptFolder:
         claim = self.claim()
         if claim is None or not claim.revoked:
             return False
-        self.open_gate()
+        self._let_shims_go()
         return True
 
     def claim(self) -> Claim | None:
@@ -203,6 +212,7 @@ class AttemptFolder:
             untrusted_files.remove(replaced)
             untrusted_files.remove(self.workspace)
         except untrusted_files.TooDeepError as error:
+            untrusted_files.remove(self.workspace)
             raise CollectError(f"the outputs could not be kept: {error}") from error
         except OSError as error:
             reason = error.strerror or str(error)

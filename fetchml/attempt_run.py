@@ -7,7 +7,7 @@ decides nothing about the task.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -22,8 +22,8 @@ from fetchml.ports import Gone, Launcher, PrepareError, Run
 
 STOP_MARGIN_SECONDS = 5.0
 """The shim kills after the grace; only when it could not does the launcher."""
-PREPARE_TRIES = 3
-"""A container that was ended before its command started (an engine restart) is made anew."""
+AGAIN_SECONDS = 1.0
+"""When ending an attempt failed, it is tried again after this."""
 
 log = logging.getLogger(__name__)
 
@@ -52,38 +52,44 @@ class AttemptRun:
         self._report = report
         self._folder = AttemptFolder(run.folder)
         self._stop_asked = asyncio.Event()
+        self._is_over = False
+        """Its end is reported: nothing may be started any more, only cleaned up."""
 
     def stop(self) -> None:
         """End it: never start it if it has not started, else SIGTERM, grace, SIGKILL."""
         self._stop_asked.set()
 
     async def go(self) -> None:
-        if self._task.status is not Status.COLLECTING:
-            failpoints.reach("preparing")
-            if not await self._start_and_see_through():
-                return
-        failpoints.reach("ended")
-        await self._collect()
-        failpoints.reach("finished")
+        """To the end. When it raised (the disk, the engine), it can be called again."""
+        if not self._is_over:
+            await self._see_to_the_end()
+            self._is_over = True
         await self._launcher.remove(self._run)
         failpoints.reach("removed")
 
-    async def _start_and_see_through(self) -> bool:
-        """False: the command was not started and never will be."""
-        for _ in range(PREPARE_TRIES):
+    async def _see_to_the_end(self) -> None:
+        if self._task.status is not Status.COLLECTING:
+            failpoints.reach("preparing")
+            if not await self._start():
+                return
+            await self._see_through()
+        failpoints.reach("ended")
+        await self._collect()
+        failpoints.reach("finished")
+
+    async def _start(self) -> bool:
+        """Once the gate was opened, the attempt is never made ready again: its command may have
+        run, and runs once. False: it has not started and never will."""
+        if not await asyncio.to_thread(self._folder.gate_was_opened):
             claim = self._folder.claim()
             if claim is not None and claim.revoked:
-                break
-            if claim is None:
-                if not await self._prepare():
-                    return False
-                failpoints.reach("prepared")
-                await asyncio.to_thread(self._folder.open_gate)
-                failpoints.reach("gate_opened")
-            if await self._see_through():
-                return True
-            await self._launcher.remove(self._run)
-        return await self._give_up("it was ended before its command started", permanent=False)
+                return await self._give_up("it could not be made ready", permanent=False)
+            if not await self._prepare():
+                return False
+            failpoints.reach("prepared")
+        await asyncio.to_thread(self._folder.open_gate)
+        failpoints.reach("gate_opened")
+        return True
 
     async def _prepare(self) -> bool:
         """Ready, and waiting at the gate. False: given up."""
@@ -117,12 +123,12 @@ class AttemptRun:
         task = self._task
         now = self._clock()
         await self._report(NeverStarted(now, task.id, task.attempt, error, permanent))
+        self._is_over = True
         await self._launcher.wait(self._run)
-        await self._launcher.remove(self._run)
         return False
 
-    async def _see_through(self) -> bool:
-        """Wait for the start and the end. False: all is gone, and the command never started."""
+    async def _see_through(self) -> None:
+        """Wait for the start and the end."""
         stopping = asyncio.create_task(self._stop_when_asked())
         gone = asyncio.create_task(self._launcher.wait(self._run))
         try:
@@ -133,18 +139,15 @@ class AttemptRun:
             gone.cancel()
             await asyncio.gather(stopping, gone, return_exceptions=True)
         end = self._folder.end()
-        if end is None and self._folder.claim() is None:
-            return False
         now = self._clock()
         if end is None:
             started = self._folder.started()
-            lost = end_hint.lost or "its process vanished without a word"
+            lost = end_hint.lost or "it vanished without a word of its end"
             started_at = started.at if started is not None else None
             end = AttemptEnd(at=now, started_at=started_at, lost=lost)
         elif end_hint.out_of_memory:
             end = replace(end, out_of_memory=True)
         await self._report(Ended(now, self._task.id, self._task.attempt, end))
-        return True
 
     async def _report_start(self, gone: asyncio.Task[Gone]) -> None:
         async with self._watch.subscribe(self._folder.run) as changes:
@@ -159,19 +162,33 @@ class AttemptRun:
 
     async def _collect(self) -> None:
         error = None
+        collecting = asyncio.ensure_future(asyncio.to_thread(self._folder.collect, self._outputs))
         try:
-            await asyncio.to_thread(self._folder.collect, self._outputs)
+            await asyncio.shield(collecting)
         except CollectError as problem:
             error = str(problem)
+        except asyncio.CancelledError:
+            # The thread can't be stopped, and no other server may collect beside it.
+            await asyncio.gather(collecting, return_exceptions=True)
+            raise
         failpoints.reach("collected")
         await self._report(Collected(self._clock(), self._task.id, self._task.attempt, error))
 
     async def _stop_when_asked(self) -> None:
         await self._stop_asked.wait()
-        await self._launcher.stop(self._run)
+        await self._insist(self._launcher.stop)
         await asyncio.sleep(self._run.grace_ms / 1000 + STOP_MARGIN_SECONDS)
         log.warning("the shim did not end the attempt in time", extra={"task_id": self._task.id})
-        await self._launcher.kill(self._run)
+        await self._insist(self._launcher.kill)
+
+    async def _insist(self, end: Callable[[Run], Awaitable[None]]) -> None:
+        """The wish to end was answered: it may not be lost because the backend erred."""
+        while True:
+            try:
+                return await end(self._run)
+            except Exception:
+                log.exception("an attempt can't be ended", extra={"task_id": self._task.id})
+                await asyncio.sleep(AGAIN_SECONDS)
 
     async def _unless_stopped(self, work: asyncio.Task[None]) -> bool:
         """Wait for `work`; False: a stop was asked for before it was done."""

@@ -120,6 +120,7 @@ class Engine:
             recent_limit=RECENT, on_durable=self._on_durable, on_fatal=self._fatal
         )
         self._clock = Clock(restored.last_created_at)
+        self._ids = IdSequence(restored.last_created_at)
         today = day_of(self._clock(), self._settings.zone)
         tally = Tally(self._settings.zone, today, *await self._store.ended_on(today))
         self._runs = AttemptRuns(
@@ -157,16 +158,17 @@ class Engine:
         self, who: Principal, request: Mapping[str, object], idempotency_key: str | None = None
     ) -> Task:
         """Durable on return. A repeated `idempotency_key` gives the task that it gave before."""
-        self._require_may_submit(who)
-        spec = self._accept(request)
         if idempotency_key is None:
-            return (await self._submit(who, [spec], None))[0]
+            self._require_may_submit(who)
+            return (await self._submit(who, [self._accept(request)], None))[0]
         if fault := submission.idempotency_key_fault(idempotency_key):
             raise BadRequest(f"Idempotency-Key: {fault}")
         digest = hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
         async with self._locks.hold(("create", who.user, idempotency_key)):
             earlier = await self._store.find_idempotent(who.user, idempotency_key)
             if earlier is None:
+                self._require_may_submit(who)
+                spec = self._accept(request)
                 return (await self._submit(who, [spec], Idempotency(idempotency_key, digest)))[0]
         if earlier.digest != digest:
             rule = "was used with another request: take a new key"

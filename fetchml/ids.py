@@ -7,9 +7,10 @@ class IdSequence:
     """`next(ms)` for times that never go back. The 12 bits after the time count within one
     millisecond (RFC 9562, 6.2, method 1); when they run out, the time in the id runs ahead."""
 
-    def __init__(self) -> None:
-        self._ms = 0
-        self._count = 0
+    def __init__(self, after_ms: int = 0) -> None:
+        """Ids sort after all that an earlier sequence gave for times up to `after_ms`."""
+        self._ms = after_ms
+        self._count = (1 << 12) - 1
         self._random = b""
 
     def next(self, ms: int) -> str:

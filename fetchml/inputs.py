@@ -1,5 +1,6 @@
 """What a task needs beside its image, put in its place before the launcher makes it ready."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,11 @@ class Inputs:
         if spec.dataset_specs:
             message = "this release fetches no dataset_specs: name datasets that the server has"
             raise PrepareError(message, permanent=True)
-        return tuple(self._dataset(name) for name in spec.datasets or ())
+        names = spec.datasets or ()
+        try:
+            return await asyncio.to_thread(lambda: tuple(self._dataset(name) for name in names))
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+            raise PrepareError(f"a dataset can't be read: {error}", permanent=True) from error
 
     def _dataset(self, name: str) -> Mount:
         root = self._datasets_root

@@ -56,7 +56,7 @@ class LogReader:
                     await self._news(task.id, seen, changes)
             if not over or not follow or attempt is not None or task.attempt <= number:
                 return
-            number, offset = number + 1, 0
+            number, offset = number + 1, offset if number == 0 else 0
 
     async def _news(self, task_id: str, seen: int, changes: Changes | None) -> None:
         """Returns when the folder or the task has changed."""

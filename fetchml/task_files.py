@@ -5,12 +5,13 @@ process: no link in them is ever followed.
 """
 
 import asyncio
+import logging
 import os
-import shutil
 import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from fetchml import untrusted_files
 from fetchml.attempt import AttemptFolder
 from fetchml.core.model import Task
 from fetchml.errors import NotFound
@@ -18,6 +19,8 @@ from fetchml.views import OutputFile
 
 MAX_OUTPUT_FILES = 10_000
 _NOFOLLOW = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+log = logging.getLogger(__name__)
 
 
 class TaskFiles:
@@ -31,7 +34,11 @@ class TaskFiles:
         return self._root / task_id / "outputs"
 
     async def remove(self, task_id: str) -> None:
-        await asyncio.to_thread(shutil.rmtree, self._root / task_id, ignore_errors=True)
+        """All that is kept of a task; what can't be removed is told in the log."""
+        try:
+            await asyncio.to_thread(untrusted_files.remove, self._root / task_id)
+        except OSError:
+            log.exception("a deleted task's files can't be removed", extra={"task_id": task_id})
 
     async def output(self, task: Task) -> str | None:
         """The last 64 KiB that the current or last attempt wrote; None: it never ran."""

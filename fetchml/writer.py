@@ -52,7 +52,7 @@ class Writer:
         self._set_timer()
         if not decision.changes:
             for effect in decision.effects:
-                self._act(effect)
+                self._carry_out(effect)
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             done.set_result(None)
             return done
@@ -79,12 +79,19 @@ class Writer:
         self.feed.publish(changes)
         while self._effects and self._effects[0][0] <= self.feed.last_seq:
             for effect in self._effects.popleft()[1]:
-                self._act(effect)
+                self._carry_out(effect)
 
     def close(self) -> None:
         self.feed.close()
         if self._timer is not None:
             self._timer.cancel()
+
+    def _carry_out(self, effect: Effect) -> None:
+        """What goes wrong with one task is not to keep others from their answers."""
+        try:
+            self._act(effect)
+        except Exception:
+            log.exception("an effect failed", extra={"effect": type(effect).__name__})
 
     def _set_timer(self) -> None:
         """A delayed retry becomes ready by itself."""

@@ -6,14 +6,13 @@ There is no isolation: a task can do whatever the server's user can.
 import asyncio
 import logging
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from signal import SIGKILL, SIGTERM
 
-from fetchml import shim
+from fetchml import shim, untrusted_files
 from fetchml.adapters import processes
 from fetchml.adapters.shim_command import PLACES, shim_command
 from fetchml.attempt import AttemptFolder, Claim
@@ -101,8 +100,7 @@ class ProcessLauncher:
     async def remove(self, run: Run) -> None:
         self._reap(run)
         self._children.pop(run.folder, None)
-        with suppress(FileNotFoundError):
-            shutil.rmtree(_dataset_folder(run))
+        untrusted_files.remove(_dataset_folder(run))
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
         ours = f"{PLACES[0]}={self._tasks}/"

@@ -21,7 +21,7 @@ from fetchml.core.events import (
     TimePassed,
 )
 from fetchml.core.model import AttemptEnd, Cancel, FailureReason, Status, Task
-from fetchml.core.state import State
+from fetchml.core.state import State, beyond
 from fetchml.core.verdict import Verdict, cancelled, judge
 
 
@@ -59,15 +59,23 @@ def step(state: State, event: Event) -> Decision:
         case DrainAsked():
             state.draining = True
         case Recovered():
-            for task in state.tasks.values():
-                if task.id in state.held:
-                    decision.effects.append(RunAttempt(task))
-                if task.cancel is not None:
-                    decision.effects.append(StopAttempt(task.id))
+            _recover(state, decision, event.now)
         case TimePassed():
             pass
     _schedule(state, decision, event.now)
     return decision
+
+
+def _recover(state: State, decision: Decision, now: int) -> None:
+    """Go on with what holds a slot. What the box can no longer satisfy, it says so of now."""
+    for task in list(state.tasks.values()):
+        if task.id in state.held:
+            decision.effects.append(RunAttempt(task))
+            if task.cancel is not None:
+                decision.effects.append(StopAttempt(task.id))
+        elif missing := beyond(task.spec.resources, state.limits.capacity):
+            verdict = Verdict(FailureReason.PREPARE_FAILED, "; ".join(missing), None)
+            _finish(state, decision, task, verdict, ended_at=now)
 
 
 def _schedule(state: State, decision: Decision, now: int) -> None:

@@ -1,6 +1,6 @@
 """What the core knows: live tasks, who holds what, who waits. Memory for live tasks only."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task
@@ -89,6 +89,22 @@ def fits(wanted: Resources, free: Resources) -> bool:
         and (not wanted.memory_gb or wanted.memory_gb <= free.memory_gb)
         and (not wanted.gpu or wanted.gpu <= free.gpu)
     )
+
+
+def asked_for(wanted: Resources) -> Iterator[str]:
+    """Names of the resources that it can't do without."""
+    for name in Resources.__struct_fields__:
+        if getattr(wanted, name):
+            yield name
+
+
+def beyond(wanted: Resources, capacity: Resources) -> list[str]:
+    """What can never be had, in words; empty: it can be."""
+    return [
+        f"asks for {getattr(wanted, name)} {name}, this box has {getattr(capacity, name)}"
+        for name in asked_for(wanted)
+        if getattr(wanted, name) > getattr(capacity, name)
+    ]
 
 
 def sum_of(parts: Iterable[Resources]) -> Resources:

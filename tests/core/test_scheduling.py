@@ -81,6 +81,13 @@ def test_nobody_passes_a_task_that_has_waited_long() -> None:
     assert box.finish("large") == ["small"]
 
 
+def test_what_a_long_wait_does_not_ask_for_is_free_for_others() -> None:
+    box = Box()
+    box.submit(task("holds", cpu=3), task("large", cpu=4))
+    box.wait(RESERVE_MS)
+    assert box.submit(task("no cpu", created_at=box.now)) == ["no cpu"]
+
+
 def test_what_is_asked_of_nothing_needs_nothing() -> None:
     box = Box()
     assert box.submit(task("all", cpu=4), task("no cpu")) == ["all", "no cpu"]

@@ -34,10 +34,15 @@ class Box:
 
     @asynccontextmanager
     async def engine(
-        self, *, private: bool = False, max_running: int = 4, min_free_bytes: int = 0
+        self,
+        *,
+        private: bool = False,
+        max_running: int = 4,
+        min_free_bytes: int = 0,
+        gpu: int = 1,
     ) -> AsyncIterator[Engine]:
         store = DuckDBStore(self.data_dir, time_zone=ZoneInfo("UTC"), min_free_bytes=min_free_bytes)
-        limits = Limits(Resources(2, 8, 1), max_running, 600_000, "box")
+        limits = Limits(Resources(2, 8, gpu), max_running, 600_000, "box")
         settings = EngineSettings(
             data_dir=self.data_dir,
             limits=limits,

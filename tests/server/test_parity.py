@@ -1,0 +1,376 @@
+"""REST and gRPC give the same outcome to the same request, and a refused one changes nothing."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import grpc
+import pytest
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.message import Message
+
+from fetchml.v1 import queue_pb2, task_pb2
+from tests.api.grpc_world import refusal
+from tests.api.rest_world import JSON, Reply
+from tests.server.conftest import Serve
+from tests.server.program import Backend, Server, Task, soon
+
+Code = grpc.StatusCode
+STATUS = {
+    "BAD_REQUEST": (400, Code.INVALID_ARGUMENT),
+    "UNAUTHORIZED": (401, Code.UNAUTHENTICATED),
+    "FORBIDDEN": (403, Code.PERMISSION_DENIED),
+    "NOT_FOUND": (404, Code.NOT_FOUND),
+    "VALIDATION_ERROR": (422, Code.INVALID_ARGUMENT),
+}
+BOX = {"FETCHML_RESOURCES_CPU": "4", "FETCHML_RESOURCES_MEMORY_GB": "8", "FETCHML_GPU_SLOTS": "1"}
+BLOCKED = {"FETCHML_TASKS_MAX_RUNNING": "1"}
+LARGEST = 2**31 - 1
+
+GOOD: dict[str, dict[str, Any]] = {
+    "shortest": {"job_name": "a"},
+    "longest name": {"job_name": "x" * 64},
+    "everything": {
+        "job_name": "A_b-9",
+        "priority": 10,
+        "args": '--lr 0.1 \'a b\' "c\\"d" é',
+        "snapshot_id": "s",
+        "datasets": ["mnist", "a.b"],
+        "dataset_specs": [{"name": "c", "mount_path": "/data/c", "sha256": "0" * 64}],
+        "cpu": 4,
+        "memory_gb": 8,
+        "gpu": 1,
+        "metadata": {"key with spaces": "é", "empty": ""},
+        "image": "registry.example/a/b:c",
+        "command": ["sh", "-c", ""],
+        "env": {"A": "1", "_b": ""},
+        "timeout_seconds": 1,
+        "max_retries": 100,
+        "experiment_id": "e",
+    },
+    "nothing asked": {"job_name": "a", "cpu": 0, "memory_gb": 0, "gpu": 0, "priority": 1},
+    "no arguments": {"job_name": "a", "args": ""},
+}
+BAD: dict[str, dict[str, Any]] = {
+    "no job_name": {},
+    "only others": {"priority": 3},
+    "empty name": {"job_name": ""},
+    "space in the name": {"job_name": "a b"},
+    "line break in the name": {"job_name": "a\n"},
+    "NUL in the name": {"job_name": "a\0"},
+    "letter of another alphabet": {"job_name": "é"},
+    "digit of another alphabet": {"job_name": "٣"},
+    "too long a name": {"job_name": "x" * 65},
+    "priority 0": {"job_name": "a", "priority": 0},
+    "priority 11": {"job_name": "a", "priority": 11},
+    "negative priority": {"job_name": "a", "priority": -(2**31)},
+    "unbalanced quote": {"job_name": "a", "args": "'"},
+    "unbalanced double quote": {"job_name": "a", "args": 'a "b'},
+    "trailing backslash": {"job_name": "a", "args": "a\\"},
+    "NUL in args": {"job_name": "a", "args": "a\0b"},
+    "too long args": {"job_name": "a", "args": "x" * (1 << 15)},
+    "empty snapshot": {"job_name": "a", "snapshot_id": ""},
+    "data set elsewhere": {"job_name": "a", "datasets": ["../etc"]},
+    "data set without a name": {"job_name": "a", "datasets": ["ok", ""]},
+    "too many data sets": {"job_name": "a", "datasets": ["x"] * 1001},
+    "mount over the system": {"job_name": "a", "dataset_specs": [{"mount_path": "/etc/x"}]},
+    "mount on the root": {"job_name": "a", "dataset_specs": [{"mount_path": "/"}]},
+    "mount upwards": {"job_name": "a", "dataset_specs": [{"mount_path": "/data/../etc"}]},
+    "relative mount": {"job_name": "a", "dataset_specs": [{"mount_path": "data"}]},
+    "no checksum": {"job_name": "a", "dataset_specs": [{"sha256": "g" * 64}]},
+    "negative cpu": {"job_name": "a", "cpu": -1},
+    "more cpu than there is": {"job_name": "a", "cpu": 5},
+    "more memory than there is": {"job_name": "a", "memory_gb": LARGEST},
+    "more gpu than there is": {"job_name": "a", "gpu": 2},
+    "no image": {"job_name": "a", "image": ""},
+    "two images": {"job_name": "a", "image": "a b"},
+    "NUL in the command": {"job_name": "a", "command": ["\0"]},
+    "too long a command": {"job_name": "a", "command": ["x" * 30_000] * 10},
+    "no variable": {"job_name": "a", "env": {"1": "x"}},
+    "our variable": {"job_name": "a", "env": {"FETCHML_TASK_ID": "x"}},
+    "NUL in a variable": {"job_name": "a", "env": {"A": "\0"}},
+    "negative timeout": {"job_name": "a", "timeout_seconds": -1},
+    "too long a timeout": {"job_name": "a", "timeout_seconds": LARGEST},
+    "too many retries": {"job_name": "a", "max_retries": 101},
+    "too much metadata": {"job_name": "a", "metadata": {"a": "x" * (1 << 16)}},
+    "empty experiment": {"job_name": "a", "experiment_id": ""},
+    "many rules at once": {"job_name": "!", "priority": 0, "args": "'", "cpu": -1, "gpu": 9},
+}
+ONLY_REST: dict[str, tuple[bytes, str]] = {
+    "no JSON": (b"{", "BAD_REQUEST"),
+    "nested": (b"[" * 100_000, "BAD_REQUEST"),
+    "nested in full": (b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}", "BAD_REQUEST"),
+    "lone surrogate": (b'{"job_name":"\\ud800"}', "BAD_REQUEST"),
+    "no UTF-8": (b'{"job_name":"\xff"}', "BAD_REQUEST"),
+    "5,000 digits": (b'{"job_name":"a","cpu":' + b"9" * 5000 + b"}", "VALIDATION_ERROR"),
+    "1e400": (b'{"job_name":"a","cpu":1e400}', "VALIDATION_ERROR"),
+    "2^31": (b'{"job_name":"a","cpu":2147483648}', "VALIDATION_ERROR"),
+    "true": (b'{"job_name":"a","cpu":true}', "VALIDATION_ERROR"),
+    "1.0": (b'{"job_name":"a","cpu":1.0}', "VALIDATION_ERROR"),
+    "text": (b'{"job_name":"a","cpu":"1"}', "VALIDATION_ERROR"),
+    "null": (b'{"job_name":"a","cpu":null}', "VALIDATION_ERROR"),
+    "no object": (b"[]", "VALIDATION_ERROR"),
+    "object for text": (b'{"job_name":{}}', "VALIDATION_ERROR"),
+}
+UNKNOWN_IDS = [
+    "x",
+    "00000000-0000-7000-8000-000000000000",
+    "0198c0de-0000-7000-8000-000000000000 ",
+    "..",
+    "..\\etc",
+    "é" * 100,
+    "%00",
+    "a\0b",
+    "'; drop table tasks; --",
+]
+
+
+class Outcome(NamedTuple):
+    code: str
+    message: str
+
+
+@pytest.fixture
+async def server(serve: Serve, processes_backend: Backend) -> AsyncIterator[Server]:
+    """With one task that runs for long, and room for none beside it."""
+    server = await serve(processes_backend, **BOX, **BLOCKED).start()
+    await server.running(await server.submit("sleep 600", job_name="blocker"))
+    yield server
+    assert "Traceback" not in server.log
+
+
+@asynccontextmanager
+async def nothing_changes(server: Server) -> AsyncIterator[None]:
+    """Of any task, until a last one is made."""
+    before = (await server.rest.get("/v1/tasks?limit=0")).json["total"]
+    async with server.watch(since=None) as updates:
+        while (await soon(anext(updates))).type != task_pb2.WatchTasksResponse.synced:
+            pass
+        yield
+        task_id = await server.submit("true")
+        assert (await soon(anext(updates))).task.id == task_id
+    assert (await server.rest.get("/v1/tasks?limit=0")).json["total"] == before + 1
+
+
+def refused(reply: Reply) -> Outcome:
+    assert reply.status == STATUS[reply.code][0], reply.body
+    return Outcome(reply.code, reply.error)
+
+
+async def call(server: Server, method: str, request: Message) -> Any:
+    """The reply's JSON, or why it was refused."""
+    try:
+        reply = await soon(
+            getattr(server.grpc.tasks, method)(request, metadata=server.grpc.metadata)
+        )
+    except grpc.aio.AioRpcError as error:
+        seen = refusal(error)
+        assert seen.code is STATUS[seen.reason][1], seen
+        return Outcome(seen.reason, seen.message)
+    return as_json(reply)
+
+
+async def stream(server: Server, method: str, request: Message) -> Any:
+    """Why a stream was refused at its beginning."""
+    replies = getattr(server.grpc.tasks, method)(request, metadata=server.grpc.metadata)
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await soon(anext(aiter(replies)))
+    seen = refusal(error.value)
+    return Outcome(seen.reason, seen.message)
+
+
+def as_json(message: Message) -> Any:
+    return MessageToDict(message, preserving_proto_field_name=True)
+
+
+def same(value: Any) -> Any:
+    """REST's JSON as protobuf writes it: a fraction of a second that is zero is left out."""
+    if isinstance(value, dict):
+        return {name: same(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [same(entry) for entry in value]
+    if isinstance(value, str) and value.endswith(".000Z"):
+        return value.replace(".000Z", "Z")
+    return value
+
+
+def without_own(task: dict[str, Any]) -> dict[str, Any]:
+    """What two tasks of the same request have in common."""
+    return {name: value for name, value in task.items() if name not in ("id", "created_at")}
+
+
+async def both_create(server: Server, fields: dict[str, Any], view: str = "BASIC") -> list[Any]:
+    reply = await server.rest.submit(fields, f"/v1/tasks?view={view}")
+    request = ParseDict({**fields, "view": view}, task_pb2.CreateTaskRequest())
+    over_grpc = await call(server, "CreateTask", request)
+    over_rest = same(reply.json) if reply.status == 201 else refused(reply)
+    return [over_rest, over_grpc]
+
+
+async def test_good_requests(server: Server) -> None:
+    for name, fields in GOOD.items():
+        for view in ("BASIC", "FULL"):
+            over_rest, over_grpc = await both_create(server, fields, view)
+            assert isinstance(over_rest, dict), (name, over_rest)
+            assert without_own(over_rest) == without_own(over_grpc), name
+
+
+async def test_bad_requests(server: Server) -> None:
+    async with nothing_changes(server):
+        for name, fields in BAD.items():
+            over_rest, over_grpc = await both_create(server, fields)
+            assert isinstance(over_rest, Outcome), name
+            clipped = over_rest.message if len(over_rest.message) < 900 else over_grpc.message
+            assert over_grpc == over_rest._replace(message=clipped), name
+            assert over_rest.code == "VALIDATION_ERROR", name
+            field = over_rest.message.partition(":")[0]
+            assert field in task_pb2.CreateTaskRequest.DESCRIPTOR.fields_by_name, name
+        for name, (body, code) in ONLY_REST.items():
+            reply = await server.rest.ask("POST", "/v1/tasks", body, **JSON)
+            assert refused(reply).code == code, name
+        create = server.grpc.channel.unary_unary("/fetchml.v1.TaskService/CreateTask")
+        for data in (b"\xff", b"\x0a\xff", b"\x0a\x02\xff\xfe", b"\x10\xff\xff"):
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await soon(create(data, metadata=server.grpc.metadata))
+            assert refusal(error.value).reason == "BAD_REQUEST", data
+
+
+async def test_a_batch_with_one_bad_task(server: Server) -> None:
+    good, bad = (task_pb2.CreateTaskRequest(job_name=name) for name in ("good", "b d"))
+    batch = task_pb2.CreateTasksRequest(tasks=[good, good, bad, good])
+    async with nothing_changes(server):
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await server.grpc.tasks.CreateTasks(iter([batch]), metadata=server.grpc.metadata)
+        assert [field for field, _ in refusal(error.value).violations] == ["tasks[2].job_name"]
+
+
+async def test_unknown_tasks(server: Server) -> None:
+    live = (await server.rest.get("/v1/tasks")).json["tasks"][0]["id"]
+    async with nothing_changes(server):
+        for task_id in [*UNKNOWN_IDS, live.upper(), live + "\n", live[:-1]]:
+            path = f"/v1/tasks/{quote(task_id, safe='')}"
+            get = task_pb2.GetTaskRequest(task_id=task_id)
+            expected = await call(server, "GetTask", get)
+            assert expected.code == "NOT_FOUND"
+            delete = task_pb2.DeleteTaskRequest(task_id=task_id)
+            explain = task_pb2.ExplainTaskRequest(task_id=task_id)
+            outputs = task_pb2.ListTaskOutputsRequest(task_id=task_id)
+            cancel = task_pb2.CancelTaskRequest(task_id=task_id)
+            logs = task_pb2.StreamTaskLogsRequest(task_id=task_id)
+            outcomes = [
+                refused(await server.rest.get(path)),
+                refused(await server.rest.ask("DELETE", path)),
+                refused(await server.rest.get(f"{path}/explain")),
+                refused(await server.rest.get(f"{path}/outputs")),
+                refused(await server.rest.get(f"{path}/logs")),
+                await call(server, "DeleteTask", delete),
+                await call(server, "ExplainTask", explain),
+                await call(server, "ListTaskOutputs", outputs),
+                await call(server, "CancelTask", cancel),
+                await stream(server, "StreamTaskLogs", logs),
+            ]
+            assert set(outcomes) == {expected}, task_id
+
+
+async def test_bad_queries(server: Server) -> None:
+    """The words differ, as the parameters do; the code does not."""
+    requests: list[tuple[str, dict[str, Any]]] = [
+        ("limit=-1", {"limit": -1}),
+        ("limit=1001", {"limit": 1001}),
+        ("offset=-1", {"offset": -1}),
+        ("status=preparing", {"status": "preparing"}),
+        ("status=collecting", {"status": "collecting"}),
+        ("status=", {"status": 0}),
+        ("status=nothing", {"status": 99}),
+        ("view=x", {"view": 99}),
+    ]
+    async with nothing_changes(server):
+        for query, fields in requests:
+            over_grpc = await call(server, "ListTasks", task_pb2.ListTasksRequest(**fields))
+            over_rest = refused(await server.rest.get(f"/v1/tasks?{query}"))
+            assert over_rest.code == over_grpc.code == "BAD_REQUEST", query
+
+
+async def test_lists_and_the_queue(server: Server) -> None:
+    ids = [await server.submit("true") for _ in range(5)]
+    await server.rest.ask("DELETE", f"/v1/tasks/{ids[2]}")
+    requests: list[tuple[str, dict[str, Any]]] = [
+        ("", {}),
+        ("limit=0", {"limit": 0}),
+        ("limit=2&offset=1", {"limit": 2, "offset": 1}),
+        ("offset=1000", {"offset": 1000}),
+        (f"offset={LARGEST}", {"offset": LARGEST}),
+        ("status=queued", {"status": "queued"}),
+        ("status=running&view=full", {"status": "running", "view": "FULL"}),
+        ("status=completed", {"status": "completed"}),
+        ("status=failed&view=full", {"status": "failed", "view": "FULL"}),
+    ]
+    for query, fields in requests:
+        over_grpc = await call(server, "ListTasks", task_pb2.ListTasksRequest(**fields))
+        over_rest = (await server.rest.get(f"/v1/tasks?{query}")).json
+        assert same(over_rest) == {"tasks": [], **over_grpc}, query
+    stats = await server.grpc.queue.GetQueue(
+        queue_pb2.GetQueueRequest(), metadata=server.grpc.metadata
+    )
+    over_rest = (await server.rest.get("/v1/queue")).json
+    assert as_json(stats) == over_rest
+    assert over_rest == {"queued": 4, "running": 1, "completed": 0, "failed": 1, "workers": 1}
+
+
+async def test_one_task_from_both_sides(serve: Serve, processes_backend: Backend) -> None:
+    """While it waits, runs, when it has ended, and when it is gone."""
+    server = await serve(processes_backend, **BLOCKED).start()
+    blocker = await server.submit("until [ -e go ]; do sleep 0.02; done")
+    await server.running(blocker)
+    script = 'echo hello; echo x > "$FETCHML_OUTPUTS/x"; until [ -e go ]; do sleep 0.02; done'
+    task_id = await server.submit(script + "; exit 3", args="'a b'", metadata={"a": "b"})
+    await assert_same(server, task_id)
+    server.tell(blocker)
+    await server.running(task_id)
+    await assert_same(server, task_id)
+    server.tell(task_id)
+    task = await server.ended(task_id)
+    assert task.status == Task.failed
+    await assert_same(server, task_id)
+    deleted = await call(server, "DeleteTask", task_pb2.DeleteTaskRequest(task_id=task_id))
+    assert deleted == {}
+    gone = refused(await server.rest.get(f"/v1/tasks/{task_id}"))
+    assert gone.code == "NOT_FOUND"
+    assert gone == await call(server, "GetTask", task_pb2.GetTaskRequest(task_id=task_id))
+
+
+async def assert_same(server: Server, task_id: str) -> None:
+    for view in ("BASIC", "FULL"):
+        over_rest = (await server.rest.get(f"/v1/tasks/{task_id}?view={view}")).json
+        request = task_pb2.GetTaskRequest(task_id=task_id, view=view)
+        assert same(over_rest) == await call(server, "GetTask", request)
+    over_rest = (await server.rest.get(f"/v1/tasks/{task_id}/explain")).json
+    explain = task_pb2.ExplainTaskRequest(task_id=task_id)
+    assert same(over_rest) == await call(server, "ExplainTask", explain)
+    over_rest = (await server.rest.get(f"/v1/tasks/{task_id}/outputs")).json
+    over_grpc = await call(
+        server, "ListTaskOutputs", task_pb2.ListTaskOutputsRequest(task_id=task_id)
+    )
+    sizes = [{**output, "size_bytes": str(output["size_bytes"])} for output in over_rest["outputs"]]
+    assert same(sizes) == over_grpc.get("outputs", [])
+
+
+async def test_one_idempotency_key_over_both(server: Server) -> None:
+    fields = GOOD["everything"]
+    first = (await server.rest.submit(fields, Idempotency_Key="k")).json
+    request = ParseDict({**fields, "idempotency_key": "k"}, task_pb2.CreateTaskRequest())
+    async with nothing_changes(server):
+        assert await call(server, "CreateTask", request) == same(first)
+        other = {**fields, "priority": 9}
+        over_rest = refused(await server.rest.submit(other, Idempotency_Key="k"))
+        request.priority = 9
+        assert await call(server, "CreateTask", request) == over_rest
+        assert over_rest.code == "VALIDATION_ERROR"
+        for key in ("", "a b", "é", "x" * 256):
+            request.idempotency_key = key
+            over_grpc = await call(server, "CreateTask", request)
+            assert over_grpc.code == "BAD_REQUEST", key
+            if key.isascii():
+                over_rest = refused(await server.rest.submit(other, Idempotency_Key=key))
+                assert over_rest.code == "BAD_REQUEST", key

@@ -151,7 +151,9 @@ class Server:
 
     async def clients(self, secret: str | None) -> tuple[rest_world.Client, grpc_world.Client]:
         """For both transports, with this key, until the server ends."""
-        session = aiohttp.ClientSession(skip_auto_headers=("Content-Type",))
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), skip_auto_headers=("Content-Type",)
+        )
         await self._clients.enter_async_context(session)
         client = grpc_world.Client(self.grpc_address, secret)
         self._clients.push_async_callback(client.channel.close)

@@ -1,6 +1,8 @@
 """Wakes those who wait for a file to appear or grow. One inotify instance for the whole program."""
 
 import asyncio
+import errno
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -17,6 +19,9 @@ _APPEARS = (
     | Mask.ONLYDIR
     | Mask.DONT_FOLLOW
 )
+_LOOK_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class Changes:
@@ -32,6 +37,28 @@ class Changes:
 
     def wake(self) -> None:
         self._changed.set()
+
+
+@asynccontextmanager
+async def _woken_at_times() -> AsyncIterator[Changes]:
+    """Where the kernel gives no more watches: late, but never missed."""
+    log.warning(
+        "No inotify watch is left, so changes are seen up to %g s late: raise the sysctl "
+        "fs.inotify.max_user_watches",
+        _LOOK_SECONDS,
+    )
+    changes = Changes()
+
+    async def wake() -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            changes.wake()
+
+    waking = asyncio.create_task(wake())
+    try:
+        yield changes
+    finally:
+        waking.cancel()
 
 
 class _Folder:
@@ -69,7 +96,14 @@ class FolderWatch:
         the folder went. Raises OSError when there is no such folder.
         """
         mask = _APPEARS | Mask.MODIFY if writes else _APPEARS
-        watch = self._inotify.add_watch(folder, mask | Mask.MASK_ADD)
+        try:
+            watch = self._inotify.add_watch(folder, mask | Mask.MASK_ADD)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            async with _woken_at_times() as changes:
+                yield changes
+            return
         entry = self._folders.setdefault(watch.wd, _Folder(watch))
         changes = Changes()
         entry.subscribers[changes] = writes

@@ -7,6 +7,7 @@ the handler but what this file shows.
 import logging
 import time
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from fetchml.engine import Engine
 
 BACKLOG = 1024
+MAX_PATH_IN_LOG = 200
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +111,10 @@ class HttpServer:
     def _refuse(self, call: Call, error: RequestError) -> web.StreamResponse:
         """Raises ConnectionAbortedError if a reply has begun: it must not look complete."""
         request, status = call.request, status_of(error)
-        log.info("%s %s: %d %s", request.method, request.path, status, error.code)
+        # Anybody can cause these lines: a short path, and none while they come too fast.
+        level = logging.DEBUG if status == HTTPStatus.TOO_MANY_REQUESTS else logging.INFO
+        path = request.path[:MAX_PATH_IN_LOG]
+        log.log(level, "%s %s: %d %s", request.method, path, status, error.code)
         if request.writer.output_size:
             raise ConnectionAbortedError
         response = call.error(error)

@@ -1,12 +1,14 @@
 """No change goes unnoticed, and nobody is woken for nothing."""
 
 import asyncio
+import errno
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from fetchml import folder_watch
 from fetchml.folder_watch import Changes, FolderWatch
 from tests.launchers.bench import soon
 
@@ -81,6 +83,19 @@ async def test_a_folder_that_is_not_there(watch: FolderWatch, tmp_path: Path) ->
     with pytest.raises(NotADirectoryError):
         async with watch.subscribe(tmp_path / "link"):
             pass
+
+
+async def test_a_machine_without_watches_left_is_looked_at_now_and_then(
+    watch: FolderWatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(folder_watch, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(watch._inotify, "add_watch", refuse)
+    async with watch.subscribe(tmp_path) as changes:
+        await soon(changes.wait())
+        await soon(changes.wait())
 
 
 async def test_lost_events_wake_everybody(watch: FolderWatch, tmp_path: Path) -> None:

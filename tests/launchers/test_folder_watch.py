@@ -88,14 +88,16 @@ async def test_a_folder_that_is_not_there(watch: FolderWatch, tmp_path: Path) ->
 async def test_a_machine_without_watches_left_is_looked_at_now_and_then(
     watch: FolderWatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    class Exhausted:
+        def add_watch(self, *_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(folder_watch, "_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(watch._inotify, "add_watch", refuse)
-    async with watch.subscribe(tmp_path) as changes:
-        await soon(changes.wait())
-        await soon(changes.wait())
+    with monkeypatch.context() as without:
+        without.setattr(watch, "_inotify", Exhausted())
+        async with watch.subscribe(tmp_path) as changes:
+            await soon(changes.wait())
+            await soon(changes.wait())
 
 
 async def test_lost_events_wake_everybody(watch: FolderWatch, tmp_path: Path) -> None:

@@ -45,6 +45,9 @@ REQUESTS_FINISH_SECONDS = 4
 DRAIN_SECONDS = 9
 """When everything must have ended after that."""
 OPEN_FILES = 1 << 20
+YOUNG_OBJECTS = 20_000
+"""What requests under way hold at one time; with the usual 700, each few requests a collection
+passes through all of it."""
 THREAD_TURN_SECONDS = 0.0005
 """How long a busy event loop keeps a thread of the store waiting for its turn in the interpreter.
 It needs only some microseconds, but two turns for each commit: with the usual 5 ms no commit
@@ -136,6 +139,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         _warn_if_open(http, grpc)
         # What lives now lives on: no collection need pass through it again (50 ms each time).
         gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS)
         print(f"ready http={http} grpc={grpc}", flush=True)  # for scripts
         log.info("ready", extra={"http": http, "grpc": grpc, "data_dir": data_dir})
         await asked_to_stop.wait()

@@ -10,6 +10,7 @@ import pytest
 
 from examples.local_image import build_base
 from fetchml.adapters.docker_container import container_name
+from fetchml.core.verdict import STOPPED
 from tests.docker.engine import PrivateEngine, private_engine
 from tests.server.conftest import containers_of
 from tests.server.program import Server, Task, all_ended, eventually
@@ -72,7 +73,8 @@ async def test_crashes_under_tasks(server: Server, own_docker_engine: PrivateEng
 
     own_docker_engine.start()
     task = await server.ended(runs_on)  # the engine, back again, asked it to end
-    assert (task.attempt, task.exit_code) == (1, 128 + signal.SIGTERM), task
+    assert (task.exit_code, task.failure_reason) == (128 + signal.SIGTERM, Task.LOST), task
+    assert (task.attempt, task.error) == (1, STOPPED), task
     task = await server.ended(retried)
     assert (task.status, task.attempt, task.retry_count) == (Task.completed, 2, 1), task
     for task_id in queued:

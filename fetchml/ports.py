@@ -84,7 +84,8 @@ class Store(Protocol):
         """Visible tasks only."""
 
     async def changes_since(self, seq: int, limit: int) -> list[Change] | None:
-        """Up to `limit` changes with a number above `seq`, in order; None: no longer kept."""
+        """Changes with a number above `seq`, in order, `limit` at most, and at least one if there
+        is one; None: no longer kept."""
 
     async def ended_on(self, day: str) -> tuple[int, int]:
         """Tasks (completed, failed) that ended on `day` (YYYY-MM-DD in the store's time zone)."""

@@ -26,6 +26,8 @@ from fetchml.ports import IdempotentCreate, Restored, TaskPage, TaskQuery
 log = logging.getLogger(__name__)
 
 READERS = 4
+AT_ONCE = 128
+"""Tasks whose data one statement reads: by every reader at once they fit in the memory limit."""
 
 T = TypeVar("T")
 
@@ -41,7 +43,7 @@ class DuckDBStore:
     """See `ports.Store`. `open` raises DataDirBusy beside StoreDamaged.
 
     `journal_rows`: how many changes `changes_since` can go back. `min_free_bytes`: with less free
-    on the disk, `has_room` is false. `memory_limit`: DuckDB's own, such as `512MB`.
+    on the disk, `has_room` is false. `memory_limit`: DuckDB's own, such as `1GB`.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class DuckDBStore:
         time_zone: ZoneInfo,
         min_free_bytes: int,
         journal_rows: int = 200_000,
-        memory_limit: str = "512MB",
+        memory_limit: str = "1GB",
         now_ms: Callable[[], int] = _clock_ms,
     ) -> None:
         self._data_dir = data_dir
@@ -114,14 +116,14 @@ class DuckDBStore:
                 [(total,)] = cursor.execute(*sql.count_tasks(query)).fetchall()
                 if query.limit == 0 or query.offset >= total:
                     return TaskPage([], total)
-                rows = cursor.execute(*sql.page_of_tasks(query)).fetchall()
-            return TaskPage([_decode_task(data) for (data,) in rows], total)
+                tasks = _tasks(cursor, *sql.page_of_tasks(query))
+            return TaskPage(tasks, total)
 
         return await self._read(read, folded=True)
 
     async def changes_since(self, seq: int, limit: int) -> list[Change] | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[Change] | None:
-            rows = cursor.execute(sql.CHANGES_SINCE, [seq, limit]).fetchall()
+            rows = cursor.execute(sql.CHANGES_SINCE, [seq, min(limit, AT_ONCE)]).fetchall()
             if rows and rows[0][0] != seq + 1:
                 return None
             return [Change(number, at, _decode_task(data)) for number, at, data in rows]
@@ -213,14 +215,14 @@ class DuckDBStore:
 
         def newest(status: Status) -> list[Task]:
             query = TaskQuery(states=(status,), limit=recent_limit)
-            return [_decode_task(data) for (data,) in rows(*sql.page_of_tasks(query))]
+            return _tasks(cursor, *sql.page_of_tasks(query))
 
         [(last_created_at,)] = rows(sql.LAST_CREATED_AT)
         return Restored(
             instance_id=instance_id,
             last_seq=self._upkeep.durable_seq,
             last_created_at=last_created_at,
-            live=[_decode_task(data) for (data,) in rows(sql.LIVE_TASKS)],
+            live=_tasks(cursor, sql.LIVE_ROWS),
             recent={status: newest(status) for status in ENDED},
             counts={(user, Status(status)): n for user, status, n in rows(sql.COUNTS)},
         )
@@ -260,6 +262,19 @@ class DuckDBStore:
     def _midnight_ms(self, day: date) -> int:
         midnight = datetime(day.year, day.month, day.day, tzinfo=self._time_zone)
         return int(midnight.timestamp()) * 1000
+
+
+def _tasks(
+    cursor: duckdb.DuckDBPyConnection, statement: str, parameters: Sequence[Any] = ()
+) -> list[Task]:
+    """Those whose rowids the statement gives, in its order, while nothing changes in between."""
+    rowids = [rowid for (rowid,) in cursor.execute(statement, parameters).fetchall()]
+    tasks = list[Task]()
+    for first in range(0, len(rowids), AT_ONCE):
+        portion = rowids[first : first + AT_ONCE]
+        data = dict(cursor.execute(sql.DATA_OF_ROWS, [portion]).fetchall())
+        tasks += [_decode_task(data[rowid]) for rowid in portion]
+    return tasks
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from fetchml.adapters import duckdb_sql as sql
 from fetchml.adapters.duckdb_file import Database
@@ -16,9 +17,13 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 FOLD_ROWS = 4_000
-"""A transaction's bound; as many waiting rows start a fold before its tick."""
+FOLD_CHARACTERS = 8 << 20
+"""A transaction's bounds; as much that waits starts a fold before its tick."""
 TAIL_ROWS = 50_000
+TAIL_CHARACTERS = 64 << 20
 """Commits wait while more than this is not folded: it bounds what a read or a start waits for."""
+SIZES_ROWS = 256
+"""Journal rows whose sizes are read at once at the start: DuckDB holds all their data for that."""
 PRUNE_ROWS = 5_000
 """A transaction's bound; ten times as many surplus rows may lie in the journal while it is busy."""
 IDLE_S = 5.0
@@ -57,6 +62,11 @@ class Upkeep:
         self._stopping = False
         self._wake = threading.Event()
         self._folded = threading.Condition()
+        self._sizes: deque[int] = deque()
+        """Of the data of each change that is not folded, in characters, oldest first."""
+        self._durable_characters = 0
+        self._folded_characters = 0
+        self._read_sizes()
         self.has_room = self._look_at_disk()
         self._fold_up_to(self.durable_seq)
         self._thread = threading.Thread(target=self._run, name="store-upkeep", daemon=True)
@@ -64,13 +74,16 @@ class Upkeep:
     def start(self) -> None:
         self._thread.start()
 
-    def committed(self, seq: int) -> None:
-        """The writer's word, in its thread, that the journal has grown up to `seq`."""
+    def committed(self, seq: int, sizes: Sequence[int]) -> None:
+        """The writer's word, in its thread, that the journal has grown up to `seq` by data of these
+        sizes (in characters)."""
+        self._add_sizes(sizes)
         self.durable_seq = seq
         self._last_commit_at = time.monotonic()
-        if seq - self.folded_seq >= FOLD_ROWS:
+        waiting = self._durable_characters - self._folded_characters
+        if seq - self.folded_seq >= FOLD_ROWS or waiting >= FOLD_CHARACTERS:
             self._wake.set()
-        self._wait_folded(seq - TAIL_ROWS)
+        self._wait_folded(seq if waiting > TAIL_CHARACTERS else seq - TAIL_ROWS)
 
     def wait_folded(self) -> None:
         """Block until what is durable now is folded. Raises RuntimeError after a failure."""
@@ -120,9 +133,29 @@ class Upkeep:
             self._checkpoint()
         self.has_room = self._look_at_disk()
 
+    def _add_sizes(self, sizes: Sequence[int]) -> None:
+        self._sizes.extend(sizes)
+        self._durable_characters += sum(sizes)
+
+    def _read_sizes(self) -> None:
+        for seq in range(self.folded_seq, self.durable_seq, SIZES_ROWS):
+            rows = self._cursor.execute(sql.SIZES, [seq, seq + SIZES_ROWS]).fetchall()
+            self._add_sizes([size for (size,) in rows])
+
+    def _take_span(self, target: int) -> int:
+        """The last change of the next fold, at least one further on."""
+        characters = rows = 0
+        while self.folded_seq + rows < target and rows < FOLD_ROWS:
+            if rows and characters + self._sizes[0] > FOLD_CHARACTERS:
+                break
+            characters += self._sizes.popleft()
+            rows += 1
+        self._folded_characters += characters
+        return self.folded_seq + rows
+
     def _fold_up_to(self, target: int) -> None:
         while self.folded_seq < target:
-            span = [self.folded_seq, min(target, self.folded_seq + FOLD_ROWS)]
+            span = [self.folded_seq, self._take_span(target)]
             self._cursor.begin()
             self._cursor.execute(sql.FOLD_TASKS, span)
             self._cursor.execute(sql.FOLD_IDEMPOTENCY, span)

@@ -11,11 +11,17 @@ import msgspec
 
 from fetchml.core.model import Change
 
+COMMIT_ROWS = 4_096
+COMMIT_CHARACTERS = 16 << 20
+"""No more is taken into a commit once it has so much: DuckDB holds all of it in memory."""
+
 
 class _Append(NamedTuple):
     changes: Sequence[Change]
     rows: list[tuple[int, int, str, str]]
     """Of the journal: seq, at, task id, data."""
+    sizes: list[int]
+    """Of the data, in characters."""
     future: asyncio.Future[None]
 
 
@@ -26,11 +32,11 @@ class _Execute(NamedTuple):
 
 
 class Writer:
-    """Commits appends in the order of its calls, all that wait at once.
+    """Commits appends in the order of its calls, all that wait at once, as far as memory allows.
 
     A commit takes about a millisecond whatever its size, and under load the next one is filled
-    while it runs. The callbacks: `on_commit(seq)` in the writer's thread, `on_durable` in the
-    event loop, `on_failure` in the writer's thread, which has ended then.
+    while it runs. The callbacks: `on_commit(seq, sizes)` in the writer's thread, `on_durable` in
+    the event loop, `on_failure` in the writer's thread, which has ended then.
     """
 
     def __init__(
@@ -38,7 +44,7 @@ class Writer:
         connection: duckdb.DuckDBPyConnection,
         loop: asyncio.AbstractEventLoop,
         *,
-        on_commit: Callable[[int], None],
+        on_commit: Callable[[int, Sequence[int]], None],
         on_durable: Callable[[Sequence[Change]], None],
         on_failure: Callable[[Exception], None],
     ) -> None:
@@ -60,7 +66,8 @@ class Writer:
         ]
         # One future for each call: cancelling one waiter must not cancel the others of its commit.
         future = self._loop.create_future()
-        self._waiting.put(_Append(changes, rows, future))
+        sizes = [len(data) for _, _, _, data in rows]
+        self._waiting.put(_Append(changes, rows, sizes, future))
         return future
 
     def execute(self, statement: str, parameters: Sequence[Any]) -> asyncio.Future[None]:
@@ -86,30 +93,37 @@ class Writer:
         first = self._waiting.get()
         if first is None:
             return None
-        batch = [first]
-        while not self._waiting.empty():
-            item = self._waiting.get()
-            if item is None:
-                self._waiting.put(None)
-                break
+        batch = list[_Append | _Execute]()
+        rows = characters = 0
+        item: _Append | _Execute | None = first
+        while item is not None:
             batch.append(item)
+            if isinstance(item, _Append):
+                rows += len(item.rows)
+                characters += sum(item.sizes)
+            if rows >= COMMIT_ROWS or characters >= COMMIT_CHARACTERS or self._waiting.empty():
+                return batch
+            item = self._waiting.get()
+        self._waiting.put(None)
         return batch
 
     def _commit(self, appender: duckdb.Appender, batch: list[_Append | _Execute]) -> None:
         rows = list[tuple[int, int, str, str]]()
+        sizes = list[int]()
         changes = list[Change]()
         futures = list[asyncio.Future[None]]()
         for item in batch:
             futures.append(item.future)
             if isinstance(item, _Append):
                 rows.extend(item.rows)
+                sizes.extend(item.sizes)
                 changes.extend(item.changes)
             else:
                 self._connection.execute(item.statement, item.parameters)
         if changes:
             appender.append_rows(rows)
             appender.flush()
-            self._on_commit(changes[-1].seq)
+            self._on_commit(changes[-1].seq, sizes)
         self._loop.call_soon_threadsafe(self._announce, changes, futures)
 
     def _announce(self, changes: list[Change], futures: list[asyncio.Future[None]]) -> None:

@@ -29,8 +29,8 @@ from fetchml.core.model import DatasetSpec, Resources, TaskSpec
 
 MAX_ARGUMENT_CHARACTERS = 32 * 1024 - 1
 """Linux takes 128 KiB for one string of the command line; a character may need four bytes."""
-MAX_COMMAND_CHARACTERS = 256 * 1024
-MAX_ENVIRONMENT_CHARACTERS = 256 * 1024
+MAX_REQUEST_BYTES = 256 * 1024
+"""Of all that is kept of a request, as JSON: the store reads 128 tasks at once into memory."""
 MAX_RETRIES = 100
 MAX_METADATA_CHARACTERS = 64 * 1024
 
@@ -46,6 +46,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTING = re.compile(r"[\\'\"]")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
+_encode = msgspec.json.Encoder().encode
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
 
@@ -91,9 +92,10 @@ def accept(request: Mapping[str, object], defaults: Defaults, capacity: Resource
         if name in fields:
             fields[name] = tuple(fields[name])  # type: ignore[arg-type]
     spec = TaskSpec(**fields)  # type: ignore[arg-type]
-    if sum(map(len, spec.command)) > MAX_COMMAND_CHARACTERS:
-        too_long = f"must not exceed {MAX_COMMAND_CHARACTERS} characters in all"
-        raise InvalidSubmission([Violation("command", too_long)])
+    if len(_encode(spec)) > MAX_REQUEST_BYTES:
+        longest = max(fields, key=lambda name: len(_encode(fields[name])))
+        rule = f"must be shorter: the request must not exceed {MAX_REQUEST_BYTES} bytes in all"
+        raise InvalidSubmission([Violation(longest, rule)])
     return spec
 
 
@@ -175,7 +177,7 @@ _RULES: dict[str, Check] = {
     "metadata": strings(text(256), MAX_METADATA_CHARACTERS, MAX_METADATA_CHARACTERS),
     "image": _image,
     "command": list_of(text(MAX_ARGUMENT_CHARACTERS), empty=False),
-    "env": strings(_variable_name, MAX_ARGUMENT_CHARACTERS, MAX_ENVIRONMENT_CHARACTERS),
+    "env": strings(_variable_name, MAX_ARGUMENT_CHARACTERS, MAX_REQUEST_BYTES),
     "timeout_seconds": integer(0, MAX_INT // 1000),
     "max_retries": integer(0, MAX_RETRIES),
     "experiment_id": text(256, empty=False),

@@ -204,3 +204,14 @@ def test_every_broken_rule_is_named_at_once() -> None:
     with pytest.raises(InvalidSubmission) as refused:
         accept({"cpu": None, "gpu": "1"}, DEFAULTS, CAPACITY)
     assert [violation.field for violation in refused.value.violations] == ["job_name", "cpu", "gpu"]
+
+
+def test_the_whole_of_a_request_is_bounded() -> None:
+    longest = ["x" * 30_000] * 8
+    accept({"job_name": "a", "command": longest}, DEFAULTS, CAPACITY)
+    # Escaped, a control character takes six bytes.
+    request = {"job_name": "a", "command": longest, "args": "\1" * 5_000}
+    with pytest.raises(InvalidSubmission) as refused:
+        accept(request, DEFAULTS, CAPACITY)
+    rule = "must be shorter: the request must not exceed 262144 bytes in all"
+    assert refused.value.violations == [("command", rule)]

@@ -1,6 +1,7 @@
 """A program that appends without end and prints the highest number that was acknowledged.
 
-`python -m tests.store.appender DATA_DIR`. A fatal error of the store ends it with status 3.
+`python -m tests.store.appender DATA_DIR [CHARACTERS MEMORY_LIMIT]`: each task is so long. A fatal
+error of the store ends it with status 3.
 """
 
 import asyncio
@@ -8,6 +9,8 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from fetchml.adapters import duckdb_upkeep
 from fetchml.core.model import Status
@@ -17,18 +20,20 @@ from tests.store.sample import open_store, task
 duckdb_upkeep.TICK_S = 0.02
 duckdb_upkeep.FOLD_ROWS = 100
 duckdb_upkeep.PRUNE_ROWS = 20
+duckdb_upkeep.TAIL_CHARACTERS = 16 << 20
 duckdb_upkeep.BUSY_CHECKPOINT_BYTES = 300_000
 
 BURST = 16
 
 
-async def main(data_dir: Path) -> None:
-    opened = await open_store(data_dir, journal_rows=1_000_000)
+async def main(data_dir: Path, characters: str = "0", memory_limit: str = "1GB") -> None:
+    opened = await open_store(data_dir, journal_rows=1_000_000, memory_limit=memory_limit)
+    spec = replace(task(0).spec, args="a" * int(characters))
     failed = asyncio.ensure_future(opened.failed.wait())
     while not opened.failures:
         first = opened.last_seq
         futures = [
-            opened.append(task((first + i) // 3, list(Status)[(first + i) % 3]))
+            opened.append(task((first + i) // 3, list(Status)[(first + i) % 3], spec=spec))
             for i in range(BURST)
         ]
         durable = asyncio.gather(*futures)
@@ -41,4 +46,4 @@ async def main(data_dir: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), *sys.argv[2:]))

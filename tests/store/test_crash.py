@@ -1,5 +1,6 @@
 """Nothing acknowledged is lost: killed, disk full, failing fsync."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -10,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.duckdb_file import DatabaseFiles
+from fetchml.adapters.duckdb_store import READERS
 from fetchml.core.model import Status, Task
+from fetchml.core.submission import MAX_REQUEST_BYTES
+from fetchml.ports import TaskQuery
 from tests.store.sample import open_store, store_in, task
 
 APPENDER = [sys.executable, "-m", "tests.store.appender"]
@@ -38,9 +42,9 @@ def acknowledged(appender: "subprocess.Popen[str]", enough: int | None) -> int:
     return last
 
 
-async def check_everything_is_there(data_dir: Path, last: int) -> int:
+async def check_everything_is_there(data_dir: Path, last: int, **settings: str) -> int:
     """All changes up to `last` and the tasks that they make; returns the highest number found."""
-    async with store_in(data_dir, journal_rows=1_000_000) as opened:
+    async with store_in(data_dir, journal_rows=1_000_000, **settings) as opened:
         found = opened.restored.last_seq
         assert found >= last
         seq, latest = 0, dict[str, Task]()
@@ -63,6 +67,19 @@ async def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> Non
         last = acknowledged(start([*APPENDER, str(tmp_path)]), found + more)
         assert last >= found + more
         found = await check_everything_is_there(tmp_path, last)
+
+
+async def test_long_tasks_fit_in_memory(tmp_path: Path) -> None:
+    """All proportions are those of the longest tasks, but for the time that those would take."""
+    limit = "256MB"
+    appender = start([*APPENDER, str(tmp_path), str(MAX_REQUEST_BYTES // 4), limit])
+    last = acknowledged(appender, 1_200)
+    assert last >= 1_200
+    await check_everything_is_there(tmp_path, last, memory_limit=limit)
+    async with store_in(tmp_path, memory_limit=limit) as opened:
+        pages = [opened.store.list_tasks(TaskQuery(limit=400)) for _ in range(READERS)]
+        for page in await asyncio.gather(*pages):
+            assert len(page.tasks) == 400
 
 
 @pytest.mark.parametrize("nth", [4, 40])

@@ -2,7 +2,9 @@
 
 import functools
 import os
+import re
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
 
@@ -110,16 +112,36 @@ class Client:
                 return Failure(f"{said or 'The call failed'} ({code.name})")
 
 
-def find_key() -> str | None:
-    """The user's key: from the environment, else the admin key of a server on this machine."""
+def find_key(server: str) -> str | None:
+    """The user's key for it: from the environment, else the admin key of a server on this machine.
+
+    That one is for this machine only: it must not go to whatever server an address names. Raises
+    Failure.
+    """
     if key := os.environ.get("FETCHML_API_KEY"):
         return key.strip()
+    if not is_here(server):
+        raise Failure(
+            f"No API key for the server at {server}",
+            "Set FETCHML_API_KEY. There, 'fetchml keys create NAME' makes a key.",
+            Exit.REFUSED,
+        )
     folder = os.environ.get("FETCHML_DATA_DIR")
     file = (Path(folder) if folder else default_data_dir()) / "admin.key"
     try:
         return file.read_text().strip() or None
     except OSError:
         return None
+
+
+def is_here(server: str) -> bool:
+    """Whether HOST:PORT is a loopback address."""
+    named = re.fullmatch(r"(?:\[(.+)\]|([^:]+))(?::[0-9]+)?", server.strip())
+    host = (named[1] or named[2]) if named else ""
+    try:
+        return host.lower() == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -136,7 +158,7 @@ def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @functools.wraps(command)
     def with_client(server: str, **options: Any) -> Any:
-        with Client(server, find_key()) as client:
+        with Client(server, find_key(server)) as client:
             return command(client=client, **options)
 
     return with_client

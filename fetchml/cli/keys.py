@@ -29,7 +29,7 @@ class Keys:
     def call(self, method: str, request: Any) -> Any:
         """The answer of KeyService. Raises Failure."""
         if self._server:
-            with Client(self._server, find_key()) as client:
+            with Client(self._server, find_key(self._server)) as client:
                 return client.call(getattr(client.keys, method), request)
         try:
             with control_socket(self._data_dir) as socket, Client(f"unix:{socket}", None) as client:

@@ -7,12 +7,14 @@ import logging
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import NamedTuple, NoReturn
 
 import msgspec
 
 from fetchml.core.model import Key, Principal, Role
 from fetchml.errors import FieldViolation, NotFound, RateLimited, Unauthorized, ValidationFailed
+from fetchml.open_streams import OpenStreams
 from fetchml.ports import Store
 from fetchml.rate_limit import RateLimiter, RateState
 
@@ -21,6 +23,9 @@ LOOK_AT_EXPIRY_SECONDS = 60
 """So late at the most is it noticed that the machine's clock was set forward."""
 WRONG_KEYS_PER_SECOND = 5
 WRONG_KEYS_BURST = 50
+STREAMS_PER_KEY = 1_000
+STREAMS_PER_ADDRESS = 50
+"""Of those that show no key (the standard gRPC services, which need none)."""
 
 KEY_REVOKED = "The key was revoked"
 KEY_EXPIRED = "The key has expired"
@@ -244,13 +249,25 @@ class Admission:
         clock: Callable[[], float],
         *,
         limiter: RateLimiter | None,
+        streams_per_key: int = STREAMS_PER_KEY,
+        streams_per_address: int = STREAMS_PER_ADDRESS,
     ) -> None:
-        """`clock`: monotonic seconds. `limiter` None: nothing is limited."""
+        """`clock`: monotonic seconds. `limiter` None: no caller's rate is limited."""
         self._keyring = keyring
         self._clock = clock
         self._limiter = limiter
         self._wrong = RateLimiter(WRONG_KEYS_PER_SECOND, WRONG_KEYS_BURST)
         self._principals: dict[str, Principal] = {}
+        self._streams_of_keys = OpenStreams(streams_per_key)
+        self._keyless_streams = OpenStreams(streams_per_address)
+
+    def knows(self, secret: str) -> bool:
+        """Whether this is the secret of a valid key."""
+        return self._keyring.find(secret) is not None
+
+    def keyless_stream(self, address: str) -> AbstractContextManager[None]:
+        """Around what somebody without a key may hold open. Raises TooManyStreams."""
+        return self._keyless_streams.hold(address)
 
     def admit(self, secret: str | None, address: str) -> Admitted:
         """Raises Unauthorized, RateLimited."""
@@ -273,7 +290,7 @@ class Admission:
     def while_valid(self, who: Principal) -> Iterator[None]:
         """Around what may take long. When the key stops working, what is inside is cancelled.
 
-        Raises Unauthorized, from inside too.
+        Raises TooManyStreams; Unauthorized, from inside too.
         """
         if who is self.local:
             yield
@@ -289,7 +306,10 @@ class Admission:
                 task.cancel()
 
         try:
-            with self._keyring.held(who.key_id, end):
+            with (
+                self._streams_of_keys.hold(who.key_id),
+                self._keyring.held(who.key_id, end),
+            ):
                 yield
         except asyncio.CancelledError:
             # Somebody else may have cancelled it too.

@@ -60,12 +60,24 @@ class Conflict(RequestError):
 class RateLimited(RequestError):
     code = "RATE_LIMITED"
 
-    def __init__(self, retry_after: int, limit: int | None = None) -> None:
-        super().__init__(f"Rate limit exceeded: try again in {retry_after} s")
+    def __init__(
+        self, retry_after: int, limit: int | None = None, message: str | None = None
+    ) -> None:
+        super().__init__(message or f"Rate limit exceeded: try again in {retry_after} s")
         self.retry_after = retry_after
         """Whole seconds, at least 1."""
         self.limit = limit
         """Requests that the key may make at once; None: it is no key's limit."""
+
+
+class TooManyStreams(RateLimited):
+    """The caller holds as many streams (watches, followed logs, downloads) as it may."""
+
+    RETRY_AFTER = 10
+
+    def __init__(self, per_caller: int) -> None:
+        message = f"More than {per_caller} streams open at once: close some"
+        super().__init__(self.RETRY_AFTER, message=message)
 
 
 class Unavailable(RequestError):

@@ -1,7 +1,12 @@
 """What surrounds every call of our own services: trace id, API key, errors, and the drain.
 
 One interceptor does it for all methods, so that no method can be added without it. Health and
-reflection belong to other packages and pass untouched: they need no key.
+reflection belong to other packages and need no key: each address holds only so many calls of them
+open.
+
+grpc.aio waits for a call's message before it calls the method, for ever if need be, and takes a
+bounded number of calls. Whoever shows no key must not take up those: their calls are served as
+streams of messages, which begin without one.
 """
 
 import asyncio
@@ -42,7 +47,8 @@ class Calls(grpc.aio.ServerInterceptor):
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
-        self._guarded: dict[str, Any] = {}
+        self._guarded: dict[str, tuple[Any, Any]] = {}
+        """Method → its handler for those who show a key, and for all others."""
         self._streams: set[asyncio.Task[Any]] = set()
         self._closing = False
 
@@ -53,14 +59,17 @@ class Calls(grpc.aio.ServerInterceptor):
     ) -> Any:
         method = handler_call_details.method
         guarded = self._guarded.get(method)
-        if guarded is not None:
-            return guarded
-        handler = await continuation(handler_call_details)
-        if handler is None or not method.startswith(OWN_SERVICES):
-            return handler
-        # Known methods only get here, so the names that clients invent don't fill memory.
-        self._guarded[method] = guarded = self._guard(method, handler)
-        return guarded
+        if guarded is None:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            # Known methods only get here, so the names that clients invent don't fill memory.
+            self._guarded[method] = guarded = self._guard(method, handler)
+        with_key, without_key = guarded
+        metadata = handler_call_details.invocation_metadata or ()
+        secret = next((value for name, value in metadata if name == "x-api-key"), None)
+        known = isinstance(secret, str) and self._admission.knows(secret)
+        return with_key if known else without_key
 
     def close_streams(self) -> None:
         """End every open stream with UNAVAILABLE; calls that are answered once go on."""
@@ -68,7 +77,27 @@ class Calls(grpc.aio.ServerInterceptor):
         for stream in list(self._streams):
             stream.cancel()
 
-    def _guard(self, method: str, handler: Any) -> Any:
+    def _guard(self, method: str, handler: Any) -> tuple[Any, Any]:
+        if not method.startswith(OWN_SERVICES):
+            keyless = self._keyless(method, handler)
+            return keyless, keyless
+        return self._own(method, handler)
+
+    def _keyless(self, method: str, handler: Any) -> Any:
+        async def stream_stream(received: AsyncIterator[Any], context: Any) -> None:
+            try:
+                with self._admission.keyless_stream(address_of(context.peer())):
+                    request = received if handler.request_streaming else await _only(received)
+                    await _reply(handler, request, context, context)
+            except RequestError as error:
+                log.debug("%s: %s", method, error.code)
+                await context.abort(*failure(error, new_trace(None)))
+
+        return grpc.stream_stream_rpc_method_handler(
+            stream_stream, handler.request_deserializer, handler.response_serializer
+        )
+
+    def _own(self, method: str, handler: Any) -> tuple[Any, Any]:
         """The handler with the same shape, its requests parsed here rather than by grpc, which
         answers UNKNOWN and the parser's own words to bytes that it can't read."""
 
@@ -86,9 +115,7 @@ class Calls(grpc.aio.ServerInterceptor):
 
         async def unary_stream(data: bytes, context: Any) -> None:
             async def answer(call: Call) -> None:
-                async with aclosing(handler.unary_stream(parse(data), call)) as messages:
-                    async for message in messages:
-                        await context.write(message)
+                await _reply(handler, parse(data), call, context)
 
             await self._serve(method, context, answer, stream=True)
 
@@ -98,12 +125,26 @@ class Calls(grpc.aio.ServerInterceptor):
 
             return await self._serve(method, context, answer, stream=True)
 
+        async def without_key(received: AsyncIterator[bytes], context: Any) -> None:
+            """Only the owner of the box gets beyond `_admit` here."""
+
+            async def answer(call: Call) -> None:
+                request: Any
+                if handler.request_streaming:
+                    request = (parse(data) async for data in received)
+                else:
+                    request = parse(await _only(received))
+                await _reply(handler, request, call, context)
+
+            await self._serve(method, context, answer, stream=not handler.unary_unary)
+
         serialize = handler.response_serializer
+        without: Any = grpc.stream_stream_rpc_method_handler(without_key, None, serialize)
         if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(unary_unary, None, serialize)
+            return grpc.unary_unary_rpc_method_handler(unary_unary, None, serialize), without
         if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(unary_stream, None, serialize)
-        return grpc.stream_unary_rpc_method_handler(stream_unary, None, serialize)
+            return grpc.unary_stream_rpc_method_handler(unary_stream, None, serialize), without
+        return grpc.stream_unary_rpc_method_handler(stream_unary, None, serialize), without
 
     async def _serve(
         self,
@@ -156,6 +197,25 @@ class Calls(grpc.aio.ServerInterceptor):
             raise Unavailable("The server is shutting down: call again when it is back") from None
         finally:
             self._streams.discard(task)
+
+
+async def _only(received: AsyncIterator[Any]) -> Any:
+    """The message of a call that has one. Raises BadRequest."""
+    async for message in received:
+        return message
+    raise BadRequest("The call ended without a message")
+
+
+async def _reply(handler: Any, request: Any, call: Any, context: Any) -> None:
+    """Call the method, and write all that it answers."""
+    if handler.response_streaming:
+        answer = handler.unary_stream or handler.stream_stream
+        async with aclosing(answer(request, call)) as messages:
+            async for message in messages:
+                await context.write(message)
+    else:
+        answer = handler.unary_unary or handler.stream_unary
+        await context.write(await answer(request, call))
 
 
 def address_of(peer: str) -> str:

@@ -23,8 +23,8 @@ class Streams:
     def open(self, call: Call) -> Iterator[None]:
         """Around a stream. When the client leaves, what is inside is cancelled.
 
-        Raises, from inside too, Unavailable when the server shuts down, and Unauthorized when the
-        key stops working.
+        Raises TooManyStreams; and, from inside too, Unavailable when the server shuts down, and
+        Unauthorized when the key stops working.
         """
         if reason := self._why_closed():
             raise Unavailable(reason)

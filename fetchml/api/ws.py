@@ -13,7 +13,7 @@ from fetchml.api.router import Route
 from fetchml.api.streams import Streams, abort
 from fetchml.api.ws_session import Ended, Session, Timing
 from fetchml.core.model import Status
-from fetchml.errors import BadRequest, RequestError, Unauthorized, Unavailable
+from fetchml.errors import BadRequest, RateLimited, RequestError, Unauthorized, Unavailable
 from fetchml.views import WatchFilter
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class WatchOperation:
                 await Session(socket, updates, self._timing, full=full).run()
         except Ended as end:
             await self._close(request, socket, end)
+        except RateLimited:
+            raise
         except (Unauthorized, Unavailable) as error:
             if not socket.prepared:
                 raise

@@ -61,7 +61,10 @@ class World:
 
 
 @asynccontextmanager
-async def grpc_world(folder: Path, limiter: RateLimiter | None = None) -> AsyncIterator[World]:
+async def grpc_world(
+    folder: Path, limiter: RateLimiter | None = None, **streams: int
+) -> AsyncIterator[World]:
+    """`streams`: the limits of `Admission`."""
     engine = StubEngine()
     ids = iter(range(100))
     keyring = Keyring(
@@ -70,7 +73,7 @@ async def grpc_world(folder: Path, limiter: RateLimiter | None = None) -> AsyncI
         new_id=lambda: f"key-{next(ids)}",
     )
     secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
-    admission = Admission(keyring, time.monotonic, limiter=limiter)
+    admission = Admission(keyring, time.monotonic, limiter=limiter, **streams)
     server = GrpcServer(engine, admission, keyring)  # type: ignore[arg-type]  # a stub
     control_socket = folder / "control.sock"
     port = await server.start("127.0.0.1:0", control_socket)

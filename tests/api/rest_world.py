@@ -125,8 +125,9 @@ async def read_reply(reader: asyncio.StreamReader) -> Reply:
 
 @asynccontextmanager
 async def rest_world(
-    limiter: RateLimiter | None = None, timeouts: HttpTimeouts | None = None
+    limiter: RateLimiter | None = None, timeouts: HttpTimeouts | None = None, **streams: int
 ) -> AsyncIterator[World]:
+    """`streams`: the limits of `Admission`."""
     engine = StubEngine()
     ids = iter(range(100))
     keyring = Keyring(
@@ -135,7 +136,7 @@ async def rest_world(
         new_id=lambda: f"key-{next(ids)}",
     )
     secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
-    admission = Admission(keyring, time.monotonic, limiter=limiter)
+    admission = Admission(keyring, time.monotonic, limiter=limiter, **streams)
     server = HttpServer(engine, admission, timeouts)  # type: ignore[arg-type]  # a stub
     port = await server.start("127.0.0.1", 0)
     try:

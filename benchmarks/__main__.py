@@ -1,0 +1,30 @@
+"""`make bench`, or `python -m benchmarks NAME…` for some of them."""
+
+import argparse
+
+from benchmarks import containers, grpc_creates, history, rest_submits
+from benchmarks.figures import Figure, machine, print_table
+
+BENCHMARKS = {
+    "rest": rest_submits.run,
+    "grpc": grpc_creates.run,
+    "history": history.run,
+    "containers": containers.run,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure FetchML.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    names = parser.parse_args().names or list(BENCHMARKS)
+    title = machine()
+    figures: list[Figure] = []
+    for name in names:
+        for figure in BENCHMARKS[name]():
+            print(f"{figure.claim}: {figure.measured}", flush=True)
+            figures.append(figure)
+    print_table(title, figures)
+
+
+if __name__ == "__main__":
+    main()

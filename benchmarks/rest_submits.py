@@ -1,0 +1,61 @@
+"""Durable submits over REST against a bare aiohttp handler."""
+
+import signal
+from pathlib import Path
+
+from benchmarks.client import Client
+from benchmarks.figures import Benchmark, Figure, Load, at_least, median
+from benchmarks.http_load import http_load, http_request
+from benchmarks.processes import KEY, bare, elsewhere, fetchml, scratch_folder
+
+ROUNDS = 5
+SECONDS = 1.5
+TARGETS = {64: 0.35, 256: 0.45}
+"""Connections → ratio to the bare handler."""
+P99_MS = 30
+TASK: dict[str, object] = {"job_name": "bench", "args": "--epochs 5", "cpu": 1}
+CREATE = http_request("POST", "/v1/tasks", KEY, TASK)
+
+
+def run() -> Benchmark:
+    acknowledged = 1
+    with scratch_folder() as folder:
+        data_dir = folder / "data"
+        with (
+            fetchml(data_dir, tasks_max_running="1") as ours,
+            bare("bare_http") as floor,
+            elsewhere() as moved,
+        ):
+            with Client(ours.http) as client:
+                blocker = client.block_queue()
+            load = moved(http_load)
+            acknowledged += load(ours.http, CREATE, 64, 0.5).requests
+            load(floor.http, CREATE, 64, 0.5)
+            for connections, target in TARGETS.items():
+                loads = [
+                    (
+                        load(ours.http, CREATE, connections, SECONDS),
+                        load(floor.http, CREATE, connections, SECONDS),
+                    )
+                    for _ in range(ROUNDS)
+                ]
+                yield from _figures(connections, target, loads)
+                acknowledged += sum(made.requests for made, _ in loads)
+            ours.process.send_signal(signal.SIGKILL)
+        yield _found_again(data_dir, acknowledged, blocker)
+
+
+def _figures(connections: int, target: float, loads: list[tuple[Load, Load]]) -> Benchmark:
+    name = f"REST submits, {connections} connections"
+    yield at_least(name, "a bare aiohttp handler", loads, target)
+    p99, floor = (median([load.p99_ms for load in side]) for side in zip(*loads, strict=True))
+    slowest = f"{p99:.1f} ms, the handler {floor:.1f} ms"
+    yield Figure("  the slowest of a hundred", "", slowest, f"< {P99_MS} ms", p99 < P99_MS)
+
+
+def _found_again(data_dir: Path, acknowledged: int, blocker: str) -> Figure:
+    with fetchml(data_dir, tasks_max_running="1") as again, Client(again.http) as client:
+        found = client.ask("GET", "/v1/tasks?limit=0")["total"]
+        client.unblock_queue(blocker)
+    measured = f"{found:,} of {acknowledged:,}"
+    return Figure("  found again after kill -9", "", measured, "all", found == acknowledged)

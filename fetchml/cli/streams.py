@@ -14,10 +14,14 @@ LONGEST_PAUSE_SECONDS = 5
 
 
 class Patience:
-    """Waits ever longer after each cut, and gives up when nothing came for five minutes."""
+    """Waits ever longer after each cut, and gives up when nothing came for some minutes."""
 
-    def __init__(self, on_cut: Callable[[str], None]) -> None:
+    def __init__(
+        self, on_cut: Callable[[str], None], give_up_after: float = GIVE_UP_AFTER_SECONDS
+    ) -> None:
+        """`give_up_after`: seconds from the first cut."""
         self._on_cut = on_cut
+        self._give_up_after = give_up_after
         self._cut_at: float | None = None
         self._pause = 0.1
 
@@ -31,7 +35,7 @@ class Patience:
             raise failure
         if self._cut_at is None:
             self._cut_at = time.monotonic()
-        elif time.monotonic() - self._cut_at > GIVE_UP_AFTER_SECONDS:
+        elif time.monotonic() - self._cut_at > self._give_up_after:
             raise failure
         self._on_cut(failure.message)
         time.sleep(self._pause)

@@ -4,16 +4,20 @@ import os
 import re
 from pathlib import PurePath
 from typing import Any
+from uuid import uuid4
 
 import click
 
 from fetchml.cli.client import Client, json_option, server_option
 from fetchml.cli.durations import Seconds
-from fetchml.cli.failure import Exit
+from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.render import clean, console, print_json
+from fetchml.cli.streams import Patience
 from fetchml.cli.wait import wait
 from fetchml.v1 import task_pb2
 from fetchml.v1.task_pb2 import Task
+
+GIVE_UP_AFTER_SECONDS = 30
 
 
 class Int32(click.types.IntParamType):
@@ -114,7 +118,9 @@ def job_name(command: tuple[str, ...]) -> str:
     "--retries", "max_retries", type=Int32(), metavar="N", help="Try again so often if it fails."
 )
 @click.option(
-    "--idempotency-key", metavar="KEY", help="Submit once, however often this is called with it."
+    "--idempotency-key",
+    metavar="KEY",
+    help="Submit once, however often this is called with it. Default: a new one.",
 )
 @click.option("--wait", "-w", "do_wait", is_flag=True, help="Follow the task until it ends.")
 @json_option
@@ -137,8 +143,9 @@ def submit(
     fetchml submit --wait --gpu 1 --memory-gb 16 --timeout 12h -- python train.py
     fetchml submit -n hello --image alpine -e WHO=world -- sh -c 'echo "hello $WHO"'
     """
-    request = build_request(command, fields)
-    task: Task = client.call(client.tasks.CreateTask, request)
+    if fields["idempotency_key"] is None:
+        fields["idempotency_key"] = str(uuid4())
+    task = create(client, build_request(command, fields))
     if do_wait:
         return outcome(wait(client, task, as_json=as_json))
     if as_json:
@@ -149,6 +156,22 @@ def submit(
     if hints.is_terminal:
         hints.print(clean(f"{task.job_name} is queued. Follow it: fetchml logs -f {task.id}"))
     return 0
+
+
+def create(client: Client, request: task_pb2.CreateTaskRequest) -> Task:
+    """Try again when no answer comes: the key in the request makes many tries one task."""
+    warn = console(stderr=True)
+    patience = Patience(
+        lambda why: warn.print(f"{why}; trying again, it is submitted only once", style="dim"),
+        give_up_after=GIVE_UP_AFTER_SECONDS,
+    )
+    while True:
+        try:
+            task: Task = client.call(client.tasks.CreateTask, request)
+        except Failure as failure:
+            patience.cut(failure)
+        else:
+            return task
 
 
 def build_request(command: tuple[str, ...], fields: dict[str, Any]) -> task_pb2.CreateTaskRequest:

@@ -16,11 +16,18 @@ from docker.errors import DockerException
 
 import fetchml
 from fetchml import shim
-from fetchml.adapters.data_dir import DataDirBusy, lock_data_dir
+from fetchml.adapters.data_dir import is_taken
 from fetchml.config import Address, Settings, machine_cores, machine_memory_gb
 
 ENGINE_SECONDS = 5
 FEW_OPEN_FILES = 4096
+FEW_WATCHES = 1024
+FEW_INSTANCES = 16
+"""Of inotify. The server needs one instance, and some watches for each running task; editors and
+the like take theirs from the same user."""
+
+INOTIFY = Path("/proc/sys/fs/inotify")
+NVIDIA_DRIVER = (Path("/dev/nvidiactl"), Path("/proc/driver/nvidia"))
 
 
 class Check(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,7 +52,9 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _port("grpc port", settings.server.grpc, running=running)
     yield _clock(settings.data_dir)
     yield _open_files()
+    yield _inotify()
     yield _resources(settings)
+    yield _gpus(settings)
     yield _shim()
     if settings.server.launcher == "docker":
         yield from _docker(settings)
@@ -54,15 +63,10 @@ def examine(settings: Settings) -> Iterator[Check]:
 
 
 def _running(data_dir: Path) -> bool:
-    """Whether a server runs on this data directory."""
     try:
-        if (data_dir / "lock").exists():
-            lock_data_dir(data_dir).release()
-    except DataDirBusy:
-        return True
+        return is_taken(data_dir)
     except OSError:
         return False  # another check says what is wrong with it
-    return False
 
 
 def _nearest(path: Path) -> Path:
@@ -147,6 +151,29 @@ def _resources(settings: Settings) -> Check:
     return Check("resources", says)
 
 
+def _inotify() -> Check:
+    limits = {
+        name: int((INOTIFY / name).read_text())
+        for name in ("max_user_instances", "max_user_watches")
+    }
+    says = ", ".join(f"{name} {limit}" for name, limit in limits.items())
+    if limits["max_user_instances"] < FEW_INSTANCES or limits["max_user_watches"] < FEW_WATCHES:
+        mend = "Raise them: sysctl fs.inotify.max_user_instances=128 fs.inotify.max_user_watches="
+        return Check("inotify", says, f"{mend}65536")
+    return Check("inotify", says)
+
+
+def _gpus(settings: Settings) -> Check:
+    slots = settings.gpu.slots
+    driver = any(path.exists() for path in NVIDIA_DRIVER)
+    says = f"{'an NVIDIA driver' if driver else 'no NVIDIA driver'}, {slots} GPU slots"
+    if slots and not driver:
+        return Check("gpus", says, "Install NVIDIA's driver, or set [gpu] slots to 0.")
+    if driver and not slots:
+        says += ": no task may ask for a GPU until [gpu] slots says how many there are"
+    return Check("gpus", says)
+
+
 def _shim() -> Check:
     """The file that starts every task; it ends at once when it is told nothing."""
     try:
@@ -166,6 +193,7 @@ def _docker(settings: Settings) -> Iterator[Check]:
         with closing(docker.from_env(timeout=ENGINE_SECONDS)) as engine:
             version = engine.version()["Version"]
             yield Check(name, f"engine {version} at {engine.api.base_url}")
+            yield _cdi(engine.info().get("CDISpecDirs"), settings)
             image = settings.tasks.image
             here = bool(engine.images.list(name=image))
             says = "is here" if here else "is not here yet: the first task waits for its pull"
@@ -173,6 +201,15 @@ def _docker(settings: Settings) -> Iterator[Check]:
     except (DockerException, OSError) as error:
         where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
         yield Check(name, f"no engine answers at {where}: {_reason(error)}", _mend_docker(error))
+
+
+def _cdi(spec_dirs: list[str] | None, settings: Settings) -> Check:
+    """How the engine gives GPUs to containers."""
+    if spec_dirs:
+        return Check("cdi", f"on: devices are described in {', '.join(spec_dirs)}")
+    says = "off: this engine gives no container a GPU"
+    mend = 'Set "features": {"cdi": true} in its daemon.json, and restart it.'
+    return Check("cdi", says, mend if settings.gpu.slots else "")
 
 
 def _reason(error: BaseException) -> str:

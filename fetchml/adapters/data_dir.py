@@ -41,6 +41,21 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
     return DataDirLock(fd)
 
 
+def is_taken(data_dir: Path) -> bool:
+    """Whether a server runs on this data directory. Changes nothing. Raises OSError."""
+    try:
+        fd = os.open(data_dir / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """Put a whole file in place in one step, on disk on return."""
     temporary = path.with_name(path.name + ".new")

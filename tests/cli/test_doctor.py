@@ -3,9 +3,15 @@
 import json
 import os
 import socket
+import stat
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from fetchml.adapters.data_dir import is_taken, lock_data_dir
+from fetchml.config import Gpu, Settings
+from fetchml.doctor import Check, examine
 from tests.cli.server import Server, run
 from tests.docker.engine import Engine
 
@@ -26,6 +32,58 @@ def test_all_is_well(tmp_path: Path) -> None:
     ran = run("doctor", "--launcher", "process", "--data-dir", str(data_dir), *free_ports())
     assert "problem" not in ran.succeeded()
     assert not data_dir.exists(), "it changes nothing"
+
+
+def test_it_changes_nothing_in_a_data_directory(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text('{"pid": 1}')
+    tmp_path.chmod(0o755)
+    before = lock.stat()
+    doctor("--launcher", "process", "--data-dir", str(tmp_path), *free_ports())
+    assert lock.read_text() == '{"pid": 1}'
+    assert lock.stat().st_mtime_ns == before.st_mtime_ns
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+def test_a_data_directory_is_taken_while_a_server_holds_it(tmp_path: Path) -> None:
+    assert not is_taken(tmp_path)
+    lock = lock_data_dir(tmp_path)
+    assert is_taken(tmp_path)
+    lock.release()
+    assert not is_taken(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("slots", "driver", "says", "ok"),
+    [
+        (0, False, "no NVIDIA driver, 0 GPU slots", True),
+        (2, False, "no NVIDIA driver, 2 GPU slots", False),
+        (2, True, "an NVIDIA driver, 2 GPU slots", True),
+        (0, True, "an NVIDIA driver, 0 GPU slots: no task may ask for a GPU until", True),
+    ],
+)
+def test_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slots: int, driver: bool, says: str, ok: bool
+) -> None:
+    monkeypatch.setattr("fetchml.doctor.NVIDIA_DRIVER", (tmp_path if driver else tmp_path / "no",))
+    check = found(Settings(data_dir=tmp_path / "d", gpu=Gpu(slots=slots)))["gpus"]
+    assert check.says.startswith(says)
+    assert check.ok == ok
+
+
+def test_inotify_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(data_dir=tmp_path / "d")
+    assert "max_user_watches" in found(settings)["inotify"].says
+    monkeypatch.setattr("fetchml.doctor.INOTIFY", tmp_path)
+    (tmp_path / "max_user_instances").write_text("128\n")
+    (tmp_path / "max_user_watches").write_text("100\n")
+    check = found(settings)["inotify"]
+    assert check.says == "max_user_instances 128, max_user_watches 100"
+    assert "fs.inotify.max_user_watches=65536" in check.mend
+
+
+def found(settings: Settings) -> dict[str, Check]:
+    return {check.name: check for check in examine(settings)}
 
 
 def test_what_is_open_to_others(tmp_path: Path) -> None:
@@ -94,4 +152,6 @@ def test_a_docker_engine(docker_engine: Engine, python_image: str, tmp_path: Pat
     )  # fmt: skip
     assert code == 0
     assert checks["docker"]["says"].startswith("engine ")
+    assert checks["cdi"]["ok"]
+    assert checks["cdi"]["says"].startswith("off: ")
     assert checks["default image"]["says"] == f"{python_image} is here"

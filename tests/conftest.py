@@ -1,6 +1,7 @@
 """What every room of the tests may use."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -47,6 +48,12 @@ def python_image(docker_engine: Engine) -> Iterator[str]:
     build_base(docker_engine.client, name)
     yield name
     docker_engine.client.images.remove(name, force=True)
+
+
+def pytest_configure() -> None:
+    """A run in the background may have been started with SIGINT ignored, which every process
+    started here would inherit: Ctrl-C would then mean nothing to the commands under test."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -97,6 +97,15 @@ class Store(Protocol):
 
     async def list_keys(self) -> list[Key]: ...
 
+    async def put_document(self, kind: str, document_id: str, data: bytes) -> None:
+        """Insert or replace by kind and id; durable on return. For records that are few."""
+
+    async def delete_document(self, kind: str, document_id: str) -> None:
+        """Durable on return; nothing happens when there is none."""
+
+    async def list_documents(self, kind: str) -> list[bytes]:
+        """In the order of their ids."""
+
     def has_room(self) -> bool:
         """Whether the disk is far enough from full to take new work. Never blocks."""
 

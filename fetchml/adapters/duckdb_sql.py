@@ -2,7 +2,8 @@
 
 Three things are kept. The `journal` is what makes a change durable: append-only, no key, so that
 a commit is one write. `tasks` holds the latest state of every task and is folded from the journal
-a moment later; what is not folded yet is the journal's *tail*. `idempotency` and `keys` are small.
+a moment later; what is not folded yet is the journal's *tail*. `idempotency`, `keys` and
+`documents` are small.
 
 Data are JSON of `core.model`; the other columns of `tasks` are copies of what is searched by.
 JSON leaves out defaults, hence the `coalesce`s in FOLD_TASKS.
@@ -29,6 +30,10 @@ MIGRATIONS: Sequence[str] = (
                               PRIMARY KEY (usr, key));
     CREATE TABLE keys (id VARCHAR PRIMARY KEY, data VARCHAR NOT NULL);
     INSERT INTO meta VALUES (0, uuid()::VARCHAR, 0);
+    """,
+    # 2: documents, for what is few.
+    """
+    CREATE TABLE documents (kind VARCHAR, id VARCHAR, data BLOB NOT NULL, PRIMARY KEY (kind, id));
     """,
 )
 """Schema N is MIGRATIONS[:N] in order. Never change an entry that was released; add one."""
@@ -106,6 +111,10 @@ ENDED_BETWEEN = """
 
 PUT_KEY = "INSERT OR REPLACE INTO keys VALUES ($1, $2)"
 LIST_KEYS = "SELECT data FROM keys ORDER BY id"
+
+PUT_DOCUMENT = "INSERT OR REPLACE INTO documents VALUES ($1, $2, $3)"
+DELETE_DOCUMENT = "DELETE FROM documents WHERE kind = $1 AND id = $2"
+LIST_DOCUMENTS = "SELECT data FROM documents WHERE kind = $1 ORDER BY id"
 
 
 def count_tasks(query: TaskQuery) -> tuple[str, list[Any]]:

@@ -151,11 +151,23 @@ class DuckDBStore:
         return await self._read(read)
 
     async def put_key(self, key: Key) -> None:
-        await self._writer.put_key(key)
+        await self._writer.execute(sql.PUT_KEY, [key.id, msgspec.json.encode(key).decode()])
 
     async def list_keys(self) -> list[Key]:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[Key]:
             return [_decode_key(data) for (data,) in cursor.execute(sql.LIST_KEYS).fetchall()]
+
+        return await self._read(read)
+
+    async def put_document(self, kind: str, document_id: str, data: bytes) -> None:
+        await self._writer.execute(sql.PUT_DOCUMENT, [kind, document_id, data])
+
+    async def delete_document(self, kind: str, document_id: str) -> None:
+        await self._writer.execute(sql.DELETE_DOCUMENT, [kind, document_id])
+
+    async def list_documents(self, kind: str) -> list[bytes]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[bytes]:
+            return [data for (data,) in cursor.execute(sql.LIST_DOCUMENTS, [kind]).fetchall()]
 
         return await self._read(read)
 

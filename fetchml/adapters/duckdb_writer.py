@@ -4,13 +4,12 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 import msgspec
 
-from fetchml.adapters import duckdb_sql as sql
-from fetchml.core.model import Change, Key
+from fetchml.core.model import Change
 
 
 class _Append(NamedTuple):
@@ -20,9 +19,9 @@ class _Append(NamedTuple):
     future: asyncio.Future[None]
 
 
-class _PutKey(NamedTuple):
-    key_id: str
-    data: str
+class _Execute(NamedTuple):
+    statement: str
+    parameters: Sequence[Any]
     future: asyncio.Future[None]
 
 
@@ -49,7 +48,7 @@ class Writer:
         self._on_durable = on_durable
         self._on_failure = on_failure
         self._encode = msgspec.json.Encoder().encode
-        self._waiting: queue.SimpleQueue[_Append | _PutKey | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Append | _Execute | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -64,9 +63,10 @@ class Writer:
         self._waiting.put(_Append(changes, rows, future))
         return future
 
-    def put_key(self, key: Key) -> asyncio.Future[None]:
+    def execute(self, statement: str, parameters: Sequence[Any]) -> asyncio.Future[None]:
+        """In the event loop. For tables that are not folded from the journal."""
         future = self._loop.create_future()
-        self._waiting.put(_PutKey(key.id, self._encode(key).decode(), future))
+        self._waiting.put(_Execute(statement, parameters, future))
         return future
 
     def stop(self) -> None:
@@ -82,7 +82,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing more may be committed
             self._on_failure(error)
 
-    def _take(self) -> list[_Append | _PutKey] | None:
+    def _take(self) -> list[_Append | _Execute] | None:
         first = self._waiting.get()
         if first is None:
             return None
@@ -95,7 +95,7 @@ class Writer:
             batch.append(item)
         return batch
 
-    def _commit(self, appender: duckdb.Appender, batch: list[_Append | _PutKey]) -> None:
+    def _commit(self, appender: duckdb.Appender, batch: list[_Append | _Execute]) -> None:
         rows = list[tuple[int, int, str, str]]()
         changes = list[Change]()
         futures = list[asyncio.Future[None]]()
@@ -105,7 +105,7 @@ class Writer:
                 rows.extend(item.rows)
                 changes.extend(item.changes)
             else:
-                self._connection.execute(sql.PUT_KEY, [item.key_id, item.data])
+                self._connection.execute(item.statement, item.parameters)
         if changes:
             appender.append_rows(rows)
             appender.flush()

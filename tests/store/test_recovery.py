@@ -153,6 +153,8 @@ async def test_database_of_schema_1_opens(tmp_path: Path) -> None:
         found = await opened.store.find_idempotent("ann", "key")
         assert found is not None
         assert found.task_id == "task-000000"
+        await opened.store.put_document("kind", "id", b"data")
+        assert await opened.store.list_documents("kind") == [b"data"]
 
 
 @pytest.fixture

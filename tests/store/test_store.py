@@ -87,6 +87,26 @@ async def test_keys_are_replaced_by_id(tmp_path: Path) -> None:
         assert await opened.store.list_keys() == [revoked, second]
 
 
+async def test_documents_are_replaced_by_kind_and_id(tmp_path: Path) -> None:
+    async with store_in(tmp_path) as opened:
+        store = opened.store
+        await store.put_document("b", "2", b"two")
+        await store.put_document("b", "1", b"first")
+        await store.put_document("b", "1", b"one \0 \xff")
+        await store.put_document("c", "1", b"of another kind")
+    async with store_in(tmp_path) as opened:
+        store = opened.store
+        assert await store.list_documents("b") == [b"one \0 \xff", b"two"]
+        await store.delete_document("b", "1")
+        await store.delete_document("b", "no such")
+        assert await store.list_documents("b") == [b"two"]
+        await store.put_document("b", "1", b"again")
+        assert await store.list_documents("a") == []
+        assert await store.list_documents("c") == [b"of another kind"]
+    async with store_in(tmp_path) as opened:
+        assert await opened.store.list_documents("b") == [b"again", b"two"]
+
+
 async def test_cancelled_waiter_leaves_the_others_of_its_commit_alone(tmp_path: Path) -> None:
     async with store_in(tmp_path) as opened:
         futures = [opened.append(task(number)) for number in range(3)]

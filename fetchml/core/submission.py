@@ -2,27 +2,36 @@
 readings 4 to 12 and 24).
 
 A request is the JSON object as it was parsed; gRPC gives the same shape. Every rule is a line in
-`_RULES`: a field's checker returns what is wrong with a value, or None.
+`_RULES`.
 """
 
 import posixpath
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import msgspec
 
+from fetchml.core.checks import (
+    MAX_INT,
+    NULL,
+    Check,
+    Violation,
+    check_fields,
+    integer,
+    list_of,
+    matching,
+    strings,
+    text,
+)
 from fetchml.core.model import DatasetSpec, Resources, TaskSpec
 
-MAX_INT = 2**31 - 1
 MAX_ARGUMENT_CHARACTERS = 32 * 1024 - 1
 """Linux takes 128 KiB for one string of the command line; a character may need four bytes."""
 MAX_COMMAND_CHARACTERS = 256 * 1024
 MAX_ENVIRONMENT_CHARACTERS = 256 * 1024
 MAX_RETRIES = 100
-MAX_ITEMS = 1000
 MAX_METADATA_CHARACTERS = 64 * 1024
 
 SYSTEM_PATHS = (
@@ -38,13 +47,6 @@ _QUOTING = re.compile(r"[\\'\"]")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
-
-Check = Callable[[object], str | None]
-
-
-class Violation(NamedTuple):
-    field: str
-    rule: str
 
 
 class InvalidSubmission(Exception):
@@ -68,19 +70,7 @@ def accept(request: Mapping[str, object], defaults: Defaults, capacity: Resource
 
     Unknown properties are ignored (reading 12).
     """
-    violations: list[Violation] = []
-    if "job_name" not in request:
-        violations.append(Violation("job_name", "is required"))
-    fields: dict[str, object] = {}
-    for name, value in request.items():
-        check = _RULES.get(name)
-        if check is None:
-            continue
-        wrong = "must not be null: leave it out" if value is None else check(value)
-        if wrong is None:
-            fields[name] = value
-        else:
-            violations.append(Violation(name, wrong))
+    fields, violations = check_fields(request, _RULES, required=("job_name",))
     for name, has in (
         ("cpu", capacity.cpu),
         ("memory_gb", capacity.memory_gb),
@@ -112,79 +102,8 @@ def argv(spec: TaskSpec) -> tuple[str, ...]:
     return spec.command + tuple(shlex.split(spec.args)) if spec.args else spec.command
 
 
-def _integer(low: int, high: int) -> Check:
-    def check(value: object) -> str | None:
-        if type(value) is not int:
-            return "must be an integer"
-        return None if low <= value <= high else f"must be between {low} and {high}"
-
-    return check
-
-
-def _text(limit: int, *, empty: bool = True) -> Check:
-    def check(value: object) -> str | None:
-        if not isinstance(value, str):
-            return "must be a string"
-        if not value and not empty:
-            return "must not be empty"
-        if len(value) > limit:
-            return f"must not be longer than {limit} characters"
-        return "must not hold a NUL character" if "\0" in value else None
-
-    return check
-
-
-def _matching(pattern: re.Pattern[str], limit: int, rule: str) -> Check:
-    text = _text(limit)
-
-    def check(value: object) -> str | None:
-        wrong = text(value)
-        if wrong is not None:
-            return wrong
-        return None if pattern.fullmatch(value) else rule  # type: ignore[call-overload]
-
-    return check
-
-
-def _list(item: Check, *, empty: bool = True) -> Check:
-    def check(value: object) -> str | None:
-        if not isinstance(value, list):
-            return "must be a list"
-        if not value and not empty:
-            return "must not be empty"
-        if len(value) > MAX_ITEMS:
-            return f"must not have more than {MAX_ITEMS} items"
-        for index, entry in enumerate(value):
-            wrong = item(entry)
-            if wrong is not None:
-                return f"item {index} {wrong}"
-        return None
-
-    return check
-
-
-def _strings(key: Check, value_limit: int, total_limit: int) -> Check:
-    text = _text(value_limit)
-
-    def check(value: object) -> str | None:
-        if not isinstance(value, dict):
-            return "must be an object of strings"
-        size = 0
-        for name, entry in value.items():
-            wrong = key(name)
-            if wrong is not None:
-                return f"key {name[:80]!r} {wrong}"
-            wrong = text(entry)
-            if wrong is not None:
-                return f"{name[:80]} {wrong}"
-            size += len(name) + len(entry)
-        return None if size <= total_limit else f"must not exceed {total_limit} characters in all"
-
-    return check
-
-
 def _args(value: object) -> str | None:
-    wrong = _text(MAX_ARGUMENT_CHARACTERS)(value)
+    wrong = text(MAX_ARGUMENT_CHARACTERS)(value)
     if wrong is not None:
         return wrong
     if not _QUOTING.search(str(value)):
@@ -197,7 +116,7 @@ def _args(value: object) -> str | None:
 
 
 def _image(value: object) -> str | None:
-    wrong = _text(512, empty=False)(value)
+    wrong = text(512, empty=False)(value)
     if wrong is not None:
         return wrong
     readable = isinstance(value, str) and value.isprintable() and " " not in value
@@ -211,7 +130,7 @@ def _variable_name(name: object) -> str | None:
 
 
 def _mount_path(value: object) -> str | None:
-    wrong = _text(4096)(value)
+    wrong = text(4096)(value)
     if wrong is not None:
         return wrong
     path = str(value)
@@ -223,9 +142,9 @@ def _mount_path(value: object) -> str | None:
 
 
 _DATASET_FIELDS: dict[str, Check] = {
-    "name": _matching(_DATASET_NAME, 255, "must be letters, digits and . _ -"),
-    "source": _text(4096, empty=False),
-    "sha256": _matching(_SHA256, 64, "must be 64 hexadecimal digits"),
+    "name": matching(_DATASET_NAME, 255, "must be letters, digits and . _ -"),
+    "source": text(4096, empty=False),
+    "sha256": matching(_SHA256, 64, "must be 64 hexadecimal digits"),
     "mount_path": _mount_path,
 }
 
@@ -237,29 +156,29 @@ def _dataset_spec(value: object) -> str | None:
         check = _DATASET_FIELDS.get(name)
         if check is None:
             continue
-        wrong = "must not be null: leave it out" if entry is None else check(entry)
+        wrong = NULL if entry is None else check(entry)
         if wrong is not None:
             return f"{name} {wrong}"
     return None
 
 
 _RULES: dict[str, Check] = {
-    "job_name": _matching(_JOB_NAME, 64, "must be letters, digits, _ and - only"),
-    "priority": _integer(1, 10),
+    "job_name": matching(_JOB_NAME, 64, "must be letters, digits, _ and - only"),
+    "priority": integer(1, 10),
     "args": _args,
-    "snapshot_id": _text(256, empty=False),
-    "datasets": _list(_DATASET_FIELDS["name"]),
-    "dataset_specs": _list(_dataset_spec),
-    "cpu": _integer(0, MAX_INT),
-    "memory_gb": _integer(0, MAX_INT),
-    "gpu": _integer(0, MAX_INT),
-    "metadata": _strings(_text(256), MAX_METADATA_CHARACTERS, MAX_METADATA_CHARACTERS),
+    "snapshot_id": text(256, empty=False),
+    "datasets": list_of(_DATASET_FIELDS["name"]),
+    "dataset_specs": list_of(_dataset_spec),
+    "cpu": integer(0, MAX_INT),
+    "memory_gb": integer(0, MAX_INT),
+    "gpu": integer(0, MAX_INT),
+    "metadata": strings(text(256), MAX_METADATA_CHARACTERS, MAX_METADATA_CHARACTERS),
     "image": _image,
-    "command": _list(_text(MAX_ARGUMENT_CHARACTERS), empty=False),
-    "env": _strings(_variable_name, MAX_ARGUMENT_CHARACTERS, MAX_ENVIRONMENT_CHARACTERS),
-    "timeout_seconds": _integer(0, MAX_INT // 1000),
-    "max_retries": _integer(0, MAX_RETRIES),
-    "experiment_id": _text(256, empty=False),
+    "command": list_of(text(MAX_ARGUMENT_CHARACTERS), empty=False),
+    "env": strings(_variable_name, MAX_ARGUMENT_CHARACTERS, MAX_ENVIRONMENT_CHARACTERS),
+    "timeout_seconds": integer(0, MAX_INT // 1000),
+    "max_retries": integer(0, MAX_RETRIES),
+    "experiment_id": text(256, empty=False),
 }
 
 KNOWN_FIELDS = frozenset(_RULES)

@@ -36,6 +36,7 @@ from fetchml.core.submission import Defaults
 from fetchml.engine import Engine, EngineSettings
 from fetchml.folder_watch import FolderWatch
 from fetchml.ids import IdSequence
+from fetchml.inputs import Inputs
 from fetchml.ports import Launcher, StoreDamaged
 from fetchml.rate_limit import RateLimiter
 
@@ -107,6 +108,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         engine = Engine(
             store,
             _launcher(settings, watch),
+            Inputs(settings.datasets.root),
             watch,
             _engine_settings(settings),
             on_fatal=_end_at_once,
@@ -213,7 +215,6 @@ def _engine_settings(settings: Settings) -> EngineSettings:
         ),
         defaults=Defaults(tasks.image, tasks.command, tasks.timeout_seconds, tasks.max_retries),
         runs=RunSettings(
-            datasets_root=settings.datasets.root,
             grace_ms=tasks.grace_seconds * 1000,
             # The shim keeps the newest two segments.
             log_segment_bytes=tasks.log_bytes // 2,

@@ -17,6 +17,7 @@ from fetchml.attempt import AttemptFolder, CollectError
 from fetchml.core.events import Collected, Ended, Event, NeverStarted, Progressed, Started
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.folder_watch import FolderWatch
+from fetchml.inputs import Inputs
 from fetchml.ports import Gone, Launcher, PrepareError, Run
 
 STOP_MARGIN_SECONDS = 5.0
@@ -34,18 +35,17 @@ class AttemptRun:
         run: Run,
         outputs: Path,
         *,
-        refusal: PrepareError | None,
+        inputs: Inputs,
         launcher: Launcher,
         watch: FolderWatch,
         clock: Callable[[], int],
         report: Callable[[Event], asyncio.Future[None]],
     ) -> None:
-        """`refusal`: why it can't be made ready at all. The future of `report` is done when the
-        event's changes are durable."""
+        """The future of `report` is done when the event's changes are durable."""
         self._task = task
         self._run = run
         self._outputs = outputs
-        self._refusal = refusal
+        self._inputs = inputs
         self._launcher = launcher
         self._watch = watch
         self._clock = clock
@@ -87,9 +87,7 @@ class AttemptRun:
 
     async def _prepare(self) -> bool:
         """Ready, and waiting at the gate. False: given up."""
-        if self._refusal is not None:
-            return await self._give_up(str(self._refusal), permanent=self._refusal.permanent)
-        preparing = asyncio.create_task(self._launcher.prepare(self._run, self._progress))
+        preparing = asyncio.create_task(self._make_ready())
         try:
             stopped = not await self._unless_stopped(preparing)
         finally:
@@ -106,6 +104,11 @@ class AttemptRun:
             log.exception("an attempt can't be made ready", extra={"task_id": self._task.id})
             return await self._give_up("the server failed to make it ready", permanent=False)
         return True
+
+    async def _make_ready(self) -> None:
+        mounts = await self._inputs.provide(self._task, self._folder, self._progress)
+        self._run = replace(self._run, datasets=mounts)
+        await self._launcher.prepare(self._run, self._progress)
 
     async def _give_up(self, error: str | None, *, permanent: bool) -> bool:
         """Returns False when nothing was started, True when it had been started already."""

@@ -4,15 +4,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from fetchml.attempt_run import AttemptRun
 from fetchml.core import submission
 from fetchml.core.events import Effect, Event, RunAttempt, StopAttempt
 from fetchml.core.model import Task
 from fetchml.folder_watch import FolderWatch
-from fetchml.inputs import dataset_mounts
-from fetchml.ports import Launcher, Mount, PrepareError, Run
+from fetchml.inputs import Inputs
+from fetchml.ports import Launcher, Run
 from fetchml.task_files import TaskFiles
 
 LONGEST_PAUSE_SECONDS = 30.0
@@ -22,7 +21,6 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    datasets_root: Path | None
     grace_ms: int
     log_segment_bytes: int
 
@@ -31,6 +29,7 @@ class AttemptRuns:
     def __init__(
         self,
         launcher: Launcher,
+        inputs: Inputs,
         files: TaskFiles,
         watch: FolderWatch,
         settings: RunSettings,
@@ -39,6 +38,7 @@ class AttemptRuns:
         report: Callable[[Event], asyncio.Future[None]],
     ) -> None:
         self._launcher = launcher
+        self._inputs = inputs
         self._files = files
         self._watch = watch
         self._settings = settings
@@ -72,12 +72,6 @@ class AttemptRuns:
 
     def _make(self, task: Task) -> AttemptRun:
         spec = task.spec
-        refusal = None
-        datasets: tuple[Mount, ...] = ()
-        try:
-            datasets = dataset_mounts(spec, self._settings.datasets_root)
-        except PrepareError as error:
-            refusal = error
         own = {
             "FETCHML_TASK_ID": task.id,
             "FETCHML_JOB_NAME": spec.job_name,
@@ -91,7 +85,6 @@ class AttemptRuns:
             image=spec.image,
             argv=submission.argv(spec),
             env={**(spec.env or {}), **own},
-            datasets=datasets,
             cpu=spec.cpu or 0,
             memory_gb=spec.memory_gb or 0,
             timeout_ms=spec.timeout_seconds * 1000,
@@ -102,7 +95,7 @@ class AttemptRuns:
             task,
             run,
             self._files.outputs(task.id),
-            refusal=refusal,
+            inputs=self._inputs,
             launcher=self._launcher,
             watch=self._watch,
             clock=self._clock,

@@ -38,6 +38,7 @@ from fetchml.errors import (
 from fetchml.explain import explain
 from fetchml.folder_watch import FolderWatch
 from fetchml.ids import IdSequence
+from fetchml.inputs import Inputs
 from fetchml.keyed_locks import KeyedLocks
 from fetchml.log_reader import LogReader
 from fetchml.ports import Launcher, Store, TaskPage, TaskQuery
@@ -89,6 +90,7 @@ class Engine:
         self,
         store: Store,
         launcher: Launcher,
+        inputs: Inputs,
         watch_folders: FolderWatch,
         settings: EngineSettings,
         *,
@@ -97,6 +99,7 @@ class Engine:
         """`on_fatal`: the store has failed; end the program, and do not call `close`."""
         self._store = store
         self._launcher = launcher
+        self._inputs = inputs
         self._watch_folders = watch_folders
         self._settings = settings
         self._on_fatal = on_fatal
@@ -121,6 +124,7 @@ class Engine:
         tally = Tally(self._settings.zone, today, *await self._store.ended_on(today))
         self._runs = AttemptRuns(
             self._launcher,
+            self._inputs,
             self._files,
             self._watch_folders,
             self._settings.runs,

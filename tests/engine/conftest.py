@@ -17,6 +17,7 @@ from fetchml.core.state import Limits
 from fetchml.core.submission import Defaults
 from fetchml.engine import Engine, EngineSettings
 from fetchml.folder_watch import FolderWatch
+from fetchml.inputs import Inputs
 from fetchml.views import WatchFilter
 
 ALICE = Principal("alice", Role.USER, "key-a")
@@ -41,13 +42,14 @@ class Box:
             data_dir=self.data_dir,
             limits=limits,
             defaults=Defaults("image", ("true",), 0, 0),
-            runs=RunSettings(self.data_dir / "datasets", 2_000, 1 << 20),
+            runs=RunSettings(2_000, 1 << 20),
             private=private,
             zone=ZoneInfo("UTC"),
         )
         async with FolderWatch() as watch:
             launcher = ProcessLauncher(self.data_dir, watch)
-            engine = Engine(store, launcher, watch, settings, on_fatal=_never)
+            inputs = Inputs(self.data_dir / "datasets")
+            engine = Engine(store, launcher, inputs, watch, settings, on_fatal=_never)
             await engine.start()
             try:
                 yield engine

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import NamedTuple, NoReturn
 
 import msgspec
@@ -17,8 +17,13 @@ from fetchml.ports import Store
 from fetchml.rate_limit import RateLimiter, RateState
 
 LAST_USED_EVERY_SECONDS = 60
+LOOK_AT_EXPIRY_SECONDS = 60
+"""So late at the most is it noticed that the machine's clock was set forward."""
 WRONG_KEYS_PER_SECOND = 5
 WRONG_KEYS_BURST = 50
+
+KEY_REVOKED = "The key was revoked"
+KEY_EXPIRED = "The key has expired"
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +40,7 @@ class Keyring:
     """All keys, in memory and in the store. Used from one event loop.
 
     A key is found by the SHA-256 of its secret, so no comparison tells how much of a guess was
-    right. A revoked key stops working before `revoke` returns.
+    right. A revoked key stops working before `revoke` returns, and so does what it holds open.
     """
 
     def __init__(
@@ -48,6 +53,8 @@ class Keyring:
         self._by_digest: dict[str, Key] = {}
         self._unsaved_use: dict[str, int] = {}
         """Key id → when it was last used, as far as the store does not know it."""
+        self._held: dict[str, set[Callable[[str], None]]] = {}
+        """Key id → what ends with the key."""
         self._writing = asyncio.Lock()
         """Held from reading a record to storing it, so that no stale record undoes a change."""
 
@@ -58,13 +65,43 @@ class Keyring:
     def find(self, secret: str) -> Key | None:
         """The key with this secret, if it is valid now. Notes that it was used."""
         key = self._by_digest.get(digest_of(secret))
-        if key is None or key.revoked_at is not None:
+        if key is None:
             return None
         now = self._clock_ms()
-        if key.expires_at is not None and key.expires_at <= now:
+        if _fault(key, now) is not None:
             return None
         self._unsaved_use[key.id] = now
         return key
+
+    @contextlib.contextmanager
+    def held(self, key_id: str, end: Callable[[str], None]) -> Iterator[None]:
+        """While inside, `end` is called with the reason as soon as the key stops working.
+
+        Raises Unauthorized if it has stopped already.
+        """
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle | None = None
+
+        def look() -> None:
+            nonlocal timer
+            key, now = self._by_id[key_id], self._clock_ms()
+            if (reason := _fault(key, now)) is not None:
+                end(reason)
+            elif key.expires_at is not None:
+                delay = min((key.expires_at - now) / 1000, LOOK_AT_EXPIRY_SECONDS)
+                timer = loop.call_later(delay, look)
+
+        if (reason := _fault(self._by_id[key_id], self._clock_ms())) is not None:
+            raise Unauthorized(reason)
+        holders = self._held.setdefault(key_id, set())
+        holders.add(end)
+        look()
+        try:
+            yield
+        finally:
+            holders.discard(end)
+            if timer is not None:
+                timer.cancel()
 
     async def create(self, name: str, role: Role, expires_at: int | None = None) -> tuple[Key, str]:
         """A new key and its secret, which is not kept. Raises ValidationFailed."""
@@ -100,6 +137,8 @@ class Keyring:
             key = msgspec.structs.replace(key, revoked_at=self._clock_ms())
             # Refused from now on, even if the disk is slow or fails.
             self._remember(key)
+            for end in self._held.pop(key_id, ()):
+                end(KEY_REVOKED)
             await self._store.put_key(key)
         log.info("key revoked", extra={"key_id": key.id, "key_name": key.name})
         return key
@@ -140,6 +179,15 @@ class Keyring:
     def _remember(self, key: Key) -> None:
         self._by_id[key.id] = key
         self._by_digest[key.digest] = key
+
+
+def _fault(key: Key, now: int) -> str | None:
+    """Why the key does not work (any more)."""
+    if key.revoked_at is not None:
+        return KEY_REVOKED
+    if key.expires_at is not None and key.expires_at <= now:
+        return KEY_EXPIRED
+    return None
 
 
 class BadAdminKey(Exception):
@@ -220,6 +268,34 @@ class Admission:
         if state is None:
             raise RateLimited(self._limiter.retry_after(key.id, now), self._limiter.burst)
         return Admitted(principal, state)
+
+    @contextlib.contextmanager
+    def while_valid(self, who: Principal) -> Iterator[None]:
+        """Around what may take long. When the key stops working, what is inside is cancelled.
+
+        Raises Unauthorized, from inside too.
+        """
+        if who is self.local:
+            yield
+            return
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # every request is served in a task
+        reason: str | None = None
+
+        def end(why: str) -> None:
+            nonlocal reason
+            if reason is None:
+                reason = why
+                task.cancel()
+
+        try:
+            with self._keyring.held(who.key_id, end):
+                yield
+        except asyncio.CancelledError:
+            # Somebody else may have cancelled it too.
+            if reason is None or task.uncancel() > 0:
+                raise
+            raise Unauthorized(reason) from None
 
     def _refuse(self, address: str) -> NoReturn:
         if self._limiter is not None:

@@ -1,6 +1,7 @@
 """One request while it is answered: who asks, and the headers that every reply to it carries."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from urllib.parse import quote
 
 import msgspec
@@ -23,8 +24,9 @@ _JSON = {"Content-Type": "application/json", "Server": SERVER}
 
 
 class Call:
-    __slots__ = ("_limit", "request", "trace_id", "who")
+    __slots__ = ("_admission", "_limit", "request", "trace_id", "who")
 
+    _admission: Admission
     who: Principal
     """Set by `admit`; an operation that needs no key must not ask."""
 
@@ -35,7 +37,13 @@ class Call:
 
     def admit(self, admission: Admission, secret: str | None) -> None:
         """Raises Unauthorized, RateLimited."""
+        self._admission = admission
         self.who, self._limit = admission.admit(secret, self.request.remote or "")
+
+    def while_valid(self) -> AbstractContextManager[None]:
+        """Around a reply or a body that may take long: it ends with the key. Raises Unauthorized,
+        from inside too."""
+        return self._admission.while_valid(self.who)
 
     def json(
         self, value: object, *, status: int = 200, ignored: Iterable[str] = ()

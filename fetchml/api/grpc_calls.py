@@ -122,7 +122,7 @@ class Calls(grpc.aio.ServerInterceptor):
             call = Call(self._admit(context.peer(), metadata), metadata)
             if not stream:
                 return await answer(call)
-            with self._open_stream():
+            with self._open_stream(), self._admission.while_valid(call.who):
                 return await answer(call)
         except RequestError as error:
             told = error

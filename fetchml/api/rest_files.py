@@ -42,7 +42,7 @@ class FileOperations:
         await self._engine.get_task(call.who, task_id)
         headers = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
         pieces = self._log(call, task_id, offset=offset, follow=follow)
-        with self._streams.open(call.request):
+        with self._streams.open(call):
             return await send_pieces(call, headers, pieces, self._send_timeout_seconds)
 
     async def list_outputs(self, call: Call, task_id: str) -> web.StreamResponse:
@@ -51,7 +51,8 @@ class FileOperations:
         return call.json({"outputs": [output_json(file) for file in files]}, ignored=query.ignored)
 
     async def output(self, call: Call, task_id: str, path: str) -> web.StreamResponse:
-        with closing(await self._engine.open_output(call.who, task_id, path)) as file:
+        file = await self._engine.open_output(call.who, task_id, path)
+        with closing(file), call.while_valid():
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             name = quote(path.rpartition("/")[2], safe="")

@@ -20,20 +20,22 @@ class Streams:
         return len(self._open)
 
     @contextmanager
-    def open(self, request: web.BaseRequest) -> Iterator[None]:
+    def open(self, call: Call) -> Iterator[None]:
         """Around a stream. When the client leaves, what is inside is cancelled.
 
-        Raises Unavailable, from inside too, when the server shuts down.
+        Raises, from inside too, Unavailable when the server shuts down, and Unauthorized when the
+        key stops working.
         """
         if reason := self._why_closed():
             raise Unavailable(reason)
         task = asyncio.current_task()
-        connection = request.protocol
+        connection = call.request.protocol
         assert task is not None and isinstance(connection, Connection)  # noqa: S101, PT018  # always
         self._open.add(task)
         connection.stream = task
         try:
-            yield
+            with call.while_valid():
+                yield
         except asyncio.CancelledError:
             reason = self._why_closed()
             if reason is None or not connection.connected:

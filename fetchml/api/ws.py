@@ -13,7 +13,7 @@ from fetchml.api.router import Route
 from fetchml.api.streams import Streams, abort
 from fetchml.api.ws_session import Ended, Session, Timing
 from fetchml.core.model import Status
-from fetchml.errors import BadRequest, Unavailable
+from fetchml.errors import BadRequest, RequestError, Unauthorized, Unavailable
 from fetchml.views import WatchFilter
 
 if TYPE_CHECKING:
@@ -26,6 +26,11 @@ MAX_MESSAGE_BYTES = 4096
 """Of what clients send: `ping` and `pong` are all there is."""
 MAX_REASON_BYTES = 123
 """What a close frame has room for."""
+
+_CLOSE_CODES: dict[type[RequestError], int] = {
+    Unauthorized: WSCloseCode.POLICY_VIOLATION,
+    Unavailable: WSCloseCode.GOING_AWAY,
+}
 
 log = logging.getLogger(__name__)
 
@@ -62,16 +67,16 @@ class WatchOperation:
             raise BadRequest("This is a WebSocket: connect with a WebSocket handshake")
         socket.headers.update(call.headers({}))
         try:
-            with self._streams.open(request):
+            with self._streams.open(call):
                 await socket.prepare(request)
                 updates = self._engine.watch(call.who, where, since)
                 await Session(socket, updates, self._timing, full=full).run()
         except Ended as end:
             await self._close(request, socket, end)
-        except Unavailable as error:
+        except (Unauthorized, Unavailable) as error:
             if not socket.prepared:
                 raise
-            await self._close(request, socket, Ended(WSCloseCode.GOING_AWAY, error.message))
+            await self._close(request, socket, Ended(_CLOSE_CODES[type(error)], error.message))
         except ConnectionError:
             raise
         except Exception:

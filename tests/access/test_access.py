@@ -1,5 +1,6 @@
 """Keys and admission, over a store in memory."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -97,6 +98,52 @@ async def test_a_key_expires(world: World) -> None:
     world.now_ms += 10
     with pytest.raises(Unauthorized):
         admission.admit(secret, "a")
+
+
+async def test_what_a_key_holds_open_ends_when_it_is_revoked(world: World) -> None:
+    key, secret = await world.keyring.create("ada", Role.USER)
+    admission = world.admission()
+    who = admission.admit(secret, "a").principal
+    opened = asyncio.Event()
+
+    async def hold() -> None:
+        with admission.while_valid(who):
+            opened.set()
+            await asyncio.Event().wait()
+
+    holding = [asyncio.create_task(hold()) for _ in range(3)]
+    await opened.wait()
+    holding[2].cancel()
+    await world.keyring.revoke(key.id)
+    ends = await asyncio.gather(*holding, return_exceptions=True)
+    assert [str(end) for end in ends[:2]] == ["The key was revoked"] * 2
+    assert all(isinstance(end, Unauthorized) for end in ends[:2])
+    assert isinstance(ends[2], asyncio.CancelledError), "somebody else has cancelled it as well"
+    with pytest.raises(Unauthorized, match="revoked"), admission.while_valid(who):
+        raise AssertionError("the key does not work any more")
+
+
+async def test_what_a_key_holds_open_ends_when_it_expires(world: World) -> None:
+    _, secret = await world.keyring.create("ada", Role.USER, expires_at=world.now_ms + 20)
+    admission = world.admission()
+    who = admission.admit(secret, "a").principal
+
+    async def hold() -> None:
+        with admission.while_valid(who):
+            await asyncio.Event().wait()
+
+    holding = asyncio.create_task(hold())
+    # By the machine's clock, not by the time that has passed: that may be set.
+    done, _ = await asyncio.wait([holding], timeout=0.04)
+    assert not done
+    world.now_ms += 20
+    with pytest.raises(Unauthorized, match="expired"):
+        await asyncio.wait_for(holding, 5)
+
+
+async def test_what_the_owner_of_the_box_holds_open_never_ends(world: World) -> None:
+    with world.admission().while_valid(Admission.local):
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, "a\n", "ä"])

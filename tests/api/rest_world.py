@@ -92,6 +92,7 @@ class Client:
 class World:
     engine: StubEngine
     server: HttpServer
+    keyring: Keyring
     port: int
     secrets: dict[Role, str]
     client: Client
@@ -140,6 +141,6 @@ async def rest_world(
     try:
         async with aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session:
             client = Client(session, f"http://127.0.0.1:{port}", secrets[Role.USER])
-            yield World(engine, server, port, secrets, client)
+            yield World(engine, server, keyring, port, secrets, client)
     finally:
         await server.stop("the test is over")

@@ -1,0 +1,134 @@
+"""A key that is revoked or expires ends what it holds open, over every transport, and no more."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import grpc
+import pytest
+
+from fetchml.access import Keyring
+from fetchml.core.model import Role
+from fetchml.v1 import task_pb2
+from tests.api import grpc_world
+from tests.api.rest_world import World
+
+
+async def new_task(rest: World) -> str:
+    return str((await rest.client.submit()).json["id"])
+
+
+async def new_key(keyring: Keyring, end: str) -> tuple[str, str]:
+    """Id and secret of a key that is about to end."""
+    expires_at = time.time_ns() // 1_000_000 + 300 if end == "expire" else None
+    key, secret = await keyring.create("ada", Role.USER, expires_at)
+    return key.id, secret
+
+
+async def end_key(keyring: Keyring, key_id: str, end: str) -> str:
+    """What its holders are told; a key that expires does so by itself."""
+    if end == "expire":
+        return "The key has expired"
+    await keyring.revoke(key_id)
+    return "The key was revoked"
+
+
+@pytest.fixture(params=["revoke", "expire"])
+def end(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+async def test_a_watch_over_ws(rest: World, end: str) -> None:
+    url = rest.client.url("/ws")
+    key_id, secret = await new_key(rest.keyring, end)
+    async with (
+        rest.client.session.ws_connect(url, headers=rest.client.with_key({})) as other,
+        rest.client.session.ws_connect(url, headers=rest.as_(secret).with_key({})) as socket,
+    ):
+        reason = await end_key(rest.keyring, key_id, end)
+        message = await socket.receive(timeout=5)
+        assert (message.type, message.data, message.extra) == (
+            aiohttp.WSMsgType.CLOSE,
+            1008,
+            reason,
+        )
+        await new_task(rest)
+        assert (await other.receive_json(timeout=5))["type"] == "task_update"
+    assert (await rest.as_(secret).get("/v1/queue")).status == 401
+
+
+async def test_a_log_that_is_followed(rest: World, end: str) -> None:
+    task_id = await new_task(rest)
+    key_id, secret = await new_key(rest.keyring, end)
+    async with rest.client.session.get(
+        rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.as_(secret).with_key({})
+    ) as response:
+        await rest.engine.log(task_id, b"one\n")
+        assert await response.content.readexactly(4) == b"one\n"
+        await end_key(rest.keyring, key_id, end)
+        # It breaks off: it does not look complete.
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await asyncio.wait_for(response.content.read(), 5)
+    await rest.engine.until(lambda: rest.engine.open_streams == 0)
+
+
+async def test_a_download(rest: World) -> None:
+    task_id = await new_task(rest)
+    rest.engine.outputs[task_id] = {"model": bytes(64 << 20)}
+    key_id, secret = await new_key(rest.keyring, "revoke")
+    async with rest.client.session.get(
+        rest.client.url(f"/v1/tasks/{task_id}/outputs/model"),
+        headers=rest.as_(secret).with_key({}),
+    ) as response:
+        await response.content.readexactly(1)
+        await end_key(rest.keyring, key_id, "revoke")
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await asyncio.wait_for(response.content.read(), 5)
+
+
+@contextlib.asynccontextmanager
+async def over_grpc(
+    folder: Path, end: str
+) -> AsyncIterator[tuple[grpc_world.World, grpc_world.Client, str]]:
+    async with grpc_world.grpc_world(folder) as world:
+        key_id, secret = await new_key(world.keyring, end)
+        async with world.connect(secret) as client:
+            yield world, client, key_id
+
+
+async def test_a_watch_over_grpc(tmp_path: Path, end: str) -> None:
+    async with over_grpc(tmp_path, end) as (world, client, key_id):
+        request = task_pb2.WatchTasksRequest()
+        call = client.tasks.WatchTasks(request, metadata=client.metadata, timeout=10)
+        other = world.client.tasks.WatchTasks(request, metadata=world.client.metadata, timeout=10)
+        for stream in (call, other):
+            assert (await stream.read()).type == task_pb2.WatchTasksResponse.synced
+        reason = await end_key(world.keyring, key_id, end)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+        told = grpc_world.refusal(caught.value)
+        assert (told.code, told.message, told.reason) == (
+            grpc.StatusCode.UNAUTHENTICATED,
+            reason,
+            "UNAUTHORIZED",
+        )
+        await world.client.tasks.CreateTask(
+            task_pb2.CreateTaskRequest(job_name="a"), metadata=world.client.metadata
+        )
+        assert (await other.read()).type == task_pb2.WatchTasksResponse.task_update
+        other.cancel()
+
+
+async def test_a_stream_of_tasks_to_create(tmp_path: Path) -> None:
+    async with over_grpc(tmp_path, "revoke") as (world, client, key_id):
+        call = client.tasks.CreateTasks(metadata=client.metadata, timeout=10)
+        batch = task_pb2.CreateTasksRequest(tasks=[task_pb2.CreateTaskRequest(job_name="a")])
+        await call.write(batch)
+        await world.engine.until(lambda: len(world.engine.tasks) == 1)
+        await end_key(world.keyring, key_id, "revoke")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED

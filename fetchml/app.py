@@ -30,10 +30,11 @@ from fetchml.api.http import HttpServer, HttpTimeouts
 from fetchml.attempt_runs import RunSettings
 from fetchml.config import Address, Settings
 from fetchml.control import control_socket
-from fetchml.core.model import Resources
+from fetchml.core.model import Principal, Resources
 from fetchml.core.state import Limits
 from fetchml.core.submission import Defaults
 from fetchml.engine import Engine, EngineSettings
+from fetchml.experiments import Experiments
 from fetchml.folder_watch import FolderWatch
 from fetchml.ids import IdSequence
 from fetchml.inputs import Inputs
@@ -105,25 +106,31 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             _require_free(address)
         watch = await stack.enter_async_context(FolderWatch())
         store = _store(settings)
+        experiments = Experiments(
+            store, private=settings.auth.private, snapshot_exists=_no_snapshots
+        )
         engine = Engine(
             store,
             _launcher(settings, watch),
             Inputs(settings.datasets.root),
             watch,
             _engine_settings(settings),
+            takes_tasks=experiments.takes_tasks,
             on_fatal=_end_at_once,
         )
         await engine.start()
         stack.push_async_callback(engine.close)
+        await experiments.load()
         keyring = await _keyring(store)
         await stack.enter_async_context(keyring.saving_use())
         await _show_first_key(keyring, data_dir, admin_key)
         limit = settings.rate_limit
         limiter = RateLimiter(limit.per_second, limit.burst) if limit.enabled else None
         admission = Admission(keyring, time.monotonic, limiter=limiter)
-        rpc = GrpcServer(engine, admission, keyring)
+        rpc = GrpcServer(engine, experiments, admission, keyring)
         rest = HttpServer(
             engine,
+            experiments,
             admission,
             HttpTimeouts(streams_close=2, requests_finish=REQUESTS_FINISH_SECONDS),
         )
@@ -222,6 +229,10 @@ def _engine_settings(settings: Settings) -> EngineSettings:
         private=settings.auth.private,
         zone=settings.history.time_zone,
     )
+
+
+async def _no_snapshots(who: Principal, snapshot_id: str) -> bool:
+    return False
 
 
 async def _keyring(store: DuckDBStore) -> Keyring:

@@ -94,14 +94,17 @@ class Engine:
         watch_folders: FolderWatch,
         settings: EngineSettings,
         *,
+        takes_tasks: Callable[[Principal, str], bool],
         on_fatal: Callable[[Exception], None],
     ) -> None:
-        """`on_fatal`: the store has failed; end the program, and do not call `close`."""
+        """`takes_tasks`: whether a user may submit to the experiment with this id. `on_fatal`: the
+        store has failed; end the program, and do not call `close`."""
         self._store = store
         self._launcher = launcher
         self._inputs = inputs
         self._watch_folders = watch_folders
         self._settings = settings
+        self._takes_tasks = takes_tasks
         self._on_fatal = on_fatal
         self._files = TaskFiles(settings.data_dir)
         self._ids = IdSequence()
@@ -160,14 +163,14 @@ class Engine:
         self._require_may_submit(who)
         spec = self._accept(request)
         if idempotency_key is None:
-            return (await self._submit(who, [spec], None))[0]
+            return await self._submit_one(who, spec, None)
         if fault := submission.idempotency_key_fault(idempotency_key):
             raise BadRequest(f"Idempotency-Key: {fault}")
         digest = hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
         async with self._locks.hold(("create", who.user, idempotency_key)):
             earlier = await self._store.find_idempotent(who.user, idempotency_key)
             if earlier is None:
-                return (await self._submit(who, [spec], Idempotency(idempotency_key, digest)))[0]
+                return await self._submit_one(who, spec, Idempotency(idempotency_key, digest))
         if earlier.digest != digest:
             rule = "was used with another request: take a new key"
             raise ValidationFailed([FieldViolation("Idempotency-Key", rule)])
@@ -184,7 +187,9 @@ class Engine:
             if index % BATCH_SLICE == BATCH_SLICE - 1:
                 await asyncio.sleep(0)
             try:
-                specs.append(self._accept(request))
+                spec = self._accept(request)
+                self._require_takes_tasks(who, spec)
+                specs.append(spec)
             except ValidationFailed as error:
                 for violation in error.violations:
                     field = f"tasks[{index}].{violation.field}"
@@ -317,6 +322,19 @@ class Engine:
             )
         except submission.InvalidSubmission as error:
             raise ValidationFailed([FieldViolation(*v) for v in error.violations]) from None
+
+    def _require_takes_tasks(self, who: Principal, spec: TaskSpec) -> None:
+        """Not for a repeated create: its experiment may have been archived since."""
+        if spec.experiment_id is None or self._takes_tasks(who, spec.experiment_id):
+            return
+        rule = "no such experiment, or it is archived"
+        raise ValidationFailed([FieldViolation("experiment_id", rule)])
+
+    async def _submit_one(
+        self, who: Principal, spec: TaskSpec, idempotency: Idempotency | None
+    ) -> Task:
+        self._require_takes_tasks(who, spec)
+        return (await self._submit(who, [spec], idempotency))[0]
 
     async def _submit(
         self, who: Principal, specs: Sequence[TaskSpec], idempotency: Idempotency | None

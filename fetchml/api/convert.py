@@ -4,6 +4,7 @@ import functools
 import os
 import time
 
+from fetchml.core.experiment import Experiment
 from fetchml.core.model import DatasetSpec, Task
 from fetchml.views import Explanation, Health, OutputFile, QueueStats, Update
 
@@ -90,6 +91,23 @@ def _dataset_json(dataset: DatasetSpec) -> dict[str, str]:
         "mount_path": dataset.mount_path,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def experiment_json(experiment: Experiment, *, full: bool = False) -> dict[str, object]:
+    """`full`: with the fields beyond the contract's."""
+    body: dict[str, object] = {
+        "id": experiment.id,
+        "name": experiment.name,
+        "created_at": rfc3339(experiment.created_at),
+        "status": experiment.status,
+    }
+    if experiment.commit_id is not None:
+        body["commit_id"] = experiment.commit_id
+    if full:
+        body["user_id"] = experiment.user
+        if experiment.description is not None:
+            body["description"] = experiment.description
+    return body
 
 
 def update_json(update: Update, *, full: bool = False) -> dict[str, object]:

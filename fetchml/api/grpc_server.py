@@ -10,11 +10,15 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from fetchml.access import Admission, Keyring
 from fetchml.api.grpc_calls import Calls
+from fetchml.api.grpc_experiments import ExperimentService
 from fetchml.api.grpc_health import HealthService
 from fetchml.api.grpc_keys import KeyService
 from fetchml.api.grpc_queue import QueueService
 from fetchml.api.grpc_tasks import TaskService
+from fetchml.experiments import Experiments
 from fetchml.v1 import (
+    experiment_pb2,
+    experiment_pb2_grpc,
     key_pb2,
     key_pb2_grpc,
     queue_pb2,
@@ -31,6 +35,7 @@ SERVICES = frozenset(
     for file, name in (
         (task_pb2.DESCRIPTOR, "TaskService"),
         (queue_pb2.DESCRIPTOR, "QueueService"),
+        (experiment_pb2.DESCRIPTOR, "ExperimentService"),
         (key_pb2.DESCRIPTOR, "KeyService"),
     )
 )
@@ -67,7 +72,13 @@ class _Unregistered:
 
 
 class GrpcServer:
-    def __init__(self, engine: "Engine", admission: Admission, keyring: Keyring) -> None:
+    def __init__(
+        self,
+        engine: "Engine",
+        experiments: Experiments,
+        admission: Admission,
+        keyring: Keyring,
+    ) -> None:
         self._calls = Calls(admission)
         self._server = grpc.aio.server(
             interceptors=(self._calls,), options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
@@ -80,6 +91,9 @@ class GrpcServer:
         services: Any = _Unregistered(self._server)
         task_pb2_grpc.add_TaskServiceServicer_to_server(TaskService(engine), services)
         queue_pb2_grpc.add_QueueServiceServicer_to_server(QueueService(engine), services)
+        experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(
+            ExperimentService(experiments), services
+        )
         key_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(keyring), services)
         health = HealthService(SERVICES, accepts_work)
         health_pb2_grpc.add_HealthServicer_to_server(health, services)

@@ -16,6 +16,7 @@ from fetchml.api.call import Call
 from fetchml.api.connection import ConnectionServer
 from fetchml.api.errors import Internal, Unreadable, status_of
 from fetchml.api.metrics import Metrics
+from fetchml.api.rest_experiments import ExperimentOperations
 from fetchml.api.rest_files import FileOperations
 from fetchml.api.rest_server import ServerOperations
 from fetchml.api.rest_tasks import TaskOperations
@@ -25,6 +26,7 @@ from fetchml.api.trace import new_trace
 from fetchml.api.ws import WatchOperation
 from fetchml.api.ws_session import Timing
 from fetchml.errors import RequestError
+from fetchml.experiments import Experiments
 from fetchml.logs import current_trace
 
 if TYPE_CHECKING:
@@ -52,7 +54,11 @@ class HttpTimeouts:
 
 class HttpServer:
     def __init__(
-        self, engine: "Engine", admission: Admission, timeouts: HttpTimeouts | None = None
+        self,
+        engine: "Engine",
+        experiments: Experiments,
+        admission: Admission,
+        timeouts: HttpTimeouts | None = None,
     ) -> None:
         self._admission = admission
         self._timeouts = timeouts = timeouts or HttpTimeouts()
@@ -62,6 +68,7 @@ class HttpServer:
         metrics = Metrics(self._router.routes, self._streams.__len__)
         for operations in (
             TaskOperations(engine, body_timeout_seconds=timeouts.body),
+            ExperimentOperations(experiments, body_timeout_seconds=timeouts.body),
             FileOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
             ServerOperations(engine, metrics),
             WatchOperation(engine, admission, self._streams, timeouts.ws),

@@ -11,9 +11,10 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from fetchml.core.experiment import Experiment
 from fetchml.core.model import DatasetSpec, Key, Role, Status, Task
 from fetchml.errors import BadRequest
-from fetchml.v1 import key_pb2, queue_pb2, task_pb2
+from fetchml.v1 import experiment_pb2, key_pb2, queue_pb2, task_pb2
 from fetchml.views import Explanation, OutputFile, QueueStats, Update
 
 _STATUS = {int(task_pb2.Task.Status.Value(status)): status for status in Status}
@@ -178,6 +179,19 @@ def queue_message(stats: QueueStats) -> queue_pb2.QueueStats:
         completed=stats.completed,
         failed=stats.failed,
         workers=stats.workers,
+    )
+
+
+def experiment_message(experiment: Experiment, *, full: bool = False) -> experiment_pb2.Experiment:
+    """`full`: with the fields beyond the contract's."""
+    return experiment_pb2.Experiment(
+        id=experiment.id,
+        name=experiment.name,
+        commit_id=experiment.commit_id,
+        created_at=timestamp(experiment.created_at),
+        status=experiment.status,
+        description=experiment.description if full else None,
+        user_id=experiment.user if full else None,
     )
 
 

@@ -25,6 +25,9 @@ COMMANDS = {
         "cancel": "End tasks that wait or run.",
         "rm": "Remove ended tasks from the history.",
     },
+    "Experiments": {
+        "experiment": "Group tasks, and compare them.",
+    },
     "The queue": {
         "queue": "Show the numbers of the queue.",
         "top": "Show the queue and what runs, live.",
@@ -49,7 +52,7 @@ Environment:
 Exit codes:
   0  done              3  the server is not reached, or busy
   1  failed            4  the API key is refused
-  2  wrong usage, or   5  no such task or key
+  2  wrong usage, or   5  nothing has that id
      a refused request 6  not possible in the task's state
   130  interrupted. 'submit --wait' ends with the task's own exit code.
 """

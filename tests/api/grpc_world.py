@@ -12,8 +12,10 @@ from google.rpc import error_details_pb2, status_pb2
 
 from fetchml.access import Admission, Keyring
 from fetchml.api.grpc_server import GrpcServer
-from fetchml.core.model import Key, Role
+from fetchml.core.model import Key, Principal, Role
+from fetchml.experiments import Experiments
 from fetchml.rate_limit import RateLimiter
+from fetchml.v1.experiment_pb2_grpc import ExperimentServiceStub
 from fetchml.v1.key_pb2_grpc import KeyServiceStub
 from fetchml.v1.queue_pb2_grpc import QueueServiceStub
 from fetchml.v1.task_pb2_grpc import TaskServiceStub
@@ -21,12 +23,34 @@ from tests.api.stub_engine import StubEngine
 
 
 class KeyStore:
-    """The part of a store that a keyring uses."""
+    """The part of a store that keys and experiments use."""
+
+    def __init__(self) -> None:
+        self.documents: dict[tuple[str, str], bytes] = {}
 
     async def put_key(self, key: Key) -> None: ...
 
+    async def put_document(self, kind: str, document_id: str, data: bytes) -> None:
+        self.documents[kind, document_id] = data
+
+    async def delete_document(self, kind: str, document_id: str) -> None:
+        del self.documents[kind, document_id]
+
+    def has_room(self) -> bool:
+        return True
+
     async def list_keys(self) -> list[Key]:
         return []
+
+
+KNOWN_SNAPSHOT = "5" * 64
+
+
+def experiments_on(store: Any) -> Experiments:
+    async def exists(who: Principal, snapshot_id: str) -> bool:
+        return snapshot_id == KNOWN_SNAPSHOT
+
+    return Experiments(store, private=False, snapshot_exists=exists)
 
 
 class Client:
@@ -38,6 +62,7 @@ class Client:
         self.tasks = TaskServiceStub(self.channel)
         self.queue = QueueServiceStub(self.channel)
         self.keys = KeyServiceStub(self.channel)
+        self.experiments = ExperimentServiceStub(self.channel)
 
 
 @dataclass
@@ -64,14 +89,15 @@ class World:
 async def grpc_world(folder: Path, limiter: RateLimiter | None = None) -> AsyncIterator[World]:
     engine = StubEngine()
     ids = iter(range(100))
+    store: Any = KeyStore()
     keyring = Keyring(
-        KeyStore(),  # type: ignore[arg-type]  # a part of a Store
+        store,
         clock_ms=lambda: time.time_ns() // 1_000_000,
         new_id=lambda: f"key-{next(ids)}",
     )
     secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
     admission = Admission(keyring, time.monotonic, limiter=limiter)
-    server = GrpcServer(engine, admission, keyring)  # type: ignore[arg-type]  # a stub
+    server = GrpcServer(engine, experiments_on(store), admission, keyring)  # type: ignore[arg-type]  # a stub
     control_socket = folder / "control.sock"
     port = await server.start("127.0.0.1:0", control_socket)
     address = f"127.0.0.1:{port}"

@@ -63,6 +63,9 @@ NOT_RPC = {
 }
 # Operations that REST has beyond the contract.
 ADDITIONS = {
+    ("delete", "/v1/experiments/{experiment_id}"),
+    ("get", "/v1/experiments/{experiment_id}"),
+    ("post", "/v1/experiments/{experiment_id}/archive"),
     ("get", "/v1/tasks/{task_id}/explain"),
     ("get", "/v1/tasks/{task_id}/outputs"),
 }

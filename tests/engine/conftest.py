@@ -16,6 +16,7 @@ from fetchml.core.model import ENDED, Principal, Resources, Role, Status, Task
 from fetchml.core.state import Limits
 from fetchml.core.submission import Defaults
 from fetchml.engine import Engine, EngineSettings
+from fetchml.experiments import Experiments
 from fetchml.folder_watch import FolderWatch
 from fetchml.inputs import Inputs
 from fetchml.views import WatchFilter
@@ -28,6 +29,8 @@ ADMIN = Principal("root", Role.ADMIN, "key-r")
 
 class Box:
     """A data directory on which engines can be started, one after the other."""
+
+    experiments: Experiments
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
@@ -49,13 +52,27 @@ class Box:
         async with FolderWatch() as watch:
             launcher = ProcessLauncher(self.data_dir, watch)
             inputs = Inputs(self.data_dir / "datasets")
-            engine = Engine(store, launcher, inputs, watch, settings, on_fatal=_never)
+            self.experiments = Experiments(store, private=private, snapshot_exists=_exists)
+            engine = Engine(
+                store,
+                launcher,
+                inputs,
+                watch,
+                settings,
+                takes_tasks=self.experiments.takes_tasks,
+                on_fatal=_never,
+            )
             await engine.start()
+            await self.experiments.load()
             try:
                 yield engine
             finally:
                 await engine.drain()
                 await engine.close()
+
+
+async def _exists(who: Principal, snapshot_id: str) -> bool:
+    return True
 
 
 def _never(error: Exception) -> None:

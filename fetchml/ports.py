@@ -135,6 +135,10 @@ class Run(msgspec.Struct, frozen=True):
     cpu: int = 0
     memory_gb: int = 0
     gpu_ids: tuple[str, ...] = ()
+Owner = tuple[int, int] | None
+"""uid and gid that a task's files belong to; None: a user whom only its image knows."""
+
+
     timeout_ms: int = 0
     grace_ms: int = 10_000
     log_segment_bytes: int = 32 * 1024 * 1024
@@ -196,3 +200,4 @@ class Launcher(Protocol):
 
     async def close(self) -> None:
         """Let go; whatever runs goes on."""
+    owner: Owner

@@ -41,6 +41,7 @@ class ProcessLauncher:
     def __init__(self, data_dir: Path, watch: FolderWatch) -> None:
         self._tasks = data_dir / "tasks"
         self._watch = watch
+        self.owner = os.geteuid(), os.getegid()
         self._children: dict[Path, subprocess.Popen[bytes]] = {}
         """The shims that this server started, by their attempt's folder."""
 
@@ -124,7 +125,7 @@ class ProcessLauncher:
             with self._at_gate(folder) as shims:
                 if shims:
                     return
-        folder.create(os.geteuid(), os.getegid())
+        folder.create(*self.owner)
         places = (folder.workspace, _link_datasets(run), folder.outputs)
         self._children[run.folder] = subprocess.Popen(
             shim_command(shim.path(), run, run_folder=folder.run, workspace=folder.workspace),

@@ -235,7 +235,7 @@ class Admission:
     may lock the others out.
     """
 
-    local = Principal(user="local", role=Role.ADMIN, key_id="local")
+    local = Principal("local", Role.ADMIN, key_id="local", address="control socket")
     """Who calls over the control socket."""
 
     def __init__(
@@ -250,17 +250,13 @@ class Admission:
         self._clock = clock
         self._limiter = limiter
         self._wrong = RateLimiter(WRONG_KEYS_PER_SECOND, WRONG_KEYS_BURST)
-        self._principals: dict[str, Principal] = {}
 
     def admit(self, secret: str | None, address: str) -> Admitted:
         """Raises Unauthorized, RateLimited."""
         key = self._keyring.find(secret) if secret else None
         if key is None:
             self._refuse(address)
-        principal = self._principals.get(key.id)
-        if principal is None:
-            principal = Principal(user=key.name, role=key.role, key_id=key.id)
-            self._principals[key.id] = principal
+        principal = Principal(key.name, key.role, key.id, address)
         if self._limiter is None:
             return Admitted(principal, None)
         now = self._clock()

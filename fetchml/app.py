@@ -28,6 +28,8 @@ from fetchml.api.grpc_keys import KeyService
 from fetchml.api.grpc_server import GrpcServer
 from fetchml.api.http import HttpServer, HttpTimeouts
 from fetchml.attempt_runs import RunSettings
+from fetchml.audit import Audit
+from fetchml.clock import Clock
 from fetchml.config import Address, Settings
 from fetchml.control import control_socket
 from fetchml.core.model import Principal, Resources
@@ -38,6 +40,7 @@ from fetchml.experiments import Experiments
 from fetchml.folder_watch import FolderWatch
 from fetchml.ids import IdSequence
 from fetchml.inputs import Inputs
+from fetchml.keys import Keys
 from fetchml.ports import Launcher, StoreDamaged
 from fetchml.rate_limit import RateLimiter
 
@@ -81,7 +84,8 @@ async def manage_keys(data_dir: Path, method: str, request: Message) -> Message:
         store = _store(Settings(data_dir=data_dir))
         await store.open(recent_limit=0, on_durable=lambda _: None, on_fatal=_end_at_once)
     try:
-        service = KeyService(await _keyring(store))
+        keys = Keys(await _keyring(store), Audit(store, clock_ms=Clock()))
+        service = KeyService(keys)
         answer: Message = await getattr(service, method)(request, Call(Admission.local, {}))
         return answer
     finally:
@@ -106,6 +110,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             _require_free(address)
         watch = await stack.enter_async_context(FolderWatch())
         store = _store(settings)
+        audit = Audit(store, clock_ms=Clock())
         experiments = Experiments(
             store, private=settings.auth.private, snapshot_exists=_no_snapshots
         )
@@ -116,6 +121,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             watch,
             _engine_settings(settings),
             takes_tasks=experiments.takes_tasks,
+            audit=audit,
             on_fatal=_end_at_once,
         )
         await engine.start()
@@ -127,11 +133,12 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         limit = settings.rate_limit
         limiter = RateLimiter(limit.per_second, limit.burst) if limit.enabled else None
         admission = Admission(keyring, time.monotonic, limiter=limiter)
-        rpc = GrpcServer(engine, experiments, admission, keyring)
+        rpc = GrpcServer(engine, experiments, admission, Keys(keyring, audit), audit)
         rest = HttpServer(
             engine,
             experiments,
             admission,
+            audit,
             HttpTimeouts(streams_close=2, requests_finish=REQUESTS_FINISH_SECONDS),
         )
         control = stack.enter_context(control_socket(data_dir))
@@ -194,6 +201,7 @@ def _store(settings: Settings) -> DuckDBStore:
         time_zone=history.time_zone,
         min_free_bytes=history.min_free_mb << 20,
         journal_rows=history.journal_rows,
+        audit_rows=history.audit_rows,
     )
 
 

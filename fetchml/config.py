@@ -191,6 +191,10 @@ class History(msgspec.Struct, frozen=True):
         Annotated[int, Meta(ge=1000, le=100_000_000)],
         _about("Changes that are kept, so that watchers can resume after a cut."),
     ] = 200_000
+    audit_rows: Annotated[
+        Annotated[int, Meta(ge=1000, le=100_000_000)],
+        _about("Entries of the audit that are kept, beside the tasks' own."),
+    ] = 100_000
     time_zone: Annotated[
         ZoneInfo, _about("Time zone in which the day of the statistics begins.")
     ] = ZoneInfo("UTC")

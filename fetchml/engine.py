@@ -13,9 +13,11 @@ import msgspec
 from msgspec.structs import replace
 
 from fetchml.attempt_runs import AttemptRuns, RunSettings
+from fetchml.audit import Audit
 from fetchml.catalog import RECENT
 from fetchml.clock import Clock
 from fetchml.core import access, deletion, submission
+from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
 from fetchml.core.events import (
     CancelAsked,
@@ -95,6 +97,7 @@ class Engine:
         settings: EngineSettings,
         *,
         takes_tasks: Callable[[Principal, str], bool],
+        audit: Audit,
         on_fatal: Callable[[Exception], None],
     ) -> None:
         """`takes_tasks`: whether a user may submit to the experiment with this id. `on_fatal`: the
@@ -105,6 +108,7 @@ class Engine:
         self._watch_folders = watch_folders
         self._settings = settings
         self._takes_tasks = takes_tasks
+        self._audit = audit
         self._on_fatal = on_fatal
         self._files = TaskFiles(settings.data_dir)
         self._ids = IdSequence()
@@ -217,7 +221,9 @@ class Engine:
         task = await self._find_to_end(who, task_id)
         if task.status in ENDED:
             return task
-        await self._writer.apply(CancelAsked(self._clock(), task_id, who.user))
+        durable = self._writer.apply(CancelAsked(self._clock(), task_id, who.user))
+        await self._audit.done(who, Action.TASK_CANCEL, task_id)
+        await durable
         return await self._find(task_id)
 
     async def delete_task(self, who: Principal, task_id: str) -> None:
@@ -227,9 +233,13 @@ class Engine:
             now = self._clock()
             match deletion.meaning(task, now):
                 case Deletion.CANCEL:
-                    await self._writer.apply(CancelAsked(now, task_id, who.user))
+                    durable = self._writer.apply(CancelAsked(now, task_id, who.user))
+                    await self._audit.done(who, Action.TASK_CANCEL, task_id)
+                    await durable
                 case Deletion.HIDE:
-                    await self._writer.record(now, [replace(task, hidden=True)])
+                    durable = self._writer.record(now, [replace(task, hidden=True)])
+                    await self._audit.done(who, Action.TASK_DELETE, task_id)
+                    await durable
                     await self._files.remove(task_id)
                 case Deletion.NOTHING:
                     pass
@@ -339,9 +349,9 @@ class Engine:
     async def _submit(
         self, who: Principal, specs: Sequence[TaskSpec], idempotency: Idempotency | None
     ) -> list[Task]:
-        now = self._clock()
+        now, sender = self._clock(), who.sender
         tasks = [
-            Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency)
+            Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)
             for spec in specs
         ]
         await self._writer.apply(Submitted(now, tasks))

@@ -4,6 +4,7 @@ import functools
 import os
 import time
 
+from fetchml.core.audit import AuditEntry
 from fetchml.core.experiment import Experiment
 from fetchml.core.model import DatasetSpec, Task
 from fetchml.views import Explanation, Health, OutputFile, QueueStats, Update
@@ -157,6 +158,21 @@ def explanation_json(explanation: Explanation) -> dict[str, object]:
     if explanation.progress is not None:
         body["progress"] = explanation.progress
     return body
+
+
+def audit_json(entry: AuditEntry) -> dict[str, object]:
+    fields = {
+        "id": entry.id,
+        "at": rfc3339(entry.at),
+        "action": entry.action,
+        "target": entry.target,
+        "user_id": entry.user,
+        "key_id": entry.key_id,
+        "address": entry.address or None,
+        "outcome": entry.outcome,
+        "detail": entry.detail,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def output_json(file: OutputFile) -> dict[str, object]:

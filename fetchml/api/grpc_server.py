@@ -8,15 +8,20 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from fetchml.access import Admission, Keyring
+from fetchml.access import Admission
+from fetchml.api.grpc_audit import AuditService
 from fetchml.api.grpc_calls import Calls
 from fetchml.api.grpc_experiments import ExperimentService
 from fetchml.api.grpc_health import HealthService
 from fetchml.api.grpc_keys import KeyService
 from fetchml.api.grpc_queue import QueueService
 from fetchml.api.grpc_tasks import TaskService
+from fetchml.audit import Audit
 from fetchml.experiments import Experiments
+from fetchml.keys import Keys
 from fetchml.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
     experiment_pb2,
     experiment_pb2_grpc,
     key_pb2,
@@ -37,6 +42,7 @@ SERVICES = frozenset(
         (queue_pb2.DESCRIPTOR, "QueueService"),
         (experiment_pb2.DESCRIPTOR, "ExperimentService"),
         (key_pb2.DESCRIPTOR, "KeyService"),
+        (audit_pb2.DESCRIPTOR, "AuditService"),
     )
 )
 
@@ -77,9 +83,10 @@ class GrpcServer:
         engine: "Engine",
         experiments: Experiments,
         admission: Admission,
-        keyring: Keyring,
+        keys: Keys,
+        audit: Audit,
     ) -> None:
-        self._calls = Calls(admission)
+        self._calls = Calls(admission, audit)
         self._server = grpc.aio.server(
             interceptors=(self._calls,), options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
         )
@@ -94,7 +101,8 @@ class GrpcServer:
         experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(
             ExperimentService(experiments), services
         )
-        key_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(keyring), services)
+        key_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(keys), services)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
         health = HealthService(SERVICES, accepts_work)
         health_pb2_grpc.add_HealthServicer_to_server(health, services)
         names = (*sorted(SERVICES), "grpc.health.v1.Health", reflection.SERVICE_NAME)

@@ -16,6 +16,7 @@ from fetchml.api.call import Call
 from fetchml.api.connection import ConnectionServer
 from fetchml.api.errors import Internal, Unreadable, status_of
 from fetchml.api.metrics import Metrics
+from fetchml.api.rest_audit import AuditOperations
 from fetchml.api.rest_experiments import ExperimentOperations
 from fetchml.api.rest_files import FileOperations
 from fetchml.api.rest_server import ServerOperations
@@ -25,7 +26,8 @@ from fetchml.api.streams import Streams
 from fetchml.api.trace import new_trace
 from fetchml.api.ws import WatchOperation
 from fetchml.api.ws_session import Timing
-from fetchml.errors import RequestError
+from fetchml.audit import Audit
+from fetchml.errors import Forbidden, RequestError, Unauthorized
 from fetchml.experiments import Experiments
 from fetchml.logs import current_trace
 
@@ -58,9 +60,11 @@ class HttpServer:
         engine: "Engine",
         experiments: Experiments,
         admission: Admission,
+        audit: Audit,
         timeouts: HttpTimeouts | None = None,
     ) -> None:
         self._admission = admission
+        self._audit = audit
         self._timeouts = timeouts = timeouts or HttpTimeouts()
         self._streams = Streams()
         self._router = Router()
@@ -71,6 +75,7 @@ class HttpServer:
             ExperimentOperations(experiments, body_timeout_seconds=timeouts.body),
             FileOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
             ServerOperations(engine, metrics),
+            AuditOperations(audit),
             WatchOperation(engine, admission, self._streams, timeouts.ws),
         ):
             for route in operations.routes():
@@ -117,6 +122,9 @@ class HttpServer:
         """Raises ConnectionAbortedError if a reply has begun: it must not look complete."""
         request, status = call.request, status_of(error)
         log.info("%s %s: %d %s", request.method, request.path, status, error.code)
+        if isinstance(error, (Forbidden, Unauthorized)):
+            tried = f"{request.method} {request.path}"
+            self._audit.refused(call.known, request.remote or "", tried, error)
         if request.writer.output_size:
             raise ConnectionAbortedError
         response = call.error(error)

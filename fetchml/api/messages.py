@@ -11,10 +11,11 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from fetchml.core.audit import AuditEntry
 from fetchml.core.experiment import Experiment
 from fetchml.core.model import DatasetSpec, Key, Role, Status, Task
 from fetchml.errors import BadRequest
-from fetchml.v1 import experiment_pb2, key_pb2, queue_pb2, task_pb2
+from fetchml.v1 import audit_pb2, experiment_pb2, key_pb2, queue_pb2, task_pb2
 from fetchml.views import Explanation, OutputFile, QueueStats, Update
 
 _STATUS = {int(task_pb2.Task.Status.Value(status)): status for status in Status}
@@ -179,6 +180,20 @@ def queue_message(stats: QueueStats) -> queue_pb2.QueueStats:
         completed=stats.completed,
         failed=stats.failed,
         workers=stats.workers,
+    )
+
+
+def audit_message(entry: AuditEntry) -> audit_pb2.AuditEntry:
+    return audit_pb2.AuditEntry(
+        id=entry.id,
+        at=timestamp(entry.at),
+        action=entry.action,
+        target=entry.target,
+        user_id=entry.user,
+        key_id=entry.key_id,
+        address=entry.address or None,
+        outcome=entry.outcome,
+        detail=entry.detail,
     )
 
 

@@ -11,7 +11,13 @@ import grpc
 
 from fetchml.cli.failure import Exit, Failure
 from fetchml.config import default_data_dir
-from fetchml.v1 import experiment_pb2_grpc, key_pb2_grpc, queue_pb2_grpc, task_pb2_grpc
+from fetchml.v1 import (
+    audit_pb2_grpc,
+    experiment_pb2_grpc,
+    key_pb2_grpc,
+    queue_pb2_grpc,
+    task_pb2_grpc,
+)
 
 DEFAULT_SERVER = "127.0.0.1:9102"
 TIMEOUT_SECONDS = 30
@@ -44,11 +50,18 @@ class Client:
         self._metadata = (("x-api-key", key),) if key else ()
         self._channel = grpc.insecure_channel(server, _OPTIONS)
         # Generated code has no types.
-        stubs: Any = (task_pb2_grpc, queue_pb2_grpc, key_pb2_grpc, experiment_pb2_grpc)
+        stubs: Any = (
+            task_pb2_grpc,
+            queue_pb2_grpc,
+            key_pb2_grpc,
+            audit_pb2_grpc,
+            experiment_pb2_grpc,
+        )
         self.tasks: Any = stubs[0].TaskServiceStub(self._channel)
         self.queue: Any = stubs[1].QueueServiceStub(self._channel)
         self.keys: Any = stubs[2].KeyServiceStub(self._channel)
-        self.experiments: Any = stubs[3].ExperimentServiceStub(self._channel)
+        self.audit: Any = stubs[3].AuditServiceStub(self._channel)
+        self.experiments: Any = stubs[4].ExperimentServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self

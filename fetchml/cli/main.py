@@ -13,6 +13,7 @@ COMMANDS = {
     "The server": {
         "serve": "Run the server.",
         "keys": "Make, list and revoke API keys.",
+        "audit": "List who did what.",
         "doctor": "Say what works on this machine, what does not, and how to mend it.",
         "version": "Show the versions.",
     },

@@ -1,5 +1,6 @@
 """A gRPC server on real sockets, with a stub engine and real keys, and a client of it."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,9 +13,15 @@ from google.rpc import error_details_pb2, status_pb2
 
 from fetchml.access import Admission, Keyring
 from fetchml.api.grpc_server import GrpcServer
+from fetchml.audit import Audit
+from fetchml.clock import Clock
+from fetchml.core.audit import AuditEntry
 from fetchml.core.model import Key, Principal, Role
 from fetchml.experiments import Experiments
+from fetchml.keys import Keys
+from fetchml.ports import AuditQuery
 from fetchml.rate_limit import RateLimiter
+from fetchml.v1.audit_pb2_grpc import AuditServiceStub
 from fetchml.v1.experiment_pb2_grpc import ExperimentServiceStub
 from fetchml.v1.key_pb2_grpc import KeyServiceStub
 from fetchml.v1.queue_pb2_grpc import QueueServiceStub
@@ -23,10 +30,21 @@ from tests.api.stub_engine import StubEngine
 
 
 class KeyStore:
-    """The part of a store that keys and experiments use."""
+    """The part of a store that keys, experiments and the audit use."""
 
     def __init__(self) -> None:
         self.documents: dict[tuple[str, str], bytes] = {}
+        self.audit: list[AuditEntry] = []
+
+    def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
+        self.audit.append(entry)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    async def list_audit(self, query: AuditQuery) -> list[AuditEntry]:
+        found = [e for e in self.audit if query.action in (None, e.action)]
+        return found[::-1][: query.limit]
 
     async def put_key(self, key: Key) -> None: ...
 
@@ -62,6 +80,7 @@ class Client:
         self.tasks = TaskServiceStub(self.channel)
         self.queue = QueueServiceStub(self.channel)
         self.keys = KeyServiceStub(self.channel)
+        self.audit = AuditServiceStub(self.channel)
         self.experiments = ExperimentServiceStub(self.channel)
 
 
@@ -70,6 +89,7 @@ class World:
     engine: StubEngine
     server: GrpcServer
     keyring: Keyring
+    store: KeyStore
     address: str
     control_socket: Path
     secrets: dict[Role, str]
@@ -90,6 +110,7 @@ async def grpc_world(folder: Path, limiter: RateLimiter | None = None) -> AsyncI
     engine = StubEngine()
     ids = iter(range(100))
     store: Any = KeyStore()
+    audit = Audit(store, clock_ms=Clock())
     keyring = Keyring(
         store,
         clock_ms=lambda: time.time_ns() // 1_000_000,
@@ -97,13 +118,14 @@ async def grpc_world(folder: Path, limiter: RateLimiter | None = None) -> AsyncI
     )
     secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
     admission = Admission(keyring, time.monotonic, limiter=limiter)
-    server = GrpcServer(engine, experiments_on(store), admission, keyring)  # type: ignore[arg-type]  # a stub
+    keys = Keys(keyring, audit)
+    server = GrpcServer(engine, experiments_on(store), admission, keys, audit)  # type: ignore[arg-type]  # a stub
     control_socket = folder / "control.sock"
     port = await server.start("127.0.0.1:0", control_socket)
     address = f"127.0.0.1:{port}"
     client = Client(address, secrets[Role.USER])
     try:
-        yield World(engine, server, keyring, address, control_socket, secrets, client)
+        yield World(engine, server, keyring, store, address, control_socket, secrets, client)
     finally:
         await client.channel.close()
         await server.stop(0)

@@ -16,6 +16,8 @@ from yarl import URL
 
 from fetchml.access import Admission, Keyring
 from fetchml.api.http import HttpServer, HttpTimeouts
+from fetchml.audit import Audit
+from fetchml.clock import Clock
 from fetchml.core.model import Role
 from fetchml.rate_limit import RateLimiter
 from tests.api.grpc_world import KeyStore, experiments_on
@@ -131,6 +133,7 @@ async def rest_world(
     engine = StubEngine()
     ids = iter(range(100))
     store: Any = KeyStore()
+    audit = Audit(store, clock_ms=Clock())
     keyring = Keyring(
         store,
         clock_ms=lambda: time.time_ns() // 1_000_000,
@@ -138,7 +141,7 @@ async def rest_world(
     )
     secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
     admission = Admission(keyring, time.monotonic, limiter=limiter)
-    server = HttpServer(engine, experiments_on(store), admission, timeouts)  # type: ignore[arg-type]  # a stub
+    server = HttpServer(engine, experiments_on(store), admission, audit, timeouts)  # type: ignore[arg-type]  # a stub
     port = await server.start("127.0.0.1", 0)
     try:
         async with aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session:

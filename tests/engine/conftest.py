@@ -12,6 +12,8 @@ import pytest
 from fetchml.adapters.duckdb_store import DuckDBStore
 from fetchml.adapters.process_launcher import ProcessLauncher
 from fetchml.attempt_runs import RunSettings
+from fetchml.audit import Audit
+from fetchml.clock import Clock
 from fetchml.core.model import ENDED, Principal, Resources, Role, Status, Task
 from fetchml.core.state import Limits
 from fetchml.core.submission import Defaults
@@ -51,6 +53,7 @@ class Box:
         )
         async with FolderWatch() as watch:
             launcher = ProcessLauncher(self.data_dir, watch)
+            audit = Audit(store, clock_ms=Clock())
             inputs = Inputs(self.data_dir / "datasets")
             self.experiments = Experiments(store, private=private, snapshot_exists=_exists)
             engine = Engine(
@@ -60,6 +63,7 @@ class Box:
                 watch,
                 settings,
                 takes_tasks=self.experiments.takes_tasks,
+                audit=audit,
                 on_fatal=_never,
             )
             await engine.start()

@@ -7,8 +7,10 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from fetchml.audit import Audit
 from fetchml.clock import Clock
 from fetchml.core import access, experiment
+from fetchml.core.audit import Action
 from fetchml.core.experiment import KNOWN_FIELDS, Experiment, ExperimentStatus
 from fetchml.core.model import Principal
 from fetchml.errors import FieldViolation, Forbidden, NotFound, Unavailable, ValidationFailed
@@ -30,11 +32,13 @@ class Experiments:
     def __init__(
         self,
         store: Store,
+        audit: Audit,
         *,
         private: bool,
         snapshot_exists: Callable[[Principal, str], Awaitable[bool]],
     ) -> None:
         self._store = store
+        self._audit = audit
         self._private = private
         self._snapshot_exists = snapshot_exists
         self._by_id: dict[str, Experiment] = {}
@@ -64,7 +68,7 @@ class Experiments:
             raise ValidationFailed([FieldViolation("commit_id", "no such snapshot")])
         if not self._store.has_room():
             raise Unavailable("The server's disk is nearly full: free some space on it")
-        return await self._in_one(self._create(who.user, fields))
+        return await self._in_one(self._create(who, fields))
 
     def get(self, who: Principal, experiment_id: str) -> Experiment:
         found = self._by_id.get(experiment_id)
@@ -109,7 +113,7 @@ class Experiments:
             raise Forbidden("Only the experiment's owner or an admin may archive or delete it")
         return found
 
-    async def _create(self, user: str, fields: dict[str, object]) -> Experiment:
+    async def _create(self, who: Principal, fields: dict[str, object]) -> Experiment:
         async with self._writing:
             if len(self._by_id) >= MAX_EXPERIMENTS:
                 raise Unavailable(
@@ -117,8 +121,9 @@ class Experiments:
                     "delete some"
                 )
             now = self._clock()
-            made = Experiment(self._ids.next(now), user, created_at=now, **fields)  # type: ignore[arg-type]
+            made = Experiment(self._ids.next(now), who.user, created_at=now, **fields)  # type: ignore[arg-type]
             await self._put(made)
+            await self._audit.done(who, Action.EXPERIMENT_CREATE, made.id, made.name)
         return made
 
     async def _archive(self, who: Principal, experiment_id: str) -> Experiment:
@@ -127,13 +132,15 @@ class Experiments:
             if found.status is ExperimentStatus.ACTIVE:
                 found = replace(found, status=ExperimentStatus.ARCHIVED)
                 await self._put(found)
+                await self._audit.done(who, Action.EXPERIMENT_ARCHIVE, found.id, found.name)
         return found
 
     async def _delete(self, who: Principal, experiment_id: str) -> None:
         async with self._writing:
-            self._find_to_end(who, experiment_id)
+            found = self._find_to_end(who, experiment_id)
             await self._store.delete_document(KIND, experiment_id)
             del self._by_id[experiment_id]
+            await self._audit.done(who, Action.EXPERIMENT_DELETE, found.id, found.name)
 
     async def _put(self, record: Experiment) -> None:
         await self._store.put_document(KIND, record.id, msgspec.json.encode(record))

@@ -11,8 +11,13 @@ class Action(StrEnum):
     TASK_CREATE = "task.create"
     TASK_CANCEL = "task.cancel"
     TASK_DELETE = "task.delete"
+    EXPERIMENT_CREATE = "experiment.create"
+    EXPERIMENT_ARCHIVE = "experiment.archive"
+    EXPERIMENT_DELETE = "experiment.delete"
     KEY_CREATE = "key.create"
     KEY_REVOKE = "key.revoke"
+    SNAPSHOT_UPLOAD = "snapshot.upload"
+    SNAPSHOT_DELETE = "snapshot.delete"
     ACCESS_REFUSED = "access.refused"
 
 

@@ -64,11 +64,11 @@ class KeyStore:
 KNOWN_SNAPSHOT = "5" * 64
 
 
-def experiments_on(store: Any) -> Experiments:
+def experiments_on(store: Any, audit: Audit) -> Experiments:
     async def exists(who: Principal, snapshot_id: str) -> bool:
         return snapshot_id == KNOWN_SNAPSHOT
 
-    return Experiments(store, private=False, snapshot_exists=exists)
+    return Experiments(store, audit, private=False, snapshot_exists=exists)
 
 
 class Client:
@@ -119,7 +119,7 @@ async def grpc_world(folder: Path, limiter: RateLimiter | None = None) -> AsyncI
     secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
     admission = Admission(keyring, time.monotonic, limiter=limiter)
     keys = Keys(keyring, audit)
-    server = GrpcServer(engine, experiments_on(store), admission, keys, audit)  # type: ignore[arg-type]  # a stub
+    server = GrpcServer(engine, experiments_on(store, audit), admission, keys, audit)  # type: ignore[arg-type]  # a stub
     control_socket = folder / "control.sock"
     port = await server.start("127.0.0.1:0", control_socket)
     address = f"127.0.0.1:{port}"

@@ -141,7 +141,7 @@ async def rest_world(
     )
     secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
     admission = Admission(keyring, time.monotonic, limiter=limiter)
-    server = HttpServer(engine, experiments_on(store), admission, audit, timeouts)  # type: ignore[arg-type]  # a stub
+    server = HttpServer(engine, experiments_on(store, audit), admission, audit, timeouts)  # type: ignore[arg-type]  # a stub
     port = await server.start("127.0.0.1", 0)
     try:
         async with aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session:

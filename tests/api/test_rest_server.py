@@ -121,7 +121,7 @@ async def test_a_log_cut_off_by_the_engines_drain_does_not_look_complete(rest: W
 
 
 async def test_a_port_in_use_is_an_error(rest: World) -> None:
-    experiments = experiments_on(rest.store)
+    experiments = experiments_on(rest.store, rest.server._audit)
     other = HttpServer(rest.engine, experiments, rest.server._admission, rest.server._audit)  # type: ignore[arg-type]  # a stub
     with pytest.raises(OSError, match="in use"):
         await other.start("127.0.0.1", rest.port)

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from fetchml import experiments as module
+from fetchml.core.audit import Action
 from fetchml.core.experiment import Experiment, ExperimentStatus
 from fetchml.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from fetchml.experiments import Experiments
@@ -135,7 +136,9 @@ async def test_what_is_refused(box: Box, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(module, "MAX_EXPERIMENTS", 1)
     async with box.engine() as engine:
-        experiments = Experiments(engine._store, private=False, snapshot_exists=exists)
+        experiments = Experiments(
+            engine._store, engine._audit, private=False, snapshot_exists=exists
+        )
         with pytest.raises(ValidationFailed, match="name: is required"):
             await experiments.create(ALICE, {})
         with pytest.raises(ValidationFailed, match="commit_id: no such snapshot"):
@@ -148,3 +151,17 @@ async def test_what_is_refused(box: Box, monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(Unavailable, match="disk"):
             await box.experiments.create(ALICE, {"name": "b"})
         await box.experiments.delete(ALICE, made.id)
+
+
+async def test_the_audit_tells_who_did_what(box: Box) -> None:
+    async with box.engine() as engine:
+        made = await box.experiments.create(ALICE, {"name": "a"})
+        await box.experiments.archive(ALICE, made.id)
+        await box.experiments.archive(ALICE, made.id)
+        await box.experiments.delete(ADMIN, made.id)
+        entries = await engine._audit.entries(ADMIN, target=made.id)
+    assert [(entry.action, entry.user, entry.detail) for entry in entries] == [
+        (Action.EXPERIMENT_DELETE, "root", "a"),
+        (Action.EXPERIMENT_ARCHIVE, "alice", "a"),
+        (Action.EXPERIMENT_CREATE, "alice", "a"),
+    ]

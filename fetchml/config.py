@@ -186,6 +186,21 @@ class Datasets(msgspec.Struct, frozen=True):
     ] = None
 
 
+class Snapshots(msgspec.Struct, frozen=True):
+    max_bytes: Annotated[
+        Annotated[int, Meta(ge=1, le=1 << 40)],
+        _about("Largest snapshot, in bytes, packed or unpacked."),
+    ] = 2 * 1024 * 1024 * 1024
+    max_files: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000_000)],
+        _about("Most files and folders in a snapshot."),
+    ] = 100_000
+    keep_days: Annotated[
+        Annotated[int, Meta(ge=1, le=36_500)],
+        _about("Days that a snapshot is kept after it was last used, if nothing live names it."),
+    ] = 30
+
+
 class History(msgspec.Struct, frozen=True):
     journal_rows: Annotated[
         Annotated[int, Meta(ge=1000, le=100_000_000)],
@@ -219,6 +234,7 @@ class Settings(msgspec.Struct, frozen=True):
     resources: Resources = msgspec.field(default_factory=Resources)
     gpu: Gpu = Gpu()
     datasets: Datasets = Datasets()
+    snapshots: Snapshots = Snapshots()
     history: History = History()
 
 

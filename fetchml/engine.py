@@ -165,7 +165,7 @@ class Engine:
     ) -> Task:
         """Durable on return. A repeated `idempotency_key` gives the task that it gave before."""
         self._require_may_submit(who)
-        spec = self._accept(request)
+        spec = self._accept(who, request)
         if idempotency_key is None:
             return await self._submit_one(who, spec, None)
         if fault := submission.idempotency_key_fault(idempotency_key):
@@ -191,7 +191,7 @@ class Engine:
             if index % BATCH_SLICE == BATCH_SLICE - 1:
                 await asyncio.sleep(0)
             try:
-                spec = self._accept(request)
+                spec = self._accept(who, request)
                 self._require_takes_tasks(who, spec)
                 specs.append(spec)
             except ValidationFailed as error:
@@ -303,6 +303,11 @@ class Engine:
         await self.get_task(who, task_id)
         return await self._files.open_output(task_id, path)
 
+    def named_snapshots(self) -> frozenset[str]:
+        """Those that live tasks run: to be kept."""
+        specs = (task.spec for task in self._writer.state.tasks.values())
+        return frozenset(spec.snapshot_id for spec in specs if spec.snapshot_id is not None)
+
     def health(self) -> Health:
         if self._failed:
             return Health(HealthStatus.UNHEALTHY, ("the store has failed",), accepts_work=False)
@@ -325,10 +330,12 @@ class Engine:
         if len(catalog.live) >= MAX_LIVE_TASKS or catalog.live_bytes >= MAX_LIVE_BYTES:
             raise Unavailable("The queue is full: submit again when tasks have ended")
 
-    def _accept(self, request: Mapping[str, object]) -> TaskSpec:
+    def _accept(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
+        settings = self._settings
+        project_text = self._inputs.project_text(who.user, request.get("snapshot_id"))
         try:
             return submission.accept(
-                request, self._settings.defaults, self._settings.limits.capacity
+                request, settings.defaults, settings.limits.capacity, project_text
             )
         except submission.InvalidSubmission as error:
             raise ValidationFailed([FieldViolation(*v) for v in error.violations]) from None

@@ -5,13 +5,17 @@ from pathlib import Path
 
 from fetchml.attempt import AttemptFolder
 from fetchml.core.model import Task
-from fetchml.ports import Mount, PrepareError
+from fetchml.ports import Mount, Owner, PrepareError
+from fetchml.snapshots import Snapshots
 
 
 class Inputs:
     """The one place that provides tasks with their snapshots and datasets."""
 
-    def __init__(self, datasets_root: Path | None) -> None:
+    def __init__(self, snapshots: Snapshots, datasets_root: Path | None, owner: Owner) -> None:
+        """`owner`: whom a task's files must belong to."""
+        self._snapshots = snapshots
+        self._owner = owner
         self._datasets_root = datasets_root
 
     async def provide(
@@ -26,11 +30,18 @@ class Inputs:
         """
         spec = task.spec
         if spec.snapshot_id is not None:
-            raise PrepareError(f"there is no snapshot {spec.snapshot_id!r} here", permanent=True)
+            progress("copying the snapshot")
+            await self._snapshots.copy(task.user, spec.snapshot_id, folder.workspace, self._owner)
         if spec.dataset_specs:
             message = "this release fetches no dataset_specs: name datasets that the server has"
             raise PrepareError(message, permanent=True)
         return tuple(self._dataset(name) for name in spec.datasets or ())
+
+    def project_text(self, user: str, snapshot_id: object) -> str | None:
+        """The fetchml.toml of what a request names as its snapshot, whatever that is."""
+        if not isinstance(snapshot_id, str):
+            return None
+        return self._snapshots.project_text(user, snapshot_id)
 
     def _dataset(self, name: str) -> Mount:
         root = self._datasets_root

@@ -18,7 +18,7 @@ from fetchml.adapters import processes
 from fetchml.adapters.shim_command import PLACES, shim_command
 from fetchml.attempt import AttemptFolder, Claim
 from fetchml.folder_watch import FolderWatch
-from fetchml.ports import Gone, PrepareError, Run
+from fetchml.ports import Gone, Owner, PrepareError, Run
 
 _log = logging.getLogger(__name__)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -41,7 +41,7 @@ class ProcessLauncher:
     def __init__(self, data_dir: Path, watch: FolderWatch) -> None:
         self._tasks = data_dir / "tasks"
         self._watch = watch
-        self.owner = os.geteuid(), os.getegid()
+        self.owner: Owner = (os.geteuid(), os.getegid())
         self._children: dict[Path, subprocess.Popen[bytes]] = {}
         """The shims that this server started, by their attempt's folder."""
 
@@ -125,7 +125,7 @@ class ProcessLauncher:
             with self._at_gate(folder) as shims:
                 if shims:
                     return
-        folder.create(*self.owner)
+        folder.create(os.geteuid(), os.getegid())
         places = (folder.workspace, _link_datasets(run), folder.outputs)
         self._children[run.folder] = subprocess.Popen(
             shim_command(shim.path(), run, run_folder=folder.run, workspace=folder.workspace),

@@ -5,6 +5,7 @@ A request is the JSON object as it was parsed; gRPC gives the same shape. Every 
 `_RULES`.
 """
 
+import functools
 import posixpath
 import re
 import shlex
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from fetchml.core import project_file
 from fetchml.core.checks import (
     MAX_INT,
     NULL,
@@ -26,6 +28,7 @@ from fetchml.core.checks import (
     text,
 )
 from fetchml.core.model import DatasetSpec, Resources, TaskSpec
+from fetchml.core.project_file import ProjectFile
 
 MAX_ARGUMENT_CHARACTERS = 32 * 1024 - 1
 """Linux takes 128 KiB for one string of the command line; a character may need four bytes."""
@@ -65,12 +68,21 @@ class Defaults:
     max_retries: int
 
 
-def accept(request: Mapping[str, object], defaults: Defaults, capacity: Resources) -> TaskSpec:
+def accept(
+    request: Mapping[str, object],
+    defaults: Defaults,
+    capacity: Resources,
+    project_text: str | None = None,
+) -> TaskSpec:
     """The task that a request asks for. Raises InvalidSubmission, naming every broken rule.
 
-    Unknown properties are ignored (reading 12).
+    Where the request is silent, the snapshot's fetchml.toml (`project_text`) counts, and then
+    `defaults`. Unknown properties are ignored (reading 12).
     """
     fields, violations = check_fields(request, _RULES, required=("job_name",))
+    project, faults = _read_project(project_text or "")
+    violations += faults
+    fields = {**project.fields, **fields}
     for name, has in (
         ("cpu", capacity.cpu),
         ("memory_gb", capacity.memory_gb),
@@ -78,9 +90,13 @@ def accept(request: Mapping[str, object], defaults: Defaults, capacity: Resource
     ):
         asked = fields.get(name)
         if isinstance(asked, int) and asked > has:
-            violations.append(Violation(name, f"asks for {asked}, this box has {has}"))
+            rule = f"asks for {asked}, this box has {has}"
+            told = Violation(name, rule) if name in request else project.violation(name, rule)
+            violations.append(told)
     if violations:
         raise InvalidSubmission(violations)
+    if "env" in project.fields:
+        fields["env"] = {**project.fields["env"], **fields["env"]}  # type: ignore[dict-item]
     fields.setdefault("image", defaults.image)
     fields.setdefault("command", defaults.command)
     fields.setdefault("timeout_seconds", defaults.timeout_seconds)
@@ -95,6 +111,12 @@ def accept(request: Mapping[str, object], defaults: Defaults, capacity: Resource
         too_long = f"must not exceed {MAX_COMMAND_CHARACTERS} characters in all"
         raise InvalidSubmission([Violation("command", too_long)])
     return spec
+
+
+@functools.lru_cache(maxsize=64)
+def _read_project(text: str) -> tuple[ProjectFile, list[Violation]]:
+    """Once for the many tasks of a snapshot."""
+    return project_file.read(text, _PROJECT_RULES)
 
 
 def argv(spec: TaskSpec) -> tuple[str, ...]:
@@ -180,6 +202,14 @@ _RULES: dict[str, Check] = {
     "max_retries": integer(0, MAX_RETRIES),
     "experiment_id": text(256, empty=False),
 }
+
+_PROJECT_RULES = {
+    name: _RULES[name]
+    for name in (
+        "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries", "env",
+    )
+}  # fmt: skip
+"""What fetchml.toml may set."""
 
 KNOWN_FIELDS = frozenset(_RULES)
 """The request properties that mean something; others are ignored, and told."""

@@ -32,7 +32,7 @@ from fetchml.audit import Audit
 from fetchml.clock import Clock
 from fetchml.config import Address, Settings
 from fetchml.control import control_socket
-from fetchml.core.model import Principal, Resources
+from fetchml.core.model import Resources
 from fetchml.core.state import Limits
 from fetchml.core.submission import Defaults
 from fetchml.engine import Engine, EngineSettings
@@ -43,6 +43,9 @@ from fetchml.inputs import Inputs
 from fetchml.keys import Keys
 from fetchml.ports import Launcher, StoreDamaged
 from fetchml.rate_limit import RateLimiter
+from fetchml.snapshot_files import SnapshotFiles
+from fetchml.snapshots import Snapshots, SnapshotSettings
+from fetchml.unpack import UnpackLimits
 
 REQUESTS_FINISH_SECONDS = 4
 """How long requests have to be answered when the server is asked to stop."""
@@ -111,13 +114,21 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         watch = await stack.enter_async_context(FolderWatch())
         store = _store(settings)
         audit = Audit(store, clock_ms=Clock())
-        experiments = Experiments(
-            store, audit, private=settings.auth.private, snapshot_exists=_no_snapshots
+        snapshots = Snapshots(
+            store,
+            SnapshotFiles(data_dir),
+            _snapshot_settings(settings),
+            audit=audit,
+            named=lambda: engine.named_snapshots() | experiments.named_snapshots(),
         )
+        experiments = Experiments(
+            store, audit, private=settings.auth.private, snapshot_exists=snapshots.exists
+        )
+        launcher = _launcher(settings, watch)
         engine = Engine(
             store,
-            _launcher(settings, watch),
-            Inputs(settings.datasets.root),
+            launcher,
+            Inputs(snapshots, settings.datasets.root, launcher.owner),
             watch,
             _engine_settings(settings),
             takes_tasks=experiments.takes_tasks,
@@ -126,7 +137,9 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         )
         await engine.start()
         stack.push_async_callback(engine.close)
+        await snapshots.load()
         await experiments.load()
+        await stack.enter_async_context(snapshots.upkeep())
         keyring = await _keyring(store)
         await stack.enter_async_context(keyring.saving_use())
         await _show_first_key(keyring, data_dir, admin_key)
@@ -213,6 +226,15 @@ def _launcher(settings: Settings, watch: FolderWatch) -> Launcher:
     )
 
 
+def _snapshot_settings(settings: Settings) -> SnapshotSettings:
+    snapshots = settings.snapshots
+    return SnapshotSettings(
+        UnpackLimits(snapshots.max_bytes, snapshots.max_files),
+        keep_ms=snapshots.keep_days * 86_400_000,
+        private=settings.auth.private,
+    )
+
+
 def _engine_settings(settings: Settings) -> EngineSettings:
     tasks = settings.tasks
     capacity = Resources(
@@ -237,10 +259,6 @@ def _engine_settings(settings: Settings) -> EngineSettings:
         private=settings.auth.private,
         zone=settings.history.time_zone,
     )
-
-
-async def _no_snapshots(who: Principal, snapshot_id: str) -> bool:
-    return False
 
 
 async def _keyring(store: DuckDBStore) -> Keyring:

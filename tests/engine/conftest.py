@@ -21,6 +21,9 @@ from fetchml.engine import Engine, EngineSettings
 from fetchml.experiments import Experiments
 from fetchml.folder_watch import FolderWatch
 from fetchml.inputs import Inputs
+from fetchml.snapshot_files import SnapshotFiles
+from fetchml.snapshots import Snapshots, SnapshotSettings
+from fetchml.unpack import UnpackLimits
 from fetchml.views import WatchFilter
 
 ALICE = Principal("alice", Role.USER, "key-a")
@@ -33,6 +36,7 @@ class Box:
     """A data directory on which engines can be started, one after the other."""
 
     experiments: Experiments
+    snapshots: Snapshots
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
@@ -54,7 +58,14 @@ class Box:
         async with FolderWatch() as watch:
             launcher = ProcessLauncher(self.data_dir, watch)
             audit = Audit(store, clock_ms=Clock())
-            inputs = Inputs(self.data_dir / "datasets")
+            self.snapshots = Snapshots(
+                store,
+                SnapshotFiles(self.data_dir),
+                SnapshotSettings(UnpackLimits(1 << 20, 100), keep_ms=60_000, private=private),
+                audit=audit,
+                named=lambda: engine.named_snapshots() | self.experiments.named_snapshots(),
+            )
+            inputs = Inputs(self.snapshots, self.data_dir / "datasets", launcher.owner)
             self.experiments = Experiments(store, audit, private=private, snapshot_exists=_exists)
             engine = Engine(
                 store,
@@ -67,6 +78,7 @@ class Box:
                 on_fatal=_never,
             )
             await engine.start()
+            await self.snapshots.load()
             await self.experiments.load()
             try:
                 yield engine

@@ -251,6 +251,11 @@ class Reading:
 class Interrupted(Exception):
     """It broke off, or did not begin; asking again may help. The message is for the user."""
 
+    def __init__(self, message: str, *, anew: bool = False) -> None:
+        super().__init__(message)
+        self.anew = anew
+        """Going on there would not help: ask from the start."""
+
 
 class Origin(Protocol):
     """Where the datasets of some schemes come from. Any number are read at the same time.

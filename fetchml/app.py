@@ -45,6 +45,7 @@ from fetchml.ports import Launcher, StoreDamaged
 from fetchml.rate_limit import RateLimiter
 from fetchml.snapshot_files import SnapshotFiles
 from fetchml.snapshots import Snapshots, SnapshotSettings
+from fetchml.tls import BadCertificate, Certificate
 from fetchml.unpack import UnpackLimits
 
 REQUESTS_FINISH_SECONDS = 4
@@ -111,6 +112,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         lock_data_dir(data_dir).release()
         for address in (settings.server.http, settings.server.grpc):
             _require_free(address)
+        certificate = _certificate(settings)
         watch = await stack.enter_async_context(FolderWatch())
         store = _store(settings)
         audit = Audit(store, clock_ms=Clock())
@@ -156,11 +158,13 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         )
         control = stack.enter_context(control_socket(data_dir))
         stack.push_async_callback(_stop_transports, rest, rpc)
-        grpc_port = await rpc.start(str(settings.server.grpc), control)
-        http_port = await rest.start(settings.server.http.host, settings.server.http.port)
+        grpc_port = await rpc.start(str(settings.server.grpc), control, certificate)
+        listen = settings.server.http
+        http_port = await rest.start(listen.host, listen.port, certificate)
         http = Address(settings.server.http.host, http_port)
         grpc = Address(settings.server.grpc.host, grpc_port)
-        _warn_if_open(http, grpc)
+        if certificate is None:
+            _warn_if_open(http, grpc)
         # What lives now lives on: no collection need pass through it again (50 ms each time).
         gc.freeze()
         print(f"ready http={http} grpc={grpc}", flush=True)  # for scripts
@@ -205,6 +209,19 @@ def _require_free(address: Address) -> None:
             f"can't listen on {address}: {error.strerror}. Stop what uses it, or choose another "
             "address with --http or --grpc"
         ) from error
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    """None: without TLS. Raises CannotStart."""
+    certificate, key = settings.server.tls_cert, settings.server.tls_key
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise CannotStart("set both [server] tls_cert and tls_key, or neither")
+    try:
+        return Certificate(certificate, key)
+    except BadCertificate as error:
+        raise CannotStart(str(error)) from error
 
 
 def _store(settings: Settings) -> DuckDBStore:
@@ -286,8 +303,8 @@ def _warn_if_open(*addresses: Address) -> None:
     for address in addresses:
         if address.host not in {"127.0.0.1", "::1", "localhost"}:
             log.warning(
-                "%s can be reached from other machines, and keys travel unencrypted: put a proxy "
-                "with TLS in front",
+                "%s can be reached from other machines, and keys travel unencrypted: set [server] "
+                "tls_cert and tls_key, or put a proxy with TLS in front",
                 address,
             )
 

@@ -19,6 +19,7 @@ from fetchml.api.grpc_tasks import TaskService
 from fetchml.audit import Audit
 from fetchml.experiments import Experiments
 from fetchml.keys import Keys
+from fetchml.tls import Certificate, Loaded
 from fetchml.v1 import (
     audit_pb2,
     audit_pb2_grpc,
@@ -110,15 +111,21 @@ class GrpcServer:
             reflection.aio.ReflectionServicer(names), services
         )
 
-    async def start(self, address: str, control_socket: Path | None = None) -> int:
-        """Listen on HOST:PORT, and for this machine's admin on a socket only its owner may use.
+    async def start(
+        self,
+        address: str,
+        control_socket: Path | None = None,
+        certificate: Certificate | None = None,
+    ) -> int:
+        """Listen on HOST:PORT, with TLS if there is a certificate, and for this machine's admin on
+        a socket only its owner may use.
 
         Returns the port, which the system chose if `address` named 0. Raises OSError.
         """
         if address.startswith("unix"):
             # Whoever comes through a Unix socket is taken for the admin.
             raise ValueError(f"{address}: give HOST:PORT")
-        port = self._listen(address)
+        port = self._listen(address, certificate)
         if control_socket is not None:
             before = os.umask(0o177)
             try:
@@ -135,8 +142,29 @@ class GrpcServer:
         self._calls.close_streams()
         await self._server.stop(grace)
 
-    def _listen(self, address: str) -> int:
+    def _listen(self, address: str, certificate: Certificate | None = None) -> int:
         try:
+            if certificate is not None:
+                return self._server.add_secure_port(address, _credentials(certificate))
             return self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(f"Can't listen on {address}: is it in use? ({error})") from error
+
+
+def _credentials(certificate: Certificate) -> grpc.ServerCredentials:
+    """gRPC asks at each handshake, in a thread of its own; None: as before."""
+    given = certificate.current()
+
+    def configured(loaded: Loaded) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([(loaded.key, loaded.certificate)])
+
+    def news() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal given
+        before, given = given, certificate.current()
+        return None if given is before else configured(given)
+
+    return grpc.dynamic_ssl_server_credentials(
+        configured(given),
+        news,  # type: ignore[arg-type]  # gRPC takes None, its types don't know
+        require_client_authentication=False,
+    )

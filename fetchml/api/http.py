@@ -30,6 +30,7 @@ from fetchml.audit import Audit
 from fetchml.errors import Forbidden, RequestError, Unauthorized
 from fetchml.experiments import Experiments
 from fetchml.logs import current_trace
+from fetchml.tls import Certificate
 
 if TYPE_CHECKING:
     from fetchml.engine import Engine
@@ -81,13 +82,15 @@ class HttpServer:
             for route in operations.routes():
                 self._router.add(route)
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port, which the system chose if `port` is 0. Raises OSError."""
+    async def start(self, host: str, port: int, certificate: Certificate | None = None) -> int:
+        """Listen, with TLS if there is a certificate. Returns the port, which the system chose if
+        `port` is 0. Raises OSError."""
         self._runner = web.ServerRunner(
             ConnectionServer(self._answer), shutdown_timeout=self._timeouts.requests_finish
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, backlog=BACKLOG)
+        tls = certificate.server_context() if certificate else None
+        site = web.TCPSite(self._runner, host, port, backlog=BACKLOG, ssl_context=tls)
         await site.start()
         return site.port
 

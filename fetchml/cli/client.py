@@ -48,7 +48,7 @@ class Client:
             )
         self.server = server
         self._metadata = (("x-api-key", key),) if key else ()
-        self._channel = grpc.insecure_channel(server, _OPTIONS)
+        self._channel = _channel(server)
         # Generated code has no types.
         stubs: Any = (
             task_pb2_grpc,
@@ -93,7 +93,7 @@ class Client:
                 return Failure(
                     f"Cannot reach a server at {self.server}",
                     "Is it running ('fetchml serve')? Is its address right (--server, "
-                    "FETCHML_SERVER)?",
+                    "FETCHML_SERVER)? Does it use TLS (https://HOST:PORT, FETCHML_TLS_CA)?",
                     Exit.UNREACHABLE,
                 )
             case grpc.StatusCode.UNAVAILABLE:
@@ -124,6 +124,31 @@ class Client:
                 return Failure(f"{said or 'The call failed'} ({code.name})")
 
 
+def _channel(server: str) -> grpc.Channel:
+    """With TLS for `https://HOST:PORT`. Raises Failure."""
+    scheme, separator, address = server.rpartition("://")
+    address = address.removesuffix("/")
+    if separator and (scheme not in {"http", "https"} or "/" in address or not address):
+        raise Failure(
+            f"{server!r} is no address of a server",
+            "Give HOST:PORT, or https://HOST:PORT for a server with TLS.",
+            Exit.USAGE,
+        )
+    if scheme != "https":
+        return grpc.insecure_channel(address if separator else server, _OPTIONS)
+    file, roots = os.environ.get("FETCHML_TLS_CA"), None
+    if file:
+        try:
+            roots = Path(file).read_bytes()
+        except OSError as error:
+            raise Failure(
+                f"FETCHML_TLS_CA: cannot read {file}: {error.strerror}", code=Exit.USAGE
+            ) from error
+        if b"-----BEGIN CERTIFICATE-----" not in roots:
+            raise Failure(f"FETCHML_TLS_CA: {file} holds no certificate in PEM", code=Exit.USAGE)
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(roots), _OPTIONS)
+
+
 def find_key() -> str | None:
     """The user's key: from the environment, else the admin key of a server on this machine."""
     if key := os.environ.get("FETCHML_API_KEY"):
@@ -146,7 +171,7 @@ def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         show_envvar=True,
         metavar="HOST:PORT",
-        help="The server's gRPC address.",
+        help="The server's gRPC address; https://HOST:PORT for one with TLS.",
     )
     @functools.wraps(command)
     def with_client(server: str, **options: Any) -> Any:

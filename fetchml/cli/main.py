@@ -46,7 +46,9 @@ Examples:
 
 \b
 Environment:
-  FETCHML_SERVER    address of the server's gRPC (default 127.0.0.1:9102)
+  FETCHML_SERVER    address of the server's gRPC (default 127.0.0.1:9102),
+                    https://HOST:PORT with TLS
+  FETCHML_TLS_CA    file with the authorities that are trusted, in PEM
   FETCHML_API_KEY   API key (default: the admin key of a server of yours on this machine)
 
 \b

@@ -22,6 +22,8 @@ from fetchml.access import Admission, BadAdminKey, Keyring, ensure_admin
 from fetchml.adapters.data_dir import DataDirBusy, lock_data_dir, write_durably
 from fetchml.adapters.docker_launcher import DockerLauncher
 from fetchml.adapters.duckdb_store import DuckDBStore
+from fetchml.adapters.fsspec_origin import FsspecOrigin
+from fetchml.adapters.http_origin import HttpOrigin
 from fetchml.adapters.process_launcher import ProcessLauncher
 from fetchml.api.grpc_calls import Call
 from fetchml.api.grpc_keys import KeyService
@@ -32,9 +34,12 @@ from fetchml.audit import Audit
 from fetchml.clock import Clock
 from fetchml.config import Address, Settings
 from fetchml.control import control_socket
+from fetchml.core.dataset import AddressRules
 from fetchml.core.model import Resources
 from fetchml.core.state import Limits
 from fetchml.core.submission import Defaults
+from fetchml.dataset_cache import DatasetCache
+from fetchml.datasets import Datasets
 from fetchml.engine import Engine, EngineSettings
 from fetchml.experiments import Experiments
 from fetchml.folder_watch import FolderWatch
@@ -130,7 +135,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         engine = Engine(
             store,
             launcher,
-            Inputs(snapshots, settings.datasets.root, launcher.owner),
+            Inputs(snapshots, _datasets(settings), launcher.owner),
             watch,
             _engine_settings(settings),
             takes_tasks=experiments.takes_tasks,
@@ -252,6 +257,32 @@ def _snapshot_settings(settings: Settings) -> SnapshotSettings:
     )
 
 
+def _datasets(settings: Settings) -> Datasets:
+    """Raises CannotStart."""
+    datasets, data_dir = settings.datasets, settings.data_dir.resolve()
+    if datasets.root is not None:
+        root = datasets.root.resolve()
+        if root.is_relative_to(data_dir) or data_dir.is_relative_to(root):
+            raise CannotStart(
+                f"[datasets] root {root} and the data directory {data_dir} lie in one another: "
+                "tasks could read what the server keeps. Choose another folder for one of them"
+            )
+    hosts = frozenset(host.lower() for host in datasets.allow_hosts)
+    http = HttpOrigin(AddressRules(datasets.allow_private, hosts), frozenset(datasets.allow))
+    others = FsspecOrigin()
+    cache = DatasetCache(
+        data_dir / "datasets",
+        most_bytes=datasets.cache_bytes,
+        min_free_bytes=settings.history.min_free_mb << 20,
+    )
+    origins = {
+        scheme: http if scheme in ("http", "https") else others
+        for scheme in datasets.allow
+        if scheme != "file"
+    }
+    return Datasets(datasets.root, cache, origins)
+
+
 def _engine_settings(settings: Settings) -> EngineSettings:
     tasks = settings.tasks
     capacity = Resources(
@@ -275,6 +306,7 @@ def _engine_settings(settings: Settings) -> EngineSettings:
         ),
         private=settings.auth.private,
         zone=settings.history.time_zone,
+        dataset_schemes=settings.datasets.allow,
     )
 
 

@@ -65,7 +65,7 @@ class AttemptRun:
         failpoints.reach("ended")
         await self._collect()
         failpoints.reach("finished")
-        await self._launcher.remove(self._run)
+        await self._remove()
         failpoints.reach("removed")
 
     async def _start_and_see_through(self) -> bool:
@@ -119,8 +119,13 @@ class AttemptRun:
         now = self._clock()
         await self._report(NeverStarted(now, task.id, task.attempt, error, permanent))
         await self._launcher.wait(self._run)
-        await self._launcher.remove(self._run)
+        await self._remove()
         return False
+
+    async def _remove(self) -> None:
+        """All that was made for the attempt, but for its record and outputs."""
+        await self._launcher.remove(self._run)
+        await self._inputs.release(self._task)
 
     async def _see_through(self) -> bool:
         """Wait for the start and the end. False: all is gone, and the command never started."""

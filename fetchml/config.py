@@ -213,7 +213,9 @@ class Datasets(msgspec.Struct, frozen=True):
     ] = ()
     cache_bytes: Annotated[
         Annotated[int, Meta(ge=0, le=1 << 60)],
-        _about("How much of what was fetched is kept, in bytes; what was unused longest goes first."),
+        _about(
+            "How much of what was fetched is kept, in bytes; what was unused longest goes first."
+        ),
     ] = 50 * 1024 * 1024 * 1024
 
 

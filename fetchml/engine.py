@@ -16,7 +16,7 @@ from fetchml.attempt_runs import AttemptRuns, RunSettings
 from fetchml.audit import Audit
 from fetchml.catalog import RECENT
 from fetchml.clock import Clock
-from fetchml.core import access, deletion, submission
+from fetchml.core import access, dataset, deletion, submission
 from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
 from fetchml.core.events import (
@@ -76,6 +76,7 @@ class EngineSettings:
     runs: RunSettings
     private: bool
     zone: tzinfo
+    dataset_schemes: tuple[str, ...] = dataset.SCHEMES
 
 
 class Engine:
@@ -143,6 +144,7 @@ class Engine:
             state, restored, self._store, tally, clock=self._clock, act=self._runs.act
         )
         self._logs = LogReader(self._files, self._watch_folders, self._writer.feed)
+        await self._inputs.open(self._attempts_held())
         await self._launcher.open(restored.instance_id, self._launcher_changed)
         await self._writer.apply(Recovered(self._clock()))
         self._recovered.set()
@@ -335,7 +337,11 @@ class Engine:
         project_text = self._inputs.project_text(who.user, request.get("snapshot_id"))
         try:
             return submission.accept(
-                request, settings.defaults, settings.limits.capacity, project_text
+                request,
+                settings.defaults,
+                settings.limits.capacity,
+                project_text,
+                dataset_schemes=settings.dataset_schemes,
             )
         except submission.InvalidSubmission as error:
             raise ValidationFailed([FieldViolation(*v) for v in error.violations]) from None
@@ -395,13 +401,16 @@ class Engine:
     async def _welcome_launcher(self) -> None:
         """Nothing new starts before the leftovers are gone: they may hold what it needs."""
         await self._recovered.wait()
-        state = self._writer.state
-        held = frozenset((task_id, state.tasks[task_id].attempt) for task_id in state.held)
         try:
-            await self._launcher.clean(held)
+            await self._launcher.clean(self._attempts_held())
         except Exception:
             log.exception("what earlier attempts left could not be removed")
         self._writer.apply(LauncherChanged(self._clock(), available=True))
+
+    def _attempts_held(self) -> frozenset[tuple[str, int]]:
+        """(task id, attempt) of all that hold a slot."""
+        state = self._writer.state
+        return frozenset((task_id, state.tasks[task_id].attempt) for task_id in state.held)
 
     def _fatal(self, error: Exception) -> None:
         self._failed = True

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
 from fetchml import shim
@@ -228,10 +228,13 @@ def _dataset_folder(run: Run) -> Path:
 
 
 def _link_datasets(run: Run) -> Path:
-    """A folder in which each dataset lies under its name, like /data in a container."""
+    """A folder that stands for /data of a container. What a container has elsewhere lies in it
+    too, under its whole path."""
     folder = _dataset_folder(run)
     folder.mkdir(exist_ok=True)
     for dataset in run.datasets:
+        link = folder / dataset.target.removeprefix("/data/").lstrip("/")
+        link.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
-            (folder / PurePosixPath(dataset.target).name).symlink_to(dataset.source)
+            link.symlink_to(dataset.source)
     return folder

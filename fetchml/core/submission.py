@@ -9,12 +9,12 @@ import functools
 import posixpath
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from fetchml.core import project_file
+from fetchml.core import dataset, project_file
 from fetchml.core.checks import (
     MAX_INT,
     NULL,
@@ -44,7 +44,6 @@ SYSTEM_PATHS = (
 """A dataset is mounted over none of these."""
 
 _JOB_NAME = re.compile(r"[a-zA-Z0-9_-]+")
-_DATASET_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTING = re.compile(r"[\\'\"]")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -73,6 +72,8 @@ def accept(
     defaults: Defaults,
     capacity: Resources,
     project_text: str | None = None,
+    *,
+    dataset_schemes: Sequence[str] = dataset.SCHEMES,
 ) -> TaskSpec:
     """The task that a request asks for. Raises InvalidSubmission, naming every broken rule.
 
@@ -110,6 +111,10 @@ def accept(
     if sum(map(len, spec.command)) > MAX_COMMAND_CHARACTERS:
         too_long = f"must not exceed {MAX_COMMAND_CHARACTERS} characters in all"
         raise InvalidSubmission([Violation("command", too_long)])
+    if spec.dataset_specs:
+        wrong = dataset.fault(spec.dataset_specs, spec.datasets or (), dataset_schemes)
+        if wrong is not None:
+            raise InvalidSubmission([Violation("dataset_specs", wrong)])
     return spec
 
 
@@ -158,13 +163,15 @@ def _mount_path(value: object) -> str | None:
     path = str(value)
     if not path.startswith("/") or posixpath.normpath(path) != path or path.startswith("//"):
         return "must be an absolute path without . or .. parts"
+    if path == dataset.PLACE:
+        return f"must not be {path} itself: name a folder in it"
     if path == "/" or any(path == p or path.startswith(p + "/") for p in SYSTEM_PATHS):
         return "must not lie over a system path"
     return None
 
 
 _DATASET_FIELDS: dict[str, Check] = {
-    "name": matching(_DATASET_NAME, 255, "must be letters, digits and . _ -"),
+    "name": matching(dataset.NAME, dataset.MAX_NAME, "must be letters, digits and . _ -"),
     "source": text(4096, empty=False),
     "sha256": matching(_SHA256, 64, "must be 64 hexadecimal digits"),
     "mount_path": _mount_path,

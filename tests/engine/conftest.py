@@ -10,13 +10,17 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fetchml.adapters.duckdb_store import DuckDBStore
+from fetchml.adapters.http_origin import HttpOrigin
 from fetchml.adapters.process_launcher import ProcessLauncher
 from fetchml.attempt_runs import RunSettings
 from fetchml.audit import Audit
 from fetchml.clock import Clock
+from fetchml.core.dataset import AddressRules
 from fetchml.core.model import ENDED, Principal, Resources, Role, Status, Task
 from fetchml.core.state import Limits
 from fetchml.core.submission import Defaults
+from fetchml.dataset_cache import DatasetCache
+from fetchml.datasets import Datasets
 from fetchml.engine import Engine, EngineSettings
 from fetchml.experiments import Experiments
 from fetchml.folder_watch import FolderWatch
@@ -40,6 +44,7 @@ class Box:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
+        self.datasets_root = data_dir.with_name("datasets")
 
     @asynccontextmanager
     async def engine(
@@ -65,7 +70,12 @@ class Box:
                 audit=audit,
                 named=lambda: engine.named_snapshots() | self.experiments.named_snapshots(),
             )
-            inputs = Inputs(self.snapshots, self.data_dir / "datasets", launcher.owner)
+            cache = DatasetCache(
+                self.data_dir / "datasets", most_bytes=1 << 40, min_free_bytes=min_free_bytes
+            )
+            http = HttpOrigin(AddressRules(allow_private=True), frozenset({"http"}))
+            datasets = Datasets(self.datasets_root, cache, {"http": http}, pause_seconds=0.01)
+            inputs = Inputs(self.snapshots, datasets, launcher.owner)
             self.experiments = Experiments(store, audit, private=private, snapshot_exists=_exists)
             engine = Engine(
                 store,

@@ -155,67 +155,62 @@ class DatasetCache:
 
 
 class Draft:
-    """A content that is being fetched, from its first byte to its last."""
+    """A content that is being fetched, from its first byte to its last. One thread at a time."""
+
+    _fd: int
+    _path: Path
 
     def __init__(self, cache: DatasetCache, folder: Path) -> None:
         self._cache = cache
-        fd, path = mkstemp(dir=folder)
-        self._path = Path(path)
-        self._fd = fd
-        self._lock = threading.Lock()  # Who is cancelled discards while a thread writes.
+        self._folder = folder
+        self._is_open = False
         self._size = 0
         """Bytes of the disk that were taken for it."""
         self._digest = hashlib.sha256()
         self.written = 0
-        self._open = True
+
+    def open(self) -> None:
+        self._fd, path = mkstemp(dir=self._folder)
+        self._path = Path(path)
+        self._is_open = True
 
     def reserve(self, size: int) -> None:
         """Take the space for so many bytes in all. Raises PrepareError."""
-        with self._lock:
-            if self._open and size > self._size:
-                self._cache.extend(self._fd, self._size, size)
-                self._size = size
+        if size > self._size:
+            self._cache.extend(self._fd, self._size, size)
+            self._size = size
 
     def write(self, data: bytes) -> None:
         """Append. Raises PrepareError, OSError."""
         end = self.written + len(data)
         if end > self._size:
             self.reserve(max(end, self._size + _STEP_BYTES))
-        with self._lock:
-            if not self._open:
-                return
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.pwrite(self._fd, rest, end - len(rest)) :]
-            self._digest.update(data)
-            self.written = end
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.pwrite(self._fd, rest, end - len(rest)) :]
+        self._digest.update(data)
+        self.written = end
 
     def restart(self) -> None:
         """Begin again at the first byte."""
-        with self._lock:
-            self._digest = hashlib.sha256()
-            self.written = 0
+        self._digest = hashlib.sha256()
+        self.written = 0
 
     @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
 
     def keep(self) -> None:
-        """It is whole: durable, and there for others, on return."""
-        with self._lock:
-            if not self._open:
-                return
-            os.ftruncate(self._fd, self.written)
-            os.fsync(self._fd)
-            self._cache.keep(self._path, self.sha256)
+        """It is whole: durable, and there for others, on return. Raises OSError."""
+        os.ftruncate(self._fd, self.written)
+        os.fsync(self._fd)
+        self._cache.keep(self._path, self.sha256)
 
     def discard(self) -> None:
         """To be called in any case, after `keep` too."""
-        with self._lock:
-            if self._open:
-                self._open = False
-                os.close(self._fd)
-                self._path.unlink(missing_ok=True)
+        if self._is_open:
+            os.close(self._fd)
+            self._path.unlink(missing_ok=True)
 
 
 def size_words(size: int) -> str:

@@ -8,6 +8,7 @@ from fetchml.core.dataset import Dataset
 from fetchml.dataset_cache import DatasetCache, Draft, size_words
 from fetchml.dataset_versions import DatasetVersions, Known
 from fetchml.ports import Interrupted, Origin, PrepareError, Reading, Version
+from fetchml.threads import to_its_end
 
 TRIES = 5
 """So often in a row a fetch may break off without having come any further."""
@@ -57,13 +58,14 @@ class DatasetFetches:
         known = self._versions.get(url) if dataset.sha256 is None else None
         if known is not None and not await asyncio.to_thread(self._cache.has, known.sha256):
             known = None
-        draft = await asyncio.to_thread(self._cache.draft)
+        draft = self._cache.draft()
         try:
+            await to_its_end(draft.open)
             version = await self._fill(url, draft, known.version if known else None, fetch)
             if known is not None and version is known.version:
                 return known.sha256
             require_sum(dataset, draft.sha256)
-            await asyncio.to_thread(draft.keep)
+            await to_its_end(draft.keep)
             if dataset.sha256 is None and version is not None:
                 await asyncio.to_thread(self._versions.put, url, Known(version, draft.sha256))
             return draft.sha256
@@ -111,9 +113,9 @@ async def _copy(reading: Reading, draft: Draft, fetch: "_Fetch") -> None:
     if reading.offset != draft.written:
         draft.restart()
     if reading.length is not None:
-        await asyncio.to_thread(draft.reserve, reading.length)
+        await to_its_end(draft.reserve, reading.length)
     async for chunk in reading.chunks:
-        await asyncio.to_thread(draft.write, chunk)
+        await to_its_end(draft.write, chunk)
         fetch.came(draft.written, reading.length)
     if reading.length not in (None, draft.written):
         has, said = size_words(draft.written), size_words(reading.length or 0)

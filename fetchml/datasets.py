@@ -11,6 +11,7 @@ from fetchml.dataset_fetch import DatasetFetches, require_sum
 from fetchml.dataset_root import DatasetRoot
 from fetchml.dataset_versions import DatasetVersions
 from fetchml.ports import Mount, Origin, PrepareError
+from fetchml.threads import to_its_end
 
 FETCH_TRIES = 3
 """What was just fetched may be pushed out again by others before the task holds it."""
@@ -88,7 +89,7 @@ class Datasets:
         for _ in range(FETCH_TRIES):
             if sha256 is None or not await asyncio.to_thread(self._cache.has, sha256):
                 sha256 = await self._fetches.fetch(dataset, progress)
-            if path := await asyncio.to_thread(self._cache.hold, sha256, lease, number):
+            if path := await to_its_end(self._cache.hold, sha256, lease, number):
                 return path
         message = "the server's cache is too small for what its tasks use ([datasets] cache_bytes)"
         raise PrepareError(message, permanent=False)

@@ -41,7 +41,8 @@ class Inputs:
 
     async def release(self, task: Task) -> None:
         """No process of the task's current attempt is left, nor will there be one."""
-        await self._datasets.release(task.id, task.attempt)
+        if task.spec.dataset_specs:
+            await self._datasets.release(task.id, task.attempt)
 
     def project_text(self, user: str, snapshot_id: object) -> str | None:
         """The fetchml.toml of what a request names as its snapshot, whatever that is."""

@@ -153,10 +153,11 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         limit = settings.rate_limit
         limiter = RateLimiter(limit.per_second, limit.burst) if limit.enabled else None
         admission = Admission(keyring, time.monotonic, limiter=limiter)
-        rpc = GrpcServer(engine, experiments, admission, Keys(keyring, audit), audit)
+        rpc = GrpcServer(engine, experiments, snapshots, admission, Keys(keyring, audit), audit)
         rest = HttpServer(
             engine,
             experiments,
+            snapshots,
             admission,
             audit,
             HttpTimeouts(streams_close=2, requests_finish=REQUESTS_FINISH_SECONDS),

@@ -97,6 +97,11 @@ class Snapshots:
         self._unpacking = DiskWork("snapshot-unpack", 2, store.has_room)
         self._copying = DiskWork("snapshot-copy", 4, store.has_room)
 
+    @property
+    def max_bytes(self) -> int:
+        """Of an archive, packed or unpacked."""
+        return self._settings.limits.max_bytes
+
     async def load(self) -> None:
         """Read what is known from the store, which is open, and sweep the disk."""
         documents = await self._store.list_documents(KIND)

@@ -7,6 +7,7 @@ import time
 from fetchml.core.audit import AuditEntry
 from fetchml.core.experiment import Experiment
 from fetchml.core.model import DatasetSpec, Task
+from fetchml.core.snapshot import Snapshot
 from fetchml.views import Explanation, Health, OutputFile, QueueStats, Update
 
 
@@ -182,3 +183,19 @@ def output_json(file: OutputFile) -> dict[str, object]:
         "size_bytes": file.size_bytes,
         "modified_at": rfc3339(file.modified_at),
     }
+
+
+def snapshot_json(snapshot: Snapshot) -> dict[str, object]:
+    body: dict[str, object] = {
+        "id": snapshot.id,
+        "size_bytes": snapshot.size_bytes,
+        "file_count": snapshot.file_count,
+        "created_at": rfc3339(snapshot.created_at),
+        "used_at": rfc3339(snapshot.used_at),
+        "user_ids": snapshot.users,
+    }
+    if snapshot.git_commit is not None:
+        body["git_commit"] = snapshot.git_commit
+    if snapshot.git_dirty is not None:
+        body["git_dirty"] = snapshot.git_dirty
+    return body

@@ -15,10 +15,12 @@ from fetchml.api.grpc_experiments import ExperimentService
 from fetchml.api.grpc_health import HealthService
 from fetchml.api.grpc_keys import KeyService
 from fetchml.api.grpc_queue import QueueService
+from fetchml.api.grpc_snapshots import SnapshotService
 from fetchml.api.grpc_tasks import TaskService
 from fetchml.audit import Audit
 from fetchml.experiments import Experiments
 from fetchml.keys import Keys
+from fetchml.snapshots import Snapshots
 from fetchml.tls import Certificate, Loaded
 from fetchml.v1 import (
     audit_pb2,
@@ -29,6 +31,8 @@ from fetchml.v1 import (
     key_pb2_grpc,
     queue_pb2,
     queue_pb2_grpc,
+    snapshot_pb2,
+    snapshot_pb2_grpc,
     task_pb2,
     task_pb2_grpc,
 )
@@ -42,6 +46,7 @@ SERVICES = frozenset(
         (task_pb2.DESCRIPTOR, "TaskService"),
         (queue_pb2.DESCRIPTOR, "QueueService"),
         (experiment_pb2.DESCRIPTOR, "ExperimentService"),
+        (snapshot_pb2.DESCRIPTOR, "SnapshotService"),
         (key_pb2.DESCRIPTOR, "KeyService"),
         (audit_pb2.DESCRIPTOR, "AuditService"),
     )
@@ -83,6 +88,7 @@ class GrpcServer:
         self,
         engine: "Engine",
         experiments: Experiments,
+        snapshots: Snapshots,
         admission: Admission,
         keys: Keys,
         audit: Audit,
@@ -101,6 +107,9 @@ class GrpcServer:
         queue_pb2_grpc.add_QueueServiceServicer_to_server(QueueService(engine), services)
         experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(
             ExperimentService(experiments), services
+        )
+        snapshot_pb2_grpc.add_SnapshotServiceServicer_to_server(
+            SnapshotService(snapshots), services
         )
         key_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(keys), services)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)

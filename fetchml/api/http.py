@@ -20,6 +20,7 @@ from fetchml.api.rest_audit import AuditOperations
 from fetchml.api.rest_experiments import ExperimentOperations
 from fetchml.api.rest_files import FileOperations
 from fetchml.api.rest_server import ServerOperations
+from fetchml.api.rest_snapshots import SnapshotOperations
 from fetchml.api.rest_tasks import TaskOperations
 from fetchml.api.router import Router
 from fetchml.api.streams import Streams
@@ -30,6 +31,7 @@ from fetchml.audit import Audit
 from fetchml.errors import Forbidden, RequestError, Unauthorized
 from fetchml.experiments import Experiments
 from fetchml.logs import current_trace
+from fetchml.snapshots import Snapshots
 from fetchml.tls import Certificate
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class HttpServer:
         self,
         engine: "Engine",
         experiments: Experiments,
+        snapshots: Snapshots,
         admission: Admission,
         audit: Audit,
         timeouts: HttpTimeouts | None = None,
@@ -74,6 +77,7 @@ class HttpServer:
         for operations in (
             TaskOperations(engine, body_timeout_seconds=timeouts.body),
             ExperimentOperations(experiments, body_timeout_seconds=timeouts.body),
+            SnapshotOperations(snapshots, self._streams, body_timeout_seconds=timeouts.body),
             FileOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
             ServerOperations(engine, metrics),
             AuditOperations(audit),

@@ -1,6 +1,7 @@
 """A gRPC server on real sockets, with a stub engine and real keys, and a client of it."""
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,10 +22,14 @@ from fetchml.experiments import Experiments
 from fetchml.keys import Keys
 from fetchml.ports import AuditQuery
 from fetchml.rate_limit import RateLimiter
+from fetchml.snapshot_files import SnapshotFiles
+from fetchml.snapshots import Snapshots, SnapshotSettings
+from fetchml.unpack import UnpackLimits
 from fetchml.v1.audit_pb2_grpc import AuditServiceStub
 from fetchml.v1.experiment_pb2_grpc import ExperimentServiceStub
 from fetchml.v1.key_pb2_grpc import KeyServiceStub
 from fetchml.v1.queue_pb2_grpc import QueueServiceStub
+from fetchml.v1.snapshot_pb2_grpc import SnapshotServiceStub
 from fetchml.v1.task_pb2_grpc import TaskServiceStub
 from tests.api.stub_engine import StubEngine
 
@@ -35,6 +40,7 @@ class KeyStore:
     def __init__(self) -> None:
         self.documents: dict[tuple[str, str], bytes] = {}
         self.audit: list[AuditEntry] = []
+        self.named_snapshots: frozenset[str] = frozenset()
 
     def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
         self.audit.append(entry)
@@ -54,6 +60,9 @@ class KeyStore:
     async def delete_document(self, kind: str, document_id: str) -> None:
         del self.documents[kind, document_id]
 
+    async def list_documents(self, kind: str) -> list[bytes]:
+        return [data for key, data in self.documents.items() if key[0] == kind]
+
     def has_room(self) -> bool:
         return True
 
@@ -71,6 +80,20 @@ def experiments_on(store: Any, audit: Audit) -> Experiments:
     return Experiments(store, audit, private=False, snapshot_exists=exists)
 
 
+@asynccontextmanager
+async def snapshots_on(store: Any, audit: Audit) -> AsyncIterator[Snapshots]:
+    """With small limits, on a folder of their own."""
+    settings = SnapshotSettings(UnpackLimits(100_000, 20), keep_ms=60_000, private=False)
+    with tempfile.TemporaryDirectory() as folder:
+        files = SnapshotFiles(Path(folder))
+        snapshots = Snapshots(
+            store, files, settings, audit=audit, named=lambda: store.named_snapshots
+        )
+        await snapshots.load()
+        async with snapshots.upkeep():
+            yield snapshots
+
+
 class Client:
     """All services over one channel; `secret` goes with every call of `tasks`, `queue`, `keys`."""
 
@@ -82,6 +105,7 @@ class Client:
         self.keys = KeyServiceStub(self.channel)
         self.audit = AuditServiceStub(self.channel)
         self.experiments = ExperimentServiceStub(self.channel)
+        self.snapshots = SnapshotServiceStub(self.channel)
 
 
 @dataclass
@@ -119,16 +143,18 @@ async def grpc_world(folder: Path, limiter: RateLimiter | None = None) -> AsyncI
     secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
     admission = Admission(keyring, time.monotonic, limiter=limiter)
     keys = Keys(keyring, audit)
-    server = GrpcServer(engine, experiments_on(store, audit), admission, keys, audit)  # type: ignore[arg-type]  # a stub
     control_socket = folder / "control.sock"
-    port = await server.start("127.0.0.1:0", control_socket)
-    address = f"127.0.0.1:{port}"
-    client = Client(address, secrets[Role.USER])
-    try:
-        yield World(engine, server, keyring, store, address, control_socket, secrets, client)
-    finally:
-        await client.channel.close()
-        await server.stop(0)
+    async with snapshots_on(store, audit) as snapshots:
+        experiments = experiments_on(store, audit)
+        server = GrpcServer(engine, experiments, snapshots, admission, keys, audit)  # type: ignore[arg-type]  # a stub
+        port = await server.start("127.0.0.1:0", control_socket)
+        address = f"127.0.0.1:{port}"
+        client = Client(address, secrets[Role.USER])
+        try:
+            yield World(engine, server, keyring, store, address, control_socket, secrets, client)
+        finally:
+            await client.channel.close()
+            await server.stop(0)
 
 
 @dataclass

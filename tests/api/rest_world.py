@@ -20,7 +20,7 @@ from fetchml.audit import Audit
 from fetchml.clock import Clock
 from fetchml.core.model import Role
 from fetchml.rate_limit import RateLimiter
-from tests.api.grpc_world import KeyStore, experiments_on
+from tests.api.grpc_world import KeyStore, experiments_on, snapshots_on
 from tests.api.stub_engine import StubEngine
 from tests.api.validate import check_error, check_reply
 
@@ -141,11 +141,15 @@ async def rest_world(
     )
     secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
     admission = Admission(keyring, time.monotonic, limiter=limiter)
-    server = HttpServer(engine, experiments_on(store, audit), admission, audit, timeouts)  # type: ignore[arg-type]  # a stub
-    port = await server.start("127.0.0.1", 0)
-    try:
-        async with aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session:
+    async with (
+        snapshots_on(store, audit) as snapshots,
+        aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session,
+    ):
+        experiments = experiments_on(store, audit)
+        server = HttpServer(engine, experiments, snapshots, admission, audit, timeouts)  # type: ignore[arg-type]  # a stub
+        port = await server.start("127.0.0.1", 0)
+        try:
             client = Client(session, f"http://127.0.0.1:{port}", secrets[Role.USER])
             yield World(engine, server, keyring, store, port, secrets, client)
-    finally:
-        await server.stop("the test is over")
+        finally:
+            await server.stop("the test is over")

@@ -69,6 +69,9 @@ ADDITIONS = {
     ("get", "/v1/experiments/{experiment_id}"),
     ("post", "/v1/experiments/{experiment_id}/archive"),
     ("get", "/v1/audit"),
+    ("get", "/v1/snapshots"),
+    ("get", "/v1/snapshots/{snapshot_id}"),
+    ("delete", "/v1/snapshots/{snapshot_id}"),
     ("get", "/v1/tasks/{task_id}/explain"),
     ("get", "/v1/tasks/{task_id}/outputs"),
 }

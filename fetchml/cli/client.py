@@ -16,6 +16,7 @@ from fetchml.v1 import (
     experiment_pb2_grpc,
     key_pb2_grpc,
     queue_pb2_grpc,
+    snapshot_pb2_grpc,
     task_pb2_grpc,
 )
 
@@ -56,12 +57,14 @@ class Client:
             key_pb2_grpc,
             audit_pb2_grpc,
             experiment_pb2_grpc,
+            snapshot_pb2_grpc,
         )
         self.tasks: Any = stubs[0].TaskServiceStub(self._channel)
         self.queue: Any = stubs[1].QueueServiceStub(self._channel)
         self.keys: Any = stubs[2].KeyServiceStub(self._channel)
         self.audit: Any = stubs[3].AuditServiceStub(self._channel)
         self.experiments: Any = stubs[4].ExperimentServiceStub(self._channel)
+        self.snapshots: Any = stubs[5].SnapshotServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -72,6 +75,13 @@ class Client:
     def call(self, method: Any, request: object) -> Any:
         try:
             return method(request, metadata=self._metadata, timeout=TIMEOUT_SECONDS)
+        except grpc.RpcError as error:
+            raise self._failure(error) from error
+
+    def send(self, method: Any, requests: Iterator[object]) -> Any:
+        """A stream of requests, however long it takes."""
+        try:
+            return method(requests, metadata=self._metadata)
         except grpc.RpcError as error:
             raise self._failure(error) from error
 

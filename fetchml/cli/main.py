@@ -26,8 +26,9 @@ COMMANDS = {
         "cancel": "End tasks that wait or run.",
         "rm": "Remove ended tasks from the history.",
     },
-    "Experiments": {
+    "Experiments and code": {
         "experiment": "Group tasks, and compare them.",
+        "snapshot": "Keep folders of code for tasks to run.",
     },
     "The queue": {
         "queue": "Show the numbers of the queue.",
@@ -39,6 +40,7 @@ EPILOG = """\b
 Examples:
   fetchml serve                                     start a server on this machine
   fetchml submit --wait -- python train.py --lr 0.1  run, follow, end as the task ends
+  fetchml submit --dir . --wait                     send this folder's code, run it
   fetchml submit --image pytorch/pytorch --gpu 1 -- python train.py
   fetchml ls --status running                       what runs
   fetchml logs -f TASK_ID                           follow its output

@@ -317,9 +317,22 @@ class Admission:
                 raise
             raise Unauthorized(reason) from None
 
+    def count_refusal(self, secret: str | None, address: str) -> None:
+        """Of what is refused whoever asks. Without a right key it counts as a wrong one does.
+
+        Raises RateLimited.
+        """
+        if secret and self.knows(secret):
+            self.admit(secret, address)
+        else:
+            self._count_wrong(address)
+
     def _refuse(self, address: str) -> NoReturn:
+        self._count_wrong(address)
+        raise Unauthorized
+
+    def _count_wrong(self, address: str) -> None:
         if self._limiter is not None:
             now = self._clock()
             if self._wrong.take(address, now) is None:
                 raise RateLimited(self._wrong.retry_after(address, now))
-        raise Unauthorized

@@ -97,6 +97,8 @@ class HttpServer:
         try:
             if not route.keyless:
                 call.admit(self._admission, headers.get("X-API-Key"))
+            elif self._router.refuses(route):
+                self._admission.count_refusal(headers.get("X-API-Key"), request.remote or "")
             response = await route.handler(call, *parameters)
         except RequestError as error:
             response = self._refuse(call, error)

@@ -58,6 +58,10 @@ class Router:
         known = [route for methods in tables for route in methods.values()]
         return [*known, self._options, self._not_allowed, self._nothing]
 
+    def refuses(self, route: Route) -> bool:
+        """Whether it is no operation: there is nothing there, or not with this method."""
+        return route in (self._nothing, self._not_allowed)
+
     def find(self, method: str, path: str) -> tuple[Route, tuple[str, ...]]:
         """The route and its handler's parameters. HEAD is answered as GET is."""
         parameters: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from fetchml.access import WRONG_KEYS_BURST
 from fetchml.core.model import Role
 from fetchml.errors import Conflict, Forbidden, RequestError, Unavailable
 from fetchml.logs import current_trace
@@ -169,3 +170,23 @@ async def test_rate_limit() -> None:
 async def test_without_a_limit_there_are_no_headers_of_one(rest: World) -> None:
     reply = await rest.client.get("/v1/queue")
     assert [name for name in reply.headers if name.startswith("RateLimit")] == []
+
+
+async def test_what_is_nowhere_is_limited_like_wrong_keys(caplog: pytest.LogCaptureFixture) -> None:
+    """By address for who shows no key, and it says little in the log."""
+    caplog.set_level(logging.INFO)
+    async with rest_world(RateLimiter(1, 1_000)) as world:
+        stranger = world.as_(None)
+        path = "/" + "x" * 4_000
+        asked = [("GET", path), ("DELETE", "/v1/queue")]
+        replies = [await stranger.ask(*asked[i % 2]) for i in range(WRONG_KEYS_BURST + 10)]
+        assert {reply.status for reply in replies[:WRONG_KEYS_BURST]} == {404, 405}
+        limited = replies[-5:]
+        assert {(reply.status, reply.code) for reply in limited} == {(429, "RATE_LIMITED")}
+        assert (await stranger.ask("GET", "/health")).status == 200
+        assert (await world.client.ask("GET", path)).status == 404
+        metrics = (await world.client.ask("GET", "/metrics")).body.decode()
+        assert 'fetchml_http_replies_total{method="*",path="no such path",status="429"}' in metrics
+    lines = [record.getMessage() for record in caplog.records if "429" in record.getMessage()]
+    assert lines == []
+    assert max(len(record.getMessage()) for record in caplog.records) < 300

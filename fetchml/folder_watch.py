@@ -42,11 +42,6 @@ class Changes:
 @asynccontextmanager
 async def _woken_at_times() -> AsyncIterator[Changes]:
     """Where the kernel gives no more watches: late, but never missed."""
-    log.warning(
-        "No inotify watch is left, so changes are seen up to %g s late: raise the sysctl "
-        "fs.inotify.max_user_watches",
-        _LOOK_SECONDS,
-    )
     changes = Changes()
 
     async def wake() -> None:
@@ -73,6 +68,7 @@ class FolderWatch:
 
     async def __aenter__(self) -> Self:
         self._inotify = Inotify()
+        self._warned = False
         self._folders: dict[int, _Folder] = {}
         self._reader = asyncio.create_task(self._read())
         return self
@@ -101,6 +97,7 @@ class FolderWatch:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
+            self._warn_once()
             async with _woken_at_times() as changes:
                 yield changes
             return
@@ -112,6 +109,15 @@ class FolderWatch:
         finally:
             del entry.subscribers[changes]
             self._narrow(entry, folder, writes)
+
+    def _warn_once(self) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning(
+                "No inotify watch is left, so changes are seen up to %g s late: raise the sysctl "
+                "fs.inotify.max_user_watches",
+                _LOOK_SECONDS,
+            )
 
     def _narrow(self, entry: _Folder, folder: Path, had_writes: bool) -> None:
         """Stop the events that nobody wants any more: a busy log has thousands in a second."""

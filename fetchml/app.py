@@ -48,10 +48,6 @@ OPEN_FILES = 1 << 20
 YOUNG_OBJECTS = 20_000
 """What requests under way hold at one time; with the usual 700, each few requests a collection
 passes through all of it."""
-THREAD_TURN_SECONDS = 0.0005
-"""How long a busy event loop keeps a thread of the store waiting for its turn in the interpreter.
-It needs only some microseconds, but two turns for each commit: with the usual 5 ms no commit
-would run beside the event loop."""
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +65,6 @@ def serve(settings: Settings, admin_key: str | None) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = OPEN_FILES if most == resource.RLIM_INFINITY else min(most, OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
-    sys.setswitchinterval(THREAD_TURN_SECONDS)
     with _start_errors():
         uvloop.run(_serve(settings, admin_key))
 

@@ -86,7 +86,10 @@ async def test_a_folder_that_is_not_there(watch: FolderWatch, tmp_path: Path) ->
 
 
 async def test_a_machine_without_watches_left_is_looked_at_now_and_then(
-    watch: FolderWatch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    watch: FolderWatch,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Exhausted:
         def add_watch(self, *_: object) -> None:
@@ -95,9 +98,11 @@ async def test_a_machine_without_watches_left_is_looked_at_now_and_then(
     monkeypatch.setattr(folder_watch, "_LOOK_SECONDS", 0.01)
     with monkeypatch.context() as without:
         without.setattr(watch, "_inotify", Exhausted())
-        async with watch.subscribe(tmp_path) as changes:
+        async with watch.subscribe(tmp_path) as changes, watch.subscribe(tmp_path) as others:
             await soon(changes.wait())
             await soon(changes.wait())
+            await soon(others.wait())
+    assert caplog.text.count("fs.inotify.max_user_watches") == 1
 
 
 async def test_lost_events_wake_everybody(watch: FolderWatch, tmp_path: Path) -> None:

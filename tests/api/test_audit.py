@@ -11,7 +11,7 @@ from fetchml.errors import Forbidden
 from fetchml.v1 import audit_pb2, key_pb2, task_pb2
 from tests.api.grpc_world import grpc_world
 from tests.api.rest_world import World
-from tests.api.validate import SUPERSET
+from tests.api.validate import ROOT, SUPERSET
 
 KEY = "fml_" + "x" * 43
 
@@ -95,3 +95,8 @@ async def test_keys_and_refusals_over_grpc(tmp_path: Path) -> None:
 
 def test_the_description_knows_every_action() -> None:
     assert SUPERSET["components"]["schemas"]["AuditAction"]["enum"] == list(Action)
+
+
+def test_the_page_knows_every_action() -> None:
+    page = (ROOT / "docs/security.md").read_text()
+    assert [action for action in Action if f"`{action}`" not in page] == []

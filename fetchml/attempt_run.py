@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from fetchml import failpoints, untrusted_files
+from fetchml import failpoints
 from fetchml.attempt import AttemptFolder, CollectError
 from fetchml.core.events import Collected, Ended, Event, NeverStarted, Progressed, Started
 from fetchml.core.model import AttemptEnd, Status, Task
@@ -114,7 +114,7 @@ class AttemptRun:
         """Returns False when nothing was started, True when it had been started already."""
         if not await asyncio.to_thread(self._folder.revoke):
             return True
-        await asyncio.to_thread(untrusted_files.remove, self._folder.workspace)
+        await asyncio.to_thread(self._folder.drop_workspace)
         task = self._task
         now = self._clock()
         await self._report(NeverStarted(now, task.id, task.attempt, error, permanent))

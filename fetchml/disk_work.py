@@ -46,6 +46,3 @@ class DiskWork:
             if not working.cancel():
                 await asyncio.gather(done, return_exceptions=True)
             raise
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=False)

@@ -36,7 +36,7 @@ class Inputs:
         spec = task.spec
         if spec.snapshot_id is not None:
             progress("copying the snapshot")
-            await self._snapshots.copy(task.user, spec.snapshot_id, folder.workspace, self._owner)
+            await self._snapshots.copy(task.user, spec.snapshot_id, folder, self._owner)
         return await self._datasets.provide(task, progress)
 
     async def release(self, task: Task) -> None:

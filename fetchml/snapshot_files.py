@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fetchml import untrusted_files
+from fetchml.attempt import AttemptFolder
 from fetchml.core.snapshot import (
     MAX_PROJECT_FILE_BYTES,
     PROJECT_FILE,
@@ -94,26 +95,28 @@ class SnapshotFiles:
             return
         untrusted_files.remove(doomed)
 
-    def copy(self, snapshot_id: str, target: Path, owner: Owner, check: Callable[[], None]) -> None:
-        """Make `target` a private copy that `owner` may write to. It appears whole, so one that
-        is there is ready.
+    def copy(
+        self, snapshot_id: str, attempt: AttemptFolder, owner: Owner, check: Callable[[], None]
+    ) -> None:
+        """Make the workspace a private copy that `owner` may write to. It appears whole, so one
+        that is there is ready.
 
         `check` as for `unpack`. Raises OSError, DamagedSnapshot.
         """
-        if os.path.lexists(target):
+        if os.path.lexists(attempt.workspace):
             return
         folder = self._root / snapshot_id
         data = (folder / "manifest").read_bytes()
         if id_of(data) != snapshot_id:
             raise DamagedSnapshot
-        draft = target.with_name(f"{target.name}.new")
+        draft = attempt.workspace_draft
         untrusted_files.remove(draft)
         draft.mkdir(0o700, parents=True)
         for entry in entries_of(data):
             check()
             _copy_entry(entry, folder / "tree" / entry.path, draft / entry.path, owner)
         _hand_over(draft, owner, 0o700)
-        draft.rename(target)
+        draft.rename(attempt.workspace)
 
 
 def _copy_entry(entry: Entry, source: Path, target: Path, owner: Owner) -> None:

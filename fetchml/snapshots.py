@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
+from fetchml.attempt import AttemptFolder
 from fetchml.audit import Audit
 from fetchml.clock import Clock
 from fetchml.core import access, snapshot
@@ -182,8 +182,9 @@ class Snapshots:
         found = self._find_to_run(user, snapshot_id)
         return None if found is None else self._use(found).project_file
 
-    async def copy(self, user: str, snapshot_id: str, target: Path, owner: Owner) -> None:
-        """Make `target` the owner's private copy; one that is there is whole, and stays as it is.
+    async def copy(self, user: str, snapshot_id: str, attempt: AttemptFolder, owner: Owner) -> None:
+        """Make the attempt's workspace the owner's private copy; one that is there is whole, and
+        stays as it is.
 
         Raises PrepareError.
         """
@@ -192,7 +193,7 @@ class Snapshots:
         if found is None:
             raise PrepareError(f"there is no snapshot {snapshot_id!r} here", permanent=True)
         self._use(found)
-        copy = partial(self._files.copy, snapshot_id, target, owner)
+        copy = partial(self._files.copy, snapshot_id, attempt, owner)
         try:
             await self._copying.run(copy)
         except DamagedSnapshot:
@@ -224,8 +225,6 @@ class Snapshots:
             task.cancel()
             await asyncio.gather(task, *self._changes, return_exceptions=True)
             await self.save_use()
-            self._unpacking.close()
-            self._copying.close()
 
     async def remove_unused(self) -> None:
         """Remove what nothing live names and nobody has used for long enough."""

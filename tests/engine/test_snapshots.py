@@ -124,6 +124,9 @@ async def test_a_task_that_waited_over_a_restart_gets_its_files(box: Box) -> Non
         snapshot = await upload(box, file("a", b"1"))
         request = {"job_name": "a", "snapshot_id": snapshot.id, "command": ["cat", "a"]}
         task = await engine.create_task(ALICE, request)
+    half_copied = box.data_dir / "tasks" / task.id / "attempts/1/workspace.new"
+    half_copied.mkdir(parents=True)
+    (half_copied / "a").write_text("half")
     async with box.engine(max_running=1) as engine:
         await engine.cancel_task(ALICE, blocker.id)
         assert await engine.task_output(await ended(engine, task.id)) == "1"

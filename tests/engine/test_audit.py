@@ -60,6 +60,7 @@ async def test_filters_and_pages(box: Box) -> None:
         tasks = [await engine.create_task(who, SLEEP) for who in (ALICE, BOB, ALICE)]
         for task in tasks:
             await engine.cancel_task(ADMIN, task.id)
+            await ended(engine, task.id)
         whole = await engine._audit.entries(ADMIN)
         assert len(whole) == 6
         pages = list[AuditEntry]()
@@ -106,6 +107,7 @@ async def test_the_audit_is_for_admins(box: Box, who: Principal) -> None:
 async def settled(engine: Engine) -> list[AuditEntry]:
     """All entries, once a change behind them is durable: refusals are not waited for."""
     task = await engine.create_task(ALICE, TRUE)
+    await ended(engine, task.id)
     entries = await engine._audit.entries(ADMIN, limit=1000)
     return [entry for entry in entries if entry.target != task.id]
 

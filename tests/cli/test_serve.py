@@ -34,7 +34,8 @@ def test_a_second_signal_ends_it_at_once_and_loses_nothing(own_server: Server) -
     task_id = own_server.run("submit", "--", "true").succeeded()
     own_server.process.send_signal(signal.SIGTERM)
     own_server.process.send_signal(signal.SIGINT)
-    assert own_server.wait() in {0, 128 + signal.SIGINT}
+    # Which of two signals is the second one is the kernel's choice; both may come too late.
+    assert own_server.wait() in {0, 128 + signal.SIGINT, 128 + signal.SIGTERM}
     own_server.start()
     assert own_server.run("watch", task_id).succeeded().endswith("completed")
 

@@ -3,6 +3,7 @@
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,11 @@ from fetchml.core.model import Change
 COMMIT_ROWS = 4_096
 COMMIT_CHARACTERS = 16 << 20
 """No more is taken into a commit once it has so much: DuckDB holds all of it in memory."""
+
+CROWD = 16
+GATHER_SECONDS = 0.002
+"""After a commit for more than CROWD calls the next one is held back: as many more are on their
+way through the event loop, and a commit costs a core nearly the same for 10 rows as for 30."""
 
 
 class _Append(NamedTuple):
@@ -86,6 +92,8 @@ class Writer:
             with self._connection.appender("journal") as appender:
                 while (batch := self._take()) is not None:
                     self._commit(appender, batch)
+                    if len(batch) > CROWD:
+                        time.sleep(GATHER_SECONDS)
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing more may be committed
             self._on_failure(error)
 

@@ -101,10 +101,6 @@ class Catalog:
         return heapq.merge(*sources, key=turn, reverse=True)
 
     @property
-    def queued(self) -> int:
-        return self.count((Status.QUEUED,))
-
-    @property
     def holding(self) -> int:
         return self.count(HOLDING)
 

@@ -24,8 +24,9 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where commands are looked for unless the task says so: the server's own PATH is not inherited."""
 _KILL_SECONDS = 2.0
 """What a shim gets to end by itself, with a true record, once its command was killed."""
-_UNREMARKABLE_EXITS = (None, 120, 143, -SIGKILL)
-"""Of a shim without a claim: not our child; too late; stopped at the gate; killed at the gate."""
+_UNREMARKABLE_EXITS = (None, 120, 143, -SIGTERM, -SIGKILL)
+"""Of a shim without a claim: not our child; too late; stopped at the gate, or before it had come
+so far as to see to signals; killed at the gate."""
 
 
 class ProcessLauncher:
@@ -79,7 +80,7 @@ class ProcessLauncher:
     async def stop(self, run: Run) -> None:
         folder = AttemptFolder(run.folder)
         claim = folder.claim()
-        with _shim(claim) if claim and claim.pid else _members(folder) as shims:
+        with _shim(claim) if claim and claim.pid else self._at_gate(folder) as shims:
             for pidfd in shims:
                 processes.send(pidfd, SIGTERM)
 
@@ -95,6 +96,9 @@ class ProcessLauncher:
                         await asyncio.wait_for(processes.gone(shims), _KILL_SECONDS)
                 for pidfd in shims:
                     processes.send(pidfd, SIGKILL)
+        with self._at_gate(folder) as shims:
+            for pidfd in shims:
+                processes.send(pidfd, SIGKILL)
         await _kill_all(folder)
 
     async def remove(self, run: Run) -> None:
@@ -155,7 +159,11 @@ class ProcessLauncher:
 
     @contextmanager
     def _at_gate(self, folder: AttemptFolder) -> Iterator[list[int]]:
-        """Descriptors of the shims that may still claim the attempt."""
+        """Descriptors of the shims that may still claim the attempt.
+
+        Our own child is known by its pid: for a moment after its start the kernel shows no
+        environment of it, so it can't be found by that.
+        """
         child = self._children.get(folder.path)
         if child is None:
             with _members(folder) as pidfds:

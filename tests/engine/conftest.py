@@ -87,5 +87,9 @@ async def running(engine: Engine, task_id: str) -> None:
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Box:
-    return Box(tmp_path / "data")
+async def box(tmp_path: Path) -> AsyncIterator[Box]:
+    """What the last engine left for a next one is ended: there is none."""
+    box = Box(tmp_path / "data")
+    yield box
+    async with FolderWatch() as watch:
+        await ProcessLauncher(box.data_dir, watch).clean(frozenset())

@@ -45,6 +45,18 @@ class TestProcessLauncher(LauncherConformance):
         assert gone == Gone(lost="the shim, which watched over the task, was killed")
         self.assert_nothing_left(run)
 
+    @pytest.mark.parametrize("end", ["stop", "kill"])
+    async def test_a_shim_so_young_that_it_shows_no_environment_is_ended(
+        self, bench: Bench, launcher: Launcher, end: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = shell(bench, "true")
+        await launcher.prepare(run, silent)
+        with monkeypatch.context() as young:
+            young.setattr(processes, "environment", lambda _: [])
+            await getattr(launcher, end)(run)
+        assert await soon(launcher.wait(run)) == Gone()
+        self.assert_nothing_left(run)
+
     async def test_a_claim_of_an_earlier_boot(self, bench: Bench, launcher: Launcher) -> None:
         run = shell(bench, "true")
         folder = AttemptFolder(run.folder)

@@ -30,6 +30,9 @@ STREAMS_PER_ADDRESS = 50
 KEY_REVOKED = "The key was revoked"
 KEY_EXPIRED = "The key has expired"
 
+KEY_REVOKED = "The key was revoked"
+KEY_EXPIRED = "The key has expired"
+
 log = logging.getLogger(__name__)
 
 
@@ -240,7 +243,7 @@ class Admission:
     may lock the others out.
     """
 
-    local = Principal(user="local", role=Role.ADMIN, key_id="local")
+    local = Principal("local", Role.ADMIN, key_id="local", address="control socket")
     """Who calls over the control socket."""
 
     def __init__(
@@ -274,10 +277,7 @@ class Admission:
         key = self._keyring.find(secret) if secret else None
         if key is None:
             self._refuse(address)
-        principal = self._principals.get(key.id)
-        if principal is None:
-            principal = Principal(user=key.name, role=key.role, key_id=key.id)
-            self._principals[key.id] = principal
+        principal = Principal(key.name, key.role, key.id, address)
         if self._limiter is None:
             return Admitted(principal, None)
         now = self._clock()

@@ -22,23 +22,36 @@ from fetchml.access import Admission, BadAdminKey, Keyring, ensure_admin
 from fetchml.adapters.data_dir import DataDirBusy, lock_data_dir, write_durably
 from fetchml.adapters.docker_launcher import DockerLauncher
 from fetchml.adapters.duckdb_store import DuckDBStore
+from fetchml.adapters.fsspec_origin import FsspecOrigin
+from fetchml.adapters.http_origin import HttpOrigin
 from fetchml.adapters.process_launcher import ProcessLauncher
 from fetchml.api.grpc_calls import Call
 from fetchml.api.grpc_keys import KeyService
 from fetchml.api.grpc_server import GrpcServer
 from fetchml.api.http import HttpServer, HttpTimeouts
 from fetchml.attempt_runs import RunSettings
+from fetchml.audit import Audit
+from fetchml.clock import Clock
 from fetchml.config import Address, Settings
 from fetchml.control import control_socket
+from fetchml.core.dataset import AddressRules
 from fetchml.core.model import Resources
 from fetchml.core.state import Limits
 from fetchml.core.submission import Defaults
+from fetchml.dataset_cache import DatasetCache
+from fetchml.datasets import Datasets
 from fetchml.engine import Engine, EngineSettings
+from fetchml.experiments import Experiments
 from fetchml.folder_watch import FolderWatch
 from fetchml.ids import IdSequence
 from fetchml.inputs import Inputs
+from fetchml.keys import Keys
 from fetchml.ports import Launcher, StoreDamaged
 from fetchml.rate_limit import RateLimiter
+from fetchml.snapshot_files import SnapshotFiles
+from fetchml.snapshots import Snapshots, SnapshotSettings
+from fetchml.tls import BadCertificate, Certificate
+from fetchml.unpack import UnpackLimits
 
 REQUESTS_FINISH_SECONDS = 4
 """How long requests have to be answered when the server is asked to stop."""
@@ -78,7 +91,8 @@ async def manage_keys(data_dir: Path, method: str, request: Message) -> Message:
         store = _store(Settings(data_dir=data_dir))
         await store.open(recent_limit=0, on_durable=lambda _: None, on_fatal=_end_at_once)
     try:
-        service = KeyService(await _keyring(store))
+        keys = Keys(await _keyring(store), Audit(store, clock_ms=Clock()))
+        service = KeyService(keys)
         answer: Message = await getattr(service, method)(request, Call(Admission.local, {}))
         return answer
     finally:
@@ -101,37 +115,60 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         lock_data_dir(data_dir).release()
         for address in (settings.server.http, settings.server.grpc):
             _require_free(address)
+        certificate = _certificate(settings)
         watch = await stack.enter_async_context(FolderWatch())
         store = _store(settings)
+        audit = Audit(store, clock_ms=Clock())
+        snapshots = Snapshots(
+            store,
+            SnapshotFiles(data_dir),
+            _snapshot_settings(settings),
+            audit=audit,
+            named=lambda: engine.named_snapshots() | experiments.named_snapshots(),
+        )
+        experiments = Experiments(
+            store, audit, private=settings.auth.private, snapshot_exists=snapshots.exists
+        )
+        launcher = _launcher(settings, watch)
         engine = Engine(
             store,
-            _launcher(settings, watch),
-            Inputs(settings.datasets.root),
+            launcher,
+            Inputs(snapshots, _datasets(settings), launcher.owner),
             watch,
             _engine_settings(settings),
+            takes_tasks=experiments.takes_tasks,
+            audit=audit,
             on_fatal=_end_at_once,
         )
         await engine.start()
         stack.push_async_callback(engine.close)
+        await snapshots.load()
+        await experiments.load()
+        await stack.enter_async_context(snapshots.upkeep())
         keyring = await _keyring(store)
         await stack.enter_async_context(keyring.saving_use())
         await _show_first_key(keyring, data_dir, admin_key)
         limit = settings.rate_limit
         limiter = RateLimiter(limit.per_second, limit.burst) if limit.enabled else None
         admission = Admission(keyring, time.monotonic, limiter=limiter)
-        rpc = GrpcServer(engine, admission, keyring)
+        rpc = GrpcServer(engine, experiments, snapshots, admission, Keys(keyring, audit), audit)
         rest = HttpServer(
             engine,
+            experiments,
+            snapshots,
             admission,
+            audit,
             HttpTimeouts(streams_close=2, requests_finish=REQUESTS_FINISH_SECONDS),
         )
         control = stack.enter_context(control_socket(data_dir))
         stack.push_async_callback(_stop_transports, rest, rpc)
-        grpc_port = await rpc.start(str(settings.server.grpc), control)
-        http_port = await rest.start(settings.server.http.host, settings.server.http.port)
+        grpc_port = await rpc.start(str(settings.server.grpc), control, certificate)
+        listen = settings.server.http
+        http_port = await rest.start(listen.host, listen.port, certificate)
         http = Address(settings.server.http.host, http_port)
         grpc = Address(settings.server.grpc.host, grpc_port)
-        _warn_if_open(http, grpc)
+        if certificate is None:
+            _warn_if_open(http, grpc)
         # What lives now lives on: no collection need pass through it again (50 ms each time).
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS)
@@ -179,6 +216,19 @@ def _require_free(address: Address) -> None:
         ) from error
 
 
+def _certificate(settings: Settings) -> Certificate | None:
+    """None: without TLS. Raises CannotStart."""
+    certificate, key = settings.server.tls_cert, settings.server.tls_key
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise CannotStart("set both [server] tls_cert and tls_key, or neither")
+    try:
+        return Certificate(certificate, key)
+    except BadCertificate as error:
+        raise CannotStart(str(error)) from error
+
+
 def _store(settings: Settings) -> DuckDBStore:
     history = settings.history
     return DuckDBStore(
@@ -186,6 +236,7 @@ def _store(settings: Settings) -> DuckDBStore:
         time_zone=history.time_zone,
         min_free_bytes=history.min_free_mb << 20,
         journal_rows=history.journal_rows,
+        audit_rows=history.audit_rows,
     )
 
 
@@ -195,6 +246,41 @@ def _launcher(settings: Settings, watch: FolderWatch) -> Launcher:
     return DockerLauncher(
         settings.data_dir, network=settings.tasks.network, user=settings.tasks.user
     )
+
+
+def _snapshot_settings(settings: Settings) -> SnapshotSettings:
+    snapshots = settings.snapshots
+    return SnapshotSettings(
+        UnpackLimits(snapshots.max_bytes, snapshots.max_files),
+        keep_ms=snapshots.keep_days * 86_400_000,
+        private=settings.auth.private,
+    )
+
+
+def _datasets(settings: Settings) -> Datasets:
+    """Raises CannotStart."""
+    datasets, data_dir = settings.datasets, settings.data_dir.resolve()
+    if datasets.root is not None:
+        root = datasets.root.resolve()
+        if root.is_relative_to(data_dir) or data_dir.is_relative_to(root):
+            raise CannotStart(
+                f"[datasets] root {root} and the data directory {data_dir} lie in one another: "
+                "tasks could read what the server keeps. Choose another folder for one of them"
+            )
+    hosts = frozenset(host.lower() for host in datasets.allow_hosts)
+    http = HttpOrigin(AddressRules(datasets.allow_private, hosts), frozenset(datasets.allow))
+    others = FsspecOrigin()
+    cache = DatasetCache(
+        data_dir / "datasets",
+        most_bytes=datasets.cache_bytes,
+        min_free_bytes=settings.history.min_free_mb << 20,
+    )
+    origins = {
+        scheme: http if scheme in ("http", "https") else others
+        for scheme in datasets.allow
+        if scheme != "file"
+    }
+    return Datasets(datasets.root, cache, origins)
 
 
 def _engine_settings(settings: Settings) -> EngineSettings:
@@ -220,6 +306,7 @@ def _engine_settings(settings: Settings) -> EngineSettings:
         ),
         private=settings.auth.private,
         zone=settings.history.time_zone,
+        dataset_schemes=settings.datasets.allow,
     )
 
 
@@ -248,8 +335,8 @@ def _warn_if_open(*addresses: Address) -> None:
     for address in addresses:
         if address.host not in {"127.0.0.1", "::1", "localhost"}:
             log.warning(
-                "%s can be reached from other machines, and keys travel unencrypted: put a proxy "
-                "with TLS in front",
+                "%s can be reached from other machines, and keys travel unencrypted: set [server] "
+                "tls_cert and tls_key, or put a proxy with TLS in front",
                 address,
             )
 

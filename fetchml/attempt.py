@@ -54,6 +54,8 @@ class AttemptFolder:
         self.run = path / "run"
         self.workspace = path / "workspace"
         self.outputs = path / "outputs"
+        self.workspace_draft = path / "workspace.new"
+        """Where a workspace is filled before it is put in place, whole."""
 
     def create(self, uid: int | None, gid: int | None) -> None:
         """Make the folder ready for a shim of this user; again is fine until the gate opens.
@@ -120,6 +122,11 @@ class AttemptFolder:
             return False
         self._let_shims_go()
         return True
+
+    def drop_workspace(self) -> None:
+        """Of an attempt that never starts. Raises OSError."""
+        untrusted_files.remove(self.workspace)
+        untrusted_files.remove(self.workspace_draft)
 
     def claim(self) -> Claim | None:
         """None: nobody owns the attempt, so its command has not started."""

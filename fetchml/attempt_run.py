@@ -64,7 +64,7 @@ class AttemptRun:
         if not self._is_over:
             await self._see_to_the_end()
             self._is_over = True
-        await self._launcher.remove(self._run)
+        await self._remove()
         failpoints.reach("removed")
 
     async def _see_to_the_end(self) -> None:
@@ -120,12 +120,18 @@ class AttemptRun:
         """Returns False when nothing was started, True when it had been started already."""
         if not await asyncio.to_thread(self._folder.revoke):
             return True
+        await asyncio.to_thread(self._folder.drop_workspace)
         task = self._task
         now = self._clock()
         await self._report(NeverStarted(now, task.id, task.attempt, error, permanent))
         self._is_over = True
         await self._launcher.wait(self._run)
         return False
+
+    async def _remove(self) -> None:
+        """All that was made for the attempt, but for its record and outputs."""
+        await self._launcher.remove(self._run)
+        await self._inputs.release(self._task)
 
     async def _see_through(self) -> None:
         """Wait for the start and the end."""

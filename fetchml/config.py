@@ -18,6 +18,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta
 
+from fetchml.core import dataset
+
 
 class ConfigError(Exception):
     """A setting is wrong. The message says which, where, and what is expected."""
@@ -95,6 +97,17 @@ Text = Annotated[str, Meta(min_length=1)]
 class Server(msgspec.Struct, frozen=True):
     http: Annotated[Address, _about("Where REST and /ws listen.")] = Address("127.0.0.1", 9101)
     grpc: Annotated[Address, _about("Where gRPC listens.")] = Address("127.0.0.1", 9102)
+    tls_cert: Annotated[
+        Path | None,
+        _about(
+            "Certificate of both ports, in PEM, with those that lead to its authority behind it. "
+            "Read anew when it changes.",
+            default="none: no TLS",
+        ),
+    ] = None
+    tls_key: Annotated[
+        Path | None, _about("The key of `tls_cert`, in PEM.", default="none: no TLS")
+    ] = None
     launcher: Annotated[
         Literal["docker", "process"],
         _about(
@@ -184,6 +197,41 @@ class Datasets(msgspec.Struct, frozen=True):
             default="none: tasks can name no datasets",
         ),
     ] = None
+    allow: Annotated[
+        tuple[Text, ...],
+        _about(
+            "Schemes that the source of a dataset may have. `file`: what lies below `root`. Beside "
+            "`http` and `https` others, such as `s3`, that the installed fsspec reads."
+        ),
+    ] = dataset.SCHEMES
+    allow_private: Annotated[
+        bool, _about("Fetch from private networks and from this machine too.")
+    ] = False
+    allow_hosts: Annotated[
+        tuple[Text, ...],
+        _about("Hosts that are fetched from whatever their address, as sources name them."),
+    ] = ()
+    cache_bytes: Annotated[
+        Annotated[int, Meta(ge=0, le=1 << 60)],
+        _about(
+            "How much of what was fetched is kept, in bytes; what was unused longest goes first."
+        ),
+    ] = 50 * 1024 * 1024 * 1024
+
+
+class Snapshots(msgspec.Struct, frozen=True):
+    max_bytes: Annotated[
+        Annotated[int, Meta(ge=1, le=1 << 40)],
+        _about("Largest snapshot, in bytes, packed or unpacked."),
+    ] = 2 * 1024 * 1024 * 1024
+    max_files: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000_000)],
+        _about("Most files and folders in a snapshot."),
+    ] = 100_000
+    keep_days: Annotated[
+        Annotated[int, Meta(ge=1, le=36_500)],
+        _about("Days that a snapshot is kept after it was last used, if nothing live names it."),
+    ] = 30
 
 
 class History(msgspec.Struct, frozen=True):
@@ -191,6 +239,10 @@ class History(msgspec.Struct, frozen=True):
         Annotated[int, Meta(ge=1000, le=100_000_000)],
         _about("Changes that are kept, so that watchers can resume after a cut."),
     ] = 200_000
+    audit_rows: Annotated[
+        Annotated[int, Meta(ge=1000, le=100_000_000)],
+        _about("Entries of the audit that are kept, beside the tasks' own."),
+    ] = 100_000
     time_zone: Annotated[
         ZoneInfo, _about("Time zone in which the day of the statistics begins.")
     ] = ZoneInfo("UTC")
@@ -215,6 +267,7 @@ class Settings(msgspec.Struct, frozen=True):
     resources: Resources = msgspec.field(default_factory=Resources)
     gpu: Gpu = Gpu()
     datasets: Datasets = Datasets()
+    snapshots: Snapshots = Snapshots()
     history: History = History()
 
 
@@ -338,7 +391,7 @@ def _nearest(name: str, known: set[str], form: str) -> str:
 def _convert(value: object, setting: Setting, where: str, *, text: bool = False) -> object:
     """`text`: the value is written as a string, whatever its type (flags, environment)."""
     try:
-        if text and setting.name == "command":
+        if text and get_origin(get_args(setting.type)[0]) is tuple:
             value = shlex.split(str(value))
         return msgspec.convert(value, setting.type, strict=not text, dec_hook=_decode)
     except ValueError as error:

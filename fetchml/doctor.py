@@ -18,6 +18,7 @@ import fetchml
 from fetchml import shim
 from fetchml.adapters.data_dir import is_taken
 from fetchml.config import Address, Settings, machine_cores, machine_memory_gb
+from fetchml.tls import BadCertificate, Certificate
 
 ENGINE_SECONDS = 5
 FEW_OPEN_FILES = 4096
@@ -50,6 +51,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _disk(settings)
     yield _port("http port", settings.server.http, running=running)
     yield _port("grpc port", settings.server.grpc, running=running)
+    yield _tls(settings)
     yield _clock(settings.data_dir)
     yield _open_files()
     yield _inotify()
@@ -60,6 +62,19 @@ def examine(settings: Settings) -> Iterator[Check]:
         yield from _docker(settings)
     else:
         yield Check("launcher", "process: tasks run without isolation")
+
+
+def _tls(settings: Settings) -> Check:
+    certificate, key = settings.server.tls_cert, settings.server.tls_key
+    if certificate is None and key is None:
+        return Check("tls", "off: keys travel unencrypted")
+    if certificate is None or key is None:
+        return Check("tls", "one of tls_cert and tls_key is missing", "Set both, or neither.")
+    try:
+        Certificate(certificate, key)
+    except BadCertificate as error:
+        return Check("tls", str(error), "Put the certificate and its key there, in PEM.")
+    return Check("tls", f"on, with {certificate}")
 
 
 def _running(data_dir: Path) -> bool:

@@ -13,9 +13,11 @@ import msgspec
 from msgspec.structs import replace
 
 from fetchml.attempt_runs import AttemptRuns, RunSettings
+from fetchml.audit import Audit
 from fetchml.catalog import RECENT
 from fetchml.clock import Clock
-from fetchml.core import access, deletion, submission
+from fetchml.core import access, dataset, deletion, submission
+from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
 from fetchml.core.events import (
     CancelAsked,
@@ -74,6 +76,7 @@ class EngineSettings:
     runs: RunSettings
     private: bool
     zone: tzinfo
+    dataset_schemes: tuple[str, ...] = dataset.SCHEMES
 
 
 class Engine:
@@ -94,14 +97,19 @@ class Engine:
         watch_folders: FolderWatch,
         settings: EngineSettings,
         *,
+        takes_tasks: Callable[[Principal, str], bool],
+        audit: Audit,
         on_fatal: Callable[[Exception], None],
     ) -> None:
-        """`on_fatal`: the store has failed; end the program, and do not call `close`."""
+        """`takes_tasks`: whether a user may submit to the experiment with this id. `on_fatal`: the
+        store has failed; end the program, and do not call `close`."""
         self._store = store
         self._launcher = launcher
         self._inputs = inputs
         self._watch_folders = watch_folders
         self._settings = settings
+        self._takes_tasks = takes_tasks
+        self._audit = audit
         self._on_fatal = on_fatal
         self._files = TaskFiles(settings.data_dir)
         self._ids = IdSequence()
@@ -137,6 +145,7 @@ class Engine:
             state, restored, self._store, tally, clock=self._clock, act=self._runs.act
         )
         self._logs = LogReader(self._files, self._watch_folders, self._writer.feed)
+        await self._inputs.open(self._attempts_held())
         await self._launcher.open(restored.instance_id, self._launcher_changed)
         await self._writer.apply(Recovered(self._clock()))
         self._recovered.set()
@@ -160,7 +169,7 @@ class Engine:
         """Durable on return. A repeated `idempotency_key` gives the task that it gave before."""
         if idempotency_key is None:
             self._require_may_submit(who)
-            return (await self._submit(who, [self._accept(request)], None))[0]
+            return await self._submit_one(who, self._accept(who, request), None)
         if fault := submission.idempotency_key_fault(idempotency_key):
             raise BadRequest(f"Idempotency-Key: {fault}")
         digest = hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
@@ -168,8 +177,8 @@ class Engine:
             earlier = await self._store.find_idempotent(who.user, idempotency_key)
             if earlier is None:
                 self._require_may_submit(who)
-                spec = self._accept(request)
-                return (await self._submit(who, [spec], Idempotency(idempotency_key, digest)))[0]
+                spec = self._accept(who, request)
+                return await self._submit_one(who, spec, Idempotency(idempotency_key, digest))
         if earlier.digest != digest:
             rule = "was used with another request: take a new key"
             raise ValidationFailed([FieldViolation("Idempotency-Key", rule)])
@@ -186,7 +195,9 @@ class Engine:
             if index % BATCH_SLICE == BATCH_SLICE - 1:
                 await asyncio.sleep(0)
             try:
-                specs.append(self._accept(request))
+                spec = self._accept(who, request)
+                self._require_takes_tasks(who, spec)
+                specs.append(spec)
             except ValidationFailed as error:
                 for violation in error.violations:
                     field = f"tasks[{index}].{violation.field}"
@@ -214,7 +225,9 @@ class Engine:
         task = await self._find_to_end(who, task_id)
         if task.status in ENDED:
             return task
-        await self._writer.apply(CancelAsked(self._clock(), task_id, who.user))
+        durable = self._writer.apply(CancelAsked(self._clock(), task_id, who.user))
+        await self._audit.done(who, Action.TASK_CANCEL, task_id)
+        await durable
         return await self._find(task_id)
 
     async def delete_task(self, who: Principal, task_id: str) -> None:
@@ -224,9 +237,13 @@ class Engine:
             now = self._clock()
             match deletion.meaning(task, now):
                 case Deletion.CANCEL:
-                    await self._writer.apply(CancelAsked(now, task_id, who.user))
+                    durable = self._writer.apply(CancelAsked(now, task_id, who.user))
+                    await self._audit.done(who, Action.TASK_CANCEL, task_id)
+                    await durable
                 case Deletion.HIDE:
-                    await self._writer.record(now, [replace(task, hidden=True)])
+                    durable = self._writer.record(now, [replace(task, hidden=True)])
+                    await self._audit.done(who, Action.TASK_DELETE, task_id)
+                    await durable
                     await self._files.remove(task_id)
                 case Deletion.NOTHING:
                     pass
@@ -290,6 +307,11 @@ class Engine:
         await self.get_task(who, task_id)
         return await self._files.open_output(task_id, path)
 
+    def named_snapshots(self) -> frozenset[str]:
+        """Those that live tasks run: to be kept."""
+        specs = (task.spec for task in self._writer.state.tasks.values())
+        return frozenset(spec.snapshot_id for spec in specs if spec.snapshot_id is not None)
+
     def health(self) -> Health:
         if self._failed:
             return Health(HealthStatus.UNHEALTHY, ("the store has failed",), accepts_work=False)
@@ -312,20 +334,39 @@ class Engine:
         if len(catalog.live) >= MAX_LIVE_TASKS or catalog.live_bytes >= MAX_LIVE_BYTES:
             raise Unavailable("The queue is full: submit again when tasks have ended")
 
-    def _accept(self, request: Mapping[str, object]) -> TaskSpec:
+    def _accept(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
+        settings = self._settings
+        project_text = self._inputs.project_text(who.user, request.get("snapshot_id"))
         try:
             return submission.accept(
-                request, self._settings.defaults, self._settings.limits.capacity
+                request,
+                settings.defaults,
+                settings.limits.capacity,
+                project_text,
+                dataset_schemes=settings.dataset_schemes,
             )
         except submission.InvalidSubmission as error:
             raise ValidationFailed([FieldViolation(*v) for v in error.violations]) from None
 
+    def _require_takes_tasks(self, who: Principal, spec: TaskSpec) -> None:
+        """Not for a repeated create: its experiment may have been archived since."""
+        if spec.experiment_id is None or self._takes_tasks(who, spec.experiment_id):
+            return
+        rule = "no such experiment, or it is archived"
+        raise ValidationFailed([FieldViolation("experiment_id", rule)])
+
+    async def _submit_one(
+        self, who: Principal, spec: TaskSpec, idempotency: Idempotency | None
+    ) -> Task:
+        self._require_takes_tasks(who, spec)
+        return (await self._submit(who, [spec], idempotency))[0]
+
     async def _submit(
         self, who: Principal, specs: Sequence[TaskSpec], idempotency: Idempotency | None
     ) -> list[Task]:
-        now = self._clock()
+        now, sender = self._clock(), who.sender
         tasks = [
-            Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency)
+            Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)
             for spec in specs
         ]
         await self._writer.apply(Submitted(now, tasks))
@@ -362,13 +403,16 @@ class Engine:
     async def _welcome_launcher(self) -> None:
         """Nothing new starts before the leftovers are gone: they may hold what it needs."""
         await self._recovered.wait()
-        state = self._writer.state
-        held = frozenset((task_id, state.tasks[task_id].attempt) for task_id in state.held)
         try:
-            await self._launcher.clean(held)
+            await self._launcher.clean(self._attempts_held())
         except Exception:
             log.exception("what earlier attempts left could not be removed")
         self._writer.apply(LauncherChanged(self._clock(), available=True))
+
+    def _attempts_held(self) -> frozenset[tuple[str, int]]:
+        """(task id, attempt) of all that hold a slot."""
+        state = self._writer.state
+        return frozenset((task_id, state.tasks[task_id].attempt) for task_id in state.held)
 
     def _fatal(self, error: Exception) -> None:
         self._failed = True

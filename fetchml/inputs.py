@@ -1,19 +1,27 @@
 """What a task needs beside its image, put in its place before the launcher makes it ready."""
 
-import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 from fetchml.attempt import AttemptFolder
 from fetchml.core.model import Task
-from fetchml.ports import Mount, PrepareError
+from fetchml.datasets import Datasets
+from fetchml.ports import Mount, Owner
+from fetchml.snapshots import Snapshots
 
 
 class Inputs:
     """The one place that provides tasks with their snapshots and datasets."""
 
-    def __init__(self, datasets_root: Path | None) -> None:
-        self._datasets_root = datasets_root
+    def __init__(self, snapshots: Snapshots, datasets: Datasets, owner: Owner) -> None:
+        """`owner`: whom a task's files must belong to."""
+        self._snapshots = snapshots
+        self._owner = owner
+        self._datasets = datasets
+
+    async def open(self, live: frozenset[tuple[str, int]]) -> None:
+        """Before anything is provided. `live`: the attempts (task id, number) that go on; what
+        others held is let go."""
+        await self._datasets.open(live)
 
     async def provide(
         self, task: Task, folder: AttemptFolder, progress: Callable[[str], None]
@@ -27,22 +35,17 @@ class Inputs:
         """
         spec = task.spec
         if spec.snapshot_id is not None:
-            raise PrepareError(f"there is no snapshot {spec.snapshot_id!r} here", permanent=True)
-        if spec.dataset_specs:
-            message = "this release fetches no dataset_specs: name datasets that the server has"
-            raise PrepareError(message, permanent=True)
-        names = spec.datasets or ()
-        try:
-            return await asyncio.to_thread(lambda: tuple(self._dataset(name) for name in names))
-        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-            raise PrepareError(f"a dataset can't be read: {error}", permanent=True) from error
+            progress("copying the snapshot")
+            await self._snapshots.copy(task.user, spec.snapshot_id, folder, self._owner)
+        return await self._datasets.provide(task, progress)
 
-    def _dataset(self, name: str) -> Mount:
-        root = self._datasets_root
-        if root is None:
-            message = f"dataset {name!r}: the server has no datasets ([datasets] root is not set)"
-            raise PrepareError(message, permanent=True)
-        source = (root / name).resolve()
-        if not source.is_dir() or not source.is_relative_to(root.resolve()):
-            raise PrepareError(f"there is no dataset {name!r} here", permanent=True)
-        return Mount(source, f"/data/{name}", read_only=True)
+    async def release(self, task: Task) -> None:
+        """No process of the task's current attempt is left, nor will there be one."""
+        if task.spec.dataset_specs:
+            await self._datasets.release(task.id, task.attempt)
+
+    def project_text(self, user: str, snapshot_id: object) -> str | None:
+        """The fetchml.toml of what a request names as its snapshot, whatever that is."""
+        if not isinstance(snapshot_id, str):
+            return None
+        return self._snapshots.project_text(user, snapshot_id)

@@ -1,12 +1,15 @@
 """The contracts between the engine and the outside: what an adapter must keep, in prose."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Change, Key, Status, Task
 
 
@@ -28,6 +31,19 @@ class TaskPage(msgspec.Struct, frozen=True):
     """Newest first: by `created_at`, then `id`, both descending."""
     total: int
     """All that match the query, whatever `limit`, `offset` and `before`."""
+
+
+class AuditQuery(msgspec.Struct, frozen=True):
+    """Which entries of the audit to list. `None`: no restriction."""
+
+    user: str | None = None
+    action: Action | None = None
+    target: str | None = None
+    since: int | None = None
+    """Milliseconds since the epoch (UTC)."""
+    before: str | None = None
+    """Only entries older than the one with this id, a UUIDv7."""
+    limit: int = 50
 
 
 class Restored(msgspec.Struct):
@@ -107,11 +123,23 @@ class Store(Protocol):
     async def list_documents(self, kind: str) -> list[bytes]:
         """In the order of their ids."""
 
+    def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
+        """Done when it is durable: in one commit with the changes that were handed in just before
+        it. Only the newest entries are kept."""
+
+    async def list_audit(self, query: AuditQuery) -> list[AuditEntry]:
+        """Newest first. Tasks tell of their creation themselves, also hidden ones: nothing is
+        appended for it."""
+
     def has_room(self) -> bool:
         """Whether the disk is far enough from full to take new work. Never blocks."""
 
     async def close(self) -> None:
         """Everything appended is durable, checkpointed, closed."""
+
+
+Owner = tuple[int, int] | None
+"""uid and gid that a task's files belong to; None: a user whom only its image knows."""
 
 
 class Mount(msgspec.Struct, frozen=True):
@@ -180,6 +208,7 @@ class Launcher(Protocol):
     """
 
     name: str
+    owner: Owner
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None: ...
 
@@ -197,3 +226,48 @@ class Launcher(Protocol):
 
     async def close(self) -> None:
         """Let go; whatever runs goes on."""
+
+
+class Version(msgspec.Struct, frozen=True):
+    """What an origin says to tell one content of a URL from the next."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A content on its way."""
+
+    offset: int
+    """Where in the content `chunks` begin."""
+    length: int | None
+    """Of the whole content, in bytes, as its origin says; None: it does not say."""
+    version: Version | None
+    """None: nothing tells it from another content."""
+    chunks: AsyncIterator[bytes]
+    """Raises Interrupted."""
+
+
+class Interrupted(Exception):
+    """It broke off, or did not begin; asking again may help. The message is for the user."""
+
+    def __init__(self, message: str, *, anew: bool = False) -> None:
+        super().__init__(message)
+        self.anew = anew
+        """Going on there would not help: ask from the start."""
+
+
+class Origin(Protocol):
+    """Where the datasets of some schemes come from. Any number are read at the same time.
+
+    `read` may return before the first byte, and gives up when none comes for some time. Raises
+    Interrupted where a second try may help, else PrepareError.
+
+    - Offset 0: from the start. With a `version`: None if the content still is that one.
+    - Another offset: on from there if the content still is `version`, else from the start.
+    """
+
+    def read(
+        self, url: str, *, offset: int = 0, version: Version | None = None
+    ) -> AbstractAsyncContextManager[Reading | None]: ...

@@ -21,7 +21,7 @@ class RateLimiter:
     `max_callers` the ones that were quiet longest are forgotten, and start afresh.
     """
 
-    def __init__(self, per_second: int, burst: int, max_callers: int = 10_000) -> None:
+    def __init__(self, per_second: float, burst: int, max_callers: int = 10_000) -> None:
         self._per_second = per_second
         self.burst = burst
         self._max_callers = max_callers

@@ -9,7 +9,7 @@ from docker.types import LogConfig, Mount
 
 from fetchml.adapters.shim_command import PLACES, shim_command
 from fetchml.attempt import AttemptFolder
-from fetchml.ports import Run
+from fetchml.ports import Owner, Run
 
 INSTANCE_LABEL, TASK_LABEL, ATTEMPT_LABEL = "fetchml.instance", "fetchml.task", "fetchml.attempt"
 
@@ -24,11 +24,8 @@ _STOP_MARGIN_SECONDS = 5
 """When the engine shuts down, the shim needs this after its grace to write the true end."""
 _UNPRIVILEGED = (1000, 1000)
 
-User = tuple[int, int] | None
-"""uid and gid; None: the image's own user."""
 
-
-def parse_user(setting: str) -> User:
+def parse_user(setting: str) -> Owner:
     """The user of the `user` setting. Raises ValueError."""
     if setting == "image":
         return None
@@ -43,7 +40,7 @@ def container_name(task_id: str, attempt: int) -> str:
 
 
 def container_config(
-    run: Run, *, instance_id: str, shim: Path, network: str, user: User
+    run: Run, *, instance_id: str, shim: Path, network: str, user: Owner
 ) -> Mapping[str, Any]:
     """The body of the engine's create request."""
     folder = AttemptFolder(run.folder)

@@ -56,7 +56,7 @@ class DockerLauncher:
         """
         self._data_dir = data_dir
         self._network = network
-        self._user = parse_user(user)
+        self.owner = parse_user(user)
         self._engine = DockerEngine(host)
         self._begun: dict[str, asyncio.Future[None]] = {}
         """Containers that are being created and started just now, wanted or no longer."""
@@ -138,13 +138,13 @@ class DockerLauncher:
             instance_id=self._instance_id,
             shim=self._shim,
             network=self._network,
-            user=self._user,
+            user=self.owner,
         )
         name = container_name(run.task_id, run.attempt)
         folder = AttemptFolder(run.folder)
         unwanted = threading.Event()
         begun = asyncio.ensure_future(
-            self._engine.call(partial(begin, name, config, folder, self._user, unwanted))
+            self._engine.call(partial(begin, name, config, folder, self.owner, unwanted))
         )
         self._begun[name] = begun
         begun.add_done_callback(lambda _: self._begun.pop(name, None))

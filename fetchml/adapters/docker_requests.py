@@ -11,8 +11,9 @@ import docker
 from docker.errors import APIError, NotFound
 
 from fetchml import failpoints
-from fetchml.adapters.docker_container import ATTEMPT_LABEL, TASK_LABEL, User
+from fetchml.adapters.docker_container import ATTEMPT_LABEL, TASK_LABEL
 from fetchml.attempt import AttemptFolder
+from fetchml.ports import Owner
 
 Container = Mapping[str, Any]
 """What the engine's inspect tells."""
@@ -30,7 +31,7 @@ def begin(
     name: str,
     config: Mapping[str, Any],
     folder: AttemptFolder,
-    user: User,
+    user: Owner,
     unwanted: threading.Event,
     client: docker.APIClient,
 ) -> None:

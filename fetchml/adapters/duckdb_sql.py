@@ -3,7 +3,7 @@
 Three things are kept. The `journal` is what makes a change durable: append-only, no key, so that
 a commit is one write. `tasks` holds the latest state of every task and is folded from the journal
 a moment later; what is not folded yet is the journal's *tail*. `idempotency`, `keys` and
-`documents` are small.
+`documents` are small. `audit` tells who did what; of its creation a task in `tasks` tells itself.
 
 Data are JSON of `core.model`; the other columns of `tasks` are copies of what is searched by.
 JSON leaves out defaults, hence the `coalesce`s in FOLD_TASKS.
@@ -12,7 +12,8 @@ JSON leaves out defaults, hence the `coalesce`s in FOLD_TASKS.
 from collections.abc import Sequence
 from typing import Any
 
-from fetchml.ports import TaskQuery
+from fetchml.core.audit import Action
+from fetchml.ports import AuditQuery, TaskQuery
 
 MIGRATIONS: Sequence[str] = (
     # 1: the first schema. `usr`: `user` is a reserved word.
@@ -34,6 +35,12 @@ MIGRATIONS: Sequence[str] = (
     # 2: documents, for what is few.
     """
     CREATE TABLE documents (kind VARCHAR, id VARCHAR, data BLOB NOT NULL, PRIMARY KEY (kind, id));
+    """,
+    # 3: the audit.
+    """
+    CREATE TABLE audit (id VARCHAR NOT NULL, at_ms BIGINT NOT NULL, action VARCHAR NOT NULL,
+                        address VARCHAR NOT NULL, outcome VARCHAR NOT NULL, target VARCHAR,
+                        usr VARCHAR, key_id VARCHAR, detail VARCHAR);
     """,
 )
 """Schema N is MIGRATIONS[:N] in order. Never change an entry that was released; add one."""
@@ -77,6 +84,9 @@ FOLDED = "UPDATE meta SET folded_seq = $1"
 
 PRUNE_JOURNAL = "DELETE FROM journal WHERE seq <= $1"
 PRUNE_IDEMPOTENCY = "DELETE FROM idempotency WHERE created_at < $1"
+PRUNE_AUDIT = """
+    DELETE FROM audit WHERE id <= (SELECT id FROM audit ORDER BY id DESC LIMIT 1 OFFSET $1)
+"""
 
 # What a start needs. Everything is folded then, but for SIZES, which the fold goes by.
 SIZES = "SELECT length(data) FROM journal WHERE seq > $1 AND seq <= $2 ORDER BY seq"
@@ -139,6 +149,56 @@ def page_of_tasks(query: TaskQuery) -> tuple[str, list[Any]]:
     chosen = f"WHERE {where} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"
     statement = f"SELECT rowid FROM tasks {chosen}"  # noqa: S608 - our own text
     return statement, [*parameters, query.limit, query.offset]
+
+
+def audit_entries(query: AuditQuery) -> tuple[str, list[Any]]:
+    """Statement and parameters for the entries that were appended, each row an AuditEntry."""
+    where, parameters = "true", list[Any]()
+    for column, value in (("usr", query.user), ("action", query.action), ("target", query.target)):
+        if value is not None:
+            where += f" AND {column} = ?"
+            parameters.append(str(value))
+    if query.since is not None:
+        where += " AND at_ms >= ?"
+        parameters.append(query.since)
+    if query.before is not None:
+        where += " AND id < ?"
+        parameters.append(query.before)
+    statement = f"""
+        SELECT id, at_ms, action, address, outcome, target, usr, key_id, detail
+        FROM audit WHERE {where} ORDER BY id DESC LIMIT ?
+    """  # noqa: S608 - our own text
+    return statement, [*parameters, query.limit]
+
+
+def tasks_created(query: AuditQuery) -> tuple[str, list[Any]]:
+    """Statement and parameters: rows (id, created_at, user, key id, address), newest first.
+
+    The rows are chosen first, as in `page_of_tasks`.
+    """
+    where, parameters = "true", list[Any]()
+    if query.action not in (None, Action.TASK_CREATE):
+        where = "false"
+    if query.user is not None:
+        where += " AND usr = ?"
+        parameters.append(query.user)
+    if query.target is not None:
+        where += " AND id = ?"
+        parameters.append(query.target)
+    if query.since is not None:
+        where += " AND created_at >= ?"
+        parameters.append(query.since)
+    if query.before is not None:
+        # The time in an id is that of the creation or, when many came at once, a little later.
+        where += " AND created_at <= ? AND id < ?"
+        parameters += [int(query.before.replace("-", "")[:12], 16), query.before]
+    statement = f"""
+        SELECT id, created_at, usr, data->>'$.sender.key_id', data->>'$.sender.address' FROM tasks
+        WHERE rowid IN (SELECT rowid FROM tasks WHERE {where}
+                        ORDER BY created_at DESC, id DESC LIMIT ?)
+        ORDER BY created_at DESC, id DESC
+    """  # noqa: S608 - our own text
+    return statement, [*parameters, query.limit]
 
 
 def _filter(query: TaskQuery) -> tuple[str, list[Any]]:

@@ -20,8 +20,9 @@ from fetchml.adapters.data_dir import DataDirLock, lock_data_dir
 from fetchml.adapters.duckdb_file import Database, DatabaseFiles, open_database
 from fetchml.adapters.duckdb_upkeep import IDEMPOTENCY_KEPT_MS, Upkeep
 from fetchml.adapters.duckdb_writer import Writer
+from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import ENDED, Change, Key, Status, Task
-from fetchml.ports import IdempotentCreate, Restored, TaskPage, TaskQuery
+from fetchml.ports import AuditQuery, IdempotentCreate, Restored, TaskPage, TaskQuery
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,9 @@ def _clock_ms() -> int:
 class DuckDBStore:
     """See `ports.Store`. `open` raises DataDirBusy beside StoreDamaged.
 
-    `journal_rows`: how many changes `changes_since` can go back. `min_free_bytes`: with less free
-    on the disk, `has_room` is false. `memory_limit`: DuckDB's own, such as `1GB`.
+    `journal_rows`: how many changes `changes_since` can go back. `audit_rows`: how many entries
+    of the audit are kept. `min_free_bytes`: with less free on the disk, `has_room` is false.
+    `memory_limit`: DuckDB's own, such as `1GB`.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class DuckDBStore:
         time_zone: ZoneInfo,
         min_free_bytes: int,
         journal_rows: int = 200_000,
+        audit_rows: int = 100_000,
         memory_limit: str = "1GB",
         now_ms: Callable[[], int] = _clock_ms,
     ) -> None:
@@ -61,6 +64,7 @@ class DuckDBStore:
         self._time_zone = time_zone
         self._min_free_bytes = min_free_bytes
         self._journal_rows = journal_rows
+        self._audit_rows = audit_rows
         self._memory_limit = memory_limit
         self._now_ms = now_ms
         self._failure_lock = threading.Lock()
@@ -174,6 +178,36 @@ class DuckDBStore:
 
         return await self._read(read)
 
+    def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
+        return self._writer.append_audit(entry)
+
+    async def list_audit(self, query: AuditQuery) -> list[AuditEntry]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[AuditEntry]:
+            self._upkeep.wait_folded()
+            with _snapshot(cursor):
+                appended = cursor.execute(*sql.audit_entries(query)).fetchall()
+                created = cursor.execute(*sql.tasks_created(query)).fetchall()
+            entries = [
+                AuditEntry(entry_id, at, Action(action), *rest)
+                for entry_id, at, action, *rest in appended
+            ]
+            entries += [
+                AuditEntry(
+                    id=task_id,
+                    at=at,
+                    action=Action.TASK_CREATE,
+                    address=address or "",
+                    target=task_id,
+                    user=user,
+                    key_id=key_id,
+                )
+                for task_id, at, user, key_id, address in created
+            ]
+            entries.sort(key=lambda entry: entry.id, reverse=True)
+            return entries[: query.limit]
+
+        return await self._read(read)
+
     def has_room(self) -> bool:
         return self._upkeep.has_room
 
@@ -201,6 +235,7 @@ class DuckDBStore:
             self._database,
             folded_seq=folded_seq,
             journal_rows=self._journal_rows,
+            audit_rows=self._audit_rows,
             min_free_bytes=self._min_free_bytes,
             now_ms=self._now_ms,
             on_failure=self._fail,

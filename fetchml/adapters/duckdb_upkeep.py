@@ -42,6 +42,7 @@ class Upkeep:
         *,
         folded_seq: int,
         journal_rows: int,
+        audit_rows: int,
         min_free_bytes: int,
         now_ms: Callable[[], int],
         on_failure: Callable[[Exception], None],
@@ -49,6 +50,7 @@ class Upkeep:
         self._database = database
         self._cursor = database.cursor()
         self._journal_rows = journal_rows
+        self._audit_rows = audit_rows
         self._min_free_bytes = min_free_bytes
         self._now_ms = now_ms
         self._on_failure = on_failure
@@ -175,6 +177,7 @@ class Upkeep:
             self._next_expiry_at = time.monotonic() + 60
             oldest = self._now_ms() - IDEMPOTENCY_KEPT_MS
             self._cursor.execute(sql.PRUNE_IDEMPOTENCY, [oldest])
+            self._cursor.execute(sql.PRUNE_AUDIT, [self._audit_rows])
 
     def _checkpoint(self) -> None:
         if not self._look_at_disk():

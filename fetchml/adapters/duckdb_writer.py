@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import duckdb
 import msgspec
 
+from fetchml.core.audit import AuditEntry
 from fetchml.core.model import Change
 
 COMMIT_ROWS = 4_096
@@ -37,6 +38,19 @@ class _Execute(NamedTuple):
     future: asyncio.Future[None]
 
 
+class _Audit(NamedTuple):
+    row: tuple[str | int | None, ...]
+    future: asyncio.Future[None]
+
+
+class _Appenders(NamedTuple):
+    journal: duckdb.Appender
+    audit: duckdb.Appender
+
+
+_Item = _Append | _Execute | _Audit
+
+
 class Writer:
     """Commits appends in the order of its calls, all that wait at once, as far as memory allows.
 
@@ -60,7 +74,7 @@ class Writer:
         self._on_durable = on_durable
         self._on_failure = on_failure
         self._encode = msgspec.json.Encoder().encode
-        self._waiting: queue.SimpleQueue[_Append | _Execute | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -82,6 +96,12 @@ class Writer:
         self._waiting.put(_Execute(statement, parameters, future))
         return future
 
+    def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
+        """In the event loop. In one commit with the changes of the same moment."""
+        future = self._loop.create_future()
+        self._waiting.put(_Audit(msgspec.structs.astuple(entry), future))
+        return future
+
     def stop(self) -> None:
         """Block until all that was handed in is committed; not to be called in the event loop."""
         self._waiting.put(None)
@@ -89,21 +109,24 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            with self._connection.appender("journal") as appender:
+            with (
+                self._connection.appender("journal") as journal,
+                self._connection.appender("audit") as audit,
+            ):
                 while (batch := self._take()) is not None:
-                    self._commit(appender, batch)
+                    self._commit(_Appenders(journal, audit), batch)
                     if len(batch) > CROWD:
                         time.sleep(GATHER_SECONDS)
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing more may be committed
             self._on_failure(error)
 
-    def _take(self) -> list[_Append | _Execute] | None:
+    def _take(self) -> list[_Item] | None:
         first = self._waiting.get()
         if first is None:
             return None
-        batch = list[_Append | _Execute]()
+        batch = list[_Item]()
         rows = characters = 0
-        item: _Append | _Execute | None = first
+        item: _Item | None = first
         while item is not None:
             batch.append(item)
             if isinstance(item, _Append):
@@ -115,10 +138,11 @@ class Writer:
         self._waiting.put(None)
         return batch
 
-    def _commit(self, appender: duckdb.Appender, batch: list[_Append | _Execute]) -> None:
+    def _commit(self, appenders: _Appenders, batch: list[_Item]) -> None:
         rows = list[tuple[int, int, str, str]]()
         sizes = list[int]()
         changes = list[Change]()
+        audited = list[tuple[str | int | None, ...]]()
         futures = list[asyncio.Future[None]]()
         for item in batch:
             futures.append(item.future)
@@ -126,11 +150,20 @@ class Writer:
                 rows.extend(item.rows)
                 sizes.extend(item.sizes)
                 changes.extend(item.changes)
+            elif isinstance(item, _Audit):
+                audited.append(item.row)
             else:
                 self._connection.execute(item.statement, item.parameters)
+        if audited:
+            self._connection.begin()
+            appenders.audit.append_rows(audited)
+            appenders.audit.flush()
         if changes:
-            appender.append_rows(rows)
-            appender.flush()
+            appenders.journal.append_rows(rows)
+            appenders.journal.flush()
+        if audited:
+            self._connection.commit()
+        if changes:
             self._on_commit(changes[-1].seq, sizes)
         self._loop.call_soon_threadsafe(self._announce, changes, futures)
 

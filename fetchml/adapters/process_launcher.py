@@ -9,7 +9,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
 from fetchml import shim, untrusted_files
@@ -17,7 +17,7 @@ from fetchml.adapters import processes
 from fetchml.adapters.shim_command import PLACES, shim_command
 from fetchml.attempt import AttemptFolder, Claim
 from fetchml.folder_watch import FolderWatch
-from fetchml.ports import Gone, PrepareError, Run
+from fetchml.ports import Gone, Owner, PrepareError, Run
 
 _log = logging.getLogger(__name__)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -41,6 +41,7 @@ class ProcessLauncher:
     def __init__(self, data_dir: Path, watch: FolderWatch) -> None:
         self._tasks = data_dir / "tasks"
         self._watch = watch
+        self.owner: Owner = (os.geteuid(), os.getegid())
         self._children: dict[Path, subprocess.Popen[bytes]] = {}
         """The shims that this server started, by their attempt's folder."""
 
@@ -233,10 +234,13 @@ def _dataset_folder(run: Run) -> Path:
 
 
 def _link_datasets(run: Run) -> Path:
-    """A folder in which each dataset lies under its name, like /data in a container."""
+    """A folder that stands for /data of a container. What a container has elsewhere lies in it
+    too, under its whole path."""
     folder = _dataset_folder(run)
     folder.mkdir(exist_ok=True)
     for dataset in run.datasets:
+        link = folder / dataset.target.removeprefix("/data/").lstrip("/")
+        link.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
-            (folder / PurePosixPath(dataset.target).name).symlink_to(dataset.source)
+            link.symlink_to(dataset.source)
     return folder

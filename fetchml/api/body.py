@@ -1,6 +1,7 @@
 """A request's JSON body, or the reason why it is none."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import cast
 
 import msgspec
@@ -54,18 +55,50 @@ async def _read(request: web.BaseRequest, timeout_seconds: float) -> bytes:
         else:
             body = await _receive(request, timeout_seconds)
     except (web.RequestPayloadError, HttpProcessingError):
-        raise BadRequest("The body is not encoded as its headers say") from None
+        raise _badly_encoded() from None
     if len(body) > MAX_BYTES:
         raise BodyTooLarge(MAX_BYTES)
     return body
 
 
-async def _receive(request: web.BaseRequest, timeout_seconds: float) -> bytes:
-    if (request.content_length or 0) > MAX_BYTES:
-        raise BodyTooLarge(MAX_BYTES)
+async def read_pieces(
+    request: web.BaseRequest, *, max_bytes: int, stall_seconds: float
+) -> AsyncIterator[bytes]:
+    """A large body of any kind, as it comes. Raises BadRequest."""
+    if (request.content_length or 0) > max_bytes:
+        raise BodyTooLarge(max_bytes)
+    await _ask_for_it(request)
+    size = 0
+    while True:
+        try:
+            async with asyncio.timeout(stall_seconds):
+                piece = await request.content.readany()
+        except TimeoutError:
+            raise BodyTimeout(stall_seconds) from None
+        except (web.RequestPayloadError, HttpProcessingError):
+            raise _badly_encoded() from None
+        size += len(piece)
+        if size > max_bytes:
+            raise BodyTooLarge(max_bytes)
+        if not piece:
+            return
+        yield piece
+
+
+async def _ask_for_it(request: web.BaseRequest) -> None:
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # No part of the reply yet.
+
+
+def _badly_encoded() -> BadRequest:
+    return BadRequest("The body is not encoded as its headers say")
+
+
+async def _receive(request: web.BaseRequest, timeout_seconds: float) -> bytes:
+    if (request.content_length or 0) > MAX_BYTES:
+        raise BodyTooLarge(MAX_BYTES)
+    await _ask_for_it(request)
     body = bytearray()
     try:
         async with asyncio.timeout(timeout_seconds):

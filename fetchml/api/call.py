@@ -40,6 +40,11 @@ class Call:
         self._admission = admission
         self.who, self._limit = admission.admit(secret, self.request.remote or "")
 
+    @property
+    def known(self) -> Principal | None:
+        """Who asks; None: nobody with a valid key, or it was not asked."""
+        return getattr(self, "who", None)
+
     def while_valid(self) -> AbstractContextManager[None]:
         """Around a reply or a body that may take long: it ends with the key. Raises Unauthorized,
         from inside too."""

@@ -4,7 +4,10 @@ import functools
 import os
 import time
 
+from fetchml.core.audit import AuditEntry
+from fetchml.core.experiment import Experiment
 from fetchml.core.model import DatasetSpec, Task
+from fetchml.core.snapshot import Snapshot
 from fetchml.views import Explanation, Health, OutputFile, QueueStats, Update
 
 
@@ -92,6 +95,23 @@ def _dataset_json(dataset: DatasetSpec) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def experiment_json(experiment: Experiment, *, full: bool = False) -> dict[str, object]:
+    """`full`: with the fields beyond the contract's."""
+    body: dict[str, object] = {
+        "id": experiment.id,
+        "name": experiment.name,
+        "created_at": rfc3339(experiment.created_at),
+        "status": experiment.status,
+    }
+    if experiment.commit_id is not None:
+        body["commit_id"] = experiment.commit_id
+    if full:
+        body["user_id"] = experiment.user
+        if experiment.description is not None:
+            body["description"] = experiment.description
+    return body
+
+
 def update_json(update: Update, *, full: bool = False) -> dict[str, object]:
     """A message of /ws."""
     if update.task is None:
@@ -141,6 +161,21 @@ def explanation_json(explanation: Explanation) -> dict[str, object]:
     return body
 
 
+def audit_json(entry: AuditEntry) -> dict[str, object]:
+    fields = {
+        "id": entry.id,
+        "at": rfc3339(entry.at),
+        "action": entry.action,
+        "target": entry.target,
+        "user_id": entry.user,
+        "key_id": entry.key_id,
+        "address": entry.address or None,
+        "outcome": entry.outcome,
+        "detail": entry.detail,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def output_json(file: OutputFile) -> dict[str, object]:
     return {
         # A task may give a file any bytes as its name; JSON holds none that are not UTF-8.
@@ -148,3 +183,19 @@ def output_json(file: OutputFile) -> dict[str, object]:
         "size_bytes": file.size_bytes,
         "modified_at": rfc3339(file.modified_at),
     }
+
+
+def snapshot_json(snapshot: Snapshot) -> dict[str, object]:
+    body: dict[str, object] = {
+        "id": snapshot.id,
+        "size_bytes": snapshot.size_bytes,
+        "file_count": snapshot.file_count,
+        "created_at": rfc3339(snapshot.created_at),
+        "used_at": rfc3339(snapshot.used_at),
+        "user_ids": snapshot.users,
+    }
+    if snapshot.git_commit is not None:
+        body["git_commit"] = snapshot.git_commit
+    if snapshot.git_dirty is not None:
+        body["git_dirty"] = snapshot.git_dirty
+    return body

@@ -22,8 +22,9 @@ from google.protobuf.message import DecodeError
 from fetchml.access import Admission
 from fetchml.api.grpc_errors import TRACE_KEY, failure
 from fetchml.api.trace import new_trace
+from fetchml.audit import Audit
 from fetchml.core.model import Principal
-from fetchml.errors import BadRequest, RequestError, Unavailable
+from fetchml.errors import BadRequest, Forbidden, RequestError, Unauthorized, Unavailable
 from fetchml.logs import current_trace
 
 OWN_SERVICES = "/fetchml."
@@ -45,8 +46,9 @@ class Calls(grpc.aio.ServerInterceptor):
     write waits until the client has room, so a slow client holds back its own stream only.
     """
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, audit: Audit) -> None:
         self._admission = admission
+        self._audit = audit
         self._guarded: dict[str, tuple[Any, Any]] = {}
         """Method → its handler for those who show a key, and for all others."""
         self._streams: set[asyncio.Task[Any]] = set()
@@ -159,14 +161,18 @@ class Calls(grpc.aio.ServerInterceptor):
         current_trace.set(trace_id)
         context.set_trailing_metadata(((TRACE_KEY, trace_id),))
         told: RequestError | None = None
+        who: Principal | None = None
         try:
-            call = Call(self._admit(context.peer(), metadata), metadata)
+            who = self._admit(context.peer(), metadata)
+            call = Call(who, metadata)
             if not stream:
                 return await answer(call)
             with self._open_stream(), self._admission.while_valid(call.who):
                 return await answer(call)
         except RequestError as error:
             told = error
+            if isinstance(error, (Forbidden, Unauthorized)):
+                self._audit.refused(who, address_of(context.peer()), method, error)
         except Exception:
             if context.cancelled():
                 raise  # The client has gone; writing to it fails, and nobody reads the reason.

@@ -1,11 +1,10 @@
 """KeyService: for admins, who are all that reach the control socket."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
-from fetchml.access import Keyring
 from fetchml.api.grpc_calls import Call
 from fetchml.api.messages import key_message, role_of
-from fetchml.core.model import Role
-from fetchml.errors import FieldViolation, Forbidden, ValidationFailed
+from fetchml.errors import FieldViolation, ValidationFailed
+from fetchml.keys import Keys
 from fetchml.v1 import key_pb2, key_pb2_grpc
 
 _LATEST_SECONDS = 253_402_300_799
@@ -13,13 +12,12 @@ _LATEST_SECONDS = 253_402_300_799
 
 
 class KeyService(key_pb2_grpc.KeyServiceServicer):
-    def __init__(self, keyring: Keyring) -> None:
-        self._keyring = keyring
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
 
     async def CreateKey(
         self, request: key_pb2.CreateKeyRequest, call: Call
     ) -> key_pb2.CreateKeyResponse:
-        _must_be_admin(call)
         role = role_of(request.role)
         if role is None:
             raise ValidationFailed([FieldViolation("role", "must be viewer, user or admin")])
@@ -30,18 +28,12 @@ class KeyService(key_pb2_grpc.KeyServiceServicer):
                 rule = "must be a time from 1970 to 9999"
                 raise ValidationFailed([FieldViolation("expires_at", rule)])
             expires_at = at.seconds * 1000 + at.nanos // 1_000_000
-        key, secret = await self._keyring.create(request.name, role, expires_at)
+        key, secret = await self._keys.create(call.who, request.name, role, expires_at)
         return key_pb2.CreateKeyResponse(key=key_message(key), secret=secret)
 
     async def ListKeys(self, _: key_pb2.ListKeysRequest, call: Call) -> key_pb2.ListKeysResponse:
-        _must_be_admin(call)
-        return key_pb2.ListKeysResponse(keys=[key_message(key) for key in self._keyring.list()])
+        keys = self._keys.list(call.who)
+        return key_pb2.ListKeysResponse(keys=[key_message(key) for key in keys])
 
     async def RevokeKey(self, request: key_pb2.RevokeKeyRequest, call: Call) -> key_pb2.Key:
-        _must_be_admin(call)
-        return key_message(await self._keyring.revoke(request.key_id))
-
-
-def _must_be_admin(call: Call) -> None:
-    if call.who.role is not Role.ADMIN:
-        raise Forbidden("Only admins manage keys")
+        return key_message(await self._keys.revoke(call.who, request.key_id))

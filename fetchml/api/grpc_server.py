@@ -8,17 +8,31 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from fetchml.access import Admission, Keyring
+from fetchml.access import Admission
+from fetchml.api.grpc_audit import AuditService
 from fetchml.api.grpc_calls import Calls
+from fetchml.api.grpc_experiments import ExperimentService
 from fetchml.api.grpc_health import HealthService
 from fetchml.api.grpc_keys import KeyService
 from fetchml.api.grpc_queue import QueueService
+from fetchml.api.grpc_snapshots import SnapshotService
 from fetchml.api.grpc_tasks import TaskService
+from fetchml.audit import Audit
+from fetchml.experiments import Experiments
+from fetchml.keys import Keys
+from fetchml.snapshots import Snapshots
+from fetchml.tls import Certificate, Loaded
 from fetchml.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
+    experiment_pb2,
+    experiment_pb2_grpc,
     key_pb2,
     key_pb2_grpc,
     queue_pb2,
     queue_pb2_grpc,
+    snapshot_pb2,
+    snapshot_pb2_grpc,
     task_pb2,
     task_pb2_grpc,
 )
@@ -31,7 +45,10 @@ SERVICES = frozenset(
     for file, name in (
         (task_pb2.DESCRIPTOR, "TaskService"),
         (queue_pb2.DESCRIPTOR, "QueueService"),
+        (experiment_pb2.DESCRIPTOR, "ExperimentService"),
+        (snapshot_pb2.DESCRIPTOR, "SnapshotService"),
         (key_pb2.DESCRIPTOR, "KeyService"),
+        (audit_pb2.DESCRIPTOR, "AuditService"),
     )
 )
 
@@ -67,8 +84,16 @@ class _Unregistered:
 
 
 class GrpcServer:
-    def __init__(self, engine: "Engine", admission: Admission, keyring: Keyring) -> None:
-        self._calls = Calls(admission)
+    def __init__(
+        self,
+        engine: "Engine",
+        experiments: Experiments,
+        snapshots: Snapshots,
+        admission: Admission,
+        keys: Keys,
+        audit: Audit,
+    ) -> None:
+        self._calls = Calls(admission, audit)
         self._server = grpc.aio.server(
             interceptors=(self._calls,), options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
         )
@@ -80,7 +105,14 @@ class GrpcServer:
         services: Any = _Unregistered(self._server)
         task_pb2_grpc.add_TaskServiceServicer_to_server(TaskService(engine), services)
         queue_pb2_grpc.add_QueueServiceServicer_to_server(QueueService(engine), services)
-        key_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(keyring), services)
+        experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(
+            ExperimentService(experiments), services
+        )
+        snapshot_pb2_grpc.add_SnapshotServiceServicer_to_server(
+            SnapshotService(snapshots), services
+        )
+        key_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(keys), services)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
         health = HealthService(SERVICES, accepts_work)
         health_pb2_grpc.add_HealthServicer_to_server(health, services)
         names = (*sorted(SERVICES), "grpc.health.v1.Health", reflection.SERVICE_NAME)
@@ -88,15 +120,21 @@ class GrpcServer:
             reflection.aio.ReflectionServicer(names), services
         )
 
-    async def start(self, address: str, control_socket: Path | None = None) -> int:
-        """Listen on HOST:PORT, and for this machine's admin on a socket only its owner may use.
+    async def start(
+        self,
+        address: str,
+        control_socket: Path | None = None,
+        certificate: Certificate | None = None,
+    ) -> int:
+        """Listen on HOST:PORT, with TLS if there is a certificate, and for this machine's admin on
+        a socket only its owner may use.
 
         Returns the port, which the system chose if `address` named 0. Raises OSError.
         """
         if address.startswith("unix"):
             # Whoever comes through a Unix socket is taken for the admin.
             raise ValueError(f"{address}: give HOST:PORT")
-        port = self._listen(address)
+        port = self._listen(address, certificate)
         if control_socket is not None:
             before = os.umask(0o177)
             try:
@@ -113,8 +151,29 @@ class GrpcServer:
         self._calls.close_streams()
         await self._server.stop(grace)
 
-    def _listen(self, address: str) -> int:
+    def _listen(self, address: str, certificate: Certificate | None = None) -> int:
         try:
+            if certificate is not None:
+                return self._server.add_secure_port(address, _credentials(certificate))
             return self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(f"Can't listen on {address}: is it in use? ({error})") from error
+
+
+def _credentials(certificate: Certificate) -> grpc.ServerCredentials:
+    """gRPC asks at each handshake, in a thread of its own; None: as before."""
+    given = certificate.current()
+
+    def configured(loaded: Loaded) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([(loaded.key, loaded.certificate)])
+
+    def news() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal given
+        before, given = given, certificate.current()
+        return None if given is before else configured(given)
+
+    return grpc.dynamic_ssl_server_credentials(
+        configured(given),
+        news,  # type: ignore[arg-type]  # gRPC takes None, its types don't know
+        require_client_authentication=False,
+    )

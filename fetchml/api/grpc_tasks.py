@@ -1,12 +1,14 @@
 """TaskService: every method is one call of the engine between two conversions."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
+import os
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
 
+from fetchml.api.file_pieces import pieces_of
 from fetchml.api.grpc_calls import Call
 from fetchml.api.grpc_listing import listing, page_token
 from fetchml.api.messages import (
@@ -133,6 +135,17 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         self, request: task_pb2.ListTaskOutputsRequest, call: Call
     ) -> task_pb2.TaskOutputs:
         return outputs_message(await self._engine.list_outputs(call.who, request.task_id))
+
+    async def DownloadTaskOutput(
+        self, request: task_pb2.DownloadTaskOutputRequest, call: Call
+    ) -> AsyncIterator[task_pb2.TaskOutputChunk]:
+        opened = await self._engine.open_output(call.who, request.task_id, request.path)
+        with closing(opened) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            async with aclosing(pieces_of(file, size)) as pieces:
+                async for piece in pieces:
+                    yield task_pb2.TaskOutputChunk(data=piece)
 
 
 def _idempotency_key(request: task_pb2.CreateTaskRequest, call: Call) -> str | None:

@@ -17,16 +17,23 @@ from fetchml.api.call import Call
 from fetchml.api.connection import ConnectionServer
 from fetchml.api.errors import Internal, Unreadable, status_of
 from fetchml.api.metrics import Metrics
+from fetchml.api.rest_audit import AuditOperations
+from fetchml.api.rest_experiments import ExperimentOperations
 from fetchml.api.rest_files import FileOperations
 from fetchml.api.rest_server import ServerOperations
+from fetchml.api.rest_snapshots import SnapshotOperations
 from fetchml.api.rest_tasks import TaskOperations
 from fetchml.api.router import Router
 from fetchml.api.streams import Streams
 from fetchml.api.trace import new_trace
 from fetchml.api.ws import WatchOperation
 from fetchml.api.ws_session import Timing
-from fetchml.errors import RequestError
+from fetchml.audit import Audit
+from fetchml.errors import Forbidden, RequestError, Unauthorized
+from fetchml.experiments import Experiments
 from fetchml.logs import current_trace
+from fetchml.snapshots import Snapshots
+from fetchml.tls import Certificate
 
 if TYPE_CHECKING:
     from fetchml.engine import Engine
@@ -54,9 +61,16 @@ class HttpTimeouts:
 
 class HttpServer:
     def __init__(
-        self, engine: "Engine", admission: Admission, timeouts: HttpTimeouts | None = None
+        self,
+        engine: "Engine",
+        experiments: Experiments,
+        snapshots: Snapshots,
+        admission: Admission,
+        audit: Audit,
+        timeouts: HttpTimeouts | None = None,
     ) -> None:
         self._admission = admission
+        self._audit = audit
         self._timeouts = timeouts = timeouts or HttpTimeouts()
         self._streams = Streams()
         self._router = Router()
@@ -64,20 +78,25 @@ class HttpServer:
         metrics = Metrics(self._router.routes, self._streams.__len__)
         for operations in (
             TaskOperations(engine, body_timeout_seconds=timeouts.body),
+            ExperimentOperations(experiments, body_timeout_seconds=timeouts.body),
+            SnapshotOperations(snapshots, self._streams, body_timeout_seconds=timeouts.body),
             FileOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
             ServerOperations(engine, metrics),
+            AuditOperations(audit),
             WatchOperation(engine, admission, self._streams, timeouts.ws),
         ):
             for route in operations.routes():
                 self._router.add(route)
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port, which the system chose if `port` is 0. Raises OSError."""
+    async def start(self, host: str, port: int, certificate: Certificate | None = None) -> int:
+        """Listen, with TLS if there is a certificate. Returns the port, which the system chose if
+        `port` is 0. Raises OSError."""
         self._runner = web.ServerRunner(
             ConnectionServer(self._answer), shutdown_timeout=self._timeouts.requests_finish
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, backlog=BACKLOG)
+        tls = certificate.server_context() if certificate else None
+        site = web.TCPSite(self._runner, host, port, backlog=BACKLOG, ssl_context=tls)
         await site.start()
         return site.port
 
@@ -117,6 +136,9 @@ class HttpServer:
         level = logging.DEBUG if status == HTTPStatus.TOO_MANY_REQUESTS else logging.INFO
         path = request.path[:MAX_PATH_IN_LOG]
         log.log(level, "%s %s: %d %s", request.method, path, status, error.code)
+        if isinstance(error, (Forbidden, Unauthorized)):
+            tried = f"{request.method} {path}"
+            self._audit.refused(call.known, request.remote or "", tried, error)
         if request.writer.output_size:
             raise ConnectionAbortedError
         response = call.error(error)

@@ -11,9 +11,12 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from fetchml.core.audit import AuditEntry
+from fetchml.core.experiment import Experiment
 from fetchml.core.model import DatasetSpec, Key, Role, Status, Task
+from fetchml.core.snapshot import Snapshot
 from fetchml.errors import BadRequest
-from fetchml.v1 import key_pb2, queue_pb2, task_pb2
+from fetchml.v1 import audit_pb2, experiment_pb2, key_pb2, queue_pb2, snapshot_pb2, task_pb2
 from fetchml.views import Explanation, OutputFile, QueueStats, Update
 
 _STATUS = {int(task_pb2.Task.Status.Value(status)): status for status in Status}
@@ -181,6 +184,33 @@ def queue_message(stats: QueueStats) -> queue_pb2.QueueStats:
     )
 
 
+def audit_message(entry: AuditEntry) -> audit_pb2.AuditEntry:
+    return audit_pb2.AuditEntry(
+        id=entry.id,
+        at=timestamp(entry.at),
+        action=entry.action,
+        target=entry.target,
+        user_id=entry.user,
+        key_id=entry.key_id,
+        address=entry.address or None,
+        outcome=entry.outcome,
+        detail=entry.detail,
+    )
+
+
+def experiment_message(experiment: Experiment, *, full: bool = False) -> experiment_pb2.Experiment:
+    """`full`: with the fields beyond the contract's."""
+    return experiment_pb2.Experiment(
+        id=experiment.id,
+        name=experiment.name,
+        commit_id=experiment.commit_id,
+        created_at=timestamp(experiment.created_at),
+        status=experiment.status,
+        description=experiment.description if full else None,
+        user_id=experiment.user if full else None,
+    )
+
+
 def role_of(number: int) -> Role | None:
     return _ROLE.get(number)
 
@@ -194,4 +224,17 @@ def key_message(key: Key) -> key_pb2.Key:
         expires_at=timestamp(key.expires_at),
         last_used_at=timestamp(key.last_used_at),
         revoked_at=timestamp(key.revoked_at),
+    )
+
+
+def snapshot_message(snapshot: Snapshot) -> snapshot_pb2.Snapshot:
+    return snapshot_pb2.Snapshot(
+        id=snapshot.id,
+        size_bytes=snapshot.size_bytes,
+        created_at=timestamp(snapshot.created_at),
+        file_count=snapshot.file_count,
+        used_at=timestamp(snapshot.used_at),
+        user_ids=snapshot.users,
+        git_commit=snapshot.git_commit,
+        git_dirty=snapshot.git_dirty,
     )

@@ -1,6 +1,7 @@
 """Query strings, read strictly: a number is digits, and nothing is given twice."""
 
 import re
+from datetime import datetime
 
 from aiohttp import web
 
@@ -9,6 +10,10 @@ from fetchml.errors import BadRequest
 
 MAX_NUMBER = 2**63 - 1
 _DIGITS = re.compile(r"0|[1-9][0-9]*", re.ASCII)
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})",
+    re.ASCII,
+)
 _MAX_DIGITS = 18
 """So many fit into 64 bits, whichever they are."""
 
@@ -36,6 +41,19 @@ class Query:
         if not _DIGITS.fullmatch(text):
             raise BadRequest(f"{name}: must be a whole number, at least 0, in digits only")
         return int(text) if len(text) <= _MAX_DIGITS else MAX_NUMBER
+
+    def time(self, name: str) -> int | None:
+        """In RFC 3339; milliseconds since the epoch (UTC)."""
+        text = self._given.get(name)
+        if text is None:
+            return None
+        try:
+            at = datetime.fromisoformat(text) if _TIME.fullmatch(text) else None
+        except ValueError:
+            at = None
+        if at is None:
+            raise BadRequest(f"{name}: must be a time such as 2026-01-31T12:00:00Z")
+        return int(at.timestamp() * 1000)
 
     def flag(self, name: str) -> bool:
         text = self._given.get(name, "0")

@@ -1,16 +1,16 @@
 """What a task wrote, over REST: its log as it grows, and the files in its outputs."""
 
-import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from aiohttp import web
 
 from fetchml.api.call import Call
 from fetchml.api.convert import output_json
+from fetchml.api.file_pieces import pieces_of
 from fetchml.api.query import Query
 from fetchml.api.router import Route
 from fetchml.api.streams import Streams, send_pieces
@@ -18,8 +18,6 @@ from fetchml.errors import Unavailable
 
 if TYPE_CHECKING:
     from fetchml.engine import Engine
-
-FILE_PIECE_BYTES = 256 * 1024
 
 
 class FileOperations:
@@ -62,7 +60,9 @@ class FileOperations:
                 "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
                 "X-Content-Type-Options": "nosniff",
             }
-            return await send_pieces(call, headers, _read(file, size), self._send_timeout_seconds)
+            return await send_pieces(
+                call, headers, pieces_of(file, size), self._send_timeout_seconds
+            )
 
     async def _log(
         self, call: Call, task_id: str, *, offset: int, follow: bool
@@ -73,13 +73,3 @@ class FileOperations:
                 yield chunk.data
         if follow and self._engine.draining:
             raise Unavailable("The server is shutting down: the task may write more")
-
-
-async def _read(file: BinaryIO, size: int) -> AsyncGenerator[bytes]:
-    """The first `size` bytes, which is what the reply's headers promise."""
-    while size > 0:
-        data = await asyncio.to_thread(file.read, min(size, FILE_PIECE_BYTES))
-        if not data:
-            raise EOFError("the file became shorter while it was sent")
-        size -= len(data)
-        yield data

@@ -13,7 +13,14 @@ import grpc
 
 from fetchml.cli.failure import Exit, Failure
 from fetchml.config import default_data_dir
-from fetchml.v1 import key_pb2_grpc, queue_pb2_grpc, task_pb2_grpc
+from fetchml.v1 import (
+    audit_pb2_grpc,
+    experiment_pb2_grpc,
+    key_pb2_grpc,
+    queue_pb2_grpc,
+    snapshot_pb2_grpc,
+    task_pb2_grpc,
+)
 
 DEFAULT_SERVER = "127.0.0.1:9102"
 TIMEOUT_SECONDS = 30
@@ -44,12 +51,22 @@ class Client:
             )
         self.server = server
         self._metadata = (("x-api-key", key),) if key else ()
-        self._channel = grpc.insecure_channel(server, _OPTIONS)
+        self._channel = _channel(server)
         # Generated code has no types.
-        stubs: Any = (task_pb2_grpc, queue_pb2_grpc, key_pb2_grpc)
+        stubs: Any = (
+            task_pb2_grpc,
+            queue_pb2_grpc,
+            key_pb2_grpc,
+            audit_pb2_grpc,
+            experiment_pb2_grpc,
+            snapshot_pb2_grpc,
+        )
         self.tasks: Any = stubs[0].TaskServiceStub(self._channel)
         self.queue: Any = stubs[1].QueueServiceStub(self._channel)
         self.keys: Any = stubs[2].KeyServiceStub(self._channel)
+        self.audit: Any = stubs[3].AuditServiceStub(self._channel)
+        self.experiments: Any = stubs[4].ExperimentServiceStub(self._channel)
+        self.snapshots: Any = stubs[5].SnapshotServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -60,6 +77,13 @@ class Client:
     def call(self, method: Any, request: object) -> Any:
         try:
             return method(request, metadata=self._metadata, timeout=TIMEOUT_SECONDS)
+        except grpc.RpcError as error:
+            raise self._failure(error) from error
+
+    def send(self, method: Any, requests: Iterator[object]) -> Any:
+        """A stream of requests, however long it takes."""
+        try:
+            return method(requests, metadata=self._metadata)
         except grpc.RpcError as error:
             raise self._failure(error) from error
 
@@ -81,7 +105,7 @@ class Client:
                 return Failure(
                     f"Cannot reach a server at {self.server}",
                     "Is it running ('fetchml serve')? Is its address right (--server, "
-                    "FETCHML_SERVER)?",
+                    "FETCHML_SERVER)? Does it use TLS (https://HOST:PORT, FETCHML_TLS_CA)?",
                     Exit.UNREACHABLE,
                 )
             case grpc.StatusCode.UNAVAILABLE:
@@ -110,6 +134,31 @@ class Client:
                 return Failure(said, code=Exit.CONFLICT)
             case _:
                 return Failure(f"{said or 'The call failed'} ({code.name})")
+
+
+def _channel(server: str) -> grpc.Channel:
+    """With TLS for `https://HOST:PORT`. Raises Failure."""
+    scheme, separator, address = server.rpartition("://")
+    address = address.removesuffix("/")
+    if separator and (scheme not in {"http", "https"} or "/" in address or not address):
+        raise Failure(
+            f"{server!r} is no address of a server",
+            "Give HOST:PORT, or https://HOST:PORT for a server with TLS.",
+            Exit.USAGE,
+        )
+    if scheme != "https":
+        return grpc.insecure_channel(address if separator else server, _OPTIONS)
+    file, roots = os.environ.get("FETCHML_TLS_CA"), None
+    if file:
+        try:
+            roots = Path(file).read_bytes()
+        except OSError as error:
+            raise Failure(
+                f"FETCHML_TLS_CA: cannot read {file}: {error.strerror}", code=Exit.USAGE
+            ) from error
+        if b"-----BEGIN CERTIFICATE-----" not in roots:
+            raise Failure(f"FETCHML_TLS_CA: {file} holds no certificate in PEM", code=Exit.USAGE)
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(roots), _OPTIONS)
 
 
 def find_key(server: str) -> str | None:
@@ -154,7 +203,7 @@ def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         show_envvar=True,
         metavar="HOST:PORT",
-        help="The server's gRPC address.",
+        help="The server's gRPC address; https://HOST:PORT for one with TLS.",
     )
     @functools.wraps(command)
     def with_client(server: str, **options: Any) -> Any:

@@ -13,6 +13,7 @@ COMMANDS = {
     "The server": {
         "serve": "Run the server.",
         "keys": "Make, list and revoke API keys.",
+        "audit": "List who did what.",
         "doctor": "Say what works on this machine, what does not, and how to mend it.",
         "version": "Show the versions.",
     },
@@ -25,6 +26,10 @@ COMMANDS = {
         "cancel": "End tasks that wait or run.",
         "rm": "Remove ended tasks from the history.",
     },
+    "Experiments and code": {
+        "experiment": "Group tasks, and compare them.",
+        "snapshot": "Keep folders of code for tasks to run.",
+    },
     "The queue": {
         "queue": "Show the numbers of the queue.",
         "top": "Show the queue and what runs, live.",
@@ -35,6 +40,7 @@ EPILOG = """\b
 Examples:
   fetchml serve                                     start a server on this machine
   fetchml submit --wait -- python train.py --lr 0.1  run, follow, end as the task ends
+  fetchml submit --dir . --wait                     send this folder's code, run it
   fetchml submit --image pytorch/pytorch --gpu 1 -- python train.py
   fetchml ls --status running                       what runs
   fetchml logs -f TASK_ID                           follow its output
@@ -42,14 +48,16 @@ Examples:
 
 \b
 Environment:
-  FETCHML_SERVER    address of the server's gRPC (default 127.0.0.1:9102)
+  FETCHML_SERVER    address of the server's gRPC (default 127.0.0.1:9102),
+                    https://HOST:PORT with TLS
+  FETCHML_TLS_CA    file with the authorities that are trusted, in PEM
   FETCHML_API_KEY   API key (default: the admin key of a server of yours on this machine)
 
 \b
 Exit codes:
   0  done              3  the server is not reached, or busy
   1  failed            4  the API key is refused
-  2  wrong usage, or   5  no such task or key
+  2  wrong usage, or   5  nothing has that id
      a refused request 6  not possible in the task's state
   130  interrupted. 'submit --wait' ends with the task's own exit code.
 """

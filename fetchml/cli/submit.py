@@ -2,7 +2,7 @@
 
 import os
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +12,9 @@ from fetchml.cli.client import Client, json_option, server_option
 from fetchml.cli.durations import Seconds
 from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.render import clean, console, print_json
+from fetchml.cli.snapshot import whole_id
 from fetchml.cli.streams import Patience
+from fetchml.cli.upload import keep
 from fetchml.cli.wait import wait
 from fetchml.v1 import task_pb2
 from fetchml.v1.task_pb2 import Task
@@ -79,6 +81,12 @@ def job_name(command: tuple[str, ...]) -> str:
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.argument("command", nargs=-1)
 @click.option("--name", "-n", "job_name", metavar="NAME", help="Job name. Default: the script's.")
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with the code: sent as a snapshot, unless the server has it.",
+)
 @click.option("--image", metavar="IMAGE", help="Container image.")
 @click.option("--args", metavar="LINE", help="More arguments in one line, split as a shell would.")
 @click.option("--priority", "-p", type=Int32(), metavar="1-10", help="10 is the most urgent.")
@@ -129,6 +137,7 @@ def submit(
     client: Client,
     command: tuple[str, ...],
     *,
+    folder: Path | None,
     do_wait: bool,
     as_json: bool,
     **fields: Any,
@@ -141,8 +150,13 @@ def submit(
     \b
     fetchml submit -- python train.py --epochs 3
     fetchml submit --wait --gpu 1 --memory-gb 16 --timeout 12h -- python train.py
+    fetchml submit --dir . --wait
     fetchml submit -n hello --image alpine -e WHO=world -- sh -c 'echo "hello $WHO"'
     """
+    if folder is not None:
+        fields = with_code(client, folder, command, fields)
+    elif fields["snapshot_id"] is not None:
+        fields = {**fields, "snapshot_id": whole_id(client, fields["snapshot_id"])}
     if fields["idempotency_key"] is None:
         fields["idempotency_key"] = str(uuid4())
     task = create(client, build_request(command, fields))
@@ -156,6 +170,24 @@ def submit(
     if hints.is_terminal:
         hints.print(clean(f"{task.job_name} is queued. Follow it: fetchml logs -f {task.id}"))
     return 0
+
+
+def with_code(
+    client: Client, folder: Path, command: tuple[str, ...], fields: dict[str, Any]
+) -> dict[str, Any]:
+    """The fields of a task that runs the folder's code. What was given stays."""
+    if fields["snapshot_id"] is not None:
+        raise click.UsageError("Give --dir or --snapshot, not both")
+    kept, tree = keep(client, folder)
+    commit: dict[str, str] = {}
+    if tree.git_commit is not None:
+        commit = {"git_commit": tree.git_commit, "git_dirty": str(tree.git_dirty).lower()}
+    return {
+        **fields,
+        "snapshot_id": kept.id,
+        "job_name": fields["job_name"] or job_name(command or (folder.resolve().name,)),
+        "metadata": {**commit, **dict(fields["metadata"])},
+    }
 
 
 def create(client: Client, request: task_pb2.CreateTaskRequest) -> Task:

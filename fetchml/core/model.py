@@ -116,6 +116,13 @@ class Idempotency(Value, frozen=True):
     digest: str
 
 
+class Sender(Value, frozen=True):
+    """Where the request that made it came from: for the audit, never shown to others."""
+
+    key_id: str
+    address: str
+
+
 class Task(Value, frozen=True):
     id: str
     user: str
@@ -139,6 +146,7 @@ class Task(Value, frozen=True):
     progress: str | None = None
     """What `preparing` is doing just now, for people."""
     idempotency: Idempotency | None = None
+    sender: Sender | None = None
     hidden: bool = False
     """Deleted: gone from reads; kept for statistics."""
 
@@ -163,6 +171,12 @@ class Principal(msgspec.Struct, frozen=True):
     user: str
     role: Role
     key_id: str
+    address: str = ""
+    """Where the request came from."""
+
+    @property
+    def sender(self) -> Sender:
+        return Sender(self.key_id, self.address)
 
 
 class Key(Value, frozen=True):

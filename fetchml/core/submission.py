@@ -5,14 +5,16 @@ A request is the JSON object as it was parsed; gRPC gives the same shape. Every 
 `_RULES`.
 """
 
+import functools
 import posixpath
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
+from fetchml.core import dataset, project_file
 from fetchml.core.checks import (
     MAX_INT,
     NULL,
@@ -26,6 +28,7 @@ from fetchml.core.checks import (
     text,
 )
 from fetchml.core.model import DatasetSpec, Resources, TaskSpec
+from fetchml.core.project_file import ProjectFile
 
 MAX_ARGUMENT_CHARACTERS = 32 * 1024 - 1
 """Linux takes 128 KiB for one string of the command line; a character may need four bytes."""
@@ -41,7 +44,6 @@ SYSTEM_PATHS = (
 """A dataset is mounted over none of these."""
 
 _JOB_NAME = re.compile(r"[a-zA-Z0-9_-]+")
-_DATASET_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTING = re.compile(r"[\\'\"]")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -66,12 +68,23 @@ class Defaults:
     max_retries: int
 
 
-def accept(request: Mapping[str, object], defaults: Defaults, capacity: Resources) -> TaskSpec:
+def accept(
+    request: Mapping[str, object],
+    defaults: Defaults,
+    capacity: Resources,
+    project_text: str | None = None,
+    *,
+    dataset_schemes: Sequence[str] = dataset.SCHEMES,
+) -> TaskSpec:
     """The task that a request asks for. Raises InvalidSubmission, naming every broken rule.
 
-    Unknown properties are ignored (reading 12).
+    Where the request is silent, the snapshot's fetchml.toml (`project_text`) counts, and then
+    `defaults`. Unknown properties are ignored (reading 12).
     """
     fields, violations = check_fields(request, _RULES, required=("job_name",))
+    project, faults = _read_project(project_text or "")
+    violations += faults
+    fields = {**project.fields, **fields}
     for name, has in (
         ("cpu", capacity.cpu),
         ("memory_gb", capacity.memory_gb),
@@ -79,9 +92,13 @@ def accept(request: Mapping[str, object], defaults: Defaults, capacity: Resource
     ):
         asked = fields.get(name)
         if isinstance(asked, int) and asked > has:
-            violations.append(Violation(name, f"asks for {asked}, this box has {has}"))
+            rule = f"asks for {asked}, this box has {has}"
+            told = Violation(name, rule) if name in request else project.violation(name, rule)
+            violations.append(told)
     if violations:
         raise InvalidSubmission(violations)
+    if "env" in project.fields:
+        fields["env"] = {**project.fields["env"], **fields["env"]}  # type: ignore[dict-item]
     fields.setdefault("image", defaults.image)
     fields.setdefault("command", defaults.command)
     fields.setdefault("timeout_seconds", defaults.timeout_seconds)
@@ -95,8 +112,19 @@ def accept(request: Mapping[str, object], defaults: Defaults, capacity: Resource
     if len(_encode(spec)) > MAX_REQUEST_BYTES:
         longest = max(fields, key=lambda name: len(_encode(fields[name])))
         rule = f"must be shorter: the request must not exceed {MAX_REQUEST_BYTES} bytes in all"
-        raise InvalidSubmission([Violation(longest, rule)])
+        told = Violation(longest, rule) if longest in request else project.violation(longest, rule)
+        raise InvalidSubmission([told])
+    if spec.dataset_specs:
+        wrong = dataset.fault(spec.dataset_specs, spec.datasets or (), dataset_schemes)
+        if wrong is not None:
+            raise InvalidSubmission([Violation("dataset_specs", wrong)])
     return spec
+
+
+@functools.lru_cache(maxsize=64)
+def _read_project(text: str) -> tuple[ProjectFile, list[Violation]]:
+    """Once for the many tasks of a snapshot."""
+    return project_file.read(text, _PROJECT_RULES)
 
 
 def argv(spec: TaskSpec) -> tuple[str, ...]:
@@ -138,13 +166,15 @@ def _mount_path(value: object) -> str | None:
     path = str(value)
     if not path.startswith("/") or posixpath.normpath(path) != path or path.startswith("//"):
         return "must be an absolute path without . or .. parts"
+    if path == dataset.PLACE:
+        return f"must not be {path} itself: name a folder in it"
     if path == "/" or any(path == p or path.startswith(p + "/") for p in SYSTEM_PATHS):
         return "must not lie over a system path"
     return None
 
 
 _DATASET_FIELDS: dict[str, Check] = {
-    "name": matching(_DATASET_NAME, 255, "must be letters, digits and . _ -"),
+    "name": matching(dataset.NAME, dataset.MAX_NAME, "must be letters, digits and . _ -"),
     "source": text(4096, empty=False),
     "sha256": matching(_SHA256, 64, "must be 64 hexadecimal digits"),
     "mount_path": _mount_path,
@@ -182,6 +212,14 @@ _RULES: dict[str, Check] = {
     "max_retries": integer(0, MAX_RETRIES),
     "experiment_id": text(256, empty=False),
 }
+
+_PROJECT_RULES = {
+    name: _RULES[name]
+    for name in (
+        "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries", "env",
+    )
+}  # fmt: skip
+"""What fetchml.toml may set."""
 
 KNOWN_FIELDS = frozenset(_RULES)
 """The request properties that mean something; others are ignored, and told."""

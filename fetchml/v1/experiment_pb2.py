@@ -22,12 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from fetchml.v1 import task_pb2 as fetchml_dot_v1_dot_task__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x65tchml/v1/experiment.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x02\n\nExperiment\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tcommit_id\x18\x03 \x01(\tH\x02\x88\x01\x01\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x06status\x18\x05 \x01(\x0e\x32\x1d.fetchml.v1.Experiment.StatusH\x03\x88\x01\x01\"G\n\x06Status\x12\x16\n\x12status_unspecified\x10\x00\x12\n\n\x06\x61\x63tive\x10\x01\x12\x0c\n\x08\x61rchived\x10\x02\x12\x0b\n\x07\x64\x65leted\x10\x03\x42\x05\n\x03_idB\x07\n\x05_nameB\x0c\n\n_commit_idB\t\n\x07_status\"\x18\n\x16ListExperimentsRequest\"F\n\x17ListExperimentsResponse\x12+\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32\x16.fetchml.v1.Experiment\"e\n\x17\x43reateExperimentRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02H\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x07\n\x05_nameB\x0e\n\x0c_description2\x83\x02\n\x11\x45xperimentService\x12\x80\x01\n\x0fListExperiments\x12\".fetchml.v1.ListExperimentsRequest\x1a#.fetchml.v1.ListExperimentsResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x0f/v1/experimentsb\x0b\x65xperiments\x12k\n\x10\x43reateExperiment\x12#.fetchml.v1.CreateExperimentRequest\x1a\x16.fetchml.v1.Experiment\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/experiments:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x65tchml/v1/experiment.proto\x12\nfetchml.v1\x1a\x15\x66\x65tchml/v1/task.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xea\x02\n\nExperiment\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tcommit_id\x18\x03 \x01(\tH\x02\x88\x01\x01\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x06status\x18\x05 \x01(\x0e\x32\x1d.fetchml.v1.Experiment.StatusH\x03\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x1e \x01(\tH\x04\x88\x01\x01\x12\x14\n\x07user_id\x18\x1f \x01(\tH\x05\x88\x01\x01\"G\n\x06Status\x12\x16\n\x12status_unspecified\x10\x00\x12\n\n\x06\x61\x63tive\x10\x01\x12\x0c\n\x08\x61rchived\x10\x02\x12\x0b\n\x07\x64\x65leted\x10\x03\x42\x05\n\x03_idB\x07\n\x05_nameB\x0c\n\n_commit_idB\t\n\x07_statusB\x0e\n\x0c_descriptionB\n\n\x08_user_id\"8\n\x16ListExperimentsRequest\x12\x1e\n\x04view\x18\x01 \x01(\x0e\x32\x10.fetchml.v1.View\"F\n\x17ListExperimentsResponse\x12+\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32\x16.fetchml.v1.Experiment\"\xab\x01\n\x17\x43reateExperimentRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02H\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x16\n\tcommit_id\x18\x1e \x01(\tH\x02\x88\x01\x01\x12\x1e\n\x04view\x18\x1f \x01(\x0e\x32\x10.fetchml.v1.ViewB\x07\n\x05_nameB\x0e\n\x0c_descriptionB\x0c\n\n_commit_id\"S\n\x14GetExperimentRequest\x12\x1b\n\rexperiment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1e\n\x04view\x18\x02 \x01(\x0e\x32\x10.fetchml.v1.View\"W\n\x18\x41rchiveExperimentRequest\x12\x1b\n\rexperiment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1e\n\x04view\x18\x02 \x01(\x0e\x32\x10.fetchml.v1.View\"6\n\x17\x44\x65leteExperimentRequest\x12\x1b\n\rexperiment_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\xf6\x04\n\x11\x45xperimentService\x12\x80\x01\n\x0fListExperiments\x12\".fetchml.v1.ListExperimentsRequest\x1a#.fetchml.v1.ListExperimentsResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x0f/v1/experimentsb\x0b\x65xperiments\x12k\n\x10\x43reateExperiment\x12#.fetchml.v1.CreateExperimentRequest\x1a\x16.fetchml.v1.Experiment\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/experiments:\x01*\x12r\n\rGetExperiment\x12 .fetchml.v1.GetExperimentRequest\x1a\x16.fetchml.v1.Experiment\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/experiments/{experiment_id}\x12\x82\x01\n\x11\x41rchiveExperiment\x12$.fetchml.v1.ArchiveExperimentRequest\x1a\x16.fetchml.v1.Experiment\"/\x82\xd3\xe4\x93\x02)\"\'/v1/experiments/{experiment_id}/archive\x12x\n\x10\x44\x65leteExperiment\x12#.fetchml.v1.DeleteExperimentRequest\x1a\x16.google.protobuf.Empty\"\'\x82\xd3\xe4\x93\x02!*\x1f/v1/experiments/{experiment_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,20 +38,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATEEXPERIMENTREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_CREATEEXPERIMENTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_GETEXPERIMENTREQUEST'].fields_by_name['experiment_id']._loaded_options = None
+  _globals['_GETEXPERIMENTREQUEST'].fields_by_name['experiment_id']._serialized_options = b'\342A\001\002'
+  _globals['_ARCHIVEEXPERIMENTREQUEST'].fields_by_name['experiment_id']._loaded_options = None
+  _globals['_ARCHIVEEXPERIMENTREQUEST'].fields_by_name['experiment_id']._serialized_options = b'\342A\001\002'
+  _globals['_DELETEEXPERIMENTREQUEST'].fields_by_name['experiment_id']._loaded_options = None
+  _globals['_DELETEEXPERIMENTREQUEST'].fields_by_name['experiment_id']._serialized_options = b'\342A\001\002'
   _globals['_EXPERIMENTSERVICE'].methods_by_name['ListExperiments']._loaded_options = None
   _globals['_EXPERIMENTSERVICE'].methods_by_name['ListExperiments']._serialized_options = b'\202\323\344\223\002\036\022\017/v1/experimentsb\013experiments'
   _globals['_EXPERIMENTSERVICE'].methods_by_name['CreateExperiment']._loaded_options = None
   _globals['_EXPERIMENTSERVICE'].methods_by_name['CreateExperiment']._serialized_options = b'\202\323\344\223\002\024\"\017/v1/experiments:\001*'
-  _globals['_EXPERIMENT']._serialized_start=140
-  _globals['_EXPERIMENT']._serialized_end=426
-  _globals['_EXPERIMENT_STATUS']._serialized_start=314
-  _globals['_EXPERIMENT_STATUS']._serialized_end=385
-  _globals['_LISTEXPERIMENTSREQUEST']._serialized_start=428
-  _globals['_LISTEXPERIMENTSREQUEST']._serialized_end=452
-  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_start=454
-  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_end=524
-  _globals['_CREATEEXPERIMENTREQUEST']._serialized_start=526
-  _globals['_CREATEEXPERIMENTREQUEST']._serialized_end=627
-  _globals['_EXPERIMENTSERVICE']._serialized_start=630
-  _globals['_EXPERIMENTSERVICE']._serialized_end=889
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['GetExperiment']._serialized_options = b'\202\323\344\223\002!\022\037/v1/experiments/{experiment_id}'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['ArchiveExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['ArchiveExperiment']._serialized_options = b'\202\323\344\223\002)\"\'/v1/experiments/{experiment_id}/archive'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['DeleteExperiment']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['DeleteExperiment']._serialized_options = b'\202\323\344\223\002!*\037/v1/experiments/{experiment_id}'
+  _globals['_EXPERIMENT']._serialized_start=192
+  _globals['_EXPERIMENT']._serialized_end=554
+  _globals['_EXPERIMENT_STATUS']._serialized_start=414
+  _globals['_EXPERIMENT_STATUS']._serialized_end=485
+  _globals['_LISTEXPERIMENTSREQUEST']._serialized_start=556
+  _globals['_LISTEXPERIMENTSREQUEST']._serialized_end=612
+  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_start=614
+  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_end=684
+  _globals['_CREATEEXPERIMENTREQUEST']._serialized_start=687
+  _globals['_CREATEEXPERIMENTREQUEST']._serialized_end=858
+  _globals['_GETEXPERIMENTREQUEST']._serialized_start=860
+  _globals['_GETEXPERIMENTREQUEST']._serialized_end=943
+  _globals['_ARCHIVEEXPERIMENTREQUEST']._serialized_start=945
+  _globals['_ARCHIVEEXPERIMENTREQUEST']._serialized_end=1032
+  _globals['_DELETEEXPERIMENTREQUEST']._serialized_start=1034
+  _globals['_DELETEEXPERIMENTREQUEST']._serialized_end=1088
+  _globals['_EXPERIMENTSERVICE']._serialized_start=1091
+  _globals['_EXPERIMENTSERVICE']._serialized_end=1721
 # @@protoc_insertion_point(module_scope)

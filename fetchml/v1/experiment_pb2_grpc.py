@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from fetchml.v1 import experiment_pb2 as fetchml_dot_v1_dot_experiment__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -26,7 +27,7 @@ if _version_not_supported:
 
 
 class ExperimentServiceStub:
-    """Keeps experiments: named groups of tasks. Not served yet: it comes in a later release.
+    """Keeps experiments: named groups of tasks.
     """
 
     def __init__(self, channel):
@@ -45,10 +46,25 @@ class ExperimentServiceStub:
                 request_serializer=fetchml_dot_v1_dot_experiment__pb2.CreateExperimentRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_experiment__pb2.Experiment.FromString,
                 _registered_method=True)
+        self.GetExperiment = channel.unary_unary(
+                '/fetchml.v1.ExperimentService/GetExperiment',
+                request_serializer=fetchml_dot_v1_dot_experiment__pb2.GetExperimentRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.ArchiveExperiment = channel.unary_unary(
+                '/fetchml.v1.ExperimentService/ArchiveExperiment',
+                request_serializer=fetchml_dot_v1_dot_experiment__pb2.ArchiveExperimentRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.DeleteExperiment = channel.unary_unary(
+                '/fetchml.v1.ExperimentService/DeleteExperiment',
+                request_serializer=fetchml_dot_v1_dot_experiment__pb2.DeleteExperimentRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class ExperimentServiceServicer:
-    """Keeps experiments: named groups of tasks. Not served yet: it comes in a later release.
+    """Keeps experiments: named groups of tasks.
     """
 
     def ListExperiments(self, request, context):
@@ -60,6 +76,28 @@ class ExperimentServiceServicer:
 
     def CreateExperiment(self, request, context):
         """Creates an experiment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExperiment(self, request, context):
+        """Gives one experiment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ArchiveExperiment(self, request, context):
+        """Keeps an experiment to be read: it takes no more tasks. Those that it has go on. An archived
+        one stays as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteExperiment(self, request, context):
+        """Removes an experiment from all reads. Its tasks stay, and go on naming it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +116,21 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     request_deserializer=fetchml_dot_v1_dot_experiment__pb2.CreateExperimentRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
             ),
+            'GetExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExperiment,
+                    request_deserializer=fetchml_dot_v1_dot_experiment__pb2.GetExperimentRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'ArchiveExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ArchiveExperiment,
+                    request_deserializer=fetchml_dot_v1_dot_experiment__pb2.ArchiveExperimentRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'DeleteExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteExperiment,
+                    request_deserializer=fetchml_dot_v1_dot_experiment__pb2.DeleteExperimentRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'fetchml.v1.ExperimentService', rpc_method_handlers)
@@ -87,7 +140,7 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExperimentService:
-    """Keeps experiments: named groups of tasks. Not served yet: it comes in a later release.
+    """Keeps experiments: named groups of tasks.
     """
 
     @staticmethod
@@ -134,6 +187,87 @@ class ExperimentService:
             '/fetchml.v1.ExperimentService/CreateExperiment',
             fetchml_dot_v1_dot_experiment__pb2.CreateExperimentRequest.SerializeToString,
             fetchml_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.ExperimentService/GetExperiment',
+            fetchml_dot_v1_dot_experiment__pb2.GetExperimentRequest.SerializeToString,
+            fetchml_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ArchiveExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.ExperimentService/ArchiveExperiment',
+            fetchml_dot_v1_dot_experiment__pb2.ArchiveExperimentRequest.SerializeToString,
+            fetchml_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.ExperimentService/DeleteExperiment',
+            fetchml_dot_v1_dot_experiment__pb2.DeleteExperimentRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

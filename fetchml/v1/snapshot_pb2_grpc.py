@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from fetchml.v1 import snapshot_pb2 as fetchml_dot_v1_dot_snapshot__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -26,7 +27,8 @@ if _version_not_supported:
 
 
 class SnapshotServiceStub:
-    """Keeps snapshots of code for tasks to run. Not served yet: it comes in a later release.
+    """Keeps snapshots of code for tasks to run. A snapshot is a tree of files, named by its content:
+    the same tree has the same id everywhere. So ask with GetSnapshot before you send one.
     """
 
     def __init__(self, channel):
@@ -40,14 +42,52 @@ class SnapshotServiceStub:
                 request_serializer=fetchml_dot_v1_dot_snapshot__pb2.UploadSnapshotRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_snapshot__pb2.Snapshot.FromString,
                 _registered_method=True)
+        self.GetSnapshot = channel.unary_unary(
+                '/fetchml.v1.SnapshotService/GetSnapshot',
+                request_serializer=fetchml_dot_v1_dot_snapshot__pb2.GetSnapshotRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_snapshot__pb2.Snapshot.FromString,
+                _registered_method=True)
+        self.ListSnapshots = channel.unary_unary(
+                '/fetchml.v1.SnapshotService/ListSnapshots',
+                request_serializer=fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotsRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotsResponse.FromString,
+                _registered_method=True)
+        self.DeleteSnapshot = channel.unary_unary(
+                '/fetchml.v1.SnapshotService/DeleteSnapshot',
+                request_serializer=fetchml_dot_v1_dot_snapshot__pb2.DeleteSnapshotRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
 
 
 class SnapshotServiceServicer:
-    """Keeps snapshots of code for tasks to run. Not served yet: it comes in a later release.
+    """Keeps snapshots of code for tasks to run. A snapshot is a tree of files, named by its content:
+    the same tree has the same id everywhere. So ask with GetSnapshot before you send one.
     """
 
     def UploadSnapshot(self, request_iterator, context):
-        """Uploads a snapshot as a gzipped tar file, piece by piece. The same tree gives the same id.
+        """Uploads a snapshot as a gzipped tar file, piece by piece. It is on disk before the answer is
+        sent. One that is known already is given back as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSnapshot(self, request, context):
+        """Gives one snapshot. It then counts as used.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSnapshots(self, request, context):
+        """Lists all snapshots, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSnapshot(self, request, context):
+        """Deletes a snapshot that nothing live names. Users may delete what they alone have uploaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +101,21 @@ def add_SnapshotServiceServicer_to_server(servicer, server):
                     request_deserializer=fetchml_dot_v1_dot_snapshot__pb2.UploadSnapshotRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_snapshot__pb2.Snapshot.SerializeToString,
             ),
+            'GetSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSnapshot,
+                    request_deserializer=fetchml_dot_v1_dot_snapshot__pb2.GetSnapshotRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_snapshot__pb2.Snapshot.SerializeToString,
+            ),
+            'ListSnapshots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSnapshots,
+                    request_deserializer=fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotsRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotsResponse.SerializeToString,
+            ),
+            'DeleteSnapshot': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSnapshot,
+                    request_deserializer=fetchml_dot_v1_dot_snapshot__pb2.DeleteSnapshotRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'fetchml.v1.SnapshotService', rpc_method_handlers)
@@ -70,7 +125,8 @@ def add_SnapshotServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SnapshotService:
-    """Keeps snapshots of code for tasks to run. Not served yet: it comes in a later release.
+    """Keeps snapshots of code for tasks to run. A snapshot is a tree of files, named by its content:
+    the same tree has the same id everywhere. So ask with GetSnapshot before you send one.
     """
 
     @staticmethod
@@ -90,6 +146,87 @@ class SnapshotService:
             '/fetchml.v1.SnapshotService/UploadSnapshot',
             fetchml_dot_v1_dot_snapshot__pb2.UploadSnapshotRequest.SerializeToString,
             fetchml_dot_v1_dot_snapshot__pb2.Snapshot.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.SnapshotService/GetSnapshot',
+            fetchml_dot_v1_dot_snapshot__pb2.GetSnapshotRequest.SerializeToString,
+            fetchml_dot_v1_dot_snapshot__pb2.Snapshot.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSnapshots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.SnapshotService/ListSnapshots',
+            fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotsRequest.SerializeToString,
+            fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.SnapshotService/DeleteSnapshot',
+            fetchml_dot_v1_dot_snapshot__pb2.DeleteSnapshotRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

@@ -395,3 +395,17 @@ class TaskOutput(_message.Message):
     size_bytes: int
     modified_at: _timestamp_pb2.Timestamp
     def __init__(self, path: _Optional[str] = ..., size_bytes: _Optional[int] = ..., modified_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class DownloadTaskOutputRequest(_message.Message):
+    __slots__ = ("task_id", "path")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    path: str
+    def __init__(self, task_id: _Optional[str] = ..., path: _Optional[str] = ...) -> None: ...
+
+class TaskOutputChunk(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...

@@ -89,6 +89,11 @@ class TaskServiceStub:
                 request_serializer=fetchml_dot_v1_dot_task__pb2.ListTaskOutputsRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_task__pb2.TaskOutputs.FromString,
                 _registered_method=True)
+        self.DownloadTaskOutput = channel.unary_stream(
+                '/fetchml.v1.TaskService/DownloadTaskOutput',
+                request_serializer=fetchml_dot_v1_dot_task__pb2.DownloadTaskOutputRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_task__pb2.TaskOutputChunk.FromString,
+                _registered_method=True)
 
 
 class TaskServiceServicer:
@@ -172,6 +177,13 @@ class TaskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DownloadTaskOutput(self, request, context):
+        """Streams one of these files from its start to its end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TaskServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -224,6 +236,11 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.ListTaskOutputs,
                     request_deserializer=fetchml_dot_v1_dot_task__pb2.ListTaskOutputsRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_task__pb2.TaskOutputs.SerializeToString,
+            ),
+            'DownloadTaskOutput': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadTaskOutput,
+                    request_deserializer=fetchml_dot_v1_dot_task__pb2.DownloadTaskOutputRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_task__pb2.TaskOutputChunk.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -500,6 +517,33 @@ class TaskService:
             '/fetchml.v1.TaskService/ListTaskOutputs',
             fetchml_dot_v1_dot_task__pb2.ListTaskOutputsRequest.SerializeToString,
             fetchml_dot_v1_dot_task__pb2.TaskOutputs.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadTaskOutput(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fetchml.v1.TaskService/DownloadTaskOutput',
+            fetchml_dot_v1_dot_task__pb2.DownloadTaskOutputRequest.SerializeToString,
+            fetchml_dot_v1_dot_task__pb2.TaskOutputChunk.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,7 +60,7 @@ def world() -> World:
 async def test_a_key_opens_and_its_secret_is_stored_nowhere(world: World) -> None:
     key, secret = await world.keyring.create("ada", Role.USER)
     admitted = world.admission().admit(secret, "1.2.3.4")
-    assert admitted == (Principal("ada", Role.USER, key.id), None)
+    assert admitted == (Principal("ada", Role.USER, key.id, "1.2.3.4"), None)
     assert len(secret) == len("fml_") + 43
     assert secret not in repr(world.store.keys)
     assert secret[4:] not in repr(world.keyring.list())

@@ -1,5 +1,7 @@
 """A gRPC server on real sockets, with a stub engine and real keys, and a client of it."""
 
+import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,21 +14,84 @@ from google.rpc import error_details_pb2, status_pb2
 
 from fetchml.access import Admission, Keyring
 from fetchml.api.grpc_server import GrpcServer
-from fetchml.core.model import Key, Role
+from fetchml.audit import Audit
+from fetchml.clock import Clock
+from fetchml.core.audit import AuditEntry
+from fetchml.core.model import Key, Principal, Role
+from fetchml.experiments import Experiments
+from fetchml.keys import Keys
+from fetchml.ports import AuditQuery
 from fetchml.rate_limit import RateLimiter
+from fetchml.snapshot_files import SnapshotFiles
+from fetchml.snapshots import Snapshots, SnapshotSettings
+from fetchml.unpack import UnpackLimits
+from fetchml.v1.audit_pb2_grpc import AuditServiceStub
+from fetchml.v1.experiment_pb2_grpc import ExperimentServiceStub
 from fetchml.v1.key_pb2_grpc import KeyServiceStub
 from fetchml.v1.queue_pb2_grpc import QueueServiceStub
+from fetchml.v1.snapshot_pb2_grpc import SnapshotServiceStub
 from fetchml.v1.task_pb2_grpc import TaskServiceStub
 from tests.api.stub_engine import StubEngine
 
 
 class KeyStore:
-    """The part of a store that a keyring uses."""
+    """The part of a store that keys, experiments and the audit use."""
+
+    def __init__(self) -> None:
+        self.documents: dict[tuple[str, str], bytes] = {}
+        self.audit: list[AuditEntry] = []
+        self.named_snapshots: frozenset[str] = frozenset()
+
+    def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
+        self.audit.append(entry)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    async def list_audit(self, query: AuditQuery) -> list[AuditEntry]:
+        found = [e for e in self.audit if query.action in (None, e.action)]
+        return found[::-1][: query.limit]
 
     async def put_key(self, key: Key) -> None: ...
 
+    async def put_document(self, kind: str, document_id: str, data: bytes) -> None:
+        self.documents[kind, document_id] = data
+
+    async def delete_document(self, kind: str, document_id: str) -> None:
+        del self.documents[kind, document_id]
+
+    async def list_documents(self, kind: str) -> list[bytes]:
+        return [data for key, data in self.documents.items() if key[0] == kind]
+
+    def has_room(self) -> bool:
+        return True
+
     async def list_keys(self) -> list[Key]:
         return []
+
+
+KNOWN_SNAPSHOT = "5" * 64
+
+
+def experiments_on(store: Any, audit: Audit) -> Experiments:
+    async def exists(who: Principal, snapshot_id: str) -> bool:
+        return snapshot_id == KNOWN_SNAPSHOT
+
+    return Experiments(store, audit, private=False, snapshot_exists=exists)
+
+
+@asynccontextmanager
+async def snapshots_on(store: Any, audit: Audit) -> AsyncIterator[Snapshots]:
+    """With small limits, on a folder of their own."""
+    settings = SnapshotSettings(UnpackLimits(100_000, 20), keep_ms=60_000, private=False)
+    with tempfile.TemporaryDirectory() as folder:
+        files = SnapshotFiles(Path(folder))
+        snapshots = Snapshots(
+            store, files, settings, audit=audit, named=lambda: store.named_snapshots
+        )
+        await snapshots.load()
+        async with snapshots.upkeep():
+            yield snapshots
 
 
 class Client:
@@ -38,6 +103,9 @@ class Client:
         self.tasks = TaskServiceStub(self.channel)
         self.queue = QueueServiceStub(self.channel)
         self.keys = KeyServiceStub(self.channel)
+        self.audit = AuditServiceStub(self.channel)
+        self.experiments = ExperimentServiceStub(self.channel)
+        self.snapshots = SnapshotServiceStub(self.channel)
 
 
 @dataclass
@@ -45,6 +113,7 @@ class World:
     engine: StubEngine
     server: GrpcServer
     keyring: Keyring
+    store: KeyStore
     address: str
     control_socket: Path
     secrets: dict[Role, str]
@@ -67,23 +136,28 @@ async def grpc_world(
     """`streams`: the limits of `Admission`."""
     engine = StubEngine()
     ids = iter(range(100))
+    store: Any = KeyStore()
+    audit = Audit(store, clock_ms=Clock())
     keyring = Keyring(
-        KeyStore(),  # type: ignore[arg-type]  # a part of a Store
+        store,
         clock_ms=lambda: time.time_ns() // 1_000_000,
         new_id=lambda: f"key-{next(ids)}",
     )
     secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
     admission = Admission(keyring, time.monotonic, limiter=limiter, **streams)
-    server = GrpcServer(engine, admission, keyring)  # type: ignore[arg-type]  # a stub
+    keys = Keys(keyring, audit)
     control_socket = folder / "control.sock"
-    port = await server.start("127.0.0.1:0", control_socket)
-    address = f"127.0.0.1:{port}"
-    client = Client(address, secrets[Role.USER])
-    try:
-        yield World(engine, server, keyring, address, control_socket, secrets, client)
-    finally:
-        await client.channel.close()
-        await server.stop(0)
+    async with snapshots_on(store, audit) as snapshots:
+        experiments = experiments_on(store, audit)
+        server = GrpcServer(engine, experiments, snapshots, admission, keys, audit)  # type: ignore[arg-type]  # a stub
+        port = await server.start("127.0.0.1:0", control_socket)
+        address = f"127.0.0.1:{port}"
+        client = Client(address, secrets[Role.USER])
+        try:
+            yield World(engine, server, keyring, store, address, control_socket, secrets, client)
+        finally:
+            await client.channel.close()
+            await server.stop(0)
 
 
 @dataclass

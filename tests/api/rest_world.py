@@ -16,9 +16,11 @@ from yarl import URL
 
 from fetchml.access import Admission, Keyring
 from fetchml.api.http import HttpServer, HttpTimeouts
+from fetchml.audit import Audit
+from fetchml.clock import Clock
 from fetchml.core.model import Role
 from fetchml.rate_limit import RateLimiter
-from tests.api.grpc_world import KeyStore
+from tests.api.grpc_world import KeyStore, experiments_on, snapshots_on
 from tests.api.stub_engine import StubEngine
 from tests.api.validate import check_error, check_reply
 
@@ -93,6 +95,7 @@ class World:
     engine: StubEngine
     server: HttpServer
     keyring: Keyring
+    store: KeyStore
     port: int
     secrets: dict[Role, str]
     client: Client
@@ -130,18 +133,24 @@ async def rest_world(
     """`streams`: the limits of `Admission`."""
     engine = StubEngine()
     ids = iter(range(100))
+    store: Any = KeyStore()
+    audit = Audit(store, clock_ms=Clock())
     keyring = Keyring(
-        KeyStore(),  # type: ignore[arg-type]  # a part of a Store
+        store,
         clock_ms=lambda: time.time_ns() // 1_000_000,
         new_id=lambda: f"key-{next(ids)}",
     )
     secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
     admission = Admission(keyring, time.monotonic, limiter=limiter, **streams)
-    server = HttpServer(engine, admission, timeouts)  # type: ignore[arg-type]  # a stub
-    port = await server.start("127.0.0.1", 0)
-    try:
-        async with aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session:
+    async with (
+        snapshots_on(store, audit) as snapshots,
+        aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session,
+    ):
+        experiments = experiments_on(store, audit)
+        server = HttpServer(engine, experiments, snapshots, admission, audit, timeouts)  # type: ignore[arg-type]  # a stub
+        port = await server.start("127.0.0.1", 0)
+        try:
             client = Client(session, f"http://127.0.0.1:{port}", secrets[Role.USER])
-            yield World(engine, server, keyring, port, secrets, client)
-    finally:
-        await server.stop("the test is over")
+            yield World(engine, server, keyring, store, port, secrets, client)
+        finally:
+            await server.stop("the test is over")

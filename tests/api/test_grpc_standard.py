@@ -63,8 +63,11 @@ async def reflect(
 async def test_reflection_lists_and_describes_the_services(world: World) -> None:
     listed = await reflect(world, reflection_pb2.ServerReflectionRequest(list_services=""))
     assert {service.name for service in listed.list_services_response.service} == {
+        "fetchml.v1.ExperimentService",
+        "fetchml.v1.AuditService",
         "fetchml.v1.KeyService",
         "fetchml.v1.QueueService",
+        "fetchml.v1.SnapshotService",
         "fetchml.v1.TaskService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",

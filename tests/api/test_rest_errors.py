@@ -70,7 +70,7 @@ async def test_a_bad_trace_is_replaced(rest: World, parent: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/tasks/", "/v1/task", "//v1/tasks", "/v1/tasks/a/b", "/v1/experiments"]
+    "path", ["/", "/v1", "/v1/tasks/", "/v1/task", "//v1/tasks", "/v1/tasks/a/b", "/v1/experiment"]
 )
 async def test_unknown_paths(rest: World, path: str) -> None:
     async with rest.client.session.get(rest.client.url(path)) as response:

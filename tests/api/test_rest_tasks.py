@@ -36,7 +36,7 @@ async def test_create_hands_the_object_over_as_it_came(rest: World) -> None:
         "args": "--lr 0.1",
         "cpu": 0,
         "datasets": ["digits"],
-        "dataset_specs": [{"name": "mnist", "source": "s3://b/k"}],
+        "dataset_specs": [{"name": "mnist", "source": "https://h/k"}],
         "metadata": {"kind": "ü"},
         "env": {"A": "b"},
     }

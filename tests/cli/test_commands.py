@@ -225,3 +225,23 @@ def read_terminal(descriptor: int) -> str:
             os.close(descriptor)
             return shown.decode()
     raise AssertionError(f"it did not end; shown so far: {shown!r}")
+
+
+def test_the_audit_tells_who_did_what(server: Server) -> None:
+    task_id = submit(server, "--", "true")
+    server.run("watch", task_id).succeeded()
+    server.run("rm", task_id).succeeded()
+    key = server.json("keys", "create", "eve")
+    assert server.run("audit", FETCHML_API_KEY=key["secret"]).code == 4
+    entries = server.json("audit", "--target", task_id)["entries"]
+    assert [entry["action"] for entry in entries] == ["task.delete", "task.create"]
+    assert {(e["user_id"], e["address"], e["outcome"]) for e in entries} == {
+        ("admin", "127.0.0.1", "OK")
+    }
+    assert entries == rest(server, f"/v1/audit?target={task_id}")["entries"]
+    made = server.run("audit", "--action", "key.create", "--since", "1h").succeeded()
+    assert "control socket" in made
+    assert key["key"]["id"] in made
+    refused = server.run("audit", "--user", "eve").succeeded()
+    assert "FORBIDDEN" in refused
+    assert server.run("audit", "--action", "nothing").code == 2

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.server import Server
 from tests.docker.engine import Engine
 
@@ -24,5 +26,31 @@ def test_a_task_runs_in_a_container(
         missing = server.run("submit", "--wait", "--image", "localhost:1/none", "--", "true")
         assert missing.code == 1
         assert "localhost:1/none" in missing.err
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("user", ["1000:1000", "image"])
+def test_the_code_belongs_to_the_tasks_user(
+    docker_engine: Engine, python_image: str, tmp_path: Path, user: str
+) -> None:
+    code = tmp_path / "code"
+    (code / "src").mkdir(parents=True)
+    (code / "src/a.py").write_text("1")
+    (code / "link").symlink_to("src")
+    (code / "run.sh").write_text(
+        "cat src/a.py; echo 2 > src/a.py; touch new src/new; rm link; stat -c %u:%g . src src/a.py"
+    )
+    server = Server(
+        tmp_path / "data",
+        launcher="docker",
+        DOCKER_HOST=docker_engine.host,
+        FETCHML_TASKS_IMAGE=python_image,
+        FETCHML_TASKS_USER=user,
+    ).start()
+    try:
+        ran = server.run("submit", "--wait", "--dir", str(code), "--", "sh", "run.sh")
+        owner = "0:0" if user == "image" else user
+        assert ran.succeeded().split() == ["1" + owner, owner, owner], ran.err
     finally:
         server.stop()

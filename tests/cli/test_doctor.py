@@ -125,6 +125,16 @@ def test_settings_beyond_the_machine(tmp_path: Path) -> None:
     assert "min_free_mb" in checks["disk"]["mend"]
 
 
+def test_a_certificate_that_cannot_be_used(tmp_path: Path) -> None:
+    flags = ("--launcher", "process", "--data-dir", str(tmp_path / "d"), *free_ports())
+    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    code, checks = doctor(*flags, FETCHML_TLS_CERT=certificate)
+    assert (code, checks["tls"]["mend"]) == (1, "Set both, or neither.")
+    code, checks = doctor(*flags, FETCHML_TLS_CERT=certificate, FETCHML_TLS_KEY=key)
+    assert code == 1
+    assert checks["tls"]["says"].startswith(f"{certificate}: cannot read it")
+
+
 def test_a_clock_that_is_behind(tmp_path: Path) -> None:
     store = tmp_path / "store"
     store.mkdir()

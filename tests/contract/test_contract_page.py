@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from fetchml.api.metrics import Metrics
 from fetchml.views import Health, HealthStatus, QueueStats
 from tests.api.validate import CONTRACT, ROOT, SUPERSET
@@ -21,8 +23,8 @@ def test_every_additional_path_is_on_the_page() -> None:
         assert f"`{path}`" in PAGE
 
 
-def test_every_additional_request_field_is_on_the_page() -> None:
-    name = "CreateTaskRequest"
+@pytest.mark.parametrize("name", ["CreateTaskRequest", "CreateExperimentRequest"])
+def test_every_additional_request_field_is_on_the_page(name: str) -> None:
     known, ours = (
         document["components"]["schemas"][name]["properties"].keys()
         for document in (CONTRACT, SUPERSET)

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from fetchml.v1 import (
+    audit_pb2,
     error_pb2,
     experiment_pb2,
     health_pb2,
@@ -42,6 +43,7 @@ SCHEMAS: dict[str, Schema] = CONTRACT["components"]["schemas"]
 FILES = [
     module.DESCRIPTOR
     for module in (
+        audit_pb2,
         error_pb2,
         experiment_pb2,
         health_pb2,
@@ -63,6 +65,13 @@ NOT_RPC = {
 }
 # Operations that REST has beyond the contract.
 ADDITIONS = {
+    ("delete", "/v1/experiments/{experiment_id}"),
+    ("get", "/v1/experiments/{experiment_id}"),
+    ("post", "/v1/experiments/{experiment_id}/archive"),
+    ("get", "/v1/audit"),
+    ("get", "/v1/snapshots"),
+    ("get", "/v1/snapshots/{snapshot_id}"),
+    ("delete", "/v1/snapshots/{snapshot_id}"),
     ("get", "/v1/tasks/{task_id}/explain"),
     ("get", "/v1/tasks/{task_id}/outputs"),
 }

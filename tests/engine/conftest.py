@@ -10,14 +10,24 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fetchml.adapters.duckdb_store import DuckDBStore
+from fetchml.adapters.http_origin import HttpOrigin
 from fetchml.adapters.process_launcher import ProcessLauncher
 from fetchml.attempt_runs import RunSettings
+from fetchml.audit import Audit
+from fetchml.clock import Clock
+from fetchml.core.dataset import AddressRules
 from fetchml.core.model import ENDED, Principal, Resources, Role, Status, Task
 from fetchml.core.state import Limits
 from fetchml.core.submission import Defaults
+from fetchml.dataset_cache import DatasetCache
+from fetchml.datasets import Datasets
 from fetchml.engine import Engine, EngineSettings
+from fetchml.experiments import Experiments
 from fetchml.folder_watch import FolderWatch
 from fetchml.inputs import Inputs
+from fetchml.snapshot_files import SnapshotFiles
+from fetchml.snapshots import Snapshots, SnapshotSettings
+from fetchml.unpack import UnpackLimits
 from fetchml.views import WatchFilter
 
 ALICE = Principal("alice", Role.USER, "key-a")
@@ -29,8 +39,12 @@ ADMIN = Principal("root", Role.ADMIN, "key-r")
 class Box:
     """A data directory on which engines can be started, one after the other."""
 
+    experiments: Experiments
+    snapshots: Snapshots
+
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
+        self.datasets_root = data_dir.with_name("datasets")
 
     @asynccontextmanager
     async def engine(
@@ -53,14 +67,43 @@ class Box:
         )
         async with FolderWatch() as watch:
             launcher = ProcessLauncher(self.data_dir, watch)
-            inputs = Inputs(self.data_dir / "datasets")
-            engine = Engine(store, launcher, inputs, watch, settings, on_fatal=_never)
+            audit = Audit(store, clock_ms=Clock())
+            self.snapshots = Snapshots(
+                store,
+                SnapshotFiles(self.data_dir),
+                SnapshotSettings(UnpackLimits(1 << 20, 100), keep_ms=60_000, private=private),
+                audit=audit,
+                named=lambda: engine.named_snapshots() | self.experiments.named_snapshots(),
+            )
+            cache = DatasetCache(
+                self.data_dir / "datasets", most_bytes=1 << 40, min_free_bytes=min_free_bytes
+            )
+            http = HttpOrigin(AddressRules(allow_private=True), frozenset({"http"}))
+            datasets = Datasets(self.datasets_root, cache, {"http": http}, pause_seconds=0.01)
+            inputs = Inputs(self.snapshots, datasets, launcher.owner)
+            self.experiments = Experiments(store, audit, private=private, snapshot_exists=_exists)
+            engine = Engine(
+                store,
+                launcher,
+                inputs,
+                watch,
+                settings,
+                takes_tasks=self.experiments.takes_tasks,
+                audit=audit,
+                on_fatal=_never,
+            )
             await engine.start()
+            await self.snapshots.load()
+            await self.experiments.load()
             try:
                 yield engine
             finally:
                 await engine.drain()
                 await engine.close()
+
+
+async def _exists(who: Principal, snapshot_id: str) -> bool:
+    return True
 
 
 def _never(error: Exception) -> None:

@@ -167,7 +167,7 @@ async def test_draining_server_takes_nothing(box: Box) -> None:
     ("request_", "error"),
     [
         ({"snapshot_id": "s1"}, "there is no snapshot 's1' here"),
-        ({"datasets": ["mnist"]}, "there is no dataset 'mnist' here"),
+        ({"datasets": ["mnist"]}, "dataset 'mnist': there is no such dataset here"),
         ({"command": ["/no/such/program"]}, "/no/such/program"),
     ],
 )
@@ -182,8 +182,8 @@ async def test_what_is_missing_fails_the_task_with_a_plain_reason(
 
 
 async def test_dataset_is_there_for_the_task(box: Box) -> None:
-    (box.data_dir / "datasets" / "mnist").mkdir(parents=True)
-    (box.data_dir / "datasets" / "mnist" / "x").write_text("pixels")
+    (box.datasets_root / "mnist").mkdir(parents=True)
+    (box.datasets_root / "mnist" / "x").write_text("pixels")
     request = {"job_name": "a", "command": ["sh", "-c", "cat $FETCHML_DATASETS/mnist/x"]}
     async with box.engine() as engine:
         created = await engine.create_task(ALICE, {**request, "datasets": ["mnist"]})

@@ -83,6 +83,25 @@ class LauncherConformance:
         assert workspace == named_workspace
         assert (folder.outputs / "rows").read_text() == "1,2,3"
 
+    async def test_a_dataset_may_be_one_file(
+        self, bench: Bench, launcher: Launcher, tmp_path: Path
+    ) -> None:
+        kept = tmp_path / "of-the-server-alone"
+        kept.mkdir(mode=0o700)
+        sources = [kept / "a", kept / "b"]
+        for source in sources:
+            source.write_text(source.name)
+            source.chmod(0o444)
+        targets = ("/data/digits/rows.csv", "/data/digits/labels.csv")
+        run = shell(
+            bench,
+            'cd "$FETCHML_DATASETS/digits"; ls; cat rows.csv labels.csv',
+            datasets=tuple(map(Mount, sources, targets, (True, True))),
+        )
+        folder = await bench.start(launcher, run)
+        await soon(launcher.wait(run))
+        assert folder.tail() == b"labels.csv\nrows.csv\nab"
+
     async def test_nothing_of_the_server_is_inherited(
         self, bench: Bench, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
     ) -> None:

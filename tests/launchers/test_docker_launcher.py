@@ -13,7 +13,7 @@ from docker.errors import NotFound
 from fetchml.adapters.docker_container import container_name
 from fetchml.adapters.docker_launcher import DockerLauncher
 from fetchml.attempt import AttemptFolder
-from fetchml.ports import Gone, Launcher, PrepareError, Run
+from fetchml.ports import Gone, Launcher, Mount, PrepareError, Run
 from tests.docker.engine import Engine
 from tests.launchers.bench import Bench, silent, soon
 from tests.launchers.bench import bench as open_bench
@@ -100,6 +100,26 @@ class TestDockerLauncher(LauncherConformance):
             "interfaces": ["lo"],
             "first process": "/.fetchml/shim",
         }
+
+    async def test_datasets_can_t_be_written_to(
+        self, bench: Bench, launcher: Launcher, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        file = tmp_path / "file"
+        file.write_text("rows")
+        folder.chmod(0o777)
+        file.chmod(0o666)
+        run = shell(
+            bench,
+            "touch /data/a/new; echo more >> /mnt/b/rows; rm /mnt/b/rows; mv /mnt/b /mnt/c",
+            datasets=(Mount(folder, "/data/a", True), Mount(file, "/mnt/b/rows", True)),
+        )
+        attempt = await bench.start(launcher, run)
+        await soon(launcher.wait(run))
+        assert len(attempt.tail().splitlines()) == 4, attempt.tail()
+        assert list(folder.iterdir()) == []
+        assert file.read_text() == "rows"
 
     async def test_what_the_engine_was_asked_for(self, bench: Bench, launcher: Launcher) -> None:
         run = bench.run("true", cpu=1, memory_gb=1)

@@ -15,8 +15,9 @@ import pytest
 from fetchml.adapters import duckdb_sql
 from fetchml.adapters.data_dir import DataDirBusy
 from fetchml.adapters.duckdb_file import HEADER_BLOCK, DatabaseFiles
+from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Status
-from fetchml.ports import StoreDamaged, TaskQuery
+from fetchml.ports import AuditQuery, StoreDamaged, TaskQuery
 from tests.store.sample import open_store, store_in, task
 
 SCHEMA_1 = Path(__file__).parent / "data" / "schema-1.duckdb.gz"
@@ -155,6 +156,22 @@ async def test_database_of_schema_1_opens(tmp_path: Path) -> None:
         assert found.task_id == "task-000000"
         await opened.store.put_document("kind", "id", b"data")
         assert await opened.store.list_documents("kind") == [b"data"]
+        [*_, oldest] = await opened.store.list_audit(AuditQuery())
+        assert (oldest.action, oldest.target, oldest.user) == ("task.create", "task-000000", "ann")
+        assert (oldest.key_id, oldest.address) == (None, ""), "it was not kept then"
+
+
+async def test_a_change_and_its_audit_are_one_commit(tmp_path: Path) -> None:
+    entry = AuditEntry("a", 1, Action.TASK_CANCEL, "192.0.2.7", target=task(0).id, user="ann")
+    async with store_in(tmp_path / "alive") as opened:
+        changed = opened.append(task(0))
+        await opened.store.append_audit(entry)
+        assert changed.done(), "it was handed in before"
+        shutil.copytree(tmp_path / "alive", tmp_path / "crashed")
+    async with store_in(tmp_path / "crashed") as opened:
+        query = AuditQuery(action=Action.TASK_CANCEL)
+        assert await opened.store.list_audit(query) == [entry]
+        assert await opened.store.get(task(0).id) == task(0)
 
 
 @pytest.fixture

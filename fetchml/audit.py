@@ -1,0 +1,120 @@
+"""The audit: who did what, to which id, from where. Admins list it.
+
+That a task was created, the task itself tells (`Task.sender`): submitting costs no entry.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+
+from fetchml.core.audit import Action, AuditEntry
+from fetchml.core.model import Principal, Role
+from fetchml.errors import BadRequest, Forbidden, RequestError
+from fetchml.ids import IdSequence
+from fetchml.logs import redact
+from fetchml.ports import AuditQuery, Store
+from fetchml.rate_limit import RateLimiter
+
+REFUSALS_PER_MINUTE = 6
+"""Of one key, or of one address without a valid key, that are kept in the long run."""
+REFUSALS_BURST = 20
+ALL_REFUSALS_PER_SECOND = 1
+"""Of everybody together: nobody can push what matters out of the audit within hours."""
+ALL_REFUSALS_BURST = 200
+MAX_DETAIL = 300
+"""Characters."""
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 50
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+
+
+class Audit:
+    def __init__(self, store: Store, *, clock_ms: Callable[[], int]) -> None:
+        """The store may be opened later."""
+        self._store = store
+        self._clock_ms = clock_ms
+        self._ids = IdSequence()
+        self._refusals = RateLimiter(REFUSALS_PER_MINUTE / 60, REFUSALS_BURST)
+        self._all_refusals = RateLimiter(ALL_REFUSALS_PER_SECOND, ALL_REFUSALS_BURST)
+        self._left_out = 0
+
+    def done(
+        self, who: Principal, action: Action, target: str, detail: str | None = None
+    ) -> asyncio.Future[None]:
+        """Done when the entry is durable; await it before you answer.
+
+        Call it right after the change was handed to the store: both are then in one commit.
+        """
+        now = self._clock_ms()
+        return self._store.append_audit(
+            AuditEntry(
+                id=self._ids.next(now),
+                at=now,
+                action=action,
+                address=who.address,
+                target=target,
+                user=who.user,
+                key_id=who.key_id,
+                detail=detail,
+            )
+        )
+
+    def refused(self, who: Principal | None, address: str, tried: str, error: RequestError) -> None:
+        """Somebody may not do what they `tried`. `who` None: without a valid key.
+
+        Not waited for, and bounded: of a flood the first are kept, and how many were left out.
+        """
+        now = time.monotonic()
+        caller = who.key_id if who is not None else address
+        if (
+            self._refusals.take(caller, now) is None
+            or self._all_refusals.take("everybody", now) is None
+        ):
+            self._left_out += 1
+            return
+        detail = f"{redact(tried)}: {redact(error.message)}"[:MAX_DETAIL]
+        if self._left_out:
+            detail += f" ({self._left_out} more refusals before this one were not kept)"
+            self._left_out = 0
+        at = self._clock_ms()
+        self._store.append_audit(
+            AuditEntry(
+                id=self._ids.next(at),
+                at=at,
+                action=Action.ACCESS_REFUSED,
+                address=address,
+                outcome=error.code,
+                user=who.user if who is not None else None,
+                key_id=who.key_id if who is not None else None,
+                detail=detail.encode("utf-8", "replace").decode(),
+            )
+        )
+
+    async def entries(
+        self,
+        who: Principal,
+        *,
+        user: str | None = None,
+        action: str | None = None,
+        target: str | None = None,
+        since: int | None = None,
+        before: str | None = None,
+        limit: int | None = None,
+    ) -> list[AuditEntry]:
+        """Newest first; `None`: no restriction. `since`: milliseconds since the epoch (UTC).
+
+        Raises Forbidden, BadRequest.
+        """
+        if who.role is not Role.ADMIN:
+            raise Forbidden("Only admins read the audit")
+        if action is not None and action not in list(Action):
+            raise BadRequest(f"action: must be one of {', '.join(Action)}")
+        if before is not None and not _ID.fullmatch(before):
+            raise BadRequest("before: must be the id of an entry")
+        limit = DEFAULT_LIMIT if limit is None else limit
+        if not 1 <= limit <= MAX_LIMIT:
+            raise BadRequest(f"limit: must be between 1 and {MAX_LIMIT}")
+        known = None if action is None else Action(action)
+        return await self._store.list_audit(AuditQuery(user, known, target, since, before, limit))

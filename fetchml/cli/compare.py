@@ -1,0 +1,136 @@
+"""The tasks of an experiment side by side."""
+
+import json
+import math
+import shlex
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from fetchml.cli.client import Client
+from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.render import clean, ended, note, run_time, status_text, table, to_json
+from fetchml.v1 import task_pb2
+from fetchml.v1.task_pb2 import Task
+
+METRICS_FILE = "metrics.json"
+MAX_METRICS_BYTES = 64 * 1024
+CALLS_AT_ONCE = 8
+
+
+class Row(NamedTuple):
+    task: Task
+    outputs: int
+    """Number of files."""
+    metrics: dict[str, int | float]
+
+
+def compared(client: Client, tasks: Iterable[Task]) -> list[Row]:
+    """In the order of the tasks; what was deleted meanwhile is left out."""
+    with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+        rows = pool.map(lambda task: _row(client, task), tasks)
+        return [row for row in rows if row is not None]
+
+
+def _row(client: Client, task: Task) -> Row | None:
+    if not ended(task):
+        return Row(task, 0, {})
+    try:
+        listed = client.call(
+            client.tasks.ListTaskOutputs, task_pb2.ListTaskOutputsRequest(task_id=task.id)
+        )
+        sizes = {output.path: output.size_bytes for output in listed.outputs}
+        metrics = dict[str, int | float]()
+        if sizes.get(METRICS_FILE, MAX_METRICS_BYTES + 1) <= MAX_METRICS_BYTES:
+            request = task_pb2.DownloadTaskOutputRequest(task_id=task.id, path=METRICS_FILE)
+            pieces = client.stream(client.tasks.DownloadTaskOutput, request)
+            metrics = metrics_in(b"".join(piece.data for piece in pieces))
+        return Row(task, len(sizes), metrics)
+    except Failure as failure:
+        if failure.exit_code == Exit.NOT_FOUND:
+            return None
+        raise
+
+
+def metrics_in(content: bytes) -> dict[str, int | float]:
+    """The numbers of a flat JSON object; whatever else a task may have written gives none."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {name: value for name, value in found.items() if _is_number(value)}
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def sort_rows(rows: Sequence[Row], metric: str, *, descending: bool) -> list[Row]:
+    """Rows without the metric come last. Raises UsageError when no task has it."""
+    having = [row for row in rows if metric in row.metrics]
+    if not having:
+        known = ", ".join(metric_names(rows)) or "none"
+        raise click.UsageError(f"No task has the metric {metric!r}; there are: {known}")
+    having.sort(key=lambda row: row.metrics[metric], reverse=descending)
+    return having + [row for row in rows if metric not in row.metrics]
+
+
+def metric_names(rows: Iterable[Row]) -> list[str]:
+    """Of all rows, in the order in which they are met."""
+    return list(dict.fromkeys(name for row in rows for name in row.metrics))
+
+
+def arguments(tasks: Sequence[Task]) -> list[str]:
+    """The words of each task's command, without the program and script that all begin with."""
+    lines = [[*task.command, *shlex.split(task.args)] for task in tasks]
+    shared = 0
+    if len(lines) > 1:
+        for words in zip(*lines, strict=False):
+            if len(set(words)) > 1 or words[0].startswith("-"):
+                break
+            shared += 1
+    return [shlex.join(line[shared:]) for line in lines]
+
+
+def comparison_table(rows: Sequence[Row]) -> Table:
+    names = metric_names(rows)
+    made = table("ID", "ARGS", "STATUS", "RAN")
+    for name in names:
+        made.add_column(clean(name), justify="right", no_wrap=True)
+    made.add_column("OUTPUTS", justify="right")
+    made.add_column("NOTE")
+    for row, line in zip(rows, arguments([row.task for row in rows]), strict=True):
+        made.add_row(
+            row.task.id,
+            clean(line),
+            status_text(row.task),
+            run_time(row.task),
+            *(_number(row.metrics.get(name)) for name in names),
+            str(row.outputs) if ended(row.task) else "",
+            clean(note(row.task)),
+        )
+    return made
+
+
+def _number(value: int | float | None) -> Text:
+    return Text("" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value))
+
+
+def row_json(row: Row) -> dict[str, Any]:
+    shown = to_json(row.task)
+    task = row.task
+    if task.HasField("started_at") and task.HasField("ended_at"):
+        ms = task.ended_at.ToMilliseconds() - task.started_at.ToMilliseconds()
+        shown["duration_seconds"] = ms / 1000
+    return {**shown, "metrics": row.metrics, "outputs": row.outputs}

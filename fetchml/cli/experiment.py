@@ -1,0 +1,167 @@
+"""`fetchml experiment`"""
+
+import click
+
+from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.compare import compared, comparison_table, row_json, sort_rows
+from fetchml.cli.render import clean, console, local_time, print_json, show, table, to_json
+from fetchml.v1 import experiment_pb2, task_pb2
+from fetchml.v1.experiment_pb2 import Experiment
+
+
+@click.group()
+def experiment() -> None:
+    """Group tasks in experiments, and compare them.
+
+    \b
+    fetchml experiment create "learning rates"
+    fetchml submit --experiment ID -- python train.py --lr 0.1
+    fetchml experiment compare ID --sort loss
+    """
+
+
+@experiment.command()
+@click.argument("name")
+@click.option("--description", "-d", metavar="TEXT", help="What it is about.")
+@click.option("--snapshot", "commit_id", metavar="ID", help="Snapshot of the code it is about.")
+@json_option
+@server_option
+def create(
+    client: Client, name: str, description: str | None, commit_id: str | None, *, as_json: bool
+) -> None:
+    """Make an experiment with the name NAME, and print its id."""
+    try:
+        request = experiment_pb2.CreateExperimentRequest(
+            name=name, description=description, commit_id=commit_id, view=task_pb2.FULL
+        )
+    except ValueError as error:
+        # Text that is not UTF-8, in protobuf's words.
+        raise click.UsageError(str(error)) from error
+    made = client.call(client.experiments.CreateExperiment, request)
+    if as_json:
+        print_json(made)
+    else:
+        click.echo(made.id)
+
+
+@experiment.command()
+@json_option
+@server_option
+def ls(client: Client, *, as_json: bool) -> None:
+    """List experiments, newest first."""
+    request = experiment_pb2.ListExperimentsRequest(view=task_pb2.FULL)
+    found = client.call(client.experiments.ListExperiments, request)
+    if as_json:
+        print_json({"experiments": [], **to_json(found)})
+        return
+    shown = table("ID", "NAME", "STATUS", "USER", "MADE", "NOTE")
+    for each in found.experiments:
+        shown.add_row(
+            each.id,
+            clean(each.name),
+            Experiment.Status.Name(each.status),
+            clean(each.user_id),
+            local_time(each.created_at),
+            clean(each.description),
+        )
+    show(shown)
+
+
+@experiment.command("show")
+@click.argument("experiment_id")
+@json_option
+@server_option
+def show_one(client: Client, experiment_id: str, *, as_json: bool) -> None:
+    """Show all about an experiment."""
+    request = experiment_pb2.GetExperimentRequest(experiment_id=experiment_id, view=task_pb2.FULL)
+    found = client.call(client.experiments.GetExperiment, request)
+    if as_json:
+        print_json(found)
+        return
+    tasks = client.call(
+        client.tasks.ListTasks,
+        task_pb2.ListTasksRequest(experiment_id=experiment_id, limit=0),
+    )
+    lines = {
+        "id": found.id,
+        "name": found.name,
+        "status": Experiment.Status.Name(found.status),
+        "user": found.user_id,
+        "made": local_time(found.created_at),
+        "snapshot": found.commit_id,
+        "description": found.description,
+        "tasks": str(tasks.total),
+    }
+    shown = table("", "")
+    shown.show_header = False
+    for name, value in lines.items():
+        if value:
+            shown.add_row(name, clean(value))
+    show(shown)
+
+
+@experiment.command()
+@click.argument("experiment_ids", nargs=-1, required=True)
+@server_option
+def archive(client: Client, experiment_ids: tuple[str, ...]) -> None:
+    """Keep experiments to be read: they take no more tasks. Those that they have go on."""
+    for experiment_id in experiment_ids:
+        request = experiment_pb2.ArchiveExperimentRequest(experiment_id=experiment_id)
+        client.call(client.experiments.ArchiveExperiment, request)
+        click.echo(f"{experiment_id} is archived")
+
+
+@experiment.command()
+@click.argument("experiment_ids", nargs=-1, required=True)
+@server_option
+def rm(client: Client, experiment_ids: tuple[str, ...]) -> None:
+    """Remove experiments. Their tasks stay."""
+    for experiment_id in experiment_ids:
+        request = experiment_pb2.DeleteExperimentRequest(experiment_id=experiment_id)
+        client.call(client.experiments.DeleteExperiment, request)
+        click.echo(f"{experiment_id} is removed")
+
+
+@experiment.command()
+@click.argument("experiment_id")
+@click.option(
+    "--sort", metavar="METRIC", help="Lowest first by this metric; tasks without it last."
+)
+@click.option("--descending", is_flag=True, help="Highest first.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Newest tasks."
+)
+@json_option
+@server_option
+def compare(
+    client: Client,
+    experiment_id: str,
+    sort: str | None,
+    limit: int,
+    *,
+    descending: bool,
+    as_json: bool,
+) -> None:
+    """Show an experiment's tasks side by side: arguments, status, duration, metrics, outputs.
+
+    A task's metrics are the numbers in a file metrics.json that it writes to /outputs, such as
+    {"loss": 0.02, "accuracy": 0.98}.
+    """
+    request = experiment_pb2.GetExperimentRequest(experiment_id=experiment_id)
+    client.call(client.experiments.GetExperiment, request)
+    found = client.call(
+        client.tasks.ListTasks,
+        task_pb2.ListTasksRequest(experiment_id=experiment_id, limit=limit, view=task_pb2.FULL),
+    )
+    rows = compared(client, found.tasks)
+    if sort is not None:
+        rows = sort_rows(rows, sort, descending=descending)
+    elif descending:
+        raise click.UsageError("--descending needs --sort")
+    if as_json:
+        print_json({"tasks": [row_json(row) for row in rows]})
+        return
+    show(comparison_table(rows))
+    if found.total > len(found.tasks):
+        beyond = found.total - len(found.tasks)
+        console(stderr=True).print(f"{beyond} older: --limit", style="dim")

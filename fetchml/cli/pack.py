@@ -1,0 +1,66 @@
+"""A tree as the server keeps it: its entries, its id, and the archive that is sent."""
+
+import hashlib
+import os
+import tarfile
+from pathlib import Path
+from typing import BinaryIO
+
+from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.tree import OWN_IGNORE, Tree
+from fetchml.core.snapshot import Entry, EntryKind, link_fault, path_fault
+
+COMPRESSION = 3
+"""Code is small, and what is not compresses badly."""
+
+
+def entries_in(tree: Tree) -> list[Entry]:
+    """Reads every file. Raises Failure."""
+    try:
+        return [_entry(tree.root, path) for path in tree.paths]
+    except OSError as error:
+        raise Failure(f"Can't read {error.filename}: {error.strerror}") from error
+
+
+def pack(tree: Tree, entries: list[Entry], archive: BinaryIO) -> None:
+    """Write the archive. Raises Failure."""
+    try:
+        with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=COMPRESSION) as tar:
+            for entry in entries:
+                _add(tar, tree.root / entry.path, entry)
+    except OSError as error:
+        raise Failure(f"Can't pack {tree.root}: {error.strerror or error}") from error
+
+
+def _entry(root: Path, path: str) -> Entry:
+    found = root / path
+    fault = path_fault(path)
+    if found.is_symlink():
+        target = os.readlink(found)  # noqa: PTH115  # as it is: a Path would tidy it up
+        entry = Entry(path, EntryKind.LINK, content=target)
+        fault = fault or link_fault(path, target)
+    elif not found.is_file():
+        fault = "is no file, folder or link"
+    if fault:
+        shown = path.encode("utf-8", "replace").decode()
+        raise Failure(f"{shown} {fault}", f"Leave it out with a line in {OWN_IGNORE}.", Exit.USAGE)
+    if not found.is_symlink():
+        with found.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            status = os.fstat(file.fileno())
+        kind = EntryKind.EXECUTABLE if status.st_mode & 0o100 else EntryKind.FILE
+        entry = Entry(path, kind, status.st_size, digest)
+    return entry
+
+
+def _add(tar: tarfile.TarFile, found: Path, entry: Entry) -> None:
+    """The same archive from everybody who packs this tree."""
+    member = tarfile.TarInfo(entry.path)
+    if entry.kind is EntryKind.LINK:
+        member.type, member.linkname = tarfile.SYMTYPE, entry.content
+        tar.addfile(member)
+        return
+    member.size = entry.size
+    member.mode = 0o755 if entry.kind is EntryKind.EXECUTABLE else 0o644
+    with found.open("rb") as file:
+        tar.addfile(member, file)

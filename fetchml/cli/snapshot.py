@@ -1,0 +1,134 @@
+"""`fetchml snapshot`"""
+
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.render import (
+    clean,
+    console,
+    local_time,
+    print_json,
+    show,
+    size,
+    table,
+    to_json,
+)
+from fetchml.cli.upload import keep
+from fetchml.v1 import snapshot_pb2
+from fetchml.v1.snapshot_pb2 import Snapshot
+
+SHORT = 12
+"""Characters of an id that are enough for people."""
+
+
+@click.group()
+def snapshot() -> None:
+    """Keep folders of code on the server, for tasks to run.
+
+    'fetchml submit --dir' does it as it submits.
+
+    \b
+    id=$(fetchml snapshot create .)
+    fetchml submit --snapshot $id -- python train.py --lr 0.1
+    """
+
+
+@snapshot.command()
+@click.argument(
+    "folder", default=".", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+@json_option
+@server_option
+def create(client: Client, folder: Path, *, as_json: bool) -> None:
+    """Keep FOLDER (default: this one), and print the snapshot's id.
+
+    Sends what git tracks or would track; elsewhere all but what a .gitignore excludes. What a
+    .fetchmlignore excludes stays here. Nothing is sent that the server has.
+    """
+    kept, _ = keep(client, folder)
+    if as_json:
+        print_json(kept)
+    else:
+        click.echo(kept.id)
+
+
+@snapshot.command()
+@json_option
+@server_option
+def ls(client: Client, *, as_json: bool) -> None:
+    """List snapshots, newest first."""
+    request = snapshot_pb2.ListSnapshotsRequest()
+    found = client.call(client.snapshots.ListSnapshots, request)
+    if as_json:
+        print_json({"snapshots": [], **to_json(found)})
+        return
+    shown = table("ID", "FILES", "SIZE", "USER", "MADE", "USED", "COMMIT")
+    on_terminal = console().is_terminal
+    for each in found.snapshots:
+        shown.add_row(
+            each.id[:SHORT] if on_terminal else each.id,
+            str(each.file_count),
+            size(each.size_bytes),
+            clean(", ".join(each.user_ids)),
+            local_time(each.created_at),
+            local_time(each.used_at),
+            _commit(each)[:SHORT],
+        )
+    show(shown)
+
+
+@snapshot.command("show")
+@click.argument("snapshot_id")
+@json_option
+@server_option
+def show_one(client: Client, snapshot_id: str, *, as_json: bool) -> None:
+    """Show all about a snapshot. The first characters of its id will do."""
+    request = snapshot_pb2.GetSnapshotRequest(snapshot_id=whole_id(client, snapshot_id))
+    found = client.call(client.snapshots.GetSnapshot, request)
+    if as_json:
+        print_json(found)
+        return
+    lines = {
+        "id": found.id,
+        "files": str(found.file_count),
+        "size": size(found.size_bytes),
+        "user": ", ".join(found.user_ids),
+        "made": local_time(found.created_at),
+        "used": local_time(found.used_at),
+        "commit": _commit(found),
+    }
+    shown = table("", "")
+    shown.show_header = False
+    for name, value in lines.items():
+        if value:
+            shown.add_row(Text(name, "bold"), clean(value))
+    show(shown)
+
+
+@snapshot.command()
+@click.argument("snapshot_ids", nargs=-1, required=True)
+@server_option
+def rm(client: Client, snapshot_ids: tuple[str, ...]) -> None:
+    """Delete snapshots that no live task and no experiment names."""
+    for given in snapshot_ids:
+        snapshot_id = whole_id(client, given)
+        request = snapshot_pb2.DeleteSnapshotRequest(snapshot_id=snapshot_id)
+        client.call(client.snapshots.DeleteSnapshot, request)
+        click.echo(f"{snapshot_id} is removed")
+
+
+def whole_id(client: Client, given: str) -> str:
+    """The id that begins so, if there is just one; else what was given."""
+    if len(given) == 64:
+        return given
+    request = snapshot_pb2.ListSnapshotsRequest()
+    found = client.call(client.snapshots.ListSnapshots, request)
+    matching = [each.id for each in found.snapshots if each.id.startswith(given)]
+    return str(matching[0]) if len(matching) == 1 else given
+
+
+def _commit(found: Snapshot) -> str:
+    return f"{found.git_commit}{' with changes' if found.git_dirty else ''}"

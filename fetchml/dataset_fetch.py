@@ -1,0 +1,159 @@
+"""Fetching a dataset into the cache: once for all who want it at the same time, on after a cut."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from fetchml.core.dataset import Dataset
+from fetchml.dataset_cache import DatasetCache, Draft, size_words
+from fetchml.dataset_versions import DatasetVersions, Known
+from fetchml.ports import Interrupted, Origin, PrepareError, Reading, Version
+from fetchml.threads import to_its_end
+
+TRIES = 5
+"""So often in a row a fetch may break off without having come any further."""
+PROGRESS_SECONDS = 1.0
+
+
+class DatasetFetches:
+    def __init__(
+        self,
+        cache: DatasetCache,
+        versions: DatasetVersions,
+        origins: Mapping[str, Origin],
+        *,
+        pause_seconds: float = 1.0,
+    ) -> None:
+        """`origins`: by scheme. `pause_seconds`: before the second try; then twice as long each."""
+        self._cache = cache
+        self._versions = versions
+        self._origins = origins
+        self._pause_seconds = pause_seconds
+        self._under_way: dict[tuple[str, str | None], _Fetch] = {}
+
+    async def fetch(self, dataset: Dataset, progress: Callable[[str], None]) -> str:
+        """The SHA-256 of its content, which is in the cache now. Raises PrepareError.
+
+        A dataset without a sum of its own is asked for every time, and fetched if it has changed.
+        """
+        # The sum is part of the key: who gives a wrong source for it harms only himself.
+        key = (dataset.location, dataset.sha256)
+        fetch = self._under_way.get(key)
+        if fetch is None:
+            fetch = self._under_way[key] = _Fetch(dataset.name)
+            fetch.run = asyncio.create_task(self._run(dataset, fetch))
+        listener = fetch.join(progress)
+        try:
+            return await asyncio.shield(fetch.run)
+        finally:
+            fetch.leave(listener)
+            if not fetch.listeners:
+                if self._under_way.get(key) is fetch:
+                    del self._under_way[key]
+                fetch.run.cancel()
+                await asyncio.gather(fetch.run, return_exceptions=True)
+
+    async def _run(self, dataset: Dataset, fetch: "_Fetch") -> str:
+        url = dataset.location
+        known = self._versions.get(url) if dataset.sha256 is None else None
+        if known is not None and not await asyncio.to_thread(self._cache.has, known.sha256):
+            known = None
+        draft = self._cache.draft()
+        try:
+            await to_its_end(draft.open)
+            version = await self._fill(url, draft, known.version if known else None, fetch)
+            if known is not None and version is known.version:
+                return known.sha256
+            require_sum(dataset, draft.sha256)
+            await to_its_end(draft.keep)
+            if dataset.sha256 is None and version is not None:
+                await asyncio.to_thread(self._versions.put, url, Known(version, draft.sha256))
+            return draft.sha256
+        finally:
+            await asyncio.to_thread(draft.discard)
+
+    async def _fill(
+        self, url: str, draft: Draft, known: Version | None, fetch: "_Fetch"
+    ) -> Version | None:
+        """The version of what the draft now holds, whole; `known` itself: the draft holds nothing,
+        for the content still is that one."""
+        origin = self._origins[url.partition(":")[0].lower()]
+        version: Version | None = None
+        best, tries = 0, 0
+        while True:
+            resumes = draft.written > 0 and version is not None
+            asked = (draft.written, version) if resumes else (0, known)
+            try:
+                async with origin.read(url, offset=asked[0], version=asked[1]) as reading:
+                    if reading is None:
+                        return known
+                    version = reading.version
+                    await _copy(reading, draft, fetch)
+                    return version
+            except Interrupted as error:
+                if draft.written > best:
+                    best, tries = draft.written, 0
+                tries += 1
+                if error.anew:
+                    version = None
+                if tries == TRIES:
+                    raise PrepareError(str(error), permanent=False) from error
+                fetch.say(f"{fetch.sentence}, to be tried again: {error}")
+                await asyncio.sleep(self._pause_seconds * 2 ** (tries - 1))
+
+
+def require_sum(dataset: Dataset, sha256: str) -> None:
+    """Raises PrepareError if the dataset must have another one."""
+    if dataset.sha256 not in (None, sha256):
+        message = f"its SHA-256 is {sha256}, the task wants {dataset.sha256}"
+        raise PrepareError(message, permanent=True)
+
+
+async def _copy(reading: Reading, draft: Draft, fetch: "_Fetch") -> None:
+    if reading.offset != draft.written:
+        draft.restart()
+    if reading.length is not None:
+        await to_its_end(draft.reserve, reading.length)
+    async for chunk in reading.chunks:
+        await to_its_end(draft.write, chunk)
+        fetch.came(draft.written, reading.length)
+    if reading.length not in (None, draft.written):
+        has, said = size_words(draft.written), size_words(reading.length or 0)
+        raise Interrupted(f"it ended after {has} of {said}")
+
+
+class _Fetch:
+    """One fetch, and who waits for it."""
+
+    run: asyncio.Task[str]
+
+    def __init__(self, name: str) -> None:
+        self.sentence = f"fetching {name}"
+        self.listeners: dict[int, Callable[[str], None]] = {}
+        self._name = name
+        self._number = 0
+        self._told_at = time.monotonic()
+
+    def join(self, progress: Callable[[str], None]) -> int:
+        self._number += 1
+        self.listeners[self._number] = progress
+        progress(self.sentence)
+        return self._number
+
+    def leave(self, number: int) -> None:
+        del self.listeners[number]
+
+    def came(self, written: int, length: int | None) -> None:
+        """So many bytes are here."""
+        if length:
+            share = f"{100 * written // length} % of {size_words(length)}"
+        else:
+            share = size_words(written)
+        self.sentence = f"fetching {self._name}: {share}"
+        if time.monotonic() - self._told_at >= PROGRESS_SECONDS:
+            self.say(self.sentence)
+
+    def say(self, sentence: str) -> None:
+        self._told_at = time.monotonic()
+        for progress in self.listeners.values():
+            progress(sentence)

@@ -1,0 +1,71 @@
+"""The server's own datasets: files and folders below one root. Links may not lead out of it."""
+
+import asyncio
+import hashlib
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from fetchml.dataset_cache import size_words
+from fetchml.ports import PrepareError
+
+MAX_SUMS = 10_000
+_CHUNK_BYTES = 8 << 20
+
+
+class DatasetRoot:
+    """Errors are PrepareErrors."""
+
+    def __init__(self, root: Path | None) -> None:
+        self._root = root
+        self._sums: dict[tuple[int, ...], str] = {}
+        """Of files, by what changes with their content."""
+
+    async def folder(self, name: str) -> Path:
+        path = await self._find(name)
+        if not await asyncio.to_thread(path.is_dir):
+            raise PrepareError("it is not a folder", permanent=True)
+        return path
+
+    async def file_or_folder(self, location: str) -> tuple[Path, bool]:
+        """And whether it is a folder."""
+        path = await self._find(location)
+        mode = (await asyncio.to_thread(path.stat)).st_mode
+        if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            raise PrepareError("it is neither a file nor a folder", permanent=True)
+        return path, stat.S_ISDIR(mode)
+
+    async def sha256(self, path: Path, progress: Callable[[str], None]) -> str:
+        """Of a file. It is read once for as long as it stays as it is."""
+        status = await asyncio.to_thread(path.stat)
+        identity = (status.st_dev, status.st_ino, status.st_size)
+        stamp = (*identity, status.st_mtime_ns, status.st_ctime_ns)
+        if stamp in self._sums:
+            return self._sums[stamp]
+        progress(f"checking {path.name}: {size_words(status.st_size)}")
+        digest = hashlib.sha256()
+        with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
+            while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+                await asyncio.to_thread(digest.update, chunk)
+        if len(self._sums) == MAX_SUMS:
+            del self._sums[next(iter(self._sums))]
+        self._sums[stamp] = digest.hexdigest()
+        return self._sums[stamp]
+
+    async def _find(self, location: str) -> Path:
+        if self._root is None:
+            message = "the server has none of its own ([datasets] root is not set)"
+            raise PrepareError(message, permanent=True)
+        path = await asyncio.to_thread(_inside, self._root, location)
+        if path is None:
+            raise PrepareError("there is no such dataset here", permanent=True)
+        return path
+
+
+def _inside(root: Path, location: str) -> Path | None:
+    """None: it isn't there, or lies elsewhere; which of the two, nobody is told."""
+    try:
+        path = (root / location).resolve(strict=True)
+    except (OSError, RuntimeError):
+        return None
+    return path if path.is_relative_to(root.resolve()) else None

@@ -1,0 +1,357 @@
+"""Snapshots: trees of code that tasks run, uploaded once and kept while somebody needs them.
+
+What is known of them is in memory and in the store; the trees are files, handled in threads.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from fetchml.attempt import AttemptFolder
+from fetchml.audit import Audit
+from fetchml.clock import Clock
+from fetchml.core import access, snapshot
+from fetchml.core.audit import Action
+from fetchml.core.model import Principal, Role
+from fetchml.core.snapshot import Snapshot
+from fetchml.disk_work import DiskWork, NoRoom
+from fetchml.errors import (
+    BadRequest,
+    Conflict,
+    FieldViolation,
+    Forbidden,
+    NotFound,
+    Unavailable,
+    ValidationFailed,
+)
+from fetchml.keyed_locks import KeyedLocks
+from fetchml.ports import Owner, PrepareError, Store
+from fetchml.snapshot_files import DamagedSnapshot, NewSnapshot, SnapshotFiles
+from fetchml.unpack import RefusedArchive, UnpackLimits, UnreadableArchive
+
+KIND = "snapshot"
+MAX_SNAPSHOTS = 10_000
+"""They are all in memory, and in one reply that lists them."""
+MAX_UPLOADS = 4
+"""Of one user at the same time."""
+USE_COUNTS_MS = 3_600_000
+"""When a snapshot is used is known to this."""
+UPKEEP_SECONDS = 3600
+WRITE_BYTES = 1 << 20
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_NO_ROOM = "The server's disk is nearly full: free some space on it"
+_decode = msgspec.json.Decoder(Snapshot).decode
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSettings:
+    limits: UnpackLimits
+    keep_ms: int
+    """How long one is kept that nobody uses."""
+    private: bool
+
+
+class Snapshots:
+    """Used from one event loop. Verbs raise `errors.RequestError`."""
+
+    def __init__(
+        self,
+        store: Store,
+        files: SnapshotFiles,
+        settings: SnapshotSettings,
+        *,
+        audit: Audit,
+        named: Callable[[], frozenset[str]],
+    ) -> None:
+        """`named`: the ids that live tasks and experiments name, which stay."""
+        self._store = store
+        self._files = files
+        self._settings = settings
+        self._audit = audit
+        self._named = named
+        self._by_id: dict[str, Snapshot] = {}
+        self._loaded = asyncio.Event()
+        self._clock = Clock()
+        self._locks = KeyedLocks()
+        """By id: held from reading a record to storing it, and while its tree comes or goes."""
+        self._unsaved_use: set[str] = set()
+        self._uploads: Counter[str] = Counter()
+        """Under way, by user."""
+        self._changes: set[asyncio.Task[object]] = set()
+        # Apart, so that no upload holds up a task.
+        self._unpacking = DiskWork("snapshot-unpack", 2, store.has_room)
+        self._copying = DiskWork("snapshot-copy", 4, store.has_room)
+
+    @property
+    def max_bytes(self) -> int:
+        """Of an archive, packed or unpacked."""
+        return self._settings.limits.max_bytes
+
+    async def load(self) -> None:
+        """Read what is known from the store, which is open, and sweep the disk."""
+        documents = await self._store.list_documents(KIND)
+        known = {found.id: found for found in map(_decode, documents)}
+        here = await asyncio.to_thread(self._files.open, frozenset(known))
+        for snapshot_id in known.keys() - here:
+            log.error("a snapshot's files are gone", extra={"snapshot_id": snapshot_id})
+            await self._store.delete_document(KIND, snapshot_id)
+        self._by_id = {snapshot_id: known[snapshot_id] for snapshot_id in sorted(here)}
+        self._loaded.set()
+
+    async def upload(
+        self,
+        who: Principal,
+        archive: AsyncIterator[bytes],
+        *,
+        git_commit: str | None = None,
+        git_dirty: bool | None = None,
+    ) -> tuple[Snapshot, bool]:
+        """Keep the tree in a gzipped tar file; durable on return. False: it was known already."""
+        if not access.may_submit(who):
+            raise Forbidden("A viewer's key can't upload snapshots")
+        if git_commit is not None and not _COMMIT.fullmatch(git_commit):
+            rule = "must be 40 or 64 hexadecimal digits, in lower case"
+            raise ValidationFailed([FieldViolation("git_commit", rule)])
+        if not self._store.has_room():
+            raise Unavailable(_NO_ROOM)
+        if self._uploads[who.user] >= MAX_UPLOADS:
+            raise Unavailable(f"{MAX_UPLOADS} of your uploads are under way: wait for one to end")
+        self._uploads[who.user] += 1
+        try:
+            with _told_apart():
+                new = self._files.begin()
+                try:
+                    await self._receive(new, archive)
+                    unpack = partial(new.unpack, self._settings.limits)
+                    snapshot_id = await self._unpacking.run(unpack)
+                except BaseException:
+                    await asyncio.to_thread(self._files.discard, new)
+                    raise
+                keep = self._keep(who, new, snapshot_id, git_commit, git_dirty)
+                return await self._in_one(keep)
+        finally:
+            self._uploads[who.user] -= 1
+
+    def get(self, who: Principal, snapshot_id: str) -> Snapshot:
+        """It counts as used: a client that asks is about to run it."""
+        found = self._by_id.get(snapshot_id)
+        if found is None or not snapshot.may_see(who, found, private=self._settings.private):
+            raise NotFound(f"There is no snapshot {snapshot_id[:64]!r}")
+        return self._shown(who, self._use(found))
+
+    def list(self, who: Principal) -> list[Snapshot]:
+        """All that `who` may see, newest first."""
+        seen = [
+            self._shown(who, each)
+            for each in self._by_id.values()
+            if snapshot.may_see(who, each, private=self._settings.private)
+        ]
+        return sorted(seen, key=lambda each: (each.created_at, each.id), reverse=True)
+
+    async def delete(self, who: Principal, snapshot_id: str) -> None:
+        self.get(who, snapshot_id)
+        if not snapshot.may_delete(who, self._by_id[snapshot_id]):
+            raise Forbidden("Only who alone has uploaded the snapshot, or an admin, may delete it")
+        if snapshot_id in self._named():
+            raise Conflict("A live task or an experiment names the snapshot: it has to stay")
+        await self._in_one(self._remove(snapshot_id, lambda _: True))
+        await self._audit.done(who, Action.SNAPSHOT_DELETE, snapshot_id)
+
+    async def exists(self, who: Principal, snapshot_id: str) -> bool:
+        """Whether `who` may name it."""
+        found = self._by_id.get(snapshot_id)
+        return found is not None and snapshot.may_see(who, found, private=self._settings.private)
+
+    def project_text(self, user: str, snapshot_id: str) -> str | None:
+        """The fetchml.toml of a snapshot that the user's tasks may run. None: there is none."""
+        found = self._find_to_run(user, snapshot_id)
+        return None if found is None else self._use(found).project_file
+
+    async def copy(self, user: str, snapshot_id: str, attempt: AttemptFolder, owner: Owner) -> None:
+        """Make the attempt's workspace the owner's private copy; one that is there is whole, and
+        stays as it is.
+
+        Raises PrepareError.
+        """
+        await self._loaded.wait()
+        found = self._find_to_run(user, snapshot_id)
+        if found is None:
+            raise PrepareError(f"there is no snapshot {snapshot_id!r} here", permanent=True)
+        self._use(found)
+        copy = partial(self._files.copy, snapshot_id, attempt, owner)
+        try:
+            await self._copying.run(copy)
+        except DamagedSnapshot:
+            message = f"the files of snapshot {snapshot_id} are damaged: delete and upload it again"
+            raise PrepareError(message, permanent=True) from None
+        except NoRoom:
+            raise PrepareError("the server's disk is nearly full", permanent=False) from None
+        except OSError as error:
+            message = f"the snapshot can't be copied: {error.strerror or error}"
+            raise PrepareError(message, permanent=False) from error
+
+    @contextlib.asynccontextmanager
+    async def upkeep(self) -> AsyncIterator[None]:
+        """While inside, what nobody needs is removed, and what is used is noted, every hour."""
+
+        async def do_at_times() -> None:
+            while True:
+                try:
+                    await self.remove_unused()
+                    await self.save_use()
+                except Exception:
+                    log.exception("the upkeep of snapshots failed")
+                await asyncio.sleep(UPKEEP_SECONDS)
+
+        task = asyncio.create_task(do_at_times())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, *self._changes, return_exceptions=True)
+            await self.save_use()
+
+    async def remove_unused(self) -> None:
+        """Remove what nothing live names and nobody has used for long enough."""
+
+        def is_unused(found: Snapshot) -> bool:
+            return found.used_at < self._clock() - self._settings.keep_ms
+
+        unused = [found.id for found in self._by_id.values() if is_unused(found)]
+        for snapshot_id in sorted(set(unused) - self._named()) if unused else ():
+            await self._in_one(self._remove(snapshot_id, is_unused))
+            log.info("unused snapshot removed", extra={"snapshot_id": snapshot_id})
+
+    async def save_use(self) -> None:
+        while self._unsaved_use:
+            snapshot_id = self._unsaved_use.pop()
+            async with self._locks.hold(snapshot_id):
+                if found := self._by_id.get(snapshot_id):
+                    await self._save(found)
+
+    async def _receive(self, new: NewSnapshot, archive: AsyncIterator[bytes]) -> None:
+        most = self._settings.limits.max_bytes
+        waiting: list[bytes] = []
+        size = written = 0
+        with new.archive.open("xb") as file:
+            async for piece in archive:
+                waiting.append(piece)
+                size += len(piece)
+                if size > most:
+                    raise RefusedArchive(f"it is larger than {most} bytes")
+                if size - written >= WRITE_BYTES:
+                    if not self._store.has_room():
+                        raise NoRoom
+                    await asyncio.to_thread(file.writelines, waiting)
+                    waiting, written = [], size
+            await asyncio.to_thread(file.writelines, waiting)
+
+    async def _keep(
+        self,
+        who: Principal,
+        new: NewSnapshot,
+        snapshot_id: str,
+        git_commit: str | None,
+        git_dirty: bool | None,
+    ) -> tuple[Snapshot, bool]:
+        async with self._locks.hold(snapshot_id):
+            now, user = self._clock(), who.user
+            known = self._by_id.get(snapshot_id)
+            if known is None:
+                if len(self._by_id) >= MAX_SNAPSHOTS:
+                    await asyncio.to_thread(self._files.discard, new)
+                    raise Unavailable(
+                        f"There are {MAX_SNAPSHOTS} snapshots, as many as the server keeps: "
+                        "delete some"
+                    )
+                await asyncio.to_thread(self._files.keep, new, snapshot_id)
+                record = Snapshot(
+                    id=snapshot_id,
+                    size_bytes=new.size_bytes,
+                    file_count=new.file_count,
+                    created_at=now,
+                    used_at=now,
+                    users=(user,),
+                    git_commit=git_commit,
+                    git_dirty=git_dirty,
+                    project_file=new.project_file,
+                )
+            else:
+                await asyncio.to_thread(self._files.discard, new)
+                users = known.users if user in known.users else (*known.users, user)
+                record = replace(known, users=users, used_at=now)
+            await self._save(record)
+        await self._audit.done(who, Action.SNAPSHOT_UPLOAD, snapshot_id)
+        # On a private server nobody learns what others have.
+        is_new = known is None or not snapshot.may_see(who, known, private=self._settings.private)
+        return self._shown(who, record), is_new
+
+    async def _remove(self, snapshot_id: str, still: Callable[[Snapshot], bool]) -> None:
+        async with self._locks.hold(snapshot_id):
+            found = self._by_id.get(snapshot_id)
+            if found is not None and still(found):
+                del self._by_id[snapshot_id]
+                await self._store.delete_document(KIND, snapshot_id)
+                await asyncio.to_thread(self._files.remove, snapshot_id)
+
+    async def _save(self, record: Snapshot) -> None:
+        await self._store.put_document(KIND, record.id, msgspec.json.encode(record))
+        self._by_id[record.id] = record
+
+    def _shown(self, who: Principal, found: Snapshot) -> Snapshot:
+        """On a private server users don't learn who else has uploaded it."""
+        if not self._settings.private or who.role is Role.ADMIN:
+            return found
+        return replace(found, users=(who.user,))
+
+    def _find_to_run(self, user: str, snapshot_id: str) -> Snapshot | None:
+        found = self._by_id.get(snapshot_id)
+        if found is None or (self._settings.private and user not in found.users):
+            return None
+        return found
+
+    def _use(self, found: Snapshot) -> Snapshot:
+        now = self._clock()
+        if now - found.used_at >= USE_COUNTS_MS:
+            found = self._by_id[found.id] = replace(found, used_at=now)
+            self._unsaved_use.add(found.id)
+        return found
+
+    async def _in_one(self, change: Coroutine[object, object, T]) -> T:
+        """To its end, also when nobody waits for it any more."""
+        changing = asyncio.create_task(change)
+        self._changes.add(changing)
+        changing.add_done_callback(self._changes.discard)
+        return await asyncio.shield(changing)
+
+
+@contextlib.contextmanager
+def _told_apart() -> Iterator[None]:
+    """What is wrong with an upload, in the words of the API."""
+    try:
+        yield
+    except UnreadableArchive as error:
+        raise BadRequest(f"The archive can't be read: {error}") from None
+    except RefusedArchive as error:
+        raise ValidationFailed([FieldViolation("archive", str(error))]) from None
+    except NoRoom:
+        raise Unavailable(_NO_ROOM) from None
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Unavailable(_NO_ROOM) from None
+        raise

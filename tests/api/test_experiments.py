@@ -1,0 +1,153 @@
+"""Experiments over REST and gRPC, on real sockets."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import msgspec
+import pytest
+from google.protobuf.json_format import MessageToDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fetchml.api import convert, messages
+from fetchml.core.experiment import Experiment, ExperimentStatus
+from fetchml.core.model import Role
+from fetchml.v1 import experiment_pb2, task_pb2
+from tests.api import grpc_world, rest_world
+from tests.api.grpc_world import KNOWN_SNAPSHOT, refusal
+
+PATH = "/v1/experiments"
+FULL = {"name": "a", "description": "what it is about", "commit_id": KNOWN_SNAPSHOT}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[grpc_world.World]:
+    async with grpc_world.grpc_world(tmp_path) as world:
+        yield world
+
+
+async def create(rest: rest_world.World, body: object) -> Any:
+    reply = await rest.client.submit(body, PATH)
+    assert reply.status == 201
+    return reply.json
+
+
+async def test_create_list_get_archive_delete(rest: rest_world.World) -> None:
+    first = await create(rest, {"name": "first"})
+    second = await create(rest, FULL)
+    assert first.keys() == {"id", "name", "created_at", "status"}
+    assert second == {**first, **second, "name": "a", "commit_id": KNOWN_SNAPSHOT}
+    assert (await rest.client.get(PATH)).json == [second, first]
+    one = f"{PATH}/{second['id']}"
+    assert (await rest.client.get(one)).json == second
+    archived = await rest.client.ask("POST", f"{one}/archive")
+    assert archived.json == {**second, "status": "archived"}
+    assert (await rest.client.get(one)).json == archived.json
+    assert (await rest.client.ask("DELETE", one)).status == 204
+    assert (await rest.client.ask("DELETE", one)).status == 404
+    assert (await rest.client.get(one)).status == 404
+    assert (await rest.client.ask("POST", f"{one}/archive")).status == 404
+    assert (await rest.client.get(PATH)).json == [first]
+
+
+async def test_full_view(rest: rest_world.World) -> None:
+    reply = await rest.client.submit(FULL, f"{PATH}?view=full")
+    full = reply.json
+    assert (full["description"], full["user_id"]) == ("what it is about", "user")
+    assert (await rest.client.get(f"{PATH}?view=full")).json == [full]
+    one = f"{PATH}/{full['id']}"
+    assert (await rest.client.get(f"{one}?view=full")).json == full
+    assert (await rest.client.ask("POST", f"{one}/archive?view=full")).json["user_id"] == "user"
+    assert (await rest.client.get(f"{PATH}?view=more")).status == 400
+
+
+async def test_what_is_refused(rest: rest_world.World) -> None:
+    for body, message in (
+        ({}, "name: is required"),
+        ({"name": "x" * 129}, "name: must not be longer than 128 characters"),
+        ({"name": "a", "description": None}, "description: must not be null: leave it out"),
+        ({"name": "a", "commit_id": "unknown"}, "commit_id: no such snapshot"),
+    ):
+        reply = await rest.client.submit(body, PATH)
+        assert (reply.status, reply.code, reply.error) == (422, "VALIDATION_ERROR", message)
+    assert (await rest.client.ask("POST", PATH, b"{", **rest_world.JSON)).status == 400
+    viewer = rest.as_(rest.secrets[Role.VIEWER])
+    assert (await viewer.submit({"name": "a"}, PATH)).status == 403
+    assert (await rest.as_(None).get(PATH)).status == 401
+    assert (await rest.client.get(PATH)).json == []
+
+
+async def test_what_means_nothing_is_named(rest: rest_world.World) -> None:
+    reply = await rest.client.submit({"name": "a", "nmae": "b"}, f"{PATH}?x=1")
+    assert reply.headers["X-FetchML-Ignored"] == "x, nmae"
+
+
+async def test_over_grpc(world: grpc_world.World) -> None:
+    stub, key = world.client.experiments, {"metadata": world.client.metadata}
+    request = experiment_pb2.CreateExperimentRequest(**FULL, view=task_pb2.FULL)
+    made = await stub.CreateExperiment(request, **key)
+    assert (made.description, made.user_id) == (FULL["description"], "user")
+    assert made.commit_id == KNOWN_SNAPSHOT
+    by_id = {"experiment_id": made.id}
+    basic = await stub.GetExperiment(experiment_pb2.GetExperimentRequest(**by_id), **key)
+    assert not basic.HasField("description")
+    assert not basic.HasField("user_id")
+    listed = await stub.ListExperiments(
+        experiment_pb2.ListExperimentsRequest(view=task_pb2.FULL), **key
+    )
+    assert list(listed.experiments) == [made]
+    archived = await stub.ArchiveExperiment(
+        experiment_pb2.ArchiveExperimentRequest(**by_id, view=task_pb2.FULL), **key
+    )
+    made.status = experiment_pb2.Experiment.archived
+    assert archived == made
+    await stub.DeleteExperiment(experiment_pb2.DeleteExperimentRequest(**by_id), **key)
+    with pytest.raises(grpc.aio.AioRpcError) as gone:
+        await stub.GetExperiment(experiment_pb2.GetExperimentRequest(**by_id), **key)
+    assert refusal(gone.value).reason == "NOT_FOUND"
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.CreateExperiment(experiment_pb2.CreateExperimentRequest(name=""), **key)
+    assert refusal(refused.value).violations == [("name", "must not be empty")]
+
+
+texts = st.text(st.characters(codec="utf-8"), max_size=20)
+
+
+@pytest.mark.parametrize("full", [False, True])
+@given(
+    experiment=st.builds(
+        Experiment,
+        id=texts,
+        user=texts,
+        name=texts,
+        created_at=st.integers(1, 253_402_300_799_999).filter(lambda ms: ms % 1000),
+        description=st.none() | texts,
+        commit_id=st.none() | texts,
+        status=st.sampled_from(ExperimentStatus),
+    )
+)
+def test_it_is_the_same_over_both(full: bool, experiment: Experiment) -> None:
+    message = messages.experiment_message(experiment, full=full)
+    body = msgspec.json.encode(convert.experiment_json(experiment, full=full))
+    assert MessageToDict(message, preserving_proto_field_name=True) == msgspec.json.decode(body)
+
+
+async def test_an_output_over_grpc(world: grpc_world.World) -> None:
+    stub, key = world.client.tasks, {"metadata": world.client.metadata}
+    task = await stub.CreateTask(task_pb2.CreateTaskRequest(job_name="a"), **key)
+    content = bytes(range(256)) * 3_000
+    world.engine.outputs[task.id] = {"a/b.bin": content, "empty": b""}
+
+    async def download(path: str) -> list[bytes]:
+        request = task_pb2.DownloadTaskOutputRequest(task_id=task.id, path=path)
+        return [chunk.data async for chunk in stub.DownloadTaskOutput(request, **key)]
+
+    pieces = await download("a/b.bin")
+    assert len(pieces) > 1
+    assert b"".join(pieces) == content
+    assert await download("empty") == []
+    with pytest.raises(grpc.aio.AioRpcError) as missing:
+        await download("none")
+    assert missing.value.code() is grpc.StatusCode.NOT_FOUND

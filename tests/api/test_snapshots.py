@@ -1,0 +1,221 @@
+"""Snapshots over REST and gRPC: both say the same."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf import json_format
+
+from fetchml.api import grpc_snapshots
+from fetchml.api.http import HttpTimeouts
+from fetchml.core.model import Role
+from fetchml.v1.snapshot_pb2 import (
+    DeleteSnapshotRequest,
+    GetSnapshotRequest,
+    ListSnapshotsRequest,
+    Snapshot,
+    UploadSnapshotRequest,
+)
+from tests.api import grpc_world as g
+from tests.api.grpc_world import grpc_world, refusal
+from tests.api.rest_world import World, rest_world
+from tests.snapshots.archives import file, link, packed
+
+COMMIT = "ab" * 20
+TREE = packed(file("train.py", b"print(1)\n"), file("src/a.py", b"1"), link("b", "src"))
+
+
+@pytest.fixture
+async def rest() -> AsyncIterator[World]:
+    async with rest_world() as world:
+        yield world
+
+
+@pytest.fixture
+async def rpc(tmp_path: Path) -> AsyncIterator[g.World]:
+    async with grpc_world(tmp_path) as world:
+        yield world
+
+
+def pieces(data: bytes, **first: object) -> Iterator[UploadSnapshotRequest]:
+    yield UploadSnapshotRequest(data=data[:10], **first)  # type: ignore[arg-type]
+    yield UploadSnapshotRequest(data=data[10:])
+
+
+async def test_upload_get_list_delete_over_rest(rest: World) -> None:
+    first = await rest.client.ask("PUT", f"/v1/snapshots?git_commit={COMMIT}&git_dirty=1", TREE)
+    assert first.status == 201
+    kept = first.json
+    assert {name: kept[name] for name in kept if not name.endswith("_at")} == {
+        "id": kept["id"],
+        "size_bytes": 10,
+        "file_count": 3,
+        "user_ids": ["user"],
+        "git_commit": COMMIT,
+        "git_dirty": True,
+    }
+    again = await rest.client.ask("PUT", "/v1/snapshots", TREE, Content_Type="application/x-gzip")
+    assert (again.status, again.json["id"]) == (200, kept["id"])
+    assert again.json["git_commit"] == COMMIT
+    other = await rest.client.ask("PUT", "/v1/snapshots?git_comit=x", packed(file("a", b"1")))
+    assert other.headers["X-FetchML-Ignored"] == "git_comit"
+    listed = (await rest.client.get("/v1/snapshots")).json["snapshots"]
+    assert {snapshot["id"] for snapshot in listed} == {kept["id"], other.json["id"]}
+    assert (await rest.client.get(f"/v1/snapshots/{kept['id']}")).json["created_at"] == kept[
+        "created_at"
+    ]
+    assert (await rest.client.ask("DELETE", f"/v1/snapshots/{kept['id']}")).status == 204
+    assert (await rest.client.get(f"/v1/snapshots/{kept['id']}")).status == 404
+    assert (await rest.client.ask("DELETE", "/v1/snapshots/x")).status == 404
+    assert [entry.action for entry in rest.store.audit if entry.target == kept["id"]] == [
+        "snapshot.upload",
+        "snapshot.upload",
+        "snapshot.delete",
+    ]
+
+
+async def test_what_is_refused_over_rest(rest: World) -> None:
+    async def refused(path: str, data: bytes, **headers: str) -> tuple[int, str]:
+        reply = await rest.client.ask("PUT", path, data, **headers)
+        return reply.status, reply.error
+
+    status, error = await refused("/v1/snapshots", b"no archive")
+    assert status == 400
+    assert error.startswith("The archive can't be read: it is not a whole gzipped tar file (")
+    assert (await refused("/v1/snapshots", b""))[0] == 400
+    status, error = await refused("/v1/snapshots", packed(file("../x")))
+    assert status == 422
+    assert error.startswith("archive: '../x' has")
+    assert (await refused("/v1/snapshots", os.urandom(100_001)))[0] == 413
+    assert await refused("/v1/snapshots?git_commit=main", TREE) == (
+        422,
+        "git_commit: must be 40 or 64 hexadecimal digits, in lower case",
+    )
+    assert (await refused("/v1/snapshots?git_dirty=maybe", TREE))[0] == 400
+    assert (await refused("/v1/snapshots", packed(file("fetchml.toml", b"\xff")))) == (
+        422,
+        "archive: fetchml.toml is not UTF-8",
+    )
+    viewer = rest.as_(rest.secrets[Role.VIEWER])
+    assert (await viewer.ask("PUT", "/v1/snapshots", TREE)).status == 403
+    assert (await viewer.get("/v1/snapshots")).json == {"snapshots": []}
+
+
+async def test_one_that_is_named_stays(rest: World) -> None:
+    kept = (await rest.client.ask("PUT", "/v1/snapshots", TREE)).json
+    rest.store.named_snapshots = frozenset({kept["id"]})
+    refused = await rest.client.ask("DELETE", f"/v1/snapshots/{kept['id']}")
+    assert (refused.status, refused.code) == (409, "CONFLICT")
+    admin = rest.as_(rest.secrets[Role.ADMIN])
+    assert (await admin.ask("PUT", "/v1/snapshots", TREE)).json["user_ids"] == ["user", "admin"]
+    rest.store.named_snapshots = frozenset()
+    assert (await rest.client.ask("DELETE", f"/v1/snapshots/{kept['id']}")).status == 403
+    assert (await admin.ask("DELETE", f"/v1/snapshots/{kept['id']}")).status == 204
+
+
+async def test_an_upload_that_stalls() -> None:
+    async with rest_world(timeouts=HttpTimeouts(body=0.2)) as rest:
+        reply = await rest.raw(
+            b"PUT /v1/snapshots HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n"
+            b"X-API-Key: " + rest.secrets[Role.USER].encode() + b"\r\n\r\n12345"
+        )
+        assert reply.status == 408
+        assert reply.headers["Connection"] == "close"
+
+
+async def test_a_client_that_waits_to_be_asked(rest: World) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", rest.port)
+    key = rest.secrets[Role.USER]
+    writer.write(
+        f"PUT /v1/snapshots HTTP/1.1\r\nHost: a\r\nContent-Length: {len(TREE)}\r\n"
+        f"Expect: 100-continue\r\nX-API-Key: {key}\r\n\r\n".encode()
+    )
+    async with asyncio.timeout(5):
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(TREE)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 201")
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_client_that_leaves_leaves_nothing(rest: World) -> None:
+    operations = rest.server._router.find("PUT", "/v1/snapshots")[0].handler
+    uploads = operations.__self__._snapshots  # type: ignore[attr-defined]
+    new = uploads._files._new
+    _, writer = await asyncio.open_connection("127.0.0.1", rest.port)
+    key = rest.secrets[Role.USER]
+    writer.write(
+        f"PUT /v1/snapshots HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n"
+        f"X-API-Key: {key}\r\n\r\n12345".encode()
+    )
+    await _until(lambda: len(list(new.iterdir())) == 1)
+    writer.transport.abort()
+    await _until(lambda: not list(new.iterdir()))
+    assert uploads._uploads["user"] == 0
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  # a folder on the disk tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_the_same_over_grpc(rpc: g.World) -> None:
+    client = rpc.client
+    kept: Snapshot = await client.snapshots.UploadSnapshot(
+        pieces(TREE, git_commit=COMMIT, git_dirty=False), metadata=client.metadata
+    )
+    assert (kept.size_bytes, kept.file_count, list(kept.user_ids)) == (10, 3, ["user"])
+    assert (kept.git_commit, kept.HasField("git_dirty"), kept.git_dirty) == (COMMIT, True, False)
+    asked = GetSnapshotRequest(snapshot_id=kept.id)
+    assert await client.snapshots.GetSnapshot(asked, metadata=client.metadata) == kept
+    listed = await client.snapshots.ListSnapshots(ListSnapshotsRequest(), metadata=client.metadata)
+    assert list(listed.snapshots) == [kept]
+    async with rest_world() as rest:
+        theirs = (await rest.client.ask("PUT", f"/v1/snapshots?git_commit={COMMIT}", TREE)).json
+    ours = json_format.MessageToDict(kept, preserving_proto_field_name=True)
+    assert ours["id"] == theirs["id"]
+    assert ours.keys() - theirs.keys() == {"git_dirty"}
+    delete = DeleteSnapshotRequest(snapshot_id=kept.id)
+    await client.snapshots.DeleteSnapshot(delete, metadata=client.metadata)
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await client.snapshots.GetSnapshot(asked, metadata=client.metadata)
+    assert refusal(error.value).reason == "NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "told"),
+    [
+        (b"no archive", "BAD_REQUEST", "can't be read"),
+        (packed(file("/x")), "VALIDATION_ERROR", "absolute path"),
+        (os.urandom(100_001), "VALIDATION_ERROR", "larger than 100000 bytes"),
+    ],
+    ids=["unreadable", "hostile", "large"],
+)
+async def test_what_is_refused_over_grpc(rpc: g.World, data: bytes, reason: str, told: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await rpc.client.snapshots.UploadSnapshot(pieces(data), metadata=rpc.client.metadata)
+    refused = refusal(error.value)
+    assert refused.reason == reason
+    assert told in refused.message
+
+
+async def test_an_empty_upload_and_one_that_stalls_over_grpc(
+    rpc: g.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload, metadata = rpc.client.snapshots.UploadSnapshot, rpc.client.metadata
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await upload(iter(()), metadata=metadata)
+    assert "The upload is empty" in refusal(error.value).message
+    monkeypatch.setattr(grpc_snapshots, "STALL_SECONDS", 0.1)
+
+    async def stalling() -> AsyncIterator[UploadSnapshotRequest]:
+        yield UploadSnapshotRequest(data=b"1")
+        await asyncio.Event().wait()
+
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await upload(stalling(), metadata=metadata)
+    assert "Nothing of the upload came for 0.1 s" in refusal(error.value).message

@@ -1,0 +1,131 @@
+"""TLS on both ports of a real server, with real clients, while its certificate is replaced."""
+
+import asyncio
+import http.client
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.cli.server import Server, run
+from tests.tls.authority import Authority
+
+
+class World:
+    def __init__(self, folder: Path) -> None:
+        self.authority = Authority(folder / "authority")
+        self.certificate, self.key = folder / "cert.pem", folder / "key.pem"
+        self.authority.issue(self.certificate, self.key)
+        self.server = Server(
+            folder / "data",
+            FETCHML_TLS_CERT=str(self.certificate),
+            FETCHML_TLS_KEY=str(self.key),
+        ).start()
+        self.http, self.grpc = (
+            int(address.rpartition(":")[2]) for address in (self.server.http, self.server.grpc)
+        )
+        self.client = {
+            "FETCHML_SERVER": f"https://localhost:{self.grpc}",
+            "FETCHML_TLS_CA": str(self.authority.file),
+        }
+        self.trusting = ssl.create_default_context(cafile=self.authority.file)
+
+    def served(self, port: int) -> str:
+        return ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
+
+    def is_served(self) -> bool:
+        """Whether both ports show what is in the file."""
+        expected = self.certificate.read_text()
+        return self.served(self.http) == self.served(self.grpc) == expected
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    assert made.server.stop() == 0
+
+
+async def health(world: World, session: aiohttp.ClientSession, host: str) -> str:
+    url = f"https://{host}:{world.http}/health"
+    async with session.get(url, ssl=world.trusting) as reply:
+        return str((await reply.json())["status"])
+
+
+async def test_both_ports_while_the_certificate_is_replaced(world: World) -> None:
+    secret = (world.server.data_dir / "admin.key").read_text().strip()
+    url = f"wss://127.0.0.1:{world.http}/ws"
+    assert await asyncio.to_thread(world.is_served)
+    async with aiohttp.ClientSession() as session:
+        # By name and by address: clients name no server then.
+        assert await health(world, session, "localhost") == "healthy"
+        assert await health(world, session, "127.0.0.1") == "healthy"
+        async with session.ws_connect(
+            url, ssl=world.trusting, headers={"X-API-Key": secret}
+        ) as socket:
+            await asyncio.to_thread(world.authority.issue, world.certificate, world.key)
+            assert await asyncio.to_thread(world.is_served)
+            submit = await asyncio.to_thread(
+                world.server.run, "submit", "--wait", "--", "true", **world.client
+            )
+            assert submit.code == 0, submit.err
+            # What was open goes on.
+            message = await socket.receive_json(timeout=10)
+            assert message["type"] == "task_update"
+    assert "keys travel unencrypted" not in world.server.log
+
+
+def test_clients_that_do_not_fit(world: World, tmp_path: Path) -> None:
+    other = Authority(tmp_path / "other")
+    for variables in (
+        {**world.client, "FETCHML_TLS_CA": str(other.file)},
+        {**world.client, "FETCHML_TLS_CA": ""},
+        {"FETCHML_SERVER": f"localhost:{world.grpc}"},
+    ):
+        refused = world.server.run("queue", **variables)
+        assert refused.code == 3
+        assert "FETCHML_TLS_CA" in refused.err
+    plain = http.client.HTTPConnection("127.0.0.1", world.http, timeout=10)
+    plain.request("GET", "/health")
+    with pytest.raises((http.client.HTTPException, ConnectionError)):
+        plain.getresponse()
+    plain.close()
+    context = ssl.create_default_context(cafile=world.authority.file)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    tls = http.client.HTTPSConnection("127.0.0.1", world.http, context=context, timeout=10)
+    tls.request("GET", "/health")
+    assert tls.getresponse().status == 200
+    tls.close()
+    assert "Traceback" not in world.server.log
+
+
+@pytest.mark.parametrize(
+    ("server", "ca", "said"),
+    [
+        ("ftp://localhost:1", "", "is no address of a server"),
+        ("https://localhost:1/x", "", "is no address of a server"),
+        ("https://", "", "is no address of a server"),
+        ("https://localhost:1", "/nothing", "FETCHML_TLS_CA: cannot read /nothing"),
+        ("https://localhost:1", "/dev/null", "holds no certificate in PEM"),
+    ],
+)
+def test_bad_words_of_a_client(server: str, ca: str, said: str) -> None:
+    ran = run("queue", FETCHML_SERVER=server, FETCHML_TLS_CA=ca)
+    assert ran.code == 2
+    assert said in ran.err
+
+
+def test_a_server_that_cannot_use_its_certificate_does_not_start(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    authority.issue(certificate, key)
+    serve = ("serve", "--data-dir", str(tmp_path / "data"), "--launcher", "process")
+    ports = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
+    lone = run(*serve, *ports, FETCHML_TLS_CERT=str(certificate))
+    assert "set both [server] tls_cert and tls_key, or neither" in lone.err
+    key.unlink()
+    missing = run(*serve, *ports, FETCHML_TLS_CERT=str(certificate), FETCHML_TLS_KEY=str(key))
+    assert f"{key}: cannot read it" in missing.err
+    assert lone.code == missing.code == 1

@@ -1,0 +1,89 @@
+"""What a dataset may be, and which addresses are asked for one."""
+
+import pytest
+
+from fetchml.core.dataset import SCHEMES, AddressRules, fault, read
+from fetchml.core.model import DatasetSpec
+
+
+@pytest.mark.parametrize(
+    ("spec", "file"),
+    [
+        (DatasetSpec(source="https://h/a/rows.csv?x=/y.z#part"), "/data/rows.csv/rows.csv"),
+        (DatasetSpec(name="d", source="https://h/a/rows%20b.csv"), "/data/d/rows b.csv"),
+        (DatasetSpec(name="d", source="https://h"), "/data/d/d"),
+        (DatasetSpec(name="d", source="https://h/a/%2e%2e"), "/data/d/d"),
+        (DatasetSpec(name="d", source="https://h/a%2Fb", mount_path="/mnt/x"), "/mnt/x/b"),
+        (DatasetSpec(name="d"), "/data/d/d"),
+        (DatasetSpec(name="d", source="sub/rows"), "/data/d/rows"),
+        (DatasetSpec(source="s3://bucket/key/rows.csv"), "/data/rows.csv/rows.csv"),
+    ],
+)
+def test_where_a_task_sees_it(spec: DatasetSpec, file: str) -> None:
+    assert read(spec).file == file
+
+
+@pytest.mark.parametrize(
+    ("specs", "names", "said"),
+    [
+        ([DatasetSpec()], [], "item 0 needs a name or a source"),
+        ([DatasetSpec(source="https://h/")], [], "item 0 needs a name: its source ends in none"),
+        ([DatasetSpec(source="https://h/.x")], [], "item 0 needs a name: its source ends in none"),
+        ([DatasetSpec(name="a", source="ftp://h/x")], [], "scheme that the server allows: file,"),
+        ([DatasetSpec(name="a", source="https:///x")], [], "item 0 source must name a host"),
+        ([DatasetSpec(name="a", source="http://h:x/")], [], "item 0 source must be a URL"),
+        ([DatasetSpec(name="a", source="http://h/ x")], [], "item 0 source must hold no spaces"),
+        ([DatasetSpec(name="a", source="http://u:p@h/x")], [], "must hold no user and password"),
+        ([DatasetSpec(name="a", source="file://h/x")], [], "must be file:/// and an absolute path"),
+        ([DatasetSpec(name="a", source="a\nb")], [], "must hold printable characters only"),
+        ([DatasetSpec(name="a")] * 2, [], "item 1 lies at /data/a, where item 0 is"),
+        ([DatasetSpec(name="a")], ["a"], "item 0 lies at /data/a, where dataset 'a' is"),
+        (
+            [DatasetSpec(name="a", source="http://h/x")],
+            ["a"],
+            "item 0 lies at /data/a/x, where dataset 'a' is",
+        ),
+        (
+            [DatasetSpec(name="a", mount_path="/m/x"), DatasetSpec(name="b", mount_path="/m")],
+            [],
+            "item 1 lies at /m, where item 0 is",
+        ),
+    ],
+)
+def test_broken_rules(specs: list[DatasetSpec], names: list[str], said: str) -> None:
+    assert said in (fault(specs, names, SCHEMES) or "")
+
+
+def test_several_files_may_lie_in_one_folder() -> None:
+    specs = [DatasetSpec(name="a", source=f"http://h/{file}") for file in ("x", "y", "xy")]
+    assert fault(specs, ["b"], SCHEMES) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "open_", "private"),
+    [
+        ("93.184.215.14", True, True),
+        ("2606:2800:21f::1", True, True),
+        ("10.1.2.3", False, True),
+        ("127.0.0.1", False, True),
+        ("::1", False, True),
+        ("fd00::1", False, True),
+        ("100.64.0.1", False, True),
+        ("::ffff:10.0.0.1", False, True),
+        ("64:ff9b::a00:1", False, True),
+        ("2002:a00:1::", False, True),
+        ("64:ff9b::5db8:d70e", True, True),
+        ("169.254.169.254", False, False),
+        ("::ffff:169.254.169.254", False, False),
+        ("fe80::1%eth0", False, False),
+        ("0.0.0.0", False, False),
+        ("::", False, False),
+        ("224.0.0.1", False, False),
+        ("ff02::1", False, False),
+        ("255.255.255.255", False, False),
+    ],
+)
+def test_addresses(address: str, open_: bool, private: bool) -> None:
+    assert AddressRules().allow("h", address) is open_
+    assert AddressRules(allow_private=True).allow("h", address) is private
+    assert AddressRules(allow_hosts=frozenset({"h"})).allow("H.", address)

@@ -1,0 +1,287 @@
+"""What a server of datasets can do wrong, and what becomes of the task."""
+
+import asyncio
+import os
+import time
+from typing import Any
+
+import pytest
+
+from fetchml.core.dataset import AddressRules
+from fetchml.core.model import DatasetSpec
+from fetchml.ports import PrepareError
+from tests.datasets.conftest import Box, sha256
+from tests.datasets.origin import File, OriginServer, Request, send_head
+
+CONTENT = os.urandom(300_000)
+SUM = sha256(CONTENT)
+
+
+def spec(origin: OriginServer, **fields: Any) -> DatasetSpec:
+    return DatasetSpec(source=origin.url("/d/rows.csv"), **fields)
+
+
+async def failure(box: Box, *specs: DatasetSpec) -> PrepareError:
+    with pytest.raises(PrepareError) as caught:
+        await box.give(await box.open(), *specs)
+    box.check_nothing_is_left_over()
+    assert box.cached == set()
+    return caught.value
+
+
+async def test_a_dataset_with_a_sum_is_fetched_once_for_all_time(
+    box: Box, origin: OriginServer
+) -> None:
+    origin.answers["/d/rows.csv"] = File(CONTENT)
+    for number in range(2):
+        datasets = await box.open()
+        (path,) = await box.give(datasets, spec(origin, sha256=SUM.upper()), name=f"t{number}")
+        assert path.read_bytes() == CONTENT
+        assert path.stat().st_mode & 0o777 == 0o444
+    assert len(origin.requests) == 1
+    assert box.cached == {SUM}
+    box.check_nothing_is_left_over()
+
+
+async def test_without_a_sum_the_server_is_asked_whether_it_has_changed(
+    box: Box, origin: OriginServer
+) -> None:
+    file = origin.answers["/d/rows.csv"] = File(CONTENT)
+    datasets = await box.open()
+    await box.give(datasets, spec(origin))
+    datasets = await box.open()
+    (same,) = await box.give(datasets, spec(origin), name="t2")
+    assert same.read_bytes() == CONTENT
+    assert origin.requests[1].headers["if-none-match"] == '"1"'
+    file.content, file.etag = b"other", '"2"'
+    (other,) = await box.give(datasets, spec(origin), name="t3")
+    assert (other.read_bytes(), same.read_bytes()) == (b"other", CONTENT)
+
+
+async def test_two_hundred_tasks_fetch_it_once(box: Box, origin: OriginServer) -> None:
+    file = origin.answers["/d/rows.csv"] = File(CONTENT)
+    file.hold = asyncio.Event()
+    datasets = await box.open()
+    wanted = spec(origin)
+    giving = [
+        asyncio.create_task(box.give(datasets, wanted, name=f"t{number}")) for number in range(200)
+    ]
+    await box.until_said(200)
+    giving[0].cancel()
+    file.hold.set()
+    paths = await asyncio.gather(*giving[1:])
+    assert len(origin.requests) == 1
+    assert len({path.stat().st_ino for (path,) in paths}) == 1
+    assert len({path for (path,) in paths}) == 199
+
+
+async def test_a_fetch_ends_when_nobody_waits_for_it(box: Box, origin: OriginServer) -> None:
+    file = origin.answers["/d/rows.csv"] = File(CONTENT)
+    file.hold = asyncio.Event()
+    datasets = await box.open()
+    giving = asyncio.create_task(box.give(datasets, spec(origin)))
+    await asyncio.wait_for(origin.was_asked.wait(), 5)
+    giving.cancel()
+    await asyncio.gather(giving, return_exceptions=True)
+    box.check_nothing_is_left_over()
+
+
+async def test_another_sum_fails_with_both(box: Box, origin: OriginServer) -> None:
+    origin.answers["/d/rows.csv"] = File(CONTENT)
+    error = await failure(box, spec(origin, name="mnist", sha256="0" * 64))
+    assert str(error) == f"dataset 'mnist': its SHA-256 is {SUM}, the task wants {'0' * 64}"
+    assert error.permanent
+
+
+async def test_it_goes_on_after_a_cut(box: Box, origin: OriginServer) -> None:
+    content = os.urandom(6_000_000)
+    file = origin.answers["/d/rows.csv"] = File(content)
+    file.cuts = [2_000_000, 2_000_000, 0]
+    (path,) = await box.give(await box.open(), spec(origin))
+    assert path.read_bytes() == content
+    first, second, third, fourth = (request.headers.get("range") for request in origin.requests)
+    assert first is None
+    assert second is not None
+    assert third is not None
+    assert 500_000 < int(second[6:-1]) < int(third[6:-1]) <= 4_000_000
+    assert fourth == third
+    assert any("to be tried again: the connection was cut" in said for said in box.said)
+
+
+@pytest.mark.parametrize("etag", ['"1"', None])
+async def test_what_changes_after_a_cut_is_not_pieced_together(
+    box: Box, origin: OriginServer, etag: str | None
+) -> None:
+    file = origin.answers["/d/rows.csv"] = File(b"a" * 1000, etag)
+    file.cuts = [500]
+
+    def change() -> None:
+        file.content = b"b" * 1000
+        file.etag = '"2"' if etag else None
+
+    file.on_cut = change
+    (path,) = await box.give(await box.open(), spec(origin))
+    # What was cut had been read before it changed.
+    assert path.read_bytes() == b"b" * 1000
+
+
+async def test_a_changed_content_under_its_old_tag_is_noticed_by_the_sum(
+    box: Box, origin: OriginServer
+) -> None:
+    file = origin.answers["/d/rows.csv"] = File(b"a" * 1000)
+    file.cuts = [500]
+    file.on_cut = lambda: setattr(file, "content", b"b" * 1000)
+    error = await failure(box, spec(origin, sha256=sha256(b"a" * 1000)))
+    assert "its SHA-256 is" in str(error)
+
+
+async def test_a_length_that_lies(box: Box, origin: OriginServer) -> None:
+    file = origin.answers["/d/rows.csv"] = File(b"a" * 1000)
+    file.announced = 2000
+    error = await failure(box, spec(origin))
+    assert "the connection was cut" in str(error)
+    assert not error.permanent
+    assert 5 <= len(origin.requests) <= 10
+
+
+async def test_a_huge_length_is_refused_before_anything_is_written(
+    box: Box, origin: OriginServer
+) -> None:
+    box.most_bytes = 1 << 30
+    file = origin.answers["/d/rows.csv"] = File(b"a")
+    file.announced = 1 << 40
+    error = await failure(box, spec(origin))
+    assert "larger than the server's cache of 1.1 GB" in str(error)
+    assert error.permanent
+
+
+async def test_without_a_length_it_ends_with_the_last_chunk(box: Box, origin: OriginServer) -> None:
+    async def chunked(request: Request, writer: asyncio.StreamWriter) -> None:
+        send_head(writer, 200, {"Transfer-Encoding": "chunked"})
+        writer.write(b"5\r\nhello\r\n0\r\n\r\n" if len(origin.requests) > 1 else b"5\r\nhel")
+
+    origin.answers["/d/rows.csv"] = chunked
+    (path,) = await box.give(await box.open(), spec(origin))
+    assert path.read_bytes() == b"hello"
+    assert len(origin.requests) == 2
+
+
+async def test_a_server_that_stalls(box: Box, origin: OriginServer) -> None:
+    box.stall_seconds = 0.05
+    file = origin.answers["/d/rows.csv"] = File(CONTENT)
+    file.hold = asyncio.Event()
+    error = await failure(box, spec(origin))
+    assert str(error) == "dataset 'rows.csv': no more bytes came"
+    assert len(origin.requests) == 5
+
+
+async def test_a_slow_one_is_told_about_and_holds_up_no_other(
+    box: Box, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fetchml.dataset_fetch.PROGRESS_SECONDS", 0.05)
+
+    async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
+        send_head(writer, 200, {"Content-Length": "3000000"})
+        for _ in range(30):
+            writer.write(bytes(100_000))
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    origin.answers["/d/rows.csv"] = slow
+    origin.answers["/quick"] = File(b"quick")
+    datasets = await box.open()
+    began = time.monotonic()
+    giving = asyncio.create_task(box.give(datasets, spec(origin, name="mnist"), name="slow"))
+    await asyncio.wait_for(origin.was_asked.wait(), 5)
+    await box.give(datasets, DatasetSpec(source=origin.url("/quick")), name="quick")
+    assert not giving.done()
+    await giving
+    told = [said for said in box.said if "% of 3.0 MB" in said]
+    assert told[0].startswith("fetching mnist: ")
+    assert 2 <= len(told) <= (time.monotonic() - began) / 0.05 + 1
+
+
+@pytest.mark.parametrize(
+    ("status", "permanent", "requests"), [(404, True, 1), (403, True, 1), (503, False, 5)]
+)
+async def test_what_the_server_refuses(
+    box: Box, origin: OriginServer, status: int, permanent: bool, requests: int
+) -> None:
+    async def refuse(request: Request, writer: asyncio.StreamWriter) -> None:
+        send_head(writer, status, {"Content-Length": "0"})
+
+    origin.answers["/d/rows.csv"] = refuse
+    error = await failure(box, spec(origin))
+    assert f"127.0.0.1 answers {status}" in str(error)
+    assert (error.permanent, len(origin.requests)) == (permanent, requests)
+
+
+async def test_nobody_listens(box: Box) -> None:
+    error = await failure(box, DatasetSpec(name="d", source="http://127.0.0.1:1/secret?sign=key"))
+    assert "127.0.0.1 can't be reached" in str(error)
+    assert "key" not in str(error), "a signed URL is a secret"
+
+
+def redirect(to: str) -> Any:
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        send_head(writer, 302, {"Location": to, "Content-Length": "0"})
+
+    return answer
+
+
+async def test_redirects_are_followed(box: Box, origin: OriginServer) -> None:
+    origin.answers["/d/rows.csv"] = redirect("../other")
+    origin.answers["/other"] = redirect(origin.url("/there?a=%2F"))
+    origin.answers["/there"] = File(CONTENT)
+    (path,) = await box.give(await box.open(), spec(origin, sha256=SUM))
+    assert path.read_bytes() == CONTENT
+    assert origin.requests[-1].path == "/there?a=%2F"
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("http://localhost:{port}/x", "localhost is at a private or local address"),
+        ("http://[::1]:{port}/x", "::1 is at a private or local address"),
+        ("http://169.254.169.254/latest/meta-data", "private or local address"),
+        ("http://2130706433:{port}/x", "private or local address"),
+        ("file:///etc/passwd", "redirected to file://"),
+        ("https://127.0.0.1:{port}/x", "redirected to https://"),
+        ("/d/rows.csv", "redirected more than 5 times"),
+    ],
+)
+async def test_a_redirect_leads_only_where_a_source_may(
+    box: Box, origin: OriginServer, to: str, said: str
+) -> None:
+    origin.answers["/d/rows.csv"] = redirect(to.format(port=origin.port))
+    error = await failure(box, spec(origin))
+    assert said in str(error)
+    assert error.permanent
+    assert {request.path for request in origin.requests} == {"/d/rows.csv"}
+
+
+async def test_a_name_is_resolved_once_and_the_connection_goes_there(
+    box: Box, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    real, asked = loop.getaddrinfo, list[str]()
+
+    async def rebinding(host: str, *args: Any, **options: Any) -> Any:
+        asked.append(host)
+        return await real("127.0.0.1" if len(asked) == 1 else "192.0.2.1", *args, **options)
+
+    monkeypatch.setattr(loop, "getaddrinfo", rebinding)
+    box.rules = AddressRules(allow_hosts=frozenset({"data.test"}))
+    origin.answers["/x"] = File(CONTENT)
+    url = f"http://data.test:{origin.port}/x"
+    (path,) = await box.give(await box.open(), DatasetSpec(source=url))
+    assert path.read_bytes() == CONTENT
+    assert asked == ["data.test"]
+
+
+async def test_private_addresses_may_be_allowed(box: Box, origin: OriginServer) -> None:
+    origin.answers["/d/rows.csv"] = File(CONTENT)
+    box.rules = AddressRules()
+    assert "private or local" in str(await failure(box, spec(origin)))
+    box.rules = AddressRules(allow_private=True)
+    await box.give(await box.open(), spec(origin))

@@ -1,0 +1,94 @@
+"""The server's own datasets: nothing outside of the root, whatever leads there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fetchml.core.model import DatasetSpec
+from fetchml.ports import Mount, PrepareError
+from tests.datasets.conftest import Box, sha256, task_of
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    box = Box(tmp_path)
+    (box.root / "mnist").mkdir()
+    (box.root / "mnist" / "rows.csv").write_text("1,2")
+    (box.root / "mnist" / "inside").symlink_to("rows.csv")
+    os.mkfifo(box.root / "fifo")
+    (tmp_path / "secret").write_text("s")
+    (box.root / "out").symlink_to(tmp_path / "secret")
+    (box.root / "up").symlink_to("..")
+    (box.root / "loop").symlink_to("loop")
+    return box
+
+
+async def provide(box: Box, *specs: DatasetSpec, names: tuple[str, ...] = ()) -> list[Mount]:
+    task = task_of(*specs, datasets=names)
+    return list(await (await box.open()).provide(task, box.said.append))
+
+
+async def test_files_and_folders(box: Box) -> None:
+    file = box.root / "mnist" / "rows.csv"
+    sources = [
+        DatasetSpec(name="a", source="mnist/rows.csv", sha256=sha256(b"1,2")),
+        DatasetSpec(name="b", source=str(file)),
+        DatasetSpec(source=f"file://{file}", mount_path="/mnt/c"),
+        DatasetSpec(name="d", source="mnist/inside"),
+        DatasetSpec(name="e", source="mnist"),
+        DatasetSpec(name="mnist", mount_path="/mnt/f"),
+    ]
+    mounts = await provide(box, *sources, names=("mnist", "mnist"))
+    assert all(mount.read_only for mount in mounts)
+    assert [(mount.target, mount.source) for mount in mounts] == [
+        ("/data/mnist", file.parent),
+        ("/data/a/rows.csv", file),
+        ("/data/b/rows.csv", file),
+        ("/mnt/c/rows.csv", file),
+        ("/data/d/inside", file),
+        ("/data/e", file.parent),
+        ("/mnt/f", file.parent),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("missing", "there is no such dataset here"),
+        ("../secret", "there is no such dataset here"),
+        ("out", "there is no such dataset here"),
+        ("up/secret", "there is no such dataset here"),
+        ("loop", "there is no such dataset here"),
+        ("/etc/passwd", "there is no such dataset here"),
+        ("file:///etc/passwd", "there is no such dataset here"),
+        ("file:///%2e%2e/etc/passwd", "there is no such dataset here"),
+        ("fifo", "it is neither a file nor a folder"),
+        ("/dev/null", "there is no such dataset here"),
+    ],
+)
+async def test_nothing_outside_of_the_root(box: Box, source: str, said: str) -> None:
+    with pytest.raises(PrepareError) as caught:
+        await provide(box, DatasetSpec(name="d", source=source))
+    assert str(caught.value) == f"dataset 'd': {said}"
+    assert caught.value.permanent
+
+
+async def test_a_sum_of_a_local_file_is_checked(box: Box) -> None:
+    spec = DatasetSpec(name="d", source="mnist/rows.csv", sha256="f" * 64)
+    with pytest.raises(PrepareError, match=f"is {sha256(b'1,2')}, the task wants {'f' * 64}"):
+        await provide(box, spec)
+    folder = DatasetSpec(name="d", source="mnist", sha256="f" * 64)
+    with pytest.raises(PrepareError, match="a folder has no SHA-256"):
+        await provide(box, folder)
+
+
+async def test_a_changed_local_file_is_summed_anew(box: Box) -> None:
+    spec = DatasetSpec(name="d", source="mnist/rows.csv", sha256=sha256(b"1,2"))
+    datasets = await box.open()
+    for _ in range(2):
+        await datasets.provide(task_of(spec), box.said.append)
+    assert box.said == ["checking rows.csv: 3 bytes"]
+    (box.root / "mnist" / "rows.csv").write_text("3,4")
+    with pytest.raises(PrepareError, match="the task wants"):
+        await datasets.provide(task_of(spec), box.said.append)

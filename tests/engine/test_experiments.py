@@ -1,0 +1,167 @@
+"""Experiments, and the tasks that name them, against a real engine and store."""
+
+import asyncio
+
+import pytest
+
+from fetchml import experiments as module
+from fetchml.core.audit import Action
+from fetchml.core.experiment import Experiment, ExperimentStatus
+from fetchml.errors import Forbidden, NotFound, Unavailable, ValidationFailed
+from fetchml.experiments import Experiments
+from fetchml.ports import TaskQuery
+from tests.engine.conftest import ADMIN, ALICE, BOB, VIEWER, Box, ended
+
+TRUE = {"job_name": "true", "command": ["true"]}
+
+
+async def test_a_restart_keeps_them_as_they_were(box: Box) -> None:
+    async with box.engine():
+        kept = await box.experiments.create(ALICE, {"name": "kept", "description": "d"})
+        old = await box.experiments.create(BOB, {"name": "old", "commit_id": "5" * 64})
+        gone = await box.experiments.create(ALICE, {"name": "gone"})
+        archived = await box.experiments.archive(BOB, old.id)
+        await box.experiments.delete(ALICE, gone.id)
+        assert box.experiments.list(VIEWER) == [archived, kept]
+    assert archived.status is ExperimentStatus.ARCHIVED
+    assert (kept.user, kept.description) == ("alice", "d")
+    async with box.engine():
+        assert box.experiments.list(VIEWER) == [archived, kept]
+        assert box.experiments.get(VIEWER, old.id) == archived
+        assert box.experiments.named_snapshots() == {"5" * 64}
+        newer = await box.experiments.create(ALICE, {"name": "newer"})
+        assert box.experiments.list(VIEWER) == [newer, archived, kept]
+
+
+async def test_names_are_labels_and_ids_differ(box: Box) -> None:
+    async with box.engine():
+        made = await asyncio.gather(
+            *(box.experiments.create(ALICE, {"name": "same"}) for _ in range(50))
+        )
+        assert sorted(each.id for each in made) == [
+            each.id for each in reversed(box.experiments.list(ALICE))
+        ]
+        assert len({each.id for each in made}) == 50
+
+
+async def test_archived_and_deleted_once(box: Box) -> None:
+    async with box.engine():
+        made = await box.experiments.create(ALICE, {"name": "a"})
+        archived = await box.experiments.archive(ALICE, made.id)
+        assert await box.experiments.archive(ALICE, made.id) == archived
+        results = await asyncio.gather(
+            *(box.experiments.delete(ALICE, made.id) for _ in range(5)),
+            box.experiments.archive(ALICE, made.id),
+            return_exceptions=True,
+        )
+        assert results[0] is None
+        assert all(isinstance(result, NotFound) for result in results[1:])
+        with pytest.raises(NotFound):
+            box.experiments.get(ALICE, made.id)
+    async with box.engine():
+        assert box.experiments.list(ADMIN) == []
+
+
+async def test_a_caller_that_leaves_leaves_memory_and_store_in_step(box: Box) -> None:
+    async with box.engine():
+        made = await box.experiments.create(ALICE, {"name": "a"})
+        leaving = asyncio.create_task(box.experiments.archive(ALICE, made.id))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert leaving.cancelled()
+        # It waits until the change that was begun is done.
+        await box.experiments.create(ALICE, {"name": "b"})
+        in_memory = box.experiments.list(ALICE)
+        assert in_memory[1].status is ExperimentStatus.ARCHIVED
+    async with box.engine():
+        assert box.experiments.list(ALICE) == in_memory
+
+
+async def test_roles(box: Box) -> None:
+    async with box.engine():
+        with pytest.raises(Forbidden):
+            await box.experiments.create(VIEWER, {"name": "a"})
+        made = await box.experiments.create(ALICE, {"name": "a"})
+        for who in (BOB, VIEWER):
+            assert box.experiments.get(who, made.id) == made
+            for verb in (box.experiments.archive, box.experiments.delete):
+                with pytest.raises(Forbidden):
+                    await verb(who, made.id)
+        await box.experiments.archive(ADMIN, made.id)
+        await box.experiments.delete(ADMIN, made.id)
+
+
+async def test_private_server_hides_others(box: Box) -> None:
+    async with box.engine(private=True) as engine:
+        made = await box.experiments.create(ALICE, {"name": "a"})
+        assert box.experiments.list(BOB) == []
+        assert box.experiments.list(ALICE) == box.experiments.list(ADMIN) == [made]
+        with pytest.raises(NotFound):
+            box.experiments.get(BOB, made.id)
+        for verb in (box.experiments.archive, box.experiments.delete):
+            with pytest.raises(NotFound):
+                await verb(BOB, made.id)
+        with pytest.raises(ValidationFailed, match="experiment_id: no such experiment"):
+            await engine.create_task(BOB, {**TRUE, "experiment_id": made.id})
+
+
+async def test_a_task_names_an_active_experiment(box: Box) -> None:
+    async with box.engine() as engine:
+        made = await box.experiments.create(ALICE, {"name": "a"})
+        request = {**TRUE, "experiment_id": made.id}
+        first = await engine.create_task(ALICE, request, "key")
+        others = await engine.create_tasks(BOB, [request, TRUE])
+        for task in (first, *others):
+            await ended(engine, task.id)
+        page = await engine.list_tasks(VIEWER, TaskQuery(experiment_id=made.id))
+        assert [task.id for task in page.tasks] == [others[0].id, first.id]
+        await box.experiments.archive(ALICE, made.id)
+        for experiment_id in (made.id, "no such"):
+            with pytest.raises(ValidationFailed, match="experiment_id: no such experiment"):
+                await engine.create_task(ALICE, {**TRUE, "experiment_id": experiment_id})
+        with pytest.raises(ValidationFailed) as refused:
+            await engine.create_tasks(ALICE, [TRUE, request])
+        assert [v.field for v in refused.value.violations] == ["tasks[1].experiment_id"]
+        # A repeated create was accepted when the experiment was active still.
+        assert (await engine.create_task(ALICE, request, "key")).id == first.id
+        await box.experiments.delete(ALICE, made.id)
+        page = await engine.list_tasks(VIEWER, TaskQuery(experiment_id=made.id))
+        assert page.total == 2
+
+
+async def test_what_is_refused(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def exists(who: object, snapshot_id: str) -> bool:
+        return snapshot_id == "known"
+
+    monkeypatch.setattr(module, "MAX_EXPERIMENTS", 1)
+    async with box.engine() as engine:
+        experiments = Experiments(
+            engine._store, engine._audit, private=False, snapshot_exists=exists
+        )
+        with pytest.raises(ValidationFailed, match="name: is required"):
+            await experiments.create(ALICE, {})
+        with pytest.raises(ValidationFailed, match="commit_id: no such snapshot"):
+            await experiments.create(ALICE, {"name": "a", "commit_id": "unknown"})
+        made = await experiments.create(ALICE, {"name": "a", "commit_id": "known"})
+        assert made == Experiment(made.id, "alice", "a", made.created_at, commit_id="known")
+        with pytest.raises(Unavailable, match="delete some"):
+            await experiments.create(ALICE, {"name": "b"})
+    async with box.engine(min_free_bytes=1 << 60):
+        with pytest.raises(Unavailable, match="disk"):
+            await box.experiments.create(ALICE, {"name": "b"})
+        await box.experiments.delete(ALICE, made.id)
+
+
+async def test_the_audit_tells_who_did_what(box: Box) -> None:
+    async with box.engine() as engine:
+        made = await box.experiments.create(ALICE, {"name": "a"})
+        await box.experiments.archive(ALICE, made.id)
+        await box.experiments.archive(ALICE, made.id)
+        await box.experiments.delete(ADMIN, made.id)
+        entries = await engine._audit.entries(ADMIN, target=made.id)
+    assert [(entry.action, entry.user, entry.detail) for entry in entries] == [
+        (Action.EXPERIMENT_DELETE, "root", "a"),
+        (Action.EXPERIMENT_ARCHIVE, "alice", "a"),
+        (Action.EXPERIMENT_CREATE, "alice", "a"),
+    ]

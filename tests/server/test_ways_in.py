@@ -1,0 +1,368 @@
+"""What each role may see and do, over every way into a real server, as one table."""
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import aiohttp
+import grpc
+import msgspec
+import pytest
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from fetchml.core.model import Role
+from fetchml.v1 import (
+    audit_pb2,
+    experiment_pb2,
+    key_pb2,
+    queue_pb2,
+    snapshot_pb2,
+    task_pb2,
+)
+from tests.api import grpc_world, rest_world
+from tests.api.validate import SUPERSET
+from tests.contract.schemathesis_archives import archive
+from tests.server.conftest import Serve
+from tests.server.program import Backend, Server, soon
+
+CALLERS = ("owner", "other", "viewer", "admin", "revoked", "nobody")
+"""In the order of the table's columns. The last two get a 401 everywhere."""
+
+
+class Expected(NamedTuple):
+    """What the first four callers get: `ok`, the HTTP status of an error, or `absent` where
+    something is left out of a list or a stream."""
+
+    open: str
+    private: str
+
+
+SEE = Expected("ok ok ok ok", "ok 404 404 ok")
+LISTED = Expected("ok ok ok ok", "ok absent absent ok")
+END = Expected("ok 403 403 ok", "ok 404 404 ok")
+SUBMIT = Expected("ok ok 403 ok", "ok ok 403 ok")
+NAME = Expected("ok ok 403 ok", "ok 422 403 ok")
+"""Submit something that names what the owner has made."""
+ALL = Expected("ok ok ok ok", "ok ok ok ok")
+ADMINS = Expected("403 403 403 ok", "403 403 403 ok")
+
+# `{task}` is a task of the owner that has ended, with a log and an output. With `fresh` the ids are
+# those of things that the owner made just now, for this one call; the task waits in the queue.
+REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
+    ("GET", "/v1/tasks", LISTED, {"lists": "task"}),
+    ("GET", "/v1/tasks/{task}", SEE, {}),
+    ("GET", "/v1/tasks/{task}?view=full", SEE, {}),
+    ("GET", "/v1/tasks/{task}/explain", SEE, {}),
+    ("GET", "/v1/tasks/{task}/logs", SEE, {}),
+    ("GET", "/v1/tasks/{task}/logs?follow=1", SEE, {}),
+    ("GET", "/v1/tasks/{task}/outputs", SEE, {}),
+    ("GET", "/v1/tasks/{task}/outputs/result", SEE, {}),
+    ("DELETE", "/v1/tasks/{task}", END, {"fresh": True}),
+    ("POST", "/v1/tasks", SUBMIT, {"json": {"job_name": "a"}}),
+    ("POST", "/v1/tasks", NAME, {"json": {"job_name": "a", "experiment_id": "{experiment}"}}),
+    # Like a snapshot that is not there: the task will fail when it asks for its files.
+    ("POST", "/v1/tasks", SUBMIT, {"json": {"job_name": "a", "snapshot_id": "{snapshot}"}}),
+    ("GET", "/v1/experiments", LISTED, {"lists": "experiment"}),
+    ("GET", "/v1/experiments/{experiment}", SEE, {}),
+    ("POST", "/v1/experiments/{experiment}/archive", END, {"fresh": True}),
+    ("DELETE", "/v1/experiments/{experiment}", END, {"fresh": True}),
+    ("POST", "/v1/experiments", SUBMIT, {"json": {"name": "a"}}),
+    ("POST", "/v1/experiments", NAME, {"json": {"name": "a", "commit_id": "{snapshot}"}}),
+    ("GET", "/v1/snapshots", LISTED, {"lists": "snapshot"}),
+    ("GET", "/v1/snapshots/{snapshot}", SEE, {}),
+    ("DELETE", "/v1/snapshots/{snapshot}", END, {"fresh": True}),
+    ("PUT", "/v1/snapshots", SUBMIT, {"body": archive({"theirs": b""})}),
+    ("GET", "/v1/queue", ALL, {}),
+    ("GET", "/metrics", ALL, {}),
+    ("GET", "/v1/audit", ADMINS, {}),
+]
+GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
+    ("TaskService.ListTasks", {}, LISTED, {"lists": "task"}),
+    ("TaskService.GetTask", {"task_id": "{task}"}, SEE, {}),
+    ("TaskService.ExplainTask", {"task_id": "{task}"}, SEE, {}),
+    ("TaskService.StreamTaskLogs", {"task_id": "{task}"}, SEE, {}),
+    ("TaskService.StreamTaskLogs", {"task_id": "{task}", "follow": True}, SEE, {}),
+    ("TaskService.ListTaskOutputs", {"task_id": "{task}"}, SEE, {}),
+    ("TaskService.DownloadTaskOutput", {"task_id": "{task}", "path": "result"}, SEE, {}),
+    ("TaskService.CancelTask", {"task_id": "{task}"}, END, {"fresh": True}),
+    ("TaskService.DeleteTask", {"task_id": "{task}"}, END, {"fresh": True}),
+    ("TaskService.CreateTask", {"job_name": "a"}, SUBMIT, {}),
+    ("TaskService.CreateTask", {"job_name": "a", "experiment_id": "{experiment}"}, NAME, {}),
+    ("TaskService.CreateTasks", {"tasks": [{"job_name": "a"}]}, SUBMIT, {}),
+    (
+        "TaskService.CreateTasks",
+        {"tasks": [{"job_name": "a", "experiment_id": "{experiment}"}]},
+        NAME,
+        {},
+    ),
+    ("ExperimentService.ListExperiments", {}, LISTED, {"lists": "experiment"}),
+    ("ExperimentService.GetExperiment", {"experiment_id": "{experiment}"}, SEE, {}),
+    (
+        "ExperimentService.ArchiveExperiment",
+        {"experiment_id": "{experiment}"},
+        END,
+        {"fresh": True},
+    ),
+    ("ExperimentService.DeleteExperiment", {"experiment_id": "{experiment}"}, END, {"fresh": True}),
+    ("ExperimentService.CreateExperiment", {"name": "a"}, SUBMIT, {}),
+    ("SnapshotService.ListSnapshots", {}, LISTED, {"lists": "snapshot"}),
+    ("SnapshotService.GetSnapshot", {"snapshot_id": "{snapshot}"}, SEE, {}),
+    ("SnapshotService.DeleteSnapshot", {"snapshot_id": "{snapshot}"}, END, {"fresh": True}),
+    ("SnapshotService.UploadSnapshot", {"data": archive({"theirs": b""})}, SUBMIT, {}),
+    ("QueueService.GetQueue", {}, ALL, {}),
+    ("KeyService.CreateKey", {"name": "a", "role": key_pb2.Key.user}, ADMINS, {}),
+    ("KeyService.ListKeys", {}, ADMINS, {}),
+    ("KeyService.RevokeKey", {"key_id": "{key}"}, ADMINS, {"fresh": True}),
+    ("AuditService.ListAudit", {}, ADMINS, {}),
+]
+STREAMS = {"/ws": LISTED, "TaskService.WatchTasks": LISTED}
+"""Every change of every task, from the first on."""
+
+FILES = (audit_pb2, experiment_pb2, key_pb2, queue_pb2, snapshot_pb2, task_pb2)
+METHODS: dict[str, MethodDescriptor] = {
+    f"{service.name}.{method.name}": method
+    for file in FILES
+    for service in file.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
+STATUS = {
+    grpc.StatusCode.UNAUTHENTICATED: "401",
+    grpc.StatusCode.PERMISSION_DENIED: "403",
+    grpc.StatusCode.NOT_FOUND: "404",
+    grpc.StatusCode.INVALID_ARGUMENT: "422",
+}
+
+
+class Box:
+    """A server, with what the owner has made on it."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._numbers = itertools.count()
+        self.callers: dict[str, tuple[rest_world.Client, grpc_world.Client]] = {}
+        self.twins: dict[str, rest_world.Client] = {}
+        """A user's key with the caller's name, so that a viewer's tasks can be made."""
+
+    async def prepare(self) -> None:
+        roles = (Role.USER, Role.USER, Role.VIEWER, Role.ADMIN, Role.USER)
+        for caller, role in zip(CALLERS[:-1], roles, strict=True):
+            secret = await self.server.key(caller, role)
+            self.callers[caller] = await self.server.clients(secret)
+            twin = await self.server.key(caller, Role.USER)
+            self.twins[caller] = (await self.server.clients(twin))[0]
+        self.callers["nobody"] = await self.server.clients(None)
+        _, admin = self.callers["admin"]
+        keys = await admin.keys.ListKeys(key_pb2.ListKeysRequest(), metadata=admin.metadata)
+        [revoked] = [key.id for key in keys.keys if key.name == "revoked"][:1]
+        await admin.keys.RevokeKey(
+            key_pb2.RevokeKeyRequest(key_id=revoked), metadata=admin.metadata
+        )
+        self.owner = self.callers["owner"][0]
+        self.kept = await self.made("echo said; echo data > $FETCHML_OUTPUTS/result")
+        await self.server.ended(self.kept["task"])
+        # From now on nothing runs: what is made waits.
+        await self.server.running((await self.made("sleep 1000"))["task"])
+
+    async def made(self, script: str = "true") -> dict[str, str]:
+        """Ids of one of everything, made by the owner just now."""
+        number = next(self._numbers)
+        task = await self.owner.submit({"job_name": "a", "command": ["sh", "-c", script]})
+        experiment = await self.owner.submit({"name": "a"}, "/v1/experiments")
+        code = archive({"mine": str(number).encode()})
+        snapshot = await self.owner.ask(
+            "PUT", "/v1/snapshots", code, Content_Type="application/gzip"
+        )
+        _, admin = self.callers["admin"]
+        request = key_pb2.CreateKeyRequest(name=f"key-{number}", role=key_pb2.Key.user)
+        key = await admin.keys.CreateKey(request, metadata=admin.metadata)
+        return {
+            "task": task.json["id"],
+            "experiment": experiment.json["id"],
+            "snapshot": snapshot.json["id"],
+            "key": key.key.id,
+        }
+
+
+@asynccontextmanager
+async def box(serve: Serve, backend: Backend, *, private: bool) -> AsyncIterator[Box]:
+    server = serve(
+        backend, FETCHML_AUTH_PRIVATE=str(private).lower(), FETCHML_TASKS_MAX_RUNNING="1"
+    )
+    await server.start()
+    made = Box(server)
+    await made.prepare()
+    yield made
+    await server.stop()
+
+
+def filled(value: Any, ids: dict[str, str]) -> Any:
+    """With the ids in their places."""
+    if isinstance(value, dict):
+        return {name: filled(inner, ids) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [filled(inner, ids) for inner in value]
+    return value.format(**ids) if isinstance(value, str) else value
+
+
+async def over_rest(
+    client: rest_world.Client,
+    method: str,
+    path: str,
+    ids: dict[str, str],
+    *,
+    lists: str = "",
+    json: Any = None,
+    body: bytes | None = None,
+    **_: Any,
+) -> str:
+    headers = {}
+    if json is not None:
+        body, headers = msgspec.json.encode(filled(json, ids)), rest_world.JSON
+    elif body is not None:
+        headers = {"Content-Type": "application/gzip"}
+    reply = await client.ask(method, path.format(**ids), body, **headers)
+    if reply.status >= 300:
+        return str(reply.status)
+    return "absent" if lists and ids[lists].encode() not in reply.body else "ok"
+
+
+async def over_grpc(
+    client: grpc_world.Client,
+    name: str,
+    fields: dict[str, Any],
+    ids: dict[str, str],
+    *,
+    lists: str = "",
+    **_: Any,
+) -> str:
+    method = METHODS[name]
+    shape = "_".join(
+        "stream" if streams else "unary"
+        for streams in (method.client_streaming, method.server_streaming)
+    )
+    stub = getattr(client.channel, shape)(
+        f"/{method.containing_service.full_name}/{method.name}",
+        request_serializer=GetMessageClass(method.input_type).SerializeToString,
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )
+    request = GetMessageClass(method.input_type)(**filled(fields, ids))
+    sent = iter([request]) if method.client_streaming else request
+    call = stub(sent, metadata=client.metadata, timeout=30)
+    try:
+        if method.server_streaming:
+            said = "".join([str(message) async for message in call])
+        else:
+            said = str(await call)
+    except grpc.aio.AioRpcError as error:
+        return STATUS[error.code()]
+    return "absent" if lists and ids[lists] not in said else "ok"
+
+
+async def over_ws(client: rest_world.Client, wanted: str, last: str) -> str:
+    """Whether `wanted` comes before `last`."""
+    try:
+        async with client.session.ws_connect(
+            client.url("/ws?since=0"), headers=client.with_key({})
+        ) as socket:
+            seen = ""
+            while last not in seen:
+                seen += await socket.receive_str(timeout=10)
+    except aiohttp.WSServerHandshakeError as error:
+        return str(error.status)
+    return "ok" if wanted in seen else "absent"
+
+
+async def over_watch(client: grpc_world.Client, wanted: str, last: str) -> str:
+    request = task_pb2.WatchTasksRequest(since_seq=0)
+    call = client.tasks.WatchTasks(request, metadata=client.metadata, timeout=10)
+    seen = set[str]()
+    try:
+        async for update in call:
+            seen.add(update.task.id)
+            if last in seen:
+                break
+    except grpc.aio.AioRpcError as error:
+        return STATUS[error.code()]
+    call.cancel()
+    return "ok" if wanted in seen else "absent"
+
+
+def expected(row: Expected, *, private: bool) -> list[str]:
+    return [*(row.private if private else row.open).split(), "401", "401"]
+
+
+@pytest.mark.parametrize("private", [False, True], ids=["open", "private"])
+async def test_the_table(serve: Serve, processes_backend: Backend, private: bool) -> None:
+    table, found = dict[str, list[str]](), dict[str, list[str]]()
+    async with box(serve, processes_backend, private=private) as made:
+
+        async def ids(*, fresh: bool = False, **_: Any) -> dict[str, str]:
+            return await made.made() if fresh else made.kept
+
+        for method, path, row, options in REST:
+            name = f"{method} {path} {options.get('json', '')}"
+            table[name] = expected(row, private=private)
+            found[name] = [
+                await over_rest(made.callers[c][0], method, path, await ids(**options), **options)
+                for c in CALLERS
+            ]
+        for method, fields, row, options in GRPC:
+            name = f"{method} {fields}"
+            table[name] = expected(row, private=private)
+            found[name] = [
+                await over_grpc(made.callers[c][1], method, fields, await ids(**options), **options)
+                for c in CALLERS
+            ]
+        for name, row in STREAMS.items():
+            table[name] = expected(row, private=private)
+            found[name] = []
+            for caller in CALLERS:
+                rest, rpc = made.callers[caller]
+                own = ""
+                if caller in made.twins:
+                    own = str((await made.twins[caller].submit()).json["id"])
+                task = made.kept["task"]
+                watching = over_ws(rest, task, own) if name == "/ws" else over_watch(rpc, task, own)
+                found[name].append(await soon(watching))
+    assert found == table
+
+
+async def test_a_hidden_snapshot_cannot_be_run(serve: Serve, processes_backend: Backend) -> None:
+    server = serve(processes_backend, FETCHML_AUTH_PRIVATE="true")
+    await server.start()
+    owner, _ = await server.clients(await server.key("owner", Role.USER))
+    other, _ = await server.clients(await server.key("other", Role.USER))
+    code = archive({"mine": b"secret"})
+    kept = await owner.ask("PUT", "/v1/snapshots", code, Content_Type="application/gzip")
+    errors = list[str]()
+    for snapshot_id in (kept.json["id"], "0" * 64):
+        request = {"job_name": "a", "command": ["cat", "mine"], "snapshot_id": snapshot_id}
+        task = await server.ended((await other.submit(request)).json["id"])
+        errors.append(task.error.replace(snapshot_id, ""))
+        assert (await server.get(task.id)).output == ""
+    assert errors[0] == errors[1], "nothing tells that it is there"
+    assert "there is no snapshot" in errors[0]
+
+
+def test_no_way_in_is_forgotten() -> None:
+    """What is added to the server is added to the table above."""
+    keyless = {"/health", "/livez", "/readyz", "/openapi.yaml"}
+    not_served_yet = {"/v1/jupyter/services", "/v1/jupyter/services/{serviceId}"}
+    placeholders = {
+        "{taskId}": "{task}",
+        "{experimentId}": "{experiment}",
+        "{snapshotId}": "{snapshot}",
+        "{path}": "result",
+    }
+    operations = set()
+    for path, described in SUPERSET["paths"].items():
+        if path in keyless | not_served_yet:
+            continue
+        for parameter, ours in placeholders.items():
+            path = path.replace(parameter, ours)  # noqa: PLW2901
+        operations |= {(method.upper(), path) for method in described}
+    tried = {(method, path.partition("?")[0]) for method, path, _, _ in REST}
+    assert operations == tried | {("GET", "/ws")}
+    assert METHODS.keys() == {method for method, _, _, _ in GRPC} | {"TaskService.WatchTasks"}

@@ -1,0 +1,204 @@
+"""Unpacking: what comes out is what went in, and what is hostile does not come out."""
+
+import gzip
+import hashlib
+import os
+import stat
+import tarfile
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fetchml.core.snapshot import Entry, EntryKind, entries_of, id_of, manifest
+from fetchml.unpack import RefusedArchive, UnpackLimits, UnreadableArchive, unpack
+from tests.snapshots.archives import Member, file, folder, hard_link, link, packed, special
+
+LIMITS = UnpackLimits(max_bytes=100_000, max_files=20)
+
+
+def unpacked(data: bytes, tmp_path: Path, limits: UnpackLimits = LIMITS) -> list[Entry]:
+    (tmp_path / "archive").write_bytes(data)
+    return unpack(tmp_path / "archive", tmp_path / "tree", limits, lambda: None)
+
+
+def test_a_tree_comes_out_as_it_was(tmp_path: Path) -> None:
+    entries = unpacked(
+        packed(
+            folder("."),
+            file("./train.py", b"print(1)\n", mode=0o4755),
+            file("./data/a b\n.txt", b"x" * 50_000),
+            folder("./empty"),
+            link("./data/up", "../train.py"),
+            link("./dangling", "no/such"),
+            hard_link("./again.py", "./train.py"),
+        ),
+        tmp_path,
+    )
+    tree = tmp_path / "tree"
+    assert (tree / "train.py").read_bytes() == b"print(1)\n"
+    assert stat.S_IMODE((tree / "train.py").stat().st_mode) == 0o700, "no setuid"
+    assert stat.S_IMODE((tree / "data/a b\n.txt").stat().st_mode) == 0o600
+    assert (tree / "data/a b\n.txt").read_bytes() == b"x" * 50_000
+    assert (tree / "data/up").readlink() == Path("../train.py")
+    assert (tree / "again.py").read_bytes() == b"print(1)\n"
+    assert (tree / "again.py").stat().st_nlink == 1
+    assert {entry.path: entry.kind for entry in entries} == {
+        "train.py": "executable",
+        "data": "folder",
+        "data/a b\n.txt": "file",
+        "empty": "folder",
+        "data/up": "link",
+        "dangling": "link",
+        "again.py": "executable",
+    }
+
+
+def test_the_id_is_the_trees_alone(tmp_path: Path) -> None:
+    """Order, times, owners, the packer's options and named folders make no difference."""
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    old, content = file("src/x.py", b"1", mode=0o100)
+    old.mtime, old.uid, old.uname = 12, 99, "ada"
+    trees = [
+        packed(file("src/x.py", b"1", mode=0o777), link("y", "src")),
+        packed(folder("./src/"), link("y", "src"), (old, content)),
+        packed(file("src/x.py", b"1", mode=0o666), link("y", "src")),
+    ]
+    ids = [
+        id_of(manifest(unpacked(data, tmp_path / name)))
+        for data, name in zip(trees, ("a", "b", "c"), strict=True)
+    ]
+    assert ids[0] == ids[1]
+    assert ids[0] != ids[2], "the right to execute counts"
+    by_hand = (
+        "fetchml snapshot 1\n"
+        "src\0folder\0000\0\0"
+        f"src/x.py\0executable\0001\0{hashlib.sha256(b'1').hexdigest()}\0"
+        "y\0link\0000\0src\0"
+    )
+    assert ids[0] == hashlib.sha256(by_hand.encode()).hexdigest()
+
+
+HOSTILE: dict[str, tuple[list[Member], str]] = {
+    "absolute": ([file("/etc/passwd", b"x")], "absolute"),
+    "up": ([file("../x", b"x")], r"\.\."),
+    "up within": ([file("a/../../x", b"x")], r"\.\."),
+    "dots": ([file("a/./x", b"x")], "empty part"),
+    "link out": ([link("a", "../x")], "does not stay inside"),
+    "link out from below": ([folder("a/b"), link("a/b/c", "../../../x")], "does not stay inside"),
+    "absolute link": ([link("a", "/etc")], "does not stay inside"),
+    "link over a link": ([link("d", "x/y"), link("e", "d/../z")], "does not stay inside"),
+    "empty link": ([link("a", "")], "does not stay inside"),
+    "write through a link": ([link("a", "b"), file("a/x", b"x")], "is a link and a folder"),
+    "folder over a link": ([link("a", "b"), folder("a")], "is a link and a folder"),
+    "file over a link": ([link("a", "b"), file("a", b"x")], "twice"),
+    "twice": ([file("a", b"x"), file("a", b"y")], "twice"),
+    "below a file": ([file("a", b"x"), file("a/b", b"x")], "is a file and a folder"),
+    "hard link out": ([hard_link("a", "/etc/passwd")], "hard link"),
+    "hard link up": ([hard_link("a", "../archive")], "hard link"),
+    "hard link to a link": ([link("a", "b"), hard_link("c", "a")], "hard link"),
+    "device": ([special("a", tarfile.CHRTYPE)], "no file, folder or link"),
+    "block device": ([special("a", tarfile.BLKTYPE)], "no file, folder or link"),
+    "fifo": ([special("a", tarfile.FIFOTYPE)], "no file, folder or link"),
+    "not utf-8": ([file("a\udcff", b"x")], "not UTF-8"),
+    "link not utf-8": ([link("a", "b\udcff")], "not UTF-8"),
+    "deep": ([file("a/" * 64 + "a", b"x")], "64 folders deep"),
+    "long name": ([file("a" * 256, b"x")], "name of over 255"),
+    "too many": ([file(str(n)) for n in range(21)], "more than 20 files"),
+    "too many folders": ([file("/".join("abcdefghijklmnopqrstuv"))], "more than 20 files"),
+    "too large": ([file("a", b"x" * 60_000), file("b", b"x" * 60_000)], "larger than 100000"),
+    "large by links": (
+        [file("a", b"x" * 60_000), hard_link("b", "a")],
+        "larger than 100000",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile(case: str, tmp_path: Path) -> None:
+    members, told = HOSTILE[case]
+    before = set(tmp_path.parent.iterdir())
+    with pytest.raises(RefusedArchive, match=told):
+        unpacked(packed(*members), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"archive", "tree"}
+    assert set(tmp_path.parent.iterdir()) == before
+    written = sum(path.lstat().st_size for path in (tmp_path / "tree").rglob("*") if path.is_file())
+    assert written <= LIMITS.max_bytes
+
+
+def header(name: str, kind: bytes, size: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.type, member.size = kind, size
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def endless_headers() -> bytes:
+    pax = b"30 comment=aaaaaaaaaaaaaaaaaaa\n".ljust(512, b"\0")
+    return (header("x", tarfile.XHDTYPE, 30) + pax) * 5_000
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        lambda: header("x", tarfile.XHDTYPE, 1 << 30) + bytes(1 << 24),
+        lambda: header("x", tarfile.GNUTYPE_LONGNAME, 1 << 30) + bytes(1 << 24),
+        endless_headers,
+        lambda: bytes(1 << 26),
+        lambda: header("a", tarfile.REGTYPE, 8**11 - 1),
+        lambda: header("a", tarfile.GNUTYPE_SPARSE, 1 << 40) + bytes(1 << 20),
+    ],
+    ids=["long pax header", "long name", "headers that never end", "zeros", "8 GiB", "sparse"],
+)  # fmt: skip
+def test_bombs(plain: Callable[[], bytes], tmp_path: Path) -> None:
+    data = gzip.compress(plain(), 1)
+    tracemalloc.start()
+    try:
+        with pytest.raises((RefusedArchive, UnreadableArchive)):
+            unpacked(data, tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_no_archive_or_not_whole(tmp_path: Path) -> None:
+    good = packed(file("a", os.urandom(20_000)), file("b", os.urandom(20_000)))
+    damaged = bytearray(good)
+    damaged[len(good) // 4] ^= 1  # in the middle of a file
+    plain_tar = gzip.decompress(good)
+    cases = [b"", b"PK\3\4 a zip", plain_tar, gzip.compress(b"no tar"), bytes(damaged)]
+    cases += [good[:n] for n in (5, 100, 20_000, len(good) - 1)]
+    cases += [gzip.compress(plain_tar[:25_000]), good + b"junk"]
+    for number, data in enumerate(cases):
+        (tmp_path / str(number)).mkdir()
+        with pytest.raises(UnreadableArchive):
+            unpacked(data, tmp_path / str(number))
+
+
+def test_it_stops_when_it_is_told_to(tmp_path: Path) -> None:
+    (tmp_path / "archive").write_bytes(packed(*(file(str(n)) for n in range(20))))
+    calls = 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        unpack(tmp_path / "archive", tmp_path / "tree", LIMITS, check)
+    assert len(list((tmp_path / "tree").iterdir())) < 6
+
+
+def test_the_manifest_can_be_read_back() -> None:
+    entries = [
+        Entry("b/c", EntryKind.EXECUTABLE, 3, "ab" * 32),
+        Entry("b-", EntryKind.LINK, content="b"),
+        Entry("\u00e4\n", EntryKind.FILE, 0, "cd" * 32),
+    ]
+    data = manifest(entries)
+    assert [entry.path for entry in entries_of(data)] == ["b", "b-", "b/c", "\u00e4\n"]
+    assert set(entries_of(data)) == {*entries, Entry("b", EntryKind.FOLDER)}
+    with pytest.raises(ValueError, match="twice"):
+        manifest([entries[0], entries[0]])

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import logging
 import re
@@ -30,9 +31,6 @@ STREAMS_PER_ADDRESS = 50
 KEY_REVOKED = "The key was revoked"
 KEY_EXPIRED = "The key has expired"
 
-KEY_REVOKED = "The key was revoked"
-KEY_EXPIRED = "The key has expired"
-
 log = logging.getLogger(__name__)
 
 
@@ -40,6 +38,7 @@ def new_secret() -> str:
     return f"fml_{secrets.token_urlsafe(32)}"
 
 
+@functools.lru_cache(maxsize=256)
 def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import queue
+import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,9 +18,11 @@ COMMIT_CHARACTERS = 16 << 20
 """No more is taken into a commit once it has so much: DuckDB holds all of it in memory."""
 
 CROWD = 16
-GATHER_SECONDS = 0.002
-"""After a commit for more than CROWD calls the next one is held back: as many more are on their
-way through the event loop, and a commit costs a core nearly the same for 10 rows as for 30."""
+ENOUGH = 32
+HOLD_SECONDS = 0.01
+"""After a commit for more than CROWD calls the next one is held back until nearly as many wait
+again: they are on their way through the event loop, and a commit costs a core nearly the same for
+10 rows as for ENOUGH."""
 
 
 class _Append(NamedTuple):
@@ -75,6 +77,9 @@ class Writer:
         self._on_failure = on_failure
         self._encode = msgspec.json.Encoder().encode
         self._waiting: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._enough = sys.maxsize
+        """So many waiting calls end the holding back."""
+        self._enough_came = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -88,6 +93,8 @@ class Writer:
         future = self._loop.create_future()
         sizes = [len(data) for _, _, _, data in rows]
         self._waiting.put(_Append(changes, rows, sizes, future))
+        if self._waiting.qsize() >= self._enough:
+            self._enough_came.set()
         return future
 
     def execute(self, statement: str, parameters: Sequence[Any]) -> asyncio.Future[None]:
@@ -116,9 +123,16 @@ class Writer:
                 while (batch := self._take()) is not None:
                     self._commit(_Appenders(journal, audit), batch)
                     if len(batch) > CROWD:
-                        time.sleep(GATHER_SECONDS)
+                        self._hold_back(len(batch))
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing more may be committed
             self._on_failure(error)
+
+    def _hold_back(self, calls: int) -> None:
+        self._enough_came.clear()
+        self._enough = min(ENOUGH, calls * 9 // 10)
+        if self._waiting.qsize() < self._enough:
+            self._enough_came.wait(HOLD_SECONDS)
+        self._enough = sys.maxsize
 
     def _take(self) -> list[_Item] | None:
         first = self._waiting.get()

@@ -69,20 +69,6 @@ OPTIONS = (
 )
 
 
-class _Unregistered:
-    """Takes services for a server without registering their methods one by one.
-
-    At every call grpc.aio sets up a wait for each registered method again: 10 µs a call for our 17,
-    and more with each new one. Calls of other methods share one wait and are found by name.
-    """
-
-    def __init__(self, server: grpc.aio.Server) -> None:
-        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
-
-    def add_registered_method_handlers(self, service: str, handlers: object) -> None:
-        pass
-
-
 class GrpcServer:
     def __init__(
         self,
@@ -95,14 +81,14 @@ class GrpcServer:
     ) -> None:
         self._calls = Calls(admission, audit)
         self._server = grpc.aio.server(
-            interceptors=(self._calls,), options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
+            handlers=(self._calls,), options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
         )
         self._stopping = False
 
         def accepts_work() -> bool:
             return not (self._stopping or engine.draining) and engine.health().accepts_work
 
-        services: Any = _Unregistered(self._server)
+        services: Any = self._calls
         task_pb2_grpc.add_TaskServiceServicer_to_server(TaskService(engine), services)
         queue_pb2_grpc.add_QueueServiceServicer_to_server(QueueService(engine), services)
         experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(

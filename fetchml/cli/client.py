@@ -41,8 +41,6 @@ class Client:
     """Stubs of all services, whose calls carry the key and raise Failure."""
 
     def __init__(self, server: str, key: str | None) -> None:
-        if not server or server.isspace():
-            raise Failure("The server's address is empty", code=Exit.USAGE)
         if key and not (key.isascii() and key.isprintable()):
             raise Failure(
                 "The API key has characters that no key has",
@@ -136,18 +134,24 @@ class Client:
                 return Failure(f"{said or 'The call failed'} ({code.name})")
 
 
-def _channel(server: str) -> grpc.Channel:
-    """With TLS for `https://HOST:PORT`. Raises Failure."""
-    scheme, separator, address = server.rpartition("://")
+def _split(server: str) -> tuple[bool, str]:
+    """Whether TLS is wanted (`https://HOST:PORT`), and HOST:PORT. Raises Failure."""
+    scheme, separator, address = server.strip().rpartition("://")
     address = address.removesuffix("/")
-    if separator and (scheme not in {"http", "https"} or "/" in address or not address):
+    if not address or "/" in address or (separator and scheme not in {"http", "https"}):
         raise Failure(
             f"{server!r} is no address of a server",
             "Give HOST:PORT, or https://HOST:PORT for a server with TLS.",
             Exit.USAGE,
         )
-    if scheme != "https":
-        return grpc.insecure_channel(address if separator else server, _OPTIONS)
+    return scheme == "https", address
+
+
+def _channel(server: str) -> grpc.Channel:
+    """Raises Failure."""
+    with_tls, address = _split(server)
+    if not with_tls:
+        return grpc.insecure_channel(address, _OPTIONS)
     file, roots = os.environ.get("FETCHML_TLS_CA"), None
     if file:
         try:
@@ -184,8 +188,8 @@ def find_key(server: str) -> str | None:
 
 
 def is_here(server: str) -> bool:
-    """Whether HOST:PORT is a loopback address."""
-    named = re.fullmatch(r"(?:\[(.+)\]|([^:]+))(?::[0-9]+)?", server.strip())
+    """Whether the server's address is a loopback one. Raises Failure if it is none at all."""
+    named = re.fullmatch(r"(?:\[(.+)\]|([^:]+))(?::[0-9]+)?", _split(server)[1])
     host = (named[1] or named[2]) if named else ""
     try:
         return host.lower() == "localhost" or ip_address(host).is_loopback

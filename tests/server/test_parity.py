@@ -47,7 +47,6 @@ GOOD: dict[str, dict[str, Any]] = {
         "env": {"A": "1", "_b": ""},
         "timeout_seconds": 1,
         "max_retries": 100,
-        "experiment_id": "e",
     },
     "nothing asked": {"job_name": "a", "cpu": 0, "memory_gb": 0, "gpu": 0, "priority": 1},
     "no arguments": {"job_name": "a", "args": ""},
@@ -209,7 +208,9 @@ async def both_create(server: Server, fields: dict[str, Any], view: str = "BASIC
 
 
 async def test_good_requests(server: Server) -> None:
-    for name, fields in GOOD.items():
+    experiment = (await server.rest.ask("POST", "/v1/experiments", b'{"name":"e"}', **JSON)).json
+    in_experiment = {**GOOD["everything"], "experiment_id": experiment["id"]}
+    for name, fields in {**GOOD, "in an experiment": in_experiment}.items():
         for view in ("BASIC", "FULL"):
             over_rest, over_grpc = await both_create(server, fields, view)
             assert isinstance(over_rest, dict), (name, over_rest)

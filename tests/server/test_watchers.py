@@ -14,7 +14,7 @@ import pytest
 
 from fetchml.core.model import Role
 from fetchml.v1 import task_pb2
-from tests.api.rest_world import Client
+from tests.api.rest_world import JSON, Client
 from tests.server.conftest import Serve
 from tests.server.program import SECONDS, Backend, Server, Task, all_ended, soon
 from tests.server.watchers import (
@@ -63,7 +63,8 @@ async def test_filters(serve: Serve, processes_backend: Backend) -> None:
     server = await serve(processes_backend).start()
     secret = await server.key("bob", Role.USER)
     bob, _ = await server.clients(secret)
-    request = {"job_name": "ex-1", "command": ["true"], "experiment_id": "e1"}
+    experiment_id = (await bob.ask("POST", "/v1/experiments", b'{"name":"e"}', **JSON)).json["id"]
+    request = {"job_name": "ex-1", "command": ["true"], "experiment_id": experiment_id}
     of_bob = (await bob.submit(request)).json["id"]
     others = [await server.submit(f"exit {code}", job_name=f"ex-{code}") for code in range(3)]
     last = await server.submit("true", job_name=LAST)
@@ -75,7 +76,7 @@ async def test_filters(serve: Serve, processes_backend: Backend) -> None:
         ({"states": [Task.running, Task.failed]}, lambda task: task.status in (3, 6)),
         ({"job_name_prefix": "ex-1"}, lambda task: task.job_name == "ex-1"),
         ({"user_id": "bob"}, lambda task: task.user_id == "bob"),
-        ({"experiment_id": "e1"}, lambda task: task.experiment_id == "e1"),
+        ({"experiment_id": experiment_id}, lambda task: task.experiment_id == experiment_id),
         ({"user_id": "admin", "states": [Task.completed]}, _admins_completed),
     ]
     for where, holds in filters:

@@ -4,6 +4,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing, closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
@@ -11,6 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from fetchml.api.file_pieces import pieces_of
 from fetchml.api.grpc_calls import Call
 from fetchml.api.grpc_listing import listing, page_token
+from fetchml.api.in_turns import map_in_turns
 from fetchml.api.messages import (
     create_fields,
     explanation_message,
@@ -71,7 +73,7 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         tasks = page.tasks[: wanted.size]
         more = wanted.by_token and len(page.tasks) > wanted.size
         return task_pb2.TaskList(
-            tasks=[task_message(task, full=full) for task in tasks],
+            tasks=await map_in_turns(partial(task_message, full=full), tasks),
             total=page.total,
             limit=wanted.size,
             offset=wanted.query.offset,

@@ -1,5 +1,6 @@
 """Tasks over REST: every operation is one call of the engine between two conversions."""
 
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
@@ -7,6 +8,7 @@ from aiohttp import web
 from fetchml.api.body import read_object
 from fetchml.api.call import Call
 from fetchml.api.convert import explanation_json, task_json
+from fetchml.api.in_turns import map_in_turns
 from fetchml.api.query import Query
 from fetchml.api.router import Route
 from fetchml.core.model import DatasetSpec, Status
@@ -60,7 +62,7 @@ class TaskOperations:
             call.who, TaskQuery(states=states, limit=limit, offset=offset)
         )
         body = {
-            "tasks": [task_json(task, full=full) for task in page.tasks],
+            "tasks": await map_in_turns(partial(task_json, full=full), page.tasks),
             "total": page.total,
             "limit": limit,
             "offset": offset,

@@ -32,8 +32,6 @@ from fetchml.open_streams import OpenStreams
 
 AT_ONCE = 200
 """Requests and sockets of one service."""
-ANSWER_SECONDS = 120.0
-"""Without a byte from Jupyter for so long, or without one taken by it, it is given up."""
 MAX_PAGE_BYTES = 2 << 20
 """Larger ones carry no notice."""
 
@@ -60,18 +58,17 @@ class JupyterProxy:
         admission: Admission,
         streams: Streams,
         *,
-        take_timeout_seconds: float,
-        answer_timeout_seconds: float = ANSWER_SECONDS,
-        at_once: int = AT_ONCE,
+        take_seconds: float,
+        answer_seconds: float,
     ) -> None:
-        """`take_timeout_seconds`: a client that sends or takes nothing for so long is let go."""
+        """`take_seconds`: a client that sends or takes nothing for so long is let go.
+        `answer_seconds`: the same of Jupyter."""
         self._services = services
         self._admission = admission
         self._streams = streams
-        self._take_seconds = take_timeout_seconds
-        self._answer_seconds = answer_timeout_seconds
-        self._at_once = at_once
-        self._open = OpenStreams(at_once)
+        self._take_seconds = take_seconds
+        self._answer_seconds = answer_seconds
+        self._open = OpenStreams(AT_ONCE)
         self._notice_js = jupyter_page.NOTICE_JS.read_bytes()
 
     def routes(self) -> list[Route]:
@@ -102,7 +99,7 @@ class JupyterProxy:
                 stack.enter_context(self._open.hold(target.service_id))
             except TooManyStreams:
                 raise Unavailable(
-                    f"More than {self._at_once} requests and sockets of this service are open at "
+                    f"More than {AT_ONCE} requests and sockets of this service are open at "
                     "once: close some of its pages"
                 ) from None
             if is_upgrade(request.headers):

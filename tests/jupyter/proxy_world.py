@@ -108,6 +108,12 @@ class World:
 
         await self.hostile(answer)
 
+    async def until_idle(self) -> None:
+        """No WebSocket is open."""
+        async with asyncio.timeout(10):
+            while len(self.server._streams):  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0.02)
+
     def _folder(self, service_id: str) -> Path:
         folder = self.folder / service_id[-2:]
         folder.mkdir()

@@ -288,7 +288,7 @@ class JupyterServices:
         watch = self._watches.get(record.id)
         status, reason = self._status(record)
         if status is ServiceStatus.ERROR and reason is not None:
-            reason = jupyter.with_last_words(reason, record)
+            reason = jupyter.with_last_words(reason, task, record)
         opens = self._is_live(record.id) and access.may_end(who, record)
         return JupyterView(
             id=record.id,

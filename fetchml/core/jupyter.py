@@ -211,8 +211,10 @@ def _why_ended(task: Task) -> str:
     return f"Jupyter ended by itself with exit code {task.exit_code}"
 
 
-def with_last_words(reason: str, record: Service) -> str:
-    return f"{reason}: {record.last_words}" if record.last_words else reason
+def with_last_words(reason: str, task: Task, record: Service) -> str:
+    """Where it ended by itself its log says why, else it was overtaken by its end."""
+    by_itself = task.failure_reason in (None, FailureReason.EXIT_CODE)
+    return f"{reason}: {record.last_words}" if by_itself and record.last_words else reason
 
 
 def last_words(log: str, token: str) -> str:

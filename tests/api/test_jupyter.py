@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -21,7 +21,14 @@ from tests.api.grpc_world import refusal
 from tests.api.stub_services import PUBLIC_URL
 
 PATH = "/v1/jupyter/services"
-LONG = {"name": "b", "workspace": "team/b", "image": "own", "cpu": 2, "memory_gb": 4, "gpu": 1}
+LONG: dict[str, Any] = {
+    "name": "b",
+    "workspace": "team/b",
+    "image": "own",
+    "cpu": 2,
+    "memory_gb": 4,
+    "gpu": 1,
+}
 BASIC = {"id", "name", "status", "url", "token", "created_at"}
 
 
@@ -138,7 +145,10 @@ async def test_the_calls(world: grpc_world.World) -> None:
     assert stopping.status == jupyter_pb2.JupyterServiceInfo.stopping
     for request, code in (
         (jupyter_pb2.StartJupyterRequest(), grpc.StatusCode.INVALID_ARGUMENT),
-        (jupyter_pb2.StartJupyterRequest(name="a", view=7), grpc.StatusCode.INVALID_ARGUMENT),
+        (
+            jupyter_pb2.StartJupyterRequest(name="a", view=cast("Any", 7)),
+            grpc.StatusCode.INVALID_ARGUMENT,
+        ),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call("StartJupyter", request)
@@ -177,12 +187,4 @@ def test_rest_and_grpc_say_the_same(view: JupyterView, full: bool) -> None:
         if not name.endswith("_at") and name != "last_activity":
             assert over_grpc[name] == value
         else:
-            assert (
-                getattr(message, name).ToMilliseconds()
-                == messages.timestamp(_ms(view, name)).ToMilliseconds()
-            )  # type: ignore[union-attr]  # it is set
-
-
-def _ms(view: JupyterView, name: str) -> int:
-    value: int = getattr(view, name)
-    return value
+            assert convert.rfc3339(getattr(message, name).ToMilliseconds()) == value

@@ -1,5 +1,6 @@
-"""What the engine's tests run in Jupyter's place: it serves the little that FetchML asks, on the
-socket in its attempt's folder, and does what the files in its workspace say."""
+#!/usr/bin/env python3
+"""What tests run in Jupyter's place: it serves the little that FetchML asks, on the socket in its
+attempt's folder, and does what the files in its workspace say."""
 
 import http.server
 import json
@@ -8,9 +9,12 @@ import socketserver
 import sys
 from pathlib import Path
 
-RUN = Path(os.environ["FETCHML_WORKSPACE"]).with_name("run")
-# Where a container has it, FetchML mounts the workspace; this is a plain process.
-WORKSPACE = Path(os.environ["FETCHML_DATASETS"]) / "workspace"
+if "--plain-process" in sys.argv:
+    RUN = Path(os.environ["FETCHML_WORKSPACE"]).with_name("run")
+    WORKSPACE = Path(os.environ["FETCHML_DATASETS"]) / "workspace"
+else:
+    RUN = Path("/.fetchml/run")
+    WORKSPACE = Path("/workspace")
 BASE = f"/jupyter/{os.environ['FETCHML_TASK_ID']}/api/"
 
 

@@ -34,7 +34,7 @@ real_spec = jupyter.task_spec
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     def task_spec(record: Service, image: str) -> TaskSpec:
-        return replace(real_spec(record, image), command=(sys.executable, FAKE))
+        return replace(real_spec(record, image), command=(sys.executable, FAKE, "--plain-process"))
 
     monkeypatch.setattr(jupyter, "task_spec", task_spec)
 

@@ -24,6 +24,7 @@ from fetchml.adapters.docker_launcher import DockerLauncher
 from fetchml.adapters.duckdb_store import DuckDBStore
 from fetchml.adapters.fsspec_origin import FsspecOrigin
 from fetchml.adapters.http_origin import HttpOrigin
+from fetchml.adapters.jupyter_client import HttpJupyterClient
 from fetchml.adapters.process_launcher import ProcessLauncher
 from fetchml.api.grpc_calls import Call
 from fetchml.api.grpc_keys import KeyService
@@ -45,6 +46,7 @@ from fetchml.experiments import Experiments
 from fetchml.folder_watch import FolderWatch
 from fetchml.ids import IdSequence
 from fetchml.inputs import Inputs
+from fetchml.jupyter_services import JupyterServices, JupyterSettings
 from fetchml.keys import Keys
 from fetchml.ports import Launcher, StoreDamaged
 from fetchml.rate_limit import RateLimiter
@@ -52,6 +54,7 @@ from fetchml.snapshot_files import SnapshotFiles
 from fetchml.snapshots import Snapshots, SnapshotSettings
 from fetchml.tls import BadCertificate, Certificate
 from fetchml.unpack import UnpackLimits
+from fetchml.workspaces import Workspaces
 
 REQUESTS_FINISH_SECONDS = 4
 """How long requests have to be answered when the server is asked to stop."""
@@ -133,38 +136,59 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         engine = Engine(
             store,
             launcher,
-            Inputs(snapshots, _datasets(settings), launcher.owner),
+            Inputs(
+                snapshots,
+                _datasets(settings),
+                launcher.owner,
+                workspace_of=lambda task: jupyter.workspace_of(task),  # noqa: PLW0108 - made below
+            ),
             watch,
             _engine_settings(settings),
             takes_tasks=experiments.takes_tasks,
             audit=audit,
             on_fatal=_end_at_once,
         )
+        jupyter = JupyterServices(
+            store,
+            engine.services,
+            Workspaces(store, _workspaces_root(settings), launcher.owner),
+            HttpJupyterClient(),
+            watch,
+            _jupyter_settings(settings),
+            audit=audit,
+        )
         await engine.start()
         stack.push_async_callback(engine.close)
         await snapshots.load()
         await experiments.load()
+        await jupyter.load()
         await stack.enter_async_context(snapshots.upkeep())
+        await stack.enter_async_context(jupyter.supervised())
         keyring = await _keyring(store)
         await stack.enter_async_context(keyring.saving_use())
         await _show_first_key(keyring, data_dir, admin_key)
         limit = settings.rate_limit
         limiter = RateLimiter(limit.per_second, limit.burst) if limit.enabled else None
         admission = Admission(keyring, time.monotonic, limiter=limiter)
-        rpc = GrpcServer(engine, experiments, snapshots, admission, Keys(keyring, audit), audit)
+        rpc = GrpcServer(
+            engine, experiments, snapshots, jupyter, admission, Keys(keyring, audit), audit
+        )
         rest = HttpServer(
             engine,
             experiments,
             snapshots,
+            jupyter,
             admission,
             audit,
             HttpTimeouts(streams_close=2, requests_finish=REQUESTS_FINISH_SECONDS),
         )
         control = stack.enter_context(control_socket(data_dir))
         stack.push_async_callback(_stop_transports, rest, rpc)
-        grpc_port = await rpc.start(str(settings.server.grpc), control, certificate)
         listen = settings.server.http
+        jupyter.public_url = _public_url(settings, listen.port)
         http_port = await rest.start(listen.host, listen.port, certificate)
+        jupyter.public_url = _public_url(settings, http_port)
+        grpc_port = await rpc.start(str(settings.server.grpc), control, certificate)
         http = Address(settings.server.http.host, http_port)
         grpc = Address(settings.server.grpc.host, grpc_port)
         if certificate is None:
@@ -283,17 +307,61 @@ def _datasets(settings: Settings) -> Datasets:
     return Datasets(datasets.root, cache, origins)
 
 
-def _engine_settings(settings: Settings) -> EngineSettings:
-    tasks = settings.tasks
-    capacity = Resources(
+def _workspaces_root(settings: Settings) -> Path:
+    """Raises CannotStart."""
+    data_dir = settings.data_dir.resolve()
+    own = data_dir / "jupyter"
+    if settings.jupyter.root is None:
+        return own
+    root = settings.jupyter.root.resolve()
+    others = {"the data directory": data_dir}
+    if settings.datasets.root is not None:
+        others["[datasets] root"] = settings.datasets.root.resolve()
+    for name, other in others.items():
+        apart = not (root.is_relative_to(other) or other.is_relative_to(root))
+        if not (apart or root.is_relative_to(own)):
+            raise CannotStart(
+                f"[jupyter] root {root} and {name} {other} lie in one another: whoever works in "
+                "Jupyter could change what the server keeps. Choose another folder for one of them"
+            )
+    return root
+
+
+def _jupyter_settings(settings: Settings) -> JupyterSettings:
+    return JupyterSettings(
+        capacity=_capacity(settings),
+        images=settings.jupyter.images,
+        idle_ms=settings.jupyter.idle_seconds * 1000,
+        private=settings.auth.private,
+        has_containers=settings.server.launcher == "docker",
+    )
+
+
+def _public_url(settings: Settings, port: int) -> str:
+    """Without a slash at its end."""
+    if settings.server.public_url is not None:
+        return settings.server.public_url.rstrip("/")
+    host = settings.server.http.host
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - nothing listens here
+        host = socket.gethostname()
+    scheme = "http" if settings.server.tls_cert is None else "https"
+    return f"{scheme}://{Address(host, port)}"
+
+
+def _capacity(settings: Settings) -> Resources:
+    return Resources(
         cpu=settings.resources.cpu,
         memory_gb=settings.resources.memory_gb,
         gpu=settings.gpu.slots,
     )
+
+
+def _engine_settings(settings: Settings) -> EngineSettings:
+    tasks = settings.tasks
     return EngineSettings(
         data_dir=settings.data_dir,
         limits=Limits(
-            capacity,
+            _capacity(settings),
             max_running=tasks.max_running,
             reserve_after_ms=tasks.reserve_after * 1000,
             worker_id=socket.gethostname(),

@@ -21,8 +21,10 @@ MAX_LOOKED_AT = 10_000
 
 class Catalog:
     def __init__(self, restored: Restored) -> None:
-        self.live: dict[str, Task] = {task.id: task for task in restored.live}
+        self.live: dict[str, Task] = {t.id: t for t in restored.live if not t.service}
         """Oldest first."""
+        self.services: dict[str, Task] = {t.id: t for t in restored.live if t.service}
+        """The live ones: apart, since they are in no list and no count of tasks."""
         self._counts = Counter(restored.counts)
         self._ended = {
             status: Newest(
@@ -30,11 +32,16 @@ class Catalog:
             )
             for status in ENDED
         }
-        self.live_bytes = sum(spec_bytes(task) for task in restored.live)
+        self.live_bytes = sum(spec_bytes(task) for task in self.live.values())
         """What the specifications of live tasks take, as JSON."""
 
     def apply(self, change: Change) -> None:
         task = change.task
+        if task.service:
+            self.services[task.id] = task
+            if task.status in ENDED:
+                del self.services[task.id]
+            return
         if task.hidden:
             self._counts[task.user, task.status] -= 1
             self._ended[task.status].remove(task)

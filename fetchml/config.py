@@ -97,6 +97,14 @@ Text = Annotated[str, Meta(min_length=1)]
 class Server(msgspec.Struct, frozen=True):
     http: Annotated[Address, _about("Where REST and /ws listen.")] = Address("127.0.0.1", 9101)
     grpc: Annotated[Address, _about("Where gRPC listens.")] = Address("127.0.0.1", 9102)
+    public_url: Annotated[
+        Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+/?$")] | None,
+        _about(
+            "What browsers reach `http` by, where that is not its own address, as behind a proxy: "
+            "`https://HOST` or `http://HOST:PORT`.",
+            default="its own address, or the machine's name where it listens on every address",
+        ),
+    ] = None
     tls_cert: Annotated[
         Path | None,
         _about(
@@ -234,6 +242,31 @@ class Snapshots(msgspec.Struct, frozen=True):
     ] = 30
 
 
+class Jupyter(msgspec.Struct, frozen=True):
+    root: Annotated[
+        Path | None,
+        _about(
+            "Folder of the workspaces of all Jupyter services.",
+            default="the folder `jupyter` of the data directory",
+        ),
+    ] = None
+    idle_seconds: Annotated[
+        Count,
+        _about(
+            "A Jupyter service in which nothing happened for so many seconds is stopped, after a "
+            "warning. 0: never."
+        ),
+    ] = 14_400
+    images: Annotated[
+        dict[Text, Text],
+        _about(
+            "Names of images that may be asked for, each with the image that is run for it. Other "
+            "names are run as they are.",
+            default="none",
+        ),
+    ] = msgspec.field(default_factory=dict)
+
+
 class History(msgspec.Struct, frozen=True):
     journal_rows: Annotated[
         Annotated[int, Meta(ge=1000, le=100_000_000)],
@@ -268,6 +301,7 @@ class Settings(msgspec.Struct, frozen=True):
     gpu: Gpu = Gpu()
     datasets: Datasets = Datasets()
     snapshots: Snapshots = Snapshots()
+    jupyter: Jupyter = msgspec.field(default_factory=Jupyter)
     history: History = History()
 
 
@@ -391,12 +425,14 @@ def _nearest(name: str, known: set[str], form: str) -> str:
 def _convert(value: object, setting: Setting, where: str, *, text: bool = False) -> object:
     """`text`: the value is written as a string, whatever its type (flags, environment)."""
     try:
-        if text and get_origin(get_args(setting.type)[0]) is tuple:
+        kind = get_args(setting.type)[0]
+        if text and get_origin(kind) is tuple:
             value = shlex.split(str(value))
+        if text and get_origin(kind) is dict:
+            value = _pairs(shlex.split(str(value)))
         return msgspec.convert(value, setting.type, strict=not text, dec_hook=_decode)
     except ValueError as error:
         expected = str(error).partition(" - at ")[0].replace("`", "")
-        kind = get_args(setting.type)[0]
         if get_origin(kind) is Literal:
             expected = f"expected one of {', '.join(get_args(kind))}"
         expected = expected.partition(", got ")[0]
@@ -404,6 +440,13 @@ def _convert(value: object, setting: Setting, where: str, *, text: bool = False)
         raise ConfigError(
             f"{where}: {expected[:1].lower()}{expected[1:]}; it is {shown}"
         ) from error
+
+
+def _pairs(items: list[str]) -> dict[str, str]:
+    """Raises ValueError."""
+    if not all("=" in item for item in items):
+        raise ValueError("Expected NAME=VALUE pairs, with blanks between them")
+    return dict(item.split("=", 1) for item in items)
 
 
 def _decode(kind: type, value: object) -> object:

@@ -44,6 +44,7 @@ from fetchml.inputs import Inputs
 from fetchml.keyed_locks import KeyedLocks
 from fetchml.log_reader import LogReader
 from fetchml.ports import Launcher, Store, TaskPage, TaskQuery
+from fetchml.service_tasks import ServiceTasks
 from fetchml.tally import Tally, day_of
 from fetchml.task_files import TaskFiles
 from fetchml.views import (
@@ -115,6 +116,7 @@ class Engine:
         self._ids = IdSequence()
         self._locks = KeyedLocks()
         self._clock = Clock()
+        self.services = ServiceTasks(store, self._files, self._require_room)
         self._launcher_says = "it has not answered yet"
         self._recovered = asyncio.Event()
         self._welcome: asyncio.Task[None] | None = None
@@ -142,8 +144,15 @@ class Engine:
         )
         state = State.restore(self._settings.limits, restored.live)
         self._writer = Writer(
-            state, restored, self._store, tally, clock=self._clock, act=self._runs.act
+            state,
+            restored,
+            self._store,
+            tally,
+            clock=self._clock,
+            act=self._runs.act,
+            service_changed=self.services.tell,
         )
+        self.services.open(self._writer, self._ids, self._clock)
         self._logs = LogReader(self._files, self._watch_folders, self._writer.feed)
         await self._inputs.open(self._attempts_held())
         await self._launcher.open(restored.instance_id, self._launcher_changed)
@@ -208,7 +217,8 @@ class Engine:
 
     async def get_task(self, who: Principal, task_id: str) -> Task:
         task = await self._find(task_id)
-        if task.hidden or not access.may_see(who, task, private=self._settings.private):
+        seen = access.may_see(who, task, private=self._settings.private)
+        if task.hidden or task.service or not seen:
             raise _no_task(task_id)
         return task
 
@@ -281,7 +291,8 @@ class Engine:
         """
 
         def wanted(task: Task) -> bool:
-            return access.may_see(who, task, private=self._settings.private)
+            seen = access.may_see(who, task, private=self._settings.private)
+            return seen and not task.service
 
         return watch(self._writer, self._store, self._clock, wanted, where, since, snapshot)
 
@@ -326,6 +337,10 @@ class Engine:
     def _require_may_submit(self, who: Principal) -> None:
         if not access.may_submit(who):
             raise Forbidden("A viewer's key can't submit tasks")
+        self._require_room()
+
+    def _require_room(self) -> None:
+        """Raises Unavailable: nothing new is taken now."""
         if self.draining:
             raise Unavailable("The server is shutting down: submit again when it is back")
         if not self._store.has_room():

@@ -1,6 +1,6 @@
 """What a task needs beside its image, put in its place before the launcher makes it ready."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from fetchml.attempt import AttemptFolder
 from fetchml.core.model import Task
@@ -10,13 +10,22 @@ from fetchml.snapshots import Snapshots
 
 
 class Inputs:
-    """The one place that provides tasks with their snapshots and datasets."""
+    """The one place that provides tasks with their snapshots, datasets and workspaces."""
 
-    def __init__(self, snapshots: Snapshots, datasets: Datasets, owner: Owner) -> None:
-        """`owner`: whom a task's files must belong to."""
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        datasets: Datasets,
+        owner: Owner,
+        *,
+        workspace_of: Callable[[Task], Awaitable[Mount]],
+    ) -> None:
+        """`owner`: whom a task's files must belong to. `workspace_of`: of a service; raises
+        PrepareError."""
         self._snapshots = snapshots
         self._owner = owner
         self._datasets = datasets
+        self._workspace_of = workspace_of
 
     async def open(self, live: frozenset[tuple[str, int]]) -> None:
         """Before anything is provided. `live`: the attempts (task id, number) that go on; what
@@ -34,6 +43,8 @@ class Inputs:
         PrepareError.
         """
         spec = task.spec
+        if task.service:
+            return (await self._workspace_of(task),)
         if spec.snapshot_id is not None:
             progress("copying the snapshot")
             await self._snapshots.copy(task.user, spec.snapshot_id, folder, self._owner)

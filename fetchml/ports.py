@@ -10,7 +10,9 @@ from typing import Protocol
 import msgspec
 
 from fetchml.core.audit import Action, AuditEntry
+from fetchml.core.jupyter import Activity
 from fetchml.core.model import Change, Key, Status, Task
+from fetchml.jupyter_link import JupyterLink
 
 
 class TaskQuery(msgspec.Struct, frozen=True):
@@ -161,6 +163,7 @@ class Run(msgspec.Struct, frozen=True):
     env: dict[str, str]
     """All of the task's environment but for the paths of its three places."""
     datasets: tuple[Mount, ...] = ()
+    """One with the target of a place of the attempt's own, such as /workspace, is there instead."""
     cpu: int = 0
     memory_gb: int = 0
     gpu_ids: tuple[str, ...] = ()
@@ -271,3 +274,18 @@ class Origin(Protocol):
     def read(
         self, url: str, *, offset: int = 0, version: Version | None = None
     ) -> AbstractAsyncContextManager[Reading | None]: ...
+
+
+class JupyterSilent(Exception):
+    """Jupyter did not answer, or not as Jupyter does."""
+
+
+class JupyterClient(Protocol):
+    """Asks one running Jupyter, which its user may have made into anything: every answer is
+    bounded in time and size."""
+
+    async def answers(self, link: JupyterLink) -> bool:
+        """Whether it serves requests that show its token."""
+
+    async def activity(self, link: JupyterLink) -> Activity:
+        """Raises JupyterSilent."""

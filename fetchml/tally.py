@@ -19,7 +19,9 @@ class Tally:
 
     def add(self, change: Change) -> None:
         task = change.task
-        if task.status in ENDED and not task.hidden and task.ended_at is not None:
+        if task.status not in ENDED or task.hidden or task.service:
+            return
+        if task.ended_at is not None:
             self._turn(day_of(change.at, self._zone))
             if day_of(task.ended_at, self._zone) == self._day:
                 self._counts[task.status] += 1

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
+from fetchml.core.jupyter import ServiceStatus
 from fetchml.core.model import Status, Task
 
 
@@ -82,6 +83,32 @@ class OutputFile(msgspec.Struct, frozen=True):
     path: str
     size_bytes: int
     modified_at: int
+
+
+class JupyterView(msgspec.Struct, frozen=True):
+    """A Jupyter service, as who asks may see it. Times in milliseconds since the epoch (UTC)."""
+
+    id: str
+    user: str
+    name: str
+    status: ServiceStatus
+    url: str
+    """Without the token."""
+    created_at: int
+    image: str
+    workspace: str
+    token: str | None = None
+    """None: not for who asks, or it opens nothing any more."""
+    cpu: int | None = None
+    memory_gb: int | None = None
+    gpu: int | None = None
+    reason: str | None = None
+    """Why it is in its state."""
+    started_at: int | None = None
+    ended_at: int | None = None
+    last_activity: int | None = None
+    stops_at: int | None = None
+    """It is idle, and will be stopped then unless something happens in it."""
 
 
 class HealthStatus(StrEnum):

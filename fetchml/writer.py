@@ -32,6 +32,7 @@ class Writer:
         *,
         clock: Callable[[], int],
         act: Callable[[Effect], None],
+        service_changed: Callable[[Task], None],
     ) -> None:
         self.state = state
         self.catalog = Catalog(restored)
@@ -40,6 +41,7 @@ class Writer:
         self._store = store
         self._clock = clock
         self._act = act
+        self._service_changed = service_changed
         self._seq = restored.last_seq
         self._effects: deque[tuple[int, list[Effect]]] = deque()
         """With the number of the last change that must be durable before them."""
@@ -76,6 +78,8 @@ class Writer:
                 self.tally.add(change)
             if status in TOLD:
                 _tell(change)
+            if change.task.service:
+                self._service_changed(change.task)
         self.feed.publish(changes)
         while self._effects and self._effects[0][0] <= self.feed.last_seq:
             for effect in self._effects.popleft()[1]:
@@ -117,4 +121,4 @@ def _tell(change: Change) -> None:
     extra = {"task_id": task.id, "attempt": task.attempt, "user": task.user}
     if task.error is not None:
         extra["error"] = task.error
-    log.info("task %s", task.status, extra=extra)
+    log.info("%s %s", "service" if task.service else "task", task.status, extra=extra)

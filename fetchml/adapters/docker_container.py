@@ -44,17 +44,19 @@ def container_config(
 ) -> Mapping[str, Any]:
     """The body of the engine's create request."""
     folder = AttemptFolder(run.folder)
-    mounts = [
+    places = [
         Mount(str(_SHIM), str(shim), type="bind", read_only=True),
         Mount(str(_RUN), str(folder.run), type="bind"),
         Mount(str(_WORKSPACE), str(folder.workspace), type="bind"),
         Mount(str(_OUTPUTS), str(folder.outputs), type="bind"),
     ]
-    mounts += [
+    mounts = [
         Mount(m.target, str(m.source), type="bind", read_only=m.read_only) for m in run.datasets
     ]
-    places = dict(zip(PLACES, map(str, (_WORKSPACE, _DATASETS, _OUTPUTS)), strict=True))
-    environment = {"HOME": "/tmp"} | run.env | places  # noqa: S108 - in the container
+    given = {mount.target for mount in run.datasets}
+    mounts += [place for place in places if place["Target"] not in given]
+    variables = dict(zip(PLACES, map(str, (_WORKSPACE, _DATASETS, _OUTPUTS)), strict=True))
+    environment = {"HOME": "/tmp"} | run.env | variables  # noqa: S108 - in the container
     command = shim_command(_SHIM, run, run_folder=_RUN, workspace=_WORKSPACE)
     memory = run.memory_gb << 30
     return {

@@ -6,7 +6,8 @@ a moment later; what is not folded yet is the journal's *tail*. `idempotency`, `
 `documents` are small. `audit` tells who did what; of its creation a task in `tasks` tells itself.
 
 Data are JSON of `core.model`; the other columns of `tasks` are copies of what is searched by.
-JSON leaves out defaults, hence the `coalesce`s in FOLD_TASKS.
+JSON leaves out defaults, hence the `coalesce`s in FOLD_TASKS. A service is a row that is `hidden`
+from all that reads tasks, and that the statistics leave out too.
 """
 
 from collections.abc import Sequence
@@ -42,6 +43,10 @@ MIGRATIONS: Sequence[str] = (
                         address VARCHAR NOT NULL, outcome VARCHAR NOT NULL, target VARCHAR,
                         usr VARCHAR, key_id VARCHAR, detail VARCHAR);
     """,
+    # 4: services, which run as tasks do.
+    """
+    ALTER TABLE tasks ADD COLUMN service BOOLEAN DEFAULT false;
+    """,
 )
 """Schema N is MIGRATIONS[:N] in order. Never change an entry that was released; add one."""
 
@@ -56,9 +61,10 @@ FOLD_TASKS = """
         SELECT id, found[1]::BIGINT AS created_at, found[2] AS usr,
                coalesce(found[3], 'queued') AS status, found[4] AS job_name,
                found[5] AS experiment_id, found[6]::BIGINT AS ended_at,
-               coalesce(found[7]::BOOLEAN, false) AS hidden, data
+               coalesce(found[7]::BOOLEAN, false) OR service AS hidden, service, data
         FROM (SELECT id, data, json_extract_string(data, ['$.created_at', '$.user', '$.status',
-                  '$.spec.job_name', '$.spec.experiment_id', '$.ended_at', '$.hidden']) AS found
+                  '$.spec.job_name', '$.spec.experiment_id', '$.ended_at', '$.hidden',
+                  '$.service']) AS found, coalesce(found[8]::BOOLEAN, false) AS service
               FROM (SELECT task_id AS id, arg_max(data, seq) AS data
                     FROM journal WHERE seq > $1 AND seq <= $2 GROUP BY task_id))
     ) AS new ON tasks.id = new.id AND tasks.created_at = new.created_at
@@ -117,11 +123,11 @@ CHANGES_SINCE = "SELECT seq, at_ms, data FROM journal WHERE seq > $1 ORDER BY se
 # of a thousand long ones are more than fits in the memory limit.
 DATA_OF_ROWS = "SELECT rowid, data FROM tasks WHERE rowid IN (SELECT unnest($1))"
 
-# Ended tasks lie in the order of time, so that a day is a small part of the table. Hidden ones
+# Ended tasks lie in the order of time, so that a day is a small part of the table. Deleted ones
 # count: what was done was done.
 ENDED_BETWEEN = """
     SELECT count(*) FILTER (status = 'completed'), count(*) FILTER (status = 'failed')
-    FROM tasks WHERE ended_at >= $1 AND ended_at < $2
+    FROM tasks WHERE ended_at >= $1 AND ended_at < $2 AND NOT service
 """
 
 PUT_KEY = "INSERT OR REPLACE INTO keys VALUES ($1, $2)"
@@ -176,7 +182,7 @@ def tasks_created(query: AuditQuery) -> tuple[str, list[Any]]:
 
     The rows are chosen first, as in `page_of_tasks`.
     """
-    where, parameters = "true", list[Any]()
+    where, parameters = "NOT service", list[Any]()
     if query.action not in (None, Action.TASK_CREATE):
         where = "false"
     if query.user is not None:

@@ -8,7 +8,7 @@ from fetchml.core.audit import AuditEntry
 from fetchml.core.experiment import Experiment
 from fetchml.core.model import DatasetSpec, Task
 from fetchml.core.snapshot import Snapshot
-from fetchml.views import Explanation, Health, OutputFile, QueueStats, Update
+from fetchml.views import Explanation, Health, JupyterView, OutputFile, QueueStats, Update
 
 
 def rfc3339(ms: int) -> str:
@@ -198,4 +198,36 @@ def snapshot_json(snapshot: Snapshot) -> dict[str, object]:
         body["git_commit"] = snapshot.git_commit
     if snapshot.git_dirty is not None:
         body["git_dirty"] = snapshot.git_dirty
+    return body
+
+
+def jupyter_json(service: JupyterView, *, full: bool = False) -> dict[str, object]:
+    """`full`: with the fields beyond the contract's."""
+    body: dict[str, object] = {
+        "id": service.id,
+        "name": service.name,
+        "status": service.status,
+        "url": service.url,
+        "created_at": rfc3339(service.created_at),
+    }
+    if service.token is not None:
+        body["token"] = service.token
+    if full:
+        times = {
+            "started_at": service.started_at,
+            "ended_at": service.ended_at,
+            "last_activity": service.last_activity,
+            "stops_at": service.stops_at,
+        }
+        more = {
+            "user_id": service.user,
+            "image": service.image,
+            "workspace": service.workspace,
+            "cpu": service.cpu,
+            "memory_gb": service.memory_gb,
+            "gpu": service.gpu,
+            "reason": service.reason,
+            **{name: rfc3339(ms) for name, ms in times.items() if ms is not None},
+        }
+        body.update((name, value) for name, value in more.items() if value is not None)
     return body

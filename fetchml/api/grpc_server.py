@@ -13,12 +13,14 @@ from fetchml.api.grpc_audit import AuditService
 from fetchml.api.grpc_calls import Calls
 from fetchml.api.grpc_experiments import ExperimentService
 from fetchml.api.grpc_health import HealthService
+from fetchml.api.grpc_jupyter import JupyterService
 from fetchml.api.grpc_keys import KeyService
 from fetchml.api.grpc_queue import QueueService
 from fetchml.api.grpc_snapshots import SnapshotService
 from fetchml.api.grpc_tasks import TaskService
 from fetchml.audit import Audit
 from fetchml.experiments import Experiments
+from fetchml.jupyter_services import JupyterServices
 from fetchml.keys import Keys
 from fetchml.snapshots import Snapshots
 from fetchml.tls import Certificate, Loaded
@@ -27,6 +29,8 @@ from fetchml.v1 import (
     audit_pb2_grpc,
     experiment_pb2,
     experiment_pb2_grpc,
+    jupyter_pb2,
+    jupyter_pb2_grpc,
     key_pb2,
     key_pb2_grpc,
     queue_pb2,
@@ -47,6 +51,7 @@ SERVICES = frozenset(
         (queue_pb2.DESCRIPTOR, "QueueService"),
         (experiment_pb2.DESCRIPTOR, "ExperimentService"),
         (snapshot_pb2.DESCRIPTOR, "SnapshotService"),
+        (jupyter_pb2.DESCRIPTOR, "JupyterService"),
         (key_pb2.DESCRIPTOR, "KeyService"),
         (audit_pb2.DESCRIPTOR, "AuditService"),
     )
@@ -75,6 +80,7 @@ class GrpcServer:
         engine: "Engine",
         experiments: Experiments,
         snapshots: Snapshots,
+        jupyter: JupyterServices,
         admission: Admission,
         keys: Keys,
         audit: Audit,
@@ -97,6 +103,7 @@ class GrpcServer:
         snapshot_pb2_grpc.add_SnapshotServiceServicer_to_server(
             SnapshotService(snapshots), services
         )
+        jupyter_pb2_grpc.add_JupyterServiceServicer_to_server(JupyterService(jupyter), services)
         key_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(keys), services)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
         health = HealthService(SERVICES, accepts_work)

@@ -16,10 +16,12 @@ from fetchml.access import Admission
 from fetchml.api.call import Call
 from fetchml.api.connection import ConnectionServer
 from fetchml.api.errors import Internal, Unreadable, status_of
+from fetchml.api.jupyter_proxy import JupyterProxy
 from fetchml.api.metrics import Metrics
 from fetchml.api.rest_audit import AuditOperations
 from fetchml.api.rest_experiments import ExperimentOperations
 from fetchml.api.rest_files import FileOperations
+from fetchml.api.rest_jupyter import JupyterOperations
 from fetchml.api.rest_server import ServerOperations
 from fetchml.api.rest_snapshots import SnapshotOperations
 from fetchml.api.rest_tasks import TaskOperations
@@ -31,6 +33,7 @@ from fetchml.api.ws_session import Timing
 from fetchml.audit import Audit
 from fetchml.errors import Forbidden, RequestError, Unauthorized
 from fetchml.experiments import Experiments
+from fetchml.jupyter_services import JupyterServices
 from fetchml.logs import current_trace
 from fetchml.snapshots import Snapshots
 from fetchml.tls import Certificate
@@ -51,11 +54,14 @@ class HttpTimeouts:
     body: float = 30
     """From a request's head to the end of its body."""
     send: float = 60
-    """A client that takes nothing of a log or a file for so long is let go."""
+    """A client that takes nothing of a log or a file for so long is let go; of Jupyter's pages
+    also one that sends nothing of its body."""
     streams_close: float = 3
     """How long streams have, at the shutdown, to tell their clients."""
     requests_finish: float = 5
     """How long requests have, at the shutdown, to be answered."""
+    jupyter_answer: float = 120
+    """Without a byte from a Jupyter for so long, or without one taken by it, it is given up."""
     ws: Timing = field(default_factory=Timing)
 
 
@@ -65,6 +71,7 @@ class HttpServer:
         engine: "Engine",
         experiments: Experiments,
         snapshots: Snapshots,
+        jupyter: JupyterServices,
         admission: Admission,
         audit: Audit,
         timeouts: HttpTimeouts | None = None,
@@ -80,10 +87,18 @@ class HttpServer:
             TaskOperations(engine, body_timeout_seconds=timeouts.body),
             ExperimentOperations(experiments, body_timeout_seconds=timeouts.body),
             SnapshotOperations(snapshots, self._streams, body_timeout_seconds=timeouts.body),
+            JupyterOperations(jupyter, body_timeout_seconds=timeouts.body),
             FileOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
             ServerOperations(engine, metrics),
             AuditOperations(audit),
             WatchOperation(engine, admission, self._streams, timeouts.ws),
+            JupyterProxy(
+                jupyter,
+                admission,
+                self._streams,
+                take_seconds=timeouts.send,
+                answer_seconds=timeouts.jupyter_answer,
+            ),
         ):
             for route in operations.routes():
                 self._router.add(route)

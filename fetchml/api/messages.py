@@ -16,8 +16,16 @@ from fetchml.core.experiment import Experiment
 from fetchml.core.model import DatasetSpec, Key, Role, Status, Task
 from fetchml.core.snapshot import Snapshot
 from fetchml.errors import BadRequest
-from fetchml.v1 import audit_pb2, experiment_pb2, key_pb2, queue_pb2, snapshot_pb2, task_pb2
-from fetchml.views import Explanation, OutputFile, QueueStats, Update
+from fetchml.v1 import (
+    audit_pb2,
+    experiment_pb2,
+    jupyter_pb2,
+    key_pb2,
+    queue_pb2,
+    snapshot_pb2,
+    task_pb2,
+)
+from fetchml.views import Explanation, JupyterView, OutputFile, QueueStats, Update
 
 _STATUS = {int(task_pb2.Task.Status.Value(status)): status for status in Status}
 _ROLE = {int(key_pb2.Key.Role.Value(role)): role for role in Role}
@@ -238,3 +246,32 @@ def snapshot_message(snapshot: Snapshot) -> snapshot_pb2.Snapshot:
         git_commit=snapshot.git_commit,
         git_dirty=snapshot.git_dirty,
     )
+
+
+def jupyter_message(service: JupyterView, *, full: bool = False) -> jupyter_pb2.JupyterServiceInfo:
+    """`full`: with the fields beyond the contract's."""
+    message = jupyter_pb2.JupyterServiceInfo(
+        id=service.id,
+        name=service.name,
+        status=service.status,
+        url=service.url,
+        token=service.token,
+        created_at=timestamp(service.created_at),
+    )
+    if full:
+        message.MergeFrom(
+            jupyter_pb2.JupyterServiceInfo(
+                user_id=service.user,
+                image=service.image,
+                workspace=service.workspace,
+                cpu=service.cpu,
+                memory_gb=service.memory_gb,
+                gpu=service.gpu,
+                reason=service.reason,
+                started_at=timestamp(service.started_at),
+                ended_at=timestamp(service.ended_at),
+                last_activity=timestamp(service.last_activity),
+                stops_at=timestamp(service.stops_at),
+            )
+        )
+    return message

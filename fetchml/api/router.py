@@ -20,7 +20,8 @@ class Route:
     """An operation, and how it went so far."""
 
     def __init__(self, method: str, path: str, handler: Handler, *, keyless: bool = False) -> None:
-        """`{name}` in the path is one segment, `{name...}` all that is left.
+        """`{name}` in the path is one segment, `{name...}` all that is left. The method `*` is
+        every one that has no route of its own.
 
         `keyless`: the handler is called for anybody.
         """
@@ -73,7 +74,7 @@ class Router:
                     break
             else:
                 return self._nothing, ()
-        route = methods.get("GET" if method == "HEAD" else method)
+        route = methods.get("GET" if method == "HEAD" else method, methods.get("*"))
         if route is not None:
             return route, parameters
         allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, nullcontext
 
 from aiohttp import web
 
@@ -20,11 +20,11 @@ class Streams:
         return len(self._open)
 
     @contextmanager
-    def open(self, call: Call) -> Iterator[None]:
+    def open(self, call: Call, *, keyless: bool = False) -> Iterator[None]:
         """Around a stream. When the client leaves, what is inside is cancelled.
 
         Raises TooManyStreams; and, from inside too, Unavailable when the server shuts down, and
-        Unauthorized when the key stops working.
+        Unauthorized when the key stops working. `keyless`: nobody asked for a key.
         """
         if reason := self._why_closed():
             raise Unavailable(reason)
@@ -32,9 +32,8 @@ class Streams:
         connection = call.request.protocol
         assert task is not None and isinstance(connection, Connection)  # noqa: S101, PT018  # always
         self._open.add(task)
-        connection.stream = task
         try:
-            with call.while_valid():
+            with ended_with_client(call), nullcontext() if keyless else call.while_valid():
                 yield
         except asyncio.CancelledError:
             reason = self._why_closed()
@@ -43,7 +42,6 @@ class Streams:
             task.uncancel()
             raise Unavailable(reason) from None
         finally:
-            connection.stream = None
             self._open.discard(task)
 
     def _why_closed(self) -> str | None:
@@ -59,15 +57,31 @@ class Streams:
             await asyncio.wait(ending, timeout=timeout_seconds)
 
 
+@contextmanager
+def ended_with_client(call: Call) -> Iterator[None]:
+    """When the client leaves, what is inside is cancelled."""
+    connection = call.request.protocol
+    assert isinstance(connection, Connection)  # noqa: S101  # always
+    connection.stream = asyncio.current_task()
+    try:
+        yield
+    finally:
+        connection.stream = None
+
+
 async def send_pieces(
-    call: Call, headers: Mapping[str, str], pieces: AsyncGenerator[bytes], timeout_seconds: float
+    call: Call,
+    headers: Mapping[str, str],
+    pieces: AsyncGenerator[bytes],
+    timeout_seconds: float,
+    status: int = 200,
 ) -> web.StreamResponse:
     """Send the pieces as they come, as fast as the client takes them.
 
     What is raised on the way breaks the connection off, so that no client takes a part for the
     whole. `timeout_seconds`: a client that takes nothing for so long is let go.
     """
-    response = web.StreamResponse(headers=call.headers(headers))
+    response = web.StreamResponse(status=status, headers=call.headers(headers))
     await response.prepare(call.request)
     if call.request.method == "HEAD":
         return response

@@ -30,6 +30,9 @@ COMMANDS = {
         "experiment": "Group tasks, and compare them.",
         "snapshot": "Keep folders of code for tasks to run.",
     },
+    "Notebooks": {
+        "jupyter": "Work in JupyterLab on the server's machine.",
+    },
     "The queue": {
         "queue": "Show the numbers of the queue.",
         "top": "Show the queue and what runs, live.",
@@ -44,6 +47,7 @@ Examples:
   fetchml submit --image pytorch/pytorch --gpu 1 -- python train.py
   fetchml ls --status running                       what runs
   fetchml logs -f TASK_ID                           follow its output
+  fetchml jupyter start --open                      JupyterLab, in the browser
   fetchml keys create ada                           a key for a colleague
 
 \b

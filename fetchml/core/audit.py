@@ -18,6 +18,8 @@ class Action(StrEnum):
     KEY_REVOKE = "key.revoke"
     SNAPSHOT_UPLOAD = "snapshot.upload"
     SNAPSHOT_DELETE = "snapshot.delete"
+    JUPYTER_START = "jupyter.start"
+    JUPYTER_STOP = "jupyter.stop"
     ACCESS_REFUSED = "access.refused"
 
 

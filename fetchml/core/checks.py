@@ -75,6 +75,14 @@ def matching(pattern: re.Pattern[str], limit: int, rule: str) -> Check:
     return check
 
 
+def image(value: object) -> str | None:
+    wrong = text(512, empty=False)(value)
+    if wrong is not None:
+        return wrong
+    readable = isinstance(value, str) and value.isprintable() and " " not in value
+    return None if readable else "must be an image name without spaces"
+
+
 def list_of(item: Check, *, empty: bool = True) -> Check:
     def check(value: object) -> str | None:
         if not isinstance(value, list):

@@ -149,6 +149,8 @@ class Task(Value, frozen=True):
     sender: Sender | None = None
     hidden: bool = False
     """Deleted: gone from reads; kept for statistics."""
+    service: bool = False
+    """It is a Jupyter service: it runs as a task does, and is never seen among tasks."""
 
 
 class Change(Value, frozen=True):

@@ -21,6 +21,7 @@ from fetchml.core.checks import (
     Check,
     Violation,
     check_fields,
+    image,
     integer,
     list_of,
     matching,
@@ -145,14 +146,6 @@ def _args(value: object) -> str | None:
     return None
 
 
-def _image(value: object) -> str | None:
-    wrong = text(512, empty=False)(value)
-    if wrong is not None:
-        return wrong
-    readable = isinstance(value, str) and value.isprintable() and " " not in value
-    return None if readable else "must be an image name without spaces"
-
-
 def _variable_name(name: object) -> str | None:
     if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
         return "must be a name of letters, digits and _"
@@ -205,7 +198,7 @@ _RULES: dict[str, Check] = {
     "memory_gb": integer(0, MAX_INT),
     "gpu": integer(0, MAX_INT),
     "metadata": strings(text(256), MAX_METADATA_CHARACTERS, MAX_METADATA_CHARACTERS),
-    "image": _image,
+    "image": image,
     "command": list_of(text(MAX_ARGUMENT_CHARACTERS), empty=False),
     "env": strings(_variable_name, MAX_ARGUMENT_CHARACTERS, MAX_REQUEST_BYTES),
     "timeout_seconds": integer(0, MAX_INT // 1000),

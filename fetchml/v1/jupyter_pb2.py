@@ -22,41 +22,48 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from fetchml.v1 import task_pb2 as fetchml_dot_v1_dot_task__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66\x65tchml/v1/jupyter.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xda\x02\n\x12JupyterServiceInfo\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12:\n\x06status\x18\x03 \x01(\x0e\x32%.fetchml.v1.JupyterServiceInfo.StatusH\x02\x88\x01\x01\x12\x10\n\x03url\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x12\n\x05token\x18\x05 \x01(\tH\x04\x88\x01\x01\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"a\n\x06Status\x12\x16\n\x12status_unspecified\x10\x00\x12\x0c\n\x08starting\x10\x01\x12\x0b\n\x07running\x10\x02\x12\x0c\n\x08stopping\x10\x03\x12\x0b\n\x07stopped\x10\x04\x12\t\n\x05\x65rror\x10\x05\x42\x05\n\x03_idB\x07\n\x05_nameB\t\n\x07_statusB\x06\n\x04_urlB\x08\n\x06_token\"\x1c\n\x1aListJupyterServicesRequest\"O\n\x1bListJupyterServicesResponse\x12\x30\n\x08services\x18\x01 \x03(\x0b\x32\x1e.fetchml.v1.JupyterServiceInfo\"{\n\x13StartJupyterRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02H\x00\x88\x01\x01\x12\x16\n\tworkspace\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05image\x18\x03 \x01(\tH\x02\x88\x01\x01\x42\x07\n\x05_nameB\x0c\n\n_workspaceB\x08\n\x06_image\".\n\x12StopJupyterRequest\x12\x18\n\nservice_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\x85\x03\n\x0eJupyterService\x12\x8e\x01\n\x13ListJupyterServices\x12&.fetchml.v1.ListJupyterServicesRequest\x1a\'.fetchml.v1.ListJupyterServicesResponse\"&\x82\xd3\xe4\x93\x02 \x12\x14/v1/jupyter/servicesb\x08services\x12p\n\x0cStartJupyter\x12\x1f.fetchml.v1.StartJupyterRequest\x1a\x1e.fetchml.v1.JupyterServiceInfo\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/jupyter/services:\x01*\x12p\n\x0bStopJupyter\x12\x1e.fetchml.v1.StopJupyterRequest\x1a\x16.google.protobuf.Empty\")\x82\xd3\xe4\x93\x02#*!/v1/jupyter/services/{service_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66\x65tchml/v1/jupyter.proto\x12\nfetchml.v1\x1a\x15\x66\x65tchml/v1/task.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\x05\n\x12JupyterServiceInfo\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12:\n\x06status\x18\x03 \x01(\x0e\x32%.fetchml.v1.JupyterServiceInfo.StatusH\x02\x88\x01\x01\x12\x10\n\x03url\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x12\n\x05token\x18\x05 \x01(\tH\x04\x88\x01\x01\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x07user_id\x18\x1e \x01(\tH\x05\x88\x01\x01\x12\x12\n\x05image\x18\x1f \x01(\tH\x06\x88\x01\x01\x12\x16\n\tworkspace\x18  \x01(\tH\x07\x88\x01\x01\x12\x10\n\x03\x63pu\x18! \x01(\x05H\x08\x88\x01\x01\x12\x16\n\tmemory_gb\x18\" \x01(\x05H\t\x88\x01\x01\x12\x10\n\x03gpu\x18# \x01(\x05H\n\x88\x01\x01\x12\x13\n\x06reason\x18$ \x01(\tH\x0b\x88\x01\x01\x12.\n\nstarted_at\x18% \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18& \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_activity\x18\' \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08stops_at\x18( \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"a\n\x06Status\x12\x16\n\x12status_unspecified\x10\x00\x12\x0c\n\x08starting\x10\x01\x12\x0b\n\x07running\x10\x02\x12\x0c\n\x08stopping\x10\x03\x12\x0b\n\x07stopped\x10\x04\x12\t\n\x05\x65rror\x10\x05\x42\x05\n\x03_idB\x07\n\x05_nameB\t\n\x07_statusB\x06\n\x04_urlB\x08\n\x06_tokenB\n\n\x08_user_idB\x08\n\x06_imageB\x0c\n\n_workspaceB\x06\n\x04_cpuB\x0c\n\n_memory_gbB\x06\n\x04_gpuB\t\n\x07_reason\"<\n\x1aListJupyterServicesRequest\x12\x1e\n\x04view\x18\x01 \x01(\x0e\x32\x10.fetchml.v1.View\"T\n\x18GetJupyterServiceRequest\x12\x18\n\nservice_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1e\n\x04view\x18\x02 \x01(\x0e\x32\x10.fetchml.v1.View\"O\n\x1bListJupyterServicesResponse\x12\x30\n\x08services\x18\x01 \x03(\x0b\x32\x1e.fetchml.v1.JupyterServiceInfo\"\xf5\x01\n\x13StartJupyterRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02H\x00\x88\x01\x01\x12\x16\n\tworkspace\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05image\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x10\n\x03\x63pu\x18\x1e \x01(\x05H\x03\x88\x01\x01\x12\x16\n\tmemory_gb\x18\x1f \x01(\x05H\x04\x88\x01\x01\x12\x10\n\x03gpu\x18  \x01(\x05H\x05\x88\x01\x01\x12\x1e\n\x04view\x18! \x01(\x0e\x32\x10.fetchml.v1.ViewB\x07\n\x05_nameB\x0c\n\n_workspaceB\x08\n\x06_imageB\x06\n\x04_cpuB\x0c\n\n_memory_gbB\x06\n\x04_gpu\".\n\x12StopJupyterRequest\x12\x18\n\nservice_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\x8c\x04\n\x0eJupyterService\x12\x8e\x01\n\x13ListJupyterServices\x12&.fetchml.v1.ListJupyterServicesRequest\x1a\'.fetchml.v1.ListJupyterServicesResponse\"&\x82\xd3\xe4\x93\x02 \x12\x14/v1/jupyter/servicesb\x08services\x12\x84\x01\n\x11GetJupyterService\x12$.fetchml.v1.GetJupyterServiceRequest\x1a\x1e.fetchml.v1.JupyterServiceInfo\")\x82\xd3\xe4\x93\x02#\x12!/v1/jupyter/services/{service_id}\x12p\n\x0cStartJupyter\x12\x1f.fetchml.v1.StartJupyterRequest\x1a\x1e.fetchml.v1.JupyterServiceInfo\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/jupyter/services:\x01*\x12p\n\x0bStopJupyter\x12\x1e.fetchml.v1.StopJupyterRequest\x1a\x16.google.protobuf.Empty\")\x82\xd3\xe4\x93\x02#*!/v1/jupyter/services/{service_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fetchml.v1.jupyter_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GETJUPYTERSERVICEREQUEST'].fields_by_name['service_id']._loaded_options = None
+  _globals['_GETJUPYTERSERVICEREQUEST'].fields_by_name['service_id']._serialized_options = b'\342A\001\002'
   _globals['_STARTJUPYTERREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_STARTJUPYTERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_STOPJUPYTERREQUEST'].fields_by_name['service_id']._loaded_options = None
   _globals['_STOPJUPYTERREQUEST'].fields_by_name['service_id']._serialized_options = b'\342A\001\002'
   _globals['_JUPYTERSERVICE'].methods_by_name['ListJupyterServices']._loaded_options = None
   _globals['_JUPYTERSERVICE'].methods_by_name['ListJupyterServices']._serialized_options = b'\202\323\344\223\002 \022\024/v1/jupyter/servicesb\010services'
+  _globals['_JUPYTERSERVICE'].methods_by_name['GetJupyterService']._loaded_options = None
+  _globals['_JUPYTERSERVICE'].methods_by_name['GetJupyterService']._serialized_options = b'\202\323\344\223\002#\022!/v1/jupyter/services/{service_id}'
   _globals['_JUPYTERSERVICE'].methods_by_name['StartJupyter']._loaded_options = None
   _globals['_JUPYTERSERVICE'].methods_by_name['StartJupyter']._serialized_options = b'\202\323\344\223\002\031\"\024/v1/jupyter/services:\001*'
   _globals['_JUPYTERSERVICE'].methods_by_name['StopJupyter']._loaded_options = None
   _globals['_JUPYTERSERVICE'].methods_by_name['StopJupyter']._serialized_options = b'\202\323\344\223\002#*!/v1/jupyter/services/{service_id}'
-  _globals['_JUPYTERSERVICEINFO']._serialized_start=166
-  _globals['_JUPYTERSERVICEINFO']._serialized_end=512
-  _globals['_JUPYTERSERVICEINFO_STATUS']._serialized_start=370
-  _globals['_JUPYTERSERVICEINFO_STATUS']._serialized_end=467
-  _globals['_LISTJUPYTERSERVICESREQUEST']._serialized_start=514
-  _globals['_LISTJUPYTERSERVICESREQUEST']._serialized_end=542
-  _globals['_LISTJUPYTERSERVICESRESPONSE']._serialized_start=544
-  _globals['_LISTJUPYTERSERVICESRESPONSE']._serialized_end=623
-  _globals['_STARTJUPYTERREQUEST']._serialized_start=625
-  _globals['_STARTJUPYTERREQUEST']._serialized_end=748
-  _globals['_STOPJUPYTERREQUEST']._serialized_start=750
-  _globals['_STOPJUPYTERREQUEST']._serialized_end=796
-  _globals['_JUPYTERSERVICE']._serialized_start=799
-  _globals['_JUPYTERSERVICE']._serialized_end=1188
+  _globals['_JUPYTERSERVICEINFO']._serialized_start=189
+  _globals['_JUPYTERSERVICEINFO']._serialized_end=950
+  _globals['_JUPYTERSERVICEINFO_STATUS']._serialized_start=731
+  _globals['_JUPYTERSERVICEINFO_STATUS']._serialized_end=828
+  _globals['_LISTJUPYTERSERVICESREQUEST']._serialized_start=952
+  _globals['_LISTJUPYTERSERVICESREQUEST']._serialized_end=1012
+  _globals['_GETJUPYTERSERVICEREQUEST']._serialized_start=1014
+  _globals['_GETJUPYTERSERVICEREQUEST']._serialized_end=1098
+  _globals['_LISTJUPYTERSERVICESRESPONSE']._serialized_start=1100
+  _globals['_LISTJUPYTERSERVICESRESPONSE']._serialized_end=1179
+  _globals['_STARTJUPYTERREQUEST']._serialized_start=1182
+  _globals['_STARTJUPYTERREQUEST']._serialized_end=1427
+  _globals['_STOPJUPYTERREQUEST']._serialized_start=1429
+  _globals['_STOPJUPYTERREQUEST']._serialized_end=1475
+  _globals['_JUPYTERSERVICE']._serialized_start=1478
+  _globals['_JUPYTERSERVICE']._serialized_end=2002
 # @@protoc_insertion_point(module_scope)

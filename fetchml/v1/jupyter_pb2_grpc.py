@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class JupyterServiceStub:
-    """Runs Jupyter on the box. Not served yet: it comes in a later release.
+    """Runs Jupyter on the box, each in a container of its own. Beside the calls here there is
+    <url>lab?token=<token>, for a browser.
     """
 
     def __init__(self, channel):
@@ -40,6 +41,11 @@ class JupyterServiceStub:
                 '/fetchml.v1.JupyterService/ListJupyterServices',
                 request_serializer=fetchml_dot_v1_dot_jupyter__pb2.ListJupyterServicesRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_jupyter__pb2.ListJupyterServicesResponse.FromString,
+                _registered_method=True)
+        self.GetJupyterService = channel.unary_unary(
+                '/fetchml.v1.JupyterService/GetJupyterService',
+                request_serializer=fetchml_dot_v1_dot_jupyter__pb2.GetJupyterServiceRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_jupyter__pb2.JupyterServiceInfo.FromString,
                 _registered_method=True)
         self.StartJupyter = channel.unary_unary(
                 '/fetchml.v1.JupyterService/StartJupyter',
@@ -54,11 +60,19 @@ class JupyterServiceStub:
 
 
 class JupyterServiceServicer:
-    """Runs Jupyter on the box. Not served yet: it comes in a later release.
+    """Runs Jupyter on the box, each in a container of its own. Beside the calls here there is
+    <url>lab?token=<token>, for a browser.
     """
 
     def ListJupyterServices(self, request, context):
         """Lists the Jupyter services, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJupyterService(self, request, context):
+        """Gives one Jupyter service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,7 +86,7 @@ class JupyterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StopJupyter(self, request, context):
-        """Stops a Jupyter service. One that has stopped stays as it is.
+        """Stops a Jupyter service. One that has ended stays as it is. Its workspace stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,6 +99,11 @@ def add_JupyterServiceServicer_to_server(servicer, server):
                     servicer.ListJupyterServices,
                     request_deserializer=fetchml_dot_v1_dot_jupyter__pb2.ListJupyterServicesRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_jupyter__pb2.ListJupyterServicesResponse.SerializeToString,
+            ),
+            'GetJupyterService': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJupyterService,
+                    request_deserializer=fetchml_dot_v1_dot_jupyter__pb2.GetJupyterServiceRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_jupyter__pb2.JupyterServiceInfo.SerializeToString,
             ),
             'StartJupyter': grpc.unary_unary_rpc_method_handler(
                     servicer.StartJupyter,
@@ -105,7 +124,8 @@ def add_JupyterServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class JupyterService:
-    """Runs Jupyter on the box. Not served yet: it comes in a later release.
+    """Runs Jupyter on the box, each in a container of its own. Beside the calls here there is
+    <url>lab?token=<token>, for a browser.
     """
 
     @staticmethod
@@ -125,6 +145,33 @@ class JupyterService:
             '/fetchml.v1.JupyterService/ListJupyterServices',
             fetchml_dot_v1_dot_jupyter__pb2.ListJupyterServicesRequest.SerializeToString,
             fetchml_dot_v1_dot_jupyter__pb2.ListJupyterServicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJupyterService(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.JupyterService/GetJupyterService',
+            fetchml_dot_v1_dot_jupyter__pb2.GetJupyterServiceRequest.SerializeToString,
+            fetchml_dot_v1_dot_jupyter__pb2.JupyterServiceInfo.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,11 +27,13 @@ from fetchml.snapshots import Snapshots, SnapshotSettings
 from fetchml.unpack import UnpackLimits
 from fetchml.v1.audit_pb2_grpc import AuditServiceStub
 from fetchml.v1.experiment_pb2_grpc import ExperimentServiceStub
+from fetchml.v1.jupyter_pb2_grpc import JupyterServiceStub
 from fetchml.v1.key_pb2_grpc import KeyServiceStub
 from fetchml.v1.queue_pb2_grpc import QueueServiceStub
 from fetchml.v1.snapshot_pb2_grpc import SnapshotServiceStub
 from fetchml.v1.task_pb2_grpc import TaskServiceStub
 from tests.api.stub_engine import StubEngine
+from tests.api.stub_services import StubServiceTasks, services_on
 
 
 class KeyStore:
@@ -106,6 +108,7 @@ class Client:
         self.audit = AuditServiceStub(self.channel)
         self.experiments = ExperimentServiceStub(self.channel)
         self.snapshots = SnapshotServiceStub(self.channel)
+        self.jupyter = JupyterServiceStub(self.channel)
 
 
 @dataclass
@@ -119,6 +122,7 @@ class World:
     secrets: dict[Role, str]
     client: Client
     """Of a user."""
+    services: StubServiceTasks
 
     @asynccontextmanager
     async def connect(self, secret: str | None, *, local: bool = False) -> AsyncIterator[Client]:
@@ -147,14 +151,27 @@ async def grpc_world(
     admission = Admission(keyring, time.monotonic, limiter=limiter, **streams)
     keys = Keys(keyring, audit)
     control_socket = folder / "control.sock"
-    async with snapshots_on(store, audit) as snapshots:
+    async with (
+        snapshots_on(store, audit) as snapshots,
+        services_on(store, audit) as (jupyter, services),
+    ):
         experiments = experiments_on(store, audit)
-        server = GrpcServer(engine, experiments, snapshots, admission, keys, audit)  # type: ignore[arg-type]  # a stub
+        server = GrpcServer(
+            engine,  # type: ignore[arg-type]  # a stub
+            experiments,
+            snapshots,
+            jupyter,
+            admission,
+            keys,
+            audit,
+        )
         port = await server.start("127.0.0.1:0", control_socket)
         address = f"127.0.0.1:{port}"
         client = Client(address, secrets[Role.USER])
         try:
-            yield World(engine, server, keyring, store, address, control_socket, secrets, client)
+            yield World(
+                engine, server, keyring, store, address, control_socket, secrets, client, services
+            )
         finally:
             await client.channel.close()
             await server.stop(0)

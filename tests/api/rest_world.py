@@ -22,6 +22,7 @@ from fetchml.core.model import Role
 from fetchml.rate_limit import RateLimiter
 from tests.api.grpc_world import KeyStore, experiments_on, snapshots_on
 from tests.api.stub_engine import StubEngine
+from tests.api.stub_services import StubServiceTasks, services_on
 from tests.api.validate import check_error, check_reply
 
 JSON = {"Content-Type": "application/json"}
@@ -100,6 +101,7 @@ class World:
     secrets: dict[Role, str]
     client: Client
     """Of a user."""
+    services: StubServiceTasks
 
     def as_(self, secret: str | None) -> Client:
         return Client(self.client.session, self.client.base, secret)
@@ -144,13 +146,22 @@ async def rest_world(
     admission = Admission(keyring, time.monotonic, limiter=limiter, **streams)
     async with (
         snapshots_on(store, audit) as snapshots,
+        services_on(store, audit) as (jupyter, services),
         aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session,
     ):
         experiments = experiments_on(store, audit)
-        server = HttpServer(engine, experiments, snapshots, admission, audit, timeouts)  # type: ignore[arg-type]  # a stub
+        server = HttpServer(
+            engine,  # type: ignore[arg-type]  # a stub
+            experiments,
+            snapshots,
+            jupyter,
+            admission,
+            audit,
+            timeouts,
+        )
         port = await server.start("127.0.0.1", 0)
         try:
             client = Client(session, f"http://127.0.0.1:{port}", secrets[Role.USER])
-            yield World(engine, server, keyring, store, port, secrets, client)
+            yield World(engine, server, keyring, store, port, secrets, client, services)
         finally:
             await server.stop("the test is over")

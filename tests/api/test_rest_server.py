@@ -13,6 +13,7 @@ from fetchml.core.model import Status
 from fetchml.views import Health, HealthStatus
 from tests.api.grpc_world import experiments_on, snapshots_on
 from tests.api.rest_world import World, rest_world
+from tests.api.stub_services import services_on
 from tests.api.validate import SUPERSET
 
 
@@ -122,9 +123,12 @@ async def test_a_log_cut_off_by_the_engines_drain_does_not_look_complete(rest: W
 
 async def test_a_port_in_use_is_an_error(rest: World) -> None:
     audit, admission = rest.server._audit, rest.server._admission
-    async with snapshots_on(rest.store, audit) as snapshots:
+    async with (
+        snapshots_on(rest.store, audit) as snapshots,
+        services_on(rest.store, audit) as (jupyter, _),
+    ):
         experiments = experiments_on(rest.store, audit)
-        other = HttpServer(rest.engine, experiments, snapshots, admission, audit)  # type: ignore[arg-type]  # a stub
+        other = HttpServer(rest.engine, experiments, snapshots, jupyter, admission, audit)  # type: ignore[arg-type]  # a stub
         with pytest.raises(OSError, match="in use"):
             await other.start("127.0.0.1", rest.port)
         await other.stop("over")

@@ -69,6 +69,7 @@ ADDITIONS = {
     ("get", "/v1/experiments/{experiment_id}"),
     ("post", "/v1/experiments/{experiment_id}/archive"),
     ("get", "/v1/audit"),
+    ("get", "/v1/jupyter/services/{service_id}"),
     ("get", "/v1/snapshots"),
     ("get", "/v1/snapshots/{snapshot_id}"),
     ("delete", "/v1/snapshots/{snapshot_id}"),

@@ -11,6 +11,7 @@ import pytest
 
 from fetchml.adapters.duckdb_store import DuckDBStore
 from fetchml.adapters.http_origin import HttpOrigin
+from fetchml.adapters.jupyter_client import HttpJupyterClient
 from fetchml.adapters.process_launcher import ProcessLauncher
 from fetchml.attempt_runs import RunSettings
 from fetchml.audit import Audit
@@ -25,10 +26,12 @@ from fetchml.engine import Engine, EngineSettings
 from fetchml.experiments import Experiments
 from fetchml.folder_watch import FolderWatch
 from fetchml.inputs import Inputs
+from fetchml.jupyter_services import JupyterServices, JupyterSettings
 from fetchml.snapshot_files import SnapshotFiles
 from fetchml.snapshots import Snapshots, SnapshotSettings
 from fetchml.unpack import UnpackLimits
 from fetchml.views import WatchFilter
+from fetchml.workspaces import Workspaces
 
 ALICE = Principal("alice", Role.USER, "key-a")
 BOB = Principal("bob", Role.USER, "key-b")
@@ -41,10 +44,12 @@ class Box:
 
     experiments: Experiments
     snapshots: Snapshots
+    jupyter: JupyterServices
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.datasets_root = data_dir.with_name("datasets")
+        self.workspaces = data_dir / "jupyter"
 
     @asynccontextmanager
     async def engine(
@@ -54,6 +59,8 @@ class Box:
         max_running: int = 4,
         min_free_bytes: int = 0,
         gpu: int = 1,
+        idle_ms: int = 0,
+        has_containers: bool = True,
     ) -> AsyncIterator[Engine]:
         store = DuckDBStore(self.data_dir, time_zone=ZoneInfo("UTC"), min_free_bytes=min_free_bytes)
         limits = Limits(Resources(2, 8, gpu), max_running, 600_000, "box")
@@ -80,7 +87,12 @@ class Box:
             )
             http = HttpOrigin(AddressRules(allow_private=True), frozenset({"http"}))
             datasets = Datasets(self.datasets_root, cache, {"http": http}, pause_seconds=0.01)
-            inputs = Inputs(self.snapshots, datasets, launcher.owner)
+            inputs = Inputs(
+                self.snapshots,
+                datasets,
+                launcher.owner,
+                workspace_of=lambda task: self.jupyter.workspace_of(task),  # noqa: PLW0108 - made below
+            )
             self.experiments = Experiments(store, audit, private=private, snapshot_exists=_exists)
             engine = Engine(
                 store,
@@ -92,13 +104,32 @@ class Box:
                 audit=audit,
                 on_fatal=_never,
             )
+            self.jupyter = JupyterServices(
+                store,
+                engine.services,
+                Workspaces(store, self.workspaces, launcher.owner),
+                HttpJupyterClient(),
+                watch,
+                JupyterSettings(
+                    limits.capacity,
+                    {"mapped": "real"},
+                    idle_ms,
+                    private=private,
+                    has_containers=has_containers,
+                ),
+                audit=audit,
+            )
             await engine.start()
             await self.snapshots.load()
             await self.experiments.load()
+            await self.jupyter.load()
             try:
-                yield engine
+                async with self.jupyter.supervised():
+                    try:
+                        yield engine
+                    finally:
+                        await engine.drain()
             finally:
-                await engine.drain()
                 await engine.close()
 
 

@@ -1,0 +1,86 @@
+"""Asks a Jupyter whether it serves, and when something last happened in it."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from fetchml.core.jupyter import Activity
+from fetchml.jupyter_link import JupyterLink
+from fetchml.ports import JupyterSilent
+
+ANSWER_SECONDS = 10.0
+"""For a whole answer."""
+MAX_ANSWER_BYTES = 1 << 20
+MAX_LISTED = 10_000
+
+
+class _Listed(msgspec.Struct):
+    """A kernel or a terminal."""
+
+    last_activity: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    execution_state: str = ""
+
+
+class HttpJupyterClient:
+    """`JupyterClient` over Jupyter's own HTTP API."""
+
+    def __init__(self, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._seconds = answer_seconds
+
+    async def answers(self, link: JupyterLink) -> bool:
+        try:
+            status, _ = await self._get(link, "api/status")
+        except JupyterSilent:
+            return False
+        return status == 200
+
+    async def activity(self, link: JupyterLink) -> Activity:
+        kernels = await self._list(link, "api/kernels")
+        terminals = await self._list(link, "api/terminals", may_be_missing=True)
+        times = [one.last_activity for one in (*kernels, *terminals) if one.last_activity]
+        busy = any(kernel.execution_state == "busy" for kernel in kernels)
+        return Activity(busy, max(map(_milliseconds, times), default=None))
+
+    async def _list(
+        self, link: JupyterLink, path: str, *, may_be_missing: bool = False
+    ) -> list[_Listed]:
+        status, body = await self._get(link, path)
+        if status == 404 and may_be_missing:
+            return []  # An image may leave terminals out.
+        if status != 200:
+            raise JupyterSilent(f"{path} answers {status}")
+        try:
+            return msgspec.json.decode(body, type=list[_Listed])[:MAX_LISTED]
+        except (ValueError, RecursionError) as error:
+            raise JupyterSilent(f"{path} does not answer as Jupyter does") from error
+
+    async def _get(self, link: JupyterLink, path: str) -> tuple[int, bytes]:
+        """The status and the body of the answer."""
+        url = URL(f"http://jupyter{link.base_path}{path}", encoded=True)
+        headers = {"Authorization": f"token {link.token}", "Accept": "application/json"}
+        try:
+            async with (
+                asyncio.timeout(self._seconds),
+                link.session(answer_seconds=self._seconds) as session,
+                session.get(url, headers=headers, allow_redirects=False) as answer,
+            ):
+                return answer.status, await _read(answer)
+        except (aiohttp.ClientError, ValueError, OSError) as error:  # TimeoutError is an OSError
+            raise JupyterSilent(f"{path} is not answered") from error
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    while piece := await answer.content.readany():
+        body += piece
+        if len(body) > MAX_ANSWER_BYTES:
+            raise ValueError("the answer is too large")
+    return bytes(body)
+
+
+def _milliseconds(at: datetime) -> int:
+    return int(at.timestamp() * 1000)

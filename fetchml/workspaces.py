@@ -1,0 +1,148 @@
+"""The workspaces of Jupyter services: folders below one root, made when first named, never removed.
+
+What lies in a workspace belongs to containers, all above it to the server alone. A container may
+put a link in the place of any folder of its workspace at any moment, so that no path that leads
+through one can be trusted: no workspace may lie in another.
+"""
+
+import asyncio
+import errno
+import os
+from pathlib import Path
+
+import msgspec
+
+from fetchml.core import jupyter
+from fetchml.ports import Owner, Store
+
+KIND = "workspace"
+MAX_WORKSPACES = 10_000
+"""They are all in memory."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Workspace(msgspec.Struct, frozen=True):
+    """A record: this folder has been a workspace, so that a container may have written there."""
+
+    folder: str
+
+
+_decode = msgspec.json.Decoder(Workspace).decode
+
+
+class WorkspaceRefused(Exception):
+    """It can't be one. The message, for the user, goes on after "workspace: "."""
+
+
+class TooManyWorkspaces(Exception):
+    """The message is for the user."""
+
+
+class Workspaces:
+    """Used from one event loop, after `load`."""
+
+    def __init__(self, store: Store, root: Path, owner: Owner) -> None:
+        """`owner`: whom a workspace must belong to; None: it is open to every user."""
+        self._store = store
+        self._root = root
+        self._owner = owner
+        self._known: set[str] = set()
+        self._claiming = asyncio.Lock()
+
+    async def load(self, in_use: frozenset[str]) -> None:
+        """What is known. A workspace that the owner of the box has removed is one no longer,
+        unless it is in use."""
+        for data in await self._store.list_documents(KIND):
+            folder = _decode(data).folder
+            if folder in in_use or await asyncio.to_thread(os.path.lexists, self._root / folder):
+                self._known.add(folder)
+            else:
+                await self._store.delete_document(KIND, folder)
+        self._known |= in_use
+
+    async def claim(self, folder: str) -> None:
+        """Make this folder, a path below the root, a workspace if it is none yet.
+
+        Raises WorkspaceRefused, TooManyWorkspaces, OSError. Durable on return.
+        """
+        async with self._claiming:
+            if fault := jupyter.folder_fault(folder, self._known - {folder}):
+                raise WorkspaceRefused(f"can't be {folder!r}: {fault}")
+            await asyncio.to_thread(self._look, folder)
+            if folder not in self._known:
+                if len(self._known) >= MAX_WORKSPACES:
+                    raise TooManyWorkspaces(
+                        f"There are {MAX_WORKSPACES} workspaces, as many as the server keeps: name "
+                        "one of them"
+                    )
+                # First what is known of it: a container may get it as soon as it is there.
+                data = msgspec.json.encode(Workspace(folder))
+                await self._store.put_document(KIND, folder, data)
+                self._known.add(folder)
+            await self.make(folder)
+
+    async def make(self, folder: str) -> Path:
+        """Where it is; made if it is gone. Raises WorkspaceRefused, OSError."""
+        await asyncio.to_thread(self._make, folder)
+        return self._root / folder
+
+    def _look(self, folder: str) -> None:
+        """Raises WorkspaceRefused for something that is there and is no folder, or a link."""
+        with _Walk(self._root) as walk:
+            for part in folder.split("/"):
+                if not walk.enter(part, make=False):
+                    return
+
+    def _make(self, folder: str) -> None:
+        with _Walk(self._root) as walk:
+            for part in folder.split("/"):
+                walk.enter(part, make=True)
+            walk.hand_over(self._owner)
+
+
+class _Walk:
+    """From the root down, a folder at a time, never through a link."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(0o700, parents=True, exist_ok=True)
+        # The root itself may be a link: it is the owner's of the box.
+        self._fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> "_Walk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def enter(self, name: str, *, make: bool) -> bool:
+        """False: it is not there. Raises WorkspaceRefused, OSError."""
+        if make:
+            try:
+                os.mkdir(name, 0o700, dir_fd=self._fd)
+            except FileExistsError:
+                pass
+            else:
+                os.fsync(self._fd)
+        try:
+            inner = os.open(name, _FOLDER, dir_fd=self._fd)
+        except FileNotFoundError:
+            if make:
+                raise
+            return False
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            raise WorkspaceRefused(f"{name!r} on its way is a link, or no folder") from None
+        os.close(self._fd)
+        self._fd = inner
+        return True
+
+    def hand_over(self, owner: Owner) -> None:
+        """What belongs to others already stays theirs."""
+        status = os.fstat(self._fd)
+        if status.st_uid != os.geteuid():
+            return
+        if owner is None:
+            os.fchmod(self._fd, 0o777)
+        else:
+            os.fchown(self._fd, *owner)

@@ -1,0 +1,139 @@
+"""Jupyter services without anything that runs: their tasks change when a test says so."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from msgspec.structs import replace
+
+from fetchml.attempt import AttemptFolder
+from fetchml.audit import Audit
+from fetchml.core.jupyter import Activity
+from fetchml.core.model import Cancel, Resources, Status, Task
+from fetchml.folder_watch import FolderWatch
+from fetchml.ids import IdSequence
+from fetchml.jupyter_link import JupyterLink
+from fetchml.jupyter_services import JupyterServices, JupyterSettings
+from fetchml.ports import JupyterSilent
+from fetchml.workspaces import Workspaces
+
+START_MS = 1_760_000_000_000
+CAPACITY = Resources(cpu=64, memory_gb=256, gpu=8)
+PUBLIC_URL = "https://box.example"
+
+
+class StubServiceTasks:
+    """What `ServiceTasks` is for `JupyterServices`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tasks: dict[str, Task] = {}
+        self.changed: Callable[[Task], None] = lambda task: None
+        self.room: Exception | None = None
+        self.log = ""
+        self._ids = IdSequence()
+
+    def require_room(self) -> None:
+        if self.room is not None:
+            raise self.room
+
+    def live(self) -> list[Task]:
+        return list(self.tasks.values())
+
+    async def find(self, task_id: str) -> Task | None:
+        return self.tasks.get(task_id)
+
+    def next_id(self) -> tuple[str, int]:
+        return self._ids.next(START_MS), START_MS
+
+    def submit(self, task: Task) -> asyncio.Future[None]:
+        return self._tell(task)
+
+    def cancel(self, task_id: str, by: str) -> asyncio.Future[None]:
+        return self.change(task_id, cancel=Cancel(by, START_MS + 1))
+
+    def waits_for(self, task: Task) -> str:
+        return "It waits for 1 gpu (0 of 8 free)."
+
+    def attempt(self, task: Task) -> AttemptFolder:
+        return AttemptFolder(self.folder / task.id)
+
+    async def log_tail(self, task: Task) -> str:
+        return self.log
+
+    async def remove_files(self, task_id: str) -> None: ...
+
+    def change(self, task_id: str, **fields: Any) -> asyncio.Future[None]:
+        return self._tell(replace(self.tasks[task_id], **fields))
+
+    def run(self, task_id: str) -> asyncio.Future[None]:
+        """Its container runs, with something like a socket in its folder."""
+        (self.folder / task_id / "run").mkdir(parents=True)
+        return self.change(task_id, status=Status.RUNNING, attempt=1, started_at=START_MS + 1)
+
+    def _tell(self, task: Task) -> asyncio.Future[None]:
+        self.tasks[task.id] = task
+        self.changed(task)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+class StubLink:
+    def __init__(self, run_folder: Path, service_id: str, token: str) -> None:
+        self.service_id = service_id
+        self.token = token
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class StubClient:
+    """`found` None: Jupyter is silent. `asked` is set at each question."""
+
+    ready: bool = True
+    found: Activity | None = field(default_factory=lambda: Activity(busy=False))
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def answers(self, link: JupyterLink) -> bool:
+        self.asked.set()
+        return self.ready
+
+    async def activity(self, link: JupyterLink) -> Activity:
+        self.asked.set()
+        if self.found is None:
+            raise JupyterSilent("it says nothing")
+        return self.found
+
+
+@asynccontextmanager
+async def services_on(
+    store: Any,
+    audit: Audit,
+    *,
+    settings: JupyterSettings | None = None,
+    client: StubClient | None = None,
+) -> AsyncIterator[tuple[JupyterServices, StubServiceTasks]]:
+    with tempfile.TemporaryDirectory() as folder:
+        tasks = StubServiceTasks(Path(folder) / "tasks")
+        async with FolderWatch() as watch:
+            jupyter = JupyterServices(
+                store,
+                cast("Any", tasks),
+                Workspaces(store, Path(folder) / "jupyter", None),
+                client or StubClient(),
+                watch,
+                settings or JupyterSettings(CAPACITY, {}, 0, private=False, has_containers=True),
+                audit=audit,
+                open_link=cast("Any", StubLink),
+            )
+            jupyter.public_url = PUBLIC_URL
+            await jupyter.load()
+            async with jupyter.supervised():
+                yield jupyter, tasks

@@ -1,0 +1,190 @@
+"""Jupyter services over REST and gRPC, on real sockets."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import pytest
+from google.protobuf.json_format import MessageToDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fetchml.api import convert, messages
+from fetchml.core.jupyter import ServiceStatus
+from fetchml.core.model import FailureReason, Role, Status
+from fetchml.errors import Unavailable
+from fetchml.v1 import jupyter_pb2, task_pb2
+from fetchml.views import JupyterView
+from tests.api import grpc_world, rest_world
+from tests.api.grpc_world import refusal
+from tests.api.stub_services import PUBLIC_URL
+
+PATH = "/v1/jupyter/services"
+LONG: dict[str, Any] = {
+    "name": "b",
+    "workspace": "team/b",
+    "image": "own",
+    "cpu": 2,
+    "memory_gb": 4,
+    "gpu": 1,
+}
+BASIC = {"id", "name", "status", "url", "token", "created_at"}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[grpc_world.World]:
+    async with grpc_world.grpc_world(tmp_path) as world:
+        yield world
+
+
+async def start(rest: rest_world.World, body: object, view: str = "") -> Any:
+    reply = await rest.client.submit(body, PATH + view)
+    assert reply.status == 201
+    return reply.json
+
+
+async def test_start_list_get_stop(rest: rest_world.World) -> None:
+    first = await start(rest, {"name": "a"})
+    assert first.keys() == BASIC
+    assert (first["status"], first["url"]) == ("starting", f"{PUBLIC_URL}/jupyter/{first['id']}/")
+    second = await start(rest, LONG)
+    assert (await rest.client.get(PATH)).json == [second, first]
+    one = f"{PATH}/{second['id']}"
+    assert (await rest.client.get(one)).json == second
+    assert (await rest.client.ask("DELETE", one)).status == 204
+    assert (await rest.client.get(one)).json == {**second, "status": "stopping"}
+    await rest.services.change(second["id"], status=Status.FAILED, error="cancelled by user")
+    del second["token"]
+    assert (await rest.client.get(one)).json == {**second, "status": "stopped"}
+    assert (await rest.client.ask("DELETE", one)).status == 204
+
+
+async def test_the_full_view(rest: rest_world.World) -> None:
+    made = await start(rest, LONG, "?view=full")
+    assert made.keys() == BASIC | {
+        "user_id", "image", "workspace", "cpu", "memory_gb", "gpu", "reason",
+    }  # fmt: skip
+    assert made["reason"] == "It waits for 1 gpu (0 of 8 free)."
+    assert made["user_id"] == "user"
+    assert {name: made[name] for name in LONG} == LONG
+    assert (await rest.client.get(f"{PATH}/{made['id']}?view=full")).json == made
+    assert (await rest.client.get(f"{PATH}?view=full")).json == [made]
+    await rest.services.change(
+        made["id"],
+        status=Status.FAILED,
+        attempt=1,
+        started_at=1,
+        ended_at=2,
+        failure_reason=FailureReason.OUT_OF_MEMORY,
+        error="used more than its 4 GiB of memory",
+    )
+    ended = (await rest.client.get(f"{PATH}/{made['id']}?view=full")).json
+    assert (ended["status"], ended["reason"]) == ("error", "used more than its 4 GiB of memory")
+    assert (ended["started_at"], ended["ended_at"]) == (
+        "1970-01-01T00:00:00.001Z",
+        "1970-01-01T00:00:00.002Z",
+    )
+
+
+async def test_what_is_refused(rest: rest_world.World) -> None:
+    for body, said in (
+        ({}, "name: is required"),
+        ({"name": "a", "workspace": "../etc"}, "workspace: must be a path below"),
+        ({"name": "a", "gpu": 9}, "gpu: asks for 9, this box has 8"),
+    ):
+        reply = await rest.client.submit(body, PATH)
+        assert (reply.status, reply.code) == (422, "VALIDATION_ERROR")
+        assert said in reply.error
+    assert (await rest.client.get(f"{PATH}/nothing")).status == 404
+    assert (await rest.client.ask("DELETE", f"{PATH}/nothing")).status == 404
+    assert (await rest.client.get(f"{PATH}?view=all")).status == 400
+    rest.services.room = Unavailable("The queue is full")
+    full = await rest.client.submit({"name": "a"}, PATH)
+    assert (full.status, full.code) == (503, "SERVICE_UNAVAILABLE")
+    assert (await rest.client.get(PATH)).json == []
+
+
+async def test_unknown_properties_are_named(rest: rest_world.World) -> None:
+    reply = await rest.client.submit({"name": "a", "password": "x"}, f"{PATH}?pretty=1")
+    assert reply.headers["X-FetchML-Ignored"] == "pretty, password"
+
+
+async def test_roles_and_the_token(rest: rest_world.World) -> None:
+    made = await start(rest, {"name": "a"})
+    viewer, admin = (rest.as_(rest.secrets[role]) for role in (Role.VIEWER, Role.ADMIN))
+    assert (await viewer.submit({"name": "a"}, PATH)).status == 403
+    assert (await viewer.ask("DELETE", f"{PATH}/{made['id']}")).status == 403
+    assert (await viewer.get(f"{PATH}/{made['id']}")).json.keys() == BASIC - {"token"}
+    assert [each.keys() for each in (await viewer.get(PATH)).json] == [BASIC - {"token"}]
+    assert (await admin.get(f"{PATH}/{made['id']}")).json == made
+    assert (await admin.ask("DELETE", f"{PATH}/{made['id']}")).status == 204
+
+
+async def test_the_calls(world: grpc_world.World) -> None:
+    client = world.client
+
+    async def call(name: str, request: Any) -> Any:
+        return await getattr(client.jupyter, name)(request, metadata=client.metadata)
+
+    made = await call("StartJupyter", jupyter_pb2.StartJupyterRequest(**LONG, view=task_pb2.FULL))
+    assert {name: getattr(made, name) for name in LONG} == LONG
+    assert (made.user_id, made.status) == ("user", jupyter_pb2.JupyterServiceInfo.starting)
+    basic = await call(
+        "GetJupyterService", jupyter_pb2.GetJupyterServiceRequest(service_id=made.id)
+    )
+    assert MessageToDict(basic, preserving_proto_field_name=True).keys() == BASIC
+    listed = await call("ListJupyterServices", jupyter_pb2.ListJupyterServicesRequest())
+    assert list(listed.services) == [basic]
+    full = jupyter_pb2.ListJupyterServicesRequest(view=task_pb2.FULL)
+    assert list((await call("ListJupyterServices", full)).services) == [made]
+    await call("StopJupyter", jupyter_pb2.StopJupyterRequest(service_id=made.id))
+    stopping = await call(
+        "GetJupyterService", jupyter_pb2.GetJupyterServiceRequest(service_id=made.id)
+    )
+    assert stopping.status == jupyter_pb2.JupyterServiceInfo.stopping
+    for request, code in (
+        (jupyter_pb2.StartJupyterRequest(), grpc.StatusCode.INVALID_ARGUMENT),
+        (
+            jupyter_pb2.StartJupyterRequest(name="a", view=cast("Any", 7)),
+            grpc.StatusCode.INVALID_ARGUMENT,
+        ),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call("StartJupyter", request)
+        assert refusal(refused.value).code is code
+    with pytest.raises(grpc.aio.AioRpcError) as unknown:
+        await call("StopJupyter", jupyter_pb2.StopJupyterRequest(service_id="x"))
+    assert refusal(unknown.value).reason == "NOT_FOUND"
+
+
+times = st.none() | st.integers(0, 253_402_300_799_999)
+texts = st.none() | st.text(max_size=8)
+counts = st.none() | st.integers(0, 2**31 - 1)
+views = st.builds(
+    JupyterView,
+    status=st.sampled_from(ServiceStatus),
+    created_at=st.integers(0, 253_402_300_799_999),
+    token=texts,
+    reason=texts,
+    cpu=counts,
+    memory_gb=counts,
+    gpu=counts,
+    started_at=times,
+    ended_at=times,
+    last_activity=times,
+    stops_at=times,
+)
+
+
+@given(view=views, full=st.booleans())
+def test_rest_and_grpc_say_the_same(view: JupyterView, full: bool) -> None:
+    message = messages.jupyter_message(view, full=full)
+    over_grpc = MessageToDict(message, preserving_proto_field_name=True)
+    over_rest = convert.jupyter_json(view, full=full)
+    assert over_grpc.keys() == over_rest.keys()
+    for name, value in over_rest.items():
+        if not name.endswith("_at") and name != "last_activity":
+            assert over_grpc[name] == value
+        else:
+            assert convert.rfc3339(getattr(message, name).ToMilliseconds()) == value

@@ -1,0 +1,132 @@
+"""`fetchml jupyter` as people run it, with a stand-in for Jupyter in the containers."""
+
+import getpass
+import io
+import signal
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.server import Server
+from tests.cli.test_commands import rest
+from tests.docker.engine import Engine
+
+STAND_IN = Path(__file__).parents[1] / "engine" / "fake_jupyter.py"
+NAME = "fetchml-test/stand-in:1"
+
+
+@pytest.fixture(scope="module")
+def image(docker_engine: Engine, python_image: str) -> Iterator[str]:
+    """One whose `jupyter` is the stand-in."""
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as tar:
+        for name, data, mode in (
+            ("Dockerfile", f"FROM {python_image}\nCOPY jupyter /usr/local/bin/\n".encode(), 0o644),
+            ("jupyter", STAND_IN.read_bytes(), 0o755),
+        ):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), mode
+            tar.addfile(entry, io.BytesIO(data))
+    context.seek(0)
+    docker_engine.client.images.build(fileobj=context, custom_context=True, tag=NAME, rm=True)
+    yield NAME
+    docker_engine.client.images.remove(NAME, force=True)
+
+
+@pytest.fixture
+def box(docker_engine: Engine, image: str, tmp_path: Path) -> Iterator[Server]:
+    started = Server(
+        tmp_path / "data",
+        launcher="docker",
+        DOCKER_HOST=docker_engine.host,
+        FETCHML_TASKS_NETWORK="none",
+        FETCHML_TASKS_MAX_RUNNING="1",
+        FETCHML_TASKS_GRACE_SECONDS="1",
+        FETCHML_JUPYTER_IMAGES=f"jupyter/pytorch:latest={image}",
+    ).start()
+    yield started
+    for service in started.json("jupyter", "ls")["services"]:
+        started.run("jupyter", "stop", service["id"]).succeeded()
+    started.stop()
+    for container in docker_engine.client.containers.list(all=True, ignore_removed=True):
+        if container.attrs["Config"]["Image"] == image:
+            container.remove(force=True)
+
+
+def test_from_start_to_stop(box: Server) -> None:
+    ran = box.run("jupyter", "start", "--workspace", "team/notes", "--cpu", "1", BROWSER="echo")
+    link = ran.succeeded()
+    me = getpass.getuser()
+    assert f"{me} starting: " in ran.err
+    [listed] = box.json("jupyter", "ls")["services"]
+    service = box.json("jupyter", "show", listed["id"])
+    assert service == rest(box, f"/v1/jupyter/services/{listed['id']}?view=full")
+    assert (service["name"], service["workspace"], service["cpu"]) == (me, "team/notes", 1)
+    assert service["status"] == "running"
+    assert link == f"http://{box.http}/jupyter/{service['id']}/lab?token={service['token']}"
+    assert link in box.run("jupyter", "show", service["id"]).succeeded()
+    table = box.run("jupyter", "ls").succeeded()
+    assert "team/notes" in table
+    assert service["token"] not in table
+    assert service["token"] not in box.log
+    waits = box.run("jupyter", "start", "--name", "second", "--no-wait", "--json")
+    assert '"status": "starting"' in waits.succeeded()
+    assert "It waits for 1 slots" in box.run("jupyter", "ls").succeeded()
+    stopped = box.run("jupyter", "stop", service["id"])
+    assert stopped.succeeded() == f"{service['id']} is asked to stop"
+    assert (box.data_dir / "jupyter/team/notes/pid").exists()
+
+
+def test_open_hands_the_link_to_the_browser(box: Server, tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    browser.chmod(0o755)
+    link = box.run("jupyter", "start", "--open", BROWSER=str(browser)).succeeded()
+    assert (tmp_path / "opened").read_text().strip() == link
+    none = box.run("jupyter", "start", "--open", "--no-wait", BROWSER="/nothing", PATH="/nothing")
+    assert none.code == 1
+    assert "No browser" in none.err
+    assert "/lab?token=" in none.out
+
+
+def test_one_that_cannot_start_says_why(box: Server) -> None:
+    failed = box.run("jupyter", "start", "--image", "localhost:1/none")
+    assert failed.code == 1
+    assert "localhost:1/none" in failed.err
+    assert failed.out == ""
+    (box.data_dir / "jupyter/bad").mkdir()
+    (box.data_dir / "jupyter/bad/dies").touch()
+    died = box.run("jupyter", "start", "--name", "bad")
+    assert died.code == 1
+    assert "error: Jupyter ended by itself with exit code 3: no such token: …" in died.err
+
+
+def test_ctrl_c_leaves_it_alone(box: Server) -> None:
+    box.run("jupyter", "start").succeeded()
+    command = box.begin("jupyter", "start", "--name", "waits")
+    assert command.stderr is not None
+    assert "waits starting: " in command.stderr.readline()
+    command.send_signal(signal.SIGINT)
+    _, said = command.communicate(timeout=20)
+    assert command.returncode == 130
+    assert "fetchml jupyter stop" in said
+    assert [each["status"] for each in box.json("jupyter", "ls")["services"]] == [
+        "starting",
+        "running",
+    ]
+
+
+def test_without_containers(server: Server) -> None:
+    refused = server.run("jupyter", "start")
+    assert refused.code == 3
+    assert "start the server with '--launcher docker'" in refused.err
+    assert server.json("jupyter", "ls") == {"services": []}
+    for command in ("show", "stop"):
+        unknown = server.run("jupyter", command, "nothing")
+        assert unknown.code == 5
+        assert "There is no Jupyter service 'nothing'" in unknown.err
+    wrong = server.run("jupyter", "start", "--workspace", "../etc")
+    assert wrong.code == 2
+    assert "workspace: must be a path below the server's own folder" in wrong.err

@@ -1,0 +1,215 @@
+"""The rules of Jupyter services: requests, workspaces, status, words, idleness."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fetchml.core import jupyter
+from fetchml.core.jupyter import Idle, Service, ServiceStatus
+from fetchml.core.model import Cancel, FailureReason, Resources, Status, Task, TaskSpec
+
+BOX = Resources(cpu=4, memory_gb=8, gpu=1)
+SPEC = TaskSpec("jupyter", "image", ("jupyter", "lab"))
+RECORD = Service("id", "ada", "n", "i", "w", "w", "secret", 1)
+WISH = Cancel("ada", 5)
+
+
+def task(status: Status, **fields: Any) -> Task:
+    return Task("id", "ada", SPEC, 1, status, service=True, **fields)
+
+
+def broken(**request: object) -> list[str]:
+    return [f"{v.field} {v.rule}" for v in jupyter.violations(request, BOX)]
+
+
+def test_the_shortest_and_the_longest_request() -> None:
+    assert broken(name="a") == []
+    assert (
+        broken(name="ä b/c", workspace="a/b c/ü", image="x:1", cpu=4, memory_gb=8, gpu=1, more=None)
+        == []
+    ), "what has no meaning is ignored"
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ({}, "name is required"),
+        ({"name": None}, "name must not be null: leave it out"),
+        ({"name": "a" * 129}, "name must not be longer than 128 characters"),
+        ({"name": "a", "workspace": ""}, "workspace must not be empty"),
+        (
+            {"name": "a", "workspace": "/a"},
+            "workspace must be a path below the server's own folder: it is an absolute path",
+        ),
+        ({"name": "a", "workspace": "a\x1b[2J"}, "workspace must be printable"),
+        ({"name": "a", "image": "a\nb"}, "image must be an image name without spaces"),
+        ({"name": "a", "cpu": True}, "cpu must be an integer"),
+        ({"name": "a", "gpu": 2}, "gpu asks for 2, this box has 1"),
+    ],
+)
+def test_broken_rule_is_named(request_: dict[str, object], said: str) -> None:
+    assert broken(**request_) == [said]
+
+
+@pytest.mark.parametrize(
+    ("name", "workspace"),
+    [("notes", "notes"), ("my notes", "my notes"), ("a/b", "ID"), ("..", "ID"), ("a\nb", "ID")],
+)
+def test_the_default_workspace_is_the_name_where_it_can_be(name: str, workspace: str) -> None:
+    assert jupyter.default_workspace(name, "ID") == workspace
+
+
+@pytest.mark.parametrize(
+    ("folder", "known", "fits"),
+    [
+        ("a", ["a"], True),
+        ("a", ["ab", "b/a"], True),
+        ("a/b", ["a"], False),
+        ("a", ["a/b"], False),
+        ("a/b/c", ["a"], False),
+        ("a/c", ["a/b"], True),
+        ("../a", [], False),
+        ("./a", [], False),
+    ],
+)
+def test_workspaces_do_not_nest(folder: str, known: list[str], fits: bool) -> None:
+    assert (jupyter.folder_fault(folder, known) is None) == fits
+
+
+@pytest.mark.parametrize(
+    ("version", "answers", "status"),
+    [
+        (task(Status.QUEUED), False, ServiceStatus.STARTING),
+        (task(Status.PREPARING), False, ServiceStatus.STARTING),
+        (task(Status.RUNNING), False, ServiceStatus.STARTING),
+        (task(Status.RUNNING), True, ServiceStatus.RUNNING),
+        (task(Status.PREPARING, cancel=WISH), False, ServiceStatus.STOPPING),
+        (task(Status.RUNNING, cancel=WISH), True, ServiceStatus.STOPPING),
+        (task(Status.COLLECTING, cancel=WISH), False, ServiceStatus.STOPPING),
+        (task(Status.COLLECTING), False, ServiceStatus.ERROR),
+        (task(Status.COMPLETED), False, ServiceStatus.ERROR),
+        (task(Status.FAILED), False, ServiceStatus.ERROR),
+        (task(Status.FAILED, cancel=WISH), False, ServiceStatus.STOPPED),
+        (task(Status.COMPLETED, cancel=WISH), False, ServiceStatus.STOPPED),
+    ],
+)
+def test_status(version: Task, answers: bool, status: ServiceStatus) -> None:
+    assert jupyter.status_of(version, answers=answers) is status
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        (task(Status.QUEUED), "It waits."),
+        (task(Status.RUNNING), "Jupyter runs and does not answer yet."),
+        (task(Status.FAILED, cancel=WISH), "stopped by ada"),
+        (task(Status.FAILED, cancel=Cancel("idle for 4 h", 5)), "idle for 4 h"),
+        (
+            task(Status.FAILED, failure_reason=FailureReason.LOST, error="it vanished"),
+            "it vanished",
+        ),
+        (task(Status.COMPLETED, exit_code=0), "Jupyter ended by itself with exit code 0"),
+        (
+            task(
+                Status.FAILED,
+                failure_reason=FailureReason.EXIT_CODE,
+                error="exit code 3",
+                exit_code=3,
+            ),
+            "Jupyter ended by itself with exit code 3",
+        ),
+        (task(Status.COLLECTING), "Jupyter has ended"),
+    ],
+)
+def test_reason(version: Task, reason: str) -> None:
+    status = jupyter.status_of(version, answers=False)
+    assert jupyter.reason_of(version, status, "It waits.") == reason
+
+
+def test_one_that_runs_needs_no_reason() -> None:
+    assert jupyter.reason_of(task(Status.RUNNING), ServiceStatus.RUNNING, "") is None
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ("", ""),
+        ("one\ntwo\n\n  \n", "two"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("the token is secret", "the token is …"),
+        ("a" * 201, ""),
+        ("bell \x07", ""),
+    ],
+)
+def test_last_words(log: str, said: str) -> None:
+    assert jupyter.last_words(log, "secret") == said
+
+
+def test_last_words_are_of_one_that_ended_by_itself() -> None:
+    record = Service("id", "ada", "n", "i", "w", "w", "secret", 1, last_words="said")
+    by_itself = task(Status.FAILED, failure_reason=FailureReason.EXIT_CODE)
+    killed = task(Status.FAILED, failure_reason=FailureReason.SIGNAL)
+    assert jupyter.with_last_words("why", by_itself, record) == "why: said"
+    assert jupyter.with_last_words("why", by_itself, RECORD) == "why"
+    assert jupyter.with_last_words("why", killed, record) == "why"
+
+
+def test_what_is_run() -> None:
+    spec = jupyter.task_spec(RECORD, "real")
+    assert spec.command[:2] == ("jupyter", "lab")
+    assert "--ServerApp.base_url=/jupyter/id/" in spec.command
+    assert f"--ServerApp.sock={jupyter.SOCKET}" in spec.command
+    assert not any("secret" in word for word in spec.command), "others may see the command line"
+    assert spec.env is not None
+    assert spec.env["JUPYTER_TOKEN"] == "secret"
+    assert not spec.env["JUPYTER_RUNTIME_DIR"].startswith(jupyter.WORKSPACE)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(14_400, "idle for 4 h"), (5400, "idle for 90 min"), (90, "idle for 90 s")],
+)
+def test_idle_words(seconds: int, words: str) -> None:
+    assert jupyter.idle_words(seconds * 1000) == words
+    assert " " in words, "so that it is no user's name"
+
+
+def test_idle_for_ever() -> None:
+    assert jupyter.idle(10**15, 0, 0, Idle()) == Idle()
+    assert jupyter.next_look_ms(10**15, 0, Idle()) == jupyter.LOOK_MS
+
+
+@given(
+    idle_s=st.integers(1, 10_000),
+    steps=st.lists(st.tuples(st.integers(1, 20_000), st.booleans()), min_size=1, max_size=60),
+)
+def test_nothing_ends_in_use_or_unwarned(idle_s: int, steps: list[tuple[int, bool]]) -> None:
+    """Looked at after any pauses, in seconds, with something happening in some of them."""
+    idle_ms = idle_s * 1000
+    warning = min(jupyter.WARNING_MS, idle_ms // 4)
+    now, last, found = 0, 0, Idle()
+    quiet_since = 0
+    for pause, used in steps:
+        now += pause * 1000
+        if used:
+            last = now
+        before, found = found, jupyter.idle(now, last, idle_ms, found)
+        if used:
+            assert found == Idle()
+        if found.stops_at is None:
+            assert not found.now
+            assert now < last + idle_ms - warning
+            quiet_since = now
+            continue
+        assert found.stops_at >= last + idle_ms
+        assert found.warned_at is not None
+        assert found.warned_at >= quiet_since
+        assert found.stops_at - found.warned_at >= warning
+        if before.stops_at is not None:
+            assert found == before._replace(now=found.now), "a promise is kept"
+        assert found.now == (now >= found.stops_at)
+        assert jupyter.next_look_ms(now, idle_ms, found) <= max(
+            jupyter.SHORTEST_LOOK_MS, jupyter.LOOK_MS
+        )

@@ -1,0 +1,60 @@
+"""Servers whose Jupyters run in real containers."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from docker.errors import ImageNotFound
+
+from examples.local_image import Interpreter
+from tests.docker.engine import Engine
+from tests.jupyter.image import NAME, import_root, write_root
+from tests.jupyter.service import Serve
+from tests.server.conftest import containers_of
+from tests.server.program import Backend, Server
+
+
+class Root(NamedTuple):
+    """The image's root file system, to be imported in any engine."""
+
+    archive: Path
+    python: Interpreter
+
+
+@pytest.fixture(scope="session")
+def jupyter_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
+    archive = tmp_path_factory.mktemp("jupyter") / "root.tar"
+    yield Root(archive, write_root(archive))
+    archive.unlink()
+
+
+@pytest.fixture(scope="session")
+def jupyter_backend(docker_engine: Engine, request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """An image that is there already was made by somebody who wants to keep it."""
+    images = docker_engine.client.images
+    try:
+        images.get(NAME)
+        made = False
+    except ImageNotFound:
+        root: Root = request.getfixturevalue("jupyter_root")
+        import_root(docker_engine.client, root.archive, root.python)
+        made = True
+    yield containers_of(docker_engine, NAME)
+    if made:
+        images.remove(NAME, force=True)
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+    servers: list[Server] = []
+
+    async def serve(backend: Backend, **variables: str) -> Server:
+        variables = {"FETCHML_TASKS_GRACE_SECONDS": "2", **variables}
+        server = Server(tmp_path / f"data{len(servers)}", backend, **variables)
+        servers.append(server)
+        return await server.start()
+
+    yield serve
+    for server in servers:
+        await server.close()

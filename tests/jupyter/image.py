@@ -1,0 +1,43 @@
+"""An image with JupyterLab, made from this machine's own Python and a package index, once a run."""
+
+import json
+import tarfile
+import tempfile
+from pathlib import Path
+
+import docker
+
+from examples.local_image import CHANGES, Interpreter, fill, find_python, install
+
+NAME = "fetchml-test/jupyter:1"
+PACKAGES = ("jupyterlab",)
+
+
+def write_root(archive: Path) -> Interpreter:
+    """Write the image's root file system to a tar archive."""
+    python = find_python()
+    with tempfile.TemporaryDirectory() as folder:
+        staged = Path(folder, "packages")
+        staged.mkdir()
+        install(python, PACKAGES, staged)
+        with tarfile.open(archive, "w") as tar:
+            fill(tar, python, staged)
+    return python
+
+
+def import_root(client: docker.DockerClient, archive: Path, python: Interpreter) -> None:
+    """Make the image in this engine."""
+    # pip put programs, settings and pages beside the packages, where Jupyter does not look.
+    at = python.packages
+    changes = [
+        *CHANGES,
+        f"ENV PATH={at}/bin:/usr/local/bin:/usr/bin:/bin",
+        f"ENV JUPYTER_PATH={at}/share/jupyter JUPYTER_CONFIG_PATH={at}/etc/jupyter",
+        f"ENV JUPYTERLAB_DIR={at}/share/jupyter/lab",
+    ]
+    repository, _, version = NAME.partition(":")
+    reply = client.api.import_image(
+        str(archive), repository=repository, tag=version, changes=changes
+    )
+    last = json.loads(reply.strip().splitlines()[-1])
+    assert "error" not in last, last

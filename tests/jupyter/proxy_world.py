@@ -1,0 +1,167 @@
+"""The real HTTP server before Jupyters of the test's own making, each on a UNIX socket."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from fetchml.access import Admission, Keyring
+from fetchml.api.http import HttpServer, HttpTimeouts
+from fetchml.audit import Audit
+from fetchml.clock import Clock
+from fetchml.core.jupyter import ServiceStatus
+from fetchml.core.model import Role
+from fetchml.jupyter_link import SOCKET, JupyterLink
+from fetchml.jupyter_services import State
+from fetchml.rate_limit import RateLimiter
+from tests.api.grpc_world import KeyStore
+
+ID = "0198c0de-0000-7000-8000-000000000001"
+OTHER = "0198c0de-0000-7000-8000-000000000002"
+BASE = f"/jupyter/{ID}"
+TOKEN = "a-token-of-jupyter"
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+RawHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class StubServices:
+    def __init__(self) -> None:
+        self.links: dict[str, JupyterLink] = {}
+        self.states: dict[str, State] = {}
+        self.used: list[str] = []
+
+    def link(self, service_id: str) -> JupyterLink | None:
+        return self.links.get(service_id)
+
+    def note_use(self, service_id: str) -> None:
+        self.used.append(service_id)
+
+    def state(self, service_id: str) -> State | None:
+        return self.states.get(service_id)
+
+
+@dataclass
+class World:
+    services: StubServices
+    server: HttpServer
+    port: int
+    session: aiohttp.ClientSession
+    secret: str
+    """A user's key."""
+    folder: Path
+    stack: AsyncExitStack
+
+    def url(self, path: str) -> URL:
+        """The path is sent as it is."""
+        return URL(f"http://127.0.0.1:{self.port}{path}", encoded=True)
+
+    def ask(self, method: str, path: str, **options: Any) -> Any:
+        return self.session.request(method, self.url(path), allow_redirects=False, **options)
+
+    def get(self, path: str = f"{BASE}/x", **options: Any) -> Any:
+        return self.ask("GET", path, **options)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def raw(self, data: bytes) -> bytes:
+        """All that comes back until the server closes."""
+        reader, writer = await self.connect()
+        try:
+            writer.write(data)
+            async with asyncio.timeout(5):
+                return await reader.read()
+        finally:
+            writer.close()
+
+    async def jupyter(self, handler: Handler, service_id: str = ID) -> None:
+        """One that answers as the handler does."""
+        runner = web.ServerRunner(
+            web.Server(handler, access_log=None, handler_cancellation=True), shutdown_timeout=0.1
+        )
+        await runner.setup()
+        self.stack.push_async_callback(runner.cleanup)
+        folder = self._folder(service_id)
+        await web.UnixSite(runner, str(folder / SOCKET)).start()
+        self._opens(service_id)
+
+    async def hostile(self, handler: RawHandler, service_id: str = ID) -> None:
+        """One that answers with any bytes."""
+        folder = self._folder(service_id)
+        server = await asyncio.start_unix_server(_closing(handler), folder / SOCKET)
+        self.stack.callback(server.close)
+        self._opens(service_id)
+
+    async def replies(self, reply: bytes) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(reply)
+            await writer.drain()
+
+        await self.hostile(answer)
+
+    async def until_idle(self) -> None:
+        """No WebSocket is open."""
+        async with asyncio.timeout(10):
+            while len(self.server._streams):  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0.02)
+
+    def _folder(self, service_id: str) -> Path:
+        folder = self.folder / service_id[-2:]
+        folder.mkdir()
+        return folder
+
+    def _opens(self, service_id: str) -> None:
+        link = JupyterLink.open(self.folder / service_id[-2:], service_id, TOKEN)
+        self.stack.callback(link.close)
+        self.services.links[service_id] = link
+        self.services.states[service_id] = State(ServiceStatus.RUNNING, "", None)
+
+
+def _closing(handler: RawHandler) -> RawHandler:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await handler(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # The proxy has left.
+        finally:
+            writer.close()
+
+    return handle
+
+
+@asynccontextmanager
+async def proxy_world(
+    folder: Path, timeouts: HttpTimeouts | None = None, limiter: RateLimiter | None = None
+) -> AsyncIterator[World]:
+    services: Any = StubServices()
+    store: Any = KeyStore()
+    nothing: Any = None
+    ids = iter(range(100))
+    keyring = Keyring(
+        store, clock_ms=lambda: time.time_ns() // 1_000_000, new_id=lambda: f"key-{next(ids)}"
+    )
+    _, secret = await keyring.create("ada", Role.USER)
+    admission = Admission(keyring, time.monotonic, limiter=limiter)
+    audit = Audit(store, clock_ms=Clock())
+    server = HttpServer(nothing, nothing, nothing, services, admission, audit, timeouts)
+    port = await server.start("127.0.0.1", 0)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(server.stop, "the test is over")
+        session = aiohttp.ClientSession(auto_decompress=False)
+        stack.push_async_callback(session.close)
+        yield World(services, server, port, session, secret, folder, stack)
+
+
+async def until(event: asyncio.Event) -> None:
+    """What must happen by itself."""
+    async with asyncio.timeout(5):
+        await event.wait()

@@ -1,0 +1,263 @@
+"""Real Jupyters in real containers, behind the real server."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import WSMsgType
+
+from tests.docker.engine import PrivateEngine, private_engine
+from tests.jupyter.conftest import Root
+from tests.jupyter.image import NAME, import_root
+from tests.jupyter.service import Serve, Service
+from tests.server.conftest import containers_of
+from tests.server.program import ADMIN_KEY, Backend, Server, Task, eventually
+
+LARGE_BYTES = 100_000_000
+
+
+def container_of(service: Service) -> dict[str, object]:
+    """What the engine says of its container."""
+    found = [
+        container.attrs
+        for container in service.server.backend.containers()
+        if container.labels["fetchml.task"] == service.id
+    ]
+    assert len(found) == 1
+    attributes: dict[str, object] = found[0]
+    return attributes
+
+
+async def test_a_kernel_in_a_container_as_a_tasks_is(
+    serve: Serve, jupyter_backend: Backend
+) -> None:
+    server = await serve(jupyter_backend)
+    service = await Service.start(server, cpu=1, memory_gb=1)
+    assert (await service.show())["status"] == "starting"
+    await service.until("running")
+    kernel = await service.new_kernel()
+    assert await service.run(kernel, "print('a'); 6*7") == "a\n42"
+    host = container_of(service)["HostConfig"]
+    assert isinstance(host, dict)
+    assert (host["NetworkMode"], host["PortBindings"]) == ("none", None)
+    assert (host["CapDrop"], host["ReadonlyRootfs"]) == (["ALL"], True)
+    assert (host["NanoCpus"], host["Memory"]) == (10**9, 1 << 30)
+    port = server.http_address.rpartition(":")[2]
+    said = await service.run(
+        kernel, f"import socket; socket.create_connection(('127.0.0.1', {port}))"
+    )
+    assert said.startswith("ConnectionRefusedError"), "the server's port is none of its network"
+    uid = 1000 if os.geteuid() == 0 else os.geteuid()
+    assert await service.run(kernel, "import os; os.getuid()") == str(uid)
+
+
+async def test_a_terminal(serve: Serve, jupyter_backend: Backend) -> None:
+    service = await Service.running(await serve(jupyter_backend))
+    name = (await service.json("POST", "/api/terminals"))["name"]
+    async with asyncio.timeout(20), service.connect(f"/terminals/websocket/{name}") as socket:
+        await socket.send_str(json.dumps(["stdin", "echo $((6*7))-$PWD\r"]))
+        said = ""
+        while "42-/workspace" not in said:
+            kind, *words = json.loads(await socket.receive_str())
+            said += "".join(words) if kind == "stdout" else ""
+
+
+async def test_nothing_without_its_token(serve: Serve, jupyter_backend: Backend) -> None:
+    server = await serve(jupyter_backend)
+    service = await Service.running(server)
+    other = await Service.start(server, workspace="other")
+    kernel = await service.new_kernel()
+    requests = (
+        ("GET", "/api/contents"),
+        ("GET", "/api/kernels"),
+        ("POST", "/api/kernels"),
+        ("GET", "/files/a"),
+        ("POST", "/api/terminals"),
+        ("PUT", "/api/contents/a"),
+    )
+    for token in ("", "wrong", other.token, ADMIN_KEY):
+        for method, path in requests:
+            async with service.ask(method, path, token=token, allow_redirects=False) as reply:
+                # A page sends to the login, which asks for the token.
+                login = reply.headers.get("Location", "").startswith(f"{service.base}/login?")
+                assert reply.status == 403 or (reply.status == 302 and login), (method, path)
+        for path in (f"/api/kernels/{kernel}/channels", "/terminals/websocket/1"):
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+                await service.connect(path, token=token)
+    async with server.rest.session.get(
+        service.url("/api/contents"), headers=server.rest.with_key({})
+    ) as reply:
+        assert reply.status == 403, "a key of the server is none of Jupyter"
+
+
+def memory_of(server: Server) -> int:
+    """The most that it has ever had, in bytes."""
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+async def test_large_files_pass_and_cost_no_memory(serve: Serve, jupyter_backend: Backend) -> None:
+    server = await serve(jupyter_backend)
+    service = await Service.running(server)
+    content = os.urandom(1 << 20) * (LARGE_BYTES >> 20)
+    before = memory_of(server)
+    head = b'{"type": "file", "format": "base64", "content": "'
+
+    async def upload() -> AsyncIterator[bytes]:
+        yield head
+        size = 3 << 18
+        for begin in range(0, len(content), size):
+            yield base64.b64encode(content[begin : begin + size])
+        yield b'"}'
+
+    async with service.ask("PUT", "/api/contents/large.bin", data=upload()) as reply:
+        assert reply.status == 201, await reply.text()
+    came, size = hashlib.sha256(), 0
+    async with service.ask("GET", "/files/large.bin") as reply:
+        async for piece in reply.content.iter_any():
+            came.update(piece)
+            size += len(piece)
+    assert (size, came.digest()) == (len(content), hashlib.sha256(content).digest())
+    assert memory_of(server) - before < 48 << 20
+
+
+async def test_a_killed_server_finds_it_again(serve: Serve, jupyter_backend: Backend) -> None:
+    server = await serve(jupyter_backend)
+    service = await Service.running(server)
+    kernel = await service.new_kernel()
+    await service.run(kernel, "kept = 6*7")
+    container = container_of(service)["Id"]
+    before = await service.show()
+    await server.kill()
+    await server.start()
+    after = await service.until("running")
+    assert (after["token"], after["started_at"]) == (service.token, before["started_at"])
+    assert container_of(service)["Id"] == container
+    assert await service.run(kernel, "kept") == "42"
+
+
+async def test_a_server_that_stops_tells_its_pages(serve: Serve, jupyter_backend: Backend) -> None:
+    server = await serve(jupyter_backend)
+    service = await Service.running(server)
+    kernel = await service.new_kernel()
+    async with service.kernel(kernel) as running:
+        await running.run("kept = 6*7")
+        server.signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            while (message := await running.socket.receive()).type is WSMsgType.BINARY:
+                pass
+        assert message.type is WSMsgType.CLOSE
+        assert message.data == 1001
+        assert await server.died() == 0
+    await server.start()
+    await service.until("running")
+    assert await service.run(kernel, "kept") == "42"
+
+
+async def test_a_jupyter_that_dies_is_an_error(serve: Serve, jupyter_backend: Backend) -> None:
+    server = await serve(jupyter_backend)
+    service = await Service.running(server)
+    async with service.kernel(await service.new_kernel()) as kernel:
+        await kernel.begin("import os; os.kill(os.getppid(), 9)")
+        async with asyncio.timeout(10):
+            while (message := await kernel.socket.receive()).type is WSMsgType.BINARY:
+                pass
+        assert message.data == 1011, "the page is told too"
+    shown = await service.ended("error")
+    assert "SIGKILL" in shown["reason"]
+    async with service.ask("GET", "/lab") as reply:
+        assert reply.status == 404
+        assert shown["reason"].partition(":")[0] in (await reply.json())["error"]
+
+
+async def test_idle_is_warned_of_and_then_stopped(serve: Serve, jupyter_backend: Backend) -> None:
+    server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="3")
+    service = await Service.running(server)
+
+    async def notice() -> object:
+        return await service.json("GET", "/.fetchml/notice")
+
+    assert await notice() == {}
+    warned = await service.until_shown(lambda shown: "stops_at" in shown)
+    assert await notice() == {"stops_at": warned["stops_at"]}
+    saved = {"type": "file", "format": "text", "content": "a"}
+    await service.json("PUT", "/api/contents/a.txt", saved)
+    assert await notice() == {}, "use takes the warning back"
+    assert "stops_at" not in await service.show()
+    shown = await service.ended("stopped")
+    assert shown["reason"] == "idle for 3 s"
+    assert "jupyter is idle and will be stopped" in server.log
+
+
+async def test_work_is_not_idle(serve: Serve, jupyter_backend: Backend) -> None:
+    server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="1")
+    service = await Service.running(server)
+    kernel = await service.new_kernel()
+    code = "import time; time.sleep(3); 'awake'"
+    assert await service.run(kernel, code) == "'awake'", "it was not stopped meanwhile"
+    await service.ended("stopped")
+
+
+async def test_it_holds_what_tasks_hold(serve: Serve, jupyter_backend: Backend) -> None:
+    server = await serve(
+        jupyter_backend,
+        FETCHML_RESOURCES_CPU="2",
+        FETCHML_RESOURCES_MEMORY_GB="2",
+        FETCHML_GPU_SLOTS="1",
+        FETCHML_TASKS_MAX_RUNNING="4",
+    )
+    service = await Service.running(server, cpu=1, memory_gb=1, gpu=1)
+    task_id = await server.submit("true", gpu=1)
+    other = await Service.start(server, gpu=1, workspace="other")
+    assert "GPU" in str(await server.rest.get(f"/v1/tasks/{task_id}/explain")).upper()
+    assert (await other.show())["status"] == "starting"
+    assert (await server.queue()).queued == 1, "services are no tasks"
+    await service.stop()
+    await other.until("running")
+    assert (await server.get(task_id)).status == Task.queued, "a service goes before a task"
+    await other.stop()
+    await server.ended(task_id)
+    await other.ended("stopped")
+    await eventually(lambda: not server.backend.left_of([task_id]))
+
+
+async def test_what_is_in_its_workspace_stays(serve: Serve, jupyter_backend: Backend) -> None:
+    server = await serve(jupyter_backend)
+    first = await Service.running(server, workspace="ada/thesis")
+    saved = {"type": "file", "format": "text", "content": "6*7"}
+    await first.json("PUT", "/api/contents/a.txt", saved)
+    await first.stop()
+    shown = await first.ended("stopped")
+    assert shown["reason"] == "stopped by admin"
+    second = await Service.running(server, workspace="ada/thesis")
+    assert (await second.json("GET", "/api/contents/a.txt"))["content"] == "6*7"
+    async with second.ask("GET", "/api/contents", token=first.token) as reply:
+        assert reply.status == 403, "the token ended with its service"
+
+
+@pytest.fixture
+def engine_that_ends(jupyter_root: Root) -> Iterator[PrivateEngine]:
+    with private_engine(own_network=True) as engine:
+        import_root(engine.client, jupyter_root.archive, jupyter_root.python)
+        yield engine
+
+
+async def test_an_engine_that_restarts_is_an_error(
+    engine_that_ends: PrivateEngine, serve: Serve
+) -> None:
+    server = await serve(containers_of(engine_that_ends, NAME))
+    service = await Service.running(server)
+    await asyncio.to_thread(engine_that_ends.kill)
+    await asyncio.to_thread(engine_that_ends.start)
+    shown = await service.ended("error")
+    assert shown["reason"]
+    again = await Service.running(server)
+    assert again.id != service.id

@@ -1,0 +1,314 @@
+"""WebSockets through the proxy: kernels and terminals speak over them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import WSMsgType, web
+
+from fetchml.api import jupyter_proxy, jupyter_socket
+from fetchml.api.http import HttpTimeouts
+from tests.jupyter.proxy_world import BASE, ID, OTHER, World, proxy_world, until
+
+KERNEL = "v1.kernel.websocket.jupyter.org"
+Behaviour = Callable[[web.WebSocketResponse], Awaitable[None]]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with proxy_world(tmp_path) as made:
+        yield made
+
+
+def taking(behaviour: Behaviour, **options: Any) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """A Jupyter whose every WebSocket behaves so."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        socket = web.WebSocketResponse(**{"protocols": (KERNEL,), "max_msg_size": 0, **options})
+        await socket.prepare(request)
+        await behaviour(socket)
+        return socket
+
+    return answer
+
+
+async def repeat(socket: web.WebSocketResponse) -> None:
+    async for message in socket:
+        await socket.send_frame(
+            message.data.encode() if message.type is WSMsgType.TEXT else message.data, message.type
+        )
+
+
+def connect(world: World, path: str = f"{BASE}/api/kernels/1/channels", **options: Any) -> Any:
+    return world.session.ws_connect(world.url(path), max_msg_size=0, **options)
+
+
+async def end_of(socket: aiohttp.ClientWebSocketResponse) -> tuple[int | None, str]:
+    message = await socket.receive(timeout=5)
+    assert message.type in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING), message
+    return socket.close_code, message.extra or ""
+
+
+async def test_messages_pass_as_they_are(world: World) -> None:
+    await world.jupyter(taking(repeat))
+    async with connect(world) as socket:
+        for text in ("", "ü", "x" * 100_000):
+            await socket.send_str(text)
+            assert await socket.receive_str(timeout=5) == text
+        for data in (b"", b"\x00\xff", bytes(9 << 20)):
+            await socket.send_bytes(data)
+            assert await socket.receive_bytes(timeout=5) == data
+
+
+async def test_what_jupyter_sees_of_the_handshake(world: World) -> None:
+    seen: list[web.BaseRequest] = []
+    take = taking(repeat)
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        seen.append(request)
+        return await take(request)
+
+    await world.jupyter(answer)
+    path = f"{BASE}/api/kernels/a%20b/channels?session_id=1&token=x%2F"
+    protocols = (f"fetchml.key.{world.secret}", "other", KERNEL)
+    headers = {"X-API-Key": world.secret, "Origin": "http://x", "Host": "x", "Cookie": "a=1"}
+    async with connect(world, path, protocols=protocols, headers=headers, compress=15) as socket:
+        assert socket.protocol == KERNEL
+        assert not socket.compress
+    request = seen[0]
+    assert request.raw_path == path
+    assert request.headers["Sec-WebSocket-Protocol"].replace(" ", "") == f"other,{KERNEL}"
+    assert {"X-API-Key", "Sec-WebSocket-Extensions"}.isdisjoint(request.headers)
+    kept = {name: request.headers[name] for name in ("Origin", "Host", "Cookie")}
+    assert kept == {"Origin": "http://x", "Host": "x", "Cookie": "a=1"}
+
+
+async def test_no_protocol_is_none(world: World) -> None:
+    await world.jupyter(taking(repeat, protocols=()))
+    async with connect(world, protocols=("other",)) as socket:
+        assert socket.protocol is None
+        await socket.send_str("a")
+        assert await socket.receive_str(timeout=5) == "a"
+
+
+async def test_pings_and_pongs_pass(world: World) -> None:
+    ponged = asyncio.Event()
+
+    async def ping(socket: web.WebSocketResponse) -> None:
+        await socket.ping(b"a")
+        while (message := await socket.receive()).type is not WSMsgType.CLOSE:
+            if message.type is WSMsgType.PING:
+                await socket.pong(message.data)
+            elif message.type is WSMsgType.PONG:
+                assert message.data == b"a"
+                ponged.set()
+
+    await world.jupyter(taking(ping, autoping=False))
+    async with connect(world, autoping=False) as socket:
+        message = await socket.receive(timeout=5)
+        assert (message.type, message.data) == (WSMsgType.PING, b"a")
+        await socket.pong(b"a")
+        await until(ponged)
+        await socket.ping(b"b")
+        message = await socket.receive(timeout=5)
+        assert (message.type, message.data) == (WSMsgType.PONG, b"b")
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 4999])
+async def test_jupyter_closes(world: World, code: int) -> None:
+    async def close(socket: web.WebSocketResponse) -> None:
+        await socket.close(code=code, message="warum nicht, ü".encode())
+
+    await world.jupyter(taking(close))
+    async with connect(world) as socket:
+        assert await end_of(socket) == (code, "warum nicht, ü")
+
+
+@pytest.mark.parametrize("code", [1000, 4001])
+async def test_the_browser_closes(world: World, code: int) -> None:
+    ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    async def wait(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        ended.set_result(socket.close_code)
+
+    await world.jupyter(taking(wait))
+    async with connect(world) as socket:
+        await socket.close(code=code)
+        assert socket.close_code == code
+    async with asyncio.timeout(5):
+        assert await ended == code
+
+
+async def test_jupyter_dies(world: World) -> None:
+    async def die(socket: web.WebSocketResponse) -> None:
+        assert socket._req is not None and socket._req.transport is not None  # noqa: PT018
+        socket._req.transport.abort()
+
+    await world.jupyter(taking(die))
+    async with connect(world) as socket:
+        assert (await end_of(socket))[0] == 1011
+
+
+async def test_the_browser_dies(world: World) -> None:
+    ended = asyncio.Event()
+
+    async def wait(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        ended.set()
+
+    await world.jupyter(taking(wait))
+    async with connect(world) as socket:
+        socket._response.connection.transport.abort()
+        await until(ended)
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+async def test_a_refusal_is_passed_on(world: World, status: int) -> None:
+    async def refuse(request: web.BaseRequest) -> web.Response:
+        return web.Response(status=status, text="why", headers={"X-Secret": "1"})
+
+    await world.jupyter(refuse)
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await connect(world)
+    assert refused.value.status == status
+
+
+HANDSHAKE = (
+    f"GET {BASE}/x HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+).encode()
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: %s\r\nConnection: Upgrade\r\n%s\r\n"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        OK,
+        b"",
+        b"nonsense\r\n\r\n",
+        SWITCH % (b"websocket", b"Sec-WebSocket-Accept: x\r\n"),
+        SWITCH % (b"h2c", b""),
+        b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+async def test_what_is_no_handshake_opens_nothing(world: World, reply: bytes) -> None:
+    await world.replies(reply)
+    wire = await world.raw(HANDSHAKE.replace(b"Upgrade\r\n", b"Upgrade, close\r\n", 1))
+    assert wire.startswith(b"HTTP/1.1 503 ")
+    assert wire.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status"),
+    [
+        (b"AAAA==", b"A", 400),
+        (b"Version: 13", b"Version: 99", 400),
+        (b"GET", b"POST", 400),
+        (b"Upgrade: websocket", b"Upgrade: h2c", 200),
+        (ID.encode(), OTHER.encode(), 404),
+    ],
+)
+async def test_what_asks_for_something_else(
+    world: World, old: bytes, new: bytes, status: int
+) -> None:
+    await world.replies(OK)
+    reader, writer = await world.connect()
+    writer.write(HANDSHAKE.replace(old, new))
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).startswith(f"HTTP/1.1 {status} ".encode())
+    writer.close()
+
+
+@pytest.mark.parametrize("from_jupyter", [False, True])
+async def test_a_message_too_large(
+    world: World, monkeypatch: pytest.MonkeyPatch, from_jupyter: bool
+) -> None:
+    monkeypatch.setattr(jupyter_socket, "MAX_MESSAGE_BYTES", 1000)
+
+    async def behave(socket: web.WebSocketResponse) -> None:
+        if from_jupyter:
+            await socket.send_bytes(bytes(1001))
+        await socket.receive()
+
+    await world.jupyter(taking(behave))
+    async with connect(world) as socket:
+        if not from_jupyter:
+            await socket.send_bytes(bytes(1001))
+        assert (await end_of(socket))[0] == 1009
+
+
+@pytest.mark.parametrize("slow", ["browser", "jupyter"])
+async def test_a_slow_side_holds_the_other_back_and_is_let_go(tmp_path: Path, slow: str) -> None:
+    sent = 0
+
+    async def flood(socket: Any) -> None:
+        nonlocal sent
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+            while True:
+                await socket.send_bytes(bytes(100_000))
+                sent += 100_000
+
+    async def behave(socket: web.WebSocketResponse) -> None:
+        if slow == "browser":
+            await flood(socket)
+        else:
+            assert socket._req is not None
+            socket._req.protocol.pause_reading()
+            await asyncio.Event().wait()
+
+    async with proxy_world(tmp_path, HttpTimeouts(send=1)) as world:
+        await world.jupyter(taking(behave))
+        async with connect(world) as socket:
+            if slow == "browser":
+                socket._conn.protocol.pause_reading()
+                flooding = asyncio.create_task(asyncio.sleep(0))
+            else:
+                flooding = asyncio.create_task(flood(socket))
+            before = -1
+            while before < sent:
+                before = sent
+                await asyncio.sleep(0.3)
+            assert 0 < sent < 64 << 20, "what sockets take, and no more"
+            await world.until_idle()
+            if (transport := socket._conn.transport) is not None:
+                transport.abort()
+            await flooding
+
+
+async def test_the_server_shuts_down(world: World) -> None:
+    told: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+
+    async def wait(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        told.set_result(socket.close_code)
+
+    await world.jupyter(taking(wait))
+    async with connect(world) as socket:
+        stopping = asyncio.create_task(world.server.stop("the server is shutting down"))
+        assert await end_of(socket) == (1001, "the server is shutting down")
+        async with asyncio.timeout(5):
+            assert await told == 1001
+            await stopping
+
+
+async def test_sockets_count_among_what_may_be_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jupyter_proxy, "AT_ONCE", 1)
+    async with proxy_world(tmp_path) as world:
+        await world.jupyter(taking(repeat))
+        async with connect(world) as socket:
+            await socket.send_str("a")
+            await socket.receive_str(timeout=5)
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
+                await connect(world)
+        await world.until_idle()
+        async with connect(world) as socket:
+            await socket.send_str("a")
+            assert await socket.receive_str(timeout=5) == "a"

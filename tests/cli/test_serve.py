@@ -78,6 +78,31 @@ def test_datasets_lie_apart_from_what_the_server_keeps(tmp_path: Path, root: str
     assert "tasks could read what the server keeps" in refused.err
 
 
+@pytest.mark.parametrize(
+    ("root", "datasets"),
+    [
+        (".", "sets"),
+        ("data", "sets"),
+        ("data/tasks", "sets"),
+        ("sets", "sets"),
+        ("sets/inner", "sets"),
+        ("outer", "outer/sets"),
+    ],
+)
+def test_workspaces_lie_apart_from_what_others_keep(
+    tmp_path: Path, root: str, datasets: str
+) -> None:
+    file = tmp_path / "fetchml.toml"
+    file.write_text(
+        f'data_dir = "{tmp_path}/data"\n[server]\nhttp = "127.0.0.1:0"\ngrpc = "127.0.0.1:0"\n'
+        f'launcher = "process"\n[datasets]\nroot = "{tmp_path}/{datasets}"\n'
+        f'[jupyter]\nroot = "{tmp_path}/{root}"\n'
+    )
+    refused = run("serve", "--config", str(file))
+    assert refused.code == 1
+    assert "whoever works in Jupyter could change what the server keeps" in refused.err
+
+
 def test_what_the_first_start_leaves_is_for_the_owner_only(own_server: Server) -> None:
     own_server.start()
     secret = (own_server.data_dir / "admin.key").read_text().strip()

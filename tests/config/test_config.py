@@ -42,14 +42,26 @@ def test_every_type_from_the_environment() -> None:
             "FETCHML_GPU_SLOTS": "3",
             "FETCHML_HISTORY_TIME_ZONE": "Europe/Berlin",
             "FETCHML_TASKS_IMAGE": "",
+            "FETCHML_JUPYTER_IMAGES": "a=b:1 'c d=e=f'",
+            "FETCHML_PUBLIC_URL": "https://gpu.example.org",
         }
     )
     assert settings.data_dir == Path("/x")
     assert settings.tasks.command == ("sh", "-c", "a b")
     assert settings.rate_limit.enabled is False
     assert settings.gpu.slots == 3
+    assert settings.jupyter.images == {"a": "b:1", "c d": "e=f"}
+    assert settings.server.public_url == "https://gpu.example.org"
     assert settings.history.time_zone == ZoneInfo("Europe/Berlin")
     assert settings.tasks.image == "python:3.12-slim", "an empty variable counts as not set"
+
+
+def test_a_table_of_images(file: Path) -> None:
+    file.write_text('[jupyter]\nidle_seconds = 0\n[jupyter.images]\n"a/b:1" = "c"\n')
+    assert load(file, {}).jupyter.images == {"a/b:1": "c"}
+    file.write_text('[jupyter.images]\n"a" = 1\n')
+    with pytest.raises(ConfigError, match="images: expected str"):
+        load(file, {})
 
 
 @pytest.mark.parametrize(
@@ -85,6 +97,9 @@ def test_what_is_wrong_in_the_file_is_named(file: Path, text: str, said: str) ->
         ("FETCHML_GPU_SLOTS", "1.5"),
         ("FETCHML_AUTH_PRIVATE", "yes"),
         ("FETCHML_TASKS_COMMAND", "'"),
+        ("FETCHML_JUPYTER_IMAGES", "a=b c"),
+        ("FETCHML_PUBLIC_URL", "https://gpu.example.org/path"),
+        ("FETCHML_PUBLIC_URL", "gpu.example.org"),
     ],
 )
 def test_what_is_wrong_in_the_environment_is_named(variable: str, value: str) -> None:

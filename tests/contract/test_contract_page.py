@@ -23,7 +23,9 @@ def test_every_additional_path_is_on_the_page() -> None:
         assert f"`{path}`" in PAGE
 
 
-@pytest.mark.parametrize("name", ["CreateTaskRequest", "CreateExperimentRequest"])
+@pytest.mark.parametrize(
+    "name", ["CreateTaskRequest", "CreateExperimentRequest", "StartJupyterRequest"]
+)
 def test_every_additional_request_field_is_on_the_page(name: str) -> None:
     known, ours = (
         document["components"]["schemas"][name]["properties"].keys()

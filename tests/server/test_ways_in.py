@@ -1,8 +1,9 @@
 """What each role may see and do, over every way into a real server, as one table."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -16,6 +17,7 @@ from fetchml.core.model import Role
 from fetchml.v1 import (
     audit_pb2,
     experiment_pb2,
+    jupyter_pb2,
     key_pb2,
     queue_pb2,
     snapshot_pb2,
@@ -117,10 +119,24 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("KeyService.RevokeKey", {"key_id": "{key}"}, ADMINS, {"fresh": True}),
     ("AuditService.ListAudit", {}, ADMINS, {}),
 ]
+# On a server whose Docker engine is away, so that what is started waits.
+JUPYTER_REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
+    ("GET", "/v1/jupyter/services", LISTED, {"lists": "service"}),
+    ("GET", "/v1/jupyter/services/{service}", SEE, {}),
+    ("GET", "/v1/jupyter/services/{service}?view=full", SEE, {}),
+    ("DELETE", "/v1/jupyter/services/{service}", END, {"fresh": True}),
+    ("POST", "/v1/jupyter/services", SUBMIT, {"json": {"name": "a"}}),
+]
+JUPYTER_GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
+    ("JupyterService.ListJupyterServices", {}, LISTED, {"lists": "service"}),
+    ("JupyterService.GetJupyterService", {"service_id": "{service}"}, SEE, {}),
+    ("JupyterService.StopJupyter", {"service_id": "{service}"}, END, {"fresh": True}),
+    ("JupyterService.StartJupyter", {"name": "a"}, SUBMIT, {}),
+]
 STREAMS = {"/ws": LISTED, "TaskService.WatchTasks": LISTED}
 """Every change of every task, from the first on."""
 
-FILES = (audit_pb2, experiment_pb2, key_pb2, queue_pb2, snapshot_pb2, task_pb2)
+FILES = (audit_pb2, experiment_pb2, jupyter_pb2, key_pb2, queue_pb2, snapshot_pb2, task_pb2)
 METHODS: dict[str, MethodDescriptor] = {
     f"{service.name}.{method.name}": method
     for file in FILES
@@ -160,10 +176,17 @@ class Box:
             key_pb2.RevokeKeyRequest(key_id=revoked), metadata=admin.metadata
         )
         self.owner = self.callers["owner"][0]
+
+    async def make(self) -> None:
         self.kept = await self.made("echo said; echo data > $FETCHML_OUTPUTS/result")
         await self.server.ended(self.kept["task"])
         # From now on nothing runs: what is made waits.
         await self.server.running((await self.made("sleep 1000"))["task"])
+
+    async def started(self) -> dict[str, str]:
+        """The id of a Jupyter service, started by the owner just now."""
+        service = await self.owner.submit({"name": "a"}, "/v1/jupyter/services")
+        return {"service": service.json["id"]}
 
     async def made(self, script: str = "true") -> dict[str, str]:
         """Ids of one of everything, made by the owner just now."""
@@ -195,6 +218,27 @@ async def box(serve: Serve, backend: Backend, *, private: bool) -> AsyncIterator
     await made.prepare()
     yield made
     await server.stop()
+
+
+async def tried(
+    made: Box,
+    rest: list[tuple[str, str, Expected, dict[str, Any]]],
+    rpc: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]],
+    ids: Callable[..., Awaitable[dict[str, str]]],
+) -> dict[str, list[str]]:
+    """What each caller gets, by the operation."""
+    found = dict[str, list[str]]()
+    for method, path, _, options in rest:
+        found[f"{method} {path} {options.get('json', '')}"] = [
+            await over_rest(made.callers[c][0], method, path, await ids(**options), **options)
+            for c in CALLERS
+        ]
+    for method, fields, _, options in rpc:
+        found[f"{method} {fields}"] = [
+            await over_grpc(made.callers[c][1], method, fields, await ids(**options), **options)
+            for c in CALLERS
+        ]
+    return found
 
 
 def filled(value: Any, ids: dict[str, str]) -> Any:
@@ -293,28 +337,31 @@ def expected(row: Expected, *, private: bool) -> list[str]:
     return [*(row.private if private else row.open).split(), "401", "401"]
 
 
+def table_of(
+    rest: list[tuple[str, str, Expected, dict[str, Any]]],
+    rpc: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]],
+    *,
+    private: bool,
+) -> dict[str, list[str]]:
+    table = {
+        f"{method} {path} {options.get('json', '')}": expected(row, private=private)
+        for method, path, row, options in rest
+    }
+    return table | {
+        f"{method} {fields}": expected(row, private=private) for method, fields, row, _ in rpc
+    }
+
+
 @pytest.mark.parametrize("private", [False, True], ids=["open", "private"])
 async def test_the_table(serve: Serve, processes_backend: Backend, private: bool) -> None:
-    table, found = dict[str, list[str]](), dict[str, list[str]]()
+    table = table_of(REST, GRPC, private=private)
     async with box(serve, processes_backend, private=private) as made:
+        await made.make()
 
         async def ids(*, fresh: bool = False, **_: Any) -> dict[str, str]:
             return await made.made() if fresh else made.kept
 
-        for method, path, row, options in REST:
-            name = f"{method} {path} {options.get('json', '')}"
-            table[name] = expected(row, private=private)
-            found[name] = [
-                await over_rest(made.callers[c][0], method, path, await ids(**options), **options)
-                for c in CALLERS
-            ]
-        for method, fields, row, options in GRPC:
-            name = f"{method} {fields}"
-            table[name] = expected(row, private=private)
-            found[name] = [
-                await over_grpc(made.callers[c][1], method, fields, await ids(**options), **options)
-                for c in CALLERS
-            ]
+        found = await tried(made, REST, GRPC, ids)
         for name, row in STREAMS.items():
             table[name] = expected(row, private=private)
             found[name] = []
@@ -327,6 +374,19 @@ async def test_the_table(serve: Serve, processes_backend: Backend, private: bool
                 watching = over_ws(rest, task, own) if name == "/ws" else over_watch(rpc, task, own)
                 found[name].append(await soon(watching))
     assert found == table
+
+
+@pytest.mark.parametrize("private", [False, True], ids=["open", "private"])
+async def test_the_table_of_jupyter(serve: Serve, tmp_path: Path, private: bool) -> None:
+    away = {"FETCHML_LAUNCHER": "docker", "DOCKER_HOST": f"unix://{tmp_path}/none"}
+    async with box(serve, Backend(away, lambda: ()), private=private) as made:
+        kept = await made.started()
+
+        async def ids(*, fresh: bool = False, **_: Any) -> dict[str, str]:
+            return await made.started() if fresh else kept
+
+        found = await tried(made, JUPYTER_REST, JUPYTER_GRPC, ids)
+    assert found == table_of(JUPYTER_REST, JUPYTER_GRPC, private=private)
 
 
 async def test_a_hidden_snapshot_cannot_be_run(serve: Serve, processes_backend: Backend) -> None:
@@ -349,20 +409,21 @@ async def test_a_hidden_snapshot_cannot_be_run(serve: Serve, processes_backend: 
 def test_no_way_in_is_forgotten() -> None:
     """What is added to the server is added to the table above."""
     keyless = {"/health", "/livez", "/readyz", "/openapi.yaml"}
-    not_served_yet = {"/v1/jupyter/services", "/v1/jupyter/services/{serviceId}"}
     placeholders = {
         "{taskId}": "{task}",
         "{experimentId}": "{experiment}",
         "{snapshotId}": "{snapshot}",
+        "{serviceId}": "{service}",
         "{path}": "result",
     }
     operations = set()
     for path, described in SUPERSET["paths"].items():
-        if path in keyless | not_served_yet:
+        if path in keyless:
             continue
         for parameter, ours in placeholders.items():
             path = path.replace(parameter, ours)  # noqa: PLW2901
         operations |= {(method.upper(), path) for method in described}
-    tried = {(method, path.partition("?")[0]) for method, path, _, _ in REST}
+    tried = {(method, path.partition("?")[0]) for method, path, _, _ in REST + JUPYTER_REST}
     assert operations == tried | {("GET", "/ws")}
-    assert METHODS.keys() == {method for method, _, _, _ in GRPC} | {"TaskService.WatchTasks"}
+    called = {method for method, _, _, _ in GRPC + JUPYTER_GRPC}
+    assert METHODS.keys() == called | {"TaskService.WatchTasks"}

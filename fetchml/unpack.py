@@ -17,15 +17,14 @@ from typing import BinaryIO
 import msgspec
 
 from fetchml.core.snapshot import Entry, EntryKind, link_fault, parents, path_fault
+from fetchml.tar_members import MAX_HEADER_BYTES, Member, members
 
-PIECE_BYTES = 256 * 1024
+PIECE_BYTES = MAX_HEADER_BYTES
 """What is read at once, the longest header included."""
 
 
-_DAMAGE = (
-    tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError,
-)  # fmt: skip
-"""What the readers raise for bytes that make no sense, or headers that follow headers endlessly."""
+_DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError)
+"""What the readers raise for bytes that make no sense."""
 
 
 class UnreadableArchive(Exception):
@@ -56,12 +55,8 @@ def unpack(
         source = _Source(plain, limits, check)
         unpacking = _Unpacking(tree, limits, check)
         try:
-            with tarfile.open(fileobj=source, mode="r:", errors="surrogateescape") as tar:  # type: ignore[call-overload]
-                while (member := tar.next()) is not None:
-                    unpacking.add(tar, member)
-                    # It would keep every header, and a header can be long.
-                    tar.members.clear()
-                    tar.pax_headers.clear()
+            for member in members(source):
+                unpacking.add(member, source)
             source.finish()
         except _DAMAGE as error:
             raise UnreadableArchive(f"it is not a whole gzipped tar file ({error})") from error
@@ -70,7 +65,7 @@ def unpack(
 
 class _Source:
     """The tar file as it is unzipped: read forwards only, a bounded piece at a time, and no more
-    than the limits can need. A header says itself how long it is, and would be read whole."""
+    than the limits can need."""
 
     def __init__(
         self, plain: gzip.GzipFile, limits: UnpackLimits, check: Callable[[], None]
@@ -85,26 +80,21 @@ class _Source:
         return self._position
 
     def read(self, size: int) -> bytes:
-        if not 0 <= size <= PIECE_BYTES:
-            raise RefusedArchive("it has a header that is too long")
+        self._check()
         data = self._plain.read(size)
         self._position += len(data)
         if self._position > self._limit:
             raise RefusedArchive("it is too large unpacked")
         return data
 
-    def seek(self, position: int) -> None:
-        if position < self._position:
-            raise ValueError("a header points back")
-        while self._position < position:
-            self._check()
-            if not self.read(min(PIECE_BYTES, position - self._position)):
-                break
+    def skip(self, size: int) -> None:
+        while size > 0 and (data := self.read(min(PIECE_BYTES, size))):
+            size -= len(data)
 
     def finish(self) -> None:
         """To the end, where the checksum is."""
         while self.read(PIECE_BYTES):
-            self._check()
+            pass
 
 
 class _Unpacking:
@@ -115,23 +105,23 @@ class _Unpacking:
         self._bytes = 0
         self.entries: dict[str, Entry] = {}
 
-    def add(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        self._check()
-        path = member.name.removeprefix("./") if member.name != "." else ""
-        if not path and member.isdir():
+    def add(self, member: Member, source: _Source) -> None:
+        path = member.path.removeprefix("./") if member.path != "." else ""
+        is_folder = member.type == tarfile.DIRTYPE
+        if not path and is_folder:
             return  # The root itself.
         if fault := path_fault(path):
             raise _refused(path, fault)
         for folder in reversed(list(parents(path))):
             self._add_folder(folder)
-        if member.isdir():
+        if is_folder:
             self._add_folder(path)
-        elif member.issym():
-            self._add_link(path, member.linkname)
-        elif member.islnk():
-            self._add_copy(path, member.linkname.removeprefix("./"))
-        elif member.isreg() and not member.issparse():
-            self._add_file(path, member, tar)
+        elif member.type == tarfile.SYMTYPE:
+            self._add_link(path, member.link)
+        elif member.type == tarfile.LNKTYPE:
+            self._add_copy(path, member.link.removeprefix("./"))
+        elif member.type == tarfile.REGTYPE:
+            self._add_file(path, member, source)
         else:
             raise _refused(path, "is no file, folder or link")
 
@@ -157,21 +147,19 @@ class _Unpacking:
         with (self._tree / original).open("rb") as source:
             self._write(path, there.kind, source, there.size)
 
-    def _add_file(self, path: str, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+    def _add_file(self, path: str, member: Member, source: _Source) -> None:
         self._count(path, member.size)
         kind = EntryKind.EXECUTABLE if member.mode & 0o100 else EntryKind.FILE
-        source = tar.extractfile(member)
-        assert source is not None  # noqa: S101  # a regular file has content
-        self._write(path, kind, source, member.size)  # type: ignore[arg-type]
+        self._write(path, kind, source, member.size)
 
     def _count(self, path: str, size: int) -> None:
         """Before anything is written."""
         self._bytes += size
-        if size < 0 or self._bytes > self._limits.max_bytes:
+        if self._bytes > self._limits.max_bytes:
             rule = f"makes it larger than {self._limits.max_bytes} bytes, unpacked"
             raise _refused(path, rule)
 
-    def _write(self, path: str, kind: EntryKind, source: BinaryIO, size: int) -> None:
+    def _write(self, path: str, kind: EntryKind, source: _Source | BinaryIO, size: int) -> None:
         # The entry's place is taken first: a second file of that name is refused unwritten.
         self._add(Entry(path, kind, size))
         mode = 0o700 if kind is EntryKind.EXECUTABLE else 0o600

@@ -4,7 +4,9 @@ import gzip
 import hashlib
 import os
 import stat
+import subprocess
 import tarfile
+import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -202,3 +204,98 @@ def test_the_manifest_can_be_read_back() -> None:
     assert set(entries_of(data)) == {*entries, Entry("b", EntryKind.FOLDER)}
     with pytest.raises(ValueError, match="twice"):
         manifest([entries[0], entries[0]])
+
+
+def pax_header(data: bytes) -> bytes:
+    return header("x", tarfile.XHDTYPE, len(data)) + data + bytes(-len(data) % 512)
+
+
+def sparse(blocks: int) -> bytes:
+    """A file with a map of many holes, in the old way of GNU tar."""
+    first = bytearray(header("a", tarfile.GNUTYPE_SPARSE, 0))
+    first[257:265] = b"ustar  \0"
+    first[482] = 1  # more of the map follows
+    first[148:156] = b"%06o\0 " % (sum(first[:148]) + 8 * 32 + sum(first[156:]))
+    return bytes(first) + (b"00000000001\0" * 42 + b"\1" + bytes(7)) * blocks
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        pax_header(b"1" * 200_000),
+        pax_header(b"1" * 200_000 + b" a=b\n"),
+        pax_header(b"1 " * 100_000),
+        pax_header(b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n")
+        + header("a", tarfile.REGTYPE, 40_000_012)
+        + b"20000000\n"
+        + b"0\n" * 20_000_000,
+        sparse(100_000),
+        sparse(2) + b"x" * 100,
+    ],
+    ids=["digits", "a long length", "many numbers", "sparse map", "old sparse map", "cut in a map"],
+)
+def test_no_header_takes_long_or_much(plain: bytes, tmp_path: Path) -> None:
+    """Each of these kept Python's reader busy for minutes, took gigabytes, or made it raise what
+    nobody expects."""
+    limits = UnpackLimits(max_bytes=1 << 30, max_files=20)
+    data = gzip.compress(plain, 1)
+    begun = time.process_time()
+    tracemalloc.start()
+    try:
+        with pytest.raises((RefusedArchive, UnreadableArchive)):
+            unpacked(data, tmp_path, limits)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - begun < 1
+
+
+def test_a_tar_file_that_breaks_off_is_not_whole_wherever_it_does(tmp_path: Path) -> None:
+    """A packer that was killed leaves one, and gzip behind it ends it as if it were whole."""
+    plain = gzip.decompress(packed(file("a", b"x" * 600), folder("b"), file("c", b"")))
+    whole = 512 + 1024 + 512 + 512 + 512
+    for size in (*range(0, whole, 256), whole - 1):
+        place = tmp_path / str(size)
+        place.mkdir()
+        with pytest.raises(UnreadableArchive):
+            unpacked(gzip.compress(plain[:size], 1), place)
+    entries = unpacked(gzip.compress(plain[:whole], 1), tmp_path)
+    assert [entry.path for entry in entries] == ["a", "b", "c"]
+    broken = plain[: 512 + 1024] + b"Z" * 512 + plain[512 + 1024 + 512 :]
+    place = tmp_path / "broken"
+    place.mkdir()
+    with pytest.raises(UnreadableArchive):
+        unpacked(gzip.compress(broken, 1), place)
+
+
+@pytest.mark.parametrize("form", ["gnu", "oldgnu", "pax", "posix", "ustar", "v7"])
+def test_what_tar_itself_packs(form: str, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    longest = 90 if form in ("ustar", "v7") else 200
+    name = "ä" if form != "v7" else "a"
+    deep = f"{name}/{'n' * longest}"
+    (root / name).mkdir(parents=True)
+    (root / deep).write_bytes(b"deep")
+    (root / "a b").write_bytes(b"x" * 1000)
+    (root / "a b").chmod(0o755)
+    (root / "hard").hardlink_to(root / "a b")
+    (root / "link").symlink_to(deep)
+    done = subprocess.run(
+        ["tar", "-cz", f"--format={form}", "-C", root, "."], check=True, capture_output=True
+    )
+    entries = {entry.path: entry for entry in unpacked(done.stdout, tmp_path)}
+    assert entries.keys() == {name, deep, "a b", "hard", "link"}
+    assert (tmp_path / "tree" / deep).read_bytes() == b"deep"
+    assert entries["link"].content == deep
+    assert entries["hard"][1:] == entries["a b"][1:]
+
+
+def test_what_git_packs(tmp_path: Path) -> None:
+    """It begins with a header for all members, which has the commit."""
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    (tmp_path / "file").write_text("x")
+    for arguments in (["init", "-q"], ["add", "file"], [*who, "commit", "-q", "-m", "1"]):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    archive = ["git", "archive", "--format=tar.gz", "HEAD"]
+    done = subprocess.run(archive, cwd=tmp_path, check=True, capture_output=True)
+    assert [entry.path for entry in unpacked(done.stdout, tmp_path)] == ["file"]

@@ -1,5 +1,7 @@
 """What a dataset may be, and which addresses are asked for one."""
 
+import time
+
 import pytest
 
 from fetchml.core.dataset import SCHEMES, AddressRules, fault, read
@@ -52,6 +54,15 @@ def test_where_a_task_sees_it(spec: DatasetSpec, file: str) -> None:
 )
 def test_broken_rules(specs: list[DatasetSpec], names: list[str], said: str) -> None:
     assert said in (fault(specs, names, SCHEMES) or "")
+
+
+def test_many_places_are_looked_through_quickly() -> None:
+    """It is done while everybody else waits."""
+    specs = [DatasetSpec(name=f"a{n}", source=f"http://h/{n}") for n in range(1000)]
+    deep = [DatasetSpec(name="a", mount_path="/m" + "/x" * 2000 + f"/{n}") for n in range(60)]
+    begun = time.process_time()
+    assert fault(specs + deep, [f"b{n}" for n in range(1000)], SCHEMES) is None
+    assert time.process_time() - begun < 0.2
 
 
 def test_several_files_may_lie_in_one_folder() -> None:

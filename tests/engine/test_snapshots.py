@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -87,6 +88,8 @@ async def test_a_request_wins_over_the_file_and_the_file_over_the_server(box: Bo
         ("[env]\n'A-B' = 'x'\n", "fetchml.toml: line 1: env key 'A-B' must be a name"),
         ("comand = ['a']\n", "line 1: comand is not a setting: did you mean command?"),
         ("a = \n", "fetchml.toml: is not TOML: invalid value (at line 1, column 5)"),
+        ("a = 1\ncpu = " + "9" * 5000, "fetchml.toml: is not TOML: exceeds the limit"),
+        ("\n" + ".".join("a" * 200) + "=1", "fetchml.toml: line 2: has more than 100 dots"),
     ],
 )
 async def test_a_bad_file_is_refused_at_submission(box: Box, text: str, told: str) -> None:
@@ -95,6 +98,29 @@ async def test_a_bad_file_is_refused_at_submission(box: Box, text: str, told: st
         with pytest.raises(ValidationFailed) as error:
             await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
         assert told in error.value.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(f"a{n}=1" for n in range(7000)),
+        "\n" * 30_000 + "\n".join(f"a{n}=1" for n in range(4000)),
+        ".".join("a" * 30_000) + "=1",
+        "\n".join(".".join("a" * 100) + f".b{n}=1" for n in range(250)),
+        "b" * 60_000 + "=1",
+    ],
+    ids=["unknown names", "blank lines", "a dotted name", "dotted names", "a long name"],
+)
+async def test_a_bad_file_holds_up_nobody(box: Box, text: str) -> None:
+    """It is read while everybody else waits."""
+    async with box.engine() as engine:
+        snapshot = await upload(box, file("fetchml.toml", text.encode()))
+        begun = time.process_time()
+        with pytest.raises(ValidationFailed) as error:
+            await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+        assert time.process_time() - begun < 0.5
+        assert len(error.value.violations) <= 10
+        assert len(error.value.message) < 4000
 
 
 async def test_restart_keeps_snapshots_and_sweeps_the_rest(box: Box) -> None:

@@ -23,6 +23,8 @@ from fetchml.v1 import (
 )
 
 DEFAULT_SERVER = "127.0.0.1:9102"
+CONTROL = "unix:"
+"""Before the path of the control socket, which only this machine's owner may use."""
 TIMEOUT_SECONDS = 30
 
 _OPTIONS = (
@@ -149,6 +151,8 @@ def _split(server: str) -> tuple[bool, str]:
 
 def _channel(server: str) -> grpc.Channel:
     """Raises Failure."""
+    if server.startswith(CONTROL):
+        return grpc.insecure_channel(server, _OPTIONS)
     with_tls, address = _split(server)
     if not with_tls:
         return grpc.insecure_channel(address, _OPTIONS)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.cli.client import Client, find_key, json_option
+from fetchml.cli.client import CONTROL, Client, find_key, json_option
 from fetchml.cli.durations import Seconds
 from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.render import clean, console, local_time, print_json, show, table, to_json
@@ -32,7 +32,10 @@ class Keys:
             with Client(self._server, find_key(self._server)) as client:
                 return client.call(getattr(client.keys, method), request)
         try:
-            with control_socket(self._data_dir) as socket, Client(f"unix:{socket}", None) as client:
+            with (
+                control_socket(self._data_dir) as socket,
+                Client(f"{CONTROL}{socket}", None) as client,
+            ):
                 return client.call(getattr(client.keys, method), request)
         except OSError as error:
             raise Failure(

@@ -103,9 +103,13 @@ class Experiments:
             and access.may_see(who, found, private=self._private)
         )
 
-    def named_snapshots(self) -> frozenset[str]:
-        """Those that experiments are about: to be kept."""
-        return frozenset(each.commit_id for each in self._by_id.values() if each.commit_id)
+    def named_snapshots(self, user: str | None = None) -> frozenset[str]:
+        """Those that experiments are about, of one user or of all: to be kept."""
+        return frozenset(
+            each.commit_id
+            for each in self._by_id.values()
+            if each.commit_id and user in (None, each.user)
+        )
 
     def _find_to_end(self, who: Principal, experiment_id: str) -> Experiment:
         found = self.get(who, experiment_id)

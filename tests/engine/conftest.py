@@ -73,7 +73,9 @@ class Box:
                 SnapshotFiles(self.data_dir),
                 SnapshotSettings(UnpackLimits(1 << 20, 100), keep_ms=60_000, private=private),
                 audit=audit,
-                named=lambda: engine.named_snapshots() | self.experiments.named_snapshots(),
+                named=lambda user: (
+                    engine.named_snapshots(user) | self.experiments.named_snapshots(user)
+                ),
             )
             cache = DatasetCache(
                 self.data_dir / "datasets", most_bytes=1 << 40, min_free_bytes=min_free_bytes
@@ -81,7 +83,9 @@ class Box:
             http = HttpOrigin(AddressRules(allow_private=True), frozenset({"http"}))
             datasets = Datasets(self.datasets_root, cache, {"http": http}, pause_seconds=0.01)
             inputs = Inputs(self.snapshots, datasets, launcher.owner)
-            self.experiments = Experiments(store, audit, private=private, snapshot_exists=_exists)
+            self.experiments = Experiments(
+                store, audit, private=private, snapshot_exists=self.snapshots.exists
+            )
             engine = Engine(
                 store,
                 launcher,
@@ -100,10 +104,6 @@ class Box:
             finally:
                 await engine.drain()
                 await engine.close()
-
-
-async def _exists(who: Principal, snapshot_id: str) -> bool:
-    return True
 
 
 def _never(error: Exception) -> None:

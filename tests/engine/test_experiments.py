@@ -11,6 +11,7 @@ from fetchml.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from fetchml.experiments import Experiments
 from fetchml.ports import TaskQuery
 from tests.engine.conftest import ADMIN, ALICE, BOB, VIEWER, Box, ended
+from tests.snapshots.archives import file, packed, sent
 
 TRUE = {"job_name": "true", "command": ["true"]}
 
@@ -18,7 +19,8 @@ TRUE = {"job_name": "true", "command": ["true"]}
 async def test_a_restart_keeps_them_as_they_were(box: Box) -> None:
     async with box.engine():
         kept = await box.experiments.create(ALICE, {"name": "kept", "description": "d"})
-        old = await box.experiments.create(BOB, {"name": "old", "commit_id": "5" * 64})
+        code, _ = await box.snapshots.upload(BOB, sent(packed(file("a"))))
+        old = await box.experiments.create(BOB, {"name": "old", "commit_id": code.id})
         gone = await box.experiments.create(ALICE, {"name": "gone"})
         archived = await box.experiments.archive(BOB, old.id)
         await box.experiments.delete(ALICE, gone.id)
@@ -28,7 +30,7 @@ async def test_a_restart_keeps_them_as_they_were(box: Box) -> None:
     async with box.engine():
         assert box.experiments.list(VIEWER) == [archived, kept]
         assert box.experiments.get(VIEWER, old.id) == archived
-        assert box.experiments.named_snapshots() == {"5" * 64}
+        assert box.experiments.named_snapshots() == {code.id}
         newer = await box.experiments.create(ALICE, {"name": "newer"})
         assert box.experiments.list(VIEWER) == [newer, archived, kept]
 

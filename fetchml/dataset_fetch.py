@@ -70,7 +70,7 @@ class DatasetFetches:
                 await asyncio.to_thread(self._versions.put, url, Known(version, draft.sha256))
             return draft.sha256
         finally:
-            await asyncio.to_thread(draft.discard)
+            await to_its_end(draft.discard)
 
     async def _fill(
         self, url: str, draft: Draft, known: Version | None, fetch: "_Fetch"

@@ -37,6 +37,7 @@ from fetchml.errors import (
 from fetchml.keyed_locks import KeyedLocks
 from fetchml.ports import Owner, PrepareError, Store
 from fetchml.snapshot_files import DamagedSnapshot, NewSnapshot, SnapshotFiles
+from fetchml.threads import to_its_end
 from fetchml.unpack import RefusedArchive, UnpackLimits, UnreadableArchive
 
 KIND = "snapshot"
@@ -141,7 +142,7 @@ class Snapshots:
                     unpack = partial(new.unpack, self._settings.limits)
                     snapshot_id = await self._unpacking.run(unpack)
                 except BaseException:
-                    await asyncio.to_thread(self._files.discard, new)
+                    await to_its_end(self._files.discard, new)
                     raise
                 keep = self._keep(who, new, snapshot_id, git_commit, git_dirty)
                 return await self._in_one(keep)
@@ -257,9 +258,9 @@ class Snapshots:
                 if size - written >= WRITE_BYTES:
                     if not self._store.has_room():
                         raise NoRoom
-                    await asyncio.to_thread(file.writelines, waiting)
+                    await to_its_end(file.writelines, waiting)
                     waiting, written = [], size
-            await asyncio.to_thread(file.writelines, waiting)
+            await to_its_end(file.writelines, waiting)
 
     async def _keep(
         self,

@@ -12,7 +12,7 @@ import pytest
 from fetchml.core.dataset import AddressRules
 from fetchml.core.model import DatasetSpec
 from fetchml.ports import PrepareError
-from tests.datasets.conftest import Box, sha256
+from tests.datasets.conftest import Box, sha256, task_of
 from tests.datasets.origin import File, OriginServer, Request, send_head
 
 CONTENT = os.urandom(300_000)
@@ -58,6 +58,28 @@ async def test_without_a_sum_the_server_is_asked_whether_it_has_changed(
     file.content, file.etag = b"other", '"2"'
     (other,) = await box.give(datasets, spec(origin), name="t3")
     assert (other.read_bytes(), same.read_bytes()) == (b"other", CONTENT)
+
+
+async def test_who_shares_a_fetch_learns_no_others_name_for_it(
+    box: Box, origin: OriginServer
+) -> None:
+    file = origin.answers["/d/rows.csv"] = File(CONTENT)
+    file.hold = asyncio.Event()
+    datasets = await box.open()
+    said: dict[str, list[str]] = {"mine": [], "secret": []}
+    fetching = [
+        asyncio.create_task(
+            datasets.provide(task_of(spec(origin, name=name), name=name), said[name].append)
+        )
+        for name in ("secret", "mine")
+    ]
+    await asyncio.wait_for(origin.was_asked.wait(), 20)
+    file.hold.set()
+    await asyncio.gather(*fetching)
+    assert len(origin.requests) == 1
+    assert said["mine"]
+    assert all("fetching mine" in sentence for sentence in said["mine"])
+    assert all("fetching secret" in sentence for sentence in said["secret"])
 
 
 async def test_two_hundred_tasks_fetch_it_once(box: Box, origin: OriginServer) -> None:

@@ -20,6 +20,8 @@ from fetchml.ports import Store
 KIND = "experiment"
 MAX_EXPERIMENTS = 10_000
 """They are all in memory, and in one reply that lists them."""
+MAX_OF_ONE_USER = 5_000
+"""So that one user can't take the place of all others."""
 
 T = TypeVar("T")
 
@@ -123,6 +125,10 @@ class Experiments:
                 raise Unavailable(
                     f"There are {MAX_EXPERIMENTS} experiments, as many as the server keeps: "
                     "delete some"
+                )
+            if sum(each.user == who.user for each in self._by_id.values()) >= MAX_OF_ONE_USER:
+                raise Unavailable(
+                    f"You have {MAX_OF_ONE_USER} experiments, as many as one user may: delete some"
                 )
             now = self._clock()
             made = Experiment(self._ids.next(now), who.user, created_at=now, **fields)  # type: ignore[arg-type]

@@ -43,6 +43,8 @@ from fetchml.unpack import RefusedArchive, UnpackLimits, UnreadableArchive
 KIND = "snapshot"
 MAX_SNAPSHOTS = 10_000
 """They are all in memory, and in one reply that lists them."""
+MAX_OF_ONE_USER = 5_000
+"""That nobody else has uploaded: one user can't take the place of all others."""
 MAX_UPLOADS = 4
 """Of one user at the same time."""
 USE_COUNTS_MS = 3_600_000
@@ -275,12 +277,9 @@ class Snapshots:
             known = self._by_id.get(snapshot_id)
             upload = Upload(now, now, git_commit, git_dirty)
             if known is None:
-                if len(self._by_id) >= MAX_SNAPSHOTS:
+                if (fault := self._no_place(user)) is not None:
                     await asyncio.to_thread(self._files.discard, new)
-                    raise Unavailable(
-                        f"There are {MAX_SNAPSHOTS} snapshots, as many as the server keeps: "
-                        "delete some"
-                    )
+                    raise Unavailable(fault)
                 await asyncio.to_thread(self._files.keep, new, snapshot_id)
                 record = Snapshot(
                     id=snapshot_id,
@@ -306,6 +305,14 @@ class Snapshots:
         # On a private server nobody learns what others have.
         is_new = known is None or not snapshot.may_see(who, known, private=self._settings.private)
         return self._shown(who, record), is_new
+
+    def _no_place(self, user: str) -> str | None:
+        """Why there is no place for one more, if there is none."""
+        if len(self._by_id) >= MAX_SNAPSHOTS:
+            return f"There are {MAX_SNAPSHOTS} snapshots, as many as the server keeps: delete some"
+        if sum(each.users == (user,) for each in self._by_id.values()) >= MAX_OF_ONE_USER:
+            return f"You have {MAX_OF_ONE_USER} snapshots, as many as one user may: delete some"
+        return None
 
     async def _delete(self, who: Principal, snapshot_id: str) -> None:
         hides = self._settings.private and who.role is not Role.ADMIN

@@ -132,6 +132,19 @@ async def test_a_task_names_an_active_experiment(box: Box) -> None:
         assert page.total == 2
 
 
+async def test_one_user_can_t_take_the_place_of_others(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_OF_ONE_USER", 2)
+    async with box.engine():
+        made = [await box.experiments.create(ALICE, {"name": "a"}) for _ in range(2)]
+        with pytest.raises(Unavailable, match="You have 2 experiments"):
+            await box.experiments.create(ALICE, {"name": "a"})
+        await box.experiments.create(BOB, {"name": "b"})
+        await box.experiments.delete(ALICE, made[0].id)
+        await box.experiments.create(ALICE, {"name": "a"})
+
+
 async def test_what_is_refused(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     async def exists(who: object, snapshot_id: str) -> bool:
         return snapshot_id == "known"

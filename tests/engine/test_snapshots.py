@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fetchml import snapshots as module
 from fetchml.core.model import FailureReason, Status
 from fetchml.core.snapshot import Snapshot
 from fetchml.disk_work import DiskWork
@@ -333,6 +334,23 @@ async def test_uploads_of_one_user_are_bounded_and_leave_nothing(box: Box) -> No
         await asyncio.gather(*uploads, return_exceptions=True)
         assert half_done(box) == []
         await box.snapshots.upload(ALICE, sent(SLEEP))
+
+
+async def test_one_user_can_t_take_the_place_of_others(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_OF_ONE_USER", 2)
+    async with box.engine():
+        first = await upload(box, file("a", b"1"))
+        await upload(box, file("a", b"2"))
+        with pytest.raises(Unavailable, match="You have 2 snapshots"):
+            await upload(box, file("a", b"3"))
+        assert half_done(box) == []
+        assert await upload(box, file("a", b"1")) != first, "what is there is used again"
+        for other in (b"3", b"4"):
+            await box.snapshots.upload(BOB, sent(packed(file("a", other))))
+        await box.snapshots.delete(ALICE, first.id)
+        await upload(box, file("a", b"5"))
 
 
 async def test_a_full_disk_refuses_and_leaves_nothing(

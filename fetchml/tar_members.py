@@ -49,7 +49,7 @@ def members(source: Source) -> Iterator[Member]:
     said: dict[bytes, bytes] = {}
     """What extended headers said of the next member."""
     while any(block := _read(source, _BLOCK)):
-        header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")  # type: ignore[arg-type]
+        header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         if header.type == tarfile.GNUTYPE_LONGNAME:
             said[b"path"] = _extended(source, header.size).partition(b"\0")[0]
         elif header.type == tarfile.GNUTYPE_LONGLINK:

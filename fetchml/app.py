@@ -127,7 +127,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             SnapshotFiles(data_dir),
             _snapshot_settings(settings),
             audit=audit,
-            named=lambda: engine.named_snapshots() | experiments.named_snapshots(),
+            named=lambda user: engine.named_snapshots(user) | experiments.named_snapshots(user),
         )
         experiments = Experiments(
             store, audit, private=settings.auth.private, snapshot_exists=snapshots.exists

@@ -40,9 +40,9 @@ class DatasetFetches:
         key = (dataset.location, dataset.sha256)
         fetch = self._under_way.get(key)
         if fetch is None:
-            fetch = self._under_way[key] = _Fetch(dataset.name)
+            fetch = self._under_way[key] = _Fetch()
             fetch.run = asyncio.create_task(self._run(dataset, fetch))
-        listener = fetch.join(progress)
+        listener = fetch.join(dataset.name, progress)
         try:
             return await asyncio.shield(fetch.run)
         finally:
@@ -70,7 +70,7 @@ class DatasetFetches:
                 await asyncio.to_thread(self._versions.put, url, Known(version, draft.sha256))
             return draft.sha256
         finally:
-            await asyncio.to_thread(draft.discard)
+            await to_its_end(draft.discard)
 
     async def _fill(
         self, url: str, draft: Draft, known: Version | None, fetch: "_Fetch"
@@ -98,7 +98,7 @@ class DatasetFetches:
                     version = None
                 if tries == TRIES:
                     raise PrepareError(str(error), permanent=False) from error
-                fetch.say(f"{fetch.sentence}, to be tried again: {error}")
+                fetch.say(f"{fetch.so_far}, to be tried again: {error}")
                 await asyncio.sleep(self._pause_seconds * 2 ** (tries - 1))
 
 
@@ -123,21 +123,23 @@ async def _copy(reading: Reading, draft: Draft, fetch: "_Fetch") -> None:
 
 
 class _Fetch:
-    """One fetch, and who waits for it."""
+    """One fetch, and who waits for it: each calls it by a name of their own."""
 
     run: asyncio.Task[str]
 
-    def __init__(self, name: str) -> None:
-        self.sentence = f"fetching {name}"
+    def __init__(self) -> None:
+        self.so_far = ""
         self.listeners: dict[int, Callable[[str], None]] = {}
-        self._name = name
         self._number = 0
         self._told_at = time.monotonic()
 
-    def join(self, progress: Callable[[str], None]) -> int:
+    def join(self, name: str, progress: Callable[[str], None]) -> int:
+        def tell(so_far: str) -> None:
+            progress(f"fetching {name}{so_far}")
+
         self._number += 1
-        self.listeners[self._number] = progress
-        progress(self.sentence)
+        self.listeners[self._number] = tell
+        tell(self.so_far)
         return self._number
 
     def leave(self, number: int) -> None:
@@ -149,11 +151,11 @@ class _Fetch:
             share = f"{100 * written // length} % of {size_words(length)}"
         else:
             share = size_words(written)
-        self.sentence = f"fetching {self._name}: {share}"
+        self.so_far = f": {share}"
         if time.monotonic() - self._told_at >= PROGRESS_SECONDS:
-            self.say(self.sentence)
+            self.say(self.so_far)
 
-    def say(self, sentence: str) -> None:
+    def say(self, so_far: str) -> None:
         self._told_at = time.monotonic()
-        for progress in self.listeners.values():
-            progress(sentence)
+        for tell in self.listeners.values():
+            tell(so_far)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from fetchml.threads import done
+
 T = TypeVar("T")
 
 
@@ -38,11 +40,11 @@ class DiskWork:
                 raise NoRoom
 
         working = self._pool.submit(work, check)
-        done = asyncio.wrap_future(working)
+        ending = asyncio.wrap_future(working)
         try:
-            return await asyncio.shield(done)
+            return await asyncio.shield(ending)
         except asyncio.CancelledError:
             unwanted.set()
             if not working.cancel():
-                await asyncio.gather(done, return_exceptions=True)
+                await done(ending)
             raise

@@ -318,10 +318,13 @@ class Engine:
         await self.get_task(who, task_id)
         return await self._files.open_output(task_id, path)
 
-    def named_snapshots(self) -> frozenset[str]:
-        """Those that live tasks run: to be kept."""
-        specs = (task.spec for task in self._writer.state.tasks.values())
-        return frozenset(spec.snapshot_id for spec in specs if spec.snapshot_id is not None)
+    def named_snapshots(self, user: str | None = None) -> frozenset[str]:
+        """Those that live tasks run, of one user or of all: to be kept."""
+        return frozenset(
+            task.spec.snapshot_id
+            for task in self._writer.state.tasks.values()
+            if task.spec.snapshot_id is not None and user in (None, task.user)
+        )
 
     def health(self) -> Health:
         if self._failed:

@@ -20,6 +20,8 @@ from fetchml.ports import Store
 KIND = "experiment"
 MAX_EXPERIMENTS = 10_000
 """They are all in memory, and in one reply that lists them."""
+MAX_OF_ONE_USER = 5_000
+"""So that one user can't take the place of all others."""
 
 T = TypeVar("T")
 
@@ -103,9 +105,13 @@ class Experiments:
             and access.may_see(who, found, private=self._private)
         )
 
-    def named_snapshots(self) -> frozenset[str]:
-        """Those that experiments are about: to be kept."""
-        return frozenset(each.commit_id for each in self._by_id.values() if each.commit_id)
+    def named_snapshots(self, user: str | None = None) -> frozenset[str]:
+        """Those that experiments are about, of one user or of all: to be kept."""
+        return frozenset(
+            each.commit_id
+            for each in self._by_id.values()
+            if each.commit_id and user in (None, each.user)
+        )
 
     def _find_to_end(self, who: Principal, experiment_id: str) -> Experiment:
         found = self.get(who, experiment_id)
@@ -119,6 +125,10 @@ class Experiments:
                 raise Unavailable(
                     f"There are {MAX_EXPERIMENTS} experiments, as many as the server keeps: "
                     "delete some"
+                )
+            if sum(each.user == who.user for each in self._by_id.values()) >= MAX_OF_ONE_USER:
+                raise Unavailable(
+                    f"You have {MAX_OF_ONE_USER} experiments, as many as one user may: delete some"
                 )
             now = self._clock()
             made = Experiment(self._ids.next(now), who.user, created_at=now, **fields)  # type: ignore[arg-type]

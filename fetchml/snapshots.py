@@ -23,7 +23,7 @@ from fetchml.clock import Clock
 from fetchml.core import access, snapshot
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal, Role
-from fetchml.core.snapshot import Snapshot
+from fetchml.core.snapshot import Snapshot, Upload
 from fetchml.disk_work import DiskWork, NoRoom
 from fetchml.errors import (
     BadRequest,
@@ -37,11 +37,14 @@ from fetchml.errors import (
 from fetchml.keyed_locks import KeyedLocks
 from fetchml.ports import Owner, PrepareError, Store
 from fetchml.snapshot_files import DamagedSnapshot, NewSnapshot, SnapshotFiles
+from fetchml.threads import to_its_end
 from fetchml.unpack import RefusedArchive, UnpackLimits, UnreadableArchive
 
 KIND = "snapshot"
 MAX_SNAPSHOTS = 10_000
 """They are all in memory, and in one reply that lists them."""
+MAX_OF_ONE_USER = 5_000
+"""That nobody else has uploaded: one user can't take the place of all others."""
 MAX_UPLOADS = 4
 """Of one user at the same time."""
 USE_COUNTS_MS = 3_600_000
@@ -76,9 +79,10 @@ class Snapshots:
         settings: SnapshotSettings,
         *,
         audit: Audit,
-        named: Callable[[], frozenset[str]],
+        named: Callable[[str | None], frozenset[str]],
     ) -> None:
-        """`named`: the ids that live tasks and experiments name, which stay."""
+        """`named`: the ids that live tasks and experiments name, which stay: of one user, or of
+        all (None)."""
         self._store = store
         self._files = files
         self._settings = settings
@@ -140,7 +144,7 @@ class Snapshots:
                     unpack = partial(new.unpack, self._settings.limits)
                     snapshot_id = await self._unpacking.run(unpack)
                 except BaseException:
-                    await asyncio.to_thread(self._files.discard, new)
+                    await to_its_end(self._files.discard, new)
                     raise
                 keep = self._keep(who, new, snapshot_id, git_commit, git_dirty)
                 return await self._in_one(keep)
@@ -152,7 +156,7 @@ class Snapshots:
         found = self._by_id.get(snapshot_id)
         if found is None or not snapshot.may_see(who, found, private=self._settings.private):
             raise NotFound(f"There is no snapshot {snapshot_id[:64]!r}")
-        return self._shown(who, self._use(found))
+        return self._shown(who, self._use(found, who.user))
 
     def list(self, who: Principal) -> list[Snapshot]:
         """All that `who` may see, newest first."""
@@ -164,23 +168,22 @@ class Snapshots:
         return sorted(seen, key=lambda each: (each.created_at, each.id), reverse=True)
 
     async def delete(self, who: Principal, snapshot_id: str) -> None:
+        """On a private server it goes only for `who`, if others have uploaded it too."""
         self.get(who, snapshot_id)
-        if not snapshot.may_delete(who, self._by_id[snapshot_id]):
-            raise Forbidden("Only who alone has uploaded the snapshot, or an admin, may delete it")
-        if snapshot_id in self._named():
-            raise Conflict("A live task or an experiment names the snapshot: it has to stay")
-        await self._in_one(self._remove(snapshot_id, lambda _: True))
-        await self._audit.done(who, Action.SNAPSHOT_DELETE, snapshot_id)
+        await self._in_one(self._delete(who, snapshot_id))
 
     async def exists(self, who: Principal, snapshot_id: str) -> bool:
-        """Whether `who` may name it."""
+        """Whether `who` may name it. It counts as used, so that it stays until it is named."""
         found = self._by_id.get(snapshot_id)
-        return found is not None and snapshot.may_see(who, found, private=self._settings.private)
+        if found is None or not snapshot.may_see(who, found, private=self._settings.private):
+            return False
+        self._use(found, who.user)
+        return True
 
     def project_text(self, user: str, snapshot_id: str) -> str | None:
         """The fetchml.toml of a snapshot that the user's tasks may run. None: there is none."""
         found = self._find_to_run(user, snapshot_id)
-        return None if found is None else self._use(found).project_file
+        return None if found is None else self._use(found, user).project_file
 
     async def copy(self, user: str, snapshot_id: str, attempt: AttemptFolder, owner: Owner) -> None:
         """Make the attempt's workspace the owner's private copy; one that is there is whole, and
@@ -192,7 +195,7 @@ class Snapshots:
         found = self._find_to_run(user, snapshot_id)
         if found is None:
             raise PrepareError(f"there is no snapshot {snapshot_id!r} here", permanent=True)
-        self._use(found)
+        self._use(found, user)
         copy = partial(self._files.copy, snapshot_id, attempt, owner)
         try:
             await self._copying.run(copy)
@@ -233,7 +236,7 @@ class Snapshots:
             return found.used_at < self._clock() - self._settings.keep_ms
 
         unused = [found.id for found in self._by_id.values() if is_unused(found)]
-        for snapshot_id in sorted(set(unused) - self._named()) if unused else ():
+        for snapshot_id in sorted(set(unused) - self._named(None)) if unused else ():
             await self._in_one(self._remove(snapshot_id, is_unused))
             log.info("unused snapshot removed", extra={"snapshot_id": snapshot_id})
 
@@ -257,9 +260,9 @@ class Snapshots:
                 if size - written >= WRITE_BYTES:
                     if not self._store.has_room():
                         raise NoRoom
-                    await asyncio.to_thread(file.writelines, waiting)
+                    await to_its_end(file.writelines, waiting)
                     waiting, written = [], size
-            await asyncio.to_thread(file.writelines, waiting)
+            await to_its_end(file.writelines, waiting)
 
     async def _keep(
         self,
@@ -272,13 +275,11 @@ class Snapshots:
         async with self._locks.hold(snapshot_id):
             now, user = self._clock(), who.user
             known = self._by_id.get(snapshot_id)
+            upload = Upload(now, now, git_commit, git_dirty)
             if known is None:
-                if len(self._by_id) >= MAX_SNAPSHOTS:
+                if (fault := self._no_place(user)) is not None:
                     await asyncio.to_thread(self._files.discard, new)
-                    raise Unavailable(
-                        f"There are {MAX_SNAPSHOTS} snapshots, as many as the server keeps: "
-                        "delete some"
-                    )
+                    raise Unavailable(fault)
                 await asyncio.to_thread(self._files.keep, new, snapshot_id)
                 record = Snapshot(
                     id=snapshot_id,
@@ -290,34 +291,67 @@ class Snapshots:
                     git_commit=git_commit,
                     git_dirty=git_dirty,
                     project_file=new.project_file,
+                    uploads={user: upload},
                 )
             else:
                 await asyncio.to_thread(self._files.discard, new)
                 users = known.users if user in known.users else (*known.users, user)
-                record = replace(known, users=users, used_at=now)
+                upload = replace(known.uploads.get(user, upload), used_at=now)
+                record = replace(
+                    known, users=users, used_at=now, uploads={**known.uploads, user: upload}
+                )
             await self._save(record)
         await self._audit.done(who, Action.SNAPSHOT_UPLOAD, snapshot_id)
         # On a private server nobody learns what others have.
         is_new = known is None or not snapshot.may_see(who, known, private=self._settings.private)
         return self._shown(who, record), is_new
 
+    def _no_place(self, user: str) -> str | None:
+        """Why there is no place for one more, if there is none."""
+        if len(self._by_id) >= MAX_SNAPSHOTS:
+            return f"There are {MAX_SNAPSHOTS} snapshots, as many as the server keeps: delete some"
+        if sum(each.users == (user,) for each in self._by_id.values()) >= MAX_OF_ONE_USER:
+            return f"You have {MAX_OF_ONE_USER} snapshots, as many as one user may: delete some"
+        return None
+
+    async def _delete(self, who: Principal, snapshot_id: str) -> None:
+        hides = self._settings.private and who.role is not Role.ADMIN
+        async with self._locks.hold(snapshot_id):
+            self.get(who, snapshot_id)
+            found = self._by_id[snapshot_id]
+            if not snapshot.may_delete(who, found, private=self._settings.private):
+                raise Forbidden(
+                    "Only who alone has uploaded the snapshot, or an admin, may delete it"
+                )
+            if snapshot_id in self._named(who.user if hides else None):
+                raise Conflict("A live task or an experiment names the snapshot: it has to stay")
+            left = snapshot.without(who.user, found)
+            if hides and left.users:
+                await self._save(left)
+            else:
+                await self._forget(snapshot_id)
+        await self._audit.done(who, Action.SNAPSHOT_DELETE, snapshot_id)
+
     async def _remove(self, snapshot_id: str, still: Callable[[Snapshot], bool]) -> None:
         async with self._locks.hold(snapshot_id):
             found = self._by_id.get(snapshot_id)
             if found is not None and still(found):
-                del self._by_id[snapshot_id]
-                await self._store.delete_document(KIND, snapshot_id)
-                await asyncio.to_thread(self._files.remove, snapshot_id)
+                await self._forget(snapshot_id)
+
+    async def _forget(self, snapshot_id: str) -> None:
+        del self._by_id[snapshot_id]
+        await self._store.delete_document(KIND, snapshot_id)
+        await asyncio.to_thread(self._files.remove, snapshot_id)
 
     async def _save(self, record: Snapshot) -> None:
         await self._store.put_document(KIND, record.id, msgspec.json.encode(record))
         self._by_id[record.id] = record
 
     def _shown(self, who: Principal, found: Snapshot) -> Snapshot:
-        """On a private server users don't learn who else has uploaded it."""
+        """On a private server users don't learn that others have uploaded it."""
         if not self._settings.private or who.role is Role.ADMIN:
             return found
-        return replace(found, users=(who.user,))
+        return snapshot.as_seen_by(who.user, found)
 
     def _find_to_run(self, user: str, snapshot_id: str) -> Snapshot | None:
         found = self._by_id.get(snapshot_id)
@@ -325,10 +359,14 @@ class Snapshots:
             return None
         return found
 
-    def _use(self, found: Snapshot) -> Snapshot:
+    def _use(self, found: Snapshot, user: str) -> Snapshot:
         now = self._clock()
-        if now - found.used_at >= USE_COUNTS_MS:
-            found = self._by_id[found.id] = replace(found, used_at=now)
+        upload = found.uploads.get(user)
+        if now - (upload or found).used_at >= USE_COUNTS_MS:
+            uploads = found.uploads
+            if upload is not None:
+                uploads = {**uploads, user: replace(upload, used_at=now)}
+            found = self._by_id[found.id] = replace(found, used_at=now, uploads=uploads)
             self._unsaved_use.add(found.id)
         return found
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -15,5 +16,15 @@ async def to_its_end(work: Callable[P, T], *args: P.args, **options: P.kwargs) -
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:
-        await asyncio.gather(working, return_exceptions=True)
+        await done(working)
         raise
+
+
+async def done(working: asyncio.Future[T]) -> None:
+    """Wait for the end of what a thread does for somebody who was cancelled, however often he is
+    cancelled again (his client leaves, and then the server stops)."""
+    while not working.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({working})
+    if not working.cancelled():
+        working.exception()  # Nobody else asks for it.

@@ -8,7 +8,9 @@ import asyncio
 import re
 import socket
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -19,6 +21,9 @@ from fetchml.ports import Interrupted, PrepareError, Reading, Version
 
 MAX_REDIRECTS = 5
 STALL_SECONDS = 30.0
+NAME_THREADS = 64
+"""A name server that does not answer keeps a thread for as long as the system's resolver waits. The
+event loop's own look-ups would share two threads."""
 _BUFFER_BYTES = 256 << 10
 """What has not been read from it when a connection is cut is lost, and asked for again."""
 _CHUNK_BYTES = 4 << 20
@@ -41,13 +46,14 @@ class HttpOrigin:
         self._rules = rules
         self._schemes = schemes
         self._stall_seconds = stall_seconds
+        self._names = ThreadPoolExecutor(NAME_THREADS, "dataset-names")
 
     @asynccontextmanager
     async def read(
         self, url: str, *, offset: int = 0, version: Version | None = None
     ) -> AsyncIterator[Reading | None]:
         headers = _headers(offset, version)
-        at = URL(url, encoded=url.isascii())
+        at = _parsed(url)
         async with AsyncExitStack() as stack:
             for _ in range(MAX_REDIRECTS + 1):
                 response = await self._get(stack, at, headers)
@@ -55,7 +61,7 @@ class HttpOrigin:
                     yield _reading(response, offset, version)
                     return
                 target = response.headers.get("Location", "")
-                at = at.join(URL(target, encoded=target.isascii()))
+                at = _parsed(target, at)
                 await stack.aclose()
         raise PrepareError(f"it is redirected more than {MAX_REDIRECTS} times", permanent=True)
 
@@ -88,10 +94,13 @@ class HttpOrigin:
             raise Interrupted(f"{host} does not answer as HTTP wants it") from error
 
     async def _addresses(self, host: str, port: int) -> list[ResolveResult]:
+        def look_up() -> list[tuple[Any, ...]]:
+            return [*socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._stall_seconds):
-                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                found = await loop.run_in_executor(self._names, look_up)
         except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
             raise Interrupted(f"the address of {host} can't be found") from error
         allowed = [
@@ -139,6 +148,18 @@ class _Pinned(AbstractResolver):
         return self._addresses
 
     async def close(self) -> None: ...
+
+
+def _parsed(text: str, at: URL | None = None) -> URL:
+    """`at`: where a redirect came from. Raises PrepareError."""
+    try:
+        url = URL(text, encoded=text.isascii())
+        url = url if at is None else at.join(url)
+        _ = url.port, url.host  # raise for what is none
+    except ValueError as error:
+        said = "its URL is not valid" if at is None else "it is redirected to what is no URL"
+        raise PrepareError(said, permanent=True) from error
+    return url
 
 
 def _headers(offset: int, version: Version | None) -> dict[str, str]:

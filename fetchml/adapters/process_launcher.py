@@ -235,12 +235,24 @@ def _dataset_folder(run: Run) -> Path:
 
 def _link_datasets(run: Run) -> Path:
     """A folder that stands for /data of a container. What a container has elsewhere lies in it
-    too, under its whole path."""
+    too, under its whole path.
+
+    Raises PrepareError where two would then lie in one another: one would hide the other, or be
+    put into it, and it is not the task's to write to.
+    """
     folder = _dataset_folder(run)
     folder.mkdir(exist_ok=True)
     for dataset in run.datasets:
         link = folder / dataset.target.removeprefix("/data/").lstrip("/")
+        if link.is_symlink() and link.readlink() == dataset.source:
+            continue  # From before.
+        above = [folder / each for each in link.relative_to(folder).parents]
+        if os.path.lexists(link) or any(each.is_symlink() for each in above):
+            raise PrepareError(
+                f"without containers {dataset.target} lies where another dataset does, below "
+                "/data: give it another mount_path",
+                permanent=True,
+            )
         link.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            link.symlink_to(dataset.source)
+        link.symlink_to(dataset.source)
     return folder

@@ -1,9 +1,12 @@
 """ExperimentService."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
+from functools import partial
+
 from google.protobuf.empty_pb2 import Empty
 
 from fetchml.api.grpc_calls import Call
+from fetchml.api.in_turns import map_in_turns
 from fetchml.api.messages import experiment_message, wants_full
 from fetchml.core.experiment import KNOWN_FIELDS
 from fetchml.experiments import Experiments
@@ -19,9 +22,8 @@ class ExperimentService(experiment_pb2_grpc.ExperimentServiceServicer):
     ) -> experiment_pb2.ListExperimentsResponse:
         full = wants_full(request.view)
         found = self._experiments.list(call.who)
-        return experiment_pb2.ListExperimentsResponse(
-            experiments=[experiment_message(experiment, full=full) for experiment in found]
-        )
+        messages = await map_in_turns(partial(experiment_message, full=full), found)
+        return experiment_pb2.ListExperimentsResponse(experiments=messages)
 
     async def CreateExperiment(
         self, request: experiment_pb2.CreateExperimentRequest, call: Call

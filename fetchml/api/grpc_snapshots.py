@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from google.protobuf.empty_pb2 import Empty
 
 from fetchml.api.grpc_calls import Call
+from fetchml.api.in_turns import map_in_turns
 from fetchml.api.messages import snapshot_message
 from fetchml.errors import BadRequest
 from fetchml.snapshots import Snapshots
@@ -43,7 +44,8 @@ class SnapshotService(snapshot_pb2_grpc.SnapshotServiceServicer):
         self, _: snapshot_pb2.ListSnapshotsRequest, call: Call
     ) -> snapshot_pb2.ListSnapshotsResponse:
         found = self._snapshots.list(call.who)
-        return snapshot_pb2.ListSnapshotsResponse(snapshots=map(snapshot_message, found))
+        messages = await map_in_turns(snapshot_message, found)
+        return snapshot_pb2.ListSnapshotsResponse(snapshots=messages)
 
     async def DeleteSnapshot(
         self, request: snapshot_pb2.DeleteSnapshotRequest, call: Call

@@ -1,10 +1,13 @@
 """Experiments over REST."""
 
+from functools import partial
+
 from aiohttp import web
 
 from fetchml.api.body import read_object
 from fetchml.api.call import Call
 from fetchml.api.convert import experiment_json
+from fetchml.api.in_turns import map_in_turns
 from fetchml.api.query import Query
 from fetchml.api.router import Route
 from fetchml.core.experiment import KNOWN_FIELDS
@@ -29,7 +32,7 @@ class ExperimentOperations:
         query = Query(call.request, "view")
         full = query.full_view()
         found = self._experiments.list(call.who)
-        body = [experiment_json(experiment, full=full) for experiment in found]
+        body = await map_in_turns(partial(experiment_json, full=full), found)
         return call.json(body, ignored=query.ignored)
 
     async def create(self, call: Call) -> web.StreamResponse:

@@ -5,6 +5,7 @@ from aiohttp import web
 from fetchml.api.body import read_pieces
 from fetchml.api.call import Call
 from fetchml.api.convert import snapshot_json
+from fetchml.api.in_turns import map_in_turns
 from fetchml.api.query import Query
 from fetchml.api.router import Route
 from fetchml.api.streams import Streams
@@ -45,7 +46,7 @@ class SnapshotOperations:
     async def list(self, call: Call) -> web.StreamResponse:
         query = Query(call.request)
         found = self._snapshots.list(call.who)
-        body = {"snapshots": [snapshot_json(snapshot) for snapshot in found]}
+        body = {"snapshots": await map_in_turns(snapshot_json, found)}
         return call.json(body, ignored=query.ignored)
 
     async def get(self, call: Call, snapshot_id: str) -> web.StreamResponse:

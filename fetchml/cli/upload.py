@@ -22,7 +22,12 @@ def keep(client: Client, folder: Path) -> tuple[Snapshot, Tree]:
     """The snapshot of a folder, and what went into it. Raises Failure."""
     tree = read_tree(folder)
     if not tree.paths:
-        raise Failure(f"There is nothing to send in {folder}", code=Exit.USAGE)
+        raise Failure(
+            f"There is nothing to send in {folder}",
+            "It is empty, or all of it is ignored (.gitignore, of folders above too; "
+            ".fetchmlignore).",
+            Exit.USAGE,
+        )
     entries = entries_in(tree)
     snapshot_id = id_of(manifest(entries))
     files = "1 file" if len(entries) == 1 else f"{len(entries)} files"
@@ -38,6 +43,8 @@ def keep(client: Client, folder: Path) -> tuple[Snapshot, Tree]:
         with _progress() as progress:
             sent = progress.wrap_file(archive, packed, description="sending")
             kept: Snapshot = client.send(client.snapshots.UploadSnapshot, _pieces(sent, tree))
+    if kept.id != snapshot_id:
+        _say(f"The folder changed while it was packed: what was sent is {kept.id[:12]}")
     return kept, tree
 
 

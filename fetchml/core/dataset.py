@@ -119,8 +119,8 @@ class AddressRules:
     """Which machines the server asks for datasets: by itself only those of the public Internet."""
 
     allow_private: bool = False
-    """Also those of private networks and of this machine, but no link-local ones: there clouds
-    give out their machines' secrets."""
+    """Also those of private networks and of this machine, but none where clouds give out their
+    machines' secrets."""
     allow_hosts: frozenset[str] = frozenset()
     """Hosts, as sources name them, that may have any address."""
 
@@ -128,13 +128,26 @@ class AddressRules:
         if host.lower().rstrip(".") in self.allow_hosts:
             return True
         ip = _innermost(ipaddress.ip_address(address))
-        if ip.is_multicast or ip.is_link_local or ip.is_unspecified:
+        if ip.is_multicast or ip.is_link_local or ip.is_unspecified or ip in _OF_CLOUDS:
             return False
+        if isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local:
+            return self.allow_private
+        if ip in _PROTOCOLS:
+            return self.allow_private
         if self.allow_private and (ip.is_private or ip in _SHARED):
             return ip.is_loopback or not ip.is_reserved
         return ip.is_global and not ip.is_reserved
 
 
+_OF_CLOUDS = frozenset(
+    map(
+        ipaddress.ip_address,
+        ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
+    )
+)
+"""Where clouds answer their machines, beside the link-local addresses; the last looks public."""
+_PROTOCOLS = ipaddress.ip_network("192.0.0.0/24")
+"""For protocols inside a network; Python counts only a part of it as private."""
 _SHARED = ipaddress.ip_network("100.64.0.0/10")
 """Between a provider and its customers; Python counts it neither as private nor as global."""
 

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
+from msgspec import field
+from msgspec.structs import replace
+
 from fetchml.core.model import Principal, Role, Value
 
 PROJECT_FILE = "fetchml.toml"
@@ -39,6 +42,16 @@ class Entry(NamedTuple):
     """A file's SHA-256 in hexadecimal, a link's target."""
 
 
+class Upload(Value, frozen=True):
+    """What one user did with a snapshot: all that another may not learn on a private server."""
+
+    created_at: int
+    """When it was first uploaded by that user."""
+    used_at: int
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+
+
 class Snapshot(Value, frozen=True):
     """What is known of a stored tree. Stored as JSON; a field added later must have a default."""
 
@@ -57,6 +70,8 @@ class Snapshot(Value, frozen=True):
     """The tree was not just what the commit holds."""
     project_file: str | None = None
     """The text of its fetchml.toml."""
+    uploads: dict[str, Upload] = field(default_factory=dict)
+    """By user, of all who have uploaded it."""
 
 
 def manifest(entries: Iterable[Entry]) -> bytes:
@@ -138,6 +153,32 @@ def may_see(who: Principal, snapshot: Snapshot, *, private: bool) -> bool:
     return not private or who.role is Role.ADMIN or who.user in snapshot.users
 
 
-def may_delete(who: Principal, snapshot: Snapshot) -> bool:
-    """What others have uploaded too is not one user's own."""
-    return who.role is Role.ADMIN or (who.role is Role.USER and snapshot.users == (who.user,))
+def may_delete(who: Principal, snapshot: Snapshot, *, private: bool) -> bool:
+    """What others have uploaded too is not one user's own; `private`: nobody learns that they
+    have, and it is gone for one user alone."""
+    if who.role is not Role.USER:
+        return who.role is Role.ADMIN
+    return who.user in snapshot.users if private else snapshot.users == (who.user,)
+
+
+def without(user: str, snapshot: Snapshot) -> Snapshot:
+    """As if that user had never uploaded it."""
+    return replace(
+        snapshot,
+        users=tuple(each for each in snapshot.users if each != user),
+        uploads={name: upload for name, upload in snapshot.uploads.items() if name != user},
+    )
+
+
+def as_seen_by(user: str, snapshot: Snapshot) -> Snapshot:
+    """As if nobody else had uploaded it."""
+    # Of an upload that an older release kept, only the user is known.
+    known = snapshot.uploads.get(user) or Upload(snapshot.created_at, snapshot.used_at)
+    return replace(
+        snapshot,
+        users=(user,),
+        created_at=known.created_at,
+        used_at=known.used_at,
+        git_commit=known.git_commit,
+        git_dirty=known.git_dirty,
+    )

@@ -89,7 +89,7 @@ async def snapshots_on(store: Any, audit: Audit) -> AsyncIterator[Snapshots]:
     with tempfile.TemporaryDirectory() as folder:
         files = SnapshotFiles(Path(folder))
         snapshots = Snapshots(
-            store, files, settings, audit=audit, named=lambda: store.named_snapshots
+            store, files, settings, audit=audit, named=lambda _: store.named_snapshots
         )
         await snapshots.load()
         async with snapshots.upkeep():

@@ -1,16 +1,25 @@
 """Folders of code, from this machine to a task: the commands against a real server."""
 
+import errno
 import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
+from fetchml.cli import upload
+from fetchml.cli.client import Client
 from fetchml.cli.failure import Failure
-from fetchml.cli.pack import entries_in
-from fetchml.cli.tree import read_tree
+from fetchml.cli.pack import entries_in, pack
+from fetchml.cli.tree import Tree, read_tree
+from fetchml.core.snapshot import Entry
 from tests.cli.server import Server
 from tests.cli.test_commands import rest
+
+Patch = pytest.MonkeyPatch
 
 TRAIN = """
 import os, pathlib
@@ -165,6 +174,93 @@ def test_without_git_the_same_files_are_code(code: Path) -> None:
         "train.py",
     ]  # fmt: skip
     assert without.git_commit is None
+
+
+def test_what_lies_behind_a_link_is_not_code_twice(code: Path) -> None:
+    """A tracked folder was moved away, and a link put in its place."""
+    committed(code)
+    (code / "src").rename(code / "moved")
+    (code / "src").symlink_to("moved")
+    tree = read_tree(code)
+    assert [path for path in tree.paths if path.endswith(("src", "a.py"))] == ["moved/a.py", "src"]
+    assert {entry.path for entry in entries_in(tree)} == set(tree.paths)
+
+
+def test_untracked_files_make_it_dirty_also_where_they_are_hidden(code: Path) -> None:
+    committed(code)
+    git(code, "config", "status.showUntrackedFiles", "no")
+    assert not read_tree(code).git_dirty
+    write(code, "new.py", "1")
+    assert read_tree(code).git_dirty
+
+
+def test_in_a_hook_of_another_repository(code: Path, tmp_path: Path, monkeypatch: Patch) -> None:
+    commit = committed(code)
+    write(tmp_path / "other", "other.py", "1")
+    assert committed(tmp_path / "other") != commit
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other/.git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "other/.git/index"))
+    tree = read_tree(code)
+    assert (tree.git_commit, tree.git_dirty) == (commit, False)
+    assert "train.py" in tree.paths
+
+
+def test_no_other_file_brings_back_what_fetchmlignore_excludes(code: Path) -> None:
+    write(code, ".fetchmlignore", "*.pem\n!weights.bin\n")
+    write(code, "src/.gitignore", "!*.pem\n")
+    write(code, "src/key.pem", "secret")
+    for tree in (read_tree(code), committed(code) and read_tree(code)):
+        assert isinstance(tree, Tree)
+        assert "src/key.pem" not in tree.paths
+        assert "weights.bin" not in tree.paths, "nor does it bring back what git ignores"
+
+
+def test_a_pointer_to_a_repository_is_no_code(code: Path) -> None:
+    write(code, ".git", "gitdir: /nowhere\n")
+    assert ".git" not in read_tree(code).paths
+
+
+@pytest.mark.parametrize("with_git", [False, True])
+def test_what_cannot_be_read_is_told(
+    code: Path, tmp_path: Path, monkeypatch: Patch, with_git: bool
+) -> None:
+    """Root may read all, so the system's answers are given here."""
+    if with_git:
+        committed(code)
+        real = shutil.which("git")
+        write(
+            tmp_path,
+            "bin/git",
+            f'#!/bin/sh\n{real} "$@" || exit\n'
+            "echo \"warning: could not open directory 'src/': Permission denied\" >&2\n",
+        )
+        (tmp_path / "bin/git").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    else:
+        scandir = os.scandir
+
+        def refuse(path: str) -> Any:
+            if Path(path).name == "src":
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(Failure, match=r"src.*: Permission denied"):
+        read_tree(code)
+
+
+def test_a_folder_that_changes_while_it_is_packed_is_told(
+    server: Server, code: Path, monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pack_another(tree: Tree, entries: list[Entry], archive: BinaryIO) -> None:
+        (code / "src/a.py").write_text("2")
+        pack(tree, entries, archive)
+
+    monkeypatch.setattr(upload, "pack", pack_another)
+    key = (server.data_dir / "admin.key").read_text().strip()
+    with Client(server.grpc, key) as client:
+        kept, _ = upload.keep(client, code)
+    assert f"what was sent is {kept.id[:12]}" in capsys.readouterr().err
 
 
 def test_a_name_that_is_not_utf_8(code: Path) -> None:

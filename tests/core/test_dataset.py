@@ -92,6 +92,14 @@ def test_several_files_may_lie_in_one_folder() -> None:
         ("224.0.0.1", False, False),
         ("ff02::1", False, False),
         ("255.255.255.255", False, False),
+        ("fec0::1", False, True),
+        ("192.0.0.10", False, True),
+        ("fd00:ec2::254", False, False),
+        ("fd20:ce::254", False, False),
+        ("100.100.100.200", False, False),
+        ("192.0.0.192", False, False),
+        ("168.63.129.16", False, False),
+        ("::ffff:168.63.129.16", False, False),
     ],
 )
 def test_addresses(address: str, open_: bool, private: bool) -> None:

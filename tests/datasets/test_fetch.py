@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import socket
+import threading
 import time
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from fetchml.core.dataset import AddressRules
 from fetchml.core.model import DatasetSpec
 from fetchml.ports import PrepareError
-from tests.datasets.conftest import Box, sha256
+from tests.datasets.conftest import Box, sha256, task_of
 from tests.datasets.origin import File, OriginServer, Request, send_head
 
 CONTENT = os.urandom(300_000)
@@ -56,6 +58,28 @@ async def test_without_a_sum_the_server_is_asked_whether_it_has_changed(
     file.content, file.etag = b"other", '"2"'
     (other,) = await box.give(datasets, spec(origin), name="t3")
     assert (other.read_bytes(), same.read_bytes()) == (b"other", CONTENT)
+
+
+async def test_who_shares_a_fetch_learns_no_others_name_for_it(
+    box: Box, origin: OriginServer
+) -> None:
+    file = origin.answers["/d/rows.csv"] = File(CONTENT)
+    file.hold = asyncio.Event()
+    datasets = await box.open()
+    said: dict[str, list[str]] = {"mine": [], "secret": []}
+    fetching = [
+        asyncio.create_task(
+            datasets.provide(task_of(spec(origin, name=name), name=name), said[name].append)
+        )
+        for name in ("secret", "mine")
+    ]
+    await asyncio.wait_for(origin.was_asked.wait(), 20)
+    file.hold.set()
+    await asyncio.gather(*fetching)
+    assert len(origin.requests) == 1
+    assert said["mine"]
+    assert all("fetching mine" in sentence for sentence in said["mine"])
+    assert all("fetching secret" in sentence for sentence in said["secret"])
 
 
 async def test_two_hundred_tasks_fetch_it_once(box: Box, origin: OriginServer) -> None:
@@ -248,6 +272,9 @@ async def test_redirects_are_followed(box: Box, origin: OriginServer) -> None:
         ("file:///etc/passwd", "redirected to file://"),
         ("https://127.0.0.1:{port}/x", "redirected to https://"),
         ("/d/rows.csv", "redirected more than 5 times"),
+        ("http://[bad", "redirected to what is no URL"),
+        ("http://h:99999/", "redirected to what is no URL"),
+        ("http://\u2048x/", "redirected to what is no URL"),
     ],
 )
 async def test_a_redirect_leads_only_where_a_source_may(
@@ -263,20 +290,48 @@ async def test_a_redirect_leads_only_where_a_source_may(
 async def test_a_name_is_resolved_once_and_the_connection_goes_there(
     box: Box, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop = asyncio.get_running_loop()
-    real, asked = loop.getaddrinfo, list[str]()
+    real, asked = socket.getaddrinfo, list[str]()
 
-    async def rebinding(host: str, *args: Any, **options: Any) -> Any:
+    def rebinding(host: str, *args: Any, **options: Any) -> Any:
         asked.append(host)
-        return await real("127.0.0.1" if len(asked) == 1 else "192.0.2.1", *args, **options)
+        return real("127.0.0.1" if len(asked) == 1 else "192.0.2.1", *args, **options)
 
-    monkeypatch.setattr(loop, "getaddrinfo", rebinding)
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
     box.rules = AddressRules(allow_hosts=frozenset({"data.test"}))
     origin.answers["/x"] = File(CONTENT)
     url = f"http://data.test:{origin.port}/x"
     (path,) = await box.give(await box.open(), DatasetSpec(source=url))
     assert path.read_bytes() == CONTENT
     assert asked == ["data.test"]
+
+
+async def test_a_name_server_that_does_not_answer_holds_up_no_other_fetch(
+    box: Box, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, answers = socket.getaddrinfo, threading.Event()
+
+    def stalling(host: str, *args: Any, **options: Any) -> Any:
+        if host.startswith("slow"):
+            answers.wait(20)
+        return real(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", stalling)
+    origin.answers["/d/rows.csv"] = File(CONTENT)
+    datasets = await box.open()
+    slow = [
+        asyncio.create_task(box.give(datasets, DatasetSpec(source=f"http://slow{n}.test/x")))
+        for n in range(40)
+    ]
+    try:
+        await box.until_said(len(slow))
+        (path,) = await asyncio.wait_for(box.give(datasets, spec(origin), name="other"), 3)
+        assert path.read_bytes() == CONTENT
+        await asyncio.wait_for(asyncio.to_thread(int), 3)
+    finally:
+        for task in slow:
+            task.cancel()
+        answers.set()
+        await asyncio.gather(*slow, return_exceptions=True)
 
 
 async def test_private_addresses_may_be_allowed(box: Box, origin: OriginServer) -> None:

@@ -80,7 +80,9 @@ class Box:
                 SnapshotFiles(self.data_dir),
                 SnapshotSettings(UnpackLimits(1 << 20, 100), keep_ms=60_000, private=private),
                 audit=audit,
-                named=lambda: engine.named_snapshots() | self.experiments.named_snapshots(),
+                named=lambda user: (
+                    engine.named_snapshots(user) | self.experiments.named_snapshots(user)
+                ),
             )
             cache = DatasetCache(
                 self.data_dir / "datasets", most_bytes=1 << 40, min_free_bytes=min_free_bytes
@@ -93,7 +95,9 @@ class Box:
                 launcher.owner,
                 workspace_of=lambda task: self.jupyter.workspace_of(task),  # noqa: PLW0108 - made below
             )
-            self.experiments = Experiments(store, audit, private=private, snapshot_exists=_exists)
+            self.experiments = Experiments(
+                store, audit, private=private, snapshot_exists=self.snapshots.exists
+            )
             engine = Engine(
                 store,
                 launcher,
@@ -131,10 +135,6 @@ class Box:
                         await engine.drain()
             finally:
                 await engine.close()
-
-
-async def _exists(who: Principal, snapshot_id: str) -> bool:
-    return True
 
 
 def _never(error: Exception) -> None:

@@ -11,6 +11,7 @@ from fetchml.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from fetchml.experiments import Experiments
 from fetchml.ports import TaskQuery
 from tests.engine.conftest import ADMIN, ALICE, BOB, VIEWER, Box, ended
+from tests.snapshots.archives import file, packed, sent
 
 TRUE = {"job_name": "true", "command": ["true"]}
 
@@ -18,7 +19,8 @@ TRUE = {"job_name": "true", "command": ["true"]}
 async def test_a_restart_keeps_them_as_they_were(box: Box) -> None:
     async with box.engine():
         kept = await box.experiments.create(ALICE, {"name": "kept", "description": "d"})
-        old = await box.experiments.create(BOB, {"name": "old", "commit_id": "5" * 64})
+        code, _ = await box.snapshots.upload(BOB, sent(packed(file("a"))))
+        old = await box.experiments.create(BOB, {"name": "old", "commit_id": code.id})
         gone = await box.experiments.create(ALICE, {"name": "gone"})
         archived = await box.experiments.archive(BOB, old.id)
         await box.experiments.delete(ALICE, gone.id)
@@ -28,7 +30,7 @@ async def test_a_restart_keeps_them_as_they_were(box: Box) -> None:
     async with box.engine():
         assert box.experiments.list(VIEWER) == [archived, kept]
         assert box.experiments.get(VIEWER, old.id) == archived
-        assert box.experiments.named_snapshots() == {"5" * 64}
+        assert box.experiments.named_snapshots() == {code.id}
         newer = await box.experiments.create(ALICE, {"name": "newer"})
         assert box.experiments.list(VIEWER) == [newer, archived, kept]
 
@@ -128,6 +130,19 @@ async def test_a_task_names_an_active_experiment(box: Box) -> None:
         await box.experiments.delete(ALICE, made.id)
         page = await engine.list_tasks(VIEWER, TaskQuery(experiment_id=made.id))
         assert page.total == 2
+
+
+async def test_one_user_can_t_take_the_place_of_others(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_OF_ONE_USER", 2)
+    async with box.engine():
+        made = [await box.experiments.create(ALICE, {"name": "a"}) for _ in range(2)]
+        with pytest.raises(Unavailable, match="You have 2 experiments"):
+            await box.experiments.create(ALICE, {"name": "a"})
+        await box.experiments.create(BOB, {"name": "b"})
+        await box.experiments.delete(ALICE, made[0].id)
+        await box.experiments.create(ALICE, {"name": "a"})
 
 
 async def test_what_is_refused(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fetchml import snapshots as module
 from fetchml.core.model import FailureReason, Status
 from fetchml.core.snapshot import Snapshot
 from fetchml.disk_work import DiskWork
@@ -230,6 +231,77 @@ async def test_a_private_server_hides_others_snapshots(box: Box) -> None:
         assert box.snapshots.get(ADMIN, snapshot.id).users == ("alice", "bob")
 
 
+async def test_on_a_private_server_nobody_learns_what_others_have(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with box.engine(private=True) as engine:
+        now = 2_000_000_000_000
+        monkeypatch.setattr(box.snapshots, "_clock", lambda: now)
+        of_alice, _ = await box.snapshots.upload(
+            ALICE, sent(SLEEP), git_commit="a" * 40, git_dirty=True
+        )
+        now += 10_000_000
+        of_bob, is_new = await box.snapshots.upload(BOB, sent(SLEEP))
+        assert is_new
+        assert (of_bob.git_commit, of_bob.git_dirty, of_bob.created_at) == (None, None, now)
+        now += 10_000_000
+        box.snapshots.get(BOB, of_bob.id)
+        assert [each.used_at for each in box.snapshots.list(ALICE)] == [2_000_000_000_000]
+        assert box.snapshots.get(ALICE, of_alice.id).git_commit == "a" * 40
+        await box.experiments.create(ALICE, {"name": "a", "commit_id": of_alice.id})
+        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": of_alice.id})
+        with pytest.raises(Conflict):
+            await box.snapshots.delete(ALICE, of_alice.id)
+        await box.snapshots.delete(BOB, of_bob.id)
+        with pytest.raises(NotFound):
+            box.snapshots.get(BOB, of_bob.id)
+        assert box.snapshots.get(ADMIN, of_alice.id).users == ("alice",)
+        assert kept(box) == {of_alice.id}
+        await engine.cancel_task(ALICE, task.id)
+    async with box.engine(private=True):
+        assert box.snapshots.get(ALICE, of_alice.id).created_at == 2_000_000_000_000
+        with pytest.raises(NotFound):
+            box.snapshots.get(BOB, of_bob.id)
+
+
+async def test_on_a_private_server_others_keep_nothing_from_being_deleted(box: Box) -> None:
+    async with box.engine(private=True) as engine:
+        snapshot, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
+        blocker = await engine.create_task(BOB, {"job_name": "a", "command": ["sleep", "1000"]})
+        await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id, "cpu": 2})
+        await box.snapshots.delete(ALICE, snapshot.id)
+        assert kept(box) == set()
+        await engine.cancel_task(BOB, blocker.id)
+
+
+async def test_what_somebody_is_about_to_name_is_not_removed(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep has made its list when an experiment is created that names one of it."""
+    async with box.engine():
+        old = [await upload(box, file("a", bytes([n]))) for n in range(2)]
+        about = max(old, key=lambda each: each.id)
+        monkeypatch.setattr(box.snapshots, "_clock", lambda: about.used_at + 3_700_000)
+        sweep = asyncio.create_task(box.snapshots.remove_unused())
+        await asyncio.sleep(0)
+        await box.experiments.create(ALICE, {"name": "a", "commit_id": about.id})
+        await sweep
+        assert kept(box) == {about.id}
+
+
+async def test_a_task_that_comes_before_a_delete_wins(box: Box) -> None:
+    async with box.engine() as engine:
+        snapshot, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
+        async with box.snapshots._locks.hold(snapshot.id):
+            deleting = asyncio.create_task(box.snapshots.delete(ALICE, snapshot.id))
+            await asyncio.sleep(0)
+            task = await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id})
+        with pytest.raises(Conflict):
+            await deleting
+        await running(engine, task.id)
+        await engine.cancel_task(BOB, task.id)
+
+
 async def test_the_same_tree_sent_twice_at_once_is_kept_once(box: Box) -> None:
     data = packed(*(file(str(n), b"x" * 1000) for n in range(50)))
     async with box.engine():
@@ -262,6 +334,23 @@ async def test_uploads_of_one_user_are_bounded_and_leave_nothing(box: Box) -> No
         await asyncio.gather(*uploads, return_exceptions=True)
         assert half_done(box) == []
         await box.snapshots.upload(ALICE, sent(SLEEP))
+
+
+async def test_one_user_can_t_take_the_place_of_others(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_OF_ONE_USER", 2)
+    async with box.engine():
+        first = await upload(box, file("a", b"1"))
+        await upload(box, file("a", b"2"))
+        with pytest.raises(Unavailable, match="You have 2 snapshots"):
+            await upload(box, file("a", b"3"))
+        assert half_done(box) == []
+        assert await upload(box, file("a", b"1")) != first, "what is there is used again"
+        for other in (b"3", b"4"):
+            await box.snapshots.upload(BOB, sent(packed(file("a", other))))
+        await box.snapshots.delete(ALICE, first.id)
+        await upload(box, file("a", b"5"))
 
 
 async def test_a_full_disk_refuses_and_leaves_nothing(

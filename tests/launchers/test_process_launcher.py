@@ -10,7 +10,7 @@ import pytest
 from fetchml.adapters import processes
 from fetchml.adapters.process_launcher import ProcessLauncher
 from fetchml.attempt import AttemptFolder
-from fetchml.ports import Gone, Launcher, PrepareError, Run
+from fetchml.ports import Gone, Launcher, Mount, PrepareError, Run
 from tests.launchers.bench import Bench, silent, soon
 from tests.launchers.bench import bench as open_bench
 from tests.launchers.conformance import UNTIL_TOLD, LauncherConformance, shell
@@ -89,3 +89,36 @@ class TestProcessLauncher(LauncherConformance):
         run.folder.write_text("a file where the folder belongs")
         with pytest.raises(PrepareError, match="the task can't be made ready: File exists"):
             await launcher.prepare(run, silent)
+
+    @pytest.mark.parametrize(
+        "targets",
+        [
+            ("/data/mnt", "/mnt/x/rows"),
+            ("/mnt/x/rows", "/data/mnt"),
+            ("/mnt/rows", "/data/mnt/rows"),
+        ],
+    )
+    async def test_nothing_is_put_into_a_dataset_or_in_its_place(
+        self, bench: Bench, launcher: Launcher, tmp_path: Path, targets: tuple[str, str]
+    ) -> None:
+        """In a container they lie apart. The server's own dataset is not the task's to write to."""
+        sources = (tmp_path / "a", tmp_path / "b")
+        for source in sources:
+            source.mkdir()
+        mounts = (Mount(sources[0], targets[0], True), Mount(sources[1], targets[1], True))
+        run = shell(bench, "true", datasets=mounts)
+        with pytest.raises(PrepareError, match="lies where another dataset does") as error:
+            await launcher.prepare(run, silent)
+        assert error.value.permanent
+        assert [list(source.iterdir()) for source in sources] == [[], []]
+
+    async def test_datasets_stay_when_the_task_is_made_ready_again(
+        self, bench: Bench, launcher: Launcher, tmp_path: Path
+    ) -> None:
+        mounts = (Mount(tmp_path, "/mnt/x", True), Mount(tmp_path, "/data/y", True))
+        run = shell(bench, 'readlink "$FETCHML_DATASETS/mnt/x"', datasets=mounts)
+        (run.folder / "datasets/mnt").mkdir(parents=True)
+        (run.folder / "datasets/mnt/x").symlink_to(tmp_path)
+        folder = await bench.start(launcher, run)
+        await soon(launcher.wait(run))
+        assert folder.tail().decode().strip() == str(tmp_path)

@@ -1,0 +1,66 @@
+"""Lists of all that there is: others have their turn while they are put in words."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from fetchml.api import call as http
+from fetchml.api.grpc_calls import Call
+from fetchml.api.grpc_experiments import ExperimentService
+from fetchml.api.grpc_snapshots import SnapshotService
+from fetchml.api.rest_experiments import ExperimentOperations
+from fetchml.api.rest_snapshots import SnapshotOperations
+from fetchml.api.streams import Streams
+from fetchml.core.experiment import Experiment
+from fetchml.core.model import Principal, Role
+from fetchml.core.snapshot import Snapshot
+from fetchml.v1.experiment_pb2 import ListExperimentsRequest
+from fetchml.v1.snapshot_pb2 import ListSnapshotsRequest
+
+COUNT = 2000
+WHO = Principal("ada", Role.USER, "key")
+
+
+class Listed:
+    """Experiments or snapshots, as many as there may be."""
+
+    def __init__(self, *found: Any) -> None:
+        self._found = list(found)
+
+    def list(self, who: Principal) -> list[Any]:
+        return self._found
+
+
+EXPERIMENTS: Any = Listed(*(Experiment(str(n), "ada", "a", 0) for n in range(COUNT)))
+SNAPSHOTS: Any = Listed(*(Snapshot(str(n), 1, 1, 0, 0, ("ada",)) for n in range(COUNT)))
+
+
+def over_http() -> http.Call:
+    call = http.Call(make_mocked_request("GET", "/"), "trace")
+    call.who = WHO
+    return call
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: ExperimentService(EXPERIMENTS).ListExperiments(
+            ListExperimentsRequest(), Call(WHO, {})
+        ),
+        lambda: SnapshotService(SNAPSHOTS).ListSnapshots(ListSnapshotsRequest(), Call(WHO, {})),
+        lambda: ExperimentOperations(EXPERIMENTS, body_timeout_seconds=1).list(over_http()),
+        lambda: SnapshotOperations(SNAPSHOTS, Streams(), body_timeout_seconds=1).list(over_http()),
+    ],
+    ids=["experiments, gRPC", "snapshots, gRPC", "experiments, REST", "snapshots, REST"],
+)
+async def test_a_long_list_leaves_turns_to_others(ask: Callable[[], Awaitable[object]]) -> None:
+    asking = asyncio.ensure_future(ask())
+    turns = 0
+    while not asking.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns > COUNT // 200
+    await asking

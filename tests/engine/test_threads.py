@@ -1,0 +1,45 @@
+"""Work in threads, for those who are cancelled meanwhile."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from fetchml.disk_work import DiskWork
+from fetchml.threads import to_its_end
+
+Work = Callable[[], None]
+
+
+def in_disk_work(work: Work) -> Awaitable[None]:
+    return DiskWork("test", 1, lambda: True).run(lambda _: work())
+
+
+@pytest.mark.parametrize("run", [to_its_end, in_disk_work])
+async def test_who_is_cancelled_twice_still_waits_for_the_thread(
+    run: Callable[[Work], Awaitable[None]],
+) -> None:
+    """A client leaves, then the server stops: what is removed next must be written by nobody."""
+    begun, may_end, over = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        may_end.wait(10)
+        over.set()
+        raise OSError("it failed at last")
+
+    async def wait() -> None:
+        await run(work)
+
+    waiting = asyncio.create_task(wait())
+    assert await asyncio.to_thread(begun.wait, 10)
+    for _ in range(3):
+        waiting.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(waiting, 10)
+    assert over.is_set()

@@ -24,23 +24,31 @@ def explain(state: State, task: Task, now: int) -> Explanation:
 def _waiting(state: State, task: Task, now: int) -> Explanation:
     ahead = state.waiting.ahead_of(task)
     missing = _shortages(state, task)
+    reason = why_it_waits(state, task, now, missing)
+    if reason is None and ahead:
+        reason = f"It waits behind {ahead} more urgent or older task{'s' if ahead > 1 else ''}."
+    reason = reason or "It starts next."
+    return Explanation(task.id, task.status, reason, position=ahead + 1, missing=missing)
+
+
+def why_it_waits(
+    state: State, task: Task, now: int, missing: tuple[Shortage, ...] | None = None
+) -> str | None:
+    """What a queued task waits for, if not just for its turn. Costs the same however many wait."""
+    missing = _shortages(state, task) if missing is None else missing
     if task.not_before > now:
         seconds = -(-(task.not_before - now) // 1000)
-        reason = f"It is tried again in {seconds} s ({task.error})."
-    elif state.draining:
-        reason = "The server is shutting down; it starts after the restart."
-    elif not state.launcher_available:
-        reason = "The server can't start tasks now: what runs them is away (see 'fetchml doctor')."
-    elif missing:
+        return f"It is tried again in {seconds} s ({task.error})."
+    if state.draining:
+        return "The server is shutting down; it starts after the restart."
+    if not state.launcher_available:
+        return "The server can't start tasks now: what runs them is away (see 'fetchml doctor')."
+    if missing:
         needs = ", ".join(
             f"{s.requested} {s.resource} ({s.free} of {s.total} free)" for s in missing
         )
-        reason = f"It waits for {needs}."
-    elif ahead:
-        reason = f"It waits behind {ahead} more urgent or older task{'s' if ahead > 1 else ''}."
-    else:
-        reason = "It starts next."
-    return Explanation(task.id, task.status, reason, position=ahead + 1, missing=missing)
+        return f"It waits for {needs}."
+    return None
 
 
 def _shortages(state: State, task: Task) -> tuple[Shortage, ...]:

@@ -343,6 +343,8 @@ class JupyterServices:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         del self._watches[record.id]
+        if len(self._records) > MAX_ENDED:
+            await self.prune()
 
     async def _keep_last_words(self, record: Service) -> None:
         said = jupyter.last_words(
@@ -364,7 +366,9 @@ class JupyterServices:
     async def prune(self) -> None:
         """Forget what ended long ago, and the oldest where there are too many. Their workspaces
         stay."""
-        ended = [each for each in self._records if not self._is_live(each)]
+        ended = [
+            each for each in self._records if not self._is_live(each) and each not in self._watches
+        ]
         before = self._clock() - KEPT_MS
         surplus = max(0, len(ended) - MAX_ENDED)
         for number, service_id in enumerate(ended):
@@ -373,6 +377,8 @@ class JupyterServices:
 
     async def _forget(self, service_id: str) -> None:
         async with self._writing:
+            if service_id not in self._records:
+                return
             # The files first: with the record they are found again, should the server end here.
             await self._tasks.remove_files(service_id)
             await self._store.delete_document(KIND, service_id)

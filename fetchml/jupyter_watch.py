@@ -1,4 +1,4 @@
-"""One Jupyter service while it lives: from its task's start until no process of it is left."""
+"""One Jupyter service while it lives: from its task's start to its end."""
 
 import asyncio
 import logging
@@ -53,6 +53,8 @@ class JupyterWatch:
         self._idle = Idle()
         self._runs = asyncio.Event()
         self._over = asyncio.Event()
+        """No process of it is left."""
+        self._ended = asyncio.Event()
         self.task_changed(task)
 
     @property
@@ -68,8 +70,11 @@ class JupyterWatch:
         self._task = task
         if task.status is Status.RUNNING:
             self._runs.set()
-        elif task.status in ENDED or task.status is Status.COLLECTING:
+        elif task.status is Status.COLLECTING:
             self._over.set()
+        elif task.status in ENDED:
+            self._over.set()
+            self._ended.set()
 
     def note_use(self) -> None:
         """Somebody has just changed something in it."""
@@ -77,7 +82,7 @@ class JupyterWatch:
         self._take_warning_back()
 
     async def go(self) -> None:
-        """Until its processes are gone. When it raised, it can be called again."""
+        """Until its task has ended. When it raised, it can be called again."""
         over = asyncio.create_task(self._over.wait())
         following = asyncio.create_task(self._follow())
         try:
@@ -90,6 +95,7 @@ class JupyterWatch:
             following.cancel()
             await asyncio.gather(over, following, return_exceptions=True)
             self._let_go()
+        await self._ended.wait()
 
     async def _follow(self) -> None:
         """Until it has been idle for too long."""

@@ -27,6 +27,8 @@ def set_up(form: Literal["text", "json"], stream: TextIO | None = None) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # One line for each request is what metrics are for.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    # It warns of protocols that nobody here speaks, and one of them may be a key.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from fetchml.attempt import AttemptFolder
 from fetchml.clock import Clock
 from fetchml.core.events import CancelAsked, Submitted
-from fetchml.core.model import Task
-from fetchml.explain import explain
+from fetchml.core.model import Status, Task
+from fetchml.explain import explain, why_it_waits
 from fetchml.ids import IdSequence
 from fetchml.ports import Store
 from fetchml.task_files import TaskFiles
@@ -64,8 +64,12 @@ class ServiceTasks:
         return self._writer.apply(CancelAsked(self._clock(), task_id, by))
 
     def waits_for(self, task: Task) -> str:
-        """Why a live one does not run yet, in a sentence."""
-        return explain(self._writer.state, task, self._clock()).reason
+        """Why a live one does not run yet, in a sentence. Its place in the queue is not looked
+        for: a list of many services may be asked for while a million tasks wait."""
+        state, now = self._writer.state, self._clock()
+        if task.status is Status.QUEUED:
+            return why_it_waits(state, task, now) or "It waits for its turn."
+        return explain(state, task, now).reason
 
     def attempt(self, task: Task) -> AttemptFolder:
         """Of the current or last attempt."""

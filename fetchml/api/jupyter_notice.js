@@ -6,7 +6,7 @@
   bar.setAttribute("role", "status");
   bar.hidden = true;
   const style = {
-    position: "fixed", top: "0", left: "0", right: "0", zIndex: "100000", padding: "6px 12px",
+    position: "fixed", bottom: "0", left: "0", right: "0", zIndex: "100000", padding: "6px 12px",
     background: "#b45309", color: "#fff", font: "14px/1.4 system-ui, sans-serif",
     textAlign: "center",
   };

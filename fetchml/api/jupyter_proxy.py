@@ -6,6 +6,7 @@ is as little trusted as any task: its replies are parsed, and written anew.
 
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -37,6 +38,9 @@ MAX_PAGE_BYTES = 2 << 20
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_WORK = re.compile(r"/api/(contents|kernels|sessions|terminals)(/.*)?")
+"""What people change. A page that is left open saves its layout every 10 s, and extensions ask
+by POST: that is no use."""
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +152,7 @@ class JupyterProxy:
                 raise _nonsense() from None
             if not 200 <= answer.status < 600:
                 raise _nonsense()
-            if request.method in _CHANGES and answer.status < 400:
+            if _is_use(request.method, target.path) and answer.status < 400:
                 self._services.note_use(target.service_id)
             begun: list[bytes] = []
             if as_page and _is_page(answer):
@@ -244,6 +248,10 @@ def _instead(call: Call, state: State) -> web.StreamResponse:
     if ended:
         raise NotFound(jupyter_page.sentence(state))
     raise Unavailable(jupyter_page.sentence(state))
+
+
+def _is_use(method: str, path: str) -> bool:
+    return method in _CHANGES and _WORK.fullmatch(path) is not None
 
 
 def _is_page(answer: aiohttp.ClientResponse) -> bool:

@@ -471,6 +471,16 @@ async def test_old_ones_are_forgotten_but_not_their_workspaces(
         assert (box.workspaces / "a" / "pid").exists()
 
 
+async def test_no_more_are_kept_than_may_be(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ENDED", 2)
+    (box.workspaces / "a").mkdir(parents=True)
+    (box.workspaces / "a" / "dies").touch()
+    async with box.engine():
+        made = [await box.jupyter.start(ALICE, {"name": "a"}) for _ in range(5)]
+        await until_so(lambda: len(box.jupyter.list(ADMIN)) == 2)
+        assert [each.id for each in box.jupyter.list(ADMIN)] == [made[4].id, made[3].id]
+
+
 async def test_a_caller_that_leaves_leaves_a_whole_service(box: Box) -> None:
     async with box.engine():
         leaving = asyncio.create_task(box.jupyter.start(ALICE, {"name": "a"}))

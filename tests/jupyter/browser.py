@@ -40,6 +40,15 @@ def install() -> None:
         subprocess.run(step, check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
+_NOT_YET = frozenset(
+    {"element not interactable", "element click intercepted", "stale element reference"}
+)
+
+
+class NotYet(RuntimeError):
+    """The page is not as far."""
+
+
 class Browser:
     def __init__(self, session: aiohttp.ClientSession, base: str) -> None:
         self._session = session
@@ -58,8 +67,14 @@ class Browser:
         return str(found[_ELEMENT])
 
     async def click(self, selector: str) -> None:
-        element = await self.find(selector)
-        await self.call("POST", f"/element/{element}/click", {})
+        """Again while the page still moves it about."""
+        async with asyncio.timeout(SECONDS):
+            while True:
+                element = await self.find(selector)
+                try:
+                    return await self.call("POST", f"/element/{element}/click", {})
+                except NotYet:
+                    await asyncio.sleep(0.1)
 
     async def press(self, *keys: str) -> None:
         """All at once, as Shift and Enter are."""
@@ -90,7 +105,8 @@ class Browser:
         async with self._session.request(method, self._base + path, json=body) as reply:
             value = (await reply.json())["value"]
         if reply.status != 200:
-            raise RuntimeError(f"{path}: {value['error']}: {value['message']}")
+            kind = NotYet if value["error"] in _NOT_YET else RuntimeError
+            raise kind(f"{path}: {value['error']}: {value['message']}")
         return value
 
 

@@ -8,7 +8,7 @@ from tests.cli.server import run
 from tests.jupyter.browser import ENTER, SHIFT, Browser, chromium
 from tests.jupyter.image import NAME
 from tests.jupyter.service import Serve, Service
-from tests.server.program import Backend, Server
+from tests.server.program import ADMIN_KEY, Backend, Server
 
 NOTICE = (
     "const bar = document.querySelector('#fetchml-notice');"
@@ -19,7 +19,7 @@ SCREENSHOTS = os.environ.get("FETCHML_TEST_SCREENSHOTS")
 
 
 async def printed_link(server: Server) -> str:
-    variables = {"FETCHML_SERVER": server.grpc_address, "FETCHML_DATA_DIR": str(server.data_dir)}
+    variables = {"FETCHML_SERVER": server.grpc_address, "FETCHML_API_KEY": ADMIN_KEY}
     ran = await asyncio.to_thread(
         lambda: run("jupyter", "start", "--name", "thesis", "--image", NAME, **variables)
     )
@@ -43,6 +43,9 @@ async def test_a_cell_runs_in_a_browser(
         await browser.click('.jp-LauncherCard[data-category="Notebook"]')
         await browser.click(".jp-Notebook .jp-Cell .cm-content")
         await browser.type("6*7")
+        await browser.until(
+            "return document.querySelector('.jp-Notebook .cm-content').textContent === '6*7'"
+        )
         await browser.press(SHIFT, ENTER)
         shown = await browser.until(
             "const at = document.querySelector('.jp-OutputArea-output pre');"
@@ -71,3 +74,5 @@ async def test_a_cell_runs_in_a_browser(
         assert "has ended" in await browser.until(NOTICE)
         await browser.open(link)
         assert "has ended" in await browser.until("return document.body.textContent")
+    assert service.token not in server.log
+    assert "overlap" not in server.log, "aiohttp names protocols, and one may be a key"

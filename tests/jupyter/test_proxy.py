@@ -468,15 +468,32 @@ async def test_no_more_at_once_than_may(tmp_path: Path, monkeypatch: pytest.Monk
             assert reply.status == 200
 
 
-async def test_only_what_changes_something_is_use(world: World) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "status", "is_use"),
+    [
+        ("PUT", "/api/contents/a.ipynb", 200, True),
+        ("POST", "/api/contents", 201, True),
+        ("PATCH", "/api/sessions/1", 200, True),
+        ("DELETE", "/api/kernels/1", 204, True),
+        ("POST", "/api/terminals", 200, True),
+        ("GET", "/api/contents/a.ipynb", 200, False),
+        ("PUT", "/api/contents/a.ipynb", 403, False),
+        ("POST", "/api/kernels", 500, False),
+        ("PUT", "/lab/api/workspaces/default", 204, False),
+        ("POST", "/git/status", 200, False),
+        ("POST", "/api/contentsx", 200, False),
+    ],
+)
+async def test_only_what_people_change_is_use(
+    world: World, method: str, path: str, status: int, is_use: bool
+) -> None:
     async def answer(request: web.BaseRequest) -> web.Response:
-        return web.Response(status=int(request.raw_path.rpartition("/")[2]))
+        return web.Response(status=status)
 
     await world.jupyter(answer)
-    for method, status in (("GET", 200), ("PUT", 403), ("POST", 500), ("PUT", 201), ("PATCH", 200)):
-        async with world.ask(method, f"{BASE}/{status}") as reply:
-            assert reply.status == status
-    assert world.services.used == [ID, ID]
+    async with world.ask(method, BASE + path) as reply:
+        assert reply.status == status
+    assert world.services.used == [ID] * is_use
 
 
 PAGE = b"<!doctype html><html><HEAD><title>a</title></Head><body></head></body></html>"

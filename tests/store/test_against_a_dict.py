@@ -24,6 +24,7 @@ creates = st.tuples(
     st.integers(0, 5),  # created_at: ties are wanted
     st.sampled_from((None, "exp-1", "exp-2")),
     st.sampled_from((None, "key-1", "key-2")),
+    st.sampled_from((False, False, True)),  # a service
 )
 changes = st.tuples(st.just("change"), st.integers(0, 30), st.sampled_from(Status))
 hides = st.tuples(st.just("hide"), st.integers(0, 30))
@@ -51,6 +52,7 @@ class Model:
             each
             for each in self.tasks.values()
             if not each.hidden
+            and not each.service
             and (not query.states or each.status in query.states)
             and query.user in {None, each.user}
             and each.spec.job_name.startswith(query.job_name_prefix or "")
@@ -119,13 +121,18 @@ async def do(
 async def change(opened: Opened, model: Model, step: tuple[object, ...]) -> None:
     made = list(model.tasks.values())
     match step:
-        case ("create", str(user), int(age), experiment, key):
+        case ("create", str(user), int(age), experiment, key, bool(service)):
             number = len(made)
             blank = task(number)
             spec = replace(blank.spec, experiment_id=experiment)
             idempotency = Idempotency(str(key), f"digest-{number}") if key else None
             changed = replace(
-                blank, user=user, created_at=1_000 + age, spec=spec, idempotency=idempotency
+                blank,
+                user=user,
+                created_at=1_000 + age,
+                spec=spec,
+                idempotency=idempotency,
+                service=service,
             )
         case ("change", int(index), Status() as status) if made:
             ended_at = 2_000 if status in ENDED else None

@@ -7,7 +7,7 @@ import pytest
 
 from fetchml.adapters import duckdb_upkeep
 from fetchml.core.model import Idempotency, Key, Role, Status
-from fetchml.ports import TaskQuery
+from fetchml.ports import AuditQuery, TaskQuery
 from tests.store.sample import BERLIN, Opened, store_in, task
 
 DAY_MS = 24 * 3_600 * 1_000
@@ -50,6 +50,25 @@ async def test_day_of_the_end_is_that_of_the_time_zone_and_survives_deletes(tmp_
         await opened.append(task(1, Status.COMPLETED, ended_at=midnight, hidden=True))
         assert (await opened.store.list_tasks(TaskQuery())).total == 5
         assert await opened.store.ended_on("2025-03-30") == (2, 1)
+
+
+async def test_a_service_is_no_task_of_the_statistics_or_the_audit(tmp_path: Path) -> None:
+    at = 1_743_289_200_000
+    async with store_in(tmp_path, time_zone=BERLIN) as opened:
+        await opened.append(
+            task(0, Status.COMPLETED, ended_at=at),
+            task(1, Status.COMPLETED, ended_at=at, service=True),
+            task(2, Status.RUNNING, service=True),
+        )
+        assert await opened.store.ended_on("2025-03-30") == (1, 0)
+        created = await opened.store.list_audit(AuditQuery())
+        assert [entry.target for entry in created] == ["task-000000"]
+    async with store_in(tmp_path) as opened:
+        assert opened.restored.counts == {("ann", Status.COMPLETED): 1}
+        assert [found.id for found in opened.restored.live] == ["task-000002"]
+        found = await opened.store.get("task-000001")
+        assert found is not None
+        assert found.service
 
 
 async def test_idempotency_is_kept_for_a_day(tmp_path: Path) -> None:

@@ -27,6 +27,9 @@ another, and it is used no more."""
 _STEP_BYTES = 64 << 20
 """How much space is taken at a time while nobody knows how much it will be."""
 
+MAX_CONTENTS = 10_000
+"""Beside those in use: each is looked at whenever room is made, while other fetches wait."""
+
 log = logging.getLogger(__name__)
 
 
@@ -132,12 +135,13 @@ class DatasetCache:
         over_limit = sum(sizes.values()) + more - self._most_bytes
         over_disk = more + self._min_free_bytes - disk.f_bavail * disk.f_frsize
         missing = max(over_limit, over_disk)
+        too_many = len(unused) - MAX_CONTENTS + 1
         if missing > sum(size for _, size, _ in unused):
             if over_disk >= over_limit:
                 raise _disk_full()
             raise PrepareError("the server's cache is full of datasets in use", permanent=False)
-        for _, size, path in unused:
-            if missing <= 0:
+        for number, (_, size, path) in enumerate(unused):
+            if missing <= 0 and number >= too_many:
                 break
             path.unlink(missing_ok=True)
             missing -= size
@@ -147,10 +151,10 @@ class DatasetCache:
     def _statuses(folder: Path) -> list[tuple[Path, os.stat_result]]:
         """Of all files of a folder; what is removed meanwhile is left out."""
         found = []
-        with suppress(FileNotFoundError):
-            for path in folder.iterdir():
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
                 with suppress(FileNotFoundError):
-                    found.append((path, path.lstat()))
+                    found.append((folder / entry.name, entry.stat(follow_symlinks=False)))
         return found
 
 

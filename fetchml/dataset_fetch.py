@@ -1,6 +1,7 @@
 """Fetching a dataset into the cache: once for all who want it at the same time, on after a cut."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 
@@ -13,6 +14,8 @@ from fetchml.threads import to_its_end
 TRIES = 5
 """So often in a row a fetch may break off without having come any further."""
 PROGRESS_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class DatasetFetches:
@@ -67,10 +70,20 @@ class DatasetFetches:
             require_sum(dataset, draft.sha256)
             await to_its_end(draft.keep)
             if dataset.sha256 is None and version is not None:
-                await asyncio.to_thread(self._versions.put, url, Known(version, draft.sha256))
+                await self._remember(url, Known(version, draft.sha256))
             return draft.sha256
+        except OSError as error:
+            why = error.strerror or "the disk fails"
+            raise PrepareError(f"it can't be kept: {why}", permanent=False) from error
         finally:
             await to_its_end(draft.discard)
+
+    async def _remember(self, url: str, known: Known) -> None:
+        """What is not remembered is fetched again: no reason to fail."""
+        try:
+            await asyncio.to_thread(self._versions.put, url, known)
+        except OSError:
+            log.exception("the version of a dataset can't be written down")
 
     async def _fill(
         self, url: str, draft: Draft, known: Version | None, fetch: "_Fetch"

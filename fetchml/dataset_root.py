@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fetchml.dataset_cache import size_words
@@ -30,13 +31,18 @@ class DatasetRoot:
     async def file_or_folder(self, location: str) -> tuple[Path, bool]:
         """And whether it is a folder."""
         path = await self._find(location)
-        mode = (await asyncio.to_thread(path.stat)).st_mode
+        with _readable():
+            mode = (await asyncio.to_thread(path.stat)).st_mode
         if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
             raise PrepareError("it is neither a file nor a folder", permanent=True)
         return path, stat.S_ISDIR(mode)
 
     async def sha256(self, path: Path, progress: Callable[[str], None]) -> str:
         """Of a file. It is read once for as long as it stays as it is."""
+        with _readable():
+            return await self._sum(path, progress)
+
+    async def _sum(self, path: Path, progress: Callable[[str], None]) -> str:
         status = await asyncio.to_thread(path.stat)
         identity = (status.st_dev, status.st_ino, status.st_size)
         stamp = (*identity, status.st_mtime_ns, status.st_ctime_ns)
@@ -60,6 +66,15 @@ class DatasetRoot:
         if path is None:
             raise PrepareError("there is no such dataset here", permanent=True)
         return path
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or "it fails"
+        raise PrepareError(f"the server can't read it: {why}", permanent=False) from error
 
 
 def _inside(root: Path, location: str) -> Path | None:

@@ -21,6 +21,8 @@ from fetchml.ports import Interrupted, PrepareError, Reading, Version
 
 MAX_REDIRECTS = 5
 STALL_SECONDS = 30.0
+CONNECTING = 3
+"""So many times the stall a server has from the first try to connect to the end of its head."""
 NAME_THREADS = 64
 """A name server that does not answer keeps a thread for as long as the system's resolver waits. The
 event loop's own look-ups would share two threads."""
@@ -75,9 +77,11 @@ class HttpOrigin:
         addresses = await self._addresses(host, url.port or 0)
         try:
             session = await stack.enter_async_context(self._session(addresses))
-            return await stack.enter_async_context(
-                session.get(url, headers=headers, allow_redirects=False)
-            )
+            # Of all of the head: one that comes byte by byte would never stall.
+            async with asyncio.timeout(CONNECTING * self._stall_seconds):
+                return await stack.enter_async_context(
+                    session.get(url, headers=headers, allow_redirects=False)
+                )
         except aiohttp.ClientConnectorCertificateError as error:
             reason = error.certificate_error
             raise PrepareError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fetchml import dataset_cache
 from fetchml.core.model import DatasetSpec
 from fetchml.ports import PrepareError
 from tests.datasets.conftest import Box, sha256
@@ -33,6 +34,20 @@ async def test_what_was_not_used_for_longest_goes_first(box: Box, origin: Origin
         await box.give(datasets, specs[name], name=name)
         await datasets.release(name, 1)
     await box.give(datasets, specs["d"], name="d")
+    assert box.cached == {specs[name].sha256 for name in "acd"}
+
+
+async def test_so_many_are_kept_and_no_more(
+    box: Box, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However small they are: each is looked at when room is made."""
+    monkeypatch.setattr(dataset_cache, "MAX_CONTENTS", 2)
+    specs = publish(origin, "a", "b", "c", "d", size=10)
+    datasets = await box.open()
+    await box.give(datasets, specs["a"], name="held")
+    for name in ("b", "c", "d"):
+        await box.give(datasets, specs[name], name=name)
+        await datasets.release(name, 1)
     assert box.cached == {specs[name].sha256 for name in "acd"}
 
 

@@ -1,6 +1,7 @@
 """What a server of datasets can do wrong, and what becomes of the task."""
 
 import asyncio
+import errno
 import os
 import socket
 import threading
@@ -332,6 +333,45 @@ async def test_a_name_server_that_does_not_answer_holds_up_no_other_fetch(
             task.cancel()
         answers.set()
         await asyncio.gather(*slow, return_exceptions=True)
+
+
+async def test_a_head_that_comes_byte_by_byte_is_not_waited_for(
+    box: Box, origin: OriginServer
+) -> None:
+    async def drips(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    box.stall_seconds = 0.1
+    origin.answers["/d/rows.csv"] = drips
+    error = await failure(box, spec(origin))
+    assert "127.0.0.1 does not answer" in str(error)
+    assert not error.permanent
+
+
+async def test_a_version_that_can_t_be_written_down_fails_nobody(
+    box: Box, origin: OriginServer
+) -> None:
+    origin.answers["/d/rows.csv"] = File(CONTENT)
+    datasets = await box.open()
+    (box.cache_folder / "versions.new").mkdir()
+    (path,) = await box.give(datasets, spec(origin))
+    assert path.read_bytes() == CONTENT
+
+
+async def test_a_disk_that_fails_is_told(
+    box: Box, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", failing)
+    origin.answers["/d/rows.csv"] = File(CONTENT)
+    error = await failure(box, spec(origin))
+    assert str(error) == "dataset 'rows.csv': it can't be kept: Input/output error"
 
 
 async def test_private_addresses_may_be_allowed(box: Box, origin: OriginServer) -> None:

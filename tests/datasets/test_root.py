@@ -1,5 +1,6 @@
 """The server's own datasets: nothing outside of the root, whatever leads there."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -92,3 +93,21 @@ async def test_a_changed_local_file_is_summed_anew(box: Box) -> None:
     (box.root / "mnist" / "rows.csv").write_text("3,4")
     with pytest.raises(PrepareError, match="the task wants"):
         await datasets.provide(task_of(spec), box.said.append)
+
+
+async def test_a_file_that_the_server_can_t_read_is_told(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read all, so the system's answer is given here."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    datasets = await box.open()
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(PrepareError) as error:
+        await datasets.provide(
+            task_of(DatasetSpec(name="a", source="mnist/rows.csv", sha256="a" * 64)),
+            box.said.append,
+        )
+    assert str(error.value) == "dataset 'a': the server can't read it: Permission denied"

@@ -72,9 +72,11 @@ class Browser:
             while True:
                 element = await self.find(selector)
                 try:
-                    return await self.call("POST", f"/element/{element}/click", {})
+                    await self.call("POST", f"/element/{element}/click", {})
                 except NotYet:
                     await asyncio.sleep(0.1)
+                else:
+                    return
 
     async def press(self, *keys: str) -> None:
         """All at once, as Shift and Enter are."""

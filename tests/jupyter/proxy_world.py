@@ -156,7 +156,9 @@ async def proxy_world(
     port = await server.start("127.0.0.1", 0)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.stop, "the test is over")
-        session = aiohttp.ClientSession(auto_decompress=False)
+        session = aiohttp.ClientSession(
+            auto_decompress=False, timeout=aiohttp.ClientTimeout(total=15)
+        )
         stack.push_async_callback(session.close)
         yield World(services, server, port, session, secret, folder, stack)
 

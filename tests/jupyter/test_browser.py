@@ -60,6 +60,7 @@ async def test_a_cell_runs_in_a_browser(
         assert "Nothing has run" in notice
         assert "Run a cell to keep it" in notice
         if SCREENSHOTS:
+            await browser.run("document.querySelector('.Toastify')?.remove()")
             await browser.screenshot(Path(SCREENSHOTS, "jupyter.png"))
 
         await browser.click(".jp-Notebook .jp-Cell .cm-content")

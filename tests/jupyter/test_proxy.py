@@ -243,9 +243,12 @@ async def test_an_upload_that_stops_is_let_go(tmp_path: Path) -> None:
     async with proxy_world(tmp_path, HttpTimeouts(send=0.2)) as world:
         await world.jupyter(read)
         head = f"PUT {BASE}/x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"
-        reply = await world.raw(head.encode())
-        assert reply.startswith(b"HTTP/1.1 408 ")
+        reader, writer = await world.connect()
+        writer.write(head.encode())
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
         await until(cut)
+        writer.close()
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -179,7 +179,7 @@ async def test_a_jupyter_that_dies_is_an_error(serve: Serve, jupyter_backend: Ba
 
 
 async def test_idle_is_warned_of_and_then_stopped(serve: Serve, jupyter_backend: Backend) -> None:
-    server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="3")
+    server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="2")
     service = await Service.running(server)
 
     async def notice() -> object:
@@ -193,7 +193,7 @@ async def test_idle_is_warned_of_and_then_stopped(serve: Serve, jupyter_backend:
     assert await notice() == {}, "use takes the warning back"
     assert "stops_at" not in await service.show()
     shown = await service.ended("stopped")
-    assert shown["reason"] == "idle for 3 s"
+    assert shown["reason"] == "idle for 2 s"
     assert "jupyter is idle and will be stopped" in server.log
 
 
@@ -201,7 +201,7 @@ async def test_work_is_not_idle(serve: Serve, jupyter_backend: Backend) -> None:
     server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="1")
     service = await Service.running(server)
     kernel = await service.new_kernel()
-    code = "import time; time.sleep(3); 'awake'"
+    code = "import time; time.sleep(2); 'awake'"
     assert await service.run(kernel, code) == "'awake'", "it was not stopped meanwhile"
     await service.ended("stopped")
 

@@ -17,6 +17,7 @@ from tests.server.program import SECONDS, Server, eventually, soon
 
 Serve = Callable[..., Awaitable[Server]]
 """A server that is ready: `await serve(backend, FETCHML_…="…")`."""
+SAVED = {"type": "file", "format": "text", "content": "6*7"}
 KERNEL_PROTOCOL = "v1.kernel.websocket.jupyter.org"
 
 
@@ -91,6 +92,23 @@ class Service:
         return self.server.rest.session.ws_connect(
             self.url(path), headers={"Authorization": f"token {token}"} if token else {}, **options
         )
+
+    @asynccontextmanager
+    async def in_use(self) -> AsyncIterator[None]:
+        """It is not idle while inside, however long that takes on a busy machine."""
+
+        async def save() -> None:
+            while True:
+                await self.json("PUT", "/api/contents/.used", SAVED)
+                await asyncio.sleep(1)
+
+        await self.until("running")
+        saving = asyncio.create_task(save())
+        try:
+            yield
+        finally:
+            saving.cancel()
+            await asyncio.gather(saving, return_exceptions=True)
 
     async def new_kernel(self) -> str:
         return str((await self.json("POST", "/api/kernels", {"name": "python3"}))["id"])

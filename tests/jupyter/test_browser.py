@@ -34,24 +34,25 @@ async def look_again(browser: Browser) -> None:
 async def test_a_cell_runs_in_a_browser(
     serve: Serve, jupyter_backend: Backend, tmp_path: Path
 ) -> None:
-    server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="20")
+    server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="16")
     async with chromium(tmp_path) as browser:
         link = await printed_link(server)
         started = (await server.rest.get("/v1/jupyter/services")).json[0]
         service = Service(server, started)
-        await browser.open(link)
-        await browser.click('.jp-LauncherCard[data-category="Notebook"]')
-        await browser.click(".jp-Notebook .jp-Cell .cm-content")
-        await browser.type("6*7")
-        await browser.until(
-            "return document.querySelector('.jp-Notebook .cm-content').textContent === '6*7'"
-        )
-        await browser.press(SHIFT, ENTER)
-        shown = await browser.until(
-            "const at = document.querySelector('.jp-OutputArea-output pre');"
-            "return at && at.textContent.trim()"
-        )
-        assert shown == "42"
+        async with service.in_use():
+            await browser.open(link)
+            await browser.click('.jp-LauncherCard[data-category="Notebook"]')
+            await browser.click(".jp-Notebook .jp-Cell .cm-content")
+            await browser.type("6*7")
+            await browser.until(
+                "return document.querySelector('.jp-Notebook .cm-content').textContent === '6*7'"
+            )
+            await browser.press(SHIFT, ENTER)
+            shown = await browser.until(
+                "const at = document.querySelector('.jp-OutputArea-output pre');"
+                "return at && at.textContent.trim()"
+            )
+            assert shown == "42"
         assert not await browser.run(NOTICE)
 
         await service.until_shown(lambda shown: "stops_at" in shown)

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
@@ -16,7 +17,7 @@ from aiohttp import WSMsgType
 from tests.docker.engine import PrivateEngine, private_engine
 from tests.jupyter.conftest import Root
 from tests.jupyter.image import NAME, import_root
-from tests.jupyter.service import Serve, Service
+from tests.jupyter.service import SAVED, Serve, Service
 from tests.server.conftest import containers_of
 from tests.server.program import ADMIN_KEY, Backend, Server, Task, eventually
 
@@ -179,7 +180,7 @@ async def test_a_jupyter_that_dies_is_an_error(serve: Serve, jupyter_backend: Ba
 
 
 async def test_idle_is_warned_of_and_then_stopped(serve: Serve, jupyter_backend: Backend) -> None:
-    server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="2")
+    server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="6")
     service = await Service.running(server)
 
     async def notice() -> object:
@@ -188,22 +189,23 @@ async def test_idle_is_warned_of_and_then_stopped(serve: Serve, jupyter_backend:
     assert await notice() == {}
     warned = await service.until_shown(lambda shown: "stops_at" in shown)
     assert await notice() == {"stops_at": warned["stops_at"]}
-    saved = {"type": "file", "format": "text", "content": "a"}
-    await service.json("PUT", "/api/contents/a.txt", saved)
+    await service.json("PUT", "/api/contents/a.txt", SAVED)
     assert await notice() == {}, "use takes the warning back"
     assert "stops_at" not in await service.show()
     shown = await service.ended("stopped")
-    assert shown["reason"] == "idle for 2 s"
+    assert shown["reason"] == "idle for 6 s"
     assert "jupyter is idle and will be stopped" in server.log
 
 
 async def test_work_is_not_idle(serve: Serve, jupyter_backend: Backend) -> None:
-    server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="1")
-    service = await Service.running(server)
-    kernel = await service.new_kernel()
-    code = "import time; time.sleep(2); 'awake'"
-    assert await service.run(kernel, code) == "'awake'", "it was not stopped meanwhile"
-    await service.ended("stopped")
+    server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="3")
+    service = await Service.start(server)
+    async with AsyncExitStack() as stack:
+        async with service.in_use():
+            kernel = await stack.enter_async_context(service.kernel(await service.new_kernel()))
+            await kernel.run("import time")
+            working = asyncio.create_task(kernel.run("time.sleep(6); 'awake'"))
+        assert await working == "'awake'", "it was not stopped meanwhile"
 
 
 async def test_it_holds_what_tasks_hold(serve: Serve, jupyter_backend: Backend) -> None:
@@ -232,8 +234,7 @@ async def test_it_holds_what_tasks_hold(serve: Serve, jupyter_backend: Backend) 
 async def test_what_is_in_its_workspace_stays(serve: Serve, jupyter_backend: Backend) -> None:
     server = await serve(jupyter_backend)
     first = await Service.running(server, workspace="ada/thesis")
-    saved = {"type": "file", "format": "text", "content": "6*7"}
-    await first.json("PUT", "/api/contents/a.txt", saved)
+    await first.json("PUT", "/api/contents/a.txt", SAVED)
     await first.stop()
     shown = await first.ended("stopped")
     assert shown["reason"] == "stopped by admin"

@@ -47,6 +47,8 @@ async def test_a_cell_runs_in_a_browser(
             await browser.until(
                 "return document.querySelector('.jp-Notebook .cm-content').textContent === '6*7'"
             )
+            # Before it has its kernel, the page would run nothing.
+            await browser.until("return document.body.textContent.includes('(ipykernel) | Idle')")
             await browser.press(SHIFT, ENTER)
             shown = await browser.until(
                 "const at = document.querySelector('.jp-OutputArea-output pre');"

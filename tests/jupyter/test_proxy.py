@@ -368,6 +368,16 @@ async def test_replies_without_a_body(world: World, status: int) -> None:
         assert (reply.status, reply.headers["ETag"], await reply.read()) == (status, '"1"', b"")
 
 
+async def test_it_follows_no_redirect_itself(world: World) -> None:
+    async def send_on(request: web.BaseRequest) -> web.Response:
+        assert request.raw_path == f"{BASE}/x"
+        return web.Response(status=302, headers={"Location": "http://169.254.169.254/y"})
+
+    await world.jupyter(send_on)
+    async with world.get() as reply:
+        assert (reply.status, reply.headers["Location"]) == (302, "http://169.254.169.254/y")
+
+
 async def test_head(world: World) -> None:
     async def answer(request: web.BaseRequest) -> web.Response:
         return web.Response(body=b"x" * 1000)

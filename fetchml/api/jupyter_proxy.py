@@ -33,6 +33,9 @@ from fetchml.open_streams import OpenStreams
 
 AT_ONCE = 200
 """Requests and sockets of one service."""
+SOCKETS_AT_ONCE = 50
+"""Of them: each kernel and terminal of an open page has one, and each may hold two large messages
+in memory."""
 MAX_PAGE_BYTES = 2 << 20
 """Larger ones carry no notice."""
 
@@ -73,6 +76,7 @@ class JupyterProxy:
         self._take_seconds = take_seconds
         self._answer_seconds = answer_seconds
         self._open = OpenStreams(AT_ONCE)
+        self._open_sockets = OpenStreams(SOCKETS_AT_ONCE)
         self._notice_js = jupyter_page.NOTICE_JS.read_bytes()
 
     def routes(self) -> list[Route]:
@@ -98,15 +102,18 @@ class JupyterProxy:
         link = self._services.link(target.service_id)
         if link is None:
             return _instead(call, state)
+        is_socket = is_upgrade(request.headers)
         with ExitStack() as stack:
             try:
                 stack.enter_context(self._open.hold(target.service_id))
+                if is_socket:
+                    stack.enter_context(self._open_sockets.hold(target.service_id))
             except TooManyStreams:
                 raise Unavailable(
-                    f"More than {AT_ONCE} requests and sockets of this service are open at "
-                    "once: close some of its pages"
+                    f"More than {AT_ONCE} requests or {SOCKETS_AT_ONCE} sockets of this service "
+                    "are open at once: close some of its pages"
                 ) from None
-            if is_upgrade(request.headers):
+            if is_socket:
                 return await self._socket(call, link, target)
             with ended_with_client(call):
                 return await self._request(call, link, target)

@@ -18,7 +18,8 @@ from fetchml.api.streams import Streams, abort
 from fetchml.errors import BadRequest, Unavailable
 from fetchml.jupyter_link import JupyterLink
 
-MAX_MESSAGE_BYTES = 64 << 20
+MAX_MESSAGE_BYTES = 32 << 20
+"""One message of each direction of each socket may be in memory. Jupyter itself takes 10 MiB."""
 MAX_REASON_BYTES = 123
 """What a close frame has room for."""
 CLOSE_SECONDS = 2.0

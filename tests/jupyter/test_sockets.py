@@ -297,10 +297,11 @@ async def test_the_server_shuts_down(world: World) -> None:
             await stopping
 
 
+@pytest.mark.parametrize("limit", ["AT_ONCE", "SOCKETS_AT_ONCE"])
 async def test_sockets_count_among_what_may_be_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(jupyter_proxy, "AT_ONCE", 1)
+    monkeypatch.setattr(jupyter_proxy, limit, 1)
     async with proxy_world(tmp_path) as world:
         await world.jupyter(taking(repeat))
         async with connect(world) as socket:

@@ -41,3 +41,12 @@ def test_every_metric_is_on_the_page() -> None:
     assert len(names) >= 8
     for name in names:
         assert f"`{name}`" in PAGE
+
+
+def test_every_operation_and_every_reading_is_on_the_page() -> None:
+    rows = PAGE.splitlines()
+    for path, methods in CONTRACT["paths"].items():
+        for method in methods.keys() - {"parameters"}:
+            assert any(row.startswith(f"| `{method.upper()} {path}` |") for row in rows), path
+    for number in range(1, 35):
+        assert any(row.startswith(f"| {number} |") for row in rows), number

@@ -58,11 +58,11 @@ def test_broken_rules(specs: list[DatasetSpec], names: list[str], said: str) -> 
 
 def test_many_places_are_looked_through_quickly() -> None:
     """It is done while everybody else waits."""
-    specs = [DatasetSpec(name=f"a{n}", source=f"http://h/{n}") for n in range(1000)]
+    specs = [DatasetSpec(name=f"a{n}", source=f"http://h/{n}") for n in range(10_000)]
     deep = [DatasetSpec(name="a", mount_path="/m" + "/x" * 2000 + f"/{n}") for n in range(60)]
     begun = time.process_time()
-    assert fault(specs + deep, [f"b{n}" for n in range(1000)], SCHEMES) is None
-    assert time.process_time() - begun < 0.2
+    assert fault(specs + deep, [f"b{n}" for n in range(10_000)], SCHEMES) is None
+    assert time.process_time() - begun < 5, "each with each takes a minute"
 
 
 def test_several_files_may_lie_in_one_folder() -> None:

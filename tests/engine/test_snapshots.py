@@ -119,7 +119,7 @@ async def test_a_bad_file_holds_up_nobody(box: Box, text: str) -> None:
         begun = time.process_time()
         with pytest.raises(ValidationFailed) as error:
             await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
-        assert time.process_time() - begun < 0.5
+        assert time.process_time() - begun < 1.5
         assert len(error.value.violations) <= 10
         assert len(error.value.message) < 4000
 

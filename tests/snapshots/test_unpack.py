@@ -247,7 +247,7 @@ def test_no_header_takes_long_or_much(plain: bytes, tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 20
 
 
 def test_a_tar_file_that_breaks_off_is_not_whole_wherever_it_does(tmp_path: Path) -> None:

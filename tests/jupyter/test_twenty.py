@@ -14,7 +14,8 @@ IDLE_SECONDS = 8
 
 
 async def test_nothing_is_lost_and_nothing_is_left(serve: Serve, jupyter_backend: Backend) -> None:
-    server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="0")
+    variables = {"FETCHML_JUPYTER_IDLE_SECONDS": "0", "FETCHML_TASKS_MAX_RUNNING": f"{SERVICES}"}
+    server = await serve(jupyter_backend, **variables)
     services = [await Service.start(server, workspace=f"w{n}") for n in range(SERVICES)]
     await server.kill()
     await server.start()

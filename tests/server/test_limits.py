@@ -249,6 +249,7 @@ async def test_two_hundred_streams_that_leave(serve: Serve, processes_backend: B
         await eventually(lambda: open_files(server) <= before + 8)
     assert "fetchml_http_streams 0.0" in (await metrics(server)).splitlines()
     server.tell(task_id)
+    await server.ended(task_id)
     await server.assert_idle(task_id)
 
 

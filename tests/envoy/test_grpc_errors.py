@@ -1,0 +1,1 @@
+from tests.api.test_grpc_errors import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.server.test_ways_in import *  # noqa: F403

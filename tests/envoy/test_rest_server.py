@@ -1,1 +1,0 @@
-from tests.api.test_rest_server import *  # noqa: F403

@@ -1,5 +1,6 @@
 """One Envoy for all tests here that share it: the suites start a server for each test behind it."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def files(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """What stands for /etc/envoy."""
     folder = tmp_path_factory.mktemp("etc-envoy")
     authority.issue(folder / "cert.pem", folder / "key.pem")
+    shutil.copy(proxy.CONFIGURATIONS / "fetchml.pb", folder)
     return folder
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.cli.failure import Failure
-from fetchml.cli.pack import entries_in
-from fetchml.cli.tree import read_tree
+from fetchml.client import BadFolder
+from fetchml.client.pack import entries_in
+from fetchml.client.tree import read_tree
 from tests.cli.server import Server
 from tests.cli.test_commands import rest
 
@@ -169,7 +169,7 @@ def test_without_git_the_same_files_are_code(code: Path) -> None:
 
 def test_a_name_that_is_not_utf_8(code: Path) -> None:
     (code / "a\udcff").touch()
-    with pytest.raises(Failure, match="not UTF-8"):
+    with pytest.raises(BadFolder, match="not UTF-8"):
         entries_in(read_tree(code))
 
 

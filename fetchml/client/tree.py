@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pathspec import GitIgnoreSpec
 
-from fetchml.cli.failure import Exit, Failure
+from fetchml.client.errors import BadFolder
 from fetchml.core.snapshot import parents
 
 OWN_IGNORE = ".fetchmlignore"
@@ -27,7 +27,7 @@ class Tree(NamedTuple):
 
 def read_tree(root: Path) -> Tree:
     """What git would track, or, where there is no repository, all that no .gitignore excludes; in
-    both without what a .fetchmlignore excludes. Raises Failure."""
+    both without what a .fetchmlignore excludes. Raises BadFolder."""
     if _git(root, "rev-parse", "--is-inside-work-tree") is None:
         ignored = _ignored_below(root, (".gitignore", OWN_IGNORE))
         return Tree(root, sorted(_walk(root, ignored)), None, None)
@@ -54,7 +54,7 @@ def _git_files(root: Path) -> Iterator[str]:
 
 
 def _git(root: Path, *arguments: str) -> bytes | None:
-    """What git prints. None: no git, no repository, or no such commit. Raises Failure."""
+    """What git prints. None: no git, no repository, or no such commit. Raises BadFolder."""
     try:
         done = subprocess.run(
             ["git", "-C", str(root), *arguments],
@@ -69,7 +69,7 @@ def _git(root: Path, *arguments: str) -> bytes | None:
     said = done.stderr.decode(errors="replace").strip()
     if not said or "not a git repository" in said:
         return None
-    raise Failure(f"git can't read {root}", said, Exit.FAILED)
+    raise BadFolder(f"git can't read {root}", said)
 
 
 def _walk(root: Path, ignored: Callable[[str], bool]) -> Iterator[str]:

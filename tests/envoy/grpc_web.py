@@ -13,7 +13,8 @@ TRAILERS = 0x80
 async def call_over_web(
     client: Client, method: str, request: Message
 ) -> tuple[list[bytes], dict[str, str]]:
-    """The messages of the reply, and its trailers."""
+    """The messages of the reply, and its trailers. Raises ClientResponseError where a proxy answers
+    with a status of HTTP; clients take that for gRPC's status."""
     data = request.SerializeToString()
     headers = {"Content-Type": "application/grpc-web+proto", "X-Grpc-Web": "1"}
     async with client.session.post(
@@ -21,7 +22,7 @@ async def call_over_web(
         data=struct.pack(">BI", 0, len(data)) + data,
         headers=client.with_key(headers),
     ) as response:
-        assert response.status == 200
+        response.raise_for_status()
         body = await response.read()
         # An error without a message has its trailers in the head.
         trailers = {name.lower(): value for name, value in response.headers.items()}

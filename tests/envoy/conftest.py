@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests import front
-from tests.api.conftest import rest as rest  # the suites' own fixtures
+from tests.api.conftest import rest  # noqa: F401  # the suites' own fixtures
 from tests.envoy import proxy
-from tests.server.conftest import processes_backend as processes_backend
-from tests.server.conftest import serve as serve
+from tests.server.conftest import processes_backend, serve  # noqa: F401
 from tests.tls.authority import Authority
 
 

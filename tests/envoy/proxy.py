@@ -64,12 +64,21 @@ class Envoy:
 
 @contextmanager
 def running(
-    configuration: str, folder: Path, files: Path, clusters: dict[str, int], *, plain: bool = False
+    configuration: str,
+    folder: Path,
+    files: Path,
+    clusters: dict[str, int],
+    *,
+    plain: bool = False,
+    burst: int | None = None,
 ) -> Iterator[Envoy]:
     """`configuration`: a file of envoy/. `files`: what stands for /etc/envoy. `clusters`: cluster →
-    port on 127.0.0.1. `plain`: also listen without TLS, in all else the same."""
+    port on 127.0.0.1. `plain`: also listen without TLS, in all else the same. `burst`: requests
+    that each key has at once; a benchmark is not to be limited."""
     settings = yaml.safe_load((CONFIGURATIONS / configuration).read_text())
     _move(settings, files, clusters)
+    if burst is not None:
+        _limit(settings, burst)
     if plain:
         listeners = settings["static_resources"]["listeners"]
         without_tls = copy.deepcopy(listeners[0]) | {"name": PLAIN}
@@ -111,6 +120,14 @@ def _move(settings: dict[str, Any], files: Path, clusters: dict[str, int]) -> No
             place = endpoint["endpoint"]["address"]["socket_address"]
             place["port_value"] = clusters[cluster["name"]]
     _replace_paths(settings, files)
+
+
+def _limit(settings: dict[str, Any], burst: int) -> None:
+    manager = settings["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    filters = {one["name"]: one for one in manager["typed_config"]["http_filters"]}
+    limit = filters["envoy.filters.http.local_ratelimit"]["typed_config"]
+    for bucket in (limit["token_bucket"], limit["descriptors"][0]["token_bucket"]):
+        bucket["max_tokens"] = burst
 
 
 def _replace_paths(node: Any, files: Path) -> None:

@@ -79,7 +79,7 @@ async def test_grpc_on_the_same_port_over_tls(
             f"127.0.0.1:{edge.ports['edge']}",
             grpc.ssl_channel_credentials(authority.file.read_bytes()),
         )
-        queue: Any = QueueServiceStub(channel)  # type: ignore[no-untyped-call]  # generated
+        queue: Any = QueueServiceStub(channel)
         stats = await queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=world.client.metadata)
         assert stats.workers == 1
         await channel.close()

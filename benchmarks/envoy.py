@@ -1,5 +1,6 @@
 """REST through Envoy, with the configuration that comes along, against the same server directly."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,5 +49,8 @@ def in_front(server: Server, folder: Path) -> Iterator[str]:
     for each key is out of reach, as the server's own is."""
     Authority(folder / "ca").issue(folder / "cert.pem", folder / "key.pem")
     ports = {name: int(getattr(server, name).rpartition(":")[2]) for name in ("http", "grpc")}
-    with proxy.running("envoy.yaml", folder, folder, ports, plain=True, burst=UNLIMITED) as envoy:
+    workers = len(os.sched_getaffinity(0))  # as Envoy has by itself
+    with proxy.running(
+        "envoy.yaml", folder, folder, ports, plain=True, burst=UNLIMITED, workers=workers
+    ) as envoy:
         yield f"127.0.0.1:{envoy.ports[proxy.PLAIN]}"

@@ -71,10 +71,11 @@ def running(
     *,
     plain: bool = False,
     burst: int | None = None,
+    workers: int = 1,
 ) -> Iterator[Envoy]:
     """`configuration`: a file of envoy/. `files`: what stands for /etc/envoy. `clusters`: cluster →
     port on 127.0.0.1. `plain`: also listen without TLS, in all else the same. `burst`: requests
-    that each key has at once; a benchmark is not to be limited."""
+    that each key has at once; a benchmark is not to be limited. `workers`: threads."""
     settings = yaml.safe_load((CONFIGURATIONS / configuration).read_text())
     _move(settings, files, clusters)
     if burst is not None:
@@ -90,7 +91,7 @@ def running(
     address, log = folder / "admin", folder / "log"
     address.unlink(missing_ok=True)
     command = [BINARY, "-c", str(written), "--admin-address-path", str(address)]
-    command += ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
+    command += ["--disable-hot-restart", "--concurrency", str(workers), "--log-level", "warning"]
     command += ["--file-flush-interval-msec", "100"]
     with log.open("wb") as output, ExitStack() as stack:
         process = stack.enter_context(subprocess.Popen(command, stdout=output, stderr=output))

@@ -54,7 +54,9 @@ async def test_the_contracts_paths(server: Server) -> None:
     created = await ask(rest, "POST", "/v1/tasks", body)
     assert (created.status, created.json["cpu"]) == (200, 1)
     task_id = created.json["id"]
-    assert (await ask(rest, "POST", "/v1/tasks", body)).json["id"] == task_id, "the key is passed on"
+    assert (await ask(rest, "POST", "/v1/tasks", body)).json["id"] == task_id, (
+        "the key is passed on"
+    )
     await server.ended(task_id)
     task = (await rest.get(f"/v1/tasks/{task_id}")).json
     assert (task["status"], task["output"]) == ("completed", "said\n")

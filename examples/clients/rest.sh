@@ -20,7 +20,7 @@ call() {
   local path=$1 code
   shift
   # curl waits as Retry-After says. The key comes from a file: a command line is for all to see.
-  code=$(curl --silent --show-error --max-time 30 --retry 5 --retry-connrefused \
+  code=$(curl --silent --show-error --max-time 30 --retry 5 --retry-all-errors \
     --header @<(echo "$key") --output "$folder/body" --write-out '%{http_code}' \
     "http://$server$path" "$@") || exit 2
   if [ "$code" -ge 400 ]; then
@@ -74,7 +74,10 @@ watch() {
         task_update) show "$status" ;;
         # The stream tells what changes from its beginning on, so ask once how the task is. `resync`:
         # changes were missed.
-        pong | resync) show "$(call "/v1/tasks/$id" | jq -r .status)" ;;
+        pong | resync)
+          status=$(call "/v1/tasks/$id" | jq -r .status)
+          show "$status"
+          ;;
       esac
       case $last in completed | failed) hang_up && return ;; esac
     done
@@ -86,7 +89,7 @@ watch() {
 }
 
 # However often this is sent, the key makes it one task.
-request=$(jq -n '{job_name: $ARGS.positional[0], command: $ARGS.positional[1:]}' --args "$@")
+request=$(jq -n '{job_name: $ARGS.positional[0], command: $ARGS.positional[1:]}' --args -- "$@")
 id=$(call /v1/tasks --header 'Content-Type: application/json' --data "$request" \
   --header "Idempotency-Key: $(cat /proc/sys/kernel/random/uuid)" | jq -r .id)
 [ -n "$id" ] || exit 2

@@ -1,7 +1,6 @@
 """A live server, a wire to it that can be cut, and the clients of other languages, built once."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -33,5 +32,5 @@ def relay(server: Server) -> Iterator[Relay]:
 
 @pytest.fixture(scope="session", params=programs.BUILDERS, ids=lambda made: made.__name__)
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Program:
-    build: Callable[[Path], Program] = request.param
-    return build(tmp_path_factory.mktemp(build.__name__))
+    build: programs.Builder = request.param
+    return build(tmp_path_factory.mktemp(request.param.__name__))

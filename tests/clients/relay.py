@@ -12,7 +12,7 @@ class Relay:
         host, _, port = server.rpartition(":")
         self._server = (host, int(port))
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self._listener.getsockname()[1]
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._carried: list[socket.socket] = []
         self._lock = threading.Lock()
         self._is_down = False

@@ -1,4 +1,4 @@
-"""The example clients against a live server: a task to its end, a cut, an error with its details."""
+"""The example clients against a live server: to a task's end, through a cut; and errors in full."""
 
 import os
 import subprocess
@@ -43,11 +43,10 @@ def test_a_task_through_a_cut_to_its_end(
             head.append(client.stdout.readline().strip())
         relay.cut()
         said = client.stderr.readline()
-        assert said.startswith("cut off; going on after ")
-        assert int(said.split()[-1]) > 0
         (tmp_path / "go").touch()
         tail, more = client.communicate(timeout=CALLS_SECONDS)
     relay.close()
+    assert said.startswith("cut off; going on after "), said
     assert client.returncode == 0, more
     task_id = head[0].removeprefix("task ")
     assert head[-1] == "running"

@@ -99,7 +99,7 @@ grpc::Status Watch(TaskService::Stub& tasks, const std::string& id, Task* task) 
       }
       done = looked.ok() && (Ended(*task) || update.type() == WatchTasksResponse::task_deleted);
     }
-    context.TryCancel();
+    if (done || !looked.ok()) context.TryCancel();  // the stream itself goes on
     grpc::Status status = stream->Finish();
     if (done) return grpc::Status::OK;
     if (!looked.ok()) status = looked;

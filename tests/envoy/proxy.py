@@ -4,6 +4,7 @@ of its files are others; what is between them is the committed file."""
 import copy
 import importlib
 import json
+import random
 import socket
 import subprocess
 import time
@@ -25,9 +26,11 @@ PLAIN = "plain"
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, below those that the system gives to others by itself."""
+    """Ports that nobody listens on now, below those that the system gives away by itself. Other
+    runs of the tests on this machine look for some too, so the first is taken at random."""
     free: list[int] = []
-    for port in range(20_000, 30_000):
+    first = random.randrange(20_000, 29_000)  # noqa: S311
+    for port in range(first, 30_000):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
@@ -75,7 +78,7 @@ def running(
 ) -> Iterator[Envoy]:
     """`configuration`: a file of envoy/. `files`: what stands for /etc/envoy. `clusters`: cluster →
     port on 127.0.0.1. `plain`: also listen without TLS, in all else the same. `burst`: requests
-    that each key has at once; a benchmark is not to be limited. `workers`: threads."""
+    that each key has at once. `workers`: threads."""
     settings = yaml.safe_load((CONFIGURATIONS / configuration).read_text())
     _move(settings, files, clusters)
     if burst is not None:

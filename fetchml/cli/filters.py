@@ -27,9 +27,7 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_filters(
         status: tuple[str, ...], user: str, name: str, experiment: str, **options: Any
     ) -> Any:
-        where = Where(
-            states=status, user_id=user, job_name_prefix=name, experiment_id=experiment
-        )
+        where = Where(states=status, user_id=user, job_name_prefix=name, experiment_id=experiment)
         return command(where=where, **options)
 
     return with_filters

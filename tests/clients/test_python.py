@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import aclosing, closing
@@ -295,12 +296,8 @@ async def test_code_and_results_in_a_loop(server: Server, key: str, tmp_path: Pa
 
 
 async def test_a_server_that_never_answers() -> None:
-    async def say_nothing(*_: object) -> None:
-        await asyncio.Event().wait()
-
-    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    port = silent.sockets[0].getsockname()[1]
-    async with AsyncClient(f"127.0.0.1:{port}", "", options=Options(deadline=0.5)) as client:
-        with pytest.raises((DeadlineExceeded, Unreachable)):
-            await client.queue()
-    silent.close()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        async with AsyncClient(address, "", options=Options(deadline=0.5)) as client:
+            with pytest.raises((DeadlineExceeded, Unreachable)):
+                await client.queue()

@@ -19,6 +19,7 @@ from fetchml.v1.queue_pb2_grpc import QueueServiceStub
 from tests.api import grpc_world, rest_world
 from tests.api.rest_world import World
 from tests.api.validate import check_error
+from tests.cli.server import FETCHML, environment
 from tests.envoy import proxy
 from tests.envoy.grpc_web import call_over_web
 from tests.server.program import eventually
@@ -83,6 +84,25 @@ async def test_grpc_on_the_same_port_over_tls(
         stats = await queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=world.client.metadata)
         assert stats.workers == 1
         await channel.close()
+
+
+async def test_the_command_line_through_it(
+    tmp_path: Path, edge: proxy.Envoy, authority: Authority
+) -> None:
+    async with grpc_world.grpc_world(tmp_path) as world:
+        request = task_pb2.CreateTaskRequest(job_name="mine")
+        await world.client.tasks.CreateTask(request, metadata=world.client.metadata)
+        asked = await asyncio.create_subprocess_exec(
+            *(*FETCHML, "ls", "--json"),
+            stdout=subprocess.PIPE,
+            env=environment(
+                FETCHML_SERVER=f"https://127.0.0.1:{edge.ports['edge']}",
+                FETCHML_TLS_CA=str(authority.file),
+                FETCHML_API_KEY=world.secrets[Role.USER],
+            ),
+        )
+        said, _ = await asked.communicate()
+    assert (asked.returncode, b'"mine"' in said) == (0, True)
 
 
 async def test_grpc_web(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from fetchml.config import RateLimit
 from tests.api.validate import ROOT
 from tests.envoy import proxy
 
@@ -39,3 +40,16 @@ def test_both_configurations_look_where_fetchml_listens() -> None:
                 "address": "127.0.0.1",
                 "port_value": {"http": 9101, "grpc": 9102}[cluster["name"]],
             }
+
+
+def test_the_limit_has_fetchmls_own_numbers() -> None:
+    manager = load("envoy.yaml")["static_resources"]["listeners"][0]["filter_chains"][0]["filters"]
+    filters = {one["name"]: one for one in manager[0]["typed_config"]["http_filters"]}
+    limit = filters["envoy.filters.http.local_ratelimit"]["typed_config"]
+    ours = RateLimit()
+    for bucket in (limit["token_bucket"], limit["descriptors"][0]["token_bucket"]):
+        assert bucket == {
+            "max_tokens": ours.burst,
+            "tokens_per_fill": ours.per_second,
+            "fill_interval": "1s",
+        }

@@ -2,12 +2,13 @@
 
 import argparse
 
-from benchmarks import containers, grpc_creates, health, history, rest_submits
+from benchmarks import containers, envoy, grpc_creates, health, history, rest_submits
 from benchmarks.figures import Figure, machine, print_table
 
 BENCHMARKS = {
     "rest": rest_submits.run,
     "grpc": grpc_creates.run,
+    "envoy": envoy.run,
     "history": history.run,
     "health": health.run,
     "containers": containers.run,

@@ -7,10 +7,9 @@ import click
 from rich.text import Text
 
 from fetchml.cli import render
-from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.client import json_option, server_option
 from fetchml.cli.render import (
     clean,
-    ended,
     local_time,
     print_json,
     run_time,
@@ -18,8 +17,7 @@ from fetchml.cli.render import (
     status_text,
     table,
 )
-from fetchml.v1 import task_pb2
-from fetchml.v1.task_pb2 import Task
+from fetchml.client import Client, Task, ended
 
 
 @click.command()
@@ -28,9 +26,7 @@ from fetchml.v1.task_pb2 import Task
 @server_option
 def show(client: Client, task_id: str, *, as_json: bool) -> None:
     """Show all about a task."""
-    task = client.call(
-        client.tasks.GetTask, task_pb2.GetTaskRequest(task_id=task_id, view=task_pb2.FULL)
-    )
+    task = client.get(task_id)
     if as_json:
         print_json(task)
         return
@@ -50,8 +46,7 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         if task.error:
             yield "error", clean(task.error)
     else:
-        why = client.call(client.tasks.ExplainTask, task_pb2.ExplainTaskRequest(task_id=task.id))
-        yield "why", clean(why.reason)
+        yield "why", clean(client.explain(task.id).reason)
     plain = {
         "user": task.user_id,
         "priority": str(task.priority),
@@ -77,10 +72,7 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         if value:
             yield name, clean(value)
     if ended(task):
-        outputs = client.call(
-            client.tasks.ListTaskOutputs, task_pb2.ListTaskOutputsRequest(task_id=task.id)
-        ).outputs
-        for output in outputs:
+        for output in client.outputs(task.id):
             yield "output", clean(f"{output.path} ({size(output.size_bytes)})")
 
 

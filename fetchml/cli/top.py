@@ -7,11 +7,10 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from fetchml.cli.client import Client, server_option
+from fetchml.cli.client import server_option
 from fetchml.cli.queue import queue_table
 from fetchml.cli.render import console, show, task_table
-from fetchml.v1 import queue_pb2, task_pb2
-from fetchml.v1.task_pb2 import Task
+from fetchml.client import Client, Task
 
 EVERY_SECONDS = 1
 SHOWN = 100
@@ -32,9 +31,9 @@ def top(client: Client) -> None:
 
 
 def _picture(client: Client) -> Group:
-    stats = client.call(client.queue.GetQueue, queue_pb2.GetQueueRequest())
-    holding = _tasks(client, Task.preparing, Task.running, Task.collecting)
-    waiting = _tasks(client, Task.queued)
+    stats = client.queue()
+    holding = client.page(SHOWN, states=(Task.preparing, Task.running, Task.collecting)).tasks
+    waiting = client.page(SHOWN, states=(Task.queued,)).tasks
     return Group(
         queue_table(stats),
         Text(),
@@ -43,8 +42,3 @@ def _picture(client: Client) -> Group:
         Text(f"{stats.queued} waiting, newest first", "dim"),
         task_table(waiting),
     )
-
-
-def _tasks(client: Client, *states: Task.Status) -> list[Task]:
-    request = task_pb2.ListTasksRequest(states=states, limit=SHOWN, view=task_pb2.FULL)
-    return list(client.call(client.tasks.ListTasks, request).tasks)

@@ -32,6 +32,7 @@ from fetchml.v1.key_pb2_grpc import KeyServiceStub
 from fetchml.v1.queue_pb2_grpc import QueueServiceStub
 from fetchml.v1.snapshot_pb2_grpc import SnapshotServiceStub
 from fetchml.v1.task_pb2_grpc import TaskServiceStub
+from tests import front
 from tests.api.stub_engine import StubEngine
 from tests.api.stub_services import StubServiceTasks, services_on
 
@@ -165,8 +166,8 @@ async def grpc_world(
             keys,
             audit,
         )
-        port = await server.start("127.0.0.1:0", control_socket)
-        address = f"127.0.0.1:{port}"
+        port = await server.start(f"127.0.0.1:{front.grpc_port()}", control_socket)
+        address = front.seen(f"127.0.0.1:{port}")
         client = Client(address, secrets[Role.USER])
         try:
             yield World(

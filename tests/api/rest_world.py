@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import aiohttp
 import msgspec
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from fetchml.access import Admission, Keyring
@@ -20,6 +20,7 @@ from fetchml.audit import Audit
 from fetchml.clock import Clock
 from fetchml.core.model import Role
 from fetchml.rate_limit import RateLimiter
+from tests import front
 from tests.api.grpc_world import KeyStore, experiments_on, snapshots_on
 from tests.api.stub_engine import StubEngine
 from tests.api.stub_services import StubServiceTasks, services_on
@@ -121,11 +122,14 @@ async def read_reply(reader: asyncio.StreamReader) -> Reply:
     async with asyncio.timeout(5):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
         first, *lines = head.rstrip().split("\r\n")
-        headers = dict(line.split(": ", 1) for line in lines)
+        headers = CIMultiDict[str]()  # proxies write names in small letters
+        for line in lines:
+            name, _, value = line.partition(": ")
+            headers.add(name, value)
         body = await reader.readexactly(int(headers["Content-Length"]))
     check_error(body)
     assert headers["Content-Type"] == "application/json"
-    return Reply(int(first.split()[1]), headers, body)  # type: ignore[arg-type]  # a dict will do
+    return Reply(int(first.split()[1]), CIMultiDictProxy(headers), body)
 
 
 @asynccontextmanager
@@ -159,7 +163,8 @@ async def rest_world(
             audit,
             timeouts,
         )
-        port = await server.start("127.0.0.1", 0)
+        listens = await server.start("127.0.0.1", front.http_port())
+        port = int(front.seen(f"127.0.0.1:{listens}").rpartition(":")[2])
         try:
             client = Client(session, f"http://127.0.0.1:{port}", secrets[Role.USER])
             yield World(engine, server, keyring, store, port, secrets, client, services)

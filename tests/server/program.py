@@ -15,6 +15,7 @@ import aiohttp
 from fetchml.adapters import processes
 from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
+from tests import front
 from tests.api import grpc_world, rest_world
 from tests.cli.server import environment
 
@@ -90,7 +91,9 @@ class Server:
 
     async def start(self, **variables: str) -> "Server":
         """Returns when it is ready. `variables`: the environment of this start only."""
-        flags = ["--data-dir", str(self.data_dir), "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
+        flags = ["--data-dir", str(self.data_dir)]
+        flags += ["--http", f"127.0.0.1:{front.http_port()}"]
+        flags += ["--grpc", f"127.0.0.1:{front.grpc_port()}"]
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "fetchml", "serve", *flags),
@@ -102,7 +105,8 @@ class Server:
         line = (await soon(self._process.stdout.readline())).decode()
         assert line.startswith("ready "), f"{line}\n{self.log}"
         addresses = dict(part.split("=", 1) for part in line.split()[1:])
-        self.http_address, self.grpc_address = addresses["http"], addresses["grpc"]
+        self.http_address = front.seen(addresses["http"])
+        self.grpc_address = front.seen(addresses["grpc"])
         self.rest, self.grpc = await self.clients(ADMIN_KEY)
         self.up.set()
         return self

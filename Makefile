@@ -3,11 +3,12 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+RUNS_PROGRAM := tests/executable tests/server tests/cli tests/contract
 
-.PHONY: help setup demo test lint format proto shim bench lock clean
+.PHONY: help setup demo test test-binary lint format proto shim build release bench lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv with all that is needed (quick when it is there already)
 	@build/setup.sh
@@ -34,6 +35,12 @@ proto: setup ## generate fetchml/v1 from proto/
 
 shim: setup ## build the task's first process for x86-64 and aarch64
 	shim/build.sh
+
+build: setup ## make build/dist/fetchml, the program in one file, for machines like this one
+	build/build.sh
+
+test-binary: build ## every test that starts the program, with the executable; old Debians too
+	FETCHML_PROGRAM=$(CURDIR)/build/dist/fetchml $(BIN)/pytest $(RUNS_PROGRAM)
 
 bench: setup ## measure against bare aiohttp, grpc.aio and Docker, as ratios
 	$(BIN)/python -m benchmarks

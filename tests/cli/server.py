@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-FETCHML = [sys.executable, "-m", "fetchml"]
+PROGRAM = os.environ.get("FETCHML_PROGRAM")
+"""The executable that is tested; None: this environment's own."""
+FETCHML = [PROGRAM] if PROGRAM else [sys.executable, "-m", "fetchml"]
 SECONDS = 30
 """Long enough for a busy machine; a test that waits so long has failed."""
 
@@ -50,6 +52,10 @@ class Server:
         """The exit code."""
         self.process.send_signal(number)
         return self.wait()
+
+    @property
+    def pid(self) -> int:
+        return serving(self.process.pid)
 
     def wait(self) -> int:
         code = self.process.wait(SECONDS)
@@ -95,6 +101,14 @@ class Ran:
         """What it printed, without the last line break."""
         assert self.code == 0, self.err
         return self.out.removesuffix("\n")
+
+
+def serving(pid: int) -> int:
+    """Of a started program the process that serves: the executable's is a child."""
+    if not PROGRAM:
+        return pid
+    [child] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
 
 
 def environment(**variables: str) -> dict[str, str]:

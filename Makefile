@@ -42,6 +42,9 @@ build: setup ## make build/dist/fetchml, the program in one file, for machines l
 test-binary: build ## every test that starts the program, with the executable; old Debians too
 	FETCHML_PROGRAM=$(CURDIR)/build/dist/fetchml $(BIN)/pytest $(RUNS_PROGRAM)
 
+release: setup ## make build/dist/release/: the executable for old and new Linux, SBOM, checksums
+	build/release.sh
+
 bench: setup ## measure against bare aiohttp, grpc.aio and Docker, as ratios
 	$(BIN)/python -m benchmarks
 

@@ -50,6 +50,7 @@ from fetchml.ports import Launcher, StoreDamaged
 from fetchml.rate_limit import RateLimiter
 from fetchml.snapshot_files import SnapshotFiles
 from fetchml.snapshots import Snapshots, SnapshotSettings
+from fetchml.store_copy import StoreCopies
 from fetchml.tls import BadCertificate, Certificate
 from fetchml.unpack import UnpackLimits
 
@@ -151,7 +152,11 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         limit = settings.rate_limit
         limiter = RateLimiter(limit.per_second, limit.burst) if limit.enabled else None
         admission = Admission(keyring, time.monotonic, limiter=limiter)
-        rpc = GrpcServer(engine, experiments, snapshots, admission, Keys(keyring, audit), audit)
+        copies = StoreCopies(store, data_dir, admission.local)
+        copies.remove_left_over()
+        rpc = GrpcServer(
+            engine, experiments, snapshots, admission, Keys(keyring, audit), audit, copies
+        )
         rest = HttpServer(
             engine,
             experiments,

@@ -15,6 +15,7 @@ from fetchml.cli.failure import Exit, Failure
 from fetchml.config import default_data_dir
 from fetchml.v1 import (
     audit_pb2_grpc,
+    backup_pb2_grpc,
     experiment_pb2_grpc,
     key_pb2_grpc,
     queue_pb2_grpc,
@@ -58,6 +59,7 @@ class Client:
             audit_pb2_grpc,
             experiment_pb2_grpc,
             snapshot_pb2_grpc,
+            backup_pb2_grpc,
         )
         self.tasks: Any = stubs[0].TaskServiceStub(self._channel)
         self.queue: Any = stubs[1].QueueServiceStub(self._channel)
@@ -65,6 +67,7 @@ class Client:
         self.audit: Any = stubs[3].AuditServiceStub(self._channel)
         self.experiments: Any = stubs[4].ExperimentServiceStub(self._channel)
         self.snapshots: Any = stubs[5].SnapshotServiceStub(self._channel)
+        self.backups: Any = stubs[6].BackupServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -149,6 +152,8 @@ def _split(server: str) -> tuple[bool, str]:
 
 def _channel(server: str) -> grpc.Channel:
     """Raises Failure."""
+    if server.startswith("unix:"):
+        return grpc.insecure_channel(server, _OPTIONS)
     with_tls, address = _split(server)
     if not with_tls:
         return grpc.insecure_channel(address, _OPTIONS)

@@ -14,6 +14,8 @@ COMMANDS = {
         "serve": "Run the server.",
         "keys": "Make, list and revoke API keys.",
         "audit": "List who did what.",
+        "backup": "Write all that a server keeps to a file, also while it runs.",
+        "restore": "Make a data directory from a backup.",
         "doctor": "Say what works on this machine, what does not, and how to mend it.",
         "version": "Show the versions.",
     },

@@ -18,6 +18,7 @@ from pathlib import Path
 import uvloop
 from google.protobuf.message import Message
 
+from fetchml import sd_notify
 from fetchml.access import Admission, BadAdminKey, Keyring, ensure_admin
 from fetchml.adapters.data_dir import DataDirBusy, lock_data_dir, write_durably
 from fetchml.adapters.docker_launcher import DockerLauncher
@@ -178,14 +179,17 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         gc.freeze()
         gc.set_threshold(YOUNG_OBJECTS)
         print(f"ready http={http} grpc={grpc}", flush=True)  # for scripts
+        alive = sd_notify.ready()
         log.info("ready", extra={"http": http, "grpc": grpc, "data_dir": data_dir})
         await asked_to_stop.wait()
         log.info("shutting down; running tasks go on")
+        sd_notify.tell("STOPPING=1")
         # A thread's timer: it counts on when the event loop or the interpreter's end is stuck.
         last_resort = threading.Timer(DRAIN_SECONDS, _give_up_waiting)
         last_resort.daemon = True
         last_resort.start()
         await engine.drain()
+        alive.cancel()
 
 
 async def _stop_transports(rest: HttpServer, rpc: GrpcServer) -> None:

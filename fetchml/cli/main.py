@@ -14,6 +14,7 @@ COMMANDS = {
         "serve": "Run the server.",
         "keys": "Make, list and revoke API keys.",
         "audit": "List who did what.",
+        "service": "Run the server as a systemd service.",
         "backup": "Write all that a server keeps to a file, also while it runs.",
         "restore": "Make a data directory from a backup.",
         "doctor": "Say what works on this machine, what does not, and how to mend it.",

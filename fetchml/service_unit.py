@@ -50,6 +50,8 @@ User={USER}
 CacheDirectory={USER}
 CacheDirectoryMode=0700
 Environment=TMPDIR=/var/cache/{USER}
+# What a start on a full disk has left there; a start with room would do this by itself.
+ExecStartPre=/bin/sh -c 'rm -rf /var/cache/{USER}/_MEI*'
 
 LimitNOFILE=1048576
 {_limits(docker)}

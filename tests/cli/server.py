@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,16 @@ class Server:
     """`fetchml serve` on ports of its own choice."""
 
     def __init__(
-        self, data_dir: Path, *flags: str, launcher: str = "process", **variables: str
+        self,
+        data_dir: Path,
+        *flags: str,
+        launcher: str = "process",
+        program: Sequence[str] = FETCHML,
+        **variables: str,
     ) -> None:
         self.data_dir = data_dir
         self._launcher = launcher
+        self._program = program
         self._flags = flags
         self._variables = variables
         self._log = data_dir.parent / f"{data_dir.name}.log"
@@ -35,7 +42,7 @@ class Server:
         flags += ["--http", self.http, "--grpc", self.grpc, *self._flags]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*FETCHML, "serve", *flags],
+                [*self._program, "serve", *flags],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment(**self._variables),

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-RUNS_PROGRAM := tests/executable tests/server tests/cli tests/contract
+RUNS_PROGRAM := tests/executable tests/executable/old_debians.py tests/server tests/cli tests/contract
 
 .PHONY: help setup demo test test-binary lint format proto shim build release bench lock clean
 
@@ -16,7 +16,7 @@ setup: ## make .venv with all that is needed (quick when it is there already)
 demo: setup ## start FetchML, train on real data, watch it live
 	@$(BIN)/python examples/demo.py
 
-test: lint ## lint, then every test; starts a Docker engine where none answers
+test: lint build ## lint, build, then every test; starts a Docker engine where none answers
 	$(BIN)/pytest
 
 lint: setup ## style, types, layers, protos, drift of generated code
@@ -39,7 +39,7 @@ shim: setup ## build the task's first process for x86-64 and aarch64
 build: setup ## make build/dist/fetchml, the program in one file, for machines like this one
 	build/build.sh
 
-test-binary: build ## every test that starts the program, with the executable; old Debians too
+test-binary: build release ## every test that starts the program, with the executable; old Debians too
 	FETCHML_PROGRAM=$(CURDIR)/build/dist/fetchml $(BIN)/pytest $(RUNS_PROGRAM)
 
 release: setup ## make build/dist/release/: the executable for old and new Linux, SBOM, checksums

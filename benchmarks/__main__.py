@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import containers, grpc_creates, health, history, rest_submits
+from benchmarks import containers, executable, grpc_creates, health, history, rest_submits
 from benchmarks.figures import Figure, machine, print_table
 
 BENCHMARKS = {
@@ -11,6 +11,7 @@ BENCHMARKS = {
     "history": history.run,
     "health": health.run,
     "containers": containers.run,
+    "executable": executable.run,
 }
 
 

@@ -43,18 +43,18 @@ if [ ! -e "$root/ready" ]; then
     inside apt-get update -qq
     inside apt-get upgrade -y -qq >/dev/null
     inside apt-get install -y -qq --no-install-recommends build-essential dpkg-dev \
-        libssl-dev zlib1g-dev libffi-dev libbz2-dev liblzma-dev >build/work/apt.log
+        libssl-dev zlib1g-dev libffi-dev libbz2-dev liblzma-dev libexpat1-dev >build/work/apt.log
     say "CPython $python_version"
     inside sh -euc '
         mkdir -p /build && cd /build
         apt-get source -qq "python$1" >/dev/null 2>&1
         cd "python$1"-*/
-        ./configure --prefix=/opt/python --enable-shared --without-ensurepip \
+        ./configure --prefix=/opt/python --enable-shared --without-ensurepip --with-system-expat \
             --disable-test-modules LDFLAGS=-Wl,-rpath,/opt/python/lib >/dev/null
         nice make -s -j"$(nproc)" >/dev/null 2>&1
         make -s install >/dev/null 2>&1
         rm -r /build' cpython "$python_version"
-    inside "/opt/python/bin/python$python_version" -c 'import bz2, ctypes, lzma, ssl, zlib'
+    inside "/opt/python/bin/python$python_version" -c 'import bz2, ctypes, lzma, pyexpat, ssl, zlib'
     touch "$root/ready"
 fi
 
@@ -73,7 +73,7 @@ cat build/work/runs.lock build/work/builds.lock | grep -o 'sha256:[0-9a-f]*' | s
         exit 1
     fi
 rm -rf "$root/venv" "$root/source"
-mkdir -p "$root/source" "$root/work"
+mkdir -p "$root/source" "$root/work" "$root/etc/ssl"
 install .venv/bin/uv "$root/usr/local/bin/"
 cp --dereference "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" "$root/etc/ssl/host.crt"
 cp build/work/runs.lock build/work/builds.lock "$root/work/"

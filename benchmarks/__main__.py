@@ -2,7 +2,15 @@
 
 import argparse
 
-from benchmarks import containers, envoy, grpc_creates, health, history, rest_submits
+from benchmarks import (
+    containers,
+    envoy,
+    executable,
+    grpc_creates,
+    health,
+    history,
+    rest_submits,
+)
 from benchmarks.figures import Figure, machine, print_table
 
 BENCHMARKS = {
@@ -12,6 +20,7 @@ BENCHMARKS = {
     "history": history.run,
     "health": health.run,
     "containers": containers.run,
+    "executable": executable.run,
 }
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import uvloop
 from google.protobuf.message import Message
 
+from fetchml import sd_notify
 from fetchml.access import Admission, BadAdminKey, Keyring, ensure_admin
 from fetchml.adapters.data_dir import DataDirBusy, lock_data_dir, write_durably
 from fetchml.adapters.docker_launcher import DockerLauncher
@@ -52,6 +53,7 @@ from fetchml.ports import Launcher, StoreDamaged
 from fetchml.rate_limit import RateLimiter
 from fetchml.snapshot_files import SnapshotFiles
 from fetchml.snapshots import Snapshots, SnapshotSettings
+from fetchml.store_copy import StoreCopies
 from fetchml.tls import BadCertificate, Certificate
 from fetchml.unpack import UnpackLimits
 from fetchml.workspaces import Workspaces
@@ -167,11 +169,18 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         keyring = await _keyring(store)
         await stack.enter_async_context(keyring.saving_use())
         await _show_first_key(keyring, data_dir, admin_key)
-        limit = settings.rate_limit
-        limiter = RateLimiter(limit.per_second, limit.burst) if limit.enabled else None
-        admission = Admission(keyring, time.monotonic, limiter=limiter)
+        admission = _admission(settings, keyring)
+        copies = StoreCopies(store, data_dir, admission.local)
+        copies.remove_left_over()
         rpc = GrpcServer(
-            engine, experiments, snapshots, jupyter, admission, Keys(keyring, audit), audit
+            engine,
+            experiments,
+            snapshots,
+            jupyter,
+            admission,
+            Keys(keyring, audit),
+            audit,
+            copies,
         )
         rest = HttpServer(
             engine,
@@ -193,18 +202,27 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         grpc = Address(settings.server.grpc.host, grpc_port)
         if certificate is None:
             _warn_if_open(http, grpc)
-        # What lives now lives on: no collection need pass through it again (50 ms each time).
-        gc.freeze()
-        gc.set_threshold(YOUNG_OBJECTS)
-        print(f"ready http={http} grpc={grpc}", flush=True)  # for scripts
-        log.info("ready", extra={"http": http, "grpc": grpc, "data_dir": data_dir})
+        alive = _tell_ready(http, grpc, data_dir)
         await asked_to_stop.wait()
         log.info("shutting down; running tasks go on")
+        sd_notify.tell("STOPPING=1")
         # A thread's timer: it counts on when the event loop or the interpreter's end is stuck.
         last_resort = threading.Timer(DRAIN_SECONDS, _give_up_waiting)
         last_resort.daemon = True
         last_resort.start()
         await engine.drain()
+        alive.cancel()
+
+
+def _tell_ready(http: Address, grpc: Address, data_dir: Path) -> asyncio.Task[None]:
+    """The task that tells systemd that the event loop is alive."""
+    # What lives now lives on: no collection need pass through it again (50 ms each time).
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
+    print(f"ready http={http} grpc={grpc}", flush=True)  # for scripts
+    alive = sd_notify.ready()
+    log.info("ready", extra={"http": http, "grpc": grpc, "data_dir": data_dir})
+    return alive
 
 
 async def _stop_transports(rest: HttpServer, rpc: GrpcServer) -> None:
@@ -387,6 +405,12 @@ async def _keyring(store: DuckDBStore) -> Keyring:
     keyring = Keyring(store, clock_ms=clock_ms, new_id=lambda: ids.next(clock_ms()))
     await keyring.load()
     return keyring
+
+
+def _admission(settings: Settings, keyring: Keyring) -> Admission:
+    limit = settings.rate_limit
+    limiter = RateLimiter(limit.per_second, limit.burst) if limit.enabled else None
+    return Admission(keyring, time.monotonic, limiter=limiter)
 
 
 async def _show_first_key(keyring: Keyring, data_dir: Path, wanted: str | None) -> None:

@@ -5,6 +5,7 @@ import resource
 import shutil
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,7 +16,7 @@ import msgspec
 from docker.errors import DockerException
 
 import fetchml
-from fetchml import shim
+from fetchml import frozen, shim
 from fetchml.adapters.data_dir import is_taken
 from fetchml.config import Address, Settings, machine_cores, machine_memory_gb
 from fetchml.tls import BadCertificate, Certificate
@@ -139,7 +140,8 @@ def _port(name: str, address: Address, *, running: bool) -> Check:
 
 def _clock(data_dir: Path) -> Check:
     """Against what cannot lie in the future: this program, and what a server wrote."""
-    written = [Path(fetchml.__file__), *data_dir.glob("store/*")]
+    program = Path(sys.executable if frozen.is_frozen() else fetchml.__file__)
+    written = [program, *data_dir.glob("store/*")]
     newest = max(file.stat().st_mtime for file in written)
     behind = newest - time.time()
     if behind > 1:

@@ -136,6 +136,10 @@ class Store(Protocol):
     def has_room(self) -> bool:
         """Whether the disk is far enough from full to take new work. Never blocks."""
 
+    async def copy(self, folder: Path) -> None:
+        """Put a store as this one is at one moment of the call into an empty folder. Raises
+        OSError, for want of room above all."""
+
     async def close(self) -> None:
         """Everything appended is durable, checkpointed, closed."""
 

@@ -10,6 +10,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from fetchml.access import Admission
 from fetchml.api.grpc_audit import AuditService
+from fetchml.api.grpc_backup import BackupService
 from fetchml.api.grpc_calls import Calls
 from fetchml.api.grpc_experiments import ExperimentService
 from fetchml.api.grpc_health import HealthService
@@ -23,10 +24,12 @@ from fetchml.experiments import Experiments
 from fetchml.jupyter_services import JupyterServices
 from fetchml.keys import Keys
 from fetchml.snapshots import Snapshots
+from fetchml.store_copy import StoreCopies
 from fetchml.tls import Certificate, Loaded
 from fetchml.v1 import (
     audit_pb2,
     audit_pb2_grpc,
+    backup_pb2_grpc,
     experiment_pb2,
     experiment_pb2_grpc,
     jupyter_pb2,
@@ -84,7 +87,9 @@ class GrpcServer:
         admission: Admission,
         keys: Keys,
         audit: Audit,
+        copies: StoreCopies | None = None,
     ) -> None:
+        """Without `copies` no backup can be made."""
         self._calls = Calls(admission, audit)
         self._server = grpc.aio.server(
             handlers=(self._calls,), options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
@@ -106,6 +111,8 @@ class GrpcServer:
         jupyter_pb2_grpc.add_JupyterServiceServicer_to_server(JupyterService(jupyter), services)
         key_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(keys), services)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
+        if copies is not None:
+            backup_pb2_grpc.add_BackupServiceServicer_to_server(BackupService(copies), services)
         health = HealthService(SERVICES, accepts_work)
         health_pb2_grpc.add_HealthServicer_to_server(health, services)
         names = (*sorted(SERVICES), "grpc.health.v1.Health", reflection.SERVICE_NAME)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from tests import front
 from tests.api import grpc_world, rest_world
-from tests.cli.server import environment
+from tests.cli.server import FETCHML, environment, serving
 
 SECONDS = 60
 """Far more than anything takes that happens by itself, also on a busy machine."""
@@ -96,7 +95,7 @@ class Server:
         flags += ["--grpc", f"127.0.0.1:{front.grpc_port()}"]
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "fetchml", "serve", *flags),
+                *(*FETCHML, "serve", *flags),
                 env=environment(**{**self._variables, **variables}),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -113,8 +112,13 @@ class Server:
 
     @property
     def pid(self) -> int:
+        """Of the process that serves."""
+        return serving(self._started.pid)
+
+    @property
+    def _started(self) -> asyncio.subprocess.Process:
         assert self._process is not None, "the server was not started"
-        return self._process.pid
+        return self._process
 
     @property
     def log(self) -> str:
@@ -123,12 +127,11 @@ class Server:
 
     def signal(self, number: signal.Signals) -> None:
         self.up.clear()
-        os.kill(self.pid, number)
+        os.kill(self._started.pid, number)
 
     async def died(self) -> int:
         """Its exit status, negative for a signal, once it has ended."""
-        assert self._process is not None, "the server was not started"
-        status = await soon(self._process.wait())
+        status = await soon(self._started.wait())
         await self._clients.aclose()
         return status
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from docker.types import LogConfig, Mount
 
+from fetchml.adapters.docker_gpus import Grant
 from fetchml.adapters.shim_command import PLACES, shim_command
 from fetchml.attempt import AttemptFolder
 from fetchml.ports import Owner, Run
@@ -40,7 +41,7 @@ def container_name(task_id: str, attempt: int) -> str:
 
 
 def container_config(
-    run: Run, *, instance_id: str, shim: Path, network: str, user: Owner
+    run: Run, *, instance_id: str, shim: Path, network: str, user: Owner, gpus: Grant
 ) -> Mapping[str, Any]:
     """The body of the engine's create request."""
     folder = AttemptFolder(run.folder)
@@ -54,7 +55,7 @@ def container_config(
         Mount(m.target, str(m.source), type="bind", read_only=m.read_only) for m in run.datasets
     ]
     places = dict(zip(PLACES, map(str, (_WORKSPACE, _DATASETS, _OUTPUTS)), strict=True))
-    environment = {"HOME": "/tmp"} | run.env | places  # noqa: S108 - in the container
+    environment = {"HOME": "/tmp"} | run.env | gpus.environment | places  # noqa: S108
     command = shim_command(_SHIM, run, run_folder=_RUN, workspace=_WORKSPACE)
     memory = run.memory_gb << 30
     return {
@@ -76,6 +77,7 @@ def container_config(
         "HostConfig": {
             "AutoRemove": False,
             "CapDrop": ["ALL"],
+            "DeviceRequests": list(gpus.requests),
             "Init": False,
             "IpcMode": "private",
             "LogConfig": LogConfig(type="none"),

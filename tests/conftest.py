@@ -16,7 +16,8 @@ from tests.docker.engine import (
     why_no_private_engine,
 )
 
-ENGINE_FIXTURES = {"docker_engine", "own_docker_engine"}
+OWN_ENGINES = {"own_docker_engine", "cdi_engine", "runtime_engine"}
+ENGINE_FIXTURES = {"docker_engine", *OWN_ENGINES}
 NOT_RUN = pytest.StashKey[str]()
 
 
@@ -87,7 +88,7 @@ def _fixtures(item: pytest.Item) -> list[str]:
 def _why_no_engine(need_engine: list[pytest.Item]) -> str | None:
     """Say why some test of `need_engine` can have no engine, or give None."""
     reason = why_no_private_engine()
-    own = any("own_docker_engine" in _fixtures(item) for item in need_engine)
+    own = any(OWN_ENGINES & set(_fixtures(item)) for item in need_engine)
     if reason and (own or existing_engine() is None):
         return reason
     return None

@@ -14,7 +14,7 @@ from fetchml.adapters import processes
 from fetchml.core.gpu_health import GpuProcess, GpuReading
 from fetchml.ports import OwnerOf
 
-_EVENT_MS = 500
+_EVENT_MS = 200
 """How long the library is asked at a time; so long an end of the session may take."""
 _ANY_INSTANCE = 0xFFFFFFFF
 _SESSION_ENDED = frozenset(
@@ -79,8 +79,13 @@ class Session:
         self.driver = _text(_optional(pynvml.nvmlSystemGetDriverVersion) or "unknown")
         self._on_xid = on_xid
         self._on_failure = on_failure
+        self._known: dict[int | None, Device] = {}
+        """Whole GPUs by the address of their handle, and by the index that they had last."""
+        self._last: dict[int, Device] = {}
+        self._mig: dict[str, list[Device]] = {}
+        """The MIG devices of each GPU that has MIG on, by its UUID."""
         self._uuids: dict[int | None, str] = {}
-        """Whole GPUs whose errors are listened for, by their handles' addresses."""
+        """Of those whose errors are listened for, by the address of their handle."""
         self._closing = threading.Event()
         self._events = _optional(pynvml.nvmlEventSetCreate)
         self._thread = threading.Thread(target=self._listen, name="nvml-events", daemon=True)
@@ -106,20 +111,17 @@ class Session:
         found: list[Device] = []
         notes: list[str] = []
         for index in range(count):
-            # One that is lost already at this can't be named: who knew it misses it.
-            with suppress(pynvml.NVMLError):
-                gpu = _whole(index)
-                self._listen_to(gpu)
-                if not _has_mig(gpu):
-                    found.append(gpu)
-                    continue
-                parts = list(_parts(gpu))
-                found += parts
-                if not parts:
-                    notes.append(
-                        f"MIG is on for {gpu.name} ({gpu.uuid}), but it has no MIG devices: make "
-                        "some with nvidia-smi mig, or turn MIG off"
-                    )
+            gpu = self._whole(index)
+            if gpu is None:
+                continue
+            self._listen_to(gpu)
+            parts = self._parts(gpu)
+            found += parts
+            if not parts:
+                notes.append(
+                    f"MIG is on for {gpu.name} ({gpu.uuid}), but it has no MIG devices: make some "
+                    "with nvidia-smi mig, or turn MIG off"
+                )
         return found, notes
 
     def read(self, device: Device, owner_of: OwnerOf) -> GpuReading:
@@ -170,6 +172,33 @@ class Session:
             trouble=None,
         )
 
+    def _whole(self, index: int) -> Device | None:
+        """None: it is gone, so that it can't even be named. Raises SessionEnded."""
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            known = self._known.get(_address(handle))
+            self._last[index] = known or _describe(index, handle)
+        except pynvml.NVMLError as error:
+            if error.value in _SESSION_ENDED:
+                raise SessionEnded(str(error)) from error
+            if error.value in _GPU_LOST:
+                return None
+            # It is there, whatever ails it; to read it will tell.
+            return self._last.get(index)
+        self._known[_address(handle)] = self._last[index]
+        return self._last[index]
+
+    def _parts(self, gpu: Device) -> list[Device]:
+        """What can be given of it: its MIG devices, or itself."""
+        modes = _optional(pynvml.nvmlDeviceGetMigMode, gpu.handle)
+        if modes is None:  # it never had any, or it is lost with all that it had
+            return self._mig.get(gpu.uuid, [gpu])
+        if modes[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
+            self._mig.pop(gpu.uuid, None)
+            return [gpu]
+        self._mig[gpu.uuid] = list(_mig_devices(gpu))
+        return self._mig[gpu.uuid]
+
     def _listen_to(self, gpu: Device) -> None:
         if self._events is None or _address(gpu.handle) in self._uuids:
             return
@@ -199,8 +228,7 @@ class Session:
             self._on_xid(Xid(uuid, event.eventData, None if about_all else instance))
 
 
-def _whole(index: int) -> Device:
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+def _describe(index: int, handle: Any) -> Device:
     pci = _optional(pynvml.nvmlDeviceGetPciInfo_v3, handle)
     return Device(
         handle,
@@ -212,12 +240,7 @@ def _whole(index: int) -> Device:
     )
 
 
-def _has_mig(gpu: Device) -> bool:
-    modes = _optional(pynvml.nvmlDeviceGetMigMode, gpu.handle)
-    return bool(modes and modes[0] == pynvml.NVML_DEVICE_MIG_ENABLE)
-
-
-def _parts(gpu: Device) -> Iterator[Device]:
+def _mig_devices(gpu: Device) -> Iterator[Device]:
     for number in range(_optional(pynvml.nvmlDeviceGetMaxMigDeviceCount, gpu.handle) or 0):
         try:
             handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu.handle, number)
@@ -225,9 +248,12 @@ def _parts(gpu: Device) -> Iterator[Device]:
             continue  # no device has this number
         part: int | None = _optional(pynvml.nvmlDeviceGetGpuInstanceId, handle)
         compute: int | None = _optional(pynvml.nvmlDeviceGetComputeInstanceId, handle)
+        uuid = _optional(pynvml.nvmlDeviceGetUUID, handle)
+        if uuid is None:
+            continue  # just removed
         yield Device(
             handle,
-            uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
+            uuid=_text(uuid),
             name=_text(_optional(pynvml.nvmlDeviceGetName, handle) or f"{gpu.name} MIG"),
             index=f"{gpu.index}:{number}",
             minor=gpu.minor,

@@ -8,6 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifndef OWNER
+#define OWNER getpid()
+#endif
+
 enum { OK, INVALID, OUT_OF_MEMORY, NOT_INITIALIZED, NO_DEVICE = 100 };
 static char uuids[64][96];
 static int count = -1, current = -1;
@@ -22,16 +26,19 @@ static const char *path(void) {
 }
 
 int cuInit(unsigned flags) {
-    char line[1024];
-    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    static char there[64][96];
+    int known = 0;
+    char line[1024], *visible = getenv("CUDA_VISIBLE_DEVICES");
     FILE *file = fopen(path(), "r");
     (void)flags;
-    count = 0;
-    while (file && fgets(line, sizeof line, file)) {
-        if (sscanf(line, "gpu %95s", uuids[count]) == 1 || sscanf(line, "mig %95s", uuids[count]) == 1)
-            count += !visible || strstr(visible, uuids[count]);
-    }
+    while (file && fgets(line, sizeof line, file))
+        known += sscanf(line, "gpu %95s", there[known]) == 1 || sscanf(line, "mig %95s", there[known]) == 1;
     if (file) fclose(file);
+    if (!visible) memcpy(uuids, there, sizeof there);
+    count = visible ? 0 : known;
+    for (char *name = visible ? strtok(strdup(visible), ",") : NULL; name; name = strtok(NULL, ","))
+        for (int i = 0; i < known; i++)
+            if (!strcmp(name, there[i])) strcpy(uuids[count++], name);
     return count ? OK : NO_DEVICE;
 }
 int cuDeviceGetCount(int *into) {
@@ -58,7 +65,7 @@ int cuCtxCreate_v2(void **context, unsigned flags, int device) {
 }
 int cuMemAlloc_v2(unsigned long long *pointer, size_t bytes) {
     char line[256];
-    int length = snprintf(line, sizeof line, "process %s %d %zu\n", uuids[current], getpid(), bytes >> 20);
+    int length = snprintf(line, sizeof line, "process %s %d %zu\n", uuids[current], OWNER, bytes >> 20);
     int fd = open(path(), O_WRONLY | O_APPEND);
     *pointer = 1;
     if (fd < 0 || write(fd, line, length) != length) return OUT_OF_MEMORY;

@@ -17,11 +17,11 @@ HERE = Path(__file__).parent
 LIBRARIES = {"nvml.c": "libnvidia-ml.so.1", "cuda.c": "libcuda.so.1"}
 
 
-def build(folder: Path) -> None:
+def build(folder: Path, *flags: str) -> None:
     """Without a soname: who loads one by path does not get it for all others by name."""
     for source, library in LIBRARIES.items():
         command = [sys.executable, "-m", "ziglang", "cc", "-shared", "-fPIC", "-O1", "-Wall"]
-        command += ["-Wextra", "-Werror", str(HERE / source), "-o", str(folder / library)]
+        command += ["-Wextra", "-Werror", *flags, str(HERE / source), "-o", str(folder / library)]
         built = subprocess.run(command, capture_output=True, text=True, check=False)
         assert built.returncode == 0, built.stderr
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -24,7 +25,7 @@ from tests.launchers.bench import INSTANCE, silent, soon
 GPUS = 8
 PARTS = [f"MIG-{n:08x}" for n in range(2)]
 """MIG devices of the last GPU."""
-BY_UUID, BY_INDEX = "python:1", "indexed:1"
+IMAGE = "python:1"
 GREEDY = "greedy:1"
 """An image that asks for all GPUs, as many do."""
 GRANTS = 200
@@ -35,11 +36,11 @@ LOOK = (
 )
 
 
-def specification() -> dict[str, object]:
+def specification() -> dict[str, Any]:
     """Each GPU by UUID and by index, as nvidia-ctk describes them; each leaves two marks."""
     cards = [(name, n) for n in range(GPUS) for name in (uuid(n), str(n))]
     cards += [(part, GPUS - 1) for part in PARTS]
-    edits = {
+    edits: dict[str, dict[str, Any]] = {
         name: {
             "deviceNodes": [{"path": f"/dev/nvidia{n}", "hostPath": "/dev/null"}],
             "env": [f"GIVEN_{name.replace('-', '_')}=1"],
@@ -64,17 +65,21 @@ def cdi_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateEngi
 
 
 @pytest.fixture(scope="module")
-def runtime_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateEngine]:
-    """An engine with a runtime called nvidia, whose hook writes down which GPUs it is to give."""
-    folder = tmp_path_factory.mktemp("hook")
-    hook = folder / "nvidia-container-runtime-hook"
-    hook.write_text(HOOK.format(told=folder / "told"))
+def hook_told(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where NVIDIA's hook of `runtime_engine` writes which GPUs it is to give."""
+    return tmp_path_factory.mktemp("hook") / "told"
+
+
+@pytest.fixture(scope="module")
+def runtime_engine(hook_told: Path) -> Iterator[PrivateEngine]:
+    """An engine with a runtime called nvidia, and a hook in place of NVIDIA's own."""
+    hook = hook_told.parent / "nvidia-container-runtime-hook"
+    hook.write_text(HOOK.replace("TOLD", str(hook_told)))
     hook.chmod(0o755)
     settings = {"runtimes": {"nvidia": {"path": "runc"}}}
-    with private_engine(own_network=True, settings=settings, path=folder) as engine:
+    with private_engine(own_network=True, settings=settings, path=hook.parent) as engine:
         add_images(engine.client)
         yield engine
-        del engine
 
 
 HOOK = """#!/usr/bin/env python3
@@ -82,14 +87,13 @@ import json, pathlib, sys
 state = json.load(sys.stdin)
 config = json.loads(pathlib.Path(state["bundle"], "config.json").read_text())
 asked = [v for v in config["process"]["env"] if v.startswith("NVIDIA_")]
-with open({told!r}, "a") as file:
-    print(json.dumps(asked), file=file)
-""".replace("{told!r}", "'{told}'")
+pathlib.Path("TOLD").write_text(json.dumps(asked))
+"""
 
 
 def add_images(client: docker.DockerClient) -> None:
-    build_base(client, BY_UUID)
-    container = client.containers.create(BY_UUID)
+    build_base(client, IMAGE)
+    container = client.containers.create(IMAGE)
     container.commit("greedy", "1", changes="ENV NVIDIA_VISIBLE_DEVICES=all")
     container.remove()
 
@@ -102,7 +106,7 @@ class Containers:
         self.launcher = launcher
         self._numbers = count()
 
-    def run(self, *gpu_ids: str, image: str = BY_UUID, env: dict[str, str] | None = None) -> Run:
+    def run(self, *gpu_ids: str, image: str = IMAGE, env: dict[str, str] | None = None) -> Run:
         task_id = f"0198c0de-0000-7000-8000-{next(self._numbers):012}"
         folder = self.data_dir / "tasks" / task_id / "attempts/1"
         command = ("sh", "-c", LOOK)
@@ -153,7 +157,7 @@ async def test_hundreds_of_random_grants(cdi_engine: PrivateEngine, tmp_path: Pa
     async with containers(cdi_engine, tmp_path) as box, asyncio.TaskGroup() as group:
         for _ in range(GRANTS):
             numbers = dice.sample(range(GPUS), dice.randrange(GPUS + 1))
-            group.create_task(one(box, numbers, dice.choice([BY_UUID, GREEDY])))
+            group.create_task(one(box, numbers, dice.choice([IMAGE, GREEDY])))
 
 
 async def test_mig_devices_of_one_gpu(cdi_engine: PrivateEngine, tmp_path: Path) -> None:
@@ -202,14 +206,21 @@ async def test_an_engine_that_offers_no_way(
 
 
 async def test_what_nvidia_s_hook_is_asked_for(
-    runtime_engine: PrivateEngine, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    runtime_engine: PrivateEngine, tmp_path: Path, hook_told: Path
 ) -> None:
-    told = next(tmp_path_factory.getbasetemp().glob("hook*")) / "told"
     async with containers(runtime_engine, tmp_path) as box:
         await box.sees(box.run(uuid(2), uuid(5), image=GREEDY))
-        asked = dict(variable.split("=", 1) for variable in json.loads(told.read_text()))
+        asked = taken(hook_told)
         assert asked["NVIDIA_VISIBLE_DEVICES"] == f"{uuid(2)},{uuid(5)}"
         assert set(asked["NVIDIA_DRIVER_CAPABILITIES"].split(",")) >= {"compute", "utility"}
-        told.unlink()
         await box.sees(box.run(image=GREEDY))
-        assert not told.exists(), "without GPUs the hook has no part in it"
+        assert taken(hook_told) == {}, "without GPUs the hook has no part in it"
+
+
+def taken(hook_told: Path) -> dict[str, str]:
+    """What the hook was asked since it was last looked at."""
+    if not hook_told.exists():
+        return {}
+    asked = json.loads(hook_told.read_text())
+    hook_told.unlink()
+    return dict(variable.split("=", 1) for variable in asked)

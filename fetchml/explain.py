@@ -1,7 +1,8 @@
 """Why a task is where it is, in a sentence."""
 
 from fetchml.core.model import Status, Task
-from fetchml.core.state import State, fits
+from fetchml.core.resources import fits
+from fetchml.core.state import State
 from fetchml.views import Explanation, Shortage
 
 

@@ -18,3 +18,15 @@ class Gpu(Value, frozen=True):
     "busy: python3 (pid 4711, 2.1 GiB)", "lost: it has fallen off the bus", "sick: XID 79"."""
     lost: bool = False
     """Gone: what runs on it has lost it."""
+
+
+PLAIN = "slot-"
+
+
+def plain_slots(count: int) -> tuple[Gpu, ...]:
+    """GPUs of a box whose GPUs nobody looks at: counted, and no device is passed."""
+    return tuple(Gpu(f"{PLAIN}{number}", place=number) for number in range(count))
+
+
+def is_plain(uuid: str) -> bool:
+    return uuid.startswith(PLAIN)

@@ -19,7 +19,7 @@ import fetchml
 from fetchml import shim
 from fetchml.adapters.data_dir import is_taken
 from fetchml.adapters.docker_gpus import GpuAddress, Offer, describes, offered
-from fetchml.adapters.nvml import NvmlInventory
+from fetchml.adapters.nvml import SILENT, NvmlInventory
 from fetchml.config import Address, Settings, machine_cores, machine_memory_gb
 from fetchml.ports import GpuState
 from fetchml.tls import BadCertificate, Certificate
@@ -31,7 +31,7 @@ FEW_INSTANCES = 16
 """Of inotify. The server needs one instance, and some watches for each running task; editors and
 the like take theirs from the same user."""
 
-GPU_SECONDS = 20
+GPU_SECONDS = 15.0
 """Drivers take some seconds to wake the GPUs of a large machine."""
 INOTIFY = Path("/proc/sys/fs/inotify")
 PCI_DEVICES = Path("/sys/bus/pci/devices")
@@ -185,11 +185,11 @@ def _inotify() -> Check:
     return Check("inotify", says)
 
 
-def _gpus(settings: Settings, gpus: GpuState | None) -> Iterator[Check]:
+def _gpus(settings: Settings, gpus: GpuState) -> Iterator[Check]:
     name, slots = "gpus", settings.gpu.slots
-    if gpus is None:
+    if gpus.problem == SILENT:
         mend = "Look into the kernel's log (dmesg); a restart of the machine often helps."
-        yield Check(name, "NVIDIA's driver does not answer", mend)
+        yield Check(name, SILENT, mend)
     elif gpus.problem:
         mend = ""
         if _has_nvidia_gpu():
@@ -202,16 +202,14 @@ def _gpus(settings: Settings, gpus: GpuState | None) -> Iterator[Check]:
         unused = f"; [gpu] slots = {slots} is used instead" if slots else ""
         yield Check(name, f"{count} found, NVIDIA driver {gpus.driver}{unused}")
         yield from (Check(name, note, "See docs/gpu.md.") for note in gpus.notes)
-    for reading, gpu in zip(gpus.readings, gpus.gpus, strict=True) if gpus else ():
+    for reading, gpu in zip(gpus.readings, gpus.gpus, strict=True):
         says = f"{gpu.name}, {gpu.memory_mb >> 10} GiB, {gpu.uuid}: {gpu.blocked or 'free'}"
         ill = gpu.blocked and not gpu.blocked.startswith("busy")
         mend = "End its work, then reset it (nvidia-smi --gpu-reset) or restart the machine."
         yield Check(f"gpu {reading.index}", says, mend if ill else "")
 
 
-def _inventory() -> GpuState | None:
-    """None: the driver hangs."""
-
+def _inventory() -> GpuState:
     async def look() -> GpuState:
         inventory = NvmlInventory(lambda _: None, silent_seconds=GPU_SECONDS)
         await inventory.open(lambda _: None)
@@ -220,10 +218,7 @@ def _inventory() -> GpuState | None:
         finally:
             await inventory.close()
 
-    try:
-        return asyncio.run(asyncio.wait_for(look(), GPU_SECONDS))
-    except TimeoutError:
-        return None
+    return asyncio.run(look())
 
 
 def _has_nvidia_gpu() -> bool:
@@ -251,7 +246,7 @@ def _shim() -> Check:
     return Check("shim", path.name)
 
 
-def _docker(settings: Settings, gpus: GpuState | None) -> Iterator[Check]:
+def _docker(settings: Settings, gpus: GpuState) -> Iterator[Check]:
     name = "docker"
     try:
         with closing(docker.from_env(timeout=ENGINE_SECONDS)) as engine:
@@ -267,9 +262,9 @@ def _docker(settings: Settings, gpus: GpuState | None) -> Iterator[Check]:
         yield Check(name, f"no engine answers at {where}: {_reason(error)}", _mend_docker(error))
 
 
-def _gpus_in_containers(offer: Offer, gpus: GpuState | None) -> Check:
+def _gpus_in_containers(offer: Offer, gpus: GpuState) -> Check:
     name = "gpus in containers"
-    for reading in gpus.readings if gpus else ():
+    for reading in gpus.readings:
         address = GpuAddress(reading.index, reading.minor)
         if not reading.lost and (why := describes(offer, reading.uuid, address)):
             says, _, mend = why.partition(". ")

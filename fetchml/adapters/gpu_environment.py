@@ -1,15 +1,15 @@
 """The variables by which a task learns of its GPUs, and CUDA is kept to them."""
 
-import re
 from collections.abc import Sequence
 
+from fetchml.core.gpu import is_plain
+
 UUIDS = "FETCHML_GPU_UUIDS"
-_PLAIN_SLOT = re.compile("slot-[0-9]+")
 
 
 def devices(gpu_ids: Sequence[str]) -> list[str]:
     """Those that name a GPU. A plain slot (`slot-N`) only counts: nobody knows its device."""
-    return [gpu_id for gpu_id in gpu_ids if not _PLAIN_SLOT.fullmatch(gpu_id)]
+    return [gpu_id for gpu_id in gpu_ids if not is_plain(gpu_id)]
 
 
 def told(gpu_ids: Sequence[str]) -> dict[str, str]:

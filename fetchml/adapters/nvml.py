@@ -30,7 +30,7 @@ _CHECK_SECONDS = 1.0
 been seen to take a little longer."""
 _CHECK_PAUSE_SECONDS = 0.002
 _XIDS_KEPT = 16
-_SILENT = "the NVIDIA driver does not answer"
+SILENT = "the NVIDIA driver does not answer"
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class NvmlInventory:
         while True:
             faults = self._check_thread.call(self._looker.faults, left, holders)
             done, _ = await asyncio.wait([faults], timeout=self._silent)
-            found |= faults.result() if done else dict.fromkeys(left, f"unknown: {_SILENT}")
+            found |= _found(faults, left)
             left = [uuid for uuid, reason in found.items() if reason]
             if not done or not left or self._loop.time() > give_up:
                 break
@@ -116,8 +116,8 @@ class NvmlInventory:
             look = self._look_thread.call(self._looker.look)
             done, _ = await asyncio.wait([look], timeout=self._silent)
             if not done:
-                log.error("%s; GPUs are given to no task until it does", _SILENT)
-                self._tell(self._looker.silent(self._state, _SILENT), asked)
+                log.error("%s; GPUs are given to no task until it does", SILENT)
+                self._tell(self._looker.silent(self._state, SILENT), asked)
                 await asyncio.wait([look])
             try:
                 state = look.result()
@@ -337,6 +337,18 @@ def _order(reading: GpuReading) -> tuple[str, int]:
     """On the bus, MIG devices in the order of their GPU."""
     part = reading.index.partition(":")[2]
     return reading.bus, int(part or 0)
+
+
+def _found(
+    looking: asyncio.Future[dict[str, str | None]], uuids: Sequence[str]
+) -> dict[str, str | None]:
+    """What a check came to; without an answer no GPU is fine."""
+    if not looking.done():
+        return dict.fromkeys(uuids, f"unknown: {SILENT}")
+    if error := looking.exception():
+        log.error("GPUs could not be checked", exc_info=error)
+        return dict.fromkeys(uuids, f"unknown: it could not be checked: {error}")
+    return looking.result()
 
 
 def _succeed(future: asyncio.Future[T], result: T) -> None:

@@ -102,7 +102,7 @@ def test_a_driver_that_hangs(gpu_box: GpuBox, monkeypatch: pytest.MonkeyPatch) -
     gpu_box.add("hang")
     check = gpu_checks(gpu_box)["gpus"]
     gpu_box.set(gpu(0))
-    assert check.says == "NVIDIA's driver does not answer"
+    assert check.says == "the NVIDIA driver does not answer"
     assert not check.ok
 
 

@@ -1,5 +1,8 @@
 """What follows from what was read of a GPU: the table of XIDs, and the rules around it."""
 
+import re
+from pathlib import Path
+
 import pytest
 from msgspec.structs import replace
 
@@ -125,3 +128,14 @@ def test_who_may_stay_after_a_task() -> None:
     assert fault(replace(both, xids=seen(79)), 100, {"task-1", "task-2"}) == (
         "lost: it has fallen off the bus"
     )
+
+
+def test_the_documentation_has_the_table() -> None:
+    page = (Path(__file__).parents[2] / "docs/gpu.md").read_text()
+    for kind in XidClass:
+        row = re.search(rf"^\| {kind.name.lower()} \| ([0-9][^|]*) \|", page, re.MULTILINE)
+        assert row is not None
+        documented: set[int] = set()
+        for first, last in re.findall(r"([0-9]+)(?:–([0-9]+))?", row[1]):  # noqa: RUF001
+            documented.update(range(int(first), int(last or first) + 1))
+        assert documented == {code for code, (found, _) in XIDS.items() if found is kind}

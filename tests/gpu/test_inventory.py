@@ -1,6 +1,7 @@
 """The inventory over a stand-in for NVIDIA's library, loaded by NVIDIA's own binding."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -342,6 +343,38 @@ async def test_a_driver_that_hangs_blocks_gpus_and_nothing_else(gpu_box: GpuBox)
         gpu_box.set(gpu(0))
         await soon(refreshing)
         await box.until(lambda state: state.problem is None and not state.gpus[0].blocked)
+
+
+async def test_hundreds_of_changes_of_eight_gpus(gpu_box: GpuBox) -> None:
+    """Whatever happens to which GPU: each is told as it is, no fault of one is another's."""
+    dice = random.Random(8)  # noqa: S311 - a plan that is the same each time
+    with process("stranger") as stranger, process("task") as ours:
+        conditions: dict[str, tuple[Callable[[int], list[str]], str]] = {
+            "well": (lambda n: [gpu(n)], ""),
+            "foreign": (lambda n: [gpu(n), f"process {uuid(n)} {stranger} 9"], "busy: stranger"),
+            "ours": (lambda n: [gpu(n), f"process {uuid(n)} {ours} 70000"], ""),
+            "leak": (lambda n: [gpu(n, used=9999)], "busy: 9.8 GiB"),
+            "reset": (lambda n: [gpu(n, action=1)], "sick: it must be reset"),
+            "lost": (lambda n: [gpu(n, error=15)], "lost: it "),
+            "gone": (lambda _: [], "lost: it "),
+            "strange": (lambda n: [gpu(n, error=999)], "unknown: the driver says"),
+        }
+        now = ["well"] * 8
+        gpu_box.set(*(gpu(n) for n in range(8)))
+        async with watched({ours: "task-1"}) as box:
+            for _ in range(300):
+                for number in dice.sample(range(8), dice.randrange(1, 4)):
+                    now[number] = dice.choice(list(conditions))
+                gpu_box.set(*(line for n in range(8) for line in conditions[now[n]][0](n)))
+                found = await box.gpus()
+                assert [g.uuid for g in found] == [uuid(n) for n in range(8)]
+                for number, one in enumerate(found):
+                    expected = conditions[now[number]][1]
+                    assert (one.blocked or "").startswith(expected), now
+                    assert (one.blocked is None) == (expected == ""), now
+                    assert one.lost == expected.startswith("lost"), now
+                well = [uuid(n) for n in range(8) if now[n] == "well"]
+                assert await soon(box.inventory.check(well)) == dict.fromkeys(well)
 
 
 async def test_a_library_without_a_driver(gpu_box: GpuBox) -> None:

@@ -24,13 +24,26 @@ class Plan(NamedTuple):
 
 
 def misplaced(state: State) -> list[Task]:
-    """Made ready for a GPU that can't be used now."""
-    return [
-        task
-        for task in (state.tasks[task_id] for task_id in state.ahead)
-        if task.id not in state.abandoned
-        and any(state.gpus.obstacle(uuid) is not None for uuid in task.gpu_uuids)
-    ]
+    """Made ready for a GPU that can't be used now; or after a restart, whose place another has:
+    nobody knows any more that it was being thrown away."""
+    told = []
+    taken: set[str] = set()
+    without = 0
+    staying = [state.tasks[task_id] for task_id in state.ahead if task_id not in state.abandoned]
+    for task in sorted(staying, key=lambda task: (-task.spec.priority, task.created_at, task.id)):
+        without += not task.gpu_uuids
+        if (
+            not taken.isdisjoint(task.gpu_uuids)
+            or (not task.gpu_uuids and without > state.limits.max_ahead)
+            or (
+                state.gpus.is_known
+                and any(state.gpus.obstacle(uuid) is not None for uuid in task.gpu_uuids)
+            )
+        ):
+            told.append(task)
+        else:
+            taken.update(task.gpu_uuids)
+    return told
 
 
 def next_plan(state: State, now: int, level: Levels) -> Plan | None:

@@ -83,7 +83,7 @@ class Collected(msgspec.Struct, frozen=True):
 
 
 class GpusSeen(msgspec.Struct, frozen=True):
-    """The whole inventory of GPUs, as it is now."""
+    """The whole inventory of GPUs, as it is now. The first comes after `Recovered`."""
 
     now: int
     gpus: list[Gpu]

@@ -109,12 +109,16 @@ class Walk:
         if self._can_start(task):
             return Give(task.id, task.gpu_uuids)
         mine = [uuid for uuid in task.gpu_uuids if uuid in self.room.gpus]
-        settling = self._state.gpus.settling
-        if line.shape.fits and not all(u in settling or u in mine for u in task.gpu_uuids):
-            rival = self._give(line)
-            return Abandon(task.id) if rival.task_id == task.id else rival
-        if line.shape.fits or self._has_waited(line) or line in self._way_is_made_for:
-            self._keep(line, mine)
+        waits = self._has_waited(line) or line in self._way_is_made_for
+        if all(u in mine or u in self._state.gpus.settling for u in task.gpu_uuids):
+            if waits or self.room.has_cores(task.spec.resources):
+                self._keep(line, mine)
+            return None
+        if line.shape.fits:
+            start = self._give(line)
+            return Abandon(task.id) if start.task_id == task.id else start
+        if waits:
+            self._keep(line)
         return None
 
     def _give(self, line: Line) -> Give:
@@ -142,9 +146,10 @@ class Walk:
     def _has_waited(self, line: Line) -> bool:
         return self._now - line.head.ready_at >= self._state.limits.reserve_after_ms
 
-    def _keep(self, line: Line, first: Collection[str] = ()) -> None:
-        """`first`: GPUs that it would rather have than others."""
-        uuids = list(first) or self.room.choose(line.shape)
+    def _keep(self, line: Line, uuids: Collection[str] | None = None) -> None:
+        """`uuids`: only these; None: as many GPUs as it asks for."""
+        if uuids is None:
+            uuids = self.room.choose(line.shape)
         self.room.keep(line.shape.resources, uuids)
         self.kept_for.append(line.head.task_id)
 

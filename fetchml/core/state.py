@@ -95,6 +95,8 @@ class State:
         self.waiting.add(task, now)
         if task.ahead:
             self.ahead[task.id] = False
+            if task.cancel is not None:
+                self.abandoned.add(task.id)
 
     def hold(self, task: Task) -> None:
         """It has its slot, and its resources as long as its processes may live."""

@@ -1,5 +1,7 @@
 """The scheduler's rule said once more, slowly and plainly, to hold the fast one to."""
 
+from collections.abc import Collection
+
 from fetchml.core.model import HaltCause, Task
 from fetchml.core.state import State
 
@@ -25,6 +27,7 @@ def could_start(state: State, now: int) -> str | None:
     cpu = state.limits.capacity.cpu - state.used.cpu
     memory = state.limits.capacity.memory_gb - state.used.memory_gb
     gpus = state.gpus.free()
+    placement = state.limits.placement
     winners = {
         halt.by
         for halt in (state.tasks[task_id].halt for task_id in state.held)
@@ -40,27 +43,38 @@ def could_start(state: State, now: int) -> str | None:
         headed.add(line)
         avoid = state.gpus.avoidable(task.avoid_gpus, wanted.gpu)
         candidates = {uuid: n for uuid, n in gpus.items() if uuid not in avoid}
-        enough = (
-            (not wanted.cpu or wanted.cpu <= cpu)
-            and (not wanted.memory_gb or wanted.memory_gb <= memory)
-            and wanted.gpu <= len(candidates)
+        has_cores = (not wanted.cpu or wanted.cpu <= cpu) and (
+            not wanted.memory_gb or wanted.memory_gb <= memory
         )
-        settles = task.ahead and any(uuid in state.gpus.settling for uuid in task.gpu_uuids)
-        if enough and not (task.id in state.abandoned or settles):
-            return f"{task.id} could run: {wanted} of {cpu}, {memory}, {gpus}"
+        enough = has_cores and wanted.gpu <= len(candidates)
         ready_at = max(task.created_at, task.not_before)
         waited = now - ready_at >= state.limits.reserve_after_ms and is_head
-        if enough or waited or task.id in winners:
+        keeps = waited or task.id in winners
+        own = [uuid for uuid in task.gpu_uuids if uuid in gpus]
+        kept: Collection[str] = (
+            state.gpus.choose(gpus, min(wanted.gpu, len(candidates)), placement, avoid) or ()
+        )
+        if task.id in state.abandoned:
+            keeps = waited or enough
+        elif task.ahead and _settle(state, task, own):
+            keeps = keeps or has_cores
+            kept = own
+        elif enough:
+            return f"{task.id} could run: {wanted} of {cpu}, {memory}, {gpus}"
+        if keeps:
             cpu = max(0, cpu - wanted.cpu)
             memory = max(0, memory - wanted.memory_gb)
-            own = [uuid for uuid in task.gpu_uuids if uuid in gpus and task.ahead]
-            count = min(wanted.gpu, len(candidates))
-            chosen = state.gpus.choose(gpus, count, state.limits.placement, avoid) or ()
-            for uuid in own or chosen:
+            for uuid in kept:
                 gpus[uuid] -= 1
                 if not gpus[uuid]:
                     del gpus[uuid]
     return None
+
+
+def _settle(state: State, task: Task, free: Collection[str]) -> bool:
+    """It gets its GPUs as soon as those that are not free have been looked at."""
+    rest = set(task.gpu_uuids) - set(free)
+    return bool(rest) and rest <= state.gpus.settling
 
 
 def _over_quota(state: State, task: Task) -> bool:

@@ -123,6 +123,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.state = State(chosen)
         self.inventory = list(GPUS)
         self.apply(GpusSeen(self.now, self.inventory))
+        self.apply(LauncherChanged(self.now, available=True))
 
     def apply(self, event: Event) -> list[Attempt]:
         decision = step(self.state, event)
@@ -311,6 +312,23 @@ class CoreMachine(RuleBasedStateMachine):
             *self.begin(event), *([attempt] if task.status is not Status.COLLECTING else [])
         )
 
+    @rule(target=attempts, data=st.data(), end=ends)
+    def goes_well(self, data: st.DataObject, end: dict[str, object]) -> object:
+        """One runs from start to end, and its GPUs are as they should be."""
+        holding = sorted(self.state.held)
+        if not holding:
+            return multiple()
+        task = self.state.tasks[data.draw(st.sampled_from(holding))]
+        how = AttemptEnd(at=self.now, started_at=self.now, **end)  # type: ignore[arg-type]
+        begun = [
+            *self.begin(Started(self.now, task.id, task.attempt, self.now)),
+            *self.begin(Ended(self.now, task.id, task.attempt, how)),
+        ]
+        for uuid in sorted(self.to_check):
+            begun += self.begin(GpuChecked(self.now, uuid))
+        self.to_check.clear()
+        return multiple(*begun, *self.begin(Collected(self.now, task.id, task.attempt)))
+
     @rule()
     def restart(self) -> None:
         """A new server knows what the watchers knew, and takes up exactly what was under way."""
@@ -319,8 +337,9 @@ class CoreMachine(RuleBasedStateMachine):
         self.state = State.restore(self.limits, live, self.state.shares.dump())
         self.stopped.clear()
         self.to_check.clear()
-        assert not self.apply(GpusSeen(self.now, self.inventory))
+        self.now += 1  # what goes on was given earlier
         assert set(self.apply(Recovered(self.now))) == held
+        assert not self.apply(GpusSeen(self.now, self.inventory))
         asked = [task for task in self.seen.values() if task.status not in ENDED]
         expected = {task.id for task in asked if task.cancel is not None or task.halt is not None}
         assert self.stopped - {t.id for t in asked if t.status is Status.COLLECTING} == {

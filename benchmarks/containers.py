@@ -113,7 +113,14 @@ def _raw(api: docker.APIClient, folder: Path) -> float:
     attempt.create(*USER)
     run = Run("raw-" + folder.name, 1, "bench", folder, IMAGE, (), {}, cpu=1, memory_gb=1)
     config = dict(
-        container_config(run, instance_id="raw", shim=shim.path(), network="bridge", user=USER)
+        container_config(
+            run,
+            instance_id="raw",
+            shim=shim.path(),
+            network="bridge",
+            user=USER,
+            gpus=grant((), Offer(), lambda _: None),
+        )
     )
     config |= {"Entrypoint": [], "Cmd": COMMAND}
     began = time.perf_counter()

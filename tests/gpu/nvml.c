@@ -4,7 +4,8 @@
  *   driver VERSION            none: NVML_ERROR_DRIVER_NOT_LOADED
  *   generation N              a session that began under another number is not valid any more
  *   hang                      the next calls return only when this line is gone
- *   gpu UUID key=value ...    name memory used temp use minor bus mig ecc action error
+ *   gpu UUID key=value ...    name memory used temp use minor bus mig ecc action
+ *                             error (of all calls about it), handle (of the call that finds it)
  *   mig UUID parent=UUID ...  the same, and gi ci
  *   process UUID PID MB       counts while such a process lives
  *   draws UUID PID MB         the same of a program that draws
@@ -190,7 +191,8 @@ int nvmlDeviceGetCount_v2(u32 *count) {
 }
 int nvmlDeviceGetHandleByIndex_v2(u32 index, device **gpu) {
     int error = invalid();
-    return error ? error : nth("gpu", NULL, index, gpu);
+    if (!error) error = nth("gpu", NULL, index, gpu);
+    return error ? error : number_of(*gpu, "handle", OK);
 }
 int nvmlDeviceGetUUID(device *gpu, char *into, u32 size) {
     int error = failure(gpu);

@@ -201,14 +201,23 @@ async def test_an_error_of_the_gpu_is_told_at_once(
         assert [g.blocked for g in await box.gpus()] == [None, None]
 
 
-async def test_an_error_of_the_program_is_kept_and_blocks_nothing(gpu_box: GpuBox) -> None:
-    gpu_box.set(gpu(0))
-    async with watched(every=0.05) as box:
-        gpu_box.add(*[f"xid {uuid(0)} 13"] * 30)
-        while len(box.inventory.state.readings[0].xids) < 16:
-            await soon(box.inventory.refresh())
-        assert await box.blocked() is None
-        assert {seen.code for seen in box.inventory.state.readings[0].xids} == {13}
+async def test_errors_of_programs_block_nothing_and_the_newest_are_kept(gpu_box: GpuBox) -> None:
+    gpu_box.set(gpu(0), gpu(1))
+    async with watched() as box:
+        gpu_box.add(*[f"xid {uuid(0)} 13"] * 30, f"xid {uuid(0)} 31", f"xid {uuid(1)} 48")
+        await box.until(lambda state: state.gpus[1].blocked is not None)
+        assert (await box.gpus())[0].blocked is None
+        codes = [seen.code for seen in box.inventory.state.readings[0].xids]
+        assert codes == [13] * 15 + [31]
+
+
+@pytest.mark.parametrize(("handle", "lost"), [(4, False), (999, False), (15, True)])
+async def test_a_gpu_that_can_t_be_found_just_now(gpu_box: GpuBox, handle: int, lost: bool) -> None:
+    """Only a driver that says so has lost it."""
+    gpu_box.set(gpu(0), gpu(1))
+    async with watched() as box:
+        gpu_box.set(gpu(0), gpu(1, handle=handle))
+        assert [g.lost for g in await box.gpus()] == [False, lost]
 
 
 async def test_a_lost_gpu(gpu_box: GpuBox) -> None:

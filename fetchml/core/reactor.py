@@ -65,7 +65,7 @@ def step(state: State, event: Event) -> Decision:
         case Ready():
             preparing = current(state, event.task_id, event.attempt, Status.PREPARING)
             if preparing is not None and preparing.ahead:
-                state.ahead[preparing.id] = True
+                state.at_gate.add(preparing.id)
         case Started():
             preparing = current(state, event.task_id, event.attempt, Status.PREPARING)
             if preparing is not None and not preparing.ahead:
@@ -99,6 +99,7 @@ def step(state: State, event: Event) -> Decision:
 
 def _recover(state: State, decision: Decision, now: int) -> None:
     """Go on with every attempt. What the box can no longer satisfy, it says so of now."""
+    state.ahead = dict.fromkeys(state.ahead, now)
     for task in state.under_way():
         decision.effects.append(RunAttempt(task))
         if task.cancel is not None or task.halt is not None:

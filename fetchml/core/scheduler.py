@@ -5,8 +5,9 @@ A smaller task may pass a larger one that is blocked (backfill), until the block
 `reserve_after`: from then on what becomes free is kept for it, as much as it asks for and no more,
 so nobody starves. Who waits because of the owner's quota keeps nothing.
 
-A task made ready ahead of time on the GPU that becomes free goes before others of its priority
-that are not, until those have waited `reserve_after`: it starts at once.
+A task made ready ahead for the GPU that becomes free starts at once: it goes before another of its
+priority whose turn it is but that was made ready for another GPU, until that one has been passed
+like this for `reserve_after`.
 """
 
 from collections import Counter
@@ -124,7 +125,7 @@ class Walk:
     def _give(self, line: Line) -> Give:
         """To the head of the line, or to one that was made ready on the GPU that it would get."""
         uuids = self.room.choose(line.shape, shun=self._places)
-        if not self._has_waited(line):
+        if self._may_be_passed(line):
             for uuid in uuids:
                 other = self._places.get(uuid)
                 if other is None or other == line.ahead:
@@ -133,6 +134,13 @@ class Walk:
                 if task.spec.priority == line.priority and self._can_start(task):
                     return Give(other, task.gpu_uuids)
         return Give(line.head.task_id, uuids)
+
+    def _may_be_passed(self, line: Line) -> bool:
+        """By one that is ready where this one is not. Who is not ahead yet is the next to be."""
+        if line.ahead is not None:
+            since = self._state.ahead[line.ahead]
+            return self._now - since < self._state.limits.reserve_after_ms
+        return line.shape.resources.gpu == 1 or not self._has_waited(line)
 
     def _can_start(self, task: Task) -> bool:
         """A task made ready ahead: what it waits for is free."""

@@ -52,8 +52,10 @@ class State:
     """The sum of `held`."""
     user_gpus: dict[str, int] = field(default_factory=dict)
     """GPUs held by each user's tasks."""
-    ahead: dict[str, bool] = field(default_factory=dict)
-    """Tasks made ready ahead: whether they are at their gate."""
+    ahead: dict[str, int] = field(default_factory=dict)
+    """Tasks made ready ahead: since when."""
+    at_gate: set[str] = field(default_factory=set)
+    """Those of them that are ready."""
     abandoned: set[str] = field(default_factory=set)
     """Those of them that are being thrown away."""
     launcher_available: bool = False
@@ -94,7 +96,7 @@ class State:
         """It is queued, or made ready ahead."""
         self.waiting.add(task, now)
         if task.ahead:
-            self.ahead[task.id] = False
+            self.ahead[task.id] = now
             if task.cancel is not None:
                 self.abandoned.add(task.id)
 
@@ -139,6 +141,7 @@ class State:
             self.waiting.remove(task.id)
             self.ahead.pop(task.id, None)
             self.abandoned.discard(task.id)
+            self.at_gate.discard(task.id)
 
     @property
     def capacity(self) -> Resources:
@@ -189,7 +192,7 @@ class State:
         assert {task.id for task in ahead} == self.ahead.keys(), "who is ahead"
         nowhere = len(self.tasks) - len(self.waiting) - len(self.held)
         assert nowhere == 0, f"{nowhere} tasks are nowhere"
-        assert self.abandoned <= {task.id for task in ahead}, "thrown away, but not ahead"
+        assert self.abandoned | self.at_gate <= self.ahead.keys(), "not ahead any more"
         self._check_gpus()
         self._check_ahead(ahead)
 

@@ -372,4 +372,4 @@ class CoreMachine(RuleBasedStateMachine):
 
 
 TestCore = CoreMachine.TestCase
-TestCore.settings = settings(max_examples=300, stateful_step_count=60, deadline=None)
+TestCore.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)

@@ -14,6 +14,7 @@ from benchmarks.processes import KEY, fetchml, scratch_folder
 from examples.local_image import build_base
 from fetchml import shim
 from fetchml.adapters.docker_container import container_config, container_name
+from fetchml.adapters.docker_gpus import Offer, grant
 from fetchml.attempt import AttemptFolder
 from fetchml.ports import Run
 from fetchml.v1 import task_pb2, task_pb2_grpc

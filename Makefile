@@ -4,10 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
-.PHONY: help setup demo test lint format proto shim bench lock clean
+.PHONY: help setup demo test lint format proto shim bench gpu-check lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv with all that is needed (quick when it is there already)
 	@build/setup.sh
@@ -37,6 +37,9 @@ shim: setup ## build the task's first process for x86-64 and aarch64
 
 bench: setup ## measure against bare aiohttp, grpc.aio and Docker, as ratios
 	$(BIN)/python -m benchmarks
+
+gpu-check: setup ## check GPUs and CUDA programs on this machine, where it has some
+	@$(BIN)/python build/gpu_check.py
 
 lock: setup ## resolve the dependencies anew into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --group dev --group demo --output-file requirements.lock \

@@ -14,6 +14,7 @@ from benchmarks.processes import KEY, fetchml, scratch_folder
 from examples.local_image import build_base
 from fetchml import shim
 from fetchml.adapters.docker_container import container_config, container_name
+from fetchml.adapters.docker_gpus import Offer, grant
 from fetchml.attempt import AttemptFolder
 from fetchml.ports import Run
 from fetchml.v1 import task_pb2, task_pb2_grpc
@@ -113,7 +114,14 @@ def _raw(api: docker.APIClient, folder: Path) -> float:
     attempt.create(*USER)
     run = Run("raw-" + folder.name, 1, "bench", folder, IMAGE, (), {}, cpu=1, memory_gb=1)
     config = dict(
-        container_config(run, instance_id="raw", shim=shim.path(), network="bridge", user=USER)
+        container_config(
+            run,
+            instance_id="raw",
+            shim=shim.path(),
+            network="bridge",
+            user=USER,
+            gpus=grant((), Offer(), lambda _: None),
+        )
     )
     config |= {"Entrypoint": [], "Cmd": COMMAND}
     began = time.perf_counter()

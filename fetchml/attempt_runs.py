@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from fetchml.attempt_run import AttemptRun
 from fetchml.core import submission
-from fetchml.core.events import Effect, Event, RunAttempt, StopAttempt
+from fetchml.core.events import (
+    AbandonAttempt,
+    CheckGpus,
+    Effect,
+    Event,
+    GpuChecked,
+    OpenGate,
+    RunAttempt,
+    StopAttempt,
+)
 from fetchml.core.model import Task
 from fetchml.folder_watch import FolderWatch
 from fetchml.inputs import Inputs
@@ -62,6 +71,11 @@ class AttemptRuns:
             case StopAttempt(task_id=task_id):
                 if task_id in self._current:
                     self._current[task_id].stop()
+            case CheckGpus(uuids=uuids):
+                for uuid in uuids:  # nobody can look at them yet
+                    self._report(GpuChecked(self._clock(), uuid))
+            case OpenGate() | AbandonAttempt():
+                raise NotImplementedError("comes only with Limits.ahead")
 
     async def close(self) -> None:
         """Let go of all; what runs goes on."""

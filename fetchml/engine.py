@@ -428,9 +428,8 @@ class Engine:
         self._writer.apply(LauncherChanged(self._clock(), available=True))
 
     def _attempts_held(self) -> frozenset[tuple[str, int]]:
-        """(task id, attempt) of all that hold a slot."""
-        state = self._writer.state
-        return frozenset((task_id, state.tasks[task_id].attempt) for task_id in state.held)
+        """(task id, attempt) of all that are under way."""
+        return frozenset((task.id, task.attempt) for task in self._writer.state.under_way())
 
     def _fatal(self, error: Exception) -> None:
         self._failed = True

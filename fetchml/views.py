@@ -21,12 +21,15 @@ class QueueStats(msgspec.Struct, frozen=True):
 
 
 class Shortage(msgspec.Struct, frozen=True):
-    """What a waiting task lacks. `resource`: cpu (cores), memory_gb (GiB), gpu, slots (tasks)."""
+    """What a waiting task lacks. `resource`: cpu (cores), memory_gb (GiB), gpu, slots (tasks),
+    user_gpus (what is left to its user)."""
 
     resource: str
     requested: int
     free: int
     total: int
+    blocked: tuple[str, ...] = ()
+    """GPUs that can't be given, each with the reason."""
 
 
 class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):

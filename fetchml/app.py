@@ -44,6 +44,7 @@ from fetchml.datasets import Datasets
 from fetchml.engine import Engine, EngineSettings
 from fetchml.experiments import Experiments
 from fetchml.folder_watch import FolderWatch
+from fetchml.gpus import Gpus
 from fetchml.ids import IdSequence
 from fetchml.inputs import Inputs
 from fetchml.jupyter_services import JupyterServices, JupyterSettings
@@ -157,6 +158,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             _jupyter_settings(settings),
             audit=audit,
         )
+        gpus = Gpus(store, audit, None, private=settings.auth.private)
         await engine.start()
         stack.push_async_callback(engine.close)
         await snapshots.load()
@@ -171,13 +173,14 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         limiter = RateLimiter(limit.per_second, limit.burst) if limit.enabled else None
         admission = Admission(keyring, time.monotonic, limiter=limiter)
         rpc = GrpcServer(
-            engine, experiments, snapshots, jupyter, admission, Keys(keyring, audit), audit
+            engine, experiments, snapshots, jupyter, gpus, admission, Keys(keyring, audit), audit
         )
         rest = HttpServer(
             engine,
             experiments,
             snapshots,
             jupyter,
+            gpus,
             admission,
             audit,
             HttpTimeouts(streams_close=2, requests_finish=REQUESTS_FINISH_SECONDS),

@@ -32,6 +32,21 @@ class Shortage(msgspec.Struct, frozen=True):
     """GPUs that can't be given, each with the reason."""
 
 
+class StartEstimate(msgspec.Struct, frozen=True):
+    """When a task that waits will start, as far as the run times of like tasks tell."""
+
+    p50: int
+    """Milliseconds since the epoch (UTC). Half of such tasks start by then."""
+    p90: int
+    """Nine of ten such tasks start by then."""
+    checked: int = 0
+    """Earlier estimates that could be held to what came."""
+    held_p50_percent: int | None = None
+    """How many of a hundred of them had started by their p50. 50 were perfect."""
+    held_p90_percent: int | None = None
+    """How many of a hundred of them had started by their p90. 90 were perfect."""
+
+
 class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a task is where it is."""
 
@@ -42,6 +57,8 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     """Place in the queue; 1 is next. None: it does not wait."""
     missing: tuple[Shortage, ...] = ()
     progress: str | None = None
+    estimate: StartEstimate | None = None
+    """None: it does not wait, or it can't be told when it will start."""
 
 
 class WatchFilter(msgspec.Struct, frozen=True):

@@ -2,13 +2,14 @@
 
 import argparse
 
-from benchmarks import containers, grpc_creates, history, rest_submits
+from benchmarks import containers, grpc_creates, history, rest_submits, scheduling
 from benchmarks.figures import Figure, machine, print_table
 
 BENCHMARKS = {
     "rest": rest_submits.run,
     "grpc": grpc_creates.run,
     "history": history.run,
+    "scheduling": scheduling.run,
     "containers": containers.run,
 }
 

@@ -1,11 +1,14 @@
 """What the core takes to decide with a long queue: no server, no disk."""
 
+import gc
 import random
 import time
 from collections.abc import Callable, Iterator
 from itertools import product
 
 from benchmarks.figures import Benchmark, Figure, median
+from fetchml.app import YOUNG_OBJECTS
+from fetchml.core.estimate import History, estimate
 from fetchml.core.events import (
     AbandonAttempt,
     CheckGpus,
@@ -34,10 +37,12 @@ SHAPES = list(product((0, 1, 2, 3, 4, 8), (1, 2, 4, 8, 16)))
 ENDS = 300
 TARGET_DECISION_MS = 1.0
 TARGET_EXPLAIN_MS = 5.0
+TARGET_ESTIMATE_MS = 100.0
 AGAINST = f"{QUEUED:,} ready tasks, {USERS} users, {len(SHAPES)} shapes, {GPUS} GPUs"
 
 
 def run() -> Benchmark:
+    gc.set_threshold(YOUNG_OBJECTS)
     for name, limits in (
         ("as it is set up", _limits()),
         ("quota, preemption, prepare ahead", _limits(user_gpus=4, preemption=True, ahead=True)),
@@ -45,6 +50,7 @@ def run() -> Benchmark:
         box = LongQueue(limits)
         yield _figure(f"a decision ({name})", list(box.ends()), TARGET_DECISION_MS)
         yield _figure(f"explain ({name})", list(box.explains()), TARGET_EXPLAIN_MS)
+        yield _figure(f"an estimate for all ({name})", list(box.estimates()), TARGET_ESTIMATE_MS)
 
 
 def _limits(**more: object) -> Limits:
@@ -75,6 +81,7 @@ class LongQueue:
         self._apply(Submitted(self.now, tasks))
         self._apply(LauncherChanged(self.now, available=True))
         self._answer()
+        gc.freeze()  # as the server does
 
     def ends(self) -> Iterator[float]:
         """A task ends and another comes: how long the step takes that gives the GPUs on."""
@@ -94,6 +101,20 @@ class LongQueue:
         for task_id in self.rng.sample(waiting, 200):
             task = self.state.tasks[task_id]
             yield _seconds(lambda task=task: explain(self.state, task, self.now))  # type: ignore[misc]
+
+    def estimates(self) -> Iterator[float]:
+        """Of the whole queue, each user with a history of ten lengths."""
+        history = History(
+            {
+                (f"user{number}", "job"): sorted(
+                    int(self.rng.lognormvariate(12, 2)) for _ in range(10)
+                )
+                for number in range(USERS)
+            },
+            {},
+        )
+        for _ in range(10):
+            yield _seconds(lambda: estimate(self.state, self.now, history))
 
     def _task(self, number: int) -> Task:
         gpu, cpu = self.rng.choice(SHAPES)

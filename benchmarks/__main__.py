@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import containers, grpc_creates, health, history, rest_submits
+from benchmarks import containers, grpc_creates, health, history, rest_submits, scheduling
 from benchmarks.figures import Figure, machine, print_table
 
 BENCHMARKS = {
@@ -10,6 +10,7 @@ BENCHMARKS = {
     "grpc": grpc_creates.run,
     "history": history.run,
     "health": health.run,
+    "scheduling": scheduling.run,
     "containers": containers.run,
 }
 

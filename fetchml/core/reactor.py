@@ -125,6 +125,7 @@ def _schedule(state: State, decision: Decision, now: int) -> None:
                 task = _give(state, decision, state.tasks[task_id], gpu_uuids, now)
                 level.forget(task.user)
             case Abandon(task_id=task_id):
+                state.first_served.add(task_id)
                 _abandon(state, decision, task_id)
     if state.limits.preemption:
         while (found := preemption.next_preemption(state, now, level)) is not None:
@@ -332,3 +333,4 @@ def _finish(state: State, decision: Decision, task: Task, verdict: Verdict, ende
     )
     del state.tasks[task.id]
     state.leave(task)
+    state.first_served.discard(task.id)

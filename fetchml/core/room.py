@@ -49,18 +49,19 @@ class Room:
         chosen = self._gpus_of_box.choose(self.gpus, count, self._placement, avoid, shun)
         return chosen or ()
 
-    def keep(self, wanted: Resources, uuids: Collection[str]) -> None:
-        """For somebody: all that is free of what is asked for, but no more than that."""
-        if wanted.cpu:
-            self.cpu = max(0, self.cpu - wanted.cpu)
-        if wanted.memory_gb:
-            self.memory_gb = max(0, self.memory_gb - wanted.memory_gb)
+    def keep(self, wanted: Resources, uuids: Collection[str]) -> bool:
+        """For somebody: all that is free of what is asked for, but no more than that. False:
+        nothing of it was free."""
+        cpu, memory_gb = min(self.cpu, wanted.cpu), min(self.memory_gb, wanted.memory_gb)
+        self.cpu -= max(0, cpu)
+        self.memory_gb -= max(0, memory_gb)
         for uuid in uuids:
             left = self.gpus[uuid] - 1
             if left:
                 self.gpus[uuid] = left
             else:
                 del self.gpus[uuid]
+        return cpu > 0 or memory_gb > 0 or bool(uuids)
 
     def give_back(self, task: Task) -> None:
         """As if the task that holds its resources had ended."""

@@ -137,6 +137,8 @@ class Walk:
 
     def _may_be_passed(self, line: Line) -> bool:
         """By one that is ready where this one is not. Who is not ahead yet is the next to be."""
+        if line.head.task_id in self._state.first_served:
+            return False
         if line.ahead is not None:
             since = self._state.ahead[line.ahead]
             return self._now - since < self._state.limits.reserve_after_ms
@@ -158,8 +160,8 @@ class Walk:
         """`uuids`: only these; None: as many GPUs as it asks for."""
         if uuids is None:
             uuids = self.room.choose(line.shape)
-        self.room.keep(line.shape.resources, uuids)
-        self.kept_for.append(line.head.task_id)
+        if self.room.keep(line.shape.resources, uuids):
+            self.kept_for.append(line.head.task_id)
 
 
 def over_quota(state: State, line: Line) -> bool:

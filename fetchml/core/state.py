@@ -58,6 +58,8 @@ class State:
     """Those of them that are ready."""
     abandoned: set[str] = field(default_factory=set)
     """Those of them that are being thrown away."""
+    first_served: set[str] = field(default_factory=set)
+    """Waiting tasks that were passed for long enough by what was ready elsewhere."""
     launcher_available: bool = False
     draining: bool = False
     gpus: GpuPool = field(init=False)
@@ -102,6 +104,7 @@ class State:
 
     def hold(self, task: Task) -> None:
         """It has its slot, and its resources as long as its processes may live."""
+        self.first_served.discard(task.id)
         gone = task.status is Status.COLLECTING
         held = Resources() if gone else task.spec.resources
         self.held[task.id] = held
@@ -193,6 +196,7 @@ class State:
         nowhere = len(self.tasks) - len(self.waiting) - len(self.held)
         assert nowhere == 0, f"{nowhere} tasks are nowhere"
         assert self.abandoned | self.at_gate <= self.ahead.keys(), "not ahead any more"
+        assert self.first_served <= self.tasks.keys(), "first served, but gone"
         self._check_gpus()
         self._check_ahead(ahead)
 

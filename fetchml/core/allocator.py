@@ -39,6 +39,17 @@ class GpuPool:
     is_known: bool = False
     """The inventory was seen: what a task asks for beyond it, this box does not have."""
 
+    def copy(self) -> "GpuPool":
+        return GpuPool(
+            self.slots_per_gpu,
+            dict(self.known),
+            {uuid: list(holders) for uuid, holders in self.holders.items()},
+            set(self.settling),
+            dict(self.faults),
+            dict(self.drained),
+            self.is_known,
+        )
+
     def see(self, gpus: Iterable[Gpu]) -> None:
         """The whole inventory, as it is now. A GPU that is not in it any more is lost; what an
         earlier look found wrong with one that is in it and not blocked has passed."""

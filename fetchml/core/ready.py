@@ -60,6 +60,12 @@ class Line:
     def head(self) -> Turn:
         return self.heap[0]
 
+    def copy(self) -> "Line":
+        other = Line(self.priority, self.user, self.shape, self.ahead)
+        other.heap = list(self.heap)
+        other.live = self.live
+        return other
+
     def tidy(self, is_live: Callable[[Turn], bool]) -> None:
         if len(self.heap) > 2 * self.live + 64:
             self.heap = [turn for turn in self.heap if is_live(turn)]
@@ -90,6 +96,23 @@ class ReadyQueue:
         """Waiting tasks, the delayed ones too, without those made ready ahead."""
         self._delayed: list[tuple[int, str]] = []
         self._delayed_tasks: dict[str, Task] = {}
+
+    def copy(self) -> "ReadyQueue":
+        """As it is now, to look along it."""
+        other = ReadyQueue()
+        other._shapes = dict(self._shapes)
+        other._line_of = dict(self._line_of)
+        other._lines = {
+            priority: {
+                user: {key: line.copy() for key, line in lines.items()}
+                for user, lines in users.items()
+            }
+            for priority, users in self._lines.items()
+        }
+        other._by_user = dict(self._by_user)
+        other._delayed = list(self._delayed)
+        other._delayed_tasks = dict(self._delayed_tasks)
+        return other
 
     def __len__(self) -> int:
         return len(self._line_of) + len(self._delayed_tasks)

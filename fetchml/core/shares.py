@@ -43,6 +43,11 @@ class Shares:
         """What ended tasks have used, to be kept: running ones say since when they run."""
         return dict(self._past)
 
+    def copy(self) -> "Shares":
+        other = Shares(self._half_life_ms, self._past)
+        other._running = {user: dict(tasks) for user, tasks in self._running.items()}
+        return other
+
     def begin(self, user: str, task_id: str, weight: float, now: int) -> None:
         if weight > 0:
             self._running.setdefault(user, {})[task_id] = (weight, now)

@@ -1,6 +1,7 @@
 """What the core knows: live tasks, who holds what, who waits. Memory for live tasks only."""
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -93,6 +94,22 @@ class State:
             named = state.tasks[task.id] = replace(task, gpu_uuids=uuids or ())
             state.hold(named)
         return state
+
+    def copy(self) -> "State":
+        """As it is now, for who looks at it while this one changes. Costs little: what it is made
+        of is not copied where it never changes."""
+        other = copy(self)
+        other.tasks = dict(self.tasks)
+        other.waiting = self.waiting.copy()
+        other.held = dict(self.held)
+        other.user_gpus = dict(self.user_gpus)
+        other.ahead = dict(self.ahead)
+        other.at_gate = set(self.at_gate)
+        other.abandoned = set(self.abandoned)
+        other.first_served = set(self.first_served)
+        other.gpus = self.gpus.copy()
+        other.shares = self.shares.copy()
+        return other
 
     def wait(self, task: Task, now: int) -> None:
         """It is queued, or made ready ahead."""

@@ -209,6 +209,7 @@ class Launcher(Protocol):
     - `remove` deletes all that the launcher made for the attempt outside its folder; it waits for
       the backend. Not before `wait` has returned.
     - `clean` removes what was left by attempts (task id, attempt) of this server not in `live`.
+      From then on `owner_of` knows the processes of those that are.
     - `on_available` tells (in the event loop) whether the backend takes work, first from `open`.
     - `owner_of` tells which task a process of this machine belongs to; None: to none, or it is
       gone. It never waits for the backend, and may be called in any thread.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from fetchml.attempt import AttemptFolder
 from fetchml.clock import Clock
 from fetchml.core.events import CancelAsked, Submitted
-from fetchml.core.model import Status, Task
+from fetchml.core.model import Resources, Status, Task
 from fetchml.explain import explain, why_it_waits
 from fetchml.ids import IdSequence
 from fetchml.ports import Store
@@ -38,6 +38,10 @@ class ServiceTasks:
         self._writer = writer
         self._ids = ids
         self._clock = clock
+
+    @property
+    def capacity(self) -> Resources:
+        return self._writer.state.capacity
 
     def tell(self, task: Task) -> None:
         """This is durable now."""

@@ -134,8 +134,11 @@ class DockerLauncher:
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
         label = f"{INSTANCE_LABEL}={self._instance_id}"
-        for attempt in await self._engine.insist(partial(list_attempts, label=label)):
-            if attempt not in live:
+        found = await self._engine.insist(partial(list_attempts, label=label))
+        for container_id, attempt in found:
+            if attempt in live:
+                self._tasks[container_id] = attempt[0]
+            else:
                 name = container_name(*attempt)
                 _log.warning("Removing a left-over container", extra={"container": name})
                 await self._engine.insist(partial(remove, name=name))

@@ -94,8 +94,10 @@ def remove(client: docker.APIClient, *, name: str) -> None:
     raise TimeoutError(f"the Docker engine does not finish removing the container {name}")
 
 
-def list_attempts(client: docker.APIClient, *, label: str) -> list[tuple[str, int]]:
-    """(task id, attempt) of every container with this label, whatever its state."""
+def list_attempts(client: docker.APIClient, *, label: str) -> list[tuple[str, tuple[str, int]]]:
+    """Of every container with this label, whatever its state, its id, and (task id, attempt)."""
     found = client.containers(all=True, filters={"label": label})
-    labels = [container["Labels"] for container in found]
-    return [(own[TASK_LABEL], int(own[ATTEMPT_LABEL])) for own in labels]
+    return [
+        (each["Id"], (each["Labels"][TASK_LABEL], int(each["Labels"][ATTEMPT_LABEL])))
+        for each in found
+    ]

@@ -97,6 +97,16 @@ class GpuChecked(msgspec.Struct, frozen=True):
     fault: str | None = None
 
 
+class GpuFailed(msgspec.Struct, frozen=True):
+    """GPUs of an attempt have told of errors of their own while it ran, which has ended."""
+
+    now: int
+    task_id: str
+    attempt: int
+    gpus: tuple[str, ...]
+    why: str
+
+
 class GpuDrained(msgspec.Struct, frozen=True):
     """The owner takes a GPU out of use (`by`), or gives it back (None). What runs goes on."""
 
@@ -137,6 +147,7 @@ Event = (
     | Collected
     | GpusSeen
     | GpuChecked
+    | GpuFailed
     | GpuDrained
     | LauncherChanged
     | TimePassed

@@ -2,8 +2,8 @@
 
 from msgspec.structs import replace
 
-from fetchml.core.changes import change
-from fetchml.core.events import Decision, GpusSeen, StopAttempt
+from fetchml.core.changes import change, current
+from fetchml.core.events import Decision, GpuFailed, GpusSeen, StopAttempt
 from fetchml.core.model import Halt, HaltCause, Status, Task
 from fetchml.core.state import State
 from fetchml.core.verdict import is_failure
@@ -27,6 +27,15 @@ def seen(state: State, decision: Decision, event: GpusSeen) -> None:
         change(state, decision, replace(task, halt=halt))
         if task.status is not Status.COLLECTING:
             decision.effects.append(StopAttempt(task.id))
+
+
+def failed(state: State, decision: Decision, event: GpuFailed) -> None:
+    """The cause of a bad end; what has ended well is well."""
+    task = current(state, event.task_id, event.attempt, Status.COLLECTING)
+    if task is None or task.halt is not None or task.end is None or not is_failure(task.end):
+        return
+    halt = Halt(HaltCause.GPU, event.why, event.now, gpus=event.gpus)
+    change(state, decision, replace(task, halt=halt))
 
 
 def _failed(state: State, task: Task) -> tuple[str, ...]:

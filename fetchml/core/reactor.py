@@ -15,6 +15,7 @@ from fetchml.core.events import (
     Event,
     GpuChecked,
     GpuDrained,
+    GpuFailed,
     GpusSeen,
     LauncherChanged,
     NeverStarted,
@@ -83,6 +84,8 @@ def step(state: State, event: Event) -> Decision:
                 _fail_the_impossible(state, decision, event.now)
         case GpuChecked(uuid=uuid, fault=fault):
             state.gpus.checked(uuid, fault)
+        case GpuFailed():
+            gpu_events.failed(state, decision, event)
         case GpuDrained(uuid=uuid, by=by):
             state.gpus.drain(uuid, by)
         case LauncherChanged(available=available):

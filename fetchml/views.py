@@ -61,6 +61,14 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     """None: it does not wait, or it can't be told when it will start."""
 
 
+class GpuUse(msgspec.Struct, frozen=True):
+    """What a task that holds GPUs has had of them in this attempt."""
+
+    task_id: str
+    user: str
+    gpu_seconds: float
+
+
 class WatchFilter(msgspec.Struct, frozen=True):
     """Which tasks to watch. Empty or `None`: no restriction."""
 

@@ -92,7 +92,7 @@ class HttpServer:
             SnapshotOperations(snapshots, self._streams, body_timeout_seconds=timeouts.body),
             JupyterOperations(jupyter, body_timeout_seconds=timeouts.body),
             FileOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
-            ServerOperations(engine, metrics),
+            ServerOperations(engine, gpus, metrics),
             GpuOperations(gpus),
             AuditOperations(audit),
             WatchOperation(engine, admission, self._streams, timeouts.ws),

@@ -16,6 +16,7 @@ from fetchml.config import default_data_dir
 from fetchml.v1 import (
     audit_pb2_grpc,
     experiment_pb2_grpc,
+    gpu_pb2_grpc,
     jupyter_pb2_grpc,
     key_pb2_grpc,
     queue_pb2_grpc,
@@ -62,6 +63,7 @@ class Client:
             experiment_pb2_grpc,
             snapshot_pb2_grpc,
             jupyter_pb2_grpc,
+            gpu_pb2_grpc,
         )
         self.tasks: Any = stubs[0].TaskServiceStub(self._channel)
         self.queue: Any = stubs[1].QueueServiceStub(self._channel)
@@ -70,6 +72,7 @@ class Client:
         self.experiments: Any = stubs[4].ExperimentServiceStub(self._channel)
         self.snapshots: Any = stubs[5].SnapshotServiceStub(self._channel)
         self.jupyter: Any = stubs[6].JupyterServiceStub(self._channel)
+        self.gpus: Any = stubs[7].GpuServiceStub(self._channel)
 
     def __enter__(self) -> Self:
         return self

@@ -33,8 +33,10 @@ COMMANDS = {
     "Notebooks": {
         "jupyter": "Work in JupyterLab on the server's machine.",
     },
-    "The queue": {
+    "The queue and the GPUs": {
         "queue": "Show the numbers of the queue.",
+        "gpus": "Show the GPUs, and who has them.",
+        "gpu": "Take GPUs out of use, and put them back to work.",
         "top": "Show the queue and what runs, live.",
     },
 }

@@ -118,6 +118,8 @@ def run_time(task: Task) -> str:
 
 def note(task: Task) -> str:
     """What there is to say about a task beside its status."""
+    if task.ahead:
+        return f"waits, made ready meanwhile: {task.progress or 'just begun'}"
     return str(task.error or task.progress)
 
 

@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.text import Text
 
 from fetchml.cli.client import Client, server_option
+from fetchml.cli.gpus import gpu_picture, listed
 from fetchml.cli.queue import queue_table
 from fetchml.cli.render import console, show, task_table
 from fetchml.v1 import queue_pb2, task_pb2
@@ -35,9 +36,12 @@ def _picture(client: Client) -> Group:
     stats = client.call(client.queue.GetQueue, queue_pb2.GetQueueRequest())
     holding = _tasks(client, Task.preparing, Task.running, Task.collecting)
     waiting = _tasks(client, Task.queued)
+    gpus = listed(client)
+    shown = [gpu_picture(gpus, holding), Text()] if gpus.gpus or gpus.notes else []
     return Group(
         queue_table(stats),
         Text(),
+        *shown,
         task_table(holding),
         Text(),
         Text(f"{stats.queued} waiting, newest first", "dim"),

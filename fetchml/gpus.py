@@ -235,10 +235,10 @@ class Gpus:
             # Nobody knows: what waits for a GPU may have one when the driver is there.
             return
         sick = {gpu.uuid: gpu.blocked for gpu in state.gpus if _begins(gpu.blocked, "sick")}
+        self._report(GpusSeen(self._clock(), [self._trusted(gpu) for gpu in state.gpus]))
         for uuid in sick.keys() - self._sick:
             self._drain_sick(uuid, sick[uuid] or "")
         self._sick = set(sick)
-        self._report(GpusSeen(self._clock(), [self._trusted(gpu) for gpu in state.gpus]))
 
     def _trusted(self, gpu: Gpu) -> Gpu:
         """As long as the launcher does not know whose the processes are that an earlier server

@@ -22,6 +22,7 @@ from fetchml.core.model import Role
 from fetchml.rate_limit import RateLimiter
 from tests.api.grpc_world import KeyStore, experiments_on, snapshots_on
 from tests.api.stub_engine import StubEngine
+from tests.api.stub_gpus import GpuBox, gpu_box
 from tests.api.stub_services import StubServiceTasks, services_on
 from tests.api.validate import check_error, check_reply
 
@@ -102,6 +103,7 @@ class World:
     client: Client
     """Of a user."""
     services: StubServiceTasks
+    box: GpuBox
 
     def as_(self, secret: str | None) -> Client:
         return Client(self.client.session, self.client.base, secret)
@@ -150,11 +152,13 @@ async def rest_world(
         aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session,
     ):
         experiments = experiments_on(store, audit)
+        box = await gpu_box(store, audit)
         server = HttpServer(
             engine,  # type: ignore[arg-type]  # a stub
             experiments,
             snapshots,
             jupyter,
+            box.gpus,
             admission,
             audit,
             timeouts,
@@ -162,6 +166,6 @@ async def rest_world(
         port = await server.start("127.0.0.1", 0)
         try:
             client = Client(session, f"http://127.0.0.1:{port}", secrets[Role.USER])
-            yield World(engine, server, keyring, store, port, secrets, client, services)
+            yield World(engine, server, keyring, store, port, secrets, client, services, box)
         finally:
             await server.stop("the test is over")

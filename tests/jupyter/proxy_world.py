@@ -152,7 +152,7 @@ async def proxy_world(
     _, secret = await keyring.create("ada", Role.USER)
     admission = Admission(keyring, time.monotonic, limiter=limiter)
     audit = Audit(store, clock_ms=Clock())
-    server = HttpServer(nothing, nothing, nothing, services, admission, audit, timeouts)
+    server = HttpServer(nothing, nothing, nothing, services, nothing, admission, audit, timeouts)
     port = await server.start("127.0.0.1", 0)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.stop, "the test is over")

@@ -210,8 +210,8 @@ def main() -> None:
         outcomes = [
             fifo(trace),
             without_backfill(trace),
-            fetchml(trace),
-            fetchml(trace, ahead=True),
+            *(fetchml(trace, reserve_after) for reserve_after in RESERVE_AFTER_MS),
+            fetchml(trace, RESERVE_AFTER_MS[0], ahead=True),
         ]
         print(f"\n{given.tasks:,} tasks, seed {given.seed}, load {load:.0%}. ", end="")
         print("Waiting p50 / p95 in minutes, by size:\n")

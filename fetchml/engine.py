@@ -23,6 +23,7 @@ from fetchml.core.events import (
     CancelAsked,
     DrainAsked,
     Event,
+    GpusSeen,
     LauncherChanged,
     Recovered,
     Submitted,
@@ -148,6 +149,7 @@ class Engine:
         await self._inputs.open(self._attempts_held())
         await self._launcher.open(restored.instance_id, self._launcher_changed)
         await self._writer.apply(Recovered(self._clock()))
+        await self._writer.apply(GpusSeen(self._clock(), []))  # nobody looks for GPUs yet
         self._recovered.set()
 
     async def drain(self) -> None:

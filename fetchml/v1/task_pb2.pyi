@@ -150,7 +150,7 @@ class DatasetSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., sha256: _Optional[str] = ..., mount_path: _Optional[str] = ...) -> None: ...
 
 class CreateTaskRequest(_message.Message):
-    __slots__ = ("job_name", "priority", "args", "snapshot_id", "datasets", "dataset_specs", "cpu", "memory_gb", "gpu", "metadata", "image", "command", "env", "timeout_seconds", "max_retries", "experiment_id", "idempotency_key", "view")
+    __slots__ = ("job_name", "priority", "args", "snapshot_id", "datasets", "dataset_specs", "cpu", "memory_gb", "gpu", "metadata", "image", "command", "env", "timeout_seconds", "max_retries", "experiment_id", "idempotency_key", "view", "preemptible")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -183,6 +183,7 @@ class CreateTaskRequest(_message.Message):
     EXPERIMENT_ID_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    PREEMPTIBLE_FIELD_NUMBER: _ClassVar[int]
     job_name: str
     priority: int
     args: str
@@ -201,7 +202,8 @@ class CreateTaskRequest(_message.Message):
     experiment_id: str
     idempotency_key: str
     view: View
-    def __init__(self, job_name: _Optional[str] = ..., priority: _Optional[int] = ..., args: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout_seconds: _Optional[int] = ..., max_retries: _Optional[int] = ..., experiment_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ...) -> None: ...
+    preemptible: bool
+    def __init__(self, job_name: _Optional[str] = ..., priority: _Optional[int] = ..., args: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout_seconds: _Optional[int] = ..., max_retries: _Optional[int] = ..., experiment_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ..., preemptible: _Optional[bool] = ...) -> None: ...
 
 class CreateTasksRequest(_message.Message):
     __slots__ = ("tasks",)

@@ -48,7 +48,9 @@ class Estimates:
         if len(self._state.waiting) > MAX_WAITING or task.id not in self._state.waiting:
             return None
         now = self._clock()
-        if self._known_at is None or now - self._known_at > FRESH_MS or task.id not in self._known:
+        known_at = self._known_at
+        is_new = task.id not in self._known and known_at is not None and task.created_at >= known_at
+        if known_at is None or now - known_at > FRESH_MS or is_new:
             await self._play(now)
         found = self._known.get(task.id)
         if found is None:

@@ -143,6 +143,7 @@ class AttemptRun:
                 failpoints.reach("abandoned")
                 return await self._give_up(None, permanent=self._stop_asked.is_set())
             if self._may_open.is_set():
+                failpoints.reach("its_turn")
                 return True
             lost = self._gone.result().lost or "what was made ready ahead is gone"
             await self._launcher.remove(self._run)

@@ -2,7 +2,7 @@
 
 The steps of an attempt, in order: preparing, created (a container, not yet started), prepared,
 gate_opened, started, ended, collected, finished, removed. One that is made ready ahead comes from
-prepared to ready, and from there to gate_opened, or to abandoned, revoked and removed.
+prepared to ready, and from there to its_turn and gate_opened, or to abandoned, revoked and removed.
 """
 
 import os

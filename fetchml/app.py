@@ -163,7 +163,6 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             _jupyter_settings(settings),
             audit=audit,
         )
-        gpus = Gpus(store, audit, None, private=settings.auth.private)
         await engine.start()
         stack.push_async_callback(engine.close)
         await snapshots.load()

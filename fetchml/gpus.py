@@ -107,6 +107,7 @@ class Gpus:
         self._sick: set[str] = set()
         """Told sick by the newest look."""
         self._owners_known = False
+        self._is_open = False
         self._doing: set[asyncio.Task[None]] = set()
 
     async def open(self, state: State, clock: Callable[[], int], report: Report) -> None:
@@ -117,6 +118,7 @@ class Gpus:
         for data in await self._store.list_documents(DOCUMENTS):
             record = msgspec.json.decode(data, type=Drained)
             await report(GpuDrained(clock(), record.uuid, record.by))
+        self._is_open = True
         if self._inventory is not None:
             await self._inventory.open(self._changed)
         else:
@@ -133,7 +135,8 @@ class Gpus:
         a process that is nobody's is a stranger, also on a GPU that a task has."""
         if not self._owners_known:
             self._owners_known = True
-            self._look_again()
+            if self._is_open:
+                self._look_again()
 
     def reading(self, uuid: str) -> GpuReading | None:
         """The newest."""

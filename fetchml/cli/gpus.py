@@ -124,11 +124,11 @@ def memory(gpu: Gpu) -> str:
 def note(gpu: Gpu) -> str:
     """Why nothing is started on it. The state needs not be said twice."""
     reason = gpu.reason.removeprefix(f"{state_name(gpu)}: ")
-    if gpu.drained_by and not reason.startswith("drained by"):
-        return (
-            f"{reason}; drained by {gpu.drained_by}" if reason else f"drained by {gpu.drained_by}"
-        )
-    return reason
+    if not gpu.drained_by or reason.startswith("drained by"):
+        return reason
+    # The server itself says in its name why: the reason says it already.
+    by = gpu.drained_by.partition(" (")[0] if reason else gpu.drained_by
+    return "; ".join(filter(None, (reason, f"drained by {by}")))
 
 
 def _holder(task: Task) -> str:

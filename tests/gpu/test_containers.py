@@ -7,61 +7,24 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any
 
-import docker
 import pytest
-import yaml
 
-from examples.local_image import build_base
 from fetchml.adapters.docker_gpus import AddressOf, GpuAddress
 from fetchml.adapters.docker_launcher import DockerLauncher
 from fetchml.attempt import AttemptFolder
 from fetchml.ports import PrepareError, Run
 from tests.docker.engine import Engine, PrivateEngine, private_engine
+from tests.gpu.conftest import GPUS, GREEDY, IMAGE, PARTS, add_images
 from tests.gpu.stand_in import uuid
 from tests.launchers.bench import INSTANCE, silent, soon
 
-GPUS = 8
-PARTS = [f"MIG-{n:08x}" for n in range(2)]
-"""MIG devices of the last GPU."""
-IMAGE = "python:1"
-GREEDY = "greedy:1"
-"""An image that asks for all GPUs, as many do."""
 GRANTS = 200
 AT_ONCE = 8
 LOOK = (
     "for name in /dev/nvidia*; do echo device $name; done;"
     "env | grep -E '^(GIVEN|FETCHML_GPU|NVIDIA_VIS)'"
 )
-
-
-def specification() -> dict[str, Any]:
-    """Each GPU by UUID and by index, as nvidia-ctk describes them; each leaves two marks."""
-    cards = [(name, n) for n in range(GPUS) for name in (uuid(n), str(n))]
-    cards += [(part, GPUS - 1) for part in PARTS]
-    edits: dict[str, dict[str, Any]] = {
-        name: {
-            "deviceNodes": [{"path": f"/dev/nvidia{n}", "hostPath": "/dev/null"}],
-            "env": [f"GIVEN_{name.replace('-', '_')}=1"],
-        }
-        for name, n in cards
-    }
-    devices = [{"name": name, "containerEdits": edit} for name, edit in edits.items()]
-    nodes = [edits[str(n)]["deviceNodes"][0] for n in range(GPUS)]
-    devices.append({"name": "all", "containerEdits": {"deviceNodes": nodes}})
-    return {"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": devices}
-
-
-@pytest.fixture(scope="module")
-def cdi_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateEngine]:
-    """An engine with CDI, images, and eight GPUs that are described and not there."""
-    folder = tmp_path_factory.mktemp("cdi")
-    (folder / "nvidia.yaml").write_text(yaml.safe_dump(specification()))
-    settings = {"features": {"cdi": True}, "cdi-spec-dirs": [str(folder)]}
-    with private_engine(own_network=True, settings=settings) as engine:
-        add_images(engine.client)
-        yield engine
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +52,6 @@ config = json.loads(pathlib.Path(state["bundle"], "config.json").read_text())
 asked = [v for v in config["process"]["env"] if v.startswith("NVIDIA_")]
 pathlib.Path("TOLD").write_text(json.dumps(asked))
 """
-
-
-def add_images(client: docker.DockerClient) -> None:
-    build_base(client, IMAGE)
-    container = client.containers.create(IMAGE)
-    container.commit("greedy", "1", changes="ENV NVIDIA_VISIBLE_DEVICES=all")
-    container.remove()
 
 
 class Containers:

@@ -93,6 +93,7 @@ class Ahead:
         assert not task.HasField("started_at")
         await eventually(lambda: not server.backend.left_of([second]))
         server.tell(first)
+        await server.ended(first)
         await server.assert_idle(first, second)
 
     async def test_one_that_can_t_be_made_ready_fails_while_it_waits(
@@ -105,6 +106,7 @@ class Ahead:
         task = await server.ended(second)
         assert task.failure_reason == Task.PREPARE_FAILED, task
         server.tell(first)
+        await server.ended(first)
         await server.assert_idle(first, second)
 
     async def test_it_waits_on_when_the_server_is_killed(

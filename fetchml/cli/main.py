@@ -48,6 +48,7 @@ Examples:
   fetchml submit --dir . --wait                     send this folder's code, run it
   fetchml submit --image pytorch/pytorch --gpu 1 -- python train.py
   fetchml ls --status running                       what runs
+  fetchml gpus                                      which GPUs are free, who has the others
   fetchml logs -f TASK_ID                           follow its output
   fetchml jupyter start --open                      JupyterLab, in the browser
   fetchml keys create ada                           a key for a colleague

@@ -1,6 +1,7 @@
 """When waiting tasks will start: the whole queue is played now and then, for all who ask."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from fetchml.core.estimate import Calibration, Estimate, estimate
@@ -17,6 +18,8 @@ MAX_WAITING = 20_000
 """With more waiting, when one starts is not told."""
 KEPT = 50_000
 """First estimates that are held to what comes."""
+
+log = logging.getLogger(__name__)
 
 
 class Estimates:
@@ -74,10 +77,15 @@ class Estimates:
 
     async def _play_once(self, now: int) -> None:
         state = self._state
-        if len(state.waiting) <= AT_ONCE:
-            known = estimate(state, now, self._run_times)
-        else:
-            known = await asyncio.to_thread(estimate, state.copy(), now, self._run_times)
+        try:
+            if len(state.waiting) <= AT_ONCE:
+                known = estimate(state, now, self._run_times)
+            else:
+                known = await asyncio.to_thread(estimate, state.copy(), now, self._run_times)
+        except Exception:
+            # Who asks is still told all else.
+            log.exception("when tasks start could not be estimated")
+            known = {}
         self._known, self._known_at = known, now
         for task_id, told in known.items():
             if len(self._first) < KEPT and task_id in self._state.waiting:

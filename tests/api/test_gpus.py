@@ -247,19 +247,6 @@ async def test_preemptible_is_true_or_false(rest: rest_world.World, value: objec
     assert reply.error.startswith("preemptible: must ")
 
 
-async def test_explain_tells_when_it_starts(rest: rest_world.World) -> None:
-    task_id = (await rest.client.submit({"job_name": "a", "gpu": 1})).json["id"]
-    told = (await rest.client.get(f"/v1/tasks/{task_id}/explain")).json
-    assert told["estimate"] == {
-        "p50": "2025-10-09T08:54:20.000Z",
-        "p90": "2025-10-09T09:03:20.000Z",
-        "checked": 10,
-        "held_p50_percent": 50,
-        "held_p90_percent": 90,
-    }
-    assert told["missing"][0]["blocked"] == ["GPU-3000: busy: python3 (pid 4711, 2.1 GiB)"]
-
-
 def same(body: Any, message: Any) -> bool:
     """REST and gRPC tell the same. Times on whole seconds look different, and are the same."""
     told = MessageToDict(message, preserving_proto_field_name=True)

@@ -161,6 +161,19 @@ async def test_an_estimate_is_told_again_for_some_seconds() -> None:
     assert late.p50 >= box.now, "never in the past"
 
 
+async def test_what_goes_wrong_with_it_keeps_nobody_from_an_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> dict[str, Estimate]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(module, "estimate", broken)
+    box = Box(1)
+    box.submit(task("a"), task("b"))
+    assert await box.estimates.of(box.state.tasks["b"]) is None
+    assert "could not be estimated" in caplog.text
+
+
 async def test_too_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 3)
     box = Box(1)

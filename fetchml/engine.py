@@ -24,7 +24,6 @@ from fetchml.core.events import (
     CancelAsked,
     DrainAsked,
     Event,
-    GpusSeen,
     LauncherChanged,
     Recovered,
     Submitted,
@@ -177,7 +176,6 @@ class Engine:
         await self._inputs.open(self._attempts_held())
         await self._launcher.open(restored.instance_id, self._launcher_changed)
         await self._writer.apply(Recovered(self._clock()))
-        await self._writer.apply(GpusSeen(self._clock(), []))  # nobody looks for GPUs yet
         self._recovered.set()
         await self._gpus.open(state, self._clock, self._report)
         self._saving_shares = asyncio.create_task(self._shares.save_at_times(state.shares))

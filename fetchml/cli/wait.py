@@ -4,6 +4,7 @@ import codecs
 import queue
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -13,7 +14,15 @@ from rich.text import Text
 
 from fetchml.cli.client import Client
 from fetchml.cli.failure import Exit, Failure
-from fetchml.cli.render import clean, console, ended, print_json, run_time, status_name
+from fetchml.cli.render import (
+    clean,
+    console,
+    duration,
+    ended,
+    print_json,
+    run_time,
+    status_name,
+)
 from fetchml.cli.streams import follow_log, watch_one
 from fetchml.v1 import task_pb2
 from fetchml.v1.task_pb2 import Task, TaskLogChunk, WatchTasksResponse
@@ -175,5 +184,11 @@ def _now(client: Client, task: Task, *, moving: bool) -> str:
     except Failure as failure:
         return f"{name} ({failure.message})"
     now = f"{task.job_name} {Task.Status.Name(why.status)}"
+    if not why.position:
+        return f"{now}: {why.progress or why.reason}"
     place = f", number {why.position} in the queue" if why.position > 1 else ""
-    return f"{now}{place}: {why.progress or why.reason}"
+    line = f"{now}{place}: {why.reason}"
+    if moving and why.HasField("estimate"):
+        left = duration(why.estimate.p50.ToMilliseconds() / 1000 - time.time())
+        line += f" Perhaps within {left}."
+    return line

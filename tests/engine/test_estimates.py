@@ -13,8 +13,11 @@ from fetchml.core.reactor import step
 from fetchml.core.state import Limits, State
 from fetchml.estimates import AT_ONCE, Estimates
 from fetchml.run_times import ENOUGH, KEPT, KINDS, RunTimes
+from tests.engine.conftest import ADMIN, ALICE, BOB, ended, running
+from tests.engine.conftest import Box as EngineBox
 
 MINUTE = 60_000
+SLEEP = {"job_name": "sleep", "command": ["sleep", "1000"]}
 
 
 def task(name: str, *, job: str = "job", user: str = "ada", gpu: int = 1, at: int = 0) -> Task:
@@ -195,3 +198,46 @@ async def test_first_estimates_are_held_to_what_came() -> None:
     assert (calibration.tasks, calibration.by_p50, calibration.by_p90) == (1, 1, 1)
     box.estimates.learn(Change(100, box.now, given))
     assert box.estimates.calibration == calibration, "once"
+
+
+async def test_the_engine_learns_from_what_has_ended_also_before_it_started(
+    box: EngineBox,
+) -> None:
+    """And holds what it told to what came."""
+    short = {"job_name": "short", "command": ["true"]}
+    async with box.engine(max_running=1) as engine:
+        for _ in range(ENOUGH):
+            await ended(engine, (await engine.create_task(ALICE, short)).id)
+    async with box.engine(max_running=1) as engine:
+        blocker = await engine.create_task(ALICE, SLEEP)
+        await running(engine, blocker.id)
+        waiting = [await engine.create_task(ALICE, short) for _ in range(3)]
+        told = [(await engine.explain_task(ALICE, task.id)).estimate for task in waiting]
+        starts = [each.p50 for each in told if each is not None]
+        assert len(starts) == 3
+        assert starts == sorted(starts)
+        # Nobody knows how long the blocker takes; the like tasks behind it take no time.
+        assert starts[2] - starts[0] < MINUTE
+        assert (await engine.explain_task(ALICE, blocker.id)).estimate is None
+        await engine.cancel_task(ALICE, blocker.id)
+        for task in waiting:
+            await ended(engine, task.id)
+        assert engine.calibration.tasks == 3
+
+
+async def test_what_tasks_have_of_gpus(box: EngineBox) -> None:
+    async with box.engine(gpu=3, private=True) as engine:
+        mine = await engine.create_task(ALICE, {**SLEEP, "gpu": 2})
+        without = await engine.create_task(ALICE, SLEEP)
+        for task in (mine, without):
+            await running(engine, task.id)
+        [use] = engine.gpu_use(ALICE)
+        assert (use.task_id, use.user) == (mine.id, "alice")
+        assert use.gpu_seconds >= 0
+        [later] = engine.gpu_use(ADMIN)
+        assert later.gpu_seconds >= use.gpu_seconds
+        assert engine.gpu_use(BOB) == [], "on a private server"
+        await engine.cancel_task(ALICE, mine.id)
+        await ended(engine, mine.id)
+        assert engine.gpu_use(ALICE) == []
+        await engine.cancel_task(ALICE, without.id)

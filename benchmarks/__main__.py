@@ -2,7 +2,16 @@
 
 import argparse
 
-from benchmarks import containers, grpc_creates, health, history, rest_submits, scheduling
+from benchmarks import (
+    containers,
+    gpu_gap,
+    grpc_creates,
+    health,
+    history,
+    rest_submits,
+    scheduling,
+    throughput,
+)
 from benchmarks.figures import Figure, machine, print_table
 
 BENCHMARKS = {
@@ -12,6 +21,8 @@ BENCHMARKS = {
     "health": health.run,
     "scheduling": scheduling.run,
     "containers": containers.run,
+    "throughput": throughput.run,
+    "gpu_gap": gpu_gap.run,
 }
 
 

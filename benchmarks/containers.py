@@ -38,7 +38,7 @@ def run() -> Benchmark:
     if reason is not None:
         yield Figure(CLAIM, FLOOR, f"not run: {reason}", f"≤ {TARGET_MS} ms more", kept=False)
         return
-    with _engine() as engine, scratch_folder() as folder:
+    with some_engine() as engine, scratch_folder() as folder:
         build_base(engine.client, IMAGE)
         try:
             yield _compare(engine, folder)
@@ -47,7 +47,7 @@ def run() -> Benchmark:
 
 
 @contextmanager
-def _engine() -> Iterator[Engine]:
+def some_engine() -> Iterator[Engine]:
     found = existing_engine()
     if found is not None:
         with closing(found):

@@ -1,7 +1,7 @@
 """What happens to the core (events), and what it wants done (effects).
 
 Every event carries `now`, milliseconds since the epoch. An effect is carried out only after the
-changes of the same decision are durable.
+changes of the same decision are durable; a mere look (CheckGpus) at once.
 """
 
 from dataclasses import dataclass, field

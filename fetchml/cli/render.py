@@ -119,7 +119,8 @@ def run_time(task: Task) -> str:
 def note(task: Task) -> str:
     """What there is to say about a task beside its status."""
     if task.ahead:
-        return f"waits, made ready meanwhile: {task.progress or 'just begun'}"
+        made_ready = "waits, made ready meanwhile"
+        return f"{made_ready}: {task.progress}" if task.progress else made_ready
     return str(task.error or task.progress)
 
 

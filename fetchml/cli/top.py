@@ -34,8 +34,9 @@ def top(client: Client) -> None:
 
 def _picture(client: Client) -> Group:
     stats = client.call(client.queue.GetQueue, queue_pb2.GetQueueRequest())
-    holding = _tasks(client, Task.preparing, Task.running, Task.collecting)
-    waiting = _tasks(client, Task.queued)
+    under_way = _tasks(client, Task.preparing, Task.running, Task.collecting)
+    holding = [task for task in under_way if not task.ahead]
+    waiting = [task for task in under_way if task.ahead] + _tasks(client, Task.queued)
     gpus = listed(client)
     shown = [gpu_picture(gpus, holding), Text()] if gpus.gpus or gpus.notes else []
     return Group(
@@ -44,7 +45,7 @@ def _picture(client: Client) -> Group:
         *shown,
         task_table(holding),
         Text(),
-        Text(f"{stats.queued} waiting, newest first", "dim"),
+        Text(f"{stats.queued} waiting: those made ready meanwhile, then the newest", "dim"),
         task_table(waiting),
     )
 

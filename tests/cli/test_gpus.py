@@ -259,3 +259,22 @@ def test_when_it_starts_in_words() -> None:
 def test_what_is_made_ready_ahead_says_that_it_waits() -> None:
     ahead = Task(status=Task.preparing, ahead=True, progress="pulling the image")
     assert task_note(ahead) == "waits, made ready meanwhile: pulling the image"
+    assert task_note(Task(status=Task.preparing, ahead=True)) == "waits, made ready meanwhile"
+
+
+def test_top_shows_what_is_made_ready_among_what_waits(tmp_path: Path) -> None:
+    """It holds nothing: what runs is above, what waits below."""
+    server = Server(tmp_path / "data", FETCHML_GPU_SLOTS="1").start()
+    try:
+        runs = server.run("submit", "--gpu", "1", "--", "sleep", "1000").succeeded()
+        waits = server.run("submit", "--gpu", "1", "--", "true").succeeded()
+        give_up = time.monotonic() + SECONDS
+        while not server.json("show", waits).get("ahead"):
+            assert time.monotonic() < give_up
+        above, below = server.run("top").succeeded().split(" waiting: ")
+        assert runs in above
+        assert waits not in above
+        assert re.search(rf"^{waits} .* waits, made ready meanwhile", below, re.MULTILINE)
+        server.run("cancel", waits, runs).succeeded()
+    finally:
+        assert server.stop() == 0

@@ -34,6 +34,9 @@ STOP_MARGIN_SECONDS = 5.0
 """The shim kills after the grace; only when it could not does the launcher."""
 AGAIN_SECONDS = 1.0
 """When ending an attempt failed, it is tried again after this."""
+AHEAD_PAUSE_SECONDS = 0.05
+"""Before something is made ready ahead, which often is asked for when the one before it starts:
+that is to have the machine for itself until its command runs."""
 MOST_REMADE = 5
 """How often an attempt that waits at its gate is made ready again, when what stood there is gone
 (the Docker engine was restarted). Its command has not run."""
@@ -121,6 +124,8 @@ class AttemptRun:
                 # What was made ready ahead may have been thrown away: nobody kept why.
                 error = None if self._task.ahead else "it could not be made ready"
                 return await self._give_up(error, permanent=False)
+            if self._task.ahead:
+                await self._let_others_start()
             if not await self._prepare():
                 return False
             failpoints.reach("prepared")
@@ -129,6 +134,13 @@ class AttemptRun:
         await asyncio.to_thread(self._folder.open_gate)
         failpoints.reach("gate_opened")
         return True
+
+    async def _let_others_start(self) -> None:
+        pause = asyncio.create_task(asyncio.sleep(AHEAD_PAUSE_SECONDS))
+        try:
+            await _first_of(pause, self._may_open, self._thrown_away, self._stop_asked)
+        finally:
+            pause.cancel()
 
     async def _wait_for_its_turn(self) -> bool:
         """At the gate, until it may open. False: it has not started and never will."""

@@ -136,6 +136,7 @@ class Ahead:
         assert server.backend.left_of([second]) == []
         server.tell(first)
         assert (await server.ended(second)).attempt == 1
+        await server.assert_idle(first, second)
 
     async def test_killed_at_a_step_on_the_way(
         self, serve: Serve, backend: Backend, step: str

@@ -61,11 +61,20 @@ class Box:
         max_running: int = 4,
         min_free_bytes: int = 0,
         gpu: int = 1,
+        user_gpus: int = 0,
+        user_queued: int = 0,
         idle_ms: int = 0,
         has_containers: bool = True,
     ) -> AsyncIterator[Engine]:
         store = DuckDBStore(self.data_dir, time_zone=ZoneInfo("UTC"), min_free_bytes=min_free_bytes)
-        limits = Limits(Resources(2, 8, gpu), max_running, 600_000, "box")
+        limits = Limits(
+            Resources(2, 8, gpu),
+            max_running,
+            600_000,
+            "box",
+            user_gpus=user_gpus,
+            user_queued=user_queued,
+        )
         settings = EngineSettings(
             data_dir=self.data_dir,
             limits=limits,

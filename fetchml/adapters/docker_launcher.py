@@ -115,6 +115,9 @@ class DockerLauncher:
                     elif not first.runs:
                         restarted = self._engine.connections > connections
                         return verdict(folder, container, engine_restarted=restarted)
+                if first.has_ended and folder.claim() is None:
+                    # The engine is away, and can say no more than that.
+                    return Gone(lost="the container ended before the command was started")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(changes.wait(), _LOOK_AGAIN_SECONDS)
 

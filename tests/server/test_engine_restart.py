@@ -14,6 +14,7 @@ from fetchml.core.verdict import STOPPED
 from tests.docker.engine import PrivateEngine, private_engine
 from tests.server.conftest import containers_of
 from tests.server.program import Server, Task, all_ended, eventually
+from tests.server.test_ahead import at_gate
 
 IMAGE = "fetchml-test/python:1"
 UNTIL_TOLD = "echo ready; until [ -e go ]; do sleep 0.02; done; exit 5"
@@ -160,3 +161,30 @@ async def test_engine_and_server_crash_together(
     assert (await server.ended(queued)).status == Task.completed
     await server.assert_idle(ended, cut_off, retried, queued)
     assert own_docker_engine.client.containers.list(all=True) == []
+
+
+async def test_restarts_under_what_is_ready_ahead(
+    tmp_path: Path, own_docker_engine: PrivateEngine
+) -> None:
+    """What stood at its gate is made ready again there, and nothing of it counts."""
+    backend = containers_of(own_docker_engine, IMAGE)
+    server = await Server(tmp_path / "ahead", backend, FETCHML_TASKS_MAX_RUNNING="1").start()
+    try:
+        first = await server.submit(FIRST_TIME + UNTIL_TOLD)
+        await server.running(first)
+        second = await server.submit(COUNTED + "exit 6")
+        await at_gate(server, second)
+        await asyncio.to_thread(own_docker_engine.stop)
+        await until_health(server, "degraded")
+        own_docker_engine.start()
+        assert (await server.ended(first)).status == Task.completed
+        task = await server.ended(second)
+        assert (task.exit_code, task.attempt, task.retry_count) == (6, 1, 0), task
+        reply = await server.rest.get(f"/v1/tasks/{second}/outputs/starts")
+        assert reply.body == b"started\n"
+        await server.assert_idle(first, second)
+        assert own_docker_engine.client.containers.list(all=True) == []
+    finally:
+        if not own_docker_engine.answers():
+            own_docker_engine.start()
+        await server.close()

@@ -89,11 +89,15 @@ class GpuBox:
 
 
 @contextmanager
-def process(name: str = "python3") -> Iterator[int]:
-    """The pid of a process that is called so, and ends at the latest with this block."""
+def process(name: str = "python3", **variables: str) -> Iterator[int]:
+    """The pid of a process that is called so, and ends at the latest with this block.
+    `variables`: of its environment, beside this one's."""
     rename = f"open('/proc/self/comm', 'w').write({name!r}); print(flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", rename], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", rename],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | variables,
     ) as started:
         try:
             assert started.stdout is not None

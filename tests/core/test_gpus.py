@@ -11,6 +11,7 @@ from fetchml.core.events import (
     Event,
     GpuChecked,
     GpuDrained,
+    GpuFailed,
     GpusSeen,
     LauncherChanged,
     NeverStarted,
@@ -241,6 +242,23 @@ def test_end_a_moment_before_the_news_that_the_gpu_is_lost() -> None:
     box.see(EIGHT[1])
     box.collect("a")
     assert box.task("a").infra_retries == 1
+
+
+@pytest.mark.parametrize(("code", "again"), [(1, 1), (0, 0)])
+def test_error_of_the_gpu_explains_a_bad_end_only(code: int, again: int) -> None:
+    box = Box(gpus=2)
+    box.submit(task("a"))
+    box.start("a")
+    failed = GpuFailed(box.now, "a", 1, ("G0",), "its GPU had an error: XID 94")
+    box.do(failed)
+    assert box.task("a").halt is None, "it runs still"
+    box.end("a", code=code)
+    box.do(failed)
+    box.collect("a")
+    assert ("a" in box.state.tasks) == bool(again)
+    if again:
+        assert box.task("a").error == "attempt 1: its GPU had an error: XID 94"
+        assert (box.task("a").infra_retries, box.task("a").avoid_gpus) == (1, ("G0",))
 
 
 def test_gpu_that_became_busy_before_the_task_began() -> None:

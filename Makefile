@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 RUNS_PROGRAM := tests/executable tests/executable/old_debians.py tests/server tests/cli tests/contract
 
-.PHONY: help setup demo test test-binary lint format proto shim build release bench lock clean
+.PHONY: help setup demo test test-binary lint format proto shim build release bench gpu-check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ release: setup ## make build/dist/release/: the executable for old and new Linux
 
 bench: setup ## measure against bare aiohttp, grpc.aio and Docker, as ratios
 	$(BIN)/python -m benchmarks
+
+gpu-check: setup ## check GPUs and CUDA programs on this machine, where it has some
+	@$(BIN)/python build/gpu_check.py
 
 lock: setup ## resolve the dependencies anew into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --group dev --group demo --output-file requirements.lock \

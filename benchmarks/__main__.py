@@ -6,10 +6,13 @@ from benchmarks import (
     containers,
     envoy,
     executable,
+    gpu_gap,
     grpc_creates,
     health,
     history,
     rest_submits,
+    scheduling,
+    throughput,
 )
 from benchmarks.figures import Figure, machine, print_table
 
@@ -19,8 +22,11 @@ BENCHMARKS = {
     "envoy": envoy.run,
     "history": history.run,
     "health": health.run,
+    "scheduling": scheduling.run,
     "containers": containers.run,
     "executable": executable.run,
+    "throughput": throughput.run,
+    "gpu_gap": gpu_gap.run,
 }
 
 

@@ -13,6 +13,7 @@ from fetchml.api.grpc_audit import AuditService
 from fetchml.api.grpc_backup import BackupService
 from fetchml.api.grpc_calls import Calls
 from fetchml.api.grpc_experiments import ExperimentService
+from fetchml.api.grpc_gpus import GpuService
 from fetchml.api.grpc_health import HealthService
 from fetchml.api.grpc_jupyter import JupyterService
 from fetchml.api.grpc_keys import KeyService
@@ -21,6 +22,7 @@ from fetchml.api.grpc_snapshots import SnapshotService
 from fetchml.api.grpc_tasks import TaskService
 from fetchml.audit import Audit
 from fetchml.experiments import Experiments
+from fetchml.gpus import Gpus
 from fetchml.jupyter_services import JupyterServices
 from fetchml.keys import Keys
 from fetchml.snapshots import Snapshots
@@ -32,6 +34,8 @@ from fetchml.v1 import (
     backup_pb2_grpc,
     experiment_pb2,
     experiment_pb2_grpc,
+    gpu_pb2,
+    gpu_pb2_grpc,
     jupyter_pb2,
     jupyter_pb2_grpc,
     key_pb2,
@@ -55,6 +59,7 @@ SERVICES = frozenset(
         (experiment_pb2.DESCRIPTOR, "ExperimentService"),
         (snapshot_pb2.DESCRIPTOR, "SnapshotService"),
         (jupyter_pb2.DESCRIPTOR, "JupyterService"),
+        (gpu_pb2.DESCRIPTOR, "GpuService"),
         (key_pb2.DESCRIPTOR, "KeyService"),
         (audit_pb2.DESCRIPTOR, "AuditService"),
     )
@@ -84,9 +89,11 @@ class GrpcServer:
         experiments: Experiments,
         snapshots: Snapshots,
         jupyter: JupyterServices,
+        gpus: Gpus,
         admission: Admission,
         keys: Keys,
         audit: Audit,
+        *,
         copies: StoreCopies | None = None,
     ) -> None:
         """Without `copies` no backup can be made."""
@@ -109,6 +116,7 @@ class GrpcServer:
             SnapshotService(snapshots), services
         )
         jupyter_pb2_grpc.add_JupyterServiceServicer_to_server(JupyterService(jupyter), services)
+        gpu_pb2_grpc.add_GpuServiceServicer_to_server(GpuService(gpus), services)
         key_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(keys), services)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
         if copies is not None:

@@ -36,8 +36,10 @@ COMMANDS = {
     "Notebooks": {
         "jupyter": "Work in JupyterLab on the server's machine.",
     },
-    "The queue": {
+    "The queue and the GPUs": {
         "queue": "Show the numbers of the queue.",
+        "gpus": "Show the GPUs, and who has them.",
+        "gpu": "Take GPUs out of use, and put them back to work.",
         "top": "Show the queue and what runs, live.",
     },
 }
@@ -49,6 +51,7 @@ Examples:
   fetchml submit --dir . --wait                     send this folder's code, run it
   fetchml submit --image pytorch/pytorch --gpu 1 -- python train.py
   fetchml ls --status running                       what runs
+  fetchml gpus                                      which GPUs are free, who has the others
   fetchml logs -f TASK_ID                           follow its output
   fetchml jupyter start --open                      JupyterLab, in the browser
   fetchml keys create ada                           a key for a colleague

@@ -91,6 +91,12 @@ def job_name(command: tuple[str, ...]) -> str:
 )
 @click.option("--gpu", type=Int32(), metavar="N", help="GPUs.")
 @click.option(
+    "--preemptible",
+    is_flag=True,
+    default=None,
+    help="It may be stopped, and begun anew later, when a more urgent task needs its place.",
+)
+@click.option(
     "--env",
     "-e",
     type=Pair(or_environment=True),

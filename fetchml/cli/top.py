@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.text import Text
 
 from fetchml.cli.client import server_option
+from fetchml.cli.gpus import gpu_picture
 from fetchml.cli.queue import queue_table
 from fetchml.cli.render import console, show, task_table
 from fetchml.client import Client, Task
@@ -32,13 +33,21 @@ def top(client: Client) -> None:
 
 def _picture(client: Client) -> Group:
     stats = client.queue()
-    holding = client.page(SHOWN, states=(Task.preparing, Task.running, Task.collecting)).tasks
-    waiting = client.page(SHOWN, states=(Task.queued,)).tasks
+    under_way = _tasks(client, Task.preparing, Task.running, Task.collecting)
+    holding = [task for task in under_way if not task.ahead]
+    waiting = [task for task in under_way if task.ahead] + _tasks(client, Task.queued)
+    gpus = client.gpus()
+    shown = [gpu_picture(gpus, holding), Text()] if gpus.gpus or gpus.notes else []
     return Group(
         queue_table(stats),
         Text(),
+        *shown,
         task_table(holding),
         Text(),
-        Text(f"{stats.queued} waiting, newest first", "dim"),
+        Text(f"{stats.queued} waiting: those made ready meanwhile, then the newest", "dim"),
         task_table(waiting),
     )
+
+
+def _tasks(client: Client, *states: Task.Status) -> list[Task]:
+    return list(client.page(SHOWN, states=states).tasks)

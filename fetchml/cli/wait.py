@@ -4,6 +4,7 @@ import codecs
 import queue
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fetchml.cli.failure import Exit
-from fetchml.cli.render import clean, console, print_json, run_time
+from fetchml.cli.render import clean, console, duration, print_json, run_time
 from fetchml.client import (
     CallError,
     Client,
@@ -183,5 +184,11 @@ def _now(client: Client, task: Task, *, moving: bool) -> str:
     except CallError as failed:
         return f"{name} ({failed.message})"
     now = f"{task.job_name} {Task.Status.Name(why.status)}"
+    if not why.position:
+        return f"{now}: {why.progress or why.reason}"
     place = f", number {why.position} in the queue" if why.position > 1 else ""
-    return f"{now}{place}: {why.progress or why.reason}"
+    line = f"{now}{place}: {why.reason}"
+    if moving and why.HasField("estimate"):
+        left = duration(why.estimate.p50.ToMilliseconds() / 1000 - time.time())
+        line += f" Perhaps within {left}."
+    return line

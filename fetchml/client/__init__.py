@@ -36,6 +36,7 @@ from fetchml.client.patience import Options
 from fetchml.client.rpcs import JupyterFields, Rpc, TaskFields, Where
 from fetchml.client.sync import Client
 from fetchml.v1.experiment_pb2 import Experiment
+from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
 from fetchml.v1.queue_pb2 import QueueStats
 from fetchml.v1.snapshot_pb2 import Snapshot
@@ -64,6 +65,8 @@ __all__ = [
     "Experiment",
     "FieldViolation",
     "Forbidden",
+    "Gpu",
+    "GpuList",
     "InternalError",
     "JupyterFields",
     "JupyterServiceInfo",

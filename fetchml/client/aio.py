@@ -25,6 +25,7 @@ from fetchml.client.errors import CallError, NotFound, Unreachable, call_error
 from fetchml.client.patience import SHORTEST_PAUSE_SECONDS, Options, Patience, Tries
 from fetchml.client.rpcs import JupyterFields, Rpc, TaskFields, Where
 from fetchml.v1.experiment_pb2 import Experiment
+from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
 from fetchml.v1.queue_pb2 import QueueStats
 from fetchml.v1.snapshot_pb2 import Snapshot
@@ -214,6 +215,17 @@ class AsyncClient:
     async def health(self) -> bool:
         reply = await self.call(rpcs.check_health())
         return reply.status == reply.SERVING
+
+    # GPUs
+
+    async def gpus(self) -> GpuList:
+        return await self.call(rpcs.list_gpus())
+
+    async def drain_gpu(self, uuid: str) -> Gpu:
+        return await self.call(rpcs.drain_gpu(uuid))
+
+    async def undrain_gpu(self, uuid: str) -> Gpu:
+        return await self.call(rpcs.undrain_gpu(uuid))
 
     # Experiments
 

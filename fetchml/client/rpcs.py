@@ -8,8 +8,9 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 
-from fetchml.v1 import experiment_pb2, jupyter_pb2, queue_pb2, snapshot_pb2, task_pb2
+from fetchml.v1 import experiment_pb2, gpu_pb2, jupyter_pb2, queue_pb2, snapshot_pb2, task_pb2
 from fetchml.v1.experiment_pb2 import Experiment
+from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
 from fetchml.v1.queue_pb2 import QueueStats
 from fetchml.v1.snapshot_pb2 import Snapshot
@@ -53,6 +54,7 @@ class TaskFields(TypedDict, total=False):
     env: Mapping[str, str]
     timeout_seconds: int
     max_retries: int
+    preemptible: bool
     experiment_id: str
     idempotency_key: str
 
@@ -177,6 +179,21 @@ def get_queue() -> Rpc[QueueStats]:
 def check_health() -> Rpc[health_pb2.HealthCheckResponse]:
     request = health_pb2.HealthCheckRequest()
     return Rpc("grpc.health.v1.Health/Check", request, health_pb2.HealthCheckResponse)
+
+
+# GPUs
+
+
+def list_gpus() -> Rpc[GpuList]:
+    return Rpc("GpuService/ListGpus", gpu_pb2.ListGpusRequest(), GpuList)
+
+
+def drain_gpu(uuid: str) -> Rpc[Gpu]:
+    return Rpc("GpuService/DrainGpu", gpu_pb2.DrainGpuRequest(uuid=uuid), Gpu)
+
+
+def undrain_gpu(uuid: str) -> Rpc[Gpu]:
+    return Rpc("GpuService/UndrainGpu", gpu_pb2.UndrainGpuRequest(uuid=uuid), Gpu)
 
 
 # Experiments

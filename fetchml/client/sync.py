@@ -22,6 +22,7 @@ from fetchml.client.errors import (
 from fetchml.client.patience import SHORTEST_PAUSE_SECONDS, Options, Patience, Tries
 from fetchml.client.rpcs import JupyterFields, Rpc, TaskFields, Where
 from fetchml.v1.experiment_pb2 import Experiment
+from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
 from fetchml.v1.queue_pb2 import QueueStats
 from fetchml.v1.snapshot_pb2 import Snapshot
@@ -233,6 +234,20 @@ class Client:
         """Whether the server takes tasks. Needs no key."""
         reply = self.call(rpcs.check_health())
         return reply.status == reply.SERVING
+
+    # GPUs
+
+    def gpus(self) -> GpuList:
+        """The GPUs of the box, in the order of their numbers."""
+        return self.call(rpcs.list_gpus())
+
+    def drain_gpu(self, uuid: str) -> Gpu:
+        """Start nothing more on it. What runs goes on. For admins."""
+        return self.call(rpcs.drain_gpu(uuid))
+
+    def undrain_gpu(self, uuid: str) -> Gpu:
+        """Put it back to work; its errors so far count no more. For admins."""
+        return self.call(rpcs.undrain_gpu(uuid))
 
     # Experiments
 

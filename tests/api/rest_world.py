@@ -23,6 +23,7 @@ from fetchml.rate_limit import RateLimiter
 from tests import front
 from tests.api.grpc_world import KeyStore, experiments_on, snapshots_on
 from tests.api.stub_engine import StubEngine
+from tests.api.stub_gpus import GpuBox, gpu_box
 from tests.api.stub_services import StubServiceTasks, services_on
 from tests.api.validate import check_error, check_reply
 
@@ -103,6 +104,7 @@ class World:
     client: Client
     """Of a user."""
     services: StubServiceTasks
+    box: GpuBox
 
     def as_(self, secret: str | None) -> Client:
         return Client(self.client.session, self.client.base, secret)
@@ -154,11 +156,13 @@ async def rest_world(
         aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session,
     ):
         experiments = experiments_on(store, audit)
+        box = await gpu_box(store, audit)
         server = HttpServer(
             engine,  # type: ignore[arg-type]  # a stub
             experiments,
             snapshots,
             jupyter,
+            box.gpus,
             admission,
             audit,
             timeouts,
@@ -167,6 +171,6 @@ async def rest_world(
         port = int(front.seen(f"127.0.0.1:{listens}").rpartition(":")[2])
         try:
             client = Client(session, f"http://127.0.0.1:{port}", secrets[Role.USER])
-            yield World(engine, server, keyring, store, port, secrets, client, services)
+            yield World(engine, server, keyring, store, port, secrets, client, services, box)
         finally:
             await server.stop("the test is over")

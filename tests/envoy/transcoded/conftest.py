@@ -52,6 +52,7 @@ async def transcoded(
             world.secrets,
             client,
             world.services,
+            world.box,
         )
 
 

@@ -33,8 +33,8 @@ from tests.docker.engine import PrivateEngine, private_engine, why_no_private_en
 from tests.gpu.conftest import IMAGE, specification
 from tests.gpu.stand_in import GpuBox, build, gpu, uuid
 
-TASKS = 30
-COMMAND = ["sleep", "0.5"]
+TASKS = 20
+COMMAND = ["sleep", "1.5"]
 """Long enough for the next one to be ready before this one ends, as tasks on GPUs are."""
 TARGET_MS = 15
 CLAIM = "GPU idle between two tasks in containers"

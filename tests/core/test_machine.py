@@ -27,6 +27,7 @@ from fetchml.core.events import (
     Event,
     GpuChecked,
     GpuDrained,
+    GpuFailed,
     GpusSeen,
     LauncherChanged,
     NeverStarted,
@@ -300,6 +301,12 @@ class CoreMachine(RuleBasedStateMachine):
         started_at = self.now if ran else None
         how = AttemptEnd(at=self.now, started_at=started_at, **end)  # type: ignore[arg-type]
         event = Ended(self.now, attempt.task_id, attempt.number, how)
+        return multiple(*self.begin(event))
+
+    @rule(target=attempts, attempt=attempts)
+    def gpu_failed(self, attempt: Attempt) -> object:
+        gpus = self.seen[attempt.task_id].gpu_uuids
+        event = GpuFailed(self.now, attempt.task_id, attempt.number, gpus, "its GPU had an error")
         return multiple(*self.begin(event))
 
     @rule(target=attempts, attempt=consumes(attempts), failed=st.booleans())

@@ -39,6 +39,7 @@ func main() {
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		v1.RegisterAuditServiceHandler,
 		v1.RegisterExperimentServiceHandler,
+		v1.RegisterGpuServiceHandler,
 		v1.RegisterJupyterServiceHandler,
 		v1.RegisterQueueServiceHandler,
 		v1.RegisterSnapshotServiceHandler,

@@ -83,13 +83,13 @@ async def test_a_task_that_ran_goes_on_as_after_a_crash(
     serve: Serve, processes_backend: Backend, tmp_path: Path
 ) -> None:
     server = await serve(processes_backend).start()
-    task_id = await server.submit("echo begun; sleep 600")
+    task_id = await server.submit("[ $FETCHML_ATTEMPT = 1 ] && sleep 600; exit 6")
     await server.running(task_id)
     (await make_backup(server, tmp_path / "backup")).succeeded()
     await server.close()
     other = await restored(serve, processes_backend, tmp_path / "backup")
     task = await other.ended(task_id)
-    assert task.status == Task.failed
+    assert (task.exit_code, task.attempt, task.retry_count) == (6, 2, 0), task
     await other.assert_idle(task_id)
 
 

@@ -11,9 +11,9 @@ async def create(request: web.Request) -> web.Response:
     return web.json_response({"id": "1", "status": "queued", **task}, status=201)
 
 
-async def serve() -> None:
+async def serve(*routes: web.RouteDef) -> None:
     app = web.Application()
-    app.router.add_post("/v1/tasks", create)
+    app.add_routes(routes)
     runner = web.AppRunner(app, access_log=None, handle_signals=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -23,4 +23,4 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve())
+    uvloop.run(serve(web.post("/v1/tasks", create)))

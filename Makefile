@@ -3,11 +3,12 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+RUNS_PROGRAM := tests/executable tests/executable/old_debians.py tests/server tests/cli tests/contract
 
-.PHONY: help setup demo test lint format proto shim bench lock clean
+.PHONY: help setup demo test test-binary lint format proto shim build release bench gpu-check lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv with all that is needed (quick when it is there already)
 	@build/setup.sh
@@ -15,7 +16,7 @@ setup: ## make .venv with all that is needed (quick when it is there already)
 demo: setup ## start FetchML, train on real data, watch it live
 	@$(BIN)/python examples/demo.py
 
-test: lint ## lint, then every test; starts a Docker engine where none answers
+test: lint build ## lint, build, then every test; starts a Docker engine where none answers
 	$(BIN)/pytest
 
 lint: setup ## style, types, layers, protos, drift of generated code
@@ -35,8 +36,20 @@ proto: setup ## generate fetchml/v1 from proto/
 shim: setup ## build the task's first process for x86-64 and aarch64
 	shim/build.sh
 
+build: setup ## make build/dist/fetchml, the program in one file, for machines like this one
+	build/build.sh
+
+test-binary: build release ## every test that starts the program, with the executable; old Debians too
+	FETCHML_PROGRAM=$(CURDIR)/build/dist/fetchml $(BIN)/pytest $(RUNS_PROGRAM)
+
+release: setup ## make build/dist/release/: the executable for old and new Linux, SBOM, checksums
+	build/release.sh
+
 bench: setup ## measure against bare aiohttp, grpc.aio and Docker, as ratios
 	$(BIN)/python -m benchmarks
+
+gpu-check: setup ## check GPUs and CUDA programs on this machine, where it has some
+	@$(BIN)/python build/gpu_check.py
 
 lock: setup ## resolve the dependencies anew into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --group dev --group demo --output-file requirements.lock \

@@ -2,15 +2,31 @@
 
 import argparse
 
-from benchmarks import containers, grpc_creates, health, history, rest_submits
+from benchmarks import (
+    containers,
+    envoy,
+    executable,
+    gpu_gap,
+    grpc_creates,
+    health,
+    history,
+    rest_submits,
+    scheduling,
+    throughput,
+)
 from benchmarks.figures import Figure, machine, print_table
 
 BENCHMARKS = {
     "rest": rest_submits.run,
     "grpc": grpc_creates.run,
+    "envoy": envoy.run,
     "history": history.run,
     "health": health.run,
+    "scheduling": scheduling.run,
     "containers": containers.run,
+    "executable": executable.run,
+    "throughput": throughput.run,
+    "gpu_gap": gpu_gap.run,
 }
 
 

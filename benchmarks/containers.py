@@ -14,6 +14,7 @@ from benchmarks.processes import KEY, fetchml, scratch_folder
 from examples.local_image import build_base
 from fetchml import shim
 from fetchml.adapters.docker_container import container_config, container_name
+from fetchml.adapters.docker_gpus import Offer, grant
 from fetchml.attempt import AttemptFolder
 from fetchml.ports import Run
 from fetchml.v1 import task_pb2, task_pb2_grpc
@@ -37,7 +38,7 @@ def run() -> Benchmark:
     if reason is not None:
         yield Figure(CLAIM, FLOOR, f"not run: {reason}", f"≤ {TARGET_MS} ms more", kept=False)
         return
-    with _engine() as engine, scratch_folder() as folder:
+    with some_engine() as engine, scratch_folder() as folder:
         build_base(engine.client, IMAGE)
         try:
             yield _compare(engine, folder)
@@ -46,7 +47,7 @@ def run() -> Benchmark:
 
 
 @contextmanager
-def _engine() -> Iterator[Engine]:
+def some_engine() -> Iterator[Engine]:
     found = existing_engine()
     if found is not None:
         with closing(found):
@@ -113,7 +114,14 @@ def _raw(api: docker.APIClient, folder: Path) -> float:
     attempt.create(*USER)
     run = Run("raw-" + folder.name, 1, "bench", folder, IMAGE, (), {}, cpu=1, memory_gb=1)
     config = dict(
-        container_config(run, instance_id="raw", shim=shim.path(), network="bridge", user=USER)
+        container_config(
+            run,
+            instance_id="raw",
+            shim=shim.path(),
+            network="bridge",
+            user=USER,
+            gpus=grant((), Offer(), lambda _: None),
+        )
     )
     config |= {"Entrypoint": [], "Cmd": COMMAND}
     began = time.perf_counter()

@@ -69,7 +69,7 @@ class _Client(asyncio.Protocol):
         head, end_of_head, body = self._received.partition(b"\r\n\r\n")
         if not end_of_head:
             return
-        length = head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0]
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
         if len(body) < int(length):
             return
         if not head.startswith(b"HTTP/1.1 2"):

@@ -29,18 +29,39 @@ class Server(NamedTuple):
     """From the start of the process until it said that it is ready."""
 
     def cpu_seconds(self) -> float:
-        """What all its threads have used so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """What all its threads have used so far; the executable's are of two processes."""
+        ticks = 0
+        for pid in self._pids():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def memory_bytes(self) -> int:
+        """Resident, of all its processes."""
+        pages = [Path(f"/proc/{pid}/statm").read_text().split()[1] for pid in self._pids()]
+        return sum(map(int, pages)) * os.sysconf("SC_PAGE_SIZE")
+
+    def _pids(self) -> list[int]:
+        """Not those of tasks."""
+        first = self.process.pid
+        program = Path(f"/proc/{first}/exe").readlink()
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        ours = [int(pid) for pid in children if Path(f"/proc/{pid}/exe").readlink() == program]
+        return [first, *ours]
 
 
 @contextmanager
 def fetchml(
-    data_dir: Path, *, launcher: str = "process", docker_host: str = "", **settings: str
+    data_dir: Path,
+    *,
+    launcher: str = "process",
+    docker_host: str = "",
+    program: Sequence[str] = (sys.executable, "-m", "fetchml"),
+    **settings: str,
 ) -> Iterator[Server]:
     """The real program. Everything is on that a user has on; only the rate limit is set so high
     that it refuses nothing."""
-    command = [sys.executable, "-m", "fetchml", "serve", "--launcher", launcher]
+    command = [*program, "serve", "--launcher", launcher]
     command += ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--data-dir", str(data_dir)]
     own = {name: value for name, value in os.environ.items() if not name.startswith("FETCHML_")}
     own |= {"FETCHML_ADMIN_KEY": KEY, "FETCHML_RATE_LIMIT_PER_SECOND": "1000000"}

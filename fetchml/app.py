@@ -18,13 +18,16 @@ from pathlib import Path
 import uvloop
 from google.protobuf.message import Message
 
+from fetchml import sd_notify
 from fetchml.access import Admission, BadAdminKey, Keyring, ensure_admin
 from fetchml.adapters.data_dir import DataDirBusy, lock_data_dir, write_durably
+from fetchml.adapters.docker_gpus import AddressOf, GpuAddress
 from fetchml.adapters.docker_launcher import DockerLauncher
 from fetchml.adapters.duckdb_store import DuckDBStore
 from fetchml.adapters.fsspec_origin import FsspecOrigin
 from fetchml.adapters.http_origin import HttpOrigin
 from fetchml.adapters.jupyter_client import HttpJupyterClient
+from fetchml.adapters.nvml import NvmlInventory
 from fetchml.adapters.process_launcher import ProcessLauncher
 from fetchml.api.grpc_calls import Call
 from fetchml.api.grpc_keys import KeyService
@@ -35,6 +38,7 @@ from fetchml.audit import Audit
 from fetchml.clock import Clock
 from fetchml.config import Address, Settings
 from fetchml.control import control_socket
+from fetchml.core.allocator import Placement
 from fetchml.core.dataset import AddressRules
 from fetchml.core.model import Resources
 from fetchml.core.state import Limits
@@ -44,6 +48,7 @@ from fetchml.datasets import Datasets
 from fetchml.engine import Engine, EngineSettings
 from fetchml.experiments import Experiments
 from fetchml.folder_watch import FolderWatch
+from fetchml.gpus import Gpus
 from fetchml.ids import IdSequence
 from fetchml.inputs import Inputs
 from fetchml.jupyter_services import JupyterServices, JupyterSettings
@@ -52,6 +57,7 @@ from fetchml.ports import Launcher, StoreDamaged
 from fetchml.rate_limit import RateLimiter
 from fetchml.snapshot_files import SnapshotFiles
 from fetchml.snapshots import Snapshots, SnapshotSettings
+from fetchml.store_copy import StoreCopies
 from fetchml.tls import BadCertificate, Certificate
 from fetchml.unpack import UnpackLimits
 from fetchml.workspaces import Workspaces
@@ -132,7 +138,8 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         experiments = Experiments(
             store, audit, private=settings.auth.private, snapshot_exists=snapshots.exists
         )
-        launcher = _launcher(settings, watch)
+        launcher = _launcher(settings, watch, address_of=lambda uuid: _address(gpus, uuid))
+        gpus = _gpus(settings, store, audit, launcher)
         engine = Engine(
             store,
             launcher,
@@ -144,6 +151,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             ),
             watch,
             _engine_settings(settings),
+            gpus=gpus,
             takes_tasks=experiments.takes_tasks,
             audit=audit,
             on_fatal=_end_at_once,
@@ -167,17 +175,26 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         keyring = await _keyring(store)
         await stack.enter_async_context(keyring.saving_use())
         await _show_first_key(keyring, data_dir, admin_key)
-        limit = settings.rate_limit
-        limiter = RateLimiter(limit.per_second, limit.burst) if limit.enabled else None
-        admission = Admission(keyring, time.monotonic, limiter=limiter)
+        admission = _admission(settings, keyring)
+        copies = StoreCopies(store, data_dir, admission.local)
+        copies.remove_left_over()
         rpc = GrpcServer(
-            engine, experiments, snapshots, jupyter, admission, Keys(keyring, audit), audit
+            engine,
+            experiments,
+            snapshots,
+            jupyter,
+            gpus,
+            admission,
+            Keys(keyring, audit),
+            audit,
+            copies=copies,
         )
         rest = HttpServer(
             engine,
             experiments,
             snapshots,
             jupyter,
+            gpus,
             admission,
             audit,
             HttpTimeouts(streams_close=2, requests_finish=REQUESTS_FINISH_SECONDS),
@@ -193,18 +210,27 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         grpc = Address(settings.server.grpc.host, grpc_port)
         if certificate is None:
             _warn_if_open(http, grpc)
-        # What lives now lives on: no collection need pass through it again (50 ms each time).
-        gc.freeze()
-        gc.set_threshold(YOUNG_OBJECTS)
-        print(f"ready http={http} grpc={grpc}", flush=True)  # for scripts
-        log.info("ready", extra={"http": http, "grpc": grpc, "data_dir": data_dir})
+        alive = _tell_ready(http, grpc, data_dir)
         await asked_to_stop.wait()
         log.info("shutting down; running tasks go on")
+        sd_notify.tell("STOPPING=1")
         # A thread's timer: it counts on when the event loop or the interpreter's end is stuck.
         last_resort = threading.Timer(DRAIN_SECONDS, _give_up_waiting)
         last_resort.daemon = True
         last_resort.start()
         await engine.drain()
+        alive.cancel()
+
+
+def _tell_ready(http: Address, grpc: Address, data_dir: Path) -> asyncio.Task[None]:
+    """The task that tells systemd that the event loop is alive."""
+    # What lives now lives on: no collection need pass through it again (50 ms each time).
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
+    print(f"ready http={http} grpc={grpc}", flush=True)  # for scripts
+    alive = sd_notify.ready()
+    log.info("ready", extra={"http": http, "grpc": grpc, "data_dir": data_dir})
+    return alive
 
 
 async def _stop_transports(rest: HttpServer, rpc: GrpcServer) -> None:
@@ -264,12 +290,33 @@ def _store(settings: Settings) -> DuckDBStore:
     )
 
 
-def _launcher(settings: Settings, watch: FolderWatch) -> Launcher:
+def _launcher(settings: Settings, watch: FolderWatch, address_of: AddressOf) -> Launcher:
     if settings.server.launcher == "process":
         return ProcessLauncher(settings.data_dir, watch)
     return DockerLauncher(
-        settings.data_dir, network=settings.tasks.network, user=settings.tasks.user
+        settings.data_dir,
+        network=settings.tasks.network,
+        user=settings.tasks.user,
+        address_of=address_of,
     )
+
+
+def _gpus(settings: Settings, store: DuckDBStore, audit: Audit, launcher: Launcher) -> Gpus:
+    def owner_of(pid: int) -> str | None:
+        task_id = launcher.owner_of(pid)
+        return task_id if task_id is not None and gpus.has_processes(task_id) else None
+
+    inventory = None if settings.gpu.slots else NvmlInventory(owner_of)
+    gpus = Gpus(store, audit, inventory, private=settings.auth.private)
+    return gpus
+
+
+def _address(gpus: Gpus, uuid: str) -> GpuAddress | None:
+    """Where NVML finds it now."""
+    reading = gpus.reading(uuid)
+    if reading is None or reading.lost is not None:
+        return None
+    return GpuAddress(reading.index, reading.minor)
 
 
 def _snapshot_settings(settings: Settings) -> SnapshotSettings:
@@ -329,7 +376,6 @@ def _workspaces_root(settings: Settings) -> Path:
 
 def _jupyter_settings(settings: Settings) -> JupyterSettings:
     return JupyterSettings(
-        capacity=_capacity(settings),
         images=settings.jupyter.images,
         idle_ms=settings.jupyter.idle_seconds * 1000,
         private=settings.auth.private,
@@ -365,6 +411,13 @@ def _engine_settings(settings: Settings) -> EngineSettings:
             max_running=tasks.max_running,
             reserve_after_ms=tasks.reserve_after * 1000,
             worker_id=socket.gethostname(),
+            slots_per_gpu=settings.gpu.slots_per_gpu,
+            placement=Placement(settings.gpu.placement),
+            half_life_ms=settings.scheduling.half_life * 1000,
+            user_gpus=settings.quotas.user_gpus,
+            user_queued=settings.quotas.user_queued,
+            preemption=settings.scheduling.preemption,
+            ahead=settings.scheduling.ahead,
         ),
         defaults=Defaults(tasks.image, tasks.command, tasks.timeout_seconds, tasks.max_retries),
         runs=RunSettings(
@@ -387,6 +440,12 @@ async def _keyring(store: DuckDBStore) -> Keyring:
     keyring = Keyring(store, clock_ms=clock_ms, new_id=lambda: ids.next(clock_ms()))
     await keyring.load()
     return keyring
+
+
+def _admission(settings: Settings, keyring: Keyring) -> Admission:
+    limit = settings.rate_limit
+    limiter = RateLimiter(limit.per_second, limit.burst) if limit.enabled else None
+    return Admission(keyring, time.monotonic, limiter=limiter)
 
 
 async def _show_first_key(keyring: Keyring, data_dir: Path, wanted: str | None) -> None:

@@ -9,12 +9,22 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
 from fetchml import failpoints
 from fetchml.attempt import AttemptFolder, CollectError
-from fetchml.core.events import Collected, Ended, Event, NeverStarted, Progressed, Started
+from fetchml.core.events import (
+    Collected,
+    Ended,
+    Event,
+    GpuFailed,
+    NeverStarted,
+    Progressed,
+    Ready,
+    Started,
+)
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.folder_watch import FolderWatch
 from fetchml.inputs import Inputs
@@ -24,6 +34,12 @@ STOP_MARGIN_SECONDS = 5.0
 """The shim kills after the grace; only when it could not does the launcher."""
 AGAIN_SECONDS = 1.0
 """When ending an attempt failed, it is tried again after this."""
+AHEAD_PAUSE_SECONDS = 0.05
+"""Before something is made ready ahead, which often is asked for when the one before it starts:
+that is to have the machine for itself until its command runs."""
+MOST_REMADE = 5
+"""How often an attempt that waits at its gate is made ready again, when what stood there is gone
+(the Docker engine was restarted). Its command has not run."""
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +56,10 @@ class AttemptRun:
         watch: FolderWatch,
         clock: Callable[[], int],
         report: Callable[[Event], asyncio.Future[None]],
+        gpu_failure: Callable[[Task, AttemptEnd], Awaitable[GpuFailed | None]],
     ) -> None:
-        """The future of `report` is done when the event's changes are durable."""
+        """The future of `report` is done when the event's changes are durable. `gpu_failure`:
+        whether a bad end was the GPUs' doing."""
         self._task = task
         self._run = run
         self._outputs = outputs
@@ -50,7 +68,16 @@ class AttemptRun:
         self._watch = watch
         self._clock = clock
         self._report = report
+        self._gpu_failure = gpu_failure
         self._folder = AttemptFolder(run.folder)
+        self._end = task.end
+        self._gone: asyncio.Task[Gone] | None = None
+        """The wait for the end of all its processes, once it has begun."""
+        self._may_open = asyncio.Event()
+        """The task has its resources. Until then it is made ready ahead, up to its gate."""
+        if not task.ahead:
+            self._may_open.set()
+        self._thrown_away = asyncio.Event()
         self._stop_asked = asyncio.Event()
         self._is_over = False
         """Its end is reported: nothing may be started any more, only cleaned up."""
@@ -59,10 +86,21 @@ class AttemptRun:
         """End it: never start it if it has not started, else SIGTERM, grace, SIGKILL."""
         self._stop_asked.set()
 
+    def open_gate(self) -> None:
+        """It was made ready ahead, or is being: let it start as soon as it is."""
+        self._may_open.set()
+
+    def abandon(self) -> None:
+        """It was made ready ahead, or is being: it is not wanted here. Never start it."""
+        self._thrown_away.set()
+
     async def go(self) -> None:
         """To the end. When it raised (the disk, the engine), it can be called again."""
         if not self._is_over:
-            await self._see_to_the_end()
+            try:
+                await self._see_to_the_end()
+            finally:
+                await self._forget_gone()
             self._is_over = True
         await self._remove()
         failpoints.reach("removed")
@@ -83,25 +121,70 @@ class AttemptRun:
         if not await asyncio.to_thread(self._folder.gate_was_opened):
             claim = self._folder.claim()
             if claim is not None and claim.revoked:
-                return await self._give_up("it could not be made ready", permanent=False)
+                # What was made ready ahead may have been thrown away: nobody kept why.
+                error = None if self._task.ahead else "it could not be made ready"
+                return await self._give_up(error, permanent=False)
+            if self._task.ahead:
+                await self._let_others_start()
             if not await self._prepare():
                 return False
             failpoints.reach("prepared")
+            if self._task.ahead and not await self._wait_for_its_turn():
+                return False
         await asyncio.to_thread(self._folder.open_gate)
         failpoints.reach("gate_opened")
+        return True
+
+    async def _let_others_start(self) -> None:
+        pause = asyncio.create_task(asyncio.sleep(AHEAD_PAUSE_SECONDS))
+        try:
+            await _first_of(pause, self._may_open, self._thrown_away, self._stop_asked)
+        finally:
+            pause.cancel()
+
+    async def _wait_for_its_turn(self) -> bool:
+        """At the gate, until it may open. False: it has not started and never will."""
+        task = self._task
+        for _ in range(MOST_REMADE + 1):
+            self._report(Ready(self._clock(), task.id, task.attempt))
+            failpoints.reach("ready")
+            self._gone = asyncio.create_task(self._launcher.wait(self._run))
+            asked = [self._may_open, self._thrown_away, self._stop_asked]
+            await _first_of(self._gone, *asked)
+            if self._thrown_away.is_set() or self._stop_asked.is_set():
+                failpoints.reach("abandoned")
+                return await self._give_up(None, permanent=self._stop_asked.is_set())
+            if self._may_open.is_set():
+                failpoints.reach("its_turn")
+                return True
+            lost = self._gone.result().lost or "what was made ready ahead is gone"
+            await self._launcher.remove(self._run)
+            await asyncio.sleep(AGAIN_SECONDS)
+            if not await self._prepare():
+                return False
+        return not await self._lose(lost)
+
+    async def _lose(self, why: str) -> bool:
+        """Of what waits at its gate. False: it has started."""
+        if not await asyncio.to_thread(self._folder.revoke):
+            return False
+        now = self._clock()
+        end = AttemptEnd(at=now, lost=why)
+        await self._report(Ended(now, self._task.id, self._task.attempt, end))
+        self._is_over = True
         return True
 
     async def _prepare(self) -> bool:
         """Ready, and waiting at the gate. False: given up."""
         preparing = asyncio.create_task(self._make_ready())
         try:
-            stopped = not await self._unless_stopped(preparing)
+            unwanted = not await self._unless_unwanted(preparing)
         finally:
             # Also when the server lets go of this attempt: nothing may be made behind its back.
             preparing.cancel()
             await asyncio.gather(preparing, return_exceptions=True)
-        if stopped:
-            return await self._give_up(None, permanent=True)
+        if unwanted:
+            return await self._give_up(None, permanent=self._stop_asked.is_set())
         try:
             preparing.result()
         except PrepareError as error:
@@ -120,6 +203,8 @@ class AttemptRun:
         """Returns False when nothing was started, True when it had been started already."""
         if not await asyncio.to_thread(self._folder.revoke):
             return True
+        if self._task.ahead:
+            failpoints.reach("revoked")
         await asyncio.to_thread(self._folder.drop_workspace)
         task = self._task
         now = self._clock()
@@ -136,14 +221,13 @@ class AttemptRun:
     async def _see_through(self) -> None:
         """Wait for the start and the end."""
         stopping = asyncio.create_task(self._stop_when_asked())
-        gone = asyncio.create_task(self._launcher.wait(self._run))
+        gone = self._gone = self._gone or asyncio.create_task(self._launcher.wait(self._run))
         try:
             await self._report_start(gone)
             end_hint = await gone
         finally:
             stopping.cancel()
-            gone.cancel()
-            await asyncio.gather(stopping, gone, return_exceptions=True)
+            await asyncio.gather(stopping, return_exceptions=True)
         end = self._folder.end()
         now = self._clock()
         if end is None:
@@ -153,6 +237,7 @@ class AttemptRun:
             end = AttemptEnd(at=now, started_at=started_at, lost=lost)
         elif end_hint.out_of_memory:
             end = replace(end, out_of_memory=True)
+        self._end = end
         await self._report(Ended(now, self._task.id, self._task.attempt, end))
 
     async def _report_start(self, gone: asyncio.Task[Gone]) -> None:
@@ -166,6 +251,12 @@ class AttemptRun:
             await self._report(Started(self._clock(), task.id, task.attempt, started.at))
             failpoints.reach("started")
 
+    async def _forget_gone(self) -> None:
+        gone, self._gone = self._gone, None
+        if gone is not None:
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
+
     async def _collect(self) -> None:
         error = None
         collecting = asyncio.ensure_future(asyncio.to_thread(self._folder.collect, self._outputs))
@@ -177,6 +268,10 @@ class AttemptRun:
             # The thread can't be stopped, and no other server may collect beside it.
             await asyncio.gather(collecting, return_exceptions=True)
             raise
+        if self._end is not None:
+            failure = await self._gpu_failure(self._task, self._end)
+            if failure is not None:
+                self._report(failure)
         failpoints.reach("collected")
         await self._report(Collected(self._clock(), self._task.id, self._task.attempt, error))
 
@@ -196,14 +291,20 @@ class AttemptRun:
                 log.exception("an attempt can't be ended", extra={"task_id": self._task.id})
                 await asyncio.sleep(AGAIN_SECONDS)
 
-    async def _unless_stopped(self, work: asyncio.Task[None]) -> bool:
-        """Wait for `work`; False: a stop was asked for before it was done."""
-        stop = asyncio.ensure_future(self._stop_asked.wait())
-        try:
-            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stop.cancel()
+    async def _unless_unwanted(self, work: asyncio.Task[None]) -> bool:
+        """Wait for `work`; False: it was stopped or thrown away before it was done."""
+        await _first_of(work, self._stop_asked, self._thrown_away)
         return work.done()
 
     def _progress(self, text: str) -> None:
         self._report(Progressed(self._clock(), self._task.id, self._task.attempt, text))
+
+
+async def _first_of(work: asyncio.Task[Any], *asked: asyncio.Event) -> None:
+    """Until the work is done or something was asked for. The work goes on."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in asked]
+    try:
+        await asyncio.wait([work, *waiting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()

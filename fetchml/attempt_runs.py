@@ -2,13 +2,22 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from fetchml.attempt_run import AttemptRun
 from fetchml.core import submission
-from fetchml.core.events import Effect, Event, RunAttempt, StopAttempt
-from fetchml.core.model import Task
+from fetchml.core.events import (
+    AbandonAttempt,
+    CheckGpus,
+    Effect,
+    Event,
+    GpuFailed,
+    OpenGate,
+    RunAttempt,
+    StopAttempt,
+)
+from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.folder_watch import FolderWatch
 from fetchml.inputs import Inputs
 from fetchml.ports import Launcher, Run
@@ -25,6 +34,20 @@ class RunSettings:
     log_segment_bytes: int
 
 
+@dataclass(slots=True)
+class AheadCounts:
+    """Of attempts since the server's start."""
+
+    ahead: int = 0
+    """Begun to be made ready while they waited."""
+    opened: int = 0
+    """Of these: started."""
+    thrown_away: int = 0
+    """Of these: not wanted where they were."""
+    ordinary: int = 0
+    """Made ready only when they had their resources."""
+
+
 class AttemptRuns:
     def __init__(
         self,
@@ -36,7 +59,13 @@ class AttemptRuns:
         *,
         clock: Callable[[], int],
         report: Callable[[Event], asyncio.Future[None]],
+        check_gpus: Callable[[Sequence[str]], None],
+        gpu_failure: Callable[[Task, AttemptEnd], Awaitable[GpuFailed | None]],
     ) -> None:
+        """`check_gpus`: carries out CheckGpus. `gpu_failure`: see AttemptRun."""
+        self.counts = AheadCounts()
+        self._check_gpus = check_gpus
+        self._gpu_failure = gpu_failure
         self._launcher = launcher
         self._inputs = inputs
         self._files = files
@@ -55,6 +84,10 @@ class AttemptRuns:
             return
         match effect:
             case RunAttempt(task=task):
+                if task.ahead:
+                    self.counts.ahead += 1
+                elif task.status is Status.PREPARING:
+                    self.counts.ordinary += 1
                 run = self._current[task.id] = self._make(task)
                 driving = asyncio.create_task(self._drive(task.id, run))
                 self._tasks.add(driving)
@@ -62,6 +95,15 @@ class AttemptRuns:
             case StopAttempt(task_id=task_id):
                 if task_id in self._current:
                     self._current[task_id].stop()
+            case OpenGate(task_id=task_id):
+                self.counts.opened += 1
+                self._current[task_id].open_gate()
+            case AbandonAttempt(task_id=task_id):
+                if task_id in self._current:
+                    self.counts.thrown_away += 1
+                    self._current[task_id].abandon()
+            case CheckGpus(uuids=uuids):
+                self._check_gpus(uuids)
 
     async def close(self) -> None:
         """Let go of all; what runs goes on."""
@@ -87,6 +129,7 @@ class AttemptRuns:
             env={**(spec.env or {}), **own},
             cpu=spec.cpu or 0,
             memory_gb=spec.memory_gb or 0,
+            gpu_ids=task.gpu_uuids,
             timeout_ms=spec.timeout_seconds * 1000,
             grace_ms=self._settings.grace_ms,
             log_segment_bytes=self._settings.log_segment_bytes,
@@ -100,6 +143,7 @@ class AttemptRuns:
             watch=self._watch,
             clock=self._clock,
             report=self._report,
+            gpu_failure=self._gpu_failure,
         )
 
     async def _drive(self, task_id: str, run: AttemptRun) -> None:

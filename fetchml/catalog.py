@@ -26,6 +26,7 @@ class Catalog:
         self.services: dict[str, Task] = {t.id: t for t in restored.live if t.service}
         """The live ones: apart, since they are in no list and no count of tasks."""
         self._counts = Counter(restored.counts)
+        self._ahead = sum(task.ahead for task in self.live.values())
         self._ended = {
             status: Newest(
                 restored.recent.get(status, ()), limit=RECENT, of_all=self.count((status,))
@@ -49,7 +50,9 @@ class Catalog:
         before = self.live.get(task.id)
         if before is not None:
             self._counts[task.user, before.status] -= 1
+            self._ahead -= before.ahead
         self._counts[task.user, task.status] += 1
+        self._ahead += task.ahead
         if task.status not in ENDED:
             self.live[task.id] = task
             if before is None:
@@ -108,8 +111,14 @@ class Catalog:
         return heapq.merge(*sources, key=turn, reverse=True)
 
     @property
+    def waiting(self) -> int:
+        """Those that are made ready meanwhile too."""
+        return self.count((Status.QUEUED,)) + self._ahead
+
+    @property
     def holding(self) -> int:
-        return self.count(HOLDING)
+        """All that have their slot."""
+        return self.count(HOLDING) - self._ahead
 
 
 def spec_bytes(task: Task) -> int:

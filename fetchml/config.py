@@ -194,7 +194,56 @@ class Resources(msgspec.Struct, frozen=True):
 
 
 class Gpu(msgspec.Struct, frozen=True):
-    slots: Annotated[Count, _about("GPU slots that tasks may hold together.")] = 0
+    slots: Annotated[
+        Count,
+        _about(
+            "Plain GPU slots: they are counted, and no device is passed to a task. 0: the GPUs "
+            "that NVIDIA's driver tells of, each passed to the tasks that have it."
+        ),
+    ] = 0
+    slots_per_gpu: Annotated[
+        AtLeastOne, _about("Tasks that may share a GPU. 1: each has its GPUs for itself.")
+    ] = 1
+    placement: Annotated[
+        Literal["fill", "spread"],
+        _about(
+            "Which GPUs a task is given. `fill`: neighbours together, in the smallest gap that "
+            "fits, shared ones the fullest first. `spread`: the emptiest, far from what is in use."
+        ),
+    ] = "fill"
+
+
+class Scheduling(msgspec.Struct, frozen=True):
+    ahead: Annotated[
+        bool,
+        _about(
+            "Make the tasks that would start next ready while they wait: their containers are "
+            "started, and their commands wait at a gate."
+        ),
+    ] = True
+    half_life: Annotated[
+        Count,
+        _about(
+            "Seconds in which what a user has had of the box loses half of its weight; among tasks "
+            "of one priority, who had less goes first. 0: nothing is forgotten."
+        ),
+    ] = 86_400
+    preemption: Annotated[
+        bool,
+        _about(
+            "Stop tasks that are `preemptible` when that lets a more urgent task start; they are "
+            "begun anew later."
+        ),
+    ] = False
+
+
+class Quotas(msgspec.Struct, frozen=True):
+    user_gpus: Annotated[
+        Count, _about("GPUs that the tasks of one user may hold together. 0: any number.")
+    ] = 0
+    user_queued: Annotated[
+        Count, _about("Tasks of one user that may wait at the same time. 0: any number.")
+    ] = 0
 
 
 class Datasets(msgspec.Struct, frozen=True):
@@ -299,6 +348,8 @@ class Settings(msgspec.Struct, frozen=True):
     tasks: Tasks = msgspec.field(default_factory=Tasks)
     resources: Resources = msgspec.field(default_factory=Resources)
     gpu: Gpu = Gpu()
+    scheduling: Scheduling = Scheduling()
+    quotas: Quotas = Quotas()
     datasets: Datasets = Datasets()
     snapshots: Snapshots = Snapshots()
     jupyter: Jupyter = msgspec.field(default_factory=Jupyter)

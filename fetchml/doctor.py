@@ -1,10 +1,12 @@
 """What works on this machine, what does not, and how to mend each."""
 
+import asyncio
 import os
 import resource
 import shutil
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,9 +17,12 @@ import msgspec
 from docker.errors import DockerException
 
 import fetchml
-from fetchml import shim
+from fetchml import frozen, shim
 from fetchml.adapters.data_dir import is_taken
+from fetchml.adapters.docker_gpus import GpuAddress, Offer, describes, offered
+from fetchml.adapters.nvml import SILENT, NvmlInventory
 from fetchml.config import Address, Settings, machine_cores, machine_memory_gb
+from fetchml.ports import GpuState
 from fetchml.tls import BadCertificate, Certificate
 
 ENGINE_SECONDS = 5
@@ -27,8 +32,10 @@ FEW_INSTANCES = 16
 """Of inotify. The server needs one instance, and some watches for each running task; editors and
 the like take theirs from the same user."""
 
+GPU_SECONDS = 15.0
+"""Drivers take some seconds to wake the GPUs of a large machine."""
 INOTIFY = Path("/proc/sys/fs/inotify")
-NVIDIA_DRIVER = (Path("/dev/nvidiactl"), Path("/proc/driver/nvidia"))
+PCI_DEVICES = Path("/sys/bus/pci/devices")
 
 
 class Check(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -56,10 +63,11 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _open_files()
     yield _inotify()
     yield _resources(settings)
-    yield _gpus(settings)
+    gpus = _inventory()
+    yield from _gpus(settings, gpus)
     yield _shim()
     if settings.server.launcher == "docker":
-        yield from _docker(settings)
+        yield from _docker(settings, gpus)
     else:
         yield Check("launcher", "process: tasks run without isolation")
 
@@ -139,7 +147,8 @@ def _port(name: str, address: Address, *, running: bool) -> Check:
 
 def _clock(data_dir: Path) -> Check:
     """Against what cannot lie in the future: this program, and what a server wrote."""
-    written = [Path(fetchml.__file__), *data_dir.glob("store/*")]
+    program = Path(sys.executable if frozen.is_frozen() else fetchml.__file__)
+    written = [program, *data_dir.glob("store/*")]
     newest = max(file.stat().st_mtime for file in written)
     behind = newest - time.time()
     if behind > 1:
@@ -178,15 +187,52 @@ def _inotify() -> Check:
     return Check("inotify", says)
 
 
-def _gpus(settings: Settings) -> Check:
-    slots = settings.gpu.slots
-    driver = any(path.exists() for path in NVIDIA_DRIVER)
-    says = f"{'an NVIDIA driver' if driver else 'no NVIDIA driver'}, {slots} GPU slots"
-    if slots and not driver:
-        return Check("gpus", says, "Install NVIDIA's driver, or set [gpu] slots to 0.")
-    if driver and not slots:
-        says += ": no task may ask for a GPU until [gpu] slots says how many there are"
-    return Check("gpus", says)
+def _gpus(settings: Settings, gpus: GpuState) -> Iterator[Check]:
+    name, slots = "gpus", settings.gpu.slots
+    if gpus.problem == SILENT:
+        mend = "Look into the kernel's log (dmesg); a restart of the machine often helps."
+        yield Check(name, SILENT, mend)
+    elif gpus.problem:
+        mend = ""
+        if _has_nvidia_gpu():
+            mend = "Install NVIDIA's driver and load it (modprobe nvidia, nvidia-smi)."
+            if "exchanged" in gpus.problem:
+                mend = "Restart the machine, so that the new driver is loaded."
+        yield Check(name, gpus.problem + (f", {slots} plain GPU slots" if slots else ""), mend)
+    else:
+        count = len(gpus.gpus)
+        unused = f"; [gpu] slots = {slots} is used instead" if slots else ""
+        yield Check(name, f"{count} found, NVIDIA driver {gpus.driver}{unused}")
+        yield from (Check(name, note, "See docs/gpu.md.") for note in gpus.notes)
+    for reading, gpu in zip(gpus.readings, gpus.gpus, strict=True):
+        says = f"{gpu.name}, {gpu.memory_mb >> 10} GiB, {gpu.uuid}: {gpu.blocked or 'free'}"
+        ill = gpu.blocked and not gpu.blocked.startswith("busy")
+        mend = "End its work, then reset it (nvidia-smi --gpu-reset) or restart the machine."
+        yield Check(f"gpu {reading.index}", says, mend if ill else "")
+
+
+def _inventory() -> GpuState:
+    async def look() -> GpuState:
+        inventory = NvmlInventory(lambda _: None, silent_seconds=GPU_SECONDS)
+        await inventory.open(lambda _: None)
+        try:
+            return inventory.state
+        finally:
+            await inventory.close()
+
+    return asyncio.run(look())
+
+
+def _has_nvidia_gpu() -> bool:
+    """Whether one is on the bus, driver or not."""
+    for device in PCI_DEVICES.glob("*"):
+        try:
+            vendor, kind = ((device / file).read_text() for file in ("vendor", "class"))
+        except OSError:
+            continue
+        if vendor.strip() == "0x10de" and kind.startswith("0x03"):
+            return True
+    return False
 
 
 def _shim() -> Check:
@@ -202,13 +248,13 @@ def _shim() -> Check:
     return Check("shim", path.name)
 
 
-def _docker(settings: Settings) -> Iterator[Check]:
+def _docker(settings: Settings, gpus: GpuState) -> Iterator[Check]:
     name = "docker"
     try:
         with closing(docker.from_env(timeout=ENGINE_SECONDS)) as engine:
             version = engine.version()["Version"]
             yield Check(name, f"engine {version} at {engine.api.base_url}")
-            yield _cdi(engine.info().get("CDISpecDirs"), settings)
+            yield _gpus_in_containers(offered(engine.info()), gpus)
             image = settings.tasks.image
             here = bool(engine.images.list(name=image))
             says = "is here" if here else "is not here yet: the first task waits for its pull"
@@ -218,13 +264,18 @@ def _docker(settings: Settings) -> Iterator[Check]:
         yield Check(name, f"no engine answers at {where}: {_reason(error)}", _mend_docker(error))
 
 
-def _cdi(spec_dirs: list[str] | None, settings: Settings) -> Check:
-    """How the engine gives GPUs to containers."""
-    if spec_dirs:
-        return Check("cdi", f"on: devices are described in {', '.join(spec_dirs)}")
-    says = "off: this engine gives no container a GPU"
-    mend = 'Set "features": {"cdi": true} in its daemon.json, and restart it.'
-    return Check("cdi", says, mend if settings.gpu.slots else "")
+def _gpus_in_containers(offer: Offer, gpus: GpuState) -> Check:
+    name = "gpus in containers"
+    for reading in gpus.readings:
+        address = GpuAddress(reading.index, reading.minor)
+        if not reading.lost and (why := describes(offer, reading.uuid, address)):
+            says, _, mend = why.partition(". ")
+            return Check(name, says, f"{mend}.")
+    if offer.cdi:
+        return Check(name, f"through CDI: {', '.join(device.name for device in offer.cdi[:9])}")
+    if offer.runtime:
+        return Check(name, "through NVIDIA's runtime")
+    return Check(name, "none: the engine has neither CDI devices of NVIDIA nor NVIDIA's runtime")
 
 
 def _reason(error: BaseException) -> str:

@@ -12,13 +12,14 @@ from typing import BinaryIO
 import msgspec
 from msgspec.structs import replace
 
-from fetchml.attempt_runs import AttemptRuns, RunSettings
+from fetchml.attempt_runs import AheadCounts, AttemptRuns, RunSettings
 from fetchml.audit import Audit
 from fetchml.catalog import RECENT
 from fetchml.clock import Clock
-from fetchml.core import access, dataset, deletion, submission
+from fetchml.core import access, dataset, deletion, quotas, submission
 from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
+from fetchml.core.estimate import Calibration
 from fetchml.core.events import (
     CancelAsked,
     DrainAsked,
@@ -27,28 +28,34 @@ from fetchml.core.events import (
     Recovered,
     Submitted,
 )
-from fetchml.core.model import ENDED, Change, Idempotency, Principal, Role, Status, Task, TaskSpec
+from fetchml.core.model import ENDED, Change, Idempotency, Principal, Role, Task, TaskSpec
 from fetchml.core.state import Limits, State
 from fetchml.errors import (
     BadRequest,
     FieldViolation,
     Forbidden,
     NotFound,
+    QueueQuotaReached,
     Unavailable,
     ValidationFailed,
 )
+from fetchml.estimates import Estimates
 from fetchml.explain import explain
 from fetchml.folder_watch import FolderWatch
+from fetchml.gpus import Gpus
 from fetchml.ids import IdSequence
 from fetchml.inputs import Inputs
 from fetchml.keyed_locks import KeyedLocks
 from fetchml.log_reader import LogReader
 from fetchml.ports import Launcher, Store, TaskPage, TaskQuery
+from fetchml.run_times import RunTimes
+from fetchml.saved_shares import SavedShares
 from fetchml.service_tasks import ServiceTasks
 from fetchml.tally import Tally, day_of
 from fetchml.task_files import TaskFiles
 from fetchml.views import (
     Explanation,
+    GpuUse,
     Health,
     HealthStatus,
     LogChunk,
@@ -89,6 +96,7 @@ class Engine:
     _writer: Writer
     _runs: AttemptRuns
     _logs: LogReader
+    _estimates: Estimates
 
     def __init__(
         self,
@@ -98,6 +106,7 @@ class Engine:
         watch_folders: FolderWatch,
         settings: EngineSettings,
         *,
+        gpus: Gpus,
         takes_tasks: Callable[[Principal, str], bool],
         audit: Audit,
         on_fatal: Callable[[Exception], None],
@@ -109,6 +118,7 @@ class Engine:
         self._inputs = inputs
         self._watch_folders = watch_folders
         self._settings = settings
+        self._gpus = gpus
         self._takes_tasks = takes_tasks
         self._audit = audit
         self._on_fatal = on_fatal
@@ -120,6 +130,7 @@ class Engine:
         self._launcher_says = "it has not answered yet"
         self._recovered = asyncio.Event()
         self._welcome: asyncio.Task[None] | None = None
+        self._saving_shares: asyncio.Task[None] | None = None
         self._failed = False
         self.draining = False
 
@@ -141,8 +152,16 @@ class Engine:
             self._settings.runs,
             clock=self._clock,
             report=self._report,
+            check_gpus=self._gpus.check,
+            gpu_failure=self._gpus.failure,
         )
-        state = State.restore(self._settings.limits, restored.live)
+        limits = self._settings.limits
+        self._shares = SavedShares(self._store, self._clock)
+        state = State.restore(
+            limits, restored.live, shares=await self._shares.load(restored, limits)
+        )
+        run_times = RunTimes(task for tasks in restored.recent.values() for task in tasks)
+        self._estimates = Estimates(state, run_times, self._clock)
         self._writer = Writer(
             state,
             restored,
@@ -158,17 +177,23 @@ class Engine:
         await self._launcher.open(restored.instance_id, self._launcher_changed)
         await self._writer.apply(Recovered(self._clock()))
         self._recovered.set()
+        await self._gpus.open(state, self._clock, self._report)
+        self._saving_shares = asyncio.create_task(self._shares.save_at_times(state.shares))
 
     async def drain(self) -> None:
         """Take nothing new, end all watches and log readers; what runs goes on."""
         self.draining = True
         await self._writer.apply(DrainAsked(self._clock()))
+        await self._shares.save(self._writer.state.shares)
         self._writer.close()
 
     async def close(self) -> None:
         if self._welcome is not None:
             self._welcome.cancel()
+        if self._saving_shares is not None:
+            self._saving_shares.cancel()
         await self._runs.close()
+        await self._gpus.close()
         await self._launcher.close()
         await self._store.close()
 
@@ -262,16 +287,41 @@ class Engine:
         completed, failed = self._writer.tally.today(self._clock())
         state = self._writer.state
         return QueueStats(
-            queued=self._writer.catalog.count((Status.QUEUED,)),
+            queued=self._writer.catalog.waiting,
             running=self._writer.catalog.holding,
             completed=completed,
             failed=failed,
             workers=int(state.launcher_available and not state.draining),
         )
 
+    @property
+    def ahead_counts(self) -> AheadCounts:
+        """What making ready ahead has come to since the server's start."""
+        return self._runs.counts
+
     async def explain_task(self, who: Principal, task_id: str) -> Explanation:
         task = await self.get_task(who, task_id)
-        return explain(self._writer.state, task, self._clock())
+        told = explain(self._writer.state, task, self._clock())
+        if told.position is None:
+            return told
+        return replace(told, estimate=await self._estimates.of(task))
+
+    @property
+    def calibration(self) -> Calibration:
+        """How well estimates have held since the server's start."""
+        return self._estimates.calibration
+
+    def gpu_use(self, who: Principal) -> list[GpuUse]:
+        """Of tasks that hold GPUs now."""
+        state, now = self._writer.state, self._clock()
+        held = [(state.tasks[task_id], held.gpu) for task_id, held in state.held.items()]
+        return [
+            GpuUse(task.id, task.user, count * (now - task.given_at) / 1000)
+            for task, count in held
+            if count
+            and task.given_at is not None
+            and access.may_see(who, task, private=self._settings.private)
+        ]
 
     async def task_output(self, task: Task) -> str | None:
         """The last 64 KiB of what it wrote; None: nothing yet."""
@@ -356,15 +406,18 @@ class Engine:
         settings = self._settings
         project_text = self._inputs.project_text(who.user, request.get("snapshot_id"))
         try:
-            return submission.accept(
+            spec = submission.accept(
                 request,
                 settings.defaults,
-                settings.limits.capacity,
+                self._writer.state.capacity,
                 project_text,
                 dataset_schemes=settings.dataset_schemes,
             )
         except submission.InvalidSubmission as error:
             raise ValidationFailed([FieldViolation(*v) for v in error.violations]) from None
+        if fault := quotas.gpu_fault(settings.limits, spec):
+            raise ValidationFailed([FieldViolation("gpu", fault)])
+        return spec
 
     def _require_takes_tasks(self, who: Principal, spec: TaskSpec) -> None:
         """Not for a repeated create: its experiment may have been archived since."""
@@ -382,6 +435,8 @@ class Engine:
     async def _submit(
         self, who: Principal, specs: Sequence[TaskSpec], idempotency: Idempotency | None
     ) -> list[Task]:
+        if fault := quotas.queue_fault(self._writer.state, who.user, len(specs)):
+            raise QueueQuotaReached(fault)
         now, sender = self._clock(), who.sender
         tasks = [
             Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)
@@ -407,6 +462,8 @@ class Engine:
 
     def _on_durable(self, changes: Sequence[Change]) -> None:
         self._writer.on_durable(changes)
+        for change in changes:
+            self._estimates.learn(change)
 
     def _launcher_changed(self, available: bool, says: str) -> None:
         self._launcher_says = says
@@ -425,12 +482,12 @@ class Engine:
             await self._launcher.clean(self._attempts_held())
         except Exception:
             log.exception("what earlier attempts left could not be removed")
+        self._gpus.owners_known()
         self._writer.apply(LauncherChanged(self._clock(), available=True))
 
     def _attempts_held(self) -> frozenset[tuple[str, int]]:
-        """(task id, attempt) of all that hold a slot."""
-        state = self._writer.state
-        return frozenset((task_id, state.tasks[task_id].attempt) for task_id in state.held)
+        """(task id, attempt) of all that are under way."""
+        return frozenset((task.id, task.attempt) for task in self._writer.state.under_way())
 
     def _fatal(self, error: Exception) -> None:
         self._failed = True

@@ -80,6 +80,15 @@ class TooManyStreams(RateLimited):
         super().__init__(self.RETRY_AFTER, message=message)
 
 
+class QueueQuotaReached(RateLimited):
+    """As many of the user's tasks wait as the owner allows."""
+
+    RETRY_AFTER = 10
+
+    def __init__(self, message: str) -> None:
+        super().__init__(self.RETRY_AFTER, message=message)
+
+
 class Unavailable(RequestError):
     """The server can't take this now (draining, disk nearly full)."""
 

@@ -1,15 +1,22 @@
 """Why a task is where it is, in a sentence."""
 
 from fetchml.core.model import Status, Task
-from fetchml.core.state import State, fits
+from fetchml.core.resources import fits
+from fetchml.core.scheduler import Levels, Walk
+from fetchml.core.state import State
 from fetchml.views import Explanation, Shortage
+
+BLOCKED_SHOWN = 4
+"""GPUs that can't be used, in one sentence."""
 
 
 def explain(state: State, task: Task, now: int) -> Explanation:
-    if task.status is Status.QUEUED:
+    if task.status is Status.QUEUED or (task.ahead and task.cancel is None):
         return _waiting(state, task, now)
     if task.cancel is not None and task.status not in (Status.COMPLETED, Status.FAILED):
         reason = f"It is being ended: {task.cancel.by} cancelled it."
+    elif task.halt is not None and task.status in (Status.PREPARING, Status.RUNNING):
+        reason = f"It is being ended, and tried again: {task.halt.why}."
     else:
         reason = {
             Status.PREPARING: f"It is made ready: {task.progress or 'just begun'}.",
@@ -22,19 +29,27 @@ def explain(state: State, task: Task, now: int) -> Explanation:
 
 
 def _waiting(state: State, task: Task, now: int) -> Explanation:
-    ahead = state.waiting.ahead_of(task)
+    level = Levels(state, now)
+    before = state.waiting.ahead_of(task, level)
     missing = _shortages(state, task)
-    reason = why_it_waits(state, task, now, missing)
-    if reason is None and ahead:
-        reason = f"It waits behind {ahead} more urgent or older task{'s' if ahead > 1 else ''}."
-    reason = reason or "It starts next."
-    return Explanation(task.id, task.status, reason, position=ahead + 1, missing=missing)
+    reason = why_it_waits(state, task, now, missing) or _turn(state, task, now, level, before)
+    if task.ahead:
+        is_ready = task.id in state.at_gate
+        reason += " It is ready to start." if is_ready else " It is made ready meanwhile."
+    return Explanation(
+        task.id,
+        task.status,
+        reason,
+        position=before + 1,
+        missing=missing,
+        progress=task.progress,
+    )
 
 
 def why_it_waits(
     state: State, task: Task, now: int, missing: tuple[Shortage, ...] | None = None
 ) -> str | None:
-    """What a queued task waits for, if not just for its turn. Costs the same however many wait."""
+    """What a waiting task lacks, if not just its turn. Costs the same however many wait."""
     missing = _shortages(state, task) if missing is None else missing
     if task.not_before > now:
         seconds = -(-(task.not_before - now) // 1000)
@@ -43,22 +58,79 @@ def why_it_waits(
         return "The server is shutting down; it starts after the restart."
     if not state.launcher_available:
         return "The server can't start tasks now: what runs them is away (see 'fetchml doctor')."
-    if missing:
-        needs = ", ".join(
-            f"{s.requested} {s.resource} ({s.free} of {s.total} free)" for s in missing
+    quota = next((short for short in missing if short.resource == "user_gpus"), None)
+    if quota is not None:
+        held = state.user_gpus.get(task.user, 0)
+        return (
+            f"It waits for {task.user}'s own tasks: together they may hold {quota.total} gpu, and "
+            f"hold {held}."
         )
-        return f"It waits for {needs}."
+    if missing:
+        return f"It waits for {', '.join(_told(short) for short in missing)}."
+    avoided = state.gpus.avoidable(task.avoid_gpus, task.spec.gpu or 0)
+    if sum(uuid not in avoided for uuid in state.gpus.free()) < (task.spec.gpu or 0):
+        return f"It waits for other GPUs than {', '.join(avoided)}: it failed there."
     return None
 
 
+def _turn(state: State, task: Task, now: int, level: Levels, before: int) -> str:
+    """Why it does not start at once, though it lacks nothing."""
+    if kept_for := _kept_for(state, task, now, level):
+        names = ", ".join(kept_for[:3]) + (", …" if len(kept_for) > 3 else "")
+        minutes = state.limits.reserve_after_ms / 60_000
+        return (
+            f"What it needs is free, but kept for {names}: who has waited for {minutes:g} min is "
+            "passed by nobody."
+        )
+    if before:
+        some = f"{before} task{'s' if before > 1 else ''}"
+        if level(task.user):
+            return (
+                f"It waits behind {some} that are more urgent, older, or of users who had less "
+                "of the box lately."
+            )
+        return f"It waits behind {before} more urgent or older task{'s' if before > 1 else ''}."
+    return "It starts next."
+
+
+def _told(short: Shortage) -> str:
+    told = f"{short.requested} {short.resource} ({short.free} of {short.total} free"
+    if short.blocked:
+        more = len(short.blocked) - BLOCKED_SHOWN
+        told += "; " + "; ".join(short.blocked[:BLOCKED_SHOWN])
+        told += f"; and {more} more" if more > 0 else ""
+    return f"{told})"
+
+
+def _kept_for(state: State, task: Task, now: int, level: Levels) -> list[str]:
+    line = state.waiting.line_of(task.id)
+    if line is None:
+        return []
+    walk = Walk(state, now, level)
+    walk.next(until=line)
+    kept_for = [other for other in walk.kept_for if other != task.id]
+    return [] if walk.room.fits(line.shape) else kept_for
+
+
 def _shortages(state: State, task: Task) -> tuple[Shortage, ...]:
-    wanted, free, total = task.spec.resources, state.free, state.limits.capacity
+    wanted, free, total = task.spec.resources, state.free, state.capacity
     missing = []
+    left = state.quota_left(task.user)
+    if left is not None and 0 < wanted.gpu > left:
+        most = state.limits.user_gpus
+        missing.append(Shortage("user_gpus", wanted.gpu, max(0, left), most))
     if state.free_slots <= 0:
         missing.append(Shortage("slots", 1, max(0, state.free_slots), state.limits.max_running))
     if not fits(wanted, free):
         for name in ("cpu", "memory_gb", "gpu"):
-            asked, left = getattr(wanted, name), getattr(free, name)
-            if asked > left:
-                missing.append(Shortage(name, asked, max(0, left), getattr(total, name)))
+            asked, there = getattr(wanted, name), getattr(free, name)
+            if asked > there:
+                blocked = _blocked(state) if name == "gpu" else ()
+                most = getattr(total, name)
+                missing.append(Shortage(name, asked, max(0, there), most, blocked))
     return tuple(missing)
+
+
+def _blocked(state: State) -> tuple[str, ...]:
+    told = ((uuid, state.gpus.obstacle(uuid)) for uuid in sorted(state.gpus.known))
+    return tuple(f"{uuid}: {obstacle}" for uuid, obstacle in told if obstacle is not None)

@@ -20,7 +20,7 @@ from fetchml.clock import Clock
 from fetchml.core import access, jupyter
 from fetchml.core.audit import Action
 from fetchml.core.jupyter import Service, ServiceStatus
-from fetchml.core.model import ENDED, Principal, Resources, Status, Task
+from fetchml.core.model import ENDED, Principal, Status, Task
 from fetchml.errors import FieldViolation, Forbidden, NotFound, Unavailable, ValidationFailed
 from fetchml.folder_watch import FolderWatch
 from fetchml.jupyter_link import JupyterLink
@@ -50,7 +50,6 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class JupyterSettings:
-    capacity: Resources
     images: Mapping[str, str]
     """What is really run, by the name that is asked for."""
     idle_ms: int
@@ -145,7 +144,7 @@ class JupyterServices:
         """Durable on return; it answers some time later."""
         if not access.may_submit(who):
             raise Forbidden("A viewer's key can't start Jupyter services")
-        if violations := jupyter.violations(request, self._settings.capacity):
+        if violations := jupyter.violations(request, self._tasks.capacity):
             raise ValidationFailed([FieldViolation(*violation) for violation in violations])
         if not self._settings.has_containers:
             raise Unavailable(

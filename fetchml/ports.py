@@ -1,7 +1,7 @@
 """The contracts between the engine and the outside: what an adapter must keep, in prose."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,8 @@ from typing import Protocol
 import msgspec
 
 from fetchml.core.audit import Action, AuditEntry
+from fetchml.core.gpu import Gpu
+from fetchml.core.gpu_health import GpuReading
 from fetchml.core.jupyter import Activity
 from fetchml.core.model import Change, Key, Status, Task
 from fetchml.jupyter_link import JupyterLink
@@ -136,6 +138,10 @@ class Store(Protocol):
     def has_room(self) -> bool:
         """Whether the disk is far enough from full to take new work. Never blocks."""
 
+    async def copy(self, folder: Path) -> None:
+        """Put a store as this one is at one moment of the call into an empty folder. Raises
+        OSError, for want of room above all."""
+
     async def close(self) -> None:
         """Everything appended is durable, checkpointed, closed."""
 
@@ -207,7 +213,10 @@ class Launcher(Protocol):
     - `remove` deletes all that the launcher made for the attempt outside its folder; it waits for
       the backend. Not before `wait` has returned.
     - `clean` removes what was left by attempts (task id, attempt) of this server not in `live`.
+      From then on `owner_of` knows the processes of those that are.
     - `on_available` tells (in the event loop) whether the backend takes work, first from `open`.
+    - `owner_of` tells which task a process of this machine belongs to; None: to none, or it is
+      gone. It never waits for the backend, and may be called in any thread.
     """
 
     name: str
@@ -227,8 +236,59 @@ class Launcher(Protocol):
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None: ...
 
+    def owner_of(self, pid: int) -> str | None: ...
+
     async def close(self) -> None:
         """Let go; whatever runs goes on."""
+
+
+OwnerOf = Callable[[int], str | None]
+"""The id of the live task that a process belongs to; None: of none."""
+
+
+class GpuState(msgspec.Struct, frozen=True):
+    """All that is known of the machine's GPUs at one moment."""
+
+    readings: tuple[GpuReading, ...] = ()
+    """In the order of their places. What was there once and is no more stays, as lost."""
+    gpus: tuple[Gpu, ...] = ()
+    """What follows from the readings, in the same order."""
+    driver: str | None = None
+    """The driver's version; None: it can't be asked."""
+    problem: str | None = None
+    """Why it can't be asked, for people."""
+    notes: tuple[str, ...] = ()
+    """What else the owner should know."""
+
+
+class GpuInventory(Protocol):
+    """The GPUs of this machine. None of it fails, none blocks the event loop: what can't be known
+    is told in the values.
+
+    - `on_change` is called in the event loop: from `open`, then whenever `gpus`, `driver`,
+      `problem` or `notes` are others than before. `state` also has what changes all the time.
+    - It looks every few seconds, at once when the driver tells of an error, and when asked.
+    - `check` looks at GPUs that a task has left, where only the tasks `holders` may go on. It gives
+      for each why it can't be given out again, or None: its processes are gone and its memory is
+      back. It answers in milliseconds when all is well; else it first gives them a second.
+    - `forgive` is the owner's word that a GPU is well: the errors seen so far no longer count.
+    """
+
+    @property
+    def state(self) -> GpuState: ...
+
+    async def open(self, on_change: Callable[[GpuState], None]) -> None: ...
+
+    async def refresh(self) -> GpuState:
+        """A look that began after this call."""
+
+    async def check(
+        self, uuids: Sequence[str], holders: Collection[str] = ()
+    ) -> Mapping[str, str | None]: ...
+
+    def forgive(self, uuid: str) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 class Version(msgspec.Struct, frozen=True):

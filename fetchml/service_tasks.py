@@ -9,7 +9,7 @@ from collections.abc import Callable
 from fetchml.attempt import AttemptFolder
 from fetchml.clock import Clock
 from fetchml.core.events import CancelAsked, Submitted
-from fetchml.core.model import Status, Task
+from fetchml.core.model import Resources, Status, Task
 from fetchml.explain import explain, why_it_waits
 from fetchml.ids import IdSequence
 from fetchml.ports import Store
@@ -39,6 +39,10 @@ class ServiceTasks:
         self._ids = ids
         self._clock = clock
 
+    @property
+    def capacity(self) -> Resources:
+        return self._writer.state.capacity
+
     def tell(self, task: Task) -> None:
         """This is durable now."""
         self.changed(task)
@@ -67,7 +71,7 @@ class ServiceTasks:
         """Why a live one does not run yet, in a sentence. Its place in the queue is not looked
         for: a list of many services may be asked for while a million tasks wait."""
         state, now = self._writer.state, self._clock()
-        if task.status is Status.QUEUED:
+        if task.status is Status.QUEUED or task.ahead:
             return why_it_waits(state, task, now) or "It waits for its turn."
         return explain(state, task, now).reason
 

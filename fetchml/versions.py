@@ -7,6 +7,10 @@ from pathlib import Path
 import fetchml
 from fetchml.adapters.duckdb_sql import MIGRATIONS
 
+_PACKAGE = Path(fetchml.__file__).parent
+_COMMIT_OF_BUILD = _PACKAGE / "commit"
+"""In the executable; build/build.sh puts it there."""
+
 
 def versions() -> dict[str, str | int]:
     """Of the program, its commit if that is known, DuckDB, and the newest schema it knows."""
@@ -17,8 +21,10 @@ def versions() -> dict[str, str | int]:
 
 
 def _commit() -> str | None:
-    """Of a checkout; an installed package does not know it."""
-    root = Path(fetchml.__file__).parents[1]
+    """Of a build or a checkout; an installed package does not know it."""
+    if _COMMIT_OF_BUILD.exists():
+        return _COMMIT_OF_BUILD.read_text().strip()
+    root = _PACKAGE.parent
     if not (root / ".git").exists():
         return None
     try:

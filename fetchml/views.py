@@ -21,12 +21,30 @@ class QueueStats(msgspec.Struct, frozen=True):
 
 
 class Shortage(msgspec.Struct, frozen=True):
-    """What a waiting task lacks. `resource`: cpu (cores), memory_gb (GiB), gpu, slots (tasks)."""
+    """What a waiting task lacks. `resource`: cpu (cores), memory_gb (GiB), gpu, slots (tasks),
+    user_gpus (what is left to its user)."""
 
     resource: str
     requested: int
     free: int
     total: int
+    blocked: tuple[str, ...] = ()
+    """GPUs that can't be given, each with the reason."""
+
+
+class StartEstimate(msgspec.Struct, frozen=True):
+    """When a task that waits will start, as far as the run times of like tasks tell."""
+
+    p50: int
+    """Milliseconds since the epoch (UTC). Half of such tasks start by then."""
+    p90: int
+    """Nine of ten such tasks start by then."""
+    checked: int = 0
+    """Earlier estimates that could be held to what came."""
+    held_p50_percent: int | None = None
+    """How many of a hundred of them had started by their p50. 50 were perfect."""
+    held_p90_percent: int | None = None
+    """How many of a hundred of them had started by their p90. 90 were perfect."""
 
 
 class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -39,6 +57,16 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     """Place in the queue; 1 is next. None: it does not wait."""
     missing: tuple[Shortage, ...] = ()
     progress: str | None = None
+    estimate: StartEstimate | None = None
+    """None: it does not wait, or it can't be told when it will start."""
+
+
+class GpuUse(msgspec.Struct, frozen=True):
+    """What a task that holds GPUs has had of them in this attempt."""
+
+    task_id: str
+    user: str
+    gpu_seconds: float
 
 
 class WatchFilter(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from fetchml.catalog import Catalog
-from fetchml.core.events import Effect, Event, TimePassed
+from fetchml.core.events import CheckGpus, Effect, Event, TimePassed
 from fetchml.core.model import ENDED, Change, Status, Task
 from fetchml.core.reactor import step
 from fetchml.core.state import State
@@ -52,6 +52,11 @@ class Writer:
         """Done when the event's changes are durable and published."""
         decision = step(self.state, event)
         self._set_timer()
+        for effect in decision.effects:
+            if isinstance(effect, CheckGpus):
+                # It changes nothing, so it need not wait for the disk; a GPU that is idle does.
+                self._carry_out(effect)
+        decision.effects = [e for e in decision.effects if not isinstance(e, CheckGpus)]
         if not decision.changes:
             for effect in decision.effects:
                 self._carry_out(effect)

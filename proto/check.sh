@@ -16,7 +16,9 @@ fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 proto/generate.sh "$fresh"
 if ! diff -rq --exclude=__init__.py --exclude=__pycache__ "$fresh/fetchml/v1" fetchml/v1 ||
-  ! cmp "$fresh/proto/fetchml.binpb" proto/fetchml.binpb; then
-  echo "The generated code does not fit the protos: run make proto and commit what it writes." >&2
+  ! cmp "$fresh/proto/fetchml.binpb" proto/fetchml.binpb ||
+  ! cmp "$fresh/envoy/fetchml.pb" envoy/fetchml.pb ||
+  ! diff "$fresh/docs/api.md" docs/api.md; then
+  echo "What is generated does not fit the protos: run make proto and commit what it writes." >&2
   exit 1
 fi

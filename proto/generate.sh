@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes the Python code and the descriptor set from the protos. DESTINATION is a folder that
-# stands for the repository's root (default: the repository itself).
+# Writes from the protos the Python code, the descriptor sets and docs/api.md. DESTINATION is a
+# folder that stands for the repository's root (default: the repository itself).
 #
 #   proto/generate.sh [DESTINATION]
 set -euo pipefail
@@ -11,7 +11,7 @@ cd "$root/proto"
 
 protoc() { "$root/.venv/bin/python" -m grpc_tools.protoc --proto_path=. "$@"; }
 
-mkdir -p "$destination/fetchml/v1" "$destination/proto"
+mkdir -p "$destination"/{fetchml/v1,proto,envoy,docs}
 # A file of a proto that no longer exists must not stay behind.
 rm -f "$destination"/fetchml/v1/*_pb2.py "$destination"/fetchml/v1/*_pb2.pyi \
   "$destination"/fetchml/v1/*_pb2_grpc.py
@@ -20,5 +20,12 @@ protoc --python_out="$destination" --pyi_out="$destination" fetchml/v1/*.proto
 # Only the protos with a service: the others would give empty modules.
 # shellcheck disable=SC2046
 protoc --grpc_python_out="$destination" $(grep -l '^service ' fetchml/v1/*.proto)
-# With imports, since Envoy's transcoder needs all types in one file.
+# With imports, so that one file is all that a program needs.
 protoc --include_imports --descriptor_set_out="$destination/proto/fetchml.binpb" fetchml/v1/*.proto
+python=$root/.venv/bin/python
+"$python" transcoder.py "$destination/proto/fetchml.binpb" "$destination/envoy/fetchml.pb"
+
+commented=$(mktemp)
+trap 'rm -f "$commented"' EXIT
+protoc --include_imports --include_source_info --descriptor_set_out="$commented" fetchml/v1/*.proto
+"$python" reference.py "$commented" "$destination/docs/api.md"

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,10 @@ from tests.docker.engine import (
     private_engine,
     why_no_private_engine,
 )
+from tests.gpu.stand_in import GpuBox, build
 
-ENGINE_FIXTURES = {"docker_engine", "own_docker_engine"}
+OWN_ENGINES = {"own_docker_engine", "cdi_engine", "runtime_engine"}
+ENGINE_FIXTURES = {"docker_engine", *OWN_ENGINES}
 NOT_RUN = pytest.StashKey[str]()
 
 
@@ -48,6 +51,22 @@ def python_image(docker_engine: Engine) -> Iterator[str]:
     build_base(docker_engine.client, name)
     yield name
     docker_engine.client.images.remove(name, force=True)
+
+
+@pytest.fixture(scope="session")
+def gpu_libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nvidia")
+    build(folder)
+    return folder
+
+
+@pytest.fixture
+def gpu_box(tmp_path: Path, gpu_libraries: Path, monkeypatch: pytest.MonkeyPatch) -> GpuBox:
+    """A machine with a driver and no GPU, until the test says which."""
+    box = GpuBox(tmp_path / "nvidia", gpu_libraries)
+    box.set()
+    box.enter(monkeypatch)
+    return box
 
 
 def pytest_configure() -> None:
@@ -87,7 +106,7 @@ def _fixtures(item: pytest.Item) -> list[str]:
 def _why_no_engine(need_engine: list[pytest.Item]) -> str | None:
     """Say why some test of `need_engine` can have no engine, or give None."""
     reason = why_no_private_engine()
-    own = any("own_docker_engine" in _fixtures(item) for item in need_engine)
+    own = any(OWN_ENGINES & set(_fixtures(item)) for item in need_engine)
     if reason and (own or existing_engine() is None):
         return reason
     return None

@@ -7,6 +7,7 @@ from typing import Any
 
 from docker.types import LogConfig, Mount
 
+from fetchml.adapters.docker_gpus import Grant
 from fetchml.adapters.shim_command import PLACES, shim_command
 from fetchml.attempt import AttemptFolder
 from fetchml.ports import Owner, Run
@@ -40,7 +41,7 @@ def container_name(task_id: str, attempt: int) -> str:
 
 
 def container_config(
-    run: Run, *, instance_id: str, shim: Path, network: str, user: Owner
+    run: Run, *, instance_id: str, shim: Path, network: str, user: Owner, gpus: Grant
 ) -> Mapping[str, Any]:
     """The body of the engine's create request."""
     folder = AttemptFolder(run.folder)
@@ -56,7 +57,7 @@ def container_config(
     given = {mount.target for mount in run.datasets}
     mounts += [place for place in places if place["Target"] not in given]
     variables = dict(zip(PLACES, map(str, (_WORKSPACE, _DATASETS, _OUTPUTS)), strict=True))
-    environment = {"HOME": "/tmp"} | run.env | variables  # noqa: S108 - in the container
+    environment = {"HOME": "/tmp"} | run.env | gpus.environment | variables  # noqa: S108 - in the container
     command = shim_command(_SHIM, run, run_folder=_RUN, workspace=_WORKSPACE)
     memory = run.memory_gb << 30
     return {
@@ -78,6 +79,7 @@ def container_config(
         "HostConfig": {
             "AutoRemove": False,
             "CapDrop": ["ALL"],
+            "DeviceRequests": list(gpus.requests),
             "Init": False,
             "IpcMode": "private",
             "LogConfig": LogConfig(type="none"),

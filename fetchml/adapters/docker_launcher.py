@@ -8,6 +8,7 @@ the shim's file; the engine is asked only for what the shim cannot know.
 import asyncio
 import hashlib
 import logging
+import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +19,7 @@ from signal import SIGKILL, SIGTERM
 from docker.errors import APIError, ImageNotFound
 
 from fetchml import shim
+from fetchml.adapters import processes
 from fetchml.adapters.docker_container import (
     INSTANCE_LABEL,
     container_config,
@@ -26,6 +28,7 @@ from fetchml.adapters.docker_container import (
 )
 from fetchml.adapters.docker_end import FirstProcess, verdict, was_killed
 from fetchml.adapters.docker_engine import DockerEngine, EngineAway
+from fetchml.adapters.docker_gpus import AddressOf, DockerGpus
 from fetchml.adapters.docker_pull import pull
 from fetchml.adapters.docker_requests import begin, inspect, list_attempts, remove, send_signal
 from fetchml.attempt import AttemptFolder
@@ -35,6 +38,7 @@ _log = logging.getLogger(__name__)
 _LOOK_AGAIN_SECONDS = 60
 """Events may be lost; this is how long that may go unnoticed."""
 _RETRY_SECONDS = 0.1
+_CONTAINER_ID = re.compile("[0-9a-f]{64}")
 
 
 class DockerLauncher:
@@ -49,8 +53,10 @@ class DockerLauncher:
         host: str | None = None,
         network: str = "bridge",
         user: str = "auto",
+        address_of: AddressOf = lambda _: None,
     ) -> None:
-        """`host` as in DOCKER_HOST, by default from the environment; `user` as in the settings.
+        """`host` as in DOCKER_HOST, by default from the environment; `user` as in the settings;
+        `address_of` finds GPUs for an engine that knows them by number only.
 
         Raises ValueError for a malformed `user`.
         """
@@ -58,8 +64,11 @@ class DockerLauncher:
         self._network = network
         self.owner = parse_user(user)
         self._engine = DockerEngine(host)
+        self._gpus = DockerGpus(self._engine, address_of)
         self._begun: dict[str, asyncio.Future[None]] = {}
         """Containers that are being created and started just now, wanted or no longer."""
+        self._tasks: dict[str, str] = {}
+        """The task of each container, by the container's id."""
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
         self._instance_id = instance_id
@@ -101,10 +110,14 @@ class DockerLauncher:
                 with suppress(EngineAway):
                     container = await self._engine.call(partial(inspect, name=name))
                     if container and container["State"]["Running"]:
+                        self._tasks[container["Id"]] = run.task_id
                         first.learn(container)
                     elif not first.runs:
                         restarted = self._engine.connections > connections
                         return verdict(folder, container, engine_restarted=restarted)
+                if first.has_ended and folder.claim() is None:
+                    # The engine is away, and can say no more than that.
+                    return Gone(lost="the container ended before the command was started")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(changes.wait(), _LOOK_AGAIN_SECONDS)
 
@@ -119,14 +132,25 @@ class DockerLauncher:
     async def remove(self, run: Run) -> None:
         name = await self._settled(run)
         await self._engine.insist(partial(remove, name=name))
+        for container_id in [c for c, task_id in self._tasks.items() if task_id == run.task_id]:
+            del self._tasks[container_id]
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
         label = f"{INSTANCE_LABEL}={self._instance_id}"
-        for attempt in await self._engine.insist(partial(list_attempts, label=label)):
-            if attempt not in live:
+        found = await self._engine.insist(partial(list_attempts, label=label))
+        for container_id, attempt in found:
+            if attempt in live:
+                self._tasks[container_id] = attempt[0]
+            else:
                 name = container_name(*attempt)
                 _log.warning("Removing a left-over container", extra={"container": name})
                 await self._engine.insist(partial(remove, name=name))
+
+    def owner_of(self, pid: int) -> str | None:
+        for container_id in _CONTAINER_ID.findall(processes.cgroups(pid)):
+            if task_id := self._tasks.get(container_id):
+                return task_id
+        return None
 
     async def close(self) -> None:
         await self._engine.close()
@@ -139,12 +163,17 @@ class DockerLauncher:
             shim=self._shim,
             network=self._network,
             user=self.owner,
+            gpus=await self._gpus.grant(run.gpu_ids),
         )
+
+        def created(container_id: str) -> None:
+            self._tasks[container_id] = run.task_id
+
         name = container_name(run.task_id, run.attempt)
         folder = AttemptFolder(run.folder)
         unwanted = threading.Event()
         begun = asyncio.ensure_future(
-            self._engine.call(partial(begin, name, config, folder, self.owner, unwanted))
+            self._engine.call(partial(begin, name, config, folder, self.owner, unwanted, created))
         )
         self._begun[name] = begun
         begun.add_done_callback(lambda _: self._begun.pop(name, None))

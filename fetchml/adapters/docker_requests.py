@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from signal import Signals
 from typing import Any
@@ -33,14 +33,19 @@ def begin(
     folder: AttemptFolder,
     user: Owner,
     unwanted: threading.Event,
+    created: Callable[[str], None],
     client: docker.APIClient,
 ) -> None:
-    """Create the container and start it, unless that was done before. Raises APIError, OSError."""
+    """Create the container and start it, unless that was done before. Raises APIError, OSError.
+
+    `created` is told the container's id before anything runs in it.
+    """
     if folder.claim():
         return
     folder.create(*(user or (None, None)))
     try:
-        client.create_container_from_config(config, name)  # type: ignore[no-untyped-call]
+        made = client.create_container_from_config(config, name)  # type: ignore[no-untyped-call]
+        created(made["Id"])
     except APIError as error:
         if error.status_code != _CONFLICT:
             raise
@@ -89,8 +94,10 @@ def remove(client: docker.APIClient, *, name: str) -> None:
     raise TimeoutError(f"the Docker engine does not finish removing the container {name}")
 
 
-def list_attempts(client: docker.APIClient, *, label: str) -> list[tuple[str, int]]:
-    """(task id, attempt) of every container with this label, whatever its state."""
+def list_attempts(client: docker.APIClient, *, label: str) -> list[tuple[str, tuple[str, int]]]:
+    """Of every container with this label, whatever its state, its id, and (task id, attempt)."""
     found = client.containers(all=True, filters={"label": label})
-    labels = [container["Labels"] for container in found]
-    return [(own[TASK_LABEL], int(own[ATTEMPT_LABEL])) for own in labels]
+    return [
+        (each["Id"], (each["Labels"][TASK_LABEL], int(each["Labels"][ATTEMPT_LABEL])))
+        for each in found
+    ]

@@ -66,6 +66,9 @@ class Database:
         self._changed = threading.Condition()
         self._reads = 0
         self._in_checkpoint = False
+        self._copies = 0
+        self.commits = threading.Lock()
+        """Held by each commit: who else holds it finds the write-ahead log between two."""
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection for one thread: shared ones answer empty results without an error."""
@@ -88,8 +91,11 @@ class Database:
                 self._changed.notify_all()
 
     def checkpoint(self) -> None:
-        """Move the write-ahead log into the database file and copy the header."""
+        """Move the write-ahead log into the database file and copy the header; nothing happens
+        while it is copied."""
         with self._changed:
+            if self._copies:
+                return
             self._in_checkpoint = True
             self._changed.wait_for(lambda: self._reads == 0)
         try:
@@ -102,6 +108,31 @@ class Database:
         self.keep_private()
         with self.files.database.open("rb") as file:
             write_durably(self.files.header_copy, file.read(HEADER_BYTES))
+
+    def copy(self, folder: Path) -> None:
+        """Copy it, as it is at one moment, into this folder, while all goes on. Raises OSError.
+
+        Between checkpoints a commit only lengthens the write-ahead log, and what the file's
+        header names stays as it is.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._in_checkpoint)
+            self._copies += 1
+        try:
+            with self.commits:
+                wal_bytes = self.files.wal.stat().st_size
+            for file in (self.files.database, self.files.header_copy, self.files.wal):
+                if file.exists():
+                    shutil.copyfile(file, folder / file.name)
+            os.truncate(folder / self.files.wal.name, wal_bytes)
+        finally:
+            with self._changed:
+                self._copies -= 1
+
+    def size(self) -> int:
+        """Bytes of what `copy` copies."""
+        files = (self.files.database, self.files.header_copy, self.files.wal)
+        return sum(file.stat().st_size for file in files if file.exists())
 
     def keep_private(self) -> None:
         """Make the files their owner's; the log is made here before DuckDB makes it public."""

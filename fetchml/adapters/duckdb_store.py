@@ -1,7 +1,9 @@
 """The store on DuckDB: `ports.Store`, put together from a writer, upkeep, and readers."""
 
 import asyncio
+import errno
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -92,6 +94,7 @@ class DuckDBStore:
         self._writer = Writer(
             self._database.cursor(),
             self._loop,
+            commits=self._database.commits,
             on_commit=self._upkeep.committed,
             on_durable=on_durable,
             on_failure=self._fail,
@@ -211,6 +214,9 @@ class DuckDBStore:
     def has_room(self) -> bool:
         return self._upkeep.has_room
 
+    async def copy(self, folder: Path) -> None:
+        await asyncio.to_thread(self._copy, folder)
+
     async def close(self) -> None:
         await asyncio.to_thread(self._close)
 
@@ -261,6 +267,11 @@ class DuckDBStore:
             recent={status: newest(status) for status in ENDED},
             counts={(user, Status(status)): n for user, status, n in rows(sql.COUNTS)},
         )
+
+    def _copy(self, folder: Path) -> None:
+        if not self._upkeep.has_room_for(self._database.size()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._database.copy(folder)
 
     def _close(self) -> None:
         self._writer.stop()

@@ -162,7 +162,7 @@ class Upkeep:
             self._cursor.execute(sql.FOLD_TASKS, span)
             self._cursor.execute(sql.FOLD_IDEMPOTENCY, span)
             self._cursor.execute(sql.FOLDED, span[1:])
-            self._cursor.commit()
+            self._commit()
             with self._folded:
                 self.folded_seq = span[1]
                 self._folded.notify_all()
@@ -171,13 +171,21 @@ class Upkeep:
         surplus = self.folded_seq - self._journal_rows - self._pruned_seq
         if surplus > (0 if idle else 10 * PRUNE_ROWS):
             up_to = self._pruned_seq + min(surplus, PRUNE_ROWS)
+            self._cursor.begin()
             self._cursor.execute(sql.PRUNE_JOURNAL, [up_to])
+            self._commit()
             self._pruned_seq = up_to
         if time.monotonic() >= self._next_expiry_at:
             self._next_expiry_at = time.monotonic() + 60
             oldest = self._now_ms() - IDEMPOTENCY_KEPT_MS
+            self._cursor.begin()
             self._cursor.execute(sql.PRUNE_IDEMPOTENCY, [oldest])
             self._cursor.execute(sql.PRUNE_AUDIT, [self._audit_rows])
+            self._commit()
+
+    def _commit(self) -> None:
+        with self._database.commits:
+            self._cursor.commit()
 
     def _checkpoint(self) -> None:
         if not self._look_at_disk():
@@ -187,5 +195,8 @@ class Upkeep:
         log.debug("checkpoint", extra={"seconds": time.monotonic() - began})
 
     def _look_at_disk(self) -> bool:
+        return self.has_room_for(0)
+
+    def has_room_for(self, further_bytes: int) -> bool:
         disk = os.statvfs(self._database.files.database.parent)
-        return disk.f_bavail * disk.f_frsize >= self._min_free_bytes
+        return disk.f_bavail * disk.f_frsize >= self._min_free_bytes + further_bytes

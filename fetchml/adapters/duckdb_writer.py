@@ -66,12 +66,14 @@ class Writer:
         connection: duckdb.DuckDBPyConnection,
         loop: asyncio.AbstractEventLoop,
         *,
+        commits: threading.Lock,
         on_commit: Callable[[int, Sequence[int]], None],
         on_durable: Callable[[Sequence[Change]], None],
         on_failure: Callable[[Exception], None],
     ) -> None:
         self._connection = connection
         self._loop = loop
+        self._commits = commits
         self._on_commit = on_commit
         self._on_durable = on_durable
         self._on_failure = on_failure
@@ -156,6 +158,7 @@ class Writer:
         rows = list[tuple[int, int, str, str]]()
         sizes = list[int]()
         changes = list[Change]()
+        executed = list[_Execute]()
         audited = list[tuple[str | int | None, ...]]()
         futures = list[asyncio.Future[None]]()
         for item in batch:
@@ -167,16 +170,19 @@ class Writer:
             elif isinstance(item, _Audit):
                 audited.append(item.row)
             else:
+                executed.append(item)
+        with self._commits:
+            for item in executed:
                 self._connection.execute(item.statement, item.parameters)
-        if audited:
-            self._connection.begin()
-            appenders.audit.append_rows(audited)
-            appenders.audit.flush()
-        if changes:
-            appenders.journal.append_rows(rows)
-            appenders.journal.flush()
-        if audited:
-            self._connection.commit()
+            if audited:
+                self._connection.begin()
+                appenders.audit.append_rows(audited)
+                appenders.audit.flush()
+            if changes:
+                appenders.journal.append_rows(rows)
+                appenders.journal.flush()
+            if audited:
+                self._connection.commit()
         if changes:
             self._on_commit(changes[-1].seq, sizes)
         self._loop.call_soon_threadsafe(self._announce, changes, futures)

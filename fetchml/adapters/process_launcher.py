@@ -14,6 +14,7 @@ from signal import SIGKILL, SIGTERM
 
 from fetchml import shim, untrusted_files
 from fetchml.adapters import processes
+from fetchml.adapters.gpu_environment import process_gpus
 from fetchml.adapters.shim_command import PLACES, shim_command
 from fetchml.attempt import AttemptFolder, Claim
 from fetchml.folder_watch import FolderWatch
@@ -24,6 +25,8 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where commands are looked for unless the task says so: the server's own PATH is not inherited."""
 _KILL_SECONDS = 2.0
 """What a shim gets to end by itself, with a true record, once its command was killed."""
+_GENERATIONS = 100
+"""Of a process's parents that are looked at."""
 _UNREMARKABLE_EXITS = (None, 120, 143, -SIGTERM, -SIGKILL)
 """Of a shim without a claim: not our child; too late; stopped at the gate, or before it had come
 so far as to see to signals; killed at the gate."""
@@ -114,11 +117,32 @@ class ProcessLauncher:
                 if line.startswith(ours):
                     await self._clean(Path(line.partition("=")[2]), live)
 
+    def owner_of(self, pid: int) -> str | None:
+        # A process may have cut its environment and left its parents, but not the shim: what is
+        # orphaned becomes the shim's child.
+        for _ in range(_GENERATIONS):
+            if task_id := self._named_in(pid):
+                return task_id
+            process = processes.find(pid)
+            if process is None or process.parent <= 1:
+                return None
+            pid = process.parent
+        return None
+
     async def close(self) -> None:
         for child in self._children.values():
             if child.poll() is None:
                 child.returncode = 0  # lives on; Popen would complain that nobody waited for it
         self._children.clear()
+
+    def _named_in(self, pid: int) -> str | None:
+        """The task in whose name the process was started. Only this user's own can say so."""
+        ours = f"{PLACES[0]}={self._tasks}/"
+        if processes.owner(pid) == os.geteuid():
+            for line in processes.environment(pid):
+                if line.startswith(ours):
+                    return line.removeprefix(ours).partition("/")[0]
+        return None
 
     def _prepare(self, run: Run, folder: AttemptFolder) -> None:
         if folder.claim():
@@ -132,7 +156,10 @@ class ProcessLauncher:
         self._children[run.folder] = subprocess.Popen(
             shim_command(shim.path(), run, run_folder=folder.run, workspace=folder.workspace),
             cwd=folder.workspace,
-            env={"PATH": _PATH} | run.env | dict(zip(PLACES, map(str, places), strict=True)),
+            env={"PATH": _PATH}
+            | run.env
+            | process_gpus(run.gpu_ids)
+            | dict(zip(PLACES, map(str, places), strict=True)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

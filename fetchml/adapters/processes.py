@@ -56,10 +56,33 @@ def environment(pid: int) -> list[str]:
 
 def in_cgroup(pid: int, name: str) -> bool:
     """Whether the path of one of the process's cgroups holds `name`."""
+    return name in cgroups(pid)
+
+
+def cgroups(pid: int) -> str:
+    """The paths of the process's cgroups; empty when it is gone."""
     try:
-        return name in (_PROC / str(pid) / "cgroup").read_text()
+        return (_PROC / str(pid) / "cgroup").read_text()
     except OSError:
-        return False
+        return ""
+
+
+def owner(pid: int) -> int | None:
+    """The user id that the process has; None when it is gone."""
+    try:
+        return (_PROC / str(pid)).stat().st_uid
+    except OSError:
+        return None
+
+
+def name(pid: int) -> str:
+    """The command's name, as the process itself may choose it, in printable characters; empty
+    when it is gone."""
+    try:
+        text = (_PROC / str(pid) / "comm").read_text(errors="replace")
+    except OSError:
+        return ""
+    return "".join(c if c.isprintable() else "?" for c in text.removesuffix("\n"))
 
 
 @contextmanager

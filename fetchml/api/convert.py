@@ -6,9 +6,20 @@ import time
 
 from fetchml.core.audit import AuditEntry
 from fetchml.core.experiment import Experiment
+from fetchml.core.gpu_health import GpuProcess
 from fetchml.core.model import DatasetSpec, Task
 from fetchml.core.snapshot import Snapshot
-from fetchml.views import Explanation, Health, JupyterView, OutputFile, QueueStats, Update
+from fetchml.gpus import GpuReport, GpuStatus
+from fetchml.views import (
+    Explanation,
+    Health,
+    JupyterView,
+    OutputFile,
+    QueueStats,
+    Shortage,
+    StartEstimate,
+    Update,
+)
 
 
 def rfc3339(ms: int) -> str:
@@ -66,6 +77,9 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "command": spec.command,
         "timeout_seconds": spec.timeout_seconds,
         "attempt": task.attempt,
+        "infra_retries": task.infra_retries,
+        "preemptible": spec.preemptible,
+        "preempted": task.preempted,
     }
     optional = {
         "exit_code": task.exit_code,
@@ -80,6 +94,8 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "not_before": rfc3339(task.not_before) if task.not_before else None,
         "cancel_requested_at": rfc3339(cancel.at) if cancel else None,
         "cancel_requested_by": cancel.by if cancel else None,
+        "gpu_uuids": task.gpu_uuids or None,
+        "ahead": task.ahead or None,
     }
     body.update((name, value) for name, value in optional.items() if value is not None)
     return body
@@ -147,18 +163,35 @@ def explanation_json(explanation: Explanation) -> dict[str, object]:
     if explanation.position is not None:
         body["position"] = explanation.position
     if explanation.missing:
-        body["missing"] = [
-            {
-                "resource": lack.resource,
-                "requested": lack.requested,
-                "free": lack.free,
-                "total": lack.total,
-            }
-            for lack in explanation.missing
-        ]
+        body["missing"] = [_shortage_json(lack) for lack in explanation.missing]
     if explanation.progress is not None:
         body["progress"] = explanation.progress
+    if explanation.estimate is not None:
+        body["estimate"] = _estimate_json(explanation.estimate)
     return body
+
+
+def _shortage_json(lack: Shortage) -> dict[str, object]:
+    body: dict[str, object] = {
+        "resource": lack.resource,
+        "requested": lack.requested,
+        "free": lack.free,
+        "total": lack.total,
+    }
+    if lack.blocked:
+        body["blocked"] = lack.blocked
+    return body
+
+
+def _estimate_json(estimate: StartEstimate) -> dict[str, object]:
+    fields = {
+        "p50": rfc3339(estimate.p50),
+        "p90": rfc3339(estimate.p90),
+        "checked": estimate.checked or None,
+        "held_p50_percent": estimate.held_p50_percent,
+        "held_p90_percent": estimate.held_p90_percent,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def audit_json(entry: AuditEntry) -> dict[str, object]:
@@ -231,3 +264,45 @@ def jupyter_json(service: JupyterView, *, full: bool = False) -> dict[str, objec
         }
         body.update((name, value) for name, value in more.items() if value is not None)
     return body
+
+
+def gpus_json(report: GpuReport) -> dict[str, object]:
+    body: dict[str, object] = {"gpus": [gpu_json(status) for status in report.gpus]}
+    if report.driver is not None:
+        body["driver"] = report.driver
+    if report.problem is not None:
+        body["problem"] = report.problem
+    if report.notes:
+        body["notes"] = report.notes
+    return body
+
+
+def gpu_json(status: GpuStatus) -> dict[str, object]:
+    gpu, reading = status.gpu, status.reading
+    fields: dict[str, object] = {
+        "uuid": gpu.uuid,
+        "number": status.number,
+        "name": gpu.name or None,
+        "state": status.condition,
+        "reason": status.reason,
+        "task_ids": status.held_by or None,
+        "memory_mb": gpu.memory_mb or None,
+        "parent_uuid": gpu.parent,
+        "drained_by": status.drained_by,
+    }
+    if reading is not None:
+        fields["memory_used_mb"] = reading.used_mb
+        fields["temperature_c"] = reading.temperature_c
+        fields["utilisation_percent"] = reading.utilisation_percent
+        fields["processes"] = [_process_json(each) for each in reading.processes] or None
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _process_json(process: GpuProcess) -> dict[str, object]:
+    fields = {
+        "pid": process.pid,
+        "name": process.name or None,
+        "memory_mb": process.memory_mb,
+        "task_id": process.task_id,
+    }
+    return {name: value for name, value in fields.items() if value is not None}

@@ -10,8 +10,10 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from fetchml.access import Admission
 from fetchml.api.grpc_audit import AuditService
+from fetchml.api.grpc_backup import BackupService
 from fetchml.api.grpc_calls import Calls
 from fetchml.api.grpc_experiments import ExperimentService
+from fetchml.api.grpc_gpus import GpuService
 from fetchml.api.grpc_health import HealthService
 from fetchml.api.grpc_jupyter import JupyterService
 from fetchml.api.grpc_keys import KeyService
@@ -20,15 +22,20 @@ from fetchml.api.grpc_snapshots import SnapshotService
 from fetchml.api.grpc_tasks import TaskService
 from fetchml.audit import Audit
 from fetchml.experiments import Experiments
+from fetchml.gpus import Gpus
 from fetchml.jupyter_services import JupyterServices
 from fetchml.keys import Keys
 from fetchml.snapshots import Snapshots
+from fetchml.store_copy import StoreCopies
 from fetchml.tls import Certificate, Loaded
 from fetchml.v1 import (
     audit_pb2,
     audit_pb2_grpc,
+    backup_pb2_grpc,
     experiment_pb2,
     experiment_pb2_grpc,
+    gpu_pb2,
+    gpu_pb2_grpc,
     jupyter_pb2,
     jupyter_pb2_grpc,
     key_pb2,
@@ -52,6 +59,7 @@ SERVICES = frozenset(
         (experiment_pb2.DESCRIPTOR, "ExperimentService"),
         (snapshot_pb2.DESCRIPTOR, "SnapshotService"),
         (jupyter_pb2.DESCRIPTOR, "JupyterService"),
+        (gpu_pb2.DESCRIPTOR, "GpuService"),
         (key_pb2.DESCRIPTOR, "KeyService"),
         (audit_pb2.DESCRIPTOR, "AuditService"),
     )
@@ -81,10 +89,14 @@ class GrpcServer:
         experiments: Experiments,
         snapshots: Snapshots,
         jupyter: JupyterServices,
+        gpus: Gpus,
         admission: Admission,
         keys: Keys,
         audit: Audit,
+        *,
+        copies: StoreCopies | None = None,
     ) -> None:
+        """Without `copies` no backup can be made."""
         self._calls = Calls(admission, audit)
         self._server = grpc.aio.server(
             handlers=(self._calls,), options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
@@ -104,8 +116,11 @@ class GrpcServer:
             SnapshotService(snapshots), services
         )
         jupyter_pb2_grpc.add_JupyterServiceServicer_to_server(JupyterService(jupyter), services)
+        gpu_pb2_grpc.add_GpuServiceServicer_to_server(GpuService(gpus), services)
         key_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(keys), services)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
+        if copies is not None:
+            backup_pb2_grpc.add_BackupServiceServicer_to_server(BackupService(copies), services)
         health = HealthService(SERVICES, accepts_work)
         health_pb2_grpc.add_HealthServicer_to_server(health, services)
         names = (*sorted(SERVICES), "grpc.health.v1.Health", reflection.SERVICE_NAME)

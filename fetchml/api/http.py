@@ -21,6 +21,7 @@ from fetchml.api.metrics import Metrics
 from fetchml.api.rest_audit import AuditOperations
 from fetchml.api.rest_experiments import ExperimentOperations
 from fetchml.api.rest_files import FileOperations
+from fetchml.api.rest_gpus import GpuOperations
 from fetchml.api.rest_jupyter import JupyterOperations
 from fetchml.api.rest_server import ServerOperations
 from fetchml.api.rest_snapshots import SnapshotOperations
@@ -33,6 +34,7 @@ from fetchml.api.ws_session import Timing
 from fetchml.audit import Audit
 from fetchml.errors import Forbidden, RequestError, Unauthorized
 from fetchml.experiments import Experiments
+from fetchml.gpus import Gpus
 from fetchml.jupyter_services import JupyterServices
 from fetchml.logs import current_trace
 from fetchml.snapshots import Snapshots
@@ -72,6 +74,7 @@ class HttpServer:
         experiments: Experiments,
         snapshots: Snapshots,
         jupyter: JupyterServices,
+        gpus: Gpus,
         admission: Admission,
         audit: Audit,
         timeouts: HttpTimeouts | None = None,
@@ -89,7 +92,8 @@ class HttpServer:
             SnapshotOperations(snapshots, self._streams, body_timeout_seconds=timeouts.body),
             JupyterOperations(jupyter, body_timeout_seconds=timeouts.body),
             FileOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
-            ServerOperations(engine, metrics),
+            ServerOperations(engine, gpus, metrics),
+            GpuOperations(gpus),
             AuditOperations(audit),
             WatchOperation(engine, admission, self._streams, timeouts.ws),
             JupyterProxy(

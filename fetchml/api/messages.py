@@ -13,19 +13,29 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.core.audit import AuditEntry
 from fetchml.core.experiment import Experiment
+from fetchml.core.gpu_health import GpuProcess
 from fetchml.core.model import DatasetSpec, Key, Role, Status, Task
 from fetchml.core.snapshot import Snapshot
 from fetchml.errors import BadRequest
+from fetchml.gpus import GpuReport, GpuStatus
 from fetchml.v1 import (
     audit_pb2,
     experiment_pb2,
+    gpu_pb2,
     jupyter_pb2,
     key_pb2,
     queue_pb2,
     snapshot_pb2,
     task_pb2,
 )
-from fetchml.views import Explanation, JupyterView, OutputFile, QueueStats, Update
+from fetchml.views import (
+    Explanation,
+    JupyterView,
+    OutputFile,
+    QueueStats,
+    StartEstimate,
+    Update,
+)
 
 _STATUS = {int(task_pb2.Task.Status.Value(status)): status for status in Status}
 _ROLE = {int(key_pb2.Key.Role.Value(role)): role for role in Role}
@@ -93,6 +103,11 @@ def _beyond_the_contract(task: Task) -> task_pb2.Task:
         not_before=timestamp(task.not_before or None),
         cancel_requested_at=timestamp(cancel.at) if cancel else None,
         cancel_requested_by=cancel.by if cancel else None,
+        gpu_uuids=task.gpu_uuids,
+        ahead=task.ahead or None,
+        infra_retries=task.infra_retries,
+        preemptible=spec.preemptible,
+        preempted=task.preempted,
     )
 
 
@@ -160,11 +175,26 @@ def explanation_message(explanation: Explanation) -> task_pb2.TaskExplanation:
         position=explanation.position,
         missing=[
             task_pb2.TaskExplanation.ResourceShortage(
-                resource=lack.resource, requested=lack.requested, free=lack.free, total=lack.total
+                resource=lack.resource,
+                requested=lack.requested,
+                free=lack.free,
+                total=lack.total,
+                blocked=lack.blocked,
             )
             for lack in explanation.missing
         ],
         progress=explanation.progress,
+        estimate=_estimate_message(explanation.estimate) if explanation.estimate else None,
+    )
+
+
+def _estimate_message(estimate: StartEstimate) -> task_pb2.TaskExplanation.StartEstimate:
+    return task_pb2.TaskExplanation.StartEstimate(
+        p50=timestamp(estimate.p50),
+        p90=timestamp(estimate.p90),
+        checked=estimate.checked or None,
+        held_p50_percent=estimate.held_p50_percent,
+        held_p90_percent=estimate.held_p90_percent,
     )
 
 
@@ -275,3 +305,40 @@ def jupyter_message(service: JupyterView, *, full: bool = False) -> jupyter_pb2.
             )
         )
     return message
+
+
+def gpus_message(report: GpuReport) -> gpu_pb2.GpuList:
+    return gpu_pb2.GpuList(
+        gpus=[gpu_message(status) for status in report.gpus],
+        driver=report.driver,
+        problem=report.problem,
+        notes=report.notes,
+    )
+
+
+def gpu_message(status: GpuStatus) -> gpu_pb2.Gpu:
+    gpu, reading = status.gpu, status.reading
+    return gpu_pb2.Gpu(
+        uuid=gpu.uuid,
+        number=status.number,
+        name=gpu.name or None,
+        state=status.condition,
+        reason=status.reason,
+        task_ids=status.held_by,
+        memory_mb=gpu.memory_mb or None,
+        memory_used_mb=reading.used_mb if reading else None,
+        temperature_c=reading.temperature_c if reading else None,
+        utilisation_percent=reading.utilisation_percent if reading else None,
+        processes=[_process_message(process) for process in reading.processes] if reading else (),
+        parent_uuid=gpu.parent,
+        drained_by=status.drained_by,
+    )
+
+
+def _process_message(process: GpuProcess) -> gpu_pb2.GpuProcess:
+    return gpu_pb2.GpuProcess(
+        pid=process.pid,
+        name=process.name or None,
+        memory_mb=process.memory_mb,
+        task_id=process.task_id,
+    )

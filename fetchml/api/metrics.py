@@ -1,14 +1,30 @@
 """/metrics, in Prometheus' text format. The names are documented in docs/contract.md."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from fetchml.api.gpu_metrics import gpu_metrics, start_metrics
 from fetchml.api.router import Route
-from fetchml.views import Health, HealthStatus, QueueStats
+from fetchml.attempt_runs import AheadCounts
+from fetchml.core.estimate import Calibration
+from fetchml.gpus import GpuReport
+from fetchml.views import GpuUse, Health, HealthStatus, QueueStats
+
+
+class Seen(NamedTuple):
+    """What is counted elsewhere."""
+
+    stats: QueueStats
+    health: Health
+    gpus: GpuReport
+    gpu_use: Sequence[GpuUse]
+    ahead: AheadCounts
+    calibration: Calibration
 
 
 class Metrics:
@@ -20,10 +36,19 @@ class Metrics:
         self._routes = routes
         self._open_streams = open_streams
 
-    def text(self, stats: QueueStats, health: Health) -> bytes:
+    def text(self, seen: Seen) -> bytes:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        registry.register(_Now([*self._of_queue(stats, health), *self._of_http()]))
+        registry.register(
+            _Now(
+                [
+                    *self._of_queue(seen.stats, seen.health),
+                    *gpu_metrics(seen.gpus, seen.gpu_use),
+                    *start_metrics(seen.ahead, seen.calibration),
+                    *self._of_http(),
+                ]
+            )
+        )
         return generate_latest(registry)
 
     def _of_queue(self, stats: QueueStats, health: Health) -> Iterator[Metric]:

@@ -9,10 +9,11 @@ from aiohttp import web
 import fetchml
 from fetchml.api.call import Call
 from fetchml.api.convert import health_json, queue_json
-from fetchml.api.metrics import Metrics
+from fetchml.api.metrics import Metrics, Seen
 from fetchml.api.query import Query
 from fetchml.api.router import Route
 from fetchml.errors import Unavailable
+from fetchml.gpus import Gpus
 
 if TYPE_CHECKING:
     from fetchml.engine import Engine
@@ -21,8 +22,9 @@ OPENAPI = Path(__file__).with_name("openapi.yaml")
 
 
 class ServerOperations:
-    def __init__(self, engine: "Engine", metrics: Metrics) -> None:
+    def __init__(self, engine: "Engine", gpus: Gpus, metrics: Metrics) -> None:
         self._engine = engine
+        self._gpus = gpus
         self._metrics = metrics
         self._openapi = OPENAPI.read_bytes()
 
@@ -57,7 +59,16 @@ class ServerOperations:
         return call.json(queue_json(stats), ignored=query.ignored)
 
     async def metrics(self, call: Call) -> web.StreamResponse:
-        stats = await self._engine.queue_stats(call.who)
-        body = self._metrics.text(stats, self._engine.health())
+        engine = self._engine
+        body = self._metrics.text(
+            Seen(
+                await engine.queue_stats(call.who),
+                engine.health(),
+                self._gpus.list(call.who),
+                engine.gpu_use(call.who),
+                engine.ahead_counts,
+                engine.calibration,
+            )
+        )
         headers = call.headers({"Content-Type": Metrics.CONTENT_TYPE})
         return web.Response(body=body, headers=headers)

@@ -5,9 +5,10 @@ import time
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.client import json_option, server_option
 from fetchml.cli.durations import Seconds
-from fetchml.cli.render import clean, local_time, print_json, show, table, to_json
+from fetchml.cli.render import clean, local_time, print_json, show, table
+from fetchml.client import Client, Rpc, to_json
 from fetchml.v1 import audit_pb2
 
 
@@ -39,7 +40,7 @@ def audit(
     )
     if since is not None:
         request.since.CopyFrom(Timestamp(seconds=max(0, int(time.time()) - since)))
-    found = client.call(client.audit.ListAudit, request)
+    found = client.call(Rpc("AuditService/ListAudit", request, audit_pb2.AuditList))
     if as_json:
         print_json({"entries": [], **to_json(found)})
         return

@@ -2,9 +2,9 @@
 
 import click
 
-from fetchml.cli.client import Client, json_option, server_option
-from fetchml.cli.render import ended, print_json, status_name
-from fetchml.v1 import task_pb2
+from fetchml.cli.client import json_option, server_option
+from fetchml.cli.render import print_json
+from fetchml.client import Client, ended, status_name
 
 
 @click.command()
@@ -17,9 +17,7 @@ def cancel(client: Client, task_ids: tuple[str, ...], *, as_json: bool) -> None:
     A running task gets SIGTERM, and SIGKILL when it does not end in the grace period.
     """
     for task_id in task_ids:
-        task = client.call(
-            client.tasks.CancelTask, task_pb2.CancelTaskRequest(task_id=task_id, view=task_pb2.FULL)
-        )
+        task = client.cancel(task_id)
         if as_json:
             print_json(task)
         elif ended(task):

@@ -11,11 +11,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from fetchml.cli.client import Client
-from fetchml.cli.failure import Exit, Failure
-from fetchml.cli.render import clean, ended, note, run_time, status_text, table, to_json
-from fetchml.v1 import task_pb2
-from fetchml.v1.task_pb2 import Task
+from fetchml.cli.render import clean, note, run_time, status_text, table
+from fetchml.client import Client, NotFound, Task, ended, to_json
 
 METRICS_FILE = "metrics.json"
 MAX_METRICS_BYTES = 64 * 1024
@@ -40,20 +37,13 @@ def _row(client: Client, task: Task) -> Row | None:
     if not ended(task):
         return Row(task, 0, {})
     try:
-        listed = client.call(
-            client.tasks.ListTaskOutputs, task_pb2.ListTaskOutputsRequest(task_id=task.id)
-        )
-        sizes = {output.path: output.size_bytes for output in listed.outputs}
+        sizes = {output.path: output.size_bytes for output in client.outputs(task.id)}
         metrics = dict[str, int | float]()
         if sizes.get(METRICS_FILE, MAX_METRICS_BYTES + 1) <= MAX_METRICS_BYTES:
-            request = task_pb2.DownloadTaskOutputRequest(task_id=task.id, path=METRICS_FILE)
-            pieces = client.stream(client.tasks.DownloadTaskOutput, request)
-            metrics = metrics_in(b"".join(piece.data for piece in pieces))
+            metrics = metrics_in(b"".join(client.read_output(task.id, METRICS_FILE)))
         return Row(task, len(sizes), metrics)
-    except Failure as failure:
-        if failure.exit_code == Exit.NOT_FOUND:
-            return None
-        raise
+    except NotFound:
+        return None
 
 
 def metrics_in(content: bytes) -> dict[str, int | float]:

@@ -2,11 +2,10 @@
 
 import click
 
-from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.client import json_option, server_option
 from fetchml.cli.compare import compared, comparison_table, row_json, sort_rows
-from fetchml.cli.render import clean, console, local_time, print_json, show, table, to_json
-from fetchml.v1 import experiment_pb2, task_pb2
-from fetchml.v1.experiment_pb2 import Experiment
+from fetchml.cli.render import clean, console, local_time, print_json, show, table
+from fetchml.client import Client, Experiment, to_json
 
 
 @click.group()
@@ -31,13 +30,10 @@ def create(
 ) -> None:
     """Make an experiment with the name NAME, and print its id."""
     try:
-        request = experiment_pb2.CreateExperimentRequest(
-            name=name, description=description, commit_id=commit_id, view=task_pb2.FULL
-        )
+        made = client.create_experiment(name, description=description, commit_id=commit_id)
     except ValueError as error:
         # Text that is not UTF-8, in protobuf's words.
         raise click.UsageError(str(error)) from error
-    made = client.call(client.experiments.CreateExperiment, request)
     if as_json:
         print_json(made)
     else:
@@ -49,13 +45,12 @@ def create(
 @server_option
 def ls(client: Client, *, as_json: bool) -> None:
     """List experiments, newest first."""
-    request = experiment_pb2.ListExperimentsRequest(view=task_pb2.FULL)
-    found = client.call(client.experiments.ListExperiments, request)
+    found = client.experiments()
     if as_json:
-        print_json({"experiments": [], **to_json(found)})
+        print_json({"experiments": [to_json(each) for each in found]})
         return
     shown = table("ID", "NAME", "STATUS", "USER", "MADE", "NOTE")
-    for each in found.experiments:
+    for each in found:
         shown.add_row(
             each.id,
             clean(each.name),
@@ -73,15 +68,11 @@ def ls(client: Client, *, as_json: bool) -> None:
 @server_option
 def show_one(client: Client, experiment_id: str, *, as_json: bool) -> None:
     """Show all about an experiment."""
-    request = experiment_pb2.GetExperimentRequest(experiment_id=experiment_id, view=task_pb2.FULL)
-    found = client.call(client.experiments.GetExperiment, request)
+    found = client.get_experiment(experiment_id)
     if as_json:
         print_json(found)
         return
-    tasks = client.call(
-        client.tasks.ListTasks,
-        task_pb2.ListTasksRequest(experiment_id=experiment_id, limit=0),
-    )
+    tasks = client.page(0, experiment_id=experiment_id)
     lines = {
         "id": found.id,
         "name": found.name,
@@ -106,8 +97,7 @@ def show_one(client: Client, experiment_id: str, *, as_json: bool) -> None:
 def archive(client: Client, experiment_ids: tuple[str, ...]) -> None:
     """Keep experiments to be read: they take no more tasks. Those that they have go on."""
     for experiment_id in experiment_ids:
-        request = experiment_pb2.ArchiveExperimentRequest(experiment_id=experiment_id)
-        client.call(client.experiments.ArchiveExperiment, request)
+        client.archive_experiment(experiment_id)
         click.echo(f"{experiment_id} is archived")
 
 
@@ -117,8 +107,7 @@ def archive(client: Client, experiment_ids: tuple[str, ...]) -> None:
 def rm(client: Client, experiment_ids: tuple[str, ...]) -> None:
     """Remove experiments. Their tasks stay."""
     for experiment_id in experiment_ids:
-        request = experiment_pb2.DeleteExperimentRequest(experiment_id=experiment_id)
-        client.call(client.experiments.DeleteExperiment, request)
+        client.delete_experiment(experiment_id)
         click.echo(f"{experiment_id} is removed")
 
 
@@ -147,12 +136,8 @@ def compare(
     A task's metrics are the numbers in a file metrics.json that it writes to /outputs, such as
     {"loss": 0.02, "accuracy": 0.98}.
     """
-    request = experiment_pb2.GetExperimentRequest(experiment_id=experiment_id)
-    client.call(client.experiments.GetExperiment, request)
-    found = client.call(
-        client.tasks.ListTasks,
-        task_pb2.ListTasksRequest(experiment_id=experiment_id, limit=limit, view=task_pb2.FULL),
-    )
+    client.get_experiment(experiment_id)
+    found = client.page(limit, experiment_id=experiment_id)
     rows = compared(client, found.tasks)
     if sort is not None:
         rows = sort_rows(rows, sort, descending=descending)

@@ -8,12 +8,11 @@ from typing import Any
 
 import click
 
-from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.client import json_option, server_option
 from fetchml.cli.failure import Exit, Failure
-from fetchml.cli.render import clean, console, local_time, print_json, show, table, to_json
+from fetchml.cli.render import clean, console, local_time, print_json, show, table
 from fetchml.cli.submit import Int32
-from fetchml.v1 import jupyter_pb2, task_pb2
-from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
+from fetchml.client import Client, JupyterServiceInfo, RateLimited, Unavailable, to_json
 
 LOOK_AGAIN_SECONDS = 0.5
 ENDED = frozenset({JupyterServiceInfo.stopped, JupyterServiceInfo.error})
@@ -53,14 +52,12 @@ def start(
 
     Who has the link can use it: it holds the service's token.
     """
+    given: Any = {field: value for field, value in asked.items() if value is not None}
     try:
-        request = jupyter_pb2.StartJupyterRequest(
-            name=name if name is not None else _user(), view=task_pb2.FULL, **asked
-        )
+        service = client.start_jupyter(name if name is not None else _user(), **given)
     except ValueError as error:
         # Text that is not UTF-8, in protobuf's words.
         raise click.UsageError(str(error)) from error
-    service = client.call(client.jupyter.StartJupyter, request)
     if not no_wait:
         service = _answering(client, service)
     if as_json:
@@ -76,13 +73,12 @@ def start(
 @server_option
 def ls(client: Client, *, as_json: bool) -> None:
     """List Jupyter services, newest first."""
-    request = jupyter_pb2.ListJupyterServicesRequest(view=task_pb2.FULL)
-    found = client.call(client.jupyter.ListJupyterServices, request)
+    found = client.list_jupyter()
     if as_json:
-        print_json({"services": [], **to_json(found)})
+        print_json({"services": [to_json(each) for each in found]})
         return
     shown = table("ID", "NAME", "STATUS", "USER", "WORKSPACE", "STARTED", "LAST USED", "NOTE")
-    for each in found.services:
+    for each in found:
         shown.add_row(
             each.id,
             clean(each.name),
@@ -102,7 +98,7 @@ def ls(client: Client, *, as_json: bool) -> None:
 @server_option
 def show_one(client: Client, service_id: str, *, as_json: bool) -> None:
     """Show all about a Jupyter service, with its link if it is yours."""
-    found = get(client, service_id)
+    found = client.get_jupyter(service_id)
     if as_json:
         print_json(found)
         return
@@ -137,15 +133,8 @@ def show_one(client: Client, service_id: str, *, as_json: bool) -> None:
 def stop(client: Client, service_ids: tuple[str, ...]) -> None:
     """Stop Jupyter services. Their workspaces stay."""
     for service_id in service_ids:
-        request = jupyter_pb2.StopJupyterRequest(service_id=service_id)
-        client.call(client.jupyter.StopJupyter, request)
+        client.stop_jupyter(service_id)
         click.echo(f"{service_id} is asked to stop")
-
-
-def get(client: Client, service_id: str) -> JupyterServiceInfo:
-    request = jupyter_pb2.GetJupyterServiceRequest(service_id=service_id, view=task_pb2.FULL)
-    found: JupyterServiceInfo = client.call(client.jupyter.GetJupyterService, request)
-    return found
 
 
 def link(service: JupyterServiceInfo) -> str:
@@ -196,10 +185,8 @@ def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInf
 def _looked_at(client: Client, service: JupyterServiceInfo) -> JupyterServiceInfo:
     """As it is now; as it was while the server is away, for it goes on."""
     try:
-        return get(client, service.id)
-    except Failure as failure:
-        if failure.exit_code != Exit.UNREACHABLE:
-            raise
+        return client.get_jupyter(service.id)
+    except (RateLimited, Unavailable):
         return service
 
 

@@ -3,20 +3,25 @@
 import asyncio
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import click
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.cli.client import CONTROL, Client, find_key, json_option
+from fetchml.cli.client import connected, find_key, json_option
 from fetchml.cli.durations import Seconds
 from fetchml.cli.failure import Exit, Failure
-from fetchml.cli.render import clean, console, local_time, print_json, show, table, to_json
+from fetchml.cli.render import clean, console, local_time, print_json, show, table
+from fetchml.client import Rpc, to_json
+from fetchml.client.connection import CONTROL
 from fetchml.config import default_data_dir
 from fetchml.control import control_socket
 from fetchml.errors import NotFound, RequestError
 from fetchml.v1 import key_pb2
 from fetchml.v1.key_pb2 import Key
+
+Reply = TypeVar("Reply")
 
 
 class Keys:
@@ -26,17 +31,18 @@ class Keys:
         self._data_dir = data_dir
         self._server = server
 
-    def call(self, method: str, request: Any) -> Any:
+    def call(self, method: str, request: Message, reply: type[Reply]) -> Reply:
         """The answer of KeyService. Raises Failure."""
+        rpc = Rpc(f"KeyService/{method}", request, reply)
         if self._server:
-            with Client(self._server, find_key(self._server)) as client:
-                return client.call(getattr(client.keys, method), request)
+            with connected(self._server, find_key(self._server)) as client:
+                return client.call(rpc)
         try:
             with (
                 control_socket(self._data_dir) as socket,
-                Client(f"{CONTROL}{socket}", None) as client,
+                connected(f"{CONTROL}{socket}", None) as client,
             ):
-                return client.call(getattr(client.keys, method), request)
+                return client.call(rpc)
         except OSError as error:
             raise Failure(
                 f"No server's data is in {self._data_dir}: {error.strerror}",
@@ -45,7 +51,7 @@ class Keys:
         except Failure as failure:
             if failure.exit_code != Exit.UNREACHABLE:
                 raise
-        return self._without_server(method, request)
+        return cast("Reply", self._without_server(method, request))
 
     def _without_server(self, method: str, request: Any) -> Any:
         from fetchml import app  # noqa: PLC0415  # the whole server; rarely needed here
@@ -101,7 +107,7 @@ def create(keys: Keys, name: str, role: str, expires: int | None, *, as_json: bo
     request = key_pb2.CreateKeyRequest(name=name, role=role)
     if expires is not None:
         request.expires_at.CopyFrom(Timestamp(seconds=int(time.time()) + expires))
-    made = keys.call("CreateKey", request)
+    made = keys.call("CreateKey", request, key_pb2.CreateKeyResponse)
     if as_json:
         print_json(made)
         return
@@ -116,7 +122,7 @@ def create(keys: Keys, name: str, role: str, expires: int | None, *, as_json: bo
 @click.pass_obj
 def ls(keys: Keys, *, as_json: bool) -> None:
     """List all keys, without their secrets, oldest first."""
-    found = keys.call("ListKeys", key_pb2.ListKeysRequest())
+    found = keys.call("ListKeys", key_pb2.ListKeysRequest(), key_pb2.ListKeysResponse)
     if as_json:
         print_json({"keys": [], **to_json(found)})
         return
@@ -149,7 +155,7 @@ def state_of(key: Key) -> str:
 def revoke(keys: Keys, key_ids: tuple[str, ...], *, as_json: bool) -> None:
     """Make keys stop working at once, by their ids."""
     for key_id in key_ids:
-        key = keys.call("RevokeKey", key_pb2.RevokeKeyRequest(key_id=key_id))
+        key = keys.call("RevokeKey", key_pb2.RevokeKeyRequest(key_id=key_id), Key)
         if as_json:
             print_json(key)
         else:

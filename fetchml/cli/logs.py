@@ -4,9 +4,8 @@ import sys
 
 import click
 
-from fetchml.cli.client import Client, server_option
-from fetchml.cli.streams import follow_log
-from fetchml.v1 import task_pb2
+from fetchml.cli.client import server_option
+from fetchml.client import Client
 
 
 @click.command()
@@ -22,10 +21,10 @@ from fetchml.v1 import task_pb2
 def logs(client: Client, task_id: str, attempt: int | None, *, follow: bool) -> None:
     """Print what a task wrote to stdout and stderr, byte for byte."""
     if follow:
-        chunks = follow_log(client, task_id, attempt, lambda why: click.echo(why, err=True))
+        client = client.with_options(on_cut=lambda why: click.echo(why, err=True))
     else:
-        request = task_pb2.StreamTaskLogsRequest(task_id=task_id, attempt=attempt)
-        chunks = client.stream(client.tasks.StreamTaskLogs, request)
+        client = client.with_options(patience=0)
+    chunks = client.logs(task_id, attempt=attempt, follow=follow)
     seen, expected = attempt, 0
     for chunk in chunks:
         if chunk.attempt != seen:

@@ -2,10 +2,10 @@
 
 import click
 
-from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.client import json_option, server_option
 from fetchml.cli.filters import filter_options
-from fetchml.cli.render import console, print_json, show, task_table, to_json
-from fetchml.v1 import task_pb2
+from fetchml.cli.render import console, print_json, show, task_table
+from fetchml.client import Client, Where, to_json
 
 
 @click.command()
@@ -18,28 +18,14 @@ from fetchml.v1 import task_pb2
 @server_option
 def ls(
     client: Client,
-    status: tuple[str, ...],
-    user: str,
-    name: str,
-    experiment: str,
+    where: Where,
     limit: int,
     offset: int,
     *,
     as_json: bool,
 ) -> None:
     """List tasks, newest first."""
-    found = client.call(
-        client.tasks.ListTasks,
-        task_pb2.ListTasksRequest(
-            states=status,
-            user_id=user,
-            job_name_prefix=name,
-            experiment_id=experiment,
-            limit=limit,
-            offset=offset,
-            view=task_pb2.FULL,
-        ),
-    )
+    found = client.page(limit, offset, **where)
     if as_json:
         print_json({"tasks": [], **to_json(found)})
         return

@@ -14,6 +14,9 @@ COMMANDS = {
         "serve": "Run the server.",
         "keys": "Make, list and revoke API keys.",
         "audit": "List who did what.",
+        "service": "Run the server as a systemd service.",
+        "backup": "Write all that a server keeps to a file, also while it runs.",
+        "restore": "Make a data directory from a backup.",
         "doctor": "Say what works on this machine, what does not, and how to mend it.",
         "version": "Show the versions.",
     },
@@ -33,8 +36,10 @@ COMMANDS = {
     "Notebooks": {
         "jupyter": "Work in JupyterLab on the server's machine.",
     },
-    "The queue": {
+    "The queue and the GPUs": {
         "queue": "Show the numbers of the queue.",
+        "gpus": "Show the GPUs, and who has them.",
+        "gpu": "Take GPUs out of use, and put them back to work.",
         "top": "Show the queue and what runs, live.",
     },
 }
@@ -46,6 +51,7 @@ Examples:
   fetchml submit --dir . --wait                     send this folder's code, run it
   fetchml submit --image pytorch/pytorch --gpu 1 -- python train.py
   fetchml ls --status running                       what runs
+  fetchml gpus                                      which GPUs are free, who has the others
   fetchml logs -f TASK_ID                           follow its output
   fetchml jupyter start --open                      JupyterLab, in the browser
   fetchml keys create ada                           a key for a colleague

@@ -3,9 +3,9 @@
 import click
 from rich.table import Table
 
-from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.client import json_option, server_option
 from fetchml.cli.render import print_json, show, table
-from fetchml.v1 import queue_pb2
+from fetchml.client import Client, QueueStats
 
 
 @click.command()
@@ -13,14 +13,14 @@ from fetchml.v1 import queue_pb2
 @server_option
 def queue(client: Client, *, as_json: bool) -> None:
     """Show the numbers of the queue."""
-    stats = client.call(client.queue.GetQueue, queue_pb2.GetQueueRequest())
+    stats = client.queue()
     if as_json:
         print_json(stats)
     else:
         show(queue_table(stats))
 
 
-def queue_table(stats: queue_pb2.QueueStats) -> Table:
+def queue_table(stats: QueueStats) -> Table:
     shown = table("QUEUED", "RUNNING", "COMPLETED TODAY", "FAILED TODAY", "EXECUTORS")
     numbers = (stats.queued, stats.running, stats.completed, stats.failed, stats.workers)
     shown.add_row(*map(str, numbers))

@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fetchml.v1.task_pb2 import Task
+from fetchml.client import Task, status_name, to_json
 
 STYLES = {
     "queued": "yellow",
@@ -22,30 +22,6 @@ STYLES = {
     "completed": "green",
     "failed": "red",
 }
-
-
-def to_json(message: Message) -> dict[str, Any]:
-    """The message with the contract's names and values: what REST would answer."""
-    return {field.name: _field(field, value) for field, value in message.ListFields()}
-
-
-def _field(field: Any, value: Any) -> Any:
-    if field.message_type and field.message_type.GetOptions().map_entry:
-        return dict(value)
-    if field.is_repeated:
-        return [_value(field, item) for item in value]
-    return _value(field, value)
-
-
-def _value(field: Any, value: Any) -> Any:
-    if field.enum_type:
-        return field.enum_type.values_by_number[value].name
-    if field.message_type is None:
-        return value
-    if field.message_type.full_name == "google.protobuf.Timestamp":
-        at = datetime.datetime.fromtimestamp(value.ToMilliseconds() / 1000, datetime.UTC)
-        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return to_json(value)
 
 
 def print_json(value: Message | dict[str, Any] | list[Any]) -> None:
@@ -77,17 +53,9 @@ def clean(text: str) -> Text:
     return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
 
 
-def status_name(task: Task) -> str:
-    return Task.Status.Name(task.status)
-
-
 def status_text(task: Task) -> Text:
     name = status_name(task)
     return Text(name, STYLES.get(name, ""))
-
-
-def ended(task: Task) -> bool:
-    return task.status in (Task.completed, Task.failed)
 
 
 def local_time(stamp: Any) -> str:
@@ -118,6 +86,9 @@ def run_time(task: Task) -> str:
 
 def note(task: Task) -> str:
     """What there is to say about a task beside its status."""
+    if task.ahead:
+        made_ready = "waits, made ready meanwhile"
+        return f"{made_ready}: {task.progress}" if task.progress else made_ready
     return str(task.error or task.progress)
 
 

@@ -2,9 +2,8 @@
 
 import click
 
-from fetchml.cli.client import Client, server_option
-from fetchml.cli.render import ended
-from fetchml.v1 import task_pb2
+from fetchml.cli.client import server_option
+from fetchml.client import Client, ended
 
 
 @click.command()
@@ -16,6 +15,6 @@ def rm(client: Client, task_ids: tuple[str, ...]) -> None:
     Statistics go on counting removed tasks.
     """
     for task_id in task_ids:
-        task = client.call(client.tasks.GetTask, task_pb2.GetTaskRequest(task_id=task_id))
-        client.call(client.tasks.DeleteTask, task_pb2.DeleteTaskRequest(task_id=task_id))
+        task = client.get(task_id)
+        client.delete(task_id)
         click.echo(f"{task_id} {'is removed' if ended(task) else 'is being cancelled'}")

@@ -4,7 +4,7 @@ import os
 
 import click
 
-from fetchml import app, logs
+from fetchml import app, frozen, logs
 from fetchml.cli.failure import Failure
 from fetchml.cli.settings import settings_options
 from fetchml.config import Settings
@@ -19,6 +19,7 @@ def serve(settings: Settings) -> None:
     The first start makes an admin key and shows it once. docs/configuration.md describes all
     settings.
     """
+    frozen.leave_group()
     logs.set_up(settings.server.log_format)
     try:
         app.serve(settings, os.environ.get("FETCHML_ADMIN_KEY") or None)

@@ -1,16 +1,17 @@
 """`fetchml show`"""
 
 import shlex
+import time
 from collections.abc import Iterator
 
 import click
 from rich.text import Text
 
 from fetchml.cli import render
-from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.client import json_option, server_option
 from fetchml.cli.render import (
     clean,
-    ended,
+    duration,
     local_time,
     print_json,
     run_time,
@@ -18,8 +19,7 @@ from fetchml.cli.render import (
     status_text,
     table,
 )
-from fetchml.v1 import task_pb2
-from fetchml.v1.task_pb2 import Task
+from fetchml.client import Client, Task, TaskExplanation, ended
 
 
 @click.command()
@@ -28,9 +28,7 @@ from fetchml.v1.task_pb2 import Task
 @server_option
 def show(client: Client, task_id: str, *, as_json: bool) -> None:
     """Show all about a task."""
-    task = client.call(
-        client.tasks.GetTask, task_pb2.GetTaskRequest(task_id=task_id, view=task_pb2.FULL)
-    )
+    task = client.get(task_id)
     if as_json:
         print_json(task)
         return
@@ -50,8 +48,10 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         if task.error:
             yield "error", clean(task.error)
     else:
-        why = client.call(client.tasks.ExplainTask, task_pb2.ExplainTaskRequest(task_id=task.id))
+        why = client.explain(task.id)
         yield "why", clean(why.reason)
+        if why.HasField("estimate"):
+            yield "starts", clean(starts(why.estimate, time.time()))
     plain = {
         "user": task.user_id,
         "priority": str(task.priority),
@@ -60,11 +60,13 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         "ended": local_time(task.ended_at) if task.HasField("ended_at") else "",
         "ran": run_time(task),
         "exit code": str(task.exit_code) if task.HasField("exit_code") else "",
-        "attempt": f"{task.attempt} (retries: {task.retry_count} of {task.max_retries})",
+        "attempt": _attempt(task),
         "image": task.image,
         "command": shlex.join(task.command),
         "args": task.args,
         "needs": _needs(task),
+        "gpus": ", ".join(task.gpu_uuids),
+        "preemptible": "yes" if task.preemptible else "",
         "time limit": f"{task.timeout_seconds} s" if task.timeout_seconds else "",
         "snapshot": task.snapshot_id,
         "datasets": ", ".join([*task.datasets, *(spec.name for spec in task.dataset_specs)]),
@@ -77,11 +79,29 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         if value:
             yield name, clean(value)
     if ended(task):
-        outputs = client.call(
-            client.tasks.ListTaskOutputs, task_pb2.ListTaskOutputsRequest(task_id=task.id)
-        ).outputs
-        for output in outputs:
+        for output in client.outputs(task.id):
             yield "output", clean(f"{output.path} ({size(output.size_bytes)})")
+
+
+def starts(estimate: TaskExplanation.StartEstimate, now: float) -> str:
+    """`now`: seconds since the epoch."""
+    p50, p90 = (at.ToMilliseconds() / 1000 - now for at in (estimate.p50, estimate.p90))
+    told = f"within {duration(p50)} (even chance), within {duration(p90)} (9 of 10)"
+    if estimate.checked:
+        told += (
+            f"; of {estimate.checked} earlier estimates {estimate.held_p50_percent} % and "
+            f"{estimate.held_p90_percent} % came by then"
+        )
+    return told
+
+
+def _attempt(task: Task) -> str:
+    counted = [f"retries: {task.retry_count} of {task.max_retries}"]
+    if task.infra_retries:
+        counted.append(f"faults of the machine: {task.infra_retries}")
+    if task.preempted:
+        counted.append(f"made way: {task.preempted}")
+    return f"{task.attempt} ({', '.join(counted)})"
 
 
 def _needs(task: Task) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.client import json_option, server_option
 from fetchml.cli.render import (
     clean,
     console,
@@ -14,11 +14,9 @@ from fetchml.cli.render import (
     show,
     size,
     table,
-    to_json,
 )
 from fetchml.cli.upload import keep
-from fetchml.v1 import snapshot_pb2
-from fetchml.v1.snapshot_pb2 import Snapshot
+from fetchml.client import Client, Snapshot, to_json
 
 SHORT = 12
 """Characters of an id that are enough for people."""
@@ -60,14 +58,13 @@ def create(client: Client, folder: Path, *, as_json: bool) -> None:
 @server_option
 def ls(client: Client, *, as_json: bool) -> None:
     """List snapshots, newest first."""
-    request = snapshot_pb2.ListSnapshotsRequest()
-    found = client.call(client.snapshots.ListSnapshots, request)
+    found = client.snapshots()
     if as_json:
-        print_json({"snapshots": [], **to_json(found)})
+        print_json({"snapshots": [to_json(each) for each in found]})
         return
     shown = table("ID", "FILES", "SIZE", "USER", "MADE", "USED", "COMMIT")
     on_terminal = console().is_terminal
-    for each in found.snapshots:
+    for each in found:
         shown.add_row(
             each.id[:SHORT] if on_terminal else each.id,
             str(each.file_count),
@@ -86,8 +83,7 @@ def ls(client: Client, *, as_json: bool) -> None:
 @server_option
 def show_one(client: Client, snapshot_id: str, *, as_json: bool) -> None:
     """Show all about a snapshot. The first characters of its id will do."""
-    request = snapshot_pb2.GetSnapshotRequest(snapshot_id=whole_id(client, snapshot_id))
-    found = client.call(client.snapshots.GetSnapshot, request)
+    found = client.get_snapshot(whole_id(client, snapshot_id))
     if as_json:
         print_json(found)
         return
@@ -115,8 +111,7 @@ def rm(client: Client, snapshot_ids: tuple[str, ...]) -> None:
     """Delete snapshots that no live task and no experiment names."""
     for given in snapshot_ids:
         snapshot_id = whole_id(client, given)
-        request = snapshot_pb2.DeleteSnapshotRequest(snapshot_id=snapshot_id)
-        client.call(client.snapshots.DeleteSnapshot, request)
+        client.delete_snapshot(snapshot_id)
         click.echo(f"{snapshot_id} is removed")
 
 
@@ -124,10 +119,8 @@ def whole_id(client: Client, given: str) -> str:
     """The id that begins so, if there is just one; else what was given."""
     if len(given) == 64:
         return given
-    request = snapshot_pb2.ListSnapshotsRequest()
-    found = client.call(client.snapshots.ListSnapshots, request)
-    matching = [each.id for each in found.snapshots if each.id.startswith(given)]
-    return str(matching[0]) if len(matching) == 1 else given
+    matching = [each.id for each in client.snapshots() if each.id.startswith(given)]
+    return matching[0] if len(matching) == 1 else given
 
 
 def _commit(found: Snapshot) -> str:

@@ -4,22 +4,17 @@ import os
 import re
 from pathlib import Path, PurePath
 from typing import Any
-from uuid import uuid4
 
 import click
 
-from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.client import json_option, server_option
 from fetchml.cli.durations import Seconds
-from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.failure import Exit
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.snapshot import whole_id
-from fetchml.cli.streams import Patience
 from fetchml.cli.upload import keep
 from fetchml.cli.wait import wait
-from fetchml.v1 import task_pb2
-from fetchml.v1.task_pb2 import Task
-
-GIVE_UP_AFTER_SECONDS = 30
+from fetchml.client import Client, DatasetSpec, Task
 
 
 class Int32(click.types.IntParamType):
@@ -52,22 +47,22 @@ class Pair(click.ParamType[tuple[str, str]]):
         return key, content
 
 
-class Dataset(click.ParamType[task_pb2.DatasetSpec]):
+class Dataset(click.ParamType[DatasetSpec]):
     """`name=…,source=…,sha256=…,mount_path=…`, each of them at most once."""
 
     name = "KEY=VALUE,…"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> task_pb2.DatasetSpec:
-        known = [field.name for field in task_pb2.DatasetSpec.DESCRIPTOR.fields]
+    ) -> DatasetSpec:
+        known = [field.name for field in DatasetSpec.DESCRIPTOR.fields]
         fields: dict[str, str] = {}
         for part in str(value).split(","):
             key, equals, content = part.partition("=")
             if key not in known or key in fields or not equals:
                 self.fail(f"{part!r}: give {', '.join(f'{name}=…' for name in known)}", param, ctx)
             fields[key] = content
-        return task_pb2.DatasetSpec(**fields)
+        return DatasetSpec(**fields)
 
 
 def job_name(command: tuple[str, ...]) -> str:
@@ -95,6 +90,12 @@ def job_name(command: tuple[str, ...]) -> str:
     "--memory-gb", type=Int32(), metavar="GIB", help="Memory; more than that ends the task."
 )
 @click.option("--gpu", type=Int32(), metavar="N", help="GPUs.")
+@click.option(
+    "--preemptible",
+    is_flag=True,
+    default=None,
+    help="It may be stopped, and begun anew later, when a more urgent task needs its place.",
+)
 @click.option(
     "--env",
     "-e",
@@ -157,9 +158,7 @@ def submit(
         fields = with_code(client, folder, command, fields)
     elif fields["snapshot_id"] is not None:
         fields = {**fields, "snapshot_id": whole_id(client, fields["snapshot_id"])}
-    if fields["idempotency_key"] is None:
-        fields["idempotency_key"] = str(uuid4())
-    task = create(client, build_request(command, fields))
+    task = create(client, command, fields)
     if do_wait:
         return outcome(wait(client, task, as_json=as_json))
     if as_json:
@@ -178,7 +177,7 @@ def with_code(
     """The fields of a task that runs the folder's code. What was given stays."""
     if fields["snapshot_id"] is not None:
         raise click.UsageError("Give --dir or --snapshot, not both")
-    kept, tree = keep(client, folder)
+    kept, (tree, _, _) = keep(client, folder)
     commit: dict[str, str] = {}
     if tree.git_commit is not None:
         commit = {"git_commit": tree.git_commit, "git_dirty": str(tree.git_dirty).lower()}
@@ -190,34 +189,30 @@ def with_code(
     }
 
 
-def create(client: Client, request: task_pb2.CreateTaskRequest) -> Task:
-    """Try again when no answer comes: the key in the request makes many tries one task."""
+def create(client: Client, command: tuple[str, ...], fields: dict[str, Any]) -> Task:
+    """Tried again when no answer comes: the key in the request makes many tries one task."""
     warn = console(stderr=True)
-    patience = Patience(
-        lambda why: warn.print(f"{why}; trying again, it is submitted only once", style="dim"),
-        give_up_after=GIVE_UP_AFTER_SECONDS,
+    patient = client.with_options(
+        retries=True,
+        on_cut=lambda why: warn.print(
+            f"{why}; trying again, it is submitted only once", style="dim"
+        ),
     )
-    while True:
-        try:
-            task: Task = client.call(client.tasks.CreateTask, request)
-        except Failure as failure:
-            patience.cut(failure)
-        else:
-            return task
+    given = given_fields(command, fields)
+    try:
+        return patient.submit(given.pop("job_name"), **given)
+    except ValueError as error:
+        # Text that is not UTF-8, in protobuf's words.
+        raise click.UsageError(str(error)) from error
 
 
-def build_request(command: tuple[str, ...], fields: dict[str, Any]) -> task_pb2.CreateTaskRequest:
-    """The request with just the fields that were given."""
+def given_fields(command: tuple[str, ...], fields: dict[str, Any]) -> dict[str, Any]:
+    """Just the fields that were given, with a name for the job."""
     given = {name: value for name, value in fields.items() if value not in (None, ())}
     for name in ("env", "metadata"):
         if name in given:
             given[name] = dict(given[name])
-    given.setdefault("job_name", job_name(command))
-    try:
-        return task_pb2.CreateTaskRequest(command=command, view=task_pb2.FULL, **given)
-    except ValueError as error:
-        # Text that is not UTF-8, in protobuf's words.
-        raise click.UsageError(str(error)) from error
+    return {"job_name": job_name(command), "command": command, **given}
 
 
 def outcome(task: Task) -> int:

@@ -7,11 +7,11 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from fetchml.cli.client import Client, server_option
+from fetchml.cli.client import server_option
+from fetchml.cli.gpus import gpu_picture
 from fetchml.cli.queue import queue_table
 from fetchml.cli.render import console, show, task_table
-from fetchml.v1 import queue_pb2, task_pb2
-from fetchml.v1.task_pb2 import Task
+from fetchml.client import Client, Task
 
 EVERY_SECONDS = 1
 SHOWN = 100
@@ -32,19 +32,22 @@ def top(client: Client) -> None:
 
 
 def _picture(client: Client) -> Group:
-    stats = client.call(client.queue.GetQueue, queue_pb2.GetQueueRequest())
-    holding = _tasks(client, Task.preparing, Task.running, Task.collecting)
-    waiting = _tasks(client, Task.queued)
+    stats = client.queue()
+    under_way = _tasks(client, Task.preparing, Task.running, Task.collecting)
+    holding = [task for task in under_way if not task.ahead]
+    waiting = [task for task in under_way if task.ahead] + _tasks(client, Task.queued)
+    gpus = client.gpus()
+    shown = [gpu_picture(gpus, holding), Text()] if gpus.gpus or gpus.notes else []
     return Group(
         queue_table(stats),
         Text(),
+        *shown,
         task_table(holding),
         Text(),
-        Text(f"{stats.queued} waiting, newest first", "dim"),
+        Text(f"{stats.queued} waiting: those made ready meanwhile, then the newest", "dim"),
         task_table(waiting),
     )
 
 
 def _tasks(client: Client, *states: Task.Status) -> list[Task]:
-    request = task_pb2.ListTasksRequest(states=states, limit=SHOWN, view=task_pb2.FULL)
-    return list(client.call(client.tasks.ListTasks, request).tasks)
+    return list(client.page(SHOWN, states=states).tasks)

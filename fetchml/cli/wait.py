@@ -4,22 +4,34 @@ import codecs
 import queue
 import sys
 import threading
+import time
 from collections.abc import Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from fetchml.cli.client import Client
-from fetchml.cli.failure import Exit, Failure
-from fetchml.cli.render import clean, console, ended, print_json, run_time, status_name
-from fetchml.cli.streams import follow_log, watch_one
-from fetchml.v1 import task_pb2
-from fetchml.v1.task_pb2 import Task, TaskLogChunk, WatchTasksResponse
+from fetchml.cli.failure import Exit
+from fetchml.cli.render import clean, console, duration, print_json, run_time
+from fetchml.client import (
+    CallError,
+    Client,
+    Task,
+    TaskLogChunk,
+    WatchTasksResponse,
+    ended,
+    status_name,
+)
 
 EXPLAIN_EVERY_SECONDS = 1
 LONGEST_LINE = 64 * 1024
+
+
+class Cut(NamedTuple):
+    """The updates are cut off, for now."""
+
+    why: str
 
 
 class Display(Protocol):
@@ -117,9 +129,8 @@ def wait(client: Client, task: Task, *, as_json: bool) -> Task:
 
 
 def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) -> Task:
-    arrived: queue.Queue[WatchTasksResponse | TaskLogChunk | str | Failure | None] = queue.Queue(
-        maxsize=64
-    )
+    arrived: queue.Queue[WatchTasksResponse | TaskLogChunk | Cut | CallError | None]
+    arrived = queue.Queue(maxsize=64)
 
     def pump(stream: Iterable[WatchTasksResponse | TaskLogChunk]) -> None:
         """Everything from a stream, then None or the failure that ended it."""
@@ -127,13 +138,11 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
             for item in stream:
                 arrived.put(item)
             arrived.put(None)
-        except Failure as failure:
-            arrived.put(failure)
+        except CallError as failed:
+            arrived.put(failed)
 
-    streams = (
-        watch_one(client, task.id, arrived.put),
-        follow_log(client, task.id, None, lambda _: None),
-    )
+    telling = client.with_options(on_cut=lambda why: arrived.put(Cut(str(why))))
+    streams = (telling.watch_task(task.id), client.logs(task.id, follow=True))
     for stream in streams:
         threading.Thread(target=pump, args=(stream,), daemon=True).start()
     running = len(streams)
@@ -148,11 +157,11 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
         match item:
             case None:
                 running -= 1
-            case Failure():
+            case CallError():
                 raise item
-            case str():
+            case Cut():
                 is_cut = True
-                display.status(f"{item}; trying again. The task goes on.")
+                display.status(f"{item.why}; trying again. The task goes on.")
             case TaskLogChunk():
                 display.log(item.data)
             case _ if item.HasField("task"):
@@ -171,9 +180,15 @@ def _now(client: Client, task: Task, *, moving: bool) -> str:
     if task.status == Task.collecting:
         return f"{name}: its outputs are being kept"
     try:
-        why = client.call(client.tasks.ExplainTask, task_pb2.ExplainTaskRequest(task_id=task.id))
-    except Failure as failure:
-        return f"{name} ({failure.message})"
+        why = client.explain(task.id)
+    except CallError as failed:
+        return f"{name} ({failed.message})"
     now = f"{task.job_name} {Task.Status.Name(why.status)}"
+    if not why.position:
+        return f"{now}: {why.progress or why.reason}"
     place = f", number {why.position} in the queue" if why.position > 1 else ""
-    return f"{now}{place}: {why.progress or why.reason}"
+    line = f"{now}{place}: {why.reason}"
+    if moving and why.HasField("estimate"):
+        left = duration(why.estimate.p50.ToMilliseconds() / 1000 - time.time())
+        line += f" Perhaps within {left}."
+    return line

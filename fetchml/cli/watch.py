@@ -4,22 +4,18 @@ import click
 from rich.live import Live
 from rich.table import Table
 
-from fetchml.cli.client import Client, json_option, server_option
+from fetchml.cli.client import json_option, server_option
 from fetchml.cli.filters import STATES, filter_options
-from fetchml.cli.render import (
-    clean,
-    console,
+from fetchml.cli.render import clean, console, local_time, note, print_json, task_table
+from fetchml.client import (
+    CallError,
+    Client,
+    Task,
+    WatchTasksResponse,
+    Where,
     ended,
-    local_time,
-    note,
-    print_json,
     status_name,
-    task_table,
 )
-from fetchml.cli.streams import watch as watch_all
-from fetchml.cli.streams import watch_one
-from fetchml.v1 import task_pb2
-from fetchml.v1.task_pb2 import Task, WatchTasksRequest, WatchTasksResponse
 
 ENDED_SHOWN = 20
 
@@ -32,10 +28,7 @@ ENDED_SHOWN = 20
 def watch(
     client: Client,
     task_id: str | None,
-    status: tuple[str, ...],
-    user: str,
-    name: str,
-    experiment: str,
+    where: Where,
     *,
     as_json: bool,
 ) -> None:
@@ -44,20 +37,13 @@ def watch(
     On a terminal a table that is kept up to date; elsewhere a line for each change. With --json an
     object for each event, in the order of `seq`. After a cut it goes on where it was.
     """
-    request = WatchTasksRequest(
-        states=status,
-        user_id=user,
-        job_name_prefix=name,
-        experiment_id=experiment,
-        view=task_pb2.FULL,
-    )
     warn = console(stderr=True)
 
-    def on_cut(why: str) -> None:
+    def on_cut(why: CallError) -> None:
         warn.print(f"{why}; trying again", style="dim")
 
-    one = watch_one(client, task_id, on_cut) if task_id else None
-    updates = one or watch_all(client, request, on_cut)
+    client = client.with_options(on_cut=on_cut)
+    updates = client.watch_task(task_id) if task_id else client.watch(**where)
     out = console()
     if as_json:
         for update in updates:
@@ -67,7 +53,7 @@ def watch(
         with Live(shown.table(), console=out, auto_refresh=False) as live:
             for update in updates:
                 if update.type == WatchTasksResponse.resync and not task_id:
-                    shown.replace(_live_tasks(client, request))
+                    shown.replace(_live_tasks(client, where))
                 shown.apply(update)
                 live.update(shown.table(), refresh=True)
     else:
@@ -76,17 +62,10 @@ def watch(
                 print_line(update)
 
 
-def _live_tasks(client: Client, request: WatchTasksRequest) -> list[Task]:
+def _live_tasks(client: Client, where: Where) -> list[Task]:
     """Those that match, as far as one page of the list goes."""
-    wanted = task_pb2.ListTasksRequest(
-        states=request.states or STATES[:4],
-        user_id=request.user_id,
-        job_name_prefix=request.job_name_prefix,
-        experiment_id=request.experiment_id,
-        limit=1000,
-        view=task_pb2.FULL,
-    )
-    return list(client.call(client.tasks.ListTasks, wanted).tasks)
+    live: Where = {**where, "states": where["states"] or STATES[:4]}
+    return list(client.page(1000, **live).tasks)
 
 
 def print_line(update: WatchTasksResponse) -> None:

@@ -20,6 +20,8 @@ class Action(StrEnum):
     SNAPSHOT_DELETE = "snapshot.delete"
     JUPYTER_START = "jupyter.start"
     JUPYTER_STOP = "jupyter.stop"
+    GPU_DRAIN = "gpu.drain"
+    GPU_UNDRAIN = "gpu.undrain"
     ACCESS_REFUSED = "access.refused"
 
 

@@ -50,6 +50,10 @@ def integer(low: int, high: int) -> Check:
     return check
 
 
+def boolean(value: object) -> str | None:
+    return None if isinstance(value, bool) else "must be true or false"
+
+
 def text(limit: int, *, empty: bool = True) -> Check:
     def check(value: object) -> str | None:
         if not isinstance(value, str):

@@ -1,13 +1,14 @@
 """What happens to the core (events), and what it wants done (effects).
 
 Every event carries `now`, milliseconds since the epoch. An effect is carried out only after the
-changes of the same decision are durable.
+changes of the same decision are durable; a mere look (CheckGpus) at once.
 """
 
 from dataclasses import dataclass, field
 
 import msgspec
 
+from fetchml.core.gpu import Gpu
 from fetchml.core.model import AttemptEnd, Task
 
 
@@ -33,6 +34,14 @@ class Progressed(msgspec.Struct, frozen=True):
     text: str
 
 
+class Ready(msgspec.Struct, frozen=True):
+    """The attempt was made ready ahead, and waits at its gate."""
+
+    now: int
+    task_id: str
+    attempt: int
+
+
 class Started(msgspec.Struct, frozen=True):
     """The attempt's command runs, since `started_at`."""
 
@@ -45,7 +54,7 @@ class Started(msgspec.Struct, frozen=True):
 class NeverStarted(msgspec.Struct, frozen=True):
     """The attempt is over and its command was not started, and never will be.
 
-    `error` is None when it was given up because of a wish to cancel.
+    `error` is None when it was given up because the core wanted it: StopAttempt, AbandonAttempt.
     """
 
     now: int
@@ -73,6 +82,39 @@ class Collected(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
+class GpusSeen(msgspec.Struct, frozen=True):
+    """The whole inventory of GPUs, as it is now. The first comes after `Recovered`."""
+
+    now: int
+    gpus: list[Gpu]
+
+
+class GpuChecked(msgspec.Struct, frozen=True):
+    """What CheckGpus found. `fault`: why nothing may be started on it; None: nothing is left."""
+
+    now: int
+    uuid: str
+    fault: str | None = None
+
+
+class GpuFailed(msgspec.Struct, frozen=True):
+    """GPUs of an attempt have told of errors of their own while it ran, which has ended."""
+
+    now: int
+    task_id: str
+    attempt: int
+    gpus: tuple[str, ...]
+    why: str
+
+
+class GpuDrained(msgspec.Struct, frozen=True):
+    """The owner takes a GPU out of use (`by`), or gives it back (None). What runs goes on."""
+
+    now: int
+    uuid: str
+    by: str | None
+
+
 class LauncherChanged(msgspec.Struct, frozen=True):
     now: int
     available: bool
@@ -98,10 +140,15 @@ Event = (
     Submitted
     | CancelAsked
     | Progressed
+    | Ready
     | Started
     | NeverStarted
     | Ended
     | Collected
+    | GpusSeen
+    | GpuChecked
+    | GpuFailed
+    | GpuDrained
     | LauncherChanged
     | TimePassed
     | Recovered
@@ -111,7 +158,8 @@ Event = (
 
 @dataclass(slots=True, frozen=True)
 class RunAttempt:
-    """Take the task's current attempt as far as it goes, from wherever it is."""
+    """Take the task's current attempt as far as it goes, from wherever it is. If the task is
+    `ahead`, up to its gate, until OpenGate or AbandonAttempt."""
 
     task: Task
 
@@ -123,7 +171,28 @@ class StopAttempt:
     task_id: str
 
 
-Effect = RunAttempt | StopAttempt
+@dataclass(slots=True, frozen=True)
+class OpenGate:
+    """What was made ready ahead has its resources: let it start, now or as soon as it is ready."""
+
+    task_id: str
+
+
+@dataclass(slots=True, frozen=True)
+class AbandonAttempt:
+    """Throw away what was made ready ahead, and tell NeverStarted without an error."""
+
+    task_id: str
+
+
+@dataclass(slots=True, frozen=True)
+class CheckGpus:
+    """Their last holder is gone: tell of each with GpuChecked whether it is as it should be."""
+
+    uuids: tuple[str, ...]
+
+
+Effect = RunAttempt | StopAttempt | OpenGate | AbandonAttempt | CheckGpus
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ class Status(StrEnum):
 
 ENDED = frozenset({Status.COMPLETED, Status.FAILED})
 HOLDING = frozenset({Status.PREPARING, Status.RUNNING, Status.COLLECTING})
-"""The states in which a task holds its slot."""
+"""The states in which a task has an attempt under way. It holds its slot, unless it is `ahead`."""
 
 
 class FailureReason(StrEnum):
@@ -77,6 +77,8 @@ class TaskSpec(Value, frozen=True):
     timeout_seconds: int = 0
     """Run time after which the task is ended; 0: no limit."""
     max_retries: int = 0
+    preemptible: bool = False
+    """It may be stopped, and begun anew later, when a more urgent task needs its place."""
 
     @property
     def resources(self) -> Resources:
@@ -107,6 +109,25 @@ class AttemptEnd(Value, frozen=True):
     out_of_memory: bool = False
     start_error: str | None = None
     """Why the command could not be started at all (not found, not executable)."""
+
+
+class HaltCause(StrEnum):
+    GPU = "gpu"
+    """Its GPU is lost, or can't be used; it is tried again on another."""
+    PREEMPTED = "preempted"
+    """It makes way for a more urgent task."""
+
+
+class Halt(Value, frozen=True):
+    """The core's own durable wish to end an attempt."""
+
+    cause: HaltCause
+    why: str
+    at: int
+    gpus: tuple[str, ...] = ()
+    """Those that are not to be given to the task again."""
+    by: str | None = None
+    """The task that it makes way for."""
 
 
 class Idempotency(Value, frozen=True):
@@ -145,6 +166,20 @@ class Task(Value, frozen=True):
     """The end of the current attempt, known from `collecting` on."""
     progress: str | None = None
     """What `preparing` is doing just now, for people."""
+    gpu_uuids: tuple[str, ...] = ()
+    """The GPUs of the current or last attempt."""
+    ahead: bool = False
+    """In `preparing`: it is made ready while it waits. It holds nothing; others still hold its
+    GPUs."""
+    given_at: int | None = None
+    """Since when the current attempt holds its resources."""
+    halt: Halt | None = None
+    infra_retries: int = 0
+    """Attempts that were tried again because of a fault of the box: `retry_count` has the rest."""
+    preempted: int = 0
+    """How often it was stopped to make way."""
+    avoid_gpus: tuple[str, ...] = ()
+    """GPUs that failed it: it is given others while there are others."""
     idempotency: Idempotency | None = None
     sender: Sender | None = None
     hidden: bool = False

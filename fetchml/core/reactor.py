@@ -2,17 +2,26 @@
 
 from msgspec.structs import replace
 
-from fetchml.core import retry, scheduler, transitions
+from fetchml.core import ahead, gpu_events, preemption, retry
+from fetchml.core.changes import change, current, move
 from fetchml.core.events import (
+    AbandonAttempt,
     CancelAsked,
+    CheckGpus,
     Collected,
     Decision,
     DrainAsked,
     Ended,
     Event,
+    GpuChecked,
+    GpuDrained,
+    GpuFailed,
+    GpusSeen,
     LauncherChanged,
     NeverStarted,
+    OpenGate,
     Progressed,
+    Ready,
     Recovered,
     RunAttempt,
     Started,
@@ -20,9 +29,19 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.model import AttemptEnd, Cancel, FailureReason, Status, Task
-from fetchml.core.state import State, beyond
-from fetchml.core.verdict import Verdict, cancelled, judge
+from fetchml.core.model import (
+    AttemptEnd,
+    Cancel,
+    FailureReason,
+    Halt,
+    HaltCause,
+    Status,
+    Task,
+)
+from fetchml.core.quotas import impossible
+from fetchml.core.scheduler import Abandon, Give, Levels, Walk
+from fetchml.core.state import State
+from fetchml.core.verdict import Verdict, cancelled, judge, made_way
 
 
 def step(state: State, event: Event) -> Decision:
@@ -36,17 +55,21 @@ def step(state: State, event: Event) -> Decision:
         case Submitted(tasks=tasks):
             for task in tasks:
                 state.tasks[task.id] = task
-                state.waiting.add(task, event.now)
+                state.wait(task, event.now)
             decision.changes.extend(tasks)
         case CancelAsked():
             _cancel(state, decision, event)
         case Progressed():
-            preparing = _current(state, event.task_id, event.attempt, Status.PREPARING)
+            preparing = current(state, event.task_id, event.attempt, Status.PREPARING)
             if preparing is not None:
-                _change(state, decision, replace(preparing, progress=event.text))
+                change(state, decision, replace(preparing, progress=event.text))
+        case Ready():
+            preparing = current(state, event.task_id, event.attempt, Status.PREPARING)
+            if preparing is not None and preparing.ahead:
+                state.at_gate.add(preparing.id)
         case Started():
-            preparing = _current(state, event.task_id, event.attempt, Status.PREPARING)
-            if preparing is not None:
+            preparing = current(state, event.task_id, event.attempt, Status.PREPARING)
+            if preparing is not None and not preparing.ahead:
                 _run(state, decision, preparing, event.started_at)
         case NeverStarted():
             _never_started(state, decision, event)
@@ -54,6 +77,17 @@ def step(state: State, event: Event) -> Decision:
             _ended(state, decision, event)
         case Collected():
             _collected(state, decision, event)
+        case GpusSeen():
+            first = not state.gpus.is_known
+            gpu_events.seen(state, decision, event)
+            if first:
+                _fail_the_impossible(state, decision, event.now)
+        case GpuChecked(uuid=uuid, fault=fault):
+            state.gpus.checked(uuid, fault)
+        case GpuFailed():
+            gpu_events.failed(state, decision, event)
+        case GpuDrained(uuid=uuid, by=by):
+            state.gpus.drain(uuid, by)
         case LauncherChanged(available=available):
             state.launcher_available = available
         case DrainAsked():
@@ -67,32 +101,98 @@ def step(state: State, event: Event) -> Decision:
 
 
 def _recover(state: State, decision: Decision, now: int) -> None:
-    """Go on with what holds a slot. What the box can no longer satisfy, it says so of now."""
+    """Go on with every attempt. What the box can no longer satisfy, it says so of now."""
+    state.ahead = dict.fromkeys(state.ahead, now)
+    for task in state.under_way():
+        decision.effects.append(RunAttempt(task))
+        if task.cancel is not None or task.halt is not None:
+            decision.effects.append(StopAttempt(task.id))
+    _fail_the_impossible(state, decision, now)
+
+
+def _fail_the_impossible(state: State, decision: Decision, now: int) -> None:
     for task in list(state.tasks.values()):
-        if task.id in state.held:
-            decision.effects.append(RunAttempt(task))
-            if task.cancel is not None:
-                decision.effects.append(StopAttempt(task.id))
-        elif missing := beyond(task.spec.resources, state.limits.capacity):
-            verdict = Verdict(FailureReason.PREPARE_FAILED, "; ".join(missing), None)
+        if task.status is Status.QUEUED and (told := impossible(state, task)):
+            verdict = Verdict(FailureReason.PREPARE_FAILED, "; ".join(told), None)
             _finish(state, decision, task, verdict, ended_at=now)
 
 
 def _schedule(state: State, decision: Decision, now: int) -> None:
     state.waiting.due(now)
-    while (task_id := scheduler.next_to_start(state, now)) is not None:
-        task = _move(
-            state,
-            decision,
-            state.tasks[task_id],
-            Status.PREPARING,
-            attempt=state.tasks[task_id].attempt + 1,
-            worker_id=state.limits.worker_id,
-            error=None,
-        )
-        state.waiting.remove(task_id)
+    level = Levels(state, now)
+    for task in ahead.misplaced(state):
+        _abandon(state, decision, task.id)
+    while (action := Walk(state, now, level).next()) is not None:
+        match action:
+            case Give(task_id=task_id, gpu_uuids=gpu_uuids):
+                task = _give(state, decision, state.tasks[task_id], gpu_uuids, now)
+                level.forget(task.user)
+            case Abandon(task_id=task_id):
+                state.first_served.add(task_id)
+                _abandon(state, decision, task_id)
+    if state.limits.preemption:
+        while (found := preemption.next_preemption(state, now, level)) is not None:
+            for victim in found.victims:
+                _make_way(state, decision, victim, found.task, now)
+    while (plan := ahead.next_plan(state, now, level)) is not None:
+        for other in plan.instead_of:
+            _abandon(state, decision, other.id)
+        _prepare(state, decision, plan.task, plan.gpu_uuids, now=now, early=True)
+
+
+def _give(
+    state: State, decision: Decision, task: Task, gpu_uuids: tuple[str, ...], now: int
+) -> Task:
+    """It has its resources from now on."""
+    if not task.ahead:
+        return _prepare(state, decision, task, gpu_uuids, now=now, early=False)
+    state.leave(task)
+    task = change(state, decision, replace(task, ahead=False, given_at=now))
+    state.hold(task)
+    decision.effects.append(OpenGate(task.id))
+    return task
+
+
+def _prepare(
+    state: State,
+    decision: Decision,
+    task: Task,
+    gpu_uuids: tuple[str, ...],
+    *,
+    now: int,
+    early: bool,
+) -> Task:
+    state.leave(task)
+    task = move(
+        state,
+        decision,
+        task,
+        Status.PREPARING,
+        attempt=task.attempt + 1,
+        worker_id=state.limits.worker_id,
+        error=None,
+        gpu_uuids=gpu_uuids,
+        ahead=early,
+        given_at=None if early else now,
+    )
+    if early:
+        state.wait(task, now)
+    else:
         state.hold(task)
-        decision.effects.append(RunAttempt(task))
+    decision.effects.append(RunAttempt(task))
+    return task
+
+
+def _abandon(state: State, decision: Decision, task_id: str) -> None:
+    state.abandoned.add(task_id)
+    decision.effects.append(AbandonAttempt(task_id))
+
+
+def _make_way(state: State, decision: Decision, victim: Task, winner: Task, now: int) -> None:
+    why = f"it made way for task {winner.id}, which is more urgent"
+    halt = Halt(HaltCause.PREEMPTED, why, now, by=winner.id)
+    change(state, decision, replace(victim, halt=halt))
+    decision.effects.append(StopAttempt(victim.id))
 
 
 def _cancel(state: State, decision: Decision, event: CancelAsked) -> None:
@@ -104,49 +204,76 @@ def _cancel(state: State, decision: Decision, event: CancelAsked) -> None:
         verdict = Verdict(FailureReason.CANCELLED, cancelled(wish), None)
         _finish(state, decision, replace(task, cancel=wish), verdict, ended_at=event.now)
         return
-    _change(state, decision, replace(task, cancel=wish))
+    change(state, decision, replace(task, cancel=wish))
+    if task.ahead:
+        state.abandoned.add(task.id)
     if task.status is not Status.COLLECTING:
         decision.effects.append(StopAttempt(task.id))
 
 
 def _never_started(state: State, decision: Decision, event: NeverStarted) -> None:
-    task = _current(state, event.task_id, event.attempt, Status.PREPARING)
+    task = current(state, event.task_id, event.attempt, Status.PREPARING)
     if task is None:
         return
+    _release(state, decision, task, event.now)
     if task.cancel is not None:
         verdict = Verdict(FailureReason.CANCELLED, cancelled(task.cancel), None)
+    elif task.halt is not None and task.halt.cause is HaltCause.PREEMPTED:
+        _queue_again(state, decision, task, event.now, preempted=task.preempted + 1)
+        return
+    elif task.halt is not None:
+        verdict = Verdict(FailureReason.LOST, task.halt.why, None)
+    elif event.error is None and task.ahead:
+        _queue_again(state, decision, task, event.now)
+        return
+    elif event.error is None:
+        verdict = Verdict(FailureReason.LOST, "it was given up before it started", None)
     else:
         verdict = Verdict(FailureReason.PREPARE_FAILED, event.error, None)
-    _conclude(state, decision, task, verdict, event.now, event.now, permanent=event.permanent)
+    permanent = event.permanent and verdict.reason is FailureReason.PREPARE_FAILED
+    _conclude(state, decision, task, verdict, event.now, event.now, permanent=permanent)
 
 
 def _ended(state: State, decision: Decision, event: Ended) -> None:
-    task = _current(state, event.task_id, event.attempt, Status.PREPARING, Status.RUNNING)
+    task = current(state, event.task_id, event.attempt, Status.PREPARING, Status.RUNNING)
     if task is None:
         return
     end = event.end
+    _release(state, decision, task, event.now)
     if task.status is Status.PREPARING:
-        if end.started_at is None and (end.lost is not None or end.start_error is not None):
-            verdict = judge(end, task.spec, task.cancel)
+        never_ran = end.started_at is None and (end.lost is not None or end.start_error is not None)
+        if never_ran or task.ahead:
+            if task.ahead and end.lost is None:
+                end = replace(end, lost="it was ended while it waited for its resources")
+            verdict = judge(end, task.spec, task.cancel, task.halt)
             _conclude(state, decision, task, verdict, event.now, end.at)
             return
         task = _run(state, decision, task, end.started_at or end.at)
-    _move(state, decision, task, Status.COLLECTING, end=end)
+    move(state, decision, task, Status.COLLECTING, end=end)
 
 
 def _collected(state: State, decision: Decision, event: Collected) -> None:
-    task = _current(state, event.task_id, event.attempt, Status.COLLECTING)
+    task = current(state, event.task_id, event.attempt, Status.COLLECTING)
     if task is None:
         return
     end = task.end if task.end is not None else AttemptEnd(at=event.now, lost="end not recorded")
-    verdict = judge(end, task.spec, task.cancel)
+    if made_way(end, task):
+        _queue_again(state, decision, task, event.now, preempted=task.preempted + 1)
+        return
+    verdict = judge(end, task.spec, task.cancel, task.halt)
     if event.error is not None and verdict.reason is None:
         verdict = Verdict(FailureReason.COLLECT_FAILED, event.error, verdict.exit_code)
     _conclude(state, decision, task, verdict, event.now, end.at)
 
 
+def _release(state: State, decision: Decision, task: Task, now: int) -> None:
+    """Its processes are gone, or never were."""
+    if task.id in state.held and (uuids := state.release(task, now)):
+        decision.effects.append(CheckGpus(uuids))
+
+
 def _run(state: State, decision: Decision, task: Task, started_at: int) -> Task:
-    return _move(state, decision, task, Status.RUNNING, started_at=started_at, progress=None)
+    return move(state, decision, task, Status.RUNNING, started_at=started_at, progress=None)
 
 
 def _conclude(
@@ -161,29 +288,41 @@ def _conclude(
 ) -> None:
     """The attempt is over and nothing of it is left: end the task, or try again."""
     reason = verdict.reason
-    if reason is not None and retry.may_retry(task, reason, permanent=permanent):
-        state.release(task.id)
-        task = _move(
-            state,
-            decision,
-            task,
-            Status.QUEUED,
-            retry_count=task.retry_count + 1,
-            not_before=now + retry.backoff_ms(task),
-            error=f"attempt {task.attempt}: {verdict.error}",
-            started_at=None,
-            worker_id=None,
-            end=None,
-            progress=None,
-        )
-        state.waiting.add(task, now)
+    again = None
+    if reason is not None:
+        again = retry.next_try(task, reason, now, permanent=permanent)
+    if again is None:
+        _finish(state, decision, task, verdict, ended_at)
         return
-    _finish(state, decision, task, verdict, ended_at)
+    error = f"attempt {task.attempt}: {verdict.error}"
+    _queue_again(state, decision, task, now, error=error, **again)
+
+
+def _queue_again(state: State, decision: Decision, task: Task, now: int, **fields: object) -> None:
+    if task.halt is not None:
+        fields.setdefault("error", f"attempt {task.attempt}: {task.halt.why}")
+    state.leave(task)
+    task = move(
+        state,
+        decision,
+        task,
+        Status.QUEUED,
+        **fields,
+        started_at=None,
+        worker_id=None,
+        end=None,
+        progress=None,
+        gpu_uuids=(),
+        ahead=False,
+        given_at=None,
+        halt=None,
+    )
+    state.wait(task, now)
 
 
 def _finish(state: State, decision: Decision, task: Task, verdict: Verdict, ended_at: int) -> None:
     status = Status.COMPLETED if verdict.reason is None else Status.FAILED
-    _move(
+    move(
         state,
         decision,
         task,
@@ -193,28 +332,8 @@ def _finish(state: State, decision: Decision, task: Task, verdict: Verdict, ende
         error=verdict.error,
         exit_code=verdict.exit_code,
         progress=None,
+        ahead=False,
     )
     del state.tasks[task.id]
-    if task.id in state.held:
-        state.release(task.id)
-    else:
-        state.waiting.remove(task.id)
-
-
-def _move(state: State, decision: Decision, task: Task, to: Status, **fields: object) -> Task:
-    transitions.require(task, to)
-    return _change(state, decision, replace(task, status=to, **fields))
-
-
-def _change(state: State, decision: Decision, task: Task) -> Task:
-    state.tasks[task.id] = task
-    decision.changes.append(task)
-    return task
-
-
-def _current(state: State, task_id: str, attempt: int, *expected: Status) -> Task | None:
-    """The task, if this attempt is its current one and it is in one of these states."""
-    task = state.tasks.get(task_id)
-    if task is None or task.attempt != attempt or task.status not in expected:
-        return None
-    return task
+    state.leave(task)
+    state.first_served.discard(task.id)

@@ -1,12 +1,12 @@
-"""The tasks that wait: for a slot (ready), or for their time (delayed).
+"""The tasks that wait: for their resources (ready), or for their time (delayed).
 
-Ready tasks lie in one heap for each shape of resources: a scheduling pass looks at the most
-urgent task of each shape, never at the whole queue.
+Ready tasks of one priority, user and shape stand in one line: a decision looks at the heads of
+lines, and only as far as it must, never at the whole queue.
 """
 
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
-from operator import itemgetter
+from itertools import groupby
 
 import msgspec
 
@@ -14,71 +14,157 @@ from fetchml.core.model import Resources, Task
 
 
 class Turn(msgspec.Struct, frozen=True, order=True, gc=False):
-    """Order of the queue: the more urgent first (10 before 1), then the older."""
+    """A task's place in its line: the older first."""
 
-    urgency: int
     created_at: int
     task_id: str
     ready_at: int
 
 
 def turn_of(task: Task) -> Turn:
-    ready_at = max(task.created_at, task.not_before)
-    return Turn(-task.spec.priority, task.created_at, task.id, ready_at)
+    return Turn(task.created_at, task.id, max(task.created_at, task.not_before))
 
 
-class _Line:
-    """The ready tasks of one shape. A removed task's turn stays in the heap until it would be
-    next, or until such turns are the most of it."""
+class Shape:
+    """What a task needs in order to start. There is one object for all tasks that need the same."""
 
-    def __init__(self) -> None:
+    __slots__ = ("avoid", "fits", "resources", "waiting")
+
+    def __init__(self, resources: Resources, avoid: tuple[str, ...]) -> None:
+        self.resources = resources
+        self.avoid = avoid
+        self.waiting = 0
+        """Ready tasks of it."""
+        self.fits = False
+        """A scratch mark of the scheduler."""
+
+
+class Line:
+    """The ready tasks of one priority, user and shape; a task made ready ahead is a line by
+    itself. A removed task's turn stays in the heap until it would be next, or until such turns
+    are the most of it."""
+
+    __slots__ = ("ahead", "heap", "key", "live", "priority", "shape", "user")
+
+    def __init__(self, priority: int, user: str, shape: Shape, ahead: str | None) -> None:
+        self.priority = priority
+        self.user = user
+        self.shape = shape
+        self.ahead = ahead
+        """The task, if it is made ready ahead."""
+        self.key: object = shape if ahead is None else ahead
         self.heap: list[Turn] = []
         self.live = 0
 
-    def tidy(self, is_live: Callable[[str], object]) -> None:
+    @property
+    def head(self) -> Turn:
+        return self.heap[0]
+
+    def copy(self) -> "Line":
+        other = Line(self.priority, self.user, self.shape, self.ahead)
+        other.heap = list(self.heap)
+        other.live = self.live
+        return other
+
+    def tidy(self, is_live: Callable[[Turn], bool]) -> None:
         if len(self.heap) > 2 * self.live + 64:
-            self.heap = [turn for turn in self.heap if is_live(turn.task_id)]
+            self.heap = [turn for turn in self.heap if is_live(turn)]
             heapify(self.heap)
-        while self.heap and not is_live(self.heap[0].task_id):
+        while self.heap and not is_live(self.heap[0]):
             heappop(self.heap)
+
+
+def _head(line: Line) -> Turn:
+    return line.heap[0]
+
+
+Level = Callable[[str], int]
+"""A user's place in the order; the lower goes first."""
+
+
+def equals(user: str) -> int:
+    return 0
 
 
 class ReadyQueue:
     def __init__(self) -> None:
-        self._shape_of: dict[str, Resources] = {}
-        self._lines: dict[Resources, _Line] = {}
+        self._lines: dict[int, dict[str, dict[object, Line]]] = {}
+        """By priority, user, and the line's own key."""
+        self._shapes: dict[tuple[Resources, tuple[str, ...]], Shape] = {}
+        self._line_of: dict[str, tuple[Line, Turn]] = {}
+        self._by_user: dict[str, int] = {}
+        """Waiting tasks, the delayed ones too, without those made ready ahead."""
         self._delayed: list[tuple[int, str]] = []
         self._delayed_tasks: dict[str, Task] = {}
 
+    def copy(self) -> "ReadyQueue":
+        """As it is now, to look along it."""
+        other = ReadyQueue()
+        other._shapes = dict(self._shapes)
+        other._line_of = dict(self._line_of)
+        other._lines = {
+            priority: {
+                user: {key: line.copy() for key, line in lines.items()}
+                for user, lines in users.items()
+            }
+            for priority, users in self._lines.items()
+        }
+        other._by_user = dict(self._by_user)
+        other._delayed = list(self._delayed)
+        other._delayed_tasks = dict(self._delayed_tasks)
+        return other
+
     def __len__(self) -> int:
-        return len(self._shape_of) + len(self._delayed_tasks)
+        return len(self._line_of) + len(self._delayed_tasks)
 
     def __contains__(self, task_id: str) -> bool:
-        return task_id in self._shape_of or task_id in self._delayed_tasks
+        return task_id in self._line_of or task_id in self._delayed_tasks
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """Of all ready tasks."""
+        return list(self._shapes.values())
+
+    def ready_users(self) -> set[str]:
+        return {user for users in self._lines.values() for user in users}
+
+    def queued_by(self, user: str) -> int:
+        return self._by_user.get(user, 0)
 
     def add(self, task: Task, now: int) -> None:
-        if task.not_before > now:
+        if not task.ahead:
+            self._by_user[task.user] = self._by_user.get(task.user, 0) + 1
+        if task.not_before > now and not task.ahead:
             self._delayed_tasks[task.id] = task
             heappush(self._delayed, (task.not_before, task.id))
             return
-        shape = task.spec.resources
-        line = self._lines.get(shape)
-        if line is None:
-            line = self._lines[shape] = _Line()
-        self._shape_of[task.id] = shape
-        heappush(line.heap, turn_of(task))
-        line.live += 1
+        self._stand(task)
 
     def remove(self, task_id: str) -> None:
-        self._delayed_tasks.pop(task_id, None)
-        shape = self._shape_of.pop(task_id, None)
-        if shape is None:
+        delayed = self._delayed_tasks.pop(task_id, None)
+        if delayed is not None:
+            self._count_less(delayed.user)
             return
-        line = self._lines[shape]
+        found = self._line_of.pop(task_id, None)
+        if found is None:
+            return
+        line = found[0]
         line.live -= 1
-        line.tidy(self._shape_of.get)
-        if not line.heap:
-            del self._lines[shape]
+        line.shape.waiting -= 1
+        if line.ahead is None:
+            self._count_less(line.user)
+        if not line.shape.waiting:
+            del self._shapes[line.shape.resources, line.shape.avoid]
+        if line.live:
+            line.tidy(self._is_live)
+            return
+        users = self._lines[line.priority]
+        lines = users[line.user]
+        del lines[line.key]
+        if not lines:
+            del users[line.user]
+        if not users:
+            del self._lines[line.priority]
 
     def due(self, now: int) -> None:
         """Tasks whose time has come join the ready ones."""
@@ -86,7 +172,7 @@ class ReadyQueue:
             _, task_id = heappop(self._delayed)
             task = self._delayed_tasks.pop(task_id, None)
             if task is not None:
-                self.add(task, now)
+                self._stand(task)
 
     def next_due(self) -> int | None:
         """When the next delayed task becomes ready."""
@@ -94,23 +180,94 @@ class ReadyQueue:
             heappop(self._delayed)
         return self._delayed[0][0] if self._delayed else None
 
-    def heads(self) -> list[tuple[Turn, Resources]]:
-        """The most urgent ready task of each shape, the most urgent of all first."""
-        heads = [(line.heap[0], shape) for shape, line in self._lines.items()]
-        heads.sort(key=itemgetter(0))
-        return heads
+    def in_order(self, level: Level = equals, lowest: int = 0) -> Iterator[Line]:
+        """The lines, by the turn of their heads: the more urgent first (10 before 1), then those
+        whose user has the lower level, then the older. `lowest`: the last priority to look at.
+        What is taken out of the queue meanwhile ends the walk."""
+        for priority in sorted(self._lines, reverse=True):
+            if priority < lowest:
+                return
+            users = self._lines[priority]
+            for _, names in groupby(sorted(users, key=level), level):
+                lines = [line for name in names for line in users[name].values()]
+                lines.sort(key=_head)
+                yield from lines
 
-    def ahead_of(self, task: Task) -> int:
-        """How many ready tasks come before this one. Looks at all of them."""
-        mine = turn_of(task)
-        return sum(turn < mine for turn in self._turns())
+    def turns(self, level: Level = equals, lowest: int = 0) -> Iterator[tuple[Line, Turn]]:
+        """All ready tasks in the order of `in_order`, each of them."""
+        for priority in sorted(self._lines, reverse=True):
+            if priority < lowest:
+                return
+            users = self._lines[priority]
+            for _, names in groupby(sorted(users, key=level), level):
+                lines = [line for name in names for line in users[name].values()]
+                pairs = [(turn, line) for line in lines for turn in line.heap]
+                pairs.sort(key=_turn)
+                for turn, line in pairs:
+                    if self._is_live(turn):
+                        yield line, turn
+
+    def line_of(self, task_id: str) -> Line | None:
+        """None: it is not ready."""
+        found = self._line_of.get(task_id)
+        return None if found is None else found[0]
+
+    def ahead_of(self, task: Task, level: Level = equals) -> int:
+        """How many ready tasks come before this one. Looks at all of its priority."""
+        mine, my_level = turn_of(task), level(task.user)
+        before = 0
+        for priority, users in self._lines.items():
+            if priority < task.spec.priority:
+                continue
+            for user, lines in users.items():
+                theirs = level(user)
+                if priority > task.spec.priority or theirs < my_level:
+                    before += sum(line.live for line in lines.values())
+                elif theirs == my_level:
+                    before += sum(
+                        turn < mine and self._is_live(turn)
+                        for line in lines.values()
+                        for turn in line.heap
+                    )
+        return before
 
     def size_in_memory(self) -> int:
         """Turns kept, those of removed tasks included."""
-        return sum(len(line.heap) for line in self._lines.values())
+        return sum(
+            len(line.heap)
+            for users in self._lines.values()
+            for lines in users.values()
+            for line in lines.values()
+        )
 
-    def _turns(self) -> Iterator[Turn]:
-        for line in self._lines.values():
-            for turn in line.heap:
-                if turn.task_id in self._shape_of:
-                    yield turn
+    def _stand(self, task: Task) -> None:
+        needs = (task.spec.resources, task.avoid_gpus if task.spec.gpu else ())
+        shape = self._shapes.get(needs)
+        if shape is None:
+            shape = self._shapes[needs] = Shape(*needs)
+        lines = self._lines.setdefault(task.spec.priority, {}).setdefault(task.user, {})
+        key: object = task.id if task.ahead else shape
+        line = lines.get(key)
+        if line is None:
+            ahead = task.id if task.ahead else None
+            line = lines[key] = Line(task.spec.priority, task.user, shape, ahead)
+        turn = turn_of(task)
+        heappush(line.heap, turn)
+        line.live += 1
+        shape.waiting += 1
+        self._line_of[task.id] = line, turn
+
+    def _count_less(self, user: str) -> None:
+        left = self._by_user[user] - 1
+        if left:
+            self._by_user[user] = left
+        else:
+            del self._by_user[user]
+
+    def _is_live(self, turn: Turn) -> bool:
+        found = self._line_of.get(turn.task_id)
+        return found is not None and found[1] is turn
+
+
+def _turn(pair: tuple[Turn, Line]) -> Turn:
+    return pair[0]

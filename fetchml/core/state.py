@@ -1,10 +1,17 @@
 """What the core knows: live tasks, who holds what, who waits. Memory for live tasks only."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
+from fetchml.core.allocator import GpuPool, Placement
+from fetchml.core.gpu import is_plain, plain_slots
 from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task
 from fetchml.core.ready import ReadyQueue
+from fetchml.core.resources import add, subtract, sum_of
+from fetchml.core.shares import Shares, Usage, weight
 
 
 @dataclass(slots=True, frozen=True)
@@ -12,11 +19,25 @@ class Limits:
     """What the box has, and the owner's rules."""
 
     capacity: Resources
+    """`gpu`: plain slots; 0: the GPUs are those that `GpusSeen` tells of."""
     max_running: int
     """Tasks that may hold a slot at the same time."""
     reserve_after_ms: int
     """A blocked task that has waited so long is passed by nobody any more."""
     worker_id: str
+    slots_per_gpu: int = 1
+    placement: Placement = Placement.FILL
+    half_life_ms: int = 86_400_000
+    """In which the weight of what a user had is halved; 0: nothing is forgotten."""
+    user_gpus: int = 0
+    """GPUs that the running tasks of one user may hold together; 0: as many as there are."""
+    user_queued: int = 0
+    """Tasks of one user that may wait; 0: any number."""
+    preemption: bool = False
+    ahead: bool = False
+    """Make tasks ready while they wait."""
+    max_ahead: int = 2
+    """Tasks without GPUs that are made ready ahead, at most."""
 
 
 @dataclass(slots=True)
@@ -25,90 +46,215 @@ class State:
     tasks: dict[str, Task] = field(default_factory=dict)
     """Live tasks by id."""
     waiting: ReadyQueue = field(default_factory=ReadyQueue)
+    """Queued tasks, and those that are made ready ahead."""
     held: dict[str, Resources] = field(default_factory=dict)
-    """What each task in preparing, running or collecting holds, beside its slot."""
+    """What each task that has its slot holds beside it: nothing, once its processes are gone."""
     used: Resources = field(default_factory=Resources)
     """The sum of `held`."""
+    user_gpus: dict[str, int] = field(default_factory=dict)
+    """GPUs held by each user's tasks."""
+    ahead: dict[str, int] = field(default_factory=dict)
+    """Tasks made ready ahead: since when."""
+    at_gate: set[str] = field(default_factory=set)
+    """Those of them that are ready."""
+    abandoned: set[str] = field(default_factory=set)
+    """Those of them that are being thrown away."""
+    first_served: set[str] = field(default_factory=set)
+    """Waiting tasks that were passed for long enough by what was ready elsewhere."""
     launcher_available: bool = False
     draining: bool = False
+    gpus: GpuPool = field(init=False)
+    shares: Shares = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gpus = GpuPool(max(1, self.limits.slots_per_gpu))
+        self.shares = Shares(self.limits.half_life_ms)
+        if self.limits.capacity.gpu:
+            self.gpus.see(plain_slots(self.limits.capacity.gpu))
 
     @classmethod
-    def restore(cls, limits: Limits, live: Iterable[Task]) -> "State":
-        """The state that a server had whose live tasks these are."""
+    def restore(
+        cls, limits: Limits, live: Iterable[Task], shares: Mapping[str, Usage] | None = None
+    ) -> "State":
+        """The state that a server had whose live tasks these are. `shares`: of `Shares.dump`."""
         state = cls(limits)
+        state.shares = Shares(limits.half_life_ms, shares)
+        unnamed = []
         for task in live:
             state.tasks[task.id] = task
-            if task.status in HOLDING:
-                state.hold(task)
+            if task.status in HOLDING and not task.ahead:
+                if task.spec.gpu and not task.gpu_uuids:
+                    unnamed.append(task)
+                else:
+                    state.hold(task)
             else:
-                state.waiting.add(task, now=0)
+                state.wait(task, now=0)
+        for task in unnamed:  # an older release did not say which
+            uuids = state.gpus.choose(state.gpus.free(), task.spec.gpu or 0, limits.placement)
+            named = state.tasks[task.id] = replace(task, gpu_uuids=uuids or ())
+            state.hold(named)
         return state
 
-    def hold(self, task: Task) -> None:
-        self.held[task.id] = task.spec.resources
-        self.used = add(self.used, task.spec.resources)
+    def copy(self) -> "State":
+        """As it is now, for who looks at it while this one changes. Costs little: what it is made
+        of is not copied where it never changes."""
+        other = copy(self)
+        other.tasks = dict(self.tasks)
+        other.waiting = self.waiting.copy()
+        other.held = dict(self.held)
+        other.user_gpus = dict(self.user_gpus)
+        other.ahead = dict(self.ahead)
+        other.at_gate = set(self.at_gate)
+        other.abandoned = set(self.abandoned)
+        other.first_served = set(self.first_served)
+        other.gpus = self.gpus.copy()
+        other.shares = self.shares.copy()
+        return other
 
-    def release(self, task_id: str) -> None:
-        self.used = subtract(self.used, self.held.pop(task_id))
+    def wait(self, task: Task, now: int) -> None:
+        """It is queued, or made ready ahead."""
+        self.waiting.add(task, now)
+        if task.ahead:
+            self.ahead[task.id] = now
+            if task.cancel is not None:
+                self.abandoned.add(task.id)
+
+    def hold(self, task: Task) -> None:
+        """It has its slot, and its resources as long as its processes may live."""
+        self.first_served.discard(task.id)
+        gone = task.status is Status.COLLECTING
+        held = Resources() if gone else task.spec.resources
+        self.held[task.id] = held
+        self.used = add(self.used, held)
+        if gone:
+            return
+        self.gpus.give(task.id, task.gpu_uuids)
+        if held.gpu:
+            self.user_gpus[task.user] = self.user_gpus.get(task.user, 0) + held.gpu
+        since = task.given_at or task.started_at or task.created_at
+        cores = self.limits.capacity.cpu
+        self.shares.begin(task.user, task.id, weight(held, cores), since)
+
+    def release(self, task: Task, now: int) -> tuple[str, ...]:
+        """Its processes are gone: what it held is free, its slot is not. Gives the GPUs that are
+        to be checked."""
+        held = self.held[task.id]
+        if held == Resources():
+            return ()
+        self.held[task.id] = Resources()
+        self.used = subtract(self.used, held)
+        self.shares.end(task.user, task.id, now)
+        if not held.gpu:
+            return ()
+        left = self.user_gpus[task.user] - held.gpu
+        if left:
+            self.user_gpus[task.user] = left
+        else:
+            del self.user_gpus[task.user]
+        return self.gpus.take_back(task.id, task.gpu_uuids)
+
+    def leave(self, task: Task) -> None:
+        """It waits no more, or nothing of its attempt is left: its slot is free too."""
+        if task.id in self.held:
+            del self.held[task.id]
+        else:
+            self.waiting.remove(task.id)
+            self.ahead.pop(task.id, None)
+            self.abandoned.discard(task.id)
+            self.at_gate.discard(task.id)
+
+    @property
+    def capacity(self) -> Resources:
+        """With the GPUs that are known."""
+        return replace(self.limits.capacity, gpu=len(self.gpus.known))
 
     @property
     def free(self) -> Resources:
-        """May be negative after a restart with less capacity than running tasks hold."""
-        return subtract(self.limits.capacity, self.used)
+        """May be negative after a restart with less capacity than running tasks hold. GPUs:
+        those with a slot to give."""
+        left = subtract(self.limits.capacity, self.used)
+        return replace(left, gpu=len(self.gpus.free()))
 
     @property
     def free_slots(self) -> int:
         return self.limits.max_running - len(self.held)
+
+    @property
+    def may_start(self) -> bool:
+        return self.launcher_available and not self.draining
+
+    def under_way(self) -> Iterable[Task]:
+        """All that have an attempt: those that hold their slot, and those made ready ahead."""
+        return (task for task in self.tasks.values() if task.status in HOLDING)
+
+    def ahead_places(self) -> dict[str, str]:
+        """GPUs that a task was made ready on ahead, by UUID: the task."""
+        return {
+            uuid: task_id
+            for task_id in self.ahead
+            if task_id not in self.abandoned
+            for uuid in self.tasks[task_id].gpu_uuids
+        }
+
+    def quota_left(self, user: str) -> int | None:
+        """GPUs that this user's tasks may have beside what they hold; None: any number."""
+        most = self.limits.user_gpus
+        return most - self.user_gpus.get(user, 0) if most else None
 
     def check(self) -> None:
         """The invariants (tests call it after every step). Raises AssertionError."""
         held = sum_of(self.held.values())
         assert held == self.used, f"held {held}, booked {self.used}"
         for task in self.tasks.values():
-            assert task.status not in ENDED, f"{task.id} has ended and is still here"
-            assert (task.status in HOLDING) == (task.id in self.held), f"{task.id}: slot"
-            assert (task.status is Status.QUEUED) == (task.id in self.waiting), f"{task.id}: queue"
-            if task.cancel is not None:
-                assert task.status is not Status.QUEUED, f"{task.id}: cancelled and queued"
+            self._check_task(task)
         assert self.held.keys() <= self.tasks.keys(), "a slot is held by a task that is gone"
-        assert len(self.waiting) + len(self.held) == len(self.tasks), "a task is nowhere"
+        ahead = [task for task in self.tasks.values() if task.ahead]
+        assert {task.id for task in ahead} == self.ahead.keys(), "who is ahead"
+        nowhere = len(self.tasks) - len(self.waiting) - len(self.held)
+        assert nowhere == 0, f"{nowhere} tasks are nowhere"
+        assert self.abandoned | self.at_gate <= self.ahead.keys(), "not ahead any more"
+        assert self.first_served <= self.tasks.keys(), "first served, but gone"
+        self._check_gpus()
+        self._check_ahead(ahead)
 
+    def _check_task(self, task: Task) -> None:
+        assert task.status not in ENDED, f"{task.id} has ended and is still here"
+        has_slot = task.status in HOLDING and not task.ahead
+        assert has_slot == (task.id in self.held), f"{task.id}: slot"
+        waits = task.status is Status.QUEUED or task.ahead
+        assert waits == (task.id in self.waiting), f"{task.id}: queue"
+        if task.ahead:
+            assert task.status is Status.PREPARING, f"{task.id}: {task.status} ahead"
+        if task.cancel is not None:
+            assert task.status is not Status.QUEUED, f"{task.id}: cancelled and queued"
+        if has_slot and task.status is not Status.COLLECTING:
+            assert self.held[task.id] == task.spec.resources, f"{task.id}: released early"
+            assert len(set(task.gpu_uuids)) == len(task.gpu_uuids), f"{task.id}: a GPU twice"
+            holds = [uuid for uuid, tasks in self.gpus.holders.items() if task.id in tasks]
+            assert sorted(holds) == sorted(task.gpu_uuids), f"{task.id}: {holds}"
+        elif has_slot:
+            assert self.held[task.id] == Resources(), f"{task.id}: its processes are gone"
 
-def add(a: Resources, b: Resources) -> Resources:
-    return Resources(a.cpu + b.cpu, a.memory_gb + b.memory_gb, a.gpu + b.gpu)
+    def _check_gpus(self) -> None:
+        by_user: dict[str, int] = {}
+        for task_id, held in self.held.items():
+            user = self.tasks[task_id].user
+            by_user[user] = by_user.get(user, 0) + held.gpu
+        assert {user: n for user, n in by_user.items() if n} == self.user_gpus, "users' GPUs"
+        for uuid, holders in self.gpus.holders.items():
+            assert holders, f"{uuid}: an empty list of holders"
+            assert len(holders) <= self.gpus.slots_per_gpu, f"{uuid} is held by {holders}"
+            for task_id in holders:
+                assert uuid in self.tasks[task_id].gpu_uuids, f"{task_id} holds {uuid} in secret"
+        for uuid in self.gpus.settling:
+            assert uuid not in self.gpus.holders, f"{uuid} was given before it was looked at"
+            assert not is_plain(uuid), f"{uuid} settles"
 
-
-def subtract(a: Resources, b: Resources) -> Resources:
-    return Resources(a.cpu - b.cpu, a.memory_gb - b.memory_gb, a.gpu - b.gpu)
-
-
-def fits(wanted: Resources, free: Resources) -> bool:
-    """What is not asked for need not be free."""
-    return (
-        (not wanted.cpu or wanted.cpu <= free.cpu)
-        and (not wanted.memory_gb or wanted.memory_gb <= free.memory_gb)
-        and (not wanted.gpu or wanted.gpu <= free.gpu)
-    )
-
-
-def asked_for(wanted: Resources) -> Iterator[str]:
-    """Names of the resources that it can't do without."""
-    for name in Resources.__struct_fields__:
-        if getattr(wanted, name):
-            yield name
-
-
-def beyond(wanted: Resources, capacity: Resources) -> list[str]:
-    """What can never be had, in words; empty: it can be."""
-    return [
-        f"asks for {getattr(wanted, name)} {name}, this box has {getattr(capacity, name)}"
-        for name in asked_for(wanted)
-        if getattr(wanted, name) > getattr(capacity, name)
-    ]
-
-
-def sum_of(parts: Iterable[Resources]) -> Resources:
-    total = Resources()
-    for part in parts:
-        total = add(total, part)
-    return total
+    def _check_ahead(self, ahead: list[Task]) -> None:
+        staying = [task for task in ahead if task.id not in self.abandoned]
+        places = [uuid for task in staying for uuid in task.gpu_uuids]
+        assert len(places) == len(set(places)), "two tasks are ahead on one GPU"
+        without = sum(not task.gpu_uuids for task in staying)
+        assert without <= self.limits.max_ahead, f"{without} tasks are ahead without GPUs"
+        for task in ahead:
+            assert not any(task.id in holders for holders in self.gpus.holders.values())

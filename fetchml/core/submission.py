@@ -20,6 +20,7 @@ from fetchml.core.checks import (
     NULL,
     Check,
     Violation,
+    boolean,
     check_fields,
     image,
     integer,
@@ -204,6 +205,7 @@ _RULES: dict[str, Check] = {
     "timeout_seconds": integer(0, MAX_INT // 1000),
     "max_retries": integer(0, MAX_RETRIES),
     "experiment_id": text(256, empty=False),
+    "preemptible": boolean,
 }
 
 _PROJECT_RULES = {

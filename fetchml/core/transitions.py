@@ -2,7 +2,8 @@
 
     queued → preparing → running → collecting → completed | failed
     any live state → failed                       (cancelled, or it can't be run)
-    preparing | collecting → queued               (a retry)
+    preparing | collecting → queued               (a retry; it made way; it was made ready ahead
+                                                   for a place that it did not get)
 
 Ended is final.
 """

@@ -3,7 +3,15 @@
 import signal as signals
 from typing import NamedTuple
 
-from fetchml.core.model import AttemptEnd, Cancel, FailureReason, TaskSpec
+from fetchml.core.model import (
+    AttemptEnd,
+    Cancel,
+    FailureReason,
+    Halt,
+    HaltCause,
+    Task,
+    TaskSpec,
+)
 
 STOPPED = "stopped from outside, as when the Docker engine or the machine shuts down"
 
@@ -19,8 +27,26 @@ def cancelled(by: Cancel) -> str:
     return f"cancelled by {by.by}"
 
 
-def judge(end: AttemptEnd, spec: TaskSpec, cancel: Cancel | None) -> Verdict:
-    """A wish to cancel goes before everything else: it was promised when it was answered.
+def is_failure(end: AttemptEnd) -> bool:
+    return end.code != 0 or end.stopped or end.timed_out
+
+
+def made_way(end: AttemptEnd, task: Task) -> bool:
+    """It was stopped for a more urgent task: it is queued again, and nothing is counted."""
+    return (
+        task.halt is not None
+        and task.halt.cause is HaltCause.PREEMPTED
+        and task.cancel is None
+        and end.stopped
+        and not end.timed_out
+    )
+
+
+def judge(
+    end: AttemptEnd, spec: TaskSpec, cancel: Cancel | None, halt: Halt | None = None
+) -> Verdict:
+    """A wish to cancel goes before everything else: it was promised when it was answered. Then
+    the loss of its GPU: whatever the task made of that.
 
     Out of memory is told only of a death by SIGKILL: the kernel may have killed just a child,
     and the task went on and ended by itself (FACTS). A task that was stopped has not done what it
@@ -29,6 +55,8 @@ def judge(end: AttemptEnd, spec: TaskSpec, cancel: Cancel | None) -> Verdict:
     exit_code = end.code if end.signal is None else 128 + end.signal
     if cancel is not None:
         return Verdict(FailureReason.CANCELLED, cancelled(cancel), exit_code)
+    if halt is not None and halt.cause is HaltCause.GPU:
+        return Verdict(FailureReason.LOST, halt.why, exit_code)
     if end.start_error is not None:
         told = f"{spec.command[0]}: {end.start_error}"
         return Verdict(FailureReason.START_FAILED, told, exit_code)

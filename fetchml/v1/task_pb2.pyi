@@ -23,7 +23,7 @@ BASIC: View
 FULL: View
 
 class Task(_message.Message):
-    __slots__ = ("id", "job_name", "status", "priority", "created_at", "started_at", "ended_at", "worker_id", "error", "output", "snapshot_id", "datasets", "cpu", "memory_gb", "gpu", "user_id", "retry_count", "max_retries", "exit_code", "failure_reason", "image", "command", "args", "env_names", "metadata", "experiment_id", "dataset_specs", "timeout_seconds", "attempt", "progress", "not_before", "cancel_requested_at", "cancel_requested_by")
+    __slots__ = ("id", "job_name", "status", "priority", "created_at", "started_at", "ended_at", "worker_id", "error", "output", "snapshot_id", "datasets", "cpu", "memory_gb", "gpu", "user_id", "retry_count", "max_retries", "exit_code", "failure_reason", "image", "command", "args", "env_names", "metadata", "experiment_id", "dataset_specs", "timeout_seconds", "attempt", "progress", "not_before", "cancel_requested_at", "cancel_requested_by", "gpu_uuids", "ahead", "infra_retries", "preemptible", "preempted")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         status_unspecified: _ClassVar[Task.Status]
@@ -102,6 +102,11 @@ class Task(_message.Message):
     NOT_BEFORE_FIELD_NUMBER: _ClassVar[int]
     CANCEL_REQUESTED_AT_FIELD_NUMBER: _ClassVar[int]
     CANCEL_REQUESTED_BY_FIELD_NUMBER: _ClassVar[int]
+    GPU_UUIDS_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
+    INFRA_RETRIES_FIELD_NUMBER: _ClassVar[int]
+    PREEMPTIBLE_FIELD_NUMBER: _ClassVar[int]
+    PREEMPTED_FIELD_NUMBER: _ClassVar[int]
     id: str
     job_name: str
     status: Task.Status
@@ -135,7 +140,12 @@ class Task(_message.Message):
     not_before: _timestamp_pb2.Timestamp
     cancel_requested_at: _timestamp_pb2.Timestamp
     cancel_requested_by: str
-    def __init__(self, id: _Optional[str] = ..., job_name: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., worker_id: _Optional[str] = ..., error: _Optional[str] = ..., output: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., user_id: _Optional[str] = ..., retry_count: _Optional[int] = ..., max_retries: _Optional[int] = ..., exit_code: _Optional[int] = ..., failure_reason: _Optional[_Union[Task.FailureReason, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., args: _Optional[str] = ..., env_names: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., experiment_id: _Optional[str] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., timeout_seconds: _Optional[int] = ..., attempt: _Optional[int] = ..., progress: _Optional[str] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_by: _Optional[str] = ...) -> None: ...
+    gpu_uuids: _containers.RepeatedScalarFieldContainer[str]
+    ahead: bool
+    infra_retries: int
+    preemptible: bool
+    preempted: int
+    def __init__(self, id: _Optional[str] = ..., job_name: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., worker_id: _Optional[str] = ..., error: _Optional[str] = ..., output: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., user_id: _Optional[str] = ..., retry_count: _Optional[int] = ..., max_retries: _Optional[int] = ..., exit_code: _Optional[int] = ..., failure_reason: _Optional[_Union[Task.FailureReason, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., args: _Optional[str] = ..., env_names: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., experiment_id: _Optional[str] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., timeout_seconds: _Optional[int] = ..., attempt: _Optional[int] = ..., progress: _Optional[str] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_by: _Optional[str] = ..., gpu_uuids: _Optional[_Iterable[str]] = ..., ahead: _Optional[bool] = ..., infra_retries: _Optional[int] = ..., preemptible: _Optional[bool] = ..., preempted: _Optional[int] = ...) -> None: ...
 
 class DatasetSpec(_message.Message):
     __slots__ = ("name", "source", "sha256", "mount_path")
@@ -150,7 +160,7 @@ class DatasetSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., sha256: _Optional[str] = ..., mount_path: _Optional[str] = ...) -> None: ...
 
 class CreateTaskRequest(_message.Message):
-    __slots__ = ("job_name", "priority", "args", "snapshot_id", "datasets", "dataset_specs", "cpu", "memory_gb", "gpu", "metadata", "image", "command", "env", "timeout_seconds", "max_retries", "experiment_id", "idempotency_key", "view")
+    __slots__ = ("job_name", "priority", "args", "snapshot_id", "datasets", "dataset_specs", "cpu", "memory_gb", "gpu", "metadata", "image", "command", "env", "timeout_seconds", "max_retries", "experiment_id", "idempotency_key", "view", "preemptible")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -183,6 +193,7 @@ class CreateTaskRequest(_message.Message):
     EXPERIMENT_ID_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    PREEMPTIBLE_FIELD_NUMBER: _ClassVar[int]
     job_name: str
     priority: int
     args: str
@@ -201,7 +212,8 @@ class CreateTaskRequest(_message.Message):
     experiment_id: str
     idempotency_key: str
     view: View
-    def __init__(self, job_name: _Optional[str] = ..., priority: _Optional[int] = ..., args: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout_seconds: _Optional[int] = ..., max_retries: _Optional[int] = ..., experiment_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ...) -> None: ...
+    preemptible: bool
+    def __init__(self, job_name: _Optional[str] = ..., priority: _Optional[int] = ..., args: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout_seconds: _Optional[int] = ..., max_retries: _Optional[int] = ..., experiment_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ..., preemptible: _Optional[bool] = ...) -> None: ...
 
 class CreateTasksRequest(_message.Message):
     __slots__ = ("tasks",)
@@ -348,31 +360,48 @@ class ExplainTaskRequest(_message.Message):
     def __init__(self, task_id: _Optional[str] = ...) -> None: ...
 
 class TaskExplanation(_message.Message):
-    __slots__ = ("task_id", "status", "reason", "position", "missing", "progress")
+    __slots__ = ("task_id", "status", "reason", "position", "missing", "progress", "estimate")
     class ResourceShortage(_message.Message):
-        __slots__ = ("resource", "requested", "free", "total")
+        __slots__ = ("resource", "requested", "free", "total", "blocked")
         RESOURCE_FIELD_NUMBER: _ClassVar[int]
         REQUESTED_FIELD_NUMBER: _ClassVar[int]
         FREE_FIELD_NUMBER: _ClassVar[int]
         TOTAL_FIELD_NUMBER: _ClassVar[int]
+        BLOCKED_FIELD_NUMBER: _ClassVar[int]
         resource: str
         requested: int
         free: int
         total: int
-        def __init__(self, resource: _Optional[str] = ..., requested: _Optional[int] = ..., free: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+        blocked: _containers.RepeatedScalarFieldContainer[str]
+        def __init__(self, resource: _Optional[str] = ..., requested: _Optional[int] = ..., free: _Optional[int] = ..., total: _Optional[int] = ..., blocked: _Optional[_Iterable[str]] = ...) -> None: ...
+    class StartEstimate(_message.Message):
+        __slots__ = ("p50", "p90", "checked", "held_p50_percent", "held_p90_percent")
+        P50_FIELD_NUMBER: _ClassVar[int]
+        P90_FIELD_NUMBER: _ClassVar[int]
+        CHECKED_FIELD_NUMBER: _ClassVar[int]
+        HELD_P50_PERCENT_FIELD_NUMBER: _ClassVar[int]
+        HELD_P90_PERCENT_FIELD_NUMBER: _ClassVar[int]
+        p50: _timestamp_pb2.Timestamp
+        p90: _timestamp_pb2.Timestamp
+        checked: int
+        held_p50_percent: int
+        held_p90_percent: int
+        def __init__(self, p50: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., p90: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checked: _Optional[int] = ..., held_p50_percent: _Optional[int] = ..., held_p90_percent: _Optional[int] = ...) -> None: ...
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     MISSING_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATE_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     status: Task.Status
     reason: str
     position: int
     missing: _containers.RepeatedCompositeFieldContainer[TaskExplanation.ResourceShortage]
     progress: str
-    def __init__(self, task_id: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., reason: _Optional[str] = ..., position: _Optional[int] = ..., missing: _Optional[_Iterable[_Union[TaskExplanation.ResourceShortage, _Mapping]]] = ..., progress: _Optional[str] = ...) -> None: ...
+    estimate: TaskExplanation.StartEstimate
+    def __init__(self, task_id: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., reason: _Optional[str] = ..., position: _Optional[int] = ..., missing: _Optional[_Iterable[_Union[TaskExplanation.ResourceShortage, _Mapping]]] = ..., progress: _Optional[str] = ..., estimate: _Optional[_Union[TaskExplanation.StartEstimate, _Mapping]] = ...) -> None: ...
 
 class ListTaskOutputsRequest(_message.Message):
     __slots__ = ("task_id",)

@@ -27,12 +27,15 @@ from fetchml.snapshots import Snapshots, SnapshotSettings
 from fetchml.unpack import UnpackLimits
 from fetchml.v1.audit_pb2_grpc import AuditServiceStub
 from fetchml.v1.experiment_pb2_grpc import ExperimentServiceStub
+from fetchml.v1.gpu_pb2_grpc import GpuServiceStub
 from fetchml.v1.jupyter_pb2_grpc import JupyterServiceStub
 from fetchml.v1.key_pb2_grpc import KeyServiceStub
 from fetchml.v1.queue_pb2_grpc import QueueServiceStub
 from fetchml.v1.snapshot_pb2_grpc import SnapshotServiceStub
 from fetchml.v1.task_pb2_grpc import TaskServiceStub
+from tests import front
 from tests.api.stub_engine import StubEngine
+from tests.api.stub_gpus import GpuBox, gpu_box
 from tests.api.stub_services import StubServiceTasks, services_on
 
 
@@ -109,6 +112,7 @@ class Client:
         self.experiments = ExperimentServiceStub(self.channel)
         self.snapshots = SnapshotServiceStub(self.channel)
         self.jupyter = JupyterServiceStub(self.channel)
+        self.gpus = GpuServiceStub(self.channel)
 
 
 @dataclass
@@ -123,6 +127,7 @@ class World:
     client: Client
     """Of a user."""
     services: StubServiceTasks
+    box: GpuBox
 
     @asynccontextmanager
     async def connect(self, secret: str | None, *, local: bool = False) -> AsyncIterator[Client]:
@@ -156,21 +161,32 @@ async def grpc_world(
         services_on(store, audit) as (jupyter, services),
     ):
         experiments = experiments_on(store, audit)
+        box = await gpu_box(store, audit)
         server = GrpcServer(
             engine,  # type: ignore[arg-type]  # a stub
             experiments,
             snapshots,
             jupyter,
+            box.gpus,
             admission,
             keys,
             audit,
         )
-        port = await server.start("127.0.0.1:0", control_socket)
-        address = f"127.0.0.1:{port}"
+        port = await server.start(f"127.0.0.1:{front.grpc_port()}", control_socket)
+        address = front.seen(f"127.0.0.1:{port}")
         client = Client(address, secrets[Role.USER])
         try:
             yield World(
-                engine, server, keyring, store, address, control_socket, secrets, client, services
+                engine,
+                server,
+                keyring,
+                store,
+                address,
+                control_socket,
+                secrets,
+                client,
+                services,
+                box,
             )
         finally:
             await client.channel.close()

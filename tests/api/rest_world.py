@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import aiohttp
 import msgspec
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from fetchml.access import Admission, Keyring
@@ -20,8 +20,10 @@ from fetchml.audit import Audit
 from fetchml.clock import Clock
 from fetchml.core.model import Role
 from fetchml.rate_limit import RateLimiter
+from tests import front
 from tests.api.grpc_world import KeyStore, experiments_on, snapshots_on
 from tests.api.stub_engine import StubEngine
+from tests.api.stub_gpus import GpuBox, gpu_box
 from tests.api.stub_services import StubServiceTasks, services_on
 from tests.api.validate import check_error, check_reply
 
@@ -102,6 +104,7 @@ class World:
     client: Client
     """Of a user."""
     services: StubServiceTasks
+    box: GpuBox
 
     def as_(self, secret: str | None) -> Client:
         return Client(self.client.session, self.client.base, secret)
@@ -121,11 +124,14 @@ async def read_reply(reader: asyncio.StreamReader) -> Reply:
     async with asyncio.timeout(5):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
         first, *lines = head.rstrip().split("\r\n")
-        headers = dict(line.split(": ", 1) for line in lines)
+        headers = CIMultiDict[str]()  # proxies write names in small letters
+        for line in lines:
+            name, _, value = line.partition(": ")
+            headers.add(name, value)
         body = await reader.readexactly(int(headers["Content-Length"]))
     check_error(body)
     assert headers["Content-Type"] == "application/json"
-    return Reply(int(first.split()[1]), headers, body)  # type: ignore[arg-type]  # a dict will do
+    return Reply(int(first.split()[1]), CIMultiDictProxy(headers), body)
 
 
 @asynccontextmanager
@@ -150,18 +156,21 @@ async def rest_world(
         aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session,
     ):
         experiments = experiments_on(store, audit)
+        box = await gpu_box(store, audit)
         server = HttpServer(
             engine,  # type: ignore[arg-type]  # a stub
             experiments,
             snapshots,
             jupyter,
+            box.gpus,
             admission,
             audit,
             timeouts,
         )
-        port = await server.start("127.0.0.1", 0)
+        listens = await server.start("127.0.0.1", front.http_port())
+        port = int(front.seen(f"127.0.0.1:{listens}").rpartition(":")[2])
         try:
             client = Client(session, f"http://127.0.0.1:{port}", secrets[Role.USER])
-            yield World(engine, server, keyring, store, port, secrets, client, services)
+            yield World(engine, server, keyring, store, port, secrets, client, services, box)
         finally:
             await server.stop("the test is over")

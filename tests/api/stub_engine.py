@@ -11,6 +11,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from fetchml.attempt_runs import AheadCounts
+from fetchml.core.estimate import Calibration
 from fetchml.core.model import (
     ENDED,
     HOLDING,
@@ -27,12 +29,14 @@ from fetchml.errors import BadRequest, FieldViolation, NotFound, Unavailable, Va
 from fetchml.ports import TaskPage, TaskQuery
 from fetchml.views import (
     Explanation,
+    GpuUse,
     Health,
     HealthStatus,
     LogChunk,
     OutputFile,
     QueueStats,
     Shortage,
+    StartEstimate,
     Update,
     UpdateType,
     WatchFilter,
@@ -176,8 +180,22 @@ class StubEngine:
 
     async def explain_task(self, who: Principal, task_id: str) -> Explanation:
         task = await self.get_task(who, task_id)
-        missing = (Shortage("gpu", task.spec.gpu or 0, 0, 8),)
-        return Explanation(task.id, task.status, "waits for a GPU", 1, missing)
+        blocked = ("GPU-3000: busy: python3 (pid 4711, 2.1 GiB)",)
+        missing = (Shortage("gpu", task.spec.gpu or 0, 0, 8, blocked),)
+        estimate = StartEstimate(START_MS + 60_000, START_MS + 600_000, 10, 50, 90)
+        return Explanation(task.id, task.status, "waits for a GPU", 1, missing, estimate=estimate)
+
+    @property
+    def ahead_counts(self) -> AheadCounts:
+        return AheadCounts(ahead=5, opened=3, thrown_away=2, ordinary=7)
+
+    @property
+    def calibration(self) -> Calibration:
+        return Calibration(tasks=10, by_p50=5, by_p90=9)
+
+    def gpu_use(self, who: Principal) -> list[GpuUse]:
+        running = [t for t in self.tasks.values() if t.status is Status.RUNNING and t.gpu_uuids]
+        return [GpuUse(task.id, task.user, 12.5) for task in running]
 
     async def task_output(self, task: Task) -> str | None:
         data = b"".join(chunk.data for chunk in self.logs.get(task.id, []))

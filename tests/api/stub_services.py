@@ -29,6 +29,8 @@ PUBLIC_URL = "https://box.example"
 class StubServiceTasks:
     """What `ServiceTasks` is for `JupyterServices`."""
 
+    capacity = CAPACITY
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.tasks: dict[str, Task] = {}
@@ -129,7 +131,7 @@ async def services_on(
                 Workspaces(store, Path(folder) / "jupyter", None),
                 client or StubClient(),
                 watch,
-                settings or JupyterSettings(CAPACITY, {}, 0, private=False, has_containers=True),
+                settings or JupyterSettings({}, 0, private=False, has_containers=True),
                 audit=audit,
                 open_link=cast("Any", StubLink),
             )

@@ -65,6 +65,7 @@ async def test_reflection_lists_and_describes_the_services(world: World) -> None
     assert {service.name for service in listed.list_services_response.service} == {
         "fetchml.v1.ExperimentService",
         "fetchml.v1.AuditService",
+        "fetchml.v1.GpuService",
         "fetchml.v1.JupyterService",
         "fetchml.v1.KeyService",
         "fetchml.v1.QueueService",

@@ -278,7 +278,22 @@ async def test_cancel_delete_explain_outputs_and_queue(world: World) -> None:
         "status": "queued",
         "reason": "waits for a GPU",
         "position": 1,
-        "missing": [{"resource": "gpu", "requested": 1, "free": 0, "total": 8}],
+        "missing": [
+            {
+                "resource": "gpu",
+                "requested": 1,
+                "free": 0,
+                "total": 8,
+                "blocked": ["GPU-3000: busy: python3 (pid 4711, 2.1 GiB)"],
+            }
+        ],
+        "estimate": {
+            "p50": "2025-10-09T08:54:20Z",
+            "p90": "2025-10-09T09:03:20Z",
+            "checked": 10,
+            "held_p50_percent": 50,
+            "held_p90_percent": 90,
+        },
     }
     world.engine.outputs[task.id] = {"model/w.bin": b"abc"}
     listed = await tasks.ListTaskOutputs(

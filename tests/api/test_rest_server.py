@@ -74,6 +74,12 @@ async def test_metrics(rest: World) -> None:
         'fetchml_http_replies_total{method="GET",path="/v1/tasks/{id}",status="404"} 2.0',
         'fetchml_http_replies_total{method="GET",path="/v1/tasks/{id}",status="200"} 1.0',
         "fetchml_http_streams 0.0",
+        'fetchml_attempts_total{how="ahead"} 5.0',
+        'fetchml_attempts_total{how="ordinary"} 7.0',
+        'fetchml_prepared_ahead_total{came_to="started"} 3.0',
+        'fetchml_prepared_ahead_total{came_to="thrown_away"} 2.0',
+        'fetchml_estimates_held_total{by="p90"} 9.0',
+        "fetchml_estimates_checked_total 10.0",
     ):
         assert line in text.splitlines()
     assert "nowhere" not in text  # What clients invent makes no new series.
@@ -128,7 +134,15 @@ async def test_a_port_in_use_is_an_error(rest: World) -> None:
         services_on(rest.store, audit) as (jupyter, _),
     ):
         experiments = experiments_on(rest.store, audit)
-        other = HttpServer(rest.engine, experiments, snapshots, jupyter, admission, audit)  # type: ignore[arg-type]  # a stub
+        other = HttpServer(
+            rest.engine,  # type: ignore[arg-type]  # a stub
+            experiments,
+            snapshots,
+            jupyter,
+            rest.box.gpus,
+            admission,
+            audit,
+        )
         with pytest.raises(OSError, match="in use"):
             await other.start("127.0.0.1", rest.port)
         await other.stop("over")

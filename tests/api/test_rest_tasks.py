@@ -178,7 +178,22 @@ async def test_explain(rest: World) -> None:
         "status": "queued",
         "reason": "waits for a GPU",
         "position": 1,
-        "missing": [{"resource": "gpu", "requested": 2, "free": 0, "total": 8}],
+        "missing": [
+            {
+                "resource": "gpu",
+                "requested": 2,
+                "free": 0,
+                "total": 8,
+                "blocked": ["GPU-3000: busy: python3 (pid 4711, 2.1 GiB)"],
+            }
+        ],
+        "estimate": {
+            "p50": "2025-10-09T08:54:20.000Z",
+            "p90": "2025-10-09T09:03:20.000Z",
+            "checked": 10,
+            "held_p50_percent": 50,
+            "held_p90_percent": 90,
+        },
     }
     assert (await rest.client.get("/v1/tasks/x/explain")).status == 404
 

@@ -6,10 +6,13 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-FETCHML = [sys.executable, "-m", "fetchml"]
+PROGRAM = os.environ.get("FETCHML_PROGRAM")
+"""The executable that is tested; None: this environment's own."""
+FETCHML = [PROGRAM] if PROGRAM else [sys.executable, "-m", "fetchml"]
 SECONDS = 30
 """Long enough for a busy machine; a test that waits so long has failed."""
 
@@ -18,10 +21,16 @@ class Server:
     """`fetchml serve` on ports of its own choice."""
 
     def __init__(
-        self, data_dir: Path, *flags: str, launcher: str = "process", **variables: str
+        self,
+        data_dir: Path,
+        *flags: str,
+        launcher: str = "process",
+        program: Sequence[str] = FETCHML,
+        **variables: str,
     ) -> None:
         self.data_dir = data_dir
         self._launcher = launcher
+        self._program = program
         self._flags = flags
         self._variables = variables
         self._log = data_dir.parent / f"{data_dir.name}.log"
@@ -33,7 +42,7 @@ class Server:
         flags += ["--http", self.http, "--grpc", self.grpc, *self._flags]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*FETCHML, "serve", *flags],
+                [*self._program, "serve", *flags],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment(**self._variables),
@@ -50,6 +59,10 @@ class Server:
         """The exit code."""
         self.process.send_signal(number)
         return self.wait()
+
+    @property
+    def pid(self) -> int:
+        return serving(self.process.pid)
 
     def wait(self) -> int:
         code = self.process.wait(SECONDS)
@@ -95,6 +108,14 @@ class Ran:
         """What it printed, without the last line break."""
         assert self.code == 0, self.err
         return self.out.removesuffix("\n")
+
+
+def serving(pid: int) -> int:
+    """Of a started program the process that serves: the executable's is a child."""
+    if not PROGRAM:
+        return pid
+    [child] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from fetchml.config import Gpu, Settings
 from fetchml.doctor import Check, examine
 from tests.cli.server import Server, run
 from tests.docker.engine import Engine
+from tests.gpu.stand_in import GpuBox, gpu, process, uuid
 
 
 def doctor(*flags: str, **variables: str) -> tuple[int, dict[str, Any]]:
@@ -53,22 +54,76 @@ def test_a_data_directory_is_taken_while_a_server_holds_it(tmp_path: Path) -> No
     assert not is_taken(tmp_path)
 
 
+def gpu_checks(box: GpuBox) -> dict[str, Check]:
+    checks = found(Settings(data_dir=box.folder / "d"))
+    return {name: check for name, check in checks.items() if name.startswith("gpu")}
+
+
+def test_gpus(gpu_box: GpuBox) -> None:
+    with process("trainer") as pid:
+        gpu_box.set(gpu(0), gpu(1), gpu(2, action=1), f"process {uuid(1)} {pid} 100")
+        checks = gpu_checks(gpu_box)
+    assert checks["gpus"] == Check("gpus", "3 found, NVIDIA driver 570.86.10")
+    card = "NVIDIA H100 80GB HBM3, 79 GiB"
+    assert checks["gpu 0"] == Check("gpu 0", f"{card}, {uuid(0)}: free")
+    busy = f"{card}, {uuid(1)}: busy: trainer (pid {pid}, 100 MiB)"
+    assert checks["gpu 1"] == Check("gpu 1", busy)
+    assert checks["gpu 2"].says == f"{card}, {uuid(2)}: sick: it must be reset"
+    assert not checks["gpu 2"].ok
+
+
+def test_mig_without_devices(gpu_box: GpuBox) -> None:
+    gpu_box.set(gpu(0, mig=1))
+    check = gpu_checks(gpu_box)["gpus"]
+    assert not check.ok
+    assert "it has no MIG devices" in check.says
+
+
 @pytest.mark.parametrize(
-    ("slots", "driver", "says", "ok"),
-    [
-        (0, False, "no NVIDIA driver, 0 GPU slots", True),
-        (2, False, "no NVIDIA driver, 2 GPU slots", False),
-        (2, True, "an NVIDIA driver, 2 GPU slots", True),
-        (0, True, "an NVIDIA driver, 0 GPU slots: no task may ask for a GPU until", True),
-    ],
+    ("vendor", "kind", "ok"),
+    [("0x10de", "0x030200", False), ("0x10de", "0x040300", True), ("0x8086", "0x030000", True)],
 )
-def test_gpus(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slots: int, driver: bool, says: str, ok: bool
+def test_a_card_without_a_driver(
+    gpu_box: GpuBox, monkeypatch: pytest.MonkeyPatch, vendor: str, kind: str, ok: bool
 ) -> None:
-    monkeypatch.setattr("fetchml.doctor.NVIDIA_DRIVER", (tmp_path if driver else tmp_path / "no",))
-    check = found(Settings(data_dir=tmp_path / "d", gpu=Gpu(slots=slots)))["gpus"]
-    assert check.says.startswith(says)
-    assert check.ok == ok
+    card = gpu_box.folder / "pci/0000:01:00.0"
+    card.mkdir(parents=True)
+    (card / "vendor").write_text(f"{vendor}\n")
+    (card / "class").write_text(f"{kind}\n")
+    monkeypatch.setattr("fetchml.doctor.PCI_DEVICES", card.parent)
+    gpu_box.set(driver=None)
+    check = gpu_checks(gpu_box)["gpus"]
+    assert (check.says, check.ok) == ("NVIDIA's driver is not loaded", ok)
+
+
+def test_a_driver_that_hangs(gpu_box: GpuBox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fetchml.doctor.GPU_SECONDS", 0.3)
+    gpu_box.set(gpu(0))
+    gpu_box.add("hang")
+    check = gpu_checks(gpu_box)["gpus"]
+    gpu_box.set(gpu(0))
+    assert check.says == "the NVIDIA driver does not answer"
+    assert not check.ok
+
+
+def test_plain_slots_are_told(gpu_box: GpuBox) -> None:
+    gpu_box.set(driver=None)
+    settings = Settings(data_dir=gpu_box.folder / "d", gpu=Gpu(slots=2))
+    assert found(settings)["gpus"] == Check(
+        "gpus", "NVIDIA's driver is not loaded, 2 plain GPU slots"
+    )
+
+
+def test_gpus_that_no_container_could_get(gpu_box: GpuBox, docker_engine: Engine) -> None:
+    gpu_box.set(gpu(0))
+    ran = run(
+        "doctor", "--json", "--data-dir", str(gpu_box.folder / "d"), *free_ports(),
+        LD_LIBRARY_PATH=str(gpu_box.folder), DOCKER_HOST=docker_engine.host,
+    )  # fmt: skip
+    checks = {check["name"]: check for check in json.loads(ran.out)["checks"]}
+    assert checks["gpus"]["says"] == "1 found, NVIDIA driver 570.86.10"
+    assert "no way to give a container its GPUs" in checks["gpus in containers"]["says"]
+    assert "nvidia-ctk cdi generate" in checks["gpus in containers"]["mend"]
 
 
 def test_inotify_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +217,6 @@ def test_a_docker_engine(docker_engine: Engine, python_image: str, tmp_path: Pat
     )  # fmt: skip
     assert code == 0
     assert checks["docker"]["says"].startswith("engine ")
-    assert checks["cdi"]["ok"]
-    assert checks["cdi"]["says"].startswith("off: ")
+    assert checks["gpus in containers"]["ok"]
+    assert checks["gpus in containers"]["says"].startswith("none: ")
     assert checks["default image"]["says"] == f"{python_image} is here"

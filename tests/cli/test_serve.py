@@ -44,7 +44,7 @@ def test_a_data_directory_has_one_server(own_server: Server) -> None:
     own_server.start()
     second = run("serve", "--data-dir", str(own_server.data_dir), "--launcher", "process")
     assert second.code == 1
-    assert f"pid {own_server.process.pid}" in second.err
+    assert f"pid {own_server.pid}" in second.err
 
 
 def test_a_port_in_use_is_told_before_anything_is_made(server: Server, tmp_path: Path) -> None:

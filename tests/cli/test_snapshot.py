@@ -11,10 +11,11 @@ from typing import Any, BinaryIO
 import pytest
 
 from fetchml.cli import upload
-from fetchml.cli.client import Client
-from fetchml.cli.failure import Failure
-from fetchml.cli.pack import entries_in, pack
-from fetchml.cli.tree import Tree, read_tree
+from fetchml.cli.client import connected
+from fetchml.client import BadFolder
+from fetchml.client import code as client_code
+from fetchml.client.pack import entries_in, pack
+from fetchml.client.tree import Tree, read_tree
 from fetchml.core.snapshot import Entry
 from tests.cli.server import Server
 from tests.cli.test_commands import rest
@@ -245,7 +246,7 @@ def test_what_cannot_be_read_is_told(
             return scandir(path)
 
         monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(Failure, match=r"src.*: Permission denied"):
+    with pytest.raises(BadFolder, match=r"src.*: Permission denied"):
         read_tree(code)
 
 
@@ -256,16 +257,16 @@ def test_a_folder_that_changes_while_it_is_packed_is_told(
         (code / "src/a.py").write_text("2")
         pack(tree, entries, archive)
 
-    monkeypatch.setattr(upload, "pack", pack_another)
+    monkeypatch.setattr(client_code, "pack", pack_another)
     key = (server.data_dir / "admin.key").read_text().strip()
-    with Client(server.grpc, key) as client:
+    with connected(server.grpc, key) as client:
         kept, _ = upload.keep(client, code)
     assert f"what was sent is {kept.id[:12]}" in capsys.readouterr().err
 
 
 def test_a_name_that_is_not_utf_8(code: Path) -> None:
     (code / "a\udcff").touch()
-    with pytest.raises(Failure, match="not UTF-8"):
+    with pytest.raises(BadFolder, match="not UTF-8"):
         entries_in(read_tree(code))
 
 

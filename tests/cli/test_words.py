@@ -10,14 +10,14 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
-from fetchml.cli.client import Client, find_key
+from fetchml.cli.client import connected, find_key
 from fetchml.cli.durations import Seconds
 from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.main import COMMANDS, fetchml
-from fetchml.cli.render import clean, duration, size, to_json
-from fetchml.cli.streams import Patience
-from fetchml.cli.submit import Dataset, Pair, build_request, job_name, outcome
+from fetchml.cli.render import clean, duration, size
+from fetchml.cli.submit import Dataset, Pair, given_fields, job_name, outcome
 from fetchml.cli.wait import OnTerminal
+from fetchml.client import to_json
 from fetchml.v1.key_pb2 import Key, ListKeysResponse
 from fetchml.v1.task_pb2 import DatasetSpec, Task, TaskOutput
 
@@ -97,11 +97,13 @@ def test_a_job_is_named_after_its_script(command: tuple[str, ...], name: str) ->
 
 def test_a_request_has_just_what_was_given() -> None:
     given = {"cpu": None, "gpu": 0, "env": (("A", "1"),), "datasets": (), "args": ""}
-    request = build_request(("python", "train.py"), given)
-    assert [field.name for field, _ in request.ListFields()] == [
-        "job_name", "args", "gpu", "command", "env", "view",
-    ]  # fmt: skip
-    assert request.env == {"A": "1"}
+    assert given_fields(("python", "train.py"), given) == {
+        "job_name": "train",
+        "command": ("python", "train.py"),
+        "gpu": 0,
+        "env": {"A": "1"},
+        "args": "",
+    }
 
 
 def test_the_exit_code_is_the_tasks_own() -> None:
@@ -151,31 +153,11 @@ def test_log_lines_on_a_terminal() -> None:
                                           "[b]not markup[/b]", "last"]  # fmt: skip
 
 
-def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    said: list[str] = []
-    patience = Patience(said.append)
-    away = Failure("away", code=Exit.UNREACHABLE)
-    with pytest.raises(Failure, match="refused"):
-        patience.cut(Failure("refused", code=Exit.REFUSED))
-    patience.cut(away)
-    now = 299
-    patience.cut(away)
-    patience.worked()
-    now = 500
-    patience.cut(away)
-    now = 801
-    with pytest.raises(Failure, match="away"):
-        patience.cut(away)
-    assert said == ["away"] * 3
-
-
 @pytest.mark.parametrize("key", ["a\nb", "ключ"])
 def test_a_key_that_cannot_be_one_is_told(key: str) -> None:
-    with pytest.raises(Failure, match="API key") as caught:
-        Client("127.0.0.1:1", key)
+    with pytest.raises(Failure, match="API key") as caught, connected("127.0.0.1:1", key):
+        pass
+    assert caught.value.exit_code == Exit.REFUSED
     assert key not in caught.value.message
 
 

@@ -4,7 +4,10 @@ import re
 
 import pytest
 
-from fetchml.api.metrics import Metrics
+from fetchml.api.metrics import Metrics, Seen
+from fetchml.attempt_runs import AheadCounts
+from fetchml.core.estimate import Calibration
+from fetchml.gpus import GpuReport
 from fetchml.views import Health, HealthStatus, QueueStats
 from tests.api.validate import CONTRACT, ROOT, SUPERSET
 
@@ -36,9 +39,17 @@ def test_every_additional_request_field_is_on_the_page(name: str) -> None:
 
 
 def test_every_metric_is_on_the_page() -> None:
-    text = Metrics(list, lambda: 0).text(QueueStats(0, 0, 0, 0, 0), Health(HealthStatus.HEALTHY))
+    seen = Seen(
+        QueueStats(0, 0, 0, 0, 0),
+        Health(HealthStatus.HEALTHY),
+        GpuReport(()),
+        [],
+        AheadCounts(),
+        Calibration(),
+    )
+    text = Metrics(list, lambda: 0).text(seen)
     names = set(re.findall(r"^# TYPE (fetchml_\w+)", text.decode(), re.MULTILINE))
-    assert len(names) >= 8
+    assert len(names) >= 19
     for name in names:
         assert f"`{name}`" in PAGE
 

@@ -66,6 +66,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         tmp_path_factory.mktemp("schemathesis") / "data",
         FETCHML_RATE_LIMIT_ENABLED="false",
         FETCHML_TASKS_MAX_RUNNING="1",
+        FETCHML_GPU_SLOTS="2",
     ).start()
     started.run("submit", "--wait", "--", "true").succeeded()
     started.run("submit", "--", "sleep", "1000").succeeded()

@@ -4,18 +4,36 @@ from dataclasses import dataclass
 
 import hypothesis.strategies as st
 from hypothesis import settings
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
+from msgspec.structs import replace
 
 from fetchml.core import transitions
+from fetchml.core.allocator import Placement
 from fetchml.core.events import (
+    AbandonAttempt,
     CancelAsked,
+    CheckGpus,
     Collected,
     Decision,
     Ended,
     Event,
+    GpuChecked,
+    GpuDrained,
+    GpuFailed,
+    GpusSeen,
     LauncherChanged,
     NeverStarted,
+    OpenGate,
     Progressed,
+    Ready,
     Recovered,
     RunAttempt,
     Started,
@@ -23,20 +41,25 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
+from fetchml.core.gpu import Gpu
 from fetchml.core.model import (
     ENDED,
     HOLDING,
     AttemptEnd,
     FailureReason,
+    HaltCause,
     Resources,
     Status,
     Task,
     TaskSpec,
 )
 from fetchml.core.reactor import step
+from fetchml.core.retry import MOST_INFRA_RETRIES
+from fetchml.core.scheduler import making_way
 from fetchml.core.state import Limits, State
+from tests.core.oracle import could_start
 
-LIMITS = Limits(Resources(4, 16, 2), max_running=3, reserve_after_ms=60_000, worker_id="box")
+GPUS = tuple(Gpu(f"GPU-{place}", place=place) for place in range(3))
 
 
 @dataclass(frozen=True)
@@ -45,16 +68,30 @@ class Attempt:
     number: int
 
 
+limits = st.builds(
+    Limits,
+    capacity=st.builds(Resources, st.just(4), st.just(16), st.sampled_from([0, 2])),
+    max_running=st.integers(2, 5),
+    reserve_after_ms=st.just(60_000),
+    worker_id=st.just("box"),
+    slots_per_gpu=st.integers(1, 2),
+    placement=st.sampled_from(Placement),
+    user_gpus=st.integers(0, 2),
+    preemption=st.booleans(),
+    ahead=st.booleans(),
+    max_ahead=st.integers(0, 2),
+)
 specs = st.builds(
     TaskSpec,
     job_name=st.just("job"),
     image=st.just("image"),
     command=st.just(("run",)),
-    priority=st.integers(1, 10),
+    priority=st.integers(4, 6),
     cpu=st.one_of(st.none(), st.integers(0, 4)),
     memory_gb=st.one_of(st.none(), st.integers(0, 16)),
     gpu=st.one_of(st.none(), st.integers(0, 2)),
     max_retries=st.integers(0, 3),
+    preemptible=st.booleans(),
 )
 ends = st.one_of(
     st.builds(lambda code: {"code": code}, st.integers(0, 3)),
@@ -65,6 +102,8 @@ ends = st.one_of(
     st.just({"code": 127, "start_error": "not found"}),
     st.just({"lost": "the machine was restarted"}),
 )
+users = st.sampled_from(["alice", "bob"])
+gpu_faults = st.sampled_from([None, None, "busy", "lost"])
 
 
 class CoreMachine(RuleBasedStateMachine):
@@ -73,11 +112,19 @@ class CoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 1_000
-        self.state = State(LIMITS)
         self.number = 0
         self.seen: dict[str, Task] = {}
         self.begun: set[Attempt] = set()
         self.stopped: set[str] = set()
+        self.to_check: set[str] = set()
+
+    @initialize(chosen=limits)
+    def start(self, chosen: Limits) -> None:
+        self.limits = chosen
+        self.state = State(chosen)
+        self.inventory = list(GPUS)
+        self.apply(GpusSeen(self.now, self.inventory))
+        self.apply(LauncherChanged(self.now, available=True))
 
     def apply(self, event: Event) -> list[Attempt]:
         decision = step(self.state, event)
@@ -98,7 +145,9 @@ class CoreMachine(RuleBasedStateMachine):
             elif before.status is not task.status:
                 assert task.status in transitions.ALLOWED[before.status]
                 if task.status is Status.QUEUED:
-                    assert task.retry_count == before.retry_count + 1 <= task.spec.max_retries
+                    self.follow_again(before, task)
+                if before.halt is not None and before.halt.cause is HaltCause.GPU:
+                    assert task.status is not Status.COMPLETED, "done without its GPU"
             else:
                 assert before.status not in ENDED, "a task changed after its end"
             if task.status in ENDED:
@@ -115,13 +164,49 @@ class CoreMachine(RuleBasedStateMachine):
                     assert task.status in HOLDING
                 case StopAttempt(task_id=task_id):
                     self.stopped.add(task_id)
+                case OpenGate(task_id=task_id):
+                    assert self.seen[task_id].status in HOLDING
+                    assert not self.seen[task_id].ahead
+                case AbandonAttempt(task_id=task_id):
+                    assert task_id in self.state.abandoned
+                case CheckGpus(uuids=uuids):
+                    assert self.state.gpus.settling >= set(uuids)
+                    self.to_check |= set(uuids)
+        self.follow_gpus(decision)
 
-    @rule(target=attempts, chosen=st.lists(specs, min_size=1, max_size=4))
-    def submit(self, chosen: list[TaskSpec]) -> object:
+    def follow_again(self, before: Task, task: Task) -> None:
+        """Exactly one reason for which a task comes back to the queue."""
+        counts = [
+            task.retry_count - before.retry_count,
+            task.infra_retries - before.infra_retries,
+            task.preempted - before.preempted,
+            int(before.ahead and task.attempt == before.attempt and not before.cancel),
+        ]
+        assert sum(counts[:3]) + counts[3] * (sum(counts[:3]) == 0) == 1, counts
+        assert min(counts) >= 0
+        assert task.retry_count <= task.spec.max_retries
+        assert task.infra_retries <= MOST_INFRA_RETRIES
+
+    def follow_gpus(self, decision: Decision) -> None:
+        """What is given now can be given."""
+        for effect in decision.effects:
+            if isinstance(effect, RunAttempt | OpenGate):
+                task_id = effect.task.id if isinstance(effect, RunAttempt) else effect.task_id
+                task = self.state.tasks[task_id]
+                if task.ahead or task.status is not Status.PREPARING or task.given_at != self.now:
+                    continue
+                assert len(task.gpu_uuids) == (task.spec.gpu or 0)
+                for uuid in task.gpu_uuids:
+                    if task.halt is None:
+                        assert self.state.gpus.obstacle(uuid) is None, f"{uuid} was blocked"
+                    assert uuid not in self.state.gpus.settling
+
+    @rule(target=attempts, user=users, chosen=st.lists(specs, min_size=1, max_size=4))
+    def submit(self, user: str, chosen: list[TaskSpec]) -> object:
         tasks = []
         for spec in chosen:
             self.number += 1
-            tasks.append(Task(f"t{self.number:05}", "alice", spec, self.now))
+            tasks.append(Task(f"t{self.number:05}", user, spec, self.now))
         return multiple(*self.begin(Submitted(self.now, tasks)))
 
     def begin(self, event: Event) -> list[Attempt]:
@@ -139,6 +224,33 @@ class CoreMachine(RuleBasedStateMachine):
     def time_passes(self, ms: int) -> object:
         self.now += ms
         return multiple(*self.begin(TimePassed(self.now)))
+
+    @rule(target=attempts, place=st.integers(0, 2), fault=gpu_faults)
+    def gpu_changes(self, place: int, fault: str | None) -> object:
+        gpu = replace(GPUS[place], blocked=fault, lost=fault == "lost")
+        self.inventory[place] = gpu
+        return multiple(*self.begin(GpusSeen(self.now, self.inventory)))
+
+    @rule(target=attempts, place=st.integers(0, 2))
+    def gpu_vanishes(self, place: int) -> object:
+        """It is not in the inventory at all, until it is seen again."""
+        rest = [gpu for gpu in self.inventory if gpu.place != place]
+        begun = self.begin(GpusSeen(self.now, rest))
+        if not self.limits.capacity.gpu:
+            assert self.state.gpus.known[GPUS[place].uuid].lost
+        return multiple(*begun)
+
+    @rule(target=attempts, data=st.data(), fault=st.sampled_from([None, None, "memory in use"]))
+    def gpu_checked(self, data: st.DataObject, fault: str | None) -> object:
+        if not self.to_check:
+            return multiple()
+        uuid = data.draw(st.sampled_from(sorted(self.to_check)))
+        self.to_check.discard(uuid)
+        return multiple(*self.begin(GpuChecked(self.now, uuid, fault)))
+
+    @rule(target=attempts, place=st.integers(0, 2), by=st.sampled_from([None, "root"]))
+    def gpu_drained(self, place: int, by: str | None) -> object:
+        return multiple(*self.begin(GpuDrained(self.now, GPUS[place].uuid, by)))
 
     @rule(target=attempts, data=st.data())
     def cancel(self, data: st.DataObject) -> object:
@@ -163,14 +275,23 @@ class CoreMachine(RuleBasedStateMachine):
         assert not self.apply(Progressed(self.now, attempt.task_id, attempt.number, "pulling"))
 
     @rule(attempt=attempts)
+    def ready(self, attempt: Attempt) -> None:
+        assert not self.apply(Ready(self.now, attempt.task_id, attempt.number))
+
+    @rule(attempt=attempts)
     def started(self, attempt: Attempt) -> None:
         event = Started(self.now, attempt.task_id, attempt.number, self.now)
         assert not self.apply(event)
 
-    @rule(target=attempts, attempt=consumes(attempts), permanent=st.booleans())
-    def never_started(self, attempt: Attempt, permanent: bool) -> object:
+    @rule(
+        target=attempts,
+        attempt=consumes(attempts),
+        error=st.sampled_from([None, "no image"]),
+        permanent=st.booleans(),
+    )
+    def never_started(self, attempt: Attempt, error: str | None, permanent: bool) -> object:
         """Told only of an attempt that has not started; told late, it must mean nothing."""
-        event = NeverStarted(self.now, attempt.task_id, attempt.number, "no image", permanent)
+        event = NeverStarted(self.now, attempt.task_id, attempt.number, error, permanent)
         task = self.seen[attempt.task_id]
         begun = self.begin(event)
         return multiple(*begun, *([attempt] if task.status is not Status.PREPARING else []))
@@ -180,6 +301,12 @@ class CoreMachine(RuleBasedStateMachine):
         started_at = self.now if ran else None
         how = AttemptEnd(at=self.now, started_at=started_at, **end)  # type: ignore[arg-type]
         event = Ended(self.now, attempt.task_id, attempt.number, how)
+        return multiple(*self.begin(event))
+
+    @rule(target=attempts, attempt=attempts)
+    def gpu_failed(self, attempt: Attempt) -> object:
+        gpus = self.seen[attempt.task_id].gpu_uuids
+        event = GpuFailed(self.now, attempt.task_id, attempt.number, gpus, "its GPU had an error")
         return multiple(*self.begin(event))
 
     @rule(target=attempts, attempt=consumes(attempts), failed=st.booleans())
@@ -192,29 +319,63 @@ class CoreMachine(RuleBasedStateMachine):
             *self.begin(event), *([attempt] if task.status is not Status.COLLECTING else [])
         )
 
+    @rule(target=attempts, data=st.data(), end=ends)
+    def goes_well(self, data: st.DataObject, end: dict[str, object]) -> object:
+        """One runs from start to end, and its GPUs are as they should be."""
+        holding = sorted(self.state.held)
+        if not holding:
+            return multiple()
+        task = self.state.tasks[data.draw(st.sampled_from(holding))]
+        how = AttemptEnd(at=self.now, started_at=self.now, **end)  # type: ignore[arg-type]
+        begun = [
+            *self.begin(Started(self.now, task.id, task.attempt, self.now)),
+            *self.begin(Ended(self.now, task.id, task.attempt, how)),
+        ]
+        for uuid in sorted(self.to_check):
+            begun += self.begin(GpuChecked(self.now, uuid))
+        self.to_check.clear()
+        return multiple(*begun, *self.begin(Collected(self.now, task.id, task.attempt)))
+
     @rule()
     def restart(self) -> None:
         """A new server knows what the watchers knew, and takes up exactly what was under way."""
         live = [task for task in self.seen.values() if task.status not in ENDED]
         held = {Attempt(task.id, task.attempt) for task in live if task.status in HOLDING}
-        self.state = State.restore(LIMITS, live)
+        self.state = State.restore(self.limits, live, self.state.shares.dump())
         self.stopped.clear()
+        self.to_check.clear()
+        self.now += 1  # what goes on was given earlier
         assert set(self.apply(Recovered(self.now))) == held
-        assert self.stopped == {task.id for task in live if task.cancel is not None}
+        assert not self.apply(GpusSeen(self.now, self.inventory))
+        asked = [task for task in self.seen.values() if task.status not in ENDED]
+        expected = {task.id for task in asked if task.cancel is not None or task.halt is not None}
+        assert self.stopped - {t.id for t in asked if t.status is Status.COLLECTING} == {
+            task_id for task_id in expected if self.seen[task_id].status is not Status.COLLECTING
+        }
 
     @invariant()
     def nothing_idles(self) -> None:
         """Work conserving: what fits and may start has started (reservations aside)."""
-        state = self.state
-        if not state.launcher_available or state.draining or state.free_slots <= 0:
+        if hasattr(self, "state"):
+            assert could_start(self.state, self.now) is None
+
+    @invariant()
+    def quota_holds(self) -> None:
+        if hasattr(self, "state") and self.limits.user_gpus:
+            for user, held in self.state.user_gpus.items():
+                assert held <= self.limits.user_gpus, user
+
+    @invariant()
+    def only_the_preemptible_make_way(self) -> None:
+        if not hasattr(self, "state"):
             return
-        kept: set[str] = set()
-        for turn, shape in state.waiting.heads():
-            asked = {name for name in ("cpu", "memory_gb", "gpu") if getattr(shape, name)}
-            fits = all(getattr(shape, name) <= getattr(state.free, name) for name in asked)
-            assert not fits or asked & kept, f"{turn} could run"
-            if self.now - turn.ready_at >= LIMITS.reserve_after_ms:
-                kept |= asked
+        for task_id in self.state.held:
+            halt = self.state.tasks[task_id].halt
+            if halt is not None and halt.cause is HaltCause.PREEMPTED:
+                victim, winner = self.state.tasks[task_id], self.seen[str(halt.by)]
+                assert victim.spec.preemptible
+                assert victim.spec.priority < winner.spec.priority
+        assert sum(making_way(self.state).values()) <= len(self.state.held)
 
 
 TestCore = CoreMachine.TestCase

@@ -136,6 +136,7 @@ def test_full_request_is_kept_as_it_was() -> None:
         "timeout_seconds": 60,
         "max_retries": 0,
         "experiment_id": "e",
+        "preemptible": True,
     }
     assert request.keys() == KNOWN_FIELDS
     spec = accept(request, DEFAULTS, CAPACITY)
@@ -147,6 +148,7 @@ def test_full_request_is_kept_as_it_was() -> None:
     ("field", "value", "rule"),
     [
         ("job_name", "a b", "must be letters, digits, _ and - only"),
+        ("preemptible", 1, "must be true or false"),
         ("job_name", "abc\n", "must be letters, digits, _ and - only"),
         ("job_name", "", "must be letters, digits, _ and - only"),
         ("job_name", "ä", "must be letters, digits, _ and - only"),

@@ -35,14 +35,14 @@ class Box:
     def finish(self, task_id: str, code: int = 0) -> list[str]:
         attempt = self.state.tasks[task_id].attempt
         end = AttemptEnd(at=self.now, started_at=self.now, code=code)
-        step(self.state, Ended(self.now, task_id, attempt, end))
-        return self._started(Collected(self.now, task_id, attempt))
+        started = self._started(Ended(self.now, task_id, attempt, end))
+        return started + self._started(Collected(self.now, task_id, attempt))
 
     def wait(self, ms: int) -> list[str]:
         self.now += ms
         return self._started(TimePassed(self.now))
 
-    def _started(self, event: Submitted | Collected | TimePassed) -> list[str]:
+    def _started(self, event: Submitted | Ended | Collected | TimePassed) -> list[str]:
         effects = step(self.state, event).effects
         self.state.check()
         return [effect.task.id for effect in effects if isinstance(effect, RunAttempt)]

@@ -1,15 +1,17 @@
 """A real Docker engine for tests: the one that answers here, or one started for them."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.errors import DockerException
@@ -49,8 +51,12 @@ class PrivateEngine(Engine):
     address of the machine, and its containers' addresses are not reached from outside.
     """
 
-    def __init__(self, folder: Path, *, own_network: bool) -> None:
+    def __init__(
+        self, folder: Path, *, own_network: bool, settings: Mapping[str, Any], path: Path | None
+    ) -> None:
         super().__init__(f"unix://{folder}/sock")
+        self._settings = settings
+        self._path = path
         self.folder = folder
         self._own_network = own_network
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,7 +65,8 @@ class PrivateEngine(Engine):
     def start(self) -> None:
         """Start the engine and wait until it answers."""
         assert self._process is None, "the engine runs already"
-        (self.folder / "daemon.json").write_text("{}")  # the machine's own would be read instead
+        # Without a file the machine's own would be read.
+        (self.folder / "daemon.json").write_text(json.dumps(self._settings))
         options = {
             "--config-file": "daemon.json",
             "--data-root": "data",
@@ -69,9 +76,15 @@ class PrivateEngine(Engine):
         command = ["unshare", "--net"] if self._own_network else []
         command += ["dockerd", "--host", self.host]
         command += [f"{option}={self.folder / name}" for option, name in options.items()]
+        first = [str(self._path)] if self._path else []
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"PATH": ":".join([*first, os.environ["PATH"]])},
+                start_new_session=True,
             )
         self._guard = _end_with_these_tests(self._process.pid)
         deadline = time.monotonic() + START_SECONDS
@@ -159,12 +172,20 @@ def install_docker() -> None:
 
 
 @contextmanager
-def private_engine(*, own_network: bool) -> Iterator[PrivateEngine]:
-    """Run a private engine; afterwards nothing of it is left on the machine."""
+def private_engine(
+    *, own_network: bool, settings: Mapping[str, Any] | None = None, path: Path | None = None
+) -> Iterator[PrivateEngine]:
+    """Run a private engine; afterwards nothing of it is left on the machine.
+
+    `settings` are those of daemon.json; programs are looked for in `path` first.
+    """
     install_docker()
     # A short path: the engine's sockets lie below it, and a socket's path has 107 bytes at most.
     engine = PrivateEngine(
-        Path(tempfile.mkdtemp(prefix="fml", dir="/tmp")), own_network=own_network
+        Path(tempfile.mkdtemp(prefix="fml", dir="/tmp")),
+        own_network=own_network,
+        settings=settings or {},
+        path=path,
     )
     with _forward_policy_kept():
         try:

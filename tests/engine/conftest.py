@@ -25,6 +25,7 @@ from fetchml.datasets import Datasets
 from fetchml.engine import Engine, EngineSettings
 from fetchml.experiments import Experiments
 from fetchml.folder_watch import FolderWatch
+from fetchml.gpus import Gpus
 from fetchml.inputs import Inputs
 from fetchml.jupyter_services import JupyterServices, JupyterSettings
 from fetchml.snapshot_files import SnapshotFiles
@@ -43,6 +44,7 @@ class Box:
     """A data directory on which engines can be started, one after the other."""
 
     experiments: Experiments
+    gpus: Gpus
     snapshots: Snapshots
     jupyter: JupyterServices
 
@@ -59,11 +61,20 @@ class Box:
         max_running: int = 4,
         min_free_bytes: int = 0,
         gpu: int = 1,
+        user_gpus: int = 0,
+        user_queued: int = 0,
         idle_ms: int = 0,
         has_containers: bool = True,
     ) -> AsyncIterator[Engine]:
         store = DuckDBStore(self.data_dir, time_zone=ZoneInfo("UTC"), min_free_bytes=min_free_bytes)
-        limits = Limits(Resources(2, 8, gpu), max_running, 600_000, "box")
+        limits = Limits(
+            Resources(2, 8, gpu),
+            max_running,
+            600_000,
+            "box",
+            user_gpus=user_gpus,
+            user_queued=user_queued,
+        )
         settings = EngineSettings(
             data_dir=self.data_dir,
             limits=limits,
@@ -98,12 +109,14 @@ class Box:
             self.experiments = Experiments(
                 store, audit, private=private, snapshot_exists=self.snapshots.exists
             )
+            self.gpus = Gpus(store, audit, None, private=private)
             engine = Engine(
                 store,
                 launcher,
                 inputs,
                 watch,
                 settings,
+                gpus=self.gpus,
                 takes_tasks=self.experiments.takes_tasks,
                 audit=audit,
                 on_fatal=_never,
@@ -115,7 +128,6 @@ class Box:
                 HttpJupyterClient(),
                 watch,
                 JupyterSettings(
-                    limits.capacity,
                     {"mapped": "real"},
                     idle_ms,
                     private=private,

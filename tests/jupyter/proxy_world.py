@@ -21,6 +21,7 @@ from fetchml.core.model import Role
 from fetchml.jupyter_link import SOCKET, JupyterLink
 from fetchml.jupyter_services import State
 from fetchml.rate_limit import RateLimiter
+from tests import front
 from tests.api.grpc_world import KeyStore
 
 ID = "0198c0de-0000-7000-8000-000000000001"
@@ -152,8 +153,9 @@ async def proxy_world(
     _, secret = await keyring.create("ada", Role.USER)
     admission = Admission(keyring, time.monotonic, limiter=limiter)
     audit = Audit(store, clock_ms=Clock())
-    server = HttpServer(nothing, nothing, nothing, services, admission, audit, timeouts)
-    port = await server.start("127.0.0.1", 0)
+    server = HttpServer(nothing, nothing, nothing, services, nothing, admission, audit, timeouts)
+    listens = await server.start("127.0.0.1", front.http_port())
+    port = int(front.seen(f"127.0.0.1:{listens}").rpartition(":")[2])
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.stop, "the test is over")
         session = aiohttp.ClientSession(

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ import aiohttp
 from fetchml.adapters import processes
 from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
+from tests import front
 from tests.api import grpc_world, rest_world
-from tests.cli.server import environment
+from tests.cli.server import FETCHML, environment, serving
 
 SECONDS = 60
 """Far more than anything takes that happens by itself, also on a busy machine."""
@@ -90,10 +90,12 @@ class Server:
 
     async def start(self, **variables: str) -> "Server":
         """Returns when it is ready. `variables`: the environment of this start only."""
-        flags = ["--data-dir", str(self.data_dir), "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
+        flags = ["--data-dir", str(self.data_dir)]
+        flags += ["--http", f"127.0.0.1:{front.http_port()}"]
+        flags += ["--grpc", f"127.0.0.1:{front.grpc_port()}"]
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "fetchml", "serve", *flags),
+                *(*FETCHML, "serve", *flags),
                 env=environment(**{**self._variables, **variables}),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -102,15 +104,21 @@ class Server:
         line = (await soon(self._process.stdout.readline())).decode()
         assert line.startswith("ready "), f"{line}\n{self.log}"
         addresses = dict(part.split("=", 1) for part in line.split()[1:])
-        self.http_address, self.grpc_address = addresses["http"], addresses["grpc"]
+        self.http_address = front.seen(addresses["http"])
+        self.grpc_address = front.seen(addresses["grpc"])
         self.rest, self.grpc = await self.clients(ADMIN_KEY)
         self.up.set()
         return self
 
     @property
     def pid(self) -> int:
+        """Of the process that serves."""
+        return serving(self._started.pid)
+
+    @property
+    def _started(self) -> asyncio.subprocess.Process:
         assert self._process is not None, "the server was not started"
-        return self._process.pid
+        return self._process
 
     @property
     def log(self) -> str:
@@ -119,12 +127,11 @@ class Server:
 
     def signal(self, number: signal.Signals) -> None:
         self.up.clear()
-        os.kill(self.pid, number)
+        os.kill(self._started.pid, number)
 
     async def died(self) -> int:
         """Its exit status, negative for a signal, once it has ended."""
-        assert self._process is not None, "the server was not started"
-        status = await soon(self._process.wait())
+        status = await soon(self._started.wait())
         await self._clients.aclose()
         return status
 

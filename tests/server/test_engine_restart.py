@@ -14,6 +14,7 @@ from fetchml.core.verdict import STOPPED
 from tests.docker.engine import PrivateEngine, private_engine
 from tests.server.conftest import containers_of
 from tests.server.program import Server, Task, all_ended, eventually
+from tests.server.test_ahead import at_gate
 
 IMAGE = "fetchml-test/python:1"
 UNTIL_TOLD = "echo ready; until [ -e go ]; do sleep 0.02; done; exit 5"
@@ -51,9 +52,10 @@ async def until_health(server: Server, status: str) -> None:
 
 
 async def test_crashes_under_tasks(server: Server, own_docker_engine: PrivateEngine) -> None:
-    """One ends while the engine is away, one runs on, one is to be retried, two wait."""
+    """One ends while the engine is away, two run on and are tried again, though only one of them
+    asked to be, two wait."""
     ends_meanwhile = await server.submit(UNTIL_TOLD)
-    runs_on = await server.submit(COUNTED + UNTIL_TOLD)
+    runs_on = await server.submit(COUNTED + FIRST_TIME + UNTIL_TOLD)
     retried = await server.submit(FIRST_TIME + UNTIL_TOLD, max_retries=1)
     for task_id in (ends_meanwhile, runs_on, retried):
         await server.running(task_id)
@@ -72,11 +74,13 @@ async def test_crashes_under_tasks(server: Server, own_docker_engine: PrivateEng
     assert (await server.rest.get("/v1/queue")).json["workers"] == 0
 
     own_docker_engine.start()
-    task = await server.ended(runs_on)  # the engine, back again, asked it to end
-    assert (task.exit_code, task.failure_reason) == (128 + signal.SIGTERM, Task.LOST), task
-    assert (task.attempt, task.error) == (1, STOPPED), task
-    task = await server.ended(retried)
-    assert (task.status, task.attempt, task.retry_count) == (Task.completed, 2, 1), task
+    again = await server.until(runs_on, lambda task: task.attempt == 1 and bool(task.error))
+    assert again.error == f"attempt 1: {STOPPED}"  # the engine, back again, asked it to end
+    for task_id in (runs_on, retried):
+        task = await server.ended(task_id)
+        assert (task.status, task.attempt, task.retry_count) == (Task.completed, 2, 0), task
+    reply = await server.rest.get(f"/v1/tasks/{runs_on}/outputs/starts")
+    assert reply.body == b"started\n", "once in the attempt that counts"
     for task_id in queued:
         task = await server.ended(task_id)
         assert (task.exit_code, task.attempt) == (6, 1), task
@@ -106,18 +110,19 @@ async def test_crashes_under_tasks_that_just_begin_and_end(
 
 
 async def test_stopped_in_good_order(server: Server, own_docker_engine: PrivateEngine) -> None:
-    """It asks tasks to end: what they answer is their true end."""
-    obeys = await server.submit("trap 'exit 7' TERM; " + UNTIL_TOLD)
-    stays = await server.submit("trap '' TERM; " + UNTIL_TOLD)
+    """It asks tasks to end, which they had not done yet: they are tried again when it is back."""
+    obeys = await server.submit(FIRST_TIME + "trap 'exit 7' TERM; " + UNTIL_TOLD)
+    stays = await server.submit(FIRST_TIME + "trap '' TERM; " + UNTIL_TOLD)
     for task_id in (obeys, stays):
         await server.running(task_id)
     own_docker_engine.stop()
     await until_health(server, "degraded")
-    assert (await server.ended(obeys)).exit_code == 7
+    await server.until(obeys, lambda task: task.status == Task.queued)
     later = await server.submit("exit 0")
     own_docker_engine.start()
-    task = await server.ended(stays)
-    assert (task.exit_code, task.attempt) == (128 + signal.SIGKILL, 1), task
+    for task_id in (obeys, stays):
+        task = await server.ended(task_id)
+        assert (task.status, task.attempt) == (Task.completed, 2), task
     assert (await server.ended(later)).status == Task.completed
     await server.assert_idle(obeys, stays, later)
 
@@ -150,11 +155,36 @@ async def test_engine_and_server_crash_together(
     own_docker_engine.start()
     task = await server.ended(ended)
     assert (task.exit_code, task.attempt) == (5, 1), task
-    task = await server.ended(cut_off)
-    assert (task.failure_reason, task.attempt) == (Task.LOST, 1), task
-    assert task.error == "the Docker engine was restarted while the task ran"
-    task = await server.ended(retried)
-    assert (task.status, task.attempt) == (Task.completed, 2), task
+    for task_id in (cut_off, retried):
+        task = await server.ended(task_id)
+        assert (task.status, task.attempt, task.retry_count) == (Task.completed, 2, 0), task
     assert (await server.ended(queued)).status == Task.completed
     await server.assert_idle(ended, cut_off, retried, queued)
     assert own_docker_engine.client.containers.list(all=True) == []
+
+
+async def test_restarts_under_what_is_ready_ahead(
+    tmp_path: Path, own_docker_engine: PrivateEngine
+) -> None:
+    """What stood at its gate is made ready again there, and nothing of it counts."""
+    backend = containers_of(own_docker_engine, IMAGE)
+    server = await Server(tmp_path / "ahead", backend, FETCHML_TASKS_MAX_RUNNING="1").start()
+    try:
+        first = await server.submit(FIRST_TIME + UNTIL_TOLD)
+        await server.running(first)
+        second = await server.submit(COUNTED + "exit 6")
+        await at_gate(server, second)
+        await asyncio.to_thread(own_docker_engine.stop)
+        await until_health(server, "degraded")
+        own_docker_engine.start()
+        assert (await server.ended(first)).status == Task.completed
+        task = await server.ended(second)
+        assert (task.exit_code, task.attempt, task.retry_count) == (6, 1, 0), task
+        reply = await server.rest.get(f"/v1/tasks/{second}/outputs/starts")
+        assert reply.body == b"started\n"
+        await server.assert_idle(first, second)
+        assert own_docker_engine.client.containers.list(all=True) == []
+    finally:
+        if not own_docker_engine.answers():
+            own_docker_engine.start()
+        await server.close()

@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
-from fetchml.v1 import queue_pb2, task_pb2
+from fetchml.v1 import gpu_pb2, queue_pb2, task_pb2
 from tests.api.grpc_world import refusal
 from tests.api.rest_world import JSON, Reply
 from tests.server.conftest import Serve
@@ -47,6 +47,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "env": {"A": "1", "_b": ""},
         "timeout_seconds": 1,
         "max_retries": 100,
+        "preemptible": True,
     },
     "nothing asked": {"job_name": "a", "cpu": 0, "memory_gb": 0, "gpu": 0, "priority": 1},
     "no arguments": {"job_name": "a", "args": ""},
@@ -109,6 +110,7 @@ ONLY_REST: dict[str, tuple[bytes, str]] = {
     "1.0": (b'{"job_name":"a","cpu":1.0}', "VALIDATION_ERROR"),
     "text": (b'{"job_name":"a","cpu":"1"}', "VALIDATION_ERROR"),
     "null": (b'{"job_name":"a","cpu":null}', "VALIDATION_ERROR"),
+    "1 for true": (b'{"job_name":"a","preemptible":1}', "VALIDATION_ERROR"),
     "no object": (b"[]", "VALIDATION_ERROR"),
     "object for text": (b'{"job_name":{}}', "VALIDATION_ERROR"),
 }
@@ -235,6 +237,36 @@ async def test_bad_requests(server: Server) -> None:
             with pytest.raises(grpc.aio.AioRpcError) as error:
                 await soon(create(data, metadata=server.grpc.metadata))
             assert refusal(error.value).reason == "BAD_REQUEST", data
+
+
+async def test_gpus(server: Server) -> None:
+    """The harness's key is an admin's."""
+
+    async def over_grpc(method: str, request: Message) -> Any:
+        try:
+            called = getattr(server.grpc.gpus, method)(request, metadata=server.grpc.metadata)
+            return as_json(await soon(called))
+        except grpc.aio.AioRpcError as error:
+            seen = refusal(error)
+            return Outcome(seen.reason, seen.message)
+
+    async def over_rest(method: str, path: str) -> Any:
+        reply = await server.rest.ask(method, path)
+        return same(reply.json) if reply.status == 200 else refused(reply)
+
+    states = []
+    for uuid in ("slot-0", "slot-1", "", "é", "x" * 300):
+        for verb, request in (
+            ("drain", gpu_pb2.DrainGpuRequest(uuid=uuid)),
+            ("undrain", gpu_pb2.UndrainGpuRequest(uuid=uuid)),
+        ):
+            told = await over_grpc(f"{verb.capitalize()}Gpu", request)
+            if uuid:
+                assert await over_rest("POST", f"/v1/gpus/{quote(uuid)}/{verb}") == told
+            listed = await over_rest("GET", "/v1/gpus")
+            assert await over_grpc("ListGpus", gpu_pb2.ListGpusRequest()) == listed
+            states.append(listed["gpus"][0]["state"])
+    assert states == ["drained"] + ["free"] * 9
 
 
 async def test_a_batch_with_one_bad_task(server: Server) -> None:

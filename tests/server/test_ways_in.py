@@ -17,6 +17,7 @@ from fetchml.core.model import Role
 from fetchml.v1 import (
     audit_pb2,
     experiment_pb2,
+    gpu_pb2,
     jupyter_pb2,
     key_pb2,
     queue_pb2,
@@ -79,6 +80,9 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("GET", "/v1/queue", ALL, {}),
     ("GET", "/metrics", ALL, {}),
     ("GET", "/v1/audit", ADMINS, {}),
+    ("GET", "/v1/gpus", ALL, {}),
+    ("POST", "/v1/gpus/slot-0/drain", ADMINS, {}),
+    ("POST", "/v1/gpus/slot-0/undrain", ADMINS, {}),
 ]
 GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("TaskService.ListTasks", {}, LISTED, {"lists": "task"}),
@@ -118,6 +122,9 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("KeyService.ListKeys", {}, ADMINS, {}),
     ("KeyService.RevokeKey", {"key_id": "{key}"}, ADMINS, {"fresh": True}),
     ("AuditService.ListAudit", {}, ADMINS, {}),
+    ("GpuService.ListGpus", {}, ALL, {}),
+    ("GpuService.DrainGpu", {"uuid": "slot-0"}, ADMINS, {}),
+    ("GpuService.UndrainGpu", {"uuid": "slot-0"}, ADMINS, {}),
 ]
 # On a server whose Docker engine is away, so that what is started waits.
 JUPYTER_REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
@@ -136,7 +143,16 @@ JUPYTER_GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
 STREAMS = {"/ws": LISTED, "TaskService.WatchTasks": LISTED}
 """Every change of every task, from the first on."""
 
-FILES = (audit_pb2, experiment_pb2, jupyter_pb2, key_pb2, queue_pb2, snapshot_pb2, task_pb2)
+FILES = (
+    audit_pb2,
+    experiment_pb2,
+    gpu_pb2,
+    jupyter_pb2,
+    key_pb2,
+    queue_pb2,
+    snapshot_pb2,
+    task_pb2,
+)
 METHODS: dict[str, MethodDescriptor] = {
     f"{service.name}.{method.name}": method
     for file in FILES
@@ -211,7 +227,10 @@ class Box:
 @asynccontextmanager
 async def box(serve: Serve, backend: Backend, *, private: bool) -> AsyncIterator[Box]:
     server = serve(
-        backend, FETCHML_AUTH_PRIVATE=str(private).lower(), FETCHML_TASKS_MAX_RUNNING="1"
+        backend,
+        FETCHML_AUTH_PRIVATE=str(private).lower(),
+        FETCHML_TASKS_MAX_RUNNING="1",
+        FETCHML_GPU_SLOTS="1",
     )
     await server.start()
     made = Box(server)
@@ -415,6 +434,7 @@ def test_no_way_in_is_forgotten() -> None:
         "{snapshotId}": "{snapshot}",
         "{serviceId}": "{service}",
         "{path}": "result",
+        "{uuid}": "slot-0",
     }
     operations = set()
     for path, described in SUPERSET["paths"].items():

@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 
 from pathspec import GitIgnoreSpec
 
-from fetchml.cli.failure import Exit, Failure
+from fetchml.client.errors import BadFolder
 from fetchml.core.snapshot import parents
 
 OWN_IGNORE = ".fetchmlignore"
@@ -33,11 +33,11 @@ class Tree(NamedTuple):
 
 def read_tree(root: Path) -> Tree:
     """What git would track, or, where there is no repository, all that no .gitignore excludes; in
-    both without what a .fetchmlignore excludes. Raises Failure."""
+    both without what a .fetchmlignore excludes. Raises BadFolder."""
     try:
         return _read(root)
     except OSError as error:
-        raise Failure(f"Can't read {error.filename}: {error.strerror}") from error
+        raise BadFolder(f"Can't read {error.filename}: {error.strerror}") from error
 
 
 def _read(root: Path) -> Tree:
@@ -83,7 +83,7 @@ def _is_there(path: Path) -> bool:
 
 
 def _git(root: Path, *arguments: str) -> bytes | None:
-    """What git prints. None: no git, no repository, or no such commit. Raises Failure."""
+    """What git prints. None: no git, no repository, or no such commit. Raises BadFolder."""
     try:
         done = subprocess.run(
             ["git", "-C", str(root), *arguments],
@@ -96,12 +96,12 @@ def _git(root: Path, *arguments: str) -> bytes | None:
         return None
     said = done.stderr.decode(errors="replace").strip()
     if "could not open directory" in said:  # It goes on without it.
-        raise Failure(said, "Make it readable, or leave it out with a line in .gitignore.")
+        raise BadFolder(said, "Make it readable, or leave it out with a line in .gitignore.")
     if done.returncode == 0:
         return done.stdout
     if not said or "not a git repository" in said:
         return None
-    raise Failure(f"git can't read {root}", said, Exit.FAILED)
+    raise BadFolder(f"git can't read {root}", said)
 
 
 def _walk(root: Path, ignored: Callable[[str], bool]) -> Iterator[str]:

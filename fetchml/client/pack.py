@@ -6,8 +6,8 @@ import tarfile
 from pathlib import Path
 from typing import BinaryIO
 
-from fetchml.cli.failure import Exit, Failure
-from fetchml.cli.tree import OWN_IGNORE, Tree
+from fetchml.client.errors import BadFolder
+from fetchml.client.tree import OWN_IGNORE, Tree
 from fetchml.core.snapshot import Entry, EntryKind, link_fault, path_fault
 
 COMPRESSION = 3
@@ -15,21 +15,21 @@ COMPRESSION = 3
 
 
 def entries_in(tree: Tree) -> list[Entry]:
-    """Reads every file. Raises Failure."""
+    """Reads every file. Raises BadFolder."""
     try:
         return [_entry(tree.root, path) for path in tree.paths]
     except OSError as error:
-        raise Failure(f"Can't read {error.filename}: {error.strerror}") from error
+        raise BadFolder(f"Can't read {error.filename}: {error.strerror}") from error
 
 
 def pack(tree: Tree, entries: list[Entry], archive: BinaryIO) -> None:
-    """Write the archive. Raises Failure."""
+    """Write the archive. Raises BadFolder."""
     try:
         with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=COMPRESSION) as tar:
             for entry in entries:
                 _add(tar, tree.root / entry.path, entry)
     except OSError as error:
-        raise Failure(f"Can't pack {tree.root}: {error.strerror or error}") from error
+        raise BadFolder(f"Can't pack {tree.root}: {error.strerror or error}") from error
 
 
 def _entry(root: Path, path: str) -> Entry:
@@ -43,7 +43,7 @@ def _entry(root: Path, path: str) -> Entry:
         fault = "is no file, folder or link"
     if fault:
         shown = path.encode("utf-8", "replace").decode()
-        raise Failure(f"{shown} {fault}", f"Leave it out with a line in {OWN_IGNORE}.", Exit.USAGE)
+        raise BadFolder(f"{shown} {fault}", f"Leave it out with a line in {OWN_IGNORE}.")
     if not found.is_symlink():
         with found.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

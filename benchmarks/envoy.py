@@ -1,0 +1,56 @@
+"""REST through Envoy, with the configuration that comes along, against the same server directly."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.client import Client
+from benchmarks.figures import Benchmark, at_least
+from benchmarks.http_load import http_load, http_request
+from benchmarks.processes import KEY, Server, elsewhere, fetchml, scratch_folder
+from benchmarks.rest_submits import CREATE
+from tests.envoy import proxy
+from tests.tls.authority import Authority
+
+ROUNDS = 5
+SECONDS = 1.5
+CONNECTIONS = 64
+TARGET = 0.8
+UNLIMITED = 1_000_000_000
+GET = http_request("GET", "/v1/queue", KEY)
+
+
+def run() -> Benchmark:
+    with (
+        scratch_folder() as folder,
+        fetchml(folder / "data", tasks_max_running="1") as direct,
+        in_front(direct, folder) as through,
+        elsewhere() as moved,
+    ):
+        with Client(direct.http) as client:
+            client.block_queue()
+        load = moved(http_load)
+        for name, request in {"submits": CREATE, "reads": GET}.items():
+            load(through, request, CONNECTIONS, 0.5)
+            loads = [
+                (
+                    load(through, request, CONNECTIONS, SECONDS),
+                    load(direct.http, request, CONNECTIONS, SECONDS),
+                )
+                for _ in range(ROUNDS)
+            ]
+            yield at_least(f"REST {name} through Envoy", "the same server directly", loads, TARGET)
+
+
+@contextmanager
+def in_front(server: Server, folder: Path) -> Iterator[str]:
+    """The edge's address without TLS: what it costs is the client's as much as Envoy's. Its limit
+    for each key is out of reach, as the server's own is."""
+    Authority(folder / "ca").issue(folder / "cert.pem", folder / "key.pem")
+    ports = {name: int(getattr(server, name).rpartition(":")[2]) for name in ("http", "grpc")}
+    workers = len(os.sched_getaffinity(0))  # as Envoy has by itself
+    with proxy.running(
+        "envoy.yaml", folder, folder, ports, plain=True, burst=UNLIMITED, workers=workers
+    ) as envoy:
+        yield f"127.0.0.1:{envoy.ports[proxy.PLAIN]}"

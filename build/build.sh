@@ -1,0 +1,31 @@
+#!/bin/sh
+# Makes build/dist/fetchml, the whole program in one file, for machines like this one.
+# PYTHON=… another interpreter, with PyInstaller and all that FetchML needs in it.
+# SOURCE_DATE_EPOCH and COMMIT are taken from git unless they are set.
+set -eu
+cd "$(dirname "$0")/.."
+python=${PYTHON:-.venv/bin/python}
+
+if ! command -v objcopy >/dev/null || ! command -v strip >/dev/null; then
+    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+        echo "build: strip and objcopy are missing. As root: apt-get install binutils" >&2
+        exit 1
+    fi
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends binutils >/dev/null
+fi
+
+if [ -z "${COMMIT:-}" ]; then
+    COMMIT=$(git rev-parse --short=12 HEAD)
+    [ -z "$(git status --porcelain --untracked-files=no)" ] || COMMIT=$COMMIT-changed
+fi
+# Equal sources give equal bytes: no time of day in it, no order that changes.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+PYTHONHASHSEED=1
+export SOURCE_DATE_EPOCH PYTHONHASHSEED
+
+mkdir -p build/work
+printf '%s\n' "$COMMIT" >build/work/commit
+"$python" -m PyInstaller --noconfirm --clean --log-level WARN \
+    --distpath build/dist --workpath build/work build/fetchml.spec
+echo "build/dist/fetchml: $(($(stat -c %s build/dist/fetchml) / 1000000)) MB, $("$PWD"/build/dist/fetchml version | tr '\n' ' ')"

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Makes build/dist/release/: the executable for every x86-64 or aarch64 Linux since 2020 (glibc
+# 2.31: Debian 11, Ubuntu 20.04, RHEL 9), the list of what is in it, and checksums.
+#
+# It is built from the last commit, in a Debian 11 of its own, with a CPython built there from
+# Debian's source package. As root on Debian. The Debian 11 is kept in build/work/ for the next
+# time; `rm -r build/work` makes it anew.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+commit=$(git rev-parse --short=12 HEAD)
+epoch=$(git log -1 --format=%ct)
+root=$PWD/build/work/debian-11
+python_version=3.11
+built=$PWD/build/dist/release
+
+[ "$(id -u)" -eq 0 ] || { echo "release: needs root, for a Debian 11 in a chroot" >&2; exit 1; }
+say() { echo "release: $* ($SECONDS s)"; }
+
+if ! command -v debootstrap >/dev/null; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap >/dev/null
+fi
+
+# The mounts are this command's own: whatever happens, nothing stays mounted.
+inside() {
+    unshare --mount --pid --fork --kill-child sh -c '
+        mount -t proc proc "$1/proc" && root=$1 && shift && exec chroot "$root" "$@"' \
+        inside "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
+        DEBIAN_FRONTEND=noninteractive SSL_CERT_FILE=/etc/ssl/host.crt "$@"
+}
+
+if [ ! -e "$root/ready" ]; then
+    say "Debian 11"
+    rm -rf "$root"
+    mkdir -p "$root"
+    debootstrap --variant=minbase bullseye "$root" >build/work/debootstrap.log
+    # The newest fixes, and the sources of Debian 12, whose CPython is recent enough.
+    mirror=$(sed -n 's/^deb \(.*\) bullseye main.*/\1/p' "$root/etc/apt/sources.list")
+    printf '%s\n' "deb $mirror-security bullseye-security main" "deb-src $mirror bookworm main" \
+        >>"$root/etc/apt/sources.list"
+    cp /usr/share/keyrings/debian-archive-keyring.gpg "$root/etc/apt/trusted.gpg.d/newer.gpg"
+    inside apt-get update -qq
+    inside apt-get upgrade -y -qq >/dev/null
+    inside apt-get install -y -qq --no-install-recommends build-essential dpkg-dev \
+        libssl-dev zlib1g-dev libffi-dev libbz2-dev liblzma-dev libexpat1-dev >build/work/apt.log
+    say "CPython $python_version"
+    inside sh -euc '
+        mkdir -p /build && cd /build
+        apt-get source -qq "python$1" >/dev/null 2>&1
+        cd "python$1"-*/
+        ./configure --prefix=/opt/python --enable-shared --without-ensurepip --with-system-expat \
+            --disable-test-modules LDFLAGS=-Wl,-rpath,/opt/python/lib >/dev/null
+        nice make -s -j"$(nproc)" >/dev/null 2>&1
+        make -s install >/dev/null 2>&1
+        rm -r /build' cpython "$python_version"
+    inside "/opt/python/bin/python$python_version" -c 'import bz2, ctypes, lzma, pyexpat, ssl, zlib'
+    touch "$root/ready"
+fi
+
+say "libraries"
+# What the lock says, of that only what runs, and what builds; each file's hash is the lock's.
+python=/opt/python/bin/python$python_version
+lock() {
+    .venv/bin/uv pip compile "$1" --constraint requirements.lock --generate-hashes --quiet \
+        --universal --python-version "$python_version" --no-annotate --no-header --no-emit-index-url
+}
+lock pyproject.toml >build/work/runs.lock
+lock - <<<pyinstaller >build/work/builds.lock
+cat build/work/runs.lock build/work/builds.lock | grep -o 'sha256:[0-9a-f]*' | sort -u \
+    | comm -23 - <(grep -o 'sha256:[0-9a-f]*' requirements.lock | sort -u) | if read -r unknown; then
+        echo "release: requirements.lock does not have $unknown: run make lock" >&2
+        exit 1
+    fi
+rm -rf "$root/venv" "$root/source"
+mkdir -p "$root/source" "$root/work" "$root/etc/ssl"
+install .venv/bin/uv "$root/usr/local/bin/"
+cp --dereference "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" "$root/etc/ssl/host.crt"
+cp build/work/runs.lock build/work/builds.lock "$root/work/"
+inside "/usr/local/bin/uv" venv --quiet --python "$python" /venv
+for part in runs builds; do
+    inside /usr/local/bin/uv pip install --quiet --python /venv/bin/python --no-deps \
+        --require-hashes -r "/work/$part.lock"
+done
+
+say "build"
+git archive HEAD | tar -x -C "$root/source"
+inside env PYTHON=/venv/bin/python COMMIT="$commit" SOURCE_DATE_EPOCH="$epoch" \
+    /source/build/build.sh
+
+name=fetchml-$(inside /source/build/dist/fetchml version | sed -n 's/^fetchml //p')-linux-$(uname -m)
+rm -rf "$built"
+mkdir -p "$built"
+cp "$root/source/build/dist/fetchml" "$built/$name"
+.venv/bin/cyclonedx-py requirements build/work/runs.lock --pyproject pyproject.toml \
+    --output-reproducible --output-file build/work/libraries.cdx.json
+.venv/bin/python build/sbom.py "$root" build/work/libraries.cdx.json >"$built/$name.cdx.json"
+(cd "$built" && sha256sum -- * >SHA256SUMS)
+say "done: $built"
+ls -l "$built"

@@ -1,0 +1,72 @@
+"""Adds to a CycloneDX list of Python libraries what else is in the executable: CPython, and the
+system's libraries that PyInstaller took in. `sbom.py ROOT LIBRARIES`, where ROOT is the Debian
+that it was built in."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def component(name: str, version: str, purl: str, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "library",
+        "bom-ref": purl,
+        "name": name,
+        "version": version,
+        "purl": purl,
+        **more,
+    }
+
+
+def libraries(root: Path) -> list[Path]:
+    """The system's files in the executable, as paths in its root."""
+    toc = next(root.glob("source/build/work/fetchml/Analysis-*.toc")).read_text()
+    words = {word for word in toc.split("'") if word.startswith(("/lib/", "/usr/lib/"))}
+    return sorted(Path(word) for word in words if ".so" in word)
+
+
+def package_of(root: Path, file: Path) -> str:
+    """Debian's package. Files may be known below / or /usr."""
+    for name in (file, Path("/usr") / file.relative_to("/"), Path(str(file).removeprefix("/usr"))):
+        found = subprocess.run(
+            ["chroot", root, "dpkg", "-S", name], capture_output=True, text=True, check=False
+        )
+        if found.returncode == 0:
+            return found.stdout.partition(":")[0]
+    raise LookupError(f"{file} is of no package")
+
+
+def version_of(root: Path, package: str) -> str:
+    return subprocess.run(
+        ["chroot", root, "dpkg-query", "-W", "-f=${Version}\n", package],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()[0]
+
+
+def main() -> None:
+    root, found = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
+    version = subprocess.run(
+        [
+            "chroot",
+            root,
+            "/opt/python/bin/python3",
+            "-c",
+            "import platform as p; print(p.python_version())",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    found["components"].append(component("cpython", version, f"pkg:generic/cpython@{version}"))
+    for package in sorted({package_of(root, file) for file in libraries(root)}):
+        version = version_of(root, package)
+        purl = f"pkg:deb/debian/{package}@{version}?distro=bullseye"
+        found["components"].append(component(package, version, purl))
+    json.dump(found, sys.stdout, indent=2, sort_keys=True)
+
+
+main()

@@ -1,0 +1,227 @@
+"""A backup is one tar archive: all of a data directory that can't be had again.
+
+    fetchml-backup          first: which form this is
+    data/store/             the database
+    data/admin.key, data/snapshots/
+    data/tasks/ID/outputs/, data/tasks/ID/attempts/N/   results, logs, how attempts ended
+    complete                last: an archive without it was cut off
+
+Left out: workspaces (users' files, each with its owner), datasets (fetched again), the tasks'
+private copies of snapshots, attempts that never began, links to hosts and locks. What tasks made is
+read as untrusted: no link is followed, and what is neither folder, file nor link is left out.
+"""
+
+import io
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from fetchml.adapters.data_dir import DataDirBusy, is_taken, lock_data_dir
+
+FORM = b"1\n"
+MARK, COMPLETE, DATA = "fetchml-backup", "complete", "data"
+PARTS = ("admin.key", "snapshots", "tasks")
+_DEEPEST = 110
+"""Deeper than the outputs of any task."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+
+
+class BadBackup(Exception):
+    """It can't be made or restored; the message says why. Nothing was changed."""
+
+
+@contextmanager
+def resting_store(data_dir: Path) -> Iterator[Path]:
+    """The store's folder, while no server can start on it. Raises BadBackup."""
+    if not (data_dir / "store").is_dir():
+        raise BadBackup(f"no server's data is in {data_dir}")
+    try:
+        lock = lock_data_dir(data_dir)
+    except DataDirBusy as error:
+        raise BadBackup(str(error)) from error
+    try:
+        yield data_dir / "store"
+    finally:
+        lock.release()
+
+
+def write(archive: BinaryIO, data_dir: Path, store: Path, *, with_outputs: bool) -> None:
+    """`store`: a folder with the store's files, which nothing changes. Raises OSError."""
+    with tarfile.open(fileobj=archive, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        _add_bytes(tar, MARK, FORM)
+        root = os.open(store, _FOLDER)
+        try:
+            for name in _names(root):
+                if name.startswith(("fetchml.duckdb", "header.copy")):
+                    _add(tar, root, name, f"{DATA}/store/{name}")
+        finally:
+            os.close(root)
+        root = os.open(data_dir, _FOLDER)
+        try:
+            for name in PARTS if with_outputs else PARTS[:-1]:
+                _add(tar, root, name, f"{DATA}/{name}")
+        finally:
+            os.close(root)
+        _add_bytes(tar, COMPLETE, b"")
+
+
+def restore(archive: BinaryIO, data_dir: Path) -> None:
+    """Make the data directory from a backup, whole or not at all. Raises BadBackup, OSError."""
+    data_dir = data_dir.absolute()
+    owner = _owner_to_be(data_dir)
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f"{data_dir.name}.restoring-", dir=data_dir.parent))
+    try:
+        _unpack(archive, draft)
+        _hand_over(draft / DATA, owner)
+        (draft / DATA).rename(data_dir)
+        fd = os.open(data_dir.parent, _FOLDER)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except tarfile.TarError as error:
+        raise BadBackup(f"this is no whole backup: {error}") from error
+    finally:
+        shutil.rmtree(draft)
+
+
+def _owner_to_be(data_dir: Path) -> tuple[int, int]:
+    if not data_dir.exists():
+        return os.geteuid(), os.getegid()
+    if is_taken(data_dir):
+        raise BadBackup(f"a server runs on {data_dir}: stop it first")
+    if not data_dir.is_dir() or any(data_dir.iterdir()):
+        raise BadBackup(f"{data_dir} is not empty: move it away first, it is never overwritten")
+    found = data_dir.stat()
+    return found.st_uid, found.st_gid
+
+
+def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
+    """`parent`: a descriptor of the folder that has it."""
+    match path.parts[1:]:
+        case ("snapshots", ".new"):
+            return False
+        case ("tasks", _, "attempts", _):
+            return _lies_in(parent, f"{name}/opened")
+        case ("tasks", _, "attempts", _, "workspace" | "datasets"):
+            return False
+    return True
+
+
+def _names(folder: int) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries)
+
+
+def _lies_in(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def _add(tar: tarfile.TarFile, parent: int, name: str, path: str, depth: int = 0) -> None:
+    """What vanishes meanwhile is left out."""
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        entry = tarfile.TarInfo(path)
+        entry.mode, entry.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
+        entry.uid, entry.gid = found.st_uid, found.st_gid
+        if stat.S_ISLNK(found.st_mode):
+            entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=parent)
+            tar.addfile(entry)
+        elif stat.S_ISDIR(found.st_mode):
+            if depth < _DEEPEST and _wanted(PurePosixPath(path), parent, name):
+                entry.type = tarfile.DIRTYPE
+                _add_folder(tar, entry, parent, name, depth)
+        elif stat.S_ISREG(found.st_mode):
+            with os.fdopen(os.open(name, _FILE, dir_fd=parent), "rb") as file:
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    entry.size = os.fstat(file.fileno()).st_size
+                    tar.addfile(entry, _Exactly(file, entry.size))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
+def _add_folder(
+    tar: tarfile.TarFile, entry: tarfile.TarInfo, parent: int, name: str, depth: int
+) -> None:
+    folder = os.open(name, _FOLDER, dir_fd=parent)
+    try:
+        tar.addfile(entry)
+        for child in _names(folder):
+            _add(tar, folder, child, f"{entry.name}/{child}", depth + 1)
+    finally:
+        os.close(folder)
+
+
+class _Exactly(io.RawIOBase):
+    """So many bytes of a file that may grow or shrink meanwhile."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._left = size
+
+    def read(self, size: int = -1) -> bytes:
+        wanted = self._left if size < 0 else min(size, self._left)
+        self._left -= wanted
+        return self._file.read(wanted).ljust(wanted, b"\0")
+
+
+def _add_bytes(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    tar.addfile(entry, io.BytesIO(content))
+
+
+def _unpack(archive: BinaryIO, draft: Path) -> None:
+    """Raises BadBackup, TarError."""
+    links = list[tuple[Path, str]]()
+    last = None
+    with tarfile.open(fileobj=archive, mode="r|") as tar:
+        for number, entry in enumerate(tar):
+            content = tar.extractfile(entry) if entry.isreg() else None
+            if (number == 0) != (entry.name == MARK):
+                raise BadBackup("this is no backup of FetchML")
+            if number == 0 and (content is None or content.read(9) != FORM):
+                raise BadBackup("this backup was made by a newer FetchML: use that one")
+            path, last = PurePosixPath(entry.name), entry.name
+            if path.parts[:1] != (DATA,):
+                continue
+            if ".." in path.parts or path.is_absolute():
+                raise BadBackup(f"no backup of FetchML has {entry.name!r} in it")
+            place = draft / path
+            if entry.issym():
+                links.append((place, entry.linkname))
+            elif entry.isdir():
+                place.mkdir(mode=0o700, parents=True)
+            elif content is not None:
+                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with place.open("xb") as file:
+                    shutil.copyfileobj(content, file)
+                    os.fsync(file.fileno())
+                place.chmod(0o600 | entry.mode & stat.S_IXUSR)
+    if last != COMPLETE:
+        raise BadBackup("this backup was cut off: its end is missing")
+    # Last: nothing may be written through them.
+    for place, target in links:
+        place.symlink_to(target)
+
+
+def _hand_over(root: Path, owner: tuple[int, int]) -> None:
+    root.chmod(0o700)
+    if owner == (os.geteuid(), os.getegid()):
+        return
+    os.chown(root, *owner)
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            os.chown(Path(folder) / name, *owner, follow_symlinks=False)

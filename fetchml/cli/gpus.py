@@ -1,0 +1,133 @@
+"""`fetchml gpus`"""
+
+import time
+from collections.abc import Iterable
+
+import click
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from fetchml.cli.client import json_option, server_option
+from fetchml.cli.render import clean, console, print_json, run_time, show, table
+from fetchml.client import Client, Gpu, GpuList, Task, to_json
+
+EVERY_SECONDS = 1
+UUID_SHOWN = 12
+"""Characters, "GPU-" with them: enough to tell GPUs apart, and to name one by."""
+MOST_TASKS = 1000
+STYLES = {
+    "free": "green",
+    "held": "blue",
+    "settling": "cyan",
+    "busy": "yellow",
+    "drained": "yellow",
+    "unknown": "red",
+    "sick": "red",
+    "lost": "red",
+}
+
+
+@click.command()
+@click.option("--watch", "-w", is_flag=True, help="Look again every second, until Ctrl-C.")
+@json_option
+@server_option
+def gpus(client: Client, *, watch: bool, as_json: bool) -> None:
+    """Show the GPUs: which are free, who has the others, and what is wrong with any.
+
+    Name one by its number or by how its UUID begins: 'fetchml gpu drain 3'.
+    """
+    if as_json:
+        while True:
+            print_json({"gpus": [], **to_json(client.gpus())})
+            if not watch:
+                return
+            time.sleep(EVERY_SECONDS)
+    out = console()
+    if not watch:
+        show(picture(client))
+        return
+    if not out.is_terminal:
+        raise click.UsageError("--watch needs a terminal, or --json")
+    with Live(picture(client), console=out, screen=True, auto_refresh=False) as live:
+        while True:
+            time.sleep(EVERY_SECONDS)
+            live.update(picture(client), refresh=True)
+
+
+def picture(client: Client) -> RenderableType:
+    found = client.gpus()
+    held = any(gpu.task_ids for gpu in found.gpus)
+    return gpu_picture(found, _tasks(client) if held else [])
+
+
+def gpu_picture(found: GpuList, tasks: Iterable[Task]) -> RenderableType:
+    """`tasks`: those that may have GPUs."""
+    lines: list[RenderableType] = []
+    if found.gpus:
+        lines.append(_table(found.gpus, {task.id: task for task in tasks}))
+    else:
+        lines.append(clean(f"No GPUs: {found.problem or 'there are none'}"))
+    if found.gpus and found.problem:
+        lines.append(clean(f"The driver can't be asked: {found.problem}"))
+    lines += [clean(note) for note in found.notes]
+    return Group(*lines)
+
+
+def state_name(gpu: Gpu) -> str:
+    return Gpu.State.Name(gpu.state)
+
+
+def short(uuid: str) -> str:
+    """Of MIG devices the beginning as well."""
+    return uuid[:UUID_SHOWN]
+
+
+def _table(found: Iterable[Gpu], tasks: dict[str, Task]) -> Table:
+    shown = table("GPU", "UUID", "NAME", "STATE", "USE", "MEMORY", "TEMP", "TASK", "RAN", "NOTE")
+    for gpu in found:
+        holders = [tasks.get(task_id) or Task(id=task_id) for task_id in gpu.task_ids]
+        state = state_name(gpu)
+        shown.add_row(
+            str(gpu.number),
+            clean(short(gpu.uuid)),
+            clean(gpu.name),
+            Text(state, STYLES.get(state, "")),
+            f"{gpu.utilisation_percent} %" if gpu.HasField("utilisation_percent") else "",
+            memory(gpu),
+            f"{gpu.temperature_c} °C" if gpu.HasField("temperature_c") else "",
+            clean(", ".join(map(_holder, holders))),
+            run_time(holders[0]) if len(holders) == 1 else "",
+            clean(note(gpu)),
+        )
+    return shown
+
+
+def memory(gpu: Gpu) -> str:
+    """In GiB."""
+    if not gpu.memory_mb:
+        return ""
+    total = f"{gpu.memory_mb / 1024:.0f} GiB"
+    if not gpu.HasField("memory_used_mb"):
+        return total
+    return f"{gpu.memory_used_mb / 1024:.1f} of {total}"
+
+
+def note(gpu: Gpu) -> str:
+    """Why nothing is started on it. The state needs not be said twice."""
+    reason = gpu.reason.removeprefix(f"{state_name(gpu)}: ")
+    if not gpu.drained_by or reason.startswith("drained by"):
+        return reason
+    # The server itself says in its name why: the reason says it already.
+    by = gpu.drained_by.partition(" (")[0] if reason else gpu.drained_by
+    return "; ".join(filter(None, (reason, f"drained by {by}")))
+
+
+def _holder(task: Task) -> str:
+    """A Jupyter service is not among the tasks: its id says enough."""
+    return f"{task.job_name} ({task.user_id}) {task.id}" if task.job_name else task.id
+
+
+def _tasks(client: Client) -> list[Task]:
+    return list(client.page(MOST_TASKS, states=(Task.preparing, Task.running)).tasks)

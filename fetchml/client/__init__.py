@@ -1,0 +1,95 @@
+"""Clients of a FetchML server.
+
+    from fetchml.client import Client
+
+    with Client("127.0.0.1:9102", key="fml_…") as client:
+        task = client.submit("mnist", command=["python", "train.py"], gpu=1)
+        for chunk in client.logs(task.id, follow=True):
+            print(chunk.data.decode(errors="replace"), end="")
+        task = client.wait(task.id)
+
+`AsyncClient` has the same calls for an event loop. Replies are the API's own messages, which
+proto/fetchml/v1 describes. docs/clients.md has more, and clients in other languages.
+"""
+
+from fetchml.client.aio import AsyncClient
+from fetchml.client.errors import (
+    BadFolder,
+    BadKey,
+    BadRequest,
+    CallError,
+    Conflict,
+    DeadlineExceeded,
+    FieldViolation,
+    Forbidden,
+    InternalError,
+    NotFound,
+    RateLimited,
+    SetupError,
+    Unauthorized,
+    Unavailable,
+    Unreachable,
+    ValidationFailed,
+)
+from fetchml.client.messages import ended, status_name, to_json
+from fetchml.client.patience import Options
+from fetchml.client.rpcs import JupyterFields, Rpc, TaskFields, Where
+from fetchml.client.sync import Client
+from fetchml.v1.experiment_pb2 import Experiment
+from fetchml.v1.gpu_pb2 import Gpu, GpuList
+from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
+from fetchml.v1.queue_pb2 import QueueStats
+from fetchml.v1.snapshot_pb2 import Snapshot
+from fetchml.v1.task_pb2 import (
+    CreateTaskRequest,
+    DatasetSpec,
+    Task,
+    TaskExplanation,
+    TaskList,
+    TaskLogChunk,
+    TaskOutput,
+    WatchTasksResponse,
+)
+
+__all__ = [
+    "AsyncClient",
+    "BadFolder",
+    "BadKey",
+    "BadRequest",
+    "CallError",
+    "Client",
+    "Conflict",
+    "CreateTaskRequest",
+    "DatasetSpec",
+    "DeadlineExceeded",
+    "Experiment",
+    "FieldViolation",
+    "Forbidden",
+    "Gpu",
+    "GpuList",
+    "InternalError",
+    "JupyterFields",
+    "JupyterServiceInfo",
+    "NotFound",
+    "Options",
+    "QueueStats",
+    "RateLimited",
+    "Rpc",
+    "SetupError",
+    "Snapshot",
+    "Task",
+    "TaskExplanation",
+    "TaskFields",
+    "TaskList",
+    "TaskLogChunk",
+    "TaskOutput",
+    "Unauthorized",
+    "Unavailable",
+    "Unreachable",
+    "ValidationFailed",
+    "WatchTasksResponse",
+    "Where",
+    "ended",
+    "status_name",
+    "to_json",
+]

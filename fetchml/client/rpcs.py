@@ -1,0 +1,275 @@
+"""Every call of the API once: its name, its request, its reply. Both clients make theirs of it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Generic, NamedTuple, TypedDict, TypeVar
+from uuid import uuid4
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
+
+from fetchml.v1 import experiment_pb2, gpu_pb2, jupyter_pb2, queue_pb2, snapshot_pb2, task_pb2
+from fetchml.v1.experiment_pb2 import Experiment
+from fetchml.v1.gpu_pb2 import Gpu, GpuList
+from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
+from fetchml.v1.queue_pb2 import QueueStats
+from fetchml.v1.snapshot_pb2 import Snapshot
+from fetchml.v1.task_pb2 import FULL, CreateTaskRequest, DatasetSpec, Task
+
+Reply = TypeVar("Reply", covariant=True)  # noqa: PLC0105  # `Rpc[Reply]` is what is read
+
+
+class Rpc(NamedTuple, Generic[Reply]):
+    method: str
+    """`Service/Method`, of this API if the service has no package."""
+    request: Message
+    """The one request, or the first of a stream."""
+    reply: type[Reply]
+    repeatable: bool = True
+    """Doing it twice is doing it once."""
+    deletes: bool = False
+
+    @property
+    def wire(self) -> tuple[str, Callable[[Message], bytes], Callable[[bytes], Reply]]:
+        """What gRPC must know: the path, how to write requests, how to read replies."""
+        path = f"/{self.method}" if "." in self.method else f"/fetchml.v1.{self.method}"
+        parse: Callable[[bytes], Reply] = self.reply.FromString  # type: ignore[attr-defined]
+        return path, type(self.request).SerializeToString, parse
+
+
+class TaskFields(TypedDict, total=False):
+    """What a task may be given; proto/fetchml/v1/task.proto says what each means."""
+
+    priority: int
+    args: str
+    snapshot_id: str
+    datasets: Sequence[str]
+    dataset_specs: Sequence[DatasetSpec]
+    cpu: int
+    memory_gb: int
+    gpu: int
+    metadata: Mapping[str, str]
+    image: str
+    command: Sequence[str]
+    env: Mapping[str, str]
+    timeout_seconds: int
+    max_retries: int
+    preemptible: bool
+    experiment_id: str
+    idempotency_key: str
+
+
+class JupyterFields(TypedDict, total=False):
+    """What a Jupyter service may be given; proto/fetchml/v1/jupyter.proto says what each means."""
+
+    workspace: str
+    image: str
+    cpu: int
+    memory_gb: int
+    gpu: int
+
+
+class Where(TypedDict, total=False):
+    """Which tasks; all must match. `states`: `Task.running`, or its name."""
+
+    states: Iterable[Task.Status | str]
+    user_id: str
+    job_name_prefix: str
+    experiment_id: str
+
+
+# Tasks
+
+
+def create_task(job_name: str, fields: TaskFields) -> Rpc[Task]:
+    """Raises ValueError for what no message can carry."""
+    request = CreateTaskRequest(job_name=job_name, view=FULL, **fields)
+    if not request.HasField("idempotency_key"):
+        request.idempotency_key = str(uuid4())
+    return Rpc("TaskService/CreateTask", request, Task)
+
+
+def create_tasks(requests: Iterable[CreateTaskRequest]) -> Rpc[task_pb2.CreateTasksResponse]:
+    batch = task_pb2.CreateTasksRequest(tasks=requests)
+    for request in batch.tasks:
+        request.view = FULL
+    return Rpc("TaskService/CreateTasks", batch, task_pb2.CreateTasksResponse, repeatable=False)
+
+
+def get_task(task_id: str) -> Rpc[Task]:
+    request = task_pb2.GetTaskRequest(task_id=task_id, view=FULL)
+    return Rpc("TaskService/GetTask", request, Task)
+
+
+def list_tasks(
+    where: Where,
+    *,
+    limit: int | None = None,
+    offset: int | None = None,
+    page_size: int = 0,
+    page_token: str = "",
+) -> Rpc[task_pb2.TaskList]:
+    """By `limit` and `offset`, or by `page_size` and `page_token`."""
+    request = task_pb2.ListTasksRequest(
+        limit=limit,
+        offset=offset,
+        page_size=page_size,
+        page_token=page_token,
+        view=FULL,
+        **_filters(where),
+    )
+    return Rpc("TaskService/ListTasks", request, task_pb2.TaskList)
+
+
+def cancel_task(task_id: str) -> Rpc[Task]:
+    request = task_pb2.CancelTaskRequest(task_id=task_id, view=FULL)
+    return Rpc("TaskService/CancelTask", request, Task)
+
+
+def delete_task(task_id: str) -> Rpc[Empty]:
+    request = task_pb2.DeleteTaskRequest(task_id=task_id)
+    return Rpc("TaskService/DeleteTask", request, Empty, deletes=True)
+
+
+def watch_tasks(
+    where: Where, *, task_id: str = "", since_seq: int | None = None
+) -> Rpc[task_pb2.WatchTasksResponse]:
+    request = task_pb2.WatchTasksRequest(
+        task_id=task_id, since_seq=since_seq, view=FULL, **_filters(where)
+    )
+    return Rpc("TaskService/WatchTasks", request, task_pb2.WatchTasksResponse)
+
+
+def stream_logs(
+    task_id: str, attempt: int | None, offset: int, *, follow: bool
+) -> Rpc[task_pb2.TaskLogChunk]:
+    request = task_pb2.StreamTaskLogsRequest(
+        task_id=task_id, attempt=attempt, offset=offset, follow=follow
+    )
+    return Rpc("TaskService/StreamTaskLogs", request, task_pb2.TaskLogChunk)
+
+
+def explain_task(task_id: str) -> Rpc[task_pb2.TaskExplanation]:
+    request = task_pb2.ExplainTaskRequest(task_id=task_id)
+    return Rpc("TaskService/ExplainTask", request, task_pb2.TaskExplanation)
+
+
+def list_outputs(task_id: str) -> Rpc[task_pb2.TaskOutputs]:
+    request = task_pb2.ListTaskOutputsRequest(task_id=task_id)
+    return Rpc("TaskService/ListTaskOutputs", request, task_pb2.TaskOutputs)
+
+
+def download_output(task_id: str, path: str) -> Rpc[task_pb2.TaskOutputChunk]:
+    request = task_pb2.DownloadTaskOutputRequest(task_id=task_id, path=path)
+    return Rpc("TaskService/DownloadTaskOutput", request, task_pb2.TaskOutputChunk)
+
+
+def _filters(where: Where) -> Where:
+    """With a list of the states: an iterator can be read only once."""
+    return {**where, "states": list(where["states"])} if "states" in where else where
+
+
+# The queue and the server
+
+
+def get_queue() -> Rpc[QueueStats]:
+    return Rpc("QueueService/GetQueue", queue_pb2.GetQueueRequest(), QueueStats)
+
+
+def check_health() -> Rpc[health_pb2.HealthCheckResponse]:
+    request = health_pb2.HealthCheckRequest()
+    return Rpc("grpc.health.v1.Health/Check", request, health_pb2.HealthCheckResponse)
+
+
+# GPUs
+
+
+def list_gpus() -> Rpc[GpuList]:
+    return Rpc("GpuService/ListGpus", gpu_pb2.ListGpusRequest(), GpuList)
+
+
+def drain_gpu(uuid: str) -> Rpc[Gpu]:
+    return Rpc("GpuService/DrainGpu", gpu_pb2.DrainGpuRequest(uuid=uuid), Gpu)
+
+
+def undrain_gpu(uuid: str) -> Rpc[Gpu]:
+    return Rpc("GpuService/UndrainGpu", gpu_pb2.UndrainGpuRequest(uuid=uuid), Gpu)
+
+
+# Experiments
+
+
+def list_experiments() -> Rpc[experiment_pb2.ListExperimentsResponse]:
+    request = experiment_pb2.ListExperimentsRequest(view=FULL)
+    return Rpc("ExperimentService/ListExperiments", request, experiment_pb2.ListExperimentsResponse)
+
+
+def create_experiment(name: str, description: str | None, commit_id: str | None) -> Rpc[Experiment]:
+    """Raises ValueError for what no message can carry."""
+    request = experiment_pb2.CreateExperimentRequest(
+        name=name, description=description, commit_id=commit_id, view=FULL
+    )
+    return Rpc("ExperimentService/CreateExperiment", request, Experiment, repeatable=False)
+
+
+def get_experiment(experiment_id: str) -> Rpc[Experiment]:
+    request = experiment_pb2.GetExperimentRequest(experiment_id=experiment_id, view=FULL)
+    return Rpc("ExperimentService/GetExperiment", request, Experiment)
+
+
+def archive_experiment(experiment_id: str) -> Rpc[Experiment]:
+    request = experiment_pb2.ArchiveExperimentRequest(experiment_id=experiment_id, view=FULL)
+    return Rpc("ExperimentService/ArchiveExperiment", request, Experiment)
+
+
+def delete_experiment(experiment_id: str) -> Rpc[Empty]:
+    request = experiment_pb2.DeleteExperimentRequest(experiment_id=experiment_id)
+    return Rpc("ExperimentService/DeleteExperiment", request, Empty, deletes=True)
+
+
+# Snapshots
+
+
+def list_snapshots() -> Rpc[snapshot_pb2.ListSnapshotsResponse]:
+    request = snapshot_pb2.ListSnapshotsRequest()
+    return Rpc("SnapshotService/ListSnapshots", request, snapshot_pb2.ListSnapshotsResponse)
+
+
+def get_snapshot(snapshot_id: str) -> Rpc[Snapshot]:
+    request = snapshot_pb2.GetSnapshotRequest(snapshot_id=snapshot_id)
+    return Rpc("SnapshotService/GetSnapshot", request, Snapshot)
+
+
+def upload_snapshot() -> Rpc[Snapshot]:
+    return Rpc("SnapshotService/UploadSnapshot", snapshot_pb2.UploadSnapshotRequest(), Snapshot)
+
+
+def delete_snapshot(snapshot_id: str) -> Rpc[Empty]:
+    request = snapshot_pb2.DeleteSnapshotRequest(snapshot_id=snapshot_id)
+    return Rpc("SnapshotService/DeleteSnapshot", request, Empty, deletes=True)
+
+
+# Jupyter services
+
+
+def list_jupyter() -> Rpc[jupyter_pb2.ListJupyterServicesResponse]:
+    request = jupyter_pb2.ListJupyterServicesRequest(view=FULL)
+    return Rpc(
+        "JupyterService/ListJupyterServices", request, jupyter_pb2.ListJupyterServicesResponse
+    )
+
+
+def get_jupyter(service_id: str) -> Rpc[JupyterServiceInfo]:
+    request = jupyter_pb2.GetJupyterServiceRequest(service_id=service_id, view=FULL)
+    return Rpc("JupyterService/GetJupyterService", request, JupyterServiceInfo)
+
+
+def start_jupyter(name: str, fields: JupyterFields) -> Rpc[JupyterServiceInfo]:
+    """Raises ValueError for what no message can carry."""
+    request = jupyter_pb2.StartJupyterRequest(name=name, view=FULL, **fields)
+    return Rpc("JupyterService/StartJupyter", request, JupyterServiceInfo, repeatable=False)
+
+
+def stop_jupyter(service_id: str) -> Rpc[Empty]:
+    request = jupyter_pb2.StopJupyterRequest(service_id=service_id)
+    return Rpc("JupyterService/StopJupyter", request, Empty)

@@ -1,0 +1,53 @@
+"""What news of the box's GPUs means for the tasks on them."""
+
+from msgspec.structs import replace
+
+from fetchml.core.changes import change, current
+from fetchml.core.events import Decision, GpuFailed, GpusSeen, StopAttempt
+from fetchml.core.model import Halt, HaltCause, Status, Task
+from fetchml.core.state import State
+from fetchml.core.verdict import is_failure
+
+
+def seen(state: State, decision: Decision, event: GpusSeen) -> None:
+    """A task on a GPU that is lost is ended; one that has not begun leaves a GPU that has become
+    blocked too. A box with plain slots has no other GPUs."""
+    if state.limits.capacity.gpu:
+        return
+    state.gpus.see(event.gpus)
+    for task_id in list(state.held):
+        task = state.tasks[task_id]
+        failed = _failed(state, task)
+        if not failed or (task.halt is not None and task.halt.cause is HaltCause.GPU):
+            continue
+        gpu = state.gpus.known[failed[0]]
+        told = (gpu.blocked or "").removeprefix("lost: ") or "it is gone"
+        why = f"its GPU was lost: {told}" if gpu.lost else f"its GPU can't be used: {told}"
+        halt = Halt(HaltCause.GPU, why, event.now, gpus=failed)
+        change(state, decision, replace(task, halt=halt))
+        if task.status is not Status.COLLECTING:
+            decision.effects.append(StopAttempt(task.id))
+
+
+def failed(state: State, decision: Decision, event: GpuFailed) -> None:
+    """The cause of a bad end; what has ended well is well."""
+    task = current(state, event.task_id, event.attempt, Status.COLLECTING)
+    if task is None or task.halt is not None or task.end is None or not is_failure(task.end):
+        return
+    halt = Halt(HaltCause.GPU, event.why, event.now, gpus=event.gpus)
+    change(state, decision, replace(task, halt=halt))
+
+
+def _failed(state: State, task: Task) -> tuple[str, ...]:
+    """Which of its GPUs have failed it. Of a task that has ended badly, a lost one is the cause:
+    the news of it comes a little later than the end."""
+    if task.status is Status.COLLECTING and not (task.end is not None and is_failure(task.end)):
+        return ()
+    failed = []
+    for uuid in task.gpu_uuids:
+        gpu = state.gpus.known.get(uuid)
+        if gpu is None:
+            continue
+        if gpu.lost or (gpu.blocked is not None and task.status is Status.PREPARING):
+            failed.append(uuid)
+    return tuple(failed)

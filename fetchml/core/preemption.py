@@ -1,0 +1,100 @@
+"""Which tasks are stopped so that a more urgent one can start.
+
+Only those that said of themselves that they are `preemptible`, of lower priority; those that have
+run least go first, and never more than are needed. For a task that would not fit all the same,
+nobody is stopped.
+"""
+
+from typing import NamedTuple
+
+from fetchml.core.model import Status, Task
+from fetchml.core.ready import Line
+from fetchml.core.room import Room
+from fetchml.core.scheduler import Levels, over_quota
+from fetchml.core.state import State
+
+LOOKED_AT = 100
+"""Waiting tasks that one decision looks at."""
+
+
+class Preemption(NamedTuple):
+    task: Task
+    """Who gets their place."""
+    victims: list[Task]
+
+
+def next_preemption(state: State, now: int, level: Levels) -> Preemption | None:
+    if not state.may_start:
+        return None
+    victims = [state.tasks[task_id] for task_id in state.held if _may_be_stopped(state, task_id)]
+    if not victims:
+        return None
+    victims.sort(key=lambda task: (-(task.started_at or now), task.id))
+    lowest = min(task.spec.priority for task in victims)
+    room = _as_it_will_be(state)
+    for looked_at, (line, turn) in enumerate(state.waiting.turns(level, lowest + 1)):
+        if looked_at == LOOKED_AT:
+            return None
+        if over_quota(state, line) or state.tasks[turn.task_id].cancel is not None:
+            continue
+        if not _fits(room, line):
+            less_urgent = [v for v in victims if v.spec.priority < line.priority]
+            chosen = _needed(room, line, less_urgent)
+            if chosen:
+                return Preemption(state.tasks[turn.task_id], chosen)
+        else:
+            room.slots -= 1
+            room.keep(line.shape.resources, room.choose(line.shape))
+    return None
+
+
+def _may_be_stopped(state: State, task_id: str) -> bool:
+    task = state.tasks[task_id]
+    return task.spec.preemptible and _goes_on(task) and task.status is not Status.COLLECTING
+
+
+def _goes_on(task: Task) -> bool:
+    """Nobody has asked it to end yet."""
+    return task.cancel is None and task.halt is None
+
+
+def _as_it_will_be(state: State) -> Room:
+    """When all that ends by now has ended, and the GPUs given back were looked at."""
+    room = Room(state)
+    for uuid in state.gpus.settling:
+        if state.gpus.obstacle(uuid) is None:
+            room.gpus[uuid] = state.gpus.slots_per_gpu
+    for task_id in state.held:
+        task = state.tasks[task_id]
+        if task.status is Status.COLLECTING:
+            room.slots += 1
+        elif not _goes_on(task):
+            room.slots += 1
+            room.give_back(task)
+    return room
+
+
+def _fits(room: Room, line: Line) -> bool:
+    return room.slots > 0 and room.fits(line.shape)
+
+
+def _needed(room: Room, line: Line, victims: list[Task]) -> list[Task]:
+    """The fewest of the first of `victims` that make it fit; empty: it does not fit with all."""
+    chosen: list[Task] = []
+    while victims[len(chosen) :] and not _fits_after(room, line, chosen):
+        chosen.append(victims[len(chosen)])
+    if not _fits_after(room, line, chosen):
+        return []
+    for victim in reversed(chosen):
+        others = [task for task in chosen if task is not victim]
+        if _fits_after(room, line, others):
+            chosen = others
+    return chosen
+
+
+def _fits_after(room: Room, line: Line, stopped: list[Task]) -> bool:
+    room = room.copy()
+    for task in stopped:
+        room.slots += 1
+        room.give_back(task)
+    return _fits(room, line)

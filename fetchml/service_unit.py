@@ -1,0 +1,92 @@
+"""The text of the systemd unit."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+USER = "fetchml"
+STATE = Path("/var/lib")
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@[]")
+
+
+class BadArgument(Exception):
+    """systemd would read it as something else; the message says which."""
+
+
+def unit(command: Sequence[str], *, data_dir: Path, docker: bool, docker_group: bool) -> str:
+    """`docker`: tasks run in containers, so only the server is in the service's own group of
+    processes. Raises BadArgument."""
+    for word in (*command, str(data_dir)):
+        if not word or not _SAFE.issuperset(word):
+            raise BadArgument(f"{word!r} can't stand in a unit: use plain letters and digits")
+    return f"""\
+# Made by `fetchml service install`; the next one overwrites it. Changes go beside it:
+# `systemctl edit fetchml`.
+[Unit]
+Description=FetchML, a job server for machine-learning training
+Wants=network-online.target
+After=network-online.target docker.service
+
+[Service]
+ExecStart={" ".join(command)}
+Type=notify
+# The executable is two processes, and the second one serves.
+NotifyAccess=all
+# Its event loop says three times as often that it is alive.
+WatchdogSec=60
+Restart=always
+RestartSec=2
+# A start may have a long journal to read.
+TimeoutStartSec=300
+TimeoutStopSec=20
+# Running tasks go on when the server stops, and the next start finds them.
+KillMode=process
+OOMPolicy=continue
+OOMScoreAdjust=-500
+
+User={USER}
+{f"SupplementaryGroups=docker{chr(10)}" if docker_group else ""}UMask=0077
+{_state(data_dir)}
+# Where the executable unpacks itself: /tmp may forbid to run programs.
+CacheDirectory={USER}
+CacheDirectoryMode=0700
+Environment=TMPDIR=/var/cache/{USER}
+# What a start on a full disk has left there; a start with room would do this by itself.
+ExecStartPre=/bin/sh -c 'rm -rf /var/cache/{USER}/_MEI*'
+
+LimitNOFILE=1048576
+{_limits(docker)}
+
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+ProtectSystem=strict
+ProtectHome=read-only
+PrivateTmp=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+LockPersonality=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RestrictNamespaces=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+SystemCallArchitectures=native
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def _state(data_dir: Path) -> str:
+    if data_dir.parent == STATE:
+        return f"StateDirectory={data_dir.name}\nStateDirectoryMode=0700"
+    return f"ReadWritePaths={data_dir}"
+
+
+def _limits(docker: bool) -> str:
+    if docker:
+        return "TasksMax=4096\nMemoryMax=4G"
+    return "# Tasks are plain processes of this service.\nTasksMax=infinity"

@@ -1,0 +1,100 @@
+from google.api import annotations_pb2 as _annotations_pb2
+from google.api import field_behavior_pb2 as _field_behavior_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Gpu(_message.Message):
+    __slots__ = ("uuid", "number", "name", "state", "reason", "task_ids", "memory_mb", "memory_used_mb", "temperature_c", "utilisation_percent", "processes", "parent_uuid", "drained_by")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        state_unspecified: _ClassVar[Gpu.State]
+        lost: _ClassVar[Gpu.State]
+        sick: _ClassVar[Gpu.State]
+        drained: _ClassVar[Gpu.State]
+        held: _ClassVar[Gpu.State]
+        busy: _ClassVar[Gpu.State]
+        settling: _ClassVar[Gpu.State]
+        unknown: _ClassVar[Gpu.State]
+        free: _ClassVar[Gpu.State]
+    state_unspecified: Gpu.State
+    lost: Gpu.State
+    sick: Gpu.State
+    drained: Gpu.State
+    held: Gpu.State
+    busy: Gpu.State
+    settling: Gpu.State
+    unknown: Gpu.State
+    free: Gpu.State
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TASK_IDS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_MB_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_USED_MB_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_C_FIELD_NUMBER: _ClassVar[int]
+    UTILISATION_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    PROCESSES_FIELD_NUMBER: _ClassVar[int]
+    PARENT_UUID_FIELD_NUMBER: _ClassVar[int]
+    DRAINED_BY_FIELD_NUMBER: _ClassVar[int]
+    uuid: str
+    number: int
+    name: str
+    state: Gpu.State
+    reason: str
+    task_ids: _containers.RepeatedScalarFieldContainer[str]
+    memory_mb: int
+    memory_used_mb: int
+    temperature_c: int
+    utilisation_percent: int
+    processes: _containers.RepeatedCompositeFieldContainer[GpuProcess]
+    parent_uuid: str
+    drained_by: str
+    def __init__(self, uuid: _Optional[str] = ..., number: _Optional[int] = ..., name: _Optional[str] = ..., state: _Optional[_Union[Gpu.State, str]] = ..., reason: _Optional[str] = ..., task_ids: _Optional[_Iterable[str]] = ..., memory_mb: _Optional[int] = ..., memory_used_mb: _Optional[int] = ..., temperature_c: _Optional[int] = ..., utilisation_percent: _Optional[int] = ..., processes: _Optional[_Iterable[_Union[GpuProcess, _Mapping]]] = ..., parent_uuid: _Optional[str] = ..., drained_by: _Optional[str] = ...) -> None: ...
+
+class GpuProcess(_message.Message):
+    __slots__ = ("pid", "name", "memory_mb", "task_id")
+    PID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_MB_FIELD_NUMBER: _ClassVar[int]
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    pid: int
+    name: str
+    memory_mb: int
+    task_id: str
+    def __init__(self, pid: _Optional[int] = ..., name: _Optional[str] = ..., memory_mb: _Optional[int] = ..., task_id: _Optional[str] = ...) -> None: ...
+
+class ListGpusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GpuList(_message.Message):
+    __slots__ = ("gpus", "driver", "problem", "notes")
+    GPUS_FIELD_NUMBER: _ClassVar[int]
+    DRIVER_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    gpus: _containers.RepeatedCompositeFieldContainer[Gpu]
+    driver: str
+    problem: str
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ..., driver: _Optional[str] = ..., problem: _Optional[str] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DrainGpuRequest(_message.Message):
+    __slots__ = ("uuid",)
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    uuid: str
+    def __init__(self, uuid: _Optional[str] = ...) -> None: ...
+
+class UndrainGpuRequest(_message.Message):
+    __slots__ = ("uuid",)
+    UUID_FIELD_NUMBER: _ClassVar[int]
+    uuid: str
+    def __init__(self, uuid: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,149 @@
+"""Writes the reference of the API from the comments in its protos: `reference.py FROM TO`.
+
+FROM is a descriptor set with source information. `make proto` runs it.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from google.api import annotations_pb2, field_behavior_pb2
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    EnumDescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+    MethodDescriptorProto,
+)
+
+OURS = "fetchml.v1"
+HEAD = """# The API, call by call
+
+Generated from the comments in [proto/fetchml/v1](../proto/fetchml/v1): `make proto` writes it. REST
+takes and gives the same JSON under the paths named here; [contract.md](contract.md) has its rules.
+
+The descriptor set [proto/fetchml.binpb](../proto/fetchml.binpb) has all of it for programs, with
+what it imports: `grpcurl -protoset`, `buf`, gateways. A running server tells it by reflection.
+`buf breaking` holds every change to the last release, `proto/baseline.binpb`.
+
+Every call carries the API key in the metadata `x-api-key`. A failed one has a status of gRPC and
+the id of its trace in the trailer `x-trace-id`. In its details are `google.rpc.ErrorInfo`, whose
+`reason` is one of [ErrorResponse.Code](#errorresponsecode), `BadRequest` with each broken rule, and
+`RetryInfo` where trying again helps.
+"""
+
+
+class Comments:
+    """Of one file, by the places of what they explain."""
+
+    def __init__(self, file: FileDescriptorProto) -> None:
+        self._told = {tuple(at.path): at.leading_comments for at in file.source_code_info.location}
+
+    def of(self, *place: int) -> str:
+        """One line. Raises ValueError where there is none: nothing is left unexplained."""
+        told = " ".join(self._told.get(place, "").split())
+        if not told:
+            raise ValueError(f"{place} has no comment")
+        return told
+
+
+def main(source: Path, destination: Path) -> None:
+    files = [
+        file
+        for file in FileDescriptorSet.FromString(source.read_bytes()).file
+        if file.package == OURS
+    ]
+    lines = [HEAD, "## Services", ""]
+    for file in files:
+        lines += services(file)
+    lines += ["## Messages", ""]
+    for file in files:
+        comments = Comments(file)
+        for index, message in enumerate(file.message_type):
+            lines += message_section(message, message.name, comments, (4, index))
+        for index, enum in enumerate(file.enum_type):
+            lines += enum_section(enum, enum.name, comments, (5, index))
+    destination.write_text("\n".join(lines).rstrip() + "\n")
+
+
+def services(file: FileDescriptorProto) -> Iterator[str]:
+    comments = Comments(file)
+    for index, service in enumerate(file.service):
+        yield from (f"### {service.name}", "", comments.of(6, index), "")
+        yield from ("| call | takes | gives | REST | |", "|---|---|---|---|---|")
+        for number, method in enumerate(service.method):
+            takes = streamed(method.input_type, streams=method.client_streaming)
+            gives = streamed(method.output_type, streams=method.server_streaming)
+            told = comments.of(6, index, 2, number)
+            yield f"| `{method.name}` | {takes} | {gives} | {rest_path(method)} | {told} |"
+        yield ""
+
+
+def streamed(type_name: str, *, streams: bool) -> str:
+    return ("stream of " if streams else "") + link(type_name)
+
+
+def rest_path(method: MethodDescriptorProto) -> str:
+    rule = method.options.Extensions[annotations_pb2.http]
+    verb = rule.WhichOneof("pattern")
+    return f"`{verb.upper()} {getattr(rule, verb)}`" if verb else ""
+
+
+def message_section(
+    message: DescriptorProto, name: str, comments: Comments, place: tuple[int, ...]
+) -> Iterator[str]:
+    yield from (f"### {name}", "", comments.of(*place), "")
+    if message.field:
+        yield from ("| field | type | |", "|---|---|---|")
+    for index, field in enumerate(message.field):
+        told = comments.of(*place, 2, index)
+        required = (
+            field_behavior_pb2.REQUIRED
+            in field.options.Extensions[field_behavior_pb2.field_behavior]
+        )
+        told = f"Required. {told}" if required else told
+        yield f"| `{field.name}` = {field.number} | {type_of(field, message)} | {told} |"
+    yield ""
+    for index, enum in enumerate(message.enum_type):
+        yield from enum_section(enum, f"{name}.{enum.name}", comments, (*place, 4, index))
+    for index, nested in enumerate(message.nested_type):
+        if not nested.options.map_entry:
+            yield from message_section(
+                nested, f"{name}.{nested.name}", comments, (*place, 3, index)
+            )
+
+
+def enum_section(
+    enum: EnumDescriptorProto, name: str, comments: Comments, place: tuple[int, ...]
+) -> Iterator[str]:
+    yield from (f"### {name}", "", comments.of(*place), "", "| value | |", "|---|---|")
+    for index, value in enumerate(enum.value):
+        yield f"| `{value.name}` = {value.number} | {comments.of(*place, 2, index)} |"
+    yield ""
+
+
+def type_of(field: FieldDescriptorProto, message: DescriptorProto) -> str:
+    entries = {entry.name: entry for entry in message.nested_type if entry.options.map_entry}
+    if entry := entries.get(field.type_name.rpartition(".")[2]):
+        key, value = (type_of(part, entry) for part in entry.field)
+        return f"map of {key} to {value}"
+    kind = link(field.type_name) if field.type_name else scalar(field)
+    return f"list of {kind}" if field.label == field.LABEL_REPEATED else kind
+
+
+def scalar(field: FieldDescriptorProto) -> str:
+    return FieldDescriptorProto.Type.Name(field.type).removeprefix("TYPE_").lower()
+
+
+def link(type_name: str) -> str:
+    """`.fetchml.v1.Task.Status` leads to the heading `Task.Status`."""
+    name = type_name.removeprefix(".")
+    if not name.startswith(f"{OURS}."):
+        return f"`{name}`"
+    name = name.removeprefix(f"{OURS}.")
+    return f"[{name}](#{name.replace('.', '').lower()})"
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""The real `Gpus` and the real core, over an inventory that is what a test says."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec.structs import replace
+
+from fetchml.audit import Audit
+from fetchml.core.events import Event, LauncherChanged, Recovered, Submitted
+from fetchml.core.gpu_health import GpuProcess, GpuReading, derive
+from fetchml.core.model import Resources, Task, TaskSpec
+from fetchml.core.reactor import step
+from fetchml.core.state import Limits, State
+from fetchml.gpus import Gpus
+from fetchml.ports import GpuState
+
+START_MS = 1_760_000_000_000
+OWNER = "user"
+"""Of the tasks that have GPUs: the name of the world's user."""
+
+
+def reading(number: int, **about: Any) -> GpuReading:
+    """An idle GPU."""
+    usual = GpuReading(
+        uuid=f"GPU-{number}000",
+        name="NVIDIA H100",
+        index=str(number),
+        place=number,
+        memory_mb=81_920,
+        used_mb=600,
+        temperature_c=31 + number,
+        utilisation_percent=0,
+    )
+    return replace(usual, **about)
+
+
+@dataclass
+class StubInventory:
+    state: GpuState = field(default_factory=GpuState)
+    forgiven: list[str] = field(default_factory=list)
+
+    async def open(self, on_change: Callable[[GpuState], None]) -> None:
+        self._on_change = on_change
+        on_change(self.state)
+
+    def see(self, *readings: GpuReading, **about: Any) -> None:
+        self.state = GpuState(readings, tuple(derive(each, 600) for each in readings), **about)
+        self._on_change(self.state)
+
+    async def refresh(self) -> GpuState:
+        return self.state
+
+    async def check(
+        self, uuids: Sequence[str], holders: Collection[str] = ()
+    ) -> Mapping[str, str | None]:
+        return dict.fromkeys(uuids)
+
+    def forgive(self, uuid: str) -> None:
+        self.forgiven.append(uuid)
+
+    async def close(self) -> None: ...
+
+
+@dataclass
+class GpuBox:
+    gpus: Gpus
+    inventory: StubInventory
+    state: State
+
+    def see(self, *readings: GpuReading, **about: Any) -> None:
+        self.inventory.see(*readings, **about)
+
+    def run(self, task_id: str, *, gpu: int = 1, user: str = OWNER) -> tuple[str, ...]:
+        """The GPUs that the task is given."""
+        spec = TaskSpec("train", "image", ("true",), gpu=gpu)
+        self.report(Submitted(START_MS, [Task(task_id, user, spec, START_MS)]))
+        return self.state.tasks[task_id].gpu_uuids
+
+    def report(self, event: Event) -> asyncio.Future[None]:
+        step(self.state, event)
+        self.state.check()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+async def gpu_box(store: Any, audit: Audit, *, private: bool = False) -> GpuBox:
+    """A box without GPUs, until a test says what there is."""
+    inventory = StubInventory(GpuState(driver="570.86.10"))
+    state = State(Limits(Resources(64, 256), 64, 600_000, "box"))
+    box = GpuBox(Gpus(store, audit, inventory, private=private), inventory, state)
+    box.report(Recovered(START_MS))
+    box.report(LauncherChanged(START_MS, available=True))
+    await box.gpus.open(state, lambda: START_MS, box.report)
+    box.gpus.owners_known()
+    return box
+
+
+def stranger(pid: int = 4711, mb: int = 2150) -> GpuProcess:
+    return GpuProcess(pid, "python3", mb)

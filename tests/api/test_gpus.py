@@ -1,0 +1,344 @@
+"""GPUs over REST and gRPC, on real sockets, with the real core below."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.json_format import MessageToDict
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fetchml.api import convert, messages
+from fetchml.audit import Audit
+from fetchml.clock import Clock
+from fetchml.core.gpu import Gpu
+from fetchml.core.gpu_health import GpuProcess, GpuReading
+from fetchml.core.model import Principal, Role, Status, Task, TaskSpec
+from fetchml.gpus import GpuCondition, GpuReport, GpuStatus
+from fetchml.v1 import gpu_pb2, task_pb2
+from fetchml.views import Explanation, Shortage, StartEstimate
+from tests.api import grpc_world, rest_world
+from tests.api.grpc_world import KeyStore, refusal
+from tests.api.stub_gpus import gpu_box, reading, stranger
+
+PATH = "/v1/gpus"
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[grpc_world.World]:
+    async with grpc_world.grpc_world(tmp_path) as world:
+        yield world
+
+
+async def listed(client: rest_world.Client) -> list[Any]:
+    reply = await client.get(PATH)
+    assert reply.status == 200
+    gpus: list[Any] = reply.json["gpus"]
+    return gpus
+
+
+async def test_a_box_without_gpus(rest: rest_world.World) -> None:
+    rest.box.see(problem="no NVIDIA driver")
+    assert (await rest.client.get(PATH)).json == {"gpus": [], "problem": "no NVIDIA driver"}
+
+
+async def test_all_that_is_known_of_a_gpu(rest: rest_world.World) -> None:
+    program = GpuProcess(7, "python3", 2048, task_id="t")
+    rest.box.see(reading(0), driver="570.86.10", notes=("MIG is half set up",))
+    assert rest.box.run("t") == ("GPU-0000",)
+    rest.box.see(
+        reading(0, used_mb=2648, utilisation_percent=97, processes=(program,)),
+        driver="570.86.10",
+        notes=("MIG is half set up",),
+    )
+    reply = await rest.client.get(PATH)
+    assert reply.json == {
+        "gpus": [
+            {
+                "uuid": "GPU-0000",
+                "number": 0,
+                "name": "NVIDIA H100",
+                "state": "held",
+                "task_ids": ["t"],
+                "memory_mb": 81_920,
+                "memory_used_mb": 2648,
+                "temperature_c": 31,
+                "utilisation_percent": 97,
+                "processes": [{"pid": 7, "name": "python3", "memory_mb": 2048, "task_id": "t"}],
+            }
+        ],
+        "driver": "570.86.10",
+        "notes": ["MIG is half set up"],
+    }
+
+
+async def test_every_state_is_told_with_its_reason(rest: rest_world.World) -> None:
+    rest.box.see(
+        reading(0),
+        reading(1, processes=(stranger(),)),
+        reading(2, lost="it has fallen off the bus"),
+        reading(3, recovery_action=1),
+        reading(4, trouble="the driver does not answer"),
+        reading(5, parent="GPU-5", uuid="MIG-5"),
+    )
+    found = {gpu["number"]: gpu for gpu in await listed(rest.client)}
+    assert [(gpu["state"], gpu.get("reason")) for gpu in found.values()] == [
+        ("free", None),
+        ("busy", "busy: python3 (pid 4711, 2.1 GiB)"),
+        ("lost", "lost: it has fallen off the bus"),
+        # What is sick the server takes out of use by itself.
+        ("sick", "sick: it must be reset"),
+        ("unknown", "unknown: the driver does not answer"),
+        ("free", None),
+    ]
+    assert found[5]["parent_uuid"] == "GPU-5"
+    assert found[1]["processes"] == [{"pid": 4711, "name": "python3", "memory_mb": 2150}]
+    assert found[3]["drained_by"] == "the server (sick: it must be reset)"
+
+
+async def test_drained_and_put_back(rest: rest_world.World) -> None:
+    rest.box.see(reading(0), reading(1))
+    admin = rest.as_(rest.secrets[Role.ADMIN])
+    drained = await admin.ask("POST", f"{PATH}/GPU-0000/drain")
+    assert drained.status == 200
+    assert (drained.json["state"], drained.json["drained_by"]) == ("drained", "admin")
+    assert rest.box.run("t") == ("GPU-1000",)
+    assert rest.box.run("u") == (), "it waits: one is held, the other drained"
+    again = await admin.ask("POST", f"{PATH}/GPU-0000/drain")
+    assert (again.status, again.json) == (200, drained.json)
+    back = await admin.ask("POST", f"{PATH}/GPU-0000/undrain")
+    assert (back.status, back.json["state"]) == (200, "held")
+    assert back.json["task_ids"] == ["u"]
+    assert rest.box.inventory.forgiven == ["GPU-0000"]
+    assert [(entry.action, entry.target) for entry in rest.store.audit] == [
+        ("gpu.drain", "GPU-0000"),
+        ("gpu.drain", "GPU-0000"),
+        ("gpu.undrain", "GPU-0000"),
+    ]
+
+
+@pytest.mark.parametrize("verb", ["drain", "undrain"])
+async def test_only_admins_drain(rest: rest_world.World, verb: str) -> None:
+    rest.box.see(reading(0))
+    before = await listed(rest.client)
+    for role in (Role.VIEWER, Role.USER):
+        client = rest.as_(rest.secrets[role])
+        assert await listed(client) == before
+        refused = await client.ask("POST", f"{PATH}/GPU-0000/{verb}")
+        assert (refused.status, refused.code) == (403, "FORBIDDEN")
+    assert (await rest.as_(None).ask("POST", f"{PATH}/GPU-0000/{verb}")).status == 401
+    assert await listed(rest.client) == before
+
+
+@pytest.mark.parametrize("uuid", ["GPU-9", "0", "GPU-000", "%00", "..%2f..", "x" * 5000])
+async def test_a_gpu_that_is_not_there(rest: rest_world.World, uuid: str) -> None:
+    rest.box.see(reading(0))
+    admin = rest.as_(rest.secrets[Role.ADMIN])
+    for verb in ("drain", "undrain"):
+        reply = await admin.ask("POST", f"{PATH}/{uuid}/{verb}")
+        assert (reply.status, reply.code) == (404, "NOT_FOUND")
+        assert len(reply.error) < 300
+    assert [gpu["state"] for gpu in await listed(admin)] == ["free"]
+
+
+async def test_what_means_nothing_is_named(rest: rest_world.World) -> None:
+    rest.box.see(reading(0))
+    admin = rest.as_(rest.secrets[Role.ADMIN])
+    assert (await admin.get(f"{PATH}?pretty=1")).headers["X-FetchML-Ignored"] == "pretty"
+    drained = await admin.ask("POST", f"{PATH}/GPU-0000/drain?for=1h")
+    assert drained.headers["X-FetchML-Ignored"] == "for"
+    assert (await admin.ask("DELETE", PATH)).status == 405
+
+
+async def test_on_a_private_server_nothing_of_others_is_told() -> None:
+    store: Any = KeyStore()
+    box = await gpu_box(store, Audit(store, clock_ms=Clock()), private=True)
+    box.see(reading(0))
+    box.run("secret", user="ada")
+    box.see(reading(0, processes=(GpuProcess(7, "python3", 9, task_id="secret"),)))
+    owner, other, admin = (
+        str(convert.gpus_json(box.gpus.list(Principal(user, role, ""))))
+        for user, role in (("ada", Role.USER), ("bob", Role.USER), ("root", Role.ADMIN))
+    )
+    assert "secret" in owner
+    assert owner == admin
+    assert "secret" not in other
+    assert "'pid'" not in other
+    assert "'held'" in other
+
+
+async def test_over_grpc(world: grpc_world.World) -> None:
+    world.box.see(reading(0), driver="570.86.10")
+    calls, metadata = world.client.gpus, world.client.metadata
+    found = await calls.ListGpus(gpu_pb2.ListGpusRequest(), metadata=metadata)
+    assert [(gpu.uuid, gpu.state) for gpu in found.gpus] == [("GPU-0000", gpu_pb2.Gpu.free)]
+    for method, request in (
+        (calls.DrainGpu, gpu_pb2.DrainGpuRequest(uuid="GPU-0000")),
+        (calls.UndrainGpu, gpu_pb2.UndrainGpuRequest(uuid="GPU-0000")),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await method(request, metadata=metadata)
+        assert refusal(raised.value).reason == "FORBIDDEN"
+    async with world.connect(world.secrets[Role.ADMIN]) as admin:
+        drained = await admin.gpus.DrainGpu(
+            gpu_pb2.DrainGpuRequest(uuid="GPU-0000"), metadata=admin.metadata
+        )
+        assert (drained.state, drained.drained_by) == (gpu_pb2.Gpu.drained, "admin")
+        back = await admin.gpus.UndrainGpu(
+            gpu_pb2.UndrainGpuRequest(uuid="GPU-0000"), metadata=admin.metadata
+        )
+        assert back.state == gpu_pb2.Gpu.free
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await admin.gpus.DrainGpu(gpu_pb2.DrainGpuRequest(), metadata=admin.metadata)
+        assert refusal(raised.value).reason == "NOT_FOUND"
+
+
+async def test_metrics(rest: rest_world.World) -> None:
+    rest.box.see(reading(0, utilisation_percent=25), reading(1, used_mb=None, temperature_c=None))
+    task_id = (await rest.client.submit({"job_name": "a", "gpu": 1})).json["id"]
+    await rest.engine.change(task_id, status=Status.RUNNING, gpu_uuids=("GPU-0000",))
+    lines = (await rest.client.get("/metrics")).body.decode().splitlines()
+    one = 'gpu="GPU-0000",name="NVIDIA H100"'
+    for line in (
+        f'fetchml_gpu_state{{{one},state="free"}} 1.0',
+        f'fetchml_gpu_state{{{one},state="lost"}} 0.0',
+        f"fetchml_gpu_utilisation_ratio{{{one}}} 0.25",
+        f"fetchml_gpu_temperature_celsius{{{one}}} 31.0",
+        f"fetchml_gpu_memory_used_bytes{{{one}}} 6.291456e+08",
+        f'fetchml_task_gpu_seconds{{task_id="{task_id}",user="user"}} 12.5',
+    ):
+        assert line in lines
+    # What a GPU does not tell has no number.
+    assert not [line for line in lines if "GPU-1000" in line and "temperature" in line]
+
+
+async def test_what_a_task_has_of_gpus(rest: rest_world.World) -> None:
+    """With `view=full`, and nothing of it without: the contract's fields stay as they are."""
+    asked = {"job_name": "a", "gpu": 2, "preemptible": True}
+    made = (await rest.client.submit(asked, "/v1/tasks?view=full")).json
+    assert (made["preemptible"], made["preempted"], made["infra_retries"]) == (True, 0, 0)
+    assert not made.keys() & {"gpu_uuids", "ahead"}
+    await rest.engine.change(
+        made["id"],
+        status=Status.PREPARING,
+        gpu_uuids=("GPU-0", "GPU-1"),
+        ahead=True,
+        infra_retries=1,
+        preempted=2,
+    )
+    one = f"/v1/tasks/{made['id']}"
+    seen = (await rest.client.get(f"{one}?view=full")).json
+    assert {name: seen[name] for name in ("gpu_uuids", "ahead", "infra_retries", "preempted")} == {
+        "gpu_uuids": ["GPU-0", "GPU-1"],
+        "ahead": True,
+        "infra_retries": 1,
+        "preempted": 2,
+    }
+    basic = (await rest.client.get(one)).json
+    assert not basic.keys() & {"gpu_uuids", "ahead", "preemptible", "preempted", "infra_retries"}
+
+
+@pytest.mark.parametrize("value", [1, "true", [], {}, None])
+async def test_preemptible_is_true_or_false(rest: rest_world.World, value: object) -> None:
+    reply = await rest.client.submit({"job_name": "a", "preemptible": value})
+    assert (reply.status, reply.code) == (422, "VALIDATION_ERROR")
+    assert reply.error.startswith("preemptible: must ")
+
+
+def same(body: Any, message: Any) -> bool:
+    """REST and gRPC tell the same. Times on whole seconds look different, and are the same."""
+    told = MessageToDict(message, preserving_proto_field_name=True)
+    return bool(_plain(body) == _plain(told))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value.replace(".000Z", "Z") if isinstance(value, str) else value
+
+
+SMALL = st.integers(0, 2**31 - 1)
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
+PROCESSES = st.builds(
+    GpuProcess, SMALL, WORDS, st.none() | SMALL, task_id=st.none() | WORDS.filter(bool)
+)
+READINGS = st.builds(
+    GpuReading,
+    WORDS,
+    used_mb=st.none() | SMALL,
+    temperature_c=st.none() | st.integers(-50, 200),
+    utilisation_percent=st.none() | st.integers(0, 100),
+    processes=st.lists(PROCESSES, max_size=3).map(tuple),
+)
+STATUSES = st.builds(
+    GpuStatus,
+    SMALL,
+    st.builds(Gpu, WORDS, WORDS, SMALL, parent=st.none() | WORDS),
+    st.sampled_from(GpuCondition),
+    st.none() | WORDS,
+    st.lists(WORDS, max_size=2).map(tuple),
+    st.none() | WORDS,
+    st.none() | READINGS,
+)
+
+
+REPORTS = st.builds(
+    GpuReport,
+    st.lists(STATUSES, max_size=3).map(tuple),
+    st.none() | WORDS,
+    st.none() | WORDS,
+    st.lists(WORDS, max_size=2).map(tuple),
+)
+
+
+@given(REPORTS)
+def test_both_transports_tell_the_same(report: GpuReport) -> None:
+    told = MessageToDict(messages.gpus_message(report), preserving_proto_field_name=True)
+    assert _plain(convert.gpus_json(report)) == {"gpus": [], **_plain(told)}
+
+
+@given(
+    st.builds(
+        Explanation,
+        WORDS,
+        st.sampled_from(Status),
+        WORDS,
+        st.none() | SMALL,
+        st.lists(
+            st.builds(Shortage, WORDS, SMALL, SMALL, SMALL, st.lists(WORDS, max_size=2).map(tuple)),
+            max_size=2,
+        ).map(tuple),
+        st.none() | WORDS,
+        st.none()
+        | st.builds(StartEstimate, SMALL, SMALL, SMALL, st.none() | SMALL, st.none() | SMALL),
+    )
+)
+def test_explanations_are_the_same(told: Explanation) -> None:
+    assert same(convert.explanation_json(told), messages.explanation_message(told))
+
+
+@given(st.booleans(), st.booleans(), SMALL, SMALL, st.lists(WORDS, max_size=3).map(tuple))
+def test_tasks_are_the_same(
+    ahead: bool, preemptible: bool, infra: int, preempted: int, uuids: tuple[str, ...]
+) -> None:
+    task = Task(
+        "id",
+        "user",
+        TaskSpec("a", "image", ("c",), preemptible=preemptible),
+        1,
+        ahead=ahead,
+        infra_retries=infra,
+        preempted=preempted,
+        gpu_uuids=uuids,
+    )
+    for full in (False, True):
+        assert same(convert.task_json(task, full=full), messages.task_message(task, full=full))
+
+
+def test_a_request_over_grpc_is_the_rest_body() -> None:
+    request = task_pb2.CreateTaskRequest(job_name="a", preemptible=True)
+    assert messages.create_fields(request) == {"job_name": "a", "preemptible": True}

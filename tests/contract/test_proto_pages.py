@@ -1,0 +1,53 @@
+"""What is made from the protos is whole, and a change that breaks clients is noticed."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from tests.api.validate import ROOT
+
+PROTOS = FileDescriptorSet.FromString((ROOT / "proto/fetchml.binpb").read_bytes())
+OURS = [file for file in PROTOS.file if file.package == "fetchml.v1"]
+
+
+def test_every_call_and_field_is_on_the_page() -> None:
+    page = (ROOT / "docs/api.md").read_text()
+    _, *parts = re.split(r"^### ", page, flags=re.MULTILINE)
+    sections = {part.partition("\n")[0]: part for part in parts}
+    assert len(OURS) == len(list((ROOT / "proto/fetchml/v1").glob("*.proto")))
+    for file in OURS:
+        for service in file.service:
+            for method in service.method:
+                assert f"| `{method.name}` |" in sections[service.name]
+        for message in file.message_type:
+            for field in message.field:
+                assert f"| `{field.name}` = {field.number} |" in sections[message.name]
+            for enum in message.enum_type:
+                for value in enum.value:
+                    assert f"| `{value.name}` =" in sections[f"{message.name}.{enum.name}"]
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        ("  optional string job_name = 2;\n", ""),
+        ("optional int32 priority = 4;", "optional int64 priority = 4;"),
+        ("rpc GetTask(", "rpc FetchTask("),
+    ],
+)
+def test_what_breaks_clients_is_noticed(tmp_path: Path, was: str, becomes: str) -> None:
+    shutil.copytree(ROOT / "proto", tmp_path / "proto")
+    shutil.copy(ROOT / "buf.yaml", tmp_path)
+    buf = str(Path(sys.executable).with_name("buf"))
+    command = [buf, "breaking", "--against", "proto/baseline.binpb"]
+    assert subprocess.run(command, cwd=tmp_path, check=False).returncode == 0
+    proto = tmp_path / "proto/fetchml/v1/task.proto"
+    text = proto.read_text()
+    assert was in text
+    proto.write_text(text.replace(was, becomes, 1))
+    assert subprocess.run(command, cwd=tmp_path, check=False, capture_output=True).returncode != 0

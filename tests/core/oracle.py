@@ -1,0 +1,82 @@
+"""The scheduler's rule said once more, slowly and plainly, to hold the fast one to."""
+
+from collections.abc import Collection
+
+from fetchml.core.model import HaltCause, Task
+from fetchml.core.state import State
+
+
+def in_order(state: State, now: int) -> list[Task]:
+    """All that could start, were there room: not those that wait for their time."""
+    ready = [task for task in state.tasks.values() if state.waiting.line_of(task.id) is not None]
+    return sorted(
+        ready,
+        key=lambda task: (
+            -task.spec.priority,
+            state.shares.level(task.user, now),
+            task.created_at,
+            task.id,
+        ),
+    )
+
+
+def could_start(state: State, now: int) -> str | None:
+    """A task that should have been started, in words; None: there is none."""
+    if not state.launcher_available or state.draining or state.free_slots <= 0:
+        return None
+    cpu = state.limits.capacity.cpu - state.used.cpu
+    memory = state.limits.capacity.memory_gb - state.used.memory_gb
+    gpus = state.gpus.free()
+    placement = state.limits.placement
+    winners = {
+        halt.by
+        for halt in (state.tasks[task_id].halt for task_id in state.held)
+        if halt is not None and halt.cause is HaltCause.PREEMPTED
+    }
+    headed = set()
+    for task in in_order(state, now):
+        wanted = task.spec.resources
+        if task.cancel is not None or _over_quota(state, task):
+            continue
+        line = (task.user, task.spec.priority, wanted, task.avoid_gpus, task.ahead and task.id)
+        is_head = line not in headed
+        headed.add(line)
+        avoid = state.gpus.avoidable(task.avoid_gpus, wanted.gpu)
+        candidates = {uuid: n for uuid, n in gpus.items() if uuid not in avoid}
+        has_cores = (not wanted.cpu or wanted.cpu <= cpu) and (
+            not wanted.memory_gb or wanted.memory_gb <= memory
+        )
+        enough = has_cores and wanted.gpu <= len(candidates)
+        ready_at = max(task.created_at, task.not_before)
+        waited = now - ready_at >= state.limits.reserve_after_ms and is_head
+        keeps = waited or task.id in winners
+        own = [uuid for uuid in task.gpu_uuids if uuid in gpus]
+        kept: Collection[str] = (
+            state.gpus.choose(gpus, min(wanted.gpu, len(candidates)), placement, avoid) or ()
+        )
+        if task.id in state.abandoned:
+            keeps = waited or enough
+        elif task.ahead and _settle(state, task, own):
+            keeps = keeps or has_cores
+            kept = own
+        elif enough:
+            return f"{task.id} could run: {wanted} of {cpu}, {memory}, {gpus}"
+        if keeps:
+            cpu = max(0, cpu - wanted.cpu)
+            memory = max(0, memory - wanted.memory_gb)
+            for uuid in kept:
+                gpus[uuid] -= 1
+                if not gpus[uuid]:
+                    del gpus[uuid]
+    return None
+
+
+def _settle(state: State, task: Task, free: Collection[str]) -> bool:
+    """It gets its GPUs as soon as those that are not free have been looked at."""
+    rest = set(task.gpu_uuids) - set(free)
+    return bool(rest) and rest <= state.gpus.settling
+
+
+def _over_quota(state: State, task: Task) -> bool:
+    left = state.quota_left(task.user)
+    return left is not None and 0 < task.spec.resources.gpu > left

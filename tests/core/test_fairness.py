@@ -1,0 +1,152 @@
+"""The scheduler over hours and days of simulated time: nobody starves, nobody gets more."""
+
+import random
+from itertools import count
+
+import pytest
+
+from benchmarks.simulated_box import SimulatedBox
+from fetchml.core.model import Resources, Task, TaskSpec
+from fetchml.core.state import Limits, State
+from tests.core.oracle import could_start
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+LIMITS = Limits(Resources(64, 256), 64, 10 * MINUTE, "box")
+
+
+def task(name: str, user: str, at: int, *, gpu: int = 1, **spec: object) -> Task:
+    asked = TaskSpec("job", "image", ("run",), gpu=gpu, **spec)  # type: ignore[arg-type]
+    return Task(name, user, asked, at)
+
+
+def used(box: SimulatedBox, user: str) -> float:
+    return box.state.shares.used(user, box.now)
+
+
+def stream(user: str, tasks: int, at: int, gpu: int = 1) -> list[Task]:
+    return [task(f"{user}-{at}-{number:04}", user, at + number, gpu=gpu) for number in range(tasks)]
+
+
+def test_two_users_with_the_same_load_get_the_same() -> None:
+    """Whoever came first: within 10 %."""
+    box = SimulatedBox(LIMITS, 8, lambda _: 20 * MINUTE)
+    box.run([*stream("alice", 400, 0), *stream("bob", 400, HOUR // 2)], until=10 * HOUR)
+    assert used(box, "alice") == pytest.approx(used(box, "bob"), rel=0.1)
+
+
+def test_a_light_task_counts_less_than_a_heavy_one() -> None:
+    """One asks for 4 GPUs a task, the other for 1: both get half of the box."""
+    box = SimulatedBox(LIMITS, 8, lambda _: 10 * MINUTE)
+    box.run([*stream("alice", 100, 0, gpu=4), *stream("bob", 400, 0)], until=8 * HOUR)
+    assert used(box, "alice") == pytest.approx(used(box, "bob"), rel=0.1)
+
+
+def test_a_late_comer_catches_up() -> None:
+    """One has had the whole box for six hours: the other has all that becomes free, until both
+    have had the same, and then each has half."""
+    box = SimulatedBox(LIMITS, 8, lambda _: 10 * MINUTE)
+    box.run(stream("alice", 1000, 0), until=6 * HOUR)
+    box.run(stream("bob", 1000, 6 * HOUR), until=7 * HOUR)
+    held = box.state.user_gpus
+    assert held == {"bob": 8}
+    box.run([], until=13 * HOUR)
+    assert used(box, "alice") == pytest.approx(used(box, "bob"), rel=0.1)
+    assert len(box.state.user_gpus) == 2
+
+
+def test_one_user_does_not_fill_an_empty_box() -> None:
+    box = SimulatedBox(LIMITS, 8, lambda _: HOUR)
+    blocker = task("blocker", "carol", 0, gpu=8)
+    box.run([blocker, *stream("alice", 8, 1), *stream("bob", 8, 1)], until=HOUR)
+    assert box.state.user_gpus == {"alice": 4, "bob": 4}
+
+
+def test_what_was_long_ago_is_forgotten() -> None:
+    box = SimulatedBox(LIMITS, 8, lambda _: HOUR)
+    box.run(stream("alice", 8, 0), until=2 * HOUR)
+    at_first = used(box, "alice")
+    box.run([], until=26 * HOUR)
+    assert used(box, "alice") == pytest.approx(at_first / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_everybody_starts_within_a_bound(seed: int, ahead: bool) -> None:
+    """Small tasks come without end; each large one starts soon after it has waited its time: when
+    what runs has ended, and those before it have had theirs."""
+    rng = random.Random(seed)
+    numbers = count()
+
+    def random_task(at: int) -> Task:
+        gpu = rng.choice([1, 1, 1, 1, 2, 2, 4, 8])
+        cpu = rng.choice([0, 1, 8, 32])
+        user = rng.choice(["alice", "bob", "carol"])
+        return task(f"t{next(numbers):05}", user, at, gpu=gpu, cpu=cpu)
+
+    longest = 30 * MINUTE
+    limits = Limits(Resources(64, 256), 64, 10 * MINUTE, "box", ahead=ahead)
+    steps = count()
+
+    def look(state: State) -> None:
+        if next(steps) % 7 == 0:
+            state.check()
+            assert could_start(state, box.now) is None
+
+    box = SimulatedBox(limits, 8, lambda t: rng.randrange(MINUTE, longest))
+    box._look = look
+    tasks = [random_task(int(at * 6.5 * MINUTE)) for at in range(300)]
+    box.run(tasks)
+    assert box.ended.keys() == {t.id for t in tasks}
+    waits = {t.id: box.started[t.id] - t.created_at for t in tasks}
+    before = {
+        t.id: sum(
+            o.created_at <= box.started[t.id] and box.started[o.id] >= t.created_at for o in tasks
+        )
+        for t in tasks
+    }
+    for t in tasks:
+        bound = limits.reserve_after_ms + (before[t.id] + 1) * longest
+        assert waits[t.id] <= bound, t
+
+
+def test_a_large_task_is_not_passed_for_ever() -> None:
+    """The box is full of small tasks that end one after the other, and ten times as many wait."""
+    rng = random.Random(1)
+    box = SimulatedBox(LIMITS, 8, lambda t: rng.randrange(MINUTE, 10 * MINUTE))
+    small = [task(f"s{n:04}", "alice", n * MINUTE // 4) for n in range(2000)]
+    large = task("large", "alice", 5 * MINUTE, gpu=8)
+    box.run([*small, large], until=3 * HOUR)
+    assert box.started["large"] - large.created_at <= 10 * MINUTE + 10 * MINUTE
+
+
+def test_quota_holds_and_the_rest_of_the_box_works_on() -> None:
+    limits = Limits(Resources(64, 256), 64, 10 * MINUTE, "box", user_gpus=2)
+    most: dict[str, int] = {}
+
+    def look(state: State) -> None:
+        for user, held in state.user_gpus.items():
+            most[user] = max(most.get(user, 0), held)
+
+    box = SimulatedBox(limits, 8, lambda _: 10 * MINUTE, look=look)
+    box.run([*stream("alice", 100, 0), *stream("bob", 10, 1)])
+    assert most == {"alice": 2, "bob": 2}
+    assert len(box.ended) == 110
+
+
+def test_what_is_made_ready_ahead_starts_where_it_was_made_ready() -> None:
+    """Nothing is thrown away until, at the end, fewer tasks wait than there are GPUs."""
+    limits = Limits(Resources(64, 256), 64, 10 * MINUTE, "box", ahead=True)
+    rng = random.Random(3)
+    abandoned = 0
+
+    def look(state: State) -> None:
+        nonlocal abandoned
+        if len(state.waiting) > 8:
+            abandoned += len(state.abandoned)
+        state.check()
+
+    box = SimulatedBox(limits, 8, lambda _: rng.randrange(MINUTE, 9 * MINUTE), look=look)
+    box.run(stream("alice", 300, 0))
+    assert len(box.ended) == 300
+    assert abandoned == 0

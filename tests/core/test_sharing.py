@@ -1,0 +1,352 @@
+"""Shares' arithmetic, quotas, who makes way for whom, what is made ready ahead, and what people are
+told about it."""
+
+import itertools
+
+import pytest
+
+from fetchml.core.events import (
+    AbandonAttempt,
+    Collected,
+    Decision,
+    Ended,
+    Event,
+    GpuChecked,
+    GpuDrained,
+    GpusSeen,
+    LauncherChanged,
+    NeverStarted,
+    OpenGate,
+    Ready,
+    Recovered,
+    RunAttempt,
+    Started,
+    StopAttempt,
+    Submitted,
+)
+from fetchml.core.gpu import Gpu
+from fetchml.core.model import AttemptEnd, Resources, Status, Task, TaskSpec
+from fetchml.core.quotas import queue_fault
+from fetchml.core.reactor import step
+from fetchml.core.shares import ENTRIES, STEP_SECONDS, Shares, weight
+from fetchml.core.state import Limits, State
+from fetchml.explain import explain
+
+HOUR = 3_600_000
+MINUTE = 60_000
+RESERVE_MS = 10 * MINUTE
+
+
+def test_use_is_counted_and_halved() -> None:
+    shares = Shares(half_life_ms=24 * HOUR)
+    shares.begin("alice", "t", weight=2.0, now=0)
+    assert shares.used("alice", HOUR) == 2 * 3600
+    shares.end("alice", "t", now=HOUR)
+    assert shares.used("alice", HOUR) == 2 * 3600
+    assert shares.used("alice", 25 * HOUR) == pytest.approx(3600)
+    assert shares.used("bob", HOUR) == 0
+
+
+def test_running_task_counts_from_its_start_as_if_it_had_run_a_while() -> None:
+    shares = Shares(half_life_ms=24 * HOUR)
+    shares.begin("alice", "t", weight=1.0, now=0)
+    assert (shares.level("alice", 0), shares.level("bob", 0)) == (1, 0)
+    shares.end("alice", "t", now=1000)
+    assert shares.used("alice", 1000) == 1
+
+
+def test_users_in_the_same_step_are_equals() -> None:
+    shares = Shares(half_life_ms=24 * HOUR)
+    for user, seconds in (("alice", 1), ("bob", STEP_SECONDS - 1), ("carol", STEP_SECONDS + 1)):
+        shares.begin(user, "t", 1.0, now=0)
+        shares.end(user, "t", now=int(seconds * 1000))
+    levels = [shares.level(user, 301_000) for user in ("alice", "bob", "carol")]
+    assert levels == [0, 0, 1]
+
+
+def test_shares_come_back_after_a_restart() -> None:
+    shares = Shares(half_life_ms=24 * HOUR)
+    shares.begin("alice", "t", 1.0, now=0)
+    shares.end("alice", "t", now=HOUR)
+    again = Shares(24 * HOUR, shares.dump())
+    assert again.used("alice", 2 * HOUR) == shares.used("alice", 2 * HOUR)
+
+
+def test_time_that_goes_back_does_no_harm() -> None:
+    shares = Shares(half_life_ms=24 * HOUR)
+    shares.begin("alice", "t", 1.0, now=HOUR)
+    shares.end("alice", "t", now=0)
+    assert shares.used("alice", 0) == 0
+
+
+def test_users_of_long_ago_are_forgotten() -> None:
+    shares = Shares(half_life_ms=MINUTE)
+    for number in range(3 * ENTRIES):
+        shares.begin(f"user {number}", "t", 1.0, now=number * HOUR)
+        shares.end(f"user {number}", "t", now=number * HOUR + MINUTE)
+    assert len(shares.dump()) <= ENTRIES + 1
+
+
+def test_task_without_gpus_counts_as_its_part_of_the_box() -> None:
+    assert weight(Resources(cpu=16), cores=64) == 0.25
+    assert weight(Resources(cpu=128), cores=64) == 1.0
+    assert weight(Resources(cpu=64, gpu=2), cores=64) == 2.0
+    assert weight(Resources(cpu=1), cores=0) == 1.0
+
+
+class Box:
+    def __init__(self, gpus: int = 2, max_running: int = 10, **limits: object) -> None:
+        self.now = 1
+        chosen = Limits(Resources(8, 32), max_running, RESERVE_MS, "box", **limits)  # type: ignore[arg-type]
+        self.state = State(chosen)
+        self.gpus = [Gpu(f"G{place}", place=place) for place in range(gpus)]
+        self.last = Decision()
+        self.do(Recovered(1))
+        self.do(GpusSeen(1, self.gpus))
+        self.do(LauncherChanged(1, available=True))
+
+    def do(self, event: Event) -> list[str]:
+        """Gives the tasks that start: their attempt begins, or their gate is opened."""
+        self.last = step(self.state, event)
+        self.state.check()
+        started = []
+        for effect in self.last.effects:
+            if isinstance(effect, RunAttempt) and not effect.task.ahead:
+                started.append(effect.task.id)
+            elif isinstance(effect, OpenGate):
+                started.append(effect.task_id)
+        return started
+
+    def submit(self, *tasks: Task) -> list[str]:
+        started = self.do(Submitted(self.now, list(tasks)))
+        for task_id in started:
+            self.do(Started(self.now, task_id, self.task(task_id).attempt, self.now))
+        return started
+
+    def end(self, task_id: str, **end: object) -> list[str]:
+        task = self.task(task_id)
+        how = AttemptEnd(at=self.now, started_at=self.now, **(end or {"code": 0}))  # type: ignore[arg-type]
+        started = self.do(Ended(self.now, task_id, task.attempt, how))
+        for uuid in task.gpu_uuids:
+            started += self.do(GpuChecked(self.now, uuid))
+        return started + self.do(Collected(self.now, task_id, task.attempt))
+
+    def task(self, task_id: str) -> Task:
+        return self.state.tasks[task_id]
+
+    def told(self, task_id: str) -> str:
+        return explain(self.state, self.task(task_id), self.now).reason
+
+    def of(self, kind: type[StopAttempt] | type[AbandonAttempt]) -> list[str]:
+        return [effect.task_id for effect in self.last.effects if isinstance(effect, kind)]
+
+    @property
+    def ahead(self) -> dict[str, tuple[str, ...]]:
+        return {name: self.task(name).gpu_uuids for name in self.state.ahead}
+
+
+_numbers = itertools.count(1)
+
+
+def task(name: str, gpu: int = 1, *, user: str = "alice", at: int = 0, **spec: object) -> Task:
+    """Each a little younger than the one before."""
+    asked = TaskSpec("job", "image", ("run",), gpu=gpu, **spec)  # type: ignore[arg-type]
+    return Task(name, user, asked, at or next(_numbers))
+
+
+def test_who_had_less_goes_first_even_if_younger() -> None:
+    box = Box(gpus=1)
+    box.submit(task("first"))
+    box.submit(task("alice again"), task("bob", user="bob"))
+    box.now = HOUR
+    assert box.end("first") == ["bob"]
+
+
+def test_priority_goes_before_shares() -> None:
+    box = Box(gpus=1)
+    box.submit(task("first"))
+    box.submit(task("urgent", priority=6), task("bob", user="bob"))
+    box.now = HOUR
+    assert box.end("first") == ["urgent"]
+
+
+def test_quota_of_running_gpus() -> None:
+    box = Box(gpus=2, user_gpus=1)
+    tasks = [task("a"), task("b"), task("no gpu", 0), task("bob", user="bob")]
+    assert sorted(box.submit(*tasks)) == ["a", "bob", "no gpu"]
+    assert box.told("b") == (
+        "It waits for alice's own tasks: together they may hold 1 gpu, and hold 1."
+    )
+    assert box.end("a") == ["b"]
+
+
+def test_who_waits_for_the_quota_keeps_nothing_from_others() -> None:
+    box = Box(gpus=2, user_gpus=1)
+    box.submit(task("a"), task("b"))
+    box.now += 2 * RESERVE_MS
+    assert box.submit(task("bob", user="bob", at=box.now)) == ["bob"]
+
+
+def test_quota_of_waiting_tasks() -> None:
+    box = Box(gpus=0, user_queued=2)
+    box.submit(task("a"))
+    assert queue_fault(box.state, "alice", 1) is None
+    assert queue_fault(box.state, "alice", 2) == (
+        "1 tasks of alice wait, and no more than 2 may: submit when some ran"
+    )
+    assert queue_fault(box.state, "bob", 2) is None
+
+
+def test_preemptible_task_makes_way_and_is_not_counted() -> None:
+    box = Box(gpus=1, preemption=True)
+    box.submit(task("low", preemptible=True))
+    assert box.submit(task("high", priority=6)) == []
+    assert box.of(StopAttempt) == ["low"]
+    assert box.told("low") == (
+        "It is being ended, and tried again: it made way for task high, which is more urgent."
+    )
+    assert box.end("low", code=0, stopped=True) == ["high"]
+    low = box.task("low")
+    assert (low.status, low.preempted, low.retry_count, low.infra_retries) == ("queued", 1, 0, 0)
+    assert low.error == "attempt 1: it made way for task high, which is more urgent"
+    assert box.end("high") == ["low"]
+
+
+def test_who_ended_by_itself_before_it_was_stopped_has_ended() -> None:
+    box = Box(gpus=1, preemption=True)
+    box.submit(task("low", preemptible=True))
+    box.submit(task("high", priority=6))
+    assert box.end("low", code=0) == ["high"]
+    assert "low" not in box.state.tasks
+
+
+def test_nobody_is_stopped_without_need() -> None:
+    off = Box(gpus=1)
+    off.submit(task("low", preemptible=True))
+    off.submit(task("high", priority=6))
+    assert off.of(StopAttempt) == []
+    for other in ({"preemptible": False}, {"preemptible": True, "priority": 6}):
+        box = Box(gpus=1, preemption=True)
+        box.submit(task("low", **other))
+        box.submit(task("high", priority=6))
+        assert box.of(StopAttempt) == []
+
+
+def test_no_more_are_stopped_than_needed_the_youngest_first() -> None:
+    box = Box(gpus=4, preemption=True)
+    for number in range(4):
+        box.now += 1
+        box.submit(task(f"low {number}", at=box.now, preemptible=True))
+    box.submit(task("high", 2, priority=6))
+    assert sorted(box.of(StopAttempt)) == ["low 2", "low 3"]
+
+
+def test_who_does_not_help_is_not_stopped() -> None:
+    """The youngest holds cores only: what is needed is a GPU."""
+    box = Box(gpus=1, preemption=True)
+    box.submit(task("gpu", preemptible=True))
+    box.now += 1
+    box.submit(task("cores", 0, cpu=4, preemptible=True))
+    box.submit(task("high", priority=6))
+    assert box.of(StopAttempt) == ["gpu"]
+
+
+def test_nobody_is_stopped_for_a_task_that_would_not_fit_all_the_same() -> None:
+    box = Box(gpus=2, preemption=True)
+    box.submit(task("stays"), task("low", preemptible=True))
+    box.submit(task("high", 2, priority=6))
+    assert box.of(StopAttempt) == []
+
+
+def test_what_is_freed_for_the_urgent_is_kept_for_it() -> None:
+    """One of the two GPUs that it needs is free already: nobody else gets it."""
+    box = Box(gpus=2, preemption=True)
+    box.submit(task("low 1", preemptible=True), task("low 2", preemptible=True))
+    box.submit(task("high", 2, priority=6))
+    box.submit(task("small"))
+    assert box.end("low 1", signal=15, stopped=True) == []
+    assert box.end("low 2", signal=15, stopped=True) == ["high"]
+
+
+def test_tasks_are_made_ready_for_gpus_that_others_hold() -> None:
+    box = Box(gpus=2, ahead=True)
+    box.submit(*(task(f"t{number}") for number in range(5)))
+    assert box.ahead == {"t2": ("G0",), "t3": ("G1",)}
+    assert box.told("t2").endswith("It is made ready meanwhile.")
+    box.do(Ready(1, "t2", 1))
+    assert box.told("t2").endswith("It is ready to start.")
+    assert box.end("t0") == ["t2"]
+    assert box.ahead == {"t3": ("G1",), "t4": ("G0",)}
+
+
+def test_who_is_ready_where_a_gpu_becomes_free_passes_its_equals_for_a_while() -> None:
+    box = Box(gpus=2, ahead=True)
+    box.submit(*(task(f"t{number}") for number in range(5)))
+    assert box.end("t1") == ["t3"], "t2 is ready for the other"
+    box.now += 2 * RESERVE_MS
+    assert box.end("t3") == []
+    assert box.state.abandoned == {"t2"}, "it was passed for long enough"
+    assert box.do(NeverStarted(box.now, "t2", 1)) == ["t2"]
+    assert (box.task("t2").retry_count, box.task("t2").attempt) == (0, 2)
+
+
+def test_more_urgent_task_takes_the_place_of_one_made_ready() -> None:
+    box = Box(gpus=1, ahead=True)
+    box.submit(task("runs"), task("next"))
+    assert box.ahead == {"next": ("G0",)}
+    box.submit(task("urgent", priority=6))
+    assert box.of(AbandonAttempt) == ["next"]
+    box.do(NeverStarted(box.now, "next", 1))
+    assert box.task("next").status is Status.QUEUED
+    assert box.ahead == {"urgent": ("G0",)}
+    assert box.end("runs") == ["urgent"]
+
+
+def test_what_was_made_ready_for_a_gpu_that_is_drained_is_thrown_away() -> None:
+    box = Box(gpus=1, ahead=True)
+    box.submit(task("runs"), task("next"))
+    box.do(GpuDrained(box.now, "G0", "root"))
+    assert box.of(AbandonAttempt) == ["next"]
+
+
+def test_what_waits_for_cores_is_made_ready_too_a_few() -> None:
+    box = Box(gpus=0, max_running=1, ahead=True, max_ahead=2)
+    box.submit(*(task(f"t{number}", 0) for number in range(5)))
+    assert box.ahead == {"t1": (), "t2": ()}
+    assert box.end("t0") == ["t1"]
+
+
+def test_nothing_is_made_ready_unless_the_owner_wants_it() -> None:
+    box = Box(gpus=1)
+    box.submit(task("runs"), task("next"))
+    assert box.ahead == {}
+
+
+def test_a_waiting_user_is_told_what_is_wrong_with_the_gpus() -> None:
+    box = Box(gpus=2)
+    box.do(GpusSeen(1, [Gpu("G0", blocked="busy: python3 (pid 4711, 2.1 GiB)"), box.gpus[1]]))
+    box.submit(task("runs"), task("waits"))
+    assert box.told("waits") == (
+        "It waits for 1 gpu (0 of 2 free; G0: busy: python3 (pid 4711, 2.1 GiB))."
+    )
+
+
+def test_a_waiting_user_is_told_for_whom_a_gpu_is_kept() -> None:
+    box = Box(gpus=2)
+    box.submit(task("runs"), task("large", 2))
+    box.now += 2 * RESERVE_MS
+    box.submit(task("small", at=box.now))
+    assert box.told("small") == (
+        "What it needs is free, but kept for large: who has waited for 10 min is passed by nobody."
+    )
+
+
+def test_a_waiting_user_is_told_of_shares() -> None:
+    box = Box(gpus=2, max_running=2)
+    box.submit(task("runs"))
+    box.do(LauncherChanged(1, available=False))
+    box.submit(task("bob", user="bob"), task("waits"))
+    assert explain(box.state, box.task("waits"), box.now).position == 2
+    box.do(GpusSeen(1, []))
+    box.do(LauncherChanged(1, available=True))
+    assert box.told("waits").startswith("It waits for 1 gpu (0 of 2 free; ")

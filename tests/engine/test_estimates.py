@@ -1,0 +1,243 @@
+"""When a waiting task will start: what is learnt from, and what is told."""
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from fetchml import estimates as module
+from fetchml.core.estimate import UNKNOWN_MS, Estimate
+from fetchml.core.events import CancelAsked, Event, LauncherChanged, Recovered, Started, Submitted
+from fetchml.core.model import Change, Resources, Status, Task, TaskSpec
+from fetchml.core.reactor import step
+from fetchml.core.state import Limits, State
+from fetchml.estimates import AT_ONCE, Estimates
+from fetchml.run_times import ENOUGH, KEPT, KINDS, RunTimes
+from tests.engine.conftest import ADMIN, ALICE, BOB, ended, running
+from tests.engine.conftest import Box as EngineBox
+
+MINUTE = 60_000
+SLEEP = {"job_name": "sleep", "command": ["sleep", "1000"]}
+
+
+def task(name: str, *, job: str = "job", user: str = "ada", gpu: int = 1, at: int = 0) -> Task:
+    return Task(name, user, TaskSpec(job, "image", ("run",), gpu=gpu), at)
+
+
+def ran(minutes: float, *, at: int = 0, **about: str | int) -> Task:
+    done = task(f"ran{at}", **about)  # type: ignore[arg-type]
+    return replace(
+        done, status=Status.COMPLETED, started_at=at, ended_at=at + int(minutes * MINUTE)
+    )
+
+
+class Box:
+    """A box with some GPUs, its clock in the test's hand."""
+
+    def __init__(self, gpus: int, *ended: Task) -> None:
+        self.now = 0
+        self.state = State(Limits(Resources(64, 256, gpus), 1000, 10 * MINUTE, "box"))
+        self.estimates = Estimates(self.state, RunTimes(ended), lambda: self.now)
+        self._seq = 0
+        self.happens(Recovered(0), LauncherChanged(0, available=True))
+
+    def happens(self, *events: Event) -> None:
+        for event in events:
+            for changed in step(self.state, event).changes:
+                self._seq += 1
+                self.estimates.learn(Change(self._seq, event.now, changed))
+
+    def submit(self, *tasks: Task) -> None:
+        before = set(self.state.held)
+        self.happens(Submitted(self.now, list(tasks)))
+        for task_id in self.state.held.keys() - before:
+            self.happens(Started(self.now, task_id, 1, self.now))
+
+    async def told(self, task_id: str) -> tuple[int, int]:
+        """p50 and p90 in minutes from now."""
+        found = await self.estimates.of(self.state.tasks[task_id])
+        assert found is not None
+        return (found.p50 - self.now) // MINUTE, (found.p90 - self.now) // MINUTE
+
+
+def test_like_is_the_same_users_task_of_the_same_name() -> None:
+    times = RunTimes([ran(1, at=at) for at in range(ENOUGH)])
+    times.learn(ran(50, job="other"))
+    assert set(times(task("new"))) == {MINUTE}
+    assert set(times(task("new", user="bob"))) <= {MINUTE, 50 * MINUTE}, "as much is asked for"
+    assert set(times(task("new", gpu=7, job="unheard"))) <= {MINUTE, 50 * MINUTE}, "any task"
+    assert RunTimes()(task("new")) == UNKNOWN_MS
+
+
+def test_few_tell_nothing() -> None:
+    times = RunTimes([ran(1, at=at) for at in range(ENOUGH - 1)])
+    assert times(task("new")) == UNKNOWN_MS
+    times.learn(ran(3))
+    assert list(times(task("new"))) == sorted(times(task("new")))
+    assert {MINUTE, 3 * MINUTE} == set(times(task("new")))
+
+
+def test_what_never_ran_tells_nothing() -> None:
+    times = RunTimes([replace(ran(1, at=at), started_at=None) for at in range(9)])
+    services = [replace(ran(1, at=at), service=True) for at in range(9)]
+    for each in services:
+        times.learn(each)
+    assert times(task("new")) == UNKNOWN_MS
+
+
+def test_the_newest_count_and_memory_is_bounded() -> None:
+    times = RunTimes([ran(9, at=at) for at in range(KEPT)])
+    for at in range(KEPT):
+        times.learn(ran(1, at=at))
+    assert set(times(task("new"))) == {MINUTE}
+    for number in range(KINDS + 10):
+        times.learn(ran(1, job=f"job{number}"))
+    assert len(times._kinds) == KINDS
+
+
+def test_at_the_start_the_order_of_what_is_known_does_not_matter() -> None:
+    old = [ran(9, at=at) for at in range(KEPT)]
+    new = [ran(1, at=10**9 + at) for at in range(KEPT)]
+    assert set(RunTimes([*new, *old])(task("new"))) == {MINUTE}
+
+
+async def test_told_from_the_boxs_own_history() -> None:
+    box = Box(1, *(ran(10, at=at) for at in range(ENOUGH)))
+    box.submit(task("a"), task("b"), task("c"))
+    assert await box.told("b") == (10, 10)
+    assert await box.told("c") == (20, 20)
+    assert await box.estimates.of(box.state.tasks["a"]) is None, "it runs"
+
+
+async def test_who_cannot_start_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = Box(2)
+    box.submit(task("a"))
+    box.submit(task("b", gpu=3))
+    played = 0
+
+    def counted(*_: object) -> dict[str, Estimate]:
+        nonlocal played
+        played += 1
+        return {}
+
+    monkeypatch.setattr(module, "estimate", counted)
+    box.now += 1
+    for _ in range(10):
+        assert await box.estimates.of(box.state.tasks["b"]) is None
+    assert played == 1, "nor is the queue played again at each question"
+
+
+async def test_a_long_queue_is_played_beside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a copy: what happens meanwhile disturbs nothing."""
+    box = Box(1, *(ran(10, at=at) for at in range(ENOUGH)))
+    box.submit(*(task(f"t{number:03}", at=number) for number in range(AT_ONCE + 9)))
+    original, threads = asyncio.to_thread, 0
+
+    async def meanwhile(function: object, state: State, *rest: object) -> object:
+        nonlocal threads
+        threads += 1
+        assert state is not box.state
+        box.happens(CancelAsked(0, "t002", "ada"))
+        box.submit(task("late"))
+        state.check()
+        return await original(function, state, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(asyncio, "to_thread", meanwhile)
+    told = await asyncio.gather(*(box.told(f"t{number:03}") for number in (1, 3, 20)))
+    assert [p50 for p50, _ in told] == [10, 30, 200]
+    assert threads == 1, "one play for all who ask"
+
+
+async def test_an_estimate_is_told_again_for_some_seconds() -> None:
+    box = Box(1, *(ran(10, at=at) for at in range(ENOUGH)))
+    box.submit(task("a"), task("b"))
+    first = await box.estimates.of(box.state.tasks["b"])
+    box.now += module.FRESH_MS
+    assert await box.estimates.of(box.state.tasks["b"]) == first
+    box.submit(task("c", at=box.now))
+    assert await box.told("c") == (19, 19), "who is new is not told nothing for seconds"
+    box.now = 15 * MINUTE
+    late = await box.estimates.of(box.state.tasks["b"])
+    assert late is not None
+    assert late.p50 >= box.now, "never in the past"
+
+
+async def test_what_goes_wrong_with_it_keeps_nobody_from_an_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> dict[str, Estimate]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(module, "estimate", broken)
+    box = Box(1)
+    box.submit(task("a"), task("b"))
+    assert await box.estimates.of(box.state.tasks["b"]) is None
+    assert "could not be estimated" in caplog.text
+
+
+async def test_too_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 3)
+    box = Box(1)
+    box.submit(*(task(f"t{number}") for number in range(5)))
+    assert await box.estimates.of(box.state.tasks["t4"]) is None
+
+
+async def test_first_estimates_are_held_to_what_came() -> None:
+    box = Box(1, *(ran(10, at=at) for at in range(ENOUGH)))
+    box.submit(task("a"), task("b"), task("c"), task("unasked", gpu=0))
+    assert box.estimates.calibration.tasks == 0, "nobody was told anything"
+    await box.told("c")
+    box.happens(CancelAsked(0, "c", "ada"))
+    assert box.estimates.calibration.tasks == 0, "it never starts"
+    box.now = 9 * MINUTE
+    given = replace(box.state.tasks["b"], status=Status.PREPARING, given_at=box.now)
+    box.estimates.learn(Change(99, box.now, given))
+    calibration = box.estimates.calibration
+    assert (calibration.tasks, calibration.by_p50, calibration.by_p90) == (1, 1, 1)
+    box.estimates.learn(Change(100, box.now, given))
+    assert box.estimates.calibration == calibration, "once"
+
+
+async def test_the_engine_learns_from_what_has_ended_also_before_it_started(
+    box: EngineBox,
+) -> None:
+    """And holds what it told to what came."""
+    short = {"job_name": "short", "command": ["true"]}
+    async with box.engine(max_running=1) as engine:
+        for _ in range(ENOUGH):
+            await ended(engine, (await engine.create_task(ALICE, short)).id)
+    async with box.engine(max_running=1) as engine:
+        blocker = await engine.create_task(ALICE, SLEEP)
+        await running(engine, blocker.id)
+        waiting = [await engine.create_task(ALICE, short) for _ in range(3)]
+        told = [(await engine.explain_task(ALICE, task.id)).estimate for task in waiting]
+        starts = [each.p50 for each in told if each is not None]
+        assert len(starts) == 3
+        assert starts == sorted(starts)
+        # Nobody knows how long the blocker takes; the like tasks behind it take no time.
+        assert starts[2] - starts[0] < MINUTE
+        assert (await engine.explain_task(ALICE, blocker.id)).estimate is None
+        await engine.cancel_task(ALICE, blocker.id)
+        for task in waiting:
+            await ended(engine, task.id)
+        assert engine.calibration.tasks == 3
+
+
+async def test_what_tasks_have_of_gpus(box: EngineBox) -> None:
+    async with box.engine(gpu=3, private=True) as engine:
+        mine = await engine.create_task(ALICE, {**SLEEP, "gpu": 2})
+        without = await engine.create_task(ALICE, SLEEP)
+        for task in (mine, without):
+            await running(engine, task.id)
+        [use] = engine.gpu_use(ALICE)
+        assert (use.task_id, use.user) == (mine.id, "alice")
+        assert use.gpu_seconds >= 0
+        [later] = engine.gpu_use(ADMIN)
+        assert later.gpu_seconds >= use.gpu_seconds
+        assert engine.gpu_use(BOB) == [], "on a private server"
+        await engine.cancel_task(ALICE, mine.id)
+        await ended(engine, mine.id)
+        assert engine.gpu_use(ALICE) == []
+        await engine.cancel_task(ALICE, without.id)

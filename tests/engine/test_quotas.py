@@ -1,0 +1,73 @@
+"""What one user may have of the box, and what each has had."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from fetchml.adapters.duckdb_store import DuckDBStore
+from fetchml.core.model import Resources, Status
+from fetchml.core.state import Limits
+from fetchml.errors import QueueQuotaReached, ValidationFailed
+from fetchml.ports import Restored
+from fetchml.saved_shares import KIND, Saved, SavedShares
+from tests.engine.conftest import ALICE, BOB, Box, ended, running
+
+LIMITS = Limits(Resources(2, 8, 1), 4, 600_000, "box")
+WAIT = {"job_name": "a", "command": ["sleep", "60"], "gpu": 1}
+SHORT = {"job_name": "a", "command": ["true"], "gpu": 1}
+
+
+@asynccontextmanager
+async def opened(box: Box) -> AsyncIterator[tuple[DuckDBStore, Restored]]:
+    """What an engine finds at its start."""
+    store = DuckDBStore(box.data_dir, time_zone=ZoneInfo("UTC"), min_free_bytes=0)
+    restored = await store.open(recent_limit=10, on_durable=lambda _: None, on_fatal=print)
+    yield store, restored
+    await store.close()
+
+
+async def test_so_many_tasks_of_a_user_may_wait(box: Box) -> None:
+    async with box.engine(user_queued=2) as engine:
+        blocker = await engine.create_task(ALICE, WAIT)
+        await running(engine, blocker.id)
+        await engine.create_task(ALICE, SHORT)
+        with pytest.raises(QueueQuotaReached, match="no more than 2 may"):
+            await engine.create_tasks(ALICE, [SHORT, SHORT])
+        again = await engine.create_task(ALICE, SHORT, "key")
+        for _ in range(2):
+            with pytest.raises(QueueQuotaReached, match="2 tasks of alice wait"):
+                await engine.create_task(ALICE, SHORT)
+        assert (await engine.create_task(ALICE, SHORT, "key")).id == again.id, "it is no new one"
+        await engine.create_tasks(BOB, [SHORT, SHORT])
+        await engine.cancel_task(ALICE, again.id)
+        await engine.create_task(ALICE, SHORT)
+        await engine.cancel_task(ALICE, blocker.id)
+        await ended(engine, blocker.id)
+
+
+async def test_who_may_never_have_so_many_gpus_is_told_at_once(box: Box) -> None:
+    async with box.engine(gpu=4, user_gpus=2) as engine:
+        with pytest.raises(ValidationFailed, match="gpu: asks for 3 gpu, a user may have 2"):
+            await engine.create_task(ALICE, {**SHORT, "gpu": 3})
+        task = await engine.create_task(ALICE, {**SHORT, "gpu": 2})
+        assert (await ended(engine, task.id)).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_what_a_user_has_had_is_known_after_a_restart(box: Box, is_lost: bool) -> None:
+    """`is_lost`: what was written last is from before the task's end, as after a crash."""
+    async with box.engine() as engine:
+        task = await engine.create_task(ALICE, {**SHORT, "command": ["sleep", "0.2"]})
+        task = await ended(engine, task.id)
+        assert task.end is not None
+    if is_lost:
+        async with opened(box) as (store, _):
+            before = msgspec.json.encode(Saved(task.end.at - 1, {}))
+            await store.put_document(KIND, KIND, before)
+    async with opened(box) as (store, restored):
+        used = await SavedShares(store, lambda: 0).load(restored, LIMITS)
+    assert used.keys() == {"alice"}
+    assert 0.2 <= used["alice"].gpu_seconds < 10

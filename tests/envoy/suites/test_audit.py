@@ -1,0 +1,1 @@
+from tests.api.test_audit import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.api.test_experiments import *  # noqa: F403

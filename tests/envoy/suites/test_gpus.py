@@ -1,0 +1,1 @@
+from tests.api.test_gpus import *  # noqa: F403

@@ -1,0 +1,3 @@
+from tests.api.test_grpc_errors import *  # noqa: F403
+
+del test_two_servers_never_share_a_port  # noqa: F821 - It asks the server for the port that is Envoy's.

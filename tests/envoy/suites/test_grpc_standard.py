@@ -1,0 +1,1 @@
+from tests.api.test_grpc_standard import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.api.test_grpc_streams import *  # noqa: F403

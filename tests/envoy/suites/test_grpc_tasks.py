@@ -1,0 +1,1 @@
+from tests.api.test_grpc_tasks import *  # noqa: F403

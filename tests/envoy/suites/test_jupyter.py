@@ -1,0 +1,1 @@
+from tests.api.test_jupyter import *  # noqa: F403

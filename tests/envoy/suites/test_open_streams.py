@@ -1,0 +1,1 @@
+from tests.api.test_open_streams import *  # noqa: F403

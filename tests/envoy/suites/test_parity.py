@@ -1,0 +1,1 @@
+from tests.server.test_parity import *  # noqa: F403

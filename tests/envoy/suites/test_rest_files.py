@@ -1,0 +1,1 @@
+from tests.api.test_rest_files import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.api.test_snapshots import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.api.test_ws import *  # noqa: F403

@@ -1,0 +1,258 @@
+"""What Envoy itself does at the edge: TLS, its own replies, the limit of each key, the log."""
+
+import asyncio
+import re
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import grpc
+import pytest
+import yaml
+
+from fetchml.core.model import Role
+from fetchml.v1 import queue_pb2, task_pb2
+from fetchml.v1.queue_pb2_grpc import QueueServiceStub
+from tests.api import grpc_world, rest_world
+from tests.api.rest_world import World
+from tests.api.validate import check_error
+from tests.cli.server import FETCHML, environment
+from tests.envoy import proxy
+from tests.envoy.grpc_web import call_over_web
+from tests.server.program import eventually
+from tests.tls.authority import Authority
+
+UNAVAILABLE = "The server does not answer: try again later"
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
+
+
+@pytest.fixture
+def curl() -> str:
+    if shutil.which("curl") is None:
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
+        subprocess.run(["apt-get", "install", "-y", "-qq", "curl"], check=True)
+    return "curl"
+
+
+def client_of(edge: proxy.Envoy, session: aiohttp.ClientSession) -> rest_world.Client:
+    """Without a server behind it."""
+    return rest_world.Client(session, f"http://127.0.0.1:{edge.ports[proxy.PLAIN]}", "a" * 20)
+
+
+async def test_tls_and_http_2(
+    rest: World, edge: proxy.Envoy, authority: Authority, curl: str
+) -> None:
+    address = f"127.0.0.1:{edge.ports['edge']}"
+    trusting = ssl.create_default_context(cafile=str(authority.file))
+    speaking_h2 = ssl.create_default_context(cafile=str(authority.file))
+    speaking_h2.set_alpn_protocols(["h2", "http/1.1"])
+    _, writer = await asyncio.open_connection("127.0.0.1", edge.ports["edge"], ssl=speaking_h2)
+    connection = writer.get_extra_info("ssl_object")
+    assert connection.selected_alpn_protocol() == "h2"
+    assert connection.version() == "TLSv1.3"
+    writer.close()
+    over_tls = rest_world.Client(rest.client.session, f"https://{address}", rest.client.secret)
+    async with rest.client.session.get(
+        over_tls.url("/v1/queue"), headers=over_tls.with_key({}), ssl=trusting
+    ) as response:
+        assert (response.status, (await response.json())["workers"]) == (200, 1)
+    key = f"X-API-Key: {rest.client.secret}"
+    asked = await asyncio.create_subprocess_exec(
+        *(curl, "--silent", "--http2", "--cacert", str(authority.file), "--header", key),
+        *("--write-out", " %{http_version} %{http_code}", f"https://{address}/v1/queue"),
+        stdout=subprocess.PIPE,
+    )
+    said, _ = await asked.communicate()
+    assert said.decode().endswith('"workers":1} 2 200')
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await rest.client.session.get(f"http://{address}/health")
+
+
+async def test_grpc_on_the_same_port_over_tls(
+    tmp_path: Path, edge: proxy.Envoy, authority: Authority
+) -> None:
+    async with grpc_world.grpc_world(tmp_path) as world:
+        channel: Any = grpc.aio.secure_channel(
+            f"127.0.0.1:{edge.ports['edge']}",
+            grpc.ssl_channel_credentials(authority.file.read_bytes()),
+        )
+        queue: Any = QueueServiceStub(channel)
+        stats = await queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=world.client.metadata)
+        assert stats.workers == 1
+        await channel.close()
+
+
+async def test_the_command_line_through_it(
+    tmp_path: Path, edge: proxy.Envoy, authority: Authority
+) -> None:
+    async with grpc_world.grpc_world(tmp_path) as world:
+        request = task_pb2.CreateTaskRequest(job_name="mine")
+        await world.client.tasks.CreateTask(request, metadata=world.client.metadata)
+        asked = await asyncio.create_subprocess_exec(
+            *(*FETCHML, "ls", "--json"),
+            stdout=subprocess.PIPE,
+            env=environment(
+                FETCHML_SERVER=f"https://127.0.0.1:{edge.ports['edge']}",
+                FETCHML_TLS_CA=str(authority.file),
+                FETCHML_API_KEY=world.secrets[Role.USER],
+            ),
+        )
+        said, _ = await asked.communicate()
+    assert (asked.returncode, b'"mine"' in said) == (0, True)
+
+
+async def test_grpc_web(tmp_path: Path) -> None:
+    async with grpc_world.grpc_world(tmp_path) as world, aiohttp.ClientSession() as session:
+        client = rest_world.Client(session, f"http://{world.address}", world.secrets[Role.USER])
+        method = "fetchml.v1.TaskService/CreateTask"
+        (message,), trailers = await call_over_web(
+            client, method, task_pb2.CreateTaskRequest(job_name="a")
+        )
+        assert task_pb2.Task.FromString(message).job_name == "a"
+        assert trailers["grpc-status"] == "0"
+        none, trailers = await call_over_web(
+            client, method, task_pb2.CreateTaskRequest(job_name="a b")
+        )
+        assert (none, trailers["grpc-status"]) == ([], "3")
+        assert "job_name" in trailers["grpc-message"]
+
+
+async def test_nobody_behind_it(edge: proxy.Envoy) -> None:
+    async with aiohttp.ClientSession() as session:
+        client = client_of(edge, session)
+        for path in ("/v1/tasks", "/health", "/ws", "/jupyter/x", "/v1/tasks/x/logs"):
+            async with session.get(
+                client.url(path), headers={"traceparent": TRACEPARENT}
+            ) as response:
+                body = await response.read()
+                check_error(body)
+                said = await response.json()
+                assert (response.status, response.content_type) == (503, "application/json")
+                assert (said["code"], said["error"]) == ("SERVICE_UNAVAILABLE", UNAVAILABLE)
+                assert said["trace_id"].replace("-", "") == TRACE
+        with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
+            await session.ws_connect(client.url("/ws"))
+        with pytest.raises(aiohttp.ClientResponseError, match="503"):
+            await call_over_web(
+                client, "fetchml.v1.QueueService/GetQueue", queue_pb2.GetQueueRequest()
+            )
+    over_grpc = grpc_world.Client(f"127.0.0.1:{edge.ports[proxy.PLAIN]}", "a" * 20)
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await over_grpc.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=over_grpc.metadata)
+    await over_grpc.channel.close()
+    assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "{" not in str(error.value.details()), "a body of REST is no message for gRPC"
+
+
+async def test_a_server_that_hangs(edge: proxy.Envoy, ports: dict[str, int]) -> None:
+    async def never(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await gone.wait()
+        writer.close()
+
+    gone = asyncio.Event()
+    server = await asyncio.start_server(never, "127.0.0.1", ports["http"])
+    async with server, aiohttp.ClientSession() as session:
+        reply = await client_of(edge, session).get("/readyz")
+        gone.set()
+    assert (reply.status, reply.code, reply.error) == (503, "SERVICE_UNAVAILABLE", UNAVAILABLE)
+
+
+async def test_each_key_has_its_limit(
+    rest: World, files: Path, ports: dict[str, int], tmp_path: Path
+) -> None:
+    key = rest.secrets[Role.USER]
+    with proxy.running("envoy.yaml", tmp_path, files, ports, plain=True, burst=5) as limiting:
+        port = limiting.ports[proxy.PLAIN]
+        client = rest_world.Client(rest.client.session, f"http://127.0.0.1:{port}", key)
+        asked = 0
+        while (limited := await client.get("/v1/queue")).status == 200:
+            asked += 1
+            assert asked < 1_000, "it is never limited"
+        assert asked >= 5
+        assert (limited.status, limited.code) == (429, "RATE_LIMITED")
+        assert limited.headers["Retry-After"] == "1"
+        assert limited.headers["RateLimit-Remaining"] == "0"
+        assert (await client.get("/health")).status == 200
+        client.secret = rest.secrets[Role.VIEWER]
+        assert (await client.get("/v1/queue")).status == 200
+        async with grpc_world.grpc_world(tmp_path) as world:
+            over_grpc = grpc_world.Client(f"127.0.0.1:{port}", world.secrets[Role.ADMIN])
+            code = None
+            while code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                try:
+                    await over_grpc.queue.GetQueue(
+                        queue_pb2.GetQueueRequest(), metadata=over_grpc.metadata
+                    )
+                except grpc.aio.AioRpcError as error:
+                    code = error.code()
+            await over_grpc.channel.close()
+
+
+async def test_the_log_has_the_trace_and_no_key(
+    rest: World, edge: proxy.Envoy, tmp_path: Path
+) -> None:
+    missing = await rest.client.get("/v1/tasks/nowhere")
+    trace = missing.json["trace_id"]
+
+    def line() -> list[dict[str, Any]]:
+        return [one for one in edge.access_log if one["trace_id"] == trace]
+
+    await eventually(lambda: len(line()) == 1)
+    (logged,) = line()
+    assert (logged["method"], logged["path"], logged["status"]) == ("GET", "/v1/tasks/nowhere", 404)
+    async with grpc_world.grpc_world(tmp_path) as world:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await world.client.tasks.GetTask(
+                task_pb2.GetTaskRequest(task_id="nowhere"), metadata=world.client.metadata
+            )
+        trace = grpc_world.refusal(error.value).trace_id
+        await eventually(lambda: len(line()) == 1)
+        assert (line()[0]["protocol"], line()[0]["grpc_status"]) == ("HTTP/2", "NotFound")
+        secrets = (*world.secrets.values(), *rest.secrets.values())
+    assert [secret for secret in secrets if secret in str(edge.access_log)] == []
+
+
+async def test_jupyter_goes_to_the_server(rest: World) -> None:
+    async with rest.client.session.get(rest.client.url("/jupyter/x/lab")) as response:
+        assert (response.status, response.headers["Server"]) == (404, "fetchml")
+
+
+async def test_the_server_is_looked_after(rest: World, edge: proxy.Envoy) -> None:
+    def attempts() -> list[int]:
+        text = edge.admin("/stats?filter=health_check.attempt")
+        return [int(count) for count in re.findall(r"\.attempt: (\d+)", text)]
+
+    await eventually(lambda: len(attempts()) == 2 and min(attempts()) > 0)
+
+
+ROUTES = yaml.safe_load((proxy.CONFIGURATIONS / "envoy.yaml").read_text())["static_resources"][
+    "listeners"
+][0]["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]["virtual_hosts"][0]["routes"]
+
+
+def route_of(path: str) -> dict[str, Any]:
+    """Envoy takes the first that matches."""
+    for route in ROUTES:
+        match = route["match"]
+        if "prefix" in match and path.startswith(match["prefix"]):
+            return dict(route["route"])
+        if "safe_regex" in match and re.fullmatch(match["safe_regex"]["regex"], path):
+            return dict(route["route"])
+    raise AssertionError("there is a last route for all")
+
+
+@pytest.mark.parametrize(
+    "path", ["/ws", "/jupyter/a/b", "/v1/snapshots", "/v1/tasks/a/logs", "/v1/tasks/a/outputs/b/c",
+             "/fetchml.v1.TaskService/WatchTasks", "/grpc.health.v1.Health/Watch"],
+)  # fmt: skip
+def test_streams_have_no_time_limit(path: str) -> None:
+    assert (route_of(path)["timeout"], route_of(path)["idle_timeout"]) == ("0s", "0s")
+
+
+@pytest.mark.parametrize("path", ["/v1/tasks", "/v1/tasks/a", "/v1/tasks/a/outputs", "/v1/queue"])
+def test_all_else_has_one(path: str) -> None:
+    assert route_of(path) == {"cluster": "http", "timeout": "40s"}

@@ -1,0 +1,55 @@
+"""docs/envoy.md and the files beside the configurations say what is."""
+
+import re
+from typing import Any
+
+import yaml
+
+from fetchml.config import RateLimit
+from tests.api.validate import ROOT
+from tests.envoy import proxy
+
+PAGE = (ROOT / "docs/envoy.md").read_text()
+
+
+def test_every_difference_has_its_row_and_every_row_its_test() -> None:
+    tests = (ROOT / "tests/envoy/transcoded/test_differences.py").read_text()
+    named = set(re.findall(r"\| `(test_\w+)` \|", PAGE))
+    assert named == set(re.findall(r"^async def (test_\w+)", tests, re.MULTILINE))
+
+
+def load(name: str) -> Any:
+    return yaml.safe_load((proxy.CONFIGURATIONS / name).read_text())
+
+
+def test_compose_gives_envoy_the_files_that_it_reads() -> None:
+    services = load("compose.yaml")["services"]
+    mounts = dict(volume.split(":")[:2] for volume in services["envoy"]["volumes"])
+    text = (proxy.CONFIGURATIONS / "envoy.yaml").read_text()
+    read = set(re.findall(rf"filename: ({proxy.FILES}/[\w.]+)", text))
+    assert read | {f"{proxy.FILES}/envoy.yaml"} == set(mounts.values())
+    assert {service["network_mode"] for service in services.values()} == {"host"}
+
+
+def test_both_configurations_look_where_fetchml_listens() -> None:
+    for name in ("envoy.yaml", "transcoder.yaml"):
+        for cluster in load(name)["static_resources"]["clusters"]:
+            (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+            address = endpoint["endpoint"]["address"]["socket_address"]
+            assert address == {
+                "address": "127.0.0.1",
+                "port_value": {"http": 9101, "grpc": 9102}[cluster["name"]],
+            }
+
+
+def test_the_limit_has_fetchmls_own_numbers() -> None:
+    manager = load("envoy.yaml")["static_resources"]["listeners"][0]["filter_chains"][0]["filters"]
+    filters = {one["name"]: one for one in manager[0]["typed_config"]["http_filters"]}
+    limit = filters["envoy.filters.http.local_ratelimit"]["typed_config"]
+    ours = RateLimit()
+    for bucket in (limit["token_bucket"], limit["descriptors"][0]["token_bucket"]):
+        assert bucket == {
+            "max_tokens": ours.burst,
+            "tokens_per_fill": ours.per_second,
+            "fill_interval": "1s",
+        }

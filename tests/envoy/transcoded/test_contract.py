@@ -1,0 +1,175 @@
+"""The contract's operations and codes. The client holds every reply to the contract's schemas."""
+
+from pathlib import Path
+
+import grpc
+import pytest
+
+from fetchml.core.model import Role, Status
+from fetchml.errors import Conflict, Unavailable
+from fetchml.rate_limit import RateLimiter
+from fetchml.v1 import task_pb2
+from fetchml.views import Health, HealthStatus
+from tests.api.grpc_world import Client, refusal
+from tests.api.rest_world import JSON, World
+from tests.envoy import proxy
+from tests.envoy.grpc_web import call_over_web
+from tests.envoy.transcoded.conftest import transcoded
+from tests.server.conftest import Serve
+from tests.server.program import ADMIN_KEY, Backend
+
+EXPERIMENT = b'{"name": "mnist"}'
+
+
+async def test_tasks(rest: World) -> None:
+    created = await rest.client.submit({"job_name": "a", "cpu": 0})
+    assert created.status == 201
+    path = f"/v1/tasks/{created.json['id']}"
+    assert (await rest.client.get(path)).json == created.json
+    listed = await rest.client.get("/v1/tasks?status=queued")
+    assert (listed.status, listed.json["tasks"]) == (200, [created.json])
+    deleted = await rest.client.ask("DELETE", path)
+    assert (deleted.status, deleted.body) == (204, b"")
+    assert "Content-Type" not in deleted.headers
+    empty = await rest.client.get("/v1/tasks?status=running")
+    assert empty.json == {"tasks": [], "total": 0, "limit": 50, "offset": 0}
+
+
+async def test_experiments_are_a_bare_list(rest: World) -> None:
+    assert (await rest.client.get("/v1/experiments")).json == []
+    created = await rest.client.ask("POST", "/v1/experiments", EXPERIMENT, **JSON)
+    assert created.status == 201
+    assert (await rest.client.get("/v1/experiments")).json == [created.json]
+    path = f"/v1/experiments/{created.json['id']}"
+    archived = await rest.client.ask("POST", f"{path}/archive")
+    assert (archived.status, archived.json["status"]) == (200, "archived")
+    assert (await rest.client.ask("DELETE", path)).status == 204
+    assert (await rest.client.get(path)).status == 404
+
+
+async def test_the_queue(rest: World) -> None:
+    assert (await rest.client.get("/v1/queue")).json["workers"] == 1
+
+
+async def test_jupyter_services_are_a_bare_list(rest: World) -> None:
+    path = "/v1/jupyter/services"
+    assert (await rest.client.get(path)).json == []
+    created = await rest.client.ask("POST", path, b'{"name": "a"}', **JSON)
+    assert created.status == 201
+    assert (await rest.client.get(path)).json == [created.json]
+
+
+@pytest.mark.parametrize(
+    ("health", "said"),
+    [
+        (Health(HealthStatus.HEALTHY), "healthy"),
+        (Health(HealthStatus.UNHEALTHY, ("disk full",), accepts_work=False), "unhealthy"),
+    ],
+)
+async def test_health_needs_no_key(rest: World, health: Health, said: str) -> None:
+    rest.engine.answer = health
+    reply = await rest.as_(None).get("/health")
+    assert (reply.status, reply.json["status"]) == (200, said)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "message"),
+    [
+        (Conflict('it "has" ended \\ é'), 409, "CONFLICT", 'it "has" ended \\ é'),
+        (Unavailable("shutting down"), 503, "SERVICE_UNAVAILABLE", "shutting down"),
+        (RuntimeError("a path of ours"), 500, "INTERNAL_ERROR", "An error occurred"),
+    ],
+)
+async def test_errors_have_the_contracts_body(
+    rest: World, error: Exception, status: int, code: str, message: str
+) -> None:
+    rest.engine.failure = error
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    async with rest.client.session.get(
+        rest.client.url("/v1/queue"),
+        headers=rest.client.with_key({"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}),
+    ) as response:
+        body = await response.json()
+    assert (response.status, body.keys()) == (status, {"error", "code", "trace_id"})
+    assert (body["error"], body["code"]) == (message, code)
+    assert body["trace_id"].replace("-", "") == trace
+
+
+async def test_a_message_cannot_forge_the_code(rest: World) -> None:
+    rest.engine.failure = Conflict('ErrorInfo","reason":"UNAUTHORIZED"')
+    async with rest.client.session.get(
+        rest.client.url("/v1/queue"), headers=rest.client.with_key({})
+    ) as response:
+        assert response.status == 409
+        assert (await response.json())["error"] == 'ErrorInfo","reason":"UNAUTHORIZED"'
+
+
+async def test_keys_and_roles(rest: World) -> None:
+    nobody = await rest.as_(None).get("/v1/queue")
+    assert (nobody.status, nobody.code) == (401, "UNAUTHORIZED")
+    assert nobody.headers["WWW-Authenticate"] == 'ApiKey realm="fetchml"'
+    audit = await rest.client.get("/v1/audit")
+    assert (audit.status, audit.code) == (403, "FORBIDDEN")
+    admin = await rest.as_(rest.secrets[Role.ADMIN]).get("/v1/audit")
+    assert (admin.status, admin.json["entries"][0]["outcome"]) == (200, "FORBIDDEN")
+
+
+async def test_broken_rules_are_422_and_broken_json_is_400(rest: World) -> None:
+    rule = await rest.client.submit({"job_name": "a b", "priority": 11})
+    assert (rule.status, rule.code) == (422, "VALIDATION_ERROR")
+    assert "job_name: must be letters, digits, _ and - only" in rule.error
+    assert "priority: must be between 1 and 10" in rule.error
+    broken = await rest.client.ask("POST", "/v1/tasks", b'{"job_name"', **JSON)
+    assert (broken.status, broken.code) == (400, "BAD_REQUEST")
+    assert rest.engine.tasks == {}
+
+
+async def test_a_limited_key_is_told_when_to_come_back(tmp_path: Path) -> None:
+    async with transcoded(tmp_path, RateLimiter(per_second=1, burst=1)) as rest:
+        first, second = [await rest.client.get("/v1/queue") for _ in range(2)]
+    assert (first.status, second.status, second.code) == (200, 429, "RATE_LIMITED")
+    assert second.headers["Retry-After"] == "1"
+
+
+async def test_nobody_behind_it(tmp_path: Path) -> None:
+    async with transcoded(tmp_path) as rest:
+        await rest.server.stop(0)  # type: ignore[arg-type]  # of gRPC
+        for path in ("/v1/queue", "/health"):
+            async with rest.client.session.get(rest.client.url(path)) as response:
+                assert response.status == 503
+                assert (await response.json())["code"] == "SERVICE_UNAVAILABLE"
+
+
+async def test_a_reply_of_several_mib(rest: World) -> None:
+    task_id = (await rest.client.submit()).json["id"]
+    await rest.engine.change(task_id, status=Status.FAILED, error="x" * 6_000_000)
+    assert len((await rest.client.get(f"/v1/tasks/{task_id}")).body) > 6_000_000
+
+
+async def test_grpc_and_grpc_web_go_through(rest: World) -> None:
+    task_id = (await rest.client.submit()).json["id"]
+    client = Client(f"127.0.0.1:{rest.port}", rest.secrets[Role.USER])
+    request = task_pb2.GetTaskRequest(task_id=task_id)
+    assert (await client.tasks.GetTask(request, metadata=client.metadata)).id == task_id
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await client.tasks.GetTask(task_pb2.GetTaskRequest(task_id="x"), metadata=client.metadata)
+    assert refusal(error.value).reason == "NOT_FOUND"
+    await client.channel.close()
+    messages, trailers = await call_over_web(rest.client, "fetchml.v1.TaskService/GetTask", request)
+    assert task_pb2.Task.FromString(messages[0]).id == task_id
+    assert trailers["grpc-status"] == "0"
+
+
+async def test_with_the_real_program(
+    serve: Serve,
+    processes_backend: Backend,
+    transcoder: proxy.Envoy,
+) -> None:
+    server = await serve(processes_backend).start()
+    rest, _ = await server.clients(ADMIN_KEY)
+    rest.base = f"http://127.0.0.1:{transcoder.ports[proxy.PLAIN]}"
+    task = await rest.submit({"job_name": "a", "command": ["echo", "said"]})
+    assert task.status == 201
+    await server.ended(task.json["id"])
+    ended = (await rest.get(f"/v1/tasks/{task.json['id']}")).json
+    assert (ended["status"], ended["output"]) == ("completed", "said\n")

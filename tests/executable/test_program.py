@@ -1,0 +1,220 @@
+"""What is different about the executable: two processes, a temporary folder, all in one file."""
+
+import http.client
+import os
+import signal
+import subprocess
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from fetchml.cli.main import COMMANDS
+from tests.cli.server import SECONDS, Server, environment
+from tests.executable.conftest import ROOT, Start
+
+MAX_BYTES = 130_000_000
+
+
+def child_of(server: Server) -> int:
+    """The process that serves."""
+    pid = server.process.pid
+    [child] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
+
+
+def unpacked(temporary: Path) -> list[Path]:
+    return list(temporary.glob("_MEI*"))
+
+
+def ask(server: Server, path: str) -> tuple[int, bytes]:
+    with closing(http.client.HTTPConnection(server.http)) as connection:
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        return reply.status, reply.read()
+
+
+def eventually_gone(pid: int) -> None:
+    fd = os.pidfd_open(pid)
+    try:
+        os.set_blocking(fd, False)
+        deadline = time.monotonic() + SECONDS
+        while Path(f"/proc/{pid}/stat").exists() and _state(pid) != "Z":
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        os.close(fd)
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
+
+
+def run(executable: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [executable, *arguments],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+
+
+def test_it_is_small_and_says_what_it_is(executable: str) -> None:
+    assert Path(executable).stat().st_size < MAX_BYTES
+    head = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    said = run(executable, "version").stdout.split()
+    assert said[said.index("commit") + 1].removesuffix("-changed") == head
+
+
+@pytest.mark.parametrize("command", [name for part in COMMANDS.values() for name in part])
+def test_every_command_is_in_it(executable: str, command: str) -> None:
+    ran = run(executable, command, "--help")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith(f"Usage: fetchml {command}")
+
+
+def test_all_files_are_in_it(start: Start) -> None:
+    server = start(FETCHML_HISTORY_TIME_ZONE="Europe/Berlin", PYTHONTZPATH="")
+    status, body = ask(server, "/openapi.yaml")
+    assert status == 200
+    assert body == (ROOT / "fetchml/api/openapi.yaml").read_bytes()
+    assert server.run("submit", "--wait", "--", "echo", "said").succeeded() == "said"
+    [unpacked_folder] = unpacked(server.data_dir.parent / "temporary")
+    for shim in ("shim-x86_64", "shim-aarch64"):
+        inside = unpacked_folder / "fetchml/shim" / shim
+        assert inside.read_bytes() == (ROOT / "fetchml/shim" / shim).read_bytes()
+
+
+def test_sigterm_ends_both_and_leaves_nothing(start: Start, temporary: Path) -> None:
+    server = start()
+    child = child_of(server)
+    assert len(unpacked(temporary)) == 1
+    assert server.stop() == 0
+    assert _state(child) == "Z"
+    assert unpacked(temporary) == []
+
+
+def test_a_signal_to_the_whole_group_comes_once(
+    executable: str, tmp_path: Path, temporary: Path
+) -> None:
+    """Ctrl-C: twice would mean to end at once."""
+    flags = ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--launcher", "process"]
+    with subprocess.Popen(
+        [executable, "serve", "--data-dir", str(tmp_path / "data"), *flags],
+        env=environment(TMPDIR=str(temporary)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("ready ")
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, said
+    assert "second signal" not in said
+    assert unpacked(temporary) == []
+
+
+def test_kill_of_the_first_process_ends_the_second(start: Start, temporary: Path) -> None:
+    server = start()
+    task_id = server.run("submit", "--", "sh", "-c", "sleep 1; echo after").succeeded()
+    child = child_of(server)
+    assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+    eventually_gone(child)
+    [left] = unpacked(temporary)
+    server.start()
+    [now] = unpacked(temporary)
+    assert now != left, "what the killed one left was removed"
+    assert server.run("submit", "--", "true").succeeded()
+    assert server.run("logs", "-f", task_id).succeeded() == "after"
+    assert server.stop() == 0
+
+
+def test_kill_of_the_second_process_ends_the_first(start: Start, temporary: Path) -> None:
+    server = start()
+    task_id = server.run("submit", "--", "sh", "-c", "sleep 1; echo after").succeeded()
+    os.kill(child_of(server), signal.SIGKILL)
+    assert server.wait() == -signal.SIGKILL
+    assert unpacked(temporary) == []
+    server.start()
+    assert server.run("logs", "-f", task_id).succeeded() == "after"
+    assert server.stop() == 0
+
+
+def test_only_what_nobody_runs_from_is_removed(start: Start, temporary: Path) -> None:
+    """Another's folder, one that is just being unpacked, and one that is no folder of ours."""
+    foreign = temporary / "_MEIother"
+    foreign.mkdir()
+    fresh = temporary / "_MEIfresh"
+    (fresh / "fetchml").mkdir(parents=True)
+    old = temporary / "_MEIold"
+    (old / "fetchml").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    link = temporary / "_MEIlink"
+    link.symlink_to(fresh)
+    first = start("first")
+    [of_first] = set(unpacked(temporary)) - {foreign, fresh, old, link}
+    second = start("second")
+    assert {foreign, fresh, link, of_first} < set(unpacked(temporary))
+    assert not old.exists()
+    assert ask(first, "/livez")[0] == 200
+    assert first.stop() == 0
+    assert second.stop() == 0
+
+
+def test_programs_that_it_starts_have_the_callers_environment(
+    executable: str, tmp_path: Path, start: Start
+) -> None:
+    server = start()
+    programs, code = tmp_path / "programs", tmp_path / "code"
+    programs.mkdir()
+    code.mkdir()
+    (code / "train.py").write_text("")
+    (programs / "git").write_text(f"#!/bin/sh\nenv > {tmp_path}/seen\nexit 1\n")
+    (programs / "git").chmod(0o755)
+    path = f"{programs}:{os.environ['PATH']}"
+    for before in ({}, {"LD_LIBRARY_PATH": "/of/the/caller"}):
+        variables = {**server.variables, "PATH": path, **before}
+        run(executable, "submit", "--dir", str(code), "--", "true", **variables)
+        seen = dict(
+            line.partition("=")[::2] for line in (tmp_path / "seen").read_text().splitlines()
+        )
+        assert seen.get("LD_LIBRARY_PATH", "").strip() == before.get("LD_LIBRARY_PATH", "")
+        assert not [name for name in seen if name.startswith("_PYI")]
+        (tmp_path / "seen").unlink()
+
+
+@pytest.mark.parametrize(
+    ("options", "says", "left"),
+    [("size=20m", "No space left", "_MEI"), ("noexec", "failed to map segment", "")],
+)
+def test_a_temporary_folder_that_it_cannot_use(
+    executable: str, temporary: Path, options: str, says: str, left: str
+) -> None:
+    """Another TMPDIR helps, as docs/operations.md says."""
+    mounted = 'mount -t tmpfs -o "$1" tmpfs "$2" && shift 2 && "$@"; code=$?; ls -A "$TMPDIR"; '
+    command = ["unshare", "--mount", "sh", "-c", f"{mounted} exit $code", "sh"]
+    ran = subprocess.run(
+        [*command, options, temporary, executable, "version"],
+        env=environment(TMPDIR=str(temporary)),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+    assert ran.returncode not in {0, 1, 2}
+    assert says in ran.stderr
+    assert ran.stdout[: len("_MEI")] == left

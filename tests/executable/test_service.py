@@ -1,0 +1,90 @@
+"""The systemd unit: its text, what installing it would do, and what systemd is told."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fetchml.service_unit import BadArgument, unit
+from tests.cli.server import SECONDS, Server, run
+
+DATA = Path("/var/lib/fetchml")
+
+
+def systemd_analyze() -> str:
+    if not shutil.which("systemd-analyze"):
+        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "systemd"]
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["apt-get", "update", "-qq"], install):
+            subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    return "systemd-analyze"
+
+
+@pytest.mark.parametrize("docker", [True, False])
+@pytest.mark.parametrize("data_dir", [DATA, Path("/srv/fetchml")])
+def test_systemd_finds_no_fault(tmp_path: Path, data_dir: Path, docker: bool) -> None:
+    text = unit(["/bin/true", "serve"], data_dir=data_dir, docker=docker, docker_group=docker)
+    (tmp_path / "fetchml.service").write_text(text)
+    verified = subprocess.run(
+        [systemd_analyze(), "verify", "--man=no", tmp_path / "fetchml.service"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    about_it = [line for line in verified.stderr.splitlines() if "fetchml.service" in line]
+    assert (verified.returncode, about_it) == (0, [])
+
+
+def test_a_word_that_systemd_reads_otherwise_is_refused() -> None:
+    for word in ("a b", "$HOME", "%h", "a;b", "", "ä", 'a"', "a\\n", "a\n"):
+        with pytest.raises(BadArgument):
+            unit(["/bin/true", word], data_dir=DATA, docker=True, docker_group=True)
+
+
+def test_a_dry_run_shows_all_and_does_nothing(executable: str, tmp_path: Path) -> None:
+    shown = subprocess.run(
+        [executable, "service", "install", "--dry-run", "--data-dir", str(tmp_path / "data")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SECONDS,
+    ).stdout
+    assert f"ExecStart=/usr/local/bin/fetchml serve --data-dir {tmp_path}/data" in shown
+    steps = re.findall(r"^- (.*)", shown, re.MULTILINE)
+    assert any("/usr/local/bin/fetchml" in step for step in steps)
+    assert not (tmp_path / "data").exists()
+    assert not Path("/etc/systemd/system/fetchml.service").exists()
+
+
+def test_wrong_settings_are_told_before_anything_is_done(tmp_path: Path) -> None:
+    wrong = run("service", "install", "--yes", "--http", "nowhere")
+    assert wrong.code == 2
+    assert not Path("/etc/systemd/system/fetchml.service").exists()
+
+
+def test_uninstall_and_status_without_a_service() -> None:
+    assert run("service", "uninstall", "--yes").code == 5
+    status = run("service", "status")
+    assert status.code == 1
+    assert "not installed" in status.out
+
+
+def test_systemd_is_told_that_it_is_ready_alive_and_stopping(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(SECONDS)
+        variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "3000000"}
+        server = Server(tmp_path / "data", **variables).start()
+        assert systemd.recv(100) == b"READY=1"
+        assert [systemd.recv(100) for _ in range(2)] == 2 * [b"WATCHDOG=1"]
+        assert "NOTIFY_SOCKET" not in server.run("submit", "--wait", "--", "env").succeeded()
+        server.process.send_signal(signal.SIGTERM)
+        while (told := systemd.recv(100)) == b"WATCHDOG=1":
+            pass
+        assert told == b"STOPPING=1"
+        assert server.wait() == 0

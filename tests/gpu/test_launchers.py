@@ -1,0 +1,142 @@
+"""Whose a process is, and what a plain process sees of GPUs: with real processes and containers."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fetchml.adapters import processes
+from fetchml.adapters.docker_container import container_name
+from fetchml.adapters.docker_launcher import DockerLauncher
+from fetchml.adapters.process_launcher import ProcessLauncher
+from tests.docker.engine import Engine
+from tests.gpu.stand_in import uuid
+from tests.launchers.bench import Bench, soon
+from tests.launchers.bench import bench as open_bench
+
+VISIBLE = 'echo "$FETCHML_GPU_UUIDS ${CUDA_VISIBLE_DEVICES-unset}"'
+ORPHAN = """
+import os, sys
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+print("orphan", os.getpid(), flush=True)
+os.execve("/bin/sleep", ["sleep", "60"], {})
+"""
+
+
+@pytest.fixture
+async def plain(tmp_path: Path) -> AsyncIterator[Bench]:
+    data_dir = tmp_path / "data"
+    async with open_bench(data_dir, "", lambda watch: ProcessLauncher(data_dir, watch)) as bench:
+        yield bench
+
+
+@pytest.fixture
+async def contained(
+    tmp_path: Path, docker_engine: Engine, python_image: str
+) -> AsyncIterator[Bench]:
+    data_dir = tmp_path / "data"
+
+    def make(_: object) -> DockerLauncher:
+        return DockerLauncher(data_dir, host=docker_engine.host, network="none")
+
+    async with open_bench(data_dir, python_image, make) as bench:
+        yield bench
+
+
+@pytest.mark.parametrize(
+    ("gpu_ids", "seen"),
+    [
+        ((), " "),
+        ((uuid(1),), f"{uuid(1)} {uuid(1)}"),
+        ((uuid(3), "MIG-00000002"), f"{uuid(3)},MIG-00000002 {uuid(3)},MIG-00000002"),
+        (("slot-0",), "slot-0 unset"),
+    ],
+)
+async def test_what_a_plain_process_sees(plain: Bench, gpu_ids: tuple[str, ...], seen: str) -> None:
+    launcher = await plain.open()
+    run = plain.run("sh", "-c", VISIBLE, gpu_ids=gpu_ids)
+    folder = await plain.start(launcher, run)
+    await soon(launcher.wait(run))
+    assert folder.tail().decode() == f"{seen}\n"
+
+
+async def test_a_plain_process_can_t_ask_for_more_by_its_environment(plain: Bench) -> None:
+    launcher = await plain.open()
+    greedy = {"CUDA_VISIBLE_DEVICES": "0,1,2,3", "FETCHML_GPU_UUIDS": "all"}
+    run = plain.run("sh", "-c", VISIBLE, gpu_ids=(uuid(1),), env=greedy)
+    folder = await plain.start(launcher, run)
+    await soon(launcher.wait(run))
+    assert folder.tail().decode() == f"{uuid(1)} {uuid(1)}\n"
+
+
+async def test_a_process_that_hides_is_its_task_s_all_the_same(plain: Bench) -> None:
+    """It has left its session and its parents, and cut its environment."""
+    launcher = await plain.open()
+    run = plain.run("sh", "-c", f"'{sys.executable}' -c '{ORPHAN}'; echo done; sleep 60")
+    folder = await plain.start(launcher, run)
+    await plain.until_log(run, b"done")
+    await plain.until_log(run, b"orphan")
+    orphan = int(folder.tail().split()[folder.tail().split().index(b"orphan") + 1])
+    while processes.name(orphan) != "sleep":  # noqa: ASYNC110 - nothing tells of an exec
+        await asyncio.sleep(0.002)
+    assert processes.environment(orphan) in ([], [""])
+    assert launcher.owner_of(orphan) == run.task_id
+    await launcher.kill(run)
+    await soon(launcher.wait(run))
+    assert launcher.owner_of(orphan) is None
+
+
+async def test_whose_other_processes_are(plain: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher = await plain.open()
+    assert launcher.owner_of(os.getpid()) is None
+    assert launcher.owner_of(1) is None
+    assert launcher.owner_of(1 << 22) is None
+    forged = {"FETCHML_WORKSPACE": f"{plain.data_dir}/tasks/some-task/attempts/1/workspace"}
+    with subprocess.Popen(["cat"], env=forged, stdin=subprocess.PIPE) as forger:  # noqa: ASYNC220
+        assert launcher.owner_of(forger.pid) == "some-task"
+        monkeypatch.setattr(processes, "owner", lambda _: 4_000_000)
+        assert launcher.owner_of(forger.pid) is None, "another user can't pretend"
+
+
+async def test_the_processes_of_a_container(contained: Bench, docker_engine: Engine) -> None:
+    launcher, later = await contained.open(), await contained.open()
+    run = contained.run("sh", "-c", "sleep 60 & echo ready; sleep 60")
+    await contained.start(launcher, run)
+    await contained.until_log(run, b"ready")
+    container = docker_engine.client.containers.get(container_name(run.task_id, run.attempt))
+    pids = [int(row[1]) for row in container.top()["Processes"]]
+    assert len(pids) >= 3
+    assert {launcher.owner_of(pid) for pid in pids} == {run.task_id}
+    assert launcher.owner_of(os.getpid()) is None
+
+    # A later server learns it where it adopts the task.
+    waiting = asyncio.create_task(later.wait(run))
+    while later.owner_of(pids[0]) is None:  # noqa: ASYNC110 - nothing tells of an answer
+        await asyncio.sleep(0.01)
+    assert later.owner_of(pids[0]) == run.task_id
+    await launcher.kill(run)
+    await soon(waiting)
+    await launcher.remove(run)
+    assert launcher.owner_of(pids[0]) is None
+
+
+async def test_a_container_of_somebody_else(contained: Bench, docker_engine: Engine) -> None:
+    launcher = await contained.open()
+    stranger = docker_engine.client.containers.run(
+        contained.image, ["sleep", "60"], detach=True, network_mode="none", stop_signal="SIGKILL"
+    )
+    try:
+        stranger.reload()
+        pid = stranger.attrs["State"]["Pid"]
+        assert str(stranger.id) in processes.cgroups(pid)
+        assert launcher.owner_of(pid) is None
+    finally:
+        stranger.remove(force=True)

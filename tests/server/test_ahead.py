@@ -1,0 +1,216 @@
+"""Tasks are made ready while they wait, up to their gate; that opens when it is their turn."""
+
+import json
+import signal
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.server.conftest import Serve
+from tests.server.program import Backend, Server, Task, eventually, soon
+from tests.server.test_crash import COUNTED, starts, until
+
+ONE_SLOT = {"FETCHML_TASKS_MAX_RUNNING": "1"}
+ONE_GPU = {"FETCHML_GPU_SLOTS": "1", "FETCHML_TASKS_MAX_RUNNING": "4"}
+ON_THE_WAY = ["created", "prepared", "ready", "its_turn"]
+THROWN_AWAY = ["abandoned", "revoked", "removed"]
+ONLY_CONTAINERS = {"created"}
+SHORT_SECONDS = 1
+
+
+async def explained(server: Server, task_id: str) -> str:
+    reply = await server.rest.get(f"/v1/tasks/{task_id}/explain")
+    return str(json.loads(reply.body)["reason"])
+
+
+async def at_gate(server: Server, task_id: str, attempt: int = 1) -> Task:
+    """Once its attempt waits there. It has not begun."""
+    task = await server.until(task_id, lambda task: task.ahead and task.attempt == attempt)
+    run = server.data_dir / f"tasks/{task_id}/attempts/{attempt}/run"
+    while not (await explained(server, task_id)).endswith("It is ready to start."):
+        assert not (run / "claim").exists()
+    # For a moment after its start the kernel shows no environment of a process.
+    await eventually(lambda: bool(server.backend.left_of([task_id])))
+    assert not (run / "claim").exists()
+    assert not (run.parent / "opened").exists()
+    return task
+
+
+class Ahead:
+    """A subclass brings the fixture `backend`."""
+
+    async def test_it_starts_when_the_one_before_has_ended(
+        self, serve: Serve, backend: Backend
+    ) -> None:
+        server = await serve(backend, **ONE_SLOT).start()
+        first = await server.submit(until("go") + f"sleep {2 * SHORT_SECONDS}")
+        await server.running(first)
+        second = await server.submit(COUNTED + "echo over", timeout_seconds=SHORT_SECONDS)
+        await at_gate(server, second)
+        stats = await server.queue()
+        assert (stats.running, stats.queued) == (1, 1), "it holds nothing"
+        server.tell(first)
+        before, task = await server.ended(first), await server.ended(second)
+        assert task.status == Task.completed, "none of its time limit went by at the gate"
+        assert (task.attempt, task.retry_count) == (1, 0), task
+        assert before.ended_at.ToMilliseconds() <= task.started_at.ToMilliseconds()
+        assert await starts(server, second) == 1
+        await server.assert_idle(first, second)
+
+    async def test_a_more_urgent_one_takes_its_place(self, serve: Serve, backend: Backend) -> None:
+        server = await serve(backend, **ONE_GPU).start()
+        script = COUNTED + until("go")
+        first = await server.submit(script, gpu=1)
+        await server.running(first)
+        second = await server.submit(COUNTED, gpu=1)
+        await at_gate(server, second)
+        urgent = await server.submit(script, gpu=1, priority=9)
+        await at_gate(server, urgent)
+        await eventually(lambda: not server.backend.left_of([second]))
+        assert (await server.get(second)).status == Task.queued
+        server.tell(first)
+        await server.running(urgent)
+        await at_gate(server, second, attempt=2)
+        server.tell(urgent)
+        done = [await server.ended(task_id) for task_id in (first, urgent, second)]
+        for task in done:
+            assert (task.status, task.retry_count) == (Task.completed, 0), task
+            assert await starts(server, task.id) == 1
+        assert done[1].ended_at.ToMilliseconds() <= done[2].started_at.ToMilliseconds()
+        await server.assert_idle(first, second, urgent)
+
+    async def test_a_cancelled_one_never_starts(self, serve: Serve, backend: Backend) -> None:
+        server = await serve(backend, **ONE_SLOT).start()
+        first = await server.submit(until("go"))
+        await server.running(first)
+        second = await server.submit(COUNTED)
+        await at_gate(server, second)
+        assert (await server.rest.ask("DELETE", f"/v1/tasks/{second}")).status == 204
+        task = await server.ended(second)
+        assert (task.status, task.error) == (Task.failed, "cancelled by admin"), task
+        assert not task.HasField("started_at")
+        await eventually(lambda: not server.backend.left_of([second]))
+        server.tell(first)
+        await server.ended(first)
+        await server.assert_idle(first, second)
+
+    async def test_one_that_can_t_be_made_ready_fails_while_it_waits(
+        self, serve: Serve, backend: Backend
+    ) -> None:
+        server = await serve(backend, **ONE_SLOT).start()
+        first = await server.submit(until("go"))
+        await server.running(first)
+        second = await server.submit("true", datasets=["there-is-none"])
+        task = await server.ended(second)
+        assert task.failure_reason == Task.PREPARE_FAILED, task
+        server.tell(first)
+        await server.ended(first)
+        await server.assert_idle(first, second)
+
+    async def test_it_waits_on_when_the_server_is_killed(
+        self, serve: Serve, backend: Backend
+    ) -> None:
+        server = await serve(backend, **ONE_SLOT).start()
+        first = await server.submit(until("go"))
+        await server.running(first)
+        second = await server.submit(COUNTED)
+        await at_gate(server, second)
+        there = server.backend.left_of([second])
+        await server.kill()
+        await server.start()
+        await at_gate(server, second)
+        assert server.backend.left_of([second]) == there, "the very same"
+        server.tell(first)
+        assert (await server.ended(second)).status == Task.completed
+        assert await starts(server, second) == 1
+        await server.assert_idle(first, second)
+
+    async def test_switched_off(self, serve: Serve, backend: Backend) -> None:
+        server = await serve(backend, **ONE_SLOT, FETCHML_SCHEDULING_AHEAD="false").start()
+        first = await server.submit(until("go"))
+        await server.running(first)
+        second = await server.submit("true")
+        assert await explained(server, second) == "It waits for 1 slots (0 of 1 free)."
+        assert server.backend.left_of([second]) == []
+        server.tell(first)
+        assert (await server.ended(second)).attempt == 1
+        await server.assert_idle(first, second)
+
+    async def test_killed_at_a_step_on_the_way(
+        self, serve: Serve, backend: Backend, step: str
+    ) -> None:
+        server = await serve(backend, **ONE_GPU).start()
+        first = await server.submit(COUNTED + until("go"), gpu=1)
+        await server.running(first)
+        await server.kill()
+        await server.start(FETCHML_CRASH_AT=step)
+        request = {"job_name": "a", "command": ["sh", "-c", COUNTED + "exit 7"], "gpu": 1}
+        with suppress(aiohttp.ClientError):  # it may die before it has answered
+            await soon(server.rest.submit(request, Idempotency_Key="k"))
+        if step == "its_turn":
+            server.tell(first)
+        assert await server.died() == -signal.SIGKILL
+        await server.start()
+        if step != "its_turn":
+            server.tell(first)
+        second = (await server.rest.submit(request, Idempotency_Key="k")).json["id"]
+        task = await server.ended(second)
+        assert (task.exit_code, task.attempt, task.retry_count) == (7, 1, 0), task
+        for task_id in (first, second):
+            assert await starts(server, task_id) == 1
+        await server.assert_idle(first, second)
+
+    async def test_killed_while_it_is_thrown_away(
+        self, serve: Serve, backend: Backend, step_away: str
+    ) -> None:
+        server = await serve(backend, **ONE_GPU).start()
+        first = await server.submit(COUNTED + until("go"), gpu=1)
+        await server.running(first)
+        await server.kill()
+        await server.start(FETCHML_CRASH_AT=step_away)
+        second = await server.submit(COUNTED + "exit 7", gpu=1)
+        await at_gate(server, second)
+        request: dict[str, Any] = {"job_name": "a", "command": ["sh", "-c", COUNTED + "exit 8"]}
+        request |= {"gpu": 1, "priority": 9}
+        with suppress(aiohttp.ClientError):
+            await soon(server.rest.submit(request, Idempotency_Key="k"))
+        assert await server.died() == -signal.SIGKILL
+        await server.start()
+        urgent = (await server.rest.submit(request, Idempotency_Key="k")).json["id"]
+        await at_gate(server, urgent)
+        server.tell(first)
+        for task_id, code in ((first, 0), (urgent, 8), (second, 7)):
+            task = await server.ended(task_id)
+            assert (task.exit_code, task.retry_count) == (code, 0), task
+            assert await starts(server, task_id) == 1
+        await server.assert_idle(first, second, urgent)
+
+
+class TestAheadOverProcesses(Ahead):
+    @pytest.fixture
+    def backend(self, processes_backend: Backend) -> Backend:
+        return processes_backend
+
+    @pytest.fixture(params=[step for step in ON_THE_WAY if step not in ONLY_CONTAINERS])
+    def step(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    @pytest.fixture(params=THROWN_AWAY)
+    def step_away(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+
+class TestAheadOverContainers(Ahead):
+    @pytest.fixture
+    def backend(self, containers_backend: Backend) -> Backend:
+        return containers_backend
+
+    @pytest.fixture(params=ON_THE_WAY)
+    def step(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    @pytest.fixture(params=THROWN_AWAY)
+    def step_away(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)

@@ -1,0 +1,236 @@
+"""`fetchml backup` beside a server that works, and `fetchml restore` of what it wrote."""
+
+import asyncio
+import io
+import os
+import stat
+import tarfile
+from contextlib import suppress
+from pathlib import Path
+
+import grpc
+import pytest
+
+from fetchml import backup as archives
+from fetchml.core.model import Role
+from fetchml.v1 import backup_pb2
+from fetchml.v1.backup_pb2_grpc import BackupServiceStub
+from fetchml.v1.task_pb2 import Task
+from tests.cli.server import Ran, run
+from tests.server.conftest import Serve
+from tests.server.program import Backend, Server
+
+
+async def make_backup(server: Server, file: Path, *flags: str) -> Ran:
+    where = ("--data-dir", str(server.data_dir))
+    return await asyncio.to_thread(run, "backup", str(file), *where, *flags)
+
+
+def restore(file: Path, data_dir: Path) -> Ran:
+    return run("restore", str(file), "--data-dir", str(data_dir))
+
+
+def names(file: Path) -> set[str]:
+    with tarfile.open(file) as tar:
+        return set(tar.getnames())
+
+
+async def restored(serve: Serve, backend: Backend, file: Path) -> Server:
+    """A second server, on what the backup holds."""
+    server = serve(backend)
+    ran = await asyncio.to_thread(restore, file, server.data_dir)
+    ran.succeeded()
+    return await server.start()
+
+
+async def test_all_acknowledged_before_is_in_it_while_more_comes(
+    serve: Serve, processes_backend: Backend, tmp_path: Path
+) -> None:
+    server = await serve(processes_backend, FETCHML_TASKS_MAX_RUNNING="1").start()
+    done = await server.submit("echo said; echo kept > $FETCHML_OUTPUTS/result")
+    assert (await server.ended(done)).status == Task.completed
+    await server.submit("sleep 600")
+    acknowledged = [done]
+    enough = asyncio.Event()
+
+    async def submit_on() -> None:
+        while True:
+            acknowledged.append(await server.submit("true"))
+            if len(acknowledged) > 20:
+                enough.set()
+
+    submitting = asyncio.create_task(submit_on())
+    await enough.wait()
+    before = list(acknowledged)
+    (await make_backup(server, tmp_path / "backup")).succeeded()
+    submitting.cancel()
+    with suppress(asyncio.CancelledError):
+        await submitting
+    assert stat.S_IMODE((tmp_path / "backup").stat().st_mode) == 0o600
+    assert not list(server.data_dir.glob(".store-copy-*"))
+    await server.kill()
+
+    other = await restored(serve, processes_backend, tmp_path / "backup")
+    total = (await other.rest.get("/v1/tasks?limit=0")).json["total"]
+    assert len(before) < total <= len(acknowledged) + 2
+    for task_id in before:
+        assert (await other.get(task_id)).id == task_id
+    assert (await other.get(done)).output == "said\n"
+    assert (await other.rest.get(f"/v1/tasks/{done}/outputs/result")).body == b"kept\n"
+
+
+async def test_a_task_that_ran_goes_on_as_after_a_crash(
+    serve: Serve, processes_backend: Backend, tmp_path: Path
+) -> None:
+    server = await serve(processes_backend).start()
+    task_id = await server.submit("[ $FETCHML_ATTEMPT = 1 ] && sleep 600; exit 6")
+    await server.running(task_id)
+    (await make_backup(server, tmp_path / "backup")).succeeded()
+    await server.close()
+    other = await restored(serve, processes_backend, tmp_path / "backup")
+    task = await other.ended(task_id)
+    assert (task.exit_code, task.attempt, task.retry_count) == (6, 2, 0), task
+    await other.assert_idle(task_id)
+
+
+async def test_a_store_at_rest_is_backed_up_too(
+    serve: Serve, processes_backend: Backend, tmp_path: Path
+) -> None:
+    server = await serve(processes_backend).start()
+    task_id = await server.submit("true")
+    await server.ended(task_id)
+    await server.kill()
+    (await make_backup(server, tmp_path / "backup", "--no-tasks")).succeeded()
+    assert not [name for name in names(tmp_path / "backup") if "tasks" in name]
+    other = await restored(serve, processes_backend, tmp_path / "backup")
+    assert (await other.get(task_id)).status == Task.completed
+
+
+async def test_only_the_owner_may_copy_the_store(serve: Serve, processes_backend: Backend) -> None:
+    server = await serve(processes_backend).start()
+    await server.key("other", Role.ADMIN)
+    stub = BackupServiceStub(server.grpc.channel)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.CopyStore(backup_pb2.CopyStoreRequest(), metadata=server.grpc.metadata)
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert not list(server.data_dir.glob(".store-copy-*"))
+
+
+async def test_without_room_nothing_is_copied(
+    serve: Serve, processes_backend: Backend, tmp_path: Path
+) -> None:
+    server = await serve(processes_backend, FETCHML_HISTORY_MIN_FREE_MB=str((1 << 31) - 1)).start()
+    ran = await make_backup(server, tmp_path / "backup")
+    assert ran.code == 3
+    assert "No space left" in ran.err
+    assert not (tmp_path / "backup").exists()
+    assert not (tmp_path / "backup.part").exists()
+    assert not list(server.data_dir.glob(".store-copy-*"))
+
+
+async def test_what_was_left_by_a_backup_goes_at_the_next_start(
+    serve: Serve, processes_backend: Backend
+) -> None:
+    server = await serve(processes_backend).start()
+    await server.stop()
+    (server.data_dir / ".store-copy-old").mkdir()
+    await server.start()
+    assert not list(server.data_dir.glob(".store-copy-*"))
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """A data directory with a hostile task's files."""
+    data_dir = tmp_path / "kept"
+    for folder in ("store", "tasks/a/attempts/1/run", "tasks/a/attempts/2", "tasks/a/outputs"):
+        (data_dir / folder).mkdir(parents=True)
+    (data_dir / "store/fetchml.duckdb").write_bytes(b"rows")
+    (tmp_path / "secret").write_text("secret")
+    outputs = data_dir / "tasks/a/outputs"
+    (outputs / "file").symlink_to(tmp_path / "secret")
+    (outputs / "folder").symlink_to(tmp_path)
+    os.mkfifo(outputs / "fifo")
+    (data_dir / "tasks/a/attempts/1/opened").touch()
+    os.mkfifo(data_dir / "tasks/a/attempts/1/run/gate")
+    return data_dir
+
+
+def archive_of(data_dir: Path) -> bytes:
+    archive = io.BytesIO()
+    archives.write(archive, data_dir, data_dir / "store", with_outputs=True)
+    return archive.getvalue()
+
+
+def test_links_are_kept_and_not_followed(kept: Path, tmp_path: Path) -> None:
+    archive = archive_of(kept)
+    assert b"secret" not in archive.replace(str(tmp_path / "secret").encode(), b"")
+    archives.restore(io.BytesIO(archive), tmp_path / "new")
+    outputs = tmp_path / "new/tasks/a/outputs"
+    assert {path.name for path in outputs.iterdir()} == {"file", "folder"}
+    assert (outputs / "file").readlink() == tmp_path / "secret"
+    attempts = tmp_path / "new/tasks/a/attempts"
+    assert [path.name for path in attempts.iterdir()] == ["1"], "the other never began"
+    assert not list((attempts / "1/run").iterdir())
+
+
+def test_a_file_that_grows_or_shrinks_meanwhile_has_one_size(kept: Path) -> None:
+    file = io.BytesIO(b"abc")
+    assert archives._Exactly(file, 5).read() == b"abc\0\0"
+    file.seek(0)
+    assert archives._Exactly(file, 2).read() == b"ab"
+    assert archive_of(kept)
+
+
+def test_a_part_of_a_backup_is_refused(kept: Path, tmp_path: Path) -> None:
+    whole = archive_of(kept)
+    for end in (0, 100, 1024, len(whole) // 2 // 512 * 512, len(whole) - 10 * 1024):
+        with pytest.raises(archives.BadBackup):
+            archives.restore(io.BytesIO(whole[:end]), tmp_path / "new")
+    assert not list(tmp_path.glob("new*"))
+
+
+def test_a_form_of_later_is_refused(kept: Path, tmp_path: Path) -> None:
+    later = archive_of(kept).replace(archives.FORM.ljust(512, b"\0"), b"2\n".ljust(512, b"\0"), 1)
+    with pytest.raises(archives.BadBackup, match="newer"):
+        archives.restore(io.BytesIO(later), tmp_path / "new")
+
+
+@pytest.mark.parametrize("name", ["data/../../evil", "data/link/evil"])
+def test_nothing_is_written_outside(tmp_path: Path, name: str) -> None:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        archives._add_bytes(tar, archives.MARK, archives.FORM)
+        link = tarfile.TarInfo("data/link")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+        tar.addfile(link)
+        archives._add_bytes(tar, name, b"evil")
+        archives._add_bytes(tar, archives.COMPLETE, b"")
+    archive.seek(0)
+    with pytest.raises((archives.BadBackup, OSError)):
+        archives.restore(archive, tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_is_never_overwritten(kept: Path, tmp_path: Path) -> None:
+    (tmp_path / "backup").write_bytes(archive_of(kept))
+    ran = restore(tmp_path / "backup", kept)
+    assert ran.code == 1
+    assert "is not empty" in ran.err
+    assert (kept / "store/fetchml.duckdb").read_bytes() == b"rows"
+    again = run("backup", str(tmp_path / "backup"), "--data-dir", str(kept))
+    assert again.code == 2
+
+
+def test_an_empty_folder_keeps_its_owner(kept: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    new.mkdir()
+    os.chown(new, 1234, 1234)
+    archives.restore(io.BytesIO(archive_of(kept)), new)
+    assert {path.lstat().st_uid for path in (new, *new.rglob("*"))} == {1234}
+
+
+def test_where_no_server_was_there_is_nothing_to_back_up(tmp_path: Path) -> None:
+    ran = run("backup", str(tmp_path / "backup"), "--data-dir", str(tmp_path / "no"))
+    assert ran.code == 1
+    assert "no server's data" in ran.err
+    assert not list(tmp_path.iterdir())

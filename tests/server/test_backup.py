@@ -5,7 +5,6 @@ import io
 import os
 import stat
 import tarfile
-from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -50,22 +49,18 @@ async def test_all_acknowledged_before_is_in_it_while_more_comes(
     done = await server.submit("echo said; echo kept > $FETCHML_OUTPUTS/result")
     assert (await server.ended(done)).status == Task.completed
     await server.submit("sleep 600")
-    acknowledged = [done]
-    enough = asyncio.Event()
+    before = [done, *[await server.submit("true") for _ in range(20)]]
+    acknowledged = list(before)
+    over = asyncio.Event()
 
     async def submit_on() -> None:
-        while True:
+        while not over.is_set():
             acknowledged.append(await server.submit("true"))
-            if len(acknowledged) > 20:
-                enough.set()
 
     submitting = asyncio.create_task(submit_on())
-    await enough.wait()
-    before = list(acknowledged)
     (await make_backup(server, tmp_path / "backup")).succeeded()
-    submitting.cancel()
-    with suppress(asyncio.CancelledError):
-        await submitting
+    over.set()
+    await submitting
     assert stat.S_IMODE((tmp_path / "backup").stat().st_mode) == 0o600
     assert not list(server.data_dir.glob(".store-copy-*"))
     await server.kill()

@@ -1,7 +1,6 @@
 """The engine's verbs: what both transports call. Decides who may, lets the core decide what."""
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +8,13 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
 from msgspec.structs import replace
 
 from fetchml.attempt_runs import AheadCounts, AttemptRuns, RunSettings
 from fetchml.audit import Audit
 from fetchml.catalog import RECENT
 from fetchml.clock import Clock
-from fetchml.core import access, dataset, deletion, quotas, submission
+from fetchml.core import access, dataset, deletion, submission
 from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
 from fetchml.core.estimate import Calibration
@@ -26,18 +24,12 @@ from fetchml.core.events import (
     Event,
     LauncherChanged,
     Recovered,
-    Submitted,
 )
-from fetchml.core.model import ENDED, Change, Idempotency, Principal, Role, Task, TaskSpec
+from fetchml.core.model import ENDED, Change, Principal, Role, Task
 from fetchml.core.state import Limits, State
 from fetchml.errors import (
-    BadRequest,
-    FieldViolation,
     Forbidden,
     NotFound,
-    QueueQuotaReached,
-    Unavailable,
-    ValidationFailed,
 )
 from fetchml.estimates import Estimates
 from fetchml.explain import explain
@@ -45,6 +37,7 @@ from fetchml.folder_watch import FolderWatch
 from fetchml.gpus import Gpus
 from fetchml.ids import IdSequence
 from fetchml.inputs import Inputs
+from fetchml.intake import Intake
 from fetchml.keyed_locks import KeyedLocks
 from fetchml.log_reader import LogReader
 from fetchml.ports import Launcher, Store, TaskPage, TaskQuery
@@ -66,12 +59,6 @@ from fetchml.views import (
 )
 from fetchml.watching import watch
 from fetchml.writer import Writer
-
-MAX_LIVE_TASKS = 1_000_000
-MAX_LIVE_BYTES = 1 << 30
-"""What the live tasks' specifications may take as JSON: they are all in memory."""
-BATCH_SLICE = 500
-"""Tasks of a batch that are checked before other requests have their turn."""
 
 log = logging.getLogger(__name__)
 
@@ -119,20 +106,26 @@ class Engine:
         self._watch_folders = watch_folders
         self._settings = settings
         self._gpus = gpus
-        self._takes_tasks = takes_tasks
         self._audit = audit
         self._on_fatal = on_fatal
         self._files = TaskFiles(settings.data_dir)
         self._ids = IdSequence()
         self._locks = KeyedLocks()
         self._clock = Clock()
-        self.services = ServiceTasks(store, self._files, self._require_room)
+        self._intake = Intake(
+            store,
+            inputs,
+            settings.defaults,
+            settings.dataset_schemes,
+            takes_tasks=takes_tasks,
+            find=self._find,
+        )
+        self.services = ServiceTasks(store, self._files, self._intake.require_room)
         self._launcher_says = "it has not answered yet"
         self._recovered = asyncio.Event()
         self._welcome: asyncio.Task[None] | None = None
         self._saving_shares: asyncio.Task[None] | None = None
         self._failed = False
-        self.draining = False
 
     async def start(self) -> None:
         """Open the store, find what runs, go on. Raises what the store's and launcher's `open`
@@ -171,6 +164,7 @@ class Engine:
             act=self._runs.act,
             service_changed=self.services.tell,
         )
+        self._intake.open(self._writer, self._ids, self._clock)
         self.services.open(self._writer, self._ids, self._clock)
         self._logs = LogReader(self._files, self._watch_folders, self._writer.feed)
         await self._inputs.open(self._attempts_held())
@@ -182,7 +176,6 @@ class Engine:
 
     async def drain(self) -> None:
         """Take nothing new, end all watches and log readers; what runs goes on."""
-        self.draining = True
         await self._writer.apply(DrainAsked(self._clock()))
         await self._shares.save(self._writer.state.shares)
         self._writer.close()
@@ -201,44 +194,13 @@ class Engine:
         self, who: Principal, request: Mapping[str, object], idempotency_key: str | None = None
     ) -> Task:
         """Durable on return. A repeated `idempotency_key` gives the task that it gave before."""
-        if idempotency_key is None:
-            self._require_may_submit(who)
-            return await self._submit_one(who, self._accept(who, request), None)
-        if fault := submission.idempotency_key_fault(idempotency_key):
-            raise BadRequest(f"Idempotency-Key: {fault}")
-        digest = hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
-        async with self._locks.hold(("create", who.user, idempotency_key)):
-            earlier = await self._store.find_idempotent(who.user, idempotency_key)
-            if earlier is None:
-                self._require_may_submit(who)
-                spec = self._accept(who, request)
-                return await self._submit_one(who, spec, Idempotency(idempotency_key, digest))
-        if earlier.digest != digest:
-            rule = "was used with another request: take a new key"
-            raise ValidationFailed([FieldViolation("Idempotency-Key", rule)])
-        return await self._find(earlier.task_id)
+        return await self._intake.create_task(who, request, idempotency_key)
 
     async def create_tasks(
         self, who: Principal, requests: Sequence[Mapping[str, object]]
     ) -> list[Task]:
         """All or none, in one durable commit."""
-        self._require_may_submit(who)
-        specs: list[TaskSpec] = []
-        violations: list[FieldViolation] = []
-        for index, request in enumerate(requests):
-            if index % BATCH_SLICE == BATCH_SLICE - 1:
-                await asyncio.sleep(0)
-            try:
-                spec = self._accept(who, request)
-                self._require_takes_tasks(who, spec)
-                specs.append(spec)
-            except ValidationFailed as error:
-                for violation in error.violations:
-                    field = f"tasks[{index}].{violation.field}"
-                    violations.append(FieldViolation(field, violation.rule))
-        if violations:
-            raise ValidationFailed(violations)
-        return await self._submit(who, specs, None)
+        return await self._intake.create_tasks(who, requests)
 
     async def get_task(self, who: Principal, task_id: str) -> Task:
         task = await self._find(task_id)
@@ -282,6 +244,11 @@ class Engine:
                     await self._files.remove(task_id)
                 case Deletion.NOTHING:
                     pass
+
+    @property
+    def draining(self) -> bool:
+        """Nothing new is taken: the server is about to end."""
+        return self._writer.state.draining
 
     async def queue_stats(self, who: Principal) -> QueueStats:
         completed, failed = self._writer.tally.today(self._clock())
@@ -386,64 +353,6 @@ class Engine:
         if not self._writer.state.launcher_available:
             return Health(HealthStatus.DEGRADED, (self._launcher_says,))
         return Health(HealthStatus.HEALTHY)
-
-    def _require_may_submit(self, who: Principal) -> None:
-        if not access.may_submit(who):
-            raise Forbidden("A viewer's key can't submit tasks")
-        self._require_room()
-
-    def _require_room(self) -> None:
-        """Raises Unavailable: nothing new is taken now."""
-        if self.draining:
-            raise Unavailable("The server is shutting down: submit again when it is back")
-        if not self._store.has_room():
-            raise Unavailable("The server's disk is nearly full: free some space on it")
-        catalog = self._writer.catalog
-        if len(catalog.live) >= MAX_LIVE_TASKS or catalog.live_bytes >= MAX_LIVE_BYTES:
-            raise Unavailable("The queue is full: submit again when tasks have ended")
-
-    def _accept(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
-        settings = self._settings
-        project_text = self._inputs.project_text(who.user, request.get("snapshot_id"))
-        try:
-            spec = submission.accept(
-                request,
-                settings.defaults,
-                self._writer.state.capacity,
-                project_text,
-                dataset_schemes=settings.dataset_schemes,
-            )
-        except submission.InvalidSubmission as error:
-            raise ValidationFailed([FieldViolation(*v) for v in error.violations]) from None
-        if fault := quotas.gpu_fault(settings.limits, spec):
-            raise ValidationFailed([FieldViolation("gpu", fault)])
-        return spec
-
-    def _require_takes_tasks(self, who: Principal, spec: TaskSpec) -> None:
-        """Not for a repeated create: its experiment may have been archived since."""
-        if spec.experiment_id is None or self._takes_tasks(who, spec.experiment_id):
-            return
-        rule = "no such experiment, or it is archived"
-        raise ValidationFailed([FieldViolation("experiment_id", rule)])
-
-    async def _submit_one(
-        self, who: Principal, spec: TaskSpec, idempotency: Idempotency | None
-    ) -> Task:
-        self._require_takes_tasks(who, spec)
-        return (await self._submit(who, [spec], idempotency))[0]
-
-    async def _submit(
-        self, who: Principal, specs: Sequence[TaskSpec], idempotency: Idempotency | None
-    ) -> list[Task]:
-        if fault := quotas.queue_fault(self._writer.state, who.user, len(specs)):
-            raise QueueQuotaReached(fault)
-        now, sender = self._clock(), who.sender
-        tasks = [
-            Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)
-            for spec in specs
-        ]
-        await self._writer.apply(Submitted(now, tasks))
-        return tasks
 
     async def _find(self, task_id: str) -> Task:
         task = self._writer.catalog.get(task_id) or await self._store.get(task_id)

@@ -15,8 +15,8 @@ from fetchml.cli.client import connected
 from fetchml.cli.failure import Exit, Failure
 from fetchml.client import Rpc, Unreachable
 from fetchml.client.connection import CONTROL
-from fetchml.config import default_data_dir
 from fetchml.control import control_socket
+from fetchml.settings import default_data_dir
 from fetchml.v1 import backup_pb2
 
 COPY_STORE = Rpc(

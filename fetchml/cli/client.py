@@ -27,7 +27,7 @@ from fetchml.client import (
     Unreachable,
 )
 from fetchml.client.connection import DEFAULT_SERVER, is_here
-from fetchml.config import default_data_dir
+from fetchml.settings import default_data_dir
 
 _EXITS: tuple[tuple[type[Exception], Exit], ...] = (
     (Unavailable, Exit.UNREACHABLE),

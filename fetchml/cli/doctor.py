@@ -7,8 +7,8 @@ from fetchml.cli.client import json_option
 from fetchml.cli.failure import Exit
 from fetchml.cli.render import clean, print_json, show, table
 from fetchml.cli.settings import settings_options
-from fetchml.config import Settings
 from fetchml.doctor import examine
+from fetchml.settings import Settings
 
 
 @click.command()

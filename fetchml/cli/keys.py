@@ -15,9 +15,9 @@ from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.render import clean, console, local_time, print_json, show, table
 from fetchml.client import Rpc, to_json
 from fetchml.client.connection import CONTROL
-from fetchml.config import default_data_dir
 from fetchml.control import control_socket
 from fetchml.errors import NotFound, RequestError
+from fetchml.settings import default_data_dir
 from fetchml.v1 import key_pb2
 from fetchml.v1.key_pb2 import Key
 
@@ -54,11 +54,13 @@ class Keys:
         return cast("Reply", self._without_server(method, request))
 
     def _without_server(self, method: str, request: Any) -> Any:
-        from fetchml import app  # noqa: PLC0415  # the whole server; rarely needed here
+        # The whole server; rarely needed here.
+        from fetchml import app  # noqa: PLC0415
+        from fetchml.parts import CannotStart  # noqa: PLC0415
 
         try:
             return asyncio.run(app.manage_keys(self._data_dir, method, request))
-        except app.CannotStart as error:
+        except CannotStart as error:
             raise Failure(str(error)) from error
         except RequestError as error:
             code = Exit.NOT_FOUND if isinstance(error, NotFound) else Exit.USAGE

@@ -7,7 +7,7 @@ import click
 
 from fetchml import backup as archives
 from fetchml.cli.failure import Failure
-from fetchml.config import default_data_dir
+from fetchml.settings import default_data_dir
 
 
 @click.command()

@@ -7,7 +7,8 @@ import click
 from fetchml import app, frozen, logs
 from fetchml.cli.failure import Failure
 from fetchml.cli.settings import settings_options
-from fetchml.config import Settings
+from fetchml.parts import CannotStart
+from fetchml.settings import Settings
 
 
 @click.command()
@@ -23,5 +24,5 @@ def serve(settings: Settings) -> None:
     logs.set_up(settings.server.log_format)
     try:
         app.serve(settings, os.environ.get("FETCHML_ADMIN_KEY") or None)
-    except app.CannotStart as error:
+    except CannotStart as error:
         raise Failure(f"The server can't start: {error}") from error

@@ -14,9 +14,9 @@ import click
 
 from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.settings import settings_options
-from fetchml.config import Settings
 from fetchml.frozen import is_frozen
 from fetchml.service_unit import STATE, USER, BadArgument, unit
+from fetchml.settings import Settings
 from fetchml.versions import versions
 
 UNIT = Path("/etc/systemd/system/fetchml.service")

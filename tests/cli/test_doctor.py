@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fetchml.adapters.data_dir import is_taken, lock_data_dir
-from fetchml.config import Gpu, Settings
 from fetchml.doctor import Check, examine
+from fetchml.settings import Gpu, Settings
 from tests.cli.server import Server, run
 from tests.docker.engine import Engine
 from tests.gpu.stand_in import GpuBox, gpu, process, uuid

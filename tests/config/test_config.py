@@ -5,7 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from fetchml.config import Address, ConfigError, all_settings, default_data_dir, load
+from fetchml.config import ConfigError, load
+from fetchml.settings import Address, all_settings, default_data_dir
 
 DOC = Path(__file__).parents[2] / "docs" / "configuration.md"
 

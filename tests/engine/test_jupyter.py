@@ -268,7 +268,7 @@ async def test_when_none_can_start(box: Box, monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(Unavailable, match="1 workspaces"):
             await box.jupyter.start(ALICE, {"name": "b"})
         await box.jupyter.start(ALICE, {"name": "b", "workspace": "a"})
-        engine.draining = True
+        await engine.drain()
         with pytest.raises(Unavailable, match="shutting down"):
             await box.jupyter.start(ALICE, {"name": "a"})
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from fetchml.config import RateLimit
+from fetchml.settings import RateLimit
 from tests.api.validate import ROOT
 from tests.envoy import proxy
 

@@ -1,0 +1,165 @@
+"""What is taken: a submission is checked, counted against quotas and room, and made durable."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import msgspec
+
+from fetchml.clock import Clock
+from fetchml.core import access, quotas, submission
+from fetchml.core.events import Submitted
+from fetchml.core.model import Idempotency, Principal, Task, TaskSpec
+from fetchml.errors import (
+    BadRequest,
+    FieldViolation,
+    Forbidden,
+    QueueQuotaReached,
+    Unavailable,
+    ValidationFailed,
+)
+from fetchml.ids import IdSequence
+from fetchml.inputs import Inputs
+from fetchml.keyed_locks import KeyedLocks
+from fetchml.ports import Store
+from fetchml.writer import Writer
+
+MAX_LIVE_TASKS = 1_000_000
+MAX_LIVE_BYTES = 1 << 30
+"""What the live tasks' specifications may take as JSON: they are all in memory."""
+BATCH_SLICE = 500
+"""Tasks of a batch that are checked before other requests have their turn."""
+
+
+class Intake:
+    """Usable once the engine has started."""
+
+    _writer: Writer
+    _ids: IdSequence
+    _clock: Clock
+
+    def __init__(
+        self,
+        store: Store,
+        inputs: Inputs,
+        defaults: submission.Defaults,
+        dataset_schemes: tuple[str, ...],
+        *,
+        takes_tasks: Callable[[Principal, str], bool],
+        find: Callable[[str], Awaitable[Task]],
+    ) -> None:
+        """`takes_tasks`: whether a user may submit to the experiment with this id. `find`: the task
+        with this id, of anybody's."""
+        self._store = store
+        self._inputs = inputs
+        self._defaults = defaults
+        self._dataset_schemes = dataset_schemes
+        self._takes_tasks = takes_tasks
+        self._find = find
+        self._locks = KeyedLocks()
+
+    def open(self, writer: Writer, ids: IdSequence, clock: Clock) -> None:
+        self._writer = writer
+        self._ids = ids
+        self._clock = clock
+
+    async def create_task(
+        self, who: Principal, request: Mapping[str, object], idempotency_key: str | None = None
+    ) -> Task:
+        """Durable on return. A repeated `idempotency_key` gives the task that it gave before."""
+        if idempotency_key is None:
+            self._require_may_submit(who)
+            return await self._submit_one(who, self._accept(who, request), None)
+        if fault := submission.idempotency_key_fault(idempotency_key):
+            raise BadRequest(f"Idempotency-Key: {fault}")
+        digest = hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
+        async with self._locks.hold(("create", who.user, idempotency_key)):
+            earlier = await self._store.find_idempotent(who.user, idempotency_key)
+            if earlier is None:
+                self._require_may_submit(who)
+                spec = self._accept(who, request)
+                return await self._submit_one(who, spec, Idempotency(idempotency_key, digest))
+        if earlier.digest != digest:
+            rule = "was used with another request: take a new key"
+            raise ValidationFailed([FieldViolation("Idempotency-Key", rule)])
+        return await self._find(earlier.task_id)
+
+    async def create_tasks(
+        self, who: Principal, requests: Sequence[Mapping[str, object]]
+    ) -> list[Task]:
+        """All or none, in one durable commit."""
+        self._require_may_submit(who)
+        specs: list[TaskSpec] = []
+        violations: list[FieldViolation] = []
+        for index, request in enumerate(requests):
+            if index % BATCH_SLICE == BATCH_SLICE - 1:
+                await asyncio.sleep(0)
+            try:
+                spec = self._accept(who, request)
+                self._require_takes_tasks(who, spec)
+                specs.append(spec)
+            except ValidationFailed as error:
+                for violation in error.violations:
+                    field = f"tasks[{index}].{violation.field}"
+                    violations.append(FieldViolation(field, violation.rule))
+        if violations:
+            raise ValidationFailed(violations)
+        return await self._submit(who, specs, None)
+
+    def require_room(self) -> None:
+        """Raises Unavailable: nothing new is taken now."""
+        if self._writer.state.draining:
+            raise Unavailable("The server is shutting down: submit again when it is back")
+        if not self._store.has_room():
+            raise Unavailable("The server's disk is nearly full: free some space on it")
+        catalog = self._writer.catalog
+        if len(catalog.live) >= MAX_LIVE_TASKS or catalog.live_bytes >= MAX_LIVE_BYTES:
+            raise Unavailable("The queue is full: submit again when tasks have ended")
+
+    def _require_may_submit(self, who: Principal) -> None:
+        if not access.may_submit(who):
+            raise Forbidden("A viewer's key can't submit tasks")
+        self.require_room()
+
+    def _accept(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
+        state = self._writer.state
+        project_text = self._inputs.project_text(who.user, request.get("snapshot_id"))
+        try:
+            spec = submission.accept(
+                request,
+                self._defaults,
+                state.capacity,
+                project_text,
+                dataset_schemes=self._dataset_schemes,
+            )
+        except submission.InvalidSubmission as error:
+            raise ValidationFailed([FieldViolation(*v) for v in error.violations]) from None
+        if fault := quotas.gpu_fault(state.limits, spec):
+            raise ValidationFailed([FieldViolation("gpu", fault)])
+        return spec
+
+    def _require_takes_tasks(self, who: Principal, spec: TaskSpec) -> None:
+        """Not for a repeated create: its experiment may have been archived since."""
+        if spec.experiment_id is None or self._takes_tasks(who, spec.experiment_id):
+            return
+        rule = "no such experiment, or it is archived"
+        raise ValidationFailed([FieldViolation("experiment_id", rule)])
+
+    async def _submit_one(
+        self, who: Principal, spec: TaskSpec, idempotency: Idempotency | None
+    ) -> Task:
+        self._require_takes_tasks(who, spec)
+        return (await self._submit(who, [spec], idempotency))[0]
+
+    async def _submit(
+        self, who: Principal, specs: Sequence[TaskSpec], idempotency: Idempotency | None
+    ) -> list[Task]:
+        if fault := quotas.queue_fault(self._writer.state, who.user, len(specs)):
+            raise QueueQuotaReached(fault)
+        now, sender = self._clock(), who.sender
+        tasks = [
+            Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)
+            for spec in specs
+        ]
+        await self._writer.apply(Submitted(now, tasks))
+        return tasks

@@ -1,0 +1,220 @@
+"""The parts of the server, each made from the program's settings."""
+
+import socket
+import time
+from pathlib import Path
+
+from fetchml.access import Admission, Keyring
+from fetchml.adapters.docker_gpus import AddressOf, GpuAddress
+from fetchml.adapters.docker_launcher import DockerLauncher
+from fetchml.adapters.duckdb_store import DuckDBStore
+from fetchml.adapters.fsspec_origin import FsspecOrigin
+from fetchml.adapters.http_origin import HttpOrigin
+from fetchml.adapters.nvml import NvmlInventory
+from fetchml.adapters.process_launcher import ProcessLauncher
+from fetchml.attempt_runs import RunSettings
+from fetchml.audit import Audit
+from fetchml.core.allocator import Placement
+from fetchml.core.dataset import AddressRules
+from fetchml.core.model import Resources
+from fetchml.core.state import Limits
+from fetchml.core.submission import Defaults
+from fetchml.dataset_cache import DatasetCache
+from fetchml.datasets import Datasets
+from fetchml.engine import EngineSettings
+from fetchml.folder_watch import FolderWatch
+from fetchml.gpus import Gpus
+from fetchml.ids import IdSequence
+from fetchml.jupyter_services import JupyterSettings
+from fetchml.ports import Launcher
+from fetchml.rate_limit import RateLimiter
+from fetchml.settings import Address, Settings
+from fetchml.snapshots import SnapshotSettings
+from fetchml.tls import BadCertificate, Certificate
+from fetchml.unpack import UnpackLimits
+
+
+class CannotStart(Exception):
+    """The message says why, and what to do."""
+
+
+def certificate(settings: Settings) -> Certificate | None:
+    """None: without TLS. Raises CannotStart."""
+    certificate, key = settings.server.tls_cert, settings.server.tls_key
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise CannotStart("set both [server] tls_cert and tls_key, or neither")
+    try:
+        return Certificate(certificate, key)
+    except BadCertificate as error:
+        raise CannotStart(str(error)) from error
+
+
+def store(settings: Settings) -> DuckDBStore:
+    history = settings.history
+    return DuckDBStore(
+        settings.data_dir,
+        time_zone=history.time_zone,
+        min_free_bytes=history.min_free_mb << 20,
+        journal_rows=history.journal_rows,
+        audit_rows=history.audit_rows,
+    )
+
+
+def launcher(settings: Settings, watch: FolderWatch, address_of: AddressOf) -> Launcher:
+    if settings.server.launcher == "process":
+        return ProcessLauncher(settings.data_dir, watch)
+    return DockerLauncher(
+        settings.data_dir,
+        network=settings.tasks.network,
+        user=settings.tasks.user,
+        address_of=address_of,
+    )
+
+
+def gpus(settings: Settings, store: DuckDBStore, audit: Audit, launcher: Launcher) -> Gpus:
+    def owner_of(pid: int) -> str | None:
+        task_id = launcher.owner_of(pid)
+        return task_id if task_id is not None and found.has_processes(task_id) else None
+
+    inventory = None if settings.gpu.slots else NvmlInventory(owner_of)
+    found = Gpus(store, audit, inventory, private=settings.auth.private)
+    return found
+
+
+def address(gpus: Gpus, uuid: str) -> GpuAddress | None:
+    """Where NVML finds it now."""
+    reading = gpus.reading(uuid)
+    if reading is None or reading.lost is not None:
+        return None
+    return GpuAddress(reading.index, reading.minor)
+
+
+def snapshot_settings(settings: Settings) -> SnapshotSettings:
+    snapshots = settings.snapshots
+    return SnapshotSettings(
+        UnpackLimits(snapshots.max_bytes, snapshots.max_files),
+        keep_ms=snapshots.keep_days * 86_400_000,
+        private=settings.auth.private,
+    )
+
+
+def datasets(settings: Settings) -> Datasets:
+    """Raises CannotStart."""
+    datasets, data_dir = settings.datasets, settings.data_dir.resolve()
+    if datasets.root is not None:
+        root = datasets.root.resolve()
+        if root.is_relative_to(data_dir) or data_dir.is_relative_to(root):
+            raise CannotStart(
+                f"[datasets] root {root} and the data directory {data_dir} lie in one another: "
+                "tasks could read what the server keeps. Choose another folder for one of them"
+            )
+    hosts = frozenset(host.lower() for host in datasets.allow_hosts)
+    http = HttpOrigin(AddressRules(datasets.allow_private, hosts), frozenset(datasets.allow))
+    others = FsspecOrigin()
+    cache = DatasetCache(
+        data_dir / "datasets",
+        most_bytes=datasets.cache_bytes,
+        min_free_bytes=settings.history.min_free_mb << 20,
+    )
+    origins = {
+        scheme: http if scheme in ("http", "https") else others
+        for scheme in datasets.allow
+        if scheme != "file"
+    }
+    return Datasets(datasets.root, cache, origins)
+
+
+def workspaces_root(settings: Settings) -> Path:
+    """Raises CannotStart."""
+    data_dir = settings.data_dir.resolve()
+    own = data_dir / "jupyter"
+    if settings.jupyter.root is None:
+        return own
+    root = settings.jupyter.root.resolve()
+    others = {"the data directory": data_dir}
+    if settings.datasets.root is not None:
+        others["[datasets] root"] = settings.datasets.root.resolve()
+    for name, other in others.items():
+        apart = not (root.is_relative_to(other) or other.is_relative_to(root))
+        if not (apart or root.is_relative_to(own)):
+            raise CannotStart(
+                f"[jupyter] root {root} and {name} {other} lie in one another: whoever works in "
+                "Jupyter could change what the server keeps. Choose another folder for one of them"
+            )
+    return root
+
+
+def jupyter_settings(settings: Settings) -> JupyterSettings:
+    return JupyterSettings(
+        images=settings.jupyter.images,
+        idle_ms=settings.jupyter.idle_seconds * 1000,
+        private=settings.auth.private,
+        has_containers=settings.server.launcher == "docker",
+    )
+
+
+def public_url(settings: Settings, port: int) -> str:
+    """Without a slash at its end."""
+    if settings.server.public_url is not None:
+        return settings.server.public_url.rstrip("/")
+    host = settings.server.http.host
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - nothing listens here
+        host = socket.gethostname()
+    scheme = "http" if settings.server.tls_cert is None else "https"
+    return f"{scheme}://{Address(host, port)}"
+
+
+def _capacity(settings: Settings) -> Resources:
+    return Resources(
+        cpu=settings.resources.cpu,
+        memory_gb=settings.resources.memory_gb,
+        gpu=settings.gpu.slots,
+    )
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    tasks = settings.tasks
+    return EngineSettings(
+        data_dir=settings.data_dir,
+        limits=Limits(
+            _capacity(settings),
+            max_running=tasks.max_running,
+            reserve_after_ms=tasks.reserve_after * 1000,
+            worker_id=socket.gethostname(),
+            slots_per_gpu=settings.gpu.slots_per_gpu,
+            placement=Placement(settings.gpu.placement),
+            half_life_ms=settings.scheduling.half_life * 1000,
+            user_gpus=settings.quotas.user_gpus,
+            user_queued=settings.quotas.user_queued,
+            preemption=settings.scheduling.preemption,
+            ahead=settings.scheduling.ahead,
+        ),
+        defaults=Defaults(tasks.image, tasks.command, tasks.timeout_seconds, tasks.max_retries),
+        runs=RunSettings(
+            grace_ms=tasks.grace_seconds * 1000,
+            # The shim keeps the newest two segments.
+            log_segment_bytes=tasks.log_bytes // 2,
+        ),
+        private=settings.auth.private,
+        zone=settings.history.time_zone,
+        dataset_schemes=settings.datasets.allow,
+    )
+
+
+async def keyring(store: DuckDBStore) -> Keyring:
+    ids = IdSequence()
+
+    def clock_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+    keyring = Keyring(store, clock_ms=clock_ms, new_id=lambda: ids.next(clock_ms()))
+    await keyring.load()
+    return keyring
+
+
+def admission(settings: Settings, keyring: Keyring) -> Admission:
+    limit = settings.rate_limit
+    limiter = RateLimiter(limit.per_second, limit.burst) if limit.enabled else None
+    return Admission(keyring, time.monotonic, limiter=limiter)

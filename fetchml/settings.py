@@ -1,0 +1,397 @@
+"""The server's settings: type, default and meaning of each, in one place.
+
+docs/configuration.md describes the same settings; a test holds the two together.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Meta
+
+from fetchml.core import dataset
+
+
+class Address:
+    """Where a server listens: `HOST:PORT`, an IPv6 host in brackets. Port 0: any free one."""
+
+    __slots__ = ("host", "port")
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError."""
+        host, colon, port = text.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            colon = ""
+        if not (colon and host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
+            raise ValueError("Expected HOST:PORT, such as 127.0.0.1:9101 or [::1]:9101")
+        return cls(host, int(port))
+
+    def probe(self) -> None:
+        """Raises OSError if nothing can listen here now."""
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            self.host, self.port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(where)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Address) and (self.host, self.port) == (other.host, other.port)
+
+    def __hash__(self) -> int:
+        return hash((self.host, self.port))
+
+
+def default_data_dir() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/fetchml")
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "fetchml"
+
+
+def machine_cores() -> int:
+    return os.cpu_count() or 1
+
+
+def machine_memory_gb() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
+
+
+def _slots() -> int:
+    return max(4, machine_cores())
+
+
+def _about(text: str, *, default: str | None = None) -> Meta:
+    """What a setting means; `default` in words, where it depends on the machine."""
+    return Meta(description=text, extra={"default": default} if default else None)
+
+
+Count = Annotated[int, Meta(ge=0, lt=1 << 31)]
+AtLeastOne = Annotated[int, Meta(ge=1, lt=1 << 31)]
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class Server(msgspec.Struct, frozen=True):
+    http: Annotated[Address, _about("Where REST and /ws listen.")] = Address("127.0.0.1", 9101)
+    grpc: Annotated[Address, _about("Where gRPC listens.")] = Address("127.0.0.1", 9102)
+    public_url: Annotated[
+        Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+/?$")] | None,
+        _about(
+            "What browsers reach `http` by, where that is not its own address, as behind a proxy: "
+            "`https://HOST` or `http://HOST:PORT`.",
+            default="its own address, or the machine's name where it listens on every address",
+        ),
+    ] = None
+    tls_cert: Annotated[
+        Path | None,
+        _about(
+            "Certificate of both ports, in PEM, with those that lead to its authority behind it. "
+            "Read anew when it changes.",
+            default="none: no TLS",
+        ),
+    ] = None
+    tls_key: Annotated[
+        Path | None, _about("The key of `tls_cert`, in PEM.", default="none: no TLS")
+    ] = None
+    launcher: Annotated[
+        Literal["docker", "process"],
+        _about(
+            "How tasks run. `docker`: in hardened containers. `process`: as plain child "
+            "processes, without any isolation."
+        ),
+    ] = "docker"
+    log_format: Annotated[
+        Literal["text", "json"], _about("The log on stderr: lines for people, or JSON objects.")
+    ] = "text"
+
+
+class Auth(msgspec.Struct, frozen=True):
+    private: Annotated[bool, _about("Users see only their own tasks; admins see all.")] = False
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    enabled: Annotated[bool, _about("Limit the requests of each key.")] = True
+    per_second: Annotated[
+        AtLeastOne, _about("Requests a second that a key may make in the long run.")
+    ] = 1000
+    burst: Annotated[
+        AtLeastOne, _about("Requests that a key may make at once after it was quiet.")
+    ] = 5000
+
+
+class Tasks(msgspec.Struct, frozen=True):
+    image: Annotated[Text, _about("Image of a task that names none.")] = "python:3.12-slim"
+    command: Annotated[
+        tuple[Text, ...],
+        Meta(min_length=1),
+        _about("Command of a task that names none, run in its workspace."),
+    ] = ("python", "train.py")
+    timeout_seconds: Annotated[
+        Count, _about("Time limit of a task that asks for none, in seconds. 0: no limit.")
+    ] = 0
+    max_retries: Annotated[Count, _about("Retries of a task that asks for none.")] = 0
+    log_bytes: Annotated[
+        Annotated[int, Meta(ge=128 * 1024, le=1 << 40)],
+        _about("How much of each attempt's output is kept, in bytes; the oldest goes first."),
+    ] = 64 * 1024 * 1024
+    reserve_after: Annotated[
+        Count,
+        _about(
+            "Seconds that a large task waits while smaller ones pass it. After that, what gets "
+            "free is kept for it."
+        ),
+    ] = 600
+    network: Annotated[
+        Text,
+        _about("Docker network of the tasks. `none`: no network."),
+    ] = "bridge"
+    user: Annotated[
+        Annotated[str, Meta(pattern=r"^(auto|image|[0-9]+:[0-9]+)$")],
+        _about(
+            "Who a task is in its container. `auto`: the server's own user, or 1000:1000 when the "
+            "server is root. `image`: the image's user, root allowed. Else `UID:GID`."
+        ),
+    ] = "auto"
+    max_running: Annotated[
+        AtLeastOne,
+        _about("Tasks that may run at once.", default="the number of cores, at least 4"),
+    ] = msgspec.field(default_factory=_slots)
+    grace_seconds: Annotated[
+        Count, _about("Seconds from SIGTERM to SIGKILL when a task is cancelled or timed out.")
+    ] = 10
+
+
+class Resources(msgspec.Struct, frozen=True):
+    cpu: Annotated[
+        Count, _about("CPU cores that tasks may hold together.", default="all of the machine")
+    ] = msgspec.field(default_factory=machine_cores)
+    memory_gb: Annotated[
+        Count, _about("Memory that tasks may hold together, in GiB.", default="all of the machine")
+    ] = msgspec.field(default_factory=machine_memory_gb)
+
+
+class Gpu(msgspec.Struct, frozen=True):
+    slots: Annotated[
+        Count,
+        _about(
+            "Plain GPU slots: they are counted, and no device is passed to a task. 0: the GPUs "
+            "that NVIDIA's driver tells of, each passed to the tasks that have it."
+        ),
+    ] = 0
+    slots_per_gpu: Annotated[
+        AtLeastOne, _about("Tasks that may share a GPU. 1: each has its GPUs for itself.")
+    ] = 1
+    placement: Annotated[
+        Literal["fill", "spread"],
+        _about(
+            "Which GPUs a task is given. `fill`: neighbours together, in the smallest gap that "
+            "fits, shared ones the fullest first. `spread`: the emptiest, far from what is in use."
+        ),
+    ] = "fill"
+
+
+class Scheduling(msgspec.Struct, frozen=True):
+    ahead: Annotated[
+        bool,
+        _about(
+            "Make the tasks that would start next ready while they wait: their containers are "
+            "started, and their commands wait at a gate."
+        ),
+    ] = True
+    half_life: Annotated[
+        Count,
+        _about(
+            "Seconds in which what a user has had of the box loses half of its weight; among tasks "
+            "of one priority, who had less goes first. 0: nothing is forgotten."
+        ),
+    ] = 86_400
+    preemption: Annotated[
+        bool,
+        _about(
+            "Stop tasks that are `preemptible` when that lets a more urgent task start; they are "
+            "begun anew later."
+        ),
+    ] = False
+
+
+class Quotas(msgspec.Struct, frozen=True):
+    user_gpus: Annotated[
+        Count, _about("GPUs that the tasks of one user may hold together. 0: any number.")
+    ] = 0
+    user_queued: Annotated[
+        Count, _about("Tasks of one user that may wait at the same time. 0: any number.")
+    ] = 0
+
+
+class Datasets(msgspec.Struct, frozen=True):
+    root: Annotated[
+        Path | None,
+        _about(
+            "Folder whose sub-folders are the datasets that tasks may name.",
+            default="none: tasks can name no datasets",
+        ),
+    ] = None
+    allow: Annotated[
+        tuple[Text, ...],
+        _about(
+            "Schemes that the source of a dataset may have. `file`: what lies below `root`. Beside "
+            "`http` and `https` others, such as `s3`, that the installed fsspec reads."
+        ),
+    ] = dataset.SCHEMES
+    allow_private: Annotated[
+        bool, _about("Fetch from private networks and from this machine too.")
+    ] = False
+    allow_hosts: Annotated[
+        tuple[Text, ...],
+        _about("Hosts that are fetched from whatever their address, as sources name them."),
+    ] = ()
+    cache_bytes: Annotated[
+        Annotated[int, Meta(ge=0, le=1 << 60)],
+        _about(
+            "How much of what was fetched is kept, in bytes; what was unused longest goes first."
+        ),
+    ] = 50 * 1024 * 1024 * 1024
+
+
+class Snapshots(msgspec.Struct, frozen=True):
+    max_bytes: Annotated[
+        Annotated[int, Meta(ge=1, le=1 << 40)],
+        _about("Largest snapshot, in bytes, packed or unpacked."),
+    ] = 2 * 1024 * 1024 * 1024
+    max_files: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000_000)],
+        _about("Most files and folders in a snapshot."),
+    ] = 100_000
+    keep_days: Annotated[
+        Annotated[int, Meta(ge=1, le=36_500)],
+        _about("Days that a snapshot is kept after it was last used, if nothing live names it."),
+    ] = 30
+
+
+class Jupyter(msgspec.Struct, frozen=True):
+    root: Annotated[
+        Path | None,
+        _about(
+            "Folder of the workspaces of all Jupyter services.",
+            default="the folder `jupyter` of the data directory",
+        ),
+    ] = None
+    idle_seconds: Annotated[
+        Count,
+        _about(
+            "A Jupyter service in which nothing happened for so many seconds is stopped, after a "
+            "warning. 0: never."
+        ),
+    ] = 14_400
+    images: Annotated[
+        dict[Text, Text],
+        _about(
+            "Names of images that may be asked for, each with the image that is run for it. Other "
+            "names are run as they are.",
+            default="none",
+        ),
+    ] = msgspec.field(default_factory=dict)
+
+
+class History(msgspec.Struct, frozen=True):
+    journal_rows: Annotated[
+        Annotated[int, Meta(ge=1000, le=100_000_000)],
+        _about("Changes that are kept, so that watchers can resume after a cut."),
+    ] = 200_000
+    audit_rows: Annotated[
+        Annotated[int, Meta(ge=1000, le=100_000_000)],
+        _about("Entries of the audit that are kept, beside the tasks' own."),
+    ] = 100_000
+    time_zone: Annotated[
+        ZoneInfo, _about("Time zone in which the day of the statistics begins.")
+    ] = ZoneInfo("UTC")
+    min_free_mb: Annotated[
+        Count, _about("Free disk space, in MiB, below which no more tasks are accepted.")
+    ] = 512
+
+
+class Settings(msgspec.Struct, frozen=True):
+    data_dir: Annotated[
+        Path,
+        _about(
+            "Folder of all that the server keeps. One folder is one server.",
+            default="`/var/lib/fetchml` for root, else `$XDG_STATE_HOME/fetchml` or "
+            "`~/.local/state/fetchml`",
+        ),
+    ] = msgspec.field(default_factory=default_data_dir)
+    server: Server = Server()
+    auth: Auth = Auth()
+    rate_limit: RateLimit = RateLimit()
+    tasks: Tasks = msgspec.field(default_factory=Tasks)
+    resources: Resources = msgspec.field(default_factory=Resources)
+    gpu: Gpu = Gpu()
+    scheduling: Scheduling = Scheduling()
+    quotas: Quotas = Quotas()
+    datasets: Datasets = Datasets()
+    snapshots: Snapshots = Snapshots()
+    jupyter: Jupyter = msgspec.field(default_factory=Jupyter)
+    history: History = History()
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One setting, as the loader and the documentation see it."""
+
+    table: str
+    """Empty: at the top of the file."""
+    name: str
+    type: Any
+    about: str
+    default: str
+    """As Markdown: in TOML, or in words where it depends on the machine."""
+
+    @property
+    def variable(self) -> str:
+        """The environment variable. Those of [server] have no table in their name."""
+        parts = [self.name] if self.table in {"", "server"} else [self.table, self.name]
+        return "_".join(["FETCHML", *parts]).upper()
+
+    def __str__(self) -> str:
+        return f"[{self.table}] {self.name}" if self.table else self.name
+
+
+def all_settings() -> Iterator[Setting]:
+    """Every setting, in the order in which they are defined."""
+    for field in msgspec.structs.fields(Settings):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            for inner in msgspec.structs.fields(field.type):
+                yield _setting(field.name, inner)
+        else:
+            yield _setting("", field)
+
+
+def _setting(table: str, field: msgspec.structs.FieldInfo) -> Setting:
+    metas = [meta for meta in get_args(field.type) if isinstance(meta, Meta)]
+    about = next(meta for meta in metas if meta.description)
+    default = (about.extra or {}).get("default") or f"`{_toml(field.default)}`"
+    return Setting(table, field.name, field.type, str(about.description), str(default))
+
+
+def _toml(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case int():
+            return str(value)
+        case tuple():
+            return f"[{', '.join(_toml(item) for item in value)}]"
+        case _:
+            return f'"{value}"'

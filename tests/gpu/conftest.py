@@ -1,6 +1,7 @@
 """A Docker engine that gives GPUs which are described and not there."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -9,7 +10,8 @@ import yaml
 
 from examples.local_image import build_base
 from tests.docker.engine import PrivateEngine, private_engine
-from tests.gpu.stand_in import uuid
+from tests.gpu.stand_in import GpuBox, uuid
+from tests.server.program import Backend, Server
 
 GPUS = 8
 PARTS = [f"MIG-{n:08x}" for n in range(2)]
@@ -17,6 +19,10 @@ PARTS = [f"MIG-{n:08x}" for n in range(2)]
 IMAGE = "python:1"
 GREEDY = "greedy:1"
 """An image that asks for all GPUs, as many do."""
+MANY = {"FETCHML_TASKS_MAX_RUNNING": "16", "FETCHML_TASKS_GRACE_SECONDS": "1"}
+
+Boxed = Callable[..., Server]
+"""A server that is not started yet, on the box with GPUs: over plain processes, or a backend."""
 
 
 def specification() -> dict[str, Any]:
@@ -52,3 +58,19 @@ def add_images(client: docker.DockerClient) -> None:
     container = client.containers.create(IMAGE)
     container.commit("greedy", "1", changes="ENV NVIDIA_VISIBLE_DEVICES=all")
     container.remove()
+
+
+@pytest.fixture
+async def boxed(tmp_path: Path, gpu_box: GpuBox) -> AsyncIterator[Boxed]:
+    servers: list[Server] = []
+
+    def boxed(backend: Backend | None = None, **variables: str) -> Server:
+        plain = Backend({"FETCHML_LAUNCHER": "process"}, lambda: ())
+        library = {"LD_LIBRARY_PATH": str(gpu_box.folder)}
+        server = Server(tmp_path / "data", backend or plain, **library, **{**MANY, **variables})
+        servers.append(server)
+        return server
+
+    yield boxed
+    for server in servers:
+        await server.close()

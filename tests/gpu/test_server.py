@@ -2,44 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.docker.engine import PrivateEngine
-from tests.gpu.conftest import GPUS, IMAGE
+from tests.gpu.conftest import GPUS, IMAGE, Boxed
 from tests.gpu.stand_in import GpuBox, end, gpu, process, uuid
 from tests.server.conftest import containers_of
-from tests.server.program import Backend, Server, Task, all_ended, eventually
+from tests.server.program import Server, Task, all_ended, eventually
 from tests.server.test_ahead import at_gate, explained
 from tests.server.test_crash import COUNTED, starts, until
 
 ROUNDS = 3
 TASKS = 12
 """In a round."""
-MANY = {"FETCHML_TASKS_MAX_RUNNING": "16", "FETCHML_TASKS_GRACE_SECONDS": "1"}
-
-Boxed = Callable[..., Server]
-"""A server that is not started yet, on the box with GPUs: over plain processes, or a backend."""
-
-
-@pytest.fixture
-async def boxed(tmp_path: Path, gpu_box: GpuBox) -> AsyncIterator[Boxed]:
-    servers: list[Server] = []
-
-    def boxed(backend: Backend | None = None, **variables: str) -> Server:
-        plain = Backend({"FETCHML_LAUNCHER": "process"}, lambda: ())
-        library = {"LD_LIBRARY_PATH": str(gpu_box.folder)}
-        server = Server(tmp_path / "data", backend or plain, **library, **{**MANY, **variables})
-        servers.append(server)
-        return server
-
-    yield boxed
-    for server in servers:
-        await server.close()
 
 
 async def gpus(server: Server) -> list[dict[str, Any]]:

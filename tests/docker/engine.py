@@ -16,6 +16,8 @@ from typing import Any
 import docker
 from docker.errors import DockerException
 
+from tests import debian
+
 START_SECONDS = 60
 STOP_SECONDS = 30
 
@@ -165,10 +167,7 @@ def install_docker() -> None:
     """Install Debian's Docker engine where there is none."""
     if shutil.which("dockerd"):
         return
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "docker.io"]
-    for command in (["apt-get", "update", "-qq"], install):
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    debian.install("docker.io")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import yaml
 from fetchml.core.model import Role
 from fetchml.v1 import queue_pb2, task_pb2
 from fetchml.v1.queue_pb2_grpc import QueueServiceStub
+from tests import debian
 from tests.api import grpc_world, rest_world
 from tests.api.rest_world import World
 from tests.api.validate import check_error
@@ -33,8 +34,7 @@ TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 @pytest.fixture
 def curl() -> str:
     if shutil.which("curl") is None:
-        subprocess.run(["apt-get", "update", "-qq"], check=True)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "curl"], check=True)
+        debian.install("curl")
     return "curl"
 
 

@@ -1,6 +1,5 @@
 """The systemd unit: its text, what installing it would do, and what systemd is told."""
 
-import os
 import re
 import shutil
 import signal
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.service_unit import BadArgument, unit
+from tests import debian
 from tests.cli.server import SECONDS, Server, run
 
 DATA = Path("/var/lib/fetchml")
@@ -18,10 +18,7 @@ DATA = Path("/var/lib/fetchml")
 
 def systemd_analyze() -> str:
     if not shutil.which("systemd-analyze"):
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "systemd"]
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["apt-get", "update", "-qq"], install):
-            subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+        debian.install("systemd")
     return "systemd-analyze"
 
 

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import debian
+
 ROOT = Path(__file__).parents[2]
 LIBRARIES = Path("/usr/share/gocode")
 GATEWAY = "src/github.com/grpc-ecosystem/grpc-gateway"
@@ -27,15 +29,11 @@ PACKAGES = (
 
 
 def install() -> None:
-    """Raises CalledProcessError where they are missing and can't be had."""
+    """Raises RuntimeError where they are missing and can't be had."""
     commands = ("go", *(f"protoc-gen-{plugin}" for plugin in PLUGINS))
     if all(map(shutil.which, commands)) and (LIBRARIES / GATEWAY).is_dir():
         return
-    apt_get = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120"]
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = [*apt_get, "install", "-y", "--no-install-recommends", *PACKAGES]
-    subprocess.run([*apt_get, "update"], check=True, env=quiet)
-    subprocess.run(install, check=True, env=quiet, stdout=subprocess.DEVNULL)
+    debian.install(*PACKAGES)
 
 
 def build(folder: Path) -> Path:

@@ -4,13 +4,14 @@ import asyncio
 import base64
 import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+
+from tests import debian
 
 PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver"}
 """Program → Debian's package."""
@@ -30,14 +31,7 @@ _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 def install() -> None:
     """Install Debian's Chromium where there is none. Raises RuntimeError where that can't be."""
     missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
-    if not missing:
-        return
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise RuntimeError(f"a test needs a browser: install {' and '.join(missing)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
-    for step in (["apt-get", "update", "-qq"], command):
-        subprocess.run(step, check=True, env=environment, stdout=subprocess.DEVNULL)
+    debian.install(*missing)
 
 
 _NOT_YET = frozenset(

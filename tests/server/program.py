@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,14 +88,14 @@ class Server:
         self._clients = AsyncExitStack()
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self, **variables: str) -> "Server":
+    async def start(self, program: Sequence[str] = FETCHML, **variables: str) -> "Server":
         """Returns when it is ready. `variables`: the environment of this start only."""
         flags = ["--data-dir", str(self.data_dir)]
         flags += ["--http", f"127.0.0.1:{front.http_port()}"]
         flags += ["--grpc", f"127.0.0.1:{front.grpc_port()}"]
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(*FETCHML, "serve", *flags),
+                *(*program, "serve", *flags),
                 env=environment(**{**self._variables, **variables}),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,

@@ -95,6 +95,17 @@ class PrivateEngine(Engine):
                 raise RuntimeError(f"dockerd did not start; its log ends with:\n{self._log_end()}")
             time.sleep(0.05)
 
+    def inside(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command where the engine's network is."""
+        assert self._process is not None, "the engine does not run"
+        return subprocess.run(
+            ["nsenter", "--net", f"--target={self._process.pid}", *command],
+            capture_output=True,
+            check=False,
+            env=os.environ | variables,
+            text=True,
+        )
+
     def stop(self) -> None:
         """End the engine in good order; its containers end with it."""
         self._end(signal.SIGTERM)

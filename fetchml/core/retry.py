@@ -2,6 +2,7 @@
 
 What the box did to the task (the engine or the machine was restarted, its GPU was lost) is tried
 again whatever the task asked for, and is not counted as one of its retries: at most five times.
+Not so a service: its kernels are gone, and who works in it must be told.
 What the task did itself, too little memory and time limits are tried again as often as it asked.
 """
 
@@ -26,7 +27,8 @@ def next_try(
     if permanent or task.cancel is not None or reason in NEVER_RETRIED:
         return None
     not_before = now + backoff_ms(task)
-    if reason is FailureReason.LOST and task.infra_retries < MOST_INFRA_RETRIES:
+    lost = reason is FailureReason.LOST and not task.service
+    if lost and task.infra_retries < MOST_INFRA_RETRIES:
         failed = task.halt.gpus if task.halt is not None else ()
         avoid = (*(uuid for uuid in task.avoid_gpus if uuid not in failed), *failed)
         return {

@@ -19,7 +19,7 @@ from tests.jupyter.conftest import Root
 from tests.jupyter.image import NAME, import_root
 from tests.jupyter.service import SAVED, Serve, Service
 from tests.server.conftest import containers_of
-from tests.server.program import ADMIN_KEY, Backend, Server, Task, eventually
+from tests.server.program import ADMIN_KEY, Backend, Server, eventually
 
 LARGE_BYTES = 100_000_000
 
@@ -224,7 +224,8 @@ async def test_it_holds_what_tasks_hold(serve: Serve, jupyter_backend: Backend) 
     assert (await server.queue()).queued == 1, "services are no tasks"
     await service.stop()
     await other.until("running")
-    assert (await server.get(task_id)).status == Task.queued, "a service goes before a task"
+    task = await server.get(task_id)
+    assert not task.HasField("started_at"), "a service goes before a task"
     await other.stop()
     await server.ended(task_id)
     await other.ended("stopped")

@@ -5,6 +5,7 @@ hold nothing. A more urgent task takes the place of a less urgent one; what was 
 GPU that can't be used is thrown away.
 """
 
+from itertools import islice
 from typing import NamedTuple
 
 from fetchml.core.model import Task
@@ -13,7 +14,7 @@ from fetchml.core.scheduler import Levels, over_quota
 from fetchml.core.state import State
 
 LOOKED_AT = 64
-"""Waiting tasks that one decision looks at, beyond those that are ahead already."""
+"""Lines of waiting tasks that one decision looks at, beyond the tasks that are ahead already."""
 
 
 class Plan(NamedTuple):
@@ -52,18 +53,19 @@ def next_plan(state: State, now: int, level: Levels) -> Plan | None:
     staying = [state.tasks[task_id] for task_id in state.ahead if task_id not in state.abandoned]
     taken = {uuid for task in staying for uuid in task.gpu_uuids}
     places = {uuid: 1 for uuid in state.gpus.usable() if uuid not in taken}
-    lowest = min((task.spec.priority for task in staying), default=0)
     without = sum(not task.gpu_uuids for task in staying)
-    if places or without < state.limits.max_ahead:
-        lowest = 0
-    enough = LOOKED_AT + len(state.ahead)
-    for looked_at, (line, turn) in enumerate(state.waiting.turns(level, lowest)):
-        if looked_at == enough:
+    lowest = 0
+    if not places and without >= state.limits.max_ahead:
+        # All is taken: only who is more urgent than somebody there gets a place.
+        if not staying:
             return None
+        lowest = 1 + min(task.spec.priority for task in staying)
+    enough = LOOKED_AT + len(state.ahead)
+    for line in islice(state.waiting.in_order(level, lowest), enough):
         if line.ahead is not None or over_quota(state, line):
             continue
-        task = state.tasks[turn.task_id]
-        plan = _place(state, task, line, places, staying)
+        # All tasks of a line need the same.
+        plan = _place(state, state.tasks[line.head.task_id], line, places, staying)
         if plan is not None:
             return plan
     return None

@@ -5,6 +5,7 @@ run least go first, and never more than are needed. For a task that would not fi
 nobody is stopped.
 """
 
+from itertools import islice
 from typing import NamedTuple
 
 from fetchml.core.model import Status, Task
@@ -32,9 +33,7 @@ def next_preemption(state: State, now: int, level: Levels) -> Preemption | None:
     victims.sort(key=lambda task: (-(task.started_at or now), task.id))
     lowest = min(task.spec.priority for task in victims)
     room = _as_it_will_be(state)
-    for looked_at, (line, turn) in enumerate(state.waiting.turns(level, lowest + 1)):
-        if looked_at == LOOKED_AT:
-            return None
+    for line, turn in islice(state.waiting.first_turns(level, lowest + 1), LOOKED_AT):
         if over_quota(state, line) or state.tasks[turn.task_id].cancel is not None:
             continue
         if not _fits(room, line):

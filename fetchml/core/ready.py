@@ -5,7 +5,7 @@ lines, and only as far as it must, never at the whole queue.
 """
 
 from collections.abc import Callable, Iterator
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, merge
 from itertools import groupby
 
 import msgspec
@@ -59,6 +59,16 @@ class Line:
     @property
     def head(self) -> Turn:
         return self.heap[0]
+
+    def in_turn(self) -> Iterator[tuple[Turn, "Line"]]:
+        """Its turns, the older first, those of removed tasks too; the first ones cost little."""
+        next_ones = [(self.heap[0], 0)]
+        while next_ones:
+            turn, place = heappop(next_ones)
+            yield turn, self
+            for below in (2 * place + 1, 2 * place + 2):
+                if below < len(self.heap):
+                    heappush(next_ones, (self.heap[below], below))
 
     def copy(self) -> "Line":
         other = Line(self.priority, self.user, self.shape, self.ahead)
@@ -184,28 +194,34 @@ class ReadyQueue:
         """The lines, by the turn of their heads: the more urgent first (10 before 1), then those
         whose user has the lower level, then the older. `lowest`: the last priority to look at.
         What is taken out of the queue meanwhile ends the walk."""
-        for priority in sorted(self._lines, reverse=True):
-            if priority < lowest:
-                return
-            users = self._lines[priority]
-            for _, names in groupby(sorted(users, key=level), level):
-                lines = [line for name in names for line in users[name].values()]
-                lines.sort(key=_head)
-                yield from lines
+        for lines in self._equal_lines(level, lowest):
+            lines.sort(key=_head)
+            yield from lines
 
-    def turns(self, level: Level = equals, lowest: int = 0) -> Iterator[tuple[Line, Turn]]:
+    def turns(self, level: Level = equals) -> Iterator[tuple[Line, Turn]]:
         """All ready tasks in the order of `in_order`, each of them."""
+        for lines in self._equal_lines(level, 0):
+            pairs = [(turn, line) for line in lines for turn in line.heap]
+            pairs.sort(key=_turn)
+            for turn, line in pairs:
+                if self._is_live(turn):
+                    yield line, turn
+
+    def first_turns(self, level: Level = equals, lowest: int = 0) -> Iterator[tuple[Line, Turn]]:
+        """As `turns`, for who needs few of them: looks no further than it must."""
+        for lines in self._equal_lines(level, lowest):
+            for turn, line in merge(*(line.in_turn() for line in lines), key=_turn):
+                if self._is_live(turn):
+                    yield line, turn
+
+    def _equal_lines(self, level: Level, lowest: int) -> Iterator[list[Line]]:
+        """Those of one priority whose users have the same level, in the order of both."""
         for priority in sorted(self._lines, reverse=True):
             if priority < lowest:
                 return
             users = self._lines[priority]
             for _, names in groupby(sorted(users, key=level), level):
-                lines = [line for name in names for line in users[name].values()]
-                pairs = [(turn, line) for line in lines for turn in line.heap]
-                pairs.sort(key=_turn)
-                for turn, line in pairs:
-                    if self._is_live(turn):
-                        yield line, turn
+                yield [line for name in names for line in users[name].values()]
 
     def line_of(self, task_id: str) -> Line | None:
         """None: it is not ready."""

@@ -1,6 +1,11 @@
 """Who starts next, told as small stories: what is queued, what the box has, who starts."""
 
+import sys
 from itertools import pairwise
+from types import FrameType
+from typing import Any
+
+import pytest
 
 from fetchml.core.events import (
     CancelAsked,
@@ -147,3 +152,34 @@ def test_backoff_grows_to_its_bound_and_is_the_same_every_time() -> None:
     assert 1_000 <= delays[0] <= 1_500
     assert all(later > earlier for earlier, later in pairwise(delays[:9]))
     assert max(delays) <= LONGEST_DELAY_MS * 3 // 2
+
+
+def calls_of_a_submit(queued: int, **rules: Any) -> int:
+    """Calls of functions, Python's own too, that it takes behind so many tasks that wait for two
+    GPUs, of which one may become free for them."""
+    state = State(Limits(Resources(8, 8, 2), 100, RESERVE_MS, "box", **rules))
+    step(state, LauncherChanged(1, available=True))
+    step(state, Submitted(1, [task("stays", gpu=1), task("yields", gpu=1, preemptible=True)]))
+    waiting = [task(f"{n:06}", cpu=1, gpu=2, priority=6) for n in range(queued + 1)]
+    step(state, Submitted(1, waiting[:-1]))
+    calls = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        step(state, Submitted(1, waiting[-1:]))
+    finally:
+        sys.setprofile(None)
+    assert waiting[-1].id in state.waiting
+    return calls
+
+
+@pytest.mark.parametrize(
+    "rules", [{}, {"ahead": True}, {"ahead": True, "preemption": True, "user_gpus": 4}]
+)
+def test_a_submit_costs_no_more_behind_a_long_queue(rules: dict[str, Any]) -> None:
+    few, many = (calls_of_a_submit(queued, **rules) for queued in (200, 20_000))
+    assert many < 1.5 * few

@@ -96,6 +96,9 @@ def step(state: State, event: Event) -> Decision:
             _recover(state, decision, event.now)
         case TimePassed():
             pass
+    if not isinstance(event, Submitted):  # who comes displaces nobody by that
+        for task in ahead.misplaced(state):
+            _abandon(state, decision, task.id)
     _schedule(state, decision, event.now)
     return decision
 
@@ -119,10 +122,10 @@ def _fail_the_impossible(state: State, decision: Decision, now: int) -> None:
 
 def _schedule(state: State, decision: Decision, now: int) -> None:
     state.waiting.due(now)
+    if not state.may_start:
+        return
     level = Levels(state, now)
-    for task in ahead.misplaced(state):
-        _abandon(state, decision, task.id)
-    while (action := Walk(state, now, level).next()) is not None:
+    while state.free_slots > 0 and (action := Walk(state, now, level).next()) is not None:
         match action:
             case Give(task_id=task_id, gpu_uuids=gpu_uuids):
                 task = _give(state, decision, state.tasks[task_id], gpu_uuids, now)

@@ -50,16 +50,24 @@ def misplaced(state: State) -> list[Task]:
 def next_plan(state: State, now: int, level: Levels) -> Plan | None:
     if not state.limits.ahead or not state.may_start:
         return None
-    staying = [state.tasks[task_id] for task_id in state.ahead if task_id not in state.abandoned]
-    taken = {uuid for task in staying for uuid in task.gpu_uuids}
+    staying: list[Task] = []
+    taken: set[str] = set()
+    without = 0
+    for task_id in state.ahead:
+        if task_id not in state.abandoned:
+            task = state.tasks[task_id]
+            staying.append(task)
+            taken.update(task.gpu_uuids)
+            without += not task.gpu_uuids
     places = {uuid: 1 for uuid in state.gpus.usable() if uuid not in taken}
-    without = sum(not task.gpu_uuids for task in staying)
     lowest = 0
     if not places and without >= state.limits.max_ahead:
         # All is taken: only who is more urgent than somebody there gets a place.
         if not staying:
             return None
-        lowest = 1 + min(task.spec.priority for task in staying)
+        lowest = 1 + min([task.spec.priority for task in staying])
+        if lowest > state.waiting.highest:
+            return None
     enough = LOOKED_AT + len(state.ahead)
     for line in islice(state.waiting.in_order(level, lowest), enough):
         if line.ahead is not None or over_quota(state, line):

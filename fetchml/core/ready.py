@@ -101,7 +101,9 @@ class ReadyQueue:
         self._lines: dict[int, dict[str, dict[object, Line]]] = {}
         """By priority, user, and the line's own key."""
         self._shapes: dict[tuple[Resources, tuple[str, ...]], Shape] = {}
-        self._line_of: dict[str, tuple[Line, Turn]] = {}
+        self._line_of: dict[str, Line] = {}
+        self._turn_of: dict[str, Turn] = {}
+        """Of the same tasks. A pair for each would be one more object for the garbage collector."""
         self._by_user: dict[str, int] = {}
         """Waiting tasks, the delayed ones too, without those made ready ahead."""
         self._delayed: list[tuple[int, str]] = []
@@ -112,6 +114,7 @@ class ReadyQueue:
         other = ReadyQueue()
         other._shapes = dict(self._shapes)
         other._line_of = dict(self._line_of)
+        other._turn_of = dict(self._turn_of)
         other._lines = {
             priority: {
                 user: {key: line.copy() for key, line in lines.items()}
@@ -135,6 +138,11 @@ class ReadyQueue:
         """Of all ready tasks."""
         return list(self._shapes.values())
 
+    @property
+    def highest(self) -> int:
+        """The priority of the most urgent ready tasks; 0: there are none."""
+        return max(self._lines, default=0)
+
     def ready_users(self) -> set[str]:
         return {user for users in self._lines.values() for user in users}
 
@@ -155,10 +163,10 @@ class ReadyQueue:
         if delayed is not None:
             self._count_less(delayed.user)
             return
-        found = self._line_of.pop(task_id, None)
-        if found is None:
+        line = self._line_of.pop(task_id, None)
+        if line is None:
             return
-        line = found[0]
+        del self._turn_of[task_id]
         line.live -= 1
         line.shape.waiting -= 1
         if line.ahead is None:
@@ -225,8 +233,7 @@ class ReadyQueue:
 
     def line_of(self, task_id: str) -> Line | None:
         """None: it is not ready."""
-        found = self._line_of.get(task_id)
-        return None if found is None else found[0]
+        return self._line_of.get(task_id)
 
     def ahead_of(self, task: Task, level: Level = equals) -> int:
         """How many ready tasks come before this one. Looks at all of its priority."""
@@ -271,7 +278,8 @@ class ReadyQueue:
         heappush(line.heap, turn)
         line.live += 1
         shape.waiting += 1
-        self._line_of[task.id] = line, turn
+        self._line_of[task.id] = line
+        self._turn_of[task.id] = turn
 
     def _count_less(self, user: str) -> None:
         left = self._by_user[user] - 1
@@ -281,8 +289,7 @@ class ReadyQueue:
             del self._by_user[user]
 
     def _is_live(self, turn: Turn) -> bool:
-        found = self._line_of.get(turn.task_id)
-        return found is not None and found[1] is turn
+        return self._turn_of.get(turn.task_id) is turn
 
 
 def _turn(pair: tuple[Turn, Line]) -> Turn:

@@ -3,7 +3,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-RUNS_PROGRAM := tests/executable tests/executable/old_debians.py tests/server tests/cli tests/contract
+# Tests wait more than they work. All that need Docker share one process, and its engine.
+PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
+EXECUTABLE := $(CURDIR)/build/dist/fetchml
 
 .PHONY: help setup demo test test-binary lint format proto shim build release bench gpu-check lock clean
 
@@ -16,8 +18,8 @@ setup: ## make .venv with all that is needed (quick when it is there already)
 demo: setup ## start FetchML, train on real data, watch it live
 	@$(BIN)/python examples/demo.py
 
-test: lint build ## lint, build, then every test; starts a Docker engine where none answers
-	$(BIN)/pytest
+test: lint build ## lint, build, then every test, with the executable as the program
+	FETCHML_PROGRAM=$(EXECUTABLE) $(PYTEST)
 
 lint: setup ## style, types, layers, protos, drift of generated code
 	$(BIN)/ruff check
@@ -39,8 +41,9 @@ shim: setup ## build the task's first process for x86-64 and aarch64
 build: setup ## make build/dist/fetchml, the program in one file, for machines like this one
 	build/build.sh
 
-test-binary: build release ## every test that starts the program, with the executable; old Debians too
-	FETCHML_PROGRAM=$(CURDIR)/build/dist/fetchml $(BIN)/pytest $(RUNS_PROGRAM)
+test-binary: release ## the portable executable, here and on bare Debian 11 and 12
+	FETCHML_PROGRAM=$$(echo $(CURDIR)/build/dist/release/fetchml-*-linux-$$(uname -m)) \
+	    $(BIN)/pytest tests/executable tests/executable/old_debians.py
 
 release: setup ## make build/dist/release/: the executable for old and new Linux, SBOM, checksums
 	build/release.sh

@@ -1,5 +1,6 @@
 """A Docker engine that gives GPUs which are described and not there."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from tests.gpu.stand_in import GpuBox, uuid
 from tests.server.program import Backend, Server
 
 GPUS = 8
+LONGER = int(os.environ.get("FETCHML_TEST_LONGER", "1"))
+"""So many times as many random schedules as usual."""
 PARTS = [f"MIG-{n:08x}" for n in range(2)]
 """MIG devices of the last GPU."""
 IMAGE = "python:1"

@@ -15,11 +15,11 @@ from fetchml.adapters.docker_launcher import DockerLauncher
 from fetchml.attempt import AttemptFolder
 from fetchml.ports import PrepareError, Run
 from tests.docker.engine import Engine, PrivateEngine, private_engine
-from tests.gpu.conftest import GPUS, GREEDY, IMAGE, PARTS, add_images
+from tests.gpu.conftest import GPUS, GREEDY, IMAGE, LONGER, PARTS, add_images
 from tests.gpu.stand_in import uuid
 from tests.launchers.bench import INSTANCE, silent, soon
 
-GRANTS = 200
+GRANTS = 200 * LONGER
 AT_ONCE = 8
 LOOK = (
     "for name in /dev/nvidia*; do echo device $name; done;"

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.docker.engine import PrivateEngine
-from tests.gpu.conftest import GPUS, IMAGE, Boxed
+from tests.gpu.conftest import GPUS, IMAGE, LONGER, Boxed
 from tests.gpu.stand_in import GpuBox, end, gpu, process, uuid
 from tests.server.conftest import containers_of
-from tests.server.program import Server, Task, all_ended, eventually
+from tests.server.program import SECONDS, Server, Task, all_ended, eventually
 from tests.server.test_ahead import at_gate, explained
 from tests.server.test_crash import COUNTED, starts, until
 
-ROUNDS = 3
+ROUNDS = 3 * LONGER
 TASKS = 12
 """In a round."""
 
@@ -67,7 +67,7 @@ async def random_schedule(server: Server, script: str) -> list[Task]:
         await server.kill()
     await server.start()
     async with server.watch() as updates:
-        await all_ended(updates, task_ids)
+        await all_ended(updates, task_ids, SECONDS * LONGER)
     tasks = [await server.get(task_id) for task_id in task_ids]
     for task in tasks:
         assert (task.status, task.retry_count) == (Task.completed, 0), task

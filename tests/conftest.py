@@ -20,6 +20,7 @@ from tests.gpu.stand_in import GpuBox, build
 
 OWN_ENGINES = {"own_docker_engine", "cdi_engine", "runtime_engine"}
 ENGINE_FIXTURES = {"docker_engine", *OWN_ENGINES}
+DEAR_ROOMS = {"clients", "envoy", "gateway"}
 NOT_RUN = pytest.StashKey[str]()
 
 
@@ -75,11 +76,16 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that need a Docker engine; leave them out where there can be none.
 
     With `-n` they all run in one process: one engine serves them, and they look at what is left.
+    So does each room whose preparations take long.
     """
+    for item in items:
+        if (room := item.path.parent.name) in DEAR_ROOMS:
+            item.add_marker(pytest.mark.xdist_group(room))
     need_engine = [item for item in items if ENGINE_FIXTURES & set(_fixtures(item))]
     for item in need_engine:
         item.add_marker("docker")

@@ -257,6 +257,7 @@ def test_a_folder_that_changes_while_it_is_packed_is_told(
         (code / "src/a.py").write_text("2")
         pack(tree, entries, archive)
 
+    (code / "new").write_text("no other test has sent the like")
     monkeypatch.setattr(client_code, "pack", pack_another)
     key = (server.data_dir / "admin.key").read_text().strip()
     with connected(server.grpc, key) as client:

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,14 +93,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.xdist_group("docker"))
     if not need_engine or (reason := _why_no_engine(need_engine)) is None:
         return
-    if os.environ.get("CI") == "true" or os.environ.get("FETCHML_REQUIRE_DOCKER") == "1":
-        raise pytest.UsageError(f"{len(need_engine)} tests need a Docker engine: {reason}")
     config.hook.pytest_deselected(items=need_engine)
     items[:] = [item for item in items if item not in need_engine]
-    config.stash[NOT_RUN] = (
+    line = (
         f"NOT RUN: {len(need_engine)} tests that need a Docker engine: {reason}. "
         "Start one, or run the tests as root on Debian."
     )
+    config.stash[NOT_RUN] = line
+    if (output := getattr(config, "workeroutput", None)) is not None:
+        output["not_run"] = line
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """With `-n` it is another process that shows the summary."""
+    if line := getattr(node, "workeroutput", {}).get("not_run"):
+        node.config.stash[NOT_RUN] = line
 
 
 @pytest.hookimpl(wrapper=True)
@@ -110,6 +119,12 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
         (title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections
     ]
     return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    required = os.environ.get("CI") == "true" or os.environ.get("FETCHML_REQUIRE_DOCKER") == "1"
+    if required and NOT_RUN in session.config.stash:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(

@@ -3,8 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-# Tests wait more than they work. All that need Docker share one process, and its engine.
-PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
+PYTEST := $(BIN)/pytest -n 2 # they wait more than they work
 RUNS_PROGRAM := tests/executable tests/contract tests/server
 
 .PHONY: help setup demo test test-binary lint format proto shim build release bench gpu-check lock clean

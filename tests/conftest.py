@@ -18,10 +18,15 @@ from tests.docker.engine import (
     why_no_private_engine,
 )
 from tests.gpu.stand_in import GpuBox, build
+from tests.parallel import (  # the last two are hooks
+    WORKER,
+    pytest_unconfigure,  # noqa: F401
+    pytest_xdist_make_scheduler,  # noqa: F401
+    start_engine,
+)
 
 OWN_ENGINES = {"own_docker_engine", "cdi_engine", "runtime_engine"}
 ENGINE_FIXTURES = {"docker_engine", *OWN_ENGINES}
-DEAR_ROOMS = {"clients", "envoy", "gateway"}
 NOT_RUN = pytest.StashKey[str]()
 
 
@@ -49,7 +54,7 @@ def own_docker_engine() -> Iterator[PrivateEngine]:
 @pytest.fixture(scope="session")
 def python_image(docker_engine: Engine) -> Iterator[str]:
     """The name of an image in `docker_engine` with Python and a shell."""
-    name = "fetchml-test/python:1"
+    name = f"fetchml-test/python{WORKER}:1"
     build_base(docker_engine.client, name)
     yield name
     docker_engine.client.images.remove(name, force=True)
@@ -71,26 +76,18 @@ def gpu_box(tmp_path: Path, gpu_libraries: Path, monkeypatch: pytest.MonkeyPatch
     return box
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """A run in the background may have been started with SIGINT ignored, which every process
     started here would inherit: Ctrl-C would then mean nothing to the commands under test."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    start_engine(config)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests that need a Docker engine; leave them out where there can be none.
-
-    With `-n` they all run in one process: one engine serves them, and they look at what is left.
-    So does each room whose preparations take long.
-    """
-    for item in items:
-        if (room := item.path.parent.name) in DEAR_ROOMS:
-            item.add_marker(pytest.mark.xdist_group(room))
+    """Mark the tests that need a Docker engine; leave them out where there can be none."""
     need_engine = [item for item in items if ENGINE_FIXTURES & set(_fixtures(item))]
     for item in need_engine:
         item.add_marker("docker")
-        item.add_marker(pytest.mark.xdist_group("docker"))
     if not need_engine or (reason := _why_no_engine(need_engine)) is None:
         return
     config.hook.pytest_deselected(items=need_engine)

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -197,7 +197,7 @@ def private_engine(
         settings=settings or {},
         path=path,
     )
-    with _forward_policy_kept():
+    with nullcontext() if own_network else _forward_policy_kept():
         try:
             engine.start()
             try:

@@ -544,7 +544,7 @@ LARGE = PAGE + b" " * jupyter_proxy.MAX_PAGE_BYTES
         ("/labyrinth", PAGE, {}),
         ("/lab", LARGE, {}),
         ("/lab", LARGE, {"Transfer-Encoding": "chunked"}),
-        ("/lab", gzip.compress(PAGE), {"Content-Encoding": "gzip"}),
+        ("/lab", gzip.compress(PAGE, mtime=0), {"Content-Encoding": "gzip"}),
         ("/lab", PAGE, {"Content-Type": "text/plain"}),
         ("/lab", b"<body>no head", {}),
     ],

@@ -100,7 +100,14 @@ async def test_whose_other_processes_are(plain: Bench, monkeypatch: pytest.Monke
     assert launcher.owner_of(1) is None
     assert launcher.owner_of(1 << 22) is None
     forged = {"FETCHML_WORKSPACE": f"{plain.data_dir}/tasks/some-task/attempts/1/workspace"}
-    with subprocess.Popen(["cat"], env=forged, stdin=subprocess.PIPE) as forger:  # noqa: ASYNC220
+    with subprocess.Popen(  # noqa: ASYNC220
+        ["cat"], env=forged, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as forger:
+        assert forger.stdin is not None
+        assert forger.stdout is not None
+        forger.stdin.write(b"a")
+        forger.stdin.flush()
+        forger.stdout.read(1)  # before that the kernel may not show its environment yet
         assert launcher.owner_of(forger.pid) == "some-task"
         monkeypatch.setattr(processes, "owner", lambda _: 4_000_000)
         assert launcher.owner_of(forger.pid) is None, "another user can't pretend"

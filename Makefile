@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-PYTEST := $(BIN)/pytest -n 2 # they wait more than they work
+# Tests wait more than they work. In the order of their names the long ones do not come last.
+PYTEST := $(BIN)/pytest -n 2 --no-loadscope-reorder
 RUNS_PROGRAM := tests/executable tests/contract tests/server
 
 .PHONY: help setup demo test test-binary lint format proto shim build release bench gpu-check lock clean

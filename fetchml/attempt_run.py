@@ -225,6 +225,12 @@ class AttemptRun:
         try:
             await self._report_start(gone)
             end_hint = await gone
+            if self._folder.end() is None and not await asyncio.to_thread(self._folder.revoke):
+                # Perhaps nobody saw its shim, which has claimed it since then.
+                gone = self._gone = asyncio.create_task(self._launcher.wait(self._run))
+                await self._report_start(gone)
+                again = await gone
+                end_hint = end_hint if self._folder.end() is None else again
         finally:
             stopping.cancel()
             await asyncio.gather(stopping, return_exceptions=True)

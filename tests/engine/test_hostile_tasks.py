@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+import time
 from pathlib import Path
 
 import pytest
 
 from fetchml.adapters.process_launcher import ProcessLauncher
+from fetchml.attempt import AttemptFolder
 from fetchml.core.model import FailureReason, Status
 from fetchml.errors import NotFound
-from fetchml.ports import Run
+from fetchml.ports import Gone, Run
 from tests.engine.conftest import ALICE, Box, ended, running
 
 
@@ -143,3 +145,30 @@ async def test_log_offset_holds_for_a_task_that_still_waits(box: Box) -> None:
             await asyncio.sleep(0)
             await engine.cancel_task(ALICE, holds.id)
             assert (await first).data == b"23\n"
+
+
+async def test_shim_that_is_seen_too_late_runs_once(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel shows no environment of a process that was just started: who looks for it by that
+    finds none. It claims its attempt right before the engine can."""
+    looks = 0
+
+    async def sees_none_at_first(self: ProcessLauncher, run: Run) -> Gone:
+        nonlocal looks
+        looks += 1
+        return Gone() if looks == 1 else await wait(self, run)
+
+    def is_too_late(self: AttemptFolder) -> bool:
+        while self.claim() is None:
+            time.sleep(0.01)
+        return revoke(self)
+
+    wait, revoke = ProcessLauncher.wait, AttemptFolder.revoke
+    monkeypatch.setattr(ProcessLauncher, "wait", sees_none_at_first)
+    monkeypatch.setattr(AttemptFolder, "revoke", is_too_late)
+    runs = tmp_path / "runs"
+    request = {"job_name": "late", "command": ["sh", "-c", f"echo >> {runs}; exit 6"]}
+    async with box.engine() as engine:
+        task = await ended(engine, (await engine.create_task(ALICE, request)).id)
+    assert (task.exit_code, task.attempt, len(runs.read_text())) == (6, 1, 1)

@@ -11,6 +11,7 @@ import pytest
 from fetchml.attempt import AttemptFolder
 from fetchml.ports import Gone, Launcher, Mount, Run
 from tests.launchers.bench import Bench, silent, soon
+from tests.server.program import eventually
 
 REPOSITORY = Path(__file__).parents[2]
 RUNS_ONCE = 'echo ran >> "$FETCHML_OUTPUTS/ran"; '
@@ -305,9 +306,11 @@ class LauncherConformance:
             assert server.stdout is not None
             server.stdout.readline()
             server.kill()
+        folder = AttemptFolder(run.folder)
+        await eventually(lambda: folder.claim() is not None)
         later = await bench.open()
         assert await soon(later.wait(run)) == Gone()
-        end = AttemptFolder(run.folder).end()
+        end = folder.end()
         assert end is not None
         assert end.code == 4
 

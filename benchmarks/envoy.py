@@ -49,7 +49,7 @@ def in_front(server: Server, folder: Path) -> Iterator[str]:
     for each key is out of reach, as the server's own is."""
     Authority(folder / "ca").issue(folder / "cert.pem", folder / "key.pem")
     ports = {name: int(getattr(server, name).rpartition(":")[2]) for name in ("http", "grpc")}
-    workers = len(os.sched_getaffinity(0))  # as Envoy has by itself
+    workers = max(1, len(os.sched_getaffinity(0)) // 2)  # FetchML needs the others
     with proxy.running(
         "envoy.yaml", folder, folder, ports, plain=True, burst=UNLIMITED, workers=workers
     ) as envoy:

@@ -30,11 +30,20 @@ from fetchml.adapters.docker_end import FirstProcess, verdict, was_killed
 from fetchml.adapters.docker_engine import DockerEngine, EngineAway
 from fetchml.adapters.docker_gpus import AddressOf, DockerGpus
 from fetchml.adapters.docker_pull import pull
-from fetchml.adapters.docker_requests import begin, inspect, list_attempts, remove, send_signal
+from fetchml.adapters.docker_requests import (
+    begin,
+    inspect,
+    list_attempts,
+    remove,
+    remove_ended,
+    send_signal,
+)
 from fetchml.attempt import AttemptFolder
 from fetchml.ports import Gone, PrepareError, Run
 
 _log = logging.getLogger(__name__)
+_HEARS_OF_IT_SECONDS = 0.5
+"""Until the engine has noticed that a container has ended."""
 _LOOK_AGAIN_SECONDS = 60
 """Events may be lost; this is how long that may go unnoticed."""
 _RETRY_SECONDS = 0.1
@@ -131,7 +140,13 @@ class DockerLauncher:
 
     async def remove(self, run: Run) -> None:
         name = await self._settled(run)
-        await self._engine.insist(partial(remove, name=name))
+        with self._engine.watch(name) as changes:
+            # The engine hears of an end a moment after the kernel. To kill what has ended would
+            # cost it a process.
+            if not await self._engine.insist(partial(remove_ended, name=name)):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changes.wait(), _HEARS_OF_IT_SECONDS)
+                await self._engine.insist(partial(remove, name=name))
         for container_id in [c for c, task_id in self._tasks.items() if task_id == run.task_id]:
             del self._tasks[container_id]
 

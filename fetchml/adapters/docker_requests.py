@@ -79,6 +79,19 @@ def send_signal(client: docker.APIClient, *, name: str, number: Signals) -> None
             raise
 
 
+def remove_ended(client: docker.APIClient, *, name: str) -> bool:
+    """False: as far as the engine knows it has not ended."""
+    try:
+        client.remove_container(name, v=True)
+    except NotFound:
+        return True
+    except APIError as error:
+        if error.status_code != _CONFLICT:
+            raise
+        return False
+    return True
+
+
 def remove(client: docker.APIClient, *, name: str) -> None:
     """End it if it runs, and return when it is gone. Fine also when it was."""
     for _ in range(_REMOVAL_TRIES):

@@ -16,9 +16,11 @@ from fetchml.adapters.duckdb_file import Database
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
+FOLD_S = 1.0
+"""After so long what there is gets folded, though it is little and nobody waits for it."""
 FOLD_ROWS = 4_000
 FOLD_CHARACTERS = 8 << 20
-"""A transaction's bounds; as much that waits starts a fold before its tick."""
+"""A transaction's bounds; as much that waits starts a fold before its time."""
 TAIL_ROWS = 50_000
 TAIL_CHARACTERS = 64 << 20
 """Commits wait while more than this is not folded: it bounds what a read or a start waits for."""
@@ -61,6 +63,7 @@ class Upkeep:
         self._pruned_seq = int(first or folded_seq + 1) - 1
         self._last_commit_at = time.monotonic()
         self._next_expiry_at = 0.0
+        self._folded_at = 0.0
         self._stopping = False
         self._wake = threading.Event()
         self._folded = threading.Condition()
@@ -116,17 +119,19 @@ class Upkeep:
     def _run(self) -> None:
         try:
             while not self._stopping and not self.failed:
-                self._wake.wait(TICK_S)
+                asked = self._wake.wait(TICK_S)
                 self._wake.clear()
-                self._turn()
+                self._turn(asked=asked)
             if not self.failed:
                 self._fold_up_to(self.durable_seq)
                 self._checkpoint()
         except Exception as error:  # noqa: BLE001 - whatever it was, readers may be out of step now
             self._on_failure(error)
 
-    def _turn(self) -> None:
-        self._fold_up_to(self.durable_seq)
+    def _turn(self, *, asked: bool) -> None:
+        if asked or time.monotonic() - self._folded_at >= FOLD_S:
+            self._fold_up_to(self.durable_seq)
+            self._folded_at = time.monotonic()
         idle = time.monotonic() - self._last_commit_at > IDLE_S
         self._prune(idle)
         wal = self._database.files.wal

@@ -94,8 +94,9 @@ class Store(Protocol):
     ) -> Restored:
         """Open or create, migrate, recover. Raises StoreDamaged."""
 
-    def append(self, changes: Sequence[Change]) -> asyncio.Future[None]:
-        """Make changes durable, in one commit with all others of this moment."""
+    def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
+        """Make changes durable, in one commit with all others of this moment. `followed`: others
+        come within milliseconds, and it is good to have them in the same."""
 
     async def get(self, task_id: str) -> Task | None:
         """A task in any state, hidden ones included."""

@@ -52,11 +52,12 @@ class Writer:
         """Done when the event's changes are durable and published."""
         decision = step(self.state, event)
         self._set_timer()
-        for effect in decision.effects:
-            if isinstance(effect, CheckGpus):
-                # It changes nothing, so it need not wait for the disk; a GPU that is idle does.
-                self._carry_out(effect)
-        decision.effects = [e for e in decision.effects if not isinstance(e, CheckGpus)]
+        checks = [effect for effect in decision.effects if isinstance(effect, CheckGpus)]
+        if checks:
+            decision.effects = [e for e in decision.effects if not isinstance(e, CheckGpus)]
+        for check in checks:
+            # It changes nothing, so it need not wait for the disk; a GPU that is idle does.
+            self._carry_out(check)
         if not decision.changes:
             for effect in decision.effects:
                 self._carry_out(effect)
@@ -65,14 +66,18 @@ class Writer:
             return done
         if decision.effects:
             self._effects.append((self._seq + len(decision.changes), decision.effects))
-        return self.record(event.now, decision.changes)
+        # The task that gets the GPU next starts as soon as that is on the disk.
+        return self.record(event.now, decision.changes, followed=bool(checks))
 
-    def record(self, now: int, tasks: Sequence[Task]) -> asyncio.Future[None]:
+    def record(
+        self, now: int, tasks: Sequence[Task], *, followed: bool = False
+    ) -> asyncio.Future[None]:
         """Make new versions of tasks durable, past the core: for tasks that have ended."""
         first = self._seq + 1
         self._seq += len(tasks)
         return self._store.append(
-            [Change(seq, now, task) for seq, task in enumerate(tasks, start=first)]
+            [Change(seq, now, task) for seq, task in enumerate(tasks, start=first)],
+            followed=followed,
         )
 
     def on_durable(self, changes: Sequence[Change]) -> None:

@@ -101,8 +101,8 @@ class DuckDBStore:
         )
         return restored
 
-    def append(self, changes: Sequence[Change]) -> asyncio.Future[None]:
-        return self._writer.append(changes)
+    def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
+        return self._writer.append(changes, followed=followed)
 
     async def get(self, task_id: str) -> Task | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> Task | None:

@@ -25,6 +25,10 @@ again: they are on their way through the event loop, and a commit costs a core n
 10 rows as for ENOUGH."""
 
 
+FOLLOWS_SECONDS = 0.004
+"""How long a commit waits for what is said to follow. A second commit would take as long."""
+
+
 class _Append(NamedTuple):
     changes: Sequence[Change]
     rows: list[tuple[int, int, str, str]]
@@ -32,6 +36,7 @@ class _Append(NamedTuple):
     sizes: list[int]
     """Of the data, in characters."""
     future: asyncio.Future[None]
+    followed: bool
 
 
 class _Execute(NamedTuple):
@@ -85,7 +90,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    def append(self, changes: Sequence[Change]) -> asyncio.Future[None]:
+    def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
         """In the event loop. What can't be encoded raises here and harms nothing else."""
         rows = [
             (change.seq, change.at, change.task.id, self._encode(change.task).decode())
@@ -94,7 +99,7 @@ class Writer:
         # One future for each call: cancelling one waiter must not cancel the others of its commit.
         future = self._loop.create_future()
         sizes = [len(data) for _, _, _, data in rows]
-        self._waiting.put(_Append(changes, rows, sizes, future))
+        self._waiting.put(_Append(changes, rows, sizes, future, followed))
         if self._waiting.qsize() >= self._enough:
             self._enough_came.set()
         return future
@@ -140,6 +145,8 @@ class Writer:
         first = self._waiting.get()
         if first is None:
             return None
+        if isinstance(first, _Append) and first.followed:
+            self._wait_for_another()
         batch = list[_Item]()
         rows = characters = 0
         item: _Item | None = first
@@ -153,6 +160,13 @@ class Writer:
             item = self._waiting.get()
         self._waiting.put(None)
         return batch
+
+    def _wait_for_another(self) -> None:
+        self._enough_came.clear()
+        self._enough = 1
+        if self._waiting.empty():
+            self._enough_came.wait(FOLLOWS_SECONDS)
+        self._enough = sys.maxsize
 
     def _commit(self, appenders: _Appenders, batch: list[_Item]) -> None:
         rows = list[tuple[int, int, str, str]]()

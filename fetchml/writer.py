@@ -59,8 +59,12 @@ class Writer:
             # It changes nothing, so it need not wait for the disk; a GPU that is idle does.
             self._carry_out(check)
         if not decision.changes:
-            for effect in decision.effects:
-                self._carry_out(effect)
+            if self._effects:
+                # Behind those that wait for the disk: what is to be thrown away must have begun.
+                self._effects.append((self._seq, decision.effects))
+            else:
+                for effect in decision.effects:
+                    self._carry_out(effect)
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             done.set_result(None)
             return done

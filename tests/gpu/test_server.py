@@ -15,7 +15,7 @@ from tests.server.program import SECONDS, Server, Task, all_ended, eventually
 from tests.server.test_ahead import at_gate, explained
 from tests.server.test_crash import COUNTED, starts, until
 
-ROUNDS = 3 * LONGER
+ROUNDS = 6 * LONGER
 TASKS = 12
 """In a round."""
 

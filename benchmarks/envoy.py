@@ -1,7 +1,7 @@
 """REST through Envoy, with the configuration that comes along, against the same server directly.
 
-Both times the server has one core and all else the others: what is measured is what Envoy costs a
-request, not what three busy programs cost one another on a small machine.
+Both times the server has one core and all else the others. On two cores the client and Envoy still
+take from one another what they need.
 """
 
 import os

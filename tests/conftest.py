@@ -18,7 +18,7 @@ from tests.docker.engine import (
     why_no_private_engine,
 )
 from tests.gpu.stand_in import GpuBox, build
-from tests.parallel import (  # the last two are hooks
+from tests.parallel import (  # those that seem unused are hooks
     WORKER,
     pytest_unconfigure,  # noqa: F401
     pytest_xdist_make_scheduler,  # noqa: F401

@@ -23,8 +23,6 @@ HOLD_SECONDS = 0.01
 """After a commit for more than CROWD calls the next one is held back until nearly as many wait
 again: they are on their way through the event loop, and a commit costs a core nearly the same for
 10 rows as for ENOUGH."""
-
-
 FOLLOWS_SECONDS = 0.004
 """How long a commit waits for what is said to follow. A second commit would take as long."""
 
@@ -130,15 +128,16 @@ class Writer:
                 while (batch := self._take()) is not None:
                     self._commit(_Appenders(journal, audit), batch)
                     if len(batch) > CROWD:
-                        self._hold_back(len(batch))
+                        self._wait_for(min(ENOUGH, len(batch) * 9 // 10), HOLD_SECONDS)
         except Exception as error:  # noqa: BLE001 - whatever it was, nothing more may be committed
             self._on_failure(error)
 
-    def _hold_back(self, calls: int) -> None:
+    def _wait_for(self, calls: int, seconds: float) -> None:
+        """Until so many wait, no longer than that."""
         self._enough_came.clear()
-        self._enough = min(ENOUGH, calls * 9 // 10)
-        if self._waiting.qsize() < self._enough:
-            self._enough_came.wait(HOLD_SECONDS)
+        self._enough = calls
+        if self._waiting.qsize() < calls:
+            self._enough_came.wait(seconds)
         self._enough = sys.maxsize
 
     def _take(self) -> list[_Item] | None:
@@ -146,7 +145,7 @@ class Writer:
         if first is None:
             return None
         if isinstance(first, _Append) and first.followed:
-            self._wait_for_another()
+            self._wait_for(1, FOLLOWS_SECONDS)
         batch = list[_Item]()
         rows = characters = 0
         item: _Item | None = first
@@ -160,13 +159,6 @@ class Writer:
             item = self._waiting.get()
         self._waiting.put(None)
         return batch
-
-    def _wait_for_another(self) -> None:
-        self._enough_came.clear()
-        self._enough = 1
-        if self._waiting.empty():
-            self._enough_came.wait(FOLLOWS_SECONDS)
-        self._enough = sys.maxsize
 
     def _commit(self, appenders: _Appenders, batch: list[_Item]) -> None:
         rows = list[tuple[int, int, str, str]]()

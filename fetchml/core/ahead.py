@@ -48,7 +48,7 @@ def misplaced(state: State) -> list[Task]:
 
 
 def next_plan(state: State, now: int, level: Levels) -> Plan | None:
-    if not state.limits.ahead or not state.may_start:
+    if not state.limits.ahead:
         return None
     staying: list[Task] = []
     taken: set[str] = set()

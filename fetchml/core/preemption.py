@@ -25,8 +25,6 @@ class Preemption(NamedTuple):
 
 
 def next_preemption(state: State, now: int, level: Levels) -> Preemption | None:
-    if not state.may_start:
-        return None
     victims = [state.tasks[task_id] for task_id in state.held if _may_be_stopped(state, task_id)]
     if not victims:
         return None

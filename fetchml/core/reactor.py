@@ -125,6 +125,7 @@ def _schedule(state: State, decision: Decision, now: int) -> None:
     if not state.may_start:
         return
     level = Levels(state, now)
+    # Without a slot there is nothing to walk for: most submits end here.
     while state.free_slots > 0 and (action := Walk(state, now, level).next()) is not None:
         match action:
             case Give(task_id=task_id, gpu_uuids=gpu_uuids):

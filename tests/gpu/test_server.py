@@ -244,12 +244,16 @@ async def test_the_next_one_is_ready_on_the_gpu_before_it_is_free(
     running = [await server.submit(until("go"), gpu=1) for _ in range(2)]
     for task_id in running:
         await server.running(task_id)
-    waiting = [await server.submit("env | grep ^GIVEN_", gpu=1) for _ in range(2)]
+    # Each waits for the other to run: on a GPU that is free again they would rightly meet.
+    waiting = [await server.submit("env | grep ^GIVEN_; " + until("go"), gpu=1) for _ in range(2)]
     places = [list((await at_gate(server, task_id)).gpu_uuids) for task_id in waiting]
     assert sorted(places) == [[uuid(0)], [uuid(1)]]
     for task_id in reversed(running):
         server.tell(task_id)
+    for task_id in waiting:
+        await server.running(task_id)
     for task_id, place in zip(waiting, places, strict=True):
+        server.tell(task_id)
         await server.ended(task_id)
         task = await server.get(task_id)
         assert (task.attempt, list(task.gpu_uuids)) == (1, place)

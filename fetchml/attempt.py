@@ -234,8 +234,9 @@ class AttemptFolder:
             untrusted_files.remove(replaced)
             outputs.rename(replaced)
         self.outputs.rename(outputs)
-        untrusted_files.sync_folder(outputs.parent)
-        untrusted_files.sync_folder(self.path)
+        if any(outputs.iterdir()):
+            untrusted_files.sync_folder(outputs.parent)
+            untrusted_files.sync_folder(self.path)
 
     def _log_bounds(self) -> tuple[int, int]:
         try:

@@ -118,7 +118,7 @@ class AttemptRun:
     async def _start(self) -> bool:
         """Once the gate was opened, the attempt is never made ready again: its command may have
         run, and runs once. False: it has not started and never will."""
-        if not await asyncio.to_thread(self._folder.gate_was_opened):
+        if not self._folder.gate_was_opened():
             claim = self._folder.claim()
             if claim is not None and claim.revoked:
                 # What was made ready ahead may have been thrown away: nobody kept why.

@@ -40,14 +40,13 @@ class FirstProcess:
     ) -> None:
         self._stack.close()
 
-    def learn(self, container: Container) -> None:
+    def learn(self, pid: int, container_id: str) -> None:
         """Which process it is, if it is one of this machine's."""
         if self._running is not None:
             return
-        pid = int(container["State"]["Pid"])
 
         def is_right(pid: int) -> bool:
-            return processes.in_cgroup(pid, str(container["Id"]))
+            return processes.in_cgroup(pid, container_id)
 
         pidfds = self._stack.enter_context(processes.opened([pid], is_right))
         if pidfds:

@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import docker
 from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.errors import APIError, DockerException, StreamParseError
+from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnectionPool
 from docker.utils import kwargs_from_env
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _REQUESTS = 8
 """At once. More make no container start sooner: the engine itself saturates two cores."""
+_CONNECTIONS = 64
+"""Kept. There are more than requests at once: pulls, and the stream of events."""
 _REQUEST_SECONDS = 120
 _FIRST_ANSWER_SECONDS = 5
 _RETRY_SECONDS = (0.1, 5.0)
@@ -144,9 +147,7 @@ class DockerEngine:
         pause = _RETRY_SECONDS[0]
         while not self._closing.is_set():
             try:
-                with closing(
-                    docker.APIClient(**self._address, version="auto", timeout=_REQUEST_SECONDS)
-                ) as client:
+                with closing(_connect(self._address)) as client:
                     pause = _RETRY_SECONDS[0]
                     self._follow_events(client)
             except Exception as error:  # noqa: BLE001 - whatever it was, the engine is looked for
@@ -191,6 +192,27 @@ class DockerEngine:
     def _wake(self, container: str) -> None:
         for changes in self._watchers.get(container, ()):
             changes.wake()
+
+
+class _OnePool(UnixHTTPAdapter):
+    """Keeps connections for all containers together. The SDK's own keeps them for each URL, that
+    is for each container, and so connects anew for almost every request."""
+
+    def get_connection(
+        self, url: bytes | str, proxies: Mapping[str, str] | None = None
+    ) -> UnixHTTPConnectionPool:
+        return super().get_connection("http+docker://localhost", proxies)
+
+
+def _connect(address: Mapping[str, Any]) -> docker.APIClient:
+    client = docker.APIClient(**address, version="auto", timeout=_REQUEST_SECONDS)
+    adapter = client.get_adapter(client.base_url)
+    if isinstance(adapter, UnixHTTPAdapter):
+        one_pool = _OnePool(adapter.socket_path, _REQUEST_SECONDS, max_pool_size=_CONNECTIONS)
+        client.mount("http+docker://", one_pool)
+        # Proxies and .netrc are not for a socket, and were looked for at every request.
+        client.trust_env = False
+    return client
 
 
 def _ask(client: docker.APIClient, request: Callable[[docker.APIClient], T]) -> T:

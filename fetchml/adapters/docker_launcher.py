@@ -20,6 +20,7 @@ from docker.errors import APIError, ImageNotFound
 
 from fetchml import shim
 from fetchml.adapters import processes
+from fetchml.adapters.docker_cgroups import Cgroups
 from fetchml.adapters.docker_container import (
     INSTANCE_LABEL,
     container_config,
@@ -76,8 +77,9 @@ class DockerLauncher:
         self._gpus = DockerGpus(self._engine, address_of)
         self._begun: dict[str, asyncio.Future[None]] = {}
         """Containers that are being created and started just now, wanted or no longer."""
-        self._tasks: dict[str, str] = {}
-        """The task of each container, by the container's id."""
+        self._cgroups = Cgroups()
+        self._attempts: dict[str, tuple[str, int]] = {}
+        """The task and attempt of each container, by the container's id."""
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
         self._instance_id = instance_id
@@ -112,18 +114,20 @@ class DockerLauncher:
         folder = AttemptFolder(run.folder)
         connections = self._engine.connections
         with self._engine.watch(name) as changes, FirstProcess(changes.wake) as first:
+            self._find_first_process(run, first)
             while True:
                 end = folder.end()
                 if end and first.has_ended and not was_killed(end):
                     return Gone()
-                with suppress(EngineAway):
-                    container = await self._engine.call(partial(inspect, name=name))
-                    if container and container["State"]["Running"]:
-                        self._tasks[container["Id"]] = run.task_id
-                        first.learn(container)
-                    elif not first.runs:
-                        restarted = self._engine.connections > connections
-                        return verdict(folder, container, engine_restarted=restarted)
+                if not first.runs:
+                    with suppress(EngineAway):
+                        container = await self._engine.call(partial(inspect, name=name))
+                        if container is None or not container["State"]["Running"]:
+                            restarted = self._engine.connections > connections
+                            return verdict(folder, container, engine_restarted=restarted)
+                        self._attempts[container["Id"]] = (run.task_id, run.attempt)
+                        first.learn(container["State"]["Pid"], container["Id"])
+                        self._cgroups.learn(container["State"]["Pid"], container["Id"])
                 if first.has_ended and folder.claim() is None:
                     # The engine is away, and can say no more than that.
                     return Gone(lost="the container ended before the command was started")
@@ -147,15 +151,15 @@ class DockerLauncher:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(changes.wait(), _HEARS_OF_IT_SECONDS)
                 await self._engine.insist(partial(remove, name=name))
-        for container_id in [c for c, task_id in self._tasks.items() if task_id == run.task_id]:
-            del self._tasks[container_id]
+        for container_id in self._containers(run):
+            del self._attempts[container_id]
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
         label = f"{INSTANCE_LABEL}={self._instance_id}"
         found = await self._engine.insist(partial(list_attempts, label=label))
         for container_id, attempt in found:
             if attempt in live:
-                self._tasks[container_id] = attempt[0]
+                self._attempts[container_id] = attempt
             else:
                 name = container_name(*attempt)
                 _log.warning("Removing a left-over container", extra={"container": name})
@@ -163,8 +167,8 @@ class DockerLauncher:
 
     def owner_of(self, pid: int) -> str | None:
         for container_id in _CONTAINER_ID.findall(processes.cgroups(pid)):
-            if task_id := self._tasks.get(container_id):
-                return task_id
+            if attempt := self._attempts.get(container_id):
+                return attempt[0]
         return None
 
     async def close(self) -> None:
@@ -182,7 +186,7 @@ class DockerLauncher:
         )
 
         def created(container_id: str) -> None:
-            self._tasks[container_id] = run.task_id
+            self._attempts[container_id] = (run.task_id, run.attempt)
 
         name = container_name(run.task_id, run.attempt)
         folder = AttemptFolder(run.folder)
@@ -197,6 +201,15 @@ class DockerLauncher:
         except asyncio.CancelledError:
             unwanted.set()
             raise
+
+    def _containers(self, run: Run) -> list[str]:
+        of_run = (run.task_id, run.attempt)
+        return [container for container, attempt in self._attempts.items() if attempt == of_run]
+
+    def _find_first_process(self, run: Run, first: FirstProcess) -> None:
+        for container_id in self._containers(run):
+            if pid := self._cgroups.first_process(container_id):
+                first.learn(pid, container_id)
 
     async def _settled(self, run: Run) -> str:
         """The container's name, once no thread of ours is about to make it appear."""

@@ -16,7 +16,7 @@ from fetchml.adapters.duckdb_file import Database
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
-FOLD_S = 1.0
+FOLD_S = 5.0
 """After so long what there is gets folded, though it is little and nobody waits for it."""
 FOLD_ROWS = 4_000
 FOLD_CHARACTERS = 8 << 20

@@ -169,7 +169,7 @@ class Calls(grpc.GenericRpcHandler):
         stream: bool = False,
     ) -> Any:
         metadata = dict(context.invocation_metadata() or ())
-        trace_id = new_trace(metadata.get("traceparent"))
+        trace_id = new_trace(metadata.get("traceparent"), metadata.get("x-request-id"))
         current_trace.set(trace_id)
         context.set_trailing_metadata(((TRACE_KEY, trace_id),))
         told: RequestError | None = None

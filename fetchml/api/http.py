@@ -128,7 +128,7 @@ class HttpServer:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         begun = time.perf_counter()
         headers = request.headers
-        trace_id = new_trace(headers.get("traceparent"))
+        trace_id = new_trace(headers.get("traceparent"), headers.get("x-request-id"))
         current_trace.set(trace_id)
         call = Call(request, trace_id)
         route, parameters = self._router.find(request.method, request.path)

@@ -61,6 +61,16 @@ async def test_the_trace_is_the_callers_own(rest: World) -> None:
     assert reply.json["trace_id"] == "4bf92f35-77b3-4da6-a3ce-929d0e0e4736"
 
 
+REQUEST_ID = "0b3f6c1e-5d0a-4c56-9e0c-3b1f0a7d2c11"
+
+
+async def test_without_it_the_trace_is_what_a_proxy_gave_the_request(rest: World) -> None:
+    reply = await rest.client.get("/v1/tasks/x", x_request_id=REQUEST_ID)
+    assert reply.json["trace_id"] == REQUEST_ID
+    reply = await rest.client.get("/v1/tasks/x", x_request_id='no UUID: "')
+    assert UUID.fullmatch(reply.json["trace_id"])
+
+
 @pytest.mark.parametrize("parent", ["", "x", "00-" + "0" * 32 + "-00f067aa0ba902b7-01"])
 async def test_a_bad_trace_is_replaced(rest: World, parent: str) -> None:
     first = (await rest.client.get("/v1/tasks/x", traceparent=parent)).json["trace_id"]

@@ -5,6 +5,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,33 @@ async def test_the_log_has_the_trace_and_no_key(
         assert (line()[0]["protocol"], line()[0]["grpc_status"]) == ("HTTP/2", "NotFound")
         secrets = (*world.secrets.values(), *rest.secrets.values())
     assert [secret for secret in secrets if secret in str(edge.access_log)] == []
+
+
+@pytest.mark.parametrize(
+    "traceparent",
+    [
+        TRACEPARENT,
+        f"cc-{TRACE}-00f067aa0ba902b7-01-of-a-later-version",
+        f"ff-{TRACE}-00f067aa0ba902b7-01",
+        f"00-{'0' * 32}-00f067aa0ba902b7-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE.upper()}-00f067aa0ba902b7-01",
+        f"00-{TRACE}",
+        "",
+    ],
+)
+async def test_one_trace_id_in_error_and_log(
+    rest: World, edge: proxy.Envoy, traceparent: str
+) -> None:
+    path = f"/v1/tasks/{uuid.uuid4()}"
+    trace = (await rest.client.get(path, traceparent=traceparent)).json["trace_id"]
+
+    def logged() -> list[str]:
+        return [one["trace_id"] for one in edge.access_log if one["path"] == path]
+
+    taken = traceparent.startswith((f"00-{TRACE}-00f0", f"cc-{TRACE}-"))
+    assert (trace.replace("-", "") == TRACE) is taken
+    await eventually(lambda: logged() == [trace])
 
 
 async def test_jupyter_goes_to_the_server(rest: World) -> None:

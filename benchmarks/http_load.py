@@ -1,93 +1,62 @@
-"""Load over HTTP/1.1: connections that each send the next request when they have their reply.
-
-Bytes are prepared once and replies are only looked at, so that one core of the machine makes more
-requests than any server here can answer. The same client measures both sides of a ratio.
+"""Load over HTTP/1.1: wrk, from Debian. It takes less of a core than any server here, so that what
+is measured is the server. The same client measures both sides of a ratio.
 """
 
-import asyncio
 import json
-import time
-from typing import cast
-
-import uvloop
+import subprocess
+import tempfile
+from typing import NamedTuple
 
 from benchmarks.figures import Load
+from tests import debian
 
-GRACE_SECONDS = 10
-
-
-def http_request(
-    method: str, path: str, key: str | None = None, body: dict[str, object] | None = None
-) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
-    content = b""
-    if key is not None:
-        lines.append(f"X-API-Key: {key}")
-    if body is not None:
-        content = json.dumps(body).encode()
-        lines += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
-    return "\r\n".join([*lines, "", ""]).encode() + content
-
-
-def http_load(address: str, request: bytes, connections: int, seconds: float) -> Load:
-    """Run in a process of its own. Raises RuntimeError for any reply that is not a success."""
-    return uvloop.run(_run(address, request, connections, seconds))
+SCRIPT = """
+wrk.method = {method}
+wrk.body = {body}
+wrk.headers["X-API-Key"] = {key}
+wrk.headers["Content-Type"] = "application/json"
+function done(summary, latency)
+  local failed = 0
+  for _, count in pairs(summary.errors) do failed = failed + count end
+  local slowest = latency:percentile(99)
+  print("done", failed, summary.requests, summary.duration, latency:percentile(50), slowest)
+end
+"""
+MICROSECONDS = 1_000_000
 
 
-async def _run(address: str, request: bytes, connections: int, seconds: float) -> Load:
-    host, _, port = address.rpartition(":")
-    loop = asyncio.get_running_loop()
-    clients = []
-    for _ in range(connections):
-        _, client = await loop.create_connection(lambda: _Client(request), host, int(port))
-        clients.append(client)
-    began = time.perf_counter()
-    for client in clients:
-        client.go(until=began + seconds)
-    async with asyncio.timeout(seconds + GRACE_SECONDS):
-        await asyncio.gather(*(client.done for client in clients))
-    took = time.perf_counter() - began
-    return Load.of([latency for client in clients for latency in client.latencies], took)
+class Request(NamedTuple):
+    method: str
+    path: str
+    key: str | None = None
+    body: dict[str, object] | None = None
 
 
-class _Client(asyncio.Protocol):
-    def __init__(self, request: bytes) -> None:
-        self.latencies: list[float] = []
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._request = request
-        self._received = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def go(self, until: float) -> None:
-        self._until = until
-        self._send()
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        head, end_of_head, body = self._received.partition(b"\r\n\r\n")
-        if not end_of_head:
-            return
-        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-        if len(body) < int(length):
-            return
-        if not head.startswith(b"HTTP/1.1 2"):
-            self.connection_lost(RuntimeError(f"not a success: {head!r} {body!r}"))
-            return
-        self._received = b""
-        now = time.perf_counter()
-        self.latencies.append(now - self._sent_at)
-        if now < self._until:
-            self._send()
-        else:
-            self._transport.close()
-            self.done.set_result(None)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.done.done():
-            self.done.set_exception(exc or RuntimeError("the server closed the connection"))
-
-    def _send(self) -> None:
-        self._sent_at = time.perf_counter()
-        self._transport.write(self._request)
+def http_load(address: str, request: Request, connections: int, seconds: int) -> Load:
+    """Connections that each send the next request when they have their reply. What is under way at
+    the end is not counted. Raises RuntimeError for any reply that is not a success, and where wrk
+    can't be had."""
+    debian.install("wrk")
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(
+            SCRIPT.format(
+                method=json.dumps(request.method),
+                key=json.dumps(request.key or ""),
+                body="nil" if request.body is None else json.dumps(json.dumps(request.body)),
+            )
+        )
+        script.flush()
+        command = ["wrk", "--threads", "1", "--connections", str(connections)]
+        command += ["--duration", f"{seconds}s", "--script", script.name]
+        url = f"http://{address}{request.path}"
+        told = subprocess.run([*command, url], capture_output=True, check=True, text=True).stdout
+    (line,) = [line for line in told.splitlines() if line.startswith("done\t")]
+    failed, requests, took, p50, p99 = [float(number) for number in line.split("\t")[1:]]
+    if failed or not requests:
+        raise RuntimeError(f"{request.method} {url}: not all replies are a success\n{told}")
+    return Load(
+        int(requests),
+        per_second=requests / took * MICROSECONDS,
+        p50_ms=p50 / 1000,
+        p99_ms=p99 / 1000,
+    )

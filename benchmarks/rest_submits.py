@@ -5,16 +5,16 @@ from pathlib import Path
 
 from benchmarks.client import Client
 from benchmarks.figures import Benchmark, Figure, Load, at_least, median
-from benchmarks.http_load import http_load, http_request
-from benchmarks.processes import KEY, bare, elsewhere, fetchml, scratch_folder
+from benchmarks.http_load import Request, http_load
+from benchmarks.processes import KEY, bare, fetchml, scratch_folder
 
 ROUNDS = 5
-SECONDS = 1.5
+SECONDS = 2
 TARGETS = {64: 0.35, 256: 0.45}
 """Connections → ratio to the bare handler."""
 P99_MS = 30
 TASK: dict[str, object] = {"job_name": "bench", "args": "--epochs 5", "cpu": 1}
-CREATE = http_request("POST", "/v1/tasks", KEY, TASK)
+CREATE = Request("POST", "/v1/tasks", KEY, TASK)
 
 
 def run() -> Benchmark:
@@ -24,18 +24,16 @@ def run() -> Benchmark:
         with (
             fetchml(data_dir, tasks_max_running="1") as ours,
             bare("bare_http") as floor,
-            elsewhere() as moved,
         ):
             with Client(ours.http) as client:
                 blocker = client.block_queue()
-            load = moved(http_load)
-            acknowledged += load(ours.http, CREATE, 64, 0.5).requests
-            load(floor.http, CREATE, 64, 0.5)
+            acknowledged += http_load(ours.http, CREATE, 64, 1).requests
+            http_load(floor.http, CREATE, 64, 1)
             for connections, target in TARGETS.items():
                 loads = [
                     (
-                        load(ours.http, CREATE, connections, SECONDS),
-                        load(floor.http, CREATE, connections, SECONDS),
+                        http_load(ours.http, CREATE, connections, SECONDS),
+                        http_load(floor.http, CREATE, connections, SECONDS),
                     )
                     for _ in range(ROUNDS)
                 ]
@@ -57,5 +55,6 @@ def _found_again(data_dir: Path, acknowledged: int, blocker: str) -> Figure:
     with fetchml(data_dir, tasks_max_running="1") as again, Client(again.http) as client:
         found = client.ask("GET", "/v1/tasks?limit=0")["total"]
         client.unblock_queue(blocker)
-    measured = f"{found:,} of {acknowledged:,}"
-    return Figure("  found again after kill -9", "", measured, "all", found == acknowledged)
+    # More are those whose replies were under way when a load or the server ended.
+    measured = f"{min(found, acknowledged):,} of {acknowledged:,}"
+    return Figure("  found again after kill -9", "", measured, "all", found >= acknowledged)

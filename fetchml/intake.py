@@ -134,7 +134,7 @@ class Intake:
             )
         except submission.InvalidSubmission as error:
             raise ValidationFailed([FieldViolation(*v) for v in error.violations]) from None
-        if fault := quotas.gpu_fault(state.limits, spec):
+        if fault := quotas.gpu_fault(state.limits, spec.gpu or 0):
             raise ValidationFailed([FieldViolation("gpu", fault)])
         return spec
 

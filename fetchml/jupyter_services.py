@@ -151,6 +151,7 @@ class JupyterServices:
                 "Jupyter services run in containers only: start the server with '--launcher docker'"
             )
         self._tasks.require_room()
+        self._tasks.require_quota(who.user, gpu=request.get("gpu"))
         if sum(map(self._is_live, self._records)) >= MAX_LIVE:
             raise Unavailable(f"{MAX_LIVE} Jupyter services live, as many as may: stop some")
         fields = {name: request[name] for name in jupyter.KNOWN_FIELDS & request.keys()}

@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 from fetchml.attempt import AttemptFolder
 from fetchml.clock import Clock
+from fetchml.core import quotas
 from fetchml.core.events import CancelAsked, Submitted
 from fetchml.core.model import Resources, Status, Task
+from fetchml.errors import FieldViolation, QueueQuotaReached, ValidationFailed
 from fetchml.explain import explain, why_it_waits
 from fetchml.ids import IdSequence
 from fetchml.ports import Store
@@ -42,6 +44,14 @@ class ServiceTasks:
     @property
     def capacity(self) -> Resources:
         return self._writer.state.capacity
+
+    def require_quota(self, user: str, *, gpu: object) -> None:
+        """`gpu`: as a checked request asks for them. Raises ValidationFailed, QueueQuotaReached."""
+        state = self._writer.state
+        if isinstance(gpu, int) and (fault := quotas.gpu_fault(state.limits, gpu)):
+            raise ValidationFailed([FieldViolation("gpu", fault)])
+        if fault := quotas.queue_fault(state, user, 1):
+            raise QueueQuotaReached(fault)
 
     def tell(self, task: Task) -> None:
         """This is durable now."""

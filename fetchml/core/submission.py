@@ -211,7 +211,8 @@ _RULES: dict[str, Check] = {
 _PROJECT_RULES = {
     name: _RULES[name]
     for name in (
-        "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries", "env",
+        "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries",
+        "preemptible", "env",
     )
 }  # fmt: skip
 """What fetchml.toml may set."""

@@ -56,6 +56,21 @@ async def test_who_may_never_have_so_many_gpus_is_told_at_once(box: Box) -> None
         assert (await ended(engine, task.id)).status is Status.COMPLETED
 
 
+async def test_a_service_counts_as_a_task(box: Box) -> None:
+    async with box.engine(gpu=2, user_gpus=1, user_queued=1) as engine:
+        with pytest.raises(ValidationFailed, match="gpu: asks for 2 gpu, a user may have 1"):
+            await box.jupyter.start(ALICE, {"name": "lab", "gpu": 2})
+        blocker = await engine.create_task(ALICE, WAIT)
+        await running(engine, blocker.id)
+        waiting = await engine.create_task(ALICE, SHORT)
+        with pytest.raises(QueueQuotaReached, match="1 tasks of alice wait"):
+            await box.jupyter.start(ALICE, {"name": "lab", "gpu": 1})
+        assert box.jupyter.list(ALICE) == []
+        await engine.cancel_task(ALICE, waiting.id)
+        await engine.cancel_task(ALICE, blocker.id)
+        await ended(engine, blocker.id)
+
+
 @pytest.mark.parametrize("is_lost", [False, True])
 async def test_what_a_user_has_had_is_known_after_a_restart(box: Box, is_lost: bool) -> None:
     """`is_lost`: what was written last is from before the task's end, as after a crash."""

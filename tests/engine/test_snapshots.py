@@ -67,7 +67,8 @@ async def test_a_task_sees_just_its_files_and_may_change_them(box: Box) -> None:
 
 
 async def test_a_request_wins_over_the_file_and_the_file_over_the_server(box: Box) -> None:
-    text = b'image = "file"\nmax_retries = 3\ncpu = 1\n[env]\nA = "file"\nB = "file"\n'
+    text = b'image = "file"\nmax_retries = 3\ncpu = 1\npreemptible = true\n'
+    text += b'[env]\nA = "file"\nB = "file"\n'
     async with box.engine() as engine:
         snapshot = await upload(box, file("fetchml.toml", text))
         request = {"job_name": "a", "image": "request", "env": {"A": "request"}}
@@ -79,6 +80,7 @@ async def test_a_request_wins_over_the_file_and_the_file_over_the_server(box: Bo
             1,
         )
         assert spec.env == {"A": "request", "B": "file"}
+        assert spec.preemptible
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,18 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import docker
 from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.errors import APIError, DockerException, StreamParseError
-from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnectionPool
 from docker.utils import kwargs_from_env
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
+from fetchml.adapters.docker_http import EngineAway, EngineHttp
 from fetchml.folder_watch import Changes
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _REQUESTS = 8
 """At once. More make no container start sooner: the engine itself saturates two cores."""
-_CONNECTIONS = 64
-"""Kept. There are more than requests at once: pulls, and the stream of events."""
 _REQUEST_SECONDS = 120
 _FIRST_ANSWER_SECONDS = 5
 _RETRY_SECONDS = (0.1, 5.0)
@@ -31,12 +29,9 @@ _RETRY_SECONDS = (0.1, 5.0)
 T = TypeVar("T")
 
 
-class EngineAway(Exception):
-    """The engine did not answer; whether it did what was asked is unknown."""
-
-
 class DockerEngine:
-    """Each request in a thread, a few at once; one thread that follows the engine's events.
+    """Short requests in the event loop, a few at once; what takes long in a thread; one thread that
+    follows the engine's events.
 
     The threads are daemons, for an engine that hangs must not keep the server from ending.
 
@@ -48,6 +43,8 @@ class DockerEngine:
         """`host`: as in DOCKER_HOST. None: what the environment names, or the local socket."""
         self._address: dict[str, Any] = {"base_url": host} if host else {**kwargs_from_env()}
         self._client: docker.APIClient | None = None
+        self._http: EngineHttp | None = None
+        self._closings: set[asyncio.Task[None]] = set()
         self._events: CancellableStream[dict[str, Any]] | None = None
         self._slots = asyncio.Semaphore(_REQUESTS)
         self._closing = threading.Event()
@@ -85,12 +82,14 @@ class DockerEngine:
         """Return when the engine answers."""
         await self._available.wait()
 
-    async def call(self, request: Callable[[docker.APIClient], T]) -> T:
-        """One request. Raises EngineAway, or APIError when the engine refused."""
+    async def call(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
+        """One request, or a few. Raises EngineAway, EngineRefused."""
         async with self._slots:
-            return await self.call_long(request)
+            if self._http is None:
+                raise EngineAway
+            return await request(self._http)
 
-    async def insist(self, request: Callable[[docker.APIClient], T]) -> T:
+    async def insist(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
         """The same, again until the engine has answered: for what may be done twice."""
         while True:
             await self._available.wait()
@@ -100,7 +99,8 @@ class DockerEngine:
                 await asyncio.sleep(_RETRY_SECONDS[0])
 
     async def call_long(self, request: Callable[[docker.APIClient], T]) -> T:
-        """The same for one that may take minutes, in nobody's way."""
+        """One that may take minutes, in nobody's way. Raises EngineAway; APIError when the engine
+        refused."""
         client = self._client
         if client is None or not self._available.is_set():
             raise EngineAway
@@ -133,7 +133,8 @@ class DockerEngine:
     async def close(self) -> None:
         self._closing.set()
         self._available.clear()
-        await asyncio.to_thread(self._close)
+        self._forget_http()
+        await asyncio.gather(*self._closings, asyncio.to_thread(self._close))
 
     def _close(self) -> None:
         if self._events is not None:
@@ -147,7 +148,9 @@ class DockerEngine:
         pause = _RETRY_SECONDS[0]
         while not self._closing.is_set():
             try:
-                with closing(_connect(self._address)) as client:
+                with closing(
+                    docker.APIClient(**self._address, version="auto", timeout=_REQUEST_SECONDS)
+                ) as client:
                     pause = _RETRY_SECONDS[0]
                     self._follow_events(client)
             except Exception as error:  # noqa: BLE001 - whatever it was, the engine is looked for
@@ -179,6 +182,8 @@ class DockerEngine:
     def _found(self, client: docker.APIClient, version: str) -> None:
         self.connections += 1
         self._client = client
+        self._forget_http()
+        self._http = EngineHttp(client)
         self._available.set()
         self._tell(True, f"Docker engine {version}")
         for container in list(self._watchers):
@@ -186,33 +191,21 @@ class DockerEngine:
 
     def _lost(self, reason: str) -> None:
         self._available.clear()
+        self._forget_http()
         where = self._address.get("base_url") or DEFAULT_UNIX_SOCKET.removeprefix("http+")
         self._tell(False, f"The Docker engine does not answer at {where}: {reason}")
+
+    def _forget_http(self) -> None:
+        """Ends the requests under way: the engine is away, or another one is there."""
+        if self._http is not None:
+            closing = asyncio.create_task(self._http.close())
+            self._closings.add(closing)
+            closing.add_done_callback(self._closings.discard)
+            self._http = None
 
     def _wake(self, container: str) -> None:
         for changes in self._watchers.get(container, ()):
             changes.wake()
-
-
-class _OnePool(UnixHTTPAdapter):
-    """Keeps connections for all containers together. The SDK's own keeps them for each URL, that
-    is for each container, and so connects anew for almost every request."""
-
-    def get_connection(
-        self, url: bytes | str, proxies: Mapping[str, str] | None = None
-    ) -> UnixHTTPConnectionPool:
-        return super().get_connection("http+docker://localhost", proxies)
-
-
-def _connect(address: Mapping[str, Any]) -> docker.APIClient:
-    client = docker.APIClient(**address, version="auto", timeout=_REQUEST_SECONDS)
-    adapter = client.get_adapter(client.base_url)
-    if isinstance(adapter, UnixHTTPAdapter):
-        one_pool = _OnePool(adapter.socket_path, _REQUEST_SECONDS, max_pool_size=_CONNECTIONS)
-        client.mount("http+docker://", one_pool)
-        # Proxies and .netrc are not for a socket, and were looked for at every request.
-        client.trust_env = False
-    return client
 
 
 def _ask(client: docker.APIClient, request: Callable[[docker.APIClient], T]) -> T:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import docker
 import msgspec
 import yaml
 
@@ -90,7 +89,7 @@ class DockerGpus:
     async def _offered(self, *, anew: bool = False) -> Offer:
         connection = self._engine.connections
         if anew or self._offer is None or self._offer[0] != connection:
-            info = await self._engine.call(docker.APIClient.info)
+            info = await self._engine.call(lambda http: http.ask("GET", "/info"))
             self._offer = (connection, await asyncio.to_thread(offered, info))
         return self._offer[1]
 

@@ -13,10 +13,9 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
-
-from docker.errors import APIError, ImageNotFound
 
 from fetchml import shim
 from fetchml.adapters import processes
@@ -28,10 +27,12 @@ from fetchml.adapters.docker_container import (
     parse_user,
 )
 from fetchml.adapters.docker_end import FirstProcess, verdict, was_killed
-from fetchml.adapters.docker_engine import DockerEngine, EngineAway
+from fetchml.adapters.docker_engine import DockerEngine
 from fetchml.adapters.docker_gpus import AddressOf, DockerGpus
+from fetchml.adapters.docker_http import EngineAway, EngineRefused
 from fetchml.adapters.docker_pull import pull
 from fetchml.adapters.docker_requests import (
+    ImageMissing,
     begin,
     inspect,
     list_attempts,
@@ -95,12 +96,12 @@ class DockerLauncher:
                 await self._begin(run)
             except EngineAway:
                 await asyncio.sleep(_RETRY_SECONDS)
-            except ImageNotFound:
+            except ImageMissing:
                 await self._pull(run.image, progress)
-            except APIError as error:
+            except EngineRefused as error:
                 raise PrepareError(
-                    f"the Docker engine refused the container: {error.explanation or error}",
-                    permanent=error.status_code == 400,
+                    f"the Docker engine refused the container: {error}",
+                    permanent=error.status == HTTPStatus.BAD_REQUEST,
                 ) from error
             except OSError as error:
                 raise PrepareError(
@@ -189,13 +190,19 @@ class DockerLauncher:
             self._attempts[container_id] = (run.task_id, run.attempt)
 
         name = container_name(run.task_id, run.attempt)
-        folder = AttemptFolder(run.folder)
-        unwanted = threading.Event()
-        begun = asyncio.ensure_future(
-            self._engine.call(partial(begin, name, config, folder, self.owner, unwanted, created))
+        unwanted = asyncio.Event()
+        request = partial(
+            begin,
+            name=name,
+            config=config,
+            folder=AttemptFolder(run.folder),
+            user=self.owner,
+            unwanted=unwanted,
+            created=created,
         )
+        begun = asyncio.ensure_future(self._engine.call(request))
         self._begun[name] = begun
-        begun.add_done_callback(lambda _: self._begun.pop(name, None))
+        begun.add_done_callback(partial(self._forget_begun, name))
         try:
             await asyncio.shield(begun)
         except asyncio.CancelledError:
@@ -211,8 +218,13 @@ class DockerLauncher:
             if pid := self._cgroups.first_process(container_id):
                 first.learn(pid, container_id)
 
+    def _forget_begun(self, name: str, begun: asyncio.Future[None]) -> None:
+        del self._begun[name]
+        if not begun.cancelled():
+            begun.exception()  # Nobody may be left to ask for it.
+
     async def _settled(self, run: Run) -> str:
-        """The container's name, once no thread of ours is about to make it appear."""
+        """The container's name, once no request of ours is about to make it appear."""
         name = container_name(run.task_id, run.attempt)
         if name in self._begun:
             await asyncio.wait([self._begun[name]])

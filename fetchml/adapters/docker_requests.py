@@ -1,116 +1,122 @@
 """What is asked of the engine about one container. Each may be asked twice."""
 
-import threading
-import time
+import asyncio
+import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from http import HTTPStatus
 from signal import Signals
 from typing import Any
 
-import docker
-from docker.errors import APIError, NotFound
-
 from fetchml import failpoints
 from fetchml.adapters.docker_container import ATTEMPT_LABEL, TASK_LABEL
+from fetchml.adapters.docker_http import EngineHttp, EngineRefused
 from fetchml.attempt import AttemptFolder
 from fetchml.ports import Owner
 
 Container = Mapping[str, Any]
 """What the engine's inspect tells."""
 
-_CONFLICT = 409
 _REMOVAL_SECONDS = 0.1
 _REMOVAL_TRIES = 100
+
+
+class ImageMissing(Exception):
+    """The engine has no such image."""
 
 
 def never_started(container: Container) -> bool:
     return str(container["State"]["StartedAt"]).startswith("0001-")
 
 
-def begin(
+async def begin(
+    http: EngineHttp,
+    *,
     name: str,
     config: Mapping[str, Any],
     folder: AttemptFolder,
     user: Owner,
-    unwanted: threading.Event,
+    unwanted: asyncio.Event,
     created: Callable[[str], None],
-    client: docker.APIClient,
 ) -> None:
-    """Create the container and start it, unless that was done before. Raises APIError, OSError.
+    """Create the container and start it, unless that was done before. Raises ImageMissing,
+    EngineRefused, EngineAway, OSError.
 
     `created` is told the container's id before anything runs in it.
     """
     if folder.claim():
         return
-    folder.create(*(user or (None, None)))
+    await asyncio.to_thread(folder.create, *(user or (None, None)))
     try:
-        made = client.create_container_from_config(config, name)  # type: ignore[no-untyped-call]
+        made = await http.ask("POST", "/containers/create", {"name": name}, config)
         created(made["Id"])
-    except APIError as error:
-        if error.status_code != _CONFLICT:
+    except EngineRefused as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            raise ImageMissing from error
+        if error.status != HTTPStatus.CONFLICT:
             raise
-        if not never_started(client.inspect_container(name)):
+        container = await inspect(http, name=name)
+        if container is not None and not never_started(container):
             return
     failpoints.reach("created")
     if unwanted.is_set():
         return
     try:
-        client.start(name)
-    except APIError:
-        client.remove_container(name, v=True, force=True)
+        await http.ask("POST", f"/containers/{name}/start")
+    except EngineRefused:
+        await remove(http, name=name)
         raise
 
 
-def inspect(client: docker.APIClient, *, name: str) -> Container | None:
+async def inspect(http: EngineHttp, *, name: str) -> Container | None:
     """None: there is no such container."""
     try:
-        container: Container = client.inspect_container(name)
-    except NotFound:
+        container: Container = await http.ask("GET", f"/containers/{name}/json")
+    except EngineRefused as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
         return None
     return container
 
 
-def send_signal(client: docker.APIClient, *, name: str, number: Signals) -> None:
+async def send_signal(http: EngineHttp, *, name: str, number: Signals) -> None:
     """Fine also when the container does not run, or is gone."""
     try:
-        client.kill(name, int(number))
-    except APIError as error:
-        if error.status_code not in (404, _CONFLICT):
+        await http.ask("POST", f"/containers/{name}/kill", {"signal": str(int(number))})
+    except EngineRefused as error:
+        if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
             raise
 
 
-def remove_ended(client: docker.APIClient, *, name: str) -> bool:
+async def remove_ended(http: EngineHttp, *, name: str) -> bool:
     """False: as far as the engine knows it has not ended."""
-    try:
-        client.remove_container(name, v=True)
-    except NotFound:
-        return True
-    except APIError as error:
-        if error.status_code != _CONFLICT:
-            raise
-        return False
-    return True
+    return await _remove(http, name, {"v": "1"})
 
 
-def remove(client: docker.APIClient, *, name: str) -> None:
+async def remove(http: EngineHttp, *, name: str) -> None:
     """End it if it runs, and return when it is gone. Fine also when it was."""
     for _ in range(_REMOVAL_TRIES):
-        with suppress(NotFound):
-            try:
-                client.remove_container(name, v=True, force=True)
-            except APIError as error:
-                if error.status_code != _CONFLICT:
-                    raise
-                time.sleep(_REMOVAL_SECONDS)  # somebody else removes it just now
-                continue
-        return
+        if await _remove(http, name, {"v": "1", "force": "1"}):
+            return
+        await asyncio.sleep(_REMOVAL_SECONDS)  # somebody else removes it just now
     raise TimeoutError(f"the Docker engine does not finish removing the container {name}")
 
 
-def list_attempts(client: docker.APIClient, *, label: str) -> list[tuple[str, tuple[str, int]]]:
+async def list_attempts(http: EngineHttp, *, label: str) -> list[tuple[str, tuple[str, int]]]:
     """Of every container with this label, whatever its state, its id, and (task id, attempt)."""
-    found = client.containers(all=True, filters={"label": label})
+    query = {"all": "1", "filters": json.dumps({"label": [label]})}
     return [
         (each["Id"], (each["Labels"][TASK_LABEL], int(each["Labels"][ATTEMPT_LABEL])))
-        for each in found
+        for each in await http.ask("GET", "/containers/json", query)
     ]
+
+
+async def _remove(http: EngineHttp, name: str, query: Mapping[str, str]) -> bool:
+    """Gone, or not yet: it runs, or is being removed."""
+    try:
+        await http.ask("DELETE", f"/containers/{name}", query)
+    except EngineRefused as error:
+        if error.status == HTTPStatus.CONFLICT:
+            return False
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+    return True

@@ -1,6 +1,7 @@
 """The connection to a Docker engine that may go away and come back at any time."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -19,8 +20,9 @@ from fetchml.folder_watch import Changes
 if TYPE_CHECKING:
     from docker.types.daemon import CancellableStream
 
-_REQUESTS = 8
-"""At once. More make no container start sooner: the engine itself saturates two cores."""
+_HEAVY_REQUESTS = max(4, 2 * (os.cpu_count() or 1))
+"""At once. A start takes a core for most of its time: more at once start no container sooner, and
+cost more together."""
 _REQUEST_SECONDS = 120
 _FIRST_ANSWER_SECONDS = 5
 _RETRY_SECONDS = (0.1, 5.0)
@@ -30,8 +32,7 @@ T = TypeVar("T")
 
 
 class DockerEngine:
-    """Short requests in the event loop, a few at once; what takes long in a thread; one thread that
-    follows the engine's events.
+    """Requests in the event loop; pulls in threads; one thread that follows the engine's events.
 
     The threads are daemons, for an engine that hangs must not keep the server from ending.
 
@@ -46,7 +47,7 @@ class DockerEngine:
         self._http: EngineHttp | None = None
         self._closings: set[asyncio.Task[None]] = set()
         self._events: CancellableStream[dict[str, Any]] | None = None
-        self._slots = asyncio.Semaphore(_REQUESTS)
+        self._heavy = asyncio.Semaphore(_HEAVY_REQUESTS)
         self._closing = threading.Event()
         self._available = asyncio.Event()
         self._watchers: dict[str, set[Changes]] = {}
@@ -84,10 +85,14 @@ class DockerEngine:
 
     async def call(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
         """One request, or a few. Raises EngineAway, EngineRefused."""
-        async with self._slots:
-            if self._http is None:
-                raise EngineAway
-            return await request(self._http)
+        if self._http is None:
+            raise EngineAway
+        return await request(self._http)
+
+    async def call_heavy(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
+        """The same for what takes the engine long, a few at once."""
+        async with self._heavy:
+            return await self.call(request)
 
     async def insist(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
         """The same, again until the engine has answered: for what may be done twice."""

@@ -200,7 +200,7 @@ class DockerLauncher:
             unwanted=unwanted,
             created=created,
         )
-        begun = asyncio.ensure_future(self._engine.call(request))
+        begun = asyncio.ensure_future(self._engine.call_heavy(request))
         self._begun[name] = begun
         begun.add_done_callback(partial(self._forget_begun, name))
         try:

@@ -219,7 +219,8 @@ class DockerLauncher:
                 first.learn(pid, container_id)
 
     def _forget_begun(self, name: str, begun: asyncio.Future[None]) -> None:
-        del self._begun[name]
+        if self._begun.get(name) is begun:
+            del self._begun[name]
         if not begun.cancelled():
             begun.exception()  # Nobody may be left to ask for it.
 

@@ -1,0 +1,96 @@
+"""The engine's HTTP API, over its socket and, behind a relay, over TCP with TLS."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import docker
+import pytest
+from docker.utils import kwargs_from_env
+
+from fetchml.adapters.docker_http import EngineAway, EngineHttp, EngineRefused
+from tests.docker.engine import Engine
+from tests.tls.authority import Authority
+
+VERSION = "1.41"
+
+
+@asynccontextmanager
+async def asking(client: docker.APIClient) -> AsyncIterator[EngineHttp]:
+    http = EngineHttp(client)
+    try:
+        yield http
+    finally:
+        await http.close()
+        client.close()
+
+
+@asynccontextmanager
+async def relay(engine: Engine, folder: Path, authority: Authority) -> AsyncIterator[int]:
+    """A port where the engine answers over TLS whom the authority vouches for."""
+    socket = engine.host.removeprefix("unix://")
+    authority.issue(folder / "server.pem", folder / "server.key")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority.file))
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def both_ways(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        engine_reader, engine_writer = await asyncio.open_unix_connection(socket)
+        await asyncio.gather(pipe(reader, engine_writer), pipe(engine_reader, writer))
+
+    async with await asyncio.start_server(both_ways, "127.0.0.1", 0, ssl=context) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def certificates(folder: Path, *, of: Authority, trusting: Authority) -> Path:
+    """A folder for DOCKER_CERT_PATH."""
+    folder.mkdir()
+    of.issue(folder / "cert.pem", folder / "key.pem")
+    (folder / "ca.pem").write_bytes(trusting.file.read_bytes())
+    return folder
+
+
+async def test_an_answer_and_a_refusal(docker_engine: Engine) -> None:
+    client = docker.APIClient(base_url=docker_engine.host, version="auto")
+    async with asking(client) as http:
+        assert await http.ask("GET", "/version") == client.version()
+        with pytest.raises(EngineRefused, match="No such container: nowhere") as error:
+            await http.ask("GET", "/containers/nowhere/json")
+        assert error.value.status == 404
+
+
+async def test_nobody_answers(tmp_path: Path) -> None:
+    async with asking(docker.APIClient(f"unix://{tmp_path}/socket", version=VERSION)) as http:
+        with pytest.raises(EngineAway):
+            await http.ask("GET", "/version")
+
+
+async def test_over_tls(
+    docker_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, another = Authority(tmp_path / "ours"), Authority(tmp_path / "another")
+    async with relay(docker_engine, tmp_path, ours) as port:
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+        monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+        for name, of, trusting, is_right in (
+            ("right", ours, ours, True),
+            ("not known there", another, ours, False),
+            ("not trusted here", ours, another, False),
+        ):
+            folder = certificates(tmp_path / name, of=of, trusting=trusting)
+            monkeypatch.setenv("DOCKER_CERT_PATH", str(folder))
+            async with asking(docker.APIClient(version=VERSION, **kwargs_from_env())) as http:
+                if is_right:
+                    assert (await http.ask("GET", "/version"))["Version"]
+                else:
+                    with pytest.raises(EngineAway):
+                        await http.ask("GET", "/version")

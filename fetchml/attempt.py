@@ -234,9 +234,8 @@ class AttemptFolder:
             untrusted_files.remove(replaced)
             outputs.rename(replaced)
         self.outputs.rename(outputs)
-        if any(outputs.iterdir()):
-            untrusted_files.sync_folder(outputs.parent)
-            untrusted_files.sync_folder(self.path)
+        untrusted_files.sync_folder(outputs.parent)
+        untrusted_files.sync_folder(self.path)
 
     def _log_bounds(self) -> tuple[int, int]:
         try:

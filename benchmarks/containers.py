@@ -10,7 +10,8 @@ import grpc
 
 from benchmarks.client import Client
 from benchmarks.figures import Benchmark, Figure, median
-from benchmarks.processes import KEY, fetchml, scratch_folder
+from benchmarks.fresh_disk import fresh_disk
+from benchmarks.processes import KEY, fetchml
 from examples.local_image import build_base
 from fetchml import shim
 from fetchml.adapters.docker_container import container_config, container_name
@@ -38,7 +39,7 @@ def run() -> Benchmark:
     if reason is not None:
         yield Figure(CLAIM, FLOOR, f"not run: {reason}", f"≤ {TARGET_MS} ms more", kept=False)
         return
-    with some_engine() as engine, scratch_folder() as folder:
+    with fresh_disk() as folder, some_engine(folder) as engine:
         build_base(engine.client, IMAGE)
         try:
             yield _compare(engine, folder)
@@ -47,13 +48,16 @@ def run() -> Benchmark:
 
 
 @contextmanager
-def some_engine() -> Iterator[Engine]:
+def some_engine(folder: Path) -> Iterator[Engine]:
+    """The machine's own, or one that is started: in the folder, if that is a disk of its own. (A
+    longer path is too long for its sockets.)"""
     found = existing_engine()
     if found is not None:
         with closing(found):
             yield found
     else:
-        with private_engine(own_network=False) as private:
+        parent = folder if folder.is_mount() else Path("/tmp")  # noqa: S108
+        with private_engine(own_network=False, parent=parent) as private:
             yield private
 
 

@@ -10,7 +10,8 @@ import docker
 from benchmarks.client import Client
 from benchmarks.containers import USER, some_engine
 from benchmarks.figures import Benchmark, Figure, median
-from benchmarks.processes import Server, fetchml, scratch_folder
+from benchmarks.fresh_disk import fresh_disk
+from benchmarks.processes import Server, fetchml
 from examples.local_image import build_base
 from fetchml import shim
 from fetchml.adapters.docker_container import TASK_LABEL, container_config
@@ -36,7 +37,7 @@ def run() -> Benchmark:
     if reason is not None:
         yield Figure(CLAIM, FLOOR, f"not run: {reason}", f"≥ {TARGET}", kept=False)
         return
-    with some_engine() as engine, scratch_folder() as folder:
+    with fresh_disk() as folder, some_engine(folder) as engine:
         build_base(engine.client, IMAGE)
         try:
             yield _compare(engine, folder)
@@ -50,8 +51,7 @@ def _compare(engine: Engine, folder: Path) -> Figure:
     with fetchml(folder / "data", launcher="docker", docker_host=engine.host, **settings) as server:
         _ours(server, engine)
         for number in range(ROUNDS):
-            # Containers removed in the last minute slow down the next ones on some file systems
-            # (ext4 without a journal passes by their inodes): each side goes first in turn.
+            # What one leaves behind may slow down the other: each goes first in turn.
             if number % 2:
                 ours.append(CONTAINERS / _ours(server, engine))
             bare.append(CONTAINERS / _bare(engine.host, folder / "bare" / str(number)))

@@ -183,16 +183,21 @@ def install_docker() -> None:
 
 @contextmanager
 def private_engine(
-    *, own_network: bool, settings: Mapping[str, Any] | None = None, path: Path | None = None
+    *,
+    own_network: bool,
+    settings: Mapping[str, Any] | None = None,
+    path: Path | None = None,
+    parent: Path = Path("/tmp"),  # noqa: S108
 ) -> Iterator[PrivateEngine]:
     """Run a private engine; afterwards nothing of it is left on the machine.
 
-    `settings` are those of daemon.json; programs are looked for in `path` first.
+    `settings` are those of daemon.json; programs are looked for in `path` first; its folder is in
+    `parent`.
     """
     install_docker()
     # A short path: the engine's sockets lie below it, and a socket's path has 107 bytes at most.
     engine = PrivateEngine(
-        Path(tempfile.mkdtemp(prefix="fml", dir="/tmp")),
+        Path(tempfile.mkdtemp(prefix="fml", dir=parent)),
         own_network=own_network,
         settings=settings or {},
         path=path,

@@ -43,6 +43,9 @@ class StubServiceTasks:
         if self.room is not None:
             raise self.room
 
+    def require_quota(self, user: str, *, gpu: object) -> None:
+        """Nobody has one here."""
+
     def live(self) -> list[Task]:
         return list(self.tasks.values())
 

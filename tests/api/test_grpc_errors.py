@@ -102,13 +102,16 @@ async def test_nothing_internal_leaks_but_the_log_has_it(
 async def test_the_trace_id_is_the_callers_or_a_new_one(world: World) -> None:
     theirs = refusal(await refused(world, ("traceparent", f"00-{TRACE}-00f067aa0ba902b7-01")))
     assert theirs.trace_id.replace("-", "") == TRACE
-    of_a_proxy = refusal(await refused(world, ("x-request-id", theirs.trace_id)))
-    assert of_a_proxy.trace_id == theirs.trace_id
     first, second = refusal(await refused(world)), refusal(await refused(world))
     assert first.trace_id != second.trace_id
     call = world.client.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=world.client.metadata)
     await call
     assert len(dict(await call.trailing_metadata())["x-trace-id"]) == 36
+
+
+async def test_without_it_the_trace_is_what_a_proxy_gave_the_call(world: World) -> None:
+    request_id = "0b3f6c1e-5d0a-4c56-9e0c-3b1f0a7d2c11"
+    assert refusal(await refused(world, ("x-request-id", request_id))).trace_id == request_id
 
 
 async def test_bytes_that_are_no_message_are_refused_cleanly(world: World) -> None:

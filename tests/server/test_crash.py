@@ -151,8 +151,10 @@ class Crashes:
         await eventually(lambda: read == b"ready\n")
         for task_id in (obstinate, waits):
             assert (await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")).status == 204
-        await server.kill()
+        server.signal(signal.SIGKILL)
+        # First: who closes the channel beside it may be quicker than the news.
         assert await soon(following) is grpc.StatusCode.UNAVAILABLE
+        assert await server.died() == -signal.SIGKILL
         await server.start()
         for task_id, code in ((obstinate, 128 + signal.SIGKILL), (waits, 0)):
             task = await server.ended(task_id)

@@ -353,7 +353,8 @@ async def test_lists_and_the_queue(server: Server) -> None:
 
 async def test_one_task_from_both_sides(serve: Serve, processes_backend: Backend) -> None:
     """While it waits, runs, when it has ended, and when it is gone."""
-    server = await serve(processes_backend, **BLOCKED).start()
+    # What is made ready ahead waits for something else from one question to the next.
+    server = await serve(processes_backend, **BLOCKED, FETCHML_SCHEDULING_AHEAD="false").start()
     blocker = await server.submit("until [ -e go ]; do sleep 0.02; done")
     await server.running(blocker)
     script = 'echo hello; echo x > "$FETCHML_OUTPUTS/x"; until [ -e go ]; do sleep 0.02; done'

@@ -17,7 +17,7 @@ from benchmarks.rest_submits import CREATE
 from tests.envoy import proxy
 from tests.tls.authority import Authority
 
-ROUNDS = 5
+ROUNDS = 9
 SECONDS = 2
 CONNECTIONS = 64
 TARGET = 0.8

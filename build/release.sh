@@ -50,6 +50,9 @@ if [ ! -e "$root/ready" ]; then
         mkdir -p /build && cd /build
         apt-get source -qq "python$1"
         cd "python$1"-*/
+        # Its banner has the time at which it was compiled.
+        SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -STimestamp)
+        export SOURCE_DATE_EPOCH
         ./configure --prefix=/opt/python --enable-shared --without-ensurepip --with-system-expat \
             --disable-test-modules LDFLAGS=-Wl,-rpath,/opt/python/lib
         sed -i "s/^MODULE_PYEXPAT_CFLAGS=.*/& -DPy_BUILD_CORE_MODULE/" Makefile

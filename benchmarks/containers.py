@@ -9,7 +9,7 @@ import docker
 import grpc
 
 from benchmarks.client import Client
-from benchmarks.figures import Benchmark, Figure, median
+from benchmarks.figures import Benchmark, Figure, median, not_run
 from benchmarks.fresh_disk import fresh_disk
 from benchmarks.processes import KEY, fetchml
 from examples.local_image import build_base
@@ -37,7 +37,7 @@ Updates = Iterator[task_pb2.WatchTasksResponse]
 def run() -> Benchmark:
     reason = why_no_private_engine() if existing_engine() is None else None
     if reason is not None:
-        yield Figure(CLAIM, FLOOR, f"not run: {reason}", f"≤ {TARGET_MS} ms more", kept=False)
+        yield not_run(CLAIM, FLOOR, reason)
         return
     with fresh_disk() as folder, some_engine(folder) as engine:
         build_base(engine.client, IMAGE)

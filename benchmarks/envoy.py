@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.client import Client
-from benchmarks.figures import Benchmark, at_least
-from benchmarks.http_load import Request, http_load
+from benchmarks.figures import Benchmark, at_least, not_run
+from benchmarks.http_load import Request, http_load, why_no_load
 from benchmarks.processes import KEY, Server, fetchml, scratch_folder
 from benchmarks.rest_submits import CREATE
 from tests.envoy import proxy
@@ -26,6 +26,9 @@ GET = Request("GET", "/v1/queue", KEY)
 
 
 def run() -> Benchmark:
+    if (reason := why_no_load()) is not None:
+        yield not_run("REST through Envoy", "the same server directly", reason)
+        return
     cores = sorted(os.sched_getaffinity(0))
     with (
         scratch_folder() as folder,

@@ -62,6 +62,10 @@ def at_least(claim: str, floor: str, loads: Sequence[tuple[Load, Load]], target:
     return Figure(claim, floor, measured, f"≥ {target}", ratio >= target)
 
 
+def not_run(claim: str, floor: str, reason: str) -> Figure:
+    return Figure(claim, floor, f"not run: {reason}", "", kept=False)
+
+
 def machine() -> str:
     cpu = platform.processor() or "unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -3,6 +3,7 @@ is measured is the server. The same client measures both sides of a ratio.
 """
 
 import json
+import shutil
 import subprocess
 import tempfile
 from typing import NamedTuple
@@ -28,20 +29,28 @@ MICROSECONDS = 1_000_000
 class Request(NamedTuple):
     method: str
     path: str
-    key: str | None = None
+    key: str
     body: dict[str, object] | None = None
+
+
+def why_no_load() -> str | None:
+    """What stands in the way, or None: wrk is there now."""
+    if shutil.which("wrk") is None:
+        try:
+            debian.install("wrk")
+        except RuntimeError as error:
+            return str(error)
+    return None
 
 
 def http_load(address: str, request: Request, connections: int, seconds: int) -> Load:
     """Connections that each send the next request when they have their reply. What is under way at
-    the end is not counted. Raises RuntimeError for any reply that is not a success, and where wrk
-    can't be had."""
-    debian.install("wrk")
+    the end is not counted. Raises RuntimeError for any reply that is not a success."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(
             SCRIPT.format(
                 method=json.dumps(request.method),
-                key=json.dumps(request.key or ""),
+                key=json.dumps(request.key),
                 body="nil" if request.body is None else json.dumps(json.dumps(request.body)),
             )
         )

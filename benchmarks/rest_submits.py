@@ -4,8 +4,8 @@ import signal
 from pathlib import Path
 
 from benchmarks.client import Client
-from benchmarks.figures import Benchmark, Figure, Load, at_least, median
-from benchmarks.http_load import Request, http_load
+from benchmarks.figures import Benchmark, Figure, Load, at_least, median, not_run
+from benchmarks.http_load import Request, http_load, why_no_load
 from benchmarks.processes import KEY, bare, fetchml, scratch_folder
 
 ROUNDS = 5
@@ -18,6 +18,9 @@ CREATE = Request("POST", "/v1/tasks", KEY, TASK)
 
 
 def run() -> Benchmark:
+    if (reason := why_no_load()) is not None:
+        yield not_run("REST submits", "a bare aiohttp handler", reason)
+        return
     acknowledged = 1
     with scratch_folder() as folder:
         data_dir = folder / "data"

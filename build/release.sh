@@ -30,7 +30,9 @@ inside() {
         DEBIAN_FRONTEND=noninteractive SSL_CERT_FILE=/etc/ssl/host.crt "$@"
 }
 
-if [ ! -e "$root/ready" ]; then
+# A root that an older version of this script made is made anew.
+this_script=$(sha256sum <build/release.sh)
+if [ "$(cat "$root/ready" 2>/dev/null)" != "$this_script" ]; then
     say "Debian 11"
     rm -rf "$root"
     mkdir -p "$root"
@@ -58,10 +60,14 @@ if [ ! -e "$root/ready" ]; then
         sed -i "s/^MODULE_PYEXPAT_CFLAGS=.*/& -DPy_BUILD_CORE_MODULE/" Makefile
         nice make -s -j"$(nproc)"
         make -s install
+        "/opt/python/bin/python$1" -c "
+import calendar, platform, time
+built = time.strptime(platform.python_build()[1], \"%b %d %Y %H:%M:%S\")
+assert calendar.timegm(built) == $SOURCE_DATE_EPOCH, platform.python_build()"
         rm -r /build' cpython "$python_version" >build/work/cpython.log 2>&1 \
         || { tail -n 20 build/work/cpython.log >&2; exit 1; }
     inside "/opt/python/bin/python$python_version" -c 'import bz2, ctypes, lzma, pyexpat, ssl, zlib'
-    touch "$root/ready"
+    echo "$this_script" >"$root/ready"
 fi
 
 say "libraries"

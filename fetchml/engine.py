@@ -18,19 +18,10 @@ from fetchml.core import access, dataset, deletion, submission
 from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
 from fetchml.core.estimate import Calibration
-from fetchml.core.events import (
-    CancelAsked,
-    DrainAsked,
-    Event,
-    LauncherChanged,
-    Recovered,
-)
+from fetchml.core.events import CancelAsked, DrainAsked, Event, LauncherChanged, Recovered
 from fetchml.core.model import ENDED, Change, Principal, Role, Task
 from fetchml.core.state import Limits, State
-from fetchml.errors import (
-    Forbidden,
-    NotFound,
-)
+from fetchml.errors import Forbidden, NotFound
 from fetchml.estimates import Estimates
 from fetchml.explain import explain
 from fetchml.folder_watch import FolderWatch
@@ -112,7 +103,7 @@ class Engine:
         self._ids = IdSequence()
         self._locks = KeyedLocks()
         self._clock = Clock()
-        self._intake = Intake(
+        self._intake = intake = Intake(
             store,
             inputs,
             settings.defaults,
@@ -120,7 +111,7 @@ class Engine:
             takes_tasks=takes_tasks,
             find=self._find,
         )
-        self.services = ServiceTasks(store, self._files, self._intake.require_room)
+        self.services = ServiceTasks(store, self._files, intake.require_room, intake.require_quota)
         self._launcher_says = "it has not answered yet"
         self._recovered = asyncio.Event()
         self._welcome: asyncio.Task[None] | None = None

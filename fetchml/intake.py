@@ -116,6 +116,19 @@ class Intake:
         if len(catalog.live) >= MAX_LIVE_TASKS or catalog.live_bytes >= MAX_LIVE_BYTES:
             raise Unavailable("The queue is full: submit again when tasks have ended")
 
+    def require_quota(self, user: str, spec: TaskSpec) -> None:
+        """For one task. Raises ValidationFailed, QueueQuotaReached."""
+        self._require_gpu_quota(spec)
+        self._require_queue_quota(user, 1)
+
+    def _require_gpu_quota(self, spec: TaskSpec) -> None:
+        if fault := quotas.gpu_fault(self._writer.state.limits, spec):
+            raise ValidationFailed([FieldViolation("gpu", fault)])
+
+    def _require_queue_quota(self, user: str, more: int) -> None:
+        if fault := quotas.queue_fault(self._writer.state, user, more):
+            raise QueueQuotaReached(fault)
+
     def _require_may_submit(self, who: Principal) -> None:
         if not access.may_submit(who):
             raise Forbidden("A viewer's key can't submit tasks")
@@ -134,8 +147,7 @@ class Intake:
             )
         except submission.InvalidSubmission as error:
             raise ValidationFailed([FieldViolation(*v) for v in error.violations]) from None
-        if fault := quotas.gpu_fault(state.limits, spec.gpu or 0):
-            raise ValidationFailed([FieldViolation("gpu", fault)])
+        self._require_gpu_quota(spec)
         return spec
 
     def _require_takes_tasks(self, who: Principal, spec: TaskSpec) -> None:
@@ -154,8 +166,7 @@ class Intake:
     async def _submit(
         self, who: Principal, specs: Sequence[TaskSpec], idempotency: Idempotency | None
     ) -> list[Task]:
-        if fault := quotas.queue_fault(self._writer.state, who.user, len(specs)):
-            raise QueueQuotaReached(fault)
+        self._require_queue_quota(who.user, len(specs))
         now, sender = self._clock(), who.sender
         tasks = [
             Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)

@@ -151,7 +151,6 @@ class JupyterServices:
                 "Jupyter services run in containers only: start the server with '--launcher docker'"
             )
         self._tasks.require_room()
-        self._tasks.require_quota(who.user, gpu=request.get("gpu"))
         if sum(map(self._is_live, self._records)) >= MAX_LIVE:
             raise Unavailable(f"{MAX_LIVE} Jupyter services live, as many as may: stop some")
         fields = {name: request[name] for name in jupyter.KNOWN_FIELDS & request.keys()}
@@ -240,11 +239,12 @@ class JupyterServices:
                 created_at=now,
                 **fields,  # type: ignore[arg-type]  # cpu, memory_gb, gpu: checked
             )
+            image = self._settings.images.get(record.image, record.image)
+            spec = jupyter.task_spec(record, image)
+            self._tasks.require_quota(who.user, spec)
             await self._claim(record.folder)
             # Its document first: a task without one could not be shown, or stopped.
             await self._store.put_document(KIND, service_id, msgspec.json.encode(record))
-            image = self._settings.images.get(record.image, record.image)
-            spec = jupyter.task_spec(record, image)
             task = Task(service_id, who.user, spec, now, sender=who.sender, service=True)
             self._records[service_id] = record
             self._task_of[service_id] = task

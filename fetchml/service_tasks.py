@@ -8,10 +8,8 @@ from collections.abc import Callable
 
 from fetchml.attempt import AttemptFolder
 from fetchml.clock import Clock
-from fetchml.core import quotas
 from fetchml.core.events import CancelAsked, Submitted
-from fetchml.core.model import Resources, Status, Task
-from fetchml.errors import FieldViolation, QueueQuotaReached, ValidationFailed
+from fetchml.core.model import Resources, Status, Task, TaskSpec
 from fetchml.explain import explain, why_it_waits
 from fetchml.ids import IdSequence
 from fetchml.ports import Store
@@ -28,9 +26,17 @@ class ServiceTasks:
     _ids: IdSequence
     _clock: Clock
 
-    def __init__(self, store: Store, files: TaskFiles, require_room: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        files: TaskFiles,
+        require_room: Callable[[], None],
+        require_quota: Callable[[str, TaskSpec], None],
+    ) -> None:
         self.require_room = require_room
         """Raises Unavailable when nothing new is taken now."""
+        self.require_quota = require_quota
+        """Raises ValidationFailed, QueueQuotaReached: the user may not have this task now."""
         self.changed: Callable[[Task], None] = lambda task: None
         """Called with every new version of a service's task, when it is durable."""
         self._store = store
@@ -44,14 +50,6 @@ class ServiceTasks:
     @property
     def capacity(self) -> Resources:
         return self._writer.state.capacity
-
-    def require_quota(self, user: str, *, gpu: object) -> None:
-        """`gpu`: as a checked request asks for them. Raises ValidationFailed, QueueQuotaReached."""
-        state = self._writer.state
-        if isinstance(gpu, int) and (fault := quotas.gpu_fault(state.limits, gpu)):
-            raise ValidationFailed([FieldViolation("gpu", fault)])
-        if fault := quotas.queue_fault(state, user, 1):
-            raise QueueQuotaReached(fault)
 
     def tell(self, task: Task) -> None:
         """This is durable now."""

@@ -12,9 +12,11 @@ class Cgroups:
     def __init__(self) -> None:
         self._folder = ""
         """Of a container's processes; the container's id is left out."""
+        self._namespaces = 0
+        """How many process namespaces, seen from here, a container's first process is in."""
 
     def learn(self, pid: int, container_id: str) -> None:
-        """A process of this machine that is in the container."""
+        """`pid`: of the container's first process, if that is on this machine."""
         for line in _read(Path(f"/proc/{pid}/cgroup")).splitlines():
             _, controllers, path = line.split(":", 2)
             if container_id not in path:
@@ -23,6 +25,7 @@ class Cgroups:
             folder = _MOUNT / controllers / path.removeprefix("/")
             if (folder / "cgroup.procs").exists():
                 self._folder = str(folder).replace(container_id, "{}")
+                self._namespaces = len(_numbers(pid))
                 return
 
     def first_process(self, container_id: str) -> int | None:
@@ -31,10 +34,16 @@ class Cgroups:
             return None
         folder = Path(self._folder.replace("{}", container_id))
         for pid in _read(folder / "cgroup.procs").split():
-            # The numbers of a process in each namespace, the innermost last.
-            if re.search(r"^NSpid:.*\t1$", _read(Path(f"/proc/{pid}/status")), re.MULTILINE):
+            numbers = _numbers(int(pid))
+            if len(numbers) == self._namespaces and numbers[-1] == "1":
                 return int(pid)
         return None
+
+
+def _numbers(pid: int) -> list[str]:
+    """Of a process in each of its namespaces, the innermost last; empty when it is gone."""
+    found = re.search(r"^NSpid:(.*)$", _read(Path(f"/proc/{pid}/status")), re.MULTILINE)
+    return found[1].split() if found else []
 
 
 def _read(path: Path) -> str:

@@ -14,7 +14,7 @@ from docker.utils import kwargs_from_env
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
-from fetchml.adapters.docker_http import EngineAway, EngineHttp
+from fetchml.adapters.docker_http import REQUEST_SECONDS, EngineAway, EngineHttp
 from fetchml.folder_watch import Changes
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _HEAVY_REQUESTS = max(4, 2 * (os.cpu_count() or 1))
 """At once. A start takes a core for most of its time: more at once start no container sooner, and
 cost more together."""
-_REQUEST_SECONDS = 120
 _FIRST_ANSWER_SECONDS = 5
 _RETRY_SECONDS = (0.1, 5.0)
 """Between two tries to reach the engine: at first, and at most."""
@@ -154,7 +153,7 @@ class DockerEngine:
         while not self._closing.is_set():
             try:
                 with closing(
-                    docker.APIClient(**self._address, version="auto", timeout=_REQUEST_SECONDS)
+                    docker.APIClient(**self._address, version="auto", timeout=REQUEST_SECONDS)
                 ) as client:
                     pause = _RETRY_SECONDS[0]
                     self._follow_events(client)

@@ -15,7 +15,7 @@ import aiohttp
 import docker
 from docker.transport.unixconn import UnixHTTPAdapter
 
-_REQUEST_SECONDS = 120
+REQUEST_SECONDS = 120
 
 
 class EngineAway(Exception):
@@ -44,7 +44,7 @@ class EngineHttp:
             connector = aiohttp.TCPConnector(ssl=_tls(client), limit=0)
         self._base = f"{base}/v{client.api_version}"
         self._session = aiohttp.ClientSession(
-            connector=connector, timeout=aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
+            connector=connector, timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS)
         )
 
     async def ask(

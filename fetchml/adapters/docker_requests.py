@@ -50,7 +50,7 @@ async def begin(
         made = await http.ask("POST", "/containers/create", {"name": name}, config)
         created(made["Id"])
     except EngineRefused as error:
-        if error.status == HTTPStatus.NOT_FOUND:
+        if error.status == HTTPStatus.NOT_FOUND and "image" in str(error):
             raise ImageMissing from error
         if error.status != HTTPStatus.CONFLICT:
             raise

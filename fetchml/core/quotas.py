@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from fetchml.core.model import Task
+from fetchml.core.model import Task, TaskSpec
 from fetchml.core.resources import beyond
 from fetchml.core.state import Limits, State
 
@@ -16,8 +16,9 @@ def queue_fault(state: State, user: str, more: int) -> str | None:
     return f"{waiting} tasks of {user} wait, and no more than {most} may: submit when some ran"
 
 
-def gpu_fault(limits: Limits, asked: int) -> str | None:
-    """Why a task with so many GPUs could never start; None: it could."""
+def gpu_fault(limits: Limits, spec: TaskSpec) -> str | None:
+    """Why the task could never start; None: it could."""
+    asked = spec.gpu or 0
     if not limits.user_gpus or asked <= limits.user_gpus:
         return None
     return f"asks for {asked} gpu, a user may have {limits.user_gpus}"
@@ -30,5 +31,5 @@ def impossible(state: State, task: Task) -> list[str]:
     if not state.gpus.is_known:
         wanted = replace(wanted, gpu=0)
     told = beyond(wanted, state.capacity)
-    fault = gpu_fault(state.limits, task.spec.gpu or 0)
+    fault = gpu_fault(state.limits, task.spec)
     return [*told, fault] if fault else told

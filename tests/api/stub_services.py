@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from fetchml.attempt import AttemptFolder
 from fetchml.audit import Audit
 from fetchml.core.jupyter import Activity
-from fetchml.core.model import Cancel, Resources, Status, Task
+from fetchml.core.model import Cancel, Resources, Status, Task, TaskSpec
 from fetchml.folder_watch import FolderWatch
 from fetchml.ids import IdSequence
 from fetchml.jupyter_link import JupyterLink
@@ -43,7 +43,7 @@ class StubServiceTasks:
         if self.room is not None:
             raise self.room
 
-    def require_quota(self, user: str, *, gpu: object) -> None:
+    def require_quota(self, user: str, spec: TaskSpec) -> None:
         """Nobody has one here."""
 
     def live(self) -> list[Task]:

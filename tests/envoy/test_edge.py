@@ -13,6 +13,7 @@ import aiohttp
 import grpc
 import pytest
 import yaml
+from grpc_health.v1 import health_pb2
 
 from fetchml.core.model import Role
 from fetchml.v1 import queue_pb2, task_pb2
@@ -120,6 +121,11 @@ async def test_grpc_web(tmp_path: Path) -> None:
         )
         assert (none, trailers["grpc-status"]) == ([], "3")
         assert "job_name" in trailers["grpc-message"]
+        (message,), _ = await call_over_web(
+            client, "grpc.health.v1.Health/Check", health_pb2.HealthCheckRequest()
+        )
+        serving = health_pb2.HealthCheckResponse.SERVING
+        assert health_pb2.HealthCheckResponse.FromString(message).status == serving
 
 
 async def test_nobody_behind_it(edge: proxy.Envoy) -> None:

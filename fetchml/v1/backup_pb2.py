@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x65tchml/v1/backup.proto\x12\nfetchml.v1\"\x12\n\x10\x43opyStoreRequest\"#\n\x11\x43opyStoreResponse\x12\x0e\n\x06\x66older\x18\x01 \x01(\t2Y\n\rBackupService\x12H\n\tCopyStore\x12\x1c.fetchml.v1.CopyStoreRequest\x1a\x1d.fetchml.v1.CopyStoreResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x65tchml/v1/backup.proto\x12\nfetchml.v1\"\x12\n\x10\x43opyStoreRequest\"#\n\x11\x43opyStoreResponse\x12\x0e\n\x06\x66older\x18\x01 \x01(\t2Y\n\rBackupService\x12H\n\tCopyStore\x12\x1c.fetchml.v1.CopyStoreRequest\x1a\x1d.fetchml.v1.CopyStoreResponseB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fetchml.v1.backup_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'Z\024fetchml/v1;fetchmlv1'
   _globals['_COPYSTOREREQUEST']._serialized_start=39
   _globals['_COPYSTOREREQUEST']._serialized_end=57
   _globals['_COPYSTORERESPONSE']._serialized_start=59

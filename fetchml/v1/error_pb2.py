@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65tchml/v1/error.proto\x12\nfetchml.v1\x1a\x1fgoogle/api/field_behavior.proto\"\xe2\x02\n\rErrorResponse\x12\x18\n\x05\x65rror\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02H\x00\x88\x01\x01\x12\x37\n\x04\x63ode\x18\x02 \x01(\x0e\x32\x1e.fetchml.v1.ErrorResponse.CodeB\x04\xe2\x41\x01\x02H\x01\x88\x01\x01\x12\x1b\n\x08trace_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02H\x02\x88\x01\x01\"\xc0\x01\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x42\x41\x44_REQUEST\x10\x01\x12\x10\n\x0cUNAUTHORIZED\x10\x02\x12\r\n\tFORBIDDEN\x10\x03\x12\r\n\tNOT_FOUND\x10\x04\x12\x0c\n\x08\x43ONFLICT\x10\x05\x12\x10\n\x0cRATE_LIMITED\x10\x06\x12\x12\n\x0eINTERNAL_ERROR\x10\x07\x12\x17\n\x13SERVICE_UNAVAILABLE\x10\x08\x12\x14\n\x10VALIDATION_ERROR\x10\tB\x08\n\x06_errorB\x07\n\x05_codeB\x0b\n\t_trace_idb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65tchml/v1/error.proto\x12\nfetchml.v1\x1a\x1fgoogle/api/field_behavior.proto\"\xe2\x02\n\rErrorResponse\x12\x18\n\x05\x65rror\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02H\x00\x88\x01\x01\x12\x37\n\x04\x63ode\x18\x02 \x01(\x0e\x32\x1e.fetchml.v1.ErrorResponse.CodeB\x04\xe2\x41\x01\x02H\x01\x88\x01\x01\x12\x1b\n\x08trace_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02H\x02\x88\x01\x01\"\xc0\x01\n\x04\x43ode\x12\x14\n\x10\x43ODE_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x42\x41\x44_REQUEST\x10\x01\x12\x10\n\x0cUNAUTHORIZED\x10\x02\x12\r\n\tFORBIDDEN\x10\x03\x12\r\n\tNOT_FOUND\x10\x04\x12\x0c\n\x08\x43ONFLICT\x10\x05\x12\x10\n\x0cRATE_LIMITED\x10\x06\x12\x12\n\x0eINTERNAL_ERROR\x10\x07\x12\x17\n\x13SERVICE_UNAVAILABLE\x10\x08\x12\x14\n\x10VALIDATION_ERROR\x10\tB\x08\n\x06_errorB\x07\n\x05_codeB\x0b\n\t_trace_idB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fetchml.v1.error_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'Z\024fetchml/v1;fetchmlv1'
   _globals['_ERRORRESPONSE'].fields_by_name['error']._loaded_options = None
   _globals['_ERRORRESPONSE'].fields_by_name['error']._serialized_options = b'\342A\001\002'
   _globals['_ERRORRESPONSE'].fields_by_name['code']._loaded_options = None

@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x65tchml/v1/health.proto\x12\nfetchml.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x01\n\x0eHealthResponse\x12\x36\n\x06status\x18\x01 \x01(\x0e\x32!.fetchml.v1.HealthResponse.StatusH\x00\x88\x01\x01\x12\x14\n\x07version\x18\x02 \x01(\tH\x01\x88\x01\x01\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"J\n\x06Status\x12\x16\n\x12status_unspecified\x10\x00\x12\x0b\n\x07healthy\x10\x01\x12\x0c\n\x08\x64\x65graded\x10\x02\x12\r\n\tunhealthy\x10\x03\x42\t\n\x07_statusB\n\n\x08_versionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x65tchml/v1/health.proto\x12\nfetchml.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x01\n\x0eHealthResponse\x12\x36\n\x06status\x18\x01 \x01(\x0e\x32!.fetchml.v1.HealthResponse.StatusH\x00\x88\x01\x01\x12\x14\n\x07version\x18\x02 \x01(\tH\x01\x88\x01\x01\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"J\n\x06Status\x12\x16\n\x12status_unspecified\x10\x00\x12\x0b\n\x07healthy\x10\x01\x12\x0c\n\x08\x64\x65graded\x10\x02\x12\r\n\tunhealthy\x10\x03\x42\t\n\x07_statusB\n\n\x08_versionB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fetchml.v1.health_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'Z\024fetchml/v1;fetchmlv1'
   _globals['_HEALTHRESPONSE']._serialized_start=73
   _globals['_HEALTHRESPONSE']._serialized_end=313
   _globals['_HEALTHRESPONSE_STATUS']._serialized_start=216

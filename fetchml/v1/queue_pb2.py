@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65tchml/v1/queue.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\"\x11\n\x0fGetQueueRequest\"\xb6\x01\n\nQueueStats\x12\x13\n\x06queued\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07running\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x16\n\tcompleted\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x13\n\x06\x66\x61iled\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x14\n\x07workers\x18\x05 \x01(\x05H\x04\x88\x01\x01\x42\t\n\x07_queuedB\n\n\x08_runningB\x0c\n\n_completedB\t\n\x07_failedB\n\n\x08_workers2b\n\x0cQueueService\x12R\n\x08GetQueue\x12\x1b.fetchml.v1.GetQueueRequest\x1a\x16.fetchml.v1.QueueStats\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/queueb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66\x65tchml/v1/queue.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\"\x11\n\x0fGetQueueRequest\"\xb6\x01\n\nQueueStats\x12\x13\n\x06queued\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07running\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x16\n\tcompleted\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x13\n\x06\x66\x61iled\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x14\n\x07workers\x18\x05 \x01(\x05H\x04\x88\x01\x01\x42\t\n\x07_queuedB\n\n\x08_runningB\x0c\n\n_completedB\t\n\x07_failedB\n\n\x08_workers2b\n\x0cQueueService\x12R\n\x08GetQueue\x12\x1b.fetchml.v1.GetQueueRequest\x1a\x16.fetchml.v1.QueueStats\"\x11\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/queueB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fetchml.v1.queue_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'Z\024fetchml/v1;fetchmlv1'
   _globals['_QUEUESERVICE'].methods_by_name['GetQueue']._loaded_options = None
   _globals['_QUEUESERVICE'].methods_by_name['GetQueue']._serialized_options = b'\202\323\344\223\002\013\022\t/v1/queue'
   _globals['_GETQUEUEREQUEST']._serialized_start=68

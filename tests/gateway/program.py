@@ -45,9 +45,7 @@ def build(folder: Path) -> Path:
     (folder / GATEWAY / "v2").symlink_to(LIBRARIES / GATEWAY)
     protos = [f"fetchml/v1/{path.name}" for path in (ROOT / "proto/fetchml/v1").glob("*.proto")]
     command = [sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={ROOT / 'proto'}"]
-    for plugin in PLUGINS:
-        where = "".join(f",M{proto}=fetchml/v1" for proto in protos)
-        command.append(f"--{plugin}_out=paths=import{where}:{source}")
+    command += [f"--{plugin}_out={source}" for plugin in PLUGINS]
     subprocess.run([*command, *protos], check=True)
     program = folder / "gateway"
     # The cache is the user's own: gRPC takes long to compile, and is compiled once.

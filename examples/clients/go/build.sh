@@ -11,11 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 out=$(realpath "${1:-$here}")
 mkdir -p "$out/src/client"
 
-# The protos name no Go package, so each of them is given one here.
-package="Mfetchml/v1/task.proto=fetchml/v1;fetchmlv1"
-protoc --proto_path="$here/../../../proto" \
-  --go_out="$out/src" --go_opt="$package" \
-  --go-grpc_out="$out/src" --go-grpc_opt="$package" \
+protoc --proto_path="$here/../../../proto" --go_out="$out/src" --go-grpc_out="$out/src" \
   fetchml/v1/task.proto
 cp "$here/main.go" "$out/src/client/"
 GO111MODULE=off GOPATH="$out:/usr/share/gocode" go build -o "$out/client" client

@@ -41,11 +41,10 @@ TimeoutStopSec=20
 # Running tasks go on when the server stops, and the next start finds them.
 KillMode=process
 OOMPolicy=continue
-OOMScoreAdjust=-500
 
 User={USER}
 {f"SupplementaryGroups=docker{chr(10)}" if docker_group else ""}UMask=0077
-{_state(data_dir)}
+{_folders(data_dir, docker)}
 # Where the executable unpacks itself: /tmp may forbid to run programs.
 CacheDirectory={USER}
 CacheDirectoryMode=0700
@@ -61,7 +60,6 @@ CapabilityBoundingSet=
 AmbientCapabilities=
 ProtectSystem=strict
 ProtectHome=read-only
-PrivateTmp=yes
 ProtectClock=yes
 ProtectHostname=yes
 ProtectKernelLogs=yes
@@ -80,13 +78,26 @@ WantedBy=multi-user.target
 """
 
 
-def _state(data_dir: Path) -> str:
+def _folders(data_dir: Path, docker: bool) -> str:
+    """Where it may write."""
+    lines = []
+    writable = []
     if data_dir.parent == STATE:
-        return f"StateDirectory={data_dir.name}\nStateDirectoryMode=0700"
-    return f"ReadWritePaths={data_dir}"
+        lines += [f"StateDirectory={data_dir.name}", "StateDirectoryMode=0700"]
+    else:
+        writable.append(str(data_dir))
+    if docker:
+        lines.append("PrivateTmp=yes")
+    else:
+        # systemd empties a private /tmp at each stop, and tasks go on using it.
+        writable += ["/tmp", "-/var/tmp"]  # noqa: S108 - tasks' own, as on any machine
+    if writable:
+        lines.append(f"ReadWritePaths={' '.join(writable)}")
+    return "\n".join(lines)
 
 
 def _limits(docker: bool) -> str:
     if docker:
-        return "TasksMax=4096\nMemoryMax=4G"
+        return "OOMScoreAdjust=-500\nTasksMax=4096\nMemoryMax=4G"
+    # A score that spares the server would spare its tasks too, which inherit it.
     return "# Tasks are plain processes of this service.\nTasksMax=infinity"

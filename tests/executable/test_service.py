@@ -37,6 +37,17 @@ def test_systemd_finds_no_fault(tmp_path: Path, data_dir: Path, docker: bool) ->
     assert (verified.returncode, about_it) == (0, [])
 
 
+def test_plain_processes_keep_tmp_and_are_no_less_likely_killed_for_want_of_memory() -> None:
+    def lines(docker: bool) -> set[str]:
+        text = unit(["/bin/true"], data_dir=DATA, docker=docker, docker_group=docker)
+        return set(text.splitlines())
+
+    assert lines(docker=True) > {"PrivateTmp=yes", "OOMScoreAdjust=-500"}
+    with_tasks = lines(docker=False)
+    assert not [line for line in with_tasks if line.startswith(("PrivateTmp", "OOMScore"))]
+    assert "ReadWritePaths=/tmp -/var/tmp" in with_tasks
+
+
 def test_a_word_that_systemd_reads_otherwise_is_refused() -> None:
     for word in ("a b", "$HOME", "%h", "a;b", "", "ä", 'a"', "a\\n", "a\n"):
         with pytest.raises(BadArgument):

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +13,7 @@ import click
 from fetchml import backup as archives
 from fetchml.cli.client import connected
 from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.owner import as_owner
 from fetchml.client import Rpc, Unreachable
 from fetchml.client.connection import CONTROL
 from fetchml.control import control_socket
@@ -25,6 +26,8 @@ COPY_STORE = Rpc(
     backup_pb2.CopyStoreResponse,
     repeatable=False,
 )
+COPY_SECONDS = 24 * 3600
+"""No copy takes so long. A server that died or hangs is noticed by the connection, in a minute."""
 
 
 @click.command()
@@ -63,13 +66,16 @@ def _store(data_dir: Path) -> Iterator[Path]:
             control_socket(data_dir) as socket,
             connected(f"{CONTROL}{socket}", None) as client,
         ):
-            copy = data_dir / client.call(COPY_STORE).folder
+            copy = data_dir / client.with_options(deadline=COPY_SECONDS).call(COPY_STORE).folder
     except FileNotFoundError as error:
         raise archives.BadBackup(f"no server's data is in {data_dir}") from error
     except Failure as failure:
         if not isinstance(failure.__cause__, Unreachable):
             raise
-        with archives.resting_store(data_dir) as store:
+        with ExitStack() as stack:
+            # The lock is made here where it is missing; what is written else is root's to place.
+            with as_owner(data_dir):
+                store = stack.enter_context(archives.resting_store(data_dir))
             yield store
         return
     try:

@@ -56,11 +56,21 @@ class Address:
         return hash((self.host, self.port))
 
 
+SERVICE_DATA = Path("/var/lib/fetchml")
+
+
 def default_data_dir() -> Path:
-    if os.geteuid() == 0:
-        return Path("/var/lib/fetchml")
+    if os.geteuid() == 0 or _is_ours(SERVICE_DATA):
+        return SERVICE_DATA
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(state).expanduser() / "fetchml"
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return folder.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def machine_cores() -> int:
@@ -329,8 +339,8 @@ class Settings(msgspec.Struct, frozen=True):
         Path,
         _about(
             "Folder of all that the server keeps. One folder is one server.",
-            default="`/var/lib/fetchml` for root, else `$XDG_STATE_HOME/fetchml` or "
-            "`~/.local/state/fetchml`",
+            default="`/var/lib/fetchml` for root and for its owner, else "
+            "`$XDG_STATE_HOME/fetchml` or `~/.local/state/fetchml`",
         ),
     ] = msgspec.field(default_factory=default_data_dir)
     server: Server = Server()

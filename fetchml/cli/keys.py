@@ -12,6 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fetchml.cli.client import connected, find_key, json_option
 from fetchml.cli.durations import Seconds
 from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.owner import as_owner
 from fetchml.cli.render import clean, console, local_time, print_json, show, table
 from fetchml.client import Rpc, to_json
 from fetchml.client.connection import CONTROL
@@ -59,7 +60,8 @@ class Keys:
         from fetchml.parts import CannotStart  # noqa: PLC0415
 
         try:
-            return asyncio.run(app.manage_keys(self._data_dir, method, request))
+            with as_owner(self._data_dir):
+                return asyncio.run(app.manage_keys(self._data_dir, method, request))
         except CannotStart as error:
             raise Failure(str(error)) from error
         except RequestError as error:

@@ -11,7 +11,7 @@ from fetchml.writer import Writer
 AT_ONCE = 500
 
 
-async def watch(
+def watch(
     writer: Writer,
     store: Store,
     clock: Callable[[], int],
@@ -20,11 +20,26 @@ async def watch(
     since: int | None,
     snapshot: bool,
 ) -> AsyncGenerator[Update]:
-    """Never ends by itself; raises Unavailable when the server shuts down.
+    """Never ends by itself; raises Unavailable when the server shuts down, at once if it does so
+    already: that is no watch that has begun.
 
     Nothing is kept for a reader: one that falls behind reads from the store, and one that falls
     behind what the store keeps is told to resync.
     """
+    if writer.feed.closed:
+        raise _shutting_down()
+    return _watch(writer, store, clock, may_see, where, since, snapshot)
+
+
+async def _watch(
+    writer: Writer,
+    store: Store,
+    clock: Callable[[], int],
+    may_see: Callable[[Task], bool],
+    where: WatchFilter,
+    since: int | None,
+    snapshot: bool,
+) -> AsyncGenerator[Update]:
     feed = writer.feed
     seen = feed.last_seq if since is None else since
     if since is None and snapshot:
@@ -48,7 +63,11 @@ async def watch(
                 yield _update(change)
         if not changes:
             await feed.beyond(seen)
-    raise Unavailable("The server is shutting down: watch again when it is back")
+    raise _shutting_down()
+
+
+def _shutting_down() -> Unavailable:
+    return Unavailable("The server is shutting down: watch again when it is back")
 
 
 def _update(change: Change) -> Update:

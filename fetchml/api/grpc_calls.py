@@ -49,6 +49,9 @@ class Calls(grpc.GenericRpcHandler):
 
     Methods that stream their reply are async generators; this class writes what they yield. Each
     write waits until the client has room, so a slow client holds back its own stream only.
+
+    A stream that may stay quiet yields None first, once all checks have passed: the trace id is
+    then sent as initial metadata, so that the client knows it is connected before anything happens.
     """
 
     def __init__(self, admission: Admission, audit: Audit) -> None:
@@ -230,7 +233,10 @@ async def _reply(handler: Any, request: Any, call: Any, context: Any) -> None:
         answer = handler.unary_stream or handler.stream_stream
         async with aclosing(answer(request, call)) as messages:
             async for message in messages:
-                await context.write(message)
+                if message is None:
+                    await context.send_initial_metadata(((TRACE_KEY, current_trace.get()),))
+                else:
+                    await context.write(message)
     else:
         answer = handler.unary_unary or handler.stream_unary
         await context.write(await answer(request, call))

@@ -90,7 +90,7 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
 
     async def WatchTasks(
         self, request: task_pb2.WatchTasksRequest, call: Call
-    ) -> AsyncIterator[task_pb2.WatchTasksResponse]:
+    ) -> AsyncIterator[task_pb2.WatchTasksResponse | None]:
         full = wants_full(request.view)
         since = request.since_seq if request.HasField("since_seq") else None
         if since is not None and since < 0:
@@ -104,12 +104,13 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         )
         updates = self._engine.watch(call.who, where, since, snapshot=since is None)
         async with aclosing(updates):
+            yield None
             async for update in updates:
                 yield update_message(update, full=full)
 
     async def StreamTaskLogs(
         self, request: task_pb2.StreamTaskLogsRequest, call: Call
-    ) -> AsyncIterator[task_pb2.TaskLogChunk]:
+    ) -> AsyncIterator[task_pb2.TaskLogChunk | None]:
         attempt = request.attempt if request.HasField("attempt") else None
         if request.offset < 0:
             raise BadRequest("offset: must be at least 0")
@@ -123,6 +124,9 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
             follow=request.follow,
         )
         async with aclosing(chunks):
+            if request.follow:
+                await self._engine.get_task(call.who, request.task_id)  # or it is refused
+                yield None
             async for chunk in chunks:
                 yield task_pb2.TaskLogChunk(
                     attempt=chunk.attempt, offset=chunk.offset, data=chunk.data

@@ -25,6 +25,7 @@ from fetchml.client import (
 )
 
 EXPLAIN_EVERY_SECONDS = 1
+ONCE_SECONDS = 1
 LONGEST_LINE = 64 * 1024
 
 
@@ -151,7 +152,9 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
         try:
             item = arrived.get(timeout=EXPLAIN_EVERY_SECONDS)
         except queue.Empty:
-            if not is_cut:
+            if is_cut and (back := _once(client, task.id)) is not None:
+                is_cut, task = False, back
+            if not is_cut and not ended(task):
                 display.status(_now(client, task, moving=on_terminal))
             continue
         match item:
@@ -170,6 +173,14 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
                 if not ended(task):
                     display.status(_now(client, task, moving=on_terminal))
     return task
+
+
+def _once(client: Client, task_id: str) -> Task | None:
+    """The task, if the server answers now: a resumed stream is silent until something changes."""
+    try:
+        return client.with_options(deadline=ONCE_SECONDS, retries=False).get(task_id)
+    except CallError:
+        return None
 
 
 def _now(client: Client, task: Task, *, moving: bool) -> str:

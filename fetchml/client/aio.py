@@ -22,7 +22,13 @@ from fetchml.client import rpcs
 from fetchml.client.connection import CHANNEL_OPTIONS, find_target
 from fetchml.client.cursors import LogCursor, TaskCursor, WatchCursor
 from fetchml.client.errors import CallError, NotFound, Unreachable, call_error
-from fetchml.client.patience import SHORTEST_PAUSE_SECONDS, Options, Patience, Tries
+from fetchml.client.patience import (
+    SHORTEST_PAUSE_SECONDS,
+    Options,
+    Patience,
+    Tries,
+    is_accepted,
+)
 from fetchml.client.rpcs import JupyterFields, Rpc, TaskFields, Where
 from fetchml.v1.experiment_pb2 import Experiment
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
@@ -167,7 +173,8 @@ class AsyncClient:
         patience = Patience(self._options.patience)
         while True:
             try:
-                async with aclosing(self.stream(cursor.rpc())) as chunks:
+                stream = self.stream(cursor.rpc(), on_accepted=patience.worked)
+                async with aclosing(stream) as chunks:
                     async for chunk in chunks:
                         patience.worked()
                         cursor.saw(chunk)
@@ -306,10 +313,14 @@ class AsyncClient:
         method = self._channel.stream_unary(*rpc.wire)
         return await self._tried(rpc, lambda: _in_threads(messages()), method, deadline)
 
-    async def stream(self, rpc: Rpc[Reply]) -> AsyncGenerator[Reply]:
+    async def stream(
+        self, rpc: Rpc[Reply], *, on_accepted: Callable[[], None] | None = None
+    ) -> AsyncGenerator[Reply]:
         method = self._channel.unary_stream(*rpc.wire)
         messages = method(rpc.request, metadata=self._target.metadata)
         try:
+            if on_accepted is not None and is_accepted(await messages.initial_metadata()):
+                on_accepted()
             async for message in messages:
                 yield message
         except grpc.RpcError as error:
@@ -341,7 +352,8 @@ class AsyncClient:
         patience = Patience(self._options.patience)
         while True:
             try:
-                async with aclosing(self.stream(cursor.rpc())) as changes:
+                stream = self.stream(cursor.rpc(), on_accepted=patience.worked)
+                async with aclosing(stream) as changes:
                     async for change in changes:
                         patience.worked()
                         for told in cursor.told(change):

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Self
 
 from fetchml.client.errors import CallError, NotFound, RateLimited, Unavailable, call_error
@@ -10,6 +10,9 @@ from fetchml.client.rpcs import Rpc
 
 SHORTEST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5
+ACCEPTED = "x-trace-id"
+"""In the initial metadata of a stream that the server has accepted, ahead of its first message. An
+older server does not send it: there a stream has worked once a message came."""
 
 
 class Options(NamedTuple):
@@ -18,7 +21,7 @@ class Options(NamedTuple):
     deadline: float = 30
     """Seconds until a call, with all its tries, must have been answered."""
     patience: float = 300
-    """Seconds that a stream, once cut, is tried to be resumed."""
+    """Seconds that a stream, once cut, is tried to be resumed. Each cut has so many."""
     retries: bool = True
     """Whether calls are tried again. Streams are resumed in any case."""
     on_cut: Callable[[CallError], None] | None = None
@@ -41,6 +44,10 @@ class Options(NamedTuple):
         return self._replace(**{name: value for name, value in given.items() if value is not None})
 
 
+def is_accepted(initial_metadata: Iterable[tuple[str, str | bytes]]) -> bool:
+    return any(name == ACCEPTED for name, _ in initial_metadata)
+
+
 class Patience:
     """Waits ever longer, but not beyond a limit, which begins now or with the first cut."""
 
@@ -50,6 +57,7 @@ class Patience:
         self._pause = SHORTEST_PAUSE_SECONDS
 
     def worked(self) -> None:
+        """A stream was accepted, or brought something: the next failure is another cut."""
         self._ends = None
         self._pause = SHORTEST_PAUSE_SECONDS
 

@@ -19,7 +19,13 @@ from fetchml.client.errors import (
     Unreachable,
     call_error,
 )
-from fetchml.client.patience import SHORTEST_PAUSE_SECONDS, Options, Patience, Tries
+from fetchml.client.patience import (
+    SHORTEST_PAUSE_SECONDS,
+    Options,
+    Patience,
+    Tries,
+    is_accepted,
+)
 from fetchml.client.rpcs import JupyterFields, Rpc, TaskFields, Where
 from fetchml.v1.experiment_pb2 import Experiment
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
@@ -183,7 +189,7 @@ class Client:
         patience = Patience(self._options.patience)
         while True:
             try:
-                with closing(self.stream(cursor.rpc())) as chunks:
+                with closing(self.stream(cursor.rpc(), on_accepted=patience.worked)) as chunks:
                     for chunk in chunks:
                         patience.worked()
                         cursor.saw(chunk)
@@ -347,11 +353,20 @@ class Client:
         method = self._channel.stream_unary(*rpc.wire)
         return self._tried(rpc, messages, method, deadline)
 
-    def stream(self, rpc: Rpc[Reply], *, timeout: float | None = None) -> Generator[Reply]:
-        """The messages of a stream, once; closing the iterator ends the call."""
+    def stream(
+        self,
+        rpc: Rpc[Reply],
+        *,
+        timeout: float | None = None,
+        on_accepted: Callable[[], None] | None = None,
+    ) -> Generator[Reply]:
+        """The messages of a stream, once; closing the iterator ends the call. `on_accepted`: called
+        when the server says so, before the first message."""
         method = self._channel.unary_stream(*rpc.wire)
         messages = method(rpc.request, metadata=self._target.metadata, timeout=timeout)
         try:
+            if on_accepted is not None and is_accepted(messages.initial_metadata()):
+                on_accepted()
             yield from messages
         except grpc.RpcError as error:
             raise call_error(error, self.server) from error
@@ -385,7 +400,8 @@ class Client:
             if left is not None and left <= 0:
                 raise TimeoutError("The task has not ended in time")
             try:
-                with closing(self.stream(cursor.rpc(), timeout=left)) as changes:
+                stream = self.stream(cursor.rpc(), timeout=left, on_accepted=patience.worked)
+                with closing(stream) as changes:
                     for change in changes:
                         patience.worked()
                         yield from cursor.told(change)

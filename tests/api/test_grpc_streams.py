@@ -85,6 +85,32 @@ async def test_a_negative_seq_is_refused(world: World) -> None:
     assert refusal(error.value).reason == "BAD_REQUEST"
 
 
+async def test_a_quiet_stream_says_that_it_is_accepted(world: World) -> None:
+    """Ahead of any message: else nobody could tell it from one that hangs."""
+    task_id = await create(world)
+    for call in (watch(world, since_seq=1), logs(world, task_id, follow=True)):
+        assert len(dict(await call.initial_metadata())["x-trace-id"]) == 36
+        call.cancel()
+
+
+async def test_what_is_refused_is_not_accepted_before(world: World) -> None:
+    for call in (watch(world, since_seq=-1), logs(world, "nothing", follow=True)):
+        assert "x-trace-id" not in dict(await call.initial_metadata())
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await call.read()
+        assert refusal(error.value).reason in {"BAD_REQUEST", "NOT_FOUND"}
+
+
+async def test_a_stream_that_fails_once_accepted_has_the_details(world: World) -> None:
+    call = watch(world, since_seq=0)
+    trace_id = dict(await call.initial_metadata())["x-trace-id"]
+    await world.engine.drain()
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call.read()
+    assert refusal(error.value).reason == "SERVICE_UNAVAILABLE"
+    assert dict(error.value.trailing_metadata())["x-trace-id"] == trace_id
+
+
 async def test_logs_follow_until_the_end(world: World) -> None:
     task_id = await create(world)
     await world.engine.log(task_id, b"one\n")

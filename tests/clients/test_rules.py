@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from concurrent import futures
+from contextlib import aclosing, closing
 from typing import Any
 
 import grpc
 import pytest
 
 from fetchml.client import (
+    AsyncClient,
     CallError,
     Client,
     NotFound,
@@ -95,6 +97,38 @@ def test_a_log_goes_on_to_the_next_attempt() -> None:
     assert only.is_over(Task(status=Task.running, attempt=2))
 
 
+class Old(task_pb2_grpc.TaskServiceServicer):
+    """Sends no metadata ahead of the first message, and is cut off after each."""
+
+    def WatchTasks(self, request: Any, context: Any) -> Iterator[Update]:  # noqa: N802
+        yield Update(type=Update.task_update, seq=request.since_seq + 1)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+
+
+def serving(servicer: task_pb2_grpc.TaskServiceServicer) -> Iterator[str]:
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    task_pb2_grpc.add_TaskServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def old() -> Iterator[str]:
+    yield from serving(Old())
+
+
+def test_streams_of_an_older_server_are_resumed(old: str) -> None:
+    with Client(old, "") as client, closing(client.watch(since_seq=0)) as updates:  # type: ignore[type-var]
+        assert [next(updates).seq for _ in range(3)] == [1, 2, 3]
+
+
+async def test_streams_of_an_older_server_are_resumed_in_a_loop(old: str) -> None:
+    async with AsyncClient(old, "") as client, aclosing(client.watch(since_seq=0)) as updates:
+        assert [(await anext(updates)).seq for _ in range(3)] == [1, 2, 3]
+
+
 class Forgetful(task_pb2_grpc.TaskServiceServicer):
     """Deletes, and is gone before it answers."""
 
@@ -110,12 +144,7 @@ class Forgetful(task_pb2_grpc.TaskServiceServicer):
 
 @pytest.fixture
 def forgetful() -> Iterator[str]:
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    task_pb2_grpc.add_TaskServiceServicer_to_server(Forgetful(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield f"127.0.0.1:{port}"
-    server.stop(None).wait()
+    yield from serving(Forgetful())
 
 
 def test_a_repeated_delete_that_finds_nothing_is_done(forgetful: str) -> None:

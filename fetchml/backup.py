@@ -8,9 +8,11 @@
 
 Left out: workspaces (users' files, each with its owner), datasets (fetched again), the tasks'
 private copies of snapshots, attempts that never began, links to hosts and locks. What tasks made is
-read as untrusted: no link is followed, and what is neither folder, file nor link is left out.
+read as untrusted: no link is followed, and what is neither folder, file nor link is left out. So is
+what can't be read in an attempt's folder: no running task may keep a backup from being made.
 """
 
+import errno
 import io
 import os
 import shutil
@@ -32,6 +34,9 @@ _DEEPEST = 110
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
+_UNREADABLE = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO}
+"""Of a mode that shuts it, or swapped meanwhile for a link or a socket."""
+
 
 class BadBackup(Exception):
     """It can't be made or restored; the message says why. Nothing was changed."""
@@ -52,24 +57,27 @@ def resting_store(data_dir: Path) -> Iterator[Path]:
         lock.release()
 
 
-def write(archive: BinaryIO, data_dir: Path, store: Path, *, with_outputs: bool) -> None:
-    """`store`: a folder with the store's files, which nothing changes. Raises OSError."""
+def write(archive: BinaryIO, data_dir: Path, store: Path, *, with_outputs: bool) -> int:
+    """`store`: a folder with the store's files, which nothing changes. How many files and folders
+    of attempts are left out since they can't be read. Raises OSError."""
     with tarfile.open(fileobj=archive, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         _add_bytes(tar, MARK, FORM)
+        writer = _Writer(tar)
         root = os.open(store, _FOLDER)
         try:
             for name in _names(root):
                 if name.startswith(("fetchml.duckdb", "header.copy")):
-                    _add(tar, root, name, f"{DATA}/store/{name}")
+                    writer.add(root, name, f"{DATA}/store/{name}")
         finally:
             os.close(root)
         root = os.open(data_dir, _FOLDER)
         try:
             for name in PARTS if with_outputs else PARTS[:-1]:
-                _add(tar, root, name, f"{DATA}/{name}")
+                writer.add(root, name, f"{DATA}/{name}")
         finally:
             os.close(root)
         _add_bytes(tar, COMPLETE, b"")
+    return writer.left_out
 
 
 def restore(archive: BinaryIO, data_dir: Path) -> None:
@@ -116,6 +124,14 @@ def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
     return True
 
 
+def _is_a_tasks(path: PurePosixPath) -> bool:
+    """Whether it lies in an attempt's folder: a running task makes there what it likes."""
+    match path.parts[1:]:
+        case ("tasks", _, "attempts", _, _, *_):
+            return True
+    return False
+
+
 def _names(folder: int) -> list[str]:
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries)
@@ -129,39 +145,67 @@ def _lies_in(folder: int, name: str) -> bool:
     return True
 
 
-def _add(tar: tarfile.TarFile, parent: int, name: str, path: str, depth: int = 0) -> None:
-    """What vanishes meanwhile is left out."""
-    try:
-        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        entry = tarfile.TarInfo(path)
-        entry.mode, entry.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
-        entry.uid, entry.gid = found.st_uid, found.st_gid
-        if stat.S_ISLNK(found.st_mode):
-            entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=parent)
-            tar.addfile(entry)
-        elif stat.S_ISDIR(found.st_mode):
-            if depth < _DEEPEST and _wanted(PurePosixPath(path), parent, name):
-                entry.type = tarfile.DIRTYPE
-                _add_folder(tar, entry, parent, name, depth)
-        elif stat.S_ISREG(found.st_mode):
-            with os.fdopen(os.open(name, _FILE, dir_fd=parent), "rb") as file:
-                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    entry.size = os.fstat(file.fileno()).st_size
-                    tar.addfile(entry, _Exactly(file, entry.size))
-    except (FileNotFoundError, NotADirectoryError):
-        return
+class _Writer:
+    def __init__(self, tar: tarfile.TarFile) -> None:
+        self._tar = tar
+        self.left_out = 0
+
+    def add(self, parent: int, name: str, path: str, depth: int = 0) -> None:
+        """What vanishes meanwhile is left out. Raises OSError."""
+        try:
+            found = _open(parent, name, path, depth)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            if error.errno not in _UNREADABLE or not _is_a_tasks(PurePosixPath(path)):
+                raise
+            self.left_out += 1
+            return
+        if found is None:
+            return
+        entry, fd = found
+        if fd is None:
+            self._tar.addfile(entry)
+        elif entry.isdir():
+            self._add_folder(entry, fd, depth)
+        else:
+            with os.fdopen(fd, "rb") as file:
+                self._tar.addfile(entry, _Exactly(file, entry.size))
+
+    def _add_folder(self, entry: tarfile.TarInfo, folder: int, depth: int) -> None:
+        try:
+            self._tar.addfile(entry)
+            for name in _names(folder):
+                self.add(folder, name, f"{entry.name}/{name}", depth + 1)
+        finally:
+            os.close(folder)
 
 
-def _add_folder(
-    tar: tarfile.TarFile, entry: tarfile.TarInfo, parent: int, name: str, depth: int
-) -> None:
-    folder = os.open(name, _FOLDER, dir_fd=parent)
-    try:
-        tar.addfile(entry)
-        for child in _names(folder):
-            _add(tar, folder, child, f"{entry.name}/{child}", depth + 1)
-    finally:
-        os.close(folder)
+def _open(
+    parent: int, name: str, path: str, depth: int
+) -> tuple[tarfile.TarInfo, int | None] | None:
+    """Its entry, and a descriptor of what has content; None: not kept. Raises OSError."""
+    found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    entry = tarfile.TarInfo(path)
+    entry.mode, entry.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
+    entry.uid, entry.gid = found.st_uid, found.st_gid
+    if stat.S_ISLNK(found.st_mode):
+        entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=parent)
+        return entry, None
+    if stat.S_ISDIR(found.st_mode):
+        if depth >= _DEEPEST or not _wanted(PurePosixPath(path), parent, name):
+            return None
+        entry.type = tarfile.DIRTYPE
+        return entry, os.open(name, _FOLDER, dir_fd=parent)
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    fd = os.open(name, _FILE, dir_fd=parent)
+    opened = os.fstat(fd)
+    if not stat.S_ISREG(opened.st_mode):
+        os.close(fd)
+        return None
+    entry.size = opened.st_size
+    return entry, fd
 
 
 class _Exactly(io.RawIOBase):

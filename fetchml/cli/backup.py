@@ -50,11 +50,14 @@ def backup(file: Path, data_dir: Path | None, *, no_tasks: bool) -> None:
     folder = (data_dir or default_data_dir()).absolute()
     try:
         with _store(folder) as store, _opened(file) as archive:
-            archives.write(archive, folder, store, with_outputs=not no_tasks)
+            left_out = archives.write(archive, folder, store, with_outputs=not no_tasks)
     except archives.BadBackup as error:
         raise Failure(f"No backup was made: {error}") from error
     except OSError as error:
         raise Failure(f"No backup was made: {error}") from error
+    if left_out:
+        files = "file or folder" if left_out == 1 else "files or folders"
+        click.echo(f"Left out: {left_out} {files} of attempts that can't be read.", err=True)
 
 
 @contextmanager

@@ -1,0 +1,143 @@
+"""A backup is made whatever running tasks do to their files: what can't be read is left out, and
+told."""
+
+import errno
+import io
+import os
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fetchml import backup as archives
+from tests.cli.server import SECONDS, environment
+
+USER = 1234
+AS_USER = f"""
+import os, sys
+import fetchml.cli.backup, fetchml.cli.main
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid({USER})
+    os.setuid({USER})
+fetchml.cli.main.main()
+"""
+"""The command, as one whom modes of files hold; the program's own may be root's alone."""
+
+
+@pytest.fixture
+def kept() -> Iterator[Path]:
+    """A data directory with an attempt, where its user can reach it."""
+    with tempfile.TemporaryDirectory(prefix="fetchml-") as folder:
+        data_dir = Path(folder)
+        for name in ("store", "snapshots", "tasks/a/attempts/1/run", "tasks/a/attempts/1/outputs"):
+            (data_dir / name).mkdir(parents=True)
+        (data_dir / "store/fetchml.duckdb").write_bytes(b"rows")
+        (data_dir / "tasks/a/attempts/1/opened").touch()
+        (data_dir / "tasks/a/attempts/1/outputs/result").write_bytes(b"kept")
+        yield data_dir
+
+
+@pytest.fixture
+def outputs(kept: Path) -> Path:
+    return kept / "tasks/a/attempts/1/outputs"
+
+
+def backup(data_dir: Path) -> "subprocess.CompletedProcess[bytes]":
+    if os.geteuid() == 0:
+        for path in (data_dir, *data_dir.rglob("*")):
+            os.chown(path, USER, USER)
+    return subprocess.run(
+        [sys.executable, "-c", AS_USER, "backup", "-", "--data-dir", str(data_dir)],
+        capture_output=True,
+        check=False,
+        env=environment(),
+        timeout=SECONDS,
+    )
+
+
+def names(archive: bytes) -> set[str]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        return {name.removeprefix("data/tasks/a/attempts/1/") for name in tar.getnames()}
+
+
+def test_what_a_task_shuts_is_left_out_and_counted(kept: Path, outputs: Path) -> None:
+    (outputs / "shut").touch(mode=0)
+    (outputs / "listed").mkdir()
+    (outputs / "listed/file").touch()
+    (kept / "tasks/a/attempts/1/run/folder").mkdir()
+    (outputs / "listed").chmod(0o400)
+    (kept / "tasks/a/attempts/1/run/folder").chmod(0)
+    ran = backup(kept)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == b"Left out: 3 files or folders of attempts that can't be read.\n"
+    found = names(ran.stdout)
+    assert {"opened", "run", "outputs", "outputs/result", "outputs/listed", "complete"} <= found
+    assert not {"outputs/shut", "outputs/listed/file", "run/folder"} & found
+    archives.restore(io.BytesIO(ran.stdout), kept / "restored")
+
+
+def test_of_all_that_can_be_read_nothing_is_said(kept: Path) -> None:
+    ran = backup(kept)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("name", ["snapshots/code", "store/fetchml.duckdb.wal", "tasks/a/outputs"])
+def test_what_is_the_servers_own_must_be_there(kept: Path, name: str) -> None:
+    (kept / name).touch(mode=0)
+    ran = backup(kept)
+    assert ran.returncode == 1
+    assert b"No backup was made" in ran.stderr
+    assert b"Permission denied" in ran.stderr
+
+
+@pytest.mark.parametrize("swap", ["link", "socket", "fifo", "gone", "folder"])
+def test_what_is_swapped_while_it_is_looked_at(
+    kept: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch, swap: str
+) -> None:
+    (kept / "secret").write_bytes(b"secret")
+    file = outputs / "file"
+    file.write_bytes(b"harmless")
+    look = os.stat
+
+    def swapping(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        found = look(path, *args, **options)
+        if path == "file":
+            file.unlink()
+            if swap == "link":
+                file.symlink_to(kept / "secret")
+            elif swap == "folder":
+                file.mkdir()
+            elif swap != "gone":
+                os.mknod(file, stat.S_IFSOCK if swap == "socket" else stat.S_IFIFO)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", swapping)
+        archive = io.BytesIO()
+        left_out = archives.write(archive, kept, kept / "store", with_outputs=True)
+    assert left_out == (1 if swap in {"link", "socket"} else 0)
+    assert b"secret" not in archive.getvalue()
+    assert "outputs/result" in names(archive.getvalue())
+
+
+def test_an_archive_that_cant_be_written_is_no_file_left_out(kept: Path, outputs: Path) -> None:
+    (outputs / "large").write_bytes(bytes(1 << 20))
+
+    class ShutOnce(io.BytesIO):
+        shut = True
+
+        def write(self, data: Any) -> int:
+            if self.shut:
+                self.shut = False
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return super().write(data)
+
+    with pytest.raises(PermissionError):
+        archives.write(ShutOnce(), kept, kept / "store", with_outputs=True)

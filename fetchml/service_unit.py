@@ -5,6 +5,8 @@ from pathlib import Path
 
 USER = "fetchml"
 STATE = Path("/var/lib")
+OPTIONS = ("data_dir", "config", "http", "grpc", "launcher", "log_format")
+"""Of `serve`, by their names in Python."""
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@[]")
 
 
@@ -12,10 +14,35 @@ class BadArgument(Exception):
     """systemd would read it as something else; the message says which."""
 
 
-def unit(command: Sequence[str], *, data_dir: Path, docker: bool, docker_group: bool) -> str:
+def serve_options(text: str) -> dict[str, str]:
+    """What the command of a unit is given, by names of OPTIONS. Raises BadArgument."""
+    commands = [line for line in text.splitlines() if line.startswith("ExecStart=")]
+    words = commands[0].split() if len(commands) == 1 else []
+    if words[1:2] != ["serve"]:
+        raise BadArgument("it has no single ExecStart=… serve")
+    flags = {f"--{name.replace('_', '-')}": name for name in OPTIONS}
+    found = dict[str, str]()
+    left = iter(words[2:])
+    for word in left:
+        flag, equals, value = word.partition("=")
+        value = value if equals else next(left, "")
+        if flag not in flags or not value or not _SAFE.issuperset(value):
+            raise BadArgument(f"its ExecStart has {word!r} in it")
+        found[flags[flag]] = value
+    return found
+
+
+def unit(
+    command: Sequence[str],
+    *,
+    data_dir: Path,
+    docker: bool,
+    docker_group: bool,
+    writable: Sequence[Path] = (),
+) -> str:
     """`docker`: tasks run in containers, so only the server is in the service's own group of
-    processes. Raises BadArgument."""
-    for word in (*command, str(data_dir)):
+    processes. `writable`: folders beside the data directory. Raises BadArgument."""
+    for word in (*command, str(data_dir), *map(str, writable)):
         if not word or not _SAFE.issuperset(word):
             raise BadArgument(f"{word!r} can't stand in a unit: use plain letters and digits")
     return f"""\
@@ -44,7 +71,7 @@ OOMPolicy=continue
 
 User={USER}
 {f"SupplementaryGroups=docker{chr(10)}" if docker_group else ""}UMask=0077
-{_folders(data_dir, docker)}
+{_folders(data_dir, writable, docker)}
 # Where the executable unpacks itself: /tmp may forbid to run programs.
 CacheDirectory={USER}
 CacheDirectoryMode=0700
@@ -78,10 +105,10 @@ WantedBy=multi-user.target
 """
 
 
-def _folders(data_dir: Path, docker: bool) -> str:
+def _folders(data_dir: Path, others: Sequence[Path], docker: bool) -> str:
     """Where it may write."""
     lines = []
-    writable = []
+    writable = [str(folder) for folder in others]
     if data_dir.parent == STATE:
         lines += [f"StateDirectory={data_dir.name}", "StateDirectoryMode=0700"]
     else:

@@ -1,22 +1,25 @@
 """`fetchml service`"""
 
+import difflib
 import json
 import os
-import pwd
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import click
+from click.core import ParameterSource
 
+from fetchml.cli import service_checks as checks
 from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.settings import settings_options
 from fetchml.frozen import is_frozen
-from fetchml.service_unit import STATE, USER, BadArgument, unit
-from fetchml.settings import Settings
+from fetchml.service_unit import OPTIONS, STATE, USER, BadArgument, serve_options, unit
+from fetchml.settings import Settings, all_settings
 from fetchml.versions import versions
 
 UNIT = Path("/etc/systemd/system/fetchml.service")
@@ -29,6 +32,14 @@ class Step(NamedTuple):
     do: Callable[[], object]
 
 
+class Upgrade(click.Command):
+    """The options of the service that is installed are the defaults."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.default_map = _installed_options()
+        return super().parse_args(ctx, args)
+
+
 @click.group()
 def service() -> None:
     """Run the server as a systemd service of this machine.
@@ -37,7 +48,7 @@ def service() -> None:
     """
 
 
-@service.command()
+@service.command(cls=Upgrade)
 @settings_options
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
@@ -45,10 +56,16 @@ def service() -> None:
 def install(context: click.Context, settings: Settings, *, yes: bool, dry_run: bool) -> None:
     """Install or upgrade the service, and start it. Shows all first, and asks.
 
-    Takes the options of 'fetchml serve', and keeps them. Running tasks go on meanwhile.
+    Takes the options of 'fetchml serve', and keeps them: an upgrade needs to name only those that
+    change. Running tasks go on meanwhile.
     """
-    steps, text = _installation(settings, _options(context))
+    _refuse_variables()
+    config = context.params.get("config")
+    steps, text = _installation(settings, config, _options(context))
     click.echo(f"{UNIT}:\n\n{text}")
+    if kept := _options(context, ParameterSource.DEFAULT_MAP):
+        click.echo(f"Kept from the service that is installed: {' '.join(_flags(kept))}")
+    _show_changes(text)
     _carry_out(steps, yes=yes, dry_run=dry_run)
 
 
@@ -89,45 +106,117 @@ def status() -> int:
     return 0 if state.get("ActiveState") == "active" else Exit.FAILED
 
 
-def _options(context: click.Context) -> list[str]:
-    """Of `serve`, as they were given; files by their whole names."""
-    given = list[str]()
-    for name in ("config", "http", "grpc", "launcher", "log_format"):
+def _installed_options() -> dict[str, str]:
+    """Raises Failure."""
+    try:
+        return serve_options(UNIT.read_text())
+    except FileNotFoundError:
+        return {}
+    except BadArgument as error:
+        raise Failure(
+            f"{UNIT} was changed, so that its options can't be kept: {error}",
+            "Move it away, then give all options anew. Changes belong in 'systemctl edit fetchml'.",
+        ) from error
+
+
+def _options(context: click.Context, source: ParameterSource | None = None) -> dict[str, str]:
+    """Of `serve`, those given here or kept; files by their whole names. `source`: only those from
+    there."""
+    given = dict[str, str]()
+    for name in OPTIONS:
         value = context.params.get(name)
-        if value is not None:
-            text = str(value.absolute()) if isinstance(value, Path) else value
-            given += [f"--{name.replace('_', '-')}", text]
+        if value is not None and source in (None, context.get_parameter_source(name)):
+            given[name] = str(value.absolute()) if isinstance(value, Path) else value
     return given
 
 
-def _installation(settings: Settings, options: list[str]) -> tuple[list[Step], str]:
+def _flags(options: dict[str, str]) -> list[str]:
+    return [
+        word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)
+    ]
+
+
+def _refuse_variables() -> None:
+    """The service would not have them: what is shown here would not be what runs. Raises
+    Failure."""
+    instead = {"FETCHML_CONFIG": "--config"}
+    for setting in all_settings():
+        flag = setting.name in OPTIONS and setting.table in {"", "server"}
+        option = f"--{setting.name.replace('_', '-')}"
+        instead[setting.variable] = option if flag else f"{setting} in the file of --config"
+    if found := [name for name in instead if os.environ.get(name)]:
+        raise Failure(
+            f"Set here, but not where systemd starts the service: {', '.join(found)}",
+            "\n".join(f"Unset {name}. To change it, give {instead[name]}." for name in found),
+            Exit.USAGE,
+        )
+
+
+def _show_changes(text: str) -> None:
+    if not UNIT.exists():
+        return
+    compared = difflib.unified_diff(
+        UNIT.read_text().splitlines(), text.splitlines(), n=0, lineterm=""
+    )
+    changes = [line for line in compared if not line.startswith(("---", "+++", "@@"))]
+    click.echo("What changes in it:" if changes else "Nothing changes in it.")
+    for line in changes:
+        click.echo(f"  {line}")
+
+
+def _installation(
+    settings: Settings, config: Path | None, options: dict[str, str]
+) -> tuple[list[Step], str]:
     """Raises Failure."""
     data_dir = settings.data_dir.absolute()
     _refuse_older(_installed())
     program = PROGRAM if is_frozen() else Path(sys.argv[0]).absolute()
     if not is_frozen() and program.name != "fetchml":
         raise Failure("Call it as 'fetchml service install', by the name that shall be kept")
-    command = [str(program), "serve", "--data-dir", str(data_dir), *options]
+    # Where its data are must not depend on who starts it, nor change with a file.
+    where = {"data_dir": str(data_dir)}
+    command = [str(program), "serve", *_flags(where | options | where)]
     docker = settings.server.launcher == "docker"
+    notebooks = _notebooks(settings) if docker else []
     try:
-        text = unit(command, data_dir=data_dir, docker=docker, docker_group=_has_docker_group())
+        text = unit(
+            command,
+            data_dir=data_dir,
+            docker=docker,
+            docker_group=checks.docker_group() is not None,
+            writable=notebooks,
+        )
     except BadArgument as error:
         raise Failure(str(error), code=Exit.USAGE) from error
+    strangers = list[int]()
+    if os.geteuid() == 0:  # others are only shown what would be done
+        for file in (config, settings.server.tls_cert, settings.server.tls_key):
+            if file is not None:
+                checks.require_readable(file.absolute())
+        for folder in notebooks:
+            checks.require_writable(folder)
+        checks.require_data_dir(data_dir)
+        strangers = checks.strangers(data_dir)
     steps = list[Step]()
     if is_frozen() and Path(sys.executable).resolve() != PROGRAM.resolve():
         steps.append(Step(f"copy {sys.executable} to {PROGRAM}", _copy_program))
-    if not _has_user():
+    if checks.user() is None:
         steps.append(
             Step(
                 f"make the system user {USER}, which may not log in",
-                lambda: _run(
-                    *("useradd", "--system", "--user-group", "--home-dir", str(data_dir)),
-                    *("--no-create-home", "--shell", "/usr/sbin/nologin", USER),
-                ),
+                lambda: _run(*checks.MAKE_USER, "--home-dir", str(data_dir), USER),
             )
         )
-    if data_dir.parent != STATE:
-        steps.append(Step(f"make {data_dir} for {USER} alone", lambda: _make_data_dir(data_dir)))
+    made = [folder for folder in notebooks if not folder.exists()]
+    for folder in [*made, *([data_dir] if data_dir.parent != STATE else [])]:
+        steps.append(Step(f"make {folder} for {USER} alone", partial(_make_folder, folder)))
+    for uid in strangers:
+        steps.append(
+            Step(
+                f"give {USER} what user {uid} has in {data_dir}; no link is followed",
+                partial(_hand_over, data_dir, uid),
+            )
+        )
     steps += [
         Step(f"write {UNIT}", lambda: _write(UNIT, text.encode(), 0o644)),
         Step("let systemd read its units", lambda: _run("systemctl", "daemon-reload")),
@@ -208,19 +297,23 @@ def _write(file: Path, content: bytes, mode: int) -> None:
     draft.rename(file)
 
 
-def _make_data_dir(data_dir: Path) -> None:
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    shutil.chown(data_dir, USER, USER)
+def _notebooks(settings: Settings) -> list[Path]:
+    """The folder of the Jupyter services' workspaces, where it lies outside of the data
+    directory."""
+    root = settings.jupyter.root
+    if root is None or root.resolve().is_relative_to(settings.data_dir.resolve()):
+        return []
+    return [root.absolute()]
 
 
-def _has_user() -> bool:
-    try:
-        pwd.getpwnam(USER)
-    except KeyError:
-        return False
-    return True
+def _make_folder(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.chown(folder, USER, USER)
 
 
-def _has_docker_group() -> bool:
-    groups = Path("/etc/group").read_text().splitlines()
-    return any(line.startswith("docker:") for line in groups)
+def _hand_over(data_dir: Path, uid: int) -> None:
+    # What others have in there stays theirs: tasks and notebooks may run as other users.
+    _run(
+        *("chown", "--recursive", "-P", "--no-dereference", f"--from={uid}"),
+        *(f"{USER}:{USER}", str(data_dir.resolve())),
+    )

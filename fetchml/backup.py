@@ -20,15 +20,17 @@ import stat
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from fetchml.adapters.data_dir import DataDirBusy, is_taken, lock_data_dir
+from fetchml.adapters.data_dir import DataDirBusy, is_taken, lock_data_dir, sync_folder
 
 FORM = b"1\n"
 MARK, COMPLETE, DATA = "fetchml-backup", "complete", "data"
 PARTS = ("admin.key", "snapshots", "tasks")
+_OF_A_FILE_SYSTEM = {"lost+found"}
+"""In its root from the first, so at a mount point."""
 _DEEPEST = 110
 """Deeper than the outputs of any task."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -82,34 +84,85 @@ def write(archive: BinaryIO, data_dir: Path, store: Path, *, with_outputs: bool)
 
 def restore(archive: BinaryIO, data_dir: Path) -> None:
     """Make the data directory from a backup, whole or not at all. Raises BadBackup, OSError."""
-    data_dir = data_dir.absolute()
-    owner = _owner_to_be(data_dir)
-    data_dir.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f"{data_dir.name}.restoring-", dir=data_dir.parent))
+    data_dir = data_dir.resolve()
     try:
-        _unpack(archive, draft)
-        _hand_over(draft / DATA, owner)
-        (draft / DATA).rename(data_dir)
-        fd = os.open(data_dir.parent, _FOLDER)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        if data_dir.exists():
+            with _taken(data_dir) as owner, _draft(data_dir, ".restoring-") as draft:
+                _unpack(archive, draft)
+                _hand_over(draft / DATA, owner)
+                _move_up(draft / DATA, data_dir)
+        else:
+            data_dir.parent.mkdir(parents=True, exist_ok=True)
+            with _draft(data_dir.parent, f"{data_dir.name}.restoring-") as draft:
+                _unpack(archive, draft)
+                (draft / DATA).chmod(0o700)
+                (draft / DATA).rename(data_dir)
+                sync_folder(data_dir.parent)
     except tarfile.TarError as error:
         raise BadBackup(f"this is no whole backup: {error}") from error
+
+
+@contextmanager
+def _draft(folder: Path, prefix: str) -> Iterator[Path]:
+    draft = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+    try:
+        yield draft
     finally:
         shutil.rmtree(draft)
 
 
-def _owner_to_be(data_dir: Path) -> tuple[int, int]:
-    if not data_dir.exists():
-        return os.geteuid(), os.getegid()
+@contextmanager
+def _taken(data_dir: Path) -> Iterator[tuple[int, int]]:
+    """Keep servers away from an empty folder, which whoever fails leaves as it was: its owner.
+
+    It stays the folder that it is, since it may be a mount point. Raises BadBackup, OSError.
+    """
+    if not data_dir.is_dir():
+        raise BadBackup(f"{data_dir} is no folder: move it away first, it is never overwritten")
+    busy = f"a server runs on {data_dir}, or another restore: stop it first"
     if is_taken(data_dir):
-        raise BadBackup(f"a server runs on {data_dir}: stop it first")
-    if not data_dir.is_dir() or any(data_dir.iterdir()):
-        raise BadBackup(f"{data_dir} is not empty: move it away first, it is never overwritten")
-    found = data_dir.stat()
-    return found.st_uid, found.st_gid
+        raise BadBackup(busy)
+    if found := sorted({path.name for path in data_dir.iterdir()} - _OF_A_FILE_SYSTEM):
+        raise BadBackup(
+            f"{data_dir} is not empty ({found[0]!r} is in it): move it away first, it is never "
+            "overwritten"
+        )
+    before = data_dir.stat()
+    owner = before.st_uid, before.st_gid
+    try:
+        lock = lock_data_dir(data_dir)
+    except DataDirBusy as error:
+        raise BadBackup(busy) from error
+    try:
+        _give(data_dir / "lock", owner)
+        yield owner
+    except BaseException:
+        (data_dir / "lock").unlink()
+        data_dir.chmod(stat.S_IMODE(before.st_mode))
+        raise
+    finally:
+        lock.release()
+
+
+def _move_up(root: Path, data_dir: Path) -> None:
+    """All or nothing, and the store last: without it nothing of the rest counts. Raises BadBackup,
+    OSError."""
+    names = sorted((path.name for path in root.iterdir()), key=lambda name: (name == "store", name))
+    moved = list[str]()
+    try:
+        for name in names:
+            if os.path.lexists(data_dir / name):
+                raise BadBackup(f"{data_dir / name} is there now: it is never overwritten")
+            if name == "store":
+                sync_folder(data_dir)
+            moved.append(name)
+            (root / name).rename(data_dir / name)
+        sync_folder(data_dir)
+    except BaseException:
+        for name in reversed(moved):
+            with suppress(FileNotFoundError):
+                (data_dir / name).rename(root / name)
+        raise
 
 
 def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
@@ -262,10 +315,11 @@ def _unpack(archive: BinaryIO, draft: Path) -> None:
 
 
 def _hand_over(root: Path, owner: tuple[int, int]) -> None:
-    root.chmod(0o700)
-    if owner == (os.geteuid(), os.getegid()):
-        return
-    os.chown(root, *owner)
     for folder, folders, files in os.walk(root):
         for name in (*folders, *files):
-            os.chown(Path(folder) / name, *owner, follow_symlinks=False)
+            _give(Path(folder) / name, owner)
+
+
+def _give(path: Path, owner: tuple[int, int]) -> None:
+    if owner != (os.geteuid(), os.getegid()):
+        os.chown(path, *owner, follow_symlinks=False)

@@ -24,7 +24,7 @@ def restore(file: Path, data_dir: Path | None) -> None:
     """Make a data directory from FILE, which 'fetchml backup' wrote; '-': from stdin.
 
     Nothing is ever overwritten: a directory with anything in it is refused. One that is there and
-    empty keeps its owner.
+    empty keeps its owner; it may be a mount point, or a link to a directory.
     """
     folder = data_dir or default_data_dir()
     try:

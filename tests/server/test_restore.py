@@ -1,0 +1,194 @@
+"""`fetchml restore` into a folder that is there: a mount point, behind a link, on a full disk."""
+
+import errno
+import io
+import os
+import signal
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fetchml import backup as archives
+from fetchml.v1.task_pb2 import Task
+from tests.cli.server import FETCHML, SECONDS, environment, run
+from tests.server.conftest import Serve
+from tests.server.program import Backend, eventually
+
+USER = 1234
+LARGE = 256 * 1024
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> bytes:
+    """A backup of a data directory that has something of everything."""
+    data_dir = tmp_path / "kept"
+    for folder in ("store", "snapshots/code", "tasks/a/outputs"):
+        (data_dir / folder).mkdir(parents=True)
+    (data_dir / "store/fetchml.duckdb").write_bytes(b"rows")
+    (data_dir / "admin.key").write_bytes(b"key")
+    (data_dir / "tasks/a/outputs/large").write_bytes(os.urandom(LARGE))
+    (data_dir / "tasks/a/outputs/link").symlink_to("large")
+    written = io.BytesIO()
+    archives.write(written, data_dir, data_dir / "store", with_outputs=True)
+    return written.getvalue()
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """An empty file system, with room for one backup."""
+    folder = tmp_path / "data1"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    folder = tmp_path / "empty"
+    folder.mkdir(mode=0o755)
+    return folder
+
+
+def check_is_whole(data_dir: Path) -> None:
+    assert {path.name for path in data_dir.iterdir()} - {"lost+found", "lock"} == {
+        "admin.key",
+        "snapshots",
+        "store",
+        "tasks",
+    }
+    assert (data_dir / "store/fetchml.duckdb").read_bytes() == b"rows"
+    assert (data_dir / "tasks/a/outputs/link").stat().st_size == LARGE
+    assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
+
+
+def check_is_untouched(empty: Path) -> None:
+    assert not list(empty.iterdir())
+    assert stat.S_IMODE(empty.stat().st_mode) == 0o755
+
+
+def test_a_mount_point_with_its_lost_and_found(archive: bytes, mounted: Path) -> None:
+    (mounted / "lost+found").mkdir(mode=0o700)
+    os.chown(mounted, USER, USER)
+    before = set(mounted.parent.iterdir())
+    archives.restore(io.BytesIO(archive), mounted)
+    check_is_whole(mounted)
+    made = {path for path in mounted.rglob("*") if path.name != "lost+found"}
+    assert {path.lstat().st_uid for path in made | {mounted}} == {USER}
+    assert set(mounted.parent.iterdir()) == before
+
+
+async def test_a_server_works_on_a_mount_point(
+    mounted: Path, serve: Serve, processes_backend: Backend, tmp_path: Path
+) -> None:
+    first = await serve(processes_backend).start()
+    task_id = await first.submit("true")
+    await first.ended(task_id)
+    await first.stop()
+    backup = tmp_path / "backup"
+    run("backup", str(backup), "--data-dir", str(first.data_dir)).succeeded()
+    second = serve(processes_backend)
+    assert second.data_dir == mounted
+    run("restore", str(backup), "--data-dir", str(mounted)).succeeded()
+    await second.start()
+    assert (await second.get(task_id)).status == Task.completed
+    await second.close()
+
+
+def test_behind_a_link(archive: bytes, empty: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("empty")
+    archives.restore(io.BytesIO(archive), tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    check_is_whole(empty)
+
+
+def test_behind_a_link_to_what_is_not_there_yet(archive: bytes, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("later/data")
+    archives.restore(io.BytesIO(archive), tmp_path / "link")
+    check_is_whole(tmp_path / "later/data")
+    assert [path.name for path in (tmp_path / "later").iterdir()] == ["data"]
+
+
+def test_a_full_disk_is_left_empty(archive: bytes, mounted: Path) -> None:
+    mounted.chmod(0o755)
+    subprocess.run(["mount", "-o", "remount,size=128k", mounted], check=True)
+    with pytest.raises(OSError, match="No space left"):
+        archives.restore(io.BytesIO(archive), mounted)
+    check_is_untouched(mounted)
+
+
+def test_half_a_backup_leaves_the_folder_empty(archive: bytes, empty: Path) -> None:
+    for end in (0, 100, len(archive) // 2, len(archive) - 10 * 1024):
+        with pytest.raises(archives.BadBackup):
+            archives.restore(io.BytesIO(archive[:end]), empty)
+        check_is_untouched(empty)
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), OSError(errno.EIO, "planted")])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("name", ["admin.key", "tasks", "store"])
+def test_a_fault_while_the_parts_move_up(
+    archive: bytes,
+    empty: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: BaseException,
+    name: str,
+    *,
+    after: bool,
+) -> None:
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        there = rename(path, target) if after or path.name != name or path.parent == empty else path
+        if path.name == name and path.parent != empty:
+            raise fault
+        return there
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", failing)
+        with pytest.raises(type(fault)):
+            archives.restore(io.BytesIO(archive), empty)
+    check_is_untouched(empty)
+
+
+def begin_restore(first: bytes, data_dir: Path) -> "subprocess.Popen[bytes]":
+    """It waits for the rest."""
+    restoring = subprocess.Popen(
+        [*FETCHML, "restore", "-", "--data-dir", str(data_dir)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    assert restoring.stdin is not None
+    restoring.stdin.write(first)
+    restoring.stdin.flush()
+    return restoring
+
+
+async def test_ctrl_c_and_who_comes_meanwhile(archive: bytes, empty: Path, tmp_path: Path) -> None:
+    with begin_restore(archive[: LARGE // 2], empty) as restoring:
+        await eventually(lambda: bool(list(empty.glob(".restoring-*/data"))))
+        (tmp_path / "backup").write_bytes(archive)
+        for command in (["restore", str(tmp_path / "backup")], ["serve"]):
+            refused = run(*command, "--data-dir", str(empty))
+            assert refused.code == 1, refused.err
+            assert "another" in refused.err
+        restoring.send_signal(signal.SIGINT)
+        restoring.communicate(timeout=SECONDS)
+        assert restoring.returncode == 130
+    check_is_untouched(empty)
+
+
+def test_it_says_what_is_in_the_way(archive: bytes, empty: Path) -> None:
+    (empty / ".restoring-old").mkdir()
+    with pytest.raises(archives.BadBackup, match=r"not empty \('.restoring-old' is in it\)"):
+        archives.restore(io.BytesIO(archive), empty)
+    file = empty / ".restoring-old/file"
+    file.touch()
+    with pytest.raises(archives.BadBackup, match="is no folder"):
+        archives.restore(io.BytesIO(archive), file)

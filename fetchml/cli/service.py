@@ -19,7 +19,7 @@ from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.settings import settings_options
 from fetchml.frozen import is_frozen
 from fetchml.service_unit import OPTIONS, STATE, USER, BadArgument, serve_options, unit
-from fetchml.settings import Settings, all_settings
+from fetchml.settings import SERVICE_DATA, Settings, all_settings, default_data_dir
 from fetchml.versions import versions
 
 UNIT = Path("/etc/systemd/system/fetchml.service")
@@ -169,6 +169,8 @@ def _installation(
 ) -> tuple[list[Step], str]:
     """Raises Failure."""
     data_dir = settings.data_dir.absolute()
+    if data_dir == default_data_dir():  # of whoever looks at it in a dry run
+        data_dir = SERVICE_DATA
     _refuse_older(_installed())
     program = PROGRAM if is_frozen() else Path(sys.argv[0]).absolute()
     if not is_frozen() and program.name != "fetchml":

@@ -25,7 +25,13 @@ def systemd_analyze() -> str:
 @pytest.mark.parametrize("docker", [True, False])
 @pytest.mark.parametrize("data_dir", [DATA, Path("/srv/fetchml")])
 def test_systemd_finds_no_fault(tmp_path: Path, data_dir: Path, docker: bool) -> None:
-    text = unit(["/bin/true", "serve"], data_dir=data_dir, docker=docker, docker_group=docker)
+    text = unit(
+        ["/bin/true", "serve"],
+        data_dir=data_dir,
+        docker=docker,
+        docker_group=docker,
+        writable=[Path("/srv/notebooks")],
+    )
     (tmp_path / "fetchml.service").write_text(text)
     verified = subprocess.run(
         [systemd_analyze(), "verify", "--man=no", tmp_path / "fetchml.service"],

@@ -83,6 +83,16 @@ def test_an_upgrade_keeps_every_option(box: Path) -> None:
     assert (box / "systemctl.log").read_text().count("restart") == 3
 
 
+def test_a_dry_run_of_others_shows_where_root_would_put_the_data(
+    box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", f"{box}/state")
+    monkeypatch.setattr("fetchml.settings.SERVICE_DATA", box / "service")
+    monkeypatch.setattr(service, "SERVICE_DATA", box / "service")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert f"serve --data-dir {box}/service\n" in install("--dry-run").output
+
+
 def test_options_that_can_t_be_read_from_a_unit_are_not_dropped(box: Path) -> None:
     changed = unit(["/bin/x", "serve", "--more", "1"], data_dir=box, docker=True, docker_group=True)
     (box / "fetchml.service").write_text(changed)

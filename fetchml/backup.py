@@ -113,32 +113,51 @@ def _draft(folder: Path, prefix: str) -> Iterator[Path]:
 
 @contextmanager
 def _taken(data_dir: Path) -> Iterator[tuple[int, int]]:
-    """Keep servers away from an empty folder, which whoever fails leaves as it was: its owner.
-
-    It stays the folder that it is, since it may be a mount point. Raises BadBackup, OSError.
+    """Keep everybody away from an empty folder, and give its owner's ids; whoever fails leaves it
+    as it was. It stays the folder that it is: it may be a mount point. Raises BadBackup, OSError.
     """
     if not data_dir.is_dir():
         raise BadBackup(f"{data_dir} is no folder: move it away first, it is never overwritten")
-    busy = f"a server runs on {data_dir}, or another restore: stop it first"
     if is_taken(data_dir):
-        raise BadBackup(busy)
+        raise BadBackup(f"a server runs on {data_dir}, or another restore: stop it first")
+    _require_empty(data_dir)
+    before = data_dir.stat()
+    owner, here = (before.st_uid, before.st_gid), (os.geteuid(), os.getegid())
+    try:
+        # Root's until it is full: where its owner may write he can put links in root's way.
+        if owner != here:
+            os.chown(data_dir, *here)
+        data_dir.chmod(0o700)
+        _require_empty(data_dir)
+        with _locked(data_dir, owner):
+            yield owner
+    except BaseException:
+        data_dir.chmod(stat.S_IMODE(before.st_mode))
+        raise
+    finally:
+        _give(data_dir, owner)
+
+
+def _require_empty(data_dir: Path) -> None:
     if found := sorted({path.name for path in data_dir.iterdir()} - _OF_A_FILE_SYSTEM):
         raise BadBackup(
             f"{data_dir} is not empty ({found[0]!r} is in it): move it away first, it is never "
             "overwritten"
         )
-    before = data_dir.stat()
-    owner = before.st_uid, before.st_gid
+
+
+@contextmanager
+def _locked(data_dir: Path, owner: tuple[int, int]) -> Iterator[None]:
+    """No server can start on it; its lock stays if all went well. Raises BadBackup, OSError."""
     try:
         lock = lock_data_dir(data_dir)
     except DataDirBusy as error:
-        raise BadBackup(busy) from error
+        raise BadBackup(str(error)) from error
     try:
         _give(data_dir / "lock", owner)
-        yield owner
+        yield
     except BaseException:
         (data_dir / "lock").unlink()
-        data_dir.chmod(stat.S_IMODE(before.st_mode))
         raise
     finally:
         lock.release()
@@ -294,7 +313,7 @@ def _unpack(archive: BinaryIO, draft: Path) -> None:
             path, last = PurePosixPath(entry.name), entry.name
             if path.parts[:1] != (DATA,):
                 continue
-            if ".." in path.parts or path.is_absolute():
+            if len(path.parts) == 1 or ".." in path.parts or path.is_absolute():
                 raise BadBackup(f"no backup of FetchML has {entry.name!r} in it")
             place = draft / path
             if entry.issym():

@@ -67,6 +67,11 @@ def check_is_whole(data_dir: Path) -> None:
     assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
 
 
+def owner_and_mode(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_uid, stat.S_IMODE(found.st_mode)
+
+
 def check_is_untouched(empty: Path) -> None:
     assert not list(empty.iterdir())
     assert stat.S_IMODE(empty.stat().st_mode) == 0o755
@@ -171,8 +176,10 @@ def begin_restore(first: bytes, data_dir: Path) -> "subprocess.Popen[bytes]":
 
 
 async def test_ctrl_c_and_who_comes_meanwhile(archive: bytes, empty: Path, tmp_path: Path) -> None:
+    os.chown(empty, USER, USER)
     with begin_restore(archive[: LARGE // 2], empty) as restoring:
         await eventually(lambda: bool(list(empty.glob(".restoring-*/data"))))
+        assert owner_and_mode(empty) == (0, 0o700), "its owner may write to it"
         (tmp_path / "backup").write_bytes(archive)
         for command in (["restore", str(tmp_path / "backup")], ["serve"]):
             refused = run(*command, "--data-dir", str(empty))
@@ -182,6 +189,27 @@ async def test_ctrl_c_and_who_comes_meanwhile(archive: bytes, empty: Path, tmp_p
         restoring.communicate(timeout=SECONDS)
         assert restoring.returncode == 130
     check_is_untouched(empty)
+    assert owner_and_mode(empty) == (USER, 0o755)
+
+
+def test_what_the_owner_puts_in_at_the_last_moment_is_no_way_out(
+    archive: bytes, empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.chown(empty, USER, USER)
+    chown = os.chown
+
+    def late(path: Path, *owner: int, **options: bool) -> None:
+        if path == empty and not os.path.lexists(empty / "lock"):
+            (empty / "lock").symlink_to(tmp_path / "not-his")
+        chown(path, *owner, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "chown", late)
+        with pytest.raises(archives.BadBackup, match="'lock' is in it"):
+            archives.restore(io.BytesIO(archive), empty)
+    assert [path.name for path in empty.iterdir()] == ["lock"]
+    assert not (tmp_path / "not-his").exists()
+    assert owner_and_mode(empty) == (USER, 0o755)
 
 
 def test_it_says_what_is_in_the_way(archive: bytes, empty: Path) -> None:

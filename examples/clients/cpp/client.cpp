@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -24,8 +25,6 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-constexpr auto kReconnectFor = 60s;
-
 std::string Environment(const char* name, const char* otherwise) {
   const char* value = std::getenv(name);
   return value != nullptr && *value != '\0' ? value : otherwise;
@@ -33,7 +32,47 @@ std::string Environment(const char* name, const char* otherwise) {
 
 bool Ended(const Task& task) { return task.status() == Task::completed || task.status() == Task::failed; }
 
-bool WasCut(const grpc::Status& status) { return status.error_code() == grpc::UNAVAILABLE; }
+// The first of an error's google.rpc details that is a `Detail`.
+template <typename Detail>
+std::optional<Detail> Find(const grpc::Status& failed) {
+  google::rpc::Status details;
+  details.ParseFromString(failed.error_details());
+  Detail found;
+  for (const auto& packed : details.details()) {
+    if (packed.UnpackTo(&found)) return found;
+  }
+  return std::nullopt;
+}
+
+// How long to wait before another try. Only a server that is away, or busy and says until when,
+// gets better by itself.
+std::optional<Clock::duration> PauseAfter(const grpc::Status& failed) {
+  if (failed.error_code() == grpc::UNAVAILABLE) return 200ms;
+  if (failed.error_code() != grpc::RESOURCE_EXHAUSTED) return std::nullopt;
+  const auto busy = Find<google::rpc::RetryInfo>(failed);
+  if (!busy) return std::nullopt;
+  return std::chrono::seconds(busy->retry_delay().seconds()) +
+         std::chrono::nanoseconds(busy->retry_delay().nanos());
+}
+
+// How long it is tried again: counted from the first failure since something worked.
+class Patience {
+ public:
+  void Worked() { failed_at_.reset(); }
+
+  // Waits before the next try. False: there is no use in one.
+  bool Rest(const grpc::Status& failed) {
+    const auto pause = PauseAfter(failed);
+    if (!failed_at_) failed_at_ = Clock::now();
+    if (!pause || Clock::now() + *pause - *failed_at_ > limit_) return false;
+    std::this_thread::sleep_for(*pause);
+    return true;
+  }
+
+ private:
+  const std::chrono::seconds limit_{std::stoi(Environment("FETCHML_PATIENCE", "60"))};
+  std::optional<Clock::time_point> failed_at_;
+};
 
 // Every call needs a context of its own, with the key in it.
 struct Context : grpc::ClientContext {
@@ -45,19 +84,23 @@ std::string NewKey() {
   return std::to_string(random()) + "-" + std::to_string(random()) + "-" + std::to_string(random());
 }
 
-// Calls again while the server is away. The idempotency key makes many tries one task.
+// Calls until it works. Only for what does no harm when it is done twice.
+template <typename Call>
+grpc::Status Again(const Call& call) {
+  for (Patience patience;;) {
+    Context context;
+    grpc::Status status = call(&context);
+    if (status.ok() || !patience.Rest(status)) return status;
+  }
+}
+
 grpc::Status Submit(TaskService::Stub& tasks, const std::string& job_name,
                     const std::vector<std::string>& command, Task* task) {
   CreateTaskRequest request;
   request.set_job_name(job_name);
   request.mutable_command()->Add(command.begin(), command.end());
-  request.set_idempotency_key(NewKey());
-  for (int tries = 1;; tries++) {
-    Context context;
-    grpc::Status status = tasks.CreateTask(&context, request, task);
-    if (!WasCut(status) || tries == 5) return status;
-    std::this_thread::sleep_for(tries * 500ms);
-  }
+  request.set_idempotency_key(NewKey());  // however often it is sent, this makes it one task
+  return Again([&](Context* context) { return tasks.CreateTask(context, request, task); });
 }
 
 // How the task is after an update.
@@ -71,8 +114,7 @@ grpc::Status Look(TaskService::Stub& tasks, const WatchTasksResponse& update, co
   // In both cases the task itself tells how it is.
   GetTaskRequest request;
   request.set_task_id(id);
-  Context context;
-  return tasks.GetTask(&context, request, task);
+  return Again([&](Context* context) { return tasks.GetTask(context, request, task); });
 }
 
 // Prints every status of the task, to its end. After a cut it goes on after the last change that it
@@ -80,16 +122,18 @@ grpc::Status Look(TaskService::Stub& tasks, const WatchTasksResponse& update, co
 grpc::Status Watch(TaskService::Stub& tasks, const std::string& id, Task* task) {
   WatchTasksRequest request;
   request.set_task_id(id);
-  auto last_heard = Clock::now();
   Task::Status shown = Task::status_unspecified;
-  for (;;) {
+  for (Patience patience;;) {
     Context context;
     auto stream = tasks.WatchTasks(&context, request);
+    // An accepted stream works, though nothing may happen for hours.
+    stream->WaitForInitialMetadata();
+    if (context.GetServerInitialMetadata().count("x-trace-id") > 0) patience.Worked();
     WatchTasksResponse update;
     grpc::Status looked;
     bool done = false;
     while (!done && looked.ok() && stream->Read(&update)) {
-      last_heard = Clock::now();
+      patience.Worked();
       // A snapshot that is cut short can't be resumed.
       if (update.type() != WatchTasksResponse::snapshot) request.set_since_seq(update.seq());
       looked = Look(tasks, update, id, task);
@@ -103,35 +147,41 @@ grpc::Status Watch(TaskService::Stub& tasks, const std::string& id, Task* task) 
     grpc::Status status = stream->Finish();
     if (done) return grpc::Status::OK;
     if (!looked.ok()) status = looked;
-    if (!WasCut(status) || Clock::now() - last_heard > kReconnectFor) return status;
+    if (!patience.Rest(status)) return status;
     std::cerr << "cut off; going on after " << request.since_seq() << std::endl;
-    std::this_thread::sleep_for(200ms);
   }
 }
 
+// Prints what the task wrote. After a cut it goes on at the next byte.
 grpc::Status PrintLog(TaskService::Stub& tasks, const std::string& id) {
   StreamTaskLogsRequest request;
   request.set_task_id(id);
-  Context context;
-  auto stream = tasks.StreamTaskLogs(&context, request);
-  for (TaskLogChunk chunk; stream->Read(&chunk);) std::cout << chunk.data();
-  return stream->Finish();
+  for (Patience patience;;) {
+    Context context;
+    auto stream = tasks.StreamTaskLogs(&context, request);
+    for (TaskLogChunk chunk; stream->Read(&chunk);) {
+      patience.Worked();
+      std::cout << chunk.data() << std::flush;
+      request.set_offset(chunk.offset() + chunk.data().size());
+    }
+    grpc::Status status = stream->Finish();
+    if (status.ok() || !patience.Rest(status)) return status;
+    std::cerr << "cut off; going on after " << request.offset() << std::endl;
+  }
 }
 
 // What the server has told beyond the status: its code, the fields at fault, the trace id.
 void Explain(const grpc::Status& failed) {
   std::cerr << "error " << failed.error_code() << ": " << failed.error_message() << "\n";
-  google::rpc::Status details;
-  details.ParseFromString(failed.error_details());
-  for (const auto& packed : details.details()) {
-    google::rpc::ErrorInfo info;
-    google::rpc::BadRequest bad;
-    if (packed.UnpackTo(&info)) {
-      std::cerr << "  code " << info.reason() << ", trace " << info.metadata().at("trace_id") << "\n";
-    } else if (packed.UnpackTo(&bad)) {
-      for (const auto& violation : bad.field_violations()) {
-        std::cerr << "  " << violation.field() << ": " << violation.description() << "\n";
-      }
+  if (const auto info = Find<google::rpc::ErrorInfo>(failed)) {
+    // An error of somebody else, such as a proxy, may have none.
+    const auto trace = info->metadata().find("trace_id");
+    std::cerr << "  code " << info->reason() << ", trace "
+              << (trace == info->metadata().end() ? "unknown" : trace->second) << "\n";
+  }
+  if (const auto bad = Find<google::rpc::BadRequest>(failed)) {
+    for (const auto& violation : bad->field_violations()) {
+      std::cerr << "  " << violation.field() << ": " << violation.description() << "\n";
     }
   }
 }

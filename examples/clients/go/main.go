@@ -15,6 +15,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
@@ -25,7 +26,14 @@ import (
 	fetchml "fetchml/v1"
 )
 
-const reconnectFor = time.Minute
+// patienceFor is how long a call or a stream is tried again: FETCHML_PATIENCE in seconds.
+var patienceFor = func() time.Duration {
+	duration, err := time.ParseDuration(environment("FETCHML_PATIENCE", "60") + "s")
+	if err != nil {
+		panic(err)
+	}
+	return duration
+}()
 
 func environment(name, otherwise string) string {
 	if value := os.Getenv(name); value != "" {
@@ -38,58 +46,94 @@ func ended(task *fetchml.Task) bool {
 	return task.GetStatus() == fetchml.Task_completed || task.GetStatus() == fetchml.Task_failed
 }
 
-func wasCut(err error) bool { return status.Code(err) == codes.Unavailable }
+// pauseAfter tells how long to wait before another try. Only a server that is away, or busy and
+// says until when, gets better by itself.
+func pauseAfter(err error) (pause time.Duration, useful bool) {
+	failed := status.Convert(err)
+	switch failed.Code() {
+	case codes.Unavailable:
+		return 200 * time.Millisecond, true
+	case codes.ResourceExhausted:
+		for _, detail := range failed.Details() {
+			if busy, is := detail.(*errdetails.RetryInfo); is {
+				return busy.GetRetryDelay().AsDuration(), true
+			}
+		}
+	}
+	return 0, false
+}
 
-// submit calls again while the server is away. The idempotency key makes many tries one task.
+// patience counts from the first failure since something worked.
+type patience struct{ failedAt time.Time }
+
+func (p *patience) worked() { p.failedAt = time.Time{} }
+
+// rest waits before the next try, and returns false when there is no use in one.
+func (p *patience) rest(err error) bool {
+	pause, useful := pauseAfter(err)
+	if p.failedAt.IsZero() {
+		p.failedAt = time.Now()
+	}
+	if !useful || time.Since(p.failedAt)+pause > patienceFor {
+		return false
+	}
+	time.Sleep(pause)
+	return true
+}
+
+// again calls until it works. Only for what does no harm when it is done twice.
+func again[Reply any](call func() (Reply, error)) (Reply, error) {
+	var patience patience
+	for {
+		reply, err := call()
+		if err == nil || !patience.rest(err) {
+			return reply, err
+		}
+	}
+}
+
 func submit(ctx context.Context, tasks fetchml.TaskServiceClient, jobName string, command []string) (*fetchml.Task, error) {
 	request := &fetchml.CreateTaskRequest{
-		JobName:        proto.String(jobName),
-		Command:        command,
+		JobName: proto.String(jobName),
+		Command: command,
+		// However often it is sent, the key makes it one task.
 		IdempotencyKey: proto.String(rand.Text()),
 	}
-	for tries := 1; ; tries++ {
-		task, err := tasks.CreateTask(ctx, request)
-		if err == nil || !wasCut(err) || tries == 5 {
-			return task, err
-		}
-		time.Sleep(time.Duration(tries) * 500 * time.Millisecond)
-	}
+	return again(func() (*fetchml.Task, error) { return tasks.CreateTask(ctx, request) })
 }
 
 // watch calls `changed` with every change of the task, to its end. After a cut it goes on after the
 // last change that it saw.
 func watch(ctx context.Context, tasks fetchml.TaskServiceClient, id string, changed func(*fetchml.Task)) error {
 	request := &fetchml.WatchTasksRequest{TaskId: id}
-	lastHeard := time.Now()
+	var patience patience
 	for {
-		done, err := watchOnce(ctx, tasks, request, func(task *fetchml.Task) {
-			lastHeard = time.Now()
-			changed(task)
-		})
-		if done {
-			return nil
-		}
-		if !wasCut(err) || time.Since(lastHeard) > reconnectFor {
+		err := watchOnce(ctx, tasks, request, &patience, changed)
+		if err == nil || !patience.rest(err) {
 			return err
 		}
 		fmt.Fprintln(os.Stderr, "cut off; going on after", request.GetSinceSeq())
-		time.Sleep(200 * time.Millisecond)
 	}
 }
 
 // watchOnce reads one stream, and notes in the request where the next one has to begin.
-func watchOnce(ctx context.Context, tasks fetchml.TaskServiceClient, request *fetchml.WatchTasksRequest, changed func(*fetchml.Task)) (done bool, err error) {
+func watchOnce(ctx context.Context, tasks fetchml.TaskServiceClient, request *fetchml.WatchTasksRequest, patience *patience, changed func(*fetchml.Task)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := tasks.WatchTasks(ctx, request)
 	if err != nil {
-		return false, err
+		return err
+	}
+	// An accepted stream works, though nothing may happen for hours.
+	if header, err := stream.Header(); err == nil && len(header.Get("x-trace-id")) > 0 {
+		patience.worked()
 	}
 	for {
 		update, err := stream.Recv()
 		if err != nil {
-			return false, err
+			return err
 		}
+		patience.worked()
 		// A snapshot that is cut short can't be resumed.
 		if update.GetType() != fetchml.WatchTasksResponse_snapshot {
 			request.SinceSeq = update.Seq
@@ -98,20 +142,35 @@ func watchOnce(ctx context.Context, tasks fetchml.TaskServiceClient, request *fe
 		if task == nil {
 			// `synced`: the snapshot, which has live tasks only, is complete. `resync`: changes
 			// were missed. In both cases the task itself tells how it is.
-			task, err = tasks.GetTask(ctx, &fetchml.GetTaskRequest{TaskId: request.TaskId})
+			task, err = again(func() (*fetchml.Task, error) {
+				return tasks.GetTask(ctx, &fetchml.GetTaskRequest{TaskId: request.TaskId})
+			})
 			if err != nil {
-				return false, err
+				return err
 			}
 		}
 		changed(task)
 		if ended(task) || update.GetType() == fetchml.WatchTasksResponse_task_deleted {
-			return true, nil
+			return nil
 		}
 	}
 }
 
+// printLog prints what the task wrote. After a cut it goes on at the next byte.
 func printLog(ctx context.Context, tasks fetchml.TaskServiceClient, id string) error {
-	stream, err := tasks.StreamTaskLogs(ctx, &fetchml.StreamTaskLogsRequest{TaskId: id})
+	request := &fetchml.StreamTaskLogsRequest{TaskId: id}
+	var patience patience
+	for {
+		err := printOnce(ctx, tasks, request, &patience)
+		if err == nil || !patience.rest(err) {
+			return err
+		}
+		fmt.Fprintln(os.Stderr, "cut off; going on after", request.GetOffset())
+	}
+}
+
+func printOnce(ctx context.Context, tasks fetchml.TaskServiceClient, request *fetchml.StreamTaskLogsRequest, patience *patience) error {
+	stream, err := tasks.StreamTaskLogs(ctx, request)
 	if err != nil {
 		return err
 	}
@@ -123,7 +182,9 @@ func printLog(ctx context.Context, tasks fetchml.TaskServiceClient, id string) e
 		if err != nil {
 			return err
 		}
+		patience.worked()
 		os.Stdout.Write(chunk.Data)
+		request.Offset = chunk.GetOffset() + int64(len(chunk.Data))
 	}
 }
 
@@ -151,6 +212,11 @@ func run(jobName string, command []string) (fetchml.Task_Status, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		// A server that vanished without a word is noticed within a minute.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 40 * time.Second, Timeout: 20 * time.Second}),
+		// By default it would connect every two minutes only to a server that is away.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, MaxDelay: 2 * time.Second},
+			MinConnectTimeout: 5 * time.Second,
+		}),
 	)
 	if err != nil {
 		return 0, err

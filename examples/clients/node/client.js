@@ -12,7 +12,7 @@ const protoLoader = require("@grpc/proto-loader");
 const protobuf = require("protobufjs");
 
 const PROTOS = path.join(__dirname, "../../../proto");
-const RECONNECT_SECONDS = 60;
+const PATIENCE_MS = 1000 * (process.env.FETCHML_PATIENCE ?? 60);
 
 const definition = protoLoader.loadSync("fetchml/v1/task.proto", {
   includeDirs: [PROTOS],
@@ -32,75 +32,114 @@ const client = new TaskService(
   { "grpc.keepalive_time_ms": 40_000, "grpc.max_reconnect_backoff_ms": 2_000 },
 );
 
-function call(method, request) {
-  const deadline = Date.now() + 30_000;
-  return new Promise((resolve, reject) =>
-    client[method](request, key, { deadline }, (error, reply) =>
-      error ? reject(error) : resolve(reply),
-    ),
+// The google.rpc details of an error, with the names of their types; others are left out.
+function detailsOf(error) {
+  const root = protobuf.loadSync(
+    ["status", "error_details"].map((name) => path.join(PROTOS, `google/rpc/${name}.proto`)),
   );
+  const [packed] = error.metadata?.get("grpc-status-details-bin") ?? [];
+  const details = packed ? root.lookupType("google.rpc.Status").decode(packed).details : [];
+  return details.flatMap(({ type_url, value }) => {
+    const type = type_url.split("/").pop();
+    const known = root.lookup(type);
+    return known ? [{ type, ...known.decode(value) }] : [];
+  });
 }
 
-const ended = (task) => task.status === "completed" || task.status === "failed";
-const wasCut = (error) => error.code === grpc.status.UNAVAILABLE;
+// Milliseconds to wait before another try. Only a server that is away, or busy and says until when,
+// gets better by itself.
+function pauseAfter(error) {
+  if (error.code === grpc.status.UNAVAILABLE) return 200;
+  if (error.code !== grpc.status.RESOURCE_EXHAUSTED) return undefined;
+  const delay = detailsOf(error).find(({ type }) => type === "google.rpc.RetryInfo")?.retryDelay;
+  return delay && Number(delay.seconds) * 1000 + delay.nanos / 1e6;
+}
 
-// Calls again while the server is away. The idempotency key makes many tries one task.
-async function submit(job_name, command) {
-  const request = { job_name, command, idempotency_key: randomUUID() };
-  for (let tries = 1; ; tries++) {
+// How long it is tried again: counted from the first failure since something worked.
+class Patience {
+  worked() {
+    this.failedAt = undefined;
+  }
+
+  // Waits before the next try. Throws the error when there is no use in one.
+  async rest(error) {
+    const pause = pauseAfter(error);
+    this.failedAt ??= Date.now();
+    if (pause === undefined || Date.now() + pause - this.failedAt > PATIENCE_MS) throw error;
+    await sleep(pause);
+  }
+}
+
+// Only for what does no harm when it is done twice.
+async function call(method, request) {
+  const patience = new Patience();
+  for (;;) {
     try {
-      return await call("CreateTask", request);
+      return await new Promise((resolve, reject) =>
+        client[method](request, key, { deadline: Date.now() + 30_000 }, (error, reply) =>
+          error ? reject(error) : resolve(reply),
+        ),
+      );
     } catch (error) {
-      if (!wasCut(error) || tries === 5) throw error;
-      await sleep(tries * 500);
+      await patience.rest(error);
     }
   }
 }
 
-// Every change of the task, to its end. After a cut it goes on after the last change that it saw.
-async function* watch(task_id) {
-  let since_seq;
-  let cutAt;
+// The messages of a stream. After a cut it goes on: whoever reads them notes in the request where.
+async function* stream(method, request) {
+  const patience = new Patience();
   for (;;) {
-    const stream = client.WatchTasks({ task_id, since_seq }, key);
+    const messages = client[method](request, key);
+    // An accepted stream works, though nothing may happen for hours.
+    messages.on("metadata", (initial) => initial.get("x-trace-id").length && patience.worked());
     try {
-      for await (const update of stream) {
-        cutAt = undefined;
-        // A snapshot that is cut short can't be resumed.
-        if (update.type !== "snapshot") since_seq = update.seq;
-        // `synced`: the snapshot, which has live tasks only, is complete. `resync`: changes were
-        // missed. In both cases the task itself tells how it is.
-        const mustRead = update.type === "synced" || update.type === "resync";
-        const task = mustRead ? await call("GetTask", { task_id }) : update.task;
-        yield task;
-        if (ended(task) || update.type === "task_deleted") return;
+      for await (const message of messages) {
+        patience.worked();
+        yield message;
       }
+      return;
     } catch (error) {
-      cutAt ??= Date.now();
-      if (!wasCut(error) || Date.now() - cutAt > RECONNECT_SECONDS * 1000) throw error;
-      console.error(`cut off; going on after ${since_seq ?? "nothing"}`);
-      await sleep(200);
+      await patience.rest(error);
+      console.error(`cut off; going on after ${request.since_seq ?? request.offset ?? "nothing"}`);
     } finally {
-      stream.cancel();
+      messages.cancel();
     }
+  }
+}
+
+const ended = (task) => task.status === "completed" || task.status === "failed";
+
+// Every change of the task, to its end.
+async function* watch(task_id) {
+  const request = { task_id };
+  for await (const update of stream("WatchTasks", request)) {
+    // A snapshot that is cut short can't be resumed.
+    if (update.type !== "snapshot") request.since_seq = update.seq;
+    // `synced`: the snapshot, which has live tasks only, is complete. `resync`: changes were
+    // missed. In both cases the task itself tells how it is.
+    const mustRead = update.type === "synced" || update.type === "resync";
+    const task = mustRead ? await call("GetTask", { task_id }) : update.task;
+    yield task;
+    if (ended(task) || update.type === "task_deleted") return;
+  }
+}
+
+async function printLog(task_id) {
+  const request = { task_id, offset: 0 };
+  for await (const { data, offset } of stream("StreamTaskLogs", request)) {
+    process.stdout.write(data);
+    request.offset = offset + data.length;
   }
 }
 
 // What the server has told beyond the status: its code, the fields at fault, the trace id.
 function explain(error) {
-  const root = protobuf.loadSync(
-    ["status", "error_details"].map((name) => path.join(PROTOS, `google/rpc/${name}.proto`)),
-  );
-  const decode = (type, data) => root.lookupType(type).decode(data);
   console.error(`error ${grpc.status[error.code]}: ${error.details}`);
-  const [packed] = error.metadata?.get("grpc-status-details-bin") ?? [];
-  if (!packed) return;
-  for (const { type_url, value } of decode("google.rpc.Status", packed).details) {
-    const type = type_url.split("/").pop();
-    const detail = decode(type, value);
-    if (type === "google.rpc.ErrorInfo") {
-      console.error(`  code ${detail.reason}, trace ${detail.metadata.trace_id}`);
-    } else if (type === "google.rpc.BadRequest") {
+  for (const detail of detailsOf(error)) {
+    if (detail.type === "google.rpc.ErrorInfo") {
+      console.error(`  code ${detail.reason}, trace ${detail.metadata.trace_id ?? "unknown"}`);
+    } else if (detail.type === "google.rpc.BadRequest") {
       for (const { field, description } of detail.fieldViolations) {
         console.error(`  ${field}: ${description}`);
       }
@@ -108,17 +147,16 @@ function explain(error) {
   }
 }
 
-async function main(jobName, ...command) {
-  let task = await submit(jobName, command);
+async function main(job_name, ...command) {
+  // The key makes it one task, however often it is tried.
+  let task = await call("CreateTask", { job_name, command, idempotency_key: randomUUID() });
   console.log(`task ${task.id}`);
   let status;
   for await (task of watch(task.id)) {
     if (task.status !== status) console.log(task.status);
     status = task.status;
   }
-  for await (const chunk of client.StreamTaskLogs({ task_id: task.id }, key)) {
-    process.stdout.write(chunk.data);
-  }
+  await printLog(task.id);
   return status === "completed" ? 0 : 1;
 }
 

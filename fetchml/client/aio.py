@@ -179,11 +179,11 @@ class AsyncClient:
                         patience.worked()
                         cursor.saw(chunk)
                         yield chunk
+                if not follow or cursor.is_over(await self.get(task_id)):
+                    return
             except CallError as failed:
                 await self._rest(patience, failed)
                 continue
-            if not follow or cursor.is_over(await self.get(task_id)):
-                return
             await asyncio.sleep(SHORTEST_PAUSE_SECONDS)
 
     # Results

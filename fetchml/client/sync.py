@@ -194,11 +194,11 @@ class Client:
                         patience.worked()
                         cursor.saw(chunk)
                         yield chunk
+                if not follow or cursor.is_over(self.get(task_id)):
+                    return
             except CallError as failed:
                 self._rest(patience, failed)
                 continue
-            if not follow or cursor.is_over(self.get(task_id)):
-                return
             time.sleep(SHORTEST_PAUSE_SECONDS)
 
     # Results

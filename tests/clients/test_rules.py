@@ -1,5 +1,6 @@
 """When it is tried again, and what a cut does to a stream: the client's rules, without a server."""
 
+import time
 from collections.abc import Iterator
 from concurrent import futures
 from contextlib import aclosing, closing
@@ -13,6 +14,7 @@ from fetchml.client import (
     CallError,
     Client,
     NotFound,
+    Options,
     RateLimited,
     Unavailable,
     WatchTasksResponse,
@@ -127,6 +129,36 @@ def test_streams_of_an_older_server_are_resumed(old: str) -> None:
 async def test_streams_of_an_older_server_are_resumed_in_a_loop(old: str) -> None:
     async with AsyncClient(old, "") as client, aclosing(client.watch(since_seq=0)) as updates:
         assert [(await anext(updates)).seq for _ in range(3)] == [1, 2, 3]
+
+
+class Stopping(task_pb2_grpc.TaskServiceServicer):
+    """Ends its logs in good order, as a server that stops does, and is away for a while."""
+
+    def __init__(self) -> None:
+        self.back_at = time.monotonic() + 1
+
+    def StreamTaskLogs(self, request: Any, context: Any) -> Iterator[TaskLogChunk]:  # noqa: N802
+        yield from ()
+
+    def GetTask(self, request: Any, context: Any) -> Task:  # noqa: N802
+        if time.monotonic() < self.back_at:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+        return Task(status=Task.completed)
+
+
+@pytest.fixture
+def stopping() -> Iterator[str]:
+    yield from serving(Stopping())
+
+
+def test_a_log_whose_server_is_away_for_longer_than_a_call_may_take(stopping: str) -> None:
+    with Client(stopping, "", options=Options(deadline=0.2)) as client:
+        assert not list(client.logs("a", follow=True))
+
+
+async def test_the_same_in_a_loop(stopping: str) -> None:
+    async with AsyncClient(stopping, "", options=Options(deadline=0.2)) as client:
+        assert not [chunk async for chunk in client.logs("a", follow=True)]
 
 
 class Forgetful(task_pb2_grpc.TaskServiceServicer):

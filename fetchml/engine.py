@@ -188,10 +188,13 @@ class Engine:
         return await self._intake.create_task(who, request, idempotency_key)
 
     async def create_tasks(
-        self, who: Principal, requests: Sequence[Mapping[str, object]]
+        self,
+        who: Principal,
+        requests: Sequence[Mapping[str, object]],
+        idempotency_keys: Sequence[str | None] = (),
     ) -> list[Task]:
-        """All or none, in one durable commit."""
-        return await self._intake.create_tasks(who, requests)
+        """All or none, in one durable commit; each repeated key gives the task it gave before."""
+        return await self._intake.create_tasks(who, requests, idempotency_keys)
 
     async def get_task(self, who: Principal, task_id: str) -> Task:
         task = await self._find(task_id)

@@ -29,6 +29,7 @@ MAX_LIVE_BYTES = 1 << 30
 """What the live tasks' specifications may take as JSON: they are all in memory."""
 BATCH_SLICE = 500
 """Tasks of a batch that are checked before other requests have their turn."""
+KEY_OF_ANOTHER = "was used with another request: take a new key"
 
 
 class Intake:
@@ -72,39 +73,59 @@ class Intake:
             return await self._submit_one(who, self._accept(who, request), None)
         if fault := submission.idempotency_key_fault(idempotency_key):
             raise BadRequest(f"Idempotency-Key: {fault}")
-        digest = hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
+        digest = _digest(request)
         async with self._locks.hold(("create", who.user, idempotency_key)):
-            earlier = await self._store.find_idempotent(who.user, idempotency_key)
+            known = await self._store.find_idempotent(who.user, [idempotency_key])
+            earlier = known.get(idempotency_key)
             if earlier is None:
                 self._require_may_submit(who)
                 spec = self._accept(who, request)
                 return await self._submit_one(who, spec, Idempotency(idempotency_key, digest))
         if earlier.digest != digest:
-            rule = "was used with another request: take a new key"
-            raise ValidationFailed([FieldViolation("Idempotency-Key", rule)])
+            raise ValidationFailed([FieldViolation("Idempotency-Key", KEY_OF_ANOTHER)])
         return await self._find(earlier.task_id)
 
     async def create_tasks(
-        self, who: Principal, requests: Sequence[Mapping[str, object]]
+        self,
+        who: Principal,
+        requests: Sequence[Mapping[str, object]],
+        idempotency_keys: Sequence[str | None] = (),
     ) -> list[Task]:
-        """All or none, in one durable commit."""
-        self._require_may_submit(who)
-        specs: list[TaskSpec] = []
-        violations: list[FieldViolation] = []
-        for index, request in enumerate(requests):
-            if index % BATCH_SLICE == BATCH_SLICE - 1:
-                await asyncio.sleep(0)
-            try:
-                spec = self._accept(who, request)
-                self._require_takes_tasks(who, spec)
-                specs.append(spec)
-            except ValidationFailed as error:
-                for violation in error.violations:
-                    field = f"tasks[{index}].{violation.field}"
-                    violations.append(FieldViolation(field, violation.rule))
-        if violations:
-            raise ValidationFailed(violations)
-        return await self._submit(who, specs, None)
+        """All or none, in one durable commit. `idempotency_keys`: one for each request, or none at
+        all; one that is repeated gives the task that it gave before."""
+        idempotency_keys = idempotency_keys or [None] * len(requests)
+        _check_keys(idempotency_keys)
+        keys = sorted(key for key in idempotency_keys if key is not None)
+        async with self._locks.hold_all([("create", who.user, key) for key in keys]):
+            known = await self._store.find_idempotent(who.user, keys) if keys else {}
+            if len(known) < len(requests):
+                self._require_may_submit(who)
+            made: list[tuple[TaskSpec, Idempotency | None]] = []
+            violations: list[FieldViolation] = []
+            for index, (request, key) in enumerate(zip(requests, idempotency_keys, strict=True)):
+                if index % BATCH_SLICE == BATCH_SLICE - 1:
+                    await asyncio.sleep(0)
+                digest = "" if key is None else _digest(request)
+                if key is not None and (earlier := known.get(key)) is not None:
+                    if earlier.digest != digest:
+                        field = f"tasks[{index}].idempotency_key"
+                        violations.append(FieldViolation(field, KEY_OF_ANOTHER))
+                    continue
+                try:
+                    spec = self._accept(who, request)
+                    self._require_takes_tasks(who, spec)
+                    made.append((spec, None if key is None else Idempotency(key, digest)))
+                except ValidationFailed as error:
+                    for violation in error.violations:
+                        field = f"tasks[{index}].{violation.field}"
+                        violations.append(FieldViolation(field, violation.rule))
+            if violations:
+                raise ValidationFailed(violations)
+            new = iter(await self._submit(who, made) if made else [])
+        return [
+            next(new) if key is None or key not in known else await self._find(known[key].task_id)
+            for key in idempotency_keys
+        ]
 
     def require_room(self) -> None:
         """Raises Unavailable: nothing new is taken now."""
@@ -161,16 +182,37 @@ class Intake:
         self, who: Principal, spec: TaskSpec, idempotency: Idempotency | None
     ) -> Task:
         self._require_takes_tasks(who, spec)
-        return (await self._submit(who, [spec], idempotency))[0]
+        return (await self._submit(who, [(spec, idempotency)]))[0]
 
     async def _submit(
-        self, who: Principal, specs: Sequence[TaskSpec], idempotency: Idempotency | None
+        self, who: Principal, made: Sequence[tuple[TaskSpec, Idempotency | None]]
     ) -> list[Task]:
-        self._require_queue_quota(who.user, len(specs))
+        self._require_queue_quota(who.user, len(made))
         now, sender = self._clock(), who.sender
         tasks = [
             Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)
-            for spec in specs
+            for spec, idempotency in made
         ]
         await self._writer.apply(Submitted(now, tasks))
         return tasks
+
+
+def _digest(request: Mapping[str, object]) -> str:
+    return hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
+
+
+def _check_keys(keys: Sequence[str | None]) -> None:
+    """Raises ValidationFailed."""
+    first = dict[str, int]()
+    violations: list[FieldViolation] = []
+    for index, key in enumerate(keys):
+        if key is None:
+            continue
+        fault = submission.idempotency_key_fault(key)
+        if key in first:
+            fault = f"is that of tasks[{first[key]}] too: each needs its own"
+        first.setdefault(key, index)
+        if fault:
+            violations.append(FieldViolation(f"tasks[{index}].idempotency_key", fault))
+    if violations:
+        raise ValidationFailed(violations)

@@ -1,8 +1,8 @@
 """One lock a key, kept only while somebody holds it or waits for it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Hashable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 
 class KeyedLocks:
@@ -22,3 +22,12 @@ class KeyedLocks:
                 del self._locks[key]
             else:
                 self._locks[key] = lock, users - 1
+
+    @asynccontextmanager
+    async def hold_all(self, keys: Sequence[Hashable]) -> AsyncIterator[None]:
+        """`keys` in an order that is the same for all who hold several, so that none wait for each
+        other."""
+        async with AsyncExitStack() as stack:
+            for key in keys:
+                await stack.enter_async_context(self.hold(key))
+            yield

@@ -111,8 +111,8 @@ class Store(Protocol):
     async def ended_on(self, day: str) -> tuple[int, int]:
         """Tasks (completed, failed) that ended on `day` (YYYY-MM-DD in the store's time zone)."""
 
-    async def find_idempotent(self, user: str, key: str) -> IdempotentCreate | None:
-        """The create that was made with this key, if it is kept still."""
+    async def find_idempotent(self, user: str, keys: Sequence[str]) -> dict[str, IdempotentCreate]:
+        """By key, the creates that were made with these keys and are kept still."""
 
     async def put_key(self, key: Key) -> None:
         """Insert or replace by id; durable on return."""

@@ -110,13 +110,18 @@ GET_FROM_TAIL = """
 """
 GET = "SELECT data FROM tasks WHERE id = $1"
 FIND_IDEMPOTENT_IN_TAIL = """
-    SELECT task_id, data->>'$.idempotency.digest', (data->>'$.created_at')::BIGINT AS created_at
-    FROM journal
-    WHERE seq > $1 AND contains(data, '"idempotency":') AND data->>'$.user' = $2
-          AND data->>'$.idempotency.key' = $3
-    ORDER BY created_at DESC LIMIT 1
+    SELECT key, arg_max(task_id, created_at), arg_max(digest, created_at), max(created_at)
+    FROM (SELECT data->>'$.idempotency.key' AS key, task_id,
+                 data->>'$.idempotency.digest' AS digest,
+                 (data->>'$.created_at')::BIGINT AS created_at
+          FROM journal
+          WHERE seq > $1 AND contains(data, '"idempotency":') AND data->>'$.user' = $2)
+    WHERE key IN (SELECT unnest($3)) GROUP BY key
 """
-FIND_IDEMPOTENT = "SELECT task_id, digest, created_at FROM idempotency WHERE usr = $1 AND key = $2"
+FIND_IDEMPOTENT = """
+    SELECT key, task_id, digest, created_at FROM idempotency
+    WHERE usr = $1 AND key IN (SELECT unnest($2))
+"""
 CHANGES_SINCE = "SELECT seq, at_ms, data FROM journal WHERE seq > $1 ORDER BY seq LIMIT $2"
 
 # Several tasks at once are read in two steps, first which, then their data in portions: the data

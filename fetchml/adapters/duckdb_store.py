@@ -147,16 +147,19 @@ class DuckDBStore:
 
         return await self._read(read, folded=True)
 
-    async def find_idempotent(self, user: str, key: str) -> IdempotentCreate | None:
-        def read(cursor: duckdb.DuckDBPyConnection) -> IdempotentCreate | None:
-            tail = [self._upkeep.folded_seq, user, key]
+    async def find_idempotent(self, user: str, keys: Sequence[str]) -> dict[str, IdempotentCreate]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> dict[str, IdempotentCreate]:
+            tail = [self._upkeep.folded_seq, user, keys]
             found_in_tail = cursor.execute(sql.FIND_IDEMPOTENT_IN_TAIL, tail).fetchall()
-            folded = cursor.execute(sql.FIND_IDEMPOTENT, [user, key]).fetchall()
-            # A change of an old task with this key may be in the tail: the newest create counts.
-            found = max(found_in_tail + folded, key=lambda row: int(row[2]), default=None)
-            if found is None or found[2] < self._now_ms() - IDEMPOTENCY_KEPT_MS:
-                return None
-            return IdempotentCreate(*found)
+            folded = cursor.execute(sql.FIND_IDEMPOTENT, [user, keys]).fetchall()
+            oldest = self._now_ms() - IDEMPOTENCY_KEPT_MS
+            found = dict[str, IdempotentCreate]()
+            for key, *create in found_in_tail + folded:
+                each = IdempotentCreate(*create)
+                # The tail may have a change of an old task with this key: the newest create counts.
+                if each.at >= oldest and (key not in found or each.at > found[key].at):
+                    found[key] = each
+            return found
 
         return await self._read(read)
 

@@ -53,7 +53,11 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
             _check_batch(batch, len(reply.tasks))
             views = [wants_full(request.view) for request in batch.tasks]
             requests = [create_fields(request) for request in batch.tasks]
-            tasks = await self._engine.create_tasks(call.who, requests)
+            keys = [
+                request.idempotency_key if request.HasField("idempotency_key") else None
+                for request in batch.tasks
+            ]
+            tasks = await self._engine.create_tasks(call.who, requests, keys)
             reply.tasks.extend(
                 task_message(task, full=full) for task, full in zip(tasks, views, strict=True)
             )
@@ -174,10 +178,5 @@ def _check_batch(batch: task_pb2.CreateTasksRequest, before: int) -> None:
     elif before + size > MAX_TASKS_PER_CALL:
         rule = f"must not be more than {MAX_TASKS_PER_CALL} in one call: make another call"
         violations.append(FieldViolation("tasks", rule))
-    violations += [
-        FieldViolation(f"tasks[{index}].idempotency_key", "works only in CreateTask")
-        for index, request in enumerate(batch.tasks)
-        if request.HasField("idempotency_key")
-    ]
     if violations:
         raise ValidationFailed(violations)

@@ -83,17 +83,22 @@ class Where(TypedDict, total=False):
 
 def create_task(job_name: str, fields: TaskFields) -> Rpc[Task]:
     """Raises ValueError for what no message can carry."""
-    request = CreateTaskRequest(job_name=job_name, view=FULL, **fields)
-    if not request.HasField("idempotency_key"):
-        request.idempotency_key = str(uuid4())
+    request = CreateTaskRequest(job_name=job_name, **fields)
+    _make_repeatable(request)
     return Rpc("TaskService/CreateTask", request, Task)
 
 
 def create_tasks(requests: Iterable[CreateTaskRequest]) -> Rpc[task_pb2.CreateTasksResponse]:
     batch = task_pb2.CreateTasksRequest(tasks=requests)
     for request in batch.tasks:
-        request.view = FULL
-    return Rpc("TaskService/CreateTasks", batch, task_pb2.CreateTasksResponse, repeatable=False)
+        _make_repeatable(request)
+    return Rpc("TaskService/CreateTasks", batch, task_pb2.CreateTasksResponse)
+
+
+def _make_repeatable(request: CreateTaskRequest) -> None:
+    request.view = FULL
+    if not request.HasField("idempotency_key"):
+        request.idempotency_key = str(uuid4())
 
 
 def get_task(task_id: str) -> Rpc[Task]:

@@ -105,8 +105,7 @@ class Client:
         return self.call(rpcs.create_task(job_name, fields))
 
     def submit_many(self, requests: Iterable[CreateTaskRequest]) -> Sequence[Task]:
-        """All of them, or none, up to 10,000. Not tried again when no answer comes (Unavailable):
-        the tasks may be there."""
+        """All of them, or none, up to 10,000. However often it is tried: each is one task."""
         rpc = rpcs.create_tasks(requests)
         return self.send(rpc, lambda: iter([rpc.request]), self._options.deadline).tasks
 

@@ -55,6 +55,7 @@ class StubEngine:
         self.outputs: dict[str, dict[str, bytes]] = {}
         self.logs: dict[str, list[LogChunk]] = {}
         self.idempotent: dict[tuple[str, str], str] = {}
+        self.batch_keys: list[list[str | None]] = []
         self.requests: list[Mapping[str, object]] = []
         """Every create request, as the transport gave it."""
         self.failure: Exception | None = None
@@ -106,9 +107,13 @@ class StubEngine:
         return task
 
     async def create_tasks(
-        self, who: Principal, requests: Sequence[Mapping[str, object]]
+        self,
+        who: Principal,
+        requests: Sequence[Mapping[str, object]],
+        idempotency_keys: Sequence[str | None] = (),
     ) -> list[Task]:
         self._may_fail()
+        self.batch_keys.append(list(idempotency_keys))
         before = dict(self.tasks)
         tasks = []
         violations = []

@@ -173,14 +173,13 @@ async def test_a_batch_has_1_to_10000_tasks(world: World, sizes: tuple[int, ...]
     assert world.engine.tasks == {}
 
 
-async def test_a_batch_has_no_idempotency_keys(world: World) -> None:
+async def test_each_task_of_a_batch_may_have_its_idempotency_key(world: World) -> None:
     async def requests() -> AsyncIterator[task_pb2.CreateTasksRequest]:
-        one = task_pb2.CreateTaskRequest(job_name="digits", idempotency_key="k")
-        yield task_pb2.CreateTasksRequest(tasks=[one])
+        named = task_pb2.CreateTaskRequest(job_name="digits", idempotency_key="k")
+        yield task_pb2.CreateTasksRequest(tasks=[named, task_pb2.CreateTaskRequest(job_name="a")])
 
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await world.client.tasks.CreateTasks(requests(), metadata=world.client.metadata)
-    assert refusal(error.value).violations[0][0] == "tasks[0].idempotency_key"
+    await world.client.tasks.CreateTasks(requests(), metadata=world.client.metadata)
+    assert world.engine.batch_keys == [["k", None]]
 
 
 async def list_tasks(world: World, **fields: Any) -> task_pb2.TaskList:

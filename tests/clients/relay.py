@@ -16,6 +16,7 @@ class Relay:
         self._carried: list[socket.socket] = []
         self._lock = threading.Lock()
         self._is_down = False
+        self._is_mute = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
@@ -31,8 +32,15 @@ class Relay:
         self._is_down = True
         self.cut()
 
+    def mute(self) -> None:
+        """Carry requests, but no answer, until `up`."""
+        self._is_mute = True
+
     def up(self) -> None:
         self._is_down = False
+        if self._is_mute:
+            self.cut()  # What was swallowed is missing in the middle.
+            self._is_mute = False
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -50,13 +58,14 @@ class Relay:
                 far = socket.create_connection(self._server)
                 with self._lock:
                     self._carried += [near, far]
-                for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+                for ends in ((near, far, False), (far, near, True)):
+                    threading.Thread(target=self._carry, args=ends, daemon=True).start()
 
-    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+    def _carry(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
-                sink.sendall(data)
+                if not (answers and self._is_mute):
+                    sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
         source.close()

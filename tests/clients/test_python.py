@@ -71,6 +71,27 @@ def test_pages_are_read_as_the_iterator_goes(client: Client) -> None:
     assert (len(page.tasks), page.total) == (2, 5)
 
 
+async def test_a_batch_whose_answer_is_lost_is_made_once(
+    server: Server, relay: Relay, key: str
+) -> None:
+    names = [f"lost-{number}" for number in range(3)]
+    direct = AsyncClient(server.grpc, key)
+    async with AsyncClient(relay.address, key) as client, direct:
+        await client.queue()
+        relay.mute()
+        sending = asyncio.create_task(
+            client.submit_many(CreateTaskRequest(job_name=name) for name in names)
+        )
+        async with asyncio.timeout(30), aclosing(direct.watch(job_name_prefix="lost-")) as updates:
+            async for update in updates:
+                if update.task.job_name == names[-1]:
+                    break
+        relay.up()
+        made = await sending
+        assert [task.job_name for task in made] == names
+        assert (await direct.page(0, job_name_prefix="lost-")).total == 3
+
+
 def test_a_batch_with_one_bad_task_submits_none(client: Client) -> None:
     with pytest.raises(ValidationFailed) as refused:
         client.submit_many(

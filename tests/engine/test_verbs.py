@@ -118,6 +118,37 @@ async def test_batch_is_all_or_nothing(box: Box) -> None:
         assert sorted(task.id for task in tasks) == [task.id for task in tasks]
 
 
+async def test_a_batch_that_is_sent_again_gives_the_same_tasks(box: Box) -> None:
+    async with box.engine() as engine:
+        first = await engine.create_tasks(ALICE, [HELLO, FAIL], ["k1", "k2"])
+        ids = [task.id for task in first]
+    async with box.engine() as engine:
+        one = await engine.create_task(ALICE, FAIL, "k2")
+        assert one.id == ids[1]
+        # One more, before them and without a key: only that one is made.
+        again = await engine.create_tasks(ALICE, [SLEEP, HELLO, FAIL], [None, "k1", "k2"])
+        assert [task.id for task in again[1:]] == ids
+        assert again[0].id not in ids
+        both = [engine.create_tasks(ALICE, [HELLO] * 2, keys) for keys in (["a", "b"], ["b", "a"])]
+        made, turned = await asyncio.gather(*both)
+        assert [task.id for task in made] == [task.id for task in reversed(turned)]
+        assert (await engine.list_tasks(ALICE, TaskQuery(user="alice"))).total == 5
+
+
+async def test_keys_of_a_batch_that_are_refused(box: Box) -> None:
+    async with box.engine() as engine:
+        await engine.create_task(ALICE, HELLO, "used")
+        for keys, field, rule in (
+            (["new", "used"], "tasks[1].idempotency_key", "another request"),
+            (["a b", "new"], "tasks[0].idempotency_key", "visible ASCII"),
+            (["new", "new"], "tasks[1].idempotency_key", r"that of tasks\[0\] too"),
+        ):
+            with pytest.raises(ValidationFailed, match=rule) as refused:
+                await engine.create_tasks(ALICE, [FAIL, FAIL], keys)
+            assert [violation.field for violation in refused.value.violations] == [field]
+        assert (await engine.list_tasks(ALICE, TaskQuery())).total == 1
+
+
 async def test_roles(box: Box) -> None:
     async with box.engine() as engine:
         with pytest.raises(Forbidden):

@@ -151,7 +151,7 @@ async def test_database_of_schema_1_opens(tmp_path: Path) -> None:
         assert ended is not None
         assert (ended.status, ended.ended_at) == (Status.COMPLETED, 2_000)
         assert [key.name for key in await opened.store.list_keys()] == ["ann"]
-        found = await opened.store.find_idempotent("ann", "key")
+        found = (await opened.store.find_idempotent("ann", ["key"])).get("key")
         assert found is not None
         assert found.task_id == "task-000000"
         await opened.store.put_document("kind", "id", b"data")

@@ -76,22 +76,22 @@ async def test_idempotency_is_kept_for_a_day(tmp_path: Path) -> None:
     made = Idempotency("key", "digest")
     async with store_in(tmp_path, now_ms=lambda: now) as opened:
         await opened.append(task(0, idempotency=made, created_at=1_000))
-        found = await opened.store.find_idempotent("ann", "key")
+        found = (await opened.store.find_idempotent("ann", ["key"])).get("key")
         assert found is not None
         assert (found.task_id, found.digest, found.at) == ("task-000000", "digest", 1_000)
-        assert await opened.store.find_idempotent("bob", "key") is None
+        assert (await opened.store.find_idempotent("bob", ["key"])).get("key") is None
         now = 1_000 + DAY_MS
-        assert await opened.store.find_idempotent("ann", "key") == found
+        assert (await opened.store.find_idempotent("ann", ["key"])).get("key") == found
         now += 1
-        assert await opened.store.find_idempotent("ann", "key") is None
+        assert (await opened.store.find_idempotent("ann", ["key"])).get("key") is None
         # The key is used again, and then the first task changes once more.
         await opened.append(task(1, idempotency=made, created_at=now))
         await opened.append(task(0, Status.COMPLETED, idempotency=made, created_at=1_000))
-        again = await opened.store.find_idempotent("ann", "key")
+        again = (await opened.store.find_idempotent("ann", ["key"])).get("key")
         assert again is not None
         assert again.task_id == "task-000001"
         await opened.store.list_tasks(TaskQuery())  # folds
-        assert await opened.store.find_idempotent("ann", "key") == again
+        assert (await opened.store.find_idempotent("ann", ["key"])).get("key") == again
 
 
 async def test_keys_are_replaced_by_id(tmp_path: Path) -> None:

@@ -250,9 +250,14 @@ async def test_one_trace_id_in_error_and_log(
     await eventually(lambda: logged() == [trace])
 
 
-async def test_jupyter_goes_to_the_server(rest: World) -> None:
-    async with rest.client.session.get(rest.client.url("/jupyter/x/lab")) as response:
+async def test_jupyter_goes_to_the_server_and_its_token_into_no_log(
+    rest: World, edge: proxy.Envoy
+) -> None:
+    path = f"/jupyter/{uuid.uuid4()}/lab"
+    async with rest.client.session.get(rest.client.url(f"{path}?token=jupyter-s")) as response:
         assert (response.status, response.headers["Server"]) == (404, "fetchml")
+    await eventually(lambda: path in [one["path"] for one in edge.access_log])
+    assert "jupyter-s" not in str(edge.access_log)
 
 
 async def test_the_server_is_looked_after(rest: World, edge: proxy.Envoy) -> None:

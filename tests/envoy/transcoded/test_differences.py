@@ -126,12 +126,11 @@ async def test_replies_do_not_tell_the_limit(rest: World) -> None:
 
 
 async def test_a_body_over_1_mib_is_refused_when_it_has_come(rest: World) -> None:
-    head = b'{"job_name": "a", "x": "'
-
     async def body() -> AsyncIterator[bytes]:
-        yield head
+        yield b'{"job_name": "a", "args": "'
         for _ in range(17):
             yield b"x" * 2**16
+        yield b'"}'
 
     async with asyncio.timeout(10):
         async with rest.client.session.post(

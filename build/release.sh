@@ -30,9 +30,10 @@ inside() {
         DEBIAN_FRONTEND=noninteractive SSL_CERT_FILE=/etc/ssl/host.crt "$@"
 }
 
-# A root that an older version of this script made is made anew.
+# A root that an older version of this script made is made anew, and so is one of more than a week:
+# Debian has mended its libraries since, which go into the file.
 this_script=$(sha256sum <build/release.sh)
-if [ "$(cat "$root/ready" 2>/dev/null)" != "$this_script" ]; then
+if [ "$(cat "$root/ready" 2>/dev/null)" != "$this_script" ] || [ -n "$(find "$root/ready" -mtime +7)" ]; then
     say "Debian 11"
     rm -rf "$root"
     mkdir -p "$root"

@@ -85,6 +85,10 @@ def _mark_in_use(folder: Path) -> None:
     fcntl.flock(fd, fcntl.LOCK_EX)
     Path(draft).rename(folder / _IN_USE)
     _held.append(fd)
+    # systemd-tmpfiles removes what is old in /tmp, but not from a folder that is itself locked.
+    own = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(own, fcntl.LOCK_SH)
+    _held.append(own)
 
 
 def _left_over(own: Path) -> Iterator[Path]:

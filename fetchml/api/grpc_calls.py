@@ -17,7 +17,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -33,6 +33,8 @@ from fetchml.errors import BadRequest, Forbidden, RequestError, Unauthorized, Un
 from fetchml.logs import current_trace
 
 OWN_SERVICES = "/fetchml."
+GONE_SECONDS = 1
+"""How long grpc.aio may take from a write that failed to knowing that the client has left."""
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +190,9 @@ class Calls(grpc.GenericRpcHandler):
             told = error
             if isinstance(error, (Forbidden, Unauthorized)):
                 self._audit.refused(who, address_of(context.peer()), method, error)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, grpc.aio.InternalError):
+                await _gone(context)  # or grpc.aio takes the failed write for a fault of its own
             if context.cancelled():
                 raise  # The client has gone; writing to it fails, and nobody reads the reason.
             log.exception("%s failed", method)
@@ -218,6 +222,15 @@ class Calls(grpc.GenericRpcHandler):
             raise Unavailable("The server is shutting down: call again when it is back") from None
         finally:
             self._streams.discard(task)
+
+
+async def _gone(context: Any) -> None:
+    """A write has failed: grpc.aio is about to hear that the client has left."""
+    left = asyncio.Event()
+    context.add_done_callback(lambda _: left.set())
+    if not context.done():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(left.wait(), GONE_SECONDS)
 
 
 async def _only(received: AsyncIterator[Any]) -> Any:

@@ -1,5 +1,6 @@
 """What is different about the executable: two processes, a temporary folder, all in one file."""
 
+import fcntl
 import http.client
 import os
 import signal
@@ -173,6 +174,20 @@ def test_only_what_nobody_runs_from_is_removed(start: Start, temporary: Path) ->
     assert ask(first, "/livez")[0] == 200
     assert first.stop() == 0
     assert second.stop() == 0
+
+
+def test_a_cleaner_of_old_files_passes_it_over(start: Start, temporary: Path) -> None:
+    """systemd-tmpfiles asks for the folder's own lock before it looks for old files in it."""
+    server = start()
+    [folder] = unpacked(temporary)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert server.stop() == 0
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(fd)
 
 
 def test_programs_that_it_starts_have_the_callers_environment(

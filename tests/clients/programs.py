@@ -66,7 +66,8 @@ def rest(folder: Path) -> Program:
 
 
 Builder = Callable[[Path], Program]
-BUILDERS: tuple[Builder, ...] = (node, go, cpp, rest)
+OVER_GRPC: tuple[Builder, ...] = (node, go, cpp)
+BUILDERS: tuple[Builder, ...] = (*OVER_GRPC, rest)
 
 
 def run(*command: str, cwd: Path | None = None, **variables: str) -> None:

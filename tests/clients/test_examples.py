@@ -14,11 +14,15 @@ from grpc_status import rpc_status
 
 from fetchml.v1 import task_pb2_grpc
 from tests.cli.server import SECONDS, Server, environment
-from tests.clients.programs import Program
+from tests.clients.programs import OVER_GRPC, Program
 from tests.clients.relay import Relay
 from tests.clients.test_rules import serving
 
 CALLS_SECONDS = 4 * SECONDS
+
+over_grpc = pytest.mark.parametrize(
+    "program", OVER_GRPC, indirect=True, ids=lambda made: made.__name__
+)
 
 
 def begin(
@@ -90,9 +94,8 @@ def test_a_quiet_task_through_cuts_further_apart_than_the_patience(
     assert client.returncode == 0, said
 
 
+@over_grpc
 def test_a_server_that_stays_away_is_given_up(program: Program, server: Server, key: str) -> None:
-    if program.address == "FETCHML_HTTP":
-        pytest.skip("curl's own tries take half a minute")
     relay = Relay(server.grpc)
     relay.down()
     with begin(program, relay.address, key, "away", "true", patience=2) as client:
@@ -139,9 +142,8 @@ class Stranger(task_pb2_grpc.TaskServiceServicer):
         context.abort_with_status(rpc_status.to_status(told))
 
 
+@over_grpc
 def test_an_error_of_somebody_else(program: Program) -> None:
-    if program.address == "FETCHML_HTTP":
-        pytest.skip("REST has other errors")
     with (
         contextlib.contextmanager(serving)(Stranger()) as server,
         begin(program, server, "", "example", "true") as client,

@@ -42,7 +42,7 @@ def run() -> Benchmark:
         on(load),
     ):
         with Client(direct.http) as client:
-            client.block_queue()
+            blocker = client.block_queue()
         for name, request in {"submits": CREATE, "reads": GET}.items():
             for connections in CONNECTIONS:
                 http_load(through, request, connections, SECONDS)
@@ -55,6 +55,8 @@ def run() -> Benchmark:
                 ]
                 claim = f"REST {name} through Envoy, {connections} connections"
                 yield at_least(claim, "the same server directly", loads, TARGET)
+        with Client(direct.http) as client:  # a task outlives its server
+            client.unblock_queue(blocker)
 
 
 @contextmanager

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+AT_ONCE = 500
+"""Locks that are taken before others in the event loop have their turn."""
+
 
 class KeyedLocks:
     def __init__(self) -> None:
@@ -28,6 +31,8 @@ class KeyedLocks:
         """`keys` in an order that is the same for all who hold several, so that none wait for each
         other."""
         async with AsyncExitStack() as stack:
-            for key in keys:
+            for index, key in enumerate(keys):
+                if index % AT_ONCE == AT_ONCE - 1:
+                    await asyncio.sleep(0)
                 await stack.enter_async_context(self.hold(key))
             yield

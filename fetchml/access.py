@@ -17,6 +17,7 @@ from fetchml.core.model import Key, Principal, Role
 from fetchml.errors import FieldViolation, NotFound, RateLimited, Unauthorized, ValidationFailed
 from fetchml.open_streams import OpenStreams
 from fetchml.ports import Store
+from fetchml.proxies import Proxies
 from fetchml.rate_limit import RateLimiter, RateState
 
 LAST_USED_EVERY_SECONDS = 60
@@ -251,10 +252,13 @@ class Admission:
         clock: Callable[[], float],
         *,
         limiter: RateLimiter | None,
+        proxies: Proxies | None = None,
         streams_per_key: int = STREAMS_PER_KEY,
         streams_per_address: int = STREAMS_PER_ADDRESS,
     ) -> None:
-        """`clock`: monotonic seconds. `limiter` None: no caller's rate is limited."""
+        """`clock`: monotonic seconds. `limiter` None: no caller's rate is limited. `proxies`
+        None: nobody is believed about whom a request comes from."""
+        self.client_of = (proxies or Proxies()).client_of
         self._keyring = keyring
         self._clock = clock
         self._limiter = limiter

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from fetchml.proxies import Network
 from fetchml.settings import Address, Setting, Settings, all_settings
 
 
@@ -119,8 +120,8 @@ def _pairs(items: list[str]) -> dict[str, str]:
 def _decode(kind: type, value: object) -> object:
     if not isinstance(value, str) or not value:
         raise ValueError("Expected text")
-    if kind is Address:
-        return Address.parse(value)
+    if kind in (Address, Network):
+        return kind.parse(value)
     if kind is ZoneInfo:
         try:
             return ZoneInfo(value)

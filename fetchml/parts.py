@@ -27,6 +27,7 @@ from fetchml.gpus import Gpus
 from fetchml.ids import IdSequence
 from fetchml.jupyter_services import JupyterSettings
 from fetchml.ports import Launcher
+from fetchml.proxies import Proxies
 from fetchml.rate_limit import RateLimiter
 from fetchml.settings import Address, Settings
 from fetchml.snapshots import SnapshotSettings
@@ -217,4 +218,5 @@ async def keyring(store: DuckDBStore) -> Keyring:
 def admission(settings: Settings, keyring: Keyring) -> Admission:
     limit = settings.rate_limit
     limiter = RateLimiter(limit.per_second, limit.burst) if limit.enabled else None
-    return Admission(keyring, time.monotonic, limiter=limiter)
+    proxies = Proxies(settings.server.trusted_proxies)
+    return Admission(keyring, time.monotonic, limiter=limiter, proxies=proxies)

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from fetchml.core import dataset
+from fetchml.proxies import Network
 
 
 class Address:
@@ -106,6 +107,14 @@ class Server(msgspec.Struct, frozen=True):
             default="its own address, or the machine's name where it listens on every address",
         ),
     ] = None
+    trusted_proxies: Annotated[
+        tuple[Network, ...],
+        _about(
+            "Proxies in front of this server, as addresses or networks. What they say in "
+            "X-Forwarded-For counts as the client's address, in the audit and in the limits on "
+            "callers without a key."
+        ),
+    ] = ()
     tls_cert: Annotated[
         Path | None,
         _about(

@@ -24,21 +24,23 @@ _JSON = {"Content-Type": "application/json", "Server": SERVER}
 
 
 class Call:
-    __slots__ = ("_admission", "_limit", "request", "trace_id", "who")
+    __slots__ = ("_admission", "_limit", "address", "request", "trace_id", "who")
 
     _admission: Admission
     who: Principal
     """Set by `admit`; an operation that needs no key must not ask."""
 
-    def __init__(self, request: web.BaseRequest, trace_id: str) -> None:
+    def __init__(self, request: web.BaseRequest, trace_id: str, address: str = "") -> None:
+        """`address`: the client's; proxies have been seen through."""
         self.request = request
+        self.address = address
         self.trace_id = trace_id
         self._limit: RateState | None = None
 
     def admit(self, admission: Admission, secret: str | None) -> None:
         """Raises Unauthorized, RateLimited."""
         self._admission = admission
-        self.who, self._limit = admission.admit(secret, self.request.remote or "")
+        self.who, self._limit = admission.admit(secret, self.address)
 
     @property
     def known(self) -> Principal | None:

@@ -104,7 +104,7 @@ class Calls(grpc.GenericRpcHandler):
     def _keyless(self, method: str, handler: Any) -> Any:
         async def stream_stream(received: AsyncIterator[Any], context: Any) -> None:
             try:
-                with self._admission.keyless_stream(address_of(context.peer())):
+                with self._admission.keyless_stream(self._client_of(context)):
                     request = received if handler.request_streaming else await _only(received)
                     await _reply(handler, request, context, context)
             except RequestError as error:
@@ -180,7 +180,7 @@ class Calls(grpc.GenericRpcHandler):
         told: RequestError | None = None
         who: Principal | None = None
         try:
-            who = self._admit(context.peer(), metadata)
+            who = self._admit(context, metadata)
             call = Call(who, metadata)
             if not stream:
                 return await answer(call)
@@ -189,7 +189,7 @@ class Calls(grpc.GenericRpcHandler):
         except RequestError as error:
             told = error
             if isinstance(error, (Forbidden, Unauthorized)):
-                self._audit.refused(who, address_of(context.peer()), method, error)
+                self._audit.refused(who, self._client_of(context), method, error)
         except Exception as error:
             if isinstance(error, grpc.aio.InternalError):
                 await _gone(context)  # or grpc.aio takes the failed write for a fault of its own
@@ -198,14 +198,22 @@ class Calls(grpc.GenericRpcHandler):
             log.exception("%s failed", method)
         return await context.abort(*failure(told, trace_id))
 
-    def _admit(self, peer: str, metadata: Mapping[str, str | bytes]) -> Principal:
+    def _admit(self, context: Any, metadata: Mapping[str, str | bytes]) -> Principal:
         """The control socket's file mode is its lock; everyone else shows a key."""
-        if peer.startswith("unix:"):
+        if context.peer().startswith("unix:"):
             return self._admission.local
         secret = metadata.get("x-api-key")
         return self._admission.admit(
-            secret if isinstance(secret, str) else None, address_of(peer)
+            secret if isinstance(secret, str) else None, self._client_of(context)
         ).principal
+
+    def _client_of(self, context: Any) -> str:
+        forwarded_for = ",".join(
+            value
+            for name, value in context.invocation_metadata() or ()
+            if name == "x-forwarded-for"
+        )
+        return self._admission.client_of(address_of(context.peer()), forwarded_for)
 
     @contextmanager
     def _open_stream(self) -> Iterator[None]:

@@ -130,13 +130,15 @@ class HttpServer:
         headers = request.headers
         trace_id = new_trace(headers.get("traceparent"), headers.get("x-request-id"))
         current_trace.set(trace_id)
-        call = Call(request, trace_id)
+        forwarded_for = ",".join(headers.getall("X-Forwarded-For", ()))
+        address = self._admission.client_of(request.remote or "", forwarded_for)
+        call = Call(request, trace_id, address)
         route, parameters = self._router.find(request.method, request.path)
         try:
             if not route.keyless:
                 call.admit(self._admission, headers.get("X-API-Key"))
             elif self._router.refuses(route):
-                self._admission.count_refusal(headers.get("X-API-Key"), request.remote or "")
+                self._admission.count_refusal(headers.get("X-API-Key"), address)
             response = await route.handler(call, *parameters)
         except RequestError as error:
             response = self._refuse(call, error)
@@ -157,7 +159,7 @@ class HttpServer:
         log.log(level, "%s %s: %d %s", request.method, path, status, error.code)
         if isinstance(error, (Forbidden, Unauthorized)):
             tried = f"{request.method} {path}"
-            self._audit.refused(call.known, request.remote or "", tried, error)
+            self._audit.refused(call.known, call.address, tried, error)
         if request.writer.output_size:
             raise ConnectionAbortedError
         response = call.error(error)

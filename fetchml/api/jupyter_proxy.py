@@ -89,7 +89,7 @@ class JupyterProxy:
         target = parse_target(request.raw_path)
         state = self._services.state(target.service_id) if target is not None else None
         if target is None or state is None:
-            self._admission.count_refusal(request.headers.get("X-API-Key"), request.remote or "")
+            self._admission.count_refusal(request.headers.get("X-API-Key"), call.address)
             raise NotFound("There is no such Jupyter service")
         if request.method not in _METHODS:
             raise MethodNotAllowed(request.method, ", ".join(_METHODS))

@@ -21,6 +21,7 @@ from fetchml.core.model import Key, Principal, Role
 from fetchml.experiments import Experiments
 from fetchml.keys import Keys
 from fetchml.ports import AuditQuery
+from fetchml.proxies import Proxies
 from fetchml.rate_limit import RateLimiter
 from fetchml.snapshot_files import SnapshotFiles
 from fetchml.snapshots import Snapshots, SnapshotSettings
@@ -140,7 +141,10 @@ class World:
 
 @asynccontextmanager
 async def grpc_world(
-    folder: Path, limiter: RateLimiter | None = None, **streams: int
+    folder: Path,
+    limiter: RateLimiter | None = None,
+    proxies: Proxies | None = None,
+    **streams: int,
 ) -> AsyncIterator[World]:
     """`streams`: the limits of `Admission`."""
     engine = StubEngine()
@@ -153,7 +157,7 @@ async def grpc_world(
         new_id=lambda: f"key-{next(ids)}",
     )
     secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
-    admission = Admission(keyring, time.monotonic, limiter=limiter, **streams)
+    admission = Admission(keyring, time.monotonic, limiter=limiter, proxies=proxies, **streams)
     keys = Keys(keyring, audit)
     control_socket = folder / "control.sock"
     async with (

@@ -19,6 +19,7 @@ from fetchml.api.http import HttpServer, HttpTimeouts
 from fetchml.audit import Audit
 from fetchml.clock import Clock
 from fetchml.core.model import Role
+from fetchml.proxies import Proxies
 from fetchml.rate_limit import RateLimiter
 from tests import front
 from tests.api.grpc_world import KeyStore, experiments_on, snapshots_on
@@ -136,7 +137,10 @@ async def read_reply(reader: asyncio.StreamReader) -> Reply:
 
 @asynccontextmanager
 async def rest_world(
-    limiter: RateLimiter | None = None, timeouts: HttpTimeouts | None = None, **streams: int
+    limiter: RateLimiter | None = None,
+    timeouts: HttpTimeouts | None = None,
+    proxies: Proxies | None = None,
+    **streams: int,
 ) -> AsyncIterator[World]:
     """`streams`: the limits of `Admission`."""
     engine = StubEngine()
@@ -149,7 +153,7 @@ async def rest_world(
         new_id=lambda: f"key-{next(ids)}",
     )
     secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
-    admission = Admission(keyring, time.monotonic, limiter=limiter, **streams)
+    admission = Admission(keyring, time.monotonic, limiter=limiter, proxies=proxies, **streams)
     async with (
         snapshots_on(store, audit) as snapshots,
         services_on(store, audit) as (jupyter, services),

@@ -286,7 +286,8 @@ class StubEngine:
         except InvalidSubmission as error:
             raise ValidationFailed([FieldViolation(*v) for v in error.violations]) from None
         number = len(self.requests)
-        task = Task(f"019a0000-0000-7000-8000-{number:012x}", who.user, spec, START_MS + number)
+        task_id = f"019a0000-0000-7000-8000-{number:012x}"
+        task = Task(task_id, who.user, spec, START_MS + number, sender=who.sender)
         self.tasks[task.id] = task
         return task
 

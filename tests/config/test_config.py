@@ -45,6 +45,7 @@ def test_every_type_from_the_environment() -> None:
             "FETCHML_TASKS_IMAGE": "",
             "FETCHML_JUPYTER_IMAGES": "a=b:1 'c d=e=f'",
             "FETCHML_PUBLIC_URL": "https://gpu.example.org",
+            "FETCHML_TRUSTED_PROXIES": "127.0.0.1 10.0.0.0/8",
         }
     )
     assert settings.data_dir == Path("/x")
@@ -53,6 +54,7 @@ def test_every_type_from_the_environment() -> None:
     assert settings.gpu.slots == 3
     assert settings.jupyter.images == {"a": "b:1", "c d": "e=f"}
     assert settings.server.public_url == "https://gpu.example.org"
+    assert [str(each) for each in settings.server.trusted_proxies] == ["127.0.0.1/32", "10.0.0.0/8"]
     assert settings.history.time_zone == ZoneInfo("Europe/Berlin")
     assert settings.tasks.image == "python:3.12-slim", "an empty variable counts as not set"
 
@@ -79,6 +81,7 @@ def test_a_table_of_images(file: Path) -> None:
         ('[server]\nhttp = "9101"', "[server] http: expected HOST:PORT"),
         ('[server]\nhttp = "h:65536"', "[server] http: expected HOST:PORT"),
         ('[server]\nhttp = "::1:80"', "[server] http: expected HOST:PORT"),
+        ('[server]\ntrusted_proxies = ["me"]', "trusted_proxies: expected an address or a network"),
         ('[history]\ntime_zone = "Mars"', "[history] time_zone: expected a time zone"),
         ("data_dir = 1", "data_dir: expected text; it is 1"),
         ("[", "not TOML"),
@@ -101,6 +104,7 @@ def test_what_is_wrong_in_the_file_is_named(file: Path, text: str, said: str) ->
         ("FETCHML_JUPYTER_IMAGES", "a=b c"),
         ("FETCHML_PUBLIC_URL", "https://gpu.example.org/path"),
         ("FETCHML_PUBLIC_URL", "gpu.example.org"),
+        ("FETCHML_TRUSTED_PROXIES", "10.0.0.1/8"),
     ],
 )
 def test_what_is_wrong_in_the_environment_is_named(variable: str, value: str) -> None:

@@ -16,6 +16,7 @@ import yaml
 from grpc_health.v1 import health_pb2
 
 from fetchml.core.model import Role
+from fetchml.proxies import Network, Proxies
 from fetchml.v1 import queue_pb2, task_pb2
 from fetchml.v1.queue_pb2_grpc import QueueServiceStub
 from tests import debian
@@ -221,6 +222,17 @@ async def test_the_log_has_the_trace_and_no_key(
         assert (line()[0]["protocol"], line()[0]["grpc_status"]) == ("HTTP/2", "NotFound")
         secrets = (*world.secrets.values(), *rest.secrets.values())
     assert [secret for secret in secrets if secret in str(edge.access_log)] == []
+
+
+async def test_the_server_knows_whom_it_is_called_by(edge: proxy.Envoy) -> None:
+    """And takes nobody's own word for it."""
+    behind = Proxies([Network.parse("127.0.0.1")])
+    elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+    async with rest_world.rest_world(proxies=behind) as rest:
+        async with aiohttp.ClientSession(connector=elsewhere) as session:
+            await client_of(edge, session).get("/v1/queue", X_Forwarded_For="203.0.113.7")
+        [refused] = rest.store.audit
+    assert refused.address == "127.0.0.2"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,79 @@
+"""Whom a request comes from, where a proxy hands it on."""
+
+import functools
+import ipaddress
+from collections.abc import Sequence
+from typing import Self
+
+_Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Network:
+    """Addresses of proxies: one (`10.0.0.5`), or a network of them (`10.0.0.0/24`)."""
+
+    __slots__ = ("_network",)
+
+    def __init__(self, network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> None:
+        self._network = network
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError."""
+        try:
+            return cls(ipaddress.ip_network(text))
+        except ValueError as error:
+            raise ValueError("Expected an address or a network, such as 10.0.0.0/24") from error
+
+    def __contains__(self, address: _Ip) -> bool:
+        return address in self._network
+
+    def __str__(self) -> str:
+        return str(self._network)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Network) and self._network == other._network
+
+    def __hash__(self) -> int:
+        return hash(self._network)
+
+
+class Proxies:
+    """The proxies whose X-Forwarded-For is believed."""
+
+    def __init__(self, trusted: Sequence[Network] = ()) -> None:
+        self._trusted = trusted
+        self._is_trusted = functools.lru_cache(maxsize=1024)(self._look_up)
+
+    def client_of(self, peer: str, forwarded_for: str | None) -> str:
+        """Address of the client. `peer`: that of the connection.
+
+        Each proxy adds at the right of `forwarded_for` whom it was called by. So it is read from
+        there, and only as far as trusted proxies wrote it: what is left of that may be invented.
+        """
+        client = peer
+        calls = forwarded_for.split(",") if forwarded_for and self._trusted else []
+        while calls and self._is_trusted(client):
+            address = _address(calls.pop())
+            if address is None:
+                break
+            client = str(address)
+        return client
+
+    def _look_up(self, text: str) -> bool:
+        address = _address(text)
+        return address is not None and any(address in network for network in self._trusted)
+
+
+def _address(text: str) -> _Ip | None:
+    """Some proxies write the port too."""
+    host = text.strip()
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    # So a socket for both families names those of the old one.
+    return getattr(address, "ipv4_mapped", None) or address

@@ -198,7 +198,7 @@ class _Looker:
         except DriverAway as error:
             return self._away(error)
         with self._lock:
-            devices, notes = session.devices()
+            devices, notes, nameless = session.devices()
             self._devices = {device.uuid: device for device in devices}
         read = {device.uuid: self._read(session, device) for device in devices}
         if read and all(reading.trouble for reading in read.values()):
@@ -208,9 +208,7 @@ class _Looker:
         for uuid, reading in self._known.items():
             # A MIG device that its owner removed, or a GPU that was cut into some, is not lost.
             if uuid not in there and (reading.parent is None or reading.parent not in there):
-                read[uuid] = replace(
-                    reading, lost=reading.lost or "it is no longer there", processes=()
-                )
+                read[uuid] = _missed(reading, nameless)
         self._keep(read)
         return self._state(driver=session.driver, notes=tuple(notes))
 
@@ -331,6 +329,14 @@ class _Worker:
     def _run(self) -> None:
         while work := self._work.get():
             work()
+
+
+def _missed(reading: GpuReading, nameless: int) -> GpuReading:
+    """Of a device that the driver no longer tells of. It may be one of the nameless ones, and a
+    task on it may well go on."""
+    if nameless and not reading.lost:
+        return replace(reading, trouble="the driver does not tell which GPU it is", processes=())
+    return replace(reading, lost=reading.lost or "it is no longer there", processes=())
 
 
 def _order(reading: GpuReading) -> tuple[str, int]:

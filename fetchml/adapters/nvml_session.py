@@ -67,6 +67,15 @@ class Xid(NamedTuple):
     """The MIG device that it is about; None: the whole GPU."""
 
 
+class Found(NamedTuple):
+    devices: list[Device]
+    """In the order of the bus, MIG devices in place of their GPU."""
+    notes: list[str]
+    """What the owner should know."""
+    nameless: int
+    """GPUs that are there and whose UUID the driver does not tell."""
+
+
 class Session:
     """Calls from several threads are fine; none may be under way when it is closed."""
 
@@ -101,17 +110,21 @@ class Session:
         with suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
 
-    def devices(self) -> tuple[list[Device], list[str]]:
-        """What is there now, in the order of the bus, MIG devices in place of their GPU; and what
-        the owner should know. Raises SessionEnded."""
+    def devices(self) -> Found:
+        """What is there now. Raises SessionEnded."""
         try:
             count = pynvml.nvmlDeviceGetCount()
         except pynvml.NVMLError as error:
             raise SessionEnded(str(error)) from error
         found: list[Device] = []
         notes: list[str] = []
+        nameless = 0
         for index in range(count):
-            gpu = self._whole(index)
+            try:
+                gpu = self._whole(index)
+            except pynvml.NVMLError:
+                nameless += 1
+                continue
             if gpu is None:
                 continue
             self._listen_to(gpu)
@@ -122,7 +135,7 @@ class Session:
                     f"MIG is on for {gpu.name} ({gpu.uuid}), but it has no MIG devices: make some "
                     "with nvidia-smi mig, or turn MIG off"
                 )
-        return found, notes
+        return Found(found, notes, nameless)
 
     def read(self, device: Device, owner_of: OwnerOf) -> GpuReading:
         """Raises SessionEnded."""
@@ -173,7 +186,7 @@ class Session:
         )
 
     def _whole(self, index: int) -> Device | None:
-        """None: it is gone, so that it can't even be named. Raises SessionEnded."""
+        """None: it is gone, so that it can't even be named. Raises SessionEnded, NVMLError."""
         try:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             known = self._known.get(_address(handle))
@@ -183,8 +196,10 @@ class Session:
                 raise SessionEnded(str(error)) from error
             if error.value in _GPU_LOST:
                 return None
+            if index not in self._last:
+                raise
             # It is there, whatever ails it; to read it will tell.
-            return self._last.get(index)
+            return self._last[index]
         self._known[_address(handle)] = self._last[index]
         return self._last[index]
 

@@ -35,6 +35,7 @@ typedef struct { char legacy[16]; u32 domain, bus, device, id, subsystem; char b
 
 static device devices[256];
 static long session = -1; /* the generation in which nvmlInit was called */
+static long sessions;     /* nvmlShutdown ends the last one only */
 
 static FILE *state(void) {
     Dl_info info;
@@ -172,9 +173,13 @@ int nvmlInitWithFlags(u32 flags) {
     while (find("hang", text, sizeof text)) usleep(5000);
     if (!find("driver", text, sizeof text)) return NO_DRIVER;
     session = generation();
+    __atomic_fetch_add(&sessions, 1, __ATOMIC_SEQ_CST);
     return OK;
 }
-int nvmlShutdown(void) { session = -1; return OK; }
+int nvmlShutdown(void) {
+    if (__atomic_sub_fetch(&sessions, 1, __ATOMIC_SEQ_CST) == 0) session = -1;
+    return OK;
+}
 const char *nvmlErrorString(int code) {
     static __thread char text[32];
     snprintf(text, sizeof text, "error %d", code);

@@ -340,6 +340,23 @@ async def test_a_driver_that_is_exchanged_between_two_looks(gpu_box: GpuBox) -> 
         assert box.inventory.state.driver == "580.1"
 
 
+async def test_a_gpu_that_a_new_driver_can_not_name_is_not_lost(gpu_box: GpuBox) -> None:
+    gpu_box.set(gpu(0), gpu(1))
+    async with watched() as box:
+        gpu_box.set(gpu(0), gpu(1, error=999), generation=1)
+        well, nameless = await box.gpus()
+        assert (well.blocked, nameless.lost) == (None, False)
+        assert nameless.blocked == "unknown: the driver does not tell which GPU it is"
+        found = await soon(box.inventory.check([uuid(1)]))
+        assert found == {uuid(1): "unknown: the driver does not tell of it now"}
+        gpu_box.set(gpu(0), gpu(1), generation=1)
+        assert [each.blocked for each in await box.gpus()] == [None, None]
+        gpu_box.set(gpu(0), generation=1)
+        assert [each.lost for each in await box.gpus()] == [False, True]
+        gpu_box.set(gpu(0), gpu(2, error=999), generation=2)
+        assert [each.lost for each in await box.gpus()] == [False, True], "what is lost stays so"
+
+
 async def test_a_driver_that_hangs_blocks_gpus_and_nothing_else(gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0))
     async with watched(silent=0.2) as box:

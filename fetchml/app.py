@@ -18,8 +18,15 @@ from google.protobuf.message import Message
 
 from fetchml import parts, sd_notify
 from fetchml.access import Admission, BadAdminKey, Keyring, ensure_admin
-from fetchml.adapters.data_dir import DataDirBusy, lock_data_dir, write_durably
+from fetchml.adapters.data_dir import (
+    DataDirBusy,
+    NotOwnData,
+    lock_data_dir,
+    require_own,
+    write_durably,
+)
 from fetchml.adapters.jupyter_client import HttpJupyterClient
+from fetchml.address import Address
 from fetchml.api.grpc_calls import Call
 from fetchml.api.grpc_keys import KeyService
 from fetchml.api.grpc_server import GrpcServer
@@ -35,7 +42,7 @@ from fetchml.jupyter_services import JupyterServices
 from fetchml.keys import Keys
 from fetchml.parts import CannotStart
 from fetchml.ports import StoreDamaged
-from fetchml.settings import Address, Settings
+from fetchml.settings import Settings
 from fetchml.snapshot_files import SnapshotFiles
 from fetchml.snapshots import Snapshots
 from fetchml.store_copy import StoreCopies
@@ -63,6 +70,7 @@ def serve(settings: Settings, admin_key: str | None) -> None:
     enough = OPEN_FILES if most == resource.RLIM_INFINITY else min(most, OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
     with _start_errors():
+        require_own(settings.data_dir)
         uvloop.run(_serve(settings, admin_key))
 
 
@@ -87,7 +95,7 @@ async def manage_keys(data_dir: Path, method: str, request: Message) -> Message:
 def _start_errors() -> Iterator[None]:
     try:
         yield
-    except (DataDirBusy, StoreDamaged, BadAdminKey, OSError) as error:
+    except (DataDirBusy, NotOwnData, StoreDamaged, BadAdminKey, OSError) as error:
         raise CannotStart(str(error)) from error
 
 

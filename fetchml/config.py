@@ -15,8 +15,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from fetchml.address import Address
 from fetchml.proxies import Network
-from fetchml.settings import Address, Setting, Settings, all_settings
+from fetchml.settings import Setting, Settings, all_settings
 
 
 class ConfigError(Exception):

@@ -21,8 +21,9 @@ from fetchml import frozen, shim
 from fetchml.adapters.data_dir import is_taken
 from fetchml.adapters.docker_gpus import GpuAddress, Offer, describes, offered
 from fetchml.adapters.nvml import SILENT, NvmlInventory
+from fetchml.address import Address
 from fetchml.ports import GpuState
-from fetchml.settings import Address, Settings, machine_cores, machine_memory_gb
+from fetchml.settings import Settings, machine_cores, machine_memory_gb
 from fetchml.tls import BadCertificate, Certificate
 
 ENGINE_SECONDS = 5

@@ -12,6 +12,7 @@ from fetchml.adapters.fsspec_origin import FsspecOrigin
 from fetchml.adapters.http_origin import HttpOrigin
 from fetchml.adapters.nvml import NvmlInventory
 from fetchml.adapters.process_launcher import ProcessLauncher
+from fetchml.address import Address
 from fetchml.attempt_runs import RunSettings
 from fetchml.audit import Audit
 from fetchml.core.allocator import Placement
@@ -29,7 +30,7 @@ from fetchml.jupyter_services import JupyterSettings
 from fetchml.ports import Launcher
 from fetchml.proxies import Proxies
 from fetchml.rate_limit import RateLimiter
-from fetchml.settings import Address, Settings
+from fetchml.settings import Settings
 from fetchml.snapshots import SnapshotSettings
 from fetchml.tls import BadCertificate, Certificate
 from fetchml.unpack import UnpackLimits

@@ -4,58 +4,17 @@ docs/configuration.md describes the same settings; a test holds the two together
 """
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta
 
+from fetchml.address import Address
 from fetchml.core import dataset
 from fetchml.proxies import Network
-
-
-class Address:
-    """Where a server listens: `HOST:PORT`, an IPv6 host in brackets. Port 0: any free one."""
-
-    __slots__ = ("host", "port")
-
-    def __init__(self, host: str, port: int) -> None:
-        self.host = host
-        self.port = port
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Raises ValueError."""
-        host, colon, port = text.rpartition(":")
-        if host.startswith("[") and host.endswith("]"):
-            host = host[1:-1]
-        elif ":" in host:
-            colon = ""
-        if not (colon and host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
-            raise ValueError("Expected HOST:PORT, such as 127.0.0.1:9101 or [::1]:9101")
-        return cls(host, int(port))
-
-    def probe(self) -> None:
-        """Raises OSError if nothing can listen here now."""
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            self.host, self.port, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family, kind, protocol) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(where)
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Address) and (self.host, self.port) == (other.host, other.port)
-
-    def __hash__(self) -> int:
-        return hash((self.host, self.port))
-
 
 SERVICE_DATA = Path("/var/lib/fetchml")
 

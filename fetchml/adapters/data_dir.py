@@ -3,11 +3,17 @@
 import fcntl
 import json
 import os
+import pwd
+import shlex
 from pathlib import Path
 
 
 class DataDirBusy(Exception):
     """Another server holds the data directory; the message names its process id."""
+
+
+class NotOwnData(Exception):
+    """The data directory is another user's; the message says whose, and what to do."""
 
 
 class DataDirLock:
@@ -20,6 +26,25 @@ class DataDirLock:
         # The file stays: a server that opened it a moment ago must meet the same inode.
         os.ftruncate(self._fd, 0)
         os.close(self._fd)
+
+
+def require_own(data_dir: Path) -> None:
+    """Root can use anybody's, and would leave files there that its owner's server can't open.
+
+    Raises NotOwnData, OSError.
+    """
+    if os.geteuid() != 0 or not data_dir.exists() or (owner := data_dir.stat().st_uid) == 0:
+        return
+    try:
+        user = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        user = f"#{owner}"
+    raise NotOwnData(
+        f"{data_dir} is the data directory of user {user}, and a server that root starts would "
+        f"leave files there that {user} can't open: start it as that user (sudo -u "
+        f"{shlex.quote(user)} fetchml serve, or for the service systemctl start fetchml), or give "
+        "it another --data-dir"
+    )
 
 
 def lock_data_dir(data_dir: Path) -> DataDirLock:

@@ -5,8 +5,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from fetchml.address import Address
 from fetchml.config import ConfigError, load
-from fetchml.settings import Address, all_settings, default_data_dir
+from fetchml.settings import all_settings, default_data_dir
 
 DOC = Path(__file__).parents[2] / "docs" / "configuration.md"
 

@@ -72,6 +72,15 @@ def test_a_backup_that_root_makes_at_rest_is_root_s_and_leaves_no_file(
     assert _strangers(data_dir) == []
 
 
+@only_root
+def test_root_starts_no_server_on_another_user_s_data(data_dir: Path) -> None:
+    refused = run("serve", "--data-dir", str(data_dir), "--launcher", "process")
+    assert refused.code == 1
+    assert "is the data directory of user nobody" in refused.err
+    assert "sudo -u nobody fetchml serve" in refused.err
+    assert _strangers(data_dir) == []
+
+
 def test_the_service_s_data_are_the_default_of_their_owner_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.api.rest_world import JSON, Client, Reply
@@ -26,7 +27,7 @@ async def server(
     processes_backend: Backend,  # noqa: F811
 ) -> AsyncIterator[Server]:
     """Its REST client speaks to the gateway."""
-    server = await serve(processes_backend).start()
+    server = await serve(processes_backend, FETCHML_TRUSTED_PROXIES="127.0.0.1").start()
     running = await asyncio.create_subprocess_exec(
         str(gateway), server.grpc_address, stdout=subprocess.PIPE
     )
@@ -79,3 +80,12 @@ async def test_errors_are_google_rpc_status(server: Server) -> None:
     assert (info["reason"], info["domain"]) == ("VALIDATION_ERROR", "fetchml")
     server.rest.secret = "wrong"
     assert (await ask(server.rest, "GET", "/v1/queue")).status == 401
+
+
+async def test_the_server_knows_whom_the_gateway_is_called_by(server: Server) -> None:
+    elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+    async with aiohttp.ClientSession(connector=elsewhere) as session:
+        refused = await ask(Client(session, server.rest.base, "wrong"), "GET", "/v1/queue")
+    assert refused.status == 401
+    listed = await ask(server.rest, "GET", "/v1/audit?action=access.refused")
+    assert [entry["address"] for entry in listed.json["entries"]] == ["127.0.0.2"]

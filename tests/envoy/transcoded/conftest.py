@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from fetchml.core.model import Role
+from fetchml.proxies import Proxies
 from fetchml.rate_limit import RateLimiter
 from tests import front
 from tests.api import rest_world
@@ -35,11 +36,11 @@ def through_the_edge(
 
 @asynccontextmanager
 async def transcoded(
-    folder: Path, limiter: RateLimiter | None = None
+    folder: Path, limiter: RateLimiter | None = None, proxies: Proxies | None = None
 ) -> AsyncIterator[rest_world.World]:
     """The world of the REST suites. Its server speaks gRPC only."""
     async with (
-        grpc_world(folder, limiter) as world,
+        grpc_world(folder, limiter, proxies) as world,
         aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session,
     ):
         client = rest_world.Client(session, f"http://{world.address}", world.secrets[Role.USER])

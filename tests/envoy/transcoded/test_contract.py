@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+import aiohttp
 import grpc
 import pytest
 
 from fetchml.core.model import Role, Status
 from fetchml.errors import Conflict, Unavailable
+from fetchml.proxies import Network, Proxies
 from fetchml.rate_limit import RateLimiter
 from fetchml.v1 import task_pb2
 from fetchml.views import Health, HealthStatus
+from tests.api import rest_world
 from tests.api.grpc_world import Client, refusal
 from tests.api.rest_world import JSON, World
 from tests.envoy import proxy
@@ -173,3 +176,16 @@ async def test_with_the_real_program(
     await server.ended(task.json["id"])
     ended = (await rest.get(f"/v1/tasks/{task.json['id']}")).json
     assert (ended["status"], ended["output"]) == ("completed", "said\n")
+
+
+async def test_the_server_knows_whom_it_is_called_by(tmp_path: Path) -> None:
+    behind = Proxies([Network.parse("127.0.0.1")])
+    elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+    async with (
+        transcoded(tmp_path, proxies=behind) as rest,
+        aiohttp.ClientSession(connector=elsewhere) as session,
+    ):
+        client = rest_world.Client(session, rest.client.base, None)
+        await client.get("/v1/queue", X_Forwarded_For="203.0.113.7")
+        [refused] = rest.store.audit
+        assert refused.address == "127.0.0.2"

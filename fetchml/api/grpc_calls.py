@@ -9,13 +9,16 @@ another coroutine; so does a registration of each method: grpc.aio then sets up 
 them again at every call, 10 µs for 17 methods.
 
 grpc.aio waits for a call's message before it calls the method, for ever if need be, and takes a
-bounded number of calls. Whoever shows no key must not take up those: their calls are served as
-streams of messages, which begin without one.
+bounded number of calls. Nobody may take up all of those: calls without a key, and those of a key
+that has many begun already, are served as streams of messages. These begin without one, so that
+what surrounds a call can count it and give it a time; that costs a fifth more.
 """
 
 import asyncio
 import functools
 import logging
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from typing import Any, NamedTuple
@@ -35,6 +38,13 @@ from fetchml.logs import current_trace
 OWN_SERVICES = "/fetchml."
 GONE_SECONDS = 1
 """How long grpc.aio may take from a write that failed to knowing that the client has left."""
+
+QUICK_CALLS = 100
+"""Calls of one key that may wait for their message in grpc.aio itself."""
+FORGET_SECONDS = 3600
+"""Calls that ended before their message came are counted as waiting for so long."""
+MESSAGE_SECONDS = 30
+"""How long a call's first message may take, where it is counted."""
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +71,10 @@ class Calls(grpc.GenericRpcHandler):
         self._audit = audit
         self._services: list[grpc.GenericRpcHandler] = []
         self._guarded: dict[str, tuple[Any, Any]] = {}
-        """Method → its handler for those who show a key, and for all others."""
+        """Method → its quick handler, and the one that begins without a message."""
+        self._quick = Counter[str]()
+        """Key → its calls that the quick handler was chosen for, and that it has not begun."""
+        self._forgotten_at = time.monotonic()
         self._streams: set[asyncio.Task[Any]] = set()
         self._closing = False
 
@@ -82,12 +95,27 @@ class Calls(grpc.GenericRpcHandler):
                 return None
             # Known methods only get here, so the names that clients invent don't fill memory.
             self._guarded[method] = guarded = self._guard(method, handler)
-        with_key, without_key = guarded
-        for name, value in handler_call_details.invocation_metadata or ():
-            if name == "x-api-key":
-                known = isinstance(value, str) and self._admission.knows(value)
-                return with_key if known else without_key
-        return without_key
+        quick, careful = guarded
+        secret = _key_in(handler_call_details.invocation_metadata)
+        if quick is None or secret is None or not self._admission.knows(secret):
+            return careful
+        self._forget()
+        if self._quick[secret] >= QUICK_CALLS:
+            return careful
+        self._quick[secret] += 1
+        return quick
+
+    def _forget(self) -> None:
+        """grpc.aio tells nobody of a call that ends before its message has come."""
+        now = time.monotonic()
+        if now - self._forgotten_at > FORGET_SECONDS:
+            self._forgotten_at = now
+            self._quick.clear()
+
+    def _begun(self, context: Any) -> None:
+        secret = _key_in(context.invocation_metadata())
+        if secret is not None and self._quick[secret] > 0:
+            self._quick[secret] -= 1
 
     def close_streams(self) -> None:
         """End every open stream with UNAVAILABLE; calls that are answered once go on."""
@@ -97,8 +125,7 @@ class Calls(grpc.GenericRpcHandler):
 
     def _guard(self, method: str, handler: Any) -> tuple[Any, Any]:
         if not method.startswith(OWN_SERVICES):
-            keyless = self._keyless(method, handler)
-            return keyless, keyless
+            return None, self._keyless(method, handler)
         return self._own(method, handler)
 
     def _keyless(self, method: str, handler: Any) -> Any:
@@ -126,6 +153,8 @@ class Calls(grpc.GenericRpcHandler):
                 raise BadRequest("The request is not a valid message of this method") from error
 
         async def unary_unary(data: bytes, context: Any) -> Any:
+            self._begun(context)
+
             def answer(call: Call) -> Awaitable[Any]:
                 answer_of: Awaitable[Any] = handler.unary_unary(parse(data), call)
                 return answer_of
@@ -133,6 +162,8 @@ class Calls(grpc.GenericRpcHandler):
             return await self._serve(method, context, answer)
 
         async def unary_stream(data: bytes, context: Any) -> None:
+            self._begun(context)
+
             def answer(call: Call) -> Awaitable[None]:
                 return _reply(handler, parse(data), call, context)
 
@@ -144,26 +175,29 @@ class Calls(grpc.GenericRpcHandler):
 
             return await self._serve(method, context, answer, stream=True)
 
-        async def without_key(received: AsyncIterator[bytes], context: Any) -> None:
-            """Only the owner of the box gets beyond `_admit` here."""
-
+        async def begun_without_a_message(received: AsyncIterator[bytes], context: Any) -> None:
             async def answer(call: Call) -> None:
-                request: Any
-                if handler.request_streaming:
-                    request = (parse(data) async for data in received)
-                else:
-                    request = parse(await _only(received))
+                with self._open_stream(), self._admission.while_valid(call.who):
+                    data = await _only(received)
+                await _reply(handler, parse(data), call, context)
+
+            async def answer_stream(call: Call) -> None:
+                request = parse(await _only(received))
                 await _reply(handler, request, call, context)
 
-            await self._serve(method, context, answer, stream=not handler.unary_unary)
+            stream = handler.unary_unary is None
+            await self._serve(method, context, answer_stream if stream else answer, stream=stream)
 
         serialize = handler.response_serializer
-        without: Any = grpc.stream_stream_rpc_method_handler(without_key, None, serialize)
+        if handler.request_streaming:
+            # It begins without a message anyway.
+            return None, grpc.stream_unary_rpc_method_handler(stream_unary, None, serialize)
+        careful: Any = grpc.stream_stream_rpc_method_handler(
+            begun_without_a_message, None, serialize
+        )
         if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(unary_unary, None, serialize), without
-        if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(unary_stream, None, serialize), without
-        return grpc.stream_unary_rpc_method_handler(stream_unary, None, serialize), without
+            return grpc.unary_unary_rpc_method_handler(unary_unary, None, serialize), careful
+        return grpc.unary_stream_rpc_method_handler(unary_stream, None, serialize), careful
 
     async def _serve(
         self,
@@ -232,6 +266,15 @@ class Calls(grpc.GenericRpcHandler):
             self._streams.discard(task)
 
 
+def _key_in(metadata: Any) -> str | None:
+    """The last one, as a dictionary of the metadata has it."""
+    secret = None
+    for name, value in metadata or ():
+        if name == "x-api-key" and isinstance(value, str):
+            secret = value
+    return secret
+
+
 async def _gone(context: Any) -> None:
     """A write has failed: grpc.aio is about to hear that the client has left."""
     left = asyncio.Event()
@@ -243,8 +286,12 @@ async def _gone(context: Any) -> None:
 
 async def _only(received: AsyncIterator[Any]) -> Any:
     """The message of a call that has one. Raises BadRequest."""
-    async for message in received:
-        return message
+    try:
+        async with asyncio.timeout(MESSAGE_SECONDS):
+            async for message in received:
+                return message
+    except TimeoutError:
+        raise BadRequest(f"The call's message did not come within {MESSAGE_SECONDS} s") from None
     raise BadRequest("The call ended without a message")
 
 

@@ -1,5 +1,6 @@
 """The gRPC server: its services, its limits, where it listens, how it ends."""
 
+import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,11 +69,18 @@ SERVICES = frozenset(
 MAX_CALLS = 10_000
 """Calls at one time, streams included; more are refused with RESOURCE_EXHAUSTED."""
 
+MAX_CONTROL_CALLS = 100
+"""Calls at one time over the control socket: the owner gets in whatever others hold open."""
+
 OPTIONS = (
     # Two servers on one port would each get a part of the calls.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.max_concurrent_streams", 1_000),
+    # No table of headers seen earlier on the connection: gRPC keeps there that it could not read
+    # a grpc-timeout, and fails every later call that has one. Behind a proxy all clients share
+    # the connection. It costs a twentieth of a small call.
+    ("grpc.http2.hpack_table_size.decoder", 0),
     # A client that vanished without a word is let go after a minute.
     ("grpc.keepalive_time_ms", 40_000),
     ("grpc.keepalive_timeout_ms", 20_000),
@@ -100,6 +108,9 @@ class GrpcServer:
         self._calls = Calls(admission, audit)
         self._server = grpc.aio.server(
             handlers=(self._calls,), options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
+        )
+        self._control = grpc.aio.server(
+            handlers=(self._calls,), options=OPTIONS, maximum_concurrent_rpcs=MAX_CONTROL_CALLS
         )
         self._stopping = False
 
@@ -142,13 +153,14 @@ class GrpcServer:
         if address.startswith("unix"):
             # Whoever comes through a Unix socket is taken for the admin.
             raise ValueError(f"{address}: give HOST:PORT")
-        port = self._listen(address, certificate)
+        port = _listen(self._server, address, certificate)
         if control_socket is not None:
             before = os.umask(0o177)
             try:
-                self._listen(f"unix:{control_socket}")
+                _listen(self._control, f"unix:{control_socket}")
             finally:
                 os.umask(before)
+            await self._control.start()
         await self._server.start()
         return port
 
@@ -157,15 +169,16 @@ class GrpcServer:
         to end."""
         self._stopping = True
         self._calls.close_streams()
-        await self._server.stop(grace)
+        await asyncio.gather(self._server.stop(grace), self._control.stop(grace))
 
-    def _listen(self, address: str, certificate: Certificate | None = None) -> int:
-        try:
-            if certificate is not None:
-                return self._server.add_secure_port(address, _credentials(certificate))
-            return self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise OSError(f"Can't listen on {address}: is it in use? ({error})") from error
+
+def _listen(server: grpc.aio.Server, address: str, certificate: Certificate | None = None) -> int:
+    try:
+        if certificate is not None:
+            return server.add_secure_port(address, _credentials(certificate))
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"Can't listen on {address}: is it in use? ({error})") from error
 
 
 def _credentials(certificate: Certificate) -> grpc.ServerCredentials:

@@ -11,9 +11,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
-from fetchml.api import grpc_server
+from fetchml.api import grpc_calls, grpc_server
 from fetchml.core.model import Role
-from fetchml.v1 import queue_pb2, task_pb2
+from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from tests.api.grpc_world import World, grpc_world, refusal
 from tests.api.rest_world import rest_world
 
@@ -37,9 +37,9 @@ async def status(call: Any) -> grpc.StatusCode:
     return error.value.code()
 
 
-def begun(world: World, method: str) -> Any:
+def begun(world: World, method: str, metadata: Any = None) -> Any:
     """A call whose message does not come."""
-    return world.client.channel.stream_stream(method)(timeout=10)
+    return world.client.channel.stream_stream(method)(timeout=10, metadata=metadata)
 
 
 async def assert_served(world: World) -> None:
@@ -52,6 +52,72 @@ async def test_calls_without_a_key_end_before_their_message_comes(world: World) 
         calls = [begun(world, f"/fetchml.v1.TaskService/{method}") for _ in range(CALLS + 1)]
         assert {await status(call) for call in calls} <= {UNAUTHENTICATED, EXHAUSTED}
     await assert_served(world)
+
+
+QUICK = 2
+CALLS_OF_A_KEY = ["QueueService/GetQueue", "TaskService/WatchTasks"]
+
+
+@pytest.mark.parametrize("name", CALLS_OF_A_KEY)
+async def test_a_key_holds_so_many_calls_that_never_begin(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(grpc_calls, "QUICK_CALLS", QUICK)
+    own = world.client.metadata
+    held = [begun(world, f"/fetchml.v1.{name}", own) for _ in range(QUICK + LIMIT)]
+    for call in held:
+        await call.wait_for_connection()
+    more = [begun(world, f"/fetchml.v1.{name}", own) for _ in range(CALLS)]
+    assert [await status(call) for call in more] == CALLS * [EXHAUSTED]
+    request = queue_pb2.GetQueueRequest()
+    for role in (Role.VIEWER, Role.ADMIN):
+        metadata = (("x-api-key", world.secrets[role]),)
+        await world.client.queue.GetQueue(request, metadata=metadata, timeout=10)
+    for call in held:
+        call.cancel()
+    await assert_served_again(world)
+
+
+async def assert_served_again(world: World) -> None:
+    """Once what was cancelled is counted no more."""
+    for _ in range(100):
+        try:
+            await assert_served(world)
+        except grpc.aio.AioRpcError as error:
+            assert error.code() is EXHAUSTED  # noqa: PT017
+        else:
+            return
+    raise AssertionError("a call that was cancelled is still counted")
+
+
+@pytest.mark.parametrize("name", CALLS_OF_A_KEY)
+async def test_a_message_that_does_not_come(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(grpc_calls, "QUICK_CALLS", 0)
+    monkeypatch.setattr(grpc_calls, "MESSAGE_SECONDS", 0.1)
+    call = begun(world, f"/fetchml.v1.{name}", world.client.metadata)
+    assert await status(call) is grpc.StatusCode.INVALID_ARGUMENT
+    assert await call.details() == "The call's message did not come within 0.1 s"
+    call = begun(world, f"/fetchml.v1.{name}", world.client.metadata)
+    await call.done_writing()
+    assert await status(call) is grpc.StatusCode.INVALID_ARGUMENT
+    assert await call.details() == "The call ended without a message"
+
+
+async def test_the_owner_gets_in_whatever_others_hold_open(world: World) -> None:
+    method = "/fetchml.v1.QueueService/GetQueue"
+    held = [begun(world, method, world.client.metadata) for _ in range(CALLS)]
+    for call in held:
+        await call.wait_for_connection()
+    with pytest.raises(grpc.aio.AioRpcError, match="limit exceeded"):
+        await assert_served(world)
+    async with world.connect(None, local=True) as owner:
+        keys = await owner.keys.ListKeys(key_pb2.ListKeysRequest(), timeout=10)
+    assert len(keys.keys) == len(Role)
+    for call in held:
+        call.cancel()
+    await assert_served_again(world)
 
 
 @pytest.mark.parametrize("method", ["Check", "Watch"])

@@ -14,7 +14,7 @@ from fetchml.cli.durations import Seconds
 from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.owner import as_owner
 from fetchml.cli.render import clean, console, local_time, print_json, show, table
-from fetchml.client import Rpc, to_json
+from fetchml.client import Rpc, Unreachable, to_json
 from fetchml.client.connection import CONTROL
 from fetchml.control import control_socket
 from fetchml.errors import NotFound, RequestError
@@ -50,7 +50,7 @@ class Keys:
                 "Name its folder with --data-dir, or a server elsewhere with --server.",
             ) from error
         except Failure as failure:
-            if failure.exit_code != Exit.UNREACHABLE:
+            if not isinstance(failure.__cause__, Unreachable):
                 raise
         return cast("Reply", self._without_server(method, request))
 

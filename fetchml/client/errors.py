@@ -168,6 +168,8 @@ def _not_ours(status: grpc.StatusCode, said: str, server: str) -> CallError:
     kind = _BY_STATUS.get(status)
     if kind is RateLimited and "larger than max" in said:
         return BadRequest(said)  # the message's size; it will not shrink
+    if kind is RateLimited and "Concurrent RPC limit" in said:
+        return RateLimited("The server has as many calls open as it takes: try again later")
     if kind is Unreachable or (status == grpc.StatusCode.INTERNAL and "RST_STREAM" in said):
         return Unreachable(f"Cannot reach a server at {server}")
     if kind is DeadlineExceeded:

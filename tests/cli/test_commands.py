@@ -6,11 +6,15 @@ import pty
 import select
 import signal
 import subprocess
+import threading
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
+import grpc
 import pytest
 
+from fetchml.api.grpc_server import MAX_CONTROL_CALLS
 from tests.cli.server import FETCHML, SECONDS, Server, environment, run
 
 
@@ -167,6 +171,29 @@ def test_keys_of_a_running_server(server: Server) -> None:
     assert server.run("ls", FETCHML_API_KEY=secret).code == 4
     assert server.run("keys", "revoke", "nothing").code == 5
     assert server.run("keys", "create", "a b").code == 2
+
+
+def test_keys_of_a_server_that_is_too_busy(server: Server) -> None:
+    """It is no reason to take its data directory for one at rest."""
+    begun = threading.Semaphore(0)
+    over = threading.Event()
+
+    def no_message() -> Iterator[bytes]:
+        begun.release()
+        over.wait()
+        yield from ()
+
+    with grpc.insecure_channel(f"unix:{server.data_dir}/control.sock") as channel:
+        method: Any = channel.stream_stream("/fetchml.v1.KeyService/ListKeys")
+        held: list[Any] = [method(no_message()) for _ in range(MAX_CONTROL_CALLS)]
+        for _ in held:
+            assert begun.acquire(timeout=SECONDS)
+        busy = server.run("keys", "ls")
+        over.set()
+        for call in held:
+            call.cancel()
+    assert busy.code == 3
+    assert "as many calls open as it takes: try again later" in busy.err
 
 
 def test_keys_over_the_network_are_for_admins(server: Server) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -9,7 +10,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -52,6 +53,7 @@ REQUESTS_FINISH_SECONDS = 4
 """How long requests have to be answered when the server is asked to stop."""
 DRAIN_SECONDS = 9
 """When everything must have ended after that."""
+LAST_WORDS_SECONDS = 1
 OPEN_FILES = 1 << 20
 YOUNG_OBJECTS = 20_000
 """What requests under way hold at one time; with the usual 700, each few requests a collection
@@ -197,12 +199,9 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             _warn_if_open(http, grpc)
         alive = _tell_ready(http, grpc, data_dir)
         await asked_to_stop.wait()
+        _after(DRAIN_SECONDS, _give_up_waiting)
         log.info("shutting down; running tasks go on")
         sd_notify.tell("STOPPING=1")
-        # A thread's timer: it counts on when the event loop or the interpreter's end is stuck.
-        last_resort = threading.Timer(DRAIN_SECONDS, _give_up_waiting)
-        last_resort.daemon = True
-        last_resort.start()
         await engine.drain()
         alive.cancel()
 
@@ -231,8 +230,8 @@ def _stop_signals() -> asyncio.Event:
 
     def stop(number: int) -> None:
         if asked.is_set():
-            log.warning("ended at once by a second signal")
-            _exit(128 + number)
+            with _the_end(128 + number):
+                log.warning("ended at once by a second signal")
         asked.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -273,16 +272,30 @@ def _warn_if_open(*addresses: Address) -> None:
 
 def _end_at_once(error: Exception) -> None:
     """The store has failed: nothing more may be answered. The next start goes on from the disk."""
-    log.critical("the store has failed, the server ends: %s", error, exc_info=error)
-    _exit(1)
+    with _the_end(1):
+        log.critical("the store has failed, the server ends: %s", error, exc_info=error)
 
 
 def _give_up_waiting() -> None:
-    log.warning("some requests did not end in time; all that was acknowledged is on disk")
-    _exit(0)
+    with _the_end(0):
+        log.warning("some requests did not end in time; all that was acknowledged is on disk")
 
 
-def _exit(code: int) -> None:
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(code)
+@contextlib.contextmanager
+def _the_end(code: int) -> Iterator[None]:
+    """Of the process, behind the last words that are said inside; also when nobody can hear them:
+    there is no stderr, or nobody reads what it leads to."""
+    _after(LAST_WORDS_SECONDS, functools.partial(os._exit, code))
+    try:
+        yield
+        logging.shutdown()
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
+
+
+def _after(seconds: float, act: Callable[[], None]) -> None:
+    """A thread's timer: it counts on when the event loop or the interpreter's end is stuck."""
+    timer = threading.Timer(seconds, act)
+    timer.daemon = True
+    timer.start()

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import click
 
+from fetchml import standard_files
 from fetchml.cli.failure import Exit
 
 COMMANDS = {
@@ -104,6 +105,7 @@ def fetchml() -> None:
 
 def main() -> NoReturn:
     """The console script."""
+    standard_files.complete()
     # grpc's own messages on stderr repeat what the commands say in plain words.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:

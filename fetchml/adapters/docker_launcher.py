@@ -253,7 +253,8 @@ def _install_shim(data_dir: Path) -> Path:
     """A copy where the engine can mount it from, whatever becomes of this program's own."""
     content = shim.path().read_bytes()
     target = data_dir / "shim" / hashlib.sha256(content).hexdigest()
-    if not target.exists():
+    # It may be there without its content: after a power cut.
+    if not target.exists() or target.read_bytes() != content:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = target.with_suffix(".new")
         draft.write_bytes(content)

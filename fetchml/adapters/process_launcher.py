@@ -12,13 +12,14 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
-from fetchml import shim, untrusted_files
+from fetchml import untrusted_files
 from fetchml.adapters import processes
 from fetchml.adapters.gpu_environment import process_gpus
 from fetchml.adapters.shim_command import PLACES, shim_command
 from fetchml.attempt import AttemptFolder, Claim
 from fetchml.folder_watch import FolderWatch
 from fetchml.ports import Gone, Owner, PrepareError, Run
+from fetchml.shim import HeldShim, UnsupportedMachineError
 
 _log = logging.getLogger(__name__)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -27,6 +28,7 @@ _KILL_SECONDS = 2.0
 """What a shim gets to end by itself, with a true record, once its command was killed."""
 _GENERATIONS = 100
 """Of a process's parents that are looked at."""
+_NO_SHIM = "The shim, which starts every task, can't be started"
 _UNREMARKABLE_EXITS = (None, 120, 143, -SIGTERM, -SIGKILL)
 """Of a shim without a claim: not our child; too late; stopped at the gate, or before it had come
 so far as to see to signals; killed at the gate."""
@@ -47,17 +49,27 @@ class ProcessLauncher:
         self.owner: Owner = (os.geteuid(), os.getegid())
         self._children: dict[Path, subprocess.Popen[bytes]] = {}
         """The shims that this server started, by their attempt's folder."""
+        self._shim: HeldShim | None = None
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
         _log.warning(
             "The process launcher isolates nothing: a task can read and change all that this "
             "server's user can. Use the docker launcher where others submit tasks."
         )
-        on_available(True, "Tasks run as plain processes, without isolation")
+        try:
+            self._shim = await asyncio.to_thread(HeldShim)
+        except (UnsupportedMachineError, OSError, subprocess.SubprocessError) as error:
+            on_available(False, f"{_NO_SHIM}: {error}. Mend that and start the server again")
+        else:
+            on_available(True, "Tasks run as plain processes, without isolation")
 
     async def prepare(self, run: Run, progress: Callable[[str], None]) -> None:
+        if self._shim is None:
+            progress(_NO_SHIM)
+            await asyncio.Event().wait()  # The next server's launcher may have one.
+            return
         try:
-            self._prepare(run, AttemptFolder(run.folder))
+            self._prepare(run, AttemptFolder(run.folder), self._shim)
         except OSError as error:
             raise PrepareError(
                 f"the task can't be made ready: {error.strerror or error}", permanent=False
@@ -134,6 +146,9 @@ class ProcessLauncher:
             if child.poll() is None:
                 child.returncode = 0  # lives on; Popen would complain that nobody waited for it
         self._children.clear()
+        if self._shim is not None:
+            self._shim.close()
+            self._shim = None
 
     def _named_in(self, pid: int) -> str | None:
         """The task in whose name the process was started. Only this user's own can say so."""
@@ -144,7 +159,7 @@ class ProcessLauncher:
                     return line.removeprefix(ours).partition("/")[0]
         return None
 
-    def _prepare(self, run: Run, folder: AttemptFolder) -> None:
+    def _prepare(self, run: Run, folder: AttemptFolder, shim: HeldShim) -> None:
         if folder.claim():
             return
         if folder.run.exists():
@@ -154,7 +169,8 @@ class ProcessLauncher:
         folder.create(os.geteuid(), os.getegid())
         places = (folder.workspace, _link_datasets(run), folder.outputs)
         self._children[run.folder] = subprocess.Popen(
-            shim_command(shim.path(), run, run_folder=folder.run, workspace=folder.workspace),
+            shim_command(shim.name, run, run_folder=folder.run, workspace=folder.workspace),
+            executable=shim.executable,
             cwd=folder.workspace,
             env={"PATH": _PATH}
             | run.env

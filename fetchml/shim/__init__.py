@@ -1,7 +1,9 @@
 """The task's first process, built from `shim/shim.c` (see `shim/README.md`)."""
 
+import os
 import pathlib
 import platform
+import subprocess
 
 _NAMES = {
     "x86_64": "shim-x86_64",
@@ -9,6 +11,8 @@ _NAMES = {
     "aarch64": "shim-aarch64",
     "arm64": "shim-aarch64",
 }
+
+_ENDS_SECONDS = 10
 
 
 class UnsupportedMachineError(RuntimeError):
@@ -28,3 +32,32 @@ def path(machine: str | None = None) -> pathlib.Path:
             "aarch64. Use such a machine, or add the target to shim/build.sh."
         )
     return pathlib.Path(__file__).with_name(name)
+
+
+class HeldShim:
+    """The shim, as it was when the server started, whatever becomes of its file.
+
+    The folder that an executable unpacks itself into may be removed while it runs, and an upgrade
+    puts another shim in its place. No copy of it: the data directory may forbid to execute.
+    """
+
+    def __init__(self) -> None:
+        """Raises UnsupportedMachineError, OSError, subprocess.TimeoutExpired: it can't be had."""
+        self.name = path()
+        self._fd = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            # It ends at once when it is told nothing.
+            subprocess.run(
+                [self.executable], capture_output=True, timeout=_ENDS_SECONDS, check=False
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def executable(self) -> pathlib.Path:
+        """What to execute, in this process's children too: they don't inherit the descriptor."""
+        return pathlib.Path(f"/proc/{os.getpid()}/fd/{self._fd}")
+
+    def close(self) -> None:
+        os.close(self._fd)

@@ -3,6 +3,7 @@
 import fcntl
 import http.client
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -188,6 +189,17 @@ def test_a_cleaner_of_old_files_passes_it_over(start: Start, temporary: Path) ->
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:
         os.close(fd)
+
+
+def test_it_runs_tasks_when_its_folder_is_removed(start: Start, temporary: Path) -> None:
+    server = start()
+    before = server.run("submit", "--", "sh", "-c", "sleep 1; echo before").succeeded()
+    [folder] = unpacked(temporary)
+    shutil.rmtree(folder)
+    assert server.run("submit", "--wait", "--", "echo", "after").succeeded() == "after"
+    assert server.run("logs", "-f", before).succeeded() == "before"
+    assert server.json("queue")["health"]["status"] == "healthy"
+    assert server.stop() == 0
 
 
 def test_programs_that_it_starts_have_the_callers_environment(

@@ -1,12 +1,15 @@
 """The conformance suite over plain processes, and what only they have."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from signal import SIGKILL
 
 import pytest
 
+from fetchml import shim
 from fetchml.adapters import processes
 from fetchml.adapters.process_launcher import ProcessLauncher
 from fetchml.attempt import AttemptFolder
@@ -14,6 +17,22 @@ from fetchml.ports import Gone, Launcher, Mount, PrepareError, Run
 from tests.launchers.bench import Bench, silent, soon
 from tests.launchers.bench import bench as open_bench
 from tests.launchers.conformance import UNTIL_TOLD, LauncherConformance, shell
+
+
+@pytest.fixture
+def own_shim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the shim that launchers opened from now on start."""
+    copy = Path(shutil.copy(shim.path(), tmp_path / "shim"))
+    monkeypatch.setattr(shim, "path", lambda: copy)
+    return copy
+
+
+def _remove(file: Path) -> None:
+    file.unlink()
+
+
+def _forbid(file: Path) -> None:
+    file.chmod(0o600)
 
 
 class TestProcessLauncher(LauncherConformance):
@@ -82,6 +101,33 @@ class TestProcessLauncher(LauncherConformance):
         folder = await bench.start(launcher, run)
         await soon(launcher.wait(run))
         assert (folder.outputs / "made").stat().st_mode & 0o077 == 0
+
+    async def test_its_shim_is_removed_while_it_runs(self, bench: Bench, own_shim: Path) -> None:
+        """As when somebody tidies up `/tmp`, where the executable has unpacked itself."""
+        launcher = await bench.open()
+        _remove(own_shim)
+        run = shell(bench, "echo ran")
+        folder = await bench.start(launcher, run)
+        assert await soon(launcher.wait(run)) == Gone()
+        assert folder.tail() == b"ran\n"
+
+    @pytest.mark.parametrize("spoil", [_remove, _forbid])
+    async def test_without_a_shim_it_takes_no_task(
+        self, bench: Bench, own_shim: Path, spoil: Callable[[Path], None]
+    ) -> None:
+        spoil(own_shim)
+        launcher = ProcessLauncher(bench.data_dir, bench.watch)
+        told: list[tuple[bool, str]] = []
+        await launcher.open("", lambda *availability: told.append(availability))
+        [(available, says)] = told
+        assert not available
+        assert says.startswith("The shim, which starts every task, can't be started: [Errno ")
+        # One that an earlier server began to make ready waits.
+        progress: list[str] = []
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(launcher.prepare(shell(bench, "true"), progress.append), 0.1)
+        assert progress == ["The shim, which starts every task, can't be started"]
+        await launcher.close()
 
     async def test_a_place_that_is_taken(self, bench: Bench, launcher: Launcher) -> None:
         run = shell(bench, "true")

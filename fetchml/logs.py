@@ -13,11 +13,34 @@ current_trace: ContextVar[str | None] = ContextVar("current_trace", default=None
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _KEY = re.compile(r"fml_[A-Za-z0-9_-]{20,}")
+_SHORTEST_SECRET = 16
+"""What is shorter is refused as a key, and could be a word that logs are full of."""
+
+_secrets: list[re.Pattern[str]] = []
+"""Those that don't look like one."""
+
+
+def keep_out(secret: str) -> None:
+    """From now on `redact` takes this out too: a key that its owner chose may look like anything.
+
+    Also where a URL, JSON or a log line has some of its characters escaped.
+    """
+    if len(secret) >= _SHORTEST_SECRET:
+        _secrets.append(re.compile("".join(map(_plain_or_escaped, secret))))
 
 
 def redact(text: str) -> str:
-    """The text with all that looks like an API key taken out."""
+    """The text with all that looks like an API key taken out, and what is to be kept out."""
+    # First: a part of it may look like a key, and the rest would stay.
+    for secret in _secrets:
+        text = secret.sub("[redacted]", text)
     return _KEY.sub("fml_[redacted]", text)
+
+
+def _plain_or_escaped(character: str) -> str:
+    in_url = "".join(f"%{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+    # JSON of a repr() of a string has three backslashes before a quote, and one more each time.
+    return rf"(?:\\{{0,7}}{re.escape(character)}|(?i:{in_url}))"
 
 
 def set_up(form: Literal["text", "json"], stream: TextIO | None = None) -> None:

@@ -22,7 +22,10 @@ def serve(settings: Settings) -> None:
     """
     frozen.leave_group()
     logs.set_up(settings.server.log_format)
+    admin_key = os.environ.get("FETCHML_ADMIN_KEY") or None
+    if admin_key is not None:
+        logs.keep_out(admin_key)
     try:
-        app.serve(settings, os.environ.get("FETCHML_ADMIN_KEY") or None)
+        app.serve(settings, admin_key)
     except CannotStart as error:
         raise Failure(f"The server can't start: {error}") from error

@@ -4,6 +4,8 @@ import json
 import signal
 import stat
 import time
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,11 @@ def test_the_first_key_may_be_given(tmp_path: Path) -> None:
     try:
         given.run("ls", FETCHML_API_KEY=wanted).succeeded()
         assert not (given.data_dir / "admin.key").exists()
+        with closing(HTTPConnection(given.http)) as stranger:
+            stranger.request("GET", f"/v1/tasks/{wanted}")
+            assert stranger.getresponse().status == 401
+        audited = given.run("audit", FETCHML_API_KEY=wanted).succeeded()
+        assert "/v1/tasks/[redacted]" in audited
         assert wanted not in given.log
     finally:
         given.stop()

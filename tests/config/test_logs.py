@@ -3,9 +3,11 @@
 import io
 import json
 import logging
+from urllib.parse import quote
 
 import pytest
 
+from fetchml import logs
 from fetchml.access import new_secret
 from fetchml.logs import JsonFormatter, TextFormatter, current_trace
 
@@ -55,3 +57,29 @@ def test_keys_are_taken_out(formatter: logging.Formatter) -> None:
     text = line(formatter, f"got {secret}", key=secret)
     assert secret not in text
     assert text.count("fml_[redacted]") == 2
+
+
+CHOSEN = r"""own/key\"it's"+100%_fml_0123456789abcdefghij!"""
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+@pytest.mark.parametrize(
+    "shown",
+    [CHOSEN, repr(CHOSEN), json.dumps(CHOSEN), quote(CHOSEN), quote(CHOSEN, safe="").lower()],
+)
+def test_a_key_that_its_owner_chose_is_taken_out(
+    formatter: logging.Formatter, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_secrets", [])
+    logs.keep_out(CHOSEN)
+    for message in (f"GET /v1/tasks/{shown}: no such task", f"two\nlines {shown}"):
+        text = line(formatter, message, path=shown, error=ValueError(shown))
+        assert text.count("[redacted]") == 3
+        assert "abcdefghij" not in text
+        assert "own" not in text
+
+
+def test_what_is_too_short_for_a_key_is_not_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_secrets", [])
+    logs.keep_out("info")
+    assert logs.redact("some info") == "some info"

@@ -4,7 +4,7 @@
     data/store/             the database
     data/admin.key, data/snapshots/
     data/tasks/ID/outputs/, data/tasks/ID/attempts/N/   results, logs, how attempts ended
-    complete                last: an archive without it was cut off
+    complete                last: an archive without it was cut off. `sha256:HEX`, of all before it
 
 Left out: workspaces (users' files, each with its owner), datasets (fetched again), the tasks'
 private copies of snapshots, attempts that never began, links to hosts and locks. What tasks made is
@@ -13,24 +13,23 @@ what can't be read in an attempt's folder: no running task may keep a backup fro
 """
 
 import errno
+import hashlib
 import io
 import os
-import shutil
 import stat
 import tarfile
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-from fetchml.adapters.data_dir import DataDirBusy, is_taken, lock_data_dir, sync_folder
+from fetchml.adapters.data_dir import DataDirBusy, lock_data_dir
 
 FORM = b"1\n"
 MARK, COMPLETE, DATA = "fetchml-backup", "complete", "data"
+CHECKSUM = "sha256:"
 PARTS = ("admin.key", "snapshots", "tasks")
-_OF_A_FILE_SYSTEM = {"lost+found"}
-"""In its root from the first, so at a mount point."""
+DATABASE = "fetchml.duckdb"
 _DEEPEST = 110
 """Deeper than the outputs of any task."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -61,15 +60,16 @@ def resting_store(data_dir: Path) -> Iterator[Path]:
 
 def write(archive: BinaryIO, data_dir: Path, store: Path, *, with_outputs: bool) -> int:
     """`store`: a folder with the store's files, which nothing changes. How many files and folders
-    of attempts are left out since they can't be read. Raises OSError."""
-    with tarfile.open(fileobj=archive, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+    of attempts are left out since they can't be read. Raises BadBackup, OSError."""
+    summed = _Summed(archive)
+    # What a new archive needs of a file is there.
+    file = cast("BinaryIO", summed)
+    with tarfile.TarFile(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
         _add_bytes(tar, MARK, FORM)
         writer = _Writer(tar)
         root = os.open(store, _FOLDER)
         try:
-            for name in _names(root):
-                if name.startswith(("fetchml.duckdb", "header.copy")):
-                    writer.add(root, name, f"{DATA}/store/{name}")
+            _add_store(writer, root)
         finally:
             os.close(root)
         root = os.open(data_dir, _FOLDER)
@@ -78,110 +78,18 @@ def write(archive: BinaryIO, data_dir: Path, store: Path, *, with_outputs: bool)
                 writer.add(root, name, f"{DATA}/{name}")
         finally:
             os.close(root)
-        _add_bytes(tar, COMPLETE, b"")
+        _add_bytes(tar, COMPLETE, f"{CHECKSUM}{summed.hexdigest()}\n".encode())
     return writer.left_out
 
 
-def restore(archive: BinaryIO, data_dir: Path) -> None:
-    """Make the data directory from a backup, whole or not at all. Raises BadBackup, OSError."""
-    data_dir = data_dir.resolve()
-    try:
-        if data_dir.exists():
-            with _taken(data_dir) as owner, _draft(data_dir, ".restoring-") as draft:
-                _unpack(archive, draft)
-                _hand_over(draft / DATA, owner)
-                _move_up(draft / DATA, data_dir)
-        else:
-            data_dir.parent.mkdir(parents=True, exist_ok=True)
-            with _draft(data_dir.parent, f"{data_dir.name}.restoring-") as draft:
-                _unpack(archive, draft)
-                (draft / DATA).chmod(0o700)
-                (draft / DATA).rename(data_dir)
-                sync_folder(data_dir.parent)
-    except tarfile.TarError as error:
-        raise BadBackup(f"this is no whole backup: {error}") from error
-
-
-@contextmanager
-def _draft(folder: Path, prefix: str) -> Iterator[Path]:
-    draft = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
-    try:
-        yield draft
-    finally:
-        shutil.rmtree(draft)
-
-
-@contextmanager
-def _taken(data_dir: Path) -> Iterator[tuple[int, int]]:
-    """Keep everybody away from an empty folder, and give its owner's ids; whoever fails leaves it
-    as it was. It stays the folder that it is: it may be a mount point. Raises BadBackup, OSError.
-    """
-    if not data_dir.is_dir():
-        raise BadBackup(f"{data_dir} is no folder: move it away first, it is never overwritten")
-    if is_taken(data_dir):
-        raise BadBackup(f"a server runs on {data_dir}, or another restore: stop it first")
-    _require_empty(data_dir)
-    before = data_dir.stat()
-    owner, here = (before.st_uid, before.st_gid), (os.geteuid(), os.getegid())
-    try:
-        # Root's until it is full: where its owner may write he can put links in root's way.
-        if owner != here:
-            os.chown(data_dir, *here)
-        data_dir.chmod(0o700)
-        _require_empty(data_dir)
-        with _locked(data_dir, owner):
-            yield owner
-    except BaseException:
-        data_dir.chmod(stat.S_IMODE(before.st_mode))
-        raise
-    finally:
-        _give(data_dir, owner)
-
-
-def _require_empty(data_dir: Path) -> None:
-    if found := sorted({path.name for path in data_dir.iterdir()} - _OF_A_FILE_SYSTEM):
-        raise BadBackup(
-            f"{data_dir} is not empty ({found[0]!r} is in it): move it away first, it is never "
-            "overwritten"
-        )
-
-
-@contextmanager
-def _locked(data_dir: Path, owner: tuple[int, int]) -> Iterator[None]:
-    """No server can start on it; its lock stays if all went well. Raises BadBackup, OSError."""
-    try:
-        lock = lock_data_dir(data_dir)
-    except DataDirBusy as error:
-        raise BadBackup(str(error)) from error
-    try:
-        _give(data_dir / "lock", owner)
-        yield
-    except BaseException:
-        (data_dir / "lock").unlink()
-        raise
-    finally:
-        lock.release()
-
-
-def _move_up(root: Path, data_dir: Path) -> None:
-    """All or nothing, and the store last: without it nothing of the rest counts. Raises BadBackup,
-    OSError."""
-    names = sorted((path.name for path in root.iterdir()), key=lambda name: (name == "store", name))
-    moved = list[str]()
-    try:
-        for name in names:
-            if os.path.lexists(data_dir / name):
-                raise BadBackup(f"{data_dir / name} is there now: it is never overwritten")
-            if name == "store":
-                sync_folder(data_dir)
-            moved.append(name)
-            (root / name).rename(data_dir / name)
-        sync_folder(data_dir)
-    except BaseException:
-        for name in reversed(moved):
-            with suppress(FileNotFoundError):
-                (data_dir / name).rename(root / name)
-        raise
+def _add_store(writer: "_Writer", root: int) -> None:
+    """Raises BadBackup, OSError."""
+    names = _names(root)
+    if DATABASE not in names:
+        raise BadBackup(f"the store has no {DATABASE}")
+    for name in names:
+        if name.startswith((DATABASE, "header.copy")):
+            writer.add(root, name, f"{DATA}/store/{name}")
 
 
 def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
@@ -204,6 +112,10 @@ def _is_a_tasks(path: PurePosixPath) -> bool:
     return False
 
 
+def _is_the_stores(path: PurePosixPath) -> bool:
+    return path.parts[1:2] == ("store",)
+
+
 def _names(folder: int) -> list[str]:
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries)
@@ -223,10 +135,12 @@ class _Writer:
         self.left_out = 0
 
     def add(self, parent: int, name: str, path: str, depth: int = 0) -> None:
-        """What vanishes meanwhile is left out. Raises OSError."""
+        """What vanishes meanwhile is left out, but for the store's. Raises OSError."""
         try:
             found = _open(parent, name, path, depth)
         except (FileNotFoundError, NotADirectoryError):
+            if _is_the_stores(PurePosixPath(path)):
+                raise
             return
         except OSError as error:
             if error.errno not in _UNREADABLE or not _is_a_tasks(PurePosixPath(path)):
@@ -236,6 +150,8 @@ class _Writer:
         if found is None:
             return
         entry, fd = found
+        # It keeps all that it ever wrote, and there can be millions.
+        self._tar.members.clear()
         if fd is None:
             self._tar.addfile(entry)
         elif entry.isdir():
@@ -293,52 +209,28 @@ class _Exactly(io.RawIOBase):
         return self._file.read(wanted).ljust(wanted, b"\0")
 
 
+class _Summed:
+    """What is written goes on to the archive, and into the checksum."""
+
+    def __init__(self, archive: BinaryIO) -> None:
+        self._archive = archive
+        self._sum = hashlib.sha256()
+        self._written = 0
+
+    def write(self, data: bytes) -> None:
+        self._archive.write(data)
+        self._sum.update(data)
+        self._written += len(data)
+
+    def tell(self) -> int:
+        return self._written
+
+    def hexdigest(self) -> str:
+        """Of all until now."""
+        return self._sum.hexdigest()
+
+
 def _add_bytes(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     entry = tarfile.TarInfo(name)
     entry.size = len(content)
     tar.addfile(entry, io.BytesIO(content))
-
-
-def _unpack(archive: BinaryIO, draft: Path) -> None:
-    """Raises BadBackup, TarError."""
-    links = list[tuple[Path, str]]()
-    last = None
-    with tarfile.open(fileobj=archive, mode="r|") as tar:
-        for number, entry in enumerate(tar):
-            content = tar.extractfile(entry) if entry.isreg() else None
-            if (number == 0) != (entry.name == MARK):
-                raise BadBackup("this is no backup of FetchML")
-            if number == 0 and (content is None or content.read(9) != FORM):
-                raise BadBackup("this backup was made by a newer FetchML: use that one")
-            path, last = PurePosixPath(entry.name), entry.name
-            if path.parts[:1] != (DATA,):
-                continue
-            if len(path.parts) == 1 or ".." in path.parts or path.is_absolute():
-                raise BadBackup(f"no backup of FetchML has {entry.name!r} in it")
-            place = draft / path
-            if entry.issym():
-                links.append((place, entry.linkname))
-            elif entry.isdir():
-                place.mkdir(mode=0o700, parents=True)
-            elif content is not None:
-                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with place.open("xb") as file:
-                    shutil.copyfileobj(content, file)
-                    os.fsync(file.fileno())
-                place.chmod(0o600 | entry.mode & stat.S_IXUSR)
-    if last != COMPLETE:
-        raise BadBackup("this backup was cut off: its end is missing")
-    # Last: nothing may be written through them.
-    for place, target in links:
-        place.symlink_to(target)
-
-
-def _hand_over(root: Path, owner: tuple[int, int]) -> None:
-    for folder, folders, files in os.walk(root):
-        for name in (*folders, *files):
-            _give(Path(folder) / name, owner)
-
-
-def _give(path: Path, owner: tuple[int, int]) -> None:
-    if owner != (os.geteuid(), os.getegid()):
-        os.chown(path, *owner, follow_symlinks=False)

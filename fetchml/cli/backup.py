@@ -1,12 +1,11 @@
 """`fetchml backup`"""
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO, cast
 
 import click
 
@@ -17,7 +16,10 @@ from fetchml.cli.owner import as_owner
 from fetchml.client import Rpc, Unreachable
 from fetchml.client.connection import CONTROL
 from fetchml.control import control_socket
+from fetchml.interruptions import held_back, interruptible
+from fetchml.new_file import PlaceTaken, new_file, require_free
 from fetchml.settings import default_data_dir
+from fetchml.store_copy import PREFIX, remove_unheld, taken
 from fetchml.v1 import backup_pb2
 
 COPY_STORE = Rpc(
@@ -48,13 +50,15 @@ def backup(file: Path, data_dir: Path | None, *, no_tasks: bool) -> None:
     has the admin key in it: keep it like one. docs/operations.md says what is in it and why.
     """
     folder = (data_dir or default_data_dir()).absolute()
-    try:
-        with _store(folder) as store, _opened(file) as archive:
-            left_out = archives.write(archive, folder, store, with_outputs=not no_tasks)
-    except archives.BadBackup as error:
-        raise Failure(f"No backup was made: {error}") from error
-    except OSError as error:
-        raise Failure(f"No backup was made: {error}") from error
+    with held_back():
+        try:
+            _require_place_for(file)
+            with _store(folder) as store, _opened(file) as archive, interruptible():
+                left_out = archives.write(archive, folder, store, with_outputs=not no_tasks)
+        except PlaceTaken as error:
+            raise Failure(str(error), "Choose another name.", Exit.USAGE) from error
+        except (archives.BadBackup, OSError) as error:
+            raise Failure(f"No backup was made: {error}") from error
     if left_out:
         files = "file or folder" if left_out == 1 else "files or folders"
         click.echo(f"Left out: {left_out} {files} of attempts that can't be read.", err=True)
@@ -65,11 +69,7 @@ def _store(data_dir: Path) -> Iterator[Path]:
     """A folder with the store that doesn't change: a copy by the server, or its own if none runs.
     Raises BadBackup, Failure, OSError."""
     try:
-        with (
-            control_socket(data_dir) as socket,
-            connected(f"{CONTROL}{socket}", None) as client,
-        ):
-            copy = data_dir / client.with_options(deadline=COPY_SECONDS).call(COPY_STORE).folder
+        copy = _copied_by_server(data_dir)
     except FileNotFoundError as error:
         raise archives.BadBackup(f"no server's data is in {data_dir}") from error
     except Failure as failure:
@@ -79,33 +79,63 @@ def _store(data_dir: Path) -> Iterator[Path]:
             # The lock is made here where it is missing; what is written else is root's to place.
             with as_owner(data_dir):
                 store = stack.enter_context(archives.resting_store(data_dir))
+                remove_unheld(data_dir)
             yield store
         return
-    try:
-        yield copy
-    finally:
-        shutil.rmtree(copy, ignore_errors=True)
+    with ExitStack() as stack:
+        try:
+            store = stack.enter_context(taken(copy))
+        except OSError as error:
+            raise archives.BadBackup(
+                f"the server's copy of its store is gone ({error}): try again"
+            ) from error
+        yield store
+
+
+def _copied_by_server(data_dir: Path) -> Path:
+    """Raises BadBackup, Failure, OSError."""
+    with (
+        control_socket(data_dir) as socket,
+        connected(f"{CONTROL}{socket}", None) as client,
+        interruptible(),
+    ):
+        name = client.with_options(deadline=COPY_SECONDS).call(COPY_STORE).folder
+    # It is removed at the end, and by root that would be whatever a user's server named.
+    if not name.startswith(PREFIX) or "/" in name:
+        raise archives.BadBackup(f"the server says that its copy is {name!r}, which is none")
+    return data_dir / name
+
+
+def _require_place_for(file: Path) -> None:
+    """Before the store is copied. Raises PlaceTaken, Failure."""
+    if str(file) != "-":
+        require_free(file)
+    elif cast("TextIO | None", sys.stdout) is None:
+        raise Failure(
+            "There is no place for the backup: stdout is closed",
+            "Redirect it (fetchml backup - > FILE), or name a file.",
+            Exit.USAGE,
+        )
+    elif sys.stdout.isatty():
+        raise Failure(
+            "A backup is no text for a terminal",
+            "Redirect it (fetchml backup - > FILE), or name a file.",
+            Exit.USAGE,
+        )
 
 
 @contextmanager
 def _opened(file: Path) -> Iterator[BinaryIO]:
-    """Appears whole, on disk, or not at all. Raises Failure, OSError."""
-    if str(file) == "-":
-        if sys.stdout.isatty():
-            raise Failure("A backup is no text for a terminal", code=Exit.USAGE)
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    if file.exists():
-        raise Failure(f"{file} exists already", "Choose another name.", Exit.USAGE)
-    draft = file.with_name(f"{file.name}.part")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as archive:
+    """Raises PlaceTaken, OSError."""
+    if str(file) != "-":
+        with new_file(file) as archive:
             yield archive
-            archive.flush()
-            os.fsync(archive.fileno())
-        draft.rename(file)
+        return
+    try:
+        yield sys.stdout.buffer
+        with interruptible():
+            sys.stdout.buffer.flush()
     except BaseException:
-        draft.unlink(missing_ok=True)
+        # Python would write the rest at exit, and wait for a reader who may have stopped.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise

@@ -1,12 +1,17 @@
 """`fetchml restore`"""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, TextIO, cast
 
 import click
 
-from fetchml import backup as archives
-from fetchml.cli.failure import Failure
+from fetchml.backup import BadBackup
+from fetchml.cli.failure import Exit, Failure
+from fetchml.interruptions import held_back, interruptible
+from fetchml.restore import restore as restore_backup
 from fetchml.settings import default_data_dir
 
 
@@ -27,14 +32,34 @@ def restore(file: Path, data_dir: Path | None) -> None:
     empty keeps its owner; it may be a mount point, or a link to a directory.
     """
     folder = data_dir or default_data_dir()
-    try:
-        if str(file) == "-":
-            archives.restore(sys.stdin.buffer, folder)
-        else:
-            with file.open("rb") as archive:
-                archives.restore(archive, folder)
-    except archives.BadBackup as error:
-        raise Failure(f"Nothing was restored: {error}") from error
-    except OSError as error:
-        raise Failure(f"Nothing was restored: {error}") from error
+    with held_back():
+        try:
+            with _opened(file) as archive:
+                is_checked = restore_backup(archive, folder)
+        except (BadBackup, OSError) as error:
+            raise Failure(f"Nothing was restored: {error}") from error
+    if not is_checked:
+        click.echo(
+            "Note: this backup was made by an older FetchML and has no checksum: whether it was "
+            "damaged since can't be told.",
+            err=True,
+        )
     click.echo(f"Restored {folder}. Start its server with 'fetchml serve --data-dir {folder}'.")
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    """Raises Failure, OSError."""
+    if str(file) != "-":
+        with interruptible():  # A pipe can wait for who writes to it.
+            archive = file.open("rb")
+        with archive:
+            yield archive
+    elif stdin := cast("TextIO | None", sys.stdin):
+        yield stdin.buffer
+    else:
+        raise Failure(
+            "There is no backup to read: stdin is closed",
+            "Give it one (fetchml restore - < FILE), or name the file.",
+            Exit.USAGE,
+        )

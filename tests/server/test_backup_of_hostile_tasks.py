@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from fetchml import backup as archives
+from fetchml.restore import restore as restore_backup
 from tests.cli.server import SECONDS, environment
 
 USER = 1234
@@ -80,7 +81,7 @@ def test_what_a_task_shuts_is_left_out_and_counted(kept: Path, outputs: Path) ->
     found = names(ran.stdout)
     assert {"opened", "run", "outputs", "outputs/result", "outputs/listed", "complete"} <= found
     assert not {"outputs/shut", "outputs/listed/file", "run/folder"} & found
-    archives.restore(io.BytesIO(ran.stdout), kept / "restored")
+    restore_backup(io.BytesIO(ran.stdout), kept / "restored")
 
 
 def test_of_all_that_can_be_read_nothing_is_said(kept: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fetchml import backup as archives
+from fetchml.restore import restore as restore_backup
 from fetchml.v1.task_pb2 import Task
 from tests.cli.server import FETCHML, SECONDS, environment, run
 from tests.server.conftest import Serve
@@ -81,7 +82,7 @@ def test_a_mount_point_with_its_lost_and_found(archive: bytes, mounted: Path) ->
     (mounted / "lost+found").mkdir(mode=0o700)
     os.chown(mounted, USER, USER)
     before = set(mounted.parent.iterdir())
-    archives.restore(io.BytesIO(archive), mounted)
+    restore_backup(io.BytesIO(archive), mounted)
     check_is_whole(mounted)
     made = {path for path in mounted.rglob("*") if path.name != "lost+found"}
     assert {path.lstat().st_uid for path in made | {mounted}} == {USER}
@@ -107,14 +108,14 @@ async def test_a_server_works_on_a_mount_point(
 
 def test_behind_a_link(archive: bytes, empty: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("empty")
-    archives.restore(io.BytesIO(archive), tmp_path / "link")
+    restore_backup(io.BytesIO(archive), tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
     check_is_whole(empty)
 
 
 def test_behind_a_link_to_what_is_not_there_yet(archive: bytes, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("later/data")
-    archives.restore(io.BytesIO(archive), tmp_path / "link")
+    restore_backup(io.BytesIO(archive), tmp_path / "link")
     check_is_whole(tmp_path / "later/data")
     assert [path.name for path in (tmp_path / "later").iterdir()] == ["data"]
 
@@ -123,14 +124,14 @@ def test_a_full_disk_is_left_empty(archive: bytes, mounted: Path) -> None:
     mounted.chmod(0o755)
     subprocess.run(["mount", "-o", "remount,size=128k", mounted], check=True)
     with pytest.raises(OSError, match="No space left"):
-        archives.restore(io.BytesIO(archive), mounted)
+        restore_backup(io.BytesIO(archive), mounted)
     check_is_untouched(mounted)
 
 
 def test_half_a_backup_leaves_the_folder_empty(archive: bytes, empty: Path) -> None:
     for end in (0, 100, len(archive) // 2, len(archive) - 10 * 1024):
         with pytest.raises(archives.BadBackup):
-            archives.restore(io.BytesIO(archive[:end]), empty)
+            restore_backup(io.BytesIO(archive[:end]), empty)
         check_is_untouched(empty)
 
 
@@ -157,7 +158,7 @@ def test_a_fault_while_the_parts_move_up(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "rename", failing)
         with pytest.raises(type(fault)):
-            archives.restore(io.BytesIO(archive), empty)
+            restore_backup(io.BytesIO(archive), empty)
     check_is_untouched(empty)
 
 
@@ -206,7 +207,7 @@ def test_what_the_owner_puts_in_at_the_last_moment_is_no_way_out(
     with monkeypatch.context() as patched:
         patched.setattr(os, "chown", late)
         with pytest.raises(archives.BadBackup, match="'lock' is in it"):
-            archives.restore(io.BytesIO(archive), empty)
+            restore_backup(io.BytesIO(archive), empty)
     assert [path.name for path in empty.iterdir()] == ["lock"]
     assert not (tmp_path / "not-his").exists()
     assert owner_and_mode(empty) == (USER, 0o755)
@@ -215,8 +216,8 @@ def test_what_the_owner_puts_in_at_the_last_moment_is_no_way_out(
 def test_it_says_what_is_in_the_way(archive: bytes, empty: Path) -> None:
     (empty / ".restoring-old").mkdir()
     with pytest.raises(archives.BadBackup, match=r"not empty \('.restoring-old' is in it\)"):
-        archives.restore(io.BytesIO(archive), empty)
+        restore_backup(io.BytesIO(archive), empty)
     file = empty / ".restoring-old/file"
     file.touch()
     with pytest.raises(archives.BadBackup, match="is no folder"):
-        archives.restore(io.BytesIO(archive), file)
+        restore_backup(io.BytesIO(archive), file)

@@ -21,7 +21,7 @@ from fetchml.v1 import queue_pb2, task_pb2
 from fetchml.v1.queue_pb2_grpc import QueueServiceStub
 from tests import debian
 from tests.api import grpc_world, rest_world
-from tests.api.rest_world import World
+from tests.api.rest_world import Reply, World
 from tests.api.validate import check_error
 from tests.cli.server import FETCHML, environment
 from tests.envoy import proxy
@@ -30,6 +30,7 @@ from tests.server.program import eventually
 from tests.tls.authority import Authority
 
 UNAVAILABLE = "The server does not answer: try again later"
+UNREADABLE = "grpc-timeout can't be read"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 
@@ -129,6 +130,71 @@ async def test_grpc_web(tmp_path: Path) -> None:
         assert health_pb2.HealthCheckResponse.FromString(message).status == serving
 
 
+JUNK = ["junk", "5", "S", "123456789S", "5S,5S", "-1S", "5s", ""]
+
+
+@pytest.mark.parametrize("deadline", JUNK)
+async def test_a_deadline_that_can_not_be_read_stays_here(tmp_path: Path, deadline: str) -> None:
+    """gRPC may keep it in what it knows of the connection, which all clients share."""
+    async with grpc_world.grpc_world(tmp_path) as world, aiohttp.ClientSession() as session:
+        client = rest_world.Client(session, f"http://{world.address}", world.secrets[Role.USER])
+        refused = await call_raw(client, "application/grpc", grpc_timeout=deadline)
+        assert (refused.status, refused.headers["grpc-status"]) == (200, "3")
+        assert refused.headers["grpc-message"] == UNREADABLE
+        over_web = await call_raw(client, "application/grpc-web+proto", grpc_timeout=deadline)
+        assert (over_web.status, over_web.headers["grpc-message"]) == (400, UNREADABLE)
+        served = await call_raw(client, "application/grpc", grpc_timeout="99999999m")
+        assert (served.status, len(served.body) > 5) == (200, True)
+
+
+async def call_raw(client: rest_world.Client, content_type: str, **headers: str) -> Reply:
+    """GetQueue, byte by byte."""
+    async with client.session.post(
+        client.url("/fetchml.v1.QueueService/GetQueue"),
+        data=bytes(5),
+        headers=client.with_key({**headers, "Content-Type": content_type, "TE": "trailers"}),
+    ) as response:
+        return Reply(response.status, response.headers, await response.read())
+
+
+@pytest.mark.parametrize(
+    "path", ["/fetchml.v1.QueueService/GetQueue", "/grpc.health.v1.Health/Check"]
+)
+@pytest.mark.parametrize(
+    "content_type", [None, "application/json", "application/grpcX", "text/application/grpc"]
+)
+async def test_what_is_no_grpc_is_rest(rest: World, path: str, content_type: str | None) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    headers["grpc-timeout"] = "junk"
+    for method, body in (("GET", None), ("POST", b"{}")):
+        reply = await rest.client.ask(method, path, body, **headers)
+        assert (reply.status, reply.code) == (404, "NOT_FOUND")
+
+
+async def test_without_a_server_what_is_no_grpc_gets_the_contracts_body(edge: proxy.Envoy) -> None:
+    async with aiohttp.ClientSession() as session:
+        client = client_of(edge, session)
+        for path in ("/v1/queue", "/fetchml.v1.QueueService/GetQueue"):
+            reply = await client.get(path, Content_Type="application/grpcX")
+            assert (reply.status, reply.error) == (503, UNAVAILABLE)
+
+
+async def test_an_unknown_transfer_encoding(rest: World) -> None:
+    reply = await rest.raw(
+        b"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n"
+    )
+    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize("protocol", ["websocket", "other"])
+async def test_no_upgrade_but_where_there_is_one(rest: World, protocol: str) -> None:
+    """A 200 to a request that asks for one would lose its body."""
+    head = f"GET /v1/queue HTTP/1.1\r\nHost: a\r\nX-API-Key: {rest.client.secret}\r\n"
+    reply = await rest.raw(f"{head}Connection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n".encode())
+    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
+    assert "ask without Upgrade" in reply.error
+
+
 async def test_nobody_behind_it(edge: proxy.Envoy) -> None:
     async with aiohttp.ClientSession() as session:
         client = client_of(edge, session)
@@ -224,6 +290,28 @@ async def test_the_log_has_the_trace_and_no_key(
     assert [secret for secret in secrets if secret in str(edge.access_log)] == []
 
 
+async def test_a_key_in_the_path_is_not_in_the_log(rest: World, edge: proxy.Envoy) -> None:
+    secret = str(rest.client.secret)
+    reply = await rest.client.get(f"/v1/tasks/{secret}")
+
+    def line() -> list[dict[str, Any]]:
+        return [one for one in edge.access_log if one["trace_id"] == reply.json["trace_id"]]
+
+    await eventually(lambda: len(line()) == 1)
+    (logged,) = line()
+    assert (logged["path"], logged["status"], logged["method"]) == ("[redacted]", 404, "GET")
+    assert secret not in str(edge.access_log)
+
+
+@pytest.mark.parametrize("configuration", ["envoy.yaml", "transcoder.yaml"])
+def test_all_else_is_in_the_log_then_too(configuration: str) -> None:
+    usual, with_a_key = (
+        one["typed_config"]["log_format"]["json_format"]
+        for one in manager(configuration)["access_log"]
+    )
+    assert usual | {"path": "[redacted]"} == with_a_key
+
+
 async def test_the_server_knows_whom_it_is_called_by(edge: proxy.Envoy) -> None:
     """And takes nobody's own word for it."""
     behind = Proxies([Network.parse("127.0.0.1")])
@@ -280,28 +368,53 @@ async def test_the_server_is_looked_after(rest: World, edge: proxy.Envoy) -> Non
     await eventually(lambda: len(attempts()) == 2 and min(attempts()) > 0)
 
 
-ROUTES = yaml.safe_load((proxy.CONFIGURATIONS / "envoy.yaml").read_text())["static_resources"][
-    "listeners"
-][0]["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]["virtual_hosts"][0]["routes"]
+def manager(configuration: str) -> dict[str, Any]:
+    settings = yaml.safe_load((proxy.CONFIGURATIONS / configuration).read_text())
+    listener = settings["static_resources"]["listeners"][0]
+    return dict(listener["filter_chains"][0]["filters"][0]["typed_config"])
 
 
-def route_of(path: str) -> dict[str, Any]:
-    """Envoy takes the first that matches."""
-    for route in ROUTES:
+def route_of(path: str, **headers: str) -> dict[str, Any]:
+    """Envoy takes the first that matches. Underscores in names stand for hyphens."""
+    for route in manager("envoy.yaml")["route_config"]["virtual_hosts"][0]["routes"]:
         match = route["match"]
-        if "prefix" in match and path.startswith(match["prefix"]):
-            return dict(route["route"])
-        if "safe_regex" in match and re.fullmatch(match["safe_regex"]["regex"], path):
+        on_path = (
+            path == match.get("path")
+            or ("prefix" in match and path.startswith(match["prefix"]))
+            or ("safe_regex" in match and re.fullmatch(match["safe_regex"]["regex"], path))
+        )
+        if on_path and all(matches(one, headers) for one in match.get("headers", ())):
             return dict(route["route"])
     raise AssertionError("there is a last route for all")
 
 
+def matches(matcher: dict[str, Any], headers: dict[str, str]) -> bool:
+    value = headers.get(matcher["name"].replace("-", "_"))
+    if value is None:
+        return False
+    regex = matcher["string_match"]["safe_regex"]["regex"]
+    return (re.fullmatch(regex, value) is None) is matcher.get("invert_match", False)
+
+
 @pytest.mark.parametrize(
-    "path", ["/ws", "/jupyter/a/b", "/v1/snapshots", "/v1/tasks/a/logs", "/v1/tasks/a/outputs/b/c",
-             "/fetchml.v1.TaskService/WatchTasks", "/grpc.health.v1.Health/Watch"],
-)  # fmt: skip
+    "path",
+    ["/ws", "/jupyter/a/b", "/v1/snapshots", "/v1/tasks/a/logs", "/v1/tasks/a/outputs/b/c"],
+)
 def test_streams_have_no_time_limit(path: str) -> None:
     assert (route_of(path)["timeout"], route_of(path)["idle_timeout"]) == ("0s", "0s")
+
+
+@pytest.mark.parametrize(
+    "path", ["/fetchml.v1.TaskService/WatchTasks", "/grpc.health.v1.Health/Watch"]
+)
+@pytest.mark.parametrize(
+    "content_type", ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8",
+                     "application/grpc-web+proto", "application/grpc-web-text"],
+)  # fmt: skip
+def test_grpc_has_none_either(path: str, content_type: str) -> None:
+    assert route_of(path, content_type=content_type, grpc_timeout="5S") == {
+        "cluster": "grpc", "timeout": "0s", "idle_timeout": "0s",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("path", ["/v1/tasks", "/v1/tasks/a", "/v1/tasks/a/outputs", "/v1/queue"])

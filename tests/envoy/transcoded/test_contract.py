@@ -17,9 +17,10 @@ from tests.api.grpc_world import Client, refusal
 from tests.api.rest_world import JSON, World
 from tests.envoy import proxy
 from tests.envoy.grpc_web import call_over_web
+from tests.envoy.test_edge import JUNK, UNREADABLE, call_raw
 from tests.envoy.transcoded.conftest import transcoded
 from tests.server.conftest import Serve
-from tests.server.program import ADMIN_KEY, Backend
+from tests.server.program import ADMIN_KEY, Backend, eventually
 
 EXPERIMENT = b'{"name": "mnist"}'
 
@@ -161,6 +162,52 @@ async def test_grpc_and_grpc_web_go_through(rest: World) -> None:
     messages, trailers = await call_over_web(rest.client, "fetchml.v1.TaskService/GetTask", request)
     assert task_pb2.Task.FromString(messages[0]).id == task_id
     assert trailers["grpc-status"] == "0"
+
+
+@pytest.mark.parametrize("deadline", JUNK)
+async def test_a_deadline_that_can_not_be_read_stays_here(rest: World, deadline: str) -> None:
+    refused = await call_raw(rest.client, "application/grpc", grpc_timeout=deadline)
+    assert (refused.status, refused.headers["grpc-status"]) == (200, "3")
+    assert refused.headers["grpc-message"] == UNREADABLE
+    over_web = await call_raw(rest.client, "application/grpc-web+proto", grpc_timeout=deadline)
+    assert (over_web.status, over_web.headers["grpc-message"]) == (400, UNREADABLE)
+    served = await call_raw(rest.client, "application/grpc", grpc_timeout="99999999m")
+    assert (served.status, len(served.body) > 5) == (200, True)
+
+
+async def test_a_deadline_means_nothing_in_rest(rest: World) -> None:
+    for deadline in JUNK:
+        assert (await rest.client.get("/v1/queue", grpc_timeout=deadline)).status == 200
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/grpcX"])
+async def test_what_is_no_grpc_is_rest(rest: World, content_type: str) -> None:
+    headers = {"Content-Type": content_type}
+    created = await rest.client.submit(**headers)
+    assert created.status == 201
+    for path in ("/fetchml.v1.QueueService/GetQueue", "/grpc.health.v1.Health/Check"):
+        reply = await rest.client.ask("POST", path, b"{}", **headers)
+        assert (reply.status, reply.code) == (404, "NOT_FOUND")
+
+
+async def test_an_unknown_transfer_encoding(rest: World) -> None:
+    reply = await rest.raw(
+        b"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n"
+    )
+    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
+
+
+async def test_a_key_in_the_path_is_not_in_the_log(rest: World, transcoder: proxy.Envoy) -> None:
+    secret = str(rest.client.secret)
+    paths = (f"/v1/tasks/{secret}", f"/{secret}")
+    traces = [(await rest.client.get(path)).json["trace_id"] for path in paths]
+
+    def logged() -> list[tuple[str, int]]:
+        lines = [one for one in transcoder.access_log if one["trace_id"] in traces]
+        return [(one["path"], one["status"]) for one in lines]
+
+    await eventually(lambda: logged() == [("[redacted]", 404)] * 2)
+    assert secret not in str(transcoder.access_log)
 
 
 async def test_with_the_real_program(

@@ -26,7 +26,9 @@ from fetchml.adapters.data_dir import (
     require_own,
     write_durably,
 )
+from fetchml.adapters.duckdb_store import DuckDBStore, StoreUnusable
 from fetchml.adapters.jupyter_client import HttpJupyterClient
+from fetchml.adapters.system_errors import with_advice
 from fetchml.address import Address
 from fetchml.api.grpc_calls import Call
 from fetchml.api.grpc_keys import KeyService
@@ -44,6 +46,7 @@ from fetchml.keys import Keys
 from fetchml.parts import CannotStart
 from fetchml.ports import StoreDamaged
 from fetchml.settings import Settings
+from fetchml.shim import UnsupportedMachineError
 from fetchml.snapshot_files import SnapshotFiles
 from fetchml.snapshots import Snapshots
 from fetchml.store_copy import StoreCopies
@@ -55,9 +58,20 @@ DRAIN_SECONDS = 9
 """When everything must have ended after that."""
 LAST_WORDS_SECONDS = 1
 OPEN_FILES = 1 << 20
+FEWEST_OPEN_FILES = 256
+"""With fewer it may fail anywhere, also in libraries that end the process then."""
 YOUNG_OBJECTS = 20_000
 """What requests under way hold at one time; with the usual 700, each few requests a collection
 passes through all of it."""
+
+_SPEAK_FOR_THEMSELVES = (
+    BadAdminKey,
+    DataDirBusy,
+    NotOwnData,
+    StoreDamaged,
+    StoreUnusable,
+    UnsupportedMachineError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +84,11 @@ def serve(settings: Settings, admin_key: str | None) -> None:
     os.umask(0o077)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = OPEN_FILES if most == resource.RLIM_INFINITY else min(most, OPEN_FILES)
+    if enough < FEWEST_OPEN_FILES:
+        raise CannotStart(
+            f"it may open only {most} files at one time, and needs {FEWEST_OPEN_FILES}: raise that "
+            "limit (ulimit -n; LimitNOFILE= of a service)"
+        )
     resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
     with _start_errors():
         require_own(settings.data_dir)
@@ -81,23 +100,35 @@ async def manage_keys(data_dir: Path, method: str, request: Message) -> Message:
 
     Raises CannotStart, RequestError.
     """
+    failed = asyncio.get_running_loop().create_future()
+    failed.add_done_callback(asyncio.Future.exception)  # It is no matter behind the answer.
     with _start_errors():
         store = parts.store(Settings(data_dir=data_dir))
-        await store.open(recent_limit=0, on_durable=lambda _: None, on_fatal=_end_at_once)
+        await store.open(recent_limit=0, on_durable=lambda _: None, on_fatal=failed.set_exception)
     try:
-        keys = Keys(await parts.keyring(store), Audit(store, clock_ms=Clock()))
-        service = KeyService(keys)
-        answer: Message = await getattr(service, method)(request, Call(Admission.local, {}))
-        return answer
+        answer = asyncio.ensure_future(_answer_about_keys(store, method, request))
+        await asyncio.wait((answer, failed), return_when=asyncio.FIRST_COMPLETED)
+        with _start_errors():
+            return answer.result() if answer.done() else failed.result()
     finally:
+        answer.cancel()
         await store.close()
+
+
+async def _answer_about_keys(store: DuckDBStore, method: str, request: Message) -> Message:
+    keys = Keys(await parts.keyring(store), Audit(store, clock_ms=Clock()))
+    call = getattr(KeyService(keys), method)
+    answer: Message = await call(request, Call(Admission.local, {}))
+    return answer
 
 
 @contextlib.contextmanager
 def _start_errors() -> Iterator[None]:
     try:
         yield
-    except (DataDirBusy, NotOwnData, StoreDamaged, BadAdminKey, OSError) as error:
+    except OSError as error:
+        raise CannotStart(with_advice(error)) from error
+    except _SPEAK_FOR_THEMSELVES as error:
         raise CannotStart(str(error)) from error
 
 

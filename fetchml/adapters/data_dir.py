@@ -1,5 +1,6 @@
 """The data directory: made private, and taken by one server at a time."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -61,8 +62,9 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
             f"the data directory {data_dir} is in use by another server ({holder}): stop that "
             "one, or give this one another --data-dir"
         ) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, json.dumps({"pid": os.getpid()}).encode(), 0)
+    with contextlib.suppress(OSError):  # For people only; a full disk may have no room for it.
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps({"pid": os.getpid()}).encode(), 0)
     return DataDirLock(fd)
 
 

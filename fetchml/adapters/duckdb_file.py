@@ -6,7 +6,8 @@ Power loss can leave the file in three states that DuckDB alone would refuse (al
   so it is cut off, after a copy of the log was kept;
 - a torn header: the 12 KiB at the file's start are copied beside it after each checkpoint, and
   put back if the rest of the header shows that no later checkpoint was completed.
-Anything else is StoreDamaged: nothing is changed, and the message says what to do.
+Anything else is StoreDamaged: nothing is changed, and the message says what to do. What keeps a
+sound file from being opened (a full disk, too few open files) is no damage, and is raised as it is.
 """
 
 import logging
@@ -15,7 +16,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ import duckdb
 
 from fetchml.adapters import duckdb_sql as sql
 from fetchml.adapters.data_dir import sync_folder, write_durably
+from fetchml.adapters.system_errors import advice
 from fetchml.ports import StoreDamaged
 
 log = logging.getLogger(__name__)
@@ -146,7 +148,10 @@ class Database:
 
 
 def open_database(files: DatabaseFiles, *, memory_limit: str) -> Database:
-    """Open or make the database, recovered and migrated. Raises StoreDamaged."""
+    """Open or make the database, recovered and migrated.
+
+    Raises StoreDamaged; OSError and duckdb.Error for what has nothing to do with the files.
+    """
     files.database.parent.mkdir(mode=0o700, exist_ok=True)
     if not files.database.exists():
         if files.wal.exists() or files.header_copy.exists():
@@ -201,10 +206,9 @@ def _create(files: DatabaseFiles, memory_limit: str) -> None:
     unfinished = files.database.with_name("unfinished.duckdb")
     for left_over in unfinished.parent.glob("unfinished.duckdb*"):
         left_over.unlink()
-    connection = _connect(unfinished, files, memory_limit)
-    _apply_migrations(connection, 0)
-    connection.execute("CHECKPOINT fetchml")
-    connection.close()
+    with closing(_connect(unfinished, files, memory_limit)) as connection:
+        _apply_migrations(connection, 0)
+        connection.execute("CHECKPOINT fetchml")
     fd = os.open(unfinished, os.O_RDONLY | os.O_CLOEXEC)
     os.fsync(fd)
     os.close(fd)
@@ -246,6 +250,8 @@ def _connect_recovering(files: DatabaseFiles, memory_limit: str) -> duckdb.DuckD
         try:
             return _connect(files.database, files, memory_limit)
         except duckdb.Error as error:
+            if advice(error) is not None:
+                raise
             damage = str(error)
         if damage in seen:  # a repair that did not help
             raise _beyond_repair(files.database, damage)

@@ -22,6 +22,7 @@ from fetchml.adapters.data_dir import DataDirLock, lock_data_dir
 from fetchml.adapters.duckdb_file import Database, DatabaseFiles, open_database
 from fetchml.adapters.duckdb_upkeep import IDEMPOTENCY_KEPT_MS, Upkeep
 from fetchml.adapters.duckdb_writer import Writer
+from fetchml.adapters.system_errors import advice
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import ENDED, Change, Key, Status, Task
 from fetchml.ports import AuditQuery, IdempotentCreate, Restored, TaskPage, TaskQuery
@@ -42,8 +43,14 @@ def _clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class StoreUnusable(Exception):
+    """The store can't be opened or written now, and is not damaged: the message says why, and what
+    to do."""
+
+
 class DuckDBStore:
-    """See `ports.Store`. `open` raises DataDirBusy beside StoreDamaged.
+    """See `ports.Store`. `open` raises DataDirBusy and StoreUnusable beside StoreDamaged; a
+    failure is told as StoreUnusable.
 
     `journal_rows`: how many changes `changes_since` can go back. `audit_rows`: how many entries
     of the audit are kept. `min_free_bytes`: with less free on the disk, `has_room` is false.
@@ -89,7 +96,10 @@ class DuckDBStore:
     ) -> Restored:
         self._loop = asyncio.get_running_loop()
         self._on_fatal = on_fatal
-        restored = await asyncio.to_thread(self._open, recent_limit)
+        try:
+            restored = await asyncio.to_thread(self._open, recent_limit)
+        except (duckdb.Error, OSError) as error:
+            raise self._unusable("opened", error) from error
         self._upkeep.start()
         self._writer = Writer(
             self._database.cursor(),
@@ -289,9 +299,18 @@ class DuckDBStore:
             if self._failure is not None:
                 return
             self._failure = error
-        log.critical("the store has failed", exc_info=error)
         self._upkeep.fail()
-        self._loop.call_soon_threadsafe(self._on_fatal, error)
+        told = self._unusable("used any more", error)
+        told.__cause__ = error
+        self._loop.call_soon_threadsafe(self._on_fatal, told)
+
+    def _unusable(self, verb: str, error: Exception) -> StoreUnusable:
+        folder = self._files.database.parent
+        then = advice(error)
+        what = f"the store in {folder} can't be {verb}: {error}"
+        return StoreUnusable(
+            what if then is None else f"{what}. Nothing was lost: {then}, and try again"
+        )
 
     async def _read(
         self, read: Callable[[duckdb.DuckDBPyConnection], T], *, folded: bool = False

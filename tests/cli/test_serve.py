@@ -1,16 +1,24 @@
 """The server as a process: how it starts, what it refuses, how it ends."""
 
 import json
+import os
 import signal
 import stat
+import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
-from tests.cli.server import SECONDS, Server, run
+from tests.cli.server import FETCHML, SECONDS, Server, environment, run
+
+
+def new_server(data_dir: Path) -> list[str]:
+    ports = ["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]
+    return ["--data-dir", str(data_dir), "--launcher", "process", *ports]
 
 
 def test_stops_and_goes_on_while_somebody_waits(own_server: Server) -> None:
@@ -149,6 +157,67 @@ def test_keys_need_no_running_server(own_server: Server) -> None:
     assert [key["name"] for key in own_server.json("keys", "ls")["keys"]] == ["admin", "ada"]
     own_server.start()
     own_server.run("ls", FETCHML_API_KEY=secret).succeeded()
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+@pytest.mark.parametrize("command", ["serve", "keys"])
+def test_a_full_disk_is_told(full_disk: Path, command: str) -> None:
+    data_dir = full_disk / "data"
+    data_dir.mkdir()
+    of_keys = ["keys", "--data-dir", str(data_dir), "ls"]
+    refused = run(*of_keys) if command == "keys" else run("serve", *new_server(data_dir))
+    assert refused.code == 1
+    said = refused.err.splitlines()[-1]
+    assert f"the store in {data_dir}/store can't be opened" in said
+    assert said.endswith(
+        "No space left on device. Nothing was lost: make room there, and try again"
+    )
+    assert "Traceback" not in refused.err
+
+
+def test_a_disk_that_fills_up_under_keys_is_told(own_server: Server) -> None:
+    own_server.start()
+    assert own_server.stop() == 0
+    limited = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *FETCHML]
+    refused = subprocess.run(
+        [*limited, "keys", "--data-dir", str(own_server.data_dir), "create", "ada"],
+        capture_output=True,
+        check=False,
+        env=environment(),
+        text=True,
+        timeout=SECONDS,
+    )
+    assert refused.returncode == 1
+    assert "can't be used any more" in refused.stderr
+    assert "File too large. Nothing was lost: allow larger files" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert [key["name"] for key in own_server.json("keys", "ls")["keys"]] == ["admin"]
+
+
+def test_too_few_open_files_are_told(tmp_path: Path) -> None:
+    limited = ["sh", "-c", 'ulimit -n 20; exec "$@"', "sh", *FETCHML]
+    refused = subprocess.run(
+        [*limited, "serve", *new_server(tmp_path / "data")],
+        capture_output=True,
+        check=False,
+        env=environment(),
+        text=True,
+        timeout=SECONDS,
+    )
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Error: The server can't start: it may open only 20 files")
+    assert not (tmp_path / "data").exists()
 
 
 def test_the_control_socket_works_below_a_long_path(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Nothing acknowledged is lost: killed, disk full, failing fsync."""
 
 import asyncio
+import contextlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.duckdb_file import DatabaseFiles
-from fetchml.adapters.duckdb_store import READERS
+from fetchml.adapters.duckdb_store import READERS, StoreUnusable
 from fetchml.core.model import Status, Task
 from fetchml.core.submission import MAX_REQUEST_BYTES
 from fetchml.ports import TaskQuery
@@ -19,6 +21,7 @@ from tests.store.sample import open_store, store_in, task
 
 APPENDER = [sys.executable, "-m", "tests.store.appender"]
 DEADLINE_S = 30
+NO_ROOM = "No space left on device. Nothing was lost: make room there, and try again"
 
 
 def start(command: list[str]) -> "subprocess.Popen[str]":
@@ -101,6 +104,13 @@ class SmallDisk:
         self.folder = folder
         self._mount("size=8m")
 
+    def fill(self) -> None:
+        other = os.open(self.folder / "other", os.O_WRONLY | os.O_CREAT)
+        with contextlib.suppress(OSError):
+            while True:
+                os.write(other, bytes(4096))
+        os.close(other)
+
     def grow(self) -> None:
         self._mount("remount,size=200m")
 
@@ -121,8 +131,30 @@ async def test_full_disk_is_fatal_and_loses_nothing(small_disk: SmallDisk) -> No
     last = acknowledged(appender, None)
     assert appender.returncode == 3
     assert last > 1_000
+    with pytest.raises(StoreUnusable, match=NO_ROOM):  # It is not damaged.
+        await open_store(data_dir)
     small_disk.grow()
     await check_everything_is_there(data_dir, last)
+
+
+async def test_there_is_no_room_for_a_new_store(small_disk: SmallDisk) -> None:
+    data_dir = small_disk.folder / "data"
+    small_disk.fill()
+    with pytest.raises(StoreUnusable, match=NO_ROOM):
+        await open_store(data_dir)
+    small_disk.grow()
+    async with store_in(data_dir) as opened:
+        await opened.append(task(0))
+
+
+async def test_a_full_disk_is_told_with_what_to_do(small_disk: SmallDisk) -> None:
+    opened = await open_store(small_disk.folder / "data")
+    small_disk.fill()
+    opened.append(*(task(number) for number in range(2_000)))
+    await opened.failed.wait()
+    assert isinstance(opened.failures[0], StoreUnusable)
+    assert re.search(NO_ROOM, str(opened.failures[0]))
+    await opened.store.close()
 
 
 async def test_no_room_is_known_before_the_disk_is_full(tmp_path: Path) -> None:

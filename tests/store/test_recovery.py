@@ -7,14 +7,17 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
+import duckdb
 import pytest
 
 from fetchml.adapters import duckdb_sql
 from fetchml.adapters.data_dir import DataDirBusy
 from fetchml.adapters.duckdb_file import HEADER_BLOCK, DatabaseFiles
+from fetchml.adapters.duckdb_store import StoreUnusable
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Status
 from fetchml.ports import AuditQuery, StoreDamaged, TaskQuery
@@ -108,6 +111,53 @@ async def test_header_beyond_repair_is_refused_untouched(tmp_path: Path) -> None
     assert database.read_bytes() == before
     with pytest.raises(StoreDamaged):  # and the lock was let go
         await open_store(data_dir)
+
+
+@pytest.fixture
+def other_program() -> Iterator[Callable[[Path], None]]:
+    """Opens a file as DuckDB does, and keeps it."""
+    script = (
+        "import fcntl, sys; file = open(sys.argv[1], 'r+b'); fcntl.lockf(file, fcntl.LOCK_EX);"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    started: list[subprocess.Popen[str]] = []
+
+    def hold(file: Path) -> None:
+        command = [sys.executable, "-c", script, str(file)]
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
+        assert started[0].stdout is not None
+        assert started[0].stdout.readline() == "held\n"
+
+    yield hold
+    for process in started:
+        process.communicate()
+
+
+async def test_a_store_that_another_program_has_open_is_not_damaged(
+    tmp_path: Path, other_program: Callable[[Path], None]
+) -> None:
+    data_dir = await crashed_store(tmp_path)
+    database = DatabaseFiles.below(data_dir).database
+    before = database.read_bytes()
+    other_program(database)
+    with pytest.raises(StoreUnusable, match="lost: end the program that has it open"):
+        await open_store(data_dir)
+    assert database.read_bytes() == before
+
+
+async def test_too_few_open_files_are_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody shall put a sound store back from a backup, or start with an empty one."""
+    data_dir = await crashed_store(tmp_path)
+    with monkeypatch.context() as crowded:
+        refusal = duckdb.IOException('Cannot open file "fetchml.duckdb.wal": Too many open files')
+        crowded.setattr(duckdb, "connect", Mock(side_effect=refusal))
+        with pytest.raises(StoreUnusable, match="lost: allow more open files"):
+            await open_store(data_dir)
+    assert not list((data_dir / "store").glob("*torn*"))
+    assert await count_tasks(data_dir) == 21
 
 
 async def test_missing_database_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""What the operating system refuses, as Python and DuckDB tell of it, and what to do then."""
+
+import errno
+import os
+
+import duckdb
+
+_NO_ROOM = "make room there"
+_MORE_FILES = "allow more open files (ulimit -n; LimitNOFILE= of a service)"
+_OWN = "let the user who runs FetchML read and write all that is in there"
+_ADVICE = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: f"{_NO_ROOM}, or raise the user's quota",
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    errno.EMFILE: _MORE_FILES,
+    errno.ENFILE: "end what has so many files open on this machine",
+    errno.ENOMEM: "leave it more memory",
+    errno.EACCES: _OWN,
+    errno.EPERM: _OWN,
+    errno.EROFS: "have it mounted writable",
+}
+_HELD = "Could not set lock on file"
+"""DuckDB's word for a database that another program has open."""
+
+
+def advice(error: Exception) -> str | None:
+    """What the owner of the machine can do about it, as an order; None: it is no such error.
+
+    DuckDB tells of such an error by its text alone, as it does of a damaged file.
+    """
+    if isinstance(error, OSError):
+        return _ADVICE.get(error.errno or 0)
+    if not isinstance(error, duckdb.Error):
+        return None
+    text = str(error)
+    if _HELD in text:
+        return "end the program that has it open"
+    found = (what for number, what in _ADVICE.items() if f": {os.strerror(number)}" in text)
+    return next(found, None)
+
+
+def with_advice(error: OSError) -> str:
+    what = advice(error)
+    return str(error) if what is None else f"{error}. To mend that, {what}, and try again"

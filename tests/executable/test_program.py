@@ -2,6 +2,7 @@
 
 import fcntl
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -198,7 +199,7 @@ def test_it_runs_tasks_when_its_folder_is_removed(start: Start, temporary: Path)
     shutil.rmtree(folder)
     assert server.run("submit", "--wait", "--", "echo", "after").succeeded() == "after"
     assert server.run("logs", "-f", before).succeeded() == "before"
-    assert server.json("queue")["health"]["status"] == "healthy"
+    assert json.loads(ask(server, "/health")[1])["status"] == "healthy"
     assert server.stop() == 0
 
 

@@ -9,11 +9,16 @@ import sys
 
 _NAMES = ("stdin", "stdout", "stderr")
 
+missing = set[str]()
+"""Without which of them the program was started: for whom nothing there is not the same as
+/dev/null."""
+
 
 def complete() -> None:
     """First thing in the program, before anything is opened to stay; again is fine."""
     for number, name in enumerate(_NAMES):
         if not _is_open(number):
+            missing.add(name)
             # It takes the lowest number that is free, which is this one.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:

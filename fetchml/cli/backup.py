@@ -5,11 +5,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import BinaryIO
 
 import click
 
 from fetchml import backup as archives
+from fetchml import standard_files
 from fetchml.cli.client import connected
 from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.owner import as_owner
@@ -110,7 +111,7 @@ def _require_place_for(file: Path) -> None:
     """Before the store is copied. Raises PlaceTaken, Failure."""
     if str(file) != "-":
         require_free(file)
-    elif cast("TextIO | None", sys.stdout) is None:
+    elif "stdout" in standard_files.missing:
         raise Failure(
             "There is no place for the backup: stdout is closed",
             "Redirect it (fetchml backup - > FILE), or name a file.",

@@ -4,10 +4,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import BinaryIO
 
 import click
 
+from fetchml import standard_files
 from fetchml.backup import BadBackup
 from fetchml.cli.failure import Exit, Failure
 from fetchml.interruptions import held_back, interruptible
@@ -55,11 +56,11 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
             archive = file.open("rb")
         with archive:
             yield archive
-    elif stdin := cast("TextIO | None", sys.stdin):
-        yield stdin.buffer
-    else:
+    elif "stdin" in standard_files.missing:
         raise Failure(
             "There is no backup to read: stdin is closed",
             "Give it one (fetchml restore - < FILE), or name the file.",
             Exit.USAGE,
         )
+    else:
+        yield sys.stdin.buffer

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from fetchml.adapters.data_dir import DataDirBusy, lock_data_dir
+from fetchml.adapters.data_dir import DataDirBusy, NotOwnData, lock_data_dir
 
 FORM = b"1\n"
 MARK, COMPLETE, DATA = "fetchml-backup", "complete", "data"
@@ -50,7 +50,7 @@ def resting_store(data_dir: Path) -> Iterator[Path]:
         raise BadBackup(f"no server's data is in {data_dir}")
     try:
         lock = lock_data_dir(data_dir)
-    except DataDirBusy as error:
+    except (DataDirBusy, NotOwnData) as error:
         raise BadBackup(str(error)) from error
     try:
         yield data_dir / "store"
@@ -150,8 +150,8 @@ class _Writer:
         if found is None:
             return
         entry, fd = found
-        # It keeps all that it ever wrote, and there can be millions.
-        self._tar.members.clear()
+        # It keeps all that it ever wrote, and there can be millions. (mypy has not heard of it.)
+        self._tar.members.clear()  # type: ignore[attr-defined]
         if fd is None:
             self._tar.addfile(entry)
         elif entry.isdir():

@@ -11,7 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from fetchml.adapters.data_dir import DataDirBusy, is_taken, lock_data_dir, sync_folder
+from fetchml.adapters.data_dir import (
+    DataDirBusy,
+    NotOwnData,
+    is_taken,
+    lock_data_dir,
+    sync_folder,
+)
 from fetchml.backup import CHECKSUM, COMPLETE, DATA, FORM, MARK, BadBackup
 from fetchml.interruptions import interruptible
 from fetchml.tar_members import Member, members
@@ -91,7 +97,7 @@ def _locked(data_dir: Path, owner: tuple[int, int]) -> Iterator[None]:
     """No server can start on it; its lock stays if all went well. Raises BadBackup, OSError."""
     try:
         lock = lock_data_dir(data_dir)
-    except DataDirBusy as error:
+    except (DataDirBusy, NotOwnData) as error:
         raise BadBackup(str(error)) from error
     try:
         _give(data_dir / "lock", owner)

@@ -8,13 +8,15 @@ import pwd
 import shlex
 from pathlib import Path
 
+from fetchml.data_dir_marks import may_become_data_dir
+
 
 class DataDirBusy(Exception):
     """Another server holds the data directory; the message names its process id."""
 
 
 class NotOwnData(Exception):
-    """The data directory is another user's; the message says whose, and what to do."""
+    """The folder is another user's data directory, or is none; the message says what to do."""
 
 
 class DataDirLock:
@@ -49,8 +51,14 @@ def require_own(data_dir: Path) -> None:
 
 
 def lock_data_dir(data_dir: Path) -> DataDirLock:
-    """Make the folder if need be, for its owner alone, and take it. Raises DataDirBusy."""
+    """Make the folder if need be, for its owner alone, and take it. A folder that is in use for
+    something else stays as it is. Raises DataDirBusy, NotOwnData, OSError."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not may_become_data_dir(data_dir):
+        raise NotOwnData(
+            f"{data_dir} is neither empty nor a data directory of FetchML, so nothing in it was "
+            "changed: name another --data-dir"
+        )
     data_dir.chmod(0o700)
     fd = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -11,12 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from fetchml.cli.failure import Exit, Failure
+from fetchml.data_dir_marks import may_become_data_dir
 from fetchml.service_unit import USER
 
-MARKS = ("store/fetchml.duckdb", "admin.key", "control.sock")
-"""What only a data directory has."""
-YOUNG = frozenset({"lock", "store", "lost+found"})
-"""What lies in one whose server has never run to the end of its start, or on a new disk."""
 NO_ONE = 65534
 MAKE_USER = (
     *("useradd", "--system", "--user-group", "--no-create-home"),
@@ -71,12 +68,8 @@ def require_writable(folder: Path) -> None:
 def require_data_dir(data_dir: Path) -> None:
     """It is missing, empty, or FetchML's. Raises Failure: it will be given to the service's user
     whole, so it must be nobody else's."""
-    if not data_dir.exists():
+    if may_become_data_dir(data_dir):
         return
-    if data_dir.is_dir():
-        names = {entry.name for entry in data_dir.iterdir()}
-        if names <= YOUNG or any(os.path.lexists(data_dir / mark) for mark in MARKS):
-            return
     raise Failure(
         f"{data_dir} is neither empty nor a data directory of FetchML. Nothing was changed",
         "Name another with --data-dir.",

@@ -159,6 +159,26 @@ def test_keys_need_no_running_server(own_server: Server) -> None:
     own_server.run("ls", FETCHML_API_KEY=secret).succeeded()
 
 
+@pytest.mark.parametrize("command", ["serve", "keys", "backup"])
+def test_a_folder_of_something_else_stays_as_it_is(tmp_path: Path, command: str) -> None:
+    folder = tmp_path / "papers"
+    (folder / "store").mkdir(parents=True, mode=0o755)
+    (folder / "thesis.tex").touch()
+    folder.chmod(0o755)
+    arguments = {
+        "serve": ["serve", *new_server(folder)],
+        "keys": ["keys", "--data-dir", str(folder), "ls"],
+        "backup": ["backup", "--data-dir", str(folder), str(tmp_path / "of.tar")],
+    }
+    refused = run(*arguments[command])
+    assert refused.code == 1
+    assert f"{folder} is neither empty nor a data directory of FetchML" in refused.err
+    assert "name another --data-dir" in refused.err
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert sorted(path.name for path in folder.rglob("*")) == ["store", "thesis.tex"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"

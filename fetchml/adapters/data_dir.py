@@ -54,7 +54,7 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
     """Make the folder if need be, for its owner alone, and take it. A folder that is in use for
     something else stays as it is. Raises DataDirBusy, NotOwnData, OSError."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not may_become_data_dir(data_dir):
+    if not (may_become_data_dir(data_dir) or is_taken(data_dir)):
         raise NotOwnData(
             f"{data_dir} is neither empty nor a data directory of FetchML, so nothing in it was "
             "changed: name another --data-dir"

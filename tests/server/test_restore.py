@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,6 +163,34 @@ def test_a_fault_while_the_parts_move_up(
     check_is_untouched(empty)
 
 
+def test_a_byte_that_changed_is_found(archive: bytes, empty: Path) -> None:
+    """Wherever it is: in a file, in a name, in what fills a block up, in the checksum."""
+    content, name, end = (archive.index(what) for what in (b"rows", b"data/admin.key", b"sha256:"))
+    padding = content + 100
+    assert not archive[padding]
+    for place in (content, name + 6, padding, end + 10):
+        damaged = bytearray(archive)
+        damaged[place] ^= 1
+        with pytest.raises(archives.BadBackup, match="damaged"):
+            restore_backup(io.BytesIO(damaged), empty)
+        check_is_untouched(empty)
+
+
+def test_a_backup_from_before_checksums_is_taken_with_a_note(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    with tarfile.open(old, "w") as tar:
+        for path, content in (
+            (archives.MARK, archives.FORM),
+            ("data/store/fetchml.duckdb", b"rows"),
+            (archives.COMPLETE, b""),
+        ):
+            archives._add_bytes(tar, path, content)
+    ran = run("restore", str(old), "--data-dir", str(tmp_path / "new"))
+    ran.succeeded()
+    assert "has no checksum" in ran.err
+    assert (tmp_path / "new/store/fetchml.duckdb").read_bytes() == b"rows"
+
+
 def begin_restore(first: bytes, data_dir: Path) -> "subprocess.Popen[bytes]":
     """It waits for the rest."""
     restoring = subprocess.Popen(
@@ -182,10 +211,13 @@ async def test_ctrl_c_and_who_comes_meanwhile(archive: bytes, empty: Path, tmp_p
         await eventually(lambda: bool(list(empty.glob(".restoring-*/data"))))
         assert owner_and_mode(empty) == (0, 0o700), "its owner may write to it"
         (tmp_path / "backup").write_bytes(archive)
-        for command in (["restore", str(tmp_path / "backup")], ["serve"]):
+        for command, what in (
+            (["restore", str(tmp_path / "backup")], "restore"),
+            (["serve"], "server"),
+        ):
             refused = run(*command, "--data-dir", str(empty))
             assert refused.code == 1, refused.err
-            assert "another" in refused.err
+            assert f"another {what}" in refused.err
         restoring.send_signal(signal.SIGINT)
         restoring.communicate(timeout=SECONDS)
         assert restoring.returncode == 130

@@ -1,0 +1,129 @@
+"""Backups that are ended by a signal, are killed, or want a name that is another's."""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from fetchml.new_file import PlaceTaken, new_file
+from fetchml.store_copy import PREFIX
+from tests.cli.server import FETCHML, SECONDS, Server, environment, run
+from tests.server.program import eventually
+
+MORE_THAN_A_PIPE_TAKES = 4 << 20
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Server]:
+    """With a snapshot that is too large for a pipe: who doesn't read keeps the backup waiting."""
+    server = Server(tmp_path / "data").start()
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "weights").write_bytes(os.urandom(MORE_THAN_A_PIPE_TAKES))
+    server.run("snapshot", "create", str(code)).succeeded()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def waiting(serving: Server) -> Iterator["subprocess.Popen[bytes]"]:
+    """In the middle of its archive."""
+    with subprocess.Popen(
+        [*FETCHML, "backup", "-", "--data-dir", str(serving.data_dir)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as backup:
+        assert backup.stdout is not None
+        assert backup.stdout.read(1)
+        yield backup
+        backup.kill()
+
+
+def copies(server: Server) -> list[Path]:
+    return list(server.data_dir.glob(f"{PREFIX}*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_and_nothing_is_left(
+    serving: Server, waiting: "subprocess.Popen[bytes]", number: signal.Signals
+) -> None:
+    assert len(copies(serving)) == 1
+    waiting.send_signal(number)
+    assert waiting.wait(SECONDS) == 128 + number
+    assert not copies(serving)
+
+
+async def test_of_a_killed_one_the_next_removes_the_copy(
+    serving: Server, waiting: "subprocess.Popen[bytes]", tmp_path: Path
+) -> None:
+    [left] = copies(serving)
+    ran = await asyncio.to_thread(serving.run, "backup", str(tmp_path / "one"))
+    ran.succeeded()
+    assert copies(serving) == [left], "it is read"
+    waiting.kill()
+    waiting.wait()
+    ran = await asyncio.to_thread(serving.run, "backup", str(tmp_path / "two"))
+    ran.succeeded()
+    assert not copies(serving)
+
+
+def test_a_file_that_came_meanwhile_stays(tmp_path: Path) -> None:
+    place = tmp_path / "backup"
+    with ExitStack() as stack:
+        stack.enter_context(new_file(place)).write(b"new")
+        place.write_bytes(b"other")
+        with pytest.raises(PlaceTaken, match="came while"):
+            stack.close()
+    assert place.read_bytes() == b"other"
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_of_two_with_one_name_one_is_there_whole(tmp_path: Path) -> None:
+    place = tmp_path / "backup"
+    with ExitStack() as stack:
+        stack.enter_context(new_file(place)).write(b"first")
+        with new_file(place) as second:
+            second.write(b"second")
+        with pytest.raises(PlaceTaken, match="came while"):
+            stack.close()
+    assert place.read_bytes() == b"second"
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_a_link_to_nothing_is_something(serving: Server, tmp_path: Path) -> None:
+    (tmp_path / "backup").symlink_to("elsewhere")
+    refused = run("backup", str(tmp_path / "backup"), "--data-dir", str(serving.data_dir))
+    assert refused.code == 2
+    assert "exists already" in refused.err
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def begin_restore(file: Path, data_dir: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [*FETCHML, "restore", str(file), "--data-dir", str(data_dir)], env=environment()
+    )
+
+
+async def test_a_pipe_that_nobody_writes_to_can_be_given_up(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = -1
+
+    def is_read() -> bool:
+        nonlocal writer
+        with suppress(OSError):
+            writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        return writer != -1
+
+    with begin_restore(pipe, tmp_path / "new") as restoring:
+        await eventually(is_read)
+        restoring.send_signal(signal.SIGTERM)
+        assert restoring.wait(SECONDS) == 128 + signal.SIGTERM
+    os.close(writer)
+    assert not (tmp_path / "new").exists()

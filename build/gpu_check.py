@@ -6,6 +6,7 @@ when something did not hold, or no GPU was free to check it on.
 
 import asyncio
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -134,13 +135,20 @@ def bytes_of(uuid: str) -> str:
     return uuid.partition("-")[2].replace("-", "")
 
 
+def require_launcher(available: bool, message: str) -> None:
+    if not available:
+        raise SystemExit(message)
+
+
 async def main() -> int:
+    logging.basicConfig(level=logging.ERROR)  # Every task here is ours: nobody needs the warnings.
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
         async with FolderWatch() as watch:
             launcher = ProcessLauncher(Path(folder), watch)
             inventory = NvmlInventory(launcher.owner_of)
             await inventory.open(lambda _: None)
+            await launcher.open("gpu-check", require_launcher)
             try:
                 await check(report, inventory, Tasks(Path(folder), launcher, watch))
             finally:

@@ -51,13 +51,15 @@ def require_own(data_dir: Path) -> None:
 
 
 def lock_data_dir(data_dir: Path) -> DataDirLock:
-    """Make the folder if need be, for its owner alone, and take it. A folder that is in use for
-    something else stays as it is. Raises DataDirBusy, NotOwnData, OSError."""
+    """Make the folder if need be, for its owner alone, and take it. Nobody is locked out of what
+    is in use for something else. Raises DataDirBusy, NotOwnData, OSError."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not (may_become_data_dir(data_dir) or is_taken(data_dir)):
+    is_open = data_dir.stat().st_mode & 0o077
+    if is_open and not (may_become_data_dir(data_dir) or is_taken(data_dir)):
         raise NotOwnData(
-            f"{data_dir} is neither empty nor a data directory of FetchML, so nothing in it was "
-            "changed: name another --data-dir"
+            f"{data_dir} is no data directory of FetchML, has something in it, and others may look "
+            "into it, which would end. Nothing was changed: name another --data-dir; or, if it is "
+            f"meant for FetchML, chmod 700 {shlex.quote(str(data_dir))}"
         )
     data_dir.chmod(0o700)
     fd = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

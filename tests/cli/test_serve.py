@@ -172,11 +172,22 @@ def test_a_folder_of_something_else_stays_as_it_is(tmp_path: Path, command: str)
     }
     refused = run(*arguments[command])
     assert refused.code == 1
-    assert f"{folder} is neither empty nor a data directory of FetchML" in refused.err
-    assert "name another --data-dir" in refused.err
+    assert f"{folder} is no data directory of FetchML, has something in it" in refused.err
+    assert f"name another --data-dir; or, if it is meant for FetchML, chmod 700 {folder}" in (
+        refused.err
+    )
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
     assert sorted(path.name for path in folder.rglob("*")) == ["store", "thesis.tex"]
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_private_folder_with_something_in_it_is_taken(tmp_path: Path) -> None:
+    folder = tmp_path / "box"
+    folder.mkdir(mode=0o700)
+    (folder / "log").write_text("kept")
+    server = Server(folder).start()
+    assert server.stop() == 0
+    assert (folder / "log").read_text() == "kept"
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ class Box:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
+        data_dir.mkdir(mode=0o700)
         self.datasets_root = data_dir.with_name("datasets")
         self.workspaces = data_dir / "jupyter"
 

@@ -16,6 +16,8 @@ from tests.cli.server import FETCHML, SECONDS, Server, environment, run
 from tests.server.program import eventually
 
 MORE_THAN_A_PIPE_TAKES = 4 << 20
+HEARS_SIGNALS = ("env", "--default-signal=HUP,INT,TERM")
+"""Also where whoever started the tests ignores them, as nohup does."""
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def serving(tmp_path: Path) -> Iterator[Server]:
 def waiting(serving: Server) -> Iterator["subprocess.Popen[bytes]"]:
     """In the middle of its archive."""
     with subprocess.Popen(
-        [*FETCHML, "backup", "-", "--data-dir", str(serving.data_dir)],
+        [*HEARS_SIGNALS, *FETCHML, "backup", "-", "--data-dir", str(serving.data_dir)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),
@@ -106,7 +108,8 @@ def test_a_link_to_nothing_is_something(serving: Server, tmp_path: Path) -> None
 
 def begin_restore(file: Path, data_dir: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [*FETCHML, "restore", str(file), "--data-dir", str(data_dir)], env=environment()
+        [*HEARS_SIGNALS, *FETCHML, "restore", str(file), "--data-dir", str(data_dir)],
+        env=environment(),
     )
 
 

@@ -50,9 +50,17 @@ def change_of(update: task_pb2.WatchTasksResponse) -> Change:
 
 
 async def over_grpc(server: Server, since: int) -> AsyncGenerator[Change]:
+    watcher = asyncio.current_task()
+    assert watcher is not None
     async with server.watch(since) as updates:
-        async for update in updates:
-            yield change_of(update)
+        try:
+            async for update in updates:
+                yield change_of(update)
+        except asyncio.CancelledError:
+            if watcher.cancelling():
+                raise
+            # The channel was closed, before it had heard that the server is gone.
+            raise ConnectionError("the channel was closed") from None
 
 
 async def over_ws(server: Server, since: int) -> AsyncGenerator[Change]:

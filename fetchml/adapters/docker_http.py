@@ -62,11 +62,17 @@ class EngineHttp:
                 answer = await reply.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise EngineAway from error
+        except Exception as error:
+            # aiohttp has no error of its own for a session that was closed: some are RuntimeError.
+            if not self._session.closed:
+                raise
+            raise EngineAway from error
         if reply.status >= HTTPStatus.BAD_REQUEST:
             raise EngineRefused(reply.status, _reason(answer))
         return json.loads(answer) if answer else None
 
     async def close(self) -> None:
+        """Requests under way, and later ones, raise EngineAway."""
         await self._session.close()
 
 

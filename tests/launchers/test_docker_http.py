@@ -74,6 +74,27 @@ async def test_nobody_answers(tmp_path: Path) -> None:
             await http.ask("GET", "/version")
 
 
+async def test_what_is_asked_when_it_was_closed_has_no_answer(docker_engine: Engine) -> None:
+    """The engine went away between two requests of who still has this."""
+    client = docker.APIClient(base_url=docker_engine.host, version="auto")
+    async with asking(client) as http:
+        assert await http.ask("GET", "/version")
+        await http.close()
+        with pytest.raises(EngineAway):
+            await http.ask("GET", "/version")
+
+
+async def test_closing_ends_what_is_under_way(docker_engine: Engine) -> None:
+    client = docker.APIClient(base_url=docker_engine.host, version="auto")
+    async with asking(client) as http:
+        endless = asyncio.create_task(http.ask("GET", "/events"))
+        await http.ask("GET", "/version")
+        assert not endless.done()
+        await http.close()
+        with pytest.raises(EngineAway):
+            await endless
+
+
 async def test_over_tls(
     docker_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,7 +177,8 @@ async def test_restarts_under_what_is_ready_ahead(
         await asyncio.to_thread(own_docker_engine.stop)
         await until_health(server, "degraded")
         own_docker_engine.start()
-        assert (await server.ended(first)).status == Task.completed
+        done = await server.ended(first)
+        assert done.status == Task.completed, (done.error, server.log)
         task = await server.ended(second)
         assert (task.exit_code, task.attempt, task.retry_count) == (6, 1, 0), task
         reply = await server.rest.get(f"/v1/tasks/{second}/outputs/starts")

@@ -84,15 +84,29 @@ async def test_what_is_asked_when_it_was_closed_has_no_answer(docker_engine: Eng
             await http.ask("GET", "/version")
 
 
-async def test_closing_ends_what_is_under_way(docker_engine: Engine) -> None:
-    client = docker.APIClient(base_url=docker_engine.host, version="auto")
-    async with asking(client) as http:
-        endless = asyncio.create_task(http.ask("GET", "/events"))
-        await http.ask("GET", "/version")
-        assert not endless.done()
+async def test_closing_ends_what_is_under_way(tmp_path: Path) -> None:
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        asked.set()
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        gone.set()
+
+    client = docker.APIClient(f"unix://{tmp_path}/socket", version=VERSION)
+    async with (
+        await asyncio.start_unix_server(be_silent, tmp_path / "socket"),
+        asking(client) as http,
+        asyncio.timeout(30),
+    ):
+        waiting = asyncio.create_task(http.ask("GET", "/version"))
+        await asked.wait()
         await http.close()
         with pytest.raises(EngineAway):
-            await endless
+            await waiting
+        await gone.wait()
 
 
 async def test_over_tls(

@@ -101,6 +101,29 @@ class TestDockerLauncher(LauncherConformance):
             "first process": "/.fetchml/shim",
         }
 
+    async def test_an_engine_that_came_back_between_two_requests_is_asked_again(
+        self, bench: Bench, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert isinstance(launcher, DockerLauncher)
+        engine, loop = launcher._engine, asyncio.get_running_loop()
+        create, came_back = AttemptFolder.create, list[str]()
+
+        async def come_back() -> None:
+            came_back.append("again")
+            assert engine._client is not None
+            engine._found(engine._client, "again")
+            await asyncio.gather(*engine._closings)
+
+        def slowly(folder: AttemptFolder, *owner: int) -> None:
+            create(folder, *owner)
+            if not came_back:
+                asyncio.run_coroutine_threadsafe(come_back(), loop).result()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(AttemptFolder, "create", slowly)
+            await bench.start(launcher, bench.run("true"))
+        assert came_back
+
     async def test_datasets_can_t_be_written_to(
         self, bench: Bench, launcher: Launcher, tmp_path: Path
     ) -> None:

@@ -46,6 +46,8 @@ FORGET_SECONDS = 3600
 MESSAGE_SECONDS = 30
 """How long a call's first message may take, where it is counted."""
 
+_Metadata = Iterable[tuple[str, Any]]
+
 log = logging.getLogger(__name__)
 
 
@@ -96,7 +98,7 @@ class Calls(grpc.GenericRpcHandler):
             # Known methods only get here, so the names that clients invent don't fill memory.
             self._guarded[method] = guarded = self._guard(method, handler)
         quick, careful = guarded
-        secret = _key_in(handler_call_details.invocation_metadata)
+        secret = _key_in(dict(handler_call_details.invocation_metadata or ()))
         if quick is None or secret is None or not self._admission.knows(secret):
             return careful
         self._forget()
@@ -112,8 +114,7 @@ class Calls(grpc.GenericRpcHandler):
             self._forgotten_at = now
             self._quick.clear()
 
-    def _begun(self, context: Any) -> None:
-        secret = _key_in(context.invocation_metadata())
+    def _begun(self, secret: str | None) -> None:
         if secret is not None and self._quick[secret] > 0:
             self._quick[secret] -= 1
 
@@ -131,7 +132,8 @@ class Calls(grpc.GenericRpcHandler):
     def _keyless(self, method: str, handler: Any) -> Any:
         async def stream_stream(received: AsyncIterator[Any], context: Any) -> None:
             try:
-                with self._admission.keyless_stream(self._client_of(context)):
+                client = self._client_of(context.peer(), context.invocation_metadata() or ())
+                with self._admission.keyless_stream(client):
                     request = received if handler.request_streaming else await _only(received)
                     await _reply(handler, request, context, context)
             except RequestError as error:
@@ -153,21 +155,17 @@ class Calls(grpc.GenericRpcHandler):
                 raise BadRequest("The request is not a valid message of this method") from error
 
         async def unary_unary(data: bytes, context: Any) -> Any:
-            self._begun(context)
-
             def answer(call: Call) -> Awaitable[Any]:
                 answer_of: Awaitable[Any] = handler.unary_unary(parse(data), call)
                 return answer_of
 
-            return await self._serve(method, context, answer)
+            return await self._serve(method, context, answer, quick=True)
 
         async def unary_stream(data: bytes, context: Any) -> None:
-            self._begun(context)
-
             def answer(call: Call) -> Awaitable[None]:
                 return _reply(handler, parse(data), call, context)
 
-            await self._serve(method, context, answer, stream=True)
+            await self._serve(method, context, answer, quick=True, stream=True)
 
         async def stream_unary(received: AsyncIterator[bytes], context: Any) -> Any:
             async def answer(call: Call) -> Any:
@@ -205,16 +203,22 @@ class Calls(grpc.GenericRpcHandler):
         context: Any,
         answer: Callable[[Call], Awaitable[Any]],
         *,
+        quick: bool = False,
         stream: bool = False,
     ) -> Any:
-        metadata = dict(context.invocation_metadata() or ())
+        pairs = context.invocation_metadata() or ()
+        metadata = dict(pairs)
+        secret = _key_in(metadata)
+        if quick:
+            self._begun(secret)
+        peer = context.peer()
         trace_id = new_trace(metadata.get("traceparent"), metadata.get("x-request-id"))
         current_trace.set(trace_id)
         context.set_trailing_metadata(((TRACE_KEY, trace_id),))
         told: RequestError | None = None
         who: Principal | None = None
         try:
-            who = self._admit(context, metadata)
+            who = self._admit(peer, pairs, secret)
             call = Call(who, metadata)
             if not stream:
                 return await answer(call)
@@ -223,7 +227,7 @@ class Calls(grpc.GenericRpcHandler):
         except RequestError as error:
             told = error
             if isinstance(error, (Forbidden, Unauthorized)):
-                self._audit.refused(who, self._client_of(context), method, error)
+                self._audit.refused(who, self._client_of(peer, pairs), method, error)
         except Exception as error:
             if isinstance(error, grpc.aio.InternalError):
                 await _gone(context)  # or grpc.aio takes the failed write for a fault of its own
@@ -232,22 +236,15 @@ class Calls(grpc.GenericRpcHandler):
             log.exception("%s failed", method)
         return await context.abort(*failure(told, trace_id))
 
-    def _admit(self, context: Any, metadata: Mapping[str, str | bytes]) -> Principal:
+    def _admit(self, peer: str, metadata: _Metadata, secret: str | None) -> Principal:
         """The control socket's file mode is its lock; everyone else shows a key."""
-        if context.peer().startswith("unix:"):
+        if peer.startswith("unix:"):
             return self._admission.local
-        secret = metadata.get("x-api-key")
-        return self._admission.admit(
-            secret if isinstance(secret, str) else None, self._client_of(context)
-        ).principal
+        return self._admission.admit(secret, self._client_of(peer, metadata)).principal
 
-    def _client_of(self, context: Any) -> str:
-        forwarded_for = ",".join(
-            value
-            for name, value in context.invocation_metadata() or ()
-            if name == "x-forwarded-for"
-        )
-        return self._admission.client_of(address_of(context.peer()), forwarded_for)
+    def _client_of(self, peer: str, metadata: _Metadata) -> str:
+        forwarded_for = ",".join(value for name, value in metadata if name == "x-forwarded-for")
+        return self._admission.client_of(address_of(peer), forwarded_for)
 
     @contextmanager
     def _open_stream(self) -> Iterator[None]:
@@ -266,13 +263,9 @@ class Calls(grpc.GenericRpcHandler):
             self._streams.discard(task)
 
 
-def _key_in(metadata: Any) -> str | None:
-    """The last one, as a dictionary of the metadata has it."""
-    secret = None
-    for name, value in metadata or ():
-        if name == "x-api-key" and isinstance(value, str):
-            secret = value
-    return secret
+def _key_in(metadata: Mapping[str, Any]) -> str | None:
+    secret = metadata.get("x-api-key")
+    return secret if isinstance(secret, str) else None
 
 
 async def _gone(context: Any) -> None:

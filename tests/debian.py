@@ -27,6 +27,13 @@ def install(*packages: str) -> None:
             _run(*apt, "install", "-y", "--no-install-recommends", *missing)
 
 
+def program(name: str) -> str:
+    """Of the package of that name, and its name. Raises RuntimeError where it can't be had."""
+    if shutil.which(name) is None:
+        install(name)
+    return name
+
+
 def _missing(packages: tuple[str, ...]) -> list[str]:
     query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", "--"]
     return [

@@ -1,7 +1,6 @@
 """Many clients on one connection, as behind a proxy. (tests/envoy has a real one.)"""
 
 import asyncio
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,9 +12,7 @@ from tests.api.grpc_world import grpc_world
 
 @pytest.fixture
 def curl() -> str:
-    if shutil.which("curl") is None:
-        debian.install("curl")
-    return "curl"
+    return debian.program("curl")
 
 
 async def test_a_deadline_that_can_not_be_read_is_its_own_callers_fault(

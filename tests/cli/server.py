@@ -124,10 +124,12 @@ def environment(**variables: str) -> dict[str, str]:
     return {**own, "NO_COLOR": "1", **variables}
 
 
-def run(*arguments: str, **variables: str) -> Ran:
+def run(*arguments: str, ulimit: str | None = None, **variables: str) -> Ran:
+    """`ulimit`: how the shell is to limit the program, such as `-n 20`."""
+    limited = [] if ulimit is None else ["sh", "-c", f'ulimit {ulimit}; exec "$@"', "sh"]
     return Ran(
         subprocess.run(
-            [*FETCHML, *arguments],
+            [*limited, *FETCHML, *arguments],
             capture_output=True,
             check=False,
             env=environment(**variables),

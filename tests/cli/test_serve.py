@@ -1,10 +1,8 @@
 """The server as a process: how it starts, what it refuses, how it ends."""
 
 import json
-import os
 import signal
 import stat
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.server import FETCHML, SECONDS, Server, environment, run
+from tests.cli.server import SECONDS, Server, run
+from tests.small_disk import mounted_disk
 
 
 def new_server(data_dir: Path) -> list[str]:
@@ -192,16 +191,10 @@ def test_a_private_folder_with_something_in_it_is_taken(tmp_path: Path) -> None:
 
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder], check=True)
-    try:
+    with mounted_disk(tmp_path / "disk", "16k") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 @pytest.mark.parametrize("command", ["serve", "keys"])
 def test_a_full_disk_is_told(full_disk: Path, command: str) -> None:
     data_dir = full_disk / "data"
@@ -220,34 +213,19 @@ def test_a_full_disk_is_told(full_disk: Path, command: str) -> None:
 def test_a_disk_that_fills_up_under_keys_is_told(own_server: Server) -> None:
     own_server.start()
     assert own_server.stop() == 0
-    limited = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *FETCHML]
-    refused = subprocess.run(
-        [*limited, "keys", "--data-dir", str(own_server.data_dir), "create", "ada"],
-        capture_output=True,
-        check=False,
-        env=environment(),
-        text=True,
-        timeout=SECONDS,
-    )
-    assert refused.returncode == 1
-    assert "can't be used any more" in refused.stderr
-    assert "File too large. Nothing was lost: allow larger files" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    where = ("--data-dir", str(own_server.data_dir))
+    refused = run("keys", *where, "create", "ada", ulimit="-f 0")
+    assert refused.code == 1
+    assert "can't be used any more" in refused.err
+    assert "File too large. Nothing was lost: allow larger files" in refused.err
+    assert "Traceback" not in refused.err
     assert [key["name"] for key in own_server.json("keys", "ls")["keys"]] == ["admin"]
 
 
 def test_too_few_open_files_are_told(tmp_path: Path) -> None:
-    limited = ["sh", "-c", 'ulimit -n 20; exec "$@"', "sh", *FETCHML]
-    refused = subprocess.run(
-        [*limited, "serve", *new_server(tmp_path / "data")],
-        capture_output=True,
-        check=False,
-        env=environment(),
-        text=True,
-        timeout=SECONDS,
-    )
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("Error: The server can't start: it may open only 20 files")
+    refused = run("serve", *new_server(tmp_path / "data"), ulimit="-n 20")
+    assert refused.code == 1
+    assert refused.err.startswith("Error: The server can't start: it may open only 20 files")
     assert not (tmp_path / "data").exists()
 
 

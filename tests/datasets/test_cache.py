@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from fetchml.core.model import DatasetSpec
 from fetchml.ports import PrepareError
 from tests.datasets.conftest import Box, sha256
 from tests.datasets.origin import File, OriginServer
+from tests.small_disk import mounted_disk
 
 MB = 1_000_000
 
@@ -105,13 +105,8 @@ async def test_what_a_killed_server_left_is_removed(box: Box) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=True)
-    try:
+    with mounted_disk(tmp_path / "disk", "4m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 async def test_a_full_disk(small_disk: Path, origin: OriginServer) -> None:

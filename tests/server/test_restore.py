@@ -18,6 +18,7 @@ from fetchml.v1.task_pb2 import Task
 from tests.cli.server import FETCHML, SECONDS, environment, run
 from tests.server.conftest import Serve
 from tests.server.program import Backend, eventually
+from tests.small_disk import mounted_disk, resize
 
 USER = 1234
 LARGE = 256 * 1024
@@ -41,13 +42,8 @@ def archive(tmp_path: Path) -> bytes:
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
     """An empty file system, with room for one backup."""
-    folder = tmp_path / "data1"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], check=True)
-    try:
+    with mounted_disk(tmp_path / "data1", "64m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture
@@ -123,7 +119,7 @@ def test_behind_a_link_to_what_is_not_there_yet(archive: bytes, tmp_path: Path) 
 
 def test_a_full_disk_is_left_empty(archive: bytes, mounted: Path) -> None:
     mounted.chmod(0o755)
-    subprocess.run(["mount", "-o", "remount,size=128k", mounted], check=True)
+    resize(mounted, "128k")
     with pytest.raises(OSError, match="No space left"):
         restore_backup(io.BytesIO(archive), mounted)
     check_is_untouched(mounted)

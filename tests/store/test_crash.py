@@ -17,6 +17,7 @@ from fetchml.adapters.duckdb_store import READERS, StoreUnusable
 from fetchml.core.model import Status, Task
 from fetchml.core.submission import MAX_REQUEST_BYTES
 from fetchml.ports import TaskQuery
+from tests.small_disk import mounted_disk, resize
 from tests.store.sample import open_store, store_in, task
 
 APPENDER = [sys.executable, "-m", "tests.store.appender"]
@@ -102,7 +103,6 @@ class SmallDisk:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._mount("size=8m")
 
     def fill(self) -> None:
         other = os.open(self.folder / "other", os.O_WRONLY | os.O_CREAT)
@@ -112,17 +112,13 @@ class SmallDisk:
         os.close(other)
 
     def grow(self) -> None:
-        self._mount("remount,size=200m")
-
-    def _mount(self, options: str) -> None:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", self.folder], check=True)
+        resize(self.folder, "200m")
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    disk = SmallDisk(tmp_path)
-    yield disk
-    subprocess.run(["umount", disk.folder], check=True)
+    with mounted_disk(tmp_path, "8m") as folder:
+        yield SmallDisk(folder)
 
 
 async def test_full_disk_is_fatal_and_loses_nothing(small_disk: SmallDisk) -> None:

@@ -1,0 +1,72 @@
+"""What the configurations say, read from the files: where what goes, its time, the log."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.envoy import proxy
+
+
+def manager(configuration: str) -> dict[str, Any]:
+    settings = yaml.safe_load((proxy.CONFIGURATIONS / configuration).read_text())
+    listener = settings["static_resources"]["listeners"][0]
+    return dict(listener["filter_chains"][0]["filters"][0]["typed_config"])
+
+
+def route_of(path: str, **headers: str) -> dict[str, Any]:
+    """Envoy takes the first that matches. Underscores in names stand for hyphens."""
+    for route in manager("envoy.yaml")["route_config"]["virtual_hosts"][0]["routes"]:
+        match = route["match"]
+        on_path = (
+            path == match.get("path")
+            or ("prefix" in match and path.startswith(match["prefix"]))
+            or ("safe_regex" in match and re.fullmatch(match["safe_regex"]["regex"], path))
+        )
+        if on_path and all(matches(one, headers) for one in match.get("headers", ())):
+            return dict(route["route"])
+    raise AssertionError("there is a last route for all")
+
+
+def matches(matcher: dict[str, Any], headers: dict[str, str]) -> bool:
+    value = headers.get(matcher["name"].replace("-", "_"))
+    if value is None:
+        return False
+    regex = matcher["string_match"]["safe_regex"]["regex"]
+    return (re.fullmatch(regex, value) is None) is matcher.get("invert_match", False)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/ws", "/jupyter/a/b", "/v1/snapshots", "/v1/tasks/a/logs", "/v1/tasks/a/outputs/b/c"],
+)
+def test_streams_have_no_time_limit(path: str) -> None:
+    assert (route_of(path)["timeout"], route_of(path)["idle_timeout"]) == ("0s", "0s")
+
+
+@pytest.mark.parametrize(
+    "path", ["/fetchml.v1.TaskService/WatchTasks", "/grpc.health.v1.Health/Watch"]
+)
+@pytest.mark.parametrize(
+    "content_type", ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8",
+                     "application/grpc-web+proto", "application/grpc-web-text"],
+)  # fmt: skip
+def test_grpc_has_none_either(path: str, content_type: str) -> None:
+    assert route_of(path, content_type=content_type, grpc_timeout="5S") == {
+        "cluster": "grpc", "timeout": "0s", "idle_timeout": "0s",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/v1/tasks", "/v1/tasks/a", "/v1/tasks/a/outputs", "/v1/queue"])
+def test_all_else_has_one(path: str) -> None:
+    assert route_of(path) == {"cluster": "http", "timeout": "40s"}
+
+
+@pytest.mark.parametrize("configuration", ["envoy.yaml", "transcoder.yaml"])
+def test_of_a_path_with_a_key_all_else_is_in_the_log(configuration: str) -> None:
+    usual, with_a_key = (
+        one["typed_config"]["log_format"]["json_format"]
+        for one in manager(configuration)["access_log"]
+    )
+    assert usual | {"path": "[redacted]"} == with_a_key

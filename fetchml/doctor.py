@@ -17,7 +17,7 @@ import msgspec
 from docker.errors import DockerException
 
 import fetchml
-from fetchml import frozen, shim
+from fetchml import bounds, frozen, shim
 from fetchml.adapters.data_dir import is_taken
 from fetchml.adapters.docker_gpus import GpuAddress, Offer, describes, offered
 from fetchml.adapters.nvml import SILENT, NvmlInventory
@@ -64,6 +64,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _open_files()
     yield _inotify()
     yield _resources(settings)
+    yield _memory(settings)
     gpus = _inventory()
     yield from _gpus(settings, gpus)
     yield _shim()
@@ -174,6 +175,15 @@ def _resources(settings: Settings) -> Check:
         mend = f"The machine has {cores} cores and {memory_gb} GiB: lower [resources]."
         return Check("resources", says, mend)
     return Check("resources", says)
+
+
+def _memory(settings: Settings) -> Check:
+    """What all callers together can make the server hold."""
+    most = bounds.total_bytes(settings)
+    says = f"at most {most >> 20} MiB for the server, whatever its callers do"
+    if most > machine_memory_gb() << 30:
+        return Check("memory", says, "The machine has less: lower [quotas] and [tasks] limits.")
+    return Check("memory", says)
 
 
 def _inotify() -> Check:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 USER = "fetchml"
+MEMORY_MAX_GIB = 4
+"""What the unit grants a server whose tasks run in containers. `bounds` sums up to less."""
 STATE = Path("/var/lib")
 OPTIONS = ("data_dir", "config", "http", "grpc", "launcher", "log_format")
 """Of `serve`, by their names in Python."""
@@ -125,6 +127,6 @@ def _folders(data_dir: Path, others: Sequence[Path], docker: bool) -> str:
 
 def _limits(docker: bool) -> str:
     if docker:
-        return "OOMScoreAdjust=-500\nTasksMax=4096\nMemoryMax=4G"
+        return f"OOMScoreAdjust=-500\nTasksMax=4096\nMemoryMax={MEMORY_MAX_GIB}G"
     # A score that spares the server would spare its tasks too, which inherit it.
     return "# Tasks are plain processes of this service.\nTasksMax=infinity"

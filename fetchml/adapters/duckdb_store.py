@@ -38,6 +38,9 @@ T = TypeVar("T")
 _decode_task = msgspec.json.Decoder(Task).decode
 _decode_key = msgspec.json.Decoder(Key).decode
 
+MEMORY_BYTES = 1 << 30
+"""What DuckDB may hold."""
+
 
 def _clock_ms() -> int:
     return time.time_ns() // 1_000_000
@@ -65,7 +68,7 @@ class DuckDBStore:
         min_free_bytes: int,
         journal_rows: int = 200_000,
         audit_rows: int = 100_000,
-        memory_limit: str = "1GB",
+        memory_limit: str = f"{MEMORY_BYTES >> 20}MiB",
         now_ms: Callable[[], int] = _clock_ms,
     ) -> None:
         self._data_dir = data_dir

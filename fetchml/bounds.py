@@ -1,0 +1,36 @@
+"""The most memory that all callers together can make the server hold, limit by limit.
+
+Each limit is enforced where its resource is taken; this table repeats no number, it imports them.
+`fetchml doctor` shows the sum, and a test holds it below what the service unit grants.
+"""
+
+from typing import NamedTuple
+
+from fetchml import intake
+from fetchml.adapters import duckdb_store
+from fetchml.settings import Settings
+
+PROCESS_BYTES = 256 << 20
+"""The interpreter, the libraries, and what they hold without any caller."""
+
+
+class Bound(NamedTuple):
+    """One resource that callers can fill, and the most it can take."""
+
+    name: str
+    most_bytes: int
+
+
+def memory_bounds(settings: Settings) -> tuple[Bound, ...]:
+    """Every bound under these settings, in the order in which people read them."""
+    _ = settings
+    return (
+        Bound("the program itself", PROCESS_BYTES),
+        Bound("the database", duckdb_store.MEMORY_BYTES),
+        Bound("tasks that have not ended", intake.MAX_LIVE_BYTES),
+    )
+
+
+def total_bytes(settings: Settings) -> int:
+    """The sum of all bounds."""
+    return sum(bound.most_bytes for bound in memory_bounds(settings))

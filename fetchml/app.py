@@ -28,6 +28,7 @@ from fetchml.adapters.data_dir import (
 )
 from fetchml.adapters.duckdb_store import DuckDBStore, StoreUnusable
 from fetchml.adapters.jupyter_client import HttpJupyterClient
+from fetchml.adapters.service_key import load_key
 from fetchml.adapters.system_errors import with_advice
 from fetchml.address import Address
 from fetchml.api.grpc_calls import Call
@@ -166,6 +167,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
                 parts.datasets(settings),
                 launcher.owner,
                 workspace_of=lambda task: jupyter.workspace_of(task),  # noqa: PLW0108 - made below
+                secrets_of=lambda task: jupyter.secrets_of(task),  # noqa: PLW0108
             ),
             watch,
             parts.engine_settings(settings),
@@ -182,6 +184,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             watch,
             parts.jupyter_settings(settings),
             audit=audit,
+            token_key=functools.partial(load_key, data_dir),
         )
         await engine.start()
         stack.push_async_callback(engine.close)

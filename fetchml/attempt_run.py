@@ -197,7 +197,8 @@ class AttemptRun:
 
     async def _make_ready(self) -> None:
         mounts = await self._inputs.provide(self._task, self._folder, self._progress)
-        self._run = replace(self._run, datasets=mounts)
+        env = {**self._run.env, **self._inputs.secrets(self._task)}
+        self._run = replace(self._run, datasets=mounts, env=env)
         await self._launcher.prepare(self._run, self._progress)
 
     async def _give_up(self, error: str | None, *, permanent: bool) -> bool:

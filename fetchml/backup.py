@@ -2,7 +2,8 @@
 
     fetchml-backup          first: which form this is
     data/store/             the database
-    data/admin.key, data/snapshots/
+    data/snapshots/
+    data/admin.key, data/jupyter.key   only if asked for: they open a server
     data/tasks/ID/outputs/, data/tasks/ID/attempts/N/   results, logs, how attempts ended
     complete                last: an archive without it was cut off. `sha256:HEX`, of all before it
 
@@ -28,7 +29,10 @@ from fetchml.adapters.data_dir import DataDirBusy, NotOwnData, lock_data_dir
 FORM = b"1\n"
 MARK, COMPLETE, DATA = "fetchml-backup", "complete", "data"
 CHECKSUM = "sha256:"
-PARTS = ("admin.key", "snapshots", "tasks")
+SECRETS = ("admin.key", "jupyter.key")
+"""The admin key in clear, and what the tokens of Jupyter services are derived from."""
+SNAPSHOTS, TASKS = "snapshots", "tasks"
+STORE = "store"
 DATABASE = "fetchml.duckdb"
 _DEEPEST = 110
 """Deeper than the outputs of any task."""
@@ -58,9 +62,13 @@ def resting_store(data_dir: Path) -> Iterator[Path]:
         lock.release()
 
 
-def write(archive: BinaryIO, data_dir: Path, store: Path, *, with_outputs: bool) -> int:
-    """`store`: a folder with the store's files, which nothing changes. How many files and folders
-    of attempts are left out since they can't be read. Raises BadBackup, OSError."""
+def write(
+    archive: BinaryIO, data_dir: Path, store: Path, *, with_outputs: bool, with_keys: bool = False
+) -> int:
+    """Write a backup, and return how many files and folders of attempts are left out since they
+    cannot be read. `store`: a folder with the store's files, which nothing changes. `with_keys`:
+    with SECRETS. Raises BadBackup, OSError."""
+    parts = [*(SECRETS if with_keys else ()), SNAPSHOTS, *([TASKS] if with_outputs else ())]
     summed = _Summed(archive)
     # What a new archive needs of a file is there.
     file = cast("BinaryIO", summed)
@@ -74,7 +82,7 @@ def write(archive: BinaryIO, data_dir: Path, store: Path, *, with_outputs: bool)
             os.close(root)
         root = os.open(data_dir, _FOLDER)
         try:
-            for name in PARTS if with_outputs else PARTS[:-1]:
+            for name in parts:
                 writer.add(root, name, f"{DATA}/{name}")
         finally:
             os.close(root)
@@ -88,8 +96,26 @@ def _add_store(writer: "_Writer", root: int) -> None:
     if DATABASE not in names:
         raise BadBackup(f"the store has no {DATABASE}")
     for name in names:
-        if name.startswith((DATABASE, "header.copy")):
-            writer.add(root, name, f"{DATA}/store/{name}")
+        if is_of_store(name):
+            writer.add(root, name, f"{DATA}/{STORE}/{name}")
+
+
+def is_of_store(name: str) -> bool:
+    """Whether a file of the store's folder with this name belongs to the database."""
+    return name.startswith((DATABASE, "header.copy"))
+
+
+def may_be_link(path: PurePosixPath) -> bool:
+    """Whether a backup may have a link at this path: only inside trees that users or tasks made.
+    The server opens everything above by its path, so a link there could lead it anywhere."""
+    match path.parts[1:]:
+        case ("tasks", _, "outputs", _, *_):
+            return True
+        case ("tasks", _, "attempts", _, _, _, *_):
+            return True
+        case ("snapshots", _, "tree", _, *_):
+            return True
+    return False
 
 
 def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
@@ -104,7 +130,7 @@ def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
     return True
 
 
-def _is_a_tasks(path: PurePosixPath) -> bool:
+def is_a_tasks(path: PurePosixPath) -> bool:
     """Whether it lies in an attempt's folder: a running task makes there what it likes."""
     match path.parts[1:]:
         case ("tasks", _, "attempts", _, _, *_):
@@ -143,7 +169,7 @@ class _Writer:
                 raise
             return
         except OSError as error:
-            if error.errno not in _UNREADABLE or not _is_a_tasks(PurePosixPath(path)):
+            if error.errno not in _UNREADABLE or not is_a_tasks(PurePosixPath(path)):
                 raise
             self.left_out += 1
             return
@@ -178,6 +204,8 @@ def _open(
     entry.mode, entry.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
     entry.uid, entry.gid = found.st_uid, found.st_gid
     if stat.S_ISLNK(found.st_mode):
+        if not may_be_link(PurePosixPath(path)):
+            return None
         entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=parent)
         return entry, None
     if stat.S_ISDIR(found.st_mode):

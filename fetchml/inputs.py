@@ -19,13 +19,15 @@ class Inputs:
         owner: Owner,
         *,
         workspace_of: Callable[[Task], Awaitable[Mount]],
+        secrets_of: Callable[[Task], dict[str, str]],
     ) -> None:
         """`owner`: whom a task's files must belong to. `workspace_of`: of a service; raises
-        PrepareError."""
+        PrepareError. `secrets_of`: the environment of a service that is stored nowhere."""
         self._snapshots = snapshots
         self._owner = owner
         self._datasets = datasets
         self._workspace_of = workspace_of
+        self._secrets_of = secrets_of
 
     async def open(self, live: frozenset[tuple[str, int]]) -> None:
         """Before anything is provided. `live`: the attempts (task id, number) that go on; what
@@ -49,6 +51,10 @@ class Inputs:
             progress("copying the snapshot")
             await self._snapshots.copy(task.user, spec.snapshot_id, folder, self._owner)
         return await self._datasets.provide(task, progress)
+
+    def secrets(self, task: Task) -> dict[str, str]:
+        """What an attempt has in its environment and nothing keeps. After `provide`."""
+        return self._secrets_of(task) if task.service else {}
 
     async def release(self, task: Task) -> None:
         """No process of the task's current attempt is left, nor will there be one."""

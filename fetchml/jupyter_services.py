@@ -7,8 +7,7 @@ it. Here is what a task does not have: a name, a token, a workspace that stays, 
 import asyncio
 import contextlib
 import logging
-import secrets
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -27,6 +26,7 @@ from fetchml.jupyter_link import JupyterLink
 from fetchml.jupyter_watch import JupyterWatch, OpenLink
 from fetchml.ports import JupyterClient, Mount, PrepareError, Store
 from fetchml.service_tasks import ServiceTasks
+from fetchml.service_tokens import token_of
 from fetchml.views import JupyterView
 from fetchml.workspaces import TooManyWorkspaces, WorkspaceRefused, Workspaces
 
@@ -39,7 +39,6 @@ KEPT_MS = 7 * 86_400_000
 PRUNE_SECONDS = 3600
 AGAIN_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
-TOKEN_BYTES = 32
 
 T = TypeVar("T")
 
@@ -81,9 +80,11 @@ class JupyterServices:
         settings: JupyterSettings,
         *,
         audit: Audit,
+        token_key: Callable[[], bytes],
         open_link: OpenLink = JupyterLink.open,
     ) -> None:
-        """To be made before the engine starts, which tells it of changes."""
+        """To be made before the engine starts, which tells it of changes. `token_key`: called once
+        the data directory is locked; raises OSError."""
         self.public_url = ""
         """The server's own address for browsers, without a slash at the end."""
         self._store = store
@@ -93,6 +94,8 @@ class JupyterServices:
         self._watch_folders = watch_folders
         self._settings = settings
         self._audit = audit
+        self._load_token_key = token_key
+        self._token_key = b""
         self._open_link = open_link
         self._clock = Clock()
         self._records: dict[str, Service] = {}
@@ -110,7 +113,9 @@ class JupyterServices:
 
     async def load(self) -> None:
         """Read what is known from the store, which is open, and go on with what lives."""
-        for record in map(_decode, await self._store.list_documents(KIND)):
+        self._token_key = await asyncio.to_thread(self._load_token_key)
+        for stored in map(_decode, await self._store.list_documents(KIND)):
+            record = replace(stored, token=stored.token or token_of(self._token_key, stored.id))
             task = await self._tasks.find(record.id)
             if task is None:  # The server ended before the task was durable.
                 await self._store.delete_document(KIND, record.id)
@@ -217,6 +222,17 @@ class JupyterServices:
             raise PrepareError(message, permanent=False) from error
         return Mount(folder, jupyter.WORKSPACE, read_only=False)
 
+    def secrets_of(self, task: Task) -> dict[str, str]:
+        """The environment of a service's container that is stored nowhere."""
+        record = self._records.get(task.id)
+        return {} if record is None else {"JUPYTER_TOKEN": record.token}
+
+    async def _save(self, record: Service) -> None:
+        """Durable on return. The token is left out: a copy of the database opens no service."""
+        if record.token == token_of(self._token_key, record.id):
+            record = replace(record, token="")
+        await self._store.put_document(KIND, record.id, msgspec.json.encode(record))
+
     def _task_changed(self, task: Task) -> None:
         if task.id in self._records or not self._loaded.is_set():
             self._task_of[task.id] = task
@@ -235,7 +251,7 @@ class JupyterServices:
                 image=str(fields.pop("image", jupyter.DEFAULT_IMAGE)),
                 workspace=workspace,
                 folder=jupyter.folder_of(workspace, who.user, private=self._settings.private),
-                token=secrets.token_urlsafe(TOKEN_BYTES),
+                token=token_of(self._token_key, service_id),
                 created_at=now,
                 **fields,  # type: ignore[arg-type]  # cpu, memory_gb, gpu: checked
             )
@@ -244,7 +260,7 @@ class JupyterServices:
             self._tasks.require_quota(who.user, spec)
             await self._claim(record.folder)
             # Its document first: a task without one could not be shown, or stopped.
-            await self._store.put_document(KIND, service_id, msgspec.json.encode(record))
+            await self._save(record)
             task = Task(service_id, who.user, spec, now, sender=who.sender, service=True)
             self._records[service_id] = record
             self._task_of[service_id] = task
@@ -353,7 +369,7 @@ class JupyterServices:
         async with self._writing:
             if record.id in self._records:
                 record = self._records[record.id] = replace(record, last_words=said)
-                await self._store.put_document(KIND, record.id, msgspec.json.encode(record))
+                await self._save(record)
 
     async def _prune_at_times(self) -> None:
         while True:

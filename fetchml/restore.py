@@ -6,10 +6,14 @@ import shutil
 import stat
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
+
+import duckdb
+import msgspec
 
 from fetchml.adapters.data_dir import (
     DataDirBusy,
@@ -18,34 +22,63 @@ from fetchml.adapters.data_dir import (
     lock_data_dir,
     sync_folder,
 )
-from fetchml.backup import CHECKSUM, COMPLETE, DATA, FORM, MARK, BadBackup
+from fetchml.adapters.duckdb_file import read_keys
+from fetchml.backup import (
+    CHECKSUM,
+    COMPLETE,
+    DATA,
+    DATABASE,
+    FORM,
+    MARK,
+    SECRETS,
+    SNAPSHOTS,
+    STORE,
+    TASKS,
+    BadBackup,
+    is_a_tasks,
+    is_of_store,
+    may_be_link,
+)
+from fetchml.core.model import Key, Role
 from fetchml.interruptions import interruptible
 from fetchml.tar_members import Member, members
 
 _OF_A_FILE_SYSTEM = {"lost+found"}
 """In its root from the first, so at a mount point."""
 _PIECE_BYTES = 256 * 1024
+_decode_key = msgspec.json.Decoder(Key).decode
 
 
-def restore(archive: BinaryIO, data_dir: Path) -> bool:
-    """Make the data directory from a backup, whole or not at all. Whether it has a checksum: those
-    of before have none. Raises BadBackup, OSError."""
+class Restored(NamedTuple):
+    """What the person who restores a backup should see."""
+
+    is_checked: bool
+    """It has a checksum, which fits. Those of older releases have none."""
+    admin_keys: tuple[Key, ...] | None
+    """The keys that open the restored server as admin, oldest first; None: the database cannot be
+    read here."""
+    has_key_file: bool
+    """The backup has the admin key itself."""
+
+
+def restore(archive: BinaryIO, data_dir: Path) -> Restored:
+    """Make the data directory from a backup, whole or not at all. Raises BadBackup, OSError."""
     data_dir = data_dir.resolve()
     if data_dir.exists():
         with _taken(data_dir) as owner, _draft(data_dir, ".restoring-") as draft:
             with interruptible():
-                is_checked = _unpack(archive, draft)
+                restored = _unpack(archive, draft)
                 _hand_over(draft / DATA, owner)
             _move_up(draft / DATA, data_dir)
     else:
         data_dir.parent.mkdir(parents=True, exist_ok=True)
         with _draft(data_dir.parent, f"{data_dir.name}.restoring-") as draft:
             with interruptible():
-                is_checked = _unpack(archive, draft)
+                restored = _unpack(archive, draft)
             (draft / DATA).chmod(0o700)
             (draft / DATA).rename(data_dir)
             sync_folder(data_dir.parent)
-    return is_checked
+    return restored
 
 
 @contextmanager
@@ -130,8 +163,8 @@ def _move_up(root: Path, data_dir: Path) -> None:
         raise
 
 
-def _unpack(archive: BinaryIO, draft: Path) -> bool:
-    """Whether it has a checksum. Raises BadBackup, OSError."""
+def _unpack(archive: BinaryIO, draft: Path) -> Restored:
+    """Raises BadBackup, OSError."""
     source = _Source(archive)
     unpacking = _Unpacking(draft, source)
     last, checksum = None, b""
@@ -158,7 +191,19 @@ def _unpack(archive: BinaryIO, draft: Path) -> bool:
             f"{checksum.decode(errors='replace').strip()} when it was made. Use another copy of it"
         )
     unpacking.finish()
-    return bool(checksum)
+    root = draft / DATA
+    return Restored(bool(checksum), _admin_keys(root), (root / SECRETS[0]).exists())
+
+
+def _admin_keys(root: Path) -> tuple[Key, ...] | None:
+    """Those that are neither revoked nor expired."""
+    now = time.time_ns() // 1_000_000
+    try:
+        found = map(_decode_key, read_keys(root / STORE / DATABASE))
+        keys = [key for key in found if key.role is Role.ADMIN and key.revoked_at is None]
+    except (duckdb.Error, msgspec.MsgspecError):
+        return None
+    return tuple(key for key in keys if key.expires_at is None or key.expires_at > now)
 
 
 class _Source:
@@ -200,11 +245,13 @@ class _Unpacking:
         if path.parts[:1] != (DATA,):
             return
         if len(path.parts) == 1 or ".." in path.parts:
-            raise BadBackup(f"no backup of FetchML has {member.path!r} in it")
+            raise _foreign(member)
+        _require_place(path, member)
         place = self._draft / path
         match member.type:
             case tarfile.SYMTYPE:
-                self._links.append((place, member.link))
+                if may_be_link(path):
+                    self._links.append((place, member.link))
             case tarfile.DIRTYPE:
                 place.mkdir(mode=0o700, parents=True)
             case tarfile.REGTYPE:
@@ -228,6 +275,36 @@ class _Unpacking:
         """Last: nothing may be written through links."""
         for place, target in self._links:
             place.symlink_to(target)
+
+
+def _require_place(path: PurePosixPath, member: Member) -> None:
+    """A backup holds no file that a server keeps of itself but these, and no link among them.
+
+    A running task can put a link in the place of a folder of its attempt, which older releases kept
+    as it was: such a one is no fault of the backup, and is left out. Raises BadBackup.
+    """
+    is_link = member.type == tarfile.SYMTYPE
+    match path.parts[1:]:
+        case (name,) if name in SECRETS:
+            fits = member.type == tarfile.REGTYPE
+        case (name,) if name in (STORE, SNAPSHOTS, TASKS):
+            fits = member.type == tarfile.DIRTYPE
+        case ("store", name):
+            fits = is_of_store(name) and member.type == tarfile.REGTYPE
+        case ("snapshots" | "tasks", _, *_):
+            fits = not is_link or may_be_link(path) or is_a_tasks(path)
+        case _:
+            fits = False
+    if not fits:
+        raise _foreign(member)
+
+
+def _foreign(member: Member) -> BadBackup:
+    kind = "a link at " if member.type == tarfile.SYMTYPE else ""
+    return BadBackup(
+        f"no backup of FetchML has {kind}{member.path!r} in it: somebody else made or changed this "
+        "one. Do not use it"
+    )
 
 
 def _hand_over(root: Path, owner: tuple[int, int]) -> None:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import duckdb
 
 from fetchml.adapters import duckdb_sql as sql
-from fetchml.adapters.data_dir import sync_folder, write_durably
+from fetchml.adapters.data_dir import require_own_file, sync_folder, write_durably
 from fetchml.adapters.system_errors import advice
 from fetchml.ports import StoreDamaged
 
@@ -34,6 +34,8 @@ HEADER_BYTES = 3 * HEADER_BLOCK
 """DuckDB's main header, then two headers that checkpoints write in turn."""
 
 ROW_GROUP_SIZE = 16_384
+
+_NO_EXTENSIONS = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
 
 WAL_ENTRY_PREFIX = 16
 """Each entry of the write-ahead log begins with its size and checksum, 8 bytes each."""
@@ -139,7 +141,7 @@ class Database:
     def keep_private(self) -> None:
         """Make the files their owner's; the log is made here before DuckDB makes it public."""
         self.files.database.chmod(0o600)
-        fd = os.open(self.files.wal, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(self.files.wal, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         os.fchmod(fd, 0o600)
         os.close(fd)
 
@@ -153,6 +155,9 @@ def open_database(files: DatabaseFiles, *, memory_limit: str) -> Database:
     Raises StoreDamaged; OSError and duckdb.Error for what has nothing to do with the files.
     """
     files.database.parent.mkdir(mode=0o700, exist_ok=True)
+    # Their folder may be a link of the owner's, to another disk.
+    for file in (files.database, files.wal, files.header_copy):
+        require_own_file(file)
     if not files.database.exists():
         if files.wal.exists() or files.header_copy.exists():
             raise StoreDamaged(
@@ -170,6 +175,19 @@ def open_database(files: DatabaseFiles, *, memory_limit: str) -> Database:
     return database
 
 
+def read_keys(database: Path) -> list[bytes]:
+    """The records of all API keys of a database that nobody has open, which stays as it is.
+
+    Raises duckdb.Error.
+    """
+    with closing(duckdb.connect(config=dict(_NO_EXTENSIONS))) as connection:
+        quoted = str(database).replace("'", "''")
+        connection.execute(f"ATTACH '{quoted}' AS fetchml (READ_ONLY)")
+        connection.execute("USE fetchml")
+        connection.execute("SET enable_external_access = false")
+        return [data.encode() for (data,) in connection.execute(sql.LIST_KEYS).fetchall()]
+
+
 def _connect(path: Path, files: DatabaseFiles, memory_limit: str) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
@@ -178,8 +196,7 @@ def _connect(path: Path, files: DatabaseFiles, memory_limit: str) -> duckdb.Duck
             # scan takes all cores from the event loop.
             "threads": 1,
             "temp_directory": str(files.temporary),
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
+            **_NO_EXTENSIONS,
             # Checkpoints stall commits: the upkeep thread picks the moment.
             "checkpoint_threshold": "1TB",
         },

@@ -44,18 +44,27 @@ COPY_SECONDS = 24 * 3600
     help="Data directory on this machine, whether its server runs or not.",
 )
 @click.option("--no-tasks", is_flag=True, help="Leave out the tasks' outputs and logs.")
-def backup(file: Path, data_dir: Path | None, *, no_tasks: bool) -> None:
+@click.option(
+    "--with-keys",
+    is_flag=True,
+    help="With admin.key and jupyter.key: whoever reads the backup is admin of this server.",
+)
+def backup(file: Path, data_dir: Path | None, *, no_tasks: bool, with_keys: bool) -> None:
     """Write all that can't be had again of a data directory to FILE, a tar archive; '-': stdout.
 
-    The server may run meanwhile: the backup holds its store as it was at one moment. The archive
-    has the admin key in it: keep it like one. docs/operations.md says what is in it and why.
+    The server may run meanwhile: the backup holds its store as it was at one moment. It holds no
+    key that opens a server, unless --with-keys asks for that; it does hold everybody's tasks, with
+    their environments and outputs. It is not encrypted. Where that matters, write it to '-' and
+    into a program that encrypts, such as age or gpg. docs/operations.md lists what is in it.
     """
     folder = (data_dir or default_data_dir()).absolute()
     with held_back():
         try:
             _require_place_for(file)
             with _store(folder) as store, _opened(file) as archive, interruptible():
-                left_out = archives.write(archive, folder, store, with_outputs=not no_tasks)
+                left_out = archives.write(
+                    archive, folder, store, with_outputs=not no_tasks, with_keys=with_keys
+                )
         except PlaceTaken as error:
             raise Failure(str(error), "Choose another name.", Exit.USAGE) from error
         except (archives.BadBackup, OSError) as error:

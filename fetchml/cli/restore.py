@@ -1,5 +1,6 @@
 """`fetchml restore`"""
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,11 +8,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml import standard_files
 from fetchml.backup import BadBackup
 from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.render import clean, local_time, show, table
 from fetchml.interruptions import held_back, interruptible
+from fetchml.restore import Restored
 from fetchml.restore import restore as restore_backup
 from fetchml.settings import default_data_dir
 
@@ -36,16 +40,51 @@ def restore(file: Path, data_dir: Path | None) -> None:
     with held_back():
         try:
             with _opened(file) as archive:
-                is_checked = restore_backup(archive, folder)
+                restored = restore_backup(archive, folder)
         except (BadBackup, OSError) as error:
             raise Failure(f"Nothing was restored: {error}") from error
-    if not is_checked:
+    if not restored.is_checked:
         click.echo(
             "Note: this backup was made by an older FetchML and has no checksum: whether it was "
             "damaged since can't be told.",
             err=True,
         )
     click.echo(f"Restored {folder}. Start its server with 'fetchml serve --data-dir {folder}'.")
+    _show_keys(restored, shlex.quote(str(folder)))
+
+
+def _show_keys(restored: Restored, folder: str) -> None:
+    """Whoever made the backup chose these: each opens the server to somebody as admin."""
+    manage = f"fetchml keys --data-dir {folder}"
+    if restored.admin_keys is None:
+        click.echo(
+            f"Its keys cannot be listed here. Look at them before others reach it: {manage} ls",
+            err=True,
+        )
+        return
+    if restored.admin_keys:
+        click.echo("These keys open it as admin. Revoke each that you do not know:")
+        shown = table("ID", "NAME", "MADE", "LAST USED")
+        for key in restored.admin_keys:
+            used = "never" if key.last_used_at is None else _local(key.last_used_at)
+            shown.add_row(clean(key.id), clean(key.name), _local(key.created_at), used)
+        show(shown)
+        click.echo(f"  {manage} revoke ID")
+    else:
+        click.echo("No key opens it as admin.")
+    if not restored.has_key_file:
+        click.echo(
+            "The admin key itself is not in this backup. Who has it can go on using it; else make "
+            f"a new one: {manage} create NAME --role admin"
+        )
+
+
+def _local(at_ms: int) -> str:
+    """A time of a backup can be any number."""
+    try:
+        return local_time(Timestamp(seconds=at_ms // 1000))
+    except (ValueError, OverflowError, OSError):
+        return "?"
 
 
 @contextmanager

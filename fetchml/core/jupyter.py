@@ -60,6 +60,7 @@ class Service(Value, frozen=True):
     folder: str
     """Where that is, below the root of all workspaces."""
     token: str
+    """Stored empty: it is derived from the server's key. Releases up to 1.8 stored it."""
     created_at: int
     cpu: int | None = None
     memory_gb: int | None = None
@@ -159,7 +160,6 @@ def task_spec(record: Service, real_image: str) -> TaskSpec:
         memory_gb=record.memory_gb,
         gpu=record.gpu,
         env={
-            "JUPYTER_TOKEN": record.token,
             "HOME": WORKSPACE,
             # What signs its cookies: two services with one workspace must not share it.
             "JUPYTER_RUNTIME_DIR": "/tmp/jupyter-runtime",  # noqa: S108 - in the container

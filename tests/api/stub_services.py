@@ -136,6 +136,7 @@ async def services_on(
                 watch,
                 settings or JupyterSettings({}, 0, private=False, has_containers=True),
                 audit=audit,
+                token_key=lambda: b"key",
                 open_link=cast("Any", StubLink),
             )
             jupyter.public_url = PUBLIC_URL

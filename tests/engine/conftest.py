@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -13,6 +14,7 @@ from fetchml.adapters.duckdb_store import DuckDBStore
 from fetchml.adapters.http_origin import HttpOrigin
 from fetchml.adapters.jupyter_client import HttpJupyterClient
 from fetchml.adapters.process_launcher import ProcessLauncher
+from fetchml.adapters.service_key import load_key
 from fetchml.attempt_runs import RunSettings
 from fetchml.audit import Audit
 from fetchml.clock import Clock
@@ -106,6 +108,7 @@ class Box:
                 datasets,
                 launcher.owner,
                 workspace_of=lambda task: self.jupyter.workspace_of(task),  # noqa: PLW0108 - made below
+                secrets_of=lambda task: self.jupyter.secrets_of(task),  # noqa: PLW0108
             )
             self.experiments = Experiments(
                 store, audit, private=private, snapshot_exists=self.snapshots.exists
@@ -135,6 +138,7 @@ class Box:
                     has_containers=has_containers,
                 ),
                 audit=audit,
+                token_key=partial(load_key, self.data_dir),
             )
             await engine.start()
             await self.snapshots.load()

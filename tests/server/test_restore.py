@@ -35,7 +35,7 @@ def archive(tmp_path: Path) -> bytes:
     (data_dir / "tasks/a/outputs/large").write_bytes(os.urandom(LARGE))
     (data_dir / "tasks/a/outputs/link").symlink_to("large")
     written = io.BytesIO()
-    archives.write(written, data_dir, data_dir / "store", with_outputs=True)
+    archives.write(written, data_dir, data_dir / "store", with_outputs=True, with_keys=True)
     return written.getvalue()
 
 

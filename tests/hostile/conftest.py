@@ -1,0 +1,3 @@
+"""Real servers for hostile clients."""
+
+from tests.server.conftest import processes_backend, serve  # noqa: F401

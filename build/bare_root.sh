@@ -29,7 +29,7 @@ fi
 mkdir -p "$kept"
 if [ -z "$(find "$system" -mtime -7 2>/dev/null)" ]; then
     echo "bare_root: making a bare Debian ($suite)" >&2
-    mmdebstrap --quiet --variant=minbase --include=ca-certificates,git,make,python3 \
+    mmdebstrap --quiet --variant=minbase --format=tar --include=ca-certificates,git,make,python3 \
         "$suite" "$system.new"
     mv "$system.new" "$system"
 fi

@@ -7,10 +7,10 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --no-loadscope-reorder
 RUNS_PROGRAM := tests/executable tests/contract tests/server
 
-.PHONY: help setup demo test test-binary lint format proto shim build release bench gpu-check lock clean
+.PHONY: help setup demo test test-binary test-python lint format proto shim build release bench gpu-check lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv with all that is needed (quick when it is there already)
 	@build/setup.sh
@@ -20,6 +20,9 @@ demo: setup ## start FetchML, train on real data, watch it live
 
 test: lint build ## lint, build, then every test; starts a Docker engine where none answers
 	$(PYTEST)
+
+test-python: lint ## the part of the tests that another version of Python could break
+	$(PYTEST) tests/core tests/api tests/store tests/cli tests/tls
 
 lint: setup ## style, types, layers, protos, drift of generated code
 	$(BIN)/ruff check

@@ -34,13 +34,11 @@ if [ -z "$(find "$system" -mtime -7 2>/dev/null)" ]; then
     mv "$system.new" "$system"
 fi
 
-# The work folder is on a disk of its own kind: overlay2 cannot lie on another overlay.
 work=$(mktemp -d /var/tmp/fetchml-bare.XXXXXX)
 trap 'rm -rf --one-file-system "$work"' EXIT
 root=$work/root
 mkdir "$root"
 tar -x -f "$system" -C "$root"
-rm -f "$root"/dev/* 2>/dev/null || true
 cp --dereference /etc/resolv.conf "$root/etc/resolv.conf"
 # What this machine trusts, the new one trusts too: a proxy between may have an authority of its own.
 mkdir -p "$root/etc/ssl" "$(dirname "$root$clone")"

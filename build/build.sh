@@ -6,13 +6,23 @@ set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
 
-if ! command -v objcopy >/dev/null || ! command -v strip >/dev/null; then
+# Debian keeps the interpreter's shared library, which the program holds, in a package of its own.
+library=$("$python" -c '
+import os, sys, sysconfig as s
+name = s.get_config_var("INSTSONAME") or ""
+folders = [s.get_config_var("LIBDIR") or "", os.path.join(s.get_config_var("LIBDIR") or "", s.get_config_var("MULTIARCH") or "")]
+if ".so" in name and not any(os.path.exists(os.path.join(folder, name)) for folder in folders):
+    print("libpython%d.%d" % sys.version_info[:2])')
+missing=$library
+command -v objcopy >/dev/null && command -v strip >/dev/null || missing="binutils $missing"
+if [ -n "$missing" ]; then
     if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-        echo "build: strip and objcopy are missing. As root: apt-get install binutils" >&2
+        echo "build: something is missing. As root: apt-get install $missing" >&2
         exit 1
     fi
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends binutils >/dev/null
+    # shellcheck disable=SC2086  # one word a package
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 fi
 
 if [ -z "${COMMIT:-}" ]; then

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import docker
 import msgspec
 from docker.errors import DockerException
+from docker.utils import kwargs_from_env
 
 import fetchml
 from fetchml import bounds, frozen, shim
 from fetchml.adapters.data_dir import is_taken
+from fetchml.adapters.docker_client import connect
 from fetchml.adapters.docker_gpus import GpuAddress, Offer, describes, offered
 from fetchml.adapters.nvml import SILENT, NvmlInventory
 from fetchml.address import Address
@@ -262,12 +263,12 @@ def _shim() -> Check:
 def _docker(settings: Settings, gpus: GpuState) -> Iterator[Check]:
     name = "docker"
     try:
-        with closing(docker.from_env(timeout=ENGINE_SECONDS)) as engine:
+        with closing(connect(ENGINE_SECONDS, **kwargs_from_env())) as engine:
             version = engine.version()["Version"]
-            yield Check(name, f"engine {version} at {engine.api.base_url}")
+            yield Check(name, f"engine {version} at {engine.base_url}")
             yield _gpus_in_containers(offered(engine.info()), gpus)
             image = settings.tasks.image
-            here = bool(engine.images.list(name=image))
+            here = bool(engine.images(name=image))
             says = "is here" if here else "is not here yet: the first task waits for its pull"
             yield Check("default image", f"{image} {says}")
     except (DockerException, OSError) as error:

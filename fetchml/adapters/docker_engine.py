@@ -14,6 +14,7 @@ from docker.utils import kwargs_from_env
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
+from fetchml.adapters.docker_client import connect
 from fetchml.adapters.docker_http import REQUEST_SECONDS, EngineAway, EngineHttp
 from fetchml.folder_watch import Changes
 
@@ -152,9 +153,7 @@ class DockerEngine:
         pause = _RETRY_SECONDS[0]
         while not self._closing.is_set():
             try:
-                with closing(
-                    docker.APIClient(**self._address, version="auto", timeout=REQUEST_SECONDS)
-                ) as client:
+                with closing(connect(REQUEST_SECONDS, **self._address)) as client:
                     pause = _RETRY_SECONDS[0]
                     self._follow_events(client)
             except Exception as error:  # noqa: BLE001 - whatever it was, the engine is looked for

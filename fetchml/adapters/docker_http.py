@@ -15,6 +15,8 @@ import aiohttp
 import docker
 from docker.transport.unixconn import UnixHTTPAdapter
 
+from fetchml.adapters.docker_client import lenient
+
 REQUEST_SECONDS = 120
 
 
@@ -79,7 +81,7 @@ class EngineHttp:
 def _tls(client: docker.APIClient) -> ssl.SSLContext:
     """What the SDK has read of certificates, as Python's own TLS wants it."""
     authority = client.verify if isinstance(client.verify, str) else None
-    context = ssl.create_default_context(cafile=authority)
+    context = lenient(ssl.create_default_context(cafile=authority))
     if client.verify is False:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -10,9 +10,8 @@ import pytest
 
 from fetchml import settings
 from tests.cli.server import FETCHML, Server, run
+from tests.other_user import NOBODY, as_user
 
-NOBODY = 65534
-AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 
@@ -33,7 +32,9 @@ def data_dir() -> Iterator[Path]:
 
 def _server(data_dir: Path) -> Server:
     temporary = tempfile.gettempdir()
-    return Server(data_dir, program=[*AS_NOBODY, *FETCHML], HOME="/nonexistent", TMPDIR=temporary)
+    return Server(
+        data_dir, program=as_user(NOBODY, *FETCHML), HOME="/nonexistent", TMPDIR=temporary
+    )
 
 
 def _strangers(folder: Path) -> list[Path]:

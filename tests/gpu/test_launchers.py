@@ -13,6 +13,7 @@ from fetchml.adapters import processes
 from fetchml.adapters.docker_container import container_name
 from fetchml.adapters.docker_launcher import DockerLauncher
 from fetchml.adapters.process_launcher import ProcessLauncher
+from tests import debian
 from tests.docker.engine import Engine
 from tests.gpu.stand_in import uuid
 from tests.launchers.bench import Bench, soon
@@ -119,6 +120,7 @@ async def test_the_processes_of_a_container(contained: Bench, docker_engine: Eng
     await contained.start(launcher, run)
     await contained.until_log(run, b"ready")
     container = docker_engine.client.containers.get(container_name(run.task_id, run.attempt))
+    debian.install("procps")  # the engine asks the machine's own `ps`
     pids = [int(row[1]) for row in container.top()["Processes"]]
     assert len(pids) >= 3
     assert {launcher.owner_of(pid) for pid in pids} == {run.task_id}

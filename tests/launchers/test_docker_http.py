@@ -4,12 +4,15 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import docker
 import pytest
 from docker.utils import kwargs_from_env
+from requests.exceptions import RequestException
 
+from fetchml.adapters.docker_client import connect
 from fetchml.adapters.docker_http import EngineAway, EngineHttp, EngineRefused
 from tests.docker.engine import Engine
 from tests.tls.authority import Authority
@@ -109,10 +112,12 @@ async def test_closing_ends_what_is_under_way(tmp_path: Path) -> None:
         await gone.wait()
 
 
+@pytest.mark.parametrize("key_usage", [True, False])
 async def test_over_tls(
-    docker_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    docker_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key_usage: bool
 ) -> None:
-    ours, another = Authority(tmp_path / "ours"), Authority(tmp_path / "another")
+    ours = Authority(tmp_path / "ours", key_usage=key_usage)
+    another = Authority(tmp_path / "another")
     async with relay(docker_engine, tmp_path, ours) as port:
         monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
         monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
@@ -124,8 +129,12 @@ async def test_over_tls(
             folder = certificates(tmp_path / name, of=of, trusting=trusting)
             monkeypatch.setenv("DOCKER_CERT_PATH", str(folder))
             async with asking(docker.APIClient(version=VERSION, **kwargs_from_env())) as http:
+                sdk = partial(asyncio.to_thread, connect, 5, **kwargs_from_env())
                 if is_right:
                     assert (await http.ask("GET", "/version"))["Version"]
+                    (await sdk()).close()
                 else:
+                    with pytest.raises(RequestException):
+                        await sdk()
                     with pytest.raises(EngineAway):
                         await http.ask("GET", "/version")

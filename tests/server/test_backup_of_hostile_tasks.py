@@ -18,6 +18,7 @@ import pytest
 from fetchml import backup as archives
 from fetchml.restore import restore as restore_backup
 from tests.cli.server import SECONDS, environment
+from tests.other_user import enterable
 
 USER = 1234
 AS_USER = f"""
@@ -55,7 +56,7 @@ def backup(data_dir: Path) -> "subprocess.CompletedProcess[bytes]":
         for path in (data_dir, *data_dir.rglob("*")):
             os.chown(path, USER, USER)
     return subprocess.run(
-        [sys.executable, "-c", AS_USER, "backup", "-", "--data-dir", str(data_dir)],
+        [*enterable(), sys.executable, "-c", AS_USER, "backup", "-", "--data-dir", str(data_dir)],
         capture_output=True,
         check=False,
         env=environment(),

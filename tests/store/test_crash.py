@@ -17,6 +17,7 @@ from fetchml.adapters.duckdb_store import READERS, StoreUnusable
 from fetchml.core.model import Status, Task
 from fetchml.core.submission import MAX_REQUEST_BYTES
 from fetchml.ports import TaskQuery
+from tests import debian
 from tests.small_disk import mounted_disk, resize
 from tests.store.sample import open_store, store_in, task
 
@@ -91,7 +92,17 @@ async def test_failed_fsync_is_fatal_and_loses_nothing(tmp_path: Path, nth: int)
     async with store_in(tmp_path) as opened:
         await opened.append(task(0))
     fault = f"inject=fdatasync:error=EIO:when={nth}+"
-    strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=fdatasync", "-e", fault]
+    strace = [
+        debian.program("strace"),
+        "-f",
+        "-qq",
+        "-o",
+        os.devnull,
+        "-e",
+        "trace=fdatasync",
+        "-e",
+        fault,
+    ]
     appender = start([*strace, *APPENDER, str(tmp_path)])
     last = acknowledged(appender, None)
     assert appender.returncode == 3

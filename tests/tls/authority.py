@@ -7,7 +7,9 @@ NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1"
 
 
 class Authority:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, key_usage: bool = True) -> None:
+        """`key_usage`: say that it signs others, which Python requires from 3.13 on. Docker's
+        documentation makes authorities without it."""
         folder.mkdir()
         self._folder = folder
         self.file = folder / "ca.pem"
@@ -16,6 +18,7 @@ class Authority:
         _openssl(
             *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
             *("-subj", "/CN=test authority", "-days", "2"),
+            *(("-addext", "keyUsage=critical,keyCertSign,cRLSign") if key_usage else ()),
             *("-keyout", self._key, "-out", self.file),
         )
 

@@ -7,7 +7,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --no-loadscope-reorder
 RUNS_PROGRAM := tests/executable tests/contract tests/server
 
-.PHONY: help setup demo test test-binary test-python lint format proto shim build release bench gpu-check lock clean
+.PHONY: help setup demo test test-binary test-python lint audit format proto shim build release bench gpu-check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ lint: setup ## style, types, layers, protos, drift of generated code
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	proto/check.sh
+
+audit: setup ## look up known vulnerabilities of all that requirements.lock names
+	$(BIN)/python build/audit.py
 
 format: setup ## put the code in order: imports, layout, what ruff can mend by itself
 	$(BIN)/ruff check --fix

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Makes build/dist/release/: the executable for every x86-64 or aarch64 Linux since 2020 (glibc
-# 2.31: Debian 11, Ubuntu 20.04, RHEL 9), the list of what is in it, and checksums.
+# 2.31: Debian 11, Ubuntu 20.04, RHEL 9), the list of what is in it, and checksums, which are signed
+# with the SSH key that RELEASE_KEY names.
 #
-# It is built from the last commit, in a Debian 11 of its own, with a CPython built there from
-# Debian's source package. As root on Debian. The Debian 11 is kept in build/work/ for the next
+# It is built from the last commit, in a Debian 11 of its own, with an OpenSSL and a CPython built
+# there from the source packages of Debian 12, which still gets security fixes. As root on Debian. The Debian 11 is kept in build/work/ for the next
 # time; `rm -r build/work` makes it anew.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -41,12 +42,26 @@ if [ "$(cat "$root/ready" 2>/dev/null)" != "$this_script" ] || [ -n "$(find "$ro
     # The newest fixes, and the sources of Debian 12, whose CPython is recent enough.
     mirror=$(sed -n 's/^deb \(.*\) bullseye main.*/\1/p' "$root/etc/apt/sources.list")
     printf '%s\n' "deb $mirror-security bullseye-security main" "deb-src $mirror bookworm main" \
-        >>"$root/etc/apt/sources.list"
+        "deb-src $mirror-security bookworm-security main" >>"$root/etc/apt/sources.list"
     cp /usr/share/keyrings/debian-archive-keyring.gpg "$root/etc/apt/trusted.gpg.d/newer.gpg"
     inside apt-get update -qq
     inside apt-get upgrade -y -qq >/dev/null
     inside apt-get install -y -qq --no-install-recommends build-essential dpkg-dev \
-        libssl-dev zlib1g-dev libffi-dev libbz2-dev liblzma-dev libexpat1-dev >build/work/apt.log
+        zlib1g-dev libffi-dev libbz2-dev liblzma-dev libexpat1-dev >build/work/apt.log
+    say "OpenSSL"
+    inside sh -euc '
+        mkdir -p /build && cd /build
+        apt-get source -qq openssl
+        cd openssl-*/
+        SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -STimestamp)
+        export SOURCE_DATE_EPOCH
+        # Where the system that runs it keeps its certificates is what Debian'"'"'s own would say.
+        ./Configure --prefix=/opt/openssl --libdir=lib --openssldir=/usr/lib/ssl shared no-tests
+        nice make -s -j"$(nproc)"
+        make -s install_sw
+        dpkg-parsechangelog -SVersion >/opt/openssl/version
+        rm -r /build' openssl >build/work/openssl.log 2>&1 \
+        || { tail -n 20 build/work/openssl.log >&2; exit 1; }
     say "CPython $python_version"
     # pyexpat: Debian's fix of it includes what only CPython's own modules may.
     inside sh -euc '
@@ -57,7 +72,8 @@ if [ "$(cat "$root/ready" 2>/dev/null)" != "$this_script" ] || [ -n "$(find "$ro
         SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -STimestamp)
         export SOURCE_DATE_EPOCH
         ./configure --prefix=/opt/python --enable-shared --without-ensurepip --with-system-expat \
-            --disable-test-modules LDFLAGS=-Wl,-rpath,/opt/python/lib
+            --disable-test-modules --with-openssl=/opt/openssl --with-openssl-rpath=auto \
+            LDFLAGS=-Wl,-rpath,/opt/python/lib
         sed -i "s/^MODULE_PYEXPAT_CFLAGS=.*/& -DPy_BUILD_CORE_MODULE/" Makefile
         nice make -s -j"$(nproc)"
         make -s install
@@ -67,7 +83,9 @@ built = time.strptime(platform.python_build()[1], \"%b %d %Y %H:%M:%S\")
 assert calendar.timegm(built) == $SOURCE_DATE_EPOCH, platform.python_build()"
         rm -r /build' cpython "$python_version" >build/work/cpython.log 2>&1 \
         || { tail -n 20 build/work/cpython.log >&2; exit 1; }
-    inside "/opt/python/bin/python$python_version" -c 'import bz2, ctypes, lzma, pyexpat, ssl, zlib'
+    inside "/opt/python/bin/python$python_version" -c '
+import bz2, ctypes, lzma, pyexpat, ssl, zlib
+assert ssl.OPENSSL_VERSION_INFO >= (3,), ssl.OPENSSL_VERSION'
     echo "$this_script" >"$root/ready"
 fi
 
@@ -109,5 +127,14 @@ cp "$root/source/build/dist/fetchml" "$built/$name"
     --output-reproducible --output-file build/work/libraries.cdx.json
 .venv/bin/python build/sbom.py "$root" build/work/libraries.cdx.json >"$built/$name.cdx.json"
 (cd "$built" && sha256sum -- * >SHA256SUMS)
+if [ -n "${RELEASE_KEY:-}" ]; then
+    if ! command -v ssh-keygen >/dev/null; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-client >/dev/null
+    fi
+    ssh-keygen -q -Y sign -f "$RELEASE_KEY" -n fetchml-release "$built/SHA256SUMS"
+else
+    say "NOT SIGNED: RELEASE_KEY names no SSH key"
+fi
 say "done: $built"
 ls -l "$built"

@@ -62,6 +62,9 @@ def main() -> None:
         check=True,
     ).stdout.strip()
     found["components"].append(component("cpython", version, f"pkg:generic/cpython@{version}"))
+    built = (root / "opt/openssl/version").read_text().strip()
+    purl = f"pkg:deb/debian/openssl@{built}?distro=bookworm&arch=source"
+    found["components"].append(component("openssl", built, purl))
     for package in sorted({package_of(root, file) for file in libraries(root)}):
         version = version_of(root, package)
         purl = f"pkg:deb/debian/{package}@{version}?distro=bullseye"

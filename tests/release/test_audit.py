@@ -33,7 +33,7 @@ def test_an_unreadable_exception_is_named(line: str) -> None:
 
 def test_vulnerabilities_carry_all_their_names() -> None:
     [found] = audit.vulnerabilities(REPORT)
-    assert found == ("ill", "1.0", {"PYSEC-1", "CVE-1"}, "1.1")
+    assert found == audit.Vulnerability("ill", "1.0", frozenset({"PYSEC-1", "CVE-1"}), "1.1")
 
 
 def test_a_source_that_knows_no_library_is_no_source() -> None:

@@ -4,7 +4,7 @@
 #
 #   build/bare_root.sh                        `make test` on Debian 13
 #   build/bare_root.sh trixie make demo
-#   build/bare_root.sh sid make test-python   with Debian's newest Python
+#   build/bare_root.sh forky make test-python   with a newer Python
 #
 # As root on Debian. The command runs as root with namespaces of its own for mounts and processes;
 # its root is entered by pivot_root, since no container starts in a plain chroot. CLONE_DIR

@@ -51,7 +51,8 @@ if [ "$(cat "$root/ready" 2>/dev/null)" != "$this_script" ] || [ -n "$(find "$ro
     say "OpenSSL"
     inside sh -euc '
         mkdir -p /build && cd /build
-        apt-get source -qq openssl
+        # The newest fix; the last point release has it where the mirror lacks that.
+        apt-get source -qq openssl || apt-get source -qq openssl/bookworm
         cd openssl-*/
         SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -STimestamp)
         export SOURCE_DATE_EPOCH

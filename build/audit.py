@@ -65,8 +65,8 @@ def was_audited(found: Any) -> bool:
 
 
 def main() -> int:
-    command = [sys.executable, "-m", "pip_audit", "--requirement", str(LOCK)]
-    command += ["--require-hashes", "--disable-pip", "--progress-spinner", "off", "--format", "json"]
+    command = [sys.executable, "-m", "pip_audit", "--requirement", str(LOCK), "--require-hashes"]
+    command += ["--disable-pip", "--progress-spinner", "off", "--format", "json"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
     try:
         found = json.loads(ran.stdout)

@@ -101,9 +101,33 @@ RestrictSUIDSGID=yes
 RestrictNamespaces=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 SystemCallArchitectures=native
-
+RemoveIPC=yes
+{_confinement(docker)}
 [Install]
 WantedBy=multi-user.target
+"""
+
+
+def _confinement(docker: bool) -> str:
+    """What would bind the tasks too, where they are plain processes of the service.
+
+    Not in it, since the server needs it: others' processes in /proc (it follows those of
+    containers), /proc/sys, the host's network, the docker group's rights on a socket.
+    """
+    if not docker:
+        return ""
+    return """\
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @debug @mount
+SystemCallFilter=@chown
+SystemCallErrorNumber=EPERM
+MemoryDenyWriteExecute=yes
+# The driver's own devices: NVML asks them.
+DevicePolicy=closed
+DeviceAllow=char-nvidia rw
+DeviceAllow=char-nvidia-frontend rw
+DeviceAllow=char-nvidia-caps rw
+DeviceAllow=char-nvidia-uvm rw
 """
 
 

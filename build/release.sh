@@ -127,15 +127,6 @@ cp "$root/source/build/dist/fetchml" "$built/$name"
 .venv/bin/cyclonedx-py requirements build/work/runs.lock --pyproject pyproject.toml \
     --output-reproducible --output-file build/work/libraries.cdx.json
 .venv/bin/python build/sbom.py "$root" build/work/libraries.cdx.json >"$built/$name.cdx.json"
-(cd "$built" && sha256sum -- * >SHA256SUMS)
-if [ -n "${RELEASE_KEY:-}" ]; then
-    if ! command -v ssh-keygen >/dev/null; then
-        apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-client >/dev/null
-    fi
-    ssh-keygen -q -Y sign -f "$RELEASE_KEY" -n fetchml-release "$built/SHA256SUMS"
-else
-    say "NOT SIGNED: RELEASE_KEY names no SSH key"
-fi
+build/sign.sh "$built"
 say "done: $built"
 ls -l "$built"

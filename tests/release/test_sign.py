@@ -1,0 +1,75 @@
+"""A release's signature, checked as docs/operations.md shows it."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import debian
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = re.findall(
+    r"^\$ (ssh-keygen -Y verify .*|sha256sum --check .*)$",
+    (ROOT / "docs/operations.md").read_text(),
+    re.MULTILINE,
+)
+
+
+def sign(folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [ROOT / "build/sign.sh", folder],
+        capture_output=True,
+        check=True,
+        env={**os.environ, **variables},
+        text=True,
+    )
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """A folder with two files, signed; `allowed` in it has the public key."""
+    if shutil.which("ssh-keygen") is None:
+        debian.install("openssh-client")
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    folder = tmp_path / "release"
+    folder.mkdir()
+    for name in ("fetchml-1-linux", "fetchml-1-linux.cdx.json"):
+        (folder / name).write_text(name)
+    sign(folder, RELEASE_KEY=str(key))
+    (folder / "allowed").write_text(f"fetchml {key.with_suffix('.pub').read_text()}")
+    return folder
+
+
+def is_accepted(folder: Path) -> bool:
+    assert len(COMMANDS) == 2
+    ran = [
+        subprocess.run(["sh", "-c", line], cwd=folder, capture_output=True, check=False)
+        for line in COMMANDS
+    ]
+    return all(each.returncode == 0 for each in ran)
+
+
+def test_a_signed_release_is_accepted(release: Path) -> None:
+    assert is_accepted(release)
+
+
+def test_a_changed_file_is_noticed(release: Path) -> None:
+    (release / "fetchml-1-linux").write_text("changed")
+    assert not is_accepted(release)
+
+
+def test_changed_checksums_are_noticed(release: Path) -> None:
+    sums = release / "SHA256SUMS"
+    sums.write_text(sums.read_text().splitlines()[0] + "\n")
+    assert not is_accepted(release)
+
+
+def test_without_a_key_nothing_is_signed_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = sign(tmp_path, RELEASE_KEY="")
+    assert "NOT SIGNED" in ran.stderr
+    assert not (tmp_path / "SHA256SUMS.sig").exists()

@@ -8,7 +8,8 @@ import re
 import time
 from collections.abc import Callable
 
-from fetchml.core.audit import Action, AuditEntry
+from fetchml.core import text
+from fetchml.core.audit import OK, Action, AuditEntry
 from fetchml.core.model import Principal, Role
 from fetchml.errors import BadRequest, Forbidden, RequestError
 from fetchml.ids import IdSequence
@@ -22,8 +23,10 @@ REFUSALS_BURST = 20
 ALL_REFUSALS_PER_SECOND = 1
 """Of everybody together: nobody can push what matters out of the audit within hours."""
 ALL_REFUSALS_BURST = 200
-MAX_DETAIL = 300
+MAX_DETAIL = 400
 """Characters."""
+MAX_REFUSAL = 300
+"""Characters of what was tried and why it was refused; how many were left out comes behind it."""
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 50
 
@@ -47,19 +50,7 @@ class Audit:
 
         Call it right after the change was handed to the store: both are then in one commit.
         """
-        now = self._clock_ms()
-        return self._store.append_audit(
-            AuditEntry(
-                id=self._ids.next(now),
-                at=now,
-                action=action,
-                address=who.address,
-                target=target,
-                user=who.user,
-                key_id=who.key_id,
-                detail=detail,
-            )
-        )
+        return self._append(who, who.address, action, OK, target, detail)
 
     def refused(self, who: Principal | None, address: str, tried: str, error: RequestError) -> None:
         """Somebody may not do what they `tried`. `who` None: without a valid key.
@@ -74,21 +65,34 @@ class Audit:
         ):
             self._left_out += 1
             return
-        detail = f"{redact(tried)}: {redact(error.message)}"[:MAX_DETAIL]
+        detail = text.shown(f"{redact(tried)}: {redact(error.message)}", MAX_REFUSAL)
         if self._left_out:
             detail += f" ({self._left_out} more refusals before this one were not kept)"
             self._left_out = 0
+        self._append(who, address, Action.ACCESS_REFUSED, error.code, None, detail)
+
+    def _append(
+        self,
+        who: Principal | None,
+        address: str,
+        action: Action,
+        outcome: str,
+        target: str | None,
+        detail: str | None,
+    ) -> asyncio.Future[None]:
+        """Each text is made a line of bounded length, so that the entry can always be written."""
         at = self._clock_ms()
-        self._store.append_audit(
+        return self._store.append_audit(
             AuditEntry(
                 id=self._ids.next(at),
                 at=at,
-                action=Action.ACCESS_REFUSED,
-                address=address,
-                outcome=error.code,
-                user=who.user if who is not None else None,
-                key_id=who.key_id if who is not None else None,
-                detail=detail.encode("utf-8", "replace").decode(),
+                action=action,
+                address=text.shown(address, text.MAX_ADDRESS),
+                outcome=outcome,
+                target=None if target is None else text.shown(target, text.MAX_NAME),
+                user=None if who is None else who.user,
+                key_id=None if who is None else who.key_id,
+                detail=None if detail is None else text.shown(detail, MAX_DETAIL),
             )
         )
 

@@ -6,13 +6,18 @@ import logging
 import re
 import sys
 from contextvars import ContextVar
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
+
+from fetchml.core import text
 
 current_trace: ContextVar[str | None] = ContextVar("current_trace", default=None)
 """Trace id of the request that is being answered; the transports set it."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _KEY = re.compile(r"fml_[A-Za-z0-9_-]{20,}")
+MAX_LINE_CHARACTERS = 8_000
+"""Of an entry; what is longer is cut."""
+MAX_TRACEBACK_CHARACTERS = 32_000
 _SHORTEST_SECRET = 16
 """What is shorter is refused as a key, and could be a word that logs are full of."""
 
@@ -29,12 +34,12 @@ def keep_out(secret: str) -> None:
         _secrets.append(re.compile("".join(map(_plain_or_escaped, secret))))
 
 
-def redact(text: str) -> str:
+def redact(shown: str) -> str:
     """The text with all that looks like an API key taken out, and what is to be kept out."""
     # First: a part of it may look like a key, and the rest would stay.
     for secret in _secrets:
-        text = secret.sub("[redacted]", text)
-    return _KEY.sub("fml_[redacted]", text)
+        shown = secret.sub("[redacted]", shown)
+    return _KEY.sub("fml_[redacted]", shown)
 
 
 def _plain_or_escaped(character: str) -> str:
@@ -68,17 +73,25 @@ def _time(record: logging.LogRecord) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """`TIME LEVEL MESSAGE (name=value …)`, and the traceback below."""
+    """`TIME LEVEL MESSAGE (name=value …)`, and the traceback below, indented.
+
+    An entry is one line and a line of a traceback begins with blanks, whatever a client or a task
+    put into it: nobody can forge an entry.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line = f"{_time(record)} {record.levelname.lower():7} {record.getMessage()}"
         if fields := _fields(record):
             line += f" ({' '.join(f'{name}={value}' for name, value in fields.items())})"
-        # One entry is one line, whatever a client put into it.
-        line = line.encode("unicode_escape").decode("ascii") if not line.isprintable() else line
+        # Redacted before it is cut: a part of a key would not be found.
+        line = text.shown(redact(line), MAX_LINE_CHARACTERS)
         if record.exc_info:
-            line += f"\n{self.formatException(record.exc_info)}"
-        return redact(line)
+            line += "".join(f"\n    {each}" for each in self._traceback(record.exc_info))
+        return line
+
+    def _traceback(self, exc_info: Any) -> list[str]:
+        lines = redact(self.formatException(exc_info))[:MAX_TRACEBACK_CHARACTERS].splitlines()
+        return [text.shown(line, MAX_LINE_CHARACTERS) for line in lines]
 
 
 class JsonFormatter(logging.Formatter):
@@ -94,4 +107,12 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return redact(json.dumps(entry, default=str))
+        # All but ASCII is escaped. Lone surrogates would be too, and are no JSON for many readers.
+        return redact(json.dumps({name: _valid(value) for name, value in entry.items()}))
+
+
+def _valid(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    shown = text.valid(str(value))
+    return redact(shown)[:MAX_TRACEBACK_CHARACTERS]

@@ -71,6 +71,8 @@ def _address(text: str) -> _Ip | None:
         host = host[1:].partition("]")[0]
     elif host.count(":") == 1:
         host = host.partition(":")[0]
+    # A scope id names an interface of another machine, and may be any text.
+    host = host.partition("%")[0]
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -8,10 +8,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from fetchml.catalog import Catalog
-from fetchml.core.events import CheckGpus, Effect, Event, TimePassed
+from fetchml.core import text
+from fetchml.core.events import CheckGpus, Effect, Event, Submitted, TimePassed
 from fetchml.core.model import ENDED, Change, Status, Task
 from fetchml.core.reactor import step
 from fetchml.core.state import State
+from fetchml.errors import BadRequest
 from fetchml.feed import Feed
 from fetchml.ports import Restored, Store
 from fetchml.tally import Tally
@@ -49,7 +51,17 @@ class Writer:
         self._timer_due: int | None = None
 
     def apply(self, event: Event) -> asyncio.Future[None]:
-        """Done when the event's changes are durable and published."""
+        """Done when the event's changes are durable and published.
+
+        A record is made of what is in the state and in the event. So the event is looked at before
+        anything is decided: then each of its records can be encoded. Raises BadRequest, with
+        nothing done, if a submission cannot; in other events, which have happened and must be
+        recorded, the text is mended.
+        """
+        if isinstance(event, Submitted):
+            _require_storable(event)
+        else:
+            event = text.storable(event)
         decision = step(self.state, event)
         self._set_timer()
         checks = [effect for effect in decision.effects if isinstance(effect, CheckGpus)]
@@ -68,21 +80,21 @@ class Writer:
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             done.set_result(None)
             return done
-        if decision.effects:
-            self._effects.append((self._seq + len(decision.changes), decision.effects))
         # The task that gets the GPU next starts as soon as that is on the disk.
-        return self.record(event.now, decision.changes, followed=bool(checks))
+        durable = self.record(event.now, decision.changes, followed=bool(checks))
+        if decision.effects:
+            self._effects.append((self._seq, decision.effects))
+        return durable
 
     def record(
         self, now: int, tasks: Sequence[Task], *, followed: bool = False
     ) -> asyncio.Future[None]:
         """Make new versions of tasks durable, past the core: for tasks that have ended."""
-        first = self._seq + 1
-        self._seq += len(tasks)
-        return self._store.append(
-            [Change(seq, now, task) for seq, task in enumerate(tasks, start=first)],
-            followed=followed,
-        )
+        changes = [Change(seq, now, task) for seq, task in enumerate(tasks, start=self._seq + 1)]
+        durable = self._store.append(changes, followed=followed)
+        # Only now: what the store refuses to take must leave no gap in the numbers.
+        self._seq += len(changes)
+        return durable
 
     def on_durable(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -126,6 +138,12 @@ class Writer:
     def _time_passed(self) -> None:
         self._timer_due = None
         self.apply(TimePassed(self._clock()))
+
+
+def _require_storable(event: Submitted) -> None:
+    """The checks at the edge let nothing else pass; here it is certain. Raises BadRequest."""
+    if not text.is_storable(event):
+        raise BadRequest("The request holds text that is not valid Unicode: send UTF-8")
 
 
 def _tell(change: Change) -> None:

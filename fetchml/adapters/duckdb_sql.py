@@ -95,7 +95,7 @@ PRUNE_AUDIT = """
 """
 
 # What a start needs. Everything is folded then, but for SIZES, which the fold goes by.
-SIZES = "SELECT length(data) FROM journal WHERE seq > $1 AND seq <= $2 ORDER BY seq"
+SIZES = "SELECT seq, length(data) FROM journal WHERE seq > $1 AND seq <= $2 ORDER BY seq"
 SEQ_RANGE = "SELECT min(seq), max(seq) FROM journal"
 LAST_CREATED_AT = "SELECT coalesce(max(created_at), 0) FROM tasks"
 LIVE_ROWS = """

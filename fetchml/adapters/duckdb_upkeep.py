@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from fetchml.adapters import duckdb_sql as sql
 from fetchml.adapters.duckdb_file import Database
@@ -26,6 +26,8 @@ TAIL_CHARACTERS = 64 << 20
 """Commits wait while more than this is not folded: it bounds what a read or a start waits for."""
 SIZES_ROWS = 256
 """Journal rows whose sizes are read at once at the start: DuckDB holds all their data for that."""
+MAX_GAPS_TOLD = 100
+"""Gaps in the journal's numbers that are named in the log."""
 PRUNE_ROWS = 5_000
 """A transaction's bound; ten times as many surplus rows may lie in the journal while it is busy."""
 IDLE_S = 5.0
@@ -60,15 +62,16 @@ class Upkeep:
         self.failed = False
         [(first, last)] = self._cursor.execute(sql.SEQ_RANGE).fetchall()
         self.durable_seq = int(last or folded_seq)
-        self._pruned_seq = int(first or folded_seq + 1) - 1
+        self.pruned_seq = int(first or folded_seq + 1) - 1
+        """Only grows; changes up to it are, or are about to be, no longer in the journal."""
         self._last_commit_at = time.monotonic()
         self._next_expiry_at = 0.0
         self._folded_at = 0.0
         self._stopping = False
         self._wake = threading.Event()
         self._folded = threading.Condition()
-        self._sizes: deque[int] = deque()
-        """Of the data of each change that is not folded, in characters, oldest first."""
+        self._sizes: deque[tuple[int, int]] = deque()
+        """Of each change that is not folded, oldest first: its number, its data's characters."""
         self._durable_characters = 0
         self._folded_characters = 0
         self._read_sizes()
@@ -82,7 +85,7 @@ class Upkeep:
     def committed(self, seq: int, sizes: Sequence[int]) -> None:
         """The writer's word, in its thread, that the journal has grown up to `seq` by data of these
         sizes (in characters)."""
-        self._add_sizes(sizes)
+        self._add_sizes(zip(range(seq - len(sizes) + 1, seq + 1), sizes, strict=True))
         self.durable_seq = seq
         self._last_commit_at = time.monotonic()
         waiting = self._durable_characters - self._folded_characters
@@ -140,25 +143,43 @@ class Upkeep:
             self._checkpoint()
         self.has_room = self._look_at_disk()
 
-    def _add_sizes(self, sizes: Sequence[int]) -> None:
-        self._sizes.extend(sizes)
-        self._durable_characters += sum(sizes)
+    def _add_sizes(self, sizes: Iterable[tuple[int, int]]) -> None:
+        for numbered in sizes:
+            self._sizes.append(numbered)
+            self._durable_characters += numbered[1]
 
     def _read_sizes(self) -> None:
+        """Of all that is not folded. The numbers have no gap, unless an older release left one."""
+        expected = self.folded_seq + 1
+        missing = list[str]()
         for seq in range(self.folded_seq, self.durable_seq, SIZES_ROWS):
             rows = self._cursor.execute(sql.SIZES, [seq, seq + SIZES_ROWS]).fetchall()
-            self._add_sizes([size for (size,) in rows])
+            for found, _ in rows:
+                if found > expected and len(missing) < MAX_GAPS_TOLD:
+                    missing.append(_span(expected, found - 1))
+                expected = found + 1
+            self._add_sizes(rows)
+        if missing:
+            log.warning(
+                "the journal lacks changes, which were answered with an error and never written; "
+                "they are skipped",
+                extra={"numbers": ", ".join(missing)},
+            )
 
     def _take_span(self, target: int) -> int:
         """The last change of the next fold, at least one further on."""
         characters = rows = 0
-        while self.folded_seq + rows < target and rows < FOLD_ROWS:
-            if rows and characters + self._sizes[0] > FOLD_CHARACTERS:
+        last = target
+        while self._sizes and self._sizes[0][0] <= target:
+            seq, size = self._sizes[0]
+            if rows == FOLD_ROWS or (rows and characters + size > FOLD_CHARACTERS):
                 break
-            characters += self._sizes.popleft()
+            self._sizes.popleft()
+            characters += size
             rows += 1
+            last = seq
         self._folded_characters += characters
-        return self.folded_seq + rows
+        return last
 
     def _fold_up_to(self, target: int) -> None:
         while self.folded_seq < target:
@@ -173,13 +194,12 @@ class Upkeep:
                 self._folded.notify_all()
 
     def _prune(self, idle: bool) -> None:
-        surplus = self.folded_seq - self._journal_rows - self._pruned_seq
+        surplus = self.folded_seq - self._journal_rows - self.pruned_seq
         if surplus > (0 if idle else 10 * PRUNE_ROWS):
-            up_to = self._pruned_seq + min(surplus, PRUNE_ROWS)
+            self.pruned_seq += min(surplus, PRUNE_ROWS)
             self._cursor.begin()
-            self._cursor.execute(sql.PRUNE_JOURNAL, [up_to])
+            self._cursor.execute(sql.PRUNE_JOURNAL, [self.pruned_seq])
             self._commit()
-            self._pruned_seq = up_to
         if time.monotonic() >= self._next_expiry_at:
             self._next_expiry_at = time.monotonic() + 60
             oldest = self._now_ms() - IDEMPOTENCY_KEPT_MS
@@ -205,3 +225,7 @@ class Upkeep:
     def has_room_for(self, further_bytes: int) -> bool:
         disk = os.statvfs(self._database.files.database.parent)
         return disk.f_bavail * disk.f_frsize >= self._min_free_bytes + further_bytes
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"

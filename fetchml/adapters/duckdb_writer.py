@@ -12,6 +12,7 @@ import msgspec
 
 from fetchml.core.audit import AuditEntry
 from fetchml.core.model import Change
+from fetchml.core.text import is_valid
 
 COMMIT_ROWS = 4_096
 COMMIT_CHARACTERS = 16 << 20
@@ -25,6 +26,24 @@ again: they are on their way through the event loop, and a commit costs a core n
 10 rows as for ENOUGH."""
 FOLLOWS_SECONDS = 0.004
 """How long a commit waits for what is said to follow. A second commit would take as long."""
+
+
+_OWN_FAULTS = (
+    ValueError,  # also a UnicodeError
+    TypeError,
+    OverflowError,
+    duckdb.DataError,
+    duckdb.IntegrityError,
+    duckdb.NotSupportedError,
+    duckdb.ProgrammingError,
+)
+"""What is wrong with one statement or its values, and with nothing else. All other errors are of
+the disk, of memory or of DuckDB itself, and final."""
+_MAX_BIGINT = (1 << 63) - 1
+
+
+class Unstorable(ValueError):
+    """A value that the database can't hold. Nothing was written."""
 
 
 class _Append(NamedTuple):
@@ -46,6 +65,11 @@ class _Execute(NamedTuple):
 class _Audit(NamedTuple):
     row: tuple[str | int | None, ...]
     future: asyncio.Future[None]
+
+
+class _Failed(NamedTuple):
+    future: asyncio.Future[None]
+    error: Exception
 
 
 class _Appenders(NamedTuple):
@@ -103,15 +127,24 @@ class Writer:
         return future
 
     def execute(self, statement: str, parameters: Sequence[Any]) -> asyncio.Future[None]:
-        """In the event loop. For tables that are not folded from the journal."""
+        """In the event loop. For tables that are not folded from the journal.
+
+        Raises Unstorable. What the database refuses nevertheless fails this future alone.
+        """
+        _require_storable(parameters)
         future = self._loop.create_future()
         self._waiting.put(_Execute(statement, parameters, future))
         return future
 
     def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
-        """In the event loop. In one commit with the changes of the same moment."""
+        """In the event loop. In one commit with the changes of the same moment. Raises Unstorable.
+
+        The row is checked here, since the appender takes all rows of a commit or none.
+        """
+        row = msgspec.structs.astuple(entry)
+        _require_storable(row)
         future = self._loop.create_future()
-        self._waiting.put(_Audit(msgspec.structs.astuple(entry), future))
+        self._waiting.put(_Audit(row, future))
         return future
 
     def stop(self) -> None:
@@ -167,19 +200,27 @@ class Writer:
         executed = list[_Execute]()
         audited = list[tuple[str | int | None, ...]]()
         futures = list[asyncio.Future[None]]()
+        failed = list[_Failed]()
         for item in batch:
+            if isinstance(item, _Execute):
+                executed.append(item)
+                continue
             futures.append(item.future)
             if isinstance(item, _Append):
                 rows.extend(item.rows)
                 sizes.extend(item.sizes)
                 changes.extend(item.changes)
-            elif isinstance(item, _Audit):
-                audited.append(item.row)
             else:
-                executed.append(item)
+                audited.append(item.row)
         with self._commits:
-            for item in executed:
-                self._connection.execute(item.statement, item.parameters)
+            for each in executed:
+                # A statement is a transaction of its own: one that fails leaves nothing behind.
+                try:
+                    self._connection.execute(each.statement, each.parameters)
+                except _OWN_FAULTS as error:
+                    failed.append(_Failed(each.future, error))
+                else:
+                    futures.append(each.future)
             if audited:
                 self._connection.begin()
                 appenders.audit.append_rows(audited)
@@ -191,11 +232,29 @@ class Writer:
                 self._connection.commit()
         if changes:
             self._on_commit(changes[-1].seq, sizes)
-        self._loop.call_soon_threadsafe(self._announce, changes, futures)
+        self._loop.call_soon_threadsafe(self._announce, changes, futures, failed)
 
-    def _announce(self, changes: list[Change], futures: list[asyncio.Future[None]]) -> None:
+    def _announce(
+        self, changes: list[Change], futures: list[asyncio.Future[None]], failed: list[_Failed]
+    ) -> None:
         if changes:
             self._on_durable(changes)
         for future in futures:
             if not future.done():  # a waiter may have been cancelled
                 future.set_result(None)
+        for future, error in failed:
+            if not future.done():
+                future.set_exception(error)
+
+
+def _require_storable(values: Sequence[Any]) -> None:
+    """Raises Unstorable."""
+    for value in values:
+        if isinstance(value, str):
+            if not is_valid(value):
+                raise Unstorable(f"{value[:80]!r} is not valid Unicode")
+        elif isinstance(value, int):
+            if not -_MAX_BIGINT <= value <= _MAX_BIGINT:
+                raise Unstorable(f"{value} does not fit into 64 bits")
+        elif value is not None and not isinstance(value, bytes):
+            raise Unstorable(f"a {type(value).__name__} can't be stored")

@@ -32,7 +32,8 @@ from fetchml.api.trace import new_trace
 from fetchml.api.ws import WatchOperation
 from fetchml.api.ws_session import Timing
 from fetchml.audit import Audit
-from fetchml.errors import Forbidden, RequestError, Unauthorized
+from fetchml.core.text import is_valid
+from fetchml.errors import BadRequest, Forbidden, RequestError, Unauthorized
 from fetchml.experiments import Experiments
 from fetchml.gpus import Gpus
 from fetchml.jupyter_services import JupyterServices
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 BACKLOG = 1024
 MAX_PATH_IN_LOG = 200
+_NOT_UTF8 = "The path or the query is not valid UTF-8: percent-encode it"
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +141,8 @@ class HttpServer:
                 call.admit(self._admission, headers.get("X-API-Key"))
             elif self._router.refuses(route):
                 self._admission.count_refusal(headers.get("X-API-Key"), address)
+            if not is_valid(request.raw_path):
+                raise BadRequest(_NOT_UTF8)
             response = await route.handler(call, *parameters)
         except RequestError as error:
             response = self._refuse(call, error)

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from fetchml.core.text import is_valid, line_fault
+
 MAX_INT = 2**31 - 1
 MAX_ITEMS = 1000
 NULL = "must not be null: leave it out"
@@ -62,7 +64,20 @@ def text(limit: int, *, empty: bool = True) -> Check:
             return "must not be empty"
         if len(value) > limit:
             return f"must not be longer than {limit} characters"
-        return "must not hold a NUL character" if "\0" in value else None
+        if "\0" in value:
+            return "must not hold a NUL character"
+        return None if is_valid(value) else "must be valid Unicode, without lone surrogates"
+
+    return check
+
+
+def line(limit: int, *, empty: bool = True) -> Check:
+    """For names and ids, which are shown in lists and logs; `text` is for content."""
+    is_text = text(limit, empty=empty)
+
+    def check(value: object) -> str | None:
+        wrong = is_text(value)
+        return line_fault(value) if wrong is None and isinstance(value, str) else wrong
 
     return check
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from fetchml.core.checks import Check, Violation, check_fields, text
+from fetchml.core.checks import Check, Violation, check_fields, line, text
 from fetchml.core.model import Value
 
 MAX_NAME_CHARACTERS = 128
@@ -32,9 +32,9 @@ class Experiment(Value, frozen=True):
 
 
 _RULES: dict[str, Check] = {
-    "name": text(MAX_NAME_CHARACTERS, empty=False),
+    "name": line(MAX_NAME_CHARACTERS, empty=False),
     "description": text(MAX_DESCRIPTION_CHARACTERS),
-    "commit_id": text(256, empty=False),
+    "commit_id": line(256, empty=False),
 }
 
 KNOWN_FIELDS = frozenset(_RULES)

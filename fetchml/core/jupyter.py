@@ -16,6 +16,7 @@ from fetchml.core.checks import (
     check_fields,
     image,
     integer,
+    line,
     text,
 )
 from fetchml.core.model import ENDED, FailureReason, Resources, Status, Task, TaskSpec, Value
@@ -90,7 +91,7 @@ def _workspace(value: object) -> str | None:
 
 
 _RULES: dict[str, Check] = {
-    "name": text(MAX_NAME_CHARACTERS, empty=False),
+    "name": line(MAX_NAME_CHARACTERS, empty=False),
     "workspace": _workspace,
     "image": image,
     "cpu": integer(0, MAX_INT),

@@ -24,6 +24,7 @@ from fetchml.core.checks import (
     check_fields,
     image,
     integer,
+    line,
     list_of,
     matching,
     strings,
@@ -154,7 +155,7 @@ def _variable_name(name: object) -> str | None:
 
 
 def _mount_path(value: object) -> str | None:
-    wrong = text(4096)(value)
+    wrong = line(4096)(value)
     if wrong is not None:
         return wrong
     path = str(value)
@@ -169,7 +170,7 @@ def _mount_path(value: object) -> str | None:
 
 _DATASET_FIELDS: dict[str, Check] = {
     "name": matching(dataset.NAME, dataset.MAX_NAME, "must be letters, digits and . _ -"),
-    "source": text(4096, empty=False),
+    "source": line(4096, empty=False),
     "sha256": matching(_SHA256, 64, "must be 64 hexadecimal digits"),
     "mount_path": _mount_path,
 }
@@ -192,19 +193,19 @@ _RULES: dict[str, Check] = {
     "job_name": matching(_JOB_NAME, 64, "must be letters, digits, _ and - only"),
     "priority": integer(1, 10),
     "args": _args,
-    "snapshot_id": text(256, empty=False),
+    "snapshot_id": line(256, empty=False),
     "datasets": list_of(_DATASET_FIELDS["name"]),
     "dataset_specs": list_of(_dataset_spec),
     "cpu": integer(0, MAX_INT),
     "memory_gb": integer(0, MAX_INT),
     "gpu": integer(0, MAX_INT),
-    "metadata": strings(text(256), MAX_METADATA_CHARACTERS, MAX_METADATA_CHARACTERS),
+    "metadata": strings(line(256), MAX_METADATA_CHARACTERS, MAX_METADATA_CHARACTERS),
     "image": image,
     "command": list_of(text(MAX_ARGUMENT_CHARACTERS), empty=False),
     "env": strings(_variable_name, MAX_ARGUMENT_CHARACTERS, MAX_REQUEST_BYTES),
     "timeout_seconds": integer(0, MAX_INT // 1000),
     "max_retries": integer(0, MAX_RETRIES),
-    "experiment_id": text(256, empty=False),
+    "experiment_id": line(256, empty=False),
     "preemptible": boolean,
 }
 

@@ -37,7 +37,7 @@ def test_json_has_fields_trace_and_traceback() -> None:
         current_trace.reset(token)
     assert entry["level"] == "error"
     assert entry["logger"] == "fetchml.test"
-    assert entry["message"] == "it\nbroke \ud800"
+    assert entry["message"] == "it\nbroke \N{REPLACEMENT CHARACTER}"
     assert entry["task_id"] == "t1"
     assert entry["error"] == "x"
     assert entry["trace_id"] == "0af76519-16cd-43dd-8448-eb211c80319c"
@@ -48,7 +48,7 @@ def test_json_has_fields_trace_and_traceback() -> None:
 def test_text_is_one_line_and_then_the_traceback() -> None:
     first, *rest = line(TextFormatter(), "a\nb", task_id="t1").splitlines()
     assert r"error   a\nb (task_id=t1)" in first
-    assert rest[0].startswith("Traceback")
+    assert rest[0].startswith("    Traceback")
 
 
 @pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])

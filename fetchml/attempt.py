@@ -83,13 +83,22 @@ class AttemptFolder:
 
     def open_gate(self) -> None:
         """Let the waiting shims go on; again is fine. Raises OSError when the folder is missing."""
-        (self.path / "opened").touch()
+        # Not `touch`: the file's time stays that of the first opening.
+        os.close(os.open(self.path / "opened", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
         self._let_shims_go()
 
     def gate_was_opened(self) -> bool:
         """From then on the command may have started, whatever the task did to its run folder:
         this mark lies where only the server may write."""
         return (self.path / "opened").exists()
+
+    def opened_at(self) -> int | None:
+        """When the gate was first opened, in milliseconds since the epoch (UTC); `None` if it was
+        not."""
+        try:
+            return (self.path / "opened").stat().st_mtime_ns // 1_000_000
+        except FileNotFoundError:
+            return None
 
     def _let_shims_go(self) -> None:
         with self._run_fd() as run:
@@ -145,7 +154,9 @@ class AttemptFolder:
             return Claim()
 
     def started(self) -> Started | None:
-        """None: the command has not started, as far as the shim has told."""
+        """None: the command has not started, as far as the shim has told.
+
+        `at` may be forged by the task: see attempt_times.py."""
         record = self._record("started")
         try:
             return Started(
@@ -157,7 +168,8 @@ class AttemptFolder:
     def end(self) -> AttemptEnd | None:
         """The true end, once the shim has written it.
 
-        A task can forge this file while it runs: it counts when no process of the task is left.
+        A task can forge this file while it runs: it counts when no process of the task is left, and
+        its times are possible ones only after `attempt_times` has looked at them.
         """
         record = self._record("exit")
         try:

@@ -15,6 +15,8 @@ from msgspec.structs import replace
 
 from fetchml import failpoints
 from fetchml.attempt import AttemptFolder, CollectError
+from fetchml.attempt_times import AttemptTimes
+from fetchml.core import text
 from fetchml.core.events import (
     Collected,
     Ended,
@@ -70,6 +72,7 @@ class AttemptRun:
         self._report = report
         self._gpu_failure = gpu_failure
         self._folder = AttemptFolder(run.folder)
+        self._times = AttemptTimes(self._folder, task, clock)
         self._end = task.end
         self._gone: asyncio.Task[Gone] | None = None
         """The wait for the end of all its processes, once it has begun."""
@@ -133,6 +136,7 @@ class AttemptRun:
                 return False
         # Here, not in a thread: it is two system calls, and a GPU is idle meanwhile.
         self._folder.open_gate()
+        self._times.gate_opened()
         failpoints.reach("gate_opened")
         return True
 
@@ -189,7 +193,8 @@ class AttemptRun:
         try:
             preparing.result()
         except PrepareError as error:
-            return await self._give_up(str(error), permanent=error.permanent)
+            said = text.shown(str(error), text.MAX_MESSAGE)
+            return await self._give_up(said, permanent=error.permanent)
         except Exception:
             log.exception("an attempt can't be made ready", extra={"task_id": self._task.id})
             return await self._give_up("the server failed to make it ready", permanent=False)
@@ -245,6 +250,7 @@ class AttemptRun:
             end = AttemptEnd(at=now, started_at=started_at, lost=lost)
         elif end_hint.out_of_memory:
             end = replace(end, out_of_memory=True)
+        end = self._times.ended(end)
         self._end = end
         await self._report(Ended(now, self._task.id, self._task.attempt, end))
 
@@ -256,7 +262,8 @@ class AttemptRun:
                 changed.cancel()
         if started is not None:
             task = self._task
-            await self._report(Started(self._clock(), task.id, task.attempt, started.at))
+            started_at = self._times.started(started.at)
+            await self._report(Started(self._clock(), task.id, task.attempt, started_at))
             failpoints.reach("started")
 
     async def _forget_gone(self) -> None:
@@ -304,8 +311,9 @@ class AttemptRun:
         await _first_of(work, self._stop_asked, self._thrown_away)
         return work.done()
 
-    def _progress(self, text: str) -> None:
-        self._report(Progressed(self._clock(), self._task.id, self._task.attempt, text))
+    def _progress(self, said: str) -> None:
+        shown = text.shown(said, text.MAX_MESSAGE)
+        self._report(Progressed(self._clock(), self._task.id, self._task.attempt, shown))
 
 
 async def _first_of(work: asyncio.Task[Any], *asked: asyncio.Event) -> None:

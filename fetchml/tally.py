@@ -4,9 +4,14 @@ from datetime import datetime, tzinfo
 
 from fetchml.core.model import ENDED, Change, Status
 
+_LAST_DAY_MS = 253_402_128_000_000
+"""Two days before the end of the year 9999: in no time zone is a moment up to it later than that
+year, which is as far as Python can count."""
+
 
 def day_of(ms: int, zone: tzinfo) -> str:
-    return datetime.fromtimestamp(ms / 1000, zone).date().isoformat()
+    """The day (YYYY-MM-DD) of a moment in milliseconds since the epoch (UTC)."""
+    return datetime.fromtimestamp(min(ms, _LAST_DAY_MS) / 1000, zone).date().isoformat()
 
 
 class Tally:

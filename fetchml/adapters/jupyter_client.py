@@ -1,7 +1,7 @@
 """Asks a Jupyter whether it serves, and when something last happened in it."""
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import aiohttp
@@ -83,4 +83,5 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
 
 
 def _milliseconds(at: datetime) -> int:
-    return int(at.timestamp() * 1000)
+    """Without a zone it counts as UTC: for the first and the last day no local time exists."""
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)

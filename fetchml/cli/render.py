@@ -59,8 +59,12 @@ def status_text(task: Task) -> Text:
 
 
 def local_time(stamp: Any) -> str:
-    at = datetime.datetime.fromtimestamp(stamp.seconds, datetime.UTC).astimezone()
-    return at.strftime("%Y-%m-%d %H:%M:%S")
+    """Of any protobuf Timestamp, also one that no calendar holds."""
+    try:
+        at = datetime.datetime.fromtimestamp(stamp.seconds, datetime.UTC).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return f"{stamp.seconds} s since 1970"
+    return f"{at.year:04}-{at:%m-%d %H:%M:%S}"
 
 
 def duration(seconds: float) -> str:

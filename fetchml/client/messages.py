@@ -7,6 +7,12 @@ from google.protobuf.message import Message
 
 from fetchml.v1.task_pb2 import Task
 
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_FIRST_MS = -62_135_596_800_000
+"""The beginning of the year 1."""
+_LAST_MS = 253_402_300_799_999
+"""The end of the year 9999."""
+
 
 def status_name(task: Task) -> str:
     return Task.Status.Name(task.status)
@@ -35,6 +41,13 @@ def _value(field: Any, value: Any) -> Any:
     if field.message_type is None:
         return value
     if field.message_type.full_name == "google.protobuf.Timestamp":
-        at = datetime.datetime.fromtimestamp(value.ToMilliseconds() / 1000, datetime.UTC)
-        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return _rfc3339(value.ToMilliseconds())
     return to_json(value)
+
+
+def _rfc3339(ms: int) -> str:
+    """`ms`: milliseconds since the epoch (UTC). What RFC 3339 can't name becomes the nearest time
+    that it can."""
+    within = min(max(ms, _FIRST_MS), _LAST_MS)
+    at = _EPOCH + datetime.timedelta(milliseconds=within)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import Mock
@@ -23,6 +24,8 @@ from fetchml.core.model import Status
 from fetchml.ports import AuditQuery, StoreDamaged, TaskQuery
 from tests.store.sample import open_store, store_in, task
 
+GAPS = Path(__file__).parent / "data" / "gaps.tar.gz"
+"""The data directory of a server that had numbered changes which it then could not write."""
 SCHEMA_1 = Path(__file__).parent / "data" / "schema-1.duckdb.gz"
 
 
@@ -209,6 +212,28 @@ async def test_database_of_schema_1_opens(tmp_path: Path) -> None:
         [*_, oldest] = await opened.store.list_audit(AuditQuery())
         assert (oldest.action, oldest.target, oldest.user) == ("task.create", "task-000000", "ann")
         assert (oldest.key_id, oldest.address) == (None, ""), "it was not kept then"
+
+
+async def test_a_journal_with_gaps_opens_and_they_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The directory was left by a release that could do this, with a kill: never make it anew. It
+    holds the changes 1, 2, 5, 6 and 8."""
+    with tarfile.open(GAPS) as archive:
+        archive.extractall(tmp_path, filter="data")
+    async with store_in(tmp_path) as opened:
+        [warning] = [each for each in caplog.records if each.levelname == "WARNING"]
+        assert vars(warning)["numbers"] == "3-4, 7"
+        assert opened.restored.last_seq == 8
+        [found] = (await opened.store.list_tasks(TaskQuery())).tasks
+        assert (found.spec.job_name, found.status) == ("before", Status.COMPLETED)
+        seqs = [change.seq for change in await opened.store.changes_since(2, 10) or ()]
+        assert seqs == [5, 6, 8], "a watcher goes on behind a gap"
+        await opened.append(task(1))
+    caplog.clear()
+    async with store_in(tmp_path) as opened:
+        assert (opened.restored.last_seq, opened.restored.live) == (9, [task(1)])
+    assert not caplog.records, "it is told once"
 
 
 async def test_a_change_and_its_audit_are_one_commit(tmp_path: Path) -> None:

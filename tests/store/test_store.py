@@ -2,10 +2,14 @@
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
+import duckdb
 import pytest
 
 from fetchml.adapters import duckdb_upkeep
+from fetchml.adapters.duckdb_writer import Unstorable
+from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Idempotency, Key, Role, Status
 from fetchml.ports import AuditQuery, TaskQuery
 from tests.store.sample import BERLIN, Opened, store_in, task
@@ -142,6 +146,53 @@ async def test_what_cannot_be_encoded_harms_only_its_caller(tmp_path: Path) -> N
             opened.store.append(changes)
         opened.last_seq -= 1
         await opened.append(task(0, error="nul \0, emoji \N{ROCKET}"))
+
+
+BAD_ENTRIES = [
+    AuditEntry("a", 1, Action.KEY_CREATE, "\udcff"),
+    AuditEntry("a", 1 << 63, Action.KEY_CREATE, ""),
+    AuditEntry("a", 1, Action.KEY_CREATE, "", detail=cast("str", object())),
+]
+
+
+@pytest.mark.parametrize("entry", BAD_ENTRIES)
+async def test_an_audit_entry_that_cannot_be_written_harms_only_its_caller(
+    tmp_path: Path, entry: AuditEntry
+) -> None:
+    good = AuditEntry("b", 1, Action.KEY_CREATE, "::1")
+    async with store_in(tmp_path) as opened:
+        before = opened.append(task(0))
+        with pytest.raises(Unstorable):
+            opened.store.append_audit(entry)
+        await opened.store.append_audit(good)
+        await before
+        found = await opened.store.list_audit(AuditQuery(action=Action.KEY_CREATE))
+        assert found == [good]
+
+
+async def test_a_statement_that_cannot_be_executed_harms_only_its_caller(tmp_path: Path) -> None:
+    """All of them in one commit, whatever it was that the first check let through."""
+    put = "INSERT INTO keys VALUES ($1, $2)"
+    async with store_in(tmp_path) as opened:
+        writer = opened.store._writer
+        with pytest.raises(Unstorable):
+            writer.execute(put, ["k", "\ud800"])
+        with opened.store._database.commits:  # what comes now waits for one commit
+            changed = opened.append(task(0))
+            bad = [
+                writer.execute(put, ["only one"]),
+                writer.execute("INSERT INTO keys VALUES ($1, NULL)", ["null"]),
+                writer.execute("INSERT INTO keys SELECT $1, $2::INTEGER", ["k", "no number"]),
+                writer.execute("INSERT INTO nothing VALUES ($1)", ["k"]),
+            ]
+            put_key = asyncio.ensure_future(opened.store.put_key(Key("k", "d", "n", Role.USER, 1)))
+            audited = opened.store.append_audit(AuditEntry("b", 1, Action.KEY_CREATE, "::1"))
+            await asyncio.sleep(0)
+        await asyncio.gather(changed, put_key, audited)
+        failures = await asyncio.gather(*bad, return_exceptions=True)
+        assert all(isinstance(each, duckdb.Error) for each in failures), failures
+        assert [key.id for key in await opened.store.list_keys()] == ["k"]
+        await opened.append(task(1))
         assert await opened.store.get(task(0).id) == opened.announced[0].task
 
 

@@ -6,8 +6,10 @@ Each limit is enforced where its resource is taken; this table repeats no number
 
 from typing import NamedTuple
 
-from fetchml import intake
+from fetchml import catalog, feed
 from fetchml.adapters import duckdb_store
+from fetchml.core import quotas
+from fetchml.core.model import ENDED
 from fetchml.settings import Settings
 
 PROCESS_BYTES = 256 << 20
@@ -27,7 +29,9 @@ def memory_bounds(settings: Settings) -> tuple[Bound, ...]:
     return (
         Bound("the program itself", PROCESS_BYTES),
         Bound("the database", duckdb_store.MEMORY_BYTES),
-        Bound("tasks that have not ended", intake.MAX_LIVE_BYTES),
+        Bound("tasks that have not ended", quotas.MAX_LIVE_BYTES),
+        Bound("the newest tasks that have ended", len(ENDED) * catalog.RECENT_BYTES),
+        Bound("the newest changes", feed.KEPT_BYTES),
     )
 
 

@@ -7,14 +7,14 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-import msgspec
-
 from fetchml.core.model import ENDED, HOLDING, Change, Status, Task
 from fetchml.newest import THE_FIRST, Newest, turn
 from fetchml.ports import Restored, TaskPage, TaskQuery
 
 RECENT = 2_000
 """How many of the newest tasks of each final state are kept in memory."""
+RECENT_BYTES = 32 << 20
+"""What those of one state may take in memory."""
 MAX_LOOKED_AT = 10_000
 """Tasks that a page may be searched in here: a deep one is the store's, off the event loop."""
 
@@ -29,12 +29,13 @@ class Catalog:
         self._ahead = sum(task.ahead for task in self.live.values())
         self._ended = {
             status: Newest(
-                restored.recent.get(status, ()), limit=RECENT, of_all=self.count((status,))
+                restored.recent.get(status, ()),
+                limit=RECENT,
+                most_bytes=RECENT_BYTES,
+                of_all=self.count((status,)),
             )
             for status in ENDED
         }
-        self.live_bytes = sum(spec_bytes(task) for task in self.live.values())
-        """What the specifications of live tasks take, as JSON."""
 
     def apply(self, change: Change) -> None:
         task = change.task
@@ -55,13 +56,10 @@ class Catalog:
         self._ahead += task.ahead
         if task.status not in ENDED:
             self.live[task.id] = task
-            if before is None:
-                self.live_bytes += spec_bytes(task)
             return
         self._ended[task.status].add(task)
         if before is not None:
             del self.live[task.id]
-            self.live_bytes -= spec_bytes(task)
 
     def get(self, task_id: str) -> Task | None:
         task = self.live.get(task_id)
@@ -119,7 +117,3 @@ class Catalog:
     def holding(self) -> int:
         """All that have their slot."""
         return self.count(HOLDING) - self._ahead
-
-
-def spec_bytes(task: Task) -> int:
-    return len(msgspec.json.encode(task.spec))

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from fetchml.attempt_runs import AheadCounts, AttemptRuns, RunSettings
 from fetchml.audit import Audit
-from fetchml.catalog import RECENT
+from fetchml.catalog import RECENT, RECENT_BYTES
 from fetchml.clock import Clock
 from fetchml.core import access, dataset, deletion, submission
 from fetchml.core.audit import Action
@@ -122,7 +122,10 @@ class Engine:
         """Open the store, find what runs, go on. Raises what the store's and launcher's `open`
         raise."""
         restored = await self._store.open(
-            recent_limit=RECENT, on_durable=self._on_durable, on_fatal=self._fatal
+            recent_limit=RECENT,
+            recent_bytes=RECENT_BYTES,
+            on_durable=self._on_durable,
+            on_fatal=self._fatal,
         )
         self._clock = Clock(restored.last_created_at)
         self._ids = IdSequence(restored.last_created_at)

@@ -59,6 +59,10 @@ def why_it_waits(
     if not state.launcher_available:
         return "The server can't start tasks now: what runs them is away (see 'fetchml doctor')."
     quota = next((short for short in missing if short.resource == "user_gpus"), None)
+    most = state.limits.user_running
+    if any(short.resource == "user_running" for short in missing):
+        some = "1 of them" if most == 1 else f"{most} of them"
+        return f"It waits for {task.user}'s own tasks: {some} may run at once."
     if quota is not None:
         held = state.user_gpus.get(task.user, 0)
         return (
@@ -119,6 +123,9 @@ def _shortages(state: State, task: Task) -> tuple[Shortage, ...]:
     if left is not None and 0 < wanted.gpu > left:
         most = state.limits.user_gpus
         missing.append(Shortage("user_gpus", wanted.gpu, max(0, left), most))
+    slots = state.slots_left(task.user)
+    if slots is not None and slots <= 0:
+        missing.append(Shortage("user_running", 1, 0, state.limits.user_running))
     if state.free_slots <= 0:
         missing.append(Shortage("slots", 1, max(0, state.free_slots), state.limits.max_running))
     if not fits(wanted, free):

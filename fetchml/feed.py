@@ -5,12 +5,16 @@ so a slow one costs nobody anything. The newest changes are in memory, older one
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from fetchml.core.footprint import footprint
 from fetchml.core.model import Change
 
 KEPT = 8_192
 """How many of the newest changes are in memory."""
+KEPT_BYTES = 64 << 20
+"""What the tasks of these may take, but for the last change: a long specification is as large in
+each version of its task."""
 
 
 class Feed:
@@ -18,14 +22,17 @@ class Feed:
         self.last_seq = last_seq
         self.closed = False
         self._changes: list[Change] = []
+        self._bytes = 0
+        """Of the tasks in `_changes`, counted as if no two shared a specification."""
         self._news: asyncio.Future[None] | None = None
 
     def publish(self, changes: Sequence[Change]) -> None:
         """Changes in the order of their numbers, without gaps."""
         self._changes.extend(changes)
+        self._bytes += _bytes(changes)
         self.last_seq = self._changes[-1].seq
-        if len(self._changes) > 2 * KEPT:
-            del self._changes[:-KEPT]
+        if len(self._changes) > 2 * KEPT or self._bytes > KEPT_BYTES:
+            self._forget_oldest()
         self._wake()
 
     def close(self) -> None:
@@ -49,7 +56,22 @@ class Feed:
                 self._news = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._news)
 
+    def _forget_oldest(self) -> None:
+        """Down to half of the bytes: each time costs a walk along all that is kept."""
+        self._changes = self._changes[-KEPT:]
+        self._bytes = _bytes(self._changes)
+        if self._bytes > KEPT_BYTES:
+            count = 0
+            while self._bytes > KEPT_BYTES // 2 and count < len(self._changes) - 1:
+                self._bytes -= footprint(self._changes[count].task.spec)
+                count += 1
+            del self._changes[:count]
+
     def _wake(self) -> None:
         if self._news is not None:
             self._news.set_result(None)
             self._news = None
+
+
+def _bytes(changes: Iterable[Change]) -> int:
+    return sum(footprint(change.task.spec) for change in changes)

@@ -24,9 +24,6 @@ from fetchml.keyed_locks import KeyedLocks
 from fetchml.ports import Store
 from fetchml.writer import Writer
 
-MAX_LIVE_TASKS = 1_000_000
-MAX_LIVE_BYTES = 1 << 30
-"""What the live tasks' specifications may take as JSON: they are all in memory."""
 BATCH_SLICE = 500
 """Tasks of a batch that are checked before other requests have their turn."""
 KEY_OF_ANOTHER = "was used with another request: take a new key"
@@ -133,22 +130,21 @@ class Intake:
             raise Unavailable("The server is shutting down: submit again when it is back")
         if not self._store.has_room():
             raise Unavailable("The server's disk is nearly full: free some space on it")
-        catalog = self._writer.catalog
-        if len(catalog.live) >= MAX_LIVE_TASKS or catalog.live_bytes >= MAX_LIVE_BYTES:
-            raise Unavailable("The queue is full: submit again when tasks have ended")
 
     def require_quota(self, user: str, spec: TaskSpec) -> None:
-        """For one task. Raises ValidationFailed, QueueQuotaReached."""
+        """For one task. Raises ValidationFailed, QueueQuotaReached, Unavailable."""
         self._require_gpu_quota(spec)
-        self._require_queue_quota(user, 1)
+        self._require_queue_quota(user, [spec])
 
     def _require_gpu_quota(self, spec: TaskSpec) -> None:
         if fault := quotas.gpu_fault(self._writer.state.limits, spec):
             raise ValidationFailed([FieldViolation("gpu", fault)])
 
-    def _require_queue_quota(self, user: str, more: int) -> None:
-        if fault := quotas.queue_fault(self._writer.state, user, more):
+    def _require_queue_quota(self, user: str, specs: Sequence[TaskSpec]) -> None:
+        if fault := quotas.queue_fault(self._writer.state, user, specs):
             raise QueueQuotaReached(fault)
+        if quotas.is_full(self._writer.state, specs):
+            raise Unavailable("The queue is full: submit again when tasks have ended")
 
     def _require_may_submit(self, who: Principal) -> None:
         if not access.may_submit(who):
@@ -187,7 +183,7 @@ class Intake:
     async def _submit(
         self, who: Principal, made: Sequence[tuple[TaskSpec, Idempotency | None]]
     ) -> list[Task]:
-        self._require_queue_quota(who.user, len(made))
+        self._require_queue_quota(who.user, [spec for spec, _ in made])
         now, sender = self._clock(), who.sender
         tasks = [
             Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)

@@ -3,6 +3,7 @@
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 
+from fetchml.core.footprint import footprint
 from fetchml.core.model import Task
 
 Turn = tuple[int, str]
@@ -20,11 +21,16 @@ class Newest:
     """Every task of the set from `floor` on; those before it are not kept. Tasks are added in any
     order, since they end in any."""
 
-    def __init__(self, newest_first: Sequence[Task], *, limit: int, of_all: int) -> None:
-        """`of_all`: how many tasks the set has. The newest of them are given, if there is one."""
+    def __init__(
+        self, newest_first: Sequence[Task], *, limit: int, most_bytes: int, of_all: int
+    ) -> None:
+        """`of_all`: how many tasks the set has. The newest of them are given, if there is one.
+        `most_bytes`: memory that those kept may take, but for the newest one."""
         self._by_id = {task.id: task for task in newest_first}
         self._turns = [turn(task) for task in reversed(newest_first)]
         self._limit = limit
+        self._most_bytes = most_bytes
+        self._bytes = sum(footprint(task.spec) for task in newest_first)
         self.floor = THE_FIRST if len(newest_first) == of_all else self._turns[0]
 
     def get(self, task_id: str) -> Task | None:
@@ -38,12 +44,17 @@ class Newest:
             return
         self._by_id[task.id] = task
         insort(self._turns, turn(task))
-        if len(self._turns) > self._limit:
+        self._bytes += footprint(task.spec)
+        while len(self._turns) > self._limit or (
+            self._bytes > self._most_bytes and len(self._turns) > 1
+        ):
             _, too_old = self._turns.pop(0)
-            del self._by_id[too_old]
+            self._bytes -= footprint(self._by_id.pop(too_old).spec)
             self.floor = self._turns[0]
 
     def remove(self, task: Task) -> None:
         """Fine also when it is not kept."""
-        if self._by_id.pop(task.id, None) is not None:
+        kept = self._by_id.pop(task.id, None)
+        if kept is not None:
+            self._bytes -= footprint(kept.spec)
             del self._turns[bisect_left(self._turns, turn(task))]

@@ -60,7 +60,8 @@ class Restored(msgspec.Struct):
     live: list[Task]
     """Every task that has not ended, oldest first."""
     recent: dict[Status, list[Task]]
-    """The newest visible tasks of each final state, newest first, `recent_limit` of each."""
+    """The newest visible tasks of each final state, newest first: `recent_limit` of each, fewer
+    where these take more than `recent_bytes` of memory."""
     counts: dict[tuple[str, Status], int]
     """Visible tasks in the whole store by (user, status)."""
 
@@ -89,6 +90,7 @@ class Store(Protocol):
         self,
         *,
         recent_limit: int,
+        recent_bytes: int = 1 << 40,
         on_durable: Callable[[Sequence[Change]], None],
         on_fatal: Callable[[Exception], None],
     ) -> Restored:

@@ -210,9 +210,19 @@ class Quotas(msgspec.Struct, frozen=True):
     user_gpus: Annotated[
         Count, _about("GPUs that the tasks of one user may hold together. 0: any number.")
     ] = 0
+    user_running: Annotated[
+        Count, _about("Tasks of one user that may run at the same time. 0: any number.")
+    ] = 0
     user_queued: Annotated[
         Count, _about("Tasks of one user that may wait at the same time. 0: any number.")
-    ] = 0
+    ] = 100_000
+    user_queued_mb: Annotated[
+        Count,
+        _about(
+            "Memory of the server, in MiB, that one user's tasks may take while they wait or run. "
+            "0: any, so that one user can fill the queue."
+        ),
+    ] = 160
 
 
 class Datasets(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ class QueueStats(msgspec.Struct, frozen=True):
 
 class Shortage(msgspec.Struct, frozen=True):
     """What a waiting task lacks. `resource`: cpu (cores), memory_gb (GiB), gpu, slots (tasks),
-    user_gpus (what is left to its user)."""
+    user_gpus and user_running (what is left to its user)."""
 
     resource: str
     requested: int

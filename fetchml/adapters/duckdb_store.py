@@ -24,6 +24,7 @@ from fetchml.adapters.duckdb_upkeep import IDEMPOTENCY_KEPT_MS, Upkeep
 from fetchml.adapters.duckdb_writer import Writer
 from fetchml.adapters.system_errors import advice
 from fetchml.core.audit import Action, AuditEntry
+from fetchml.core.footprint import footprint
 from fetchml.core.model import ENDED, Change, Key, Status, Task
 from fetchml.ports import AuditQuery, IdempotentCreate, Restored, TaskPage, TaskQuery
 
@@ -94,13 +95,14 @@ class DuckDBStore:
         self,
         *,
         recent_limit: int,
+        recent_bytes: int = 1 << 40,
         on_durable: Callable[[Sequence[Change]], None],
         on_fatal: Callable[[Exception], None],
     ) -> Restored:
         self._loop = asyncio.get_running_loop()
         self._on_fatal = on_fatal
         try:
-            restored = await asyncio.to_thread(self._open, recent_limit)
+            restored = await asyncio.to_thread(self._open, recent_limit, recent_bytes)
         except (duckdb.Error, OSError) as error:
             raise self._unusable("opened", error) from error
         self._upkeep.start()
@@ -238,7 +240,7 @@ class DuckDBStore:
     async def close(self) -> None:
         await asyncio.to_thread(self._close)
 
-    def _open(self, recent_limit: int) -> Restored:
+    def _open(self, recent_limit: int, recent_bytes: int) -> Restored:
         self._lock = lock_data_dir(self._data_dir)
         try:
             self._database = open_database(self._files, memory_limit=self._memory_limit)
@@ -246,13 +248,13 @@ class DuckDBStore:
             self._lock.release()
             raise
         try:
-            return self._start(recent_limit)
+            return self._start(recent_limit, recent_bytes)
         except BaseException:
             self._database.close()
             self._lock.release()
             raise
 
-    def _start(self, recent_limit: int) -> Restored:
+    def _start(self, recent_limit: int, recent_bytes: int) -> Restored:
         cursor = self._database.cursor()
         [(_, instance_id, folded_seq)] = cursor.execute(sql.READ_META).fetchall()
         self._upkeep = Upkeep(
@@ -264,17 +266,21 @@ class DuckDBStore:
             now_ms=self._now_ms,
             on_failure=self._fail,
         )
-        return self._restore(cursor, instance_id, recent_limit)
+        return self._restore(cursor, instance_id, recent_limit, recent_bytes)
 
     def _restore(
-        self, cursor: duckdb.DuckDBPyConnection, instance_id: str, recent_limit: int
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        instance_id: str,
+        recent_limit: int,
+        recent_bytes: int,
     ) -> Restored:
         def rows(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
             return cursor.execute(statement, parameters).fetchall()
 
         def newest(status: Status) -> list[Task]:
             query = TaskQuery(states=(status,), limit=recent_limit)
-            return _tasks(cursor, *sql.page_of_tasks(query))
+            return _tasks(cursor, *sql.page_of_tasks(query), most_bytes=recent_bytes)
 
         [(last_created_at,)] = rows(sql.LAST_CREATED_AT)
         return Restored(
@@ -338,15 +344,27 @@ class DuckDBStore:
 
 
 def _tasks(
-    cursor: duckdb.DuckDBPyConnection, statement: str, parameters: Sequence[Any] = ()
+    cursor: duckdb.DuckDBPyConnection,
+    statement: str,
+    parameters: Sequence[Any] = (),
+    *,
+    most_bytes: int | None = None,
 ) -> list[Task]:
-    """Those whose rowids the statement gives, in its order, while nothing changes in between."""
+    """Those whose rowids the statement gives, in its order, while nothing changes in between.
+    `most_bytes`: the first of them that take no more memory than this."""
     rowids = [rowid for (rowid,) in cursor.execute(statement, parameters).fetchall()]
     tasks = list[Task]()
+    taken = 0
     for first in range(0, len(rowids), AT_ONCE):
         portion = rowids[first : first + AT_ONCE]
         data = dict(cursor.execute(sql.DATA_OF_ROWS, [portion]).fetchall())
-        tasks += [_decode_task(data[rowid]) for rowid in portion]
+        for rowid in portion:
+            task = _decode_task(data[rowid])
+            if most_bytes is not None:
+                taken += footprint(task.spec)
+                if taken > most_bytes and tasks:
+                    return tasks
+            tasks.append(task)
     return tasks
 
 

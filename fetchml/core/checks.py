@@ -125,6 +125,8 @@ def strings(key: Check, value_limit: int, total_limit: int) -> Check:
     def check(value: object) -> str | None:
         if not isinstance(value, dict):
             return "must be an object of strings"
+        if len(value) > MAX_ITEMS:
+            return f"must not have more than {MAX_ITEMS} entries"
         size = 0
         for name, entry in value.items():
             wrong = key(name)

@@ -5,6 +5,7 @@ run least go first, and never more than are needed. For a task that would not fi
 nobody is stopped.
 """
 
+from collections import Counter
 from itertools import islice
 from typing import NamedTuple
 
@@ -31,8 +32,12 @@ def next_preemption(state: State, now: int, level: Levels) -> Preemption | None:
     victims.sort(key=lambda task: (-(task.started_at or now), task.id))
     lowest = min(task.spec.priority for task in victims)
     room = _as_it_will_be(state)
+    slots, gpus = Counter[str](), Counter[str]()  # that go to the tasks looked at so far
     for line, turn in islice(state.waiting.first_turns(level, lowest + 1), LOOKED_AT):
-        if over_quota(state, line) or state.tasks[turn.task_id].cancel is not None:
+        user = line.user
+        if over_quota(state, line, more_slots=slots[user], more_gpus=gpus[user]):
+            continue
+        if state.tasks[turn.task_id].cancel is not None:
             continue
         if not _fits(room, line):
             less_urgent = [v for v in victims if v.spec.priority < line.priority]
@@ -42,6 +47,8 @@ def next_preemption(state: State, now: int, level: Levels) -> Preemption | None:
         else:
             room.slots -= 1
             room.keep(line.shape.resources, room.choose(line.shape))
+            slots[user] += 1
+            gpus[user] += line.shape.resources.gpu
     return None
 
 

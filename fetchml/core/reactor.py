@@ -54,7 +54,7 @@ def step(state: State, event: Event) -> Decision:
     match event:
         case Submitted(tasks=tasks):
             for task in tasks:
-                state.tasks[task.id] = task
+                state.enter(task)
                 state.wait(task, event.now)
             decision.changes.extend(tasks)
         case CancelAsked():
@@ -338,6 +338,4 @@ def _finish(state: State, decision: Decision, task: Task, verdict: Verdict, ende
         progress=None,
         ahead=False,
     )
-    del state.tasks[task.id]
-    state.leave(task)
-    state.first_served.discard(task.id)
+    state.forget(task)

@@ -146,11 +146,12 @@ class Walk:
 
     def _can_start(self, task: Task) -> bool:
         """A task made ready ahead: what it waits for is free."""
-        left = self._state.quota_left(task.user)
+        slots, left = self._state.slots_left(task.user), self._state.quota_left(task.user)
         return (
             self.room.has_cores(task.spec.resources)
             and all(uuid in self.room.gpus for uuid in task.gpu_uuids)
             and (left is None or len(task.gpu_uuids) <= left)
+            and (slots is None or slots > 0)
         )
 
     def _has_waited(self, line: Line) -> bool:
@@ -164,9 +165,13 @@ class Walk:
             self.kept_for.append(line.head.task_id)
 
 
-def over_quota(state: State, line: Line) -> bool:
-    left = state.quota_left(line.user)
-    return left is not None and 0 < line.shape.resources.gpu > left
+def over_quota(state: State, line: Line, *, more_slots: int = 0, more_gpus: int = 0) -> bool:
+    """Whether the owner's quotas keep the head of the line from starting. `more_slots` and
+    `more_gpus`: what its user is about to get beside what it holds."""
+    slots, left = state.slots_left(line.user), state.quota_left(line.user)
+    if slots is not None and slots <= more_slots:
+        return True
+    return left is not None and 0 < line.shape.resources.gpu > left - more_gpus
 
 
 def making_way(state: State) -> Counter[Line]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from fetchml.core.allocator import GpuPool, Placement
+from fetchml.core.footprint import footprint
 from fetchml.core.gpu import is_plain, plain_slots
 from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task
 from fetchml.core.ready import ReadyQueue
@@ -31,8 +32,12 @@ class Limits:
     """In which the weight of what a user had is halved; 0: nothing is forgotten."""
     user_gpus: int = 0
     """GPUs that the running tasks of one user may hold together; 0: as many as there are."""
+    user_running: int = 0
+    """Tasks of one user that may hold a slot at the same time; 0: any number."""
     user_queued: int = 0
     """Tasks of one user that may wait; 0: any number."""
+    user_queued_bytes: int = 0
+    """Memory that the live tasks of one user may take; 0: any."""
     preemption: bool = False
     ahead: bool = False
     """Make tasks ready while they wait."""
@@ -53,6 +58,12 @@ class State:
     """The sum of `held`."""
     user_gpus: dict[str, int] = field(default_factory=dict)
     """GPUs held by each user's tasks."""
+    user_slots: dict[str, int] = field(default_factory=dict)
+    """Slots held by each user's tasks."""
+    user_bytes: dict[str, int] = field(default_factory=dict)
+    """Memory that each user's live tasks take."""
+    live_bytes: int = 0
+    """Memory that all live tasks take."""
     ahead: dict[str, int] = field(default_factory=dict)
     """Tasks made ready ahead: since when."""
     at_gate: set[str] = field(default_factory=set)
@@ -81,7 +92,7 @@ class State:
         state.shares = Shares(limits.half_life_ms, shares)
         unnamed = []
         for task in live:
-            state.tasks[task.id] = task
+            state.enter(task)
             if task.status in HOLDING and not task.ahead:
                 if task.spec.gpu and not task.gpu_uuids:
                     unnamed.append(task)
@@ -103,6 +114,8 @@ class State:
         other.waiting = self.waiting.copy()
         other.held = dict(self.held)
         other.user_gpus = dict(self.user_gpus)
+        other.user_slots = dict(self.user_slots)
+        other.user_bytes = dict(self.user_bytes)
         other.ahead = dict(self.ahead)
         other.at_gate = set(self.at_gate)
         other.abandoned = set(self.abandoned)
@@ -110,6 +123,22 @@ class State:
         other.gpus = self.gpus.copy()
         other.shares = self.shares.copy()
         return other
+
+    def enter(self, task: Task) -> None:
+        """It is live from now on."""
+        self.tasks[task.id] = task
+        size = footprint(task.spec)
+        self.user_bytes[task.user] = self.user_bytes.get(task.user, 0) + size
+        self.live_bytes += size
+
+    def forget(self, task: Task) -> None:
+        """It has ended."""
+        del self.tasks[task.id]
+        size = footprint(task.spec)
+        _take(self.user_bytes, task.user, size)
+        self.live_bytes -= size
+        self.leave(task)
+        self.first_served.discard(task.id)
 
     def wait(self, task: Task, now: int) -> None:
         """It is queued, or made ready ahead."""
@@ -125,6 +154,7 @@ class State:
         gone = task.status is Status.COLLECTING
         held = Resources() if gone else task.spec.resources
         self.held[task.id] = held
+        self.user_slots[task.user] = self.user_slots.get(task.user, 0) + 1
         self.used = add(self.used, held)
         if gone:
             return
@@ -146,17 +176,14 @@ class State:
         self.shares.end(task.user, task.id, now)
         if not held.gpu:
             return ()
-        left = self.user_gpus[task.user] - held.gpu
-        if left:
-            self.user_gpus[task.user] = left
-        else:
-            del self.user_gpus[task.user]
+        _take(self.user_gpus, task.user, held.gpu)
         return self.gpus.take_back(task.id, task.gpu_uuids)
 
     def leave(self, task: Task) -> None:
         """It waits no more, or nothing of its attempt is left: its slot is free too."""
         if task.id in self.held:
             del self.held[task.id]
+            _take(self.user_slots, task.user, 1)
         else:
             self.waiting.remove(task.id)
             self.ahead.pop(task.id, None)
@@ -201,6 +228,11 @@ class State:
         most = self.limits.user_gpus
         return most - self.user_gpus.get(user, 0) if most else None
 
+    def slots_left(self, user: str) -> int | None:
+        """Tasks of this user that may start beside those that hold a slot; None: any number."""
+        most = self.limits.user_running
+        return most - self.user_slots.get(user, 0) if most else None
+
     def check(self) -> None:
         """The invariants (tests call it after every step). Raises AssertionError."""
         held = sum_of(self.held.values())
@@ -214,6 +246,7 @@ class State:
         assert nowhere == 0, f"{nowhere} tasks are nowhere"
         assert self.abandoned | self.at_gate <= self.ahead.keys(), "not ahead any more"
         assert self.first_served <= self.tasks.keys(), "first served, but gone"
+        self._check_users()
         self._check_gpus()
         self._check_ahead(ahead)
 
@@ -234,6 +267,18 @@ class State:
             assert sorted(holds) == sorted(task.gpu_uuids), f"{task.id}: {holds}"
         elif has_slot:
             assert self.held[task.id] == Resources(), f"{task.id}: its processes are gone"
+
+    def _check_users(self) -> None:
+        slots: dict[str, int] = {}
+        for task_id in self.held:
+            user = self.tasks[task_id].user
+            slots[user] = slots.get(user, 0) + 1
+        assert slots == self.user_slots, "users' slots"
+        sizes: dict[str, int] = {}
+        for task in self.tasks.values():
+            sizes[task.user] = sizes.get(task.user, 0) + footprint(task.spec)
+        assert sizes == self.user_bytes, "users' memory"
+        assert sum(sizes.values()) == self.live_bytes, "memory of live tasks"
 
     def _check_gpus(self) -> None:
         by_user: dict[str, int] = {}
@@ -258,3 +303,12 @@ class State:
         assert without <= self.limits.max_ahead, f"{without} tasks are ahead without GPUs"
         for task in ahead:
             assert not any(task.id in holders for holders in self.gpus.holders.values())
+
+
+def _take(counts: dict[str, int], user: str, number: int) -> None:
+    """A user without any has no entry."""
+    left = counts[user] - number
+    if left:
+        counts[user] = left
+    else:
+        del counts[user]

@@ -78,5 +78,9 @@ def _settle(state: State, task: Task, free: Collection[str]) -> bool:
 
 
 def _over_quota(state: State, task: Task) -> bool:
+    if state.slots_left(task.user) is not None:
+        running = sum(state.tasks[task_id].user == task.user for task_id in state.held)
+        if running >= state.limits.user_running:
+            return True
     left = state.quota_left(task.user)
     return left is not None and 0 < task.spec.resources.gpu > left

@@ -77,6 +77,7 @@ limits = st.builds(
     slots_per_gpu=st.integers(1, 2),
     placement=st.sampled_from(Placement),
     user_gpus=st.integers(0, 2),
+    user_running=st.integers(0, 2),
     preemption=st.booleans(),
     ahead=st.booleans(),
     max_ahead=st.integers(0, 2),
@@ -358,6 +359,13 @@ class CoreMachine(RuleBasedStateMachine):
         """Work conserving: what fits and may start has started (reservations aside)."""
         if hasattr(self, "state"):
             assert could_start(self.state, self.now) is None
+
+    @invariant()
+    def quota_of_running_tasks_holds(self) -> None:
+        if hasattr(self, "state") and self.limits.user_running:
+            for user in ("alice", "bob"):
+                held = [t for t in self.state.held if self.state.tasks[t].user == user]
+                assert len(held) <= self.limits.user_running, user
 
     @invariant()
     def quota_holds(self) -> None:

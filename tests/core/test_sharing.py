@@ -190,11 +190,52 @@ def test_who_waits_for_the_quota_keeps_nothing_from_others() -> None:
 def test_quota_of_waiting_tasks() -> None:
     box = Box(gpus=0, user_queued=2)
     box.submit(task("a"))
-    assert queue_fault(box.state, "alice", 1) is None
-    assert queue_fault(box.state, "alice", 2) == (
+    one = task("more").spec
+    assert queue_fault(box.state, "alice", [one]) is None
+    assert queue_fault(box.state, "alice", [one, one]) == (
         "1 tasks of alice wait, and no more than 2 may: submit when some ran"
     )
-    assert queue_fault(box.state, "bob", 2) is None
+    assert queue_fault(box.state, "bob", [one, one]) is None
+
+
+def test_quota_of_memory_of_live_tasks() -> None:
+    box = Box(gpus=1, user_queued_bytes=8192)
+    large = task("large", args="x" * 5000)
+    assert queue_fault(box.state, "alice", [large.spec]) is None
+    box.submit(large)
+    fault = queue_fault(box.state, "alice", [large.spec])
+    assert fault is not None
+    assert "0.0 are allowed: submit when some have ended" in fault
+    assert queue_fault(box.state, "bob", [large.spec]) is None
+    box.end("large")
+    assert queue_fault(box.state, "alice", [large.spec]) is None
+
+
+def test_quota_of_running_tasks() -> None:
+    box = Box(gpus=3, user_running=1)
+    tasks = [task("a"), task("b"), task("no gpu", 0), task("bob", user="bob")]
+    assert sorted(box.submit(*tasks)) == ["a", "bob"]
+    for name in ("b", "no gpu"):
+        assert box.told(name) == "It waits for alice's own tasks: 1 of them may run at once."
+    assert box.end("a") == ["b"]
+    assert box.end("b") == ["no gpu"]
+
+
+def test_who_waits_for_running_tasks_of_its_own_keeps_nothing_from_others() -> None:
+    box = Box(gpus=2, user_running=1)
+    box.submit(task("a"), task("b"))
+    box.now += 2 * RESERVE_MS
+    assert box.submit(task("bob", user="bob", at=box.now)) == ["bob"]
+
+
+@pytest.mark.parametrize("quota", ["user_running", "user_gpus"])
+def test_nobody_makes_way_for_what_the_quota_would_keep_waiting(quota: str) -> None:
+    """The first of alice's tasks gets what one victim leaves; for the second no other makes way."""
+    box = Box(gpus=2, preemption=True, **{quota: 1})
+    box.submit(task("one", user="bob", preemptible=True))
+    box.submit(task("two", user="carl", preemptible=True))
+    box.submit(task("a", priority=6), task("b", priority=6))
+    assert len(box.of(StopAttempt)) == 1
 
 
 def test_preemptible_task_makes_way_and_is_not_counted() -> None:

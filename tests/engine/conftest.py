@@ -66,6 +66,8 @@ class Box:
         gpu: int = 1,
         user_gpus: int = 0,
         user_queued: int = 0,
+        user_queued_bytes: int = 0,
+        user_running: int = 0,
         idle_ms: int = 0,
         has_containers: bool = True,
     ) -> AsyncIterator[Engine]:
@@ -77,6 +79,8 @@ class Box:
             "box",
             user_gpus=user_gpus,
             user_queued=user_queued,
+            user_queued_bytes=user_queued_bytes,
+            user_running=user_running,
         )
         settings = EngineSettings(
             data_dir=self.data_dir,

@@ -1,0 +1,45 @@
+"""How much memory a task takes while it is kept.
+
+Its size as JSON is no measure: one character beyond ASCII makes a text four times as large in
+memory, and a name of two letters in a table takes a hundred bytes.
+"""
+
+from collections.abc import Collection
+from sys import getsizeof
+
+from fetchml.core.model import TaskSpec
+
+TASK_BYTES = 1024
+"""Of a task beside its specification: its record, its turn, its entry in each index."""
+
+
+def footprint(spec: TaskSpec) -> int:
+    """Bytes of memory that a task with this specification takes."""
+    total = TASK_BYTES + getsizeof(spec.job_name) + getsizeof(spec.image) + _all(spec.command)
+    if spec.args is not None:
+        total += getsizeof(spec.args)
+    if spec.snapshot_id is not None:
+        total += getsizeof(spec.snapshot_id)
+    if spec.experiment_id is not None:
+        total += getsizeof(spec.experiment_id)
+    if spec.metadata is not None:
+        total += _table(spec.metadata)
+    if spec.env is not None:
+        total += _table(spec.env)
+    if spec.datasets is not None:
+        total += _all(spec.datasets)
+    if spec.dataset_specs is not None:
+        total += getsizeof(spec.dataset_specs)
+        for each in spec.dataset_specs:
+            texts = (each.name, each.source, each.sha256, each.mount_path)
+            total += getsizeof(each) + _all([text for text in texts if text is not None])
+    return total
+
+
+def _table(table: dict[str, str]) -> int:
+    return getsizeof(table) + sum(map(getsizeof, table)) + sum(map(getsizeof, table.values()))
+
+
+def _all(texts: Collection[str]) -> int:
+    """Of the texts, and of the places that refer to them."""
+    return 8 * len(texts) + sum(map(getsizeof, texts))

@@ -1,0 +1,101 @@
+"""What one user's tasks may take of the server's memory, whatever they consist of."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from fetchml.core import quotas
+from fetchml.core.footprint import footprint
+from fetchml.core.model import Change, DatasetSpec, Task, TaskSpec
+from fetchml.core.submission import MAX_REQUEST_BYTES
+from fetchml.feed import KEPT_BYTES, Feed
+from fetchml.settings import Settings
+from tests.hostile.attacked import MIB, Attacked
+
+WIDE = "x" * 32_000 + "\U0001f600"
+"""32 KB as JSON, 128 KB in memory: one character makes all of them wide."""
+LARGE = {"command": [WIDE] * 7}
+"""224 KB as JSON, nearly 1 MB in memory."""
+QUOTA_MIB = 32
+
+
+@pytest.fixture
+def attacked(tmp_path: Path) -> Iterator[Attacked]:
+    """One task runs at a time, and the first never ends by itself."""
+    attacked = Attacked(
+        tmp_path / "data",
+        FETCHML_QUOTAS_USER_QUEUED_MB=str(QUOTA_MIB),
+        FETCHML_TASKS_MAX_RUNNING="1",
+        FETCHML_SCHEDULING_AHEAD="false",
+    )
+    blocker = attacked.submit(attacked.admin, command=["sleep", "3600"])
+    yield attacked
+    attacked.ask(attacked.admin, "DELETE", f"/v1/tasks/{blocker.body['id']}")
+    attacked.close()
+
+
+def test_one_users_waiting_tasks_take_no_more_memory_than_the_quota(attacked: Attacked) -> None:
+    before = attacked.memory()
+    replies = [attacked.submit(attacked.mallory, **LARGE) for _ in range(150)]
+    accepted = [reply for reply in replies if reply.status == 201]
+    assert 0.8 * QUOTA_MIB <= len(accepted) <= 1.2 * QUOTA_MIB
+    refused = [reply.body for reply in replies if reply.status != 201]
+    assert {body["code"] for body in refused} == {"RATE_LIMITED"}
+    assert "submit when some have ended" in refused[0]["error"]
+    assert attacked.memory() - before < (QUOTA_MIB + 64) * MIB
+    assert attacked.submit(attacked.bob).status == 201, "another user is refused"
+    gone = attacked.ask(attacked.mallory, "DELETE", f"/v1/tasks/{accepted[0].body['id']}")
+    assert gone.status == 204
+    assert attacked.submit(attacked.mallory, **LARGE).status == 201
+
+
+def test_ended_tasks_are_kept_in_memory_up_to_a_bound(attacked: Attacked) -> None:
+    before = attacked.memory()
+    for _ in range(300):
+        task_id = attacked.submit(attacked.mallory, **LARGE).body["id"]
+        assert attacked.ask(attacked.mallory, "DELETE", f"/v1/tasks/{task_id}").status == 204
+    # 300 MiB if all were kept; the database has its own share of what grows.
+    assert attacked.memory() - before < 320 * MIB
+    listed = attacked.ask(attacked.mallory, "GET", "/v1/tasks?limit=3&offset=200").body
+    assert len(listed["tasks"]) == 3, "older ones come from the disk"
+
+
+def test_defaults_leave_room_for_several_users() -> None:
+    most = Settings().quotas.user_queued_mb * MIB
+    assert 0 < 4 * most < quotas.MAX_LIVE_BYTES
+    small = TaskSpec("job-17", "python:3.12-slim", ("python", "train.py"), args="--lr 0.1")
+    assert footprint(small) * 100_000 < most, "a user may have so many small ones"
+    assert Settings().quotas.user_queued == 100_000
+
+
+def test_the_newest_changes_are_bounded_in_bytes() -> None:
+    feed = Feed(0)
+    spec = TaskSpec("job", "image", (WIDE,) * 7)
+    task = Task("id", "mallory", spec, 1)
+    for seq in range(1, 1001):
+        feed.publish([Change(seq, 1, task)])
+    kept = next(seq for seq in range(1000) if feed.after(seq, 1) is not None)
+    assert (1000 - kept) * footprint(spec) <= KEPT_BYTES
+    assert feed.after(999, 10) == [Change(1000, 1, task)]
+
+
+def test_a_task_takes_no_more_than_what_the_quick_check_assumes() -> None:
+    """As many wide texts as a request can hold."""
+    texts = tuple(f"{WIDE[-6:]}{number}" for number in range(1000))
+    table = {f"{WIDE[-4:]}{number}": WIDE[-9:] for number in range(1000)}
+    spec = TaskSpec(
+        "j" * 64,
+        "i" * 512,
+        texts,
+        datasets=texts,
+        dataset_specs=tuple(DatasetSpec(*texts[:4]) for _ in range(1000)),
+        metadata=table,
+        env=table,
+    )
+    left = MAX_REQUEST_BYTES - len(msgspec.json.encode(spec))
+    assert 0 < left < 100_000, "the request is nearly as long as it may be"
+    widest = replace(spec, args="\U0001f600" + left * "x")
+    assert footprint(widest) < quotas.MOST_TASK_BYTES

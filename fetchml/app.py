@@ -50,6 +50,8 @@ from fetchml.settings import Settings
 from fetchml.shim import UnsupportedMachineError
 from fetchml.snapshot_files import SnapshotFiles
 from fetchml.snapshots import Snapshots
+from fetchml.storage_usage import StorageUsage
+from fetchml.storage_watch import StorageWatch
 from fetchml.store_copy import StoreCopies
 from fetchml.workspaces import Workspaces
 
@@ -145,11 +147,13 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         watch = await stack.enter_async_context(FolderWatch())
         store = parts.store(settings)
         audit = Audit(store, clock_ms=Clock())
+        usage = StorageUsage(parts.user_storage_bytes(settings))
         snapshots = Snapshots(
             store,
             SnapshotFiles(data_dir),
             parts.snapshot_settings(settings),
             audit=audit,
+            usage=usage,
             named=lambda user: engine.named_snapshots(user) | experiments.named_snapshots(user),
         )
         experiments = Experiments(
@@ -174,12 +178,13 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             gpus=gpus,
             takes_tasks=experiments.takes_tasks,
             audit=audit,
+            usage=usage,
             on_fatal=_end_at_once,
         )
         jupyter = JupyterServices(
             store,
             engine.services,
-            Workspaces(store, parts.workspaces_root(settings), launcher.owner),
+            Workspaces(store, parts.workspaces_root(settings), launcher.owner, usage),
             HttpJupyterClient(),
             watch,
             parts.jupyter_settings(settings),
@@ -193,6 +198,9 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         await jupyter.load()
         await stack.enter_async_context(snapshots.upkeep())
         await stack.enter_async_context(jupyter.supervised())
+        await stack.enter_async_context(
+            StorageWatch(usage, engine.watched, jupyter, parts.watch_settings(settings)).watching()
+        )
         keyring = await parts.keyring(store)
         await stack.enter_async_context(keyring.saving_use())
         await _show_first_key(keyring, data_dir, admin_key)

@@ -15,7 +15,8 @@ from pathlib import Path
 import msgspec
 
 from fetchml import log_segments, untrusted_files
-from fetchml.core.model import AttemptEnd
+from fetchml.core.model import AttemptEnd, Kept
+from fetchml.tree_size import measure
 
 _RECORD_BYTES = 4096
 _LAST_MS = 253_402_300_799_999
@@ -236,6 +237,18 @@ class AttemptFolder:
         except OSError as error:
             reason = error.strerror or str(error)
             raise CollectError(f"the outputs could not be kept: {reason}") from error
+
+    def kept(self, outputs: Path) -> Kept:
+        """What is kept of the attempt and takes room. After `collect`; blocks."""
+        moved, logs = measure(outputs), measure(self.run)
+        # What could not be collected lies where it was.
+        stayed = measure(self.outputs)
+        return Kept(
+            outputs_bytes=moved.bytes + stayed.bytes,
+            outputs_files=moved.files + stayed.files,
+            logs_bytes=logs.bytes,
+            logs_files=logs.files,
+        )
 
     def _move_outputs(self, outputs: Path, replaced: Path) -> None:
         if not stat.S_ISDIR(self.outputs.lstat().st_mode):

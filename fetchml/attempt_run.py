@@ -288,7 +288,9 @@ class AttemptRun:
             if failure is not None:
                 self._report(failure)
         failpoints.reach("collected")
-        await self._report(Collected(self._clock(), self._task.id, self._task.attempt, error))
+        kept = await asyncio.to_thread(self._folder.kept, self._outputs)
+        now, task = self._clock(), self._task
+        await self._report(Collected(now, task.id, task.attempt, error, kept))
 
     async def _stop_when_asked(self) -> None:
         await self._stop_asked.wait()

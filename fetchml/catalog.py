@@ -44,6 +44,9 @@ class Catalog:
             if task.status in ENDED:
                 del self.services[task.id]
             return
+        if change.is_upkeep:
+            self._ended[task.status].replace(task)
+            return
         if task.hidden:
             self._counts[task.user, task.status] -= 1
             self._ended[task.status].remove(task)

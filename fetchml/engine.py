@@ -35,6 +35,8 @@ from fetchml.ports import Launcher, Store, TaskPage, TaskQuery
 from fetchml.run_times import RunTimes
 from fetchml.saved_shares import SavedShares
 from fetchml.service_tasks import ServiceTasks
+from fetchml.storage_usage import StorageUsage
+from fetchml.storage_watch import Watched
 from fetchml.tally import Tally, day_of
 from fetchml.task_files import TaskFiles
 from fetchml.views import (
@@ -87,6 +89,7 @@ class Engine:
         gpus: Gpus,
         takes_tasks: Callable[[Principal, str], bool],
         audit: Audit,
+        usage: StorageUsage,
         on_fatal: Callable[[Exception], None],
     ) -> None:
         """`takes_tasks`: whether a user may submit to the experiment with this id. `on_fatal`: the
@@ -98,6 +101,7 @@ class Engine:
         self._settings = settings
         self._gpus = gpus
         self._audit = audit
+        self._usage = usage
         self._on_fatal = on_fatal
         self._files = TaskFiles(settings.data_dir)
         self._ids = IdSequence()
@@ -110,6 +114,7 @@ class Engine:
             settings.dataset_schemes,
             takes_tasks=takes_tasks,
             find=self._find,
+            require_storage=usage.require_room,
         )
         self.services = ServiceTasks(store, self._files, intake.require_room, intake.require_quota)
         self._launcher_says = "it has not answered yet"
@@ -127,6 +132,7 @@ class Engine:
             on_durable=self._on_durable,
             on_fatal=self._fatal,
         )
+        self._usage.load(await self._store.kept_by_user())
         self._clock = Clock(restored.last_created_at)
         self._ids = IdSequence(restored.last_created_at)
         today = day_of(self._clock(), self._settings.zone)
@@ -332,6 +338,26 @@ class Engine:
         await self.get_task(who, task_id)
         return await self._files.open_output(task_id, path)
 
+    @property
+    def watched(self) -> Watched:
+        """What the watch over the disk may ask and do. Once the engine has started."""
+
+        def under_way() -> list[Task]:
+            state = self._writer.state
+            return [state.tasks[each] for each in {*state.held, *state.ahead}]
+
+        async def find(task_id: str) -> Task | None:
+            known = self._writer.state.tasks.get(task_id) or self._writer.catalog.get(task_id)
+            return known or await self._store.get(task_id)
+
+        return Watched(
+            under_way=under_way,
+            attempt=lambda task: self._files.attempt(task.id, task.attempt),
+            end=lambda task_id, by: self._writer.apply(CancelAsked(self._clock(), task_id, by)),
+            find=find,
+            remove=self._files.remove,
+        )
+
     def named_snapshots(self, user: str | None = None) -> frozenset[str]:
         """Those that live tasks run, of one user or of all: to be kept."""
         return frozenset(
@@ -370,6 +396,7 @@ class Engine:
         self._writer.on_durable(changes)
         for change in changes:
             self._estimates.learn(change)
+            self._usage.task_changed(change)
 
     def _launcher_changed(self, available: bool, says: str) -> None:
         self._launcher_says = says

@@ -89,6 +89,15 @@ class QueueQuotaReached(RateLimited):
         super().__init__(self.RETRY_AFTER, message=message)
 
 
+class StorageQuotaReached(RateLimited):
+    """The user's files take as much of the server's disk as the owner allows."""
+
+    RETRY_AFTER = 60
+
+    def __init__(self, message: str) -> None:
+        super().__init__(self.RETRY_AFTER, message=message)
+
+
 class Unavailable(RequestError):
     """The server can't take this now (draining, disk nearly full)."""
 

@@ -40,7 +40,7 @@ class Estimates:
         """From every change that is durable."""
         task = change.task
         if task.status in ENDED:
-            if not task.hidden:
+            if not task.hidden and not change.is_upkeep:
                 self._run_times.learn(task)
             self._first.pop(task.id, None)
         elif task.given_at is not None and (told := self._first.pop(task.id, None)) is not None:

@@ -45,15 +45,18 @@ class Intake:
         *,
         takes_tasks: Callable[[Principal, str], bool],
         find: Callable[[str], Awaitable[Task]],
+        require_storage: Callable[[str], None],
     ) -> None:
         """`takes_tasks`: whether a user may submit to the experiment with this id. `find`: the task
-        with this id, of anybody's."""
+        with this id, of anybody's. `require_storage`: raises StorageQuotaReached for a user whose
+        files take too much room."""
         self._store = store
         self._inputs = inputs
         self._defaults = defaults
         self._dataset_schemes = dataset_schemes
         self._takes_tasks = takes_tasks
         self._find = find
+        self._require_storage = require_storage
         self._locks = KeyedLocks()
 
     def open(self, writer: Writer, ids: IdSequence, clock: Clock) -> None:
@@ -135,6 +138,7 @@ class Intake:
         """For one task. Raises ValidationFailed, QueueQuotaReached, Unavailable."""
         self._require_gpu_quota(spec)
         self._require_queue_quota(user, [spec])
+        self._require_storage(user)
 
     def _require_gpu_quota(self, spec: TaskSpec) -> None:
         if fault := quotas.gpu_fault(self._writer.state.limits, spec):
@@ -150,6 +154,7 @@ class Intake:
         if not access.may_submit(who):
             raise Forbidden("A viewer's key can't submit tasks")
         self.require_room()
+        self._require_storage(who.user)
 
     def _accept(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
         state = self._writer.state

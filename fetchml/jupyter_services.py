@@ -89,7 +89,7 @@ class JupyterServices:
         """The server's own address for browsers, without a slash at the end."""
         self._store = store
         self._tasks = tasks
-        self._workspaces = workspaces
+        self.workspaces = workspaces
         self._client = client
         self._watch_folders = watch_folders
         self._settings = settings
@@ -127,7 +127,7 @@ class JupyterServices:
                 log.error("a service's record is gone", extra={"service_id": task.id})
                 await self._tasks.cancel(task.id, "the server, which has lost its record")
         live = frozenset(r.folder for r in self._records.values() if self._is_live(r.id))
-        await self._workspaces.load(live)
+        await self.workspaces.load(live)
         self._loaded.set()
 
     @contextlib.asynccontextmanager
@@ -214,13 +214,18 @@ class JupyterServices:
         if record is None:
             raise PrepareError("the service's record is gone", permanent=True)
         try:
-            folder = await self._workspaces.make(record.folder)
+            folder = await self.workspaces.make(record.folder)
         except WorkspaceRefused as error:
             raise PrepareError(f"its workspace {error}", permanent=True) from None
         except OSError as error:
             message = f"its workspace can't be made ready: {error.strerror or error}"
             raise PrepareError(message, permanent=False) from error
         return Mount(folder, jupyter.WORKSPACE, read_only=False)
+
+    def folder_of(self, task: Task) -> str | None:
+        """A service's workspace; None: it is none of these tasks."""
+        record = self._records.get(task.id)
+        return None if record is None else record.folder
 
     def secrets_of(self, task: Task) -> dict[str, str]:
         """The environment of a service's container that is stored nowhere."""
@@ -258,7 +263,7 @@ class JupyterServices:
             image = self._settings.images.get(record.image, record.image)
             spec = jupyter.task_spec(record, image)
             self._tasks.require_quota(who.user, spec)
-            await self._claim(record.folder)
+            await self._claim(record.folder, who.user)
             # Its document first: a task without one could not be shown, or stopped.
             await self._save(record)
             task = Task(service_id, who.user, spec, now, sender=who.sender, service=True)
@@ -270,9 +275,9 @@ class JupyterServices:
             self._watch_over(record)
         return record
 
-    async def _claim(self, folder: str) -> None:
+    async def _claim(self, folder: str, user: str) -> None:
         try:
-            await self._workspaces.claim(folder)
+            await self.workspaces.claim(folder, user)
         except WorkspaceRefused as error:
             raise ValidationFailed([FieldViolation("workspace", str(error))]) from None
         except TooManyWorkspaces as error:

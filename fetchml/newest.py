@@ -52,6 +52,11 @@ class Newest:
             self._bytes -= footprint(self._by_id.pop(too_old).spec)
             self.floor = self._turns[0]
 
+    def replace(self, task: Task) -> None:
+        """With a newer version of it. Fine also when it is not kept."""
+        if task.id in self._by_id:
+            self._by_id[task.id] = task
+
     def remove(self, task: Task) -> None:
         """Fine also when it is not kept."""
         kept = self._by_id.pop(task.id, None)

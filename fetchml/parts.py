@@ -1,5 +1,6 @@
 """The parts of the server, each made from the program's settings."""
 
+import os
 import socket
 import time
 from pathlib import Path
@@ -32,8 +33,12 @@ from fetchml.proxies import Proxies
 from fetchml.rate_limit import RateLimiter
 from fetchml.settings import Settings
 from fetchml.snapshots import SnapshotSettings
+from fetchml.storage_watch import WatchSettings
 from fetchml.tls import BadCertificate, Certificate
 from fetchml.unpack import UnpackLimits
+
+DISK_SHARE = 5
+"""By default a user's files may take this part of the disk."""
 
 
 class CannotStart(Exception):
@@ -61,6 +66,7 @@ def store(settings: Settings) -> DuckDBStore:
         min_free_bytes=history.min_free_mb << 20,
         journal_rows=history.journal_rows,
         audit_rows=history.audit_rows,
+        keep_ms=history.keep_days * 86_400_000,
     )
 
 
@@ -91,6 +97,22 @@ def address(gpus: Gpus, uuid: str) -> GpuAddress | None:
     if reading is None or reading.lost is not None:
         return None
     return GpuAddress(reading.index, reading.minor)
+
+
+def user_storage_bytes(settings: Settings) -> int:
+    """What the files of one user may take; 0: any amount. Raises OSError."""
+    wanted = settings.quotas.user_storage_gb
+    if wanted is not None:
+        return wanted << 30
+    folder = settings.data_dir
+    while not folder.exists():
+        folder = folder.parent
+    disk = os.statvfs(folder)
+    return max(1 << 30, disk.f_blocks * disk.f_frsize // DISK_SHARE)
+
+
+def watch_settings(settings: Settings) -> WatchSettings:
+    return WatchSettings(settings.data_dir, settings.history.min_free_mb << 20)
 
 
 def snapshot_settings(settings: Settings) -> SnapshotSettings:

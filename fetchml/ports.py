@@ -13,7 +13,7 @@ from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.gpu import Gpu
 from fetchml.core.gpu_health import GpuReading
 from fetchml.core.jupyter import Activity
-from fetchml.core.model import Change, Key, Status, Task
+from fetchml.core.model import Change, Kept, Key, Status, Task
 from fetchml.jupyter_link import JupyterLink
 
 
@@ -28,6 +28,28 @@ class TaskQuery(msgspec.Struct, frozen=True):
     offset: int = 0
     before: tuple[int, str] | None = None
     """Only tasks older than this `(created_at, id)`: how a page token goes on."""
+
+
+class OldTasks(msgspec.Struct, frozen=True):
+    """Which visible tasks that ended some time ago to find."""
+
+    ended_before: int
+    """Milliseconds since the epoch (UTC)."""
+    user: str | None = None
+    states: tuple[Status, ...] = ()
+    """Of the two final ones; empty: both."""
+    with_outputs: bool = False
+    """Only those whose outputs take room."""
+    after: tuple[int, str] | None = None
+    """Only tasks younger than this `(created_at, id)`: how a search goes on."""
+    limit: int = 100
+
+
+class OldTasksFound(msgspec.Struct, frozen=True):
+    """How many match, and what is kept of them."""
+
+    tasks: int
+    kept: Kept
 
 
 class TaskPage(msgspec.Struct, frozen=True):
@@ -112,6 +134,15 @@ class Store(Protocol):
 
     async def ended_on(self, day: str) -> tuple[int, int]:
         """Tasks (completed, failed) that ended on `day` (YYYY-MM-DD in the store's time zone)."""
+
+    async def kept_by_user(self) -> dict[str, Kept]:
+        """What the visible tasks that have ended have on the disk, all of a user together."""
+
+    async def old_tasks(self, query: OldTasks) -> list[Task]:
+        """Oldest first, by creation."""
+
+    async def count_old_tasks(self, query: OldTasks) -> OldTasksFound:
+        """Of all that match, whatever `limit`."""
 
     async def find_idempotent(self, user: str, keys: Sequence[str]) -> dict[str, IdempotentCreate]:
         """By key, the creates that were made with these keys and are kept still."""

@@ -52,6 +52,7 @@ def _about(text: str, *, default: str | None = None) -> Meta:
 
 Count = Annotated[int, Meta(ge=0, lt=1 << 31)]
 AtLeastOne = Annotated[int, Meta(ge=1, lt=1 << 31)]
+Days = Annotated[int, Meta(ge=0, le=36_500)]
 Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -126,6 +127,10 @@ class Tasks(msgspec.Struct, frozen=True):
         Annotated[int, Meta(ge=128 * 1024, le=1 << 40)],
         _about("How much of each attempt's output is kept, in bytes; the oldest goes first."),
     ] = 64 * 1024 * 1024
+    outputs_keep_days: Annotated[
+        Days,
+        _about("Days after which the outputs of an ended task are removed. 0: never."),
+    ] = 0
     reserve_after: Annotated[
         Count,
         _about(
@@ -224,6 +229,17 @@ class Quotas(msgspec.Struct, frozen=True):
         ),
     ] = 160
 
+    user_storage_gb: Annotated[
+        Count | None,
+        _about(
+            "Room on the disk that the files of one user may take, in GiB: snapshots, outputs, "
+            "logs, Jupyter workspaces, and what running tasks write. A user with more submits and "
+            "uploads nothing new, and running tasks that write more than that are ended. 0: any "
+            "amount.",
+            default="a fifth of the disk that the data directory is on, at least 1",
+        ),
+    ] = None
+
 
 class Datasets(msgspec.Struct, frozen=True):
     root: Annotated[
@@ -304,6 +320,13 @@ class History(msgspec.Struct, frozen=True):
         Annotated[int, Meta(ge=1000, le=100_000_000)],
         _about("Entries of the audit that are kept, beside the tasks' own."),
     ] = 100_000
+    keep_days: Annotated[
+        Days,
+        _about(
+            "Days after which an ended task is removed, with its outputs, logs and row; how many "
+            "ended on each day stays. 0: never."
+        ),
+    ] = 0
     time_zone: Annotated[
         ZoneInfo, _about("Time zone in which the day of the statistics begins.")
     ] = ZoneInfo("UTC")

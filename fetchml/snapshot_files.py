@@ -18,6 +18,7 @@ from fetchml.core.snapshot import (
     PROJECT_FILE,
     Entry,
     EntryKind,
+    disk_bytes_of,
     entries_of,
     id_of,
     manifest,
@@ -43,6 +44,7 @@ class NewSnapshot:
         self.archive = folder / "archive"
         self.size_bytes = 0
         self.file_count = 0
+        self.disk_bytes = 0
         self.project_file: str | None = None
 
     def unpack(self, limits: UnpackLimits, check: Callable[[], None]) -> str:
@@ -54,6 +56,7 @@ class NewSnapshot:
         self.file_count = sum(entry.kind is not EntryKind.FOLDER for entry in entries)
         self.project_file = _project_file(tree, entries)
         data = manifest(entries)
+        self.disk_bytes = disk_bytes_of(entries_of(data), len(data))
         (self.folder / "manifest").write_bytes(data)
         _sync_all(self.folder)
         return id_of(data)

@@ -31,12 +31,14 @@ from fetchml.errors import (
     FieldViolation,
     Forbidden,
     NotFound,
+    StorageQuotaReached,
     Unavailable,
     ValidationFailed,
 )
 from fetchml.keyed_locks import KeyedLocks
 from fetchml.ports import Owner, PrepareError, Store
 from fetchml.snapshot_files import DamagedSnapshot, NewSnapshot, SnapshotFiles
+from fetchml.storage_usage import StorageUsage
 from fetchml.threads import to_its_end
 from fetchml.unpack import RefusedArchive, UnpackLimits, UnreadableArchive
 
@@ -79,6 +81,7 @@ class Snapshots:
         settings: SnapshotSettings,
         *,
         audit: Audit,
+        usage: StorageUsage,
         named: Callable[[str | None], frozenset[str]],
     ) -> None:
         """`named`: the ids that live tasks and experiments name, which stay: of one user, or of
@@ -87,6 +90,7 @@ class Snapshots:
         self._files = files
         self._settings = settings
         self._audit = audit
+        self._usage = usage
         self._named = named
         self._by_id: dict[str, Snapshot] = {}
         self._loaded = asyncio.Event()
@@ -109,12 +113,14 @@ class Snapshots:
     async def load(self) -> None:
         """Read what is known from the store, which is open, and sweep the disk."""
         documents = await self._store.list_documents(KIND)
-        known = {found.id: found for found in map(_decode, documents)}
+        known = {found.id: snapshot.with_disk_bytes(found) for found in map(_decode, documents)}
         here = await asyncio.to_thread(self._files.open, frozenset(known))
         for snapshot_id in known.keys() - here:
             log.error("a snapshot's files are gone", extra={"snapshot_id": snapshot_id})
             await self._store.delete_document(KIND, snapshot_id)
         self._by_id = {snapshot_id: known[snapshot_id] for snapshot_id in sorted(here)}
+        for found in self._by_id.values():
+            self._usage.snapshot_changed(None, found)
         self._loaded.set()
 
     async def upload(
@@ -133,6 +139,7 @@ class Snapshots:
             raise ValidationFailed([FieldViolation("git_commit", rule)])
         if not self._store.has_room():
             raise Unavailable(_NO_ROOM)
+        self._usage.require_room(who.user)
         if self._uploads[who.user] >= MAX_UPLOADS:
             raise Unavailable(f"{MAX_UPLOADS} of your uploads are under way: wait for one to end")
         self._uploads[who.user] += 1
@@ -275,6 +282,12 @@ class Snapshots:
         async with self._locks.hold(snapshot_id):
             now, user = self._clock(), who.user
             known = self._by_id.get(snapshot_id)
+            if known is None or user not in known.users:
+                try:
+                    self._usage.require_room(user, new.disk_bytes)
+                except StorageQuotaReached:
+                    await asyncio.to_thread(self._files.discard, new)
+                    raise
             upload = Upload(now, now, git_commit, git_dirty)
             if known is None:
                 if (fault := self._no_place(user)) is not None:
@@ -292,6 +305,7 @@ class Snapshots:
                     git_dirty=git_dirty,
                     project_file=new.project_file,
                     uploads={user: upload},
+                    disk_bytes=new.disk_bytes,
                 )
             else:
                 await asyncio.to_thread(self._files.discard, new)
@@ -339,12 +353,13 @@ class Snapshots:
                 await self._forget(snapshot_id)
 
     async def _forget(self, snapshot_id: str) -> None:
-        del self._by_id[snapshot_id]
+        self._usage.snapshot_changed(self._by_id.pop(snapshot_id), None)
         await self._store.delete_document(KIND, snapshot_id)
         await asyncio.to_thread(self._files.remove, snapshot_id)
 
     async def _save(self, record: Snapshot) -> None:
         await self._store.put_document(KIND, record.id, msgspec.json.encode(record))
+        self._usage.snapshot_changed(self._by_id.get(record.id), record)
         self._by_id[record.id] = record
 
     def _shown(self, who: Principal, found: Snapshot) -> Snapshot:

@@ -59,7 +59,7 @@ async def _watch(
             continue
         for change in changes:
             seen = change.seq
-            if may_see(change.task) and _matches(change.task, where):
+            if may_see(change.task) and not change.is_upkeep and _matches(change.task, where):
                 yield _update(change)
         if not changes:
             await feed.beyond(seen)

@@ -11,9 +11,13 @@ import os
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from fetchml.core import jupyter
+from fetchml.core.storage import NOTHING, Used
 from fetchml.ports import Owner, Store
+from fetchml.storage_usage import StorageUsage
+from fetchml.tree_size import measure
 
 KIND = "workspace"
 MAX_WORKSPACES = 10_000
@@ -25,6 +29,15 @@ class Workspace(msgspec.Struct, frozen=True):
     """A record: this folder has been a workspace, so that a container may have written there."""
 
     folder: str
+    user: str = ""
+    """Whoever named it first, whom it counts for; empty: an older release made it."""
+    bytes: int = 0
+    """What it took on the disk when it was last measured."""
+    files: int = 0
+
+    @property
+    def used(self) -> Used:
+        return Used(self.bytes, self.files)
 
 
 _decode = msgspec.json.Decoder(Workspace).decode
@@ -41,32 +54,37 @@ class TooManyWorkspaces(Exception):
 class Workspaces:
     """Used from one event loop, after `load`."""
 
-    def __init__(self, store: Store, root: Path, owner: Owner) -> None:
+    def __init__(self, store: Store, root: Path, owner: Owner, usage: StorageUsage) -> None:
         """`owner`: whom a workspace must belong to; None: it is open to every user."""
+        self._usage = usage
         self._store = store
         self._root = root
         self._owner = owner
-        self._known: set[str] = set()
+        self._known: dict[str, Workspace] = {}
+        """By folder."""
         self._claiming = asyncio.Lock()
 
     async def load(self, in_use: frozenset[str]) -> None:
         """What is known. A workspace that the owner of the box has removed is one no longer,
         unless it is in use."""
         for data in await self._store.list_documents(KIND):
-            folder = _decode(data).folder
+            record = _decode(data)
+            folder = record.folder
             if folder in in_use or await asyncio.to_thread(os.path.lexists, self._root / folder):
-                self._known.add(folder)
+                self._known[folder] = record
+                self._usage.workspace_changed(record.user, NOTHING, record.used)
             else:
                 await self._store.delete_document(KIND, folder)
-        self._known |= in_use
+        for folder in in_use - self._known.keys():
+            self._known[folder] = Workspace(folder)
 
-    async def claim(self, folder: str) -> None:
-        """Make this folder, a path below the root, a workspace if it is none yet.
+    async def claim(self, folder: str, user: str) -> None:
+        """Make this folder, a path below the root, a workspace of the user's if it is none yet.
 
         Raises WorkspaceRefused, TooManyWorkspaces, OSError. Durable on return.
         """
         async with self._claiming:
-            if fault := jupyter.folder_fault(folder, self._known - {folder}):
+            if fault := jupyter.folder_fault(folder, self._known.keys() - {folder}):
                 raise WorkspaceRefused(f"can't be {folder!r}: {fault}")
             await asyncio.to_thread(self._look, folder)
             if folder not in self._known:
@@ -76,15 +94,33 @@ class Workspaces:
                         "one of them"
                     )
                 # First what is known of it: a container may get it as soon as it is there.
-                data = msgspec.json.encode(Workspace(folder))
-                await self._store.put_document(KIND, folder, data)
-                self._known.add(folder)
+                await self._save(Workspace(folder, user))
             await self.make(folder)
 
     async def make(self, folder: str) -> Path:
         """Where it is; made if it is gone. Raises WorkspaceRefused, OSError."""
         await asyncio.to_thread(self._make, folder)
         return self._root / folder
+
+    async def measure_all(self) -> None:
+        """What each takes on the disk, slowly, one after the other."""
+        for folder in list(self._known):
+            await self.measure(folder)
+
+    async def measure(self, folder: str) -> int:
+        """What it takes on the disk; by how many bytes it has grown since the last time."""
+        used = await asyncio.to_thread(measure, self._root / folder, pause=True)
+        async with self._claiming:
+            before = self._known.get(folder)
+            if before is None or before.used == used:
+                return 0
+            await self._save(replace(before, bytes=used.bytes, files=used.files))
+            self._usage.workspace_changed(before.user, before.used, used)
+        return used.bytes - before.bytes if before.files else 0
+
+    async def _save(self, record: Workspace) -> None:
+        await self._store.put_document(KIND, record.folder, msgspec.json.encode(record))
+        self._known[record.folder] = record
 
     def _look(self, folder: str) -> None:
         """Raises WorkspaceRefused for something that is there and is no folder, or a link."""

@@ -100,6 +100,8 @@ class Writer:
         for change in changes:
             self.catalog.apply(change)
             status = change.task.status
+            if change.is_upkeep:
+                continue
             if status in ENDED:
                 self.tally.add(change)
             if status in TOLD:

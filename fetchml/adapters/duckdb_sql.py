@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fetchml.core.audit import Action
-from fetchml.ports import AuditQuery, TaskQuery
+from fetchml.ports import AuditQuery, OldTasks, TaskQuery
 
 MIGRATIONS: Sequence[str] = (
     # 1: the first schema. `usr`: `user` is a reserved word.
@@ -47,6 +47,13 @@ MIGRATIONS: Sequence[str] = (
     """
     ALTER TABLE tasks ADD COLUMN service BOOLEAN DEFAULT false;
     """,
+    # 5: what tasks take on the disk, as JSON of `core.model.Kept`; how many ended on a day (UTC) of
+    # those whose rows were removed.
+    """
+    ALTER TABLE tasks ADD COLUMN kept VARCHAR;
+    CREATE TABLE removed_tasks (day DATE, usr VARCHAR, status VARCHAR, number BIGINT NOT NULL,
+                                PRIMARY KEY (day, usr, status));
+    """,
 )
 """Schema N is MIGRATIONS[:N] in order. Never change an entry that was released; add one."""
 
@@ -61,15 +68,16 @@ FOLD_TASKS = """
         SELECT id, found[1]::BIGINT AS created_at, found[2] AS usr,
                coalesce(found[3], 'queued') AS status, found[4] AS job_name,
                found[5] AS experiment_id, found[6]::BIGINT AS ended_at,
-               coalesce(found[7]::BOOLEAN, false) OR service AS hidden, service, data
+               coalesce(found[7]::BOOLEAN, false) OR service AS hidden, service,
+               found[9] AS kept, data
         FROM (SELECT id, data, json_extract_string(data, ['$.created_at', '$.user', '$.status',
                   '$.spec.job_name', '$.spec.experiment_id', '$.ended_at', '$.hidden',
-                  '$.service']) AS found, coalesce(found[8]::BOOLEAN, false) AS service
+                  '$.service', '$.kept']) AS found, coalesce(found[8]::BOOLEAN, false) AS service
               FROM (SELECT task_id AS id, arg_max(data, seq) AS data
                     FROM journal WHERE seq > $1 AND seq <= $2 GROUP BY task_id))
     ) AS new ON tasks.id = new.id AND tasks.created_at = new.created_at
     WHEN MATCHED THEN UPDATE SET status = new.status, ended_at = new.ended_at,
-                                 hidden = new.hidden, data = new.data
+                                 hidden = new.hidden, kept = new.kept, data = new.data
     WHEN NOT MATCHED THEN INSERT BY NAME
 """
 # A key names the newest create that was made with it; changes that an older task has later
@@ -103,6 +111,27 @@ LIVE_ROWS = """
     ORDER BY created_at, id
 """
 COUNTS = "SELECT usr, status, count(*) FROM tasks WHERE NOT hidden GROUP BY usr, status"
+
+# Files of hidden tasks are gone; those of services are not counted here.
+KEPT_BY_USER = """
+    SELECT usr, sum((kept->>'$.outputs_bytes')::BIGINT), sum((kept->>'$.outputs_files')::BIGINT),
+           sum((kept->>'$.logs_bytes')::BIGINT), sum((kept->>'$.logs_files')::BIGINT)
+    FROM tasks WHERE kept IS NOT NULL AND NOT hidden AND status IN ('completed', 'failed')
+    GROUP BY usr
+"""
+
+# Rows that nothing reads any more leave a number behind. The fold has passed them: a hidden task
+# never changes again.
+OLD_ROWS = """
+    SELECT id FROM tasks WHERE hidden AND ended_at < $1 AND created_at < $1 AND NOT service LIMIT $2
+"""
+COUNT_REMOVED = """
+    INSERT INTO removed_tasks
+    SELECT epoch_ms(ended_at)::DATE, usr, status, count(*) FROM tasks
+    WHERE id IN (SELECT unnest($1)) GROUP BY ALL
+    ON CONFLICT DO UPDATE SET number = number + excluded.number
+"""
+REMOVE_ROWS = "DELETE FROM tasks WHERE id IN (SELECT unnest($1))"
 
 # Point reads look at the tail first, then at the table: what is folded in between is found there.
 GET_FROM_TAIL = """
@@ -160,6 +189,42 @@ def page_of_tasks(query: TaskQuery) -> tuple[str, list[Any]]:
     chosen = f"WHERE {where} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"
     statement = f"SELECT rowid FROM tasks {chosen}"  # noqa: S608 - our own text
     return statement, [*parameters, query.limit, query.offset]
+
+
+def old_tasks(query: OldTasks) -> tuple[str, list[Any]]:
+    """Statement and parameters for the rowids of ended tasks, oldest first."""
+    where, parameters = _old(query)
+    statement = f"SELECT rowid FROM tasks WHERE {where} ORDER BY created_at, id LIMIT ?"  # noqa: S608
+    return statement, [*parameters, query.limit]
+
+
+def count_old_tasks(query: OldTasks) -> tuple[str, list[Any]]:
+    """Statement and parameters: how many, and the bytes and files of their outputs and logs."""
+    where, parameters = _old(query)
+    columns = ", ".join(
+        f"coalesce(sum((kept->>'$.{name}')::BIGINT), 0)"
+        for name in ("outputs_bytes", "outputs_files", "logs_bytes", "logs_files")
+    )
+    return f"SELECT count(*), {columns} FROM tasks WHERE {where}", parameters  # noqa: S608
+
+
+def _old(query: OldTasks) -> tuple[str, list[Any]]:
+    where = "NOT hidden AND ended_at < ?"
+    parameters: list[Any] = [query.ended_before]
+    if query.states:
+        where += f" AND status IN ({', '.join('?' * len(query.states))})"
+        parameters += [state.value for state in query.states]
+    else:
+        where += " AND status IN ('completed', 'failed')"
+    if query.user is not None:
+        where += " AND usr = ?"
+        parameters.append(query.user)
+    if query.with_outputs:
+        where += " AND (kept->>'$.outputs_bytes')::BIGINT > 0"
+    if query.after is not None:
+        where += " AND (created_at > ? OR (created_at = ? AND id > ?))"
+        parameters += [query.after[0], *query.after]
+    return where, parameters
 
 
 def audit_entries(query: AuditQuery) -> tuple[str, list[Any]]:

@@ -25,8 +25,16 @@ from fetchml.adapters.duckdb_writer import Writer
 from fetchml.adapters.system_errors import advice
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.footprint import footprint
-from fetchml.core.model import ENDED, Change, Key, Status, Task
-from fetchml.ports import AuditQuery, IdempotentCreate, Restored, TaskPage, TaskQuery
+from fetchml.core.model import ENDED, Change, Kept, Key, Status, Task
+from fetchml.ports import (
+    AuditQuery,
+    IdempotentCreate,
+    OldTasks,
+    OldTasksFound,
+    Restored,
+    TaskPage,
+    TaskQuery,
+)
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +65,9 @@ class DuckDBStore:
     failure is told as StoreUnusable.
 
     `journal_rows`: how many changes `changes_since` can go back. `audit_rows`: how many entries
-    of the audit are kept. `min_free_bytes`: with less free on the disk, `has_room` is false.
-    `memory_limit`: DuckDB's own, such as `1GB`.
+    of the audit are kept. `keep_ms`: how long after their end the rows of deleted tasks are kept;
+    0: for ever. `min_free_bytes`: with less free on the disk, `has_room` is false. `memory_limit`:
+    DuckDB's own, such as `1GB`.
     """
 
     def __init__(
@@ -69,6 +78,7 @@ class DuckDBStore:
         min_free_bytes: int,
         journal_rows: int = 200_000,
         audit_rows: int = 100_000,
+        keep_ms: int = 0,
         memory_limit: str = f"{MEMORY_BYTES >> 20}MiB",
         now_ms: Callable[[], int] = _clock_ms,
     ) -> None:
@@ -78,6 +88,7 @@ class DuckDBStore:
         self._min_free_bytes = min_free_bytes
         self._journal_rows = journal_rows
         self._audit_rows = audit_rows
+        self._keep_ms = keep_ms
         self._memory_limit = memory_limit
         self._now_ms = now_ms
         self._failure_lock = threading.Lock()
@@ -161,6 +172,27 @@ class DuckDBStore:
         def read(cursor: duckdb.DuckDBPyConnection) -> tuple[int, int]:
             [(completed, failed)] = cursor.execute(sql.ENDED_BETWEEN, bounds).fetchall()
             return completed, failed
+
+        return await self._read(read, folded=True)
+
+    async def kept_by_user(self) -> dict[str, Kept]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> dict[str, Kept]:
+            rows = cursor.execute(sql.KEPT_BY_USER).fetchall()
+            return {user: Kept(*(int(number or 0) for number in sums)) for user, *sums in rows}
+
+        return await self._read(read, folded=True)
+
+    async def old_tasks(self, query: OldTasks) -> list[Task]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[Task]:
+            with _snapshot(cursor):
+                return _tasks(cursor, *sql.old_tasks(query))
+
+        return await self._read(read, folded=True)
+
+    async def count_old_tasks(self, query: OldTasks) -> OldTasksFound:
+        def read(cursor: duckdb.DuckDBPyConnection) -> OldTasksFound:
+            [(tasks, *sums)] = cursor.execute(*sql.count_old_tasks(query)).fetchall()
+            return OldTasksFound(tasks, Kept(*map(int, sums)))
 
         return await self._read(read, folded=True)
 
@@ -262,6 +294,7 @@ class DuckDBStore:
             folded_seq=folded_seq,
             journal_rows=self._journal_rows,
             audit_rows=self._audit_rows,
+            keep_ms=self._keep_ms,
             min_free_bytes=self._min_free_bytes,
             now_ms=self._now_ms,
             on_failure=self._fail,

@@ -30,6 +30,8 @@ MAX_GAPS_TOLD = 100
 """Gaps in the journal's numbers that are named in the log."""
 PRUNE_ROWS = 5_000
 """A transaction's bound; ten times as many surplus rows may lie in the journal while it is busy."""
+REMOVED_ROWS = 1_000
+"""Of tasks, in one transaction (10 ms)."""
 IDLE_S = 5.0
 IDLE_CHECKPOINT_BYTES = 1 << 20
 BUSY_CHECKPOINT_BYTES = 128 << 20
@@ -47,6 +49,7 @@ class Upkeep:
         folded_seq: int,
         journal_rows: int,
         audit_rows: int,
+        keep_ms: int,
         min_free_bytes: int,
         now_ms: Callable[[], int],
         on_failure: Callable[[Exception], None],
@@ -55,6 +58,8 @@ class Upkeep:
         self._cursor = database.cursor()
         self._journal_rows = journal_rows
         self._audit_rows = audit_rows
+        self._keep_ms = keep_ms
+        self._has_old_rows = keep_ms > 0
         self._min_free_bytes = min_free_bytes
         self._now_ms = now_ms
         self._on_failure = on_failure
@@ -206,6 +211,20 @@ class Upkeep:
             self._cursor.begin()
             self._cursor.execute(sql.PRUNE_IDEMPOTENCY, [oldest])
             self._cursor.execute(sql.PRUNE_AUDIT, [self._audit_rows])
+            self._commit()
+            self._has_old_rows = self._keep_ms > 0
+        if self._has_old_rows and idle:
+            self._remove_old_rows()
+
+    def _remove_old_rows(self) -> None:
+        """One portion."""
+        before = [self._now_ms() - self._keep_ms, REMOVED_ROWS]
+        ids = [row for (row,) in self._cursor.execute(sql.OLD_ROWS, before).fetchall()]
+        self._has_old_rows = len(ids) == REMOVED_ROWS
+        if ids:
+            self._cursor.begin()
+            self._cursor.execute(sql.COUNT_REMOVED, [ids])
+            self._cursor.execute(sql.REMOVE_ROWS, [ids])
             self._commit()
 
     def _commit(self) -> None:

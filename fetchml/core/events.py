@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from fetchml.core.gpu import Gpu
-from fetchml.core.model import AttemptEnd, Task
+from fetchml.core.model import AttemptEnd, Kept, Task
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -80,6 +80,8 @@ class Collected(msgspec.Struct, frozen=True):
     task_id: str
     attempt: int
     error: str | None = None
+    kept: Kept | None = None
+    """What the attempt's outputs and log take on the disk; None: that could not be measured."""
 
 
 class GpusSeen(msgspec.Struct, frozen=True):

@@ -111,6 +111,17 @@ class AttemptEnd(Value, frozen=True):
     """Why the command could not be started at all (not found, not executable)."""
 
 
+class Kept(Value, frozen=True):
+    """What a task's files take on the disk, in whole blocks, measured when an attempt ended."""
+
+    outputs_bytes: int = 0
+    outputs_files: int = 0
+    """Files and folders."""
+    logs_bytes: int = 0
+    """Of all attempts, with their records."""
+    logs_files: int = 0
+
+
 class HaltCause(StrEnum):
     GPU = "gpu"
     """Its GPU is lost, or can't be used; it is tried again on another."""
@@ -184,6 +195,10 @@ class Task(Value, frozen=True):
     sender: Sender | None = None
     hidden: bool = False
     """Deleted: gone from reads; kept for statistics."""
+    kept: Kept | None = None
+    """None: no attempt has ended, or an older release ran it."""
+    outputs_removed_at: int | None = None
+    """When its outputs were removed, after its end; None: they are kept."""
     service: bool = False
     """It is a Jupyter service: it runs as a task does, and is never seen among tasks."""
 
@@ -194,6 +209,11 @@ class Change(Value, frozen=True):
     seq: int
     at: int
     task: Task
+
+    @property
+    def is_upkeep(self) -> bool:
+        """Its outputs were removed: it ended before, and nothing that a reader sees has changed."""
+        return self.task.outputs_removed_at == self.at and not self.task.hidden
 
 
 class Role(StrEnum):

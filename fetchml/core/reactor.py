@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from fetchml.core import ahead, gpu_events, preemption, retry
+from fetchml.core import ahead, gpu_events, preemption, retry, storage
 from fetchml.core.changes import change, current, move
 from fetchml.core.events import (
     AbandonAttempt,
@@ -260,6 +260,8 @@ def _collected(state: State, decision: Decision, event: Collected) -> None:
     task = current(state, event.task_id, event.attempt, Status.COLLECTING)
     if task is None:
         return
+    if event.kept is not None:
+        task = replace(task, kept=storage.after_attempt(task.kept, event.kept))
     end = task.end if task.end is not None else AttemptEnd(at=event.now, lost="end not recorded")
     if made_way(end, task):
         _queue_again(state, decision, task, event.now, preempted=task.preempted + 1)

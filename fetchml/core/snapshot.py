@@ -15,6 +15,7 @@ from msgspec import field
 from msgspec.structs import replace
 
 from fetchml.core.model import Principal, Role, Value
+from fetchml.core.storage import on_disk
 
 PROJECT_FILE = "fetchml.toml"
 MAX_PROJECT_FILE_BYTES = 64 * 1024
@@ -72,6 +73,21 @@ class Snapshot(Value, frozen=True):
     """The text of its fetchml.toml."""
     uploads: dict[str, Upload] = field(default_factory=dict)
     """By user, of all who have uploaded it."""
+    disk_bytes: int = 0
+    """What it takes on the disk, folders and small files in whole blocks. 0: an older release kept
+    it; see `with_disk_bytes`."""
+
+
+def disk_bytes_of(entries: Iterable[Entry], manifest_bytes: int) -> int:
+    """What a tree and its manifest take on the disk. Rather too much than too little."""
+    return sum(on_disk(entry.size) for entry in entries) + on_disk(manifest_bytes)
+
+
+def with_disk_bytes(found: Snapshot) -> Snapshot:
+    """An older record knows neither its folders nor what its files take: an estimate."""
+    if found.disk_bytes:
+        return found
+    return replace(found, disk_bytes=found.size_bytes + found.file_count * on_disk(1))
 
 
 def manifest(entries: Iterable[Entry]) -> bytes:

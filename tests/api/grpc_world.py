@@ -25,6 +25,7 @@ from fetchml.proxies import Proxies
 from fetchml.rate_limit import RateLimiter
 from fetchml.snapshot_files import SnapshotFiles
 from fetchml.snapshots import Snapshots, SnapshotSettings
+from fetchml.storage_usage import StorageUsage
 from fetchml.unpack import UnpackLimits
 from fetchml.v1.audit_pb2_grpc import AuditServiceStub
 from fetchml.v1.experiment_pb2_grpc import ExperimentServiceStub
@@ -93,7 +94,12 @@ async def snapshots_on(store: Any, audit: Audit) -> AsyncIterator[Snapshots]:
     with tempfile.TemporaryDirectory() as folder:
         files = SnapshotFiles(Path(folder))
         snapshots = Snapshots(
-            store, files, settings, audit=audit, named=lambda _: store.named_snapshots
+            store,
+            files,
+            settings,
+            audit=audit,
+            usage=StorageUsage(0),
+            named=lambda _: store.named_snapshots,
         )
         await snapshots.load()
         async with snapshots.upkeep():

@@ -19,6 +19,7 @@ from fetchml.ids import IdSequence
 from fetchml.jupyter_link import JupyterLink
 from fetchml.jupyter_services import JupyterServices, JupyterSettings
 from fetchml.ports import JupyterSilent
+from fetchml.storage_usage import StorageUsage
 from fetchml.workspaces import Workspaces
 
 START_MS = 1_760_000_000_000
@@ -131,7 +132,7 @@ async def services_on(
             jupyter = JupyterServices(
                 store,
                 cast("Any", tasks),
-                Workspaces(store, Path(folder) / "jupyter", None),
+                Workspaces(store, Path(folder) / "jupyter", None, StorageUsage(0)),
                 client or StubClient(),
                 watch,
                 settings or JupyterSettings({}, 0, private=False, has_containers=True),

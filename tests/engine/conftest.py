@@ -32,6 +32,7 @@ from fetchml.inputs import Inputs
 from fetchml.jupyter_services import JupyterServices, JupyterSettings
 from fetchml.snapshot_files import SnapshotFiles
 from fetchml.snapshots import Snapshots, SnapshotSettings
+from fetchml.storage_usage import StorageUsage
 from fetchml.unpack import UnpackLimits
 from fetchml.views import WatchFilter
 from fetchml.workspaces import Workspaces
@@ -49,6 +50,7 @@ class Box:
     gpus: Gpus
     snapshots: Snapshots
     jupyter: JupyterServices
+    usage: StorageUsage
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
@@ -68,6 +70,7 @@ class Box:
         user_queued: int = 0,
         user_queued_bytes: int = 0,
         user_running: int = 0,
+        user_storage: int = 0,
         idle_ms: int = 0,
         has_containers: bool = True,
     ) -> AsyncIterator[Engine]:
@@ -93,11 +96,13 @@ class Box:
         async with FolderWatch() as watch:
             launcher = ProcessLauncher(self.data_dir, watch)
             audit = Audit(store, clock_ms=Clock())
+            self.usage = StorageUsage(user_storage)
             self.snapshots = Snapshots(
                 store,
                 SnapshotFiles(self.data_dir),
                 SnapshotSettings(UnpackLimits(1 << 20, 100), keep_ms=60_000, private=private),
                 audit=audit,
+                usage=self.usage,
                 named=lambda user: (
                     engine.named_snapshots(user) | self.experiments.named_snapshots(user)
                 ),
@@ -127,12 +132,13 @@ class Box:
                 gpus=self.gpus,
                 takes_tasks=self.experiments.takes_tasks,
                 audit=audit,
+                usage=self.usage,
                 on_fatal=_never,
             )
             self.jupyter = JupyterServices(
                 store,
                 engine.services,
-                Workspaces(store, self.workspaces, launcher.owner),
+                Workspaces(store, self.workspaces, launcher.owner, self.usage),
                 HttpJupyterClient(),
                 watch,
                 JupyterSettings(

@@ -1,0 +1,140 @@
+"""What users have on the disk, what they may have, and which task goes when there is too much."""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from fetchml.core.model import Kept, Task
+
+
+class Kind(StrEnum):
+    """What takes room. The names are on the wire."""
+
+    SNAPSHOTS = "snapshots"
+    """Uploaded code. One that several users uploaded counts for each of them."""
+    WORKSPACES = "workspaces"
+    """Private copies of snapshots, and what tasks that have not ended write to /workspace."""
+    OUTPUTS = "outputs"
+    LOGS = "logs"
+    """Of all attempts, with the records of how they ended."""
+    JUPYTER = "jupyter"
+    """Workspaces of Jupyter services. They count for the user who named them first."""
+
+
+class Used(NamedTuple):
+    """Room on the disk, in whole blocks, and the number of files and folders that take it."""
+
+    bytes: int = 0
+    files: int = 0
+
+    def plus(self, other: "Used") -> "Used":
+        return Used(self.bytes + other.bytes, self.files + other.files)
+
+    def minus(self, other: "Used") -> "Used":
+        return Used(self.bytes - other.bytes, self.files - other.files)
+
+
+NOTHING = Used()
+BLOCK_BYTES = 4096
+"""What a file or folder takes at least, on the file systems of today."""
+
+
+def on_disk(size: int) -> int:
+    """What a file of so many bytes takes with its inode: one block more than it fills."""
+    return (-(-size // BLOCK_BYTES) + 1) * BLOCK_BYTES
+
+
+def kept_outputs(kept: Kept | None) -> Used:
+    return NOTHING if kept is None else Used(kept.outputs_bytes, kept.outputs_files)
+
+
+def kept_logs(kept: Kept | None) -> Used:
+    return NOTHING if kept is None else Used(kept.logs_bytes, kept.logs_files)
+
+
+def after_attempt(before: Kept | None, attempt: Kept) -> Kept:
+    """The outputs of an attempt replace those of the one before; its log is kept beside."""
+    logs = kept_logs(before).plus(kept_logs(attempt))
+    return Kept(attempt.outputs_bytes, attempt.outputs_files, logs.bytes, logs.files)
+
+
+def quota_fault(used: Mapping[Kind, Used], allowed_bytes: int, more_bytes: int = 0) -> str | None:
+    """Why a user may add nothing (or not `more_bytes`); None: they may. `allowed_bytes` 0: no
+    limit."""
+    total = sum(each.bytes for each in used.values())
+    if not allowed_bytes or (total < allowed_bytes and total + more_bytes <= allowed_bytes):
+        return None
+    largest = sorted(used.items(), key=lambda each: -each[1].bytes)
+    kinds = ", ".join(f"{kind} {size(each.bytes)}" for kind, each in largest if each.bytes)
+    wanted = f", and this takes {size(more_bytes)} more" if more_bytes else ""
+    return (
+        f"Your files on the server take {size(total)} ({kinds or 'nothing'}) of "
+        f"{size(allowed_bytes)} allowed{wanted}: remove some ('fetchml prune', 'fetchml rm', "
+        "'fetchml snapshot rm'), or ask an admin to raise [quotas] user_storage_gb"
+    )
+
+
+def size(number: int) -> str:
+    """In the largest unit that leaves a digit before the point."""
+    value = float(number)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{number} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+class Live(NamedTuple):
+    """What a task that has not ended has on the disk."""
+
+    task: Task
+    used: Used
+    grown_bytes: int
+    """Since it was looked at before; all of it, if it was not."""
+
+
+class Excess(NamedTuple):
+    """A task that has to end so that others can go on."""
+
+    task: Task
+    why: str
+    """For its user. Begins with a name for who ends it."""
+
+
+LEAST_GROWTH_BYTES = 16 << 20
+"""Who wrote less since the last look has not filled the disk."""
+
+
+def excess(
+    found: Iterable[Live], *, allowed_bytes: int, free_bytes: int, least_free_bytes: int
+) -> list[Excess]:
+    """The tasks to end now.
+
+    Of a user whose tasks together have more than a user may: the largest. With less free than
+    `least_free_bytes`: the one that has grown most. A task whose end is wished already is left out.
+    """
+    by_user: dict[str, list[Live]] = {}
+    for each in found:
+        if each.task.cancel is None:
+            by_user.setdefault(each.task.user, []).append(each)
+    chosen: dict[str, Excess] = {}
+    for tasks in by_user.values():
+        total = sum(each.used.bytes for each in tasks)
+        if allowed_bytes and total > allowed_bytes:
+            largest = max(tasks, key=lambda each: each.used.bytes)
+            why = (
+                f"the server: the user's running tasks have written {size(total)}, this one "
+                f"{size(largest.used.bytes)}, and {size(allowed_bytes)} are allowed "
+                "([quotas] user_storage_gb)"
+            )
+            chosen[largest.task.id] = Excess(largest.task, why)
+    if free_bytes < least_free_bytes:
+        left = [each for tasks in by_user.values() for each in tasks if each.task.id not in chosen]
+        most = max(left, key=lambda each: each.grown_bytes, default=None)
+        if most is not None and most.grown_bytes >= LEAST_GROWTH_BYTES and not chosen:
+            why = (
+                f"the server: its disk is nearly full, and this task wrote most, "
+                f"{size(most.grown_bytes)} in a short time"
+            )
+            chosen[most.task.id] = Excess(most.task, why)
+    return list(chosen.values())

@@ -17,7 +17,7 @@ from fetchml.core.model import Key, Principal, Role
 from fetchml.errors import FieldViolation, NotFound, RateLimited, Unauthorized, ValidationFailed
 from fetchml.open_streams import OpenStreams
 from fetchml.ports import Store
-from fetchml.proxies import Proxies
+from fetchml.proxies import Proxies, caller_of
 from fetchml.rate_limit import RateLimiter, RateState
 
 LAST_USED_EVERY_SECONDS = 60
@@ -258,7 +258,9 @@ class Admission:
     ) -> None:
         """`clock`: monotonic seconds. `limiter` None: no caller's rate is limited. `proxies`
         None: nobody is believed about whom a request comes from."""
-        self.client_of = (proxies or Proxies()).client_of
+        proxies = proxies or Proxies()
+        self.client_of = proxies.client_of
+        self.is_shared = proxies.is_shared
         self._keyring = keyring
         self._clock = clock
         self._limiter = limiter
@@ -273,7 +275,7 @@ class Admission:
 
     def keyless_stream(self, address: str) -> AbstractContextManager[None]:
         """Around what somebody without a key may hold open. Raises TooManyStreams."""
-        return self._keyless_streams.hold(address)
+        return self._keyless_streams.hold(caller_of(address))
 
     def admit(self, secret: str | None, address: str) -> Admitted:
         """Raises Unauthorized, RateLimited."""
@@ -336,6 +338,6 @@ class Admission:
 
     def _count_wrong(self, address: str) -> None:
         if self._limiter is not None:
-            now = self._clock()
-            if self._wrong.take(address, now) is None:
-                raise RateLimited(self._wrong.retry_after(address, now))
+            now, caller = self._clock(), caller_of(address)
+            if self._wrong.take(caller, now) is None:
+                raise RateLimited(self._wrong.retry_after(caller, now))

@@ -227,6 +227,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             admission,
             audit,
             HttpTimeouts(streams_close=2, requests_finish=REQUESTS_FINISH_SECONDS),
+            max_connections=parts.max_connections(settings),
         )
         control = stack.enter_context(control_socket(data_dir))
         stack.push_async_callback(_stop_transports, rest, rpc)

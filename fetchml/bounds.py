@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from fetchml import catalog, feed
 from fetchml.adapters import duckdb_store
+from fetchml.api import connection, reply
 from fetchml.core import quotas
 from fetchml.core.model import ENDED
 from fetchml.settings import Settings
@@ -25,13 +26,16 @@ class Bound(NamedTuple):
 
 def memory_bounds(settings: Settings) -> tuple[Bound, ...]:
     """Every bound under these settings, in the order in which people read them."""
-    _ = settings
     return (
         Bound("the program itself", PROCESS_BYTES),
         Bound("the database", duckdb_store.MEMORY_BYTES),
         Bound("tasks that have not ended", quotas.MAX_LIVE_BYTES),
         Bound("the newest tasks that have ended", len(ENDED) * catalog.RECENT_BYTES),
         Bound("the newest changes", feed.KEPT_BYTES),
+        Bound("HTTP connections", settings.server.max_connections * connection.CONNECTION_BYTES),
+        Bound("heads of HTTP requests", connection.HEADS_BYTES),
+        Bound("bodies of HTTP requests", reply.BODIES_IN_ALL),
+        Bound("HTTP replies that are not read", reply.REPLIES_IN_ALL),
     )
 
 

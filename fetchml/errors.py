@@ -80,6 +80,26 @@ class TooManyStreams(RateLimited):
         super().__init__(self.RETRY_AFTER, message=message)
 
 
+class TooManyConnections(RateLimited):
+    """The address holds as many connections as it may."""
+
+    RETRY_AFTER = 10
+
+    def __init__(self, per_address: int) -> None:
+        message = f"More than {per_address} connections from this address: close some"
+        super().__init__(self.RETRY_AFTER, message=message)
+
+
+class TooManyBytes(RateLimited):
+    """The caller makes the server hold as many bytes as it may."""
+
+    RETRY_AFTER = 5
+
+    def __init__(self, what: str, per_caller: int) -> None:
+        message = f"More than {per_caller >> 20} MiB of your {what} at once: ask for less, or wait"
+        super().__init__(self.RETRY_AFTER, message=message)
+
+
 class QueueQuotaReached(RateLimited):
     """As many of the user's tasks wait as the owner allows."""
 
@@ -102,3 +122,14 @@ class Unavailable(RequestError):
     """The server can't take this now (draining, disk nearly full)."""
 
     code = "SERVICE_UNAVAILABLE"
+
+
+class Overloaded(Unavailable):
+    """All callers together hold as much of something as there is."""
+
+    RETRY_AFTER = 5
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message}: try again in {self.RETRY_AFTER} s")
+        self.retry_after = self.RETRY_AFTER
+        """Whole seconds, at least 1."""

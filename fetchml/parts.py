@@ -1,6 +1,7 @@
 """The parts of the server, each made from the program's settings."""
 
 import os
+import resource
 import socket
 import time
 from pathlib import Path
@@ -227,6 +228,12 @@ def engine_settings(settings: Settings) -> EngineSettings:
         zone=settings.history.time_zone,
         dataset_schemes=settings.datasets.allow,
     )
+
+
+def max_connections(settings: Settings) -> int:
+    """At most half of the files that the process may open: the rest is for all else."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(settings.server.max_connections, files // 2)
 
 
 async def keyring(store: DuckDBStore) -> Keyring:

@@ -59,9 +59,25 @@ class Proxies:
             client = str(address)
         return client
 
+    def is_shared(self, peer: str) -> bool:
+        """Whether many clients may stand behind this address: a trusted proxy, or this machine,
+        whose proxies and tunnels need no setting."""
+        address = _address(peer)
+        return address is not None and (address.is_loopback or self._is_trusted(peer))
+
     def _look_up(self, text: str) -> bool:
         address = _address(text)
         return address is not None and any(address in network for network in self._trusted)
+
+
+@functools.lru_cache(maxsize=4096)
+def caller_of(address: str) -> str:
+    """What limits by address count: the address itself, or of IPv6 its /64 network, which is the
+    least that one client is given."""
+    found = _address(address)
+    if not isinstance(found, ipaddress.IPv6Address):
+        return address if found is None else str(found)
+    return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
 
 
 def _address(text: str) -> _Ip | None:

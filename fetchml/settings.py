@@ -17,6 +17,7 @@ from fetchml.core import dataset
 from fetchml.proxies import Network
 
 SERVICE_DATA = Path("/var/lib/fetchml")
+MAX_CONNECTIONS = 2000
 
 
 def default_data_dir() -> Path:
@@ -75,6 +76,13 @@ class Server(msgspec.Struct, frozen=True):
             "callers without a key."
         ),
     ] = ()
+    max_connections: Annotated[
+        AtLeastOne,
+        _about(
+            "Open connections of REST and /ws. One address may hold a fourth of them; a trusted "
+            "proxy, and this machine itself, three fourths."
+        ),
+    ] = MAX_CONNECTIONS
     tls_cert: Annotated[
         Path | None,
         _about(

@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from fetchml.api.call import Call
 from fetchml.api.errors import BodyTimeout, BodyTooLarge
 from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
 
@@ -16,10 +17,11 @@ MAX_BYTES = 1024 * 1024
 _decode = msgspec.json.Decoder().decode
 
 
-async def read_object(request: web.BaseRequest, timeout_seconds: float) -> dict[str, object]:
-    """Raises BadRequest for what is not JSON, ValidationFailed for what is not an object."""
-    _check_content_type(request.headers.get("Content-Type"))
-    body = await _read(request, timeout_seconds)
+async def read_object(call: Call, timeout_seconds: float) -> dict[str, object]:
+    """Raises BadRequest for what is not JSON, ValidationFailed for what is not an object;
+    TooManyBytes, Overloaded."""
+    _check_content_type(call.request.headers.get("Content-Type"))
+    body = await _read(call, timeout_seconds)
     try:
         value = _decode(body)
     except msgspec.ValidationError:
@@ -46,14 +48,14 @@ def _check_content_type(given: str | None) -> None:
         raise BadRequest("Content-Type: must be application/json, in UTF-8")
 
 
-async def _read(request: web.BaseRequest, timeout_seconds: float) -> bytes:
-    content = request.content
+async def _read(call: Call, timeout_seconds: float) -> bytes:
+    content = call.request.content
     try:
         if content.is_eof():
             # It came together with the headers, as nearly always.
             body = content.read_nowait()
         else:
-            body = await _receive(request, timeout_seconds)
+            body = await _receive(call, timeout_seconds)
     except (web.RequestPayloadError, HttpProcessingError):
         raise _badly_encoded() from None
     if len(body) > MAX_BYTES:
@@ -95,7 +97,8 @@ def _badly_encoded() -> BadRequest:
     return BadRequest("The body is not encoded as its headers say")
 
 
-async def _receive(request: web.BaseRequest, timeout_seconds: float) -> bytes:
+async def _receive(call: Call, timeout_seconds: float) -> bytes:
+    request = call.request
     if (request.content_length or 0) > MAX_BYTES:
         raise BodyTooLarge(MAX_BYTES)
     await _ask_for_it(request)
@@ -103,9 +106,10 @@ async def _receive(request: web.BaseRequest, timeout_seconds: float) -> bytes:
     try:
         async with asyncio.timeout(timeout_seconds):
             while chunk := await request.content.readany():
-                body += chunk
-                if len(body) > MAX_BYTES:
+                if len(body) + len(chunk) > MAX_BYTES:
                     raise BodyTooLarge(MAX_BYTES)
+                call.hold_body(len(chunk))
+                body += chunk
     except TimeoutError:
         raise BodyTimeout(timeout_seconds) from None
     return bytes(body)

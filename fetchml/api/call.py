@@ -9,12 +9,13 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from fetchml.access import Admission
-from fetchml.api.errors import error_body, error_headers, status_of
+from fetchml.api.errors import SERVER, error_body, error_headers, status_of
+from fetchml.api.reply import SMALL_BYTES, Budgets, Reply
 from fetchml.core.model import Principal
 from fetchml.errors import RateLimited, RequestError
+from fetchml.proxies import caller_of
 from fetchml.rate_limit import RateState
 
-SERVER = "fetchml"
 MAX_IGNORED_NAME = 64
 MAX_IGNORED_CHARACTERS = 1000
 """Of the header that names what was ignored; clients take a few KiB of headers in all."""
@@ -24,18 +25,29 @@ _JSON = {"Content-Type": "application/json", "Server": SERVER}
 
 
 class Call:
-    __slots__ = ("_admission", "_limit", "address", "request", "trace_id", "who")
+    __slots__ = (
+        "_admission", "_body_bytes", "_budgets", "_limit", "address", "request", "trace_id", "who",
+    )  # fmt: skip
 
     _admission: Admission
     who: Principal
     """Set by `admit`; an operation that needs no key must not ask."""
 
-    def __init__(self, request: web.BaseRequest, trace_id: str, address: str = "") -> None:
-        """`address`: the client's; proxies have been seen through."""
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        trace_id: str,
+        address: str = "",
+        budgets: Budgets | None = None,
+    ) -> None:
+        """`address`: the client's; proxies have been seen through. `budgets` None: all that this
+        call sends is small."""
         self.request = request
         self.address = address
         self.trace_id = trace_id
         self._limit: RateState | None = None
+        self._budgets = budgets
+        self._body_bytes = 0
 
     def admit(self, admission: Admission, secret: str | None) -> None:
         """Raises Unauthorized, RateLimited."""
@@ -55,13 +67,44 @@ class Call:
     def json(
         self, value: object, *, status: int = 200, ignored: Iterable[str] = ()
     ) -> web.Response:
-        """`ignored`: names in the request that mean nothing here, so that nobody hopes they do."""
-        response = web.Response(body=_encode(value), status=status, headers=_JSON)
+        """`ignored`: names in the request that mean nothing here, so that nobody hopes they do.
+
+        Raises TooManyBytes, Overloaded.
+        """
+        response = self._response(_encode(value), status, _JSON)
         if self._limit is not None:
             _add_limit(response.headers, self._limit)
         if ignored:
             response.headers["X-FetchML-Ignored"] = _listed(ignored)
         return response
+
+    def whole(self, body: bytes, headers: Mapping[str, str]) -> web.Response:
+        """A reply that is not JSON. Raises TooManyBytes, Overloaded."""
+        return self._response(body, 200, self.headers(headers))
+
+    def _response(self, body: bytes, status: int, headers: Mapping[str, str]) -> web.Response:
+        if len(body) <= SMALL_BYTES or self._budgets is None:
+            return web.Response(body=body, status=status, headers=headers)
+        replies = self._budgets.replies
+        return Reply(replies, self.caller, body, status=status, headers=headers)
+
+    @property
+    def caller(self) -> str:
+        """Whom bytes are counted for: the key, or the address of one that showed none."""
+        who = self.known
+        return caller_of(self.address) if who is None else who.key_id
+
+    def hold_body(self, size: int) -> None:
+        """More of the body is in memory, until `release`. Raises TooManyBytes, Overloaded."""
+        if self._budgets is not None:
+            self._budgets.bodies.take(self.caller, size)
+            self._body_bytes += size
+
+    def release(self) -> None:
+        """The body is needed no longer."""
+        if self._body_bytes and self._budgets is not None:
+            self._budgets.bodies.give_back(self.caller, self._body_bytes)
+            self._body_bytes = 0
 
     def empty(self, headers: Mapping[str, str] | None = None) -> web.Response:
         """204: done, nothing to say."""

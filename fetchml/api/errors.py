@@ -1,11 +1,13 @@
 """What a failed request answers over HTTP: the contract's ErrorResponse, whatever went wrong."""
 
+from http import HTTPStatus
 from typing import ClassVar
 
 import msgspec
 
-from fetchml.errors import BadRequest, RateLimited, RequestError, Unauthorized
+from fetchml.errors import BadRequest, Overloaded, RateLimited, RequestError, Unauthorized
 
+SERVER = "fetchml"
 MAX_MESSAGE_CHARACTERS = 4000
 
 _STATUS = {
@@ -49,6 +51,20 @@ class BodyTooLarge(Unreadable):
         super().__init__(f"The body is larger than {limit} bytes")
 
 
+class HeadTooLarge(Unreadable):
+    status = 400  # as for one line that is too long
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The request line and the headers are larger than {limit} bytes")
+
+
+class HeadTimeout(Unreadable):
+    status = 408
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"The request line and the headers did not arrive within {seconds:g} s")
+
+
 class Internal(RequestError):
     """Something went wrong that clients are told nothing about; the log has it."""
 
@@ -70,10 +86,26 @@ def error_body(error: RequestError, trace_id: str) -> bytes:
 
 def error_headers(error: RequestError) -> dict[str, str]:
     """The headers that belong to the error itself."""
-    if isinstance(error, RateLimited):
+    if isinstance(error, (RateLimited, Overloaded)):
         return {"Retry-After": str(error.retry_after)}
     if isinstance(error, MethodNotAllowed):
         return {"Allow": error.allowed}
     if isinstance(error, Unauthorized):
         return {"WWW-Authenticate": 'ApiKey realm="fetchml"'}
     return {}
+
+
+def raw_reply(error: RequestError, trace_id: str) -> bytes:
+    """A whole HTTP reply, for a connection that never got as far as a request; it is the last."""
+    status = HTTPStatus(status_of(error))
+    body = error_body(error, trace_id)
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        "Server": SERVER,
+        **error_headers(error),
+    }
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + body

@@ -4,6 +4,7 @@ It is aiohttp's low-level server with a router of our own: nothing stands betwee
 the handler but what this file shows.
 """
 
+import asyncio
 import logging
 import time
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ from aiohttp import web
 
 from fetchml.access import Admission
 from fetchml.api.call import Call
-from fetchml.api.connection import ConnectionServer
+from fetchml.api.connection import ConnectionServer, ConnectionTimeouts
 from fetchml.api.errors import Internal, Unreadable, status_of
 from fetchml.api.jupyter_proxy import JupyterProxy
 from fetchml.api.metrics import Metrics
+from fetchml.api.reply import Budgets
 from fetchml.api.rest_audit import AuditOperations
 from fetchml.api.rest_experiments import ExperimentOperations
 from fetchml.api.rest_files import FileOperations
@@ -38,6 +40,8 @@ from fetchml.experiments import Experiments
 from fetchml.gpus import Gpus
 from fetchml.jupyter_services import JupyterServices
 from fetchml.logs import current_trace
+from fetchml.open_connections import OpenConnections
+from fetchml.settings import MAX_CONNECTIONS
 from fetchml.snapshots import Snapshots
 from fetchml.tls import Certificate
 
@@ -57,9 +61,11 @@ class HttpTimeouts:
 
     body: float = 30
     """From a request's head to the end of its body."""
-    send: float = 60
-    """A client that takes nothing of a log or a file for so long is let go; of Jupyter's pages
-    also one that sends nothing of its body."""
+    head: float = 10
+    """From the first byte of a request's head to its last."""
+    send: float = 30
+    """A client that takes nothing of a reply, a log or a file for so long is let go; of Jupyter's
+    pages also one that sends nothing of its body."""
     streams_close: float = 3
     """How long streams have, at the shutdown, to tell their clients."""
     requests_finish: float = 5
@@ -80,6 +86,8 @@ class HttpServer:
         admission: Admission,
         audit: Audit,
         timeouts: HttpTimeouts | None = None,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._admission = admission
         self._audit = audit
@@ -87,7 +95,10 @@ class HttpServer:
         self._streams = Streams()
         self._router = Router()
         self._runner: web.ServerRunner | None = None
-        metrics = Metrics(self._router.routes, self._streams.__len__)
+        self._budgets = budgets = Budgets()
+        self._connections = OpenConnections(max_connections, admission.is_shared)
+        self._dropping: asyncio.Task[None] | None = None
+        metrics = Metrics(self._router.routes, self._streams.__len__, self._connections, budgets)
         for operations in (
             TaskOperations(engine, body_timeout_seconds=timeouts.body),
             ExperimentOperations(experiments, body_timeout_seconds=timeouts.body),
@@ -112,10 +123,14 @@ class HttpServer:
     async def start(self, host: str, port: int, certificate: Certificate | None = None) -> int:
         """Listen, with TLS if there is a certificate. Returns the port, which the system chose if
         `port` is 0. Raises OSError."""
-        self._runner = web.ServerRunner(
-            ConnectionServer(self._answer), shutdown_timeout=self._timeouts.requests_finish
+        server = ConnectionServer(
+            self._answer,
+            self._connections,
+            ConnectionTimeouts(self._timeouts.head, self._timeouts.send),
         )
+        self._runner = web.ServerRunner(server, shutdown_timeout=self._timeouts.requests_finish)
         await self._runner.setup()
+        self._dropping = asyncio.create_task(server.drop_who_does_not_read())
         tls = certificate.server_context() if certificate else None
         site = web.TCPSite(self._runner, host, port, backlog=BACKLOG, ssl_context=tls)
         await site.start()
@@ -126,6 +141,9 @@ class HttpServer:
         await self._streams.close(reason, self._timeouts.streams_close)
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._dropping is not None:
+            self._dropping.cancel()
+            await asyncio.gather(self._dropping, return_exceptions=True)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         begun = time.perf_counter()
@@ -134,7 +152,7 @@ class HttpServer:
         current_trace.set(trace_id)
         forwarded_for = ",".join(headers.getall("X-Forwarded-For", ()))
         address = self._admission.client_of(request.remote or "", forwarded_for)
-        call = Call(request, trace_id, address)
+        call = Call(request, trace_id, address, self._budgets)
         route, parameters = self._router.find(request.method, request.path)
         try:
             if not route.keyless:
@@ -151,6 +169,8 @@ class HttpServer:
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             response = self._refuse(call, Internal())
+        finally:
+            call.release()
         route.count(response.status, time.perf_counter() - begun)
         return response
 

@@ -9,10 +9,12 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from fetchml.api.gpu_metrics import gpu_metrics, start_metrics
+from fetchml.api.reply import Budgets
 from fetchml.api.router import Route
 from fetchml.attempt_runs import AheadCounts
 from fetchml.core.estimate import Calibration
 from fetchml.gpus import GpuReport
+from fetchml.open_connections import Ended, OpenConnections
 from fetchml.views import GpuUse, Health, HealthStatus, QueueStats
 
 
@@ -32,9 +34,17 @@ class Metrics:
 
     CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
-    def __init__(self, routes: Callable[[], list[Route]], open_streams: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        routes: Callable[[], list[Route]],
+        open_streams: Callable[[], int],
+        connections: OpenConnections,
+        budgets: Budgets,
+    ) -> None:
         self._routes = routes
         self._open_streams = open_streams
+        self._connections = connections
+        self._budgets = budgets
 
     def text(self, seen: Seen) -> bytes:
         registry = CollectorRegistry()
@@ -46,6 +56,7 @@ class Metrics:
                     *gpu_metrics(seen.gpus, seen.gpu_use),
                     *start_metrics(seen.ahead, seen.calibration),
                     *self._of_http(),
+                    *self._of_limits(),
                 ]
             )
         )
@@ -82,6 +93,28 @@ class Metrics:
         yield GaugeMetricFamily(
             "fetchml_http_streams", "Open /ws and log streams.", self._open_streams()
         )
+
+    def _of_limits(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "fetchml_http_connections", "Open connections.", len(self._connections)
+        )
+        ended = CounterMetricFamily(
+            "fetchml_http_connections_ended",
+            "Connections that the server refused or dropped.",
+            labels=["reason"],
+        )
+        for reason in Ended:
+            ended.add_metric([reason], self._connections.ended[reason])
+        yield ended
+        held = GaugeMetricFamily("fetchml_http_held_bytes", "Bytes in memory.", labels=["of"])
+        refused = CounterMetricFamily(
+            "fetchml_http_held_refused", "Requests beyond the limit on them.", labels=["of"]
+        )
+        for name, budget in vars(self._budgets).items():
+            held.add_metric([name], budget.total)
+            refused.add_metric([name], budget.refused)
+        yield held
+        yield refused
 
 
 class _Now(Collector):

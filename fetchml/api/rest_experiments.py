@@ -38,7 +38,7 @@ class ExperimentOperations:
     async def create(self, call: Call) -> web.StreamResponse:
         query = Query(call.request, "view")
         full = query.full_view()
-        fields = await read_object(call.request, self._body_timeout_seconds)
+        fields = await read_object(call, self._body_timeout_seconds)
         made = await self._experiments.create(call.who, fields)
         ignored = query.ignored + [name for name in fields if name not in KNOWN_FIELDS]
         return call.json(experiment_json(made, full=full), status=201, ignored=ignored)

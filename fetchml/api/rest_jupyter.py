@@ -33,7 +33,7 @@ class JupyterOperations:
     async def start(self, call: Call) -> web.StreamResponse:
         query = Query(call.request, "view")
         full = query.full_view()
-        fields = await read_object(call.request, self._body_timeout_seconds)
+        fields = await read_object(call, self._body_timeout_seconds)
         started = await self._jupyter.start(call.who, fields)
         ignored = query.ignored + [name for name in fields if name not in KNOWN_FIELDS]
         return call.json(jupyter_json(started, full=full), status=201, ignored=ignored)

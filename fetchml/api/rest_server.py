@@ -50,8 +50,7 @@ class ServerOperations:
         return await self.health(call)
 
     async def openapi(self, call: Call) -> web.StreamResponse:
-        headers = call.headers({"Content-Type": "application/yaml"})
-        return web.Response(body=self._openapi, headers=headers)
+        return call.whole(self._openapi, {"Content-Type": "application/yaml"})
 
     async def queue(self, call: Call) -> web.StreamResponse:
         query = Query(call.request)
@@ -70,5 +69,4 @@ class ServerOperations:
                 engine.calibration,
             )
         )
-        headers = call.headers({"Content-Type": Metrics.CONTENT_TYPE})
-        return web.Response(body=body, headers=headers)
+        return call.whole(body, {"Content-Type": Metrics.CONTENT_TYPE})

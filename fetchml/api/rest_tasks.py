@@ -45,7 +45,7 @@ class TaskOperations:
         query = Query(call.request, "view")
         full = query.full_view()
         key = _idempotency_key(call.request)
-        fields = await read_object(call.request, self._body_timeout_seconds)
+        fields = await read_object(call, self._body_timeout_seconds)
         task = await self._engine.create_task(call.who, fields, key)
         ignored = query.ignored + _ignored(fields)
         return call.json(task_json(task, full=full), status=201, ignored=ignored)

@@ -5,9 +5,11 @@ import re
 import pytest
 
 from fetchml.api.metrics import Metrics, Seen
+from fetchml.api.reply import Budgets
 from fetchml.attempt_runs import AheadCounts
 from fetchml.core.estimate import Calibration
 from fetchml.gpus import GpuReport
+from fetchml.open_connections import OpenConnections
 from fetchml.views import Health, HealthStatus, QueueStats
 from tests.api.validate import CONTRACT, ROOT, SUPERSET
 
@@ -47,7 +49,7 @@ def test_every_metric_is_on_the_page() -> None:
         AheadCounts(),
         Calibration(),
     )
-    text = Metrics(list, lambda: 0).text(seen)
+    text = Metrics(list, lambda: 0, OpenConnections(1, lambda _: False), Budgets()).text(seen)
     names = set(re.findall(r"^# TYPE (fetchml_\w+)", text.decode(), re.MULTILINE))
     assert len(names) >= 19
     for name in names:

@@ -1,0 +1,101 @@
+"""Connections, heads and bodies that never end, against a real server: what they cost, and that
+everybody else is still answered."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.http_server import KEY, MIB, Target, reply_of, target
+
+HEAD = b"GET /health HTTP/1.1\r\nHost: a\r\n"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Target]:
+    with target(tmp_path) as one:
+        yield one
+
+
+@pytest.fixture
+def clients() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def push(client: socket.socket, data: bytes) -> None:
+    """Send what the server takes, for as long as it takes it."""
+    client.settimeout(2)
+    with suppress(OSError):  # It has closed, or takes no more.
+        client.sendall(data)
+
+
+def test_heads_that_never_end(server: Target, clients: ExitStack) -> None:
+    """500 connections, each with 1 MB of headers, none with a key."""
+    endless = HEAD + b"".join(b"X-%06d: %s\r\n" % (n, b"a" * 8000) for n in range(125))
+    before = server.rss()
+    for _ in range(500):
+        push(clients.enter_context(server.connect()), endless)
+    assert server.ask("GET", "/health")[0] == 200
+    assert server.rss() - before < 100 * MIB
+    assert server.metric('fetchml_http_connections_ended_total{reason="head_too_large"}') == 500
+
+
+def test_a_head_that_is_too_large_is_told(server: Target) -> None:
+    many_lines = HEAD + b"".join(b"X-%06d: %s\r\n" % (n, b"a" * 1000) for n in range(33))
+    with server.connect() as client:
+        client.sendall(many_lines)
+        status, error = reply_of(client)
+    assert (status, error["code"]) == (400, "BAD_REQUEST")
+    assert "larger than 32768 bytes" in error["error"]
+
+
+def test_one_address_does_not_shut_out_another(tmp_path: Path, clients: ExitStack) -> None:
+    with target(tmp_path, FETCHML_MAX_CONNECTIONS="100") as server:
+        for _ in range(75):
+            clients.enter_context(server.connect())
+        # The share of this machine's own addresses, which stand for many clients.
+        with server.connect() as client:
+            client.sendall(HEAD + b"\r\n")
+            status, error = reply_of(client)
+        assert (status, error["code"]) == (429, "RATE_LIMITED")
+        assert "More than 75 connections" in error["error"]
+        assert server.ask("GET", "/health", source="127.0.0.2")[0] == 200
+        for _ in range(25):
+            clients.enter_context(server.connect("127.0.0.2"))
+        with server.connect("127.0.0.2") as client:
+            client.sendall(HEAD + b"\r\n")
+            status, error = reply_of(client)
+        assert (status, error["code"]) == (503, "SERVICE_UNAVAILABLE")
+        clients.close()
+        assert server.ask("GET", "/health")[0] == 200
+        for reason in ("too_many", "too_many_of_address"):
+            sample = f'fetchml_http_connections_ended_total{{reason="{reason}"}}'
+            assert server.metric(sample) == 1
+
+
+def test_bodies_that_never_end(server: Target, clients: ExitStack) -> None:
+    """100 of 1 MiB, but for the last byte, with one key."""
+    head = (
+        f"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {MIB}\r\n\r\n"
+    ).encode()
+    before = server.rss()
+    for _ in range(100):
+        push(clients.enter_context(server.connect()), head + b" " * (MIB - 1))
+    assert server.ask("GET", "/health")[0] == 200
+    assert server.metric('fetchml_http_held_bytes{of="bodies"}') <= 16 * MIB
+    assert server.metric('fetchml_http_held_refused_total{of="bodies"}') >= 80
+    assert server.rss() - before < 60 * MIB
+
+
+def test_bodies_without_a_key(server: Target, clients: ExitStack) -> None:
+    """They are not received at all."""
+    head = b"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n"
+    before = server.rss()
+    for _ in range(300):
+        push(clients.enter_context(server.connect()), head + b" " * (MIB - 1))
+    assert server.ask("GET", "/health")[0] == 200
+    assert server.rss() - before < 60 * MIB

@@ -12,6 +12,9 @@ from fetchml.core.text import is_valid, line_fault
 
 MAX_INT = 2**31 - 1
 MAX_ITEMS = 1000
+"""Of a list, and properties of an object whose properties have rules of their own."""
+MAX_ENTRIES = 4096
+"""Of an object of strings."""
 NULL = "must not be null: leave it out"
 
 Check = Callable[[object], str | None]
@@ -29,6 +32,9 @@ def check_fields(
 
     Fields without a rule are ignored (reading 12).
     """
+    if len(request) > MAX_ITEMS:
+        rule = f"must not have more than {MAX_ITEMS} properties"
+        return {}, [Violation("body", rule)]
     violations = [Violation(name, "is required") for name in required if name not in request]
     fields: dict[str, object] = {}
     for name, value in request.items():

@@ -8,6 +8,8 @@ import ipaddress
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from fetchml.core.model import DatasetSpec
@@ -20,6 +22,7 @@ NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]*")
 MAX_NAME = 255
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
+_IPV4_PART = re.compile(r"0[xX][0-9a-fA-F]{1,8}|0[0-7]{0,11}|[1-9][0-9]{0,9}")
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 """Addresses of IPv6 that a gateway sends on to the IPv4 address in their last 32 bits."""
 
@@ -69,11 +72,14 @@ def read(spec: DatasetSpec) -> Dataset:
     return Dataset(name, scheme, location, sha256, folder, file_name)
 
 
-def fault(specs: Sequence[DatasetSpec], named: Iterable[str], schemes: Sequence[str]) -> str | None:
+def fault(
+    specs: Sequence[DatasetSpec],
+    named: Iterable[str],
+    schemes: Sequence[str],
+    rules: "AddressRules",
+) -> str | None:
     """What is wrong with a request's `dataset_specs`; `named`: its `datasets`."""
-    taken = _Node()
-    for name in named:
-        taken.put(f"{PLACE}/{name}", f"dataset {name!r}")
+    places = [_Place(f"{PLACE}/{name}/", -1, f"dataset {name!r}") for name in set(named)]
     for index, spec in enumerate(specs):
         try:
             dataset = read(spec)
@@ -82,36 +88,75 @@ def fault(specs: Sequence[DatasetSpec], named: Iterable[str], schemes: Sequence[
         if dataset.scheme not in schemes:
             allowed = ", ".join(schemes) or "none"
             return f"item {index} source must be of a scheme that the server allows: {allowed}"
+        if dataset.scheme in ("http", "https") and not _may_be_asked(dataset.location, rules):
+            return (
+                f"item {index} source is at a private or local address, which the server does not "
+                "ask ([datasets] allow_private, allow_hosts)"
+            )
         place = dataset.folder if dataset.is_local else dataset.file
-        if (what := taken.put(place, f"item {index}")) is not None:
-            return f"item {index} lies at {place[:200]}, where {what} is"
-    return None
+        places.append(_Place(f"{place}/", index, f"item {index}"))
+    return _overlap(places)
 
 
-class _Node:
-    """A folder of the task, as far as datasets lie in it: thousands of places are looked through
-    in the time that it takes to read them."""
+class _Place(NamedTuple):
+    """Where a task sees a dataset."""
 
-    __slots__ = ("first", "inside", "is_place")
+    path: str
+    """With a slash at its end."""
+    index: int
+    """In the request's `dataset_specs`; -1: it is named in `datasets`."""
+    what: str
 
-    def __init__(self) -> None:
-        self.inside: dict[str, _Node] = {}
-        self.is_place = False
-        self.first = ""
-        """What lies here, or, of what lies below, what came first."""
 
-    def put(self, path: str, what: str) -> str | None:
-        """What is there already, above or below the path."""
-        node = self
-        for part in path.split("/"):
-            if node.is_place:
-                return node.first
-            node.first = node.first or what
-            node = node.inside.setdefault(part, _Node())
-        if node.first:
-            return node.first
-        node.is_place, node.first = True, what
+def _overlap(places: list[_Place]) -> str | None:
+    """Which place lies in another one, in words; `None` if none does.
+
+    In sorted order whatever lies in a place directly follows it, so comparing neighbours is
+    enough: deep paths cost no more than the time that it takes to read them.
+    """
+    places.sort()
+    pairs = [
+        sorted((one, two), key=_index)
+        for one, two in pairwise(places)
+        if two.path.startswith(one.path)
+    ]
+    if not pairs:
         return None
+    earlier, later = min(pairs, key=lambda pair: pair[1].index)
+    return f"{later.what} lies at {later.path[:-1][:200]}, where {earlier.what} is"
+
+
+def _index(place: _Place) -> int:
+    return place.index
+
+
+def _may_be_asked(url: str, rules: "AddressRules") -> bool:
+    """Whether the host in the URL may be asked, as far as its name tells: names are resolved when
+    the dataset is fetched, and checked then."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return rules.allow(host, "127.0.0.1")
+    address = literal_address(host)
+    return address is None or rules.allow(host, address)
+
+
+def literal_address(host: str) -> str | None:
+    """The IP address that a host of a URL is written as, in the forms of IPv4 too that only the C
+    library knows (`127.1`, `0x7f000001`). `None` if it is a name."""
+    try:
+        return str(ipaddress.ip_address(host.partition("%")[0]))
+    except ValueError:
+        pass
+    parts = host.split(".")
+    if len(parts) > 4 or not all(map(_IPV4_PART.fullmatch, parts)):
+        return None
+    *first, last = [
+        int(p, 16 if p[:2] in ("0x", "0X") else 8 if p[0] == "0" else 10) for p in parts
+    ]
+    if any(number > 255 for number in first) or last >= 256 ** (4 - len(first)):
+        return None
+    number = sum(part << 8 * (3 - place) for place, part in enumerate(first)) + last
+    return str(ipaddress.IPv4Address(number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,16 @@ A request is the JSON object as it was parsed; gRPC gives the same shape. Every 
 """
 
 import functools
-import posixpath
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from fetchml.core import dataset, project_file
+from fetchml.core import dataset, project_file, shell_words
 from fetchml.core.checks import (
     MAX_INT,
+    MAX_ITEMS,
     NULL,
     Check,
     Violation,
@@ -48,8 +47,11 @@ SYSTEM_PATHS = (
 
 _JOB_NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_QUOTING = re.compile(r"[\\'\"]")
+_UNTIDY = re.compile(r"//|/\.\.?(?:/|\Z)|[^/]/\Z")
+"""Parts of a path that are empty, `.` or `..`; or a slash at its end."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+_PUBLIC_ADDRESSES = dataset.AddressRules()
 
 _encode = msgspec.json.Encoder().encode
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
@@ -78,6 +80,7 @@ def accept(
     project_text: str | None = None,
     *,
     dataset_schemes: Sequence[str] = dataset.SCHEMES,
+    dataset_addresses: dataset.AddressRules = _PUBLIC_ADDRESSES,
 ) -> TaskSpec:
     """The task that a request asks for. Raises InvalidSubmission, naming every broken rule.
 
@@ -118,7 +121,9 @@ def accept(
         told = Violation(longest, rule) if longest in request else project.violation(longest, rule)
         raise InvalidSubmission([told])
     if spec.dataset_specs:
-        wrong = dataset.fault(spec.dataset_specs, spec.datasets or (), dataset_schemes)
+        wrong = dataset.fault(
+            spec.dataset_specs, spec.datasets or (), dataset_schemes, dataset_addresses
+        )
         if wrong is not None:
             raise InvalidSubmission([Violation("dataset_specs", wrong)])
     return spec
@@ -132,20 +137,15 @@ def _read_project(text: str) -> tuple[ProjectFile, list[Violation]]:
 
 def argv(spec: TaskSpec) -> tuple[str, ...]:
     """The command with the arguments as a POSIX shell would split them; no shell runs them."""
-    return spec.command + tuple(shlex.split(spec.args)) if spec.args else spec.command
+    return spec.command + tuple(shell_words.split(spec.args)) if spec.args else spec.command
 
 
 def _args(value: object) -> str | None:
     wrong = text(MAX_ARGUMENT_CHARACTERS)(value)
     if wrong is not None:
         return wrong
-    if not _QUOTING.search(str(value)):
-        return None
-    try:
-        shlex.split(str(value))
-    except ValueError as error:
-        return f"can't be split as a shell would: {str(error).lower()}"
-    return None
+    fault = shell_words.fault(str(value))
+    return f"can't be split as a shell would: {fault}" if fault else None
 
 
 def _variable_name(name: object) -> str | None:
@@ -159,7 +159,7 @@ def _mount_path(value: object) -> str | None:
     if wrong is not None:
         return wrong
     path = str(value)
-    if not path.startswith("/") or posixpath.normpath(path) != path or path.startswith("//"):
+    if not path.startswith("/") or _UNTIDY.search(path):
         return "must be an absolute path without . or .. parts"
     if path == dataset.PLACE:
         return f"must not be {path} itself: name a folder in it"
@@ -179,6 +179,8 @@ _DATASET_FIELDS: dict[str, Check] = {
 def _dataset_spec(value: object) -> str | None:
     if not isinstance(value, dict):
         return "must be an object"
+    if len(value) > MAX_ITEMS:
+        return f"must not have more than {MAX_ITEMS} properties"
     for name, entry in value.items():
         check = _DATASET_FIELDS.get(name)
         if check is None:

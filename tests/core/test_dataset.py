@@ -53,7 +53,7 @@ def test_where_a_task_sees_it(spec: DatasetSpec, file: str) -> None:
     ],
 )
 def test_broken_rules(specs: list[DatasetSpec], names: list[str], said: str) -> None:
-    assert said in (fault(specs, names, SCHEMES) or "")
+    assert said in (fault(specs, names, SCHEMES, AddressRules()) or "")
 
 
 def test_many_places_are_looked_through_quickly() -> None:
@@ -61,13 +61,13 @@ def test_many_places_are_looked_through_quickly() -> None:
     specs = [DatasetSpec(name=f"a{n}", source=f"http://h/{n}") for n in range(10_000)]
     deep = [DatasetSpec(name="a", mount_path="/m" + "/x" * 2000 + f"/{n}") for n in range(60)]
     begun = time.process_time()
-    assert fault(specs + deep, [f"b{n}" for n in range(10_000)], SCHEMES) is None
+    assert fault(specs + deep, [f"b{n}" for n in range(10_000)], SCHEMES, AddressRules()) is None
     assert time.process_time() - begun < 5, "each with each takes a minute"
 
 
 def test_several_files_may_lie_in_one_folder() -> None:
     specs = [DatasetSpec(name="a", source=f"http://h/{file}") for file in ("x", "y", "xy")]
-    assert fault(specs, ["b"], SCHEMES) is None
+    assert fault(specs, ["b"], SCHEMES, AddressRules()) is None
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
-AT_ONCE = 500
-"""Locks that are taken before others in the event loop have their turn."""
+from fetchml.pacing import Pace
 
 
 class KeyedLocks:
@@ -14,25 +13,44 @@ class KeyedLocks:
 
     @asynccontextmanager
     async def hold(self, key: Hashable) -> AsyncIterator[None]:
-        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
-        self._locks[key] = lock, users + 1
+        await self._acquire(key)
         try:
-            async with lock:
-                yield
+            yield
         finally:
-            _, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = lock, users - 1
+            self._release(key)
 
     @asynccontextmanager
     async def hold_all(self, keys: Sequence[Hashable]) -> AsyncIterator[None]:
         """`keys` in an order that is the same for all who hold several, so that none wait for each
         other."""
-        async with AsyncExitStack() as stack:
-            for index, key in enumerate(keys):
-                if index % AT_ONCE == AT_ONCE - 1:
-                    await asyncio.sleep(0)
-                await stack.enter_async_context(self.hold(key))
+        pace = Pace()
+        held: list[Hashable] = []
+        try:
+            for key in keys:
+                await self._acquire(key)
+                held.append(key)
+                await pace.rest()
             yield
+        finally:
+            for key in held:
+                self._release(key)
+
+    async def _acquire(self, key: Hashable) -> None:
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = lock, users + 1
+        try:
+            await lock.acquire()
+        except BaseException:
+            self._leave(key)
+            raise
+
+    def _release(self, key: Hashable) -> None:
+        self._locks[key][0].release()
+        self._leave(key)
+
+    def _leave(self, key: Hashable) -> None:
+        lock, users = self._locks[key]
+        if users == 1:
+            del self._locks[key]
+        else:
+            self._locks[key] = lock, users - 1

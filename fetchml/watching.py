@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 
 from fetchml.core.model import Change, Task
 from fetchml.errors import Unavailable
+from fetchml.pacing import Pace
 from fetchml.ports import Store
 from fetchml.views import Update, UpdateType, WatchFilter
 from fetchml.writer import Writer
@@ -41,11 +42,14 @@ async def _watch(
     snapshot: bool,
 ) -> AsyncGenerator[Update]:
     feed = writer.feed
+    pace = Pace()
     seen = feed.last_seq if since is None else since
     if since is None and snapshot:
         for task in list(writer.catalog.live.values()):
             if may_see(task) and _matches(task, where):
                 yield Update(UpdateType.SNAPSHOT, seen, clock(), task)
+            elif pace.due:  # A filter may let nothing through for a hundred thousand tasks.
+                await pace.rest()
         yield Update(UpdateType.SYNCED, seen, clock())
     while not feed.closed:
         changes = feed.after(seen, AT_ONCE) if seen <= feed.last_seq else None
@@ -61,6 +65,7 @@ async def _watch(
             seen = change.seq
             if may_see(change.task) and not change.is_upkeep and _matches(change.task, where):
                 yield _update(change)
+        await pace.rest()
         if not changes:
             await feed.beyond(seen)
     raise _shutting_down()

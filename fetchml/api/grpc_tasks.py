@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing, closing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -22,6 +22,7 @@ from fetchml.api.messages import (
     update_message,
     wants_full,
 )
+from fetchml.core.model import Task
 from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
 from fetchml.ports import TaskPage
 from fetchml.v1 import task_pb2, task_pb2_grpc
@@ -51,16 +52,12 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         reply = task_pb2.CreateTasksResponse()
         async for batch in batches:
             _check_batch(batch, len(reply.tasks))
-            views = [wants_full(request.view) for request in batch.tasks]
-            requests = [create_fields(request) for request in batch.tasks]
-            keys = [
-                request.idempotency_key if request.HasField("idempotency_key") else None
-                for request in batch.tasks
-            ]
-            tasks = await self._engine.create_tasks(call.who, requests, keys)
-            reply.tasks.extend(
-                task_message(task, full=full) for task, full in zip(tasks, views, strict=True)
+            asked = await map_in_turns(_read_create, batch.tasks)
+            tasks = await self._engine.create_tasks(
+                call.who, [each.fields for each in asked], [each.key for each in asked]
             )
+            views = [each.full for each in asked]
+            reply.tasks.extend(await map_in_turns(_shown, list(zip(tasks, views, strict=True))))
         return reply
 
     async def GetTask(self, request: task_pb2.GetTaskRequest, call: Call) -> task_pb2.Task:
@@ -156,6 +153,25 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
             async with aclosing(pieces_of(file, size)) as pieces:
                 async for piece in pieces:
                     yield task_pb2.TaskOutputChunk(data=piece)
+
+
+class _Create(NamedTuple):
+    """One task of a batch, as plain values."""
+
+    fields: dict[str, object]
+    key: str | None
+    full: bool
+
+
+def _read_create(request: task_pb2.CreateTaskRequest) -> _Create:
+    """Raises BadRequest."""
+    key = request.idempotency_key if request.HasField("idempotency_key") else None
+    return _Create(create_fields(request), key, wants_full(request.view))
+
+
+def _shown(made: tuple[Task, bool]) -> task_pb2.Task:
+    task, full = made
+    return task_message(task, full=full)
 
 
 def _idempotency_key(request: task_pb2.CreateTaskRequest, call: Call) -> str | None:

@@ -7,11 +7,13 @@ enumerations have protobuf's names.
 
 import os
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.core.audit import AuditEntry
+from fetchml.core.checks import MAX_ENTRIES, MAX_ITEMS
 from fetchml.core.experiment import Experiment
 from fetchml.core.gpu_health import GpuProcess
 from fetchml.core.model import DatasetSpec, Key, Role, Status, Task
@@ -125,12 +127,13 @@ def _set_fields(message: Any) -> dict[str, Any]:
 
 
 # What protobuf hands out for these are views of the message, not plain values.
+# One item more than a rule allows is enough to break it.
 _PLAIN: dict[str, Callable[[Any], object]] = {
-    "datasets": list,
-    "dataset_specs": lambda specs: [_set_fields(spec) for spec in specs],
-    "metadata": dict,
-    "command": list,
-    "env": dict,
+    "datasets": lambda names: list(names[: MAX_ITEMS + 1]),
+    "dataset_specs": lambda specs: [_set_fields(spec) for spec in specs[: MAX_ITEMS + 1]],
+    "metadata": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
+    "command": lambda words: list(words[: MAX_ITEMS + 1]),
+    "env": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
 }
 _OF_THE_CALL = frozenset({"idempotency_key", "view"})
 """Fields that say how to answer, not what to run."""

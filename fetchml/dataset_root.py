@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,19 @@ class DatasetRoot:
         self._root = root
         self._sums: dict[tuple[int, ...], str] = {}
         """Of files, by what changes with their content."""
+
+    @property
+    def is_set(self) -> bool:
+        return self._root is not None
+
+    async def first_outside(self, locations: Sequence[str]) -> int | None:
+        """The index of the first location that lies outside of the root, links resolved; `None` if
+        none does. It depends only on the links inside the root: whether a file outside exists is
+        not revealed."""
+        root = self._root
+        if root is None:
+            return 0
+        return await asyncio.to_thread(_first_outside, root, locations)
 
     async def folder(self, name: str) -> Path:
         path = await self._find(name)
@@ -75,6 +88,18 @@ def _readable() -> Iterator[None]:
     except OSError as error:
         why = error.strerror or "it fails"
         raise PrepareError(f"the server can't read it: {why}", permanent=False) from error
+
+
+def _first_outside(root: Path, locations: Sequence[str]) -> int | None:
+    resolved_root = root.resolve()
+    for index, location in enumerate(locations):
+        try:
+            path = (root / location).resolve()
+        except (OSError, RuntimeError):  # a loop of links leads nowhere
+            return index
+        if not path.is_relative_to(resolved_root):
+            return index
+    return None
 
 
 def _inside(root: Path, location: str) -> Path | None:

@@ -1,11 +1,11 @@
 """A task's datasets: found below the server's root, or fetched, checked, and held for it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fetchml.core.dataset import PLACE, Dataset, read
-from fetchml.core.model import Task
+from fetchml.core.model import DatasetSpec, Task
 from fetchml.dataset_cache import DatasetCache
 from fetchml.dataset_fetch import DatasetFetches, require_sum
 from fetchml.dataset_root import DatasetRoot
@@ -40,6 +40,29 @@ class Datasets:
         """Before anything else; `live`: the attempts (task id, number) that may hold datasets."""
         await asyncio.to_thread(self._cache.open, frozenset(_lease(*item) for item in live))
         await asyncio.to_thread(self._versions.load)
+
+    async def fault(self, specs: Sequence[DatasetSpec]) -> str | None:
+        """Why a source can never be provided, as far as that is certain now: it lies outside of
+        the server's root. What is missing inside may still come. `None` if all sources may be
+        provided."""
+        local = [
+            (index, dataset.location)
+            for index, dataset in enumerate(map(read, specs))
+            if dataset.is_local
+        ]
+        if not local:
+            return None
+        if not self._root.is_set:
+            return (
+                f"item {local[0][0]} source must be a URL: the server has no datasets of its own "
+                "([datasets] root is not set)"
+            )
+        outside = await self._root.first_outside([location for _, location in local])
+        if outside is None:
+            return None
+        return (
+            f"item {local[outside][0]} source must lie in the server's datasets ([datasets] root)"
+        )
 
     async def provide(self, task: Task, progress: Progress) -> tuple[Mount, ...]:
         """Every dataset of the task's current attempt, in place until `release`.

@@ -65,6 +65,7 @@ class EngineSettings:
     private: bool
     zone: tzinfo
     dataset_schemes: tuple[str, ...] = dataset.SCHEMES
+    dataset_addresses: dataset.AddressRules = dataset.PUBLIC_ADDRESSES
 
 
 class Engine:
@@ -112,6 +113,7 @@ class Engine:
             inputs,
             settings.defaults,
             settings.dataset_schemes,
+            settings.dataset_addresses,
             takes_tasks=takes_tasks,
             find=self._find,
             require_storage=usage.require_room,

@@ -28,6 +28,10 @@ class FieldViolation(NamedTuple):
     rule: str
 
 
+MAX_VIOLATIONS = 100
+"""That are listed in one answer: a batch can break thousands of rules."""
+
+
 class ValidationFailed(RequestError):
     """Well-formed, but it breaks a rule."""
 

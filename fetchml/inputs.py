@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable
 
 from fetchml.attempt import AttemptFolder
-from fetchml.core.model import Task
+from fetchml.core.model import Task, TaskSpec
+from fetchml.core.snapshot import Snapshot
 from fetchml.datasets import Datasets
 from fetchml.ports import Mount, Owner
 from fetchml.snapshots import Snapshots
@@ -61,8 +62,10 @@ class Inputs:
         if task.spec.dataset_specs:
             await self._datasets.release(task.id, task.attempt)
 
-    def project_text(self, user: str, snapshot_id: object) -> str | None:
-        """The fetchml.toml of what a request names as its snapshot, whatever that is."""
-        if not isinstance(snapshot_id, str):
-            return None
-        return self._snapshots.project_text(user, snapshot_id)
+    def snapshot(self, user: str, snapshot_id: str) -> Snapshot | None:
+        """The snapshot, which counts as used. `None` if the user's tasks may not run it."""
+        return self._snapshots.to_run(user, snapshot_id)
+
+    async def dataset_fault(self, spec: TaskSpec) -> str | None:
+        """Why the server never provides one of the task's `dataset_specs`; `None` if it may."""
+        return await self._datasets.fault(spec.dataset_specs or ())

@@ -1,6 +1,5 @@
 """What is taken: a submission is checked, counted against quotas and room, and made durable."""
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -8,9 +7,11 @@ import msgspec
 
 from fetchml.clock import Clock
 from fetchml.core import access, quotas, submission
+from fetchml.core.dataset import AddressRules
 from fetchml.core.events import Submitted
 from fetchml.core.model import Idempotency, Principal, Task, TaskSpec
 from fetchml.errors import (
+    MAX_VIOLATIONS,
     BadRequest,
     FieldViolation,
     Forbidden,
@@ -21,11 +22,11 @@ from fetchml.errors import (
 from fetchml.ids import IdSequence
 from fetchml.inputs import Inputs
 from fetchml.keyed_locks import KeyedLocks
-from fetchml.ports import Store
+from fetchml.pacing import Pace
+from fetchml.ports import IdempotentCreate, Store
 from fetchml.writer import Writer
 
-BATCH_SLICE = 500
-"""Tasks of a batch that are checked before other requests have their turn."""
+NO_SUCH_SNAPSHOT = FieldViolation("snapshot_id", "there is no such snapshot: upload it first")
 KEY_OF_ANOTHER = "was used with another request: take a new key"
 
 
@@ -42,6 +43,7 @@ class Intake:
         inputs: Inputs,
         defaults: submission.Defaults,
         dataset_schemes: tuple[str, ...],
+        dataset_addresses: AddressRules,
         *,
         takes_tasks: Callable[[Principal, str], bool],
         find: Callable[[str], Awaitable[Task]],
@@ -54,6 +56,7 @@ class Intake:
         self._inputs = inputs
         self._defaults = defaults
         self._dataset_schemes = dataset_schemes
+        self._dataset_addresses = dataset_addresses
         self._takes_tasks = takes_tasks
         self._find = find
         self._require_storage = require_storage
@@ -69,7 +72,7 @@ class Intake:
     ) -> Task:
         """Durable on return. A repeated `idempotency_key` gives the task that it gave before."""
         if idempotency_key is None:
-            self._require_may_submit(who)
+            self._require_may_submit(who, 1)
             return await self._submit_one(who, self._accept(who, request), None)
         if fault := submission.idempotency_key_fault(idempotency_key):
             raise BadRequest(f"Idempotency-Key: {fault}")
@@ -78,7 +81,7 @@ class Intake:
             known = await self._store.find_idempotent(who.user, [idempotency_key])
             earlier = known.get(idempotency_key)
             if earlier is None:
-                self._require_may_submit(who)
+                self._require_may_submit(who, 1)
                 spec = self._accept(who, request)
                 return await self._submit_one(who, spec, Idempotency(idempotency_key, digest))
         if earlier.digest != digest:
@@ -99,33 +102,53 @@ class Intake:
         async with self._locks.hold_all([("create", who.user, key) for key in keys]):
             known = await self._store.find_idempotent(who.user, keys) if keys else {}
             if len(known) < len(requests):
-                self._require_may_submit(who)
-            made: list[tuple[TaskSpec, Idempotency | None]] = []
-            violations: list[FieldViolation] = []
-            for index, (request, key) in enumerate(zip(requests, idempotency_keys, strict=True)):
-                if index % BATCH_SLICE == BATCH_SLICE - 1:
-                    await asyncio.sleep(0)
-                digest = "" if key is None else _digest(request)
-                if key is not None and (earlier := known.get(key)) is not None:
-                    if earlier.digest != digest:
-                        field = f"tasks[{index}].idempotency_key"
-                        violations.append(FieldViolation(field, KEY_OF_ANOTHER))
-                    continue
-                try:
-                    spec = self._accept(who, request)
-                    self._require_takes_tasks(who, spec)
-                    made.append((spec, None if key is None else Idempotency(key, digest)))
-                except ValidationFailed as error:
-                    for violation in error.violations:
-                        field = f"tasks[{index}].{violation.field}"
-                        violations.append(FieldViolation(field, violation.rule))
-            if violations:
-                raise ValidationFailed(violations)
+                # Before the checks, which cost much more.
+                self._require_may_submit(who, len(requests) - len(known))
+            made = await self._accept_all(who, requests, idempotency_keys, known)
             new = iter(await self._submit(who, made) if made else [])
         return [
             next(new) if key is None or key not in known else await self._find(known[key].task_id)
             for key in idempotency_keys
         ]
+
+    async def _accept_all(
+        self,
+        who: Principal,
+        requests: Sequence[Mapping[str, object]],
+        keys: Sequence[str | None],
+        known: Mapping[str, IdempotentCreate],
+    ) -> list[tuple[TaskSpec, Idempotency | None]]:
+        """All that is new of a batch. Raises ValidationFailed with no more than the first
+        MAX_VIOLATIONS faults: the rest of a batch that is refused anyway is not looked at."""
+        made: list[tuple[TaskSpec, Idempotency | None]] = []
+        violations: list[FieldViolation] = []
+        pace = Pace()
+        for index, (request, key) in enumerate(zip(requests, keys, strict=True)):
+            await pace.rest()
+            digest = "" if key is None else _digest(request)
+            if key is not None and (earlier := known.get(key)) is not None:
+                if earlier.digest != digest:
+                    field = f"tasks[{index}].idempotency_key"
+                    violations.append(FieldViolation(field, KEY_OF_ANOTHER))
+                continue
+            try:
+                spec = self._accept(who, request)
+                self._require_takes_tasks(who, spec)
+                await self._require_datasets(spec)
+                made.append((spec, None if key is None else Idempotency(key, digest)))
+            except ValidationFailed as error:
+                violations += [
+                    FieldViolation(f"tasks[{index}].{violation.field}", violation.rule)
+                    for violation in error.violations
+                ]
+            if len(violations) >= MAX_VIOLATIONS:
+                del violations[MAX_VIOLATIONS:]
+                rule = f"the tasks after tasks[{index}] were not checked: mend these faults first"
+                violations.append(FieldViolation("tasks", rule))
+                break
+        if violations:
+            raise ValidationFailed(violations)
+        return made
 
     def require_room(self) -> None:
         """Raises Unavailable: nothing new is taken now."""
@@ -150,25 +173,38 @@ class Intake:
         if quotas.is_full(self._writer.state, specs):
             raise Unavailable("The queue is full: submit again when tasks have ended")
 
-    def _require_may_submit(self, who: Principal) -> None:
+    def _require_may_submit(self, who: Principal, count: int) -> None:
         if not access.may_submit(who):
             raise Forbidden("A viewer's key can't submit tasks")
         self.require_room()
         self._require_storage(who.user)
+        if fault := quotas.count_fault(self._writer.state, who.user, count):
+            raise QueueQuotaReached(fault)
 
     def _accept(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
         state = self._writer.state
-        project_text = self._inputs.project_text(who.user, request.get("snapshot_id"))
+        snapshot_id = request.get("snapshot_id")
+        snapshot = None
+        unknown: list[FieldViolation] = []
+        if isinstance(snapshot_id, str):
+            snapshot = self._inputs.snapshot(who.user, snapshot_id)
+            unknown = [] if snapshot else [NO_SUCH_SNAPSHOT]
         try:
             spec = submission.accept(
                 request,
                 self._defaults,
                 state.capacity,
-                project_text,
+                snapshot.project_file if snapshot else None,
                 dataset_schemes=self._dataset_schemes,
+                dataset_addresses=self._dataset_addresses,
             )
         except submission.InvalidSubmission as error:
-            raise ValidationFailed([FieldViolation(*v) for v in error.violations]) from None
+            violations = [FieldViolation(*v) for v in error.violations]
+            if any(violation.field == "snapshot_id" for violation in violations):
+                unknown = []
+            raise ValidationFailed(violations + unknown) from None
+        if unknown:
+            raise ValidationFailed(unknown)
         self._require_gpu_quota(spec)
         return spec
 
@@ -179,16 +215,25 @@ class Intake:
         rule = "no such experiment, or it is archived"
         raise ValidationFailed([FieldViolation("experiment_id", rule)])
 
+    async def _require_datasets(self, spec: TaskSpec) -> None:
+        if spec.dataset_specs and (fault := await self._inputs.dataset_fault(spec)):
+            raise ValidationFailed([FieldViolation("dataset_specs", fault)])
+
     async def _submit_one(
         self, who: Principal, spec: TaskSpec, idempotency: Idempotency | None
     ) -> Task:
         self._require_takes_tasks(who, spec)
+        await self._require_datasets(spec)
         return (await self._submit(who, [(spec, idempotency)]))[0]
 
     async def _submit(
         self, who: Principal, made: Sequence[tuple[TaskSpec, Idempotency | None]]
     ) -> list[Task]:
         self._require_queue_quota(who.user, [spec for spec, _ in made])
+        # Others had their turn while it was checked.
+        for snapshot_id in {spec.snapshot_id for spec, _ in made} - {None}:
+            if self._inputs.snapshot(who.user, str(snapshot_id)) is None:
+                raise ValidationFailed([NO_SUCH_SNAPSHOT])
         now, sender = self._clock(), who.sender
         tasks = [
             Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)

@@ -135,8 +135,7 @@ def datasets(settings: Settings) -> Datasets:
                 f"[datasets] root {root} and the data directory {data_dir} lie in one another: "
                 "tasks could read what the server keeps. Choose another folder for one of them"
             )
-    hosts = frozenset(host.lower() for host in datasets.allow_hosts)
-    http = HttpOrigin(AddressRules(datasets.allow_private, hosts), frozenset(datasets.allow))
+    http = HttpOrigin(_dataset_addresses(settings), frozenset(datasets.allow))
     others = FsspecOrigin()
     cache = DatasetCache(
         data_dir / "datasets",
@@ -149,6 +148,11 @@ def datasets(settings: Settings) -> Datasets:
         if scheme != "file"
     }
     return Datasets(datasets.root, cache, origins)
+
+
+def _dataset_addresses(settings: Settings) -> AddressRules:
+    hosts = frozenset(host.lower() for host in settings.datasets.allow_hosts)
+    return AddressRules(settings.datasets.allow_private, hosts)
 
 
 def workspaces_root(settings: Settings) -> Path:
@@ -227,6 +231,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
         private=settings.auth.private,
         zone=settings.history.time_zone,
         dataset_schemes=settings.datasets.allow,
+        dataset_addresses=_dataset_addresses(settings),
     )
 
 

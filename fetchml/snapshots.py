@@ -187,10 +187,11 @@ class Snapshots:
         self._use(found, who.user)
         return True
 
-    def project_text(self, user: str, snapshot_id: str) -> str | None:
-        """The fetchml.toml of a snapshot that the user's tasks may run. None: there is none."""
+    def to_run(self, user: str, snapshot_id: str) -> Snapshot | None:
+        """The snapshot, which counts as used. `None` if the user's tasks may not run it: there is
+        none, or on a private server the user has not uploaded it."""
         found = self._find_to_run(user, snapshot_id)
-        return None if found is None else self._use(found, user).project_file
+        return None if found is None else self._use(found, user)
 
     async def copy(self, user: str, snapshot_id: str, attempt: AttemptFolder, owner: Owner) -> None:
         """Make the attempt's workspace the owner's private copy; one that is there is whole, and

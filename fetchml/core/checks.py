@@ -12,9 +12,9 @@ from fetchml.core.text import is_valid, line_fault
 
 MAX_INT = 2**31 - 1
 MAX_ITEMS = 1000
-"""Of a list, and properties of an object whose properties have rules of their own."""
+"""Of a list."""
 MAX_ENTRIES = 4096
-"""Of an object of strings."""
+"""Of an object: those that are ignored count too."""
 NULL = "must not be null: leave it out"
 
 Check = Callable[[object], str | None]
@@ -32,8 +32,8 @@ def check_fields(
 
     Fields without a rule are ignored (reading 12).
     """
-    if len(request) > MAX_ITEMS:
-        rule = f"must not have more than {MAX_ITEMS} properties"
+    if len(request) > MAX_ENTRIES:
+        rule = f"must not have more than {MAX_ENTRIES} properties"
         return {}, [Violation("body", rule)]
     violations = [Violation(name, "is required") for name in required if name not in request]
     fields: dict[str, object] = {}

@@ -103,7 +103,7 @@ class _Place(NamedTuple):
 
     path: str
     """With a slash at its end."""
-    index: int
+    number: int
     """In the request's `dataset_specs`; -1: it is named in `datasets`."""
     what: str
 
@@ -116,18 +116,18 @@ def _overlap(places: list[_Place]) -> str | None:
     """
     places.sort()
     pairs = [
-        sorted((one, two), key=_index)
+        sorted((one, two), key=_number)
         for one, two in pairwise(places)
         if two.path.startswith(one.path)
     ]
     if not pairs:
         return None
-    earlier, later = min(pairs, key=lambda pair: pair[1].index)
+    earlier, later = min(pairs, key=lambda pair: pair[1].number)
     return f"{later.what} lies at {later.path[:-1][:200]}, where {earlier.what} is"
 
 
-def _index(place: _Place) -> int:
-    return place.index
+def _number(place: _Place) -> int:
+    return place.number
 
 
 def _may_be_asked(url: str, rules: "AddressRules") -> bool:
@@ -183,6 +183,8 @@ class AddressRules:
             return ip.is_loopback or not ip.is_reserved
         return ip.is_global and not ip.is_reserved
 
+
+PUBLIC_ADDRESSES = AddressRules()
 
 _OF_CLOUDS = frozenset(
     map(

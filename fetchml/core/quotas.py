@@ -16,12 +16,19 @@ MOST_TASK_BYTES = 4 << 20
 """More than any one task takes: what is far from a limit need not be measured."""
 
 
+def count_fault(state: State, user: str, more: int) -> str | None:
+    """Why the user may not submit so many tasks now, whatever they are; None: it may."""
+    most, waiting = state.limits.user_queued, state.waiting.queued_by(user)
+    if not most or waiting + more <= most:
+        return None
+    return f"{waiting} tasks of {user} wait, and no more than {most} may: submit when some ran"
+
+
 def queue_fault(state: State, user: str, specs: Sequence[TaskSpec]) -> str | None:
     """Why the user may not submit these tasks now; None: it may."""
-    most, more = state.limits.user_queued, len(specs)
-    waiting = state.waiting.queued_by(user)
-    if most and waiting + more > most:
-        return f"{waiting} tasks of {user} wait, and no more than {most} may: submit when some ran"
+    if fault := count_fault(state, user, len(specs)):
+        return fault
+    more = len(specs)
     most, taken = state.limits.user_queued_bytes, state.user_bytes.get(user, 0)
     if most and taken + more * MOST_TASK_BYTES > most:
         asked = sum(footprint(spec) for spec in specs)

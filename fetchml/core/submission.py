@@ -14,8 +14,8 @@ import msgspec
 
 from fetchml.core import dataset, project_file, shell_words
 from fetchml.core.checks import (
+    MAX_ENTRIES,
     MAX_INT,
-    MAX_ITEMS,
     NULL,
     Check,
     Violation,
@@ -51,8 +51,6 @@ _UNTIDY = re.compile(r"//|/\.\.?(?:/|\Z)|[^/]/\Z")
 """Parts of a path that are empty, `.` or `..`; or a slash at its end."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
-_PUBLIC_ADDRESSES = dataset.AddressRules()
-
 _encode = msgspec.json.Encoder().encode
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
@@ -80,7 +78,7 @@ def accept(
     project_text: str | None = None,
     *,
     dataset_schemes: Sequence[str] = dataset.SCHEMES,
-    dataset_addresses: dataset.AddressRules = _PUBLIC_ADDRESSES,
+    dataset_addresses: dataset.AddressRules = dataset.PUBLIC_ADDRESSES,
 ) -> TaskSpec:
     """The task that a request asks for. Raises InvalidSubmission, naming every broken rule.
 
@@ -179,8 +177,8 @@ _DATASET_FIELDS: dict[str, Check] = {
 def _dataset_spec(value: object) -> str | None:
     if not isinstance(value, dict):
         return "must be an object"
-    if len(value) > MAX_ITEMS:
-        return f"must not have more than {MAX_ITEMS} properties"
+    if len(value) > MAX_ENTRIES:
+        return f"must not have more than {MAX_ENTRIES} properties"
     for name, entry in value.items():
         check = _DATASET_FIELDS.get(name)
         if check is None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from fetchml.core.dataset import SCHEMES, AddressRules, fault, read
+from fetchml.core.dataset import SCHEMES, AddressRules, fault, literal_address, read
 from fetchml.core.model import DatasetSpec
 
 
@@ -106,3 +106,55 @@ def test_addresses(address: str, open_: bool, private: bool) -> None:
     assert AddressRules().allow("h", address) is open_
     assert AddressRules(allow_private=True).allow("h", address) is private
     assert AddressRules(allow_hosts=frozenset({"h"})).allow("H.", address)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.1", "127.0.0.1"),
+        ("0x7f.1", "127.0.0.1"),
+        ("0177.0.0.1", "127.0.0.1"),
+        ("2130706433", "127.0.0.1"),
+        ("0xA9FEA9FE", "169.254.169.254"),
+        ("10.1.258", "10.1.1.2"),
+        ("::1", "::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("256.0.0.1", None),
+        ("1.2.3.4.5", None),
+        ("1.2.3.256", None),
+        ("08.0.0.1", None),
+        ("4294967296", None),
+        ("h", None),
+        ("10.example", None),
+        ("", None),
+    ],
+)
+def test_hosts_that_are_addresses(host: str, address: str | None) -> None:
+    """In all forms that the C library takes for an address, without asking a name server."""
+    assert literal_address(host) == address
+
+
+@pytest.mark.parametrize(
+    ("source", "private", "refused"),
+    [
+        ("http://10.0.0.1/d", False, True),
+        ("http://10.0.0.1/d", True, False),
+        ("https://[::1]:8443/d", False, True),
+        ("https://[::ffff:10.0.0.1]/d", False, True),
+        ("http://0xa9fea9fe/d", True, True),
+        ("http://localhost/d", False, True),
+        ("http://a.localhost./d", False, True),
+        ("http://localhost/d", True, False),
+        ("http://8.8.8.8/d", False, False),
+        ("http://example.org/d", False, False),
+        ("http://inside/d", False, False),
+    ],
+)
+def test_addresses_in_sources(source: str, private: bool, refused: bool) -> None:
+    rules = AddressRules(private, frozenset({"inside"}))
+    wrong = fault([DatasetSpec(source=source)], [], SCHEMES, rules)
+    assert ("private or local address" in (wrong or "")) == refused
+    by_name = AddressRules(allow_hosts=frozenset({"10.0.0.1", "localhost"}))
+    if "10.0.0.1/" in source and "ffff" not in source:
+        assert fault([DatasetSpec(source=source)], [], SCHEMES, by_name) is None

@@ -43,6 +43,10 @@ VIEWER = Principal("eve", Role.VIEWER, "key-v")
 ADMIN = Principal("root", Role.ADMIN, "key-r")
 
 
+ADDRESSES = AddressRules(allow_private=True)
+"""Datasets of these tests are fetched from this machine."""
+
+
 class Box:
     """A data directory on which engines can be started, one after the other."""
 
@@ -73,6 +77,7 @@ class Box:
         user_storage: int = 0,
         idle_ms: int = 0,
         has_containers: bool = True,
+        has_datasets: bool = True,
     ) -> AsyncIterator[Engine]:
         store = DuckDBStore(self.data_dir, time_zone=ZoneInfo("UTC"), min_free_bytes=min_free_bytes)
         limits = Limits(
@@ -92,6 +97,7 @@ class Box:
             runs=RunSettings(2_000, 1 << 20),
             private=private,
             zone=ZoneInfo("UTC"),
+            dataset_addresses=ADDRESSES,
         )
         async with FolderWatch() as watch:
             launcher = ProcessLauncher(self.data_dir, watch)
@@ -110,8 +116,9 @@ class Box:
             cache = DatasetCache(
                 self.data_dir / "datasets", most_bytes=1 << 40, min_free_bytes=min_free_bytes
             )
-            http = HttpOrigin(AddressRules(allow_private=True), frozenset({"http"}))
-            datasets = Datasets(self.datasets_root, cache, {"http": http}, pause_seconds=0.01)
+            http = HttpOrigin(ADDRESSES, frozenset({"http"}))
+            root = self.datasets_root if has_datasets else None
+            datasets = Datasets(root, cache, {"http": http}, pause_seconds=0.01)
             inputs = Inputs(
                 self.snapshots,
                 datasets,

@@ -8,6 +8,7 @@ import pytest
 
 from fetchml.core.model import FailureReason, Status
 from fetchml.errors import ValidationFailed
+from fetchml.ports import TaskQuery
 from tests.datasets.conftest import sha256
 from tests.datasets.origin import File, OriginServer, origin_server
 from tests.engine.conftest import ALICE, Box, ended, running
@@ -93,11 +94,42 @@ async def test_what_a_task_uses_is_held_until_its_end_across_a_restart(
         ({"source": "http://h/x", "mount_path": "/etc/x"}, "must not lie over a system path"),
         ({"source": "http://h/x", "mount_path": "/data"}, "must not be /data itself"),
         ({}, "item 0 needs a name or a source"),
+        ({"source": "../x"}, "item 0 source must lie in the server's datasets"),
+        ({"source": "/etc/passwd"}, "item 0 source must lie in the server's datasets"),
+        ({"source": "file:///etc/hosts"}, "item 0 source must lie in the server's datasets"),
+        ({"source": "out/etc/no-such-file"}, "item 0 source must lie in the server's datasets"),
+        ({"source": "loop/x"}, "item 0 source must lie in the server's datasets"),
+        ({"source": "http://169.254.169.254/x"}, "item 0 source is at a private or local address"),
     ],
 )
 async def test_what_can_never_be_is_refused_at_once(
     box: Box, spec: dict[str, str], rule: str
 ) -> None:
+    box.datasets_root.mkdir()
+    (box.datasets_root / "out").symlink_to("/")
+    (box.datasets_root / "loop").symlink_to("loop")
+    refused = {"job_name": "a", "dataset_specs": [spec]}
     async with box.engine() as engine:
         with pytest.raises(ValidationFailed, match=rule):
-            await engine.create_task(ALICE, {"job_name": "a", "dataset_specs": [spec]})
+            await engine.create_task(ALICE, refused)
+        with pytest.raises(ValidationFailed, match=rf"tasks\[1\].dataset_specs: .*{rule}"):
+            await engine.create_tasks(ALICE, [{"job_name": "a"}, refused])
+        assert (await engine.list_tasks(ALICE, TaskQuery(limit=0))).total == 0
+
+
+async def test_without_a_root_only_urls_are_accepted(box: Box, origin: OriginServer) -> None:
+    async with box.engine(has_datasets=False) as engine:
+        with pytest.raises(ValidationFailed, match=r"\[datasets\] root is not set"):
+            await engine.create_task(ALICE, {"job_name": "a", "dataset_specs": [{"name": "d"}]})
+        task = await engine.create_task(ALICE, request(origin, "true"))
+        assert (await ended(engine, task.id)).exit_code == 0
+
+
+async def test_what_may_still_come_is_accepted(box: Box) -> None:
+    """A file inside the root that is missing at the submit, and one that a link inside names."""
+    box.datasets_root.mkdir()
+    (box.datasets_root / "old").write_text("x")
+    (box.datasets_root / "link").symlink_to("old")
+    specs = [{"source": "later"}, {"source": "link"}, {"source": f"{box.datasets_root}/old"}]
+    async with box.engine() as engine:
+        await engine.create_task(ALICE, {"job_name": "a", "dataset_specs": specs, "cpu": 2})

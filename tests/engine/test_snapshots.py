@@ -222,11 +222,15 @@ async def test_a_private_server_hides_others_snapshots(box: Box) -> None:
             box.snapshots.get(BOB, snapshot.id)
         with pytest.raises(NotFound):
             await box.snapshots.delete(BOB, snapshot.id)
-        task = await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id})
-        assert task.spec.command == ("true",), "its fetchml.toml is hidden too"
-        task = await ended(engine, task.id, BOB)
-        assert task.failure_reason is FailureReason.PREPARE_FAILED
-        assert task.error == f"there is no snapshot {snapshot.id!r} here"
+        refused = []
+        for named in (snapshot.id, "0" * 64):
+            request = {"job_name": "a", "snapshot_id": named}
+            with pytest.raises(ValidationFailed, match="no such snapshot") as one:
+                await engine.create_task(BOB, request)
+            with pytest.raises(ValidationFailed) as batch:
+                await engine.create_tasks(BOB, [request])
+            refused.append((one.value.violations, batch.value.violations))
+        assert refused[0] == refused[1], "nothing reveals that it is there"
         theirs, is_new = await box.snapshots.upload(BOB, sent(SLEEP))
         assert (theirs.users, is_new) == (("bob",), True), "nobody learns that it was there"
         assert box.snapshots.get(ALICE, snapshot.id).users == ("alice",)
@@ -270,7 +274,8 @@ async def test_on_a_private_server_others_keep_nothing_from_being_deleted(box: B
     async with box.engine(private=True) as engine:
         snapshot, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
         blocker = await engine.create_task(BOB, {"job_name": "a", "command": ["sleep", "1000"]})
-        await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id, "cpu": 2})
+        with pytest.raises(ValidationFailed):
+            await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id, "cpu": 2})
         await box.snapshots.delete(ALICE, snapshot.id)
         assert kept(box) == set()
         await engine.cancel_task(BOB, blocker.id)

@@ -197,7 +197,6 @@ async def test_draining_server_takes_nothing(box: Box) -> None:
 @pytest.mark.parametrize(
     ("request_", "error"),
     [
-        ({"snapshot_id": "s1"}, "there is no snapshot 's1' here"),
         ({"datasets": ["mnist"]}, "dataset 'mnist': there is no such dataset here"),
         ({"command": ["/no/such/program"]}, "/no/such/program"),
     ],

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from google.protobuf.message import Message
 from fetchml.v1 import gpu_pb2, queue_pb2, task_pb2
 from tests.api.grpc_world import refusal
 from tests.api.rest_world import JSON, Reply
+from tests.contract.schemathesis_archives import archive
 from tests.server.conftest import Serve
 from tests.server.program import Backend, Server, Task, soon
 
@@ -28,6 +30,10 @@ BOX = {"FETCHML_RESOURCES_CPU": "4", "FETCHML_RESOURCES_MEMORY_GB": "8", "FETCHM
 BLOCKED = {"FETCHML_TASKS_MAX_RUNNING": "1"}
 LARGEST = 2**31 - 1
 
+CODE = archive({"train.py": b"print(1)"})
+SNAPSHOT = "5137c122cb61e98fbb39bca1a1d79e5ba0d622d12f0aaad2dcef417fafbbf720"
+"""The id of CODE."""
+
 GOOD: dict[str, dict[str, Any]] = {
     "shortest": {"job_name": "a"},
     "longest name": {"job_name": "x" * 64},
@@ -35,7 +41,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "job_name": "A_b-9",
         "priority": 10,
         "args": '--lr 0.1 \'a b\' "c\\"d" é',
-        "snapshot_id": "s",
+        "snapshot_id": SNAPSHOT,
         "datasets": ["mnist", "a.b"],
         "dataset_specs": [{"name": "c", "mount_path": "/data/c", "sha256": "0" * 64}],
         "cpu": 4,
@@ -78,6 +84,9 @@ BAD: dict[str, dict[str, Any]] = {
     "mount on the root": {"job_name": "a", "dataset_specs": [{"mount_path": "/"}]},
     "mount upwards": {"job_name": "a", "dataset_specs": [{"mount_path": "/data/../etc"}]},
     "relative mount": {"job_name": "a", "dataset_specs": [{"mount_path": "data"}]},
+    "unknown snapshot": {"job_name": "a", "snapshot_id": "0" * 64},
+    "out of the root": {"job_name": "a", "dataset_specs": [{"name": "d", "source": "../d"}]},
+    "private address": {"job_name": "a", "dataset_specs": [{"source": "http://10.0.0.1/d"}]},
     "no checksum": {"job_name": "a", "dataset_specs": [{"sha256": "g" * 64}]},
     "negative cpu": {"job_name": "a", "cpu": -1},
     "more cpu than there is": {"job_name": "a", "cpu": 5},
@@ -133,9 +142,12 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture
-async def server(serve: Serve, processes_backend: Backend) -> AsyncIterator[Server]:
-    """With one task that runs for long, and room for none beside it."""
-    server = await serve(processes_backend, **BOX, **BLOCKED).start()
+async def server(serve: Serve, processes_backend: Backend, tmp_path: Path) -> AsyncIterator[Server]:
+    """With one snapshot, one task that runs for long, and room for none beside it."""
+    root = {"FETCHML_DATASETS_ROOT": str(tmp_path / "datasets")}
+    server = await serve(processes_backend, **BOX, **BLOCKED, **root).start()
+    kept = await server.rest.ask("PUT", "/v1/snapshots", CODE, Content_Type="application/gzip")
+    assert kept.json["id"] == SNAPSHOT
     await server.running(await server.submit("sleep 600", job_name="blocker"))
     yield server
     assert "Traceback" not in server.log

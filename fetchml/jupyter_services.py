@@ -9,7 +9,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -19,15 +19,16 @@ from fetchml.clock import Clock
 from fetchml.core import access, jupyter
 from fetchml.core.audit import Action
 from fetchml.core.jupyter import Service, ServiceStatus
-from fetchml.core.model import ENDED, Principal, Status, Task
+from fetchml.core.model import ENDED, Principal, Status, Task, TaskSpec
 from fetchml.errors import FieldViolation, Forbidden, NotFound, Unavailable, ValidationFailed
 from fetchml.folder_watch import FolderWatch
+from fetchml.jupyter_command import find_jupyter
 from fetchml.jupyter_link import JupyterLink
 from fetchml.jupyter_watch import JupyterWatch, OpenLink
 from fetchml.ports import JupyterClient, Mount, PrepareError, Store
 from fetchml.service_tasks import ServiceTasks
 from fetchml.service_tokens import token_of
-from fetchml.views import JupyterView
+from fetchml.views import JupyterState, JupyterView
 from fetchml.workspaces import TooManyWorkspaces, WorkspaceRefused, Workspaces
 
 KIND = "service"
@@ -55,16 +56,9 @@ class JupyterSettings:
     """One in which nothing happens is stopped after this; 0: never."""
     private: bool
     has_containers: bool
-
-
-class State(NamedTuple):
-    """What the page of a service may tell to who knows no more than its address."""
-
-    status: ServiceStatus
-    why: str
-    """In a sentence; empty while it runs."""
-    stops_at: int | None
-    """It is idle, and ends then (milliseconds since the epoch, UTC)."""
+    """Otherwise Jupyter runs as a plain process."""
+    command: tuple[str, ...] = ("jupyter-lab",)
+    """What starts it then."""
 
 
 class JupyterServices:
@@ -152,9 +146,7 @@ class JupyterServices:
         if violations := jupyter.violations(request, self._tasks.capacity):
             raise ValidationFailed([FieldViolation(*violation) for violation in violations])
         if not self._settings.has_containers:
-            raise Unavailable(
-                "Jupyter services run in containers only: start the server with '--launcher docker'"
-            )
+            find_jupyter(self._settings.command)
         self._tasks.require_room()
         if sum(map(self._is_live, self._records)) >= MAX_LIVE:
             raise Unavailable(f"{MAX_LIVE} Jupyter services live, as many as may: stop some")
@@ -196,14 +188,14 @@ class JupyterServices:
         if service_id in self._watches:
             self._watches[service_id].note_use()
 
-    def state(self, service_id: str) -> State | None:
+    def state(self, service_id: str) -> JupyterState | None:
         """None: there is no such service."""
         record = self._records.get(service_id)
         if record is None:
             return None
         status, why = self._status(record)
         watch = self._watches.get(service_id)
-        return State(status, why or "", watch.stops_at if watch is not None else None)
+        return JupyterState(status, why or "", watch.stops_at if watch is not None else None)
 
     # What the engine asks.
 
@@ -260,8 +252,7 @@ class JupyterServices:
                 created_at=now,
                 **fields,  # type: ignore[arg-type]  # cpu, memory_gb, gpu: checked
             )
-            image = self._settings.images.get(record.image, record.image)
-            spec = jupyter.task_spec(record, image)
+            spec = self._spec(record)
             self._tasks.require_quota(who.user, spec)
             await self._claim(record.folder, who.user)
             # Its document first: a task without one could not be shown, or stopped.
@@ -274,6 +265,13 @@ class JupyterServices:
             await durable
             self._watch_over(record)
         return record
+
+    def _spec(self, record: Service) -> TaskSpec:
+        """Raises Unavailable."""
+        if self._settings.has_containers:
+            return jupyter.task_spec(record, self._settings.images.get(record.image, record.image))
+        log.warning("%s", jupyter.UNISOLATED, extra={"service_id": record.id, "user": record.user})
+        return jupyter.process_spec(record, *find_jupyter(self._settings.command))
 
     async def _claim(self, folder: str, user: str) -> None:
         try:
@@ -302,7 +300,8 @@ class JupyterServices:
         waits = ""
         if status is ServiceStatus.STARTING and task.status is not Status.RUNNING:
             waits = self._tasks.waits_for(task)
-        return status, jupyter.reason_of(task, status, waits)
+        isolated = self._settings.has_containers
+        return status, jupyter.reason_of(task, status, waits, isolated=isolated)
 
     def _shown(self, who: Principal, record: Service) -> JupyterView:
         task = self._task_of[record.id]

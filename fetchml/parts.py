@@ -181,6 +181,7 @@ def jupyter_settings(settings: Settings) -> JupyterSettings:
         idle_ms=settings.jupyter.idle_seconds * 1000,
         private=settings.auth.private,
         has_containers=settings.server.launcher == "docker",
+        command=settings.jupyter.command,
     )
 
 

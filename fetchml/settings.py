@@ -317,6 +317,15 @@ class Jupyter(msgspec.Struct, frozen=True):
             default="none",
         ),
     ] = msgspec.field(default_factory=dict)
+    command: Annotated[
+        tuple[Text, ...],
+        Meta(min_length=1),
+        _about(
+            "What starts JupyterLab with `--launcher process`: a program, looked for on the "
+            "server's `PATH` and beside the server's own Python, and its first arguments. In "
+            "containers the image's `jupyter` is run."
+        ),
+    ] = ("jupyter-lab",)
 
 
 class History(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """What the engine answers with, beside tasks. Transports turn these into JSON and messages."""
 
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -111,6 +112,16 @@ class OutputFile(msgspec.Struct, frozen=True):
     path: str
     size_bytes: int
     modified_at: int
+
+
+class JupyterState(NamedTuple):
+    """What the page of a service may show to a visitor that holds no key of FetchML."""
+
+    status: ServiceStatus
+    why: str
+    """In a sentence; empty while it runs."""
+    stops_at: int | None
+    """It is idle, and ends then (milliseconds since the epoch, UTC)."""
 
 
 class JupyterView(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 from fetchml.core.jupyter import ServiceStatus
-from fetchml.jupyter_services import State
+from fetchml.views import JupyterState
 
 NOTICE_JS = Path(__file__).with_name("jupyter_notice.js")
 RELOAD_SECONDS = 2
@@ -25,7 +25,7 @@ _HEAD_ENDS = re.compile(rb"</head\s*>", re.IGNORECASE)
 _START_AGAIN = "Start it again with “fetchml jupyter start”: what is in its workspace is kept."
 
 
-def sentence(state: State) -> str:
+def sentence(state: JupyterState) -> str:
     """Why Jupyter itself does not answer."""
     why = state.why.strip().rstrip(".")
     match state.status:
@@ -37,11 +37,11 @@ def sentence(state: State) -> str:
             return f"This Jupyter service is starting: {why or 'it will be here in a moment'}."
 
 
-def has_ended(state: State) -> bool:
+def has_ended(state: JupyterState) -> bool:
     return state.status in (ServiceStatus.STOPPED, ServiceStatus.ERROR)
 
 
-def page(state: State) -> bytes:
+def page(state: JupyterState) -> bytes:
     reload = "" if has_ended(state) else f'<meta http-equiv="refresh" content="{RELOAD_SECONDS}">'
     return f"""<!doctype html>
 <html lang="en">

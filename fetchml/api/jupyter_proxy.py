@@ -28,8 +28,8 @@ from fetchml.api.router import Route
 from fetchml.api.streams import Streams, ended_with_client, send_pieces
 from fetchml.errors import BadRequest, NotFound, RequestError, TooManyStreams, Unavailable
 from fetchml.jupyter_link import JupyterLink
-from fetchml.jupyter_services import State
 from fetchml.open_streams import OpenStreams
+from fetchml.views import JupyterState
 
 AT_ONCE = 200
 """Requests and sockets of one service."""
@@ -55,7 +55,7 @@ class Services(Protocol):
 
     def note_use(self, service_id: str) -> None: ...
 
-    def state(self, service_id: str) -> State | None: ...
+    def state(self, service_id: str) -> JupyterState | None: ...
 
 
 class JupyterProxy:
@@ -118,7 +118,7 @@ class JupyterProxy:
             with ended_with_client(call):
                 return await self._request(call, link, target)
 
-    def _own(self, call: Call, target: Target, state: State) -> web.StreamResponse:
+    def _own(self, call: Call, target: Target, state: JupyterState) -> web.StreamResponse:
         """What the notice in its pages asks for; it is told no more than a time."""
         if target.path == "/.fetchml/notice.js":
             headers = call.headers(
@@ -243,7 +243,7 @@ class _Upload:
             self.patience.reschedule(deadline + self._take_seconds)
 
 
-def _instead(call: Call, state: State) -> web.StreamResponse:
+def _instead(call: Call, state: JupyterState) -> web.StreamResponse:
     """For a service whose Jupyter does not answer now. Raises Unavailable, NotFound."""
     request, ended = call.request, jupyter_page.has_ended(state)
     if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):

@@ -5,9 +5,11 @@ task does not: name, workspace, token.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from fetchml.core.checks import (
     MAX_INT,
@@ -139,23 +141,12 @@ def folder_fault(folder: str, known: Iterable[str]) -> str | None:
 
 
 def task_spec(record: Service, real_image: str) -> TaskSpec:
-    """What runs a service."""
-    settings = {
-        "sock": SOCKET,
-        "sock_mode": "0600",
-        "base_url": f"/jupyter/{record.id}/",
-        "root_dir": WORKSPACE,
-        "allow_remote_access": "True",
-        "terminals_enabled": "True",
-        # Who would stop it from the page gets an error for it; there is 'fetchml jupyter stop'.
-        "quit_button": "False",
-    }
-    flags = [f"--ServerApp.{name}={value}" for name, value in settings.items()]
+    """What runs a service in a container."""
     return TaskSpec(
         job_name="jupyter",
         image=real_image,
         # In an image whose user is root it runs as root, as the server's settings say.
-        command=("jupyter", "lab", "--no-browser", "--allow-root", *flags),
+        command=("jupyter", "lab", *_flags(record, SOCKET, WORKSPACE)),
         priority=PRIORITY,
         cpu=record.cpu,
         memory_gb=record.memory_gb,
@@ -166,6 +157,43 @@ def task_spec(record: Service, real_image: str) -> TaskSpec:
             "JUPYTER_RUNTIME_DIR": "/tmp/jupyter-runtime",  # noqa: S108 - in the container
         },
     )
+
+
+_IN_ITS_FOLDERS = """\
+cd "$FETCHML_DATASETS/workspace" && HOME=$(pwd -P) && cd "$HOME" || exit
+exec 9<"$FETCHML_WORKSPACE/../run" || exit
+export HOME JUPYTER_RUNTIME_DIR="$FETCHML_WORKSPACE/runtime"
+exec "$@" --ServerApp.root_dir="$HOME"
+"""
+"""For `sh -c`: only the attempt knows where its folders are. The workspace is linked as a dataset
+would be. The socket is named by an open folder: its real path may be longer than 107 bytes, which
+no socket's may."""
+
+
+def process_spec(record: Service, command: Sequence[str], path: str) -> TaskSpec:
+    """What runs a service as a plain process, without a container. `command`: of JupyterLab on
+    this machine; `path`: where it finds programs."""
+    flags = _flags(record, "/proc/self/fd/9/jupyter.sock", None)
+    return replace(
+        task_spec(record, record.image),
+        command=("/bin/sh", "-c", _IN_ITS_FOLDERS, "jupyter", *command, *flags),
+        env={"JUPYTER_TOKEN": record.token, "PATH": path},
+    )
+
+
+def _flags(record: Service, sock: str, root_dir: str | None) -> list[str]:
+    settings = {
+        "sock": sock,
+        "sock_mode": "0600",
+        "base_url": f"/jupyter/{record.id}/",
+        "root_dir": root_dir,
+        "allow_remote_access": "True",
+        "terminals_enabled": "True",
+        # Who would stop it from the page gets an error for it; there is 'fetchml jupyter stop'.
+        "quit_button": "False",
+    }
+    given = [f"--ServerApp.{name}={value}" for name, value in settings.items() if value is not None]
+    return ["--no-browser", "--allow-root", *given]
 
 
 def status_of(task: Task, *, answers: bool) -> ServiceStatus:
@@ -181,7 +209,12 @@ def status_of(task: Task, *, answers: bool) -> ServiceStatus:
     return ServiceStatus.STARTING
 
 
-def reason_of(task: Task, status: ServiceStatus, waits: str) -> str | None:
+UNISOLATED = "It runs as a plain process of the server's own user, which nothing isolates"
+
+
+def reason_of(
+    task: Task, status: ServiceStatus, waits: str, *, isolated: bool = True
+) -> str | None:
     """Why a service is as it is. `waits`: what is said of a task that was not started yet."""
     match status:
         case ServiceStatus.STARTING if task.status is Status.RUNNING:
@@ -189,7 +222,7 @@ def reason_of(task: Task, status: ServiceStatus, waits: str) -> str | None:
         case ServiceStatus.STARTING:
             return waits
         case ServiceStatus.RUNNING:
-            return None
+            return None if isolated else UNISOLATED
         case ServiceStatus.STOPPING | ServiceStatus.STOPPED:
             return _why_stopped(task)
         case ServiceStatus.ERROR:

@@ -78,6 +78,7 @@ class Box:
         idle_ms: int = 0,
         has_containers: bool = True,
         has_datasets: bool = True,
+        jupyter_command: tuple[str, ...] = (),
     ) -> AsyncIterator[Engine]:
         store = DuckDBStore(self.data_dir, time_zone=ZoneInfo("UTC"), min_free_bytes=min_free_bytes)
         limits = Limits(
@@ -153,6 +154,7 @@ class Box:
                     idle_ms,
                     private=private,
                     has_containers=has_containers,
+                    command=jupyter_command,
                 ),
                 audit=audit,
                 token_key=partial(load_key, self.data_dir),

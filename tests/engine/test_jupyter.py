@@ -252,8 +252,8 @@ async def test_what_is_refused_changes_nothing(box: Box, request_: Any, said: st
 
 
 async def test_when_none_can_start(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with box.engine(has_containers=False):
-        with pytest.raises(Unavailable, match="--launcher docker"):
+    async with box.engine(has_containers=False, jupyter_command=("no-such-jupyter",)):
+        with pytest.raises(Unavailable, match="there is no 'no-such-jupyter' on"):
             await box.jupyter.start(ALICE, {"name": "a"})
     async with box.engine(min_free_bytes=1 << 60):
         with pytest.raises(Unavailable, match="disk"):

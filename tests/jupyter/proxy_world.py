@@ -19,8 +19,8 @@ from fetchml.clock import Clock
 from fetchml.core.jupyter import ServiceStatus
 from fetchml.core.model import Role
 from fetchml.jupyter_link import SOCKET, JupyterLink
-from fetchml.jupyter_services import State
 from fetchml.rate_limit import RateLimiter
+from fetchml.views import JupyterState
 from tests import front
 from tests.api.grpc_world import KeyStore
 
@@ -36,7 +36,7 @@ RawHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[No
 class StubServices:
     def __init__(self) -> None:
         self.links: dict[str, JupyterLink] = {}
-        self.states: dict[str, State] = {}
+        self.states: dict[str, JupyterState] = {}
         self.used: list[str] = []
 
     def link(self, service_id: str) -> JupyterLink | None:
@@ -45,7 +45,7 @@ class StubServices:
     def note_use(self, service_id: str) -> None:
         self.used.append(service_id)
 
-    def state(self, service_id: str) -> State | None:
+    def state(self, service_id: str) -> JupyterState | None:
         return self.states.get(service_id)
 
 
@@ -124,7 +124,7 @@ class World:
         link = JupyterLink.open(self.folder / service_id[-2:], service_id, TOKEN)
         self.stack.callback(link.close)
         self.services.links[service_id] = link
-        self.services.states[service_id] = State(ServiceStatus.RUNNING, "", None)
+        self.services.states[service_id] = JupyterState(ServiceStatus.RUNNING, "", None)
 
 
 def _closing(handler: RawHandler) -> RawHandler:

@@ -13,8 +13,8 @@ from aiohttp import web
 from fetchml.api import jupyter_proxy
 from fetchml.api.http import HttpTimeouts
 from fetchml.core.jupyter import ServiceStatus
-from fetchml.jupyter_services import State
 from fetchml.rate_limit import RateLimiter
+from fetchml.views import JupyterState
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, proxy_world, until
 
 
@@ -443,7 +443,7 @@ async def test_an_unknown_id_can_not_be_guessed_fast(tmp_path: Path) -> None:
 
 async def test_one_that_starts(world: World) -> None:
     why = "preparing: pulling <image>"
-    world.services.states[ID] = State(ServiceStatus.STARTING, why, None)
+    world.services.states[ID] = JupyterState(ServiceStatus.STARTING, why, None)
     async with world.get(f"{BASE}/lab?token=secret", headers={"Accept": "text/html"}) as reply:
         page = await reply.text()
         assert (reply.status, reply.content_type) == (503, "text/html")
@@ -456,7 +456,7 @@ async def test_one_that_starts(world: World) -> None:
 
 
 async def test_one_that_has_ended(world: World) -> None:
-    world.services.states[ID] = State(ServiceStatus.ERROR, "Jupyter has ended", None)
+    world.services.states[ID] = JupyterState(ServiceStatus.ERROR, "Jupyter has ended", None)
     async with world.get(f"{BASE}/lab", headers={"Accept": "text/html"}) as reply:
         page = await reply.text()
         assert reply.status == 404
@@ -576,7 +576,7 @@ async def test_the_notice_is_told_when_it_stops_and_no_more(world: World) -> Non
     await world.jupyter(echo)
     async with world.get(f"{BASE}/.fetchml/notice") as reply:
         assert await reply.json() == {}
-    world.services.states[ID] = State(ServiceStatus.RUNNING, "a reason", 1_760_000_000_000)
+    world.services.states[ID] = JupyterState(ServiceStatus.RUNNING, "a reason", 1_760_000_000_000)
     async with world.get(f"{BASE}/.fetchml/notice") as reply:
         assert await reply.json() == {"stops_at": "2025-10-09T08:53:20.000Z"}
     async with world.get(f"{BASE}/.fetchml/notice.js") as reply:

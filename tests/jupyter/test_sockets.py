@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
-from fetchml.api import jupyter_proxy, jupyter_socket
+from fetchml.api import jupyter_proxy
 from fetchml.api.http import HttpTimeouts
 from tests.jupyter.proxy_world import BASE, ID, OTHER, World, proxy_world, until
 
@@ -139,7 +139,6 @@ async def test_the_browser_closes(world: World, code: int) -> None:
     await world.jupyter(taking(wait))
     async with connect(world) as socket:
         await socket.close(code=code)
-        assert socket.close_code == code
     async with asyncio.timeout(5):
         assert await ended == code
 
@@ -226,21 +225,76 @@ async def test_what_asks_for_something_else(
 
 
 @pytest.mark.parametrize("from_jupyter", [False, True])
-async def test_a_message_too_large(
-    world: World, monkeypatch: pytest.MonkeyPatch, from_jupyter: bool
-) -> None:
-    monkeypatch.setattr(jupyter_socket, "MAX_MESSAGE_BYTES", 1000)
+async def test_bytes_that_are_no_frame_end_it(world: World, from_jupyter: bool) -> None:
+    ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
 
     async def behave(socket: web.WebSocketResponse) -> None:
+        await socket.send_str("first")
         if from_jupyter:
-            await socket.send_bytes(bytes(1001))
+            assert socket._req is not None and socket._req.transport is not None  # noqa: PT018
+            socket._req.transport.write(b"\x83\x00")  # an opcode of no meaning
         await socket.receive()
+        ended.set_result(socket.close_code)
 
     await world.jupyter(taking(behave))
     async with connect(world) as socket:
+        assert await socket.receive_str(timeout=5) == "first"
         if not from_jupyter:
-            await socket.send_bytes(bytes(1001))
-        assert (await end_of(socket))[0] == 1009
+            socket._conn.transport.write(b"\x82\x00")  # a browser's frames are masked
+        assert (await end_of(socket))[0] == 1002
+    async with asyncio.timeout(5):
+        assert await ended == 1002
+
+
+async def test_a_message_passes_before_it_ends(world: World) -> None:
+    """Nothing waits for the whole of it: the proxy would have to keep it."""
+    half = 40 << 20
+    go = asyncio.Event()
+
+    async def send(socket: web.WebSocketResponse) -> None:
+        assert socket._req is not None and socket._req.transport is not None  # noqa: PT018
+        transport = socket._req.transport
+        transport.write(b"\x82\x7f" + (2 * half).to_bytes(8, "big") + bytes(half))
+        await go.wait()
+        transport.write(bytes(half))
+        await socket.receive()
+
+    await world.jupyter(taking(send))
+    reader, writer = await world.connect()
+    writer.write(HANDSHAKE)
+    async with asyncio.timeout(20):
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(10 + half)
+        go.set()
+        assert await reader.readexactly(half) == bytes(half)
+    writer.close()
+
+
+async def test_a_jupyter_that_stops_in_a_frame_is_let_go(tmp_path: Path) -> None:
+    async def stall(socket: web.WebSocketResponse) -> None:
+        assert socket._req is not None and socket._req.transport is not None  # noqa: PT018
+        socket._req.transport.write(b"\x82\x7e\x10\x00" + b"x")
+        await socket.receive()
+
+    async with proxy_world(tmp_path, HttpTimeouts(send=0.2)) as world:
+        await world.jupyter(taking(stall))
+        async with connect(world) as socket:
+            assert (await end_of(socket))[0] in (None, 1006), "cut off: no frame can be put in"
+        await world.until_idle()
+
+
+@pytest.mark.parametrize("answers", [False, True])
+async def test_a_silent_browser_is_asked_whether_it_is_there(tmp_path: Path, answers: bool) -> None:
+    async with proxy_world(tmp_path, HttpTimeouts(send=0.2)) as world:
+        await world.jupyter(taking(repeat))
+        async with connect(world, autoping=False) as socket:
+            for _ in range(3 if answers else 1):
+                message = await socket.receive(timeout=5)
+                assert message.type is WSMsgType.PING
+                if answers:
+                    await socket.pong(message.data)
+            if not answers:
+                await world.until_idle()
 
 
 @pytest.mark.parametrize("slow", ["browser", "jupyter"])

@@ -1,0 +1,39 @@
+"""What runs Jupyter where there are no containers: a program that is installed on the machine."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fetchml.errors import Unavailable
+
+_STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class InstalledJupyter(NamedTuple):
+    command: tuple[str, ...]
+    """With the program's whole path."""
+    path: str
+    """Where it finds programs: those that are installed beside it first."""
+
+
+def find_jupyter(command: Sequence[str]) -> InstalledJupyter:
+    """Look for `[jupyter] command`, anew at each call: it may be installed while the server runs.
+
+    Raises Unavailable.
+    """
+    beside = str(Path(sys.executable).parent)
+    places = [beside, os.environ.get("PATH", ""), _STANDARD_PATH]
+    found = shutil.which(command[0], path=os.pathsep.join(filter(None, places)))
+    if found is None:
+        raise Unavailable(
+            f"JupyterLab is not installed on this machine: there is no {command[0]!r} on the "
+            "server's PATH. Install it ('pip install jupyterlab'), name it in [jupyter] command, "
+            "or start the server with '--launcher docker', which takes it from an image"
+        )
+    # Not what a link leads to: a virtual environment's programs lie beside the link.
+    program = Path.cwd() / found
+    path = os.pathsep.join([str(program.parent), _STANDARD_PATH])
+    return InstalledJupyter((str(program), *command[1:]), path)

@@ -1,0 +1,106 @@
+"""A real JupyterLab as a plain process, where the server has no containers."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from fetchml.adapters import processes
+from tests.jupyter.installed import install_jupyterlab
+from tests.jupyter.service import SAVED, Serve, Service
+from tests.server.program import Backend, eventually
+
+
+@pytest.fixture(scope="session")
+def jupyter_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install_jupyterlab(tmp_path_factory.mktemp("jupyterlab"))
+
+
+@pytest.fixture
+def backend(jupyter_lab: Path) -> Backend:
+    variables = {"FETCHML_LAUNCHER": "process", "FETCHML_JUPYTER_COMMAND": str(jupyter_lab)}
+    return Backend(variables, lambda: ())
+
+
+def pids_of(service: Service) -> list[int]:
+    mark = f"FETCHML_TASK_ID={service.id}"
+    return [pid for pid in processes.pids() if mark in processes.environment(pid)]
+
+
+async def test_from_start_to_stop(serve: Serve, backend: Backend, jupyter_lab: Path) -> None:
+    server = await serve(backend)
+    service = await Service.running(server, workspace="ada/thesis")
+    shown = await service.show()
+    assert "nothing isolates" in shown["reason"]
+    assert "nothing isolates" in server.log
+    workspace = server.data_dir / "jupyter" / "ada" / "thesis"
+    kernel = await service.new_kernel()
+    assert await service.run(kernel, "import os; os.getcwd()") == f"'{workspace}'"
+    assert await service.run(kernel, "import sys; sys.executable") == (
+        f"'{jupyter_lab.with_name('python')}'"
+    )
+    assert await service.run(kernel, "'FETCHML_ADMIN_KEY' in os.environ") == "False"
+    await service.json("PUT", "/api/contents/a.txt", SAVED)
+    assert (workspace / "a.txt").read_text() == "6*7"
+    async with service.ask("GET", "/lab") as reply:
+        assert reply.status == 200
+        assert "/.fetchml/notice.js" in await reply.text()
+    for token in ("", "wrong"):
+        async with service.ask("GET", "/api/kernels", token=token) as reply:
+            assert reply.status == 403
+    await service.stop()
+    await service.ended("stopped")
+    assert (workspace / "a.txt").exists(), "what is in its workspace stays"
+
+
+async def test_a_killed_server_finds_it_again(serve: Serve, backend: Backend) -> None:
+    server = await serve(backend)
+    service = await Service.running(server)
+    kernel = await service.new_kernel()
+    await service.run(kernel, "import os; kept = os.getpid()")
+    pid = int(await service.run(kernel, "kept"))
+    await server.kill()
+    await server.start()
+    await service.until("running")
+    assert await service.run(kernel, "kept") == str(pid)
+    await service.stop()
+    await service.ended("stopped")
+    await eventually(lambda: not processes.find(pid))
+
+
+async def test_an_idle_one_is_stopped_with_its_kernels(serve: Serve, backend: Backend) -> None:
+    server = await serve(backend, FETCHML_JUPYTER_IDLE_SECONDS="4")
+    service = await Service.running(server)
+    await service.new_kernel()
+    shown = await service.ended("stopped")
+    assert shown["reason"] == "idle for 4 s"
+    assert pids_of(service) == []
+
+
+async def test_two_share_a_workspace_and_nothing_else(serve: Serve, backend: Backend) -> None:
+    server = await serve(backend)
+    services = await asyncio.gather(
+        *(Service.running(server, name=name, workspace="team") for name in ("a", "b"))
+    )
+    await services[0].json("PUT", "/api/contents/a.txt", SAVED)
+    assert (await services[1].json("GET", "/api/contents/a.txt"))["content"] == "6*7"
+    async with services[1].ask("GET", "/api/contents", token=services[0].token) as reply:
+        assert reply.status == 403
+    kernels = await asyncio.gather(*(service.new_kernel() for service in services))
+    places = [
+        await service.run(kernel, "import os; os.environ['JUPYTER_RUNTIME_DIR']")
+        for service, kernel in zip(services, kernels, strict=True)
+    ]
+    assert len(set(places)) == 2
+
+
+async def test_where_it_is_not_installed(serve: Serve) -> None:
+    missing = {"FETCHML_LAUNCHER": "process", "FETCHML_JUPYTER_COMMAND": "no-such-jupyter lab"}
+    server = await serve(Backend(missing, lambda: ()), PATH=os.environ["PATH"])
+    body = b'{"name": "a"}'
+    reply = await server.rest.ask(
+        "POST", "/v1/jupyter/services", body, Content_Type="application/json"
+    )
+    assert (reply.status, reply.json["code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert "pip install jupyterlab" in reply.json["error"]

@@ -15,8 +15,8 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 MESSAGE_BYTES = 32 << 20
 PIECE = bytes(1 << 20)
 
-sent = 0
-"""Bytes of messages that the server has taken, in MiB."""
+sent: list[int] = []
+"""Each piece of a message that the server has taken."""
 seen: list[list[str]] = []
 """The header lines of each request but the server's own."""
 
@@ -28,7 +28,13 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         name.lower(): value.strip()
         for name, _, value in (line.partition(":") for line in head[1:] if line)
     }
-    known = {"api/status": {}, "api/kernels": [], "api/terminals": [], "sent": sent, "seen": seen}
+    known = {
+        "api/status": {},
+        "api/kernels": [],
+        "api/terminals": [],
+        "sent": len(sent),
+        "seen": seen,
+    }
     if "sec-websocket-key" in headers:
         await flood(writer, headers["sec-websocket-key"])
     elif path in known:
@@ -51,13 +57,15 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def reply(writer: asyncio.StreamWriter, body: bytes, headers: str = "") -> None:
-    writer.write(f"HTTP/1.1 200 OK\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    headers += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    writer.write(f"HTTP/1.1 200 OK\r\n{headers}\r\n".encode() + body)
     await writer.drain()
 
 
 async def flood(writer: asyncio.StreamWriter, key: str) -> None:
-    global sent
-    accept = base64.b64encode(hashlib.sha1(key.encode() + GUID).digest()).decode()
+    accept = base64.b64encode(
+        hashlib.sha1(key.encode() + GUID, usedforsecurity=False).digest()
+    ).decode()
     writer.write(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
@@ -67,7 +75,7 @@ async def flood(writer: asyncio.StreamWriter, key: str) -> None:
         for _ in range(MESSAGE_BYTES // len(PIECE)):
             writer.write(PIECE)
             await writer.drain()
-            sent += 1
+            sent.append(len(PIECE))
 
 
 async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -37,7 +37,7 @@ from fetchml.api.grpc_server import GrpcServer
 from fetchml.api.http import HttpServer, HttpTimeouts
 from fetchml.audit import Audit
 from fetchml.clock import Clock
-from fetchml.control import control_socket
+from fetchml.control import control_socket, write_address
 from fetchml.engine import Engine
 from fetchml.experiments import Experiments
 from fetchml.folder_watch import FolderWatch
@@ -238,6 +238,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         grpc_port = await rpc.start(str(settings.server.grpc), control, certificate)
         http = Address(settings.server.http.host, http_port)
         grpc = Address(settings.server.grpc.host, grpc_port)
+        write_address(data_dir, str(grpc))
         if certificate is None:
             _warn_if_open(http, grpc)
         alive = _tell_ready(http, grpc, data_dir)

@@ -8,6 +8,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 NAME = "control.sock"
+ADDRESS = "control.address"
+"""File beside the socket: the gRPC address at which the same server listens."""
+_LONGEST_ADDRESS = 512
+
+
+def write_address(data_dir: Path, address: str) -> None:
+    """Write the server's gRPC address, HOST:PORT, for `read_address`. Raises OSError."""
+    folder = os.open(data_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        draft = f"{ADDRESS}.new"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft, dir_fd=folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        with open(os.open(draft, flags, 0o600, dir_fd=folder), "w") as file:  # noqa: PTH123
+            file.write(address)
+        os.replace(draft, ADDRESS, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def read_address(data_dir: Path) -> str | None:
+    """The gRPC address of the server that runs, or ran last, on this data directory. `None` if
+    none is known. Raises OSError."""
+    try:
+        fd = os.open(data_dir / ADDRESS, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor, which no link can lead elsewhere
+        return file.read(_LONGEST_ADDRESS).decode(errors="replace").strip() or None
 
 
 @contextlib.contextmanager

@@ -237,9 +237,12 @@ class Calls(grpc.GenericRpcHandler):
         return await context.abort(*failure(told, trace_id))
 
     def _admit(self, peer: str, metadata: _Metadata, secret: str | None) -> Principal:
-        """The control socket's file mode is its lock; everyone else shows a key."""
+        """The control socket's file mode is its lock: who comes that way is the owner, or whoever
+        the key names that they show. Everyone else shows a key."""
         if peer.startswith("unix:"):
-            return self._admission.local
+            if secret is None:
+                return self._admission.local
+            return self._admission.admit(secret, self._admission.local.address).principal
         return self._admission.admit(secret, self._client_of(peer, metadata)).principal
 
     def _client_of(self, peer: str, metadata: _Metadata) -> str:

@@ -26,7 +26,8 @@ from fetchml.client import (
     Unavailable,
     Unreachable,
 )
-from fetchml.client.connection import DEFAULT_SERVER, is_here
+from fetchml.client.connection import CONTROL, DEFAULT_SERVER, is_here, port_of
+from fetchml.control import control_socket, read_address
 from fetchml.settings import default_data_dir
 
 _EXITS: tuple[tuple[type[Exception], Exit], ...] = (
@@ -48,6 +49,37 @@ def connected(server: str, key: str | None) -> Iterator[Client]:
     """A client that says at once when a call fails. What it raises inside becomes a Failure."""
     with plain_failures(), Client(server, key or "", options=Options(retries=False)) as client:
         yield client
+
+
+@contextmanager
+def connected_as_found(server: str) -> Iterator[Client]:
+    """A client with the key of the environment, else with the admin key of this machine's server.
+
+    The admin key goes through the control socket alone, which only the server's user can have
+    made: whatever listens on a loopback port may be anybody's. Raises Failure.
+    """
+    if key := os.environ.get("FETCHML_API_KEY", "").strip():
+        with connected(server, key) as client:
+            yield client
+        return
+    data_dir = _data_dir_here(server)
+    key = _admin_key(data_dir)
+    if not key:
+        with connected(server, None) as client:
+            yield client
+        return
+    _require_its_server(server, data_dir)
+    try:
+        with (
+            control_socket(data_dir) as socket,
+            connected(f"{CONTROL}{socket}", key) as client,
+        ):
+            yield client
+    except Failure as failure:
+        if isinstance(failure.__cause__, Unreachable):
+            message = f"Cannot reach a server at {server}"
+            raise Failure(message, failure.hint, Exit.UNREACHABLE) from None
+        raise
 
 
 @contextmanager
@@ -79,14 +111,9 @@ def _hint(error: CallError | SetupError | BadFolder) -> str:
             return ""
 
 
-def find_key(server: str) -> str | None:
-    """The user's key for it: from the environment, else the admin key of a server on this machine.
-
-    That one is for this machine only: it must not go to whatever server an address names. Raises
-    Failure.
-    """
-    if key := os.environ.get("FETCHML_API_KEY"):
-        return key.strip()
+def _data_dir_here(server: str) -> Path:
+    """The data directory whose server this machine's user means. Raises Failure if the address is
+    not one of this machine."""
     with plain_failures():
         here = is_here(server)
     if not here:
@@ -96,11 +123,31 @@ def find_key(server: str) -> str | None:
             Exit.REFUSED,
         )
     folder = os.environ.get("FETCHML_DATA_DIR")
-    file = (Path(folder) if folder else default_data_dir()) / "admin.key"
+    return Path(folder) if folder else default_data_dir()
+
+
+def _admin_key(data_dir: Path) -> str | None:
+    """`None` if this user can't read it."""
     try:
-        return file.read_text().strip() or None
+        return (data_dir / "admin.key").read_text().strip() or None
     except OSError:
         return None
+
+
+def _require_its_server(server: str, data_dir: Path) -> None:
+    """Raises Failure if the data directory's server listens elsewhere than at `server`."""
+    try:
+        address = read_address(data_dir)
+    except OSError:
+        address = None
+    if address is None or port_of(address) == port_of(server):
+        return
+    raise Failure(
+        f"No API key for the server at {server}",
+        f"The server on {data_dir} listens at {address}. Set FETCHML_API_KEY, or name that "
+        "server's data directory in FETCHML_DATA_DIR.",
+        Exit.REFUSED,
+    )
 
 
 def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,7 +164,7 @@ def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @functools.wraps(command)
     def with_client(server: str, **options: Any) -> Any:
-        with connected(server, find_key(server)) as client:
+        with connected_as_found(server) as client:
             return command(client=client, **options)
 
     return with_client

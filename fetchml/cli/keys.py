@@ -9,7 +9,7 @@ import click
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.cli.client import connected, find_key, json_option
+from fetchml.cli.client import connected, connected_as_found, json_option
 from fetchml.cli.durations import Seconds
 from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.owner import as_owner
@@ -36,7 +36,7 @@ class Keys:
         """The answer of KeyService. Raises Failure."""
         rpc = Rpc(f"KeyService/{method}", request, reply)
         if self._server:
-            with connected(self._server, find_key(self._server)) as client:
+            with connected_as_found(self._server) as client:
                 return client.call(rpc)
         try:
             with (

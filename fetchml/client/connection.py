@@ -81,6 +81,12 @@ def is_here(server: str) -> bool:
         return False
 
 
+def port_of(server: str) -> int | None:
+    """The port in a server's address; `None` if there is none in it. Raises SetupError."""
+    port = split_address(server)[1].rpartition(":")[2]
+    return int(port) if port.isascii() and port.isdigit() else None
+
+
 def _credentials(tls_ca: str | Path | None) -> grpc.ChannelCredentials:
     file = os.environ.get("FETCHML_TLS_CA") if tls_ca is None else str(tls_ca)
     if not file:

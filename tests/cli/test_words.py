@@ -3,14 +3,13 @@
 import io
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
-from fetchml.cli.client import connected, find_key
+from fetchml.cli.client import connected
 from fetchml.cli.durations import Seconds
 from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.main import COMMANDS, fetchml
@@ -159,38 +158,3 @@ def test_a_key_that_cannot_be_one_is_told(key: str) -> None:
         pass
     assert caught.value.exit_code == Exit.REFUSED
     assert key not in caught.value.message
-
-
-@pytest.fixture
-def key_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "admin.key").write_text("fml_admin\n")
-    monkeypatch.setenv("FETCHML_DATA_DIR", str(tmp_path))
-    monkeypatch.delenv("FETCHML_API_KEY", raising=False)
-
-
-@pytest.mark.usefixtures("key_here")
-@pytest.mark.parametrize("server", ["127.0.0.1:9102", "127.1.2.3:1", "[::1]:9102", "LocalHost:1"])
-def test_the_admin_key_is_for_a_server_on_this_machine(server: str) -> None:
-    assert find_key(server) == "fml_admin"
-
-
-@pytest.mark.usefixtures("key_here")
-@pytest.mark.parametrize(
-    "server",
-    [
-        "gpu-box:9102",
-        "10.0.0.1:9102",
-        "[2001:db8::1]:9102",
-        "127.0.0.1.example.org:9102",
-        "localhost.example.org:9102",
-        "dns:gpu-box",
-        "ipv4:127.0.0.1:1,10.0.0.1:1",
-        "127.0.0.1:1,10.0.0.1:1",
-    ],
-)
-def test_no_other_server_gets_the_admin_key(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Failure, match="No API key") as refused:
-        find_key(server)
-    assert "FETCHML_API_KEY" in refused.value.hint
-    monkeypatch.setenv("FETCHML_API_KEY", "fml_own")
-    assert find_key(server) == "fml_own"

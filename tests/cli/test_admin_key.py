@@ -1,0 +1,119 @@
+"""The admin key of a server on this machine: where the command line sends it, and where not."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from fetchml.cli.client import connected_as_found
+from fetchml.cli.failure import Exit, Failure
+from fetchml.control import write_address
+from tests.cli.server import Server, run
+
+KEY = "fml_admin"
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One with an admin key, and no server."""
+    (tmp_path / "admin.key").write_text(f"{KEY}\n")
+    monkeypatch.setenv("FETCHML_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("FETCHML_API_KEY", raising=False)
+    return tmp_path
+
+
+class Listener:
+    """Whatever may listen on a loopback port."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.received = b""
+        self._thread = threading.Thread(target=self._take, daemon=True)
+        self._thread.start()
+
+    def _take(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with closing(connection):
+                connection.settimeout(0.2)
+                try:
+                    while data := connection.recv(1 << 16):
+                        self.received += data
+                except OSError:
+                    continue
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    found = Listener()
+    yield found
+    found.close()
+
+
+def test_what_listens_on_a_loopback_port_never_gets_the_admin_key(
+    data_dir: Path, listener: Listener
+) -> None:
+    variables = {"FETCHML_SERVER": f"127.0.0.1:{listener.port}", "FETCHML_DATA_DIR": str(data_dir)}
+    ran = run("ls", **variables)
+    assert ran.code == Exit.UNREACHABLE
+    assert "Cannot reach a server" in ran.err
+    # With a key of the user's own the same command does ask it.
+    assert run("ls", FETCHML_API_KEY="fml_own", **variables).code != 0
+    assert listener.received
+    assert KEY.encode() not in listener.received
+
+
+def test_the_key_goes_through_the_control_socket_and_counts_as_itself(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data").start()
+    try:
+        server.run("submit", "--", "true").succeeded()
+        assert "admin" in server.run("ls").succeeded()
+        other = server.run("ls", FETCHML_SERVER="127.0.0.1:1")
+        assert other.code == Exit.REFUSED
+        assert server.grpc in other.err
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("server", ["127.0.0.1:1", "127.1.2.3:1", "[::1]:1", "LocalHost:1"])
+def test_a_loopback_address_means_the_server_on_this_machine(data_dir: Path, server: str) -> None:
+    write_address(data_dir, "127.0.0.1:1")
+    with connected_as_found(server) as client:
+        assert client.server.startswith("unix:")
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "gpu-box:9102",
+        "10.0.0.1:9102",
+        "[2001:db8::1]:9102",
+        "127.0.0.1.example.org:9102",
+        "localhost.example.org:9102",
+        "dns:gpu-box",
+        "ipv4:127.0.0.1:1,10.0.0.1:1",
+        "127.0.0.1:1,10.0.0.1:1",
+    ],
+)
+@pytest.mark.usefixtures("data_dir")
+def test_no_other_server_is_asked_without_a_key(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Failure, match="No API key") as refused, connected_as_found(server):
+        pass
+    assert "FETCHML_API_KEY" in refused.value.hint
+    monkeypatch.setenv("FETCHML_API_KEY", "fml_own")
+    with connected_as_found(server) as client:
+        assert client.server == server

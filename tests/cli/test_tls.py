@@ -27,6 +27,8 @@ class World:
             int(address.rpartition(":")[2]) for address in (self.server.http, self.server.grpc)
         )
         self.client = {
+            # With a key of its own the command line asks the port, not the control socket.
+            "FETCHML_API_KEY": (self.server.data_dir / "admin.key").read_text().strip(),
             "FETCHML_SERVER": f"https://localhost:{self.grpc}",
             "FETCHML_TLS_CA": str(self.authority.file),
         }
@@ -82,7 +84,7 @@ def test_clients_that_do_not_fit(world: World, tmp_path: Path) -> None:
     for variables in (
         {**world.client, "FETCHML_TLS_CA": str(other.file)},
         {**world.client, "FETCHML_TLS_CA": ""},
-        {"FETCHML_SERVER": f"localhost:{world.grpc}"},
+        {**world.client, "FETCHML_SERVER": f"localhost:{world.grpc}"},
     ):
         refused = world.server.run("queue", **variables)
         assert refused.code == 3

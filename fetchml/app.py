@@ -238,7 +238,6 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         grpc_port = await rpc.start(str(settings.server.grpc), control, certificate)
         http = Address(settings.server.http.host, http_port)
         grpc = Address(settings.server.grpc.host, grpc_port)
-        write_address(data_dir, str(grpc))
         if certificate is None:
             _warn_if_open(http, grpc)
         alive = _tell_ready(http, grpc, data_dir)
@@ -251,7 +250,8 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
 
 
 def _tell_ready(http: Address, grpc: Address, data_dir: Path) -> asyncio.Task[None]:
-    """The task that tells systemd that the event loop is alive."""
+    """The task that reports to systemd that the event loop is alive."""
+    write_address(data_dir, str(grpc))
     # What lives now lives on: no collection need pass through it again (50 ms each time).
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS)

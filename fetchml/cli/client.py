@@ -58,8 +58,8 @@ def connected_as_found(server: str) -> Iterator[Client]:
     The admin key goes through the control socket alone, which only the server's user can have
     made: whatever listens on a loopback port may be anybody's. Raises Failure.
     """
-    if key := os.environ.get("FETCHML_API_KEY", "").strip():
-        with connected(server, key) as client:
+    if own := os.environ.get("FETCHML_API_KEY", "").strip():
+        with connected(server, own) as client:
             yield client
         return
     data_dir = _data_dir_here(server)

@@ -57,6 +57,12 @@ def set_up(form: Literal["text", "json"], stream: TextIO | None = None) -> None:
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     # It warns of protocols that nobody here speaks, and one of them may be a key.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+    # Four entries with tracebacks for one value of a call's metadata, key or no key.
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_bad_metadata)
+
+
+def _is_no_bad_metadata(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Invalid encoding on")
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

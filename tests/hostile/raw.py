@@ -87,7 +87,7 @@ class Marks:
 
     @staticmethod
     def recorded(tasks: Iterable[Mapping[str, Any]]) -> set[str]:
-        return {task["command"][-1].split()[1] for task in tasks}
+        return {task["command"][2].split()[1] for task in tasks}
 
 
 def all_tasks(server: Server) -> list[dict[str, Any]]:

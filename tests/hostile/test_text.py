@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from fetchml.v1 import task_pb2
 from tests.cli.server import Server
+from tests.hostile import raw_grpc
 from tests.hostile.raw import (
     ADMIN_KEY,
     SECONDS,
@@ -146,3 +148,25 @@ def test_names_are_lines_and_content_is_any_text(serve: Callable[[], Server]) ->
     shown = server.run("show", task["id"], FETCHML_API_KEY=ADMIN_KEY).succeeded()
     assert "\x1b" not in shown
     assert "\u202e" not in shown
+
+
+def test_metadata_that_is_no_text(serve: Callable[[], Server], tmp_path: Path) -> None:
+    """Without a key nothing of it is logged: anybody could fill the disk with it."""
+    server, marks = serve(), Marks(tmp_path / "ran")
+    for name, value in (
+        (b"x-forwarded-for", b"fe80::1%\xff"),
+        (b"x-forwarded-for", b"10.0.0.1\r\n2026-01-01 forged"),
+        (b"idempotency-key", b"\xff\xed\xa0\x80"),
+        (b"traceparent", b"\0"),
+        (b"any-bin", b"\xff!!"),
+    ):
+        for key in (ADMIN_KEY, "wrong"):
+            request = task_pb2.CreateTaskRequest(job_name="a", command=marks.command())
+            metadata = [(name, value), (b"x-api-key", key.encode())]
+            data = request.SerializeToString()
+            raw_grpc.call(server.grpc, "TaskService/CreateTask", metadata, data)
+    until_idle(server)
+    assert "Invalid encoding" not in server.log
+    server = restarted(server)
+    assert_no_ghosts(server, marks)
+    assert_log_is_safe(server)

@@ -106,6 +106,7 @@ class Store(Protocol):
     - A failed commit is final: `on_fatal` is called once, no later future ever resolves, and the
       program must end; the next start rebuilds its state from what is on disk.
     - Reads see every change that `on_durable` announced before the read began.
+    - A value that can't be stored fails its own call, at once or by its future, and no other.
     """
 
     async def open(

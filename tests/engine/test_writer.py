@@ -4,14 +4,27 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC
 from typing import cast
+from unittest.mock import Mock
 
 import pytest
+from msgspec.structs import replace
 
 from fetchml import writer
 from fetchml.clock import Clock
-from fetchml.core.events import AbandonAttempt, Decision, Effect, Event, RunAttempt, TimePassed
-from fetchml.core.model import Change, Resources, Task, TaskSpec
+from fetchml.core.events import (
+    AbandonAttempt,
+    Decision,
+    Effect,
+    Event,
+    LauncherChanged,
+    NeverStarted,
+    RunAttempt,
+    Submitted,
+    TimePassed,
+)
+from fetchml.core.model import Change, Resources, Sender, Task, TaskSpec
 from fetchml.core.state import Limits, State
+from fetchml.errors import BadRequest
 from fetchml.ports import Restored, Store
 from fetchml.tally import Tally
 
@@ -27,6 +40,18 @@ class SlowDisk:
     def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
         self.handed_in += changes
         return asyncio.get_running_loop().create_future()
+
+
+def writer_on(disk: SlowDisk, done: list[Effect]) -> writer.Writer:
+    return writer.Writer(
+        State(Limits(Resources(), 1, 0, "box")),
+        Restored("box", 0, 0, [], {}, {}),
+        cast("Store", disk),
+        Tally(UTC, "1970-01-01", 0, 0),
+        clock=Clock(),
+        act=done.append,
+        service_changed=lambda _: None,
+    )
 
 
 async def test_what_changes_nothing_waits_behind_what_waits_for_the_disk(
@@ -45,15 +70,7 @@ async def test_what_changes_nothing_waits_behind_what_waits_for_the_disk(
 
     monkeypatch.setattr(writer, "step", scripted)
     disk, done = SlowDisk(), list[Effect]()
-    owner = writer.Writer(
-        State(Limits(Resources(), 1, 0, "box")),
-        Restored("box", 0, 0, [], {}, {}),
-        cast("Store", disk),
-        Tally(UTC, "1970-01-01", 0, 0),
-        clock=Clock(),
-        act=done.append,
-        service_changed=lambda _: None,
-    )
+    owner = writer_on(disk, done)
     owner.apply(TimePassed(1))
     owner.apply(TimePassed(1))
     assert done == []
@@ -61,3 +78,41 @@ async def test_what_changes_nothing_waits_behind_what_waits_for_the_disk(
     assert done == [RunAttempt(TASK), AbandonAttempt("t")]
     owner.apply(TimePassed(1))
     assert done[2:] == [AbandonAttempt("other")], "nothing waits for the disk any more"
+
+
+async def test_what_cannot_be_stored_is_refused_before_anything_is_decided() -> None:
+    disk, done = SlowDisk(), list[Effect]()
+    owner = writer_on(disk, done)
+    owner.apply(LauncherChanged(1, available=True))
+    bad = replace(TASK, sender=Sender("key", "fe80::1%\udcff"))
+    with pytest.raises(BadRequest):
+        owner.apply(Submitted(1, [bad]))
+    assert owner.state.tasks == {}
+    assert disk.handed_in == []
+    owner.apply(Submitted(1, [TASK]))
+    assert [change.seq for change in disk.handed_in] == [1, 2], "no number was lost"
+    owner.on_durable(disk.handed_in)
+    assert [type(effect) for effect in done] == [RunAttempt]
+
+
+async def test_what_has_happened_is_recorded_with_its_text_mended() -> None:
+    disk = SlowDisk()
+    owner = writer_on(disk, [])
+    owner.apply(LauncherChanged(1, available=True))
+    owner.apply(Submitted(1, [TASK]))
+    owner.apply(NeverStarted(2, "t", 1, "no such file: \udcff", permanent=True))
+    assert disk.handed_in[-1].task.error == "no such file: \N{REPLACEMENT CHARACTER}"
+    assert owner.state.tasks == {}
+
+
+async def test_a_store_that_takes_nothing_leaves_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it was that it could not take."""
+    disk, done = SlowDisk(), list[Effect]()
+    owner = writer_on(disk, done)
+    append = disk.append
+    monkeypatch.setattr(disk, "append", Mock(side_effect=ValueError))
+    with pytest.raises(ValueError):  # noqa: PT011 - the very one
+        owner.record(1, [TASK])
+    monkeypatch.setattr(disk, "append", append)
+    owner.record(1, [TASK])
+    assert [change.seq for change in disk.handed_in] == [1]

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 import uvloop
@@ -46,6 +46,7 @@ from fetchml.jupyter_services import JupyterServices
 from fetchml.keys import Keys
 from fetchml.parts import CannotStart
 from fetchml.ports import StoreDamaged
+from fetchml.retention import Retention
 from fetchml.settings import Settings
 from fetchml.shim import UnsupportedMachineError
 from fetchml.snapshot_files import SnapshotFiles
@@ -196,17 +197,17 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         await snapshots.load()
         await experiments.load()
         await jupyter.load()
-        await stack.enter_async_context(snapshots.upkeep())
-        await stack.enter_async_context(jupyter.supervised())
-        await stack.enter_async_context(
-            StorageWatch(usage, engine.watched, jupyter, parts.watch_settings(settings)).watching()
-        )
+        await _look_after(stack, snapshots.upkeep(), jupyter.supervised())
         keyring = await parts.keyring(store)
-        await stack.enter_async_context(keyring.saving_use())
         await _show_first_key(keyring, data_dir, admin_key)
         admission = parts.admission(settings, keyring)
         copies = StoreCopies(store, data_dir, admission.local)
         copies.remove_left_over()
+        retention = Retention(
+            store, engine.ended, snapshots, usage, audit, parts.retention_settings(settings)
+        )
+        watch_disk = StorageWatch(usage, engine.watched, jupyter, parts.watch_settings(settings))
+        await _look_after(stack, watch_disk.watching(), retention.upkeep(), keyring.saving_use())
         rpc = GrpcServer(
             engine,
             experiments,
@@ -216,6 +217,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             admission,
             Keys(keyring, audit),
             audit,
+            retention=retention,
             copies=copies,
         )
         rest = HttpServer(
@@ -228,6 +230,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             audit,
             HttpTimeouts(streams_close=2, requests_finish=REQUESTS_FINISH_SECONDS),
             max_connections=parts.max_connections(settings),
+            retention=retention,
         )
         control = stack.enter_context(control_socket(data_dir))
         stack.push_async_callback(_stop_transports, rest, rpc)
@@ -247,6 +250,11 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         sd_notify.tell("STOPPING=1")
         await engine.drain()
         alive.cancel()
+
+
+async def _look_after(stack: AsyncExitStack, *upkeep: AbstractAsyncContextManager[None]) -> None:
+    for each in upkeep:
+        await stack.enter_async_context(each)
 
 
 def _tell_ready(http: Address, grpc: Address, data_dir: Path) -> asyncio.Task[None]:

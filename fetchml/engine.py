@@ -21,6 +21,7 @@ from fetchml.core.estimate import Calibration
 from fetchml.core.events import CancelAsked, DrainAsked, Event, LauncherChanged, Recovered
 from fetchml.core.model import ENDED, Change, Principal, Role, Task
 from fetchml.core.state import Limits, State
+from fetchml.ended_tasks import EndedTasks
 from fetchml.errors import Forbidden, NotFound
 from fetchml.estimates import Estimates
 from fetchml.explain import explain
@@ -29,7 +30,6 @@ from fetchml.gpus import Gpus
 from fetchml.ids import IdSequence
 from fetchml.inputs import Inputs
 from fetchml.intake import Intake
-from fetchml.keyed_locks import KeyedLocks
 from fetchml.log_reader import LogReader
 from fetchml.ports import Launcher, Store, TaskPage, TaskQuery
 from fetchml.run_times import RunTimes
@@ -106,7 +106,6 @@ class Engine:
         self._on_fatal = on_fatal
         self._files = TaskFiles(settings.data_dir)
         self._ids = IdSequence()
-        self._locks = KeyedLocks()
         self._clock = Clock()
         self._intake = intake = Intake(
             store,
@@ -119,6 +118,7 @@ class Engine:
             require_storage=usage.require_room,
         )
         self.services = ServiceTasks(store, self._files, intake.require_room, intake.require_quota)
+        self.ended = EndedTasks(self._files, usage, self._find)
         self._launcher_says = "it has not answered yet"
         self._recovered = asyncio.Event()
         self._welcome: asyncio.Task[None] | None = None
@@ -168,6 +168,7 @@ class Engine:
         )
         self._intake.open(self._writer, self._ids, self._clock)
         self.services.open(self._writer, self._ids, self._clock)
+        self.ended.open(self._writer, self._clock)
         self._logs = LogReader(self._files, self._watch_folders, self._writer.feed)
         await self._inputs.open(self._attempts_held())
         await self._launcher.open(restored.instance_id, self._launcher_changed)
@@ -234,7 +235,7 @@ class Engine:
 
     async def delete_task(self, who: Principal, task_id: str) -> None:
         """The contract's DELETE: cancels a live task, deletes one that has ended."""
-        async with self._locks.hold(("delete", task_id)):
+        async with self.ended.locks.hold(("delete", task_id)):
             task = await self._find_to_end(who, task_id)
             now = self._clock()
             match deletion.meaning(task, now):
@@ -243,7 +244,7 @@ class Engine:
                     await self._audit.done(who, Action.TASK_CANCEL, task_id)
                     await durable
                 case Deletion.HIDE:
-                    durable = self._writer.record(now, [replace(task, hidden=True)])
+                    durable = self.ended.hide([task])
                     await self._audit.done(who, Action.TASK_DELETE, task_id)
                     await durable
                     await self._files.remove(task_id)
@@ -357,6 +358,7 @@ class Engine:
             attempt=lambda task: self._files.attempt(task.id, task.attempt),
             end=lambda task_id, by: self._writer.apply(CancelAsked(self._clock(), task_id, by)),
             find=find,
+            remove_outputs=self._files.remove_outputs,
             remove=self._files.remove,
         )
 

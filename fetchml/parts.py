@@ -32,12 +32,14 @@ from fetchml.jupyter_services import JupyterSettings
 from fetchml.ports import Launcher
 from fetchml.proxies import Proxies
 from fetchml.rate_limit import RateLimiter
+from fetchml.retention import RetentionSettings
 from fetchml.settings import Settings
 from fetchml.snapshots import SnapshotSettings
 from fetchml.storage_watch import WatchSettings
 from fetchml.tls import BadCertificate, Certificate
 from fetchml.unpack import UnpackLimits
 
+DAY_MS = 86_400_000
 DISK_SHARE = 5
 """By default a user's files may take this part of the disk."""
 
@@ -67,7 +69,7 @@ def store(settings: Settings) -> DuckDBStore:
         min_free_bytes=history.min_free_mb << 20,
         journal_rows=history.journal_rows,
         audit_rows=history.audit_rows,
-        keep_ms=history.keep_days * 86_400_000,
+        keep_ms=history.keep_days * DAY_MS,
     )
 
 
@@ -116,11 +118,17 @@ def watch_settings(settings: Settings) -> WatchSettings:
     return WatchSettings(settings.data_dir, settings.history.min_free_mb << 20)
 
 
+def retention_settings(settings: Settings) -> RetentionSettings:
+    return RetentionSettings(
+        settings.history.keep_days * DAY_MS, settings.tasks.outputs_keep_days * DAY_MS
+    )
+
+
 def snapshot_settings(settings: Settings) -> SnapshotSettings:
     snapshots = settings.snapshots
     return SnapshotSettings(
         UnpackLimits(snapshots.max_bytes, snapshots.max_files),
-        keep_ms=snapshots.keep_days * 86_400_000,
+        keep_ms=snapshots.keep_days * DAY_MS,
         private=settings.auth.private,
     )
 

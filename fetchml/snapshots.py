@@ -9,7 +9,7 @@ import errno
 import logging
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -173,6 +173,20 @@ class Snapshots:
             if snapshot.may_see(who, each, private=self._settings.private)
         ]
         return sorted(seen, key=lambda each: (each.created_at, each.id), reverse=True)
+
+    def old(self, who: Principal, used_before: int, user: str | None) -> Sequence[Snapshot]:
+        """Those that `who` may delete, that nothing live names, and that nobody used since then
+        (milliseconds since the epoch, UTC). `user`: only what this one alone has uploaded."""
+        private = self._settings.private
+        named = self._named(None)
+        return [
+            each
+            for each in self._by_id.values()
+            if each.used_at < used_before
+            and each.id not in named
+            and (user is None or each.users == (user,))
+            and snapshot.may_delete(who, each, private=private)
+        ]
 
     async def delete(self, who: Principal, snapshot_id: str) -> None:
         """On a private server it goes only for `who`, if others have uploaded it too."""

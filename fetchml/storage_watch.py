@@ -52,6 +52,8 @@ class Watched:
     """Ends the task with this id; by whom, and why."""
     find: Callable[[str], Coroutine[object, object, Task | None]]
     """In any state."""
+    remove_outputs: Callable[[str], Coroutine[object, object, None]]
+    """Of a task that ended."""
     remove: Callable[[str], Coroutine[object, object, None]]
     """All files of a task that nothing knows any more."""
 
@@ -156,6 +158,8 @@ class StorageWatch:
                 return
             kept = await asyncio.to_thread(_measure_ended, root / task_id)
             self._usage.unrecorded(task, kept)
+        elif task.outputs_removed_at is not None:
+            await self._tasks.remove_outputs(task_id)
 
 
 def _measure_attempt(folder: AttemptFolder) -> dict[Kind, Used]:

@@ -40,6 +40,13 @@ class TaskFiles:
         except OSError:
             log.exception("a deleted task's files can't be removed", extra={"task_id": task_id})
 
+    async def remove_outputs(self, task_id: str) -> None:
+        """Of one that has ended; what can't be removed is told in the log."""
+        try:
+            await asyncio.to_thread(untrusted_files.remove, self.outputs(task_id))
+        except OSError:
+            log.exception("a task's outputs can't be removed", extra={"task_id": task_id})
+
     async def output(self, task: Task) -> str | None:
         """The last 64 KiB that the current or last attempt wrote; None: it never ran."""
         if not task.attempt:

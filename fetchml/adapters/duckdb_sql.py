@@ -220,7 +220,8 @@ def _old(query: OldTasks) -> tuple[str, list[Any]]:
         where += " AND usr = ?"
         parameters.append(query.user)
     if query.with_outputs:
-        where += " AND (kept->>'$.outputs_bytes')::BIGINT > 0"
+        # NULL: an older release ran it, or it never ran.
+        where += " AND (kept IS NULL OR (kept->>'$.outputs_files')::BIGINT > 0)"
     if query.after is not None:
         where += " AND (created_at > ? OR (created_at = ? AND id > ?))"
         parameters += [query.after[0], *query.after]

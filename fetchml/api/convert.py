@@ -3,13 +3,16 @@
 import functools
 import os
 import time
+from collections.abc import Iterable
 
 from fetchml.core.audit import AuditEntry
 from fetchml.core.experiment import Experiment
 from fetchml.core.gpu_health import GpuProcess
 from fetchml.core.model import DatasetSpec, Task
+from fetchml.core.pruning import Pruned
 from fetchml.core.snapshot import Snapshot
 from fetchml.gpus import GpuReport, GpuStatus
+from fetchml.storage_usage import UserStorage
 from fetchml.views import (
     Explanation,
     Health,
@@ -216,6 +219,30 @@ def output_json(file: OutputFile) -> dict[str, object]:
         "size_bytes": file.size_bytes,
         "modified_at": rfc3339(file.modified_at),
     }
+
+
+def storage_json(users: Iterable[UserStorage], allowed_bytes: int) -> dict[str, object]:
+    body: dict[str, object] = {
+        "users": [
+            {
+                "user_id": user.user,
+                "bytes": user.total.bytes,
+                "files": user.total.files,
+                "kinds": [
+                    {"kind": kind.value, "bytes": used.bytes, "files": used.files}
+                    for kind, used in user.used.items()
+                ],
+            }
+            for user in users
+        ]
+    }
+    if allowed_bytes:
+        body["allowed_bytes"] = allowed_bytes
+    return body
+
+
+def pruned_json(pruned: Pruned) -> dict[str, object]:
+    return {name: getattr(pruned, name) for name in pruned.__struct_fields__}
 
 
 def snapshot_json(snapshot: Snapshot) -> dict[str, object]:

@@ -20,12 +20,14 @@ from fetchml.api.grpc_jupyter import JupyterService
 from fetchml.api.grpc_keys import KeyService
 from fetchml.api.grpc_queue import QueueService
 from fetchml.api.grpc_snapshots import SnapshotService
+from fetchml.api.grpc_storage import StorageService
 from fetchml.api.grpc_tasks import TaskService
 from fetchml.audit import Audit
 from fetchml.experiments import Experiments
 from fetchml.gpus import Gpus
 from fetchml.jupyter_services import JupyterServices
 from fetchml.keys import Keys
+from fetchml.retention import Retention
 from fetchml.snapshots import Snapshots
 from fetchml.store_copy import StoreCopies
 from fetchml.tls import Certificate, Loaded
@@ -45,6 +47,8 @@ from fetchml.v1 import (
     queue_pb2_grpc,
     snapshot_pb2,
     snapshot_pb2_grpc,
+    storage_pb2,
+    storage_pb2_grpc,
     task_pb2,
     task_pb2_grpc,
 )
@@ -63,6 +67,7 @@ SERVICES = frozenset(
         (gpu_pb2.DESCRIPTOR, "GpuService"),
         (key_pb2.DESCRIPTOR, "KeyService"),
         (audit_pb2.DESCRIPTOR, "AuditService"),
+        (storage_pb2.DESCRIPTOR, "StorageService"),
     )
 )
 
@@ -102,6 +107,7 @@ class GrpcServer:
         keys: Keys,
         audit: Audit,
         *,
+        retention: Retention,
         copies: StoreCopies | None = None,
     ) -> None:
         """Without `copies` no backup can be made."""
@@ -130,6 +136,7 @@ class GrpcServer:
         gpu_pb2_grpc.add_GpuServiceServicer_to_server(GpuService(gpus), services)
         key_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(keys), services)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
+        storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageService(retention), services)
         if copies is not None:
             backup_pb2_grpc.add_BackupServiceServicer_to_server(BackupService(copies), services)
         health = HealthService(SERVICES, accepts_work)

@@ -27,6 +27,7 @@ from fetchml.api.rest_gpus import GpuOperations
 from fetchml.api.rest_jupyter import JupyterOperations
 from fetchml.api.rest_server import ServerOperations
 from fetchml.api.rest_snapshots import SnapshotOperations
+from fetchml.api.rest_storage import StorageOperations
 from fetchml.api.rest_tasks import TaskOperations
 from fetchml.api.router import Router
 from fetchml.api.streams import Streams
@@ -42,6 +43,7 @@ from fetchml.jupyter_services import JupyterServices
 from fetchml.logs import current_trace
 from fetchml.open_connections import OpenConnections
 from fetchml.settings import MAX_CONNECTIONS
+from fetchml.retention import Retention
 from fetchml.snapshots import Snapshots
 from fetchml.tls import Certificate
 
@@ -88,6 +90,7 @@ class HttpServer:
         timeouts: HttpTimeouts | None = None,
         *,
         max_connections: int = MAX_CONNECTIONS,
+        retention: Retention,
     ) -> None:
         self._admission = admission
         self._audit = audit
@@ -108,6 +111,7 @@ class HttpServer:
             ServerOperations(engine, gpus, metrics),
             GpuOperations(gpus),
             AuditOperations(audit),
+            StorageOperations(retention, body_timeout_seconds=timeouts.body),
             WatchOperation(engine, admission, self._streams, timeouts.ws),
             JupyterProxy(
                 jupyter,

@@ -29,6 +29,7 @@ COMMANDS = {
         "watch": "Follow the changes of tasks.",
         "cancel": "End tasks that wait or run.",
         "rm": "Remove ended tasks from the history.",
+        "prune": "Remove old tasks, outputs or snapshots.",
     },
     "Experiments and code": {
         "experiment": "Group tasks, and compare them.",
@@ -41,6 +42,7 @@ COMMANDS = {
         "queue": "Show the numbers of the queue.",
         "gpus": "Show the GPUs, and who has them.",
         "gpu": "Take GPUs out of use, and put them back to work.",
+        "storage": "Show who has what on the server's disk.",
         "top": "Show the queue and what runs, live.",
     },
 }

@@ -22,6 +22,7 @@ class Action(StrEnum):
     JUPYTER_STOP = "jupyter.stop"
     GPU_DRAIN = "gpu.drain"
     GPU_UNDRAIN = "gpu.undrain"
+    STORAGE_PRUNE = "storage.prune"
     ACCESS_REFUSED = "access.refused"
 
 

@@ -23,6 +23,7 @@ from fetchml.keys import Keys
 from fetchml.ports import AuditQuery
 from fetchml.proxies import Proxies
 from fetchml.rate_limit import RateLimiter
+from fetchml.retention import Retention, RetentionSettings
 from fetchml.snapshot_files import SnapshotFiles
 from fetchml.snapshots import Snapshots, SnapshotSettings
 from fetchml.storage_usage import StorageUsage
@@ -106,6 +107,11 @@ async def snapshots_on(store: Any, audit: Audit) -> AsyncIterator[Snapshots]:
             yield snapshots
 
 
+def retention_on(store: Any, snapshots: Snapshots, audit: Audit) -> Retention:
+    nobodys: Any = None
+    return Retention(store, nobodys, snapshots, StorageUsage(0), audit, RetentionSettings(0, 0))
+
+
 class Client:
     """All services over one channel; `secret` goes with every call of `tasks`, `queue`, `keys`."""
 
@@ -181,6 +187,7 @@ async def grpc_world(
             admission,
             keys,
             audit,
+            retention=retention_on(store, snapshots, audit),
         )
         port = await server.start(f"127.0.0.1:{front.grpc_port()}", control_socket)
         address = front.seen(f"127.0.0.1:{port}")

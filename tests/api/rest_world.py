@@ -22,7 +22,7 @@ from fetchml.core.model import Role
 from fetchml.proxies import Proxies
 from fetchml.rate_limit import RateLimiter
 from tests import front
-from tests.api.grpc_world import KeyStore, experiments_on, snapshots_on
+from tests.api.grpc_world import KeyStore, experiments_on, retention_on, snapshots_on
 from tests.api.stub_engine import StubEngine
 from tests.api.stub_gpus import GpuBox, gpu_box
 from tests.api.stub_services import StubServiceTasks, services_on
@@ -170,6 +170,7 @@ async def rest_world(
             admission,
             audit,
             timeouts,
+            retention=retention_on(store, snapshots, audit),
         )
         listens = await server.start("127.0.0.1", front.http_port())
         port = int(front.seen(f"127.0.0.1:{listens}").rpartition(":")[2])

@@ -70,6 +70,7 @@ async def test_reflection_lists_and_describes_the_services(world: World) -> None
         "fetchml.v1.KeyService",
         "fetchml.v1.QueueService",
         "fetchml.v1.SnapshotService",
+        "fetchml.v1.StorageService",
         "fetchml.v1.TaskService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",

@@ -11,7 +11,7 @@ import fetchml
 from fetchml.api.http import HttpServer
 from fetchml.core.model import Status
 from fetchml.views import Health, HealthStatus
-from tests.api.grpc_world import experiments_on, snapshots_on
+from tests.api.grpc_world import experiments_on, retention_on, snapshots_on
 from tests.api.rest_world import World, rest_world
 from tests.api.stub_services import services_on
 from tests.api.validate import SUPERSET
@@ -142,6 +142,7 @@ async def test_a_port_in_use_is_an_error(rest: World) -> None:
             rest.box.gpus,
             admission,
             audit,
+            retention=retention_on(rest.store, snapshots, audit),
         )
         with pytest.raises(OSError, match="in use"):
             await other.start("127.0.0.1", rest.port)

@@ -43,6 +43,7 @@ func main() {
 		v1.RegisterJupyterServiceHandler,
 		v1.RegisterQueueServiceHandler,
 		v1.RegisterSnapshotServiceHandler,
+		v1.RegisterStorageServiceHandler,
 		v1.RegisterTaskServiceHandler,
 	} {
 		if err := register(context.Background(), mux, connection); err != nil {

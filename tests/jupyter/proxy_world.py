@@ -153,7 +153,17 @@ async def proxy_world(
     _, secret = await keyring.create("ada", Role.USER)
     admission = Admission(keyring, time.monotonic, limiter=limiter)
     audit = Audit(store, clock_ms=Clock())
-    server = HttpServer(nothing, nothing, nothing, services, nothing, admission, audit, timeouts)
+    server = HttpServer(
+        nothing,
+        nothing,
+        nothing,
+        services,
+        nothing,
+        admission,
+        audit,
+        timeouts,
+        retention=nothing,
+    )
     listens = await server.start("127.0.0.1", front.http_port())
     port = int(front.seen(f"127.0.0.1:{listens}").rpartition(":")[2])
     async with AsyncExitStack() as stack:

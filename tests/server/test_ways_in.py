@@ -22,6 +22,7 @@ from fetchml.v1 import (
     key_pb2,
     queue_pb2,
     snapshot_pb2,
+    storage_pb2,
     task_pb2,
 )
 from tests.api import grpc_world, rest_world
@@ -51,6 +52,7 @@ NAME = Expected("ok ok 403 ok", "ok 422 403 ok")
 RUN = Expected("ok ok 403 ok", "ok 422 403 422")
 """Run the code of a snapshot: on a private server only those who have uploaded it may."""
 ALL = Expected("ok ok ok ok", "ok ok ok ok")
+ADMINS_BUT_OWN = Expected("ok 403 403 ok", "ok 403 403 ok")
 ADMINS = Expected("403 403 403 ok", "403 403 403 ok")
 
 # `{task}` is a task of the owner that has ended, with a log and an output. With `fresh` the ids are
@@ -82,6 +84,14 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("GET", "/metrics", ALL, {}),
     ("GET", "/v1/audit", ADMINS, {}),
     ("GET", "/v1/gpus", ALL, {}),
+    ("GET", "/v1/storage", ALL, {}),
+    ("POST", "/v1/storage/prune", SUBMIT, {"json": {"older_than_seconds": 9}}),
+    (
+        "POST",
+        "/v1/storage/prune",
+        ADMINS_BUT_OWN,
+        {"json": {"older_than_seconds": 99, "user_id": "owner", "apply": True}},
+    ),
     ("POST", "/v1/gpus/slot-0/drain", ADMINS, {}),
     ("POST", "/v1/gpus/slot-0/undrain", ADMINS, {}),
 ]
@@ -123,6 +133,14 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("KeyService.ListKeys", {}, ADMINS, {}),
     ("KeyService.RevokeKey", {"key_id": "{key}"}, ADMINS, {"fresh": True}),
     ("AuditService.ListAudit", {}, ADMINS, {}),
+    ("StorageService.GetStorage", {}, ALL, {}),
+    ("StorageService.PruneStorage", {"older_than_seconds": 9}, SUBMIT, {}),
+    (
+        "StorageService.PruneStorage",
+        {"older_than_seconds": 99, "user_id": "owner", "apply": True},
+        ADMINS_BUT_OWN,
+        {},
+    ),
     ("GpuService.ListGpus", {}, ALL, {}),
     ("GpuService.DrainGpu", {"uuid": "slot-0"}, ADMINS, {}),
     ("GpuService.UndrainGpu", {"uuid": "slot-0"}, ADMINS, {}),
@@ -152,6 +170,7 @@ FILES = (
     key_pb2,
     queue_pb2,
     snapshot_pb2,
+    storage_pb2,
     task_pb2,
 )
 METHODS: dict[str, MethodDescriptor] = {

@@ -1,0 +1,105 @@
+"""`fetchml prune`"""
+
+import click
+
+from fetchml.cli.client import json_option, server_option
+from fetchml.cli.durations import Seconds
+from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.render import print_json, size
+from fetchml.client import Client, Rpc
+from fetchml.v1 import storage_pb2
+
+KINDS = ("tasks", "outputs", "snapshots")
+STATES = ("completed", "failed")
+
+
+@click.command()
+@click.option(
+    "--older-than",
+    type=Seconds(),
+    required=True,
+    help="Only what ended, or was last used, longer ago: 12h, 30d.",
+)
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice(KINDS),
+    multiple=True,
+    help="tasks: with outputs and logs (the default). outputs: these alone. snapshots: unused.",
+)
+@click.option(
+    "--status",
+    "states",
+    type=click.Choice(STATES),
+    multiple=True,
+    help="Only tasks that ended so.",
+)
+@click.option("--user", metavar="NAME", help="Only what this user has. For admins.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
+@click.option("--yes", "-y", is_flag=True, help="Remove it without asking.")
+@json_option
+@server_option
+def prune(
+    client: Client,
+    older_than: int,
+    kinds: tuple[str, ...],
+    states: tuple[str, ...],
+    user: str | None,
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Remove old tasks, outputs or snapshots: your own, or everybody's if you are an admin.
+
+    It shows what there is, and asks before it removes anything. Statistics go on counting removed
+    tasks.
+    """
+    request = storage_pb2.PruneStorageRequest(
+        older_than_seconds=older_than, kinds=kinds, states=states, user_id=user
+    )
+    found = _call(client, request)
+    if as_json and dry_run:
+        print_json(found)
+        return
+    nothing = not (found.tasks or found.outputs or found.snapshots)
+    if not as_json:
+        click.echo("Nothing is that old." if nothing else f"To be removed: {_words(found)}.")
+    if dry_run or (nothing and not as_json):
+        return
+    if not yes:
+        if as_json:
+            raise Failure(
+                "--json removes nothing without --yes", "Add --yes, or --dry-run.", Exit.USAGE
+            )
+        click.confirm("Remove it?", abort=True)
+    request.apply = True
+    total = storage_pb2.PruneStorageResponse()
+    while True:
+        done = _call(client, request)
+        for field in ("tasks", "outputs", "snapshots", "bytes", "files"):
+            setattr(total, field, getattr(total, field) + getattr(done, field))
+        if not done.left:
+            break
+    total.left = 0
+    if as_json:
+        print_json(total)
+    else:
+        click.echo(f"Removed: {_words(total)}.")
+
+
+def _call(
+    client: Client, request: storage_pb2.PruneStorageRequest
+) -> storage_pb2.PruneStorageResponse:
+    rpc = Rpc("StorageService/PruneStorage", request, storage_pb2.PruneStorageResponse)
+    return client.call(rpc)
+
+
+def _words(found: storage_pb2.PruneStorageResponse) -> str:
+    parts = [
+        (found.tasks, "task", "tasks"),
+        (found.outputs, "task's outputs", "tasks' outputs"),
+        (found.snapshots, "snapshot", "snapshots"),
+    ]
+    named = [f"{number} {one if number == 1 else many}" for number, one, many in parts if number]
+    return f"{', '.join(named) or 'nothing'}, {size(found.bytes)} in {found.files} files"

@@ -1,0 +1,36 @@
+"""`fetchml storage`"""
+
+import click
+
+from fetchml.cli.client import json_option, server_option
+from fetchml.cli.render import clean, print_json, show, size, table
+from fetchml.client import Client, Rpc, to_json
+from fetchml.v1 import storage_pb2
+
+
+@click.command()
+@json_option
+@server_option
+def storage(client: Client, *, as_json: bool) -> None:
+    """Show what users have on the server's disk: you yourself, or everybody if you are an admin.
+
+    Sizes are those of whole blocks, as the disk counts. What running tasks write is measured every
+    half minute. 'fetchml prune' removes what is old.
+    """
+    rpc = Rpc("StorageService/GetStorage", storage_pb2.GetStorageRequest(), REPORT)
+    found = client.call(rpc)
+    if as_json:
+        print_json({"users": [], **to_json(found)})
+        return
+    kinds = [use.kind for use in found.users[0].kinds] if found.users else []
+    shown = table("USER", "ALL", *(kind.upper() for kind in kinds), "FILES")
+    for user in found.users:
+        parts = (size(use.bytes) if use.bytes else "-" for use in user.kinds)
+        name = clean(user.user_id) if user.user_id else "(nobody)"
+        shown.add_row(name, size(user.bytes), *parts, str(user.files))
+    show(shown)
+    if found.HasField("allowed_bytes"):
+        click.echo(f"Each user may have {size(found.allowed_bytes)} ([quotas] user_storage_gb).")
+
+
+REPORT = storage_pb2.StorageReport

@@ -42,8 +42,8 @@ from fetchml.gpus import Gpus
 from fetchml.jupyter_services import JupyterServices
 from fetchml.logs import current_trace
 from fetchml.open_connections import OpenConnections
-from fetchml.settings import MAX_CONNECTIONS
 from fetchml.retention import Retention
+from fetchml.settings import MAX_CONNECTIONS
 from fetchml.snapshots import Snapshots
 from fetchml.tls import Certificate
 

@@ -29,7 +29,7 @@ class StorageOperations:
 
     async def prune(self, call: Call) -> web.StreamResponse:
         query = Query(call.request)
-        fields = await read_object(call.request, self._body_timeout_seconds)
+        fields = await read_object(call, self._body_timeout_seconds)
         pruned = await self._retention.prune(call.who, fields)
         ignored = query.ignored + [name for name in fields if name not in KNOWN_FIELDS]
         return call.json(pruned_json(pruned), ignored=ignored)

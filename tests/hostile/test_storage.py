@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fetchml import untrusted_files
 from fetchml.core import storage
 from fetchml.core.audit import Action
 from fetchml.core.model import FailureReason, Kept, Principal, Role, Status, Task, TaskSpec
@@ -251,6 +252,7 @@ def test_a_hostile_tree_is_measured_within_bounds(tmp_path: Path) -> None:
     os.close(deep)
     assert 504 < measure(tmp_path).files < 700
     assert measure(tmp_path / "fifo").files == measure(tmp_path / "loop").files == 0
+    untrusted_files.remove(tmp_path / "d")
 
 
 async def three_ended(box: Box, engine: Engine) -> dict[str, Task]:

@@ -13,7 +13,7 @@ from all that reads tasks, and that the statistics leave out too.
 from collections.abc import Sequence
 from typing import Any
 
-from fetchml.core.audit import Action
+from fetchml.core.audit import SECURITY, Action
 from fetchml.ports import AuditQuery, OldTasks, TaskQuery
 
 MIGRATIONS: Sequence[str] = (
@@ -57,6 +57,8 @@ MIGRATIONS: Sequence[str] = (
 )
 """Schema N is MIGRATIONS[:N] in order. Never change an entry that was released; add one."""
 
+_SECURITY = ", ".join(f"'{action.value}'" for action in sorted(SECURITY))
+
 SET_VERSION = "UPDATE meta SET schema_version = $1"
 READ_META = "SELECT schema_version, instance_id, folded_seq FROM meta"
 
@@ -98,9 +100,22 @@ FOLDED = "UPDATE meta SET folded_seq = $1"
 
 PRUNE_JOURNAL = "DELETE FROM journal WHERE seq <= $1"
 PRUNE_IDEMPOTENCY = "DELETE FROM idempotency WHERE created_at < $1"
-PRUNE_AUDIT = """
-    DELETE FROM audit WHERE id <= (SELECT id FROM audit ORDER BY id DESC LIMIT 1 OFFSET $1)
-"""
+COUNT_AUDIT = "SELECT count(*) FROM audit"
+# Entries lie in groups: those of security, each user's others, each user's refusals. Within its
+# group an entry has a place, the newest the first. What is deleted has the last places: of a flood
+# only the group that it fills loses entries, and a group that has fewer than its equal part loses
+# none. The first $2 of security are behind nobody.
+PRUNE_AUDIT = f"""
+    DELETE FROM audit WHERE id IN (
+        SELECT id FROM (
+            SELECT id, security, row_number() OVER (PARTITION BY security, refused, usr
+                                                    ORDER BY id DESC) AS place
+            FROM (SELECT id, CASE WHEN action IN ({_SECURITY}) THEN NULL ELSE usr END AS usr,
+                         action IN ({_SECURITY}) AS security,
+                         action = '{Action.ACCESS_REFUSED.value}' AS refused FROM audit)
+        ) ORDER BY CASE WHEN security AND place <= $2 THEN 0 ELSE place END DESC, id
+        LIMIT $1)
+"""  # noqa: S608 - our own text
 
 # What a start needs. Everything is folded then, but for SIZES, which the fold goes by.
 SIZES = "SELECT seq, length(data) FROM journal WHERE seq > $1 AND seq <= $2 ORDER BY seq"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from fetchml.adapters import duckdb_sql as sql
 from fetchml.adapters.duckdb_file import Database
+from fetchml.core.audit import SECURITY_PART
 
 log = logging.getLogger(__name__)
 
@@ -210,7 +211,10 @@ class Upkeep:
             oldest = self._now_ms() - IDEMPOTENCY_KEPT_MS
             self._cursor.begin()
             self._cursor.execute(sql.PRUNE_IDEMPOTENCY, [oldest])
-            self._cursor.execute(sql.PRUNE_AUDIT, [self._audit_rows])
+            [(entries,)] = self._cursor.execute(sql.COUNT_AUDIT).fetchall()
+            if entries > self._audit_rows:
+                kept = self._audit_rows // SECURITY_PART
+                self._cursor.execute(sql.PRUNE_AUDIT, [entries - self._audit_rows, kept])
             self._commit()
             self._has_old_rows = self._keep_ms > 0
         if self._has_old_rows and idle:

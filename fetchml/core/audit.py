@@ -26,6 +26,18 @@ class Action(StrEnum):
     ACCESS_REFUSED = "access.refused"
 
 
+SECURITY = frozenset(
+    {
+        Action.KEY_CREATE,
+        Action.KEY_REVOKE,
+        Action.GPU_DRAIN,
+        Action.GPU_UNDRAIN,
+        Action.STORAGE_PRUNE,
+    }
+)
+"""What only admins do. A part of the audit is kept for these, whatever else is entered."""
+SECURITY_PART = 4
+"""At least one in so many of the entries that are kept may be of these."""
 OK = "OK"
 """The outcome of what was done; else it is the code of the error."""
 

@@ -24,7 +24,7 @@ from fetchml.adapters.docker_gpus import GpuAddress, Offer, describes, offered
 from fetchml.adapters.nvml import SILENT, NvmlInventory
 from fetchml.address import Address
 from fetchml.ports import GpuState
-from fetchml.settings import Settings, machine_cores, machine_memory_gb
+from fetchml.settings import Settings, machine_cores, machine_memory_gb, memory_for_tasks_gb
 from fetchml.tls import BadCertificate, Certificate
 
 ENGINE_SECONDS = 5
@@ -65,6 +65,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _open_files()
     yield _inotify()
     yield _resources(settings)
+    yield task_limits(settings)
     yield _memory(settings)
     gpus = _inventory()
     yield from _gpus(settings, gpus)
@@ -176,6 +177,32 @@ def _resources(settings: Settings) -> Check:
         mend = f"The machine has {cores} cores and {memory_gb} GiB: lower [resources]."
         return Check("resources", says, mend)
     return Check("resources", says)
+
+
+def task_limits(settings: Settings) -> Check:
+    """What [tasks] grants, against what there is."""
+    tasks, resources = settings.tasks, settings.resources
+    memory_gb = tasks.max_memory_gb or resources.memory_gb
+    pairs = (
+        ("cpu", tasks.cpu, tasks.max_cpu or resources.cpu),
+        ("memory_gb", tasks.memory_gb, memory_gb),
+        ("max_cpu", tasks.max_cpu, resources.cpu),
+        ("max_memory_gb", tasks.max_memory_gb, resources.memory_gb),
+        ("timeout_seconds", tasks.timeout_seconds, tasks.max_timeout_seconds or 1 << 31),
+        ("tmp_mb", tasks.tmp_mb, memory_gb << 10),
+        ("shm_mb", tasks.shm_mb, memory_gb << 10),
+    )
+    for name, value, most in pairs:
+        if value > most:
+            says = f"[tasks] {name} {value} is more than the {most} that a task may have"
+            return Check("task limits", says, "Lower it, or raise the maximum.")
+    total = machine_memory_gb()
+    if resources.memory_gb >= total > 1:
+        says = f"tasks may take {resources.memory_gb} of the machine's {total} GiB"
+        mend = f"Set [resources] memory_gb to {memory_for_tasks_gb()}, so that the host keeps some."
+        return Check("task limits", says, mend)
+    without = "any time" if not tasks.max_timeout_seconds else f"{tasks.max_timeout_seconds} s"
+    return Check("task limits", f"at most {memory_gb} GiB, {tasks.pids} processes, {without}")
 
 
 def _memory(settings: Settings) -> Check:

@@ -117,8 +117,14 @@ class Engine:
             find=self._find,
             require_storage=usage.require_room,
         )
-        self.services = ServiceTasks(store, self._files, intake.require_room, intake.require_quota)
         self.ended = EndedTasks(self._files, usage, self._find)
+        self.services = ServiceTasks(
+            store,
+            self._files,
+            intake.require_room,
+            intake.require_quota,
+            settings.defaults.limits,
+        )
         self._launcher_says = "it has not answered yet"
         self._recovered = asyncio.Event()
         self._welcome: asyncio.Task[None] | None = None

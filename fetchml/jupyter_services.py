@@ -143,7 +143,7 @@ class JupyterServices:
         """Durable on return; it answers some time later."""
         if not access.may_submit(who):
             raise Forbidden("A viewer's key can't start Jupyter services")
-        if violations := jupyter.violations(request, self._tasks.capacity):
+        if violations := jupyter.violations(request, self._tasks.capacity, self._tasks.limits):
             raise ValidationFailed([FieldViolation(*violation) for violation in violations])
         if not self._settings.has_containers:
             find_jupyter(self._settings.command)
@@ -151,6 +151,7 @@ class JupyterServices:
         if sum(map(self._is_live, self._records)) >= MAX_LIVE:
             raise Unavailable(f"{MAX_LIVE} Jupyter services live, as many as may: stop some")
         fields = {name: request[name] for name in jupyter.KNOWN_FIELDS & request.keys()}
+        fields |= self._tasks.limits.filled(fields)
         return self._shown(who, await self._in_one(self._start(who, fields)))
 
     def get(self, who: Principal, service_id: str) -> JupyterView:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from fetchml.access import Admission, Keyring
+from fetchml.adapters.docker_container import ContainerLimits
 from fetchml.adapters.docker_gpus import AddressOf, GpuAddress
 from fetchml.adapters.docker_launcher import DockerLauncher
 from fetchml.adapters.duckdb_store import DuckDBStore
@@ -22,6 +23,7 @@ from fetchml.core.dataset import AddressRules
 from fetchml.core.model import Resources
 from fetchml.core.state import Limits
 from fetchml.core.submission import Defaults
+from fetchml.core.task_limits import TaskLimits
 from fetchml.dataset_cache import DatasetCache
 from fetchml.datasets import Datasets
 from fetchml.engine import EngineSettings
@@ -33,7 +35,7 @@ from fetchml.ports import Launcher
 from fetchml.proxies import Proxies
 from fetchml.rate_limit import RateLimiter
 from fetchml.retention import RetentionSettings
-from fetchml.settings import Settings
+from fetchml.settings import Settings, Tasks
 from fetchml.snapshots import SnapshotSettings
 from fetchml.storage_watch import WatchSettings
 from fetchml.tls import BadCertificate, Certificate
@@ -80,7 +82,19 @@ def launcher(settings: Settings, watch: FolderWatch, address_of: AddressOf) -> L
         settings.data_dir,
         network=settings.tasks.network,
         user=settings.tasks.user,
+        limits=_container_limits(settings),
         address_of=address_of,
+    )
+
+
+def _container_limits(settings: Settings) -> ContainerLimits:
+    tasks, resources = settings.tasks, settings.resources
+    return ContainerLimits(
+        cpu=tasks.max_cpu or resources.cpu,
+        memory_gb=tasks.max_memory_gb or resources.memory_gb,
+        pids=tasks.pids,
+        tmp_mb=tasks.tmp_mb,
+        shm_mb=tasks.shm_mb,
     )
 
 
@@ -212,6 +226,17 @@ def _capacity(settings: Settings) -> Resources:
     )
 
 
+def _task_limits(tasks: Tasks) -> TaskLimits:
+    return TaskLimits(
+        cpu=tasks.cpu,
+        memory_gb=tasks.memory_gb,
+        timeout_seconds=tasks.timeout_seconds,
+        max_cpu=tasks.max_cpu,
+        max_memory_gb=tasks.max_memory_gb,
+        max_timeout_seconds=tasks.max_timeout_seconds,
+    )
+
+
 def engine_settings(settings: Settings) -> EngineSettings:
     tasks = settings.tasks
     return EngineSettings(
@@ -231,7 +256,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
             preemption=settings.scheduling.preemption,
             ahead=settings.scheduling.ahead,
         ),
-        defaults=Defaults(tasks.image, tasks.command, tasks.timeout_seconds, tasks.max_retries),
+        defaults=Defaults(tasks.image, tasks.command, _task_limits(tasks), tasks.max_retries),
         runs=RunSettings(
             grace_ms=tasks.grace_seconds * 1000,
             # The shim keeps the newest two segments.

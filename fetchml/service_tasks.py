@@ -10,6 +10,7 @@ from fetchml.attempt import AttemptFolder
 from fetchml.clock import Clock
 from fetchml.core.events import CancelAsked, Submitted
 from fetchml.core.model import Resources, Status, Task, TaskSpec
+from fetchml.core.task_limits import TaskLimits
 from fetchml.explain import explain, why_it_waits
 from fetchml.ids import IdSequence
 from fetchml.ports import Store
@@ -32,7 +33,10 @@ class ServiceTasks:
         files: TaskFiles,
         require_room: Callable[[], None],
         require_quota: Callable[[str, TaskSpec], None],
+        limits: TaskLimits,
     ) -> None:
+        self.limits = limits
+        """Of every task's resources. Time limits are not for services: idle ones are stopped."""
         self.require_room = require_room
         """Raises Unavailable when nothing new is taken now."""
         self.require_quota = require_quota

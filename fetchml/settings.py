@@ -38,8 +38,18 @@ def machine_cores() -> int:
     return os.cpu_count() or 1
 
 
+def machine_memory_mb() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+
+
 def machine_memory_gb() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
+    return machine_memory_mb() >> 10
+
+
+def memory_for_tasks_gb() -> int:
+    """All but an eighth, at most 8 GiB, that the server and the rest of the host keep."""
+    total = machine_memory_mb()
+    return max(1, total - min(total // 8, 8192) >> 10)
 
 
 def _slots() -> int:
@@ -130,6 +140,44 @@ class Tasks(msgspec.Struct, frozen=True):
     timeout_seconds: Annotated[
         Count, _about("Time limit of a task that asks for none, in seconds. 0: no limit.")
     ] = 0
+    max_timeout_seconds: Annotated[
+        Count,
+        _about(
+            "Longest time limit of a task, in seconds, also of one that asks for none. 0: a task "
+            "may run for ever."
+        ),
+    ] = 0
+    cpu: Annotated[
+        Count, _about("CPU cores of a task that asks for none. 0: none are held for it.")
+    ] = 0
+    max_cpu: Annotated[
+        Count, _about("Most CPU cores of a task. 0: as many as `[resources] cpu`.")
+    ] = 0
+    memory_gb: Annotated[
+        Count, _about("Memory of a task that asks for none, in GiB. 0: none is held for it.")
+    ] = 0
+    max_memory_gb: Annotated[
+        Count,
+        _about(
+            "Most memory of a task, in GiB; the limit of a container whose task asks for none, "
+            "too. 0: as much as `[resources] memory_gb`."
+        ),
+    ] = 0
+    pids: Annotated[
+        Annotated[int, Meta(ge=16, le=1 << 22)],
+        _about("Processes and threads that a task's container may have at once."),
+    ] = 4096
+    tmp_mb: Annotated[
+        Annotated[int, Meta(ge=1, le=1 << 24)],
+        _about("Size of a container's `/tmp`, in MiB; what lies there counts as memory."),
+    ] = 1024
+    shm_mb: Annotated[
+        Annotated[int, Meta(ge=1, le=1 << 24)],
+        _about(
+            "Size of a container's `/dev/shm`, in MiB, where data loaders pass batches; what lies "
+            "there counts as memory."
+        ),
+    ] = 1024
     max_retries: Annotated[Count, _about("Retries of a task that asks for none.")] = 0
     log_bytes: Annotated[
         Annotated[int, Meta(ge=128 * 1024, le=1 << 40)],
@@ -171,8 +219,13 @@ class Resources(msgspec.Struct, frozen=True):
         Count, _about("CPU cores that tasks may hold together.", default="all of the machine")
     ] = msgspec.field(default_factory=machine_cores)
     memory_gb: Annotated[
-        Count, _about("Memory that tasks may hold together, in GiB.", default="all of the machine")
-    ] = msgspec.field(default_factory=machine_memory_gb)
+        Count,
+        _about(
+            "Memory that tasks may hold together, in GiB. A container whose task asks for no "
+            "memory is limited to so much too.",
+            default="all of the machine but an eighth, or 8 GiB where that is less",
+        ),
+    ] = msgspec.field(default_factory=memory_for_tasks_gb)
 
 
 class Gpu(msgspec.Struct, frozen=True):

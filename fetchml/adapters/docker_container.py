@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from docker.types import LogConfig, Mount
 
@@ -16,14 +16,31 @@ INSTANCE_LABEL, TASK_LABEL, ATTEMPT_LABEL = "fetchml.instance", "fetchml.task", 
 
 _RUN, _SHIM = PurePosixPath("/.fetchml/run"), PurePosixPath("/.fetchml/shim")
 _WORKSPACE, _DATASETS, _OUTPUTS = map(PurePosixPath, ("/workspace", "/data", "/outputs"))
-_PIDS = 4096
-_SHARED_MEMORY = 1 << 30
-"""Bytes of /dev/shm, where data loaders pass batches; counts as the task's memory when used."""
-_TMP = "rw,exec,nosuid,nodev,mode=1777,size=1g"
+_TMP = "rw,exec,nosuid,nodev,mode=1777"
 """Compilers of kernels (Triton, torch.compile) load from /tmp what they have just built there."""
+_SHARES_PER_CORE = 1024
+_OOM_SCORE = 500
+"""Where the whole host is out of memory, a task ends before the server and the Docker engine."""
+_OOM_SCORE_UNRESERVED = 1000
+"""One that uses memory that it did not ask for ends first of all."""
 _STOP_MARGIN_SECONDS = 5
 """When the engine shuts down, the shim needs this after its grace to write the true end."""
 _UNPRIVILEGED = (1000, 1000)
+
+
+class ContainerLimits(NamedTuple):
+    """What every container is held to."""
+
+    cpu: int = 0
+    """Cores, where the task asks for none. 0, or as many as the machine has: no limit."""
+    memory_gb: int = 0
+    """GiB, where the task asks for none; 0: no limit."""
+    pids: int = 4096
+    tmp_mb: int = 1024
+    shm_mb: int = 1024
+
+
+DEFAULT_LIMITS = ContainerLimits()
 
 
 def parse_user(setting: str) -> Owner:
@@ -41,7 +58,14 @@ def container_name(task_id: str, attempt: int) -> str:
 
 
 def container_config(
-    run: Run, *, instance_id: str, shim: Path, network: str, user: Owner, gpus: Grant
+    run: Run,
+    *,
+    instance_id: str,
+    shim: Path,
+    network: str,
+    user: Owner,
+    gpus: Grant,
+    limits: ContainerLimits = DEFAULT_LIMITS,
 ) -> Mapping[str, Any]:
     """The body of the engine's create request."""
     folder = AttemptFolder(run.folder)
@@ -59,7 +83,8 @@ def container_config(
     variables = dict(zip(PLACES, map(str, (_WORKSPACE, _DATASETS, _OUTPUTS)), strict=True))
     environment = {"HOME": "/tmp"} | run.env | gpus.environment | variables  # noqa: S108 - in the container
     command = shim_command(_SHIM, run, run_folder=_RUN, workspace=_WORKSPACE)
-    memory = run.memory_gb << 30
+    memory = (run.memory_gb or limits.memory_gb) << 30
+    few_cores = limits.cpu if limits.cpu < (os.cpu_count() or 1) else 0
     return {
         "Image": run.image,
         "Entrypoint": command[:1],
@@ -79,6 +104,7 @@ def container_config(
         "HostConfig": {
             "AutoRemove": False,
             "CapDrop": ["ALL"],
+            "CpuShares": _SHARES_PER_CORE * min(max(1, run.cpu), 256),
             "DeviceRequests": list(gpus.requests),
             "Init": False,
             "IpcMode": "private",
@@ -86,13 +112,14 @@ def container_config(
             "Memory": memory,
             "MemorySwap": memory,
             "Mounts": mounts,
-            "NanoCpus": run.cpu * 10**9,
+            "NanoCpus": (run.cpu or few_cores) * 10**9,
             "NetworkMode": network,
-            "PidsLimit": _PIDS,
+            "OomScoreAdj": _OOM_SCORE if run.memory_gb else _OOM_SCORE_UNRESERVED,
+            "PidsLimit": limits.pids,
             "ReadonlyRootfs": True,
             "RestartPolicy": {"Name": "no"},
             "SecurityOpt": ["no-new-privileges:true"],
-            "ShmSize": _SHARED_MEMORY,
-            "Tmpfs": {"/tmp": _TMP},  # noqa: S108 - in the container
+            "ShmSize": limits.shm_mb << 20,
+            "Tmpfs": {"/tmp": f"{_TMP},size={limits.tmp_mb}m"},  # noqa: S108 - in the container
         },
     }

@@ -21,7 +21,9 @@ from fetchml import shim
 from fetchml.adapters import processes
 from fetchml.adapters.docker_cgroups import Cgroups
 from fetchml.adapters.docker_container import (
+    DEFAULT_LIMITS,
     INSTANCE_LABEL,
+    ContainerLimits,
     container_config,
     container_name,
     parse_user,
@@ -64,6 +66,7 @@ class DockerLauncher:
         host: str | None = None,
         network: str = "bridge",
         user: str = "auto",
+        limits: ContainerLimits = DEFAULT_LIMITS,
         address_of: AddressOf = lambda _: None,
     ) -> None:
         """`host` as in DOCKER_HOST, by default from the environment; `user` as in the settings;
@@ -73,6 +76,7 @@ class DockerLauncher:
         """
         self._data_dir = data_dir
         self._network = network
+        self._limits = limits
         self.owner = parse_user(user)
         self._engine = DockerEngine(host)
         self._gpus = DockerGpus(self._engine, address_of)
@@ -184,6 +188,7 @@ class DockerLauncher:
             network=self._network,
             user=self.owner,
             gpus=await self._gpus.grant(run.gpu_ids),
+            limits=self._limits,
         )
 
         def created(container_id: str) -> None:

@@ -24,6 +24,7 @@ from fetchml.shim import HeldShim, UnsupportedMachineError
 _log = logging.getLogger(__name__)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where commands are looked for unless the task says so: the server's own PATH is not inherited."""
+_OOM_SCORE = "500"
 _KILL_SECONDS = 2.0
 """What a shim gets to end by itself, with a true record, once its command was killed."""
 _GENERATIONS = 100
@@ -182,6 +183,10 @@ class ProcessLauncher:
             start_new_session=True,
             umask=0o077,
         )
+        # Inherited by the command. The server's own is better in its service: a task that fills
+        # the host's memory must not outlive it.
+        with suppress(OSError):
+            Path(f"/proc/{self._children[run.folder].pid}/oom_score_adj").write_text(_OOM_SCORE)
 
     async def _claim(self, folder: AttemptFolder) -> Claim | None:
         """The shim's claim, or what there is once no shim is left that could make one."""

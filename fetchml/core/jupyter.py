@@ -23,6 +23,7 @@ from fetchml.core.checks import (
 )
 from fetchml.core.model import ENDED, FailureReason, Resources, Status, Task, TaskSpec, Value
 from fetchml.core.snapshot import parents, path_fault
+from fetchml.core.task_limits import TaskLimits, resource_violations
 
 DEFAULT_IMAGE = "jupyter/pytorch:latest"
 MAX_NAME_CHARACTERS = 128
@@ -105,14 +106,12 @@ KNOWN_FIELDS = frozenset(_RULES)
 """The request properties that mean something; others are ignored, and told."""
 
 
-def violations(request: Mapping[str, object], capacity: Resources) -> list[Violation]:
+def violations(
+    request: Mapping[str, object], capacity: Resources, limits: TaskLimits
+) -> list[Violation]:
     """What is wrong with a request for a service."""
     fields, found = check_fields(request, _RULES, required=("name",))
-    for name in Resources.__struct_fields__:
-        asked, has = fields.get(name), getattr(capacity, name)
-        if isinstance(asked, int) and asked > has:
-            found.append(Violation(name, f"asks for {asked}, this box has {has}"))
-    return found
+    return found + resource_violations(fields, capacity, limits)
 
 
 def default_workspace(name: str, service_id: str) -> str:

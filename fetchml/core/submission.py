@@ -31,6 +31,7 @@ from fetchml.core.checks import (
 )
 from fetchml.core.model import DatasetSpec, Resources, TaskSpec
 from fetchml.core.project_file import ProjectFile
+from fetchml.core.task_limits import TaskLimits, resource_violations, timeout_violations
 
 MAX_ARGUMENT_CHARACTERS = 32 * 1024 - 1
 """Linux takes 128 KiB for one string of the command line; a character may need four bytes."""
@@ -67,7 +68,7 @@ class Defaults:
 
     image: str
     command: tuple[str, ...]
-    timeout_seconds: int
+    limits: TaskLimits
     max_retries: int
 
 
@@ -89,23 +90,21 @@ def accept(
     project, faults = _read_project(project_text or "")
     violations += faults
     fields = {**project.fields, **fields}
-    for name, has in (
-        ("cpu", capacity.cpu),
-        ("memory_gb", capacity.memory_gb),
-        ("gpu", capacity.gpu),
-    ):
-        asked = fields.get(name)
-        if isinstance(asked, int) and asked > has:
-            rule = f"asks for {asked}, this box has {has}"
-            told = Violation(name, rule) if name in request else project.violation(name, rule)
-            violations.append(told)
+    violations += [
+        found if found.field in request else project.violation(*found)
+        for found in (
+            *resource_violations(fields, capacity, defaults.limits),
+            *timeout_violations(fields, defaults.limits),
+        )
+    ]
     if violations:
         raise InvalidSubmission(violations)
     if "env" in project.fields:
         fields["env"] = {**project.fields["env"], **fields["env"]}  # type: ignore[dict-item]
     fields.setdefault("image", defaults.image)
     fields.setdefault("command", defaults.command)
-    fields.setdefault("timeout_seconds", defaults.timeout_seconds)
+    fields.update(defaults.limits.filled(fields))
+    fields["timeout_seconds"] = defaults.limits.timeout(fields)
     fields.setdefault("max_retries", defaults.max_retries)
     if "dataset_specs" in fields:
         fields["dataset_specs"] = msgspec.convert(fields["dataset_specs"], tuple[DatasetSpec, ...])

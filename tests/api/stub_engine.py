@@ -25,6 +25,7 @@ from fetchml.core.model import (
     TaskSpec,
 )
 from fetchml.core.submission import Defaults, InvalidSubmission, accept, idempotency_key_fault
+from fetchml.core.task_limits import TaskLimits
 from fetchml.errors import BadRequest, FieldViolation, NotFound, Unavailable, ValidationFailed
 from fetchml.ports import TaskPage, TaskQuery
 from fetchml.views import (
@@ -42,7 +43,7 @@ from fetchml.views import (
     WatchFilter,
 )
 
-DEFAULTS = Defaults("python:3.12-slim", ("python", "train.py"), 0, 0)
+DEFAULTS = Defaults("python:3.12-slim", ("python", "train.py"), TaskLimits(), 0)
 CAPACITY = Resources(cpu=64, memory_gb=256, gpu=8)
 START_MS = 1_760_000_000_000
 

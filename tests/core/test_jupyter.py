@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from fetchml.core import jupyter
 from fetchml.core.jupyter import Idle, Service, ServiceStatus
 from fetchml.core.model import Cancel, FailureReason, Resources, Status, Task, TaskSpec
+from fetchml.core.task_limits import TaskLimits
 
 BOX = Resources(cpu=4, memory_gb=8, gpu=1)
 SPEC = TaskSpec("jupyter", "image", ("jupyter", "lab"))
@@ -21,7 +22,7 @@ def task(status: Status, **fields: Any) -> Task:
 
 
 def broken(**request: object) -> list[str]:
-    return [f"{v.field} {v.rule}" for v in jupyter.violations(request, BOX)]
+    return [f"{v.field} {v.rule}" for v in jupyter.violations(request, BOX, TaskLimits())]
 
 
 def test_the_shortest_and_the_longest_request() -> None:

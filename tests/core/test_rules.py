@@ -16,11 +16,12 @@ from fetchml.core.model import (
     TaskSpec,
 )
 from fetchml.core.submission import KNOWN_FIELDS, Defaults, InvalidSubmission, accept, argv
+from fetchml.core.task_limits import TaskLimits
 from fetchml.core.transitions import InvalidTransition, require
 from fetchml.core.verdict import STOPPED, judge
 
 SPEC = TaskSpec("job", "image", ("run",), timeout_seconds=5, memory_gb=2)
-DEFAULTS = Defaults("python:3.12-slim", ("python", "train.py"), 0, 2)
+DEFAULTS = Defaults("python:3.12-slim", ("python", "train.py"), TaskLimits(), 2)
 CAPACITY = Resources(cpu=4, memory_gb=16, gpu=1)
 
 

@@ -22,6 +22,7 @@ from fetchml.core.dataset import AddressRules
 from fetchml.core.model import ENDED, Principal, Resources, Role, Status, Task
 from fetchml.core.state import Limits
 from fetchml.core.submission import Defaults
+from fetchml.core.task_limits import TaskLimits
 from fetchml.dataset_cache import DatasetCache
 from fetchml.datasets import Datasets
 from fetchml.engine import Engine, EngineSettings
@@ -75,6 +76,7 @@ class Box:
         user_queued_bytes: int = 0,
         user_running: int = 0,
         user_storage: int = 0,
+        task_limits: TaskLimits | None = None,
         idle_ms: int = 0,
         has_containers: bool = True,
         has_datasets: bool = True,
@@ -94,7 +96,7 @@ class Box:
         settings = EngineSettings(
             data_dir=self.data_dir,
             limits=limits,
-            defaults=Defaults("image", ("true",), 0, 0),
+            defaults=Defaults("image", ("true",), task_limits or TaskLimits(), 0),
             runs=RunSettings(2_000, 1 << 20),
             private=private,
             zone=ZoneInfo("UTC"),

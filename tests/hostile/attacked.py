@@ -1,6 +1,7 @@
 """A real server that a test attacks over REST, and how much memory it takes."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -44,6 +45,17 @@ class Attacked:
 
     def submit(self, key: str, **fields: object) -> Reply:
         return self.ask(key, "POST", "/v1/tasks", {"job_name": "job", **fields})
+
+    def ended(self, key: str, **fields: object) -> dict[str, Any]:
+        """A new task, once it has ended, in the full view."""
+        task_id = self.submit(key, **fields).body["id"]
+        self.server.run("logs", "--follow", task_id, FETCHML_API_KEY=self.admin)
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            task: dict[str, Any] = self.ask(key, "GET", f"/v1/tasks/{task_id}?view=full").body
+            if task["status"] in ("completed", "failed"):
+                return task
+        raise TimeoutError(task_id)
 
     def memory(self) -> int:
         """Resident, in bytes."""

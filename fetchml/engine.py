@@ -280,7 +280,12 @@ class Engine:
 
     async def explain_task(self, who: Principal, task_id: str) -> Explanation:
         task = await self.get_task(who, task_id)
-        told = explain(self._writer.state, task, self._clock())
+        told = explain(
+            self._writer.state,
+            task,
+            self._clock(),
+            may_name=lambda other: access.may_see(who, other, private=self._settings.private),
+        )
         if told.position is None:
             return told
         return replace(told, estimate=await self._estimates.of(task))

@@ -1,5 +1,7 @@
 """Why a task is where it is, in a sentence."""
 
+from collections.abc import Callable
+
 from fetchml.core.model import Status, Task
 from fetchml.core.resources import fits
 from fetchml.core.scheduler import Levels, Walk
@@ -10,9 +12,12 @@ BLOCKED_SHOWN = 4
 """GPUs that can't be used, in one sentence."""
 
 
-def explain(state: State, task: Task, now: int) -> Explanation:
+def explain(
+    state: State, task: Task, now: int, *, may_name: Callable[[Task], bool] = lambda _: True
+) -> Explanation:
+    """`may_name`: whether another task may be named to the caller, who may see `task`."""
     if task.status is Status.QUEUED or (task.ahead and task.cancel is None):
-        return _waiting(state, task, now)
+        return _waiting(state, task, now, may_name)
     if task.cancel is not None and task.status not in (Status.COMPLETED, Status.FAILED):
         reason = f"It is being ended: {task.cancel.by} cancelled it."
     elif task.halt is not None and task.status in (Status.PREPARING, Status.RUNNING):
@@ -28,11 +33,12 @@ def explain(state: State, task: Task, now: int) -> Explanation:
     return Explanation(task.id, task.status, reason, progress=task.progress)
 
 
-def _waiting(state: State, task: Task, now: int) -> Explanation:
+def _waiting(state: State, task: Task, now: int, may_name: Callable[[Task], bool]) -> Explanation:
     level = Levels(state, now)
     before = state.waiting.ahead_of(task, level)
     missing = _shortages(state, task)
-    reason = why_it_waits(state, task, now, missing) or _turn(state, task, now, level, before)
+    reason = why_it_waits(state, task, now, missing)
+    reason = reason or _turn(state, task, now, level, before, may_name)
     if task.ahead:
         is_ready = task.id in state.at_gate
         reason += " It is ready to start." if is_ready else " It is made ready meanwhile."
@@ -77,14 +83,22 @@ def why_it_waits(
     return None
 
 
-def _turn(state: State, task: Task, now: int, level: Levels, before: int) -> str:
+def _turn(
+    state: State,
+    task: Task,
+    now: int,
+    level: Levels,
+    before: int,
+    may_name: Callable[[Task], bool],
+) -> str:
     """Why it does not start at once, though it lacks nothing."""
     if kept_for := _kept_for(state, task, now, level):
-        names = ", ".join(kept_for[:3]) + (", …" if len(kept_for) > 3 else "")
+        named = [other for other in kept_for if may_name(state.tasks[other])]
+        names = ", ".join(named[:3]) + (", …" if len(kept_for) > min(3, len(named)) else "")
         minutes = state.limits.reserve_after_ms / 60_000
         return (
-            f"What it needs is free, but kept for {names}: who has waited for {minutes:g} min is "
-            "passed by nobody."
+            f"What it needs is free, but reserved for {names if named else 'other tasks'}, which "
+            f"waited more than {minutes:g} minutes."
         )
     if before:
         some = f"{before} task{'s' if before > 1 else ''}"

@@ -85,7 +85,7 @@ class ServiceTasks:
         state, now = self._writer.state, self._clock()
         if task.status is Status.QUEUED or task.ahead:
             return why_it_waits(state, task, now) or "It waits for its turn."
-        return explain(state, task, now).reason
+        return explain(state, task, now, may_name=lambda _: False).reason
 
     def attempt(self, task: Task) -> AttemptFolder:
         """Of the current or last attempt."""

@@ -193,7 +193,7 @@ def _abandon(state: State, decision: Decision, task_id: str) -> None:
 
 
 def _make_way(state: State, decision: Decision, victim: Task, winner: Task, now: int) -> None:
-    why = f"it made way for task {winner.id}, which is more urgent"
+    why = "it made way for a more urgent task"
     halt = Halt(HaltCause.PREEMPTED, why, now, by=winner.id)
     change(state, decision, replace(victim, halt=halt))
     decision.effects.append(StopAttempt(victim.id))

@@ -244,12 +244,12 @@ def test_preemptible_task_makes_way_and_is_not_counted() -> None:
     assert box.submit(task("high", priority=6)) == []
     assert box.of(StopAttempt) == ["low"]
     assert box.told("low") == (
-        "It is being ended, and tried again: it made way for task high, which is more urgent."
+        "It is being ended, and tried again: it made way for a more urgent task."
     )
     assert box.end("low", code=0, stopped=True) == ["high"]
     low = box.task("low")
     assert (low.status, low.preempted, low.retry_count, low.infra_retries) == ("queued", 1, 0, 0)
-    assert low.error == "attempt 1: it made way for task high, which is more urgent"
+    assert low.error == "attempt 1: it made way for a more urgent task"
     assert box.end("high") == ["low"]
 
 
@@ -378,7 +378,7 @@ def test_a_waiting_user_is_told_for_whom_a_gpu_is_kept() -> None:
     box.now += 2 * RESERVE_MS
     box.submit(task("small", at=box.now))
     assert box.told("small") == (
-        "What it needs is free, but kept for large: who has waited for 10 min is passed by nobody."
+        "What it needs is free, but reserved for large, which waited more than 10 minutes."
     )
 
 

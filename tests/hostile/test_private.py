@@ -1,0 +1,243 @@
+"""In private mode no reply to a user holds an id or a name of another's.
+
+Ada works under names that nobody could guess. Then every operation is called with Bob's key, and
+all that comes back is searched for what is Ada's.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import yaml
+from google.protobuf.message_factory import GetMessageClass
+
+from fetchml.core.model import Role
+from fetchml.ids import IdSequence
+from fetchml.v1 import task_pb2
+from tests.api import grpc_world, rest_world
+from tests.contract.schemathesis_archives import archive
+from tests.server.conftest import Serve
+from tests.server.program import Backend, Server, soon
+from tests.server.test_ways_in import METHODS
+
+ADA = "ada-secret-name"
+JOB, EXPERIMENT, NOTEBOOK = "ada-secret-job", "ada-secret-experiment", "ada-secret-notebook"
+NAMES = ("ada-secret", "ada_secret")
+OPERATIONS = yaml.safe_load(Path("fetchml/api/openapi.yaml").read_text())["paths"]
+UNKNOWN = IdSequence().next(1)
+
+
+class Scene:
+    """A private server after Ada's work, and Bob's clients."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.hers: dict[str, str] = {}
+        """Kind → id. The keys are the names of path parameters and request fields."""
+        self.own: dict[str, str] = {}
+        self.ada: rest_world.Client
+        self.bob: tuple[rest_world.Client, grpc_world.Client]
+
+    async def play(self) -> None:
+        self.ada, _ = await self.server.clients(await self.server.key(ADA, Role.USER))
+        self.bob = await self.server.clients(await self.server.key("bob", Role.USER))
+        self.hers = await self._made(self.ada, JOB, EXPERIMENT, b"hers")
+        # Bob's task gives its place to Ada's, and waits with a reason from then on.
+        self.own = await self._made(self.bob[0], "mine", "mine", b"own", preemptible=True)
+        await self.server.running(self.own["task_id"])
+        urgent = await self._submit(self.ada, JOB, "sleep 600", gpu=2, priority=10)
+        await self.server.running(urgent)
+        self.hers["urgent"] = urgent
+        # Hers is large and has waited longest: what becomes free is reserved for it.
+        self.hers["large"] = await self._submit(self.ada, JOB, "true", gpu=3, priority=9)
+        self.own["waiting"] = await self._submit(self.bob[0], "mine", "true", gpu=1)
+        service = await self.ada.submit({"name": NOTEBOOK}, "/v1/jupyter/services")
+        if service.status == 201:
+            self.hers["service_id"] = service.json["id"]
+
+    async def _made(
+        self, client: rest_world.Client, job: str, name: str, code: bytes, **fields: Any
+    ) -> dict[str, str]:
+        made = await client.submit({"name": name}, "/v1/experiments")
+        snapshot = await client.ask(
+            "PUT", "/v1/snapshots", archive({"file": code}), Content_Type="application/gzip"
+        )
+        ids = {"experiment_id": made.json["id"], "snapshot_id": snapshot.json["id"]}
+        failed = await self._submit(client, job, f"echo {job}; exit 3", **ids)
+        await self.server.ended(failed)
+        script = f"echo {job} > $FETCHML_OUTPUTS/result; sleep 600"
+        task = await self._submit(client, job, script, gpu=2, **ids, **fields)
+        if job == JOB:
+            await self.server.running(task)
+            await client.ask("DELETE", f"/v1/tasks/{task}")
+            await self.server.ended(task)
+        return {**ids, "task_id": task, "failed": failed}
+
+    async def _submit(self, client: rest_world.Client, job: str, script: str, **more: Any) -> str:
+        request = {"job_name": job, "command": ["sh", "-c", script], **more}
+        reply = await soon(client.submit(request))
+        assert reply.status == 201, reply.body
+        return str(reply.json["id"])
+
+    def leaks(self, text: str, sent: str = "") -> list[str]:
+        """What of Ada's is in a reply, but for what the request itself named."""
+        found = [name for name in NAMES if name in text.lower()]
+        return found + [id_ for id_ in self.hers.values() if id_ in text and id_ not in sent]
+
+
+@pytest.fixture
+async def scene(serve: Serve, processes_backend: Backend) -> AsyncIterator[Scene]:
+    server = serve(
+        processes_backend,
+        FETCHML_AUTH_PRIVATE="true",
+        FETCHML_GPU_SLOTS="3",
+        FETCHML_TASKS_MAX_RUNNING="4",
+        FETCHML_TASKS_RESERVE_AFTER="0",
+        FETCHML_SCHEDULING_PREEMPTION="true",
+    )
+    await server.start()
+    made = Scene(server)
+    await made.play()
+    yield made
+    await server.stop()
+
+
+def paths(ids: dict[str, str]) -> list[tuple[str, str]]:
+    """Every operation of REST without a body, for each of these ids in its path."""
+    found = []
+    for template, operations in OPERATIONS.items():
+        for method in operations.keys() & {"get", "delete"}:
+            if template in {"/ws", "/ui/"} or "follow" in template:
+                continue
+            for id_ in ids.values() if "{" in template else [""]:
+                path = re.sub(r"\{(path|file)\}", "result", template)
+                found.append((method.upper(), re.sub(r"\{[^}]+\}", id_, path)))
+    return sorted(set(found))
+
+
+async def test_no_reply_of_rest_holds_what_is_anothers(scene: Scene) -> None:
+    client = scene.bob[0]
+    calls = paths(scene.hers) + paths(scene.own)
+    calls += [("GET", f"{path}?view=full") for method, path in calls if method == "GET"]
+    assert len(calls) > 60
+    for method, path in calls:
+        if method == "DELETE" and any(own in path for own in scene.own.values()):
+            continue
+        reply = await soon(client.ask(method, path))
+        assert scene.leaks(reply.body.decode(errors="replace"), path) == [], (method, path)
+        assert not any(name in str(reply.headers).lower() for name in NAMES)
+
+
+async def test_an_id_of_anothers_answers_as_one_that_nobody_has(scene: Scene) -> None:
+    client = scene.bob[0]
+    for method, path in paths(scene.hers):
+        [id_] = [each for each in scene.hers.values() if each in path] or [None]
+        if id_ is None:
+            continue
+        hers, nobodys = [
+            await soon(client.ask(method, asked)) for asked in (path, path.replace(id_, UNKNOWN))
+        ]
+        assert hers.status == nobodys.status, (method, path)
+        assert plain(hers, id_) == plain(nobodys, UNKNOWN), (method, path)
+    for field in ("snapshot_id", "experiment_id"):
+        answers = [
+            await soon(client.submit({"job_name": "mine", field: id_}))
+            for id_ in (scene.hers[field], "f" * 64 if field == "snapshot_id" else UNKNOWN)
+        ]
+        assert [reply.status for reply in answers] == [422, 422]
+        assert answers[0].json["error"].replace(scene.hers[field], "") == answers[1].json[
+            "error"
+        ].replace("f" * 64 if field == "snapshot_id" else UNKNOWN, "")
+
+
+def plain(reply: rest_world.Reply, id_: str) -> Any:
+    """The body without the id and the trace."""
+    text = reply.body.decode().replace(id_, "ID")
+    return re.sub(r'"trace_id":"[^"]+"', "", text)
+
+
+async def test_why_a_task_waits_names_nothing_of_anothers(scene: Scene) -> None:
+    client = scene.bob[0]
+    for id_ in (scene.own["task_id"], scene.own["waiting"]):
+        reply = await soon(client.get(f"/v1/tasks/{id_}/explain"))
+        assert reply.status == 200
+        assert scene.leaks(reply.body.decode()) == []
+    assert "reserved for other tasks" in reply.json["reason"], "Ada's large task keeps it waiting"
+    made_way = await scene.server.get(scene.own["task_id"])
+    assert made_way.preempted, "Ada's task took its place"
+    assert scene.leaks(str(made_way)) == []
+
+
+async def test_no_reply_of_grpc_holds_what_is_anothers(scene: Scene) -> None:
+    client = scene.bob[1]
+    asked = 0
+    for name, method in METHODS.items():
+        if method.client_streaming:
+            continue
+        fields = [field.name for field in method.input_type.fields]
+        for ids in (scene.hers, scene.own):
+            request = GetMessageClass(method.input_type)()
+            for field in {"task_id", "experiment_id", "snapshot_id", "service_id"} & set(fields):
+                if field in ids:
+                    setattr(request, field, ids[field])
+            if ids is scene.own and name.rpartition(".")[2].startswith(
+                ("Delete", "Cancel", "Archive", "Stop")
+            ):
+                continue
+            said = await answer(client, name, request)
+            asked += 1
+            assert scene.leaks(said, str(request)) == [], name
+    assert asked > 40
+
+
+async def answer(client: grpc_world.Client, name: str, request: Any) -> str:
+    """All that a call gives within a moment: messages, or the error with its details."""
+    method = METHODS[name]
+    shape = "unary_stream" if method.server_streaming else "unary_unary"
+    call = getattr(client.channel, shape)(
+        f"/{method.containing_service.full_name}/{method.name}",
+        request_serializer=GetMessageClass(method.input_type).SerializeToString,
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )(request, metadata=client.metadata, timeout=5)
+    try:
+        if not method.server_streaming:
+            return str(await call)
+        return "".join([str(message) async for message in call])
+    except grpc.aio.AioRpcError as error:
+        trailers = error.trailing_metadata() or ()
+        return f"{error.details()} {[value for _, value in trailers]}"
+
+
+async def test_no_stream_holds_what_is_anothers(scene: Scene) -> None:
+    rest, rpc = scene.bob
+    last = await scene._submit(rest, "last", "true")
+    async with (
+        asyncio.timeout(60),
+        rest.session.ws_connect(rest.url("/ws?since=0"), headers=rest.with_key({})) as socket,
+        scene.server.watch(since=0, client=rpc) as updates,
+    ):
+        seen = 0
+        async for message in socket:
+            seen += 1
+            assert scene.leaks(str(message.data)) == []
+            if json.loads(message.data).get("task", {}).get("id") == last:
+                break
+        async for update in updates:
+            assert scene.leaks(str(update)) == []
+            if update.task.id == last:
+                break
+    assert seen > 5
+
+
+async def test_ada_and_an_admin_do_see_it(scene: Scene) -> None:
+    """So the search finds what is there."""
+    for client in (scene.ada, scene.server.rest):
+        reply = await soon(client.get(f"/v1/tasks/{scene.hers['task_id']}"))
+        assert scene.leaks(reply.body.decode())
+    request = task_pb2.GetTaskRequest(task_id=scene.hers["urgent"], view=task_pb2.FULL)
+    assert scene.leaks(await answer(scene.server.grpc, "TaskService.GetTask", request))

@@ -136,8 +136,8 @@ async def test_no_reply_of_rest_holds_what_is_anothers(scene: Scene) -> None:
 async def test_an_id_of_anothers_answers_as_one_that_nobody_has(scene: Scene) -> None:
     client = scene.bob[0]
     for method, path in paths(scene.hers):
-        [id_] = [each for each in scene.hers.values() if each in path] or [None]
-        if id_ is None:
+        id_ = next((each for each in scene.hers.values() if each in path), "")
+        if not id_:
             continue
         hers, nobodys = [
             await soon(client.ask(method, asked)) for asked in (path, path.replace(id_, UNKNOWN))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from fetchml.core.model import ENDED, HOLDING, Change, Status, Task
 from fetchml.newest import THE_FIRST, Newest, turn
+from fetchml.pages import row_bytes
 from fetchml.ports import Restored, TaskPage, TaskQuery
 
 RECENT = 2_000
@@ -89,7 +90,7 @@ class Catalog:
         ended = [self._ended[status] for status in states & ENDED]
         floor = max((newest.floor for newest in ended), default=THE_FIRST)
         tasks: list[Task] = []
-        skip = query.offset
+        skip, taken = query.offset, 0
         for looked_at, task in enumerate(self._newest_first(states, ended)):
             if looked_at == MAX_LOOKED_AT or turn(task) < floor:
                 return None
@@ -100,6 +101,10 @@ class Catalog:
             if skip:
                 skip -= 1
                 continue
+            if query.most_bytes is not None:
+                taken += row_bytes(task, brief=query.brief)
+                if taken > query.most_bytes and tasks:
+                    return TaskPage(tasks, total, cut=True)
             tasks.append(task)
             if len(tasks) == query.limit:
                 return TaskPage(tasks, total)

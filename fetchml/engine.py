@@ -31,6 +31,7 @@ from fetchml.ids import IdSequence
 from fetchml.inputs import Inputs
 from fetchml.intake import Intake
 from fetchml.log_reader import LogReader
+from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge
 from fetchml.ports import Launcher, Store, TaskPage, TaskQuery
 from fetchml.run_times import RunTimes
 from fetchml.saved_shares import SavedShares
@@ -221,13 +222,20 @@ class Engine:
             raise _no_task(task_id)
         return task
 
-    async def list_tasks(self, who: Principal, query: TaskQuery) -> TaskPage:
+    async def list_tasks(self, who: Principal, query: TaskQuery, *, whole: bool = True) -> TaskPage:
+        """Raises PageTooLarge where the page can't hold all that the query asks for; with `whole`
+        false it then ends early."""
         if self._settings.private and who.role is not Role.ADMIN:
             if query.user not in (None, who.user):
                 return TaskPage([], 0)
             query = replace(query, user=who.user)
+        query = replace(query, most_bytes=PAGE_BYTES if whole else PART_BYTES)
         page = self._writer.catalog.page(query)
-        return page if page is not None else await self._store.list_tasks(query)
+        if page is None:
+            page = await self._store.list_tasks(query)
+        if page.cut and whole:
+            raise PageTooLarge(len(page.tasks))
+        return page
 
     async def cancel_task(self, who: Principal, task_id: str) -> Task:
         """The wish is durable on return; a task that has ended stays as it is."""

@@ -28,6 +28,10 @@ class TaskQuery(msgspec.Struct, frozen=True):
     offset: int = 0
     before: tuple[int, str] | None = None
     """Only tasks older than this `(created_at, id)`: how a page token goes on."""
+    most_bytes: int | None = None
+    """The page ends before the task with which it would take more, but not before its first."""
+    brief: bool = False
+    """Command, `args`, `env`, `metadata` and `dataset_specs` may be missing."""
 
 
 class OldTasks(msgspec.Struct, frozen=True):
@@ -57,6 +61,8 @@ class TaskPage(msgspec.Struct, frozen=True):
     """Newest first: by `created_at`, then `id`, both descending."""
     total: int
     """All that match the query, whatever `limit`, `offset` and `before`."""
+    cut: bool = False
+    """It ends early because of `most_bytes`."""
 
 
 class AuditQuery(msgspec.Struct, frozen=True):

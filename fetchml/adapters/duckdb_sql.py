@@ -170,6 +170,7 @@ CHANGES_SINCE = "SELECT seq, at_ms, data FROM journal WHERE seq > $1 ORDER BY se
 
 # Several tasks at once are read in two steps, first which, then their data in portions: the data
 # of a thousand long ones are more than fits in the memory limit.
+SIZES_OF_ROWS = "SELECT rowid, strlen(data) FROM tasks WHERE rowid IN (SELECT unnest($1))"
 DATA_OF_ROWS = "SELECT rowid, data FROM tasks WHERE rowid IN (SELECT unnest($1))"
 
 # Ended tasks lie in the order of time, so that a day is a small part of the table. Deleted ones

@@ -20,11 +20,11 @@ import msgspec
 from fetchml.adapters import duckdb_sql as sql
 from fetchml.adapters.data_dir import DataDirLock, lock_data_dir
 from fetchml.adapters.duckdb_file import Database, DatabaseFiles, open_database
+from fetchml.adapters.duckdb_tasks import AT_ONCE, decode_task, page_by, tasks_by
 from fetchml.adapters.duckdb_upkeep import IDEMPOTENCY_KEPT_MS, Upkeep
 from fetchml.adapters.duckdb_writer import Writer
 from fetchml.adapters.system_errors import advice
 from fetchml.core.audit import Action, AuditEntry
-from fetchml.core.footprint import footprint
 from fetchml.core.model import ENDED, Change, Kept, Key, Status, Task
 from fetchml.ports import (
     AuditQuery,
@@ -39,12 +39,9 @@ from fetchml.ports import (
 log = logging.getLogger(__name__)
 
 READERS = 4
-AT_ONCE = 128
-"""Tasks whose data one statement reads: by every reader at once they fit in the memory limit."""
 
 T = TypeVar("T")
 
-_decode_task = msgspec.json.Decoder(Task).decode
 _decode_key = msgspec.json.Decoder(Key).decode
 
 MEMORY_BYTES = 1 << 30
@@ -139,7 +136,7 @@ class DuckDBStore:
             if folded < self._upkeep.durable_seq:
                 rows = cursor.execute(sql.GET_FROM_TAIL, [folded, task_id]).fetchall()
             rows = rows or cursor.execute(sql.GET, [task_id]).fetchall()
-            return _decode_task(rows[0][0]) if rows else None
+            return decode_task(rows[0][0]) if rows else None
 
         return await self._read(read)
 
@@ -149,8 +146,8 @@ class DuckDBStore:
                 [(total,)] = cursor.execute(*sql.count_tasks(query)).fetchall()
                 if query.limit == 0 or query.offset >= total:
                     return TaskPage([], total)
-                tasks = _tasks(cursor, *sql.page_of_tasks(query))
-            return TaskPage(tasks, total)
+                tasks, cut = page_by(cursor, query)
+            return TaskPage(tasks, total, cut)
 
         return await self._read(read, folded=True)
 
@@ -161,7 +158,7 @@ class DuckDBStore:
             # older release could leave such a gap.
             if rows and rows[0][0] != seq + 1 and self._upkeep.pruned_seq > seq:
                 return None
-            return [Change(number, at, _decode_task(data)) for number, at, data in rows]
+            return [Change(number, at, decode_task(data)) for number, at, data in rows]
 
         return await self._read(read)
 
@@ -185,7 +182,7 @@ class DuckDBStore:
     async def old_tasks(self, query: OldTasks) -> list[Task]:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[Task]:
             with _snapshot(cursor):
-                return _tasks(cursor, *sql.old_tasks(query))
+                return tasks_by(cursor, *sql.old_tasks(query))
 
         return await self._read(read, folded=True)
 
@@ -313,14 +310,14 @@ class DuckDBStore:
 
         def newest(status: Status) -> list[Task]:
             query = TaskQuery(states=(status,), limit=recent_limit)
-            return _tasks(cursor, *sql.page_of_tasks(query), most_bytes=recent_bytes)
+            return tasks_by(cursor, *sql.page_of_tasks(query), most_bytes=recent_bytes)
 
         [(last_created_at,)] = rows(sql.LAST_CREATED_AT)
         return Restored(
             instance_id=instance_id,
             last_seq=self._upkeep.durable_seq,
             last_created_at=last_created_at,
-            live=_tasks(cursor, sql.LIVE_ROWS),
+            live=tasks_by(cursor, sql.LIVE_ROWS),
             recent={status: newest(status) for status in ENDED},
             counts={(user, Status(status)): n for user, status, n in rows(sql.COUNTS)},
         )
@@ -374,31 +371,6 @@ class DuckDBStore:
     def _midnight_ms(self, day: date) -> int:
         midnight = datetime(day.year, day.month, day.day, tzinfo=self._time_zone)
         return int(midnight.timestamp()) * 1000
-
-
-def _tasks(
-    cursor: duckdb.DuckDBPyConnection,
-    statement: str,
-    parameters: Sequence[Any] = (),
-    *,
-    most_bytes: int | None = None,
-) -> list[Task]:
-    """Those whose rowids the statement gives, in its order, while nothing changes in between.
-    `most_bytes`: the first of them that take no more memory than this."""
-    rowids = [rowid for (rowid,) in cursor.execute(statement, parameters).fetchall()]
-    tasks = list[Task]()
-    taken = 0
-    for first in range(0, len(rowids), AT_ONCE):
-        portion = rowids[first : first + AT_ONCE]
-        data = dict(cursor.execute(sql.DATA_OF_ROWS, [portion]).fetchall())
-        for rowid in portion:
-            task = _decode_task(data[rowid])
-            if most_bytes is not None:
-                taken += footprint(task.spec)
-                if taken > most_bytes and tasks:
-                    return tasks
-            tasks.append(task)
-    return tasks
 
 
 @contextmanager

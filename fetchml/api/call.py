@@ -1,7 +1,8 @@
 """One request while it is answered: who asks, and the headers that every reply to it carries."""
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -10,9 +11,11 @@ from multidict import CIMultiDict
 
 from fetchml.access import Admission
 from fetchml.api.errors import SERVER, error_body, error_headers, status_of
+from fetchml.api.in_turns import map_in_turns
 from fetchml.api.reply import SMALL_BYTES, Budgets, Reply
 from fetchml.core.model import Principal
 from fetchml.errors import RateLimited, RequestError
+from fetchml.pages import PAGE_BYTES, PageTooLarge
 from fetchml.proxies import caller_of
 from fetchml.rate_limit import RateState
 
@@ -23,10 +26,15 @@ MAX_IGNORED_CHARACTERS = 1000
 _encode = msgspec.json.Encoder().encode
 _JSON = {"Content-Type": "application/json", "Server": SERVER}
 
+_NOT_COUNTED = nullcontext()
+
+T = TypeVar("T")
+
 
 class Call:
     __slots__ = (
-        "_admission", "_body_bytes", "_budgets", "_limit", "address", "request", "trace_id", "who",
+        "_admission", "_body_bytes", "_budgets", "_limit", "_row_bytes", "address", "request",
+        "trace_id", "who",
     )  # fmt: skip
 
     _admission: Admission
@@ -48,6 +56,7 @@ class Call:
         self._limit: RateState | None = None
         self._budgets = budgets
         self._body_bytes = 0
+        self._row_bytes = 0
 
     def admit(self, admission: Admission, secret: str | None) -> None:
         """Raises Unauthorized, RateLimited."""
@@ -86,7 +95,39 @@ class Call:
         if len(body) <= SMALL_BYTES or self._budgets is None:
             return web.Response(body=body, status=status, headers=headers)
         replies = self._budgets.replies
+        self._release_rows()
         return Reply(replies, self.caller, body, status=status, headers=headers)
+
+    async def rows(self, convert: Callable[[T], object], items: Iterable[T]) -> list[msgspec.Raw]:
+        """Items of a list, as JSON. They count as the reply does, from the first on.
+
+        Raises PageTooLarge, TooManyBytes, Overloaded.
+        """
+        done = taken = 0
+
+        def row(item: T) -> msgspec.Raw:
+            nonlocal done, taken
+            encoded = _encode(convert(item))
+            taken += len(encoded)
+            if taken > PAGE_BYTES and done:
+                raise PageTooLarge(done)
+            self._hold_reply(len(encoded))
+            done += 1
+            return msgspec.Raw(encoded)
+
+        return await map_in_turns(row, items)
+
+    def message(self, size: int) -> AbstractContextManager[None]:
+        """Around a message of so many bytes that the client has yet to take. Raises TooManyBytes,
+        Overloaded."""
+        if size <= SMALL_BYTES or self._budgets is None:
+            return _NOT_COUNTED
+        return self._budgets.replies.hold(self.caller, size)
+
+    def _hold_reply(self, size: int) -> None:
+        if self._budgets is not None:
+            self._budgets.replies.take(self.caller, size)
+            self._row_bytes += size
 
     @property
     def caller(self) -> str:
@@ -100,8 +141,14 @@ class Call:
             self._budgets.bodies.take(self.caller, size)
             self._body_bytes += size
 
+    def _release_rows(self) -> None:
+        if self._row_bytes and self._budgets is not None:
+            self._budgets.replies.give_back(self.caller, self._row_bytes)
+            self._row_bytes = 0
+
     def release(self) -> None:
-        """The body is needed no longer."""
+        """The request's body is needed no longer, and the reply is made."""
+        self._release_rows()
         if self._body_bytes and self._budgets is not None:
             self._budgets.bodies.give_back(self.caller, self._body_bytes)
             self._body_bytes = 0

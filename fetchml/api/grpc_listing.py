@@ -7,7 +7,7 @@ import zlib
 from typing import NamedTuple
 from uuid import UUID
 
-from fetchml.api.messages import states_of
+from fetchml.api.messages import states_of, wants_full
 from fetchml.core.model import Status, Task
 from fetchml.errors import BadRequest
 from fetchml.ports import TaskQuery
@@ -62,6 +62,7 @@ def listing(request: task_pb2.ListTasksRequest) -> Listing:
         limit=limit + by_token,
         offset=offset,
         before=_opened(request) if request.page_token else None,
+        brief=not wants_full(request.view),
     )
     return Listing(query, limit, by_token, impossible)
 

@@ -70,9 +70,9 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         wanted = listing(request)
         page = TaskPage([], 0)
         if not wanted.impossible:
-            page = await self._engine.list_tasks(call.who, wanted.query)
+            page = await self._engine.list_tasks(call.who, wanted.query, whole=not wanted.by_token)
         tasks = page.tasks[: wanted.size]
-        more = wanted.by_token and len(page.tasks) > wanted.size
+        more = wanted.by_token and (page.cut or len(page.tasks) > wanted.size)
         return task_pb2.TaskList(
             tasks=await map_in_turns(partial(task_message, full=full), tasks),
             total=page.total,

@@ -1,7 +1,9 @@
 """Query strings, read strictly: a number is digits, and nothing is given twice."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -16,6 +18,8 @@ _TIME = re.compile(
 )
 _MAX_DIGITS = 18
 """So many fit into 64 bits, whichever they are."""
+
+T = TypeVar("T")
 
 
 class Query:
@@ -41,6 +45,11 @@ class Query:
         if not _DIGITS.fullmatch(text):
             raise BadRequest(f"{name}: must be a whole number, at least 0, in digits only")
         return int(text) if len(text) <= _MAX_DIGITS else MAX_NUMBER
+
+    def cut(self, items: Sequence[T]) -> Sequence[T]:
+        """What `offset` and `limit` leave of a list; all of it where neither is given."""
+        first, limit = self.number("offset") or 0, self.number("limit")
+        return items[first:] if limit is None else items[first : first + limit]
 
     def time(self, name: str) -> int | None:
         """In RFC 3339; milliseconds since the epoch (UTC)."""

@@ -27,5 +27,5 @@ class AuditOperations:
             before=query.text("before"),
             limit=query.number("limit"),
         )
-        body = {"entries": [audit_json(entry) for entry in entries]}
+        body = {"entries": await call.rows(audit_json, entries)}
         return call.json(body, ignored=query.ignored)

@@ -7,7 +7,6 @@ from aiohttp import web
 from fetchml.api.body import read_object
 from fetchml.api.call import Call
 from fetchml.api.convert import experiment_json
-from fetchml.api.in_turns import map_in_turns
 from fetchml.api.query import Query
 from fetchml.api.router import Route
 from fetchml.core.experiment import KNOWN_FIELDS
@@ -29,10 +28,10 @@ class ExperimentOperations:
         ]
 
     async def list(self, call: Call) -> web.StreamResponse:
-        query = Query(call.request, "view")
+        query = Query(call.request, "limit", "offset", "view")
         full = query.full_view()
-        found = self._experiments.list(call.who)
-        body = await map_in_turns(partial(experiment_json, full=full), found)
+        found = query.cut(self._experiments.list(call.who))
+        body = await call.rows(partial(experiment_json, full=full), found)
         return call.json(body, ignored=query.ignored)
 
     async def create(self, call: Call) -> web.StreamResponse:

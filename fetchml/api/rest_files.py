@@ -44,9 +44,10 @@ class FileOperations:
             return await send_pieces(call, headers, pieces, self._send_timeout_seconds)
 
     async def list_outputs(self, call: Call, task_id: str) -> web.StreamResponse:
-        query = Query(call.request)
-        files = await self._engine.list_outputs(call.who, task_id)
-        return call.json({"outputs": [output_json(file) for file in files]}, ignored=query.ignored)
+        query = Query(call.request, "limit", "offset")
+        files = query.cut(await self._engine.list_outputs(call.who, task_id))
+        body = {"outputs": await call.rows(output_json, files)}
+        return call.json(body, ignored=query.ignored)
 
     async def output(self, call: Call, task_id: str, path: str) -> web.StreamResponse:
         file = await self._engine.open_output(call.who, task_id, path)

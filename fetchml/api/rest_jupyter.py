@@ -1,5 +1,7 @@
 """Jupyter services over REST."""
 
+from functools import partial
+
 from aiohttp import web
 
 from fetchml.api.body import read_object
@@ -25,9 +27,10 @@ class JupyterOperations:
         ]
 
     async def list(self, call: Call) -> web.StreamResponse:
-        query = Query(call.request, "view")
+        query = Query(call.request, "limit", "offset", "view")
         full = query.full_view()
-        body = [jupyter_json(service, full=full) for service in self._jupyter.list(call.who)]
+        found = query.cut(self._jupyter.list(call.who))
+        body = await call.rows(partial(jupyter_json, full=full), found)
         return call.json(body, ignored=query.ignored)
 
     async def start(self, call: Call) -> web.StreamResponse:

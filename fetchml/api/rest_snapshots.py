@@ -5,11 +5,13 @@ from aiohttp import web
 from fetchml.api.body import read_pieces
 from fetchml.api.call import Call
 from fetchml.api.convert import snapshot_json
-from fetchml.api.in_turns import map_in_turns
 from fetchml.api.query import Query
 from fetchml.api.router import Route
 from fetchml.api.streams import Streams
 from fetchml.snapshots import Snapshots
+
+UPLOAD_BYTES = 256 * 1024
+"""What one upload has in memory: it is taken as fast as it can be kept."""
 
 
 class SnapshotOperations:
@@ -36,6 +38,7 @@ class SnapshotOperations:
             max_bytes=self._snapshots.max_bytes,
             stall_seconds=self._body_timeout_seconds,
         )
+        call.hold_body(UPLOAD_BYTES)
         with self._streams.open(call):
             kept, is_new = await self._snapshots.upload(
                 call.who, pieces, git_commit=query.text("git_commit"), git_dirty=dirty
@@ -44,9 +47,9 @@ class SnapshotOperations:
         return call.json(snapshot_json(kept), status=status, ignored=query.ignored)
 
     async def list(self, call: Call) -> web.StreamResponse:
-        query = Query(call.request)
-        found = self._snapshots.list(call.who)
-        body = {"snapshots": await map_in_turns(snapshot_json, found)}
+        query = Query(call.request, "limit", "offset")
+        found = query.cut(self._snapshots.list(call.who))
+        body = {"snapshots": await call.rows(snapshot_json, found)}
         return call.json(body, ignored=query.ignored)
 
     async def get(self, call: Call, snapshot_id: str) -> web.StreamResponse:

@@ -8,7 +8,6 @@ from aiohttp import web
 from fetchml.api.body import read_object
 from fetchml.api.call import Call
 from fetchml.api.convert import explanation_json, task_json
-from fetchml.api.in_turns import map_in_turns
 from fetchml.api.query import Query
 from fetchml.api.router import Route
 from fetchml.core.model import DatasetSpec, Status
@@ -59,10 +58,10 @@ class TaskOperations:
             raise BadRequest(f"limit: must be between 0 and {MAX_LIMIT}")
         offset = _or(query.number("offset"), 0)
         page = await self._engine.list_tasks(
-            call.who, TaskQuery(states=states, limit=limit, offset=offset)
+            call.who, TaskQuery(states=states, limit=limit, offset=offset, brief=not full)
         )
         body = {
-            "tasks": await map_in_turns(partial(task_json, full=full), page.tasks),
+            "tasks": await call.rows(partial(task_json, full=full), page.tasks),
             "total": page.total,
             "limit": limit,
             "offset": offset,

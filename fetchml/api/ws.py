@@ -70,7 +70,7 @@ class WatchOperation:
             with self._streams.open(call):
                 await socket.prepare(request)
                 updates = self._engine.watch(call.who, where, since)
-                await Session(socket, updates, self._timing, full=full).run()
+                await Session(socket, updates, self._timing, full=full, hold=call.message).run()
         except Ended as end:
             await self._close(request, socket, end)
         except RateLimited:

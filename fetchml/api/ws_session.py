@@ -1,8 +1,8 @@
 """One client of /ws, from the handshake on: a reader, a writer, and a pulse."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -11,6 +11,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from fetchml.api.convert import update_json
 from fetchml.core.model import ENDED
+from fetchml.errors import Overloaded, TooManyBytes
 from fetchml.views import Update, UpdateType
 
 _encode = msgspec.json.Encoder().encode
@@ -52,8 +53,12 @@ class Session:
         timing: Timing,
         *,
         full: bool,
+        hold: Callable[[int], AbstractContextManager[None]],
     ) -> None:
+        """`hold`: around a message of so many bytes that the client has yet to take. It raises
+        TooManyBytes, Overloaded."""
         self._socket = socket
+        self._hold = hold
         self._updates = updates
         self._timing = timing
         self._full = full
@@ -112,9 +117,13 @@ class Session:
                 next_ping += self._timing.ping_every
 
     async def _send(self, message: dict[str, object]) -> None:
+        data = _encode(message)
         try:
-            async with asyncio.timeout(self._timing.send_within):
-                await self._socket.send_frame(_encode(message), WSMsgType.TEXT)
+            with self._hold(len(data)):
+                async with asyncio.timeout(self._timing.send_within):
+                    await self._socket.send_frame(data, WSMsgType.TEXT)
+        except (TooManyBytes, Overloaded) as error:
+            raise Ended(WSCloseCode.TRY_AGAIN_LATER, error.message) from None
         except TimeoutError:
             reason = f"Nothing was taken for {self._timing.send_within:g} s: come back with since"
             raise Ended(WSCloseCode.TRY_AGAIN_LATER, reason) from None

@@ -138,7 +138,7 @@ class StubEngine:
             raise NotFound(f"No task {task_id}")
         return self.tasks[task_id]
 
-    async def list_tasks(self, who: Principal, query: TaskQuery) -> TaskPage:
+    async def list_tasks(self, who: Principal, query: TaskQuery, *, whole: bool = True) -> TaskPage:
         self._may_fail()
         found = [
             task

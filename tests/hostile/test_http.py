@@ -89,13 +89,3 @@ def test_bodies_that_never_end(server: Target, clients: ExitStack) -> None:
     assert server.metric('fetchml_http_held_bytes{of="bodies"}') <= 16 * MIB
     assert server.metric('fetchml_http_held_refused_total{of="bodies"}') >= 80
     assert server.rss() - before < 60 * MIB
-
-
-def test_bodies_without_a_key(server: Target, clients: ExitStack) -> None:
-    """They are not received at all."""
-    head = b"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n"
-    before = server.rss()
-    for _ in range(300):
-        push(clients.enter_context(server.connect()), head + b" " * (MIB - 1))
-    assert server.ask("GET", "/health")[0] == 200
-    assert server.rss() - before < 60 * MIB

@@ -1,0 +1,61 @@
+"""Replies that nobody reads, against a real server: what they cost, and that they end."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.http_server import KEY, MIB, Target, target
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Target]:
+    """With 300 waiting tasks of 250 KB each."""
+    variables = {"FETCHML_TASKS_MAX_RUNNING": "1", "FETCHML_QUOTAS_USER_QUEUED_MB": "0"}
+    with target(tmp_path, **variables) as one:
+        blocker = {"job_name": "b", "command": ["sleep", "600"]}
+        blocking = one.ask("POST", "/v1/tasks", blocker)[1]["id"]
+        metadata = {"notes": "\N{ROCKET}" * 62_500}  # as many characters as are allowed, nearly
+        for _ in range(300):
+            status, made = one.ask("POST", "/v1/tasks", {"job_name": "a", "metadata": metadata})
+            assert status == 201, made
+        yield one
+        one.ask("DELETE", f"/v1/tasks/{blocking}")
+
+
+@pytest.fixture
+def clients() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def ask_and_read_nothing(server: Target, path: str) -> socket.socket:
+    client = server.connect()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n\r\n".encode())
+    return client
+
+
+def test_lists_that_nobody_reads(server: Target, clients: ExitStack) -> None:
+    status, error = server.ask("GET", "/v1/tasks?limit=1000&view=full")
+    assert (status, error["code"]) == (400, "BAD_REQUEST")
+    assert error["error"].startswith("limit: this page takes more than 16 MiB: ask for at most ")
+    most = int(error["error"].split("at most ")[1].split()[0])
+    assert 40 < most < 80
+    status, page = server.ask("GET", f"/v1/tasks?limit={most}&view=full")
+    assert (status, len(page["tasks"]), page["total"]) == (200, most, 301)
+    status, page = server.ask("GET", "/v1/tasks?limit=1000")  # without the metadata it fits
+    assert (status, len(page["tasks"])) == (200, 301)
+    before = server.rss()
+    for _ in range(12):
+        clients.enter_context(ask_and_read_nothing(server, f"/v1/tasks?limit={most}&view=full"))
+    held = 'fetchml_http_held_bytes{of="replies"}'
+    assert server.metric(held) > 16 * MIB
+    assert server.metric(held) <= 64 * MIB
+    assert server.metric('fetchml_http_held_refused_total{of="replies"}') >= 8
+    assert server.rss() - before < 160 * MIB
+    assert server.ask("GET", "/v1/tasks?limit=1")[0] == 200
+    status, error = server.ask("GET", f"/v1/tasks?limit={most}&view=full")
+    assert (status, error["code"]) == (429, "RATE_LIMITED")

@@ -24,7 +24,7 @@ from fetchml.core.state import Limits, State
 from fetchml.ended_tasks import EndedTasks
 from fetchml.errors import Forbidden, NotFound
 from fetchml.estimates import Estimates
-from fetchml.explain import explain
+from fetchml.explain import explain, tasks_before
 from fetchml.folder_watch import FolderWatch
 from fetchml.gpus import Gpus
 from fetchml.ids import IdSequence
@@ -288,10 +288,14 @@ class Engine:
 
     async def explain_task(self, who: Principal, task_id: str) -> Explanation:
         task = await self.get_task(who, task_id)
+        before = await tasks_before(self._writer.state, task, self._clock())
+        if before:  # It takes some time in a long queue.
+            task = await self.get_task(who, task_id)
         told = explain(
             self._writer.state,
             task,
             self._clock(),
+            before,
             may_name=lambda other: access.may_see(who, other, private=self._settings.private),
         )
         if told.position is None:

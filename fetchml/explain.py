@@ -6,6 +6,7 @@ from fetchml.core.model import Status, Task
 from fetchml.core.resources import fits
 from fetchml.core.scheduler import Levels, Walk
 from fetchml.core.state import State
+from fetchml.pacing import Pace
 from fetchml.views import Explanation, Shortage
 
 BLOCKED_SHOWN = 4
@@ -13,11 +14,17 @@ BLOCKED_SHOWN = 4
 
 
 def explain(
-    state: State, task: Task, now: int, *, may_name: Callable[[Task], bool] = lambda _: True
+    state: State,
+    task: Task,
+    now: int,
+    before: int | None = None,
+    *,
+    may_name: Callable[[Task], bool] = lambda _: True,
 ) -> Explanation:
-    """`may_name`: whether another task may be named to the caller, who may see `task`."""
-    if task.status is Status.QUEUED or (task.ahead and task.cancel is None):
-        return _waiting(state, task, now, may_name)
+    """`before`: how many ready tasks come before it, if that is known. `may_name`: whether another
+    task may be named to the caller, who may see `task`."""
+    if _waits(task):
+        return _waiting(state, task, now, before, may_name)
     if task.cancel is not None and task.status not in (Status.COMPLETED, Status.FAILED):
         reason = f"It is being ended: {task.cancel.by} cancelled it."
     elif task.halt is not None and task.status in (Status.PREPARING, Status.RUNNING):
@@ -33,9 +40,31 @@ def explain(
     return Explanation(task.id, task.status, reason, progress=task.progress)
 
 
-def _waiting(state: State, task: Task, now: int, may_name: Callable[[Task], bool]) -> Explanation:
+async def tasks_before(state: State, task: Task, now: int) -> int:
+    """How many ready tasks come before a waiting one, counted in turns: a long queue takes some
+    time. 0 for a task that does not wait."""
+    before, pace = 0, Pace()
+    if _waits(task):
+        for part in state.waiting.parts_ahead_of(task, Levels(state, now)):
+            before += part
+            await pace.rest()
+    return before
+
+
+def _waits(task: Task) -> bool:
+    return task.status is Status.QUEUED or (task.ahead and task.cancel is None)
+
+
+def _waiting(
+    state: State,
+    task: Task,
+    now: int,
+    before: int | None,
+    may_name: Callable[[Task], bool],
+) -> Explanation:
     level = Levels(state, now)
-    before = state.waiting.ahead_of(task, level)
+    if before is None:
+        before = state.waiting.ahead_of(task, level)
     missing = _shortages(state, task)
     reason = why_it_waits(state, task, now, missing)
     reason = reason or _turn(state, task, now, level, before, may_name)

@@ -2,6 +2,9 @@
 
 import os
 
+_VARIANTS = "89ab"
+"""The first digit of the fourth group: the bits 10, and two random ones."""
+
 
 class IdSequence:
     """`next(ms)` for times that never go back. The 12 bits after the time count within one
@@ -11,19 +14,20 @@ class IdSequence:
         """Ids sort after all that an earlier sequence gave for times up to `after_ms`."""
         self._ms = after_ms
         self._count = (1 << 12) - 1
-        self._random = b""
+        self._prefix = ""
+        """Of the time: the first two groups of an id."""
+        self._random = ""
+        """Hexadecimal digits that are not used yet."""
 
     def next(self, ms: int) -> str:
-        if ms > self._ms:
-            self._ms, self._count = ms, 0
-        else:
-            self._count += 1
-            if self._count == 1 << 12:
-                self._ms, self._count = self._ms + 1, 0
-        if not self._random:
-            self._random = os.urandom(8 * 256)
-        tail = int.from_bytes(self._random[:8]) & ((1 << 62) - 1)
-        self._random = self._random[8:]
-        value = self._ms << 80 | 0x7 << 76 | self._count << 64 | 0b10 << 62 | tail
-        text = f"{value:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        self._count += 1
+        if ms > self._ms or self._count == 1 << 12:
+            self._ms, self._count = max(ms, self._ms + 1), 0
+            time = f"{self._ms:012x}"
+            self._prefix = f"{time[:8]}-{time[8:]}"
+        if len(self._random) < 16:
+            self._random = os.urandom(8 * 256).hex()
+        tail = self._random[:16]
+        self._random = self._random[16:]
+        variant = _VARIANTS[int(tail[0], 16) & 3]
+        return f"{self._prefix}-7{self._count:03x}-{variant}{tail[1:4]}-{tail[4:]}"

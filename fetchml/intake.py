@@ -106,10 +106,13 @@ class Intake:
                 self._require_may_submit(who, len(requests) - len(known))
             made = await self._accept_all(who, requests, idempotency_keys, known)
             new = iter(await self._submit(who, made) if made else [])
-        return [
-            next(new) if key is None or key not in known else await self._find(known[key].task_id)
-            for key in idempotency_keys
-        ]
+        pace = Pace()
+        tasks: list[Task] = []
+        for key in idempotency_keys:
+            earlier = None if key is None else known.get(key)
+            tasks.append(next(new) if earlier is None else await self._find(earlier.task_id))
+            await pace.rest()
+        return tasks
 
     async def _accept_all(
         self,
@@ -258,6 +261,8 @@ def _check_keys(keys: Sequence[str | None]) -> None:
         if key in first:
             fault = f"is that of tasks[{first[key]}] too: each needs its own"
         first.setdefault(key, index)
+        if len(violations) == MAX_VIOLATIONS:
+            break
         if fault:
             violations.append(FieldViolation(f"tasks[{index}].idempotency_key", fault))
     if violations:

@@ -22,8 +22,8 @@ from fetchml.api.messages import (
     update_message,
     wants_full,
 )
-from fetchml.core.model import Task
 from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
+from fetchml.pacing import Pace
 from fetchml.ports import TaskPage
 from fetchml.v1 import task_pb2, task_pb2_grpc
 from fetchml.views import WatchFilter
@@ -56,8 +56,10 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
             tasks = await self._engine.create_tasks(
                 call.who, [each.fields for each in asked], [each.key for each in asked]
             )
-            views = [each.full for each in asked]
-            reply.tasks.extend(await map_in_turns(_shown, list(zip(tasks, views, strict=True))))
+            pace = Pace()
+            for task, each in zip(tasks, asked, strict=True):
+                reply.tasks.append(task_message(task, full=each.full))
+                await pace.rest()
         return reply
 
     async def GetTask(self, request: task_pb2.GetTaskRequest, call: Call) -> task_pb2.Task:
@@ -167,11 +169,6 @@ def _read_create(request: task_pb2.CreateTaskRequest) -> _Create:
     """Raises BadRequest."""
     key = request.idempotency_key if request.HasField("idempotency_key") else None
     return _Create(create_fields(request), key, wants_full(request.view))
-
-
-def _shown(made: tuple[Task, bool]) -> task_pb2.Task:
-    task, full = made
-    return task_message(task, full=full)
 
 
 def _idempotency_key(request: task_pb2.CreateTaskRequest, call: Call) -> str | None:

@@ -1,0 +1,215 @@
+"""No request keeps the event loop for more than 20 ms: others are served meanwhile."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from fetchml.api.grpc_calls import Call
+from fetchml.api.grpc_tasks import MAX_BATCH, TaskService
+from fetchml.core import submission
+from fetchml.core.model import Change, Status, Task, TaskSpec
+from fetchml.core.submission import MAX_ARGUMENT_CHARACTERS
+from fetchml.engine import Engine
+from fetchml.errors import MAX_VIOLATIONS, QueueQuotaReached, ValidationFailed
+from fetchml.ports import TaskQuery
+from fetchml.v1 import task_pb2
+from fetchml.views import UpdateType, WatchFilter
+from tests.api.rest_world import JSON, rest_world
+from tests.engine.conftest import ALICE, BOB, Box
+from tests.hostile.turns import LONGEST_SECONDS, TRIES, longest_turn, measured
+
+QUOTED = '"' + "😀" * (MAX_ARGUMENT_CHARACTERS - 3)
+WAITING = 100_000
+ATOMIC_SECONDS = 0.1
+"""For 10,000 tasks."""
+Create = task_pb2.CreateTaskRequest
+Batch = task_pb2.CreateTasksRequest
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path / "data")
+
+
+async def test_a_long_turn_is_seen() -> None:
+    async def spin() -> None:
+        sum(range(3_000_000))
+
+    assert await longest_turn(spin) > LONGEST_SECONDS
+
+
+def refusing(work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
+    async def refused() -> None:
+        with pytest.raises(ValidationFailed):
+            await work()
+
+    return refused
+
+
+ONE: dict[str, dict[str, object]] = {
+    "a quote and emoji": {"args": QUOTED},
+    "empty words": {"args": '""' * (MAX_ARGUMENT_CHARACTERS // 2) + "'"},
+    "escapes": {"args": "\\a" * (MAX_ARGUMENT_CHARACTERS // 2) + "\\"},
+    "long mount paths": {
+        "dataset_specs": [
+            {"name": "a", "source": "http://h/x", "mount_path": f"/m{n % 59}" + "/x" * 2000}
+            for n in range(60)
+        ]
+    },
+    "deep sources": {"dataset_specs": [{"source": "../" + "x/" * 2000 + "a"}] * 60},
+    "metadata": {"metadata": {f"{n}": "" for n in range(100_000)}},
+    "env": {"env": {f"A{n}": "" for n in range(100_000)}},
+    "datasets": {"datasets": [f"{n}" for n in range(100_000)]},
+    "properties": {f"p{n}": n for n in range(100_000)},
+    "command": {"command": ["x" * 32_000] * 30},
+}
+
+
+@pytest.mark.parametrize("name", ONE)
+async def test_one_request(box: Box, name: str) -> None:
+    async with box.engine() as engine:
+        box.datasets_root.mkdir(exist_ok=True)
+        request = {"job_name": "a", **ONE[name]}
+        work = refusing(lambda: engine.create_task(ALICE, request))
+        longest = await longest_turn(work)
+        print(name, longest)
+        assert longest < LONGEST_SECONDS
+
+
+BATCHES: dict[str, list[Create]] = {
+    "quotes and emoji": [Create(job_name="a", args=QUOTED)] * 120,
+    "every task is wrong": [Create(job_name="!" * 1500)] * MAX_BATCH,
+    "only the last is wrong": [
+        *[Create(job_name="a", metadata={"k": "v" * 1500})] * (MAX_BATCH - 1),
+        Create(job_name="!"),
+    ],
+    "one key for all": [Create(job_name="a", idempotency_key="k")] * MAX_BATCH,
+    "many entries": [Create(job_name="a", env={f"A{n}": "" for n in range(100_000)})] * 4,
+    "many names": [Create(job_name="a", datasets=[f"{n}" for n in range(100_000)])] * 4,
+}
+
+
+async def create_tasks(
+    engine: Engine, message: task_pb2.CreateTasksRequest
+) -> task_pb2.CreateTasksResponse:
+    async def received() -> AsyncIterator[task_pb2.CreateTasksRequest]:
+        yield message
+
+    return await TaskService(engine).CreateTasks(received(), Call(ALICE, {}))
+
+
+@pytest.mark.parametrize("name", BATCHES)
+async def test_a_refused_batch(box: Box, name: str) -> None:
+    async with box.engine() as engine:
+        batch = Batch(tasks=BATCHES[name])
+        work = refusing(lambda: create_tasks(engine, batch))
+        assert await longest_turn(work) < LONGEST_SECONDS
+        assert (await engine.list_tasks(ALICE, TaskQuery(limit=0))).total == 0
+
+
+async def test_a_refused_batch_lists_some_faults_only(box: Box) -> None:
+    async with box.engine() as engine:
+        with pytest.raises(ValidationFailed) as error:
+            await create_tasks(engine, Batch(tasks=BATCHES["every task is wrong"]))
+    assert len(error.value.violations) == MAX_VIOLATIONS + 1
+    assert error.value.violations[-1].field == "tasks"
+
+
+async def test_a_quota_is_looked_at_before_the_tasks(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with box.engine(user_queued=10) as engine:
+        monkeypatch.setattr(submission, "accept", None)
+        with pytest.raises(QueueQuotaReached):
+            await create_tasks(engine, Batch(tasks=[Create(job_name="a")] * 11))
+
+
+async def test_an_accepted_batch(box: Box) -> None:
+    """All its tasks become durable and visible at once, so they are decided in one turn."""
+    async with box.engine(max_running=1) as engine:
+        blocker = await engine.create_task(BOB, {"job_name": "a", "command": ["sleep", "600"]})
+        best = ATOMIC_SECONDS
+        for number in range(TRIES):
+            batch = Batch(
+                tasks=[
+                    Create(job_name="a", idempotency_key=f"{number}-{n}") for n in range(MAX_BATCH)
+                ]
+            )
+            async with measured() as turns:
+                reply = await create_tasks(engine, batch)
+            assert len(reply.tasks) == MAX_BATCH
+            best = min(best, turns.longest)
+        assert best < ATOMIC_SECONDS
+        assert await longest_turn(lambda: create_tasks(engine, batch)) < LONGEST_SECONDS, "again"
+        await engine.cancel_task(BOB, blocker.id)
+
+
+BODIES = {
+    "lists": b"[" + b"[]," * 349_000 + b"[]]",
+    "objects": b'{"a": [' + b"{}," * 340_000 + b"{}]}",
+    "properties": b"{" + b",".join(b'"%x":1' % n for n in range(100_000)) + b"}",
+    "strings": b'{"a": [' + b'"",' * 340_000 + b'""]}',
+    "quoted commas": b'{"job_name": "' + b'\\",' * 300_000 + b'"}',
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+async def test_a_body_of_one_mebibyte(name: str) -> None:
+    async with rest_world() as rest:
+
+        async def ask() -> None:
+            reply = await rest.client.ask("POST", "/v1/tasks", BODIES[name], **JSON)
+            assert reply.status in (400, 422)
+
+        assert await longest_turn(ask) < LONGEST_SECONDS
+
+
+def fill(engine: Engine, count: int = WAITING) -> list[Task]:
+    """So many waiting tasks, in memory only."""
+    writer = engine._writer
+    spec = TaskSpec(job_name="a", image="i", command=("c",), cpu=2)
+    now = writer._clock()
+    tasks = [Task(engine._ids.next(now), ALICE.user, spec, now) for _ in range(count)]
+    for task in tasks:
+        writer.state.tasks[task.id] = task
+        writer.state.wait(task, now)
+        writer.catalog.apply(Change(writer.feed.last_seq, now, task))
+    return tasks
+
+
+async def test_a_long_queue(box: Box) -> None:
+    async with box.engine(max_running=1) as engine:
+        blocker = await engine.create_task(BOB, {"job_name": "b", "command": ["sleep", "600"]})
+        tasks = fill(engine)
+
+        async def watch_nothing() -> None:
+            where = WatchFilter(user="nobody")
+            async with aclosing(engine.watch(ALICE, where, snapshot=True)) as updates:
+                assert (await anext(updates)).type is UpdateType.SYNCED
+
+        async def watch_the_last() -> None:
+            where = WatchFilter(task_id=tasks[-1].id)
+            async with aclosing(engine.watch(ALICE, where, snapshot=True)) as updates:
+                assert (await anext(updates)).task == tasks[-1]
+
+        async def explain() -> None:
+            assert (await engine.explain_task(ALICE, tasks[-1].id)).position == WAITING
+
+        async def page(query: TaskQuery) -> None:
+            await engine.list_tasks(ALICE, query)
+
+        rows = {
+            "watch": watch_nothing,
+            "watch one": watch_the_last,
+            "explain": explain,
+            "deep page": lambda: page(TaskQuery(offset=9_000, limit=1000)),
+            "one state": lambda: page(TaskQuery(states=(Status.RUNNING,), limit=10)),
+            "one user": lambda: page(TaskQuery(user=BOB.user, limit=10)),
+            "prefix": lambda: page(TaskQuery(job_name_prefix="x", limit=10)),
+            "delete": lambda: engine.cancel_task(BOB, blocker.id),
+            "stats": lambda: engine.queue_stats(BOB),
+        }
+        found = {name: await longest_turn(work) for name, work in rows.items()}
+        assert max(found.values()) < LONGEST_SECONDS, found

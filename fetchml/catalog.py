@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from fetchml.core.model import ENDED, HOLDING, Change, Status, Task
-from fetchml.newest import THE_FIRST, Newest, turn
+from fetchml.newest import THE_FIRST, Newest, Turn, turn
 from fetchml.pages import row_bytes
 from fetchml.ports import Restored, TaskPage, TaskQuery
 
@@ -23,7 +23,11 @@ MAX_LOOKED_AT = 10_000
 class Catalog:
     def __init__(self, restored: Restored) -> None:
         self.live: dict[str, Task] = {t.id: t for t in restored.live if not t.service}
-        """Oldest first."""
+        """Oldest first, as long as `_in_order`."""
+        self._newest = max(map(turn, self.live.values()), default=THE_FIRST)
+        self._in_order = True
+        """Not so once a task came that was created before another live one: the machine's clock
+        was set back by far."""
         self.services: dict[str, Task] = {t.id: t for t in restored.live if t.service}
         """The live ones: apart, since they are in no list and no count of tasks."""
         self._counts = Counter(restored.counts)
@@ -60,10 +64,20 @@ class Catalog:
         self._ahead += task.ahead
         if task.status not in ENDED:
             self.live[task.id] = task
+            if before is None:
+                self._came(turn(task))
             return
         self._ended[task.status].add(task)
         if before is not None:
             del self.live[task.id]
+
+    def _came(self, new: Turn) -> None:
+        if len(self.live) == 1:
+            self._in_order = True
+        elif new < self._newest:
+            self._in_order = False
+            return
+        self._newest = new
 
     def get(self, task_id: str) -> Task | None:
         task = self.live.get(task_id)
@@ -87,6 +101,8 @@ class Catalog:
         total = self.count(states, query.user)
         if query.limit == 0 or query.offset >= total:
             return TaskPage([], total)
+        if states - ENDED and not self._in_order:
+            return None
         ended = [self._ended[status] for status in states & ENDED]
         floor = max((newest.floor for newest in ended), default=THE_FIRST)
         tasks: list[Task] = []

@@ -1,20 +1,48 @@
-"""The engine's clock: wall time that never goes back."""
+"""The engine's clock: wall time that never stands still, and almost never goes back."""
 
 import time
+from collections.abc import Callable
 
-LONGEST_STAND_MS = 5 * 60_000
+LONGEST_AHEAD_MS = 5 * 60_000
+"""How far this clock may be ahead of the machine's before it follows it back."""
+SLOWED_PERCENT = 90
+"""How fast this clock goes while it is ahead, so that the machine's catches up."""
+
+_MS = 1_000_000
+"""Nanoseconds of a millisecond."""
 
 
 class Clock:
-    """Milliseconds since the epoch. When the machine's clock is set back, time stands still until
-    it has caught up: no task is created before an older one, none ends before it started. But not
-    for longer than `LONGEST_STAND_MS`: it may have been set years ahead by mistake."""
+    """Milliseconds since the epoch.
 
-    def __init__(self, not_before: int = 0) -> None:
-        self._last = not_before
+    When the machine's clock is set back, this one goes on, a little slower, until the machine's has
+    caught up: no task is created before an older one, none ends before it started, and what is
+    due is not delayed. It measures by the monotonic clock meanwhile, which nobody can set.
+
+    A machine's clock that is more than `LONGEST_AHEAD_MS` behind was set years ahead by mistake
+    and is right now: this one follows it back, once. The core then moves what is due by as much
+    (`ReadyQueue.due`).
+    """
+
+    def __init__(
+        self,
+        not_before: int = 0,
+        *,
+        wall_ns: Callable[[], int] = time.time_ns,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """`not_before`: a time that has passed already, in milliseconds since the epoch."""
+        self._wall_ns = wall_ns
+        self._steady_ns = steady_ns
+        self._last_ns = not_before * _MS
+        self._asked_at_ns = steady_ns()
 
     def __call__(self) -> int:
-        now = time.time_ns() // 1_000_000
-        if now > self._last or now < self._last - LONGEST_STAND_MS:
-            self._last = now
-        return self._last
+        wall, steady = self._wall_ns(), self._steady_ns()
+        passed = steady - self._asked_at_ns
+        self._asked_at_ns = steady
+        if wall < self._last_ns - LONGEST_AHEAD_MS * _MS:
+            self._last_ns = wall
+        else:
+            self._last_ns = max(wall, self._last_ns + passed * SLOWED_PERCENT // 100)
+        return self._last_ns // _MS

@@ -156,7 +156,7 @@ def _clock(data_dir: Path) -> Check:
     newest = max(file.stat().st_mtime for file in written)
     behind = newest - time.time()
     if behind > 1:
-        mend = "Set it: timedatectl set-ntp true. Until then FetchML's time stands still."
+        mend = "Set it: timedatectl set-ntp true. Until then times are wrong."
         return Check("clock", f"behind by at least {behind:.0f} s", mend)
     return Check("clock", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 

@@ -135,11 +135,12 @@ class Writer:
         self._timer_due = due
         if due is not None:
             delay = max(0, due - self._clock()) / 1000
-            self._timer = asyncio.get_running_loop().call_later(delay, self._time_passed)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(delay, self._time_passed, due)
 
-    def _time_passed(self) -> None:
+    def _time_passed(self, due: int) -> None:
         self._timer_due = None
-        self.apply(TimePassed(self._clock()))
+        self.apply(TimePassed(self._clock(), due))
 
 
 def _require_storable(event: Submitted) -> None:

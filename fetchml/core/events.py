@@ -124,6 +124,9 @@ class LauncherChanged(msgspec.Struct, frozen=True):
 
 class TimePassed(msgspec.Struct, frozen=True):
     now: int
+    due: int = 0
+    """What is due until then has waited for its time, by a timer that does not depend on `now`: the
+    wall clock may have been set back meanwhile."""
 
 
 class Recovered(msgspec.Struct, frozen=True):

@@ -94,8 +94,8 @@ def step(state: State, event: Event) -> Decision:
             state.draining = True
         case Recovered():
             _recover(state, decision, event.now)
-        case TimePassed():
-            pass
+        case TimePassed(due=due):
+            state.waiting.due(event.now, due)
     if not isinstance(event, Submitted):  # who comes displaces nobody by that
         for task in ahead.misplaced(state):
             _abandon(state, decision, task.id)

@@ -10,6 +10,7 @@ from itertools import groupby
 
 import msgspec
 
+from fetchml.core import retry
 from fetchml.core.model import Resources, Task
 
 
@@ -110,7 +111,10 @@ class ReadyQueue:
         self._by_user: dict[str, int] = {}
         """Waiting tasks, the delayed ones too, without those made ready ahead."""
         self._delayed: list[tuple[int, str]] = []
+        """When each delayed task is due, and its id."""
         self._delayed_tasks: dict[str, Task] = {}
+        self._now: int | None = None
+        """The last `now` of `due`; `None` before the first."""
 
     def copy(self) -> "ReadyQueue":
         """As it is now, to look along it."""
@@ -127,6 +131,7 @@ class ReadyQueue:
         }
         other._by_user = dict(self._by_user)
         other._delayed = list(self._delayed)
+        other._now = self._now
         other._delayed_tasks = dict(self._delayed_tasks)
         return other
 
@@ -187,13 +192,32 @@ class ReadyQueue:
         if not users:
             del self._lines[line.priority]
 
-    def due(self, now: int) -> None:
-        """Tasks whose time has come join the ready ones."""
-        while self._delayed and self._delayed[0][0] <= now:
+    def due(self, now: int, elapsed: int = 0) -> None:
+        """Tasks whose time has come join the ready ones: what is due at `now` at the latest, and
+        what was due at `elapsed`, if a timer has measured that.
+
+        Where `now` has gone back, all delayed tasks wait as long as was left to them.
+        """
+        self._stand_until(elapsed)
+        if self._now is None or now < self._now:
+            self._move_back(now)
+        self._now = now
+        self._stand_until(now)
+
+    def _stand_until(self, time: int) -> None:
+        while self._delayed and self._delayed[0][0] <= time:
             _, task_id = heappop(self._delayed)
             task = self._delayed_tasks.pop(task_id, None)
             if task is not None:
                 self._stand(task)
+
+    def _move_back(self, now: int) -> None:
+        """No delay is longer than the longest: how far the clock went back while no server ran is
+        not known."""
+        by = 0 if self._now is None else self._now - now
+        latest = now + retry.MOST_DELAY_MS
+        self._delayed = [(min(due - by, latest), task_id) for due, task_id in self._delayed]
+        heapify(self._delayed)
 
     def next_due(self) -> int | None:
         """When the next delayed task becomes ready."""

@@ -12,6 +12,8 @@ from fetchml.core.model import FailureReason, Task
 
 FIRST_DELAY_MS = 1_000
 LONGEST_DELAY_MS = 5 * 60_000
+MOST_DELAY_MS = LONGEST_DELAY_MS * 3 // 2
+"""With the jitter."""
 MOST_INFRA_RETRIES = 5
 MOST_AVOIDED = 16
 """GPUs that a task is kept away from."""

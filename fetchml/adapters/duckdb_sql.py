@@ -47,10 +47,13 @@ MIGRATIONS: Sequence[str] = (
     """
     ALTER TABLE tasks ADD COLUMN service BOOLEAN DEFAULT false;
     """,
-    # 5: what tasks take on the disk, as JSON of `core.model.Kept`; how many ended on a day (UTC) of
-    # those whose rows were removed.
+    # 5: what tasks take on the disk (`core.model.Kept`; NULL: not measured); how many
+    # ended on a day (UTC) of those whose rows were removed.
     """
-    ALTER TABLE tasks ADD COLUMN kept VARCHAR;
+    ALTER TABLE tasks ADD COLUMN outputs_bytes BIGINT;
+    ALTER TABLE tasks ADD COLUMN outputs_files BIGINT;
+    ALTER TABLE tasks ADD COLUMN logs_bytes BIGINT;
+    ALTER TABLE tasks ADD COLUMN logs_files BIGINT;
     CREATE TABLE removed_tasks (day DATE, usr VARCHAR, status VARCHAR, number BIGINT NOT NULL,
                                 PRIMARY KEY (day, usr, status));
     """,
@@ -71,15 +74,23 @@ FOLD_TASKS = """
                coalesce(found[3], 'queued') AS status, found[4] AS job_name,
                found[5] AS experiment_id, found[6]::BIGINT AS ended_at,
                coalesce(found[7]::BOOLEAN, false) OR service AS hidden, service,
-               found[9] AS kept, data
+               CASE WHEN measured THEN coalesce(found[10]::BIGINT, 0) END AS outputs_bytes,
+               CASE WHEN measured THEN coalesce(found[11]::BIGINT, 0) END AS outputs_files,
+               CASE WHEN measured THEN coalesce(found[12]::BIGINT, 0) END AS logs_bytes,
+               CASE WHEN measured THEN coalesce(found[13]::BIGINT, 0) END AS logs_files, data
         FROM (SELECT id, data, json_extract_string(data, ['$.created_at', '$.user', '$.status',
                   '$.spec.job_name', '$.spec.experiment_id', '$.ended_at', '$.hidden',
-                  '$.service', '$.kept']) AS found, coalesce(found[8]::BOOLEAN, false) AS service
+                  '$.service', '$.kept', '$.kept.outputs_bytes', '$.kept.outputs_files',
+                  '$.kept.logs_bytes', '$.kept.logs_files']) AS found,
+                  coalesce(found[8]::BOOLEAN, false) AS service, found[9] IS NOT NULL AS measured
               FROM (SELECT task_id AS id, arg_max(data, seq) AS data
                     FROM journal WHERE seq > $1 AND seq <= $2 GROUP BY task_id))
     ) AS new ON tasks.id = new.id AND tasks.created_at = new.created_at
     WHEN MATCHED THEN UPDATE SET status = new.status, ended_at = new.ended_at,
-                                 hidden = new.hidden, kept = new.kept, data = new.data
+                                 hidden = new.hidden, data = new.data,
+                                 outputs_bytes = new.outputs_bytes,
+                                 outputs_files = new.outputs_files,
+                                 logs_bytes = new.logs_bytes, logs_files = new.logs_files
     WHEN NOT MATCHED THEN INSERT BY NAME
 """
 # A key names the newest create that was made with it; changes that an older task has later
@@ -129,9 +140,8 @@ COUNTS = "SELECT usr, status, count(*) FROM tasks WHERE NOT hidden GROUP BY usr,
 
 # Files of hidden tasks are gone; those of services are not counted here.
 KEPT_BY_USER = """
-    SELECT usr, sum((kept->>'$.outputs_bytes')::BIGINT), sum((kept->>'$.outputs_files')::BIGINT),
-           sum((kept->>'$.logs_bytes')::BIGINT), sum((kept->>'$.logs_files')::BIGINT)
-    FROM tasks WHERE kept IS NOT NULL AND NOT hidden AND status IN ('completed', 'failed')
+    SELECT usr, sum(outputs_bytes), sum(outputs_files), sum(logs_bytes), sum(logs_files)
+    FROM tasks WHERE outputs_bytes IS NOT NULL AND NOT hidden AND status IN ('completed', 'failed')
     GROUP BY usr
 """
 
@@ -218,7 +228,7 @@ def count_old_tasks(query: OldTasks) -> tuple[str, list[Any]]:
     """Statement and parameters: how many, and the bytes and files of their outputs and logs."""
     where, parameters = _old(query)
     columns = ", ".join(
-        f"coalesce(sum((kept->>'$.{name}')::BIGINT), 0)"
+        f"coalesce(sum({name}), 0)"
         for name in ("outputs_bytes", "outputs_files", "logs_bytes", "logs_files")
     )
     return f"SELECT count(*), {columns} FROM tasks WHERE {where}", parameters  # noqa: S608
@@ -237,7 +247,7 @@ def _old(query: OldTasks) -> tuple[str, list[Any]]:
         parameters.append(query.user)
     if query.with_outputs:
         # NULL: an older release ran it, or it never ran.
-        where += " AND (kept IS NULL OR (kept->>'$.outputs_files')::BIGINT > 0)"
+        where += " AND (outputs_files IS NULL OR outputs_files > 0)"
     if query.after is not None:
         where += " AND (created_at > ? OR (created_at = ? AND id > ?))"
         parameters += [query.after[0], *query.after]

@@ -44,6 +44,9 @@ _EXITS: tuple[tuple[type[Exception], Exit], ...] = (
 )
 
 
+_MAX_KEY_BYTES = 1024
+
+
 @contextmanager
 def connected(server: str, key: str | None) -> Iterator[Client]:
     """A client that says at once when a call fails. What it raises inside becomes a Failure."""
@@ -127,10 +130,12 @@ def _data_dir_here(server: str) -> Path:
 
 
 def _admin_key(data_dir: Path) -> str | None:
-    """`None` if this user can't read it."""
+    """`None` if this user can't read it, or it is a link, which the server never makes."""
     try:
-        return (data_dir / "admin.key").read_text().strip() or None
-    except OSError:
+        fd = os.open(data_dir / "admin.key", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(fd, encoding="utf-8") as file:
+            return file.read(_MAX_KEY_BYTES).strip() or None
+    except (OSError, UnicodeDecodeError):
         return None
 
 

@@ -78,7 +78,7 @@ def running(
 ) -> Iterator[Envoy]:
     """`configuration`: a file of envoy/. `files`: what stands for /etc/envoy. `clusters`: cluster →
     port on 127.0.0.1. `plain`: also listen without TLS, in all else the same. `burst`: requests
-    that each key has at once. `workers`: threads."""
+    that each key and each address has at once. `workers`: threads."""
     settings = yaml.safe_load((CONFIGURATIONS / configuration).read_text())
     _move(settings, files, clusters)
     if burst is not None:
@@ -126,12 +126,12 @@ def _move(settings: dict[str, Any], files: Path, clusters: dict[str, int]) -> No
     _replace_paths(settings, files)
 
 
-def _limit(settings: dict[str, Any], burst: int) -> None:
-    manager = settings["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
-    filters = {one["name"]: one for one in manager["typed_config"]["http_filters"]}
-    limit = filters["envoy.filters.http.local_ratelimit"]["typed_config"]
-    for bucket in (limit["token_bucket"], limit["descriptors"][0]["token_bucket"]):
-        bucket["max_tokens"] = burst
+def _limit(node: Any, burst: int) -> None:
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if key == "token_bucket":
+            value["max_tokens"] = burst
+        elif isinstance(value, (dict, list)):
+            _limit(value, burst)
 
 
 def _replace_paths(node: Any, files: Path) -> None:

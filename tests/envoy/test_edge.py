@@ -262,6 +262,46 @@ async def test_each_key_has_its_limit(
             await over_grpc.channel.close()
 
 
+async def test_who_floods_without_a_key_is_limited_alone(
+    rest: World, files: Path, ports: dict[str, int], tmp_path: Path
+) -> None:
+    """By address, and not on the paths where browsers show no key of theirs."""
+    with proxy.running("envoy.yaml", tmp_path, files, ports, plain=True, burst=5) as limiting:
+        base = f"http://127.0.0.1:{limiting.ports[proxy.PLAIN]}"
+        flooding = rest_world.Client(rest.client.session, base, None)
+
+        async def flood(path: str) -> rest_world.Reply:
+            for _ in range(1_000):
+                reply = await flooding.get(path)
+                if reply.status == 429 and "RateLimit-Reset" in reply.headers:
+                    return reply
+            raise AssertionError("it is never limited")
+
+        limited = await flood("/v1/queue")
+        assert (limited.code, limited.headers["Retry-After"]) == ("RATE_LIMITED", "1")
+        key = rest_world.Client(rest.client.session, base, rest.secrets[Role.USER])
+        assert (await key.get("/v1/queue")).status == 200
+        # Its own notebooks and its own page are not concerned.
+        secret = rest.secrets[Role.VIEWER]
+        protocols = ("fetchml.v1", f"fetchml.key.{secret}")
+        async with rest.client.session.ws_connect(f"{base}/ws", protocols=protocols) as socket:
+            assert socket.protocol == "fetchml.v1"
+        notebook = f"/jupyter/{uuid.uuid4()}/lab"
+        assert (await status(rest.client.session, base, notebook)) == 404
+        while await status(rest.client.session, base, notebook) != 429:
+            pass
+        assert (await status(rest.client.session, base, "/ws")) == 401
+        elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+        async with aiohttp.ClientSession(connector=elsewhere) as session:
+            assert (await status(session, base, "/v1/queue")) == 401
+            assert (await status(session, base, notebook)) == 404
+
+
+async def status(session: aiohttp.ClientSession, base: str, path: str) -> int:
+    async with session.get(base + path) as response:
+        return response.status
+
+
 async def test_the_log_has_the_trace_and_no_key(
     rest: World, edge: proxy.Envoy, tmp_path: Path
 ) -> None:

@@ -78,7 +78,7 @@ def running(
 ) -> Iterator[Envoy]:
     """`configuration`: a file of envoy/. `files`: what stands for /etc/envoy. `clusters`: cluster →
     port on 127.0.0.1. `plain`: also listen without TLS, in all else the same. `burst`: requests
-    that each key and each address has at once. `workers`: threads."""
+    that each key and each address has, and no more come. `workers`: threads."""
     settings = yaml.safe_load((CONFIGURATIONS / configuration).read_text())
     _move(settings, files, clusters)
     if burst is not None:
@@ -129,7 +129,7 @@ def _move(settings: dict[str, Any], files: Path, clusters: dict[str, int]) -> No
 def _limit(node: Any, burst: int) -> None:
     for key, value in node.items() if isinstance(node, dict) else enumerate(node):
         if key == "token_bucket":
-            value["max_tokens"] = burst
+            value.update(max_tokens=burst, fill_interval="3600s")
         elif isinstance(value, (dict, list)):
             _limit(value, burst)
 

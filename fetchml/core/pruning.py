@@ -1,11 +1,13 @@
 """What a request to remove old things is (`fetchml prune`), and who may make it."""
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 
-from fetchml.core.checks import Check, Violation, boolean, check_fields, integer, line, list_of
+from fetchml.core.checks import Check, Violation, boolean, check_fields, integer, list_of, matching
 from fetchml.core.model import Principal, Role, Status, Value
 
+MAX_USER_CHARACTERS = 64
 MOST_AT_ONCE = 200
 """Tasks, or snapshots, that one request removes. The answer has what is left."""
 
@@ -48,6 +50,9 @@ class Pruned(Value, frozen=True):
     """Of the same, to be removed by the next request."""
 
 
+_USER = re.compile(r"[A-Za-z0-9._@-]+")
+
+
 def _one_of(names: tuple[str, ...]) -> Check:
     def check(value: object) -> str | None:
         return None if value in names else f"must be one of {', '.join(names)}"
@@ -59,7 +64,7 @@ _RULES: dict[str, Check] = {
     "older_than_seconds": integer(0, 2**31 - 1),
     "kinds": list_of(_one_of(tuple(What)), empty=False),
     "states": list_of(_one_of((Status.COMPLETED, Status.FAILED)), empty=False),
-    "user_id": line(256, empty=False),
+    "user_id": matching(_USER, MAX_USER_CHARACTERS, "must be the name of a key"),
     "apply": boolean,
 }
 KNOWN_FIELDS = frozenset(_RULES)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fetchml.attempt_run import AttemptRun
 from fetchml.core import submission
+from fetchml.core.discards import may_be_ahead
 from fetchml.core.events import (
     AbandonAttempt,
     CheckGpus,
@@ -46,6 +47,8 @@ class AheadCounts:
     """Of these: not wanted where they were."""
     ordinary: int = 0
     """Made ready only when they had their resources."""
+    not_again: int = 0
+    """Of these: since too many attempts of the same task had been thrown away."""
 
 
 class AttemptRuns:
@@ -88,6 +91,7 @@ class AttemptRuns:
                     self.counts.ahead += 1
                 elif task.status is Status.PREPARING:
                     self.counts.ordinary += 1
+                    self.counts.not_again += not may_be_ahead(task)
                 run = self._current[task.id] = self._make(task)
                 driving = asyncio.create_task(self._drive(task.id, run))
                 self._tasks.add(driving)

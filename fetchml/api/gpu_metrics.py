@@ -62,6 +62,11 @@ def start_metrics(ahead: AheadCounts, calibration: Calibration) -> Iterator[Metr
     came.add_metric(["started"], ahead.opened)
     came.add_metric(["thrown_away"], ahead.thrown_away)
     yield came
+    yield CounterMetricFamily(
+        "fetchml_not_ahead_again",
+        "Ordinary attempts of tasks that were thrown away too often to be made ready ahead.",
+        ahead.not_again,
+    )
     held = CounterMetricFamily(
         "fetchml_estimates_held", "Estimated starts that came by then.", labels=["by"]
     )

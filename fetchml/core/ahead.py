@@ -2,12 +2,15 @@
 
 Those that would start next. One for each GPU that somebody holds, and a few that need no GPU. They
 hold nothing. A more urgent task takes the place of a less urgent one; what was made ready for a
-GPU that can't be used is thrown away.
+GPU that can't be used is thrown away. Where that happened to a task twice, it is made ready only
+when it has its resources, and the task behind it in its line is made ready instead: else a stream
+of urgent tasks would begin its attempt again and again.
 """
 
 from itertools import islice
 from typing import NamedTuple
 
+from fetchml.core.discards import may_be_ahead
 from fetchml.core.model import Task
 from fetchml.core.ready import Line
 from fetchml.core.scheduler import Levels, over_quota
@@ -72,11 +75,21 @@ def next_plan(state: State, now: int, level: Levels) -> Plan | None:
     for line in islice(state.waiting.in_order(level, lowest), enough):
         if line.ahead is not None or over_quota(state, line):
             continue
-        # All tasks of a line need the same.
-        plan = _place(state, state.tasks[line.head.task_id], line, places, staying)
+        first = _first_of(state, line)
+        plan = None if first is None else _place(state, first, line, places, staying)
         if plan is not None:
             return plan
     return None
+
+
+def _first_of(state: State, line: Line) -> Task | None:
+    """The first task of a line that may be made ready ahead. All of a line need the same."""
+    head = state.tasks[line.head.task_id]
+    if may_be_ahead(head):
+        return head
+    turns = islice(state.waiting.turns_of(line), LOOKED_AT)
+    tasks = (state.tasks[turn.task_id] for turn in turns)
+    return next(filter(may_be_ahead, tasks), None)
 
 
 def _place(

@@ -189,6 +189,8 @@ class Task(Value, frozen=True):
     """Attempts that were tried again because of a fault of the box: `retry_count` has the rest."""
     preempted: int = 0
     """How often it was stopped to make way."""
+    discarded: int = 0
+    """Attempts that were made ready ahead and thrown away: no fault of the task, and no retry."""
     avoid_gpus: tuple[str, ...] = ()
     """GPUs that failed it: it is given others while there are others."""
     idempotency: Idempotency | None = None

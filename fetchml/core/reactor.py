@@ -228,7 +228,7 @@ def _never_started(state: State, decision: Decision, event: NeverStarted) -> Non
     elif task.halt is not None:
         verdict = Verdict(FailureReason.LOST, task.halt.why, None)
     elif event.error is None and task.ahead:
-        _queue_again(state, decision, task, event.now)
+        _queue_again(state, decision, task, event.now, discarded=task.discarded + 1)
         return
     elif event.error is None:
         verdict = Verdict(FailureReason.LOST, "it was given up before it started", None)

@@ -242,6 +242,10 @@ class ReadyQueue:
                 if self._is_live(turn):
                     yield line, turn
 
+    def turns_of(self, line: Line) -> Iterator[Turn]:
+        """Of the tasks in one line, the older first; the first ones cost little."""
+        return (turn for turn, _ in line.in_turn() if self._is_live(turn))
+
     def first_turns(self, level: Level = equals, lowest: int = 0) -> Iterator[tuple[Line, Turn]]:
         """As `turns`, for who needs few of them: looks no further than it must."""
         for lines in self._equal_lines(level, lowest):

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import NamedTuple
 
+from fetchml.core.discards import may_be_ahead
 from fetchml.core.model import HaltCause, Task
 from fetchml.core.ready import Line
 from fetchml.core.room import Room
@@ -136,8 +137,10 @@ class Walk:
         return Give(line.head.task_id, uuids)
 
     def _may_be_passed(self, line: Line) -> bool:
-        """By one that is ready where this one is not. Who is not ahead yet is the next to be."""
-        if line.head.task_id in self._state.first_served:
+        """By one that is ready where this one is not. One that is not ahead yet is the next to be,
+        or never is."""
+        head = line.head.task_id
+        if head in self._state.first_served or not may_be_ahead(self._state.tasks[head]):
             return False
         if line.ahead is not None:
             since = self._state.ahead[line.ahead]

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from fetchml.core import transitions
 from fetchml.core.allocator import Placement
+from fetchml.core.discards import MOST_DISCARDED
 from fetchml.core.events import (
     AbandonAttempt,
     CancelAsked,
@@ -185,6 +186,10 @@ class CoreMachine(RuleBasedStateMachine):
         ]
         assert sum(counts[:3]) + counts[3] * (sum(counts[:3]) == 0) == 1, counts
         assert min(counts) >= 0
+        thrown_away = task.discarded - before.discarded
+        assert thrown_away in (0, 1)
+        assert thrown_away == 0 or (before.ahead and sum(counts[:3]) == 0)
+        assert task.discarded <= MOST_DISCARDED
         assert task.retry_count <= task.spec.max_retries
         assert task.infra_retries <= MOST_INFRA_RETRIES
 

@@ -5,8 +5,10 @@ import itertools
 
 import pytest
 
+from fetchml.core.discards import MOST_DISCARDED
 from fetchml.core.events import (
     AbandonAttempt,
+    CancelAsked,
     Collected,
     Decision,
     Ended,
@@ -341,6 +343,40 @@ def test_more_urgent_task_takes_the_place_of_one_made_ready() -> None:
     assert box.task("next").status is Status.QUEUED
     assert box.ahead == {"urgent": ("G0",)}
     assert box.end("runs") == ["urgent"]
+
+
+def displaced(box: Box, name: str, times: int) -> None:
+    """More urgent tasks take its place, one after the other, and are cancelled again."""
+    for number in range(times):
+        urgent = f"urgent {name} {number}"
+        box.submit(task(urgent, priority=6 + number % 2))
+        assert box.of(AbandonAttempt) == [name]
+        box.do(NeverStarted(box.now, name, box.task(name).attempt))
+        box.do(CancelAsked(box.now, urgent, "alice"))
+        box.do(NeverStarted(box.now, urgent, 1))
+
+
+def test_a_stream_of_urgent_tasks_begins_no_attempt_again_and_again() -> None:
+    box = Box(gpus=1, ahead=True)
+    box.submit(task("runs"), task("next"), task("behind"))
+    displaced(box, "next", MOST_DISCARDED)
+    assert box.ahead == {"behind": ("G0",)}, "the next in line is made ready instead"
+    assert (box.task("next").attempt, box.task("next").discarded) == (2, 2)
+    box.submit(task("urgent", priority=8))
+    box.do(NeverStarted(box.now, "behind", 1))
+    box.do(CancelAsked(box.now, "urgent", "alice"))
+    box.do(NeverStarted(box.now, "urgent", 1))
+    assert box.ahead == {"behind": ("G0",)}
+    assert box.end("runs") == ["next"], "it is not passed by what is ready"
+    assert box.task("next").attempt == 3
+
+
+def test_all_of_a_line_were_thrown_away_too_often() -> None:
+    box = Box(gpus=1, ahead=True)
+    box.submit(task("runs"), task("next"))
+    displaced(box, "next", MOST_DISCARDED)
+    assert box.ahead == {}
+    assert box.end("runs") == ["next"]
 
 
 def test_what_was_made_ready_for_a_gpu_that_is_drained_is_thrown_away() -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from fetchml import log_segments, untrusted_files
+from fetchml import kept_outputs, log_segments, untrusted_files
 from fetchml.core.model import AttemptEnd, Kept
+from fetchml.kept_outputs import NO_LIMITS, LeftOut, OutputLimits
 from fetchml.tree_size import measure
 
 _RECORD_BYTES = 4096
@@ -218,17 +219,19 @@ class AttemptFolder:
         """The log's last bytes."""
         return self.read_log(max(0, self.log_end() - limit), limit)[1]
 
-    def collect(self, outputs: Path) -> None:
+    def collect(self, outputs: Path, limits: OutputLimits = NO_LIMITS) -> LeftOut:
         """Move what the task wrote to `outputs`, in place of what is there, durably; drop the rest.
+        Returns what was beyond the limits.
 
         To be called when no process of the attempt is left; again after a crash at any point is
         fine. What is kept can be read by the server only; links are kept unfollowed, FIFOs and
         sockets are dropped. `workspace/` is removed. Raises CollectError.
         """
         replaced = self.path / "outputs.replaced"
+        left_out = LeftOut()
         try:
             if os.path.lexists(self.outputs):
-                self._move_outputs(outputs, replaced)
+                left_out = self._move_outputs(outputs, replaced, limits)
             untrusted_files.remove(replaced)
             untrusted_files.remove(self.workspace)
         except untrusted_files.TooDeepError as error:
@@ -237,6 +240,7 @@ class AttemptFolder:
         except OSError as error:
             reason = error.strerror or str(error)
             raise CollectError(f"the outputs could not be kept: {reason}") from error
+        return left_out
 
     def kept(self, outputs: Path) -> Kept:
         """What is kept of the attempt and takes room. After `collect`; blocks."""
@@ -250,17 +254,18 @@ class AttemptFolder:
             logs_files=logs.files,
         )
 
-    def _move_outputs(self, outputs: Path, replaced: Path) -> None:
+    def _move_outputs(self, outputs: Path, replaced: Path, limits: OutputLimits) -> LeftOut:
         if not stat.S_ISDIR(self.outputs.lstat().st_mode):
             self.outputs.unlink()
             self.outputs.mkdir(_PRIVATE)
-        untrusted_files.make_private(self.outputs)
+        left_out = kept_outputs.keep(self.outputs, limits)
         if os.path.lexists(outputs):
             untrusted_files.remove(replaced)
             outputs.rename(replaced)
         self.outputs.rename(outputs)
         untrusted_files.sync_folder(outputs.parent)
         untrusted_files.sync_folder(self.path)
+        return left_out
 
     def _log_bounds(self) -> tuple[int, int]:
         try:

@@ -28,8 +28,10 @@ from fetchml.core.events import (
     Started,
 )
 from fetchml.core.model import AttemptEnd, Status, Task
+from fetchml.disk_work import DiskWork
 from fetchml.folder_watch import FolderWatch
 from fetchml.inputs import Inputs
+from fetchml.kept_outputs import LeftOut, OutputLimits
 from fetchml.ports import Gone, Launcher, PrepareError, Run
 
 STOP_MARGIN_SECONDS = 5.0
@@ -59,6 +61,8 @@ class AttemptRun:
         clock: Callable[[], int],
         report: Callable[[Event], asyncio.Future[None]],
         gpu_failure: Callable[[Task, AttemptEnd], Awaitable[GpuFailed | None]],
+        disk_work: DiskWork,
+        output_limits: OutputLimits,
     ) -> None:
         """The future of `report` is done when the event's changes are durable. `gpu_failure`:
         whether a bad end was the GPUs' doing."""
@@ -71,6 +75,8 @@ class AttemptRun:
         self._clock = clock
         self._report = report
         self._gpu_failure = gpu_failure
+        self._disk_work = disk_work
+        self._output_limits = output_limits
         self._folder = AttemptFolder(run.folder)
         self._times = AttemptTimes(self._folder, task, clock)
         self._end = task.end
@@ -273,22 +279,21 @@ class AttemptRun:
             await asyncio.gather(gone, return_exceptions=True)
 
     async def _collect(self) -> None:
-        error = None
-        collecting = asyncio.ensure_future(asyncio.to_thread(self._folder.collect, self._outputs))
+        error, left_out = None, LeftOut()
         try:
-            await asyncio.shield(collecting)
+            # No other server may collect beside it: cancelling this waits for its end.
+            left_out = await self._disk_work.run(
+                lambda _: self._folder.collect(self._outputs, self._output_limits)
+            )
         except CollectError as problem:
             error = str(problem)
-        except asyncio.CancelledError:
-            # The thread can't be stopped, and no other server may collect beside it.
-            await asyncio.gather(collecting, return_exceptions=True)
-            raise
         if self._end is not None:
             failure = await self._gpu_failure(self._task, self._end)
             if failure is not None:
                 self._report(failure)
         failpoints.reach("collected")
-        kept = await asyncio.to_thread(self._folder.kept, self._outputs)
+        kept = await self._disk_work.run(lambda _: self._folder.kept(self._outputs))
+        kept = replace(kept, left_out_files=left_out.files, left_out_bytes=left_out.bytes)
         now, task = self._clock(), self._task
         await self._report(Collected(now, task.id, task.attempt, error, kept))
 

@@ -19,12 +19,16 @@ from fetchml.core.events import (
     StopAttempt,
 )
 from fetchml.core.model import AttemptEnd, Status, Task
+from fetchml.disk_work import DiskWork
 from fetchml.folder_watch import FolderWatch
 from fetchml.inputs import Inputs
+from fetchml.kept_outputs import NO_LIMITS, OutputLimits
 from fetchml.ports import Launcher, Run
 from fetchml.task_files import TaskFiles
 
 LONGEST_PAUSE_SECONDS = 30.0
+COLLECTING_THREADS = 2
+"""In which outputs are collected: however many files tasks leave, other work on files goes on."""
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ log = logging.getLogger(__name__)
 class RunSettings:
     grace_ms: int
     log_segment_bytes: int
+    outputs: OutputLimits = NO_LIMITS
 
 
 @dataclass(slots=True)
@@ -76,6 +81,7 @@ class AttemptRuns:
         self._settings = settings
         self._clock = clock
         self._report = report
+        self._collecting = DiskWork("collecting", COLLECTING_THREADS, has_room=lambda: True)
         self._current: dict[str, AttemptRun] = {}
         """By task id; an attempt whose last traces are being removed may be there beside."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -148,6 +154,8 @@ class AttemptRuns:
             clock=self._clock,
             report=self._report,
             gpu_failure=self._gpu_failure,
+            disk_work=self._collecting,
+            output_limits=self._settings.outputs,
         )
 
     async def _drive(self, task_id: str, run: AttemptRun) -> None:

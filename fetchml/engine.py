@@ -14,7 +14,7 @@ from fetchml.attempt_runs import AheadCounts, AttemptRuns, RunSettings
 from fetchml.audit import Audit
 from fetchml.catalog import RECENT, RECENT_BYTES
 from fetchml.clock import Clock
-from fetchml.core import access, dataset, deletion, submission
+from fetchml.core import access, dataset, deletion, quotas, submission
 from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
 from fetchml.core.estimate import Calibration
@@ -48,6 +48,7 @@ from fetchml.views import (
     LogChunk,
     OutputFile,
     QueueStats,
+    QueueUse,
     Update,
     WatchFilter,
 )
@@ -303,6 +304,11 @@ class Engine:
         return replace(told, estimate=await self._estimates.of(task))
 
     @property
+    def queue_use(self) -> QueueUse:
+        most = quotas.MAX_LIVE_BYTES
+        return QueueUse(self._writer.state.live_bytes, most, self._intake.refused)
+
+    @property
     def calibration(self) -> Calibration:
         """How well estimates have held since the server's start."""
         return self._estimates.calibration
@@ -358,7 +364,7 @@ class Engine:
 
     async def list_outputs(self, who: Principal, task_id: str) -> list[OutputFile]:
         await self.get_task(who, task_id)
-        return await self._files.list_outputs(task_id)
+        return await self._files.list_outputs(task_id, who.user)
 
     async def open_output(self, who: Principal, task_id: str, path: str) -> BinaryIO:
         await self.get_task(who, task_id)

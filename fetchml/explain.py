@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fetchml.core.model import Status, Task
+from fetchml.core.model import ENDED, Status, Task
 from fetchml.core.resources import fits
 from fetchml.core.scheduler import Levels, Walk
 from fetchml.core.state import State
@@ -37,6 +37,8 @@ def explain(
             Status.COMPLETED: "It has completed.",
             Status.FAILED: f"It has failed: {task.error}.",
         }[task.status]
+    if task.status in ENDED and task.kept is not None and task.kept.note is not None:
+        reason += f" {task.kept.note}."
     return Explanation(task.id, task.status, reason, progress=task.progress)
 
 

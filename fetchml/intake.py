@@ -61,6 +61,8 @@ class Intake:
         self._find = find
         self._require_storage = require_storage
         self._locks = KeyedLocks()
+        self.refused = 0
+        """Submits that a quota of waiting tasks, or the queue's limit, kept out."""
 
     def open(self, writer: Writer, ids: IdSequence, clock: Clock) -> None:
         self._writer = writer
@@ -172,8 +174,10 @@ class Intake:
 
     def _require_queue_quota(self, user: str, specs: Sequence[TaskSpec]) -> None:
         if fault := quotas.queue_fault(self._writer.state, user, specs):
+            self.refused += 1
             raise QueueQuotaReached(fault)
         if quotas.is_full(self._writer.state, specs):
+            self.refused += 1
             raise Unavailable("The queue is full: submit again when tasks have ended")
 
     def _require_may_submit(self, who: Principal, count: int) -> None:

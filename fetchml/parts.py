@@ -31,6 +31,7 @@ from fetchml.folder_watch import FolderWatch
 from fetchml.gpus import Gpus
 from fetchml.ids import IdSequence
 from fetchml.jupyter_services import JupyterSettings
+from fetchml.kept_outputs import ANY_NUMBER, OutputLimits
 from fetchml.ports import Launcher
 from fetchml.proxies import Proxies
 from fetchml.rate_limit import RateLimiter
@@ -261,6 +262,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
             grace_ms=tasks.grace_seconds * 1000,
             # The shim keeps the newest two segments.
             log_segment_bytes=tasks.log_bytes // 2,
+            outputs=OutputLimits(tasks.outputs_files, tasks.outputs_mb << 20 or ANY_NUMBER),
         ),
         private=settings.auth.private,
         zone=settings.history.time_zone,

@@ -183,6 +183,17 @@ class Tasks(msgspec.Struct, frozen=True):
         Annotated[int, Meta(ge=128 * 1024, le=1 << 40)],
         _about("How much of each attempt's output is kept, in bytes; the oldest goes first."),
     ] = 64 * 1024 * 1024
+    outputs_files: Annotated[
+        Annotated[int, Meta(ge=1, le=10_000_000)],
+        _about(
+            "Files and folders that are kept of a task's outputs; others are removed, and the task "
+            "says how many. A list of outputs shows 10,000 files."
+        ),
+    ] = 10_000
+    outputs_mb: Annotated[
+        Annotated[int, Meta(ge=0, le=1 << 30)],
+        _about("What is kept of a task's outputs, in MiB, likewise. 0: any size."),
+    ] = 102_400
     outputs_keep_days: Annotated[
         Days,
         _about("Days after which the outputs of an ended task are removed. 0: never."),

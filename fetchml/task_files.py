@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,17 +16,25 @@ from fetchml import untrusted_files
 from fetchml.attempt import AttemptFolder
 from fetchml.core.model import Task
 from fetchml.errors import NotFound
+from fetchml.keyed_locks import KeyedLocks
 from fetchml.views import OutputFile
 
 MAX_OUTPUT_FILES = 10_000
+LISTING_THREADS = 2
+REMOVING_THREADS = 2
 _NOFOLLOW = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 log = logging.getLogger(__name__)
 
 
 class TaskFiles:
+    """Lists and removals have threads of their own: many of them keep no other work waiting."""
+
     def __init__(self, data_dir: Path) -> None:
         self._root = data_dir / "tasks"
+        self._lists = KeyedLocks()
+        self._listing = ThreadPoolExecutor(LISTING_THREADS, "outputs")
+        self._removing = ThreadPoolExecutor(REMOVING_THREADS, "removals")
 
     def attempt(self, task_id: str, attempt: int) -> AttemptFolder:
         return AttemptFolder(self._root / task_id / "attempts" / str(attempt))
@@ -36,14 +45,14 @@ class TaskFiles:
     async def remove(self, task_id: str) -> None:
         """All that is kept of a task; what can't be removed is told in the log."""
         try:
-            await asyncio.to_thread(untrusted_files.remove, self._root / task_id)
+            await self._remove(self._root / task_id)
         except OSError:
             log.exception("a deleted task's files can't be removed", extra={"task_id": task_id})
 
     async def remove_outputs(self, task_id: str) -> None:
         """Of one that has ended; what can't be removed is told in the log."""
         try:
-            await asyncio.to_thread(untrusted_files.remove, self.outputs(task_id))
+            await self._remove(self.outputs(task_id))
         except OSError:
             log.exception("a task's outputs can't be removed", extra={"task_id": task_id})
 
@@ -57,12 +66,19 @@ class TaskFiles:
             return None
         return tail.decode(errors="replace")
 
-    async def list_outputs(self, task_id: str) -> list[OutputFile]:
-        """Regular files, by path; the first 10,000."""
-        try:
-            return await asyncio.to_thread(_walk, self.outputs(task_id))
-        except FileNotFoundError:
-            return []  # No attempt has begun, or the task was deleted just now.
+    async def list_outputs(self, task_id: str, user: str) -> list[OutputFile]:
+        """Regular files, by path; the first 10,000. One list at a time for each user who asks, so
+        that nobody's lists take all the threads."""
+        loop = asyncio.get_running_loop()
+        async with self._lists.hold(user):
+            try:
+                return await loop.run_in_executor(self._listing, _walk, self.outputs(task_id))
+            except FileNotFoundError:
+                return []  # No attempt has begun, or the task was deleted just now.
+
+    async def _remove(self, root: Path) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._removing, untrusted_files.remove, root)
 
     async def open_output(self, task_id: str, path: str) -> BinaryIO:
         """A regular file inside the outputs. Raises NotFound."""

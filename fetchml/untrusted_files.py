@@ -1,4 +1,4 @@
-"""Files that an untrusted task may have made: read, made private, removed.
+"""Files that an untrusted task may have made: read and removed; `kept_outputs` keeps them.
 
 No link is followed, nothing blocks. Depth costs neither stack nor descriptors without bound: a
 task can nest folders far beyond the limit of a path's length.
@@ -6,16 +6,24 @@ task can nest folders far beyond the limit of a path's length.
 
 import os
 import stat
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
+from typing import NamedTuple
 
-_MAX_DEPTH = 100
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+MAX_DEPTH = 100
+_NAMES_AT_ONCE = 10_000
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+class Removed(NamedTuple):
+    files: int
+    """Files, links and others that are no folders."""
+    bytes: int
 
 
 class TooDeepError(Exception):
     def __init__(self) -> None:
-        super().__init__(f"folders are nested more than {_MAX_DEPTH} deep")
+        super().__init__(f"folders are nested more than {MAX_DEPTH} deep")
 
 
 def read_regular(folder: int, name: str, offset: int, limit: int) -> bytes:
@@ -29,102 +37,77 @@ def read_regular(folder: int, name: str, offset: int, limit: int) -> bytes:
         os.close(fd)
 
 
-def make_private(root: Path) -> None:
-    """Give a tree to this process's user alone and make its content durable.
-
-    Drops setuid bits, and what is no folder, regular file or link. Raises OSError, TooDeepError.
-    """
-    root.chmod(0o700)
-    fd = os.open(root, _FOLDER)
-    try:
-        _make_private(fd, 0)
-    finally:
-        os.close(fd)
-
-
 def remove(root: Path) -> None:
     """Remove a tree, or whatever is there; nothing there is fine. Raises OSError."""
+    if not os.path.lexists(root):
+        return
+    fd = os.open(root.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        if not stat.S_ISDIR(root.lstat().st_mode):
-            root.unlink()
-            return
+        remove_entry(fd, root.name)
     except FileNotFoundError:
         return
-    root.chmod(0o700)
-    fd = os.open(root, _FOLDER)
-    try:
-        names = count()
-        while entries := _names(fd):
-            for name in entries:
-                if _is_folder(fd, name):
-                    _flatten(fd, name, names)
-                else:
-                    os.unlink(name, dir_fd=fd)
     finally:
         os.close(fd)
-    root.rmdir()
+
+
+def remove_entry(folder: int, name: str) -> Removed:
+    """Remove a tree, or whatever has this name in an open folder. Raises OSError."""
+    if not _is_folder(folder, name):
+        return _unlink(folder, name)
+    os.chmod(name, 0o700, dir_fd=folder)
+    root = os.open(name, FOLDER, dir_fd=folder)
+    files = size = 0
+    try:
+        names = count()
+        while entries := _names(root):
+            for entry in entries:
+                if _is_folder(root, entry):
+                    inner = _flatten(root, entry, names)
+                else:
+                    inner = _unlink(root, entry)
+                files += inner.files
+                size += inner.bytes
+    finally:
+        os.close(root)
+    os.rmdir(name, dir_fd=folder)
+    return Removed(files, size)
 
 
 def sync_folder(folder: Path) -> None:
     """Make names that appeared in or left a folder durable."""
-    fd = os.open(folder, _FOLDER)
+    fd = os.open(folder, FOLDER)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
 
 
-def _make_private(folder: int, depth: int) -> None:
-    if depth > _MAX_DEPTH:
-        raise TooDeepError
-    _own(folder, 0o700)
-    entries = _names(folder)
-    for name in entries:
-        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode):
-            os.chmod(name, 0o700, dir_fd=folder)
-            fd = os.open(name, _FOLDER, dir_fd=folder)
-            try:
-                _make_private(fd, depth + 1)
-            finally:
-                os.close(fd)
-        elif stat.S_ISREG(mode):
-            os.chmod(name, 0o600, dir_fd=folder)
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-            try:
-                _own(fd, 0o600 | mode & stat.S_IXUSR)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-        elif not stat.S_ISLNK(mode):
-            os.unlink(name, dir_fd=folder)
-    if entries:
-        os.fsync(folder)
-
-
-def _own(fd: int, mode: int) -> None:
-    uid, gid = os.geteuid(), os.getegid()
-    status = os.fstat(fd)
-    if (status.st_uid, status.st_gid) != (uid, gid):
-        os.fchown(fd, uid, gid)
-    os.fchmod(fd, mode)
-
-
-def _flatten(root: int, name: str, names: "count[int]") -> None:
+def _flatten(root: int, name: str, names: "count[int]") -> Removed:
     """Empty the folder `name` of `root`, moving its own folders up into `root`; remove it."""
     os.chmod(name, 0o700, dir_fd=root)
-    folder = os.open(name, _FOLDER, dir_fd=root)
+    folder = os.open(name, FOLDER, dir_fd=root)
+    files = size = 0
     try:
-        for child in _names(folder):
-            if not _is_folder(folder, child):
-                os.unlink(child, dir_fd=folder)
-                continue
-            # A folder that moves has its `..` written, so its owner needs the right to write it.
-            os.chmod(child, 0o700, dir_fd=folder)
-            os.rename(child, _free_name(root, names), src_dir_fd=folder, dst_dir_fd=root)
+        while children := _names(folder):
+            for child in children:
+                if not _is_folder(folder, child):
+                    inner = _unlink(folder, child)
+                    files += inner.files
+                    size += inner.bytes
+                    continue
+                # A folder that moves has its `..` written, so its owner needs the right to write.
+                os.chmod(child, 0o700, dir_fd=folder)
+                os.rename(child, _free_name(root, names), src_dir_fd=folder, dst_dir_fd=root)
     finally:
         os.close(folder)
     os.rmdir(name, dir_fd=root)
+    return Removed(files, size)
+
+
+def _unlink(folder: int, name: str) -> Removed:
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    os.unlink(name, dir_fd=folder)
+    return Removed(1, status.st_size if stat.S_ISREG(status.st_mode) else 0)
 
 
 def _free_name(root: int, names: "count[int]") -> str:
@@ -138,8 +121,9 @@ def _free_name(root: int, names: "count[int]") -> str:
 
 
 def _names(folder: int) -> list[str]:
+    """The first of them: a task can make more than fit in memory."""
     with os.scandir(folder) as entries:
-        return [entry.name for entry in entries]
+        return [entry.name for entry in islice(entries, _NAMES_AT_ONCE)]
 
 
 def _is_folder(folder: int, name: str) -> bool:

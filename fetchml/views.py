@@ -21,6 +21,15 @@ class QueueStats(msgspec.Struct, frozen=True):
     """Executors that can take work."""
 
 
+class QueueUse(msgspec.Struct, frozen=True):
+    """What live tasks take of the server's memory."""
+
+    bytes: int
+    most_bytes: int
+    refused: int
+    """Submits since the server's start that a user's quota or the queue's limit kept out."""
+
+
 class Shortage(msgspec.Struct, frozen=True):
     """What a waiting task lacks. `resource`: cpu (cores), memory_gb (GiB), gpu, slots (tasks),
     user_gpus and user_running (what is left to its user)."""

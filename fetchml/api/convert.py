@@ -94,6 +94,7 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "experiment_id": spec.experiment_id,
         "dataset_specs": [_dataset_json(dataset) for dataset in spec.dataset_specs or ()] or None,
         "progress": task.progress,
+        "note": task.kept.note if task.kept is not None else None,
         "not_before": rfc3339(task.not_before) if task.not_before else None,
         "cancel_requested_at": rfc3339(cancel.at) if cancel else None,
         "cancel_requested_by": cancel.by if cancel else None,

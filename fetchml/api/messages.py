@@ -110,6 +110,7 @@ def _beyond_the_contract(task: Task) -> task_pb2.Task:
         infra_retries=task.infra_retries,
         preemptible=spec.preemptible,
         preempted=task.preempted,
+        note=task.kept.note if task.kept is not None else None,
     )
 
 

@@ -15,7 +15,7 @@ from fetchml.attempt_runs import AheadCounts
 from fetchml.core.estimate import Calibration
 from fetchml.gpus import GpuReport
 from fetchml.open_connections import Ended, OpenConnections
-from fetchml.views import GpuUse, Health, HealthStatus, QueueStats
+from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse
 
 
 class Seen(NamedTuple):
@@ -27,6 +27,7 @@ class Seen(NamedTuple):
     gpu_use: Sequence[GpuUse]
     ahead: AheadCounts
     calibration: Calibration
+    queue_use: QueueUse
 
 
 class Metrics:
@@ -53,6 +54,7 @@ class Metrics:
             _Now(
                 [
                     *self._of_queue(seen.stats, seen.health),
+                    *_of_memory(seen.queue_use),
                     *gpu_metrics(seen.gpus, seen.gpu_use),
                     *start_metrics(seen.ahead, seen.calibration),
                     *self._of_http(),
@@ -115,6 +117,16 @@ class Metrics:
             refused.add_metric([name], budget.refused)
         yield held
         yield refused
+
+
+def _of_memory(use: QueueUse) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "fetchml_queue_bytes", "Memory that tasks take which have not ended.", use.bytes
+    )
+    yield GaugeMetricFamily("fetchml_queue_limit_bytes", "The most of it.", use.most_bytes)
+    yield CounterMetricFamily(
+        "fetchml_queue_refusals", "Submits kept out by a quota or a full queue.", use.refused
+    )
 
 
 class _Now(Collector):

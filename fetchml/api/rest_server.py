@@ -67,6 +67,7 @@ class ServerOperations:
                 engine.gpu_use(call.who),
                 engine.ahead_counts,
                 engine.calibration,
+                engine.queue_use,
             )
         )
         return call.whole(body, {"Content-Type": Metrics.CONTENT_TYPE})

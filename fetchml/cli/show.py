@@ -47,6 +47,8 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
     if ended(task):
         if task.error:
             yield "error", clean(task.error)
+        if task.note:
+            yield "note", clean(task.note)
     else:
         why = client.explain(task.id)
         yield "why", clean(why.reason)

@@ -120,6 +120,20 @@ class Kept(Value, frozen=True):
     logs_bytes: int = 0
     """Of all attempts, with their records."""
     logs_files: int = 0
+    left_out_files: int = 0
+    """Files of the last attempt's outputs that were beyond [tasks] outputs_files and outputs_mb."""
+    left_out_bytes: int = 0
+
+    @property
+    def note(self) -> str | None:
+        """What is missing from the outputs, for people; `None` if nothing is."""
+        if not self.left_out_files:
+            return None
+        size = f"{self.left_out_bytes / (1 << 20):.1f} MiB"
+        return (
+            f"{self.left_out_files} output files ({size}) were not kept: they are beyond the "
+            "server's [tasks] outputs_files or outputs_mb"
+        )
 
 
 class HaltCause(StrEnum):

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from fetchml.core.model import Kept, Task
 
 
@@ -55,7 +57,7 @@ def kept_logs(kept: Kept | None) -> Used:
 def after_attempt(before: Kept | None, attempt: Kept) -> Kept:
     """The outputs of an attempt replace those of the one before; its log is kept beside."""
     logs = kept_logs(before).plus(kept_logs(attempt))
-    return Kept(attempt.outputs_bytes, attempt.outputs_files, logs.bytes, logs.files)
+    return replace(attempt, logs_bytes=logs.bytes, logs_files=logs.files)
 
 
 def quota_fault(used: Mapping[Kind, Used], allowed_bytes: int, more_bytes: int = 0) -> str | None:

@@ -36,6 +36,7 @@ from fetchml.views import (
     LogChunk,
     OutputFile,
     QueueStats,
+    QueueUse,
     Shortage,
     StartEstimate,
     Update,
@@ -198,6 +199,10 @@ class StubEngine:
     @property
     def calibration(self) -> Calibration:
         return Calibration(tasks=10, by_p50=5, by_p90=9)
+
+    @property
+    def queue_use(self) -> QueueUse:
+        return QueueUse(bytes=2048, most_bytes=4096, refused=3)
 
     def gpu_use(self, who: Principal) -> list[GpuUse]:
         running = [t for t in self.tasks.values() if t.status is Status.RUNNING and t.gpu_uuids]

@@ -69,6 +69,8 @@ async def test_metrics(rest: World) -> None:
     for line in (
         "fetchml_tasks_queued 1.0",
         "fetchml_workers 1.0",
+        "fetchml_queue_bytes 2048.0",
+        "fetchml_queue_refusals_total 3.0",
         'fetchml_health{status="healthy"} 1.0',
         'fetchml_http_replies_total{method="POST",path="/v1/tasks",status="201"} 1.0',
         'fetchml_http_replies_total{method="GET",path="/v1/tasks/{id}",status="404"} 2.0',

@@ -10,7 +10,7 @@ from fetchml.attempt_runs import AheadCounts
 from fetchml.core.estimate import Calibration
 from fetchml.gpus import GpuReport
 from fetchml.open_connections import OpenConnections
-from fetchml.views import Health, HealthStatus, QueueStats
+from fetchml.views import Health, HealthStatus, QueueStats, QueueUse
 from tests.api.validate import CONTRACT, ROOT, SUPERSET
 
 PAGE = (ROOT / "docs/contract.md").read_text()
@@ -48,6 +48,7 @@ def test_every_metric_is_on_the_page() -> None:
         [],
         AheadCounts(),
         Calibration(),
+        QueueUse(0, 0, 0),
     )
     text = Metrics(list, lambda: 0, OpenConnections(1, lambda _: False), Budgets()).text(seen)
     names = set(re.findall(r"^# TYPE (fetchml_\w+)", text.decode(), re.MULTILINE))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml import untrusted_files
+from fetchml import kept_outputs, untrusted_files
 from fetchml.attempt import AttemptFolder, Claim, CollectError, Started
 from fetchml.core.model import AttemptEnd
 
@@ -353,7 +353,7 @@ def test_collect_after_a_crash(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", dying(Path.rename))
         patch.setattr(untrusted_files, "remove", dying(untrusted_files.remove))
-        patch.setattr(untrusted_files, "make_private", dying(untrusted_files.make_private))
+        patch.setattr(kept_outputs, "keep", dying(kept_outputs.keep))
         try:
             folder.collect(kept)
         except Crash:

@@ -1,0 +1,178 @@
+"""What tasks may leave in their outputs: a bounded number of files and bytes, and no one's wait."""
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from fetchml import kept_outputs, untrusted_files
+from fetchml.attempt_runs import COLLECTING_THREADS
+from fetchml.kept_outputs import FEW_FILES, LeftOut, OutputLimits, keep
+from fetchml.task_files import LISTING_THREADS, TaskFiles
+from tests.engine.conftest import ALICE, BOB, Box, ended
+from tests.engine.conftest import box as box  # noqa: PLC0414 - a fixture
+from tests.hostile.attacked import Attacked
+
+
+def fill(folder: Path, count: int, content: bytes = b"") -> None:
+    folder.mkdir(exist_ok=True)
+    for number in range(count):
+        (folder / f"{number:05}").write_bytes(content)
+
+
+def left(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def test_many_files_cost_few_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """40,000 empty files of a task: 10,000 are kept, with 64 calls of fsync and one of syncfs."""
+    fill(tmp_path / "outputs", 40_000)
+    synced = list[int]()
+    whole = list[int]()
+    monkeypatch.setattr(os, "fsync", synced.append)
+    monkeypatch.setattr(kept_outputs, "_sync_file_system", whole.append)
+    left_out = keep(tmp_path / "outputs", OutputLimits(files=10_000))
+    assert left_out == LeftOut(30_000, 0)
+    assert len(left(tmp_path / "outputs")) == 10_000
+    assert (len(synced), len(whole)) == (FEW_FILES, 1)
+
+
+def test_few_files_are_synced_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "outputs", 5, b"x")
+    synced = list[int]()
+    whole = list[int]()
+    monkeypatch.setattr(os, "fsync", synced.append)
+    monkeypatch.setattr(kept_outputs, "_sync_file_system", whole.append)
+    assert keep(tmp_path / "outputs") == LeftOut()
+    assert (len(synced), len(whole)) == (6, 0), "the files and their folder"
+
+
+def test_a_whole_file_system_is_really_synced(tmp_path: Path) -> None:
+    fill(tmp_path / "outputs", FEW_FILES + 1, b"x")
+    assert keep(tmp_path / "outputs") == LeftOut()
+
+
+def test_bytes_are_bounded(tmp_path: Path) -> None:
+    root = tmp_path / "outputs"
+    fill(root, 5, b"x" * 1000)
+    with (root / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+    (root / "zz").write_bytes(b"y" * 400)
+    assert keep(root, OutputLimits(bytes=3500)) == LeftOut(3, 2000 + (1 << 40))
+    assert left(root) == ["00000", "00001", "00002", "zz"]
+
+
+def test_folders_links_and_pipes_count_or_go(tmp_path: Path) -> None:
+    root = tmp_path / "outputs"
+    fill(root, 1)
+    os.mkfifo(root / "0pipe")
+    (root / "a").symlink_to("/etc/passwd")
+    fill(root / "b", 3)
+    fill(root / "c", 2)
+    assert keep(root, OutputLimits(files=5)) == LeftOut(3, 0)
+    assert left(root) == ["00000", "a", "b", "b/00000", "b/00001"]
+
+
+def test_folders_beyond_the_limit_are_removed_whole(tmp_path: Path) -> None:
+    root = tmp_path / "outputs"
+    root.mkdir()
+    for number in range(200):
+        fill(root / f"{number:03}", 5)
+    assert keep(root, OutputLimits(files=12)) == LeftOut(200 * 5 - 10, 0)
+    assert len(left(root)) == 12
+
+
+def test_no_more_names_are_in_memory_than_are_worked_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(untrusted_files, "_NAMES_AT_ONCE", 7)
+    fill(tmp_path / "outputs", 50, b"xy")
+    fill(tmp_path / "outputs/inner", 50)
+    fill(tmp_path / "outputs/inner/deep", 50)
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert untrusted_files.remove_entry(fd, "outputs") == (150, 100)
+    finally:
+        os.close(fd)
+    assert not (tmp_path / "outputs").exists()
+
+
+async def test_collecting_keeps_nobodys_list_waiting(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight tasks whose outputs take for ever; another user's list, log and output come."""
+    held = threading.Event()
+    entered = threading.Semaphore(0)
+    real = kept_outputs.keep
+
+    def slow(root: Path, limits: OutputLimits) -> LeftOut:
+        entered.release()
+        assert held.wait(30)
+        return real(root, limits)
+
+    script = 'echo x > "$FETCHML_OUTPUTS/f"'
+    async with box.engine(max_running=10) as engine:
+        request = {"job_name": "a", "command": ["sh", "-c", script]}
+        kept = await engine.create_task(BOB, request)
+        kept = await ended(engine, kept.id)
+        monkeypatch.setattr(kept_outputs, "keep", slow)
+        try:
+            attackers = [await engine.create_task(ALICE, request) for _ in range(8)]
+            for _ in range(COLLECTING_THREADS):
+                assert await asyncio.to_thread(entered.acquire, timeout=30)
+            async with asyncio.timeout(10):
+                listed = await engine.list_outputs(BOB, kept.id)
+                (await engine.open_output(BOB, kept.id, "f")).close()
+                assert await engine.task_output(kept) is not None
+            assert [file.path for file in listed] == ["f"]
+        finally:
+            held.set()
+        for task in attackers:
+            assert (await ended(engine, task.id)).status == "completed"
+
+
+async def test_one_users_lists_take_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert LISTING_THREADS > 1
+    files = TaskFiles(tmp_path)
+    held, entered = threading.Event(), []
+
+    def slow(root: Path) -> list[object]:
+        entered.append(root)
+        assert "alice" not in str(root) or held.wait(30)
+        return []
+
+    monkeypatch.setattr("fetchml.task_files._walk", slow)
+    lists = [asyncio.ensure_future(files.list_outputs(f"alice{n}", "alice")) for n in range(50)]
+    try:
+        async with asyncio.timeout(10):
+            await files.list_outputs("bob", "bob")
+        assert len([root for root in entered if "alice" in str(root)]) <= 1
+    finally:
+        held.set()
+        await asyncio.gather(*lists)
+
+
+def test_what_is_left_out_is_said_and_the_task_completes(tmp_path: Path) -> None:
+    attacked = Attacked(tmp_path / "data", FETCHML_TASKS_OUTPUTS_FILES="100")
+    try:
+        script = 'cd "$FETCHML_OUTPUTS"; for n in $(seq 1000 1999); do : > $n; done'
+        task = attacked.ended(attacked.mallory, command=["sh", "-c", script])
+        assert task["status"] == "completed"
+        assert task["note"] == (
+            "900 output files (0.0 MiB) were not kept: they are beyond the server's [tasks] "
+            "outputs_files or outputs_mb"
+        )
+        path = f"/v1/tasks/{task['id']}"
+        assert len(attacked.ask(attacked.mallory, "GET", f"{path}/outputs").body["outputs"]) == 100
+        told = attacked.ask(attacked.mallory, "GET", f"{path}/explain").body["reason"]
+        assert told.startswith("It has completed. 900 output files")
+        shown = attacked.server.run("show", task["id"], FETCHML_API_KEY=attacked.mallory)
+        assert "900 output files" in " ".join(shown.succeeded().split())
+    finally:
+        attacked.close()

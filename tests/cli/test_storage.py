@@ -1,0 +1,68 @@
+"""`fetchml storage` and `fetchml prune`."""
+
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.cli.server import FETCHML, Server, environment
+
+
+@pytest.fixture
+def ended(own_server: Server) -> tuple[Server, str]:
+    """A server with one task that ended, and its id."""
+    own_server.start()
+    made = own_server.run("submit", "--wait", "--", "sh", "-c", "echo x > $FETCHML_OUTPUTS/x")
+    made.succeeded()
+    [task] = own_server.json("ls")["tasks"]
+    return own_server, str(task["id"])
+
+
+def test_the_table_and_its_json(ended: tuple[Server, str]) -> None:
+    server, _ = ended
+    told = server.run("storage").succeeded()
+    assert told.split("\n")[0].split()[:2] == ["USER", "ALL"]
+    assert "Each user may have" in told
+    [user] = server.json("storage")["users"]
+    kinds = {each["kind"]: int(each.get("bytes", 0)) for each in user["kinds"]}
+    assert kinds.keys() == {"snapshots", "workspaces", "outputs", "logs", "jupyter"}
+    assert sum(kinds.values()) == int(user["bytes"]) > 0
+
+
+def answer(server: Server, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*FETCHML, "prune", *arguments],
+        input=text,
+        capture_output=True,
+        check=False,
+        env=environment(**server.variables),
+        text=True,
+    )
+
+
+def test_it_asks_before_it_removes(ended: tuple[Server, str]) -> None:
+    server, task_id = ended
+    refused = answer(server, "n\n", "--older-than", "0s")
+    assert "To be removed: 1 task" in refused.stdout
+    assert refused.returncode != 0
+    nobody = answer(server, "", "--older-than", "0s")
+    assert nobody.returncode != 0, "without an answer it removes nothing"
+    assert server.run("show", task_id).code == 0
+    agreed = answer(server, "y\n", "--older-than", "0s")
+    assert "Removed: 1 task" in agreed.stdout
+    assert server.run("show", task_id).code == 5
+
+
+def test_scripts_say_yes_or_dry_run(ended: tuple[Server, str]) -> None:
+    server, task_id = ended
+    wants = ("prune", "--older-than", "0s", "--kind", "outputs")
+    refused = server.run(*wants, "--json")
+    assert refused.code == 2
+    assert "--dry-run" in refused.err
+    counted: Any = server.json(*wants, "--dry-run")
+    assert counted["outputs"] == 1
+    removed = server.json(*wants, "--yes")
+    assert (removed["outputs"], removed["bytes"]) == (1, counted["bytes"])
+    assert server.run("show", task_id).code == 0
+    assert server.run("prune").code == 2
+    assert server.run("prune", "--older-than", "1d", "--kind", "keys").code == 2

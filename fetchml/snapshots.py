@@ -294,7 +294,8 @@ class Snapshots:
         git_commit: str | None,
         git_dirty: bool | None,
     ) -> tuple[Snapshot, bool]:
-        async with self._locks.hold(snapshot_id):
+        # One after the other for each user: together they may not pass the quota.
+        async with self._locks.hold(snapshot_id), self._locks.hold(("user", who.user)):
             now, user = self._clock(), who.user
             known = self._by_id.get(snapshot_id)
             if known is None or user not in known.users:

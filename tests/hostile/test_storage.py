@@ -80,6 +80,17 @@ async def test_uploads_end_at_the_quota_and_not_at_the_disks_end(box: Box) -> No
         await box.snapshots.upload(ALICE, sent(packed(file("alices", b"x"))))
 
 
+async def test_uploads_at_one_time_do_not_pass_the_quota_together(box: Box) -> None:
+    async with box.engine(user_storage=MIB):
+        trees = [packed(*(file(f"{tree}-{each}") for each in range(90))) for tree in range(4)]
+        found = await asyncio.gather(
+            *(box.snapshots.upload(ALICE, sent(tree)) for tree in trees), return_exceptions=True
+        )
+        refused = [each for each in found if isinstance(each, StorageQuotaReached)]
+        assert len(refused) == 2
+        assert box.usage.of("alice").total.bytes <= MIB
+
+
 async def test_what_others_uploaded_too_counts_for_each(box: Box) -> None:
     async with box.engine():
         tree = packed(file("same", b"x" * 100_000))

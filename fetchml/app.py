@@ -235,9 +235,9 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         control = stack.enter_context(control_socket(data_dir))
         stack.push_async_callback(_stop_transports, rest, rpc)
         listen = settings.server.http
-        jupyter.public_url = parts.public_url(settings, listen.port)
+        jupyter.origins.public_url = parts.public_url(settings, listen.port)
         http_port = await rest.start(listen.host, listen.port, certificate)
-        jupyter.public_url = parts.public_url(settings, http_port)
+        jupyter.origins.public_url = parts.public_url(settings, http_port)
         grpc_port = await rpc.start(str(settings.server.grpc), control, certificate)
         http = Address(settings.server.http.host, http_port)
         grpc = Address(settings.server.grpc.host, grpc_port)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fetchml import catalog, feed
 from fetchml.adapters import duckdb_store
-from fetchml.api import connection, reply
+from fetchml.api import connection, jupyter_visitors, reply
 from fetchml.core import quotas
 from fetchml.core.model import ENDED
 from fetchml.settings import Settings
@@ -36,6 +36,11 @@ def memory_bounds(settings: Settings) -> tuple[Bound, ...]:
         Bound("heads of HTTP requests", connection.HEADS_BYTES),
         Bound("bodies of HTTP requests", reply.BODIES_IN_ALL),
         Bound("HTTP replies that are not read", reply.REPLIES_IN_ALL),
+        Bound(
+            "requests and sockets of Jupyter services",
+            (jupyter_visitors.IN_ALL + jupyter_visitors.STRANGERS_IN_ALL)
+            * jupyter_visitors.EXCHANGE_BYTES,
+        ),
     )
 
 

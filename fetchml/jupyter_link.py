@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SOCKET = "jupyter.sock"
 """Its name in the run folder of an attempt."""
+READ_BYTES = 32 << 10
+"""Of a reply that are read ahead; what comes in one go is kept beside that."""
 _CONNECT_TRIES = 20
 _CONNECT_PAUSE_SECONDS = 0.05
 """While more wait to be accepted than the listener lets wait."""
@@ -98,6 +100,7 @@ class JupyterLink:
             auto_decompress=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             timeout=aiohttp.ClientTimeout(total=None, sock_read=answer_seconds),
+            read_bufsize=READ_BYTES,
         )
 
 

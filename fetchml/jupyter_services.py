@@ -24,11 +24,12 @@ from fetchml.errors import FieldViolation, Forbidden, NotFound, Unavailable, Val
 from fetchml.folder_watch import FolderWatch
 from fetchml.jupyter_command import find_jupyter
 from fetchml.jupyter_link import JupyterLink
+from fetchml.jupyter_origin import JupyterOrigins
 from fetchml.jupyter_watch import JupyterWatch, OpenLink
 from fetchml.ports import JupyterClient, Mount, PrepareError, Store
 from fetchml.service_tasks import ServiceTasks
 from fetchml.service_tokens import token_of
-from fetchml.views import JupyterState, JupyterView
+from fetchml.views import JupyterDoor, JupyterState, JupyterView
 from fetchml.workspaces import TooManyWorkspaces, WorkspaceRefused, Workspaces
 
 KIND = "service"
@@ -59,6 +60,8 @@ class JupyterSettings:
     """Otherwise Jupyter runs as a plain process."""
     command: tuple[str, ...] = ("jupyter-lab",)
     """What starts it then."""
+    domain: str | None = None
+    """`*.HOST`: each service has a name of its own there. `None`: all share the server's."""
 
 
 class JupyterServices:
@@ -79,8 +82,7 @@ class JupyterServices:
     ) -> None:
         """To be made before the engine starts, which tells it of changes. `token_key`: called once
         the data directory is locked; raises OSError."""
-        self.public_url = ""
-        """The server's own address for browsers, without a slash at the end."""
+        self.origins = JupyterOrigins(settings.domain)
         self._store = store
         self._tasks = tasks
         self.workspaces = workspaces
@@ -197,6 +199,13 @@ class JupyterServices:
         status, why = self._status(record)
         watch = self._watches.get(service_id)
         return JupyterState(status, why or "", watch.stops_at if watch is not None else None)
+
+    def door(self, service_id: str) -> JupyterDoor | None:
+        """None: there is no such service."""
+        record = self._records.get(service_id)
+        if record is None:
+            return None
+        return JupyterDoor(record.user, record.token, self._settings.private)
 
     # What the engine asks.
 
@@ -316,7 +325,7 @@ class JupyterServices:
             user=record.user,
             name=record.name,
             status=status,
-            url=f"{self.public_url}/jupyter/{record.id}/",
+            url=self.origins.url(record.id),
             created_at=record.created_at,
             image=record.image,
             workspace=record.workspace,

@@ -5,6 +5,7 @@ import resource
 import socket
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fetchml.access import Admission, Keyring
 from fetchml.adapters.docker_container import ContainerLimits
@@ -205,11 +206,23 @@ def jupyter_settings(settings: Settings) -> JupyterSettings:
         private=settings.auth.private,
         has_containers=settings.server.launcher == "docker",
         command=settings.jupyter.command,
+        domain=settings.jupyter.domain,
     )
 
 
 def public_url(settings: Settings, port: int) -> str:
-    """Without a slash at its end."""
+    """Without a slash at its end. Raises CannotStart."""
+    url = _public_url(settings, port)
+    host, domain = urlsplit(url).hostname or "", settings.jupyter.domain
+    if domain is not None and host.endswith(domain.removeprefix("*")):
+        raise CannotStart(
+            f"The server's own address {url} lies below [jupyter] domain {domain}, where only "
+            "Jupyter services are served. Choose another domain, or set [server] public_url"
+        )
+    return url
+
+
+def _public_url(settings: Settings, port: int) -> str:
     if settings.server.public_url is not None:
         return settings.server.public_url.rstrip("/")
     host = settings.server.http.host

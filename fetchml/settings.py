@@ -65,6 +65,10 @@ Count = Annotated[int, Meta(ge=0, lt=1 << 31)]
 AtLeastOne = Annotated[int, Meta(ge=1, lt=1 << 31)]
 Days = Annotated[int, Meta(ge=0, le=36_500)]
 Text = Annotated[str, Meta(min_length=1)]
+Domain = Annotated[
+    str, Meta(pattern=r"^\*(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$", max_length=200)
+]
+"""`*.HOST`, in small letters."""
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -390,6 +394,15 @@ class Jupyter(msgspec.Struct, frozen=True):
             "containers the image's `jupyter` is run."
         ),
     ] = ("jupyter-lab",)
+    domain: Annotated[
+        Domain | None,
+        _about(
+            "Gives each Jupyter service an origin of its own: with `*.HOST` a service is served at "
+            "`<id>.HOST`, on the server's own port. Needs a wildcard DNS entry and, with TLS, a "
+            "certificate for `*.HOST`; `*.localhost` needs neither on this machine.",
+            default="all services share the server's address",
+        ),
+    ] = None
 
 
 class History(msgspec.Struct, frozen=True):

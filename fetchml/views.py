@@ -133,6 +133,15 @@ class JupyterState(NamedTuple):
     """It is idle, and ends then (milliseconds since the epoch, UTC)."""
 
 
+class JupyterDoor(NamedTuple):
+    """What the proxy needs to know of a service's visitors. Never shown."""
+
+    owner: str
+    token: str
+    private: bool
+    """A visitor without the token may not even learn that there is such a service."""
+
+
 class JupyterView(msgspec.Struct, frozen=True):
     """A Jupyter service, as who asks may see it. Times in milliseconds since the epoch (UTC)."""
 

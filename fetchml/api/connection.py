@@ -31,6 +31,8 @@ HEAD_BYTES = 32 * 1024
 HEADS_BYTES = 32 << 20
 """What has come of all heads that are not complete."""
 
+READ_BYTES = 32 << 10
+"""Of a body that are read ahead; what comes in one go is kept beside that."""
 CONNECTION_BYTES = 3 * SMALL_BYTES
 """What one may hold beside all that is counted: a little of a body and of a reply, and itself."""
 
@@ -238,6 +240,7 @@ class ConnectionServer(web.Server):
             auto_decompress=False,
             keepalive_timeout=IDLE_SECONDS,
             lingering_time=LINGERING_SECONDS,
+            read_bufsize=READ_BYTES,
         )
 
     def open(self, connection: Connection, peer: str) -> str:

@@ -102,6 +102,16 @@ class HttpServer:
         self._connections = OpenConnections(max_connections, admission.is_shared)
         self._dropping: asyncio.Task[None] | None = None
         metrics = Metrics(self._router.routes, self._streams.__len__, self._connections, budgets)
+        self._origins = jupyter.origins
+        proxy = JupyterProxy(
+            jupyter,
+            admission,
+            self._streams,
+            jupyter.origins,
+            take_seconds=timeouts.send,
+            answer_seconds=timeouts.jupyter_answer,
+        )
+        self._at_origin = proxy.at_origin
         for operations in (
             TaskOperations(engine, body_timeout_seconds=timeouts.body),
             ExperimentOperations(experiments, body_timeout_seconds=timeouts.body),
@@ -113,13 +123,7 @@ class HttpServer:
             AuditOperations(audit),
             StorageOperations(retention, body_timeout_seconds=timeouts.body),
             WatchOperation(engine, admission, self._streams, timeouts.ws),
-            JupyterProxy(
-                jupyter,
-                admission,
-                self._streams,
-                take_seconds=timeouts.send,
-                answer_seconds=timeouts.jupyter_answer,
-            ),
+            proxy,
         ):
             for route in operations.routes():
                 self._router.add(route)
@@ -157,7 +161,12 @@ class HttpServer:
         forwarded_for = ",".join(headers.getall("X-Forwarded-For", ()))
         address = self._admission.client_of(request.remote or "", forwarded_for)
         call = Call(request, trace_id, address, self._budgets)
-        route, parameters = self._router.find(request.method, request.path)
+        label = self._origins.label_of(headers.get("Host"))
+        route, parameters = (
+            self._router.find(request.method, request.path)
+            if label is None
+            else (self._at_origin, (label,))
+        )
         try:
             if not route.keyless:
                 call.admit(self._admission, headers.get("X-API-Key"))

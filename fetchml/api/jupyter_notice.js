@@ -19,7 +19,7 @@
   };
   const look = async () => {
     try {
-      const reply = await fetch(url, { cache: "no-store", credentials: "omit" });
+      const reply = await fetch(url, { cache: "no-store", credentials: "same-origin" });
       if (reply.status === 404) {
         show("This service has ended. What is in its workspace is kept.");
       } else if (reply.ok) {

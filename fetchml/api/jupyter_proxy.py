@@ -7,10 +7,9 @@ is as little trusted as any task: its replies are parsed, and written anew.
 import asyncio
 import logging
 import re
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, suppress
-from typing import Protocol
+from contextlib import asynccontextmanager
+from typing import NamedTuple, Protocol
 
 import aiohttp
 from aiohttp import web
@@ -18,25 +17,23 @@ from yarl import URL
 
 from fetchml.access import Admission
 from fetchml.api import jupyter_page
-from fetchml.api.body import read_pieces
 from fetchml.api.call import Call
 from fetchml.api.convert import rfc3339
 from fetchml.api.errors import MethodNotAllowed
 from fetchml.api.jupyter_headers import Target, for_browser, for_jupyter, is_upgrade, parse_target
 from fetchml.api.jupyter_socket import Refused, hand_on_socket
+from fetchml.api.jupyter_upload import Upload, strangers_body
+from fetchml.api.jupyter_visitors import STRANGERS_REPLY_SECONDS, Rooms, greeting, is_known
 from fetchml.api.router import Route
-from fetchml.api.streams import Streams, ended_with_client, send_pieces
-from fetchml.errors import BadRequest, NotFound, RequestError, TooManyStreams, Unavailable
+from fetchml.api.streams import Streams, abort, ended_with_client, send_pieces
+from fetchml.errors import BadRequest, NotFound, Unavailable
 from fetchml.jupyter_link import JupyterLink
-from fetchml.open_streams import OpenStreams
-from fetchml.views import JupyterState
+from fetchml.jupyter_origin import JupyterOrigins
+from fetchml.views import JupyterDoor, JupyterState
 
-AT_ONCE = 200
-"""Requests and sockets of one service."""
-SOCKETS_AT_ONCE = 50
-"""Of them: each kernel and terminal of an open page has one, and each may hold two large messages
-in memory."""
-MAX_PAGE_BYTES = 2 << 20
+PIECE_BYTES = 64 << 10
+"""Of a reply, in one write."""
+MAX_PAGE_BYTES = 256 << 10
 """Larger ones carry no notice."""
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -53,6 +50,8 @@ class Services(Protocol):
 
     def link(self, service_id: str) -> JupyterLink | None: ...
 
+    def door(self, service_id: str) -> JupyterDoor | None: ...
+
     def note_use(self, service_id: str) -> None: ...
 
     def state(self, service_id: str) -> JupyterState | None: ...
@@ -64,6 +63,7 @@ class JupyterProxy:
         services: Services,
         admission: Admission,
         streams: Streams,
+        origins: JupyterOrigins,
         *,
         take_seconds: float,
         answer_seconds: float,
@@ -75,48 +75,86 @@ class JupyterProxy:
         self._streams = streams
         self._take_seconds = take_seconds
         self._answer_seconds = answer_seconds
-        self._open = OpenStreams(AT_ONCE)
-        self._open_sockets = OpenStreams(SOCKETS_AT_ONCE)
+        self._origins = origins
+        self._rooms = Rooms()
         self._notice_js = jupyter_page.NOTICE_JS.read_bytes()
+        self.at_origin = Route(
+            "*", "a Jupyter service's origin", self.answer_at_origin, keyless=True
+        )
+        """For every request to a service's own origin."""
 
     def routes(self) -> list[Route]:
         places = ("/jupyter/{id}", "/jupyter/{id}/", "/jupyter/{id}/{path...}")
         return [Route("*", place, self.answer, keyless=True) for place in places]
 
     async def answer(self, call: Call, *_: str) -> web.StreamResponse:
+        """At the server's own address."""
         # The path as it came, not as the router has decoded it.
+        target = parse_target(call.request.raw_path)
+        visit = self._visit(call, target)
+        if self._origins.are_separate:
+            return _redirect(call, self._origins.origin(visit.target.service_id) + visit.whole)
+        return await self._serve(call, visit)
+
+    async def answer_at_origin(self, call: Call, label: str) -> web.StreamResponse:
+        """At the origin of the service that `label` names: nothing else is served there."""
+        raw = call.request.raw_path
+        base = f"/jupyter/{label}"
+        is_below = raw == base or raw.startswith((f"{base}/", f"{base}?"))
+        target = parse_target(raw if is_below else base + raw)
+        visit = self._visit(call, target if is_below or not raw.startswith("/jupyter/") else None)
+        if not is_below and call.request.method in ("GET", "HEAD") and not _is_socket(call):
+            return _redirect(call, visit.whole)
+        return await self._serve(call, visit)
+
+    def _visit(self, call: Call, target: Target | None) -> "_Visit":
+        """Raises NotFound, RateLimited, MethodNotAllowed."""
         request = call.request
-        target = parse_target(request.raw_path)
+        door = self._services.door(target.service_id) if target is not None else None
+        known = target is not None and door is not None and is_known(request, target, door)
         state = self._services.state(target.service_id) if target is not None else None
-        if target is None or state is None:
+        if target is None or door is None or state is None or (door.private and not known):
             self._admission.count_refusal(request.headers.get("X-API-Key"), call.address)
             raise NotFound("There is no such Jupyter service")
         if request.method not in _METHODS:
             raise MethodNotAllowed(request.method, ", ".join(_METHODS))
-        log.debug("%s %s%s", request.method, target.service_id, target.path)
+        return _Visit(target, door, state, known=known)
+
+    async def _serve(self, call: Call, visit: "_Visit") -> web.StreamResponse:
+        target, door, state = visit.target, visit.door, visit.state
+        log.debug("%s %s%s", call.request.method, target.service_id, target.path)
         if not target.path:
-            location = f"/jupyter/{target.service_id}/{target.query}"
-            return web.Response(status=307, headers=call.headers({"Location": location}))
+            return _redirect(call, visit.whole)
         if target.path.startswith("/.fetchml/"):
             return self._own(call, target, state)
         link = self._services.link(target.service_id)
         if link is None:
             return _instead(call, state)
-        is_socket = is_upgrade(request.headers)
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(self._open.hold(target.service_id))
-                if is_socket:
-                    stack.enter_context(self._open_sockets.hold(target.service_id))
-            except TooManyStreams:
-                raise Unavailable(
-                    f"More than {AT_ONCE} requests or {SOCKETS_AT_ONCE} sockets of this service "
-                    "are open at once: close some of its pages"
-                ) from None
-            if is_socket:
-                return await self._socket(call, link, target)
-            with ended_with_client(call):
-                return await self._request(call, link, target)
+        if visit.known:
+            with self._rooms.known(target.service_id, door.owner, is_socket=_is_socket(call)):
+                return await self._hand_on(call, link, visit)
+        with self._rooms.stranger(target.service_id, call.address):
+            return await self._hand_on(call, link, visit)
+
+    async def _hand_on(self, call: Call, link: JupyterLink, visit: "_Visit") -> web.StreamResponse:
+        """Raises ConnectionAbortedError where a stranger's reply does not end."""
+        if visit.known:
+            return await self._at_once(call, link, visit, None)
+        body = await strangers_body(call) if call.request.body_exists else None
+        try:
+            async with asyncio.timeout(STRANGERS_REPLY_SECONDS):
+                return await self._at_once(call, link, visit, body)
+        except TimeoutError:
+            abort(call.request)
+            raise ConnectionAbortedError from None
+
+    async def _at_once(
+        self, call: Call, link: JupyterLink, visit: "_Visit", body: bytes | None
+    ) -> web.StreamResponse:
+        if _is_socket(call):
+            return await self._socket(call, link, visit.target)
+        with ended_with_client(call):
+            return await self._request(call, link, visit, body)
 
     def _own(self, call: Call, target: Target, state: JupyterState) -> web.StreamResponse:
         """What the notice in its pages asks for; it is told no more than a time."""
@@ -149,16 +187,24 @@ class JupyterProxy:
             headers = call.headers({"Content-Type": "text/plain; charset=utf-8"})
             return web.Response(status=refused.status, text=text, headers=headers)
 
-    async def _request(self, call: Call, link: JupyterLink, target: Target) -> web.StreamResponse:
-        request = call.request
+    async def _request(
+        self, call: Call, link: JupyterLink, visit: "_Visit", body: bytes | None
+    ) -> web.StreamResponse:
+        """`body`: the whole of it, where it was read already."""
+        request, target = call.request, visit.target
         as_page = request.method == "GET" and jupyter_page.may_carry_notice(target.path)
-        async with self._asked(call, link, target, plain=as_page) as answer:
+        async with self._asked(call, link, target, body, plain=as_page) as answer:
             try:
                 headers = for_browser(answer.headers, link.base_path)
             except ValueError:
                 raise _nonsense() from None
             if not 200 <= answer.status < 600:
                 raise _nonsense()
+            given = answer.headers.getall("Set-Cookie", [])
+            greets = greeting(request, target, visit.door, answer.status, given)
+            if greets is not None:
+                secure = "; Secure" if self._origins.are_encrypted else ""
+                headers.add("Set-Cookie", greets + secure)
             if _is_use(request.method, target.path) and answer.status < 400:
                 self._services.note_use(target.service_id)
             begun: list[bytes] = []
@@ -175,7 +221,7 @@ class JupyterProxy:
 
     @asynccontextmanager
     async def _asked(
-        self, call: Call, link: JupyterLink, target: Target, *, plain: bool
+        self, call: Call, link: JupyterLink, target: Target, body: bytes | None, *, plain: bool
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Jupyter's answer, as soon as its head is there. Raises BadRequest, Unavailable.
 
@@ -183,13 +229,13 @@ class JupyterProxy:
         """
         request = call.request
         try:
-            headers = for_jupyter(request.headers)
+            headers = for_jupyter(request.headers, link)
         except ValueError:
             raise BadRequest("A header can't be sent on as it is") from None
         if plain:
             headers["Accept-Encoding"] = "identity"
-        upload = _Upload(request, self._take_seconds, self._answer_seconds)
-        if request.body_exists and request.content_length is not None:
+        upload = Upload(request, self._take_seconds, self._answer_seconds)
+        if body is None and request.body_exists and request.content_length is not None:
             headers["Content-Length"] = str(request.content_length)
         async with link.session(answer_seconds=self._answer_seconds) as session:
             try:
@@ -198,7 +244,7 @@ class JupyterProxy:
                         request.method,
                         URL(f"http://jupyter{target.whole}", encoded=True),
                         headers=headers,
-                        data=upload.pieces() if request.body_exists else None,
+                        data=upload.pieces() if body is None and request.body_exists else body,
                         allow_redirects=False,
                     )
             except (aiohttp.ClientError, OSError, ValueError) as error:  # also TimeoutError
@@ -212,35 +258,24 @@ class JupyterProxy:
                 answer.close()
 
 
-class _Upload:
-    """A request's body on its way to Jupyter."""
+class _Visit(NamedTuple):
+    target: Target
+    door: JupyterDoor
+    state: JupyterState
+    known: bool
 
-    def __init__(self, request: web.BaseRequest, take_seconds: float, answer_seconds: float):
-        self.patience: asyncio.Timeout | None = None
-        """Until Jupyter takes what it was sent, or answers."""
-        self.fault: RequestError | None = None
-        """What the client has done wrong."""
-        self._request = request
-        self._take_seconds = take_seconds
-        self._answer_seconds = answer_seconds
+    @property
+    def whole(self) -> str:
+        """The path and the query, with the slash behind the id."""
+        return self.target._replace(path=self.target.path or "/").whole
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        pieces = read_pieces(self._request, max_bytes=sys.maxsize, stall_seconds=self._take_seconds)
-        try:
-            async for piece in pieces:
-                self._wait_on()
-                yield piece
-                self._wait_on()
-        except RequestError as error:
-            self.fault = error
-            raise
 
-    def _wait_on(self) -> None:
-        assert self.patience is not None  # noqa: S101  # set before the request
-        with suppress(RuntimeError):  # It has answered already.
-            deadline = asyncio.get_running_loop().time() + self._answer_seconds
-            # The client has its own time to send the next piece.
-            self.patience.reschedule(deadline + self._take_seconds)
+def _is_socket(call: Call) -> bool:
+    return is_upgrade(call.request.headers)
+
+
+def _redirect(call: Call, location: str) -> web.StreamResponse:
+    return web.Response(status=307, headers=call.headers({"Location": location}))
 
 
 def _instead(call: Call, state: JupyterState) -> web.StreamResponse:
@@ -288,7 +323,7 @@ async def _pieces(answer: aiohttp.ClientResponse, begun: list[bytes]) -> AsyncGe
         yield piece
     while True:
         try:
-            piece = await answer.content.readany()
+            piece = await answer.content.read(PIECE_BYTES)
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable("Jupyter has broken off") from error
         if not piece:

@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import logging
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
@@ -28,9 +29,6 @@ from fetchml.api.ws_frames import PING, Frames, close_frame, control_frame
 from fetchml.errors import BadRequest, Unavailable
 from fetchml.jupyter_link import JupyterLink
 
-SOCKET_BYTES = 1 << 20
-"""The most that one socket can hold: in each direction a piece that was read (asyncio reads 256 KiB
-at most), and what a connection has not sent yet."""
 CLOSE_SECONDS = 2.0
 """Each side gets to close."""
 
@@ -154,6 +152,8 @@ async def hand_on_socket(
     """
     request = call.request
     key = _handshake_key(request)
+    if not _is_of_its_origin(request.headers):
+        raise Refused(403)
     begun = False
     try:
         with streams.open(call, keyless=True):
@@ -196,6 +196,16 @@ def _handshake_key(request: web.BaseRequest) -> str:
     return key
 
 
+def _is_of_its_origin(headers: Mapping[str, str]) -> bool:
+    """Whether the page that connects was served where it connects to. Browsers name the page's
+    origin; what names none is no browser, and has no cookies of one."""
+    origin = headers.get("Origin")
+    if origin is None:
+        return True
+    scheme, _, place = origin.partition("://")
+    return scheme in ("http", "https") and place.lower() == headers.get("Host", "").lower()
+
+
 async def _connect(
     session: aiohttp.ClientSession,
     call: Call,
@@ -206,7 +216,7 @@ async def _connect(
     """Jupyter's answer to the same handshake, with a key of the server's own: a 101."""
     key = base64.b64encode(os.urandom(_KEY_BYTES)).decode()
     try:
-        headers = for_jupyter(call.request.headers)
+        headers = for_jupyter(call.request.headers, link)
     except ValueError:
         raise BadRequest("A header can't be sent on as it is") from None
     headers.update(

@@ -139,6 +139,12 @@ def folder_fault(folder: str, known: Iterable[str]) -> str | None:
     return None
 
 
+def login_cookie(service_id: str) -> str:
+    """The name of the cookie by which Jupyter knows who has logged in: each service has one of its
+    own, since cookies are shared by all that a host serves."""
+    return f"jupyter-{service_id}"
+
+
 def task_spec(record: Service, real_image: str) -> TaskSpec:
     """What runs a service in a container."""
     return TaskSpec(
@@ -176,7 +182,7 @@ def process_spec(record: Service, command: Sequence[str], path: str) -> TaskSpec
     return replace(
         task_spec(record, record.image),
         command=("/bin/sh", "-c", _IN_ITS_FOLDERS, "jupyter", *command, *flags),
-        env={"JUPYTER_TOKEN": record.token, "PATH": path},
+        env={"PATH": path},
     )
 
 
@@ -192,7 +198,8 @@ def _flags(record: Service, sock: str, root_dir: str | None) -> list[str]:
         "quit_button": "False",
     }
     given = [f"--ServerApp.{name}={value}" for name, value in settings.items() if value is not None]
-    return ["--no-browser", "--allow-root", *given]
+    cookie = f"--IdentityProvider.cookie_name={login_cookie(record.id)}"
+    return ["--no-browser", "--allow-root", *given, cookie]
 
 
 def status_of(task: Task, *, answers: bool) -> ServiceStatus:

@@ -140,7 +140,7 @@ async def services_on(
                 token_key=lambda: b"key",
                 open_link=cast("Any", StubLink),
             )
-            jupyter.public_url = PUBLIC_URL
+            jupyter.origins.public_url = PUBLIC_URL
             await jupyter.load()
             async with jupyter.supervised():
                 yield jupyter, tasks

@@ -44,6 +44,10 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         while True:
             writer.write(PIECE)
             await writer.drain()
+            sent.append(len(PIECE))
+    elif path == "deaf":
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.Event().wait()
     elif path == "silent":
         await asyncio.Event().wait()
     elif path == "cookies":

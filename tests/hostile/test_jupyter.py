@@ -2,13 +2,15 @@
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from fetchml.api import jupyter_visitors
 from tests.jupyter.service import Service
-from tests.server.program import Backend, Server
+from tests.server.program import ADMIN_KEY, Backend, Server
 
 HOSTILE = Path(__file__).with_name("hostile_jupyter.py")
 HANDSHAKE = (
@@ -69,3 +71,120 @@ async def test_messages_that_nobody_reads_stay_out_of_memory(server: Server) -> 
     assert grown < 32 << 20
     for writer in writers:
         writer.transport.abort()
+
+
+async def test_slow_logins_do_not_lock_the_owner_out(server: Server) -> None:
+    service = await Service.running(server)
+    before = rss_of(server)
+    slow = []
+    for _ in range(200):
+        reader, writer = await connect(server)
+        writer.write(
+            f"POST {service.base}/login HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\na".encode()
+        )
+        slow.append((reader, writer))
+    statuses = Counter[bytes]()
+    # Most are refused at once: what is left waits for its body.
+    most = len(slow) - jupyter_visitors.STRANGERS_BY_ADDRESS
+    answers = [asyncio.ensure_future(reader.read(12)) for reader, _ in slow]
+    async with asyncio.timeout(60):
+        while statuses.total() < most:
+            await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+            done = [each for each in answers if each.done()]
+            answers = [each for each in answers if each not in done]
+            statuses.update(each.result() for each in done)
+        assert statuses == {b"HTTP/1.1 429": most}
+        async with service.ask("GET", "/lab") as reply:
+            assert reply.status == 200, "the owner is not in their way"
+        assert rss_of(server) - before < 32 << 20
+        for each in answers:
+            assert await each == b"HTTP/1.1 408", "a slow body ends"
+    for _, writer in slow:
+        writer.transport.abort()
+
+
+async def test_replies_that_nobody_reads_stay_out_of_memory(server: Server) -> None:
+    service = await Service.running(server)
+    await service.json("GET", "/sent")
+    before = rss_of(server)
+    writers = []
+    for _ in range(100):
+        _, writer = await connect(server)
+        head = f"GET {service.base}/endless?token={service.token} HTTP/1.1\r\nHost: x\r\n\r\n"
+        writer.write(head.encode())
+        writers.append(writer)
+    assert await standstill(service) > 0
+    assert rss_of(server) - before < 100 * jupyter_visitors.EXCHANGE_BYTES
+    for writer in writers:
+        writer.transport.abort()
+
+
+async def test_uploads_that_jupyter_does_not_take_stay_out_of_memory(server: Server) -> None:
+    service = await Service.running(server)
+    before = rss_of(server)
+    taken = 0
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        head = f"PUT {service.base}/deaf?token={service.token} HTTP/1.1\r\nHost: x\r\n"
+        writer.write(f"{head}Content-Length: {1 << 40}\r\n\r\n".encode())
+        while True:
+            writer.write(bytes(1 << 16))
+            await writer.drain()
+            taken += 1 << 16
+
+    writers = [(await connect(server))[1] for _ in range(100)]
+    sending = [asyncio.create_task(send(writer)) for writer in writers]
+    last = -1
+    while last != taken:
+        last = taken
+        await asyncio.sleep(0.5)
+    assert rss_of(server) - before < len(writers) * jupyter_visitors.EXCHANGE_BYTES
+    for task, writer in zip(sending, writers, strict=True):
+        task.cancel()
+        writer.transport.abort()
+    await asyncio.gather(*sending, return_exceptions=True)
+
+
+async def test_more_than_may_be_open_is_refused(server: Server) -> None:
+    service = await Service.running(server)
+    more = 20
+    held = [await connect(server) for _ in range(jupyter_visitors.AT_ONCE + more)]
+    for _, writer in held:
+        head = f"GET {service.base}/silent?token={service.token} HTTP/1.1\r\nHost: x\r\n\r\n"
+        writer.write(head.encode())
+    answers = {asyncio.ensure_future(reader.read(12)) for reader, _ in held}
+    async with asyncio.timeout(60):
+        while len(answers) > jupyter_visitors.AT_ONCE:
+            done, answers = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+            assert {each.result() for each in done} == {b"HTTP/1.1 503"}
+    assert (await server.rest.get("/health")).status == 200
+    for _, writer in held:
+        writer.transport.abort()
+    await asyncio.gather(*answers, return_exceptions=True)
+    async with asyncio.timeout(60):
+        while True:
+            async with service.ask("GET", "/sent") as reply:
+                if reply.status == 200:
+                    break
+
+
+async def test_what_it_sees_and_sets(server: Server) -> None:
+    """Nothing that opens anything else on this host, and nothing for others."""
+    service = await Service.running(server)
+    secrets = {
+        "X-API-Key": ADMIN_KEY,
+        "Cookie": "session=secret; _xsrf=1",
+        "X-Forwarded-For": "secret",
+        "Referer": f"http://{server.http_address}/jupyter/other/lab?token=secret",
+    }
+    url = service.url(f"/x?token={service.token}")
+    async with server.rest.session.get(url, headers=secrets) as reply:
+        assert reply.status == 200
+    [lines] = await service.json("GET", "/seen")
+    assert "Cookie: _xsrf=1" in lines
+    assert not [line for line in lines if "secret" in line or ADMIN_KEY in line]
+    async with service.ask("GET", "/cookies") as reply:
+        assert [value.partition(";")[0] for value in reply.headers.getall("Set-Cookie")] == [
+            "_xsrf=1"
+        ]

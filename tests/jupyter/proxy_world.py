@@ -19,8 +19,9 @@ from fetchml.clock import Clock
 from fetchml.core.jupyter import ServiceStatus
 from fetchml.core.model import Role
 from fetchml.jupyter_link import SOCKET, JupyterLink
+from fetchml.jupyter_origin import JupyterOrigins
 from fetchml.rate_limit import RateLimiter
-from fetchml.views import JupyterState
+from fetchml.views import JupyterDoor, JupyterState
 from tests import front
 from tests.api.grpc_world import KeyStore
 
@@ -34,13 +35,20 @@ RawHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[No
 
 
 class StubServices:
-    def __init__(self) -> None:
+    def __init__(self, domain: str | None, *, private: bool) -> None:
+        self.origins = JupyterOrigins(domain)
+        self.private = private
         self.links: dict[str, JupyterLink] = {}
         self.states: dict[str, JupyterState] = {}
         self.used: list[str] = []
 
     def link(self, service_id: str) -> JupyterLink | None:
         return self.links.get(service_id)
+
+    def door(self, service_id: str) -> JupyterDoor | None:
+        if service_id not in self.states:
+            return None
+        return JupyterDoor("ada", TOKEN, self.private)
 
     def note_use(self, service_id: str) -> None:
         self.used.append(service_id)
@@ -141,9 +149,14 @@ def _closing(handler: RawHandler) -> RawHandler:
 
 @asynccontextmanager
 async def proxy_world(
-    folder: Path, timeouts: HttpTimeouts | None = None, limiter: RateLimiter | None = None
+    folder: Path,
+    timeouts: HttpTimeouts | None = None,
+    limiter: RateLimiter | None = None,
+    *,
+    domain: str | None = None,
+    private: bool = False,
 ) -> AsyncIterator[World]:
-    services: Any = StubServices()
+    services: Any = StubServices(domain, private=private)
     store: Any = KeyStore()
     nothing: Any = None
     ids = iter(range(100))
@@ -166,10 +179,14 @@ async def proxy_world(
     )
     listens = await server.start("127.0.0.1", front.http_port())
     port = int(front.seen(f"127.0.0.1:{listens}").rpartition(":")[2])
+    services.origins.public_url = f"http://127.0.0.1:{port}"
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.stop, "the test is over")
         session = aiohttp.ClientSession(
-            auto_decompress=False, timeout=aiohttp.ClientTimeout(total=15)
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=15),
+            headers={"Authorization": f"token {TOKEN}"},
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
         stack.push_async_callback(session.close)
         yield World(services, server, port, session, secret, folder, stack)

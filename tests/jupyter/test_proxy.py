@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from fetchml.api import jupyter_proxy
+from fetchml.api import jupyter_proxy, jupyter_visitors
 from fetchml.api.http import HttpTimeouts
 from fetchml.core.jupyter import ServiceStatus
 from fetchml.rate_limit import RateLimiter
 from fetchml.views import JupyterState
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, proxy_world, until
+
+LINK = f"{BASE}/x?token={TOKEN}"
 
 
 @pytest.fixture
@@ -174,7 +176,7 @@ async def test_bodies_pass_piece_by_piece(world: World) -> None:
 
     await world.jupyter(both)
     reader, writer = await world.connect()
-    head = f"PUT {BASE}/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = f"PUT {LINK} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     writer.write(head.encode())
     for piece in (b"abc", b"def"):
         writer.write(b"3\r\n" + piece + b"\r\n")
@@ -223,7 +225,7 @@ async def test_a_jupyter_that_takes_nothing_holds_the_client_back(tmp_path: Path
 
     async def send(writer: asyncio.StreamWriter) -> None:
         nonlocal taken
-        head = f"PUT {BASE}/x HTTP/1.1\r\nHost: x\r\nContent-Length: {1 << 40}\r\n\r\n"
+        head = f"PUT {LINK} HTTP/1.1\r\nHost: x\r\nContent-Length: {1 << 40}\r\n\r\n"
         writer.write(head.encode())
         with contextlib.suppress(ConnectionError):
             while True:
@@ -256,7 +258,7 @@ async def test_an_upload_that_stops_is_let_go(tmp_path: Path) -> None:
 
     async with proxy_world(tmp_path, HttpTimeouts(send=0.2)) as world:
         await world.jupyter(read)
-        head = f"PUT {BASE}/x HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"
+        head = f"PUT {LINK} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"
         reader, writer = await world.connect()
         writer.write(head.encode())
         async with asyncio.timeout(5):
@@ -296,7 +298,7 @@ async def test_a_client_that_leaves_in_its_upload_makes_no_whole_body(world: Wor
 
     await world.hostile(read)
     _, writer = await world.connect()
-    head = f"PUT {BASE}/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    head = f"PUT {LINK} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
     writer.write(head.encode())
     await until(begun)
     writer.transport.abort()
@@ -470,7 +472,7 @@ async def test_one_that_has_ended(world: World) -> None:
 
 
 async def test_no_more_at_once_than_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jupyter_proxy, "AT_ONCE", 2)
+    monkeypatch.setattr(jupyter_visitors, "AT_ONCE", 2)
     go, asked = asyncio.Event(), asyncio.Semaphore(0)
 
     async def wait(request: web.BaseRequest) -> web.Response:

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
-from fetchml.api import jupyter_proxy
+from fetchml.api import jupyter_visitors
 from fetchml.api.http import HttpTimeouts
 from tests.jupyter.proxy_world import BASE, ID, OTHER, World, proxy_world, until
 
@@ -75,7 +75,12 @@ async def test_what_jupyter_sees_of_the_handshake(world: World) -> None:
     await world.jupyter(answer)
     path = f"{BASE}/api/kernels/a%20b/channels?session_id=1&token=x%2F"
     protocols = (f"fetchml.key.{world.secret}", "other", KERNEL)
-    headers = {"X-API-Key": world.secret, "Origin": "http://x", "Host": "x", "Cookie": "a=1"}
+    headers = {
+        "X-API-Key": world.secret,
+        "Origin": "http://x",
+        "Host": "x",
+        "Cookie": "_xsrf=1; a=1",
+    }
     async with connect(world, path, protocols=protocols, headers=headers, compress=15) as socket:
         assert socket.protocol == KERNEL
         assert not socket.compress
@@ -84,7 +89,7 @@ async def test_what_jupyter_sees_of_the_handshake(world: World) -> None:
     assert request.headers["Sec-WebSocket-Protocol"].replace(" ", "") == f"other,{KERNEL}"
     assert {"X-API-Key", "Sec-WebSocket-Extensions"}.isdisjoint(request.headers)
     kept = {name: request.headers[name] for name in ("Origin", "Host", "Cookie")}
-    assert kept == {"Origin": "http://x", "Host": "x", "Cookie": "a=1"}
+    assert kept == {"Origin": "http://x", "Host": "x", "Cookie": "_xsrf=1"}
 
 
 async def test_no_protocol_is_none(world: World) -> None:
@@ -355,7 +360,7 @@ async def test_the_server_shuts_down(world: World) -> None:
 async def test_sockets_count_among_what_may_be_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(jupyter_proxy, limit, 1)
+    monkeypatch.setattr(jupyter_visitors, limit, 1)
     async with proxy_world(tmp_path) as world:
         await world.jupyter(taking(repeat))
         async with connect(world) as socket:

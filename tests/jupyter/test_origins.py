@@ -1,0 +1,163 @@
+"""Each service at an origin of its own: what is served there, and what is not."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from fetchml.jupyter_origin import JupyterOrigins
+from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, proxy_world
+from tests.jupyter.test_proxy import echo
+from tests.jupyter.test_sockets import repeat, taking
+
+UNKNOWN = "0198c0de-0000-7000-8000-000000000009"
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with proxy_world(tmp_path, domain="*.localhost") as made:
+        await made.jupyter(echo)
+        yield made
+
+
+def at(world: World, service_id: str = ID) -> str:
+    return f"{service_id}.localhost:{world.port}"
+
+
+def get(world: World, path: str, host: str, **options: Any) -> Any:
+    return world.ask(options.pop("method", "GET"), path, headers={"Host": host}, **options)
+
+
+async def test_the_main_origin_sends_there(world: World) -> None:
+    for path, then in (
+        (f"{BASE}/lab?token=a%20b", f"{BASE}/lab?token=a%20b"),
+        (f"{BASE}?a", f"{BASE}/?a"),
+        (BASE, f"{BASE}/"),
+    ):
+        async with world.get(path) as reply:
+            assert reply.status == 307
+            assert reply.headers["Location"] == f"http://{at(world)}{then}"
+    async with world.get(f"/jupyter/{UNKNOWN}/") as reply:
+        assert reply.status == 404
+
+
+async def test_the_origin_is_the_services(world: World) -> None:
+    async with get(world, f"{BASE}/lab", at(world)) as reply:
+        text = await reply.text()
+        assert text.startswith(f"GET {BASE}/lab\n")
+        assert f"Host: {at(world)}" in text
+    for path, then in (("/", "/"), ("/lab?token=a", "/lab?token=a"), (f"{BASE}?a", "/?a")):
+        async with get(world, path, at(world)) as reply:
+            assert (reply.status, reply.headers["Location"]) == (307, BASE + then)
+    async with get(world, "/api/kernels", at(world), method="POST") as reply:
+        assert (await reply.text()).startswith(f"POST {BASE}/api/kernels\n")
+
+
+@pytest.mark.parametrize(
+    "host", ["{id}.LOCALHOST:{port}", "{id}.localhost", "{id}.localhost.:{port}"]
+)
+async def test_other_spellings_of_its_name(world: World, host: str) -> None:
+    async with get(world, f"{BASE}/lab", host.format(id=ID, port=world.port)) as reply:
+        assert (await reply.text()).startswith(f"GET {BASE}/lab\n")
+
+
+@pytest.mark.parametrize(
+    "path", ["/health", "/v1/tasks", "/ws", "/metrics", "/openapi.yaml", "/livez"]
+)
+async def test_the_api_is_not_served_there(world: World, path: str) -> None:
+    async with get(world, path, at(world)) as reply:
+        assert (reply.status, reply.headers["Location"]) == (307, BASE + path)
+    async with get(world, path, at(world), method="POST") as reply:
+        assert (await reply.text()).startswith(f"POST {BASE}{path}\n"), "Jupyter's, whatever it is"
+
+
+@pytest.mark.parametrize("label", [UNKNOWN, "www", "a.b", "", "-", f"x.{ID}", f"{ID}.x", "%00"])
+async def test_unknown_names_are_nothing(world: World, label: str) -> None:
+    for path in ("/", "/health", "/v1/tasks", f"{BASE}/lab", f"{BASE}/../x"):
+        host = f"{label}.localhost:{world.port}"
+        request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        assert (await world.raw(request.encode())).startswith(b"HTTP/1.1 404 ")
+
+
+async def test_another_service_is_not_served_there(world: World) -> None:
+    async def other(_: web.BaseRequest) -> web.Response:
+        raise AssertionError("it was asked")
+
+    await world.jupyter(other, OTHER)
+    for path in (f"/jupyter/{OTHER}/lab", f"/jupyter/{OTHER}", "/jupyter/", f"{BASE}x/"):
+        async with get(world, path, at(world)) as reply:
+            assert reply.status == 404
+    for path in (f"/../{OTHER}/", f"{BASE}/../{OTHER}/", f"/%2e%2e/{OTHER}/"):
+        request = f"GET {path} HTTP/1.1\r\nHost: {at(world)}\r\nConnection: close\r\n\r\n"
+        assert (await world.raw(request.encode())).startswith(b"HTTP/1.1 404 ")
+
+
+@pytest.mark.parametrize(
+    ("origin", "opens"),
+    [
+        ("http://{own}", True),
+        ("https://{own}", True),
+        ("http://{other}", False),
+        ("http://localhost:{port}", False),
+        ("http://{own}.example.org", False),
+        ("null", False),
+        ("{own}", False),
+        ("ftp://{own}", False),
+        ("http://{own}/", False),
+    ],
+)
+@pytest.mark.parametrize("separate", [True, False])
+async def test_sockets_are_opened_by_its_own_pages(
+    tmp_path: Path, origin: str, opens: bool, separate: bool
+) -> None:
+    async with proxy_world(tmp_path, domain="*.localhost" if separate else None) as world:
+        await world.jupyter(taking(repeat))
+        own = at(world) if separate else f"127.0.0.1:{world.port}"
+        names = {"own": own, "other": at(world, OTHER), "port": world.port}
+        headers = {"Host": own, "Origin": origin.format(**names)}
+        url = world.url(f"{BASE}/api/kernels/1/channels")
+        if opens:
+            async with world.session.ws_connect(url, headers=headers) as socket:
+                await socket.send_str("a")
+                assert await socket.receive_str(timeout=5) == "a"
+        else:
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+                await world.session.ws_connect(url, headers=headers)
+
+
+async def test_a_private_service_is_not_sent_to(tmp_path: Path) -> None:
+    async with proxy_world(tmp_path, domain="*.localhost", private=True) as world:
+        await world.jupyter(echo)
+        stranger = {"Authorization": ""}
+        async with world.get(f"{BASE}/lab", headers=stranger) as reply:
+            assert reply.status == 404
+        async with world.get(f"{BASE}/lab", headers={**stranger, "Host": at(world)}) as reply:
+            assert reply.status == 404
+        async with world.get(f"{BASE}/lab?token={TOKEN}", headers=stranger) as reply:
+            assert reply.status == 307
+
+
+@pytest.mark.parametrize(
+    ("domain", "public", "url"),
+    [
+        (None, "http://gpu:9101", f"http://gpu:9101/jupyter/{ID}/"),
+        ("*.localhost", "http://127.0.0.1:9101", f"http://{ID}.localhost:9101/"),
+        ("*.lab.example.org", "https://gpu.example.org", f"https://{ID}.lab.example.org/"),
+    ],
+)
+def test_its_address(domain: str | None, public: str, url: str) -> None:
+    origins = JupyterOrigins(domain)
+    origins.public_url = public
+    assert origins.url(ID) == url
+    assert len(ID) <= 63, "a DNS label has room for it"
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:9101", "xlocalhost", "[::1]:9101", "", None]
+)
+def test_the_servers_own_names(host: str | None) -> None:
+    assert JupyterOrigins("*.localhost").label_of(host) is None
+    assert JupyterOrigins(None).label_of(host) is None

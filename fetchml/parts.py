@@ -5,17 +5,13 @@ import resource
 import socket
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fetchml.access import Admission, Keyring
-from fetchml.adapters.docker_container import ContainerLimits
-from fetchml.adapters.docker_gpus import AddressOf, GpuAddress
-from fetchml.adapters.docker_launcher import DockerLauncher
 from fetchml.adapters.duckdb_store import DuckDBStore
 from fetchml.adapters.fsspec_origin import FsspecOrigin
 from fetchml.adapters.http_origin import HttpOrigin
-from fetchml.adapters.nvml import NvmlInventory
-from fetchml.adapters.process_launcher import ProcessLauncher
 from fetchml.address import Address
 from fetchml.attempt_runs import RunSettings
 from fetchml.audit import Audit
@@ -48,6 +44,11 @@ DISK_SHARE = 5
 """By default a user's files may take this part of the disk."""
 
 
+if TYPE_CHECKING:
+    from fetchml.adapters.docker_container import ContainerLimits
+    from fetchml.adapters.docker_gpus import AddressOf, GpuAddress
+
+
 class CannotStart(Exception):
     """The message says why, and what to do."""
 
@@ -77,9 +78,14 @@ def store(settings: Settings) -> DuckDBStore:
     )
 
 
-def launcher(settings: Settings, watch: FolderWatch, address_of: AddressOf) -> Launcher:
+def launcher(settings: Settings, watch: FolderWatch, address_of: "AddressOf") -> Launcher:
+    """Only the launcher that is chosen is loaded: what Docker needs is a fifth of all imports."""
     if settings.server.launcher == "process":
+        from fetchml.adapters.process_launcher import ProcessLauncher  # noqa: PLC0415
+
         return ProcessLauncher(settings.data_dir, watch)
+    from fetchml.adapters.docker_launcher import DockerLauncher  # noqa: PLC0415
+
     return DockerLauncher(
         settings.data_dir,
         network=settings.tasks.network,
@@ -89,7 +95,9 @@ def launcher(settings: Settings, watch: FolderWatch, address_of: AddressOf) -> L
     )
 
 
-def _container_limits(settings: Settings) -> ContainerLimits:
+def _container_limits(settings: Settings) -> "ContainerLimits":
+    from fetchml.adapters.docker_container import ContainerLimits  # noqa: PLC0415
+
     tasks, resources = settings.tasks, settings.resources
     return ContainerLimits(
         cpu=tasks.max_cpu or resources.cpu,
@@ -105,16 +113,22 @@ def gpus(settings: Settings, store: DuckDBStore, audit: Audit, launcher: Launche
         task_id = launcher.owner_of(pid)
         return task_id if task_id is not None and found.has_processes(task_id) else None
 
-    inventory = None if settings.gpu.slots else NvmlInventory(owner_of)
+    inventory = None
+    if not settings.gpu.slots:
+        from fetchml.adapters.nvml import NvmlInventory  # noqa: PLC0415
+
+        inventory = NvmlInventory(owner_of)
     found = Gpus(store, audit, inventory, private=settings.auth.private)
     return found
 
 
-def address(gpus: Gpus, uuid: str) -> GpuAddress | None:
+def address(gpus: Gpus, uuid: str) -> "GpuAddress | None":
     """Where NVML finds it now."""
     reading = gpus.reading(uuid)
     if reading is None or reading.lost is not None:
         return None
+    from fetchml.adapters.docker_gpus import GpuAddress  # noqa: PLC0415 - for Docker only
+
     return GpuAddress(reading.index, reading.minor)
 
 

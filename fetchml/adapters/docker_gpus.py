@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from fetchml.adapters import gpu_environment
 from fetchml.adapters.docker_engine import DockerEngine
@@ -186,9 +185,12 @@ def _described(folders: Iterable[Path]) -> Iterable[CdiDevice]:
 
 def _devices_in(file: Path) -> Iterable[CdiDevice]:
     """Nothing where it makes no sense: the engine leaves such a file out, too."""
+    import yaml  # noqa: PLC0415 - few machines have such files, and it is slow to load
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # JSON is YAML, too
     try:
         with file.open("rb") as stream:
-            spec = yaml.load(stream.read(_SPEC_BYTES), _Loader)  # noqa: S506 - a safe one
+            spec = yaml.load(stream.read(_SPEC_BYTES), loader)  # noqa: S506 - a safe one
         kind = str(spec["kind"])
         if not kind.startswith(_VENDOR):
             return []
@@ -200,6 +202,3 @@ def _devices_in(file: Path) -> Iterable[CdiDevice]:
 def _device(kind: str, device: Mapping[str, Any]) -> CdiDevice:
     nodes = (device.get("containerEdits") or {}).get("deviceNodes") or []
     return CdiDevice(f"{kind}={device['name']}", tuple(str(node["path"]) for node in nodes))
-
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # JSON is YAML, too

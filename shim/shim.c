@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BAD_USAGE = 64, CLAIM_EXISTS = 120, NOT_CLAIMED = 125, NOT_STARTED = 126, NOT_FOUND = 127 };
+enum { BAD_USAGE = 64, CLAIM_EXISTS = 120, NO_ROOM = 121, NOT_CLAIMED = 125, NOT_STARTED = 126, NOT_FOUND = 127 };
 static const long NEVER = 4000000000000000000; /* ms; long has 64 bits wherever this runs */
 static struct { const char *dir, *cwd; long segment_bytes, grace_ms, timeout_ms; } options;
 static struct { int fd, error; long bytes; } output_log = {.fd = -1};
@@ -95,15 +95,34 @@ static void fail(const char *what) {
     end.failed = what, end.error = errno, end.code = errno == ENOENT ? NOT_FOUND : NOT_STARTED;
 }
 
-static void claim_attempt(void) {
-    char start_time[32], boot_id[40];
+/* Makes the attempt ours and answers the record of its end. Claim and end are written under names
+ * of this shim's own: on a full disk nothing is claimed, and nothing is left. */
+static int claim_attempt(void) {
+    char start_time[32], boot_id[40], claim[64], record_name[64];
     scan_proc("/proc/self/stat", "%*[^)]) %*s" "%*s%*s%*s%*s%*s%*s%*s%*s%*s" /* 4 to 12 */
               "%*s%*s%*s%*s%*s%*s%*s%*s%*s" /* 13 to 21 */ "%31s", start_time);
     scan_proc("/proc/sys/kernel/random/boot_id", "%39s", boot_id);
-    int fd = create("claim");
-    if (fd < 0) err(errno == EEXIST ? CLAIM_EXISTS : NOT_CLAIMED, "cannot claim this attempt");
-    if (dprintf(fd, "pid=%d\nstarttime=%s\nboot_id=%s\n", getpid(), start_time, boot_id) < 0 ||
-        fsync(fd) != 0 || close(fd) != 0 || fsync(run_dir) != 0) fail("make the claim durable");
+    if (faccessat(run_dir, "claim", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        errx(CLAIM_EXISTS, "this attempt is claimed already");
+    snprintf(claim, sizeof claim, "claim.%d.%s", getpid(), start_time);
+    snprintf(record_name, sizeof record_name, "exit.%d.%s", getpid(), start_time);
+    int fd = create(claim), record = create(record_name);
+    bool claimed = fd >= 0 && record >= 0 &&
+        dprintf(fd, "pid=%d\nstarttime=%s\nboot_id=%s\n", getpid(), start_time, boot_id) > 0 &&
+        fsync(fd) == 0 && /* a full disk must not lose the end */
+        (fallocate(record, FALLOC_FL_KEEP_SIZE, 0, 4096) == 0 || errno == EOPNOTSUPP) &&
+        linkat(run_dir, claim, run_dir, "claim", 0) == 0;
+    int why = errno;
+    if (fd >= 0) unlinkat(run_dir, claim, 0), close(fd);
+    if (!claimed) {
+        if (record >= 0) unlinkat(run_dir, record_name, 0);
+        errno = why;
+        err(why == EEXIST ? CLAIM_EXISTS : why == ENOSPC || why == EDQUOT ? NO_ROOM : NOT_CLAIMED,
+            "cannot claim this attempt");
+    }
+    if (renameat(run_dir, record_name, run_dir, "exit.tmp") != 0 || fsync(run_dir) != 0)
+        fail("make the claim durable");
+    return record;
 }
 
 static bool open_segment(void) {
@@ -230,9 +249,7 @@ int main(int argc, char **argv) {
     if (null_fd < 0 || run_dir < 0) err(NOT_CLAIMED, "cannot open /dev/null or %s", options.dir);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     wait_at_gate();
-    claim_attempt();
-    int output, record = create("exit.tmp");
-    fallocate(record, FALLOC_FL_KEEP_SIZE, 0, 4096); /* a full disk must not lose the end */
+    int output, record = claim_attempt();
     open_segment();
     end.started_ms = end.at_ms = now_ms(CLOCK_REALTIME);
     if (!end.failed && options.cwd && chdir(options.cwd) != 0) fail("enter the working directory");

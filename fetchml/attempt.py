@@ -20,6 +20,8 @@ from fetchml.kept_outputs import NO_LIMITS, LeftOut, OutputLimits
 from fetchml.tree_size import measure
 
 _RECORD_BYTES = 4096
+_START_BYTES = 1 << 20
+"""Free on the disk before an attempt that found it full is made ready again."""
 _LAST_MS = 253_402_300_799_999
 """The end of the year 9999: later times can't be written as RFC 3339."""
 _MAX_ERROR = 500
@@ -134,10 +136,18 @@ class AttemptFolder:
         self._let_shims_go()
         return True
 
-    def drop_workspace(self) -> None:
-        """Of an attempt that never starts. Raises OSError."""
-        untrusted_files.remove(self.workspace)
-        untrusted_files.remove(self.workspace_draft)
+    def discard(self) -> None:
+        """Remove the files of an attempt that never starts; its claim and its log stay. Again is
+        fine. Raises OSError."""
+        for folder in (self.workspace, self.workspace_draft, self.outputs):
+            untrusted_files.remove(folder)
+
+    def has_room(self) -> bool:
+        """Whether the disk has room for the records of a start. Raises OSError."""
+        disk = os.statvfs(self.path)
+        # Some file systems have no fixed number of files: they report 0 of 0.
+        has_files = disk.f_files == 0 or disk.f_favail > 0
+        return has_files and disk.f_bavail * disk.f_frsize >= _START_BYTES
 
     def claim(self) -> Claim | None:
         """None: nobody owns the attempt, so its command has not started."""

@@ -8,6 +8,7 @@ decides nothing about the task.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,8 @@ class AttemptRun:
             self._may_open.set()
         self._thrown_away = asyncio.Event()
         self._stop_asked = asyncio.Event()
+        self._never_started = False
+        """It was given up before its command ran: of its files only the record stays."""
         self._is_over = False
         """Its end is reported: nothing may be started any more, only cleaned up."""
 
@@ -117,9 +120,8 @@ class AttemptRun:
     async def _see_to_the_end(self) -> None:
         if self._task.status is not Status.COLLECTING:
             failpoints.reach("preparing")
-            if not await self._start():
+            if not await self._start() or not await self._run_to_the_end():
                 return
-            await self._see_through()
         failpoints.reach("ended")
         await self._collect()
         failpoints.reach("finished")
@@ -182,7 +184,7 @@ class AttemptRun:
         now = self._clock()
         end = AttemptEnd(at=now, lost=why)
         await self._report(Ended(now, self._task.id, self._task.attempt, end))
-        self._is_over = True
+        self._is_over = self._never_started = True
         return True
 
     async def _prepare(self) -> bool:
@@ -218,26 +220,54 @@ class AttemptRun:
             return True
         if self._task.ahead:
             failpoints.reach("revoked")
-        await asyncio.to_thread(self._folder.drop_workspace)
+        await asyncio.to_thread(self._folder.discard)
         task = self._task
         now = self._clock()
         await self._report(NeverStarted(now, task.id, task.attempt, error, permanent))
         self._is_over = True
+        self._never_started = True
         await self._launcher.wait(self._run)
         return False
 
     async def _remove(self) -> None:
         """All that was made for the attempt, but for its record and outputs."""
         await self._launcher.remove(self._run)
+        if self._never_started:
+            # Again: a request to the backend that was under way may have made them anew.
+            await asyncio.to_thread(self._folder.discard)
         await self._inputs.release(self._task)
 
-    async def _see_through(self) -> None:
-        """Wait for the start and the end."""
+    async def _run_to_the_end(self) -> bool:
+        """See it through; made ready again where the disk was too full to start it. False: it has
+        not started and never will."""
+        for _ in range(MOST_REMADE):
+            if await self._see_through(may_start_again=True):
+                return True
+            self._progress("the disk is full: the task starts when there is room")
+            await self._launcher.remove(self._run)
+            await self._wait_for_room()
+            if not await self._prepare():
+                return False
+        return await self._see_through(may_start_again=False)
+
+    async def _wait_for_room(self) -> None:
+        """Return when the disk has room, or when the task is to be stopped."""
+        while not await asyncio.to_thread(self._folder.has_room):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop_asked.wait(), AGAIN_SECONDS)
+                return
+
+    async def _see_through(self, *, may_start_again: bool) -> bool:
+        """Wait for the start and the end. False, where it may start again: the disk was full, so
+        the command has not started."""
         stopping = asyncio.create_task(self._stop_when_asked())
         gone = self._gone = self._gone or asyncio.create_task(self._launcher.wait(self._run))
         try:
             await self._report_start(gone)
             end_hint = await gone
+            if may_start_again and end_hint.no_room and self._folder.claim() is None:
+                await self._forget_gone()
+                return False
             if self._folder.end() is None and not await asyncio.to_thread(self._folder.revoke):
                 # Perhaps nobody saw its shim, which has claimed it since then.
                 gone = self._gone = asyncio.create_task(self._launcher.wait(self._run))
@@ -259,6 +289,7 @@ class AttemptRun:
         end = self._times.ended(end)
         self._end = end
         await self._report(Ended(now, self._task.id, self._task.attempt, end))
+        return True
 
     async def _report_start(self, gone: asyncio.Task[Gone]) -> None:
         async with self._watch.subscribe(self._folder.run) as changes:

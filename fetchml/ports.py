@@ -225,6 +225,8 @@ class Gone(msgspec.Struct, frozen=True):
     out_of_memory: bool = False
     lost: str | None = None
     """Why, if the launcher knows that something other than the task ended it."""
+    no_room: bool = False
+    """The disk was full when the command was to start, so nothing was claimed and nothing ran."""
 
 
 class PrepareError(Exception):

@@ -8,9 +8,11 @@ from typing import Self
 
 from fetchml.adapters import processes
 from fetchml.adapters.docker_requests import Container, never_started
+from fetchml.adapters.shim_command import NO_ROOM_TO_START
 from fetchml.attempt import AttemptFolder
 from fetchml.core.model import AttemptEnd
 from fetchml.ports import Gone
+from fetchml.shim import NO_ROOM
 
 _EXIT_KILLED = 128 + SIGKILL
 _EXIT_LOST = 255
@@ -68,16 +70,28 @@ def was_killed(end: AttemptEnd) -> bool:
     return end.signal == SIGKILL or end.code == _EXIT_KILLED
 
 
-def verdict(folder: AttemptFolder, container: Container | None, *, engine_restarted: bool) -> Gone:
-    """What the engine knows of the end of an attempt that it no longer runs."""
+def verdict(
+    folder: AttemptFolder,
+    container: Container | None,
+    *,
+    engine_restarted: bool,
+    out_of_memory: bool,
+) -> Gone:
+    """What the engine knows of the end of an attempt that it no longer runs.
+
+    `out_of_memory`: the kernel has killed a process of the container for want of memory. The
+    engine knows that too, unless it was away.
+    """
     end, claim = folder.end(), folder.claim()
     code = container["State"]["ExitCode"] if container else None
-    out_of_memory = bool(container and container["State"]["OOMKilled"])
+    out_of_memory |= bool(container and container["State"]["OOMKilled"])
     if end:
         return Gone(out_of_memory=out_of_memory and was_killed(end))
     if claim is None:
         if container is None or never_started(container):
             return Gone()
+        if code == NO_ROOM:
+            return NO_ROOM_TO_START
         return Gone(lost=f"the container ended before the command was started (exit {code})")
     if claim.revoked:
         return Gone()

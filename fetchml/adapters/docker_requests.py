@@ -16,6 +16,8 @@ from fetchml.ports import Owner
 Container = Mapping[str, Any]
 """What the engine's inspect tells."""
 
+_TIMES_MADE = 3
+"""How often a container is made that something else takes away before it is started."""
 _REMOVAL_SECONDS = 0.1
 _REMOVAL_TRIES = 100
 
@@ -46,6 +48,36 @@ async def begin(
     if folder.claim():
         return
     await asyncio.to_thread(folder.create, *(user or (None, None)))
+    for left in reversed(range(_TIMES_MADE)):
+        if not await _create(http, name=name, config=config, created=created):
+            return
+        failpoints.reach("created")
+        if unwanted.is_set():
+            return
+        try:
+            await http.ask("POST", f"/containers/{name}/start")
+        except EngineRefused as error:
+            # Whatever took it away (`docker container prune`, an engine that tidies up after a
+            # full disk): nothing of it has run, so it is made again.
+            was_taken = left and await _is_gone_or_going(http, name, error)
+            await remove(http, name=name)
+            if not was_taken:
+                raise
+        else:
+            return
+
+
+async def _create(
+    http: EngineHttp,
+    *,
+    name: str,
+    config: Mapping[str, Any],
+    created: Callable[[str], None],
+) -> bool:
+    """False: it is there, and was started before.
+
+    Raises ImageMissing, EngineRefused, EngineAway.
+    """
     try:
         made = await http.ask("POST", "/containers/create", {"name": name}, config)
         created(made["Id"])
@@ -55,16 +87,16 @@ async def begin(
         if error.status != HTTPStatus.CONFLICT:
             raise
         container = await inspect(http, name=name)
-        if container is not None and not never_started(container):
-            return
-    failpoints.reach("created")
-    if unwanted.is_set():
-        return
-    try:
-        await http.ask("POST", f"/containers/{name}/start")
-    except EngineRefused:
-        await remove(http, name=name)
-        raise
+        return container is None or never_started(container)
+    return True
+
+
+async def _is_gone_or_going(http: EngineHttp, name: str, error: EngineRefused) -> bool:
+    """Whether a container was not started because somebody else removes it."""
+    if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+        return False
+    container = await inspect(http, name=name)
+    return container is None or container["State"]["Status"] == "removing"
 
 
 async def inspect(http: EngineHttp, *, name: str) -> Container | None:

@@ -15,11 +15,11 @@ from signal import SIGKILL, SIGTERM
 from fetchml import untrusted_files
 from fetchml.adapters import processes
 from fetchml.adapters.gpu_environment import process_gpus
-from fetchml.adapters.shim_command import PLACES, shim_command
+from fetchml.adapters.shim_command import NO_ROOM_TO_START, PLACES, shim_command
 from fetchml.attempt import AttemptFolder, Claim
 from fetchml.folder_watch import FolderWatch
 from fetchml.ports import Gone, Owner, PrepareError, Run
-from fetchml.shim import HeldShim, UnsupportedMachineError
+from fetchml.shim import NO_ROOM, HeldShim, UnsupportedMachineError
 
 _log = logging.getLogger(__name__)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -83,6 +83,8 @@ class ProcessLauncher:
         if claim is None or claim.revoked:
             if claim or status in _UNREMARKABLE_EXITS:
                 return Gone()
+            if status == NO_ROOM:
+                return NO_ROOM_TO_START
             return Gone(lost=f"the shim failed before it started the command (exit {status})")
         with _shim(claim) as shims:
             await processes.gone(shims)

@@ -2,10 +2,13 @@
 
 from pathlib import PurePath
 
-from fetchml.ports import Run
+from fetchml.ports import Gone, Run
 
 PLACES = ("FETCHML_WORKSPACE", "FETCHML_DATASETS", "FETCHML_OUTPUTS")
 """The variables that name a task's three places under every launcher."""
+
+NO_ROOM_TO_START = Gone(lost="the disk is full: the command could not be started", no_room=True)
+"""What a launcher reports of a shim that exited with `NO_ROOM` and claimed nothing."""
 
 
 def shim_command(

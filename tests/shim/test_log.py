@@ -94,6 +94,26 @@ def test_the_end_is_recorded_on_a_disk_that_stays_full(attempt: Attempt) -> None
     assert (end["code"], end["log_error"]) == ("5", "No space left on device")
 
 
+def test_nothing_is_claimed_on_a_disk_that_is_full(attempt: Attempt) -> None:
+    full = (
+        ON_TINY_DISK.replace("163840", "262144")
+        .replace(" > ", " 2>&- > ")
+        .replace('"$run/filler"\nstatus', '"$run/filler" || true\nstatus')
+    )
+    command = [*in_mount_namespace(full), str(attempt.folder), *attempt.argv("touch", "started")]
+    assert run(command) == 121
+    assert sorted(file.name for file in attempt.folder.iterdir()) == ["gate", "open"]
+    assert run(attempt.argv("true")) == 0
+
+
+def test_the_claim_waits_for_the_room_of_the_end(attempt: Attempt) -> None:
+    """Room for the claim, which takes one page of the disk, and for nothing else."""
+    tight = ON_TINY_DISK.replace("163840", "258048")
+    command = [*in_mount_namespace(tight), str(attempt.folder), *attempt.argv("true")]
+    assert run(command) == 121
+    assert sorted(file.name for file in attempt.folder.iterdir()) == ["gate", "open"]
+
+
 def test_a_file_size_limit_is_no_death_sentence(attempt: Attempt) -> None:
     argv = attempt.argv("sh", "-c", "head -c 100000 /dev/zero; exit 7")
     assert run(["sh", "-c", 'ulimit -f 16; exec "$@"', "sh", *argv]) == 7

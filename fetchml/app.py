@@ -163,14 +163,17 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         launcher = parts.launcher(
             settings, watch, address_of=lambda uuid: parts.address(gpus, uuid)
         )
-        gpus = parts.gpus(settings, store, audit, launcher)
+        gpus, owners = (
+            parts.gpus(settings, store, audit, launcher),
+            parts.owners(settings, store, launcher),
+        )
         engine = Engine(
             store,
             launcher,
             Inputs(
                 snapshots,
                 parts.datasets(settings),
-                launcher.owner,
+                owners,
                 workspace_of=lambda task: jupyter.workspace_of(task),  # noqa: PLW0108 - made below
                 secrets_of=lambda task: jupyter.secrets_of(task),  # noqa: PLW0108
             ),
@@ -185,7 +188,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         jupyter = JupyterServices(
             store,
             engine.services,
-            Workspaces(store, parts.workspaces_root(settings), launcher.owner, usage),
+            Workspaces(store, parts.workspaces_root(settings), owners, usage),
             HttpJupyterClient(),
             watch,
             parts.jupyter_settings(settings),

@@ -85,6 +85,16 @@ class AttemptFolder:
         finally:
             os.close(fd)
 
+    def owner(self) -> tuple[int, int] | None:
+        """The uid and gid that the attempt's folders were handed over to. None: not yet, or they
+        are the server's own."""
+        for folder in (self.run, self.workspace):
+            with suppress(FileNotFoundError):
+                status = folder.lstat()
+                if status.st_uid != os.geteuid():
+                    return status.st_uid, status.st_gid
+        return None
+
     def open_gate(self) -> None:
         """Let the waiting shims go on; again is fine. Raises OSError when the folder is missing."""
         # Not `touch`: the file's time stays that of the first opening.

@@ -209,9 +209,9 @@ class AttemptRun:
         return True
 
     async def _make_ready(self) -> None:
-        mounts = await self._inputs.provide(self._task, self._folder, self._progress)
+        inputs = await self._inputs.provide(self._task, self._folder, self._progress)
         env = {**self._run.env, **self._inputs.secrets(self._task)}
-        self._run = replace(self._run, datasets=mounts, env=env)
+        self._run = replace(self._run, datasets=inputs.mounts, owner=inputs.owner, env=env)
         await self._launcher.prepare(self._run, self._progress)
 
     async def _give_up(self, error: str | None, *, permanent: bool) -> bool:

@@ -14,7 +14,7 @@ from fetchml.attempt_runs import AheadCounts, AttemptRuns, RunSettings
 from fetchml.audit import Audit
 from fetchml.catalog import RECENT, RECENT_BYTES
 from fetchml.clock import Clock
-from fetchml.core import access, dataset, deletion, quotas, submission
+from fetchml.core import access, dataset, deletion, images, quotas, submission
 from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
 from fetchml.core.estimate import Calibration
@@ -68,6 +68,7 @@ class EngineSettings:
     zone: tzinfo
     dataset_schemes: tuple[str, ...] = dataset.SCHEMES
     dataset_addresses: dataset.AddressRules = dataset.PUBLIC_ADDRESSES
+    allow_images: tuple[str, ...] = images.ANY
 
 
 class Engine:
@@ -115,6 +116,7 @@ class Engine:
             settings.defaults,
             settings.dataset_schemes,
             settings.dataset_addresses,
+            settings.allow_images,
             takes_tasks=takes_tasks,
             find=self._find,
             require_storage=usage.require_room,

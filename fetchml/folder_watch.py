@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import logging
+import os
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -10,6 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from asyncinotify import Event, Inotify, Mask, Watch
+
+from fetchml import inotify_use
 
 _APPEARS = (
     Mask.CREATE
@@ -67,10 +71,11 @@ class FolderWatch:
     """`async with FolderWatch() as watch`, then `watch.subscribe` from that event loop."""
 
     async def __aenter__(self) -> Self:
-        self._inotify = Inotify()
+        self._inotify: Inotify | None = None
+        self._reader: asyncio.Task[None] | None = None
         self._warned = False
         self._folders: dict[int, _Folder] = {}
-        self._reader = asyncio.create_task(self._read())
+        self._instance()
         return self
 
     async def __aexit__(
@@ -79,6 +84,8 @@ class FolderWatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._inotify is None or self._reader is None:
+            return
         self._reader.cancel()
         with suppress(asyncio.CancelledError):
             await self._reader
@@ -92,12 +99,8 @@ class FolderWatch:
         the folder went. Raises OSError when there is no such folder.
         """
         mask = _APPEARS | Mask.MODIFY if writes else _APPEARS
-        try:
-            watch = self._inotify.add_watch(folder, mask | Mask.MASK_ADD)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            self._warn_once()
+        watch = self._add_watch(folder, mask | Mask.MASK_ADD)
+        if watch is None:
             async with _woken_at_times() as changes:
                 yield changes
             return
@@ -110,18 +113,44 @@ class FolderWatch:
             del entry.subscribers[changes]
             self._narrow(entry, folder, writes)
 
-    def _warn_once(self) -> None:
+    def _instance(self) -> Inotify | None:
+        """None: the kernel has none for this uid, since others of it have used them up. That must
+        not keep the server from its work, so it is tried again with each subscription."""
+        if self._inotify is None:
+            try:
+                self._inotify = Inotify()
+            except OSError as error:
+                if error.errno != errno.EMFILE:
+                    raise
+                if not self._warned:
+                    self._warn(inotify_use.why_none_is_left())
+                return None
+            self._reader = asyncio.create_task(self._read(self._inotify))
+        return self._inotify
+
+    def _add_watch(self, folder: Path, mask: Mask) -> Watch | None:
+        """None: there is none to be had. Raises OSError when there is no such folder."""
+        inotify = self._instance()
+        if inotify is None:
+            if not stat.S_ISDIR(folder.lstat().st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+            return None
+        try:
+            return inotify.add_watch(folder, mask)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            self._warn("No inotify watch is left: raise the sysctl fs.inotify.max_user_watches")
+            return None
+
+    def _warn(self, why: str) -> None:
         if not self._warned:
             self._warned = True
-            log.warning(
-                "No inotify watch is left, so changes are seen up to %g s late: raise the sysctl "
-                "fs.inotify.max_user_watches",
-                _LOOK_SECONDS,
-            )
+            log.warning("%s. Until then changes are seen up to %g s late", why, _LOOK_SECONDS)
 
     def _narrow(self, entry: _Folder, folder: Path, had_writes: bool) -> None:
         """Stop the events that nobody wants any more: a busy log has thousands in a second."""
-        if self._folders.get(entry.watch.wd) is not entry:
+        if self._inotify is None or self._folders.get(entry.watch.wd) is not entry:
             return
         with suppress(OSError):  # the kernel dropped the watch meanwhile, with the folder
             if not entry.subscribers:
@@ -131,8 +160,8 @@ class FolderWatch:
                 # If another folder has this name now, the kernel drops this watch with it.
                 self._inotify.add_watch(folder, _APPEARS)
 
-    async def _read(self) -> None:
-        async for event in self._inotify:
+    async def _read(self, inotify: Inotify) -> None:
+        async for event in inotify:
             if Mask.Q_OVERFLOW in event:
                 for folder in self._folders.values():
                     for changes in folder.subscribers:

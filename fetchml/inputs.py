@@ -1,6 +1,8 @@
 """What a task needs beside its image, put in its place before the launcher makes it ready."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from fetchml.attempt import AttemptFolder
 from fetchml.core.model import Task, TaskSpec
@@ -8,6 +10,15 @@ from fetchml.core.snapshot import Snapshot
 from fetchml.datasets import Datasets
 from fetchml.ports import Mount, Owner
 from fetchml.snapshots import Snapshots
+from fetchml.task_users import Owners
+
+
+class Provided(NamedTuple):
+    """What a launcher has to know of the inputs."""
+
+    mounts: tuple[Mount, ...]
+    owner: Owner
+    """Whom the attempt's files belong to."""
 
 
 class Inputs:
@@ -17,15 +28,16 @@ class Inputs:
         self,
         snapshots: Snapshots,
         datasets: Datasets,
-        owner: Owner,
+        owners: Owners,
         *,
-        workspace_of: Callable[[Task], Awaitable[Mount]],
+        workspace_of: Callable[[Task], Awaitable[tuple[Mount, Owner]]],
         secrets_of: Callable[[Task], dict[str, str]],
     ) -> None:
-        """`owner`: whom a task's files must belong to. `workspace_of`: of a service; raises
-        PrepareError. `secrets_of`: the environment of a service that is stored nowhere."""
+        """`owners`: whom a task's files must belong to. `workspace_of`: of a service, and whom it
+        belongs to; raises PrepareError. `secrets_of`: the environment of a service that is
+        stored nowhere."""
         self._snapshots = snapshots
-        self._owner = owner
+        self._owners = owners
         self._datasets = datasets
         self._workspace_of = workspace_of
         self._secrets_of = secrets_of
@@ -37,8 +49,8 @@ class Inputs:
 
     async def provide(
         self, task: Task, folder: AttemptFolder, progress: Callable[[str], None]
-    ) -> tuple[Mount, ...]:
-        """Have everything ready for an attempt, and say what its launcher has to mount.
+    ) -> Provided:
+        """Have everything ready for an attempt.
 
         May be called again for one attempt, also by a later server while its shim waits already:
         what is in place then stays as it is. `progress` is told short sentences, in the event
@@ -46,12 +58,16 @@ class Inputs:
         PrepareError.
         """
         spec = task.spec
+        # An attempt that an earlier server has handed over stays whose it is: its shim may wait.
+        owner = await asyncio.to_thread(folder.owner)
         if task.service:
-            return (await self._workspace_of(task),)
+            mount, workspace_owner = await self._workspace_of(task)
+            return Provided((mount,), owner or workspace_owner)
+        owner = owner or await self._owners.of(task.user)
         if spec.snapshot_id is not None:
             progress("copying the snapshot")
-            await self._snapshots.copy(task.user, spec.snapshot_id, folder, self._owner)
-        return await self._datasets.provide(task, progress)
+            await self._snapshots.copy(task.user, spec.snapshot_id, folder, owner)
+        return Provided(await self._datasets.provide(task, progress), owner)
 
     def secrets(self, task: Task) -> dict[str, str]:
         """What an attempt has in its environment and nothing keeps. After `provide`."""

@@ -44,6 +44,7 @@ class Intake:
         defaults: submission.Defaults,
         dataset_schemes: tuple[str, ...],
         dataset_addresses: AddressRules,
+        allow_images: tuple[str, ...],
         *,
         takes_tasks: Callable[[Principal, str], bool],
         find: Callable[[str], Awaitable[Task]],
@@ -57,6 +58,7 @@ class Intake:
         self._defaults = defaults
         self._dataset_schemes = dataset_schemes
         self._dataset_addresses = dataset_addresses
+        self._allow_images = allow_images
         self._takes_tasks = takes_tasks
         self._find = find
         self._require_storage = require_storage
@@ -204,6 +206,7 @@ class Intake:
                 snapshot.project_file if snapshot else None,
                 dataset_schemes=self._dataset_schemes,
                 dataset_addresses=self._dataset_addresses,
+                allow_images=self._allow_images,
             )
         except submission.InvalidSubmission as error:
             violations = [FieldViolation(*v) for v in error.violations]

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from fetchml.audit import Audit
 from fetchml.clock import Clock
 from fetchml.core import access, jupyter
+from fetchml.core import images as image_rules
 from fetchml.core.audit import Action
 from fetchml.core.jupyter import Service, ServiceStatus
 from fetchml.core.model import ENDED, Principal, Status, Task, TaskSpec
@@ -26,7 +27,7 @@ from fetchml.jupyter_command import find_jupyter
 from fetchml.jupyter_link import JupyterLink
 from fetchml.jupyter_origin import JupyterOrigins
 from fetchml.jupyter_watch import JupyterWatch, OpenLink
-from fetchml.ports import JupyterClient, Mount, PrepareError, Store
+from fetchml.ports import JupyterClient, Mount, Owner, PrepareError, Store
 from fetchml.service_tasks import ServiceTasks
 from fetchml.service_tokens import token_of
 from fetchml.views import JupyterDoor, JupyterState, JupyterView
@@ -62,6 +63,8 @@ class JupyterSettings:
     """What starts it then."""
     domain: str | None = None
     """`*.HOST`: each service has a name of its own there. `None`: all share the server's."""
+    allow_images: tuple[str, ...] = image_rules.ANY
+    """Patterns (core.images). What the owner has named in `images` is always allowed."""
 
 
 class JupyterServices:
@@ -145,8 +148,15 @@ class JupyterServices:
         """Durable on return; it answers some time later."""
         if not access.may_submit(who):
             raise Forbidden("A viewer's key can't start Jupyter services")
-        if violations := jupyter.violations(request, self._tasks.capacity, self._tasks.limits):
-            raise ValidationFailed([FieldViolation(*violation) for violation in violations])
+        violations = [
+            FieldViolation(*violation)
+            for violation in jupyter.violations(request, self._tasks.capacity, self._tasks.limits)
+        ]
+        image = request.get("image", jupyter.DEFAULT_IMAGE)
+        if isinstance(image, str) and (fault := self._image_fault(image)):
+            violations.append(FieldViolation("image", fault))
+        if violations:
+            raise ValidationFailed(violations)
         if not self._settings.has_containers:
             find_jupyter(self._settings.command)
         self._tasks.require_room()
@@ -209,20 +219,20 @@ class JupyterServices:
 
     # What the engine asks.
 
-    async def workspace_of(self, task: Task) -> Mount:
-        """To be mounted for a service's task. Raises PrepareError."""
+    async def workspace_of(self, task: Task) -> tuple[Mount, Owner]:
+        """To be mounted for a service's task, and as whom it works there. Raises PrepareError."""
         await self._loaded.wait()
         record = self._records.get(task.id)
         if record is None:
             raise PrepareError("the service's record is gone", permanent=True)
         try:
-            folder = await self.workspaces.make(record.folder)
+            folder, owner = await self.workspaces.make(record.folder, record.user)
         except WorkspaceRefused as error:
             raise PrepareError(f"its workspace {error}", permanent=True) from None
         except OSError as error:
             message = f"its workspace can't be made ready: {error.strerror or error}"
             raise PrepareError(message, permanent=False) from error
-        return Mount(folder, jupyter.WORKSPACE, read_only=False)
+        return Mount(folder, jupyter.WORKSPACE, read_only=False), owner
 
     def folder_of(self, task: Task) -> str | None:
         """A service's workspace; None: it is none of these tasks."""
@@ -282,6 +292,12 @@ class JupyterServices:
             return jupyter.task_spec(record, self._settings.images.get(record.image, record.image))
         log.warning("%s", jupyter.UNISOLATED, extra={"service_id": record.id, "user": record.user})
         return jupyter.process_spec(record, *find_jupyter(self._settings.command))
+
+    def _image_fault(self, image: str) -> str | None:
+        """Why nobody may ask for this image; None: everybody may."""
+        if image in self._settings.images:
+            return None
+        return image_rules.fault(image, self._settings.allow_images)
 
     async def _claim(self, folder: str, user: str) -> None:
         try:

@@ -36,6 +36,7 @@ from fetchml.retention import RetentionSettings
 from fetchml.settings import Settings, Tasks
 from fetchml.snapshots import SnapshotSettings
 from fetchml.storage_watch import WatchSettings
+from fetchml.task_users import OneOwner, OwnerOfEach, Owners
 from fetchml.tls import BadCertificate, Certificate
 from fetchml.unpack import UnpackLimits
 
@@ -85,10 +86,12 @@ def launcher(settings: Settings, watch: FolderWatch, address_of: "AddressOf") ->
 
         return ProcessLauncher(settings.data_dir, watch)
     from fetchml.adapters.docker_launcher import DockerLauncher  # noqa: PLC0415
+    from fetchml.adapters.docker_pull import Pulls  # noqa: PLC0415
 
     return DockerLauncher(
         settings.data_dir,
         network=settings.tasks.network,
+        pulls=Pulls(settings.tasks.pull, with_credentials=settings.tasks.registry_credentials),
         user=settings.tasks.user,
         limits=_container_limits(settings),
         address_of=address_of,
@@ -106,6 +109,14 @@ def _container_limits(settings: Settings) -> "ContainerLimits":
         tmp_mb=tasks.tmp_mb,
         shm_mb=tasks.shm_mb,
     )
+
+
+def owners(settings: Settings, store: DuckDBStore, launcher: Launcher) -> Owners:
+    """Only root can give files away."""
+    in_containers = settings.server.launcher == "docker"
+    if in_containers and settings.tasks.user == "auto" and os.geteuid() == 0:
+        return OwnerOfEach(store, settings.tasks.first_uid)
+    return OneOwner(launcher.owner)
 
 
 def gpus(settings: Settings, store: DuckDBStore, audit: Audit, launcher: Launcher) -> Gpus:
@@ -218,6 +229,7 @@ def jupyter_settings(settings: Settings) -> JupyterSettings:
         images=settings.jupyter.images,
         idle_ms=settings.jupyter.idle_seconds * 1000,
         private=settings.auth.private,
+        allow_images=settings.tasks.allow_images,
         has_containers=settings.server.launcher == "docker",
         command=settings.jupyter.command,
         domain=settings.jupyter.domain,
@@ -294,6 +306,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
         private=settings.auth.private,
         zone=settings.history.time_zone,
         dataset_schemes=settings.datasets.allow,
+        allow_images=tasks.allow_images,
         dataset_addresses=_dataset_addresses(settings),
     )
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -209,6 +209,9 @@ class Run(msgspec.Struct, frozen=True):
     argv: tuple[str, ...]
     env: dict[str, str]
     """All of the task's environment but for the paths of its three places."""
+    owner: Owner | Literal["launcher"] = "launcher"
+    """Whom the task's files belong to, and as whom it runs where the launcher can choose;
+    "launcher": the launcher's own `owner`."""
     datasets: tuple[Mount, ...] = ()
     """One with the target of a place of the attempt's own, such as /workspace, is there instead."""
     cpu: int = 0

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from fetchml.address import Address
-from fetchml.core import dataset
+from fetchml.core import dataset, images
 from fetchml.proxies import Network
 
 SERVICE_DATA = Path("/var/lib/fetchml")
@@ -209,17 +209,49 @@ class Tasks(msgspec.Struct, frozen=True):
             "free is kept for it."
         ),
     ] = 600
+    allow_images: Annotated[
+        tuple[Text, ...],
+        _about(
+            "Images that tasks and Jupyter services may name, as patterns: `python`, `python:3.*`, "
+            "`ghcr.io/acme/*`. The default image and `[jupyter] images` are always allowed."
+        ),
+    ] = images.ANY
+    pull: Annotated[
+        Literal["missing", "always", "never"],
+        _about(
+            "When an image is pulled. `always`: before each task, so that its registry is asked "
+            "even where the image is on this machine. `never`: only what is here is run."
+        ),
+    ] = "missing"
+    registry_credentials: Annotated[
+        bool,
+        _about(
+            "Pull with the logins in `~/.docker/config.json` of the server's user, for all users' "
+            "tasks. `false`: pull without a login."
+        ),
+    ] = True
     network: Annotated[
         Text,
-        _about("Docker network of the tasks. `none`: no network."),
-    ] = "bridge"
+        _about(
+            "Docker network of the tasks. `fetchml`: one of FetchML's own, on which no container "
+            "reaches another. `none`: no network."
+        ),
+    ] = "fetchml"
     user: Annotated[
         Annotated[str, Meta(pattern=r"^(auto|image|[0-9]+:[0-9]+)$")],
         _about(
-            "Who a task is in its container. `auto`: the server's own user, or 1000:1000 when the "
-            "server is root. `image`: the image's user, root allowed. Else `UID:GID`."
+            "Who a task is in its container. `auto`: a uid of its own for each user, from "
+            "`first_uid` on; the server's own where the server is not root. `image`: the image's "
+            "user, root allowed. Else `UID:GID`."
         ),
     ] = "auto"
+    first_uid: Annotated[
+        Annotated[int, Meta(ge=1000, le=1 << 30)],
+        _about(
+            "The first uid of the users' tasks where `user` is `auto`: this one and the 100,000 "
+            "after it should be nobody's on this machine."
+        ),
+    ] = 1_900_000
     max_running: Annotated[
         AtLeastOne,
         _about("Tasks that may run at once.", default="the number of cores, at least 4"),

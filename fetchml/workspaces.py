@@ -15,8 +15,9 @@ from msgspec.structs import replace
 
 from fetchml.core import jupyter
 from fetchml.core.storage import NOTHING, Used
-from fetchml.ports import Owner, Store
+from fetchml.ports import Owner, PrepareError, Store
 from fetchml.storage_usage import StorageUsage
+from fetchml.task_users import Owners
 from fetchml.tree_size import measure
 
 KIND = "workspace"
@@ -54,12 +55,12 @@ class TooManyWorkspaces(Exception):
 class Workspaces:
     """Used from one event loop, after `load`."""
 
-    def __init__(self, store: Store, root: Path, owner: Owner, usage: StorageUsage) -> None:
-        """`owner`: whom a workspace must belong to; None: it is open to every user."""
+    def __init__(self, store: Store, root: Path, owners: Owners, usage: StorageUsage) -> None:
+        """`owners`: whom a workspace must belong to; None: it is open to every user."""
         self._usage = usage
         self._store = store
         self._root = root
-        self._owner = owner
+        self._owners = owners
         self._known: dict[str, Workspace] = {}
         """By folder."""
         self._claiming = asyncio.Lock()
@@ -95,12 +96,19 @@ class Workspaces:
                     )
                 # First what is known of it: a container may get it as soon as it is there.
                 await self._save(Workspace(folder, user))
-            await self.make(folder)
+            try:
+                await self.make(folder, user)
+            except PrepareError as error:
+                raise TooManyWorkspaces(str(error)) from None
 
-    async def make(self, folder: str) -> Path:
-        """Where it is; made if it is gone. Raises WorkspaceRefused, OSError."""
-        await asyncio.to_thread(self._make, folder)
-        return self._root / folder
+    async def make(self, folder: str, user: str) -> tuple[Path, Owner]:
+        """Where it is, made if it is gone, and as whom a service of the user's works in it: as the
+        user who had it made. Raises WorkspaceRefused, PrepareError, OSError."""
+        known = self._known.get(folder)
+        wanted = await self._owners.of(known.user if known is not None and known.user else user)
+        uid, gid = await asyncio.to_thread(self._make, folder, wanted)
+        owner = (uid, gid) if self._owners.is_known(uid) else wanted
+        return self._root / folder, owner
 
     async def measure_all(self) -> None:
         """What each takes on the disk, slowly, one after the other."""
@@ -129,11 +137,11 @@ class Workspaces:
                 if not walk.enter(part, make=False):
                     return
 
-    def _make(self, folder: str) -> None:
+    def _make(self, folder: str, owner: Owner) -> tuple[int, int]:
         with _Walk(self._root) as walk:
             for part in folder.split("/"):
                 walk.enter(part, make=True)
-            walk.hand_over(self._owner)
+            return walk.hand_over(owner)
 
 
 class _Walk:
@@ -173,12 +181,14 @@ class _Walk:
         self._fd = inner
         return True
 
-    def hand_over(self, owner: Owner) -> None:
-        """What belongs to others already stays theirs."""
+    def hand_over(self, owner: Owner) -> tuple[int, int]:
+        """What belongs to others already stays theirs. Whose it is: uid and gid."""
         status = os.fstat(self._fd)
         if status.st_uid != os.geteuid():
-            return
+            return status.st_uid, status.st_gid
         if owner is None:
             os.fchmod(self._fd, 0o777)
         else:
             os.fchown(self._fd, *owner)
+        status = os.fstat(self._fd)
+        return status.st_uid, status.st_gid

@@ -66,6 +66,7 @@ def container_config(
     user: Owner,
     gpus: Grant,
     limits: ContainerLimits = DEFAULT_LIMITS,
+    sysctls: Mapping[str, str] | None = None,
 ) -> Mapping[str, Any]:
     """The body of the engine's create request."""
     folder = AttemptFolder(run.folder)
@@ -120,6 +121,7 @@ def container_config(
             "RestartPolicy": {"Name": "no"},
             "SecurityOpt": ["no-new-privileges:true"],
             "ShmSize": limits.shm_mb << 20,
+            "Sysctls": dict(sysctls or {}),
             "Tmpfs": {"/tmp": f"{_TMP},size={limits.tmp_mb}m"},  # noqa: S108 - in the container
         },
     }

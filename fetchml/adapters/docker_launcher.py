@@ -31,8 +31,9 @@ from fetchml.adapters.docker_container import (
 from fetchml.adapters.docker_end import FirstProcess, verdict, was_killed
 from fetchml.adapters.docker_engine import DockerEngine
 from fetchml.adapters.docker_gpus import AddressOf, DockerGpus
-from fetchml.adapters.docker_http import EngineAway, EngineRefused
-from fetchml.adapters.docker_pull import pull
+from fetchml.adapters.docker_http import EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker_network import OWN, TaskNetwork
+from fetchml.adapters.docker_pull import AS_NEEDED, Pulls, pull
 from fetchml.adapters.docker_requests import (
     ImageMissing,
     begin,
@@ -64,9 +65,10 @@ class DockerLauncher:
         data_dir: Path,
         *,
         host: str | None = None,
-        network: str = "bridge",
+        network: str = OWN,
         user: str = "auto",
         limits: ContainerLimits = DEFAULT_LIMITS,
+        pulls: Pulls = AS_NEEDED,
         address_of: AddressOf = lambda _: None,
     ) -> None:
         """`host` as in DOCKER_HOST, by default from the environment; `user` as in the settings;
@@ -75,9 +77,10 @@ class DockerLauncher:
         Raises ValueError for a malformed `user`.
         """
         self._data_dir = data_dir
-        self._network = network
         self._limits = limits
+        self._network = TaskNetwork(network)
         self.owner = parse_user(user)
+        self._pulls = pulls
         self._engine = DockerEngine(host)
         self._gpus = DockerGpus(self._engine, address_of)
         self._begun: dict[str, asyncio.Future[None]] = {}
@@ -88,19 +91,30 @@ class DockerLauncher:
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
         self._instance_id = instance_id
+        self._network.open(instance_id)
         self._shim = await asyncio.to_thread(_install_shim, self._data_dir)
         await self._engine.open(f"{INSTANCE_LABEL}={instance_id}", on_available)
 
     async def prepare(self, run: Run, progress: Callable[[str], None]) -> None:
+        must_pull = self._pulls.when == "always" and AttemptFolder(run.folder).claim() is None
         while True:
             if not self._engine.is_available:
                 progress("waiting for the Docker engine")
                 await self._engine.available()
             try:
+                if must_pull:
+                    must_pull = not await self._pull(run.image, progress)
+                    continue
                 await self._begin(run)
             except EngineAway:
                 await asyncio.sleep(_RETRY_SECONDS)
             except ImageMissing:
+                if self._pulls.when == "never":
+                    raise PrepareError(
+                        f"the image {run.image} is not on this machine, and this server pulls none "
+                        "([tasks] pull)",
+                        permanent=True,
+                    ) from None
                 await self._pull(run.image, progress)
             except EngineRefused as error:
                 raise PrepareError(
@@ -189,12 +203,14 @@ class DockerLauncher:
 
     async def _begin(self, run: Run) -> None:
         """Create and start. Goes on when cancelled, for a request can't be taken back."""
+        owner = self.owner if run.owner == "launcher" else run.owner
         config = container_config(
             run,
             instance_id=self._instance_id,
             shim=self._shim,
-            network=self._network,
-            user=self.owner,
+            network=self._network.name,
+            sysctls=self._network.sysctls,
+            user=owner,
             gpus=await self._gpus.grant(run.gpu_ids),
             limits=self._limits,
         )
@@ -209,11 +225,22 @@ class DockerLauncher:
             name=name,
             config=config,
             folder=AttemptFolder(run.folder),
-            user=self.owner,
+            user=owner,
             unwanted=unwanted,
             created=created,
         )
-        begun = asyncio.ensure_future(self._engine.call_heavy(request))
+
+        async def on_the_network(http: EngineHttp) -> None:
+            await self._network.ensure(http)
+            try:
+                await request(http)
+            except EngineRefused as error:
+                if not self._network.is_missing(error):
+                    raise
+                await self._network.ensure(http)
+                await request(http)
+
+        begun = asyncio.ensure_future(self._engine.call_heavy(on_the_network))
         self._begun[name] = begun
         begun.add_done_callback(partial(self._forget_begun, name))
         try:
@@ -247,7 +274,8 @@ class DockerLauncher:
             await asyncio.wait([self._begun[name]])
         return name
 
-    async def _pull(self, image: str, progress: Callable[[str], None]) -> None:
+    async def _pull(self, image: str, progress: Callable[[str], None]) -> bool:
+        """False: the engine has gone away. Raises PrepareError."""
         loop = asyncio.get_running_loop()
 
         def post(sentence: str) -> None:
@@ -256,13 +284,20 @@ class DockerLauncher:
         unwanted = threading.Event()
         try:
             await self._engine.call_long(
-                partial(pull, image=image, progress=post, unwanted=unwanted)
+                partial(
+                    pull,
+                    image=image,
+                    progress=post,
+                    unwanted=unwanted,
+                    with_credentials=self._pulls.with_credentials,
+                )
             )
         except asyncio.CancelledError:
             unwanted.set()
             raise
         except EngineAway:
-            return  # `prepare` waits for it, and asks again
+            return False  # `prepare` waits for it, and asks again
+        return True
 
 
 def _install_shim(data_dir: Path) -> Path:

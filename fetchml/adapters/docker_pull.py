@@ -1,10 +1,12 @@
 """Fetches an image, telling how far it is."""
 
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import docker
 from docker.errors import APIError
@@ -12,8 +14,54 @@ from docker.errors import APIError
 from fetchml.ports import PrepareError
 
 _PROGRESS_SECONDS = 1.0
-_FOR_GOOD = ("not found", "denied", "unauthorized", "manifest unknown", "does not exist", "invalid")
-"""What registries say of an image that a second try would not find either."""
+_LOGGED_CHARACTERS = 2000
+_CAUSES = (
+    (
+        ("denied", "unauthorized", "authentication required", "no basic auth"),
+        "there is no such image, or its registry wants a login",
+        True,
+    ),
+    (
+        ("not found", "manifest unknown", "does not exist"),
+        "neither this machine nor its registry has it",
+        True,
+    ),
+    (("invalid",), "its registry or the Docker engine rejects its name", True),
+    (("no space left", "disk quota"), "the Docker engine's disk is full", False),
+    (("toomanyrequests", "too many requests"), "its registry limits the pulls", False),
+    (
+        (
+            "no such host",
+            "connection refused",
+            "timeout",
+            "timed out",
+            "deadline exceeded",
+            "network is unreachable",
+            "no route to host",
+            "temporary failure",
+            "server misbehaving",
+        ),
+        "its registry can't be reached from this machine",
+        False,
+    ),
+    (("x509", "certificate", "tls:"), "its registry's TLS certificate is not trusted", False),
+)
+"""Of a failed pull, by what its reason contains: why, and whether a second try would fail too. The
+first that fits counts."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pulls:
+    """When images are pulled, and as whom."""
+
+    when: Literal["missing", "always", "never"] = "missing"
+    with_credentials: bool = True
+    """With the logins of the server's user, as the Docker SDK finds them."""
+
+
+AS_NEEDED = Pulls()
 
 
 def pull(
@@ -21,13 +69,17 @@ def pull(
     image: str,
     progress: Callable[[str], None],
     unwanted: threading.Event,
+    *,
+    with_credentials: bool,
 ) -> None:
     """Raises PrepareError when the image can't be had. Returns early when `unwanted` is set."""
     progress(f"pulling {image}")
     next_at = time.monotonic()
     layers = _Layers()
     try:
-        with closing(client.pull(image, stream=True, decode=True)) as lines:
+        # None: what the SDK finds for the registry. An empty one is no login at all.
+        login: dict[str, str] | None = None if with_credentials else {}
+        with closing(client.pull(image, stream=True, decode=True, auth_config=login)) as lines:
             for line in lines:
                 if unwanted.is_set():
                     return
@@ -65,17 +117,14 @@ class _Layers:
 
 
 def _refusal(image: str, reason: str) -> PrepareError:
-    if _any_in(_FOR_GOOD, reason):
-        return PrepareError(
-            f"there is no image {image}, neither on this machine nor in its registry, or the "
-            f"registry wants a login ({reason})",
-            permanent=True,
-        )
-    return PrepareError(
-        f"the image {image} is not on this machine, and it can't be pulled: {reason}",
-        permanent=False,
+    """What the user is told. The registry's own words go to the log: they may be long, and name
+    addresses and accounts that are the server's."""
+    _log.warning(
+        "An image can't be pulled", extra={"image": image, "reason": reason[:_LOGGED_CHARACTERS]}
     )
-
-
-def _any_in(words: Iterable[str], text: str) -> bool:
-    return any(word in text.lower() for word in words)
+    for words, why, permanent in _CAUSES:
+        if any(word in reason.lower() for word in words):
+            return PrepareError(f"the image {image} can't be pulled: {why}", permanent=permanent)
+    return PrepareError(
+        f"the image {image} can't be pulled: the reason is in the server's log", permanent=False
+    )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from fetchml.core import dataset, project_file, shell_words
+from fetchml.core import dataset, images, project_file, shell_words
 from fetchml.core.checks import (
     MAX_ENTRIES,
     MAX_INT,
@@ -80,11 +80,12 @@ def accept(
     *,
     dataset_schemes: Sequence[str] = dataset.SCHEMES,
     dataset_addresses: dataset.AddressRules = dataset.PUBLIC_ADDRESSES,
+    allow_images: Sequence[str] = images.ANY,
 ) -> TaskSpec:
     """The task that a request asks for. Raises InvalidSubmission, naming every broken rule.
 
     Where the request is silent, the snapshot's fetchml.toml (`project_text`) counts, and then
-    `defaults`. Unknown properties are ignored (reading 12).
+    `defaults`; the default image is always allowed. Unknown properties are ignored (reading 12).
     """
     fields, violations = check_fields(request, _RULES, required=("job_name",))
     project, faults = _read_project(project_text or "")
@@ -97,6 +98,11 @@ def accept(
             *timeout_violations(fields, defaults.limits),
         )
     ]
+    named = fields.get("image")
+    if isinstance(named, str) and (refusal := images.fault(named, allow_images)):
+        in_request = "image" in request
+        told = Violation("image", refusal) if in_request else project.violation("image", refusal)
+        violations.append(told)
     if violations:
         raise InvalidSubmission(violations)
     if "env" in project.fields:

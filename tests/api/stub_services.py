@@ -20,6 +20,7 @@ from fetchml.jupyter_link import JupyterLink
 from fetchml.jupyter_services import JupyterServices, JupyterSettings
 from fetchml.ports import JupyterSilent
 from fetchml.storage_usage import StorageUsage
+from fetchml.task_users import OneOwner
 from fetchml.workspaces import Workspaces
 
 START_MS = 1_760_000_000_000
@@ -132,7 +133,7 @@ async def services_on(
             jupyter = JupyterServices(
                 store,
                 cast("Any", tasks),
-                Workspaces(store, Path(folder) / "jupyter", None, StorageUsage(0)),
+                Workspaces(store, Path(folder) / "jupyter", OneOwner(None), StorageUsage(0)),
                 client or StubClient(),
                 watch,
                 settings or JupyterSettings({}, 0, private=False, has_containers=True),

@@ -34,6 +34,7 @@ from fetchml.jupyter_services import JupyterServices, JupyterSettings
 from fetchml.snapshot_files import SnapshotFiles
 from fetchml.snapshots import Snapshots, SnapshotSettings
 from fetchml.storage_usage import StorageUsage
+from fetchml.task_users import OneOwner
 from fetchml.unpack import UnpackLimits
 from fetchml.views import WatchFilter
 from fetchml.workspaces import Workspaces
@@ -125,7 +126,7 @@ class Box:
             inputs = Inputs(
                 self.snapshots,
                 datasets,
-                launcher.owner,
+                OneOwner(launcher.owner),
                 workspace_of=lambda task: self.jupyter.workspace_of(task),  # noqa: PLW0108 - made below
                 secrets_of=lambda task: self.jupyter.secrets_of(task),  # noqa: PLW0108
             )
@@ -148,7 +149,7 @@ class Box:
             self.jupyter = JupyterServices(
                 store,
                 engine.services,
-                Workspaces(store, self.workspaces, launcher.owner, self.usage),
+                Workspaces(store, self.workspaces, OneOwner(launcher.owner), self.usage),
                 HttpJupyterClient(),
                 watch,
                 JupyterSettings(

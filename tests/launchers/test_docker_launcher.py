@@ -275,14 +275,15 @@ class TestDockerLauncher(LauncherConformance):
         with registry() as address:
             run = bench.run("true", image=f"{address}/nothing:2")
             with pytest.raises(
-                PrepareError, match=f"there is no image {address}/nothing:2"
+                PrepareError,
+                match=f"the image {address}/nothing:2 can't be pulled: neither this machine nor",
             ) as info:
                 await soon(launcher.prepare(run, silent))
         assert info.value.permanent
 
     async def test_a_registry_that_can_t_be_reached(self, bench: Bench, launcher: Launcher) -> None:
         run = bench.run("true", image="127.0.0.1:1/nothing:1")
-        message = "the image 127.0.0.1:1/nothing:1 is not on this machine, and it can't be pulled"
+        message = "the image 127.0.0.1:1/nothing:1 can't be pulled: its registry can't be reached"
         with pytest.raises(PrepareError, match=message) as info:
             await soon(launcher.prepare(run, silent))
         assert not info.value.permanent

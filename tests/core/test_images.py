@@ -1,0 +1,51 @@
+"""Patterns of allowed images."""
+
+import pytest
+
+from fetchml.core import images
+
+
+@pytest.mark.parametrize(
+    ("image", "allowed"),
+    [
+        ("anything/at:all", ["*"]),
+        ("python", ["python"]),
+        ("python:3.12", ["python"]),
+        ("docker.io/library/python:3.12", ["python:3.*"]),
+        ("index.docker.io/library/python", ["docker.io/library/*"]),
+        ("docker.io/python", ["python"]),
+        ("python@sha256:" + "a" * 64, ["python"]),
+        ("acme/train:1", ["acme/*"]),
+        ("acme/train:1", ["docker.io/acme/*"]),
+        ("ghcr.io/acme/train/gpu:2", ["ghcr.io/acme/*"]),
+        ("localhost:5000/a", ["localhost:5000/a"]),
+        ("sha256:" + "a" * 64, ["sha256:*"]),
+        ("0123abcd", ["sha256:0123abcd*"]),
+        ("box", ["a", "*/box"]),
+    ],
+)
+def test_allowed(image: str, allowed: list[str]) -> None:
+    assert images.fault(image, allowed) is None
+
+
+@pytest.mark.parametrize(
+    ("image", "allowed"),
+    [
+        ("python", []),
+        ("evil/python", ["python"]),
+        ("python:3.13", ["python:3.12"]),
+        ("python-evil", ["python"]),
+        ("ghcr.io/library/python", ["python"]),
+        ("ghcr.io.evil.org/acme/train", ["ghcr.io/*"]),
+        # The engine ignores the tag of a name with a digest.
+        ("python:3.12@sha256:" + "a" * 64, ["python:3.12", "python:3.*"]),
+        # An image's id, or the beginning of one, names any image on the machine.
+        ("abc", ["docker.io/library/*"]),
+        ("a" * 64, ["docker.io/*"]),
+        ("sha256:" + "a" * 64, ["docker.io/*"]),
+    ],
+)
+def test_refused(image: str, allowed: list[str]) -> None:
+    fault = images.fault(image, allowed)
+    assert fault is not None
+    assert "allow_images" in fault

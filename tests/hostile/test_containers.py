@@ -1,0 +1,248 @@
+"""Containers of users who attack each other, the server or the Docker engine."""
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from docker.errors import NotFound as NotThere
+
+from fetchml.adapters.docker_container import container_name
+from fetchml.adapters.docker_http import EngineHttp
+from fetchml.adapters.docker_launcher import DockerLauncher
+from fetchml.adapters.docker_pull import _refusal
+from fetchml.attempt import AttemptFolder
+from fetchml.core.model import Role
+from fetchml.ports import Gone, PrepareError
+from fetchml.settings import Tasks
+from tests.docker.engine import Engine
+from tests.launchers.bench import INSTANCE, Bench, silent, soon
+from tests.launchers.bench import bench as open_bench
+from tests.server.conftest import containers_backend  # noqa: F401
+from tests.server.program import Backend, Server, Task, eventually
+
+LISTEN = """
+import os, socket, threading, time
+def serve(family, address):
+    listener = socket.create_server(address, family=family)
+    while True:
+        listener.accept()[0].sendall(b"reached")
+for family, address in ((socket.AF_INET, ("0.0.0.0", 5000)), (socket.AF_INET6, ("::", 5001))):
+    threading.Thread(target=serve, args=(family, address), daemon=True).start()
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    probe.connect(("192.0.2.1", 1))
+    print(probe.getsockname()[0], open("/sys/class/net/eth0/address").read().strip(), flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.02)
+"""
+REACH = """
+import json, os, socket, sys
+ip, mac = sys.argv[1:]
+digits = [int(each, 16) for each in mac.split(":")]
+local = "fe80::%02x%02x:%02xff:fe%02x:%02x%02x" % (digits[0] ^ 2, *digits[1:])
+route = open("/proc/net/route").read().splitlines()[1].split()
+gateway = socket.inet_ntoa(int(route[2], 16).to_bytes(4, "little"))
+found = {}
+for name, family, address in (
+    ("ipv4", socket.AF_INET, (ip, 5000)),
+    ("link-local", socket.AF_INET6, (local, 5001, 0, socket.if_nametoindex("eth0"))),
+    ("host", socket.AF_INET, (gateway, 1)),
+):
+    with socket.socket(family) as connection:
+        connection.settimeout(2)
+        try:
+            connection.connect(address)
+            found[name] = connection.recv(100).decode()
+        except OSError as error:
+            found[name] = type(error).__name__
+print(json.dumps(found))
+"""
+FIRST_UID = Tasks().first_uid
+HOG = """
+import ctypes, os, time
+libc, held = ctypes.CDLL(None, use_errno=True), 0
+while libc.inotify_init1(0) >= 0:
+    held += 1
+print("held", held, os.getuid(), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture(params=["fetchml", "bridge"])
+def network(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def bench(
+    tmp_path: Path, docker_engine: Engine, python_image: str, network: str
+) -> AsyncIterator[Bench]:
+    def make(_: object) -> DockerLauncher:
+        return DockerLauncher(tmp_path / "data", host=docker_engine.host, network=network)
+
+    async with open_bench(tmp_path / "data", python_image, make) as bench:
+        yield bench
+    try:
+        docker_engine.client.networks.get(f"fetchml-{INSTANCE}").remove()
+    except NotThere:
+        assert network != "fetchml"
+
+
+async def test_tasks_reach_nothing_of_each_other(bench: Bench, network: str) -> None:
+    """On the engine's own `bridge` they do: what is tried here would get through."""
+    launcher = await bench.open()
+    victim = bench.run("python3", "-c", LISTEN, owner=(1_900_000, 1_900_000))
+    folder = await bench.start(launcher, victim)
+    await bench.until_log(victim, b"\n")
+    attacker = bench.run(
+        "python3", "-c", REACH, *folder.tail().decode().split(), owner=(1_900_001, 1_900_001)
+    )
+    found = await bench.start(launcher, attacker)
+    assert await soon(launcher.wait(attacker)) == Gone()
+    reached = json.loads(found.tail())
+    apart = network == "fetchml"
+    assert reached["ipv4"] == ("TimeoutError" if apart else "reached")
+    assert not apart or reached["link-local"] != "reached"
+    # The machine itself is reached through the gateway's address, as docs/security.md says.
+    assert reached["host"] == "ConnectionRefusedError"
+    (folder.workspace / "go").touch()
+    await soon(launcher.wait(victim))
+
+
+@pytest.mark.parametrize("network", ["fetchml"])
+async def test_a_network_that_was_removed_is_made_again(
+    bench: Bench, docker_engine: Engine
+) -> None:
+    launcher = await bench.open()
+    for _ in range(2):
+        run = bench.run("true")
+        folder = await bench.start(launcher, run)
+        assert await soon(launcher.wait(run)) == Gone()
+        end = folder.end()
+        assert end is not None
+        assert end.code == 0
+        await launcher.remove(run)
+        own = docker_engine.client.networks.get(f"fetchml-{INSTANCE}")
+        assert own.attrs["Labels"] == {"fetchml.instance": INSTANCE}
+        own.remove()
+    await bench.start(launcher, last := bench.run("true"))
+    await soon(launcher.wait(last))
+
+
+@pytest.mark.parametrize("network", ["none"])
+class TestOneContainer:
+    @pytest.mark.parametrize("times", [1, 3])
+    async def test_a_container_taken_away_before_its_start_is_made_again(
+        self,
+        bench: Bench,
+        docker_engine: Engine,
+        monkeypatch: pytest.MonkeyPatch,
+        times: int,
+    ) -> None:
+        launcher = await bench.open()
+        run = bench.run("sh", "-c", "exit 7")
+        name, taken = container_name(run.task_id, 1), list[str]()
+        ask = EngineHttp.ask
+
+        async def take_away(
+            self: EngineHttp, method: str, path: str, *arguments: object, **named: object
+        ) -> object:
+            if path.endswith("/start") and len(taken) < times:
+                taken.append(name)
+                await asyncio.to_thread(docker_engine.client.containers.get(name).remove)
+            return await ask(self, method, path, *arguments, **named)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(EngineHttp, "ask", take_away)
+        if times == 3:
+            with pytest.raises(PrepareError, match="No such container") as info:
+                await soon(launcher.prepare(run, silent))
+            assert not info.value.permanent
+            return
+        folder = await bench.start(launcher, run)
+        assert await soon(launcher.wait(run)) == Gone()
+        end = folder.end()
+        assert end is not None
+        assert end.code == 7
+
+    async def test_an_attempt_stays_whose_it_is(self, bench: Bench) -> None:
+        """Its shim may wait for the gate as that user."""
+        run = bench.run("id", "-u", owner=(1_900_007, 1_900_007))
+        launcher = await bench.open()
+        await soon(launcher.prepare(run, silent))
+        folder = AttemptFolder(run.folder)
+        assert folder.owner() == (1_900_007, 1_900_007)
+        folder.open_gate()
+        await soon(launcher.wait(run))
+        assert folder.tail() == b"1900007\n"
+
+
+def test_a_registry_s_words_stay_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    secret = "Get https://registry.internal/v2/: 10.1.2.3 said <robot$builder> " + "x" * 10_000
+    error = _refusal("acme/train:1", secret)
+    assert str(error) == (
+        "the image acme/train:1 can't be pulled: the reason is in the server's log"
+    )
+    assert not error.permanent
+    (record,) = caplog.records
+    assert str(record.__dict__["reason"]).startswith("Get https://registry.internal")
+    assert len(record.__dict__["reason"]) == 2000
+    denied = _refusal("acme/train:1", "pull access denied for acme/train, account robot$builder")
+    assert denied.permanent
+    assert "robot" not in str(denied)
+
+
+@pytest.fixture
+async def server(
+    tmp_path: Path,
+    containers_backend: Backend,  # noqa: F811
+) -> AsyncIterator[Server]:
+    server = Server(
+        tmp_path / "data",
+        containers_backend,
+        FETCHML_TASKS_ALLOW_IMAGES="ghcr.io/acme/*",
+        FETCHML_TASKS_GRACE_SECONDS="0",
+    )
+    yield await server.start()
+    await server.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+async def test_a_task_that_uses_up_its_inotify_instances(server: Server) -> None:
+    """They are counted by uid: not the server's, not another user's."""
+    ada, _ = await server.clients(await server.key("ada", Role.USER))
+    hog = {"job_name": "hog", "command": ["python3", "-c", HOG]}
+    task_id = (await ada.submit(hog)).json["id"]
+    folder = AttemptFolder(server.data_dir / f"tasks/{task_id}/attempts/1")
+    await eventually(lambda: b"held" in folder.tail())
+    uid = int(folder.tail().split()[2])
+    assert uid >= FIRST_UID
+    await server.kill()
+    await server.start()
+    assert "No inotify instance" not in server.log
+    bob, _ = await server.clients(await server.key("bob", Role.USER))
+    script = "umask 077; id -u; echo mine > $FETCHML_OUTPUTS/private"
+    other = {"job_name": "other", "command": ["sh", "-c", script]}
+    theirs = (await bob.submit(other)).json["id"]
+    assert (await server.ended(theirs)).status == Task.completed
+    assert int((await server.get(theirs)).output) not in (uid, os.geteuid())
+    assert (await bob.get(f"/v1/tasks/{theirs}/outputs/private")).body == b"mine\n"
+    # The same user has the same uid as before the restart.
+    ada, _ = await server.clients(await server.key("ada", Role.USER))
+    again = {"job_name": "again", "command": ["id", "-u"]}
+    again_id = (await ada.submit(again)).json["id"]
+    await server.ended(again_id)
+    assert int((await server.get(again_id)).output) == uid
+
+
+async def test_images_that_are_not_allowed(server: Server) -> None:
+    for path, request in (
+        ("/v1/tasks", {"job_name": "a", "image": "evil/image"}),
+        ("/v1/jupyter/services", {"name": "a", "image": "evil/image"}),
+    ):
+        reply = await server.rest.submit(request, path)
+        assert reply.status == 422
+        assert "[tasks] allow_images" in json.dumps(reply.json)
+    # The owner's own default is allowed without being named.
+    await server.submit("true")

@@ -298,9 +298,23 @@ def _docker(settings: Settings, gpus: GpuState) -> Iterator[Check]:
             here = bool(engine.images(name=image))
             says = "is here" if here else "is not here yet: the first task waits for its pull"
             yield Check("default image", f"{image} {says}")
+            yield _task_user(settings)
     except (DockerException, OSError) as error:
         where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
         yield Check(name, f"no engine answers at {where}: {_reason(error)}", _mend_docker(error))
+
+
+def _task_user(settings: Settings) -> Check:
+    name, user = "task user", settings.tasks.user
+    if user != "auto":
+        return Check(name, f"[tasks] user is {user}")
+    if os.geteuid() == 0:
+        return Check(name, f"a uid for each user, from {settings.tasks.first_uid} on")
+    return Check(
+        name,
+        f"containers run as the server's own uid, {os.geteuid()}, and count against its limits, "
+        "such as inotify instances: only a server that is root can give each user a uid",
+    )
 
 
 def _gpus_in_containers(offer: Offer, gpus: GpuState) -> Check:

@@ -234,6 +234,7 @@ async def test_a_task_that_uses_up_its_inotify_instances(server: Server) -> None
     again_id = (await ada.submit(again)).json["id"]
     await server.ended(again_id)
     assert int((await server.get(again_id)).output) == uid
+    await eventually(lambda: not server.backend.left_of([theirs, again_id]))
 
 
 async def test_images_that_are_not_allowed(server: Server) -> None:
@@ -245,4 +246,6 @@ async def test_images_that_are_not_allowed(server: Server) -> None:
         assert reply.status == 422
         assert "[tasks] allow_images" in json.dumps(reply.json)
     # The owner's own default is allowed without being named.
-    await server.submit("true")
+    task_id = await server.submit("true")
+    assert (await server.ended(task_id)).status == Task.completed
+    await eventually(lambda: not server.backend.left_of([task_id]))

@@ -2,13 +2,15 @@
 
 import asyncio
 import errno
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from asyncinotify import Inotify
 
-from fetchml import folder_watch
+from fetchml import folder_watch, inotify_use
 from fetchml.folder_watch import Changes, FolderWatch
 from tests.launchers.bench import soon
 
@@ -128,3 +130,41 @@ async def test_nothing_stays_watched(watch: FolderWatch, tmp_path: Path) -> None
         (tmp_path / "made").touch()
         await soon(changes.wait())
     assert watch._folders == {}
+
+
+async def test_a_machine_without_instances_left_is_looked_at_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others of this uid have used them up. As soon as there is one, it is taken."""
+
+    def none_left() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(folder_watch, "_LOOK_SECONDS", 0.01)
+    with monkeypatch.context() as without:
+        without.setattr(folder_watch, "Inotify", none_left)
+        async with FolderWatch() as unused:
+            assert unused._inotify is None
+        watch = await FolderWatch().__aenter__()
+        async with watch.subscribe(tmp_path) as changes:
+            await soon(changes.wait())
+        with pytest.raises(FileNotFoundError):
+            async with watch.subscribe(tmp_path / "missing"):
+                pass
+        file = tmp_path / "file"
+        file.touch()
+        with pytest.raises(NotADirectoryError):
+            async with watch.subscribe(file):
+                pass
+    async with watch.subscribe(tmp_path) as changes:
+        assert watch._inotify is not None
+        (tmp_path / "made").touch()
+        await soon(changes.wait())
+    await watch.__aexit__(None, None, None)
+    assert "fs.inotify.max_user_instances" in caplog.text
+
+
+def test_who_holds_the_instances_is_named() -> None:
+    with Inotify():
+        assert inotify_use._instances(os.geteuid())[os.getpid()] >= 1
+        assert f"for uid {os.geteuid()}" in inotify_use.why_none_is_left()

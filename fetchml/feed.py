@@ -13,8 +13,8 @@ from fetchml.core.model import Change
 KEPT = 8_192
 """How many of the newest changes are in memory."""
 KEPT_BYTES = 64 << 20
-"""What the tasks of these may take, but for the last change: a long specification is as large in
-each version of its task."""
+"""What those tasks may take that have ended with one of these changes, but for the last change.
+Tasks that have not ended are counted elsewhere, wherever they are held."""
 
 
 class Feed:
@@ -23,7 +23,7 @@ class Feed:
         self.closed = False
         self._changes: list[Change] = []
         self._bytes = 0
-        """Of the tasks in `_changes`, counted as if no two shared a specification."""
+        """Of the tasks that have ended in `_changes`."""
         self._news: asyncio.Future[None] | None = None
 
     def publish(self, changes: Sequence[Change]) -> None:
@@ -63,7 +63,7 @@ class Feed:
         if self._bytes > KEPT_BYTES:
             count = 0
             while self._bytes > KEPT_BYTES // 2 and count < len(self._changes) - 1:
-                self._bytes -= footprint(self._changes[count].task.spec)
+                self._bytes -= _bytes(self._changes[count : count + 1])
                 count += 1
             del self._changes[:count]
 
@@ -74,4 +74,6 @@ class Feed:
 
 
 def _bytes(changes: Iterable[Change]) -> int:
-    return sum(footprint(change.task.spec) for change in changes)
+    return sum(
+        footprint(change.task.spec) for change in changes if change.task.ended_at is not None
+    )

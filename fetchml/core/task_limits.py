@@ -21,6 +21,8 @@ class TaskLimits(Value, frozen=True):
 
     def filled(self, fields: Mapping[str, object]) -> dict[str, object]:
         """The cores and memory of a request, with the defaults where it asks for none."""
+        if not self.cpu and not self.memory_gb:
+            return {}
         given = {"cpu": self.cpu, "memory_gb": self.memory_gb}
         most = {"cpu": self.max_cpu, "memory_gb": self.max_memory_gb}
         return {
@@ -43,9 +45,12 @@ def resource_violations(
 ) -> list[Violation]:
     """Where a request asks for more than the host has, or than a task may have."""
     found = []
-    most = {"cpu": limits.max_cpu, "memory_gb": limits.max_memory_gb}
-    for name in Resources.__struct_fields__:
-        asked, has, may = fields.get(name), getattr(capacity, name), most.get(name, 0)
+    for name, has, may in (
+        ("cpu", capacity.cpu, limits.max_cpu),
+        ("memory_gb", capacity.memory_gb, limits.max_memory_gb),
+        ("gpu", capacity.gpu, 0),
+    ):
+        asked = fields.get(name)
         if not isinstance(asked, int):
             continue
         if asked > has:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from fetchml.core import quotas
 from fetchml.core.footprint import footprint
-from fetchml.core.model import Change, DatasetSpec, Task, TaskSpec
+from fetchml.core.model import Change, DatasetSpec, Status, Task, TaskSpec
 from fetchml.core.submission import MAX_REQUEST_BYTES
 from fetchml.feed import KEPT_BYTES, Feed
 from fetchml.settings import Settings
@@ -74,7 +74,7 @@ def test_defaults_leave_room_for_several_users() -> None:
 def test_the_newest_changes_are_bounded_in_bytes() -> None:
     feed = Feed(0)
     spec = TaskSpec("job", "image", (WIDE,) * 7)
-    task = Task("id", "mallory", spec, 1)
+    task = Task("id", "mallory", spec, 1, status=Status.COMPLETED, ended_at=2)
     for seq in range(1, 1001):
         feed.publish([Change(seq, 1, task)])
     kept = next(seq for seq in range(1000) if feed.after(seq, 1) is not None)

@@ -28,6 +28,8 @@ WRONG_KEYS_BURST = 50
 STREAMS_PER_KEY = 1_000
 STREAMS_PER_ADDRESS = 50
 """Of those that show no key (the standard gRPC services, which need none)."""
+KEYLESS_STREAMS = 500
+"""Of all addresses together, without a key: far fewer than calls that the server takes."""
 
 KEY_REVOKED = "The key was revoked"
 KEY_EXPIRED = "The key has expired"
@@ -81,6 +83,11 @@ class Keyring:
         self._unsaved_use[key.id] = now
         return key
 
+    def check(self, key_id: str) -> None:
+        """Raises Unauthorized if the key does not work now."""
+        if (reason := _fault(self._by_id[key_id], self._clock_ms())) is not None:
+            raise Unauthorized(reason)
+
     @contextlib.contextmanager
     def held(self, key_id: str, end: Callable[[str], None]) -> Iterator[None]:
         """While inside, `end` is called with the reason as soon as the key stops working.
@@ -99,8 +106,7 @@ class Keyring:
                 delay = min((key.expires_at - now) / 1000, LOOK_AT_EXPIRY_SECONDS)
                 timer = loop.call_later(delay, look)
 
-        if (reason := _fault(self._by_id[key_id], self._clock_ms())) is not None:
-            raise Unauthorized(reason)
+        self.check(key_id)
         holders = self._held.setdefault(key_id, set())
         holders.add(end)
         look()
@@ -267,14 +273,16 @@ class Admission:
         self._wrong = RateLimiter(WRONG_KEYS_PER_SECOND, WRONG_KEYS_BURST)
         self._principals: dict[str, Principal] = {}
         self._streams_of_keys = OpenStreams(streams_per_key)
-        self._keyless_streams = OpenStreams(streams_per_address)
+        self._keyless_streams = OpenStreams(streams_per_address, KEYLESS_STREAMS)
+        self.streams_per_key = streams_per_key
+        self.streams_per_address = streams_per_address
 
     def knows(self, secret: str) -> bool:
         """Whether this is the secret of a valid key."""
         return self._keyring.find(secret) is not None
 
     def keyless_stream(self, address: str) -> AbstractContextManager[None]:
-        """Around what somebody without a key may hold open. Raises TooManyStreams."""
+        """Around what somebody without a key may hold open. Raises TooManyStreams, Overloaded."""
         return self._keyless_streams.hold(caller_of(address))
 
     def admit(self, secret: str | None, address: str) -> Admitted:
@@ -290,6 +298,11 @@ class Admission:
         if state is None:
             raise RateLimited(self._limiter.retry_after(key.id, now), self._limiter.burst)
         return Admitted(principal, state)
+
+    def check(self, who: Principal) -> None:
+        """Raises Unauthorized if the key has stopped working since it was admitted."""
+        if who is not self.local:
+            self._keyring.check(who.key_id)
 
     @contextlib.contextmanager
     def while_valid(self, who: Principal) -> Iterator[None]:

@@ -8,19 +8,16 @@ It is registered with grpc.aio as one generic handler. An interceptor would do, 
 another coroutine; so does a registration of each method: grpc.aio then sets up a wait for each of
 them again at every call, 10 µs for 17 methods.
 
-grpc.aio waits for a call's message before it calls the method, for ever if need be, and takes a
-bounded number of calls. Nobody may take up all of those: calls without a key, and those of a key
-that has many begun already, are served as streams of messages. These begin without one, so that
-what surrounds a call can count it and give it a time; that costs a fifth more.
+Every method is registered as one whose requests are a stream: grpc.aio calls those before a
+message has come, so that what surrounds a call can refuse it, count it and give it a time first.
+For a method with one request and one reply this costs nothing: the call itself reads one message.
 """
 
 import asyncio
 import functools
 import logging
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -29,22 +26,35 @@ from google.protobuf.message import DecodeError
 
 from fetchml.access import Admission
 from fetchml.api.grpc_errors import TRACE_KEY, failure
+from fetchml.api.grpc_receiving import (
+    KEYLESS_PLACES,
+    KEYLESS_PLACES_BY_ADDRESS,
+    PLACES,
+    PLACES_BY_KEY,
+    Receiving,
+)
+from fetchml.api.grpc_sending import SMALL_BYTES, Sending
 from fetchml.api.trace import new_trace
 from fetchml.audit import Audit
+from fetchml.byte_budget import ByteBudget
 from fetchml.core.model import Principal
 from fetchml.errors import BadRequest, Forbidden, RequestError, Unauthorized, Unavailable
 from fetchml.logs import current_trace
+from fetchml.proxies import caller_of
 
 OWN_SERVICES = "/fetchml."
 GONE_SECONDS = 1
 """How long grpc.aio may take from a write that failed to knowing that the client has left."""
 
-QUICK_CALLS = 100
-"""Calls of one key that may wait for their message in grpc.aio itself."""
-FORGET_SECONDS = 3600
-"""Calls that ended before their message came are counted as waiting for so long."""
 MESSAGE_SECONDS = 30
-"""How long a call's first message may take, where it is counted."""
+"""How long a call's first message may take."""
+NEXT_MESSAGE_SECONDS = 60
+"""How long each later one may."""
+MESSAGES_BY_KEY = 32 << 20
+MESSAGES_IN_ALL = 128 << 20
+"""Bytes of messages that calls work on. Those up to `SMALL_BYTES` are not counted."""
+
+NO_MESSAGE = "The call ended without a message"
 
 _Metadata = Iterable[tuple[str, Any]]
 
@@ -72,11 +82,18 @@ class Calls(grpc.GenericRpcHandler):
         self._admission = admission
         self._audit = audit
         self._services: list[grpc.GenericRpcHandler] = []
-        self._guarded: dict[str, tuple[Any, Any]] = {}
-        """Method → its quick handler, and the one that begins without a message."""
-        self._quick = Counter[str]()
-        """Key → its calls that the quick handler was chosen for, and that it has not begun."""
-        self._forgotten_at = time.monotonic()
+        self._guarded: dict[str, Any] = {}
+        """Method → its handler with all that surrounds it."""
+        self._receiving = Receiving(
+            PLACES, PLACES_BY_KEY, waiting_by_caller=admission.streams_per_key
+        )
+        self._keyless = Receiving(
+            KEYLESS_PLACES,
+            KEYLESS_PLACES_BY_ADDRESS,
+            waiting_by_caller=admission.streams_per_address,
+        )
+        self._messages = ByteBudget("messages", by_caller=MESSAGES_BY_KEY, in_all=MESSAGES_IN_ALL)
+        self._sending = Sending()
         self._streams: set[asyncio.Task[Any]] = set()
         self._closing = False
 
@@ -96,57 +113,58 @@ class Calls(grpc.GenericRpcHandler):
             if handler is None:
                 return None
             # Known methods only get here, so the names that clients invent don't fill memory.
-            self._guarded[method] = guarded = self._guard(method, handler)
-        quick, careful = guarded
-        secret = _key_in(dict(handler_call_details.invocation_metadata or ()))
-        if quick is None or secret is None or not self._admission.knows(secret):
-            return careful
-        self._forget()
-        if self._quick[secret] >= QUICK_CALLS:
-            return careful
-        self._quick[secret] += 1
-        return quick
-
-    def _forget(self) -> None:
-        """grpc.aio tells nobody of a call that ends before its message has come."""
-        now = time.monotonic()
-        if now - self._forgotten_at > FORGET_SECONDS:
-            self._forgotten_at = now
-            self._quick.clear()
-
-    def _begun(self, secret: str | None) -> None:
-        if secret is not None and self._quick[secret] > 0:
-            self._quick[secret] -= 1
+            own = method.startswith(OWN_SERVICES)
+            guarded = self._own(method, handler) if own else self._standard(method, handler)
+            self._guarded[method] = guarded
+        return guarded
 
     def close_streams(self) -> None:
-        """End every open stream with UNAVAILABLE; calls that are answered once go on."""
+        """End every open stream, and what waits for a message, with UNAVAILABLE; calls that have
+        their message and are answered once go on."""
         self._closing = True
+        for receiving in (self._receiving, self._keyless):
+            receiving.close(_shutting_down())
         for stream in list(self._streams):
             stream.cancel()
 
-    def _guard(self, method: str, handler: Any) -> tuple[Any, Any]:
-        if not method.startswith(OWN_SERVICES):
-            return None, self._keyless(method, handler)
-        return self._own(method, handler)
+    def _standard(self, method: str, handler: Any) -> Any:
+        """Of health and reflection, which need no key."""
 
-    def _keyless(self, method: str, handler: Any) -> Any:
-        async def stream_stream(received: AsyncIterator[Any], context: Any) -> None:
+        async def stream_stream(_: object, context: Any) -> None:
+            peer = context.peer()
             try:
-                client = self._client_of(context.peer(), context.invocation_metadata() or ())
+                client = self._client_of(peer, context.invocation_metadata() or ())
                 with self._admission.keyless_stream(client):
-                    request = received if handler.request_streaming else await _only(received)
-                    await _reply(handler, request, context, context)
+                    caller = caller_of(client)
+                    messages = self._received(self._keyless, caller, context)
+                    writer = _Writer(handler, self._sending, caller, peer, context)
+                    request = messages if handler.request_streaming else await _only(messages)
+                    await writer.reply(request, context)
             except RequestError as error:
                 log.debug("%s: %s", method, error.code)
                 await context.abort(*failure(error, new_trace(None)))
 
         return grpc.stream_stream_rpc_method_handler(
-            stream_stream, handler.request_deserializer, handler.response_serializer
+            stream_stream, handler.request_deserializer, None
         )
 
-    def _own(self, method: str, handler: Any) -> tuple[Any, Any]:
-        """The handler with the same shape, its requests parsed here rather than by grpc, which
+    async def _received(
+        self, receiving: Receiving, caller: str, context: Any
+    ) -> AsyncGenerator[Any]:
+        """The messages of a call. Raises what `Receiving.receive` does."""
+        seconds, late = MESSAGE_SECONDS, _late(MESSAGE_SECONDS)
+        while True:
+            message = await receiving.receive(caller, context.read, seconds, late)
+            if message is grpc.aio.EOF:
+                return
+            yield message
+            seconds = NEXT_MESSAGE_SECONDS
+            late = f"Nothing of the call came for {seconds} s"
+
+    def _own(self, method: str, handler: Any) -> Any:
+        """The handler as one of streamed requests, which are parsed here rather than by grpc: it
         answers UNKNOWN and the parser's own words to bytes that it can't read."""
+        messages_of = functools.partial(self._received, self._receiving)
 
         def parse(data: bytes) -> Any:
             try:
@@ -154,63 +172,72 @@ class Calls(grpc.GenericRpcHandler):
             except DecodeError as error:
                 raise BadRequest("The request is not a valid message of this method") from error
 
-        async def unary_unary(data: bytes, context: Any) -> Any:
-            def answer(call: Call) -> Awaitable[Any]:
-                answer_of: Awaitable[Any] = handler.unary_unary(parse(data), call)
-                return answer_of
+        def held(call: Call, data: bytes) -> AbstractContextManager[None]:
+            if len(data) <= SMALL_BYTES:
+                return nullcontext()
+            return self._messages.hold(call.who.key_id, len(data))
 
-            return await self._serve(method, context, answer, quick=True)
+        async def unary_unary(_: object, context: Any) -> Any:
+            async def answer(call: Call, peer: str) -> bytes:
+                caller = call.who.key_id
+                data = await self._receiving.receive(
+                    caller, context.read, MESSAGE_SECONDS, _late(MESSAGE_SECONDS)
+                )
+                if data is grpc.aio.EOF:
+                    raise BadRequest(NO_MESSAGE)
+                self._admission.check(call.who)  # the key may have been revoked meanwhile
+                with held(call, data):
+                    reply: bytes = serialize(await handler.unary_unary(parse(data), call))
+                self._sending.last(caller, peer, len(reply))
+                return reply
 
-        async def unary_stream(data: bytes, context: Any) -> None:
-            def answer(call: Call) -> Awaitable[None]:
-                return _reply(handler, parse(data), call, context)
+            return await self._serve(method, context, answer)
 
-            await self._serve(method, context, answer, quick=True, stream=True)
+        async def unary_stream(_: object, context: Any) -> None:
+            async def answer(call: Call, peer: str) -> None:
+                caller = call.who.key_id
+                data = await _only(messages_of(caller, context))
+                with held(call, data):
+                    await _Writer(handler, self._sending, caller, peer, context).reply(
+                        parse(data), call
+                    )
 
-        async def stream_unary(received: AsyncIterator[bytes], context: Any) -> Any:
-            async def answer(call: Call) -> Any:
-                return await handler.stream_unary((parse(data) async for data in received), call)
+            await self._serve(method, context, answer, stream=True)
+
+        async def stream_unary(_: object, context: Any) -> Any:
+            async def answer(call: Call, peer: str) -> bytes:
+                caller = call.who.key_id
+
+                async def requests() -> AsyncGenerator[Any]:
+                    async with aclosing(messages_of(caller, context)) as messages:
+                        async for data in messages:
+                            with held(call, data):
+                                yield parse(data)
+
+                async with aclosing(requests()) as parsed:
+                    reply: bytes = serialize(await handler.stream_unary(parsed, call))
+                self._sending.last(caller, peer, len(reply))
+                return reply
 
             return await self._serve(method, context, answer, stream=True)
 
-        async def begun_without_a_message(received: AsyncIterator[bytes], context: Any) -> None:
-            async def answer(call: Call) -> None:
-                with self._open_stream(), self._admission.while_valid(call.who):
-                    data = await _only(received)
-                await _reply(handler, parse(data), call, context)
-
-            async def answer_stream(call: Call) -> None:
-                request = parse(await _only(received))
-                await _reply(handler, request, call, context)
-
-            stream = handler.unary_unary is None
-            await self._serve(method, context, answer_stream if stream else answer, stream=stream)
-
         serialize = handler.response_serializer
-        if handler.request_streaming:
-            # It begins without a message anyway.
-            return None, grpc.stream_unary_rpc_method_handler(stream_unary, None, serialize)
-        careful: Any = grpc.stream_stream_rpc_method_handler(
-            begun_without_a_message, None, serialize
-        )
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(unary_unary, None, serialize), careful
-        return grpc.unary_stream_rpc_method_handler(unary_stream, None, serialize), careful
+        if handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(unary_stream, None, None)
+        of = stream_unary if handler.request_streaming else unary_unary
+        return grpc.stream_unary_rpc_method_handler(of, None, None)
 
     async def _serve(
         self,
         method: str,
         context: Any,
-        answer: Callable[[Call], Awaitable[Any]],
+        answer: Callable[[Call, str], Awaitable[Any]],
         *,
-        quick: bool = False,
         stream: bool = False,
     ) -> Any:
         pairs = context.invocation_metadata() or ()
         metadata = dict(pairs)
         secret = _key_in(metadata)
-        if quick:
-            self._begun(secret)
         peer = context.peer()
         trace_id = new_trace(metadata.get("traceparent"), metadata.get("x-request-id"))
         current_trace.set(trace_id)
@@ -221,9 +248,9 @@ class Calls(grpc.GenericRpcHandler):
             who = self._admit(peer, pairs, secret)
             call = Call(who, metadata)
             if not stream:
-                return await answer(call)
+                return await answer(call, peer)
             with self._open_stream(), self._admission.while_valid(call.who):
-                return await answer(call)
+                return await answer(call, peer)
         except RequestError as error:
             told = error
             if isinstance(error, (Forbidden, Unauthorized)):
@@ -261,9 +288,13 @@ class Calls(grpc.GenericRpcHandler):
             if not self._closing:
                 raise
             task.uncancel()
-            raise Unavailable("The server is shutting down: call again when it is back") from None
+            raise _shutting_down() from None
         finally:
             self._streams.discard(task)
+
+
+def _shutting_down() -> Unavailable:
+    return Unavailable("The server is shutting down: call again when it is back")
 
 
 def _key_in(metadata: Mapping[str, Any]) -> str | None:
@@ -280,30 +311,48 @@ async def _gone(context: Any) -> None:
             await asyncio.wait_for(left.wait(), GONE_SECONDS)
 
 
-async def _only(received: AsyncIterator[Any]) -> Any:
+def _late(seconds: float) -> str:
+    return f"The call's message did not come within {seconds} s"
+
+
+async def _only(messages: AsyncGenerator[Any]) -> Any:
     """The message of a call that has one. Raises BadRequest."""
-    try:
-        async with asyncio.timeout(MESSAGE_SECONDS):
-            async for message in received:
-                return message
-    except TimeoutError:
-        raise BadRequest(f"The call's message did not come within {MESSAGE_SECONDS} s") from None
-    raise BadRequest("The call ended without a message")
+    async with aclosing(messages):
+        async for message in messages:
+            return message
+    raise BadRequest(NO_MESSAGE)
 
 
-async def _reply(handler: Any, request: Any, call: Any, context: Any) -> None:
-    """Call the method, and write all that it answers."""
-    if handler.response_streaming:
+class _Writer:
+    """Writes all that a method answers, each message as a counted reply."""
+
+    def __init__(
+        self, handler: Any, sending: Sending, caller: str, peer: str, context: Any
+    ) -> None:
+        self._handler = handler
+        self._sending = sending
+        self._caller = caller
+        self._peer = peer
+        self._context = context
+
+    async def reply(self, request: Any, call: Any) -> None:
+        handler = self._handler
+        if not handler.response_streaming:
+            await self._write(await (handler.unary_unary or handler.stream_unary)(request, call))
+            return
         answer = handler.unary_stream or handler.stream_stream
         async with aclosing(answer(request, call)) as messages:
             async for message in messages:
                 if message is None:
-                    await context.send_initial_metadata(((TRACE_KEY, current_trace.get()),))
+                    trace = ((TRACE_KEY, current_trace.get()),)
+                    await self._context.send_initial_metadata(trace)
                 else:
-                    await context.write(message)
-    else:
-        answer = handler.unary_unary or handler.stream_unary
-        await context.write(await answer(request, call))
+                    await self._write(message)
+
+    async def _write(self, message: Any) -> None:
+        data = self._handler.response_serializer(message)
+        with self._sending.write(self._caller, self._peer, len(data)):
+            await self._context.write(data)
 
 
 @functools.lru_cache(maxsize=4096)

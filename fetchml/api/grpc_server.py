@@ -19,6 +19,7 @@ from fetchml.api.grpc_health import HealthService
 from fetchml.api.grpc_jupyter import JupyterService
 from fetchml.api.grpc_keys import KeyService
 from fetchml.api.grpc_queue import QueueService
+from fetchml.api.grpc_receiving import MAX_MESSAGE_BYTES, UNREAD_BYTES
 from fetchml.api.grpc_snapshots import SnapshotService
 from fetchml.api.grpc_storage import StorageService
 from fetchml.api.grpc_tasks import TaskService
@@ -80,7 +81,11 @@ MAX_CONTROL_CALLS = 100
 OPTIONS = (
     # Two servers on one port would each get a part of the calls.
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # The window of a stream grows to what a call's message needs while the call waits for it, and
+    # no further: without this it would grow with the speed of the connection, for every call.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", UNREAD_BYTES),
     ("grpc.max_concurrent_streams", 1_000),
     # No table of headers seen earlier on the connection: gRPC keeps there that it could not read
     # a grpc-timeout, and fails every later call that has one. Behind a proxy all clients share

@@ -46,7 +46,7 @@ class Sending:
             with self._budget.hold(caller, size):
                 yield
         finally:
-            self._since.pop(task, None)
+            self._ended(task)
 
     def last(self, caller: str, peer: str, size: int) -> None:
         """The running call is about to return its only reply, of `size` bytes: it is held until
@@ -54,13 +54,12 @@ class Sending:
         if size > SMALL_BYTES:
             self._budget.take(caller, size)
         task = self._begin(peer)
+        task.add_done_callback(self._ended)
+        if size > SMALL_BYTES:
+            task.add_done_callback(lambda _: self._budget.give_back(caller, size))
 
-        def end(_: object) -> None:
-            self._since.pop(task, None)
-            if size > SMALL_BYTES:
-                self._budget.give_back(caller, size)
-
-        task.add_done_callback(end)
+    def _ended(self, task: "asyncio.Task[object]") -> None:
+        self._since.pop(task, None)
 
     def _begin(self, peer: str) -> "asyncio.Task[object]":
         task = asyncio.current_task()

@@ -8,7 +8,15 @@ from typing import NamedTuple
 
 from fetchml import catalog, feed
 from fetchml.adapters import duckdb_store
-from fetchml.api import connection, jupyter_visitors, reply
+from fetchml.api import (
+    connection,
+    grpc_calls,
+    grpc_receiving,
+    grpc_sending,
+    grpc_server,
+    jupyter_visitors,
+    reply,
+)
 from fetchml.core import quotas
 from fetchml.core.model import ENDED
 from fetchml.settings import Settings
@@ -41,6 +49,13 @@ def memory_bounds(settings: Settings) -> tuple[Bound, ...]:
             (jupyter_visitors.IN_ALL + jupyter_visitors.STRANGERS_IN_ALL)
             * jupyter_visitors.EXCHANGE_BYTES,
         ),
+        Bound("gRPC messages that are not complete", grpc_receiving.IN_ALL_BYTES),
+        Bound("gRPC messages that calls work on", grpc_calls.MESSAGES_IN_ALL),
+        Bound(
+            "small messages and replies of gRPC calls",
+            grpc_server.MAX_CALLS * (grpc_receiving.UNREAD_BYTES + grpc_sending.SMALL_BYTES),
+        ),
+        Bound("gRPC replies that are not read", grpc_sending.REPLIES_IN_ALL),
     )
 
 

@@ -54,6 +54,9 @@ MESSAGES_BY_KEY = 32 << 20
 MESSAGES_IN_ALL = 128 << 20
 """Bytes of messages that calls work on. Those up to `SMALL_BYTES` are not counted."""
 
+NO_PEER = ""
+"""The peer of what came through a trusted proxy, or the control socket: its connection is not
+closed, since it carries the calls of others too."""
 NO_MESSAGE = "The call ended without a message"
 
 _Metadata = Iterable[tuple[str, Any]]
@@ -134,6 +137,8 @@ class Calls(grpc.GenericRpcHandler):
             peer = context.peer()
             try:
                 client = self._client_of(peer, context.invocation_metadata() or ())
+                if client != address_of(peer):
+                    peer = NO_PEER
                 with self._admission.keyless_stream(client):
                     caller = caller_of(client)
                     messages = self._received(self._keyless, caller, context)
@@ -247,6 +252,8 @@ class Calls(grpc.GenericRpcHandler):
         try:
             who = self._admit(peer, pairs, secret)
             call = Call(who, metadata)
+            if who.address != address_of(peer):
+                peer = NO_PEER
             if not stream:
                 return await answer(call, peer)
             with self._open_stream(), self._admission.while_valid(call.who):

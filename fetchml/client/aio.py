@@ -105,8 +105,8 @@ class AsyncClient:
         return await self.call(rpcs.create_task(job_name, fields))
 
     async def submit_many(self, requests: Iterable[CreateTaskRequest]) -> Sequence[Task]:
-        rpc = rpcs.create_tasks(requests)
-        reply = await self.send(rpc, lambda: iter([rpc.request]), self._options.deadline)
+        rpc, batches = rpcs.create_tasks(requests)
+        reply = await self.send(rpc, lambda: iter(batches), self._options.deadline)
         return reply.tasks
 
     async def get(self, task_id: str) -> Task:

@@ -16,6 +16,11 @@ from fetchml.v1.queue_pb2 import QueueStats
 from fetchml.v1.snapshot_pb2 import Snapshot
 from fetchml.v1.task_pb2 import FULL, CreateTaskRequest, DatasetSpec, Task
 
+MAX_MESSAGE_BYTES = 1 << 20
+"""Of one message that a server takes."""
+FRAMING_BYTES = 8
+"""What a task takes in a message beside its own bytes."""
+
 Reply = TypeVar("Reply", covariant=True)  # noqa: PLC0105  # `Rpc[Reply]` is what is read
 
 
@@ -88,11 +93,27 @@ def create_task(job_name: str, fields: TaskFields) -> Rpc[Task]:
     return Rpc("TaskService/CreateTask", request, Task)
 
 
-def create_tasks(requests: Iterable[CreateTaskRequest]) -> Rpc[task_pb2.CreateTasksResponse]:
-    batch = task_pb2.CreateTasksRequest(tasks=requests)
-    for request in batch.tasks:
-        _make_repeatable(request)
-    return Rpc("TaskService/CreateTasks", batch, task_pb2.CreateTasksResponse)
+def create_tasks(
+    requests: Iterable[CreateTaskRequest],
+) -> tuple[Rpc[task_pb2.CreateTasksResponse], list[task_pb2.CreateTasksRequest]]:
+    """The call, and its messages: as few as the server takes. Raises ValueError for a task that
+    no message can carry."""
+    batches = [task_pb2.CreateTasksRequest()]
+    size = 0
+    for request in requests:
+        copied = CreateTaskRequest()
+        copied.CopyFrom(request)
+        _make_repeatable(copied)
+        more = copied.ByteSize() + FRAMING_BYTES
+        if more > MAX_MESSAGE_BYTES:
+            raise ValueError(f"A task takes {more:,} bytes, more than one message may")
+        if size + more > MAX_MESSAGE_BYTES:
+            batches.append(task_pb2.CreateTasksRequest())
+            size = 0
+        batches[-1].tasks.append(copied)
+        size += more
+    reply = task_pb2.CreateTasksResponse
+    return Rpc("TaskService/CreateTasks", batches[0], reply), batches
 
 
 def _make_repeatable(request: CreateTaskRequest) -> None:

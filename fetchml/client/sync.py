@@ -105,9 +105,11 @@ class Client:
         return self.call(rpcs.create_task(job_name, fields))
 
     def submit_many(self, requests: Iterable[CreateTaskRequest]) -> Sequence[Task]:
-        """All of them, or none, up to 10,000. However often it is tried: each is one task."""
-        rpc = rpcs.create_tasks(requests)
-        return self.send(rpc, lambda: iter([rpc.request]), self._options.deadline).tasks
+        """All of them, or none, if they take 1 MiB at most and are up to 10,000. More are sent in
+        parts of that size, up to 100,000 in all: if one part is refused, those before it stay.
+        However often it is tried: each is one task."""
+        rpc, batches = rpcs.create_tasks(requests)
+        return self.send(rpc, lambda: iter(batches), self._options.deadline).tasks
 
     def get(self, task_id: str) -> Task:
         return self.call(rpcs.get_task(task_id))

@@ -11,8 +11,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
-from fetchml.api import grpc_calls, grpc_server
+from fetchml import access
+from fetchml.api import grpc_calls, grpc_receiving, grpc_server
 from fetchml.core.model import Role
+from fetchml.proxies import Network, Proxies
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from tests.api.grpc_world import World, grpc_world, refusal
 from tests.api.rest_world import rest_world
@@ -54,28 +56,98 @@ async def test_calls_without_a_key_end_before_their_message_comes(world: World) 
     await assert_served(world)
 
 
-QUICK = 2
+PLACES = 2
 CALLS_OF_A_KEY = ["QueueService/GetQueue", "TaskService/WatchTasks"]
 
 
-@pytest.mark.parametrize("name", CALLS_OF_A_KEY)
-async def test_a_key_holds_so_many_calls_that_never_begin(
-    world: World, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr(grpc_calls, "QUICK_CALLS", QUICK)
-    own = world.client.metadata
-    held = [begun(world, f"/fetchml.v1.{name}", own) for _ in range(QUICK + LIMIT)]
+@pytest.fixture
+async def narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """A server with few places for calls that wait for their message."""
+    monkeypatch.setattr(grpc_calls, "PLACES_BY_KEY", PLACES)
+    async with grpc_world(tmp_path, streams_per_key=LIMIT, streams_per_address=LIMIT) as world:
+        yield world
+
+
+async def test_a_key_holds_so_many_calls_that_never_begin(narrow: World) -> None:
+    own = narrow.client.metadata
+    name = "/fetchml.v1.QueueService/GetQueue"
+    held = [begun(narrow, name, own) for _ in range(PLACES + LIMIT)]
     for call in held:
         await call.wait_for_connection()
-    more = [begun(world, f"/fetchml.v1.{name}", own) for _ in range(CALLS)]
+    more = [begun(narrow, name, own) for _ in range(CALLS)]
     assert [await status(call) for call in more] == CALLS * [EXHAUSTED]
     request = queue_pb2.GetQueueRequest()
     for role in (Role.VIEWER, Role.ADMIN):
-        metadata = (("x-api-key", world.secrets[role]),)
-        await world.client.queue.GetQueue(request, metadata=metadata, timeout=10)
+        metadata = (("x-api-key", narrow.secrets[role]),)
+        await narrow.client.queue.GetQueue(request, metadata=metadata, timeout=10)
     for call in held:
         call.cancel()
-    await assert_served_again(world)
+    await assert_served_again(narrow)
+
+
+async def test_a_key_watches_no_more_than_its_streams_before_any_message(narrow: World) -> None:
+    own = narrow.client.metadata
+    held = [begun(narrow, "/fetchml.v1.TaskService/WatchTasks", own) for _ in range(LIMIT)]
+    for call in held:
+        await call.wait_for_connection()
+    more = begun(narrow, "/fetchml.v1.TaskService/WatchTasks", own)
+    assert await status(more) is EXHAUSTED
+    for call in held:
+        call.cancel()
+    await assert_served_again(narrow)
+
+
+async def test_slow_messages_give_way_to_those_that_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_calls, "PLACES", PLACES)
+    monkeypatch.setattr(grpc_receiving, "LEAST_SECONDS", 0)
+    monkeypatch.setattr(grpc_receiving, "SWEEP_SECONDS", 0.01)
+    async with grpc_world(tmp_path) as world:
+        name = "/fetchml.v1.QueueService/GetQueue"
+        slow = [begun(world, name, world.client.metadata) for _ in range(PLACES)]
+        for call in slow:
+            await call.wait_for_connection()
+        metadata = (("x-api-key", world.secrets[Role.VIEWER]),)
+        await world.client.queue.GetQueue(
+            queue_pb2.GetQueueRequest(), metadata=metadata, timeout=10
+        )
+        assert await status(slow[0]) is EXHAUSTED
+        assert "send it at once" in await slow[0].details()
+        slow[1].cancel()
+
+
+async def test_a_key_that_ends_while_its_message_is_awaited(world: World) -> None:
+    call = begun(world, "/fetchml.v1.QueueService/GetQueue", world.client.metadata)
+    await call.wait_for_connection()
+    keys = await world.client.keys.ListKeys(
+        key_pb2.ListKeysRequest(), metadata=(("x-api-key", world.secrets[Role.ADMIN]),)
+    )
+    mine = next(key.id for key in keys.keys if key.role == key_pb2.Key.user)
+    await world.client.keys.RevokeKey(
+        key_pb2.RevokeKeyRequest(key_id=mine),
+        metadata=(("x-api-key", world.secrets[Role.ADMIN]),),
+    )
+    await call.write(b"")
+    assert await status(call) is UNAUTHENTICATED
+
+
+async def test_addresses_without_a_key_leave_room_for_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "KEYLESS_STREAMS", CALLS)
+    monkeypatch.setattr(grpc_server, "MAX_CALLS", 2 * CALLS)
+    proxies = Proxies([Network.parse("127.0.0.0/8")])
+    async with grpc_world(tmp_path, streams_per_address=1, proxies=proxies) as world:
+        method = "/grpc.health.v1.Health/Watch"
+        held = [
+            begun(world, method, (("x-forwarded-for", f"192.0.2.{n}"),)) for n in range(3 * CALLS)
+        ]
+        refused = [await status(call) for call in held[CALLS:]]
+        assert set(refused) <= {grpc.StatusCode.UNAVAILABLE, EXHAUSTED}
+        await assert_served(world)
+        for call in held:
+            call.cancel()
 
 
 async def assert_served_again(world: World) -> None:
@@ -94,7 +166,6 @@ async def assert_served_again(world: World) -> None:
 async def test_a_message_that_does_not_come(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(grpc_calls, "QUICK_CALLS", 0)
     monkeypatch.setattr(grpc_calls, "MESSAGE_SECONDS", 0.1)
     call = begun(world, f"/fetchml.v1.{name}", world.client.metadata)
     assert await status(call) is grpc.StatusCode.INVALID_ARGUMENT

@@ -1,0 +1,163 @@
+"""What gRPC clients can make a server hold: messages that never end, replies that nobody reads."""
+
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+
+from fetchml.access import KEYLESS_STREAMS
+from fetchml.api import grpc_sending
+from fetchml.api.grpc_receiving import MAX_MESSAGE_BYTES, PLACES_BY_KEY
+from fetchml.v1 import queue_pb2, queue_pb2_grpc, task_pb2
+from tests.hostile.attacked import MIB, Attacked
+from tests.hostile.http2 import INITIAL_WINDOW_SIZE, Connection
+
+HEALTH = "grpc.health.v1.Health/Check"
+WATCH_HEALTH = "grpc.health.v1.Health/Watch"
+REFLECTION = "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+CREATE = "fetchml.v1.TaskService/CreateTask"
+GET = "fetchml.v1.TaskService/GetTask"
+LIST = "fetchml.v1.TaskService/ListTasks"
+UPLOAD = "fetchml.v1.SnapshotService/UploadSnapshot"
+OVERHEAD = 16 * MIB
+"""What connections and calls take by themselves."""
+SECONDS = 120
+"""Far more than anything takes."""
+
+
+@pytest.fixture
+def attacked(tmp_path: Path) -> Iterator[Attacked]:
+    attacked = Attacked(
+        tmp_path / "data",
+        FETCHML_TASKS_MAX_RUNNING="1",
+        FETCHML_SCHEDULING_AHEAD="false",
+        FETCHML_TRUSTED_PROXIES="127.0.0.0/8",
+    )
+    yield attacked
+    attacked.close()
+
+
+def assert_served(attacked: Attacked) -> None:
+    with grpc.insecure_channel(attacked.server.grpc) as channel:
+        stub = queue_pb2_grpc.QueueServiceStub(channel)
+        metadata = (("x-api-key", attacked.bob),)
+        stub.GetQueue(queue_pb2.GetQueueRequest(), metadata=metadata, timeout=SECONDS)
+
+
+def begin_messages(
+    attacked: Attacked, method: str, key: str | None, calls: int, connections: int, size: int
+) -> int:
+    """Messages of `size` bytes that lack their last one; returns the growth of the memory."""
+    before = attacked.memory()
+    message = b"\0" + struct.pack(">I", size) + bytes(size - 1)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(Connection(attacked.server.grpc)) for _ in range(connections)]
+        for connection in opened:
+            connection.look(0.01)
+        begun = [(each := opened[n % connections], each.call(method, key)) for n in range(calls)]
+        sent = dict.fromkeys(range(calls), 0)
+        most = quiet = 0
+        # Once the server takes nothing more, it holds what it will.
+        while quiet < 20:
+            took = 0
+            for connection in opened:
+                connection.look()
+            for n, (connection, stream) in enumerate(begun):
+                more = connection.send(stream, message[sent[n] :])
+                sent[n] += more
+                took += more
+            quiet = 0 if took else quiet + 1
+            most = max(most, attacked.memory())
+            opened[0].look(0 if took else 0.05)
+        assert_served(attacked)
+    return most - before
+
+
+@pytest.mark.parametrize("connections", [1, 100])
+@pytest.mark.parametrize("method", [HEALTH, REFLECTION, CREATE, "no.such/Method"])
+def test_messages_without_a_key_that_never_end(
+    attacked: Attacked, method: str, connections: int
+) -> None:
+    for size in (MAX_MESSAGE_BYTES, 16 * MIB):
+        assert begin_messages(attacked, method, None, 100, connections, size) < 50 * MIB
+
+
+@pytest.mark.parametrize("connections", [1, 100])
+@pytest.mark.parametrize("method", [GET, UPLOAD])
+def test_messages_of_a_key_that_never_end(
+    attacked: Attacked, method: str, connections: int
+) -> None:
+    limit = PLACES_BY_KEY * MAX_MESSAGE_BYTES + 32 * MIB + OVERHEAD
+    size = MAX_MESSAGE_BYTES
+    assert begin_messages(attacked, method, attacked.mallory, 500, connections, size) < limit
+
+
+def test_calls_that_never_end_their_message_are_ended(attacked: Attacked) -> None:
+    with Connection(attacked.server.grpc) as connection:
+        connection.look(0.1)
+        begun = {connection.call(GET, attacked.mallory) for _ in range(100)}
+        for stream in begun:
+            connection.send(stream, b"\0" + struct.pack(">I", 1000) + b"half")
+        until = time.monotonic() + SECONDS
+        while begun != connection.ended and time.monotonic() < until:
+            connection.look(1)
+        assert begun == connection.ended
+
+
+def test_addresses_without_a_key_leave_calls_to_keys(attacked: Attacked) -> None:
+    with ExitStack() as stack:
+        held = []
+        for network in range(210):
+            address = b"2001:db8:%x::1" % network
+            if network % 10 == 0:
+                connection = stack.enter_context(Connection(attacked.server.grpc))
+                connection.look(0.01)
+                held.append(connection)
+            for _ in range(50):
+                stream = connection.call(WATCH_HEALTH, None, (b"x-forwarded-for", address))
+                connection.send(stream, bytes(5), last=True)
+            connection.look()
+        begun = 210 * 50
+        until = time.monotonic() + SECONDS
+        while time.monotonic() < until:
+            for connection in held:
+                connection.look(0.01)
+            if begun - sum(len(connection.ended) for connection in held) <= KEYLESS_STREAMS:
+                break
+        assert begun - sum(len(connection.ended) for connection in held) <= KEYLESS_STREAMS
+        assert_served(attacked)
+
+
+def ask(connection: Connection, method: str, key: str, request: Message) -> int:
+    data = request.SerializeToString()
+    stream = connection.call(method, key)
+    connection.send(stream, b"\0" + struct.pack(">I", len(data)) + data, last=True)
+    return stream
+
+
+def test_lists_that_nobody_reads(attacked: Attacked) -> None:
+    for _ in range(100):
+        reply = attacked.submit(attacked.mallory, command=["x" * 32_000] * 7)
+        assert reply.status == 201, reply
+    before = attacked.memory()
+    request = task_pb2.ListTasksRequest(limit=60, view=task_pb2.FULL)
+    # No stream has room, so nothing is sent.
+    no_window = struct.pack(">HI", INITIAL_WINDOW_SIZE, 0)
+    with Connection(attacked.server.grpc, no_window) as connection:
+        connection.look(0.1)
+        streams = {ask(connection, LIST, attacked.mallory, request) for _ in range(24)}
+        until = time.monotonic() + SECONDS
+        most = 0
+        # Those beyond the budget are refused; those within it wait, until the connection is closed.
+        while not connection.is_closed and time.monotonic() < until:
+            connection.look(0.2)
+            most = max(most, attacked.memory())
+        assert len(streams & connection.ended) > 8, "more was accepted than the budget"
+        assert connection.is_closed, "a client that reads nothing is kept for ever"
+    assert most - before < 2 * grpc_sending.REPLIES_BY_CALLER + 64 * MIB
+    assert_served(attacked)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 USER = "fetchml"
-MEMORY_MAX_GIB = 4
+MEMORY_MAX_GIB = 5
 """What the unit grants a server whose tasks run in containers. `bounds` sums up to less."""
 STATE = Path("/var/lib")
 OPTIONS = ("data_dir", "config", "http", "grpc", "launcher", "log_format")

@@ -1,6 +1,7 @@
 """TaskService: every method is one call of the engine between two conversions."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing, closing
@@ -36,9 +37,14 @@ MAX_TASKS_PER_CALL = 100_000
 """The reply holds them all, so the server does too until the client has closed its side."""
 
 
+PAGES_AT_ONCE = 4
+"""Lists that are made at one time: each takes several times its bytes meanwhile."""
+
+
 class TaskService(task_pb2_grpc.TaskServiceServicer):
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
+        self._pages = asyncio.Semaphore(PAGES_AT_ONCE)
 
     async def CreateTask(self, request: task_pb2.CreateTaskRequest, call: Call) -> task_pb2.Task:
         full = wants_full(request.view)
@@ -70,18 +76,21 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
     async def ListTasks(self, request: task_pb2.ListTasksRequest, call: Call) -> task_pb2.TaskList:
         full = wants_full(request.view)
         wanted = listing(request)
-        page = TaskPage([], 0)
-        if not wanted.impossible:
-            page = await self._engine.list_tasks(call.who, wanted.query, whole=not wanted.by_token)
-        tasks = page.tasks[: wanted.size]
-        more = wanted.by_token and (page.cut or len(page.tasks) > wanted.size)
-        return task_pb2.TaskList(
-            tasks=await map_in_turns(partial(task_message, full=full), tasks),
-            total=page.total,
-            limit=wanted.size,
-            offset=wanted.query.offset,
-            next_page_token=page_token(request, tasks[-1]) if more else None,
-        )
+        async with self._pages:
+            page = TaskPage([], 0)
+            if not wanted.impossible:
+                page = await self._engine.list_tasks(
+                    call.who, wanted.query, whole=not wanted.by_token
+                )
+            tasks = page.tasks[: wanted.size]
+            more = wanted.by_token and (page.cut or len(page.tasks) > wanted.size)
+            return task_pb2.TaskList(
+                tasks=await map_in_turns(partial(task_message, full=full), tasks),
+                total=page.total,
+                limit=wanted.size,
+                offset=wanted.query.offset,
+                next_page_token=page_token(request, tasks[-1]) if more else None,
+            )
 
     async def CancelTask(self, request: task_pb2.CancelTaskRequest, call: Call) -> task_pb2.Task:
         full = wants_full(request.view)

@@ -127,13 +127,19 @@ class Receiving:
         try:
             async with asyncio.timeout(seconds):
                 await turn
-        except TimeoutError:
-            raise BadRequest(late) from None
-        finally:
+        except BaseException as error:
             if turn.done() and not turn.cancelled():
+                # The place came too late.
                 self._given -= 1
+                self._release(caller)
             elif turn in waiting:
                 waiting.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise BadRequest(late) from None
+            raise
+        else:
+            self._given -= 1
+        finally:
             if not waiting and self._waiting.get(caller) is waiting:
                 del self._waiting[caller]
 

@@ -147,7 +147,7 @@ class Calls(grpc.GenericRpcHandler):
                     await writer.reply(request, context)
             except RequestError as error:
                 log.debug("%s: %s", method, error.code)
-                await context.abort(*failure(error, new_trace(None)))
+                await context.abort(*failure(error.with_traceback(None), new_trace(None)))
 
         return grpc.stream_stream_rpc_method_handler(
             stream_stream, handler.request_deserializer, None
@@ -259,7 +259,8 @@ class Calls(grpc.GenericRpcHandler):
             with self._open_stream(), self._admission.while_valid(call.who):
                 return await answer(call, peer)
         except RequestError as error:
-            told = error
+            # Its traceback keeps messages and replies until the garbage is collected, in cycles.
+            told = error.with_traceback(None)
             if isinstance(error, (Forbidden, Unauthorized)):
                 self._audit.refused(who, self._client_of(peer, pairs), method, error)
         except Exception as error:

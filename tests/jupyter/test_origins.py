@@ -5,10 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 
+from fetchml import parts
+from fetchml import settings as settings_module
 from fetchml.jupyter_origin import JupyterOrigins
+from fetchml.parts import CannotStart
+from fetchml.settings import Settings
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, proxy_world
 from tests.jupyter.test_proxy import echo
 from tests.jupyter.test_sockets import repeat, taking
@@ -161,3 +166,20 @@ def test_its_address(domain: str | None, public: str, url: str) -> None:
 def test_the_servers_own_names(host: str | None) -> None:
     assert JupyterOrigins("*.localhost").label_of(host) is None
     assert JupyterOrigins(None).label_of(host) is None
+
+
+def test_the_servers_own_name_lies_elsewhere() -> None:
+    settings = Settings(
+        server=settings_module.Server(public_url="https://gpu.lab.example.org"),
+        jupyter=settings_module.Jupyter(domain="*.lab.example.org"),
+    )
+    with pytest.raises(CannotStart, match="Choose another domain"):
+        parts.public_url(settings, 9101)
+
+
+@pytest.mark.parametrize(
+    "domain", ["lab.org", "*", "*.", "*.Lab.org", "*.a..b", "a.*.org", "*.a/b"]
+)
+def test_what_is_no_domain(domain: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"domain": domain}, settings_module.Jupyter)

@@ -14,6 +14,7 @@ from fetchml.attempt import AttemptFolder
 from fetchml.audit import Audit
 from fetchml.core.jupyter import Activity
 from fetchml.core.model import Cancel, Resources, Status, Task, TaskSpec
+from fetchml.core.task_limits import TaskLimits
 from fetchml.folder_watch import FolderWatch
 from fetchml.ids import IdSequence
 from fetchml.jupyter_link import JupyterLink
@@ -32,6 +33,7 @@ class StubServiceTasks:
     """What `ServiceTasks` is for `JupyterServices`."""
 
     capacity = CAPACITY
+    limits = TaskLimits()
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

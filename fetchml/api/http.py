@@ -64,7 +64,7 @@ class HttpTimeouts:
     body: float = 30
     """From a request's head to the end of its body."""
     head: float = 10
-    """From the first byte of a request's head to its last."""
+    """From the first byte of a request's head to its last; and for the TLS handshake."""
     send: float = 30
     """A client that takes nothing of a reply, a log or a file for so long is let go; of Jupyter's
     pages also one that sends nothing of its body."""
@@ -98,6 +98,7 @@ class HttpServer:
         self._streams = Streams()
         self._router = Router()
         self._runner: web.ServerRunner | None = None
+        self._listener: asyncio.AbstractServer | None = None
         self._budgets = budgets = Budgets()
         self._connections = OpenConnections(max_connections, admission.is_shared)
         self._dropping: asyncio.Task[None] | None = None
@@ -140,13 +141,22 @@ class HttpServer:
         await self._runner.setup()
         self._dropping = asyncio.create_task(server.drop_who_does_not_read())
         tls = certificate.server_context() if certificate else None
-        site = web.TCPSite(self._runner, host, port, backlog=BACKLOG, ssl_context=tls)
-        await site.start()
-        return site.port
+        self._listener = await asyncio.get_running_loop().create_server(
+            server,
+            host,
+            port,
+            backlog=BACKLOG,
+            ssl=tls,
+            # Until then nobody knows how many connections an address has.
+            ssl_handshake_timeout=self._timeouts.head if tls else None,
+        )
+        return int(self._listener.sockets[0].getsockname()[1])
 
     async def stop(self, reason: str) -> None:
         """End streams with the reason, let other requests finish, and listen no more."""
         await self._streams.close(reason, self._timeouts.streams_close)
+        if self._listener is not None:
+            self._listener.close()
         if self._runner is not None:
             await self._runner.cleanup()
         if self._dropping is not None:

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
+from fetchml.api import reply
 from fetchml.api.http import HttpTimeouts
 from fetchml.api.ws_session import Timing
 from fetchml.core.model import Role, Status
@@ -294,3 +295,16 @@ async def test_a_failing_watch_tells_nothing(rest: World, caplog: pytest.LogCapt
     async with connect(rest) as socket:
         assert await socket.closed() == (1011, "An error occurred")
     assert "a path of ours" in caplog.text
+
+
+async def test_what_waits_for_a_client_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reply, "REPLIES_BY_CALLER", 2**20)
+    async with rest_world() as rest, connect(rest) as socket:
+        task_id = await new_task(rest)
+        assert (await socket.next())["task"]["id"] == task_id
+        await rest.engine.change(task_id, error="x" * 2**20)
+        code, reason = await socket.closed()
+        assert (code, reason) == (
+            1013,
+            "More than 1 MiB of your replies at once: ask for less, or wait",
+        )

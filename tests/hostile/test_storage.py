@@ -30,11 +30,6 @@ MIB = 1 << 20
 HOUR_MS = 3_600_000
 
 
-@pytest.fixture
-def box(tmp_path: Path) -> Box:
-    return Box(tmp_path / "data")
-
-
 def script(text: str) -> dict[str, Any]:
     return {"job_name": "job", "command": ["sh", "-c", text]}
 

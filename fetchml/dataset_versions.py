@@ -37,13 +37,16 @@ class DatasetVersions:
 
     def put(self, url: str, known: Known) -> None:
         with self._lock:
-            self._known.pop(_digest(url), None)
-            self._known[_digest(url)] = known
-            while len(self._known) > MAX_SOURCES:
-                del self._known[next(iter(self._known))]
+            told = dict(self._known)
+            told.pop(_digest(url), None)
+            told[_digest(url)] = known
+            while len(told) > MAX_SOURCES:
+                del told[next(iter(told))]
             draft = self._file.with_suffix(".new")
-            draft.write_bytes(msgspec.json.encode(self._known))
+            draft.write_bytes(msgspec.json.encode(told))
             draft.replace(self._file)
+            # Only what could be written is known: it must not fail what comes after it.
+            self._known = told
 
 
 def _digest(url: str) -> str:

@@ -31,6 +31,7 @@ _BUFFER_BYTES = 256 << 10
 _CHUNK_BYTES = 4 << 20
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAY_PASS = frozenset({408, 421, 425, 429})
+_MARK = re.compile(r"[ -~]{1,1024}")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
 
 
@@ -209,7 +210,9 @@ def _reading(
 
 
 def _version(response: aiohttp.ClientResponse) -> Version | None:
-    etag, last_modified = response.headers.get("ETag"), response.headers.get("Last-Modified")
+    """What makes no sense as a mark, or could not be kept and sent back, is none."""
+    marks = (response.headers.get("ETag"), response.headers.get("Last-Modified"))
+    etag, last_modified = (mark if mark and _MARK.fullmatch(mark) else None for mark in marks)
     return Version(etag, last_modified) if etag or last_modified else None
 
 

@@ -7,7 +7,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --no-loadscope-reorder
 RUNS_PROGRAM := tests/executable tests/contract tests/server
 
-.PHONY: help setup demo test test-binary test-python lint audit format proto shim build release bench gpu-check lock clean
+.PHONY: help setup demo test test-binary test-python fuzz lint audit format proto shim build release bench gpu-check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: lint build ## lint, build, then every test; starts a Docker engine where n
 
 test-python: lint ## the part of the tests that another version of Python could break
 	$(PYTEST) tests/core tests/api tests/store tests/cli tests/tls
+
+fuzz: setup ## fuzz every parser of foreign bytes for long (FUZZ_EXAMPLES=100000 each)
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100000} $(PYTEST) tests/fuzz
 
 lint: setup ## style, types, layers, protos, drift of generated code
 	$(BIN)/ruff check

@@ -72,7 +72,8 @@ async def origin_server() -> AsyncIterator[OriginServer]:
 def send_head(writer: asyncio.StreamWriter, status: int, headers: Mapping[str, str]) -> None:
     lines = [f"HTTP/1.1 {status} {'OK' if status < 300 else 'No'}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    writer.write("\r\n".join([*lines, "", ""]).encode())
+    # Surrogates stand for bytes that are not UTF-8.
+    writer.write("\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape"))
 
 
 class File:

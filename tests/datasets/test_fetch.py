@@ -61,6 +61,21 @@ async def test_without_a_sum_the_server_is_asked_whether_it_has_changed(
     assert (other.read_bytes(), same.read_bytes()) == (b"other", CONTENT)
 
 
+@pytest.mark.parametrize("etag", ["\udcff", "x" * 2000, "\u202e"])
+async def test_a_version_that_cannot_be_kept_is_none(
+    box: Box, origin: OriginServer, etag: str
+) -> None:
+    """It harms neither its own dataset nor those that come after it."""
+    origin.answers["/d/rows.csv"] = File(CONTENT, etag)
+    origin.answers["/d/good.csv"] = File(CONTENT)
+    datasets = await box.open()
+    for number, name in enumerate(("rows.csv", "good.csv", "rows.csv")):
+        source = DatasetSpec(name="d", source=f"http://127.0.0.1:{origin.port}/d/{name}")
+        (path,) = await box.give(datasets, source, name=f"t{number}")
+        assert path.read_bytes() == CONTENT
+    assert "if-none-match" not in origin.requests[2].headers
+
+
 async def test_who_shares_a_fetch_learns_no_others_name_for_it(
     box: Box, origin: OriginServer
 ) -> None:

@@ -344,7 +344,9 @@ TARGETS: dict[str, Target] = {
         list_message,
         [
             task_pb2.ListTasksRequest(page_size=5, page_token="A" * 38).SerializeToString(),
-            task_pb2.ListTasksRequest(limit=5, states=[1], status=1).SerializeToString(),
+            task_pb2.ListTasksRequest(
+                limit=5, states=[task_pb2.Task.queued], status="queued"
+            ).SerializeToString(),
         ],
         [*WIRE_TOKENS, b"-_", b"="],
         (RequestError, DecodeError),

@@ -1,0 +1,108 @@
+"""HTTP heads and bodies of any bytes against the real HTTP server, over a socket."""
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from fetchml.core.model import Role
+from tests.api.rest_world import rest_world
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "1000"))
+SECONDS = 20
+KEY = b"(the key)"
+"""In its place a right one is sent."""
+LAST = b"\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+"""A whole request, which also ends a head that has no end."""
+
+tokens = st.sampled_from(
+    [
+        b"GET ", b"POST ", b"PUT ", b"HEAD ", b"OPTIONS * ", b"/v1/tasks", b"/health", b"/ws",
+        b"/jupyter/x/", b"/v1/snapshots", b"?limit=", b" HTTP/1.1", b" HTTP/1.0", b" HTTP/9.9",
+        b"\r\n", b"\n", b"\r", b"\0", b": ", b" ", b"\t", b"\xff", b"\xed\xa0\x80", b"%00", b"%ff",
+        b"Host: x", b"Content-Length: 5", b"Content-Length: -1", b"Content-Length: 99999999999999",
+        b"Transfer-Encoding: chunked", b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n", b"ffffffffffffffff\r\n",
+        b"Content-Encoding: gzip", b"Content-Type: application/json", b'{"job_name": "a"}',
+        b"Expect: 100-continue", b"Upgrade: websocket", b"Connection: Upgrade",
+        b"Sec-WebSocket-Key: MDAwMDAwMDAwMDAwMDAwMA==", b"Sec-WebSocket-Version: 13",
+        b"Sec-WebSocket-Protocol: fetchml.v1, fetchml.key.x", b"X-API-Key: " + KEY,
+        b"X-Forwarded-For: fe80::1%\xff", b"Cookie: a=b; c", b"Range: bytes=0-1,5-",
+        b"traceparent: 00-", b"a" * 9000,
+    ]
+)  # fmt: skip
+lines = st.lists(tokens | st.binary(max_size=6), max_size=5).map(b"".join)
+heads = st.lists(lines, max_size=6).map(b"\r\n".join)
+likely = st.builds(
+    b"%s%s HTTP/1.1\r\nHost: x\r\nX-API-Key: (the key)\r\n%s".__mod__,
+    st.tuples(
+        st.sampled_from([b"GET ", b"POST ", b"PUT ", b"DELETE "]),
+        st.sampled_from([b"/v1/tasks", b"/v1/queue", b"/ws", b"/ui/", b"/v1/experiments/%ff"]),
+        heads,
+    ),
+)
+
+
+@contextmanager
+def served() -> Iterator[tuple[int, bytes]]:
+    """The port of a server in another thread, and a user's key."""
+    loop = asyncio.new_event_loop()
+    over = asyncio.Event()
+    where: list[tuple[int, bytes]] = []
+    started = threading.Event()
+
+    async def serve() -> None:
+        async with rest_world() as world:
+            where.append((world.port, world.secrets[Role.USER].encode()))
+            started.set()
+            await over.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert started.wait(SECONDS)
+        yield where[0]
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(SECONDS)
+        loop.close()
+
+
+def answers(port: int, data: bytes) -> list[bytes]:
+    """The status codes of all replies."""
+    received = bytearray()
+    address = ("127.0.0.1", port)
+    with (
+        socket.create_connection(address, timeout=SECONDS) as connection,
+        suppress(ConnectionError),
+    ):
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        while piece := connection.recv(1 << 16):
+            received += piece
+    replies = bytes(received).split(b"HTTP/1.1 ")[1:]
+    return [reply[:3] for reply in replies]
+
+
+def test_no_head_is_the_server_s_fault(caplog: pytest.LogCaptureFixture) -> None:
+    with served() as (port, key):
+
+        @settings(
+            max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        )
+        @example(b"GET / HTTP/1.1\r\nX-Forwarded-For: fe80::1%\xff")
+        @given(heads | likely)
+        def send(data: bytes) -> None:
+            codes = answers(port, data.replace(KEY, key) + LAST)
+            assert not any(code[:1] == b"5" for code in codes), codes
+
+        send()
+        whole = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        assert answers(port, whole) == [b"200"]
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []

@@ -33,13 +33,14 @@ from fetchml.api.ws_session import _FromClient
 from fetchml.attempt import AttemptFolder
 from fetchml.core import dataset, experiment, jupyter, project_file, snapshot, submission, text
 from fetchml.core.model import DatasetSpec, Resources, Status
+from fetchml.core.task_limits import TaskLimits
 from fetchml.errors import RequestError
 from fetchml.proxies import Network, Proxies
 from fetchml.tar_members import members
 from fetchml.unpack import RefusedArchive, UnpackLimits, UnreadableArchive, unpack
 from fetchml.v1 import task_pb2
 
-DEFAULTS = submission.Defaults("image", ("run",), 0, 0)
+DEFAULTS = submission.Defaults("image", ("run",), TaskLimits(), 0)
 BOX = Resources(8, 64, 8)
 LIMITS = UnpackLimits(1 << 20, 100)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -139,7 +140,7 @@ def json_body(data: bytes) -> None:
     if type(request) is not dict:
         return
     experiment.violations(request)
-    jupyter.violations(request, BOX)
+    jupyter.violations(request, BOX, TaskLimits())
     spec = submission.accept(request, DEFAULTS, BOX)
     assert text.is_storable(spec)
     submission.argv(spec)

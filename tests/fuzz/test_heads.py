@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fetchml.core.model import Role
 from tests.api.rest_world import rest_world
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "600"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "400"))
 SECONDS = 20
 QUIET_SECONDS = 0.2
 """After so long without a byte the server has nothing to say."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.targets import TARGETS, Target
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "600"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "400"))
 CASES = Path(__file__).parent / "cases"
 MAX_CHANGES = 6
 

@@ -43,6 +43,7 @@ from fetchml.v1 import task_pb2
 DEFAULTS = submission.Defaults("image", ("run",), TaskLimits(), 0)
 BOX = Resources(8, 64, 8)
 LIMITS = UnpackLimits(1 << 20, 100)
+LINK: Any = Mock(service_id="id", token="token", base_path="/jupyter/id/")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -123,7 +124,7 @@ def cookies(data: bytes) -> None:
     for cookie in kept.getall("Set-Cookie", ()):
         attributes = [part.partition("=")[0].strip().lower() for part in cookie.split(";")[1:]]
         assert "domain" not in attributes
-    jupyter_headers.for_jupyter(given)
+    jupyter_headers.for_jupyter(given, LINK)
     jupyter_headers.protocols(given)
 
 
@@ -324,7 +325,7 @@ TARGETS: dict[str, Target] = {
     ),
     "cookies": Target(
         cookies,
-        [b"Set-Cookie: a=b; path=/jupyter/id/\nConnection: x", b"Set-Cookie: a=b; Domain=x"],
+        [b"Set-Cookie: a=b; path=/jupyter/id/\nConnection: x", b"Cookie: a=b; _xsrf=c"],
         [*SURROGATES, b"\n", b";", b"=", b"path", b"Path=/", b"domain", b"\t", b"Connection: "],
         (ValueError,),
     ),

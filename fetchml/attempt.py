@@ -201,6 +201,7 @@ class AttemptFolder:
             signal = _integer(record, "signal", 1, 64) if "signal" in record else None
             timed_out = bool(_integer(record, "timed_out", 0, 1, default=0))
             stopped = bool(_integer(record, "stopped", 0, 1, default=0))
+            out_of_memory = bool(_integer(record, "out_of_memory", 0, 1, default=0))
         except ValueError:
             return None
         if (code is None) == (signal is None):
@@ -213,6 +214,7 @@ class AttemptFolder:
             signal=signal,
             timed_out=timed_out,
             stopped=stopped,
+            out_of_memory=out_of_memory,
             start_error=error[:_MAX_ERROR] or None,
         )
 

@@ -231,10 +231,26 @@ static void record_start(pid_t pid) {
         renameat(run_dir, "started.tmp", run_dir, "started") != 0) warn("cannot record the start");
 }
 
+/* Whether the kernel killed a process of this container, whose cgroup is gone when the shim is. */
+static bool ran_out_of_memory(void) {
+    const char *counts[] = {"/sys/fs/cgroup/memory.events", /* version 2, version 1 */
+                            "/sys/fs/cgroup/memory/memory.oom_control"};
+    char line[64];
+    bool killed = false;
+    for (int i = 0; i < 2 && getpid() == 1; i++) {
+        FILE *file = fopen(counts[i], "re");
+        while (file && fgets(line, sizeof line, file))
+            killed |= !strncmp(line, "oom_kill ", 9) && atol(line + 9) > 0;
+        if (file) fclose(file);
+    }
+    return killed;
+}
+
 static bool record_end(int fd) {
     bool ok = dprintf(fd, "%s=%d\nat_ms=%ld\nstarted_ms=%ld\ntimed_out=%d\nstopped=%d\n"
                       "log_bytes=%ld\n", end.signal ? "signal" : "code", end.signal + end.code,
                       end.at_ms, end.started_ms, end.timed_out, end.stopped, output_log.bytes) > 0;
+    if (ran_out_of_memory()) ok &= dprintf(fd, "out_of_memory=1\n") > 0;
     if (output_log.error) ok &= dprintf(fd, "log_error=%s\n", strerror(output_log.error)) > 0;
     if (end.failed) ok &= dprintf(fd, "error=cannot %s: %s\n", end.failed, strerror(end.error)) > 0;
     return ok && fsync(fd) == 0 && renameat(run_dir, "exit.tmp", run_dir, "exit") == 0 &&

@@ -1,13 +1,9 @@
-"""What the kernel knows of a container, without asking the engine, where both are on one machine:
-its first process, and whether it ran out of memory."""
+"""Finds a container's first process without asking the engine, where both are on one machine."""
 
 import re
 from pathlib import Path
 
 _MOUNT = Path("/sys/fs/cgroup")
-_OOM_FILES = ("memory.events", "memory.oom_control")
-"""Of version 2 and of version 1. Both count the processes that were killed."""
-_OOM_KILLS = re.compile(r"^oom_kill [1-9]", re.MULTILINE)
 
 
 class Cgroups:
@@ -16,9 +12,6 @@ class Cgroups:
     def __init__(self) -> None:
         self._folder = ""
         """Of a container's processes; the container's id is left out."""
-        self._namespaces = 0
-        self._memory = ""
-        """Of the memory controller, likewise; empty: not known."""
         self._namespaces = 0
         """How many process namespaces, seen from here, a container's first process is in."""
 
@@ -30,14 +23,10 @@ class Cgroups:
                 continue
             # Version 2 has no controllers here; version 1 has a hierarchy for each.
             folder = _MOUNT / controllers / path.removeprefix("/")
-            if not (folder / "cgroup.procs").exists():
-                continue
-            pattern = str(folder).replace(container_id, "{}")
-            if not self._folder:
-                self._folder = pattern
+            if (folder / "cgroup.procs").exists():
+                self._folder = str(folder).replace(container_id, "{}")
                 self._namespaces = len(_numbers(pid))
-            if any((folder / name).exists() for name in _OOM_FILES):
-                self._memory = pattern
+                return
 
     def first_process(self, container_id: str) -> int | None:
         """None: not known here, so the engine has to be asked."""
@@ -49,14 +38,6 @@ class Cgroups:
             if len(numbers) == self._namespaces and numbers[-1] == "1":
                 return int(pid)
         return None
-
-    def ran_out_of_memory(self, container_id: str) -> bool:
-        """Whether the kernel has killed a process of the container for want of memory. False also
-        when that is not known, or no longer: the container's cgroup is removed with it."""
-        if not self._memory:
-            return False
-        folder = Path(self._memory.replace("{}", container_id))
-        return any(_OOM_KILLS.search(_read(folder / name)) for name in _OOM_FILES)
 
 
 def _numbers(pid: int) -> list[str]:

@@ -70,23 +70,14 @@ def was_killed(end: AttemptEnd) -> bool:
     return end.signal == SIGKILL or end.code == _EXIT_KILLED
 
 
-def verdict(
-    folder: AttemptFolder,
-    container: Container | None,
-    *,
-    engine_restarted: bool,
-    out_of_memory: bool,
-) -> Gone:
-    """What the engine knows of the end of an attempt that it no longer runs.
-
-    `out_of_memory`: the kernel has killed a process of the container for want of memory. The
-    engine knows that too, unless it was away.
-    """
+def verdict(folder: AttemptFolder, container: Container | None, *, engine_restarted: bool) -> Gone:
+    """What is known of the end of an attempt that the engine no longer runs."""
     end, claim = folder.end(), folder.claim()
     code = container["State"]["ExitCode"] if container else None
-    out_of_memory |= bool(container and container["State"]["OOMKilled"])
+    out_of_memory = bool(container and container["State"]["OOMKilled"])
     if end:
-        return Gone(out_of_memory=out_of_memory and was_killed(end))
+        # The engine does not know it of a container that ended while it was away; the shim does.
+        return Gone(out_of_memory=(out_of_memory or end.out_of_memory) and was_killed(end))
     if claim is None:
         if container is None or never_started(container):
             return Gone()

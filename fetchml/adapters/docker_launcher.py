@@ -134,11 +134,8 @@ class DockerLauncher:
         connections = self._engine.connections
         with self._engine.watch(name) as changes, FirstProcess(changes.wake) as first:
             self._find_first_process(run, first)
-            out_of_memory = False
             while True:
                 end = folder.end()
-                # At once: the engine removes the container's cgroup when it comes to it.
-                out_of_memory |= first.has_ended and self._ran_out_of_memory(run)
                 if end and first.has_ended and not was_killed(end):
                     return Gone()
                 if not first.runs:
@@ -146,12 +143,7 @@ class DockerLauncher:
                         container = await self._engine.call(partial(inspect, name=name))
                         if container is None or not container["State"]["Running"]:
                             restarted = self._engine.connections > connections
-                            return verdict(
-                                folder,
-                                container,
-                                engine_restarted=restarted,
-                                out_of_memory=out_of_memory,
-                            )
+                            return verdict(folder, container, engine_restarted=restarted)
                         self._attempts[container["Id"]] = (run.task_id, run.attempt)
                         first.learn(container["State"]["Pid"], container["Id"])
                         self._cgroups.learn(container["State"]["Pid"], container["Id"])
@@ -257,9 +249,6 @@ class DockerLauncher:
         for container_id in self._containers(run):
             if pid := self._cgroups.first_process(container_id):
                 first.learn(pid, container_id)
-
-    def _ran_out_of_memory(self, run: Run) -> bool:
-        return any(map(self._cgroups.ran_out_of_memory, self._containers(run)))
 
     def _forget_begun(self, name: str, begun: asyncio.Future[None]) -> None:
         if self._begun.get(name) is begun:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from docker.models.containers import Container
@@ -65,23 +64,3 @@ def test_a_process_elsewhere_teaches_nothing(containers: list[Container]) -> Non
     assert cgroups.first_process(str(one.id)) is None
     cgroups.learn(1 << 22, str(one.id))  # no process has this number
     assert cgroups.first_process(str(one.id)) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "ran_out"),
-    [
-        ("memory.events", "low 0\nhigh 0\nmax 9\noom 2\noom_kill 0\noom_group_kill 0\n", False),
-        ("memory.events", "low 0\nhigh 0\nmax 9\noom 2\noom_kill 12\noom_group_kill 0\n", True),
-        ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n", False),
-        ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n", True),
-    ],
-)
-def test_what_the_kernel_counts(tmp_path: Path, name: str, content: str, ran_out: bool) -> None:
-    """Of version 2 and of version 1."""
-    (tmp_path / "docker/abc").mkdir(parents=True)
-    (tmp_path / "docker/abc" / name).write_text(content)
-    cgroups = Cgroups()
-    assert not cgroups.ran_out_of_memory("abc")
-    cgroups._memory = f"{tmp_path}/docker/{{}}"
-    assert cgroups.ran_out_of_memory("abc") == ran_out
-    assert not cgroups.ran_out_of_memory("gone")

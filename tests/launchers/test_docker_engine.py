@@ -163,3 +163,28 @@ async def test_an_engine_that_was_never_there(tmp_path: Path) -> None:
         (False, f"The Docker engine does not answer at {host}: No such file or directory")
     ]
     await launcher.close()
+
+
+async def test_out_of_memory_while_the_engine_is_away(
+    bench: Bench, own_docker_engine: PrivateEngine
+) -> None:
+    """The engine, back again, knows nothing of it; the shim has seen what the kernel counts."""
+    launcher = await bench.open()
+    run = shell(
+        bench,
+        "echo ready; until [ -e go ]; do sleep 0.02; done; exec python3 -c 'bytearray(2 << 30)'",
+        memory_gb=1,
+    )
+    folder = await bench.start(launcher, run)
+    await bench.until_log(run, b"ready")
+    wait = asyncio.create_task(launcher.wait(run))
+    await asyncio.sleep(0)
+    await launcher.prepare(run, silent)  # the wait has asked the engine before this answer
+    own_docker_engine.kill()
+    async with bench.watch.subscribe(folder.run) as changes:
+        (run.folder / "workspace/go").touch()
+        while folder.end() is None:
+            await soon(changes.wait())
+    assert end_of(run).signal == SIGKILL
+    own_docker_engine.start()
+    assert await soon(wait) == Gone(out_of_memory=True)

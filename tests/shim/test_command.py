@@ -290,3 +290,30 @@ def test_as_the_first_process_of_a_container(attempt: Attempt) -> None:
         assert unshare.wait(SECONDS) == 128 + signal.SIGKILL
     assert attempt.log() == f"1\nCapEff:\t{0:016x}\nready\n"
     assert (attempt.record("claim")["pid"], attempt.end()["stopped"]) == ("1", "1")
+
+
+# Runs the rest as PID 1 where /sys/fs/cgroup has the file $1 with the text $2 in it.
+WITH_COUNTS = """
+mount -t tmpfs none /sys/fs/cgroup; mkdir -p "/sys/fs/cgroup/$(dirname "$1")"
+printf "$2" > "/sys/fs/cgroup/$1"; shift 2
+exec unshare --pid --fork --mount-proc "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "ran_out"),
+    [
+        ("memory.events", "oom 2\noom_kill 0\noom_group_kill 0\n", False),
+        ("memory.events", "oom 2\noom_kill 12\noom_group_kill 0\n", True),
+        ("memory/memory.oom_control", "oom_kill_disable 0\noom_kill 0\n", False),
+        ("memory/memory.oom_control", "oom_kill_disable 0\noom_kill 1\n", True),
+        ("memory/else", "oom_kill 1\n", False),
+    ],
+)
+def test_what_the_kernel_killed_for_want_of_memory_is_recorded(
+    attempt: Attempt, name: str, content: str, ran_out: bool
+) -> None:
+    """Of cgroups version 2 and version 1. Without PID 1 it would be another's count."""
+    argv = attempt.argv("sh", "-c", "kill -9 $$")
+    assert run([*in_mount_namespace(WITH_COUNTS), name, content, *argv]) == 137
+    assert (attempt.end().get("out_of_memory") == "1") == ran_out

@@ -14,6 +14,7 @@ from fetchml.api import (
     grpc_receiving,
     grpc_sending,
     grpc_server,
+    grpc_tasks,
     jupyter_visitors,
     reply,
 )
@@ -55,6 +56,7 @@ def memory_bounds(settings: Settings) -> tuple[Bound, ...]:
             "small messages and replies of gRPC calls",
             grpc_server.MAX_CALLS * (grpc_receiving.UNREAD_BYTES + grpc_sending.SMALL_BYTES),
         ),
+        Bound("gRPC's lists that are made", grpc_tasks.PAGES_AT_ONCE * grpc_tasks.PAGE_TAKES_BYTES),
         Bound("gRPC replies that are not read", grpc_sending.REPLIES_IN_ALL),
     )
 

@@ -38,7 +38,9 @@ MAX_TASKS_PER_CALL = 100_000
 
 
 PAGES_AT_ONCE = 4
-"""Lists that are made at one time: each takes several times its bytes meanwhile."""
+"""Lists that are made at one time."""
+PAGE_TAKES_BYTES = 96 << 20
+"""What a page of the largest size takes while it is made: tasks, messages and bytes."""
 
 
 class TaskService(task_pb2_grpc.TaskServiceServicer):

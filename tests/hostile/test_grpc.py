@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.message import Message
 
 from fetchml.access import KEYLESS_STREAMS
-from fetchml.api import grpc_sending
+from fetchml.api import grpc_sending, grpc_tasks
 from fetchml.api.grpc_receiving import MAX_MESSAGE_BYTES, PLACES_BY_KEY
 from fetchml.v1 import queue_pb2, queue_pb2_grpc, task_pb2
 from tests.hostile.attacked import MIB, Attacked
@@ -150,14 +150,15 @@ def test_lists_that_nobody_reads(attacked: Attacked) -> None:
     no_window = struct.pack(">HI", INITIAL_WINDOW_SIZE, 0)
     with Connection(attacked.server.grpc, no_window) as connection:
         connection.look(0.1)
-        streams = {ask(connection, LIST, attacked.mallory, request) for _ in range(24)}
+        streams = {ask(connection, LIST, attacked.mallory, request) for _ in range(48)}
         until = time.monotonic() + SECONDS
         most = 0
         # Those beyond the budget are refused; those within it wait, until the connection is closed.
         while not connection.is_closed and time.monotonic() < until:
             connection.look(0.2)
             most = max(most, attacked.memory())
-        assert len(streams & connection.ended) > 8, "more was accepted than the budget"
+        assert len(streams & connection.ended) > 32, "more was accepted than the budget"
         assert connection.is_closed, "a client that reads nothing is kept for ever"
-    assert most - before < 2 * grpc_sending.REPLIES_BY_CALLER + 64 * MIB
+    made = grpc_tasks.PAGES_AT_ONCE * grpc_tasks.PAGE_TAKES_BYTES
+    assert most - before < grpc_sending.REPLIES_BY_CALLER + made + OVERHEAD
     assert_served(attacked)

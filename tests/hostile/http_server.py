@@ -2,12 +2,14 @@
 
 import http.client
 import json
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from fetchml.adapters import processes
 from tests.cli.server import SECONDS, Server
 
 KEY = "an-admin-key-for-tests"
@@ -65,6 +67,16 @@ def target(folder: Path, **variables: str) -> Iterator[Target]:
         yield Target(server)
     finally:
         server.stop()
+        _end_what_is_left(server.data_dir)
+
+
+def _end_what_is_left(data_dir: Path) -> None:
+    """Tasks outlive their server, those too that wait to begin."""
+    ours = {f"FETCHML_TASK_ID={path.name}" for path in data_dir.glob("tasks/*")}
+    is_ours = lambda pid: bool(ours.intersection(processes.environment(pid)))  # noqa: E731
+    with processes.opened(processes.pids(), is_ours) as left:
+        for pidfd in left:
+            processes.send(pidfd, signal.SIGKILL)
 
 
 def reply_of(client: socket.socket) -> tuple[int, dict[str, str]]:

@@ -338,17 +338,28 @@ class Engine:
         since: int | None = None,
         *,
         snapshot: bool = False,
+        completes: bool = False,
     ) -> AsyncGenerator[Update]:
         """Every change of what `who` may see and `where` lets through, in order (see `watching`).
 
-        `since` None: from now on, after the live tasks as they are now if `snapshot`.
+        `since` None: from now on, after the live tasks as they are now if `snapshot`. `completes`:
+        with a message of its own for the end of a task.
         """
 
         def wanted(task: Task) -> bool:
             seen = access.may_see(who, task, private=self._settings.private)
             return seen and not task.service
 
-        return watch(self._writer, self._store, self._clock, wanted, where, since, snapshot)
+        return watch(
+            self._writer,
+            self._store,
+            self._clock,
+            wanted,
+            where,
+            since,
+            snapshot=snapshot,
+            completes=completes,
+        )
 
     def read_logs(
         self,

@@ -95,6 +95,8 @@ class UpdateType(StrEnum):
     SYNCED = "synced"
     """The snapshot is complete; from here every change follows. No task."""
     TASK_UPDATE = "task_update"
+    TASK_COMPLETE = "task_complete"
+    """Right after the update of a task's end, with the same task: of watches that ask for it."""
     TASK_DELETED = "task_deleted"
     RESYNC = "resync"
     """Changes up to `seq` were not delivered: read the state anew; what follows is whole."""
@@ -103,6 +105,7 @@ class UpdateType(StrEnum):
 class Update(msgspec.Struct, frozen=True):
     type: UpdateType
     seq: int
+    """The message's own number, of the scheme in `message_seq`."""
     at: int
     """Milliseconds since the epoch (UTC)."""
     task: Task | None = None

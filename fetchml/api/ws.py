@@ -69,7 +69,7 @@ class WatchOperation:
         try:
             with self._streams.open(call):
                 await socket.prepare(request)
-                updates = self._engine.watch(call.who, where, since)
+                updates = self._engine.watch(call.who, where, since, completes=True)
                 await Session(socket, updates, self._timing, full=full, hold=call.message).run()
         except Ended as end:
             await self._close(request, socket, end)

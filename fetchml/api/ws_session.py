@@ -1,7 +1,7 @@
 """One client of /ws, from the handshake on: a reader, a writer, and a pulse."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass
 from typing import NoReturn
@@ -10,7 +10,6 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from fetchml.api.convert import update_json
-from fetchml.core.model import ENDED
 from fetchml.errors import Overloaded, TooManyBytes
 from fetchml.views import Update, UpdateType
 
@@ -82,8 +81,9 @@ class Session:
     async def _write(self) -> NoReturn:
         async with aclosing(self._updates):
             async for update in self._updates:
-                for message in _messages(update, full=self._full):
-                    await self._send(message)
+                # The contract knows no message of a deletion: only the full view has one.
+                if self._full or update.type is not UpdateType.TASK_DELETED:
+                    await self._send(update_json(update, full=self._full))
         raise Ended(WSCloseCode.GOING_AWAY, "There are no more updates")
 
     async def _read(self) -> NoReturn:
@@ -127,14 +127,3 @@ class Session:
         except TimeoutError:
             reason = f"Nothing was taken for {self._timing.send_within:g} s: come back with since"
             raise Ended(WSCloseCode.TRY_AGAIN_LATER, reason) from None
-
-
-def _messages(update: Update, *, full: bool) -> Iterator[dict[str, object]]:
-    """The contract knows no message of a deletion: only who asks for the full view gets one."""
-    if update.type is UpdateType.TASK_DELETED and not full:
-        return
-    body = update_json(update, full=full)
-    yield body
-    task = update.task
-    if update.type is UpdateType.TASK_UPDATE and task is not None and task.status in ENDED:
-        yield {**body, "type": "task_complete"}

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from fetchml import message_seq
 from fetchml.attempt_runs import AheadCounts
 from fetchml.core.estimate import Calibration
 from fetchml.core.model import (
@@ -54,6 +55,7 @@ class StubEngine:
         self.tasks: dict[str, Task] = {}
         """Oldest first."""
         self.updates: list[Update] = []
+        self._changes = 0
         self.outputs: dict[str, dict[str, bytes]] = {}
         self.logs: dict[str, list[LogChunk]] = {}
         self.idempotent: dict[tuple[str, str], str] = {}
@@ -219,15 +221,18 @@ class StubEngine:
         since: int | None = None,
         *,
         snapshot: bool = False,
+        completes: bool = False,
     ) -> AsyncGenerator[Update]:
         self._may_fail()
-        next_index = len(self.updates) if since is None else since
+        newest = message_seq.up_to(self._changes)
+        after = newest if since is None else since
+        next_index = sum(update.seq <= after for update in self.updates)
         with self._stream():
             if snapshot:
                 for task in list(self.tasks.values()):
                     if task.status not in ENDED and _matches(task, where):
-                        yield Update(UpdateType.SNAPSHOT, next_index, START_MS, task)
-                yield Update(UpdateType.SYNCED, next_index, START_MS)
+                        yield Update(UpdateType.SNAPSHOT, newest, START_MS, task)
+                yield Update(UpdateType.SYNCED, newest, START_MS)
             while True:
                 async with self._changed:
                     while not self.draining and len(self.updates) == next_index:
@@ -236,6 +241,8 @@ class StubEngine:
                     raise Unavailable("the server is shutting down")
                 update = self.updates[next_index]
                 next_index += 1
+                if update.type is UpdateType.TASK_COMPLETE and not completes:
+                    continue
                 if update.task is not None and _matches(update.task, where):
                     yield update
 
@@ -299,7 +306,12 @@ class StubEngine:
 
     async def _tell(self, kind: UpdateType, task: Task) -> None:
         async with self._changed:
-            self.updates.append(Update(kind, len(self.updates) + 1, START_MS, task))
+            self._changes += 1
+            number = message_seq.of_update(self._changes)
+            self.updates.append(Update(kind, number, START_MS, task))
+            if kind is UpdateType.TASK_UPDATE and task.status in ENDED:
+                number = message_seq.of_complete(self._changes)
+                self.updates.append(Update(UpdateType.TASK_COMPLETE, number, START_MS, task))
             self._changed.notify_all()
 
     @contextmanager

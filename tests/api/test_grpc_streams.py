@@ -62,11 +62,11 @@ async def test_a_watch_begins_with_a_snapshot_and_goes_on_with_every_change(worl
 
 async def test_a_watch_resumes_after_a_seq(world: World) -> None:
     ids = [await create(world) for _ in range(3)]
-    call = watch(world, since_seq=1)
+    call = watch(world, since_seq=2)
     seen = [await call.read() for _ in range(2)]
-    assert [(update.seq, update.task.id) for update in seen] == [(2, ids[1]), (3, ids[2])]
+    assert [(update.seq, update.task.id) for update in seen] == [(4, ids[1]), (6, ids[2])]
     from_the_start = watch(world, since_seq=0)
-    assert (await from_the_start.read()).seq == 1
+    assert (await from_the_start.read()).seq == 2
     call.cancel()
     from_the_start.cancel()
 

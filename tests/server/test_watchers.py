@@ -4,7 +4,8 @@ import asyncio
 import itertools
 import random
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
@@ -19,13 +20,16 @@ from tests.server.conftest import Serve
 from tests.server.program import SECONDS, Backend, Server, Task, all_ended, soon
 from tests.server.watchers import (
     LAST,
+    Change,
     change_of,
     churn,
+    delete,
     journal,
     messages,
     over_grpc,
     over_ws,
     watch_with_cuts,
+    with_completes,
 )
 
 Type = task_pb2.WatchTasksResponse
@@ -41,8 +45,8 @@ async def test_cut_off_and_resumed_at_random(
     server = await serve(processes_backend, FETCHML_TASKS_MAX_RUNNING="3").start()
     async with asyncio.TaskGroup() as group:
         watchers = [
-            group.create_task(watch_with_cuts(server, stream, random.Random(dice.random())))  # noqa: S311
-            for stream in (over_grpc, over_ws)
+            group.create_task(watch_with_cuts(server, *stream, random.Random(dice.random())))  # noqa: S311
+            for stream in ((over_grpc, "task_update"), (over_ws, "task_complete"))
             for _ in range(3)
         ]
         await churn(server, dice, 20)
@@ -51,12 +55,64 @@ async def test_cut_off_and_resumed_at_random(
         await churn(server, dice, 20)
         await server.submit("exit 0", job_name=LAST)
     everything = await journal(server)
-    assert [change.seq for change in everything] == list(range(1, len(everything) + 1))
-    for watcher in watchers:
+    assert [change.seq for change in everything] == list(range(2, 2 * len(everything) + 1, 2))
+    for watcher in watchers[:3]:
         assert watcher.result() == everything
+    for watcher in watchers[3:]:
+        assert watcher.result() == with_completes(everything)
     assert {change.status for change in everything} == set(Task.Status.keys()[1:])
-    assert any(change.deleted for change in everything)
+    assert any(change.kind == "task_deleted" for change in everything)
     assert any(change.attempt == 2 for change in everything)
+
+
+async def test_a_cut_after_any_message(serve: Serve, processes_backend: Backend) -> None:
+    """Who resumes with its number gets each later message once: over either transport, whichever
+    the number came from, with filters, and after a restart."""
+    server = await serve(processes_backend, FETCHML_TASKS_MAX_RUNNING="1").start()
+    ids = [
+        await server.submit("exit 3", job_name="fails", max_retries=1),
+        await server.submit("true", job_name="succeeds"),
+        await server.submit("sleep 600", job_name="cancelled"),
+    ]
+    await delete(server, ids[2])
+    for task_id in ids:
+        await server.ended(task_id)
+    await delete(server, ids[1])
+    await server.ended(await server.submit("true", job_name=LAST))
+    everything = await journal(server)
+    assert Counter(each.kind for each in with_completes(everything)) == {
+        "task_update": len(everything) - 1,
+        "task_complete": 4,
+        "task_deleted": 1,
+    }
+    filters: list[tuple[str, dict[str, Any], Callable[[Change], bool]]] = [
+        ("", {}, lambda _: True),
+        (f"&task_id={ids[1]}", {"task_id": ids[1]}, lambda each: each.task_id == ids[1]),
+        (
+            "&status=completed",
+            {"states": [Task.completed]},
+            lambda each: each.status == "completed",
+        ),
+    ]
+    for _ in range(2):
+        for query, where, lets_through in filters:
+            of_grpc = [each for each in everything if lets_through(each)]
+            of_ws = [each for each in with_completes(everything) if lets_through(each)]
+            for since in [0, *(each.seq for each in of_ws)]:
+                stream = over_ws(server, since, query)
+                later = [each for each in of_ws if each.seq > since]
+                assert await taken(stream, len(later)) == later, f"since={since}{query}"
+                async with server.watch(since=since, **where) as updates:
+                    for each in of_grpc:
+                        if each.seq > since:
+                            assert change_of(await soon(anext(updates))) == each
+        await server.kill()
+        await server.start()
+
+
+async def taken(stream: AsyncGenerator[Change], number: int) -> list[Change]:
+    async with aclosing(stream):
+        return [await soon(anext(stream)) for _ in range(number)]
 
 
 async def test_filters(serve: Serve, processes_backend: Backend) -> None:
@@ -88,7 +144,8 @@ async def test_filters(serve: Serve, processes_backend: Backend) -> None:
         ("status=failed", lambda task: task.status == Task.failed),
         ("status=preparing", lambda task: task.status == Task.preparing),
     ):
-        seqs = [change_of(update).seq for update in everything if holds(update.task)]
+        matching = [change_of(update) for update in everything if holds(update.task)]
+        seqs = [change.seq for change in with_completes(matching)]
         told = first_messages(server.rest, f"since=0&{query}", len(seqs))
         assert [message["seq"] async for message in told] == seqs
 
@@ -160,8 +217,9 @@ async def test_others_tasks_in_private_mode(serve: Serve, processes_backend: Bac
         expected = [update for update in everything if update.task.user_id == name]
         number = len(expected)
         assert [update async for update in first(server, number, client=rpc)] == expected
-        seen = [message["seq"] async for message in first_messages(rest, "since=0", number)]
-        assert seen == [update.seq for update in expected]
+        seqs = [change.seq for change in with_completes(map(change_of, expected))]
+        seen = first_messages(rest, "since=0", len(seqs))
+        assert [message["seq"] async for message in seen] == seqs
         hidden = ids[other][0]
         assert (await rest.get(f"/v1/tasks/{hidden}")).status == 404
         assert (await rest.ask("DELETE", f"/v1/tasks/{hidden}")).status == 404
@@ -183,12 +241,12 @@ async def test_too_slow(serve: Serve, processes_backend: Backend, kept: int) -> 
         server.watch() as updates,
     ):
         batch = task_pb2.CreateTasksRequest(
-            tasks=[task_pb2.CreateTaskRequest(job_name="many", args="x" * 1000)] * (MANY // 3)
+            tasks=[task_pb2.CreateTaskRequest(job_name="many", args="x" * 1000)] * (MANY // 60)
         )
-        await server.grpc.tasks.CreateTasks(iter([batch] * 3), metadata=server.grpc.metadata)
+        await server.grpc.tasks.CreateTasks(iter([batch] * 60), metadata=server.grpc.metadata)
         streams = (News(told_over_grpc(updates)), News(told_over_ws(ws)))
         if kept < MANY:
-            await until_pruned(server, MANY // 3)
+            await until_pruned(server, 2 * MANY // 3)
             for stream in streams:
                 await stream.read_until(lambda told: told.is_resync)
         last = await server.submit("true", job_name=LAST)
@@ -197,7 +255,7 @@ async def test_too_slow(serve: Serve, processes_backend: Backend, kept: int) -> 
     for stream in streams:
         seqs = [0, *(told.seq for told in stream.read if not told.is_resync)]
         resyncs = [told.seq for told in stream.read if told.is_resync]
-        gaps = [after - 1 for before, after in itertools.pairwise(seqs) if after != before + 1]
+        gaps = [after - 1 for before, after in itertools.pairwise(seqs) if after != before + 2]
         assert gaps == resyncs
         assert len(resyncs) == (1 if kept < MANY else 0)
 

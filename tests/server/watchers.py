@@ -3,7 +3,7 @@
 import asyncio
 import random
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, suppress
 from typing import Any, NamedTuple
 
@@ -27,26 +27,37 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 class Change(NamedTuple):
-    """One change as a watcher sees it."""
+    """One message about a change as a watcher sees it."""
 
     seq: int
+    kind: str
     task_id: str
     job_name: str
     status: str
     attempt: int
-    deleted: bool
 
     @property
     def is_last(self) -> bool:
         return self.job_name == LAST and self.status == "completed"
 
 
+def with_completes(changes: Iterable[Change]) -> list[Change]:
+    """What /ws sends for the changes that gRPC sends."""
+    told = []
+    for change in changes:
+        told.append(change)
+        if change.kind == "task_update" and change.status in ("completed", "failed"):
+            told.append(change._replace(seq=change.seq + 1, kind="task_complete"))
+    return told
+
+
 def change_of(update: task_pb2.WatchTasksResponse) -> Change:
     task = update.task
-    status = Task.Status.Name(task.status)
-    deleted = update.type == task_pb2.WatchTasksResponse.task_deleted
-    assert deleted or update.type == task_pb2.WatchTasksResponse.task_update, update
-    return Change(update.seq, task.id, task.job_name, status, task.attempt, deleted)
+    kind = task_pb2.WatchTasksResponse.Type.Name(update.type)
+    assert kind in ("task_update", "task_deleted"), update
+    return Change(
+        update.seq, kind, task.id, task.job_name, Task.Status.Name(task.status), task.attempt
+    )
 
 
 async def over_grpc(server: Server, since: int) -> AsyncGenerator[Change]:
@@ -63,40 +74,31 @@ async def over_grpc(server: Server, since: int) -> AsyncGenerator[Change]:
             raise ConnectionError("the channel was closed") from None
 
 
-async def over_ws(server: Server, since: int) -> AsyncGenerator[Change]:
-    async for message in messages(server.rest, f"since={since}&view=full"):
+async def over_ws(server: Server, since: int, query: str = "") -> AsyncGenerator[Change]:
+    async for message in messages(server.rest, f"since={since}&view=full{query}"):
         task = message["task"]
         yield Change(
             message["seq"],
+            message["type"],
             task["id"],
             task["job_name"],
             task["status"],
             task["attempt"],
-            message["deleted"],
         )
 
 
 async def messages(client: Client, query: str) -> AsyncGenerator[dict[str, Any]]:
-    """Those of /ws; the end of a task, which is told twice, comes once, when it is told in full."""
+    """Those of /ws about tasks."""
     url = client.url(f"/ws?{query}")
     async with client.session.ws_connect(url, headers=client.with_key({})) as ws:
-        ended: dict[str, Any] | None = None
         try:
             async for frame in ws:
                 message = msgspec.json.decode(frame.data)
-                kind = message.pop("type")
-                if kind == "ping":
+                if message["type"] == "ping":
                     await ws.send_json({"type": "pong"})
                     continue
-                if ended is not None:
-                    assert (kind, message) == ("task_complete", ended)
-                elif kind == "task_update" and message["task"]["status"] in ("completed", "failed"):
-                    ended = message
-                    continue
-                else:
-                    assert kind in ("task_update", "task_deleted"), kind
-                ended = None
-                yield {**message, "deleted": kind == "task_deleted"}
+                assert message["type"] in ("task_update", "task_complete", "task_deleted"), message
+                yield message
         finally:
             # No goodbye: what a cut looks like.
             with suppress(OSError, AttributeError):
@@ -107,12 +109,14 @@ async def messages(client: Client, query: str) -> AsyncGenerator[dict[str, Any]]
 async def watch_with_cuts(
     server: Server,
     stream: Callable[[Server, int], AsyncGenerator[Change]],
+    last: str,
     dice: random.Random,
 ) -> list[Change]:
-    """All changes up to the last, read in pieces of random length, through restarts too."""
+    """All messages up to the last, of kind `last`, read in pieces of random length, through
+    restarts too."""
     seen: list[Change] = []
     async with asyncio.timeout(2 * SECONDS):
-        while not seen or not seen[-1].is_last:
+        while not seen or not (seen[-1].is_last and seen[-1].kind == last):
             await server.up.wait()
             since = seen[-1].seq if seen else 0
             left = dice.randint(1, 25)
@@ -121,7 +125,7 @@ async def watch_with_cuts(
                     async for change in changes:
                         seen.append(change)
                         left -= 1
-                        if not left or change.is_last:
+                        if not left or (change.is_last and change.kind == last):
                             break
     return seen
 

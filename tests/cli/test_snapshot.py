@@ -95,8 +95,8 @@ def test_from_create_to_rm(server: Server, code: Path) -> None:
     gone = server.run("snapshot", "show", made)
     assert gone.code == 5
     unknown = server.run("submit", "--wait", "--snapshot", made, "--", "true")
-    assert unknown.code == 1
-    assert f"there is no snapshot '{made}' here" in unknown.err
+    assert unknown.code == 2
+    assert "snapshot_id: no such snapshot" in unknown.err
 
 
 def test_a_bad_fetchml_toml_is_refused_with_its_line(server: Server, code: Path) -> None:

@@ -96,7 +96,7 @@ def test_from_create_to_rm(server: Server, code: Path) -> None:
     assert gone.code == 5
     unknown = server.run("submit", "--wait", "--snapshot", made, "--", "true")
     assert unknown.code == 2
-    assert "snapshot_id: no such snapshot" in unknown.err
+    assert "snapshot_id: there is no such snapshot" in unknown.err
 
 
 def test_a_bad_fetchml_toml_is_refused_with_its_line(server: Server, code: Path) -> None:

@@ -30,6 +30,11 @@ STREAMS_PER_ADDRESS = 50
 """Of those that show no key (the standard gRPC services, which need none)."""
 KEYLESS_STREAMS = 500
 """Of all addresses together, without a key: far fewer than calls that the server takes."""
+KEYLESS_CALLS_PER_ADDRESS = 16
+"""Calls without a key that are answered once (`Health/Check`). They have places of their own,
+so that streams without a key keep no probe out."""
+KEYLESS_CALLS = 256
+"""Of all addresses together."""
 
 KEY_REVOKED = "The key was revoked"
 KEY_EXPIRED = "The key has expired"
@@ -274,6 +279,7 @@ class Admission:
         self._principals: dict[str, Principal] = {}
         self._streams_of_keys = OpenStreams(streams_per_key)
         self._keyless_streams = OpenStreams(streams_per_address, KEYLESS_STREAMS)
+        self._keyless_calls = OpenStreams(KEYLESS_CALLS_PER_ADDRESS, KEYLESS_CALLS)
         self.streams_per_key = streams_per_key
         self.streams_per_address = streams_per_address
 
@@ -284,6 +290,10 @@ class Admission:
     def keyless_stream(self, address: str) -> AbstractContextManager[None]:
         """Around what somebody without a key may hold open. Raises TooManyStreams, Overloaded."""
         return self._keyless_streams.hold(caller_of(address))
+
+    def keyless_call(self, address: str) -> AbstractContextManager[None]:
+        """Around a call without a key that is answered once. Raises TooManyStreams, Overloaded."""
+        return self._keyless_calls.hold(caller_of(address))
 
     def admit(self, secret: str | None, address: str) -> Admitted:
         """Raises Unauthorized, RateLimited."""

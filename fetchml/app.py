@@ -222,6 +222,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             audit,
             retention=retention,
             copies=copies,
+            max_connections=parts.max_connections(settings),
         )
         rest = HttpServer(
             engine,

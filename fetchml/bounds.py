@@ -11,6 +11,7 @@ from fetchml.adapters import duckdb_store
 from fetchml.api import (
     connection,
     grpc_calls,
+    grpc_connections,
     grpc_receiving,
     grpc_sending,
     grpc_server,
@@ -49,6 +50,12 @@ def memory_bounds(settings: Settings) -> tuple[Bound, ...]:
             "requests and sockets of Jupyter services",
             (jupyter_visitors.IN_ALL + jupyter_visitors.STRANGERS_IN_ALL)
             * jupyter_visitors.EXCHANGE_BYTES,
+        ),
+        Bound(
+            "gRPC connections",
+            grpc_connections.ACCEPTED
+            * settings.server.max_connections
+            * grpc_connections.CONNECTION_BYTES,
         ),
         Bound("gRPC messages that are not complete", grpc_receiving.IN_ALL_BYTES),
         Bound("gRPC messages that calls work on", grpc_calls.MESSAGES_IN_ALL),

@@ -24,6 +24,12 @@ class Ended(StrEnum):
     NOT_READ = "not_read"
 
 
+def share_of_address(most: int, *, shared: bool) -> int:
+    """How many of `most` connections one address may hold; `shared`: many clients may stand
+    behind it."""
+    return max(1, int(most * (SHARE_OF_MANY if shared else SHARE_OF_ONE)))
+
+
 class OpenConnections:
     """Memory is bounded by what is open: addresses that hold nothing are not kept."""
 
@@ -45,7 +51,7 @@ class OpenConnections:
         Raises TooManyConnections, Overloaded.
         """
         caller = caller_of(peer)
-        most = max(1, int(self._most * self._share(peer)))
+        most = share_of_address(self._most, shared=self._is_shared(peer))
         if self._open[caller] >= most:
             raise self._refused(Ended.TOO_MANY_OF_ADDRESS, TooManyConnections(most))
         if self._count >= self._most:
@@ -60,9 +66,6 @@ class OpenConnections:
         self._open[caller] -= 1
         if not self._open[caller]:
             del self._open[caller]
-
-    def _share(self, peer: str) -> float:
-        return SHARE_OF_MANY if self._is_shared(peer) else SHARE_OF_ONE
 
     def _refused(self, why: Ended, error: RequestError) -> RequestError:
         self.ended[why] += 1

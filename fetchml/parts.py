@@ -312,9 +312,12 @@ def engine_settings(settings: Settings) -> EngineSettings:
 
 
 def max_connections(settings: Settings) -> int:
-    """At most half of the files that the process may open: the rest is for all else."""
+    """The most connections of HTTP, and as many of gRPC, which accepts twice as many for moments.
+
+    Each has at most a fifth of the files that the process may open: the rest is for all else.
+    """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(settings.server.max_connections, files // 2)
+    return min(settings.server.max_connections, files // 5)
 
 
 async def keyring(store: DuckDBStore) -> Keyring:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 USER = "fetchml"
-MEMORY_MAX_GIB = 5
-"""What the unit grants a server whose tasks run in containers. `bounds` sums up to less."""
+MEMORY_MAX_GIB = 6
+"""What the unit grants a server whose tasks run in containers. `bounds` sums up to less: 5.2 GiB
+with the default settings, of which connections of HTTP and gRPC are an eighth."""
 STATE = Path("/var/lib")
 OPTIONS = ("data_dir", "config", "http", "grpc", "launcher", "log_format")
 """Of `serve`, by their names in Python."""

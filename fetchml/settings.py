@@ -93,8 +93,8 @@ class Server(msgspec.Struct, frozen=True):
     max_connections: Annotated[
         AtLeastOne,
         _about(
-            "Open connections of REST and /ws. One address may hold a fourth of them; a trusted "
-            "proxy, and this machine itself, three fourths."
+            "Open connections of REST and /ws, and as many of gRPC. One address may hold a fourth "
+            "of each; a trusted proxy, and this machine itself, three fourths."
         ),
     ] = MAX_CONNECTIONS
     tls_cert: Annotated[

@@ -24,9 +24,11 @@ from urllib.parse import unquote
 import grpc
 from google.protobuf.message import DecodeError
 
-from fetchml.access import Admission
+from fetchml.access import KEYLESS_CALLS_PER_ADDRESS, Admission
 from fetchml.api.grpc_errors import TRACE_KEY, failure
 from fetchml.api.grpc_receiving import (
+    CHECK_PLACES,
+    CHECK_PLACES_BY_ADDRESS,
     KEYLESS_PLACES,
     KEYLESS_PLACES_BY_ADDRESS,
     PLACES,
@@ -48,6 +50,8 @@ GONE_SECONDS = 1
 
 MESSAGE_SECONDS = 30
 """How long a call's first message may take."""
+CHECK_SECONDS = 5
+"""How long the message of a call without a key may take that is answered once."""
 NEXT_MESSAGE_SECONDS = 60
 """How long each later one may."""
 MESSAGES_BY_KEY = 32 << 20
@@ -95,6 +99,9 @@ class Calls(grpc.GenericRpcHandler):
             KEYLESS_PLACES_BY_ADDRESS,
             waiting_by_caller=admission.streams_per_address,
         )
+        self._checks = Receiving(
+            CHECK_PLACES, CHECK_PLACES_BY_ADDRESS, waiting_by_caller=KEYLESS_CALLS_PER_ADDRESS
+        )
         self._messages = ByteBudget("messages", by_caller=MESSAGES_BY_KEY, in_all=MESSAGES_IN_ALL)
         self._sending = Sending()
         self._streams: set[asyncio.Task[Any]] = set()
@@ -125,13 +132,21 @@ class Calls(grpc.GenericRpcHandler):
         """End every open stream, and what waits for a message, with UNAVAILABLE; calls that have
         their message and are answered once go on."""
         self._closing = True
-        for receiving in (self._receiving, self._keyless):
+        for receiving in (self._receiving, self._keyless, self._checks):
             receiving.close(_shutting_down())
         for stream in list(self._streams):
             stream.cancel()
 
     def _standard(self, method: str, handler: Any) -> Any:
-        """Of health and reflection, which need no key."""
+        """Of health and reflection, which need no key. What is answered once (`Health/Check`) and
+        streams are limited apart: streams last, and must not keep out a probe."""
+        is_stream = handler.request_streaming or handler.response_streaming
+        if is_stream:
+            hold, receiving = self._admission.keyless_stream, self._keyless
+            seconds = MESSAGE_SECONDS
+        else:
+            hold, receiving = self._admission.keyless_call, self._checks
+            seconds = CHECK_SECONDS
 
         async def stream_stream(_: object, context: Any) -> None:
             peer = context.peer()
@@ -139,9 +154,9 @@ class Calls(grpc.GenericRpcHandler):
                 client = self._client_of(peer, context.invocation_metadata() or ())
                 if client != address_of(peer):
                     peer = NO_PEER
-                with self._admission.keyless_stream(client):
+                with hold(client):
                     caller = caller_of(client)
-                    messages = self._received(self._keyless, caller, context)
+                    messages = self._received(receiving, caller, context, seconds)
                     writer = _Writer(handler, self._sending, caller, peer, context)
                     request = messages if handler.request_streaming else await _only(messages)
                     await writer.reply(request, context)
@@ -154,10 +169,11 @@ class Calls(grpc.GenericRpcHandler):
         )
 
     async def _received(
-        self, receiving: Receiving, caller: str, context: Any
+        self, receiving: Receiving, caller: str, context: Any, seconds: float = MESSAGE_SECONDS
     ) -> AsyncGenerator[Any]:
-        """The messages of a call. Raises what `Receiving.receive` does."""
-        seconds, late = MESSAGE_SECONDS, _late(MESSAGE_SECONDS)
+        """The messages of a call, the first within `seconds`. Raises what `Receiving.receive`
+        does."""
+        late = _late(seconds)
         while True:
             message = await receiving.receive(caller, context.read, seconds, late)
             if message is grpc.aio.EOF:

@@ -6,12 +6,10 @@ back: neither a cancelled task nor a status ends such a call. Only its connectio
 
 import asyncio
 import logging
-import os
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
+from fetchml.api.own_sockets import close_connections
 from fetchml.byte_budget import ByteBudget
 
 REPLIES_BY_CALLER = 64 << 20
@@ -85,30 +83,3 @@ class Sending:
         if peers:
             log.warning("clients that do not read their replies lose their connections")
             self._closing = loop.create_task(asyncio.to_thread(close_connections, peers))
-
-
-def close_connections(peers: "set[str]") -> None:
-    """Close this process's connections to these peers, as gRPC names them.
-
-    gRPC hands nobody its sockets, so they are found among the process's files.
-    """
-    for file in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):
-            if not file.is_socket():
-                continue
-            # A copy: the number may be another file's by now, and the copy is what is looked at.
-            with socket.socket(fileno=os.dup(int(file.name))) as connection:
-                if _peer(connection) in peers:
-                    connection.shutdown(socket.SHUT_RDWR)
-
-
-def _peer(connection: socket.socket) -> str | None:
-    """As gRPC names it; None if it is no connection over IP."""
-    if connection.family not in (socket.AF_INET, socket.AF_INET6):
-        return None
-    host, port, *_ = connection.getpeername()
-    if host.startswith("::ffff:"):
-        return f"ipv4:{host.removeprefix('::ffff:')}:{port}"
-    if connection.family == socket.AF_INET:
-        return f"ipv4:{host}:{port}"
-    return f"ipv6:%5B{host}%5D:{port}"

@@ -13,6 +13,7 @@ from fetchml.access import Admission
 from fetchml.api.grpc_audit import AuditService
 from fetchml.api.grpc_backup import BackupService
 from fetchml.api.grpc_calls import Calls
+from fetchml.api.grpc_connections import GrpcConnections
 from fetchml.api.grpc_experiments import ExperimentService
 from fetchml.api.grpc_gpus import GpuService
 from fetchml.api.grpc_health import HealthService
@@ -29,6 +30,7 @@ from fetchml.gpus import Gpus
 from fetchml.jupyter_services import JupyterServices
 from fetchml.keys import Keys
 from fetchml.retention import Retention
+from fetchml.settings import MAX_CONNECTIONS
 from fetchml.snapshots import Snapshots
 from fetchml.store_copy import StoreCopies
 from fetchml.tls import Certificate, Loaded
@@ -114,11 +116,16 @@ class GrpcServer:
         *,
         retention: Retention,
         copies: StoreCopies | None = None,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
-        """Without `copies` no backup can be made."""
+        """Without `copies` no backup can be made. `max_connections`: of all addresses, the
+        control socket not included."""
         self._calls = Calls(admission, audit)
+        self._connections = GrpcConnections(max_connections, admission.is_shared)
         self._server = grpc.aio.server(
-            handlers=(self._calls,), options=OPTIONS, maximum_concurrent_rpcs=MAX_CALLS
+            handlers=(self._calls,),
+            options=(*OPTIONS, *self._connections.options),
+            maximum_concurrent_rpcs=MAX_CALLS,
         )
         self._control = grpc.aio.server(
             handlers=(self._calls,), options=OPTIONS, maximum_concurrent_rpcs=MAX_CONTROL_CALLS
@@ -174,6 +181,7 @@ class GrpcServer:
                 os.umask(before)
             await self._control.start()
         await self._server.start()
+        self._connections.start(port)
         return port
 
     async def stop(self, grace: float) -> None:
@@ -182,6 +190,7 @@ class GrpcServer:
         self._stopping = True
         self._calls.close_streams()
         await asyncio.gather(self._server.stop(grace), self._control.stop(grace))
+        self._connections.stop()
 
 
 def _listen(server: grpc.aio.Server, address: str, certificate: Certificate | None = None) -> int:

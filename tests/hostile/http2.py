@@ -31,9 +31,9 @@ def headers(pairs: "list[tuple[bytes, bytes]]") -> bytes:
 
 
 class Connection:
-    def __init__(self, address: str, settings: bytes = b"") -> None:
+    def __init__(self, address: str, settings: bytes = b"", source: str = "127.0.0.1") -> None:
         host, _, port = address.rpartition(":")
-        self._socket = socket.create_connection((host, int(port)))
+        self._socket = socket.create_connection((host, int(port)), source_address=(source, 0))
         self._socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0, settings))
         self._received = bytearray()
         self._windows = {0: DEFAULT_WINDOW}
@@ -68,7 +68,7 @@ class Connection:
         ]
         if key is not None:
             pairs.append((b"x-api-key", key.encode()))
-        self._write(frame(HEADERS, END_HEADERS, stream, headers(pairs)))
+        self.send_raw(frame(HEADERS, END_HEADERS, stream, headers(pairs)))
         self._windows[stream] = self._initial
         return stream
 
@@ -80,7 +80,7 @@ class Connection:
             if room <= 0 and sent < len(data):
                 break
             ends = last and sent + room == len(data)
-            self._write(frame(DATA, END_STREAM * ends, stream, data[sent : sent + room]))
+            self.send_raw(frame(DATA, END_STREAM * ends, stream, data[sent : sent + room]))
             self._windows[0] -= room
             self._windows[stream] -= room
             sent += room
@@ -123,13 +123,13 @@ class Connection:
                     for other in self._windows.keys() - {0}:
                         self._windows[other] += value - self._initial
                     self._initial = value
-            self._write(frame(SETTINGS, ACK, 0))
+            self.send_raw(frame(SETTINGS, ACK, 0))
         elif kind == PING and not flags & ACK:
-            self._write(frame(PING, ACK, 0, body))
+            self.send_raw(frame(PING, ACK, 0, body))
         elif kind == RST_STREAM or (kind in (HEADERS, DATA) and flags & END_STREAM):
             self.ended.add(stream)
 
-    def _write(self, data: bytes) -> None:
+    def send_raw(self, data: bytes) -> None:
         try:
             self._socket.sendall(data)
         except ConnectionError:

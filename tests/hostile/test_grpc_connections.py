@@ -1,0 +1,217 @@
+"""gRPC connections and calls without a key that somebody opens by the hundred: others get in."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from fetchml.access import KEYLESS_STREAMS, STREAMS_PER_ADDRESS
+from fetchml.api import grpc_connections
+from fetchml.api.grpc_connections import ACCEPTED, CONNECTION_BYTES, excess_of
+from fetchml.api.grpc_receiving import CHECK_PLACES
+from tests.api import grpc_world
+from tests.hostile.attacked import MIB, Attacked
+from tests.hostile.http2 import HEADERS, Connection, frame
+
+MOST = 40
+SHARE = 30
+"""This machine's addresses may hold three fourths."""
+CHECK = "grpc.health.v1.Health/Check"
+WATCH = "grpc.health.v1.Health/Watch"
+QUEUE = "fetchml.v1.QueueService/GetQueue"
+SECONDS = 120
+"""Far more than anything takes."""
+
+
+@pytest.fixture
+def attacked(tmp_path: Path) -> Iterator[Attacked]:
+    attacked = Attacked(
+        tmp_path / "data",
+        FETCHML_MAX_CONNECTIONS=str(MOST),
+        FETCHML_TRUSTED_PROXIES="127.0.0.0/8",
+    )
+    yield attacked
+    attacked.close()
+
+
+@pytest.fixture
+def clients() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def until(is_so: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+def still_open(connections: list[Connection]) -> int:
+    for connection in connections:
+        connection.look()
+    return sum(not connection.is_closed for connection in connections)
+
+
+def has_ended(connection: Connection, streams: set[int]) -> bool:
+    """Whether the server has ended these streams, or the connection."""
+    connection.look(0.1)
+    return connection.is_closed or streams <= connection.ended
+
+
+def is_answered(attacked: Attacked, source: str) -> bool:
+    with Connection(attacked.server.grpc, source=source) as connection:
+        stream = connection.call(QUEUE, attacked.bob)
+        connection.send(stream, bytes(5), last=True)
+        until(lambda: has_ended(connection, {stream}), "neither answered nor closed")
+        return stream in connection.ended
+
+
+def test_one_address_does_not_shut_out_another(attacked: Attacked, clients: ExitStack) -> None:
+    def connect(number: int, source: str) -> list[Connection]:
+        connections = [Connection(attacked.server.grpc, source=source) for _ in range(number)]
+        for connection in connections:
+            clients.enter_context(connection)
+        return connections
+
+    # More than gRPC itself accepts, and nothing but the preface.
+    hostile = connect(ACCEPTED * MOST + 10, "127.0.0.2")
+    until(lambda: still_open(hostile) <= SHARE, "one address holds more than its share")
+    assert is_answered(attacked, "127.0.0.3")
+    assert still_open(hostile) == SHARE
+    # All together.
+    others = connect(MOST, "127.0.0.3")
+    until(lambda: still_open(hostile + others) <= MOST, "all hold more than the limit")
+    assert still_open(hostile) == SHARE, "the oldest stay"
+    clients.close()
+    until(lambda: is_answered(attacked, "127.0.0.4"), "places are not given back")
+    assert attacked.server.log.count("too many gRPC connections: the newest of 127.0.0.2") == 1
+
+
+@pytest.mark.parametrize(
+    ("peers", "excess"),
+    [
+        # An address by itself has a fourth of 8.
+        ([f"ipv4:192.0.2.1:{port}" for port in range(4)], {2, 3}),
+        # Of IPv6, a /64 network.
+        ([f"ipv6:%5B2001:db8::{host}%5D:1" for host in range(4)], {2, 3}),
+        ([f"ipv6:%5B2001:db8:0:{net}::1%5D:1" for net in range(4)], set()),
+        # A shared one has three fourths.
+        ([f"ipv4:10.0.0.5:{port}" for port in range(8)], {6, 7}),
+        # In all, the newest go.
+        ([f"ipv4:192.0.2.{host}:1" for host in range(10)], {8, 9}),
+        # What is beyond an address's share takes nobody else's place.
+        (
+            [f"ipv4:192.0.2.1:{port}" for port in range(8)]
+            + [f"ipv4:192.0.3.{host}:1" for host in range(6)],
+            {2, 3, 4, 5, 6, 7},
+        ),
+    ],
+)
+def test_shares(peers: list[str], excess: set[int]) -> None:
+    found = excess_of(peers, 8, lambda address: address.startswith("10."))
+    assert found == {peers[number] for number in excess}
+
+
+def test_heads_that_never_end(tmp_path: Path, clients: ExitStack) -> None:
+    """The memory of a connection is what `bounds` counts."""
+    attacked = Attacked(tmp_path / "data")
+    clients.callback(attacked.close)
+    before, number = attacked.memory(), 400
+    # A literal header field with a value that lacks its last bytes.
+    head = b"\0\x01a\x7f\xa1\x7d" + b"x" * 16_000
+    for _ in range(number):
+        connection = clients.enter_context(Connection(attacked.server.grpc))
+        connection.look(0.01)
+        connection.send_raw(frame(HEADERS, 0, 1, head + bytes(300))[:-300])
+    assert is_answered(attacked, "127.0.0.3")
+    assert attacked.memory() - before < number * CONNECTION_BYTES + 8 * MIB
+
+
+async def test_connections_without_calls_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_connections, "IDLE_SECONDS", 1)
+    async with grpc_world.grpc_world(tmp_path) as world:
+
+        def look() -> None:
+            with Connection(world.address) as idle, Connection(world.address) as watching:
+                stream = watching.call(WATCH, None)
+                watching.send(stream, bytes(5), last=True)
+                until(lambda: still_open([idle]) == 0, "an idle connection stays")
+                assert still_open([watching]) == 1, "a stream is a call"
+
+        await asyncio.to_thread(look)
+
+
+async def test_handshakes_that_never_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_connections, "HANDSHAKE_SECONDS", 1)
+    async with grpc_world.grpc_world(tmp_path) as world:
+        host, _, port = world.address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        async with asyncio.timeout(SECONDS):
+            while await reader.read(1000):
+                pass
+        writer.close()
+
+
+def check(attacked: Attacked, address: str) -> int:
+    with grpc.insecure_channel(attacked.server.grpc) as channel:
+        reply = health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(),
+            metadata=(("x-forwarded-for", address),),
+            timeout=SECONDS,
+        )
+    return int(reply.status)
+
+
+def is_refused(attacked: Attacked, address: str) -> bool:
+    """Whether a watch of the health is."""
+    with grpc.insecure_channel(attacked.server.grpc) as channel:
+        stream = health_pb2_grpc.HealthStub(channel).Watch(
+            health_pb2.HealthCheckRequest(),
+            metadata=(("x-forwarded-for", address),),
+            timeout=SECONDS,
+        )
+        try:
+            next(stream)
+        except grpc.RpcError:
+            return True
+        stream.cancel()
+        return False
+
+
+def test_streams_without_a_key_keep_out_no_probe(attacked: Attacked, clients: ExitStack) -> None:
+    connection = clients.enter_context(Connection(attacked.server.grpc))
+    connection.look(0.1)
+    addresses = [f"2001:db8:{n:x}::1" for n in range(KEYLESS_STREAMS // STREAMS_PER_ADDRESS)]
+    for address in addresses:
+        for _ in range(STREAMS_PER_ADDRESS):
+            stream = connection.call(WATCH, None, (b"x-forwarded-for", address.encode()))
+            connection.send(stream, bytes(5), last=True)
+            connection.look()
+    until(lambda: is_refused(attacked, "192.0.2.1"), "streams without a key have no limit")
+    for address in ("192.0.2.1", addresses[0]):
+        assert check(attacked, address) == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_probes_without_their_message_keep_out_no_probe(
+    attacked: Attacked, clients: ExitStack
+) -> None:
+    connection = clients.enter_context(Connection(attacked.server.grpc))
+    connection.look(0.1)
+    begun = set()
+    for network in range(2 * CHECK_PLACES):
+        for _ in range(4):
+            address = b"2001:db8:%x::1" % network
+            stream = connection.call(CHECK, None, (b"x-forwarded-for", address))
+            connection.send(stream, b"\0\0")
+            begun.add(stream)
+    assert check(attacked, "192.0.2.1") == health_pb2.HealthCheckResponse.SERVING
+    until(lambda: has_ended(connection, begun), "they are kept for ever")
+    assert not connection.is_closed

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -162,7 +163,8 @@ async def test_handshakes_that_never_end(tmp_path: Path, monkeypatch: pytest.Mon
 
 def check(attacked: Attacked, address: str) -> int:
     with grpc.insecure_channel(attacked.server.grpc) as channel:
-        reply = health_pb2_grpc.HealthStub(channel).Check(
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        reply = stub.Check(
             health_pb2.HealthCheckRequest(),
             metadata=(("x-forwarded-for", address),),
             timeout=SECONDS,
@@ -173,7 +175,8 @@ def check(attacked: Attacked, address: str) -> int:
 def is_refused(attacked: Attacked, address: str) -> bool:
     """Whether a watch of the health is."""
     with grpc.insecure_channel(attacked.server.grpc) as channel:
-        stream = health_pb2_grpc.HealthStub(channel).Watch(
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        stream = stub.Watch(
             health_pb2.HealthCheckRequest(),
             metadata=(("x-forwarded-for", address),),
             timeout=SECONDS,

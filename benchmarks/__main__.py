@@ -10,6 +10,7 @@ from benchmarks import (
     grpc_creates,
     health,
     history,
+    hostile,
     rest_submits,
     scheduling,
     throughput,
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "executable": executable.run,
     "throughput": throughput.run,
     "gpu_gap": gpu_gap.run,
+    "hostile": hostile.run,
 }
 
 

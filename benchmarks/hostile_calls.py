@@ -1,0 +1,140 @@
+"""Hostile gRPC calls. Each function prepares a server, and gives the attack."""
+
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import grpc
+
+from benchmarks.client import Client
+from benchmarks.processes import KEY, Server
+from benchmarks.raw_clients import GrpcConnection
+from fetchml.v1 import task_pb2, task_pb2_grpc
+
+MIB = 1 << 20
+CHECK = "/grpc.health.v1.Health/Check"
+WATCH = "/grpc.health.v1.Health/Watch"
+CALLS = 100
+NETWORKS = 210
+STREAMS = 50
+"""Of each network."""
+QUIET_LOOKS = 20
+"""Once the server has taken nothing so often, it holds what it will."""
+QUIET_SECONDS = 0.05
+END_SECONDS = 60
+BATCH_TASKS = 600
+BATCHES = 15
+MESSAGE_BYTES = MIB
+WAITING = 100_000
+FILL = 10_000
+"""Tasks of one call."""
+FILL_MESSAGE = 1_000
+METADATA = (("x-api-key", KEY),)
+
+
+@contextmanager
+def unfinished_messages(server: Server) -> Iterator[Callable[[], str]]:
+    """Each of its own connection, without its last byte."""
+    size = 16 * MIB
+    message = b"\0" + struct.pack(">I", size) + bytes(size - 1)
+
+    def attack() -> str:
+        with ExitStack() as stack:
+            opened = [stack.enter_context(GrpcConnection(server.grpc)) for _ in range(CALLS)]
+            for connection in opened:
+                connection.look(QUIET_SECONDS)
+            begun = [(connection, connection.begin(CHECK, {})) for connection in opened]
+            sent = [0] * CALLS
+            quiet = 0
+            while quiet < QUIET_LOOKS:
+                took = 0
+                for n, (connection, stream) in enumerate(begun):
+                    connection.look()
+                    more = connection.send(stream, message[sent[n] : sent[n] + MIB])
+                    sent[n] += more
+                    took += more
+                quiet = 0 if took else quiet + 1
+                if not took:
+                    time.sleep(QUIET_SECONDS)
+        return f"{sum(sent) / MIB:.0f} MiB taken"
+
+    yield attack
+
+
+@contextmanager
+def health_watches(server: Server) -> Iterator[Callable[[], str]]:
+    """Ten addresses a connection, as a trusted proxy names them."""
+
+    def attack() -> str:
+        opened: list[GrpcConnection] = []
+        with ExitStack() as stack:
+            for network in range(NETWORKS):
+                if network % 10 == 0:
+                    opened.append(stack.enter_context(GrpcConnection(server.grpc)))
+                    opened[-1].look(QUIET_SECONDS)
+                for _ in range(STREAMS):
+                    address = {"x-forwarded-for": f"2001:db8:{network:x}::1"}
+                    stream = opened[-1].begin(WATCH, address)
+                    opened[-1].send(stream, bytes(5), last=True)
+                opened[-1].look()
+            until = time.monotonic() + END_SECONDS
+            last, quiet = -1, 0
+            while quiet < QUIET_LOOKS and time.monotonic() < until:
+                for connection in opened:
+                    connection.look()
+                time.sleep(QUIET_SECONDS)
+                ended = sum(len(connection.ended) for connection in opened)
+                last, quiet = ended, quiet + 1 if ended == last else 0
+            with grpc.insecure_channel(server.grpc) as channel:
+                request = task_pb2.ListTasksRequest(limit=1)
+                stub = task_pb2_grpc.TaskServiceStub(channel)
+                stub.ListTasks(request, metadata=METADATA, timeout=END_SECONDS)
+        return f"{NETWORKS * STREAMS - ended:,} streams stay open; a key's call is served"
+
+    yield attack
+
+
+@contextmanager
+def refused_batches(server: Server) -> Iterator[Callable[[], str]]:
+    """The last task of each message is wrong, so that all are looked at."""
+    task = task_pb2.CreateTaskRequest(job_name="a", metadata={"k": "v" * 1600})
+    wrong = task_pb2.CreateTaskRequest(job_name="!")
+    batch = task_pb2.CreateTasksRequest(tasks=[*[task] * BATCH_TASKS, wrong])
+    assert 0.9 * MESSAGE_BYTES < batch.ByteSize() < MESSAGE_BYTES, batch.ByteSize()
+    with grpc.insecure_channel(server.grpc) as channel:
+        stub = task_pb2_grpc.TaskServiceStub(channel)
+
+        def attack() -> str:
+            calls = [
+                stub.CreateTasks.future(iter([batch]), metadata=METADATA) for _ in range(BATCHES)
+            ]
+            codes = {call.exception(END_SECONDS).code() for call in calls}
+            assert codes == {grpc.StatusCode.INVALID_ARGUMENT}, codes
+            return ""
+
+        yield attack
+
+
+@contextmanager
+def empty_watches(server: Server) -> Iterator[Callable[[], str]]:
+    one = task_pb2.CreateTaskRequest(job_name="waiting", command=["true"])
+    message = task_pb2.CreateTasksRequest(tasks=[one] * FILL_MESSAGE)
+    with (
+        Client(server.http) as client,
+        client.blocked_queue(),
+        grpc.insecure_channel(server.grpc, [("grpc.max_receive_message_length", -1)]) as channel,
+    ):
+        stub = task_pb2_grpc.TaskServiceStub(channel)
+        for _ in range(WAITING // FILL):
+            stub.CreateTasks(iter([message] * (FILL // FILL_MESSAGE)), metadata=METADATA)
+
+        def attack() -> str:
+            request = task_pb2.WatchTasksRequest(user_id="nobody")
+            call = stub.WatchTasks(request, metadata=METADATA, timeout=END_SECONDS)
+            update = next(call)
+            assert update.type == task_pb2.WatchTasksResponse.synced, update
+            call.cancel()
+            return ""
+
+        yield attack

@@ -1,0 +1,166 @@
+"""Hostile requests over HTTP. Each function prepares a server, and gives the attack."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from benchmarks.client import Client
+from benchmarks.processes import KEY, Server
+from benchmarks.raw_clients import connect, push, status_of
+from fetchml.core.submission import MAX_ARGUMENT_CHARACTERS
+
+HEADS = 500
+LISTS = 12
+LIST_TASKS = 60
+"""As many as a page may have."""
+LARGE: dict[str, object] = {"job_name": "large", "metadata": {"notes": "\N{ROCKET}" * 62_500}}
+"""250 KB."""
+LOGINS = 200
+SOCKETS = 15
+ANSWER_SECONDS = 30
+HOLD_SECONDS = 2
+STARTED_SECONDS = 30
+JUPYTER = {
+    "jupyter_command": f"{sys.executable} {Path(__file__).with_name('bare_jupyter.py')}",
+    "tasks_grace_seconds": "1",
+}
+"""Settings with which a hostile program takes JupyterLab's place."""
+
+
+@contextmanager
+def unfinished_heads(server: Server) -> Iterator[Callable[[], str]]:
+    line = b"X-%06d: " + b"a" * 8000 + b"\r\n"
+    head = b"GET /health HTTP/1.1\r\nHost: a\r\n" + b"".join(line % n for n in range(125))
+
+    def attack() -> str:
+        with ExitStack() as clients:
+            for _ in range(HEADS):
+                push(clients.enter_context(connect(server.http)), head)
+        return ""
+
+    yield attack
+
+
+@contextmanager
+def unread_lists(server: Server) -> Iterator[Callable[[], str]]:
+    """As many large tasks wait as one user may have."""
+    with Client(server.http) as client, client.blocked_queue():
+        waiting = 0
+        while _status(server, "POST", "/v1/tasks", LARGE) == 201:
+            waiting += 1
+        path = f"/v1/tasks?limit={LIST_TASKS}&view=full"
+        request = f"GET {path} HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n\r\n".encode()
+
+        def attack() -> str:
+            with ExitStack() as clients:
+                opened = [clients.enter_context(connect(server.http)) for _ in range(LISTS)]
+                for each in opened:
+                    push(each, request)
+                statuses = [status_of(each, ANSWER_SECONDS) for each in opened]
+                time.sleep(HOLD_SECONDS)
+            return f"{waiting} tasks accepted, {statuses.count(429)} lists answered with 429"
+
+        yield attack
+
+
+@contextmanager
+def quoted_emoji(server: Server) -> Iterator[Callable[[], str]]:
+    args = '"' + "\N{GRINNING FACE}" * (MAX_ARGUMENT_CHARACTERS - 4)
+    yield _refused(server, {"job_name": "a", "args": args})
+
+
+@contextmanager
+def long_mount_paths(server: Server) -> Iterator[Callable[[], str]]:
+    specs = [
+        {"name": "a", "source": "http://h/x", "mount_path": f"/m{n % 59}" + "/x" * 2000}
+        for n in range(60)
+    ]
+    yield _refused(server, {"job_name": "a", "dataset_specs": specs})
+
+
+def _refused(server: Server, task: dict[str, object]) -> Callable[[], str]:
+    def attack() -> str:
+        status = _status(server, "POST", "/v1/tasks", task)
+        assert status == 422, status
+        return ""
+
+    return attack
+
+
+@contextmanager
+def slow_logins(server: Server) -> Iterator[Callable[[], str]]:
+    with _jupyter(server) as service:
+        request = (
+            f"POST /jupyter/{service['id']}/login HTTP/1.1\r\nHost: a\r\n"
+            "Content-Length: 99\r\n\r\na"
+        ).encode()
+
+        def attack() -> str:
+            with ExitStack() as clients:
+                opened = [clients.enter_context(connect(server.http)) for _ in range(LOGINS)]
+                for each in opened:
+                    push(each, request)
+                owner = f"/jupyter/{service['id']}/lab?token={service['token']}"
+                status = _status(server, "GET", owner)
+                assert status == 200, status
+                time.sleep(HOLD_SECONDS)
+                statuses = [status_of(each, ANSWER_SECONDS) for each in opened]
+            return f"the owner is served; {statuses.count(429)} logins answered with 429"
+
+        yield attack
+
+
+@contextmanager
+def unread_messages(server: Server) -> Iterator[Callable[[], str]]:
+    with _jupyter(server) as service:
+        request = (
+            f"GET /jupyter/{service['id']}/api/kernels/1/channels HTTP/1.1\r\nHost: a\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+            f"Authorization: token {service['token']}\r\n\r\n"
+        ).encode()
+
+        def attack() -> str:
+            with ExitStack() as clients:
+                opened = [clients.enter_context(connect(server.http)) for _ in range(SOCKETS)]
+                for each in opened:
+                    push(each, request)
+                statuses = {status_of(each, ANSWER_SECONDS) for each in opened}
+                assert statuses == {101}, statuses
+                time.sleep(HOLD_SECONDS)
+            return ""
+
+        yield attack
+
+
+@contextmanager
+def _jupyter(server: Server) -> Iterator[dict[str, Any]]:
+    """A running service."""
+    with Client(server.http) as client:
+        service = client.ask("POST", "/v1/jupyter/services", {"name": "work"})
+        path = f"/v1/jupyter/services/{service['id']}"
+        deadline = time.monotonic() + STARTED_SECONDS
+        while (shown := client.ask("GET", path))["status"] != "running":
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{shown} does not run yet")
+            time.sleep(0.05)
+        try:
+            yield service
+        finally:
+            client.ask("DELETE", path)
+            while "ended_at" not in client.ask("GET", f"{path}?view=full"):
+                time.sleep(0.05)
+
+
+def _status(server: Server, method: str, path: str, body: dict[str, object] | None = None) -> int:
+    with closing(HTTPConnection(server.http)) as connection:
+        headers = {"X-API-Key": KEY, "Content-Type": "application/json"}
+        connection.request(method, path, json.dumps(body) if body else None, headers)
+        reply = connection.getresponse()
+        reply.read()
+    return reply.status

@@ -15,9 +15,9 @@ SNAPSHOT_BYTES = 16 << 20
 HEALTH_EVERY_SECONDS = 0.005
 
 
-def ask_health(address: str, until: float, source: str = "127.0.0.1") -> list[float]:
-    """Seconds of each reply. `source`: the address from which it asks."""
-    connection = http.client.HTTPConnection(address, source_address=(source, 0))
+def ask_health(address: str, until: float) -> list[float]:
+    """Seconds of each reply."""
+    connection = http.client.HTTPConnection(address)
     took = []
     while time.monotonic() < until:
         began = time.perf_counter()

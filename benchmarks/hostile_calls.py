@@ -25,7 +25,6 @@ QUIET_SECONDS = 0.05
 END_SECONDS = 60
 BATCH_TASKS = 600
 BATCHES = 15
-MESSAGE_BYTES = MIB
 WAITING = 100_000
 FILL = 10_000
 """Tasks of one call."""
@@ -96,21 +95,35 @@ def health_watches(server: Server) -> Iterator[Callable[[], str]]:
 
 
 @contextmanager
+def refused_batch(server: Server) -> Iterator[Callable[[], str]]:
+    with _refused_batches(server, at_once=1) as attack:
+        yield attack
+
+
+@contextmanager
 def refused_batches(server: Server) -> Iterator[Callable[[], str]]:
-    """The last task of each message is wrong, so that all are looked at."""
+    with _refused_batches(server, at_once=BATCHES) as attack:
+        yield attack
+
+
+@contextmanager
+def _refused_batches(server: Server, at_once: int) -> Iterator[Callable[[], str]]:
+    """The last task of each message is wrong, so that all are checked."""
     task = task_pb2.CreateTaskRequest(job_name="a", metadata={"k": "v" * 1600})
     wrong = task_pb2.CreateTaskRequest(job_name="!")
     batch = task_pb2.CreateTasksRequest(tasks=[*[task] * BATCH_TASKS, wrong])
-    assert 0.9 * MESSAGE_BYTES < batch.ByteSize() < MESSAGE_BYTES, batch.ByteSize()
+    assert 0.9 * MIB < batch.ByteSize() < MIB, batch.ByteSize()
     with grpc.insecure_channel(server.grpc) as channel:
         stub = task_pb2_grpc.TaskServiceStub(channel)
 
         def attack() -> str:
-            calls = [
-                stub.CreateTasks.future(iter([batch]), metadata=METADATA) for _ in range(BATCHES)
-            ]
-            codes = {call.exception(END_SECONDS).code() for call in calls}
-            assert codes == {grpc.StatusCode.INVALID_ARGUMENT}, codes
+            for _ in range(BATCHES // at_once):
+                calls = [
+                    stub.CreateTasks.future(iter([batch]), metadata=METADATA)
+                    for _ in range(at_once)
+                ]
+                codes = {call.exception(END_SECONDS).code() for call in calls}
+                assert codes == {grpc.StatusCode.INVALID_ARGUMENT}, codes
             return ""
 
         yield attack

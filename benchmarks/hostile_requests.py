@@ -69,6 +69,19 @@ def unread_lists(server: Server) -> Iterator[Callable[[], str]]:
 
 
 @contextmanager
+def large_list(server: Server) -> Iterator[Callable[[], str]]:
+    with Client(server.http) as client, client.blocked_queue():
+        for _ in range(LIST_TASKS):
+            client.ask("POST", "/v1/tasks", LARGE)
+
+        def attack() -> str:
+            client.ask("GET", f"/v1/tasks?limit={LIST_TASKS}&view=full")
+            return ""
+
+        yield attack
+
+
+@contextmanager
 def quoted_emoji(server: Server) -> Iterator[Callable[[], str]]:
     args = '"' + "\N{GRINNING FACE}" * (MAX_ARGUMENT_CHARACTERS - 4)
     yield _refused(server, {"job_name": "a", "args": args})

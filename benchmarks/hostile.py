@@ -42,7 +42,7 @@ class Row(NamedTuple):
     most_mib: int | None = None
     """Target for the growth of the memory."""
     most_ms: int | None = None
-    """Target for the slowest reply to others: the longest turn, or those of all requests at once."""
+    """Target for the slowest reply to others: one turn, or one for each request at once."""
     settings: Mapping[str, str] = {}
 
 

@@ -21,8 +21,8 @@ ASK_SECONDS = 0.5
 SAMPLE_SECONDS = 0.02
 ATTACK_SECONDS = 1.5
 """An attack on the loop is repeated for so long: many requests for `/health` meet it."""
-UNREAD_MIB = 3 * REPLIES_BY_CALLER // MIB
-"""A key's budget of unread replies; pages are copied twice while they are made."""
+UNREAD_MIB = 2 * REPLIES_BY_CALLER // MIB
+"""A key's budget of unread replies, and as much for pages while they are made."""
 OTHERS_ADDRESS = "127.0.0.2"
 TURN_MS = 20
 TRIES = 3

@@ -120,7 +120,10 @@ class Call:
             return rows[1:-1]
 
         parts = await map_in_turns(some, range(0, len(items), ROWS_AT_ONCE))
-        return msgspec.Raw(b"[%s]" % b",".join(parts))
+        # One copy, in one turn: each costs milliseconds for a page of the largest size.
+        pieces = [piece for part in parts for piece in (b",", part)]
+        pieces[:1] = [b"["]
+        return msgspec.Raw(b"".join([*pieces, b"]"]))
 
     def message(self, size: int) -> AbstractContextManager[None]:
         """Around a message of so many bytes that the client has yet to take. Raises TooManyBytes,

@@ -12,6 +12,8 @@ BODIES_BY_CALLER = 16 << 20
 BODIES_IN_ALL = 64 << 20
 REPLIES_BY_CALLER = 64 << 20
 REPLIES_IN_ALL = 256 << 20
+PIECE_BYTES = 256 * 1024
+"""Larger replies are handed to the connection in pieces: it copies what it is given."""
 
 
 class Budgets:
@@ -30,6 +32,16 @@ class Reply(web.Response):
         budget.take(caller, len(body))
         super().__init__(body=body, **settings)
         self._counted = (budget, caller, len(body))
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send the body as fast as the client takes it. aiohttp calls this."""
+        if not isinstance(self.body, bytes) or self._must_be_empty_body:  # The reply to HEAD.
+            await super().write_eof(data)
+            return
+        body = memoryview(self.body)
+        for first in range(0, len(body), PIECE_BYTES):
+            await self.write(body[first : first + PIECE_BYTES])
+        await web.StreamResponse.write_eof(self)
 
     def sent(self) -> None:
         """It is held no longer: it was sent, or given up."""

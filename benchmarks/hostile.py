@@ -114,7 +114,7 @@ ROWS = (
     Row(
         "a list of 60 tasks of 250 KB, which is read",
         hostile_requests.large_list,
-        "not measured",
+        "38 ms",
         most_ms=TURN_MS,
         settings={"tasks_max_running": "1"},
     ),

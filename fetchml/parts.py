@@ -80,7 +80,7 @@ def store(settings: Settings) -> DuckDBStore:
 
 
 def launcher(settings: Settings, watch: FolderWatch, address_of: "AddressOf") -> Launcher:
-    """Only the launcher that is chosen is loaded: what Docker needs is a fifth of all imports."""
+    """Only the launcher that is chosen is loaded."""
     if settings.server.launcher == "process":
         from fetchml.adapters.process_launcher import ProcessLauncher  # noqa: PLC0415
 

@@ -1,23 +1,24 @@
-"""The Docker SDK's client, for an engine that may be reached by TCP with TLS."""
+"""The Docker SDK, for what may take minutes. To be imported only where it is used: see
+`docker_address`."""
 
-import ssl
-from typing import Any
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any, TypeVar
 
 import docker
 from docker.constants import DEFAULT_DOCKER_API_VERSION
+from docker.errors import DockerException, StreamParseError
+from docker.utils import kwargs_from_env
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError
 from urllib3.util import create_urllib3_context
 
+from fetchml.adapters.docker_address import lenient
+from fetchml.adapters.docker_http import REQUEST_SECONDS, EngineAway
 
-def lenient(context: ssl.SSLContext) -> ssl.SSLContext:
-    """`context`, accepting an authority without a `keyUsage` extension.
-
-    Docker's documentation makes such authorities, and Python refuses them from 3.13 on. Whether
-    the authority signed the certificate, its dates and the host's name are checked as before.
-    """
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
+T = TypeVar("T")
 
 
 class _TlsAdapter(HTTPAdapter):
@@ -36,16 +37,27 @@ class _TlsAdapter(HTTPAdapter):
         super().init_poolmanager(*args, ssl_context=context, **options)
 
 
-def connect(timeout: int, **address: Any) -> docker.APIClient:
+def connect(timeout: int, host: str | None = None) -> docker.APIClient:
     """A client that speaks the engine's newest version of the API.
 
-    `address`: `base_url` and `tls` as the SDK takes them; nothing is the machine's own socket.
-    Raises DockerException and OSError if no engine answers within `timeout` seconds.
+    `host`: as in DOCKER_HOST. None: what the environment names, or the local socket. Raises
+    DockerException and OSError if no engine answers within `timeout` seconds.
     """
+    address: dict[str, Any] = {"base_url": host} if host else {**kwargs_from_env()}
     # The SDK asks for the version while it is made, before an adapter can be mounted.
     with _client(timeout, DEFAULT_DOCKER_API_VERSION, address) as first:
         version = first.version(api_version=False)["ApiVersion"]
     return _client(timeout, version, address)
+
+
+def ask(host: str | None, request: Callable[[docker.APIClient], T]) -> T:
+    """One request by a client of its own. Raises EngineAway, also for what the engine refuses and
+    `request` does not handle."""
+    try:
+        with closing(connect(REQUEST_SECONDS, host)) as client:
+            return request(client)
+    except (DockerException, StreamParseError, RequestException, HTTPError) as error:
+        raise EngineAway from error
 
 
 def _client(timeout: int, version: str, address: dict[str, Any]) -> docker.APIClient:

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from docker.types import LogConfig, Mount
-
 from fetchml.adapters.docker_gpus import Grant
 from fetchml.adapters.shim_command import PLACES, shim_command
 from fetchml.attempt import AttemptFolder
@@ -71,14 +69,12 @@ def container_config(
     """The body of the engine's create request."""
     folder = AttemptFolder(run.folder)
     places = [
-        Mount(str(_SHIM), str(shim), type="bind", read_only=True),
-        Mount(str(_RUN), str(folder.run), type="bind"),
-        Mount(str(_WORKSPACE), str(folder.workspace), type="bind"),
-        Mount(str(_OUTPUTS), str(folder.outputs), type="bind"),
+        _bind(shim, _SHIM, read_only=True),
+        _bind(folder.run, _RUN),
+        _bind(folder.workspace, _WORKSPACE),
+        _bind(folder.outputs, _OUTPUTS),
     ]
-    mounts = [
-        Mount(m.target, str(m.source), type="bind", read_only=m.read_only) for m in run.datasets
-    ]
+    mounts = [_bind(each.source, each.target, read_only=each.read_only) for each in run.datasets]
     given = {mount.target for mount in run.datasets}
     mounts += [place for place in places if place["Target"] not in given]
     variables = dict(zip(PLACES, map(str, (_WORKSPACE, _DATASETS, _OUTPUTS)), strict=True))
@@ -109,7 +105,7 @@ def container_config(
             "DeviceRequests": list(gpus.requests),
             "Init": False,
             "IpcMode": "private",
-            "LogConfig": LogConfig(type="none"),
+            "LogConfig": {"Type": "none"},
             "Memory": memory,
             "MemorySwap": memory,
             "Mounts": mounts,
@@ -125,3 +121,11 @@ def container_config(
             "Tmpfs": {"/tmp": f"{_TMP},size={limits.tmp_mb}m"},  # noqa: S108 - in the container
         },
     }
+
+
+def _bind(
+    source: Path, target: PurePosixPath | str, *, read_only: bool = False
+) -> Mapping[str, Any]:
+    """Unlike a volume, the engine does not make a source that is missing."""
+    place = {"Target": str(target), "Source": str(source)}
+    return {**place, "Type": "bind", "ReadOnly": read_only}

@@ -4,22 +4,15 @@ import asyncio
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import docker
-from docker.constants import DEFAULT_UNIX_SOCKET
-from docker.errors import APIError, DockerException, StreamParseError
-from docker.utils import kwargs_from_env
-from requests.exceptions import RequestException
-from urllib3.exceptions import HTTPError
-
-from fetchml.adapters.docker_client import connect
-from fetchml.adapters.docker_http import REQUEST_SECONDS, EngineAway, EngineHttp
+from fetchml.adapters.docker_address import DEFAULT_HOST, EngineAddress
+from fetchml.adapters.docker_http import EngineAway, EngineHttp
 from fetchml.folder_watch import Changes
 
 if TYPE_CHECKING:
-    from docker.types.daemon import CancellableStream
+    import docker
 
 _HEAVY_REQUESTS = max(4, 2 * (os.cpu_count() or 1))
 """At once. A start takes a core for most of its time: more at once start no container sooner, and
@@ -32,7 +25,7 @@ T = TypeVar("T")
 
 
 class DockerEngine:
-    """Requests in the event loop; pulls in threads; one thread that follows the engine's events.
+    """Requests in the event loop; one task that follows the engine's events; pulls in threads.
 
     The threads are daemons, for an engine that hangs must not keep the server from ending.
 
@@ -42,13 +35,9 @@ class DockerEngine:
 
     def __init__(self, host: str | None) -> None:
         """`host`: as in DOCKER_HOST. None: what the environment names, or the local socket."""
-        self._address: dict[str, Any] = {"base_url": host} if host else {**kwargs_from_env()}
-        self._client: docker.APIClient | None = None
+        self._host = host
         self._http: EngineHttp | None = None
-        self._closings: set[asyncio.Task[None]] = set()
-        self._events: CancellableStream[dict[str, Any]] | None = None
         self._heavy = asyncio.Semaphore(_HEAVY_REQUESTS)
-        self._closing = threading.Event()
         self._available = asyncio.Event()
         self._watchers: dict[str, set[Changes]] = {}
         self.connections = 0
@@ -68,8 +57,7 @@ class DockerEngine:
                 on_available(available, sentence)
 
         self._tell = tell
-        self._thread = threading.Thread(target=self._follow, name="docker-events", daemon=True)
-        self._thread.start()
+        self._following = asyncio.create_task(self._follow())
         try:
             await asyncio.wait_for(answered.wait(), _FIRST_ANSWER_SECONDS)
         except TimeoutError:
@@ -103,17 +91,17 @@ class DockerEngine:
             except EngineAway:
                 await asyncio.sleep(_RETRY_SECONDS[0])
 
-    async def call_long(self, request: Callable[[docker.APIClient], T]) -> T:
-        """One that may take minutes, in nobody's way. Raises EngineAway; APIError when the engine
-        refused."""
-        client = self._client
-        if client is None or not self._available.is_set():
+    async def call_long(self, request: "Callable[[docker.APIClient], T]") -> T:
+        """One that may take minutes, in nobody's way. Raises EngineAway."""
+        if not self._available.is_set():
             raise EngineAway
         future: asyncio.Future[T] = self._loop.create_future()
 
         def work() -> None:
+            from fetchml.adapters import docker_client  # noqa: PLC0415 - see docker_address
+
             try:
-                result = _ask(client, request)
+                result = docker_client.ask(self._host, request)
             except BaseException as error:  # noqa: BLE001 - raised where it is awaited
                 self._post(_fail, future, error)
             else:
@@ -136,88 +124,55 @@ class DockerEngine:
                 self._watchers.pop(container, None)
 
     async def close(self) -> None:
-        self._closing.set()
-        self._available.clear()
-        self._forget_http()
-        await asyncio.gather(*self._closings, asyncio.to_thread(self._close))
+        """End the requests under way."""
+        self._following.cancel()
+        await asyncio.wait([self._following])
 
-    def _close(self) -> None:
-        if self._events is not None:
-            with suppress(OSError, AttributeError):
-                self._events.close()
-        self._thread.join(_FIRST_ANSWER_SECONDS)
-
-    # In the events thread:
-
-    def _follow(self) -> None:
+    async def _follow(self) -> None:
+        """Look for the engine, and follow its events, again and again. Until it is cancelled."""
         pause = _RETRY_SECONDS[0]
-        while not self._closing.is_set():
+        while True:
             try:
-                with closing(connect(REQUEST_SECONDS, **self._address)) as client:
+                http = EngineHttp(EngineAddress.find(self._host))
+                try:
+                    version = await http.agree()
                     pause = _RETRY_SECONDS[0]
-                    self._follow_events(client)
+                    await self._follow_events(http, version)
+                finally:
+                    # Requests under way end here: the engine is away, or another one is there.
+                    self._available.clear()
+                    self._http = None
+                    await http.close()
             except Exception as error:  # noqa: BLE001 - whatever it was, the engine is looked for
-                self._post(self._lost, _reason(error))
-            if self._closing.wait(pause):
-                return
+                where = self._host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+                why = _reason(error)
+                self._tell(False, f"The Docker engine does not answer at {where}: {why}")
+            await asyncio.sleep(pause)
             pause = min(2 * pause, _RETRY_SECONDS[1])
 
-    def _follow_events(self, client: docker.APIClient) -> None:
-        version = client.version()["Version"]
-        # First the stream, then the news that the engine is back: who looks then misses nothing.
-        self._events = client.events(
-            decode=True,
-            filters={"type": "container", "event": ["die", "destroy"], "label": self._label},
-        )
-        if self._closing.is_set():  # too late for `close` to end the stream
-            return
-        self._post(self._found, client, version)
-        for event in self._events:
-            name = event.get("Actor", {}).get("Attributes", {}).get("name", "")
-            self._post(self._wake, name)
+    async def _follow_events(self, http: EngineHttp, version: str) -> None:
+        """Raises EngineAway when they end."""
+        filters = {"type": ["container"], "event": ["die", "destroy"], "label": [self._label]}
+        async with http.events(filters) as events:
+            # First the stream, then the news that the engine is back: who looks then misses
+            # nothing.
+            self.connections += 1
+            self._http = http
+            self._available.set()
+            self._tell(True, f"Docker engine {version}")
+            for container in list(self._watchers):
+                self._wake(container)
+            async for event in events:
+                self._wake(event.get("Actor", {}).get("Attributes", {}).get("name", ""))
+        raise EngineAway("it has closed the connection")
 
     def _post(self, function: Callable[..., None], *arguments: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    # In the event loop:
-
-    def _found(self, client: docker.APIClient, version: str) -> None:
-        self.connections += 1
-        self._client = client
-        self._forget_http()
-        self._http = EngineHttp(client)
-        self._available.set()
-        self._tell(True, f"Docker engine {version}")
-        for container in list(self._watchers):
-            self._wake(container)
-
-    def _lost(self, reason: str) -> None:
-        self._available.clear()
-        self._forget_http()
-        where = self._address.get("base_url") or DEFAULT_UNIX_SOCKET.removeprefix("http+")
-        self._tell(False, f"The Docker engine does not answer at {where}: {reason}")
-
-    def _forget_http(self) -> None:
-        """Ends the requests under way: the engine is away, or another one is there."""
-        if self._http is not None:
-            closing = asyncio.create_task(self._http.close())
-            self._closings.add(closing)
-            closing.add_done_callback(self._closings.discard)
-            self._http = None
-
     def _wake(self, container: str) -> None:
         for changes in self._watchers.get(container, ()):
             changes.wake()
-
-
-def _ask(client: docker.APIClient, request: Callable[[docker.APIClient], T]) -> T:
-    try:
-        return request(client)
-    except APIError:
-        raise
-    except (DockerException, StreamParseError, RequestException, HTTPError) as error:
-        raise EngineAway from error
 
 
 def _succeed(future: asyncio.Future[T], result: T) -> None:
@@ -233,8 +188,9 @@ def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
 def _reason(error: BaseException) -> str:
     """What the operating system said, far down in what the libraries made of it."""
     cause: BaseException | None = error
+    last = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return str(error)
+        last, cause = cause, cause.__cause__ or cause.__context__
+    return str(error) or str(last) or type(last).__name__

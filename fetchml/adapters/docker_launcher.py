@@ -285,6 +285,7 @@ class DockerLauncher:
             unwanted.set()
             raise
         except EngineAway:
+            await asyncio.sleep(_RETRY_SECONDS)
             return False  # `prepare` waits for it, and asks again
         return True
 

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import docker
-from docker.errors import APIError
+from typing import TYPE_CHECKING, Any, Literal
 
 from fetchml.ports import PrepareError
+
+if TYPE_CHECKING:
+    import docker
 
 _PROGRESS_SECONDS = 1.0
 _LOGGED_CHARACTERS = 2000
@@ -65,7 +65,7 @@ AS_NEEDED = Pulls()
 
 
 def pull(
-    client: docker.APIClient,
+    client: "docker.APIClient",
     image: str,
     progress: Callable[[str], None],
     unwanted: threading.Event,
@@ -73,6 +73,8 @@ def pull(
     with_credentials: bool,
 ) -> None:
     """Raises PrepareError when the image can't be had. Returns early when `unwanted` is set."""
+    from docker.errors import APIError  # noqa: PLC0415 - see docker_address
+
     progress(f"pulling {image}")
     next_at = time.monotonic()
     layers = _Layers()

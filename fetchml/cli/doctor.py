@@ -7,7 +7,7 @@ from fetchml.cli.client import json_option
 from fetchml.cli.failure import Exit
 from fetchml.cli.render import clean, print_json, show, table
 from fetchml.cli.settings import settings_options
-from fetchml.doctor import examine
+from fetchml.doctor import Check, examine
 from fetchml.settings import Settings
 
 
@@ -18,7 +18,7 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
     """Say what works on this machine, what does not, and how to mend it.
 
     Takes the options of 'fetchml serve', and looks at what such a server would meet. Changes
-    nothing. Ends with 1 if there is a problem.
+    nothing. Ends with 1 if there is a problem, and with 0 if there is only advice.
     """
     checks = list(examine(settings))
     well = all(check.ok for check in checks)
@@ -26,6 +26,7 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
         found = [
             {"name": check.name, "ok": check.ok, "says": check.says}
             | ({"mend": check.mend} if check.mend else {})
+            | ({"advice": check.advice} if check.advice else {})
             for check in checks
         ]
         print_json({"ok": well, "checks": found})
@@ -33,9 +34,14 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
     shown = table("", "", "")
     shown.show_header = False
     for check in checks:
-        state = Text("ok", "green") if check.ok else Text("problem", "red")
-        shown.add_row(state, Text(check.name), clean(check.says))
-        if check.mend:
-            shown.add_row("", "", clean(f"→ {check.mend}"))
+        shown.add_row(_state(check), Text(check.name), clean(check.says))
+        if todo := check.mend or check.advice:
+            shown.add_row("", "", clean(f"→ {todo}"))
     show(shown)
     return 0 if well else Exit.FAILED
+
+
+def _state(check: Check) -> Text:
+    if not check.ok:
+        return Text("problem", "red")
+    return Text("advice", "yellow") if check.advice else Text("ok", "green")

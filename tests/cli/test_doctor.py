@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from fetchml.adapters.data_dir import is_taken, lock_data_dir
-from fetchml.doctor import Check, examine
-from fetchml.settings import Gpu, Settings
+from fetchml.cli.doctor import doctor as command
+from fetchml.doctor import Check, examine, task_user
+from fetchml.settings import Gpu, Settings, Tasks
 from tests.cli.server import Server, run
 from tests.docker.engine import Engine
 from tests.gpu.stand_in import GpuBox, gpu, process, uuid
@@ -220,3 +222,24 @@ def test_a_docker_engine(docker_engine: Engine, python_image: str, tmp_path: Pat
     assert checks["gpus in containers"]["ok"]
     assert checks["gpus in containers"]["says"].startswith("none: ")
     assert checks["default image"]["says"] == f"{python_image} is here"
+
+
+def test_a_uid_that_all_containers_share_is_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything works, so it is no problem; but nobody should miss it."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert task_user(Settings()) == Check("task user", "a uid for each user, from 1900000 on")
+    monkeypatch.setattr("os.geteuid", lambda: 1234)
+    shared = task_user(Settings())
+    assert shared.ok
+    assert "the server's own uid, 1234" in shared.says
+    assert 'as root with [tasks] user = "auto"' in shared.advice
+    assert task_user(Settings(tasks=Tasks(user="77:77"))).advice == ""
+    monkeypatch.setattr("fetchml.cli.doctor.examine", lambda _: [shared])
+    ran = CliRunner().invoke(command, [], standalone_mode=False)
+    assert ran.return_value == 0
+    assert ran.output.startswith("advice")
+    assert "→ Run the server as root" in " ".join(ran.output.split())
+    ran = CliRunner().invoke(command, ["--json"], standalone_mode=False)
+    [check] = json.loads(ran.output)["checks"]
+    assert check["ok"]
+    assert check["advice"] == shared.advice

@@ -9,7 +9,8 @@ SLOW = ("docker", "requests", "urllib3", "yaml", "pynvml", "fsspec", "rich.live"
 
 def test_a_server_loads_only_what_it_uses() -> None:
     program = (
-        f"import sys, fetchml.app, fetchml.parts;print(*sorted(set({SLOW!r}) & sys.modules.keys()))"
+        "import sys, fetchml.app, fetchml.parts, fetchml.adapters.docker_launcher;"
+        f"print(*sorted(set({SLOW!r}) & sys.modules.keys()))"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True

@@ -7,27 +7,24 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-import docker
 import pytest
-from docker.utils import kwargs_from_env
+from docker.utils import parse_host
 from requests.exceptions import RequestException
 
+from fetchml.adapters.docker_address import EngineAddress
 from fetchml.adapters.docker_client import connect
 from fetchml.adapters.docker_http import EngineAway, EngineHttp, EngineRefused
 from tests.docker.engine import Engine
 from tests.tls.authority import Authority
 
-VERSION = "1.41"
-
 
 @asynccontextmanager
-async def asking(client: docker.APIClient) -> AsyncIterator[EngineHttp]:
-    http = EngineHttp(client)
+async def asking(host: str | None = None) -> AsyncIterator[EngineHttp]:
+    http = EngineHttp(EngineAddress.find(host))
     try:
         yield http
     finally:
         await http.close()
-        client.close()
 
 
 @asynccontextmanager
@@ -63,24 +60,24 @@ def certificates(folder: Path, *, of: Authority, trusting: Authority) -> Path:
 
 
 async def test_an_answer_and_a_refusal(docker_engine: Engine) -> None:
-    client = docker.APIClient(base_url=docker_engine.host, version="auto")
-    async with asking(client) as http:
-        assert await http.ask("GET", "/version") == client.version()
+    async with asking(docker_engine.host) as http:
+        version = docker_engine.client.version()
+        assert await http.agree() == version["Version"]
+        assert await http.ask("GET", "/version") == version
         with pytest.raises(EngineRefused, match="No such container: nowhere") as error:
             await http.ask("GET", "/containers/nowhere/json")
         assert error.value.status == 404
 
 
 async def test_nobody_answers(tmp_path: Path) -> None:
-    async with asking(docker.APIClient(f"unix://{tmp_path}/socket", version=VERSION)) as http:
+    async with asking(f"unix://{tmp_path}/socket") as http:
         with pytest.raises(EngineAway):
             await http.ask("GET", "/version")
 
 
 async def test_what_is_asked_when_it_was_closed_has_no_answer(docker_engine: Engine) -> None:
     """The engine went away between two requests of who still has this."""
-    client = docker.APIClient(base_url=docker_engine.host, version="auto")
-    async with asking(client) as http:
+    async with asking(docker_engine.host) as http:
         assert await http.ask("GET", "/version")
         await http.close()
         with pytest.raises(EngineAway):
@@ -98,10 +95,9 @@ async def test_closing_ends_what_is_under_way(tmp_path: Path) -> None:
         await writer.wait_closed()
         gone.set()
 
-    client = docker.APIClient(f"unix://{tmp_path}/socket", version=VERSION)
     async with (
         await asyncio.start_unix_server(be_silent, tmp_path / "socket"),
-        asking(client) as http,
+        asking(f"unix://{tmp_path}/socket") as http,
         asyncio.timeout(30),
     ):
         waiting = asyncio.create_task(http.ask("GET", "/version"))
@@ -128,8 +124,8 @@ async def test_over_tls(
         ):
             folder = certificates(tmp_path / name, of=of, trusting=trusting)
             monkeypatch.setenv("DOCKER_CERT_PATH", str(folder))
-            async with asking(docker.APIClient(version=VERSION, **kwargs_from_env())) as http:
-                sdk = partial(asyncio.to_thread, connect, 5, **kwargs_from_env())
+            async with asking() as http:
+                sdk = partial(asyncio.to_thread, connect, 5)
                 if is_right:
                     assert (await http.ask("GET", "/version"))["Version"]
                     (await sdk()).close()
@@ -138,3 +134,45 @@ async def test_over_tls(
                         await sdk()
                     with pytest.raises(EngineAway):
                         await http.ask("GET", "/version")
+
+
+@pytest.mark.parametrize(
+    ("host", "variables", "base", "socket"),
+    [
+        ("", {}, "http://docker", "/var/run/docker.sock"),
+        ("unix:///run/user/1/docker.sock", {}, "http://docker", "/run/user/1/docker.sock"),
+        ("http+unix:///run/d.sock", {}, "http://docker", "/run/d.sock"),
+        ("tcp://box:2375", {}, "http://box:2375", None),
+        ("127.0.0.1:2375", {}, "http://127.0.0.1:2375", None),
+        ("tcp://:2375", {}, "http://127.0.0.1:2375", None),
+        ("tcp://[::1]:2375/below/", {}, "http://[::1]:2375/below", None),
+        ("https://box:2376", {}, "https://box:2376", None),
+        ("tcp://box:2376", {"DOCKER_TLS_VERIFY": "1"}, "https://box:2376", None),
+        ("tcp://box:2376", {"DOCKER_CERT_PATH": "/c"}, "https://box:2376", None),
+        ("http://box:2376", {"DOCKER_CERT_PATH": "/c"}, "http://box:2376", None),
+    ],
+)
+def test_addresses_are_read_as_the_sdk_reads_them(
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    variables: dict[str, str],
+    base: str,
+    socket: str | None,
+) -> None:
+    for name in ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"DOCKER_HOST": host, **variables}.items():
+        monkeypatch.setenv(name, value)
+    address = EngineAddress.find(None)
+    assert (address.base, address.socket) == (base, socket)
+    assert address.verify == ("DOCKER_CERT_PATH" not in variables)
+    seen = parse_host(host, tls=bool(variables))
+    assert seen == (f"http+unix://{socket}" if socket else base)
+
+
+@pytest.mark.parametrize(
+    "host", ["ssh://box", "npipe:////./pipe/docker", "box:1", "tcp://box", "tcp://a:b"]
+)
+def test_addresses_that_can_t_be_used(host: str) -> None:
+    with pytest.raises(ValueError, match=r"has no port|can't be reached by"):
+        EngineAddress.find(host)

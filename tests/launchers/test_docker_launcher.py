@@ -110,9 +110,11 @@ class TestDockerLauncher(LauncherConformance):
 
         async def come_back() -> None:
             came_back.append("again")
-            assert engine._client is not None
-            engine._found(engine._client, "again")
-            await asyncio.gather(*engine._closings)
+            assert engine._http is not None
+            before = engine.connections
+            await engine._http.close()
+            while engine.connections == before:  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0.01)
 
         def slowly(folder: AttemptFolder, *owner: int) -> None:
             create(folder, *owner)

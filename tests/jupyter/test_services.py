@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
+from fetchml.settings import Tasks
 from tests.docker.engine import PrivateEngine, private_engine
 from tests.jupyter.conftest import Root
 from tests.jupyter.image import NAME, import_root
@@ -55,7 +56,7 @@ async def test_a_kernel_in_a_container_as_a_tasks_is(
         kernel, f"import socket; socket.create_connection(('127.0.0.1', {port}))"
     )
     assert said.startswith("ConnectionRefusedError"), "the server's port is none of its network"
-    uid = 1000 if os.geteuid() == 0 else os.geteuid()
+    uid = Tasks().first_uid if os.geteuid() == 0 else os.geteuid()
     assert await service.run(kernel, "import os; os.getuid()") == str(uid)
 
 

@@ -1,5 +1,6 @@
 """A registry of one image on 127.0.0.1, which engines take without TLS: just enough for a pull."""
 
+import base64
 import gzip
 import hashlib
 import io
@@ -60,19 +61,32 @@ def _image() -> dict[str, bytes]:
 
 
 @contextmanager
-def registry(slowly: threading.Event | None = None) -> Iterator[str]:
+def registry(
+    slowly: threading.Event | None = None,
+    *,
+    login: str | None = None,
+    asked: list[str] | None = None,
+) -> Iterator[str]:
     """Give the address. It holds any image with the tag `1`; all others are not there.
 
-    `slowly`: the layer's second half is sent only when this is set.
+    `slowly`: the layer's second half is sent only when this is set. `login`: the `user:password`
+    without which it gives nothing. `asked`: takes the Authorization of each request, or "".
     """
     content = _image()
+    wanted = f"Basic {base64.b64encode(login.encode()).decode()}" if login else None
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
             name = self.path.rpartition("/")[2]
-            if self.path == "/v2/":
+            shown = self.headers.get("Authorization", "")
+            if asked is not None:
+                asked.append(shown)
+            if wanted not in (None, shown):
+                denied = {"errors": [{"code": "UNAUTHORIZED", "message": "unauthorized"}]}
+                self._answer(401, json.dumps(denied).encode(), "application/json")
+            elif self.path == "/v2/":
                 self._answer(200, b"{}", "application/json")
             elif name in content:
                 self._answer(200, content[name], MANIFEST)
@@ -87,6 +101,8 @@ def registry(slowly: threading.Event | None = None) -> Iterator[str]:
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Docker-Content-Digest", _digest(body))
+            if status == 401:
+                self.send_header("WWW-Authenticate", 'Basic realm="test"')
             self.end_headers()
             if self.command == "HEAD":
                 return

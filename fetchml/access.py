@@ -266,6 +266,7 @@ class Admission:
         proxies: Proxies | None = None,
         streams_per_key: int = STREAMS_PER_KEY,
         streams_per_address: int = STREAMS_PER_ADDRESS,
+        calls_per_address: int = KEYLESS_CALLS_PER_ADDRESS,
     ) -> None:
         """`clock`: monotonic seconds. `limiter` None: no caller's rate is limited. `proxies`
         None: nobody is believed about whom a request comes from."""
@@ -279,9 +280,10 @@ class Admission:
         self._principals: dict[str, Principal] = {}
         self._streams_of_keys = OpenStreams(streams_per_key)
         self._keyless_streams = OpenStreams(streams_per_address, KEYLESS_STREAMS)
-        self._keyless_calls = OpenStreams(KEYLESS_CALLS_PER_ADDRESS, KEYLESS_CALLS)
+        self._keyless_calls = OpenStreams(calls_per_address, KEYLESS_CALLS)
         self.streams_per_key = streams_per_key
         self.streams_per_address = streams_per_address
+        self.calls_per_address = calls_per_address
 
     def knows(self, secret: str) -> bool:
         """Whether this is the secret of a valid key."""

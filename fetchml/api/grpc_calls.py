@@ -24,7 +24,7 @@ from urllib.parse import unquote
 import grpc
 from google.protobuf.message import DecodeError
 
-from fetchml.access import KEYLESS_CALLS_PER_ADDRESS, Admission
+from fetchml.access import Admission
 from fetchml.api.grpc_errors import TRACE_KEY, failure
 from fetchml.api.grpc_receiving import (
     CHECK_PLACES,
@@ -100,7 +100,9 @@ class Calls(grpc.GenericRpcHandler):
             waiting_by_caller=admission.streams_per_address,
         )
         self._checks = Receiving(
-            CHECK_PLACES, CHECK_PLACES_BY_ADDRESS, waiting_by_caller=KEYLESS_CALLS_PER_ADDRESS
+            CHECK_PLACES,
+            CHECK_PLACES_BY_ADDRESS,
+            waiting_by_caller=admission.calls_per_address,
         )
         self._messages = ByteBudget("messages", by_caller=MESSAGES_BY_KEY, in_all=MESSAGES_IN_ALL)
         self._sending = Sending()
@@ -143,10 +145,8 @@ class Calls(grpc.GenericRpcHandler):
         is_stream = handler.request_streaming or handler.response_streaming
         if is_stream:
             hold, receiving = self._admission.keyless_stream, self._keyless
-            seconds = MESSAGE_SECONDS
         else:
             hold, receiving = self._admission.keyless_call, self._checks
-            seconds = CHECK_SECONDS
 
         async def stream_stream(_: object, context: Any) -> None:
             peer = context.peer()
@@ -156,6 +156,7 @@ class Calls(grpc.GenericRpcHandler):
                     peer = NO_PEER
                 with hold(client):
                     caller = caller_of(client)
+                    seconds = MESSAGE_SECONDS if is_stream else CHECK_SECONDS
                     messages = self._received(receiving, caller, context, seconds)
                     writer = _Writer(handler, self._sending, caller, peer, context)
                     request = messages if handler.request_streaming else await _only(messages)
@@ -169,7 +170,7 @@ class Calls(grpc.GenericRpcHandler):
         )
 
     async def _received(
-        self, receiving: Receiving, caller: str, context: Any, seconds: float = MESSAGE_SECONDS
+        self, receiving: Receiving, caller: str, context: Any, seconds: float
     ) -> AsyncGenerator[Any]:
         """The messages of a call, the first within `seconds`. Raises what `Receiving.receive`
         does."""
@@ -185,7 +186,9 @@ class Calls(grpc.GenericRpcHandler):
     def _own(self, method: str, handler: Any) -> Any:
         """The handler as one of streamed requests, which are parsed here rather than by grpc: it
         answers UNKNOWN and the parser's own words to bytes that it can't read."""
-        messages_of = functools.partial(self._received, self._receiving)
+
+        def messages_of(caller: str, context: Any) -> AsyncGenerator[Any]:
+            return self._received(self._receiving, caller, context, MESSAGE_SECONDS)
 
         def parse(data: bytes) -> Any:
             try:

@@ -31,7 +31,9 @@ UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(grpc_server, "MAX_CALLS", CALLS)
-    async with grpc_world(tmp_path, streams_per_key=LIMIT, streams_per_address=LIMIT) as world:
+    async with grpc_world(
+        tmp_path, streams_per_key=LIMIT, streams_per_address=LIMIT, calls_per_address=LIMIT
+    ) as world:
         yield world
 
 

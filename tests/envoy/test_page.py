@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import pytest
 import yaml
 
 from fetchml.settings import RateLimit
@@ -42,12 +43,15 @@ def test_both_configurations_look_where_fetchml_listens() -> None:
             }
 
 
-def test_the_limit_has_fetchmls_own_numbers() -> None:
-    manager = load("envoy.yaml")["static_resources"]["listeners"][0]["filter_chains"][0]["filters"]
+@pytest.mark.parametrize("configuration", ["envoy.yaml", "transcoder.yaml"])
+def test_the_limit_has_fetchmls_own_numbers(configuration: str) -> None:
+    manager = load(configuration)["static_resources"]["listeners"][0]["filter_chains"][0]["filters"]
     filters = {one["name"]: one for one in manager[0]["typed_config"]["http_filters"]}
     limit = filters["envoy.filters.http.local_ratelimit"]["typed_config"]
     ours = RateLimit()
-    for bucket in (limit["token_bucket"], limit["descriptors"][0]["token_bucket"]):
+    buckets = [limit["token_bucket"], *(one["token_bucket"] for one in limit["descriptors"])]
+    assert len(buckets) == 3
+    for bucket in buckets:
         assert bucket == {
             "max_tokens": ours.burst,
             "tokens_per_fill": ours.per_second,

@@ -10,7 +10,7 @@ from fetchml.core.model import Role, Status
 from fetchml.errors import Conflict, Unavailable
 from fetchml.proxies import Network, Proxies
 from fetchml.rate_limit import RateLimiter
-from fetchml.v1 import task_pb2
+from fetchml.v1 import queue_pb2, task_pb2
 from fetchml.views import Health, HealthStatus
 from tests.api import rest_world
 from tests.api.grpc_world import Client, refusal
@@ -133,6 +133,53 @@ async def test_a_limited_key_is_told_when_to_come_back(tmp_path: Path) -> None:
         first, second = [await rest.client.get("/v1/queue") for _ in range(2)]
     assert (first.status, second.status, second.code) == (200, 429, "RATE_LIMITED")
     assert second.headers["Retry-After"] == "1"
+
+
+async def test_a_reply_over_16_mib_is_refused(rest: World) -> None:
+    for _ in range(3):
+        task_id = (await rest.client.submit()).json["id"]
+        await rest.engine.change(task_id, status=Status.FAILED, error="x" * 6 * 2**20)
+    reply = await rest.client.get("/v1/tasks?limit=1000&view=full")
+    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
+    assert "`limit`" in reply.error
+    assert (await rest.client.get("/v1/tasks?limit=2&view=full")).status == 200
+
+
+async def flood(client: rest_world.Client, path: str) -> rest_world.Reply:
+    """The first reply of Envoy's own limit."""
+    for _ in range(1_000):
+        reply = await client.get(path)
+        if reply.status == 429 and "RateLimit-Reset" in reply.headers:
+            return reply
+    raise AssertionError("it is never limited")
+
+
+async def test_a_flood_ends_at_the_edge(
+    rest: World, files: Path, ports: dict[str, int], tmp_path: Path
+) -> None:
+    with proxy.running("transcoder.yaml", tmp_path, files, ports, plain=True, burst=5) as limiting:
+        address = f"127.0.0.1:{limiting.ports[proxy.PLAIN]}"
+        session = rest.client.session
+
+        def client(secret: str | None) -> rest_world.Client:
+            return rest_world.Client(session, f"http://{address}", secret)
+
+        limited = await flood(client(None), "/v1/queue")
+        assert (limited.code, limited.headers["Retry-After"]) == ("RATE_LIMITED", "1")
+        assert (await client(None).get("/health")).status == 200
+        elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+        async with (
+            aiohttp.ClientSession(connector=elsewhere) as other,
+            other.get(f"http://{address}/v1/queue") as reply,
+        ):
+            assert reply.status == 401
+        assert (await flood(client(rest.secrets[Role.USER]), "/v1/queue")).code == "RATE_LIMITED"
+        assert (await client(rest.secrets[Role.VIEWER]).get("/v1/queue")).status == 200
+        over_grpc = Client(address, rest.secrets[Role.USER])
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await over_grpc.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=over_grpc.metadata)
+        await over_grpc.channel.close()
+        assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 async def test_nobody_behind_it(tmp_path: Path) -> None:

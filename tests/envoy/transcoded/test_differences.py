@@ -120,15 +120,6 @@ async def test_sizes_are_strings(rest: World) -> None:
     assert output["size_bytes"] == "3"
 
 
-async def test_a_reply_over_16_mib_is_refused(rest: World) -> None:
-    for _ in range(3):
-        await rest.engine.change(await new_task(rest), status=Status.FAILED, error="x" * 6 * 2**20)
-    reply = await ask(rest, "GET", "/v1/tasks?limit=1000&view=full")
-    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
-    assert "`limit`" in reply.error
-    assert (await ask(rest, "GET", "/v1/tasks?limit=2&view=full")).status == 200
-
-
 async def test_replies_do_not_tell_the_limit(rest: World) -> None:
     reply = await ask(rest, "GET", "/v1/queue")
     assert [name for name in reply.headers if name.lower().startswith("ratelimit")] == []

@@ -31,7 +31,10 @@ class Catalog:
         self.services: dict[str, Task] = {t.id: t for t in restored.live if t.service}
         """The live ones: apart, since they are in no list and no count of tasks."""
         self._counts = Counter(restored.counts)
-        self._ahead = sum(task.ahead for task in self.live.values())
+        """By user and the status that is shown."""
+        for task in self.live.values():
+            self._counts[task.user, task.status] -= 1
+            self._counts[task.user, task.shown_status] += 1
         self._ended = {
             status: Newest(
                 restored.recent.get(status, ()),
@@ -58,10 +61,8 @@ class Catalog:
             return
         before = self.live.get(task.id)
         if before is not None:
-            self._counts[task.user, before.status] -= 1
-            self._ahead -= before.ahead
-        self._counts[task.user, task.status] += 1
-        self._ahead += task.ahead
+            self._counts[task.user, before.shown_status] -= 1
+        self._counts[task.user, task.shown_status] += 1
         if task.status not in ENDED:
             self.live[task.id] = task
             if before is None:
@@ -110,7 +111,7 @@ class Catalog:
         for looked_at, task in enumerate(self._newest_first(states, ended)):
             if looked_at == MAX_LOOKED_AT or turn(task) < floor:
                 return None
-            if task.status not in states or query.user not in (None, task.user):
+            if task.shown_status not in states or query.user not in (None, task.user):
                 continue
             if query.before is not None and turn(task) >= query.before:
                 continue
@@ -134,10 +135,10 @@ class Catalog:
 
     @property
     def waiting(self) -> int:
-        """Those that are made ready meanwhile too."""
-        return self.count((Status.QUEUED,)) + self._ahead
+        """Prestaged ones too."""
+        return self.count((Status.QUEUED,))
 
     @property
     def holding(self) -> int:
         """All that have their slot."""
-        return self.count(HOLDING) - self._ahead
+        return self.count(HOLDING)

@@ -39,7 +39,7 @@ def explain(
         }[task.status]
     if task.status in ENDED and task.kept is not None and task.kept.note is not None:
         reason += f" {task.kept.note}."
-    return Explanation(task.id, task.status, reason, progress=task.progress)
+    return Explanation(task.id, task.shown_status, reason, progress=task.progress)
 
 
 async def tasks_before(state: State, task: Task, now: int) -> int:
@@ -54,7 +54,7 @@ async def tasks_before(state: State, task: Task, now: int) -> int:
 
 
 def _waits(task: Task) -> bool:
-    return task.status is Status.QUEUED or (task.ahead and task.cancel is None)
+    return task.shown_status is Status.QUEUED and task.cancel is None
 
 
 def _waiting(
@@ -75,7 +75,7 @@ def _waiting(
         reason += " It is ready to start." if is_ready else " It is made ready meanwhile."
     return Explanation(
         task.id,
-        task.status,
+        task.shown_status,
         reason,
         position=before + 1,
         missing=missing,

@@ -21,6 +21,7 @@ class TaskQuery(msgspec.Struct, frozen=True):
     """Which tasks to list. Empty or `None`: no restriction."""
 
     states: tuple[Status, ...] = ()
+    """As they are shown: see `Task.shown_status`."""
     user: str | None = None
     job_name_prefix: str | None = None
     experiment_id: str | None = None

@@ -83,7 +83,7 @@ class ServiceTasks:
         """Why a live one does not run yet, in a sentence. Its place in the queue is not looked
         for: a list of many services may be asked for while a million tasks wait."""
         state, now = self._writer.state, self._clock()
-        if task.status is Status.QUEUED or task.ahead:
+        if task.shown_status is Status.QUEUED:
             return why_it_waits(state, task, now) or "It waits for its turn."
         return explain(state, task, now, may_name=lambda _: False).reason
 

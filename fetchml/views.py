@@ -84,6 +84,7 @@ class WatchFilter(msgspec.Struct, frozen=True):
 
     task_id: str | None = None
     states: tuple[Status, ...] = ()
+    """As they are shown: see `Task.shown_status`."""
     user: str | None = None
     job_name_prefix: str | None = None
     experiment_id: str | None = None

@@ -102,7 +102,7 @@ def _updates(change: Change, *, completes: bool) -> Iterator[Update]:
 def _matches(task: Task, where: WatchFilter) -> bool:
     return (
         where.task_id in (None, task.id)
-        and (not where.states or task.status in where.states)
+        and (not where.states or task.shown_status in where.states)
         and where.user in (None, task.user)
         and where.experiment_id in (None, task.spec.experiment_id)
         and (where.job_name_prefix is None or task.spec.job_name.startswith(where.job_name_prefix))

@@ -156,4 +156,5 @@ def _tell(change: Change) -> None:
     extra = {"task_id": task.id, "attempt": task.attempt, "user": task.user}
     if task.error is not None:
         extra["error"] = task.error
-    log.info("%s %s", "service" if task.service else "task", task.status, extra=extra)
+    what = "prestaged" if task.ahead else task.status
+    log.info("%s %s", "service" if task.service else "task", what, extra=extra)

@@ -10,10 +10,11 @@ JSON leaves out defaults, hence the `coalesce`s in FOLD_TASKS. A service is a ro
 from all that reads tasks, and that the statistics leave out too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from fetchml.core.audit import SECURITY, Action
+from fetchml.core.model import Status
 from fetchml.ports import AuditQuery, OldTasks, TaskQuery
 
 MIGRATIONS: Sequence[str] = (
@@ -304,10 +305,24 @@ def tasks_created(query: AuditQuery) -> tuple[str, list[Any]]:
     return statement, [*parameters, query.limit]
 
 
+_PRESTAGED = "(status = 'preparing' AND coalesce((data->>'$.ahead')::BOOLEAN, false))"
+
+
+def _has_shown_status(states: Collection[Status]) -> str:
+    """The condition for `Task.shown_status`, with a parameter for each state. The column has
+    `Task.status`."""
+    plain = f"status IN ({', '.join('?' * len(states))})"
+    if (Status.QUEUED in states) == (Status.PREPARING in states):
+        return plain
+    if Status.QUEUED in states:
+        return f"({plain} OR {_PRESTAGED})"
+    return f"({plain} AND NOT {_PRESTAGED})"
+
+
 def _filter(query: TaskQuery) -> tuple[str, list[Any]]:
     where, parameters = "NOT hidden", list[Any]()
     if query.states:
-        where += f" AND status IN ({', '.join('?' * len(query.states))})"
+        where += f" AND {_has_shown_status(query.states)}"
         parameters += [state.value for state in query.states]
     if query.user is not None:
         where += " AND usr = ?"

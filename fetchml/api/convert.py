@@ -41,7 +41,7 @@ def task_json(task: Task, *, full: bool = False, output: str | None = None) -> d
     body: dict[str, object] = {
         "id": task.id,
         "job_name": spec.job_name,
-        "status": task.status,
+        "status": task.shown_status,
         "priority": spec.priority,
         "created_at": rfc3339(task.created_at),
         "user_id": task.user,

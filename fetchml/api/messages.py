@@ -65,7 +65,7 @@ def task_message(task: Task, *, full: bool = False, output: str | None = None) -
     message = task_pb2.Task(
         id=task.id,
         job_name=spec.job_name,
-        status=task.status,
+        status=task.shown_status,
         priority=spec.priority,
         created_at=timestamp(task.created_at),
         started_at=timestamp(task.started_at),

@@ -91,8 +91,7 @@ def run_time(task: Task) -> str:
 def note(task: Task) -> str:
     """What there is to say about a task beside its status."""
     if task.ahead:
-        made_ready = "waits, made ready meanwhile"
-        return f"{made_ready}: {task.progress}" if task.progress else made_ready
+        return f"prestaged: {task.progress}" if task.progress else "prestaged"
     return str(task.error or task.progress)
 
 

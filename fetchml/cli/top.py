@@ -33,9 +33,8 @@ def top(client: Client) -> None:
 
 def _picture(client: Client) -> Group:
     stats = client.queue()
-    under_way = _tasks(client, Task.preparing, Task.running, Task.collecting)
-    holding = [task for task in under_way if not task.ahead]
-    waiting = [task for task in under_way if task.ahead] + _tasks(client, Task.queued)
+    holding = _tasks(client, Task.preparing, Task.running, Task.collecting)
+    waiting = sorted(_tasks(client, Task.queued), key=lambda task: not task.ahead)
     gpus = client.gpus()
     shown = [gpu_picture(gpus, holding), Text()] if gpus.gpus or gpus.notes else []
     return Group(
@@ -44,7 +43,7 @@ def _picture(client: Client) -> Group:
         *shown,
         task_table(holding),
         Text(),
-        Text(f"{stats.queued} waiting: those made ready meanwhile, then the newest", "dim"),
+        Text(f"{stats.queued} waiting: of the newest, the prestaged first", "dim"),
         task_table(waiting),
     )
 

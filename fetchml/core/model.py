@@ -10,7 +10,7 @@ import msgspec
 
 
 class Status(StrEnum):
-    """The contract's task states. The last two are final."""
+    """The contract's task states. The last two are final. Clients see `Task.shown_status`."""
 
     QUEUED = "queued"
     PREPARING = "preparing"
@@ -190,12 +190,12 @@ class Task(Value, frozen=True):
     end: AttemptEnd | None = None
     """The end of the current attempt, known from `collecting` on."""
     progress: str | None = None
-    """What `preparing` is doing just now, for people."""
+    """What `preparing`, prestaging included, is doing just now, for people."""
     gpu_uuids: tuple[str, ...] = ()
     """The GPUs of the current or last attempt."""
     ahead: bool = False
-    """In `preparing`: it is made ready while it waits. It holds nothing; others still hold its
-    GPUs."""
+    """In `preparing`: its attempt is prestaged while it waits. It holds nothing; others still hold
+    its GPUs. Clients see it as `queued`."""
     given_at: int | None = None
     """Since when the current attempt holds its resources."""
     halt: Halt | None = None
@@ -217,6 +217,12 @@ class Task(Value, frozen=True):
     """When its outputs were removed, after its end; None: they are kept."""
     service: bool = False
     """It is a Jupyter service: it runs as a task does, and is never seen among tasks."""
+
+    @property
+    def shown_status(self) -> Status:
+        """What clients see, filter by and count: a task that waits is `queued`, also while its
+        attempt is prestaged."""
+        return Status.QUEUED if self.ahead else self.status
 
 
 class Change(Value, frozen=True):

@@ -151,7 +151,8 @@ def _give(
     if not task.ahead:
         return _prepare(state, decision, task, gpu_uuids, now=now, early=False)
     state.leave(task)
-    task = change(state, decision, replace(task, ahead=False, given_at=now))
+    task = replace(task, ahead=False, given_at=now, worker_id=state.limits.worker_id, error=None)
+    task = change(state, decision, task)
     state.hold(task)
     decision.effects.append(OpenGate(task.id))
     return task
@@ -173,8 +174,9 @@ def _prepare(
         task,
         Status.PREPARING,
         attempt=task.attempt + 1,
-        worker_id=state.limits.worker_id,
-        error=None,
+        # While it waits it is on no worker, and the error of its last attempt stays readable.
+        worker_id=None if early else state.limits.worker_id,
+        error=task.error if early else None,
         gpu_uuids=gpu_uuids,
         ahead=early,
         given_at=None if early else now,

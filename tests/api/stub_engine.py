@@ -146,7 +146,7 @@ class StubEngine:
         found = [
             task
             for task in self.tasks.values()
-            if (not query.states or task.status in query.states)
+            if (not query.states or task.shown_status in query.states)
             and query.user in {None, task.user}
             and task.spec.job_name.startswith(query.job_name_prefix or "")
             and query.experiment_id in {None, task.spec.experiment_id}
@@ -178,7 +178,7 @@ class StubEngine:
 
     async def queue_stats(self, who: Principal) -> QueueStats:
         self._may_fail()
-        states = [task.status for task in self.tasks.values()]
+        states = [task.shown_status for task in self.tasks.values()]
         return QueueStats(
             queued=states.count(Status.QUEUED),
             running=sum(status in HOLDING for status in states),
@@ -192,7 +192,9 @@ class StubEngine:
         blocked = ("GPU-3000: busy: python3 (pid 4711, 2.1 GiB)",)
         missing = (Shortage("gpu", task.spec.gpu or 0, 0, 8, blocked),)
         estimate = StartEstimate(START_MS + 60_000, START_MS + 600_000, 10, 50, 90)
-        return Explanation(task.id, task.status, "waits for a GPU", 1, missing, estimate=estimate)
+        return Explanation(
+            task.id, task.shown_status, "waits for a GPU", 1, missing, estimate=estimate
+        )
 
     @property
     def ahead_counts(self) -> AheadCounts:
@@ -334,7 +336,7 @@ class StubEngine:
 def _matches(task: Task, where: WatchFilter) -> bool:
     return (
         where.task_id in {None, task.id}
-        and (not where.states or task.status in where.states)
+        and (not where.states or task.shown_status in where.states)
         and where.user in {None, task.user}
         and task.spec.job_name.startswith(where.job_name_prefix or "")
         and where.experiment_id in {None, task.spec.experiment_id}

@@ -257,9 +257,9 @@ def test_when_it_starts_in_words() -> None:
 
 
 def test_what_is_made_ready_ahead_says_that_it_waits() -> None:
-    ahead = Task(status=Task.preparing, ahead=True, progress="pulling the image")
-    assert task_note(ahead) == "waits, made ready meanwhile: pulling the image"
-    assert task_note(Task(status=Task.preparing, ahead=True)) == "waits, made ready meanwhile"
+    ahead = Task(status=Task.queued, ahead=True, progress="pulling the image")
+    assert task_note(ahead) == "prestaged: pulling the image"
+    assert task_note(Task(status=Task.queued, ahead=True)) == "prestaged"
 
 
 def test_top_shows_what_is_made_ready_among_what_waits(tmp_path: Path) -> None:
@@ -274,7 +274,11 @@ def test_top_shows_what_is_made_ready_among_what_waits(tmp_path: Path) -> None:
         above, below = server.run("top").succeeded().split(" waiting: ")
         assert runs in above
         assert waits not in above
-        assert re.search(rf"^{waits} .* waits, made ready meanwhile", below, re.MULTILINE)
+        assert re.search(rf"^{waits} .* queued .* prestaged", below, re.MULTILINE)
+        assert server.json("show", waits)["status"] == "queued"
+        assert waits in server.run("ls", "--status", "queued").succeeded()
+        assert waits not in server.run("ls", "--status", "preparing").succeeded()
+        assert server.json("queue")["queued"] == 1
         server.run("cancel", waits, runs).succeeded()
     finally:
         assert server.stop() == 0

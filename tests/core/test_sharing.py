@@ -25,6 +25,7 @@ from fetchml.core.events import (
     Started,
     StopAttempt,
     Submitted,
+    TimePassed,
 )
 from fetchml.core.gpu import Gpu
 from fetchml.core.model import AttemptEnd, Resources, Status, Task, TaskSpec
@@ -316,10 +317,28 @@ def test_tasks_are_made_ready_for_gpus_that_others_hold() -> None:
     box.submit(*(task(f"t{number}") for number in range(5)))
     assert box.ahead == {"t2": ("G0",), "t3": ("G1",)}
     assert box.told("t2").endswith("It is made ready meanwhile.")
+    shown = explain(box.state, box.task("t2"), box.now).status
+    assert (shown, box.task("t2").shown_status) == (Status.QUEUED, Status.QUEUED)
+    assert box.task("t2").worker_id is None
     box.do(Ready(1, "t2", 1))
     assert box.told("t2").endswith("It is ready to start.")
     assert box.end("t0") == ["t2"]
+    assert (box.task("t2").shown_status, box.task("t2").worker_id) == (Status.PREPARING, "box")
     assert box.ahead == {"t3": ("G1",), "t4": ("G0",)}
+
+
+def test_prestaged_retry_still_shows_why_its_last_attempt_failed() -> None:
+    box = Box(gpus=1, ahead=True)
+    box.submit(task("runs"))
+    box.submit(task("again", max_retries=1))
+    box.do(NeverStarted(box.now, "again", 1, "no such image"))
+    assert box.task("again").error == "attempt 1: no such image"
+    box.now += 60_000
+    box.do(TimePassed(box.now, box.now))
+    assert box.ahead == {"again": ("G0",)}
+    assert box.task("again").error == "attempt 1: no such image"
+    assert box.end("runs") == ["again"]
+    assert box.task("again").error is None
 
 
 def test_who_is_ready_where_a_gpu_becomes_free_passes_its_equals_for_a_while() -> None:

@@ -1,7 +1,8 @@
 """Pages from memory: whole and right, or left to the store."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -15,11 +16,13 @@ from fetchml.ports import Restored, TaskPage, TaskQuery
 
 FEW = 3
 SPEC = TaskSpec("job", "image", ("true",))
-STATES = st.sampled_from(list(Status))
+PRESTAGED: Literal["prestaged"] = "prestaged"
+State = Status | Literal["prestaged"]
+STATES: st.SearchStrategy[State] = st.sampled_from([*Status, PRESTAGED])
 USERS = st.sampled_from(["alice", "bob"])
 QUERIES = st.builds(
     TaskQuery,
-    states=st.lists(STATES, max_size=3, unique=True).map(tuple),
+    states=st.lists(st.sampled_from(list(Status)), max_size=3, unique=True).map(tuple),
     user=st.none() | USERS,
     limit=st.integers(0, 4),
     offset=st.integers(0, 6),
@@ -39,10 +42,16 @@ def newest_first(tasks: dict[str, Task], query: TaskQuery) -> list[Task]:
         task
         for task in tasks.values()
         if not task.hidden
-        and task.status in (query.states or Status)
+        and (Status.QUEUED if task.ahead else task.status) in (query.states or Status)
         and query.user in (None, task.user)
     ]
     return sorted(found, key=lambda task: (task.created_at, task.id), reverse=True)
+
+
+def in_state(task: Task, state: State) -> Task:
+    if state == PRESTAGED:
+        return replace(task, status=Status.PREPARING, ahead=True)
+    return replace(task, status=state, ahead=False)
 
 
 def restored(tasks: dict[str, Task]) -> Restored:
@@ -60,27 +69,27 @@ def restored(tasks: dict[str, Task]) -> Restored:
 class World:
     """Tasks as the disk has them, and a catalog that was told of every change."""
 
-    def __init__(self, before: list[tuple[str, Status]]) -> None:
+    def __init__(self, before: Sequence[tuple[str, State]]) -> None:
         self.tasks: dict[str, Task] = {}
-        for user, status in before:
-            self._new(user, status)
+        for user, state in before:
+            self._new(user, state)
         self.catalog = Catalog(restored(self.tasks))
 
     def submit(self, user: str) -> None:
         self._tell(self._new(user, Status.QUEUED))
 
-    def move(self, which: int, to: Status) -> None:
+    def move(self, which: int, to: State) -> None:
         """A live task on; one that has ended is deleted."""
         shown = newest_first(self.tasks, TaskQuery())
         if not shown:
             return
         task = shown[which % len(shown)]
         ended = task.status in ENDED
-        self._tell(replace(task, hidden=True) if ended else replace(task, status=to))
+        self._tell(replace(task, hidden=True) if ended else in_state(task, to))
 
-    def _new(self, user: str, status: Status) -> Task:
+    def _new(self, user: str, state: State) -> Task:
         number = len(self.tasks)
-        task = Task(f"t{number:02}", user, SPEC, created_at=number // 2, status=status)
+        task = in_state(Task(f"t{number:02}", user, SPEC, created_at=number // 2), state)
         self.tasks[task.id] = task
         return task
 
@@ -91,6 +100,8 @@ class World:
     def check(self, query: TaskQuery) -> TaskPage | None:
         """The page, which is right if there is one."""
         page = self.catalog.page(query)
+        waiting = newest_first(self.tasks, TaskQuery(states=(Status.QUEUED,)))
+        assert self.catalog.waiting == len(waiting)
         if page is not None:
             matching = newest_first(self.tasks, query)
             total = len(matching)
@@ -107,8 +118,8 @@ class World:
     queries=st.lists(QUERIES, min_size=3, max_size=6),
 )
 def test_a_page_is_right_or_the_stores(
-    before: list[tuple[str, Status]],
-    changes: list[str | tuple[int, Status]],
+    before: Sequence[tuple[str, State]],
+    changes: list[str | tuple[int, State]],
     queries: list[TaskQuery],
 ) -> None:
     world = World(before)

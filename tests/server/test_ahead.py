@@ -1,16 +1,21 @@
 """Tasks are made ready while they wait, up to their gate; that opens when it is their turn."""
 
+import asyncio
+import itertools
 import json
 import signal
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from typing import Any
 
 import aiohttp
 import pytest
 
+from fetchml.v1 import task_pb2
 from tests.server.conftest import Serve
-from tests.server.program import Backend, Server, Task, eventually, soon
+from tests.server.program import SECONDS, Backend, Server, Task, eventually, soon
 from tests.server.test_crash import COUNTED, starts, until
+from tests.server.watchers import Change, over_ws
 
 ONE_SLOT = {"FETCHML_TASKS_MAX_RUNNING": "1"}
 ONE_GPU = {"FETCHML_GPU_SLOTS": "1", "FETCHML_TASKS_MAX_RUNNING": "4"}
@@ -38,6 +43,51 @@ async def at_gate(server: Server, task_id: str, attempt: int = 1) -> Task:
     return task
 
 
+async def seen_as_queued(server: Server, task_id: str) -> set[str]:
+    """The ids of all that wait, the same by every way to ask, this one among them."""
+    rest = server.rest
+    shown = (await rest.get(f"/v1/tasks/{task_id}")).json
+    assert (shown["status"], shown.get("worker_id"), shown.get("ahead")) == ("queued", None, None)
+    full = (await rest.get(f"/v1/tasks/{task_id}?view=full")).json
+    assert (full["status"], full["ahead"]) == ("queued", True)
+    assert (await rest.get(f"/v1/tasks/{task_id}/explain")).json["status"] == "queued"
+    task = await server.get(task_id)
+    assert (task.status, task.ahead) == (Task.queued, True)
+
+    listed = (await rest.get("/v1/tasks?status=queued")).json
+    queued = {each["id"] for each in listed["tasks"]}
+    assert {each["status"] for each in listed["tasks"]} == {"queued"}
+    assert listed["total"] == len(queued)
+    assert (await rest.get("/v1/queue")).json["queued"] == len(queued)
+    assert f"fetchml_tasks_queued {len(queued)}.0" in (await rest.get("/metrics")).body.decode()
+
+    # A prefix is looked for on the disk, where the rest is answered from memory.
+    for where in ({}, {"job_name_prefix": "job"}):
+        assert await ids_over_grpc(server, states=[Task.queued], **where) == queued
+        assert await ids_over_grpc(server, status=Task.queued, **where) == queued
+        assert task_id not in await ids_over_grpc(server, states=[Task.preparing], **where)
+        assert task_id in await ids_over_grpc(server, **where)
+    async with server.watch(since=None, states=[Task.queued]) as updates:
+        snapshot = {(await soon(anext(updates))).task.id for _ in queued}
+        assert snapshot == queued
+    return queued
+
+
+async def ids_over_grpc(server: Server, **where: Any) -> set[str]:
+    request = task_pb2.ListTasksRequest(**where)
+    found = await server.grpc.tasks.ListTasks(request, metadata=server.grpc.metadata)
+    assert found.total == len(found.tasks)
+    return {task.id for task in found.tasks}
+
+
+async def until_complete(stream: AsyncGenerator[Change]) -> AsyncGenerator[Change]:
+    async with asyncio.timeout(SECONDS), aclosing(stream):
+        async for change in stream:
+            yield change
+            if change.kind == "task_complete":
+                break
+
+
 class Ahead:
     """A subclass brings the fixture `backend`."""
 
@@ -58,6 +108,41 @@ class Ahead:
         assert before.ended_at.ToMilliseconds() <= task.started_at.ToMilliseconds()
         assert await starts(server, second) == 1
         await server.assert_idle(first, second)
+
+    async def test_it_is_queued_for_everybody(self, serve: Serve, backend: Backend) -> None:
+        """Prestaging shows in the full view and in the explanation only, and a restart or a page
+        from the disk changes nothing of it."""
+        server = await serve(backend, **ONE_SLOT).start()
+        first = await server.submit(until("go"))
+        await server.running(first)
+        second = await server.submit("true")
+        await at_gate(server, second)
+        third = await server.submit("true", priority=1)
+        for _ in range(2):
+            await at_gate(server, second)
+            assert await seen_as_queued(server, second) == {second, third}
+            await server.kill()
+            await server.start()
+        server.tell(first)
+        for task_id in (first, second, third):
+            await server.ended(task_id)
+        stream = until_complete(over_ws(server, 0, f"&task_id={second}"))
+        story = [change.status async for change in stream]
+        assert [status for status, _ in itertools.groupby(story)] == [
+            "queued",
+            "preparing",
+            "running",
+            "collecting",
+            "completed",
+        ]
+        async with server.watch(task_id=second, states=[Task.preparing]) as updates:
+            given = (await soon(anext(updates))).task
+            assert (given.status, given.ahead, given.worker_id != "") == (
+                Task.preparing,
+                False,
+                True,
+            )
+        await server.assert_idle(first, second, third)
 
     async def test_a_more_urgent_one_takes_its_place(self, serve: Serve, backend: Backend) -> None:
         server = await serve(backend, **ONE_GPU).start()

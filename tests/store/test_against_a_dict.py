@@ -26,12 +26,22 @@ creates = st.tuples(
     st.sampled_from((None, "key-1", "key-2")),
     st.sampled_from((False, False, True)),  # a service
 )
-changes = st.tuples(st.just("change"), st.integers(0, 30), st.sampled_from(Status))
+changes = st.tuples(
+    st.just("change"), st.integers(0, 30), st.sampled_from(Status), st.sampled_from((False, True))
+)
 hides = st.tuples(st.just("hide"), st.integers(0, 30))
 others = st.sampled_from([("fold",), ("reopen",), ("crash",)])
 queries = st.builds(
     TaskQuery,
-    states=st.sampled_from([(), (Status.QUEUED,), (Status.COMPLETED, Status.FAILED)]),
+    states=st.sampled_from(
+        [
+            (),
+            (Status.QUEUED,),
+            (Status.RUNNING, Status.PREPARING),
+            (Status.QUEUED, Status.PREPARING),
+            (Status.COMPLETED, Status.FAILED),
+        ]
+    ),
     user=st.sampled_from((None, *USERS)),
     job_name_prefix=st.sampled_from((None, "train-", "train-1", "other")),
     experiment_id=st.sampled_from((None, "exp-1")),
@@ -53,7 +63,7 @@ class Model:
             for each in self.tasks.values()
             if not each.hidden
             and not each.service
-            and (not query.states or each.status in query.states)
+            and (not query.states or each.shown_status in query.states)
             and query.user in {None, each.user}
             and each.spec.job_name.startswith(query.job_name_prefix or "")
             and query.experiment_id in {None, each.spec.experiment_id}
@@ -134,10 +144,11 @@ async def change(opened: Opened, model: Model, step: tuple[object, ...]) -> None
                 idempotency=idempotency,
                 service=service,
             )
-        case ("change", int(index), Status() as status) if made:
+        case ("change", int(index), Status() as status, bool(ahead)) if made:
             ended_at = 2_000 if status in ENDED else None
             old = made[index % len(made)]
-            changed = replace(old, status=status, ended_at=ended_at)
+            ahead = ahead and status is Status.PREPARING
+            changed = replace(old, status=status, ended_at=ended_at, ahead=ahead)
         case ("hide", int(index)) if made:
             changed = replace(made[index % len(made)], hidden=True)
         case _:

@@ -1,0 +1,58 @@
+"""A task whose attempt is prestaged waits: every transport shows it as `queued`."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from msgspec import json
+
+from fetchml.api import convert, messages
+from fetchml.core.model import Status, Task, TaskSpec
+from fetchml.v1 import task_pb2
+from tests.api.rest_world import World
+
+PRESTAGED: dict[str, Any] = {"status": Status.PREPARING, "ahead": True, "progress": "pulling"}
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_task_in_both_shapes(*, full: bool) -> None:
+    spec = TaskSpec("a", "image", ("c",))
+    task = Task("id", "user", spec, 1, **PRESTAGED)
+    message = messages.task_message(task, full=full)
+    body = convert.task_json(task, full=full)
+    assert (body["status"], message.status) == ("queued", task_pb2.Task.queued)
+    assert (body.get("ahead"), message.HasField("ahead")) == (True if full else None, full)
+    waits = convert.task_json(Task("id", "user", spec, 1), full=False)
+    assert full or body == waits, "the contract's fields show nothing of it"
+
+
+async def test_rest(rest: World) -> None:
+    prestaged, prepares, waits = [(await rest.client.submit()).json["id"] for _ in range(3)]
+    await rest.engine.change(prestaged, **PRESTAGED)
+    await rest.engine.change(prepares, status=Status.PREPARING)
+    assert (await rest.client.get(f"/v1/tasks/{prestaged}")).json["status"] == "queued"
+    assert (await rest.client.get(f"/v1/tasks/{prestaged}/explain")).json["status"] == "queued"
+    listed = (await rest.client.get("/v1/tasks?status=queued")).json
+    assert [task["id"] for task in listed["tasks"]] == [waits, prestaged]
+    assert {task["status"] for task in listed["tasks"]} == {"queued"}
+    stats = (await rest.client.get("/v1/queue")).json
+    assert (stats["queued"], stats["running"]) == (listed["total"], 1)
+
+
+async def test_ws(rest: World) -> None:
+    task_id = (await rest.client.submit()).json["id"]
+    url, headers = rest.client.url("/ws?since=0"), rest.client.with_key({})
+    async with (
+        asyncio.timeout(5),
+        rest.client.session.ws_connect(url % {"status": "queued"}, headers=headers) as queued,
+        rest.client.session.ws_connect(url % {"status": "preparing"}, headers=headers) as preparing,
+    ):
+        await rest.engine.change(task_id, **PRESTAGED)
+        await rest.engine.change(task_id, ahead=False)
+        told = [json.decode((await queued.receive()).data) for _ in range(2)]
+        assert [(each["seq"], each["task"]["status"]) for each in told] == [
+            (2, "queued"),
+            (4, "queued"),
+        ]
+        first = json.decode((await preparing.receive()).data)
+        assert (first["seq"], first["task"]["status"]) == (6, "preparing")

@@ -13,6 +13,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
+from fetchml.adapters import processes
+
 KEY = "benchmark-" + "k" * 32
 STOP_SECONDS = 30
 
@@ -124,4 +126,16 @@ def scratch_folder() -> Iterator[Path]:
     """On the disk that the project lies on: /tmp may be memory, where a sync costs nothing."""
     here = Path(__file__).resolve().parent.parent
     with tempfile.TemporaryDirectory(prefix=".bench-", dir=here) as folder:
-        yield Path(folder)
+        try:
+            yield Path(folder)
+        finally:
+            _end_tasks(Path(folder))
+
+
+def _end_tasks(folder: Path) -> None:
+    """End the processes of tasks that outlive the servers with data directories in this folder."""
+    ours = {f"FETCHML_TASK_ID={path.name}" for path in folder.glob("*/tasks/*")}
+    is_ours = lambda pid: bool(ours.intersection(processes.environment(pid)))  # noqa: E731
+    with processes.opened(processes.pids(), is_ours) as left:
+        for pidfd in left:
+            processes.send(pidfd, signal.SIGKILL)

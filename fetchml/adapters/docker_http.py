@@ -70,7 +70,8 @@ class EngineHttp:
     ) -> AsyncIterator[AsyncIterator[Any]]:
         """The engine's events from the moment on at which this is entered.
 
-        Raises EngineAway, EngineRefused; also while they are read.
+        Raises EngineAway, EngineRefused; also while they are read. To be left before `close`, which
+        does not end it.
         """
         query = {"filters": json.dumps(filters)}
         async with self._reply(

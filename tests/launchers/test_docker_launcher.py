@@ -110,9 +110,9 @@ class TestDockerLauncher(LauncherConformance):
 
         async def come_back() -> None:
             came_back.append("again")
-            assert engine._http is not None
             before = engine.connections
-            await engine._http.close()
+            engine._following.cancel()
+            engine._following = asyncio.create_task(engine._follow())
             while engine.connections == before:  # noqa: ASYNC110 - nobody tells of it
                 await asyncio.sleep(0.01)
 

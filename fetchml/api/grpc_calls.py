@@ -27,6 +27,7 @@ from google.protobuf.message import DecodeError
 from fetchml.access import Admission
 from fetchml.api.grpc_errors import TRACE_KEY, failure
 from fetchml.api.grpc_receiving import (
+    CHECK_LEAST_SECONDS,
     CHECK_PLACES,
     CHECK_PLACES_BY_ADDRESS,
     KEYLESS_PLACES,
@@ -103,6 +104,7 @@ class Calls(grpc.GenericRpcHandler):
             CHECK_PLACES,
             CHECK_PLACES_BY_ADDRESS,
             waiting_by_caller=admission.calls_per_address,
+            least_seconds=CHECK_LEAST_SECONDS,
         )
         self._messages = ByteBudget("messages", by_caller=MESSAGES_BY_KEY, in_all=MESSAGES_IN_ALL)
         self._sending = Sending()

@@ -25,8 +25,10 @@ CHECK_PLACES_BY_ADDRESS = 4
 IN_ALL_BYTES = (PLACES + KEYLESS_PLACES + CHECK_PLACES) * MAX_MESSAGE_BYTES
 
 SWEEP_SECONDS = 0.5
-LEAST_SECONDS = 2
+LEAST_SECONDS = 2.0
 """While others wait for a place, a call keeps its place for at least so long."""
+CHECK_LEAST_SECONDS = 0.2
+"""The same for a probe: its message is some bytes, which come together with its headers."""
 
 T = TypeVar("T")
 
@@ -65,12 +67,21 @@ class Receiving:
     """Places to wait for a message in.
 
     A call without a place waits for one. While all places are taken and calls wait, the caller
-    that holds the most gives up its oldest place, if its call has waited `LEAST_SECONDS`: who
+    that holds the most gives up its oldest place, if its call has waited `least_seconds`: who
     sends messages slowly keeps nobody out.
     """
 
-    def __init__(self, places: int, by_caller: int, *, waiting_by_caller: int) -> None:
-        """`waiting_by_caller`: calls of one caller that may wait for a place."""
+    def __init__(
+        self,
+        places: int,
+        by_caller: int,
+        *,
+        waiting_by_caller: int,
+        least_seconds: float | None = None,
+    ) -> None:
+        """`waiting_by_caller`: calls of one caller that may wait for a place. `least_seconds`: how
+        long a call keeps its place at least; `None` is `LEAST_SECONDS`."""
+        self._least_seconds = LEAST_SECONDS if least_seconds is None else least_seconds
         self._most = places
         self._most_by_caller = by_caller
         self._most_waiting = waiting_by_caller
@@ -182,7 +193,7 @@ class Receiving:
         for place in self._places.values():
             if wanted <= 0:
                 return
-            slow = place.taken is None and place.since + LEAST_SECONDS <= now
+            slow = place.taken is None and place.since + self._least_seconds <= now
             if slow and held[place.caller] >= max(held.values()):
                 place.take(GaveWay())
                 held[place.caller] -= 1

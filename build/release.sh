@@ -67,7 +67,7 @@ if [ "$(cat "$root/ready" 2>/dev/null)" != "$this_script" ] || [ -n "$(find "$ro
     # pyexpat: Debian's fix of it includes what only CPython's own modules may.
     inside sh -euc '
         mkdir -p /build && cd /build
-        apt-get source -qq "python$1"
+        apt-get source -qq "python$1" || apt-get source -qq "python$1/bookworm"
         cd "python$1"-*/
         # Its banner has the time at which it was compiled.
         SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -STimestamp)

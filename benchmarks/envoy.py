@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.client import Client
 from benchmarks.figures import Benchmark, at_least, not_run
 from benchmarks.http_load import Request, http_load, why_no_load
-from benchmarks.processes import KEY, Server, fetchml, scratch_folder
+from benchmarks.processes import KEY, NO_QUOTAS, Server, fetchml, scratch_folder
 from benchmarks.rest_submits import CREATE
 from tests.envoy import proxy
 from tests.tls.authority import Authority
@@ -36,7 +36,7 @@ def run() -> Benchmark:
     with (
         scratch_folder() as folder,
         on(server),
-        fetchml(folder / "data", tasks_max_running="1") as direct,
+        fetchml(folder / "data", tasks_max_running="1", **NO_QUOTAS) as direct,
         on(envoy),
         in_front(direct, folder) as through,
         on(load),

@@ -9,7 +9,7 @@ import grpc
 from benchmarks.client import Client
 from benchmarks.figures import Benchmark, Figure, at_least, median
 from benchmarks.grpc_load import CALLS_EACH, grpc_load
-from benchmarks.processes import KEY, bare, elsewhere, fetchml, scratch_folder
+from benchmarks.processes import KEY, NO_QUOTAS, bare, elsewhere, fetchml, scratch_folder
 from fetchml.v1 import task_pb2, task_pb2_grpc
 
 ROUNDS = 5
@@ -27,7 +27,7 @@ METHOD = "/fetchml.v1.TaskService/CreateTask"
 def run() -> Benchmark:
     with (
         scratch_folder() as folder,
-        fetchml(folder / "data", tasks_max_running="1") as ours,
+        fetchml(folder / "data", tasks_max_running="1", **NO_QUOTAS) as ours,
         bare("bare_grpc") as floor,
         elsewhere() as moved,
         Client(ours.http) as client,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from benchmarks import hostile_calls, hostile_requests
 from benchmarks.figures import Benchmark, Figure
 from benchmarks.other_work import HEALTH_EVERY_SECONDS
-from benchmarks.processes import Server, elsewhere, fetchml, scratch_folder
+from benchmarks.processes import NO_QUOTAS, Server, elsewhere, fetchml, scratch_folder
 from fetchml.api.reply import REPLIES_BY_CALLER
 
 MIB = 1 << 20
@@ -123,11 +123,7 @@ ROWS = (
         hostile_calls.empty_watches,
         "not measured",
         most_ms=TURN_MS,
-        settings={
-            "tasks_max_running": "1",
-            "quotas_user_queued": "0",
-            "quotas_user_queued_mb": "0",
-        },
+        settings={"tasks_max_running": "1", **NO_QUOTAS},
     ),
 )
 

@@ -17,6 +17,8 @@ from fetchml.adapters import processes
 
 KEY = "benchmark-" + "k" * 32
 STOP_SECONDS = 30
+NO_QUOTAS = {"quotas_user_queued": "0", "quotas_user_queued_mb": "0"}
+"""Settings for a load that is one user's."""
 
 P = ParamSpec("P")
 T = TypeVar("T")

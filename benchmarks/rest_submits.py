@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.client import Client
 from benchmarks.figures import Benchmark, Figure, Load, at_least, median, not_run
 from benchmarks.http_load import Request, http_load, why_no_load
-from benchmarks.processes import KEY, bare, fetchml, scratch_folder
+from benchmarks.processes import KEY, NO_QUOTAS, bare, fetchml, scratch_folder
 
 ROUNDS = 5
 SECONDS = 2
@@ -25,7 +25,7 @@ def run() -> Benchmark:
     with scratch_folder() as folder:
         data_dir = folder / "data"
         with (
-            fetchml(data_dir, tasks_max_running="1") as ours,
+            fetchml(data_dir, tasks_max_running="1", **NO_QUOTAS) as ours,
             bare("bare_http") as floor,
         ):
             with Client(ours.http) as client:
@@ -55,7 +55,10 @@ def _figures(connections: int, target: float, loads: list[tuple[Load, Load]]) ->
 
 
 def _found_again(data_dir: Path, acknowledged: int, blocker: str) -> Figure:
-    with fetchml(data_dir, tasks_max_running="1") as again, Client(again.http) as client:
+    with (
+        fetchml(data_dir, tasks_max_running="1", **NO_QUOTAS) as again,
+        Client(again.http) as client,
+    ):
         found = client.ask("GET", "/v1/tasks?limit=0")["total"]
         client.unblock_queue(blocker)
     # More are those whose replies were under way when a load or the server ended.

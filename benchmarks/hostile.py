@@ -17,7 +17,7 @@ from fetchml.api.reply import REPLIES_BY_CALLER
 MIB = 1 << 20
 IDLE_SECONDS = 1.0
 ASK_SECONDS = 0.5
-"""An attack is over for the one who asks for /health at most so long after its end."""
+"""Longest wait for the process that asks for /health to notice the end of an attack."""
 SAMPLE_SECONDS = 0.02
 ATTACK_SECONDS = 1.5
 """An attack on the loop is repeated for so long: many requests for `/health` meet it."""

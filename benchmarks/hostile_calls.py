@@ -20,7 +20,7 @@ NETWORKS = 210
 STREAMS = 50
 """Of each network."""
 QUIET_LOOKS = 20
-"""Once the server has taken nothing so often, it holds what it will."""
+"""After this many sends that the server does not take, its memory no longer grows."""
 QUIET_SECONDS = 0.05
 END_SECONDS = 60
 BATCH_TASKS = 600

@@ -61,12 +61,14 @@ def callable_part(document: Any, *, jupyter: bool) -> Any:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One slot, held for good: nothing that schemathesis makes up is ever executed."""
+    """One slot, held for good, and no prestaging: nothing that schemathesis makes up is executed,
+    and no shim waits at its gate when the server is gone."""
     started = Server(
         tmp_path_factory.mktemp("schemathesis") / "data",
         FETCHML_RATE_LIMIT_ENABLED="false",
         FETCHML_TASKS_MAX_RUNNING="1",
         FETCHML_GPU_SLOTS="2",
+        FETCHML_SCHEDULING_AHEAD="false",
     ).start()
     started.run("submit", "--wait", "--", "true").succeeded()
     started.run("submit", "--", "sleep", "1000").succeeded()

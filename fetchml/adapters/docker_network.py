@@ -6,6 +6,8 @@ made when the first container needs it, and again when it is gone.
 """
 
 import asyncio
+import json
+import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -14,10 +16,15 @@ from fetchml.adapters.docker_http import EngineHttp, EngineRefused
 
 OWN = "fetchml"
 """The value of `[tasks] network` for FetchML's own."""
+_NO_ADDRESSES = ("non-overlapping IPv4 address pool", "address pools have been fully subnetted")
+"""Parts of an engine's refusal of a network when its address pools are used up: Docker up to 26,
+from 27 on."""
 _ICC = "com.docker.network.bridge.enable_icc"
 _NO_IPV6 = {"net.ipv6.conf.all.disable_ipv6": "1", "net.ipv6.conf.default.disable_ipv6": "1"}
 """The engine's rules of a network without IPv6 are for IPv4 only, and some engines leave the
 containers their link-local IPv6 addresses: those would reach each other."""
+
+_log = logging.getLogger(__name__)
 
 
 class TaskNetwork:
@@ -69,13 +76,13 @@ class TaskNetwork:
             "Options": {_ICC: "false"},
         }
         try:
-            await http.ask("POST", "/networks/create", body=body)
+            await self._create(http, body)
         except EngineRefused as error:
             if error.status != HTTPStatus.CONFLICT:
                 raise EngineRefused(
                     error.status,
-                    f"it can't make the network of the tasks ({error}). Mend that, or name another "
-                    "network in [tasks] network",
+                    f"it can't create the network of the tasks ({error}). Remove networks that "
+                    "are not in use (docker network prune), or set [tasks] network to another one",
                 ) from error
             found: dict[str, Any] = await http.ask("GET", f"/networks/{self.name}")
             if (found.get("Options") or {}).get(_ICC) != "false":
@@ -84,3 +91,24 @@ class TaskNetwork:
                     f"its network {self.name} lets containers reach each other: remove it "
                     f"(docker network rm {self.name}), and FetchML makes it anew",
                 ) from error
+
+    async def _create(self, http: EngineHttp, body: dict[str, Any]) -> None:
+        """An engine has addresses for about 30 networks by default. If none is left, remove those
+        of other data directories that no container uses: their servers create them again."""
+        try:
+            await http.ask("POST", "/networks/create", body=body)
+        except EngineRefused as error:
+            if not any(text in str(error) for text in _NO_ADDRESSES):
+                raise
+            await _remove_unused(http)
+            await http.ask("POST", "/networks/create", body=body)
+
+
+async def _remove_unused(http: EngineHttp) -> None:
+    query = {"filters": json.dumps({"label": [INSTANCE_LABEL], "driver": ["bridge"]})}
+    for network in await http.ask("GET", "/networks", query):
+        try:
+            await http.ask("DELETE", f"/networks/{network['Id']}")
+            _log.warning("Removed an unused network", extra={"network": network["Name"]})
+        except EngineRefused:
+            pass  # A container uses it, or another server has removed it.

@@ -20,6 +20,8 @@ from tests import debian
 
 START_SECONDS = 60
 STOP_SECONDS = 30
+MANY_NETWORKS = {"default-address-pools": [{"base": "172.16.0.0/12", "size": 24}]}
+"""Every data directory of a test has a network; by default an engine has addresses for 30."""
 
 
 class Engine:
@@ -199,7 +201,7 @@ def private_engine(
     engine = PrivateEngine(
         Path(tempfile.mkdtemp(prefix="fml", dir=parent)),
         own_network=own_network,
-        settings=settings or {},
+        settings=MANY_NETWORKS | dict(settings or {}),
         path=path,
     )
     with nullcontext() if own_network else _forward_policy_kept():

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 from docker.errors import NotFound as NotThere
 
+from fetchml.adapters.docker_address import EngineAddress
 from fetchml.adapters.docker_container import container_name
 from fetchml.adapters.docker_http import EngineHttp
 from fetchml.adapters.docker_launcher import DockerLauncher
+from fetchml.adapters.docker_network import TaskNetwork
 from fetchml.adapters.docker_pull import _refusal
 from fetchml.attempt import AttemptFolder
 from fetchml.core.model import Role
 from fetchml.ports import Gone, PrepareError
 from fetchml.settings import Tasks
-from tests.docker.engine import Engine
+from tests.docker.engine import Engine, private_engine
 from tests.launchers.bench import INSTANCE, Bench, silent, soon
 from tests.launchers.bench import bench as open_bench
 from tests.server.conftest import containers_backend  # noqa: F401
@@ -129,6 +131,19 @@ async def test_a_network_that_was_removed_is_made_again(
         own.remove()
     await bench.start(launcher, last := bench.run("true"))
     await soon(launcher.wait(last))
+
+
+async def test_a_network_takes_the_addresses_of_unused_networks_of_other_servers() -> None:
+    pools = {"default-address-pools": [{"base": "172.30.0.0/23", "size": 24}]}
+    with private_engine(own_network=True, settings=pools) as engine:
+        http = EngineHttp(EngineAddress.find(engine.host))
+        for instance in ("one", "other", "one"):
+            network = TaskNetwork("fetchml")
+            network.open(instance)
+            await network.ensure(http)
+            names = {found.name for found in engine.client.networks.list()}
+            assert names == {"bridge", "host", "none", f"fetchml-{instance}"}
+        await http.close()
 
 
 @pytest.mark.parametrize("network", ["none"])

@@ -14,10 +14,10 @@ from benchmarks.fresh_disk import fresh_disk
 from benchmarks.processes import KEY, fetchml
 from examples.local_image import build_base
 from fetchml import shim
-from fetchml.adapters.docker_container import container_config, container_name
-from fetchml.adapters.docker_gpus import Offer, grant
-from fetchml.attempt import AttemptFolder
-from fetchml.ports import Run
+from fetchml.adapters.docker.container import container_config, container_name
+from fetchml.adapters.docker.gpus import Offer, grant
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import Run
 from fetchml.v1 import task_pb2, task_pb2_grpc
 from tests.docker.engine import Engine, existing_engine, private_engine, why_no_private_engine
 

@@ -24,10 +24,10 @@ from benchmarks.figures import Benchmark, Figure, median, not_run
 from benchmarks.processes import KEY, Server, fetchml, scratch_folder
 from examples.local_image import build_base
 from fetchml import shim
-from fetchml.adapters.docker_container import container_config
-from fetchml.adapters.docker_gpus import CdiDevice, Offer, grant
-from fetchml.attempt import AttemptFolder
-from fetchml.ports import Run
+from fetchml.adapters.docker.container import container_config
+from fetchml.adapters.docker.gpus import CdiDevice, Offer, grant
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import Run
 from fetchml.v1 import task_pb2, task_pb2_grpc
 from tests.docker.engine import PrivateEngine, private_engine, why_no_private_engine
 from tests.gpu.conftest import IMAGE, specification

@@ -12,7 +12,7 @@ from benchmarks import hostile_calls, hostile_requests
 from benchmarks.figures import Benchmark, Figure
 from benchmarks.other_work import HEALTH_EVERY_SECONDS
 from benchmarks.processes import NO_QUOTAS, Server, elsewhere, fetchml, scratch_folder
-from fetchml.api.reply import REPLIES_BY_CALLER
+from fetchml.api.http.reply import REPLIES_BY_CALLER
 
 MIB = 1 << 20
 IDLE_SECONDS = 1.0

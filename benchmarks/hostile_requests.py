@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.client import Client
 from benchmarks.processes import KEY, Server
 from benchmarks.raw_clients import connect, push, status_of
-from fetchml.core.submission import MAX_ARGUMENT_CHARACTERS
+from fetchml.core.requests.submission import MAX_ARGUMENT_CHARACTERS
 
 HEADS = 500
 LISTS = 12

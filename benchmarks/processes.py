@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from fetchml.adapters import processes
+from fetchml.system import processes
 
 KEY = "benchmark-" + "k" * 32
 STOP_SECONDS = 30

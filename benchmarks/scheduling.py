@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from itertools import product
 
 from benchmarks.figures import Benchmark, Figure, median
-from fetchml.app import YOUNG_OBJECTS
-from fetchml.core.estimate import History, estimate
 from fetchml.core.events import (
     AbandonAttempt,
     CheckGpus,
@@ -23,11 +21,13 @@ from fetchml.core.events import (
     StopAttempt,
     Submitted,
 )
-from fetchml.core.gpu import Gpu
+from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import AttemptEnd, Resources, Task, TaskSpec
 from fetchml.core.reactor import step
+from fetchml.core.scheduling.estimate import History, estimate
 from fetchml.core.state import Limits, State
-from fetchml.explain import explain
+from fetchml.engine.explain import explain
+from fetchml.server.main import YOUNG_OBJECTS
 
 QUEUED = 10_000
 USERS = 100

@@ -14,10 +14,10 @@ from benchmarks.fresh_disk import fresh_disk
 from benchmarks.processes import Server, fetchml
 from examples.local_image import build_base
 from fetchml import shim
-from fetchml.adapters.docker_container import TASK_LABEL, container_config
-from fetchml.adapters.docker_gpus import Offer, grant
-from fetchml.attempt import AttemptFolder
-from fetchml.ports import Run
+from fetchml.adapters.docker.container import TASK_LABEL, container_config
+from fetchml.adapters.docker.gpus import Offer, grant
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import Run
 from tests.docker.engine import Engine, existing_engine, why_no_private_engine
 
 IMAGE = "fetchml-bench/python:1"

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from benchmarks.simulated_box import SimulatedBox
 from fetchml.core.model import Resources, Task, TaskSpec
-from fetchml.core.shares import Shares
+from fetchml.core.scheduling.shares import Shares
 from fetchml.core.state import Limits
 
 TASKS = 10_000

@@ -15,12 +15,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from fetchml.adapters.nvml import NvmlInventory
-from fetchml.adapters.process_launcher import ProcessLauncher
-from fetchml.attempt import AttemptFolder
-from fetchml.core.gpu import Gpu
-from fetchml.folder_watch import FolderWatch
-from fetchml.ports import Run
+from fetchml.adapters.nvml.inventory import NvmlInventory
+from fetchml.adapters.process.launcher import ProcessLauncher
+from fetchml.core.gpus.model import Gpu
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.inotify import FolderWatch
+from fetchml.ports.contracts import Run
 
 SECONDS = 120
 """What a CUDA program gets to start: the first one on a large machine is slow."""

@@ -1,8 +1,8 @@
 """`python -m fetchml` is `fetchml`."""
 
-from fetchml import frozen, standard_files
 from fetchml.cli.main import main
+from fetchml.ops import pyinstaller, stdio
 
-standard_files.complete()
-frozen.set_up()
+stdio.complete()
+pyinstaller.set_up()
 main()

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from fetchml.core.jupyter import ServiceStatus
 from fetchml.core.model import Status, Task
+from fetchml.core.requests.jupyter import ServiceStatus
 
 
 class QueueStats(msgspec.Struct, frozen=True):

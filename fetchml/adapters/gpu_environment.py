@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fetchml.core.gpu import is_plain
+from fetchml.core.gpus.model import is_plain
 
 UUIDS = "FETCHML_GPU_UUIDS"
 

@@ -8,9 +8,9 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from fetchml.core.jupyter import Activity
-from fetchml.jupyter_link import JupyterLink
-from fetchml.ports import JupyterSilent
+from fetchml.core.requests.jupyter import Activity
+from fetchml.ports.contracts import JupyterSilent
+from fetchml.ports.jupyter_link import JupyterLink
 
 ANSWER_SECONDS = 10.0
 """For a whole answer."""

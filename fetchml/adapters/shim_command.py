@@ -2,7 +2,7 @@
 
 from pathlib import PurePath
 
-from fetchml.ports import Gone, Run
+from fetchml.ports.contracts import Gone, Run
 
 PLACES = ("FETCHML_WORKSPACE", "FETCHML_DATASETS", "FETCHML_OUTPUTS")
 """The variables that name a task's three places under every launcher."""

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterable
 
 from fetchml.core.audit import AuditEntry
-from fetchml.core.experiment import Experiment
-from fetchml.core.gpu_health import GpuProcess
+from fetchml.core.gpus.health import GpuProcess
 from fetchml.core.model import DatasetSpec, Task
-from fetchml.core.pruning import Pruned
-from fetchml.core.snapshot import Snapshot
-from fetchml.gpus import GpuReport, GpuStatus
-from fetchml.storage_usage import UserStorage
+from fetchml.core.requests.experiment import Experiment
+from fetchml.core.requests.pruning import Pruned
+from fetchml.core.requests.snapshot import Snapshot
+from fetchml.engine.gpus import GpuReport, GpuStatus
+from fetchml.files.storage_usage import UserStorage
 from fetchml.views import (
     Explanation,
     Health,

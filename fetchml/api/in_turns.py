@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from fetchml.pacing import Pace
+from fetchml.system.pacing import Pace
 
 T = TypeVar("T")
 R = TypeVar("R")

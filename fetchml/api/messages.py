@@ -13,13 +13,13 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.core.audit import AuditEntry
-from fetchml.core.checks import MAX_ENTRIES, MAX_ITEMS
-from fetchml.core.experiment import Experiment
-from fetchml.core.gpu_health import GpuProcess
+from fetchml.core.gpus.health import GpuProcess
 from fetchml.core.model import DatasetSpec, Key, Role, Status, Task
-from fetchml.core.snapshot import Snapshot
+from fetchml.core.requests.checks import MAX_ENTRIES, MAX_ITEMS
+from fetchml.core.requests.experiment import Experiment
+from fetchml.core.requests.snapshot import Snapshot
+from fetchml.engine.gpus import GpuReport, GpuStatus
 from fetchml.errors import BadRequest
-from fetchml.gpus import GpuReport, GpuStatus
 from fetchml.v1 import (
     audit_pb2,
     experiment_pb2,

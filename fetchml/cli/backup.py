@@ -9,18 +9,18 @@ from typing import BinaryIO
 
 import click
 
-from fetchml import backup as archives
-from fetchml import standard_files
+from fetchml.backup import archive as archives
+from fetchml.backup.store_copy import PREFIX, remove_unheld, taken
 from fetchml.cli.client import connected
 from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.owner import as_owner
 from fetchml.client import Rpc, Unreachable
 from fetchml.client.connection import CONTROL
-from fetchml.control import control_socket
-from fetchml.interruptions import held_back, interruptible
-from fetchml.new_file import PlaceTaken, new_file, require_free
-from fetchml.settings import default_data_dir
-from fetchml.store_copy import PREFIX, remove_unheld, taken
+from fetchml.config.settings import default_data_dir
+from fetchml.files.new_file import PlaceTaken, new_file, require_free
+from fetchml.ops import stdio
+from fetchml.server.control_socket import control_socket
+from fetchml.system.signals import held_back, interruptible
 from fetchml.v1 import backup_pb2
 
 COPY_STORE = Rpc(
@@ -120,7 +120,7 @@ def _require_place_for(file: Path) -> None:
     """Before the store is copied. Raises PlaceTaken, Failure."""
     if str(file) != "-":
         require_free(file)
-    elif "stdout" in standard_files.missing:
+    elif "stdout" in stdio.missing:
         raise Failure(
             "There is no place for the backup: stdout is closed",
             "Redirect it (fetchml backup - > FILE), or name a file.",

@@ -7,8 +7,8 @@ from fetchml.cli.client import json_option
 from fetchml.cli.failure import Exit
 from fetchml.cli.render import clean, print_json, show, table
 from fetchml.cli.settings import settings_options
-from fetchml.doctor import Check, examine
-from fetchml.settings import Settings
+from fetchml.config.settings import Settings
+from fetchml.ops.doctor import Check, examine
 
 
 @click.command()

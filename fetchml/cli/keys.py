@@ -16,9 +16,9 @@ from fetchml.cli.owner import as_owner
 from fetchml.cli.render import clean, console, local_time, print_json, show, table
 from fetchml.client import Rpc, Unreachable, to_json
 from fetchml.client.connection import CONTROL
-from fetchml.control import control_socket
+from fetchml.config.settings import default_data_dir
 from fetchml.errors import NotFound, RequestError
-from fetchml.settings import default_data_dir
+from fetchml.server.control_socket import control_socket
 from fetchml.v1 import key_pb2
 from fetchml.v1.key_pb2 import Key
 
@@ -56,12 +56,12 @@ class Keys:
 
     def _without_server(self, method: str, request: Any) -> Any:
         # The whole server; rarely needed here.
-        from fetchml import app  # noqa: PLC0415
-        from fetchml.parts import CannotStart  # noqa: PLC0415
+        from fetchml.server import main  # noqa: PLC0415
+        from fetchml.server.wiring import CannotStart  # noqa: PLC0415
 
         try:
             with as_owner(self._data_dir):
-                return asyncio.run(app.manage_keys(self._data_dir, method, request))
+                return asyncio.run(main.manage_keys(self._data_dir, method, request))
         except CannotStart as error:
             raise Failure(str(error)) from error
         except RequestError as error:

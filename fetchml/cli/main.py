@@ -8,8 +8,8 @@ from typing import NoReturn
 
 import click
 
-from fetchml import standard_files
 from fetchml.cli.failure import Exit
+from fetchml.ops import stdio
 
 COMMANDS = {
     "The server": {
@@ -112,7 +112,7 @@ def fetchml() -> None:
 
 def main() -> NoReturn:
     """The console script."""
-    standard_files.complete()
+    stdio.complete()
     # grpc's own messages on stderr repeat what the commands say in plain words.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:

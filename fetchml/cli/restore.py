@@ -10,14 +10,14 @@ from typing import BinaryIO
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml import standard_files
-from fetchml.backup import BadBackup
+from fetchml.backup.archive import BadBackup
+from fetchml.backup.restore import Restored
+from fetchml.backup.restore import restore as restore_backup
 from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.render import clean, local_time, show, table
-from fetchml.interruptions import held_back, interruptible
-from fetchml.restore import Restored
-from fetchml.restore import restore as restore_backup
-from fetchml.settings import default_data_dir
+from fetchml.config.settings import default_data_dir
+from fetchml.ops import stdio
+from fetchml.system.signals import held_back, interruptible
 
 
 @click.command()
@@ -95,7 +95,7 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
             archive = file.open("rb")
         with archive:
             yield archive
-    elif "stdin" in standard_files.missing:
+    elif "stdin" in stdio.missing:
         raise Failure(
             "There is no backup to read: stdin is closed",
             "Give it one (fetchml restore - < FILE), or name the file.",

@@ -4,11 +4,13 @@ import os
 
 import click
 
-from fetchml import app, frozen, logs
 from fetchml.cli.failure import Failure
 from fetchml.cli.settings import settings_options
-from fetchml.parts import CannotStart
-from fetchml.settings import Settings
+from fetchml.config.settings import Settings
+from fetchml.ops import pyinstaller
+from fetchml.server import main
+from fetchml.server.wiring import CannotStart
+from fetchml.system import log
 
 
 @click.command()
@@ -20,12 +22,12 @@ def serve(settings: Settings) -> None:
     The first start makes an admin key and shows it once. docs/configuration.md describes all
     settings.
     """
-    frozen.leave_group()
-    logs.set_up(settings.server.log_format)
+    pyinstaller.leave_group()
+    log.set_up(settings.server.log_format)
     admin_key = os.environ.get("FETCHML_ADMIN_KEY") or None
     if admin_key is not None:
-        logs.keep_out(admin_key)
+        log.keep_out(admin_key)
     try:
-        app.serve(settings, admin_key)
+        main.serve(settings, admin_key)
     except CannotStart as error:
         raise Failure(f"The server can't start: {error}") from error

@@ -17,10 +17,10 @@ from click.core import ParameterSource
 from fetchml.cli import service_checks as checks
 from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.settings import settings_options
-from fetchml.frozen import is_frozen
-from fetchml.service_unit import OPTIONS, STATE, USER, BadArgument, serve_options, unit
-from fetchml.settings import SERVICE_DATA, Settings, all_settings, default_data_dir
-from fetchml.versions import versions
+from fetchml.config.settings import SERVICE_DATA, Settings, all_settings, default_data_dir
+from fetchml.ops.pyinstaller import is_frozen
+from fetchml.ops.systemd_unit import OPTIONS, STATE, USER, BadArgument, serve_options, unit
+from fetchml.ops.versions import versions
 
 UNIT = Path("/etc/systemd/system/fetchml.service")
 PROGRAM = Path("/usr/local/bin/fetchml")

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from fetchml.cli.failure import Exit, Failure
-from fetchml.data_dir_marks import may_become_data_dir
-from fetchml.service_unit import USER
+from fetchml.files.data_dir_marks import may_become_data_dir
+from fetchml.ops.systemd_unit import USER
 
 NO_ONE = 65534
 MAKE_USER = (

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from fetchml.cli.failure import Exit, Failure
-from fetchml.config import ConfigError, load
+from fetchml.config.loader import ConfigError, load
 
 
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:

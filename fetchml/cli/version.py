@@ -4,7 +4,7 @@ import click
 
 from fetchml.cli.client import json_option
 from fetchml.cli.render import print_json
-from fetchml.versions import versions
+from fetchml.ops.versions import versions
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, NamedTuple, Self
 from fetchml.client.errors import BadFolder
 from fetchml.client.pack import entries_in, pack
 from fetchml.client.tree import Tree, read_tree
-from fetchml.core.snapshot import Entry, id_of, manifest
+from fetchml.core.requests.snapshot import Entry, id_of, manifest
 from fetchml.v1.snapshot_pb2 import UploadSnapshotRequest
 
 PIECE_BYTES = 256 * 1024

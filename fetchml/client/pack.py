@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from fetchml.client.errors import BadFolder
 from fetchml.client.tree import OWN_IGNORE, Tree
-from fetchml.core.snapshot import Entry, EntryKind, link_fault, path_fault
+from fetchml.core.requests.snapshot import Entry, EntryKind, link_fault, path_fault
 
 COMPRESSION = 3
 """Code is small, and what is not compresses badly."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from fetchml.core.gpu import Gpu
+from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import AttemptEnd, Kept, Task
 
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Task, TaskSpec
-from fetchml.core.resources import beyond
+from fetchml.core.scheduling.resources import beyond
 from fetchml.core.state import Limits, State
 
 MAX_LIVE_TASKS = 1_000_000

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from fetchml.core import ahead, gpu_events, preemption, retry, storage
+from fetchml.core import retry, storage
 from fetchml.core.changes import change, current, move
 from fetchml.core.events import (
     AbandonAttempt,
@@ -29,6 +29,7 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
+from fetchml.core.gpus import events
 from fetchml.core.model import (
     AttemptEnd,
     Cancel,
@@ -39,7 +40,8 @@ from fetchml.core.model import (
     Task,
 )
 from fetchml.core.quotas import impossible
-from fetchml.core.scheduler import Abandon, Give, Levels, Walk
+from fetchml.core.scheduling import ahead, preemption
+from fetchml.core.scheduling.scheduler import Abandon, Give, Levels, Walk
 from fetchml.core.state import State
 from fetchml.core.verdict import Verdict, cancelled, judge, made_way
 
@@ -79,13 +81,13 @@ def step(state: State, event: Event) -> Decision:
             _collected(state, decision, event)
         case GpusSeen():
             first = not state.gpus.is_known
-            gpu_events.seen(state, decision, event)
+            events.seen(state, decision, event)
             if first:
                 _fail_the_impossible(state, decision, event.now)
         case GpuChecked(uuid=uuid, fault=fault):
             state.gpus.checked(uuid, fault)
         case GpuFailed():
-            gpu_events.failed(state, decision, event)
+            events.failed(state, decision, event)
         case GpuDrained(uuid=uuid, by=by):
             state.gpus.drain(uuid, by)
         case LauncherChanged(available=available):

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from fetchml.core.allocator import GpuPool, Placement
 from fetchml.core.footprint import footprint
-from fetchml.core.gpu import is_plain, plain_slots
+from fetchml.core.gpus.model import is_plain, plain_slots
 from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task
-from fetchml.core.ready import ReadyQueue
-from fetchml.core.resources import add, subtract, sum_of
-from fetchml.core.shares import Shares, Usage, weight
+from fetchml.core.scheduling.allocator import GpuPool, Placement
+from fetchml.core.scheduling.ready import ReadyQueue
+from fetchml.core.scheduling.resources import add, subtract, sum_of
+from fetchml.core.scheduling.shares import Shares, Usage, weight
 
 
 @dataclass(slots=True, frozen=True)

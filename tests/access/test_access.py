@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from fetchml.access import Admission, BadAdminKey, Keyring, ensure_admin
+from fetchml.auth.keyring import Admission, BadAdminKey, Keyring, ensure_admin
+from fetchml.auth.limits import RateLimiter, RateState
 from fetchml.core.model import Key, Principal, Role
 from fetchml.errors import NotFound, RateLimited, Unauthorized, ValidationFailed
-from fetchml.rate_limit import RateLimiter, RateState
 
 
 class KeyStore:

@@ -2,9 +2,9 @@
 
 import pytest
 
+from fetchml.auth.open_connections import OpenConnections
+from fetchml.config.proxies import Network, Proxies, caller_of
 from fetchml.errors import Overloaded, TooManyConnections
-from fetchml.open_connections import OpenConnections
-from fetchml.proxies import Network, Proxies, caller_of
 
 
 @pytest.mark.parametrize(

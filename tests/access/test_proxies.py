@@ -2,7 +2,7 @@
 
 import pytest
 
-from fetchml.proxies import Network, Proxies
+from fetchml.config.proxies import Network, Proxies
 
 PROXIES = Proxies(
     [Network.parse("127.0.0.1"), Network.parse("10.0.0.0/8"), Network.parse("fd00::/8")]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.rate_limit import RateLimiter, RateState
+from fetchml.auth.limits import RateLimiter, RateState
 
 
 def test_a_burst_passes_and_then_what_flows_back() -> None:

@@ -12,22 +12,22 @@ from typing import Any
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
-from fetchml.access import Admission, Keyring
-from fetchml.api.grpc_server import GrpcServer
-from fetchml.audit import Audit
-from fetchml.clock import Clock
+from fetchml.api.grpc.server import GrpcServer
+from fetchml.auth.audit import Audit
+from fetchml.auth.keyring import Admission, Keyring
+from fetchml.auth.keys import Keys
+from fetchml.auth.limits import RateLimiter
+from fetchml.config.proxies import Proxies
 from fetchml.core.audit import AuditEntry
 from fetchml.core.model import Key, Principal, Role
-from fetchml.experiments import Experiments
-from fetchml.keys import Keys
-from fetchml.ports import AuditQuery
-from fetchml.proxies import Proxies
-from fetchml.rate_limit import RateLimiter
-from fetchml.retention import Retention, RetentionSettings
-from fetchml.snapshot_files import SnapshotFiles
-from fetchml.snapshots import Snapshots, SnapshotSettings
-from fetchml.storage_usage import StorageUsage
-from fetchml.unpack import UnpackLimits
+from fetchml.engine.experiments import Experiments
+from fetchml.engine.retention import Retention, RetentionSettings
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.ports.contracts import AuditQuery
+from fetchml.snapshots.files import SnapshotFiles
+from fetchml.snapshots.service import Snapshots, SnapshotSettings
+from fetchml.snapshots.unpack import UnpackLimits
+from fetchml.system.clock import Clock
 from fetchml.v1.audit_pb2_grpc import AuditServiceStub
 from fetchml.v1.experiment_pb2_grpc import ExperimentServiceStub
 from fetchml.v1.gpu_pb2_grpc import GpuServiceStub

@@ -14,13 +14,13 @@ import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from fetchml.access import Admission, Keyring
-from fetchml.api.http import HttpServer, HttpTimeouts
-from fetchml.audit import Audit
-from fetchml.clock import Clock
+from fetchml.api.rest.server import HttpServer, HttpTimeouts
+from fetchml.auth.audit import Audit
+from fetchml.auth.keyring import Admission, Keyring
+from fetchml.auth.limits import RateLimiter
+from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role
-from fetchml.proxies import Proxies
-from fetchml.rate_limit import RateLimiter
+from fetchml.system.clock import Clock
 from tests import front
 from tests.api.grpc_world import KeyStore, experiments_on, retention_on, snapshots_on
 from tests.api.stub_engine import StubEngine

@@ -11,9 +11,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from fetchml import message_seq
-from fetchml.attempt_runs import AheadCounts
-from fetchml.core.estimate import Calibration
+from fetchml.attempts.manager import AheadCounts
 from fetchml.core.model import (
     ENDED,
     HOLDING,
@@ -25,10 +23,17 @@ from fetchml.core.model import (
     Task,
     TaskSpec,
 )
-from fetchml.core.submission import Defaults, InvalidSubmission, accept, idempotency_key_fault
-from fetchml.core.task_limits import TaskLimits
+from fetchml.core.requests.submission import (
+    Defaults,
+    InvalidSubmission,
+    accept,
+    idempotency_key_fault,
+)
+from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.scheduling.estimate import Calibration
+from fetchml.engine import message_seq
 from fetchml.errors import BadRequest, FieldViolation, NotFound, Unavailable, ValidationFailed
-from fetchml.ports import TaskPage, TaskQuery
+from fetchml.ports.contracts import TaskPage, TaskQuery
 from fetchml.views import (
     Explanation,
     GpuUse,

@@ -7,14 +7,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from fetchml.audit import Audit
+from fetchml.auth.audit import Audit
 from fetchml.core.events import Event, LauncherChanged, Recovered, Submitted
-from fetchml.core.gpu_health import GpuProcess, GpuReading, derive
+from fetchml.core.gpus.health import GpuProcess, GpuReading, derive
 from fetchml.core.model import Resources, Task, TaskSpec
 from fetchml.core.reactor import step
 from fetchml.core.state import Limits, State
-from fetchml.gpus import Gpus
-from fetchml.ports import GpuState
+from fetchml.engine.gpus import Gpus
+from fetchml.ports.contracts import GpuState
 
 START_MS = 1_760_000_000_000
 OWNER = "user"

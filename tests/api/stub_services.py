@@ -10,19 +10,19 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from fetchml.attempt import AttemptFolder
-from fetchml.audit import Audit
-from fetchml.core.jupyter import Activity
+from fetchml.auth.audit import Audit
 from fetchml.core.model import Cancel, Resources, Status, Task, TaskSpec
-from fetchml.core.task_limits import TaskLimits
-from fetchml.folder_watch import FolderWatch
-from fetchml.ids import IdSequence
-from fetchml.jupyter_link import JupyterLink
-from fetchml.jupyter_services import JupyterServices, JupyterSettings
-from fetchml.ports import JupyterSilent
-from fetchml.storage_usage import StorageUsage
-from fetchml.task_users import OneOwner
-from fetchml.workspaces import Workspaces
+from fetchml.core.requests.jupyter import Activity
+from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.inotify import FolderWatch
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.task_users import OneOwner
+from fetchml.jupyter.service import JupyterServices, JupyterSettings
+from fetchml.jupyter.workspaces import Workspaces
+from fetchml.ports.contracts import JupyterSilent
+from fetchml.ports.jupyter_link import JupyterLink
+from fetchml.system.ids import IdSequence
 
 START_MS = 1_760_000_000_000
 CAPACITY = Resources(cpu=64, memory_gb=256, gpu=8)

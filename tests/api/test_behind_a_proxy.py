@@ -5,7 +5,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from fetchml.proxies import Network, Proxies
+from fetchml.config.proxies import Network, Proxies
 from fetchml.v1 import task_pb2
 from tests.api.grpc_world import grpc_world
 from tests.api.rest_world import rest_world

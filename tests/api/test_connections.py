@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from fetchml.api import connection
-from fetchml.api.http import HttpTimeouts
+from fetchml.api.http import connection
+from fetchml.api.rest.server import HttpTimeouts
 from tests.api.rest_world import World, read_reply, rest_world
 
 HEAD = b"GET /health HTTP/1.1\r\nHost: a\r\n"

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fetchml.api import convert, messages
-from fetchml.core.experiment import Experiment, ExperimentStatus
 from fetchml.core.model import Role
+from fetchml.core.requests.experiment import Experiment, ExperimentStatus
 from fetchml.v1 import experiment_pb2, task_pb2
 from tests.api import grpc_world, rest_world
 from tests.api.grpc_world import KNOWN_SNAPSHOT, refusal

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fetchml.api import convert, messages
-from fetchml.audit import Audit
-from fetchml.clock import Clock
-from fetchml.core.gpu import Gpu
-from fetchml.core.gpu_health import GpuProcess, GpuReading
+from fetchml.auth.audit import Audit
+from fetchml.core.gpus.health import GpuProcess, GpuReading
+from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import Principal, Role, Status, Task, TaskSpec
-from fetchml.gpus import GpuCondition, GpuReport, GpuStatus
+from fetchml.engine.gpus import GpuCondition, GpuReport, GpuStatus
+from fetchml.system.clock import Clock
 from fetchml.v1 import gpu_pb2, task_pb2
 from fetchml.views import Explanation, Shortage, StartEstimate
 from tests.api import grpc_world, rest_world

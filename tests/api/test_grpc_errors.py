@@ -11,10 +11,10 @@ import grpc
 import pytest
 
 from fetchml import errors
-from fetchml.api.grpc_calls import address_of
-from fetchml.api.grpc_errors import failure
+from fetchml.api.grpc.calls import address_of
+from fetchml.api.grpc.errors import failure
+from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Role
-from fetchml.rate_limit import RateLimiter
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from fetchml.v1.error_pb2 import ErrorResponse
 from tests.api.grpc_world import World, grpc_world, refusal

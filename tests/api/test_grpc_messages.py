@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fetchml.api import convert, messages
 from fetchml.core.model import Cancel, DatasetSpec, FailureReason, Status, Task, TaskSpec
-from fetchml.core.submission import KNOWN_FIELDS
+from fetchml.core.requests.submission import KNOWN_FIELDS
 from fetchml.v1 import task_pb2
 from fetchml.views import OutputFile, Update, UpdateType
 

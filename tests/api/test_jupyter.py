@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fetchml.api import convert, messages
-from fetchml.core.jupyter import ServiceStatus
 from fetchml.core.model import FailureReason, Role, Status
+from fetchml.core.requests.jupyter import ServiceStatus
 from fetchml.errors import Unavailable
 from fetchml.v1 import jupyter_pb2, task_pb2
 from fetchml.views import JupyterView

@@ -10,7 +10,7 @@ import aiohttp
 import grpc
 import pytest
 
-from fetchml.access import Keyring
+from fetchml.auth.keyring import Keyring
 from fetchml.core.model import Role
 from fetchml.v1 import task_pb2
 from tests.api import grpc_world

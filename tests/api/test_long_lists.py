@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from fetchml import pacing
-from fetchml.api import call as http
-from fetchml.api.grpc_calls import Call
-from fetchml.api.grpc_experiments import ExperimentService
-from fetchml.api.grpc_snapshots import SnapshotService
-from fetchml.api.rest_experiments import ExperimentOperations
-from fetchml.api.rest_snapshots import SnapshotOperations
-from fetchml.api.streams import Streams
-from fetchml.core.experiment import Experiment
+from fetchml.api.grpc.calls import Call
+from fetchml.api.grpc.experiments import ExperimentService
+from fetchml.api.grpc.snapshots import SnapshotService
+from fetchml.api.http import call as http
+from fetchml.api.http.streams import Streams
+from fetchml.api.rest.experiments import ExperimentOperations
+from fetchml.api.rest.snapshots import SnapshotOperations
 from fetchml.core.model import Principal, Role
-from fetchml.core.snapshot import Snapshot
+from fetchml.core.requests.experiment import Experiment
+from fetchml.core.requests.snapshot import Snapshot
+from fetchml.system import pacing
 from fetchml.v1.experiment_pb2 import ListExperimentsRequest
 from fetchml.v1.snapshot_pb2 import ListSnapshotsRequest
 

@@ -13,10 +13,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
-from fetchml import access
-from fetchml.api import grpc_calls, grpc_receiving, grpc_server
+from fetchml.api.grpc import calls, receiving, server
+from fetchml.auth import keyring
+from fetchml.config.proxies import Network, Proxies
 from fetchml.core.model import Role
-from fetchml.proxies import Network, Proxies
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from tests.api.grpc_world import World, grpc_world, refusal
 from tests.api.rest_world import rest_world
@@ -30,7 +30,7 @@ UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(grpc_server, "MAX_CALLS", CALLS)
+    monkeypatch.setattr(server, "MAX_CALLS", CALLS)
     async with grpc_world(
         tmp_path, streams_per_key=LIMIT, streams_per_address=LIMIT, calls_per_address=LIMIT
     ) as world:
@@ -67,7 +67,7 @@ CALLS_OF_A_KEY = ["QueueService/GetQueue", "TaskService/WatchTasks"]
 @pytest.fixture
 async def narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A server with few places for calls that wait for their message."""
-    monkeypatch.setattr(grpc_calls, "PLACES_BY_KEY", PLACES)
+    monkeypatch.setattr(calls, "PLACES_BY_KEY", PLACES)
     async with grpc_world(tmp_path, streams_per_key=LIMIT, streams_per_address=LIMIT) as world:
         yield world
 
@@ -104,9 +104,9 @@ async def test_a_key_watches_no_more_than_its_streams_before_any_message(narrow:
 async def test_slow_messages_give_way_to_those_that_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grpc_calls, "PLACES", PLACES)
-    monkeypatch.setattr(grpc_receiving, "LEAST_SECONDS", 0)
-    monkeypatch.setattr(grpc_receiving, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(calls, "PLACES", PLACES)
+    monkeypatch.setattr(receiving, "LEAST_SECONDS", 0)
+    monkeypatch.setattr(receiving, "SWEEP_SECONDS", 0.01)
     async with grpc_world(tmp_path) as world:
         name = "/fetchml.v1.QueueService/GetQueue"
         slow = [begun(world, name, world.client.metadata) for _ in range(PLACES)]
@@ -143,8 +143,8 @@ async def test_a_key_that_ends_while_its_message_is_awaited(world: World) -> Non
 async def test_addresses_without_a_key_leave_room_for_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "KEYLESS_STREAMS", CALLS)
-    monkeypatch.setattr(grpc_server, "MAX_CALLS", 2 * CALLS)
+    monkeypatch.setattr(keyring, "KEYLESS_STREAMS", CALLS)
+    monkeypatch.setattr(server, "MAX_CALLS", 2 * CALLS)
     proxies = Proxies([Network.parse("127.0.0.0/8")])
     async with grpc_world(tmp_path, streams_per_address=1, proxies=proxies) as world:
         method = "/grpc.health.v1.Health/Watch"
@@ -176,7 +176,7 @@ async def assert_served_again(world: World) -> None:
 async def test_a_message_that_does_not_come(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(grpc_calls, "MESSAGE_SECONDS", 0.1)
+    monkeypatch.setattr(calls, "MESSAGE_SECONDS", 0.1)
     call = begun(world, f"/fetchml.v1.{name}", world.client.metadata)
     assert await status(call) is grpc.StatusCode.INVALID_ARGUMENT
     assert await call.details() == "The call's message did not come within 0.1 s"

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from fetchml.api.http import HttpTimeouts
+from fetchml.api.rest.server import HttpTimeouts
 from fetchml.core.model import Role
 from tests.api.rest_world import JSON, World, read_reply, rest_world
 

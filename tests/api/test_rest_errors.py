@@ -5,11 +5,11 @@ import re
 
 import pytest
 
-from fetchml.access import WRONG_KEYS_BURST
+from fetchml.auth.keyring import WRONG_KEYS_BURST
+from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Role
 from fetchml.errors import Conflict, Forbidden, RequestError, Unavailable
-from fetchml.logs import current_trace
-from fetchml.rate_limit import RateLimiter
+from fetchml.system.log import current_trace
 from tests.api.rest_world import World, rest_world
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -6,7 +6,7 @@ import logging
 import aiohttp
 import pytest
 
-from fetchml.api.http import HttpTimeouts
+from fetchml.api.rest.server import HttpTimeouts
 from fetchml.core.model import Status
 from tests.api.rest_world import World, rest_world
 

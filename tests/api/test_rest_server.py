@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import fetchml
-from fetchml.api.http import HttpServer
+from fetchml.api.rest.server import HttpServer
 from fetchml.core.model import Status
 from fetchml.views import Health, HealthStatus
 from tests.api.grpc_world import experiments_on, retention_on, snapshots_on

@@ -9,8 +9,8 @@ import grpc
 import pytest
 from google.protobuf import json_format
 
-from fetchml.api import grpc_snapshots
-from fetchml.api.http import HttpTimeouts
+from fetchml.api.grpc import snapshots
+from fetchml.api.rest.server import HttpTimeouts
 from fetchml.core.model import Role
 from fetchml.v1.snapshot_pb2 import (
     DeleteSnapshotRequest,
@@ -209,7 +209,7 @@ async def test_an_empty_upload_and_one_that_stalls_over_grpc(
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await upload(iter(()), metadata=metadata)
     assert "The upload is empty" in refusal(error.value).message
-    monkeypatch.setattr(grpc_snapshots, "STALL_SECONDS", 0.1)
+    monkeypatch.setattr(snapshots, "STALL_SECONDS", 0.1)
 
     async def stalling() -> AsyncIterator[UploadSnapshotRequest]:
         yield UploadSnapshotRequest(data=b"1")

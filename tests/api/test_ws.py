@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
-from fetchml.api import reply
-from fetchml.api.http import HttpTimeouts
-from fetchml.api.ws_session import Timing
+from fetchml.api.http import reply
+from fetchml.api.rest.server import HttpTimeouts
+from fetchml.api.ws.session import Timing
 from fetchml.core.model import Role, Status
 from fetchml.views import Update, UpdateType
 from tests.api.rest_world import World, rest_world

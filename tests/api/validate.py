@@ -1,4 +1,4 @@
-"""Holds replies to the superset (fetchml/api/openapi.yaml), and basic ones to the contract."""
+"""Holds replies to the superset (fetchml/api/rest/openapi.yaml), and basic ones to the contract."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ import yaml
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 ROOT = Path(__file__).parents[2]
-SUPERSET = yaml.safe_load((ROOT / "fetchml/api/openapi.yaml").read_text())
+SUPERSET = yaml.safe_load((ROOT / "fetchml/api/rest/openapi.yaml").read_text())
 CONTRACT = yaml.safe_load((ROOT / "tests/contract/openapi.yaml").read_text())
 ERROR = {"$ref": "#/components/schemas/ErrorResponse"}
 

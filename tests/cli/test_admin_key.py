@@ -10,7 +10,7 @@ import pytest
 
 from fetchml.cli.client import connected_as_found
 from fetchml.cli.failure import Exit, Failure
-from fetchml.control import write_address
+from fetchml.server.control_socket import write_address
 from tests.cli.server import Server, run
 
 KEY = "fml_admin"

@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
-from fetchml.api.grpc_server import MAX_CONTROL_CALLS
+from fetchml.api.grpc.server import MAX_CONTROL_CALLS
 from tests.cli.server import FETCHML, SECONDS, Server, environment, run
 
 

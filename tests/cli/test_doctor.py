@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from fetchml.adapters.data_dir import is_taken, lock_data_dir
 from fetchml.cli.doctor import doctor as command
-from fetchml.doctor import Check, examine, task_user
-from fetchml.settings import Gpu, Settings, Tasks
+from fetchml.config.settings import Gpu, Settings, Tasks
+from fetchml.files.data_dir import is_taken, lock_data_dir
+from fetchml.ops.doctor import Check, examine, task_user
 from tests.cli.server import Server, run
 from tests.docker.engine import Engine
 from tests.gpu.stand_in import GpuBox, gpu, process, uuid
@@ -92,14 +92,14 @@ def test_a_card_without_a_driver(
     card.mkdir(parents=True)
     (card / "vendor").write_text(f"{vendor}\n")
     (card / "class").write_text(f"{kind}\n")
-    monkeypatch.setattr("fetchml.doctor.PCI_DEVICES", card.parent)
+    monkeypatch.setattr("fetchml.ops.doctor.PCI_DEVICES", card.parent)
     gpu_box.set(driver=None)
     check = gpu_checks(gpu_box)["gpus"]
     assert (check.says, check.ok) == ("NVIDIA's driver is not loaded", ok)
 
 
 def test_a_driver_that_hangs(gpu_box: GpuBox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fetchml.doctor.GPU_SECONDS", 0.3)
+    monkeypatch.setattr("fetchml.ops.doctor.GPU_SECONDS", 0.3)
     gpu_box.set(gpu(0))
     gpu_box.add("hang")
     check = gpu_checks(gpu_box)["gpus"]
@@ -131,7 +131,7 @@ def test_gpus_that_no_container_could_get(gpu_box: GpuBox, docker_engine: Engine
 def test_inotify_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(data_dir=tmp_path / "d")
     assert "max_user_watches" in found(settings)["inotify"].says
-    monkeypatch.setattr("fetchml.doctor.INOTIFY", tmp_path)
+    monkeypatch.setattr("fetchml.ops.doctor.INOTIFY", tmp_path)
     (tmp_path / "max_user_instances").write_text("128\n")
     (tmp_path / "max_user_watches").write_text("100\n")
     check = found(settings)["inotify"]

@@ -9,7 +9,7 @@ SLOW = ("docker", "requests", "urllib3", "yaml", "pynvml", "fsspec", "rich.live"
 
 def test_a_server_loads_only_what_it_uses() -> None:
     program = (
-        "import sys, fetchml.app, fetchml.parts, fetchml.adapters.docker_launcher;"
+        "import sys, fetchml.server.main, fetchml.server.wiring, fetchml.adapters.docker.launcher;"
         f"print(*sorted(set({SLOW!r}) & sys.modules.keys()))"
     )
     loaded = subprocess.run(

@@ -16,7 +16,7 @@ from fetchml.client import BadFolder
 from fetchml.client import code as client_code
 from fetchml.client.pack import entries_in, pack
 from fetchml.client.tree import Tree, read_tree
-from fetchml.core.snapshot import Entry
+from fetchml.core.requests.snapshot import Entry
 from tests.cli.server import Server
 from tests.cli.test_commands import rest
 

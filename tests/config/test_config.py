@@ -5,9 +5,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from fetchml.address import Address
-from fetchml.config import ConfigError, load
-from fetchml.settings import all_settings, default_data_dir
+from fetchml.config.address import Address
+from fetchml.config.loader import ConfigError, load
+from fetchml.config.settings import all_settings, default_data_dir
 
 DOC = Path(__file__).parents[2] / "docs" / "configuration.md"
 

@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import pytest
 
-from fetchml import logs
-from fetchml.access import new_secret
-from fetchml.logs import JsonFormatter, TextFormatter, current_trace
+from fetchml.auth.keyring import new_secret
+from fetchml.system import log
+from fetchml.system.log import JsonFormatter, TextFormatter, current_trace
 
 
 def line(formatter: logging.Formatter, message: str, **extra: object) -> str:
@@ -70,8 +70,8 @@ CHOSEN = r"""own/key\"it's"+100%_fml_0123456789abcdefghij!"""
 def test_a_key_that_its_owner_chose_is_taken_out(
     formatter: logging.Formatter, shown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "_secrets", [])
-    logs.keep_out(CHOSEN)
+    monkeypatch.setattr(log, "_secrets", [])
+    log.keep_out(CHOSEN)
     for message in (f"GET /v1/tasks/{shown}: no such task", f"two\nlines {shown}"):
         text = line(formatter, message, path=shown, error=ValueError(shown))
         assert text.count("[redacted]") == 3
@@ -80,6 +80,6 @@ def test_a_key_that_its_owner_chose_is_taken_out(
 
 
 def test_what_is_too_short_for_a_key_is_not_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "_secrets", [])
-    logs.keep_out("info")
-    assert logs.redact("some info") == "some info"
+    monkeypatch.setattr(log, "_secrets", [])
+    log.keep_out("info")
+    assert log.redact("some info") == "some info"

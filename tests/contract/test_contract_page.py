@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from fetchml.api.metrics import Metrics, Seen
-from fetchml.api.reply import Budgets
-from fetchml.attempt_runs import AheadCounts
-from fetchml.core.estimate import Calibration
-from fetchml.gpus import GpuReport
-from fetchml.open_connections import OpenConnections
+from fetchml.api.http.reply import Budgets
+from fetchml.api.rest.metrics import Metrics, Seen
+from fetchml.attempts.manager import AheadCounts
+from fetchml.auth.open_connections import OpenConnections
+from fetchml.core.scheduling.estimate import Calibration
+from fetchml.engine.gpus import GpuReport
 from fetchml.views import Health, HealthStatus, QueueStats, QueueUse
 from tests.api.validate import CONTRACT, ROOT, SUPERSET
 

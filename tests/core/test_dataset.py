@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from fetchml.core.dataset import SCHEMES, AddressRules, fault, literal_address, read
 from fetchml.core.model import DatasetSpec
+from fetchml.core.requests.dataset import SCHEMES, AddressRules, fault, literal_address, read
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Retries that wait for their time, also when the wall clock is set back meanwhile."""
 
 from fetchml.core.model import Task, TaskSpec
-from fetchml.core.ready import ReadyQueue
 from fetchml.core.retry import MOST_DELAY_MS
+from fetchml.core.scheduling.ready import ReadyQueue
 
 NOW = 1_900_000_000_000
 SPEC = TaskSpec(job_name="job", image="image", command=("run",))

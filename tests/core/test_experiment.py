@@ -2,8 +2,8 @@
 
 import pytest
 
-from fetchml.core.checks import Violation
-from fetchml.core.experiment import KNOWN_FIELDS, violations
+from fetchml.core.requests.checks import Violation
+from fetchml.core.requests.experiment import KNOWN_FIELDS, violations
 
 LONGEST = {"name": "\N{ROCKET}" * 128, "description": "d" * 4096, "commit_id": "c" * 256}
 

@@ -2,7 +2,6 @@
 
 import pytest
 
-from fetchml.core.allocator import GpuPool, Placement
 from fetchml.core.events import (
     CheckGpus,
     Collected,
@@ -22,10 +21,11 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.gpu import Gpu, plain_slots
+from fetchml.core.gpus.model import Gpu, plain_slots
 from fetchml.core.model import AttemptEnd, FailureReason, Resources, Status, Task, TaskSpec
 from fetchml.core.reactor import step
 from fetchml.core.retry import MOST_INFRA_RETRIES
+from fetchml.core.scheduling.allocator import GpuPool, Placement
 from fetchml.core.state import Limits, State
 
 EIGHT = tuple(Gpu(f"G{place}", place=place) for place in range(8))

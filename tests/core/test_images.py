@@ -2,7 +2,7 @@
 
 import pytest
 
-from fetchml.core import images
+from fetchml.core.requests import images
 
 
 @pytest.mark.parametrize(

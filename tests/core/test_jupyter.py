@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.core import jupyter
-from fetchml.core.jupyter import Idle, Service, ServiceStatus
 from fetchml.core.model import Cancel, FailureReason, Resources, Status, Task, TaskSpec
-from fetchml.core.task_limits import TaskLimits
+from fetchml.core.requests import jupyter
+from fetchml.core.requests.jupyter import Idle, Service, ServiceStatus
+from fetchml.core.requests.task_limits import TaskLimits
 
 BOX = Resources(cpu=4, memory_gb=8, gpu=1)
 SPEC = TaskSpec("jupyter", "image", ("jupyter", "lab"))

@@ -16,8 +16,6 @@ from hypothesis.stateful import (
 from msgspec.structs import replace
 
 from fetchml.core import transitions
-from fetchml.core.allocator import Placement
-from fetchml.core.discards import MOST_DISCARDED
 from fetchml.core.events import (
     AbandonAttempt,
     CancelAsked,
@@ -42,7 +40,7 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.gpu import Gpu
+from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import (
     ENDED,
     HOLDING,
@@ -56,7 +54,9 @@ from fetchml.core.model import (
 )
 from fetchml.core.reactor import step
 from fetchml.core.retry import MOST_INFRA_RETRIES
-from fetchml.core.scheduler import making_way
+from fetchml.core.scheduling.allocator import Placement
+from fetchml.core.scheduling.discards import MOST_DISCARDED
+from fetchml.core.scheduling.scheduler import making_way
 from fetchml.core.state import Limits, State
 from tests.core.oracle import could_start
 

@@ -15,8 +15,8 @@ from fetchml.core.model import (
     Task,
     TaskSpec,
 )
-from fetchml.core.submission import KNOWN_FIELDS, Defaults, InvalidSubmission, accept, argv
-from fetchml.core.task_limits import TaskLimits
+from fetchml.core.requests.submission import KNOWN_FIELDS, Defaults, InvalidSubmission, accept, argv
+from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.transitions import InvalidTransition, require
 from fetchml.core.verdict import STOPPED, judge
 

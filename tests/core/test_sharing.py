@@ -5,7 +5,6 @@ import itertools
 
 import pytest
 
-from fetchml.core.discards import MOST_DISCARDED
 from fetchml.core.events import (
     AbandonAttempt,
     CancelAsked,
@@ -27,13 +26,14 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.gpu import Gpu
+from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import AttemptEnd, Resources, Status, Task, TaskSpec
 from fetchml.core.quotas import queue_fault
 from fetchml.core.reactor import step
-from fetchml.core.shares import ENTRIES, STEP_SECONDS, Shares, weight
+from fetchml.core.scheduling.discards import MOST_DISCARDED
+from fetchml.core.scheduling.shares import ENTRIES, STEP_SECONDS, Shares, weight
 from fetchml.core.state import Limits, State
-from fetchml.explain import explain
+from fetchml.engine.explain import explain
 
 HOUR = 3_600_000
 MINUTE = 60_000

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fetchml.core import shell_words
+from fetchml.core.requests import shell_words
 
 TEXTS = st.text(st.sampled_from("ab '\"\\\t\r\n\v\xa0#;|&$`é😀\0"), max_size=40) | st.text()
 

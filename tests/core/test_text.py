@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.core import text
 from fetchml.core.events import Ended, Submitted
 from fetchml.core.model import AttemptEnd, Task, TaskSpec
+from fetchml.core.requests import text
 
 anything = st.text(alphabet=st.characters(exclude_categories=()))
 

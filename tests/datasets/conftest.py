@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.http_origin import HttpOrigin
-from fetchml.core.dataset import AddressRules
+from fetchml.adapters.origins.http import HttpOrigin
 from fetchml.core.model import DatasetSpec, Task, TaskSpec
-from fetchml.dataset_cache import DatasetCache
-from fetchml.datasets import Datasets
+from fetchml.core.requests.dataset import AddressRules
+from fetchml.datasets.cache import DatasetCache
+from fetchml.datasets.provider import Datasets
 from tests.datasets.origin import OriginServer, origin_server
 
 NOT_LIMITED = 1 << 50

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fetchml import dataset_cache
 from fetchml.core.model import DatasetSpec
-from fetchml.ports import PrepareError
+from fetchml.datasets import cache
+from fetchml.ports.contracts import PrepareError
 from tests.datasets.conftest import Box, sha256
 from tests.datasets.origin import File, OriginServer
 from tests.small_disk import mounted_disk
@@ -41,7 +41,7 @@ async def test_so_many_are_kept_and_no_more(
     box: Box, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However small they are: each is looked at when room is made."""
-    monkeypatch.setattr(dataset_cache, "MAX_CONTENTS", 2)
+    monkeypatch.setattr(cache, "MAX_CONTENTS", 2)
     specs = publish(origin, "a", "b", "c", "d", size=10)
     datasets = await box.open()
     await box.give(datasets, specs["a"], name="held")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from fetchml.core.dataset import AddressRules
 from fetchml.core.model import DatasetSpec
-from fetchml.ports import PrepareError
+from fetchml.core.requests.dataset import AddressRules
+from fetchml.ports.contracts import PrepareError
 from tests.datasets.conftest import Box, sha256, task_of
 from tests.datasets.origin import File, OriginServer, Request, send_head
 
@@ -218,7 +218,7 @@ async def test_a_server_that_stalls(box: Box, origin: OriginServer) -> None:
 async def test_a_slow_one_is_told_about_and_holds_up_no_other(
     box: Box, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fetchml.dataset_fetch.PROGRESS_SECONDS", 0.05)
+    monkeypatch.setattr("fetchml.datasets.fetch.PROGRESS_SECONDS", 0.05)
 
     async def slow(request: Request, writer: asyncio.StreamWriter) -> None:
         send_head(writer, 200, {"Content-Length": "3000000"})

@@ -7,11 +7,11 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from fetchml.adapters.fsspec_origin import FsspecOrigin
+from fetchml.adapters.origins.fsspec import FsspecOrigin
 from fetchml.core.model import DatasetSpec
-from fetchml.dataset_cache import DatasetCache
-from fetchml.datasets import Datasets
-from fetchml.ports import PrepareError
+from fetchml.datasets.cache import DatasetCache
+from fetchml.datasets.provider import Datasets
+from fetchml.ports.contracts import PrepareError
 from tests.datasets.conftest import NOT_LIMITED, sha256, task_of
 
 CONTENT = b"rows" * 1000

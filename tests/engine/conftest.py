@@ -10,34 +10,34 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from fetchml.adapters.duckdb_store import DuckDBStore
-from fetchml.adapters.http_origin import HttpOrigin
+from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.adapters.jupyter_client import HttpJupyterClient
-from fetchml.adapters.process_launcher import ProcessLauncher
-from fetchml.adapters.service_key import load_key
-from fetchml.attempt_runs import RunSettings
-from fetchml.audit import Audit
-from fetchml.clock import Clock
-from fetchml.core.dataset import AddressRules
+from fetchml.adapters.origins.http import HttpOrigin
+from fetchml.adapters.process.launcher import ProcessLauncher
+from fetchml.attempts.manager import RunSettings
+from fetchml.attempts.staging import Inputs
+from fetchml.auth.audit import Audit
 from fetchml.core.model import ENDED, Principal, Resources, Role, Status, Task
+from fetchml.core.requests.dataset import AddressRules
+from fetchml.core.requests.submission import Defaults
+from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.state import Limits
-from fetchml.core.submission import Defaults
-from fetchml.core.task_limits import TaskLimits
-from fetchml.dataset_cache import DatasetCache
-from fetchml.datasets import Datasets
-from fetchml.engine import Engine, EngineSettings
-from fetchml.experiments import Experiments
-from fetchml.folder_watch import FolderWatch
-from fetchml.gpus import Gpus
-from fetchml.inputs import Inputs
-from fetchml.jupyter_services import JupyterServices, JupyterSettings
-from fetchml.snapshot_files import SnapshotFiles
-from fetchml.snapshots import Snapshots, SnapshotSettings
-from fetchml.storage_usage import StorageUsage
-from fetchml.task_users import OneOwner
-from fetchml.unpack import UnpackLimits
+from fetchml.datasets.cache import DatasetCache
+from fetchml.datasets.provider import Datasets
+from fetchml.engine.engine import Engine, EngineSettings
+from fetchml.engine.experiments import Experiments
+from fetchml.engine.gpus import Gpus
+from fetchml.files.inotify import FolderWatch
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.task_users import OneOwner
+from fetchml.jupyter.service import JupyterServices, JupyterSettings
+from fetchml.jupyter.service_key import load_key
+from fetchml.jupyter.workspaces import Workspaces
+from fetchml.snapshots.files import SnapshotFiles
+from fetchml.snapshots.service import Snapshots, SnapshotSettings
+from fetchml.snapshots.unpack import UnpackLimits
+from fetchml.system.clock import Clock
 from fetchml.views import WatchFilter
-from fetchml.workspaces import Workspaces
 
 ALICE = Principal("alice", Role.USER, "key-a")
 BOB = Principal("bob", Role.USER, "key-b")

@@ -6,7 +6,7 @@ import pytest
 
 from fetchml.core.audit import OK, Action, AuditEntry
 from fetchml.core.model import Principal, Role
-from fetchml.engine import Engine
+from fetchml.engine.engine import Engine
 from fetchml.errors import BadRequest, Forbidden, Unauthorized
 from tests.engine.conftest import ADMIN, ALICE, BOB, VIEWER, Box, ended
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fetchml import catalog
-from fetchml.catalog import Catalog
 from fetchml.core.model import ENDED, Change, Status, Task, TaskSpec
-from fetchml.ports import Restored, TaskPage, TaskQuery
+from fetchml.engine import task_index
+from fetchml.engine.task_index import Catalog
+from fetchml.ports.contracts import Restored, TaskPage, TaskQuery
 
 FEW = 3
 SPEC = TaskSpec("job", "image", ("true",))
@@ -33,7 +33,7 @@ QUERIES = st.builds(
 @pytest.fixture(autouse=True, scope="module")
 def small_memory() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catalog, "RECENT", FEW)
+        patch.setattr(task_index, "RECENT", FEW)
         yield
 
 
@@ -155,7 +155,7 @@ def test_what_is_older_than_memory_is_the_stores() -> None:
 
 
 def test_a_deep_page_is_the_stores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "MAX_LOOKED_AT", 20)
+    monkeypatch.setattr(task_index, "MAX_LOOKED_AT", 20)
     world = World([("bob", Status.QUEUED)] * 50)
     assert world.check(TaskQuery(limit=5, offset=10)) is not None
     assert world.check(TaskQuery(limit=5, offset=30)) is None

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml import engine as engine_module
-from fetchml.clock import LONGEST_AHEAD_MS, SLOWED_PERCENT, Clock
 from fetchml.core.events import Event, TimePassed
-from fetchml.ids import IdSequence
-from fetchml.newest import turn
-from fetchml.ports import TaskQuery
+from fetchml.engine import engine as engine_module
+from fetchml.engine.recent_tasks import turn
+from fetchml.ports.contracts import TaskQuery
+from fetchml.system.clock import LONGEST_AHEAD_MS, SLOWED_PERCENT, Clock
+from fetchml.system.ids import IdSequence
 from fetchml.views import WatchFilter
 from tests.engine.conftest import ALICE, BOB, Box, ended
 

@@ -8,7 +8,7 @@ import pytest
 
 from fetchml.core.model import FailureReason, Status
 from fetchml.errors import ValidationFailed
-from fetchml.ports import TaskQuery
+from fetchml.ports.contracts import TaskQuery
 from tests.datasets.conftest import sha256
 from tests.datasets.origin import File, OriginServer, origin_server
 from tests.engine.conftest import ALICE, Box, ended, running

@@ -5,14 +5,14 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from fetchml import estimates as module
-from fetchml.core.estimate import UNKNOWN_MS, Estimate
 from fetchml.core.events import CancelAsked, Event, LauncherChanged, Recovered, Started, Submitted
 from fetchml.core.model import Change, Resources, Status, Task, TaskSpec
 from fetchml.core.reactor import step
+from fetchml.core.scheduling.estimate import UNKNOWN_MS, Estimate
 from fetchml.core.state import Limits, State
-from fetchml.estimates import AT_ONCE, Estimates
-from fetchml.run_times import ENOUGH, KEPT, KINDS, RunTimes
+from fetchml.engine import estimates as module
+from fetchml.engine.estimates import AT_ONCE, Estimates
+from fetchml.engine.run_times import ENOUGH, KEPT, KINDS, RunTimes
 from tests.engine.conftest import ADMIN, ALICE, BOB, ended, running
 from tests.engine.conftest import Box as EngineBox
 

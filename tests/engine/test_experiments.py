@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from fetchml import experiments as module
 from fetchml.core.audit import Action
-from fetchml.core.experiment import Experiment, ExperimentStatus
+from fetchml.core.requests.experiment import Experiment, ExperimentStatus
+from fetchml.engine import experiments as module
+from fetchml.engine.experiments import Experiments
 from fetchml.errors import Forbidden, NotFound, Unavailable, ValidationFailed
-from fetchml.experiments import Experiments
-from fetchml.ports import TaskQuery
+from fetchml.ports.contracts import TaskQuery
 from tests.engine.conftest import ADMIN, ALICE, BOB, VIEWER, Box, ended
 from tests.snapshots.archives import file, packed, sent
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.process_launcher import ProcessLauncher
-from fetchml.attempt import AttemptFolder
+from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.core.model import FailureReason, Status
 from fetchml.errors import NotFound
-from fetchml.ports import Gone, Run
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import Gone, Run
 from tests.engine.conftest import ALICE, Box, ended, running
 
 

@@ -13,15 +13,15 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from fetchml import jupyter_services as module
-from fetchml import workspaces
-from fetchml.core import jupyter
 from fetchml.core.audit import Action
-from fetchml.core.jupyter import Service, ServiceStatus
 from fetchml.core.model import Principal, Role, Status, Task, TaskSpec
-from fetchml.engine import Engine
+from fetchml.core.requests import jupyter
+from fetchml.core.requests.jupyter import Service, ServiceStatus
+from fetchml.engine.engine import Engine
 from fetchml.errors import Forbidden, NotFound, Unavailable, ValidationFailed
-from fetchml.ports import TaskQuery
+from fetchml.jupyter import service as module
+from fetchml.jupyter import workspaces
+from fetchml.ports.contracts import TaskQuery
 from fetchml.views import JupyterView, QueueStats, UpdateType, WatchFilter
 from tests.engine.conftest import ADMIN, ALICE, BOB, VIEWER, Box, ended
 

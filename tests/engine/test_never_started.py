@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from fetchml import attempt, attempt_run, shim
-from fetchml.attempt import AttemptFolder
+from fetchml import shim
+from fetchml.attempts import runner
 from fetchml.core.model import Status
-from fetchml.ports import Gone, PrepareError, Run
+from fetchml.files import attempt_folder
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import Gone, PrepareError, Run
 from fetchml.shim import NO_ROOM
 from tests.engine.conftest import ALICE, Box, ended
 
@@ -31,13 +33,13 @@ def full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> Pa
     script.write_text(FULL_AT_FIRST.format(tries=tries, full=times, no_room=NO_ROOM, shim=real))
     script.chmod(0o755)
     monkeypatch.setattr(shim, "path", lambda: script)
-    monkeypatch.setattr(attempt_run, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "AGAIN_SECONDS", 0.01)
     return tries
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt_run, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "AGAIN_SECONDS", 0.01)
 
 
 async def test_a_full_disk_costs_no_retry(
@@ -55,13 +57,13 @@ async def test_a_full_disk_costs_no_retry(
 async def test_a_full_disk_is_named_when_it_stays_full(
     box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tries = full_disk(tmp_path, monkeypatch, 1 + attempt_run.MOST_REMADE)
+    tries = full_disk(tmp_path, monkeypatch, 1 + runner.MOST_REMADE)
     async with box.engine() as engine:
         task = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})
         done = await ended(engine, task.id)
     # Its second attempt, a retry that the box owes it.
     assert (done.status, done.infra_retries) == (Status.COMPLETED, 1)
-    assert len(list(tries.iterdir())) == 1 + attempt_run.MOST_REMADE
+    assert len(list(tries.iterdir())) == 1 + runner.MOST_REMADE
 
 
 async def test_it_waits_for_room(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +89,7 @@ async def test_it_waits_for_room(box: Box, tmp_path: Path, monkeypatch: pytest.M
 def test_room_is_blocks_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = AttemptFolder(tmp_path)
     assert folder.has_room()
-    monkeypatch.setattr(attempt, "_START_BYTES", 1 << 62)
+    monkeypatch.setattr(attempt_folder, "_START_BYTES", 1 << 62)
     assert not folder.has_room()
 
 

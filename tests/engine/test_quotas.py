@@ -7,12 +7,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from fetchml.adapters.duckdb_store import DuckDBStore
+from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.core.model import Resources, Status
 from fetchml.core.state import Limits
+from fetchml.engine.share_store import KIND, Saved, SavedShares
 from fetchml.errors import QueueQuotaReached, ValidationFailed
-from fetchml.ports import Restored
-from fetchml.saved_shares import KIND, Saved, SavedShares
+from fetchml.ports.contracts import Restored
 from tests.engine.conftest import ALICE, BOB, Box, ended, running
 
 LIMITS = Limits(Resources(2, 8, 1), 4, 600_000, "box")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from fetchml import snapshots as module
 from fetchml.core.model import FailureReason, Status
-from fetchml.core.snapshot import Snapshot
-from fetchml.disk_work import DiskWork
+from fetchml.core.requests.snapshot import Snapshot
 from fetchml.errors import Conflict, Forbidden, NotFound, Unavailable, ValidationFailed
-from fetchml.snapshots import MAX_UPLOADS
+from fetchml.files.disk_work import DiskWork
+from fetchml.snapshots import service as module
+from fetchml.snapshots.service import MAX_UPLOADS
 from fetchml.views import WatchFilter
 from tests.engine.conftest import ADMIN, ALICE, BOB, VIEWER, Box, ended, running
 from tests.snapshots.archives import Member, file, link, packed, sent

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from fetchml.disk_work import DiskWork
-from fetchml.threads import to_its_end
+from fetchml.files.disk_work import DiskWork
+from fetchml.system.threads import to_its_end
 
 Work = Callable[[], None]
 

@@ -5,9 +5,9 @@ import contextlib
 
 import pytest
 
-from fetchml import feed
 from fetchml.core.model import Status
-from fetchml.engine import Engine
+from fetchml.engine import feed
+from fetchml.engine.engine import Engine
 from fetchml.errors import Unavailable
 from fetchml.views import Update, UpdateType, WatchFilter
 from tests.engine.conftest import ADMIN, ALICE, BOB, Box, ended

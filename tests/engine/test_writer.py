@@ -9,8 +9,6 @@ from unittest.mock import Mock
 import pytest
 from msgspec.structs import replace
 
-from fetchml import writer
-from fetchml.clock import Clock
 from fetchml.core.events import (
     AbandonAttempt,
     Decision,
@@ -24,9 +22,11 @@ from fetchml.core.events import (
 )
 from fetchml.core.model import Change, Resources, Sender, Task, TaskSpec
 from fetchml.core.state import Limits, State
+from fetchml.engine import dispatcher
+from fetchml.engine.daily_counts import Tally
 from fetchml.errors import BadRequest
-from fetchml.ports import Restored, Store
-from fetchml.tally import Tally
+from fetchml.ports.contracts import Restored, Store
+from fetchml.system.clock import Clock
 
 TASK = Task("t", "alice", TaskSpec("job", "image", ("run",)), 1)
 
@@ -42,8 +42,8 @@ class SlowDisk:
         return asyncio.get_running_loop().create_future()
 
 
-def writer_on(disk: SlowDisk, done: list[Effect]) -> writer.Writer:
-    return writer.Writer(
+def writer_on(disk: SlowDisk, done: list[Effect]) -> dispatcher.Writer:
+    return dispatcher.Writer(
         State(Limits(Resources(), 1, 0, "box")),
         Restored("box", 0, 0, [], {}, {}),
         cast("Store", disk),
@@ -68,7 +68,7 @@ async def test_what_changes_nothing_waits_behind_what_waits_for_the_disk(
     def scripted(state: State, event: Event) -> Decision:
         return decisions.pop(0)
 
-    monkeypatch.setattr(writer, "step", scripted)
+    monkeypatch.setattr(dispatcher, "step", scripted)
     disk, done = SlowDisk(), list[Effect]()
     owner = writer_on(disk, done)
     owner.apply(TimePassed(1))

@@ -13,8 +13,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
+from fetchml.config.proxies import Network, Proxies
 from fetchml.core.model import Role
-from fetchml.proxies import Network, Proxies
 from fetchml.v1 import queue_pb2, task_pb2
 from fetchml.v1.queue_pb2_grpc import QueueServiceStub
 from tests import debian

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fetchml.settings import RateLimit
+from fetchml.config.settings import RateLimit
 from tests.api.validate import ROOT
 from tests.envoy import proxy
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml import settings
+from fetchml.config import settings
 from tests.cli.server import FETCHML, Server, run
 from tests.other_user import NOBODY, as_user
 

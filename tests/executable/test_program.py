@@ -92,7 +92,7 @@ def test_all_files_are_in_it(start: Start) -> None:
     server = start(FETCHML_HISTORY_TIME_ZONE="Europe/Berlin", PYTHONTZPATH="")
     status, body = ask(server, "/openapi.yaml")
     assert status == 200
-    assert body == (ROOT / "fetchml/api/openapi.yaml").read_bytes()
+    assert body == (ROOT / "fetchml/api/rest/openapi.yaml").read_bytes()
     assert server.run("submit", "--wait", "--", "echo", "said").succeeded() == "said"
     [unpacked_folder] = unpacked(server.data_dir.parent / "temporary")
     for shim in ("shim-x86_64", "shim-aarch64"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.service_unit import BadArgument, unit
+from fetchml.ops.systemd_unit import BadArgument, unit
 from tests import debian
 from tests.cli.server import SECONDS, Server, run
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fetchml.service_unit import unit
+from fetchml.ops.systemd_unit import unit
 from tests import debian
 from tests.cli.server import FETCHML, Server
 from tests.docker.engine import Engine

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fetchml.cli import service, service_checks
-from fetchml.service_unit import BadArgument, serve_options, unit
+from fetchml.ops.systemd_unit import BadArgument, serve_options, unit
 
 DAEMON = 1
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root installs a service")
@@ -87,7 +87,7 @@ def test_a_dry_run_of_others_shows_where_root_would_put_the_data(
     box: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", f"{box}/state")
-    monkeypatch.setattr("fetchml.settings.SERVICE_DATA", box / "service")
+    monkeypatch.setattr("fetchml.config.settings.SERVICE_DATA", box / "service")
     monkeypatch.setattr(service, "SERVICE_DATA", box / "service")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert f"serve --data-dir {box}/service\n" in install("--dry-run").output

@@ -23,21 +23,33 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from fetchml.adapters.jupyter_client import _Listed, _milliseconds
-from fetchml.api import body, grpc_calls, jupyter_headers, messages, ws
-from fetchml.api.grpc_listing import listing
-from fetchml.api.jupyter_socket import _handshake_key
-from fetchml.api.query import Query
+from fetchml.api import messages
+from fetchml.api.grpc import calls
+from fetchml.api.grpc.listing import listing
+from fetchml.api.http import body
+from fetchml.api.http.query import Query
+from fetchml.api.jupyter import headers
+from fetchml.api.jupyter.socket import _handshake_key
 from fetchml.api.trace import new_trace
-from fetchml.api.ws_frames import Frames
-from fetchml.api.ws_session import _FromClient
-from fetchml.attempt import AttemptFolder
-from fetchml.core import dataset, experiment, jupyter, project_file, snapshot, submission, text
+from fetchml.api.ws import route
+from fetchml.api.ws.frames import Frames
+from fetchml.api.ws.session import _FromClient
+from fetchml.config.proxies import Network, Proxies
 from fetchml.core.model import DatasetSpec, Resources, Status
-from fetchml.core.task_limits import TaskLimits
+from fetchml.core.requests import (
+    dataset,
+    experiment,
+    jupyter,
+    project_file,
+    snapshot,
+    submission,
+    text,
+)
+from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.errors import RequestError
-from fetchml.proxies import Network, Proxies
-from fetchml.tar_members import members
-from fetchml.unpack import RefusedArchive, UnpackLimits, UnreadableArchive, unpack
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.tar_reader import members
+from fetchml.snapshots.unpack import RefusedArchive, UnpackLimits, UnreadableArchive, unpack
 from fetchml.v1 import task_pb2
 
 DEFAULTS = submission.Defaults("image", ("run",), TaskLimits(), 0)
@@ -105,12 +117,12 @@ def web_socket_head(data: bytes) -> None:
     request: Any = Mock(
         method="GET", version=HttpVersion11, headers=CIMultiDictProxy(CIMultiDict(headers))
     )
-    ws._key(request, ws._protocols(request))
+    route._key(request, route._protocols(request))
     _handshake_key(request)
 
 
 def jupyter_target(data: bytes) -> None:
-    target = jupyter_headers.parse_target(as_header(data))
+    target = headers.parse_target(as_header(data))
     if target is not None:
         assert target.whole == as_header(data)
         assert target.whole.isascii()
@@ -120,16 +132,16 @@ def cookies(data: bytes) -> None:
     """Headers of a Jupyter's reply, as `name: value` lines."""
     pairs = [line.partition(":")[::2] for line in as_header(data).split("\n")]
     given = CIMultiDictProxy(CIMultiDict(pairs))
-    kept = jupyter_headers.for_browser(given, "/jupyter/id/")
+    kept = headers.for_browser(given, "/jupyter/id/")
     for cookie in kept.getall("Set-Cookie", ()):
         attributes = [part.partition("=")[0].strip().lower() for part in cookie.split(";")[1:]]
         assert "domain" not in attributes
-    jupyter_headers.for_jupyter(given, LINK)
-    jupyter_headers.protocols(given)
+    headers.for_jupyter(given, LINK)
+    headers.protocols(given)
 
 
 def grpc_peer(data: bytes) -> None:
-    assert isinstance(grpc_calls.address_of(as_header(data)), str)
+    assert isinstance(calls.address_of(as_header(data)), str)
 
 
 # Bodies and messages

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.docker_gpus import AddressOf, GpuAddress
-from fetchml.adapters.docker_launcher import DockerLauncher
-from fetchml.attempt import AttemptFolder
-from fetchml.ports import PrepareError, Run
+from fetchml.adapters.docker.gpus import AddressOf, GpuAddress
+from fetchml.adapters.docker.launcher import DockerLauncher
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import PrepareError, Run
 from tests.docker.engine import Engine, PrivateEngine, private_engine
 from tests.gpu.conftest import GPUS, GREEDY, IMAGE, LONGER, PARTS, add_images
 from tests.gpu.stand_in import uuid

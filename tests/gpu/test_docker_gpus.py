@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from fetchml.adapters.docker_gpus import GpuAddress, Offer, describes, grant, offered
-from fetchml.ports import PrepareError
+from fetchml.adapters.docker.gpus import GpuAddress, Offer, describes, grant, offered
+from fetchml.ports.contracts import PrepareError
 from tests.gpu.stand_in import uuid
 
 UUIDS = [uuid(n) for n in range(4)]

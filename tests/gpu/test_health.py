@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from fetchml.core.gpu_health import (
+from fetchml.core.gpus.health import (
     RECOVERY_ACTIONS,
     XIDS,
     GpuProcess,

@@ -10,10 +10,10 @@ from pathlib import Path
 import pynvml
 import pytest
 
-from fetchml.adapters.nvml import NvmlInventory
-from fetchml.core.gpu import Gpu
-from fetchml.core.gpu_health import GpuProcess
-from fetchml.ports import GpuState
+from fetchml.adapters.nvml.inventory import NvmlInventory
+from fetchml.core.gpus.health import GpuProcess
+from fetchml.core.gpus.model import Gpu
+from fetchml.ports.contracts import GpuState
 from tests.gpu.stand_in import GpuBox, end, gpu, mig, process, uuid
 from tests.launchers.bench import soon
 

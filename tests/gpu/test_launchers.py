@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters import processes
-from fetchml.adapters.docker_container import container_name
-from fetchml.adapters.docker_launcher import DockerLauncher
-from fetchml.adapters.process_launcher import ProcessLauncher
+from fetchml.adapters.docker.container import container_name
+from fetchml.adapters.docker.launcher import DockerLauncher
+from fetchml.adapters.process.launcher import ProcessLauncher
+from fetchml.system import processes
 from tests import debian
 from tests.docker.engine import Engine
 from tests.gpu.stand_in import uuid

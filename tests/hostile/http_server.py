@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fetchml.adapters import processes
+from fetchml.system import processes
 from tests.cli.server import SECONDS, Server
 
 KEY = "an-admin-key-for-tests"

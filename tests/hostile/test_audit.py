@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from fetchml.adapters.duckdb_store import DuckDBStore
+from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.core.audit import Action, AuditEntry
-from fetchml.ports import AuditQuery
+from fetchml.ports.contracts import AuditQuery
 from tests.hostile.attacked import Attacked
 
 ROWS = 1000

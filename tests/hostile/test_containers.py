@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from docker.errors import NotFound as NotThere
 
-from fetchml.adapters.docker_address import EngineAddress
-from fetchml.adapters.docker_container import container_name
-from fetchml.adapters.docker_http import EngineHttp
-from fetchml.adapters.docker_launcher import DockerLauncher
-from fetchml.adapters.docker_network import TaskNetwork
-from fetchml.adapters.docker_pull import _refusal
-from fetchml.attempt import AttemptFolder
+from fetchml.adapters.docker.address import EngineAddress
+from fetchml.adapters.docker.container import container_name
+from fetchml.adapters.docker.http import EngineHttp
+from fetchml.adapters.docker.launcher import DockerLauncher
+from fetchml.adapters.docker.network import TaskNetwork
+from fetchml.adapters.docker.pull import _refusal
+from fetchml.config.settings import Tasks
 from fetchml.core.model import Role
-from fetchml.ports import Gone, PrepareError
-from fetchml.settings import Tasks
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import Gone, PrepareError
 from tests.docker.engine import Engine, private_engine
 from tests.launchers.bench import INSTANCE, Bench, silent, soon
 from tests.launchers.bench import bench as open_bench

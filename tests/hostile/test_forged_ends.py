@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.attempt import AttemptFolder
-from fetchml.attempt_times import AttemptTimes
+from fetchml.attempts.times import AttemptTimes
 from fetchml.core.model import ENDED, AttemptEnd, Status, Task, TaskSpec
-from fetchml.run_times import RunTimes
+from fetchml.engine.run_times import RunTimes
+from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.views import WatchFilter
 from tests.cli.server import Server
 from tests.engine.conftest import ALICE, Box, box, ended

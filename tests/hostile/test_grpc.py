@@ -10,9 +10,9 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
-from fetchml.access import KEYLESS_STREAMS
-from fetchml.api import grpc_sending, grpc_tasks
-from fetchml.api.grpc_receiving import MAX_MESSAGE_BYTES, PLACES_BY_KEY
+from fetchml.api.grpc import sending, tasks
+from fetchml.api.grpc.receiving import MAX_MESSAGE_BYTES, PLACES_BY_KEY
+from fetchml.auth.keyring import KEYLESS_STREAMS
 from fetchml.v1 import queue_pb2, queue_pb2_grpc, task_pb2
 from tests.hostile.attacked import MIB, Attacked
 from tests.hostile.http2 import INITIAL_WINDOW_SIZE, Connection
@@ -159,6 +159,6 @@ def test_lists_that_nobody_reads(attacked: Attacked) -> None:
             most = max(most, attacked.memory())
         assert len(streams & connection.ended) > 32, "more was accepted than the budget"
         assert connection.is_closed, "a client that reads nothing is kept for ever"
-    made = grpc_tasks.PAGES_AT_ONCE * grpc_tasks.PAGE_TAKES_BYTES
-    assert most - before < grpc_sending.REPLIES_BY_CALLER + made + OVERHEAD
+    made = tasks.PAGES_AT_ONCE * tasks.PAGE_TAKES_BYTES
+    assert most - before < sending.REPLIES_BY_CALLER + made + OVERHEAD
     assert_served(attacked)

@@ -11,10 +11,10 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from fetchml.access import KEYLESS_STREAMS, STREAMS_PER_ADDRESS
-from fetchml.api import grpc_connections
-from fetchml.api.grpc_connections import ACCEPTED, CONNECTION_BYTES, excess_of
-from fetchml.api.grpc_receiving import CHECK_PLACES
+from fetchml.api.grpc import connections
+from fetchml.api.grpc.connections import ACCEPTED, CONNECTION_BYTES, excess_of
+from fetchml.api.grpc.receiving import CHECK_PLACES
+from fetchml.auth.keyring import KEYLESS_STREAMS, STREAMS_PER_ADDRESS
 from tests.api import grpc_world
 from tests.hostile.attacked import MIB, Attacked
 from tests.hostile.http2 import HEADERS, Connection, frame
@@ -137,7 +137,7 @@ def test_heads_that_never_end(tmp_path: Path, clients: ExitStack) -> None:
 async def test_connections_without_calls_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grpc_connections, "IDLE_SECONDS", 1)
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 1)
     async with grpc_world.grpc_world(tmp_path) as world:
 
         def look() -> None:
@@ -151,7 +151,7 @@ async def test_connections_without_calls_end(
 
 
 async def test_handshakes_that_never_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_connections, "HANDSHAKE_SECONDS", 1)
+    monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 1)
     async with grpc_world.grpc_world(tmp_path) as world:
         host, _, port = world.address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fetchml import kept_outputs, untrusted_files
-from fetchml.attempt_runs import COLLECTING_THREADS
-from fetchml.kept_outputs import FEW_FILES, LeftOut, OutputLimits, keep
-from fetchml.task_files import LISTING_THREADS, TaskFiles
+from fetchml.attempts.manager import COLLECTING_THREADS
+from fetchml.files import kept_outputs, untrusted
+from fetchml.files.kept_outputs import FEW_FILES, LeftOut, OutputLimits, keep
+from fetchml.files.task_dir import LISTING_THREADS, TaskFiles
 from tests.engine.conftest import ALICE, BOB, Box, ended
 from tests.engine.conftest import box as box  # noqa: PLC0414 - a fixture
 from tests.hostile.attacked import Attacked
@@ -89,13 +89,13 @@ def test_folders_beyond_the_limit_are_removed_whole(tmp_path: Path) -> None:
 def test_no_more_names_are_in_memory_than_are_worked_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(untrusted_files, "_NAMES_AT_ONCE", 7)
+    monkeypatch.setattr(untrusted, "_NAMES_AT_ONCE", 7)
     fill(tmp_path / "outputs", 50, b"xy")
     fill(tmp_path / "outputs/inner", 50)
     fill(tmp_path / "outputs/inner/deep", 50)
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
-        assert untrusted_files.remove_entry(fd, "outputs") == (150, 100)
+        assert untrusted.remove_entry(fd, "outputs") == (150, 100)
     finally:
         os.close(fd)
     assert not (tmp_path / "outputs").exists()
@@ -147,7 +147,7 @@ async def test_one_users_lists_take_one_thread(
         assert "alice" not in str(root) or held.wait(30)
         return []
 
-    monkeypatch.setattr("fetchml.task_files._walk", slow)
+    monkeypatch.setattr("fetchml.files.task_dir._walk", slow)
     lists = [asyncio.ensure_future(files.list_outputs(f"alice{n}", "alice")) for n in range(50)]
     try:
         async with asyncio.timeout(10):

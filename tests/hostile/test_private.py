@@ -17,7 +17,7 @@ import yaml
 from google.protobuf.message_factory import GetMessageClass
 
 from fetchml.core.model import Role
-from fetchml.ids import IdSequence
+from fetchml.system.ids import IdSequence
 from fetchml.v1 import task_pb2
 from tests.api import grpc_world, rest_world
 from tests.contract.schemathesis_archives import archive
@@ -28,7 +28,7 @@ from tests.server.test_ways_in import METHODS
 ADA = "ada-secret-name"
 JOB, EXPERIMENT, NOTEBOOK = "ada-secret-job", "ada-secret-experiment", "ada-secret-notebook"
 NAMES = ("ada-secret", "ada_secret")
-OPERATIONS = yaml.safe_load(Path("fetchml/api/openapi.yaml").read_text())["paths"]
+OPERATIONS = yaml.safe_load(Path("fetchml/api/rest/openapi.yaml").read_text())["paths"]
 UNKNOWN = IdSequence().next(1)
 
 

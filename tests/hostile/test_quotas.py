@@ -7,12 +7,12 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from fetchml.config.settings import Settings
 from fetchml.core import quotas
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Change, DatasetSpec, Status, Task, TaskSpec
-from fetchml.core.submission import MAX_REQUEST_BYTES
-from fetchml.feed import KEPT_BYTES, Feed
-from fetchml.settings import Settings
+from fetchml.core.requests.submission import MAX_REQUEST_BYTES
+from fetchml.engine.feed import KEPT_BYTES, Feed
 from tests.hostile.attacked import MIB, Attacked
 
 WIDE = "x" * 32_000 + "\U0001f600"

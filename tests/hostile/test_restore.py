@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from fetchml import backup as archives
-from fetchml.adapters.data_dir import (
+from fetchml.adapters.duckdb.file import DatabaseFiles, open_database
+from fetchml.backup import archive as archives
+from fetchml.backup.restore import restore
+from fetchml.core.model import Role
+from fetchml.files.data_dir import (
     DataDirLock,
     is_taken,
     lock_data_dir,
     read_own,
     write_durably,
 )
-from fetchml.adapters.duckdb_file import DatabaseFiles, open_database
-from fetchml.adapters.service_key import load_key
-from fetchml.control import control_socket
-from fetchml.core.model import Role
-from fetchml.restore import restore
+from fetchml.jupyter.service_key import load_key
+from fetchml.server.control_socket import control_socket
 from tests.cli.server import run
 from tests.server.conftest import Serve
 from tests.server.program import ADMIN_KEY, Backend

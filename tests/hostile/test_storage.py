@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 
-from fetchml import message_seq, untrusted_files
 from fetchml.core import storage
 from fetchml.core.audit import Action
 from fetchml.core.model import FailureReason, Kept, Principal, Role, Status, Task, TaskSpec
 from fetchml.core.storage import Kind, Live, Used
-from fetchml.engine import Engine
+from fetchml.engine import message_seq
+from fetchml.engine.engine import Engine
+from fetchml.engine.retention import Retention, RetentionSettings
 from fetchml.errors import Forbidden, NotFound, StorageQuotaReached, ValidationFailed
-from fetchml.ports import AuditQuery, OldTasks
-from fetchml.retention import Retention, RetentionSettings
-from fetchml.storage_watch import StorageWatch, WatchSettings
-from fetchml.tree_size import measure
+from fetchml.files import untrusted
+from fetchml.files.storage_watch import StorageWatch, WatchSettings
+from fetchml.files.tree_size import measure
+from fetchml.ports.contracts import AuditQuery, OldTasks
 from fetchml.views import WatchFilter
 from tests.cli.server import run
 from tests.engine.conftest import ADMIN, ALICE, BOB, VIEWER, Box, ended, running
@@ -258,7 +259,7 @@ def test_a_hostile_tree_is_measured_within_bounds(tmp_path: Path) -> None:
     os.close(deep)
     assert 504 < measure(tmp_path).files < 700
     assert measure(tmp_path / "fifo").files == measure(tmp_path / "loop").files == 0
-    untrusted_files.remove(tmp_path / "d")
+    untrusted.remove(tmp_path / "d")
 
 
 async def three_ended(box: Box, engine: Engine) -> dict[str, Task]:

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from fetchml import doctor
-from fetchml.adapters.docker_container import ContainerLimits, container_config
-from fetchml.adapters.docker_gpus import Grant
-from fetchml.core import jupyter
+from fetchml.adapters.docker.container import ContainerLimits, container_config
+from fetchml.adapters.docker.gpus import Grant
+from fetchml.config.settings import Resources as ResourceSettings
+from fetchml.config.settings import Settings, Tasks, machine_memory_gb
 from fetchml.core.model import Resources, TaskSpec
-from fetchml.core.submission import Defaults, InvalidSubmission, accept
-from fetchml.core.task_limits import TaskLimits
+from fetchml.core.requests import jupyter
+from fetchml.core.requests.submission import Defaults, InvalidSubmission, accept
+from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.errors import ValidationFailed
-from fetchml.ports import Run
-from fetchml.settings import Resources as ResourceSettings
-from fetchml.settings import Settings, Tasks, machine_memory_gb
+from fetchml.ops import doctor
+from fetchml.ports.contracts import Run
 from tests.docker.engine import Engine
 from tests.engine.conftest import ALICE, Box
 from tests.engine.conftest import box as box  # noqa: PLC0414 - a fixture

@@ -20,9 +20,9 @@ from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fetchml import untrusted_files
-from fetchml.attempt import AttemptFolder
-from fetchml.core import text
+from fetchml.core.requests import text
+from fetchml.files import untrusted
+from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.v1 import (
     audit_pb2,
     experiment_pb2,
@@ -387,7 +387,7 @@ def test_any_text_in_a_run_folder_is_read(
     tmp_path: Path, name: str, keys: list[bytes], value: str
 ) -> None:
     folder = AttemptFolder(tmp_path / "attempt")
-    untrusted_files.remove(folder.path)
+    untrusted.remove(folder.path)
     folder.create(os.geteuid(), os.getegid())
     lines = [b"code=0", b"at_ms=5", *(key + b"=" + raw(value) for key in keys), raw(value)]
     (folder.run / name).write_bytes(b"\n".join(lines))

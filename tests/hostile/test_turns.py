@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.api.grpc_calls import Call
-from fetchml.api.grpc_tasks import MAX_BATCH, TaskService
-from fetchml.core import submission
+from fetchml.api.grpc.calls import Call
+from fetchml.api.grpc.tasks import MAX_BATCH, TaskService
 from fetchml.core.model import Change, Status, Task, TaskSpec
-from fetchml.core.submission import MAX_ARGUMENT_CHARACTERS
-from fetchml.engine import Engine
+from fetchml.core.requests import submission
+from fetchml.core.requests.submission import MAX_ARGUMENT_CHARACTERS
+from fetchml.engine.engine import Engine
 from fetchml.errors import MAX_VIOLATIONS, QueueQuotaReached, ValidationFailed
-from fetchml.ports import TaskQuery
+from fetchml.ports.contracts import TaskQuery
 from fetchml.v1 import task_pb2
 from fetchml.views import UpdateType, WatchFilter
 from tests.api.rest_world import JSON, rest_world

@@ -12,15 +12,15 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from fetchml.access import Admission, Keyring
-from fetchml.api.http import HttpServer, HttpTimeouts
-from fetchml.audit import Audit
-from fetchml.clock import Clock
-from fetchml.core.jupyter import ServiceStatus
+from fetchml.api.rest.server import HttpServer, HttpTimeouts
+from fetchml.auth.audit import Audit
+from fetchml.auth.keyring import Admission, Keyring
+from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Role
-from fetchml.jupyter_link import SOCKET, JupyterLink
-from fetchml.jupyter_origin import JupyterOrigins
-from fetchml.rate_limit import RateLimiter
+from fetchml.core.requests.jupyter import ServiceStatus
+from fetchml.jupyter.origin import JupyterOrigins
+from fetchml.ports.jupyter_link import SOCKET, JupyterLink
+from fetchml.system.clock import Clock
 from fetchml.views import JupyterDoor, JupyterState
 from tests import front
 from tests.api.grpc_world import KeyStore

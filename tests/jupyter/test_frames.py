@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.api import ws_frames
-from fetchml.api.ws_frames import Frames, close_frame, control_frame
+from fetchml.api.ws import frames
+from fetchml.api.ws.frames import Frames, close_frame, control_frame
 
 SIZES = st.sampled_from([0, 1, 125, 126, 127, 65535, 65536])
 
@@ -99,7 +99,7 @@ def test_any_bytes(data: bytes, cuts: list[int], masked: bool) -> None:
 def test_frames_of_its_own(masked: bool) -> None:
     for made in (
         close_frame(1001, "ü".encode() * 100, masked=masked),
-        control_frame(ws_frames.PING, b"", masked=masked),
+        control_frame(frames.PING, b"", masked=masked),
     ):
         found = follow(made, [1], masked=masked)
         assert (found.passed, found.between, found.fault) == (len(made), True, None)

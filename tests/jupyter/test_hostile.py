@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 
 from fetchml.adapters.jupyter_client import MAX_ANSWER_BYTES, HttpJupyterClient
-from fetchml.api.http import HttpTimeouts
-from fetchml.jupyter_link import SOCKET, JupyterLink
-from fetchml.ports import JupyterSilent
+from fetchml.api.rest.server import HttpTimeouts
+from fetchml.ports.contracts import JupyterSilent
+from fetchml.ports.jupyter_link import SOCKET, JupyterLink
 from tests.jupyter.proxy_world import BASE, ID, TOKEN, World, proxy_world
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from fetchml import parts
-from fetchml import settings as settings_module
-from fetchml.jupyter_origin import JupyterOrigins
-from fetchml.parts import CannotStart
-from fetchml.settings import Settings
+from fetchml.config import settings as settings_module
+from fetchml.config.settings import Settings
+from fetchml.jupyter.origin import JupyterOrigins
+from fetchml.server import wiring
+from fetchml.server.wiring import CannotStart
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, proxy_world
 from tests.jupyter.test_proxy import echo
 from tests.jupyter.test_sockets import repeat, taking
@@ -174,7 +174,7 @@ def test_the_servers_own_name_lies_elsewhere() -> None:
         jupyter=settings_module.Jupyter(domain="*.lab.example.org"),
     )
     with pytest.raises(CannotStart, match="Choose another domain"):
-        parts.public_url(settings, 9101)
+        wiring.public_url(settings, 9101)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters import processes
+from fetchml.system import processes
 from tests.jupyter.installed import install_jupyterlab
 from tests.jupyter.service import SAVED, Serve, Service
 from tests.server.program import Backend, eventually

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from fetchml.api import jupyter_proxy, jupyter_visitors
-from fetchml.api.http import HttpTimeouts
-from fetchml.core.jupyter import ServiceStatus
-from fetchml.rate_limit import RateLimiter
+from fetchml.api.jupyter import proxy, visitors
+from fetchml.api.rest.server import HttpTimeouts
+from fetchml.auth.limits import RateLimiter
+from fetchml.core.requests.jupyter import ServiceStatus
 from fetchml.views import JupyterState
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, proxy_world, until
 
@@ -477,7 +477,7 @@ async def test_one_that_has_ended(world: World) -> None:
 
 
 async def test_no_more_at_once_than_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jupyter_visitors, "AT_ONCE", 2)
+    monkeypatch.setattr(visitors, "AT_ONCE", 2)
     go, asked = asyncio.Event(), asyncio.Semaphore(0)
 
     async def wait(request: web.BaseRequest) -> web.Response:
@@ -548,7 +548,7 @@ async def test_its_pages_carry_the_notice(world: World) -> None:
         assert body == PAGE.replace(b"</Head>", SCRIPT + b"</Head>")
 
 
-LARGE = PAGE + b" " * jupyter_proxy.MAX_PAGE_BYTES
+LARGE = PAGE + b" " * proxy.MAX_PAGE_BYTES
 
 
 @pytest.mark.parametrize(

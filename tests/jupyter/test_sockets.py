@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
-from fetchml.api import jupyter_visitors
-from fetchml.api.http import HttpTimeouts
+from fetchml.api.jupyter import visitors
+from fetchml.api.rest.server import HttpTimeouts
 from tests.jupyter.proxy_world import BASE, ID, OTHER, World, proxy_world, until
 
 KERNEL = "v1.kernel.websocket.jupyter.org"
@@ -360,7 +360,7 @@ async def test_the_server_shuts_down(world: World) -> None:
 async def test_sockets_count_among_what_may_be_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(jupyter_visitors, limit, 1)
+    monkeypatch.setattr(visitors, limit, 1)
     async with proxy_world(tmp_path) as world:
         await world.jupyter(taking(repeat))
         async with connect(world) as socket:

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from fetchml.api import jupyter_upload, jupyter_visitors
+from fetchml.api.jupyter import upload, visitors
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, proxy_world
 from tests.jupyter.test_proxy import echo
 
@@ -152,7 +152,7 @@ async def test_strangers_have_a_small_room_of_their_own(
 
     await world.jupyter(wait)
     stranger = {"Authorization": ""}
-    most = jupyter_visitors.STRANGERS_BY_ADDRESS
+    most = visitors.STRANGERS_BY_ADDRESS
     async with AsyncExitStack() as stack:
         held = [asyncio.ensure_future(world.get(headers=stranger)) for _ in range(most)]
         for _ in held:
@@ -183,10 +183,10 @@ async def test_a_strangers_body_is_small_and_quick(
 ) -> None:
     await world.jupyter(echo)
     stranger = {"Authorization": ""}
-    large = bytes(jupyter_upload.STRANGERS_BODY_BYTES + 1)
+    large = bytes(upload.STRANGERS_BODY_BYTES + 1)
     async with world.ask("POST", f"{BASE}/login", data=large, headers=stranger) as reply:
         assert reply.status == 413
-    monkeypatch.setattr(jupyter_upload, "STRANGERS_BODY_SECONDS", 0.1)
+    monkeypatch.setattr(upload, "STRANGERS_BODY_SECONDS", 0.1)
     reader, writer = await world.connect()
     writer.write(f"POST {BASE}/login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na".encode())
     async with asyncio.timeout(5):

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fetchml.attempt import AttemptFolder
-from fetchml.folder_watch import FolderWatch
-from fetchml.ports import Launcher, Run
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.inotify import FolderWatch
+from fetchml.ports.contracts import Launcher, Run
 
 INSTANCE = "0198c0de-0000-7000-8000-000000000000"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fetchml.attempt import AttemptFolder
-from fetchml.ports import Gone, Launcher, Mount, Run
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import Gone, Launcher, Mount, Run
 from tests.launchers.bench import Bench, silent, soon
 from tests.server.program import eventually
 

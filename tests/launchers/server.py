@@ -12,11 +12,11 @@ from pathlib import Path
 
 import msgspec
 
-from fetchml.adapters.docker_launcher import DockerLauncher
-from fetchml.adapters.process_launcher import ProcessLauncher
-from fetchml.attempt import AttemptFolder
-from fetchml.folder_watch import FolderWatch
-from fetchml.ports import Launcher, Run
+from fetchml.adapters.docker.launcher import DockerLauncher
+from fetchml.adapters.process.launcher import ProcessLauncher
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.inotify import FolderWatch
+from fetchml.ports.contracts import Launcher, Run
 from tests.launchers.bench import INSTANCE, silent
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fetchml import kept_outputs, untrusted_files
-from fetchml.attempt import AttemptFolder, Claim, CollectError, Started
 from fetchml.core.model import AttemptEnd
+from fetchml.files import kept_outputs, untrusted
+from fetchml.files.attempt_folder import AttemptFolder, Claim, CollectError, Started
 
 
 @pytest.fixture
@@ -352,7 +352,7 @@ def test_collect_after_a_crash(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", dying(Path.rename))
-        patch.setattr(untrusted_files, "remove", dying(untrusted_files.remove))
+        patch.setattr(untrusted, "remove", dying(untrusted.remove))
         patch.setattr(kept_outputs, "keep", dying(kept_outputs.keep))
         try:
             folder.collect(kept)

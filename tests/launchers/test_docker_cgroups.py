@@ -8,7 +8,7 @@ import pytest
 from docker.models.containers import Container
 
 from examples.local_image import build_base
-from fetchml.adapters.docker_cgroups import Cgroups
+from fetchml.adapters.docker.cgroups import Cgroups
 from tests.docker.engine import Engine
 
 IMAGE = "fetchml-test/cgroups:1"

@@ -9,11 +9,11 @@ from signal import SIGKILL, SIGTERM
 import pytest
 
 from examples.local_image import build_base
-from fetchml.adapters.docker_container import container_name
-from fetchml.adapters.docker_launcher import DockerLauncher
-from fetchml.attempt import AttemptFolder
+from fetchml.adapters.docker.container import container_name
+from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.core.model import AttemptEnd
-from fetchml.ports import Gone, Run
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import Gone, Run
 from tests.docker.engine import PrivateEngine
 from tests.launchers.bench import Bench, silent, soon
 from tests.launchers.bench import bench as open_bench

@@ -11,9 +11,9 @@ import pytest
 from docker.utils import parse_host
 from requests.exceptions import RequestException
 
-from fetchml.adapters.docker_address import EngineAddress
-from fetchml.adapters.docker_client import connect
-from fetchml.adapters.docker_http import EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker.address import EngineAddress
+from fetchml.adapters.docker.client import connect
+from fetchml.adapters.docker.http import EngineAway, EngineHttp, EngineRefused
 from tests.docker.engine import Engine
 from tests.tls.authority import Authority
 

@@ -10,10 +10,10 @@ import docker
 import pytest
 from docker.errors import NotFound
 
-from fetchml.adapters.docker_container import container_name
-from fetchml.adapters.docker_launcher import DockerLauncher
-from fetchml.attempt import AttemptFolder
-from fetchml.ports import Gone, Launcher, Mount, PrepareError, Run
+from fetchml.adapters.docker.container import container_name
+from fetchml.adapters.docker.launcher import DockerLauncher
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import Gone, Launcher, Mount, PrepareError, Run
 from tests.docker.engine import Engine
 from tests.launchers.bench import Bench, silent, soon
 from tests.launchers.bench import bench as open_bench

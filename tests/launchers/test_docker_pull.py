@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from fetchml import parts
-from fetchml.attempt import AttemptFolder
-from fetchml.ports import Gone, Launcher, PrepareError
-from fetchml.settings import Settings, Tasks
+from fetchml.config.settings import Settings, Tasks
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import Gone, Launcher, PrepareError
+from fetchml.server import wiring
 from tests.docker.engine import Engine
 from tests.launchers.bench import Bench, silent, soon
 from tests.launchers.bench import bench as open_bench
@@ -53,7 +53,7 @@ async def puller(folder: Path, engine: Engine, image: str, **tasks: Any) -> Asyn
     settings = Settings(data_dir=folder, tasks=Tasks(network="none", **tasks))
 
     def make(watch: Any) -> Launcher:
-        return parts.launcher(settings, watch, lambda _: None)
+        return wiring.launcher(settings, watch, lambda _: None)
 
     async with open_bench(folder, image, make) as bench:
         yield Puller(bench, await bench.open(), engine)
@@ -104,7 +104,7 @@ async def test_always_pulls_nothing_for_a_task_that_runs(
         folder = await one.bench.start(one.launcher, run)
         await one.bench.until_log(run, b"began")
         settings = Settings(data_dir=tmp_path, tasks=Tasks(network="none", pull="always"))
-        later = parts.launcher(settings, one.bench.watch, lambda _: None)
+        later = wiring.launcher(settings, one.bench.watch, lambda _: None)
         await later.open("later", lambda *_: None)
         said = list[str]()
         await soon(later.prepare(run, said.append))

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from asyncinotify import Inotify
 
-from fetchml import folder_watch, inotify_use
-from fetchml.folder_watch import Changes, FolderWatch
+from fetchml.files import inotify
+from fetchml.files.inotify import Changes, FolderWatch
+from fetchml.system import inotify_use
 from tests.launchers.bench import soon
 
 QUEUED_EVENTS = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
@@ -97,7 +98,7 @@ async def test_a_machine_without_watches_left_is_looked_at_now_and_then(
         def add_watch(self, *_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(folder_watch, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(inotify, "_LOOK_SECONDS", 0.01)
     with monkeypatch.context() as without:
         without.setattr(watch, "_inotify", Exhausted())
         async with watch.subscribe(tmp_path) as changes, watch.subscribe(tmp_path) as others:
@@ -140,9 +141,9 @@ async def test_a_machine_without_instances_left_is_looked_at_too(
     def none_left() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(folder_watch, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(inotify, "_LOOK_SECONDS", 0.01)
     with monkeypatch.context() as without:
-        without.setattr(folder_watch, "Inotify", none_left)
+        without.setattr(inotify, "Inotify", none_left)
         async with FolderWatch() as unused:
             assert unused._inotify is None
         watch = await FolderWatch().__aenter__()

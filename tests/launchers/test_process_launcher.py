@@ -10,10 +10,10 @@ from signal import SIGKILL
 import pytest
 
 from fetchml import shim
-from fetchml.adapters import processes
-from fetchml.adapters.process_launcher import ProcessLauncher
-from fetchml.attempt import AttemptFolder
-from fetchml.ports import Gone, Launcher, Mount, PrepareError, Run
+from fetchml.adapters.process.launcher import ProcessLauncher
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import Gone, Launcher, Mount, PrepareError, Run
+from fetchml.system import processes
 from tests.launchers.bench import Bench, silent, soon
 from tests.launchers.bench import bench as open_bench
 from tests.launchers.conformance import UNTIL_TOLD, LauncherConformance, shell

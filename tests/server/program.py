@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from fetchml.adapters import processes
 from fetchml.core.model import Role
+from fetchml.system import processes
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from tests import front
 from tests.api import grpc_world, rest_world

@@ -10,9 +10,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from fetchml import backup as archives
+from fetchml.backup import archive as archives
+from fetchml.backup.restore import restore as restore_backup
 from fetchml.core.model import Role
-from fetchml.restore import restore as restore_backup
 from fetchml.v1 import backup_pb2
 from fetchml.v1.backup_pb2_grpc import BackupServiceStub
 from fetchml.v1.task_pb2 import Task

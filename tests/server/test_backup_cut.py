@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.new_file import PlaceTaken, new_file
-from fetchml.store_copy import PREFIX
+from fetchml.backup.store_copy import PREFIX
+from fetchml.files.new_file import PlaceTaken, new_file
 from tests.cli.server import FETCHML, SECONDS, Server, environment, run
 from tests.server.program import eventually
 

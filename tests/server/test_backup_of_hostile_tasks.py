@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from fetchml import backup as archives
-from fetchml.restore import restore as restore_backup
+from fetchml.backup import archive as archives
+from fetchml.backup.restore import restore as restore_backup
 from tests.cli.server import SECONDS, environment
 from tests.other_user import enterable
 

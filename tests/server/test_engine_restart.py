@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from examples.local_image import build_base
-from fetchml.adapters.docker_container import container_name
+from fetchml.adapters.docker.container import container_name
 from fetchml.core.verdict import STOPPED
 from tests.docker.engine import PrivateEngine, private_engine
 from tests.server.conftest import containers_of

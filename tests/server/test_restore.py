@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fetchml import backup as archives
-from fetchml.restore import restore as restore_backup
+from fetchml.backup import archive as archives
+from fetchml.backup.restore import restore as restore_backup
 from fetchml.v1.task_pb2 import Task
 from tests.cli.server import FETCHML, SECONDS, environment, run
 from tests.server.conftest import Serve

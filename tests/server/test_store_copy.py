@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 import pytest
 
+from fetchml.backup.store_copy import PREFIX, StoreCopies
 from fetchml.core.model import Principal, Role
 from fetchml.errors import Unavailable
-from fetchml.store_copy import PREFIX, StoreCopies
 from fetchml.v1 import backup_pb2
 from fetchml.v1.backup_pb2_grpc import BackupServiceServicer, add_BackupServiceServicer_to_server
 from tests.cli.server import FETCHML, SECONDS, environment
 from tests.server.program import eventually
 
 if TYPE_CHECKING:
-    from fetchml.ports import Store
+    from fetchml.ports.contracts import Store
 
 OWNER = Principal("owner", Role.ADMIN, "key")
 

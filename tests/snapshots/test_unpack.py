@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.core.snapshot import Entry, EntryKind, entries_of, id_of, manifest
-from fetchml.unpack import RefusedArchive, UnpackLimits, UnreadableArchive, unpack
+from fetchml.core.requests.snapshot import Entry, EntryKind, entries_of, id_of, manifest
+from fetchml.snapshots.unpack import RefusedArchive, UnpackLimits, UnreadableArchive, unpack
 from tests.snapshots.archives import Member, file, folder, hard_link, link, packed, special
 
 LIMITS = UnpackLimits(max_bytes=100_000, max_files=20)

@@ -12,16 +12,16 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from fetchml.adapters import duckdb_upkeep
+from fetchml.adapters.duckdb import upkeep
 from fetchml.core.model import Status
 from tests.store.sample import open_store, task
 
 # Folds, prunes and checkpoints all along, not only now and then.
-duckdb_upkeep.TICK_S = 0.02
-duckdb_upkeep.FOLD_ROWS = 100
-duckdb_upkeep.PRUNE_ROWS = 20
-duckdb_upkeep.TAIL_CHARACTERS = 16 << 20
-duckdb_upkeep.BUSY_CHECKPOINT_BYTES = 300_000
+upkeep.TICK_S = 0.02
+upkeep.FOLD_ROWS = 100
+upkeep.PRUNE_ROWS = 20
+upkeep.TAIL_CHARACTERS = 16 << 20
+upkeep.BUSY_CHECKPOINT_BYTES = 300_000
 
 BURST = 16
 

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
-from fetchml.adapters.duckdb_store import DuckDBStore
+from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.core.model import Change, Status, Task, TaskSpec
-from fetchml.ports import Restored
+from fetchml.ports.contracts import Restored
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fetchml.adapters import duckdb_upkeep
+from fetchml.adapters.duckdb import upkeep
 from fetchml.core.model import ENDED, Change, Idempotency, Status, Task
-from fetchml.ports import TaskQuery
+from fetchml.ports.contracts import TaskQuery
 from tests.store.sample import Opened, open_store, task
 
 USERS = ("ann", "bob")
@@ -73,7 +73,7 @@ class Model:
 
 @pytest.fixture(autouse=True)
 def small_folds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duckdb_upkeep, "FOLD_ROWS", 3)
+    monkeypatch.setattr(upkeep, "FOLD_ROWS", 3)
 
 
 @settings(

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.duckdb_file import DatabaseFiles
-from fetchml.adapters.duckdb_store import READERS, StoreUnusable
+from fetchml.adapters.duckdb.file import DatabaseFiles
+from fetchml.adapters.duckdb.store import READERS, StoreUnusable
 from fetchml.core.model import Status, Task
-from fetchml.core.submission import MAX_REQUEST_BYTES
-from fetchml.ports import TaskQuery
+from fetchml.core.requests.submission import MAX_REQUEST_BYTES
+from fetchml.ports.contracts import TaskQuery
 from tests import debian
 from tests.small_disk import mounted_disk, resize
 from tests.store.sample import open_store, store_in, task

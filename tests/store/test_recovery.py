@@ -15,13 +15,13 @@ from unittest.mock import Mock
 import duckdb
 import pytest
 
-from fetchml.adapters import duckdb_sql
-from fetchml.adapters.data_dir import DataDirBusy
-from fetchml.adapters.duckdb_file import HEADER_BLOCK, DatabaseFiles
-from fetchml.adapters.duckdb_store import StoreUnusable
+from fetchml.adapters.duckdb import sql
+from fetchml.adapters.duckdb.file import HEADER_BLOCK, DatabaseFiles
+from fetchml.adapters.duckdb.store import StoreUnusable
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Status
-from fetchml.ports import AuditQuery, StoreDamaged, TaskQuery
+from fetchml.files.data_dir import DataDirBusy
+from fetchml.ports.contracts import AuditQuery, StoreDamaged, TaskQuery
 from tests.store.sample import open_store, store_in, task
 
 GAPS = Path(__file__).parent / "data" / "gaps.tar.gz"
@@ -181,8 +181,8 @@ async def test_creation_cut_short_starts_again(tmp_path: Path) -> None:
 async def test_newer_schema_is_refused_untouched(tmp_path: Path) -> None:
     data_dir = await crashed_store(tmp_path)
     async with store_in(data_dir) as opened:
-        newer = len(duckdb_sql.MIGRATIONS) + 1
-        opened.store._database.cursor().execute(duckdb_sql.SET_VERSION, [newer])
+        newer = len(sql.MIGRATIONS) + 1
+        opened.store._database.cursor().execute(sql.SET_VERSION, [newer])
         shutil.copytree(data_dir, tmp_path / "newer")
     files = DatabaseFiles.below(tmp_path / "newer")
     before = files.database.read_bytes(), files.wal.read_bytes()
@@ -253,7 +253,7 @@ async def test_a_change_and_its_audit_are_one_commit(tmp_path: Path) -> None:
 def first_server(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """Another process that holds the data directory `tmp_path`."""
     script = (
-        "import sys, pathlib; from fetchml.adapters.data_dir import lock_data_dir;"
+        "import sys, pathlib; from fetchml.files.data_dir import lock_data_dir;"
         "lock_data_dir(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

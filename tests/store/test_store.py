@@ -7,11 +7,11 @@ from typing import cast
 import duckdb
 import pytest
 
-from fetchml.adapters import duckdb_upkeep
-from fetchml.adapters.duckdb_writer import Unstorable
+from fetchml.adapters.duckdb import upkeep
+from fetchml.adapters.duckdb.writer import Unstorable
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Idempotency, Key, Role, Status
-from fetchml.ports import AuditQuery, TaskQuery
+from fetchml.ports.contracts import AuditQuery, TaskQuery
 from tests.store.sample import BERLIN, Opened, store_in, task
 
 DAY_MS = 24 * 3_600 * 1_000
@@ -26,9 +26,9 @@ async def until_pruned(opened: Opened, seq: int) -> None:
 async def test_changes_no_longer_kept_are_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duckdb_upkeep, "TICK_S", 0.01)
-    monkeypatch.setattr(duckdb_upkeep, "IDLE_S", 0.05)
-    monkeypatch.setattr(duckdb_upkeep, "PRUNE_ROWS", 7)
+    monkeypatch.setattr(upkeep, "TICK_S", 0.01)
+    monkeypatch.setattr(upkeep, "IDLE_S", 0.05)
+    monkeypatch.setattr(upkeep, "PRUNE_ROWS", 7)
     async with store_in(tmp_path, journal_rows=10) as opened:
         for number in range(30):
             await opened.append(task(number))
@@ -199,11 +199,11 @@ async def test_a_statement_that_cannot_be_executed_harms_only_its_caller(tmp_pat
 async def test_commits_reads_folds_prunes_and_checkpoints_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duckdb_upkeep, "TICK_S", 0.005)
-    monkeypatch.setattr(duckdb_upkeep, "FOLD_ROWS", 50)
-    monkeypatch.setattr(duckdb_upkeep, "TAIL_ROWS", 100)
-    monkeypatch.setattr(duckdb_upkeep, "PRUNE_ROWS", 10)
-    monkeypatch.setattr(duckdb_upkeep, "BUSY_CHECKPOINT_BYTES", 50_000)
+    monkeypatch.setattr(upkeep, "TICK_S", 0.005)
+    monkeypatch.setattr(upkeep, "FOLD_ROWS", 50)
+    monkeypatch.setattr(upkeep, "TAIL_ROWS", 100)
+    monkeypatch.setattr(upkeep, "PRUNE_ROWS", 10)
+    monkeypatch.setattr(upkeep, "BUSY_CHECKPOINT_BYTES", 50_000)
     async with store_in(tmp_path, journal_rows=50) as opened:
 
         async def write(writer: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.tls import BadCertificate, Certificate
+from fetchml.config.tls import BadCertificate, Certificate
 from tests.tls.authority import Authority
 
 

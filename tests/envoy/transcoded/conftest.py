@@ -7,9 +7,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from fetchml.auth.limits import RateLimiter
+from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role
-from fetchml.proxies import Proxies
-from fetchml.rate_limit import RateLimiter
 from tests import front
 from tests.api import rest_world
 from tests.api.grpc_world import grpc_world

@@ -6,10 +6,10 @@ import aiohttp
 import grpc
 import pytest
 
+from fetchml.auth.limits import RateLimiter
+from fetchml.config.proxies import Network, Proxies
 from fetchml.core.model import Role, Status
 from fetchml.errors import Conflict, Unavailable
-from fetchml.proxies import Network, Proxies
-from fetchml.rate_limit import RateLimiter
 from fetchml.v1 import queue_pb2, task_pb2
 from fetchml.views import Health, HealthStatus
 from tests.api import rest_world

@@ -1,0 +1,67 @@
+"""The Docker SDK, for what may take minutes. To be imported only where it is used: see
+`docker_address`."""
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any, TypeVar
+
+import docker
+from docker.constants import DEFAULT_DOCKER_API_VERSION
+from docker.errors import DockerException, StreamParseError
+from docker.utils import kwargs_from_env
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError
+from urllib3.util import create_urllib3_context
+
+from fetchml.adapters.docker.address import lenient
+from fetchml.adapters.docker.http import REQUEST_SECONDS, EngineAway
+
+T = TypeVar("T")
+
+
+class _TlsAdapter(HTTPAdapter):
+    def __init__(self, verify: bool | str | None) -> None:
+        self._verify = verify
+        super().__init__()
+
+    def send(
+        self, request: PreparedRequest, stream: bool = False, *args: Any, **options: Any
+    ) -> Response:
+        # Where REQUESTS_CA_BUNDLE is set, requests prefers it to the authority of the session.
+        return super().send(request, stream, *args, **{**options, "verify": self._verify})
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        context = lenient(create_urllib3_context())
+        super().init_poolmanager(*args, ssl_context=context, **options)
+
+
+def connect(timeout: int, host: str | None = None) -> docker.APIClient:
+    """A client that speaks the engine's newest version of the API.
+
+    `host`: as in DOCKER_HOST. None: what the environment names, or the local socket. Raises
+    DockerException and OSError if no engine answers within `timeout` seconds.
+    """
+    address: dict[str, Any] = {"base_url": host} if host else {**kwargs_from_env()}
+    # The SDK asks for the version while it is made, before an adapter can be mounted.
+    with _client(timeout, DEFAULT_DOCKER_API_VERSION, address) as first:
+        version = first.version(api_version=False)["ApiVersion"]
+    return _client(timeout, version, address)
+
+
+def ask(host: str | None, request: Callable[[docker.APIClient], T]) -> T:
+    """One request by a client of its own. Raises EngineAway, also for what the engine refuses and
+    `request` does not handle."""
+    try:
+        with closing(connect(REQUEST_SECONDS, host)) as client:
+            return request(client)
+    except (DockerException, StreamParseError, RequestException, HTTPError) as error:
+        raise EngineAway from error
+
+
+def _client(timeout: int, version: str, address: dict[str, Any]) -> docker.APIClient:
+    client = docker.APIClient(**address, version=version, timeout=timeout)
+    if "https://" in client.adapters:
+        client.mount("https://", _TlsAdapter(client.verify))
+    return client

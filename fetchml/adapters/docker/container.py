@@ -1,0 +1,131 @@
+"""What a task's container is made of: hardened, with the shim as its first process."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from fetchml.adapters.docker.gpus import Grant
+from fetchml.adapters.shim_command import PLACES, shim_command
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import Owner, Run
+
+INSTANCE_LABEL, TASK_LABEL, ATTEMPT_LABEL = "fetchml.instance", "fetchml.task", "fetchml.attempt"
+
+_RUN, _SHIM = PurePosixPath("/.fetchml/run"), PurePosixPath("/.fetchml/shim")
+_WORKSPACE, _DATASETS, _OUTPUTS = map(PurePosixPath, ("/workspace", "/data", "/outputs"))
+_TMP = "rw,exec,nosuid,nodev,mode=1777"
+"""Compilers of kernels (Triton, torch.compile) load from /tmp what they have just built there."""
+_SHARES_PER_CORE = 1024
+_OOM_SCORE = 500
+"""Where the whole host is out of memory, a task ends before the server and the Docker engine."""
+_OOM_SCORE_UNRESERVED = 1000
+"""One that uses memory that it did not ask for ends first of all."""
+_STOP_MARGIN_SECONDS = 5
+"""When the engine shuts down, the shim needs this after its grace to write the true end."""
+_UNPRIVILEGED = (1000, 1000)
+
+
+class ContainerLimits(NamedTuple):
+    """What every container is held to."""
+
+    cpu: int = 0
+    """Cores, where the task asks for none. 0, or as many as the machine has: no limit."""
+    memory_gb: int = 0
+    """GiB, where the task asks for none; 0: no limit."""
+    pids: int = 4096
+    tmp_mb: int = 1024
+    shm_mb: int = 1024
+
+
+DEFAULT_LIMITS = ContainerLimits()
+
+
+def parse_user(setting: str) -> Owner:
+    """The user of the `user` setting. Raises ValueError."""
+    if setting == "image":
+        return None
+    if setting == "auto":
+        return _UNPRIVILEGED if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    uid, _, gid = setting.partition(":")
+    return int(uid), int(gid)
+
+
+def container_name(task_id: str, attempt: int) -> str:
+    return f"fetchml-{task_id}-{attempt}"
+
+
+def container_config(
+    run: Run,
+    *,
+    instance_id: str,
+    shim: Path,
+    network: str,
+    user: Owner,
+    gpus: Grant,
+    limits: ContainerLimits = DEFAULT_LIMITS,
+    sysctls: Mapping[str, str] | None = None,
+) -> Mapping[str, Any]:
+    """The body of the engine's create request."""
+    folder = AttemptFolder(run.folder)
+    places = [
+        _bind(shim, _SHIM, read_only=True),
+        _bind(folder.run, _RUN),
+        _bind(folder.workspace, _WORKSPACE),
+        _bind(folder.outputs, _OUTPUTS),
+    ]
+    mounts = [_bind(each.source, each.target, read_only=each.read_only) for each in run.datasets]
+    given = {mount.target for mount in run.datasets}
+    mounts += [place for place in places if place["Target"] not in given]
+    variables = dict(zip(PLACES, map(str, (_WORKSPACE, _DATASETS, _OUTPUTS)), strict=True))
+    environment = {"HOME": "/tmp"} | run.env | gpus.environment | variables  # noqa: S108 - in the container
+    command = shim_command(_SHIM, run, run_folder=_RUN, workspace=_WORKSPACE)
+    memory = (run.memory_gb or limits.memory_gb) << 30
+    few_cores = limits.cpu if limits.cpu < (os.cpu_count() or 1) else 0
+    return {
+        "Image": run.image,
+        "Entrypoint": command[:1],
+        "Cmd": command[1:],
+        "WorkingDir": str(_WORKSPACE),
+        "User": f"{user[0]}:{user[1]}" if user else "",
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "Hostname": run.task_id[-12:],
+        "Labels": {
+            INSTANCE_LABEL: instance_id,
+            TASK_LABEL: run.task_id,
+            ATTEMPT_LABEL: str(run.attempt),
+        },
+        "Healthcheck": {"Test": ["NONE"]},
+        "StopSignal": "SIGTERM",
+        "StopTimeout": run.grace_ms // 1000 + _STOP_MARGIN_SECONDS,
+        "HostConfig": {
+            "AutoRemove": False,
+            "CapDrop": ["ALL"],
+            "CpuShares": _SHARES_PER_CORE * min(max(1, run.cpu), 256),
+            "DeviceRequests": list(gpus.requests),
+            "Init": False,
+            "IpcMode": "private",
+            "LogConfig": {"Type": "none"},
+            "Memory": memory,
+            "MemorySwap": memory,
+            "Mounts": mounts,
+            "NanoCpus": (run.cpu or few_cores) * 10**9,
+            "NetworkMode": network,
+            "OomScoreAdj": _OOM_SCORE if run.memory_gb else _OOM_SCORE_UNRESERVED,
+            "PidsLimit": limits.pids,
+            "ReadonlyRootfs": True,
+            "RestartPolicy": {"Name": "no"},
+            "SecurityOpt": ["no-new-privileges:true"],
+            "ShmSize": limits.shm_mb << 20,
+            "Sysctls": dict(sysctls or {}),
+            "Tmpfs": {"/tmp": f"{_TMP},size={limits.tmp_mb}m"},  # noqa: S108 - in the container
+        },
+    }
+
+
+def _bind(
+    source: Path, target: PurePosixPath | str, *, read_only: bool = False
+) -> Mapping[str, Any]:
+    """Unlike a volume, the engine does not make a source that is missing."""
+    place = {"Target": str(target), "Source": str(source)}
+    return {**place, "Type": "bind", "ReadOnly": read_only}

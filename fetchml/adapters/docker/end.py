@@ -1,0 +1,97 @@
+"""How an attempt in a container ended, and when nothing of it is left."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from signal import SIGKILL
+from types import TracebackType
+from typing import Self
+
+from fetchml.adapters.docker.requests import Container, never_started
+from fetchml.adapters.shim_command import NO_ROOM_TO_START
+from fetchml.core.model import AttemptEnd
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import Gone
+from fetchml.shim import NO_ROOM
+from fetchml.system import processes
+
+_EXIT_KILLED = 128 + SIGKILL
+_EXIT_LOST = 255
+"""What the engine tells of a container that ended while the engine was down."""
+
+
+class FirstProcess:
+    """A container's first process, which the kernel ends only after all others in it.
+
+    Where the engine runs on this machine, this tells of the end without the engine, and truly: an
+    engine may call a container ended while its processes still live for a moment.
+    """
+
+    def __init__(self, on_end: Callable[[], None]) -> None:
+        self._on_end = on_end
+        self._stack = ExitStack()
+        self._running: set[int] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def learn(self, pid: int, container_id: str) -> None:
+        """Which process it is, if it is one of this machine's."""
+        if self._running is not None:
+            return
+
+        def is_right(pid: int) -> bool:
+            return processes.in_cgroup(pid, container_id)
+
+        pidfds = self._stack.enter_context(processes.opened([pid], is_right))
+        if pidfds:
+            self._running = self._stack.enter_context(processes.watched(pidfds, self._on_end))
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is known to run."""
+        return bool(self._running)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is known to have ended."""
+        return self._running is not None and not self._running
+
+
+def was_killed(end: AttemptEnd) -> bool:
+    """By SIGKILL, the command or, as a shell tells it, its child: perhaps for want of memory."""
+    return end.signal == SIGKILL or end.code == _EXIT_KILLED
+
+
+def verdict(folder: AttemptFolder, container: Container | None, *, engine_restarted: bool) -> Gone:
+    """What is known of the end of an attempt that the engine no longer runs."""
+    end, claim = folder.end(), folder.claim()
+    code = container["State"]["ExitCode"] if container else None
+    out_of_memory = bool(container and container["State"]["OOMKilled"])
+    if end:
+        # The engine does not know it of a container that ended while it was away; the shim does.
+        return Gone(out_of_memory=(out_of_memory or end.out_of_memory) and was_killed(end))
+    if claim is None:
+        if container is None or never_started(container):
+            return Gone()
+        if code == NO_ROOM:
+            return NO_ROOM_TO_START
+        return Gone(lost=f"the container ended before the command was started (exit {code})")
+    if claim.revoked:
+        return Gone()
+    if claim.boot_id not in ("", processes.boot_id()):
+        return Gone(lost="the machine was restarted while the task ran")
+    if out_of_memory:
+        return Gone(out_of_memory=True, lost="the container ran out of memory")
+    if engine_restarted or code == _EXIT_LOST:
+        return Gone(lost="the Docker engine was restarted while the task ran")
+    if container is None:
+        return Gone(lost="the container was removed from outside while the task ran")
+    return Gone(lost=f"the container was ended from outside while the task ran (exit {code})")

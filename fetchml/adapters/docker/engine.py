@@ -1,0 +1,196 @@
+"""The connection to a Docker engine that may go away and come back at any time."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fetchml.adapters.docker.address import DEFAULT_HOST, EngineAddress
+from fetchml.adapters.docker.http import EngineAway, EngineHttp
+from fetchml.files.inotify import Changes
+
+if TYPE_CHECKING:
+    import docker
+
+_HEAVY_REQUESTS = max(4, 2 * (os.cpu_count() or 1))
+"""At once. A start takes a core for most of its time: more at once start no container sooner, and
+cost more together."""
+_FIRST_ANSWER_SECONDS = 5
+_RETRY_SECONDS = (0.1, 5.0)
+"""Between two tries to reach the engine: at first, and at most."""
+
+T = TypeVar("T")
+
+
+class DockerEngine:
+    """Requests in the event loop; one task that follows the engine's events; pulls in threads.
+
+    The threads are daemons, for an engine that hangs must not keep the server from ending.
+
+    Events only say that it is worth to look again: they are lost when the engine restarts. So
+    whoever watches a container is also woken whenever the engine has come back.
+    """
+
+    def __init__(self, host: str | None) -> None:
+        """`host`: as in DOCKER_HOST. None: what the environment names, or the local socket."""
+        self._host = host
+        self._http: EngineHttp | None = None
+        self._heavy = asyncio.Semaphore(_HEAVY_REQUESTS)
+        self._available = asyncio.Event()
+        self._watchers: dict[str, set[Changes]] = {}
+        self.connections = 0
+        """How often the engine was found. A higher number than before: it may have restarted."""
+
+    async def open(self, label: str, on_available: Callable[[bool, str], None]) -> None:
+        """Connect, and tell of containers that carry `label` from now on."""
+        self._label = label
+        self._loop = asyncio.get_running_loop()
+        answered = asyncio.Event()
+        self._last_told: tuple[bool, str] | None = None
+
+        def tell(available: bool, sentence: str) -> None:
+            answered.set()
+            if self._last_told != (available, sentence):
+                self._last_told = (available, sentence)
+                on_available(available, sentence)
+
+        self._tell = tell
+        self._following = asyncio.create_task(self._follow())
+        try:
+            await asyncio.wait_for(answered.wait(), _FIRST_ANSWER_SECONDS)
+        except TimeoutError:
+            tell(False, "The Docker engine has not answered yet")
+
+    @property
+    def is_available(self) -> bool:
+        return self._available.is_set()
+
+    async def available(self) -> None:
+        """Return when the engine answers."""
+        await self._available.wait()
+
+    async def call(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
+        """One request, or a few. Raises EngineAway, EngineRefused."""
+        if self._http is None:
+            raise EngineAway
+        return await request(self._http)
+
+    async def call_heavy(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
+        """The same for what takes the engine long, a few at once."""
+        async with self._heavy:
+            return await self.call(request)
+
+    async def insist(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
+        """The same, again until the engine has answered: for what may be done twice."""
+        while True:
+            await self._available.wait()
+            try:
+                return await self.call(request)
+            except EngineAway:
+                await asyncio.sleep(_RETRY_SECONDS[0])
+
+    async def call_long(self, request: "Callable[[docker.APIClient], T]") -> T:
+        """One that may take minutes, in nobody's way. Raises EngineAway."""
+        if not self._available.is_set():
+            raise EngineAway
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def work() -> None:
+            from fetchml.adapters.docker import client  # noqa: PLC0415 - see docker_address
+
+            try:
+                result = client.ask(self._host, request)
+            except BaseException as error:  # noqa: BLE001 - raised where it is awaited
+                self._post(_fail, future, error)
+            else:
+                self._post(_succeed, future, result)
+
+        threading.Thread(target=work, name="docker-request", daemon=True).start()
+        return await future
+
+    @contextmanager
+    def watch(self, container: str) -> Iterator[Changes]:
+        """Wake when the container has ended or is gone, and when the engine has come back."""
+        changes = Changes()
+        watchers = self._watchers.setdefault(container, set())
+        watchers.add(changes)
+        try:
+            yield changes
+        finally:
+            watchers.discard(changes)
+            if not watchers:
+                self._watchers.pop(container, None)
+
+    async def close(self) -> None:
+        """End the requests under way."""
+        self._following.cancel()
+        await asyncio.wait([self._following])
+
+    async def _follow(self) -> None:
+        """Look for the engine, and follow its events, again and again. Until it is cancelled."""
+        pause = _RETRY_SECONDS[0]
+        while True:
+            try:
+                http = EngineHttp(EngineAddress.find(self._host))
+                try:
+                    version = await http.agree()
+                    pause = _RETRY_SECONDS[0]
+                    await self._follow_events(http, version)
+                finally:
+                    # Requests under way end here: the engine is away, or another one is there.
+                    self._available.clear()
+                    self._http = None
+                    await http.close()
+            except Exception as error:  # noqa: BLE001 - whatever it was, the engine is looked for
+                where = self._host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+                why = _reason(error)
+                self._tell(False, f"The Docker engine does not answer at {where}: {why}")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _RETRY_SECONDS[1])
+
+    async def _follow_events(self, http: EngineHttp, version: str) -> None:
+        """Raises EngineAway when they end."""
+        filters = {"type": ["container"], "event": ["die", "destroy"], "label": [self._label]}
+        async with http.events(filters) as events:
+            # First the stream, then the news that the engine is back: who looks then misses
+            # nothing.
+            self.connections += 1
+            self._http = http
+            self._available.set()
+            self._tell(True, f"Docker engine {version}")
+            for container in list(self._watchers):
+                self._wake(container)
+            async for event in events:
+                self._wake(event.get("Actor", {}).get("Attributes", {}).get("name", ""))
+        raise EngineAway("it has closed the connection")
+
+    def _post(self, function: Callable[..., None], *arguments: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _wake(self, container: str) -> None:
+        for changes in self._watchers.get(container, ()):
+            changes.wake()
+
+
+def _succeed(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():  # nor cancelled
+        future.set_result(result)
+
+
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _reason(error: BaseException) -> str:
+    """What the operating system said, far down in what the libraries made of it."""
+    cause: BaseException | None = error
+    last = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        last, cause = cause, cause.__cause__ or cause.__context__
+    return str(error) or str(last) or type(last).__name__

@@ -1,0 +1,204 @@
+"""How GPUs get into containers: what the engine offers, and what it is asked for."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fetchml.adapters import gpu_environment
+from fetchml.adapters.docker.engine import DockerEngine
+from fetchml.ports.contracts import PrepareError
+
+VISIBLE = "NVIDIA_VISIBLE_DEVICES"
+"""What NVIDIA's runtime reads. Many images set it to `all`; as the engine's default runtime it
+would then give all GPUs to a task that asked for none."""
+_KIND = "nvidia.com/gpu"
+_VENDOR = "nvidia.com/"
+_CAPABILITIES = ("gpu", "compute", "utility", "video")
+_SPEC_BYTES = 4 << 20
+_SPECS = 64
+HOW_TO_OFFER = (
+    "Install NVIDIA's container toolkit, run nvidia-ctk cdi generate "
+    '--output=/etc/cdi/nvidia.yaml, set "features": {"cdi": true} in the engine\'s daemon.json, '
+    "and restart the engine"
+)
+HOW_TO_DESCRIBE = "Run nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml again"
+
+
+class GpuAddress(msgspec.Struct, frozen=True):
+    """Where NVML finds a GPU now."""
+
+    index: str
+    """Such as "0", or "0:1" of a MIG device."""
+    minor: int | None
+    """The N of its device file, /dev/nvidiaN; of a MIG device: its GPU's."""
+
+
+AddressOf = Callable[[str], GpuAddress | None]
+"""By UUID; None: there is no such GPU."""
+
+
+class CdiDevice(msgspec.Struct, frozen=True):
+    """A device as a CDI specification names it."""
+
+    name: str
+    """Whole, such as "nvidia.com/gpu=0"."""
+    nodes: tuple[str, ...] = ()
+    """The device files that it brings."""
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What one engine offers."""
+
+    cdi: tuple[CdiDevice, ...] | None = None
+    """The devices of NVIDIA that it can give by CDI. None: CDI is off."""
+    runtime: bool = False
+    """NVIDIA's runtime is there."""
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What a container gets: exactly its task's GPUs."""
+
+    requests: tuple[Mapping[str, Any], ...] = ()
+    environment: dict[str, str] = {}
+
+
+class DockerGpus:
+    """Asks the engine what it offers once for each time that it was found."""
+
+    def __init__(self, engine: DockerEngine, address_of: AddressOf) -> None:
+        self._engine = engine
+        self._address_of = address_of
+        self._offer: tuple[int, Offer] | None = None
+        """With the number of the connection that it is about."""
+
+    async def grant(self, gpu_ids: Sequence[str]) -> Grant:
+        """Raises PrepareError, EngineAway."""
+        uuids = gpu_environment.devices(gpu_ids)
+        if not uuids:
+            return grant(gpu_ids, Offer(), self._address_of)
+        try:
+            return grant(gpu_ids, await self._offered(), self._address_of)
+        except PrepareError:
+            # The owner may have described them anew meanwhile.
+            return grant(gpu_ids, await self._offered(anew=True), self._address_of)
+
+    async def _offered(self, *, anew: bool = False) -> Offer:
+        connection = self._engine.connections
+        if anew or self._offer is None or self._offer[0] != connection:
+            info = await self._engine.call(lambda http: http.ask("GET", "/info"))
+            self._offer = (connection, await asyncio.to_thread(offered, info))
+        return self._offer[1]
+
+
+def offered(info: Mapping[str, Any]) -> Offer:
+    """From what the engine tells of itself. Reads the specifications on this machine."""
+    folders = info.get("CDISpecDirs") or []
+    cdi = None
+    if folders:
+        described = {device.name: device for device in _described(map(Path, folders))}
+        # Newer engines say themselves what they found.
+        for found in info.get("DiscoveredDevices") or []:
+            name = str(found.get("ID", ""))
+            if found.get("Source") == "cdi" and name.startswith(_VENDOR):
+                described.setdefault(name, CdiDevice(name))
+        cdi = tuple(described.values())
+    return Offer(cdi, runtime="nvidia" in (info.get("Runtimes") or {}))
+
+
+def grant(gpu_ids: Sequence[str], offer: Offer, address_of: AddressOf) -> Grant:
+    """What the container of a task with these GPUs gets. Raises PrepareError."""
+    uuids = gpu_environment.devices(gpu_ids)
+    told = gpu_environment.told(gpu_ids)
+    if not uuids:
+        # Of plain slots nobody knows the devices: what they show is the owner's affair.
+        return Grant(environment=told if gpu_ids else {VISIBLE: "void"})
+    try:
+        if offer.cdi:
+            names = [_cdi_name(uuid, offer.cdi, address_of) for uuid in uuids]
+            return Grant(({"Driver": "cdi", "DeviceIDs": names},), told | {VISIBLE: "void"})
+    except PrepareError:
+        if not offer.runtime:
+            raise
+    if offer.runtime:
+        request: dict[str, Any] = {"Driver": "nvidia", "DeviceIDs": uuids}
+        request["Capabilities"] = [list(_CAPABILITIES)]
+        return Grant((request,), told | {VISIBLE: ",".join(uuids)})
+    raise PrepareError(
+        f"the Docker engine offers no way to give a container its GPUs. {HOW_TO_OFFER}",
+        permanent=True,
+    )
+
+
+def describes(offer: Offer, uuid: str, address: GpuAddress | None) -> str | None:
+    """Why a container could not get this GPU; None: it could."""
+    try:
+        grant([uuid], offer, lambda _: address)
+    except PrepareError as error:
+        return str(error)
+    return None
+
+
+def _cdi_name(uuid: str, devices: Iterable[CdiDevice], address_of: AddressOf) -> str:
+    """`nvidia-ctk` names a device by UUID, by index ("0", "0:1"), or by type and index ("gpu0",
+    "mig0:1"), one or several of these, as its user chose."""
+    by_name = {device.name: device for device in devices}
+    for name in by_name:
+        if name.startswith(_VENDOR) and name.partition("=")[2] == uuid:
+            return name
+    address = address_of(uuid)
+    if address is not None:
+        kind = "mig" if ":" in address.index else "gpu"
+        for name in (f"{_KIND}={address.index}", f"{_KIND}={kind}{address.index}"):
+            if name in by_name:
+                _require_same(by_name[name], uuid, address)
+                return name
+    raise PrepareError(
+        f"no CDI specification of the Docker engine names the GPU {uuid}. {HOW_TO_DESCRIBE}",
+        permanent=True,
+    )
+
+
+def _require_same(device: CdiDevice, uuid: str, address: GpuAddress) -> None:
+    """An index says which GPU it was when the specification was made. Raises PrepareError."""
+    cards = [node for node in device.nodes if node.removeprefix("/dev/nvidia").isdecimal()]
+    if address.minor is not None and cards not in ([], [f"/dev/nvidia{address.minor}"]):
+        raise PrepareError(
+            f"the CDI device {device.name} is {', '.join(cards)}, but the GPU {uuid} is "
+            f"/dev/nvidia{address.minor}: the specification is out of date. {HOW_TO_DESCRIBE}",
+            permanent=True,
+        )
+
+
+def _described(folders: Iterable[Path]) -> Iterable[CdiDevice]:
+    """What the specifications describe; of two of one name the later folder's counts."""
+    for folder in folders:
+        try:
+            files = sorted(file for file in folder.iterdir() if file.suffix in (".json", ".yaml"))
+        except OSError:
+            continue
+        for file in files[:_SPECS]:
+            yield from _devices_in(file)
+
+
+def _devices_in(file: Path) -> Iterable[CdiDevice]:
+    """Nothing where it makes no sense: the engine leaves such a file out, too."""
+    import yaml  # noqa: PLC0415 - few machines have such files, and it is slow to load
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # JSON is YAML, too
+    try:
+        with file.open("rb") as stream:
+            spec = yaml.load(stream.read(_SPEC_BYTES), loader)  # noqa: S506 - a safe one
+        kind = str(spec["kind"])
+        if not kind.startswith(_VENDOR):
+            return []
+        return [_device(kind, device) for device in spec["devices"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        return []
+
+
+def _device(kind: str, device: Mapping[str, Any]) -> CdiDevice:
+    nodes = (device.get("containerEdits") or {}).get("deviceNodes") or []
+    return CdiDevice(f"{kind}={device['name']}", tuple(str(node["path"]) for node in nodes))

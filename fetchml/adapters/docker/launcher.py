@@ -1,0 +1,304 @@
+"""Runs a task in a hardened container of a Docker engine.
+
+The container's name carries task and attempt, so that it is created once whatever happens. It is
+started once, too, and the shim's claim of the attempt guards that once more. The end is known from
+the shim's file; the engine is asked only for what the shim cannot know.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+
+from fetchml import shim
+from fetchml.adapters.docker.cgroups import Cgroups
+from fetchml.adapters.docker.container import (
+    DEFAULT_LIMITS,
+    INSTANCE_LABEL,
+    ContainerLimits,
+    container_config,
+    container_name,
+    parse_user,
+)
+from fetchml.adapters.docker.end import FirstProcess, verdict, was_killed
+from fetchml.adapters.docker.engine import DockerEngine
+from fetchml.adapters.docker.gpus import AddressOf, DockerGpus
+from fetchml.adapters.docker.http import EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker.network import OWN, TaskNetwork
+from fetchml.adapters.docker.pull import AS_NEEDED, Pulls, pull
+from fetchml.adapters.docker.requests import (
+    ImageMissing,
+    begin,
+    inspect,
+    list_attempts,
+    remove,
+    remove_ended,
+    send_signal,
+)
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import Gone, PrepareError, Run
+from fetchml.system import processes
+
+_log = logging.getLogger(__name__)
+_HEARS_OF_IT_SECONDS = 0.5
+"""Until the engine has noticed that a container has ended."""
+_LOOK_AGAIN_SECONDS = 60
+"""Events may be lost; this is how long that may go unnoticed."""
+_RETRY_SECONDS = 0.1
+_CONTAINER_ID = re.compile("[0-9a-f]{64}")
+
+
+class DockerLauncher:
+    """`Launcher` for containers of one Docker engine."""
+
+    name = "docker"
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        host: str | None = None,
+        network: str = OWN,
+        user: str = "auto",
+        limits: ContainerLimits = DEFAULT_LIMITS,
+        pulls: Pulls = AS_NEEDED,
+        address_of: AddressOf = lambda _: None,
+    ) -> None:
+        """`host` as in DOCKER_HOST, by default from the environment; `user` as in the settings;
+        `address_of` finds GPUs for an engine that knows them by number only.
+
+        Raises ValueError for a malformed `user`.
+        """
+        self._data_dir = data_dir
+        self._limits = limits
+        self._network = TaskNetwork(network)
+        self.owner = parse_user(user)
+        self._pulls = pulls
+        self._engine = DockerEngine(host)
+        self._gpus = DockerGpus(self._engine, address_of)
+        self._begun: dict[str, asyncio.Future[None]] = {}
+        """Containers that are being created and started just now, wanted or no longer."""
+        self._cgroups = Cgroups()
+        self._attempts: dict[str, tuple[str, int]] = {}
+        """The task and attempt of each container, by the container's id."""
+
+    async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
+        self._instance_id = instance_id
+        self._network.open(instance_id)
+        self._shim = await asyncio.to_thread(_install_shim, self._data_dir)
+        await self._engine.open(f"{INSTANCE_LABEL}={instance_id}", on_available)
+
+    async def prepare(self, run: Run, progress: Callable[[str], None]) -> None:
+        must_pull = self._pulls.when == "always" and AttemptFolder(run.folder).claim() is None
+        while True:
+            if not self._engine.is_available:
+                progress("waiting for the Docker engine")
+                await self._engine.available()
+            try:
+                if must_pull:
+                    must_pull = not await self._pull(run.image, progress)
+                    continue
+                await self._begin(run)
+            except EngineAway:
+                await asyncio.sleep(_RETRY_SECONDS)
+            except ImageMissing:
+                if self._pulls.when == "never":
+                    raise PrepareError(
+                        f"the image {run.image} is not on this machine, and this server pulls none "
+                        "([tasks] pull)",
+                        permanent=True,
+                    ) from None
+                await self._pull(run.image, progress)
+            except EngineRefused as error:
+                raise PrepareError(
+                    f"the Docker engine refused the container: {error}",
+                    permanent=error.status == HTTPStatus.BAD_REQUEST,
+                ) from error
+            except OSError as error:
+                raise PrepareError(
+                    f"the task can't be made ready: {error.strerror or error}", permanent=False
+                ) from error
+            else:
+                return
+
+    async def wait(self, run: Run) -> Gone:
+        name = await self._settled(run)
+        folder = AttemptFolder(run.folder)
+        connections = self._engine.connections
+        with self._engine.watch(name) as changes, FirstProcess(changes.wake) as first:
+            self._find_first_process(run, first)
+            while True:
+                end = folder.end()
+                if end and first.has_ended and not was_killed(end):
+                    return Gone()
+                if not first.runs:
+                    with suppress(EngineAway):
+                        container = await self._engine.call(partial(inspect, name=name))
+                        if container is None or not container["State"]["Running"]:
+                            restarted = self._engine.connections > connections
+                            return verdict(folder, container, engine_restarted=restarted)
+                        self._attempts[container["Id"]] = (run.task_id, run.attempt)
+                        first.learn(container["State"]["Pid"], container["Id"])
+                        self._cgroups.learn(container["State"]["Pid"], container["Id"])
+                if first.has_ended and folder.claim() is None:
+                    # The engine is away, and can say no more than that.
+                    return Gone(lost="the container ended before the command was started")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changes.wait(), _LOOK_AGAIN_SECONDS)
+
+    async def stop(self, run: Run) -> None:
+        name = await self._settled(run)
+        await self._engine.insist(partial(send_signal, name=name, number=SIGTERM))
+
+    async def kill(self, run: Run) -> None:
+        name = await self._settled(run)
+        await self._engine.insist(partial(send_signal, name=name, number=SIGKILL))
+
+    async def remove(self, run: Run) -> None:
+        name = await self._settled(run)
+        with self._engine.watch(name) as changes:
+            # The engine hears of an end a moment after the kernel. To kill what has ended would
+            # cost it a process.
+            if not await self._engine.insist(partial(remove_ended, name=name)):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changes.wait(), _HEARS_OF_IT_SECONDS)
+                await self._engine.insist(partial(remove, name=name))
+        for container_id in self._containers(run):
+            del self._attempts[container_id]
+
+    async def clean(self, live: frozenset[tuple[str, int]]) -> None:
+        label = f"{INSTANCE_LABEL}={self._instance_id}"
+        found = await self._engine.insist(partial(list_attempts, label=label))
+        for container_id, attempt in found:
+            if attempt in live:
+                self._attempts[container_id] = attempt
+            else:
+                name = container_name(*attempt)
+                _log.warning("Removing a left-over container", extra={"container": name})
+                await self._engine.insist(partial(remove, name=name))
+
+    def owner_of(self, pid: int) -> str | None:
+        for container_id in _CONTAINER_ID.findall(processes.cgroups(pid)):
+            if attempt := self._attempts.get(container_id):
+                return attempt[0]
+        return None
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+    async def _begin(self, run: Run) -> None:
+        """Create and start. Goes on when cancelled, for a request can't be taken back."""
+        owner = self.owner if run.owner == "launcher" else run.owner
+        config = container_config(
+            run,
+            instance_id=self._instance_id,
+            shim=self._shim,
+            network=self._network.name,
+            sysctls=self._network.sysctls,
+            user=owner,
+            gpus=await self._gpus.grant(run.gpu_ids),
+            limits=self._limits,
+        )
+
+        def created(container_id: str) -> None:
+            self._attempts[container_id] = (run.task_id, run.attempt)
+
+        name = container_name(run.task_id, run.attempt)
+        unwanted = asyncio.Event()
+        request = partial(
+            begin,
+            name=name,
+            config=config,
+            folder=AttemptFolder(run.folder),
+            user=owner,
+            unwanted=unwanted,
+            created=created,
+        )
+
+        async def on_the_network(http: EngineHttp) -> None:
+            await self._network.ensure(http)
+            try:
+                await request(http)
+            except EngineRefused as error:
+                if not self._network.is_missing(error):
+                    raise
+                await self._network.ensure(http)
+                await request(http)
+
+        begun = asyncio.ensure_future(self._engine.call_heavy(on_the_network))
+        self._begun[name] = begun
+        begun.add_done_callback(partial(self._forget_begun, name))
+        try:
+            await asyncio.shield(begun)
+        except asyncio.CancelledError:
+            unwanted.set()
+            raise
+
+    def _containers(self, run: Run) -> list[str]:
+        of_run = (run.task_id, run.attempt)
+        return [container for container, attempt in self._attempts.items() if attempt == of_run]
+
+    def _find_first_process(self, run: Run, first: FirstProcess) -> None:
+        for container_id in self._containers(run):
+            if pid := self._cgroups.first_process(container_id):
+                first.learn(pid, container_id)
+
+    def _forget_begun(self, name: str, begun: asyncio.Future[None]) -> None:
+        if self._begun.get(name) is begun:
+            del self._begun[name]
+        if not begun.cancelled():
+            begun.exception()  # Nobody may be left to ask for it.
+
+    async def _settled(self, run: Run) -> str:
+        """The container's name, once no request of ours is about to make it appear."""
+        name = container_name(run.task_id, run.attempt)
+        if name in self._begun:
+            await asyncio.wait([self._begun[name]])
+        return name
+
+    async def _pull(self, image: str, progress: Callable[[str], None]) -> bool:
+        """False: the engine has gone away. Raises PrepareError."""
+        loop = asyncio.get_running_loop()
+
+        def post(sentence: str) -> None:
+            loop.call_soon_threadsafe(progress, sentence)
+
+        unwanted = threading.Event()
+        try:
+            await self._engine.call_long(
+                partial(
+                    pull,
+                    image=image,
+                    progress=post,
+                    unwanted=unwanted,
+                    with_credentials=self._pulls.with_credentials,
+                )
+            )
+        except asyncio.CancelledError:
+            unwanted.set()
+            raise
+        except EngineAway:
+            await asyncio.sleep(_RETRY_SECONDS)
+            return False  # `prepare` waits for it, and asks again
+        return True
+
+
+def _install_shim(data_dir: Path) -> Path:
+    """A copy where the engine can mount it from, whatever becomes of this program's own."""
+    content = shim.path().read_bytes()
+    target = data_dir / "shim" / hashlib.sha256(content).hexdigest()
+    # It may be there without its content: after a power cut.
+    if not target.exists() or target.read_bytes() != content:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = target.with_suffix(".new")
+        draft.write_bytes(content)
+        draft.chmod(0o755)
+        draft.rename(target)
+    return target

@@ -1,0 +1,336 @@
+"""Every SQL statement of the store, and how a query for tasks becomes one.
+
+Three things are kept. The `journal` is what makes a change durable: append-only, no key, so that
+a commit is one write. `tasks` holds the latest state of every task and is folded from the journal
+a moment later; what is not folded yet is the journal's *tail*. `idempotency`, `keys` and
+`documents` are small. `audit` tells who did what; of its creation a task in `tasks` tells itself.
+
+Data are JSON of `core.model`; the other columns of `tasks` are copies of what is searched by.
+JSON leaves out defaults, hence the `coalesce`s in FOLD_TASKS. A service is a row that is `hidden`
+from all that reads tasks, and that the statistics leave out too.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from fetchml.core.audit import SECURITY, Action
+from fetchml.core.model import Status
+from fetchml.ports.contracts import AuditQuery, OldTasks, TaskQuery
+
+MIGRATIONS: Sequence[str] = (
+    # 1: the first schema. `usr`: `user` is a reserved word.
+    """
+    CREATE TABLE meta (schema_version INTEGER NOT NULL, instance_id VARCHAR NOT NULL,
+                       folded_seq BIGINT NOT NULL);
+    CREATE TABLE journal (seq BIGINT NOT NULL, at_ms BIGINT NOT NULL, task_id VARCHAR NOT NULL,
+                          data VARCHAR NOT NULL);
+    CREATE TABLE tasks (id VARCHAR PRIMARY KEY, created_at BIGINT NOT NULL, usr VARCHAR NOT NULL,
+                        status VARCHAR NOT NULL, job_name VARCHAR NOT NULL,
+                        experiment_id VARCHAR, ended_at BIGINT, hidden BOOLEAN NOT NULL,
+                        data VARCHAR NOT NULL);
+    CREATE TABLE idempotency (usr VARCHAR, key VARCHAR, task_id VARCHAR NOT NULL,
+                              digest VARCHAR NOT NULL, created_at BIGINT NOT NULL,
+                              PRIMARY KEY (usr, key));
+    CREATE TABLE keys (id VARCHAR PRIMARY KEY, data VARCHAR NOT NULL);
+    INSERT INTO meta VALUES (0, uuid()::VARCHAR, 0);
+    """,
+    # 2: documents, for what is few.
+    """
+    CREATE TABLE documents (kind VARCHAR, id VARCHAR, data BLOB NOT NULL, PRIMARY KEY (kind, id));
+    """,
+    # 3: the audit.
+    """
+    CREATE TABLE audit (id VARCHAR NOT NULL, at_ms BIGINT NOT NULL, action VARCHAR NOT NULL,
+                        address VARCHAR NOT NULL, outcome VARCHAR NOT NULL, target VARCHAR,
+                        usr VARCHAR, key_id VARCHAR, detail VARCHAR);
+    """,
+    # 4: services, which run as tasks do.
+    """
+    ALTER TABLE tasks ADD COLUMN service BOOLEAN DEFAULT false;
+    """,
+    # 5: what tasks take on the disk (`core.model.Kept`; NULL: not measured); how many
+    # ended on a day (UTC) of those whose rows were removed.
+    """
+    ALTER TABLE tasks ADD COLUMN outputs_bytes BIGINT;
+    ALTER TABLE tasks ADD COLUMN outputs_files BIGINT;
+    ALTER TABLE tasks ADD COLUMN logs_bytes BIGINT;
+    ALTER TABLE tasks ADD COLUMN logs_files BIGINT;
+    CREATE TABLE removed_tasks (day DATE, usr VARCHAR, status VARCHAR, number BIGINT NOT NULL,
+                                PRIMARY KEY (day, usr, status));
+    """,
+)
+"""Schema N is MIGRATIONS[:N] in order. Never change an entry that was released; add one."""
+
+_SECURITY = ", ".join(f"'{action.value}'" for action in sorted(SECURITY))
+
+SET_VERSION = "UPDATE meta SET schema_version = $1"
+READ_META = "SELECT schema_version, instance_id, folded_seq FROM meta"
+
+# Fold: the latest change of each task in (from, to], moved into `tasks`. Doing it twice changes
+# nothing, since the same rows give the same result. `created_at` never changes; joining by it as
+# well lets all but the newest row groups be passed over (INSERT OR REPLACE reads every id).
+FOLD_TASKS = """
+    MERGE INTO tasks USING (
+        SELECT id, found[1]::BIGINT AS created_at, found[2] AS usr,
+               coalesce(found[3], 'queued') AS status, found[4] AS job_name,
+               found[5] AS experiment_id, found[6]::BIGINT AS ended_at,
+               coalesce(found[7]::BOOLEAN, false) OR service AS hidden, service,
+               CASE WHEN measured THEN coalesce(found[10]::BIGINT, 0) END AS outputs_bytes,
+               CASE WHEN measured THEN coalesce(found[11]::BIGINT, 0) END AS outputs_files,
+               CASE WHEN measured THEN coalesce(found[12]::BIGINT, 0) END AS logs_bytes,
+               CASE WHEN measured THEN coalesce(found[13]::BIGINT, 0) END AS logs_files, data
+        FROM (SELECT id, data, json_extract_string(data, ['$.created_at', '$.user', '$.status',
+                  '$.spec.job_name', '$.spec.experiment_id', '$.ended_at', '$.hidden',
+                  '$.service', '$.kept', '$.kept.outputs_bytes', '$.kept.outputs_files',
+                  '$.kept.logs_bytes', '$.kept.logs_files']) AS found,
+                  coalesce(found[8]::BOOLEAN, false) AS service, found[9] IS NOT NULL AS measured
+              FROM (SELECT task_id AS id, arg_max(data, seq) AS data
+                    FROM journal WHERE seq > $1 AND seq <= $2 GROUP BY task_id))
+    ) AS new ON tasks.id = new.id AND tasks.created_at = new.created_at
+    WHEN MATCHED THEN UPDATE SET status = new.status, ended_at = new.ended_at,
+                                 hidden = new.hidden, data = new.data,
+                                 outputs_bytes = new.outputs_bytes,
+                                 outputs_files = new.outputs_files,
+                                 logs_bytes = new.logs_bytes, logs_files = new.logs_files
+    WHEN NOT MATCHED THEN INSERT BY NAME
+"""
+# A key names the newest create that was made with it; changes that an older task has later
+# must not take it back.
+FOLD_IDEMPOTENCY = """
+    INSERT INTO idempotency
+    SELECT usr, key, arg_max(task_id, created_at), arg_max(digest, created_at), max(created_at)
+    FROM (SELECT data->>'$.user' AS usr, data->>'$.idempotency.key' AS key, task_id,
+                 data->>'$.idempotency.digest' AS digest,
+                 (data->>'$.created_at')::BIGINT AS created_at
+          FROM journal WHERE seq > $1 AND seq <= $2 AND contains(data, '"idempotency":'))
+    WHERE key IS NOT NULL GROUP BY usr, key
+    ON CONFLICT DO UPDATE SET task_id = excluded.task_id, digest = excluded.digest,
+                              created_at = excluded.created_at
+    WHERE excluded.created_at > idempotency.created_at
+"""
+FOLDED = "UPDATE meta SET folded_seq = $1"
+
+PRUNE_JOURNAL = "DELETE FROM journal WHERE seq <= $1"
+PRUNE_IDEMPOTENCY = "DELETE FROM idempotency WHERE created_at < $1"
+COUNT_AUDIT = "SELECT count(*) FROM audit"
+# Entries lie in groups: those of security, each user's others, each user's refusals. Within its
+# group an entry has a place, the newest the first. What is deleted has the last places: of a flood
+# only the group that it fills loses entries, and a group that has fewer than its equal part loses
+# none. The first $2 of security are behind nobody.
+PRUNE_AUDIT = f"""
+    DELETE FROM audit WHERE id IN (
+        SELECT id FROM (
+            SELECT id, security, row_number() OVER (PARTITION BY security, refused, usr
+                                                    ORDER BY id DESC) AS place
+            FROM (SELECT id, CASE WHEN action IN ({_SECURITY}) THEN NULL ELSE usr END AS usr,
+                         action IN ({_SECURITY}) AS security,
+                         action = '{Action.ACCESS_REFUSED.value}' AS refused FROM audit)
+        ) ORDER BY CASE WHEN security AND place <= $2 THEN 0 ELSE place END DESC, id
+        LIMIT $1)
+"""  # noqa: S608 - our own text
+
+# What a start needs. Everything is folded then, but for SIZES, which the fold goes by.
+SIZES = "SELECT seq, length(data) FROM journal WHERE seq > $1 AND seq <= $2 ORDER BY seq"
+SEQ_RANGE = "SELECT min(seq), max(seq) FROM journal"
+LAST_CREATED_AT = "SELECT coalesce(max(created_at), 0) FROM tasks"
+LIVE_ROWS = """
+    SELECT rowid FROM tasks WHERE status IN ('queued', 'preparing', 'running', 'collecting')
+    ORDER BY created_at, id
+"""
+COUNTS = "SELECT usr, status, count(*) FROM tasks WHERE NOT hidden GROUP BY usr, status"
+
+# Files of hidden tasks are gone; those of services are not counted here.
+KEPT_BY_USER = """
+    SELECT usr, sum(outputs_bytes), sum(outputs_files), sum(logs_bytes), sum(logs_files)
+    FROM tasks WHERE outputs_bytes IS NOT NULL AND NOT hidden AND status IN ('completed', 'failed')
+    GROUP BY usr
+"""
+
+# Rows that nothing reads any more leave a number behind. The fold has passed them: a hidden task
+# never changes again.
+OLD_ROWS = """
+    SELECT id FROM tasks WHERE hidden AND ended_at < $1 AND created_at < $1 AND NOT service LIMIT $2
+"""
+COUNT_REMOVED = """
+    INSERT INTO removed_tasks
+    SELECT epoch_ms(ended_at)::DATE, usr, status, count(*) FROM tasks
+    WHERE id IN (SELECT unnest($1)) GROUP BY ALL
+    ON CONFLICT DO UPDATE SET number = number + excluded.number
+"""
+REMOVE_ROWS = "DELETE FROM tasks WHERE id IN (SELECT unnest($1))"
+
+# Point reads look at the tail first, then at the table: what is folded in between is found there.
+GET_FROM_TAIL = """
+    SELECT data FROM journal WHERE seq > $1 AND task_id = $2 ORDER BY seq DESC LIMIT 1
+"""
+GET = "SELECT data FROM tasks WHERE id = $1"
+FIND_IDEMPOTENT_IN_TAIL = """
+    SELECT key, arg_max(task_id, created_at), arg_max(digest, created_at), max(created_at)
+    FROM (SELECT data->>'$.idempotency.key' AS key, task_id,
+                 data->>'$.idempotency.digest' AS digest,
+                 (data->>'$.created_at')::BIGINT AS created_at
+          FROM journal
+          WHERE seq > $1 AND contains(data, '"idempotency":') AND data->>'$.user' = $2)
+    WHERE key IN (SELECT unnest($3)) GROUP BY key
+"""
+FIND_IDEMPOTENT = """
+    SELECT key, task_id, digest, created_at FROM idempotency
+    WHERE usr = $1 AND key IN (SELECT unnest($2))
+"""
+CHANGES_SINCE = "SELECT seq, at_ms, data FROM journal WHERE seq > $1 ORDER BY seq LIMIT $2"
+
+# Several tasks at once are read in two steps, first which, then their data in portions: the data
+# of a thousand long ones are more than fits in the memory limit.
+SIZES_OF_ROWS = "SELECT rowid, strlen(data) FROM tasks WHERE rowid IN (SELECT unnest($1))"
+DATA_OF_ROWS = "SELECT rowid, data FROM tasks WHERE rowid IN (SELECT unnest($1))"
+
+# Ended tasks lie in the order of time, so that a day is a small part of the table. Deleted ones
+# count: what was done was done.
+ENDED_BETWEEN = """
+    SELECT count(*) FILTER (status = 'completed'), count(*) FILTER (status = 'failed')
+    FROM tasks WHERE ended_at >= $1 AND ended_at < $2 AND NOT service
+"""
+
+PUT_KEY = "INSERT OR REPLACE INTO keys VALUES ($1, $2)"
+LIST_KEYS = "SELECT data FROM keys ORDER BY id"
+
+PUT_DOCUMENT = "INSERT OR REPLACE INTO documents VALUES ($1, $2, $3)"
+DELETE_DOCUMENT = "DELETE FROM documents WHERE kind = $1 AND id = $2"
+LIST_DOCUMENTS = "SELECT data FROM documents WHERE kind = $1 ORDER BY id"
+
+
+def count_tasks(query: TaskQuery) -> tuple[str, list[Any]]:
+    """Statement and parameters for `TaskPage.total`."""
+    where, parameters = _filter(query)
+    return f"SELECT count(*) FROM tasks WHERE {where}", parameters  # noqa: S608 - our own text
+
+
+def page_of_tasks(query: TaskQuery) -> tuple[str, list[Any]]:
+    """Statement and parameters for the rowids of `TaskPage.tasks`, in their order."""
+    where, parameters = _filter(query)
+    if query.before is not None:
+        created_at, task_id = query.before
+        # Not a comparison of pairs: only plain columns let whole row groups be passed over.
+        where += " AND created_at <= ? AND (created_at < ? OR id < ?)"
+        parameters += [created_at, created_at, task_id]
+    chosen = f"WHERE {where} ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?"
+    statement = f"SELECT rowid FROM tasks {chosen}"  # noqa: S608 - our own text
+    return statement, [*parameters, query.limit, query.offset]
+
+
+def old_tasks(query: OldTasks) -> tuple[str, list[Any]]:
+    """Statement and parameters for the rowids of ended tasks, oldest first."""
+    where, parameters = _old(query)
+    statement = f"SELECT rowid FROM tasks WHERE {where} ORDER BY created_at, id LIMIT ?"  # noqa: S608
+    return statement, [*parameters, query.limit]
+
+
+def count_old_tasks(query: OldTasks) -> tuple[str, list[Any]]:
+    """Statement and parameters: how many, and the bytes and files of their outputs and logs."""
+    where, parameters = _old(query)
+    columns = ", ".join(
+        f"coalesce(sum({name}), 0)"
+        for name in ("outputs_bytes", "outputs_files", "logs_bytes", "logs_files")
+    )
+    return f"SELECT count(*), {columns} FROM tasks WHERE {where}", parameters  # noqa: S608
+
+
+def _old(query: OldTasks) -> tuple[str, list[Any]]:
+    where = "NOT hidden AND ended_at < ?"
+    parameters: list[Any] = [query.ended_before]
+    if query.states:
+        where += f" AND status IN ({', '.join('?' * len(query.states))})"
+        parameters += [state.value for state in query.states]
+    else:
+        where += " AND status IN ('completed', 'failed')"
+    if query.user is not None:
+        where += " AND usr = ?"
+        parameters.append(query.user)
+    if query.with_outputs:
+        # NULL: an older release ran it, or it never ran.
+        where += " AND (outputs_files IS NULL OR outputs_files > 0)"
+    if query.after is not None:
+        where += " AND (created_at > ? OR (created_at = ? AND id > ?))"
+        parameters += [query.after[0], *query.after]
+    return where, parameters
+
+
+def audit_entries(query: AuditQuery) -> tuple[str, list[Any]]:
+    """Statement and parameters for the entries that were appended, each row an AuditEntry."""
+    where, parameters = "true", list[Any]()
+    for column, value in (("usr", query.user), ("action", query.action), ("target", query.target)):
+        if value is not None:
+            where += f" AND {column} = ?"
+            parameters.append(str(value))
+    if query.since is not None:
+        where += " AND at_ms >= ?"
+        parameters.append(query.since)
+    if query.before is not None:
+        where += " AND id < ?"
+        parameters.append(query.before)
+    statement = f"""
+        SELECT id, at_ms, action, address, outcome, target, usr, key_id, detail
+        FROM audit WHERE {where} ORDER BY id DESC LIMIT ?
+    """  # noqa: S608 - our own text
+    return statement, [*parameters, query.limit]
+
+
+def tasks_created(query: AuditQuery) -> tuple[str, list[Any]]:
+    """Statement and parameters: rows (id, created_at, user, key id, address), newest first.
+
+    The rows are chosen first, as in `page_of_tasks`.
+    """
+    where, parameters = "NOT service", list[Any]()
+    if query.action not in (None, Action.TASK_CREATE):
+        where = "false"
+    if query.user is not None:
+        where += " AND usr = ?"
+        parameters.append(query.user)
+    if query.target is not None:
+        where += " AND id = ?"
+        parameters.append(query.target)
+    if query.since is not None:
+        where += " AND created_at >= ?"
+        parameters.append(query.since)
+    if query.before is not None:
+        # The time in an id is that of the creation or, when many came at once, a little later.
+        where += " AND created_at <= ? AND id < ?"
+        parameters += [int(query.before.replace("-", "")[:12], 16), query.before]
+    statement = f"""
+        SELECT id, created_at, usr, data->>'$.sender.key_id', data->>'$.sender.address' FROM tasks
+        WHERE rowid IN (SELECT rowid FROM tasks WHERE {where}
+                        ORDER BY created_at DESC, id DESC LIMIT ?)
+        ORDER BY created_at DESC, id DESC
+    """  # noqa: S608 - our own text
+    return statement, [*parameters, query.limit]
+
+
+_PRESTAGED = "(status = 'preparing' AND coalesce((data->>'$.ahead')::BOOLEAN, false))"
+
+
+def _has_shown_status(states: Collection[Status]) -> str:
+    """The condition for `Task.shown_status`, with a parameter for each state. The column has
+    `Task.status`."""
+    plain = f"status IN ({', '.join('?' * len(states))})"
+    if (Status.QUEUED in states) == (Status.PREPARING in states):
+        return plain
+    if Status.QUEUED in states:
+        return f"({plain} OR {_PRESTAGED})"
+    return f"({plain} AND NOT {_PRESTAGED})"
+
+
+def _filter(query: TaskQuery) -> tuple[str, list[Any]]:
+    where, parameters = "NOT hidden", list[Any]()
+    if query.states:
+        where += f" AND {_has_shown_status(query.states)}"
+        parameters += [state.value for state in query.states]
+    if query.user is not None:
+        where += " AND usr = ?"
+        parameters.append(query.user)
+    if query.job_name_prefix is not None:
+        where += " AND starts_with(job_name, ?)"
+        parameters.append(query.job_name_prefix)
+    if query.experiment_id is not None:
+        where += " AND experiment_id = ?"
+        parameters.append(query.experiment_id)
+    return where, parameters

@@ -1,0 +1,383 @@
+"""The store on DuckDB: `ports.Store`, put together from a writer, upkeep, and readers."""
+
+import asyncio
+import errno
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import duckdb
+import msgspec
+
+from fetchml.adapters.duckdb import sql
+from fetchml.adapters.duckdb.file import Database, DatabaseFiles, open_database
+from fetchml.adapters.duckdb.tasks import AT_ONCE, decode_task, page_by, tasks_by
+from fetchml.adapters.duckdb.upkeep import IDEMPOTENCY_KEPT_MS, Upkeep
+from fetchml.adapters.duckdb.writer import Writer
+from fetchml.adapters.system_errors import advice
+from fetchml.core.audit import Action, AuditEntry
+from fetchml.core.model import ENDED, Change, Kept, Key, Status, Task
+from fetchml.files.data_dir import DataDirLock, lock_data_dir
+from fetchml.ports.contracts import (
+    AuditQuery,
+    IdempotentCreate,
+    OldTasks,
+    OldTasksFound,
+    Restored,
+    TaskPage,
+    TaskQuery,
+)
+
+log = logging.getLogger(__name__)
+
+READERS = 4
+
+T = TypeVar("T")
+
+_decode_key = msgspec.json.Decoder(Key).decode
+
+MEMORY_BYTES = 1 << 30
+"""What DuckDB may hold."""
+
+
+def _clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class StoreUnusable(Exception):
+    """The store can't be opened or written now, and is not damaged: the message says why, and what
+    to do."""
+
+
+class DuckDBStore:
+    """See `ports.Store`. `open` raises DataDirBusy and StoreUnusable beside StoreDamaged; a
+    failure is told as StoreUnusable.
+
+    `journal_rows`: how many changes `changes_since` can go back. `audit_rows`: how many entries
+    of the audit are kept. `keep_ms`: how long after their end the rows of deleted tasks are kept;
+    0: for ever. `min_free_bytes`: with less free on the disk, `has_room` is false. `memory_limit`:
+    DuckDB's own, such as `1GB`.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        time_zone: ZoneInfo,
+        min_free_bytes: int,
+        journal_rows: int = 200_000,
+        audit_rows: int = 100_000,
+        keep_ms: int = 0,
+        memory_limit: str = f"{MEMORY_BYTES >> 20}MiB",
+        now_ms: Callable[[], int] = _clock_ms,
+    ) -> None:
+        self._data_dir = data_dir
+        self._files = DatabaseFiles.below(data_dir)
+        self._time_zone = time_zone
+        self._min_free_bytes = min_free_bytes
+        self._journal_rows = journal_rows
+        self._audit_rows = audit_rows
+        self._keep_ms = keep_ms
+        self._memory_limit = memory_limit
+        self._now_ms = now_ms
+        self._failure_lock = threading.Lock()
+        self._failure: Exception | None = None
+        self._thread_local = threading.local()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._loop: asyncio.AbstractEventLoop
+        self._lock: DataDirLock
+        self._database: Database
+        self._upkeep: Upkeep
+        self._writer: Writer
+        self._on_fatal: Callable[[Exception], None]
+
+    async def open(
+        self,
+        *,
+        recent_limit: int,
+        recent_bytes: int = 1 << 40,
+        on_durable: Callable[[Sequence[Change]], None],
+        on_fatal: Callable[[Exception], None],
+    ) -> Restored:
+        self._loop = asyncio.get_running_loop()
+        self._on_fatal = on_fatal
+        try:
+            restored = await asyncio.to_thread(self._open, recent_limit, recent_bytes)
+        except (duckdb.Error, OSError) as error:
+            raise self._unusable("opened", error) from error
+        self._upkeep.start()
+        self._writer = Writer(
+            self._database.cursor(),
+            self._loop,
+            commits=self._database.commits,
+            on_commit=self._upkeep.committed,
+            on_durable=on_durable,
+            on_failure=self._fail,
+        )
+        return restored
+
+    def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
+        return self._writer.append(changes, followed=followed)
+
+    async def get(self, task_id: str) -> Task | None:
+        def read(cursor: duckdb.DuckDBPyConnection) -> Task | None:
+            # All of it, always: a result that is half read keeps its transaction open, and a
+            # checkpoint waits for that.
+            rows = list[tuple[str]]()
+            folded = self._upkeep.folded_seq
+            if folded < self._upkeep.durable_seq:
+                rows = cursor.execute(sql.GET_FROM_TAIL, [folded, task_id]).fetchall()
+            rows = rows or cursor.execute(sql.GET, [task_id]).fetchall()
+            return decode_task(rows[0][0]) if rows else None
+
+        return await self._read(read)
+
+    async def list_tasks(self, query: TaskQuery) -> TaskPage:
+        def read(cursor: duckdb.DuckDBPyConnection) -> TaskPage:
+            with _snapshot(cursor):
+                [(total,)] = cursor.execute(*sql.count_tasks(query)).fetchall()
+                if query.limit == 0 or query.offset >= total:
+                    return TaskPage([], total)
+                tasks, cut = page_by(cursor, query)
+            return TaskPage(tasks, total, cut)
+
+        return await self._read(read, folded=True)
+
+    async def changes_since(self, seq: int, limit: int) -> list[Change] | None:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[Change] | None:
+            rows = cursor.execute(sql.CHANGES_SINCE, [seq, min(limit, AT_ONCE)]).fetchall()
+            # Where nothing was pruned above `seq` the numbers between were never given out: an
+            # older release could leave such a gap.
+            if rows and rows[0][0] != seq + 1 and self._upkeep.pruned_seq > seq:
+                return None
+            return [Change(number, at, decode_task(data)) for number, at, data in rows]
+
+        return await self._read(read)
+
+    async def ended_on(self, day: str) -> tuple[int, int]:
+        first = date.fromisoformat(day)
+        bounds = [self._midnight_ms(first), self._midnight_ms(first + timedelta(days=1))]
+
+        def read(cursor: duckdb.DuckDBPyConnection) -> tuple[int, int]:
+            [(completed, failed)] = cursor.execute(sql.ENDED_BETWEEN, bounds).fetchall()
+            return completed, failed
+
+        return await self._read(read, folded=True)
+
+    async def kept_by_user(self) -> dict[str, Kept]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> dict[str, Kept]:
+            rows = cursor.execute(sql.KEPT_BY_USER).fetchall()
+            return {user: Kept(*(int(number or 0) for number in sums)) for user, *sums in rows}
+
+        return await self._read(read, folded=True)
+
+    async def old_tasks(self, query: OldTasks) -> list[Task]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[Task]:
+            with _snapshot(cursor):
+                return tasks_by(cursor, *sql.old_tasks(query))
+
+        return await self._read(read, folded=True)
+
+    async def count_old_tasks(self, query: OldTasks) -> OldTasksFound:
+        def read(cursor: duckdb.DuckDBPyConnection) -> OldTasksFound:
+            [(tasks, *sums)] = cursor.execute(*sql.count_old_tasks(query)).fetchall()
+            return OldTasksFound(tasks, Kept(*map(int, sums)))
+
+        return await self._read(read, folded=True)
+
+    async def find_idempotent(self, user: str, keys: Sequence[str]) -> dict[str, IdempotentCreate]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> dict[str, IdempotentCreate]:
+            tail = [self._upkeep.folded_seq, user, keys]
+            found_in_tail = cursor.execute(sql.FIND_IDEMPOTENT_IN_TAIL, tail).fetchall()
+            folded = cursor.execute(sql.FIND_IDEMPOTENT, [user, keys]).fetchall()
+            oldest = self._now_ms() - IDEMPOTENCY_KEPT_MS
+            found = dict[str, IdempotentCreate]()
+            for key, *create in found_in_tail + folded:
+                each = IdempotentCreate(*create)
+                # The tail may have a change of an old task with this key: the newest create counts.
+                if each.at >= oldest and (key not in found or each.at > found[key].at):
+                    found[key] = each
+            return found
+
+        return await self._read(read)
+
+    async def put_key(self, key: Key) -> None:
+        await self._writer.execute(sql.PUT_KEY, [key.id, msgspec.json.encode(key).decode()])
+
+    async def list_keys(self) -> list[Key]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[Key]:
+            return [_decode_key(data) for (data,) in cursor.execute(sql.LIST_KEYS).fetchall()]
+
+        return await self._read(read)
+
+    async def put_document(self, kind: str, document_id: str, data: bytes) -> None:
+        await self._writer.execute(sql.PUT_DOCUMENT, [kind, document_id, data])
+
+    async def delete_document(self, kind: str, document_id: str) -> None:
+        await self._writer.execute(sql.DELETE_DOCUMENT, [kind, document_id])
+
+    async def list_documents(self, kind: str) -> list[bytes]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[bytes]:
+            return [data for (data,) in cursor.execute(sql.LIST_DOCUMENTS, [kind]).fetchall()]
+
+        return await self._read(read)
+
+    def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
+        return self._writer.append_audit(entry)
+
+    async def list_audit(self, query: AuditQuery) -> list[AuditEntry]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[AuditEntry]:
+            self._upkeep.wait_folded()
+            with _snapshot(cursor):
+                appended = cursor.execute(*sql.audit_entries(query)).fetchall()
+                created = cursor.execute(*sql.tasks_created(query)).fetchall()
+            entries = [
+                AuditEntry(entry_id, at, Action(action), *rest)
+                for entry_id, at, action, *rest in appended
+            ]
+            entries += [
+                AuditEntry(
+                    id=task_id,
+                    at=at,
+                    action=Action.TASK_CREATE,
+                    address=address or "",
+                    target=task_id,
+                    user=user,
+                    key_id=key_id,
+                )
+                for task_id, at, user, key_id, address in created
+            ]
+            entries.sort(key=lambda entry: entry.id, reverse=True)
+            return entries[: query.limit]
+
+        return await self._read(read)
+
+    def has_room(self) -> bool:
+        return self._upkeep.has_room
+
+    async def copy(self, folder: Path) -> None:
+        await asyncio.to_thread(self._copy, folder)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._close)
+
+    def _open(self, recent_limit: int, recent_bytes: int) -> Restored:
+        self._lock = lock_data_dir(self._data_dir)
+        try:
+            self._database = open_database(self._files, memory_limit=self._memory_limit)
+        except BaseException:
+            self._lock.release()
+            raise
+        try:
+            return self._start(recent_limit, recent_bytes)
+        except BaseException:
+            self._database.close()
+            self._lock.release()
+            raise
+
+    def _start(self, recent_limit: int, recent_bytes: int) -> Restored:
+        cursor = self._database.cursor()
+        [(_, instance_id, folded_seq)] = cursor.execute(sql.READ_META).fetchall()
+        self._upkeep = Upkeep(
+            self._database,
+            folded_seq=folded_seq,
+            journal_rows=self._journal_rows,
+            audit_rows=self._audit_rows,
+            keep_ms=self._keep_ms,
+            min_free_bytes=self._min_free_bytes,
+            now_ms=self._now_ms,
+            on_failure=self._fail,
+        )
+        return self._restore(cursor, instance_id, recent_limit, recent_bytes)
+
+    def _restore(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        instance_id: str,
+        recent_limit: int,
+        recent_bytes: int,
+    ) -> Restored:
+        def rows(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+            return cursor.execute(statement, parameters).fetchall()
+
+        def newest(status: Status) -> list[Task]:
+            query = TaskQuery(states=(status,), limit=recent_limit)
+            return tasks_by(cursor, *sql.page_of_tasks(query), most_bytes=recent_bytes)
+
+        [(last_created_at,)] = rows(sql.LAST_CREATED_AT)
+        return Restored(
+            instance_id=instance_id,
+            last_seq=self._upkeep.durable_seq,
+            last_created_at=last_created_at,
+            live=tasks_by(cursor, sql.LIVE_ROWS),
+            recent={status: newest(status) for status in ENDED},
+            counts={(user, Status(status)): n for user, status, n in rows(sql.COUNTS)},
+        )
+
+    def _copy(self, folder: Path) -> None:
+        if not self._upkeep.has_room_for(self._database.size()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._database.copy(folder)
+
+    def _close(self) -> None:
+        self._writer.stop()
+        self._upkeep.stop()
+        self._readers.shutdown()
+        self._database.close()
+        self._lock.release()
+
+    def _fail(self, error: Exception) -> None:
+        """In any thread. Only the first failure is told: the others follow from it."""
+        with self._failure_lock:
+            if self._failure is not None:
+                return
+            self._failure = error
+        self._upkeep.fail()
+        told = self._unusable("used any more", error)
+        told.__cause__ = error
+        self._loop.call_soon_threadsafe(self._on_fatal, told)
+
+    def _unusable(self, verb: str, error: Exception) -> StoreUnusable:
+        folder = self._files.database.parent
+        then = advice(error)
+        what = f"the store in {folder} can't be {verb}: {error}"
+        return StoreUnusable(
+            what if then is None else f"{what}. Nothing was lost: {then}, and try again"
+        )
+
+    async def _read(
+        self, read: Callable[[duckdb.DuckDBPyConnection], T], *, folded: bool = False
+    ) -> T:
+        """`folded`: only when `tasks` holds all that is durable now."""
+        return await self._loop.run_in_executor(self._readers, self._with_cursor, read, folded)
+
+    def _with_cursor(self, read: Callable[[duckdb.DuckDBPyConnection], T], folded: bool) -> T:
+        cursor = getattr(self._thread_local, "cursor", None)
+        if cursor is None:
+            cursor = self._thread_local.cursor = self._database.cursor()
+        if folded:
+            self._upkeep.wait_folded()
+        with self._database.reading():
+            return read(cursor)
+
+    def _midnight_ms(self, day: date) -> int:
+        midnight = datetime(day.year, day.month, day.day, tzinfo=self._time_zone)
+        return int(midnight.timestamp()) * 1000
+
+
+@contextmanager
+def _snapshot(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Several statements that see the same state."""
+    cursor.begin()
+    try:
+        yield
+    finally:
+        cursor.rollback()

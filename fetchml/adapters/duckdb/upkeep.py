@@ -1,0 +1,254 @@
+"""The upkeep thread: folds the journal, prunes it, picks moments for checkpoints, watches the disk.
+
+All of it is off the path of an answer, in portions that hold up a commit for a few milliseconds.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from fetchml.adapters.duckdb import sql
+from fetchml.adapters.duckdb.file import Database
+from fetchml.core.audit import SECURITY_PART
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.25
+FOLD_S = 5.0
+"""After so long what there is gets folded, though it is little and nobody waits for it."""
+FOLD_ROWS = 4_000
+FOLD_CHARACTERS = 8 << 20
+"""A transaction's bounds; as much that waits starts a fold before its time."""
+TAIL_ROWS = 50_000
+TAIL_CHARACTERS = 64 << 20
+"""Commits wait while more than this is not folded: it bounds what a read or a start waits for."""
+SIZES_ROWS = 256
+"""Journal rows whose sizes are read at once at the start: DuckDB holds all their data for that."""
+MAX_GAPS_TOLD = 100
+"""Gaps in the journal's numbers that are named in the log."""
+PRUNE_ROWS = 5_000
+"""A transaction's bound; ten times as many surplus rows may lie in the journal while it is busy."""
+REMOVED_ROWS = 1_000
+"""Of tasks, in one transaction (10 ms)."""
+IDLE_S = 5.0
+IDLE_CHECKPOINT_BYTES = 1 << 20
+BUSY_CHECKPOINT_BYTES = 128 << 20
+"""So long a write-ahead log makes the next start 1 s slower; then even a busy store checkpoints."""
+IDEMPOTENCY_KEPT_MS = 24 * 3600 * 1000
+
+
+class Upkeep:
+    """`folded_seq` only grows; up to it, `tasks` and `idempotency` hold what the journal says."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        folded_seq: int,
+        journal_rows: int,
+        audit_rows: int,
+        keep_ms: int,
+        min_free_bytes: int,
+        now_ms: Callable[[], int],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._database = database
+        self._cursor = database.cursor()
+        self._journal_rows = journal_rows
+        self._audit_rows = audit_rows
+        self._keep_ms = keep_ms
+        self._has_old_rows = keep_ms > 0
+        self._min_free_bytes = min_free_bytes
+        self._now_ms = now_ms
+        self._on_failure = on_failure
+        self.folded_seq = folded_seq
+        self.failed = False
+        [(first, last)] = self._cursor.execute(sql.SEQ_RANGE).fetchall()
+        self.durable_seq = int(last or folded_seq)
+        self.pruned_seq = int(first or folded_seq + 1) - 1
+        """Only grows; changes up to it are, or are about to be, no longer in the journal."""
+        self._last_commit_at = time.monotonic()
+        self._next_expiry_at = 0.0
+        self._folded_at = 0.0
+        self._stopping = False
+        self._wake = threading.Event()
+        self._folded = threading.Condition()
+        self._sizes: deque[tuple[int, int]] = deque()
+        """Of each change that is not folded, oldest first: its number, its data's characters."""
+        self._durable_characters = 0
+        self._folded_characters = 0
+        self._read_sizes()
+        self.has_room = self._look_at_disk()
+        self._fold_up_to(self.durable_seq)
+        self._thread = threading.Thread(target=self._run, name="store-upkeep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def committed(self, seq: int, sizes: Sequence[int]) -> None:
+        """The writer's word, in its thread, that the journal has grown up to `seq` by data of these
+        sizes (in characters)."""
+        self._add_sizes(zip(range(seq - len(sizes) + 1, seq + 1), sizes, strict=True))
+        self.durable_seq = seq
+        self._last_commit_at = time.monotonic()
+        waiting = self._durable_characters - self._folded_characters
+        if seq - self.folded_seq >= FOLD_ROWS or waiting >= FOLD_CHARACTERS:
+            self._wake.set()
+        self._wait_folded(seq if waiting > TAIL_CHARACTERS else seq - TAIL_ROWS)
+
+    def wait_folded(self) -> None:
+        """Block until what is durable now is folded. Raises RuntimeError after a failure."""
+        self._wait_folded(self.durable_seq)
+
+    def _wait_folded(self, target: int) -> None:
+        if self.folded_seq >= target:
+            return
+        with self._folded:
+            self._wake.set()
+            self._folded.wait_for(lambda: self.folded_seq >= target or self.failed)
+        if self.folded_seq < target:
+            raise RuntimeError("the store has failed; the program must end")
+
+    def stop(self) -> None:
+        """Block until all is folded and checkpointed. After the writer, not in the event loop."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+
+    def fail(self) -> None:
+        """End the thread and wake all readers that wait for it."""
+        with self._folded:
+            self.failed = True
+            self._folded.notify_all()
+        self._wake.set()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping and not self.failed:
+                asked = self._wake.wait(TICK_S)
+                self._wake.clear()
+                self._turn(asked=asked)
+            if not self.failed:
+                self._fold_up_to(self.durable_seq)
+                self._checkpoint()
+        except Exception as error:  # noqa: BLE001 - whatever it was, readers may be out of step now
+            self._on_failure(error)
+
+    def _turn(self, *, asked: bool) -> None:
+        if asked or time.monotonic() - self._folded_at >= FOLD_S:
+            self._fold_up_to(self.durable_seq)
+            self._folded_at = time.monotonic()
+        idle = time.monotonic() - self._last_commit_at > IDLE_S
+        self._prune(idle)
+        wal = self._database.files.wal
+        wal_bytes = wal.stat().st_size if wal.exists() else 0
+        if wal_bytes > (IDLE_CHECKPOINT_BYTES if idle else BUSY_CHECKPOINT_BYTES):
+            self._checkpoint()
+        self.has_room = self._look_at_disk()
+
+    def _add_sizes(self, sizes: Iterable[tuple[int, int]]) -> None:
+        for numbered in sizes:
+            self._sizes.append(numbered)
+            self._durable_characters += numbered[1]
+
+    def _read_sizes(self) -> None:
+        """Of all that is not folded. The numbers have no gap, unless an older release left one."""
+        expected = self.folded_seq + 1
+        missing = list[str]()
+        for seq in range(self.folded_seq, self.durable_seq, SIZES_ROWS):
+            rows = self._cursor.execute(sql.SIZES, [seq, seq + SIZES_ROWS]).fetchall()
+            for found, _ in rows:
+                if found > expected and len(missing) < MAX_GAPS_TOLD:
+                    missing.append(_span(expected, found - 1))
+                expected = found + 1
+            self._add_sizes(rows)
+        if missing:
+            log.warning(
+                "the journal lacks changes, which were answered with an error and never written; "
+                "they are skipped",
+                extra={"numbers": ", ".join(missing)},
+            )
+
+    def _take_span(self, target: int) -> int:
+        """The last change of the next fold, at least one further on."""
+        characters = rows = 0
+        last = target
+        while self._sizes and self._sizes[0][0] <= target:
+            seq, size = self._sizes[0]
+            if rows == FOLD_ROWS or (rows and characters + size > FOLD_CHARACTERS):
+                break
+            self._sizes.popleft()
+            characters += size
+            rows += 1
+            last = seq
+        self._folded_characters += characters
+        return last
+
+    def _fold_up_to(self, target: int) -> None:
+        while self.folded_seq < target:
+            span = [self.folded_seq, self._take_span(target)]
+            self._cursor.begin()
+            self._cursor.execute(sql.FOLD_TASKS, span)
+            self._cursor.execute(sql.FOLD_IDEMPOTENCY, span)
+            self._cursor.execute(sql.FOLDED, span[1:])
+            self._commit()
+            with self._folded:
+                self.folded_seq = span[1]
+                self._folded.notify_all()
+
+    def _prune(self, idle: bool) -> None:
+        surplus = self.folded_seq - self._journal_rows - self.pruned_seq
+        if surplus > (0 if idle else 10 * PRUNE_ROWS):
+            self.pruned_seq += min(surplus, PRUNE_ROWS)
+            self._cursor.begin()
+            self._cursor.execute(sql.PRUNE_JOURNAL, [self.pruned_seq])
+            self._commit()
+        if time.monotonic() >= self._next_expiry_at:
+            self._next_expiry_at = time.monotonic() + 60
+            oldest = self._now_ms() - IDEMPOTENCY_KEPT_MS
+            self._cursor.begin()
+            self._cursor.execute(sql.PRUNE_IDEMPOTENCY, [oldest])
+            [(entries,)] = self._cursor.execute(sql.COUNT_AUDIT).fetchall()
+            if entries > self._audit_rows:
+                kept = self._audit_rows // SECURITY_PART
+                self._cursor.execute(sql.PRUNE_AUDIT, [entries - self._audit_rows, kept])
+            self._commit()
+            self._has_old_rows = self._keep_ms > 0
+        if self._has_old_rows and idle:
+            self._remove_old_rows()
+
+    def _remove_old_rows(self) -> None:
+        """One portion."""
+        before = [self._now_ms() - self._keep_ms, REMOVED_ROWS]
+        ids = [row for (row,) in self._cursor.execute(sql.OLD_ROWS, before).fetchall()]
+        self._has_old_rows = len(ids) == REMOVED_ROWS
+        if ids:
+            self._cursor.begin()
+            self._cursor.execute(sql.COUNT_REMOVED, [ids])
+            self._cursor.execute(sql.REMOVE_ROWS, [ids])
+            self._commit()
+
+    def _commit(self) -> None:
+        with self._database.commits:
+            self._cursor.commit()
+
+    def _checkpoint(self) -> None:
+        if not self._look_at_disk():
+            return  # a checkpoint that runs out of space is fatal; without one nothing is lost
+        began = time.monotonic()
+        self._database.checkpoint()
+        log.debug("checkpoint", extra={"seconds": time.monotonic() - began})
+
+    def _look_at_disk(self) -> bool:
+        return self.has_room_for(0)
+
+    def has_room_for(self, further_bytes: int) -> bool:
+        disk = os.statvfs(self._database.files.database.parent)
+        return disk.f_bavail * disk.f_frsize >= self._min_free_bytes + further_bytes
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"

@@ -1,0 +1,260 @@
+"""The writer thread: everything that waits goes into one commit."""
+
+import asyncio
+import queue
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import duckdb
+import msgspec
+
+from fetchml.core.audit import AuditEntry
+from fetchml.core.model import Change
+from fetchml.core.requests.text import is_valid
+
+COMMIT_ROWS = 4_096
+COMMIT_CHARACTERS = 16 << 20
+"""No more is taken into a commit once it has so much: DuckDB holds all of it in memory."""
+
+CROWD = 16
+ENOUGH = 32
+HOLD_SECONDS = 0.01
+"""After a commit for more than CROWD calls the next one is held back until nearly as many wait
+again: they are on their way through the event loop, and a commit costs a core nearly the same for
+10 rows as for ENOUGH."""
+FOLLOWS_SECONDS = 0.004
+"""How long a commit waits for what is said to follow. A second commit would take as long."""
+
+
+_OWN_FAULTS = (
+    ValueError,  # also a UnicodeError
+    TypeError,
+    OverflowError,
+    duckdb.DataError,
+    duckdb.IntegrityError,
+    duckdb.NotSupportedError,
+    duckdb.ProgrammingError,
+)
+"""What is wrong with one statement or its values, and with nothing else. All other errors are of
+the disk, of memory or of DuckDB itself, and final."""
+_MAX_BIGINT = (1 << 63) - 1
+
+
+class Unstorable(ValueError):
+    """A value that the database can't hold. Nothing was written."""
+
+
+class _Append(NamedTuple):
+    changes: Sequence[Change]
+    rows: list[tuple[int, int, str, str]]
+    """Of the journal: seq, at, task id, data."""
+    sizes: list[int]
+    """Of the data, in characters."""
+    future: asyncio.Future[None]
+    followed: bool
+
+
+class _Execute(NamedTuple):
+    statement: str
+    parameters: Sequence[Any]
+    future: asyncio.Future[None]
+
+
+class _Audit(NamedTuple):
+    row: tuple[str | int | None, ...]
+    future: asyncio.Future[None]
+
+
+class _Failed(NamedTuple):
+    future: asyncio.Future[None]
+    error: Exception
+
+
+class _Appenders(NamedTuple):
+    journal: duckdb.Appender
+    audit: duckdb.Appender
+
+
+_Item = _Append | _Execute | _Audit
+
+
+class Writer:
+    """Commits appends in the order of its calls, all that wait at once, as far as memory allows.
+
+    A commit takes about a millisecond whatever its size, and under load the next one is filled
+    while it runs. The callbacks: `on_commit(seq, sizes)` in the writer's thread, `on_durable` in
+    the event loop, `on_failure` in the writer's thread, which has ended then.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        commits: threading.Lock,
+        on_commit: Callable[[int, Sequence[int]], None],
+        on_durable: Callable[[Sequence[Change]], None],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._connection = connection
+        self._loop = loop
+        self._commits = commits
+        self._on_commit = on_commit
+        self._on_durable = on_durable
+        self._on_failure = on_failure
+        self._encode = msgspec.json.Encoder().encode
+        self._waiting: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._enough = sys.maxsize
+        """So many waiting calls end the holding back."""
+        self._enough_came = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
+        """In the event loop. What can't be encoded raises here and harms nothing else."""
+        rows = [
+            (change.seq, change.at, change.task.id, self._encode(change.task).decode())
+            for change in changes
+        ]
+        # One future for each call: cancelling one waiter must not cancel the others of its commit.
+        future = self._loop.create_future()
+        sizes = [len(data) for _, _, _, data in rows]
+        self._waiting.put(_Append(changes, rows, sizes, future, followed))
+        if self._waiting.qsize() >= self._enough:
+            self._enough_came.set()
+        return future
+
+    def execute(self, statement: str, parameters: Sequence[Any]) -> asyncio.Future[None]:
+        """In the event loop. For tables that are not folded from the journal.
+
+        Raises Unstorable. What the database refuses nevertheless fails this future alone.
+        """
+        _require_storable(parameters)
+        future = self._loop.create_future()
+        self._waiting.put(_Execute(statement, parameters, future))
+        return future
+
+    def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
+        """In the event loop. In one commit with the changes of the same moment. Raises Unstorable.
+
+        The row is checked here, since the appender takes all rows of a commit or none.
+        """
+        row = msgspec.structs.astuple(entry)
+        _require_storable(row)
+        future = self._loop.create_future()
+        self._waiting.put(_Audit(row, future))
+        return future
+
+    def stop(self) -> None:
+        """Block until all that was handed in is committed; not to be called in the event loop."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with (
+                self._connection.appender("journal") as journal,
+                self._connection.appender("audit") as audit,
+            ):
+                while (batch := self._take()) is not None:
+                    self._commit(_Appenders(journal, audit), batch)
+                    if len(batch) > CROWD:
+                        self._wait_for(min(ENOUGH, len(batch) * 9 // 10), HOLD_SECONDS)
+        except Exception as error:  # noqa: BLE001 - whatever it was, nothing more may be committed
+            self._on_failure(error)
+
+    def _wait_for(self, calls: int, seconds: float) -> None:
+        """Until so many wait, no longer than that."""
+        self._enough_came.clear()
+        self._enough = calls
+        if self._waiting.qsize() < calls:
+            self._enough_came.wait(seconds)
+        self._enough = sys.maxsize
+
+    def _take(self) -> list[_Item] | None:
+        first = self._waiting.get()
+        if first is None:
+            return None
+        if isinstance(first, _Append) and first.followed:
+            self._wait_for(1, FOLLOWS_SECONDS)
+        batch = list[_Item]()
+        rows = characters = 0
+        item: _Item | None = first
+        while item is not None:
+            batch.append(item)
+            if isinstance(item, _Append):
+                rows += len(item.rows)
+                characters += sum(item.sizes)
+            if rows >= COMMIT_ROWS or characters >= COMMIT_CHARACTERS or self._waiting.empty():
+                return batch
+            item = self._waiting.get()
+        self._waiting.put(None)
+        return batch
+
+    def _commit(self, appenders: _Appenders, batch: list[_Item]) -> None:
+        rows = list[tuple[int, int, str, str]]()
+        sizes = list[int]()
+        changes = list[Change]()
+        executed = list[_Execute]()
+        audited = list[tuple[str | int | None, ...]]()
+        futures = list[asyncio.Future[None]]()
+        failed = list[_Failed]()
+        for item in batch:
+            if isinstance(item, _Execute):
+                executed.append(item)
+                continue
+            futures.append(item.future)
+            if isinstance(item, _Append):
+                rows.extend(item.rows)
+                sizes.extend(item.sizes)
+                changes.extend(item.changes)
+            else:
+                audited.append(item.row)
+        with self._commits:
+            for each in executed:
+                # A statement is a transaction of its own: one that fails leaves nothing behind.
+                try:
+                    self._connection.execute(each.statement, each.parameters)
+                except _OWN_FAULTS as error:
+                    failed.append(_Failed(each.future, error))
+                else:
+                    futures.append(each.future)
+            if audited:
+                self._connection.begin()
+                appenders.audit.append_rows(audited)
+                appenders.audit.flush()
+            if changes:
+                appenders.journal.append_rows(rows)
+                appenders.journal.flush()
+            if audited:
+                self._connection.commit()
+        if changes:
+            self._on_commit(changes[-1].seq, sizes)
+        self._loop.call_soon_threadsafe(self._announce, changes, futures, failed)
+
+    def _announce(
+        self, changes: list[Change], futures: list[asyncio.Future[None]], failed: list[_Failed]
+    ) -> None:
+        if changes:
+            self._on_durable(changes)
+        for future in futures:
+            if not future.done():  # a waiter may have been cancelled
+                future.set_result(None)
+        for future, error in failed:
+            if not future.done():
+                future.set_exception(error)
+
+
+def _require_storable(values: Sequence[Any]) -> None:
+    """Raises Unstorable."""
+    for value in values:
+        if isinstance(value, str):
+            if not is_valid(value):
+                raise Unstorable(f"{value[:80]!r} is not valid Unicode")
+        elif isinstance(value, int):
+            if not -_MAX_BIGINT <= value <= _MAX_BIGINT:
+                raise Unstorable(f"{value} does not fit into 64 bits")
+        elif value is not None and not isinstance(value, bytes):
+            raise Unstorable(f"a {type(value).__name__} can't be stored")

@@ -1,0 +1,349 @@
+"""What NVIDIA's library tells, from its initialisation to its end. All of it blocks."""
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import pynvml
+from msgspec.structs import replace
+
+from fetchml.core.gpus.health import GpuProcess, GpuReading
+from fetchml.ports.contracts import OwnerOf
+from fetchml.system import processes
+
+_EVENT_MS = 200
+"""How long the library is asked at a time; so long an end of the session may take."""
+_ANY_INSTANCE = 0xFFFFFFFF
+_SESSION_ENDED = frozenset(
+    {
+        pynvml.NVML_ERROR_UNINITIALIZED,
+        pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
+        pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
+    }
+)
+_GPU_LOST = frozenset({pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_GPU_NOT_FOUND})
+_RESET_REQUIRED = 1
+"""Of the recovery actions."""
+
+T = TypeVar("T")
+
+
+class SessionEnded(Exception):
+    """The driver was unloaded or exchanged: the library must be initialised anew."""
+
+
+class DriverAway(Exception):
+    """The library can't be used; the message says why, for people."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.unloaded = code == pynvml.NVML_ERROR_DRIVER_NOT_LOADED
+        """There is no driver: whatever ran on a GPU has lost it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A GPU or MIG device, with what does not change while it is there."""
+
+    handle: Any
+    uuid: str
+    name: str
+    index: str
+    minor: int | None
+    bus: str
+    parent: "Device | None" = None
+    instance: tuple[int, int] | None = None
+    """Of a MIG device: the ids of its GPU instance and compute instance."""
+
+
+class Xid(NamedTuple):
+    uuid: str
+    """Of the whole GPU."""
+    code: int
+    instance: tuple[int, int] | None
+    """The MIG device that it is about; None: the whole GPU."""
+
+
+class Found(NamedTuple):
+    devices: list[Device]
+    """In the order of the bus, MIG devices in place of their GPU."""
+    notes: list[str]
+    """What the owner should know."""
+    nameless: int
+    """GPUs that are there and whose UUID the driver does not tell."""
+
+
+class Session:
+    """Calls from several threads are fine; none may be under way when it is closed."""
+
+    def __init__(self, on_xid: Callable[[Xid], None], on_failure: Callable[[], None]) -> None:
+        """Both are called in a thread of the session's own. Raises DriverAway."""
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError as error:
+            raise DriverAway(_why_away(error), error.value) from error
+        self.driver = _text(_optional(pynvml.nvmlSystemGetDriverVersion) or "unknown")
+        self._on_xid = on_xid
+        self._on_failure = on_failure
+        self._known: dict[int | None, Device] = {}
+        """Whole GPUs by the address of their handle, and by the index that they had last."""
+        self._last: dict[int, Device] = {}
+        self._mig: dict[str, list[Device]] = {}
+        """The MIG devices of each GPU that has MIG on, by its UUID."""
+        self._uuids: dict[int | None, str] = {}
+        """Of those whose errors are listened for, by the address of their handle."""
+        self._closing = threading.Event()
+        self._events = _optional(pynvml.nvmlEventSetCreate)
+        self._thread = threading.Thread(target=self._listen, name="nvml-events", daemon=True)
+        if self._events is not None:
+            self._thread.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        with suppress(pynvml.NVMLError):
+            if self._events is not None:
+                self._thread.join()
+                pynvml.nvmlEventSetFree(self._events)
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+    def devices(self) -> Found:
+        """What is there now. Raises SessionEnded."""
+        try:
+            count = pynvml.nvmlDeviceGetCount()
+        except pynvml.NVMLError as error:
+            raise SessionEnded(str(error)) from error
+        found: list[Device] = []
+        notes: list[str] = []
+        nameless = 0
+        for index in range(count):
+            try:
+                gpu = self._whole(index)
+            except pynvml.NVMLError:
+                nameless += 1
+                continue
+            if gpu is None:
+                continue
+            self._listen_to(gpu)
+            parts = self._parts(gpu)
+            found += parts
+            if not parts:
+                notes.append(
+                    f"MIG is on for {gpu.name} ({gpu.uuid}), but it has no MIG devices: make some "
+                    "with nvidia-smi mig, or turn MIG off"
+                )
+        return Found(found, notes, nameless)
+
+    def read(self, device: Device, owner_of: OwnerOf) -> GpuReading:
+        """Raises SessionEnded."""
+        whole = device.parent or device
+        memory = _optional(pynvml.nvmlDeviceGetMemoryInfo, device.handle)
+        use = _optional(pynvml.nvmlDeviceGetUtilizationRates, device.handle)
+        reading = GpuReading(
+            uuid=device.uuid,
+            name=device.name,
+            index=device.index,
+            minor=device.minor,
+            bus=device.bus,
+            parent=device.parent.uuid if device.parent else None,
+            memory_mb=memory.total >> 20 if memory else 0,
+            temperature_c=_optional(
+                pynvml.nvmlDeviceGetTemperatureV, whole.handle, pynvml.NVML_TEMPERATURE_GPU
+            ),
+            utilisation_percent=use and use.gpu,
+            uncorrected_errors=_optional(
+                pynvml.nvmlDeviceGetTotalEccErrors,
+                whole.handle,
+                pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
+                pynvml.NVML_VOLATILE_ECC,
+            ),
+        )
+        return self.read_again(reading, device, owner_of)
+
+    def read_again(self, reading: GpuReading, device: Device, owner_of: OwnerOf) -> GpuReading:
+        """The same with what decides whether it may be given out: quick. Raises SessionEnded."""
+        whole = device.parent or device
+        try:
+            # In this order: a process that begins in between is seen with memory that is not
+            # counted yet, which is harmless; the other way round it would look like a leak.
+            used = _used_mb(device.handle)
+            graphics = _optional(pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3, device.handle)
+            found = _processes(device.handle)
+            action = _recovery_action(whole.handle)
+        except pynvml.NVMLError as error:
+            return _failed(reading, error)
+        return replace(
+            reading,
+            used_mb=used,
+            graphics_mb=sum((p.usedGpuMemory or 0) >> 20 for p in graphics or ()),
+            processes=tuple(_process(pid, size, owner_of) for pid, size in sorted(found.items())),
+            recovery_action=action,
+            lost=None,
+            trouble=None,
+        )
+
+    def _whole(self, index: int) -> Device | None:
+        """None: it is gone, so that it can't even be named. Raises SessionEnded, NVMLError."""
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            known = self._known.get(_address(handle))
+            self._last[index] = known or _describe(index, handle)
+        except pynvml.NVMLError as error:
+            if error.value in _SESSION_ENDED:
+                raise SessionEnded(str(error)) from error
+            if error.value in _GPU_LOST:
+                return None
+            if index not in self._last:
+                raise
+            # It is there, whatever ails it; to read it will tell.
+            return self._last[index]
+        self._known[_address(handle)] = self._last[index]
+        return self._last[index]
+
+    def _parts(self, gpu: Device) -> list[Device]:
+        """What can be given of it: its MIG devices, or itself."""
+        modes = _optional(pynvml.nvmlDeviceGetMigMode, gpu.handle)
+        if modes is None:  # it never had any, or it is lost with all that it had
+            return self._mig.get(gpu.uuid, [gpu])
+        if modes[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
+            self._mig.pop(gpu.uuid, None)
+            return [gpu]
+        self._mig[gpu.uuid] = list(_mig_devices(gpu))
+        return self._mig[gpu.uuid]
+
+    def _listen_to(self, gpu: Device) -> None:
+        if self._events is None or _address(gpu.handle) in self._uuids:
+            return
+        wanted = pynvml.nvmlEventTypeXidCriticalError | pynvml.nvmlEventTypeDoubleBitEccError
+        with suppress(pynvml.NVMLError):
+            offered = pynvml.nvmlDeviceGetSupportedEventTypes(gpu.handle)
+            pynvml.nvmlDeviceRegisterEvents(gpu.handle, wanted & offered, self._events)
+        self._uuids[_address(gpu.handle)] = gpu.uuid
+
+    # In the events thread:
+
+    def _listen(self) -> None:
+        while not self._closing.is_set():
+            try:
+                event = pynvml.nvmlEventSetWait_v2(self._events, _EVENT_MS)
+            except pynvml.NVMLError as error:
+                if error.value != pynvml.NVML_ERROR_TIMEOUT:
+                    self._on_failure()
+                    self._closing.wait(_EVENT_MS / 1000)
+                continue
+            uuid = self._uuids.get(_address(event.device))
+            if uuid is None or event.eventType != pynvml.nvmlEventTypeXidCriticalError:
+                self._on_failure()  # such as a memory error: what it means is read
+                continue
+            instance = (event.gpuInstanceId, event.computeInstanceId)
+            about_all = _ANY_INSTANCE in instance
+            self._on_xid(Xid(uuid, event.eventData, None if about_all else instance))
+
+
+def _describe(index: int, handle: Any) -> Device:
+    pci = _optional(pynvml.nvmlDeviceGetPciInfo_v3, handle)
+    return Device(
+        handle,
+        uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
+        name=_text(_optional(pynvml.nvmlDeviceGetName, handle) or "NVIDIA GPU"),
+        index=str(index),
+        minor=_optional(pynvml.nvmlDeviceGetMinorNumber, handle),
+        bus=_text(pci.busId) if pci else f"{index:08}",
+    )
+
+
+def _mig_devices(gpu: Device) -> Iterator[Device]:
+    for number in range(_optional(pynvml.nvmlDeviceGetMaxMigDeviceCount, gpu.handle) or 0):
+        try:
+            handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu.handle, number)
+        except pynvml.NVMLError:
+            continue  # no device has this number
+        part: int | None = _optional(pynvml.nvmlDeviceGetGpuInstanceId, handle)
+        compute: int | None = _optional(pynvml.nvmlDeviceGetComputeInstanceId, handle)
+        uuid = _optional(pynvml.nvmlDeviceGetUUID, handle)
+        if uuid is None:
+            continue  # just removed
+        yield Device(
+            handle,
+            uuid=_text(uuid),
+            name=_text(_optional(pynvml.nvmlDeviceGetName, handle) or f"{gpu.name} MIG"),
+            index=f"{gpu.index}:{number}",
+            minor=gpu.minor,
+            bus=gpu.bus,
+            parent=gpu,
+            instance=None if part is None or compute is None else (part, compute),
+        )
+
+
+def _used_mb(handle: Any) -> int:
+    """Without what the driver keeps for itself, where it tells that apart."""
+    try:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
+    except pynvml.NVMLError:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    return int(memory.used >> 20)
+
+
+def _processes(handle: Any) -> dict[int, int | None]:
+    """Bytes by pid."""
+    try:
+        found = pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
+    except pynvml.NVMLError as error:
+        if error.value in (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND):
+            return {}
+        raise
+    return {process.pid: process.usedGpuMemory for process in found}
+
+
+def _process(pid: int, size: int | None, owner_of: OwnerOf) -> GpuProcess:
+    mb = None if size is None else size >> 20
+    return GpuProcess(pid, processes.name(pid), mb, owner_of(pid))
+
+
+def _recovery_action(handle: Any) -> int | None:
+    field = pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION
+    values = _optional(pynvml.nvmlDeviceGetFieldValues, handle, [field])
+    if values is None or values[0].nvmlReturn != pynvml.NVML_SUCCESS:
+        return None
+    return int(values[0].value.uiVal)
+
+
+def _failed(reading: GpuReading, error: pynvml.NVMLError) -> GpuReading:
+    if error.value in _SESSION_ENDED:
+        raise SessionEnded(str(error)) from error
+    if error.value in _GPU_LOST:
+        return replace(reading, lost="it has fallen off the bus")
+    if error.value == pynvml.NVML_ERROR_RESET_REQUIRED:
+        return replace(reading, recovery_action=_RESET_REQUIRED)
+    return replace(reading, trouble=f"the driver says: {error}")
+
+
+def _optional(ask: Callable[..., T], *arguments: Any) -> T | None:
+    """What not every GPU or driver tells."""
+    try:
+        return ask(*arguments)
+    except pynvml.NVMLError:
+        return None
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _address(handle: Any) -> int | None:
+    return ctypes.cast(handle, ctypes.c_void_p).value
+
+
+def _why_away(error: pynvml.NVMLError) -> str:
+    match error.value:
+        case pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
+            return "no NVIDIA driver"
+        case pynvml.NVML_ERROR_DRIVER_NOT_LOADED:
+            return "NVIDIA's driver is not loaded"
+        case pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
+            return "NVIDIA's driver was exchanged, and the old one is still loaded"
+        case _:
+            return f"NVIDIA's driver does not answer: {error}"

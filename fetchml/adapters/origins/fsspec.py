@@ -1,0 +1,84 @@
+"""Datasets from object stores (s3 and others), through fsspec and what it finds installed.
+
+The server's own credentials are used, as the library finds them in the server's environment.
+"""
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from fetchml.ports.contracts import Interrupted, PrepareError, Reading, Version
+
+STALL_SECONDS = 60.0
+THREADS = 8
+"""Its own, since a call that hangs keeps its thread."""
+_CHUNK_BYTES = 4 << 20
+_VERSION_FIELDS = ("ETag", "etag", "md5Hash", "generation", "LastModified", "mtime", "created")
+
+T = TypeVar("T")
+
+
+class FsspecOrigin:
+    """`Origin` of every scheme that fsspec knows."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, "fetchml-fsspec")
+
+    @asynccontextmanager
+    async def read(
+        self, url: str, *, offset: int = 0, version: Version | None = None
+    ) -> AsyncIterator[Reading | None]:
+        scheme = url.partition(":")[0].lower()
+        files = await self._call(lambda: _file_system(scheme))
+        # The path alone: a whole URL could chain another file system to this one.
+        path = importlib.import_module("fsspec.core").strip_protocol(url)
+        info = await self._call(lambda: files.info(path))
+        if info.get("type") == "directory":
+            raise PrepareError("it is a folder: name one file", permanent=True)
+        now = next((Version(str(info[f])) for f in _VERSION_FIELDS if info.get(f)), None)
+        if version is not None and now == version and not offset:
+            yield None
+            return
+        start = offset if now is not None and now == version else 0
+        file = await self._call(lambda: files.open(path, "rb"))
+        try:
+            yield Reading(start, info.get("size"), now, self._chunks(file, start))
+        finally:
+            self._threads.submit(file.close)
+
+    async def _chunks(self, file: Any, start: int) -> AsyncIterator[bytes]:
+        await self._call(lambda: file.seek(start))
+        while chunk := await self._call(lambda: file.read(_CHUNK_BYTES)):
+            yield bytes(chunk)
+
+    async def _call(self, function: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                return await loop.run_in_executor(self._threads, function)
+        except PrepareError:
+            raise
+        except TimeoutError as error:
+            raise Interrupted("no more bytes came") from error
+        except FileNotFoundError as error:
+            raise PrepareError("there is no such file", permanent=True) from error
+        except PermissionError as error:
+            raise PrepareError("the server may not read it", permanent=True) from error
+        except Exception as error:
+            raise Interrupted(f"it can't be read ({type(error).__name__})") from error
+
+
+def _file_system(scheme: str) -> Any:
+    try:
+        return importlib.import_module("fsspec").filesystem(scheme)
+    except ImportError as error:
+        message = (
+            f"the server lacks the library that reads {scheme}://: its owner installs "
+            "fetchml[s3], or fsspec with what it needs for this scheme"
+        )
+        raise PrepareError(message, permanent=True) from error
+    except ValueError as error:
+        raise PrepareError(f"nothing reads {scheme}:// here", permanent=True) from error

@@ -1,0 +1,226 @@
+"""Datasets over HTTP: only from machines that may be asked, also after redirects.
+
+A name is resolved once for each request; its addresses are checked, and the connection goes to
+one of those. Sizes and ranges are of the bytes as they come: nothing is decompressed.
+"""
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from fetchml.core.requests.dataset import AddressRules
+from fetchml.ports.contracts import Interrupted, PrepareError, Reading, Version
+
+MAX_REDIRECTS = 5
+STALL_SECONDS = 30.0
+CONNECTING = 3
+"""So many times the stall a server has from the first try to connect to the end of its head."""
+NAME_THREADS = 64
+"""A name server that does not answer keeps a thread for as long as the system's resolver waits. The
+event loop's own look-ups would share two threads."""
+_BUFFER_BYTES = 256 << 10
+"""What has not been read from it when a connection is cut is lost, and asked for again."""
+_CHUNK_BYTES = 4 << 20
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAY_PASS = frozenset({408, 421, 425, 429})
+_MARK = re.compile(r"[ -~]{1,1024}")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
+
+
+class HttpOrigin:
+    """`Origin` of http and https."""
+
+    def __init__(
+        self,
+        rules: AddressRules,
+        schemes: frozenset[str],
+        *,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
+        """`schemes`: those that may be asked, by a redirect too."""
+        self._rules = rules
+        self._schemes = schemes
+        self._stall_seconds = stall_seconds
+        self._names = ThreadPoolExecutor(NAME_THREADS, "dataset-names")
+
+    @asynccontextmanager
+    async def read(
+        self, url: str, *, offset: int = 0, version: Version | None = None
+    ) -> AsyncIterator[Reading | None]:
+        headers = _headers(offset, version)
+        at = _parsed(url)
+        async with AsyncExitStack() as stack:
+            for _ in range(MAX_REDIRECTS + 1):
+                response = await self._get(stack, at, headers)
+                if response.status not in _REDIRECTS:
+                    yield _reading(response, offset, version)
+                    return
+                target = response.headers.get("Location", "")
+                at = _parsed(target, at)
+                await stack.aclose()
+        raise PrepareError(f"it is redirected more than {MAX_REDIRECTS} times", permanent=True)
+
+    async def _get(
+        self, stack: AsyncExitStack, url: URL, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        host = url.host
+        if url.scheme not in self._schemes or not host:
+            message = f"it is redirected to {url.scheme}://, which the server does not allow"
+            raise PrepareError(message, permanent=True)
+        addresses = await self._addresses(host, url.port or 0)
+        try:
+            session = await stack.enter_async_context(self._session(addresses))
+            # Of all of the head: one that comes byte by byte would never stall.
+            async with asyncio.timeout(CONNECTING * self._stall_seconds):
+                return await stack.enter_async_context(
+                    session.get(url, headers=headers, allow_redirects=False)
+                )
+        except aiohttp.ClientConnectorCertificateError as error:
+            reason = error.certificate_error
+            raise PrepareError(
+                f"{host} shows no valid certificate: {reason}", permanent=True
+            ) from error
+        except aiohttp.InvalidURL as error:
+            raise PrepareError("its URL is not valid", permanent=True) from error
+        except TimeoutError as error:
+            raise Interrupted(f"{host} does not answer") from error
+        except aiohttp.ClientConnectorError as error:
+            why = error.os_error.strerror or "no connection"
+            raise Interrupted(f"{host} can't be reached: {why}") from error
+        except aiohttp.ClientError as error:  # Its text may hold the URL, which may grant access.
+            raise Interrupted(f"{host} does not answer as HTTP wants it") from error
+
+    async def _addresses(self, host: str, port: int) -> list[ResolveResult]:
+        def look_up() -> list[tuple[Any, ...]]:
+            return [*socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                found = await loop.run_in_executor(self._names, look_up)
+        except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
+            raise Interrupted(f"the address of {host} can't be found") from error
+        allowed = [
+            ResolveResult(
+                hostname=host,
+                host=str(where[0]),
+                port=port,
+                family=family,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for family, _, protocol, _, where in found
+            if self._rules.allow(host, str(where[0]))
+        ]
+        if not allowed:
+            message = (
+                f"{host} is at a private or local address, which the server does not ask "
+                "([datasets] allow_private, allow_hosts)"
+            )
+            raise PrepareError(message, permanent=True)
+        return allowed
+
+    def _session(self, addresses: list[ResolveResult]) -> aiohttp.ClientSession:
+        stall = self._stall_seconds
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                resolver=_Pinned(addresses), use_dns_cache=False, force_close=True
+            ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=stall, sock_read=stall),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            read_bufsize=_BUFFER_BYTES,
+        )
+
+
+class _Pinned(AbstractResolver):
+    """Knows the addresses that were checked, and no others."""
+
+    def __init__(self, addresses: list[ResolveResult]) -> None:
+        self._addresses = addresses
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return self._addresses
+
+    async def close(self) -> None: ...
+
+
+def _parsed(text: str, at: URL | None = None) -> URL:
+    """`at`: where a redirect came from. Raises PrepareError."""
+    try:
+        url = URL(text, encoded=text.isascii())
+        url = url if at is None else at.join(url)
+        _ = url.port, url.host  # raise for what is none
+    except ValueError as error:
+        said = "its URL is not valid" if at is None else "it is redirected to what is no URL"
+        raise PrepareError(said, permanent=True) from error
+    return url
+
+
+def _headers(offset: int, version: Version | None) -> dict[str, str]:
+    headers = {"Accept-Encoding": "identity", "User-Agent": "fetchml"}
+    if version is None:
+        return headers
+    if not offset:
+        if version.etag:
+            headers["If-None-Match"] = version.etag
+        if version.last_modified:
+            headers["If-Modified-Since"] = version.last_modified
+        return headers
+    # A weak tag says "much the same", which does not do for a part.
+    strong = version.etag if version.etag and not version.etag.startswith("W/") else None
+    if mark := strong or (None if version.etag else version.last_modified):
+        headers |= {"Range": f"bytes={offset}-", "If-Range": mark}
+    return headers
+
+
+def _reading(
+    response: aiohttp.ClientResponse, offset: int, version: Version | None
+) -> Reading | None:
+    status = response.status
+    now = _version(response)
+    if status == 200:
+        return Reading(0, response.content_length, now, _chunks(response))
+    if status == 304 and version is not None and not offset:
+        return None
+    if status == 206 and offset:
+        part = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if part is None or int(part[1]) != offset:
+            raise Interrupted("another part of it came than was asked for", anew=True)
+        if now is not None and version is not None and now.etag not in (None, version.etag):
+            raise Interrupted("it changed while it was fetched", anew=True)
+        length = None if part[2] == "*" else int(part[2])
+        return Reading(offset, length, version, _chunks(response))
+    if status == 416:
+        raise Interrupted("it ends before the length that was announced", anew=True)
+    message = f"{response.url.host} answers {status} {(response.reason or '')[:100]}".rstrip()
+    if status >= 500 or status in _MAY_PASS:
+        raise Interrupted(message)
+    raise PrepareError(message, permanent=True)
+
+
+def _version(response: aiohttp.ClientResponse) -> Version | None:
+    """What makes no sense as a mark, or could not be kept and sent back, is none."""
+    marks = (response.headers.get("ETag"), response.headers.get("Last-Modified"))
+    etag, last_modified = (mark if mark and _MARK.fullmatch(mark) else None for mark in marks)
+    return Version(etag, last_modified) if etag or last_modified else None
+
+
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+            yield chunk
+    except TimeoutError as error:
+        raise Interrupted("no more bytes came") from error
+    except aiohttp.ClientError as error:
+        raise Interrupted("the connection was cut") from error

@@ -1,0 +1,308 @@
+"""Runs a task as a plain process of the server's own user: for laptops, demos, no Docker at hand.
+
+There is no isolation: a task can do whatever the server's user can.
+"""
+
+import asyncio
+import logging
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+
+from fetchml.adapters.gpu_environment import process_gpus
+from fetchml.adapters.shim_command import NO_ROOM_TO_START, PLACES, shim_command
+from fetchml.files import untrusted
+from fetchml.files.attempt_folder import AttemptFolder, Claim
+from fetchml.files.inotify import FolderWatch
+from fetchml.ports.contracts import Gone, Owner, PrepareError, Run
+from fetchml.shim import NO_ROOM, HeldShim, UnsupportedMachineError
+from fetchml.system import processes
+
+_log = logging.getLogger(__name__)
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where commands are looked for unless the task says so: the server's own PATH is not inherited."""
+_OOM_SCORE = "500"
+_KILL_SECONDS = 2.0
+"""What a shim gets to end by itself, with a true record, once its command was killed."""
+_GENERATIONS = 100
+"""Of a process's parents that are looked at."""
+_NO_SHIM = "The shim, which starts every task, can't be started"
+_UNREMARKABLE_EXITS = (None, 120, 143, -SIGTERM, -SIGKILL)
+"""Of a shim without a claim: not our child; too late; stopped at the gate, or before it had come
+so far as to see to signals; killed at the gate."""
+
+
+class ProcessLauncher:
+    """`Launcher` for plain processes. Whatever runs goes on without the server that started it.
+
+    A later server finds the shim by the attempt's claim. What belongs to an attempt beside that
+    is told by its environment: `FETCHML_WORKSPACE` is one attempt's own.
+    """
+
+    name = "process"
+
+    def __init__(self, data_dir: Path, watch: FolderWatch) -> None:
+        self._tasks = data_dir / "tasks"
+        self._watch = watch
+        self.owner: Owner = (os.geteuid(), os.getegid())
+        self._children: dict[Path, subprocess.Popen[bytes]] = {}
+        """The shims that this server started, by their attempt's folder."""
+        self._shim: HeldShim | None = None
+
+    async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
+        _log.warning(
+            "The process launcher isolates nothing: a task can read and change all that this "
+            "server's user can. Use the docker launcher where others submit tasks."
+        )
+        try:
+            self._shim = await asyncio.to_thread(HeldShim)
+        except (UnsupportedMachineError, OSError, subprocess.SubprocessError) as error:
+            on_available(False, f"{_NO_SHIM}: {error}. Mend that and start the server again")
+        else:
+            on_available(True, "Tasks run as plain processes, without isolation")
+
+    async def prepare(self, run: Run, progress: Callable[[str], None]) -> None:
+        if self._shim is None:
+            progress(_NO_SHIM)
+            await asyncio.Event().wait()  # The next server's launcher may have one.
+            return
+        try:
+            self._prepare(run, AttemptFolder(run.folder), self._shim)
+        except OSError as error:
+            raise PrepareError(
+                f"the task can't be made ready: {error.strerror or error}", permanent=False
+            ) from error
+
+    async def wait(self, run: Run) -> Gone:
+        folder = AttemptFolder(run.folder)
+        claim = await self._claim(folder)
+        status = self._reap(run)
+        if claim is None or claim.revoked:
+            if claim or status in _UNREMARKABLE_EXITS:
+                return Gone()
+            if status == NO_ROOM:
+                return NO_ROOM_TO_START
+            return Gone(lost=f"the shim failed before it started the command (exit {status})")
+        with _shim(claim) as shims:
+            await processes.gone(shims)
+        self._reap(run)
+        if folder.end():
+            return Gone()
+        await _kill_all(folder)
+        if claim.boot_id not in ("", processes.boot_id()):
+            return Gone(lost="the machine was restarted while the task ran")
+        return Gone(lost="the shim, which watched over the task, was killed")
+
+    async def stop(self, run: Run) -> None:
+        folder = AttemptFolder(run.folder)
+        claim = folder.claim()
+        with _shim(claim) if claim and claim.pid else self._at_gate(folder) as shims:
+            for pidfd in shims:
+                processes.send(pidfd, SIGTERM)
+
+    async def kill(self, run: Run) -> None:
+        folder = AttemptFolder(run.folder)
+        claim = folder.claim()
+        if claim:
+            with _shim(claim) as shims:
+                if shims:
+                    # With its command dead, the shim ends all the rest and records the end.
+                    _kill_children(claim)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(processes.gone(shims), _KILL_SECONDS)
+                for pidfd in shims:
+                    processes.send(pidfd, SIGKILL)
+        with self._at_gate(folder) as shims:
+            for pidfd in shims:
+                processes.send(pidfd, SIGKILL)
+        await _kill_all(folder)
+
+    async def remove(self, run: Run) -> None:
+        self._reap(run)
+        self._children.pop(run.folder, None)
+        untrusted.remove(_dataset_folder(run))
+
+    async def clean(self, live: frozenset[tuple[str, int]]) -> None:
+        ours = f"{PLACES[0]}={self._tasks}/"
+        for pid in list(processes.pids()):
+            for line in processes.environment(pid):
+                if line.startswith(ours):
+                    await self._clean(Path(line.partition("=")[2]), live)
+
+    def owner_of(self, pid: int) -> str | None:
+        # A process may have cut its environment and left its parents, but not the shim: what is
+        # orphaned becomes the shim's child.
+        for _ in range(_GENERATIONS):
+            if task_id := self._named_in(pid):
+                return task_id
+            process = processes.find(pid)
+            if process is None or process.parent <= 1:
+                return None
+            pid = process.parent
+        return None
+
+    async def close(self) -> None:
+        for child in self._children.values():
+            if child.poll() is None:
+                child.returncode = 0  # lives on; Popen would complain that nobody waited for it
+        self._children.clear()
+        if self._shim is not None:
+            self._shim.close()
+            self._shim = None
+
+    def _named_in(self, pid: int) -> str | None:
+        """The task in whose name the process was started. Only this user's own can say so."""
+        ours = f"{PLACES[0]}={self._tasks}/"
+        if processes.owner(pid) == os.geteuid():
+            for line in processes.environment(pid):
+                if line.startswith(ours):
+                    return line.removeprefix(ours).partition("/")[0]
+        return None
+
+    def _prepare(self, run: Run, folder: AttemptFolder, shim: HeldShim) -> None:
+        if folder.claim():
+            return
+        if folder.run.exists():
+            with self._at_gate(folder) as shims:
+                if shims:
+                    return
+        folder.create(os.geteuid(), os.getegid())
+        places = (folder.workspace, _link_datasets(run), folder.outputs)
+        self._children[run.folder] = subprocess.Popen(
+            shim_command(shim.name, run, run_folder=folder.run, workspace=folder.workspace),
+            executable=shim.executable,
+            cwd=folder.workspace,
+            env={"PATH": _PATH}
+            | run.env
+            | process_gpus(run.gpu_ids)
+            | dict(zip(PLACES, map(str, places), strict=True)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            umask=0o077,
+        )
+        # Inherited by the command. The server's own is better in its service: a task that fills
+        # the host's memory must not outlive it.
+        with suppress(OSError):
+            Path(f"/proc/{self._children[run.folder].pid}/oom_score_adj").write_text(_OOM_SCORE)
+
+    async def _claim(self, folder: AttemptFolder) -> Claim | None:
+        """The shim's claim, or what there is once no shim is left that could make one."""
+        try:
+            async with self._watch.subscribe(folder.run) as changes:
+                with (
+                    self._at_gate(folder) as shims,
+                    processes.watched(shims, changes.wake) as waiting,
+                ):
+                    while True:
+                        # In this order: a shim that ended meanwhile may have claimed before.
+                        left = bool(waiting)
+                        claim = folder.claim()
+                        if (claim and claim.pid) or not left:
+                            return claim
+                        await changes.wait()
+        except OSError:
+            return folder.claim()
+
+    @contextmanager
+    def _at_gate(self, folder: AttemptFolder) -> Iterator[list[int]]:
+        """Descriptors of the shims that may still claim the attempt.
+
+        Our own child is known by its pid: for a moment after its start the kernel shows no
+        environment of it, so it can't be found by that.
+        """
+        child = self._children.get(folder.path)
+        if child is None:
+            with _members(folder) as pidfds:
+                yield pidfds
+        elif child.poll() is None:
+            with processes.opened([child.pid], lambda _: True) as pidfds:
+                yield pidfds
+        else:
+            yield []
+
+    def _reap(self, run: Run) -> int | None:
+        """Exit status of the shim, negative for a signal; None: it runs, or is not our child."""
+        child = self._children.get(run.folder)
+        return child.poll() if child else None
+
+    async def _clean(self, workspace: Path, live: frozenset[tuple[str, int]]) -> None:
+        folder = workspace.parent
+        task_id, number = folder.parent.parent.name, folder.name
+        if not number.isdecimal() or (task_id, int(number)) in live:
+            return
+        _log.warning("Ending a left-over task", extra={"task_id": task_id, "attempt": number})
+        await self.kill(
+            Run(task_id, int(number), job_name="", folder=folder, image="", argv=(), env={})
+        )
+
+
+def _shim(claim: Claim) -> AbstractContextManager[list[int]]:
+    """A descriptor of the shim that made the claim, if it still runs."""
+
+    def made_it(pid: int) -> bool:
+        process = processes.find(pid)
+        return process is not None and process.starttime == claim.starttime
+
+    same_boot = claim.pid is not None and claim.boot_id == processes.boot_id()
+    return processes.opened([claim.pid] if claim.pid and same_boot else [], made_it)
+
+
+def _members(folder: AttemptFolder) -> AbstractContextManager[list[int]]:
+    """Descriptors of all that belongs to an attempt, by its environment."""
+    mark = f"{PLACES[0]}={folder.workspace}"
+    return processes.opened(processes.pids(), lambda pid: mark in processes.environment(pid))
+
+
+def _kill_children(claim: Claim) -> None:
+    def child(pid: int) -> bool:
+        process = processes.find(pid)
+        return process is not None and process.parent == claim.pid
+
+    with processes.opened(processes.pids(), child) as children:
+        for pidfd in children:
+            processes.send(pidfd, SIGKILL)
+
+
+async def _kill_all(folder: AttemptFolder) -> None:
+    """Until nothing is left: a dying process may just have started one more."""
+    while True:
+        with _members(folder) as members:
+            for pidfd in members:
+                processes.send(pidfd, SIGKILL)
+            if not members:
+                return
+            await processes.gone(members)
+
+
+def _dataset_folder(run: Run) -> Path:
+    return run.folder / "datasets"
+
+
+def _link_datasets(run: Run) -> Path:
+    """A folder that stands for /data of a container. What a container has elsewhere lies in it
+    too, under its whole path.
+
+    Raises PrepareError where two would then lie in one another: one would hide the other, or be
+    put into it, and it is not the task's to write to.
+    """
+    folder = _dataset_folder(run)
+    folder.mkdir(exist_ok=True)
+    for dataset in run.datasets:
+        link = folder / dataset.target.removeprefix("/data/").lstrip("/")
+        if link.is_symlink() and link.readlink() == dataset.source:
+            continue  # From before.
+        above = [folder / each for each in link.relative_to(folder).parents]
+        if os.path.lexists(link) or any(each.is_symlink() for each in above):
+            raise PrepareError(
+                f"without containers {dataset.target} lies where another dataset does, below "
+                "/data: give it another mount_path",
+                permanent=True,
+            )
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(dataset.source)
+    return folder

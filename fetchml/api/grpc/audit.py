@@ -1,0 +1,29 @@
+"""AuditService."""
+# ruff: noqa: N802  # methods have the RPCs' names
+
+from fetchml.api.grpc.calls import Call
+from fetchml.api.messages import audit_message
+from fetchml.auth.audit import Audit
+from fetchml.v1 import audit_pb2, audit_pb2_grpc
+
+
+class AuditService(audit_pb2_grpc.AuditServiceServicer):
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+
+    async def ListAudit(
+        self, request: audit_pb2.ListAuditRequest, call: Call
+    ) -> audit_pb2.AuditList:
+        since = None
+        if request.HasField("since"):
+            since = request.since.seconds * 1000 + request.since.nanos // 1_000_000
+        entries = await self._audit.entries(
+            call.who,
+            user=request.user_id or None,
+            action=request.action or None,
+            target=request.target or None,
+            since=since,
+            before=request.before or None,
+            limit=request.limit if request.HasField("limit") else None,
+        )
+        return audit_pb2.AuditList(entries=[audit_message(entry) for entry in entries])

@@ -1,0 +1,52 @@
+"""ExperimentService."""
+# ruff: noqa: N802  # methods have the RPCs' names
+
+from functools import partial
+
+from google.protobuf.empty_pb2 import Empty
+
+from fetchml.api.grpc.calls import Call
+from fetchml.api.in_turns import map_in_turns
+from fetchml.api.messages import experiment_message, wants_full
+from fetchml.core.requests.experiment import KNOWN_FIELDS
+from fetchml.engine.experiments import Experiments
+from fetchml.v1 import experiment_pb2, experiment_pb2_grpc
+
+
+class ExperimentService(experiment_pb2_grpc.ExperimentServiceServicer):
+    def __init__(self, experiments: Experiments) -> None:
+        self._experiments = experiments
+
+    async def ListExperiments(
+        self, request: experiment_pb2.ListExperimentsRequest, call: Call
+    ) -> experiment_pb2.ListExperimentsResponse:
+        full = wants_full(request.view)
+        found = self._experiments.list(call.who)
+        messages = await map_in_turns(partial(experiment_message, full=full), found)
+        return experiment_pb2.ListExperimentsResponse(experiments=messages)
+
+    async def CreateExperiment(
+        self, request: experiment_pb2.CreateExperimentRequest, call: Call
+    ) -> experiment_pb2.Experiment:
+        full = wants_full(request.view)
+        fields = {name: getattr(request, name) for name in KNOWN_FIELDS if request.HasField(name)}
+        return experiment_message(await self._experiments.create(call.who, fields), full=full)
+
+    async def GetExperiment(
+        self, request: experiment_pb2.GetExperimentRequest, call: Call
+    ) -> experiment_pb2.Experiment:
+        full = wants_full(request.view)
+        return experiment_message(self._experiments.get(call.who, request.experiment_id), full=full)
+
+    async def ArchiveExperiment(
+        self, request: experiment_pb2.ArchiveExperimentRequest, call: Call
+    ) -> experiment_pb2.Experiment:
+        full = wants_full(request.view)
+        archived = await self._experiments.archive(call.who, request.experiment_id)
+        return experiment_message(archived, full=full)
+
+    async def DeleteExperiment(
+        self, request: experiment_pb2.DeleteExperimentRequest, call: Call
+    ) -> Empty:
+        await self._experiments.delete(call.who, request.experiment_id)
+        return Empty()

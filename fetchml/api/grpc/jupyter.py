@@ -1,0 +1,41 @@
+"""JupyterService."""
+# ruff: noqa: N802  # methods have the RPCs' names
+
+from google.protobuf.empty_pb2 import Empty
+
+from fetchml.api.grpc.calls import Call
+from fetchml.api.messages import jupyter_message, wants_full
+from fetchml.core.requests.jupyter import KNOWN_FIELDS
+from fetchml.jupyter.service import JupyterServices
+from fetchml.v1 import jupyter_pb2, jupyter_pb2_grpc
+
+
+class JupyterService(jupyter_pb2_grpc.JupyterServiceServicer):
+    def __init__(self, jupyter: JupyterServices) -> None:
+        self._jupyter = jupyter
+
+    async def ListJupyterServices(
+        self, request: jupyter_pb2.ListJupyterServicesRequest, call: Call
+    ) -> jupyter_pb2.ListJupyterServicesResponse:
+        full = wants_full(request.view)
+        found = self._jupyter.list(call.who)
+        return jupyter_pb2.ListJupyterServicesResponse(
+            services=[jupyter_message(service, full=full) for service in found]
+        )
+
+    async def GetJupyterService(
+        self, request: jupyter_pb2.GetJupyterServiceRequest, call: Call
+    ) -> jupyter_pb2.JupyterServiceInfo:
+        full = wants_full(request.view)
+        return jupyter_message(self._jupyter.get(call.who, request.service_id), full=full)
+
+    async def StartJupyter(
+        self, request: jupyter_pb2.StartJupyterRequest, call: Call
+    ) -> jupyter_pb2.JupyterServiceInfo:
+        full = wants_full(request.view)
+        fields = {name: getattr(request, name) for name in KNOWN_FIELDS if request.HasField(name)}
+        return jupyter_message(await self._jupyter.start(call.who, fields), full=full)
+
+    async def StopJupyter(self, request: jupyter_pb2.StopJupyterRequest, call: Call) -> Empty:
+        await self._jupyter.stop(call.who, request.service_id)
+        return Empty()

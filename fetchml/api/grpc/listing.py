@@ -1,0 +1,98 @@
+"""The query of ListTasks: filters, and pages by offset or by token."""
+
+import base64
+import binascii
+import struct
+import zlib
+from typing import NamedTuple
+from uuid import UUID
+
+from fetchml.api.messages import states_of, wants_full
+from fetchml.core.model import Status, Task
+from fetchml.errors import BadRequest
+from fetchml.ports.contracts import TaskQuery
+from fetchml.v1 import task_pb2
+
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 50
+LISTED = (Status.QUEUED, Status.RUNNING, Status.COMPLETED, Status.FAILED)
+"""The values of the contract's `status` filter; `states` takes all."""
+
+_TOKEN = struct.Struct(">q16sI")
+"""The last task's `created_at` and id, and a checksum of the filters that the pages belong to."""
+
+
+class Listing(NamedTuple):
+    query: TaskQuery
+    """By token it asks for one task more than the page holds: is there a next page?"""
+    size: int
+    """Most tasks in the page."""
+    by_token: bool
+    impossible: bool
+    """`status` and `states` exclude each other: no task can match."""
+
+
+def listing(request: task_pb2.ListTasksRequest) -> Listing:
+    """Raises BadRequest."""
+    by_token = bool(request.page_size or request.page_token)
+    if by_token and (request.HasField("limit") or request.HasField("offset")):
+        raise BadRequest("Use limit and offset, or page_size and page_token, not both")
+    states = states_of(request.states)
+    impossible = False
+    if request.HasField("status"):
+        (status,) = states_of([request.status], "status")
+        if status not in LISTED:
+            known = ", ".join(LISTED)
+            raise BadRequest(f"status: must be one of {known}; use states for {status}")
+        impossible = bool(states) and status not in states
+        states = (status,)
+    if by_token:
+        limit, offset = request.page_size or DEFAULT_LIMIT, 0
+        _between("page_size", limit, 1, MAX_LIMIT)
+    else:
+        limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
+        offset = request.offset
+        _between("limit", limit, 0, MAX_LIMIT)
+        _between("offset", offset, 0, 2**31 - 1)
+    query = TaskQuery(
+        states=states,
+        user=request.user_id or None,
+        job_name_prefix=request.job_name_prefix or None,
+        experiment_id=request.experiment_id or None,
+        limit=limit + by_token,
+        offset=offset,
+        before=_opened(request) if request.page_token else None,
+        brief=not wants_full(request.view),
+    )
+    return Listing(query, limit, by_token, impossible)
+
+
+def page_token(request: task_pb2.ListTasksRequest, last: Task) -> str:
+    """How a page that ends with `last` goes on. Tasks that come in later don't shift it."""
+    packed = _TOKEN.pack(last.created_at, UUID(last.id).bytes, _filters(request))
+    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+
+def _opened(request: task_pb2.ListTasksRequest) -> tuple[int, str]:
+    token = request.page_token
+    try:
+        packed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        created_at, task_id, filters = _TOKEN.unpack(packed)
+    except (binascii.Error, ValueError, struct.error):
+        raise BadRequest("page_token: is not one that this server gave") from None
+    if filters != _filters(request):
+        raise BadRequest("page_token: belongs to other filters; begin again without it")
+    return created_at, str(UUID(bytes=task_id))
+
+
+def _filters(request: task_pb2.ListTasksRequest) -> int:
+    filters = task_pb2.ListTasksRequest()
+    filters.CopyFrom(request)
+    for paging in ("page_size", "page_token", "view"):
+        filters.ClearField(paging)
+    return zlib.crc32(filters.SerializeToString(deterministic=True))
+
+
+def _between(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise BadRequest(f"{name}: must be between {low} and {high}")

@@ -1,0 +1,19 @@
+"""QueueService."""
+# ruff: noqa: N802  # methods have the RPCs' names
+
+from typing import TYPE_CHECKING
+
+from fetchml.api.grpc.calls import Call
+from fetchml.api.messages import queue_message
+from fetchml.v1 import queue_pb2, queue_pb2_grpc
+
+if TYPE_CHECKING:
+    from fetchml.engine.engine import Engine
+
+
+class QueueService(queue_pb2_grpc.QueueServiceServicer):
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+
+    async def GetQueue(self, _: queue_pb2.GetQueueRequest, call: Call) -> queue_pb2.QueueStats:
+        return queue_message(await self._engine.queue_stats(call.who))

@@ -1,0 +1,221 @@
+"""The gRPC server: its services, its limits, where it listens, how it ends."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+
+from fetchml.api.grpc.audit import AuditService
+from fetchml.api.grpc.backup import BackupService
+from fetchml.api.grpc.calls import Calls
+from fetchml.api.grpc.connections import GrpcConnections
+from fetchml.api.grpc.experiments import ExperimentService
+from fetchml.api.grpc.gpus import GpuService
+from fetchml.api.grpc.health import HealthService
+from fetchml.api.grpc.jupyter import JupyterService
+from fetchml.api.grpc.keys import KeyService
+from fetchml.api.grpc.queue import QueueService
+from fetchml.api.grpc.receiving import MAX_MESSAGE_BYTES, UNREAD_BYTES
+from fetchml.api.grpc.snapshots import SnapshotService
+from fetchml.api.grpc.storage import StorageService
+from fetchml.api.grpc.tasks import TaskService
+from fetchml.auth.audit import Audit
+from fetchml.auth.keyring import Admission
+from fetchml.auth.keys import Keys
+from fetchml.backup.store_copy import StoreCopies
+from fetchml.config.settings import MAX_CONNECTIONS
+from fetchml.config.tls import Certificate, Loaded
+from fetchml.engine.experiments import Experiments
+from fetchml.engine.gpus import Gpus
+from fetchml.engine.retention import Retention
+from fetchml.jupyter.service import JupyterServices
+from fetchml.snapshots.service import Snapshots
+from fetchml.v1 import (
+    audit_pb2,
+    audit_pb2_grpc,
+    backup_pb2_grpc,
+    experiment_pb2,
+    experiment_pb2_grpc,
+    gpu_pb2,
+    gpu_pb2_grpc,
+    jupyter_pb2,
+    jupyter_pb2_grpc,
+    key_pb2,
+    key_pb2_grpc,
+    queue_pb2,
+    queue_pb2_grpc,
+    snapshot_pb2,
+    snapshot_pb2_grpc,
+    storage_pb2,
+    storage_pb2_grpc,
+    task_pb2,
+    task_pb2_grpc,
+)
+
+if TYPE_CHECKING:
+    from fetchml.engine.engine import Engine
+
+SERVICES = frozenset(
+    file.services_by_name[name].full_name
+    for file, name in (
+        (task_pb2.DESCRIPTOR, "TaskService"),
+        (queue_pb2.DESCRIPTOR, "QueueService"),
+        (experiment_pb2.DESCRIPTOR, "ExperimentService"),
+        (snapshot_pb2.DESCRIPTOR, "SnapshotService"),
+        (jupyter_pb2.DESCRIPTOR, "JupyterService"),
+        (gpu_pb2.DESCRIPTOR, "GpuService"),
+        (key_pb2.DESCRIPTOR, "KeyService"),
+        (audit_pb2.DESCRIPTOR, "AuditService"),
+        (storage_pb2.DESCRIPTOR, "StorageService"),
+    )
+)
+
+MAX_CALLS = 10_000
+"""Calls at one time, streams included; more are refused with RESOURCE_EXHAUSTED."""
+
+MAX_CONTROL_CALLS = 100
+"""Calls at one time over the control socket: the owner gets in whatever others hold open."""
+
+OPTIONS = (
+    # Two servers on one port would each get a part of the calls.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # The window of a stream grows to what a call's message needs while the call waits for it, and
+    # no further: without this it would grow with the speed of the connection, for every call.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", UNREAD_BYTES),
+    ("grpc.max_concurrent_streams", 1_000),
+    # No table of headers seen earlier on the connection: gRPC keeps there that it could not read
+    # a grpc-timeout, and fails every later call that has one. Behind a proxy all clients share
+    # the connection. It costs a twentieth of a small call.
+    ("grpc.http2.hpack_table_size.decoder", 0),
+    # A client that vanished without a word is let go after a minute.
+    ("grpc.keepalive_time_ms", 40_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # Clients may ping as often as this to see whether a quiet watch is alive.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+class GrpcServer:
+    def __init__(
+        self,
+        engine: "Engine",
+        experiments: Experiments,
+        snapshots: Snapshots,
+        jupyter: JupyterServices,
+        gpus: Gpus,
+        admission: Admission,
+        keys: Keys,
+        audit: Audit,
+        *,
+        retention: Retention,
+        copies: StoreCopies | None = None,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
+        """Without `copies` no backup can be made. `max_connections`: of all addresses, the
+        control socket not included."""
+        self._calls = Calls(admission, audit)
+        self._connections = GrpcConnections(max_connections, admission.is_shared)
+        self._server = grpc.aio.server(
+            handlers=(self._calls,),
+            options=(*OPTIONS, *self._connections.options),
+            maximum_concurrent_rpcs=MAX_CALLS,
+        )
+        self._control = grpc.aio.server(
+            handlers=(self._calls,), options=OPTIONS, maximum_concurrent_rpcs=MAX_CONTROL_CALLS
+        )
+        self._stopping = False
+
+        def accepts_work() -> bool:
+            return not (self._stopping or engine.draining) and engine.health().accepts_work
+
+        services: Any = self._calls
+        task_pb2_grpc.add_TaskServiceServicer_to_server(TaskService(engine), services)
+        queue_pb2_grpc.add_QueueServiceServicer_to_server(QueueService(engine), services)
+        experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(
+            ExperimentService(experiments), services
+        )
+        snapshot_pb2_grpc.add_SnapshotServiceServicer_to_server(
+            SnapshotService(snapshots), services
+        )
+        jupyter_pb2_grpc.add_JupyterServiceServicer_to_server(JupyterService(jupyter), services)
+        gpu_pb2_grpc.add_GpuServiceServicer_to_server(GpuService(gpus), services)
+        key_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(keys), services)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
+        storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageService(retention), services)
+        if copies is not None:
+            backup_pb2_grpc.add_BackupServiceServicer_to_server(BackupService(copies), services)
+        health = HealthService(SERVICES, accepts_work)
+        health_pb2_grpc.add_HealthServicer_to_server(health, services)
+        names = (*sorted(SERVICES), "grpc.health.v1.Health", reflection.SERVICE_NAME)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
+            reflection.aio.ReflectionServicer(names), services
+        )
+
+    async def start(
+        self,
+        address: str,
+        control_socket: Path | None = None,
+        certificate: Certificate | None = None,
+    ) -> int:
+        """Listen on HOST:PORT, with TLS if there is a certificate, and for this machine's admin on
+        a socket only its owner may use.
+
+        Returns the port, which the system chose if `address` named 0. Raises OSError.
+        """
+        if address.startswith("unix"):
+            # Whoever comes through a Unix socket is taken for the admin.
+            raise ValueError(f"{address}: give HOST:PORT")
+        port = _listen(self._server, address, certificate)
+        if control_socket is not None:
+            before = os.umask(0o177)
+            try:
+                _listen(self._control, f"unix:{control_socket}")
+            finally:
+                os.umask(before)
+            await self._control.start()
+        await self._server.start()
+        self._connections.start(port)
+        return port
+
+    async def stop(self, grace: float) -> None:
+        """Take no more calls, end streams with UNAVAILABLE, and give other calls `grace` seconds
+        to end."""
+        self._stopping = True
+        self._calls.close_streams()
+        await asyncio.gather(self._server.stop(grace), self._control.stop(grace))
+        self._connections.stop()
+
+
+def _listen(server: grpc.aio.Server, address: str, certificate: Certificate | None = None) -> int:
+    try:
+        if certificate is not None:
+            return server.add_secure_port(address, _credentials(certificate))
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"Can't listen on {address}: is it in use? ({error})") from error
+
+
+def _credentials(certificate: Certificate) -> grpc.ServerCredentials:
+    """gRPC asks at each handshake, in a thread of its own; None: as before."""
+    given = certificate.current()
+
+    def configured(loaded: Loaded) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([(loaded.key, loaded.certificate)])
+
+    def news() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal given
+        before, given = given, certificate.current()
+        return None if given is before else configured(given)
+
+    return grpc.dynamic_ssl_server_credentials(
+        configured(given),
+        news,  # type: ignore[arg-type]  # gRPC takes None, its types don't know
+        require_client_authentication=False,
+    )

@@ -1,0 +1,71 @@
+"""SnapshotService."""
+# ruff: noqa: N802  # methods have the RPCs' names
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from google.protobuf.empty_pb2 import Empty
+
+from fetchml.api.grpc.calls import Call
+from fetchml.api.in_turns import map_in_turns
+from fetchml.api.messages import snapshot_message
+from fetchml.errors import BadRequest
+from fetchml.snapshots.service import Snapshots
+from fetchml.v1 import snapshot_pb2, snapshot_pb2_grpc
+
+STALL_SECONDS = 60
+"""An upload of which nothing comes for so long is given up."""
+
+Requests = AsyncIterator[snapshot_pb2.UploadSnapshotRequest]
+
+
+class SnapshotService(snapshot_pb2_grpc.SnapshotServiceServicer):
+    def __init__(self, snapshots: Snapshots) -> None:
+        self._snapshots = snapshots
+
+    async def UploadSnapshot(self, requests: Requests, call: Call) -> snapshot_pb2.Snapshot:
+        first = await _next(requests)
+        if first is None:
+            raise BadRequest("The upload is empty: send a gzipped tar file")
+        kept, _ = await self._snapshots.upload(
+            call.who,
+            _pieces(first, requests),
+            git_commit=first.git_commit if first.HasField("git_commit") else None,
+            git_dirty=first.git_dirty if first.HasField("git_dirty") else None,
+        )
+        return snapshot_message(kept)
+
+    async def GetSnapshot(
+        self, request: snapshot_pb2.GetSnapshotRequest, call: Call
+    ) -> snapshot_pb2.Snapshot:
+        return snapshot_message(self._snapshots.get(call.who, request.snapshot_id))
+
+    async def ListSnapshots(
+        self, _: snapshot_pb2.ListSnapshotsRequest, call: Call
+    ) -> snapshot_pb2.ListSnapshotsResponse:
+        found = self._snapshots.list(call.who)
+        messages = await map_in_turns(snapshot_message, found)
+        return snapshot_pb2.ListSnapshotsResponse(snapshots=messages)
+
+    async def DeleteSnapshot(
+        self, request: snapshot_pb2.DeleteSnapshotRequest, call: Call
+    ) -> Empty:
+        await self._snapshots.delete(call.who, request.snapshot_id)
+        return Empty()
+
+
+async def _pieces(
+    first: snapshot_pb2.UploadSnapshotRequest, others: Requests
+) -> AsyncIterator[bytes]:
+    request: snapshot_pb2.UploadSnapshotRequest | None = first
+    while request is not None:
+        yield request.data
+        request = await _next(others)
+
+
+async def _next(requests: Requests) -> snapshot_pb2.UploadSnapshotRequest | None:
+    try:
+        async with asyncio.timeout(STALL_SECONDS):
+            return await anext(requests, None)
+    except TimeoutError:
+        raise BadRequest(f"Nothing of the upload came for {STALL_SECONDS} s") from None

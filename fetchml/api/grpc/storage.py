@@ -1,0 +1,34 @@
+"""StorageService."""
+# ruff: noqa: N802  # methods have the RPCs' names
+
+from google.protobuf.json_format import ParseDict
+
+from fetchml.api.convert import pruned_json, storage_json
+from fetchml.api.grpc.calls import Call
+from fetchml.engine.retention import Retention
+from fetchml.v1 import storage_pb2, storage_pb2_grpc
+
+
+class StorageService(storage_pb2_grpc.StorageServiceServicer):
+    def __init__(self, retention: Retention) -> None:
+        self._retention = retention
+
+    async def GetStorage(
+        self, _: storage_pb2.GetStorageRequest, call: Call
+    ) -> storage_pb2.StorageReport:
+        body = storage_json(self._retention.seen_by(call.who), self._retention.allowed_bytes)
+        return ParseDict(body, storage_pb2.StorageReport())
+
+    async def PruneStorage(
+        self, request: storage_pb2.PruneStorageRequest, call: Call
+    ) -> storage_pb2.PruneStorageResponse:
+        fields: dict[str, object] = {
+            name: getattr(request, name)
+            for name in ("older_than_seconds", "user_id", "apply")
+            if request.HasField(name)
+        }
+        for name in ("kinds", "states"):
+            if values := getattr(request, name):
+                fields[name] = list(values)
+        pruned = await self._retention.prune(call.who, fields)
+        return ParseDict(pruned_json(pruned), storage_pb2.PruneStorageResponse())

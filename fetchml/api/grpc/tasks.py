@@ -1,0 +1,206 @@
+"""TaskService: every method is one call of the engine between two conversions."""
+# ruff: noqa: N802  # methods have the RPCs' names
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import aclosing, closing
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from google.protobuf.empty_pb2 import Empty
+
+from fetchml.api.file_pieces import pieces_of
+from fetchml.api.grpc.calls import Call
+from fetchml.api.grpc.listing import listing, page_token
+from fetchml.api.in_turns import map_in_turns
+from fetchml.api.messages import (
+    create_fields,
+    explanation_message,
+    outputs_message,
+    states_of,
+    task_message,
+    update_message,
+    wants_full,
+)
+from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
+from fetchml.ports.contracts import TaskPage
+from fetchml.system.pacing import Pace
+from fetchml.v1 import task_pb2, task_pb2_grpc
+from fetchml.views import WatchFilter
+
+if TYPE_CHECKING:
+    from fetchml.engine.engine import Engine
+
+MAX_BATCH = 10_000
+MAX_TASKS_PER_CALL = 100_000
+"""The reply holds them all, so the server does too until the client has closed its side."""
+
+
+PAGES_AT_ONCE = 4
+"""Lists that are made at one time."""
+PAGE_TAKES_BYTES = 96 << 20
+"""What a page of the largest size takes while it is made: tasks, messages and bytes."""
+
+
+class TaskService(task_pb2_grpc.TaskServiceServicer):
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._pages = asyncio.Semaphore(PAGES_AT_ONCE)
+
+    async def CreateTask(self, request: task_pb2.CreateTaskRequest, call: Call) -> task_pb2.Task:
+        full = wants_full(request.view)
+        key = _idempotency_key(request, call)
+        task = await self._engine.create_task(call.who, create_fields(request), key)
+        return task_message(task, full=full)
+
+    async def CreateTasks(
+        self, batches: AsyncIterator[task_pb2.CreateTasksRequest], call: Call
+    ) -> task_pb2.CreateTasksResponse:
+        reply = task_pb2.CreateTasksResponse()
+        async for batch in batches:
+            _check_batch(batch, len(reply.tasks))
+            asked = await map_in_turns(_read_create, batch.tasks)
+            tasks = await self._engine.create_tasks(
+                call.who, [each.fields for each in asked], [each.key for each in asked]
+            )
+            pace = Pace()
+            for task, each in zip(tasks, asked, strict=True):
+                reply.tasks.append(task_message(task, full=each.full))
+                await pace.rest()
+        return reply
+
+    async def GetTask(self, request: task_pb2.GetTaskRequest, call: Call) -> task_pb2.Task:
+        full = wants_full(request.view)
+        task = await self._engine.get_task(call.who, request.task_id)
+        return task_message(task, full=full, output=await self._engine.task_output(task))
+
+    async def ListTasks(self, request: task_pb2.ListTasksRequest, call: Call) -> task_pb2.TaskList:
+        full = wants_full(request.view)
+        wanted = listing(request)
+        async with self._pages:
+            page = TaskPage([], 0)
+            if not wanted.impossible:
+                page = await self._engine.list_tasks(
+                    call.who, wanted.query, whole=not wanted.by_token
+                )
+            tasks = page.tasks[: wanted.size]
+            more = wanted.by_token and (page.cut or len(page.tasks) > wanted.size)
+            return task_pb2.TaskList(
+                tasks=await map_in_turns(partial(task_message, full=full), tasks),
+                total=page.total,
+                limit=wanted.size,
+                offset=wanted.query.offset,
+                next_page_token=page_token(request, tasks[-1]) if more else None,
+            )
+
+    async def CancelTask(self, request: task_pb2.CancelTaskRequest, call: Call) -> task_pb2.Task:
+        full = wants_full(request.view)
+        return task_message(await self._engine.cancel_task(call.who, request.task_id), full=full)
+
+    async def DeleteTask(self, request: task_pb2.DeleteTaskRequest, call: Call) -> Empty:
+        await self._engine.delete_task(call.who, request.task_id)
+        return Empty()
+
+    async def WatchTasks(
+        self, request: task_pb2.WatchTasksRequest, call: Call
+    ) -> AsyncIterator[task_pb2.WatchTasksResponse | None]:
+        full = wants_full(request.view)
+        since = request.since_seq if request.HasField("since_seq") else None
+        if since is not None and since < 0:
+            raise BadRequest("since_seq: must be at least 0")
+        where = WatchFilter(
+            task_id=request.task_id or None,
+            states=states_of(request.states),
+            user=request.user_id or None,
+            job_name_prefix=request.job_name_prefix or None,
+            experiment_id=request.experiment_id or None,
+        )
+        updates = self._engine.watch(call.who, where, since, snapshot=since is None)
+        async with aclosing(updates):
+            yield None
+            async for update in updates:
+                yield update_message(update, full=full)
+
+    async def StreamTaskLogs(
+        self, request: task_pb2.StreamTaskLogsRequest, call: Call
+    ) -> AsyncIterator[task_pb2.TaskLogChunk | None]:
+        attempt = request.attempt if request.HasField("attempt") else None
+        if request.offset < 0:
+            raise BadRequest("offset: must be at least 0")
+        if attempt is not None and attempt < 1:
+            raise BadRequest("attempt: must be at least 1")
+        chunks = self._engine.read_logs(
+            call.who,
+            request.task_id,
+            offset=request.offset,
+            attempt=attempt,
+            follow=request.follow,
+        )
+        async with aclosing(chunks):
+            if request.follow:
+                await self._engine.get_task(call.who, request.task_id)  # or it is refused
+                yield None
+            async for chunk in chunks:
+                yield task_pb2.TaskLogChunk(
+                    attempt=chunk.attempt, offset=chunk.offset, data=chunk.data
+                )
+
+    async def ExplainTask(
+        self, request: task_pb2.ExplainTaskRequest, call: Call
+    ) -> task_pb2.TaskExplanation:
+        return explanation_message(await self._engine.explain_task(call.who, request.task_id))
+
+    async def ListTaskOutputs(
+        self, request: task_pb2.ListTaskOutputsRequest, call: Call
+    ) -> task_pb2.TaskOutputs:
+        return outputs_message(await self._engine.list_outputs(call.who, request.task_id))
+
+    async def DownloadTaskOutput(
+        self, request: task_pb2.DownloadTaskOutputRequest, call: Call
+    ) -> AsyncIterator[task_pb2.TaskOutputChunk]:
+        opened = await self._engine.open_output(call.who, request.task_id, request.path)
+        with closing(opened) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            async with aclosing(pieces_of(file, size)) as pieces:
+                async for piece in pieces:
+                    yield task_pb2.TaskOutputChunk(data=piece)
+
+
+class _Create(NamedTuple):
+    """One task of a batch, as plain values."""
+
+    fields: dict[str, object]
+    key: str | None
+    full: bool
+
+
+def _read_create(request: task_pb2.CreateTaskRequest) -> _Create:
+    """Raises BadRequest."""
+    key = request.idempotency_key if request.HasField("idempotency_key") else None
+    return _Create(create_fields(request), key, wants_full(request.view))
+
+
+def _idempotency_key(request: task_pb2.CreateTaskRequest, call: Call) -> str | None:
+    """The field, or metadata `idempotency-key`. Raises BadRequest."""
+    given = call.metadata.get("idempotency-key")
+    key = request.idempotency_key if request.HasField("idempotency_key") else given
+    if key is None:
+        return None
+    if given is not None and given != key:
+        raise BadRequest("idempotency_key: differs from the metadata entry idempotency-key")
+    return key.decode(errors="replace") if isinstance(key, bytes) else key
+
+
+def _check_batch(batch: task_pb2.CreateTasksRequest, before: int) -> None:
+    """Raises ValidationFailed. `before`: tasks of the call's earlier batches."""
+    size = len(batch.tasks)
+    violations = []
+    if not 1 <= size <= MAX_BATCH:
+        violations.append(FieldViolation("tasks", f"must be 1 to {MAX_BATCH} in one message"))
+    elif before + size > MAX_TASKS_PER_CALL:
+        rule = f"must not be more than {MAX_TASKS_PER_CALL} in one call: make another call"
+        violations.append(FieldViolation("tasks", rule))
+    if violations:
+        raise ValidationFailed(violations)

@@ -1,0 +1,131 @@
+"""A request's JSON body, or the reason why it is none."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import cast
+
+import msgspec
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from fetchml.api.http.call import Call
+from fetchml.api.http.errors import BodyTimeout, BodyTooLarge
+from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
+
+MAX_BYTES = 1024 * 1024
+MAX_VALUES = 30_000
+"""In a body. The rules of all fields together allow fewer."""
+FEW_BYTES = 32 * 1024
+"""A body that is no longer holds few values."""
+
+_decode = msgspec.json.Decoder().decode
+
+
+async def read_object(call: Call, timeout_seconds: float) -> dict[str, object]:
+    """Raises BadRequest for what is not JSON, ValidationFailed for what is not an object;
+    TooManyBytes, Overloaded."""
+    _check_content_type(call.request.headers.get("Content-Type"))
+    body = await _read(call, timeout_seconds)
+    if len(body) > FEW_BYTES and _has_too_many_values(body):
+        raise BadRequest(f"The body holds more than {MAX_VALUES} values")
+    try:
+        value = _decode(body)
+    except msgspec.ValidationError:
+        rule = "must not hold a number that is too large to be exact"
+        raise ValidationFailed([FieldViolation("body", rule)]) from None
+    except RecursionError:
+        raise BadRequest("The body is nested too deeply") from None
+    except ValueError as error:  # msgspec.DecodeError, UnicodeDecodeError
+        raise BadRequest(f"The body is not JSON in UTF-8: {error}" if body else _EMPTY) from None
+    if type(value) is not dict:
+        raise ValidationFailed([FieldViolation("body", "must be a JSON object")])
+    return cast("dict[str, object]", value)
+
+
+def _has_too_many_values(body: bytes) -> bool:
+    """Whether decoding would make so many objects that everybody else waits for it."""
+    if sum(map(body.count, (b",", b"[", b"{"))) <= MAX_VALUES:
+        return False
+    # Most may be in strings. After escapes are gone, every second piece between quotes is one.
+    pieces = body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"', 2 * MAX_VALUES)
+    outside = b"".join(pieces[::2])
+    return sum(map(outside.count, (b",", b"[", b"{", b'"'))) > MAX_VALUES
+
+
+_EMPTY = "The body is empty: send a JSON object"
+
+
+def _check_content_type(given: str | None) -> None:
+    if given == "application/json":
+        return
+    kind, *parameters = (given or "").lower().replace(" ", "").split(";")
+    charsets = {"charset=utf-8", 'charset="utf-8"', ""}
+    if kind != "application/json" or not charsets.issuperset(parameters):
+        raise BadRequest("Content-Type: must be application/json, in UTF-8")
+
+
+async def _read(call: Call, timeout_seconds: float) -> bytes:
+    content = call.request.content
+    try:
+        if content.is_eof():
+            # It came together with the headers, as nearly always.
+            body = content.read_nowait()
+        else:
+            body = await _receive(call, timeout_seconds)
+    except (web.RequestPayloadError, HttpProcessingError):
+        raise _badly_encoded() from None
+    if len(body) > MAX_BYTES:
+        raise BodyTooLarge(MAX_BYTES)
+    return body
+
+
+async def read_pieces(
+    request: web.BaseRequest, *, max_bytes: int, stall_seconds: float
+) -> AsyncIterator[bytes]:
+    """A large body of any kind, as it comes. Raises BadRequest."""
+    if (request.content_length or 0) > max_bytes:
+        raise BodyTooLarge(max_bytes)
+    await _ask_for_it(request)
+    size = 0
+    while True:
+        try:
+            async with asyncio.timeout(stall_seconds):
+                piece = await request.content.readany()
+        except TimeoutError:
+            raise BodyTimeout(stall_seconds) from None
+        except (web.RequestPayloadError, HttpProcessingError):
+            raise _badly_encoded() from None
+        size += len(piece)
+        if size > max_bytes:
+            raise BodyTooLarge(max_bytes)
+        if not piece:
+            return
+        yield piece
+
+
+async def _ask_for_it(request: web.BaseRequest) -> None:
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # No part of the reply yet.
+
+
+def _badly_encoded() -> BadRequest:
+    return BadRequest("The body is not encoded as its headers say")
+
+
+async def _receive(call: Call, timeout_seconds: float) -> bytes:
+    request = call.request
+    if (request.content_length or 0) > MAX_BYTES:
+        raise BodyTooLarge(MAX_BYTES)
+    await _ask_for_it(request)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while chunk := await request.content.readany():
+                if len(body) + len(chunk) > MAX_BYTES:
+                    raise BodyTooLarge(MAX_BYTES)
+                call.hold_body(len(chunk))
+                body += chunk
+    except TimeoutError:
+        raise BodyTimeout(timeout_seconds) from None
+    return bytes(body)

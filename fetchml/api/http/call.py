@@ -1,0 +1,200 @@
+"""One request while it is answered: who asks, and the headers that every reply to it carries."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
+from urllib.parse import quote
+
+import msgspec
+from aiohttp import web
+from multidict import CIMultiDict
+
+from fetchml.api.http.errors import SERVER, error_body, error_headers, status_of
+from fetchml.api.http.reply import SMALL_BYTES, Budgets, Reply
+from fetchml.api.in_turns import map_in_turns
+from fetchml.auth.keyring import Admission
+from fetchml.auth.limits import RateState
+from fetchml.config.proxies import caller_of
+from fetchml.core.model import Principal
+from fetchml.errors import RateLimited, RequestError
+from fetchml.pages import PAGE_BYTES, PageTooLarge
+
+ROWS_AT_ONCE = 16
+"""Of a list, between which others have their turn."""
+MAX_IGNORED_NAME = 64
+MAX_IGNORED_CHARACTERS = 1000
+"""Of the header that names what was ignored; clients take a few KiB of headers in all."""
+
+_encode = msgspec.json.Encoder().encode
+_JSON = {"Content-Type": "application/json", "Server": SERVER}
+
+_NOT_COUNTED = nullcontext()
+
+T = TypeVar("T")
+
+
+class Call:
+    __slots__ = (
+        "_admission", "_body_bytes", "_budgets", "_limit", "_row_bytes", "address", "request",
+        "trace_id", "who",
+    )  # fmt: skip
+
+    _admission: Admission
+    who: Principal
+    """Set by `admit`; an operation that needs no key must not ask."""
+
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        trace_id: str,
+        address: str = "",
+        budgets: Budgets | None = None,
+    ) -> None:
+        """`address`: the client's; proxies have been seen through. `budgets` None: all that this
+        call sends is small."""
+        self.request = request
+        self.address = address
+        self.trace_id = trace_id
+        self._limit: RateState | None = None
+        self._budgets = budgets
+        self._body_bytes = 0
+        self._row_bytes = 0
+
+    def admit(self, admission: Admission, secret: str | None) -> None:
+        """Raises Unauthorized, RateLimited."""
+        self._admission = admission
+        self.who, self._limit = admission.admit(secret, self.address)
+
+    @property
+    def known(self) -> Principal | None:
+        """Who asks; None: nobody with a valid key, or it was not asked."""
+        return getattr(self, "who", None)
+
+    def while_valid(self) -> AbstractContextManager[None]:
+        """Around a reply or a body that may take long: it ends with the key. Raises Unauthorized,
+        from inside too."""
+        return self._admission.while_valid(self.who)
+
+    def json(
+        self, value: object, *, status: int = 200, ignored: Iterable[str] = ()
+    ) -> web.Response:
+        """`ignored`: names in the request that mean nothing here, so that nobody hopes they do.
+
+        Raises TooManyBytes, Overloaded.
+        """
+        response = self._response(_encode(value), status, _JSON)
+        if self._limit is not None:
+            _add_limit(response.headers, self._limit)
+        if ignored:
+            response.headers["X-FetchML-Ignored"] = _listed(ignored)
+        return response
+
+    def whole(self, body: bytes, headers: Mapping[str, str]) -> web.Response:
+        """A reply that is not JSON. Raises TooManyBytes, Overloaded."""
+        return self._response(body, 200, self.headers(headers))
+
+    def _response(self, body: bytes, status: int, headers: Mapping[str, str]) -> web.Response:
+        if len(body) <= SMALL_BYTES or self._budgets is None:
+            return web.Response(body=body, status=status, headers=headers)
+        replies = self._budgets.replies
+        self._release_rows()
+        return Reply(replies, self.caller, body, status=status, headers=headers)
+
+    async def rows(self, convert: Callable[[T], object], items: Sequence[T]) -> msgspec.Raw:
+        """A list as JSON. It counts as the reply does while it is made.
+
+        Raises PageTooLarge, TooManyBytes, Overloaded.
+        """
+        taken, held = 0, SMALL_BYTES
+
+        def some(first: int) -> bytes:
+            nonlocal taken, held
+            rows = _encode([convert(item) for item in items[first : first + ROWS_AT_ONCE]])
+            taken += len(rows)
+            if taken > held:  # Seldom: most rows are small.
+                if taken > PAGE_BYTES:
+                    raise PageTooLarge(max(1, first))
+                more = max(taken - held, SMALL_BYTES)
+                self._hold_reply(more)
+                held += more
+            return rows[1:-1]
+
+        parts = await map_in_turns(some, range(0, len(items), ROWS_AT_ONCE))
+        # One copy, in one turn: each costs milliseconds for a page of the largest size.
+        pieces = [piece for part in parts for piece in (b",", part)]
+        pieces[:1] = [b"["]
+        return msgspec.Raw(b"".join([*pieces, b"]"]))
+
+    def message(self, size: int) -> AbstractContextManager[None]:
+        """Around a message of so many bytes that the client has yet to take. Raises TooManyBytes,
+        Overloaded."""
+        if size <= SMALL_BYTES or self._budgets is None:
+            return _NOT_COUNTED
+        return self._budgets.replies.hold(self.caller, size)
+
+    def _hold_reply(self, size: int) -> None:
+        if self._budgets is not None:
+            self._budgets.replies.take(self.caller, size)
+            self._row_bytes += size
+
+    @property
+    def caller(self) -> str:
+        """Whom bytes are counted for: the key, or the address of one that showed none."""
+        who = self.known
+        return caller_of(self.address) if who is None else who.key_id
+
+    def hold_body(self, size: int) -> None:
+        """More of the body is in memory, until `release`. Raises TooManyBytes, Overloaded."""
+        if self._budgets is not None:
+            self._budgets.bodies.take(self.caller, size)
+            self._body_bytes += size
+
+    def _release_rows(self) -> None:
+        if self._row_bytes and self._budgets is not None:
+            self._budgets.replies.give_back(self.caller, self._row_bytes)
+            self._row_bytes = 0
+
+    def release(self) -> None:
+        """The request's body is needed no longer, and the reply is made."""
+        self._release_rows()
+        if self._body_bytes and self._budgets is not None:
+            self._budgets.bodies.give_back(self.caller, self._body_bytes)
+            self._body_bytes = 0
+
+    def empty(self, headers: Mapping[str, str] | None = None) -> web.Response:
+        """204: done, nothing to say."""
+        return web.Response(status=204, headers=self.headers(headers or {}))
+
+    def error(self, error: RequestError) -> web.Response:
+        if isinstance(error, RateLimited) and error.limit is not None:
+            self._limit = RateState(error.limit, 0, error.retry_after)
+        headers = self.headers({**_JSON, **error_headers(error)})
+        body = error_body(error, self.trace_id)
+        return web.Response(body=body, status=status_of(error), headers=headers)
+
+    def headers(self, given: Mapping[str, str]) -> CIMultiDict[str]:
+        """For a reply that is not JSON."""
+        headers = CIMultiDict(given)
+        headers["Server"] = SERVER
+        if self._limit is not None:
+            _add_limit(headers, self._limit)
+        return headers
+
+
+def _add_limit(headers: CIMultiDict[str], limit: RateState) -> None:
+    headers["RateLimit-Limit"] = str(limit.limit)
+    headers["RateLimit-Remaining"] = str(limit.remaining)
+    headers["RateLimit-Reset"] = str(limit.reset_seconds)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Any text is safe in the header: what is not plain in it is percent-encoded."""
+    listed: list[str] = []
+    size = 0
+    for name in names:
+        quoted = quote(name[:MAX_IGNORED_NAME], safe="", errors="replace")
+        size += len(quoted) + 2
+        if size > MAX_IGNORED_CHARACTERS:
+            break
+        listed.append(quoted)
+    return ", ".join(listed)

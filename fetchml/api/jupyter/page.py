@@ -1,0 +1,72 @@
+"""What FetchML itself shows in a browser: that a service starts or has ended, and its warning."""
+
+import re
+from html import escape
+from pathlib import Path
+
+from fetchml.core.requests.jupyter import ServiceStatus
+from fetchml.views import JupyterState
+
+NOTICE_JS = Path(__file__).with_name("notice.js")
+RELOAD_SECONDS = 2
+PAGE_HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Cache-Control": "no-store",
+    # The address may hold the token.
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "frame-ancestors 'self'",
+}
+
+_PAGES = re.compile(r"/(lab|doc|tree|notebooks|edit|consoles|terminals)(/.*)?")
+"""Those of Jupyter's own pages, not files of a user that a browser shows."""
+_HEAD_ENDS = re.compile(rb"</head\s*>", re.IGNORECASE)
+
+_START_AGAIN = "Start it again with “fetchml jupyter start”: what is in its workspace is kept."
+
+
+def sentence(state: JupyterState) -> str:
+    """Why Jupyter itself does not answer."""
+    why = state.why.strip().rstrip(".")
+    match state.status:
+        case ServiceStatus.STOPPED | ServiceStatus.ERROR:
+            return f"This Jupyter service has ended: {why or 'it was stopped'}. {_START_AGAIN}"
+        case ServiceStatus.STOPPING:
+            return f"This Jupyter service is being stopped: {why or 'somebody asked for it'}."
+        case _:
+            return f"This Jupyter service is starting: {why or 'it will be here in a moment'}."
+
+
+def has_ended(state: JupyterState) -> bool:
+    return state.status in (ServiceStatus.STOPPED, ServiceStatus.ERROR)
+
+
+def page(state: JupyterState) -> bytes:
+    reload = "" if has_ended(state) else f'<meta http-equiv="refresh" content="{RELOAD_SECONDS}">'
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+{reload}
+<title>Jupyter: {escape(state.status)}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 20vh auto; max-width: 34em; padding: 0 1em }}
+</style>
+</head>
+<body>
+<h1>Jupyter: {escape(state.status)}</h1>
+<p>{escape(sentence(state))}</p>
+</body>
+</html>
+""".encode("utf-8", "replace")
+
+
+def may_carry_notice(path: str) -> bool:
+    """`path`: below the service's own."""
+    return _PAGES.fullmatch(path) is not None
+
+
+def with_notice(html: bytes, base_path: str) -> bytes:
+    script = f'<script src="{base_path}.fetchml/notice.js" defer></script>'.encode()
+    return _HEAD_ENDS.sub(lambda end: script + end[0], html, count=1)

@@ -1,0 +1,31 @@
+"""The audit over REST."""
+
+from aiohttp import web
+
+from fetchml.api.convert import audit_json
+from fetchml.api.http.call import Call
+from fetchml.api.http.query import Query
+from fetchml.api.http.router import Route
+from fetchml.auth.audit import Audit
+
+
+class AuditOperations:
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+
+    def routes(self) -> list[Route]:
+        return [Route("GET", "/v1/audit", self.list)]
+
+    async def list(self, call: Call) -> web.StreamResponse:
+        query = Query(call.request, "user_id", "action", "target", "since", "before", "limit")
+        entries = await self._audit.entries(
+            call.who,
+            user=query.text("user_id"),
+            action=query.text("action"),
+            target=query.text("target"),
+            since=query.time("since"),
+            before=query.text("before"),
+            limit=query.number("limit"),
+        )
+        body = {"entries": await call.rows(audit_json, entries)}
+        return call.json(body, ignored=query.ignored)

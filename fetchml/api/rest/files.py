@@ -1,0 +1,76 @@
+"""What a task wrote, over REST: its log as it grows, and the files in its outputs."""
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from aiohttp import web
+
+from fetchml.api.convert import output_json
+from fetchml.api.file_pieces import pieces_of
+from fetchml.api.http.call import Call
+from fetchml.api.http.query import Query
+from fetchml.api.http.router import Route
+from fetchml.api.http.streams import Streams, send_pieces
+from fetchml.errors import Unavailable
+
+if TYPE_CHECKING:
+    from fetchml.engine.engine import Engine
+
+
+class FileOperations:
+    def __init__(self, engine: "Engine", streams: Streams, *, send_timeout_seconds: float) -> None:
+        self._engine = engine
+        self._streams = streams
+        self._send_timeout_seconds = send_timeout_seconds
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/v1/tasks/{id}/logs", self.logs),
+            Route("GET", "/v1/tasks/{id}/outputs", self.list_outputs),
+            Route("GET", "/v1/tasks/{id}/outputs/{path...}", self.output),
+        ]
+
+    async def logs(self, call: Call, task_id: str) -> web.StreamResponse:
+        query = Query(call.request, "follow", "offset")
+        follow, offset = query.flag("follow"), query.number("offset") or 0
+        # Before the reply begins: later there is no way to say that the task is not there.
+        await self._engine.get_task(call.who, task_id)
+        headers = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
+        pieces = self._log(call, task_id, offset=offset, follow=follow)
+        with self._streams.open(call):
+            return await send_pieces(call, headers, pieces, self._send_timeout_seconds)
+
+    async def list_outputs(self, call: Call, task_id: str) -> web.StreamResponse:
+        query = Query(call.request, "limit", "offset")
+        files = query.cut(await self._engine.list_outputs(call.who, task_id))
+        body = {"outputs": await call.rows(output_json, files)}
+        return call.json(body, ignored=query.ignored)
+
+    async def output(self, call: Call, task_id: str, path: str) -> web.StreamResponse:
+        file = await self._engine.open_output(call.who, task_id, path)
+        with closing(file), call.while_valid():
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            name = quote(path.rpartition("/")[2], safe="")
+            headers = {
+                "Content-Type": "application/octet-stream",
+                "Content-Length": str(size),
+                "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+                "X-Content-Type-Options": "nosniff",
+            }
+            return await send_pieces(
+                call, headers, pieces_of(file, size), self._send_timeout_seconds
+            )
+
+    async def _log(
+        self, call: Call, task_id: str, *, offset: int, follow: bool
+    ) -> AsyncGenerator[bytes]:
+        chunks = self._engine.read_logs(call.who, task_id, offset=offset, follow=follow)
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk.data
+        if follow and self._engine.draining:
+            raise Unavailable("The server is shutting down: the task may write more")

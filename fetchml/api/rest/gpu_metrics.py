@@ -1,0 +1,78 @@
+"""What /metrics tells of GPUs, and of how tasks come to start."""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from fetchml.attempts.manager import AheadCounts
+from fetchml.core.scheduling.estimate import Calibration
+from fetchml.engine.gpus import GpuCondition, GpuReport
+from fetchml.views import GpuUse
+
+MIB = 1 << 20
+
+
+def gpu_metrics(report: GpuReport, use: Iterable[GpuUse]) -> Iterator[Metric]:
+    labels = ["gpu", "name"]
+    state = GaugeMetricFamily(
+        "fetchml_gpu_state", "1 for the state that it is in.", labels=[*labels, "state"]
+    )
+    memory = GaugeMetricFamily("fetchml_gpu_memory_bytes", "Its memory.", labels=labels)
+    used = GaugeMetricFamily("fetchml_gpu_memory_used_bytes", "Memory in use.", labels=labels)
+    busy = GaugeMetricFamily(
+        "fetchml_gpu_utilisation_ratio", "Part of the time in which it computed.", labels=labels
+    )
+    warm = GaugeMetricFamily("fetchml_gpu_temperature_celsius", "Its temperature.", labels=labels)
+    for status in report.gpus:
+        gpu, reading = status.gpu, status.reading
+        named = [gpu.uuid, gpu.name]
+        for condition in GpuCondition:
+            state.add_metric([*named, condition], float(status.condition is condition))
+        if gpu.memory_mb:
+            memory.add_metric(named, gpu.memory_mb * MIB)
+        if reading is None:
+            continue
+        if reading.used_mb is not None:
+            used.add_metric(named, reading.used_mb * MIB)
+        if reading.utilisation_percent is not None:
+            busy.add_metric(named, reading.utilisation_percent / 100)
+        if reading.temperature_c is not None:
+            warm.add_metric(named, reading.temperature_c)
+    yield from (state, memory, used, busy, warm)
+    seconds = GaugeMetricFamily(
+        "fetchml_task_gpu_seconds",
+        "What a task has had of its GPUs in this attempt.",
+        labels=["task_id", "user"],
+    )
+    for each in use:
+        seconds.add_metric([each.task_id, each.user], each.gpu_seconds)
+    yield seconds
+
+
+def start_metrics(ahead: AheadCounts, calibration: Calibration) -> Iterator[Metric]:
+    attempts = CounterMetricFamily(
+        "fetchml_attempts", "Attempts that were made ready.", labels=["how"]
+    )
+    attempts.add_metric(["ahead"], ahead.ahead)
+    attempts.add_metric(["ordinary"], ahead.ordinary)
+    yield attempts
+    came = CounterMetricFamily(
+        "fetchml_prepared_ahead", "What came of those made ready ahead.", labels=["came_to"]
+    )
+    came.add_metric(["started"], ahead.opened)
+    came.add_metric(["thrown_away"], ahead.thrown_away)
+    yield came
+    yield CounterMetricFamily(
+        "fetchml_not_ahead_again",
+        "Ordinary attempts of tasks that were thrown away too often to be made ready ahead.",
+        ahead.not_again,
+    )
+    held = CounterMetricFamily(
+        "fetchml_estimates_held", "Estimated starts that came by then.", labels=["by"]
+    )
+    held.add_metric(["p50"], calibration.by_p50)
+    held.add_metric(["p90"], calibration.by_p90)
+    yield held
+    yield CounterMetricFamily(
+        "fetchml_estimates_checked", "Estimated starts that have come.", calibration.tasks
+    )

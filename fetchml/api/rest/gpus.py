@@ -1,0 +1,33 @@
+"""GPUs over REST."""
+
+from aiohttp import web
+
+from fetchml.api.convert import gpu_json, gpus_json
+from fetchml.api.http.call import Call
+from fetchml.api.http.query import Query
+from fetchml.api.http.router import Route
+from fetchml.engine.gpus import Gpus
+
+
+class GpuOperations:
+    def __init__(self, gpus: Gpus) -> None:
+        self._gpus = gpus
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/v1/gpus", self.list),
+            Route("POST", "/v1/gpus/{uuid}/drain", self.drain),
+            Route("POST", "/v1/gpus/{uuid}/undrain", self.undrain),
+        ]
+
+    async def list(self, call: Call) -> web.StreamResponse:
+        query = Query(call.request)
+        return call.json(gpus_json(self._gpus.list(call.who)), ignored=query.ignored)
+
+    async def drain(self, call: Call, uuid: str) -> web.StreamResponse:
+        query = Query(call.request)
+        return call.json(gpu_json(await self._gpus.drain(call.who, uuid)), ignored=query.ignored)
+
+    async def undrain(self, call: Call, uuid: str) -> web.StreamResponse:
+        query = Query(call.request)
+        return call.json(gpu_json(await self._gpus.undrain(call.who, uuid)), ignored=query.ignored)

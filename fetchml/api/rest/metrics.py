@@ -1,0 +1,137 @@
+"""/metrics, in Prometheus' text format. The names are documented in docs/contract.md."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from fetchml.api.http.reply import Budgets
+from fetchml.api.http.router import Route
+from fetchml.api.rest.gpu_metrics import gpu_metrics, start_metrics
+from fetchml.attempts.manager import AheadCounts
+from fetchml.auth.open_connections import Ended, OpenConnections
+from fetchml.core.scheduling.estimate import Calibration
+from fetchml.engine.gpus import GpuReport
+from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse
+
+
+class Seen(NamedTuple):
+    """What is counted elsewhere."""
+
+    stats: QueueStats
+    health: Health
+    gpus: GpuReport
+    gpu_use: Sequence[GpuUse]
+    ahead: AheadCounts
+    calibration: Calibration
+    queue_use: QueueUse
+
+
+class Metrics:
+    """Counted on the way in plain integers, made into metrics only when somebody asks."""
+
+    CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+    def __init__(
+        self,
+        routes: Callable[[], list[Route]],
+        open_streams: Callable[[], int],
+        connections: OpenConnections,
+        budgets: Budgets,
+    ) -> None:
+        self._routes = routes
+        self._open_streams = open_streams
+        self._connections = connections
+        self._budgets = budgets
+
+    def text(self, seen: Seen) -> bytes:
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        registry.register(
+            _Now(
+                [
+                    *self._of_queue(seen.stats, seen.health),
+                    *_of_memory(seen.queue_use),
+                    *gpu_metrics(seen.gpus, seen.gpu_use),
+                    *start_metrics(seen.ahead, seen.calibration),
+                    *self._of_http(),
+                    *self._of_limits(),
+                ]
+            )
+        )
+        return generate_latest(registry)
+
+    def _of_queue(self, stats: QueueStats, health: Health) -> Iterator[Metric]:
+        yield GaugeMetricFamily("fetchml_tasks_queued", "Tasks that wait.", stats.queued)
+        yield GaugeMetricFamily("fetchml_tasks_running", "Tasks that hold a slot.", stats.running)
+        yield GaugeMetricFamily(
+            "fetchml_tasks_completed_today", "Tasks completed today.", stats.completed
+        )
+        yield GaugeMetricFamily("fetchml_tasks_failed_today", "Tasks failed today.", stats.failed)
+        yield GaugeMetricFamily("fetchml_workers", "Executors that take work.", stats.workers)
+        status = GaugeMetricFamily("fetchml_health", "1 for the state it is in.", labels=["status"])
+        for state in HealthStatus:
+            status.add_metric([state], float(health.status is state))
+        yield status
+
+    def _of_http(self) -> Iterator[Metric]:
+        labels = ["method", "path"]
+        replies = CounterMetricFamily(
+            "fetchml_http_replies", "Replies sent.", labels=[*labels, "status"]
+        )
+        seconds = CounterMetricFamily(
+            "fetchml_http_seconds", "Time from request to reply, in all.", labels=labels
+        )
+        for route in self._routes():
+            for status, count in route.replies.items():
+                replies.add_metric([route.method, route.path, str(status)], count)
+            if route.replies:
+                seconds.add_metric([route.method, route.path], route.seconds)
+        yield replies
+        yield seconds
+        yield GaugeMetricFamily(
+            "fetchml_http_streams", "Open /ws and log streams.", self._open_streams()
+        )
+
+    def _of_limits(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "fetchml_http_connections", "Open connections.", len(self._connections)
+        )
+        ended = CounterMetricFamily(
+            "fetchml_http_connections_ended",
+            "Connections that the server refused or dropped.",
+            labels=["reason"],
+        )
+        for reason in Ended:
+            ended.add_metric([reason], self._connections.ended[reason])
+        yield ended
+        held = GaugeMetricFamily("fetchml_http_held_bytes", "Bytes in memory.", labels=["of"])
+        refused = CounterMetricFamily(
+            "fetchml_http_held_refused", "Requests beyond the limit on them.", labels=["of"]
+        )
+        for name, budget in vars(self._budgets).items():
+            held.add_metric([name], budget.total)
+            refused.add_metric([name], budget.refused)
+        yield held
+        yield refused
+
+
+def _of_memory(use: QueueUse) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "fetchml_queue_bytes", "Memory that tasks take which have not ended.", use.bytes
+    )
+    yield GaugeMetricFamily("fetchml_queue_limit_bytes", "The most of it.", use.most_bytes)
+    yield CounterMetricFamily(
+        "fetchml_queue_refusals", "Submits kept out by a quota or a full queue.", use.refused
+    )
+
+
+class _Now(Collector):
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> list[Metric]:
+        return self._metrics

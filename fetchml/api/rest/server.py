@@ -1,0 +1,215 @@
+"""The HTTP server: every request passes here, and every error leaves in the contract's form.
+
+It is aiohttp's low-level server with a router of our own: nothing stands between the parser and
+the handler but what this file shows.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from fetchml.api.http.call import Call
+from fetchml.api.http.connection import ConnectionServer, ConnectionTimeouts
+from fetchml.api.http.errors import Internal, Unreadable, status_of
+from fetchml.api.http.reply import Budgets
+from fetchml.api.http.router import Router
+from fetchml.api.http.streams import Streams
+from fetchml.api.jupyter.proxy import JupyterProxy
+from fetchml.api.rest.audit import AuditOperations
+from fetchml.api.rest.experiments import ExperimentOperations
+from fetchml.api.rest.files import FileOperations
+from fetchml.api.rest.gpus import GpuOperations
+from fetchml.api.rest.jupyter import JupyterOperations
+from fetchml.api.rest.metrics import Metrics
+from fetchml.api.rest.snapshots import SnapshotOperations
+from fetchml.api.rest.status import ServerOperations
+from fetchml.api.rest.storage import StorageOperations
+from fetchml.api.rest.tasks import TaskOperations
+from fetchml.api.trace import new_trace
+from fetchml.api.ws.route import WatchOperation
+from fetchml.api.ws.session import Timing
+from fetchml.auth.audit import Audit
+from fetchml.auth.keyring import Admission
+from fetchml.auth.open_connections import OpenConnections
+from fetchml.config.settings import MAX_CONNECTIONS
+from fetchml.config.tls import Certificate
+from fetchml.core.requests.text import is_valid
+from fetchml.engine.experiments import Experiments
+from fetchml.engine.gpus import Gpus
+from fetchml.engine.retention import Retention
+from fetchml.errors import BadRequest, Forbidden, RequestError, Unauthorized
+from fetchml.jupyter.service import JupyterServices
+from fetchml.snapshots.service import Snapshots
+from fetchml.system.log import current_trace
+
+if TYPE_CHECKING:
+    from fetchml.engine.engine import Engine
+
+BACKLOG = 1024
+MAX_PATH_IN_LOG = 200
+_NOT_UTF8 = "The path or the query is not valid UTF-8: percent-encode it"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTimeouts:
+    """Seconds."""
+
+    body: float = 30
+    """From a request's head to the end of its body."""
+    head: float = 10
+    """From the first byte of a request's head to its last; and for the TLS handshake."""
+    send: float = 30
+    """A client that takes nothing of a reply, a log or a file for so long is let go; of Jupyter's
+    pages also one that sends nothing of its body."""
+    streams_close: float = 3
+    """How long streams have, at the shutdown, to tell their clients."""
+    requests_finish: float = 5
+    """How long requests have, at the shutdown, to be answered."""
+    jupyter_answer: float = 120
+    """Without a byte from a Jupyter for so long, or without one taken by it, it is given up."""
+    ws: Timing = field(default_factory=Timing)
+
+
+class HttpServer:
+    def __init__(
+        self,
+        engine: "Engine",
+        experiments: Experiments,
+        snapshots: Snapshots,
+        jupyter: JupyterServices,
+        gpus: Gpus,
+        admission: Admission,
+        audit: Audit,
+        timeouts: HttpTimeouts | None = None,
+        *,
+        max_connections: int = MAX_CONNECTIONS,
+        retention: Retention,
+    ) -> None:
+        self._admission = admission
+        self._audit = audit
+        self._timeouts = timeouts = timeouts or HttpTimeouts()
+        self._streams = Streams()
+        self._router = Router()
+        self._runner: web.ServerRunner | None = None
+        self._listener: asyncio.AbstractServer | None = None
+        self._budgets = budgets = Budgets()
+        self._connections = OpenConnections(max_connections, admission.is_shared)
+        self._dropping: asyncio.Task[None] | None = None
+        metrics = Metrics(self._router.routes, self._streams.__len__, self._connections, budgets)
+        self._origins = jupyter.origins
+        proxy = JupyterProxy(
+            jupyter,
+            admission,
+            self._streams,
+            jupyter.origins,
+            take_seconds=timeouts.send,
+            answer_seconds=timeouts.jupyter_answer,
+        )
+        self._at_origin = proxy.at_origin
+        for operations in (
+            TaskOperations(engine, body_timeout_seconds=timeouts.body),
+            ExperimentOperations(experiments, body_timeout_seconds=timeouts.body),
+            SnapshotOperations(snapshots, self._streams, body_timeout_seconds=timeouts.body),
+            JupyterOperations(jupyter, body_timeout_seconds=timeouts.body),
+            FileOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
+            ServerOperations(engine, gpus, metrics),
+            GpuOperations(gpus),
+            AuditOperations(audit),
+            StorageOperations(retention, body_timeout_seconds=timeouts.body),
+            WatchOperation(engine, admission, self._streams, timeouts.ws),
+            proxy,
+        ):
+            for route in operations.routes():
+                self._router.add(route)
+
+    async def start(self, host: str, port: int, certificate: Certificate | None = None) -> int:
+        """Listen, with TLS if there is a certificate. Returns the port, which the system chose if
+        `port` is 0. Raises OSError."""
+        server = ConnectionServer(
+            self._answer,
+            self._connections,
+            ConnectionTimeouts(self._timeouts.head, self._timeouts.send),
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=self._timeouts.requests_finish)
+        await self._runner.setup()
+        self._dropping = asyncio.create_task(server.drop_who_does_not_read())
+        tls = certificate.server_context() if certificate else None
+        self._listener = await asyncio.get_running_loop().create_server(
+            server,
+            host,
+            port,
+            backlog=BACKLOG,
+            ssl=tls,
+            # Until then nobody knows how many connections an address has.
+            ssl_handshake_timeout=self._timeouts.head if tls else None,
+        )
+        return int(self._listener.sockets[0].getsockname()[1])
+
+    async def stop(self, reason: str) -> None:
+        """End streams with the reason, let other requests finish, and listen no more."""
+        await self._streams.close(reason, self._timeouts.streams_close)
+        if self._listener is not None:
+            self._listener.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._dropping is not None:
+            self._dropping.cancel()
+            await asyncio.gather(self._dropping, return_exceptions=True)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        begun = time.perf_counter()
+        headers = request.headers
+        trace_id = new_trace(headers.get("traceparent"), headers.get("x-request-id"))
+        current_trace.set(trace_id)
+        forwarded_for = ",".join(headers.getall("X-Forwarded-For", ()))
+        address = self._admission.client_of(request.remote or "", forwarded_for)
+        call = Call(request, trace_id, address, self._budgets)
+        label = self._origins.label_of(headers.get("Host"))
+        route, parameters = (
+            self._router.find(request.method, request.path)
+            if label is None
+            else (self._at_origin, (label,))
+        )
+        try:
+            if not route.keyless:
+                call.admit(self._admission, headers.get("X-API-Key"))
+            elif self._router.refuses(route):
+                self._admission.count_refusal(headers.get("X-API-Key"), address)
+            if not is_valid(request.raw_path):
+                raise BadRequest(_NOT_UTF8)
+            response = await route.handler(call, *parameters)
+        except RequestError as error:
+            response = self._refuse(call, error)
+        except ConnectionError:
+            raise  # The client has left, or was let go.
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            response = self._refuse(call, Internal())
+        finally:
+            call.release()
+        route.count(response.status, time.perf_counter() - begun)
+        return response
+
+    def _refuse(self, call: Call, error: RequestError) -> web.StreamResponse:
+        """Raises ConnectionAbortedError if a reply has begun: it must not look complete."""
+        request, status = call.request, status_of(error)
+        # Anybody can cause these lines: a short path, and none while they come too fast.
+        level = logging.DEBUG if status == HTTPStatus.TOO_MANY_REQUESTS else logging.INFO
+        path = request.path[:MAX_PATH_IN_LOG]
+        log.log(level, "%s %s: %d %s", request.method, path, status, error.code)
+        if isinstance(error, (Forbidden, Unauthorized)):
+            tried = f"{request.method} {path}"
+            self._audit.refused(call.known, call.address, tried, error)
+        if request.writer.output_size:
+            raise ConnectionAbortedError
+        response = call.error(error)
+        if isinstance(error, Unreadable) and not request.content.is_eof():
+            response.force_close()
+        return response

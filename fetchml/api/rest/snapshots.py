@@ -1,0 +1,62 @@
+"""Snapshots over REST."""
+
+from aiohttp import web
+
+from fetchml.api.convert import snapshot_json
+from fetchml.api.http.body import read_pieces
+from fetchml.api.http.call import Call
+from fetchml.api.http.query import Query
+from fetchml.api.http.router import Route
+from fetchml.api.http.streams import Streams
+from fetchml.snapshots.service import Snapshots
+
+UPLOAD_BYTES = 256 * 1024
+"""What one upload has in memory: it is taken as fast as it can be kept."""
+
+
+class SnapshotOperations:
+    def __init__(
+        self, snapshots: Snapshots, streams: Streams, *, body_timeout_seconds: float
+    ) -> None:
+        self._snapshots = snapshots
+        self._streams = streams
+        self._body_timeout_seconds = body_timeout_seconds
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/v1/snapshots", self.list),
+            Route("PUT", "/v1/snapshots", self.upload),
+            Route("GET", "/v1/snapshots/{id}", self.get),
+            Route("DELETE", "/v1/snapshots/{id}", self.delete),
+        ]
+
+    async def upload(self, call: Call) -> web.StreamResponse:
+        query = Query(call.request, "git_commit", "git_dirty")
+        dirty = query.flag("git_dirty") if query.text("git_dirty") is not None else None
+        pieces = read_pieces(
+            call.request,
+            max_bytes=self._snapshots.max_bytes,
+            stall_seconds=self._body_timeout_seconds,
+        )
+        call.hold_body(UPLOAD_BYTES)
+        with self._streams.open(call):
+            kept, is_new = await self._snapshots.upload(
+                call.who, pieces, git_commit=query.text("git_commit"), git_dirty=dirty
+            )
+        status = 201 if is_new else 200
+        return call.json(snapshot_json(kept), status=status, ignored=query.ignored)
+
+    async def list(self, call: Call) -> web.StreamResponse:
+        query = Query(call.request, "limit", "offset")
+        found = query.cut(self._snapshots.list(call.who))
+        body = {"snapshots": await call.rows(snapshot_json, found)}
+        return call.json(body, ignored=query.ignored)
+
+    async def get(self, call: Call, snapshot_id: str) -> web.StreamResponse:
+        query = Query(call.request)
+        found = self._snapshots.get(call.who, snapshot_id)
+        return call.json(snapshot_json(found), ignored=query.ignored)
+
+    async def delete(self, call: Call, snapshot_id: str) -> web.StreamResponse:
+        await self._snapshots.delete(call.who, snapshot_id)
+        return call.empty()

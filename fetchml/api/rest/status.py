@@ -1,0 +1,73 @@
+"""What the server says of itself: health, probes, the queue, metrics, and its API's description."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+import fetchml
+from fetchml.api.convert import health_json, queue_json
+from fetchml.api.http.call import Call
+from fetchml.api.http.query import Query
+from fetchml.api.http.router import Route
+from fetchml.api.rest.metrics import Metrics, Seen
+from fetchml.engine.gpus import Gpus
+from fetchml.errors import Unavailable
+
+if TYPE_CHECKING:
+    from fetchml.engine.engine import Engine
+
+OPENAPI = Path(__file__).with_name("openapi.yaml")
+
+
+class ServerOperations:
+    def __init__(self, engine: "Engine", gpus: Gpus, metrics: Metrics) -> None:
+        self._engine = engine
+        self._gpus = gpus
+        self._metrics = metrics
+        self._openapi = OPENAPI.read_bytes()
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("GET", "/health", self.health, keyless=True),
+            Route("GET", "/livez", self.health, keyless=True),
+            Route("GET", "/readyz", self.ready, keyless=True),
+            Route("GET", "/openapi.yaml", self.openapi, keyless=True),
+            Route("GET", "/v1/queue", self.queue),
+            Route("GET", "/metrics", self.metrics),
+        ]
+
+    async def health(self, call: Call) -> web.StreamResponse:
+        """Always 200: that it answers is what it is asked for, and the truth is in the body."""
+        now_ms = time.time_ns() // 1_000_000
+        return call.json(health_json(self._engine.health(), fetchml.__version__, now_ms))
+
+    async def ready(self, call: Call) -> web.StreamResponse:
+        health = self._engine.health()
+        if not health.accepts_work:
+            raise Unavailable(f"Not ready: {'; '.join(health.reasons)}")
+        return await self.health(call)
+
+    async def openapi(self, call: Call) -> web.StreamResponse:
+        return call.whole(self._openapi, {"Content-Type": "application/yaml"})
+
+    async def queue(self, call: Call) -> web.StreamResponse:
+        query = Query(call.request)
+        stats = await self._engine.queue_stats(call.who)
+        return call.json(queue_json(stats), ignored=query.ignored)
+
+    async def metrics(self, call: Call) -> web.StreamResponse:
+        engine = self._engine
+        body = self._metrics.text(
+            Seen(
+                await engine.queue_stats(call.who),
+                engine.health(),
+                self._gpus.list(call.who),
+                engine.gpu_use(call.who),
+                engine.ahead_counts,
+                engine.calibration,
+                engine.queue_use,
+            )
+        )
+        return call.whole(body, {"Content-Type": Metrics.CONTENT_TYPE})

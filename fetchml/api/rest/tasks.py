@@ -1,0 +1,105 @@
+"""Tasks over REST: every operation is one call of the engine between two conversions."""
+
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from aiohttp import web
+
+from fetchml.api.convert import explanation_json, task_json
+from fetchml.api.http.body import read_object
+from fetchml.api.http.call import Call
+from fetchml.api.http.query import Query
+from fetchml.api.http.router import Route
+from fetchml.core.model import DatasetSpec, Status
+from fetchml.core.requests.submission import KNOWN_FIELDS
+from fetchml.errors import BadRequest
+from fetchml.ports.contracts import TaskQuery
+
+if TYPE_CHECKING:
+    from fetchml.engine.engine import Engine
+
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 50
+LISTED = (Status.QUEUED, Status.RUNNING, Status.COMPLETED, Status.FAILED)
+"""The values of the contract's `status` filter."""
+
+_DATASET_FIELDS = frozenset(DatasetSpec.__struct_fields__)
+
+
+class TaskOperations:
+    def __init__(self, engine: "Engine", *, body_timeout_seconds: float) -> None:
+        self._engine = engine
+        self._body_timeout_seconds = body_timeout_seconds
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("POST", "/v1/tasks", self.create),
+            Route("GET", "/v1/tasks", self.list),
+            Route("GET", "/v1/tasks/{id}", self.get),
+            Route("DELETE", "/v1/tasks/{id}", self.delete),
+            Route("GET", "/v1/tasks/{id}/explain", self.explain),
+        ]
+
+    async def create(self, call: Call) -> web.StreamResponse:
+        query = Query(call.request, "view")
+        full = query.full_view()
+        key = _idempotency_key(call.request)
+        fields = await read_object(call, self._body_timeout_seconds)
+        task = await self._engine.create_task(call.who, fields, key)
+        ignored = query.ignored + _ignored(fields)
+        return call.json(task_json(task, full=full), status=201, ignored=ignored)
+
+    async def list(self, call: Call) -> web.StreamResponse:
+        query = Query(call.request, "status", "limit", "offset", "view")
+        full = query.full_view()
+        states = query.status("status", LISTED)
+        limit = _or(query.number("limit"), DEFAULT_LIMIT)
+        if limit > MAX_LIMIT:
+            raise BadRequest(f"limit: must be between 0 and {MAX_LIMIT}")
+        offset = _or(query.number("offset"), 0)
+        page = await self._engine.list_tasks(
+            call.who, TaskQuery(states=states, limit=limit, offset=offset, brief=not full)
+        )
+        body = {
+            "tasks": await call.rows(partial(task_json, full=full), page.tasks),
+            "total": page.total,
+            "limit": limit,
+            "offset": offset,
+        }
+        return call.json(body, ignored=query.ignored)
+
+    async def get(self, call: Call, task_id: str) -> web.StreamResponse:
+        query = Query(call.request, "view")
+        full = query.full_view()
+        task = await self._engine.get_task(call.who, task_id)
+        output = await self._engine.task_output(task)
+        return call.json(task_json(task, full=full, output=output), ignored=query.ignored)
+
+    async def delete(self, call: Call, task_id: str) -> web.StreamResponse:
+        await self._engine.delete_task(call.who, task_id)
+        return call.empty()
+
+    async def explain(self, call: Call, task_id: str) -> web.StreamResponse:
+        query = Query(call.request)
+        explanation = await self._engine.explain_task(call.who, task_id)
+        return call.json(explanation_json(explanation), ignored=query.ignored)
+
+
+def _or(number: int | None, default: int) -> int:
+    return default if number is None else number
+
+
+def _idempotency_key(request: web.BaseRequest) -> str | None:
+    """Raises BadRequest."""
+    keys = request.headers.getall("Idempotency-Key", ())
+    if len(keys) > 1:
+        raise BadRequest("Idempotency-Key: must be sent once")
+    return keys[0] if keys else None
+
+
+def _ignored(fields: dict[str, object]) -> list[str]:
+    """Properties that mean nothing. The engine has accepted the request, so its shape is known."""
+    ignored = [name for name in fields if name not in KNOWN_FIELDS]
+    for index, spec in enumerate(cast("list[dict[str, object]]", fields.get("dataset_specs", ()))):
+        ignored += [f"dataset_specs[{index}].{name}" for name in spec.keys() - _DATASET_FIELDS]
+    return ignored

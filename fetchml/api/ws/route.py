@@ -1,0 +1,119 @@
+"""/ws: every change of what the key may see, as JSON text messages. How a client gets in."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from aiohttp import WSCloseCode, web
+
+from fetchml.api.http.call import Call
+from fetchml.api.http.query import Query
+from fetchml.api.http.router import Route
+from fetchml.api.http.streams import Streams, abort
+from fetchml.api.ws.session import Ended, Session, Timing
+from fetchml.auth.keyring import Admission
+from fetchml.core.model import Status
+from fetchml.errors import BadRequest, RateLimited, RequestError, Unauthorized, Unavailable
+from fetchml.views import WatchFilter
+
+if TYPE_CHECKING:
+    from fetchml.engine.engine import Engine
+
+PROTOCOL = "fetchml.v1"
+KEY_PROTOCOL = "fetchml.key."
+"""Browsers can set no header of a WebSocket but the protocols: one of them carries the key."""
+MAX_MESSAGE_BYTES = 4096
+"""Of what clients send: `ping` and `pong` are all there is."""
+MAX_REASON_BYTES = 123
+"""What a close frame has room for."""
+
+_CLOSE_CODES: dict[type[RequestError], int] = {
+    Unauthorized: WSCloseCode.POLICY_VIOLATION,
+    Unavailable: WSCloseCode.GOING_AWAY,
+}
+
+log = logging.getLogger(__name__)
+
+
+class WatchOperation:
+    def __init__(
+        self, engine: "Engine", admission: Admission, streams: Streams, timing: Timing
+    ) -> None:
+        self._engine = engine
+        self._admission = admission
+        self._streams = streams
+        self._timing = timing
+
+    def routes(self) -> list[Route]:
+        # Keyless only for the router: the key may come as a protocol.
+        return [Route("GET", "/ws", self.watch, keyless=True)]
+
+    async def watch(self, call: Call) -> web.StreamResponse:
+        request = call.request
+        protocols = _protocols(request)
+        call.admit(self._admission, _key(request, protocols))
+        query = Query(request, "since", "task_id", "status", "view")
+        full, since = query.full_view(), query.number("since")
+        where = WatchFilter(query.text("task_id"), query.status("status", tuple(Status)))
+        if protocols and PROTOCOL not in protocols:
+            raise BadRequest(f"Sec-WebSocket-Protocol: must offer {PROTOCOL}")
+        socket = web.WebSocketResponse(
+            protocols=(PROTOCOL,),
+            timeout=self._timing.close_within,
+            max_msg_size=MAX_MESSAGE_BYTES,
+            compress=False,  # It would take 300 KB of memory for every client.
+        )
+        if not _is_handshake(socket, request):
+            raise BadRequest("This is a WebSocket: connect with a WebSocket handshake")
+        socket.headers.update(call.headers({}))
+        try:
+            with self._streams.open(call):
+                await socket.prepare(request)
+                updates = self._engine.watch(call.who, where, since, completes=True)
+                await Session(socket, updates, self._timing, full=full, hold=call.message).run()
+        except Ended as end:
+            await self._close(request, socket, end)
+        except RateLimited:
+            raise
+        except (Unauthorized, Unavailable) as error:
+            if not socket.prepared:
+                raise
+            await self._close(request, socket, Ended(_CLOSE_CODES[type(error)], error.message))
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("a watch failed")
+            await self._close(
+                request, socket, Ended(WSCloseCode.INTERNAL_ERROR, "An error occurred")
+            )
+        return socket
+
+    async def _close(
+        self, request: web.BaseRequest, socket: web.WebSocketResponse, end: Ended
+    ) -> None:
+        message = end.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
+        try:
+            async with asyncio.timeout(2 * self._timing.close_within):
+                await socket.close(code=end.code, message=message)
+        except TimeoutError:
+            abort(request)
+
+
+def _is_handshake(socket: web.WebSocketResponse, request: web.BaseRequest) -> bool:
+    try:
+        return request.method == "GET" and bool(socket.can_prepare(request))
+    except ValueError:
+        return False  # A Sec-WebSocket-Key that is not even ASCII.
+
+
+def _protocols(request: web.BaseRequest) -> list[str]:
+    offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", ()))
+    return [name.strip() for name in offered.split(",")] if offered else []
+
+
+def _key(request: web.BaseRequest, protocols: list[str]) -> str | None:
+    if secret := request.headers.get("X-API-Key"):
+        return secret
+    keys = (name for name in protocols if name.startswith(KEY_PROTOCOL))
+    key = next(keys, None)
+    return key.removeprefix(KEY_PROTOCOL) if key else None

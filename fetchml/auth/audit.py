@@ -1,0 +1,124 @@
+"""The audit: who did what, to which id, from where. Admins list it.
+
+That a task was created, the task itself tells (`Task.sender`): submitting costs no entry.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+
+from fetchml.auth.limits import RateLimiter
+from fetchml.core.audit import OK, Action, AuditEntry
+from fetchml.core.model import Principal, Role
+from fetchml.core.requests import text
+from fetchml.errors import BadRequest, Forbidden, RequestError
+from fetchml.ports.contracts import AuditQuery, Store
+from fetchml.system.ids import IdSequence
+from fetchml.system.log import redact
+
+REFUSALS_PER_MINUTE = 6
+"""Of one key, or of one address without a valid key, that are kept in the long run."""
+REFUSALS_BURST = 20
+ALL_REFUSALS_PER_SECOND = 1
+"""Of everybody together: nobody can push what matters out of the audit within hours."""
+ALL_REFUSALS_BURST = 200
+MAX_DETAIL = 400
+"""Characters."""
+MAX_REFUSAL = 300
+"""Characters of what was tried and why it was refused; how many were left out comes behind it."""
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 50
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+
+
+class Audit:
+    def __init__(self, store: Store, *, clock_ms: Callable[[], int]) -> None:
+        """The store may be opened later."""
+        self._store = store
+        self._clock_ms = clock_ms
+        self._ids = IdSequence()
+        self._refusals = RateLimiter(REFUSALS_PER_MINUTE / 60, REFUSALS_BURST)
+        self._all_refusals = RateLimiter(ALL_REFUSALS_PER_SECOND, ALL_REFUSALS_BURST)
+        self._left_out = 0
+
+    def done(
+        self, who: Principal, action: Action, target: str, detail: str | None = None
+    ) -> asyncio.Future[None]:
+        """Done when the entry is durable; await it before you answer.
+
+        Call it right after the change was handed to the store: both are then in one commit.
+        """
+        return self._append(who, who.address, action, OK, target, detail)
+
+    def refused(self, who: Principal | None, address: str, tried: str, error: RequestError) -> None:
+        """Somebody may not do what they `tried`. `who` None: without a valid key.
+
+        Not waited for, and bounded: of a flood the first are kept, and how many were left out.
+        """
+        now = time.monotonic()
+        caller = who.key_id if who is not None else address
+        if (
+            self._refusals.take(caller, now) is None
+            or self._all_refusals.take("everybody", now) is None
+        ):
+            self._left_out += 1
+            return
+        detail = text.shown(f"{redact(tried)}: {redact(error.message)}", MAX_REFUSAL)
+        if self._left_out:
+            detail += f" ({self._left_out} more refusals before this one were not kept)"
+            self._left_out = 0
+        self._append(who, address, Action.ACCESS_REFUSED, error.code, None, detail)
+
+    def _append(
+        self,
+        who: Principal | None,
+        address: str,
+        action: Action,
+        outcome: str,
+        target: str | None,
+        detail: str | None,
+    ) -> asyncio.Future[None]:
+        """Each text is made a line of bounded length, so that the entry can always be written."""
+        at = self._clock_ms()
+        return self._store.append_audit(
+            AuditEntry(
+                id=self._ids.next(at),
+                at=at,
+                action=action,
+                address=text.shown(address, text.MAX_ADDRESS),
+                outcome=outcome,
+                target=None if target is None else text.shown(target, text.MAX_NAME),
+                user=None if who is None else who.user,
+                key_id=None if who is None else who.key_id,
+                detail=None if detail is None else text.shown(detail, MAX_DETAIL),
+            )
+        )
+
+    async def entries(
+        self,
+        who: Principal,
+        *,
+        user: str | None = None,
+        action: str | None = None,
+        target: str | None = None,
+        since: int | None = None,
+        before: str | None = None,
+        limit: int | None = None,
+    ) -> list[AuditEntry]:
+        """Newest first; `None`: no restriction. `since`: milliseconds since the epoch (UTC).
+
+        Raises Forbidden, BadRequest.
+        """
+        if who.role is not Role.ADMIN:
+            raise Forbidden("Only admins read the audit")
+        if action is not None and action not in list(Action):
+            raise BadRequest(f"action: must be one of {', '.join(Action)}")
+        if before is not None and not _ID.fullmatch(before):
+            raise BadRequest("before: must be the id of an entry")
+        limit = DEFAULT_LIMIT if limit is None else limit
+        if not 1 <= limit <= MAX_LIMIT:
+            raise BadRequest(f"limit: must be between 1 and {MAX_LIMIT}")
+        known = None if action is None else Action(action)
+        return await self._store.list_audit(AuditQuery(user, known, target, since, before, limit))

@@ -1,0 +1,264 @@
+"""A backup is one tar archive: all of a data directory that can't be had again.
+
+    fetchml-backup          first: which form this is
+    data/store/             the database
+    data/snapshots/
+    data/admin.key, data/jupyter.key   only if asked for: they open a server
+    data/tasks/ID/outputs/, data/tasks/ID/attempts/N/   results, logs, how attempts ended
+    complete                last: an archive without it was cut off. `sha256:HEX`, of all before it
+
+Left out: workspaces (users' files, each with its owner), datasets (fetched again), the tasks'
+private copies of snapshots, attempts that never began, links to hosts and locks. What tasks made is
+read as untrusted: no link is followed, and what is neither folder, file nor link is left out. So is
+what can't be read in an attempt's folder: no running task may keep a backup from being made.
+"""
+
+import errno
+import hashlib
+import io
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir
+
+FORM = b"1\n"
+MARK, COMPLETE, DATA = "fetchml-backup", "complete", "data"
+CHECKSUM = "sha256:"
+SECRETS = ("admin.key", "jupyter.key")
+"""The admin key in clear, and what the tokens of Jupyter services are derived from."""
+SNAPSHOTS, TASKS = "snapshots", "tasks"
+STORE = "store"
+DATABASE = "fetchml.duckdb"
+_DEEPEST = 110
+"""Deeper than the outputs of any task."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+
+_UNREADABLE = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO}
+"""Of a mode that shuts it, or swapped meanwhile for a link or a socket."""
+
+
+class BadBackup(Exception):
+    """It can't be made or restored; the message says why. Nothing was changed."""
+
+
+@contextmanager
+def resting_store(data_dir: Path) -> Iterator[Path]:
+    """The store's folder, while no server can start on it. Raises BadBackup."""
+    if not (data_dir / "store").is_dir():
+        raise BadBackup(f"no server's data is in {data_dir}")
+    try:
+        lock = lock_data_dir(data_dir)
+    except (DataDirBusy, NotOwnData) as error:
+        raise BadBackup(str(error)) from error
+    try:
+        yield data_dir / "store"
+    finally:
+        lock.release()
+
+
+def write(
+    archive: BinaryIO, data_dir: Path, store: Path, *, with_outputs: bool, with_keys: bool = False
+) -> int:
+    """Write a backup, and return how many files and folders of attempts are left out since they
+    cannot be read. `store`: a folder with the store's files, which nothing changes. `with_keys`:
+    with SECRETS. Raises BadBackup, OSError."""
+    parts = [*(SECRETS if with_keys else ()), SNAPSHOTS, *([TASKS] if with_outputs else ())]
+    summed = _Summed(archive)
+    # What a new archive needs of a file is there.
+    file = cast("BinaryIO", summed)
+    with tarfile.TarFile(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        _add_bytes(tar, MARK, FORM)
+        writer = _Writer(tar)
+        root = os.open(store, _FOLDER)
+        try:
+            _add_store(writer, root)
+        finally:
+            os.close(root)
+        root = os.open(data_dir, _FOLDER)
+        try:
+            for name in parts:
+                writer.add(root, name, f"{DATA}/{name}")
+        finally:
+            os.close(root)
+        _add_bytes(tar, COMPLETE, f"{CHECKSUM}{summed.hexdigest()}\n".encode())
+    return writer.left_out
+
+
+def _add_store(writer: "_Writer", root: int) -> None:
+    """Raises BadBackup, OSError."""
+    names = _names(root)
+    if DATABASE not in names:
+        raise BadBackup(f"the store has no {DATABASE}")
+    for name in names:
+        if is_of_store(name):
+            writer.add(root, name, f"{DATA}/{STORE}/{name}")
+
+
+def is_of_store(name: str) -> bool:
+    """Whether a file of the store's folder with this name belongs to the database."""
+    return name.startswith((DATABASE, "header.copy"))
+
+
+def may_be_link(path: PurePosixPath) -> bool:
+    """Whether a backup may have a link at this path: only inside trees that users or tasks made.
+    The server opens everything above by its path, so a link there could lead it anywhere."""
+    match path.parts[1:]:
+        case ("tasks", _, "outputs", _, *_):
+            return True
+        case ("tasks", _, "attempts", _, _, _, *_):
+            return True
+        case ("snapshots", _, "tree", _, *_):
+            return True
+    return False
+
+
+def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
+    """`parent`: a descriptor of the folder that has it."""
+    match path.parts[1:]:
+        case ("snapshots", ".new"):
+            return False
+        case ("tasks", _, "attempts", _):
+            return _lies_in(parent, f"{name}/opened")
+        case ("tasks", _, "attempts", _, "workspace" | "datasets"):
+            return False
+    return True
+
+
+def is_a_tasks(path: PurePosixPath) -> bool:
+    """Whether it lies in an attempt's folder: a running task makes there what it likes."""
+    match path.parts[1:]:
+        case ("tasks", _, "attempts", _, _, *_):
+            return True
+    return False
+
+
+def _is_the_stores(path: PurePosixPath) -> bool:
+    return path.parts[1:2] == ("store",)
+
+
+def _names(folder: int) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries)
+
+
+def _lies_in(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+class _Writer:
+    def __init__(self, tar: tarfile.TarFile) -> None:
+        self._tar = tar
+        self.left_out = 0
+
+    def add(self, parent: int, name: str, path: str, depth: int = 0) -> None:
+        """What vanishes meanwhile is left out, but for the store's. Raises OSError."""
+        try:
+            found = _open(parent, name, path, depth)
+        except (FileNotFoundError, NotADirectoryError):
+            if _is_the_stores(PurePosixPath(path)):
+                raise
+            return
+        except OSError as error:
+            if error.errno not in _UNREADABLE or not is_a_tasks(PurePosixPath(path)):
+                raise
+            self.left_out += 1
+            return
+        if found is None:
+            return
+        entry, fd = found
+        # It keeps all that it ever wrote, and there can be millions. (mypy has not heard of it.)
+        self._tar.members.clear()  # type: ignore[attr-defined]
+        if fd is None:
+            self._tar.addfile(entry)
+        elif entry.isdir():
+            self._add_folder(entry, fd, depth)
+        else:
+            with os.fdopen(fd, "rb") as file:
+                self._tar.addfile(entry, _Exactly(file, entry.size))
+
+    def _add_folder(self, entry: tarfile.TarInfo, folder: int, depth: int) -> None:
+        try:
+            self._tar.addfile(entry)
+            for name in _names(folder):
+                self.add(folder, name, f"{entry.name}/{name}", depth + 1)
+        finally:
+            os.close(folder)
+
+
+def _open(
+    parent: int, name: str, path: str, depth: int
+) -> tuple[tarfile.TarInfo, int | None] | None:
+    """Its entry, and a descriptor of what has content; None: not kept. Raises OSError."""
+    found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    entry = tarfile.TarInfo(path)
+    entry.mode, entry.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
+    entry.uid, entry.gid = found.st_uid, found.st_gid
+    if stat.S_ISLNK(found.st_mode):
+        if not may_be_link(PurePosixPath(path)):
+            return None
+        entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=parent)
+        return entry, None
+    if stat.S_ISDIR(found.st_mode):
+        if depth >= _DEEPEST or not _wanted(PurePosixPath(path), parent, name):
+            return None
+        entry.type = tarfile.DIRTYPE
+        return entry, os.open(name, _FOLDER, dir_fd=parent)
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    fd = os.open(name, _FILE, dir_fd=parent)
+    opened = os.fstat(fd)
+    if not stat.S_ISREG(opened.st_mode):
+        os.close(fd)
+        return None
+    entry.size = opened.st_size
+    return entry, fd
+
+
+class _Exactly(io.RawIOBase):
+    """So many bytes of a file that may grow or shrink meanwhile."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._left = size
+
+    def read(self, size: int = -1) -> bytes:
+        wanted = self._left if size < 0 else min(size, self._left)
+        self._left -= wanted
+        return self._file.read(wanted).ljust(wanted, b"\0")
+
+
+class _Summed:
+    """What is written goes on to the archive, and into the checksum."""
+
+    def __init__(self, archive: BinaryIO) -> None:
+        self._archive = archive
+        self._sum = hashlib.sha256()
+        self._written = 0
+
+    def write(self, data: bytes) -> None:
+        self._archive.write(data)
+        self._sum.update(data)
+        self._written += len(data)
+
+    def tell(self) -> int:
+        return self._written
+
+    def hexdigest(self) -> str:
+        """Of all until now."""
+        return self._sum.hexdigest()
+
+
+def _add_bytes(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    tar.addfile(entry, io.BytesIO(content))

@@ -1,0 +1,131 @@
+"""Settings read from flags, the environment and fetchml.toml.
+
+A flag wins over the environment, the environment over the file, the file over the default.
+"""
+
+import difflib
+import json
+import os
+import shlex
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from fetchml.config.address import Address
+from fetchml.config.proxies import Network
+from fetchml.config.settings import Setting, Settings, all_settings
+
+
+class ConfigError(Exception):
+    """A setting is wrong. The message says which, where, and what is expected."""
+
+
+def load(
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings from all sources. `flags`: by the setting's own name. Raises ConfigError."""
+    environment = os.environ if environment is None else environment
+    flags = flags or {}
+    known = list(all_settings())
+    in_file = _read(file, known) if file else {}
+    chosen: dict[str, dict[str, object]] = {}
+    for setting in known:
+        table = chosen.setdefault(setting.table, {})
+        if setting.table in {"", "server"} and setting.name in flags:
+            where = f"--{setting.name.replace('_', '-')}"
+            table[setting.name] = _convert(flags[setting.name], setting, where, text=True)
+        elif value := environment.get(setting.variable):
+            table[setting.name] = _convert(value, setting, setting.variable, text=True)
+        elif (setting.table, setting.name) in in_file:
+            value_in_file = in_file[setting.table, setting.name]
+            table[setting.name] = _convert(value_in_file, setting, f"{file}: {setting}")
+    top = chosen.pop("")
+    tables = {
+        field.name: field.type(**chosen[field.name])
+        for field in msgspec.structs.fields(Settings)
+        if field.name in chosen
+    }
+    return Settings(**top, **tables)  # type: ignore[arg-type]  # converted to its type above
+
+
+def _read(file: Path, known: list[Setting]) -> dict[tuple[str, str], object]:
+    """The file's values by (table, name). Raises ConfigError, also for what is not known."""
+    try:
+        with file.open("rb") as stream:
+            content = tomllib.load(stream)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot read it: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from error
+    tables = {setting.table for setting in known if setting.table}
+    found: dict[tuple[str, str], object] = {}
+    for name, value in content.items():
+        if name in tables:
+            if not isinstance(value, dict):
+                raise ConfigError(f"{file}: {name} is a table: write [{name}]")
+            found.update({(name, inner): item for inner, item in value.items()})
+        elif isinstance(value, dict):
+            raise ConfigError(f"{file}: unknown table [{name}]{_nearest(name, tables, '[{}]')}")
+        else:
+            found["", name] = value
+    by_key = {(setting.table, setting.name): setting for setting in known}
+    for table, name in found.keys() - by_key.keys():
+        shown = f"[{table}] {name}" if table else name
+        there = {setting.name for setting in known if setting.table == table}
+        elsewhere = {setting.name: str(setting) for setting in known}
+        hint = _nearest(name, there, "{}")
+        if not hint and (match := difflib.get_close_matches(name, elsewhere, 1)):
+            hint = f"; did you mean {elsewhere[match[0]]}?"
+        raise ConfigError(f"{file}: unknown setting {shown}{hint}")
+    return found
+
+
+def _nearest(name: str, known: set[str], form: str) -> str:
+    match = difflib.get_close_matches(name, sorted(known), 1, cutoff=0.5)
+    return f"; did you mean {form.format(match[0])}?" if match else ""
+
+
+def _convert(value: object, setting: Setting, where: str, *, text: bool = False) -> object:
+    """`text`: the value is written as a string, whatever its type (flags, environment)."""
+    try:
+        kind = get_args(setting.type)[0]
+        if text and get_origin(kind) is tuple:
+            value = shlex.split(str(value))
+        if text and get_origin(kind) is dict:
+            value = _pairs(shlex.split(str(value)))
+        return msgspec.convert(value, setting.type, strict=not text, dec_hook=_decode)
+    except ValueError as error:
+        expected = str(error).partition(" - at ")[0].replace("`", "")
+        if get_origin(kind) is Literal:
+            expected = f"expected one of {', '.join(get_args(kind))}"
+        expected = expected.partition(", got ")[0]
+        shown = json.dumps(value, default=str)
+        raise ConfigError(
+            f"{where}: {expected[:1].lower()}{expected[1:]}; it is {shown}"
+        ) from error
+
+
+def _pairs(items: list[str]) -> dict[str, str]:
+    """Raises ValueError."""
+    if not all("=" in item for item in items):
+        raise ValueError("Expected NAME=VALUE pairs, with blanks between them")
+    return dict(item.split("=", 1) for item in items)
+
+
+def _decode(kind: type, value: object) -> object:
+    if not isinstance(value, str) or not value:
+        raise ValueError("Expected text")
+    if kind in (Address, Network):
+        return kind.parse(value)
+    if kind is ZoneInfo:
+        try:
+            return ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("Expected a time zone such as Europe/Berlin") from error
+    return Path(value).expanduser().absolute()

@@ -1,0 +1,275 @@
+"""What is read of a GPU, and what follows from it: whether it may be given to a task.
+
+NVIDIA's catalog of XIDs (docs.nvidia.com/deploy/xid-errors, "Analyzing Xid Errors with the Xid
+Catalog", as of October 2025) names for each what to do at once. The table below follows it.
+"""
+
+from collections.abc import Collection, Iterable
+from enum import IntEnum
+
+from msgspec.structs import replace
+
+from fetchml.core.gpus.model import Gpu
+from fetchml.core.model import Value
+
+_IDLE_SHARE = 0.1
+"""Of a GPU's memory: as much may be in use by nobody (the driver's own, a hidden display)."""
+_TOLERANCE_MB = 512
+"""Above the idle level. The driver keeps a little more or less from one look to the next."""
+_NAMED = 2
+"""Processes that a sentence names, before it counts the rest."""
+
+
+class XidClass(IntEnum):
+    """What an XID means; the higher, the worse."""
+
+    NOTE = 0
+    """For the log: nothing follows from it by itself."""
+    APPLICATION = 1
+    """The program's own fault, or ended with it: NVIDIA says to restart it. The GPU is well."""
+    HIT = 2
+    """The GPU hurt the program and is well again: the task may run elsewhere, uncounted."""
+    SICK = 3
+    """The GPU must be reset, or looked at: nothing more is started on it."""
+    LOST = 4
+    """The GPU is gone until the machine restarts."""
+
+
+def _application(words: str, *codes: int) -> dict[int, tuple[XidClass, str]]:
+    return dict.fromkeys(codes, (XidClass.APPLICATION, words))
+
+
+XIDS: dict[int, tuple[XidClass, str]] = {
+    # RESTART_APP
+    **_application("GPU stopped processing", 8),
+    **_application("invalid or corrupted push buffer", 11, 25, 32, 80),
+    **_application("graphics engine exception", 13),
+    **_application("GPU memory page fault", 31),
+    **_application("copy engine exception", 39, 40, 41, 70, 71, 72, 75, 76, 77, 85),
+    **_application("copy engine exception", *range(126, 136)),
+    **_application("video or JPEG engine exception", 60, 68, 82, 83, 84, 88, 89),
+    **_application("video or JPEG engine exception", *range(96, 106), 142),
+    **_application("graphics engine class error", 69),
+    **_application("optical flow engine exception", 86, 139),
+    # IGNORE, and the program has ended with it
+    **_application("GPU stopped processing", 43),
+    **_application("graphics engine fault during context switch", 44),
+    **_application("CUDA fast path error", 141),
+    # RESTART_APP, for an error of the memory that was kept from spreading
+    94: (XidClass.HIT, "contained memory error"),
+    # IGNORE, or only beside another XID. For the last ones the driver's recovery action decides,
+    # which is read by itself: they have mild and fatal forms that the event does not tell apart.
+    37: (XidClass.NOTE, "driver firmware error"),
+    38: (XidClass.NOTE, "driver firmware error"),
+    45: (XidClass.NOTE, "cleanup after another error"),
+    63: (XidClass.NOTE, "memory row remapped"),
+    66: (XidClass.NOTE, "illegal access by the driver"),
+    67: (XidClass.NOTE, "illegal access by the driver"),
+    92: (XidClass.NOTE, "many single-bit memory errors"),
+    93: (XidClass.NOTE, "wear limit of the InfoROM"),
+    106: (XidClass.NOTE, "test message"),
+    107: (XidClass.NOTE, "test message"),
+    108: (XidClass.NOTE, "NVLink translation error of another GPU"),
+    121: (XidClass.NOTE, "chip-to-chip link error"),
+    137: (XidClass.NOTE, "NVLink privilege error"),
+    144: (XidClass.NOTE, "NVLink error"),
+    145: (XidClass.NOTE, "NVLink error"),
+    146: (XidClass.NOTE, "NVLink error"),
+    147: (XidClass.NOTE, "NVLink error"),
+    148: (XidClass.NOTE, "NVLink error"),
+    149: (XidClass.NOTE, "NVLink error"),
+    150: (XidClass.NOTE, "NVLink error"),
+    152: (XidClass.NOTE, "accelerator error"),
+    153: (XidClass.NOTE, "accelerator error"),
+    154: (XidClass.NOTE, "recovery action changed"),
+    160: (XidClass.NOTE, "memory channel retired"),
+    162: (XidClass.NOTE, "power smoothing on"),
+    163: (XidClass.NOTE, "power smoothing off"),
+    164: (XidClass.NOTE, "power smoothing is wearing out"),
+    165: (XidClass.NOTE, "power smoothing is worn out"),
+    # RESET_GPU, CHECK_MECHANICALS, CONTACT_SUPPORT, and the like
+    46: (XidClass.SICK, "GPU stopped processing"),
+    48: (XidClass.SICK, "double-bit memory error"),
+    54: (XidClass.SICK, "no auxiliary power"),
+    62: (XidClass.SICK, "internal controller halted"),
+    64: (XidClass.SICK, "memory row could not be remapped"),
+    74: (XidClass.SICK, "NVLink error"),
+    95: (XidClass.SICK, "uncontained memory error"),
+    109: (XidClass.SICK, "context switch timed out"),
+    110: (XidClass.SICK, "security fault"),
+    119: (XidClass.SICK, "system processor does not answer"),
+    120: (XidClass.SICK, "system processor error"),
+    136: (XidClass.SICK, "link training failed"),
+    140: (XidClass.SICK, "unrecovered memory error"),
+    143: (XidClass.SICK, "initialisation failed"),
+    151: (XidClass.SICK, "key rotation failed"),
+    155: (XidClass.SICK, "NVLink error"),
+    156: (XidClass.SICK, "a part of it was retired"),
+    157: (XidClass.SICK, "a part of it could not be retired"),
+    158: (XidClass.SICK, "fatal timeout"),
+    167: (XidClass.SICK, "fatal timeout on the bus"),
+    171: (XidClass.SICK, "uncorrectable memory error"),
+    172: (XidClass.SICK, "uncorrectable memory error"),
+    # RESTART_BM
+    79: (XidClass.LOST, "it has fallen off the bus"),
+}
+
+RECOVERY_ACTIONS = {
+    1: "it must be reset",
+    2: "the machine must be restarted",
+    3: "its work with other GPUs must end",
+    4: "its work must end, and it must be reset",
+    5: "its IMEX domain must be recovered",
+    6: "its bus must be reset",
+    7: "the machine must be restarted",
+}
+"""nvmlDeviceGpuRecoveryAction: what the driver itself asks for. 0: nothing."""
+
+
+class XidSeen(Value, frozen=True):
+    at: int
+    """Milliseconds since the epoch (UTC)."""
+    code: int
+
+
+class GpuProcess(Value, frozen=True):
+    """One that computes on a GPU."""
+
+    pid: int
+    name: str = ""
+    """Empty: it can't be seen from here."""
+    memory_mb: int | None = None
+    task_id: str | None = None
+    """Whose it is; None: not one of our tasks."""
+
+
+class GpuReading(Value, frozen=True):
+    """What was read of a GPU or MIG device. None: it does not tell."""
+
+    uuid: str
+    name: str = ""
+    index: str = ""
+    """NVML's, such as "0"; of a MIG device "0:1", its GPU's and its own."""
+    minor: int | None = None
+    """Of its device file, /dev/nvidiaN; of a MIG device: its GPU's."""
+    bus: str = ""
+    place: int = 0
+    parent: str | None = None
+    memory_mb: int = 0
+    used_mb: int | None = None
+    graphics_mb: int = 0
+    """In use by programs that draw."""
+    temperature_c: int | None = None
+    utilisation_percent: int | None = None
+    processes: tuple[GpuProcess, ...] = ()
+    uncorrected_errors: int | None = None
+    """Of its memory (ECC), since the driver was loaded or the GPU reset."""
+    recovery_action: int | None = None
+    xids: tuple[XidSeen, ...] = ()
+    """Since the driver was loaded, or the owner put it back to work; the newest only."""
+    lost: str | None = None
+    """Why it is gone."""
+    trouble: str | None = None
+    """Why nothing can be said of it now."""
+
+    @property
+    def unaccounted_mb(self) -> int | None:
+        """Memory in use by no process that can be seen. None: that can't be told."""
+        sizes = [process.memory_mb for process in self.processes]
+        known = [size for size in sizes if size is not None]
+        if self.used_mb is None or len(known) < len(sizes):
+            return None
+        return max(0, self.used_mb - self.graphics_mb - sum(known))
+
+
+def xid_class(code: int) -> XidClass:
+    """A code that the catalog does not explain is taken for a fault of the GPU."""
+    return XIDS.get(code, (XidClass.SICK, ""))[0]
+
+
+def xid_words(code: int) -> str:
+    words = XIDS.get(code, (XidClass.SICK, ""))[1]
+    return f"XID {code} ({words})" if words else f"XID {code}"
+
+
+def worst_xid(xids: Iterable[XidSeen], since: int = 0) -> XidSeen | None:
+    """The worst from `since` on, of several the first: what decides about a task that ran then."""
+    return max((x for x in xids if x.at >= since), key=lambda x: xid_class(x.code), default=None)
+
+
+def idle_level(reading: GpuReading, before: int | None) -> int | None:
+    """MiB that are in use when nothing runs: the lowest ever seen, and never a large part."""
+    seen = reading.unaccounted_mb
+    if seen is None:
+        return before
+    most = int(reading.memory_mb * _IDLE_SHARE)
+    return min(seen, most if before is None else before)
+
+
+def derive(reading: GpuReading, idle_mb: int | None = None) -> Gpu:
+    """The GPU as the scheduler sees it. `idle_mb`: its `idle_level`."""
+    lost = _lost(reading)
+    return Gpu(
+        uuid=reading.uuid,
+        name=reading.name,
+        memory_mb=reading.memory_mb,
+        place=reading.place,
+        parent=reading.parent,
+        blocked=(f"lost: {lost}" if lost else None) or _sick(reading) or _busy(reading, idle_mb),
+        lost=lost is not None,
+    )
+
+
+def fault(reading: GpuReading, idle_mb: int | None, holders: Collection[str]) -> str | None:
+    """Why a GPU that a task has left can't be given out again; None: it can. The tasks `holders`
+    share it, and their processes may stay."""
+    processes = tuple(
+        process if process.task_id in holders else replace(process, task_id=None)
+        for process in reading.processes
+    )
+    return derive(replace(reading, processes=processes), idle_mb).blocked
+
+
+def _lost(reading: GpuReading) -> str | None:
+    if reading.lost:
+        return reading.lost
+    worst = worst_xid(reading.xids)
+    if worst and xid_class(worst.code) is XidClass.LOST:
+        return XIDS[worst.code][1]
+    return None
+
+
+def _sick(reading: GpuReading) -> str | None:
+    if reading.trouble:
+        return f"unknown: {reading.trouble}"
+    worst = worst_xid(reading.xids)
+    if worst and xid_class(worst.code) is XidClass.SICK:
+        return f"sick: {xid_words(worst.code)}"
+    if reading.recovery_action:
+        action = RECOVERY_ACTIONS.get(reading.recovery_action, "the driver wants it recovered")
+        return f"sick: {action}"
+    # Where the driver says that nothing need be done, such errors were dealt with.
+    if reading.uncorrected_errors and reading.recovery_action is None:
+        return f"sick: {reading.uncorrected_errors} uncorrectable memory errors (ECC)"
+    return None
+
+
+def _busy(reading: GpuReading, idle_mb: int | None) -> str | None:
+    strangers = [process for process in reading.processes if process.task_id is None]
+    if strangers:
+        named = ", ".join(_process_words(process) for process in strangers[:_NAMED])
+        more = f" and {len(strangers) - _NAMED} more" if len(strangers) > _NAMED else ""
+        return f"busy: {named}{more}"
+    left = reading.unaccounted_mb
+    if left is not None and idle_mb is not None and left > idle_mb + _TOLERANCE_MB:
+        return f"busy: {_size(left)} of its memory are in use, by no process that can be seen"
+    return None
+
+
+def _process_words(process: GpuProcess) -> str:
+    size = "" if process.memory_mb is None else f", {_size(process.memory_mb)}"
+    return f"{process.name or 'a process'} (pid {process.pid}{size})"
+
+
+def _size(mb: int) -> str:
+    return f"{mb} MiB" if mb < 1024 else f"{mb / 1024:.1f} GiB"

@@ -1,0 +1,147 @@
+"""What the fields of a request must be: tables of rules, and what such a table is made of.
+
+A request is a JSON object as it was parsed. A field's check returns what is wrong with a value, or
+None.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from fetchml.core.requests.text import is_valid, line_fault
+
+MAX_INT = 2**31 - 1
+MAX_ITEMS = 1000
+"""Of a list."""
+MAX_ENTRIES = 4096
+"""Of an object: those that are ignored count too."""
+NULL = "must not be null: leave it out"
+
+Check = Callable[[object], str | None]
+
+
+class Violation(NamedTuple):
+    field: str
+    rule: str
+
+
+def check_fields(
+    request: Mapping[str, object], rules: Mapping[str, Check], *, required: Iterable[str]
+) -> tuple[dict[str, object], list[Violation]]:
+    """The fields that are as they must be, and what is wrong with the others.
+
+    Fields without a rule are ignored (reading 12).
+    """
+    if len(request) > MAX_ENTRIES:
+        rule = f"must not have more than {MAX_ENTRIES} properties"
+        return {}, [Violation("body", rule)]
+    violations = [Violation(name, "is required") for name in required if name not in request]
+    fields: dict[str, object] = {}
+    for name, value in request.items():
+        check = rules.get(name)
+        if check is None:
+            continue
+        wrong = NULL if value is None else check(value)
+        if wrong is None:
+            fields[name] = value
+        else:
+            violations.append(Violation(name, wrong))
+    return fields, violations
+
+
+def integer(low: int, high: int) -> Check:
+    def check(value: object) -> str | None:
+        if type(value) is not int:
+            return "must be an integer"
+        return None if low <= value <= high else f"must be between {low} and {high}"
+
+    return check
+
+
+def boolean(value: object) -> str | None:
+    return None if isinstance(value, bool) else "must be true or false"
+
+
+def text(limit: int, *, empty: bool = True) -> Check:
+    def check(value: object) -> str | None:
+        if not isinstance(value, str):
+            return "must be a string"
+        if not value and not empty:
+            return "must not be empty"
+        if len(value) > limit:
+            return f"must not be longer than {limit} characters"
+        if "\0" in value:
+            return "must not hold a NUL character"
+        return None if is_valid(value) else "must be valid Unicode, without lone surrogates"
+
+    return check
+
+
+def line(limit: int, *, empty: bool = True) -> Check:
+    """For names and ids, which are shown in lists and logs; `text` is for content."""
+    is_text = text(limit, empty=empty)
+
+    def check(value: object) -> str | None:
+        wrong = is_text(value)
+        return line_fault(value) if wrong is None and isinstance(value, str) else wrong
+
+    return check
+
+
+def matching(pattern: re.Pattern[str], limit: int, rule: str) -> Check:
+    is_text = text(limit)
+
+    def check(value: object) -> str | None:
+        wrong = is_text(value)
+        if wrong is not None:
+            return wrong
+        return None if pattern.fullmatch(value) else rule  # type: ignore[call-overload]
+
+    return check
+
+
+def image(value: object) -> str | None:
+    wrong = text(512, empty=False)(value)
+    if wrong is not None:
+        return wrong
+    readable = isinstance(value, str) and value.isprintable() and " " not in value
+    return None if readable else "must be an image name without spaces"
+
+
+def list_of(item: Check, *, empty: bool = True) -> Check:
+    def check(value: object) -> str | None:
+        if not isinstance(value, list):
+            return "must be a list"
+        if not value and not empty:
+            return "must not be empty"
+        if len(value) > MAX_ITEMS:
+            return f"must not have more than {MAX_ITEMS} items"
+        for index, entry in enumerate(value):
+            wrong = item(entry)
+            if wrong is not None:
+                return f"item {index} {wrong}"
+        return None
+
+    return check
+
+
+def strings(key: Check, value_limit: int, total_limit: int) -> Check:
+    is_text = text(value_limit)
+
+    def check(value: object) -> str | None:
+        if not isinstance(value, dict):
+            return "must be an object of strings"
+        if len(value) > MAX_ITEMS:
+            return f"must not have more than {MAX_ITEMS} entries"
+        size = 0
+        for name, entry in value.items():
+            wrong = key(name)
+            if wrong is not None:
+                return f"key {name[:80]!r} {wrong}"
+            wrong = is_text(entry)
+            if wrong is not None:
+                return f"{name[:80]} {wrong}"
+            size += len(name) + len(entry)
+        return None if size <= total_limit else f"must not exceed {total_limit} characters in all"
+
+    return check

@@ -1,0 +1,59 @@
+"""fetchml.toml, in the root of a snapshot: what its tasks are, where a request is silent."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fetchml.core.requests.checks import Check, Violation
+from fetchml.core.requests.snapshot import PROJECT_FILE
+
+MAX_VIOLATIONS = 10
+"""Told of one file; who mends these is told of more."""
+MAX_SHOWN = 80
+"""Characters of a name."""
+MAX_DOTS = 100
+"""In one line: the TOML reader's time grows with the square of a dotted name's parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFile:
+    text: str
+    fields: Mapping[str, object]
+
+    def violation(self, name: str, rule: str) -> Violation:
+        """What is wrong with a setting, and in which line it stands."""
+        setting, shown = re.escape(name), name[:MAX_SHOWN]
+        line = rf"""^[ \t]*(\[[ \t]*)?["']?{setting}["']?[ \t]*[=.\]]"""
+        if found := re.search(line, self.text, re.MULTILINE):
+            number = self.text.count("\n", 0, found.start()) + 1
+            return Violation(PROJECT_FILE, f"line {number}: {shown} {rule}")
+        return Violation(PROJECT_FILE, f"{shown} {rule}")
+
+
+def read(text: str, rules: Mapping[str, Check]) -> tuple[ProjectFile, list[Violation]]:
+    """The settings that are as they must be, and what is wrong with the others."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > MAX_DOTS:
+            wrong = Violation(PROJECT_FILE, f"line {number}: has more than {MAX_DOTS} dots")
+            return ProjectFile(text, {}), [wrong]
+    try:
+        given = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of endless digits
+        wrong = Violation(PROJECT_FILE, f"is not TOML: {str(error).lower()}")
+        return ProjectFile(text, {}), [wrong]
+    file = ProjectFile(text, {name: value for name, value in given.items() if name in rules})
+    violations: list[Violation] = []
+    for name, value in given.items():
+        if len(violations) == MAX_VIOLATIONS:
+            break
+        if name in rules:
+            wrong_value = rules[name](value)
+        else:
+            near = difflib.get_close_matches(name[:MAX_SHOWN], rules, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(rules)}"
+            wrong_value = f"is not a setting: {hint}"
+        if wrong_value is not None:
+            violations.append(file.violation(name, wrong_value))
+    return file, violations

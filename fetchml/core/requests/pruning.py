@@ -1,0 +1,109 @@
+"""What a request to remove old things is (`fetchml prune`), and who may make it."""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+
+from fetchml.core.model import Principal, Role, Status, Value
+from fetchml.core.requests.checks import (
+    Check,
+    Violation,
+    boolean,
+    check_fields,
+    integer,
+    list_of,
+    matching,
+)
+
+MAX_USER_CHARACTERS = 64
+MOST_AT_ONCE = 200
+"""Tasks, or snapshots, that one request removes. The answer has what is left."""
+
+
+class What(StrEnum):
+    """What is removed. The names are on the wire."""
+
+    TASKS = "tasks"
+    """Ended tasks, with their outputs and logs."""
+    OUTPUTS = "outputs"
+    """The outputs of ended tasks, which stay with their logs."""
+    SNAPSHOTS = "snapshots"
+    """Snapshots that nothing live names, and that nobody else has uploaded."""
+
+
+class Pruning(Value, frozen=True):
+    """A request that is as it must be."""
+
+    older_than_seconds: int
+    """Since a task ended, or a snapshot was last used."""
+    kinds: tuple[What, ...] = (What.TASKS,)
+    states: tuple[Status, ...] = ()
+    """Of tasks; empty: both final ones."""
+    user: str | None = None
+    """Whose; None: everybody's, for admins."""
+    apply: bool = False
+    """False: only count."""
+
+
+class Pruned(Value, frozen=True):
+    """What was removed, or would be."""
+
+    tasks: int = 0
+    outputs: int = 0
+    """Tasks whose outputs alone are removed."""
+    snapshots: int = 0
+    bytes: int = 0
+    files: int = 0
+    left: int = 0
+    """Of the same, to be removed by the next request."""
+
+
+_USER = re.compile(r"[A-Za-z0-9._@-]+")
+
+
+def _one_of(names: tuple[str, ...]) -> Check:
+    def check(value: object) -> str | None:
+        return None if value in names else f"must be one of {', '.join(names)}"
+
+    return check
+
+
+_RULES: dict[str, Check] = {
+    "older_than_seconds": integer(0, 2**31 - 1),
+    "kinds": list_of(_one_of(tuple(What)), empty=False),
+    "states": list_of(_one_of((Status.COMPLETED, Status.FAILED)), empty=False),
+    "user_id": matching(_USER, MAX_USER_CHARACTERS, "must be the name of a key"),
+    "apply": boolean,
+}
+KNOWN_FIELDS = frozenset(_RULES)
+"""The request properties that mean something; others are ignored, and told."""
+
+
+def pruning(request: Mapping[str, object]) -> tuple[Pruning | None, list[Violation]]:
+    """The request, or what is wrong with it."""
+    fields, violations = check_fields(request, _RULES, required=("older_than_seconds",))
+    if violations:
+        return None, violations
+    kinds, states = fields.get("kinds", [What.TASKS]), fields.get("states", [])
+    user = fields.get("user_id")
+    assert isinstance(kinds, list)  # noqa: S101 - checked by the rules
+    assert isinstance(states, list)  # noqa: S101
+    return (
+        Pruning(
+            older_than_seconds=int(str(fields["older_than_seconds"])),
+            kinds=tuple(dict.fromkeys(map(What, kinds))),
+            states=tuple(dict.fromkeys(map(Status, states))),
+            user=None if user is None else str(user),
+            apply=fields.get("apply") is True,
+        ),
+        [],
+    )
+
+
+def fault(who: Principal, wanted: Pruning) -> str | None:
+    """Why the caller may not do this; None: they may."""
+    if who.role is Role.VIEWER:
+        return "A viewer's key can't remove anything"
+    if who.role is not Role.ADMIN and wanted.user not in (None, who.user):
+        return "Only an admin may remove what others have"
+    return None

@@ -1,0 +1,234 @@
+"""What a create request must be, and what becomes of it (the contract's CreateTaskRequest, the
+readings 4 to 12 and 24).
+
+A request is the JSON object as it was parsed; gRPC gives the same shape. Every rule is a line in
+`_RULES`.
+"""
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from fetchml.core.model import DatasetSpec, Resources, TaskSpec
+from fetchml.core.requests import dataset, images, project_file, shell_words
+from fetchml.core.requests.checks import (
+    MAX_ENTRIES,
+    MAX_INT,
+    NULL,
+    Check,
+    Violation,
+    boolean,
+    check_fields,
+    image,
+    integer,
+    line,
+    list_of,
+    matching,
+    strings,
+    text,
+)
+from fetchml.core.requests.project_file import ProjectFile
+from fetchml.core.requests.task_limits import TaskLimits, resource_violations, timeout_violations
+
+MAX_ARGUMENT_CHARACTERS = 32 * 1024 - 1
+"""Linux takes 128 KiB for one string of the command line; a character may need four bytes."""
+MAX_REQUEST_BYTES = 256 * 1024
+"""Of all that is kept of a request, as JSON: the store reads 128 tasks at once into memory."""
+MAX_RETRIES = 100
+MAX_METADATA_CHARACTERS = 64 * 1024
+
+SYSTEM_PATHS = (
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run",
+    "/sbin", "/sys", "/usr", "/var", "/.fetchml", "/workspace", "/outputs",
+)  # fmt: skip
+"""A dataset is mounted over none of these."""
+
+_JOB_NAME = re.compile(r"[a-zA-Z0-9_-]+")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_UNTIDY = re.compile(r"//|/\.\.?(?:/|\Z)|[^/]/\Z")
+"""Parts of a path that are empty, `.` or `..`; or a slash at its end."""
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+_encode = msgspec.json.Encoder().encode
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
+
+
+class InvalidSubmission(Exception):
+    def __init__(self, violations: list[Violation]) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.rule}" for v in violations))
+        self.violations = violations
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the server fills in where a request is silent."""
+
+    image: str
+    command: tuple[str, ...]
+    limits: TaskLimits
+    max_retries: int
+
+
+def accept(
+    request: Mapping[str, object],
+    defaults: Defaults,
+    capacity: Resources,
+    project_text: str | None = None,
+    *,
+    dataset_schemes: Sequence[str] = dataset.SCHEMES,
+    dataset_addresses: dataset.AddressRules = dataset.PUBLIC_ADDRESSES,
+    allow_images: Sequence[str] = images.ANY,
+) -> TaskSpec:
+    """The task that a request asks for. Raises InvalidSubmission, naming every broken rule.
+
+    Where the request is silent, the snapshot's fetchml.toml (`project_text`) counts, and then
+    `defaults`; the default image is always allowed. Unknown properties are ignored (reading 12).
+    """
+    fields, violations = check_fields(request, _RULES, required=("job_name",))
+    project, faults = _read_project(project_text or "")
+    violations += faults
+    fields = {**project.fields, **fields}
+    violations += [
+        found if found.field in request else project.violation(*found)
+        for found in (
+            *resource_violations(fields, capacity, defaults.limits),
+            *timeout_violations(fields, defaults.limits),
+        )
+    ]
+    named = fields.get("image")
+    if isinstance(named, str) and (refusal := images.fault(named, allow_images)):
+        in_request = "image" in request
+        told = Violation("image", refusal) if in_request else project.violation("image", refusal)
+        violations.append(told)
+    if violations:
+        raise InvalidSubmission(violations)
+    if "env" in project.fields:
+        fields["env"] = {**project.fields["env"], **fields["env"]}  # type: ignore[dict-item]
+    fields.setdefault("image", defaults.image)
+    fields.setdefault("command", defaults.command)
+    fields.update(defaults.limits.filled(fields))
+    fields["timeout_seconds"] = defaults.limits.timeout(fields)
+    fields.setdefault("max_retries", defaults.max_retries)
+    if "dataset_specs" in fields:
+        fields["dataset_specs"] = msgspec.convert(fields["dataset_specs"], tuple[DatasetSpec, ...])
+    for name in ("command", "datasets"):
+        if name in fields:
+            fields[name] = tuple(fields[name])  # type: ignore[arg-type]
+    spec = TaskSpec(**fields)  # type: ignore[arg-type]
+    if len(_encode(spec)) > MAX_REQUEST_BYTES:
+        longest = max(fields, key=lambda name: len(_encode(fields[name])))
+        rule = f"must be shorter: the request must not exceed {MAX_REQUEST_BYTES} bytes in all"
+        told = Violation(longest, rule) if longest in request else project.violation(longest, rule)
+        raise InvalidSubmission([told])
+    if spec.dataset_specs:
+        wrong = dataset.fault(
+            spec.dataset_specs, spec.datasets or (), dataset_schemes, dataset_addresses
+        )
+        if wrong is not None:
+            raise InvalidSubmission([Violation("dataset_specs", wrong)])
+    return spec
+
+
+@functools.lru_cache(maxsize=64)
+def _read_project(text: str) -> tuple[ProjectFile, list[Violation]]:
+    """Once for the many tasks of a snapshot."""
+    return project_file.read(text, _PROJECT_RULES)
+
+
+def argv(spec: TaskSpec) -> tuple[str, ...]:
+    """The command with the arguments as a POSIX shell would split them; no shell runs them."""
+    return spec.command + tuple(shell_words.split(spec.args)) if spec.args else spec.command
+
+
+def _args(value: object) -> str | None:
+    wrong = text(MAX_ARGUMENT_CHARACTERS)(value)
+    if wrong is not None:
+        return wrong
+    fault = shell_words.fault(str(value))
+    return f"can't be split as a shell would: {fault}" if fault else None
+
+
+def _variable_name(name: object) -> str | None:
+    if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+        return "must be a name of letters, digits and _"
+    return "must not begin with FETCHML_" if name.startswith("FETCHML_") else None
+
+
+def _mount_path(value: object) -> str | None:
+    wrong = line(4096)(value)
+    if wrong is not None:
+        return wrong
+    path = str(value)
+    if not path.startswith("/") or _UNTIDY.search(path):
+        return "must be an absolute path without . or .. parts"
+    if path == dataset.PLACE:
+        return f"must not be {path} itself: name a folder in it"
+    if path == "/" or any(path == p or path.startswith(p + "/") for p in SYSTEM_PATHS):
+        return "must not lie over a system path"
+    return None
+
+
+_DATASET_FIELDS: dict[str, Check] = {
+    "name": matching(dataset.NAME, dataset.MAX_NAME, "must be letters, digits and . _ -"),
+    "source": line(4096, empty=False),
+    "sha256": matching(_SHA256, 64, "must be 64 hexadecimal digits"),
+    "mount_path": _mount_path,
+}
+
+
+def _dataset_spec(value: object) -> str | None:
+    if not isinstance(value, dict):
+        return "must be an object"
+    if len(value) > MAX_ENTRIES:
+        return f"must not have more than {MAX_ENTRIES} properties"
+    for name, entry in value.items():
+        check = _DATASET_FIELDS.get(name)
+        if check is None:
+            continue
+        wrong = NULL if entry is None else check(entry)
+        if wrong is not None:
+            return f"{name} {wrong}"
+    return None
+
+
+_RULES: dict[str, Check] = {
+    "job_name": matching(_JOB_NAME, 64, "must be letters, digits, _ and - only"),
+    "priority": integer(1, 10),
+    "args": _args,
+    "snapshot_id": line(256, empty=False),
+    "datasets": list_of(_DATASET_FIELDS["name"]),
+    "dataset_specs": list_of(_dataset_spec),
+    "cpu": integer(0, MAX_INT),
+    "memory_gb": integer(0, MAX_INT),
+    "gpu": integer(0, MAX_INT),
+    "metadata": strings(line(256), MAX_METADATA_CHARACTERS, MAX_METADATA_CHARACTERS),
+    "image": image,
+    "command": list_of(text(MAX_ARGUMENT_CHARACTERS), empty=False),
+    "env": strings(_variable_name, MAX_ARGUMENT_CHARACTERS, MAX_REQUEST_BYTES),
+    "timeout_seconds": integer(0, MAX_INT // 1000),
+    "max_retries": integer(0, MAX_RETRIES),
+    "experiment_id": line(256, empty=False),
+    "preemptible": boolean,
+}
+
+_PROJECT_RULES = {
+    name: _RULES[name]
+    for name in (
+        "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries",
+        "preemptible", "env",
+    )
+}  # fmt: skip
+"""What fetchml.toml may set."""
+
+KNOWN_FIELDS = frozenset(_RULES)
+"""The request properties that mean something; others are ignored, and told."""
+
+
+def idempotency_key_fault(key: str) -> str | None:
+    """What is wrong with the client's key of a create (an HTTP header's value in REST)."""
+    if _IDEMPOTENCY_KEY.fullmatch(key):
+        return None
+    return "must be one key of 1 to 255 visible ASCII characters"

@@ -1,0 +1,72 @@
+"""What the owner grants a task: its resources where it asks for none, and the most it may have."""
+
+from collections.abc import Mapping
+
+from fetchml.core.model import Resources, Value
+from fetchml.core.requests.checks import Violation
+
+
+class TaskLimits(Value, frozen=True):
+    """The owner's settings. 0: none."""
+
+    cpu: int = 0
+    """Cores of a task that asks for none."""
+    memory_gb: int = 0
+    """GiB of a task that asks for none."""
+    timeout_seconds: int = 0
+    """Time limit of a task that asks for none."""
+    max_cpu: int = 0
+    max_memory_gb: int = 0
+    max_timeout_seconds: int = 0
+
+    def filled(self, fields: Mapping[str, object]) -> dict[str, object]:
+        """The cores and memory of a request, with the defaults where it asks for none."""
+        if not self.cpu and not self.memory_gb:
+            return {}
+        given = {"cpu": self.cpu, "memory_gb": self.memory_gb}
+        most = {"cpu": self.max_cpu, "memory_gb": self.max_memory_gb}
+        return {
+            name: min(number, most[name] or number)
+            for name, number in given.items()
+            if number and not fields.get(name)
+        }
+
+    def timeout(self, fields: Mapping[str, object]) -> int:
+        """The time limit of a request that has passed the checks."""
+        asked = fields.get("timeout_seconds", self.timeout_seconds)
+        most = self.max_timeout_seconds
+        if not isinstance(asked, int):
+            return most
+        return min(asked or most, most) if most else asked
+
+
+def resource_violations(
+    fields: Mapping[str, object], capacity: Resources, limits: TaskLimits
+) -> list[Violation]:
+    """Where a request asks for more than the host has, or than a task may have."""
+    found = []
+    for name, has, may in (
+        ("cpu", capacity.cpu, limits.max_cpu),
+        ("memory_gb", capacity.memory_gb, limits.max_memory_gb),
+        ("gpu", capacity.gpu, 0),
+    ):
+        asked = fields.get(name)
+        if not isinstance(asked, int):
+            continue
+        if asked > has:
+            found.append(Violation(name, f"asks for {asked}, this box has {has}"))
+        elif may and asked > may:
+            found.append(
+                Violation(name, f"asks for {asked}, a task may have {may} ([tasks] max_{name})")
+            )
+    return found
+
+
+def timeout_violations(fields: Mapping[str, object], limits: TaskLimits) -> list[Violation]:
+    """Where a request asks for more time than a task may have."""
+    asked, most = fields.get("timeout_seconds"), limits.max_timeout_seconds
+    if not most or not isinstance(asked, int) or 0 < asked <= most:
+        return []
+    what = f"asks for {asked}" if asked else "asks for no limit"
+    rule = f"{what}, a task may run for {most} s ([tasks] max_timeout_seconds)"
+    return [Violation("timeout_seconds", rule)]

@@ -1,0 +1,126 @@
+"""Which tasks are made ready while they wait, and for which GPUs.
+
+Those that would start next. One for each GPU that somebody holds, and a few that need no GPU. They
+hold nothing. A more urgent task takes the place of a less urgent one; what was made ready for a
+GPU that can't be used is thrown away. Where that happened to a task twice, it is made ready only
+when it has its resources, and the task behind it in its line is made ready instead: else a stream
+of urgent tasks would begin its attempt again and again.
+"""
+
+from itertools import islice
+from typing import NamedTuple
+
+from fetchml.core.model import Task
+from fetchml.core.scheduling.discards import may_be_ahead
+from fetchml.core.scheduling.ready import Line
+from fetchml.core.scheduling.scheduler import Levels, over_quota
+from fetchml.core.state import State
+
+LOOKED_AT = 64
+"""Lines of waiting tasks that one decision looks at, beyond the tasks that are ahead already."""
+
+
+class Plan(NamedTuple):
+    task: Task
+    gpu_uuids: tuple[str, ...]
+    instead_of: list[Task]
+    """Made ready ahead, to be thrown away."""
+
+
+def misplaced(state: State) -> list[Task]:
+    """Made ready for a GPU that can't be used now; or after a restart, whose place another has:
+    nobody knows any more that it was being thrown away."""
+    told = []
+    taken: set[str] = set()
+    without = 0
+    staying = [state.tasks[task_id] for task_id in state.ahead if task_id not in state.abandoned]
+    for task in sorted(staying, key=lambda task: (-task.spec.priority, task.created_at, task.id)):
+        without += not task.gpu_uuids
+        if (
+            not taken.isdisjoint(task.gpu_uuids)
+            or (not task.gpu_uuids and without > state.limits.max_ahead)
+            or (
+                state.gpus.is_known
+                and any(state.gpus.obstacle(uuid) is not None for uuid in task.gpu_uuids)
+            )
+        ):
+            told.append(task)
+        else:
+            taken.update(task.gpu_uuids)
+    return told
+
+
+def next_plan(state: State, now: int, level: Levels) -> Plan | None:
+    if not state.limits.ahead:
+        return None
+    staying: list[Task] = []
+    taken: set[str] = set()
+    without = 0
+    for task_id in state.ahead:
+        if task_id not in state.abandoned:
+            task = state.tasks[task_id]
+            staying.append(task)
+            taken.update(task.gpu_uuids)
+            without += not task.gpu_uuids
+    places = {uuid: 1 for uuid in state.gpus.usable() if uuid not in taken}
+    lowest = 0
+    if not places and without >= state.limits.max_ahead:
+        # All is taken: only who is more urgent than somebody there gets a place.
+        if not staying:
+            return None
+        lowest = 1 + min([task.spec.priority for task in staying])
+        if lowest > state.waiting.highest:
+            return None
+    enough = LOOKED_AT + len(state.ahead)
+    for line in islice(state.waiting.in_order(level, lowest), enough):
+        if line.ahead is not None or over_quota(state, line):
+            continue
+        first = _first_of(state, line)
+        plan = None if first is None else _place(state, first, line, places, staying)
+        if plan is not None:
+            return plan
+    return None
+
+
+def _first_of(state: State, line: Line) -> Task | None:
+    """The first task of a line that may be made ready ahead. All of a line need the same."""
+    head = state.tasks[line.head.task_id]
+    if may_be_ahead(head):
+        return head
+    turns = islice(state.waiting.turns_of(line), LOOKED_AT)
+    tasks = (state.tasks[turn.task_id] for turn in turns)
+    return next(filter(may_be_ahead, tasks), None)
+
+
+def _place(
+    state: State, task: Task, line: Line, places: dict[str, int], staying: list[Task]
+) -> Plan | None:
+    less_urgent = [other for other in staying if other.spec.priority < line.priority]
+    less_urgent.sort(key=lambda other: (other.spec.priority, -other.created_at, other.id))
+    count = line.shape.resources.gpu
+    if not count:
+        alike = sum(not other.gpu_uuids for other in staying)
+        if alike < state.limits.max_ahead:
+            return Plan(task, (), [])
+        instead = [other for other in less_urgent if not other.gpu_uuids][:1]
+        return Plan(task, (), instead) if instead else None
+    avoid = state.gpus.avoidable(line.shape.avoid, count)
+    if count == 1:
+        places = {uuid: 1 for uuid in places if not _is_free(state, uuid)}
+    instead = []
+    rest = iter([other for other in less_urgent if other.gpu_uuids])
+    while True:
+        chosen = state.gpus.choose(places, count, state.limits.placement, avoid)
+        if chosen is not None:
+            needed = [other for other in instead if set(other.gpu_uuids) & set(chosen)]
+            return Plan(task, chosen, needed)
+        other = next(rest, None)
+        if other is None:
+            return None
+        instead.append(other)
+        places = {**places, **dict.fromkeys(other.gpu_uuids, 1)}
+
+
+def _is_free(state: State, uuid: str) -> bool:
+    """Kept for somebody else, or the task waits for something other than this GPU."""
+    return uuid not in state.gpus.holders and uuid not in state.gpus.settling

@@ -1,0 +1,277 @@
+"""When a waiting task will start: the queue played forward.
+
+How long tasks run comes from the box's own history of like tasks, as quantiles. The whole queue is
+played once with the mean, and the spread of what lies before a task is added up; for the first of
+the queue, where one long task makes all the difference, it is played many times with durations
+drawn from the quantiles (the same draws every time). The play is coarse where it hardly matters:
+tasks that ask for as many GPUs stand in one line, nobody new comes, and all end well.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from math import exp, log, sqrt
+from typing import NamedTuple
+from zlib import crc32
+
+from msgspec.structs import replace
+
+from fetchml.core.model import Resources, Status, Task
+from fetchml.core.scheduling.resources import fits
+from fetchml.core.scheduling.scheduler import Levels
+from fetchml.core.state import State
+
+PLAYS = 30
+"""Of the first of the queue."""
+PLAYED_OFTEN = 40
+"""Waiting tasks that are the first of the queue."""
+Z90 = 1.2816
+"""How many standard deviations 90 % of a normal distribution lie below."""
+UNKNOWN_MS = tuple(minutes * 60_000 for minutes in (1, 2, 5, 10, 20, 40, 90, 180, 360, 720))
+"""Quantiles where there is no history at all."""
+
+Durations = Sequence[int]
+"""Quantiles of a run time, in ms, evenly spaced (with ten: those of 5 %, 15 %, … 95 %), rising."""
+
+
+class Estimate(NamedTuple):
+    """Times in ms since the epoch."""
+
+    p50: int
+    p90: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Run times of tasks that have ended: of like ones as far as there are any."""
+
+    of_name: dict[tuple[str, str], Durations]
+    """By user and job_name."""
+    of_shape: dict[Resources, Durations]
+    of_all: Durations = UNKNOWN_MS
+
+    def __call__(self, task: Task) -> Durations:
+        spec = task.spec
+        named = self.of_name.get((task.user, spec.job_name))
+        return named or self.of_shape.get(spec.resources) or self.of_all
+
+
+class Calibration(NamedTuple):
+    """How well estimates have held, counted when a task starts that had one."""
+
+    tasks: int = 0
+    by_p50: int = 0
+    by_p90: int = 0
+
+    def plus(self, estimate: Estimate, started_at: int) -> "Calibration":
+        return Calibration(
+            self.tasks + 1,
+            self.by_p50 + (started_at <= estimate.p50),
+            self.by_p90 + (started_at <= estimate.p90),
+        )
+
+    @property
+    def held(self) -> tuple[float, float] | None:
+        """The part of the tasks that had started by their p50, and by their p90: 0.5 and 0.9 were
+        perfect. None: nothing to go by yet."""
+        if not self.tasks:
+            return None
+        return self.by_p50 / self.tasks, self.by_p90 / self.tasks
+
+
+class _Waiting(NamedTuple):
+    cpu: int
+    memory_gb: int
+    gpu: int
+    ready_at: int
+    quantiles: Durations
+    task_id: str
+
+
+_Running = tuple[int, int, int, int]
+"""When it ends, and its cores, memory and GPUs."""
+
+
+def estimate(state: State, now: int, durations: Callable[[Task], Durations]) -> dict[str, Estimate]:
+    """Of all tasks that wait for their resources. What can't start as the box is now (too few
+    GPUs that are in order, its user's quota) has none."""
+    return _estimate(state, now, durations, until=None)
+
+
+def estimate_one(
+    state: State, now: int, durations: Callable[[Task], Durations], task_id: str
+) -> Estimate | None:
+    """Of one task: no further than to its place in the queue."""
+    return _estimate(state, now, durations, until=task_id).get(task_id)
+
+
+def _estimate(
+    state: State, now: int, durations: Callable[[Task], Durations], until: str | None
+) -> dict[str, Estimate]:
+    queue = list(_queue(state, now, durations, until))
+    held = [
+        (state.tasks[task_id], resources)
+        for task_id, resources in state.held.items()
+        if state.tasks[task_id].status is not Status.COLLECTING
+    ]
+    left = [_left(task, now, durations(task)) for task, _ in held]
+    running = [
+        (now + _moments(quantiles)[0], resources.cpu, resources.memory_gb, resources.gpu)
+        for quantiles, (_, resources) in zip(left, held, strict=True)
+    ]
+    known = {id(waiting.quantiles): waiting.quantiles for waiting in queue}
+    moments = {key: _moments(quantiles) for key, quantiles in known.items()}
+    runs = [moments[id(waiting.quantiles)][0] for waiting in queue]
+    variances = [moments[id(waiting.quantiles)][1] for waiting in queue]
+    starts = _play(state, now, running, queue, runs)
+    at_work = sum(_moments(quantiles)[1] for quantiles in left)
+    estimates = _with_spread(state, now, queue, starts, at_work, variances)
+    first = queue[:PLAYED_OFTEN]
+    samples: list[list[int]] = [[] for _ in first]
+    for number in range(PLAYS):
+        drawn = [
+            (now + _draw(quantiles, task.id, number), held.cpu, held.memory_gb, held.gpu)
+            for quantiles, (task, held) in zip(left, held, strict=True)
+        ]
+        runs = [_draw(waiting.quantiles, waiting.task_id, number) for waiting in first]
+        for sample, start in zip(samples, _play(state, now, drawn, first, runs), strict=True):
+            if start is not None:
+                sample.append(start)
+    for waiting, sample in zip(first, samples, strict=True):
+        if sample:
+            sample.sort()
+            p50, p90 = sample[len(sample) // 2], sample[len(sample) * 9 // 10]
+            estimates[waiting.task_id] = Estimate(p50, p90)
+    return estimates
+
+
+def _queue(
+    state: State, now: int, durations: Callable[[Task], Durations], until: str | None
+) -> Iterator[_Waiting]:
+    """In the order in which they would start, as far as it goes."""
+    most = Resources(
+        state.limits.capacity.cpu, state.limits.capacity.memory_gb, len(state.gpus.usable())
+    )
+    if state.limits.user_gpus:
+        most = replace(most, gpu=min(most.gpu, state.limits.user_gpus))
+    can_start = {shape: fits(shape.resources, most) for shape in state.waiting.shapes}
+    tasks = state.tasks
+    for line, turn in state.waiting.turns(Levels(state, now)):
+        shape = line.shape
+        if can_start[shape]:
+            wanted, task_id = shape.resources, turn.task_id
+            yield _Waiting(
+                wanted.cpu,
+                wanted.memory_gb,
+                wanted.gpu,
+                turn.ready_at,
+                durations(tasks[task_id]),
+                task_id,
+            )
+        if turn.task_id == until:
+            return
+
+
+def _play(
+    state: State,
+    now: int,
+    running: Sequence[_Running],
+    queue: Sequence[_Waiting],
+    runs: Sequence[int],
+) -> list[int | None]:
+    """When each starts; None: never. Tasks with as many GPUs stand in one line. The first in order
+    that fits starts; for who has waited for `reserve_after`, what is free is kept."""
+    cpu, memory, gpu, slots = _free_at_first(state, running)
+    by_gpus: dict[int, list[int]] = {}
+    for index in range(len(queue) - 1, -1, -1):
+        by_gpus.setdefault(queue[index].gpu, []).append(index)
+    lines = list(by_gpus.values())
+    lines.sort(key=_last)
+    ends = list(running)
+    heapify(ends)
+    starts: list[int | None] = [None] * len(queue)
+    reserve_after = state.limits.reserve_after_ms
+    time = now
+    while lines:
+        cpu_left, memory_left, gpu_left = cpu, memory, gpu
+        for line in lines if slots > 0 else ():
+            index = line[-1]
+            cores, gib, gpus, ready_at, _, _ = queue[index]
+            if gpus <= gpu_left and cores <= cpu_left and gib <= memory_left:
+                starts[index] = time
+                heappush(ends, (time + runs[index], cores, gib, gpus))
+                cpu, memory, gpu, slots = cpu - cores, memory - gib, gpu - gpus, slots - 1
+                line.pop()
+                if not line:
+                    lines.remove(line)
+                lines.sort(key=_last)
+                break
+            if time - ready_at >= reserve_after:
+                cpu_left = cpu_left - cores if cpu_left > cores else 0
+                memory_left = memory_left - gib if memory_left > gib else 0
+                gpu_left = gpu_left - gpus if gpu_left > gpus else 0
+        else:
+            if not ends:
+                return starts
+            time, cores, gib, gpus = heappop(ends)
+            cpu, memory, gpu, slots = cpu + cores, memory + gib, gpu + gpus, slots + 1
+    return starts
+
+
+def _last(line: list[int]) -> int:
+    return line[-1]
+
+
+def _free_at_first(state: State, running: Sequence[_Running]) -> tuple[int, int, int, int]:
+    """Cores, memory, GPU slots, slots: where nothing but `running` holds anything."""
+    capacity, pool = state.limits.capacity, state.gpus
+    in_order = len(pool.usable()) * pool.slots_per_gpu
+    return (
+        capacity.cpu - sum(cores for _, cores, _, _ in running),
+        capacity.memory_gb - sum(gib for _, _, gib, _ in running),
+        in_order - sum(gpus for _, _, _, gpus in running),
+        state.limits.max_running - len(running),
+    )
+
+
+def _with_spread(
+    state: State,
+    now: int,
+    queue: Sequence[_Waiting],
+    starts: Sequence[int | None],
+    work: float,
+    variances: Sequence[float],
+) -> dict[str, Estimate]:
+    """The start played with the means, and a log-normal spread around it: that of the work that
+    lies before, shared by the GPUs (or by what else bounds how many run). `work`: the variance of
+    what is left of the running ones."""
+    servers = len(state.gpus.usable()) * state.gpus.slots_per_gpu or state.limits.max_running
+    estimates = {}
+    for waiting, start, variance in zip(queue, starts, variances, strict=True):
+        if start is not None:
+            wait = max(1, start - now)
+            spread = log(1 + work / (servers * wait) ** 2)
+            p50 = wait / exp(spread / 2)
+            p90 = p50 * exp(Z90 * sqrt(spread))
+            estimates[waiting.task_id] = Estimate(now + int(p50), now + int(p90))
+        work += variance * waiting.gpu**2 if waiting.gpu else variance
+    return estimates
+
+
+def _left(task: Task, now: int, quantiles: Durations) -> Durations:
+    """Quantiles of what is left of a task that runs: those of runs that took longer than it has
+    taken so far. One that has outlived them all is taken to be half through."""
+    elapsed = max(0, now - task.started_at) if task.started_at is not None else 0
+    left = [quantile - elapsed for quantile in quantiles if quantile > elapsed] or [elapsed]
+    limit = task.spec.timeout_seconds * 1000
+    return [min(rest, max(0, limit - elapsed)) for rest in left] if limit else left
+
+
+def _draw(quantiles: Durations, task_id: str, number: int) -> int:
+    return quantiles[crc32(b"%d" % number, crc32(task_id.encode())) % len(quantiles)]
+
+
+def _moments(quantiles: Durations) -> tuple[int, float]:
+    """Mean and variance."""
+    mean = sum(quantiles) / len(quantiles)
+    return int(mean), sum((quantile - mean) ** 2 for quantile in quantiles) / len(quantiles)

@@ -1,0 +1,190 @@
+"""Which waiting task starts next, and on which GPUs.
+
+The more urgent first, among equals those whose user had less of the box lately, then the oldest.
+A smaller task may pass a larger one that is blocked (backfill), until the blocked one has waited
+`reserve_after`: from then on what becomes free is kept for it, as much as it asks for and no more,
+so nobody starves. Who waits because of the owner's quota keeps nothing.
+
+A task made ready ahead for the GPU that becomes free starts at once: it goes before another of its
+priority whose turn it is but that was made ready for another GPU, until that one has been passed
+like this for `reserve_after`.
+"""
+
+from collections import Counter
+from collections.abc import Collection
+from typing import NamedTuple
+
+from fetchml.core.model import HaltCause, Task
+from fetchml.core.scheduling.discards import may_be_ahead
+from fetchml.core.scheduling.ready import Line
+from fetchml.core.scheduling.room import Room
+from fetchml.core.state import State
+
+
+class Give(NamedTuple):
+    """It can have its resources now."""
+
+    task_id: str
+    gpu_uuids: tuple[str, ...]
+
+
+class Abandon(NamedTuple):
+    """It was made ready for other GPUs than those that are free for it now."""
+
+    task_id: str
+
+
+class Levels:
+    """Each user's place in the order, looked up once in a decision."""
+
+    def __init__(self, state: State, now: int) -> None:
+        self._state = state
+        self._now = now
+        self._known: dict[str, int] = {}
+
+    def __call__(self, user: str) -> int:
+        level = self._known.get(user)
+        if level is None:
+            level = self._known[user] = self._state.shares.level(user, self._now)
+        return level
+
+    def forget(self, user: str) -> None:
+        self._known.pop(user, None)
+
+
+class Walk:
+    """One look along the queue for somebody who can start."""
+
+    def __init__(self, state: State, now: int, level: Levels) -> None:
+        self.room = Room(state)
+        self.kept_for: list[str] = []
+        """Tasks for which something free is kept."""
+        self._state = state
+        self._now = now
+        self._level = level
+        self._places = state.ahead_places() if state.ahead else {}
+        self._way_is_made_for = making_way(state)
+
+    def next(self, until: Line | None = None) -> Give | Abandon | None:
+        """`until`: a line where the walk ends."""
+        state = self._state
+        if not state.may_start or self.room.slots <= 0 or not self._something_fits():
+            return None
+        for line in state.waiting.in_order(self._level):
+            if line is until:
+                return None
+            if over_quota(state, line):
+                continue
+            kept = len(self.kept_for)
+            action = self._queued(line) if line.ahead is None else self._ahead(line)
+            if action is not None:
+                return action
+            if len(self.kept_for) > kept and not self._something_fits():
+                return None
+        return None
+
+    def _something_fits(self) -> bool:
+        """Marks the shapes that fit."""
+        found = False
+        for shape in self._state.waiting.shapes:
+            shape.fits = self.room.fits(shape)
+            found = found or shape.fits
+        return found
+
+    def _queued(self, line: Line) -> Give | None:
+        if line.shape.fits:
+            return self._give(line)
+        if self._has_waited(line):
+            self._keep(line)
+        for _ in range(self._way_is_made_for.get(line, 0)):
+            self._keep(line)
+        return None
+
+    def _ahead(self, line: Line) -> Give | Abandon | None:
+        task = self._state.tasks[line.head.task_id]
+        if task.cancel is not None:
+            return None
+        if task.id in self._state.abandoned:
+            if line.shape.fits or self._has_waited(line):
+                self._keep(line)
+            return None
+        if self._can_start(task):
+            return Give(task.id, task.gpu_uuids)
+        mine = [uuid for uuid in task.gpu_uuids if uuid in self.room.gpus]
+        waits = self._has_waited(line) or line in self._way_is_made_for
+        if all(u in mine or u in self._state.gpus.settling for u in task.gpu_uuids):
+            if waits or self.room.has_cores(task.spec.resources):
+                self._keep(line, mine)
+            return None
+        if line.shape.fits:
+            start = self._give(line)
+            return Abandon(task.id) if start.task_id == task.id else start
+        if waits:
+            self._keep(line)
+        return None
+
+    def _give(self, line: Line) -> Give:
+        """To the head of the line, or to one that was made ready on the GPU that it would get."""
+        uuids = self.room.choose(line.shape, shun=self._places)
+        if self._may_be_passed(line):
+            for uuid in uuids:
+                other = self._places.get(uuid)
+                if other is None or other == line.ahead:
+                    continue
+                task = self._state.tasks[other]
+                if task.spec.priority == line.priority and self._can_start(task):
+                    return Give(other, task.gpu_uuids)
+        return Give(line.head.task_id, uuids)
+
+    def _may_be_passed(self, line: Line) -> bool:
+        """By one that is ready where this one is not. One that is not ahead yet is the next to be,
+        or never is."""
+        head = line.head.task_id
+        if head in self._state.first_served or not may_be_ahead(self._state.tasks[head]):
+            return False
+        if line.ahead is not None:
+            since = self._state.ahead[line.ahead]
+            return self._now - since < self._state.limits.reserve_after_ms
+        return line.shape.resources.gpu == 1 or not self._has_waited(line)
+
+    def _can_start(self, task: Task) -> bool:
+        """A task made ready ahead: what it waits for is free."""
+        slots, left = self._state.slots_left(task.user), self._state.quota_left(task.user)
+        return (
+            self.room.has_cores(task.spec.resources)
+            and all(uuid in self.room.gpus for uuid in task.gpu_uuids)
+            and (left is None or len(task.gpu_uuids) <= left)
+            and (slots is None or slots > 0)
+        )
+
+    def _has_waited(self, line: Line) -> bool:
+        return self._now - line.head.ready_at >= self._state.limits.reserve_after_ms
+
+    def _keep(self, line: Line, uuids: Collection[str] | None = None) -> None:
+        """`uuids`: only these; None: as many GPUs as it asks for."""
+        if uuids is None:
+            uuids = self.room.choose(line.shape)
+        if self.room.keep(line.shape.resources, uuids):
+            self.kept_for.append(line.head.task_id)
+
+
+def over_quota(state: State, line: Line, *, more_slots: int = 0, more_gpus: int = 0) -> bool:
+    """Whether the owner's quotas keep the head of the line from starting. `more_slots` and
+    `more_gpus`: what its user is about to get beside what it holds."""
+    slots, left = state.slots_left(line.user), state.quota_left(line.user)
+    if slots is not None and slots <= more_slots:
+        return True
+    return left is not None and 0 < line.shape.resources.gpu > left - more_gpus
+
+
+def making_way(state: State) -> Counter[Line]:
+    """The lines in which tasks stand that others are being stopped for, and how many."""
+    lines: Counter[Line] = Counter()
+    if not state.limits.preemption:
+        return lines
+    halts = (state.tasks[task_id].halt for task_id in state.held)
+    for task_id in {h.by for h in halts if h is not None and h.cause is HaltCause.PREEMPTED}:
+        line = state.waiting.line_of(task_id) if task_id is not None else None
+        if line is not None:
+            lines[line] += 1
+    return lines

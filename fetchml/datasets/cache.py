@@ -1,0 +1,229 @@
+"""Datasets that were fetched, on disk: each content once, whoever asks for it.
+
+`content/<sha256>`    whole and verified, read-only.
+`partial/`            being fetched.
+`held/<attempt>/<n>`  another name of the content that this attempt uses.
+
+So what is in use is a count of names that the file system keeps, also while no server runs, and
+what an attempt holds stays whole even if its entry in `content` is removed.
+"""
+
+import errno
+import hashlib
+import logging
+import os
+import shutil
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from tempfile import mkstemp
+
+from fetchml.ports.contracts import PrepareError
+
+_INTACT_NS = 1_000_000_000
+"""Every content's time of change. Whoever writes to one (a task without isolation can) sets
+another, and it is used no more."""
+_STEP_BYTES = 64 << 20
+"""How much space is taken at a time while nobody knows how much it will be."""
+
+MAX_CONTENTS = 10_000
+"""Beside those in use: each is looked at whenever room is made, while other fetches wait."""
+
+log = logging.getLogger(__name__)
+
+
+class DatasetCache:
+    """Every method may block for a disk access, and may be called from any thread."""
+
+    def __init__(self, folder: Path, *, most_bytes: int, min_free_bytes: int) -> None:
+        """`min_free_bytes`: what stays free on the disk, for everything else."""
+        self.folder = folder
+        self._content = folder / "content"
+        self._partial = folder / "partial"
+        self._held = folder / "held"
+        self._most_bytes = most_bytes
+        self._min_free_bytes = min_free_bytes
+        self._room = threading.Lock()
+
+    def open(self, live: frozenset[str]) -> None:
+        """Remove what an earlier server left: drafts, and what attempts not in `live` held."""
+        shutil.rmtree(self._partial, ignore_errors=True)
+        for folder in (self._content, self._partial, self._held):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for attempt in self._held.iterdir():
+            if attempt.name not in live:
+                self.release(attempt.name)
+
+    def held(self, attempt: str, number: int) -> Path | None:
+        """What the attempt holds already as its dataset of this number."""
+        path = self._held / attempt / str(number)
+        return path if path.exists() else None
+
+    def hold(self, sha256: str, attempt: str, number: int) -> Path | None:
+        """Keep a content for an attempt until `release`. None: it is not here."""
+        content = self._content / sha256
+        path = self._held / attempt / str(number)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        if not self.has(sha256):
+            return None
+        try:
+            os.utime(content, ns=(time.time_ns(), _INTACT_NS))
+            path.hardlink_to(content)
+        except FileNotFoundError:
+            return None
+        except FileExistsError:
+            pass
+        return path
+
+    def has(self, sha256: str) -> bool:
+        """Whether it is here, as it was when it was fetched."""
+        content = self._content / sha256
+        try:
+            if content.lstat().st_mtime_ns == _INTACT_NS:
+                return True
+        except FileNotFoundError:
+            return False
+        log.warning("a dataset in the cache was written to, and is dropped: %s", sha256)
+        content.unlink(missing_ok=True)
+        return False
+
+    def release(self, attempt: str) -> None:
+        shutil.rmtree(self._held / attempt, ignore_errors=True)
+
+    def draft(self) -> "Draft":
+        return Draft(self, self._partial)
+
+    def keep(self, draft: Path, sha256: str) -> None:
+        """Put a draft, which is on disk, in its place."""
+        draft.chmod(0o444)
+        os.utime(draft, ns=(time.time_ns(), _INTACT_NS))
+        draft.rename(self._content / sha256)
+
+    def extend(self, fd: int, size: int, new_size: int) -> None:
+        """Take the space for a draft to grow, removing what was not used for longest if need be.
+
+        Raises PrepareError.
+        """
+        with self._room:
+            self._make_room(new_size - size, new_size)
+            try:
+                os.posix_fallocate(fd, size, new_size - size)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise _disk_full() from None
+
+    def _make_room(self, more: int, file_size: int) -> None:
+        if file_size > self._most_bytes:
+            raise PrepareError(
+                f"it is larger than the server's cache of {size_words(self._most_bytes)} "
+                "([datasets] cache_bytes)",
+                permanent=True,
+            )
+        contents = self._statuses(self._content)
+        unused = sorted(
+            (status.st_atime_ns, status.st_size, path)
+            for path, status in contents
+            if status.st_nlink == 1
+        )
+        # What was dropped from `content` while attempts use it takes space as well.
+        folders = (self._partial, *self._held.iterdir())
+        elsewhere = [file for folder in folders for file in self._statuses(folder)]
+        sizes = {status.st_ino: status.st_size for _, status in (*contents, *elsewhere)}
+        disk = os.statvfs(self.folder)
+        over_limit = sum(sizes.values()) + more - self._most_bytes
+        over_disk = more + self._min_free_bytes - disk.f_bavail * disk.f_frsize
+        missing = max(over_limit, over_disk)
+        too_many = len(unused) - MAX_CONTENTS + 1
+        if missing > sum(size for _, size, _ in unused):
+            if over_disk >= over_limit:
+                raise _disk_full()
+            raise PrepareError("the server's cache is full of datasets in use", permanent=False)
+        for number, (_, size, path) in enumerate(unused):
+            if missing <= 0 and number >= too_many:
+                break
+            path.unlink(missing_ok=True)
+            missing -= size
+            log.info("removed from the cache of datasets: %s", path.name)
+
+    @staticmethod
+    def _statuses(folder: Path) -> list[tuple[Path, os.stat_result]]:
+        """Of all files of a folder; what is removed meanwhile is left out."""
+        found = []
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    found.append((folder / entry.name, entry.stat(follow_symlinks=False)))
+        return found
+
+
+class Draft:
+    """A content that is being fetched, from its first byte to its last. One thread at a time."""
+
+    _fd: int
+    _path: Path
+
+    def __init__(self, cache: DatasetCache, folder: Path) -> None:
+        self._cache = cache
+        self._folder = folder
+        self._is_open = False
+        self._size = 0
+        """Bytes of the disk that were taken for it."""
+        self._digest = hashlib.sha256()
+        self.written = 0
+
+    def open(self) -> None:
+        self._fd, path = mkstemp(dir=self._folder)
+        self._path = Path(path)
+        self._is_open = True
+
+    def reserve(self, size: int) -> None:
+        """Take the space for so many bytes in all. Raises PrepareError."""
+        if size > self._size:
+            self._cache.extend(self._fd, self._size, size)
+            self._size = size
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises PrepareError, OSError."""
+        end = self.written + len(data)
+        if end > self._size:
+            self.reserve(max(end, self._size + _STEP_BYTES))
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.pwrite(self._fd, rest, end - len(rest)) :]
+        self._digest.update(data)
+        self.written = end
+
+    def restart(self) -> None:
+        """Begin again at the first byte."""
+        self._digest = hashlib.sha256()
+        self.written = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def keep(self) -> None:
+        """It is whole: durable, and there for others, on return. Raises OSError."""
+        os.ftruncate(self._fd, self.written)
+        os.fsync(self._fd)
+        self._cache.keep(self._path, self.sha256)
+
+    def discard(self) -> None:
+        """To be called in any case, after `keep` too."""
+        if self._is_open:
+            os.close(self._fd)
+            self._path.unlink(missing_ok=True)
+
+
+def size_words(size: int) -> str:
+    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            number = size / factor
+            return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
+    return f"{size} bytes"
+
+
+def _disk_full() -> PrepareError:
+    return PrepareError("the server's disk is nearly full: free some space on it", permanent=False)

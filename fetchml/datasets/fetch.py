@@ -1,0 +1,174 @@
+"""Fetching a dataset into the cache: once for all who want it at the same time, on after a cut."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from fetchml.core.requests.dataset import Dataset
+from fetchml.datasets.cache import DatasetCache, Draft, size_words
+from fetchml.datasets.etags import DatasetVersions, Known
+from fetchml.ports.contracts import Interrupted, Origin, PrepareError, Reading, Version
+from fetchml.system.threads import to_its_end
+
+TRIES = 5
+"""So often in a row a fetch may break off without having come any further."""
+PROGRESS_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class DatasetFetches:
+    def __init__(
+        self,
+        cache: DatasetCache,
+        versions: DatasetVersions,
+        origins: Mapping[str, Origin],
+        *,
+        pause_seconds: float = 1.0,
+    ) -> None:
+        """`origins`: by scheme. `pause_seconds`: before the second try; then twice as long each."""
+        self._cache = cache
+        self._versions = versions
+        self._origins = origins
+        self._pause_seconds = pause_seconds
+        self._under_way: dict[tuple[str, str | None], _Fetch] = {}
+
+    async def fetch(self, dataset: Dataset, progress: Callable[[str], None]) -> str:
+        """The SHA-256 of its content, which is in the cache now. Raises PrepareError.
+
+        A dataset without a sum of its own is asked for every time, and fetched if it has changed.
+        """
+        # The sum is part of the key: who gives a wrong source for it harms only himself.
+        key = (dataset.location, dataset.sha256)
+        fetch = self._under_way.get(key)
+        if fetch is None:
+            fetch = self._under_way[key] = _Fetch()
+            fetch.run = asyncio.create_task(self._run(dataset, fetch))
+        listener = fetch.join(dataset.name, progress)
+        try:
+            return await asyncio.shield(fetch.run)
+        finally:
+            fetch.leave(listener)
+            if not fetch.listeners:
+                if self._under_way.get(key) is fetch:
+                    del self._under_way[key]
+                fetch.run.cancel()
+                await asyncio.gather(fetch.run, return_exceptions=True)
+
+    async def _run(self, dataset: Dataset, fetch: "_Fetch") -> str:
+        url = dataset.location
+        known = self._versions.get(url) if dataset.sha256 is None else None
+        if known is not None and not await asyncio.to_thread(self._cache.has, known.sha256):
+            known = None
+        draft = self._cache.draft()
+        try:
+            await to_its_end(draft.open)
+            version = await self._fill(url, draft, known.version if known else None, fetch)
+            if known is not None and version is known.version:
+                return known.sha256
+            require_sum(dataset, draft.sha256)
+            await to_its_end(draft.keep)
+            if dataset.sha256 is None and version is not None:
+                await self._remember(url, Known(version, draft.sha256))
+            return draft.sha256
+        except OSError as error:
+            why = error.strerror or "the disk fails"
+            raise PrepareError(f"it can't be kept: {why}", permanent=False) from error
+        finally:
+            await to_its_end(draft.discard)
+
+    async def _remember(self, url: str, known: Known) -> None:
+        """What is not remembered is fetched again: no reason to fail."""
+        try:
+            await asyncio.to_thread(self._versions.put, url, known)
+        except OSError:
+            log.exception("the version of a dataset can't be written down")
+
+    async def _fill(
+        self, url: str, draft: Draft, known: Version | None, fetch: "_Fetch"
+    ) -> Version | None:
+        """The version of what the draft now holds, whole; `known` itself: the draft holds nothing,
+        for the content still is that one."""
+        origin = self._origins[url.partition(":")[0].lower()]
+        version: Version | None = None
+        best, tries = 0, 0
+        while True:
+            resumes = draft.written > 0 and version is not None
+            asked = (draft.written, version) if resumes else (0, known)
+            try:
+                async with origin.read(url, offset=asked[0], version=asked[1]) as reading:
+                    if reading is None:
+                        return known
+                    version = reading.version
+                    await _copy(reading, draft, fetch)
+                    return version
+            except Interrupted as error:
+                if draft.written > best:
+                    best, tries = draft.written, 0
+                tries += 1
+                if error.anew:
+                    version = None
+                if tries == TRIES:
+                    raise PrepareError(str(error), permanent=False) from error
+                fetch.say(f"{fetch.so_far}, to be tried again: {error}")
+                await asyncio.sleep(self._pause_seconds * 2 ** (tries - 1))
+
+
+def require_sum(dataset: Dataset, sha256: str) -> None:
+    """Raises PrepareError if the dataset must have another one."""
+    if dataset.sha256 not in (None, sha256):
+        message = f"its SHA-256 is {sha256}, the task wants {dataset.sha256}"
+        raise PrepareError(message, permanent=True)
+
+
+async def _copy(reading: Reading, draft: Draft, fetch: "_Fetch") -> None:
+    if reading.offset != draft.written:
+        draft.restart()
+    if reading.length is not None:
+        await to_its_end(draft.reserve, reading.length)
+    async for chunk in reading.chunks:
+        await to_its_end(draft.write, chunk)
+        fetch.came(draft.written, reading.length)
+    if reading.length not in (None, draft.written):
+        has, said = size_words(draft.written), size_words(reading.length or 0)
+        raise Interrupted(f"it ended after {has} of {said}")
+
+
+class _Fetch:
+    """One fetch, and who waits for it: each calls it by a name of their own."""
+
+    run: asyncio.Task[str]
+
+    def __init__(self) -> None:
+        self.so_far = ""
+        self.listeners: dict[int, Callable[[str], None]] = {}
+        self._number = 0
+        self._told_at = time.monotonic()
+
+    def join(self, name: str, progress: Callable[[str], None]) -> int:
+        def tell(so_far: str) -> None:
+            progress(f"fetching {name}{so_far}")
+
+        self._number += 1
+        self.listeners[self._number] = tell
+        tell(self.so_far)
+        return self._number
+
+    def leave(self, number: int) -> None:
+        del self.listeners[number]
+
+    def came(self, written: int, length: int | None) -> None:
+        """So many bytes are here."""
+        if length:
+            share = f"{100 * written // length} % of {size_words(length)}"
+        else:
+            share = size_words(written)
+        self.so_far = f": {share}"
+        if time.monotonic() - self._told_at >= PROGRESS_SECONDS:
+            self.say(self.so_far)
+
+    def say(self, so_far: str) -> None:
+        self._told_at = time.monotonic()
+        for tell in self.listeners.values():
+            tell(so_far)

@@ -1,0 +1,111 @@
+"""The server's own datasets: files and folders below one root. Links may not lead out of it."""
+
+import asyncio
+import hashlib
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from fetchml.datasets.cache import size_words
+from fetchml.ports.contracts import PrepareError
+
+MAX_SUMS = 10_000
+_CHUNK_BYTES = 8 << 20
+
+
+class DatasetRoot:
+    """Errors are PrepareErrors."""
+
+    def __init__(self, root: Path | None) -> None:
+        self._root = root
+        self._sums: dict[tuple[int, ...], str] = {}
+        """Of files, by what changes with their content."""
+
+    @property
+    def is_set(self) -> bool:
+        return self._root is not None
+
+    async def first_outside(self, locations: Sequence[str]) -> int | None:
+        """The index of the first location that lies outside of the root, links resolved; `None` if
+        none does. It depends only on the links inside the root: whether a file outside exists is
+        not revealed."""
+        root = self._root
+        if root is None:
+            return 0
+        return await asyncio.to_thread(_first_outside, root, locations)
+
+    async def folder(self, name: str) -> Path:
+        path = await self._find(name)
+        if not await asyncio.to_thread(path.is_dir):
+            raise PrepareError("it is not a folder", permanent=True)
+        return path
+
+    async def file_or_folder(self, location: str) -> tuple[Path, bool]:
+        """And whether it is a folder."""
+        path = await self._find(location)
+        with _readable():
+            mode = (await asyncio.to_thread(path.stat)).st_mode
+        if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            raise PrepareError("it is neither a file nor a folder", permanent=True)
+        return path, stat.S_ISDIR(mode)
+
+    async def sha256(self, path: Path, progress: Callable[[str], None]) -> str:
+        """Of a file. It is read once for as long as it stays as it is."""
+        with _readable():
+            return await self._sum(path, progress)
+
+    async def _sum(self, path: Path, progress: Callable[[str], None]) -> str:
+        status = await asyncio.to_thread(path.stat)
+        identity = (status.st_dev, status.st_ino, status.st_size)
+        stamp = (*identity, status.st_mtime_ns, status.st_ctime_ns)
+        if stamp in self._sums:
+            return self._sums[stamp]
+        progress(f"checking {path.name}: {size_words(status.st_size)}")
+        digest = hashlib.sha256()
+        with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
+            while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+                await asyncio.to_thread(digest.update, chunk)
+        if len(self._sums) == MAX_SUMS:
+            del self._sums[next(iter(self._sums))]
+        self._sums[stamp] = digest.hexdigest()
+        return self._sums[stamp]
+
+    async def _find(self, location: str) -> Path:
+        if self._root is None:
+            message = "the server has none of its own ([datasets] root is not set)"
+            raise PrepareError(message, permanent=True)
+        path = await asyncio.to_thread(_inside, self._root, location)
+        if path is None:
+            raise PrepareError("there is no such dataset here", permanent=True)
+        return path
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or "it fails"
+        raise PrepareError(f"the server can't read it: {why}", permanent=False) from error
+
+
+def _first_outside(root: Path, locations: Sequence[str]) -> int | None:
+    resolved_root = root.resolve()
+    for index, location in enumerate(locations):
+        try:
+            path = (root / location).resolve()
+        except (OSError, RuntimeError):  # a loop of links leads nowhere
+            return index
+        if not path.is_relative_to(resolved_root):
+            return index
+    return None
+
+
+def _inside(root: Path, location: str) -> Path | None:
+    """None: it isn't there, or lies elsewhere; which of the two, nobody is told."""
+    try:
+        path = (root / location).resolve(strict=True)
+    except (OSError, RuntimeError):
+        return None
+    return path if path.is_relative_to(root.resolve()) else None

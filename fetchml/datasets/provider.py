@@ -1,0 +1,126 @@
+"""A task's datasets: found below the server's root, or fetched, checked, and held for it."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from fetchml.core.model import DatasetSpec, Task
+from fetchml.core.requests.dataset import PLACE, Dataset, read
+from fetchml.datasets.cache import DatasetCache
+from fetchml.datasets.etags import DatasetVersions
+from fetchml.datasets.fetch import DatasetFetches, require_sum
+from fetchml.datasets.local import DatasetRoot
+from fetchml.ports.contracts import Mount, Origin, PrepareError
+from fetchml.system.threads import to_its_end
+
+FETCH_TRIES = 3
+"""What was just fetched may be pushed out again by others before the task holds it."""
+
+Progress = Callable[[str], None]
+
+
+class Datasets:
+    def __init__(
+        self,
+        root: Path | None,
+        cache: DatasetCache,
+        origins: Mapping[str, Origin],
+        *,
+        pause_seconds: float = 1.0,
+    ) -> None:
+        """`root`: the server's own datasets. `origins`: by scheme, of those that are allowed.
+        `pause_seconds`: before a fetch that broke off is tried again the first time."""
+        self._root = DatasetRoot(root)
+        self._cache = cache
+        self._versions = DatasetVersions(cache.folder / "versions.json")
+        self._origins = origins
+        self._fetches = DatasetFetches(cache, self._versions, origins, pause_seconds=pause_seconds)
+
+    async def open(self, live: frozenset[tuple[str, int]]) -> None:
+        """Before anything else; `live`: the attempts (task id, number) that may hold datasets."""
+        await asyncio.to_thread(self._cache.open, frozenset(_lease(*item) for item in live))
+        await asyncio.to_thread(self._versions.load)
+
+    async def fault(self, specs: Sequence[DatasetSpec]) -> str | None:
+        """Why a source can never be provided, as far as that is certain now: it lies outside of
+        the server's root. What is missing inside may still come. `None` if all sources may be
+        provided."""
+        local = [
+            (index, dataset.location)
+            for index, dataset in enumerate(map(read, specs))
+            if dataset.is_local
+        ]
+        if not local:
+            return None
+        if not self._root.is_set:
+            return (
+                f"item {local[0][0]} source must be a URL: the server has no datasets of its own "
+                "([datasets] root is not set)"
+            )
+        outside = await self._root.first_outside([location for _, location in local])
+        if outside is None:
+            return None
+        return (
+            f"item {local[outside][0]} source must lie in the server's datasets ([datasets] root)"
+        )
+
+    async def provide(self, task: Task, progress: Progress) -> tuple[Mount, ...]:
+        """Every dataset of the task's current attempt, in place until `release`.
+
+        What was fetched for an attempt stays the same however often this is called. Raises
+        PrepareError.
+        """
+        mounts = []
+        for name in dict.fromkeys(task.spec.datasets or ()):
+            try:
+                source = await self._root.folder(name)
+            except PrepareError as error:
+                raise _of(name, error) from error
+            mounts.append(Mount(source, f"{PLACE}/{name}", read_only=True))
+        for number, spec in enumerate(task.spec.dataset_specs or ()):
+            dataset = read(spec)
+            try:
+                if dataset.is_local:
+                    mounts.append(await self._local(dataset, progress))
+                else:
+                    source = await self._fetched(dataset, task, number, progress)
+                    mounts.append(Mount(source, dataset.file, read_only=True))
+            except PrepareError as error:
+                raise _of(dataset.name, error) from error
+        return tuple(mounts)
+
+    async def release(self, task_id: str, attempt: int) -> None:
+        """The attempt uses nothing any more."""
+        await asyncio.to_thread(self._cache.release, _lease(task_id, attempt))
+
+    async def _local(self, dataset: Dataset, progress: Progress) -> Mount:
+        path, is_folder = await self._root.file_or_folder(dataset.location)
+        if is_folder and dataset.sha256 is not None:
+            raise PrepareError("a folder has no SHA-256: name one file", permanent=True)
+        if dataset.sha256 is not None:
+            require_sum(dataset, await self._root.sha256(path, progress))
+        return Mount(path, dataset.folder if is_folder else dataset.file, read_only=True)
+
+    async def _fetched(self, dataset: Dataset, task: Task, number: int, progress: Progress) -> Path:
+        lease = _lease(task.id, task.attempt)
+        if path := await asyncio.to_thread(self._cache.held, lease, number):
+            return path
+        if dataset.scheme not in self._origins:
+            message = f"the server fetches nothing from {dataset.scheme}:// ([datasets] allow)"
+            raise PrepareError(message, permanent=True)
+        sha256 = dataset.sha256
+        for _ in range(FETCH_TRIES):
+            if sha256 is None or not await asyncio.to_thread(self._cache.has, sha256):
+                sha256 = await self._fetches.fetch(dataset, progress)
+            if path := await to_its_end(self._cache.hold, sha256, lease, number):
+                return path
+        message = "the server's cache is too small for what its tasks use ([datasets] cache_bytes)"
+        raise PrepareError(message, permanent=False)
+
+
+def _lease(task_id: str, attempt: int) -> str:
+    return f"{task_id}-{attempt}"
+
+
+def _of(name: str, error: PrepareError) -> PrepareError:
+    return PrepareError(f"dataset {name!r}: {error}", permanent=error.permanent)

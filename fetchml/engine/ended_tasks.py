@@ -1,0 +1,77 @@
+"""Tasks that have ended: hidden for good, or kept without their outputs. Files go after records."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from msgspec.structs import replace
+
+from fetchml.core.model import ENDED, Kept, Task
+from fetchml.engine.dispatcher import Writer
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.task_dir import TaskFiles
+from fetchml.system.clock import Clock
+from fetchml.system.locks import KeyedLocks
+
+
+class EndedTasks:
+    """Usable once the engine has started."""
+
+    _writer: Writer
+    _clock: Clock
+
+    def __init__(
+        self,
+        files: TaskFiles,
+        usage: StorageUsage,
+        find: Callable[[str], Awaitable[Task]],
+    ) -> None:
+        """`find`: the newest version of a task, of anybody's."""
+        self._files = files
+        self._usage = usage
+        self._find = find
+        self.locks = KeyedLocks()
+        """`("delete", ID)` is held from reading a task to removing it."""
+
+    def open(self, writer: Writer, clock: Clock) -> None:
+        self._writer = writer
+        self._clock = clock
+
+    def hide(self, tasks: Sequence[Task]) -> asyncio.Future[None]:
+        """Done when it is durable. Then remove their files. With their locks held."""
+        return self._writer.record(self._clock(), [replace(task, hidden=True) for task in tasks])
+
+    async def remove(self, task_ids: Sequence[str]) -> list[Task]:
+        """In one commit, with their files; returns those that were there still."""
+        async with self.locks.hold_all([("delete", each) for each in sorted(task_ids)]):
+            tasks = await self._ended(task_ids)
+            if tasks:
+                await self.hide(tasks)
+        for task in tasks:
+            await self._files.remove(task.id)
+        return tasks
+
+    async def remove_outputs(self, task_ids: Sequence[str]) -> list[Task]:
+        """In one commit; returns those that had outputs."""
+        async with self.locks.hold_all([("delete", each) for each in sorted(task_ids)]):
+            tasks = await self._ended(task_ids)
+            tasks = [task for task in tasks if task.kept is None or task.kept.outputs_files]
+            if tasks:
+                now = self._clock()
+                after = [_without_outputs(task, now) for task in tasks]
+                await self._writer.record(now, after)
+                for before, changed in zip(tasks, after, strict=True):
+                    self._usage.outputs_removed(before, changed)
+        for task in tasks:
+            await self._files.remove_outputs(task.id)
+        return tasks
+
+    async def _ended(self, task_ids: Sequence[str]) -> list[Task]:
+        found = [await self._find(task_id) for task_id in task_ids]
+        return [task for task in found if task.status in ENDED and not task.hidden]
+
+
+def _without_outputs(task: Task, now: int) -> Task:
+    kept = task.kept or Kept()
+    return replace(
+        task, kept=replace(kept, outputs_bytes=0, outputs_files=0), outputs_removed_at=now
+    )

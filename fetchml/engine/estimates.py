@@ -1,0 +1,92 @@
+"""When waiting tasks will start: the whole queue is played now and then, for all who ask."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from fetchml.core.model import ENDED, Change, Task
+from fetchml.core.scheduling.estimate import Calibration, Estimate, estimate
+from fetchml.core.state import State
+from fetchml.engine.run_times import RunTimes
+from fetchml.views import StartEstimate
+
+FRESH_MS = 5_000
+"""An estimate that is no older is told again."""
+AT_ONCE = 20
+"""So many waiting tasks are played in the event loop: it takes some milliseconds."""
+MAX_WAITING = 20_000
+"""With more waiting, when one starts is not told."""
+KEPT = 50_000
+"""First estimates that are held to what comes."""
+
+log = logging.getLogger(__name__)
+
+
+class Estimates:
+    """Used from one event loop."""
+
+    def __init__(self, state: State, run_times: RunTimes, clock: Callable[[], int]) -> None:
+        self._state = state
+        self._run_times = run_times
+        self._clock = clock
+        self._known: dict[str, Estimate] = {}
+        self._known_at: int | None = None
+        self._playing: asyncio.Task[None] | None = None
+        self._first: dict[str, Estimate] = {}
+        """By task: what was told first, until it starts."""
+        self.calibration = Calibration()
+
+    def learn(self, change: Change) -> None:
+        """From every change that is durable."""
+        task = change.task
+        if task.status in ENDED:
+            if not task.hidden and not change.is_upkeep:
+                self._run_times.learn(task)
+            self._first.pop(task.id, None)
+        elif task.given_at is not None and (told := self._first.pop(task.id, None)) is not None:
+            self.calibration = self.calibration.plus(told, task.given_at)
+
+    async def of(self, task: Task) -> StartEstimate | None:
+        """None: it can't start as the box is now, or too many wait."""
+        if len(self._state.waiting) > MAX_WAITING or task.id not in self._state.waiting:
+            return None
+        now = self._clock()
+        known_at = self._known_at
+        is_new = task.id not in self._known and known_at is not None and task.created_at >= known_at
+        if known_at is None or now - known_at > FRESH_MS or is_new:
+            await self._play(now)
+        found = self._known.get(task.id)
+        if found is None:
+            return None
+        tasks, held = self.calibration.tasks, self.calibration.held
+        by_p50, by_p90 = held or (None, None)
+        return StartEstimate(
+            # What is past has not come true yet: the next estimate will know more.
+            max(found.p50, now),
+            max(found.p90, now),
+            tasks,
+            None if by_p50 is None else round(by_p50 * 100),
+            None if by_p90 is None else round(by_p90 * 100),
+        )
+
+    async def _play(self, now: int) -> None:
+        """One play at a time, whoever asks; who comes meanwhile waits for the same."""
+        if self._playing is None or self._playing.done():
+            self._playing = asyncio.create_task(self._play_once(now))
+        await asyncio.shield(self._playing)
+
+    async def _play_once(self, now: int) -> None:
+        state = self._state
+        try:
+            if len(state.waiting) <= AT_ONCE:
+                known = estimate(state, now, self._run_times)
+            else:
+                known = await asyncio.to_thread(estimate, state.copy(), now, self._run_times)
+        except Exception:
+            # Who asks is still told all else.
+            log.exception("when tasks start could not be estimated")
+            known = {}
+        self._known, self._known_at = known, now
+        for task_id, told in known.items():
+            if len(self._first) < KEPT and task_id in self._state.waiting:
+                self._first.setdefault(task_id, told)

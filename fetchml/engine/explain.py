@@ -1,0 +1,188 @@
+"""Why a task is where it is, in a sentence."""
+
+from collections.abc import Callable
+
+from fetchml.core.model import ENDED, Status, Task
+from fetchml.core.scheduling.resources import fits
+from fetchml.core.scheduling.scheduler import Levels, Walk
+from fetchml.core.state import State
+from fetchml.system.pacing import Pace
+from fetchml.views import Explanation, Shortage
+
+BLOCKED_SHOWN = 4
+"""GPUs that can't be used, in one sentence."""
+
+
+def explain(
+    state: State,
+    task: Task,
+    now: int,
+    before: int | None = None,
+    *,
+    may_name: Callable[[Task], bool] = lambda _: True,
+) -> Explanation:
+    """`before`: how many ready tasks come before it, if that is known. `may_name`: whether another
+    task may be named to the caller, who may see `task`."""
+    if _waits(task):
+        return _waiting(state, task, now, before, may_name)
+    if task.cancel is not None and task.status not in (Status.COMPLETED, Status.FAILED):
+        reason = f"It is being ended: {task.cancel.by} cancelled it."
+    elif task.halt is not None and task.status in (Status.PREPARING, Status.RUNNING):
+        reason = f"It is being ended, and tried again: {task.halt.why}."
+    else:
+        reason = {
+            Status.PREPARING: f"It is made ready: {task.progress or 'just begun'}.",
+            Status.RUNNING: f"It runs on {task.worker_id}.",
+            Status.COLLECTING: "Its process has ended; its outputs are being kept.",
+            Status.COMPLETED: "It has completed.",
+            Status.FAILED: f"It has failed: {task.error}.",
+        }[task.status]
+    if task.status in ENDED and task.kept is not None and task.kept.note is not None:
+        reason += f" {task.kept.note}."
+    return Explanation(task.id, task.shown_status, reason, progress=task.progress)
+
+
+async def tasks_before(state: State, task: Task, now: int) -> int:
+    """How many ready tasks come before a waiting one, counted in turns: a long queue takes some
+    time. 0 for a task that does not wait."""
+    before, pace = 0, Pace()
+    if _waits(task):
+        for part in state.waiting.parts_ahead_of(task, Levels(state, now)):
+            before += part
+            await pace.rest()
+    return before
+
+
+def _waits(task: Task) -> bool:
+    return task.shown_status is Status.QUEUED and task.cancel is None
+
+
+def _waiting(
+    state: State,
+    task: Task,
+    now: int,
+    before: int | None,
+    may_name: Callable[[Task], bool],
+) -> Explanation:
+    level = Levels(state, now)
+    if before is None:
+        before = state.waiting.ahead_of(task, level)
+    missing = _shortages(state, task)
+    reason = why_it_waits(state, task, now, missing)
+    reason = reason or _turn(state, task, now, level, before, may_name)
+    if task.ahead:
+        is_ready = task.id in state.at_gate
+        reason += " It is ready to start." if is_ready else " It is made ready meanwhile."
+    return Explanation(
+        task.id,
+        task.shown_status,
+        reason,
+        position=before + 1,
+        missing=missing,
+        progress=task.progress,
+    )
+
+
+def why_it_waits(
+    state: State, task: Task, now: int, missing: tuple[Shortage, ...] | None = None
+) -> str | None:
+    """What a waiting task lacks, if not just its turn. Costs the same however many wait."""
+    missing = _shortages(state, task) if missing is None else missing
+    if task.not_before > now:
+        seconds = -(-(task.not_before - now) // 1000)
+        return f"It is tried again in {seconds} s ({task.error})."
+    if state.draining:
+        return "The server is shutting down; it starts after the restart."
+    if not state.launcher_available:
+        return "The server can't start tasks now: what runs them is away (see 'fetchml doctor')."
+    quota = next((short for short in missing if short.resource == "user_gpus"), None)
+    most = state.limits.user_running
+    if any(short.resource == "user_running" for short in missing):
+        some = "1 of them" if most == 1 else f"{most} of them"
+        return f"It waits for {task.user}'s own tasks: {some} may run at once."
+    if quota is not None:
+        held = state.user_gpus.get(task.user, 0)
+        return (
+            f"It waits for {task.user}'s own tasks: together they may hold {quota.total} gpu, and "
+            f"hold {held}."
+        )
+    if missing:
+        return f"It waits for {', '.join(_told(short) for short in missing)}."
+    avoided = state.gpus.avoidable(task.avoid_gpus, task.spec.gpu or 0)
+    if sum(uuid not in avoided for uuid in state.gpus.free()) < (task.spec.gpu or 0):
+        return f"It waits for other GPUs than {', '.join(avoided)}: it failed there."
+    return None
+
+
+def _turn(
+    state: State,
+    task: Task,
+    now: int,
+    level: Levels,
+    before: int,
+    may_name: Callable[[Task], bool],
+) -> str:
+    """Why it does not start at once, though it lacks nothing."""
+    if kept_for := _kept_for(state, task, now, level):
+        named = [other for other in kept_for if may_name(state.tasks[other])]
+        names = ", ".join(named[:3]) + (", …" if len(kept_for) > min(3, len(named)) else "")
+        minutes = state.limits.reserve_after_ms / 60_000
+        return (
+            f"What it needs is free, but reserved for {names if named else 'other tasks'}, which "
+            f"waited more than {minutes:g} minutes."
+        )
+    if before:
+        some = f"{before} task{'s' if before > 1 else ''}"
+        if level(task.user):
+            return (
+                f"It waits behind {some} that are more urgent, older, or of users who had less "
+                "of the box lately."
+            )
+        return f"It waits behind {before} more urgent or older task{'s' if before > 1 else ''}."
+    return "It starts next."
+
+
+def _told(short: Shortage) -> str:
+    told = f"{short.requested} {short.resource} ({short.free} of {short.total} free"
+    if short.blocked:
+        more = len(short.blocked) - BLOCKED_SHOWN
+        told += "; " + "; ".join(short.blocked[:BLOCKED_SHOWN])
+        told += f"; and {more} more" if more > 0 else ""
+    return f"{told})"
+
+
+def _kept_for(state: State, task: Task, now: int, level: Levels) -> list[str]:
+    line = state.waiting.line_of(task.id)
+    if line is None:
+        return []
+    walk = Walk(state, now, level)
+    walk.next(until=line)
+    kept_for = [other for other in walk.kept_for if other != task.id]
+    return [] if walk.room.fits(line.shape) else kept_for
+
+
+def _shortages(state: State, task: Task) -> tuple[Shortage, ...]:
+    wanted, free, total = task.spec.resources, state.free, state.capacity
+    missing = []
+    left = state.quota_left(task.user)
+    if left is not None and 0 < wanted.gpu > left:
+        most = state.limits.user_gpus
+        missing.append(Shortage("user_gpus", wanted.gpu, max(0, left), most))
+    slots = state.slots_left(task.user)
+    if slots is not None and slots <= 0:
+        missing.append(Shortage("user_running", 1, 0, state.limits.user_running))
+    if state.free_slots <= 0:
+        missing.append(Shortage("slots", 1, max(0, state.free_slots), state.limits.max_running))
+    if not fits(wanted, free):
+        for name in ("cpu", "memory_gb", "gpu"):
+            asked, there = getattr(wanted, name), getattr(free, name)
+            if asked > there:
+                blocked = _blocked(state) if name == "gpu" else ()
+                most = getattr(total, name)
+                missing.append(Shortage(name, asked, max(0, there), most, blocked))
+    return tuple(missing)
+
+
+def _blocked(state: State) -> tuple[str, ...]:
+    told = ((uuid, state.gpus.obstacle(uuid)) for uuid in sorted(state.gpus.known))
+    return tuple(f"{uuid}: {obstacle}" for uuid, obstacle in told if obstacle is not None)

@@ -1,0 +1,345 @@
+"""The box's GPUs: what is known of them, who has them, and the owner's word about them.
+
+It brings what the inventory sees to the core, and looks at a GPU that was given back. Errors that
+a GPU has told of are gone with the server, and with the driver: one that is sick is taken out of
+use for good, until the owner says that it is well.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from enum import StrEnum
+
+import msgspec
+from msgspec.structs import replace
+
+from fetchml.auth.audit import Audit
+from fetchml.core import access
+from fetchml.core.audit import Action
+from fetchml.core.events import Event, GpuChecked, GpuDrained, GpuFailed, GpusSeen
+from fetchml.core.gpus.health import GpuReading, XidClass, worst_xid, xid_class, xid_words
+from fetchml.core.gpus.model import Gpu
+from fetchml.core.model import AttemptEnd, Principal, Role, Status, Task
+from fetchml.core.state import State
+from fetchml.core.verdict import is_failure
+from fetchml.errors import Forbidden, NotFound
+from fetchml.ports.contracts import GpuInventory, GpuState, Store
+
+DOCUMENTS = "gpu"
+THE_SERVER = "the server"
+CLOSE_SECONDS = 2
+"""What is being written down, and looks that are under way, get that long."""
+
+log = logging.getLogger(__name__)
+
+
+class GpuCondition(StrEnum):
+    """The first that is true of it."""
+
+    LOST = "lost"
+    SICK = "sick"
+    DRAINED = "drained"
+    HELD = "held"
+    """Tasks have it; with sharing there may be room for more."""
+    BUSY = "busy"
+    """Somebody else uses it, or what a task left there is not gone."""
+    SETTLING = "settling"
+    """A task has just left it: it is looked at."""
+    UNKNOWN = "unknown"
+    """The driver does not tell of it now."""
+    FREE = "free"
+
+
+class GpuStatus(msgspec.Struct, frozen=True):
+    """One GPU, or MIG device, or plain slot."""
+
+    number: int
+    """Its place in the list, from 0."""
+    gpu: Gpu
+    condition: GpuCondition
+    reason: str | None = None
+    """Why nothing is started on it, in words; None: it can be given, or tasks have it."""
+    held_by: tuple[str, ...] = ()
+    """Task ids: those that the caller may see."""
+    drained_by: str | None = None
+    """Whoever took it out of use, also while it is lost, sick or held."""
+    reading: GpuReading | None = None
+    """None: a plain slot, which nobody looks at."""
+
+
+class GpuReport(msgspec.Struct, frozen=True):
+    gpus: tuple[GpuStatus, ...]
+    """In the order of the bus."""
+    driver: str | None = None
+    """The driver's version; None: it can't be asked, or the slots are plain."""
+    problem: str | None = None
+    """Why it can't be asked, for people."""
+    notes: tuple[str, ...] = ()
+
+
+class Drained(msgspec.Struct, frozen=True):
+    """The record of a GPU that is out of use."""
+
+    uuid: str
+    by: str
+    at: int
+    """Milliseconds since the epoch (UTC)."""
+
+
+Report = Callable[[Event], asyncio.Future[None]]
+
+
+class Gpus:
+    """Verbs raise `errors.RequestError` for what a client must be told."""
+
+    _state: State
+    _clock: Callable[[], int]
+    _report: Report
+
+    def __init__(
+        self, store: Store, audit: Audit, inventory: GpuInventory | None, *, private: bool
+    ) -> None:
+        """`inventory` None: only plain slots. The store may be opened later."""
+        self._store = store
+        self._audit = audit
+        self._inventory = inventory
+        self._private = private
+        self._sick: set[str] = set()
+        """Told sick by the newest look."""
+        self._owners_known = False
+        self._is_open = False
+        self._doing: set[asyncio.Task[None]] = set()
+
+    async def open(self, state: State, clock: Callable[[], int], report: Report) -> None:
+        """After `Recovered`; the core knows the GPUs on return."""
+        self._state = state
+        self._clock = clock
+        self._report = report
+        for data in await self._store.list_documents(DOCUMENTS):
+            record = msgspec.json.decode(data, type=Drained)
+            await report(GpuDrained(clock(), record.uuid, record.by))
+        self._is_open = True
+        if self._inventory is not None:
+            await self._inventory.open(self._changed)
+        else:
+            await report(GpusSeen(clock(), []))
+
+    async def close(self) -> None:
+        if self._doing:
+            await asyncio.wait(self._doing, timeout=CLOSE_SECONDS)
+        if self._inventory is not None:
+            await self._inventory.close()
+
+    def owners_known(self) -> None:
+        """From now on the launcher knows the processes of all tasks that an earlier server began:
+        a process that is nobody's is a stranger, also on a GPU that a task has."""
+        if not self._owners_known:
+            self._owners_known = True
+            if self._is_open:
+                self._look_again()
+
+    def reading(self, uuid: str) -> GpuReading | None:
+        """The newest."""
+        if self._inventory is None:
+            return None
+        readings = self._inventory.state.readings
+        return next((reading for reading in readings if reading.uuid == uuid), None)
+
+    def has_processes(self, task_id: str) -> bool:
+        """Whether processes of this task may live. What an ended one has left is nobody's. May be
+        asked in any thread."""
+        task = self._state.tasks.get(task_id)
+        return task is not None and task.status in (Status.PREPARING, Status.RUNNING)
+
+    def check(self, uuids: Sequence[str]) -> None:
+        """Carries out CheckGpus."""
+        self._do(self._check(uuids))
+
+    async def failure(self, task: Task, end: AttemptEnd) -> GpuFailed | None:
+        """Whether a bad end of the task's attempt was its GPUs' doing."""
+        if self._inventory is None or not task.gpu_uuids or not is_failure(end):
+            return None
+        state = await self._inventory.refresh()
+        since = end.started_at or task.started_at or task.given_at or end.at
+        told = {}
+        for reading in state.readings:
+            worst = worst_xid(reading.xids, since)
+            if reading.uuid not in task.gpu_uuids or worst is None:
+                continue
+            if xid_class(worst.code) > XidClass.APPLICATION:
+                told[reading.uuid] = xid_words(worst.code)
+        if not told:
+            return None
+        words = ", ".join(dict.fromkeys(told.values()))
+        why = f"its GPU had an error: {words}"
+        return GpuFailed(self._clock(), task.id, task.attempt, tuple(told), why)
+
+    def list(self, who: Principal) -> GpuReport:
+        """All GPUs as they are now. On a private server nothing of others' tasks is told."""
+        seen = self._inventory.state if self._inventory is not None else GpuState()
+        readings = {reading.uuid: reading for reading in seen.readings}
+        gpus = sorted(self._state.gpus.known.values(), key=lambda gpu: (gpu.place, gpu.uuid))
+        told = [
+            self._status(who, number, gpu, readings.get(gpu.uuid))
+            for number, gpu in enumerate(gpus)
+        ]
+        return GpuReport(tuple(told), seen.driver, seen.problem, seen.notes)
+
+    async def drain(self, who: Principal, uuid: str) -> GpuStatus:
+        """Nothing more is started on it, what runs goes on; durable on return. Again is fine.
+
+        Raises Forbidden for who is no admin, NotFound.
+        """
+        self._require(who, uuid)
+        # To the end, even when the caller leaves in between.
+        await asyncio.shield(self._do(self._drain_asked(who, uuid)))
+        return self._one(who, uuid)
+
+    async def undrain(self, who: Principal, uuid: str) -> GpuStatus:
+        """It is well, and in use again; durable on return. Fine also when it was not drained.
+
+        Raises Forbidden for who is no admin, NotFound.
+        """
+        self._require(who, uuid)
+        await asyncio.shield(self._do(self._undrain_asked(who, uuid)))
+        return self._one(who, uuid)
+
+    def _require(self, who: Principal, uuid: str) -> None:
+        if who.role is not Role.ADMIN:
+            raise Forbidden("Only admins take GPUs out of use, and give them back")
+        if uuid not in self._state.gpus.known:
+            raise NotFound(f"There is no GPU {uuid[:96]!r}")
+
+    def _one(self, who: Principal, uuid: str) -> GpuStatus:
+        for status in self.list(who).gpus:
+            if status.gpu.uuid == uuid:
+                return status
+        raise NotFound(f"There is no GPU {uuid[:96]!r}")
+
+    async def _drain_asked(self, who: Principal, uuid: str) -> None:
+        self._report(GpuDrained(self._clock(), uuid, who.user))
+        await self._keep(uuid, who.user)
+        await self._audit.done(who, Action.GPU_DRAIN, uuid)
+
+    async def _undrain_asked(self, who: Principal, uuid: str) -> None:
+        await self._store.delete_document(DOCUMENTS, uuid)
+        if self._inventory is not None:
+            self._inventory.forgive(uuid)
+            self._changed(await self._inventory.refresh())
+        self._report(GpuDrained(self._clock(), uuid, None))
+        await self._audit.done(who, Action.GPU_UNDRAIN, uuid)
+
+    async def _keep(self, uuid: str, by: str) -> None:
+        record = Drained(uuid, by, self._clock())
+        await self._store.put_document(DOCUMENTS, uuid, msgspec.json.encode(record))
+
+    def _changed(self, state: GpuState) -> None:
+        if state.problem is not None and not state.gpus:
+            # Nobody knows: what waits for a GPU may have one when the driver is there.
+            return
+        sick = {gpu.uuid: gpu.blocked for gpu in state.gpus if _begins(gpu.blocked, "sick")}
+        self._report(GpusSeen(self._clock(), [self._trusted(gpu) for gpu in state.gpus]))
+        for uuid in sick.keys() - self._sick:
+            self._drain_sick(uuid, sick[uuid] or "")
+        self._sick = set(sick)
+
+    def _trusted(self, gpu: Gpu) -> Gpu:
+        """As long as the launcher does not know whose the processes are that an earlier server
+        began, those on a GPU that a task has are taken for that task's."""
+        if (
+            self._owners_known
+            or gpu.uuid not in self._state.gpus.holders
+            or not _begins(gpu.blocked, "busy")
+        ):
+            return gpu
+        return replace(gpu, blocked=None)
+
+    def _drain_sick(self, uuid: str, told: str) -> None:
+        if uuid in self._state.gpus.drained:
+            return
+        by = f"{THE_SERVER} ({told})"
+        log.error("a GPU is taken out of use", extra={"gpu": uuid, "because": told})
+        self._report(GpuDrained(self._clock(), uuid, by))
+        self._do(self._keep(uuid, by))
+
+    async def _check(self, uuids: Sequence[str]) -> None:
+        if self._inventory is None:
+            found = dict.fromkeys(uuids)
+        else:
+            holders = {
+                task_id for uuid in uuids for task_id in self._state.gpus.holders.get(uuid, ())
+            }
+            found = dict(await self._inventory.check(uuids, holders))
+        for uuid in uuids:
+            fault = found.get(uuid)
+            if fault is not None:
+                log.warning("a GPU is not given out again", extra={"gpu": uuid, "because": fault})
+            self._report(GpuChecked(self._clock(), uuid, fault))
+        if any(found.values()):
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """And tell the core, though nothing may be other than it was when last looked at."""
+        if self._inventory is not None:
+            self._do(self._tell_again(self._inventory))
+
+    async def _tell_again(self, inventory: GpuInventory) -> None:
+        self._changed(await inventory.refresh())
+
+    def _do(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(work)
+        self._doing.add(task)
+        task.add_done_callback(self._doing.discard)
+        return task
+
+    def _status(
+        self, who: Principal, number: int, gpu: Gpu, reading: GpuReading | None
+    ) -> GpuStatus:
+        pool = self._state.gpus
+        holders = tuple(pool.holders.get(gpu.uuid, ()))
+        obstacle = pool.obstacle(gpu.uuid)
+        visible = tuple(task_id for task_id in holders if self._may_see(who, task_id))
+        if reading is not None:
+            shown = [p for p in reading.processes if p.task_id is None or p.task_id in visible]
+            reading = replace(reading, processes=tuple(shown))
+        return GpuStatus(
+            number,
+            gpu,
+            _condition(
+                gpu,
+                obstacle,
+                is_drained=gpu.uuid in pool.drained,
+                is_held=bool(holders),
+                settles=gpu.uuid in pool.settling,
+            ),
+            obstacle,
+            visible,
+            pool.drained.get(gpu.uuid),
+            reading,
+        )
+
+    def _may_see(self, who: Principal, task_id: str) -> bool:
+        task = self._state.tasks.get(task_id)
+        return task is not None and access.may_see(who, task, private=self._private)
+
+
+def _condition(
+    gpu: Gpu, obstacle: str | None, *, is_drained: bool, is_held: bool, settles: bool
+) -> GpuCondition:
+    if gpu.lost or _begins(obstacle, "lost"):
+        return GpuCondition.LOST
+    if _begins(obstacle, "sick"):
+        return GpuCondition.SICK
+    if is_drained:
+        return GpuCondition.DRAINED
+    if is_held:
+        return GpuCondition.HELD
+    if _begins(obstacle, "unknown"):
+        return GpuCondition.UNKNOWN
+    if obstacle is not None:
+        return GpuCondition.BUSY
+    return GpuCondition.SETTLING if settles else GpuCondition.FREE
+
+
+def _begins(told: str | None, word: str) -> bool:
+    return told is not None and told.startswith(f"{word}:")

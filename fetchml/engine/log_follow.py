@@ -1,0 +1,90 @@
+"""Reading a task's log while it grows, from one attempt into the next."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from fetchml.core.model import ENDED, Task
+from fetchml.engine.feed import Feed
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.inotify import Changes, FolderWatch
+from fetchml.files.task_dir import TaskFiles
+from fetchml.views import LogChunk
+
+CHUNK_BYTES = 256 * 1024
+PAUSE_SECONDS = 0.05
+"""A command that writes without a pause wakes its followers so often at the most."""
+
+
+class LogReader:
+    def __init__(self, files: TaskFiles, watch: FolderWatch, feed: Feed) -> None:
+        self._files = files
+        self._watch = watch
+        self._feed = feed
+
+    async def read(
+        self,
+        look_up: Callable[[], Awaitable[Task]],
+        *,
+        offset: int,
+        attempt: int | None,
+        follow: bool,
+    ) -> AsyncGenerator[LogChunk]:
+        """What an attempt wrote, from `offset`. With `follow` until it has ended, and, when no
+        `attempt` was named, on through later attempts until the task has ended.
+
+        `look_up` gives the task as it is now; what it raises ends the reading. Ends early when
+        the server shuts down.
+        """
+        number = attempt if attempt is not None else (await look_up()).attempt
+        while True:
+            async with AsyncExitStack() as stack:
+                folder = self._files.attempt((await look_up()).id, number)
+                changes: Changes | None = None
+                while True:
+                    seen = self._feed.last_seq
+                    task = await look_up()
+                    over = task.status in ENDED or task.attempt > number
+                    if follow and not over and changes is None and folder.run.is_dir():
+                        subscription = self._watch.subscribe(folder.run, writes=True)
+                        changes = await stack.enter_async_context(subscription)
+                    async for chunk in _rest(folder, number, offset):
+                        offset = chunk.offset + len(chunk.data)
+                        yield chunk
+                    if over or not follow or self._feed.closed:
+                        break
+                    await self._news(task.id, seen, changes)
+            if not over or not follow or attempt is not None or task.attempt <= number:
+                return
+            number, offset = number + 1, offset if number == 0 else 0
+
+    async def _news(self, task_id: str, seen: int, changes: Changes | None) -> None:
+        """Returns when the folder or the task has changed."""
+        waits = [asyncio.ensure_future(self._task_changed(task_id, seen))]
+        if changes is not None:
+            waits.append(asyncio.ensure_future(changes.wait()))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if changes is not None:
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _task_changed(self, task_id: str, seen: int) -> None:
+        while not self._feed.closed:
+            await self._feed.beyond(seen)
+            news = self._feed.after(seen, limit=10_000)
+            if news is None or any(change.task.id == task_id for change in news):
+                return
+            seen = news[-1].seq if news else seen
+
+
+async def _rest(folder: AttemptFolder, number: int, offset: int) -> AsyncGenerator[LogChunk]:
+    """All that there is now from `offset`."""
+    while True:
+        start, data = await asyncio.to_thread(folder.read_log, offset, CHUNK_BYTES)
+        if not data:
+            return
+        yield LogChunk(number, start, data)
+        offset = start + len(data)

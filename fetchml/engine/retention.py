@@ -1,0 +1,195 @@
+"""Old things are removed: by age, as the settings say, and when somebody asks (`fetchml prune`).
+
+In small portions, so that nobody waits for a large one.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from fetchml.auth.audit import Audit
+from fetchml.core import storage
+from fetchml.core.audit import Action
+from fetchml.core.model import Principal, Role
+from fetchml.core.requests import pruning
+from fetchml.core.requests.pruning import MOST_AT_ONCE, Pruned, Pruning, What
+from fetchml.engine.ended_tasks import EndedTasks
+from fetchml.errors import Conflict, FieldViolation, Forbidden, NotFound, ValidationFailed
+from fetchml.files.storage_usage import StorageUsage, UserStorage
+from fetchml.ports.contracts import OldTasks, Store
+from fetchml.snapshots.service import Snapshots
+from fetchml.system.clock import Clock
+
+HOUR_SECONDS = 3600
+FIRST_SECONDS = 90
+PAUSE_SECONDS = 0.25
+"""Between two portions of what is too old."""
+EVERYBODY = "*"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionSettings:
+    keep_ms: int
+    """How long ended tasks are kept; 0: for ever."""
+    outputs_keep_ms: int
+    """How long their outputs are kept; 0: as long as the tasks."""
+
+
+class Retention:
+    """Used from one event loop, once the engine has started."""
+
+    def __init__(
+        self,
+        store: Store,
+        ended: EndedTasks,
+        snapshots: Snapshots,
+        usage: StorageUsage,
+        audit: Audit,
+        settings: RetentionSettings,
+    ) -> None:
+        self._store = store
+        self._ended = ended
+        self._snapshots = snapshots
+        self._usage = usage
+        self._audit = audit
+        self._settings = settings
+        self._clock = Clock()
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def allowed_bytes(self) -> int:
+        """What each user may have; 0: any amount."""
+        return self._usage.allowed_bytes
+
+    def seen_by(self, who: Principal) -> list[UserStorage]:
+        """What users have, as far as the caller may see it."""
+        return self._usage.seen_by(who)
+
+    @contextlib.asynccontextmanager
+    async def upkeep(self) -> AsyncIterator[None]:
+        """While inside, what is too old is removed, every hour."""
+
+        async def do_at_times() -> None:
+            await asyncio.sleep(FIRST_SECONDS)
+            while True:
+                try:
+                    await self.remove_old()
+                except Exception:
+                    log.exception("what is too old can't be removed")
+                await asyncio.sleep(HOUR_SECONDS)
+
+        task = asyncio.create_task(do_at_times())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def remove_old(self) -> None:
+        """What the settings no longer keep."""
+        if self._settings.keep_ms:
+            old = OldTasks(self._clock() - self._settings.keep_ms, limit=MOST_AT_ONCE)
+            while found := await self._store.old_tasks(old):
+                removed = await self._ended.remove([task.id for task in found])
+                log.info("old tasks removed", extra={"number": len(removed)})
+                await asyncio.sleep(PAUSE_SECONDS)
+        if self._settings.outputs_keep_ms:
+            before = self._clock() - self._settings.outputs_keep_ms
+            old = OldTasks(before, with_outputs=True, limit=MOST_AT_ONCE)
+            while found := await self._store.old_tasks(old):
+                removed = await self._ended.remove_outputs([task.id for task in found])
+                log.info("old outputs removed", extra={"number": len(removed)})
+                old = replace(old, after=(found[-1].created_at, found[-1].id))
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def prune(self, who: Principal, request: Mapping[str, object]) -> Pruned:
+        """Count what is old, or remove a portion of it. Raises ValidationFailed, Forbidden."""
+        wanted, violations = pruning.pruning(request)
+        if wanted is None:
+            raise ValidationFailed([FieldViolation(*violation) for violation in violations])
+        if (fault := pruning.fault(who, wanted)) is not None:
+            raise Forbidden(fault)
+        if who.role is not Role.ADMIN:
+            wanted = replace(wanted, user=who.user)
+        if not wanted.apply:
+            return await self._count(who, wanted)
+        async with self._one_at_a_time:
+            done = await self._remove(who, wanted)
+        # What is under way may be found once more: nothing removed means nothing left.
+        left = await self._count(who, wanted)
+        removed = done.tasks + done.outputs + done.snapshots
+        done = replace(done, left=left.tasks + left.outputs + left.snapshots if removed else 0)
+        if removed:
+            detail = (
+                f"{done.tasks} tasks, outputs of {done.outputs}, {done.snapshots} snapshots, "
+                f"{storage.size(done.bytes)}, older than {wanted.older_than_seconds} s"
+            )
+            await self._audit.done(who, Action.STORAGE_PRUNE, wanted.user or EVERYBODY, detail)
+        return done
+
+    def _query(self, wanted: Pruning, *, with_outputs: bool) -> OldTasks:
+        return OldTasks(
+            self._clock() - wanted.older_than_seconds * 1000,
+            user=wanted.user,
+            states=wanted.states,
+            with_outputs=with_outputs,
+            limit=MOST_AT_ONCE,
+        )
+
+    async def _count(self, who: Principal, wanted: Pruning) -> Pruned:
+        total = Pruned()
+        if What.TASKS in wanted.kinds:
+            found = await self._store.count_old_tasks(self._query(wanted, with_outputs=False))
+            used = storage.kept_outputs(found.kept).plus(storage.kept_logs(found.kept))
+            total = replace(total, tasks=found.tasks, bytes=used.bytes, files=used.files)
+        elif What.OUTPUTS in wanted.kinds:
+            found = await self._store.count_old_tasks(self._query(wanted, with_outputs=True))
+            used = storage.kept_outputs(found.kept)
+            total = replace(total, outputs=found.tasks, bytes=used.bytes, files=used.files)
+        if What.SNAPSHOTS in wanted.kinds:
+            before = self._clock() - wanted.older_than_seconds * 1000
+            old = self._snapshots.old(who, before, wanted.user)
+            total = replace(
+                total,
+                snapshots=len(old),
+                bytes=total.bytes + sum(each.disk_bytes for each in old),
+                files=total.files + sum(each.file_count for each in old),
+            )
+        return total
+
+    async def _remove(self, who: Principal, wanted: Pruning) -> Pruned:
+        """A portion."""
+        total = Pruned()
+        if What.TASKS in wanted.kinds:
+            found = await self._store.old_tasks(self._query(wanted, with_outputs=False))
+            removed = await self._ended.remove([task.id for task in found])
+            used = storage.NOTHING
+            for task in removed:
+                used = used.plus(storage.kept_outputs(task.kept)).plus(storage.kept_logs(task.kept))
+            total = replace(total, tasks=len(removed), bytes=used.bytes, files=used.files)
+        elif What.OUTPUTS in wanted.kinds:
+            found = await self._store.old_tasks(self._query(wanted, with_outputs=True))
+            removed = await self._ended.remove_outputs([task.id for task in found])
+            used = storage.NOTHING
+            for task in removed:
+                used = used.plus(storage.kept_outputs(task.kept))
+            total = replace(total, outputs=len(removed), bytes=used.bytes, files=used.files)
+        if What.SNAPSHOTS in wanted.kinds:
+            before = self._clock() - wanted.older_than_seconds * 1000
+            for each in self._snapshots.old(who, before, wanted.user)[:MOST_AT_ONCE]:
+                # Whoever began to use it meanwhile keeps it.
+                with contextlib.suppress(Conflict, NotFound, Forbidden):
+                    await self._snapshots.delete(who, each.id)
+                    total = replace(
+                        total,
+                        snapshots=total.snapshots + 1,
+                        bytes=total.bytes + each.disk_bytes,
+                        files=total.files + each.file_count,
+                    )
+        return total

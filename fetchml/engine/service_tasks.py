@@ -1,0 +1,103 @@
+"""The engine's side of services: tasks that run as all others do, and that no verb of tasks knows.
+
+Who may start or stop one, its caller has decided.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from fetchml.core.events import CancelAsked, Submitted
+from fetchml.core.model import Resources, Status, Task, TaskSpec
+from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.engine.dispatcher import Writer
+from fetchml.engine.explain import explain, why_it_waits
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.task_dir import TaskFiles
+from fetchml.ports.contracts import Store
+from fetchml.system.clock import Clock
+from fetchml.system.ids import IdSequence
+
+LOG_TAIL_BYTES = 4096
+
+
+class ServiceTasks:
+    """Usable once the engine has started, as it is before the engine has ended."""
+
+    _writer: Writer
+    _ids: IdSequence
+    _clock: Clock
+
+    def __init__(
+        self,
+        store: Store,
+        files: TaskFiles,
+        require_room: Callable[[], None],
+        require_quota: Callable[[str, TaskSpec], None],
+        limits: TaskLimits,
+    ) -> None:
+        self.limits = limits
+        """Of every task's resources. Time limits are not for services: idle ones are stopped."""
+        self.require_room = require_room
+        """Raises Unavailable when nothing new is taken now."""
+        self.require_quota = require_quota
+        """Raises ValidationFailed, QueueQuotaReached: the user may not have this task now."""
+        self.changed: Callable[[Task], None] = lambda task: None
+        """Called with every new version of a service's task, when it is durable."""
+        self._store = store
+        self._files = files
+
+    def open(self, writer: Writer, ids: IdSequence, clock: Clock) -> None:
+        self._writer = writer
+        self._ids = ids
+        self._clock = clock
+
+    @property
+    def capacity(self) -> Resources:
+        return self._writer.state.capacity
+
+    def tell(self, task: Task) -> None:
+        """This is durable now."""
+        self.changed(task)
+
+    def live(self) -> list[Task]:
+        return list(self._writer.catalog.services.values())
+
+    async def find(self, task_id: str) -> Task | None:
+        """Of any kind, live or ended."""
+        return self._writer.catalog.services.get(task_id) or await self._store.get(task_id)
+
+    def next_id(self) -> tuple[str, int]:
+        """For a new service, and the time in milliseconds since the epoch (UTC)."""
+        now = self._clock()
+        return self._ids.next(now), now
+
+    def submit(self, task: Task) -> asyncio.Future[None]:
+        """Done when it is durable."""
+        return self._writer.apply(Submitted(self._clock(), [task]))
+
+    def cancel(self, task_id: str, by: str) -> asyncio.Future[None]:
+        """Done when the wish is durable; nothing happens to one that has ended."""
+        return self._writer.apply(CancelAsked(self._clock(), task_id, by))
+
+    def waits_for(self, task: Task) -> str:
+        """Why a live one does not run yet, in a sentence. Its place in the queue is not looked
+        for: a list of many services may be asked for while a million tasks wait."""
+        state, now = self._writer.state, self._clock()
+        if task.shown_status is Status.QUEUED:
+            return why_it_waits(state, task, now) or "It waits for its turn."
+        return explain(state, task, now, may_name=lambda _: False).reason
+
+    def attempt(self, task: Task) -> AttemptFolder:
+        """Of the current or last attempt."""
+        return self._files.attempt(task.id, task.attempt)
+
+    async def log_tail(self, task: Task) -> str:
+        """The end of what its last attempt wrote."""
+        if not task.attempt:
+            return ""
+        tail = await asyncio.to_thread(self.attempt(task).tail, LOG_TAIL_BYTES)
+        return tail.decode(errors="replace")
+
+    async def remove_files(self, task_id: str) -> None:
+        """Of one that has ended."""
+        await self._files.remove(task_id)

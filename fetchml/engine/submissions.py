@@ -1,0 +1,277 @@
+"""What is taken: a submission is checked, counted against quotas and room, and made durable."""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import msgspec
+
+from fetchml.attempts.staging import Inputs
+from fetchml.core import access, quotas
+from fetchml.core.events import Submitted
+from fetchml.core.model import Idempotency, Principal, Task, TaskSpec
+from fetchml.core.requests import submission
+from fetchml.core.requests.dataset import AddressRules
+from fetchml.engine.dispatcher import Writer
+from fetchml.errors import (
+    MAX_VIOLATIONS,
+    BadRequest,
+    FieldViolation,
+    Forbidden,
+    QueueQuotaReached,
+    Unavailable,
+    ValidationFailed,
+)
+from fetchml.ports.contracts import IdempotentCreate, Store
+from fetchml.system.clock import Clock
+from fetchml.system.ids import IdSequence
+from fetchml.system.locks import KeyedLocks
+from fetchml.system.pacing import Pace
+
+NO_SUCH_SNAPSHOT = FieldViolation("snapshot_id", "there is no such snapshot: upload it first")
+KEY_OF_ANOTHER = "was used with another request: take a new key"
+
+
+class Intake:
+    """Usable once the engine has started."""
+
+    _writer: Writer
+    _ids: IdSequence
+    _clock: Clock
+
+    def __init__(
+        self,
+        store: Store,
+        inputs: Inputs,
+        defaults: submission.Defaults,
+        dataset_schemes: tuple[str, ...],
+        dataset_addresses: AddressRules,
+        allow_images: tuple[str, ...],
+        *,
+        takes_tasks: Callable[[Principal, str], bool],
+        find: Callable[[str], Awaitable[Task]],
+        require_storage: Callable[[str], None],
+    ) -> None:
+        """`takes_tasks`: whether a user may submit to the experiment with this id. `find`: the task
+        with this id, of anybody's. `require_storage`: raises StorageQuotaReached for a user whose
+        files take too much room."""
+        self._store = store
+        self._inputs = inputs
+        self._defaults = defaults
+        self._dataset_schemes = dataset_schemes
+        self._dataset_addresses = dataset_addresses
+        self._allow_images = allow_images
+        self._takes_tasks = takes_tasks
+        self._find = find
+        self._require_storage = require_storage
+        self._locks = KeyedLocks()
+        self.refused = 0
+        """Submits that a quota of waiting tasks, or the queue's limit, kept out."""
+
+    def open(self, writer: Writer, ids: IdSequence, clock: Clock) -> None:
+        self._writer = writer
+        self._ids = ids
+        self._clock = clock
+
+    async def create_task(
+        self, who: Principal, request: Mapping[str, object], idempotency_key: str | None = None
+    ) -> Task:
+        """Durable on return. A repeated `idempotency_key` gives the task that it gave before."""
+        if idempotency_key is None:
+            self._require_may_submit(who, 1)
+            return await self._submit_one(who, self._accept(who, request), None)
+        if fault := submission.idempotency_key_fault(idempotency_key):
+            raise BadRequest(f"Idempotency-Key: {fault}")
+        digest = _digest(request)
+        async with self._locks.hold(("create", who.user, idempotency_key)):
+            known = await self._store.find_idempotent(who.user, [idempotency_key])
+            earlier = known.get(idempotency_key)
+            if earlier is None:
+                self._require_may_submit(who, 1)
+                spec = self._accept(who, request)
+                return await self._submit_one(who, spec, Idempotency(idempotency_key, digest))
+        if earlier.digest != digest:
+            raise ValidationFailed([FieldViolation("Idempotency-Key", KEY_OF_ANOTHER)])
+        return await self._find(earlier.task_id)
+
+    async def create_tasks(
+        self,
+        who: Principal,
+        requests: Sequence[Mapping[str, object]],
+        idempotency_keys: Sequence[str | None] = (),
+    ) -> list[Task]:
+        """All or none, in one durable commit. `idempotency_keys`: one for each request, or none at
+        all; one that is repeated gives the task that it gave before."""
+        idempotency_keys = idempotency_keys or [None] * len(requests)
+        _check_keys(idempotency_keys)
+        keys = sorted(key for key in idempotency_keys if key is not None)
+        async with self._locks.hold_all([("create", who.user, key) for key in keys]):
+            known = await self._store.find_idempotent(who.user, keys) if keys else {}
+            if len(known) < len(requests):
+                # Before the checks, which cost much more.
+                self._require_may_submit(who, len(requests) - len(known))
+            made = await self._accept_all(who, requests, idempotency_keys, known)
+            new = iter(await self._submit(who, made) if made else [])
+        pace = Pace()
+        tasks: list[Task] = []
+        for key in idempotency_keys:
+            earlier = None if key is None else known.get(key)
+            tasks.append(next(new) if earlier is None else await self._find(earlier.task_id))
+            await pace.rest()
+        return tasks
+
+    async def _accept_all(
+        self,
+        who: Principal,
+        requests: Sequence[Mapping[str, object]],
+        keys: Sequence[str | None],
+        known: Mapping[str, IdempotentCreate],
+    ) -> list[tuple[TaskSpec, Idempotency | None]]:
+        """All that is new of a batch. Raises ValidationFailed with no more than the first
+        MAX_VIOLATIONS faults: the rest of a batch that is refused anyway is not looked at."""
+        made: list[tuple[TaskSpec, Idempotency | None]] = []
+        violations: list[FieldViolation] = []
+        pace = Pace()
+        for index, (request, key) in enumerate(zip(requests, keys, strict=True)):
+            await pace.rest()
+            digest = "" if key is None else _digest(request)
+            if key is not None and (earlier := known.get(key)) is not None:
+                if earlier.digest != digest:
+                    field = f"tasks[{index}].idempotency_key"
+                    violations.append(FieldViolation(field, KEY_OF_ANOTHER))
+                continue
+            try:
+                spec = self._accept(who, request)
+                self._require_takes_tasks(who, spec)
+                await self._require_datasets(spec)
+                made.append((spec, None if key is None else Idempotency(key, digest)))
+            except ValidationFailed as error:
+                violations += [
+                    FieldViolation(f"tasks[{index}].{violation.field}", violation.rule)
+                    for violation in error.violations
+                ]
+            if len(violations) >= MAX_VIOLATIONS:
+                del violations[MAX_VIOLATIONS:]
+                rule = f"the tasks after tasks[{index}] were not checked: mend these faults first"
+                violations.append(FieldViolation("tasks", rule))
+                break
+        if violations:
+            raise ValidationFailed(violations)
+        return made
+
+    def require_room(self) -> None:
+        """Raises Unavailable: nothing new is taken now."""
+        if self._writer.state.draining:
+            raise Unavailable("The server is shutting down: submit again when it is back")
+        if not self._store.has_room():
+            raise Unavailable("The server's disk is nearly full: free some space on it")
+
+    def require_quota(self, user: str, spec: TaskSpec) -> None:
+        """For one task. Raises ValidationFailed, QueueQuotaReached, Unavailable."""
+        self._require_gpu_quota(spec)
+        self._require_queue_quota(user, [spec])
+        self._require_storage(user)
+
+    def _require_gpu_quota(self, spec: TaskSpec) -> None:
+        if fault := quotas.gpu_fault(self._writer.state.limits, spec):
+            raise ValidationFailed([FieldViolation("gpu", fault)])
+
+    def _require_queue_quota(self, user: str, specs: Sequence[TaskSpec]) -> None:
+        if fault := quotas.queue_fault(self._writer.state, user, specs):
+            self.refused += 1
+            raise QueueQuotaReached(fault)
+        if quotas.is_full(self._writer.state, specs):
+            self.refused += 1
+            raise Unavailable("The queue is full: submit again when tasks have ended")
+
+    def _require_may_submit(self, who: Principal, count: int) -> None:
+        if not access.may_submit(who):
+            raise Forbidden("A viewer's key can't submit tasks")
+        self.require_room()
+        self._require_storage(who.user)
+        if fault := quotas.count_fault(self._writer.state, who.user, count):
+            raise QueueQuotaReached(fault)
+
+    def _accept(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
+        state = self._writer.state
+        snapshot_id = request.get("snapshot_id")
+        snapshot = None
+        unknown: list[FieldViolation] = []
+        if isinstance(snapshot_id, str):
+            snapshot = self._inputs.snapshot(who.user, snapshot_id)
+            unknown = [] if snapshot else [NO_SUCH_SNAPSHOT]
+        try:
+            spec = submission.accept(
+                request,
+                self._defaults,
+                state.capacity,
+                snapshot.project_file if snapshot else None,
+                dataset_schemes=self._dataset_schemes,
+                dataset_addresses=self._dataset_addresses,
+                allow_images=self._allow_images,
+            )
+        except submission.InvalidSubmission as error:
+            violations = [FieldViolation(*v) for v in error.violations]
+            if any(violation.field == "snapshot_id" for violation in violations):
+                unknown = []
+            raise ValidationFailed(violations + unknown) from None
+        if unknown:
+            raise ValidationFailed(unknown)
+        self._require_gpu_quota(spec)
+        return spec
+
+    def _require_takes_tasks(self, who: Principal, spec: TaskSpec) -> None:
+        """Not for a repeated create: its experiment may have been archived since."""
+        if spec.experiment_id is None or self._takes_tasks(who, spec.experiment_id):
+            return
+        rule = "no such experiment, or it is archived"
+        raise ValidationFailed([FieldViolation("experiment_id", rule)])
+
+    async def _require_datasets(self, spec: TaskSpec) -> None:
+        if spec.dataset_specs and (fault := await self._inputs.dataset_fault(spec)):
+            raise ValidationFailed([FieldViolation("dataset_specs", fault)])
+
+    async def _submit_one(
+        self, who: Principal, spec: TaskSpec, idempotency: Idempotency | None
+    ) -> Task:
+        self._require_takes_tasks(who, spec)
+        await self._require_datasets(spec)
+        return (await self._submit(who, [(spec, idempotency)]))[0]
+
+    async def _submit(
+        self, who: Principal, made: Sequence[tuple[TaskSpec, Idempotency | None]]
+    ) -> list[Task]:
+        self._require_queue_quota(who.user, [spec for spec, _ in made])
+        # Others had their turn while it was checked.
+        for snapshot_id in {spec.snapshot_id for spec, _ in made} - {None}:
+            if self._inputs.snapshot(who.user, str(snapshot_id)) is None:
+                raise ValidationFailed([NO_SUCH_SNAPSHOT])
+        now, sender = self._clock(), who.sender
+        tasks = [
+            Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)
+            for spec, idempotency in made
+        ]
+        await self._writer.apply(Submitted(now, tasks))
+        return tasks
+
+
+def _digest(request: Mapping[str, object]) -> str:
+    return hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
+
+
+def _check_keys(keys: Sequence[str | None]) -> None:
+    """Raises ValidationFailed."""
+    first = dict[str, int]()
+    violations: list[FieldViolation] = []
+    for index, key in enumerate(keys):
+        if key is None:
+            continue
+        fault = submission.idempotency_key_fault(key)
+        if key in first:
+            fault = f"is that of tasks[{first[key]}] too: each needs its own"
+        first.setdefault(key, index)
+        if len(violations) == MAX_VIOLATIONS:
+            break
+        if fault:
+            violations.append(FieldViolation(f"tasks[{index}].idempotency_key", fault))
+    if violations:
+        raise ValidationFailed(violations)

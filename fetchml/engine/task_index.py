@@ -1,0 +1,144 @@
+"""The committed state that reads are answered from: live tasks, the newest ended ones, and counts.
+
+Everything else is on disk. A page is answered from here when it is certain to be whole.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from fetchml.core.model import ENDED, HOLDING, Change, Status, Task
+from fetchml.engine.recent_tasks import THE_FIRST, Newest, Turn, turn
+from fetchml.pages import row_bytes
+from fetchml.ports.contracts import Restored, TaskPage, TaskQuery
+
+RECENT = 2_000
+"""How many of the newest tasks of each final state are kept in memory."""
+RECENT_BYTES = 32 << 20
+"""What those of one state may take in memory."""
+MAX_LOOKED_AT = 10_000
+"""Tasks that a page may be searched in here: a deep one is the store's, off the event loop."""
+
+
+class Catalog:
+    def __init__(self, restored: Restored) -> None:
+        self.live: dict[str, Task] = {t.id: t for t in restored.live if not t.service}
+        """Oldest first, as long as `_in_order`."""
+        self._newest = max(map(turn, self.live.values()), default=THE_FIRST)
+        self._in_order = True
+        """Not so once a task came that was created before another live one: the machine's clock
+        was set back by far."""
+        self.services: dict[str, Task] = {t.id: t for t in restored.live if t.service}
+        """The live ones: apart, since they are in no list and no count of tasks."""
+        self._counts = Counter(restored.counts)
+        """By user and the status that is shown."""
+        for task in self.live.values():
+            self._counts[task.user, task.status] -= 1
+            self._counts[task.user, task.shown_status] += 1
+        self._ended = {
+            status: Newest(
+                restored.recent.get(status, ()),
+                limit=RECENT,
+                most_bytes=RECENT_BYTES,
+                of_all=self.count((status,)),
+            )
+            for status in ENDED
+        }
+
+    def apply(self, change: Change) -> None:
+        task = change.task
+        if task.service:
+            self.services[task.id] = task
+            if task.status in ENDED:
+                del self.services[task.id]
+            return
+        if change.is_upkeep:
+            self._ended[task.status].replace(task)
+            return
+        if task.hidden:
+            self._counts[task.user, task.status] -= 1
+            self._ended[task.status].remove(task)
+            return
+        before = self.live.get(task.id)
+        if before is not None:
+            self._counts[task.user, before.shown_status] -= 1
+        self._counts[task.user, task.shown_status] += 1
+        if task.status not in ENDED:
+            self.live[task.id] = task
+            if before is None:
+                self._came(turn(task))
+            return
+        self._ended[task.status].add(task)
+        if before is not None:
+            del self.live[task.id]
+
+    def _came(self, new: Turn) -> None:
+        if len(self.live) == 1:
+            self._in_order = True
+        elif new < self._newest:
+            self._in_order = False
+            return
+        self._newest = new
+
+    def get(self, task_id: str) -> Task | None:
+        task = self.live.get(task_id)
+        if task is not None:
+            return task
+        return next(filter(None, (newest.get(task_id) for newest in self._ended.values())), None)
+
+    def count(self, states: Iterable[Status], user: str | None = None) -> int:
+        wanted = frozenset(states)
+        return sum(
+            number
+            for (owner, status), number in self._counts.items()
+            if status in wanted and user in (None, owner)
+        )
+
+    def page(self, query: TaskQuery) -> TaskPage | None:
+        """None: only the store knows."""
+        if query.job_name_prefix is not None or query.experiment_id is not None:
+            return None
+        states = frozenset(query.states or Status)
+        total = self.count(states, query.user)
+        if query.limit == 0 or query.offset >= total:
+            return TaskPage([], total)
+        if states - ENDED and not self._in_order:
+            return None
+        ended = [self._ended[status] for status in states & ENDED]
+        floor = max((newest.floor for newest in ended), default=THE_FIRST)
+        tasks: list[Task] = []
+        skip, taken = query.offset, 0
+        for looked_at, task in enumerate(self._newest_first(states, ended)):
+            if looked_at == MAX_LOOKED_AT or turn(task) < floor:
+                return None
+            if task.shown_status not in states or query.user not in (None, task.user):
+                continue
+            if query.before is not None and turn(task) >= query.before:
+                continue
+            if skip:
+                skip -= 1
+                continue
+            if query.most_bytes is not None:
+                taken += row_bytes(task, brief=query.brief)
+                if taken > query.most_bytes and tasks:
+                    return TaskPage(tasks, total, cut=True)
+            tasks.append(task)
+            if len(tasks) == query.limit:
+                return TaskPage(tasks, total)
+        return TaskPage(tasks, total) if floor == THE_FIRST else None
+
+    def _newest_first(self, states: frozenset[Status], ended: Iterable[Newest]) -> Iterator[Task]:
+        sources = [newest.newest_first() for newest in ended]
+        if states - ENDED:
+            sources.append(reversed(self.live.values()))
+        return heapq.merge(*sources, key=turn, reverse=True)
+
+    @property
+    def waiting(self) -> int:
+        """Prestaged ones too."""
+        return self.count((Status.QUEUED,))
+
+    @property
+    def holding(self) -> int:
+        """All that have their slot."""
+        return self.count(HOLDING)

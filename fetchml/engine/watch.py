@@ -1,0 +1,109 @@
+"""Watches: the feed's changes as one reader may see them, with the snapshot or resync before."""
+
+from collections.abc import AsyncGenerator, Callable, Iterator
+
+from fetchml.core.model import ENDED, Change, Task
+from fetchml.engine import message_seq
+from fetchml.engine.dispatcher import Writer
+from fetchml.errors import Unavailable
+from fetchml.ports.contracts import Store
+from fetchml.system.pacing import Pace
+from fetchml.views import Update, UpdateType, WatchFilter
+
+AT_ONCE = 500
+
+
+def watch(
+    writer: Writer,
+    store: Store,
+    clock: Callable[[], int],
+    may_see: Callable[[Task], bool],
+    where: WatchFilter,
+    since: int | None,
+    *,
+    snapshot: bool,
+    completes: bool,
+) -> AsyncGenerator[Update]:
+    """`since`: the number of a message (see `message_seq`); `None`: from now on. `snapshot`: first
+    the live tasks. `completes`: with a message of its own for the end of a task.
+
+    Never ends by itself; raises Unavailable when the server shuts down, at once if it does so
+    already: that is no watch that has begun.
+
+    Nothing is kept for a reader: one that falls behind reads from the store, and one that falls
+    behind what the store keeps is told to resync.
+    """
+    if writer.feed.closed:
+        raise _shutting_down()
+    return _watch(writer, store, clock, may_see, where, since, snapshot, completes)
+
+
+async def _watch(
+    writer: Writer,
+    store: Store,
+    clock: Callable[[], int],
+    may_see: Callable[[Task], bool],
+    where: WatchFilter,
+    since: int | None,
+    snapshot: bool,
+    completes: bool,
+) -> AsyncGenerator[Update]:
+    feed = writer.feed
+    pace = Pace()
+    newest = message_seq.up_to(feed.last_seq)
+    after = newest if since is None else since
+    if since is None and snapshot:
+        for task in list(writer.catalog.live.values()):
+            if may_see(task) and _matches(task, where):
+                yield Update(UpdateType.SNAPSHOT, newest, clock(), task)
+            elif pace.due:  # A filter may let nothing through for a hundred thousand tasks.
+                await pace.rest()
+        yield Update(UpdateType.SYNCED, newest, clock())
+    if after > newest:  # From another server, or from this one before it was restored.
+        after = newest
+        yield Update(UpdateType.RESYNC, newest, clock())
+    seen = message_seq.last_finished(after, completes=completes)
+    while not feed.closed:
+        changes = feed.after(seen, AT_ONCE)
+        if changes is None:
+            changes = await store.changes_since(seen, AT_ONCE)
+            if changes is not None:  # those on disk that were not published yet come later
+                changes = [change for change in changes if change.seq <= feed.last_seq]
+        if changes is None:
+            seen = feed.last_seq
+            yield Update(UpdateType.RESYNC, message_seq.up_to(seen), clock())
+            continue
+        for change in changes:
+            seen = change.seq
+            if may_see(change.task) and not change.is_upkeep and _matches(change.task, where):
+                for update in _updates(change, completes=completes):
+                    if update.seq > after:
+                        yield update
+        await pace.rest()
+        if not changes:
+            await feed.beyond(seen)
+    raise _shutting_down()
+
+
+def _shutting_down() -> Unavailable:
+    return Unavailable("The server is shutting down: watch again when it is back")
+
+
+def _updates(change: Change, *, completes: bool) -> Iterator[Update]:
+    """The messages about a change, in order."""
+    task = change.task
+    kind = UpdateType.TASK_DELETED if task.hidden else UpdateType.TASK_UPDATE
+    yield Update(kind, message_seq.of_update(change.seq), change.at, task)
+    if completes and task.status in ENDED and not task.hidden:
+        number = message_seq.of_complete(change.seq)
+        yield Update(UpdateType.TASK_COMPLETE, number, change.at, task)
+
+
+def _matches(task: Task, where: WatchFilter) -> bool:
+    return (
+        where.task_id in (None, task.id)
+        and (not where.states or task.shown_status in where.states)
+        and where.user in (None, task.user)
+        and where.experiment_id in (None, task.spec.experiment_id)
+        and (where.job_name_prefix is None or task.spec.job_name.startswith(where.job_name_prefix))
+    )

@@ -1,0 +1,169 @@
+"""The data directory: made private, and taken by one server at a time."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import pwd
+import shlex
+import stat
+from pathlib import Path
+
+from fetchml.files.data_dir_marks import may_become_data_dir
+
+
+class DataDirBusy(Exception):
+    """Another server holds the data directory; the message names its process id."""
+
+
+class NotOwnData(Exception):
+    """The folder is another user's data directory, or is none; the message says what to do."""
+
+
+class DataDirLock:
+    """Holds `<data-dir>/lock` (flock) until `release`, or until the process is gone."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def release(self) -> None:
+        # The file stays: a server that opened it a moment ago must meet the same inode.
+        os.ftruncate(self._fd, 0)
+        os.close(self._fd)
+
+
+def require_own(data_dir: Path) -> None:
+    """Root can use anybody's, and would leave files there that its owner's server can't open.
+
+    Raises NotOwnData, OSError.
+    """
+    if os.geteuid() != 0 or not data_dir.exists() or (owner := data_dir.stat().st_uid) == 0:
+        return
+    try:
+        user = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        user = f"#{owner}"
+    raise NotOwnData(
+        f"{data_dir} is the data directory of user {user}, and a server that root starts would "
+        f"leave files there that {user} can't open: start it as that user (sudo -u "
+        f"{shlex.quote(user)} fetchml serve, or for the service systemctl start fetchml), or give "
+        "it another --data-dir"
+    )
+
+
+def lock_data_dir(data_dir: Path) -> DataDirLock:
+    """Make the folder if need be, for its owner alone, and take it. Nobody is locked out of what
+    is in use for something else. Raises DataDirBusy, NotOwnData, OSError."""
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    is_open = data_dir.stat().st_mode & 0o077
+    if is_open and not (may_become_data_dir(data_dir) or is_taken(data_dir)):
+        raise NotOwnData(
+            f"{data_dir} is no data directory of FetchML, has something in it, and others may look "
+            "into it, which would end. Nothing was changed: name another --data-dir; or, if it is "
+            f"meant for FetchML, chmod 700 {shlex.quote(str(data_dir))}"
+        )
+    data_dir.chmod(0o700)
+    fd = _open_own(data_dir / "lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = _holder(os.pread(fd, 4096, 0))
+        os.close(fd)
+        raise DataDirBusy(
+            f"the data directory {data_dir} is in use by another server ({holder}): stop that "
+            "one, or give this one another --data-dir"
+        ) from None
+    with contextlib.suppress(OSError):  # For people only; a full disk may have no room for it.
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, json.dumps({"pid": os.getpid()}).encode(), 0)
+    return DataDirLock(fd)
+
+
+def is_taken(data_dir: Path) -> bool:
+    """Whether a server runs on this data directory. Changes nothing. Raises OSError."""
+    try:
+        fd = _open_own(data_dir / "lock", os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def read_own(path: Path, limit: int) -> bytes:
+    """At most `limit` bytes of a file that the server keeps of itself. Raises OSError."""
+    fd = _open_own(path, os.O_RDONLY)
+    try:
+        return os.pread(fd, limit, 0)
+    finally:
+        os.close(fd)
+
+
+def require_own_file(path: Path) -> None:
+    """For a file that a library opens by its path: nothing may be there but a regular file or
+    nothing. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            raise _not_own(path)
+
+
+def _open_own(path: Path, flags: int) -> int:
+    """A descriptor of a file of the server's own. A link there was made by somebody else, and could
+    lead the server to write anywhere. Raises OSError."""
+    flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        fd = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise _not_own(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _not_own(path)
+    return fd
+
+
+def _not_own(path: Path) -> OSError:
+    return OSError(
+        errno.ELOOP,
+        "it is a link or no regular file, which the server never makes: move it away",
+        str(path),
+    )
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Put a whole file in place in one step, on disk on return."""
+    temporary = path.with_name(path.name + ".new")
+    fd = _open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder (created, renamed, removed) durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _holder(content: bytes) -> str:
+    try:
+        return f"pid {json.loads(content)['pid']}"
+    except (ValueError, KeyError, TypeError):
+        return "pid unknown"  # it has the lock but has not written its pid yet

@@ -1,0 +1,161 @@
+"""What a task left in its outputs, made fit to be kept: private, durable, within its limits.
+
+No link is followed, nothing blocks, and no more names are in memory than may be kept.
+"""
+
+import ctypes
+import os
+import stat
+from collections.abc import Collection
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from fetchml.files import untrusted
+from fetchml.files.untrusted import FOLDER, MAX_DEPTH, TooDeepError
+
+FEW_FILES = 64
+"""So many files and folders are made durable one by one; more of them in one call for the whole
+file system, which costs others more and a task with many files far less."""
+ANY_NUMBER = 1 << 62
+
+
+class OutputLimits(NamedTuple):
+    """The most that is kept of one attempt's outputs."""
+
+    files: int = ANY_NUMBER
+    """Files, folders and links."""
+    bytes: int = ANY_NUMBER
+
+
+class LeftOut(NamedTuple):
+    """What was beyond the limits, and is removed."""
+
+    files: int = 0
+    """Files and links."""
+    bytes: int = 0
+
+
+NO_LIMITS = OutputLimits()
+
+
+def keep(root: Path, limits: OutputLimits = NO_LIMITS) -> LeftOut:
+    """Give a tree to this process's user alone and make its content durable.
+
+    Drops setuid bits, what is no folder, regular file or link, and what is beyond the limits.
+    Raises OSError, TooDeepError.
+    """
+    root.chmod(0o700)
+    fd = os.open(root, FOLDER)
+    try:
+        keeping = _Keeping(limits)
+        keeping.folder(fd, 0)
+        if keeping.seen > FEW_FILES:
+            _sync_file_system(fd)
+    finally:
+        os.close(fd)
+    return LeftOut(keeping.left_out_files, keeping.left_out_bytes)
+
+
+class _Keeping:
+    """One walk through a tree."""
+
+    def __init__(self, limits: OutputLimits) -> None:
+        self.seen = 0
+        self.left_out_files = 0
+        self.left_out_bytes = 0
+        self._files_left = limits.files
+        self._bytes_left = limits.bytes
+
+    def folder(self, fd: int, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise TooDeepError
+        _own(fd, 0o700)
+        with os.scandir(fd) as entries:
+            names = [entry.name for entry in islice(entries, self._files_left)]
+            is_whole = next(entries, None) is None
+        kept = set[str]()
+        for name in sorted(names):
+            if self._entry(fd, name, depth):
+                kept.add(name)
+        if not is_whole:
+            self._leave_out_others(fd, kept)
+        if names or not is_whole:
+            self._sync(fd)
+
+    def _entry(self, folder: int, name: str, depth: int) -> bool:
+        """Whether it is kept."""
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if not self._files_left and not _is_nothing(status):
+            self._leave_out(folder, name)
+            return False
+        if stat.S_ISDIR(status.st_mode):
+            self._files_left -= 1
+            os.chmod(name, 0o700, dir_fd=folder)
+            fd = os.open(name, FOLDER, dir_fd=folder)
+            try:
+                self.folder(fd, depth + 1)
+            finally:
+                os.close(fd)
+        elif stat.S_ISREG(status.st_mode):
+            if status.st_size > self._bytes_left:
+                self._leave_out(folder, name)
+                return False
+            self._files_left -= 1
+            self._bytes_left -= status.st_size
+            os.chmod(name, 0o600, dir_fd=folder)
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+            try:
+                _own(fd, 0o600 | status.st_mode & stat.S_IXUSR)
+                self._sync(fd)
+            finally:
+                os.close(fd)
+        elif stat.S_ISLNK(status.st_mode):
+            self._files_left -= 1
+        else:
+            os.unlink(name, dir_fd=folder)
+            return False
+        return True
+
+    def _sync(self, fd: int) -> None:
+        self.seen += 1
+        if self.seen <= FEW_FILES:
+            os.fsync(fd)
+
+    def _leave_out_others(self, folder: int, kept: Collection[str]) -> None:
+        """Everything in the folder but `kept`. A removal may hide another entry from a scan: so
+        the folder is scanned until nothing more is found."""
+        found = True
+        while found:
+            found = False
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name not in kept:
+                        found = True
+                        self._leave_out(folder, entry.name)
+
+    def _leave_out(self, folder: int, name: str) -> None:
+        removed = untrusted.remove_entry(folder, name)
+        self.left_out_files += removed.files
+        self.left_out_bytes += removed.bytes
+
+
+def _is_nothing(status: os.stat_result) -> bool:
+    """FIFOs, sockets and devices are never kept, and are not worth a word."""
+    mode = status.st_mode
+    return not (stat.S_ISDIR(mode) or stat.S_ISREG(mode) or stat.S_ISLNK(mode))
+
+
+def _own(fd: int, mode: int) -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    status = os.fstat(fd)
+    if (status.st_uid, status.st_gid) != (uid, gid):
+        os.fchown(fd, uid, gid)
+    os.fchmod(fd, mode)
+
+
+def _sync_file_system(fd: int) -> None:
+    """Of the file system that the descriptor is on. Raises OSError."""
+    if ctypes.CDLL(None, use_errno=True).syncfs(fd):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,160 @@
+"""Who has how much on the disk: accounted in one place, and the quota that follows from it.
+
+Nothing here looks at the disk. Snapshots and ended tasks carry what they take in their records,
+which are durable; what is written right now is reported by `storage_watch` every half minute. A
+question costs the same whatever there is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fetchml.core import storage
+from fetchml.core.model import ENDED, Change, Kept, Principal, Role, Task
+from fetchml.core.requests.snapshot import Snapshot
+from fetchml.core.storage import NOTHING, Kind, Used
+from fetchml.errors import StorageQuotaReached
+
+MAX_UNRECORDED = 100_000
+"""Ended tasks of older releases, whose records lack a size, that are counted all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserStorage:
+    """What one user has."""
+
+    user: str
+    used: Mapping[Kind, Used]
+
+    @property
+    def total(self) -> Used:
+        total = NOTHING
+        for each in self.used.values():
+            total = total.plus(each)
+        return total
+
+
+@dataclass(slots=True)
+class _Live:
+    """A task that has not ended, as it was last seen."""
+
+    user: str
+    used: dict[Kind, Used] = field(default_factory=dict)
+
+
+class StorageUsage:
+    """Used from one event loop."""
+
+    def __init__(self, allowed_bytes: int) -> None:
+        """`allowed_bytes`: what each user may have; 0: any amount."""
+        self.allowed_bytes = allowed_bytes
+        self._users: dict[str, dict[Kind, Used]] = {}
+        self._live: dict[str, _Live] = {}
+        """By task id."""
+        self._unrecorded: dict[str, tuple[str, Kept]] = {}
+        """By the id of an ended task whose record has no size."""
+
+    # What anybody may ask.
+
+    def require_room(self, user: str, more_bytes: int = 0) -> None:
+        """Raises StorageQuotaReached: the user may add nothing, or not so much."""
+        if not self.allowed_bytes:
+            return
+        fault = storage.quota_fault(self._users.get(user, {}), self.allowed_bytes, more_bytes)
+        if fault is not None:
+            raise StorageQuotaReached(fault)
+
+    def of(self, user: str) -> UserStorage:
+        used = self._users.get(user, {})
+        return UserStorage(user, {kind: used.get(kind, NOTHING) for kind in Kind})
+
+    def seen_by(self, who: Principal) -> list[UserStorage]:
+        """Of everybody for an admin, the largest first; else the caller's own alone."""
+        if who.role is not Role.ADMIN:
+            return [self.of(who.user)]
+        everybody = [self.of(user) for user in self._users]
+        return sorted(everybody, key=lambda each: (-each.total.bytes, each.user))
+
+    # What the owners of files report.
+
+    def load(self, kept: Mapping[str, Kept]) -> None:
+        """At the start: what ended tasks have, by user."""
+        for user, each in kept.items():
+            self._add_kept(user, each)
+
+    def task_changed(self, change: Change) -> None:
+        """With every durable change, in order."""
+        task = change.task
+        if task.status not in ENDED or change.is_upkeep:
+            return
+        if task.hidden:
+            self._forget_ended(task)
+        else:
+            self._drop_live(task.id)
+            if not task.service:
+                self._add_kept(task.user, task.kept)
+
+    def outputs_removed(self, before: Task, after: Task) -> None:
+        """Of a task that ended before."""
+        self._forget_ended(before)
+        self._add_kept(after.user, after.kept)
+
+    def live_measured(self, task: Task, used: Mapping[Kind, Used]) -> None:
+        """What a task that has not ended has now; replaces what was reported before."""
+        live = self._live.setdefault(task.id, _Live(task.user))
+        for kind in used.keys() | live.used.keys():
+            more = used.get(kind, NOTHING).minus(live.used.get(kind, NOTHING))
+            self._add(live.user, kind, more)
+        live.used = dict(used)
+
+    def forget_live(self, but: frozenset[str]) -> None:
+        """All tasks that are not under way any more."""
+        for task_id in self._live.keys() - but:
+            self._drop_live(task_id)
+
+    def snapshot_changed(self, before: Snapshot | None, after: Snapshot | None) -> None:
+        for found, sign in ((before, -1), (after, 1)):
+            if found is not None:
+                for user in found.users:
+                    used = Used(sign * found.disk_bytes, sign * max(found.file_count, 1))
+                    self._add(user, Kind.SNAPSHOTS, used)
+
+    def workspace_changed(self, user: str, before: Used, after: Used) -> None:
+        """Of Jupyter."""
+        self._add(user, Kind.JUPYTER, after.minus(before))
+
+    def unrecorded(self, task: Task, kept: Kept) -> None:
+        """An ended task of an older release was measured."""
+        if task.kept is not None or len(self._unrecorded) >= MAX_UNRECORDED:
+            return
+        _, known = self._unrecorded.pop(task.id, (task.user, Kept()))
+        self._remove_kept(task.user, known)
+        self._unrecorded[task.id] = task.user, kept
+        self._add_kept(task.user, kept)
+
+    def _forget_ended(self, task: Task) -> None:
+        _, unrecorded = self._unrecorded.pop(task.id, (task.user, None))
+        self._remove_kept(task.user, task.kept or unrecorded)
+
+    def _drop_live(self, task_id: str) -> None:
+        live = self._live.pop(task_id, None)
+        if live is not None:
+            for kind, used in live.used.items():
+                self._add(live.user, kind, NOTHING.minus(used))
+
+    def _add_kept(self, user: str, kept: Kept | None) -> None:
+        self._add(user, Kind.OUTPUTS, storage.kept_outputs(kept))
+        self._add(user, Kind.LOGS, storage.kept_logs(kept))
+
+    def _remove_kept(self, user: str, kept: Kept | None) -> None:
+        self._add(user, Kind.OUTPUTS, NOTHING.minus(storage.kept_outputs(kept)))
+        self._add(user, Kind.LOGS, NOTHING.minus(storage.kept_logs(kept)))
+
+    def _add(self, user: str, kind: Kind, more: Used) -> None:
+        if more == NOTHING:
+            return
+        kinds = self._users.setdefault(user, {})
+        total = kinds.pop(kind, NOTHING).plus(more)
+        if total != NOTHING:
+            kinds[kind] = Used(max(0, total.bytes), max(0, total.files))
+        elif not kinds:
+            del self._users[user]

@@ -1,0 +1,200 @@
+"""What is being written now: measured every half minute, and stopped before the disk is full.
+
+A file that is written can't be refused: a task writes into its folders past the server. So the
+server looks, and ends the tasks that take too much. Between two looks a task can write as fast as
+the disk takes it; what lies in a file that was removed and is still open is on the disk and is not
+found in any folder.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from fetchml.core import storage
+from fetchml.core.model import Kept, Status, Task
+from fetchml.core.storage import Kind, Live, Used
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.tree_size import measure
+
+LOOK_SECONDS = 30
+MOST_ENTRIES = 100_000
+"""Files and folders of one task that are looked at. What lies beyond counts nothing."""
+SWEEP_SECONDS = 6 * 3600
+FIRST_SWEEP_SECONDS = 60
+"""After the start, which has other things to do."""
+SWEPT_AT_ONCE = 20
+SWEEP_PAUSE_SECONDS = 0.1
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    data_dir: Path
+    min_free_bytes: int
+    """With twice this free, what writes most is ended: the rest is for those who go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """How the watch reaches the engine's tasks."""
+
+    under_way: Callable[[], Sequence[Task]]
+    """All that have an attempt, services too."""
+    attempt: Callable[[Task], AttemptFolder]
+    end: Callable[[str, str], object]
+    """Ends the task with this id; by whom, and why."""
+    find: Callable[[str], Coroutine[object, object, Task | None]]
+    """In any state."""
+    remove_outputs: Callable[[str], Coroutine[object, object, None]]
+    """Of a task that ended."""
+    remove: Callable[[str], Coroutine[object, object, None]]
+    """All files of a task that nothing knows any more."""
+
+
+class Workspaces(Protocol):
+    """Folders of Jupyter services, which stay when these end."""
+
+    async def measure_all(self) -> None: ...
+
+    async def measure(self, folder: str) -> int:
+        """By how many bytes it has grown since the last time."""
+
+
+class Services(Protocol):
+    @property
+    def workspaces(self) -> Workspaces: ...
+
+    def folder_of(self, task: Task) -> str | None:
+        """Its workspace; None: it is no service."""
+
+
+class StorageWatch:
+    """Used from one event loop, while the engine runs."""
+
+    def __init__(
+        self,
+        usage: StorageUsage,
+        tasks: Watched,
+        services: Services,
+        settings: WatchSettings,
+    ) -> None:
+        self._usage = usage
+        self._tasks = tasks
+        self._services = services
+        self._settings = settings
+        self._before: dict[str, int] = {}
+        """Bytes at the last look, by task id."""
+
+    @contextlib.asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """While inside, what is written is watched, and what was missed is found."""
+        work = [
+            asyncio.create_task(_at_times(self.look, LOOK_SECONDS, LOOK_SECONDS)),
+            asyncio.create_task(_at_times(self.sweep, FIRST_SWEEP_SECONDS, SWEEP_SECONDS)),
+        ]
+        try:
+            yield
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+
+    async def look(self) -> None:
+        """Measure all that is under way; end what takes too much."""
+        tasks = self._tasks.under_way()
+        ids = frozenset(task.id for task in tasks)
+        self._usage.forget_live(ids)
+        self._before = {known: size for known, size in self._before.items() if known in ids}
+        found = list[Live]()
+        for task in tasks:
+            folder = self._tasks.attempt(task)
+            used = await asyncio.to_thread(_measure_attempt, folder)
+            if all(each.id != task.id for each in self._tasks.under_way()):
+                continue
+            self._usage.live_measured(task, used)
+            total = sum(each.bytes for each in used.values())
+            grown = total - self._before.get(task.id, 0)
+            self._before[task.id] = total
+            if (workspace := self._services.folder_of(task)) is not None:
+                grown += await self._services.workspaces.measure(workspace)
+            files = sum(each.files for each in used.values())
+            found.append(Live(task, Used(total, files), max(0, grown)))
+        disk = await asyncio.to_thread(os.statvfs, self._settings.data_dir)
+        chosen = storage.excess(
+            found,
+            allowed_bytes=self._usage.allowed_bytes,
+            free_bytes=disk.f_bavail * disk.f_frsize,
+            least_free_bytes=2 * self._settings.min_free_bytes,
+        )
+        for each in chosen:
+            log.warning("a task is ended: %s", each.why, extra={"task_id": each.task.id})
+            self._tasks.end(each.task.id, each.why)
+
+    async def sweep(self) -> None:
+        """Remove folders of tasks that nothing knows, measure those that older releases ran, and
+        the workspaces of Jupyter. In small steps: it may take hours."""
+        await self._services.workspaces.measure_all()
+        root = self._settings.data_dir / "tasks"
+        with contextlib.suppress(FileNotFoundError), os.scandir(root) as entries:
+            while names := await asyncio.to_thread(_next_names, entries):
+                for name in names:
+                    await self._sweep_task(root, name)
+                await asyncio.sleep(SWEEP_PAUSE_SECONDS)
+
+    async def _sweep_task(self, root: Path, task_id: str) -> None:
+        task = await self._tasks.find(task_id)
+        if task is None or (task.hidden and not task.service):
+            log.info("files of a removed task are removed", extra={"task_id": task_id})
+            await self._tasks.remove(task_id)
+        elif task.status in (Status.COMPLETED, Status.FAILED) and task.kept is None:
+            if task.service:
+                return
+            kept = await asyncio.to_thread(_measure_ended, root / task_id)
+            self._usage.unrecorded(task, kept)
+        elif task.outputs_removed_at is not None:
+            await self._tasks.remove_outputs(task_id)
+
+
+def _measure_attempt(folder: AttemptFolder) -> dict[Kind, Used]:
+    def of(path: Path) -> Used:
+        return measure(path, MOST_ENTRIES, pause=True)
+
+    return {
+        Kind.WORKSPACES: of(folder.workspace).plus(of(folder.workspace_draft)),
+        Kind.OUTPUTS: of(folder.outputs),
+        Kind.LOGS: of(folder.run),
+    }
+
+
+def _measure_ended(folder: Path) -> Kept:
+    outputs = measure(folder / "outputs", MOST_ENTRIES, pause=True)
+    logs = measure(folder / "attempts", MOST_ENTRIES, pause=True)
+    return Kept(outputs.bytes, outputs.files, logs.bytes, logs.files)
+
+
+def _next_names(entries: "os._ScandirIterator[str]") -> list[str]:
+    names = list[str]()
+    for entry in entries:
+        names.append(entry.name)
+        if len(names) == SWEPT_AT_ONCE:
+            break
+    return names
+
+
+async def _at_times(
+    work: Callable[[], Coroutine[object, object, None]], first: float, pause: float
+) -> None:
+    await asyncio.sleep(first)
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("the disk cannot be looked at")
+        await asyncio.sleep(pause)

@@ -1,0 +1,120 @@
+"""What is kept of tasks as files: attempts with their logs, and outputs.
+
+`<data-dir>/tasks/<task id>/attempts/<n>/` and `…/outputs/`. Outputs come from an untrusted
+process: no link in them is ever followed.
+"""
+
+import asyncio
+import logging
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO
+
+from fetchml.core.model import Task
+from fetchml.errors import NotFound
+from fetchml.files import untrusted
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.system.locks import KeyedLocks
+from fetchml.views import OutputFile
+
+MAX_OUTPUT_FILES = 10_000
+LISTING_THREADS = 2
+REMOVING_THREADS = 2
+_NOFOLLOW = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+log = logging.getLogger(__name__)
+
+
+class TaskFiles:
+    """Lists and removals have threads of their own: many of them keep no other work waiting."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._root = data_dir / "tasks"
+        self._lists = KeyedLocks()
+        self._listing = ThreadPoolExecutor(LISTING_THREADS, "outputs")
+        self._removing = ThreadPoolExecutor(REMOVING_THREADS, "removals")
+
+    def attempt(self, task_id: str, attempt: int) -> AttemptFolder:
+        return AttemptFolder(self._root / task_id / "attempts" / str(attempt))
+
+    def outputs(self, task_id: str) -> Path:
+        return self._root / task_id / "outputs"
+
+    async def remove(self, task_id: str) -> None:
+        """All that is kept of a task; what can't be removed is told in the log."""
+        try:
+            await self._remove(self._root / task_id)
+        except OSError:
+            log.exception("a deleted task's files can't be removed", extra={"task_id": task_id})
+
+    async def remove_outputs(self, task_id: str) -> None:
+        """Of one that has ended; what can't be removed is told in the log."""
+        try:
+            await self._remove(self.outputs(task_id))
+        except OSError:
+            log.exception("a task's outputs can't be removed", extra={"task_id": task_id})
+
+    async def output(self, task: Task) -> str | None:
+        """The last 64 KiB that the current or last attempt wrote; None: it never ran."""
+        if not task.attempt:
+            return None
+        folder = self.attempt(task.id, task.attempt)
+        tail = await asyncio.to_thread(folder.tail)
+        if not tail and task.started_at is None:
+            return None
+        return tail.decode(errors="replace")
+
+    async def list_outputs(self, task_id: str, user: str) -> list[OutputFile]:
+        """Regular files, by path; the first 10,000. One list at a time for each user who asks, so
+        that nobody's lists take all the threads."""
+        loop = asyncio.get_running_loop()
+        async with self._lists.hold(user):
+            try:
+                return await loop.run_in_executor(self._listing, _walk, self.outputs(task_id))
+            except FileNotFoundError:
+                return []  # No attempt has begun, or the task was deleted just now.
+
+    async def _remove(self, root: Path) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._removing, untrusted.remove, root)
+
+    async def open_output(self, task_id: str, path: str) -> BinaryIO:
+        """A regular file inside the outputs. Raises NotFound."""
+        return await asyncio.to_thread(_open_inside, self.outputs(task_id), path)
+
+
+def _walk(root: Path) -> list[OutputFile]:
+    found: list[OutputFile] = []
+    for folder, folders, files, fd in os.fwalk(root, follow_symlinks=False):
+        folders.sort()
+        for name in sorted(files):
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            path = Path(folder, name).relative_to(root).as_posix()
+            found.append(OutputFile(path, status.st_size, status.st_mtime_ns // 1_000_000))
+            if len(found) == MAX_OUTPUT_FILES:
+                return found
+    return found
+
+
+def _open_inside(root: Path, path: str) -> BinaryIO:
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise NotFound(f"The task has no output {path!r}")
+    try:
+        fd = os.open(root, _NOFOLLOW | os.O_DIRECTORY)
+        for part in parts:
+            try:
+                inner = os.open(part, _NOFOLLOW, dir_fd=fd)
+            finally:
+                os.close(fd)
+            fd = inner
+    except OSError:
+        raise NotFound(f"The task has no output {path!r}") from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise NotFound(f"The task has no output {path!r}")
+    return os.fdopen(fd, "rb")

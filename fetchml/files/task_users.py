@@ -1,0 +1,95 @@
+"""Which uid a user's tasks have in their containers.
+
+A server that is root gives each user a uid of its own, from a range that is nobody's: what the
+kernel counts by uid (inotify instances, keys, pending signals) is then neither the server's nor
+another user's, and no task can read another user's files.
+"""
+
+import asyncio
+from itertools import count
+from typing import Protocol
+
+import msgspec
+
+from fetchml.ports.contracts import Owner, PrepareError, Store
+
+KIND = "task_user"
+MOST_USERS = 100_000
+"""They are all in memory, and their uids lie side by side."""
+EARLIER_UID = 1000
+"""Of all tasks in containers before each user had a uid: Jupyter workspaces keep it."""
+
+
+class Owners(Protocol):
+    async def of(self, user: str) -> Owner:
+        """Whom the files of this user's tasks belong to. Raises PrepareError, OSError."""
+
+    def is_known(self, uid: int) -> bool:
+        """Whether tasks may run as this uid because files of theirs belong to it already."""
+
+
+class OneOwner:
+    """The same for every user."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+
+    async def of(self, user: str) -> Owner:
+        return self._owner
+
+    def is_known(self, uid: int) -> bool:
+        return False
+
+
+class TaskUser(msgspec.Struct, frozen=True):
+    """A record: this user's tasks run as this uid, for good."""
+
+    user: str
+    uid: int
+
+
+_decode = msgspec.json.Decoder(TaskUser).decode
+
+
+class OwnerOfEach:
+    """A uid for each user, the same one for as long as the data directory lives."""
+
+    def __init__(self, store: Store, first_uid: int) -> None:
+        """`first_uid`: users who come from now on get this one or the next that is free."""
+        self._store = store
+        self._first_uid = first_uid
+        self._uids: dict[str, int] = {}
+        self._taken: set[int] = {EARLIER_UID}
+        self._giving = asyncio.Lock()
+        self._is_loaded = False
+
+    async def of(self, user: str) -> Owner:
+        async with self._giving:
+            if not self._is_loaded:
+                await self._load()
+            if user not in self._uids:
+                await self._give(user)
+            uid = self._uids[user]
+        return uid, uid
+
+    def is_known(self, uid: int) -> bool:
+        return uid in self._taken
+
+    async def _load(self) -> None:
+        for record in map(_decode, await self._store.list_documents(KIND)):
+            self._uids[record.user] = record.uid
+            self._taken.add(record.uid)
+        self._is_loaded = True
+
+    async def _give(self, user: str) -> None:
+        if len(self._uids) >= MOST_USERS:
+            raise PrepareError(
+                f"{MOST_USERS} users have had tasks here, and each has a uid: no more are given "
+                "([tasks] user)",
+                permanent=True,
+            )
+        uid = next(uid for uid in count(self._first_uid) if uid not in self._taken)
+        # Durable before any file belongs to it: it is never given to somebody else.
+        await self._store.put_document(KIND, user, msgspec.json.encode(TaskUser(user, uid)))
+        self._uids[user] = uid
+        self._taken.add(uid)

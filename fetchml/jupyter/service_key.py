@@ -1,0 +1,24 @@
+"""`<data-dir>/jupyter.key`: what the tokens of Jupyter services are derived from."""
+
+import secrets
+from pathlib import Path
+
+from fetchml.files.data_dir import read_own, write_durably
+
+NAME = "jupyter.key"
+KEY_BYTES = 32
+
+
+def load_key(data_dir: Path) -> bytes:
+    """The key, made if it is missing or unusable. Only while the data directory is locked.
+
+    Raises OSError.
+    """
+    try:
+        key = read_own(data_dir / NAME, KEY_BYTES + 1)
+    except FileNotFoundError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        key = secrets.token_bytes(KEY_BYTES)
+        write_durably(data_dir / NAME, key)
+    return key

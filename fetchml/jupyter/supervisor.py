@@ -1,0 +1,175 @@
+"""One Jupyter service while it lives: from its task's start to its end."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from fetchml.core.model import ENDED, Status, Task
+from fetchml.core.requests import jupyter
+from fetchml.core.requests.jupyter import Idle, Service
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.inotify import FolderWatch
+from fetchml.ports.contracts import JupyterClient, JupyterSilent
+from fetchml.ports.jupyter_link import JupyterLink
+
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.0
+"""Between two questions whether it answers."""
+
+OpenLink = Callable[[Path, str, str], JupyterLink]
+"""With an attempt's run folder, the service's id and its token. Raises OSError."""
+
+log = logging.getLogger(__name__)
+
+
+class JupyterWatch:
+    def __init__(
+        self,
+        record: Service,
+        task: Task,
+        *,
+        idle_ms: int,
+        client: JupyterClient,
+        watch_folders: FolderWatch,
+        attempt: Callable[[Task], AttemptFolder],
+        open_link: OpenLink,
+        clock: Callable[[], int],
+        stop: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """`stop` ends the service, for the reason that it is given."""
+        self.link: JupyterLink | None = None
+        """Once it answers, and until its processes are gone."""
+        self.last_activity: int | None = None
+        self._record = record
+        self._task = task
+        self._idle_ms = idle_ms
+        self._client = client
+        self._watch_folders = watch_folders
+        self._attempt = attempt
+        self._open_link = open_link
+        self._clock = clock
+        self._stop = stop
+        self._idle = Idle()
+        self._runs = asyncio.Event()
+        self._over = asyncio.Event()
+        """No process of it is left."""
+        self._ended = asyncio.Event()
+        self.task_changed(task)
+
+    @property
+    def answers(self) -> bool:
+        return self.link is not None
+
+    @property
+    def stops_at(self) -> int | None:
+        """When it ends unless something happens in it; None: it does not."""
+        return self._idle.stops_at
+
+    def task_changed(self, task: Task) -> None:
+        self._task = task
+        if task.status is Status.RUNNING:
+            self._runs.set()
+        elif task.status is Status.COLLECTING:
+            self._over.set()
+        elif task.status in ENDED:
+            self._over.set()
+            self._ended.set()
+
+    def note_use(self) -> None:
+        """Somebody has just changed something in it."""
+        self.last_activity = self._clock()
+        self._take_warning_back()
+
+    async def go(self) -> None:
+        """Until its task has ended. When it raised, it can be called again."""
+        over = asyncio.create_task(self._over.wait())
+        following = asyncio.create_task(self._follow())
+        try:
+            await asyncio.wait({over, following}, return_when=asyncio.FIRST_COMPLETED)
+            if not over.done():
+                following.result()
+                await over
+        finally:
+            over.cancel()
+            following.cancel()
+            await asyncio.gather(over, following, return_exceptions=True)
+            self._let_go()
+        await self._ended.wait()
+
+    async def _follow(self) -> None:
+        """Until it has been idle for too long."""
+        await self._runs.wait()
+        self.link = link = await self._wait_for_answer()
+        self.last_activity = self._clock()
+        log.info("jupyter answers", extra=self._extra)
+        while True:
+            await self._look(link)
+            if self._idle.now:
+                break
+            pause = jupyter.next_look_ms(self._clock(), self._idle_ms, self._idle)
+            await asyncio.sleep(pause / 1000)
+        reason = jupyter.idle_words(self._idle_ms)
+        log.warning("jupyter is stopped: %s", reason, extra=self._extra)
+        await self._stop(reason)
+
+    async def _wait_for_answer(self) -> JupyterLink:
+        run_folder = self._attempt(self._task).run
+        pause = FIRST_PAUSE_SECONDS
+        async with self._watch_folders.subscribe(run_folder) as changes:
+            while True:
+                link = self._open(run_folder)
+                if link is None:
+                    # Not a turn for each file that a container may make there without end.
+                    await asyncio.sleep(FIRST_PAUSE_SECONDS)
+                    await changes.wait()
+                    continue
+                try:
+                    answers = await self._client.answers(link)
+                except BaseException:
+                    link.close()
+                    raise
+                if answers:
+                    return link
+                link.close()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _open(self, run_folder: Path) -> JupyterLink | None:
+        try:
+            return self._open_link(run_folder, self._record.id, self._record.token)
+        except OSError:
+            return None
+
+    async def _look(self, link: JupyterLink) -> None:
+        """What it does now, and what follows. When it says nothing, all stays as it was."""
+        try:
+            found = await self._client.activity(link)
+        except JupyterSilent as silent:
+            log.debug("jupyter is silent: %s", silent, extra=self._extra)
+            return
+        now = self._clock()
+        last = now if found.busy else min(found.last or 0, now)
+        self.last_activity = last = max(self.last_activity or 0, last)
+        idle = jupyter.idle(now, last, self._idle_ms, self._idle)
+        if idle.stops_at is None:
+            self._take_warning_back()
+        elif self._idle.stops_at is None:
+            seconds = (idle.stops_at - now) // 1000
+            log.warning("jupyter is idle and will be stopped in %d s", seconds, extra=self._extra)
+        self._idle = idle
+
+    def _take_warning_back(self) -> None:
+        if self._idle.stops_at is not None:
+            log.info("jupyter is used again", extra=self._extra)
+        self._idle = Idle()
+
+    def _let_go(self) -> None:
+        self._idle = Idle()
+        if self.link is not None:
+            self.link.close()
+            self.link = None
+
+    @property
+    def _extra(self) -> dict[str, str]:
+        return {"service_id": self._record.id, "user": self._record.user}

@@ -1,0 +1,62 @@
+"""The most memory that all callers together can make the server hold, limit by limit.
+
+Each limit is enforced where its resource is taken; this table repeats no number, it imports them.
+`fetchml doctor` shows the sum, and a test holds it below what the service unit grants.
+"""
+
+from typing import NamedTuple
+
+from fetchml.adapters.duckdb import store
+from fetchml.api.grpc import calls, connections, receiving, sending, server, tasks
+from fetchml.api.http import connection, reply
+from fetchml.api.jupyter import visitors
+from fetchml.config.settings import Settings
+from fetchml.core import quotas
+from fetchml.core.model import ENDED
+from fetchml.engine import feed, task_index
+
+PROCESS_BYTES = 256 << 20
+"""The interpreter, the libraries, and what they hold without any caller."""
+
+
+class Bound(NamedTuple):
+    """One resource that callers can fill, and the most it can take."""
+
+    name: str
+    most_bytes: int
+
+
+def memory_bounds(settings: Settings) -> tuple[Bound, ...]:
+    """Every bound under these settings, in the order in which people read them."""
+    return (
+        Bound("the program itself", PROCESS_BYTES),
+        Bound("the database", store.MEMORY_BYTES),
+        Bound("tasks that have not ended", quotas.MAX_LIVE_BYTES),
+        Bound("the newest tasks that have ended", len(ENDED) * task_index.RECENT_BYTES),
+        Bound("the newest changes", feed.KEPT_BYTES),
+        Bound("HTTP connections", settings.server.max_connections * connection.CONNECTION_BYTES),
+        Bound("heads of HTTP requests", connection.HEADS_BYTES),
+        Bound("bodies of HTTP requests", reply.BODIES_IN_ALL),
+        Bound("HTTP replies that are not read", reply.REPLIES_IN_ALL),
+        Bound(
+            "requests and sockets of Jupyter services",
+            (visitors.IN_ALL + visitors.STRANGERS_IN_ALL) * visitors.EXCHANGE_BYTES,
+        ),
+        Bound(
+            "gRPC connections",
+            connections.ACCEPTED * settings.server.max_connections * connections.CONNECTION_BYTES,
+        ),
+        Bound("gRPC messages that are not complete", receiving.IN_ALL_BYTES),
+        Bound("gRPC messages that calls work on", calls.MESSAGES_IN_ALL),
+        Bound(
+            "small messages and replies of gRPC calls",
+            server.MAX_CALLS * (receiving.UNREAD_BYTES + sending.SMALL_BYTES),
+        ),
+        Bound("gRPC's lists that are made", tasks.PAGES_AT_ONCE * tasks.PAGE_TAKES_BYTES),
+        Bound("gRPC replies that are not read", sending.REPLIES_IN_ALL),
+    )
+
+
+def total_bytes(settings: Settings) -> int:
+    """The sum of all bounds."""
+    return sum(bound.most_bytes for bound in memory_bounds(settings))

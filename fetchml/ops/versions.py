@@ -1,0 +1,39 @@
+"""Which FetchML this is."""
+
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import fetchml
+from fetchml.adapters.duckdb.sql import MIGRATIONS
+
+_PACKAGE = Path(fetchml.__file__).parent
+_COMMIT_OF_BUILD = _PACKAGE / "commit"
+"""In the executable; build/build.sh puts it there."""
+
+
+def versions() -> dict[str, str | int]:
+    """Of the program, its commit if that is known, DuckDB, and the newest schema it knows."""
+    known: dict[str, str | int] = {"version": fetchml.__version__}
+    if commit := _commit():
+        known["commit"] = commit
+    return known | {"duckdb": metadata.version("duckdb"), "schema": len(MIGRATIONS)}
+
+
+def _commit() -> str | None:
+    """Of a build or a checkout; an installed package does not know it."""
+    if _COMMIT_OF_BUILD.exists():
+        return _COMMIT_OF_BUILD.read_text().strip()
+    root = _PACKAGE.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        found = subprocess.run(
+            ["git", "-C", root, "rev-parse", "--short=12", "HEAD"],
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()

@@ -1,0 +1,357 @@
+"""The server as a whole: the one place where parts are chosen, wired, started and ended."""
+
+import asyncio
+import contextlib
+import functools
+import gc
+import logging
+import os
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+
+import uvloop
+from google.protobuf.message import Message
+
+from fetchml.adapters.duckdb.store import DuckDBStore, StoreUnusable
+from fetchml.adapters.jupyter_client import HttpJupyterClient
+from fetchml.adapters.system_errors import with_advice
+from fetchml.api.grpc.calls import Call
+from fetchml.api.grpc.keys import KeyService
+from fetchml.api.grpc.server import GrpcServer
+from fetchml.api.rest.server import HttpServer, HttpTimeouts
+from fetchml.attempts.staging import Inputs
+from fetchml.auth.audit import Audit
+from fetchml.auth.keyring import Admission, BadAdminKey, Keyring, ensure_admin
+from fetchml.auth.keys import Keys
+from fetchml.backup.store_copy import StoreCopies
+from fetchml.config.address import Address
+from fetchml.config.settings import Settings
+from fetchml.engine.engine import Engine
+from fetchml.engine.experiments import Experiments
+from fetchml.engine.retention import Retention
+from fetchml.files.data_dir import (
+    DataDirBusy,
+    NotOwnData,
+    lock_data_dir,
+    require_own,
+    write_durably,
+)
+from fetchml.files.inotify import FolderWatch
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.storage_watch import StorageWatch
+from fetchml.jupyter.service import JupyterServices
+from fetchml.jupyter.service_key import load_key
+from fetchml.jupyter.workspaces import Workspaces
+from fetchml.ports.contracts import StoreDamaged
+from fetchml.server import sd_notify, wiring
+from fetchml.server.control_socket import control_socket, write_address
+from fetchml.server.wiring import CannotStart
+from fetchml.shim import UnsupportedMachineError
+from fetchml.snapshots.files import SnapshotFiles
+from fetchml.snapshots.service import Snapshots
+from fetchml.system.clock import Clock
+
+REQUESTS_FINISH_SECONDS = 4
+"""How long requests have to be answered when the server is asked to stop."""
+DRAIN_SECONDS = 9
+"""When everything must have ended after that."""
+LAST_WORDS_SECONDS = 1
+OPEN_FILES = 1 << 20
+FEWEST_OPEN_FILES = 256
+"""With fewer it may fail anywhere, also in libraries that end the process then."""
+YOUNG_OBJECTS = 20_000
+"""What requests under way hold at one time; with the usual 700, each few requests a collection
+passes through all of it."""
+
+_SPEAK_FOR_THEMSELVES = (
+    BadAdminKey,
+    DataDirBusy,
+    NotOwnData,
+    StoreDamaged,
+    StoreUnusable,
+    UnsupportedMachineError,
+)
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings, admin_key: str | None) -> None:
+    """Run the server until SIGTERM or SIGINT. `admin_key`: see `ensure_admin`.
+
+    Raises CannotStart. Ends the process with code 1 when the store fails.
+    """
+    os.umask(0o077)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = OPEN_FILES if most == resource.RLIM_INFINITY else min(most, OPEN_FILES)
+    if enough < FEWEST_OPEN_FILES:
+        raise CannotStart(
+            f"it may open only {most} files at one time, and needs {FEWEST_OPEN_FILES}: raise that "
+            "limit (ulimit -n; LimitNOFILE= of a service)"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
+    with _start_errors():
+        require_own(settings.data_dir)
+        uvloop.run(_serve(settings, admin_key))
+
+
+async def manage_keys(data_dir: Path, method: str, request: Message) -> Message:
+    """A call of KeyService, by the owner, on a data directory whose server does not run.
+
+    Raises CannotStart, RequestError.
+    """
+    failed = asyncio.get_running_loop().create_future()
+    failed.add_done_callback(asyncio.Future.exception)  # It is no matter behind the answer.
+    with _start_errors():
+        store = wiring.store(Settings(data_dir=data_dir))
+        await store.open(recent_limit=0, on_durable=lambda _: None, on_fatal=failed.set_exception)
+    try:
+        answer = asyncio.ensure_future(_answer_about_keys(store, method, request))
+        await asyncio.wait((answer, failed), return_when=asyncio.FIRST_COMPLETED)
+        with _start_errors():
+            return answer.result() if answer.done() else failed.result()
+    finally:
+        answer.cancel()
+        await store.close()
+
+
+async def _answer_about_keys(store: DuckDBStore, method: str, request: Message) -> Message:
+    keys = Keys(await wiring.keyring(store), Audit(store, clock_ms=Clock()))
+    call = getattr(KeyService(keys), method)
+    answer: Message = await call(request, Call(Admission.local, {}))
+    return answer
+
+
+@contextlib.contextmanager
+def _start_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CannotStart(with_advice(error)) from error
+    except _SPEAK_FOR_THEMSELVES as error:
+        raise CannotStart(str(error)) from error
+
+
+async def _serve(settings: Settings, admin_key: str | None) -> None:
+    asked_to_stop = _stop_signals()
+    async with AsyncExitStack() as stack:
+        data_dir = settings.data_dir
+        # Whose data directory it is comes first: its server has these ports too.
+        lock_data_dir(data_dir).release()
+        for address in (settings.server.http, settings.server.grpc):
+            _require_free(address)
+        certificate = wiring.certificate(settings)
+        watch = await stack.enter_async_context(FolderWatch())
+        store = wiring.store(settings)
+        audit = Audit(store, clock_ms=Clock())
+        usage = StorageUsage(wiring.user_storage_bytes(settings))
+        snapshots = Snapshots(
+            store,
+            SnapshotFiles(data_dir),
+            wiring.snapshot_settings(settings),
+            audit=audit,
+            usage=usage,
+            named=lambda user: engine.named_snapshots(user) | experiments.named_snapshots(user),
+        )
+        experiments = Experiments(
+            store, audit, private=settings.auth.private, snapshot_exists=snapshots.exists
+        )
+        launcher = wiring.launcher(
+            settings, watch, address_of=lambda uuid: wiring.address(gpus, uuid)
+        )
+        gpus, owners = (
+            wiring.gpus(settings, store, audit, launcher),
+            wiring.owners(settings, store, launcher),
+        )
+        engine = Engine(
+            store,
+            launcher,
+            Inputs(
+                snapshots,
+                wiring.datasets(settings),
+                owners,
+                workspace_of=lambda task: jupyter.workspace_of(task),  # noqa: PLW0108 - made below
+                secrets_of=lambda task: jupyter.secrets_of(task),  # noqa: PLW0108
+            ),
+            watch,
+            wiring.engine_settings(settings),
+            gpus=gpus,
+            takes_tasks=experiments.takes_tasks,
+            audit=audit,
+            usage=usage,
+            on_fatal=_end_at_once,
+        )
+        jupyter = JupyterServices(
+            store,
+            engine.services,
+            Workspaces(store, wiring.workspaces_root(settings), owners, usage),
+            HttpJupyterClient(),
+            watch,
+            wiring.jupyter_settings(settings),
+            audit=audit,
+            token_key=functools.partial(load_key, data_dir),
+        )
+        await engine.start()
+        stack.push_async_callback(engine.close)
+        await snapshots.load()
+        await experiments.load()
+        await jupyter.load()
+        await _look_after(stack, snapshots.upkeep(), jupyter.supervised())
+        keyring = await wiring.keyring(store)
+        await _show_first_key(keyring, data_dir, admin_key)
+        admission = wiring.admission(settings, keyring)
+        copies = StoreCopies(store, data_dir, admission.local)
+        copies.remove_left_over()
+        retention = Retention(
+            store, engine.ended, snapshots, usage, audit, wiring.retention_settings(settings)
+        )
+        watch_disk = StorageWatch(usage, engine.watched, jupyter, wiring.watch_settings(settings))
+        await _look_after(stack, watch_disk.watching(), retention.upkeep(), keyring.saving_use())
+        rpc = GrpcServer(
+            engine,
+            experiments,
+            snapshots,
+            jupyter,
+            gpus,
+            admission,
+            Keys(keyring, audit),
+            audit,
+            retention=retention,
+            copies=copies,
+            max_connections=wiring.max_connections(settings),
+        )
+        rest = HttpServer(
+            engine,
+            experiments,
+            snapshots,
+            jupyter,
+            gpus,
+            admission,
+            audit,
+            HttpTimeouts(streams_close=2, requests_finish=REQUESTS_FINISH_SECONDS),
+            max_connections=wiring.max_connections(settings),
+            retention=retention,
+        )
+        control = stack.enter_context(control_socket(data_dir))
+        stack.push_async_callback(_stop_transports, rest, rpc)
+        listen = settings.server.http
+        jupyter.origins.public_url = wiring.public_url(settings, listen.port)
+        http_port = await rest.start(listen.host, listen.port, certificate)
+        jupyter.origins.public_url = wiring.public_url(settings, http_port)
+        grpc_port = await rpc.start(str(settings.server.grpc), control, certificate)
+        http = Address(settings.server.http.host, http_port)
+        grpc = Address(settings.server.grpc.host, grpc_port)
+        if certificate is None:
+            _warn_if_open(http, grpc)
+        alive = _tell_ready(http, grpc, data_dir)
+        await asked_to_stop.wait()
+        _after(DRAIN_SECONDS, _give_up_waiting)
+        log.info("shutting down; running tasks go on")
+        sd_notify.tell("STOPPING=1")
+        await engine.drain()
+        alive.cancel()
+
+
+async def _look_after(stack: AsyncExitStack, *upkeep: AbstractAsyncContextManager[None]) -> None:
+    for each in upkeep:
+        await stack.enter_async_context(each)
+
+
+def _tell_ready(http: Address, grpc: Address, data_dir: Path) -> asyncio.Task[None]:
+    """The task that reports to systemd that the event loop is alive."""
+    write_address(data_dir, str(grpc))
+    # What lives now lives on: no collection need pass through it again (50 ms each time).
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
+    print(f"ready http={http} grpc={grpc}", flush=True)  # for scripts
+    alive = sd_notify.ready()
+    log.info("ready", extra={"http": http, "grpc": grpc, "data_dir": data_dir})
+    return alive
+
+
+async def _stop_transports(rest: HttpServer, rpc: GrpcServer) -> None:
+    await asyncio.gather(
+        rest.stop("the server is shutting down"), rpc.stop(REQUESTS_FINISH_SECONDS)
+    )
+
+
+def _stop_signals() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT. The second ends the process: all that was acknowledged
+    is on disk."""
+    asked = asyncio.Event()
+
+    def stop(number: int) -> None:
+        if asked.is_set():
+            with _the_end(128 + number):
+                log.warning("ended at once by a second signal")
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    return asked
+
+
+def _require_free(address: Address) -> None:
+    """Asked before any task is started. Raises CannotStart."""
+    try:
+        address.probe()
+    except OSError as error:
+        raise CannotStart(
+            f"can't listen on {address}: {error.strerror}. Stop what uses it, or choose another "
+            "address with --http or --grpc"
+        ) from error
+
+
+async def _show_first_key(keyring: Keyring, data_dir: Path, wanted: str | None) -> None:
+    file = data_dir / "admin.key"
+    secret = await ensure_admin(
+        keyring, wanted, keep=lambda secret: write_durably(file, f"{secret}\n".encode())
+    )
+    if secret is not None:
+        # Past the log, which would take the key out.
+        print(f"The admin key, shown once and kept in {file}: {secret}", file=sys.stderr)
+
+
+def _warn_if_open(*addresses: Address) -> None:
+    for address in addresses:
+        if address.host not in {"127.0.0.1", "::1", "localhost"}:
+            log.warning(
+                "%s can be reached from other machines, and keys travel unencrypted: set [server] "
+                "tls_cert and tls_key, or put a proxy with TLS in front",
+                address,
+            )
+
+
+def _end_at_once(error: Exception) -> None:
+    """The store has failed: nothing more may be answered. The next start goes on from the disk."""
+    with _the_end(1):
+        log.critical("the store has failed, the server ends: %s", error, exc_info=error)
+
+
+def _give_up_waiting() -> None:
+    with _the_end(0):
+        log.warning("some requests did not end in time; all that was acknowledged is on disk")
+
+
+@contextlib.contextmanager
+def _the_end(code: int) -> Iterator[None]:
+    """Of the process, behind the last words that are said inside; also when nobody can hear them:
+    there is no stderr, or nobody reads what it leads to."""
+    _after(LAST_WORDS_SECONDS, functools.partial(os._exit, code))
+    try:
+        yield
+        logging.shutdown()
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
+
+
+def _after(seconds: float, act: Callable[[], None]) -> None:
+    """A thread's timer: it counts on when the event loop or the interpreter's end is stuck."""
+    timer = threading.Timer(seconds, act)
+    timer.daemon = True
+    timer.start()

@@ -1,0 +1,338 @@
+"""The parts of the server, each made from the program's settings."""
+
+import os
+import resource
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from fetchml.adapters.duckdb.store import DuckDBStore
+from fetchml.adapters.origins.fsspec import FsspecOrigin
+from fetchml.adapters.origins.http import HttpOrigin
+from fetchml.attempts.manager import RunSettings
+from fetchml.auth.audit import Audit
+from fetchml.auth.keyring import Admission, Keyring
+from fetchml.auth.limits import RateLimiter
+from fetchml.config.address import Address
+from fetchml.config.proxies import Proxies
+from fetchml.config.settings import Settings, Tasks
+from fetchml.config.tls import BadCertificate, Certificate
+from fetchml.core.model import Resources
+from fetchml.core.requests.dataset import AddressRules
+from fetchml.core.requests.submission import Defaults
+from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.scheduling.allocator import Placement
+from fetchml.core.state import Limits
+from fetchml.datasets.cache import DatasetCache
+from fetchml.datasets.provider import Datasets
+from fetchml.engine.engine import EngineSettings
+from fetchml.engine.gpus import Gpus
+from fetchml.engine.retention import RetentionSettings
+from fetchml.files.inotify import FolderWatch
+from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
+from fetchml.files.storage_watch import WatchSettings
+from fetchml.files.task_users import OneOwner, OwnerOfEach, Owners
+from fetchml.jupyter.service import JupyterSettings
+from fetchml.ports.contracts import Launcher
+from fetchml.snapshots.service import SnapshotSettings
+from fetchml.snapshots.unpack import UnpackLimits
+from fetchml.system.ids import IdSequence
+
+DAY_MS = 86_400_000
+DISK_SHARE = 5
+"""By default a user's files may take this part of the disk."""
+
+
+if TYPE_CHECKING:
+    from fetchml.adapters.docker.container import ContainerLimits
+    from fetchml.adapters.docker.gpus import AddressOf, GpuAddress
+
+
+class CannotStart(Exception):
+    """The message says why, and what to do."""
+
+
+def certificate(settings: Settings) -> Certificate | None:
+    """None: without TLS. Raises CannotStart."""
+    certificate, key = settings.server.tls_cert, settings.server.tls_key
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise CannotStart("set both [server] tls_cert and tls_key, or neither")
+    try:
+        return Certificate(certificate, key)
+    except BadCertificate as error:
+        raise CannotStart(str(error)) from error
+
+
+def store(settings: Settings) -> DuckDBStore:
+    history = settings.history
+    return DuckDBStore(
+        settings.data_dir,
+        time_zone=history.time_zone,
+        min_free_bytes=history.min_free_mb << 20,
+        journal_rows=history.journal_rows,
+        audit_rows=history.audit_rows,
+        keep_ms=history.keep_days * DAY_MS,
+    )
+
+
+def launcher(settings: Settings, watch: FolderWatch, address_of: "AddressOf") -> Launcher:
+    """Only the launcher that is chosen is loaded."""
+    if settings.server.launcher == "process":
+        from fetchml.adapters.process.launcher import ProcessLauncher  # noqa: PLC0415
+
+        return ProcessLauncher(settings.data_dir, watch)
+    from fetchml.adapters.docker.launcher import DockerLauncher  # noqa: PLC0415
+    from fetchml.adapters.docker.pull import Pulls  # noqa: PLC0415
+
+    return DockerLauncher(
+        settings.data_dir,
+        network=settings.tasks.network,
+        pulls=Pulls(settings.tasks.pull, with_credentials=settings.tasks.registry_credentials),
+        user=settings.tasks.user,
+        limits=_container_limits(settings),
+        address_of=address_of,
+    )
+
+
+def _container_limits(settings: Settings) -> "ContainerLimits":
+    from fetchml.adapters.docker.container import ContainerLimits  # noqa: PLC0415
+
+    tasks, resources = settings.tasks, settings.resources
+    return ContainerLimits(
+        cpu=tasks.max_cpu or resources.cpu,
+        memory_gb=tasks.max_memory_gb or resources.memory_gb,
+        pids=tasks.pids,
+        tmp_mb=tasks.tmp_mb,
+        shm_mb=tasks.shm_mb,
+    )
+
+
+def owners(settings: Settings, store: DuckDBStore, launcher: Launcher) -> Owners:
+    """Only root can give files away."""
+    in_containers = settings.server.launcher == "docker"
+    if in_containers and settings.tasks.user == "auto" and os.geteuid() == 0:
+        return OwnerOfEach(store, settings.tasks.first_uid)
+    return OneOwner(launcher.owner)
+
+
+def gpus(settings: Settings, store: DuckDBStore, audit: Audit, launcher: Launcher) -> Gpus:
+    def owner_of(pid: int) -> str | None:
+        task_id = launcher.owner_of(pid)
+        return task_id if task_id is not None and found.has_processes(task_id) else None
+
+    inventory = None
+    if not settings.gpu.slots:
+        from fetchml.adapters.nvml.inventory import NvmlInventory  # noqa: PLC0415
+
+        inventory = NvmlInventory(owner_of)
+    found = Gpus(store, audit, inventory, private=settings.auth.private)
+    return found
+
+
+def address(gpus: Gpus, uuid: str) -> "GpuAddress | None":
+    """Where NVML finds it now."""
+    reading = gpus.reading(uuid)
+    if reading is None or reading.lost is not None:
+        return None
+    from fetchml.adapters.docker.gpus import GpuAddress  # noqa: PLC0415 - for Docker only
+
+    return GpuAddress(reading.index, reading.minor)
+
+
+def user_storage_bytes(settings: Settings) -> int:
+    """What the files of one user may take; 0: any amount. Raises OSError."""
+    wanted = settings.quotas.user_storage_gb
+    if wanted is not None:
+        return wanted << 30
+    folder = settings.data_dir
+    while not folder.exists():
+        folder = folder.parent
+    disk = os.statvfs(folder)
+    return max(1 << 30, disk.f_blocks * disk.f_frsize // DISK_SHARE)
+
+
+def watch_settings(settings: Settings) -> WatchSettings:
+    return WatchSettings(settings.data_dir, settings.history.min_free_mb << 20)
+
+
+def retention_settings(settings: Settings) -> RetentionSettings:
+    return RetentionSettings(
+        settings.history.keep_days * DAY_MS, settings.tasks.outputs_keep_days * DAY_MS
+    )
+
+
+def snapshot_settings(settings: Settings) -> SnapshotSettings:
+    snapshots = settings.snapshots
+    return SnapshotSettings(
+        UnpackLimits(snapshots.max_bytes, snapshots.max_files),
+        keep_ms=snapshots.keep_days * DAY_MS,
+        private=settings.auth.private,
+    )
+
+
+def datasets(settings: Settings) -> Datasets:
+    """Raises CannotStart."""
+    datasets, data_dir = settings.datasets, settings.data_dir.resolve()
+    if datasets.root is not None:
+        root = datasets.root.resolve()
+        if root.is_relative_to(data_dir) or data_dir.is_relative_to(root):
+            raise CannotStart(
+                f"[datasets] root {root} and the data directory {data_dir} lie in one another: "
+                "tasks could read what the server keeps. Choose another folder for one of them"
+            )
+    http = HttpOrigin(_dataset_addresses(settings), frozenset(datasets.allow))
+    others = FsspecOrigin()
+    cache = DatasetCache(
+        data_dir / "datasets",
+        most_bytes=datasets.cache_bytes,
+        min_free_bytes=settings.history.min_free_mb << 20,
+    )
+    origins = {
+        scheme: http if scheme in ("http", "https") else others
+        for scheme in datasets.allow
+        if scheme != "file"
+    }
+    return Datasets(datasets.root, cache, origins)
+
+
+def _dataset_addresses(settings: Settings) -> AddressRules:
+    hosts = frozenset(host.lower() for host in settings.datasets.allow_hosts)
+    return AddressRules(settings.datasets.allow_private, hosts)
+
+
+def workspaces_root(settings: Settings) -> Path:
+    """Raises CannotStart."""
+    data_dir = settings.data_dir.resolve()
+    own = data_dir / "jupyter"
+    if settings.jupyter.root is None:
+        return own
+    root = settings.jupyter.root.resolve()
+    others = {"the data directory": data_dir}
+    if settings.datasets.root is not None:
+        others["[datasets] root"] = settings.datasets.root.resolve()
+    for name, other in others.items():
+        apart = not (root.is_relative_to(other) or other.is_relative_to(root))
+        if not (apart or root.is_relative_to(own)):
+            raise CannotStart(
+                f"[jupyter] root {root} and {name} {other} lie in one another: whoever works in "
+                "Jupyter could change what the server keeps. Choose another folder for one of them"
+            )
+    return root
+
+
+def jupyter_settings(settings: Settings) -> JupyterSettings:
+    return JupyterSettings(
+        images=settings.jupyter.images,
+        idle_ms=settings.jupyter.idle_seconds * 1000,
+        private=settings.auth.private,
+        allow_images=settings.tasks.allow_images,
+        has_containers=settings.server.launcher == "docker",
+        command=settings.jupyter.command,
+        domain=settings.jupyter.domain,
+    )
+
+
+def public_url(settings: Settings, port: int) -> str:
+    """Without a slash at its end. Raises CannotStart."""
+    url = _public_url(settings, port)
+    host, domain = urlsplit(url).hostname or "", settings.jupyter.domain
+    if domain is not None and host.endswith(domain.removeprefix("*")):
+        raise CannotStart(
+            f"The server's own address {url} lies below [jupyter] domain {domain}, where only "
+            "Jupyter services are served. Choose another domain, or set [server] public_url"
+        )
+    return url
+
+
+def _public_url(settings: Settings, port: int) -> str:
+    if settings.server.public_url is not None:
+        return settings.server.public_url.rstrip("/")
+    host = settings.server.http.host
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - nothing listens here
+        host = socket.gethostname()
+    scheme = "http" if settings.server.tls_cert is None else "https"
+    return f"{scheme}://{Address(host, port)}"
+
+
+def _capacity(settings: Settings) -> Resources:
+    return Resources(
+        cpu=settings.resources.cpu,
+        memory_gb=settings.resources.memory_gb,
+        gpu=settings.gpu.slots,
+    )
+
+
+def _task_limits(tasks: Tasks) -> TaskLimits:
+    return TaskLimits(
+        cpu=tasks.cpu,
+        memory_gb=tasks.memory_gb,
+        timeout_seconds=tasks.timeout_seconds,
+        max_cpu=tasks.max_cpu,
+        max_memory_gb=tasks.max_memory_gb,
+        max_timeout_seconds=tasks.max_timeout_seconds,
+    )
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    tasks = settings.tasks
+    return EngineSettings(
+        data_dir=settings.data_dir,
+        limits=Limits(
+            _capacity(settings),
+            max_running=tasks.max_running,
+            reserve_after_ms=tasks.reserve_after * 1000,
+            worker_id=socket.gethostname(),
+            slots_per_gpu=settings.gpu.slots_per_gpu,
+            placement=Placement(settings.gpu.placement),
+            half_life_ms=settings.scheduling.half_life * 1000,
+            user_gpus=settings.quotas.user_gpus,
+            user_running=settings.quotas.user_running,
+            user_queued=settings.quotas.user_queued,
+            user_queued_bytes=settings.quotas.user_queued_mb << 20,
+            preemption=settings.scheduling.preemption,
+            ahead=settings.scheduling.ahead,
+        ),
+        defaults=Defaults(tasks.image, tasks.command, _task_limits(tasks), tasks.max_retries),
+        runs=RunSettings(
+            grace_ms=tasks.grace_seconds * 1000,
+            # The shim keeps the newest two segments.
+            log_segment_bytes=tasks.log_bytes // 2,
+            outputs=OutputLimits(tasks.outputs_files, tasks.outputs_mb << 20 or ANY_NUMBER),
+        ),
+        private=settings.auth.private,
+        zone=settings.history.time_zone,
+        dataset_schemes=settings.datasets.allow,
+        allow_images=tasks.allow_images,
+        dataset_addresses=_dataset_addresses(settings),
+    )
+
+
+def max_connections(settings: Settings) -> int:
+    """The most connections of HTTP, and as many of gRPC, which accepts twice as many for moments.
+
+    Each has at most a fifth of the files that the process may open: the rest is for all else.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(settings.server.max_connections, files // 5)
+
+
+async def keyring(store: DuckDBStore) -> Keyring:
+    ids = IdSequence()
+
+    def clock_ms() -> int:
+        return time.time_ns() // 1_000_000
+
+    keyring = Keyring(store, clock_ms=clock_ms, new_id=lambda: ids.next(clock_ms()))
+    await keyring.load()
+    return keyring
+
+
+def admission(settings: Settings, keyring: Keyring) -> Admission:
+    limit = settings.rate_limit
+    limiter = RateLimiter(limit.per_second, limit.burst) if limit.enabled else None
+    proxies = Proxies(settings.server.trusted_proxies)
+    return Admission(keyring, time.monotonic, limiter=limiter, proxies=proxies)

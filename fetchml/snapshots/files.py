@@ -1,0 +1,188 @@
+"""Snapshots on the disk: each a folder that appears whole, or not at all.
+
+`<data-dir>/snapshots/<id>/` has `tree/` and `manifest`; `<data-dir>/snapshots/.new/` what is being
+received, unpacked or removed. Everything here blocks, for long with many files.
+"""
+
+import ctypes
+import errno
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from fetchml.core.requests.snapshot import (
+    MAX_PROJECT_FILE_BYTES,
+    PROJECT_FILE,
+    Entry,
+    EntryKind,
+    disk_bytes_of,
+    entries_of,
+    id_of,
+    manifest,
+)
+from fetchml.files import untrusted
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import Owner
+from fetchml.snapshots.unpack import RefusedArchive, UnpackLimits, unpack
+
+_NOT_HERE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+_PIECE_BYTES = 64 << 20
+"""What the kernel copies at once, where it can't share the blocks."""
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class DamagedSnapshot(Exception):
+    """Its files are not what its manifest says."""
+
+
+class NewSnapshot:
+    """An upload on its way: a folder with the archive, then the tree."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.archive = folder / "archive"
+        self.size_bytes = 0
+        self.file_count = 0
+        self.disk_bytes = 0
+        self.project_file: str | None = None
+
+    def unpack(self, limits: UnpackLimits, check: Callable[[], None]) -> str:
+        """The id; all is on the disk on return. Raises as `unpack.unpack` does."""
+        tree = self.folder / "tree"
+        entries = unpack(self.archive, tree, limits, check)
+        self.archive.unlink()
+        self.size_bytes = sum(entry.size for entry in entries)
+        self.file_count = sum(entry.kind is not EntryKind.FOLDER for entry in entries)
+        self.project_file = _project_file(tree, entries)
+        data = manifest(entries)
+        self.disk_bytes = disk_bytes_of(entries_of(data), len(data))
+        (self.folder / "manifest").write_bytes(data)
+        _sync_all(self.folder)
+        return id_of(data)
+
+
+class SnapshotFiles:
+    def __init__(self, data_dir: Path) -> None:
+        self._root = data_dir / "snapshots"
+        self._new = self._root / ".new"
+
+    def open(self, known: frozenset[str]) -> frozenset[str]:
+        """Remove what was left half done, and what nobody knows; returns what is known and here."""
+        self._new.mkdir(0o700, parents=True, exist_ok=True)
+        untrusted.remove(self._new)
+        self._new.mkdir(0o700)
+        here = {path.name for path in self._root.iterdir()} - {self._new.name}
+        for snapshot_id in here - known:
+            self.remove(snapshot_id)
+        return known & here
+
+    def begin(self) -> NewSnapshot:
+        return NewSnapshot(Path(tempfile.mkdtemp(dir=self._new)))
+
+    def keep(self, new: NewSnapshot, snapshot_id: str) -> None:
+        """Put it in its place, durably."""
+        new.folder.rename(self._root / snapshot_id)
+        untrusted.sync_folder(self._root)
+
+    def discard(self, new: NewSnapshot) -> None:
+        untrusted.remove(new.folder)
+
+    def remove(self, snapshot_id: str) -> None:
+        """Nothing there is fine. A crash on the way leaves nothing that `open` does not remove."""
+        doomed = self._new / f"removed-{snapshot_id}"
+        untrusted.remove(doomed)
+        try:
+            (self._root / snapshot_id).rename(doomed)
+        except FileNotFoundError:
+            return
+        untrusted.remove(doomed)
+
+    def copy(
+        self, snapshot_id: str, attempt: AttemptFolder, owner: Owner, check: Callable[[], None]
+    ) -> None:
+        """Make the workspace a private copy that `owner` may write to. It appears whole, so one
+        that is there is ready.
+
+        `check` as for `unpack`. Raises OSError, DamagedSnapshot.
+        """
+        if os.path.lexists(attempt.workspace):
+            return
+        folder = self._root / snapshot_id
+        data = (folder / "manifest").read_bytes()
+        if id_of(data) != snapshot_id:
+            raise DamagedSnapshot
+        draft = attempt.workspace_draft
+        untrusted.remove(draft)
+        draft.mkdir(0o700, parents=True)
+        for entry in entries_of(data):
+            check()
+            _copy_entry(entry, folder / "tree" / entry.path, draft / entry.path, owner)
+        _hand_over(draft, owner, 0o700)
+        draft.rename(attempt.workspace)
+
+
+def _copy_entry(entry: Entry, source: Path, target: Path, owner: Owner) -> None:
+    match entry.kind:
+        case EntryKind.FOLDER:
+            target.mkdir(0o700)
+            _hand_over(target, owner, 0o700)
+        case EntryKind.LINK:
+            target.symlink_to(entry.content)
+            if owner is not None:
+                os.chown(target, *owner, follow_symlinks=False)
+        case EntryKind.FILE | EntryKind.EXECUTABLE:
+            if _copy_file(source, target) != entry.size:
+                raise DamagedSnapshot
+            _hand_over(target, owner, 0o700 if entry.kind is EntryKind.EXECUTABLE else 0o600)
+
+
+def _copy_file(source: Path, target: Path) -> int:
+    """The number of bytes. The blocks are shared until one side writes, where the file system can:
+    the kernel tries that first."""
+    copied = 0
+    with source.open("rb", buffering=0) as reader, target.open("xb", buffering=0) as writer:
+        try:
+            while count := os.copy_file_range(reader.fileno(), writer.fileno(), _PIECE_BYTES):
+                copied += count
+        except OSError as error:
+            if error.errno not in _NOT_HERE or copied:
+                raise
+            while count := os.sendfile(writer.fileno(), reader.fileno(), copied, _PIECE_BYTES):
+                copied += count
+    return copied
+
+
+def _hand_over(path: Path, owner: Owner, mode: int) -> None:
+    """To the task's user; to everybody, if only the image knows who that is."""
+    if owner is None:
+        path.chmod(mode | mode >> 3 | mode >> 6)
+        return
+    if owner != (os.geteuid(), os.getegid()):
+        os.chown(path, *owner)
+    path.chmod(mode)
+
+
+def _project_file(tree: Path, entries: list[Entry]) -> str | None:
+    for entry in entries:
+        if entry.path == PROJECT_FILE:
+            if entry.kind in (EntryKind.FOLDER, EntryKind.LINK):
+                raise RefusedArchive(f"{PROJECT_FILE} is a {entry.kind}: it must be a file")
+            if entry.size > MAX_PROJECT_FILE_BYTES:
+                raise RefusedArchive(f"{PROJECT_FILE} is over {MAX_PROJECT_FILE_BYTES} bytes")
+            try:
+                return (tree / PROJECT_FILE).read_bytes().decode()
+            except UnicodeDecodeError:
+                raise RefusedArchive(f"{PROJECT_FILE} is not UTF-8") from None
+    return None
+
+
+def _sync_all(folder: Path) -> None:
+    """All that is on the folder's file system: one wait, not one for each of many files."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _libc.syncfs(fd):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(fd)

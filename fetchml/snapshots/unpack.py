@@ -1,0 +1,189 @@
+"""Unpacks an uploaded archive, which may be hostile, into a folder of its own.
+
+Only folders, files and links that stay inside come out, with no more than the limits allow, and
+with no rights but the right to execute. Nothing is written through a link: what lies below one is
+refused. Hard links become copies.
+"""
+
+import gzip
+import hashlib
+import os
+import tarfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from fetchml.core.requests.snapshot import Entry, EntryKind, link_fault, parents, path_fault
+from fetchml.files.tar_reader import MAX_HEADER_BYTES, Member, members
+
+PIECE_BYTES = MAX_HEADER_BYTES
+"""What is read at once, the longest header included."""
+
+
+_DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError)
+"""What the readers raise for bytes that make no sense."""
+
+
+class UnreadableArchive(Exception):
+    """It is no gzipped tar file, or not whole."""
+
+
+class RefusedArchive(Exception):
+    """It holds what no snapshot may; the message says what."""
+
+
+class UnpackLimits(msgspec.Struct, frozen=True):
+    max_bytes: int
+    """Of all files, unpacked."""
+    max_files: int
+    """Entries of every kind."""
+
+
+def unpack(
+    archive: Path, tree: Path, limits: UnpackLimits, check: Callable[[], None]
+) -> list[Entry]:
+    """Fill the new folder `tree`; returns all that is in it.
+
+    Blocks for long; `check` is called every now and then, and what it raises ends it. Raises
+    UnreadableArchive, RefusedArchive, OSError. What was unpacked until then is left there.
+    """
+    tree.mkdir(0o700)
+    with archive.open("rb") as packed, gzip.open(packed, "rb") as plain:
+        source = _Source(plain, limits, check)
+        unpacking = _Unpacking(tree, limits, check)
+        try:
+            for member in members(source):
+                unpacking.add(member, source)
+            source.finish()
+        except _DAMAGE as error:
+            raise UnreadableArchive(f"it is not a whole gzipped tar file ({error})") from error
+    return list(unpacking.entries.values())
+
+
+class _Source:
+    """The tar file as it is unzipped: read forwards only, a bounded piece at a time, and no more
+    than the limits can need."""
+
+    def __init__(
+        self, plain: gzip.GzipFile, limits: UnpackLimits, check: Callable[[], None]
+    ) -> None:
+        self._plain = plain
+        self._check = check
+        self._position = 0
+        # Each entry has a header, perhaps two more for a long name, and is filled up to a block.
+        self._limit = limits.max_bytes + (limits.max_files + 16) * 4096 + PIECE_BYTES
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int) -> bytes:
+        self._check()
+        data = self._plain.read(size)
+        self._position += len(data)
+        if self._position > self._limit:
+            raise RefusedArchive("it is too large unpacked")
+        return data
+
+    def skip(self, size: int) -> None:
+        while size > 0 and (data := self.read(min(PIECE_BYTES, size))):
+            size -= len(data)
+
+    def finish(self) -> None:
+        """To the end, where the checksum is."""
+        while self.read(PIECE_BYTES):
+            pass
+
+
+class _Unpacking:
+    def __init__(self, tree: Path, limits: UnpackLimits, check: Callable[[], None]) -> None:
+        self._tree = tree
+        self._limits = limits
+        self._check = check
+        self._bytes = 0
+        self.entries: dict[str, Entry] = {}
+
+    def add(self, member: Member, source: _Source) -> None:
+        path = member.path.removeprefix("./") if member.path != "." else ""
+        is_folder = member.type == tarfile.DIRTYPE
+        if not path and is_folder:
+            return  # The root itself.
+        if fault := path_fault(path):
+            raise _refused(path, fault)
+        for folder in reversed(list(parents(path))):
+            self._add_folder(folder)
+        if is_folder:
+            self._add_folder(path)
+        elif member.type == tarfile.SYMTYPE:
+            self._add_link(path, member.link)
+        elif member.type == tarfile.LNKTYPE:
+            self._add_copy(path, member.link.removeprefix("./"))
+        elif member.type == tarfile.REGTYPE:
+            self._add_file(path, member, source)
+        else:
+            raise _refused(path, "is no file, folder or link")
+
+    def _add_folder(self, path: str) -> None:
+        there = self.entries.get(path)
+        if there is None:
+            self._add(Entry(path, EntryKind.FOLDER))
+            (self._tree / path).mkdir(0o700)
+        elif there.kind is not EntryKind.FOLDER:
+            raise _refused(path, f"is a {there.kind} and a folder")
+
+    def _add_link(self, path: str, target: str) -> None:
+        if fault := link_fault(path, target):
+            raise _refused(path, fault)
+        self._add(Entry(path, EntryKind.LINK, content=target))
+        (self._tree / path).symlink_to(target)
+
+    def _add_copy(self, path: str, original: str) -> None:
+        there = self.entries.get(original)
+        if there is None or there.kind not in (EntryKind.FILE, EntryKind.EXECUTABLE):
+            raise _refused(path, "is a hard link to what is no file in the snapshot")
+        self._count(path, there.size)
+        with (self._tree / original).open("rb") as source:
+            self._write(path, there.kind, source, there.size)
+
+    def _add_file(self, path: str, member: Member, source: _Source) -> None:
+        self._count(path, member.size)
+        kind = EntryKind.EXECUTABLE if member.mode & 0o100 else EntryKind.FILE
+        self._write(path, kind, source, member.size)
+
+    def _count(self, path: str, size: int) -> None:
+        """Before anything is written."""
+        self._bytes += size
+        if self._bytes > self._limits.max_bytes:
+            rule = f"makes it larger than {self._limits.max_bytes} bytes, unpacked"
+            raise _refused(path, rule)
+
+    def _write(self, path: str, kind: EntryKind, source: _Source | BinaryIO, size: int) -> None:
+        # The entry's place is taken first: a second file of that name is refused unwritten.
+        self._add(Entry(path, kind, size))
+        mode = 0o700 if kind is EntryKind.EXECUTABLE else 0o600
+        fd = os.open(self._tree / path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        digest = hashlib.sha256()
+        left = size
+        with os.fdopen(fd, "wb") as file:
+            while left > 0:
+                self._check()
+                data = source.read(min(PIECE_BYTES, left))
+                if not data:
+                    raise EOFError("it ends in the middle of a file")
+                digest.update(data)
+                file.write(data)
+                left -= len(data)
+        self.entries[path] = Entry(path, kind, size, digest.hexdigest())
+
+    def _add(self, entry: Entry) -> None:
+        if entry.path in self.entries:
+            raise _refused(entry.path, "is there twice")
+        if len(self.entries) == self._limits.max_files:
+            raise RefusedArchive(f"it has more than {self._limits.max_files} files and folders")
+        self.entries[entry.path] = entry
+
+
+def _refused(path: str, fault: str) -> RefusedArchive:
+    return RefusedArchive(f"{path[:200]!r} {fault}")

@@ -1,0 +1,56 @@
+"""One lock a key, kept only while somebody holds it or waits for it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Hashable, Sequence
+from contextlib import asynccontextmanager
+
+from fetchml.system.pacing import Pace
+
+
+class KeyedLocks:
+    def __init__(self) -> None:
+        self._locks: dict[Hashable, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def hold(self, key: Hashable) -> AsyncIterator[None]:
+        await self._acquire(key)
+        try:
+            yield
+        finally:
+            self._release(key)
+
+    @asynccontextmanager
+    async def hold_all(self, keys: Sequence[Hashable]) -> AsyncIterator[None]:
+        """`keys` in an order that is the same for all who hold several, so that none wait for each
+        other."""
+        pace = Pace()
+        held: list[Hashable] = []
+        try:
+            for key in keys:
+                await self._acquire(key)
+                held.append(key)
+                await pace.rest()
+            yield
+        finally:
+            for key in held:
+                self._release(key)
+
+    async def _acquire(self, key: Hashable) -> None:
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = lock, users + 1
+        try:
+            await lock.acquire()
+        except BaseException:
+            self._leave(key)
+            raise
+
+    def _release(self, key: Hashable) -> None:
+        self._locks[key][0].release()
+        self._leave(key)
+
+    def _leave(self, key: Hashable) -> None:
+        lock, users = self._locks[key]
+        if users == 1:
+            del self._locks[key]
+        else:
+            self._locks[key] = lock, users - 1

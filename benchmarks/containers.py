@@ -17,7 +17,7 @@ from fetchml import shim
 from fetchml.adapters.docker.container import container_config, container_name
 from fetchml.adapters.docker.gpus import Offer, grant
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import Run
+from fetchml.ports.contracts import LaunchSpec
 from fetchml.v1 import task_pb2, task_pb2_grpc
 from tests.docker.engine import Engine, existing_engine, private_engine, why_no_private_engine
 
@@ -116,7 +116,7 @@ def _raw(api: docker.APIClient, folder: Path) -> float:
     """A container with the same limits, mounts and hardening, but our shim. Seconds."""
     attempt = AttemptFolder(folder)
     attempt.create(*USER)
-    run = Run("raw-" + folder.name, 1, "bench", folder, IMAGE, (), {}, cpu=1, memory_gb=1)
+    run = LaunchSpec("raw-" + folder.name, 1, "bench", folder, IMAGE, (), {}, cpu=1, memory_gb=1)
     config = dict(
         container_config(
             run,

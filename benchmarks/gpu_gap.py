@@ -27,7 +27,7 @@ from fetchml import shim
 from fetchml.adapters.docker.container import container_config
 from fetchml.adapters.docker.gpus import CdiDevice, Offer, grant
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import Run
+from fetchml.ports.contracts import LaunchSpec
 from fetchml.v1 import task_pb2, task_pb2_grpc
 from tests.docker.engine import PrivateEngine, private_engine, why_no_private_engine
 from tests.gpu.conftest import IMAGE, specification
@@ -131,7 +131,7 @@ def _gaps(server: Server, data_dir: Path) -> list[float]:
 def _raw(api: docker.APIClient, folder: Path) -> float:
     """Milliseconds that the engine's start takes of a container that is like a task's."""
     AttemptFolder(folder).create(*USER)
-    run = Run("raw-" + folder.name, 1, "bench", folder, IMAGE, (), {}, gpu_ids=(uuid(0),))
+    run = LaunchSpec("raw-" + folder.name, 1, "bench", folder, IMAGE, (), {}, gpu_ids=(uuid(0),))
     offer = Offer(cdi=(CdiDevice(f"nvidia.com/gpu={uuid(0)}"),))
     config = dict(
         container_config(

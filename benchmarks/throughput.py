@@ -17,7 +17,7 @@ from fetchml import shim
 from fetchml.adapters.docker.container import TASK_LABEL, container_config
 from fetchml.adapters.docker.gpus import Offer, grant
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import Run
+from fetchml.ports.contracts import LaunchSpec
 from tests.docker.engine import Engine, existing_engine, why_no_private_engine
 
 IMAGE = "fetchml-bench/python:1"
@@ -107,7 +107,7 @@ def _loop(client: docker.DockerClient, folders: list[Path]) -> None:
     """The same limits, mounts, folders for them, and hardening, but our shim."""
     for folder in folders:
         AttemptFolder(folder).create(*USER)
-        run = Run("bare", 1, "bench", folder, IMAGE, (), {})
+        run = LaunchSpec("bare", 1, "bench", folder, IMAGE, (), {})
         config = dict(
             container_config(
                 run,

@@ -20,7 +20,7 @@ from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.core.gpus.model import Gpu
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.inotify import FolderWatch
-from fetchml.ports.contracts import Run
+from fetchml.ports.contracts import LaunchSpec
 
 SECONDS = 120
 """What a CUDA program gets to start: the first one on a large machine is slow."""
@@ -86,11 +86,11 @@ class Tasks:
     @asynccontextmanager
     async def running(
         self, *gpu_ids: str, hold_mb: int = 0
-    ) -> AsyncIterator[tuple[Run, dict[str, object]]]:
+    ) -> AsyncIterator[tuple[LaunchSpec, dict[str, object]]]:
         """A task that has said what it sees; then it is ended."""
         self._begun += 1
         task_id = f"gpu-check-{self._begun}"
-        run = Run(
+        run = LaunchSpec(
             task_id,
             1,
             job_name="gpu-check",

@@ -2,17 +2,19 @@
 
 from pathlib import PurePath
 
-from fetchml.ports.contracts import Gone, Run
+from fetchml.ports.contracts import AttemptExit, LaunchSpec
 
 PLACES = ("FETCHML_WORKSPACE", "FETCHML_DATASETS", "FETCHML_OUTPUTS")
 """The variables that name a task's three places under every launcher."""
 
-NO_ROOM_TO_START = Gone(lost="the disk is full: the command could not be started", no_room=True)
+NO_ROOM_TO_START = AttemptExit(
+    lost="the disk is full: the command could not be started", no_room=True
+)
 """What a launcher reports of a shim that exited with `NO_ROOM` and claimed nothing."""
 
 
 def shim_command(
-    shim: PurePath, run: Run, *, run_folder: PurePath, workspace: PurePath
+    shim: PurePath, run: LaunchSpec, *, run_folder: PurePath, workspace: PurePath
 ) -> list[str]:
     """The shim's argv; the paths are as the shim sees them."""
     command = [str(shim), "--dir", str(run_folder), "--cwd", str(workspace)]

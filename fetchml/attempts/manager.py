@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from fetchml.attempts.runner import AttemptRun
+from fetchml.attempts.runner import AttemptRunner
 from fetchml.attempts.staging import Inputs
 from fetchml.core.events import (
     AbandonAttempt,
@@ -24,7 +24,7 @@ from fetchml.files.disk_work import DiskWork
 from fetchml.files.inotify import FolderWatch
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
 from fetchml.files.task_dir import TaskFiles
-from fetchml.ports.contracts import Launcher, Run
+from fetchml.ports.contracts import Launcher, LaunchSpec
 
 LONGEST_PAUSE_SECONDS = 30.0
 COLLECTING_THREADS = 2
@@ -56,7 +56,7 @@ class AheadCounts:
     """Of these: since too many attempts of the same task had been thrown away."""
 
 
-class AttemptRuns:
+class AttemptManager:
     def __init__(
         self,
         launcher: Launcher,
@@ -70,7 +70,7 @@ class AttemptRuns:
         check_gpus: Callable[[Sequence[str]], None],
         gpu_failure: Callable[[Task, AttemptEnd], Awaitable[GpuFailed | None]],
     ) -> None:
-        """`check_gpus`: carries out CheckGpus. `gpu_failure`: see AttemptRun."""
+        """`check_gpus`: carries out CheckGpus. `gpu_failure`: see AttemptRunner."""
         self.counts = AheadCounts()
         self._check_gpus = check_gpus
         self._gpu_failure = gpu_failure
@@ -82,7 +82,7 @@ class AttemptRuns:
         self._clock = clock
         self._report = report
         self._collecting = DiskWork("collecting", COLLECTING_THREADS, has_room=lambda: True)
-        self._current: dict[str, AttemptRun] = {}
+        self._current: dict[str, AttemptRunner] = {}
         """By task id; an attempt whose last traces are being removed may be there beside."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -122,14 +122,14 @@ class AttemptRuns:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _make(self, task: Task) -> AttemptRun:
+    def _make(self, task: Task) -> AttemptRunner:
         spec = task.spec
         own = {
             "FETCHML_TASK_ID": task.id,
             "FETCHML_JOB_NAME": spec.job_name,
             "FETCHML_ATTEMPT": str(task.attempt),
         }
-        run = Run(
+        run = LaunchSpec(
             task_id=task.id,
             attempt=task.attempt,
             job_name=spec.job_name,
@@ -144,7 +144,7 @@ class AttemptRuns:
             grace_ms=self._settings.grace_ms,
             log_segment_bytes=self._settings.log_segment_bytes,
         )
-        return AttemptRun(
+        return AttemptRunner(
             task,
             run,
             self._files.outputs(task.id),
@@ -158,7 +158,7 @@ class AttemptRuns:
             output_limits=self._settings.outputs,
         )
 
-    async def _drive(self, task_id: str, run: AttemptRun) -> None:
+    async def _drive(self, task_id: str, run: AttemptRunner) -> None:
         """A fault of the machine (disk, engine) ends no task: the line is taken up again."""
         pause = 1.0
         while True:

@@ -32,7 +32,7 @@ from fetchml.files.attempt_folder import AttemptFolder, CollectError
 from fetchml.files.disk_work import DiskWork
 from fetchml.files.inotify import FolderWatch
 from fetchml.files.kept_outputs import LeftOut, OutputLimits
-from fetchml.ports.contracts import Gone, Launcher, PrepareError, Run
+from fetchml.ports.contracts import AttemptExit, Launcher, LaunchSpec, PrepareError
 from fetchml.system import failpoints
 
 STOP_MARGIN_SECONDS = 5.0
@@ -49,11 +49,11 @@ MOST_REMADE = 5
 log = logging.getLogger(__name__)
 
 
-class AttemptRun:
+class AttemptRunner:
     def __init__(
         self,
         task: Task,
-        run: Run,
+        run: LaunchSpec,
         outputs: Path,
         *,
         inputs: Inputs,
@@ -81,7 +81,7 @@ class AttemptRun:
         self._folder = AttemptFolder(run.folder)
         self._times = AttemptTimes(self._folder, task, clock)
         self._end = task.end
-        self._gone: asyncio.Task[Gone] | None = None
+        self._gone: asyncio.Task[AttemptExit] | None = None
         """The wait for the end of all its processes, once it has begun."""
         self._may_open = asyncio.Event()
         """The task has its resources. Until then it is made ready ahead, up to its gate."""
@@ -291,7 +291,7 @@ class AttemptRun:
         await self._report(Ended(now, self._task.id, self._task.attempt, end))
         return True
 
-    async def _report_start(self, gone: asyncio.Task[Gone]) -> None:
+    async def _report_start(self, gone: asyncio.Task[AttemptExit]) -> None:
         async with self._watch.subscribe(self._folder.run) as changes:
             while (started := self._folder.started()) is None and not gone.done():
                 changed = asyncio.ensure_future(changes.wait())
@@ -335,7 +335,7 @@ class AttemptRun:
         log.warning("the shim did not end the attempt in time", extra={"task_id": self._task.id})
         await self._insist(self._launcher.kill)
 
-    async def _insist(self, end: Callable[[Run], Awaitable[None]]) -> None:
+    async def _insist(self, end: Callable[[LaunchSpec], Awaitable[None]]) -> None:
         """The wish to end was answered: it may not be lost because the backend erred."""
         while True:
             try:

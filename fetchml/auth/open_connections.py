@@ -13,7 +13,7 @@ SHARE_OF_MANY = 3 / 4
 """An address that many clients share; others still get in."""
 
 
-class Ended(StrEnum):
+class CloseReason(StrEnum):
     """Why a connection was refused, or ended by the server."""
 
     TOO_MANY = "too_many"
@@ -39,7 +39,7 @@ class OpenConnections:
         self._is_shared = is_shared
         self._open = Counter[str]()
         self._count = 0
-        self.ended = Counter[Ended]()
+        self.ended = Counter[CloseReason]()
         """How often each reason ended a connection."""
 
     def __len__(self) -> int:
@@ -53,9 +53,11 @@ class OpenConnections:
         caller = caller_of(peer)
         most = share_of_address(self._most, shared=self._is_shared(peer))
         if self._open[caller] >= most:
-            raise self._refused(Ended.TOO_MANY_OF_ADDRESS, TooManyConnections(most))
+            raise self._refused(CloseReason.TOO_MANY_OF_ADDRESS, TooManyConnections(most))
         if self._count >= self._most:
-            raise self._refused(Ended.TOO_MANY, Overloaded("The server has too many connections"))
+            raise self._refused(
+                CloseReason.TOO_MANY, Overloaded("The server has too many connections")
+            )
         self._open[caller] += 1
         self._count += 1
         return caller
@@ -67,6 +69,6 @@ class OpenConnections:
         if not self._open[caller]:
             del self._open[caller]
 
-    def _refused(self, why: Ended, error: RequestError) -> RequestError:
+    def _refused(self, why: CloseReason, error: RequestError) -> RequestError:
         self.ended[why] += 1
         return error

@@ -74,7 +74,7 @@ def write(
     file = cast("BinaryIO", summed)
     with tarfile.TarFile(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
         _add_bytes(tar, MARK, FORM)
-        writer = _Writer(tar)
+        writer = _ArchiveWriter(tar)
         root = os.open(store, _FOLDER)
         try:
             _add_store(writer, root)
@@ -90,7 +90,7 @@ def write(
     return writer.left_out
 
 
-def _add_store(writer: "_Writer", root: int) -> None:
+def _add_store(writer: "_ArchiveWriter", root: int) -> None:
     """Raises BadBackup, OSError."""
     names = _names(root)
     if DATABASE not in names:
@@ -155,7 +155,7 @@ def _lies_in(folder: int, name: str) -> bool:
     return True
 
 
-class _Writer:
+class _ArchiveWriter:
     def __init__(self, tar: tarfile.TarFile) -> None:
         self._tar = tar
         self.left_out = 0

@@ -49,7 +49,7 @@ _PIECE_BYTES = 256 * 1024
 _decode_key = msgspec.json.Decoder(Key).decode
 
 
-class Restored(NamedTuple):
+class RestoreReport(NamedTuple):
     """What the person who restores a backup should see."""
 
     is_checked: bool
@@ -61,7 +61,7 @@ class Restored(NamedTuple):
     """The backup has the admin key itself."""
 
 
-def restore(archive: BinaryIO, data_dir: Path) -> Restored:
+def restore(archive: BinaryIO, data_dir: Path) -> RestoreReport:
     """Make the data directory from a backup, whole or not at all. Raises BadBackup, OSError."""
     data_dir = data_dir.resolve()
     if data_dir.exists():
@@ -163,7 +163,7 @@ def _move_up(root: Path, data_dir: Path) -> None:
         raise
 
 
-def _unpack(archive: BinaryIO, draft: Path) -> Restored:
+def _unpack(archive: BinaryIO, draft: Path) -> RestoreReport:
     """Raises BadBackup, OSError."""
     source = _Source(archive)
     unpacking = _Unpacking(draft, source)
@@ -192,7 +192,7 @@ def _unpack(archive: BinaryIO, draft: Path) -> Restored:
         )
     unpacking.finish()
     root = draft / DATA
-    return Restored(bool(checksum), _admin_keys(root), (root / SECRETS[0]).exists())
+    return RestoreReport(bool(checksum), _admin_keys(root), (root / SECRETS[0]).exists())
 
 
 def _admin_keys(root: Path) -> tuple[Key, ...] | None:

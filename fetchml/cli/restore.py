@@ -11,7 +11,7 @@ import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.backup.archive import BadBackup
-from fetchml.backup.restore import Restored
+from fetchml.backup.restore import RestoreReport
 from fetchml.backup.restore import restore as restore_backup
 from fetchml.cli.failure import Exit, Failure
 from fetchml.cli.render import clean, local_time, show, table
@@ -53,7 +53,7 @@ def restore(file: Path, data_dir: Path | None) -> None:
     _show_keys(restored, shlex.quote(str(folder)))
 
 
-def _show_keys(restored: Restored, folder: str) -> None:
+def _show_keys(restored: RestoreReport, folder: str) -> None:
     """Whoever made the backup chose these: each opens the server to somebody as admin."""
     manage = f"fetchml keys --data-dir {folder}"
     if restored.admin_keys is None:

@@ -14,7 +14,7 @@ def day_of(ms: int, zone: tzinfo) -> str:
     return datetime.fromtimestamp(min(ms, _LAST_DAY_MS) / 1000, zone).date().isoformat()
 
 
-class Tally:
+class DailyCounts:
     """Counts what was read from the store for `day`, and every change that came after."""
 
     def __init__(self, zone: tzinfo, day: str, completed: int, failed: int) -> None:

@@ -12,11 +12,11 @@ from fetchml.core.model import ENDED, Change, Status, Task
 from fetchml.core.reactor import step
 from fetchml.core.requests import text
 from fetchml.core.state import State
-from fetchml.engine.daily_counts import Tally
+from fetchml.engine.daily_counts import DailyCounts
 from fetchml.engine.feed import Feed
-from fetchml.engine.task_index import Catalog
+from fetchml.engine.task_index import TaskIndex
 from fetchml.errors import BadRequest
-from fetchml.ports.contracts import Restored, Store
+from fetchml.ports.contracts import Store, StoredState
 
 TOLD = frozenset({Status.PREPARING, Status.RUNNING}) | ENDED
 """The states whose beginning is worth a line in the log."""
@@ -24,20 +24,20 @@ TOLD = frozenset({Status.PREPARING, Status.RUNNING}) | ENDED
 log = logging.getLogger(__name__)
 
 
-class Writer:
+class Dispatcher:
     def __init__(
         self,
         state: State,
-        restored: Restored,
+        restored: StoredState,
         store: Store,
-        tally: Tally,
+        tally: DailyCounts,
         *,
         clock: Callable[[], int],
         act: Callable[[Effect], None],
         service_changed: Callable[[Task], None],
     ) -> None:
         self.state = state
-        self.catalog = Catalog(restored)
+        self.catalog = TaskIndex(restored)
         self.feed = Feed(restored.last_seq)
         self.tally = tally
         self._store = store

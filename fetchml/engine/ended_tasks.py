@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec.structs import replace
 
 from fetchml.core.model import ENDED, Kept, Task
-from fetchml.engine.dispatcher import Writer
+from fetchml.engine.dispatcher import Dispatcher
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_dir import TaskFiles
 from fetchml.system.clock import Clock
@@ -16,7 +16,7 @@ from fetchml.system.locks import KeyedLocks
 class EndedTasks:
     """Usable once the engine has started."""
 
-    _writer: Writer
+    _writer: Dispatcher
     _clock: Clock
 
     def __init__(
@@ -32,7 +32,7 @@ class EndedTasks:
         self.locks = KeyedLocks()
         """`("delete", ID)` is held from reading a task to removing it."""
 
-    def open(self, writer: Writer, clock: Clock) -> None:
+    def open(self, writer: Dispatcher, clock: Clock) -> None:
         self._writer = writer
         self._clock = clock
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from msgspec.structs import replace
 
-from fetchml.attempts.manager import AheadCounts, AttemptRuns, RunSettings
+from fetchml.attempts.manager import AheadCounts, AttemptManager, RunSettings
 from fetchml.attempts.staging import Inputs
 from fetchml.auth.audit import Audit
 from fetchml.core import access, deletion, quotas
@@ -21,8 +21,8 @@ from fetchml.core.model import ENDED, Change, Principal, Role, Task
 from fetchml.core.requests import dataset, images, submission
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.core.state import Limits, State
-from fetchml.engine.daily_counts import Tally, day_of
-from fetchml.engine.dispatcher import Writer
+from fetchml.engine.daily_counts import DailyCounts, day_of
+from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.estimates import Estimates
 from fetchml.engine.explain import explain, tasks_before
@@ -30,8 +30,8 @@ from fetchml.engine.gpus import Gpus
 from fetchml.engine.log_follow import LogReader
 from fetchml.engine.run_times import RunTimes
 from fetchml.engine.service_tasks import ServiceTasks
-from fetchml.engine.share_store import SavedShares
-from fetchml.engine.submissions import Intake
+from fetchml.engine.share_store import ShareStore
+from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
 from fetchml.engine.watch import watch
 from fetchml.errors import Forbidden, NotFound
@@ -78,8 +78,8 @@ class Engine:
     Verbs raise `errors.RequestError` for what a client must be told.
     """
 
-    _writer: Writer
-    _runs: AttemptRuns
+    _writer: Dispatcher
+    _runs: AttemptManager
     _logs: LogReader
     _estimates: Estimates
 
@@ -111,7 +111,7 @@ class Engine:
         self._files = TaskFiles(settings.data_dir)
         self._ids = IdSequence()
         self._clock = Clock()
-        self._intake = intake = Intake(
+        self._intake = intake = Submissions(
             store,
             inputs,
             settings.defaults,
@@ -149,8 +149,8 @@ class Engine:
         self._clock = Clock(restored.last_created_at)
         self._ids = IdSequence(restored.last_created_at)
         today = day_of(self._clock(), self._settings.zone)
-        tally = Tally(self._settings.zone, today, *await self._store.ended_on(today))
-        self._runs = AttemptRuns(
+        tally = DailyCounts(self._settings.zone, today, *await self._store.ended_on(today))
+        self._runs = AttemptManager(
             self._launcher,
             self._inputs,
             self._files,
@@ -162,13 +162,13 @@ class Engine:
             gpu_failure=self._gpus.failure,
         )
         limits = self._settings.limits
-        self._shares = SavedShares(self._store, self._clock)
+        self._shares = ShareStore(self._store, self._clock)
         state = State.restore(
             limits, restored.live, shares=await self._shares.load(restored, limits)
         )
         run_times = RunTimes(task for tasks in restored.recent.values() for task in tasks)
         self._estimates = Estimates(state, run_times, self._clock)
-        self._writer = Writer(
+        self._writer = Dispatcher(
             state,
             restored,
             self._store,

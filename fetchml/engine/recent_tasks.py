@@ -17,7 +17,7 @@ def turn(task: Task) -> Turn:
     return task.created_at, task.id
 
 
-class Newest:
+class RecentTasks:
     """Every task of the set from `floor` on; those before it are not kept. Tasks are added in any
     order, since they end in any."""
 

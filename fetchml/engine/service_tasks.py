@@ -9,7 +9,7 @@ from collections.abc import Callable
 from fetchml.core.events import CancelAsked, Submitted
 from fetchml.core.model import Resources, Status, Task, TaskSpec
 from fetchml.core.requests.task_limits import TaskLimits
-from fetchml.engine.dispatcher import Writer
+from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.explain import explain, why_it_waits
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.task_dir import TaskFiles
@@ -23,7 +23,7 @@ LOG_TAIL_BYTES = 4096
 class ServiceTasks:
     """Usable once the engine has started, as it is before the engine has ended."""
 
-    _writer: Writer
+    _writer: Dispatcher
     _ids: IdSequence
     _clock: Clock
 
@@ -46,7 +46,7 @@ class ServiceTasks:
         self._store = store
         self._files = files
 
-    def open(self, writer: Writer, ids: IdSequence, clock: Clock) -> None:
+    def open(self, writer: Dispatcher, ids: IdSequence, clock: Clock) -> None:
         self._writer = writer
         self._ids = ids
         self._clock = clock

@@ -13,7 +13,7 @@ import msgspec
 from fetchml.core.model import Task
 from fetchml.core.scheduling.shares import Shares, Usage, weight
 from fetchml.core.state import Limits
-from fetchml.ports.contracts import Restored, Store
+from fetchml.ports.contracts import Store, StoredState
 
 KIND = "shares"
 EVERY_SECONDS = 60.0
@@ -27,13 +27,13 @@ class Saved(msgspec.Struct, frozen=True):
     used: dict[str, Usage]
 
 
-class SavedShares:
+class ShareStore:
     def __init__(self, store: Store, clock: Callable[[], int]) -> None:
         self._store = store
         self._clock = clock
         self._written: Mapping[str, Usage] | None = None
 
-    async def load(self, restored: Restored, limits: Limits) -> dict[str, Usage]:
+    async def load(self, restored: StoredState, limits: Limits) -> dict[str, Usage]:
         documents = await self._store.list_documents(KIND)
         saved = msgspec.json.decode(documents[0], type=Saved) if documents else Saved(0, {})
         shares = Shares(limits.half_life_ms, saved.used)

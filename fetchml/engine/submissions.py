@@ -11,7 +11,7 @@ from fetchml.core.events import Submitted
 from fetchml.core.model import Idempotency, Principal, Task, TaskSpec
 from fetchml.core.requests import submission
 from fetchml.core.requests.dataset import AddressRules
-from fetchml.engine.dispatcher import Writer
+from fetchml.engine.dispatcher import Dispatcher
 from fetchml.errors import (
     MAX_VIOLATIONS,
     BadRequest,
@@ -31,10 +31,10 @@ NO_SUCH_SNAPSHOT = FieldViolation("snapshot_id", "there is no such snapshot: upl
 KEY_OF_ANOTHER = "was used with another request: take a new key"
 
 
-class Intake:
+class Submissions:
     """Usable once the engine has started."""
 
-    _writer: Writer
+    _writer: Dispatcher
     _ids: IdSequence
     _clock: Clock
 
@@ -67,7 +67,7 @@ class Intake:
         self.refused = 0
         """Submits that a quota of waiting tasks, or the queue's limit, kept out."""
 
-    def open(self, writer: Writer, ids: IdSequence, clock: Clock) -> None:
+    def open(self, writer: Dispatcher, ids: IdSequence, clock: Clock) -> None:
         self._writer = writer
         self._ids = ids
         self._clock = clock

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from fetchml.core.model import ENDED, HOLDING, Change, Status, Task
-from fetchml.engine.recent_tasks import THE_FIRST, Newest, Turn, turn
+from fetchml.engine.recent_tasks import THE_FIRST, RecentTasks, Turn, turn
 from fetchml.pages import row_bytes
-from fetchml.ports.contracts import Restored, TaskPage, TaskQuery
+from fetchml.ports.contracts import StoredState, TaskPage, TaskQuery
 
 RECENT = 2_000
 """How many of the newest tasks of each final state are kept in memory."""
@@ -20,8 +20,8 @@ MAX_LOOKED_AT = 10_000
 """Tasks that a page may be searched in here: a deep one is the store's, off the event loop."""
 
 
-class Catalog:
-    def __init__(self, restored: Restored) -> None:
+class TaskIndex:
+    def __init__(self, restored: StoredState) -> None:
         self.live: dict[str, Task] = {t.id: t for t in restored.live if not t.service}
         """Oldest first, as long as `_in_order`."""
         self._newest = max(map(turn, self.live.values()), default=THE_FIRST)
@@ -36,7 +36,7 @@ class Catalog:
             self._counts[task.user, task.status] -= 1
             self._counts[task.user, task.shown_status] += 1
         self._ended = {
-            status: Newest(
+            status: RecentTasks(
                 restored.recent.get(status, ()),
                 limit=RECENT,
                 most_bytes=RECENT_BYTES,
@@ -127,7 +127,9 @@ class Catalog:
                 return TaskPage(tasks, total)
         return TaskPage(tasks, total) if floor == THE_FIRST else None
 
-    def _newest_first(self, states: frozenset[Status], ended: Iterable[Newest]) -> Iterator[Task]:
+    def _newest_first(
+        self, states: frozenset[Status], ended: Iterable[RecentTasks]
+    ) -> Iterator[Task]:
         sources = [newest.newest_first() for newest in ended]
         if states - ENDED:
             sources.append(reversed(self.live.values()))

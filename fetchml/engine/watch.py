@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 
 from fetchml.core.model import ENDED, Change, Task
 from fetchml.engine import message_seq
-from fetchml.engine.dispatcher import Writer
+from fetchml.engine.dispatcher import Dispatcher
 from fetchml.errors import Unavailable
 from fetchml.ports.contracts import Store
 from fetchml.system.pacing import Pace
@@ -14,7 +14,7 @@ AT_ONCE = 500
 
 
 def watch(
-    writer: Writer,
+    writer: Dispatcher,
     store: Store,
     clock: Callable[[], int],
     may_see: Callable[[Task], bool],
@@ -39,7 +39,7 @@ def watch(
 
 
 async def _watch(
-    writer: Writer,
+    writer: Dispatcher,
     store: Store,
     clock: Callable[[], int],
     may_see: Callable[[Task], bool],

@@ -40,7 +40,7 @@ class Claim(msgspec.Struct, frozen=True):
     boot_id: str = ""
 
 
-class Started(msgspec.Struct, frozen=True):
+class StartRecord(msgspec.Struct, frozen=True):
     at: int
     pid: int
     """The command's, in the shim's pid namespace."""
@@ -175,13 +175,13 @@ class AttemptFolder:
         except ValueError:
             return Claim()
 
-    def started(self) -> Started | None:
+    def started(self) -> StartRecord | None:
         """None: the command has not started, as far as the shim has told.
 
         `at` may be forged by the task: see attempt_times.py."""
         record = self._record("started")
         try:
-            return Started(
+            return StartRecord(
                 at=_integer(record, "at_ms", 0, _LAST_MS), pid=_integer(record, "pid", 1, 1 << 30)
             )
         except ValueError:

@@ -79,7 +79,7 @@ class AuditQuery(msgspec.Struct, frozen=True):
     limit: int = 50
 
 
-class Restored(msgspec.Struct):
+class StoredState(msgspec.Struct):
     """What the store held when it was opened."""
 
     instance_id: str
@@ -123,7 +123,7 @@ class Store(Protocol):
         recent_bytes: int = 1 << 40,
         on_durable: Callable[[Sequence[Change]], None],
         on_fatal: Callable[[Exception], None],
-    ) -> Restored:
+    ) -> StoredState:
         """Open or create, migrate, recover. Raises StoreDamaged."""
 
     def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
@@ -198,7 +198,7 @@ class Mount(msgspec.Struct, frozen=True):
     read_only: bool
 
 
-class Run(msgspec.Struct, frozen=True):
+class LaunchSpec(msgspec.Struct, frozen=True):
     """One attempt, with all that a launcher needs to start it."""
 
     task_id: str
@@ -223,7 +223,7 @@ class Run(msgspec.Struct, frozen=True):
     log_segment_bytes: int = 32 * 1024 * 1024
 
 
-class Gone(msgspec.Struct, frozen=True):
+class AttemptExit(msgspec.Struct, frozen=True):
     """No process of the attempt is left. What the launcher knows of the end beside the shim."""
 
     out_of_memory: bool = False
@@ -271,15 +271,15 @@ class Launcher(Protocol):
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None: ...
 
-    async def prepare(self, run: Run, progress: Callable[[str], None]) -> None: ...
+    async def prepare(self, run: LaunchSpec, progress: Callable[[str], None]) -> None: ...
 
-    async def wait(self, run: Run) -> Gone: ...
+    async def wait(self, run: LaunchSpec) -> AttemptExit: ...
 
-    async def stop(self, run: Run) -> None: ...
+    async def stop(self, run: LaunchSpec) -> None: ...
 
-    async def kill(self, run: Run) -> None: ...
+    async def kill(self, run: LaunchSpec) -> None: ...
 
-    async def remove(self, run: Run) -> None: ...
+    async def remove(self, run: LaunchSpec) -> None: ...
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None: ...
 

@@ -10,7 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 from fetchml.api.grpc.calls import Call
 from fetchml.api.grpc.experiments import ExperimentService
 from fetchml.api.grpc.snapshots import SnapshotService
-from fetchml.api.http import call as http
+from fetchml.api.http import request as http
 from fetchml.api.http.streams import Streams
 from fetchml.api.rest.experiments import ExperimentOperations
 from fetchml.api.rest.snapshots import SnapshotOperations
@@ -39,8 +39,8 @@ EXPERIMENTS: Any = Listed(*(Experiment(str(n), "ada", "a", 0) for n in range(COU
 SNAPSHOTS: Any = Listed(*(Snapshot(str(n), 1, 1, 0, 0, ("ada",)) for n in range(COUNT)))
 
 
-def over_http() -> http.Call:
-    call = http.Call(make_mocked_request("GET", "/"), "trace")
+def over_http() -> http.RestRequest:
+    call = http.RestRequest(make_mocked_request("GET", "/"), "trace")
     call.who = WHO
     return call
 

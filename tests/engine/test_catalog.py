@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from fetchml.core.model import ENDED, Change, Status, Task, TaskSpec
 from fetchml.engine import task_index
-from fetchml.engine.task_index import Catalog
-from fetchml.ports.contracts import Restored, TaskPage, TaskQuery
+from fetchml.engine.task_index import TaskIndex
+from fetchml.ports.contracts import StoredState, TaskPage, TaskQuery
 
 FEW = 3
 SPEC = TaskSpec("job", "image", ("true",))
@@ -54,9 +54,9 @@ def in_state(task: Task, state: State) -> Task:
     return replace(task, status=state, ahead=False)
 
 
-def restored(tasks: dict[str, Task]) -> Restored:
+def restored(tasks: dict[str, Task]) -> StoredState:
     visible = newest_first(tasks, TaskQuery())
-    return Restored(
+    return StoredState(
         instance_id="",
         last_seq=0,
         last_created_at=0,
@@ -73,7 +73,7 @@ class World:
         self.tasks: dict[str, Task] = {}
         for user, state in before:
             self._new(user, state)
-        self.catalog = Catalog(restored(self.tasks))
+        self.catalog = TaskIndex(restored(self.tasks))
 
     def submit(self, user: str) -> None:
         self._tell(self._new(user, Status.QUEUED))

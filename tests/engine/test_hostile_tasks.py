@@ -11,7 +11,7 @@ from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.core.model import FailureReason, Status
 from fetchml.errors import NotFound
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import Gone, Run
+from fetchml.ports.contracts import AttemptExit, LaunchSpec
 from tests.engine.conftest import ALICE, Box, ended, running
 
 
@@ -51,7 +51,7 @@ async def test_failing_clean_up_starts_nothing_again(
     removed = asyncio.Event()
     remove = ProcessLauncher.remove
 
-    async def fails_first(launcher: ProcessLauncher, run: Run) -> None:
+    async def fails_first(launcher: ProcessLauncher, run: LaunchSpec) -> None:
         nonlocal removals
         removals += 1
         if removals == 1:
@@ -75,7 +75,7 @@ async def test_failing_stop_is_tried_again(box: Box, monkeypatch: pytest.MonkeyP
     stop = ProcessLauncher.stop
     errors = [OSError("the backend is confused")]
 
-    async def fails_first(launcher: ProcessLauncher, run: Run) -> None:
+    async def fails_first(launcher: ProcessLauncher, run: LaunchSpec) -> None:
         if errors:
             raise errors.pop()
         await stop(launcher, run)
@@ -154,10 +154,10 @@ async def test_shim_that_is_seen_too_late_runs_once(
     finds none. It claims its attempt right before the engine can."""
     looks = 0
 
-    async def sees_none_at_first(self: ProcessLauncher, run: Run) -> Gone:
+    async def sees_none_at_first(self: ProcessLauncher, run: LaunchSpec) -> AttemptExit:
         nonlocal looks
         looks += 1
-        return Gone() if looks == 1 else await wait(self, run)
+        return AttemptExit() if looks == 1 else await wait(self, run)
 
     def is_too_late(self: AttemptFolder) -> bool:
         while self.claim() is None:

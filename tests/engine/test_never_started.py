@@ -13,7 +13,7 @@ from fetchml.attempts import runner
 from fetchml.core.model import Status
 from fetchml.files import attempt_folder
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import Gone, PrepareError, Run
+from fetchml.ports.contracts import AttemptExit, LaunchSpec, PrepareError
 from fetchml.shim import NO_ROOM
 from tests.engine.conftest import ALICE, Box, ended
 
@@ -119,7 +119,7 @@ async def test_a_request_under_way_leaves_no_folders(
             drop(folder)
             loop.call_soon_threadsafe(discarded.set)
 
-        async def prepare(run: Run, progress: Callable[[str], None]) -> None:
+        async def prepare(run: LaunchSpec, progress: Callable[[str], None]) -> None:
             async def make() -> None:
                 await discarded.wait()
                 AttemptFolder(run.folder).create(os.geteuid(), os.getegid())
@@ -129,8 +129,8 @@ async def test_a_request_under_way_leaves_no_folders(
             await asyncio.shield(making[0])
             raise PrepareError("unwanted", permanent=True)
 
-        def settled(then: Callable[[Run], Awaitable[Gone | None]]) -> object:
-            async def settle(run: Run) -> Gone | None:
+        def settled(then: Callable[[LaunchSpec], Awaitable[AttemptExit | None]]) -> object:
+            async def settle(run: LaunchSpec) -> AttemptExit | None:
                 await making[0]
                 return await then(run)
 

@@ -10,9 +10,9 @@ import pytest
 from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.core.model import Resources, Status
 from fetchml.core.state import Limits
-from fetchml.engine.share_store import KIND, Saved, SavedShares
+from fetchml.engine.share_store import KIND, Saved, ShareStore
 from fetchml.errors import QueueQuotaReached, ValidationFailed
-from fetchml.ports.contracts import Restored
+from fetchml.ports.contracts import StoredState
 from tests.engine.conftest import ALICE, BOB, Box, ended, running
 
 LIMITS = Limits(Resources(2, 8, 1), 4, 600_000, "box")
@@ -21,7 +21,7 @@ SHORT = {"job_name": "a", "command": ["true"], "gpu": 1}
 
 
 @asynccontextmanager
-async def opened(box: Box) -> AsyncIterator[tuple[DuckDBStore, Restored]]:
+async def opened(box: Box) -> AsyncIterator[tuple[DuckDBStore, StoredState]]:
     """What an engine finds at its start."""
     store = DuckDBStore(box.data_dir, time_zone=ZoneInfo("UTC"), min_free_bytes=0)
     restored = await store.open(recent_limit=10, on_durable=lambda _: None, on_fatal=print)
@@ -83,6 +83,6 @@ async def test_what_a_user_has_had_is_known_after_a_restart(box: Box, is_lost: b
             before = msgspec.json.encode(Saved(task.end.at - 1, {}))
             await store.put_document(KIND, KIND, before)
     async with opened(box) as (store, restored):
-        used = await SavedShares(store, lambda: 0).load(restored, LIMITS)
+        used = await ShareStore(store, lambda: 0).load(restored, LIMITS)
     assert used.keys() == {"alice"}
     assert 0.2 <= used["alice"].gpu_seconds < 10

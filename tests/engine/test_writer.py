@@ -23,9 +23,9 @@ from fetchml.core.events import (
 from fetchml.core.model import Change, Resources, Sender, Task, TaskSpec
 from fetchml.core.state import Limits, State
 from fetchml.engine import dispatcher
-from fetchml.engine.daily_counts import Tally
+from fetchml.engine.daily_counts import DailyCounts
 from fetchml.errors import BadRequest
-from fetchml.ports.contracts import Restored, Store
+from fetchml.ports.contracts import Store, StoredState
 from fetchml.system.clock import Clock
 
 TASK = Task("t", "alice", TaskSpec("job", "image", ("run",)), 1)
@@ -42,12 +42,12 @@ class SlowDisk:
         return asyncio.get_running_loop().create_future()
 
 
-def writer_on(disk: SlowDisk, done: list[Effect]) -> dispatcher.Writer:
-    return dispatcher.Writer(
+def writer_on(disk: SlowDisk, done: list[Effect]) -> dispatcher.Dispatcher:
+    return dispatcher.Dispatcher(
         State(Limits(Resources(), 1, 0, "box")),
-        Restored("box", 0, 0, [], {}, {}),
+        StoredState("box", 0, 0, [], {}, {}),
         cast("Store", disk),
-        Tally(UTC, "1970-01-01", 0, 0),
+        DailyCounts(UTC, "1970-01-01", 0, 0),
         clock=Clock(),
         act=done.append,
         service_changed=lambda _: None,

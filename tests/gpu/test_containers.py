@@ -13,7 +13,7 @@ import pytest
 from fetchml.adapters.docker.gpus import AddressOf, GpuAddress
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import PrepareError, Run
+from fetchml.ports.contracts import LaunchSpec, PrepareError
 from tests.docker.engine import Engine, PrivateEngine, private_engine
 from tests.gpu.conftest import GPUS, GREEDY, IMAGE, LONGER, PARTS, add_images
 from tests.gpu.stand_in import uuid
@@ -62,13 +62,15 @@ class Containers:
         self.launcher = launcher
         self._numbers = count()
 
-    def run(self, *gpu_ids: str, image: str = IMAGE, env: dict[str, str] | None = None) -> Run:
+    def run(
+        self, *gpu_ids: str, image: str = IMAGE, env: dict[str, str] | None = None
+    ) -> LaunchSpec:
         task_id = f"0198c0de-0000-7000-8000-{next(self._numbers):012}"
         folder = self.data_dir / "tasks" / task_id / "attempts/1"
         command = ("sh", "-c", LOOK)
-        return Run(task_id, 1, "job", folder, image, command, env or {}, gpu_ids=gpu_ids)
+        return LaunchSpec(task_id, 1, "job", folder, image, command, env or {}, gpu_ids=gpu_ids)
 
-    async def sees(self, run: Run) -> dict[str, str]:
+    async def sees(self, run: LaunchSpec) -> dict[str, str]:
         """The task's variables, and its device files as one of them."""
         await soon(self.launcher.prepare(run, silent))
         folder = AttemptFolder(run.folder)

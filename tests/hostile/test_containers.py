@@ -18,7 +18,7 @@ from fetchml.adapters.docker.pull import _refusal
 from fetchml.config.settings import Tasks
 from fetchml.core.model import Role
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import Gone, PrepareError
+from fetchml.ports.contracts import AttemptExit, PrepareError
 from tests.docker.engine import Engine, private_engine
 from tests.launchers.bench import INSTANCE, Bench, silent, soon
 from tests.launchers.bench import bench as open_bench
@@ -102,7 +102,7 @@ async def test_tasks_reach_nothing_of_each_other(bench: Bench, network: str) -> 
         "python3", "-c", REACH, *folder.tail().decode().split(), owner=(1_900_001, 1_900_001)
     )
     found = await bench.start(launcher, attacker)
-    assert await soon(launcher.wait(attacker)) == Gone()
+    assert await soon(launcher.wait(attacker)) == AttemptExit()
     reached = json.loads(found.tail())
     apart = network == "fetchml"
     assert reached["ipv4"] == ("TimeoutError" if apart else "reached")
@@ -121,7 +121,7 @@ async def test_a_network_that_was_removed_is_made_again(
     for _ in range(2):
         run = bench.run("true")
         folder = await bench.start(launcher, run)
-        assert await soon(launcher.wait(run)) == Gone()
+        assert await soon(launcher.wait(run)) == AttemptExit()
         end = folder.end()
         assert end is not None
         assert end.code == 0
@@ -176,7 +176,7 @@ class TestOneContainer:
             assert not info.value.permanent
             return
         folder = await bench.start(launcher, run)
-        assert await soon(launcher.wait(run)) == Gone()
+        assert await soon(launcher.wait(run)) == AttemptExit()
         end = folder.end()
         assert end is not None
         assert end.code == 7

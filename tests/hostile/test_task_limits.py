@@ -15,7 +15,7 @@ from fetchml.core.requests.submission import Defaults, InvalidSubmission, accept
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.errors import ValidationFailed
 from fetchml.ops import doctor
-from fetchml.ports.contracts import Run
+from fetchml.ports.contracts import LaunchSpec
 from tests.docker.engine import Engine
 from tests.engine.conftest import ALICE, Box
 from tests.engine.conftest import box as box  # noqa: PLC0414 - a fixture
@@ -87,7 +87,9 @@ async def test_a_service_gets_the_defaults(box: Box) -> None:
 
 def test_every_container_has_limits(tmp_path: Path) -> None:
     def host_config(cpu: int = 0, memory_gb: int = 0) -> dict[str, object]:
-        run = Run("task", 1, "a", tmp_path, "image", ("run",), {}, cpu=cpu, memory_gb=memory_gb)
+        run = LaunchSpec(
+            "task", 1, "a", tmp_path, "image", ("run",), {}, cpu=cpu, memory_gb=memory_gb
+        )
         limits = ContainerLimits(1, 6, 100, 20, 30)
         made = container_config(
             run,

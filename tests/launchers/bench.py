@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.inotify import FolderWatch
-from fetchml.ports.contracts import Launcher, Run
+from fetchml.ports.contracts import Launcher, LaunchSpec
 
 INSTANCE = "0198c0de-0000-7000-8000-000000000000"
 
@@ -33,7 +33,7 @@ class Bench:
         self.watch = watch
         self._make = make
         self._opened: list[Launcher] = []
-        self._runs: list[Run] = []
+        self._runs: list[LaunchSpec] = []
 
     async def open(self) -> Launcher:
         """The launcher of one more server on this data directory."""
@@ -44,11 +44,11 @@ class Bench:
         assert available == [True]
         return launcher
 
-    def run(self, *argv: str, **options: Any) -> Run:
+    def run(self, *argv: str, **options: Any) -> LaunchSpec:
         """One attempt of a task of its own."""
         task_id = f"0198c0de-0000-7000-8000-{len(self._runs):012}"
         env = {"FETCHML_TASK_ID": task_id} | options.pop("env", {})
-        run = Run(
+        run = LaunchSpec(
             task_id=task_id,
             attempt=1,
             job_name="job",
@@ -61,13 +61,13 @@ class Bench:
         self._runs.append(run)
         return run
 
-    async def start(self, launcher: Launcher, run: Run) -> AttemptFolder:
+    async def start(self, launcher: Launcher, run: LaunchSpec) -> AttemptFolder:
         await soon(launcher.prepare(run, silent))
         folder = AttemptFolder(run.folder)
         folder.open_gate()
         return folder
 
-    async def until_log(self, run: Run, text: bytes) -> None:
+    async def until_log(self, run: LaunchSpec, text: bytes) -> None:
         """Return when the task has written `text`."""
         folder = AttemptFolder(run.folder)
         async with self.watch.subscribe(folder.run, writes=True) as changes:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import Gone, Launcher, Mount, Run
+from fetchml.ports.contracts import AttemptExit, Launcher, LaunchSpec, Mount
 from tests.launchers.bench import Bench, silent, soon
 from tests.server.program import eventually
 
@@ -29,11 +29,11 @@ while True:
 """
 
 
-def shell(bench: Bench, script: str, **options: object) -> Run:
+def shell(bench: Bench, script: str, **options: object) -> LaunchSpec:
     return bench.run("sh", "-c", script, **options)
 
 
-def times_run(run: Run) -> int:
+def times_run(run: LaunchSpec) -> int:
     ran = run.folder / "outputs/ran"
     return len(ran.read_text().splitlines()) if ran.exists() else 0
 
@@ -48,7 +48,7 @@ class LauncherConformance:
     async def test_the_true_exit_code_is_told(self, bench: Bench, launcher: Launcher) -> None:
         run = shell(bench, "exit 3")
         folder = await bench.start(launcher, run)
-        assert await soon(launcher.wait(run)) == Gone()
+        assert await soon(launcher.wait(run)) == AttemptExit()
         end = folder.end()
         assert end is not None
         assert (end.code, end.signal, end.timed_out) == (3, None, False)
@@ -60,7 +60,7 @@ class LauncherConformance:
     ) -> None:
         runs = [shell(bench, f"echo {n}; echo error {n} >&2") for n in range(8)]
 
-        async def go(run: Run) -> bytes:
+        async def go(run: LaunchSpec) -> bytes:
             folder = await bench.start(launcher, run)
             await soon(launcher.wait(run))
             return folder.tail()
@@ -130,7 +130,7 @@ class LauncherConformance:
         await bench.start(launcher, run)
         await soon(launcher.wait(run))
         await launcher.prepare(run, silent)
-        assert await soon(launcher.wait(run)) == Gone()
+        assert await soon(launcher.wait(run)) == AttemptExit()
         assert times_run(run) == 1
 
     async def test_prepared_again_while_it_runs_it_is_left_alone(
@@ -141,7 +141,7 @@ class LauncherConformance:
         await bench.until_log(run, b"ready")
         await launcher.prepare(run, silent)
         (folder.workspace / "go").touch()
-        assert await soon(launcher.wait(run)) == Gone()
+        assert await soon(launcher.wait(run)) == AttemptExit()
         assert times_run(run) == 1
 
     async def test_stop_lets_the_task_end_by_itself(self, bench: Bench, launcher: Launcher) -> None:
@@ -149,7 +149,7 @@ class LauncherConformance:
         folder = await bench.start(launcher, run)
         await bench.until_log(run, b"ready")
         await launcher.stop(run)
-        assert await soon(launcher.wait(run)) == Gone()
+        assert await soon(launcher.wait(run)) == AttemptExit()
         end = folder.end()
         assert end is not None
         assert end.code == 7
@@ -182,7 +182,7 @@ class LauncherConformance:
         await soon(launcher.wait(run))
         await launcher.remove(run)
         await bench.start(launcher, run)
-        assert await soon(launcher.wait(run)) == Gone()
+        assert await soon(launcher.wait(run)) == AttemptExit()
         assert times_run(run) == 1
 
     async def test_kill_ends_all_processes(self, bench: Bench, launcher: Launcher) -> None:
@@ -219,12 +219,12 @@ class LauncherConformance:
         run = shell(bench, RUNS_ONCE)
         await launcher.prepare(run, silent)
         assert AttemptFolder(run.folder).revoke()
-        assert await soon(launcher.wait(run)) == Gone()
+        assert await soon(launcher.wait(run)) == AttemptExit()
         assert times_run(run) == 0
 
     async def test_what_was_never_prepared(self, bench: Bench, launcher: Launcher) -> None:
         run = shell(bench, RUNS_ONCE)
-        assert await soon(launcher.wait(run)) == Gone()
+        assert await soon(launcher.wait(run)) == AttemptExit()
         await launcher.stop(run)
         await launcher.kill(run)
         await launcher.remove(run)
@@ -237,7 +237,7 @@ class LauncherConformance:
         await launcher.remove(run)
         await launcher.stop(run)
         await launcher.kill(run)
-        assert await soon(launcher.wait(run)) == Gone()
+        assert await soon(launcher.wait(run)) == AttemptExit()
 
     @pytest.mark.parametrize("delay_ms", [0, 5, 20, 50])
     async def test_a_cancelled_prepare_leaves_nothing_behind(
@@ -249,7 +249,7 @@ class LauncherConformance:
         preparing.cancel()
         await asyncio.gather(preparing, return_exceptions=True)
         assert AttemptFolder(run.folder).revoke()
-        assert await soon(launcher.wait(run)) == Gone()
+        assert await soon(launcher.wait(run)) == AttemptExit()
         await launcher.remove(run)
         assert times_run(run) == 0
         self.assert_nothing_left(run)
@@ -263,7 +263,7 @@ class LauncherConformance:
         await later.clean(frozenset({(kept.task_id, kept.attempt)}))
         await soon(later.wait(left_over))
         (kept.folder / "workspace/go").touch()
-        assert await soon(later.wait(kept)) == Gone()
+        assert await soon(later.wait(kept)) == AttemptExit()
         end = AttemptFolder(kept.folder).end()
         assert end is not None
         assert end.code == 5
@@ -279,7 +279,7 @@ class LauncherConformance:
         await later.prepare(run, silent)
         waiting = asyncio.create_task(later.wait(run))
         (run.folder / "workspace/go").touch()
-        assert await soon(waiting) == Gone()
+        assert await soon(waiting) == AttemptExit()
         end = AttemptFolder(run.folder).end()
         assert end is not None
         assert end.code == 5
@@ -297,7 +297,7 @@ class LauncherConformance:
             server.kill()
         later = await bench.open()
         await bench.start(later, run)
-        assert await soon(later.wait(run)) == Gone()
+        assert await soon(later.wait(run)) == AttemptExit()
         assert times_run(run) == 1
 
     async def test_what_ended_without_a_server(self, bench: Bench, engine: str) -> None:
@@ -309,13 +309,13 @@ class LauncherConformance:
         folder = AttemptFolder(run.folder)
         await eventually(lambda: folder.claim() is not None)
         later = await bench.open()
-        assert await soon(later.wait(run)) == Gone()
+        assert await soon(later.wait(run)) == AttemptExit()
         end = folder.end()
         assert end is not None
         assert end.code == 4
 
     def server(
-        self, bench: Bench, run: Run, engine: str, *options: str
+        self, bench: Bench, run: LaunchSpec, engine: str, *options: str
     ) -> "subprocess.Popen[bytes]":
         """A server in a process of its own, which starts this one attempt."""
         command = [sys.executable, "-m", "tests.launchers.server"]
@@ -323,5 +323,5 @@ class LauncherConformance:
         command += [msgspec.json.encode(run, enc_hook=str).decode(), *options]
         return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE)
 
-    def assert_nothing_left(self, run: Run) -> None:
+    def assert_nothing_left(self, run: LaunchSpec) -> None:
         raise NotImplementedError

@@ -16,12 +16,12 @@ from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.inotify import FolderWatch
-from fetchml.ports.contracts import Launcher, Run
+from fetchml.ports.contracts import Launcher, LaunchSpec
 from tests.launchers.bench import INSTANCE, silent
 
 
 async def serve(options: argparse.Namespace) -> None:
-    run = msgspec.json.decode(options.run, type=Run, dec_hook=lambda _, text: Path(text))
+    run = msgspec.json.decode(options.run, type=LaunchSpec, dec_hook=lambda _, text: Path(text))
     async with FolderWatch() as watch:
         launcher: Launcher
         if options.launcher == "docker":

@@ -10,7 +10,7 @@ import pytest
 
 from fetchml.core.model import AttemptEnd
 from fetchml.files import kept_outputs, untrusted
-from fetchml.files.attempt_folder import AttemptFolder, Claim, CollectError, Started
+from fetchml.files.attempt_folder import AttemptFolder, Claim, CollectError, StartRecord
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_claim_that_is_not_whole_is_a_claim(folder: AttemptFolder, content: st
 
 def test_started_and_end(folder: AttemptFolder) -> None:
     (folder.run / "started").write_text("at_ms=1700000000000\npid=12\n")
-    assert folder.started() == Started(at=1_700_000_000_000, pid=12)
+    assert folder.started() == StartRecord(at=1_700_000_000_000, pid=12)
     (folder.run / "exit").write_text(
         "code=127\nat_ms=1700000000001\nstarted_ms=1700000000000\ntimed_out=0\nstopped=0\n"
         "log_bytes=0\nerror=no \x1b[31msuch\n"

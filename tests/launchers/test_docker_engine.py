@@ -13,7 +13,7 @@ from fetchml.adapters.docker.container import container_name
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.core.model import AttemptEnd
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import Gone, Run
+from fetchml.ports.contracts import AttemptExit, LaunchSpec
 from tests.docker.engine import PrivateEngine
 from tests.launchers.bench import Bench, silent, soon
 from tests.launchers.bench import bench as open_bench
@@ -35,7 +35,7 @@ async def bench(tmp_path: Path, own_docker_engine: PrivateEngine) -> AsyncIterat
         yield bench
 
 
-def end_of(run: Run) -> AttemptEnd:
+def end_of(run: LaunchSpec) -> AttemptEnd:
     end = AttemptFolder(run.folder).end()
     assert end is not None
     return end
@@ -57,17 +57,17 @@ async def test_engine_crashes_under_tasks(bench: Bench, own_docker_engine: Priva
 
     own_docker_engine.kill()
     (ends_meanwhile.folder / "workspace/go").touch()
-    assert await soon(waits[0]) == Gone()  # without the engine
+    assert await soon(waits[0]) == AttemptExit()  # without the engine
     assert end_of(ends_meanwhile).code == 5
 
     own_docker_engine.start()
-    assert await soon(waits[1]) == Gone()  # the engine, back again, asked it to end
+    assert await soon(waits[1]) == AttemptExit()  # the engine, back again, asked it to end
     assert end_of(runs_on).signal == SIGTERM
     gone = await soon(waits[2])
     assert "before the command was started" in str(gone.lost)
     await launcher.remove(at_gate)
     await bench.start(launcher, at_gate)
-    assert await soon(launcher.wait(at_gate)) == Gone()
+    assert await soon(launcher.wait(at_gate)) == AttemptExit()
     assert times_run(at_gate) == 1
     for run in (ends_meanwhile, runs_on, at_gate):
         await launcher.remove(run)
@@ -92,10 +92,10 @@ async def test_engine_and_server_crash_together(
             await soon(changes.wait())
     own_docker_engine.start()
     later = await bench.open()
-    assert await soon(later.wait(ended)) == Gone()
+    assert await soon(later.wait(ended)) == AttemptExit()
     assert end_of(ended).code == 5
     gone = await soon(later.wait(cut_off))
-    assert gone == Gone(lost="the Docker engine was restarted while the task ran")
+    assert gone == AttemptExit(lost="the Docker engine was restarted while the task ran")
 
 
 async def test_engine_is_stopped_in_good_order(
@@ -111,7 +111,7 @@ async def test_engine_is_stopped_in_good_order(
     waits = [asyncio.create_task(launcher.wait(run)) for run in (obeys, stays)]
     await asyncio.to_thread(own_docker_engine.stop)
     await asyncio.to_thread(own_docker_engine.start)
-    assert [await soon(wait) for wait in waits] == [Gone(), Gone()]
+    assert [await soon(wait) for wait in waits] == [AttemptExit(), AttemptExit()]
     assert end_of(obeys).code == 7
     assert end_of(stays).signal == SIGKILL
 
@@ -134,7 +134,7 @@ async def test_all_waits_for_an_engine_that_is_away(
     await soon(preparing)
     await soon(removing)
     AttemptFolder(run.folder).open_gate()
-    assert await soon(launcher.wait(run)) == Gone()
+    assert await soon(launcher.wait(run)) == AttemptExit()
     assert times_run(run) == 1
 
 
@@ -187,4 +187,4 @@ async def test_out_of_memory_while_the_engine_is_away(
             await soon(changes.wait())
     assert end_of(run).signal == SIGKILL
     own_docker_engine.start()
-    assert await soon(wait) == Gone(out_of_memory=True)
+    assert await soon(wait) == AttemptExit(out_of_memory=True)

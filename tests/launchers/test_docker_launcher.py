@@ -13,7 +13,7 @@ from docker.errors import NotFound
 from fetchml.adapters.docker.container import container_name
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import Gone, Launcher, Mount, PrepareError, Run
+from fetchml.ports.contracts import AttemptExit, Launcher, LaunchSpec, Mount, PrepareError
 from tests.docker.engine import Engine
 from tests.launchers.bench import Bench, silent, soon
 from tests.launchers.bench import bench as open_bench
@@ -79,7 +79,7 @@ class TestDockerLauncher(LauncherConformance):
 
     client: docker.DockerClient
 
-    def assert_nothing_left(self, run: Run) -> None:
+    def assert_nothing_left(self, run: LaunchSpec) -> None:
         with pytest.raises(NotFound):
             self.client.containers.get(container_name(run.task_id, run.attempt))
 
@@ -173,7 +173,7 @@ class TestDockerLauncher(LauncherConformance):
     async def test_out_of_memory(self, bench: Bench, launcher: Launcher) -> None:
         run = bench.run("python3", "-c", "x = bytearray(2 << 30)", memory_gb=1)
         folder = await bench.start(launcher, run)
-        assert await soon(launcher.wait(run)) == Gone(out_of_memory=True)
+        assert await soon(launcher.wait(run)) == AttemptExit(out_of_memory=True)
         end = folder.end()
         assert end is not None
         assert end.signal == 9
@@ -183,7 +183,7 @@ class TestDockerLauncher(LauncherConformance):
     ) -> None:
         run = shell(bench, "python3 -c 'x = bytearray(2 << 30)'; exit 3", memory_gb=1)
         await bench.start(launcher, run)
-        assert await soon(launcher.wait(run)) == Gone(out_of_memory=False)
+        assert await soon(launcher.wait(run)) == AttemptExit(out_of_memory=False)
 
     async def test_the_image_s_own_user(
         self, bench: Bench, docker_engine: Engine, python_image: str
@@ -194,7 +194,7 @@ class TestDockerLauncher(LauncherConformance):
         await launcher.open("another", lambda _, __: None)
         run = shell(bench, 'id -u; echo result > "$FETCHML_OUTPUTS/made"')
         folder = await bench.start(launcher, run)
-        assert await soon(launcher.wait(run)) == Gone()
+        assert await soon(launcher.wait(run)) == AttemptExit()
         assert folder.tail() == b"0\n"
         assert (folder.outputs / "made").read_text() == "result\n"
         await launcher.remove(run)
@@ -207,7 +207,7 @@ class TestDockerLauncher(LauncherConformance):
         waiting = asyncio.create_task(launcher.wait(run))
         self.client.containers.get(container_name(run.task_id, run.attempt)).kill()
         gone = await soon(waiting)
-        assert gone == Gone(
+        assert gone == AttemptExit(
             lost="the container was ended from outside while the task ran (exit 137)"
         )
 
@@ -217,7 +217,7 @@ class TestDockerLauncher(LauncherConformance):
         await bench.until_log(run, b"ready")
         self.client.containers.get(container_name(run.task_id, run.attempt)).remove(force=True)
         gone = await soon(launcher.wait(run))
-        assert gone == Gone(lost="the container was removed from outside while the task ran")
+        assert gone == AttemptExit(lost="the container was removed from outside while the task ran")
 
     async def test_clean_leaves_others_alone(self, bench: Bench, launcher: Launcher) -> None:
         labels = {"fetchml.instance": "another", "fetchml.task": "t", "fetchml.attempt": "1"}
@@ -257,7 +257,7 @@ class TestDockerLauncher(LauncherConformance):
             patch.setattr(docker.APIClient, "start", lambda *_: None)
             await launcher.prepare(run, silent)
         await bench.start(launcher, run)
-        assert await soon(launcher.wait(run)) == Gone()
+        assert await soon(launcher.wait(run)) == AttemptExit()
         assert AttemptFolder(run.folder).end() is not None
 
     async def test_a_container_that_can_t_start_is_removed(

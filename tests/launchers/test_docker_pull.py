@@ -12,7 +12,7 @@ import pytest
 
 from fetchml.config.settings import Settings, Tasks
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import Gone, Launcher, PrepareError
+from fetchml.ports.contracts import AttemptExit, Launcher, PrepareError
 from fetchml.server import wiring
 from tests.docker.engine import Engine
 from tests.launchers.bench import Bench, silent, soon
@@ -111,7 +111,7 @@ async def test_always_pulls_nothing_for_a_task_that_runs(
         assert said == []
         await later.close()
         (folder.workspace / "go").touch()
-        assert await soon(one.launcher.wait(run)) == Gone()
+        assert await soon(one.launcher.wait(run)) == AttemptExit()
     docker_host.client.images.remove(image)
 
 
@@ -130,7 +130,7 @@ async def test_never_asks_no_registry(
         # What the owner has put there runs.
         run = one.bench.run("true")
         await one.bench.start(one.launcher, run)
-        assert await soon(one.launcher.wait(run)) == Gone()
+        assert await soon(one.launcher.wait(run)) == AttemptExit()
         end = AttemptFolder(run.folder).end()
         assert end is not None
         assert end.code == 0

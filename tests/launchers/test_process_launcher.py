@@ -12,7 +12,7 @@ import pytest
 from fetchml import shim
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import Gone, Launcher, Mount, PrepareError, Run
+from fetchml.ports.contracts import AttemptExit, Launcher, LaunchSpec, Mount, PrepareError
 from fetchml.system import processes
 from tests.launchers.bench import Bench, silent, soon
 from tests.launchers.bench import bench as open_bench
@@ -46,7 +46,7 @@ class TestProcessLauncher(LauncherConformance):
     def engine(self) -> str:
         return ""
 
-    def assert_nothing_left(self, run: Run) -> None:
+    def assert_nothing_left(self, run: LaunchSpec) -> None:
         mark = f"FETCHML_WORKSPACE={run.folder}/workspace"
         assert not [pid for pid in processes.pids() if mark in processes.environment(pid)]
 
@@ -61,7 +61,7 @@ class TestProcessLauncher(LauncherConformance):
         assert claim.pid is not None
         os.kill(claim.pid, SIGKILL)
         gone = await soon(launcher.wait(run))
-        assert gone == Gone(lost="the shim, which watched over the task, was killed")
+        assert gone == AttemptExit(lost="the shim, which watched over the task, was killed")
         self.assert_nothing_left(run)
 
     @pytest.mark.parametrize("end", ["stop", "kill"])
@@ -73,7 +73,7 @@ class TestProcessLauncher(LauncherConformance):
         with monkeypatch.context() as young:
             young.setattr(processes, "environment", lambda _: [])
             await getattr(launcher, end)(run)
-        assert await soon(launcher.wait(run)) == Gone()
+        assert await soon(launcher.wait(run)) == AttemptExit()
         self.assert_nothing_left(run)
 
     async def test_a_claim_of_an_earlier_boot(self, bench: Bench, launcher: Launcher) -> None:
@@ -82,7 +82,7 @@ class TestProcessLauncher(LauncherConformance):
         folder.create(os.getuid(), os.getgid())
         (folder.run / "claim").write_text(f"pid={os.getpid()}\nstarttime=1\nboot_id=another\n")
         gone = await soon(launcher.wait(run))
-        assert gone == Gone(lost="the machine was restarted while the task ran")
+        assert gone == AttemptExit(lost="the machine was restarted while the task ran")
 
     async def test_a_pid_that_is_another_process_by_now(
         self, bench: Bench, launcher: Launcher
@@ -108,7 +108,7 @@ class TestProcessLauncher(LauncherConformance):
         _remove(own_shim)
         run = shell(bench, "echo ran")
         folder = await bench.start(launcher, run)
-        assert await soon(launcher.wait(run)) == Gone()
+        assert await soon(launcher.wait(run)) == AttemptExit()
         assert folder.tail() == b"ran\n"
 
     @pytest.mark.parametrize("spoil", [_remove, _forbid])

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.core.model import Change, Status, Task, TaskSpec
-from fetchml.ports.contracts import Restored
+from fetchml.ports.contracts import StoredState
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -25,7 +25,7 @@ def task(number: int, status: Status = Status.QUEUED, **fields: Any) -> Task:
 class Opened:
     """An open store and what it told, numbering changes as the engine does."""
 
-    restored: Restored
+    restored: StoredState
 
     def __init__(self, store: DuckDBStore) -> None:
         self.store = store

@@ -10,7 +10,7 @@ from fetchml.adapters.docker.requests import Container, never_started
 from fetchml.adapters.shim_command import NO_ROOM_TO_START
 from fetchml.core.model import AttemptEnd
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import Gone
+from fetchml.ports.contracts import AttemptExit
 from fetchml.shim import NO_ROOM
 from fetchml.system import processes
 
@@ -70,28 +70,32 @@ def was_killed(end: AttemptEnd) -> bool:
     return end.signal == SIGKILL or end.code == _EXIT_KILLED
 
 
-def verdict(folder: AttemptFolder, container: Container | None, *, engine_restarted: bool) -> Gone:
+def verdict(
+    folder: AttemptFolder, container: Container | None, *, engine_restarted: bool
+) -> AttemptExit:
     """What is known of the end of an attempt that the engine no longer runs."""
     end, claim = folder.end(), folder.claim()
     code = container["State"]["ExitCode"] if container else None
     out_of_memory = bool(container and container["State"]["OOMKilled"])
     if end:
         # The engine does not know it of a container that ended while it was away; the shim does.
-        return Gone(out_of_memory=(out_of_memory or end.out_of_memory) and was_killed(end))
+        return AttemptExit(out_of_memory=(out_of_memory or end.out_of_memory) and was_killed(end))
     if claim is None:
         if container is None or never_started(container):
-            return Gone()
+            return AttemptExit()
         if code == NO_ROOM:
             return NO_ROOM_TO_START
-        return Gone(lost=f"the container ended before the command was started (exit {code})")
+        return AttemptExit(lost=f"the container ended before the command was started (exit {code})")
     if claim.revoked:
-        return Gone()
+        return AttemptExit()
     if claim.boot_id not in ("", processes.boot_id()):
-        return Gone(lost="the machine was restarted while the task ran")
+        return AttemptExit(lost="the machine was restarted while the task ran")
     if out_of_memory:
-        return Gone(out_of_memory=True, lost="the container ran out of memory")
+        return AttemptExit(out_of_memory=True, lost="the container ran out of memory")
     if engine_restarted or code == _EXIT_LOST:
-        return Gone(lost="the Docker engine was restarted while the task ran")
+        return AttemptExit(lost="the Docker engine was restarted while the task ran")
     if container is None:
-        return Gone(lost="the container was removed from outside while the task ran")
-    return Gone(lost=f"the container was ended from outside while the task ran (exit {code})")
+        return AttemptExit(lost="the container was removed from outside while the task ran")
+    return AttemptExit(
+        lost=f"the container was ended from outside while the task ran (exit {code})"
+    )

@@ -43,7 +43,7 @@ from fetchml.adapters.docker.requests import (
     send_signal,
 )
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import Gone, PrepareError, Run
+from fetchml.ports.contracts import AttemptExit, LaunchSpec, PrepareError
 from fetchml.system import processes
 
 _log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class DockerLauncher:
         self._shim = await asyncio.to_thread(_install_shim, self._data_dir)
         await self._engine.open(f"{INSTANCE_LABEL}={instance_id}", on_available)
 
-    async def prepare(self, run: Run, progress: Callable[[str], None]) -> None:
+    async def prepare(self, run: LaunchSpec, progress: Callable[[str], None]) -> None:
         must_pull = self._pulls.when == "always" and AttemptFolder(run.folder).claim() is None
         while True:
             if not self._engine.is_available:
@@ -128,7 +128,7 @@ class DockerLauncher:
             else:
                 return
 
-    async def wait(self, run: Run) -> Gone:
+    async def wait(self, run: LaunchSpec) -> AttemptExit:
         name = await self._settled(run)
         folder = AttemptFolder(run.folder)
         connections = self._engine.connections
@@ -137,7 +137,7 @@ class DockerLauncher:
             while True:
                 end = folder.end()
                 if end and first.has_ended and not was_killed(end):
-                    return Gone()
+                    return AttemptExit()
                 if not first.runs:
                     with suppress(EngineAway):
                         container = await self._engine.call(partial(inspect, name=name))
@@ -149,19 +149,19 @@ class DockerLauncher:
                         self._cgroups.learn(container["State"]["Pid"], container["Id"])
                 if first.has_ended and folder.claim() is None:
                     # The engine is away, and can say no more than that.
-                    return Gone(lost="the container ended before the command was started")
+                    return AttemptExit(lost="the container ended before the command was started")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(changes.wait(), _LOOK_AGAIN_SECONDS)
 
-    async def stop(self, run: Run) -> None:
+    async def stop(self, run: LaunchSpec) -> None:
         name = await self._settled(run)
         await self._engine.insist(partial(send_signal, name=name, number=SIGTERM))
 
-    async def kill(self, run: Run) -> None:
+    async def kill(self, run: LaunchSpec) -> None:
         name = await self._settled(run)
         await self._engine.insist(partial(send_signal, name=name, number=SIGKILL))
 
-    async def remove(self, run: Run) -> None:
+    async def remove(self, run: LaunchSpec) -> None:
         name = await self._settled(run)
         with self._engine.watch(name) as changes:
             # The engine hears of an end a moment after the kernel. To kill what has ended would
@@ -193,7 +193,7 @@ class DockerLauncher:
     async def close(self) -> None:
         await self._engine.close()
 
-    async def _begin(self, run: Run) -> None:
+    async def _begin(self, run: LaunchSpec) -> None:
         """Create and start. Goes on when cancelled, for a request can't be taken back."""
         owner = self.owner if run.owner == "launcher" else run.owner
         config = container_config(
@@ -241,11 +241,11 @@ class DockerLauncher:
             unwanted.set()
             raise
 
-    def _containers(self, run: Run) -> list[str]:
+    def _containers(self, run: LaunchSpec) -> list[str]:
         of_run = (run.task_id, run.attempt)
         return [container for container, attempt in self._attempts.items() if attempt == of_run]
 
-    def _find_first_process(self, run: Run, first: FirstProcess) -> None:
+    def _find_first_process(self, run: LaunchSpec, first: FirstProcess) -> None:
         for container_id in self._containers(run):
             if pid := self._cgroups.first_process(container_id):
                 first.learn(pid, container_id)
@@ -256,7 +256,7 @@ class DockerLauncher:
         if not begun.cancelled():
             begun.exception()  # Nobody may be left to ask for it.
 
-    async def _settled(self, run: Run) -> str:
+    async def _settled(self, run: LaunchSpec) -> str:
         """The container's name, once no request of ours is about to make it appear."""
         name = container_name(run.task_id, run.attempt)
         if name in self._begun:

@@ -21,7 +21,7 @@ from fetchml.adapters.duckdb import sql
 from fetchml.adapters.duckdb.file import Database, DatabaseFiles, open_database
 from fetchml.adapters.duckdb.tasks import AT_ONCE, decode_task, page_by, tasks_by
 from fetchml.adapters.duckdb.upkeep import IDEMPOTENCY_KEPT_MS, Upkeep
-from fetchml.adapters.duckdb.writer import Writer
+from fetchml.adapters.duckdb.writer import JournalWriter
 from fetchml.adapters.system_errors import advice
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import ENDED, Change, Kept, Key, Status, Task
@@ -31,7 +31,7 @@ from fetchml.ports.contracts import (
     IdempotentCreate,
     OldTasks,
     OldTasksFound,
-    Restored,
+    StoredState,
     TaskPage,
     TaskQuery,
 )
@@ -96,7 +96,7 @@ class DuckDBStore:
         self._lock: DataDirLock
         self._database: Database
         self._upkeep: Upkeep
-        self._writer: Writer
+        self._writer: JournalWriter
         self._on_fatal: Callable[[Exception], None]
 
     async def open(
@@ -106,7 +106,7 @@ class DuckDBStore:
         recent_bytes: int = 1 << 40,
         on_durable: Callable[[Sequence[Change]], None],
         on_fatal: Callable[[Exception], None],
-    ) -> Restored:
+    ) -> StoredState:
         self._loop = asyncio.get_running_loop()
         self._on_fatal = on_fatal
         try:
@@ -114,7 +114,7 @@ class DuckDBStore:
         except (duckdb.Error, OSError) as error:
             raise self._unusable("opened", error) from error
         self._upkeep.start()
-        self._writer = Writer(
+        self._writer = JournalWriter(
             self._database.cursor(),
             self._loop,
             commits=self._database.commits,
@@ -269,7 +269,7 @@ class DuckDBStore:
     async def close(self) -> None:
         await asyncio.to_thread(self._close)
 
-    def _open(self, recent_limit: int, recent_bytes: int) -> Restored:
+    def _open(self, recent_limit: int, recent_bytes: int) -> StoredState:
         self._lock = lock_data_dir(self._data_dir)
         try:
             self._database = open_database(self._files, memory_limit=self._memory_limit)
@@ -283,7 +283,7 @@ class DuckDBStore:
             self._lock.release()
             raise
 
-    def _start(self, recent_limit: int, recent_bytes: int) -> Restored:
+    def _start(self, recent_limit: int, recent_bytes: int) -> StoredState:
         cursor = self._database.cursor()
         [(_, instance_id, folded_seq)] = cursor.execute(sql.READ_META).fetchall()
         self._upkeep = Upkeep(
@@ -304,7 +304,7 @@ class DuckDBStore:
         instance_id: str,
         recent_limit: int,
         recent_bytes: int,
-    ) -> Restored:
+    ) -> StoredState:
         def rows(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
             return cursor.execute(statement, parameters).fetchall()
 
@@ -313,7 +313,7 @@ class DuckDBStore:
             return tasks_by(cursor, *sql.page_of_tasks(query), most_bytes=recent_bytes)
 
         [(last_created_at,)] = rows(sql.LAST_CREATED_AT)
-        return Restored(
+        return StoredState(
             instance_id=instance_id,
             last_seq=self._upkeep.durable_seq,
             last_created_at=last_created_at,

@@ -80,7 +80,7 @@ class _Appenders(NamedTuple):
 _Item = _Append | _Execute | _Audit
 
 
-class Writer:
+class JournalWriter:
     """Commits appends in the order of its calls, all that wait at once, as far as memory allows.
 
     A commit takes about a millisecond whatever its size, and under load the next one is filled

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from fetchml.adapters.nvml.session import Device, DriverAway, Session, SessionEnded, Xid
+from fetchml.adapters.nvml.session import Device, DriverAway, NvmlSession, SessionEnded, Xid
 from fetchml.core.gpus.health import (
     GpuReading,
     XidSeen,
@@ -155,7 +155,7 @@ class _Looker:
         self._lock = threading.Lock()
         """Held while the library is asked about one device, or ended: a check goes in between two
         devices, and no call is under way when a session is closed."""
-        self._session: Session | None = None
+        self._session: NvmlSession | None = None
         self._devices: dict[str, Device] = {}
         self._known: dict[str, GpuReading] = {}
         """The last reading of all that was ever there, in the order of the bus."""
@@ -212,7 +212,7 @@ class _Looker:
         self._keep(read)
         return self._state(driver=session.driver, notes=tuple(notes))
 
-    def _read(self, session: Session, device: Device) -> GpuReading:
+    def _read(self, session: NvmlSession, device: Device) -> GpuReading:
         with self._lock:
             reading = session.read(device, self._owner_of)
             reading = replace(reading, xids=self._xids_of(device))
@@ -242,11 +242,11 @@ class _Looker:
             reading = replace(reading, xids=self._xids_of(device))
         return fault(reading, self._idle.get(uuid), holders)
 
-    def _open_session(self) -> Session:
+    def _open_session(self) -> NvmlSession:
         """Raises DriverAway."""
         with self._lock:
             if self._session is None:
-                self._session = Session(self._heard, self._on_event)
+                self._session = NvmlSession(self._heard, self._on_event)
                 self._xids.clear()
                 self._idle.clear()
             return self._session

@@ -76,7 +76,7 @@ class Found(NamedTuple):
     """GPUs that are there and whose UUID the driver does not tell."""
 
 
-class Session:
+class NvmlSession:
     """Calls from several threads are fine; none may be under way when it is closed."""
 
     def __init__(self, on_xid: Callable[[Xid], None], on_failure: Callable[[], None]) -> None:

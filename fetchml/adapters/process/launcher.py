@@ -17,7 +17,7 @@ from fetchml.adapters.shim_command import NO_ROOM_TO_START, PLACES, shim_command
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder, Claim
 from fetchml.files.inotify import FolderWatch
-from fetchml.ports.contracts import Gone, Owner, PrepareError, Run
+from fetchml.ports.contracts import AttemptExit, LaunchSpec, Owner, PrepareError
 from fetchml.shim import NO_ROOM, HeldShim, UnsupportedMachineError
 from fetchml.system import processes
 
@@ -64,7 +64,7 @@ class ProcessLauncher:
         else:
             on_available(True, "Tasks run as plain processes, without isolation")
 
-    async def prepare(self, run: Run, progress: Callable[[str], None]) -> None:
+    async def prepare(self, run: LaunchSpec, progress: Callable[[str], None]) -> None:
         if self._shim is None:
             progress(_NO_SHIM)
             await asyncio.Event().wait()  # The next server's launcher may have one.
@@ -76,34 +76,36 @@ class ProcessLauncher:
                 f"the task can't be made ready: {error.strerror or error}", permanent=False
             ) from error
 
-    async def wait(self, run: Run) -> Gone:
+    async def wait(self, run: LaunchSpec) -> AttemptExit:
         folder = AttemptFolder(run.folder)
         claim = await self._claim(folder)
         status = self._reap(run)
         if claim is None or claim.revoked:
             if claim or status in _UNREMARKABLE_EXITS:
-                return Gone()
+                return AttemptExit()
             if status == NO_ROOM:
                 return NO_ROOM_TO_START
-            return Gone(lost=f"the shim failed before it started the command (exit {status})")
+            return AttemptExit(
+                lost=f"the shim failed before it started the command (exit {status})"
+            )
         with _shim(claim) as shims:
             await processes.gone(shims)
         self._reap(run)
         if folder.end():
-            return Gone()
+            return AttemptExit()
         await _kill_all(folder)
         if claim.boot_id not in ("", processes.boot_id()):
-            return Gone(lost="the machine was restarted while the task ran")
-        return Gone(lost="the shim, which watched over the task, was killed")
+            return AttemptExit(lost="the machine was restarted while the task ran")
+        return AttemptExit(lost="the shim, which watched over the task, was killed")
 
-    async def stop(self, run: Run) -> None:
+    async def stop(self, run: LaunchSpec) -> None:
         folder = AttemptFolder(run.folder)
         claim = folder.claim()
         with _shim(claim) if claim and claim.pid else self._at_gate(folder) as shims:
             for pidfd in shims:
                 processes.send(pidfd, SIGTERM)
 
-    async def kill(self, run: Run) -> None:
+    async def kill(self, run: LaunchSpec) -> None:
         folder = AttemptFolder(run.folder)
         claim = folder.claim()
         if claim:
@@ -120,7 +122,7 @@ class ProcessLauncher:
                 processes.send(pidfd, SIGKILL)
         await _kill_all(folder)
 
-    async def remove(self, run: Run) -> None:
+    async def remove(self, run: LaunchSpec) -> None:
         self._reap(run)
         self._children.pop(run.folder, None)
         untrusted.remove(_dataset_folder(run))
@@ -162,7 +164,7 @@ class ProcessLauncher:
                     return line.removeprefix(ours).partition("/")[0]
         return None
 
-    def _prepare(self, run: Run, folder: AttemptFolder, shim: HeldShim) -> None:
+    def _prepare(self, run: LaunchSpec, folder: AttemptFolder, shim: HeldShim) -> None:
         if folder.claim():
             return
         if folder.run.exists():
@@ -225,7 +227,7 @@ class ProcessLauncher:
         else:
             yield []
 
-    def _reap(self, run: Run) -> int | None:
+    def _reap(self, run: LaunchSpec) -> int | None:
         """Exit status of the shim, negative for a signal; None: it runs, or is not our child."""
         child = self._children.get(run.folder)
         return child.poll() if child else None
@@ -237,7 +239,7 @@ class ProcessLauncher:
             return
         _log.warning("Ending a left-over task", extra={"task_id": task_id, "attempt": number})
         await self.kill(
-            Run(task_id, int(number), job_name="", folder=folder, image="", argv=(), env={})
+            LaunchSpec(task_id, int(number), job_name="", folder=folder, image="", argv=(), env={})
         )
 
 
@@ -279,11 +281,11 @@ async def _kill_all(folder: AttemptFolder) -> None:
             await processes.gone(members)
 
 
-def _dataset_folder(run: Run) -> Path:
+def _dataset_folder(run: LaunchSpec) -> Path:
     return run.folder / "datasets"
 
 
-def _link_datasets(run: Run) -> Path:
+def _link_datasets(run: LaunchSpec) -> Path:
     """A folder that stands for /data of a container. What a container has elsewhere lies in it
     too, under its whole path.
 

@@ -8,8 +8,8 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from fetchml.api.http.call import Call
 from fetchml.api.http.errors import BodyTimeout, BodyTooLarge
+from fetchml.api.http.request import RestRequest
 from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
 
 MAX_BYTES = 1024 * 1024
@@ -21,7 +21,7 @@ FEW_BYTES = 32 * 1024
 _decode = msgspec.json.Decoder().decode
 
 
-async def read_object(call: Call, timeout_seconds: float) -> dict[str, object]:
+async def read_object(call: RestRequest, timeout_seconds: float) -> dict[str, object]:
     """Raises BadRequest for what is not JSON, ValidationFailed for what is not an object;
     TooManyBytes, Overloaded."""
     _check_content_type(call.request.headers.get("Content-Type"))
@@ -64,7 +64,7 @@ def _check_content_type(given: str | None) -> None:
         raise BadRequest("Content-Type: must be application/json, in UTF-8")
 
 
-async def _read(call: Call, timeout_seconds: float) -> bytes:
+async def _read(call: RestRequest, timeout_seconds: float) -> bytes:
     content = call.request.content
     try:
         if content.is_eof():
@@ -113,7 +113,7 @@ def _badly_encoded() -> BadRequest:
     return BadRequest("The body is not encoded as its headers say")
 
 
-async def _receive(call: Call, timeout_seconds: float) -> bytes:
+async def _receive(call: RestRequest, timeout_seconds: float) -> bytes:
     request = call.request
     if (request.content_length or 0) > MAX_BYTES:
         raise BodyTooLarge(MAX_BYTES)

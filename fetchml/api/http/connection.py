@@ -10,11 +10,11 @@ from typing import Any, cast
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import LineTooLong
 
-from fetchml.api.http.call import Call
 from fetchml.api.http.errors import HeadTimeout, HeadTooLarge, Internal, raw_reply
 from fetchml.api.http.reply import SMALL_BYTES, Reply
+from fetchml.api.http.request import RestRequest
 from fetchml.api.trace import new_trace
-from fetchml.auth.open_connections import Ended, OpenConnections
+from fetchml.auth.open_connections import CloseReason, OpenConnections
 from fetchml.errors import BadRequest, Overloaded, RequestError
 from fetchml.system.log import current_trace
 
@@ -134,12 +134,14 @@ class Connection(web.RequestHandler):
         self._head_bytes += size
         self._server.head_bytes += size
         if self._head_bytes > HEAD_BYTES:
-            self._refuse(HeadTooLarge(HEAD_BYTES), Ended.HEAD_TOO_LARGE)
+            self._refuse(HeadTooLarge(HEAD_BYTES), CloseReason.HEAD_TOO_LARGE)
         elif self._server.head_bytes > HEADS_BYTES:
-            self._refuse(Overloaded("The server receives too much at once"), Ended.HEADS_TOO_LARGE)
+            self._refuse(
+                Overloaded("The server receives too much at once"), CloseReason.HEADS_TOO_LARGE
+            )
 
     def _head_is_late(self) -> None:
-        self._refuse(HeadTimeout(self._server.timeouts.head), Ended.HEAD_TOO_SLOW)
+        self._refuse(HeadTimeout(self._server.timeouts.head), CloseReason.HEAD_TOO_SLOW)
 
     def _end_head(self) -> None:
         self._server.head_bytes -= self._head_bytes
@@ -148,7 +150,7 @@ class Connection(web.RequestHandler):
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _refuse(self, error: RequestError, why: Ended) -> None:
+    def _refuse(self, error: RequestError, why: CloseReason) -> None:
         """Answers a head that never became a request; what is being answered comes first."""
         self._server.registry.ended[why] += 1
         self._end_head()
@@ -171,7 +173,7 @@ class Connection(web.RequestHandler):
         elif now - self._unsent_since >= self._server.timeouts.send and (
             self._payload_parser is None or self._wire.is_closing()
         ):
-            self._server.registry.ended[Ended.NOT_READ] += 1
+            self._server.registry.ended[CloseReason.NOT_READ] += 1
             self._wire.abort()
 
     async def finish_response(
@@ -194,7 +196,7 @@ class Connection(web.RequestHandler):
         """aiohttp calls this for what never became a request, and for what a handler raised."""
         if isinstance(exc, ConnectionError):
             raise exc
-        call = Call(request, new_trace(None))
+        call = RestRequest(request, new_trace(None))
         current_trace.set(call.trace_id)
         error: RequestError
         if status >= 500:

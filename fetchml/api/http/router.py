@@ -2,18 +2,15 @@
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from fetchml.api.http.errors import MethodNotAllowed
+from fetchml.api.http.request import RestRequest
 from fetchml.errors import NotFound
 
-if TYPE_CHECKING:
-    from fetchml.api.http.call import Call
-
 Handler = Callable[..., Awaitable[web.StreamResponse]]
-"""Called with a `Call` and the path's parameters, decoded, in their order."""
+"""Called with a `RestRequest` and the path's parameters, decoded, in their order."""
 
 
 class Route:
@@ -81,15 +78,15 @@ class Router:
         return (self._options if method == "OPTIONS" else self._not_allowed), (allowed,)
 
 
-async def _nothing(call: "Call") -> web.StreamResponse:
+async def _nothing(call: "RestRequest") -> web.StreamResponse:
     raise NotFound("There is nothing at this path: /openapi.yaml lists what there is")
 
 
-async def _not_allowed(call: "Call", allowed: str) -> web.StreamResponse:
+async def _not_allowed(call: "RestRequest", allowed: str) -> web.StreamResponse:
     raise MethodNotAllowed(call.request.method, allowed)
 
 
-async def _options(call: "Call", allowed: str) -> web.StreamResponse:
+async def _options(call: "RestRequest", allowed: str) -> web.StreamResponse:
     return call.empty({"Allow": allowed})
 
 

@@ -6,8 +6,8 @@ from contextlib import aclosing, contextmanager, nullcontext
 
 from aiohttp import web
 
-from fetchml.api.http.call import Call
 from fetchml.api.http.connection import Connection
+from fetchml.api.http.request import RestRequest
 from fetchml.errors import Unavailable
 
 
@@ -20,7 +20,7 @@ class Streams:
         return len(self._open)
 
     @contextmanager
-    def open(self, call: Call, *, keyless: bool = False) -> Iterator[None]:
+    def open(self, call: RestRequest, *, keyless: bool = False) -> Iterator[None]:
         """Around a stream. When the client leaves, what is inside is cancelled.
 
         Raises TooManyStreams; and, from inside too, Unavailable when the server shuts down, and
@@ -58,7 +58,7 @@ class Streams:
 
 
 @contextmanager
-def ended_with_client(call: Call) -> Iterator[None]:
+def ended_with_client(call: RestRequest) -> Iterator[None]:
     """When the client leaves, what is inside is cancelled."""
     connection = call.request.protocol
     assert isinstance(connection, Connection)  # noqa: S101  # always
@@ -70,7 +70,7 @@ def ended_with_client(call: Call) -> Iterator[None]:
 
 
 async def send_pieces(
-    call: Call,
+    call: RestRequest,
     headers: Mapping[str, str],
     pieces: AsyncGenerator[bytes],
     timeout_seconds: float,

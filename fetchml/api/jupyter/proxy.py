@@ -16,8 +16,8 @@ from aiohttp import web
 from yarl import URL
 
 from fetchml.api.convert import rfc3339
-from fetchml.api.http.call import Call
 from fetchml.api.http.errors import MethodNotAllowed
+from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, abort, ended_with_client, send_pieces
 from fetchml.api.jupyter import page
@@ -87,7 +87,7 @@ class JupyterProxy:
         places = ("/jupyter/{id}", "/jupyter/{id}/", "/jupyter/{id}/{path...}")
         return [Route("*", place, self.answer, keyless=True) for place in places]
 
-    async def answer(self, call: Call, *_: str) -> web.StreamResponse:
+    async def answer(self, call: RestRequest, *_: str) -> web.StreamResponse:
         """At the server's own address."""
         # The path as it came, not as the router has decoded it.
         target = parse_target(call.request.raw_path)
@@ -96,7 +96,7 @@ class JupyterProxy:
             return _redirect(call, self._origins.origin(visit.target.service_id) + visit.whole)
         return await self._serve(call, visit)
 
-    async def answer_at_origin(self, call: Call, label: str) -> web.StreamResponse:
+    async def answer_at_origin(self, call: RestRequest, label: str) -> web.StreamResponse:
         """At the origin of the service that `label` names: nothing else is served there."""
         raw = call.request.raw_path
         base = f"/jupyter/{label}"
@@ -107,7 +107,7 @@ class JupyterProxy:
             return _redirect(call, visit.whole)
         return await self._serve(call, visit)
 
-    def _visit(self, call: Call, target: Target | None) -> "_Visit":
+    def _visit(self, call: RestRequest, target: Target | None) -> "_Visit":
         """Raises NotFound, RateLimited, MethodNotAllowed."""
         request = call.request
         door = self._services.door(target.service_id) if target is not None else None
@@ -120,7 +120,7 @@ class JupyterProxy:
             raise MethodNotAllowed(request.method, ", ".join(_METHODS))
         return _Visit(target, door, state, known=known)
 
-    async def _serve(self, call: Call, visit: "_Visit") -> web.StreamResponse:
+    async def _serve(self, call: RestRequest, visit: "_Visit") -> web.StreamResponse:
         target, door, state = visit.target, visit.door, visit.state
         log.debug("%s %s%s", call.request.method, target.service_id, target.path)
         if not target.path:
@@ -136,7 +136,9 @@ class JupyterProxy:
         with self._rooms.stranger(target.service_id, call.address):
             return await self._hand_on(call, link, visit)
 
-    async def _hand_on(self, call: Call, link: JupyterLink, visit: "_Visit") -> web.StreamResponse:
+    async def _hand_on(
+        self, call: RestRequest, link: JupyterLink, visit: "_Visit"
+    ) -> web.StreamResponse:
         """Raises ConnectionAbortedError where a stranger's reply does not end."""
         if visit.known:
             return await self._at_once(call, link, visit, None)
@@ -149,14 +151,14 @@ class JupyterProxy:
             raise ConnectionAbortedError from None
 
     async def _at_once(
-        self, call: Call, link: JupyterLink, visit: "_Visit", body: bytes | None
+        self, call: RestRequest, link: JupyterLink, visit: "_Visit", body: bytes | None
     ) -> web.StreamResponse:
         if _is_socket(call):
             return await self._socket(call, link, visit.target)
         with ended_with_client(call):
             return await self._request(call, link, visit, body)
 
-    def _own(self, call: Call, target: Target, state: JupyterState) -> web.StreamResponse:
+    def _own(self, call: RestRequest, target: Target, state: JupyterState) -> web.StreamResponse:
         """What the notice in its pages asks for; it is told no more than a time."""
         if target.path == "/.fetchml/notice.js":
             headers = call.headers(
@@ -172,7 +174,9 @@ class JupyterProxy:
         response.headers["Cache-Control"] = "no-store"
         return response
 
-    async def _socket(self, call: Call, link: JupyterLink, target: Target) -> web.StreamResponse:
+    async def _socket(
+        self, call: RestRequest, link: JupyterLink, target: Target
+    ) -> web.StreamResponse:
         try:
             return await hand_on_socket(
                 call,
@@ -188,7 +192,7 @@ class JupyterProxy:
             return web.Response(status=refused.status, text=text, headers=headers)
 
     async def _request(
-        self, call: Call, link: JupyterLink, visit: "_Visit", body: bytes | None
+        self, call: RestRequest, link: JupyterLink, visit: "_Visit", body: bytes | None
     ) -> web.StreamResponse:
         """`body`: the whole of it, where it was read already."""
         request, target = call.request, visit.target
@@ -221,7 +225,13 @@ class JupyterProxy:
 
     @asynccontextmanager
     async def _asked(
-        self, call: Call, link: JupyterLink, target: Target, body: bytes | None, *, plain: bool
+        self,
+        call: RestRequest,
+        link: JupyterLink,
+        target: Target,
+        body: bytes | None,
+        *,
+        plain: bool,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Jupyter's answer, as soon as its head is there. Raises BadRequest, Unavailable.
 
@@ -270,15 +280,15 @@ class _Visit(NamedTuple):
         return self.target._replace(path=self.target.path or "/").whole
 
 
-def _is_socket(call: Call) -> bool:
+def _is_socket(call: RestRequest) -> bool:
     return is_upgrade(call.request.headers)
 
 
-def _redirect(call: Call, location: str) -> web.StreamResponse:
+def _redirect(call: RestRequest, location: str) -> web.StreamResponse:
     return web.Response(status=307, headers=call.headers({"Location": location}))
 
 
-def _instead(call: Call, state: JupyterState) -> web.StreamResponse:
+def _instead(call: RestRequest, state: JupyterState) -> web.StreamResponse:
     """For a service whose Jupyter does not answer now. Raises Unavailable, NotFound."""
     request, ended = call.request, page.has_ended(state)
     if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):

@@ -22,7 +22,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import WS_KEY, StreamWriter
 from yarl import URL
 
-from fetchml.api.http.call import Call
+from fetchml.api.http.request import RestRequest
 from fetchml.api.http.streams import Streams
 from fetchml.api.jupyter.headers import Target, for_jupyter, protocols
 from fetchml.api.ws.frames import PING, Frames, close_frame, control_frame
@@ -136,7 +136,7 @@ class _Side:
 
 
 async def hand_on_socket(
-    call: Call,
+    call: RestRequest,
     link: JupyterLink,
     target: Target,
     streams: Streams,
@@ -208,7 +208,7 @@ def _is_of_its_origin(headers: Mapping[str, str]) -> bool:
 
 async def _connect(
     session: aiohttp.ClientSession,
-    call: Call,
+    call: RestRequest,
     link: JupyterLink,
     target: Target,
     answer_seconds: float,
@@ -275,7 +275,7 @@ def _take_over(answer: aiohttp.ClientResponse) -> _Side:
     return side
 
 
-def _accept(call: Call, key: str, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+def _accept(call: RestRequest, key: str, answer: aiohttp.ClientResponse) -> web.StreamResponse:
     headers = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",

@@ -8,8 +8,8 @@ from contextlib import suppress
 from aiohttp import web
 
 from fetchml.api.http.body import read_pieces
-from fetchml.api.http.call import Call
 from fetchml.api.http.errors import BodyTimeout
+from fetchml.api.http.request import RestRequest
 from fetchml.errors import RequestError
 
 BODY_SECONDS = 3600.0
@@ -20,7 +20,7 @@ STRANGERS_BODY_SECONDS = 10.0
 """For a whole body."""
 
 
-async def strangers_body(call: Call) -> bytes:
+async def strangers_body(call: RestRequest) -> bytes:
     """The whole of it, before Jupyter is asked. Raises BadRequest."""
     body = bytearray()
     try:

@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from fetchml.api.convert import audit_json
-from fetchml.api.http.call import Call
 from fetchml.api.http.query import Query
+from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.auth.audit import Audit
 
@@ -16,7 +16,7 @@ class AuditOperations:
     def routes(self) -> list[Route]:
         return [Route("GET", "/v1/audit", self.list)]
 
-    async def list(self, call: Call) -> web.StreamResponse:
+    async def list(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request, "user_id", "action", "target", "since", "before", "limit")
         entries = await self._audit.entries(
             call.who,

@@ -6,8 +6,8 @@ from aiohttp import web
 
 from fetchml.api.convert import experiment_json
 from fetchml.api.http.body import read_object
-from fetchml.api.http.call import Call
 from fetchml.api.http.query import Query
+from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.core.requests.experiment import KNOWN_FIELDS
 from fetchml.engine.experiments import Experiments
@@ -27,14 +27,14 @@ class ExperimentOperations:
             Route("POST", "/v1/experiments/{id}/archive", self.archive),
         ]
 
-    async def list(self, call: Call) -> web.StreamResponse:
+    async def list(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request, "limit", "offset", "view")
         full = query.full_view()
         found = query.cut(self._experiments.list(call.who))
         body = await call.rows(partial(experiment_json, full=full), found)
         return call.json(body, ignored=query.ignored)
 
-    async def create(self, call: Call) -> web.StreamResponse:
+    async def create(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request, "view")
         full = query.full_view()
         fields = await read_object(call, self._body_timeout_seconds)
@@ -42,17 +42,17 @@ class ExperimentOperations:
         ignored = query.ignored + [name for name in fields if name not in KNOWN_FIELDS]
         return call.json(experiment_json(made, full=full), status=201, ignored=ignored)
 
-    async def get(self, call: Call, experiment_id: str) -> web.StreamResponse:
+    async def get(self, call: RestRequest, experiment_id: str) -> web.StreamResponse:
         query = Query(call.request, "view")
         full = query.full_view()
         found = self._experiments.get(call.who, experiment_id)
         return call.json(experiment_json(found, full=full), ignored=query.ignored)
 
-    async def delete(self, call: Call, experiment_id: str) -> web.StreamResponse:
+    async def delete(self, call: RestRequest, experiment_id: str) -> web.StreamResponse:
         await self._experiments.delete(call.who, experiment_id)
         return call.empty()
 
-    async def archive(self, call: Call, experiment_id: str) -> web.StreamResponse:
+    async def archive(self, call: RestRequest, experiment_id: str) -> web.StreamResponse:
         query = Query(call.request, "view")
         full = query.full_view()
         archived = await self._experiments.archive(call.who, experiment_id)

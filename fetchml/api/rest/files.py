@@ -10,8 +10,8 @@ from aiohttp import web
 
 from fetchml.api.convert import output_json
 from fetchml.api.file_pieces import pieces_of
-from fetchml.api.http.call import Call
 from fetchml.api.http.query import Query
+from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, send_pieces
 from fetchml.errors import Unavailable
@@ -33,7 +33,7 @@ class FileOperations:
             Route("GET", "/v1/tasks/{id}/outputs/{path...}", self.output),
         ]
 
-    async def logs(self, call: Call, task_id: str) -> web.StreamResponse:
+    async def logs(self, call: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(call.request, "follow", "offset")
         follow, offset = query.flag("follow"), query.number("offset") or 0
         # Before the reply begins: later there is no way to say that the task is not there.
@@ -43,13 +43,13 @@ class FileOperations:
         with self._streams.open(call):
             return await send_pieces(call, headers, pieces, self._send_timeout_seconds)
 
-    async def list_outputs(self, call: Call, task_id: str) -> web.StreamResponse:
+    async def list_outputs(self, call: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(call.request, "limit", "offset")
         files = query.cut(await self._engine.list_outputs(call.who, task_id))
         body = {"outputs": await call.rows(output_json, files)}
         return call.json(body, ignored=query.ignored)
 
-    async def output(self, call: Call, task_id: str, path: str) -> web.StreamResponse:
+    async def output(self, call: RestRequest, task_id: str, path: str) -> web.StreamResponse:
         file = await self._engine.open_output(call.who, task_id, path)
         with closing(file), call.while_valid():
             size = file.seek(0, os.SEEK_END)
@@ -66,7 +66,7 @@ class FileOperations:
             )
 
     async def _log(
-        self, call: Call, task_id: str, *, offset: int, follow: bool
+        self, call: RestRequest, task_id: str, *, offset: int, follow: bool
     ) -> AsyncGenerator[bytes]:
         chunks = self._engine.read_logs(call.who, task_id, offset=offset, follow=follow)
         async with aclosing(chunks):

@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from fetchml.api.convert import gpu_json, gpus_json
-from fetchml.api.http.call import Call
 from fetchml.api.http.query import Query
+from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.engine.gpus import Gpus
 
@@ -20,14 +20,14 @@ class GpuOperations:
             Route("POST", "/v1/gpus/{uuid}/undrain", self.undrain),
         ]
 
-    async def list(self, call: Call) -> web.StreamResponse:
+    async def list(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request)
         return call.json(gpus_json(self._gpus.list(call.who)), ignored=query.ignored)
 
-    async def drain(self, call: Call, uuid: str) -> web.StreamResponse:
+    async def drain(self, call: RestRequest, uuid: str) -> web.StreamResponse:
         query = Query(call.request)
         return call.json(gpu_json(await self._gpus.drain(call.who, uuid)), ignored=query.ignored)
 
-    async def undrain(self, call: Call, uuid: str) -> web.StreamResponse:
+    async def undrain(self, call: RestRequest, uuid: str) -> web.StreamResponse:
         query = Query(call.request)
         return call.json(gpu_json(await self._gpus.undrain(call.who, uuid)), ignored=query.ignored)

@@ -6,8 +6,8 @@ from aiohttp import web
 
 from fetchml.api.convert import jupyter_json
 from fetchml.api.http.body import read_object
-from fetchml.api.http.call import Call
 from fetchml.api.http.query import Query
+from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.core.requests.jupyter import KNOWN_FIELDS
 from fetchml.jupyter.service import JupyterServices
@@ -26,14 +26,14 @@ class JupyterOperations:
             Route("DELETE", "/v1/jupyter/services/{id}", self.stop),
         ]
 
-    async def list(self, call: Call) -> web.StreamResponse:
+    async def list(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request, "limit", "offset", "view")
         full = query.full_view()
         found = query.cut(self._jupyter.list(call.who))
         body = await call.rows(partial(jupyter_json, full=full), found)
         return call.json(body, ignored=query.ignored)
 
-    async def start(self, call: Call) -> web.StreamResponse:
+    async def start(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request, "view")
         full = query.full_view()
         fields = await read_object(call, self._body_timeout_seconds)
@@ -41,12 +41,12 @@ class JupyterOperations:
         ignored = query.ignored + [name for name in fields if name not in KNOWN_FIELDS]
         return call.json(jupyter_json(started, full=full), status=201, ignored=ignored)
 
-    async def get(self, call: Call, service_id: str) -> web.StreamResponse:
+    async def get(self, call: RestRequest, service_id: str) -> web.StreamResponse:
         query = Query(call.request, "view")
         full = query.full_view()
         found = self._jupyter.get(call.who, service_id)
         return call.json(jupyter_json(found, full=full), ignored=query.ignored)
 
-    async def stop(self, call: Call, service_id: str) -> web.StreamResponse:
+    async def stop(self, call: RestRequest, service_id: str) -> web.StreamResponse:
         await self._jupyter.stop(call.who, service_id)
         return call.empty()

@@ -12,7 +12,7 @@ from fetchml.api.http.reply import Budgets
 from fetchml.api.http.router import Route
 from fetchml.api.rest.gpu_metrics import gpu_metrics, start_metrics
 from fetchml.attempts.manager import AheadCounts
-from fetchml.auth.open_connections import Ended, OpenConnections
+from fetchml.auth.open_connections import CloseReason, OpenConnections
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus import GpuReport
 from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse
@@ -105,7 +105,7 @@ class Metrics:
             "Connections that the server refused or dropped.",
             labels=["reason"],
         )
-        for reason in Ended:
+        for reason in CloseReason:
             ended.add_metric([reason], self._connections.ended[reason])
         yield ended
         held = GaugeMetricFamily("fetchml_http_held_bytes", "Bytes in memory.", labels=["of"])

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from fetchml.api.http.call import Call
 from fetchml.api.http.connection import ConnectionServer, ConnectionTimeouts
 from fetchml.api.http.errors import Internal, Unreadable, status_of
 from fetchml.api.http.reply import Budgets
+from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Router
 from fetchml.api.http.streams import Streams
 from fetchml.api.jupyter.proxy import JupyterProxy
@@ -170,7 +170,7 @@ class HttpServer:
         current_trace.set(trace_id)
         forwarded_for = ",".join(headers.getall("X-Forwarded-For", ()))
         address = self._admission.client_of(request.remote or "", forwarded_for)
-        call = Call(request, trace_id, address, self._budgets)
+        call = RestRequest(request, trace_id, address, self._budgets)
         label = self._origins.label_of(headers.get("Host"))
         route, parameters = (
             self._router.find(request.method, request.path)
@@ -197,7 +197,7 @@ class HttpServer:
         route.count(response.status, time.perf_counter() - begun)
         return response
 
-    def _refuse(self, call: Call, error: RequestError) -> web.StreamResponse:
+    def _refuse(self, call: RestRequest, error: RequestError) -> web.StreamResponse:
         """Raises ConnectionAbortedError if a reply has begun: it must not look complete."""
         request, status = call.request, status_of(error)
         # Anybody can cause these lines: a short path, and none while they come too fast.

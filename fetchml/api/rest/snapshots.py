@@ -4,8 +4,8 @@ from aiohttp import web
 
 from fetchml.api.convert import snapshot_json
 from fetchml.api.http.body import read_pieces
-from fetchml.api.http.call import Call
 from fetchml.api.http.query import Query
+from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams
 from fetchml.snapshots.service import Snapshots
@@ -30,7 +30,7 @@ class SnapshotOperations:
             Route("DELETE", "/v1/snapshots/{id}", self.delete),
         ]
 
-    async def upload(self, call: Call) -> web.StreamResponse:
+    async def upload(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request, "git_commit", "git_dirty")
         dirty = query.flag("git_dirty") if query.text("git_dirty") is not None else None
         pieces = read_pieces(
@@ -46,17 +46,17 @@ class SnapshotOperations:
         status = 201 if is_new else 200
         return call.json(snapshot_json(kept), status=status, ignored=query.ignored)
 
-    async def list(self, call: Call) -> web.StreamResponse:
+    async def list(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request, "limit", "offset")
         found = query.cut(self._snapshots.list(call.who))
         body = {"snapshots": await call.rows(snapshot_json, found)}
         return call.json(body, ignored=query.ignored)
 
-    async def get(self, call: Call, snapshot_id: str) -> web.StreamResponse:
+    async def get(self, call: RestRequest, snapshot_id: str) -> web.StreamResponse:
         query = Query(call.request)
         found = self._snapshots.get(call.who, snapshot_id)
         return call.json(snapshot_json(found), ignored=query.ignored)
 
-    async def delete(self, call: Call, snapshot_id: str) -> web.StreamResponse:
+    async def delete(self, call: RestRequest, snapshot_id: str) -> web.StreamResponse:
         await self._snapshots.delete(call.who, snapshot_id)
         return call.empty()

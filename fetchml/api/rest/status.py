@@ -8,8 +8,8 @@ from aiohttp import web
 
 import fetchml
 from fetchml.api.convert import health_json, queue_json
-from fetchml.api.http.call import Call
 from fetchml.api.http.query import Query
+from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.rest.metrics import Metrics, Seen
 from fetchml.engine.gpus import Gpus
@@ -38,26 +38,26 @@ class ServerOperations:
             Route("GET", "/metrics", self.metrics),
         ]
 
-    async def health(self, call: Call) -> web.StreamResponse:
+    async def health(self, call: RestRequest) -> web.StreamResponse:
         """Always 200: that it answers is what it is asked for, and the truth is in the body."""
         now_ms = time.time_ns() // 1_000_000
         return call.json(health_json(self._engine.health(), fetchml.__version__, now_ms))
 
-    async def ready(self, call: Call) -> web.StreamResponse:
+    async def ready(self, call: RestRequest) -> web.StreamResponse:
         health = self._engine.health()
         if not health.accepts_work:
             raise Unavailable(f"Not ready: {'; '.join(health.reasons)}")
         return await self.health(call)
 
-    async def openapi(self, call: Call) -> web.StreamResponse:
+    async def openapi(self, call: RestRequest) -> web.StreamResponse:
         return call.whole(self._openapi, {"Content-Type": "application/yaml"})
 
-    async def queue(self, call: Call) -> web.StreamResponse:
+    async def queue(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request)
         stats = await self._engine.queue_stats(call.who)
         return call.json(queue_json(stats), ignored=query.ignored)
 
-    async def metrics(self, call: Call) -> web.StreamResponse:
+    async def metrics(self, call: RestRequest) -> web.StreamResponse:
         engine = self._engine
         body = self._metrics.text(
             Seen(

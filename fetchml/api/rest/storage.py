@@ -4,8 +4,8 @@ from aiohttp import web
 
 from fetchml.api.convert import pruned_json, storage_json
 from fetchml.api.http.body import read_object
-from fetchml.api.http.call import Call
 from fetchml.api.http.query import Query
+from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.core.requests.pruning import KNOWN_FIELDS
 from fetchml.engine.retention import Retention
@@ -22,12 +22,12 @@ class StorageOperations:
             Route("POST", "/v1/storage/prune", self.prune),
         ]
 
-    async def get(self, call: Call) -> web.StreamResponse:
+    async def get(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request)
         body = storage_json(self._retention.seen_by(call.who), self._retention.allowed_bytes)
         return call.json(body, ignored=query.ignored)
 
-    async def prune(self, call: Call) -> web.StreamResponse:
+    async def prune(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request)
         fields = await read_object(call, self._body_timeout_seconds)
         pruned = await self._retention.prune(call.who, fields)

@@ -7,8 +7,8 @@ from aiohttp import web
 
 from fetchml.api.convert import explanation_json, task_json
 from fetchml.api.http.body import read_object
-from fetchml.api.http.call import Call
 from fetchml.api.http.query import Query
+from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.core.model import DatasetSpec, Status
 from fetchml.core.requests.submission import KNOWN_FIELDS
@@ -40,7 +40,7 @@ class TaskOperations:
             Route("GET", "/v1/tasks/{id}/explain", self.explain),
         ]
 
-    async def create(self, call: Call) -> web.StreamResponse:
+    async def create(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request, "view")
         full = query.full_view()
         key = _idempotency_key(call.request)
@@ -49,7 +49,7 @@ class TaskOperations:
         ignored = query.ignored + _ignored(fields)
         return call.json(task_json(task, full=full), status=201, ignored=ignored)
 
-    async def list(self, call: Call) -> web.StreamResponse:
+    async def list(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request, "status", "limit", "offset", "view")
         full = query.full_view()
         states = query.status("status", LISTED)
@@ -68,18 +68,18 @@ class TaskOperations:
         }
         return call.json(body, ignored=query.ignored)
 
-    async def get(self, call: Call, task_id: str) -> web.StreamResponse:
+    async def get(self, call: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(call.request, "view")
         full = query.full_view()
         task = await self._engine.get_task(call.who, task_id)
         output = await self._engine.task_output(task)
         return call.json(task_json(task, full=full, output=output), ignored=query.ignored)
 
-    async def delete(self, call: Call, task_id: str) -> web.StreamResponse:
+    async def delete(self, call: RestRequest, task_id: str) -> web.StreamResponse:
         await self._engine.delete_task(call.who, task_id)
         return call.empty()
 
-    async def explain(self, call: Call, task_id: str) -> web.StreamResponse:
+    async def explain(self, call: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(call.request)
         explanation = await self._engine.explain_task(call.who, task_id)
         return call.json(explanation_json(explanation), ignored=query.ignored)

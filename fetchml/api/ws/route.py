@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from aiohttp import WSCloseCode, web
 
-from fetchml.api.http.call import Call
 from fetchml.api.http.query import Query
+from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, abort
-from fetchml.api.ws.session import Ended, Session, Timing
+from fetchml.api.ws.session import SocketEnded, Timing, WatchSession
 from fetchml.auth.keyring import Admission
 from fetchml.core.model import Status
 from fetchml.errors import BadRequest, RateLimited, RequestError, Unauthorized, Unavailable
@@ -48,7 +48,7 @@ class WatchOperation:
         # Keyless only for the router: the key may come as a protocol.
         return [Route("GET", "/ws", self.watch, keyless=True)]
 
-    async def watch(self, call: Call) -> web.StreamResponse:
+    async def watch(self, call: RestRequest) -> web.StreamResponse:
         request = call.request
         protocols = _protocols(request)
         call.admit(self._admission, _key(request, protocols))
@@ -70,26 +70,30 @@ class WatchOperation:
             with self._streams.open(call):
                 await socket.prepare(request)
                 updates = self._engine.watch(call.who, where, since, completes=True)
-                await Session(socket, updates, self._timing, full=full, hold=call.message).run()
-        except Ended as end:
+                await WatchSession(
+                    socket, updates, self._timing, full=full, hold=call.message
+                ).run()
+        except SocketEnded as end:
             await self._close(request, socket, end)
         except RateLimited:
             raise
         except (Unauthorized, Unavailable) as error:
             if not socket.prepared:
                 raise
-            await self._close(request, socket, Ended(_CLOSE_CODES[type(error)], error.message))
+            await self._close(
+                request, socket, SocketEnded(_CLOSE_CODES[type(error)], error.message)
+            )
         except ConnectionError:
             raise
         except Exception:
             log.exception("a watch failed")
             await self._close(
-                request, socket, Ended(WSCloseCode.INTERNAL_ERROR, "An error occurred")
+                request, socket, SocketEnded(WSCloseCode.INTERNAL_ERROR, "An error occurred")
             )
         return socket
 
     async def _close(
-        self, request: web.BaseRequest, socket: web.WebSocketResponse, end: Ended
+        self, request: web.BaseRequest, socket: web.WebSocketResponse, end: SocketEnded
     ) -> None:
         message = end.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
         try:

@@ -29,7 +29,7 @@ class Timing:
     """How long a client has to confirm that the server closes."""
 
 
-class Ended(Exception):
+class SocketEnded(Exception):
     """The session is over; the client is told why, unless it has left."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -42,7 +42,7 @@ class _FromClient(msgspec.Struct):
     type: str
 
 
-class Session:
+class WatchSession:
     """Memory does not grow with a slow client: the next update is taken when the last is sent."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Session:
         self._last_pong = self._clock()
 
     async def run(self) -> NoReturn:
-        """Raises Ended, what the updates raise, or ConnectionError."""
+        """Raises SocketEnded, what the updates raise, or ConnectionError."""
         tasks = [
             asyncio.create_task(part) for part in (self._read(), self._write(), self._keep_alive())
         ]
@@ -84,24 +84,24 @@ class Session:
                 # The contract knows no message of a deletion: only the full view has one.
                 if self._full or update.type is not UpdateType.TASK_DELETED:
                     await self._send(update_json(update, full=self._full))
-        raise Ended(WSCloseCode.GOING_AWAY, "There are no more updates")
+        raise SocketEnded(WSCloseCode.GOING_AWAY, "There are no more updates")
 
     async def _read(self) -> NoReturn:
         async for message in self._socket:
             if message.type is WSMsgType.ERROR:
                 break  # aiohttp has closed it and told the client why.
             if message.type is not WSMsgType.TEXT:
-                raise Ended(WSCloseCode.UNSUPPORTED_DATA, "Send text messages only")
+                raise SocketEnded(WSCloseCode.UNSUPPORTED_DATA, "Send text messages only")
             try:
                 kind = msgspec.json.decode(message.data, type=_FromClient).type
             except (ValueError, RecursionError):
                 reason = 'Send JSON objects with a "type"'
-                raise Ended(WSCloseCode.INVALID_TEXT, reason) from None
+                raise SocketEnded(WSCloseCode.INVALID_TEXT, reason) from None
             if kind == "pong":
                 self._last_pong = self._clock()
             elif kind == "ping":
                 await self._send({"type": "pong"})
-        raise Ended(WSCloseCode.OK, "")
+        raise SocketEnded(WSCloseCode.OK, "")
 
     async def _keep_alive(self) -> NoReturn:
         next_ping = self._clock() + self._timing.ping_every
@@ -111,7 +111,7 @@ class Session:
             now = self._clock()
             if now >= self._last_pong + self._timing.pong_within:
                 reason = f"No pong for {self._timing.pong_within:g} s"
-                raise Ended(WSCloseCode.POLICY_VIOLATION, reason)
+                raise SocketEnded(WSCloseCode.POLICY_VIOLATION, reason)
             if now >= next_ping:
                 await self._send({"type": "ping"})
                 next_ping += self._timing.ping_every
@@ -123,7 +123,7 @@ class Session:
                 async with asyncio.timeout(self._timing.send_within):
                     await self._socket.send_frame(data, WSMsgType.TEXT)
         except (TooManyBytes, Overloaded) as error:
-            raise Ended(WSCloseCode.TRY_AGAIN_LATER, error.message) from None
+            raise SocketEnded(WSCloseCode.TRY_AGAIN_LATER, error.message) from None
         except TimeoutError:
             reason = f"Nothing was taken for {self._timing.send_within:g} s: come back with since"
-            raise Ended(WSCloseCode.TRY_AGAIN_LATER, reason) from None
+            raise SocketEnded(WSCloseCode.TRY_AGAIN_LATER, reason) from None

@@ -33,7 +33,7 @@ _NOT_COUNTED = nullcontext()
 T = TypeVar("T")
 
 
-class Call:
+class RestRequest:
     __slots__ = (
         "_admission", "_body_bytes", "_budgets", "_limit", "_row_bytes", "address", "request",
         "trace_id", "who",

@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from fetchml.api.http.errors import MethodNotAllowed
-from fetchml.api.http.request import RestRequest
 from fetchml.errors import NotFound
+
+if TYPE_CHECKING:
+    from fetchml.api.http.request import RestRequest
 
 Handler = Callable[..., Awaitable[web.StreamResponse]]
 """Called with a `RestRequest` and the path's parameters, decoded, in their order."""

@@ -22,7 +22,7 @@ test: lint build ## lint, build, then every test; starts a Docker engine where n
 	$(PYTEST)
 
 test-python: lint ## the part of the tests that another version of Python could break
-	$(PYTEST) tests/core tests/api tests/store tests/cli tests/tls
+	$(PYTEST) tests/core tests/api tests/adapters/duckdb tests/cli tests/config
 
 fuzz: setup ## fuzz every parser of foreign bytes for long (FUZZ_EXAMPLES=100000 each)
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100000} $(PYTEST) tests/fuzz

@@ -19,7 +19,7 @@ from fetchml.adapters.docker.gpus import Offer, grant
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.contracts import LaunchSpec
 from fetchml.v1 import task_pb2, task_pb2_grpc
-from tests.docker.engine import Engine, existing_engine, private_engine, why_no_private_engine
+from testbed.docker_engine import Engine, existing_engine, private_engine, why_no_private_engine
 
 IMAGE = "fetchml-bench/python:1"
 COMMAND = ["sleep", "0.2"]

@@ -15,8 +15,8 @@ from benchmarks.figures import Benchmark, at_least, not_run
 from benchmarks.http_load import Request, http_load, why_no_load
 from benchmarks.processes import KEY, NO_QUOTAS, Server, fetchml, scratch_folder
 from benchmarks.rest_submits import CREATE
-from tests.envoy import proxy
-from tests.tls.authority import Authority
+from testbed import envoy as proxy
+from testbed.authority import Authority
 
 ROUNDS = 15
 SECONDS = 1

@@ -29,9 +29,9 @@ from fetchml.adapters.docker.gpus import CdiDevice, Offer, grant
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.contracts import LaunchSpec
 from fetchml.v1 import task_pb2, task_pb2_grpc
-from tests.docker.engine import PrivateEngine, private_engine, why_no_private_engine
-from tests.gpu.conftest import IMAGE, specification
-from tests.gpu.stand_in import GpuBox, build, gpu, uuid
+from testbed.docker_engine import PrivateEngine, private_engine, why_no_private_engine
+from testbed.gpu.cdi import IMAGE, specification
+from testbed.gpu.stand_in import GpuBox, build, gpu, uuid
 
 TASKS = 20
 COMMAND = ["sleep", "1.5"]

@@ -9,7 +9,7 @@ import tempfile
 from typing import NamedTuple
 
 from benchmarks.figures import Load
-from tests import debian
+from testbed import debian
 
 SCRIPT = """
 wrk.method = {method}

@@ -18,10 +18,10 @@ from math import log, pi, sin, sqrt
 from statistics import mean, median
 from typing import NamedTuple
 
-from benchmarks.simulated_box import SimulatedBox
 from fetchml.core.model import Resources, Task, TaskSpec
 from fetchml.core.scheduling.shares import Shares
 from fetchml.core.state import Limits
+from testbed.simulated_box import SimulatedBox
 
 TASKS = 10_000
 GPUS = 8

@@ -10,20 +10,22 @@ from typing import Any
 import pytest
 
 from examples.local_image import build_base
-from tests.docker.engine import (
+from testbed.docker_engine import (
     Engine,
     PrivateEngine,
     existing_engine,
     private_engine,
     why_no_private_engine,
 )
-from tests.gpu.stand_in import GpuBox, build
-from tests.parallel import (  # those that seem unused are hooks
+from testbed.gpu.stand_in import GpuBox, build
+from tests.support.parallel import (  # those that seem unused are hooks
     WORKER,
     pytest_unconfigure,  # noqa: F401
     pytest_xdist_make_scheduler,  # noqa: F401
     start_engine,
 )
+
+pytest_plugins = ["tests.support.engine_box", "tests.support.server_fixtures"]
 
 OWN_ENGINES = {"own_docker_engine", "cdi_engine", "runtime_engine"}
 ENGINE_FIXTURES = {"docker_engine", *OWN_ENGINES}

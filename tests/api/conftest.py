@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.api.rest_world import World, rest_world
+from tests.support.rest_world import World, rest_world
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 
 from fetchml.config.proxies import Network, Proxies
 from fetchml.v1 import task_pb2
-from tests.api.grpc_world import grpc_world
-from tests.api.rest_world import rest_world
+from tests.support.grpc_world import grpc_world
+from tests.support.rest_world import rest_world
 
 KEY = "fml_" + "x" * 43
 BEHIND = Proxies([Network.parse("127.0.0.1")])

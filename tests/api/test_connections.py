@@ -8,7 +8,7 @@ import pytest
 
 from fetchml.api.http import connection
 from fetchml.api.rest.server import HttpTimeouts
-from tests.api.rest_world import World, read_reply, rest_world
+from tests.support.rest_world import World, read_reply, rest_world
 
 HEAD = b"GET /health HTTP/1.1\r\nHost: a\r\n"
 

@@ -15,8 +15,8 @@ from fetchml.api import convert, messages
 from fetchml.core.model import Role
 from fetchml.core.requests.experiment import Experiment, ExperimentStatus
 from fetchml.v1 import experiment_pb2, task_pb2
-from tests.api import grpc_world, rest_world
-from tests.api.grpc_world import KNOWN_SNAPSHOT, refusal
+from tests.support import grpc_world, rest_world
+from tests.support.grpc_world import KNOWN_SNAPSHOT, refusal
 
 PATH = "/v1/experiments"
 FULL = {"name": "a", "description": "what it is about", "commit_id": KNOWN_SNAPSHOT}

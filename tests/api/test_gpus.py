@@ -19,9 +19,9 @@ from fetchml.engine.gpus import GpuCondition, GpuReport, GpuStatus
 from fetchml.system.clock import Clock
 from fetchml.v1 import gpu_pb2, task_pb2
 from fetchml.views import Explanation, Shortage, StartEstimate
-from tests.api import grpc_world, rest_world
-from tests.api.grpc_world import KeyStore, refusal
-from tests.api.stub_gpus import gpu_box, reading, stranger
+from tests.support import grpc_world, rest_world
+from tests.support.grpc_world import KeyStore, refusal
+from tests.support.stub_gpus import gpu_box, reading, stranger
 
 PATH = "/v1/gpus"
 

@@ -17,7 +17,7 @@ from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from fetchml.v1.error_pb2 import ErrorResponse
-from tests.api.grpc_world import World, grpc_world, refusal
+from tests.support.grpc_world import World, grpc_world, refusal
 
 Code = grpc.StatusCode
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -10,7 +10,7 @@ import pytest
 
 from fetchml.core.model import Status
 from fetchml.v1 import task_pb2
-from tests.api.grpc_world import World, grpc_world, refusal
+from tests.support.grpc_world import World, grpc_world, refusal
 
 
 @pytest.fixture

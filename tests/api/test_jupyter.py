@@ -16,9 +16,9 @@ from fetchml.core.requests.jupyter import ServiceStatus
 from fetchml.errors import Unavailable
 from fetchml.v1 import jupyter_pb2, task_pb2
 from fetchml.views import JupyterView
-from tests.api import grpc_world, rest_world
-from tests.api.grpc_world import refusal
-from tests.api.stub_services import PUBLIC_URL
+from tests.support import grpc_world, rest_world
+from tests.support.grpc_world import refusal
+from tests.support.stub_services import PUBLIC_URL
 
 PATH = "/v1/jupyter/services"
 LONG: dict[str, Any] = {

@@ -13,8 +13,8 @@ import pytest
 from fetchml.auth.keyring import Keyring
 from fetchml.core.model import Role
 from fetchml.v1 import task_pb2
-from tests.api import grpc_world
-from tests.api.rest_world import World
+from tests.support import grpc_world
+from tests.support.rest_world import World
 
 
 async def new_task(rest: World) -> str:

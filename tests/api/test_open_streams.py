@@ -18,8 +18,8 @@ from fetchml.auth import keyring
 from fetchml.config.proxies import Network, Proxies
 from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
-from tests.api.grpc_world import World, grpc_world, refusal
-from tests.api.rest_world import rest_world
+from tests.support.grpc_world import World, grpc_world, refusal
+from tests.support.rest_world import rest_world
 
 LIMIT = 3
 CALLS = 10

@@ -9,7 +9,7 @@ from msgspec import json
 from fetchml.api import convert, messages
 from fetchml.core.model import Status, Task, TaskSpec
 from fetchml.v1 import task_pb2
-from tests.api.rest_world import World
+from tests.support.rest_world import World
 
 PRESTAGED: dict[str, Any] = {"status": Status.PREPARING, "ahead": True, "progress": "pulling"}
 

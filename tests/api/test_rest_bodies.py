@@ -7,7 +7,7 @@ import pytest
 
 from fetchml.api.rest.server import HttpTimeouts
 from fetchml.core.model import Role
-from tests.api.rest_world import JSON, World, read_reply, rest_world
+from tests.support.rest_world import JSON, World, read_reply, rest_world
 
 NOT_JSON = {
     "empty": b"",

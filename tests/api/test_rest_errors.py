@@ -10,7 +10,7 @@ from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Role
 from fetchml.errors import Conflict, Forbidden, RequestError, Unavailable
 from fetchml.system.log import current_trace
-from tests.api.rest_world import World, rest_world
+from tests.support.rest_world import World, rest_world
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

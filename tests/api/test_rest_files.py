@@ -8,7 +8,7 @@ import pytest
 
 from fetchml.api.rest.server import HttpTimeouts
 from fetchml.core.model import Status
-from tests.api.rest_world import World, rest_world
+from tests.support.rest_world import World, rest_world
 
 
 async def new_task(rest: World) -> str:

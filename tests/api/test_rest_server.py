@@ -11,10 +11,10 @@ import fetchml
 from fetchml.api.rest.server import HttpServer
 from fetchml.core.model import Status
 from fetchml.views import Health, HealthStatus
-from tests.api.grpc_world import experiments_on, retention_on, snapshots_on
-from tests.api.rest_world import World, rest_world
-from tests.api.stub_services import services_on
-from tests.api.validate import SUPERSET
+from tests.support.grpc_world import experiments_on, retention_on, snapshots_on
+from tests.support.rest_world import World, rest_world
+from tests.support.stub_services import services_on
+from tests.support.validate import SUPERSET
 
 
 @pytest.mark.parametrize("status", HealthStatus)

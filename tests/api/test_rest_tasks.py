@@ -5,8 +5,8 @@ import re
 import pytest
 
 from fetchml.core.model import FailureReason, Status
-from tests.api.rest_world import World
-from tests.api.stub_engine import START_MS
+from tests.support.rest_world import World
+from tests.support.stub_engine import START_MS
 
 CONTRACT_FIELDS = {
     "id", "job_name", "status", "priority", "created_at", "user_id", "retry_count", "max_retries",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import debian
-from tests.api.grpc_world import grpc_world
+from testbed import debian
+from tests.support.grpc_world import grpc_world
 
 
 @pytest.fixture

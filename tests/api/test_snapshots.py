@@ -19,10 +19,10 @@ from fetchml.v1.snapshot_pb2 import (
     Snapshot,
     UploadSnapshotRequest,
 )
-from tests.api import grpc_world as g
-from tests.api.grpc_world import grpc_world, refusal
-from tests.api.rest_world import World, rest_world
-from tests.snapshots.archives import file, link, packed
+from tests.support import grpc_world as g
+from tests.support.archives import file, link, packed
+from tests.support.grpc_world import grpc_world, refusal
+from tests.support.rest_world import World, rest_world
 
 COMMIT = "ab" * 20
 TREE = packed(file("train.py", b"print(1)\n"), file("src/a.py", b"1"), link("b", "src"))

@@ -14,9 +14,9 @@ from fetchml.api.rest.server import HttpTimeouts
 from fetchml.api.ws.session import Timing
 from fetchml.core.model import Role, Status
 from fetchml.views import Update, UpdateType
-from tests.api.rest_world import World, rest_world
-from tests.api.stub_engine import START_MS
-from tests.api.validate import CONTRACT, validate
+from tests.support.rest_world import World, rest_world
+from tests.support.stub_engine import START_MS
+from tests.support.validate import CONTRACT, validate
 
 TASK = {"$ref": "#/components/schemas/Task"}
 

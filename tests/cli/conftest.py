@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.server import Server
+from tests.support.cli_server import Server
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from fetchml.cli.client import connected_as_found
 from fetchml.cli.failure import Exit, Failure
 from fetchml.server.control_socket import write_address
-from tests.cli.server import Server, run
+from tests.support.cli_server import Server, run
 
 KEY = "fml_admin"
 

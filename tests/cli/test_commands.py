@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from fetchml.api.grpc.server import MAX_CONTROL_CALLS
-from tests.cli.server import FETCHML, SECONDS, Server, environment, run
+from tests.support.cli_server import FETCHML, SECONDS, Server, environment, run
 
 
 def submit(server: Server, *arguments: str) -> str:

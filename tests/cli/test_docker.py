@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.server import Server
-from tests.docker.engine import Engine
+from testbed.docker_engine import Engine
+from tests.support.cli_server import Server
 
 
 def test_a_task_runs_in_a_container(

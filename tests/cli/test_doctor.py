@@ -14,9 +14,9 @@ from fetchml.cli.doctor import doctor as command
 from fetchml.config.settings import Gpu, Settings, Tasks
 from fetchml.files.data_dir import is_taken, lock_data_dir
 from fetchml.ops.doctor import Check, examine, task_user
-from tests.cli.server import Server, run
-from tests.docker.engine import Engine
-from tests.gpu.stand_in import GpuBox, gpu, process, uuid
+from testbed.docker_engine import Engine
+from testbed.gpu.stand_in import GpuBox, gpu, process, uuid
+from tests.support.cli_server import Server, run
 
 
 def doctor(*flags: str, **variables: str) -> tuple[int, dict[str, Any]]:

@@ -6,8 +6,8 @@ import pytest
 
 from fetchml.cli.compare import arguments, metrics_in
 from fetchml.v1.task_pb2 import Task
-from tests.cli.server import Server
 from tests.cli.test_commands import rest, submit
+from tests.support.cli_server import Server
 
 TRAIN = 'echo "{\\"loss\\": $1, \\"epoch\\": 3}" > $FETCHML_OUTPUTS/metrics.json; exit $2'
 

@@ -21,9 +21,9 @@ from fetchml.cli.render import note as task_note
 from fetchml.cli.show import starts
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.task_pb2 import Task, TaskExplanation
-from tests.cli.server import FETCHML, SECONDS, Server, environment
+from testbed.gpu.stand_in import GpuBox, gpu, process, uuid
 from tests.cli.test_commands import rest
-from tests.gpu.stand_in import GpuBox, gpu, process, uuid
+from tests.support.cli_server import FETCHML, SECONDS, Server, environment
 
 FREE = [gpu(0), gpu(1, use=3), gpu(2, action=1)]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.server import Server
+from testbed.docker_engine import Engine
 from tests.cli.test_commands import rest
-from tests.docker.engine import Engine
+from tests.support.cli_server import Server
 
-STAND_IN = Path(__file__).parents[1] / "engine" / "fake_jupyter.py"
+STAND_IN = Path(__file__).parents[1] / "support" / "fake_jupyter.py"
 NAME = "fetchml-test/stand-in:1"
 
 

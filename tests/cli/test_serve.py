@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.server import SECONDS, Server, run
-from tests.small_disk import mounted_disk
+from testbed.small_disk import mounted_disk
+from tests.support.cli_server import SECONDS, Server, run
 
 
 def new_server(data_dir: Path) -> list[str]:

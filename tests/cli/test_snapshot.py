@@ -17,8 +17,8 @@ from fetchml.client import code as client_code
 from fetchml.client.pack import entries_in, pack
 from fetchml.client.tree import Tree, read_tree
 from fetchml.core.requests.snapshot import Entry
-from tests.cli.server import Server
 from tests.cli.test_commands import rest
+from tests.support.cli_server import Server
 
 Patch = pytest.MonkeyPatch
 

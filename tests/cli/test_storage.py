@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.server import FETCHML, Server, environment
+from tests.support.cli_server import FETCHML, Server, environment
 
 
 @pytest.fixture

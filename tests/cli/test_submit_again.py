@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from fetchml.v1 import task_pb2, task_pb2_grpc
-from tests.cli.server import SECONDS, Server, run
+from tests.support.cli_server import SECONDS, Server, run
 
 
 class Forgetful(task_pb2_grpc.TaskServiceServicer):

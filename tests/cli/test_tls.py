@@ -9,8 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.cli.server import Server, run
-from tests.tls.authority import Authority
+from testbed.authority import Authority
+from tests.support.cli_server import Server, run
 
 
 class World:

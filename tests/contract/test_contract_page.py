@@ -11,7 +11,7 @@ from fetchml.auth.open_connections import OpenConnections
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus import GpuReport
 from fetchml.views import Health, HealthStatus, QueueStats, QueueUse
-from tests.api.validate import CONTRACT, ROOT, SUPERSET
+from tests.support.validate import CONTRACT, ROOT, SUPERSET
 
 PAGE = (ROOT / "docs/contract.md").read_text()
 

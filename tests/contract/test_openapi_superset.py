@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from openapi_schema_validator import OAS30Validator
 
-from tests.api.validate import CONTRACT, SUPERSET, resolved
+from tests.support.validate import CONTRACT, SUPERSET, resolved
 
 KEYED_ERRORS = {"401", "403", "429", "500", "503"}
 """What every operation that needs a key can answer beside what the contract says."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from tests.api.validate import ROOT
+from tests.support.validate import ROOT
 
 PROTOS = FileDescriptorSet.FromString((ROOT / "proto/fetchml.binpb").read_bytes())
 OURS = [file for file in PROTOS.file if file.package == "fetchml.v1"]

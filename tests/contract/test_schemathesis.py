@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tests.api.validate import CONTRACT, ROOT, SUPERSET
-from tests.cli.server import Server
+from tests.support.cli_server import Server
+from tests.support.validate import CONTRACT, ROOT, SUPERSET
 
 PAGE = (ROOT / "docs/contract.md").read_text()
 ARCHIVES = ROOT / "tests/contract/schemathesis_archives.py"

@@ -2,13 +2,13 @@
 
 import random
 
-from benchmarks.simulated_box import SimulatedBox
 from fetchml.core.events import GpusSeen, LauncherChanged, Recovered, Started, Submitted
 from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import Resources, Task, TaskSpec
 from fetchml.core.reactor import step
 from fetchml.core.scheduling.estimate import Calibration, Estimate, History, estimate, estimate_one
 from fetchml.core.state import Limits, State
+from testbed.simulated_box import SimulatedBox
 
 MINUTE = 60_000
 

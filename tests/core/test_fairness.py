@@ -5,9 +5,9 @@ from itertools import count
 
 import pytest
 
-from benchmarks.simulated_box import SimulatedBox
 from fetchml.core.model import Resources, Task, TaskSpec
 from fetchml.core.state import Limits, State
+from testbed.simulated_box import SimulatedBox
 from tests.core.oracle import could_start
 
 MINUTE = 60_000

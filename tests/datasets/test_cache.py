@@ -10,9 +10,9 @@ import pytest
 from fetchml.core.model import DatasetSpec
 from fetchml.datasets import cache
 from fetchml.ports.contracts import PrepareError
+from testbed.small_disk import mounted_disk
 from tests.datasets.conftest import Box, sha256
 from tests.datasets.origin import File, OriginServer
-from tests.small_disk import mounted_disk
 
 MB = 1_000_000
 

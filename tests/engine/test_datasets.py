@@ -11,7 +11,7 @@ from fetchml.errors import ValidationFailed
 from fetchml.ports.contracts import TaskQuery
 from tests.datasets.conftest import sha256
 from tests.datasets.origin import File, OriginServer, origin_server
-from tests.engine.conftest import ALICE, Box, ended, running
+from tests.support.engine_box import ALICE, Box, ended, running
 
 ROWS = b"1,2,3"
 

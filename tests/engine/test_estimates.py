@@ -13,8 +13,8 @@ from fetchml.core.state import Limits, State
 from fetchml.engine import estimates as module
 from fetchml.engine.estimates import AT_ONCE, Estimates
 from fetchml.engine.run_times import ENOUGH, KEPT, KINDS, RunTimes
-from tests.engine.conftest import ADMIN, ALICE, BOB, ended, running
-from tests.engine.conftest import Box as EngineBox
+from tests.support.engine_box import ADMIN, ALICE, BOB, ended, running
+from tests.support.engine_box import Box as EngineBox
 
 MINUTE = 60_000
 SLEEP = {"job_name": "sleep", "command": ["sleep", "1000"]}

@@ -10,8 +10,8 @@ from fetchml.engine import experiments as module
 from fetchml.engine.experiments import Experiments
 from fetchml.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from fetchml.ports.contracts import TaskQuery
-from tests.engine.conftest import ADMIN, ALICE, BOB, VIEWER, Box, ended
-from tests.snapshots.archives import file, packed, sent
+from tests.support.archives import file, packed, sent
+from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
 
 TRUE = {"job_name": "true", "command": ["true"]}
 

@@ -12,7 +12,7 @@ from fetchml.core.model import FailureReason, Status
 from fetchml.errors import NotFound
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.contracts import AttemptExit, LaunchSpec
-from tests.engine.conftest import ALICE, Box, ended, running
+from tests.support.engine_box import ALICE, Box, ended, running
 
 
 @pytest.mark.parametrize(

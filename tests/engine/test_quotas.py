@@ -13,7 +13,7 @@ from fetchml.core.state import Limits
 from fetchml.engine.share_store import KIND, Saved, ShareStore
 from fetchml.errors import QueueQuotaReached, ValidationFailed
 from fetchml.ports.contracts import StoredState
-from tests.engine.conftest import ALICE, BOB, Box, ended, running
+from tests.support.engine_box import ALICE, BOB, Box, ended, running
 
 LIMITS = Limits(Resources(2, 8, 1), 4, 600_000, "box")
 WAIT = {"job_name": "a", "command": ["sleep", "60"], "gpu": 1}

@@ -9,7 +9,7 @@ from fetchml.core.model import FailureReason, Status
 from fetchml.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from fetchml.ports.contracts import TaskQuery
 from fetchml.views import HealthStatus
-from tests.engine.conftest import ADMIN, ALICE, BOB, VIEWER, Box, ended, running
+from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended, running
 
 HELLO = {"job_name": "hello", "command": ["sh", "-c", "echo hi; echo data > $FETCHML_OUTPUTS/a"]}
 SLEEP = {"job_name": "sleep", "command": ["sleep", "1000"]}

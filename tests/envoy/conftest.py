@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import front
+from testbed import envoy as proxy
+from testbed.authority import Authority
 from tests.api.conftest import rest  # noqa: F401  # the suites' own fixtures
-from tests.envoy import proxy
-from tests.server.conftest import processes_backend, serve  # noqa: F401
-from tests.tls.authority import Authority
+from tests.support import front
 
 
 @pytest.fixture(scope="session")

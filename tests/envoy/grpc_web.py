@@ -4,7 +4,7 @@ import struct
 
 from google.protobuf.message import Message
 
-from tests.api.rest_world import Client
+from tests.support.rest_world import Client
 
 TRAILERS = 0x80
 """Flag of the frame that holds them; they come in the body, where a browser can read them."""

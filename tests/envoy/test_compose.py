@@ -14,12 +14,12 @@ import docker
 import pytest
 
 from examples.local_image import build_base
-from tests import debian
-from tests.api.validate import ROOT
-from tests.cli.server import FETCHML
-from tests.docker.engine import PrivateEngine
-from tests.envoy import proxy
-from tests.tls.authority import Authority
+from testbed import debian
+from testbed import envoy as proxy
+from testbed.authority import Authority
+from testbed.docker_engine import PrivateEngine
+from tests.support.cli_server import FETCHML
+from tests.support.validate import ROOT
 
 C_LIBRARY = ("libdl.so.2", "libm.so.6", "libpthread.so.0", "librt.so.1", "libutil.so.1")
 """What Debian's images have of it, and Python does not need."""

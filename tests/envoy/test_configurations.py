@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.envoy import proxy
+from testbed import envoy as proxy
 
 
 def manager(configuration: str) -> dict[str, Any]:

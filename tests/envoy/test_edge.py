@@ -17,15 +17,15 @@ from fetchml.config.proxies import Network, Proxies
 from fetchml.core.model import Role
 from fetchml.v1 import queue_pb2, task_pb2
 from fetchml.v1.queue_pb2_grpc import QueueServiceStub
-from tests import debian
-from tests.api import grpc_world, rest_world
-from tests.api.rest_world import Reply, World
-from tests.api.validate import check_error
-from tests.cli.server import FETCHML, environment
-from tests.envoy import proxy
+from testbed import debian
+from testbed import envoy as proxy
+from testbed.authority import Authority
 from tests.envoy.grpc_web import call_over_web
-from tests.server.program import eventually
-from tests.tls.authority import Authority
+from tests.support import grpc_world, rest_world
+from tests.support.cli_server import FETCHML, environment
+from tests.support.program import eventually
+from tests.support.rest_world import Reply, World
+from tests.support.validate import check_error
 
 UNAVAILABLE = "The server does not answer: try again later"
 UNREADABLE = "grpc-timeout can't be read"

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from fetchml.config.settings import RateLimit
-from tests.api.validate import ROOT
-from tests.envoy import proxy
+from testbed import envoy as proxy
+from tests.support.validate import ROOT
 
 PAGE = (ROOT / "docs/envoy.md").read_text()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from examples import demo
-from tests.docker.engine import Engine
+from testbed.docker_engine import Engine
 
 
 def test_demo_trains_live_and_keeps_the_result_without_docker(tmp_path: Path) -> None:

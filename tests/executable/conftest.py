@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.server import Server
+from tests.support.cli_server import Server
 
 ROOT = Path(__file__).parents[2]
 Start = Callable[..., Server]

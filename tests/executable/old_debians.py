@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.server import SECONDS, environment
-from tests.docker.engine import Engine
+from testbed.docker_engine import Engine
 from tests.executable.conftest import ROOT
+from tests.support.cli_server import SECONDS, environment
 
 FIRST_ANSWER_SECONDS = 1.5
 Inside = Callable[[Sequence[str]], list[str]]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fetchml.config import settings
-from tests.cli.server import FETCHML, Server, run
-from tests.other_user import NOBODY, as_user
+from tests.support.cli_server import FETCHML, Server, run
+from tests.support.other_user import NOBODY, as_user
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 

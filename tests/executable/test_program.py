@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from fetchml.cli.main import COMMANDS
-from tests.cli.server import SECONDS, Server, environment
 from tests.executable.conftest import ROOT, Start
+from tests.support.cli_server import SECONDS, Server, environment
 
 MAX_BYTES = 130_000_000
 

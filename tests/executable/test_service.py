@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fetchml.ops.systemd_unit import BadArgument, unit
-from tests import debian
-from tests.cli.server import SECONDS, Server, run
+from testbed import debian
+from tests.support.cli_server import SECONDS, Server, run
 
 DATA = Path("/var/lib/fetchml")
 

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 from fetchml.ops.systemd_unit import unit
-from tests import debian
-from tests.cli.server import FETCHML, Server
-from tests.docker.engine import Engine
+from testbed import debian
+from testbed.docker_engine import Engine
 from tests.executable.test_service import systemd_analyze
+from tests.support.cli_server import FETCHML, Server
 
 PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
 WITHOUT_NEW_CODE = f"""

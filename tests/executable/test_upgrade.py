@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.conftest import Serve, containers_backend, processes_backend, serve  # noqa: F401
-from tests.server.program import Backend, Task
 from tests.server.test_crash import COUNTED, starts, until
+from tests.support.program import Backend, Task
+from tests.support.server_fixtures import Serve
 
 FIRST = Path(__file__).parent / "data/fetchml-first.tar.gz"
 
@@ -37,7 +37,7 @@ def told(task: Task) -> str:
 async def test_what_ran_under_the_first_one_goes_on(
     executable: str,
     first: Path,
-    serve: Serve,  # noqa: F811
+    serve: Serve,
     backend: str,
     ends_by: signal.Signals,
     request: pytest.FixtureRequest,

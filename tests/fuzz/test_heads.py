@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fetchml.core.model import Role
-from tests.api.rest_world import rest_world
+from tests.support.rest_world import rest_world
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "400"))
 SECONDS = 20

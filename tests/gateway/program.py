@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests import debian
+from testbed import debian
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = Path("/usr/share/gocode")

@@ -8,10 +8,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.api.rest_world import JSON, Client, Reply
 from tests.gateway import program
-from tests.server.conftest import Serve, processes_backend, serve  # noqa: F401
-from tests.server.program import Backend, Server
+from tests.support.program import Backend, Server
+from tests.support.rest_world import JSON, Client, Reply
+from tests.support.server_fixtures import Serve
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +23,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 async def server(
     gateway: Path,
-    serve: Serve,  # noqa: F811
-    processes_backend: Backend,  # noqa: F811
+    serve: Serve,
+    processes_backend: Backend,
 ) -> AsyncIterator[Server]:
     """Its REST client speaks to the gateway."""
     server = await serve(processes_backend, FETCHML_TRUSTED_PROXIES="127.0.0.1").start()

@@ -14,10 +14,11 @@ from fetchml.adapters.docker.gpus import AddressOf, GpuAddress
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.contracts import LaunchSpec, PrepareError
-from tests.docker.engine import Engine, PrivateEngine, private_engine
-from tests.gpu.conftest import GPUS, GREEDY, IMAGE, LONGER, PARTS, add_images
-from tests.gpu.stand_in import uuid
-from tests.launchers.bench import INSTANCE, silent, soon
+from testbed.docker_engine import Engine, PrivateEngine, private_engine
+from testbed.gpu.cdi import GPUS, GREEDY, IMAGE, PARTS, add_images
+from testbed.gpu.stand_in import uuid
+from tests.gpu.conftest import LONGER
+from tests.support.launcher_bench import INSTANCE, silent, soon
 
 GRANTS = 200 * LONGER
 AT_ONCE = 8

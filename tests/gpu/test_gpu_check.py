@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.gpu.stand_in import LIBRARIES, GpuBox, build, gpu, process, uuid
+from testbed.gpu.stand_in import LIBRARIES, GpuBox, build, gpu, process, uuid
 
 CHECK = Path(__file__).parents[2] / "build/gpu_check.py"
 

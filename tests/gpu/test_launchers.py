@@ -13,11 +13,11 @@ from fetchml.adapters.docker.container import container_name
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.system import processes
-from tests import debian
-from tests.docker.engine import Engine
-from tests.gpu.stand_in import uuid
-from tests.launchers.bench import Bench, soon
-from tests.launchers.bench import bench as open_bench
+from testbed import debian
+from testbed.docker_engine import Engine
+from testbed.gpu.stand_in import uuid
+from tests.support.launcher_bench import Bench, soon
+from tests.support.launcher_bench import bench as open_bench
 
 VISIBLE = 'echo "$FETCHML_GPU_UUIDS ${CUDA_VISIBLE_DEVICES-unset}"'
 ORPHAN = """

@@ -7,13 +7,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tests.docker.engine import PrivateEngine
-from tests.gpu.conftest import GPUS, IMAGE, LONGER, Boxed
-from tests.gpu.stand_in import GpuBox, end, gpu, process, uuid
-from tests.server.conftest import containers_of
-from tests.server.program import SECONDS, Server, Task, all_ended, eventually
+from testbed.docker_engine import PrivateEngine
+from testbed.gpu.cdi import GPUS, IMAGE
+from testbed.gpu.stand_in import GpuBox, end, gpu, process, uuid
+from tests.gpu.conftest import LONGER, Boxed
 from tests.server.test_ahead import at_gate, explained
 from tests.server.test_crash import COUNTED, starts, until
+from tests.support.program import SECONDS, Server, Task, all_ended, eventually
+from tests.support.server_fixtures import containers_of
 
 ROUNDS = 6 * LONGER
 TASKS = 12

@@ -4,13 +4,14 @@ from collections import Counter
 
 import pytest
 
-from tests.docker.engine import PrivateEngine
-from tests.gpu.conftest import GPUS, IMAGE, PARTS, Boxed
-from tests.gpu.stand_in import GpuBox, gpu, mig, uuid
+from testbed.docker_engine import PrivateEngine
+from testbed.gpu.cdi import GPUS, IMAGE, PARTS
+from testbed.gpu.stand_in import GpuBox, gpu, mig, uuid
+from tests.gpu.conftest import Boxed
 from tests.gpu.test_server import gpus, until_explained
-from tests.server.conftest import containers_of
-from tests.server.program import Server, Task
 from tests.server.test_crash import until
+from tests.support.program import Server, Task
+from tests.support.server_fixtures import containers_of
 
 
 async def all_run(server: Server, task_ids: list[str]) -> list[Task]:

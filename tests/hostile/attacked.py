@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.cli.server import SECONDS, Server
+from tests.support.cli_server import SECONDS, Server
 
 MIB = 1 << 20
 

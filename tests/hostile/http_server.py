@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fetchml.system import processes
-from tests.cli.server import SECONDS, Server
+from tests.support.cli_server import SECONDS, Server
 
 KEY = "an-admin-key-for-tests"
 MIB = 1 << 20

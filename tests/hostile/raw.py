@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.cli.server import Server
+from tests.support.cli_server import Server
 
 ADMIN_KEY = "an-admin-key-for-tests"
 SECONDS = 30

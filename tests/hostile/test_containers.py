@@ -19,11 +19,10 @@ from fetchml.config.settings import Tasks
 from fetchml.core.model import Role
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.contracts import AttemptExit, PrepareError
-from tests.docker.engine import Engine, private_engine
-from tests.launchers.bench import INSTANCE, Bench, silent, soon
-from tests.launchers.bench import bench as open_bench
-from tests.server.conftest import containers_backend  # noqa: F401
-from tests.server.program import Backend, Server, Task, eventually
+from testbed.docker_engine import Engine, private_engine
+from tests.support.launcher_bench import INSTANCE, Bench, silent, soon
+from tests.support.launcher_bench import bench as open_bench
+from tests.support.program import Backend, Server, Task, eventually
 
 LISTEN = """
 import os, socket, threading, time
@@ -211,7 +210,7 @@ def test_a_registry_s_words_stay_in_the_log(caplog: pytest.LogCaptureFixture) ->
 @pytest.fixture
 async def server(
     tmp_path: Path,
-    containers_backend: Backend,  # noqa: F811
+    containers_backend: Backend,
 ) -> AsyncIterator[Server]:
     server = Server(
         tmp_path / "data",

@@ -14,10 +14,10 @@ from fetchml.core.model import ENDED, AttemptEnd, Status, Task, TaskSpec
 from fetchml.engine.run_times import RunTimes
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.views import WatchFilter
-from tests.cli.server import Server
-from tests.engine.conftest import ALICE, Box, box, ended
 from tests.hostile.raw import ADMIN_KEY, SERVER_SETTINGS, all_tasks, submit
 from tests.hostile.test_text import until_idle
+from tests.support.cli_server import Server
+from tests.support.engine_box import ALICE, Box, box, ended
 
 __all__ = ["box"]
 

@@ -15,9 +15,9 @@ from fetchml.api.grpc import connections
 from fetchml.api.grpc.connections import ACCEPTED, CONNECTION_BYTES, excess_of
 from fetchml.api.grpc.receiving import CHECK_PLACES
 from fetchml.auth.keyring import KEYLESS_STREAMS, STREAMS_PER_ADDRESS
-from tests.api import grpc_world
 from tests.hostile.attacked import MIB, Attacked
 from tests.hostile.http2 import HEADERS, Connection, frame
+from tests.support import grpc_world
 
 MOST = 40
 SHARE = 30

@@ -10,7 +10,7 @@ import pytest
 
 from fetchml.api.jupyter import visitors
 from tests.jupyter.service import Service
-from tests.server.program import ADMIN_KEY, Backend, Server
+from tests.support.program import ADMIN_KEY, Backend, Server
 
 HOSTILE = Path(__file__).with_name("hostile_jupyter.py")
 HANDSHAKE = (

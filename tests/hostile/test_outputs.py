@@ -11,9 +11,9 @@ from fetchml.attempts.manager import COLLECTING_THREADS
 from fetchml.files import kept_outputs, untrusted
 from fetchml.files.kept_outputs import FEW_FILES, LeftOut, OutputLimits, keep
 from fetchml.files.task_dir import LISTING_THREADS, TaskFiles
-from tests.engine.conftest import ALICE, BOB, Box, ended
-from tests.engine.conftest import box as box  # noqa: PLC0414 - a fixture
 from tests.hostile.attacked import Attacked
+from tests.support.engine_box import ALICE, BOB, Box, ended
+from tests.support.engine_box import box as box  # noqa: PLC0414 - a fixture
 
 
 def fill(folder: Path, count: int, content: bytes = b"") -> None:

@@ -19,11 +19,11 @@ from google.protobuf.message_factory import GetMessageClass
 from fetchml.core.model import Role
 from fetchml.system.ids import IdSequence
 from fetchml.v1 import task_pb2
-from tests.api import grpc_world, rest_world
 from tests.contract.schemathesis_archives import archive
-from tests.server.conftest import Serve
-from tests.server.program import Backend, Server, soon
 from tests.server.test_ways_in import METHODS
+from tests.support import grpc_world, rest_world
+from tests.support.program import Backend, Server, soon
+from tests.support.server_fixtures import Serve
 
 ADA = "ada-secret-name"
 JOB, EXPERIMENT, NOTEBOOK = "ada-secret-job", "ada-secret-experiment", "ada-secret-notebook"

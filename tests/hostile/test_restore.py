@@ -23,9 +23,9 @@ from fetchml.files.data_dir import (
 )
 from fetchml.jupyter.service_key import load_key
 from fetchml.server.control_socket import control_socket
-from tests.cli.server import run
-from tests.server.conftest import Serve
-from tests.server.program import ADMIN_KEY, Backend
+from tests.support.cli_server import run
+from tests.support.program import ADMIN_KEY, Backend
+from tests.support.server_fixtures import Serve
 
 Entry = tuple[str, str | bytes | None]
 """Path, and a link's target (str), a file's content (bytes), or None for a folder."""

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.api.validate import ROOT
+from tests.support.validate import ROOT
 
 PAGE = (ROOT / "docs/security.md").read_text()
 ROW = re.compile(r"^\| (API\d+:2023) [^|]+ \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)

@@ -20,12 +20,12 @@ from fetchml.files.storage_watch import StorageWatch, WatchSettings
 from fetchml.files.tree_size import measure
 from fetchml.ports.contracts import AuditQuery, OldTasks
 from fetchml.views import WatchFilter
-from tests.cli.server import run
-from tests.engine.conftest import ADMIN, ALICE, BOB, VIEWER, Box, ended, running
-from tests.server.conftest import Serve
-from tests.server.program import ADMIN_KEY, Backend
-from tests.snapshots.archives import file, folder, packed, sent
-from tests.store.sample import store_in, task
+from tests.support.archives import file, folder, packed, sent
+from tests.support.cli_server import run
+from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended, running
+from tests.support.program import ADMIN_KEY, Backend
+from tests.support.sample_tasks import store_in, task
+from tests.support.server_fixtures import Serve
 
 MIB = 1 << 20
 HOUR_MS = 3_600_000

@@ -16,10 +16,10 @@ from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.errors import ValidationFailed
 from fetchml.ops import doctor
 from fetchml.ports.contracts import LaunchSpec
-from tests.docker.engine import Engine
-from tests.engine.conftest import ALICE, Box
-from tests.engine.conftest import box as box  # noqa: PLC0414 - a fixture
+from testbed.docker_engine import Engine
 from tests.hostile.attacked import MIB, Attacked
+from tests.support.engine_box import ALICE, Box
+from tests.support.engine_box import box as box  # noqa: PLC0414 - a fixture
 
 BOX = Resources(8, 64, 2)
 LIMITS = TaskLimits(

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from fetchml.v1 import task_pb2
-from tests.cli.server import Server
 from tests.hostile import raw_grpc
 from tests.hostile.raw import (
     ADMIN_KEY,
@@ -24,8 +23,9 @@ from tests.hostile.raw import (
     assert_no_ghosts,
     submit,
 )
+from tests.support.cli_server import Server
 
-GAPS = Path(__file__).parents[1] / "store" / "data" / "gaps.tar.gz"
+GAPS = Path(__file__).parents[1] / "adapters" / "duckdb" / "data" / "gaps.tar.gz"
 SCOPE_IDS = [b"fe80::1%\xff", b"fe80::1%\xed\xa0\x80", "fe80::1%\u202e".encode(), b"fe80::1%a\tb"]
 
 

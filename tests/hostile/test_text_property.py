@@ -32,7 +32,6 @@ from fetchml.v1 import (
     snapshot_pb2,
     task_pb2,
 )
-from tests.cli.server import Server
 from tests.hostile import raw_grpc
 from tests.hostile.raw import (
     ADMIN_KEY,
@@ -45,6 +44,7 @@ from tests.hostile.raw import (
     submit,
 )
 from tests.hostile.test_text import restarted, until_idle
+from tests.support.cli_server import Server
 
 MIB = 1 << 20
 HEAD_BYTES = 8190

@@ -16,9 +16,9 @@ from fetchml.errors import MAX_VIOLATIONS, QueueQuotaReached, ValidationFailed
 from fetchml.ports.contracts import TaskQuery
 from fetchml.v1 import task_pb2
 from fetchml.views import UpdateType, WatchFilter
-from tests.api.rest_world import JSON, rest_world
-from tests.engine.conftest import ALICE, BOB, Box
 from tests.hostile.turns import LONGEST_SECONDS, TRIES, longest_turn, measured
+from tests.support.engine_box import ALICE, BOB, Box
+from tests.support.rest_world import JSON, rest_world
 
 QUOTED = '"' + "😀" * (MAX_ARGUMENT_CHARACTERS - 3)
 WAITING = 100_000

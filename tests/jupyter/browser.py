@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from tests import debian
+from testbed import debian
 
 PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver"}
 """Program → Debian's package."""

@@ -8,11 +8,11 @@ import pytest
 from docker.errors import ImageNotFound
 
 from examples.local_image import Interpreter
-from tests.docker.engine import Engine
+from testbed.docker_engine import Engine
 from tests.jupyter.image import NAME, import_root, write_root
 from tests.jupyter.service import Serve
-from tests.server.conftest import containers_of
-from tests.server.program import Backend, Server
+from tests.support.program import Backend, Server
+from tests.support.server_fixtures import containers_of
 
 
 class Root(NamedTuple):

@@ -22,8 +22,8 @@ from fetchml.jupyter.origin import JupyterOrigins
 from fetchml.ports.jupyter_link import SOCKET, JupyterLink
 from fetchml.system.clock import Clock
 from fetchml.views import JupyterDoor, JupyterState
-from tests import front
-from tests.api.grpc_world import KeyStore
+from tests.support import front
+from tests.support.grpc_world import KeyStore
 
 ID = "0198c0de-0000-7000-8000-000000000001"
 OTHER = "0198c0de-0000-7000-8000-000000000002"

@@ -13,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from tests.jupyter.image import NAME
-from tests.server.program import SECONDS, Server, eventually, soon
+from tests.support.program import SECONDS, Server, eventually, soon
 
 Serve = Callable[..., Awaitable[Server]]
 """A server that is ready: `await serve(backend, FETCHML_…="…")`."""

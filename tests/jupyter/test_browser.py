@@ -4,11 +4,11 @@ import asyncio
 import os
 from pathlib import Path
 
-from tests.cli.server import run
 from tests.jupyter.browser import ENTER, SHIFT, Browser, chromium
 from tests.jupyter.image import NAME
 from tests.jupyter.service import Serve, Service
-from tests.server.program import ADMIN_KEY, Backend, Server
+from tests.support.cli_server import run
+from tests.support.program import ADMIN_KEY, Backend, Server
 
 NOTICE = (
     "const bar = document.querySelector('#fetchml-notice');"

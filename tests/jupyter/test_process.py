@@ -9,7 +9,7 @@ import pytest
 from fetchml.system import processes
 from tests.jupyter.installed import install_jupyterlab
 from tests.jupyter.service import SAVED, Serve, Service
-from tests.server.program import Backend, eventually
+from tests.support.program import Backend, eventually
 
 
 @pytest.fixture(scope="session")

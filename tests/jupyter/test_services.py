@@ -15,12 +15,12 @@ import pytest
 from aiohttp import WSMsgType
 
 from fetchml.config.settings import Tasks
-from tests.docker.engine import PrivateEngine, private_engine
+from testbed.docker_engine import PrivateEngine, private_engine
 from tests.jupyter.conftest import Root
 from tests.jupyter.image import NAME, import_root
 from tests.jupyter.service import SAVED, Serve, Service
-from tests.server.conftest import containers_of
-from tests.server.program import ADMIN_KEY, Backend, Server, eventually
+from tests.support.program import ADMIN_KEY, Backend, Server, eventually
+from tests.support.server_fixtures import containers_of
 
 LARGE_BYTES = 100_000_000
 

@@ -5,7 +5,7 @@ import asyncio
 from pathlib import Path
 
 from tests.jupyter.service import Serve, Service
-from tests.server.program import Backend, Server, eventually
+from tests.support.program import Backend, Server, eventually
 
 SERVICES = 20
 AT_A_TIME = 4

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import debian
+from testbed import debian
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = re.findall(

@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 
 from fetchml.v1 import task_pb2
-from tests.server.conftest import Serve
-from tests.server.program import SECONDS, Backend, Server, Task, eventually, soon
 from tests.server.test_crash import COUNTED, starts, until
 from tests.server.watchers import Change, over_ws
+from tests.support.program import SECONDS, Backend, Server, Task, eventually, soon
+from tests.support.server_fixtures import Serve
 
 ONE_SLOT = {"FETCHML_TASKS_MAX_RUNNING": "1"}
 ONE_GPU = {"FETCHML_GPU_SLOTS": "1", "FETCHML_TASKS_MAX_RUNNING": "4"}

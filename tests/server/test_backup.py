@@ -16,9 +16,9 @@ from fetchml.core.model import Role
 from fetchml.v1 import backup_pb2
 from fetchml.v1.backup_pb2_grpc import BackupServiceStub
 from fetchml.v1.task_pb2 import Task
-from tests.cli.server import Ran, run
-from tests.server.conftest import Serve
-from tests.server.program import Backend, Server
+from tests.support.cli_server import Ran, run
+from tests.support.program import Backend, Server
+from tests.support.server_fixtures import Serve
 
 
 async def make_backup(server: Server, file: Path, *flags: str) -> Ran:

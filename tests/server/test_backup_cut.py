@@ -12,8 +12,8 @@ import pytest
 
 from fetchml.backup.store_copy import PREFIX
 from fetchml.files.new_file import PlaceTaken, new_file
-from tests.cli.server import FETCHML, SECONDS, Server, environment, run
-from tests.server.program import eventually
+from tests.support.cli_server import FETCHML, SECONDS, Server, environment, run
+from tests.support.program import eventually
 
 MORE_THAN_A_PIPE_TAKES = 4 << 20
 HEARS_SIGNALS = ("env", "--default-signal=HUP,INT,TERM")

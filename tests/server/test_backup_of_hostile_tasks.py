@@ -17,8 +17,8 @@ import pytest
 
 from fetchml.backup import archive as archives
 from fetchml.backup.restore import restore as restore_backup
-from tests.cli.server import SECONDS, environment
-from tests.other_user import enterable
+from tests.support.cli_server import SECONDS, environment
+from tests.support.other_user import enterable
 
 USER = 1234
 AS_USER = f"""

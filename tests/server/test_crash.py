@@ -12,9 +12,8 @@ import grpc
 import pytest
 
 from fetchml.v1 import task_pb2
-from tests.cli.server import run
-from tests.server.conftest import Serve
-from tests.server.program import (
+from tests.support.cli_server import run
+from tests.support.program import (
     ADMIN_KEY,
     ENDED,
     Backend,
@@ -24,6 +23,7 @@ from tests.server.program import (
     eventually,
     soon,
 )
+from tests.support.server_fixtures import Serve
 
 SOURCE = Path(__file__).parents[2] / "fetchml"
 BEFORE_THE_END = ["preparing", "created", "prepared", "gate_opened", "started"]

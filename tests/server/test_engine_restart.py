@@ -11,10 +11,10 @@ import pytest
 from examples.local_image import build_base
 from fetchml.adapters.docker.container import container_name
 from fetchml.core.verdict import STOPPED
-from tests.docker.engine import PrivateEngine, private_engine
-from tests.server.conftest import containers_of
-from tests.server.program import Server, Task, all_ended, eventually
+from testbed.docker_engine import PrivateEngine, private_engine
 from tests.server.test_ahead import at_gate
+from tests.support.program import Server, Task, all_ended, eventually
+from tests.support.server_fixtures import containers_of
 
 IMAGE = "fetchml-test/python:1"
 UNTIL_TOLD = "echo ready; until [ -e go ]; do sleep 0.02; done; exit 5"

@@ -15,10 +15,10 @@ from google.protobuf.message import Message
 from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, task_pb2
 from fetchml.v1.task_pb2_grpc import TaskServiceStub
-from tests.api import grpc_world, rest_world
-from tests.api.grpc_world import Refusal, refusal
-from tests.server.conftest import Serve
-from tests.server.program import Backend, Server, Task, eventually, soon
+from tests.support import grpc_world, rest_world
+from tests.support.grpc_world import Refusal, refusal
+from tests.support.program import Backend, Server, Task, eventually, soon
+from tests.support.server_fixtures import Serve
 
 Code = grpc.StatusCode
 Clients = tuple[rest_world.Client, grpc_world.Client]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.server import FETCHML, SECONDS, environment, run, serving
+from tests.support.cli_server import FETCHML, SECONDS, environment, run, serving
 
 Start = Callable[[Sequence[int]], "subprocess.Popen[bytes]"]
 MISSING = [(0,), (1,), (2,), (0, 1, 2)]

@@ -12,11 +12,11 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
 from fetchml.v1 import gpu_pb2, queue_pb2, task_pb2
-from tests.api.grpc_world import refusal
-from tests.api.rest_world import JSON, Reply
 from tests.contract.schemathesis_archives import archive
-from tests.server.conftest import Serve
-from tests.server.program import Backend, Server, Task, soon
+from tests.support.grpc_world import refusal
+from tests.support.program import Backend, Server, Task, soon
+from tests.support.rest_world import JSON, Reply
+from tests.support.server_fixtures import Serve
 
 Code = grpc.StatusCode
 STATUS = {

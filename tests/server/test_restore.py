@@ -15,10 +15,10 @@ import pytest
 from fetchml.backup import archive as archives
 from fetchml.backup.restore import restore as restore_backup
 from fetchml.v1.task_pb2 import Task
-from tests.cli.server import FETCHML, SECONDS, environment, run
-from tests.server.conftest import Serve
-from tests.server.program import Backend, eventually
-from tests.small_disk import mounted_disk, resize
+from testbed.small_disk import mounted_disk, resize
+from tests.support.cli_server import FETCHML, SECONDS, environment, run
+from tests.support.program import Backend, eventually
+from tests.support.server_fixtures import Serve
 
 USER = 1234
 LARGE = 256 * 1024

@@ -18,8 +18,8 @@ from fetchml.core.model import Principal, Role
 from fetchml.errors import Unavailable
 from fetchml.v1 import backup_pb2
 from fetchml.v1.backup_pb2_grpc import BackupServiceServicer, add_BackupServiceServicer_to_server
-from tests.cli.server import FETCHML, SECONDS, environment
-from tests.server.program import eventually
+from tests.support.cli_server import FETCHML, SECONDS, environment
+from tests.support.program import eventually
 
 if TYPE_CHECKING:
     from fetchml.ports.contracts import Store

@@ -3,8 +3,8 @@
 import os
 
 from fetchml.v1 import task_pb2
-from tests.server.conftest import Serve
-from tests.server.program import Backend, Task, all_ended
+from tests.support.program import Backend, Task, all_ended
+from tests.support.server_fixtures import Serve
 
 TASKS = 2000
 LINES = 40

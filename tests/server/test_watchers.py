@@ -15,9 +15,6 @@ import pytest
 
 from fetchml.core.model import Role
 from fetchml.v1 import task_pb2
-from tests.api.rest_world import JSON, Client
-from tests.server.conftest import Serve
-from tests.server.program import SECONDS, Backend, Server, Task, all_ended, soon
 from tests.server.watchers import (
     LAST,
     Change,
@@ -31,6 +28,9 @@ from tests.server.watchers import (
     watch_with_cuts,
     with_completes,
 )
+from tests.support.program import SECONDS, Backend, Server, Task, all_ended, soon
+from tests.support.rest_world import JSON, Client
+from tests.support.server_fixtures import Serve
 
 Type = task_pb2.WatchTasksResponse
 MANY = 30_000

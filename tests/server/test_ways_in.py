@@ -25,11 +25,11 @@ from fetchml.v1 import (
     storage_pb2,
     task_pb2,
 )
-from tests.api import grpc_world, rest_world
-from tests.api.validate import SUPERSET
 from tests.contract.schemathesis_archives import archive
-from tests.server.conftest import Serve
-from tests.server.program import Backend, Server, soon
+from tests.support import grpc_world, rest_world
+from tests.support.program import Backend, Server, soon
+from tests.support.server_fixtures import Serve
+from tests.support.validate import SUPERSET
 
 CALLERS = ("owner", "other", "viewer", "admin", "revoked", "nobody")
 """In the order of the table's columns. The last two get a 401 everywhere."""

@@ -12,8 +12,8 @@ import grpc
 import msgspec
 
 from fetchml.v1 import task_pb2
-from tests.api.rest_world import Client
-from tests.server.program import ENDED, SECONDS, Server, Task, soon
+from tests.support.program import ENDED, SECONDS, Server, Task, soon
+from tests.support.rest_world import Client
 
 LAST = "last"
 """The job name of the task after which watchers leave."""

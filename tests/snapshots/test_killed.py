@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.cli.server import SECONDS, Server
-from tests.snapshots.archives import file, packed
+from tests.support.archives import file, packed
+from tests.support.cli_server import SECONDS, Server
 
 
 def begin_upload(server: Server, data: bytes, size: int) -> socket.socket:

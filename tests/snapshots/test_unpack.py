@@ -15,7 +15,7 @@ import pytest
 
 from fetchml.core.requests.snapshot import Entry, EntryKind, entries_of, id_of, manifest
 from fetchml.snapshots.unpack import RefusedArchive, UnpackLimits, UnreadableArchive, unpack
-from tests.snapshots.archives import Member, file, folder, hard_link, link, packed, special
+from tests.support.archives import Member, file, folder, hard_link, link, packed, special
 
 LIMITS = UnpackLimits(max_bytes=100_000, max_files=20)
 

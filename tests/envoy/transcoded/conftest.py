@@ -10,10 +10,9 @@ import pytest
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role
-from tests import front
-from tests.api import rest_world
-from tests.api.grpc_world import grpc_world
-from tests.envoy import proxy
+from testbed import envoy as proxy
+from tests.support import front, rest_world
+from tests.support.grpc_world import grpc_world
 
 
 @pytest.fixture(scope="session")

@@ -12,15 +12,15 @@ from fetchml.core.model import Role, Status
 from fetchml.errors import Conflict, Unavailable
 from fetchml.v1 import queue_pb2, task_pb2
 from fetchml.views import Health, HealthStatus
-from tests.api import rest_world
-from tests.api.grpc_world import Client, refusal
-from tests.api.rest_world import JSON, World
-from tests.envoy import proxy
+from testbed import envoy as proxy
 from tests.envoy.grpc_web import call_over_web
 from tests.envoy.test_edge import JUNK, UNREADABLE, call_raw
 from tests.envoy.transcoded.conftest import transcoded
-from tests.server.conftest import Serve
-from tests.server.program import ADMIN_KEY, Backend, eventually
+from tests.support import rest_world
+from tests.support.grpc_world import Client, refusal
+from tests.support.program import ADMIN_KEY, Backend, eventually
+from tests.support.rest_world import JSON, World
+from tests.support.server_fixtures import Serve
 
 EXPERIMENT = b'{"name": "mnist"}'
 

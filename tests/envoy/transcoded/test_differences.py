@@ -7,8 +7,8 @@ import pytest
 
 from fetchml.core.model import Status
 from fetchml.views import Health, HealthStatus
-from tests.api.rest_world import JSON, Reply, World
-from tests.api.stub_engine import START_MS
+from tests.support.rest_world import JSON, Reply, World
+from tests.support.stub_engine import START_MS
 
 
 async def ask(rest: World, method: str, path: str, body: bytes | None = None) -> Reply:

@@ -1,0 +1,201 @@
+"""Random changes, folds, reopenings and crashes: the store answers what a plain dict answers."""
+
+import asyncio
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from fetchml.adapters.duckdb import upkeep
+from fetchml.core.model import ENDED, Change, Idempotency, Status, Task
+from fetchml.ports.contracts import TaskQuery
+from tests.support.sample_tasks import Opened, open_store, task
+
+USERS = ("ann", "bob")
+
+creates = st.tuples(
+    st.just("create"),
+    st.sampled_from(USERS),
+    st.integers(0, 5),  # created_at: ties are wanted
+    st.sampled_from((None, "exp-1", "exp-2")),
+    st.sampled_from((None, "key-1", "key-2")),
+    st.sampled_from((False, False, True)),  # a service
+)
+changes = st.tuples(
+    st.just("change"), st.integers(0, 30), st.sampled_from(Status), st.sampled_from((False, True))
+)
+hides = st.tuples(st.just("hide"), st.integers(0, 30))
+others = st.sampled_from([("fold",), ("reopen",), ("crash",)])
+queries = st.builds(
+    TaskQuery,
+    states=st.sampled_from(
+        [
+            (),
+            (Status.QUEUED,),
+            (Status.RUNNING, Status.PREPARING),
+            (Status.QUEUED, Status.PREPARING),
+            (Status.COMPLETED, Status.FAILED),
+        ]
+    ),
+    user=st.sampled_from((None, *USERS)),
+    job_name_prefix=st.sampled_from((None, "train-", "train-1", "other")),
+    experiment_id=st.sampled_from((None, "exp-1")),
+    limit=st.integers(0, 5),
+    offset=st.sampled_from((0, 0, 2, 10**30)),
+    before=st.none() | st.tuples(st.integers(999, 1_006), st.just("task-000004")),
+)
+steps = st.one_of(creates, creates, changes, changes, hides, others, queries)
+
+
+class Model:
+    def __init__(self) -> None:
+        self.tasks = dict[str, Task]()
+        self.journal = list[Change]()
+
+    def visible(self, query: TaskQuery) -> list[Task]:
+        found = [
+            each
+            for each in self.tasks.values()
+            if not each.hidden
+            and not each.service
+            and (not query.states or each.shown_status in query.states)
+            and query.user in {None, each.user}
+            and each.spec.job_name.startswith(query.job_name_prefix or "")
+            and query.experiment_id in {None, each.spec.experiment_id}
+        ]
+        return sorted(found, key=lambda each: (each.created_at, each.id), reverse=True)
+
+
+@pytest.fixture(autouse=True)
+def small_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "FOLD_ROWS", 3)
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.lists(steps, min_size=5, max_size=40))
+def test_store_answers_as_a_dict_does(script: list[object]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(play(script, Path(folder)))
+
+
+async def play(script: list[object], folder: Path) -> None:
+    model = Model()
+    data_dir = folder / "0"
+    opened = await reopen(data_dir)
+    try:
+        for number, step in enumerate(script):
+            data_dir, opened = await do(step, opened, model, data_dir, folder / str(number + 1))
+        for each in model.tasks.values():
+            assert await opened.store.get(each.id) == each
+        await check_page(opened, model, TaskQuery())
+        await check_changes(opened, model)
+        await check_keys(opened, model)
+    finally:
+        await opened.store.close()
+    assert opened.failures == []
+
+
+async def reopen(data_dir: Path) -> Opened:
+    return await open_store(data_dir, now_ms=lambda: 2_000)
+
+
+async def do(
+    step: object, opened: Opened, model: Model, data_dir: Path, crashed: Path
+) -> tuple[Path, Opened]:
+    match step:
+        case TaskQuery():
+            await check_page(opened, model, step)
+        case ("fold",):
+            await asyncio.to_thread(opened.store._upkeep.wait_folded)
+        case ("reopen" | "crash" as how,):
+            if how == "crash":  # what is on disk now is what a kill -9 leaves
+                shutil.copytree(data_dir, crashed)
+            await opened.store.close()
+            data_dir = crashed if how == "crash" else data_dir
+            opened = await reopen(data_dir)
+            check_restored(opened, model)
+        case tuple():
+            await change(opened, model, step)
+    return data_dir, opened
+
+
+async def change(opened: Opened, model: Model, step: tuple[object, ...]) -> None:
+    made = list(model.tasks.values())
+    match step:
+        case ("create", str(user), int(age), experiment, key, bool(service)):
+            number = len(made)
+            blank = task(number)
+            spec = replace(blank.spec, experiment_id=experiment)
+            idempotency = Idempotency(str(key), f"digest-{number}") if key else None
+            changed = replace(
+                blank,
+                user=user,
+                created_at=1_000 + age,
+                spec=spec,
+                idempotency=idempotency,
+                service=service,
+            )
+        case ("change", int(index), Status() as status, bool(ahead)) if made:
+            ended_at = 2_000 if status in ENDED else None
+            old = made[index % len(made)]
+            ahead = ahead and status is Status.PREPARING
+            changed = replace(old, status=status, ended_at=ended_at, ahead=ahead)
+        case ("hide", int(index)) if made:
+            changed = replace(made[index % len(made)], hidden=True)
+        case _:
+            return
+    numbered = opened.number([changed])
+    await opened.store.append(numbered)
+    assert opened.announced[-1] == numbered[0]
+    model.tasks[changed.id] = changed
+    model.journal += numbered
+    assert await opened.store.get(changed.id) == changed
+
+
+async def check_page(opened: Opened, model: Model, query: TaskQuery) -> None:
+    page = await opened.store.list_tasks(query)
+    matching = model.visible(query)
+    assert page.total == len(matching)
+    if query.before is not None:
+        matching = [each for each in matching if (each.created_at, each.id) < query.before]
+    assert page.tasks == matching[query.offset :][: query.limit]
+
+
+async def check_changes(opened: Opened, model: Model) -> None:
+    for seq in range(0, len(model.journal) + 1, 3):
+        assert await opened.store.changes_since(seq, 7) == model.journal[seq : seq + 7]
+
+
+async def check_keys(opened: Opened, model: Model) -> None:
+    newest = dict[tuple[str, str], int]()
+    for each in model.tasks.values():
+        if each.idempotency:
+            named = (each.user, each.idempotency.key)
+            newest[named] = max(newest.get(named, 0), each.created_at)
+    for (user, key), created_at in newest.items():
+        found = (await opened.store.find_idempotent(user, [key, "no such key"]))[key]
+        assert found.at == created_at
+        create = model.tasks[found.task_id]
+        assert create.idempotency == Idempotency(key, found.digest)
+        assert (create.user, create.created_at) == (user, created_at)
+
+
+def check_restored(opened: Opened, model: Model) -> None:
+    restored = opened.restored
+    assert restored.last_seq == len(model.journal)
+    assert restored.last_created_at == max((t.created_at for t in model.tasks.values()), default=0)
+    live = [each for each in model.tasks.values() if each.status not in ENDED]
+    assert restored.live == sorted(live, key=lambda each: (each.created_at, each.id))
+    for status in ENDED:
+        assert restored.recent[status] == model.visible(TaskQuery(states=(status,)))[:10]
+    visible = model.visible(TaskQuery())
+    assert restored.counts == Counter((each.user, each.status) for each in visible)

@@ -1,0 +1,149 @@
+"""Attempts whose command never ran: on a full disk, or since nobody wanted them."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from fetchml import shim
+from fetchml.attempts import runner
+from fetchml.core.model import Status
+from fetchml.files import attempt_folder
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.contracts import AttemptExit, LaunchSpec, PrepareError
+from fetchml.shim import NO_ROOM
+from tests.support.engine_box import ALICE, Box, ended
+
+FULL_AT_FIRST = """#!/bin/sh
+[ $# -gt 1 ] || exit 64
+until [ -e "$2/open" ]; do sleep 0.01; done
+if [ $(ls {tries} | wc -l) -lt {full} ]; then mktemp {tries}/XXXXXX; exit {no_room}; fi
+exec {shim} "$@"
+"""
+
+
+def full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> Path:
+    """A shim that finds the disk full at its first tries; a folder with a file for each."""
+    tries, real = tmp_path / "tries", Path(shutil.copy(shim.path(), tmp_path / "real-shim"))
+    tries.mkdir()
+    script = tmp_path / "shim"
+    script.write_text(FULL_AT_FIRST.format(tries=tries, full=times, no_room=NO_ROOM, shim=real))
+    script.chmod(0o755)
+    monkeypatch.setattr(shim, "path", lambda: script)
+    monkeypatch.setattr(runner, "AGAIN_SECONDS", 0.01)
+    return tries
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "AGAIN_SECONDS", 0.01)
+
+
+async def test_a_full_disk_costs_no_retry(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = full_disk(tmp_path, monkeypatch, 3)
+    async with box.engine() as engine:
+        task = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})
+        done = await ended(engine, task.id)
+    assert (done.status, done.attempt) == (Status.COMPLETED, 1)
+    assert (done.retry_count, done.infra_retries) == (0, 0)
+    assert len(list(tries.iterdir())) == 3
+
+
+async def test_a_full_disk_is_named_when_it_stays_full(
+    box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = full_disk(tmp_path, monkeypatch, 1 + runner.MOST_REMADE)
+    async with box.engine() as engine:
+        task = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})
+        done = await ended(engine, task.id)
+    # Its second attempt, a retry that the box owes it.
+    assert (done.status, done.infra_retries) == (Status.COMPLETED, 1)
+    assert len(list(tries.iterdir())) == 1 + runner.MOST_REMADE
+
+
+async def test_it_waits_for_room(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full_disk(tmp_path, monkeypatch, 1)
+    looked, room = list[int](), asyncio.Event()
+
+    def has_room(_: AttemptFolder) -> bool:
+        looked.append(1)
+        return room.is_set()
+
+    monkeypatch.setattr(AttemptFolder, "has_room", has_room)
+    async with box.engine() as engine:
+        task = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})
+        async with asyncio.timeout(20):
+            while len(looked) < 5:  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0.01)
+        waiting = await engine.get_task(ALICE, task.id)
+        assert "the disk is full" in str(waiting.progress)
+        room.set()
+        assert (await ended(engine, task.id)).status is Status.COMPLETED
+
+
+def test_room_is_blocks_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = AttemptFolder(tmp_path)
+    assert folder.has_room()
+    monkeypatch.setattr(attempt_folder, "_START_BYTES", 1 << 62)
+    assert not folder.has_room()
+
+
+def test_what_is_discarded_leaves_its_record_only(tmp_path: Path) -> None:
+    folder = AttemptFolder(tmp_path / "attempt")
+    folder.create(os.geteuid(), os.getegid())
+    folder.workspace_draft.mkdir()
+    assert folder.revoke()
+    folder.discard()
+    folder.discard()
+    assert [each.name for each in folder.path.iterdir()] == ["run"]
+
+
+async def test_a_request_under_way_leaves_no_folders(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backend makes the folders while the task is cancelled, and goes on when it is."""
+    begun, discarded = asyncio.Event(), asyncio.Event()
+    making: list[asyncio.Task[None]] = []
+
+    async with box.engine() as engine:
+        launcher = engine._runs._launcher
+        drop = AttemptFolder.discard
+        loop = asyncio.get_running_loop()
+
+        def discard(folder: AttemptFolder) -> None:
+            drop(folder)
+            loop.call_soon_threadsafe(discarded.set)
+
+        async def prepare(run: LaunchSpec, progress: Callable[[str], None]) -> None:
+            async def make() -> None:
+                await discarded.wait()
+                AttemptFolder(run.folder).create(os.geteuid(), os.getegid())
+
+            making.append(asyncio.create_task(make()))
+            begun.set()
+            await asyncio.shield(making[0])
+            raise PrepareError("unwanted", permanent=True)
+
+        def settled(then: Callable[[LaunchSpec], Awaitable[AttemptExit | None]]) -> object:
+            async def settle(run: LaunchSpec) -> AttemptExit | None:
+                await making[0]
+                return await then(run)
+
+            return settle
+
+        monkeypatch.setattr(AttemptFolder, "discard", discard)
+        monkeypatch.setattr(launcher, "prepare", prepare)
+        monkeypatch.setattr(launcher, "wait", settled(launcher.wait))
+        task = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})
+        await begun.wait()
+        await engine.cancel_task(ALICE, task.id)
+        await ended(engine, task.id)
+        folder = box.data_dir / f"tasks/{task.id}/attempts/1"
+        async with asyncio.timeout(20):
+            while {each.name for each in folder.iterdir()} != {"run"}:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)

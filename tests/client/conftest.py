@@ -1,0 +1,36 @@
+"""A live server, a wire to it that can be cut, and the clients of other languages, built once."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.client import programs
+from tests.client.programs import Program
+from tests.client.relay import Relay
+from tests.support.cli_server import Server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    started = Server(tmp_path_factory.mktemp("server") / "data").start()
+    yield started
+    assert started.stop() == 0
+
+
+@pytest.fixture
+def key(server: Server) -> str:
+    return (server.data_dir / "admin.key").read_text().strip()
+
+
+@pytest.fixture
+def relay(server: Server) -> Iterator[Relay]:
+    """To the server's gRPC."""
+    made = Relay(server.grpc)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session", params=programs.BUILDERS, ids=lambda made: made.__name__)
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Program:
+    build: programs.Builder = request.param
+    return build(tmp_path_factory.mktemp(request.param.__name__))

@@ -1,0 +1,78 @@
+"""A task that is quiet for long: its streams outlive cuts that are further apart than patience."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from fetchml.client import AsyncClient, CallError, Client, Options, Unreachable, status_name
+from tests.client.relay import Relay
+from tests.client.test_python import until_told
+from tests.support.cli_server import SECONDS, Server
+
+PATIENCE_SECONDS = 2
+APART_SECONDS = PATIENCE_SECONDS + 0.5
+STREAMS = 2
+
+
+def test_a_wait_and_a_log(relay: Relay, key: str, tmp_path: Path) -> None:
+    cuts: list[CallError] = []
+    options = Options(patience=PATIENCE_SECONDS, on_cut=cuts.append)
+    with Client(relay.address, key, options=options) as client, ThreadPoolExecutor() as threads:
+        task = client.submit("quiet", command=until_told(tmp_path / "go"))
+        wait = threads.submit(client.wait, task.id)
+        log = threads.submit(lambda: b"".join(c.data for c in client.logs(task.id, follow=True)))
+        for number in (1, 2, 3):
+            time.sleep(APART_SECONDS)
+            assert len(cuts) == STREAMS * (number - 1)
+            relay.cut()
+        time.sleep(APART_SECONDS)
+        (tmp_path / "go").touch()
+        assert status_name(wait.result(SECONDS)) == "completed"
+        assert log.result(SECONDS) == b"one\ntwo\n"
+    assert [type(cut) for cut in cuts] == [Unreachable] * STREAMS * 3
+
+
+async def test_a_wait_and_a_log_in_a_loop(relay: Relay, key: str, tmp_path: Path) -> None:
+    cuts: list[CallError] = []
+    options = Options(patience=PATIENCE_SECONDS, on_cut=cuts.append)
+    async with (
+        AsyncClient(relay.address, key, options=options) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        task = await client.submit("quiet", command=until_told(tmp_path / "go"))
+
+        async def read() -> bytes:
+            return b"".join([chunk.data async for chunk in client.logs(task.id, follow=True)])
+
+        wait, log = group.create_task(client.wait(task.id)), group.create_task(read())
+        for number in (1, 2, 3):
+            await asyncio.sleep(APART_SECONDS)
+            assert len(cuts) == STREAMS * (number - 1)
+            relay.cut()
+        await asyncio.sleep(APART_SECONDS)
+        (tmp_path / "go").touch()
+        assert status_name(await wait) == "completed"
+        assert await log == b"one\ntwo\n"
+    assert [type(cut) for cut in cuts] == [Unreachable] * STREAMS * 3
+
+
+def test_submit_says_when_it_is_connected_again(
+    server: Server, relay: Relay, key: str, tmp_path: Path
+) -> None:
+    command = ("submit", "--wait", "--", *until_told(tmp_path / "go"))
+    reach = {"FETCHML_SERVER": relay.address, "FETCHML_API_KEY": key}
+    with server.begin(*command, **reach) as waiting:
+        assert waiting.stderr is not None
+        said = iter(waiting.stderr.readline, "")
+
+        def until(words: str) -> None:
+            assert any(words in line for line in said)
+
+        until("running")
+        relay.cut()
+        until("trying again")
+        until("running")
+        (tmp_path / "go").touch()
+        waiting.communicate(timeout=SECONDS)
+    assert waiting.returncode == 0

@@ -1,0 +1,419 @@
+"""Snapshots and the tasks that run them, against a real engine."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fetchml.core.model import FailureReason, Status
+from fetchml.core.requests.snapshot import Snapshot
+from fetchml.errors import Conflict, Forbidden, NotFound, Unavailable, ValidationFailed
+from fetchml.files.disk_work import DiskWork
+from fetchml.snapshots import service as module
+from fetchml.snapshots.service import MAX_UPLOADS
+from fetchml.views import WatchFilter
+from tests.support.archives import Member, file, link, packed, sent
+from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended, running
+
+RUN = 'command = ["sh", "run.sh"]\n'
+SLEEP = packed(file("fetchml.toml", b'command = ["sleep", "1000"]\n'))
+
+
+async def upload(box: Box, *members: Member) -> Snapshot:
+    return (await box.snapshots.upload(ALICE, sent(packed(*members))))[0]
+
+
+def kept(box: Box) -> set[str]:
+    return {path.name for path in (box.data_dir / "snapshots").iterdir()} - {".new"}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def half_done(box: Box) -> list[Path]:
+    return list((box.data_dir / "snapshots/.new").iterdir())
+
+
+async def test_a_task_sees_just_its_files_and_may_change_them(box: Box) -> None:
+    script = b"""
+        find . | sort; ./tool; cat here
+        echo changed > src/a; rm tool; ln here link; echo new > src/new; chmod 777 src
+    """
+    async with box.engine() as engine:
+        snapshot = await upload(
+            box,
+            file("fetchml.toml", RUN.encode()),
+            file("run.sh", script),
+            file("tool", b"#!/bin/sh\necho tool\n", mode=0o755),
+            file("src/a", b"original"),
+            link("here", "src/a"),
+        )
+        for _ in range(2):
+            task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+            assert task.spec.command == ("sh", "run.sh")
+            task = await ended(engine, task.id)
+            assert task.status is Status.COMPLETED, task.error
+            assert await engine.task_output(task) == (
+                ".\n./fetchml.toml\n./here\n./run.sh\n./src\n./src/a\n./tool\ntool\noriginal"
+            )
+            assert "workspace" not in names(box.data_dir / "tasks" / task.id / "attempts/1")
+        tree = box.data_dir / "snapshots" / snapshot.id / "tree"
+        assert (tree / "src/a").read_bytes() == b"original"
+        assert names(tree / "src") == ["a"]
+
+
+async def test_a_request_wins_over_the_file_and_the_file_over_the_server(box: Box) -> None:
+    text = b'image = "file"\nmax_retries = 3\ncpu = 1\npreemptible = true\n'
+    text += b'[env]\nA = "file"\nB = "file"\n'
+    async with box.engine() as engine:
+        snapshot = await upload(box, file("fetchml.toml", text))
+        request = {"job_name": "a", "image": "request", "env": {"A": "request"}}
+        spec = (await engine.create_tasks(ALICE, [{**request, "snapshot_id": snapshot.id}]))[0].spec
+        assert (spec.image, spec.command, spec.max_retries, spec.cpu) == (
+            "request",
+            ("true",),
+            3,
+            1,
+        )
+        assert spec.env == {"A": "request", "B": "file"}
+        assert spec.preemptible
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("image = 1\n", "fetchml.toml: line 1: image must be a string"),
+        ("\n# needs\ncpu = 64\n", "fetchml.toml: line 3: cpu asks for 64, this box has 2"),
+        ("[env]\n'A-B' = 'x'\n", "fetchml.toml: line 1: env key 'A-B' must be a name"),
+        ("comand = ['a']\n", "line 1: comand is not a setting: did you mean command?"),
+        ("a = \n", "fetchml.toml: is not TOML: invalid value (at line 1, column 5)"),
+        ("a = 1\ncpu = " + "9" * 5000, "fetchml.toml: is not TOML: exceeds the limit"),
+        ("\n" + ".".join("a" * 200) + "=1", "fetchml.toml: line 2: has more than 100 dots"),
+    ],
+)
+async def test_a_bad_file_is_refused_at_submission(box: Box, text: str, told: str) -> None:
+    async with box.engine() as engine:
+        snapshot = await upload(box, file("fetchml.toml", text.encode()))
+        with pytest.raises(ValidationFailed) as error:
+            await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+        assert told in error.value.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(f"a{n}=1" for n in range(7000)),
+        "\n" * 30_000 + "\n".join(f"a{n}=1" for n in range(4000)),
+        ".".join("a" * 30_000) + "=1",
+        "\n".join(".".join("a" * 100) + f".b{n}=1" for n in range(250)),
+        "b" * 60_000 + "=1",
+    ],
+    ids=["unknown names", "blank lines", "a dotted name", "dotted names", "a long name"],
+)
+async def test_a_bad_file_holds_up_nobody(box: Box, text: str) -> None:
+    """It is read while everybody else waits."""
+    async with box.engine() as engine:
+        snapshot = await upload(box, file("fetchml.toml", text.encode()))
+        begun = time.process_time()
+        with pytest.raises(ValidationFailed) as error:
+            await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+        assert time.process_time() - begun < 1.5
+        assert len(error.value.violations) <= 10
+        assert len(error.value.message) < 4000
+
+
+async def test_restart_keeps_snapshots_and_sweeps_the_rest(box: Box) -> None:
+    async with box.engine():
+        first = await upload(box, file("a", b"1"))
+        lost = await upload(box, file("a", b"2"))
+    stray = box.data_dir / "snapshots" / ("0" * 64)
+    (stray / "tree/deep").mkdir(parents=True)
+    (box.data_dir / "snapshots/.new/half/tree").mkdir(parents=True)
+    (box.data_dir / "snapshots" / lost.id).rename(box.data_dir / "elsewhere")
+    async with box.engine() as engine:
+        assert box.snapshots.list(BOB) == [first]
+        assert kept(box) == {first.id}
+        assert half_done(box) == []
+        again, is_new = await box.snapshots.upload(ALICE, sent(packed(file("a", b"2"))))
+        assert (again.id, is_new) == (lost.id, True)
+        task = await engine.create_task(
+            ALICE, {"job_name": "a", "snapshot_id": first.id, "command": ["cat", "a"]}
+        )
+        assert await engine.task_output(await ended(engine, task.id)) == "1"
+
+
+async def test_a_task_that_waited_over_a_restart_gets_its_files(box: Box) -> None:
+    async with box.engine(max_running=1) as engine:
+        blocker = await engine.create_task(ALICE, {"job_name": "a", "command": ["sleep", "1000"]})
+        await running(engine, blocker.id)
+        snapshot = await upload(box, file("a", b"1"))
+        request = {"job_name": "a", "snapshot_id": snapshot.id, "command": ["cat", "a"]}
+        task = await engine.create_task(ALICE, request)
+    half_copied = box.data_dir / "tasks" / task.id / "attempts/1/workspace.new"
+    half_copied.mkdir(parents=True)
+    (half_copied / "a").write_text("half")
+    async with box.engine(max_running=1) as engine:
+        await engine.cancel_task(ALICE, blocker.id)
+        assert await engine.task_output(await ended(engine, task.id)) == "1"
+
+
+async def test_what_nobody_uses_is_removed(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with box.engine() as engine:
+        unused = await upload(box, file("a", b"unused"))
+        recent = await upload(box, file("a", b"recent"))
+        about = await upload(box, file("a", b"about"))
+        run, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
+        await box.experiments.create(ALICE, {"name": "a", "commit_id": about.id})
+        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": run.id})
+        await running(engine, task.id)
+        now = unused.used_at + 59_000
+        monkeypatch.setattr(box.snapshots, "_clock", lambda: now)
+        await box.snapshots.remove_unused()
+        assert kept(box) == {unused.id, recent.id, about.id, run.id}
+        now += 3_600_000
+        box.snapshots.get(ALICE, recent.id)
+        await box.snapshots.remove_unused()
+        assert kept(box) == {recent.id, about.id, run.id}
+        await box.snapshots.save_use()
+        assert {each.id for each in box.snapshots.list(ALICE)} == kept(box)
+        await engine.cancel_task(ALICE, task.id)
+        await ended(engine, task.id)
+        await box.snapshots.remove_unused()
+        assert kept(box) == {recent.id, about.id}
+    async with box.engine():
+        assert {each.id for each in box.snapshots.list(ALICE)} == {recent.id, about.id}
+        assert box.snapshots.get(ALICE, recent.id).used_at == now
+
+
+async def test_who_may_do_what(box: Box) -> None:
+    async with box.engine() as engine:
+        with pytest.raises(Forbidden):
+            await box.snapshots.upload(VIEWER, sent(SLEEP))
+        snapshot, is_new = await box.snapshots.upload(ALICE, sent(SLEEP))
+        assert is_new
+        assert box.snapshots.get(VIEWER, snapshot.id).users == ("alice",)
+        for who in (VIEWER, BOB):
+            with pytest.raises(Forbidden):
+                await box.snapshots.delete(who, snapshot.id)
+        task = await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id})
+        for who in (ALICE, ADMIN):
+            with pytest.raises(Conflict):
+                await box.snapshots.delete(who, snapshot.id)
+        await engine.cancel_task(BOB, task.id)
+        await ended(engine, task.id)
+        both, is_new = await box.snapshots.upload(BOB, sent(SLEEP))
+        assert (both.users, is_new) == (("alice", "bob"), False)
+        with pytest.raises(Forbidden):
+            await box.snapshots.delete(ALICE, snapshot.id)
+        await box.snapshots.delete(ADMIN, snapshot.id)
+        assert kept(box) == set()
+
+
+async def test_a_private_server_hides_others_snapshots(box: Box) -> None:
+    async with box.engine(private=True) as engine:
+        snapshot, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
+        assert box.snapshots.list(BOB) == []
+        assert not await box.snapshots.exists(BOB, snapshot.id)
+        with pytest.raises(NotFound):
+            box.snapshots.get(BOB, snapshot.id)
+        with pytest.raises(NotFound):
+            await box.snapshots.delete(BOB, snapshot.id)
+        refused = []
+        for named in (snapshot.id, "0" * 64):
+            request = {"job_name": "a", "snapshot_id": named}
+            with pytest.raises(ValidationFailed, match="no such snapshot") as one:
+                await engine.create_task(BOB, request)
+            with pytest.raises(ValidationFailed) as batch:
+                await engine.create_tasks(BOB, [request])
+            refused.append((one.value.violations, batch.value.violations))
+        assert refused[0] == refused[1], "nothing reveals that it is there"
+        theirs, is_new = await box.snapshots.upload(BOB, sent(SLEEP))
+        assert (theirs.users, is_new) == (("bob",), True), "nobody learns that it was there"
+        assert box.snapshots.get(ALICE, snapshot.id).users == ("alice",)
+        assert box.snapshots.get(ADMIN, snapshot.id).users == ("alice", "bob")
+
+
+async def test_on_a_private_server_nobody_learns_what_others_have(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with box.engine(private=True) as engine:
+        now = 2_000_000_000_000
+        monkeypatch.setattr(box.snapshots, "_clock", lambda: now)
+        of_alice, _ = await box.snapshots.upload(
+            ALICE, sent(SLEEP), git_commit="a" * 40, git_dirty=True
+        )
+        now += 10_000_000
+        of_bob, is_new = await box.snapshots.upload(BOB, sent(SLEEP))
+        assert is_new
+        assert (of_bob.git_commit, of_bob.git_dirty, of_bob.created_at) == (None, None, now)
+        now += 10_000_000
+        box.snapshots.get(BOB, of_bob.id)
+        assert [each.used_at for each in box.snapshots.list(ALICE)] == [2_000_000_000_000]
+        assert box.snapshots.get(ALICE, of_alice.id).git_commit == "a" * 40
+        await box.experiments.create(ALICE, {"name": "a", "commit_id": of_alice.id})
+        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": of_alice.id})
+        with pytest.raises(Conflict):
+            await box.snapshots.delete(ALICE, of_alice.id)
+        await box.snapshots.delete(BOB, of_bob.id)
+        with pytest.raises(NotFound):
+            box.snapshots.get(BOB, of_bob.id)
+        assert box.snapshots.get(ADMIN, of_alice.id).users == ("alice",)
+        assert kept(box) == {of_alice.id}
+        await engine.cancel_task(ALICE, task.id)
+    async with box.engine(private=True):
+        assert box.snapshots.get(ALICE, of_alice.id).created_at == 2_000_000_000_000
+        with pytest.raises(NotFound):
+            box.snapshots.get(BOB, of_bob.id)
+
+
+async def test_on_a_private_server_others_keep_nothing_from_being_deleted(box: Box) -> None:
+    async with box.engine(private=True) as engine:
+        snapshot, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
+        blocker = await engine.create_task(BOB, {"job_name": "a", "command": ["sleep", "1000"]})
+        with pytest.raises(ValidationFailed):
+            await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id, "cpu": 2})
+        await box.snapshots.delete(ALICE, snapshot.id)
+        assert kept(box) == set()
+        await engine.cancel_task(BOB, blocker.id)
+
+
+async def test_what_somebody_is_about_to_name_is_not_removed(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep has made its list when an experiment is created that names one of it."""
+    async with box.engine():
+        old = [await upload(box, file("a", bytes([n]))) for n in range(2)]
+        about = max(old, key=lambda each: each.id)
+        monkeypatch.setattr(box.snapshots, "_clock", lambda: about.used_at + 3_700_000)
+        sweep = asyncio.create_task(box.snapshots.remove_unused())
+        await asyncio.sleep(0)
+        await box.experiments.create(ALICE, {"name": "a", "commit_id": about.id})
+        await sweep
+        assert kept(box) == {about.id}
+
+
+async def test_a_task_that_comes_before_a_delete_wins(box: Box) -> None:
+    async with box.engine() as engine:
+        snapshot, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
+        async with box.snapshots._locks.hold(snapshot.id):
+            deleting = asyncio.create_task(box.snapshots.delete(ALICE, snapshot.id))
+            await asyncio.sleep(0)
+            task = await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id})
+        with pytest.raises(Conflict):
+            await deleting
+        await running(engine, task.id)
+        await engine.cancel_task(BOB, task.id)
+
+
+async def test_the_same_tree_sent_twice_at_once_is_kept_once(box: Box) -> None:
+    data = packed(*(file(str(n), b"x" * 1000) for n in range(50)))
+    async with box.engine():
+        answers = await asyncio.gather(
+            *(box.snapshots.upload(who, sent(data)) for who in (ALICE, BOB, ADMIN))
+        )
+        assert sorted(is_new for _, is_new in answers) == [False, False, True]
+        assert len({snapshot.id for snapshot, _ in answers}) == 1
+        assert len(kept(box)) == 1
+        assert half_done(box) == []
+
+
+async def test_uploads_of_one_user_are_bounded_and_leave_nothing(box: Box) -> None:
+    async with box.engine():
+        endless = asyncio.Event()
+
+        async def waiting() -> AsyncIterator[bytes]:
+            yield b"x"
+            await endless.wait()
+
+        uploads = [
+            asyncio.create_task(box.snapshots.upload(ALICE, waiting())) for _ in range(MAX_UPLOADS)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="of your uploads are under way"):
+            await box.snapshots.upload(ALICE, sent(SLEEP))
+        await box.snapshots.upload(BOB, sent(SLEEP))
+        for task in uploads:
+            task.cancel()
+        await asyncio.gather(*uploads, return_exceptions=True)
+        assert half_done(box) == []
+        await box.snapshots.upload(ALICE, sent(SLEEP))
+
+
+async def test_one_user_can_t_take_the_place_of_others(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_OF_ONE_USER", 2)
+    async with box.engine():
+        first = await upload(box, file("a", b"1"))
+        await upload(box, file("a", b"2"))
+        with pytest.raises(Unavailable, match="You have 2 snapshots"):
+            await upload(box, file("a", b"3"))
+        assert half_done(box) == []
+        assert await upload(box, file("a", b"1")) != first, "what is there is used again"
+        for other in (b"3", b"4"):
+            await box.snapshots.upload(BOB, sent(packed(file("a", other))))
+        await box.snapshots.delete(ALICE, first.id)
+        await upload(box, file("a", b"5"))
+
+
+async def test_a_full_disk_refuses_and_leaves_nothing(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = packed(*(file(str(n), b"x") for n in range(90)))
+
+    def fills_up(work: DiskWork) -> None:
+        """When a part is written."""
+        room = iter([True] * 30)
+        monkeypatch.setattr(work, "_has_room", lambda: next(room, False))
+
+    async with box.engine() as engine:
+        fills_up(box.snapshots._unpacking)
+        with pytest.raises(Unavailable, match="disk is nearly full"):
+            await box.snapshots.upload(ALICE, sent(data))
+        assert half_done(box) == []
+        monkeypatch.undo()
+        snapshot, _ = await box.snapshots.upload(ALICE, sent(data))
+        fills_up(box.snapshots._copying)
+        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+        task = await ended(engine, task.id)
+        assert task.error == "the server's disk is nearly full"
+        assert names(box.data_dir / "tasks" / task.id / "attempts/1") == ["run"]
+
+
+async def test_a_cancel_ends_the_copying(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = packed(*(file(str(n), b"x") for n in range(90)))
+    copying, go_on = threading.Event(), threading.Event()
+
+    def half_way() -> bool:
+        copying.set()
+        return go_on.wait(10)
+
+    async with box.engine() as engine:
+        snapshot, _ = await box.snapshots.upload(ALICE, sent(data))
+        monkeypatch.setattr(box.snapshots._copying, "_has_room", half_way)
+        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+        assert await asyncio.to_thread(copying.wait, 10)
+        async with asyncio.timeout(10):
+            async for update in engine.watch(ALICE, WatchFilter(task_id=task.id), snapshot=True):
+                if update.task and update.task.progress == "copying the snapshot":
+                    break
+        await engine.cancel_task(ALICE, task.id)
+        go_on.set()
+        task = await ended(engine, task.id)
+        assert task.error == "cancelled by alice"
+        assert names(box.data_dir / "tasks" / task.id / "attempts/1") == ["run"]
+
+
+async def test_damaged_files_fail_the_task_plainly(box: Box) -> None:
+    async with box.engine() as engine:
+        snapshot = await upload(box, file("a", b"1"))
+        (box.data_dir / "snapshots" / snapshot.id / "tree/a").write_bytes(b"12")
+        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
+        task = await ended(engine, task.id)
+        assert task.failure_reason is FailureReason.PREPARE_FAILED
+        assert task.error is not None
+        assert "are damaged: delete and upload it again" in task.error

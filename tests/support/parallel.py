@@ -1,0 +1,48 @@
+"""Tests in several processes (`pytest -n 2`): how they are dealt out, and the engine they share."""
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from testbed.docker_engine import existing_engine, private_engine, why_no_private_engine
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadFileScheduling
+
+DEAR_ROOMS = {"client", "envoy", "gateway", "jupyter"}
+"""Rooms whose preparations take long: each is in one process."""
+ENGINE = pytest.StashKey[ExitStack]()
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+"""This process's name, if there are several."""
+
+
+def start_engine(config: pytest.Config) -> None:
+    """One for all processes that the tests are dealt out to, where none answers."""
+    is_one_of_many = bool(WORKER) or not getattr(config.option, "numprocesses", None)
+    if is_one_of_many or existing_engine() is not None or why_no_private_engine() is not None:
+        return
+    stack = config.stash[ENGINE] = ExitStack()
+    engine = stack.enter_context(private_engine(own_network=False))
+    os.environ["DOCKER_HOST"] = engine.host
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if ENGINE in config.stash:
+        del os.environ["DOCKER_HOST"]
+        config.stash[ENGINE].close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadFileScheduling":
+    """A file's tests share its fixtures."""
+    from xdist.scheduler import LoadFileScheduling  # noqa: PLC0415 - only where it is used
+
+    class ByRoom(LoadFileScheduling):  # type: ignore[misc]  # it ships no types
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", maxsplit=1)[0]
+            room = file.split("/")[1]
+            return room if room in DEAR_ROOMS else file
+
+    return ByRoom(config, log)

@@ -1,0 +1,250 @@
+"""The real server program on one data directory: started, stopped and killed as a test wants."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+
+from fetchml.core.model import Role
+from fetchml.system import processes
+from fetchml.v1 import key_pb2, queue_pb2, task_pb2
+from tests.support import front, grpc_world, rest_world
+from tests.support.cli_server import FETCHML, environment, serving
+
+SECONDS = 60
+"""Far more than anything takes that happens by itself, also on a busy machine."""
+ADMIN_KEY = "an-admin-key-for-tests"
+Task = task_pb2.Task
+ENDED = (Task.completed, Task.failed)
+T = TypeVar("T")
+
+
+async def soon(awaitable: Awaitable[T]) -> T:
+    """What must happen by itself."""
+    return await asyncio.wait_for(awaitable, SECONDS)
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """For what nobody tells of: look again and again, for so long as is reasonable."""
+    async with asyncio.timeout(SECONDS):
+        while not await asyncio.to_thread(holds):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What runs a server's tasks."""
+
+    variables: Mapping[str, str]
+    """The server's settings for it."""
+    containers: Callable[[], Iterable[Any]]
+    """All that exist."""
+
+    def left_of(self, task_ids: Iterable[str]) -> list[str]:
+        """What there still is of these tasks: containers and processes."""
+        marks = {f"FETCHML_TASK_ID={task_id}" for task_id in task_ids}
+        found = [
+            str(container.name)
+            for container in self.containers()
+            if f"FETCHML_TASK_ID={container.labels.get('fetchml.task')}" in marks
+        ]
+        found += [
+            f"process {pid}"
+            for pid in processes.pids()
+            if marks.intersection(processes.environment(pid))
+        ]
+        return found
+
+
+class Server:
+    """Each start takes free ports; clients made before it are for the dead one."""
+
+    rest: rest_world.Client
+    grpc: grpc_world.Client
+    http_address: str
+    grpc_address: str
+
+    def __init__(self, data_dir: Path, backend: Backend, **variables: str) -> None:
+        """`variables`: the environment of every start."""
+        self.data_dir = data_dir
+        self.backend = backend
+        self._variables = {
+            "FETCHML_ADMIN_KEY": ADMIN_KEY,
+            "FETCHML_RATE_LIMIT_ENABLED": "false",
+            "FETCHML_HISTORY_MIN_FREE_MB": "0",
+            **backend.variables,
+            **variables,
+        }
+        self._log = data_dir.parent / f"{data_dir.name}.log"
+        self.up = asyncio.Event()
+        """Set while it can be called."""
+        self._clients = AsyncExitStack()
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self, program: Sequence[str] = FETCHML, **variables: str) -> "Server":
+        """Returns when it is ready. `variables`: the environment of this start only."""
+        flags = ["--data-dir", str(self.data_dir)]
+        flags += ["--http", f"127.0.0.1:{front.http_port()}"]
+        flags += ["--grpc", f"127.0.0.1:{front.grpc_port()}"]
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(*program, "serve", *flags),
+                env=environment(**{**self._variables, **variables}),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+            )
+        assert self._process.stdout is not None
+        line = (await soon(self._process.stdout.readline())).decode()
+        assert line.startswith("ready "), f"{line}\n{self.log}"
+        addresses = dict(part.split("=", 1) for part in line.split()[1:])
+        self.http_address = front.seen(addresses["http"])
+        self.grpc_address = front.seen(addresses["grpc"])
+        self.rest, self.grpc = await self.clients(ADMIN_KEY)
+        self.up.set()
+        return self
+
+    @property
+    def pid(self) -> int:
+        """Of the process that serves."""
+        return serving(self._started.pid)
+
+    @property
+    def _started(self) -> asyncio.subprocess.Process:
+        assert self._process is not None, "the server was not started"
+        return self._process
+
+    @property
+    def log(self) -> str:
+        """What all starts have written to stderr."""
+        return self._log.read_text()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.up.clear()
+        os.kill(self._started.pid, number)
+
+    async def died(self) -> int:
+        """Its exit status, negative for a signal, once it has ended."""
+        status = await soon(self._started.wait())
+        await self._clients.aclose()
+        return status
+
+    async def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        assert await self.died() == -signal.SIGKILL
+
+    async def stop(self) -> None:
+        self.signal(signal.SIGTERM)
+        assert await self.died() == 0, self.log
+
+    async def close(self) -> None:
+        """End the server, if it runs, and whatever its tasks have left."""
+        if self._process is not None and self._process.returncode is None:
+            await self.kill()
+        ours = {f"FETCHML_TASK_ID={path.name}" for path in self.data_dir.glob("tasks/*")}
+        for container in self.backend.containers():
+            if f"FETCHML_TASK_ID={container.labels.get('fetchml.task')}" in ours:
+                container.remove(force=True)
+        is_ours = lambda pid: bool(ours.intersection(processes.environment(pid)))  # noqa: E731
+        with processes.opened(processes.pids(), is_ours) as left:
+            for pidfd in left:
+                processes.send(pidfd, signal.SIGKILL)
+
+    async def clients(self, secret: str | None) -> tuple[rest_world.Client, grpc_world.Client]:
+        """For both transports, with this key, until the server ends."""
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), skip_auto_headers=("Content-Type",)
+        )
+        await self._clients.enter_async_context(session)
+        client = grpc_world.Client(self.grpc_address, secret)
+        self._clients.push_async_callback(client.channel.close)
+        return rest_world.Client(session, f"http://{self.http_address}", secret), client
+
+    async def key(self, name: str, role: Role) -> str:
+        """A new API key, made as the box's owner does."""
+        control = grpc_world.Client(f"unix:{self.data_dir}/control.sock", None)
+        request = key_pb2.CreateKeyRequest(name=name, role=role.value)
+        try:
+            return str((await control.keys.CreateKey(request)).secret)
+        finally:
+            await control.channel.close()
+
+    async def submit(self, script: str, **fields: Any) -> str:
+        """The id of a task that runs this script in a shell."""
+        fields = {"job_name": "job", "command": ["sh", "-c", script], **fields}
+        reply = await soon(self.rest.submit(fields))
+        assert reply.status == 201, reply.body
+        return str(reply.json["id"])
+
+    @asynccontextmanager
+    async def watch(
+        self, since: int | None = 0, client: grpc_world.Client | None = None, **where: Any
+    ) -> AsyncIterator[AsyncIterator[task_pb2.WatchTasksResponse]]:
+        """The stream of WatchTasks in the full view; by default all there ever was."""
+        client = client or self.grpc
+        request = task_pb2.WatchTasksRequest(since_seq=since, view=task_pb2.FULL, **where)
+        call = client.tasks.WatchTasks(request, metadata=client.metadata)
+        try:
+            yield aiter(call)
+        finally:
+            call.cancel()
+
+    async def until(self, task_id: str, holds: Callable[[Task], bool]) -> Task:
+        """The first version of the task of which this holds."""
+        async with asyncio.timeout(SECONDS), self.watch(task_id=task_id) as updates:
+            async for update in updates:
+                if holds(update.task):
+                    return update.task
+        raise AssertionError("a watch never ends by itself")
+
+    async def running(self, task_id: str) -> Task:
+        return await self.until(task_id, lambda task: task.status == Task.running)
+
+    async def ended(self, task_id: str) -> Task:
+        return await self.until(task_id, lambda task: task.status in ENDED)
+
+    async def get(self, task_id: str) -> Task:
+        """With its output."""
+        request = task_pb2.GetTaskRequest(task_id=task_id, view=task_pb2.FULL)
+        task: Task = await self.grpc.tasks.GetTask(request, metadata=self.grpc.metadata)
+        return task
+
+    async def queue(self) -> queue_pb2.QueueStats:
+        request = queue_pb2.GetQueueRequest()
+        stats: queue_pb2.QueueStats = await self.grpc.queue.GetQueue(
+            request, metadata=self.grpc.metadata
+        )
+        return stats
+
+    def tell(self, task_id: str, attempt: int = 1, name: str = "go") -> None:
+        """Make a file in the task's workspace."""
+        (self.data_dir / f"tasks/{task_id}/attempts/{attempt}/workspace/{name}").touch()
+
+    async def assert_idle(self, *task_ids: str) -> None:
+        """Nothing is left of the tasks, no slot is held, and a further task runs."""
+        await eventually(lambda: not self.backend.left_of(task_ids))
+        stats = await self.queue()
+        assert (stats.running, stats.queued) == (0, 0)
+        task = await self.ended(await self.submit("true"))
+        assert task.status == Task.completed, task
+        await eventually(lambda: not self.backend.left_of([task.id]))
+
+
+async def all_ended(
+    updates: AsyncIterator[task_pb2.WatchTasksResponse],
+    task_ids: Iterable[str],
+    seconds: float = SECONDS,
+) -> dict[str, Task]:
+    """The last version of each of these tasks, off a watch that tells of all."""
+    wanted, ended = set(task_ids), dict[str, Task]()
+    async with asyncio.timeout(seconds):
+        while not wanted <= ended.keys():
+            update = await anext(updates)
+            if update.task.status in ENDED:
+                ended[update.task.id] = update.task
+    return ended

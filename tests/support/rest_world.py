@@ -1,0 +1,181 @@
+"""A REST server on a real socket, with a stub engine and real keys, and a client of it that holds
+every reply to the superset."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+import aiohttp
+import msgspec
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from fetchml.api.rest.server import HttpServer, HttpTimeouts
+from fetchml.auth.audit import Audit
+from fetchml.auth.keyring import Admission, Keyring
+from fetchml.auth.limits import RateLimiter
+from fetchml.config.proxies import Proxies
+from fetchml.core.model import Role
+from fetchml.system.clock import Clock
+from tests.support import front
+from tests.support.grpc_world import KeyStore, experiments_on, retention_on, snapshots_on
+from tests.support.stub_engine import StubEngine
+from tests.support.stub_gpus import GpuBox, gpu_box
+from tests.support.stub_services import StubServiceTasks, services_on
+from tests.support.validate import check_error, check_reply
+
+JSON = {"Content-Type": "application/json"}
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+    @property
+    def code(self) -> str:
+        """Of an error."""
+        return str(self.json["code"])
+
+    @property
+    def error(self) -> str:
+        return str(self.json["error"])
+
+
+@dataclass
+class Client:
+    session: aiohttp.ClientSession
+    base: str
+    secret: str | None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
+        """`path` is sent as it is. Underscores in the names of headers stand for hyphens."""
+        async with self.session.request(
+            method, self.url(path), data=body, headers=self.with_key(headers)
+        ) as response:
+            reply = Reply(response.status, response.headers, await response.read())
+        if method in ("HEAD", "OPTIONS"):
+            assert reply.body == b""
+        else:
+            check_reply(
+                method,
+                unquote(path.partition("?")[0]),
+                reply.status,
+                reply.headers.get("Content-Type", ""),
+                reply.body,
+                full="view=full" in path.lower(),
+            )
+        return reply
+
+    async def get(self, path: str, **headers: str) -> Reply:
+        return await self.ask("GET", path, None, **headers)
+
+    async def submit(
+        self, request: object = None, path: str = "/v1/tasks", **headers: str
+    ) -> Reply:
+        body = msgspec.json.encode({"job_name": "a"} if request is None else request)
+        return await self.ask("POST", path, body, **{**JSON, **headers})
+
+    def url(self, path: str) -> URL:
+        return URL(self.base + path, encoded=True)
+
+    def with_key(self, headers: Mapping[str, str]) -> dict[str, str]:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        return {**({"X-API-Key": self.secret} if self.secret else {}), **given}
+
+
+@dataclass
+class World:
+    engine: StubEngine
+    server: HttpServer
+    keyring: Keyring
+    store: KeyStore
+    port: int
+    secrets: dict[Role, str]
+    client: Client
+    """Of a user."""
+    services: StubServiceTasks
+    box: GpuBox
+
+    def as_(self, secret: str | None) -> Client:
+        return Client(self.client.session, self.client.base, secret)
+
+    async def raw(self, data: bytes) -> Reply:
+        """What comes back for these bytes, until the server closes or the reply is whole."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(data)
+            return await read_reply(reader)
+        finally:
+            writer.close()
+
+
+async def read_reply(reader: asyncio.StreamReader) -> Reply:
+    """One reply with an error, off the wire."""
+    async with asyncio.timeout(5):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
+        first, *lines = head.rstrip().split("\r\n")
+        headers = CIMultiDict[str]()  # proxies write names in small letters
+        for line in lines:
+            name, _, value = line.partition(": ")
+            headers.add(name, value)
+        body = await reader.readexactly(int(headers["Content-Length"]))
+    check_error(body)
+    assert headers["Content-Type"] == "application/json"
+    return Reply(int(first.split()[1]), CIMultiDictProxy(headers), body)
+
+
+@asynccontextmanager
+async def rest_world(
+    limiter: RateLimiter | None = None,
+    timeouts: HttpTimeouts | None = None,
+    proxies: Proxies | None = None,
+    **streams: int,
+) -> AsyncIterator[World]:
+    """`streams`: the limits of `Admission`."""
+    engine = StubEngine()
+    ids = iter(range(100))
+    store: Any = KeyStore()
+    audit = Audit(store, clock_ms=Clock())
+    keyring = Keyring(
+        store,
+        clock_ms=lambda: time.time_ns() // 1_000_000,
+        new_id=lambda: f"key-{next(ids)}",
+    )
+    secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
+    admission = Admission(keyring, time.monotonic, limiter=limiter, proxies=proxies, **streams)
+    async with (
+        snapshots_on(store, audit) as snapshots,
+        services_on(store, audit) as (jupyter, services),
+        aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session,
+    ):
+        experiments = experiments_on(store, audit)
+        box = await gpu_box(store, audit)
+        server = HttpServer(
+            engine,  # type: ignore[arg-type]  # a stub
+            experiments,
+            snapshots,
+            jupyter,
+            box.gpus,
+            admission,
+            audit,
+            timeouts,
+            retention=retention_on(store, snapshots, audit),
+        )
+        listens = await server.start("127.0.0.1", front.http_port())
+        port = int(front.seen(f"127.0.0.1:{listens}").rpartition(":")[2])
+        try:
+            client = Client(session, f"http://127.0.0.1:{port}", secrets[Role.USER])
+            yield World(engine, server, keyring, store, port, secrets, client, services, box)
+        finally:
+            await server.stop("the test is over")

@@ -1,0 +1,46 @@
+"""Servers on data directories of their own, over plain processes and over containers."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from testbed.docker_engine import Engine
+from tests.support.program import Backend, Server
+
+Serve = Callable[..., Server]
+"""A server that is not started yet: `serve(backend, FETCHML_…="…")`."""
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+    servers: list[Server] = []
+
+    def serve(backend: Backend, **variables: str) -> Server:
+        server = Server(tmp_path / f"data{len(servers)}", backend, **variables)
+        servers.append(server)
+        return server
+
+    yield serve
+    for server in servers:
+        await server.close()
+
+
+@pytest.fixture
+def processes_backend() -> Backend:
+    return Backend({"FETCHML_LAUNCHER": "process"}, lambda: ())
+
+
+@pytest.fixture
+def containers_backend(docker_engine: Engine, python_image: str) -> Backend:
+    return containers_of(docker_engine, python_image)
+
+
+def containers_of(engine: Engine, image: str) -> Backend:
+    variables = {
+        "FETCHML_LAUNCHER": "docker",
+        "DOCKER_HOST": engine.host,
+        "FETCHML_TASKS_IMAGE": image,
+        "FETCHML_TASKS_NETWORK": "none",
+    }
+    return Backend(variables, lambda: engine.client.containers.list(all=True, ignore_removed=True))

@@ -40,7 +40,7 @@ from fetchml.core.model import (
     Task,
 )
 from fetchml.core.quotas import impossible
-from fetchml.core.scheduling import ahead, preemption
+from fetchml.core.scheduling import preemption, prestage
 from fetchml.core.scheduling.scheduler import Abandon, Give, Levels, Walk
 from fetchml.core.state import State
 from fetchml.core.verdict import Verdict, cancelled, judge, made_way
@@ -99,7 +99,7 @@ def step(state: State, event: Event) -> Decision:
         case TimePassed(due=due):
             state.waiting.due(event.now, due)
     if not isinstance(event, Submitted):  # who comes displaces nobody by that
-        for task in ahead.misplaced(state):
+        for task in prestage.misplaced(state):
             _abandon(state, decision, task.id)
     _schedule(state, decision, event.now)
     return decision
@@ -140,7 +140,7 @@ def _schedule(state: State, decision: Decision, now: int) -> None:
         while (found := preemption.next_preemption(state, now, level)) is not None:
             for victim in found.victims:
                 _make_way(state, decision, victim, found.task, now)
-    while (plan := ahead.next_plan(state, now, level)) is not None:
+    while (plan := prestage.next_plan(state, now, level)) is not None:
         for other in plan.instead_of:
             _abandon(state, decision, other.id)
         _prepare(state, decision, plan.task, plan.gpu_uuids, now=now, early=True)

@@ -10,7 +10,7 @@ from fetchml.core.footprint import footprint
 from fetchml.core.gpus.model import is_plain, plain_slots
 from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task
 from fetchml.core.scheduling.allocator import GpuPool, Placement
-from fetchml.core.scheduling.ready import ReadyQueue
+from fetchml.core.scheduling.ready_queue import ReadyQueue
 from fetchml.core.scheduling.resources import add, subtract, sum_of
 from fetchml.core.scheduling.shares import Shares, Usage, weight
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from fetchml.attempts.manager import AheadCounts, AttemptManager, RunSettings
 from fetchml.attempts.staging import Inputs
 from fetchml.auth.audit import Audit
-from fetchml.core import access, deletion, quotas
+from fetchml.core import deletion, permissions, quotas
 from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
 from fetchml.core.events import CancelAsked, DrainAsked, Event, LauncherChanged, Recovered
@@ -221,7 +221,7 @@ class Engine:
 
     async def get_task(self, who: Principal, task_id: str) -> Task:
         task = await self._find(task_id)
-        seen = access.may_see(who, task, private=self._settings.private)
+        seen = permissions.may_see(who, task, private=self._settings.private)
         if task.hidden or task.service or not seen:
             raise _no_task(task_id)
         return task
@@ -300,7 +300,7 @@ class Engine:
             task,
             self._clock(),
             before,
-            may_name=lambda other: access.may_see(who, other, private=self._settings.private),
+            may_name=lambda other: permissions.may_see(who, other, private=self._settings.private),
         )
         if told.position is None:
             return told
@@ -325,7 +325,7 @@ class Engine:
             for task, count in held
             if count
             and task.given_at is not None
-            and access.may_see(who, task, private=self._settings.private)
+            and permissions.may_see(who, task, private=self._settings.private)
         ]
 
     async def task_output(self, task: Task) -> str | None:
@@ -348,7 +348,7 @@ class Engine:
         """
 
         def wanted(task: Task) -> bool:
-            seen = access.may_see(who, task, private=self._settings.private)
+            seen = permissions.may_see(who, task, private=self._settings.private)
             return seen and not task.service
 
         return watch(
@@ -432,7 +432,7 @@ class Engine:
 
     async def _find_to_end(self, who: Principal, task_id: str) -> Task:
         task = await self.get_task(who, task_id)
-        if not access.may_end(who, task):
+        if not permissions.may_end(who, task):
             raise Forbidden("Only the task's owner or an admin may end or delete it")
         return task
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fetchml.auth.audit import Audit
-from fetchml.core import access
+from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal
 from fetchml.core.requests import experiment
@@ -61,7 +61,7 @@ class Experiments:
 
     async def create(self, who: Principal, request: Mapping[str, object]) -> Experiment:
         """Durable on return, as with the other verbs."""
-        if not access.may_submit(who):
+        if not permissions.may_submit(who):
             raise Forbidden("A viewer's key can't create experiments")
         if violations := experiment.violations(request):
             raise ValidationFailed([FieldViolation(*violation) for violation in violations])
@@ -75,7 +75,7 @@ class Experiments:
 
     def get(self, who: Principal, experiment_id: str) -> Experiment:
         found = self._by_id.get(experiment_id)
-        if found is None or not access.may_see(who, found, private=self._private):
+        if found is None or not permissions.may_see(who, found, private=self._private):
             raise NotFound(f"There is no experiment {experiment_id[:64]!r}")
         return found
 
@@ -84,7 +84,7 @@ class Experiments:
         return [
             each
             for each in reversed(self._by_id.values())
-            if access.may_see(who, each, private=self._private)
+            if permissions.may_see(who, each, private=self._private)
         ]
 
     async def archive(self, who: Principal, experiment_id: str) -> Experiment:
@@ -103,7 +103,7 @@ class Experiments:
         return (
             found is not None
             and found.status is ExperimentStatus.ACTIVE
-            and access.may_see(who, found, private=self._private)
+            and permissions.may_see(who, found, private=self._private)
         )
 
     def named_snapshots(self, user: str | None = None) -> frozenset[str]:
@@ -116,7 +116,7 @@ class Experiments:
 
     def _find_to_end(self, who: Principal, experiment_id: str) -> Experiment:
         found = self.get(who, experiment_id)
-        if not access.may_end(who, found):
+        if not permissions.may_end(who, found):
             raise Forbidden("Only the experiment's owner or an admin may archive or delete it")
         return found
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fetchml.auth.audit import Audit
-from fetchml.core import access
+from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.events import Event, GpuChecked, GpuDrained, GpuFailed, GpusSeen
 from fetchml.core.gpus.health import GpuReading, XidClass, worst_xid, xid_class, xid_words
@@ -320,7 +320,7 @@ class Gpus:
 
     def _may_see(self, who: Principal, task_id: str) -> bool:
         task = self._state.tasks.get(task_id)
-        return task is not None and access.may_see(who, task, private=self._private)
+        return task is not None and permissions.may_see(who, task, private=self._private)
 
 
 def _condition(

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 
 from fetchml.attempts.staging import Inputs
-from fetchml.core import access, quotas
+from fetchml.core import permissions, quotas
 from fetchml.core.events import Submitted
 from fetchml.core.model import Idempotency, Principal, Task, TaskSpec
 from fetchml.core.requests import submission
@@ -184,7 +184,7 @@ class Submissions:
             raise Unavailable("The queue is full: submit again when tasks have ended")
 
     def _require_may_submit(self, who: Principal, count: int) -> None:
-        if not access.may_submit(who):
+        if not permissions.may_submit(who):
             raise Forbidden("A viewer's key can't submit tasks")
         self.require_room()
         self._require_storage(who.user)

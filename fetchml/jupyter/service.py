@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fetchml.auth.audit import Audit
-from fetchml.core import access
+from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.model import ENDED, Principal, Status, Task, TaskSpec
 from fetchml.core.requests import images as image_rules
@@ -147,7 +147,7 @@ class JupyterServices:
 
     async def start(self, who: Principal, request: Mapping[str, object]) -> JupyterView:
         """Durable on return; it answers some time later."""
-        if not access.may_submit(who):
+        if not permissions.may_submit(who):
             raise Forbidden("A viewer's key can't start Jupyter services")
         violations = [
             FieldViolation(*violation)
@@ -175,13 +175,13 @@ class JupyterServices:
         return [
             self._shown(who, record)
             for record in reversed(self._records.values())
-            if access.may_see(who, record, private=self._settings.private)
+            if permissions.may_see(who, record, private=self._settings.private)
         ]
 
     async def stop(self, who: Principal, service_id: str) -> None:
         """The wish is durable on return; one that stops already or has ended stays as it is."""
         record = self._find(who, service_id)
-        if not access.may_end(who, record):
+        if not permissions.may_end(who, record):
             raise Forbidden("Only the service's owner or an admin may stop it")
         task = self._task_of[service_id]
         if task.status in ENDED or task.cancel is not None:
@@ -313,7 +313,7 @@ class JupyterServices:
 
     def _find(self, who: Principal, service_id: str) -> Service:
         record = self._records.get(service_id)
-        if record is None or not access.may_see(who, record, private=self._settings.private):
+        if record is None or not permissions.may_see(who, record, private=self._settings.private):
             raise NotFound(f"There is no Jupyter service {service_id[:64]!r}")
         return record
 
@@ -336,7 +336,7 @@ class JupyterServices:
         status, reason = self._status(record)
         if status is ServiceStatus.ERROR and reason is not None:
             reason = jupyter.with_last_words(reason, task, record)
-        opens = self._is_live(record.id) and access.may_end(who, record)
+        opens = self._is_live(record.id) and permissions.may_end(who, record)
         return JupyterView(
             id=record.id,
             user=record.user,

@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fetchml.auth.audit import Audit
-from fetchml.core import access
+from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal, Role
 from fetchml.core.requests import snapshot
@@ -133,7 +133,7 @@ class Snapshots:
         git_dirty: bool | None = None,
     ) -> tuple[Snapshot, bool]:
         """Keep the tree in a gzipped tar file; durable on return. False: it was known already."""
-        if not access.may_submit(who):
+        if not permissions.may_submit(who):
             raise Forbidden("A viewer's key can't upload snapshots")
         if git_commit is not None and not _COMMIT.fullmatch(git_commit):
             rule = "must be 40 or 64 hexadecimal digits, in lower case"

@@ -2,7 +2,7 @@
 
 from fetchml.core.model import Task, TaskSpec
 from fetchml.core.retry import MOST_DELAY_MS
-from fetchml.core.scheduling.ready import ReadyQueue
+from fetchml.core.scheduling.ready_queue import ReadyQueue
 
 NOW = 1_900_000_000_000
 SPEC = TaskSpec(job_name="job", image="image", command=("run",))

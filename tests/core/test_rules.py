@@ -2,7 +2,7 @@
 
 import pytest
 
-from fetchml.core import access
+from fetchml.core import permissions
 from fetchml.core.deletion import REPEAT_MS, Deletion, meaning
 from fetchml.core.model import (
     AttemptEnd,
@@ -92,19 +92,26 @@ def test_deletion(status: Status, cancelled_at: int | None, now: int, expected: 
     assert meaning(Task("t", "bob", SPEC, 1, status, cancel=cancel), now) is expected
 
 
-def test_access() -> None:
-    viewer, user, admin = (Principal("bob", role, "k") for role in Role)
-    mine, others = Task("t", "bob", SPEC, 1), Task("t", "alice", SPEC, 1)
-    assert [access.may_submit(who) for who in (viewer, user, admin)] == [False, True, True]
-    assert [access.may_end(who, mine) for who in (viewer, user, admin)] == [False, True, True]
-    assert [access.may_end(who, others) for who in (viewer, user, admin)] == [False, False, True]
-    assert all(access.may_see(who, others, private=False) for who in (viewer, user, admin))
-    assert [access.may_see(who, others, private=True) for who in (viewer, user, admin)] == [
-        False,
-        False,
-        True,
-    ]
-    assert access.may_see(viewer, mine, private=True)
+@pytest.mark.parametrize(
+    ("role", "owns", "submits", "ends", "sees_in_private_mode"),
+    [
+        (Role.VIEWER, True, False, False, True),
+        (Role.VIEWER, False, False, False, False),
+        (Role.USER, True, True, True, True),
+        (Role.USER, False, True, False, False),
+        (Role.ADMIN, True, True, True, True),
+        (Role.ADMIN, False, True, True, True),
+    ],
+)
+def test_permissions_by_role_and_ownership(
+    role: Role, owns: bool, submits: bool, ends: bool, sees_in_private_mode: bool
+) -> None:
+    who = Principal("bob", role, "k")
+    task = Task("t", "bob" if owns else "alice", SPEC, 1)
+    assert permissions.may_submit(who) == submits
+    assert permissions.may_end(who, task) == ends
+    assert permissions.may_see(who, task, private=True) == sees_in_private_mode
+    assert permissions.may_see(who, task, private=False)
 
 
 def test_ended_is_final() -> None:

@@ -10,8 +10,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from fetchml.core.model import Status, Task
-from fetchml.core.scheduling.ready import Line
-from fetchml.core.scheduling.room import Room
+from fetchml.core.scheduling.availability import Room
+from fetchml.core.scheduling.ready_queue import Line
 from fetchml.core.scheduling.scheduler import Levels, over_quota
 from fetchml.core.state import State
 

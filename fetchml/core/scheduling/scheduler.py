@@ -15,9 +15,9 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from fetchml.core.model import HaltCause, Task
+from fetchml.core.scheduling.availability import Room
 from fetchml.core.scheduling.discards import may_be_ahead
-from fetchml.core.scheduling.ready import Line
-from fetchml.core.scheduling.room import Room
+from fetchml.core.scheduling.ready_queue import Line
 from fetchml.core.state import State
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from copy import copy
 
 from fetchml.core.model import Resources, Task
-from fetchml.core.scheduling.ready import Shape
+from fetchml.core.scheduling.ready_queue import Shape
 from fetchml.core.state import State
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fetchml.core.model import Task
 from fetchml.core.scheduling.discards import may_be_ahead
-from fetchml.core.scheduling.ready import Line
+from fetchml.core.scheduling.ready_queue import Line
 from fetchml.core.scheduling.scheduler import Levels, over_quota
 from fetchml.core.state import State
 

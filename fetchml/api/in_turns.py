@@ -15,5 +15,6 @@ async def map_in_turns(convert: Callable[[T], R], items: Iterable[T]) -> list[R]
     converted: list[R] = []
     for item in items:
         converted.append(convert(item))
-        await pace.rest()
+        if pace.due:
+            await pace.rest()
     return converted

@@ -4,6 +4,7 @@ Every event carries `now`, milliseconds since the epoch. An effect is carried ou
 changes of the same decision are durable; a mere look (CheckGpus) at once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -17,6 +18,8 @@ class Submitted(msgspec.Struct, frozen=True):
 
     now: int
     tasks: list[Task]
+    footprints: Sequence[int] = ()
+    """Of the tasks' specifications, in bytes, if they were measured already; else empty."""
 
 
 class CancelAsked(msgspec.Struct, frozen=True):

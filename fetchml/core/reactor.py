@@ -29,6 +29,7 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
+from fetchml.core.footprint import footprint
 from fetchml.core.gpus import events
 from fetchml.core.model import (
     AttemptEnd,
@@ -54,9 +55,10 @@ def step(state: State, event: Event) -> Decision:
     """
     decision = Decision()
     match event:
-        case Submitted(tasks=tasks):
-            for task in tasks:
-                state.enter(task)
+        case Submitted(tasks=tasks, footprints=footprints):
+            sizes = footprints or [footprint(task.spec) for task in tasks]
+            for task, size in zip(tasks, sizes, strict=True):
+                state.enter(task, size)
                 state.wait(task, event.now)
             decision.changes.extend(tasks)
         case CancelAsked():

@@ -92,7 +92,7 @@ class State:
         state.shares = Shares(limits.half_life_ms, shares)
         unnamed = []
         for task in live:
-            state.enter(task)
+            state.enter(task, footprint(task.spec))
             if task.status in HOLDING and not task.ahead:
                 if task.spec.gpu and not task.gpu_uuids:
                     unnamed.append(task)
@@ -124,10 +124,9 @@ class State:
         other.shares = self.shares.copy()
         return other
 
-    def enter(self, task: Task) -> None:
-        """It is live from now on."""
+    def enter(self, task: Task, size: int) -> None:
+        """It is live from now on. `size`: the footprint of its specification, in bytes."""
         self.tasks[task.id] = task
-        size = footprint(task.spec)
         self.user_bytes[task.user] = self.user_bytes.get(task.user, 0) + size
         self.live_bytes += size
 

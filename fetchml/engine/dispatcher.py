@@ -99,15 +99,15 @@ class Dispatcher:
     def on_durable(self, changes: Sequence[Change]) -> None:
         for change in changes:
             self.catalog.apply(change)
-            status = change.task.status
-            if change.is_upkeep:
-                continue
-            if status in ENDED:
+            task = change.task
+            if task.status in ENDED:
+                if change.is_upkeep:
+                    continue
                 self.tally.add(change)
-            if status in TOLD:
+            if task.status in TOLD:
                 _tell(change)
-            if change.task.service:
-                self._service_changed(change.task)
+            if task.service:
+                self._service_changed(task)
         self.feed.publish(changes)
         while self._effects and self._effects[0][0] <= self.feed.last_seq:
             for effect in self._effects.popleft()[1]:

@@ -74,6 +74,8 @@ class Feed:
 
 
 def _bytes(changes: Iterable[Change]) -> int:
-    return sum(
-        footprint(change.task.spec) for change in changes if change.task.ended_at is not None
-    )
+    total = 0
+    for change in changes:
+        if change.task.ended_at is not None:
+            total += footprint(change.task.spec)
+    return total

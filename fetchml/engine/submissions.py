@@ -8,6 +8,7 @@ import msgspec
 from fetchml.attempts.staging import Inputs
 from fetchml.core import permissions, quotas
 from fetchml.core.events import Submitted
+from fetchml.core.footprint import footprint
 from fetchml.core.model import Idempotency, Principal, Task, TaskSpec
 from fetchml.core.requests import submission
 from fetchml.core.requests.dataset import AddressRules
@@ -116,7 +117,8 @@ class Submissions:
         for key in idempotency_keys:
             earlier = None if key is None else known.get(key)
             tasks.append(next(new) if earlier is None else await self._find(earlier.task_id))
-            await pace.rest()
+            if pace.due:
+                await pace.rest()
         return tasks
 
     async def _accept_all(
@@ -132,7 +134,8 @@ class Submissions:
         violations: list[FieldViolation] = []
         pace = Pace()
         for index, (request, key) in enumerate(zip(requests, keys, strict=True)):
-            await pace.rest()
+            if pace.due:
+                await pace.rest()
             digest = "" if key is None else _digest(request)
             if key is not None and (earlier := known.get(key)) is not None:
                 if earlier.digest != digest:
@@ -142,7 +145,8 @@ class Submissions:
             try:
                 spec = self._accept(who, request)
                 self._require_takes_tasks(who, spec)
-                await self._require_datasets(spec)
+                if spec.dataset_specs:
+                    await self._require_datasets(spec)
                 made.append((spec, None if key is None else Idempotency(key, digest)))
             except ValidationFailed as error:
                 violations += [
@@ -168,18 +172,18 @@ class Submissions:
     def require_quota(self, user: str, spec: TaskSpec) -> None:
         """For one task. Raises ValidationFailed, QueueQuotaReached, Unavailable."""
         self._require_gpu_quota(spec)
-        self._require_queue_quota(user, [spec])
+        self._require_queue_quota(user, [footprint(spec)])
         self._require_storage(user)
 
     def _require_gpu_quota(self, spec: TaskSpec) -> None:
         if fault := quotas.gpu_fault(self._writer.state.limits, spec):
             raise ValidationFailed([FieldViolation("gpu", fault)])
 
-    def _require_queue_quota(self, user: str, specs: Sequence[TaskSpec]) -> None:
-        if fault := quotas.queue_fault(self._writer.state, user, specs):
+    def _require_queue_quota(self, user: str, footprints: Sequence[int]) -> None:
+        if fault := quotas.queue_fault(self._writer.state, user, footprints):
             self.refused += 1
             raise QueueQuotaReached(fault)
-        if quotas.is_full(self._writer.state, specs):
+        if quotas.is_full(self._writer.state, footprints):
             self.refused += 1
             raise Unavailable("The queue is full: submit again when tasks have ended")
 
@@ -227,30 +231,32 @@ class Submissions:
         raise ValidationFailed([FieldViolation("experiment_id", rule)])
 
     async def _require_datasets(self, spec: TaskSpec) -> None:
-        if spec.dataset_specs and (fault := await self._inputs.dataset_fault(spec)):
+        if fault := await self._inputs.dataset_fault(spec):
             raise ValidationFailed([FieldViolation("dataset_specs", fault)])
 
     async def _submit_one(
         self, who: Principal, spec: TaskSpec, idempotency: Idempotency | None
     ) -> Task:
         self._require_takes_tasks(who, spec)
-        await self._require_datasets(spec)
+        if spec.dataset_specs:
+            await self._require_datasets(spec)
         return (await self._submit(who, [(spec, idempotency)]))[0]
 
     async def _submit(
         self, who: Principal, made: Sequence[tuple[TaskSpec, Idempotency | None]]
     ) -> list[Task]:
-        self._require_queue_quota(who.user, [spec for spec, _ in made])
+        footprints = [footprint(spec) for spec, _ in made]
+        self._require_queue_quota(who.user, footprints)
         # Others had their turn while it was checked.
-        for snapshot_id in {spec.snapshot_id for spec, _ in made} - {None}:
-            if self._inputs.snapshot(who.user, str(snapshot_id)) is None:
+        for snapshot_id in {spec.snapshot_id for spec, _ in made if spec.snapshot_id is not None}:
+            if self._inputs.snapshot(who.user, snapshot_id) is None:
                 raise ValidationFailed([NO_SUCH_SNAPSHOT])
         now, sender = self._clock(), who.sender
         tasks = [
             Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)
             for spec, idempotency in made
         ]
-        await self._writer.apply(Submitted(now, tasks))
+        await self._writer.apply(Submitted(now, tasks, footprints))
         return tasks
 
 

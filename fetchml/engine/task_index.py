@@ -52,7 +52,7 @@ class TaskIndex:
             if task.status in ENDED:
                 del self.services[task.id]
             return
-        if change.is_upkeep:
+        if task.status in ENDED and change.is_upkeep:
             self._ended[task.status].replace(task)
             return
         if task.hidden:

@@ -41,8 +41,9 @@ class Clock:
         wall, steady = self._wall_ns(), self._steady_ns()
         passed = steady - self._asked_at_ns
         self._asked_at_ns = steady
-        if wall < self._last_ns - LONGEST_AHEAD_MS * _MS:
+        slowed = self._last_ns + passed * SLOWED_PERCENT // 100
+        if wall >= slowed or wall < self._last_ns - LONGEST_AHEAD_MS * _MS:
             self._last_ns = wall
         else:
-            self._last_ns = max(wall, self._last_ns + passed * SLOWED_PERCENT // 100)
+            self._last_ns = slowed
         return self._last_ns // _MS

@@ -26,6 +26,7 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
+from fetchml.core.footprint import footprint
 from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import AttemptEnd, Resources, Status, Task, TaskSpec
 from fetchml.core.quotas import queue_fault
@@ -193,7 +194,7 @@ def test_who_waits_for_the_quota_keeps_nothing_from_others() -> None:
 def test_quota_of_waiting_tasks() -> None:
     box = Box(gpus=0, user_queued=2)
     box.submit(task("a"))
-    one = task("more").spec
+    one = footprint(task("more").spec)
     assert queue_fault(box.state, "alice", [one]) is None
     assert queue_fault(box.state, "alice", [one, one]) == (
         "1 tasks of alice wait, and no more than 2 may: submit when some ran"
@@ -204,14 +205,15 @@ def test_quota_of_waiting_tasks() -> None:
 def test_quota_of_memory_of_live_tasks() -> None:
     box = Box(gpus=1, user_queued_bytes=8192)
     large = task("large", args="x" * 5000)
-    assert queue_fault(box.state, "alice", [large.spec]) is None
+    size = footprint(large.spec)
+    assert queue_fault(box.state, "alice", [size]) is None
     box.submit(large)
-    fault = queue_fault(box.state, "alice", [large.spec])
+    fault = queue_fault(box.state, "alice", [size])
     assert fault is not None
     assert "0.0 are allowed: submit when some have ended" in fault
-    assert queue_fault(box.state, "bob", [large.spec]) is None
+    assert queue_fault(box.state, "bob", [size]) is None
     box.end("large")
-    assert queue_fault(box.state, "alice", [large.spec]) is None
+    assert queue_fault(box.state, "alice", [size]) is None
 
 
 def test_quota_of_running_tasks() -> None:

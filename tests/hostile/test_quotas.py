@@ -3,15 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
-from msgspec.structs import replace
 
 from fetchml.config.settings import Settings
 from fetchml.core import quotas
 from fetchml.core.footprint import footprint
-from fetchml.core.model import Change, DatasetSpec, Status, Task, TaskSpec
-from fetchml.core.requests.submission import MAX_REQUEST_BYTES
+from fetchml.core.model import Change, Status, Task, TaskSpec
 from fetchml.engine.feed import KEPT_BYTES, Feed
 from tests.hostile.attacked import MIB, Attacked
 
@@ -80,22 +77,3 @@ def test_the_newest_changes_are_bounded_in_bytes() -> None:
     kept = next(seq for seq in range(1000) if feed.after(seq, 1) is not None)
     assert (1000 - kept) * footprint(spec) <= KEPT_BYTES
     assert feed.after(999, 10) == [Change(1000, 1, task)]
-
-
-def test_a_task_takes_no_more_than_what_the_quick_check_assumes() -> None:
-    """As many wide texts as a request can hold."""
-    texts = tuple(f"{WIDE[-6:]}{number}" for number in range(1000))
-    table = {f"{WIDE[-4:]}{number}": WIDE[-9:] for number in range(1000)}
-    spec = TaskSpec(
-        "j" * 64,
-        "i" * 512,
-        texts,
-        datasets=texts,
-        dataset_specs=tuple(DatasetSpec(*texts[:4]) for _ in range(1000)),
-        metadata=table,
-        env=table,
-    )
-    left = MAX_REQUEST_BYTES - len(msgspec.json.encode(spec))
-    assert 0 < left < 100_000, "the request is nearly as long as it may be"
-    widest = replace(spec, args="\U0001f600" + left * "x")
-    assert footprint(widest) < quotas.MOST_TASK_BYTES

@@ -17,6 +17,7 @@ from fetchml.api.in_turns import map_in_turns
 from fetchml.api.messages import (
     create_fields,
     explanation_message,
+    fill_task,
     outputs_message,
     states_of,
     task_message,
@@ -66,8 +67,9 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
             )
             pace = Pace()
             for task, each in zip(tasks, asked, strict=True):
-                reply.tasks.append(task_message(task, full=each.full))
-                await pace.rest()
+                fill_task(reply.tasks.add(), task, full=each.full)
+                if pace.due:
+                    await pace.rest()
         return reply
 
     async def GetTask(self, request: task_pb2.GetTaskRequest, call: Call) -> task_pb2.Task:

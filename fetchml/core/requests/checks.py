@@ -72,7 +72,9 @@ def text(limit: int, *, empty: bool = True) -> Check:
             return f"must not be longer than {limit} characters"
         if "\0" in value:
             return "must not hold a NUL character"
-        return None if is_valid(value) else "must be valid Unicode, without lone surrogates"
+        if value.isascii() or is_valid(value):
+            return None
+        return "must be valid Unicode, without lone surrogates"
 
     return check
 
@@ -100,8 +102,11 @@ def matching(pattern: re.Pattern[str], limit: int, rule: str) -> Check:
     return check
 
 
+_image = text(512, empty=False)
+
+
 def image(value: object) -> str | None:
-    wrong = text(512, empty=False)(value)
+    wrong = _image(value)
     if wrong is not None:
         return wrong
     readable = isinstance(value, str) and value.isprintable() and " " not in value

@@ -26,6 +26,8 @@ _ESCAPED_IN_DOUBLE = re.compile(r"\\([\"\\])")
 
 def fault(text: str) -> str | None:
     """Why the text cannot be split; `None` if it can."""
+    if not _SPECIAL.search(text):
+        return None
     well_formed = _WELL_FORMED.match(text)
     end = well_formed.end() if well_formed else 0
     if end == len(text):

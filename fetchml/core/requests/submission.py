@@ -55,6 +55,9 @@ _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _encode = msgspec.json.Encoder().encode
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
 
+_argument = text(MAX_ARGUMENT_CHARACTERS)
+_path = line(4096)
+
 
 class InvalidSubmission(Exception):
     def __init__(self, violations: list[Violation]) -> None:
@@ -90,14 +93,14 @@ def accept(
     fields, violations = check_fields(request, _RULES, required=("job_name",))
     project, faults = _read_project(project_text or "")
     violations += faults
-    fields = {**project.fields, **fields}
-    violations += [
-        found if found.field in request else project.violation(*found)
-        for found in (
-            *resource_violations(fields, capacity, defaults.limits),
-            *timeout_violations(fields, defaults.limits),
-        )
-    ]
+    if project.fields:
+        fields = {**project.fields, **fields}
+    limits = defaults.limits
+    beyond = resource_violations(fields, capacity, limits) + timeout_violations(fields, limits)
+    if beyond:
+        violations += [
+            found if found.field in request else project.violation(*found) for found in beyond
+        ]
     named = fields.get("image")
     if isinstance(named, str) and (refusal := images.fault(named, allow_images)):
         in_request = "image" in request
@@ -107,16 +110,17 @@ def accept(
         raise InvalidSubmission(violations)
     if "env" in project.fields:
         fields["env"] = {**project.fields["env"], **fields["env"]}  # type: ignore[dict-item]
-    fields.setdefault("image", defaults.image)
-    fields.setdefault("command", defaults.command)
-    fields.update(defaults.limits.filled(fields))
-    fields["timeout_seconds"] = defaults.limits.timeout(fields)
-    fields.setdefault("max_retries", defaults.max_retries)
     if "dataset_specs" in fields:
         fields["dataset_specs"] = msgspec.convert(fields["dataset_specs"], tuple[DatasetSpec, ...])
     for name in ("command", "datasets"):
         if name in fields:
             fields[name] = tuple(fields[name])  # type: ignore[arg-type]
+    fields.setdefault("image", defaults.image)
+    fields.setdefault("command", defaults.command)
+    fields.setdefault("max_retries", defaults.max_retries)
+    if filled := limits.filled(fields):
+        fields.update(filled)
+    fields["timeout_seconds"] = limits.timeout(fields)
     spec = TaskSpec(**fields)  # type: ignore[arg-type]
     if len(_encode(spec)) > MAX_REQUEST_BYTES:
         longest = max(fields, key=lambda name: len(_encode(fields[name])))
@@ -144,7 +148,7 @@ def argv(spec: TaskSpec) -> tuple[str, ...]:
 
 
 def _args(value: object) -> str | None:
-    wrong = text(MAX_ARGUMENT_CHARACTERS)(value)
+    wrong = _argument(value)
     if wrong is not None:
         return wrong
     fault = shell_words.fault(str(value))
@@ -158,7 +162,7 @@ def _variable_name(name: object) -> str | None:
 
 
 def _mount_path(value: object) -> str | None:
-    wrong = line(4096)(value)
+    wrong = _path(value)
     if wrong is not None:
         return wrong
     path = str(value)
@@ -206,7 +210,7 @@ _RULES: dict[str, Check] = {
     "gpu": integer(0, MAX_INT),
     "metadata": strings(line(256), MAX_METADATA_CHARACTERS, MAX_METADATA_CHARACTERS),
     "image": image,
-    "command": list_of(text(MAX_ARGUMENT_CHARACTERS), empty=False),
+    "command": list_of(_argument, empty=False),
     "env": strings(_variable_name, MAX_ARGUMENT_CHARACTERS, MAX_REQUEST_BYTES),
     "timeout_seconds": integer(0, MAX_INT // 1000),
     "max_retries": integer(0, MAX_RETRIES),

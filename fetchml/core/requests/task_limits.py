@@ -45,14 +45,12 @@ def resource_violations(
 ) -> list[Violation]:
     """Where a request asks for more than the host has, or than a task may have."""
     found = []
-    for name, has, may in (
-        ("cpu", capacity.cpu, limits.max_cpu),
-        ("memory_gb", capacity.memory_gb, limits.max_memory_gb),
-        ("gpu", capacity.gpu, 0),
-    ):
+    for name, limit in (("cpu", "max_cpu"), ("memory_gb", "max_memory_gb"), ("gpu", None)):
         asked = fields.get(name)
         if not isinstance(asked, int):
             continue
+        has = getattr(capacity, name)
+        may = getattr(limits, limit) if limit else 0
         if asked > has:
             found.append(Violation(name, f"asks for {asked}, this box has {has}"))
         elif may and asked > may:

@@ -8,9 +8,9 @@ from itertools import product
 
 from benchmarks.figures import Benchmark, Figure, median
 from fetchml.core.events import (
-    AbandonAttempt,
     CheckGpus,
     Collected,
+    DiscardAttempt,
     Effect,
     Ended,
     Event,
@@ -137,7 +137,7 @@ class LongQueue:
         """What a launcher would tell of the effects."""
         while self._effects:
             match self._effects.pop():
-                case AbandonAttempt(task_id=task_id):
+                case DiscardAttempt(task_id=task_id):
                     task = self.state.tasks[task_id]
                     self._apply(NeverStarted(self.now, task_id, task.attempt))
                 case StopAttempt(task_id=task_id):

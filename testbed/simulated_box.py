@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 
 from fetchml.core.events import (
-    AbandonAttempt,
     CheckGpus,
     Collected,
+    DiscardAttempt,
     Ended,
     Event,
     GpuChecked,
@@ -15,7 +15,7 @@ from fetchml.core.events import (
     LauncherChanged,
     NeverStarted,
     OpenGate,
-    Ready,
+    Prestaged,
     RunAttempt,
     Started,
     StopAttempt,
@@ -80,12 +80,12 @@ class SimulatedBox:
         for effect in decision.effects:
             match effect:
                 case RunAttempt(task=task) if task.ahead:
-                    self.at(self.now, lambda now, t=task: Ready(now, t.id, t.attempt))  # type: ignore[misc]
+                    self.at(self.now, lambda now, t=task: Prestaged(now, t.id, t.attempt))  # type: ignore[misc]
                 case RunAttempt(task=task):
                     self._start(task)
                 case OpenGate(task_id=task_id):
                     self._start(self.state.tasks[task_id])
-                case AbandonAttempt(task_id=task_id):
+                case DiscardAttempt(task_id=task_id):
                     task = self.state.tasks[task_id]
                     self.at(self.now, lambda now, t=task: NeverStarted(now, t.id, t.attempt))  # type: ignore[misc]
                 case StopAttempt(task_id=task_id):

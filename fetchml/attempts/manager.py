@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fetchml.attempts.runner import AttemptRunner
 from fetchml.attempts.staging import Inputs
 from fetchml.core.events import (
-    AbandonAttempt,
     CheckGpus,
+    DiscardAttempt,
     Effect,
     Event,
     GpuFailed,
@@ -19,7 +19,7 @@ from fetchml.core.events import (
 )
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.requests import submission
-from fetchml.core.scheduling.discards import may_be_ahead
+from fetchml.core.scheduling.discards import may_be_prestaged
 from fetchml.files.disk_work import DiskWork
 from fetchml.files.inotify import FolderWatch
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
@@ -97,7 +97,7 @@ class AttemptManager:
                     self.counts.ahead += 1
                 elif task.status is Status.PREPARING:
                     self.counts.ordinary += 1
-                    self.counts.not_again += not may_be_ahead(task)
+                    self.counts.not_again += not may_be_prestaged(task)
                 run = self._current[task.id] = self._make(task)
                 driving = asyncio.create_task(self._drive(task.id, run))
                 self._tasks.add(driving)
@@ -108,7 +108,7 @@ class AttemptManager:
             case OpenGate(task_id=task_id):
                 self.counts.opened += 1
                 self._current[task_id].open_gate()
-            case AbandonAttempt(task_id=task_id):
+            case DiscardAttempt(task_id=task_id):
                 if task_id in self._current:
                     self.counts.thrown_away += 1
                     self._current[task_id].abandon()

@@ -22,8 +22,8 @@ from fetchml.core.events import (
     Event,
     GpuFailed,
     NeverStarted,
+    Prestaged,
     Progressed,
-    Ready,
     Started,
 )
 from fetchml.core.model import AttemptEnd, Status, Task
@@ -159,7 +159,7 @@ class AttemptRunner:
         """At the gate, until it may open. False: it has not started and never will."""
         task = self._task
         for _ in range(MOST_REMADE + 1):
-            self._report(Ready(self._clock(), task.id, task.attempt))
+            self._report(Prestaged(self._clock(), task.id, task.attempt))
             failpoints.reach("ready")
             self._gone = asyncio.create_task(self._launcher.wait(self._run))
             asked = [self._may_open, self._thrown_away, self._stop_asked]

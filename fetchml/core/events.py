@@ -22,7 +22,7 @@ class Submitted(msgspec.Struct, frozen=True):
     """Of the tasks' specifications, in bytes, if they were measured already; else empty."""
 
 
-class CancelAsked(msgspec.Struct, frozen=True):
+class CancelRequested(msgspec.Struct, frozen=True):
     now: int
     task_id: str
     by: str
@@ -37,7 +37,7 @@ class Progressed(msgspec.Struct, frozen=True):
     text: str
 
 
-class Ready(msgspec.Struct, frozen=True):
+class Prestaged(msgspec.Struct, frozen=True):
     """The attempt was made ready ahead, and waits at its gate."""
 
     now: int
@@ -57,7 +57,7 @@ class Started(msgspec.Struct, frozen=True):
 class NeverStarted(msgspec.Struct, frozen=True):
     """The attempt is over and its command was not started, and never will be.
 
-    `error` is None when it was given up because the core wanted it: StopAttempt, AbandonAttempt.
+    `error` is None when it was given up because the core wanted it: StopAttempt, DiscardAttempt.
     """
 
     now: int
@@ -138,7 +138,7 @@ class Recovered(msgspec.Struct, frozen=True):
     now: int
 
 
-class DrainAsked(msgspec.Struct, frozen=True):
+class DrainRequested(msgspec.Struct, frozen=True):
     """Start nothing more; what runs goes on."""
 
     now: int
@@ -146,9 +146,9 @@ class DrainAsked(msgspec.Struct, frozen=True):
 
 Event = (
     Submitted
-    | CancelAsked
+    | CancelRequested
     | Progressed
-    | Ready
+    | Prestaged
     | Started
     | NeverStarted
     | Ended
@@ -160,14 +160,14 @@ Event = (
     | LauncherChanged
     | TimePassed
     | Recovered
-    | DrainAsked
+    | DrainRequested
 )
 
 
 @dataclass(slots=True, frozen=True)
 class RunAttempt:
     """Take the task's current attempt as far as it goes, from wherever it is. If the task is
-    `ahead`, up to its gate, until OpenGate or AbandonAttempt."""
+    `ahead`, up to its gate, until OpenGate or DiscardAttempt."""
 
     task: Task
 
@@ -187,7 +187,7 @@ class OpenGate:
 
 
 @dataclass(slots=True, frozen=True)
-class AbandonAttempt:
+class DiscardAttempt:
     """Throw away what was made ready ahead, and tell NeverStarted without an error."""
 
     task_id: str
@@ -200,7 +200,7 @@ class CheckGpus:
     uuids: tuple[str, ...]
 
 
-Effect = RunAttempt | StopAttempt | OpenGate | AbandonAttempt | CheckGpus
+Effect = RunAttempt | StopAttempt | OpenGate | DiscardAttempt | CheckGpus
 
 
 @dataclass(slots=True)

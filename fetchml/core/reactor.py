@@ -5,12 +5,12 @@ from msgspec.structs import replace
 from fetchml.core import retry, storage
 from fetchml.core.changes import change, current, move
 from fetchml.core.events import (
-    AbandonAttempt,
-    CancelAsked,
+    CancelRequested,
     CheckGpus,
     Collected,
     Decision,
-    DrainAsked,
+    DiscardAttempt,
+    DrainRequested,
     Ended,
     Event,
     GpuChecked,
@@ -20,8 +20,8 @@ from fetchml.core.events import (
     LauncherChanged,
     NeverStarted,
     OpenGate,
+    Prestaged,
     Progressed,
-    Ready,
     Recovered,
     RunAttempt,
     Started,
@@ -42,7 +42,7 @@ from fetchml.core.model import (
 )
 from fetchml.core.quotas import impossible
 from fetchml.core.scheduling import preemption, prestage
-from fetchml.core.scheduling.scheduler import Abandon, Give, Levels, Walk
+from fetchml.core.scheduling.scheduler import Allocate, Discard, SchedulingPass, ShareLevels
 from fetchml.core.state import State
 from fetchml.core.verdict import Verdict, cancelled, judge, made_way
 
@@ -61,13 +61,13 @@ def step(state: State, event: Event) -> Decision:
                 state.enter(task, size)
                 state.wait(task, event.now)
             decision.changes.extend(tasks)
-        case CancelAsked():
+        case CancelRequested():
             _cancel(state, decision, event)
         case Progressed():
             preparing = current(state, event.task_id, event.attempt, Status.PREPARING)
             if preparing is not None:
                 change(state, decision, replace(preparing, progress=event.text))
-        case Ready():
+        case Prestaged():
             preparing = current(state, event.task_id, event.attempt, Status.PREPARING)
             if preparing is not None and preparing.ahead:
                 state.at_gate.add(preparing.id)
@@ -94,7 +94,7 @@ def step(state: State, event: Event) -> Decision:
             state.gpus.drain(uuid, by)
         case LauncherChanged(available=available):
             state.launcher_available = available
-        case DrainAsked():
+        case DrainRequested():
             state.draining = True
         case Recovered():
             _recover(state, decision, event.now)
@@ -128,14 +128,14 @@ def _schedule(state: State, decision: Decision, now: int) -> None:
     state.waiting.due(now)
     if not state.may_start:
         return
-    level = Levels(state, now)
+    level = ShareLevels(state, now)
     # Without a slot there is nothing to walk for: most submits end here.
-    while state.free_slots > 0 and (action := Walk(state, now, level).next()) is not None:
+    while state.free_slots > 0 and (action := SchedulingPass(state, now, level).next()) is not None:
         match action:
-            case Give(task_id=task_id, gpu_uuids=gpu_uuids):
+            case Allocate(task_id=task_id, gpu_uuids=gpu_uuids):
                 task = _give(state, decision, state.tasks[task_id], gpu_uuids, now)
                 level.forget(task.user)
-            case Abandon(task_id=task_id):
+            case Discard(task_id=task_id):
                 state.first_served.add(task_id)
                 _abandon(state, decision, task_id)
     if state.limits.preemption:
@@ -195,7 +195,7 @@ def _prepare(
 
 def _abandon(state: State, decision: Decision, task_id: str) -> None:
     state.abandoned.add(task_id)
-    decision.effects.append(AbandonAttempt(task_id))
+    decision.effects.append(DiscardAttempt(task_id))
 
 
 def _make_way(state: State, decision: Decision, victim: Task, winner: Task, now: int) -> None:
@@ -205,7 +205,7 @@ def _make_way(state: State, decision: Decision, victim: Task, winner: Task, now:
     decision.effects.append(StopAttempt(victim.id))
 
 
-def _cancel(state: State, decision: Decision, event: CancelAsked) -> None:
+def _cancel(state: State, decision: Decision, event: CancelRequested) -> None:
     task = state.tasks.get(event.task_id)
     if task is None or task.cancel is not None:
         return

@@ -16,7 +16,7 @@ from fetchml.auth.audit import Audit
 from fetchml.core import deletion, permissions, quotas
 from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
-from fetchml.core.events import CancelAsked, DrainAsked, Event, LauncherChanged, Recovered
+from fetchml.core.events import CancelRequested, DrainRequested, Event, LauncherChanged, Recovered
 from fetchml.core.model import ENDED, Change, Principal, Role, Task
 from fetchml.core.requests import dataset, images, submission
 from fetchml.core.scheduling.estimate import Calibration
@@ -190,7 +190,7 @@ class Engine:
 
     async def drain(self) -> None:
         """Take nothing new, end all watches and log readers; what runs goes on."""
-        await self._writer.apply(DrainAsked(self._clock()))
+        await self._writer.apply(DrainRequested(self._clock()))
         await self._shares.save(self._writer.state.shares)
         self._writer.close()
 
@@ -246,7 +246,7 @@ class Engine:
         task = await self._find_to_end(who, task_id)
         if task.status in ENDED:
             return task
-        durable = self._writer.apply(CancelAsked(self._clock(), task_id, who.user))
+        durable = self._writer.apply(CancelRequested(self._clock(), task_id, who.user))
         await self._audit.done(who, Action.TASK_CANCEL, task_id)
         await durable
         return await self._find(task_id)
@@ -258,7 +258,7 @@ class Engine:
             now = self._clock()
             match deletion.meaning(task, now):
                 case Deletion.CANCEL:
-                    durable = self._writer.apply(CancelAsked(now, task_id, who.user))
+                    durable = self._writer.apply(CancelRequested(now, task_id, who.user))
                     await self._audit.done(who, Action.TASK_CANCEL, task_id)
                     await durable
                 case Deletion.HIDE:
@@ -399,7 +399,7 @@ class Engine:
         return Watched(
             under_way=under_way,
             attempt=lambda task: self._files.attempt(task.id, task.attempt),
-            end=lambda task_id, by: self._writer.apply(CancelAsked(self._clock(), task_id, by)),
+            end=lambda task_id, by: self._writer.apply(CancelRequested(self._clock(), task_id, by)),
             find=find,
             remove_outputs=self._files.remove_outputs,
             remove=self._files.remove,

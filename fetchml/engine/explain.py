@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from fetchml.core.model import ENDED, Status, Task
 from fetchml.core.scheduling.resources import fits
-from fetchml.core.scheduling.scheduler import Levels, Walk
+from fetchml.core.scheduling.scheduler import SchedulingPass, ShareLevels
 from fetchml.core.state import State
 from fetchml.system.pacing import Pace
 from fetchml.views import Explanation, Shortage
@@ -47,7 +47,7 @@ async def tasks_before(state: State, task: Task, now: int) -> int:
     time. 0 for a task that does not wait."""
     before, pace = 0, Pace()
     if _waits(task):
-        for part in state.waiting.parts_ahead_of(task, Levels(state, now)):
+        for part in state.waiting.counts_before(task, ShareLevels(state, now)):
             before += part
             await pace.rest()
     return before
@@ -64,9 +64,9 @@ def _waiting(
     before: int | None,
     may_name: Callable[[Task], bool],
 ) -> Explanation:
-    level = Levels(state, now)
+    level = ShareLevels(state, now)
     if before is None:
-        before = state.waiting.ahead_of(task, level)
+        before = state.waiting.count_before(task, level)
     missing = _shortages(state, task)
     reason = why_it_waits(state, task, now, missing)
     reason = reason or _turn(state, task, now, level, before, may_name)
@@ -118,14 +118,14 @@ def _turn(
     state: State,
     task: Task,
     now: int,
-    level: Levels,
+    level: ShareLevels,
     before: int,
     may_name: Callable[[Task], bool],
 ) -> str:
     """Why it does not start at once, though it lacks nothing."""
-    if kept_for := _kept_for(state, task, now, level):
-        named = [other for other in kept_for if may_name(state.tasks[other])]
-        names = ", ".join(named[:3]) + (", …" if len(kept_for) > min(3, len(named)) else "")
+    if reserved_for := _kept_for(state, task, now, level):
+        named = [other for other in reserved_for if may_name(state.tasks[other])]
+        names = ", ".join(named[:3]) + (", …" if len(reserved_for) > min(3, len(named)) else "")
         minutes = state.limits.reserve_after_ms / 60_000
         return (
             f"What it needs is free, but reserved for {names if named else 'other tasks'}, which "
@@ -151,14 +151,14 @@ def _told(short: Shortage) -> str:
     return f"{told})"
 
 
-def _kept_for(state: State, task: Task, now: int, level: Levels) -> list[str]:
-    line = state.waiting.line_of(task.id)
+def _kept_for(state: State, task: Task, now: int, level: ShareLevels) -> list[str]:
+    line = state.waiting.queue_of(task.id)
     if line is None:
         return []
-    walk = Walk(state, now, level)
+    walk = SchedulingPass(state, now, level)
     walk.next(until=line)
-    kept_for = [other for other in walk.kept_for if other != task.id]
-    return [] if walk.room.fits(line.shape) else kept_for
+    reserved_for = [other for other in walk.reserved_for if other != task.id]
+    return [] if walk.room.fits(line.shape) else reserved_for
 
 
 def _shortages(state: State, task: Task) -> tuple[Shortage, ...]:

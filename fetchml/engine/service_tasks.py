@@ -6,7 +6,7 @@ Who may start or stop one, its caller has decided.
 import asyncio
 from collections.abc import Callable
 
-from fetchml.core.events import CancelAsked, Submitted
+from fetchml.core.events import CancelRequested, Submitted
 from fetchml.core.model import Resources, Status, Task, TaskSpec
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.engine.dispatcher import Dispatcher
@@ -77,7 +77,7 @@ class ServiceTasks:
 
     def cancel(self, task_id: str, by: str) -> asyncio.Future[None]:
         """Done when the wish is durable; nothing happens to one that has ended."""
-        return self._writer.apply(CancelAsked(self._clock(), task_id, by))
+        return self._writer.apply(CancelRequested(self._clock(), task_id, by))
 
     def waits_for(self, task: Task) -> str:
         """Why a live one does not run yet, in a sentence. Its place in the queue is not looked

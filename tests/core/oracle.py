@@ -8,7 +8,7 @@ from fetchml.core.state import State
 
 def in_order(state: State, now: int) -> list[Task]:
     """All that could start, were there room: not those that wait for their time."""
-    ready = [task for task in state.tasks.values() if state.waiting.line_of(task.id) is not None]
+    ready = [task for task in state.tasks.values() if state.waiting.queue_of(task.id) is not None]
     return sorted(
         ready,
         key=lambda task: (

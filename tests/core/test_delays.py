@@ -18,7 +18,7 @@ def queue_of(*delays: int, now: int = NOW) -> ReadyQueue:
 
 
 def ready(queue: ReadyQueue) -> list[str]:
-    return sorted(turn.task_id for _, turn in queue.turns())
+    return sorted(turn.task_id for _, turn in queue.entries())
 
 
 def test_each_waits_for_its_time() -> None:

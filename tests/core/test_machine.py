@@ -17,11 +17,11 @@ from msgspec.structs import replace
 
 from fetchml.core import transitions
 from fetchml.core.events import (
-    AbandonAttempt,
-    CancelAsked,
+    CancelRequested,
     CheckGpus,
     Collected,
     Decision,
+    DiscardAttempt,
     Ended,
     Event,
     GpuChecked,
@@ -31,8 +31,8 @@ from fetchml.core.events import (
     LauncherChanged,
     NeverStarted,
     OpenGate,
+    Prestaged,
     Progressed,
-    Ready,
     Recovered,
     RunAttempt,
     Started,
@@ -55,8 +55,8 @@ from fetchml.core.model import (
 from fetchml.core.reactor import step
 from fetchml.core.retry import MOST_INFRA_RETRIES
 from fetchml.core.scheduling.allocator import Placement
-from fetchml.core.scheduling.discards import MOST_DISCARDED
-from fetchml.core.scheduling.scheduler import making_way
+from fetchml.core.scheduling.discards import MAX_DISCARDS
+from fetchml.core.scheduling.scheduler import preemptors
 from fetchml.core.state import Limits, State
 from tests.core.oracle import could_start
 
@@ -169,7 +169,7 @@ class CoreMachine(RuleBasedStateMachine):
                 case OpenGate(task_id=task_id):
                     assert self.seen[task_id].status in HOLDING
                     assert not self.seen[task_id].ahead
-                case AbandonAttempt(task_id=task_id):
+                case DiscardAttempt(task_id=task_id):
                     assert task_id in self.state.abandoned
                 case CheckGpus(uuids=uuids):
                     assert self.state.gpus.settling >= set(uuids)
@@ -189,7 +189,7 @@ class CoreMachine(RuleBasedStateMachine):
         thrown_away = task.discarded - before.discarded
         assert thrown_away in (0, 1)
         assert thrown_away == 0 or (before.ahead and sum(counts[:3]) == 0)
-        assert task.discarded <= MOST_DISCARDED
+        assert task.discarded <= MAX_DISCARDS
         assert task.retry_count <= task.spec.max_retries
         assert task.infra_retries <= MOST_INFRA_RETRIES
 
@@ -264,7 +264,7 @@ class CoreMachine(RuleBasedStateMachine):
             return multiple()
         task_id = data.draw(st.sampled_from(sorted(self.seen)))
         before = self.seen[task_id]
-        begun = self.begin(CancelAsked(self.now, task_id, "alice"))
+        begun = self.begin(CancelRequested(self.now, task_id, "alice"))
         after = self.seen[task_id]
         if before.status is Status.QUEUED:
             assert after.status is Status.FAILED
@@ -282,7 +282,7 @@ class CoreMachine(RuleBasedStateMachine):
 
     @rule(attempt=attempts)
     def ready(self, attempt: Attempt) -> None:
-        assert not self.apply(Ready(self.now, attempt.task_id, attempt.number))
+        assert not self.apply(Prestaged(self.now, attempt.task_id, attempt.number))
 
     @rule(attempt=attempts)
     def started(self, attempt: Attempt) -> None:
@@ -388,7 +388,7 @@ class CoreMachine(RuleBasedStateMachine):
                 victim, winner = self.state.tasks[task_id], self.seen[str(halt.by)]
                 assert victim.spec.preemptible
                 assert victim.spec.priority < winner.spec.priority
-        assert sum(making_way(self.state).values()) <= len(self.state.held)
+        assert sum(preemptors(self.state).values()) <= len(self.state.held)
 
 
 TestCore = CoreMachine.TestCase

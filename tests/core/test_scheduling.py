@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from fetchml.core.events import (
-    CancelAsked,
+    CancelRequested,
     Collected,
-    DrainAsked,
+    DrainRequested,
     Ended,
     LauncherChanged,
     NeverStarted,
@@ -130,15 +130,15 @@ def test_cancelled_tasks_do_not_stay_in_memory() -> None:
     box.submit(task("holds", cpu=4), task("head", cpu=2))
     for number in range(1_000):
         box.submit(task(f"t{number}", cpu=2, created_at=2))
-        step(box.state, CancelAsked(box.now, f"t{number}", "alice"))
+        step(box.state, CancelRequested(box.now, f"t{number}", "alice"))
     assert len(box.state.waiting) == 1
-    assert box.state.waiting.ahead_of(task("last", cpu=2, created_at=3)) == 1
+    assert box.state.waiting.count_before(task("last", cpu=2, created_at=3)) == 1
     assert box.state.waiting.size_in_memory() < 100
 
 
 def test_nothing_starts_while_draining() -> None:
     box = Box()
-    step(box.state, DrainAsked(box.now))
+    step(box.state, DrainRequested(box.now))
     assert box.submit(task("late")) == []
 
 

@@ -6,10 +6,10 @@ import itertools
 import pytest
 
 from fetchml.core.events import (
-    AbandonAttempt,
-    CancelAsked,
+    CancelRequested,
     Collected,
     Decision,
+    DiscardAttempt,
     Ended,
     Event,
     GpuChecked,
@@ -18,7 +18,7 @@ from fetchml.core.events import (
     LauncherChanged,
     NeverStarted,
     OpenGate,
-    Ready,
+    Prestaged,
     Recovered,
     RunAttempt,
     Started,
@@ -31,7 +31,7 @@ from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import AttemptEnd, Resources, Status, Task, TaskSpec
 from fetchml.core.quotas import queue_fault
 from fetchml.core.reactor import step
-from fetchml.core.scheduling.discards import MOST_DISCARDED
+from fetchml.core.scheduling.discards import MAX_DISCARDS
 from fetchml.core.scheduling.shares import ENTRIES, STEP_SECONDS, Shares, weight
 from fetchml.core.state import Limits, State
 from fetchml.engine.explain import explain
@@ -141,7 +141,7 @@ class Box:
     def told(self, task_id: str) -> str:
         return explain(self.state, self.task(task_id), self.now).reason
 
-    def of(self, kind: type[StopAttempt] | type[AbandonAttempt]) -> list[str]:
+    def of(self, kind: type[StopAttempt] | type[DiscardAttempt]) -> list[str]:
         return [effect.task_id for effect in self.last.effects if isinstance(effect, kind)]
 
     @property
@@ -322,7 +322,7 @@ def test_tasks_are_made_ready_for_gpus_that_others_hold() -> None:
     shown = explain(box.state, box.task("t2"), box.now).status
     assert (shown, box.task("t2").shown_status) == (Status.QUEUED, Status.QUEUED)
     assert box.task("t2").worker_id is None
-    box.do(Ready(1, "t2", 1))
+    box.do(Prestaged(1, "t2", 1))
     assert box.told("t2").endswith("It is ready to start.")
     assert box.end("t0") == ["t2"]
     assert (box.task("t2").shown_status, box.task("t2").worker_id) == (Status.PREPARING, "box")
@@ -359,7 +359,7 @@ def test_more_urgent_task_takes_the_place_of_one_made_ready() -> None:
     box.submit(task("runs"), task("next"))
     assert box.ahead == {"next": ("G0",)}
     box.submit(task("urgent", priority=6))
-    assert box.of(AbandonAttempt) == ["next"]
+    assert box.of(DiscardAttempt) == ["next"]
     box.do(NeverStarted(box.now, "next", 1))
     assert box.task("next").status is Status.QUEUED
     assert box.ahead == {"urgent": ("G0",)}
@@ -371,21 +371,21 @@ def displaced(box: Box, name: str, times: int) -> None:
     for number in range(times):
         urgent = f"urgent {name} {number}"
         box.submit(task(urgent, priority=6 + number % 2))
-        assert box.of(AbandonAttempt) == [name]
+        assert box.of(DiscardAttempt) == [name]
         box.do(NeverStarted(box.now, name, box.task(name).attempt))
-        box.do(CancelAsked(box.now, urgent, "alice"))
+        box.do(CancelRequested(box.now, urgent, "alice"))
         box.do(NeverStarted(box.now, urgent, 1))
 
 
 def test_a_stream_of_urgent_tasks_begins_no_attempt_again_and_again() -> None:
     box = Box(gpus=1, ahead=True)
     box.submit(task("runs"), task("next"), task("behind"))
-    displaced(box, "next", MOST_DISCARDED)
+    displaced(box, "next", MAX_DISCARDS)
     assert box.ahead == {"behind": ("G0",)}, "the next in line is made ready instead"
     assert (box.task("next").attempt, box.task("next").discarded) == (2, 2)
     box.submit(task("urgent", priority=8))
     box.do(NeverStarted(box.now, "behind", 1))
-    box.do(CancelAsked(box.now, "urgent", "alice"))
+    box.do(CancelRequested(box.now, "urgent", "alice"))
     box.do(NeverStarted(box.now, "urgent", 1))
     assert box.ahead == {"behind": ("G0",)}
     assert box.end("runs") == ["next"], "it is not passed by what is ready"
@@ -395,7 +395,7 @@ def test_a_stream_of_urgent_tasks_begins_no_attempt_again_and_again() -> None:
 def test_all_of_a_line_were_thrown_away_too_often() -> None:
     box = Box(gpus=1, ahead=True)
     box.submit(task("runs"), task("next"))
-    displaced(box, "next", MOST_DISCARDED)
+    displaced(box, "next", MAX_DISCARDS)
     assert box.ahead == {}
     assert box.end("runs") == ["next"]
 
@@ -404,7 +404,7 @@ def test_what_was_made_ready_for_a_gpu_that_is_drained_is_thrown_away() -> None:
     box = Box(gpus=1, ahead=True)
     box.submit(task("runs"), task("next"))
     box.do(GpuDrained(box.now, "G0", "root"))
-    assert box.of(AbandonAttempt) == ["next"]
+    assert box.of(DiscardAttempt) == ["next"]
 
 
 def test_what_waits_for_cores_is_made_ready_too_a_few() -> None:

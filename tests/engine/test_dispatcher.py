@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from fetchml.core.events import (
-    AbandonAttempt,
     Decision,
+    DiscardAttempt,
     Effect,
     Event,
     LauncherChanged,
@@ -61,8 +61,8 @@ async def test_what_changes_nothing_waits_behind_what_waits_for_the_disk(
     know of it, and its task would wait for ever."""
     decisions = [
         Decision([TASK], [RunAttempt(TASK)]),
-        Decision([], [AbandonAttempt("t")]),
-        Decision([], [AbandonAttempt("other")]),
+        Decision([], [DiscardAttempt("t")]),
+        Decision([], [DiscardAttempt("other")]),
     ]
 
     def scripted(state: State, event: Event) -> Decision:
@@ -75,9 +75,9 @@ async def test_what_changes_nothing_waits_behind_what_waits_for_the_disk(
     owner.apply(TimePassed(1))
     assert done == []
     owner.on_durable(disk.handed_in)
-    assert done == [RunAttempt(TASK), AbandonAttempt("t")]
+    assert done == [RunAttempt(TASK), DiscardAttempt("t")]
     owner.apply(TimePassed(1))
-    assert done[2:] == [AbandonAttempt("other")], "nothing waits for the disk any more"
+    assert done[2:] == [DiscardAttempt("other")], "nothing waits for the disk any more"
 
 
 async def test_what_cannot_be_stored_is_refused_before_anything_is_decided() -> None:

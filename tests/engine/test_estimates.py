@@ -5,7 +5,14 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from fetchml.core.events import CancelAsked, Event, LauncherChanged, Recovered, Started, Submitted
+from fetchml.core.events import (
+    CancelRequested,
+    Event,
+    LauncherChanged,
+    Recovered,
+    Started,
+    Submitted,
+)
 from fetchml.core.model import Change, Resources, Status, Task, TaskSpec
 from fetchml.core.reactor import step
 from fetchml.core.scheduling.estimate import UNKNOWN_MS, Estimate
@@ -139,7 +146,7 @@ async def test_a_long_queue_is_played_beside_the_event_loop(
         nonlocal threads
         threads += 1
         assert state is not box.state
-        box.happens(CancelAsked(0, "t002", "ada"))
+        box.happens(CancelRequested(0, "t002", "ada"))
         box.submit(task("late"))
         state.check()
         return await original(function, state, *rest)  # type: ignore[arg-type]
@@ -189,7 +196,7 @@ async def test_first_estimates_are_held_to_what_came() -> None:
     box.submit(task("a"), task("b"), task("c"), task("unasked", gpu=0))
     assert box.estimates.calibration.tasks == 0, "nobody was told anything"
     await box.told("c")
-    box.happens(CancelAsked(0, "c", "ada"))
+    box.happens(CancelRequested(0, "c", "ada"))
     assert box.estimates.calibration.tasks == 0, "it never starts"
     box.now = 9 * MINUTE
     given = replace(box.state.tasks["b"], status=Status.PREPARING, given_at=box.now)

@@ -8,7 +8,7 @@ from fetchml.core.scheduling.ready_queue import Shape
 from fetchml.core.state import State
 
 
-class Room:
+class Availability:
     __slots__ = ("_gpus_of_box", "_placement", "cpu", "gpus", "memory_gb", "slots")
 
     def __init__(self, state: State) -> None:
@@ -20,7 +20,7 @@ class Room:
         self._gpus_of_box = state.gpus
         self._placement = state.limits.placement
 
-    def copy(self) -> "Room":
+    def copy(self) -> "Availability":
         other = copy(self)
         other.gpus = dict(self.gpus)
         return other

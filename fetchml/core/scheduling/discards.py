@@ -2,10 +2,10 @@
 
 from fetchml.core.model import Task
 
-MOST_DISCARDED = 2
+MAX_DISCARDS = 2
 """Attempts of one task that are made ready ahead and thrown away."""
 
 
-def may_be_ahead(task: Task) -> bool:
+def may_be_prestaged(task: Task) -> bool:
     """Whether the task may be made ready before it has its resources."""
-    return task.discarded < MOST_DISCARDED
+    return task.discarded < MAX_DISCARDS

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from fetchml.core.model import Resources, Status, Task
 from fetchml.core.scheduling.resources import fits
-from fetchml.core.scheduling.scheduler import Levels
+from fetchml.core.scheduling.scheduler import ShareLevels
 from fetchml.core.state import State
 
 PLAYS = 30
@@ -156,7 +156,7 @@ def _queue(
         most = replace(most, gpu=min(most.gpu, state.limits.user_gpus))
     can_start = {shape: fits(shape.resources, most) for shape in state.waiting.shapes}
     tasks = state.tasks
-    for line, turn in state.waiting.turns(Levels(state, now)):
+    for line, turn in state.waiting.entries(ShareLevels(state, now)):
         shape = line.shape
         if can_start[shape]:
             wanted, task_id = shape.resources, turn.task_id

@@ -10,9 +10,9 @@ from itertools import islice
 from typing import NamedTuple
 
 from fetchml.core.model import Status, Task
-from fetchml.core.scheduling.availability import Room
-from fetchml.core.scheduling.ready_queue import Line
-from fetchml.core.scheduling.scheduler import Levels, over_quota
+from fetchml.core.scheduling.availability import Availability
+from fetchml.core.scheduling.ready_queue import SubQueue
+from fetchml.core.scheduling.scheduler import ShareLevels, over_quota
 from fetchml.core.state import State
 
 LOOKED_AT = 100
@@ -25,7 +25,7 @@ class Preemption(NamedTuple):
     victims: list[Task]
 
 
-def next_preemption(state: State, now: int, level: Levels) -> Preemption | None:
+def next_preemption(state: State, now: int, level: ShareLevels) -> Preemption | None:
     victims = [state.tasks[task_id] for task_id in state.held if _may_be_stopped(state, task_id)]
     if not victims:
         return None
@@ -33,7 +33,7 @@ def next_preemption(state: State, now: int, level: Levels) -> Preemption | None:
     lowest = min(task.spec.priority for task in victims)
     room = _as_it_will_be(state)
     slots, gpus = Counter[str](), Counter[str]()  # that go to the tasks looked at so far
-    for line, turn in islice(state.waiting.first_turns(level, lowest + 1), LOOKED_AT):
+    for line, turn in islice(state.waiting.first_entries(level, lowest + 1), LOOKED_AT):
         user = line.user
         if over_quota(state, line, more_slots=slots[user], more_gpus=gpus[user]):
             continue
@@ -62,9 +62,9 @@ def _goes_on(task: Task) -> bool:
     return task.cancel is None and task.halt is None
 
 
-def _as_it_will_be(state: State) -> Room:
+def _as_it_will_be(state: State) -> Availability:
     """When all that ends by now has ended, and the GPUs given back were looked at."""
-    room = Room(state)
+    room = Availability(state)
     for uuid in state.gpus.settling:
         if state.gpus.obstacle(uuid) is None:
             room.gpus[uuid] = state.gpus.slots_per_gpu
@@ -78,11 +78,11 @@ def _as_it_will_be(state: State) -> Room:
     return room
 
 
-def _fits(room: Room, line: Line) -> bool:
+def _fits(room: Availability, line: SubQueue) -> bool:
     return room.slots > 0 and room.fits(line.shape)
 
 
-def _needed(room: Room, line: Line, victims: list[Task]) -> list[Task]:
+def _needed(room: Availability, line: SubQueue, victims: list[Task]) -> list[Task]:
     """The fewest of the first of `victims` that make it fit; empty: it does not fit with all."""
     chosen: list[Task] = []
     while victims[len(chosen) :] and not _fits_after(room, line, chosen):
@@ -96,7 +96,7 @@ def _needed(room: Room, line: Line, victims: list[Task]) -> list[Task]:
     return chosen
 
 
-def _fits_after(room: Room, line: Line, stopped: list[Task]) -> bool:
+def _fits_after(room: Availability, line: SubQueue, stopped: list[Task]) -> bool:
     room = room.copy()
     for task in stopped:
         room.slots += 1

@@ -11,16 +11,16 @@ from itertools import islice
 from typing import NamedTuple
 
 from fetchml.core.model import Task
-from fetchml.core.scheduling.discards import may_be_ahead
-from fetchml.core.scheduling.ready_queue import Line
-from fetchml.core.scheduling.scheduler import Levels, over_quota
+from fetchml.core.scheduling.discards import may_be_prestaged
+from fetchml.core.scheduling.ready_queue import SubQueue
+from fetchml.core.scheduling.scheduler import ShareLevels, over_quota
 from fetchml.core.state import State
 
 LOOKED_AT = 64
 """Lines of waiting tasks that one decision looks at, beyond the tasks that are ahead already."""
 
 
-class Plan(NamedTuple):
+class PrestagePlan(NamedTuple):
     task: Task
     gpu_uuids: tuple[str, ...]
     instead_of: list[Task]
@@ -50,7 +50,7 @@ def misplaced(state: State) -> list[Task]:
     return told
 
 
-def next_plan(state: State, now: int, level: Levels) -> Plan | None:
+def next_plan(state: State, now: int, level: ShareLevels) -> PrestagePlan | None:
     if not state.limits.ahead:
         return None
     staying: list[Task] = []
@@ -82,28 +82,28 @@ def next_plan(state: State, now: int, level: Levels) -> Plan | None:
     return None
 
 
-def _first_of(state: State, line: Line) -> Task | None:
+def _first_of(state: State, line: SubQueue) -> Task | None:
     """The first task of a line that may be made ready ahead. All of a line need the same."""
     head = state.tasks[line.head.task_id]
-    if may_be_ahead(head):
+    if may_be_prestaged(head):
         return head
-    turns = islice(state.waiting.turns_of(line), LOOKED_AT)
+    turns = islice(state.waiting.entries_of(line), LOOKED_AT)
     tasks = (state.tasks[turn.task_id] for turn in turns)
-    return next(filter(may_be_ahead, tasks), None)
+    return next(filter(may_be_prestaged, tasks), None)
 
 
 def _place(
-    state: State, task: Task, line: Line, places: dict[str, int], staying: list[Task]
-) -> Plan | None:
+    state: State, task: Task, line: SubQueue, places: dict[str, int], staying: list[Task]
+) -> PrestagePlan | None:
     less_urgent = [other for other in staying if other.spec.priority < line.priority]
     less_urgent.sort(key=lambda other: (other.spec.priority, -other.created_at, other.id))
     count = line.shape.resources.gpu
     if not count:
         alike = sum(not other.gpu_uuids for other in staying)
         if alike < state.limits.max_ahead:
-            return Plan(task, (), [])
+            return PrestagePlan(task, (), [])
         instead = [other for other in less_urgent if not other.gpu_uuids][:1]
-        return Plan(task, (), instead) if instead else None
+        return PrestagePlan(task, (), instead) if instead else None
     avoid = state.gpus.avoidable(line.shape.avoid, count)
     if count == 1:
         places = {uuid: 1 for uuid in places if not _is_free(state, uuid)}
@@ -113,7 +113,7 @@ def _place(
         chosen = state.gpus.choose(places, count, state.limits.placement, avoid)
         if chosen is not None:
             needed = [other for other in instead if set(other.gpu_uuids) & set(chosen)]
-            return Plan(task, chosen, needed)
+            return PrestagePlan(task, chosen, needed)
         other = next(rest, None)
         if other is None:
             return None

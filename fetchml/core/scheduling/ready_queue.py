@@ -14,7 +14,7 @@ from fetchml.core import retry
 from fetchml.core.model import Resources, Task
 
 
-class Turn(msgspec.Struct, frozen=True, order=True, gc=False):
+class QueueEntry(msgspec.Struct, frozen=True, order=True, gc=False):
     """A task's place in its line: the older first."""
 
     created_at: int
@@ -22,8 +22,8 @@ class Turn(msgspec.Struct, frozen=True, order=True, gc=False):
     ready_at: int
 
 
-def turn_of(task: Task) -> Turn:
-    return Turn(task.created_at, task.id, max(task.created_at, task.not_before))
+def entry_of(task: Task) -> QueueEntry:
+    return QueueEntry(task.created_at, task.id, max(task.created_at, task.not_before))
 
 
 class Shape:
@@ -40,7 +40,7 @@ class Shape:
         """A scratch mark of the scheduler."""
 
 
-class Line:
+class SubQueue:
     """The ready tasks of one priority, user and shape; a task made ready ahead is a line by
     itself. A removed task's turn stays in the heap until it would be next, or until such turns
     are the most of it."""
@@ -54,14 +54,14 @@ class Line:
         self.ahead = ahead
         """The task, if it is made ready ahead."""
         self.key: object = shape if ahead is None else ahead
-        self.heap: list[Turn] = []
+        self.heap: list[QueueEntry] = []
         self.live = 0
 
     @property
-    def head(self) -> Turn:
+    def head(self) -> QueueEntry:
         return self.heap[0]
 
-    def in_turn(self) -> Iterator[tuple[Turn, "Line"]]:
+    def in_turn(self) -> Iterator[tuple[QueueEntry, "SubQueue"]]:
         """Its turns, the older first, those of removed tasks too; the first ones cost little."""
         next_ones = [(self.heap[0], 0)]
         while next_ones:
@@ -71,13 +71,13 @@ class Line:
                 if below < len(self.heap):
                     heappush(next_ones, (self.heap[below], below))
 
-    def copy(self) -> "Line":
-        other = Line(self.priority, self.user, self.shape, self.ahead)
+    def copy(self) -> "SubQueue":
+        other = SubQueue(self.priority, self.user, self.shape, self.ahead)
         other.heap = list(self.heap)
         other.live = self.live
         return other
 
-    def tidy(self, is_live: Callable[[Turn], bool]) -> None:
+    def tidy(self, is_live: Callable[[QueueEntry], bool]) -> None:
         if len(self.heap) > 2 * self.live + 64:
             self.heap = [turn for turn in self.heap if is_live(turn)]
             heapify(self.heap)
@@ -85,28 +85,28 @@ class Line:
             heappop(self.heap)
 
 
-def _head(line: Line) -> Turn:
+def _head(line: SubQueue) -> QueueEntry:
     return line.heap[0]
 
 
 COUNTED = 5_000
 """Turns that are compared at once: in about a millisecond."""
 
-Level = Callable[[str], int]
+ShareLevel = Callable[[str], int]
 """A user's place in the order; the lower goes first."""
 
 
-def equals(user: str) -> int:
+def all_equal(user: str) -> int:
     return 0
 
 
 class ReadyQueue:
     def __init__(self) -> None:
-        self._lines: dict[int, dict[str, dict[object, Line]]] = {}
+        self._lines: dict[int, dict[str, dict[object, SubQueue]]] = {}
         """By priority, user, and the line's own key."""
         self._shapes: dict[tuple[Resources, tuple[str, ...]], Shape] = {}
-        self._line_of: dict[str, Line] = {}
-        self._turn_of: dict[str, Turn] = {}
+        self._line_of: dict[str, SubQueue] = {}
+        self._turn_of: dict[str, QueueEntry] = {}
         """Of the same tasks. A pair for each would be one more object for the garbage collector."""
         self._by_user: dict[str, int] = {}
         """Waiting tasks, the delayed ones too, without those made ready ahead."""
@@ -225,7 +225,7 @@ class ReadyQueue:
             heappop(self._delayed)
         return self._delayed[0][0] if self._delayed else None
 
-    def in_order(self, level: Level = equals, lowest: int = 0) -> Iterator[Line]:
+    def in_order(self, level: ShareLevel = all_equal, lowest: int = 0) -> Iterator[SubQueue]:
         """The lines, by the turn of their heads: the more urgent first (10 before 1), then those
         whose user has the lower level, then the older. `lowest`: the last priority to look at.
         What is taken out of the queue meanwhile ends the walk."""
@@ -233,7 +233,7 @@ class ReadyQueue:
             lines.sort(key=_head)
             yield from lines
 
-    def turns(self, level: Level = equals) -> Iterator[tuple[Line, Turn]]:
+    def entries(self, level: ShareLevel = all_equal) -> Iterator[tuple[SubQueue, QueueEntry]]:
         """All ready tasks in the order of `in_order`, each of them."""
         for lines in self._equal_lines(level, 0):
             pairs = [(turn, line) for line in lines for turn in line.heap]
@@ -242,18 +242,20 @@ class ReadyQueue:
                 if self._is_live(turn):
                     yield line, turn
 
-    def turns_of(self, line: Line) -> Iterator[Turn]:
+    def entries_of(self, line: SubQueue) -> Iterator[QueueEntry]:
         """Of the tasks in one line, the older first; the first ones cost little."""
         return (turn for turn, _ in line.in_turn() if self._is_live(turn))
 
-    def first_turns(self, level: Level = equals, lowest: int = 0) -> Iterator[tuple[Line, Turn]]:
+    def first_entries(
+        self, level: ShareLevel = all_equal, lowest: int = 0
+    ) -> Iterator[tuple[SubQueue, QueueEntry]]:
         """As `turns`, for who needs few of them: looks no further than it must."""
         for lines in self._equal_lines(level, lowest):
             for turn, line in merge(*(line.in_turn() for line in lines), key=_turn):
                 if self._is_live(turn):
                     yield line, turn
 
-    def _equal_lines(self, level: Level, lowest: int) -> Iterator[list[Line]]:
+    def _equal_lines(self, level: ShareLevel, lowest: int) -> Iterator[list[SubQueue]]:
         """Those of one priority whose users have the same level, in the order of both."""
         for priority in sorted(self._lines, reverse=True):
             if priority < lowest:
@@ -262,20 +264,20 @@ class ReadyQueue:
             for _, names in groupby(sorted(users, key=level), level):
                 yield [line for name in names for line in users[name].values()]
 
-    def line_of(self, task_id: str) -> Line | None:
+    def queue_of(self, task_id: str) -> SubQueue | None:
         """None: it is not ready."""
         return self._line_of.get(task_id)
 
-    def ahead_of(self, task: Task, level: Level = equals) -> int:
+    def count_before(self, task: Task, level: ShareLevel = all_equal) -> int:
         """How many ready tasks come before this one. Looks at all of its priority."""
-        return sum(self.parts_ahead_of(task, level))
+        return sum(self.counts_before(task, level))
 
-    def parts_ahead_of(self, task: Task, level: Level = equals) -> Iterator[int]:
+    def counts_before(self, task: Task, level: ShareLevel = all_equal) -> Iterator[int]:
         """The parts of `ahead_of`, each of at most COUNTED turns: the queue may change in between.
         Tasks that come meanwhile are not counted, nor those that leave before their part."""
-        mine, my_level = turn_of(task), level(task.user)
+        mine, my_level = entry_of(task), level(task.user)
         before = 0
-        equal: list[list[Turn]] = []
+        equal: list[list[QueueEntry]] = []
         for priority, users in self._lines.items():
             if priority < task.spec.priority:
                 continue
@@ -310,8 +312,8 @@ class ReadyQueue:
         line = lines.get(key)
         if line is None:
             ahead = task.id if task.ahead else None
-            line = lines[key] = Line(task.spec.priority, task.user, shape, ahead)
-        turn = turn_of(task)
+            line = lines[key] = SubQueue(task.spec.priority, task.user, shape, ahead)
+        turn = entry_of(task)
         heappush(line.heap, turn)
         line.live += 1
         shape.waiting += 1
@@ -325,9 +327,9 @@ class ReadyQueue:
         else:
             del self._by_user[user]
 
-    def _is_live(self, turn: Turn) -> bool:
+    def _is_live(self, turn: QueueEntry) -> bool:
         return self._turn_of.get(turn.task_id) is turn
 
 
-def _turn(pair: tuple[Turn, Line]) -> Turn:
+def _turn(pair: tuple[QueueEntry, SubQueue]) -> QueueEntry:
     return pair[0]

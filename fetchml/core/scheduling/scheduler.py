@@ -15,26 +15,26 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from fetchml.core.model import HaltCause, Task
-from fetchml.core.scheduling.availability import Room
-from fetchml.core.scheduling.discards import may_be_ahead
-from fetchml.core.scheduling.ready_queue import Line
+from fetchml.core.scheduling.availability import Availability
+from fetchml.core.scheduling.discards import may_be_prestaged
+from fetchml.core.scheduling.ready_queue import SubQueue
 from fetchml.core.state import State
 
 
-class Give(NamedTuple):
+class Allocate(NamedTuple):
     """It can have its resources now."""
 
     task_id: str
     gpu_uuids: tuple[str, ...]
 
 
-class Abandon(NamedTuple):
+class Discard(NamedTuple):
     """It was made ready for other GPUs than those that are free for it now."""
 
     task_id: str
 
 
-class Levels:
+class ShareLevels:
     """Each user's place in the order, looked up once in a decision."""
 
     def __init__(self, state: State, now: int) -> None:
@@ -52,20 +52,20 @@ class Levels:
         self._known.pop(user, None)
 
 
-class Walk:
+class SchedulingPass:
     """One look along the queue for somebody who can start."""
 
-    def __init__(self, state: State, now: int, level: Levels) -> None:
-        self.room = Room(state)
-        self.kept_for: list[str] = []
+    def __init__(self, state: State, now: int, level: ShareLevels) -> None:
+        self.room = Availability(state)
+        self.reserved_for: list[str] = []
         """Tasks for which something free is kept."""
         self._state = state
         self._now = now
         self._level = level
         self._places = state.ahead_places() if state.ahead else {}
-        self._way_is_made_for = making_way(state)
+        self._way_is_made_for = preemptors(state)
 
-    def next(self, until: Line | None = None) -> Give | Abandon | None:
+    def next(self, until: SubQueue | None = None) -> Allocate | Discard | None:
         """`until`: a line where the walk ends."""
         state = self._state
         if not state.may_start or self.room.slots <= 0 or not self._something_fits():
@@ -75,11 +75,11 @@ class Walk:
                 return None
             if over_quota(state, line):
                 continue
-            kept = len(self.kept_for)
+            kept = len(self.reserved_for)
             action = self._queued(line) if line.ahead is None else self._ahead(line)
             if action is not None:
                 return action
-            if len(self.kept_for) > kept and not self._something_fits():
+            if len(self.reserved_for) > kept and not self._something_fits():
                 return None
         return None
 
@@ -91,7 +91,7 @@ class Walk:
             found = found or shape.fits
         return found
 
-    def _queued(self, line: Line) -> Give | None:
+    def _queued(self, line: SubQueue) -> Allocate | None:
         if line.shape.fits:
             return self._give(line)
         if self._has_waited(line):
@@ -100,7 +100,7 @@ class Walk:
             self._keep(line)
         return None
 
-    def _ahead(self, line: Line) -> Give | Abandon | None:
+    def _ahead(self, line: SubQueue) -> Allocate | Discard | None:
         task = self._state.tasks[line.head.task_id]
         if task.cancel is not None:
             return None
@@ -109,7 +109,7 @@ class Walk:
                 self._keep(line)
             return None
         if self._can_start(task):
-            return Give(task.id, task.gpu_uuids)
+            return Allocate(task.id, task.gpu_uuids)
         mine = [uuid for uuid in task.gpu_uuids if uuid in self.room.gpus]
         waits = self._has_waited(line) or line in self._way_is_made_for
         if all(u in mine or u in self._state.gpus.settling for u in task.gpu_uuids):
@@ -118,12 +118,12 @@ class Walk:
             return None
         if line.shape.fits:
             start = self._give(line)
-            return Abandon(task.id) if start.task_id == task.id else start
+            return Discard(task.id) if start.task_id == task.id else start
         if waits:
             self._keep(line)
         return None
 
-    def _give(self, line: Line) -> Give:
+    def _give(self, line: SubQueue) -> Allocate:
         """To the head of the line, or to one that was made ready on the GPU that it would get."""
         uuids = self.room.choose(line.shape, shun=self._places)
         if self._may_be_passed(line):
@@ -133,14 +133,14 @@ class Walk:
                     continue
                 task = self._state.tasks[other]
                 if task.spec.priority == line.priority and self._can_start(task):
-                    return Give(other, task.gpu_uuids)
-        return Give(line.head.task_id, uuids)
+                    return Allocate(other, task.gpu_uuids)
+        return Allocate(line.head.task_id, uuids)
 
-    def _may_be_passed(self, line: Line) -> bool:
+    def _may_be_passed(self, line: SubQueue) -> bool:
         """By one that is ready where this one is not. One that is not ahead yet is the next to be,
         or never is."""
         head = line.head.task_id
-        if head in self._state.first_served or not may_be_ahead(self._state.tasks[head]):
+        if head in self._state.first_served or not may_be_prestaged(self._state.tasks[head]):
             return False
         if line.ahead is not None:
             since = self._state.ahead[line.ahead]
@@ -157,18 +157,18 @@ class Walk:
             and (slots is None or slots > 0)
         )
 
-    def _has_waited(self, line: Line) -> bool:
+    def _has_waited(self, line: SubQueue) -> bool:
         return self._now - line.head.ready_at >= self._state.limits.reserve_after_ms
 
-    def _keep(self, line: Line, uuids: Collection[str] | None = None) -> None:
+    def _keep(self, line: SubQueue, uuids: Collection[str] | None = None) -> None:
         """`uuids`: only these; None: as many GPUs as it asks for."""
         if uuids is None:
             uuids = self.room.choose(line.shape)
         if self.room.keep(line.shape.resources, uuids):
-            self.kept_for.append(line.head.task_id)
+            self.reserved_for.append(line.head.task_id)
 
 
-def over_quota(state: State, line: Line, *, more_slots: int = 0, more_gpus: int = 0) -> bool:
+def over_quota(state: State, line: SubQueue, *, more_slots: int = 0, more_gpus: int = 0) -> bool:
     """Whether the owner's quotas keep the head of the line from starting. `more_slots` and
     `more_gpus`: what its user is about to get beside what it holds."""
     slots, left = state.slots_left(line.user), state.quota_left(line.user)
@@ -177,14 +177,14 @@ def over_quota(state: State, line: Line, *, more_slots: int = 0, more_gpus: int 
     return left is not None and 0 < line.shape.resources.gpu > left - more_gpus
 
 
-def making_way(state: State) -> Counter[Line]:
+def preemptors(state: State) -> Counter[SubQueue]:
     """The lines in which tasks stand that others are being stopped for, and how many."""
-    lines: Counter[Line] = Counter()
+    lines: Counter[SubQueue] = Counter()
     if not state.limits.preemption:
         return lines
     halts = (state.tasks[task_id].halt for task_id in state.held)
     for task_id in {h.by for h in halts if h is not None and h.cause is HaltCause.PREEMPTED}:
-        line = state.waiting.line_of(task_id) if task_id is not None else None
+        line = state.waiting.queue_of(task_id) if task_id is not None else None
         if line is not None:
             lines[line] += 1
     return lines

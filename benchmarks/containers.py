@@ -17,7 +17,7 @@ from fetchml import shim
 from fetchml.adapters.docker.container import container_config, container_name
 from fetchml.adapters.docker.gpus import Offer, grant
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import LaunchSpec
+from fetchml.ports.launcher import LaunchSpec
 from fetchml.v1 import task_pb2, task_pb2_grpc
 from testbed.docker_engine import Engine, existing_engine, private_engine, why_no_private_engine
 

@@ -27,7 +27,7 @@ from fetchml import shim
 from fetchml.adapters.docker.container import container_config
 from fetchml.adapters.docker.gpus import CdiDevice, Offer, grant
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import LaunchSpec
+from fetchml.ports.launcher import LaunchSpec
 from fetchml.v1 import task_pb2, task_pb2_grpc
 from testbed.docker_engine import PrivateEngine, private_engine, why_no_private_engine
 from testbed.gpu.cdi import IMAGE, specification

@@ -17,7 +17,7 @@ from fetchml import shim
 from fetchml.adapters.docker.container import TASK_LABEL, container_config
 from fetchml.adapters.docker.gpus import Offer, grant
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import LaunchSpec
+from fetchml.ports.launcher import LaunchSpec
 from testbed.docker_engine import Engine, existing_engine, why_no_private_engine
 
 IMAGE = "fetchml-bench/python:1"

@@ -20,7 +20,7 @@ from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.core.gpus.model import Gpu
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.inotify import FolderWatch
-from fetchml.ports.contracts import LaunchSpec
+from fetchml.ports.launcher import LaunchSpec
 
 SECONDS = 120
 """What a CUDA program gets to start: the first one on a large machine is slow."""

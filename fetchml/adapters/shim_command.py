@@ -2,7 +2,7 @@
 
 from pathlib import PurePath
 
-from fetchml.ports.contracts import AttemptExit, LaunchSpec
+from fetchml.ports.launcher import AttemptExit, LaunchSpec
 
 PLACES = ("FETCHML_WORKSPACE", "FETCHML_DATASETS", "FETCHML_OUTPUTS")
 """The variables that name a task's three places under every launcher."""

@@ -24,7 +24,7 @@ from fetchml.files.disk_work import DiskWork
 from fetchml.files.inotify import FolderWatch
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
 from fetchml.files.task_dir import TaskFiles
-from fetchml.ports.contracts import Launcher, LaunchSpec
+from fetchml.ports.launcher import Launcher, LaunchSpec
 
 LONGEST_PAUSE_SECONDS = 30.0
 COLLECTING_THREADS = 2

@@ -32,7 +32,7 @@ from fetchml.files.attempt_folder import AttemptFolder, CollectError
 from fetchml.files.disk_work import DiskWork
 from fetchml.files.inotify import FolderWatch
 from fetchml.files.kept_outputs import LeftOut, OutputLimits
-from fetchml.ports.contracts import AttemptExit, Launcher, LaunchSpec, PrepareError
+from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, PrepareError
 from fetchml.system import failpoints
 
 STOP_MARGIN_SECONDS = 5.0

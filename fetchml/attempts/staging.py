@@ -9,7 +9,7 @@ from fetchml.core.requests.snapshot import Snapshot
 from fetchml.datasets.provider import Datasets
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.task_users import Owners
-from fetchml.ports.contracts import Mount, Owner
+from fetchml.ports.launcher import Mount, Owner
 from fetchml.snapshots.service import Snapshots
 
 

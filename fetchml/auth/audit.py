@@ -13,7 +13,7 @@ from fetchml.core.audit import OK, Action, AuditEntry
 from fetchml.core.model import Principal, Role
 from fetchml.core.requests import text
 from fetchml.errors import BadRequest, Forbidden, RequestError
-from fetchml.ports.contracts import AuditQuery, Store
+from fetchml.ports.store import AuditQuery, Store
 from fetchml.system.ids import IdSequence
 from fetchml.system.log import redact
 

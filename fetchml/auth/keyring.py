@@ -18,7 +18,7 @@ from fetchml.auth.open_streams import OpenStreams
 from fetchml.config.proxies import Proxies, caller_of
 from fetchml.core.model import Key, Principal, Role
 from fetchml.errors import FieldViolation, NotFound, RateLimited, Unauthorized, ValidationFailed
-from fetchml.ports.contracts import Store
+from fetchml.ports.store import Store
 
 LAST_USED_EVERY_SECONDS = 60
 LOOK_AT_EXPIRY_SECONDS = 60

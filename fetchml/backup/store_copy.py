@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fetchml.core.model import Principal
 from fetchml.errors import Forbidden, Unavailable
-from fetchml.ports.contracts import Store
+from fetchml.ports.store import Store
 from fetchml.system.threads import done, to_its_end
 
 PREFIX = ".store-copy-"

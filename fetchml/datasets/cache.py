@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import mkstemp
 
-from fetchml.ports.contracts import PrepareError
+from fetchml.ports.launcher import PrepareError
 
 _INTACT_NS = 1_000_000_000
 """Every content's time of change. Whoever writes to one (a task without isolation can) sets

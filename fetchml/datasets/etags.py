@@ -6,13 +6,13 @@ from pathlib import Path
 
 import msgspec
 
-from fetchml.ports.contracts import Version
+from fetchml.ports.origin import ContentVersion
 
 MAX_SOURCES = 10_000
 
 
 class Known(msgspec.Struct, frozen=True):
-    version: Version
+    version: ContentVersion
     sha256: str
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from fetchml.core.requests.dataset import Dataset
 from fetchml.datasets.cache import DatasetCache, Draft, size_words
 from fetchml.datasets.etags import DatasetVersions, Known
-from fetchml.ports.contracts import Interrupted, Origin, PrepareError, Reading, Version
+from fetchml.ports.launcher import PrepareError
+from fetchml.ports.origin import ContentVersion, Download, Interrupted, Origin
 from fetchml.system.threads import to_its_end
 
 TRIES = 5
@@ -86,12 +87,12 @@ class DatasetFetches:
             log.exception("the version of a dataset can't be written down")
 
     async def _fill(
-        self, url: str, draft: Draft, known: Version | None, fetch: "_Fetch"
-    ) -> Version | None:
+        self, url: str, draft: Draft, known: ContentVersion | None, fetch: "_Fetch"
+    ) -> ContentVersion | None:
         """The version of what the draft now holds, whole; `known` itself: the draft holds nothing,
         for the content still is that one."""
         origin = self._origins[url.partition(":")[0].lower()]
-        version: Version | None = None
+        version: ContentVersion | None = None
         best, tries = 0, 0
         while True:
             resumes = draft.written > 0 and version is not None
@@ -122,7 +123,7 @@ def require_sum(dataset: Dataset, sha256: str) -> None:
         raise PrepareError(message, permanent=True)
 
 
-async def _copy(reading: Reading, draft: Draft, fetch: "_Fetch") -> None:
+async def _copy(reading: Download, draft: Draft, fetch: "_Fetch") -> None:
     if reading.offset != draft.written:
         draft.restart()
     if reading.length is not None:

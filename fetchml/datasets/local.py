@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fetchml.datasets.cache import size_words
-from fetchml.ports.contracts import PrepareError
+from fetchml.ports.launcher import PrepareError
 
 MAX_SUMS = 10_000
 _CHUNK_BYTES = 8 << 20

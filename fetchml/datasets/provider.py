@@ -10,7 +10,8 @@ from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.etags import DatasetVersions
 from fetchml.datasets.fetch import DatasetFetches, require_sum
 from fetchml.datasets.local import DatasetRoot
-from fetchml.ports.contracts import Mount, Origin, PrepareError
+from fetchml.ports.launcher import Mount, PrepareError
+from fetchml.ports.origin import Origin
 from fetchml.system.threads import to_its_end
 
 FETCH_TRIES = 3

@@ -16,7 +16,7 @@ from fetchml.engine.daily_counts import DailyCounts
 from fetchml.engine.feed import Feed
 from fetchml.engine.task_index import TaskIndex
 from fetchml.errors import BadRequest
-from fetchml.ports.contracts import Store, StoredState
+from fetchml.ports.store import Store, StoredState
 
 TOLD = frozenset({Status.PREPARING, Status.RUNNING}) | ENDED
 """The states whose beginning is worth a line in the log."""

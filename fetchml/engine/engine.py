@@ -40,7 +40,8 @@ from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.storage_watch import Watched
 from fetchml.files.task_dir import TaskFiles
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge
-from fetchml.ports.contracts import Launcher, Store, TaskPage, TaskQuery
+from fetchml.ports.launcher import Launcher
+from fetchml.ports.store import Store, TaskPage, TaskQuery
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
 from fetchml.views import (

@@ -14,7 +14,7 @@ from fetchml.core.model import Principal
 from fetchml.core.requests import experiment
 from fetchml.core.requests.experiment import KNOWN_FIELDS, Experiment, ExperimentStatus
 from fetchml.errors import FieldViolation, Forbidden, NotFound, Unavailable, ValidationFailed
-from fetchml.ports.contracts import Store
+from fetchml.ports.store import Store
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
 

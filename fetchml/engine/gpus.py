@@ -23,7 +23,8 @@ from fetchml.core.model import AttemptEnd, Principal, Role, Status, Task
 from fetchml.core.state import State
 from fetchml.core.verdict import is_failure
 from fetchml.errors import Forbidden, NotFound
-from fetchml.ports.contracts import GpuInventory, GpuState, Store
+from fetchml.ports.gpu import GpuInventory, GpuState
+from fetchml.ports.store import Store
 
 DOCUMENTS = "gpu"
 THE_SERVER = "the server"

@@ -20,7 +20,7 @@ from fetchml.core.requests.pruning import MOST_AT_ONCE, Pruned, Pruning, What
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.errors import Conflict, FieldViolation, Forbidden, NotFound, ValidationFailed
 from fetchml.files.storage_usage import StorageUsage, UserStorage
-from fetchml.ports.contracts import OldTasks, Store
+from fetchml.ports.store import OldTasks, Store
 from fetchml.snapshots.service import Snapshots
 from fetchml.system.clock import Clock
 

@@ -13,7 +13,7 @@ import msgspec
 from fetchml.core.model import Task
 from fetchml.core.scheduling.shares import Shares, Usage, weight
 from fetchml.core.state import Limits
-from fetchml.ports.contracts import Store, StoredState
+from fetchml.ports.store import Store, StoredState
 
 KIND = "shares"
 EVERY_SECONDS = 60.0

@@ -22,7 +22,7 @@ from fetchml.errors import (
     Unavailable,
     ValidationFailed,
 )
-from fetchml.ports.contracts import IdempotentCreate, Store
+from fetchml.ports.store import IdempotentCreate, Store
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
 from fetchml.system.locks import KeyedLocks

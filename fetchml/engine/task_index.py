@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from fetchml.core.model import ENDED, HOLDING, Change, Status, Task
 from fetchml.engine.recent_tasks import THE_FIRST, RecentTasks, Turn, turn
 from fetchml.pages import row_bytes
-from fetchml.ports.contracts import StoredState, TaskPage, TaskQuery
+from fetchml.ports.store import StoredState, TaskPage, TaskQuery
 
 RECENT = 2_000
 """How many of the newest tasks of each final state are kept in memory."""

@@ -6,7 +6,7 @@ from fetchml.core.model import ENDED, Change, Task
 from fetchml.engine import message_seq
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.errors import Unavailable
-from fetchml.ports.contracts import Store
+from fetchml.ports.store import Store
 from fetchml.system.pacing import Pace
 from fetchml.views import Update, UpdateType, WatchFilter
 

@@ -11,7 +11,8 @@ from typing import Protocol
 
 import msgspec
 
-from fetchml.ports.contracts import Owner, PrepareError, Store
+from fetchml.ports.launcher import Owner, PrepareError
+from fetchml.ports.store import Store
 
 KIND = "task_user"
 MOST_USERS = 100_000

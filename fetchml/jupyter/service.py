@@ -26,11 +26,12 @@ from fetchml.errors import FieldViolation, Forbidden, NotFound, Unavailable, Val
 from fetchml.files.inotify import FolderWatch
 from fetchml.jupyter.command import find_jupyter
 from fetchml.jupyter.origin import JupyterOrigins
-from fetchml.jupyter.supervisor import JupyterWatch, OpenLink
+from fetchml.jupyter.supervisor import JupyterWatch
 from fetchml.jupyter.tokens import token_of
 from fetchml.jupyter.workspaces import TooManyWorkspaces, WorkspaceRefused, Workspaces
-from fetchml.ports.contracts import JupyterClient, Mount, Owner, PrepareError, Store
-from fetchml.ports.jupyter_link import JupyterLink
+from fetchml.ports.jupyter import JupyterClient, JupyterLink
+from fetchml.ports.launcher import Mount, Owner, PrepareError
+from fetchml.ports.store import Store
 from fetchml.system.clock import Clock
 from fetchml.views import JupyterDoor, JupyterState, JupyterView
 
@@ -82,7 +83,6 @@ class JupyterServices:
         *,
         audit: Audit,
         token_key: Callable[[], bytes],
-        open_link: OpenLink = JupyterLink.open,
     ) -> None:
         """To be made before the engine starts, which tells it of changes. `token_key`: called once
         the data directory is locked; raises OSError."""
@@ -96,7 +96,6 @@ class JupyterServices:
         self._audit = audit
         self._load_token_key = token_key
         self._token_key = b""
-        self._open_link = open_link
         self._clock = Clock()
         self._records: dict[str, Service] = {}
         """By id, oldest first."""
@@ -370,7 +369,6 @@ class JupyterServices:
             client=self._client,
             watch_folders=self._watch_folders,
             attempt=self._tasks.attempt,
-            open_link=self._open_link,
             clock=self._clock,
             stop=stop,
         )

@@ -10,15 +10,11 @@ from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Idle, Service
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.inotify import FolderWatch
-from fetchml.ports.contracts import JupyterClient, JupyterSilent
-from fetchml.ports.jupyter_link import JupyterLink
+from fetchml.ports.jupyter import JupyterClient, JupyterLink, JupyterSilent
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 """Between two questions whether it answers."""
-
-OpenLink = Callable[[Path, str, str], JupyterLink]
-"""With an attempt's run folder, the service's id and its token. Raises OSError."""
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +29,6 @@ class JupyterWatch:
         client: JupyterClient,
         watch_folders: FolderWatch,
         attempt: Callable[[Task], AttemptFolder],
-        open_link: OpenLink,
         clock: Callable[[], int],
         stop: Callable[[str], Awaitable[None]],
     ) -> None:
@@ -47,7 +42,6 @@ class JupyterWatch:
         self._client = client
         self._watch_folders = watch_folders
         self._attempt = attempt
-        self._open_link = open_link
         self._clock = clock
         self._stop = stop
         self._idle = Idle()
@@ -137,7 +131,7 @@ class JupyterWatch:
 
     def _open(self, run_folder: Path) -> JupyterLink | None:
         try:
-            return self._open_link(run_folder, self._record.id, self._record.token)
+            return self._client.open_link(run_folder, self._record.id, self._record.token)
         except OSError:
             return None
 

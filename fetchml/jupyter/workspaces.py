@@ -18,7 +18,8 @@ from fetchml.core.storage import NOTHING, Used
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import Owners
 from fetchml.files.tree_size import measure
-from fetchml.ports.contracts import Owner, PrepareError, Store
+from fetchml.ports.launcher import Owner, PrepareError
+from fetchml.ports.store import Store
 
 KIND = "workspace"
 MAX_WORKSPACES = 10_000

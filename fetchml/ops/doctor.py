@@ -25,7 +25,7 @@ from fetchml.config.settings import Settings, machine_cores, machine_memory_gb, 
 from fetchml.config.tls import BadCertificate, Certificate
 from fetchml.files.data_dir import is_taken
 from fetchml.ops import bounds, pyinstaller
-from fetchml.ports.contracts import GpuState
+from fetchml.ports.gpu import GpuState
 
 ENGINE_SECONDS = 5
 FEW_OPEN_FILES = 4096

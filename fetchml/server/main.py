@@ -18,7 +18,7 @@ import uvloop
 from google.protobuf.message import Message
 
 from fetchml.adapters.duckdb.store import DuckDBStore, StoreUnusable
-from fetchml.adapters.jupyter_client import HttpJupyterClient
+from fetchml.adapters.jupyter.client import HttpJupyterClient
 from fetchml.adapters.system_errors import with_advice
 from fetchml.api.grpc.calls import Call
 from fetchml.api.grpc.keys import KeyService
@@ -47,7 +47,7 @@ from fetchml.files.storage_watch import StorageWatch
 from fetchml.jupyter.service import JupyterServices
 from fetchml.jupyter.service_key import load_key
 from fetchml.jupyter.workspaces import Workspaces
-from fetchml.ports.contracts import StoreDamaged
+from fetchml.ports.store import StoreDamaged
 from fetchml.server import sd_notify, wiring
 from fetchml.server.control_socket import control_socket, write_address
 from fetchml.server.wiring import CannotStart

@@ -35,7 +35,7 @@ from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
 from fetchml.files.storage_watch import WatchSettings
 from fetchml.files.task_users import OneOwner, OwnerOfEach, Owners
 from fetchml.jupyter.service import JupyterSettings
-from fetchml.ports.contracts import Launcher
+from fetchml.ports.launcher import Launcher
 from fetchml.snapshots.service import SnapshotSettings
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system.ids import IdSequence

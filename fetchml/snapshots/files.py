@@ -23,7 +23,7 @@ from fetchml.core.requests.snapshot import (
 )
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import Owner
+from fetchml.ports.launcher import Owner
 from fetchml.snapshots.unpack import RefusedArchive, UnpackLimits, unpack
 
 _NOT_HERE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})

@@ -36,7 +36,8 @@ from fetchml.errors import (
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.disk_work import DiskWork, NoRoom
 from fetchml.files.storage_usage import StorageUsage
-from fetchml.ports.contracts import Owner, PrepareError, Store
+from fetchml.ports.launcher import Owner, PrepareError
+from fetchml.ports.store import Store
 from fetchml.snapshots.files import DamagedSnapshot, NewSnapshot, SnapshotFiles
 from fetchml.snapshots.unpack import RefusedArchive, UnpackLimits, UnreadableArchive
 from fetchml.system.clock import Clock

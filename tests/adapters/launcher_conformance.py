@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import AttemptExit, Launcher, LaunchSpec, Mount
+from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount
 from tests.support.launcher_bench import Bench, silent, soon
 from tests.support.program import eventually
 

@@ -13,7 +13,7 @@ from fetchml.attempts import runner
 from fetchml.core.model import Status
 from fetchml.files import attempt_folder
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import AttemptExit, LaunchSpec, PrepareError
+from fetchml.ports.launcher import AttemptExit, LaunchSpec, PrepareError
 from fetchml.shim import NO_ROOM
 from tests.support.engine_box import ALICE, Box, ended
 

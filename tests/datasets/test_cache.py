@@ -9,7 +9,7 @@ import pytest
 
 from fetchml.core.model import DatasetSpec
 from fetchml.datasets import cache
-from fetchml.ports.contracts import PrepareError
+from fetchml.ports.launcher import PrepareError
 from testbed.small_disk import mounted_disk
 from tests.datasets.conftest import Box, sha256
 from tests.datasets.origin import File, OriginServer

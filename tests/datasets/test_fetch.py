@@ -12,7 +12,7 @@ import pytest
 
 from fetchml.core.model import DatasetSpec
 from fetchml.core.requests.dataset import AddressRules
-from fetchml.ports.contracts import PrepareError
+from fetchml.ports.launcher import PrepareError
 from tests.datasets.conftest import Box, sha256, task_of
 from tests.datasets.origin import File, OriginServer, Request, send_head
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.core.model import DatasetSpec
-from fetchml.ports.contracts import Mount, PrepareError
+from fetchml.ports.launcher import Mount, PrepareError
 from tests.datasets.conftest import Box, sha256, task_of
 
 

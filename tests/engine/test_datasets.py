@@ -8,7 +8,7 @@ import pytest
 
 from fetchml.core.model import FailureReason, Status
 from fetchml.errors import ValidationFailed
-from fetchml.ports.contracts import TaskQuery
+from fetchml.ports.store import TaskQuery
 from tests.datasets.conftest import sha256
 from tests.datasets.origin import File, OriginServer, origin_server
 from tests.support.engine_box import ALICE, Box, ended, running

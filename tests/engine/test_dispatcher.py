@@ -25,7 +25,7 @@ from fetchml.core.state import Limits, State
 from fetchml.engine import dispatcher
 from fetchml.engine.daily_counts import DailyCounts
 from fetchml.errors import BadRequest
-from fetchml.ports.contracts import Store, StoredState
+from fetchml.ports.store import Store, StoredState
 from fetchml.system.clock import Clock
 
 TASK = Task("t", "alice", TaskSpec("job", "image", ("run",)), 1)

@@ -9,7 +9,7 @@ from fetchml.core.requests.experiment import Experiment, ExperimentStatus
 from fetchml.engine import experiments as module
 from fetchml.engine.experiments import Experiments
 from fetchml.errors import Forbidden, NotFound, Unavailable, ValidationFailed
-from fetchml.ports.contracts import TaskQuery
+from fetchml.ports.store import TaskQuery
 from tests.support.archives import file, packed, sent
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
 

@@ -11,7 +11,7 @@ from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.core.model import FailureReason, Status
 from fetchml.errors import NotFound
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import AttemptExit, LaunchSpec
+from fetchml.ports.launcher import AttemptExit, LaunchSpec
 from tests.support.engine_box import ALICE, Box, ended, running
 
 

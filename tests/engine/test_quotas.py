@@ -12,7 +12,7 @@ from fetchml.core.model import Resources, Status
 from fetchml.core.state import Limits
 from fetchml.engine.share_store import KIND, Saved, ShareStore
 from fetchml.errors import QueueQuotaReached, ValidationFailed
-from fetchml.ports.contracts import StoredState
+from fetchml.ports.store import StoredState
 from tests.support.engine_box import ALICE, BOB, Box, ended, running
 
 LIMITS = Limits(Resources(2, 8, 1), 4, 600_000, "box")

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from fetchml.core.model import ENDED, Change, Status, Task, TaskSpec
 from fetchml.engine import task_index
 from fetchml.engine.task_index import TaskIndex
-from fetchml.ports.contracts import StoredState, TaskPage, TaskQuery
+from fetchml.ports.store import StoredState, TaskPage, TaskQuery
 
 FEW = 3
 SPEC = TaskSpec("job", "image", ("true",))

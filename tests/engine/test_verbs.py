@@ -7,7 +7,7 @@ import pytest
 
 from fetchml.core.model import FailureReason, Status
 from fetchml.errors import Forbidden, NotFound, Unavailable, ValidationFailed
-from fetchml.ports.contracts import TaskQuery
+from fetchml.ports.store import TaskQuery
 from fetchml.views import HealthStatus
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended, running
 

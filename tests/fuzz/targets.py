@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from fetchml.adapters.jupyter_client import _Listed, _milliseconds
+from fetchml.adapters.jupyter.client import _Listed, _milliseconds
 from fetchml.api import messages
 from fetchml.api.grpc import calls
 from fetchml.api.grpc.listing import listing

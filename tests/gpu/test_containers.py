@@ -13,7 +13,7 @@ import pytest
 from fetchml.adapters.docker.gpus import AddressOf, GpuAddress
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import LaunchSpec, PrepareError
+from fetchml.ports.launcher import LaunchSpec, PrepareError
 from testbed.docker_engine import Engine, PrivateEngine, private_engine
 from testbed.gpu.cdi import GPUS, GREEDY, IMAGE, PARTS, add_images
 from testbed.gpu.stand_in import uuid

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.core.audit import Action, AuditEntry
-from fetchml.ports.contracts import AuditQuery
+from fetchml.ports.store import AuditQuery
 from tests.hostile.attacked import Attacked
 
 ROWS = 1000

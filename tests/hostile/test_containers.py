@@ -18,7 +18,7 @@ from fetchml.adapters.docker.pull import _refusal
 from fetchml.config.settings import Tasks
 from fetchml.core.model import Role
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import AttemptExit, PrepareError
+from fetchml.ports.launcher import AttemptExit, PrepareError
 from testbed.docker_engine import Engine, private_engine
 from tests.support.launcher_bench import INSTANCE, Bench, silent, soon
 from tests.support.launcher_bench import bench as open_bench

@@ -18,7 +18,7 @@ from fetchml.errors import Forbidden, NotFound, StorageQuotaReached, ValidationF
 from fetchml.files import untrusted
 from fetchml.files.storage_watch import StorageWatch, WatchSettings
 from fetchml.files.tree_size import measure
-from fetchml.ports.contracts import AuditQuery, OldTasks
+from fetchml.ports.store import AuditQuery, OldTasks
 from fetchml.views import WatchFilter
 from tests.support.archives import file, folder, packed, sent
 from tests.support.cli_server import run

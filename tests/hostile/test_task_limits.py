@@ -15,7 +15,7 @@ from fetchml.core.requests.submission import Defaults, InvalidSubmission, accept
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.errors import ValidationFailed
 from fetchml.ops import doctor
-from fetchml.ports.contracts import LaunchSpec
+from fetchml.ports.launcher import LaunchSpec
 from testbed.docker_engine import Engine
 from tests.hostile.attacked import MIB, Attacked
 from tests.support.engine_box import ALICE, Box

@@ -13,7 +13,7 @@ from fetchml.core.requests import submission
 from fetchml.core.requests.submission import MAX_ARGUMENT_CHARACTERS
 from fetchml.engine.engine import Engine
 from fetchml.errors import MAX_VIOLATIONS, QueueQuotaReached, ValidationFailed
-from fetchml.ports.contracts import TaskQuery
+from fetchml.ports.store import TaskQuery
 from fetchml.v1 import task_pb2
 from fetchml.views import UpdateType, WatchFilter
 from tests.hostile.turns import LONGEST_SECONDS, TRIES, longest_turn, measured

@@ -12,6 +12,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from fetchml.adapters.jupyter.link import SOCKET, open_link
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
 from fetchml.auth.audit import Audit
 from fetchml.auth.keyring import Admission, Keyring
@@ -19,7 +20,7 @@ from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Role
 from fetchml.core.requests.jupyter import ServiceStatus
 from fetchml.jupyter.origin import JupyterOrigins
-from fetchml.ports.jupyter_link import SOCKET, JupyterLink
+from fetchml.ports.jupyter import JupyterLink
 from fetchml.system.clock import Clock
 from fetchml.views import JupyterDoor, JupyterState
 from tests.support import front
@@ -129,7 +130,7 @@ class World:
         return folder
 
     def _opens(self, service_id: str) -> None:
-        link = JupyterLink.open(self.folder / service_id[-2:], service_id, TOKEN)
+        link = open_link(self.folder / service_id[-2:], service_id, TOKEN)
         self.stack.callback(link.close)
         self.services.links[service_id] = link
         self.services.states[service_id] = JupyterState(ServiceStatus.RUNNING, "", None)

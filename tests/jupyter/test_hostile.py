@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from fetchml.adapters.jupyter_client import MAX_ANSWER_BYTES, HttpJupyterClient
+from fetchml.adapters.jupyter.client import MAX_ANSWER_BYTES, HttpJupyterClient
+from fetchml.adapters.jupyter.link import SOCKET, connect, http_session, open_link
 from fetchml.api.rest.server import HttpTimeouts
-from fetchml.ports.contracts import JupyterSilent
-from fetchml.ports.jupyter_link import SOCKET, JupyterLink
+from fetchml.ports.jupyter import JupyterLink, JupyterSilent
 from tests.jupyter.proxy_world import BASE, ID, TOKEN, World, proxy_world
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -165,7 +165,7 @@ def test_only_a_socket_is_opened(folder: Path, tmp_path: Path) -> None:
         place()
         before = open_files()
         with pytest.raises(OSError, match=r"."):
-            JupyterLink.open(folder, ID, TOKEN)
+            open_link(folder, ID, TOKEN)
         assert open_files() == before
     real.close()
 
@@ -176,7 +176,7 @@ def test_the_folder_is_no_link_either(tmp_path: Path) -> None:
         real.bind(str(tmp_path / "real" / SOCKET))
         (tmp_path / "run").symlink_to("real")
         with pytest.raises(NotADirectoryError):
-            JupyterLink.open(tmp_path / "run", ID, TOKEN)
+            open_link(tmp_path / "run", ID, TOKEN)
 
 
 async def serve(at: Path, name: str) -> asyncio.Server:
@@ -189,13 +189,13 @@ async def serve(at: Path, name: str) -> asyncio.Server:
 
 
 async def ask(link: JupyterLink) -> str:
-    async with link.session(answer_seconds=1) as session, session.get("http://x/") as reply:
+    async with http_session(link, answer_seconds=1) as session, session.get("http://x/") as reply:
         return await reply.text()
 
 
 async def test_what_takes_the_sockets_place_is_not_asked(folder: Path, tmp_path: Path) -> None:
     async with await serve(folder / SOCKET, "jupyter"), await serve(tmp_path / "host", "host"):
-        link = JupyterLink.open(folder, ID, TOKEN)
+        link = open_link(folder, ID, TOKEN)
         (folder / SOCKET).unlink()
         (folder / SOCKET).symlink_to(tmp_path / "host")
         assert await ask(link) == "jupyter"
@@ -204,7 +204,7 @@ async def test_what_takes_the_sockets_place_is_not_asked(folder: Path, tmp_path:
 
 async def test_a_closed_link_reaches_nothing(folder: Path, tmp_path: Path) -> None:
     async with await serve(folder / SOCKET, "jupyter"), await serve(tmp_path / "host", "host"):
-        link = JupyterLink.open(folder, ID, TOKEN)
+        link = open_link(folder, ID, TOKEN)
         link.close()
         link.close()
         fd = os.open(tmp_path / "host", os.O_PATH)  # most likely of the same number
@@ -220,7 +220,7 @@ async def test_a_folder_far_down(tmp_path: Path) -> None:
     deep.mkdir(parents=True)
     async with await serve(tmp_path / SOCKET, "jupyter"):
         (tmp_path / SOCKET).rename(deep / SOCKET)
-        link = JupyterLink.open(deep, ID, TOKEN)
+        link = open_link(deep, ID, TOKEN)
         assert await ask(link) == "jupyter"
         link.close()
 
@@ -229,10 +229,10 @@ async def test_one_that_accepts_nothing(folder: Path) -> None:
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(folder / SOCKET))
         deaf.listen(0)
-        link = JupyterLink.open(folder, ID, TOKEN)
-        waiting = await link.connect()
+        link = open_link(folder, ID, TOKEN)
+        waiting = await connect(link)
         with pytest.raises(TimeoutError):
-            await link.connect()
+            await connect(link)
         waiting.close()
         link.close()
 

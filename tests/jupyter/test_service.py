@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from fetchml.adapters.jupyter.link import http_session
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal, Role, Status, Task, TaskSpec
 from fetchml.core.requests import jupyter
@@ -21,7 +22,7 @@ from fetchml.engine.engine import Engine
 from fetchml.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from fetchml.jupyter import service as module
 from fetchml.jupyter import workspaces
-from fetchml.ports.contracts import TaskQuery
+from fetchml.ports.store import TaskQuery
 from fetchml.views import JupyterView, QueueStats, UpdateType, WatchFilter
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
 
@@ -95,7 +96,7 @@ async def test_from_start_to_stop(box: Box) -> None:
         assert box.jupyter.link(made.id) is None
         await box.jupyter.stop(ALICE, made.id)
         with pytest.raises(OSError, match="closed"):
-            _ = link.path
+            _ = link.socket_path
 
 
 async def test_the_workspace_stays_and_is_the_next_ones(box: Box) -> None:
@@ -361,7 +362,7 @@ async def test_a_restart_finds_the_same_one(box: Box) -> None:
 async def _status(link: Any) -> bytes:
     headers = {"Authorization": f"token {link.token}"}
     async with (
-        link.session(answer_seconds=5) as session,
+        http_session(link, answer_seconds=5) as session,
         session.get(f"http://jupyter{link.base_path}api/status", headers=headers) as answer,
     ):
         body: bytes = await answer.read()

@@ -22,7 +22,7 @@ from tests.support.cli_server import FETCHML, SECONDS, environment
 from tests.support.program import eventually
 
 if TYPE_CHECKING:
-    from fetchml.ports.contracts import Store
+    from fetchml.ports.store import Store
 
 OWNER = Principal("owner", Role.ADMIN, "key")
 

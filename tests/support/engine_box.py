@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from fetchml.adapters.duckdb.store import DuckDBStore
-from fetchml.adapters.jupyter_client import HttpJupyterClient
+from fetchml.adapters.jupyter.client import HttpJupyterClient
 from fetchml.adapters.origins.http import HttpOrigin
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.attempts.manager import RunSettings

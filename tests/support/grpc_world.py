@@ -23,7 +23,7 @@ from fetchml.core.model import Key, Principal, Role
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.retention import Retention, RetentionSettings
 from fetchml.files.storage_usage import StorageUsage
-from fetchml.ports.contracts import AuditQuery
+from fetchml.ports.store import AuditQuery
 from fetchml.snapshots.files import SnapshotFiles
 from fetchml.snapshots.service import Snapshots, SnapshotSettings
 from fetchml.snapshots.unpack import UnpackLimits

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.inotify import FolderWatch
-from fetchml.ports.contracts import Launcher, LaunchSpec
+from fetchml.ports.launcher import Launcher, LaunchSpec
 
 INSTANCE = "0198c0de-0000-7000-8000-000000000000"
 

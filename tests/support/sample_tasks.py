@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.core.model import Change, Status, Task, TaskSpec
-from fetchml.ports.contracts import StoredState
+from fetchml.ports.store import StoredState
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

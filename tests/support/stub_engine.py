@@ -33,7 +33,7 @@ from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine import message_seq
 from fetchml.errors import BadRequest, FieldViolation, NotFound, Unavailable, ValidationFailed
-from fetchml.ports.contracts import TaskPage, TaskQuery
+from fetchml.ports.store import TaskPage, TaskQuery
 from fetchml.views import (
     Explanation,
     GpuUse,

@@ -14,7 +14,7 @@ from fetchml.core.model import Resources, Task, TaskSpec
 from fetchml.core.reactor import step
 from fetchml.core.state import Limits, State
 from fetchml.engine.gpus import Gpus
-from fetchml.ports.contracts import GpuState
+from fetchml.ports.gpu import GpuState
 
 START_MS = 1_760_000_000_000
 OWNER = "user"

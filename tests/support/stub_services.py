@@ -20,8 +20,7 @@ from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import OneOwner
 from fetchml.jupyter.service import JupyterServices, JupyterSettings
 from fetchml.jupyter.workspaces import Workspaces
-from fetchml.ports.contracts import JupyterSilent
-from fetchml.ports.jupyter_link import JupyterLink
+from fetchml.ports.jupyter import JupyterLink, JupyterSilent
 from fetchml.system.ids import IdSequence
 
 START_MS = 1_760_000_000_000
@@ -110,6 +109,9 @@ class StubClient:
     found: Activity | None = field(default_factory=lambda: Activity(busy=False))
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def open_link(self, run_folder: Path, service_id: str, token: str) -> JupyterLink:
+        return cast("JupyterLink", StubLink(run_folder, service_id, token))
+
     async def answers(self, link: JupyterLink) -> bool:
         self.asked.set()
         return self.ready
@@ -141,7 +143,6 @@ async def services_on(
                 settings or JupyterSettings({}, 0, private=False, has_containers=True),
                 audit=audit,
                 token_key=lambda: b"key",
-                open_link=cast("Any", StubLink),
             )
             jupyter.origins.public_url = PUBLIC_URL
             await jupyter.load()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fetchml.core.events import Event, TimePassed
 from fetchml.engine import engine as engine_module
 from fetchml.engine.recent_tasks import turn
-from fetchml.ports.contracts import TaskQuery
+from fetchml.ports.store import TaskQuery
 from fetchml.system.clock import LONGEST_AHEAD_MS, SLOWED_PERCENT, Clock
 from fetchml.system.ids import IdSequence
 from fetchml.views import WatchFilter

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from fetchml.adapters.docker.gpus import Grant
 from fetchml.adapters.shim_command import PLACES, shim_command
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import LaunchSpec, Owner
+from fetchml.ports.launcher import LaunchSpec, Owner
 
 INSTANCE_LABEL, TASK_LABEL, ATTEMPT_LABEL = "fetchml.instance", "fetchml.task", "fetchml.attempt"
 

@@ -10,7 +10,7 @@ from fetchml.adapters.docker.requests import Container, never_started
 from fetchml.adapters.shim_command import NO_ROOM_TO_START
 from fetchml.core.model import AttemptEnd
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import AttemptExit
+from fetchml.ports.launcher import AttemptExit
 from fetchml.shim import NO_ROOM
 from fetchml.system import processes
 

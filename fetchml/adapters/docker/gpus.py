@@ -9,7 +9,7 @@ import msgspec
 
 from fetchml.adapters import gpu_environment
 from fetchml.adapters.docker.engine import DockerEngine
-from fetchml.ports.contracts import PrepareError
+from fetchml.ports.launcher import PrepareError
 
 VISIBLE = "NVIDIA_VISIBLE_DEVICES"
 """What NVIDIA's runtime reads. Many images set it to `all`; as the engine's default runtime it

@@ -43,7 +43,7 @@ from fetchml.adapters.docker.requests import (
     send_signal,
 )
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import AttemptExit, LaunchSpec, PrepareError
+from fetchml.ports.launcher import AttemptExit, LaunchSpec, PrepareError
 from fetchml.system import processes
 
 _log = logging.getLogger(__name__)

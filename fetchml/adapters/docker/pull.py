@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from fetchml.ports.contracts import PrepareError
+from fetchml.ports.launcher import PrepareError
 
 if TYPE_CHECKING:
     import docker

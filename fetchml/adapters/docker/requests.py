@@ -10,7 +10,7 @@ from typing import Any
 from fetchml.adapters.docker.container import ATTEMPT_LABEL, TASK_LABEL
 from fetchml.adapters.docker.http import EngineHttp, EngineRefused
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import Owner
+from fetchml.ports.launcher import Owner
 from fetchml.system import failpoints
 
 Container = Mapping[str, Any]

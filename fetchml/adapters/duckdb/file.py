@@ -25,7 +25,7 @@ import duckdb
 from fetchml.adapters.duckdb import sql
 from fetchml.adapters.system_errors import advice
 from fetchml.files.data_dir import require_own_file, sync_folder, write_durably
-from fetchml.ports.contracts import StoreDamaged
+from fetchml.ports.store import StoreDamaged
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from fetchml.core.audit import SECURITY, Action
 from fetchml.core.model import Status
-from fetchml.ports.contracts import AuditQuery, OldTasks, TaskQuery
+from fetchml.ports.store import AuditQuery, OldTasks, TaskQuery
 
 MIGRATIONS: Sequence[str] = (
     # 1: the first schema. `usr`: `user` is a reserved word.

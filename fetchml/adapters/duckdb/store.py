@@ -1,4 +1,4 @@
-"""The store on DuckDB: `ports.Store`, put together from a writer, upkeep, and readers."""
+"""The store on DuckDB: `ports.store.Store`, put together from a writer, upkeep, and readers."""
 
 import asyncio
 import errno
@@ -26,11 +26,11 @@ from fetchml.adapters.system_errors import advice
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import ENDED, Change, Kept, Key, Status, Task
 from fetchml.files.data_dir import DataDirLock, lock_data_dir
-from fetchml.ports.contracts import (
+from fetchml.ports.store import (
     AuditQuery,
     IdempotentCreate,
     OldTasks,
-    OldTasksFound,
+    OldTasksTotal,
     StoredState,
     TaskPage,
     TaskQuery,
@@ -58,7 +58,7 @@ class StoreUnusable(Exception):
 
 
 class DuckDBStore:
-    """See `ports.Store`. `open` raises DataDirBusy and StoreUnusable beside StoreDamaged; a
+    """See `ports.store.Store`. `open` raises DataDirBusy and StoreUnusable beside StoreDamaged; a
     failure is told as StoreUnusable.
 
     `journal_rows`: how many changes `changes_since` can go back. `audit_rows`: how many entries
@@ -186,10 +186,10 @@ class DuckDBStore:
 
         return await self._read(read, folded=True)
 
-    async def count_old_tasks(self, query: OldTasks) -> OldTasksFound:
-        def read(cursor: duckdb.DuckDBPyConnection) -> OldTasksFound:
+    async def count_old_tasks(self, query: OldTasks) -> OldTasksTotal:
+        def read(cursor: duckdb.DuckDBPyConnection) -> OldTasksTotal:
             [(tasks, *sums)] = cursor.execute(*sql.count_old_tasks(query)).fetchall()
-            return OldTasksFound(tasks, Kept(*map(int, sums)))
+            return OldTasksTotal(tasks, Kept(*map(int, sums)))
 
         return await self._read(read, folded=True)
 

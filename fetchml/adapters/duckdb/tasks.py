@@ -11,7 +11,7 @@ from fetchml.adapters.duckdb import sql
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Task
 from fetchml.pages import in_brief, row_bytes
-from fetchml.ports.contracts import TaskQuery
+from fetchml.ports.store import TaskQuery
 
 AT_ONCE = 128
 """Tasks whose data one statement reads: by every reader at once they fit in the memory limit."""

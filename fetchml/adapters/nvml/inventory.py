@@ -19,7 +19,7 @@ from fetchml.core.gpus.health import (
     idle_level,
     xid_words,
 )
-from fetchml.ports.contracts import GpuState, OwnerOf
+from fetchml.ports.gpu import GpuState, OwnerOf
 from fetchml.system.clock import Clock
 
 _EVERY_SECONDS = 2.0

@@ -11,7 +11,7 @@ import pynvml
 from msgspec.structs import replace
 
 from fetchml.core.gpus.health import GpuProcess, GpuReading
-from fetchml.ports.contracts import OwnerOf
+from fetchml.ports.gpu import OwnerOf
 from fetchml.system import processes
 
 _EVENT_MS = 200

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from fetchml.ports.contracts import Interrupted, PrepareError, Reading, Version
+from fetchml.ports.launcher import PrepareError
+from fetchml.ports.origin import ContentVersion, Download, Interrupted
 
 STALL_SECONDS = 60.0
 THREADS = 8
@@ -29,8 +30,8 @@ class FsspecOrigin:
 
     @asynccontextmanager
     async def read(
-        self, url: str, *, offset: int = 0, version: Version | None = None
-    ) -> AsyncIterator[Reading | None]:
+        self, url: str, *, offset: int = 0, version: ContentVersion | None = None
+    ) -> AsyncIterator[Download | None]:
         scheme = url.partition(":")[0].lower()
         files = await self._call(lambda: _file_system(scheme))
         # The path alone: a whole URL could chain another file system to this one.
@@ -38,14 +39,14 @@ class FsspecOrigin:
         info = await self._call(lambda: files.info(path))
         if info.get("type") == "directory":
             raise PrepareError("it is a folder: name one file", permanent=True)
-        now = next((Version(str(info[f])) for f in _VERSION_FIELDS if info.get(f)), None)
+        now = next((ContentVersion(str(info[f])) for f in _VERSION_FIELDS if info.get(f)), None)
         if version is not None and now == version and not offset:
             yield None
             return
         start = offset if now is not None and now == version else 0
         file = await self._call(lambda: files.open(path, "rb"))
         try:
-            yield Reading(start, info.get("size"), now, self._chunks(file, start))
+            yield Download(start, info.get("size"), now, self._chunks(file, start))
         finally:
             self._threads.submit(file.close)
 

@@ -17,7 +17,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from fetchml.core.requests.dataset import AddressRules
-from fetchml.ports.contracts import Interrupted, PrepareError, Reading, Version
+from fetchml.ports.launcher import PrepareError
+from fetchml.ports.origin import ContentVersion, Download, Interrupted
 
 MAX_REDIRECTS = 5
 STALL_SECONDS = 30.0
@@ -53,8 +54,8 @@ class HttpOrigin:
 
     @asynccontextmanager
     async def read(
-        self, url: str, *, offset: int = 0, version: Version | None = None
-    ) -> AsyncIterator[Reading | None]:
+        self, url: str, *, offset: int = 0, version: ContentVersion | None = None
+    ) -> AsyncIterator[Download | None]:
         headers = _headers(offset, version)
         at = _parsed(url)
         async with AsyncExitStack() as stack:
@@ -167,7 +168,7 @@ def _parsed(text: str, at: URL | None = None) -> URL:
     return url
 
 
-def _headers(offset: int, version: Version | None) -> dict[str, str]:
+def _headers(offset: int, version: ContentVersion | None) -> dict[str, str]:
     headers = {"Accept-Encoding": "identity", "User-Agent": "fetchml"}
     if version is None:
         return headers
@@ -185,12 +186,12 @@ def _headers(offset: int, version: Version | None) -> dict[str, str]:
 
 
 def _reading(
-    response: aiohttp.ClientResponse, offset: int, version: Version | None
-) -> Reading | None:
+    response: aiohttp.ClientResponse, offset: int, version: ContentVersion | None
+) -> Download | None:
     status = response.status
     now = _version(response)
     if status == 200:
-        return Reading(0, response.content_length, now, _chunks(response))
+        return Download(0, response.content_length, now, _chunks(response))
     if status == 304 and version is not None and not offset:
         return None
     if status == 206 and offset:
@@ -200,7 +201,7 @@ def _reading(
         if now is not None and version is not None and now.etag not in (None, version.etag):
             raise Interrupted("it changed while it was fetched", anew=True)
         length = None if part[2] == "*" else int(part[2])
-        return Reading(offset, length, version, _chunks(response))
+        return Download(offset, length, version, _chunks(response))
     if status == 416:
         raise Interrupted("it ends before the length that was announced", anew=True)
     message = f"{response.url.host} answers {status} {(response.reason or '')[:100]}".rstrip()
@@ -209,11 +210,11 @@ def _reading(
     raise PrepareError(message, permanent=True)
 
 
-def _version(response: aiohttp.ClientResponse) -> Version | None:
+def _version(response: aiohttp.ClientResponse) -> ContentVersion | None:
     """What makes no sense as a mark, or could not be kept and sent back, is none."""
     marks = (response.headers.get("ETag"), response.headers.get("Last-Modified"))
     etag, last_modified = (mark if mark and _MARK.fullmatch(mark) else None for mark in marks)
-    return Version(etag, last_modified) if etag or last_modified else None
+    return ContentVersion(etag, last_modified) if etag or last_modified else None
 
 
 async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -17,7 +17,7 @@ from fetchml.adapters.shim_command import NO_ROOM_TO_START, PLACES, shim_command
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder, Claim
 from fetchml.files.inotify import FolderWatch
-from fetchml.ports.contracts import AttemptExit, LaunchSpec, Owner, PrepareError
+from fetchml.ports.launcher import AttemptExit, LaunchSpec, Owner, PrepareError
 from fetchml.shim import NO_ROOM, HeldShim, UnsupportedMachineError
 from fetchml.system import processes
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from fetchml.api.messages import states_of, wants_full
 from fetchml.core.model import Status, Task
 from fetchml.errors import BadRequest
-from fetchml.ports.contracts import TaskQuery
+from fetchml.ports.store import TaskQuery
 from fetchml.v1 import task_pb2
 
 MAX_LIMIT = 1000

@@ -25,7 +25,7 @@ from fetchml.api.messages import (
     wants_full,
 )
 from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
-from fetchml.ports.contracts import TaskPage
+from fetchml.ports.store import TaskPage
 from fetchml.system.pacing import Pace
 from fetchml.v1 import task_pb2, task_pb2_grpc
 from fetchml.views import WatchFilter

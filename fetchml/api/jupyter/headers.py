@@ -14,7 +14,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from fetchml.api.ws.route import KEY_PROTOCOL
 from fetchml.core.requests.jupyter import login_cookie
-from fetchml.ports.jupyter_link import JupyterLink
+from fetchml.ports.jupyter import JupyterLink
 
 _HOP_BY_HOP = {
     "connection",

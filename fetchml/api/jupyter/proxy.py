@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from fetchml.adapters.jupyter.link import http_session
 from fetchml.api.convert import rfc3339
 from fetchml.api.http.errors import MethodNotAllowed
 from fetchml.api.http.request import RestRequest
@@ -28,7 +29,7 @@ from fetchml.api.jupyter.visitors import STRANGERS_REPLY_SECONDS, Rooms, greetin
 from fetchml.auth.keyring import Admission
 from fetchml.errors import BadRequest, NotFound, Unavailable
 from fetchml.jupyter.origin import JupyterOrigins
-from fetchml.ports.jupyter_link import JupyterLink
+from fetchml.ports.jupyter import JupyterLink
 from fetchml.views import JupyterDoor, JupyterState
 
 PIECE_BYTES = 64 << 10
@@ -247,7 +248,7 @@ class JupyterProxy:
         upload = Upload(request, self._take_seconds, self._answer_seconds)
         if body is None and request.body_exists and request.content_length is not None:
             headers["Content-Length"] = str(request.content_length)
-        async with link.session(answer_seconds=self._answer_seconds) as session:
+        async with http_session(link, answer_seconds=self._answer_seconds) as session:
             try:
                 async with asyncio.timeout(self._answer_seconds) as upload.patience:
                     answer = await session.request(

@@ -22,12 +22,13 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import WS_KEY, StreamWriter
 from yarl import URL
 
+from fetchml.adapters.jupyter.link import http_session
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.streams import Streams
 from fetchml.api.jupyter.headers import Target, for_jupyter, protocols
 from fetchml.api.ws.frames import PING, Frames, close_frame, control_frame
 from fetchml.errors import BadRequest, Unavailable
-from fetchml.ports.jupyter_link import JupyterLink
+from fetchml.ports.jupyter import JupyterLink
 
 CLOSE_SECONDS = 2.0
 """Each side gets to close."""
@@ -157,7 +158,7 @@ async def hand_on_socket(
     begun = False
     try:
         with streams.open(call, keyless=True):
-            async with link.session(answer_seconds=answer_seconds) as session:
+            async with http_session(link, answer_seconds=answer_seconds) as session:
                 answer = await _connect(session, call, link, target, answer_seconds)
                 try:
                     jupyter = _take_over(answer)

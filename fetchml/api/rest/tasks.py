@@ -13,7 +13,7 @@ from fetchml.api.http.router import Route
 from fetchml.core.model import DatasetSpec, Status
 from fetchml.core.requests.submission import KNOWN_FIELDS
 from fetchml.errors import BadRequest
-from fetchml.ports.contracts import TaskQuery
+from fetchml.ports.store import TaskQuery
 
 if TYPE_CHECKING:
     from fetchml.engine.engine import Engine

@@ -13,7 +13,7 @@ from fetchml.adapters.docker.container import container_name
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.core.model import AttemptEnd
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import AttemptExit, LaunchSpec
+from fetchml.ports.launcher import AttemptExit, LaunchSpec
 from testbed.docker_engine import PrivateEngine
 from tests.adapters.launcher_conformance import RUNS_ONCE, UNTIL_TOLD, shell, times_run
 from tests.support.launcher_bench import Bench, silent, soon

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from fetchml.adapters.docker.gpus import GpuAddress, Offer, describes, grant, offered
-from fetchml.ports.contracts import PrepareError
+from fetchml.ports.launcher import PrepareError
 from testbed.gpu.stand_in import uuid
 
 UUIDS = [uuid(n) for n in range(4)]

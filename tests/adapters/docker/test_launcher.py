@@ -13,7 +13,7 @@ from docker.errors import NotFound
 from fetchml.adapters.docker.container import container_name
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import AttemptExit, Launcher, LaunchSpec, Mount, PrepareError
+from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount, PrepareError
 from testbed.docker_engine import Engine
 from tests.adapters.launcher_conformance import RUNS_ONCE, UNTIL_TOLD, LauncherConformance, shell
 from tests.support.launcher_bench import Bench, silent, soon

@@ -12,7 +12,7 @@ import pytest
 
 from fetchml.config.settings import Settings, Tasks
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import AttemptExit, Launcher, PrepareError
+from fetchml.ports.launcher import AttemptExit, Launcher, PrepareError
 from fetchml.server import wiring
 from testbed.docker_engine import Engine
 from tests.support.launcher_bench import Bench, silent, soon

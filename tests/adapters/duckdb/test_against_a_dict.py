@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from fetchml.adapters.duckdb import upkeep
 from fetchml.core.model import ENDED, Change, Idempotency, Status, Task
-from fetchml.ports.contracts import TaskQuery
+from fetchml.ports.store import TaskQuery
 from tests.support.sample_tasks import Opened, open_store, task
 
 USERS = ("ann", "bob")

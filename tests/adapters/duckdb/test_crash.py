@@ -16,7 +16,7 @@ from fetchml.adapters.duckdb.file import DatabaseFiles
 from fetchml.adapters.duckdb.store import READERS, StoreUnusable
 from fetchml.core.model import Status, Task
 from fetchml.core.requests.submission import MAX_REQUEST_BYTES
-from fetchml.ports.contracts import TaskQuery
+from fetchml.ports.store import TaskQuery
 from testbed import debian
 from testbed.small_disk import mounted_disk, resize
 from tests.support.sample_tasks import open_store, store_in, task

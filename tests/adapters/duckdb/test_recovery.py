@@ -21,7 +21,7 @@ from fetchml.adapters.duckdb.store import StoreUnusable
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Status
 from fetchml.files.data_dir import DataDirBusy
-from fetchml.ports.contracts import AuditQuery, StoreDamaged, TaskQuery
+from fetchml.ports.store import AuditQuery, StoreDamaged, TaskQuery
 from tests.support.sample_tasks import open_store, store_in, task
 
 GAPS = Path(__file__).parent / "data" / "gaps.tar.gz"

@@ -11,7 +11,7 @@ from fetchml.adapters.duckdb import upkeep
 from fetchml.adapters.duckdb.writer import Unstorable
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Idempotency, Key, Role, Status
-from fetchml.ports.contracts import AuditQuery, TaskQuery
+from fetchml.ports.store import AuditQuery, TaskQuery
 from tests.support.sample_tasks import BERLIN, Opened, store_in, task
 
 DAY_MS = 24 * 3_600 * 1_000

@@ -13,7 +13,7 @@ import pytest
 from fetchml.adapters.nvml.inventory import NvmlInventory
 from fetchml.core.gpus.health import GpuProcess
 from fetchml.core.gpus.model import Gpu
-from fetchml.ports.contracts import GpuState
+from fetchml.ports.gpu import GpuState
 from testbed.gpu.stand_in import GpuBox, end, gpu, mig, process, uuid
 from tests.support.launcher_bench import soon
 

@@ -11,7 +11,7 @@ from fetchml.adapters.origins.fsspec import FsspecOrigin
 from fetchml.core.model import DatasetSpec
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import Datasets
-from fetchml.ports.contracts import PrepareError
+from fetchml.ports.launcher import PrepareError
 from tests.datasets.conftest import NOT_LIMITED, sha256, task_of
 
 CONTENT = b"rows" * 1000

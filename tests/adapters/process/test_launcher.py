@@ -12,7 +12,7 @@ import pytest
 from fetchml import shim
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ports.contracts import AttemptExit, Launcher, LaunchSpec, Mount, PrepareError
+from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount, PrepareError
 from fetchml.system import processes
 from tests.adapters.launcher_conformance import UNTIL_TOLD, LauncherConformance, shell
 from tests.support.launcher_bench import Bench, silent, soon

@@ -1,16 +1,17 @@
-"""Asks a Jupyter whether it serves, and when something last happened in it."""
+"""Queries a Jupyter: whether it serves, and when it was last used."""
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import aiohttp
 import msgspec
 from yarl import URL
 
+from fetchml.adapters.jupyter.link import http_session, open_link
 from fetchml.core.requests.jupyter import Activity
-from fetchml.ports.contracts import JupyterSilent
-from fetchml.ports.jupyter_link import JupyterLink
+from fetchml.ports.jupyter import JupyterLink, JupyterSilent
 
 ANSWER_SECONDS = 10.0
 """For a whole answer."""
@@ -30,6 +31,9 @@ class HttpJupyterClient:
 
     def __init__(self, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._seconds = answer_seconds
+
+    def open_link(self, run_folder: Path, service_id: str, token: str) -> JupyterLink:
+        return open_link(run_folder, service_id, token)
 
     async def answers(self, link: JupyterLink) -> bool:
         try:
@@ -65,7 +69,7 @@ class HttpJupyterClient:
         try:
             async with (
                 asyncio.timeout(self._seconds),
-                link.session(answer_seconds=self._seconds) as session,
+                http_session(link, answer_seconds=self._seconds) as session,
                 session.get(url, headers=headers, allow_redirects=False) as answer,
             ):
                 return answer.status, await _read(answer)

@@ -1,0 +1,134 @@
+"""The launcher: runs the attempts of tasks.
+
+Life cycle of a launcher:
+
+1. `open` connects to the backend. From then on `on_available` reports whether it takes work.
+2. `clean` removes what earlier servers left behind.
+3. Any number of attempts run, each through its own life cycle.
+4. `close` disconnects. Whatever runs goes on; the next server adopts it.
+
+Life cycle of an attempt:
+
+1. `prepare` creates the attempt up to the shim, which waits at its gate.
+2. The engine opens the gate by a file in the attempt's folder, and the shim starts the command.
+3. `wait` returns when no process of the attempt is left.
+4. `remove` deletes what the launcher created.
+
+`stop` and `kill` may be called at any time between 1 and 4. The server can crash at any point, so
+every method may be called again for the same attempt, by the same server or by the next.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+Owner = tuple[int, int] | None
+"""uid and gid that own a task's files; `None` if only the task's image defines its user."""
+
+
+class Mount(msgspec.Struct, frozen=True):
+    source: Path
+    target: str
+    read_only: bool
+
+
+class LaunchSpec(msgspec.Struct, frozen=True):
+    """Everything a launcher needs to start one attempt."""
+
+    task_id: str
+    attempt: int
+    job_name: str
+    folder: Path
+    """The attempt's folder: `run/`, `workspace/`, `outputs/` (see shim/README.md)."""
+    image: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    """The task's environment, without the paths of its three places."""
+    owner: Owner | Literal["launcher"] = "launcher"
+    """Owner of the task's files, and the user it runs as if the launcher can choose; "launcher"
+    means the launcher's own `owner`."""
+    datasets: tuple[Mount, ...] = ()
+    """A mount whose target is one of the attempt's own places, such as /workspace, replaces it."""
+    cpu: int = 0
+    memory_gb: int = 0
+    gpu_ids: tuple[str, ...] = ()
+    timeout_ms: int = 0
+    grace_ms: int = 10_000
+    log_segment_bytes: int = 32 * 1024 * 1024
+
+
+class AttemptExit(msgspec.Struct, frozen=True):
+    """No process of the attempt is left. What the launcher adds to the shim's record."""
+
+    out_of_memory: bool = False
+    lost: str | None = None
+    """Set if something other than the task ended it: the reason."""
+    no_room: bool = False
+    """The disk was full when the command was to start, so nothing was claimed and nothing ran."""
+
+
+class PrepareError(Exception):
+    """The attempt can't be prepared, and no process was started. The message is for the user."""
+
+    def __init__(self, message: str, *, permanent: bool) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        """A second try would fail the same way (for example, the image does not exist)."""
+
+
+class Launcher(Protocol):
+    """Runs attempts; the module describes the order of the calls."""
+
+    name: str
+    owner: Owner
+    """Owner of the files of tasks that don't set one."""
+
+    async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
+        """Connect to the backend, without waiting until it is available.
+
+        `on_available` is called in the event loop with the availability and the reason: first
+        during this call, then after every change.
+        """
+
+    async def clean(self, live: frozenset[tuple[str, int]]) -> None:
+        """Remove what attempts of this server that are not in `live` (task id, attempt) left.
+
+        From then on `owner_of` recognizes the processes of the live ones.
+        """
+
+    async def prepare(self, spec: LaunchSpec, progress: Callable[[str], None]) -> None:
+        """Create the attempt, with the shim waiting at its gate. Raises PrepareError.
+
+        Creates the files in the folder too, with their owner. An attempt that exists already is
+        left as it is: the gate is never opened and an exited container never restarted. While the
+        backend is away the call waits for it. `progress` receives short sentences for the user.
+        After a cancellation `remove` cleans up everything.
+        """
+
+    async def wait(self, spec: LaunchSpec) -> AttemptExit:
+        """Return when no process of the attempt is left, also if there never was one.
+
+        Works for attempts that an earlier server prepared, and across restarts of the backend.
+        """
+
+    async def stop(self, spec: LaunchSpec) -> None:
+        """Send SIGTERM to the shim, which forwards it and kills after the grace period. Does
+        nothing if no process is left."""
+
+    async def kill(self, spec: LaunchSpec) -> None:
+        """End all processes of the attempt immediately. Does nothing if none is left."""
+
+    async def remove(self, spec: LaunchSpec) -> None:
+        """Delete everything outside the attempt's folder that the launcher created for it.
+
+        Only after `wait` has returned. While the backend is away the call waits for it.
+        """
+
+    def owner_of(self, pid: int) -> str | None:
+        """Return the id of the live task to which a process of this machine belongs; `None` if it
+        belongs to none or has ended. Never waits for the backend; safe in any thread."""
+
+    async def close(self) -> None:
+        """Disconnect. Whatever runs goes on."""

@@ -1,0 +1,201 @@
+"""The store: what the server remembers across restarts.
+
+1. `open` creates, migrates or recovers the store and returns what it holds.
+2. `append`, `append_audit`, `put_key`, `put_document` and `delete_document` write; all other
+   methods read. Both in any order, from one event loop.
+3. `close` makes everything durable and releases the files.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from fetchml.core.audit import Action, AuditEntry
+from fetchml.core.model import Change, Kept, Key, Status, Task
+
+
+class TaskQuery(msgspec.Struct, frozen=True):
+    """Which tasks to list. An empty or `None` field does not restrict the result."""
+
+    states: tuple[Status, ...] = ()
+    """Compared with `Task.shown_status`."""
+    user: str | None = None
+    job_name_prefix: str | None = None
+    experiment_id: str | None = None
+    limit: int = 50
+    offset: int = 0
+    before: tuple[int, str] | None = None
+    """Only tasks older than this `(created_at, id)`: the position that a page token holds."""
+    most_bytes: int | None = None
+    """Maximum size of a page. The first task is returned even if it alone is larger."""
+    brief: bool = False
+    """Command, `args`, `env`, `metadata` and `dataset_specs` may be missing from the result."""
+
+
+class TaskPage(msgspec.Struct, frozen=True):
+    tasks: list[Task]
+    """Newest first: by `created_at`, then `id`, both descending."""
+    total: int
+    """All tasks that match, regardless of `limit`, `offset` and `before`."""
+    cut: bool = False
+    """The page ends early because of `most_bytes`."""
+
+
+class OldTasks(msgspec.Struct, frozen=True):
+    """Which visible ended tasks retention considers."""
+
+    ended_before: int
+    """Milliseconds since the epoch (UTC)."""
+    user: str | None = None
+    states: tuple[Status, ...] = ()
+    """Final states; empty means both."""
+    with_outputs: bool = False
+    """Only tasks whose outputs use disk space."""
+    after: tuple[int, str] | None = None
+    """Only tasks younger than this `(created_at, id)`: where the next page begins."""
+    limit: int = 100
+
+
+class OldTasksTotal(msgspec.Struct, frozen=True):
+    """How many tasks match, and how much of them is kept."""
+
+    tasks: int
+    kept: Kept
+
+
+class AuditQuery(msgspec.Struct, frozen=True):
+    """Which audit entries to list. A `None` field does not restrict the result."""
+
+    user: str | None = None
+    action: Action | None = None
+    target: str | None = None
+    since: int | None = None
+    """Milliseconds since the epoch (UTC)."""
+    before: str | None = None
+    """Only entries older than the one with this id, a UUIDv7."""
+    limit: int = 50
+
+
+class StoredState(msgspec.Struct):
+    """What the store holds when it is opened."""
+
+    instance_id: str
+    """Identifies this data directory for its whole life; containers are labelled with it."""
+    last_seq: int
+    last_created_at: int
+    live: list[Task]
+    """Every task that has not ended, oldest first."""
+    recent: dict[Status, list[Task]]
+    """The newest visible tasks of each final state, newest first: `recent_limit` of each, fewer
+    if they would take more than `recent_bytes` of memory."""
+    counts: dict[tuple[str, Status], int]
+    """Visible tasks in the whole store by (user, status)."""
+
+
+class IdempotentCreate(msgspec.Struct, frozen=True):
+    """A create request that carried an idempotency key."""
+
+    task_id: str
+    digest: str
+    """Of the request; a different one under the same key is an error."""
+    at: int
+    """Milliseconds since the epoch (UTC)."""
+
+
+class StoreDamaged(Exception):
+    """The store can't be opened and was not changed. The message has the reason and the remedy."""
+
+
+class Store(Protocol):
+    """Durable memory with one process and one writer.
+
+    - A failed commit is final: `on_fatal` is called once, no pending or later future resolves, and
+      the program must end. The next start rebuilds its state from the disk.
+    - Reads see every change that `on_durable` announced before the read began.
+    - A value that can't be stored fails its own call, immediately or through its future, and no
+      other call.
+    """
+
+    async def open(
+        self,
+        *,
+        recent_limit: int,
+        recent_bytes: int = 1 << 40,
+        on_durable: Callable[[Sequence[Change]], None],
+        on_fatal: Callable[[Exception], None],
+    ) -> StoredState:
+        """Create, migrate or recover the store. Raises StoreDamaged.
+
+        `on_durable` and `on_fatal` are called in the event loop, until `close` returns.
+        """
+
+    def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
+        """Make the changes durable, in one commit with all others of this moment.
+
+        Calls keep their order. When the future resolves, the changes are on disk (fsync) and
+        `on_durable` has been called with them. `followed`: more changes come within milliseconds,
+        and the commit may wait for them.
+        """
+
+    async def get(self, task_id: str) -> Task | None:
+        """Return a task in any state, hidden ones included."""
+
+    async def list_tasks(self, query: TaskQuery) -> TaskPage:
+        """Return a page of visible tasks."""
+
+    async def changes_since(self, seq: int, limit: int) -> list[Change] | None:
+        """Return at most `limit` changes with a number above `seq`, in order, and at least one if
+        there is one; `None` if they are no longer kept."""
+
+    async def ended_on(self, day: str) -> tuple[int, int]:
+        """Count the tasks (completed, failed) that ended on `day` (YYYY-MM-DD in the store's time
+        zone)."""
+
+    async def kept_by_user(self) -> dict[str, Kept]:
+        """Sum what the visible ended tasks of each user keep on the disk."""
+
+    async def old_tasks(self, query: OldTasks) -> list[Task]:
+        """Return the tasks that match, oldest creation first."""
+
+    async def count_old_tasks(self, query: OldTasks) -> OldTasksTotal:
+        """Sum over all tasks that match, regardless of `limit`."""
+
+    async def find_idempotent(self, user: str, keys: Sequence[str]) -> dict[str, IdempotentCreate]:
+        """Return the creates under these idempotency keys that have not expired, by key."""
+
+    async def put_key(self, key: Key) -> None:
+        """Insert or replace an API key by id. Durable on return."""
+
+    async def list_keys(self) -> list[Key]: ...
+
+    async def put_document(self, kind: str, document_id: str, data: bytes) -> None:
+        """Insert or replace a record of a small collection by kind and id. Durable on return."""
+
+    async def delete_document(self, kind: str, document_id: str) -> None:
+        """Delete a record, if there is one. Durable on return."""
+
+    async def list_documents(self, kind: str) -> list[bytes]:
+        """Return all records of one kind, in the order of their ids."""
+
+    def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
+        """Make an entry durable, in one commit with the changes appended just before it. Only the
+        newest entries are kept."""
+
+    async def list_audit(self, query: AuditQuery) -> list[AuditEntry]:
+        """Return entries, newest first. Task creations are derived from the tasks, hidden ones
+        included; they are not appended."""
+
+    def has_room(self) -> bool:
+        """Return whether the disk has space for new work. Never blocks."""
+
+    async def copy(self, folder: Path) -> None:
+        """Write a store with the state at one moment of the call into an empty folder.
+
+        Raises OSError, most often because the disk is full.
+        """
+
+    async def close(self) -> None:
+        """Make everything that was appended durable, write a checkpoint, release the files."""

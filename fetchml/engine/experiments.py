@@ -1,10 +1,7 @@
 """Experiments: named groups of tasks. All are in memory and in the store."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping
 
-import msgspec
 from msgspec.structs import replace
 
 from fetchml.auth.audit import Audit
@@ -15,6 +12,7 @@ from fetchml.core.requests import experiment
 from fetchml.core.requests.experiment import KNOWN_FIELDS, Experiment, ExperimentStatus
 from fetchml.errors import FieldViolation, Forbidden, NotFound, Unavailable, ValidationFailed
 from fetchml.ports.store import Store
+from fetchml.records import RecordSet
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
 
@@ -23,10 +21,6 @@ MAX_EXPERIMENTS = 10_000
 """They are all in memory, and in one reply that lists them."""
 MAX_OF_ONE_USER = 5_000
 """So that one user can't take the place of all others."""
-
-T = TypeVar("T")
-
-_decode = msgspec.json.Decoder(Experiment).decode
 
 
 class Experiments:
@@ -44,20 +38,15 @@ class Experiments:
         self._audit = audit
         self._private = private
         self._snapshot_exists = snapshot_exists
-        self._by_id: dict[str, Experiment] = {}
-        """Oldest first."""
+        self._records = RecordSet(store, KIND, Experiment, lambda each: each.id)
+        """Oldest first, as the order of their ids is."""
         self._ids = IdSequence()
         self._clock = Clock()
-        self._writing = asyncio.Lock()
-        """Held from reading a record to storing it, so that no stale record undoes a change."""
-        self._changes = set[asyncio.Task[object]]()
 
     async def load(self) -> None:
         """Read them from the store, which is open."""
-        for data in await self._store.list_documents(KIND):
-            found = _decode(data)
-            self._by_id[found.id] = found
-            self._clock = Clock(found.created_at)
+        await self._records.load()
+        self._clock = Clock(max((each.created_at for each in self._records), default=0))
 
     async def create(self, who: Principal, request: Mapping[str, object]) -> Experiment:
         """Durable on return, as with the other verbs."""
@@ -71,10 +60,10 @@ class Experiments:
             raise ValidationFailed([FieldViolation("commit_id", "no such snapshot")])
         if not self._store.has_room():
             raise Unavailable("The server's disk is nearly full: free some space on it")
-        return await self._in_one(self._create(who, fields))
+        return await self._records.change(self._create, who, fields)
 
     def get(self, who: Principal, experiment_id: str) -> Experiment:
-        found = self._by_id.get(experiment_id)
+        found = self._records.get(experiment_id)
         if found is None or not permissions.may_see(who, found, private=self._private):
             raise NotFound(f"There is no experiment {experiment_id[:64]!r}")
         return found
@@ -83,23 +72,23 @@ class Experiments:
         """All that `who` may see, newest first."""
         return [
             each
-            for each in reversed(self._by_id.values())
+            for each in self._records.newest_first()
             if permissions.may_see(who, each, private=self._private)
         ]
 
     async def archive(self, who: Principal, experiment_id: str) -> Experiment:
         """It takes no more tasks; those that it has go on. Archived ones stay as they are."""
         self._find_to_end(who, experiment_id)
-        return await self._in_one(self._archive(who, experiment_id))
+        return await self._records.change(self._archive, who, experiment_id)
 
     async def delete(self, who: Principal, experiment_id: str) -> None:
         """It is gone; its tasks stay, and go on naming it."""
         self._find_to_end(who, experiment_id)
-        await self._in_one(self._delete(who, experiment_id))
+        await self._records.change(self._delete, who, experiment_id)
 
     def takes_tasks(self, who: Principal, experiment_id: str) -> bool:
         """Whether `who` may submit a task that names this experiment."""
-        found = self._by_id.get(experiment_id)
+        found = self._records.get(experiment_id)
         return (
             found is not None
             and found.status is ExperimentStatus.ACTIVE
@@ -109,9 +98,7 @@ class Experiments:
     def named_snapshots(self, user: str | None = None) -> frozenset[str]:
         """Those that experiments are about, of one user or of all: to be kept."""
         return frozenset(
-            each.commit_id
-            for each in self._by_id.values()
-            if each.commit_id and user in (None, each.user)
+            each.commit_id for each in self._records if each.commit_id and user in (None, each.user)
         )
 
     def _find_to_end(self, who: Principal, experiment_id: str) -> Experiment:
@@ -121,45 +108,29 @@ class Experiments:
         return found
 
     async def _create(self, who: Principal, fields: dict[str, object]) -> Experiment:
-        async with self._writing:
-            if len(self._by_id) >= MAX_EXPERIMENTS:
-                raise Unavailable(
-                    f"There are {MAX_EXPERIMENTS} experiments, as many as the server keeps: "
-                    "delete some"
-                )
-            if sum(each.user == who.user for each in self._by_id.values()) >= MAX_OF_ONE_USER:
-                raise Unavailable(
-                    f"You have {MAX_OF_ONE_USER} experiments, as many as one user may: delete some"
-                )
-            now = self._clock()
-            made = Experiment(self._ids.next(now), who.user, created_at=now, **fields)  # type: ignore[arg-type]
-            await self._put(made)
-            await self._audit.done(who, Action.EXPERIMENT_CREATE, made.id, made.name)
+        if len(self._records) >= MAX_EXPERIMENTS:
+            raise Unavailable(
+                f"There are {MAX_EXPERIMENTS} experiments, as many as the server keeps: delete some"
+            )
+        if sum(each.user == who.user for each in self._records) >= MAX_OF_ONE_USER:
+            raise Unavailable(
+                f"You have {MAX_OF_ONE_USER} experiments, as many as one user may: delete some"
+            )
+        now = self._clock()
+        made = Experiment(self._ids.next(now), who.user, created_at=now, **fields)  # type: ignore[arg-type]
+        await self._records.put(made)
+        await self._audit.done(who, Action.EXPERIMENT_CREATE, made.id, made.name)
         return made
 
     async def _archive(self, who: Principal, experiment_id: str) -> Experiment:
-        async with self._writing:
-            found = self._find_to_end(who, experiment_id)
-            if found.status is ExperimentStatus.ACTIVE:
-                found = replace(found, status=ExperimentStatus.ARCHIVED)
-                await self._put(found)
-                await self._audit.done(who, Action.EXPERIMENT_ARCHIVE, found.id, found.name)
+        found = self._find_to_end(who, experiment_id)
+        if found.status is ExperimentStatus.ACTIVE:
+            found = replace(found, status=ExperimentStatus.ARCHIVED)
+            await self._records.put(found)
+            await self._audit.done(who, Action.EXPERIMENT_ARCHIVE, found.id, found.name)
         return found
 
     async def _delete(self, who: Principal, experiment_id: str) -> None:
-        async with self._writing:
-            found = self._find_to_end(who, experiment_id)
-            await self._store.delete_document(KIND, experiment_id)
-            del self._by_id[experiment_id]
-            await self._audit.done(who, Action.EXPERIMENT_DELETE, found.id, found.name)
-
-    async def _put(self, record: Experiment) -> None:
-        await self._store.put_document(KIND, record.id, msgspec.json.encode(record))
-        self._by_id[record.id] = record
-
-    async def _in_one(self, change: Coroutine[None, None, T]) -> T:
-        """Store and memory change together, even when the caller leaves in between."""
-        task = asyncio.create_task(change)
-        self._changes.add(task)
-        task.add_done_callback(self._changes.discard)
-        return await asyncio.shield(task)
+        found = self._find_to_end(who, experiment_id)
+        await self._records.remove(experiment_id)
+        await self._audit.done(who, Action.EXPERIMENT_DELETE, found.id, found.name)

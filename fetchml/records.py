@@ -14,7 +14,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 
 class Documents(Protocol):
-    """The part of the store that holds such records (`ports.Store`)."""
+    """The part of the store that holds such records (`ports.store`)."""
 
     async def put_document(self, kind: str, document_id: str, data: bytes) -> None: ...
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fetchml.core.model import Task, TaskSpec
 from fetchml.core.requests.snapshot import Snapshot
-from fetchml.datasets.provider import Datasets
+from fetchml.datasets.provider import DatasetProvider
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.task_users import Owners
 from fetchml.ports.launcher import Mount, Owner
@@ -27,7 +27,7 @@ class Inputs:
     def __init__(
         self,
         snapshots: Snapshots,
-        datasets: Datasets,
+        datasets: DatasetProvider,
         owners: Owners,
         *,
         workspace_of: Callable[[Task], Awaitable[tuple[Mount, Owner]]],

@@ -69,7 +69,7 @@ def write(
     cannot be read. `store`: a folder with the store's files, which nothing changes. `with_keys`:
     with SECRETS. Raises BadBackup, OSError."""
     parts = [*(SECRETS if with_keys else ()), SNAPSHOTS, *([TASKS] if with_outputs else ())]
-    summed = _Summed(archive)
+    summed = _ChecksumWriter(archive)
     # What a new archive needs of a file is there.
     file = cast("BinaryIO", summed)
     with tarfile.TarFile(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -184,7 +184,7 @@ class _ArchiveWriter:
             self._add_folder(entry, fd, depth)
         else:
             with os.fdopen(fd, "rb") as file:
-                self._tar.addfile(entry, _Exactly(file, entry.size))
+                self._tar.addfile(entry, _FixedSizeReader(file, entry.size))
 
     def _add_folder(self, entry: tarfile.TarInfo, folder: int, depth: int) -> None:
         try:
@@ -224,7 +224,7 @@ def _open(
     return entry, fd
 
 
-class _Exactly(io.RawIOBase):
+class _FixedSizeReader(io.RawIOBase):
     """So many bytes of a file that may grow or shrink meanwhile."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
@@ -237,7 +237,7 @@ class _Exactly(io.RawIOBase):
         return self._file.read(wanted).ljust(wanted, b"\0")
 
 
-class _Summed:
+class _ChecksumWriter:
     """What is written goes on to the archive, and into the checksum."""
 
     def __init__(self, archive: BinaryIO) -> None:

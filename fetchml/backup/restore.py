@@ -165,8 +165,8 @@ def _move_up(root: Path, data_dir: Path) -> None:
 
 def _unpack(archive: BinaryIO, draft: Path) -> RestoreReport:
     """Raises BadBackup, OSError."""
-    source = _Source(archive)
-    unpacking = _Unpacking(draft, source)
+    source = _ArchiveReader(archive)
+    unpacking = _DraftWriter(draft, source)
     last, checksum = None, b""
     try:
         for number, member in enumerate(members(source)):
@@ -206,7 +206,7 @@ def _admin_keys(root: Path) -> tuple[Key, ...] | None:
     return tuple(key for key in keys if key.expires_at is None or key.expires_at > now)
 
 
-class _Source:
+class _ArchiveReader:
     """The archive, read once and forwards, with the checksum of what was read."""
 
     def __init__(self, archive: BinaryIO) -> None:
@@ -233,8 +233,8 @@ class _Source:
         return self._sum.hexdigest()
 
 
-class _Unpacking:
-    def __init__(self, draft: Path, source: _Source) -> None:
+class _DraftWriter:
+    def __init__(self, draft: Path, source: _ArchiveReader) -> None:
         self._draft = draft
         self._source = source
         self._links = list[tuple[Path, str]]()

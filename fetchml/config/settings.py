@@ -71,7 +71,7 @@ Domain = Annotated[
 """`*.HOST`, in small letters."""
 
 
-class Server(msgspec.Struct, frozen=True):
+class ServerSettings(msgspec.Struct, frozen=True):
     http: Annotated[Address, _about("Where REST and /ws listen.")] = Address("127.0.0.1", 9101)
     grpc: Annotated[Address, _about("Where gRPC listens.")] = Address("127.0.0.1", 9102)
     public_url: Annotated[
@@ -120,11 +120,11 @@ class Server(msgspec.Struct, frozen=True):
     ] = "text"
 
 
-class Auth(msgspec.Struct, frozen=True):
+class AuthSettings(msgspec.Struct, frozen=True):
     private: Annotated[bool, _about("Users see only their own tasks; admins see all.")] = False
 
 
-class RateLimit(msgspec.Struct, frozen=True):
+class RateLimitSettings(msgspec.Struct, frozen=True):
     enabled: Annotated[bool, _about("Limit the requests of each key.")] = True
     per_second: Annotated[
         AtLeastOne, _about("Requests a second that a key may make in the long run.")
@@ -134,7 +134,7 @@ class RateLimit(msgspec.Struct, frozen=True):
     ] = 5000
 
 
-class Tasks(msgspec.Struct, frozen=True):
+class TaskSettings(msgspec.Struct, frozen=True):
     image: Annotated[Text, _about("Image of a task that names none.")] = "python:3.12-slim"
     command: Annotated[
         tuple[Text, ...],
@@ -261,7 +261,7 @@ class Tasks(msgspec.Struct, frozen=True):
     ] = 10
 
 
-class Resources(msgspec.Struct, frozen=True):
+class ResourceSettings(msgspec.Struct, frozen=True):
     cpu: Annotated[
         Count, _about("CPU cores that tasks may hold together.", default="all of the machine")
     ] = msgspec.field(default_factory=machine_cores)
@@ -275,7 +275,7 @@ class Resources(msgspec.Struct, frozen=True):
     ] = msgspec.field(default_factory=memory_for_tasks_gb)
 
 
-class Gpu(msgspec.Struct, frozen=True):
+class GpuSettings(msgspec.Struct, frozen=True):
     slots: Annotated[
         Count,
         _about(
@@ -295,7 +295,7 @@ class Gpu(msgspec.Struct, frozen=True):
     ] = "fill"
 
 
-class Scheduling(msgspec.Struct, frozen=True):
+class SchedulingSettings(msgspec.Struct, frozen=True):
     ahead: Annotated[
         bool,
         _about(
@@ -319,7 +319,7 @@ class Scheduling(msgspec.Struct, frozen=True):
     ] = False
 
 
-class Quotas(msgspec.Struct, frozen=True):
+class QuotaSettings(msgspec.Struct, frozen=True):
     user_gpus: Annotated[
         Count, _about("GPUs that the tasks of one user may hold together. 0: any number.")
     ] = 0
@@ -349,7 +349,7 @@ class Quotas(msgspec.Struct, frozen=True):
     ] = None
 
 
-class Datasets(msgspec.Struct, frozen=True):
+class DatasetSettings(msgspec.Struct, frozen=True):
     root: Annotated[
         Path | None,
         _about(
@@ -379,7 +379,7 @@ class Datasets(msgspec.Struct, frozen=True):
     ] = 50 * 1024 * 1024 * 1024
 
 
-class Snapshots(msgspec.Struct, frozen=True):
+class SnapshotSettings(msgspec.Struct, frozen=True):
     max_bytes: Annotated[
         Annotated[int, Meta(ge=1, le=1 << 40)],
         _about("Largest snapshot, in bytes, packed or unpacked."),
@@ -394,7 +394,7 @@ class Snapshots(msgspec.Struct, frozen=True):
     ] = 30
 
 
-class Jupyter(msgspec.Struct, frozen=True):
+class JupyterSettings(msgspec.Struct, frozen=True):
     root: Annotated[
         Path | None,
         _about(
@@ -437,7 +437,7 @@ class Jupyter(msgspec.Struct, frozen=True):
     ] = None
 
 
-class History(msgspec.Struct, frozen=True):
+class HistorySettings(msgspec.Struct, frozen=True):
     journal_rows: Annotated[
         Annotated[int, Meta(ge=1000, le=100_000_000)],
         _about("Changes that are kept, so that watchers can resume after a cut."),
@@ -470,18 +470,18 @@ class Settings(msgspec.Struct, frozen=True):
             "`$XDG_STATE_HOME/fetchml` or `~/.local/state/fetchml`",
         ),
     ] = msgspec.field(default_factory=default_data_dir)
-    server: Server = Server()
-    auth: Auth = Auth()
-    rate_limit: RateLimit = RateLimit()
-    tasks: Tasks = msgspec.field(default_factory=Tasks)
-    resources: Resources = msgspec.field(default_factory=Resources)
-    gpu: Gpu = Gpu()
-    scheduling: Scheduling = Scheduling()
-    quotas: Quotas = Quotas()
-    datasets: Datasets = Datasets()
-    snapshots: Snapshots = Snapshots()
-    jupyter: Jupyter = msgspec.field(default_factory=Jupyter)
-    history: History = History()
+    server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    rate_limit: RateLimitSettings = RateLimitSettings()
+    tasks: TaskSettings = msgspec.field(default_factory=TaskSettings)
+    resources: ResourceSettings = msgspec.field(default_factory=ResourceSettings)
+    gpu: GpuSettings = GpuSettings()
+    scheduling: SchedulingSettings = SchedulingSettings()
+    quotas: QuotaSettings = QuotaSettings()
+    datasets: DatasetSettings = DatasetSettings()
+    snapshots: SnapshotSettings = SnapshotSettings()
+    jupyter: JupyterSettings = msgspec.field(default_factory=JupyterSettings)
+    history: HistorySettings = HistorySettings()
 
 
 class Setting(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ class BadCertificate(Exception):
     """The files can't be used; the message says which, why, and what to do."""
 
 
-class Loaded(NamedTuple):
+class LoadedCertificate(NamedTuple):
     certificate: bytes
     """PEM: the server's own first, then those that lead to its authority."""
     key: bytes
@@ -43,7 +43,7 @@ class Certificate:
         self._stamp, self._loaded = self._load()
         self._complaint = ""
 
-    def current(self) -> Loaded:
+    def current(self) -> LoadedCertificate:
         """The files as they are now. While they can't be used (one of the two was replaced, say),
         as they were before."""
         with self._lock:
@@ -78,7 +78,7 @@ class Certificate:
             stamps.append((status.st_ino, status.st_mtime_ns, status.st_size))
         return tuple(stamps)
 
-    def _load(self) -> tuple[Stamp, Loaded]:
+    def _load(self) -> tuple[Stamp, LoadedCertificate]:
         for _ in range(TRIES):
             stamp = self._look()
             loaded = self._read()
@@ -86,7 +86,7 @@ class Certificate:
                 return stamp, loaded
         raise BadCertificate(f"{self._certificate} and {self._key} change all the time")
 
-    def _read(self) -> Loaded:
+    def _read(self) -> LoadedCertificate:
         certificate, key = _pem(self._certificate, b"CERTIFICATE"), _pem(self._key, b"PRIVATE KEY")
         if b"ENCRYPTED" in key:
             raise BadCertificate(
@@ -106,7 +106,7 @@ class Certificate:
             ) from error
         except OSError as error:
             raise BadCertificate(f"{self._key}: cannot read it: {error.strerror}") from error
-        return Loaded(certificate, key, context)
+        return LoadedCertificate(certificate, key, context)
 
 
 def _new_context() -> ssl.SSLContext:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from fetchml.core.requests.dataset import Dataset
 from fetchml.datasets.cache import DatasetCache, Draft, size_words
-from fetchml.datasets.etags import DatasetVersions, Known
+from fetchml.datasets.versions import DatasetVersions, KnownVersion
 from fetchml.ports.launcher import PrepareError
 from fetchml.ports.origin import ContentVersion, Download, Interrupted, Origin
 from fetchml.system.threads import to_its_end
@@ -71,7 +71,7 @@ class DatasetFetches:
             require_sum(dataset, draft.sha256)
             await to_its_end(draft.keep)
             if dataset.sha256 is None and version is not None:
-                await self._remember(url, Known(version, draft.sha256))
+                await self._remember(url, KnownVersion(version, draft.sha256))
             return draft.sha256
         except OSError as error:
             why = error.strerror or "the disk fails"
@@ -79,7 +79,7 @@ class DatasetFetches:
         finally:
             await to_its_end(draft.discard)
 
-    async def _remember(self, url: str, known: Known) -> None:
+    async def _remember(self, url: str, known: KnownVersion) -> None:
         """What is not remembered is fetched again: no reason to fail."""
         try:
             await asyncio.to_thread(self._versions.put, url, known)

@@ -14,7 +14,7 @@ MAX_SUMS = 10_000
 _CHUNK_BYTES = 8 << 20
 
 
-class DatasetRoot:
+class LocalDatasets:
     """Errors are PrepareErrors."""
 
     def __init__(self, root: Path | None) -> None:

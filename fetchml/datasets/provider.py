@@ -7,9 +7,9 @@ from pathlib import Path
 from fetchml.core.model import DatasetSpec, Task
 from fetchml.core.requests.dataset import PLACE, Dataset, read
 from fetchml.datasets.cache import DatasetCache
-from fetchml.datasets.etags import DatasetVersions
 from fetchml.datasets.fetch import DatasetFetches, require_sum
-from fetchml.datasets.local import DatasetRoot
+from fetchml.datasets.local import LocalDatasets
+from fetchml.datasets.versions import DatasetVersions
 from fetchml.ports.launcher import Mount, PrepareError
 from fetchml.ports.origin import Origin
 from fetchml.system.threads import to_its_end
@@ -20,7 +20,7 @@ FETCH_TRIES = 3
 Progress = Callable[[str], None]
 
 
-class Datasets:
+class DatasetProvider:
     def __init__(
         self,
         root: Path | None,
@@ -31,7 +31,7 @@ class Datasets:
     ) -> None:
         """`root`: the server's own datasets. `origins`: by scheme, of those that are allowed.
         `pause_seconds`: before a fetch that broke off is tried again the first time."""
-        self._root = DatasetRoot(root)
+        self._root = LocalDatasets(root)
         self._cache = cache
         self._versions = DatasetVersions(cache.folder / "versions.json")
         self._origins = origins

@@ -26,7 +26,7 @@ from fetchml.errors import FieldViolation, Forbidden, NotFound, Unavailable, Val
 from fetchml.files.inotify import FolderWatch
 from fetchml.jupyter.command import find_jupyter
 from fetchml.jupyter.origin import JupyterOrigins
-from fetchml.jupyter.supervisor import JupyterWatch
+from fetchml.jupyter.supervisor import ServiceSupervisor
 from fetchml.jupyter.tokens import token_of
 from fetchml.jupyter.workspaces import TooManyWorkspaces, WorkspaceRefused, Workspaces
 from fetchml.ports.jupyter import JupyterClient, JupyterLink
@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class JupyterSettings:
+class JupyterOptions:
     images: Mapping[str, str]
     """What is really run, by the name that is asked for."""
     idle_ms: int
@@ -79,7 +79,7 @@ class JupyterServices:
         workspaces: Workspaces,
         client: JupyterClient,
         watch_folders: FolderWatch,
-        settings: JupyterSettings,
+        settings: JupyterOptions,
         *,
         audit: Audit,
         token_key: Callable[[], bytes],
@@ -101,7 +101,7 @@ class JupyterServices:
         """By id, oldest first."""
         self._task_of: dict[str, Task] = {}
         """The newest version of each record's task."""
-        self._watches: dict[str, JupyterWatch] = {}
+        self._watches: dict[str, ServiceSupervisor] = {}
         self._loaded = asyncio.Event()
         self._writing = asyncio.Lock()
         """Held from reading a record to storing it."""
@@ -362,7 +362,7 @@ class JupyterServices:
         async def stop(reason: str) -> None:
             await self._tasks.cancel(record.id, reason)
 
-        self._watches[record.id] = watch = JupyterWatch(
+        self._watches[record.id] = watch = ServiceSupervisor(
             record,
             self._task_of[record.id],
             idle_ms=self._settings.idle_ms,
@@ -376,7 +376,7 @@ class JupyterServices:
         self._driving.add(driving)
         driving.add_done_callback(self._driving.discard)
 
-    async def _drive(self, record: Service, watch: JupyterWatch) -> None:
+    async def _drive(self, record: Service, watch: ServiceSupervisor) -> None:
         pause = AGAIN_SECONDS
         while True:
             try:

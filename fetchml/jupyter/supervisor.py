@@ -19,7 +19,7 @@ LONGEST_PAUSE_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
-class JupyterWatch:
+class ServiceSupervisor:
     def __init__(
         self,
         record: Service,

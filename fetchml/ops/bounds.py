@@ -19,41 +19,43 @@ PROCESS_BYTES = 256 << 20
 """The interpreter, the libraries, and what they hold without any caller."""
 
 
-class Bound(NamedTuple):
+class MemoryBound(NamedTuple):
     """One resource that callers can fill, and the most it can take."""
 
     name: str
     most_bytes: int
 
 
-def memory_bounds(settings: Settings) -> tuple[Bound, ...]:
+def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
     """Every bound under these settings, in the order in which people read them."""
     return (
-        Bound("the program itself", PROCESS_BYTES),
-        Bound("the database", store.MEMORY_BYTES),
-        Bound("tasks that have not ended", quotas.MAX_LIVE_BYTES),
-        Bound("the newest tasks that have ended", len(ENDED) * task_index.RECENT_BYTES),
-        Bound("the newest changes", feed.KEPT_BYTES),
-        Bound("HTTP connections", settings.server.max_connections * connection.CONNECTION_BYTES),
-        Bound("heads of HTTP requests", connection.HEADS_BYTES),
-        Bound("bodies of HTTP requests", reply.BODIES_IN_ALL),
-        Bound("HTTP replies that are not read", reply.REPLIES_IN_ALL),
-        Bound(
+        MemoryBound("the program itself", PROCESS_BYTES),
+        MemoryBound("the database", store.MEMORY_BYTES),
+        MemoryBound("tasks that have not ended", quotas.MAX_LIVE_BYTES),
+        MemoryBound("the newest tasks that have ended", len(ENDED) * task_index.RECENT_BYTES),
+        MemoryBound("the newest changes", feed.KEPT_BYTES),
+        MemoryBound(
+            "HTTP connections", settings.server.max_connections * connection.CONNECTION_BYTES
+        ),
+        MemoryBound("heads of HTTP requests", connection.HEADS_BYTES),
+        MemoryBound("bodies of HTTP requests", reply.BODIES_IN_ALL),
+        MemoryBound("HTTP replies that are not read", reply.REPLIES_IN_ALL),
+        MemoryBound(
             "requests and sockets of Jupyter services",
             (visitors.IN_ALL + visitors.STRANGERS_IN_ALL) * visitors.EXCHANGE_BYTES,
         ),
-        Bound(
+        MemoryBound(
             "gRPC connections",
             connections.ACCEPTED * settings.server.max_connections * connections.CONNECTION_BYTES,
         ),
-        Bound("gRPC messages that are not complete", receiving.IN_ALL_BYTES),
-        Bound("gRPC messages that calls work on", calls.MESSAGES_IN_ALL),
-        Bound(
+        MemoryBound("gRPC messages that are not complete", receiving.IN_ALL_BYTES),
+        MemoryBound("gRPC messages that calls work on", calls.MESSAGES_IN_ALL),
+        MemoryBound(
             "small messages and replies of gRPC calls",
             server.MAX_CALLS * (receiving.UNREAD_BYTES + sending.SMALL_BYTES),
         ),
-        Bound("gRPC's lists that are made", tasks.PAGES_AT_ONCE * tasks.PAGE_TAKES_BYTES),
-        Bound("gRPC replies that are not read", sending.REPLIES_IN_ALL),
+        MemoryBound("gRPC's lists that are made", tasks.PAGES_AT_ONCE * tasks.PAGE_TAKES_BYTES),
+        MemoryBound("gRPC replies that are not read", sending.REPLIES_IN_ALL),
     )
 
 

@@ -26,8 +26,8 @@ from fetchml.api.grpc.server import GrpcServer
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
 from fetchml.attempts.staging import Inputs
 from fetchml.auth.audit import Audit
+from fetchml.auth.key_manager import KeyManager
 from fetchml.auth.keyring import Admission, BadAdminKey, Keyring, ensure_admin
-from fetchml.auth.keys import Keys
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.config.address import Address
 from fetchml.config.settings import Settings
@@ -120,7 +120,7 @@ async def manage_keys(data_dir: Path, method: str, request: Message) -> Message:
 
 
 async def _answer_about_keys(store: DuckDBStore, method: str, request: Message) -> Message:
-    keys = Keys(await wiring.keyring(store), Audit(store, clock_ms=Clock()))
+    keys = KeyManager(await wiring.keyring(store), Audit(store, clock_ms=Clock()))
     call = getattr(KeyService(keys), method)
     answer: Message = await call(request, Call(Admission.local, {}))
     return answer
@@ -218,7 +218,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             jupyter,
             gpus,
             admission,
-            Keys(keyring, audit),
+            KeyManager(keyring, audit),
             audit,
             retention=retention,
             copies=copies,

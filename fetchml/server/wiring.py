@@ -17,7 +17,7 @@ from fetchml.auth.keyring import Admission, Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.address import Address
 from fetchml.config.proxies import Proxies
-from fetchml.config.settings import Settings, Tasks
+from fetchml.config.settings import Settings, TaskSettings
 from fetchml.config.tls import BadCertificate, Certificate
 from fetchml.core.model import Resources
 from fetchml.core.requests.dataset import AddressRules
@@ -26,7 +26,7 @@ from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.scheduling.allocator import Placement
 from fetchml.core.state import Limits
 from fetchml.datasets.cache import DatasetCache
-from fetchml.datasets.provider import Datasets
+from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.engine import EngineSettings
 from fetchml.engine.gpus import Gpus
 from fetchml.engine.retention import RetentionSettings
@@ -34,9 +34,9 @@ from fetchml.files.inotify import FolderWatch
 from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
 from fetchml.files.storage_watch import WatchSettings
 from fetchml.files.task_users import OneOwner, OwnerOfEach, Owners
-from fetchml.jupyter.service import JupyterSettings
+from fetchml.jupyter.service import JupyterOptions
 from fetchml.ports.launcher import Launcher
-from fetchml.snapshots.service import SnapshotSettings
+from fetchml.snapshots.service import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system.ids import IdSequence
 
@@ -165,16 +165,16 @@ def retention_settings(settings: Settings) -> RetentionSettings:
     )
 
 
-def snapshot_settings(settings: Settings) -> SnapshotSettings:
+def snapshot_settings(settings: Settings) -> SnapshotOptions:
     snapshots = settings.snapshots
-    return SnapshotSettings(
+    return SnapshotOptions(
         UnpackLimits(snapshots.max_bytes, snapshots.max_files),
         keep_ms=snapshots.keep_days * DAY_MS,
         private=settings.auth.private,
     )
 
 
-def datasets(settings: Settings) -> Datasets:
+def datasets(settings: Settings) -> DatasetProvider:
     """Raises CannotStart."""
     datasets, data_dir = settings.datasets, settings.data_dir.resolve()
     if datasets.root is not None:
@@ -196,7 +196,7 @@ def datasets(settings: Settings) -> Datasets:
         for scheme in datasets.allow
         if scheme != "file"
     }
-    return Datasets(datasets.root, cache, origins)
+    return DatasetProvider(datasets.root, cache, origins)
 
 
 def _dataset_addresses(settings: Settings) -> AddressRules:
@@ -224,8 +224,8 @@ def workspaces_root(settings: Settings) -> Path:
     return root
 
 
-def jupyter_settings(settings: Settings) -> JupyterSettings:
-    return JupyterSettings(
+def jupyter_settings(settings: Settings) -> JupyterOptions:
+    return JupyterOptions(
         images=settings.jupyter.images,
         idle_ms=settings.jupyter.idle_seconds * 1000,
         private=settings.auth.private,
@@ -266,7 +266,7 @@ def _capacity(settings: Settings) -> Resources:
     )
 
 
-def _task_limits(tasks: Tasks) -> TaskLimits:
+def _task_limits(tasks: TaskSettings) -> TaskLimits:
     return TaskLimits(
         cpu=tasks.cpu,
         memory_gb=tasks.memory_gb,

@@ -66,7 +66,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotSettings:
+class SnapshotOptions:
     limits: UnpackLimits
     keep_ms: int
     """How long one is kept that nobody uses."""
@@ -80,7 +80,7 @@ class Snapshots:
         self,
         store: Store,
         files: SnapshotFiles,
-        settings: SnapshotSettings,
+        settings: SnapshotOptions,
         *,
         audit: Audit,
         usage: StorageUsage,

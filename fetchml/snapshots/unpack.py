@@ -52,8 +52,8 @@ def unpack(
     """
     tree.mkdir(0o700)
     with archive.open("rb") as packed, gzip.open(packed, "rb") as plain:
-        source = _Source(plain, limits, check)
-        unpacking = _Unpacking(tree, limits, check)
+        source = _UnzippedTar(plain, limits, check)
+        unpacking = _TreeWriter(tree, limits, check)
         try:
             for member in members(source):
                 unpacking.add(member, source)
@@ -63,7 +63,7 @@ def unpack(
     return list(unpacking.entries.values())
 
 
-class _Source:
+class _UnzippedTar:
     """The tar file as it is unzipped: read forwards only, a bounded piece at a time, and no more
     than the limits can need."""
 
@@ -97,7 +97,7 @@ class _Source:
             pass
 
 
-class _Unpacking:
+class _TreeWriter:
     def __init__(self, tree: Path, limits: UnpackLimits, check: Callable[[], None]) -> None:
         self._tree = tree
         self._limits = limits
@@ -105,7 +105,7 @@ class _Unpacking:
         self._bytes = 0
         self.entries: dict[str, Entry] = {}
 
-    def add(self, member: Member, source: _Source) -> None:
+    def add(self, member: Member, source: _UnzippedTar) -> None:
         path = member.path.removeprefix("./") if member.path != "." else ""
         is_folder = member.type == tarfile.DIRTYPE
         if not path and is_folder:
@@ -147,7 +147,7 @@ class _Unpacking:
         with (self._tree / original).open("rb") as source:
             self._write(path, there.kind, source, there.size)
 
-    def _add_file(self, path: str, member: Member, source: _Source) -> None:
+    def _add_file(self, path: str, member: Member, source: _UnzippedTar) -> None:
         self._count(path, member.size)
         kind = EntryKind.EXECUTABLE if member.mode & 0o100 else EntryKind.FILE
         self._write(path, kind, source, member.size)
@@ -159,7 +159,9 @@ class _Unpacking:
             rule = f"makes it larger than {self._limits.max_bytes} bytes, unpacked"
             raise _refused(path, rule)
 
-    def _write(self, path: str, kind: EntryKind, source: _Source | BinaryIO, size: int) -> None:
+    def _write(
+        self, path: str, kind: EntryKind, source: _UnzippedTar | BinaryIO, size: int
+    ) -> None:
         # The entry's place is taken first: a second file of that name is refused unwritten.
         self._add(Entry(path, kind, size))
         mode = 0o700 if kind is EntryKind.EXECUTABLE else 0o600

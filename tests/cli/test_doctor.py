@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from fetchml.cli.doctor import doctor as command
-from fetchml.config.settings import Gpu, Settings, Tasks
+from fetchml.config.settings import GpuSettings, Settings, TaskSettings
 from fetchml.files.data_dir import is_taken, lock_data_dir
 from fetchml.ops.doctor import Check, examine, task_user
 from testbed.docker_engine import Engine
@@ -110,7 +110,7 @@ def test_a_driver_that_hangs(gpu_box: GpuBox, monkeypatch: pytest.MonkeyPatch) -
 
 def test_plain_slots_are_told(gpu_box: GpuBox) -> None:
     gpu_box.set(driver=None)
-    settings = Settings(data_dir=gpu_box.folder / "d", gpu=Gpu(slots=2))
+    settings = Settings(data_dir=gpu_box.folder / "d", gpu=GpuSettings(slots=2))
     assert found(settings)["gpus"] == Check(
         "gpus", "NVIDIA's driver is not loaded, 2 plain GPU slots"
     )
@@ -233,7 +233,7 @@ def test_a_uid_that_all_containers_share_is_advice(monkeypatch: pytest.MonkeyPat
     assert shared.ok
     assert "the server's own uid, 1234" in shared.says
     assert 'as root with [tasks] user = "auto"' in shared.advice
-    assert task_user(Settings(tasks=Tasks(user="77:77"))).advice == ""
+    assert task_user(Settings(tasks=TaskSettings(user="77:77"))).advice == ""
     monkeypatch.setattr("fetchml.cli.doctor.examine", lambda _: [shared])
     ran = CliRunner().invoke(command, [], standalone_mode=False)
     assert ran.return_value == 0

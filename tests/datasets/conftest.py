@@ -11,7 +11,7 @@ from fetchml.adapters.origins.http import HttpOrigin
 from fetchml.core.model import DatasetSpec, Task, TaskSpec
 from fetchml.core.requests.dataset import AddressRules
 from fetchml.datasets.cache import DatasetCache
-from fetchml.datasets.provider import Datasets
+from fetchml.datasets.provider import DatasetProvider
 from tests.datasets.origin import OriginServer, origin_server
 
 NOT_LIMITED = 1 << 50
@@ -41,16 +41,18 @@ class Box:
         """What the tasks were told of the progress."""
         self._news = asyncio.Event()
 
-    async def open(self, *live: tuple[str, int]) -> Datasets:
+    async def open(self, *live: tuple[str, int]) -> DatasetProvider:
         cache = DatasetCache(
             self.cache_folder, most_bytes=self.most_bytes, min_free_bytes=self.min_free_bytes
         )
         http = HttpOrigin(self.rules, frozenset({"http"}), stall_seconds=self.stall_seconds)
-        datasets = Datasets(self.root, cache, {"http": http}, pause_seconds=0.01)
+        datasets = DatasetProvider(self.root, cache, {"http": http}, pause_seconds=0.01)
         await datasets.open(frozenset(live))
         return datasets
 
-    async def give(self, datasets: Datasets, *specs: DatasetSpec, name: str = "t") -> list[Path]:
+    async def give(
+        self, datasets: DatasetProvider, *specs: DatasetSpec, name: str = "t"
+    ) -> list[Path]:
         """Where the datasets lie that a task was given."""
         async with asyncio.timeout(20):
             mounts = await datasets.provide(task_of(*specs, name=name), self.say)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fetchml.config.settings import RateLimit
+from fetchml.config.settings import RateLimitSettings
 from testbed import envoy as proxy
 from tests.support.validate import ROOT
 
@@ -48,7 +48,7 @@ def test_the_limit_has_fetchmls_own_numbers(configuration: str) -> None:
     manager = load(configuration)["static_resources"]["listeners"][0]["filter_chains"][0]["filters"]
     filters = {one["name"]: one for one in manager[0]["typed_config"]["http_filters"]}
     limit = filters["envoy.filters.http.local_ratelimit"]["typed_config"]
-    ours = RateLimit()
+    ours = RateLimitSettings()
     buckets = [limit["token_bucket"], *(one["token_bucket"] for one in limit["descriptors"])]
     assert len(buckets) == 3
     for bucket in buckets:

@@ -15,7 +15,7 @@ from fetchml.adapters.docker.http import EngineHttp
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.adapters.docker.network import TaskNetwork
 from fetchml.adapters.docker.pull import _refusal
-from fetchml.config.settings import Tasks
+from fetchml.config.settings import TaskSettings
 from fetchml.core.model import Role
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, PrepareError
@@ -60,7 +60,7 @@ for name, family, address in (
             found[name] = type(error).__name__
 print(json.dumps(found))
 """
-FIRST_UID = Tasks().first_uid
+FIRST_UID = TaskSettings().first_uid
 HOG = """
 import ctypes, os, time
 libc, held = ctypes.CDLL(None, use_errno=True), 0

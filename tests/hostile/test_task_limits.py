@@ -7,8 +7,7 @@ import pytest
 
 from fetchml.adapters.docker.container import ContainerLimits, container_config
 from fetchml.adapters.docker.gpus import Grant
-from fetchml.config.settings import Resources as ResourceSettings
-from fetchml.config.settings import Settings, Tasks, machine_memory_gb
+from fetchml.config.settings import ResourceSettings, Settings, TaskSettings, machine_memory_gb
 from fetchml.core.model import Resources, TaskSpec
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.submission import Defaults, InvalidSubmission, accept
@@ -120,11 +119,11 @@ def test_the_default_leaves_memory_to_the_host() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"tasks": Tasks(memory_gb=100_000)}, "memory_gb 100000 is more than"),
-        ({"tasks": Tasks(cpu=100_000)}, "cpu 100000 is more than"),
-        ({"tasks": Tasks(max_memory_gb=2, memory_gb=3)}, "memory_gb 3 is more than"),
-        ({"tasks": Tasks(max_timeout_seconds=5, timeout_seconds=6)}, "timeout_seconds 6 is"),
-        ({"tasks": Tasks(shm_mb=3000, max_memory_gb=2)}, "shm_mb 3000 is more than"),
+        ({"tasks": TaskSettings(memory_gb=100_000)}, "memory_gb 100000 is more than"),
+        ({"tasks": TaskSettings(cpu=100_000)}, "cpu 100000 is more than"),
+        ({"tasks": TaskSettings(max_memory_gb=2, memory_gb=3)}, "memory_gb 3 is more than"),
+        ({"tasks": TaskSettings(max_timeout_seconds=5, timeout_seconds=6)}, "timeout_seconds 6 is"),
+        ({"tasks": TaskSettings(shm_mb=3000, max_memory_gb=2)}, "shm_mb 3000 is more than"),
         ({"resources": ResourceSettings(memory_gb=machine_memory_gb() + 1)}, "GiB"),
     ],
 )

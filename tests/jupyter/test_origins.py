@@ -170,8 +170,8 @@ def test_the_servers_own_names(host: str | None) -> None:
 
 def test_the_servers_own_name_lies_elsewhere() -> None:
     settings = Settings(
-        server=settings_module.Server(public_url="https://gpu.lab.example.org"),
-        jupyter=settings_module.Jupyter(domain="*.lab.example.org"),
+        server=settings_module.ServerSettings(public_url="https://gpu.lab.example.org"),
+        jupyter=settings_module.JupyterSettings(domain="*.lab.example.org"),
     )
     with pytest.raises(CannotStart, match="Choose another domain"):
         wiring.public_url(settings, 9101)
@@ -182,4 +182,4 @@ def test_the_servers_own_name_lies_elsewhere() -> None:
 )
 def test_what_is_no_domain(domain: str) -> None:
     with pytest.raises(msgspec.ValidationError):
-        msgspec.convert({"domain": domain}, settings_module.Jupyter)
+        msgspec.convert({"domain": domain}, settings_module.JupyterSettings)

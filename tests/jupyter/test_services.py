@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
-from fetchml.config.settings import Tasks
+from fetchml.config.settings import TaskSettings
 from testbed.docker_engine import PrivateEngine, private_engine
 from tests.jupyter.conftest import Root
 from tests.jupyter.image import NAME, import_root
@@ -56,7 +56,7 @@ async def test_a_kernel_in_a_container_as_a_tasks_is(
         kernel, f"import socket; socket.create_connection(('127.0.0.1', {port}))"
     )
     assert said.startswith("ConnectionRefusedError"), "the server's port is none of its network"
-    uid = Tasks().first_uid if os.geteuid() == 0 else os.geteuid()
+    uid = TaskSettings().first_uid if os.geteuid() == 0 else os.geteuid()
     assert await service.run(kernel, "import os; os.getuid()") == str(uid)
 
 

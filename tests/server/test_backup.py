@@ -175,9 +175,9 @@ def test_links_are_kept_and_not_followed(kept: Path, tmp_path: Path) -> None:
 
 def test_a_file_that_grows_or_shrinks_meanwhile_has_one_size(kept: Path) -> None:
     file = io.BytesIO(b"abc")
-    assert archives._Exactly(file, 5).read() == b"abc\0\0"
+    assert archives._FixedSizeReader(file, 5).read() == b"abc\0\0"
     file.seek(0)
-    assert archives._Exactly(file, 2).read() == b"ab"
+    assert archives._FixedSizeReader(file, 2).read() == b"ab"
     assert archive_of(kept)
 
 

@@ -23,18 +23,18 @@ from fetchml.core.requests.submission import Defaults
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.state import Limits
 from fetchml.datasets.cache import DatasetCache
-from fetchml.datasets.provider import Datasets
+from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.engine import Engine, EngineSettings
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus import Gpus
 from fetchml.files.inotify import FolderWatch
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import OneOwner
-from fetchml.jupyter.service import JupyterServices, JupyterSettings
+from fetchml.jupyter.service import JupyterOptions, JupyterServices
 from fetchml.jupyter.service_key import load_key
 from fetchml.jupyter.workspaces import Workspaces
 from fetchml.snapshots.files import SnapshotFiles
-from fetchml.snapshots.service import Snapshots, SnapshotSettings
+from fetchml.snapshots.service import SnapshotOptions, Snapshots
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system.clock import Clock
 from fetchml.views import WatchFilter
@@ -110,7 +110,7 @@ class Box:
             self.snapshots = Snapshots(
                 store,
                 SnapshotFiles(self.data_dir),
-                SnapshotSettings(UnpackLimits(1 << 20, 100), keep_ms=60_000, private=private),
+                SnapshotOptions(UnpackLimits(1 << 20, 100), keep_ms=60_000, private=private),
                 audit=audit,
                 usage=self.usage,
                 named=lambda user: (
@@ -122,7 +122,7 @@ class Box:
             )
             http = HttpOrigin(ADDRESSES, frozenset({"http"}))
             root = self.datasets_root if has_datasets else None
-            datasets = Datasets(root, cache, {"http": http}, pause_seconds=0.01)
+            datasets = DatasetProvider(root, cache, {"http": http}, pause_seconds=0.01)
             inputs = Inputs(
                 self.snapshots,
                 datasets,
@@ -152,7 +152,7 @@ class Box:
                 Workspaces(store, self.workspaces, OneOwner(launcher.owner), self.usage),
                 HttpJupyterClient(),
                 watch,
-                JupyterSettings(
+                JupyterOptions(
                     {"mapped": "real"},
                     idle_ms,
                     private=private,

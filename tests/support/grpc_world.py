@@ -14,8 +14,8 @@ from google.rpc import error_details_pb2, status_pb2
 
 from fetchml.api.grpc.server import GrpcServer
 from fetchml.auth.audit import Audit
+from fetchml.auth.key_manager import KeyManager
 from fetchml.auth.keyring import Admission, Keyring
-from fetchml.auth.keys import Keys
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.proxies import Proxies
 from fetchml.core.audit import AuditEntry
@@ -25,7 +25,7 @@ from fetchml.engine.retention import Retention, RetentionSettings
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.ports.store import AuditQuery
 from fetchml.snapshots.files import SnapshotFiles
-from fetchml.snapshots.service import Snapshots, SnapshotSettings
+from fetchml.snapshots.service import SnapshotOptions, Snapshots
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system.clock import Clock
 from fetchml.v1.audit_pb2_grpc import AuditServiceStub
@@ -91,7 +91,7 @@ def experiments_on(store: Any, audit: Audit) -> Experiments:
 @asynccontextmanager
 async def snapshots_on(store: Any, audit: Audit) -> AsyncIterator[Snapshots]:
     """With small limits, on a folder of their own."""
-    settings = SnapshotSettings(UnpackLimits(100_000, 20), keep_ms=60_000, private=False)
+    settings = SnapshotOptions(UnpackLimits(100_000, 20), keep_ms=60_000, private=False)
     with tempfile.TemporaryDirectory() as folder:
         files = SnapshotFiles(Path(folder))
         snapshots = Snapshots(
@@ -170,7 +170,7 @@ async def grpc_world(
     )
     secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
     admission = Admission(keyring, time.monotonic, limiter=limiter, proxies=proxies, **streams)
-    keys = Keys(keyring, audit)
+    keys = KeyManager(keyring, audit)
     control_socket = folder / "control.sock"
     async with (
         snapshots_on(store, audit) as snapshots,

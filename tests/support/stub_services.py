@@ -18,7 +18,7 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.inotify import FolderWatch
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import OneOwner
-from fetchml.jupyter.service import JupyterServices, JupyterSettings
+from fetchml.jupyter.service import JupyterOptions, JupyterServices
 from fetchml.jupyter.workspaces import Workspaces
 from fetchml.ports.jupyter import JupyterLink, JupyterSilent
 from fetchml.system.ids import IdSequence
@@ -128,7 +128,7 @@ async def services_on(
     store: Any,
     audit: Audit,
     *,
-    settings: JupyterSettings | None = None,
+    settings: JupyterOptions | None = None,
     client: StubClient | None = None,
 ) -> AsyncIterator[tuple[JupyterServices, StubServiceTasks]]:
     with tempfile.TemporaryDirectory() as folder:
@@ -140,7 +140,7 @@ async def services_on(
                 Workspaces(store, Path(folder) / "jupyter", OneOwner(None), StorageUsage(0)),
                 client or StubClient(),
                 watch,
-                settings or JupyterSettings({}, 0, private=False, has_containers=True),
+                settings or JupyterOptions({}, 0, private=False, has_containers=True),
                 audit=audit,
                 token_key=lambda: b"key",
             )

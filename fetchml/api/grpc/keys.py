@@ -3,7 +3,7 @@
 
 from fetchml.api.grpc.calls import Call
 from fetchml.api.messages import key_message, role_of
-from fetchml.auth.keys import Keys
+from fetchml.auth.key_manager import KeyManager
 from fetchml.errors import FieldViolation, ValidationFailed
 from fetchml.v1 import key_pb2, key_pb2_grpc
 
@@ -12,7 +12,7 @@ _LATEST_SECONDS = 253_402_300_799
 
 
 class KeyService(key_pb2_grpc.KeyServiceServicer):
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: KeyManager) -> None:
         self._keys = keys
 
     async def CreateKey(

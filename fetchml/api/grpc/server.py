@@ -24,11 +24,11 @@ from fetchml.api.grpc.snapshots import SnapshotService
 from fetchml.api.grpc.storage import StorageService
 from fetchml.api.grpc.tasks import TaskService
 from fetchml.auth.audit import Audit
+from fetchml.auth.key_manager import KeyManager
 from fetchml.auth.keyring import Admission
-from fetchml.auth.keys import Keys
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.config.settings import MAX_CONNECTIONS
-from fetchml.config.tls import Certificate, Loaded
+from fetchml.config.tls import Certificate, LoadedCertificate
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus import Gpus
 from fetchml.engine.retention import Retention
@@ -111,7 +111,7 @@ class GrpcServer:
         jupyter: JupyterServices,
         gpus: Gpus,
         admission: Admission,
-        keys: Keys,
+        keys: KeyManager,
         audit: Audit,
         *,
         retention: Retention,
@@ -206,7 +206,7 @@ def _credentials(certificate: Certificate) -> grpc.ServerCredentials:
     """gRPC asks at each handshake, in a thread of its own; None: as before."""
     given = certificate.current()
 
-    def configured(loaded: Loaded) -> grpc.ServerCertificateConfiguration:
+    def configured(loaded: LoadedCertificate) -> grpc.ServerCertificateConfiguration:
         return grpc.ssl_server_certificate_configuration([(loaded.key, loaded.certificate)])
 
     def news() -> grpc.ServerCertificateConfiguration | None:

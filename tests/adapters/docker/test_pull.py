@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fetchml.config.settings import Settings, Tasks
+from fetchml.config.settings import Settings, TaskSettings
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, Launcher, PrepareError
 from fetchml.server import wiring
@@ -50,7 +50,7 @@ def docker_host(docker_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engin
 @asynccontextmanager
 async def puller(folder: Path, engine: Engine, image: str, **tasks: Any) -> AsyncIterator[Puller]:
     """A launcher as a server with these `[tasks]` has it."""
-    settings = Settings(data_dir=folder, tasks=Tasks(network="none", **tasks))
+    settings = Settings(data_dir=folder, tasks=TaskSettings(network="none", **tasks))
 
     def make(watch: Any) -> Launcher:
         return wiring.launcher(settings, watch, lambda _: None)
@@ -103,7 +103,7 @@ async def test_always_pulls_nothing_for_a_task_that_runs(
         run = one.bench.run("sh", "-c", "echo began; until [ -e go ]; do sleep 0.02; done")
         folder = await one.bench.start(one.launcher, run)
         await one.bench.until_log(run, b"began")
-        settings = Settings(data_dir=tmp_path, tasks=Tasks(network="none", pull="always"))
+        settings = Settings(data_dir=tmp_path, tasks=TaskSettings(network="none", pull="always"))
         later = wiring.launcher(settings, one.bench.watch, lambda _: None)
         await later.open("later", lambda *_: None)
         said = list[str]()

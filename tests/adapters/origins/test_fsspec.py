@@ -10,7 +10,7 @@ import pytest
 from fetchml.adapters.origins.fsspec import FsspecOrigin
 from fetchml.core.model import DatasetSpec
 from fetchml.datasets.cache import DatasetCache
-from fetchml.datasets.provider import Datasets
+from fetchml.datasets.provider import DatasetProvider
 from fetchml.ports.launcher import PrepareError
 from tests.datasets.conftest import NOT_LIMITED, sha256, task_of
 
@@ -18,10 +18,10 @@ CONTENT = b"rows" * 1000
 
 
 @pytest.fixture
-async def datasets(tmp_path: Path) -> Datasets:
+async def datasets(tmp_path: Path) -> DatasetProvider:
     cache = DatasetCache(tmp_path, most_bytes=NOT_LIMITED, min_free_bytes=0)
     origins = dict.fromkeys(("memory", "s3"), FsspecOrigin())
-    datasets = Datasets(None, cache, origins, pause_seconds=0.01)
+    datasets = DatasetProvider(None, cache, origins, pause_seconds=0.01)
     await datasets.open(frozenset())
     return datasets
 
@@ -34,14 +34,14 @@ def _bucket() -> Iterator[None]:
     store.rm("/bucket", recursive=True)
 
 
-async def test_a_file_is_fetched_and_checked(datasets: Datasets) -> None:
+async def test_a_file_is_fetched_and_checked(datasets: DatasetProvider) -> None:
     spec = DatasetSpec(source="memory://bucket/rows.csv", sha256=sha256(CONTENT))
     (mount,) = await datasets.provide(task_of(spec), lambda _: None)
     assert mount.source.read_bytes() == CONTENT
     assert mount.target == "/data/rows.csv/rows.csv"
 
 
-async def test_it_is_fetched_anew_when_it_has_changed(datasets: Datasets) -> None:
+async def test_it_is_fetched_anew_when_it_has_changed(datasets: DatasetProvider) -> None:
     spec = DatasetSpec(name="d", source="memory://bucket/rows.csv")
     for number, content in enumerate((CONTENT, CONTENT, b"other")):
         if content != CONTENT:
@@ -75,7 +75,7 @@ async def test_reading_goes_on_where_it_was_cut() -> None:
     ],
 )
 async def test_what_can_not_be_had(
-    datasets: Datasets, source: str, said: str, monkeypatch: pytest.MonkeyPatch
+    datasets: DatasetProvider, source: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(PrepareError) as caught:
@@ -84,7 +84,9 @@ async def test_what_can_not_be_had(
     assert caught.value.permanent
 
 
-async def test_without_the_library(datasets: Datasets, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_library(
+    datasets: DatasetProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "fsspec", None)
     spec = DatasetSpec(source="memory://bucket/rows.csv")
     with pytest.raises(PrepareError, match=r"installs fetchml\[s3\]"):

@@ -11,7 +11,7 @@ from fetchml.ports.origin import ContentVersion
 MAX_SOURCES = 10_000
 
 
-class Known(msgspec.Struct, frozen=True):
+class KnownVersion(msgspec.Struct, frozen=True):
     version: ContentVersion
     sha256: str
 
@@ -23,19 +23,19 @@ class DatasetVersions:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._lock = threading.Lock()
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, KnownVersion] = {}
         """By the digest of the URL, which itself may grant access; oldest first."""
 
     def load(self) -> None:
         try:
-            self._known = msgspec.json.decode(self._file.read_bytes(), type=dict[str, Known])
+            self._known = msgspec.json.decode(self._file.read_bytes(), type=dict[str, KnownVersion])
         except (FileNotFoundError, msgspec.DecodeError):
             self._known = {}
 
-    def get(self, url: str) -> Known | None:
+    def get(self, url: str) -> KnownVersion | None:
         return self._known.get(_digest(url))
 
-    def put(self, url: str, known: Known) -> None:
+    def put(self, url: str, known: KnownVersion) -> None:
         with self._lock:
             told = dict(self._known)
             told.pop(_digest(url), None)

@@ -9,7 +9,7 @@ from fetchml.core.model import Key, Principal, Role
 from fetchml.errors import Forbidden
 
 
-class Keys:
+class KeyManager:
     """Every verb raises Forbidden for who is no admin."""
 
     def __init__(self, keyring: Keyring, audit: Audit) -> None:

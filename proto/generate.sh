@@ -1,31 +1,34 @@
 #!/usr/bin/env bash
-# Writes from the protos the Python code, the descriptor sets and docs/api.md. DESTINATION is a
-# folder that stands for the repository's root (default: the repository itself).
+# Writes everything that is generated from the protos: the Python code, the descriptor sets and
+# docs/api.md. DESTINATION is a folder that stands for the root of the repository (default: the
+# repository itself).
 #
 #   proto/generate.sh [DESTINATION]
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 destination=$(realpath "${1:-$root}")
+python=$root/.venv/bin/python
+protoc=$root/proto/protoc.sh
 cd "$root/proto"
-
-protoc() { "$root/.venv/bin/python" -m grpc_tools.protoc --proto_path=. "$@"; }
 
 mkdir -p "$destination"/{fetchml/v1,proto,envoy,docs}
 # A file of a proto that no longer exists must not stay behind.
 rm -f "$destination"/fetchml/v1/*_pb2.py "$destination"/fetchml/v1/*_pb2.pyi \
   "$destination"/fetchml/v1/*_pb2_grpc.py
 
-protoc --python_out="$destination" --pyi_out="$destination" fetchml/v1/*.proto
+"$protoc" --python_out="$destination" --pyi_out="$destination" fetchml/v1/*.proto
 # Only the protos with a service: the others would give empty modules.
 # shellcheck disable=SC2046
-protoc --grpc_python_out="$destination" $(grep -l '^service ' fetchml/v1/*.proto)
-# With imports, so that one file is all that a program needs.
-protoc --include_imports --descriptor_set_out="$destination/proto/fetchml.binpb" fetchml/v1/*.proto
-python=$root/.venv/bin/python
+"$protoc" --grpc_python_out="$destination" $(grep -l '^service ' fetchml/v1/*.proto)
+# With all imports and the types of error details, so that clients in other languages need no
+# other file.
+"$protoc" --include_imports --descriptor_set_out="$destination/proto/fetchml.binpb" \
+  fetchml/v1/*.proto google/rpc/{status,error_details}.proto
 "$python" transcoder.py "$destination/proto/fetchml.binpb" "$destination/envoy/fetchml.pb"
 
 commented=$(mktemp)
 trap 'rm -f "$commented"' EXIT
-protoc --include_imports --include_source_info --descriptor_set_out="$commented" fetchml/v1/*.proto
+"$protoc" --include_imports --include_source_info --descriptor_set_out="$commented" \
+  fetchml/v1/*.proto
 "$python" reference.py "$commented" "$destination/docs/api.md"

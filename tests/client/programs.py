@@ -30,7 +30,7 @@ class Program(NamedTuple):
 def node(folder: Path) -> Program:
     if shutil.which("npm") is None:
         debian.install("nodejs", "npm")
-    # Beside a copy of the protos, as in a checkout.
+    # Beside the descriptor set, as in a checkout.
     copy = folder / "examples/clients/node"
     shutil.copytree(EXAMPLES / "node", copy, ignore=shutil.ignore_patterns("node_modules"))
     (folder / "proto").symlink_to(PROTOS)

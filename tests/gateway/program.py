@@ -7,7 +7,6 @@ generated code names one: a link leads from the one to the other.
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from testbed import debian
@@ -44,9 +43,8 @@ def build(folder: Path) -> Path:
     (folder / GATEWAY).mkdir(parents=True)
     (folder / GATEWAY / "v2").symlink_to(LIBRARIES / GATEWAY)
     protos = [f"fetchml/v1/{path.name}" for path in (ROOT / "proto/fetchml/v1").glob("*.proto")]
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={ROOT / 'proto'}"]
-    command += [f"--{plugin}_out={source}" for plugin in PLUGINS]
-    subprocess.run([*command, *protos], check=True)
+    outputs = [f"--{plugin}_out={source}" for plugin in PLUGINS]
+    subprocess.run([ROOT / "proto/protoc.sh", *outputs, *protos], check=True)
     program = folder / "gateway"
     # The cache is the user's own: gRPC takes long to compile, and is compiled once.
     workspace = {**os.environ, "GO111MODULE": "off", "GOPATH": f"{folder}:{LIBRARIES}"}

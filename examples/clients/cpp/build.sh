@@ -8,9 +8,9 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(realpath "${1:-$here}")
 mkdir -p "$out/generated"
-cd "$here/../../../proto"
 
-protoc --proto_path=. --cpp_out="$out/generated" --grpc_out="$out/generated" \
+# The descriptor set holds the API's protos and those of Google that they import.
+protoc --descriptor_set_in="$here/../../../proto/fetchml.binpb" --cpp_out="$out/generated" --grpc_out="$out/generated" \
   --plugin=protoc-gen-grpc="$(command -v grpc_cpp_plugin)" fetchml/v1/task.proto \
   google/api/{annotations,field_behavior,http}.proto google/rpc/{error_details,status}.proto
 

@@ -11,7 +11,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 out=$(realpath "${1:-$here}")
 mkdir -p "$out/src/client"
 
-protoc --proto_path="$here/../../../proto" --go_out="$out/src" --go-grpc_out="$out/src" \
-  fetchml/v1/task.proto
+# The descriptor set holds the API's protos and those of Google that they import.
+protoc --descriptor_set_in="$here/../../../proto/fetchml.binpb" \
+  --go_out="$out/src" --go-grpc_out="$out/src" fetchml/v1/task.proto
 cp "$here/main.go" "$out/src/client/"
 GO111MODULE=off GOPATH="$out:/usr/share/gocode" go build -o "$out/client" client

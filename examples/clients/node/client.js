@@ -5,18 +5,20 @@
 "use strict";
 
 const { randomUUID } = require("node:crypto");
+const { readFileSync } = require("node:fs");
 const path = require("node:path");
 const { setTimeout: sleep } = require("node:timers/promises");
 const grpc = require("@grpc/grpc-js");
 const protoLoader = require("@grpc/proto-loader");
 const protobuf = require("protobufjs");
+const { FileDescriptorSet } = require("protobufjs/ext/descriptor");
 
-const PROTOS = path.join(__dirname, "../../../proto");
+// The API's protos, and those of Google that they import. Loaded from here, a map (`env`,
+// `metadata`) is a list of `{ key, value }`.
+const DESCRIPTORS = readFileSync(path.join(__dirname, "../../../proto/fetchml.binpb"));
 const PATIENCE_MS = 1000 * (process.env.FETCHML_PATIENCE ?? 60);
 
-const definition = protoLoader.loadSync("fetchml/v1/task.proto", {
-  includeDirs: [PROTOS],
-  keepCase: true, // the contract's names: job_name, not jobName
+const definition = protoLoader.loadFileDescriptorSetFromBuffer(DESCRIPTORS, {
   enums: String, // "running", not 3
   longs: Number, // `seq` and `offset` stay far below 2^53
   defaults: true,
@@ -34,9 +36,7 @@ const client = new TaskService(
 
 // The google.rpc details of an error, with the names of their types; others are left out.
 function detailsOf(error) {
-  const root = protobuf.loadSync(
-    ["status", "error_details"].map((name) => path.join(PROTOS, `google/rpc/${name}.proto`)),
-  );
+  const root = protobuf.Root.fromDescriptor(FileDescriptorSet.decode(DESCRIPTORS));
   const [packed] = error.metadata?.get("grpc-status-details-bin") ?? [];
   const details = packed ? root.lookupType("google.rpc.Status").decode(packed).details : [];
   return details.flatMap(({ type_url, value }) => {
@@ -51,7 +51,7 @@ function detailsOf(error) {
 function pauseAfter(error) {
   if (error.code === grpc.status.UNAVAILABLE) return 200;
   if (error.code !== grpc.status.RESOURCE_EXHAUSTED) return undefined;
-  const delay = detailsOf(error).find(({ type }) => type === "google.rpc.RetryInfo")?.retryDelay;
+  const delay = detailsOf(error).find(({ type }) => type === "google.rpc.RetryInfo")?.retry_delay;
   return delay && Number(delay.seconds) * 1000 + delay.nanos / 1e6;
 }
 
@@ -133,14 +133,15 @@ async function printLog(task_id) {
   }
 }
 
-// What the server has told beyond the status: its code, the fields at fault, the trace id.
+// Prints the details of an error: its code, the fields at fault, the trace id.
 function explain(error) {
   console.error(`error ${grpc.status[error.code]}: ${error.details}`);
   for (const detail of detailsOf(error)) {
     if (detail.type === "google.rpc.ErrorInfo") {
-      console.error(`  code ${detail.reason}, trace ${detail.metadata.trace_id ?? "unknown"}`);
+      const trace = detail.metadata.find(({ key }) => key === "trace_id")?.value ?? "unknown";
+      console.error(`  code ${detail.reason}, trace ${trace}`);
     } else if (detail.type === "google.rpc.BadRequest") {
-      for (const { field, description } of detail.fieldViolations) {
+      for (const { field, description } of detail.field_violations) {
         console.error(`  ${field}: ${description}`);
       }
     }

@@ -5,8 +5,8 @@ import time
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.cli.client import json_option, server_option
-from fetchml.cli.durations import Seconds
+from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.param_types import Seconds
 from fetchml.cli.render import clean, local_time, print_json, show, table
 from fetchml.client import Client, Rpc, to_json
 from fetchml.v1 import audit_pb2

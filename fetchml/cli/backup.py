@@ -11,9 +11,9 @@ import click
 
 from fetchml.backup import archive as archives
 from fetchml.backup.store_copy import PREFIX, remove_unheld, taken
-from fetchml.cli.client import connected
-from fetchml.cli.failure import Exit, Failure
-from fetchml.cli.owner import as_owner
+from fetchml.cli.connect import connected
+from fetchml.cli.errors import Exit, Failure
+from fetchml.cli.privileges import as_owner
 from fetchml.client import Rpc, Unreachable
 from fetchml.client.connection import CONTROL
 from fetchml.config.settings import default_data_dir

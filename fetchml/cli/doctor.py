@@ -3,10 +3,10 @@
 import click
 from rich.text import Text
 
-from fetchml.cli.client import json_option
-from fetchml.cli.failure import Exit
+from fetchml.cli.connect import json_option
+from fetchml.cli.errors import Exit
 from fetchml.cli.render import clean, print_json, show, table
-from fetchml.cli.settings import settings_options
+from fetchml.cli.settings_options import settings_options
 from fetchml.config.settings import Settings
 from fetchml.ops.doctor import Check, examine
 

@@ -2,8 +2,8 @@
 
 import click
 
-from fetchml.cli.client import json_option, server_option
 from fetchml.cli.compare import compared, comparison_table, row_json, sort_rows
+from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.render import clean, console, local_time, print_json, show, table
 from fetchml.client import Client, Experiment, to_json
 

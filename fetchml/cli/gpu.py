@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import click
 
-from fetchml.cli.client import json_option, server_option
-from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.errors import Exit, Failure
 from fetchml.cli.gpus import short, state_name
 from fetchml.cli.render import clean, print_json
 from fetchml.client import Client, Gpu

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fetchml.cli.client import json_option, server_option
+from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.render import clean, console, print_json, run_time, show, table
 from fetchml.client import Client, Gpu, GpuList, Task, to_json
 

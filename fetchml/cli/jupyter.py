@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from fetchml.cli.client import json_option, server_option
-from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.errors import Exit, Failure
 from fetchml.cli.render import clean, console, local_time, print_json, show, table
 from fetchml.cli.submit import Int32
 from fetchml.client import Client, JupyterServiceInfo, RateLimited, Unavailable, to_json

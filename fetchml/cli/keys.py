@@ -9,10 +9,10 @@ import click
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.cli.client import connected, connected_as_found, json_option
-from fetchml.cli.durations import Seconds
-from fetchml.cli.failure import Exit, Failure
-from fetchml.cli.owner import as_owner
+from fetchml.cli.connect import connected, connected_as_found, json_option
+from fetchml.cli.errors import Exit, Failure
+from fetchml.cli.param_types import Seconds
+from fetchml.cli.privileges import as_owner
 from fetchml.cli.render import clean, console, local_time, print_json, show, table
 from fetchml.client import Rpc, Unreachable, to_json
 from fetchml.client.connection import CONTROL

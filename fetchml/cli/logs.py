@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from fetchml.cli.client import server_option
+from fetchml.cli.connect import server_option
 from fetchml.client import Client
 
 

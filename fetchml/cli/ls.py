@@ -2,7 +2,7 @@
 
 import click
 
-from fetchml.cli.client import json_option, server_option
+from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.filters import filter_options
 from fetchml.cli.render import console, print_json, show, task_table
 from fetchml.client import Client, Where, to_json

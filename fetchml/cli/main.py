@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from fetchml.cli.failure import Exit
+from fetchml.cli.errors import Exit
 from fetchml.ops import stdio
 
 COMMANDS = {

@@ -2,9 +2,9 @@
 
 import click
 
-from fetchml.cli.client import json_option, server_option
-from fetchml.cli.durations import Seconds
-from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.errors import Exit, Failure
+from fetchml.cli.param_types import Seconds
 from fetchml.cli.render import print_json, size
 from fetchml.client import Client, Rpc
 from fetchml.v1 import storage_pb2

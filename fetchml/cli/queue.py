@@ -3,7 +3,7 @@
 import click
 from rich.table import Table
 
-from fetchml.cli.client import json_option, server_option
+from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.render import print_json, show, table
 from fetchml.client import Client, QueueStats
 

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fetchml.backup.archive import BadBackup
 from fetchml.backup.restore import RestoreReport
 from fetchml.backup.restore import restore as restore_backup
-from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.errors import Exit, Failure
 from fetchml.cli.render import clean, local_time, show, table
 from fetchml.config.settings import default_data_dir
 from fetchml.ops import stdio

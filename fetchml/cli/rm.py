@@ -2,7 +2,7 @@
 
 import click
 
-from fetchml.cli.client import server_option
+from fetchml.cli.connect import server_option
 from fetchml.client import Client, ended
 
 

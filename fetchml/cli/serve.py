@@ -4,8 +4,8 @@ import os
 
 import click
 
-from fetchml.cli.failure import Failure
-from fetchml.cli.settings import settings_options
+from fetchml.cli.errors import Failure
+from fetchml.cli.settings_options import settings_options
 from fetchml.config.settings import Settings
 from fetchml.ops import pyinstaller
 from fetchml.server import main

@@ -15,8 +15,8 @@ import click
 from click.core import ParameterSource
 
 from fetchml.cli import service_checks as checks
-from fetchml.cli.failure import Exit, Failure
-from fetchml.cli.settings import settings_options
+from fetchml.cli.errors import Exit, Failure
+from fetchml.cli.settings_options import settings_options
 from fetchml.config.settings import SERVICE_DATA, Settings, all_settings, default_data_dir
 from fetchml.ops.pyinstaller import is_frozen
 from fetchml.ops.systemd_unit import OPTIONS, STATE, USER, BadArgument, serve_options, unit

@@ -10,7 +10,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.errors import Exit, Failure
 from fetchml.files.data_dir_marks import may_become_data_dir
 from fetchml.ops.systemd_unit import USER
 

@@ -8,7 +8,7 @@ import click
 from rich.text import Text
 
 from fetchml.cli import render
-from fetchml.cli.client import json_option, server_option
+from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.render import (
     clean,
     duration,

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from fetchml.cli.client import json_option, server_option
+from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.render import (
     clean,
     console,

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from fetchml.cli.client import json_option, server_option
-from fetchml.cli.durations import Seconds
-from fetchml.cli.failure import Exit
+from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.errors import Exit
+from fetchml.cli.param_types import Seconds
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.snapshot import whole_id
 from fetchml.cli.upload import keep

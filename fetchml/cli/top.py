@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from fetchml.cli.client import server_option
+from fetchml.cli.connect import server_option
 from fetchml.cli.gpus import gpu_picture
 from fetchml.cli.queue import queue_table
 from fetchml.cli.render import console, show, task_table

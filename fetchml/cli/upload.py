@@ -6,7 +6,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from fetchml.cli.render import console, size
 from fetchml.client import Client, Snapshot
-from fetchml.client.code import Code
+from fetchml.client.snapshots.local import Code
 
 
 def keep(client: Client, folder: Path) -> tuple[Snapshot, Code]:

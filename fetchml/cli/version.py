@@ -2,7 +2,7 @@
 
 import click
 
-from fetchml.cli.client import json_option
+from fetchml.cli.connect import json_option
 from fetchml.cli.render import print_json
 from fetchml.ops.versions import versions
 

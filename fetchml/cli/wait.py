@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from fetchml.cli.failure import Exit
+from fetchml.cli.errors import Exit
 from fetchml.cli.render import clean, console, duration, print_json, run_time
 from fetchml.client import (
     CallError,

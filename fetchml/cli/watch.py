@@ -4,7 +4,7 @@ import click
 from rich.live import Live
 from rich.table import Table
 
-from fetchml.cli.client import json_option, server_option
+from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.filters import STATES, filter_options
 from fetchml.cli.render import clean, console, local_time, note, print_json, task_table
 from fetchml.client import (

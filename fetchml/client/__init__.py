@@ -12,7 +12,7 @@
 proto/fetchml/v1 describes. docs/clients.md has more, and clients in other languages.
 """
 
-from fetchml.client.aio import AsyncClient
+from fetchml.client.aio.client import AsyncClient
 from fetchml.client.errors import (
     BadFolder,
     BadKey,
@@ -32,9 +32,9 @@ from fetchml.client.errors import (
     ValidationFailed,
 )
 from fetchml.client.messages import ended, status_name, to_json
-from fetchml.client.patience import Options
+from fetchml.client.retries import Options
 from fetchml.client.rpcs import JupyterFields, Rpc, TaskFields, Where
-from fetchml.client.sync import Client
+from fetchml.client.sync.client import Client
 from fetchml.v1.experiment_pb2 import Experiment
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.cli.client import connected_as_found
-from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.connect import connected_as_found
+from fetchml.cli.errors import Exit, Failure
 from fetchml.server.control_socket import write_address
 from tests.support.cli_server import Server, run
 

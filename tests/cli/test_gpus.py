@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.errors import Exit, Failure
 from fetchml.cli.gpu import find
 from fetchml.cli.gpus import gpu_picture, memory, note
 from fetchml.cli.render import console

@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 import pytest
 
 from fetchml.cli import upload
-from fetchml.cli.client import connected
+from fetchml.cli.connect import connected
 from fetchml.client import BadFolder
-from fetchml.client import code as client_code
-from fetchml.client.pack import entries_in, pack
-from fetchml.client.tree import Tree, read_tree
+from fetchml.client.snapshots import local as client_code
+from fetchml.client.snapshots.archive import entries_in, pack
+from fetchml.client.snapshots.source_tree import Tree, read_tree
 from fetchml.core.requests.snapshot import Entry
 from tests.cli.test_commands import rest
 from tests.support.cli_server import Server

@@ -9,10 +9,10 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
-from fetchml.cli.client import connected
-from fetchml.cli.durations import Seconds
-from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.connect import connected
+from fetchml.cli.errors import Exit, Failure
 from fetchml.cli.main import COMMANDS, fetchml
+from fetchml.cli.param_types import Seconds
 from fetchml.cli.render import clean, duration, size
 from fetchml.cli.submit import Dataset, Pair, given_fields, job_name, outcome
 from fetchml.cli.wait import OnTerminal

@@ -21,7 +21,7 @@ from fetchml.client import (
     rpcs,
 )
 from fetchml.client.cursors import LogCursor, WatchCursor
-from fetchml.client.patience import Patience
+from fetchml.client.retries import Patience
 from fetchml.v1 import task_pb2_grpc
 from fetchml.v1.task_pb2 import Task, TaskLogChunk, WatchTasksRequest
 

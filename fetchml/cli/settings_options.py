@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.errors import Exit, Failure
 from fetchml.config.loader import ConfigError, load
 
 

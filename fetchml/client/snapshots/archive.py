@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fetchml.client.errors import BadFolder
-from fetchml.client.tree import OWN_IGNORE, Tree
+from fetchml.client.snapshots.source_tree import OWN_IGNORE, Tree
 from fetchml.core.requests.snapshot import Entry, EntryKind, link_fault, path_fault
 
 COMPRESSION = 3

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Self
 
 from fetchml.client.errors import BadFolder
-from fetchml.client.pack import entries_in, pack
-from fetchml.client.tree import Tree, read_tree
+from fetchml.client.snapshots.archive import entries_in, pack
+from fetchml.client.snapshots.source_tree import Tree, read_tree
 from fetchml.core.requests.snapshot import Entry, id_of, manifest
 from fetchml.v1.snapshot_pb2 import UploadSnapshotRequest
 

@@ -22,7 +22,7 @@ from fetchml.client import rpcs
 from fetchml.client.connection import CHANNEL_OPTIONS, find_target
 from fetchml.client.cursors import LogCursor, TaskCursor, WatchCursor
 from fetchml.client.errors import CallError, NotFound, Unreachable, call_error
-from fetchml.client.patience import (
+from fetchml.client.retries import (
     SHORTEST_PAUSE_SECONDS,
     Options,
     Patience,
@@ -46,7 +46,7 @@ from fetchml.v1.task_pb2 import (
 )
 
 if TYPE_CHECKING:
-    from fetchml.client.code import Code
+    from fetchml.client.snapshots.local import Code
 
 Reply = TypeVar("Reply")
 
@@ -256,7 +256,7 @@ class AsyncClient:
     # Snapshots
 
     async def upload(self, folder: str | Path) -> Snapshot:
-        from fetchml.client.code import Code  # noqa: PLC0415  # few need it
+        from fetchml.client.snapshots.local import Code  # noqa: PLC0415  # few need it
 
         code = await asyncio.to_thread(Code.read, Path(folder))
         if (known := await self.find_snapshot(code.id)) is not None:

@@ -19,7 +19,7 @@ from fetchml.client.errors import (
     Unreachable,
     call_error,
 )
-from fetchml.client.patience import (
+from fetchml.client.retries import (
     SHORTEST_PAUSE_SECONDS,
     Options,
     Patience,
@@ -43,7 +43,7 @@ from fetchml.v1.task_pb2 import (
 )
 
 if TYPE_CHECKING:
-    from fetchml.client.code import Code
+    from fetchml.client.snapshots.local import Code
 
 Reply = TypeVar("Reply")
 
@@ -287,7 +287,7 @@ class Client:
         Takes what git tracks or would track; elsewhere all but what a .gitignore excludes. What a
         .fetchmlignore excludes stays here. Raises BadFolder.
         """
-        from fetchml.client.code import Code  # noqa: PLC0415  # few need it
+        from fetchml.client.snapshots.local import Code  # noqa: PLC0415  # few need it
 
         code = Code.read(Path(folder))
         if (known := self.find_snapshot(code.id)) is not None:

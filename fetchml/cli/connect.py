@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fetchml.cli.failure import Exit, Failure
+from fetchml.cli.errors import Exit, Failure
 from fetchml.client import (
     BadFolder,
     BadKey,

@@ -7,7 +7,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --no-loadscope-reorder
 RUNS_PROGRAM := tests/executable tests/contract tests/server
 
-.PHONY: help setup demo test test-binary test-python fuzz lint audit format proto shim build release bench gpu-check lock clean
+.PHONY: help setup demo test test-binary test-python fuzz lint audit format proto client shim build release bench gpu-check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,7 @@ lint: setup ## style, types, layers, protos, drift of generated code
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	proto/check.sh
+	$(BIN)/python build/unasync.py --check
 
 audit: setup ## look up known vulnerabilities of all that requirements.lock names
 	$(BIN)/python build/audit.py
@@ -43,6 +44,9 @@ format: setup ## put the code in order: imports, layout, what ruff can mend by i
 
 proto: setup ## generate fetchml/v1 from proto/
 	proto/generate.sh
+
+client: setup ## generate fetchml/client/sync from fetchml/client/aio
+	$(BIN)/python build/unasync.py
 
 shim: setup ## build the task's first process for x86-64 and aarch64
 	shim/build.sh

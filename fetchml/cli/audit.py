@@ -6,7 +6,7 @@ import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.param_types import Seconds
+from fetchml.cli.param_types import Duration
 from fetchml.cli.render import clean, local_time, print_json, show, table
 from fetchml.client import Client, Rpc, to_json
 from fetchml.v1 import audit_pb2
@@ -16,7 +16,7 @@ from fetchml.v1 import audit_pb2
 @click.option("--user", default="", metavar="NAME", help="Only what this user did.")
 @click.option("--action", default="", metavar="ACTION", help="Only this, such as task.cancel.")
 @click.option("--target", default="", metavar="ID", help="Only what was done to this id.")
-@click.option("--since", type=Seconds(), help="Only of the last 90s, 30m, 12h, 2d.")
+@click.option("--since", type=Duration(), help="Only of the last 90s, 30m, 12h, 2d.")
 @click.option("--before", default="", metavar="ID", help="Only what is older than this entry.")
 @click.option(
     "--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="Most to list."

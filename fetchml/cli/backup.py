@@ -12,7 +12,7 @@ import click
 from fetchml.backup import archive as archives
 from fetchml.backup.store_copy import PREFIX, remove_unheld, taken
 from fetchml.cli.connect import connected
-from fetchml.cli.errors import Exit, Failure
+from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.privileges import as_owner
 from fetchml.client import Rpc, Unreachable
 from fetchml.client.connection import CONTROL
@@ -66,9 +66,9 @@ def backup(file: Path, data_dir: Path | None, *, no_tasks: bool, with_keys: bool
                     archive, folder, store, with_outputs=not no_tasks, with_keys=with_keys
                 )
         except PlaceTaken as error:
-            raise Failure(str(error), "Choose another name.", Exit.USAGE) from error
+            raise CommandError(str(error), "Choose another name.", ExitCode.USAGE) from error
         except (archives.BadBackup, OSError) as error:
-            raise Failure(f"No backup was made: {error}") from error
+            raise CommandError(f"No backup was made: {error}") from error
     if left_out:
         files = "file or folder" if left_out == 1 else "files or folders"
         click.echo(f"Left out: {left_out} {files} of attempts that can't be read.", err=True)
@@ -77,12 +77,12 @@ def backup(file: Path, data_dir: Path | None, *, no_tasks: bool, with_keys: bool
 @contextmanager
 def _store(data_dir: Path) -> Iterator[Path]:
     """A folder with the store that doesn't change: a copy by the server, or its own if none runs.
-    Raises BadBackup, Failure, OSError."""
+    Raises BadBackup, CommandError, OSError."""
     try:
         copy = _copied_by_server(data_dir)
     except FileNotFoundError as error:
         raise archives.BadBackup(f"no server's data is in {data_dir}") from error
-    except Failure as failure:
+    except CommandError as failure:
         if not isinstance(failure.__cause__, Unreachable):
             raise
         with ExitStack() as stack:
@@ -103,7 +103,7 @@ def _store(data_dir: Path) -> Iterator[Path]:
 
 
 def _copied_by_server(data_dir: Path) -> Path:
-    """Raises BadBackup, Failure, OSError."""
+    """Raises BadBackup, CommandError, OSError."""
     with (
         control_socket(data_dir) as socket,
         connected(f"{CONTROL}{socket}", None) as client,
@@ -117,20 +117,20 @@ def _copied_by_server(data_dir: Path) -> Path:
 
 
 def _require_place_for(file: Path) -> None:
-    """Before the store is copied. Raises PlaceTaken, Failure."""
+    """Before the store is copied. Raises PlaceTaken, CommandError."""
     if str(file) != "-":
         require_free(file)
     elif "stdout" in stdio.missing:
-        raise Failure(
+        raise CommandError(
             "There is no place for the backup: stdout is closed",
             "Redirect it (fetchml backup - > FILE), or name a file.",
-            Exit.USAGE,
+            ExitCode.USAGE,
         )
     elif sys.stdout.isatty():
-        raise Failure(
+        raise CommandError(
             "A backup is no text for a terminal",
             "Redirect it (fetchml backup - > FILE), or name a file.",
-            Exit.USAGE,
+            ExitCode.USAGE,
         )
 
 

@@ -1,4 +1,4 @@
-"""How a command reaches the server: `--server`, the key, and what failed, in plain words."""
+"""How a command connects to the server: `--server`, the API key, and errors as messages."""
 
 import functools
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fetchml.cli.errors import Exit, Failure
+from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.client import (
     BadFolder,
     BadKey,
@@ -30,36 +30,39 @@ from fetchml.client.connection import CONTROL, DEFAULT_SERVER, is_here, port_of
 from fetchml.config.settings import default_data_dir
 from fetchml.server.control_socket import control_socket, read_address
 
-_EXITS: tuple[tuple[type[Exception], Exit], ...] = (
-    (Unavailable, Exit.UNREACHABLE),
-    (RateLimited, Exit.UNREACHABLE),
-    (Unauthorized, Exit.REFUSED),
-    (Forbidden, Exit.REFUSED),
-    (BadKey, Exit.REFUSED),
-    (NotFound, Exit.NOT_FOUND),
-    (Conflict, Exit.CONFLICT),
-    (BadRequest, Exit.USAGE),
-    (SetupError, Exit.USAGE),
-    (BadFolder, Exit.USAGE),
+_EXITS: tuple[tuple[type[Exception], ExitCode], ...] = (
+    (Unavailable, ExitCode.UNREACHABLE),
+    (RateLimited, ExitCode.UNREACHABLE),
+    (Unauthorized, ExitCode.REFUSED),
+    (Forbidden, ExitCode.REFUSED),
+    (BadKey, ExitCode.REFUSED),
+    (NotFound, ExitCode.NOT_FOUND),
+    (Conflict, ExitCode.CONFLICT),
+    (BadRequest, ExitCode.USAGE),
+    (SetupError, ExitCode.USAGE),
+    (BadFolder, ExitCode.USAGE),
 )
 
 
 _MAX_KEY_BYTES = 1024
+CREATE_KEY_HINT = (
+    "Set FETCHML_API_KEY. 'fetchml keys create NAME', run on the server's machine, creates a key."
+)
 
 
 @contextmanager
 def connected(server: str, key: str | None) -> Iterator[Client]:
-    """A client that says at once when a call fails. What it raises inside becomes a Failure."""
+    """Yield a client that does not retry. Errors of calls inside become a CommandError."""
     with plain_failures(), Client(server, key or "", options=Options(retries=False)) as client:
         yield client
 
 
 @contextmanager
 def connected_as_found(server: str) -> Iterator[Client]:
-    """A client with the key of the environment, else with the admin key of this machine's server.
+    """Yield a client with FETCHML_API_KEY, else with the admin key of this machine's server.
 
-    The admin key goes through the control socket alone, which only the server's user can have
-    made: whatever listens on a loopback port may be anybody's. Raises Failure.
+    The admin key is sent only through the control socket, which only the server's user can have
+    created: any user of the machine can listen on a loopback port. Raises CommandError.
     """
     if own := os.environ.get("FETCHML_API_KEY", "").strip():
         with connected(server, own) as client:
@@ -78,20 +81,21 @@ def connected_as_found(server: str) -> Iterator[Client]:
             connected(f"{CONTROL}{socket}", key) as client,
         ):
             yield client
-    except Failure as failure:
+    except CommandError as failure:
         if isinstance(failure.__cause__, Unreachable):
             message = f"Cannot reach a server at {server}"
-            raise Failure(message, failure.hint, Exit.UNREACHABLE) from None
+            raise CommandError(message, failure.hint, ExitCode.UNREACHABLE) from None
         raise
 
 
 @contextmanager
 def plain_failures() -> Iterator[None]:
+    """Turn a client's errors into a CommandError, with a hint and an exit code."""
     try:
         yield
     except (CallError, SetupError, BadFolder) as error:
-        code = next((code for kind, code in _EXITS if isinstance(error, kind)), Exit.FAILED)
-        raise Failure(error.message, _hint(error), code) from error
+        code = next((code for kind, code in _EXITS if isinstance(error, kind)), ExitCode.FAILED)
+        raise CommandError(error.message, _hint(error), code) from error
 
 
 def _hint(error: CallError | SetupError | BadFolder) -> str:
@@ -100,37 +104,40 @@ def _hint(error: CallError | SetupError | BadFolder) -> str:
             return error.hint
         case Unreachable():
             return (
-                "Is it running ('fetchml serve')? Is its address right (--server, "
-                "FETCHML_SERVER)? Does it use TLS (https://HOST:PORT, FETCHML_TLS_CA)?"
+                "Check that the server runs ('fetchml serve'), that --server or FETCHML_SERVER "
+                "names its gRPC address, and whether it uses TLS (https://HOST:PORT, "
+                "FETCHML_TLS_CA)."
             )
         case Unavailable():
             return "Try again later."
         case Unauthorized():
-            return (
-                "Set FETCHML_API_KEY. On the server's machine, 'fetchml keys create NAME' makes a "
-                "key."
-            )
+            return CREATE_KEY_HINT
         case _:
             return ""
 
 
 def _data_dir_here(server: str) -> Path:
-    """The data directory whose server this machine's user means. Raises Failure if the address is
-    not one of this machine."""
+    """Return the data directory of this machine's server.
+
+    Raises CommandError if `server` is not a loopback address.
+    """
     with plain_failures():
         here = is_here(server)
     if not here:
-        raise Failure(
+        raise CommandError(
             f"No API key for the server at {server}",
-            "Set FETCHML_API_KEY. There, 'fetchml keys create NAME' makes a key.",
-            Exit.REFUSED,
+            CREATE_KEY_HINT,
+            ExitCode.REFUSED,
         )
     folder = os.environ.get("FETCHML_DATA_DIR")
     return Path(folder) if folder else default_data_dir()
 
 
 def _admin_key(data_dir: Path) -> str | None:
-    """`None` if this user can't read it, or it is a link, which the server never makes."""
+    """Return the admin key; `None` if this user cannot read it.
+
+    A link is not read: the server never creates one.
+    """
     try:
         fd = os.open(data_dir / "admin.key", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(fd, encoding="utf-8") as file:
@@ -140,23 +147,23 @@ def _admin_key(data_dir: Path) -> str | None:
 
 
 def _require_its_server(server: str, data_dir: Path) -> None:
-    """Raises Failure if the data directory's server listens elsewhere than at `server`."""
+    """Raises CommandError if the data directory's server listens elsewhere than at `server`."""
     try:
         address = read_address(data_dir)
     except OSError:
         address = None
     if address is None or port_of(address) == port_of(server):
         return
-    raise Failure(
+    raise CommandError(
         f"No API key for the server at {server}",
-        f"The server on {data_dir} listens at {address}. Set FETCHML_API_KEY, or name that "
-        "server's data directory in FETCHML_DATA_DIR.",
-        Exit.REFUSED,
+        f"The server of {data_dir} listens on {address}. Set FETCHML_API_KEY, or set "
+        "FETCHML_DATA_DIR to the data directory of the server you mean.",
+        ExitCode.REFUSED,
     )
 
 
 def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--server`; the command is called with a connected Client as `client`."""
+    """Add `--server` to a command, and pass it a connected Client as `client`."""
 
     @click.option(
         "--server",
@@ -165,7 +172,7 @@ def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         show_envvar=True,
         metavar="HOST:PORT",
-        help="The server's gRPC address; https://HOST:PORT for one with TLS.",
+        help="The server's gRPC address; https://HOST:PORT for TLS.",
     )
     @functools.wraps(command)
     def with_client(server: str, **options: Any) -> Any:
@@ -175,4 +182,4 @@ def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_client
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

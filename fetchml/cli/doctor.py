@@ -4,7 +4,7 @@ import click
 from rich.text import Text
 
 from fetchml.cli.connect import json_option
-from fetchml.cli.errors import Exit
+from fetchml.cli.errors import ExitCode
 from fetchml.cli.render import clean, print_json, show, table
 from fetchml.cli.settings_options import settings_options
 from fetchml.config.settings import Settings
@@ -30,7 +30,7 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
             for check in checks
         ]
         print_json({"ok": well, "checks": found})
-        return 0 if well else Exit.FAILED
+        return 0 if well else ExitCode.FAILED
     shown = table("", "", "")
     shown.show_header = False
     for check in checks:
@@ -38,7 +38,7 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
         if todo := check.mend or check.advice:
             shown.add_row("", "", clean(f"→ {todo}"))
     show(shown)
-    return 0 if well else Exit.FAILED
+    return 0 if well else ExitCode.FAILED
 
 
 def _state(check: Check) -> Text:

@@ -6,7 +6,7 @@ from typing import IO, Any
 import click
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """Exit codes, as `fetchml --help` lists them."""
 
     FAILED = 1
@@ -18,10 +18,10 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-class Failure(click.ClickException):
+class CommandError(click.ClickException):
     """Ends the command. `hint` says what to do."""
 
-    def __init__(self, message: str, hint: str = "", code: Exit = Exit.FAILED) -> None:
+    def __init__(self, message: str, hint: str = "", code: ExitCode = ExitCode.FAILED) -> None:
         super().__init__(message)
         self.hint = hint
         self.exit_code: int = code  # type: ignore[misc]  # click reads it from the instance too

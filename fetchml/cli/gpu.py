@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.errors import Exit, Failure
+from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.gpus import short, state_name
 from fetchml.cli.render import clean, print_json
 from fetchml.client import Client, Gpu
@@ -57,7 +57,7 @@ def undrain(client: Client, gpus: tuple[str, ...], *, as_json: bool) -> None:
 
 
 def find(found: Sequence[Gpu], named: str) -> Gpu:
-    """By its number, or by how its UUID begins. Raises Failure."""
+    """By its number, or by how its UUID begins. Raises CommandError."""
     by_number = [gpu for gpu in found if str(gpu.number) == named]
     if by_number:
         return by_number[0]
@@ -68,17 +68,17 @@ def find(found: Sequence[Gpu], named: str) -> Gpu:
         case [only]:
             return only
         case []:
-            raise Failure(
+            raise CommandError(
                 f"There is no GPU {clean(named).plain}",
                 "'fetchml gpus' lists them: give a number, or how a UUID begins.",
-                Exit.NOT_FOUND,
+                ExitCode.NOT_FOUND,
             )
         case several:
             numbers = ", ".join(str(gpu.number) for gpu in several)
-            raise Failure(
+            raise CommandError(
                 f"Several GPUs begin with {clean(named).plain}: {numbers}",
                 "Give more of the UUID, or the number.",
-                Exit.USAGE,
+                ExitCode.USAGE,
             )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.errors import Exit, Failure
+from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.render import clean, console, local_time, print_json, show, table
 from fetchml.cli.submit import Int32
 from fetchml.client import Client, JupyterServiceInfo, RateLimited, Unavailable, to_json
@@ -65,7 +65,7 @@ def start(
     else:
         click.echo(link(service))
     if opens and not webbrowser.open(link(service)):
-        raise Failure("No browser could be opened here", "Open the link above in one.")
+        raise CommandError("No browser could be opened here", "Open the link above in one.")
 
 
 @jupyter.command()
@@ -155,7 +155,7 @@ def note(service: JupyterServiceInfo) -> str:
 def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInfo:
     """The service, once it answers. Ctrl-C raises click's Exit and leaves it alone.
 
-    Raises Failure.
+    Raises CommandError.
     """
     out = console(stderr=True)
     said = ""
@@ -163,7 +163,7 @@ def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInf
         with out.status("") as line:
             while service.status != JupyterServiceInfo.running:
                 if service.status in ENDED or service.status == JupyterServiceInfo.stopping:
-                    raise Failure(f"{service.id} {status_name(service)}: {service.reason}")
+                    raise CommandError(f"{service.id} {status_name(service)}: {service.reason}")
                 now = f"{service.name} {status_name(service)}: {service.reason}"
                 if out.is_terminal:
                     line.update(clean(now))
@@ -178,7 +178,7 @@ def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInf
             f"Stop it: fetchml jupyter stop {service.id}",
             err=True,
         )
-        raise click.exceptions.Exit(Exit.INTERRUPTED) from None
+        raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
     return service
 
 

@@ -10,8 +10,8 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.cli.connect import connected, connected_as_found, json_option
-from fetchml.cli.errors import Exit, Failure
-from fetchml.cli.param_types import Seconds
+from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.param_types import Duration
 from fetchml.cli.privileges import as_owner
 from fetchml.cli.render import clean, console, local_time, print_json, show, table
 from fetchml.client import Rpc, Unreachable, to_json
@@ -25,7 +25,7 @@ from fetchml.v1.key_pb2 import Key
 Reply = TypeVar("Reply")
 
 
-class Keys:
+class KeyServiceCaller:
     """Whose keys: those of a server elsewhere, or of a data directory on this machine."""
 
     def __init__(self, data_dir: Path, server: str | None) -> None:
@@ -33,7 +33,7 @@ class Keys:
         self._server = server
 
     def call(self, method: str, request: Message, reply: type[Reply]) -> Reply:
-        """The answer of KeyService. Raises Failure."""
+        """The answer of KeyService. Raises CommandError."""
         rpc = Rpc(f"KeyService/{method}", request, reply)
         if self._server:
             with connected_as_found(self._server) as client:
@@ -45,11 +45,11 @@ class Keys:
             ):
                 return client.call(rpc)
         except OSError as error:
-            raise Failure(
+            raise CommandError(
                 f"No server's data is in {self._data_dir}: {error.strerror}",
                 "Name its folder with --data-dir, or a server elsewhere with --server.",
             ) from error
-        except Failure as failure:
+        except CommandError as failure:
             if not isinstance(failure.__cause__, Unreachable):
                 raise
         return cast("Reply", self._without_server(method, request))
@@ -63,10 +63,10 @@ class Keys:
             with as_owner(self._data_dir):
                 return asyncio.run(main.manage_keys(self._data_dir, method, request))
         except CannotStart as error:
-            raise Failure(str(error)) from error
+            raise CommandError(str(error)) from error
         except RequestError as error:
-            code = Exit.NOT_FOUND if isinstance(error, NotFound) else Exit.USAGE
-            raise Failure(error.message, code=code) from error
+            code = ExitCode.NOT_FOUND if isinstance(error, NotFound) else ExitCode.USAGE
+            raise CommandError(error.message, code=code) from error
 
 
 @click.group()
@@ -89,7 +89,7 @@ def keys(context: click.Context, data_dir: Path | None, server: str | None) -> N
 
     On the server's own machine the owner of its data directory needs no key for that.
     """
-    context.obj = Keys(data_dir or default_data_dir(), server)
+    context.obj = KeyServiceCaller(data_dir or default_data_dir(), server)
 
 
 @keys.command()
@@ -102,11 +102,13 @@ def keys(context: click.Context, data_dir: Path | None, server: str | None) -> N
     help="viewer: may read. user: may submit too, and end what is theirs. admin: may do all.",
 )
 @click.option(
-    "--expires", type=Seconds(), help="Stop working after this time: 12h, 30d. Default: never."
+    "--expires", type=Duration(), help="Stop working after this time: 12h, 30d. Default: never."
 )
 @json_option
 @click.pass_obj
-def create(keys: Keys, name: str, role: str, expires: int | None, *, as_json: bool) -> None:
+def create(
+    keys: KeyServiceCaller, name: str, role: str, expires: int | None, *, as_json: bool
+) -> None:
     """Make a key for NAME, and print it. It is shown this once."""
     request = key_pb2.CreateKeyRequest(name=name, role=role)
     if expires is not None:
@@ -124,7 +126,7 @@ def create(keys: Keys, name: str, role: str, expires: int | None, *, as_json: bo
 @keys.command()
 @json_option
 @click.pass_obj
-def ls(keys: Keys, *, as_json: bool) -> None:
+def ls(keys: KeyServiceCaller, *, as_json: bool) -> None:
     """List all keys, without their secrets, oldest first."""
     found = keys.call("ListKeys", key_pb2.ListKeysRequest(), key_pb2.ListKeysResponse)
     if as_json:
@@ -156,7 +158,7 @@ def state_of(key: Key) -> str:
 @click.argument("key_ids", nargs=-1, required=True)
 @json_option
 @click.pass_obj
-def revoke(keys: Keys, key_ids: tuple[str, ...], *, as_json: bool) -> None:
+def revoke(keys: KeyServiceCaller, key_ids: tuple[str, ...], *, as_json: bool) -> None:
     """Make keys stop working at once, by their ids."""
     for key_id in key_ids:
         key = keys.call("RevokeKey", key_pb2.RevokeKeyRequest(key_id=key_id), Key)

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from fetchml.cli.errors import Exit
+from fetchml.cli.errors import ExitCode
 from fetchml.ops import stdio
 
 COMMANDS = {
@@ -121,9 +121,9 @@ def main() -> NoReturn:
         error.show()
         code = error.exit_code
     except click.Abort:
-        code = Exit.INTERRUPTED
+        code = ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone, as `head` does; Python must not write to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = Exit.FAILED
+        code = ExitCode.FAILED
     sys.exit(code or 0)

@@ -8,7 +8,7 @@ import click
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-class Seconds(click.ParamType[int]):
+class Duration(click.ParamType[int]):
     """`90`, `90s`, `30m`, `12h`, `2d`."""
 
     name = "TIME"

@@ -3,8 +3,8 @@
 import click
 
 from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.errors import Exit, Failure
-from fetchml.cli.param_types import Seconds
+from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.param_types import Duration
 from fetchml.cli.render import print_json, size
 from fetchml.client import Client, Rpc
 from fetchml.v1 import storage_pb2
@@ -16,7 +16,7 @@ STATES = ("completed", "failed")
 @click.command()
 @click.option(
     "--older-than",
-    type=Seconds(),
+    type=Duration(),
     required=True,
     help="Only what ended, or was last used, longer ago: 12h, 30d.",
 )
@@ -69,8 +69,8 @@ def prune(
         return
     if not yes:
         if as_json:
-            raise Failure(
-                "--json removes nothing without --yes", "Add --yes, or --dry-run.", Exit.USAGE
+            raise CommandError(
+                "--json removes nothing without --yes", "Add --yes, or --dry-run.", ExitCode.USAGE
             )
         click.confirm("Remove it?", abort=True)
     request.apply = True

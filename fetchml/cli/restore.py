@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fetchml.backup.archive import BadBackup
 from fetchml.backup.restore import RestoreReport
 from fetchml.backup.restore import restore as restore_backup
-from fetchml.cli.errors import Exit, Failure
+from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.render import clean, local_time, show, table
 from fetchml.config.settings import default_data_dir
 from fetchml.ops import stdio
@@ -42,7 +42,7 @@ def restore(file: Path, data_dir: Path | None) -> None:
             with _opened(file) as archive:
                 restored = restore_backup(archive, folder)
         except (BadBackup, OSError) as error:
-            raise Failure(f"Nothing was restored: {error}") from error
+            raise CommandError(f"Nothing was restored: {error}") from error
     if not restored.is_checked:
         click.echo(
             "Note: this backup was made by an older FetchML and has no checksum: whether it was "
@@ -89,17 +89,17 @@ def _local(at_ms: int) -> str:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[BinaryIO]:
-    """Raises Failure, OSError."""
+    """Raises CommandError, OSError."""
     if str(file) != "-":
         with interruptible():  # A pipe can wait for who writes to it.
             archive = file.open("rb")
         with archive:
             yield archive
     elif "stdin" in stdio.missing:
-        raise Failure(
+        raise CommandError(
             "There is no backup to read: stdin is closed",
             "Give it one (fetchml restore - < FILE), or name the file.",
-            Exit.USAGE,
+            ExitCode.USAGE,
         )
     else:
         yield sys.stdin.buffer

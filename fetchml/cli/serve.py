@@ -4,7 +4,7 @@ import os
 
 import click
 
-from fetchml.cli.errors import Failure
+from fetchml.cli.errors import CommandError
 from fetchml.cli.settings_options import settings_options
 from fetchml.config.settings import Settings
 from fetchml.ops import pyinstaller
@@ -30,4 +30,4 @@ def serve(settings: Settings) -> None:
     try:
         main.serve(settings, admin_key)
     except CannotStart as error:
-        raise Failure(f"The server can't start: {error}") from error
+        raise CommandError(f"The server can't start: {error}") from error

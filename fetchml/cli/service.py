@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from fetchml.cli import service_checks as checks
-from fetchml.cli.errors import Exit, Failure
+from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.settings_options import settings_options
 from fetchml.config.settings import SERVICE_DATA, Settings, all_settings, default_data_dir
 from fetchml.ops.pyinstaller import is_frozen
@@ -75,7 +75,9 @@ def install(context: click.Context, settings: Settings, *, yes: bool, dry_run: b
 def uninstall(*, yes: bool, dry_run: bool) -> None:
     """Stop and remove the service. Its data, its user and running tasks are left."""
     if not UNIT.exists():
-        raise Failure(f"The service is not installed: {UNIT} is missing", code=Exit.NOT_FOUND)
+        raise CommandError(
+            f"The service is not installed: {UNIT} is missing", code=ExitCode.NOT_FOUND
+        )
     steps = [
         Step(
             f"stop {NAME}, and start it no more",
@@ -95,7 +97,7 @@ def status() -> int:
     """Say whether the service is installed and runs, and its version. Ends with 1 if not."""
     if not UNIT.exists():
         click.echo(f"not installed: {UNIT} is missing")
-        return Exit.FAILED
+        return ExitCode.FAILED
     shown = _run("systemctl", "show", NAME, "--property=ActiveState,SubState,MainPID,NRestarts")
     state = dict(line.partition("=")[::2] for line in shown.splitlines())
     click.echo(f"unit {UNIT}")
@@ -103,17 +105,17 @@ def status() -> int:
         click.echo(f"version {installed['version']} ({installed.get('commit', 'commit unknown')})")
     click.echo(f"state {state.get('ActiveState')} ({state.get('SubState')})")
     click.echo(f"pid {state.get('MainPID')}, restarted {state.get('NRestarts')} times by itself")
-    return 0 if state.get("ActiveState") == "active" else Exit.FAILED
+    return 0 if state.get("ActiveState") == "active" else ExitCode.FAILED
 
 
 def _installed_options() -> dict[str, str]:
-    """Raises Failure."""
+    """Raises CommandError."""
     try:
         return serve_options(UNIT.read_text())
     except FileNotFoundError:
         return {}
     except BadArgument as error:
-        raise Failure(
+        raise CommandError(
             f"{UNIT} was changed, so that its options can't be kept: {error}",
             "Move it away, then give all options anew. Changes belong in 'systemctl edit fetchml'.",
         ) from error
@@ -138,17 +140,17 @@ def _flags(options: dict[str, str]) -> list[str]:
 
 def _refuse_variables() -> None:
     """The service would not have them: what is shown here would not be what runs. Raises
-    Failure."""
+    CommandError."""
     instead = {"FETCHML_CONFIG": "--config"}
     for setting in all_settings():
         flag = setting.name in OPTIONS and setting.table in {"", "server"}
         option = f"--{setting.name.replace('_', '-')}"
         instead[setting.variable] = option if flag else f"{setting} in the file of --config"
     if found := [name for name in instead if os.environ.get(name)]:
-        raise Failure(
+        raise CommandError(
             f"Set here, but not where systemd starts the service: {', '.join(found)}",
             "\n".join(f"Unset {name}. To change it, give {instead[name]}." for name in found),
-            Exit.USAGE,
+            ExitCode.USAGE,
         )
 
 
@@ -167,14 +169,14 @@ def _show_changes(text: str) -> None:
 def _installation(
     settings: Settings, config: Path | None, options: dict[str, str]
 ) -> tuple[list[Step], str]:
-    """Raises Failure."""
+    """Raises CommandError."""
     data_dir = settings.data_dir.absolute()
     if data_dir == default_data_dir():  # of whoever looks at it in a dry run
         data_dir = SERVICE_DATA
     _refuse_older(_installed())
     program = PROGRAM if is_frozen() else Path(sys.argv[0]).absolute()
     if not is_frozen() and program.name != "fetchml":
-        raise Failure("Call it as 'fetchml service install', by the name that shall be kept")
+        raise CommandError("Call it as 'fetchml service install', by the name that shall be kept")
     # Where its data are must not depend on who starts it, nor change with a file.
     where = {"data_dir": str(data_dir)}
     command = [str(program), "serve", *_flags(where | options | where)]
@@ -189,7 +191,7 @@ def _installation(
             writable=notebooks,
         )
     except BadArgument as error:
-        raise Failure(str(error), code=Exit.USAGE) from error
+        raise CommandError(str(error), code=ExitCode.USAGE) from error
     strangers = list[int]()
     if os.geteuid() == 0:  # others are only shown what would be done
         for file in (config, settings.server.tls_cert, settings.server.tls_key):
@@ -231,7 +233,7 @@ def _installation(
 def _refuse_older(installed: dict[str, str | int] | None) -> None:
     ours = versions()
     if installed and int(installed["schema"]) > int(ours["schema"]):
-        raise Failure(
+        raise CommandError(
             f"FetchML {installed['version']} is installed, with schema {installed['schema']} of "
             f"the store. This is {ours['version']}, which knows schemas up to {ours['schema']} and "
             "could not open it. Nothing was changed",
@@ -252,37 +254,39 @@ def _installed() -> dict[str, str | int] | None:
 
 
 def _carry_out(steps: list[Step], *, yes: bool, dry_run: bool) -> None:
-    """Raises Failure, Abort."""
+    """Raises CommandError, Abort."""
     for step in steps:
         click.echo(f"- {step.says}")
     if dry_run:
         return
     if os.geteuid() != 0:
-        raise Failure("Only root may do this", "sudo fetchml service …", Exit.REFUSED)
+        raise CommandError("Only root may do this", "sudo fetchml service …", ExitCode.REFUSED)
     if shutil.which("systemctl") is None:
-        raise Failure("This machine has no systemd", "Run 'fetchml serve' by what starts services.")
+        raise CommandError(
+            "This machine has no systemd", "Run 'fetchml serve' by what starts services."
+        )
     if not yes:
         click.confirm("Do all this?", abort=True)
     for step in steps:
         try:
             step.do()
         except OSError as error:
-            raise Failure(f"Could not {step.says}: {error}") from error
+            raise CommandError(f"Could not {step.says}: {error}") from error
 
 
 def _restart() -> None:
     try:
         _run("systemctl", "restart", NAME)
-    except Failure as failure:
+    except CommandError as failure:
         hint = f"journalctl -u {NAME} tells why. No task was ended, no data are lost."
-        raise Failure(failure.message, hint) from failure
+        raise CommandError(failure.message, hint) from failure
 
 
 def _run(*command: str) -> str:
-    """What it prints. Raises Failure."""
+    """What it prints. Raises CommandError."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise Failure(f"{' '.join(command)} failed: {done.stderr.strip() or done.returncode}")
+        raise CommandError(f"{' '.join(command)} failed: {done.stderr.strip() or done.returncode}")
     return done.stdout
 
 

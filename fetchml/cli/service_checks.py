@@ -10,7 +10,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from fetchml.cli.errors import Exit, Failure
+from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.files.data_dir_marks import may_become_data_dir
 from fetchml.ops.systemd_unit import USER
 
@@ -36,9 +36,9 @@ def docker_group() -> int | None:
 
 
 def require_readable(file: Path) -> None:
-    """Raises Failure, which says what lets the service's user read it."""
+    """Raises CommandError, which says what lets the service's user read it."""
     if not file.exists():
-        raise Failure(f"{file} is missing", code=Exit.USAGE)
+        raise CommandError(f"{file} is missing", code=ExitCode.USAGE)
     if _may("-r", file):
         return
     # A link may lead through folders other than those of its own name.
@@ -53,27 +53,27 @@ def require_readable(file: Path) -> None:
         )
     if user() is None:
         mend = f"{mend}\nBefore that, make the user: {' '.join((*MAKE_USER, USER))}"
-    raise Failure(f"The service's user {USER} may not read {file}. Nothing was changed", mend)
+    raise CommandError(f"The service's user {USER} may not read {file}. Nothing was changed", mend)
 
 
 def require_writable(folder: Path) -> None:
-    """For a folder that is there already. Raises Failure."""
+    """For a folder that is there already. Raises CommandError."""
     if folder.exists() and not (folder.is_dir() and _may("-w", folder)):
-        raise Failure(
+        raise CommandError(
             f"The service's user {USER} may not write to {folder}. Nothing was changed",
             f"chown {USER}: {folder}",
         )
 
 
 def require_data_dir(data_dir: Path) -> None:
-    """It is missing, empty, or FetchML's. Raises Failure: it will be given to the service's user
-    whole, so it must be nobody else's."""
+    """Require a data directory that is missing, empty, or FetchML's, since the installation gives
+    all of it to the service's user. Raises CommandError."""
     if may_become_data_dir(data_dir):
         return
-    raise Failure(
+    raise CommandError(
         f"{data_dir} is neither empty nor a data directory of FetchML. Nothing was changed",
         "Name another with --data-dir.",
-        Exit.USAGE,
+        ExitCode.USAGE,
     )
 
 

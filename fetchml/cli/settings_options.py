@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fetchml.cli.errors import Exit, Failure
+from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.config.loader import ConfigError, load
 
 
@@ -48,7 +48,7 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             settings = load(config, flags=flags)
         except ConfigError as error:
-            raise Failure(str(error), code=Exit.USAGE) from error
+            raise CommandError(str(error), code=ExitCode.USAGE) from error
         return command(settings=settings, **options)
 
     return with_settings

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.errors import Exit
-from fetchml.cli.param_types import Seconds
+from fetchml.cli.errors import ExitCode
+from fetchml.cli.param_types import Duration
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.snapshot import whole_id
 from fetchml.cli.upload import keep
@@ -27,7 +27,7 @@ class Int32(click.types.IntParamType):
         return number
 
 
-class Pair(click.ParamType[tuple[str, str]]):
+class KeyValue(click.ParamType[tuple[str, str]]):
     """`KEY=VALUE`; a key alone takes its value from the environment, if `or_environment`."""
 
     name = "KEY=VALUE"
@@ -47,7 +47,7 @@ class Pair(click.ParamType[tuple[str, str]]):
         return key, content
 
 
-class Dataset(click.ParamType[DatasetSpec]):
+class DatasetParam(click.ParamType[DatasetSpec]):
     """`name=…,source=…,sha256=…,mount_path=…`, each of them at most once."""
 
     name = "KEY=VALUE,…"
@@ -99,7 +99,7 @@ def job_name(command: tuple[str, ...]) -> str:
 @click.option(
     "--env",
     "-e",
-    type=Pair(or_environment=True),
+    type=KeyValue(or_environment=True),
     multiple=True,
     help="Environment variable. A name alone takes its value from here. May be repeated.",
 )
@@ -113,15 +113,17 @@ def job_name(command: tuple[str, ...]) -> str:
 @click.option(
     "--dataset-spec",
     "dataset_specs",
-    type=Dataset(),
+    type=DatasetParam(),
     multiple=True,
     help="A dataset by name, source, sha256, mount_path. May be repeated.",
 )
 @click.option("--snapshot", "snapshot_id", metavar="ID", help="Snapshot of the code.")
 @click.option("--experiment", "experiment_id", metavar="ID", help="Experiment that it belongs to.")
-@click.option("--metadata", "-m", type=Pair(), multiple=True, help="Free label. May be repeated.")
 @click.option(
-    "--timeout", "timeout_seconds", type=Seconds(), help="Time limit: 90, 30m, 12h, 2d. 0: none."
+    "--metadata", "-m", type=KeyValue(), multiple=True, help="Free label. May be repeated."
+)
+@click.option(
+    "--timeout", "timeout_seconds", type=Duration(), help="Time limit: 90, 30m, 12h, 2d. 0: none."
 )
 @click.option(
     "--retries", "max_retries", type=Int32(), metavar="N", help="Try again so often if it fails."
@@ -219,4 +221,4 @@ def outcome(task: Task) -> int:
     """The exit code that tells how the task ended."""
     if task.status == Task.completed:
         return 0
-    return task.exit_code or Exit.FAILED
+    return task.exit_code or ExitCode.FAILED

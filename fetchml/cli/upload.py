@@ -6,12 +6,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from fetchml.cli.render import console, size
 from fetchml.client import Client, Snapshot
-from fetchml.client.snapshots.local import Code
+from fetchml.client.snapshots.local import LocalSnapshot
 
 
-def keep(client: Client, folder: Path) -> tuple[Snapshot, Code]:
+def keep(client: Client, folder: Path) -> tuple[Snapshot, LocalSnapshot]:
     """The snapshot of a folder, and what went into it."""
-    code = Code.read(folder)
+    code = LocalSnapshot.read(folder)
     files = "1 file" if len(code.entries) == 1 else f"{len(code.entries)} files"
     about = f"Snapshot {code.id[:12]}: {files}, {size(sum(e.size for e in code.entries))}"
     if (known := client.find_snapshot(code.id)) is not None:

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from fetchml.cli.errors import Exit
+from fetchml.cli.errors import ExitCode
 from fetchml.cli.render import clean, console, duration, print_json, run_time
 from fetchml.client import (
     CallError,
@@ -29,7 +29,7 @@ ONCE_SECONDS = 1
 LONGEST_LINE = 64 * 1024
 
 
-class Cut(NamedTuple):
+class ConnectionLost(NamedTuple):
     """The updates are cut off, for now."""
 
     why: str
@@ -46,7 +46,7 @@ class Display(Protocol):
         """All was shown."""
 
 
-class OnTerminal:
+class TerminalDisplay:
     """Log lines that scroll by above a status line."""
 
     def __init__(self, out: Console) -> None:
@@ -78,7 +78,7 @@ class OnTerminal:
         self._out.print(Text.from_ansi(visible), soft_wrap=True)
 
 
-class Elsewhere:
+class PlainDisplay:
     """The task's bytes on stdout, and a line on stderr whenever the status changes."""
 
     def __init__(self, *, show_log: bool) -> None:
@@ -103,7 +103,7 @@ def wait(client: Client, task: Task, *, as_json: bool) -> Task:
     """The task as it ended. Ctrl-C raises click's Exit and leaves the task running."""
     out = console()
     on_terminal = out.is_terminal and not as_json
-    display: Display = OnTerminal(out) if on_terminal else Elsewhere(show_log=not as_json)
+    display: Display = TerminalDisplay(out) if on_terminal else PlainDisplay(show_log=not as_json)
     display.status(f"{task.id} is submitted")
     try:
         try:
@@ -116,7 +116,7 @@ def wait(client: Client, task: Task, *, as_json: bool) -> Task:
             f"End it: fetchml cancel {task.id}",
             err=True,
         )
-        raise click.exceptions.Exit(Exit.INTERRUPTED) from None
+        raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
     if as_json:
         print_json(task)
     last = f"{task.id} {status_name(task)}"
@@ -130,7 +130,7 @@ def wait(client: Client, task: Task, *, as_json: bool) -> Task:
 
 
 def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) -> Task:
-    arrived: queue.Queue[WatchTasksResponse | TaskLogChunk | Cut | CallError | None]
+    arrived: queue.Queue[WatchTasksResponse | TaskLogChunk | ConnectionLost | CallError | None]
     arrived = queue.Queue(maxsize=64)
 
     def pump(stream: Iterable[WatchTasksResponse | TaskLogChunk]) -> None:
@@ -142,7 +142,7 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
         except CallError as failed:
             arrived.put(failed)
 
-    telling = client.with_options(on_cut=lambda why: arrived.put(Cut(str(why))))
+    telling = client.with_options(on_cut=lambda why: arrived.put(ConnectionLost(str(why))))
     streams = (telling.watch_task(task.id), client.logs(task.id, follow=True))
     for stream in streams:
         threading.Thread(target=pump, args=(stream,), daemon=True).start()
@@ -162,7 +162,7 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
                 running -= 1
             case CallError():
                 raise item
-            case Cut():
+            case ConnectionLost():
                 is_cut = True
                 display.status(f"{item.why}; trying again. The task goes on.")
             case TaskLogChunk():

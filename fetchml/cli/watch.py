@@ -49,7 +49,7 @@ def watch(
         for update in updates:
             print_json(update)
     elif out.is_terminal:
-        shown = Shown()
+        shown = TaskScreen()
         with Live(shown.table(), console=out, auto_refresh=False) as live:
             for update in updates:
                 if update.type == WatchTasksResponse.resync and not task_id:
@@ -75,7 +75,7 @@ def print_line(update: WatchTasksResponse) -> None:
     click.echo("  ".join(fields).rstrip())
 
 
-class Shown:
+class TaskScreen:
     """The tasks on the screen: all that live, and those that ended last."""
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ CHANNEL_OPTIONS = (
 Metadata = tuple[tuple[str, str], ...]
 
 
-class Target(NamedTuple):
+class Endpoint(NamedTuple):
     """Where to connect, and what to show there."""
 
     server: str
@@ -41,7 +41,7 @@ class Target(NamedTuple):
     metadata: Metadata
 
 
-def find_target(server: str | None, key: str | None, tls_ca: str | Path | None) -> Target:
+def find_endpoint(server: str | None, key: str | None, tls_ca: str | Path | None) -> Endpoint:
     """What is None comes from FETCHML_SERVER, FETCHML_API_KEY and FETCHML_TLS_CA. Raises
     SetupError."""
     server = os.environ.get("FETCHML_SERVER") or DEFAULT_SERVER if server is None else server
@@ -53,7 +53,7 @@ def find_target(server: str | None, key: str | None, tls_ca: str | Path | None) 
         )
     with_tls, address = split_address(server)
     metadata = (("x-api-key", key),) if key else ()
-    return Target(server, address, _credentials(tls_ca) if with_tls else None, metadata)
+    return Endpoint(server, address, _credentials(tls_ca) if with_tls else None, metadata)
 
 
 def split_address(server: str) -> tuple[bool, str]:

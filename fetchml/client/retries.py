@@ -1,4 +1,4 @@
-"""When a failed call is tried again, and when it is not."""
+"""When a failed call is retried, after which pause, and until when."""
 
 import random
 import time
@@ -11,21 +11,21 @@ from fetchml.client.rpcs import Rpc
 SHORTEST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5
 ACCEPTED = "x-trace-id"
-"""In the initial metadata of a stream that the server has accepted, ahead of its first message. An
-older server does not send it: there a stream has worked once a message came."""
+"""In the initial metadata of a stream that the server has accepted, before its first message. Older
+servers do not send it: there the first message shows that the stream works."""
 
 
 class Options(NamedTuple):
-    """How a client calls."""
+    """Deadlines and retries of a client's calls."""
 
     deadline: float = 30
-    """Seconds until a call, with all its tries, must have been answered."""
+    """Seconds for a call, including its retries."""
     patience: float = 300
-    """Seconds that a stream, once cut, is tried to be resumed. Each cut has so many."""
+    """Seconds to keep trying to resume a stream. Every lost connection starts them anew."""
     retries: bool = True
-    """Whether calls are tried again. Streams are resumed in any case."""
+    """Whether calls are retried. Streams are resumed in any case."""
     on_cut: Callable[[CallError], None] | None = None
-    """Called before each further try with what went wrong."""
+    """Called with the error before each retry."""
 
     def changed(
         self,
@@ -34,7 +34,7 @@ class Options(NamedTuple):
         retries: bool | None,
         on_cut: Callable[[CallError], None] | None,
     ) -> Self:
-        """What is None stays."""
+        """Return the options with the given changes; `None` keeps an option."""
         given: dict[str, Any] = {
             "deadline": deadline,
             "patience": patience,
@@ -45,75 +45,79 @@ class Options(NamedTuple):
 
 
 def is_accepted(initial_metadata: Iterable[tuple[str, str | bytes]]) -> bool:
+    """Whether the server accepted the stream."""
     return any(name == ACCEPTED for name, _ in initial_metadata)
 
 
-class Patience:
-    """Waits ever longer, but not beyond a limit, which begins now or with the first cut."""
+class Backoff:
+    """Pauses that double, up to a limit of time.
+
+    The limit starts to run now if `begun`, else with the first failure.
+    """
 
     def __init__(self, seconds: float, *, begun: bool = False) -> None:
         self._seconds = seconds
         self._ends = time.monotonic() + seconds if begun else None
         self._pause = SHORTEST_PAUSE_SECONDS
 
-    def worked(self) -> None:
-        """A stream was accepted, or brought something: the next failure is another cut."""
+    def reset(self) -> None:
+        """Start over: a stream was accepted, or a message arrived."""
         self._ends = None
         self._pause = SHORTEST_PAUSE_SECONDS
 
-    def rest(self) -> float:
-        """Seconds that are left, at least 0."""
+    def remaining(self) -> float:
+        """Seconds until the limit, at least 0."""
         return self._seconds if self._ends is None else max(0, self._ends - time.monotonic())
 
     def pause(self, failed: CallError, *, repeatable: bool = True) -> float:
-        """Seconds to wait before the next try. Raises the error when there is no use in one.
+        """Return the seconds to wait before the next try. Raises `failed` if none can succeed.
 
-        `repeatable`: doing it twice does no harm. What is not is tried again only when the server
-        has surely done nothing.
+        A call that is not `repeatable` must not happen twice: it is retried only after an error
+        which shows that the server did nothing.
         """
         again = (RateLimited, Unavailable) if repeatable else (RateLimited,)
         if self._ends is None:
             self._ends = time.monotonic() + self._seconds
-        # A crowd that was cut off together must not come back together.
+        # Clients that lost their connections together must not all return at the same moment.
         pause = max(self._pause * random.uniform(0.5, 1), failed.retry_after or 0)  # noqa: S311
-        if not isinstance(failed, again) or pause >= self.rest():
+        if not isinstance(failed, again) or pause >= self.remaining():
             raise failed
         self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
         return pause
 
 
-class Tries:
-    """The tries of one call."""
+class CallRetries:
+    """The retries of one call."""
 
     def __init__(
         self, rpc: Rpc[object], options: Options, server: str, deadline: float | None
     ) -> None:
-        """`deadline`: seconds for all tries. None: as long as it goes on."""
+        """`deadline` is in seconds, for all tries; `None` if the call may take any time."""
         self._rpc = rpc
         self._options = options
         self._server = server
         self._has_deadline = deadline is not None
-        self._patience = (
-            Patience(options.patience) if deadline is None else Patience(deadline, begun=True)
+        self._backoff = (
+            Backoff(options.patience) if deadline is None else Backoff(deadline, begun=True)
         )
-        self._again = False
+        self._is_retry = False
 
     def timeout(self) -> float | None:
-        """Seconds for the next try."""
-        return self._patience.rest() if self._has_deadline else None
+        """Seconds for the next try; `None` if it may take any time."""
+        return self._backoff.remaining() if self._has_deadline else None
 
     def pause(self, error: object) -> float | None:
-        """Seconds to wait after a grpc.RpcError. None: it is done all the same. Raises CallError.
+        """Return the seconds to wait after a grpc.RpcError; `None` if the call is done after all.
 
-        Who deletes again, since no answer came, may find that it is gone already.
+        A retried delete that finds nothing is done: an earlier try deleted it. Raises CallError.
         """
         failed = call_error(error, self._server)
-        if self._again and self._rpc.deletes and isinstance(failed, NotFound):
+        if self._is_retry and self._rpc.deletes and isinstance(failed, NotFound):
             return None
         if not self._options.retries:
             raise failed
-        pause = self._patience.pause(failed, repeatable=self._rpc.repeatable)
-        self._again = True
+        pause = self._backoff.pause(failed, repeatable=self._rpc.repeatable)
+        self._is_retry = True
         if self._options.on_cut is not None:
             self._options.on_cut(failed)
         return pause

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.cli.connect import connected_as_found
-from fetchml.cli.errors import Exit, Failure
+from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.server.control_socket import write_address
 from tests.support.cli_server import Server, run
 
@@ -67,7 +67,7 @@ def test_what_listens_on_a_loopback_port_never_gets_the_admin_key(
 ) -> None:
     variables = {"FETCHML_SERVER": f"127.0.0.1:{listener.port}", "FETCHML_DATA_DIR": str(data_dir)}
     ran = run("ls", **variables)
-    assert ran.code == Exit.UNREACHABLE
+    assert ran.code == ExitCode.UNREACHABLE
     assert "Cannot reach a server" in ran.err
     # With a key of the user's own the same command does ask it.
     assert run("ls", FETCHML_API_KEY="fml_own", **variables).code != 0
@@ -81,7 +81,7 @@ def test_the_key_goes_through_the_control_socket_and_counts_as_itself(tmp_path: 
         server.run("submit", "--", "true").succeeded()
         assert "admin" in server.run("ls").succeeded()
         other = server.run("ls", FETCHML_SERVER="127.0.0.1:1")
-        assert other.code == Exit.REFUSED
+        assert other.code == ExitCode.REFUSED
         assert server.grpc in other.err
     finally:
         server.stop()
@@ -111,7 +111,7 @@ def test_a_loopback_address_means_the_server_on_this_machine(data_dir: Path, ser
 def test_no_other_server_is_asked_without_a_key(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(Failure, match="No API key") as refused, connected_as_found(server):
+    with pytest.raises(CommandError, match="No API key") as refused, connected_as_found(server):
         pass
     assert "FETCHML_API_KEY" in refused.value.hint
     monkeypatch.setenv("FETCHML_API_KEY", "fml_own")

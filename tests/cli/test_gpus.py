@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.cli.errors import Exit, Failure
+from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.gpu import find
 from fetchml.cli.gpus import gpu_picture, memory, note
 from fetchml.cli.render import console
@@ -105,20 +105,20 @@ def test_drain_by_number_and_by_prefix(server: Server) -> None:
 
 def test_what_is_refused(server: Server) -> None:
     for named, code, said in (
-        ("7", Exit.NOT_FOUND, "There is no GPU 7"),
-        ("", Exit.NOT_FOUND, "There is no GPU"),
-        ("GPU-0000000", Exit.USAGE, "Several GPUs begin with GPU-0000000: 0, 1, 2"),
+        ("7", ExitCode.NOT_FOUND, "There is no GPU 7"),
+        ("", ExitCode.NOT_FOUND, "There is no GPU"),
+        ("GPU-0000000", ExitCode.USAGE, "Several GPUs begin with GPU-0000000: 0, 1, 2"),
     ):
         refused = server.run("gpu", "drain", "0", named)
         assert refused.code == code
         assert said in refused.err
     user = server.json("keys", "create", "ada")["secret"]
     refused = server.run("gpu", "drain", "0", FETCHML_API_KEY=user)
-    assert refused.code == Exit.REFUSED
+    assert refused.code == ExitCode.REFUSED
     assert "Only admins" in refused.err
     assert server.run("gpus", FETCHML_API_KEY=user).code == 0
     assert [each["state"] for each in server.json("gpus")["gpus"]] == ["free", "free", "sick"]
-    assert server.run("gpus", "--watch").code == Exit.USAGE
+    assert server.run("gpus", "--watch").code == ExitCode.USAGE
 
 
 def test_preemptible(server: Server) -> None:
@@ -244,7 +244,7 @@ def test_a_whole_uuid_is_found_where_it_begins_another() -> None:
     assert find(found, "gpu-a").number == 0
     assert find(found, "GPU-AB").number == 1
     assert find(found, "1").number == 1, "numbers come first"
-    with pytest.raises(Failure, match="no GPU 12"):
+    with pytest.raises(CommandError, match="no GPU 12"):
         find(found, "12")
 
 

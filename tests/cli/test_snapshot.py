@@ -13,9 +13,9 @@ import pytest
 from fetchml.cli import upload
 from fetchml.cli.connect import connected
 from fetchml.client import BadFolder
-from fetchml.client.snapshots import local as client_code
-from fetchml.client.snapshots.archive import entries_in, pack
-from fetchml.client.snapshots.source_tree import Tree, read_tree
+from fetchml.client.snapshots import local as local_snapshots
+from fetchml.client.snapshots.archive import read_entries, write_archive
+from fetchml.client.snapshots.source_tree import SourceTree, read_tree
 from fetchml.core.requests.snapshot import Entry
 from tests.cli.test_commands import rest
 from tests.support.cli_server import Server
@@ -184,7 +184,7 @@ def test_what_lies_behind_a_link_is_not_code_twice(code: Path) -> None:
     (code / "src").symlink_to("moved")
     tree = read_tree(code)
     assert [path for path in tree.paths if path.endswith(("src", "a.py"))] == ["moved/a.py", "src"]
-    assert {entry.path for entry in entries_in(tree)} == set(tree.paths)
+    assert {entry.path for entry in read_entries(tree)} == set(tree.paths)
 
 
 def test_untracked_files_make_it_dirty_also_where_they_are_hidden(code: Path) -> None:
@@ -211,7 +211,7 @@ def test_no_other_file_brings_back_what_fetchmlignore_excludes(code: Path) -> No
     write(code, "src/.gitignore", "!*.pem\n")
     write(code, "src/key.pem", "secret")
     for tree in (read_tree(code), committed(code) and read_tree(code)):
-        assert isinstance(tree, Tree)
+        assert isinstance(tree, SourceTree)
         assert "src/key.pem" not in tree.paths
         assert "weights.bin" not in tree.paths, "nor does it bring back what git ignores"
 
@@ -253,12 +253,12 @@ def test_what_cannot_be_read_is_told(
 def test_a_folder_that_changes_while_it_is_packed_is_told(
     server: Server, code: Path, monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def pack_another(tree: Tree, entries: list[Entry], archive: BinaryIO) -> None:
+    def pack_another(tree: SourceTree, entries: list[Entry], archive: BinaryIO) -> None:
         (code / "src/a.py").write_text("2")
-        pack(tree, entries, archive)
+        write_archive(tree, entries, archive)
 
     (code / "new").write_text("no other test has sent the like")
-    monkeypatch.setattr(client_code, "pack", pack_another)
+    monkeypatch.setattr(local_snapshots, "write_archive", pack_another)
     key = (server.data_dir / "admin.key").read_text().strip()
     with connected(server.grpc, key) as client:
         kept, _ = upload.keep(client, code)
@@ -268,7 +268,7 @@ def test_a_folder_that_changes_while_it_is_packed_is_told(
 def test_a_name_that_is_not_utf_8(code: Path) -> None:
     (code / "a\udcff").touch()
     with pytest.raises(BadFolder, match="not UTF-8"):
-        entries_in(read_tree(code))
+        read_entries(read_tree(code))
 
 
 def test_json_goes_to_stdout_alone(server: Server, code: Path) -> None:

@@ -10,12 +10,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
 from fetchml.cli.connect import connected
-from fetchml.cli.errors import Exit, Failure
+from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.main import COMMANDS, fetchml
-from fetchml.cli.param_types import Seconds
+from fetchml.cli.param_types import Duration
 from fetchml.cli.render import clean, duration, size
-from fetchml.cli.submit import Dataset, Pair, given_fields, job_name, outcome
-from fetchml.cli.wait import OnTerminal
+from fetchml.cli.submit import DatasetParam, KeyValue, given_fields, job_name, outcome
+from fetchml.cli.wait import TerminalDisplay
 from fetchml.client import to_json
 from fetchml.v1.key_pb2 import Key, ListKeysResponse
 from fetchml.v1.task_pb2 import DatasetSpec, Task, TaskOutput
@@ -50,33 +50,33 @@ def test_help_loads_no_command() -> None:
     ("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("12h", 43_200), ("2d", 172_800)]
 )
 def test_times(text: str, seconds: int) -> None:
-    assert Seconds().convert(text, None, None) == seconds
+    assert Duration().convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "1.5h", "h", "-1", "1w", "\u0661h", "999999999d"])
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(click.BadParameter):
-        Seconds().convert(text, None, None)
+        Duration().convert(text, None, None)
 
 
 def test_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HERE", "value")
     monkeypatch.delenv("GONE", raising=False)
-    variable = Pair(or_environment=True)
+    variable = KeyValue(or_environment=True)
     assert variable.convert("A=b=c", None, None) == ("A", "b=c")
     assert variable.convert("HERE", None, None) == ("HERE", "value")
-    assert Pair().convert("A=", None, None) == ("A", "")
-    for kind, text in ((variable, "GONE"), (Pair(), "HERE"), (Pair(), "=x")):
+    assert KeyValue().convert("A=", None, None) == ("A", "")
+    for kind, text in ((variable, "GONE"), (KeyValue(), "HERE"), (KeyValue(), "=x")):
         with pytest.raises(click.BadParameter):
             kind.convert(text, None, None)
 
 
 def test_datasets() -> None:
-    spec = Dataset().convert("name=mnist,source=https://x/y?a=b,mount_path=/m", None, None)
+    spec = DatasetParam().convert("name=mnist,source=https://x/y?a=b,mount_path=/m", None, None)
     assert spec == DatasetSpec(name="mnist", source="https://x/y?a=b", mount_path="/m")
     for text in ("mnist", "name=a,name=b", "size=1", ""):
         with pytest.raises(click.BadParameter, match="sha256"):
-            Dataset().convert(text, None, None)
+            DatasetParam().convert(text, None, None)
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_a_request_has_just_what_was_given() -> None:
 def test_the_exit_code_is_the_tasks_own() -> None:
     assert outcome(Task(status=Task.completed, exit_code=0)) == 0
     assert outcome(Task(status=Task.failed, exit_code=3)) == 3
-    assert outcome(Task(status=Task.failed)) == Exit.FAILED
-    assert outcome(Task(status=Task.failed, exit_code=0)) == Exit.FAILED
+    assert outcome(Task(status=Task.failed)) == ExitCode.FAILED
+    assert outcome(Task(status=Task.failed, exit_code=0)) == ExitCode.FAILED
 
 
 def test_json_is_the_contracts() -> None:
@@ -144,7 +144,7 @@ def test_a_name_cannot_steer_the_terminal() -> None:
 
 def test_log_lines_on_a_terminal() -> None:
     out = io.StringIO()
-    display = OnTerminal(Console(file=out, force_terminal=False, markup=False, width=80))
+    display = TerminalDisplay(Console(file=out, force_terminal=False, markup=False, width=80))
     display.log(b"10%\r20%\r30%\nh\xc3")
     display.log(b"\xa9llo\r\n[b]not markup[/b]\x1b[2J\nlast")
     display.close()
@@ -154,7 +154,7 @@ def test_log_lines_on_a_terminal() -> None:
 
 @pytest.mark.parametrize("key", ["a\nb", "ключ"])
 def test_a_key_that_cannot_be_one_is_told(key: str) -> None:
-    with pytest.raises(Failure, match="API key") as caught, connected("127.0.0.1:1", key):
+    with pytest.raises(CommandError, match="API key") as caught, connected("127.0.0.1:1", key):
         pass
-    assert caught.value.exit_code == Exit.REFUSED
+    assert caught.value.exit_code == ExitCode.REFUSED
     assert key not in caught.value.message

@@ -1,7 +1,6 @@
 """fetchml.client against a live server, through a wire that is cut: what is told is told once."""
 
 import asyncio
-import inspect
 import socket
 import threading
 from collections.abc import Iterator
@@ -116,7 +115,7 @@ def test_a_watch_has_no_gap_and_no_repeat(client: Client, relay: Relay, tmp_path
     seen: list[tuple[int, str, str]] = []
     cuts: list[CallError] = []
     telling = client.with_options(on_cut=cuts.append)
-    with closing(telling.watch(since_seq=0, job_name_prefix="watched")) as updates:  # type: ignore[type-var]
+    with closing(telling.watch(since_seq=0, job_name_prefix="watched")) as updates:
         for update in updates:
             seen.append((update.seq, update.task.id, status_name(update.task)))
             if update.task.status == Task.running and not cuts:
@@ -126,7 +125,7 @@ def test_a_watch_has_no_gap_and_no_repeat(client: Client, relay: Relay, tmp_path
                 break
     assert len(cuts) == 1
     assert isinstance(cuts[0], Unreachable)
-    with closing(client.watch(since_seq=0, job_name_prefix="watched")) as updates:  # type: ignore[type-var]
+    with closing(client.watch(since_seq=0, job_name_prefix="watched")) as updates:
         again = [
             (update.seq, update.task.id, status_name(update.task))
             for _, update in zip(seen, updates, strict=False)
@@ -245,20 +244,6 @@ def test_no_address(server: str) -> None:
 
 
 # The same with an event loop
-
-
-def test_both_clients_have_the_same_calls() -> None:
-    def calls(kind: type) -> dict[str, list[str]]:
-        return {
-            name: list(inspect.signature(member).parameters)
-            for name, member in vars(kind).items()
-            if not name.startswith("_") and callable(member)
-        }
-
-    both = calls(Client), calls(AsyncClient)
-    for each in both:
-        del each["stream"]  # only the blocking one needs a `timeout` there
-    assert both[0] == both[1]
 
 
 async def test_many_waits_in_one_loop_through_a_cut(relay: Relay, key: str, tmp_path: Path) -> None:

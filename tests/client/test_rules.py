@@ -21,7 +21,7 @@ from fetchml.client import (
     rpcs,
 )
 from fetchml.client.cursors import LogCursor, WatchCursor
-from fetchml.client.retries import Patience
+from fetchml.client.retries import Backoff
 from fetchml.v1 import task_pb2_grpc
 from fetchml.v1.task_pb2 import Task, TaskLogChunk, WatchTasksRequest
 
@@ -36,13 +36,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_patience_begins_with_the_first_cut(clock: list[float]) -> None:
-    patience = Patience(300)
+    patience = Backoff(300)
     clock[0] = 1000
     pauses = [patience.pause(Unavailable("away")) for _ in range(10)]
     assert pauses[0] <= 0.1
     assert 2.5 <= max(pauses) <= 5
     clock[0] = 1200
-    patience.worked()
+    patience.reset()
     clock[0] = 1499
     patience.pause(Unavailable("away"))
     clock[0] = 1800
@@ -51,16 +51,16 @@ def test_patience_begins_with_the_first_cut(clock: list[float]) -> None:
 
 
 def test_a_deadline_is_not_outwaited(clock: list[float]) -> None:
-    patience = Patience(30, begun=True)
+    patience = Backoff(30, begun=True)
     assert patience.pause(RateLimited("busy", retry_after=7)) == 7
     clock[0] = 25
-    assert patience.rest() == 5
+    assert patience.remaining() == 5
     with pytest.raises(RateLimited):
         patience.pause(RateLimited("busy", retry_after=7))
 
 
 def test_what_may_have_been_done_is_not_done_again() -> None:
-    patience = Patience(30, begun=True)
+    patience = Backoff(30, begun=True)
     with pytest.raises(Unavailable):
         patience.pause(Unavailable("away"), repeatable=False)
     assert patience.pause(RateLimited("busy"), repeatable=False) > 0
@@ -78,12 +78,12 @@ def test_a_snapshot_that_is_cut_short_is_told_anew_after_a_resync() -> None:
     cursor = WatchCursor({})
     cursor.rpc()
     one = Update(type=Update.snapshot, seq=7, task=Task(id="a"))
-    assert cursor.told(one) == [one]
+    assert cursor.receive(one) == [one]
     request = cursor.rpc().request
     assert isinstance(request, WatchTasksRequest)
     assert not request.HasField("since_seq")
     synced = Update(type=Update.synced, seq=9)
-    assert cursor.told(synced) == [Update(type=Update.resync, seq=7), synced]
+    assert cursor.receive(synced) == [Update(type=Update.resync, seq=7), synced]
     request = cursor.rpc().request
     assert isinstance(request, WatchTasksRequest)
     assert request.since_seq == 9
@@ -91,7 +91,7 @@ def test_a_snapshot_that_is_cut_short_is_told_anew_after_a_resync() -> None:
 
 def test_a_log_goes_on_to_the_next_attempt() -> None:
     cursor = LogCursor("t", None, 0, follow=True)
-    cursor.saw(TaskLogChunk(attempt=1, offset=0, data=b"abc"))
+    cursor.advance(TaskLogChunk(attempt=1, offset=0, data=b"abc"))
     assert not cursor.is_over(Task(status=Task.running, attempt=2))
     assert "attempt: 2" in str(cursor.rpc().request)
     assert cursor.is_over(Task(status=Task.failed, attempt=2))
@@ -122,7 +122,7 @@ def old() -> Iterator[str]:
 
 
 def test_streams_of_an_older_server_are_resumed(old: str) -> None:
-    with Client(old, "") as client, closing(client.watch(since_seq=0)) as updates:  # type: ignore[type-var]
+    with Client(old, "") as client, closing(client.watch(since_seq=0)) as updates:
         assert [next(updates).seq for _ in range(3)] == [1, 2, 3]
 
 

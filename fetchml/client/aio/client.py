@@ -1,35 +1,20 @@
-"""The client for programs with an event loop. What each call does stands in `sync.py`."""
+"""The client: one method for each call of the API."""
 
 import asyncio
-import functools
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Iterator,
-    Sequence,
-)
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, BinaryIO, Unpack
 
-import grpc
 from google.protobuf.message import Message
 
 from fetchml.client import rpcs
-from fetchml.client.connection import CHANNEL_OPTIONS, find_target
+from fetchml.client.aio.calls import AsyncCalls
 from fetchml.client.cursors import LogCursor, TaskCursor, WatchCursor
-from fetchml.client.errors import CallError, NotFound, Unreachable, call_error
-from fetchml.client.retries import (
-    SHORTEST_PAUSE_SECONDS,
-    Options,
-    Patience,
-    Tries,
-    is_accepted,
-)
-from fetchml.client.rpcs import JupyterFields, Rpc, TaskFields, Where
+from fetchml.client.errors import CallError, NotFound
+from fetchml.client.retries import SHORTEST_PAUSE_SECONDS, Backoff
+from fetchml.client.rpcs import JupyterFields, TaskFields, Where
 from fetchml.v1.experiment_pb2 import Experiment
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
@@ -46,65 +31,28 @@ from fetchml.v1.task_pb2 import (
 )
 
 if TYPE_CHECKING:
-    from fetchml.client.snapshots.local import Code
-
-Reply = TypeVar("Reply")
+    from fetchml.client.snapshots.local import LocalSnapshot
 
 
-class AsyncClient:
-    """As Client, for one event loop: make it where that runs.
+class AsyncClient(AsyncCalls):
+    """A client of a server, for asyncio: create it in the event loop that uses it.
 
-    Who leaves an iterator early ends its call with `contextlib.aclosing`.
+    Calls raise CallError. To leave an iterator early, close it with `contextlib.aclosing`.
     """
-
-    def __init__(
-        self,
-        server: str | None = None,
-        key: str | None = None,
-        *,
-        tls_ca: str | Path | None = None,
-        options: Options = Options(),  # noqa: B008  # a tuple
-    ) -> None:
-        self._target = find_target(server, key, tls_ca)
-        self._options = options
-        address, credentials = self._target.address, self._target.credentials
-        if credentials is None:
-            self._channel = grpc.aio.insecure_channel(address, CHANNEL_OPTIONS)
-        else:
-            self._channel = grpc.aio.secure_channel(address, credentials, CHANNEL_OPTIONS)
-
-    @property
-    def server(self) -> str:
-        return self._target.server
-
-    async def close(self) -> None:
-        await self._channel.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    def with_options(
-        self,
-        *,
-        deadline: float | None = None,
-        patience: float | None = None,
-        retries: bool | None = None,
-        on_cut: Callable[[CallError], None] | None = None,
-    ) -> Self:
-        other = object.__new__(type(self))
-        other._target, other._channel = self._target, self._channel
-        other._options = self._options.changed(deadline, patience, retries, on_cut)
-        return other
 
     # Tasks
 
     async def submit(self, job_name: str, **fields: Unpack[TaskFields]) -> Task:
+        """Create a task; returns once the server has stored it. Retries never create a second
+        one."""
         return await self.call(rpcs.create_task(job_name, fields))
 
     async def submit_many(self, requests: Iterable[CreateTaskRequest]) -> Sequence[Task]:
+        """Create many tasks, up to 100,000. Retries never create a task twice.
+
+        Up to 1 MiB and 10,000 tasks are created all or none. More are sent in parts of that size:
+        if the server rejects a part, the tasks of the parts before it stay.
+        """
         rpc, batches = rpcs.create_tasks(requests)
         reply = await self.send(rpc, lambda: iter(batches), self._options.deadline)
         return reply.tasks
@@ -113,6 +61,8 @@ class AsyncClient:
         return await self.call(rpcs.get_task(task_id))
 
     async def list(self, *, page_size: int = 200, **where: Unpack[Where]) -> AsyncIterator[Task]:
+        """Yield tasks, newest first and without `output`. Reads the next page when it is
+        needed."""
         token = ""
         while True:
             rpc = rpcs.list_tasks(where, page_size=page_size, page_token=token)
@@ -124,44 +74,57 @@ class AsyncClient:
                 return
 
     async def page(self, limit: int, offset: int = 0, **where: Unpack[Where]) -> TaskList:
+        """Return up to 1000 tasks, newest first, and the `total` of all that match."""
         return await self.call(rpcs.list_tasks(where, limit=limit, offset=offset))
 
     async def cancel(self, task_id: str) -> Task:
+        """Cancel a live task. An ended one stays as it is."""
         return await self.call(rpcs.cancel_task(task_id))
 
     async def delete(self, task_id: str) -> None:
+        """Remove an ended task from all reads. A live one is cancelled instead."""
         await self.call(rpcs.delete_task(task_id))
 
     async def explain(self, task_id: str) -> TaskExplanation:
+        """Return why a task is in its state: its position, what it waits for, its estimate."""
         return await self.call(rpcs.explain_task(task_id))
 
-    # What goes on
+    # Changes and logs
 
     def watch(
         self, *, since_seq: int | None = None, **where: Unpack[Where]
     ) -> AsyncGenerator[WatchTasksResponse]:
+        """Yield the live tasks, `synced`, then every change in order, without end. With
+        `since_seq`, yield the changes after that one.
+
+        Resumes after a lost connection. After a `resync`, changes were missed: read the tasks
+        again.
+        """
         return self._changes(WatchCursor(where, since_seq=since_seq))
 
     async def watch_task(
-        self,
-        task_id: str,
-        *,
-        timeout: float | None = None,  # noqa: ASYNC109  # of the iterator
+        self, task_id: str, *, timeout: float | None = None
     ) -> AsyncGenerator[WatchTasksResponse]:
-        until = None if timeout is None else asyncio.get_running_loop().time() + timeout
-        cursor = TaskCursor(task_id)
-        async with aclosing(self._changes(cursor)) as changes:
-            while not cursor.done:
-                async with asyncio.timeout_at(until):
-                    update = change = await anext(changes)
-                    if must_read := cursor.must_read(change):
-                        update = cursor.read(change, await self.get(task_id))
-                cursor.saw(update)
-                if must_read:
-                    yield change
-                yield update
+        """Yield every change of one task, up to its end.
 
-    async def wait(self, task_id: str, *, timeout: float | None = None) -> Task:  # noqa: ASYNC109
+        Raises TimeoutError after `timeout` seconds, and NotFound also when the task is deleted.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        cursor = TaskCursor(task_id)
+        async with aclosing(self._changes(cursor, until)) as changes:
+            async for change in changes:
+                update = change
+                if cursor.must_read(change):
+                    yield change
+                    update = cursor.read(change, await self.get(task_id))
+                cursor.advance(update)
+                yield update
+                if cursor.done:
+                    return
+
+    async def wait(self, task_id: str, *, timeout: float | None = None) -> Task:
+        """Return the task, with its output, once it has ended. Raises TimeoutError after `timeout`
+        seconds; the task continues."""
         async for _ in self.watch_task(task_id, timeout=timeout):
             pass
         return await self.get(task_id)
@@ -169,50 +132,62 @@ class AsyncClient:
     async def logs(
         self, task_id: str, *, attempt: int | None = None, offset: int = 0, follow: bool = False
     ) -> AsyncGenerator[TaskLogChunk]:
+        """Yield what an attempt wrote to stdout and stderr, from byte `offset`; with `follow`
+        until the task ends.
+
+        `attempt` is `None` for the current one, and with `follow` those after it. Resumes at the
+        next byte after a lost connection. A gap in `offset` means bytes that are no longer kept.
+        """
         cursor = LogCursor(task_id, attempt, offset, follow=follow)
-        patience = Patience(self._options.patience)
+        backoff = Backoff(self._options.patience)
         while True:
             try:
-                stream = self.stream(cursor.rpc(), on_accepted=patience.worked)
+                stream = self.stream(cursor.rpc(), on_accepted=backoff.reset)
                 async with aclosing(stream) as chunks:
                     async for chunk in chunks:
-                        patience.worked()
-                        cursor.saw(chunk)
+                        backoff.reset()
+                        cursor.advance(chunk)
                         yield chunk
                 if not follow or cursor.is_over(await self.get(task_id)):
                     return
             except CallError as failed:
-                await self._rest(patience, failed)
+                await self._pause(backoff, failed)
                 continue
             await asyncio.sleep(SHORTEST_PAUSE_SECONDS)
 
-    # Results
+    # Outputs
 
     async def outputs(self, task_id: str) -> Sequence[TaskOutput]:
+        """Return the files that the task wrote to /outputs, ordered by path."""
         return (await self.call(rpcs.list_outputs(task_id))).outputs
 
     async def read_output(self, task_id: str, path: str) -> AsyncGenerator[bytes]:
+        """Yield an output file in pieces. Raises Unavailable if the connection is lost."""
         async with aclosing(self.stream(rpcs.download_output(task_id, path))) as pieces:
             async for piece in pieces:
                 yield piece.data
 
     async def download(self, task_id: str, path: str, to: str | Path) -> Path:
+        """Write an output file to the file `to`, which appears once it is complete."""
         to = Path(to)
         part = to.with_name(f"{to.name}.part")
-        patience = Patience(self._options.patience)
+        backoff = Backoff(self._options.patience)
         try:
             while True:
                 try:
                     with await asyncio.to_thread(part.open, "wb") as file:
-                        async with aclosing(self.read_output(task_id, path)) as pieces:
-                            async for data in pieces:
-                                patience.worked()
-                                await asyncio.to_thread(file.write, data)
+                        await self._copy_output(task_id, path, file, backoff)
                     return part.replace(to)
                 except CallError as failed:
-                    await self._rest(patience, failed)
+                    await self._pause(backoff, failed)
         finally:
             part.unlink(missing_ok=True)
+
+    async def _copy_output(self, task_id: str, path: str, file: BinaryIO, backoff: Backoff) -> None:
+        async with aclosing(self.read_output(task_id, path)) as pieces:
+            async for data in pieces:
+                backoff.reset()
+                await asyncio.to_thread(file.write, data)
 
     # The queue and the server
 
@@ -220,158 +195,108 @@ class AsyncClient:
         return await self.call(rpcs.get_queue())
 
     async def health(self) -> bool:
+        """Return whether the server accepts tasks. Needs no API key."""
         reply = await self.call(rpcs.check_health())
         return reply.status == reply.SERVING
 
     # GPUs
 
     async def gpus(self) -> GpuList:
+        """Return the GPUs of the host, ordered by number."""
         return await self.call(rpcs.list_gpus())
 
     async def drain_gpu(self, uuid: str) -> Gpu:
+        """Start nothing more on a GPU; what runs on it continues. For admins."""
         return await self.call(rpcs.drain_gpu(uuid))
 
     async def undrain_gpu(self, uuid: str) -> Gpu:
+        """Mark a GPU healthy, clear its recorded errors, and use it again. For admins."""
         return await self.call(rpcs.undrain_gpu(uuid))
 
     # Experiments
 
     async def experiments(self) -> Sequence[Experiment]:
+        """Return all experiments, newest first."""
         return (await self.call(rpcs.list_experiments())).experiments
 
     async def create_experiment(
         self, name: str, *, description: str | None = None, commit_id: str | None = None
     ) -> Experiment:
+        """Create an experiment. It may exist after Unavailable: that call is not retried."""
         return await self.call(rpcs.create_experiment(name, description, commit_id))
 
     async def get_experiment(self, experiment_id: str) -> Experiment:
         return await self.call(rpcs.get_experiment(experiment_id))
 
     async def archive_experiment(self, experiment_id: str) -> Experiment:
+        """Accept no more tasks for an experiment."""
         return await self.call(rpcs.archive_experiment(experiment_id))
 
     async def delete_experiment(self, experiment_id: str) -> None:
+        """Delete an experiment. Its tasks stay."""
         await self.call(rpcs.delete_experiment(experiment_id))
 
     # Snapshots
 
     async def upload(self, folder: str | Path) -> Snapshot:
-        from fetchml.client.snapshots.local import Code  # noqa: PLC0415  # few need it
+        """Upload a folder's code for use as `snapshot_id`, unless the server already has it.
 
-        code = await asyncio.to_thread(Code.read, Path(folder))
-        if (known := await self.find_snapshot(code.id)) is not None:
+        Includes the files that git tracks or would track; outside of a repository, all that no
+        .gitignore excludes. Always leaves out what a .fetchmlignore excludes. Raises BadFolder.
+        """
+        from fetchml.client.snapshots.local import LocalSnapshot  # noqa: PLC0415  # few need it
+
+        local = await asyncio.to_thread(LocalSnapshot.read, Path(folder))
+        if (known := await self.find_snapshot(local.id)) is not None:
             return known
-        archive, _ = await asyncio.to_thread(code.pack)
+        archive, _ = await asyncio.to_thread(local.pack)
         with archive:
-            return await self.send_snapshot(code, archive)
+            return await self.send_snapshot(local, archive)
 
-    async def send_snapshot(self, code: "Code", archive: BinaryIO) -> Snapshot:
+    async def send_snapshot(self, local: "LocalSnapshot", archive: BinaryIO) -> Snapshot:
+        """Upload a packed snapshot, without a deadline; starts over after a lost connection."""
+
         def pieces() -> Iterator[Message]:
             archive.seek(0)
-            return code.pieces(archive)
+            return local.pieces(archive)
 
         return await self.send(rpcs.upload_snapshot(), pieces, deadline=None)
 
     async def snapshots(self) -> Sequence[Snapshot]:
+        """Return all snapshots, newest first."""
         return (await self.call(rpcs.list_snapshots())).snapshots
 
     async def get_snapshot(self, snapshot_id: str) -> Snapshot:
         return await self.call(rpcs.get_snapshot(snapshot_id))
 
     async def find_snapshot(self, snapshot_id: str) -> Snapshot | None:
+        """Return a snapshot; `None` if the server does not have it."""
         try:
             return await self.get_snapshot(snapshot_id)
         except NotFound:
             return None
 
     async def delete_snapshot(self, snapshot_id: str) -> None:
+        """Delete a snapshot. Raises Conflict while a live task or an experiment uses it."""
         await self.call(rpcs.delete_snapshot(snapshot_id))
 
     # Jupyter services
 
     async def list_jupyter(self) -> Sequence[JupyterServiceInfo]:
+        """Return all Jupyter services, newest first, with the tokens of your own."""
         return (await self.call(rpcs.list_jupyter())).services
 
     async def start_jupyter(self, name: str, **fields: Unpack[JupyterFields]) -> JupyterServiceInfo:
+        """Start a Jupyter service; returns before Jupyter answers, so watch its `status`.
+
+        Its link is `{url}lab?token={token}`. It may exist after Unavailable: that call is not
+        retried.
+        """
         return await self.call(rpcs.start_jupyter(name, fields))
 
     async def get_jupyter(self, service_id: str) -> JupyterServiceInfo:
         return await self.call(rpcs.get_jupyter(service_id))
 
     async def stop_jupyter(self, service_id: str) -> None:
+        """Stop a Jupyter service. Its workspace stays."""
         await self.call(rpcs.stop_jupyter(service_id))
-
-    # What all of these are made of; for calls that have no method here, too
-
-    async def call(self, rpc: Rpc[Reply]) -> Reply:
-        method = self._channel.unary_unary(*rpc.wire)
-        return await self._tried(rpc, lambda: rpc.request, method, self._options.deadline)
-
-    async def send(
-        self, rpc: Rpc[Reply], messages: Callable[[], Iterator[Message]], deadline: float | None
-    ) -> Reply:
-        method = self._channel.stream_unary(*rpc.wire)
-        return await self._tried(rpc, lambda: _in_threads(messages()), method, deadline)
-
-    async def stream(
-        self, rpc: Rpc[Reply], *, on_accepted: Callable[[], None] | None = None
-    ) -> AsyncGenerator[Reply]:
-        method = self._channel.unary_stream(*rpc.wire)
-        messages = method(rpc.request, metadata=self._target.metadata)
-        try:
-            if on_accepted is not None and is_accepted(await messages.initial_metadata()):
-                on_accepted()
-            async for message in messages:
-                yield message
-        except grpc.RpcError as error:
-            raise call_error(error, self.server) from error
-        finally:
-            messages.cancel()
-
-    async def _tried(
-        self,
-        rpc: Rpc[Reply],
-        request: Callable[[], object],
-        method: Callable[..., Awaitable[Reply]],
-        deadline: float | None,
-    ) -> Reply:
-        tries = Tries(rpc, self._options, self.server, deadline)
-        while True:
-            try:
-                return await method(
-                    request(), metadata=self._target.metadata, timeout=tries.timeout()
-                )
-            except grpc.RpcError as error:
-                pause = tries.pause(error)
-            if pause is None:
-                return rpc.reply()
-            await asyncio.sleep(pause)
-
-    async def _changes(self, cursor: WatchCursor) -> AsyncGenerator[WatchTasksResponse]:
-        """Resumed after every cut."""
-        patience = Patience(self._options.patience)
-        while True:
-            try:
-                stream = self.stream(cursor.rpc(), on_accepted=patience.worked)
-                async with aclosing(stream) as changes:
-                    async for change in changes:
-                        patience.worked()
-                        for told in cursor.told(change):
-                            yield told
-                cut: CallError = Unreachable("The stream has ended")
-            except CallError as failed:
-                cut = failed
-            await self._rest(patience, cut)
-
-    async def _rest(self, patience: Patience, cut: CallError) -> None:
-        pause = patience.pause(cut)
-        if self._options.on_cut is not None:
-            self._options.on_cut(cut)
-        await asyncio.sleep(pause)
-
-
-async def _in_threads(messages: Iterator[Message]) -> AsyncIterator[Message]:
-    """The same messages; making them may read a file."""
-    following = functools.partial(next, messages, None)
-    while (message := await asyncio.to_thread(following)) is not None:
-        yield message

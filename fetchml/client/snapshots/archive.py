@@ -1,4 +1,4 @@
-"""A tree as the server keeps it: its entries, its id, and the archive that is sent."""
+"""The entries of a source tree, and the archive that is uploaded."""
 
 import hashlib
 import os
@@ -7,23 +7,23 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fetchml.client.errors import BadFolder
-from fetchml.client.snapshots.source_tree import OWN_IGNORE, Tree
+from fetchml.client.snapshots.source_tree import OWN_IGNORE, SourceTree
 from fetchml.core.requests.snapshot import Entry, EntryKind, link_fault, path_fault
 
 COMPRESSION = 3
-"""Code is small, and what is not compresses badly."""
+"""gzip level: code is small, and large files compress badly."""
 
 
-def entries_in(tree: Tree) -> list[Entry]:
-    """Reads every file. Raises BadFolder."""
+def read_entries(tree: SourceTree) -> list[Entry]:
+    """Return an entry for each path, with the hash of each file. Raises BadFolder."""
     try:
         return [_entry(tree.root, path) for path in tree.paths]
     except OSError as error:
         raise BadFolder(f"Can't read {error.filename}: {error.strerror}") from error
 
 
-def pack(tree: Tree, entries: list[Entry], archive: BinaryIO) -> None:
-    """Write the archive. Raises BadFolder."""
+def write_archive(tree: SourceTree, entries: list[Entry], archive: BinaryIO) -> None:
+    """Write a tar.gz archive of the entries. Raises BadFolder."""
     try:
         with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=COMPRESSION) as tar:
             for entry in entries:
@@ -36,11 +36,11 @@ def _entry(root: Path, path: str) -> Entry:
     found = root / path
     fault = path_fault(path)
     if found.is_symlink():
-        target = os.readlink(found)  # noqa: PTH115  # as it is: a Path would tidy it up
+        target = os.readlink(found)  # noqa: PTH115  # a Path would normalize it
         entry = Entry(path, EntryKind.LINK, content=target)
         fault = fault or link_fault(path, target)
     elif not found.is_file():
-        fault = "is no file, folder or link"
+        fault = "is not a file, folder or link"
     if fault:
         shown = path.encode("utf-8", "replace").decode()
         raise BadFolder(f"{shown} {fault}", f"Leave it out with a line in {OWN_IGNORE}.")
@@ -54,7 +54,7 @@ def _entry(root: Path, path: str) -> Entry:
 
 
 def _add(tar: tarfile.TarFile, found: Path, entry: Entry) -> None:
-    """The same archive from everybody who packs this tree."""
+    """Add an entry without owner and times: equal trees make equal archives."""
     member = tarfile.TarInfo(entry.path)
     if entry.kind is EntryKind.LINK:
         member.type, member.linkname = tarfile.SYMTYPE, entry.content

@@ -1,4 +1,4 @@
-"""Which files of a folder are its code, and which commit they are from."""
+"""The files of a folder that a snapshot includes, and their git commit."""
 
 import functools
 import os
@@ -17,46 +17,46 @@ GIT_ENVIRONMENT = frozenset(
     {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"}
     | {"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_NAMESPACE"}
 )
-"""What git sets for its hooks, or a user for another repository: it would be read in this one's
-place."""
+"""Variables that git sets for its hooks, or a user for another repository: with them git would read
+that repository instead of this one."""
 VERSION_CONTROL = frozenset({".git", ".hg", ".svn"})
 
 
-class Tree(NamedTuple):
+class SourceTree(NamedTuple):
     root: Path
     paths: list[str]
-    """Files and links, relative to the root, in order."""
+    """Files and links, relative to the root, sorted."""
     git_commit: str | None
     git_dirty: bool | None
-    """None: there is no commit to differ from."""
+    """Whether the files differ from the commit; `None` if there is no commit."""
 
 
-def read_tree(root: Path) -> Tree:
-    """What git would track, or, where there is no repository, all that no .gitignore excludes; in
-    both without what a .fetchmlignore excludes. Raises BadFolder."""
+def read_tree(root: Path) -> SourceTree:
+    """Return the files that git tracks or would track; outside of a repository, all that no
+    .gitignore excludes. A .fetchmlignore excludes files in both cases. Raises BadFolder."""
     try:
         return _read(root)
     except OSError as error:
         raise BadFolder(f"Can't read {error.filename}: {error.strerror}") from error
 
 
-def _read(root: Path) -> Tree:
+def _read(root: Path) -> SourceTree:
     ignored = _ignored_below(root, OWN_IGNORE)
     if _git(root, "rev-parse", "--is-inside-work-tree") is None:
         by_git = _ignored_below(root, ".gitignore")
         found = _walk(root, lambda path: by_git(path) or ignored(path))
-        return Tree(root, sorted(found), None, None)
+        return SourceTree(root, sorted(found), None, None)
     paths = [path for path in sorted(set(_git_files(root))) if not ignored(path)]
     commit = _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
     if commit is None:
-        return Tree(root, paths, None, None)
-    # Whatever the user's own settings hide: it is sent.
+        return SourceTree(root, paths, None, None)
+    # Untracked files count even where the user's git settings hide them: they are sent too.
     dirty = bool(_git(root, "status", "--porcelain", "--untracked-files=normal", "--", "."))
-    return Tree(root, paths, commit.decode().strip(), dirty)
+    return SourceTree(root, paths, commit.decode().strip(), dirty)
 
 
 def _git_files(root: Path) -> Iterator[str]:
-    """Of repositories inside, theirs."""
+    """Yield the files of a repository, and of the repositories inside it."""
 
     @functools.cache
     def is_link(folder: str) -> bool:
@@ -74,7 +74,7 @@ def _git_files(root: Path) -> Iterator[str]:
 
 
 def _is_there(path: Path) -> bool:
-    """Raises OSError if nobody can tell."""
+    """Raises OSError if that cannot be found out."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -83,7 +83,8 @@ def _is_there(path: Path) -> bool:
 
 
 def _git(root: Path, *arguments: str) -> bytes | None:
-    """What git prints. None: no git, no repository, or no such commit. Raises BadFolder."""
+    """Return what git prints; `None` without git, a repository, or such a commit. Raises
+    BadFolder."""
     try:
         done = subprocess.run(
             ["git", "-C", str(root), *arguments],
@@ -94,14 +95,14 @@ def _git(root: Path, *arguments: str) -> bytes | None:
         )
     except FileNotFoundError:
         return None
-    said = done.stderr.decode(errors="replace").strip()
-    if "could not open directory" in said:  # It goes on without it.
-        raise BadFolder(said, "Make it readable, or leave it out with a line in .gitignore.")
+    message = done.stderr.decode(errors="replace").strip()
+    if "could not open directory" in message:  # git only warns, and skips the folder
+        raise BadFolder(message, "Make it readable, or leave it out with a line in .gitignore.")
     if done.returncode == 0:
         return done.stdout
-    if not said or "not a git repository" in said:
+    if not message or "not a git repository" in message:
         return None
-    raise BadFolder(f"git can't read {root}", said)
+    raise BadFolder(f"git can't read {root}", message)
 
 
 def _walk(root: Path, ignored: Callable[[str], bool]) -> Iterator[str]:
@@ -125,10 +126,11 @@ def _walk(root: Path, ignored: Callable[[str], bool]) -> Iterator[str]:
 
 
 def _ignored_below(root: Path, name: str) -> Callable[[str], bool]:
-    """Whether files with this name exclude a path, which ends with `/` if it is a folder.
+    """Return a function: whether ignore files called `name` exclude a path. A folder's path ends
+    with `/`.
 
-    As in git, the file in the innermost folder that says something counts, and in it the last
-    line. What lies in an excluded folder is excluded.
+    As in git, the innermost ignore file with a matching line decides, by its last matching line.
+    An excluded folder excludes everything in it.
     """
 
     @functools.cache
@@ -138,15 +140,15 @@ def _ignored_below(root: Path, name: str) -> Callable[[str], bool]:
         return GitIgnoreSpec.from_lines(text.splitlines())
 
     @functools.cache
-    def said_of(path: str) -> bool:
+    def is_excluded(path: str) -> bool:
         for folder in (*parents(path.rstrip("/")), ""):
-            said = rules(folder).check_file(path[len(folder) + 1 if folder else 0 :]).include
-            if said is not None:
-                return said
+            excluded = rules(folder).check_file(path[len(folder) + 1 if folder else 0 :]).include
+            if excluded is not None:
+                return excluded
         return False
 
     def ignored(path: str) -> bool:
         above = (f"{folder}/" for folder in parents(path.rstrip("/")))
-        return any(map(said_of, above)) or said_of(path)
+        return any(map(is_excluded, above)) or is_excluded(path)
 
     return ignored

@@ -25,7 +25,11 @@ from tests.support.parallel import (  # those that seem unused are hooks
     start_engine,
 )
 
-pytest_plugins = ["tests.support.engine_box", "tests.support.server_fixtures"]
+pytest_plugins = [
+    "tests.support.engine_box",
+    "tests.support.front",
+    "tests.support.server_fixtures",
+]
 
 OWN_ENGINES = {"own_docker_engine", "cdi_engine", "runtime_engine"}
 ENGINE_FIXTURES = {"docker_engine", *OWN_ENGINES}

@@ -1,13 +1,15 @@
-"""The worlds that the tests of both transports live in."""
-
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from tests.support.front import TRANSCODER
 from tests.support.rest_world import World, rest_world
+from tests.support.transcoded_world import transcoded
 
 
 @pytest.fixture
-async def rest() -> AsyncIterator[World]:
-    async with rest_world() as world:
+async def rest(front: str, tmp_path: Path) -> AsyncIterator[World]:
+    """Behind the transcoder the server speaks gRPC only."""
+    async with transcoded(tmp_path) if front == TRANSCODER else rest_world() as world:
         yield world

@@ -16,7 +16,10 @@ from fetchml.core.model import Role
 from fetchml.core.requests.experiment import Experiment, ExperimentStatus
 from fetchml.v1 import experiment_pb2, task_pb2
 from tests.support import grpc_world, rest_world
+from tests.support.front import EDGE
 from tests.support.grpc_world import KNOWN_SNAPSHOT, refusal
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 PATH = "/v1/experiments"
 FULL = {"name": "a", "description": "what it is about", "commit_id": KNOWN_SNAPSHOT}

@@ -20,8 +20,11 @@ from fetchml.system.clock import Clock
 from fetchml.v1 import gpu_pb2, task_pb2
 from fetchml.views import Explanation, Shortage, StartEstimate
 from tests.support import grpc_world, rest_world
+from tests.support.front import EDGE, TRANSCODER
 from tests.support.grpc_world import KeyStore, refusal
 from tests.support.stub_gpus import gpu_box, reading, stranger
+
+pytestmark = pytest.mark.fronts(EDGE, TRANSCODER)
 
 PATH = "/v1/gpus"
 
@@ -143,6 +146,7 @@ async def test_a_gpu_that_is_not_there(rest: rest_world.World, uuid: str) -> Non
     assert [gpu["state"] for gpu in await listed(admin)] == ["free"]
 
 
+@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 async def test_what_means_nothing_is_named(rest: rest_world.World) -> None:
     rest.box.see(reading(0))
     admin = rest.as_(rest.secrets[Role.ADMIN])
@@ -152,6 +156,7 @@ async def test_what_means_nothing_is_named(rest: rest_world.World) -> None:
     assert (await admin.ask("DELETE", PATH)).status == 405
 
 
+@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 async def test_on_a_private_server_nothing_of_others_is_told() -> None:
     store: Any = KeyStore()
     box = await gpu_box(store, Audit(store, clock_ms=Clock()), private=True)
@@ -169,6 +174,7 @@ async def test_on_a_private_server_nothing_of_others_is_told() -> None:
     assert "'held'" in other
 
 
+@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 async def test_over_grpc(world: grpc_world.World) -> None:
     world.box.see(reading(0), driver="570.86.10")
     calls, metadata = world.client.gpus, world.client.metadata
@@ -195,6 +201,7 @@ async def test_over_grpc(world: grpc_world.World) -> None:
         assert refusal(raised.value).reason == "NOT_FOUND"
 
 
+@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 async def test_metrics(rest: rest_world.World) -> None:
     rest.box.see(reading(0, utilisation_percent=25), reading(1, used_mb=None, temperature_c=None))
     task_id = (await rest.client.submit({"job_name": "a", "gpu": 1})).json["id"]
@@ -240,6 +247,7 @@ async def test_what_a_task_has_of_gpus(rest: rest_world.World) -> None:
     assert not basic.keys() & {"gpu_uuids", "ahead", "preemptible", "preempted", "infra_retries"}
 
 
+@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 @pytest.mark.parametrize("value", [1, "true", [], {}, None])
 async def test_preemptible_is_true_or_false(rest: rest_world.World, value: object) -> None:
     reply = await rest.client.submit({"job_name": "a", "preemptible": value})
@@ -295,12 +303,14 @@ REPORTS = st.builds(
 )
 
 
+@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 @given(REPORTS)
 def test_both_transports_tell_the_same(report: GpuReport) -> None:
     told = MessageToDict(messages.gpus_message(report), preserving_proto_field_name=True)
     assert _plain(convert.gpus_json(report)) == {"gpus": [], **_plain(told)}
 
 
+@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 @given(
     st.builds(
         Explanation,
@@ -321,6 +331,7 @@ def test_explanations_are_the_same(told: Explanation) -> None:
     assert same(convert.explanation_json(told), messages.explanation_message(told))
 
 
+@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 @given(st.booleans(), st.booleans(), SMALL, SMALL, st.lists(WORDS, max_size=3).map(tuple))
 def test_tasks_are_the_same(
     ahead: bool, preemptible: bool, infra: int, preempted: int, uuids: tuple[str, ...]
@@ -339,6 +350,7 @@ def test_tasks_are_the_same(
         assert same(convert.task_json(task, full=full), messages.task_message(task, full=full))
 
 
+@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 def test_a_request_over_grpc_is_the_rest_body() -> None:
     request = task_pb2.CreateTaskRequest(job_name="a", preemptible=True)
     assert messages.create_fields(request) == {"job_name": "a", "preemptible": True}

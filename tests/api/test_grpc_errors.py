@@ -17,7 +17,10 @@ from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from fetchml.v1.error_pb2 import ErrorResponse
+from tests.support.front import EDGE
 from tests.support.grpc_world import World, grpc_world, refusal
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 Code = grpc.StatusCode
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -109,6 +112,7 @@ async def test_the_trace_id_is_the_callers_or_a_new_one(world: World) -> None:
     assert len(dict(await call.trailing_metadata())["x-trace-id"]) == 36
 
 
+@pytest.mark.not_through(EDGE, "Envoy is the proxy")
 async def test_without_it_the_trace_is_what_a_proxy_gave_the_call(world: World) -> None:
     request_id = "0b3f6c1e-5d0a-4c56-9e0c-3b1f0a7d2c11"
     assert refusal(await refused(world, ("x-request-id", request_id))).trace_id == request_id
@@ -232,6 +236,7 @@ async def test_a_bad_key_is_refused(
     assert [name for name, _ in refusal(error.value).violations] == [field]
 
 
+@pytest.mark.not_through(EDGE, "it asks the server for the port that is Envoy's")
 async def test_two_servers_never_share_a_port(world: World, tmp_path: Path) -> None:
     async with grpc_world(tmp_path / "..") as other:
         with pytest.raises(OSError, match="in use"):

@@ -10,7 +10,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from fetchml.views import Health, HealthStatus
+from tests.support.front import EDGE
 from tests.support.grpc_world import World, grpc_world
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -10,7 +10,10 @@ import pytest
 
 from fetchml.core.model import Status
 from fetchml.v1 import task_pb2
+from tests.support.front import EDGE
 from tests.support.grpc_world import World, grpc_world, refusal
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 
 @pytest.fixture

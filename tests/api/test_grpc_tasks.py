@@ -10,8 +10,11 @@ from google.protobuf.json_format import MessageToDict
 
 from fetchml.core.model import FailureReason, Status
 from fetchml.v1 import queue_pb2, task_pb2
+from tests.support.front import EDGE
 from tests.support.grpc_world import World, grpc_world, refusal
 from tests.support.stub_engine import START_MS
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 
 @pytest.fixture

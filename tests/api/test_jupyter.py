@@ -17,8 +17,11 @@ from fetchml.errors import Unavailable
 from fetchml.v1 import jupyter_pb2, task_pb2
 from fetchml.views import JupyterView
 from tests.support import grpc_world, rest_world
+from tests.support.front import EDGE, TRANSCODER
 from tests.support.grpc_world import refusal
 from tests.support.stub_services import PUBLIC_URL
+
+pytestmark = pytest.mark.fronts(EDGE, TRANSCODER)
 
 PATH = "/v1/jupyter/services"
 LONG: dict[str, Any] = {
@@ -105,6 +108,7 @@ async def test_what_is_refused(rest: rest_world.World) -> None:
     assert (await rest.client.get(PATH)).json == []
 
 
+@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 async def test_unknown_properties_are_named(rest: rest_world.World) -> None:
     reply = await rest.client.submit({"name": "a", "password": "x"}, f"{PATH}?pretty=1")
     assert reply.headers["X-FetchML-Ignored"] == "pretty, password"
@@ -121,6 +125,7 @@ async def test_roles_and_the_token(rest: rest_world.World) -> None:
     assert (await admin.ask("DELETE", f"{PATH}/{made['id']}")).status == 204
 
 
+@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 async def test_the_calls(world: grpc_world.World) -> None:
     client = world.client
 
@@ -177,6 +182,7 @@ views = st.builds(
 )
 
 
+@pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 @given(view=views, full=st.booleans())
 def test_rest_and_grpc_say_the_same(view: JupyterView, full: bool) -> None:
     message = messages.jupyter_message(view, full=full)

@@ -18,8 +18,11 @@ from fetchml.auth import keyring
 from fetchml.config.proxies import Network, Proxies
 from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
+from tests.support.front import EDGE
 from tests.support.grpc_world import World, grpc_world, refusal
 from tests.support.rest_world import rest_world
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 LIMIT = 3
 CALLS = 10

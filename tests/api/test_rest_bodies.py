@@ -7,7 +7,10 @@ import pytest
 
 from fetchml.api.rest.server import HttpTimeouts
 from fetchml.core.model import Role
+from tests.support.front import EDGE
 from tests.support.rest_world import JSON, World, read_reply, rest_world
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 NOT_JSON = {
     "empty": b"",

@@ -10,7 +10,10 @@ from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Role
 from fetchml.errors import Conflict, Forbidden, RequestError, Unavailable
 from fetchml.system.log import current_trace
+from tests.support.front import EDGE
 from tests.support.rest_world import World, rest_world
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -64,6 +67,7 @@ async def test_the_trace_is_the_callers_own(rest: World) -> None:
 REQUEST_ID = "0b3f6c1e-5d0a-4c56-9e0c-3b1f0a7d2c11"
 
 
+@pytest.mark.not_through(EDGE, "Envoy is the proxy")
 async def test_without_it_the_trace_is_what_a_proxy_gave_the_request(rest: World) -> None:
     reply = await rest.client.get("/v1/tasks/x", x_request_id=REQUEST_ID)
     assert reply.json["trace_id"] == REQUEST_ID
@@ -182,6 +186,7 @@ async def test_without_a_limit_there_are_no_headers_of_one(rest: World) -> None:
     assert [name for name in reply.headers if name.startswith("RateLimit")] == []
 
 
+@pytest.mark.not_through(EDGE, "its limit gives way with time, and Envoy takes time")
 async def test_what_is_nowhere_is_limited_like_wrong_keys(caplog: pytest.LogCaptureFixture) -> None:
     """By address for who shows no key, and it says little in the log."""
     caplog.set_level(logging.INFO)

@@ -8,7 +8,10 @@ import pytest
 
 from fetchml.api.rest.server import HttpTimeouts
 from fetchml.core.model import Status
+from tests.support.front import EDGE
 from tests.support.rest_world import World, rest_world
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 
 async def new_task(rest: World) -> str:

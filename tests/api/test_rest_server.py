@@ -11,10 +11,13 @@ import fetchml
 from fetchml.api.rest.server import HttpServer
 from fetchml.core.model import Status
 from fetchml.views import Health, HealthStatus
+from tests.support.front import EDGE
 from tests.support.grpc_world import experiments_on, retention_on, snapshots_on
 from tests.support.rest_world import World, rest_world
 from tests.support.stub_services import services_on
 from tests.support.validate import SUPERSET
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 
 @pytest.mark.parametrize("status", HealthStatus)
@@ -88,6 +91,7 @@ async def test_metrics(rest: World) -> None:
     assert "process_resident_memory_bytes" in text
 
 
+@pytest.mark.not_through(EDGE, "Envoy listens on when the server has stopped")
 async def test_stop_lets_requests_finish_and_ends_streams() -> None:
     async with rest_world() as rest:
         task_id = (await rest.client.submit()).json["id"]

@@ -5,8 +5,11 @@ import re
 import pytest
 
 from fetchml.core.model import FailureReason, Status
+from tests.support.front import EDGE, TRANSCODER
 from tests.support.rest_world import World
 from tests.support.stub_engine import START_MS
+
+pytestmark = pytest.mark.fronts(EDGE, TRANSCODER)
 
 CONTRACT_FIELDS = {
     "id", "job_name", "status", "priority", "created_at", "user_id", "retry_count", "max_retries",
@@ -46,6 +49,7 @@ async def test_create_hands_the_object_over_as_it_came(rest: World) -> None:
     assert reply.json["cpu"] == 0
 
 
+@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 async def test_times_are_utc_with_three_digits(rest: World) -> None:
     task_id = await new_task(rest)
     await rest.engine.change(task_id, started_at=START_MS, ended_at=START_MS + 1_050)
@@ -55,6 +59,7 @@ async def test_times_are_utc_with_three_digits(rest: World) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", task["created_at"])
 
 
+@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 async def test_unknown_properties_and_parameters_are_named(rest: World) -> None:
     request = {
         "job_name": "a",
@@ -72,6 +77,7 @@ async def test_unknown_properties_and_parameters_are_named(rest: World) -> None:
     assert listed.headers["X-FetchML-Ignored"] == "state"
 
 
+@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 async def test_the_header_of_ignored_names_stays_short(rest: World) -> None:
     request = {"job_name": "a"} | {f"{'ü' * 200}{n}": n for n in range(1_000)}
     reply = await rest.client.submit(request)
@@ -116,6 +122,7 @@ async def test_list_pages(rest: World) -> None:
     assert (only_total["tasks"], only_total["total"]) == ([], 5)
 
 
+@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 @pytest.mark.parametrize("offset", ["6", "4294967296", "9" * 18, "9" * 5000])
 async def test_an_offset_past_the_end_is_an_empty_page(rest: World, offset: str) -> None:
     await new_task(rest)
@@ -123,6 +130,7 @@ async def test_an_offset_past_the_end_is_an_empty_page(rest: World, offset: str)
     assert (page["tasks"], page["total"]) == ([], 1)
 
 
+@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 @pytest.mark.parametrize(
     "query",
     [
@@ -160,6 +168,7 @@ async def test_delete_cancels_and_deletes(rest: World) -> None:
     assert (await rest.client.get(f"/v1/tasks/{task_id}")).status == 404
 
 
+@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 @pytest.mark.parametrize(
     "task_id", ["x", "019A0000-0000-7000-8000-000000000001", "%00", "..", "%C3%BC", "%FF"]
 )
@@ -170,6 +179,7 @@ async def test_ids_that_are_none_are_not_found(rest: World, task_id: str, method
     assert (reply.status, reply.code) == (404, "NOT_FOUND")
 
 
+@pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 async def test_explain(rest: World) -> None:
     task_id = await new_task(rest, gpu=2)
     explanation = (await rest.client.get(f"/v1/tasks/{task_id}/explain")).json

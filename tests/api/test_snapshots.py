@@ -21,8 +21,11 @@ from fetchml.v1.snapshot_pb2 import (
 )
 from tests.support import grpc_world as g
 from tests.support.archives import file, link, packed
+from tests.support.front import EDGE
 from tests.support.grpc_world import grpc_world, refusal
 from tests.support.rest_world import World, rest_world
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 COMMIT = "ab" * 20
 TREE = packed(file("train.py", b"print(1)\n"), file("src/a.py", b"1"), link("b", "src"))

@@ -14,9 +14,12 @@ from fetchml.api.rest.server import HttpTimeouts
 from fetchml.api.ws.session import Timing
 from fetchml.core.model import Role, Status
 from fetchml.views import Update, UpdateType
+from tests.support.front import EDGE
 from tests.support.rest_world import World, rest_world
 from tests.support.stub_engine import START_MS
 from tests.support.validate import CONTRACT, validate
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 TASK = {"$ref": "#/components/schemas/Task"}
 

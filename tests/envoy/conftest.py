@@ -1,52 +1,19 @@
-"""One Envoy for all tests here that share it: the suites start a server for each test behind it."""
+"""Every test here has Envoy before its servers: the edge, or below transcoded/ the transcoder."""
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
 
-from testbed import envoy as proxy
-from testbed.authority import Authority
-from tests.api.conftest import rest  # noqa: F401  # the suites' own fixtures
-from tests.support import front
+from tests.support.front import EDGE
+from tests.support.rest_world import World, rest_world
 
 
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority") / "ca")
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    own = metafunc.definition.get_closest_marker("behind")
+    metafunc.parametrize("front", [own.args[0] if own else EDGE], indirect=True)
 
 
-@pytest.fixture(scope="session")
-def files(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What stands for /etc/envoy."""
-    folder = tmp_path_factory.mktemp("etc-envoy")
-    authority.issue(folder / "cert.pem", folder / "key.pem")
-    shutil.copy(proxy.CONFIGURATIONS / "fetchml.pb", folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def ports() -> dict[str, int]:
-    """Where the servers of the tests have to listen."""
-    http, grpc = proxy.free_ports(2)
-    return {"http": http, "grpc": grpc}
-
-
-@pytest.fixture(scope="session")
-def edge(
-    files: Path, ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[proxy.Envoy]:
-    folder = tmp_path_factory.mktemp("edge")
-    with proxy.running("envoy.yaml", folder, files, ports, plain=True) as envoy:
-        yield envoy
-
-
-@pytest.fixture(autouse=True)
-def through_the_edge(
-    edge: proxy.Envoy, ports: dict[str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All servers of the tests here are behind it, and all clients before it."""
-    address = f"127.0.0.1:{edge.ports[proxy.PLAIN]}"
-    place = front.Front(ports["http"], ports["grpc"], address)
-    monkeypatch.setattr(front.PLACE, "front", place)
+@pytest.fixture
+async def rest() -> AsyncIterator[World]:
+    async with rest_world() as world:
+        yield world

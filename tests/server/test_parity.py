@@ -13,10 +13,13 @@ from google.protobuf.message import Message
 
 from fetchml.v1 import gpu_pb2, queue_pb2, task_pb2
 from tests.contract.schemathesis_archives import archive
+from tests.support.front import EDGE
 from tests.support.grpc_world import refusal
 from tests.support.program import Backend, Server, Task, soon
 from tests.support.rest_world import JSON, Reply
 from tests.support.server_fixtures import Serve
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 Code = grpc.StatusCode
 STATUS = {

@@ -27,9 +27,12 @@ from fetchml.v1 import (
 )
 from tests.contract.schemathesis_archives import archive
 from tests.support import grpc_world, rest_world
+from tests.support.front import EDGE
 from tests.support.program import Backend, Server, soon
 from tests.support.server_fixtures import Serve
 from tests.support.validate import SUPERSET
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 CALLERS = ("owner", "other", "viewer", "admin", "revoked", "nobody")
 """In the order of the table's columns. The last two get a 401 everywhere."""
@@ -428,6 +431,7 @@ async def test_the_table_of_jupyter(serve: Serve, tmp_path: Path, private: bool)
     assert found == table_of(JUPYTER_REST, JUPYTER_GRPC, private=private)
 
 
+@pytest.mark.not_through(EDGE, "nothing of it depends on the way")
 async def test_a_hidden_snapshot_cannot_be_run(serve: Serve, processes_backend: Backend) -> None:
     server = serve(processes_backend, FETCHML_AUTH_PRIVATE="true")
     await server.start()
@@ -445,6 +449,7 @@ async def test_a_hidden_snapshot_cannot_be_run(serve: Serve, processes_backend: 
     assert "there is no such snapshot" in refused[0]
 
 
+@pytest.mark.not_through(EDGE, "it sends nothing")
 def test_no_way_in_is_forgotten() -> None:
     """What is added to the server is added to the table above."""
     keyless = {"/health", "/livez", "/readyz", "/openapi.yaml"}

@@ -1,10 +1,21 @@
-"""What stands between the clients and the servers of the tests: nothing, or a proxy.
+"""What stands between the clients and the servers of a test: nothing, or Envoy.
 
-The suites of REST, /ws and gRPC run through a proxy unchanged: the worlds ask here where a server
-has to listen, and where its clients go. `tests/envoy` sets it.
+A module with `pytestmark = pytest.mark.fronts(EDGE)` runs its tests twice: directly, and with Envoy
+between their clients and their servers. A test marked `not_through(EDGE, reason)` is left out
+there. The worlds ask here where a server has to listen and where its clients connect.
 """
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
+
+import pytest
+
+from testbed import envoy as proxy
+from testbed.authority import Authority
+
+DIRECT, EDGE, TRANSCODER = "direct", "edge", "transcoder"
 
 
 class Front(NamedTuple):
@@ -26,7 +37,7 @@ PLACE = Place()
 
 
 def http_port() -> int:
-    """Where a server listens; 0: wherever the system likes."""
+    """Where a server listens; 0 if the system chooses."""
     return PLACE.front.http_port if PLACE.front else 0
 
 
@@ -35,5 +46,64 @@ def grpc_port() -> int:
 
 
 def seen(address: str) -> str:
-    """Where clients go for a server that listens at `address`, HOST:PORT."""
+    """Where clients connect for a server that listens at `address`, HOST:PORT."""
     return PLACE.front.address if PLACE.front else address
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marks = metafunc.definition.iter_markers("fronts")
+    left_out = {mark.args[0] for mark in metafunc.definition.iter_markers("not_through")}
+    names = [DIRECT, *(name for mark in marks for name in mark.args if name not in left_out)]
+    if len(names) > 1:
+        metafunc.parametrize("front", names, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def front(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of the test's front. It stands before the test's servers are started."""
+    name: str = getattr(request, "param", DIRECT)
+    if name != DIRECT:
+        ports: dict[str, int] = request.getfixturevalue("ports")
+        envoy: proxy.Envoy = request.getfixturevalue(name)
+        address = f"127.0.0.1:{envoy.ports[proxy.PLAIN]}"
+        monkeypatch.setattr(PLACE, "front", Front(ports["http"], ports["grpc"], address))
+    return name
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority") / "ca")
+
+
+@pytest.fixture(scope="session")
+def files(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What stands for /etc/envoy."""
+    folder = tmp_path_factory.mktemp("etc-envoy")
+    authority.issue(folder / "cert.pem", folder / "key.pem")
+    shutil.copy(proxy.CONFIGURATIONS / "fetchml.pb", folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ports() -> dict[str, int]:
+    """Where the servers behind the shared Envoys listen, one test's after the other's."""
+    http, grpc = proxy.free_ports(2)
+    return {"http": http, "grpc": grpc}
+
+
+@pytest.fixture(scope="session")
+def edge(
+    files: Path, ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[proxy.Envoy]:
+    folder = tmp_path_factory.mktemp("edge")
+    with proxy.running("envoy.yaml", folder, files, ports, plain=True) as envoy:
+        yield envoy
+
+
+@pytest.fixture(scope="session")
+def transcoder(
+    files: Path, ports: dict[str, int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[proxy.Envoy]:
+    folder = tmp_path_factory.mktemp("transcoder")
+    with proxy.running("transcoder.yaml", folder, files, ports, plain=True) as envoy:
+        yield envoy

@@ -15,12 +15,15 @@ from fetchml.views import Health, HealthStatus
 from testbed import envoy as proxy
 from tests.envoy.grpc_web import call_over_web
 from tests.envoy.test_edge import JUNK, UNREADABLE, call_raw
-from tests.envoy.transcoded.conftest import transcoded
 from tests.support import rest_world
+from tests.support.front import TRANSCODER
 from tests.support.grpc_world import Client, refusal
 from tests.support.program import ADMIN_KEY, Backend, eventually
 from tests.support.rest_world import JSON, World
 from tests.support.server_fixtures import Serve
+from tests.support.transcoded_world import transcoded
+
+pytestmark = pytest.mark.behind(TRANSCODER)
 
 EXPERIMENT = b'{"name": "mnist"}'
 

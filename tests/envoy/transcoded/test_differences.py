@@ -7,8 +7,11 @@ import pytest
 
 from fetchml.core.model import Status
 from fetchml.views import Health, HealthStatus
+from tests.support.front import TRANSCODER
 from tests.support.rest_world import JSON, Reply, World
 from tests.support.stub_engine import START_MS
+
+pytestmark = pytest.mark.behind(TRANSCODER)
 
 
 async def ask(rest: World, method: str, path: str, body: bytes | None = None) -> Reply:

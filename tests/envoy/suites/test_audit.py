@@ -1,1 +1,0 @@
-from tests.api.test_audit import *  # noqa: F403

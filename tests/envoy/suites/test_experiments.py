@@ -1,1 +1,0 @@
-from tests.api.test_experiments import *  # noqa: F403

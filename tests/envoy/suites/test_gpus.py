@@ -1,1 +1,0 @@
-from tests.api.test_gpus import *  # noqa: F403

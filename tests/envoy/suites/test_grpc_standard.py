@@ -1,1 +1,0 @@
-from tests.api.test_grpc_standard import *  # noqa: F403

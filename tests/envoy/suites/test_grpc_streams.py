@@ -1,1 +1,0 @@
-from tests.api.test_grpc_streams import *  # noqa: F403

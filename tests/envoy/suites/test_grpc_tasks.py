@@ -1,1 +1,0 @@
-from tests.api.test_grpc_tasks import *  # noqa: F403

@@ -1,1 +1,0 @@
-from tests.api.test_jupyter import *  # noqa: F403

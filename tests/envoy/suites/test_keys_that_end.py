@@ -1,1 +1,0 @@
-from tests.api.test_keys_that_end import *  # noqa: F403

@@ -1,1 +1,0 @@
-from tests.api.test_open_streams import *  # noqa: F403

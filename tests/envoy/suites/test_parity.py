@@ -1,1 +1,0 @@
-from tests.server.test_parity import *  # noqa: F403

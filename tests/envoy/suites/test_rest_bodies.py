@@ -1,1 +1,0 @@
-from tests.api.test_rest_bodies import *  # noqa: F403

@@ -1,1 +1,0 @@
-from tests.api.test_snapshots import *  # noqa: F403

@@ -1,1 +1,0 @@
-from tests.api.test_ws import *  # noqa: F403

@@ -1,0 +1,36 @@
+"""Clients of REST, a server of gRPC, and Envoy's transcoder between them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+
+from fetchml.auth.limits import RateLimiter
+from fetchml.config.proxies import Proxies
+from fetchml.core.model import Role
+from tests.support import rest_world
+from tests.support.grpc_world import grpc_world
+
+
+@asynccontextmanager
+async def transcoded(
+    folder: Path, limiter: RateLimiter | None = None, proxies: Proxies | None = None
+) -> AsyncIterator[rest_world.World]:
+    """The world of the REST suites. Its server speaks gRPC only."""
+    async with (
+        grpc_world(folder, limiter, proxies) as world,
+        aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session,
+    ):
+        client = rest_world.Client(session, f"http://{world.address}", world.secrets[Role.USER])
+        yield rest_world.World(
+            world.engine,
+            world.server,  # type: ignore[arg-type]  # to be stopped; it is all that tests ask of it
+            world.keyring,
+            world.store,
+            int(world.address.rpartition(":")[2]),
+            world.secrets,
+            client,
+            world.services,
+            world.box,
+        )

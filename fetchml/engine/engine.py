@@ -143,9 +143,9 @@ class Engine:
         restored = await self._store.open(
             recent_limit=RECENT,
             recent_bytes=RECENT_BYTES,
-            on_durable=self._on_durable,
             on_fatal=self._fatal,
         )
+        self._store.subscribe(self._on_durable)
         self._usage.load(await self._store.kept_by_user())
         self._clock = Clock(restored.last_created_at)
         self._ids = IdSequence(restored.last_created_at)

@@ -114,7 +114,7 @@ class Store(Protocol):
 
     - A failed commit is final: `on_fatal` is called once, no pending or later future resolves, and
       the program must end. The next start rebuilds its state from the disk.
-    - Reads see every change that `on_durable` announced before the read began.
+    - Reads see every change that listeners were called with before the read began.
     - A value that can't be stored fails its own call, immediately or through its future, and no
       other call.
     """
@@ -124,19 +124,22 @@ class Store(Protocol):
         *,
         recent_limit: int,
         recent_bytes: int = 1 << 40,
-        on_durable: Callable[[Sequence[Change]], None],
         on_fatal: Callable[[Exception], None],
     ) -> StoredState:
         """Create, migrate or recover the store. Raises StoreDamaged.
 
-        `on_durable` and `on_fatal` are called in the event loop, until `close` returns.
+        `on_fatal` is called in the event loop, until `close` returns.
         """
+
+    def subscribe(self, listener: Callable[[Sequence[Change]], None]) -> None:
+        """Call `listener` with all changes that become durable from now on, in order, in the event
+        loop. Listeners are called in the order in which they subscribed."""
 
     def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
         """Make the changes durable, in one commit with all others of this moment.
 
         Calls keep their order. When the future resolves, the changes are on disk (fsync) and
-        `on_durable` has been called with them. `followed`: more changes come within milliseconds,
+        every listener has been called with them. `followed`: more changes come within milliseconds,
         and the commit may wait for them.
         """
 

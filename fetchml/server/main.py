@@ -108,7 +108,7 @@ async def manage_keys(data_dir: Path, method: str, request: Message) -> Message:
     failed.add_done_callback(asyncio.Future.exception)  # It is no matter behind the answer.
     with _start_errors():
         store = wiring.store(Settings(data_dir=data_dir))
-        await store.open(recent_limit=0, on_durable=lambda _: None, on_fatal=failed.set_exception)
+        await store.open(recent_limit=0, on_fatal=failed.set_exception)
     try:
         answer = asyncio.ensure_future(_answer_about_keys(store, method, request))
         await asyncio.wait((answer, failed), return_when=asyncio.FIRST_COMPLETED)

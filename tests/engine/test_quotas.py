@@ -24,7 +24,7 @@ SHORT = {"job_name": "a", "command": ["true"], "gpu": 1}
 async def opened(box: Box) -> AsyncIterator[tuple[DuckDBStore, StoredState]]:
     """What an engine finds at its start."""
     store = DuckDBStore(box.data_dir, time_zone=ZoneInfo("UTC"), min_free_bytes=0)
-    restored = await store.open(recent_limit=10, on_durable=lambda _: None, on_fatal=print)
+    restored = await store.open(recent_limit=10, on_fatal=print)
     yield store, restored
     await store.close()
 

@@ -43,7 +43,7 @@ def test_no_user_displaces_the_admins_entries(tmp_path: Path) -> None:
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[DuckDBStore]:
     store = DuckDBStore(folder, time_zone=ZoneInfo("UTC"), min_free_bytes=0, audit_rows=ROWS)
-    await store.open(recent_limit=10, on_durable=lambda _: None, on_fatal=print)
+    await store.open(recent_limit=10, on_fatal=print)
     yield store
     await store.close()
 

@@ -50,11 +50,8 @@ class Opened:
 async def open_store(data_dir: Path, **settings: Any) -> Opened:
     defaults: dict[str, Any] = {"time_zone": BERLIN, "min_free_bytes": 0}
     opened = Opened(DuckDBStore(data_dir, **defaults | settings))
-    opened.restored = await opened.store.open(
-        recent_limit=10,
-        on_durable=opened.announced.extend,
-        on_fatal=opened.fail,
-    )
+    opened.restored = await opened.store.open(recent_limit=10, on_fatal=opened.fail)
+    opened.store.subscribe(opened.announced.extend)
     opened.last_seq = opened.restored.last_seq
     return opened
 

@@ -98,13 +98,13 @@ class DuckDBStore:
         self._upkeep: Upkeep
         self._writer: JournalWriter
         self._on_fatal: Callable[[Exception], None]
+        self._listeners: list[Callable[[Sequence[Change]], None]] = []
 
     async def open(
         self,
         *,
         recent_limit: int,
         recent_bytes: int = 1 << 40,
-        on_durable: Callable[[Sequence[Change]], None],
         on_fatal: Callable[[Exception], None],
     ) -> StoredState:
         self._loop = asyncio.get_running_loop()
@@ -119,10 +119,13 @@ class DuckDBStore:
             self._loop,
             commits=self._database.commits,
             on_commit=self._upkeep.committed,
-            on_durable=on_durable,
+            listeners=self._listeners,
             on_failure=self._fail,
         )
         return restored
+
+    def subscribe(self, listener: Callable[[Sequence[Change]], None]) -> None:
+        self._listeners.append(listener)
 
     def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
         return self._writer.append(changes, followed=followed)

@@ -84,8 +84,8 @@ class JournalWriter:
     """Commits appends in the order of its calls, all that wait at once, as far as memory allows.
 
     A commit takes about a millisecond whatever its size, and under load the next one is filled
-    while it runs. The callbacks: `on_commit(seq, sizes)` in the writer's thread, `on_durable` in
-    the event loop, `on_failure` in the writer's thread, which has ended then.
+    while it runs. The callbacks: `on_commit(seq, sizes)` in the writer's thread, the `listeners`
+    in the event loop, `on_failure` in the writer's thread, which has ended then.
     """
 
     def __init__(
@@ -95,14 +95,14 @@ class JournalWriter:
         *,
         commits: threading.Lock,
         on_commit: Callable[[int, Sequence[int]], None],
-        on_durable: Callable[[Sequence[Change]], None],
+        listeners: Sequence[Callable[[Sequence[Change]], None]],
         on_failure: Callable[[Exception], None],
     ) -> None:
         self._connection = connection
         self._loop = loop
         self._commits = commits
         self._on_commit = on_commit
-        self._on_durable = on_durable
+        self._listeners = listeners
         self._on_failure = on_failure
         self._encode = msgspec.json.Encoder().encode
         self._waiting: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
@@ -238,7 +238,8 @@ class JournalWriter:
         self, changes: list[Change], futures: list[asyncio.Future[None]], failed: list[_Failed]
     ) -> None:
         if changes:
-            self._on_durable(changes)
+            for listener in self._listeners:
+                listener(changes)
         for future in futures:
             if not future.done():  # a waiter may have been cancelled
                 future.set_result(None)

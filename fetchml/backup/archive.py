@@ -138,6 +138,20 @@ def is_a_tasks(path: PurePosixPath) -> bool:
     return False
 
 
+def _require_own(parent: int, name: str, path: str) -> None:
+    """Refuse a backup that would lack every task's logs: of a server that has given each user's
+    tasks a uid. No task can cause this by itself. Raises BadBackup."""
+    match PurePosixPath(path).parts[1:]:
+        case ("tasks", _, "attempts", _, "run" | "outputs"):
+            owner = os.stat(name, dir_fd=parent, follow_symlinks=False).st_uid
+            if owner != os.geteuid():
+                raise BadBackup(
+                    f"{path.removeprefix(f'{DATA}/')} belongs to the uid {owner} of a user's "
+                    "tasks, and only root may read it. Make the backup as root (sudo fetchml "
+                    "backup …), or without logs and outputs (--no-tasks)"
+                )
+
+
 def _is_the_stores(path: PurePosixPath) -> bool:
     return path.parts[1:2] == ("store",)
 
@@ -171,6 +185,7 @@ class _ArchiveWriter:
         except OSError as error:
             if error.errno not in _UNREADABLE or not is_a_tasks(PurePosixPath(path)):
                 raise
+            _require_own(parent, name, path)
             self.left_out += 1
             return
         if found is None:

@@ -241,8 +241,8 @@ class TaskSettings(msgspec.Struct, frozen=True):
         Annotated[str, Meta(pattern=r"^(auto|image|[0-9]+:[0-9]+)$")],
         _about(
             "Who a task is in its container. `auto`: a uid of its own for each user, from "
-            "`first_uid` on; the server's own where the server is not root. `image`: the image's "
-            "user, root allowed. Else `UID:GID`."
+            "`first_uid` on; the server's own where the server is neither root nor the service. "
+            "`image`: the image's user, root allowed. Else `UID:GID`."
         ),
     ] = "auto"
     first_uid: Annotated[

@@ -86,13 +86,18 @@ class AttemptFolder:
             os.close(fd)
 
     def owner(self) -> tuple[int, int] | None:
-        """The uid and gid that the attempt's folders were handed over to. None: not yet, or they
-        are the server's own."""
+        """The uid and gid that the attempt's folders were handed over to. `None` if they were not
+        yet, or are open to every user."""
         for folder in (self.run, self.workspace):
             with suppress(FileNotFoundError):
                 status = folder.lstat()
                 if status.st_uid != os.geteuid():
                     return status.st_uid, status.st_gid
+        # A server without capabilities hands them over to its own uid, and makes the gate then.
+        with suppress(FileNotFoundError):
+            gate = (self.run / "gate").lstat()
+            if stat.S_IMODE(gate.st_mode) == _PRIVATE & 0o666:
+                return gate.st_uid, gate.st_gid
         return None
 
     def open_gate(self) -> None:

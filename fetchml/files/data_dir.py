@@ -95,6 +95,14 @@ def is_taken(data_dir: Path) -> bool:
     return False
 
 
+def holder(data_dir: Path) -> int | None:
+    """The process id of the server that runs on this data directory. `None` if none does, or if it
+    has not written it yet. Changes nothing. Raises OSError."""
+    if not is_taken(data_dir):
+        return None
+    return _pid(read_own(data_dir / "lock", 4096))
+
+
 def read_own(path: Path, limit: int) -> bytes:
     """At most `limit` bytes of a file that the server keeps of itself. Raises OSError."""
     fd = _open_own(path, os.O_RDONLY)
@@ -163,7 +171,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def _holder(content: bytes) -> str:
+    return f"pid {_pid(content) or 'unknown'}"
+
+
+def _pid(content: bytes) -> int | None:
+    """`None` if the server has the lock but has not written its pid yet."""
     try:
-        return f"pid {json.loads(content)['pid']}"
+        return int(json.loads(content)["pid"])
     except (ValueError, KeyError, TypeError):
-        return "pid unknown"  # it has the lock but has not written its pid yet
+        return None

@@ -1,8 +1,8 @@
 """Which uid a user's tasks have in their containers.
 
-A server that is root gives each user a uid of its own, from a range that is nobody's: what the
-kernel counts by uid (inotify instances, keys, pending signals) is then neither the server's nor
-another user's, and no task can read another user's files.
+A server that may give files away (root, or the systemd service) gives each user a uid of its own,
+from a range that is nobody's: what the kernel counts by uid (inotify instances, keys, pending
+signals) is then neither the server's nor another user's, and no task can read another user's files.
 """
 
 import asyncio

@@ -8,6 +8,8 @@ through one can be trusted: no workspace may lie in another.
 import asyncio
 import errno
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -17,7 +19,7 @@ from fetchml.core.requests import jupyter
 from fetchml.core.storage import NOTHING, Used
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import Owners
-from fetchml.files.tree_size import measure
+from fetchml.files.tree_size import MAX_DEPTH, measure
 from fetchml.ports.launcher import Owner, PrepareError
 from fetchml.ports.store import Store
 
@@ -189,7 +191,31 @@ class _Walk:
             return status.st_uid, status.st_gid
         if owner is None:
             os.fchmod(self._fd, 0o777)
-        else:
+        elif owner != (os.geteuid(), os.getegid()):
+            # Containers of a server without capabilities had its own uid. What root has in there,
+            # a person put there. The folder itself comes last: this is gone through again if it
+            # was interrupted.
+            if os.geteuid() != 0:
+                _give_content(self._fd, owner)
             os.fchown(self._fd, *owner)
         status = os.fstat(self._fd)
         return status.st_uid, status.st_gid
+
+
+def _give_content(folder: int, owner: tuple[int, int], depth: int = 0) -> None:
+    """Give `owner` what the server's own uid has in an open folder, at any depth up to MAX_DEPTH.
+
+    No link is followed. What vanishes meanwhile is left out. Raises OSError.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                status = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode) and depth < MAX_DEPTH:
+                    inner = os.open(entry.name, _FOLDER, dir_fd=folder)
+                    try:
+                        _give_content(inner, owner, depth + 1)
+                    finally:
+                        os.close(inner)
+                if status.st_uid == os.geteuid():
+                    os.chown(entry.name, *owner, dir_fd=folder, follow_symlinks=False)

@@ -23,9 +23,10 @@ from fetchml.adapters.nvml.inventory import SILENT, NvmlInventory
 from fetchml.config.address import Address
 from fetchml.config.settings import Settings, machine_cores, machine_memory_gb, memory_for_tasks_gb
 from fetchml.config.tls import BadCertificate, Certificate
-from fetchml.files.data_dir import is_taken
+from fetchml.files.data_dir import holder, is_taken
 from fetchml.ops import bounds, pyinstaller
 from fetchml.ports.gpu import GpuState
+from fetchml.system import capabilities
 
 ENGINE_SECONDS = 5
 FEW_OPEN_FILES = 4096
@@ -311,18 +312,27 @@ def task_user(settings: Settings) -> Check:
     name, user = "task user", settings.tasks.user
     if user != "auto":
         return Check(name, f"[tasks] user is {user}")
-    if os.geteuid() == 0:
+    if _may_hand_over(settings.data_dir):
         return Check(name, f"a uid for each user, from {settings.tasks.first_uid} on")
-    # No problem that ends `doctor` with 1: this is what a user without root gets, and the service
-    # that `fetchml service install` makes. Its containers are apart by namespaces; who checks a
-    # host by `doctor`'s exit code would never see it well. But nobody should miss it.
+    # No problem that ends `doctor` with 1: this is what a server without root gets. Its containers
+    # are apart by namespaces; a host that is checked by `doctor`'s exit code would never be well.
     return Check(
         name,
-        f"containers of all users run as the server's own uid, {os.geteuid()}, and count against "
-        "its limits, such as inotify instances",
-        advice='Run the server as root with [tasks] user = "auto": each user then has a uid of '
-        "their own. See docs/security.md, The user.",
+        "containers of all users run as the server's own uid and count against its limits, such "
+        "as inotify instances",
+        advice="Run the server as the service (fetchml service install, again if an older release "
+        "installed it) or as root: each user then has a uid of their own. See docs/security.md, "
+        "The user.",
     )
+
+
+def _may_hand_over(data_dir: Path) -> bool:
+    """Whether the server that runs there gives files to other users; if none runs, whether one
+    that is started from here would."""
+    try:
+        return capabilities.may_hand_over(holder(data_dir))
+    except OSError:  # it has just ended, or its data directory may not be looked at
+        return capabilities.may_hand_over()
 
 
 def _gpus_in_containers(offer: Offer, gpus: GpuState) -> Check:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from fetchml.system.capabilities import HAND_OVER
+
 USER = "fetchml"
 MEMORY_MAX_GIB = 6
 """What the unit grants a server whose tasks run in containers. `bounds` sums up to less: 5.2 GiB
@@ -86,8 +88,7 @@ LimitNOFILE=1048576
 {_limits(docker)}
 
 NoNewPrivileges=yes
-CapabilityBoundingSet=
-AmbientCapabilities=
+{_capabilities(docker)}
 ProtectSystem=strict
 ProtectHome=read-only
 ProtectClock=yes
@@ -107,6 +108,16 @@ RemoveIPC=yes
 [Install]
 WantedBy=multi-user.target
 """
+
+
+def _capabilities(docker: bool) -> str:
+    """Tasks that are plain processes get none, so their server needs none."""
+    names = " ".join(HAND_OVER) if docker else ""
+    lines = [f"CapabilityBoundingSet={names}", f"AmbientCapabilities={names}"]
+    if docker:
+        lines.insert(0, "# Each user's containers have a uid: the server gives them their files,")
+        lines.insert(1, "# and reads and removes what they wrote. Programs it starts inherit none.")
+    return "\n".join(lines)
 
 
 def _confinement(docker: bool) -> str:

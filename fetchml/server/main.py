@@ -34,6 +34,7 @@ from fetchml.config.settings import Settings
 from fetchml.engine.engine import Engine
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.retention import Retention
+from fetchml.files import task_users
 from fetchml.files.data_dir import (
     DataDirBusy,
     NotOwnData,
@@ -54,6 +55,7 @@ from fetchml.server.wiring import CannotStart
 from fetchml.shim import UnsupportedMachineError
 from fetchml.snapshots.files import SnapshotFiles
 from fetchml.snapshots.service import Snapshots
+from fetchml.system import capabilities
 from fetchml.system.clock import Clock
 
 REQUESTS_FINISH_SECONDS = 4
@@ -95,6 +97,11 @@ def serve(settings: Settings, admin_key: str | None) -> None:
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
     with _start_errors():
+        # Before there is a second thread: each has capabilities of its own.
+        if settings.server.launcher == "docker":
+            capabilities.keep_from_children()
+        else:
+            capabilities.drop_all()
         require_own(settings.data_dir)
         uvloop.run(_serve(settings, admin_key))
 
@@ -197,9 +204,9 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         )
         await engine.start()
         stack.push_async_callback(engine.close)
-        await snapshots.load()
-        await experiments.load()
-        await jupyter.load()
+        await _warn_of_tasks_files(store)
+        for part in (snapshots, experiments, jupyter):
+            await part.load()
         await _look_after(stack, snapshots.upkeep(), jupyter.supervised())
         keyring = await wiring.keyring(store)
         await _show_first_key(keyring, data_dir, admin_key)
@@ -314,6 +321,17 @@ async def _show_first_key(keyring: Keyring, data_dir: Path, wanted: str | None) 
     if secret is not None:
         # Past the log, which would take the key out.
         print(f"The admin key, shown once and kept in {file}: {secret}", file=sys.stderr)
+
+
+async def _warn_of_tasks_files(store: DuckDBStore) -> None:
+    """A server that could give each user a uid has run here."""
+    if not capabilities.may_hand_over() and (users := await store.list_documents(task_users.KIND)):
+        log.warning(
+            "Tasks of %d users have files in this data directory that belong to uids of their own, "
+            "and this server can neither read nor remove them: start it as the service (fetchml "
+            "service install) or as root, as it was before",
+            len(users),
+        )
 
 
 def _warn_if_open(*addresses: Address) -> None:

@@ -38,6 +38,7 @@ from fetchml.jupyter.service import JupyterOptions
 from fetchml.ports.launcher import Launcher
 from fetchml.snapshots.service import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
+from fetchml.system import capabilities
 from fetchml.system.ids import IdSequence
 
 DAY_MS = 86_400_000
@@ -112,9 +113,9 @@ def _container_limits(settings: Settings) -> "ContainerLimits":
 
 
 def owners(settings: Settings, store: DuckDBStore, launcher: Launcher) -> Owners:
-    """Only root can give files away."""
+    """A uid for each user if this server may give files away."""
     in_containers = settings.server.launcher == "docker"
-    if in_containers and settings.tasks.user == "auto" and os.geteuid() == 0:
+    if in_containers and settings.tasks.user == "auto" and capabilities.may_hand_over():
         return OwnerOfEach(store, settings.tasks.first_uid)
     return OneOwner(launcher.owner)
 

@@ -226,19 +226,20 @@ def test_a_docker_engine(docker_engine: Engine, python_image: str, tmp_path: Pat
 
 def test_a_uid_that_all_containers_share_is_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything works, so it is no problem; but nobody should miss it."""
-    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("fetchml.ops.doctor.holder", lambda data_dir: 77)
+    monkeypatch.setattr("fetchml.system.capabilities.may_hand_over", lambda pid: pid == 77)
     assert task_user(Settings()) == Check("task user", "a uid for each user, from 1900000 on")
-    monkeypatch.setattr("os.geteuid", lambda: 1234)
+    monkeypatch.setattr("fetchml.ops.doctor.holder", lambda data_dir: None)
     shared = task_user(Settings())
     assert shared.ok
-    assert "the server's own uid, 1234" in shared.says
-    assert 'as root with [tasks] user = "auto"' in shared.advice
+    assert "the server's own uid" in shared.says
+    assert "fetchml service install" in shared.advice
     assert task_user(Settings(tasks=TaskSettings(user="77:77"))).advice == ""
     monkeypatch.setattr("fetchml.cli.doctor.examine", lambda _: [shared])
     ran = CliRunner().invoke(command, [], standalone_mode=False)
     assert ran.return_value == 0
     assert ran.output.startswith("advice")
-    assert "→ Run the server as root" in " ".join(ran.output.split())
+    assert "→ Run the server as the service" in " ".join(ran.output.split())
     ran = CliRunner().invoke(command, ["--json"], standalone_mode=False)
     [check] = json.loads(ran.output)["checks"]
     assert check["ok"]

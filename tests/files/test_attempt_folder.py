@@ -50,6 +50,17 @@ def test_create_for_a_user_that_only_the_image_knows(tmp_path: Path) -> None:
     assert (folder.run / "gate").stat().st_mode & 0o777 == 0o666
 
 
+def test_whose_it_is_stays_known_when_another_server_would_choose_another(
+    folder: AttemptFolder, tmp_path: Path
+) -> None:
+    """A shim may wait there as this server's own uid."""
+    assert folder.owner() == (os.geteuid(), os.getegid())
+    assert AttemptFolder(tmp_path / "new").owner() is None
+    open_to_all = AttemptFolder(tmp_path / "image")
+    open_to_all.create(None, None)
+    assert open_to_all.owner() is None
+
+
 def test_the_gate_wakes_who_waits_and_stays_open(folder: AttemptFolder) -> None:
     gate = os.open(folder.run / "gate", os.O_RDWR | os.O_NONBLOCK)
     try:

@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -13,6 +14,22 @@ def as_user(uid: int, *command: str) -> list[str]:
     """`command`, run as user `uid` with its group alone, wherever this clone lies. Needs root."""
     user = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
     return [*enterable(), *user, *command]
+
+
+def as_service(
+    uid: int, capabilities: Iterable[str], *command: str, group: int = NOBODY
+) -> list[str]:
+    """`command`, run as systemd starts a service: as user `uid` with one more `group`, and with
+    these capabilities (`CAP_…`) as ambient and bounding set. Needs root."""
+    words = [name.removeprefix("CAP_").lower() for name in capabilities]
+    ambient = ",".join(f"+{word}" for word in words) or "-all"
+    return [
+        *enterable(),
+        *("setpriv", f"--reuid={uid}", f"--regid={uid}", f"--groups={group}", "--no-new-privs"),
+        *(f"--inh-caps={ambient}", f"--ambient-caps={ambient}"),
+        f"--bounding-set={','.join(['-all', *(f'+{word}' for word in words)])}",
+        *command,
+    ]
 
 
 def enterable() -> list[str]:

@@ -9,6 +9,7 @@ from fetchml.adapters.docker.gpus import Grant
 from fetchml.adapters.shim_command import PLACES, shim_command
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import LaunchSpec, Owner
+from fetchml.system import capabilities
 
 INSTANCE_LABEL, TASK_LABEL, ATTEMPT_LABEL = "fetchml.instance", "fetchml.task", "fetchml.attempt"
 
@@ -46,7 +47,10 @@ def parse_user(setting: str) -> Owner:
     if setting == "image":
         return None
     if setting == "auto":
-        return _UNPRIVILEGED if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+        is_root = os.geteuid() == 0
+        if is_root or capabilities.may_hand_over():
+            return _UNPRIVILEGED
+        return os.geteuid(), os.getegid()
     uid, _, gid = setting.partition(":")
     return int(uid), int(gid)
 

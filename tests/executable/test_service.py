@@ -12,6 +12,7 @@ import pytest
 from fetchml.ops.systemd_unit import BadArgument, unit
 from testbed import debian
 from tests.support.cli_server import SECONDS, Server, run
+from tests.support.other_user import ROOT
 
 DATA = Path("/var/lib/fetchml")
 
@@ -41,6 +42,25 @@ def test_systemd_finds_no_fault(tmp_path: Path, data_dir: Path, docker: bool) ->
     )
     about_it = [line for line in verified.stderr.splitlines() if "fetchml.service" in line]
     assert (verified.returncode, about_it) == (0, [])
+
+
+def test_systemd_rates_it_as_the_documentation_says(tmp_path: Path) -> None:
+    [said] = re.findall(
+        r"rates it ([0-9.]+) \(([0-9.]+) with `--launcher process`",
+        (ROOT / "docs/operations.md").read_text(),
+    )
+    rated = []
+    for docker in (True, False):
+        text = unit(["/bin/true", "serve"], data_dir=DATA, docker=docker, docker_group=docker)
+        (tmp_path / "fetchml.service").write_text(text)
+        shown = subprocess.run(
+            [systemd_analyze(), "security", "--offline=true", tmp_path / "fetchml.service"],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        rated += re.findall(r"Overall exposure level for fetchml.service: ([0-9.]+)", shown)
+    assert rated == list(said)
 
 
 def test_plain_processes_keep_tmp_and_are_no_less_likely_killed_for_want_of_memory() -> None:

@@ -24,7 +24,6 @@ from testbed.docker_engine import Engine
 from tests.support.cli_server import FETCHML, SECONDS, environment, run
 from tests.support.other_user import as_service
 from tests.support.program import Backend, Server, Task, eventually
-from tests.support.server_fixtures import containers_backend, processes_backend  # noqa: F401
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 UID = 4321
@@ -83,7 +82,7 @@ def docker_group(docker_engine: Engine) -> Iterator[int]:
 @pytest.fixture
 async def server(
     data_dir: Path,
-    containers_backend: Backend,  # noqa: F811
+    containers_backend: Backend,
 ) -> AsyncIterator[Server]:
     server = Server(data_dir, containers_backend, HOME="/nonexistent", TMPDIR="/tmp")  # noqa: S108
     yield server
@@ -208,7 +207,7 @@ async def test_what_an_earlier_server_without_capabilities_wrote(
 
 async def test_plain_processes_have_no_capability(
     data_dir: Path,
-    processes_backend: Backend,  # noqa: F811
+    processes_backend: Backend,
 ) -> None:
     """Whatever the server was started with."""
     server = Server(data_dir, processes_backend, HOME="/nonexistent", TMPDIR="/tmp")  # noqa: S108

@@ -45,7 +45,7 @@ def run() -> Benchmark:
     gc.set_threshold(YOUNG_OBJECTS)
     for name, limits in (
         ("as it is set up", _limits()),
-        ("quota, preemption, prepare ahead", _limits(user_gpus=4, preemption=True, ahead=True)),
+        ("quota, preemption, prepare ahead", _limits(user_gpus=4, preemption=True, prestage=True)),
     ):
         box = LongQueue(limits)
         yield _figure(f"a decision ({name})", list(box.ends()), TARGET_DECISION_MS)
@@ -97,7 +97,7 @@ class LongQueue:
             self._answer()
 
     def explains(self) -> Iterator[float]:
-        waiting = sorted(task_id for task_id in self.state.tasks if task_id in self.state.waiting)
+        waiting = sorted(task_id for task_id in self.state.tasks if task_id in self.state.queue)
         for task_id in self.rng.sample(waiting, 200):
             task = self.state.tasks[task_id]
             yield _seconds(lambda task=task: explain(self.state, task, self.now))  # type: ignore[misc]

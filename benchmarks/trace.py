@@ -108,15 +108,17 @@ def without_backfill(trace: Trace) -> Outcome:
     return Outcome("without backfill", _blocking(trace, add, first, begin, end))
 
 
-def fetchml(trace: Trace, reserve_after_ms: int, *, ahead: bool = False) -> Outcome:
+def fetchml(trace: Trace, reserve_after_ms: int, *, prestage: bool = False) -> Outcome:
     """The core itself."""
     capacity = Resources(128, 1024)
-    limits = Limits(capacity, 64, reserve_after_ms, "box", half_life_ms=HALF_LIFE_MS, ahead=ahead)
+    limits = Limits(
+        capacity, 64, reserve_after_ms, "box", half_life_ms=HALF_LIFE_MS, prestage=prestage
+    )
     box = SimulatedBox(limits, GPUS, lambda task: trace.run_ms[task.id])
     box.run(trace.tasks)
     hours = reserve_after_ms / 3_600_000
     after = f"{hours:g} h" if hours >= 1 else f"{hours * 60:g} min"
-    name = f"FetchML, reserve_after {after}{', prepare ahead' if ahead else ''}"
+    name = f"FetchML, reserve_after {after}{', prepare ahead' if prestage else ''}"
     return Outcome(name, box.started)
 
 
@@ -211,7 +213,7 @@ def main() -> None:
             fifo(trace),
             without_backfill(trace),
             *(fetchml(trace, reserve_after) for reserve_after in RESERVE_AFTER_MS),
-            fetchml(trace, RESERVE_AFTER_MS[0], ahead=True),
+            fetchml(trace, RESERVE_AFTER_MS[0], prestage=True),
         ]
         print(f"\n{given.tasks:,} tasks, seed {given.seed}, load {load:.0%}. ", end="")
         print("Waiting p50 / p95 in minutes, by size:\n")

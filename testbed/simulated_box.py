@@ -79,7 +79,7 @@ class SimulatedBox:
                 self.at(change.not_before, TimePassed)
         for effect in decision.effects:
             match effect:
-                case RunAttempt(task=task) if task.ahead:
+                case RunAttempt(task=task) if task.prestaged:
                     self.at(self.now, lambda now, t=task: Prestaged(now, t.id, t.attempt))  # type: ignore[misc]
                 case RunAttempt(task=task):
                     self._start(task)
@@ -102,7 +102,7 @@ class SimulatedBox:
         self.at(end.at, lambda now: self._end(task, begun, end))
 
     def _stop(self, task: Task) -> None:
-        if task.ahead:
+        if task.prestaged:
             self.at(self.now, lambda now: NeverStarted(now, task.id, task.attempt))
             return
         begun = task.started_at or self.now

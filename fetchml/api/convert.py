@@ -99,7 +99,7 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "cancel_requested_at": rfc3339(cancel.at) if cancel else None,
         "cancel_requested_by": cancel.by if cancel else None,
         "gpu_uuids": task.gpu_uuids or None,
-        "ahead": task.ahead or None,
+        "ahead": task.prestaged or None,
     }
     body.update((name, value) for name, value in optional.items() if value is not None)
     return body

@@ -133,7 +133,7 @@ def _beyond_the_contract(task: Task) -> task_pb2.Task:
         cancel_requested_at=timestamp(cancel.at) if cancel else None,
         cancel_requested_by=cancel.by if cancel else None,
         gpu_uuids=task.gpu_uuids,
-        ahead=task.ahead or None,
+        ahead=task.prestaged or None,
         infra_retries=task.infra_retries,
         preemptible=spec.preemptible,
         preempted=task.preempted,

@@ -19,7 +19,7 @@ from fetchml.core.events import (
 )
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.requests import submission
-from fetchml.core.scheduling.discards import may_be_prestaged
+from fetchml.core.waiting import may_be_prestaged
 from fetchml.files.disk_work import DiskWork
 from fetchml.files.inotify import FolderWatch
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
@@ -93,7 +93,7 @@ class AttemptManager:
             return
         match effect:
             case RunAttempt(task=task):
-                if task.ahead:
+                if task.prestaged:
                     self.counts.ahead += 1
                 elif task.status is Status.PREPARING:
                     self.counts.ordinary += 1

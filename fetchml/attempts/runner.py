@@ -85,7 +85,7 @@ class AttemptRunner:
         """The wait for the end of all its processes, once it has begun."""
         self._may_open = asyncio.Event()
         """The task has its resources. Until then it is made ready ahead, up to its gate."""
-        if not task.ahead:
+        if not task.prestaged:
             self._may_open.set()
         self._thrown_away = asyncio.Event()
         self._stop_asked = asyncio.Event()
@@ -133,14 +133,14 @@ class AttemptRunner:
             claim = self._folder.claim()
             if claim is not None and claim.revoked:
                 # What was made ready ahead may have been thrown away: nobody kept why.
-                error = None if self._task.ahead else "it could not be made ready"
+                error = None if self._task.prestaged else "it could not be made ready"
                 return await self._give_up(error, permanent=False)
-            if self._task.ahead:
+            if self._task.prestaged:
                 await self._let_others_start()
             if not await self._prepare():
                 return False
             failpoints.reach("prepared")
-            if self._task.ahead and not await self._wait_for_its_turn():
+            if self._task.prestaged and not await self._wait_for_its_turn():
                 return False
         # Here, not in a thread: it is two system calls, and a GPU is idle meanwhile.
         self._folder.open_gate()
@@ -218,7 +218,7 @@ class AttemptRunner:
         """Returns False when nothing was started, True when it had been started already."""
         if not await asyncio.to_thread(self._folder.revoke):
             return True
-        if self._task.ahead:
+        if self._task.prestaged:
             failpoints.reach("revoked")
         await asyncio.to_thread(self._folder.discard)
         task = self._task

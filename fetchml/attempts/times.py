@@ -46,7 +46,7 @@ class AttemptTimes:
         now = self._clock()
         opened_at = self._folder.opened_at()
         if opened_at is None:
-            opened_at = self._task.given_at or self._task.created_at
+            opened_at = self._task.allocated_at or self._task.created_at
         # The machine's clock may have been set back since; the time that passed is known.
         passed = int((time.monotonic() - self._since) * 1000)
         return opened_at, max(now, opened_at + passed)

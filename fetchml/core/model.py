@@ -22,7 +22,7 @@ class Status(StrEnum):
 
 ENDED = frozenset({Status.COMPLETED, Status.FAILED})
 HOLDING = frozenset({Status.PREPARING, Status.RUNNING, Status.COLLECTING})
-"""The states in which a task has an attempt under way. It holds its slot, unless it is `ahead`."""
+"""States in which a task has an attempt under way. It holds its slot unless it is `prestaged`."""
 
 
 class FailureReason(StrEnum):
@@ -193,11 +193,12 @@ class Task(Value, frozen=True):
     """What `preparing`, prestaging included, is doing just now, for people."""
     gpu_uuids: tuple[str, ...] = ()
     """The GPUs of the current or last attempt."""
-    ahead: bool = False
-    """In `preparing`: its attempt is prestaged while it waits. It holds nothing; others still hold
-    its GPUs. Clients see it as `queued`."""
-    given_at: int | None = None
-    """Since when the current attempt holds its resources."""
+    prestaged: bool = msgspec.field(default=False, name="ahead")
+    """In `preparing`: its attempt is prestaged while it waits (`core.waiting` has the sub-states).
+    It holds nothing; others still hold its GPUs. Clients see it as `queued`. Stored as `ahead`."""
+    allocated_at: int | None = msgspec.field(default=None, name="given_at")
+    """Since when the current attempt holds its resources; `None` if it does not. Stored as
+    `given_at`."""
     halt: Halt | None = None
     infra_retries: int = 0
     """Attempts that were tried again because of a fault of the box: `retry_count` has the rest."""
@@ -222,7 +223,7 @@ class Task(Value, frozen=True):
     def shown_status(self) -> Status:
         """What clients see, filter by and count: a task that waits is `queued`, also while its
         attempt is prestaged."""
-        return Status.QUEUED if self.ahead else self.status
+        return Status.QUEUED if self.prestaged else self.status
 
 
 class Change(Value, frozen=True):

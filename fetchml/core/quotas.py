@@ -16,7 +16,7 @@ MAX_LIVE_BYTES = 1 << 30
 def count_fault(state: State, user: str, more: int) -> str | None:
     """Why the user may not submit so many tasks now, whatever they are; None: it may."""
     most = state.limits.user_queued
-    if not most or (waiting := state.waiting.queued_by(user)) + more <= most:
+    if not most or (waiting := state.queue.queued_by(user)) + more <= most:
         return None
     return f"{waiting} tasks of {user} wait, and no more than {most} may: submit when some ran"
 

@@ -69,11 +69,11 @@ def step(state: State, event: Event) -> Decision:
                 change(state, decision, replace(preparing, progress=event.text))
         case Prestaged():
             preparing = current(state, event.task_id, event.attempt, Status.PREPARING)
-            if preparing is not None and preparing.ahead:
-                state.at_gate.add(preparing.id)
+            if preparing is not None and preparing.prestaged:
+                state.at_gate(preparing.id)
         case Started():
             preparing = current(state, event.task_id, event.attempt, Status.PREPARING)
-            if preparing is not None and not preparing.ahead:
+            if preparing is not None and not preparing.prestaged:
                 _run(state, decision, preparing, event.started_at)
         case NeverStarted():
             _never_started(state, decision, event)
@@ -99,17 +99,17 @@ def step(state: State, event: Event) -> Decision:
         case Recovered():
             _recover(state, decision, event.now)
         case TimePassed(due=due):
-            state.waiting.due(event.now, due)
+            state.queue.due(event.now, due)
     if not isinstance(event, Submitted):  # who comes displaces nobody by that
         for task in prestage.misplaced(state):
-            _abandon(state, decision, task.id)
+            _discard(state, decision, task.id)
     _schedule(state, decision, event.now)
     return decision
 
 
 def _recover(state: State, decision: Decision, now: int) -> None:
     """Go on with every attempt. What the box can no longer satisfy, it says so of now."""
-    state.ahead = dict.fromkeys(state.ahead, now)
+    state.restarted(now)
     for task in state.under_way():
         decision.effects.append(RunAttempt(task))
         if task.cancel is not None or task.halt is not None:
@@ -125,7 +125,7 @@ def _fail_the_impossible(state: State, decision: Decision, now: int) -> None:
 
 
 def _schedule(state: State, decision: Decision, now: int) -> None:
-    state.waiting.due(now)
+    state.queue.due(now)
     if not state.may_start:
         return
     level = ShareLevels(state, now)
@@ -136,26 +136,27 @@ def _schedule(state: State, decision: Decision, now: int) -> None:
                 task = _give(state, decision, state.tasks[task_id], gpu_uuids, now)
                 level.forget(task.user)
             case Discard(task_id=task_id):
-                state.first_served.add(task_id)
-                _abandon(state, decision, task_id)
+                _discard(state, decision, task_id, protect=True)
     if state.limits.preemption:
         while (found := preemption.next_preemption(state, now, level)) is not None:
             for victim in found.victims:
                 _make_way(state, decision, victim, found.task, now)
     while (plan := prestage.next_plan(state, now, level)) is not None:
         for other in plan.instead_of:
-            _abandon(state, decision, other.id)
-        _prepare(state, decision, plan.task, plan.gpu_uuids, now=now, early=True)
+            _discard(state, decision, other.id)
+        _prepare(state, decision, plan.task, plan.gpu_uuids, now=now, prestaged=True)
 
 
 def _give(
     state: State, decision: Decision, task: Task, gpu_uuids: tuple[str, ...], now: int
 ) -> Task:
     """It has its resources from now on."""
-    if not task.ahead:
-        return _prepare(state, decision, task, gpu_uuids, now=now, early=False)
+    if not task.prestaged:
+        return _prepare(state, decision, task, gpu_uuids, now=now, prestaged=False)
     state.leave(task)
-    task = replace(task, ahead=False, given_at=now, worker_id=state.limits.worker_id, error=None)
+    task = replace(
+        task, prestaged=False, allocated_at=now, worker_id=state.limits.worker_id, error=None
+    )
     task = change(state, decision, task)
     state.hold(task)
     decision.effects.append(OpenGate(task.id))
@@ -169,7 +170,7 @@ def _prepare(
     gpu_uuids: tuple[str, ...],
     *,
     now: int,
-    early: bool,
+    prestaged: bool,
 ) -> Task:
     state.leave(task)
     task = move(
@@ -179,13 +180,13 @@ def _prepare(
         Status.PREPARING,
         attempt=task.attempt + 1,
         # While it waits it is on no worker, and the error of its last attempt stays readable.
-        worker_id=None if early else state.limits.worker_id,
-        error=task.error if early else None,
+        worker_id=None if prestaged else state.limits.worker_id,
+        error=task.error if prestaged else None,
         gpu_uuids=gpu_uuids,
-        ahead=early,
-        given_at=None if early else now,
+        prestaged=prestaged,
+        allocated_at=None if prestaged else now,
     )
-    if early:
+    if prestaged:
         state.wait(task, now)
     else:
         state.hold(task)
@@ -193,8 +194,8 @@ def _prepare(
     return task
 
 
-def _abandon(state: State, decision: Decision, task_id: str) -> None:
-    state.abandoned.add(task_id)
+def _discard(state: State, decision: Decision, task_id: str, *, protect: bool = False) -> None:
+    state.discard(task_id, protect=protect)
     decision.effects.append(DiscardAttempt(task_id))
 
 
@@ -215,8 +216,8 @@ def _cancel(state: State, decision: Decision, event: CancelRequested) -> None:
         _finish(state, decision, replace(task, cancel=wish), verdict, ended_at=event.now)
         return
     change(state, decision, replace(task, cancel=wish))
-    if task.ahead:
-        state.abandoned.add(task.id)
+    if task.prestaged:
+        state.discard(task.id)
     if task.status is not Status.COLLECTING:
         decision.effects.append(StopAttempt(task.id))
 
@@ -233,7 +234,7 @@ def _never_started(state: State, decision: Decision, event: NeverStarted) -> Non
         return
     elif task.halt is not None:
         verdict = Verdict(FailureReason.LOST, task.halt.why, None)
-    elif event.error is None and task.ahead:
+    elif event.error is None and task.prestaged:
         _queue_again(state, decision, task, event.now, discarded=task.discarded + 1)
         return
     elif event.error is None:
@@ -252,8 +253,8 @@ def _ended(state: State, decision: Decision, event: Ended) -> None:
     _release(state, decision, task, event.now)
     if task.status is Status.PREPARING:
         never_ran = end.started_at is None and (end.lost is not None or end.start_error is not None)
-        if never_ran or task.ahead:
-            if task.ahead and end.lost is None:
+        if never_ran or task.prestaged:
+            if task.prestaged and end.lost is None:
                 end = replace(end, lost="it was ended while it waited for its resources")
             verdict = judge(end, task.spec, task.cancel, task.halt)
             _conclude(state, decision, task, verdict, event.now, end.at)
@@ -325,8 +326,8 @@ def _queue_again(state: State, decision: Decision, task: Task, now: int, **field
         end=None,
         progress=None,
         gpu_uuids=(),
-        ahead=False,
-        given_at=None,
+        prestaged=False,
+        allocated_at=None,
         halt=None,
     )
     state.wait(task, now)
@@ -344,6 +345,6 @@ def _finish(state: State, decision: Decision, task: Task, verdict: Verdict, ende
         error=verdict.error,
         exit_code=verdict.exit_code,
         progress=None,
-        ahead=False,
+        prestaged=False,
     )
     state.forget(task)

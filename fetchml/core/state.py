@@ -1,11 +1,12 @@
 """What the core knows: live tasks, who holds what, who waits. Memory for live tasks only."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from fetchml.core import waiting
 from fetchml.core.footprint import footprint
 from fetchml.core.gpus.model import is_plain, plain_slots
 from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task
@@ -13,6 +14,9 @@ from fetchml.core.scheduling.allocator import GpuPool, Placement
 from fetchml.core.scheduling.ready_queue import ReadyQueue
 from fetchml.core.scheduling.resources import add, subtract, sum_of
 from fetchml.core.scheduling.shares import Shares, Usage, weight
+from fetchml.core.waiting import PRESTAGED, Discarding, Queued, Waiting
+
+_QUEUED = Queued()
 
 
 @dataclass(slots=True, frozen=True)
@@ -39,10 +43,10 @@ class Limits:
     user_queued_bytes: int = 0
     """Memory that the live tasks of one user may take; 0: any."""
     preemption: bool = False
-    ahead: bool = False
+    prestage: bool = False
     """Make tasks ready while they wait."""
-    max_ahead: int = 2
-    """Tasks without GPUs that are made ready ahead, at most."""
+    max_prestaged: int = 2
+    """Tasks without GPUs that are prestaged at the same time, at most."""
 
 
 @dataclass(slots=True)
@@ -50,8 +54,10 @@ class State:
     limits: Limits
     tasks: dict[str, Task] = field(default_factory=dict)
     """Live tasks by id."""
-    waiting: ReadyQueue = field(default_factory=ReadyQueue)
-    """Queued tasks, and those that are made ready ahead."""
+    queue: ReadyQueue = field(default_factory=ReadyQueue)
+    """Queued and prestaged tasks, in the order in which they start."""
+    wait_states: dict[str, Waiting] = field(default_factory=dict)
+    """Sub-states of waiting tasks by id; a task without an entry is `Queued()`."""
     held: dict[str, Resources] = field(default_factory=dict)
     """What each task that has its slot holds beside it: nothing, once its processes are gone."""
     used: Resources = field(default_factory=Resources)
@@ -64,14 +70,6 @@ class State:
     """Memory that each user's live tasks take."""
     live_bytes: int = 0
     """Memory that all live tasks take."""
-    ahead: dict[str, int] = field(default_factory=dict)
-    """Tasks made ready ahead: since when."""
-    at_gate: set[str] = field(default_factory=set)
-    """Those of them that are ready."""
-    abandoned: set[str] = field(default_factory=set)
-    """Those of them that are being thrown away."""
-    first_served: set[str] = field(default_factory=set)
-    """Waiting tasks that were passed for long enough by what was ready elsewhere."""
     launcher_available: bool = False
     draining: bool = False
     gpus: GpuPool = field(init=False)
@@ -93,7 +91,7 @@ class State:
         unnamed = []
         for task in live:
             state.enter(task, footprint(task.spec))
-            if task.status in HOLDING and not task.ahead:
+            if task.status in HOLDING and not task.prestaged:
                 if task.spec.gpu and not task.gpu_uuids:
                     unnamed.append(task)
                 else:
@@ -111,15 +109,12 @@ class State:
         of is not copied where it never changes."""
         other = copy(self)
         other.tasks = dict(self.tasks)
-        other.waiting = self.waiting.copy()
+        other.queue = self.queue.copy()
         other.held = dict(self.held)
         other.user_gpus = dict(self.user_gpus)
         other.user_slots = dict(self.user_slots)
         other.user_bytes = dict(self.user_bytes)
-        other.ahead = dict(self.ahead)
-        other.at_gate = set(self.at_gate)
-        other.abandoned = set(self.abandoned)
-        other.first_served = set(self.first_served)
+        other.wait_states = dict(self.wait_states)
         other.gpus = self.gpus.copy()
         other.shares = self.shares.copy()
         return other
@@ -137,19 +132,38 @@ class State:
         _take(self.user_bytes, task.user, size)
         self.live_bytes -= size
         self.leave(task)
-        self.first_served.discard(task.id)
+        self.wait_states.pop(task.id, None)
 
     def wait(self, task: Task, now: int) -> None:
-        """It is queued, or made ready ahead."""
-        self.waiting.add(task, now)
-        if task.ahead:
-            self.ahead[task.id] = now
-            if task.cancel is not None:
-                self.abandoned.add(task.id)
+        """It is queued, or prestaged."""
+        self.queue.add(task, now)
+        self._set_wait_state(task.id, waiting.begun(task, self.wait_state(task.id), now))
+
+    def wait_state(self, task_id: str) -> Waiting:
+        return self.wait_states.get(task_id, _QUEUED)
+
+    def at_gate(self, task_id: str) -> None:
+        """Its prestaged attempt waits at its gate."""
+        self._set_wait_state(task_id, waiting.at_gate(self.wait_state(task_id)))
+
+    def discard(self, task_id: str, *, protect: bool = False) -> None:
+        """Its prestaged attempt is being removed. `protect`: see `Queued.protected`."""
+        protected = protect or self.wait_state(task_id).protected
+        self._set_wait_state(task_id, Discarding(protected))
+
+    def restarted(self, now: int) -> None:
+        for task_id, before in self.wait_states.items():
+            self.wait_states[task_id] = waiting.restarted(before, now)
+
+    def _set_wait_state(self, task_id: str, state: Waiting) -> None:
+        if state == _QUEUED:
+            self.wait_states.pop(task_id, None)
+        else:
+            self.wait_states[task_id] = state
 
     def hold(self, task: Task) -> None:
         """It has its slot, and its resources as long as its processes may live."""
-        self.first_served.discard(task.id)
+        self.wait_states.pop(task.id, None)
         gone = task.status is Status.COLLECTING
         held = Resources() if gone else task.spec.resources
         self.held[task.id] = held
@@ -160,7 +174,7 @@ class State:
         self.gpus.give(task.id, task.gpu_uuids)
         if held.gpu:
             self.user_gpus[task.user] = self.user_gpus.get(task.user, 0) + held.gpu
-        since = task.given_at or task.started_at or task.created_at
+        since = task.allocated_at or task.started_at or task.created_at
         cores = self.limits.capacity.cpu
         self.shares.begin(task.user, task.id, weight(held, cores), since)
 
@@ -184,10 +198,7 @@ class State:
             del self.held[task.id]
             _take(self.user_slots, task.user, 1)
         else:
-            self.waiting.remove(task.id)
-            self.ahead.pop(task.id, None)
-            self.abandoned.discard(task.id)
-            self.at_gate.discard(task.id)
+            self.queue.remove(task.id)
 
     @property
     def capacity(self) -> Resources:
@@ -209,18 +220,26 @@ class State:
     def may_start(self) -> bool:
         return self.launcher_available and not self.draining
 
-    def under_way(self) -> Iterable[Task]:
-        """All that have an attempt: those that hold their slot, and those made ready ahead."""
-        return (task for task in self.tasks.values() if task.status in HOLDING)
+    def under_way(self) -> Iterator[Task]:
+        """Tasks that have an attempt: those that hold their slot, and those whose prestaged
+        attempt is made ready, waits, or is discarded."""
+        for task_id in self.held:
+            yield self.tasks[task_id]
+        for task_id, wait_state in self.wait_states.items():
+            if not isinstance(wait_state, Queued):
+                yield self.tasks[task_id]
 
-    def ahead_places(self) -> dict[str, str]:
-        """GPUs that a task was made ready on ahead, by UUID: the task."""
-        return {
-            uuid: task_id
-            for task_id in self.ahead
-            if task_id not in self.abandoned
-            for uuid in self.tasks[task_id].gpu_uuids
-        }
+    def prestaged(self) -> list[Task]:
+        """Tasks whose prestaged attempt may still start."""
+        return [
+            self.tasks[task_id]
+            for task_id, wait_state in self.wait_states.items()
+            if isinstance(wait_state, PRESTAGED)
+        ]
+
+    def prestaged_by_gpu(self) -> dict[str, str]:
+        """By UUID: the task that is prestaged for this GPU."""
+        return {uuid: task.id for task in self.prestaged() for uuid in task.gpu_uuids}
 
     def quota_left(self, user: str) -> int | None:
         """GPUs that this user's tasks may have beside what they hold; None: any number."""
@@ -239,24 +258,27 @@ class State:
         for task in self.tasks.values():
             self._check_task(task)
         assert self.held.keys() <= self.tasks.keys(), "a slot is held by a task that is gone"
-        ahead = [task for task in self.tasks.values() if task.ahead]
-        assert {task.id for task in ahead} == self.ahead.keys(), "who is ahead"
-        nowhere = len(self.tasks) - len(self.waiting) - len(self.held)
+        nowhere = len(self.tasks) - len(self.queue) - len(self.held)
         assert nowhere == 0, f"{nowhere} tasks are nowhere"
-        assert self.abandoned | self.at_gate <= self.ahead.keys(), "not ahead any more"
-        assert self.first_served <= self.tasks.keys(), "first served, but gone"
+        for task_id, wait_state in self.wait_states.items():
+            assert task_id in self.queue, f"{task_id}: {wait_state}, but it does not wait"
+            assert wait_state != _QUEUED, f"{task_id}: an entry that says nothing"
         self._check_users()
         self._check_gpus()
-        self._check_ahead(ahead)
+        self._check_prestaged()
 
     def _check_task(self, task: Task) -> None:
         assert task.status not in ENDED, f"{task.id} has ended and is still here"
-        has_slot = task.status in HOLDING and not task.ahead
+        has_slot = task.status in HOLDING and not task.prestaged
         assert has_slot == (task.id in self.held), f"{task.id}: slot"
-        waits = task.status is Status.QUEUED or task.ahead
-        assert waits == (task.id in self.waiting), f"{task.id}: queue"
-        if task.ahead:
-            assert task.status is Status.PREPARING, f"{task.id}: {task.status} ahead"
+        waits = task.status is Status.QUEUED or task.prestaged
+        assert waits == (task.id in self.queue), f"{task.id}: queue"
+        wait_state = self.wait_state(task.id)
+        assert task.prestaged != isinstance(wait_state, Queued), f"{task.id}: {wait_state}"
+        if task.prestaged:
+            assert task.status is Status.PREPARING, f"{task.id}: prestaged, but {task.status}"
+            if task.cancel is not None:
+                assert isinstance(wait_state, Discarding), f"{task.id}: cancelled, {wait_state}"
         if task.cancel is not None:
             assert task.status is not Status.QUEUED, f"{task.id}: cancelled and queued"
         if has_slot and task.status is not Status.COLLECTING:
@@ -294,14 +316,14 @@ class State:
             assert uuid not in self.gpus.holders, f"{uuid} was given before it was looked at"
             assert not is_plain(uuid), f"{uuid} settles"
 
-    def _check_ahead(self, ahead: list[Task]) -> None:
-        staying = [task for task in ahead if task.id not in self.abandoned]
+    def _check_prestaged(self) -> None:
+        staying = self.prestaged()
         places = [uuid for task in staying for uuid in task.gpu_uuids]
-        assert len(places) == len(set(places)), "two tasks are ahead on one GPU"
+        assert len(places) == len(set(places)), "two tasks are prestaged for one GPU"
         without = sum(not task.gpu_uuids for task in staying)
-        assert without <= self.limits.max_ahead, f"{without} tasks are ahead without GPUs"
-        for task in ahead:
-            assert not any(task.id in holders for holders in self.gpus.holders.values())
+        assert without <= self.limits.max_prestaged, f"{without} tasks are prestaged without GPUs"
+        for task_id in self.wait_states:
+            assert not any(task_id in holders for holders in self.gpus.holders.values())
 
 
 def _take(counts: dict[str, int], user: str, number: int) -> None:

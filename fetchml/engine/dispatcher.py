@@ -127,7 +127,7 @@ class Dispatcher:
 
     def _set_timer(self) -> None:
         """A delayed retry becomes ready by itself."""
-        due = self.state.waiting.next_due()
+        due = self.state.queue.next_due()
         if due == self._timer_due:
             return
         if self._timer is not None:
@@ -156,5 +156,5 @@ def _tell(change: Change) -> None:
     extra = {"task_id": task.id, "attempt": task.attempt, "user": task.user}
     if task.error is not None:
         extra["error"] = task.error
-    what = "prestaged" if task.ahead else task.status
+    what = "prestaged" if task.prestaged else task.status
     log.info("%s %s", "service" if task.service else "task", what, extra=extra)

@@ -322,10 +322,10 @@ class Engine:
         state, now = self._writer.state, self._clock()
         held = [(state.tasks[task_id], held.gpu) for task_id, held in state.held.items()]
         return [
-            GpuUse(task.id, task.user, count * (now - task.given_at) / 1000)
+            GpuUse(task.id, task.user, count * (now - task.allocated_at) / 1000)
             for task, count in held
             if count
-            and task.given_at is not None
+            and task.allocated_at is not None
             and permissions.may_see(who, task, private=self._settings.private)
         ]
 
@@ -390,8 +390,7 @@ class Engine:
         """What the watch over the disk may ask and do. Once the engine has started."""
 
         def under_way() -> list[Task]:
-            state = self._writer.state
-            return [state.tasks[each] for each in {*state.held, *state.ahead}]
+            return list(self._writer.state.under_way())
 
         async def find(task_id: str) -> Task | None:
             known = self._writer.state.tasks.get(task_id) or self._writer.catalog.get(task_id)

@@ -43,12 +43,12 @@ class Estimates:
             if not task.hidden and not change.is_upkeep:
                 self._run_times.learn(task)
             self._first.pop(task.id, None)
-        elif task.given_at is not None and (told := self._first.pop(task.id, None)) is not None:
-            self.calibration = self.calibration.plus(told, task.given_at)
+        elif task.allocated_at is not None and (told := self._first.pop(task.id, None)) is not None:
+            self.calibration = self.calibration.plus(told, task.allocated_at)
 
     async def of(self, task: Task) -> StartEstimate | None:
         """None: it can't start as the box is now, or too many wait."""
-        if len(self._state.waiting) > MAX_WAITING or task.id not in self._state.waiting:
+        if len(self._state.queue) > MAX_WAITING or task.id not in self._state.queue:
             return None
         now = self._clock()
         known_at = self._known_at
@@ -78,7 +78,7 @@ class Estimates:
     async def _play_once(self, now: int) -> None:
         state = self._state
         try:
-            if len(state.waiting) <= AT_ONCE:
+            if len(state.queue) <= AT_ONCE:
                 known = estimate(state, now, self._run_times)
             else:
                 known = await asyncio.to_thread(estimate, state.copy(), now, self._run_times)
@@ -88,5 +88,5 @@ class Estimates:
             known = {}
         self._known, self._known_at = known, now
         for task_id, told in known.items():
-            if len(self._first) < KEPT and task_id in self._state.waiting:
+            if len(self._first) < KEPT and task_id in self._state.queue:
                 self._first.setdefault(task_id, told)

@@ -6,6 +6,7 @@ from fetchml.core.model import ENDED, Status, Task
 from fetchml.core.scheduling.resources import fits
 from fetchml.core.scheduling.scheduler import SchedulingPass, ShareLevels
 from fetchml.core.state import State
+from fetchml.core.waiting import AtGate
 from fetchml.system.pacing import Pace
 from fetchml.views import Explanation, Shortage
 
@@ -47,7 +48,7 @@ async def tasks_before(state: State, task: Task, now: int) -> int:
     time. 0 for a task that does not wait."""
     before, pace = 0, Pace()
     if _waits(task):
-        for part in state.waiting.counts_before(task, ShareLevels(state, now)):
+        for part in state.queue.counts_before(task, ShareLevels(state, now)):
             before += part
             await pace.rest()
     return before
@@ -66,12 +67,12 @@ def _waiting(
 ) -> Explanation:
     level = ShareLevels(state, now)
     if before is None:
-        before = state.waiting.count_before(task, level)
+        before = state.queue.count_before(task, level)
     missing = _shortages(state, task)
     reason = why_it_waits(state, task, now, missing)
     reason = reason or _turn(state, task, now, level, before, may_name)
-    if task.ahead:
-        is_ready = task.id in state.at_gate
+    if task.prestaged:
+        is_ready = isinstance(state.wait_state(task.id), AtGate)
         reason += " It is ready to start." if is_ready else " It is made ready meanwhile."
     return Explanation(
         task.id,
@@ -152,7 +153,7 @@ def _told(short: Shortage) -> str:
 
 
 def _kept_for(state: State, task: Task, now: int, level: ShareLevels) -> list[str]:
-    line = state.waiting.queue_of(task.id)
+    line = state.queue.queue_of(task.id)
     if line is None:
         return []
     walk = SchedulingPass(state, now, level)

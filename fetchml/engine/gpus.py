@@ -161,7 +161,7 @@ class Gpus:
         if self._inventory is None or not task.gpu_uuids or not is_failure(end):
             return None
         state = await self._inventory.refresh()
-        since = end.started_at or task.started_at or task.given_at or end.at
+        since = end.started_at or task.started_at or task.allocated_at or end.at
         told = {}
         for reading in state.readings:
             worst = worst_xid(reading.xids, since)

@@ -62,6 +62,6 @@ def _add(shares: Shares, task: Task, since: int, cores: int) -> None:
     end = task.end
     if end is None or end.at < since or end.started_at is None:
         return
-    begun = task.given_at or end.started_at
+    begun = task.allocated_at or end.started_at
     shares.begin(task.user, task.id, weight(task.spec.resources, cores), begun)
     shares.end(task.user, task.id, end.at)

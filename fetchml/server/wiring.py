@@ -295,7 +295,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
             user_queued=settings.quotas.user_queued,
             user_queued_bytes=settings.quotas.user_queued_mb << 20,
             preemption=settings.scheduling.preemption,
-            ahead=settings.scheduling.ahead,
+            prestage=settings.scheduling.ahead,
         ),
         defaults=Defaults(tasks.image, tasks.command, _task_limits(tasks), tasks.max_retries),
         runs=RunSettings(

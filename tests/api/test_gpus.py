@@ -231,7 +231,7 @@ async def test_what_a_task_has_of_gpus(rest: rest_world.World) -> None:
         made["id"],
         status=Status.PREPARING,
         gpu_uuids=("GPU-0", "GPU-1"),
-        ahead=True,
+        prestaged=True,
         infra_retries=1,
         preempted=2,
     )
@@ -334,14 +334,14 @@ def test_explanations_are_the_same(told: Explanation) -> None:
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 @given(st.booleans(), st.booleans(), SMALL, SMALL, st.lists(WORDS, max_size=3).map(tuple))
 def test_tasks_are_the_same(
-    ahead: bool, preemptible: bool, infra: int, preempted: int, uuids: tuple[str, ...]
+    prestaged: bool, preemptible: bool, infra: int, preempted: int, uuids: tuple[str, ...]
 ) -> None:
     task = Task(
         "id",
         "user",
         TaskSpec("a", "image", ("c",), preemptible=preemptible),
         1,
-        ahead=ahead,
+        prestaged=prestaged,
         infra_retries=infra,
         preempted=preempted,
         gpu_uuids=uuids,

@@ -11,7 +11,7 @@ from fetchml.core.model import Status, Task, TaskSpec
 from fetchml.v1 import task_pb2
 from tests.support.rest_world import World
 
-PRESTAGED: dict[str, Any] = {"status": Status.PREPARING, "ahead": True, "progress": "pulling"}
+PRESTAGED: dict[str, Any] = {"status": Status.PREPARING, "prestaged": True, "progress": "pulling"}
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -48,7 +48,7 @@ async def test_ws(rest: World) -> None:
         rest.client.session.ws_connect(url % {"status": "preparing"}, headers=headers) as preparing,
     ):
         await rest.engine.change(task_id, **PRESTAGED)
-        await rest.engine.change(task_id, ahead=False)
+        await rest.engine.change(task_id, prestaged=False)
         told = [json.decode((await queued.receive()).data) for _ in range(2)]
         assert [(each["seq"], each["task"]["status"]) for each in told] == [
             (2, "queued"),

@@ -4,11 +4,12 @@ from collections.abc import Collection
 
 from fetchml.core.model import HaltCause, Task
 from fetchml.core.state import State
+from fetchml.core.waiting import Discarding
 
 
 def in_order(state: State, now: int) -> list[Task]:
     """All that could start, were there room: not those that wait for their time."""
-    ready = [task for task in state.tasks.values() if state.waiting.queue_of(task.id) is not None]
+    ready = [task for task in state.tasks.values() if state.queue.queue_of(task.id) is not None]
     return sorted(
         ready,
         key=lambda task: (
@@ -38,7 +39,7 @@ def could_start(state: State, now: int) -> str | None:
         wanted = task.spec.resources
         if task.cancel is not None or _over_quota(state, task):
             continue
-        line = (task.user, task.spec.priority, wanted, task.avoid_gpus, task.ahead and task.id)
+        line = (task.user, task.spec.priority, wanted, task.avoid_gpus, task.prestaged and task.id)
         is_head = line not in headed
         headed.add(line)
         avoid = state.gpus.avoidable(task.avoid_gpus, wanted.gpu)
@@ -54,9 +55,9 @@ def could_start(state: State, now: int) -> str | None:
         kept: Collection[str] = (
             state.gpus.choose(gpus, min(wanted.gpu, len(candidates)), placement, avoid) or ()
         )
-        if task.id in state.abandoned:
+        if isinstance(state.wait_state(task.id), Discarding):
             keeps = waited or enough
-        elif task.ahead and _settle(state, task, own):
+        elif task.prestaged and _settle(state, task, own):
             keeps = keeps or has_cores
             kept = own
         elif enough:

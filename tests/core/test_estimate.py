@@ -102,7 +102,7 @@ def test_estimates_hold_in_a_simulated_box() -> None:
 
     def look(state: State) -> None:
         for waiting in list(state.tasks.values()):
-            if waiting.id not in told and waiting.id in state.waiting:
+            if waiting.id not in told and waiting.id in state.queue:
                 found = estimate_one(state, waiting.created_at, history, waiting.id)
                 assert found is not None
                 told[waiting.id] = found

@@ -7,6 +7,7 @@ import pytest
 
 from fetchml.core.model import Resources, Task, TaskSpec
 from fetchml.core.state import Limits, State
+from fetchml.core.waiting import Discarding
 from testbed.simulated_box import SimulatedBox
 from tests.core.oracle import could_start
 
@@ -70,9 +71,9 @@ def test_what_was_long_ago_is_forgotten() -> None:
     assert used(box, "alice") == pytest.approx(at_first / 2, rel=0.1)
 
 
-@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("prestage", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_everybody_starts_within_a_bound(seed: int, ahead: bool) -> None:
+def test_everybody_starts_within_a_bound(seed: int, prestage: bool) -> None:
     """Small tasks come without end; each large one starts soon after it has waited its time: when
     what runs has ended, and those before it have had theirs."""
     rng = random.Random(seed)
@@ -85,7 +86,7 @@ def test_everybody_starts_within_a_bound(seed: int, ahead: bool) -> None:
         return task(f"t{next(numbers):05}", user, at, gpu=gpu, cpu=cpu)
 
     longest = 30 * MINUTE
-    limits = Limits(Resources(64, 256), 64, 10 * MINUTE, "box", ahead=ahead)
+    limits = Limits(Resources(64, 256), 64, 10 * MINUTE, "box", prestage=prestage)
     steps = count()
 
     def look(state: State) -> None:
@@ -136,17 +137,17 @@ def test_quota_holds_and_the_rest_of_the_box_works_on() -> None:
 
 def test_what_is_made_ready_ahead_starts_where_it_was_made_ready() -> None:
     """Nothing is thrown away until, at the end, fewer tasks wait than there are GPUs."""
-    limits = Limits(Resources(64, 256), 64, 10 * MINUTE, "box", ahead=True)
+    limits = Limits(Resources(64, 256), 64, 10 * MINUTE, "box", prestage=True)
     rng = random.Random(3)
-    abandoned = 0
+    discarded = 0
 
     def look(state: State) -> None:
-        nonlocal abandoned
-        if len(state.waiting) > 8:
-            abandoned += len(state.abandoned)
+        nonlocal discarded
+        if len(state.queue) > 8:
+            discarded += sum(isinstance(each, Discarding) for each in state.wait_states.values())
         state.check()
 
     box = SimulatedBox(limits, 8, lambda _: rng.randrange(MINUTE, 9 * MINUTE), look=look)
     box.run(stream("alice", 300, 0))
     assert len(box.ended) == 300
-    assert abandoned == 0
+    assert discarded == 0

@@ -55,9 +55,9 @@ from fetchml.core.model import (
 from fetchml.core.reactor import step
 from fetchml.core.retry import MOST_INFRA_RETRIES
 from fetchml.core.scheduling.allocator import Placement
-from fetchml.core.scheduling.discards import MAX_DISCARDS
 from fetchml.core.scheduling.scheduler import preemptors
 from fetchml.core.state import Limits, State
+from fetchml.core.waiting import MAX_DISCARDS, Discarding
 from tests.core.oracle import could_start
 
 GPUS = tuple(Gpu(f"GPU-{place}", place=place) for place in range(3))
@@ -80,8 +80,8 @@ limits = st.builds(
     user_gpus=st.integers(0, 2),
     user_running=st.integers(0, 2),
     preemption=st.booleans(),
-    ahead=st.booleans(),
-    max_ahead=st.integers(0, 2),
+    prestage=st.booleans(),
+    max_prestaged=st.integers(0, 2),
 )
 specs = st.builds(
     TaskSpec,
@@ -168,9 +168,9 @@ class CoreMachine(RuleBasedStateMachine):
                     self.stopped.add(task_id)
                 case OpenGate(task_id=task_id):
                     assert self.seen[task_id].status in HOLDING
-                    assert not self.seen[task_id].ahead
+                    assert not self.seen[task_id].prestaged
                 case DiscardAttempt(task_id=task_id):
-                    assert task_id in self.state.abandoned
+                    assert isinstance(self.state.wait_state(task_id), Discarding)
                 case CheckGpus(uuids=uuids):
                     assert self.state.gpus.settling >= set(uuids)
                     self.to_check |= set(uuids)
@@ -182,13 +182,13 @@ class CoreMachine(RuleBasedStateMachine):
             task.retry_count - before.retry_count,
             task.infra_retries - before.infra_retries,
             task.preempted - before.preempted,
-            int(before.ahead and task.attempt == before.attempt and not before.cancel),
+            int(before.prestaged and task.attempt == before.attempt and not before.cancel),
         ]
         assert sum(counts[:3]) + counts[3] * (sum(counts[:3]) == 0) == 1, counts
         assert min(counts) >= 0
         thrown_away = task.discarded - before.discarded
         assert thrown_away in (0, 1)
-        assert thrown_away == 0 or (before.ahead and sum(counts[:3]) == 0)
+        assert thrown_away == 0 or (before.prestaged and sum(counts[:3]) == 0)
         assert task.discarded <= MAX_DISCARDS
         assert task.retry_count <= task.spec.max_retries
         assert task.infra_retries <= MOST_INFRA_RETRIES
@@ -199,7 +199,7 @@ class CoreMachine(RuleBasedStateMachine):
             if isinstance(effect, RunAttempt | OpenGate):
                 task_id = effect.task.id if isinstance(effect, RunAttempt) else effect.task_id
                 task = self.state.tasks[task_id]
-                if task.ahead or task.status is not Status.PREPARING or task.given_at != self.now:
+                if task.status is not Status.PREPARING or task.allocated_at != self.now:
                     continue
                 assert len(task.gpu_uuids) == (task.spec.gpu or 0)
                 for uuid in task.gpu_uuids:

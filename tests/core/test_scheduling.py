@@ -131,9 +131,9 @@ def test_cancelled_tasks_do_not_stay_in_memory() -> None:
     for number in range(1_000):
         box.submit(task(f"t{number}", cpu=2, created_at=2))
         step(box.state, CancelRequested(box.now, f"t{number}", "alice"))
-    assert len(box.state.waiting) == 1
-    assert box.state.waiting.count_before(task("last", cpu=2, created_at=3)) == 1
-    assert box.state.waiting.size_in_memory() < 100
+    assert len(box.state.queue) == 1
+    assert box.state.queue.count_before(task("last", cpu=2, created_at=3)) == 1
+    assert box.state.queue.size_in_memory() < 100
 
 
 def test_nothing_starts_while_draining() -> None:
@@ -173,12 +173,12 @@ def calls_of_a_submit(queued: int, **rules: Any) -> int:
         step(state, Submitted(1, waiting[-1:]))
     finally:
         sys.setprofile(None)
-    assert waiting[-1].id in state.waiting
+    assert waiting[-1].id in state.queue
     return calls
 
 
 @pytest.mark.parametrize(
-    "rules", [{}, {"ahead": True}, {"ahead": True, "preemption": True, "user_gpus": 4}]
+    "rules", [{}, {"prestage": True}, {"prestage": True, "preemption": True, "user_gpus": 4}]
 )
 def test_a_submit_costs_no_more_behind_a_long_queue(rules: dict[str, Any]) -> None:
     few, many = (calls_of_a_submit(queued, **rules) for queued in (200, 20_000))

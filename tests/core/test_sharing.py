@@ -31,9 +31,9 @@ from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import AttemptEnd, Resources, Status, Task, TaskSpec
 from fetchml.core.quotas import queue_fault
 from fetchml.core.reactor import step
-from fetchml.core.scheduling.discards import MAX_DISCARDS
 from fetchml.core.scheduling.shares import ENTRIES, STEP_SECONDS, Shares, weight
 from fetchml.core.state import Limits, State
+from fetchml.core.waiting import MAX_DISCARDS, Discarding
 from fetchml.engine.explain import explain
 
 HOUR = 3_600_000
@@ -115,7 +115,7 @@ class Box:
         self.state.check()
         started = []
         for effect in self.last.effects:
-            if isinstance(effect, RunAttempt) and not effect.task.ahead:
+            if isinstance(effect, RunAttempt) and not effect.task.prestaged:
                 started.append(effect.task.id)
             elif isinstance(effect, OpenGate):
                 started.append(effect.task_id)
@@ -145,8 +145,8 @@ class Box:
         return [effect.task_id for effect in self.last.effects if isinstance(effect, kind)]
 
     @property
-    def ahead(self) -> dict[str, tuple[str, ...]]:
-        return {name: self.task(name).gpu_uuids for name in self.state.ahead}
+    def prestaged(self) -> dict[str, tuple[str, ...]]:
+        return {task.id: task.gpu_uuids for task in self.state.under_way() if task.prestaged}
 
 
 _numbers = itertools.count(1)
@@ -315,9 +315,9 @@ def test_what_is_freed_for_the_urgent_is_kept_for_it() -> None:
 
 
 def test_tasks_are_made_ready_for_gpus_that_others_hold() -> None:
-    box = Box(gpus=2, ahead=True)
+    box = Box(gpus=2, prestage=True)
     box.submit(*(task(f"t{number}") for number in range(5)))
-    assert box.ahead == {"t2": ("G0",), "t3": ("G1",)}
+    assert box.prestaged == {"t2": ("G0",), "t3": ("G1",)}
     assert box.told("t2").endswith("It is made ready meanwhile.")
     shown = explain(box.state, box.task("t2"), box.now).status
     assert (shown, box.task("t2").shown_status) == (Status.QUEUED, Status.QUEUED)
@@ -326,43 +326,43 @@ def test_tasks_are_made_ready_for_gpus_that_others_hold() -> None:
     assert box.told("t2").endswith("It is ready to start.")
     assert box.end("t0") == ["t2"]
     assert (box.task("t2").shown_status, box.task("t2").worker_id) == (Status.PREPARING, "box")
-    assert box.ahead == {"t3": ("G1",), "t4": ("G0",)}
+    assert box.prestaged == {"t3": ("G1",), "t4": ("G0",)}
 
 
 def test_prestaged_retry_still_shows_why_its_last_attempt_failed() -> None:
-    box = Box(gpus=1, ahead=True)
+    box = Box(gpus=1, prestage=True)
     box.submit(task("runs"))
     box.submit(task("again", max_retries=1))
     box.do(NeverStarted(box.now, "again", 1, "no such image"))
     assert box.task("again").error == "attempt 1: no such image"
     box.now += 60_000
     box.do(TimePassed(box.now, box.now))
-    assert box.ahead == {"again": ("G0",)}
+    assert box.prestaged == {"again": ("G0",)}
     assert box.task("again").error == "attempt 1: no such image"
     assert box.end("runs") == ["again"]
     assert box.task("again").error is None
 
 
 def test_who_is_ready_where_a_gpu_becomes_free_passes_its_equals_for_a_while() -> None:
-    box = Box(gpus=2, ahead=True)
+    box = Box(gpus=2, prestage=True)
     box.submit(*(task(f"t{number}") for number in range(5)))
     assert box.end("t1") == ["t3"], "t2 is ready for the other"
     box.now += 2 * RESERVE_MS
     assert box.end("t3") == []
-    assert box.state.abandoned == {"t2"}, "it was passed for long enough"
+    assert box.state.wait_state("t2") == Discarding(protected=True)
     assert box.do(NeverStarted(box.now, "t2", 1)) == ["t2"]
     assert (box.task("t2").retry_count, box.task("t2").attempt) == (0, 2)
 
 
 def test_more_urgent_task_takes_the_place_of_one_made_ready() -> None:
-    box = Box(gpus=1, ahead=True)
+    box = Box(gpus=1, prestage=True)
     box.submit(task("runs"), task("next"))
-    assert box.ahead == {"next": ("G0",)}
+    assert box.prestaged == {"next": ("G0",)}
     box.submit(task("urgent", priority=6))
     assert box.of(DiscardAttempt) == ["next"]
     box.do(NeverStarted(box.now, "next", 1))
     assert box.task("next").status is Status.QUEUED
-    assert box.ahead == {"urgent": ("G0",)}
+    assert box.prestaged == {"urgent": ("G0",)}
     assert box.end("runs") == ["urgent"]
 
 
@@ -378,46 +378,46 @@ def displaced(box: Box, name: str, times: int) -> None:
 
 
 def test_a_stream_of_urgent_tasks_begins_no_attempt_again_and_again() -> None:
-    box = Box(gpus=1, ahead=True)
+    box = Box(gpus=1, prestage=True)
     box.submit(task("runs"), task("next"), task("behind"))
     displaced(box, "next", MAX_DISCARDS)
-    assert box.ahead == {"behind": ("G0",)}, "the next in line is made ready instead"
+    assert box.prestaged == {"behind": ("G0",)}, "the next in line is made ready instead"
     assert (box.task("next").attempt, box.task("next").discarded) == (2, 2)
     box.submit(task("urgent", priority=8))
     box.do(NeverStarted(box.now, "behind", 1))
     box.do(CancelRequested(box.now, "urgent", "alice"))
     box.do(NeverStarted(box.now, "urgent", 1))
-    assert box.ahead == {"behind": ("G0",)}
+    assert box.prestaged == {"behind": ("G0",)}
     assert box.end("runs") == ["next"], "it is not passed by what is ready"
     assert box.task("next").attempt == 3
 
 
 def test_all_of_a_line_were_thrown_away_too_often() -> None:
-    box = Box(gpus=1, ahead=True)
+    box = Box(gpus=1, prestage=True)
     box.submit(task("runs"), task("next"))
     displaced(box, "next", MAX_DISCARDS)
-    assert box.ahead == {}
+    assert box.prestaged == {}
     assert box.end("runs") == ["next"]
 
 
 def test_what_was_made_ready_for_a_gpu_that_is_drained_is_thrown_away() -> None:
-    box = Box(gpus=1, ahead=True)
+    box = Box(gpus=1, prestage=True)
     box.submit(task("runs"), task("next"))
     box.do(GpuDrained(box.now, "G0", "root"))
     assert box.of(DiscardAttempt) == ["next"]
 
 
 def test_what_waits_for_cores_is_made_ready_too_a_few() -> None:
-    box = Box(gpus=0, max_running=1, ahead=True, max_ahead=2)
+    box = Box(gpus=0, max_running=1, prestage=True, max_prestaged=2)
     box.submit(*(task(f"t{number}", 0) for number in range(5)))
-    assert box.ahead == {"t1": (), "t2": ()}
+    assert box.prestaged == {"t1": (), "t2": ()}
     assert box.end("t0") == ["t1"]
 
 
 def test_nothing_is_made_ready_unless_the_owner_wants_it() -> None:
     box = Box(gpus=1)
     box.submit(task("runs"), task("next"))
-    assert box.ahead == {}
+    assert box.prestaged == {}
 
 
 def test_a_waiting_user_is_told_what_is_wrong_with_the_gpus() -> None:

@@ -199,7 +199,7 @@ async def test_first_estimates_are_held_to_what_came() -> None:
     box.happens(CancelRequested(0, "c", "ada"))
     assert box.estimates.calibration.tasks == 0, "it never starts"
     box.now = 9 * MINUTE
-    given = replace(box.state.tasks["b"], status=Status.PREPARING, given_at=box.now)
+    given = replace(box.state.tasks["b"], status=Status.PREPARING, allocated_at=box.now)
     box.estimates.learn(Change(99, box.now, given))
     calibration = box.estimates.calibration
     assert (calibration.tasks, calibration.by_p50, calibration.by_p90) == (1, 1, 1)

@@ -42,7 +42,7 @@ def newest_first(tasks: dict[str, Task], query: TaskQuery) -> list[Task]:
         task
         for task in tasks.values()
         if not task.hidden
-        and (Status.QUEUED if task.ahead else task.status) in (query.states or Status)
+        and (Status.QUEUED if task.prestaged else task.status) in (query.states or Status)
         and query.user in (None, task.user)
     ]
     return sorted(found, key=lambda task: (task.created_at, task.id), reverse=True)
@@ -50,8 +50,8 @@ def newest_first(tasks: dict[str, Task], query: TaskQuery) -> list[Task]:
 
 def in_state(task: Task, state: State) -> Task:
     if state == PRESTAGED:
-        return replace(task, status=Status.PREPARING, ahead=True)
-    return replace(task, status=state, ahead=False)
+        return replace(task, status=Status.PREPARING, prestaged=True)
+    return replace(task, status=state, prestaged=False)
 
 
 def restored(tasks: dict[str, Task]) -> StoredState:

@@ -144,7 +144,7 @@ def opened(tmp_path: Path) -> AttemptFolder:
 
 
 def times(folder: AttemptFolder, now: int) -> AttemptTimes:
-    task = Task("t", "u", TaskSpec("j", "i", ("true",)), created_at=1_000, given_at=2_000)
+    task = Task("t", "u", TaskSpec("j", "i", ("true",)), created_at=1_000, allocated_at=2_000)
     return AttemptTimes(folder, task, lambda: now)
 
 

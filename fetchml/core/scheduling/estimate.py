@@ -154,9 +154,9 @@ def _queue(
     )
     if state.limits.user_gpus:
         most = replace(most, gpu=min(most.gpu, state.limits.user_gpus))
-    can_start = {shape: fits(shape.resources, most) for shape in state.waiting.shapes}
+    can_start = {shape: fits(shape.resources, most) for shape in state.queue.shapes}
     tasks = state.tasks
-    for line, turn in state.waiting.entries(ShareLevels(state, now)):
+    for line, turn in state.queue.entries(ShareLevels(state, now)):
         shape = line.shape
         if can_start[shape]:
             wanted, task_id = shape.resources, turn.task_id

@@ -33,7 +33,7 @@ def next_preemption(state: State, now: int, level: ShareLevels) -> Preemption | 
     lowest = min(task.spec.priority for task in victims)
     room = _as_it_will_be(state)
     slots, gpus = Counter[str](), Counter[str]()  # that go to the tasks looked at so far
-    for line, turn in islice(state.waiting.first_entries(level, lowest + 1), LOOKED_AT):
+    for line, turn in islice(state.queue.first_entries(level, lowest + 1), LOOKED_AT):
         user = line.user
         if over_quota(state, line, more_slots=slots[user], more_gpus=gpus[user]):
             continue

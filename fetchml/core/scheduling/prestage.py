@@ -11,10 +11,10 @@ from itertools import islice
 from typing import NamedTuple
 
 from fetchml.core.model import Task
-from fetchml.core.scheduling.discards import may_be_prestaged
 from fetchml.core.scheduling.ready_queue import SubQueue
 from fetchml.core.scheduling.scheduler import ShareLevels, over_quota
 from fetchml.core.state import State
+from fetchml.core.waiting import may_be_prestaged
 
 LOOKED_AT = 64
 """Lines of waiting tasks that one decision looks at, beyond the tasks that are ahead already."""
@@ -33,12 +33,13 @@ def misplaced(state: State) -> list[Task]:
     told = []
     taken: set[str] = set()
     without = 0
-    staying = [state.tasks[task_id] for task_id in state.ahead if task_id not in state.abandoned]
-    for task in sorted(staying, key=lambda task: (-task.spec.priority, task.created_at, task.id)):
+    for task in sorted(
+        state.prestaged(), key=lambda task: (-task.spec.priority, task.created_at, task.id)
+    ):
         without += not task.gpu_uuids
         if (
             not taken.isdisjoint(task.gpu_uuids)
-            or (not task.gpu_uuids and without > state.limits.max_ahead)
+            or (not task.gpu_uuids and without > state.limits.max_prestaged)
             or (
                 state.gpus.is_known
                 and any(state.gpus.obstacle(uuid) is not None for uuid in task.gpu_uuids)
@@ -51,28 +52,22 @@ def misplaced(state: State) -> list[Task]:
 
 
 def next_plan(state: State, now: int, level: ShareLevels) -> PrestagePlan | None:
-    if not state.limits.ahead:
+    if not state.limits.prestage:
         return None
-    staying: list[Task] = []
-    taken: set[str] = set()
-    without = 0
-    for task_id in state.ahead:
-        if task_id not in state.abandoned:
-            task = state.tasks[task_id]
-            staying.append(task)
-            taken.update(task.gpu_uuids)
-            without += not task.gpu_uuids
+    staying = state.prestaged()
+    taken = {uuid for task in staying for uuid in task.gpu_uuids}
+    without = sum(not task.gpu_uuids for task in staying)
     places = {uuid: 1 for uuid in state.gpus.usable() if uuid not in taken}
     lowest = 0
-    if not places and without >= state.limits.max_ahead:
+    if not places and without >= state.limits.max_prestaged:
         # All is taken: only who is more urgent than somebody there gets a place.
         if not staying:
             return None
         lowest = 1 + min([task.spec.priority for task in staying])
-        if lowest > state.waiting.highest:
+        if lowest > state.queue.highest:
             return None
-    enough = LOOKED_AT + len(state.ahead)
-    for line in islice(state.waiting.in_order(level, lowest), enough):
+    enough = LOOKED_AT + len(state.wait_states)
+    for line in islice(state.queue.in_order(level, lowest), enough):
         if line.ahead is not None or over_quota(state, line):
             continue
         first = _first_of(state, line)
@@ -87,7 +82,7 @@ def _first_of(state: State, line: SubQueue) -> Task | None:
     head = state.tasks[line.head.task_id]
     if may_be_prestaged(head):
         return head
-    turns = islice(state.waiting.entries_of(line), LOOKED_AT)
+    turns = islice(state.queue.entries_of(line), LOOKED_AT)
     tasks = (state.tasks[turn.task_id] for turn in turns)
     return next(filter(may_be_prestaged, tasks), None)
 
@@ -100,7 +95,7 @@ def _place(
     count = line.shape.resources.gpu
     if not count:
         alike = sum(not other.gpu_uuids for other in staying)
-        if alike < state.limits.max_ahead:
+        if alike < state.limits.max_prestaged:
             return PrestagePlan(task, (), [])
         instead = [other for other in less_urgent if not other.gpu_uuids][:1]
         return PrestagePlan(task, (), instead) if instead else None

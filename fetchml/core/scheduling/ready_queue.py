@@ -158,9 +158,9 @@ class ReadyQueue:
         return self._by_user.get(user, 0)
 
     def add(self, task: Task, now: int) -> None:
-        if not task.ahead:
+        if not task.prestaged:
             self._by_user[task.user] = self._by_user.get(task.user, 0) + 1
-        if task.not_before > now and not task.ahead:
+        if task.not_before > now and not task.prestaged:
             self._delayed_tasks[task.id] = task
             heappush(self._delayed, (task.not_before, task.id))
             return
@@ -308,10 +308,10 @@ class ReadyQueue:
         if shape is None:
             shape = self._shapes[needs] = Shape(*needs)
         lines = self._lines.setdefault(task.spec.priority, {}).setdefault(task.user, {})
-        key: object = task.id if task.ahead else shape
+        key: object = task.id if task.prestaged else shape
         line = lines.get(key)
         if line is None:
-            ahead = task.id if task.ahead else None
+            ahead = task.id if task.prestaged else None
             line = lines[key] = SubQueue(task.spec.priority, task.user, shape, ahead)
         turn = entry_of(task)
         heappush(line.heap, turn)

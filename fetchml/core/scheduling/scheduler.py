@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from fetchml.core.model import HaltCause, Task
 from fetchml.core.scheduling.availability import Availability
-from fetchml.core.scheduling.discards import may_be_prestaged
 from fetchml.core.scheduling.ready_queue import SubQueue
 from fetchml.core.state import State
+from fetchml.core.waiting import PRESTAGED, Discarding, may_be_prestaged
 
 
 class Allocate(NamedTuple):
@@ -62,7 +62,7 @@ class SchedulingPass:
         self._state = state
         self._now = now
         self._level = level
-        self._places = state.ahead_places() if state.ahead else {}
+        self._places = state.prestaged_by_gpu() if state.wait_states else {}
         self._way_is_made_for = preemptors(state)
 
     def next(self, until: SubQueue | None = None) -> Allocate | Discard | None:
@@ -70,7 +70,7 @@ class SchedulingPass:
         state = self._state
         if not state.may_start or self.room.slots <= 0 or not self._something_fits():
             return None
-        for line in state.waiting.in_order(self._level):
+        for line in state.queue.in_order(self._level):
             if line is until:
                 return None
             if over_quota(state, line):
@@ -86,7 +86,7 @@ class SchedulingPass:
     def _something_fits(self) -> bool:
         """Marks the shapes that fit."""
         found = False
-        for shape in self._state.waiting.shapes:
+        for shape in self._state.queue.shapes:
             shape.fits = self.room.fits(shape)
             found = found or shape.fits
         return found
@@ -104,7 +104,7 @@ class SchedulingPass:
         task = self._state.tasks[line.head.task_id]
         if task.cancel is not None:
             return None
-        if task.id in self._state.abandoned:
+        if isinstance(self._state.wait_state(task.id), Discarding):
             if line.shape.fits or self._has_waited(line):
                 self._keep(line)
             return None
@@ -140,11 +140,11 @@ class SchedulingPass:
         """By one that is ready where this one is not. One that is not ahead yet is the next to be,
         or never is."""
         head = line.head.task_id
-        if head in self._state.first_served or not may_be_prestaged(self._state.tasks[head]):
+        wait_state = self._state.wait_state(head)
+        if wait_state.protected or not may_be_prestaged(self._state.tasks[head]):
             return False
-        if line.ahead is not None:
-            since = self._state.ahead[line.ahead]
-            return self._now - since < self._state.limits.reserve_after_ms
+        if isinstance(wait_state, PRESTAGED):
+            return self._now - wait_state.since < self._state.limits.reserve_after_ms
         return line.shape.resources.gpu == 1 or not self._has_waited(line)
 
     def _can_start(self, task: Task) -> bool:
@@ -184,7 +184,7 @@ def preemptors(state: State) -> Counter[SubQueue]:
         return lines
     halts = (state.tasks[task_id].halt for task_id in state.held)
     for task_id in {h.by for h in halts if h is not None and h.cause is HaltCause.PREEMPTED}:
-        line = state.waiting.queue_of(task_id) if task_id is not None else None
+        line = state.queue.queue_of(task_id) if task_id is not None else None
         if line is not None:
             lines[line] += 1
     return lines

@@ -144,11 +144,11 @@ async def change(opened: Opened, model: Model, step: tuple[object, ...]) -> None
                 idempotency=idempotency,
                 service=service,
             )
-        case ("change", int(index), Status() as status, bool(ahead)) if made:
+        case ("change", int(index), Status() as status, bool(prestaged)) if made:
             ended_at = 2_000 if status in ENDED else None
             old = made[index % len(made)]
-            ahead = ahead and status is Status.PREPARING
-            changed = replace(old, status=status, ended_at=ended_at, ahead=ahead)
+            prestaged = prestaged and status is Status.PREPARING
+            changed = replace(old, status=status, ended_at=ended_at, prestaged=prestaged)
         case ("hide", int(index)) if made:
             changed = replace(made[index % len(made)], hidden=True)
         case _:

@@ -1,0 +1,82 @@
+"""The sub-states of a waiting task. Clients see all of them as `queued`.
+
+    Queued ──prestage──▶ Prestaging ──at its gate──▶ AtGate
+       ▲                  │      │                    │  │
+       │               discard   └─────────┐    discard  │
+       │                  ▼                │          │  │
+       └──never started── Discarding ◀─────┼──────────┘  │
+                                           ▼             ▼
+                                     it has its resources: no longer waiting
+
+A prestaged task holds nothing: its GPUs are those that it waits for. The server learns of a task's
+gate only from the attempt itself, so none of this is stored but `Task.prestaged`. After a restart
+a prestaged task is Prestaging again (Discarding if it was cancelled), and its attempt reports anew.
+"""
+
+from msgspec.structs import replace
+
+from fetchml.core.model import Task, Value
+
+MAX_DISCARDS = 2
+"""Prestaged attempts of one task that may be discarded; then it is prestaged no more. Otherwise a
+stream of urgent tasks would begin its attempt again and again."""
+
+
+class Queued(Value, frozen=True):
+    """Nothing is done for it yet."""
+
+    protected: bool = False
+    """It was discarded after others had passed it for `reserve_after`. No other prestaged task
+    starts before it until it has its resources."""
+
+
+class Prestaging(Value, frozen=True):
+    """Its attempt is being made ready, up to the closed gate of its shim."""
+
+    since: int
+    """When it was prestaged, or when the server was restarted if that is later."""
+    protected: bool = False
+
+
+class AtGate(Value, frozen=True):
+    """Its attempt is ready and waits at its gate: it starts as soon as it has its resources."""
+
+    since: int
+    """As of Prestaging."""
+    protected: bool = False
+
+
+class Discarding(Value, frozen=True):
+    """Its attempt is being removed, since its place went to another or since it was cancelled. It
+    can't start before that is done."""
+
+    protected: bool = False
+
+
+Waiting = Queued | Prestaging | AtGate | Discarding
+
+PRESTAGED = (Prestaging, AtGate)
+"""The variants whose attempt may still start."""
+
+
+def begun(task: Task, before: Waiting, now: int) -> Waiting:
+    """The sub-state of a task that begins to wait. `before`: the last one of this wait."""
+    if not task.prestaged:
+        return Queued(before.protected)
+    if task.cancel is not None:
+        return Discarding(before.protected)
+    return Prestaging(now, before.protected)
+
+
+def at_gate(before: Waiting) -> Waiting:
+    """News of the gate means nothing for an attempt that is being discarded."""
+    return AtGate(before.since, before.protected) if isinstance(before, Prestaging) else before
+
+
+def restarted(before: Waiting, now: int) -> Waiting:
+    """Nobody has passed a task while no server ran."""
+    return replace(before, since=now) if isinstance(before, PRESTAGED) else before
+
+
+def may_be_prestaged(task: Task) -> bool:
+    return task.discarded < MAX_DISCARDS

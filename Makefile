@@ -7,7 +7,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --no-loadscope-reorder
 RUNS_PROGRAM := tests/executable tests/contract tests/server
 
-.PHONY: help setup demo test test-binary test-python fuzz lint audit format proto client shim build release bench gpu-check lock clean
+.PHONY: help setup demo test test-binary test-python fuzz lint audit format docs proto client shim build release bench gpu-check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,12 +27,13 @@ test-python: lint ## the part of the tests that another version of Python could 
 fuzz: setup ## fuzz every parser of foreign bytes for long (FUZZ_EXAMPLES=100000 each)
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100000} $(PYTEST) tests/fuzz
 
-lint: setup ## style, types, layers, protos, drift of generated code
+lint: setup ## style, types, layers, protos, drift of generated code, the docs site
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	proto/check.sh
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	$(BIN)/python build/unasync.py --check
 
 audit: setup ## look up known vulnerabilities of all that requirements.lock names
@@ -41,6 +42,9 @@ audit: setup ## look up known vulnerabilities of all that requirements.lock name
 format: setup ## put the code in order: imports, layout, what ruff can mend by itself
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: setup ## serve the docs site on 127.0.0.1:8000 while you edit
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --quiet
 
 proto: setup ## generate fetchml/v1 from proto/
 	proto/generate.sh

@@ -1,0 +1,34 @@
+"""The documentation site builds without a broken link and loads nothing from other hosts."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.validate import ROOT
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    mkdocs = Path(sys.executable).with_name("mkdocs")
+    subprocess.run([mkdocs, "build", "--quiet", "--site-dir", folder], cwd=ROOT, check=True)
+    return folder
+
+
+def test_every_page_is_built(site: Path) -> None:
+    for page in (ROOT / "docs").rglob("*.md"):
+        name = "index.html" if page.name == "README.md" else f"{page.stem}.html"
+        assert (site / page.parent.relative_to(ROOT / "docs") / name).is_file()
+
+
+def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
+    loaded = re.compile(
+        r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"?(?:https?:)?//[^\s\">]+"
+    )
+    for page in site.rglob("*.html"):
+        assert loaded.findall(page.read_text()) == []
+    for sheet in site.rglob("*.css"):
+        assert not re.search(r"url\(\"?(?:https?:)?//|@import", sheet.read_text())

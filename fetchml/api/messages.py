@@ -53,6 +53,11 @@ def timestamp(ms: int | None) -> Timestamp | None:
     return stamp
 
 
+def milliseconds(stamp: Timestamp) -> int:
+    """The time in milliseconds since the epoch, also for a stamp out of the range of its type."""
+    return int(stamp.seconds) * 1000 + int(stamp.nanos) // 1_000_000
+
+
 def _set_time(stamp: Timestamp, ms: int) -> None:
     stamp.seconds = ms // 1000
     stamp.nanos = ms % 1000 * 1_000_000

@@ -1,6 +1,6 @@
-"""The audit: who did what, to which id, from where. Admins list it.
+"""The audit: who did what, to which id, and from which address. Only admins list it.
 
-That a task was created, the task itself tells (`Task.sender`): submitting costs no entry.
+A submitted task has no entry: `Task.sender` records its creator.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from fetchml.system.ids import IdSequence
 from fetchml.system.log import redact
 
 REFUSALS_PER_MINUTE = 6
-"""Of one key, or of one address without a valid key, that are kept in the long run."""
+"""Kept in the long run of each key, and of each address without a valid key."""
 REFUSALS_BURST = 20
 ALL_REFUSALS_PER_SECOND = 1
-"""Of everybody together: nobody can push what matters out of the audit within hours."""
+"""Kept of all callers together, so that no flood displaces what matters within hours."""
 ALL_REFUSALS_BURST = 200
 MAX_DETAIL = 400
 """Characters."""
 MAX_REFUSAL = 300
-"""Characters of what was tried and why it was refused; how many were left out comes behind it."""
+"""Characters of the request and the reason. The number of omitted refusals follows them."""
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 50
 
@@ -35,7 +35,7 @@ _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}
 
 class Audit:
     def __init__(self, store: Store, *, clock_ms: Callable[[], int]) -> None:
-        """The store may be opened later."""
+        """The store may be opened after this call."""
         self._store = store
         self._clock_ms = clock_ms
         self._ids = IdSequence()
@@ -46,16 +46,19 @@ class Audit:
     def done(
         self, who: Principal, action: Action, target: str, detail: str | None = None
     ) -> asyncio.Future[None]:
-        """Done when the entry is durable; await it before you answer.
+        """Record an action. The future is done when the entry is durable: await it before the
+        answer.
 
-        Call it right after the change was handed to the store: both are then in one commit.
+        Call this right after the change was handed to the store: one commit then has both.
         """
         return self._append(who, who.address, action, OK, target, detail)
 
     def refused(self, who: Principal | None, address: str, tried: str, error: RequestError) -> None:
-        """Somebody may not do what they `tried`. `who` None: without a valid key.
+        """Record a rejected request; `tried` is its method and path. `who`: `None` if the request
+        has no valid key.
 
-        Not waited for, and bounded: of a flood the first are kept, and how many were left out.
+        The caller does not wait for it. Of a flood only the first refusals are kept, with the
+        number of the omitted ones.
         """
         now = time.monotonic()
         caller = who.key_id if who is not None else address
@@ -80,7 +83,7 @@ class Audit:
         target: str | None,
         detail: str | None,
     ) -> asyncio.Future[None]:
-        """Each text is made a line of bounded length, so that the entry can always be written."""
+        """Append an entry. Every text becomes a line of bounded length, which can be stored."""
         at = self._clock_ms()
         return self._store.append_audit(
             AuditEntry(
@@ -107,8 +110,9 @@ class Audit:
         before: str | None = None,
         limit: int | None = None,
     ) -> list[AuditEntry]:
-        """Newest first; `None`: no restriction. `since`: milliseconds since the epoch (UTC).
+        """Return the entries that match all arguments, newest first; `None`: no restriction.
 
+        `since`: milliseconds since the epoch (UTC). `before`: id of an entry, for the next page.
         Raises Forbidden, BadRequest.
         """
         if who.role is not Role.ADMIN:

@@ -1,44 +1,44 @@
-"""What admins do with API keys."""
-
-import asyncio
+"""What admins do with API keys, and the audit of it."""
 
 from fetchml.auth.audit import Audit
 from fetchml.auth.keyring import Keyring
 from fetchml.core.audit import Action
 from fetchml.core.model import Key, Principal, Role
 from fetchml.errors import Forbidden
+from fetchml.system.background import BackgroundWork
 
 
 class KeyManager:
-    """Every verb raises Forbidden for who is no admin."""
+    """Creates, lists and revokes keys for admins. Every verb raises Forbidden for other callers."""
 
     def __init__(self, keyring: Keyring, audit: Audit) -> None:
         self._keyring = keyring
         self._audit = audit
+        self._background = BackgroundWork()
 
     async def create(
-        self, who: Principal, name: str, role: Role, expires_at: int | None = None
+        self, who: Principal, name: str, role: Role | None, expires_at: int | None = None
     ) -> tuple[Key, str]:
-        """A new key and its secret, which is not kept. Raises ValidationFailed."""
-        _must_be_admin(who)
-        # To the end, even when the caller leaves in between.
-        return await asyncio.shield(asyncio.create_task(self._create(who, name, role, expires_at)))
+        """Create a key; returns it and its secret, which is not kept. Raises ValidationFailed."""
+        _require_admin(who)
+        work = self._create(who, name, role, expires_at)
+        return await self._background.run_to_completion(work)
 
     def list(self, who: Principal) -> list[Key]:
-        """All keys, revoked ones too, oldest first."""
-        _must_be_admin(who)
+        """Return all keys, revoked ones too, oldest first."""
+        _require_admin(who)
         return self._keyring.list()
 
     async def revoke(self, who: Principal, key_id: str) -> Key:
-        """It stops working at once, and ends what it holds open. Raises NotFound."""
-        _must_be_admin(who)
-        return await asyncio.shield(asyncio.create_task(self._revoke(who, key_id)))
+        """Revoke a key and end all that it holds open. Raises NotFound."""
+        _require_admin(who)
+        return await self._background.run_to_completion(self._revoke(who, key_id))
 
     async def _create(
-        self, who: Principal, name: str, role: Role, expires_at: int | None
+        self, who: Principal, name: str, role: Role | None, expires_at: int | None
     ) -> tuple[Key, str]:
         key, secret = await self._keyring.create(name, role, expires_at)
-        await self._audit.done(who, Action.KEY_CREATE, key.id, f"{role} {name}")
+        await self._audit.done(who, Action.KEY_CREATE, key.id, f"{key.role} {name}")
         return key, secret
 
     async def _revoke(self, who: Principal, key_id: str) -> Key:
@@ -47,6 +47,6 @@ class KeyManager:
         return key
 
 
-def _must_be_admin(who: Principal) -> None:
+def _require_admin(who: Principal) -> None:
     if who.role is not Role.ADMIN:
         raise Forbidden("Only admins manage keys")

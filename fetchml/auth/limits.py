@@ -1,4 +1,4 @@
-"""Token buckets, one for each caller."""
+"""Request rates: a token bucket for each caller."""
 
 import math
 from collections import OrderedDict
@@ -6,19 +6,19 @@ from typing import NamedTuple
 
 
 class RateState(NamedTuple):
-    """What a caller may still do: the numbers of the RateLimit-* headers."""
+    """What is left of a caller's limit: the values of the RateLimit-* headers."""
 
     limit: int
     remaining: int
     reset_seconds: int
-    """Until the whole limit is there again."""
+    """Seconds until the bucket is full again."""
 
 
 class RateLimiter:
-    """Lets each caller through `burst` times at once, and `per_second` times in the long run.
+    """Admits each caller `burst` times at once, and `per_second` times in the long run.
 
-    Times are seconds of a monotonic clock, passed in. Memory is bounded: of more than
-    `max_callers` the ones that were quiet longest are forgotten, and start afresh.
+    `now` is in seconds of a monotonic clock. Memory is bounded: beyond `max_callers` the least
+    recent ones are forgotten, and start with a full bucket.
     """
 
     def __init__(self, per_second: float, burst: int, max_callers: int = 10_000) -> None:
@@ -26,10 +26,10 @@ class RateLimiter:
         self.burst = burst
         self._max_callers = max_callers
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        """Caller → (tokens, time at which there were so many)."""
+        """Caller → (tokens, time at which the bucket had them)."""
 
     def take(self, caller: str, now: float) -> RateState | None:
-        """One token of the caller's; None: there is none left."""
+        """Take one of the caller's tokens; `None` if none is left."""
         tokens = self._tokens(caller, now)
         if tokens < 1:
             return None
@@ -42,7 +42,7 @@ class RateLimiter:
         return RateState(self.burst, int(left), reset)
 
     def retry_after(self, caller: str, now: float) -> int:
-        """Whole seconds, at least 1, until the caller has a token."""
+        """Return the whole seconds, at least 1, until the caller has a token."""
         return max(1, math.ceil((1 - self._tokens(caller, now)) / self._per_second))
 
     def _tokens(self, caller: str, now: float) -> float:

@@ -1,4 +1,4 @@
-"""How many connections each address may hold open at a time, and all addresses together."""
+"""Limits on open connections: of each address, and of all addresses together."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from fetchml.config.proxies import caller_of
 from fetchml.errors import Overloaded, RequestError, TooManyConnections
 
 SHARE_OF_ONE = 1 / 4
-"""So much of all connections may one address hold: nobody alone shuts the others out."""
+"""The share of all connections that one address may hold, so that it cannot lock others out."""
 SHARE_OF_MANY = 3 / 4
-"""An address that many clients share; others still get in."""
+"""The share of an address that many clients use, such as a proxy's."""
 
 
 class CloseReason(StrEnum):
-    """Why a connection was refused, or ended by the server."""
+    """Why the server rejected or ended a connection."""
 
     TOO_MANY = "too_many"
     TOO_MANY_OF_ADDRESS = "too_many_of_address"
@@ -25,28 +25,28 @@ class CloseReason(StrEnum):
 
 
 def share_of_address(most: int, *, shared: bool) -> int:
-    """How many of `most` connections one address may hold; `shared`: many clients may stand
-    behind it."""
+    """Return how many of `most` connections one address may hold. `shared`: whether many clients
+    may use the address."""
     return max(1, int(most * (SHARE_OF_MANY if shared else SHARE_OF_ONE)))
 
 
 class OpenConnections:
-    """Memory is bounded by what is open: addresses that hold nothing are not kept."""
+    """Counts open connections by address. An address without one takes no memory."""
 
     def __init__(self, most: int, is_shared: Callable[[str], bool]) -> None:
-        """`is_shared`: whether many clients may stand behind an address."""
+        """`is_shared`: whether many clients may use an address."""
         self._most = most
         self._is_shared = is_shared
         self._open = Counter[str]()
         self._count = 0
         self.ended = Counter[CloseReason]()
-        """How often each reason ended a connection."""
+        """Number of connections that the server rejected or ended, by reason."""
 
     def __len__(self) -> int:
         return self._count
 
     def open(self, peer: str) -> str:
-        """A connection from this address has come; returns what `close` takes.
+        """Count a new connection; returns the argument for `close`.
 
         Raises TooManyConnections, Overloaded.
         """
@@ -63,7 +63,7 @@ class OpenConnections:
         return caller
 
     def close(self, caller: str) -> None:
-        """What `open` returned is no longer open."""
+        """Count a connection as closed. `caller`: what `open` returned."""
         self._count -= 1
         self._open[caller] -= 1
         if not self._open[caller]:

@@ -1,4 +1,4 @@
-"""How many streams each caller may hold open at a time."""
+"""Limits on the streams that are open at the same time."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from fetchml.errors import Overloaded, TooManyStreams
 
 
 class OpenStreams:
-    """Memory is bounded by what is open: callers that hold nothing are not kept."""
+    """Counts open streams by caller. A caller without one takes no memory."""
 
     def __init__(self, per_caller: int, in_all: int | None = None) -> None:
-        """`in_all` None: as many as there are."""
+        """`in_all`: the limit of all callers together; `None` if there is none."""
         self._per_caller = per_caller
         self._in_all = in_all
         self._count = 0
@@ -19,7 +19,7 @@ class OpenStreams:
 
     @contextmanager
     def hold(self, caller: str) -> Iterator[None]:
-        """Around a stream of this caller. Raises TooManyStreams, Overloaded."""
+        """Count a stream of this caller while inside. Raises TooManyStreams, Overloaded."""
         if self._open[caller] >= self._per_caller:
             self._forget(caller)
             raise TooManyStreams(self._per_caller)

@@ -25,9 +25,11 @@ from fetchml.api.grpc.keys import KeyService
 from fetchml.api.grpc.server import GrpcServer
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
 from fetchml.attempts.staging import Inputs
+from fetchml.auth.admin_key import BadAdminKey, ensure_admin
+from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.key_manager import KeyManager
-from fetchml.auth.keyring import Admission, BadAdminKey, Keyring, ensure_admin
+from fetchml.auth.keyring import Keyring
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.config.address import Address
 from fetchml.config.settings import Settings

@@ -12,8 +12,9 @@ from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.adapters.origins.fsspec import FsspecOrigin
 from fetchml.adapters.origins.http import HttpOrigin
 from fetchml.attempts.manager import RunSettings
+from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
-from fetchml.auth.keyring import Admission, Keyring
+from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.address import Address
 from fetchml.config.proxies import Proxies

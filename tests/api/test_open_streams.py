@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
 from fetchml.api.grpc import calls, receiving, server
-from fetchml.auth import keyring
+from fetchml.auth import admission
 from fetchml.config.proxies import Network, Proxies
 from fetchml.core.model import Role
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
@@ -146,7 +146,7 @@ async def test_a_key_that_ends_while_its_message_is_awaited(world: World) -> Non
 async def test_addresses_without_a_key_leave_room_for_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keyring, "KEYLESS_STREAMS", CALLS)
+    monkeypatch.setattr(admission, "KEYLESS_STREAMS", CALLS)
     monkeypatch.setattr(server, "MAX_CALLS", 2 * CALLS)
     proxies = Proxies([Network.parse("127.0.0.0/8")])
     async with grpc_world(tmp_path, streams_per_address=1, proxies=proxies) as world:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from fetchml.auth.keyring import WRONG_KEYS_BURST
+from fetchml.auth.admission import WRONG_KEYS_BURST
 from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Role
 from fetchml.errors import Conflict, Forbidden, RequestError, Unavailable

@@ -19,7 +19,7 @@ def told(entries: list[AuditEntry]) -> list[tuple[str, str | None, str | None, s
     return [(entry.action, entry.target, entry.user, entry.address) for entry in entries]
 
 
-async def test_every_change_is_told_and_kept(box: Box) -> None:
+async def test_every_change_is_recorded(box: Box) -> None:
     async with box.engine() as engine:
         first = await engine.create_task(REMOTE, SLEEP)
         batch = await engine.create_tasks(BOB, [TRUE, TRUE])
@@ -45,7 +45,7 @@ async def test_every_change_is_told_and_kept(box: Box) -> None:
         assert await engine._audit.entries(ADMIN) == entries
 
 
-async def test_a_cancel_over_delete_is_a_cancel(box: Box) -> None:
+async def test_delete_of_a_live_task_is_recorded_as_a_cancel(box: Box) -> None:
     async with box.engine() as engine:
         task = await engine.create_task(ALICE, SLEEP)
         await engine.delete_task(ALICE, task.id)
@@ -55,7 +55,7 @@ async def test_a_cancel_over_delete_is_a_cancel(box: Box) -> None:
         assert actions == [Action.TASK_CANCEL, Action.TASK_CREATE]
 
 
-async def test_filters_and_pages(box: Box) -> None:
+async def test_entries_are_filtered_and_paged(box: Box) -> None:
     async with box.engine() as engine:
         tasks = [await engine.create_task(who, SLEEP) for who in (ALICE, BOB, ALICE)]
         for task in tasks:
@@ -91,14 +91,14 @@ async def test_filters_and_pages(box: Box) -> None:
         {"limit": 1001},
     ],
 )
-async def test_bad_filters(box: Box, filters: dict[str, object]) -> None:
+async def test_bad_filters_are_rejected(box: Box, filters: dict[str, object]) -> None:
     async with box.engine() as engine:
         with pytest.raises(BadRequest, match=next(iter(filters))):
             await engine._audit.entries(ADMIN, **filters)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("who", [ALICE, VIEWER])
-async def test_the_audit_is_for_admins(box: Box, who: Principal) -> None:
+async def test_only_admins_list_the_audit(box: Box, who: Principal) -> None:
     async with box.engine() as engine:
         with pytest.raises(Forbidden):
             await engine._audit.entries(who)
@@ -135,7 +135,7 @@ async def test_a_flood_of_refusals_is_bounded_and_counted(box: Box) -> None:
     )
 
 
-async def test_only_the_newest_are_kept(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_the_newest_entries_are_kept(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     async with box.engine() as engine:
         done = [engine._audit.done(ADMIN, Action.KEY_REVOKE, str(n)) for n in range(50)]
         await asyncio.gather(*done)

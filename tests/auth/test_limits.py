@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from fetchml.auth.limits import RateLimiter, RateState
 
 
-def test_a_burst_passes_and_then_what_flows_back() -> None:
+def test_a_burst_is_admitted_and_then_the_refill() -> None:
     limiter = RateLimiter(per_second=2, burst=3)
     assert [limiter.take("a", 0) for _ in range(4)] == [
         RateState(3, 2, 1),
@@ -20,7 +20,7 @@ def test_a_burst_passes_and_then_what_flows_back() -> None:
     assert limiter.take("b", 0.5) == RateState(3, 2, 1), "each caller has a bucket of its own"
 
 
-def test_memory_is_bounded_and_the_quietest_is_forgotten() -> None:
+def test_memory_is_bounded_and_the_least_recent_caller_is_forgotten() -> None:
     limiter = RateLimiter(per_second=1, burst=1, max_callers=2)
     assert limiter.take("a", 0)
     assert limiter.take("b", 0)
@@ -35,7 +35,7 @@ def test_memory_is_bounded_and_the_quietest_is_forgotten() -> None:
     burst=st.integers(1, 50),
     gaps=st.lists(st.floats(0, 0.2, allow_nan=False), max_size=100),
 )
-def test_never_more_than_burst_and_rate_allow(
+def test_no_more_than_burst_and_rate_are_admitted(
     per_second: int, burst: int, gaps: list[float]
 ) -> None:
     limiter = RateLimiter(per_second, burst)

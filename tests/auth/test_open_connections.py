@@ -24,7 +24,7 @@ def test_an_ipv6_network_is_one_caller(address: str, caller: str) -> None:
     assert caller_of(address) == caller
 
 
-def test_one_address_holds_a_fourth() -> None:
+def test_one_address_holds_at_most_a_fourth() -> None:
     connections = OpenConnections(8, Proxies().is_shared)
     held = [connections.open(f"2001:db8::{number}") for number in range(2)]
     with pytest.raises(TooManyConnections, match="More than 2 connections"):
@@ -34,7 +34,7 @@ def test_one_address_holds_a_fourth() -> None:
     assert (len(connections), sum(connections.ended.values())) == (2, 1)
 
 
-def test_a_proxy_and_this_machine_hold_three_fourths() -> None:
+def test_a_proxy_and_this_host_hold_at_most_three_fourths() -> None:
     proxies = Proxies([Network.parse("10.0.0.0/24")])
     for peer in ("10.0.0.5", "127.0.0.1", "::1"):
         connections = OpenConnections(8, proxies.is_shared)
@@ -45,7 +45,7 @@ def test_a_proxy_and_this_machine_hold_three_fourths() -> None:
         connections.open("192.0.2.1")
 
 
-def test_all_together() -> None:
+def test_all_addresses_together_have_a_limit() -> None:
     connections = OpenConnections(4, Proxies().is_shared)
     for number in range(4):
         connections.open(f"192.0.2.{number}")

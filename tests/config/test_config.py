@@ -17,7 +17,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "fetchml.toml"
 
 
-def test_defaults() -> None:
+def test_settings_without_sources_have_their_defaults() -> None:
     settings = load(environment={})
     assert str(settings.server.http) == "127.0.0.1:9101"
     assert str(settings.server.grpc) == "127.0.0.1:9102"
@@ -35,7 +35,7 @@ def test_flag_over_environment_over_file_over_default(file: Path) -> None:
     assert settings.server.launcher == "docker"
 
 
-def test_every_type_from_the_environment() -> None:
+def test_every_type_is_read_from_the_environment() -> None:
     settings = load(
         environment={
             "FETCHML_DATA_DIR": "/x",
@@ -60,7 +60,7 @@ def test_every_type_from_the_environment() -> None:
     assert settings.tasks.image == "python:3.12-slim", "an empty variable counts as not set"
 
 
-def test_a_table_of_images(file: Path) -> None:
+def test_a_table_of_images_is_read(file: Path) -> None:
     file.write_text('[jupyter]\nidle_seconds = 0\n[jupyter.images]\n"a/b:1" = "c"\n')
     assert load(file, {}).jupyter.images == {"a/b:1": "c"}
     file.write_text('[jupyter.images]\n"a" = 1\n')
@@ -88,7 +88,7 @@ def test_a_table_of_images(file: Path) -> None:
         ("[", "not TOML"),
     ],
 )
-def test_what_is_wrong_in_the_file_is_named(file: Path, text: str, said: str) -> None:
+def test_faults_in_the_file_are_named(file: Path, text: str, said: str) -> None:
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load(file, {})
@@ -108,7 +108,7 @@ def test_what_is_wrong_in_the_file_is_named(file: Path, text: str, said: str) ->
         ("FETCHML_TRUSTED_PROXIES", "10.0.0.1/8"),
     ],
 )
-def test_what_is_wrong_in_the_environment_is_named(variable: str, value: str) -> None:
+def test_faults_in_the_environment_are_named(variable: str, value: str) -> None:
     with pytest.raises(ConfigError, match=variable):
         load(environment={variable: value})
 

@@ -51,14 +51,16 @@ def of_another(pair: Pair) -> None:
         (of_another, "is not the key of the first certificate in"),
     ],
 )
-def test_bad_files(pair: Pair, spoil: Callable[[Pair], None], said: str) -> None:
+def test_unusable_files_are_rejected_with_the_reason(
+    pair: Pair, spoil: Callable[[Pair], None], said: str
+) -> None:
     spoil(pair)
     with pytest.raises(BadCertificate) as caught:
         pair.load()
     assert said in str(caught.value)
 
 
-def test_the_files_are_read_when_they_have_changed(pair: Pair) -> None:
+def test_changed_files_are_loaded_again(pair: Pair) -> None:
     certificate = pair.load()
     first = certificate.current()
     assert certificate.current() is first
@@ -68,7 +70,7 @@ def test_the_files_are_read_when_they_have_changed(pair: Pair) -> None:
     assert certificate.current() is second
 
 
-def test_replaced_by_renames_as_careful_tools_do(pair: Pair) -> None:
+def test_files_replaced_by_rename_are_loaded_again(pair: Pair) -> None:
     certificate = pair.load()
     new = [path.with_suffix(".new") for path in (pair.certificate, pair.key)]
     pair.authority.issue(*new)
@@ -79,7 +81,9 @@ def test_replaced_by_renames_as_careful_tools_do(pair: Pair) -> None:
     assert certificate.current().certificate == pair.certificate.read_bytes()
 
 
-def test_half_a_replacement_is_waited_for(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_old_certificate_stays_until_both_files_are_replaced(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
     certificate = pair.load()
     first = certificate.current()
     key = pair.key.with_suffix(".new")

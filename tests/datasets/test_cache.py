@@ -26,7 +26,9 @@ def publish(origin: OriginServer, *names: str, size: int = MB) -> dict[str, Data
     return specs
 
 
-async def test_what_was_not_used_for_longest_goes_first(box: Box, origin: OriginServer) -> None:
+async def test_the_least_recently_used_content_is_removed_first(
+    box: Box, origin: OriginServer
+) -> None:
     box.most_bytes = 3 * MB
     specs = publish(origin, "a", "b", "c", "d")
     datasets = await box.open()
@@ -37,7 +39,7 @@ async def test_what_was_not_used_for_longest_goes_first(box: Box, origin: Origin
     assert box.cached == {specs[name].sha256 for name in "acd"}
 
 
-async def test_so_many_are_kept_and_no_more(
+async def test_the_number_of_contents_is_bounded(
     box: Box, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However small they are: each is looked at when room is made."""
@@ -51,7 +53,7 @@ async def test_so_many_are_kept_and_no_more(
     assert box.cached == {specs[name].sha256 for name in "acd"}
 
 
-async def test_what_a_task_uses_stays_also_across_a_restart(box: Box, origin: OriginServer) -> None:
+async def test_content_in_use_stays_across_a_restart(box: Box, origin: OriginServer) -> None:
     box.most_bytes = 2 * MB
     specs = publish(origin, "a", "b", "c")
     datasets = await box.open()
@@ -73,7 +75,9 @@ async def test_what_a_task_uses_stays_also_across_a_restart(box: Box, origin: Or
     box.check_nothing_is_left_over()
 
 
-async def test_an_attempt_keeps_what_it_was_given(box: Box, origin: OriginServer) -> None:
+async def test_an_attempt_keeps_the_content_that_it_was_given(
+    box: Box, origin: OriginServer
+) -> None:
     file = origin.answers["/x"] = File(b"first")
     spec = DatasetSpec(source=origin.url("/x"))
     datasets = await box.open()
@@ -83,7 +87,7 @@ async def test_an_attempt_keeps_what_it_was_given(box: Box, origin: OriginServer
     assert path.read_bytes() == b"first"
 
 
-async def test_what_was_written_to_is_fetched_anew(box: Box, origin: OriginServer) -> None:
+async def test_modified_content_is_fetched_again(box: Box, origin: OriginServer) -> None:
     spec = publish(origin, "a")["a"]
     datasets = await box.open()
     (path,) = await box.give(datasets, spec)
@@ -95,7 +99,7 @@ async def test_what_was_written_to_is_fetched_anew(box: Box, origin: OriginServe
     assert path.read_bytes() == good
 
 
-async def test_what_a_killed_server_left_is_removed(box: Box) -> None:
+async def test_leftovers_of_a_killed_server_are_removed(box: Box) -> None:
     await box.open()
     (box.cache_folder / "partial" / "half").write_bytes(b"x")
     (box.cache_folder / "versions.json").write_bytes(b"{half")
@@ -109,7 +113,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-async def test_a_full_disk(small_disk: Path, origin: OriginServer) -> None:
+async def test_a_full_disk_is_reported(small_disk: Path, origin: OriginServer) -> None:
     box = Box(small_disk)
     box.min_free_bytes = 2 << 20
     specs = publish(origin, "a", "b", "c") | publish(origin, "large", size=6 * MB)

@@ -32,7 +32,7 @@ async def failure(box: Box, *specs: DatasetSpec) -> PrepareError:
     return caught.value
 
 
-async def test_a_dataset_with_a_sum_is_fetched_once_for_all_time(
+async def test_a_dataset_with_a_checksum_is_fetched_only_once(
     box: Box, origin: OriginServer
 ) -> None:
     origin.answers["/d/rows.csv"] = File(CONTENT)
@@ -46,9 +46,7 @@ async def test_a_dataset_with_a_sum_is_fetched_once_for_all_time(
     box.check_nothing_is_left_over()
 
 
-async def test_without_a_sum_the_server_is_asked_whether_it_has_changed(
-    box: Box, origin: OriginServer
-) -> None:
+async def test_a_dataset_without_a_checksum_is_revalidated(box: Box, origin: OriginServer) -> None:
     file = origin.answers["/d/rows.csv"] = File(CONTENT)
     datasets = await box.open()
     await box.give(datasets, spec(origin))
@@ -62,9 +60,7 @@ async def test_without_a_sum_the_server_is_asked_whether_it_has_changed(
 
 
 @pytest.mark.parametrize("etag", ["\udcff", "x" * 2000, "\u202e"])
-async def test_a_version_that_cannot_be_kept_is_none(
-    box: Box, origin: OriginServer, etag: str
-) -> None:
+async def test_an_oversized_version_is_ignored(box: Box, origin: OriginServer, etag: str) -> None:
     """It harms neither its own dataset nor those that come after it."""
     origin.answers["/d/rows.csv"] = File(CONTENT, etag)
     origin.answers["/d/good.csv"] = File(CONTENT)
@@ -76,9 +72,7 @@ async def test_a_version_that_cannot_be_kept_is_none(
     assert "if-none-match" not in origin.requests[2].headers
 
 
-async def test_who_shares_a_fetch_learns_no_others_name_for_it(
-    box: Box, origin: OriginServer
-) -> None:
+async def test_a_shared_fetch_shows_each_task_its_own_name(box: Box, origin: OriginServer) -> None:
     file = origin.answers["/d/rows.csv"] = File(CONTENT)
     file.hold = asyncio.Event()
     datasets = await box.open()
@@ -98,7 +92,7 @@ async def test_who_shares_a_fetch_learns_no_others_name_for_it(
     assert all("fetching secret" in sentence for sentence in said["secret"])
 
 
-async def test_two_hundred_tasks_fetch_it_once(box: Box, origin: OriginServer) -> None:
+async def test_two_hundred_tasks_share_one_fetch(box: Box, origin: OriginServer) -> None:
     file = origin.answers["/d/rows.csv"] = File(CONTENT)
     file.hold = asyncio.Event()
     datasets = await box.open()
@@ -126,14 +120,14 @@ async def test_a_fetch_ends_when_nobody_waits_for_it(box: Box, origin: OriginSer
     box.check_nothing_is_left_over()
 
 
-async def test_another_sum_fails_with_both(box: Box, origin: OriginServer) -> None:
+async def test_a_wrong_checksum_is_reported_with_both_sums(box: Box, origin: OriginServer) -> None:
     origin.answers["/d/rows.csv"] = File(CONTENT)
     error = await failure(box, spec(origin, name="mnist", sha256="0" * 64))
     assert str(error) == f"dataset 'mnist': its SHA-256 is {SUM}, the task wants {'0' * 64}"
     assert error.permanent
 
 
-async def test_it_goes_on_after_a_cut(box: Box, origin: OriginServer) -> None:
+async def test_a_fetch_resumes_after_a_cut(box: Box, origin: OriginServer) -> None:
     content = os.urandom(6_000_000)
     file = origin.answers["/d/rows.csv"] = File(content)
     file.cuts = [2_000_000, 2_000_000, 0]
@@ -149,7 +143,7 @@ async def test_it_goes_on_after_a_cut(box: Box, origin: OriginServer) -> None:
 
 
 @pytest.mark.parametrize("etag", ['"1"', None])
-async def test_what_changes_after_a_cut_is_not_pieced_together(
+async def test_a_content_changed_after_a_cut_is_fetched_anew(
     box: Box, origin: OriginServer, etag: str | None
 ) -> None:
     file = origin.answers["/d/rows.csv"] = File(b"a" * 1000, etag)
@@ -165,7 +159,7 @@ async def test_what_changes_after_a_cut_is_not_pieced_together(
     assert path.read_bytes() == b"b" * 1000
 
 
-async def test_a_changed_content_under_its_old_tag_is_noticed_by_the_sum(
+async def test_a_changed_content_under_its_old_tag_fails_the_checksum(
     box: Box, origin: OriginServer
 ) -> None:
     file = origin.answers["/d/rows.csv"] = File(b"a" * 1000)
@@ -175,7 +169,7 @@ async def test_a_changed_content_under_its_old_tag_is_noticed_by_the_sum(
     assert "its SHA-256 is" in str(error)
 
 
-async def test_a_length_that_lies(box: Box, origin: OriginServer) -> None:
+async def test_a_wrong_length_is_reported(box: Box, origin: OriginServer) -> None:
     file = origin.answers["/d/rows.csv"] = File(b"a" * 1000)
     file.announced = 2000
     error = await failure(box, spec(origin))
@@ -184,7 +178,7 @@ async def test_a_length_that_lies(box: Box, origin: OriginServer) -> None:
     assert 5 <= len(origin.requests) <= 10
 
 
-async def test_a_huge_length_is_refused_before_anything_is_written(
+async def test_a_huge_length_is_rejected_before_anything_is_written(
     box: Box, origin: OriginServer
 ) -> None:
     box.most_bytes = 1 << 30
@@ -206,7 +200,7 @@ async def test_without_a_length_it_ends_with_the_last_chunk(box: Box, origin: Or
     assert len(origin.requests) == 2
 
 
-async def test_a_server_that_stalls(box: Box, origin: OriginServer) -> None:
+async def test_a_stalled_origin_is_retried(box: Box, origin: OriginServer) -> None:
     box.stall_seconds = 0.05
     file = origin.answers["/d/rows.csv"] = File(CONTENT)
     file.hold = asyncio.Event()
@@ -215,7 +209,7 @@ async def test_a_server_that_stalls(box: Box, origin: OriginServer) -> None:
     assert len(origin.requests) == 5
 
 
-async def test_a_slow_one_is_told_about_and_holds_up_no_other(
+async def test_a_slow_fetch_shows_progress_and_holds_up_no_other(
     box: Box, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fetchml.datasets.fetch.PROGRESS_SECONDS", 0.05)
@@ -244,7 +238,7 @@ async def test_a_slow_one_is_told_about_and_holds_up_no_other(
 @pytest.mark.parametrize(
     ("status", "permanent", "requests"), [(404, True, 1), (403, True, 1), (503, False, 5)]
 )
-async def test_what_the_server_refuses(
+async def test_rejections_of_the_origin_are_reported(
     box: Box, origin: OriginServer, status: int, permanent: bool, requests: int
 ) -> None:
     async def refuse(request: Request, writer: asyncio.StreamWriter) -> None:
@@ -256,7 +250,7 @@ async def test_what_the_server_refuses(
     assert (error.permanent, len(origin.requests)) == (permanent, requests)
 
 
-async def test_nobody_listens(box: Box) -> None:
+async def test_an_unreachable_origin_is_reported(box: Box) -> None:
     error = await failure(box, DatasetSpec(name="d", source="http://127.0.0.1:1/secret?sign=key"))
     assert "127.0.0.1 can't be reached" in str(error)
     assert "key" not in str(error), "a signed URL is a secret"
@@ -293,7 +287,7 @@ async def test_redirects_are_followed(box: Box, origin: OriginServer) -> None:
         ("http://\u2048x/", "redirected to what is no URL"),
     ],
 )
-async def test_a_redirect_leads_only_where_a_source_may(
+async def test_redirects_must_lead_to_allowed_sources(
     box: Box, origin: OriginServer, to: str, said: str
 ) -> None:
     origin.answers["/d/rows.csv"] = redirect(to.format(port=origin.port))
@@ -350,9 +344,7 @@ async def test_a_name_server_that_does_not_answer_holds_up_no_other_fetch(
         await asyncio.gather(*slow, return_exceptions=True)
 
 
-async def test_a_head_that_comes_byte_by_byte_is_not_waited_for(
-    box: Box, origin: OriginServer
-) -> None:
+async def test_a_slow_reply_head_is_cut_off(box: Box, origin: OriginServer) -> None:
     async def drips(request: Request, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
         while True:
@@ -367,7 +359,7 @@ async def test_a_head_that_comes_byte_by_byte_is_not_waited_for(
     assert not error.permanent
 
 
-async def test_a_version_that_can_t_be_written_down_fails_nobody(
+async def test_a_version_that_cannot_be_stored_fails_no_task(
     box: Box, origin: OriginServer
 ) -> None:
     origin.answers["/d/rows.csv"] = File(CONTENT)
@@ -377,7 +369,7 @@ async def test_a_version_that_can_t_be_written_down_fails_nobody(
     assert path.read_bytes() == CONTENT
 
 
-async def test_a_disk_that_fails_is_told(
+async def test_a_failing_disk_is_reported(
     box: Box, origin: OriginServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(fd: int) -> None:

@@ -30,7 +30,7 @@ async def provide(box: Box, *specs: DatasetSpec, names: tuple[str, ...] = ()) ->
     return list(await (await box.open()).provide(task, box.said.append))
 
 
-async def test_files_and_folders(box: Box) -> None:
+async def test_files_and_folders_are_mounted(box: Box) -> None:
     file = box.root / "mnist" / "rows.csv"
     sources = [
         DatasetSpec(name="a", source="mnist/rows.csv", sha256=sha256(b"1,2")),
@@ -68,14 +68,14 @@ async def test_files_and_folders(box: Box) -> None:
         ("/dev/null", "there is no such dataset here"),
     ],
 )
-async def test_nothing_outside_of_the_root(box: Box, source: str, said: str) -> None:
+async def test_nothing_outside_of_the_root_is_provided(box: Box, source: str, said: str) -> None:
     with pytest.raises(PrepareError) as caught:
         await provide(box, DatasetSpec(name="d", source=source))
     assert str(caught.value) == f"dataset 'd': {said}"
     assert caught.value.permanent
 
 
-async def test_a_sum_of_a_local_file_is_checked(box: Box) -> None:
+async def test_the_checksum_of_a_local_file_is_verified(box: Box) -> None:
     spec = DatasetSpec(name="d", source="mnist/rows.csv", sha256="f" * 64)
     with pytest.raises(PrepareError, match=f"is {sha256(b'1,2')}, the task wants {'f' * 64}"):
         await provide(box, spec)
@@ -84,7 +84,7 @@ async def test_a_sum_of_a_local_file_is_checked(box: Box) -> None:
         await provide(box, folder)
 
 
-async def test_a_changed_local_file_is_summed_anew(box: Box) -> None:
+async def test_a_changed_local_file_is_hashed_again(box: Box) -> None:
     spec = DatasetSpec(name="d", source="mnist/rows.csv", sha256=sha256(b"1,2"))
     datasets = await box.open()
     for _ in range(2):
@@ -95,9 +95,7 @@ async def test_a_changed_local_file_is_summed_anew(box: Box) -> None:
         await datasets.provide(task_of(spec), box.said.append)
 
 
-async def test_a_file_that_the_server_can_t_read_is_told(
-    box: Box, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unreadable_file_is_reported(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root may read all, so the system's answer is given here."""
 
     def refuse(path: Path, *_: object, **__: object) -> None:

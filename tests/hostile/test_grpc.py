@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from fetchml.api.grpc import sending, tasks
 from fetchml.api.grpc.receiving import MAX_MESSAGE_BYTES, PLACES_BY_KEY
-from fetchml.auth.keyring import KEYLESS_STREAMS
+from fetchml.auth.admission import KEYLESS_STREAMS
 from fetchml.v1 import queue_pb2, queue_pb2_grpc, task_pb2
 from tests.hostile.attacked import MIB, Attacked
 from tests.hostile.http2 import INITIAL_WINDOW_SIZE, Connection

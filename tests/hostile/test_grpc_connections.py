@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from fetchml.api.grpc import connections
 from fetchml.api.grpc.connections import ACCEPTED, CONNECTION_BYTES, excess_of
 from fetchml.api.grpc.receiving import CHECK_PLACES
-from fetchml.auth.keyring import KEYLESS_STREAMS, STREAMS_PER_ADDRESS
+from fetchml.auth.admission import KEYLESS_STREAMS, STREAMS_PER_ADDRESS
 from tests.hostile.attacked import MIB, Attacked
 from tests.hostile.http2 import HEADERS, Connection, frame
 from tests.support import grpc_world

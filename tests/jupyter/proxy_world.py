@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 from yarl import URL
 
 from fetchml.adapters.jupyter.link import SOCKET, open_link
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
+from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
-from fetchml.auth.keyring import Admission, Keyring
+from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Role
 from fetchml.core.requests.jupyter import ServiceStatus
@@ -30,6 +32,7 @@ ID = "0198c0de-0000-7000-8000-000000000001"
 OTHER = "0198c0de-0000-7000-8000-000000000002"
 BASE = f"/jupyter/{ID}"
 TOKEN = "a-token-of-jupyter"
+LINK = f"{BASE}/x?token={TOKEN}"
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 RawHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -197,3 +200,16 @@ async def until(event: asyncio.Event) -> None:
     """What must happen by itself."""
     async with asyncio.timeout(5):
         await event.wait()
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with proxy_world(tmp_path) as made:
+        yield made
+
+
+async def echo(request: web.BaseRequest) -> web.Response:
+    """What it was asked, and with which headers."""
+    lines = [f"{request.method} {request.raw_path}"]
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    return web.Response(text="\n".join(lines))

@@ -77,7 +77,7 @@ def test_nothing_passes_behind_a_close_frame() -> None:
     ],
     ids=["opcode", "reserved bit", "mask", "no mask", "long close", "ping in parts", "2^63"],
 )
-def test_what_is_no_frame_does_not_pass(data: bytes, masked: bool) -> None:
+def test_malformed_frames_are_rejected(data: bytes, masked: bool) -> None:
     before = frame(1, b"before", masked=masked)
     found = follow(before + data + b"behind", [], masked=masked)
     assert (found.passed, found.between, found.fault is not None) == (len(before), True, True)
@@ -86,7 +86,7 @@ def test_what_is_no_frame_does_not_pass(data: bytes, masked: bool) -> None:
 
 
 @given(st.binary(max_size=64), st.lists(st.integers(0, 64), max_size=6), st.booleans())
-def test_any_bytes(data: bytes, cuts: list[int], masked: bool) -> None:
+def test_any_bytes_are_parsed_or_rejected(data: bytes, cuts: list[int], masked: bool) -> None:
     """The fuzz of the parser: it never fails, never takes more than there is, and how the bytes
     were cut changes nothing but how much of a wrong header has passed (at most 9 bytes)."""
     at_once, in_parts = follow(data, [], masked=masked), follow(data, cuts, masked=masked)
@@ -96,7 +96,7 @@ def test_any_bytes(data: bytes, cuts: list[int], masked: bool) -> None:
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_frames_of_its_own(masked: bool) -> None:
+def test_frames_of_the_server_are_well_formed(masked: bool) -> None:
     for made in (
         close_frame(1001, "ü".encode() * 100, masked=masked),
         control_frame(frames.PING, b"", masked=masked),

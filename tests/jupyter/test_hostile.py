@@ -47,7 +47,7 @@ PASSED_ON = {
 
 
 @pytest.mark.parametrize("reply", PASSED_ON.values(), ids=PASSED_ON)
-async def test_one_reply_for_one_request(world: World, reply: bytes) -> None:
+async def test_one_reply_is_read_for_one_request(world: World, reply: bytes) -> None:
     await world.replies(reply)
     wire = await world.raw(ASK + ASK_LAST)
     assert len(statuses(wire)) == 2, wire
@@ -74,7 +74,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("reply", REFUSED.values(), ids=REFUSED)
-async def test_what_is_no_reply(world: World, reply: bytes) -> None:
+async def test_malformed_replies_are_unavailable(world: World, reply: bytes) -> None:
     await world.replies(reply)
     wire = await world.raw(ASK + ASK_LAST)
     assert statuses(wire) == [503, 200], wire
@@ -91,7 +91,7 @@ BROKEN_OFF = {
 
 
 @pytest.mark.parametrize("reply", BROKEN_OFF.values(), ids=BROKEN_OFF)
-async def test_half_a_reply_does_not_look_whole(world: World, reply: bytes) -> None:
+async def test_a_truncated_reply_does_not_look_complete(world: World, reply: bytes) -> None:
     await world.replies(reply)
     wire = await world.raw(ASK + ASK_LAST)
     # Some of it shows at once: then it is refused as a whole.
@@ -99,7 +99,7 @@ async def test_half_a_reply_does_not_look_whole(world: World, reply: bytes) -> N
     assert not wire.endswith(b"0\r\n\r\n")
 
 
-async def test_hints_without_end(world: World) -> None:
+async def test_endless_interim_replies_are_cut_off(world: World) -> None:
     async def hint(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             writer.write(b"HTTP/1.1 102 Processing\r\n\r\n")
@@ -111,7 +111,7 @@ async def test_hints_without_end(world: World) -> None:
         assert reply.status == 503
 
 
-async def test_a_head_byte_by_byte(world: World) -> None:
+async def test_a_slow_reply_head_is_cut_off(world: World) -> None:
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nX: ")
         while True:
@@ -170,7 +170,7 @@ def test_only_a_socket_is_opened(folder: Path, tmp_path: Path) -> None:
     real.close()
 
 
-def test_the_folder_is_no_link_either(tmp_path: Path) -> None:
+def test_a_linked_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     with socket.socket(socket.AF_UNIX) as real:
         real.bind(str(tmp_path / "real" / SOCKET))
@@ -193,7 +193,7 @@ async def ask(link: JupyterLink) -> str:
         return await reply.text()
 
 
-async def test_what_takes_the_sockets_place_is_not_asked(folder: Path, tmp_path: Path) -> None:
+async def test_a_replacement_of_the_socket_is_not_asked(folder: Path, tmp_path: Path) -> None:
     async with await serve(folder / SOCKET, "jupyter"), await serve(tmp_path / "host", "host"):
         link = open_link(folder, ID, TOKEN)
         (folder / SOCKET).unlink()
@@ -214,7 +214,7 @@ async def test_a_closed_link_reaches_nothing(folder: Path, tmp_path: Path) -> No
         assert "closed" in str(refused.value.os_error)
 
 
-async def test_a_folder_far_down(tmp_path: Path) -> None:
+async def test_a_long_path_to_the_socket_works(tmp_path: Path) -> None:
     """A socket's path may have 107 bytes, one in a folder more."""
     deep = tmp_path / ("x" * 100) / "y"
     deep.mkdir(parents=True)
@@ -225,7 +225,7 @@ async def test_a_folder_far_down(tmp_path: Path) -> None:
         link.close()
 
 
-async def test_one_that_accepts_nothing(folder: Path) -> None:
+async def test_a_socket_that_accepts_nothing_times_out(folder: Path) -> None:
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(folder / SOCKET))
         deaf.listen(0)
@@ -258,17 +258,17 @@ async def activity(world: World, kernels: Any, terminals: Any = "[]") -> Any:
     return await HttpJupyterClient(0.5).activity(world.services.links[ID])
 
 
-async def test_the_newest_activity(world: World) -> None:
+async def test_the_newest_activity_counts(world: World) -> None:
     found = await activity(world, KERNELS % "idle", TERMINALS)
     assert (found.busy, found.last) == (False, AT + 1123)
 
 
-async def test_a_busy_kernel(world: World) -> None:
+async def test_a_busy_kernel_counts_as_activity(world: World) -> None:
     found = await activity(world, KERNELS % "busy", 404)
     assert (found.busy, found.last) == (True, AT + 500)
 
 
-async def test_nothing_runs(world: World) -> None:
+async def test_a_service_without_kernels_is_not_busy(world: World) -> None:
     found = await activity(world, "[]")
     assert (found.busy, found.last) == (False, None)
 
@@ -290,12 +290,12 @@ async def test_nothing_runs(world: World) -> None:
     ],
     ids=lambda kernels: str(kernels)[:40],
 )
-async def test_nonsense_is_silence(world: World, kernels: Any) -> None:
+async def test_a_nonsensical_answer_counts_as_silence(world: World, kernels: Any) -> None:
     with pytest.raises(JupyterSilent):
         await activity(world, kernels)
 
 
-async def test_an_answer_without_end_is_silence(world: World) -> None:
+async def test_an_endless_answer_counts_as_silence(world: World) -> None:
     async def endless(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         while True:
@@ -311,7 +311,7 @@ async def test_an_answer_without_end_is_silence(world: World) -> None:
 
 
 @pytest.mark.parametrize(("status", "answers"), [(200, True), (403, False), (302, False)])
-async def test_whether_it_answers(world: World, status: int, answers: bool) -> None:
+async def test_only_a_sound_answer_counts_as_one(world: World, status: int, answers: bool) -> None:
     async def answer(request: web.BaseRequest) -> web.Response:
         assert request.raw_path == f"{BASE}/api/status"
         return web.Response(status=status, headers={"Location": "/"})

@@ -14,8 +14,7 @@ from fetchml.config.settings import Settings
 from fetchml.jupyter.origin import JupyterOrigins
 from fetchml.server import wiring
 from fetchml.server.wiring import CannotStart
-from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, proxy_world
-from tests.jupyter.test_proxy import echo
+from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, echo, proxy_world
 from tests.jupyter.test_sockets import repeat, taking
 
 UNKNOWN = "0198c0de-0000-7000-8000-000000000009"
@@ -36,7 +35,7 @@ def get(world: World, path: str, host: str, **options: Any) -> Any:
     return world.ask(options.pop("method", "GET"), path, headers={"Host": host}, **options)
 
 
-async def test_the_main_origin_sends_there(world: World) -> None:
+async def test_the_main_origin_redirects_to_the_services_origin(world: World) -> None:
     for path, then in (
         (f"{BASE}/lab?token=a%20b", f"{BASE}/lab?token=a%20b"),
         (f"{BASE}?a", f"{BASE}/?a"),
@@ -49,7 +48,7 @@ async def test_the_main_origin_sends_there(world: World) -> None:
         assert reply.status == 404
 
 
-async def test_the_origin_is_the_services(world: World) -> None:
+async def test_the_services_origin_serves_the_service(world: World) -> None:
     async with get(world, f"{BASE}/lab", at(world)) as reply:
         text = await reply.text()
         assert text.startswith(f"GET {BASE}/lab\n")
@@ -64,7 +63,7 @@ async def test_the_origin_is_the_services(world: World) -> None:
 @pytest.mark.parametrize(
     "host", ["{id}.LOCALHOST:{port}", "{id}.localhost", "{id}.localhost.:{port}"]
 )
-async def test_other_spellings_of_its_name(world: World, host: str) -> None:
+async def test_the_host_name_is_matched_in_every_spelling(world: World, host: str) -> None:
     async with get(world, f"{BASE}/lab", host.format(id=ID, port=world.port)) as reply:
         assert (await reply.text()).startswith(f"GET {BASE}/lab\n")
 
@@ -72,7 +71,7 @@ async def test_other_spellings_of_its_name(world: World, host: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/health", "/v1/tasks", "/ws", "/metrics", "/openapi.yaml", "/livez"]
 )
-async def test_the_api_is_not_served_there(world: World, path: str) -> None:
+async def test_the_services_origin_does_not_serve_the_api(world: World, path: str) -> None:
     async with get(world, path, at(world)) as reply:
         assert (reply.status, reply.headers["Location"]) == (307, BASE + path)
     async with get(world, path, at(world), method="POST") as reply:
@@ -80,14 +79,14 @@ async def test_the_api_is_not_served_there(world: World, path: str) -> None:
 
 
 @pytest.mark.parametrize("label", [UNKNOWN, "www", "a.b", "", "-", f"x.{ID}", f"{ID}.x", "%00"])
-async def test_unknown_names_are_nothing(world: World, label: str) -> None:
+async def test_unknown_host_names_are_not_found(world: World, label: str) -> None:
     for path in ("/", "/health", "/v1/tasks", f"{BASE}/lab", f"{BASE}/../x"):
         host = f"{label}.localhost:{world.port}"
         request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
         assert (await world.raw(request.encode())).startswith(b"HTTP/1.1 404 ")
 
 
-async def test_another_service_is_not_served_there(world: World) -> None:
+async def test_the_services_origin_serves_no_other_service(world: World) -> None:
     async def other(_: web.BaseRequest) -> web.Response:
         raise AssertionError("it was asked")
 
@@ -115,7 +114,7 @@ async def test_another_service_is_not_served_there(world: World) -> None:
     ],
 )
 @pytest.mark.parametrize("separate", [True, False])
-async def test_sockets_are_opened_by_its_own_pages(
+async def test_only_pages_of_the_service_open_its_sockets(
     tmp_path: Path, origin: str, opens: bool, separate: bool
 ) -> None:
     async with proxy_world(tmp_path, domain="*.localhost" if separate else None) as world:
@@ -133,7 +132,7 @@ async def test_sockets_are_opened_by_its_own_pages(
                 await world.session.ws_connect(url, headers=headers)
 
 
-async def test_a_private_service_is_not_sent_to(tmp_path: Path) -> None:
+async def test_strangers_are_not_redirected_to_a_private_service(tmp_path: Path) -> None:
     async with proxy_world(tmp_path, domain="*.localhost", private=True) as world:
         await world.jupyter(echo)
         stranger = {"Authorization": ""}
@@ -153,7 +152,7 @@ async def test_a_private_service_is_not_sent_to(tmp_path: Path) -> None:
         ("*.lab.example.org", "https://gpu.example.org", f"https://{ID}.lab.example.org/"),
     ],
 )
-def test_its_address(domain: str | None, public: str, url: str) -> None:
+def test_the_address_of_a_service(domain: str | None, public: str, url: str) -> None:
     origins = JupyterOrigins(domain)
     origins.public_url = public
     assert origins.url(ID) == url
@@ -163,12 +162,12 @@ def test_its_address(domain: str | None, public: str, url: str) -> None:
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:9101", "xlocalhost", "[::1]:9101", "", None]
 )
-def test_the_servers_own_names(host: str | None) -> None:
+def test_host_names_of_the_server_itself_name_no_service(host: str | None) -> None:
     assert JupyterOrigins("*.localhost").label_of(host) is None
     assert JupyterOrigins(None).label_of(host) is None
 
 
-def test_the_servers_own_name_lies_elsewhere() -> None:
+def test_the_server_s_own_name_must_lie_outside_of_the_domain() -> None:
     settings = Settings(
         server=settings_module.ServerSettings(public_url="https://gpu.lab.example.org"),
         jupyter=settings_module.JupyterSettings(domain="*.lab.example.org"),
@@ -180,6 +179,6 @@ def test_the_servers_own_name_lies_elsewhere() -> None:
 @pytest.mark.parametrize(
     "domain", ["lab.org", "*", "*.", "*.Lab.org", "*.a..b", "a.*.org", "*.a/b"]
 )
-def test_what_is_no_domain(domain: str) -> None:
+def test_malformed_domains_are_rejected(domain: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"domain": domain}, settings_module.JupyterSettings)

@@ -54,7 +54,7 @@ async def test_from_start_to_stop(serve: Serve, backend: Backend, jupyter_lab: P
     assert (workspace / "a.txt").exists(), "what is in its workspace stays"
 
 
-async def test_a_killed_server_finds_it_again(serve: Serve, backend: Backend) -> None:
+async def test_a_killed_server_adopts_its_service_again(serve: Serve, backend: Backend) -> None:
     server = await serve(backend)
     service = await Service.running(server)
     kernel = await service.new_kernel()
@@ -69,7 +69,7 @@ async def test_a_killed_server_finds_it_again(serve: Serve, backend: Backend) ->
     await eventually(lambda: not processes.find(pid))
 
 
-async def test_an_idle_one_is_stopped_with_its_kernels(serve: Serve, backend: Backend) -> None:
+async def test_an_idle_service_is_stopped_with_its_kernels(serve: Serve, backend: Backend) -> None:
     server = await serve(backend, FETCHML_JUPYTER_IDLE_SECONDS="4")
     service = await Service.running(server)
     await service.new_kernel()
@@ -78,7 +78,9 @@ async def test_an_idle_one_is_stopped_with_its_kernels(serve: Serve, backend: Ba
     assert pids_of(service) == []
 
 
-async def test_two_share_a_workspace_and_nothing_else(serve: Serve, backend: Backend) -> None:
+async def test_two_services_share_a_workspace_and_nothing_else(
+    serve: Serve, backend: Backend
+) -> None:
     server = await serve(backend)
     services = await asyncio.gather(
         *(Service.running(server, name=name, workspace="team") for name in ("a", "b"))
@@ -95,7 +97,7 @@ async def test_two_share_a_workspace_and_nothing_else(serve: Serve, backend: Bac
     assert len(set(places)) == 2
 
 
-async def test_where_it_is_not_installed(serve: Serve) -> None:
+async def test_a_start_without_jupyter_installed_is_rejected(serve: Serve) -> None:
     missing = {"FETCHML_LAUNCHER": "process", "FETCHML_JUPYTER_COMMAND": "no-such-jupyter lab"}
     server = await serve(Backend(missing, lambda: ()), PATH=os.environ["PATH"])
     body = b'{"name": "a"}'

@@ -99,7 +99,7 @@ async def test_from_start_to_stop(box: Box) -> None:
             _ = link.socket_path
 
 
-async def test_the_workspace_stays_and_is_the_next_ones(box: Box) -> None:
+async def test_the_workspace_outlives_its_service(box: Box) -> None:
     async with box.engine():
         first = await box.jupyter.start(ALICE, {"name": "a", "workspace": "team/notes"})
         await running(box, first.id)
@@ -114,7 +114,7 @@ async def test_the_workspace_stays_and_is_the_next_ones(box: Box) -> None:
         assert second.token != third.token
 
 
-async def test_never_seen_among_tasks(box: Box) -> None:
+async def test_services_are_absent_from_lists_of_tasks(box: Box) -> None:
     async with box.engine() as engine:
         task = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})
         live = await box.jupyter.start(ALICE, {"name": "live"})
@@ -164,7 +164,7 @@ async def unseen(engine: Engine, task: Task, *services: str) -> None:
             await anext(engine.read_logs(ADMIN, service))
 
 
-async def test_watchers_of_tasks_see_none(box: Box) -> None:
+async def test_services_are_absent_from_watches_of_tasks(box: Box) -> None:
     async with box.engine() as engine:
         snapshot = engine.watch(ADMIN, WatchFilter(), snapshot=True)
         made = await box.jupyter.start(ALICE, {"name": "a"})
@@ -184,7 +184,7 @@ async def test_watchers_of_tasks_see_none(box: Box) -> None:
         assert seen == {last.id}
 
 
-async def test_roles(box: Box) -> None:
+async def test_each_role_may_do_only_what_it_should(box: Box) -> None:
     async with box.engine():
         with pytest.raises(Forbidden):
             await box.jupyter.start(VIEWER, {"name": "a"})
@@ -209,7 +209,7 @@ async def _called(verb: Any, *args: object) -> None:
         await result
 
 
-async def test_private_server_hides_others(box: Box) -> None:
+async def test_a_private_server_hides_others_services(box: Box) -> None:
     async with box.engine(private=True):
         made = await box.jupyter.start(ALICE, {"name": "a", "workspace": "same"})
         other = await box.jupyter.start(BOB, {"name": "b", "workspace": "same"})
@@ -244,7 +244,7 @@ async def test_private_server_hides_others(box: Box) -> None:
         ({"name": "a", "memory_gb": "1"}, "memory_gb: must be an integer"),
     ],
 )
-async def test_what_is_refused_changes_nothing(box: Box, request_: Any, said: str) -> None:
+async def test_a_rejected_request_changes_nothing(box: Box, request_: Any, said: str) -> None:
     async with box.engine():
         with pytest.raises(ValidationFailed, match=said):
             await box.jupyter.start(ALICE, request_)
@@ -252,7 +252,9 @@ async def test_what_is_refused_changes_nothing(box: Box, request_: Any, said: st
         assert not box.workspaces.exists()
 
 
-async def test_when_none_can_start(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_starts_are_rejected_while_the_server_has_no_room(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with box.engine(has_containers=False, jupyter_command=("no-such-jupyter",)):
         with pytest.raises(Unavailable, match="there is no 'no-such-jupyter' on"):
             await box.jupyter.start(ALICE, {"name": "a"})
@@ -274,7 +276,7 @@ async def test_when_none_can_start(box: Box, monkeypatch: pytest.MonkeyPatch) ->
             await box.jupyter.start(ALICE, {"name": "a"})
 
 
-async def test_nothing_leads_out_of_the_root(box: Box, tmp_path: Path) -> None:
+async def test_no_workspace_lies_outside_of_the_root(box: Box, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     box.workspaces.mkdir(parents=True)
@@ -312,7 +314,7 @@ async def test_no_workspace_lies_in_another(box: Box) -> None:
         await box.jupyter.start(BOB, {"name": "a", "workspace": "team/notes/inner"})
 
 
-async def test_a_link_that_came_while_it_waited(box: Box, tmp_path: Path) -> None:
+async def test_a_link_placed_while_the_service_waits_is_rejected(box: Box, tmp_path: Path) -> None:
     async with box.engine(max_running=1) as engine:
         task = await engine.create_task(ALICE, {"job_name": "a", "command": ["sleep", "1000"]})
         made = await box.jupyter.start(ALICE, {"name": "a"})
@@ -329,7 +331,7 @@ async def test_a_link_that_came_while_it_waited(box: Box, tmp_path: Path) -> Non
         assert done.reason == "its workspace 'a' on its way is a link, or no folder"
 
 
-async def test_it_holds_what_it_asked_for(box: Box) -> None:
+async def test_a_service_holds_the_resources_that_it_asked_for(box: Box) -> None:
     async with box.engine() as engine:
         made = await box.jupyter.start(ALICE, {"name": "a", "cpu": 2, "gpu": 1})
         task = await engine.create_task(BOB, {"job_name": "a", "command": ["true"], "gpu": 1})
@@ -339,7 +341,7 @@ async def test_it_holds_what_it_asked_for(box: Box) -> None:
         assert (await ended(engine, task.id)).status is Status.COMPLETED
 
 
-async def test_a_restart_finds_the_same_one(box: Box) -> None:
+async def test_a_restarted_server_adopts_a_running_service(box: Box) -> None:
     async with box.engine():
         made = await box.jupyter.start(ALICE, {"name": "a"})
         await running(box, made.id)
@@ -369,7 +371,7 @@ async def _status(link: Any) -> bytes:
     return body
 
 
-async def test_one_that_dies_says_why(box: Box) -> None:
+async def test_a_service_that_dies_shows_its_last_words(box: Box) -> None:
     (box.workspaces / "a").mkdir(parents=True)
     (box.workspaces / "a" / "dies").touch()
     async with box.engine():
@@ -385,7 +387,7 @@ async def test_one_that_dies_says_why(box: Box) -> None:
         assert box.jupyter.get(ADMIN, made.id) == done
 
 
-async def test_records_and_tasks_that_lost_each_other(box: Box) -> None:
+async def test_lone_records_and_lone_tasks_are_cleaned_up(box: Box) -> None:
     async with box.engine() as engine:
         made = await box.jupyter.start(ALICE, {"name": "a"})
         await running(box, made.id)
@@ -400,7 +402,7 @@ async def test_records_and_tasks_that_lost_each_other(box: Box) -> None:
             os.kill(pid_of(box, "a"), 0)
 
 
-async def test_an_idle_one_is_warned_and_stopped(
+async def test_an_idle_service_is_warned_and_stopped(
     box: Box, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with box.engine(idle_ms=1000):
@@ -426,7 +428,7 @@ async def test_an_idle_one_is_warned_and_stopped(
 
 
 @pytest.mark.parametrize("sign", ["busy", "recent", "silent"])
-async def test_one_in_use_or_silent_is_not_stopped(box: Box, sign: str) -> None:
+async def test_a_busy_or_silent_service_is_not_stopped(box: Box, sign: str) -> None:
     kernels = {
         "busy": [{"execution_state": "busy", "last_activity": "2001-01-01T00:00:00Z"}],
         "recent": [{"execution_state": "idle", "last_activity": "2999-01-01T00:00:00Z"}],
@@ -449,7 +451,7 @@ async def test_one_in_use_or_silent_is_not_stopped(box: Box, sign: str) -> None:
             assert found.last_activity > up.last_activity
 
 
-async def test_old_ones_are_forgotten_but_not_their_workspaces(
+async def test_old_services_are_forgotten_but_their_workspaces_stay(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with box.engine() as engine:
@@ -472,7 +474,9 @@ async def test_old_ones_are_forgotten_but_not_their_workspaces(
         assert (box.workspaces / "a" / "pid").exists()
 
 
-async def test_no_more_are_kept_than_may_be(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_ended_services_is_bounded(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "MAX_ENDED", 2)
     (box.workspaces / "a").mkdir(parents=True)
     (box.workspaces / "a" / "dies").touch()
@@ -482,7 +486,7 @@ async def test_no_more_are_kept_than_may_be(box: Box, monkeypatch: pytest.Monkey
         assert [each.id for each in box.jupyter.list(ADMIN)] == [made[4].id, made[3].id]
 
 
-async def test_a_caller_that_leaves_leaves_a_whole_service(box: Box) -> None:
+async def test_a_start_completes_when_its_caller_leaves(box: Box) -> None:
     async with box.engine():
         leaving = asyncio.create_task(box.jupyter.start(ALICE, {"name": "a"}))
         await asyncio.sleep(0)
@@ -496,7 +500,7 @@ async def test_a_caller_that_leaves_leaves_a_whole_service(box: Box) -> None:
         await running(box, second.id)
 
 
-async def test_what_is_really_run(box: Box) -> None:
+async def test_the_configured_image_is_run_for_the_requested_name(box: Box) -> None:
     async with box.engine() as engine:
         mapped = await box.jupyter.start(ALICE, {"name": "a", "image": "mapped", "gpu": 1})
         task = await engine.services.find(mapped.id)

@@ -37,7 +37,7 @@ def container_of(service: Service) -> dict[str, object]:
     return attributes
 
 
-async def test_a_kernel_in_a_container_as_a_tasks_is(
+async def test_a_kernel_runs_in_a_container_as_hardened_as_a_task_s(
     serve: Serve, jupyter_backend: Backend
 ) -> None:
     server = await serve(jupyter_backend)
@@ -60,7 +60,7 @@ async def test_a_kernel_in_a_container_as_a_tasks_is(
     assert await service.run(kernel, "import os; os.getuid()") == str(uid)
 
 
-async def test_a_terminal(serve: Serve, jupyter_backend: Backend) -> None:
+async def test_a_terminal_works(serve: Serve, jupyter_backend: Backend) -> None:
     service = await Service.running(await serve(jupyter_backend))
     name = (await service.json("POST", "/api/terminals"))["name"]
     async with asyncio.timeout(20), service.connect(f"/terminals/websocket/{name}") as socket:
@@ -71,7 +71,7 @@ async def test_a_terminal(serve: Serve, jupyter_backend: Backend) -> None:
             said += "".join(words) if kind == "stdout" else ""
 
 
-async def test_nothing_without_its_token(serve: Serve, jupyter_backend: Backend) -> None:
+async def test_nothing_opens_without_the_token(serve: Serve, jupyter_backend: Backend) -> None:
     server = await serve(jupyter_backend)
     service = await Service.running(server)
     other = await Service.start(server, workspace="other")
@@ -106,7 +106,9 @@ def memory_of(server: Server) -> int:
     return int(line.split()[1]) * 1024
 
 
-async def test_large_files_pass_and_cost_no_memory(serve: Serve, jupyter_backend: Backend) -> None:
+async def test_large_files_pass_without_taking_memory(
+    serve: Serve, jupyter_backend: Backend
+) -> None:
     server = await serve(jupyter_backend)
     service = await Service.running(server)
     content = os.urandom(1 << 20) * (LARGE_BYTES >> 20)
@@ -131,7 +133,9 @@ async def test_large_files_pass_and_cost_no_memory(serve: Serve, jupyter_backend
     assert memory_of(server) - before < 48 << 20
 
 
-async def test_a_killed_server_finds_it_again(serve: Serve, jupyter_backend: Backend) -> None:
+async def test_a_killed_server_adopts_its_service_again(
+    serve: Serve, jupyter_backend: Backend
+) -> None:
     server = await serve(jupyter_backend)
     service = await Service.running(server)
     kernel = await service.new_kernel()
@@ -146,7 +150,9 @@ async def test_a_killed_server_finds_it_again(serve: Serve, jupyter_backend: Bac
     assert await service.run(kernel, "kept") == "42"
 
 
-async def test_a_server_that_stops_tells_its_pages(serve: Serve, jupyter_backend: Backend) -> None:
+async def test_a_stopping_server_closes_sockets_with_a_reason(
+    serve: Serve, jupyter_backend: Backend
+) -> None:
     server = await serve(jupyter_backend)
     service = await Service.running(server)
     kernel = await service.new_kernel()
@@ -164,7 +170,9 @@ async def test_a_server_that_stops_tells_its_pages(serve: Serve, jupyter_backend
     assert await service.run(kernel, "kept") == "42"
 
 
-async def test_a_jupyter_that_dies_is_an_error(serve: Serve, jupyter_backend: Backend) -> None:
+async def test_a_service_whose_jupyter_dies_is_in_error(
+    serve: Serve, jupyter_backend: Backend
+) -> None:
     server = await serve(jupyter_backend)
     service = await Service.running(server)
     async with service.kernel(await service.new_kernel()) as kernel:
@@ -180,7 +188,9 @@ async def test_a_jupyter_that_dies_is_an_error(serve: Serve, jupyter_backend: Ba
         assert shown["reason"].partition(":")[0] in (await reply.json())["error"]
 
 
-async def test_idle_is_warned_of_and_then_stopped(serve: Serve, jupyter_backend: Backend) -> None:
+async def test_an_idle_service_is_warned_and_then_stopped(
+    serve: Serve, jupyter_backend: Backend
+) -> None:
     server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="6")
     service = await Service.running(server)
 
@@ -198,7 +208,7 @@ async def test_idle_is_warned_of_and_then_stopped(serve: Serve, jupyter_backend:
     assert "jupyter is idle and will be stopped" in server.log
 
 
-async def test_work_is_not_idle(serve: Serve, jupyter_backend: Backend) -> None:
+async def test_a_working_service_is_not_idle(serve: Serve, jupyter_backend: Backend) -> None:
     server = await serve(jupyter_backend, FETCHML_JUPYTER_IDLE_SECONDS="3")
     service = await Service.start(server)
     async with AsyncExitStack() as stack:
@@ -209,7 +219,9 @@ async def test_work_is_not_idle(serve: Serve, jupyter_backend: Backend) -> None:
         assert await working == "'awake'", "it was not stopped meanwhile"
 
 
-async def test_it_holds_what_tasks_hold(serve: Serve, jupyter_backend: Backend) -> None:
+async def test_a_service_and_tasks_share_the_resources(
+    serve: Serve, jupyter_backend: Backend
+) -> None:
     server = await serve(
         jupyter_backend,
         FETCHML_RESOURCES_CPU="2",
@@ -233,7 +245,7 @@ async def test_it_holds_what_tasks_hold(serve: Serve, jupyter_backend: Backend) 
     await eventually(lambda: not server.backend.left_of([task_id]))
 
 
-async def test_what_is_in_its_workspace_stays(serve: Serve, jupyter_backend: Backend) -> None:
+async def test_files_in_the_workspace_stay(serve: Serve, jupyter_backend: Backend) -> None:
     server = await serve(jupyter_backend)
     first = await Service.running(server, workspace="ada/thesis")
     await first.json("PUT", "/api/contents/a.txt", SAVED)
@@ -253,7 +265,7 @@ def engine_that_ends(jupyter_root: Root) -> Iterator[PrivateEngine]:
         yield engine
 
 
-async def test_an_engine_that_restarts_is_an_error(
+async def test_a_restart_of_the_docker_engine_ends_the_service_in_error(
     engine_that_ends: PrivateEngine, serve: Serve
 ) -> None:
     server = await serve(containers_of(engine_that_ends, NAME))

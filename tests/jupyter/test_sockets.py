@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,6 @@ from tests.jupyter.proxy_world import BASE, ID, OTHER, World, proxy_world, until
 
 KERNEL = "v1.kernel.websocket.jupyter.org"
 Behaviour = Callable[[web.WebSocketResponse], Awaitable[None]]
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with proxy_world(tmp_path) as made:
-        yield made
 
 
 def taking(behaviour: Behaviour, **options: Any) -> Callable[..., Awaitable[web.StreamResponse]]:
@@ -53,7 +47,7 @@ async def end_of(socket: aiohttp.ClientWebSocketResponse) -> tuple[int | None, s
     return socket.close_code, message.extra or ""
 
 
-async def test_messages_pass_as_they_are(world: World) -> None:
+async def test_messages_are_forwarded_unchanged(world: World) -> None:
     await world.jupyter(taking(repeat))
     async with connect(world) as socket:
         for text in ("", "ü", "x" * 100_000):
@@ -64,7 +58,7 @@ async def test_messages_pass_as_they_are(world: World) -> None:
             assert await socket.receive_bytes(timeout=5) == data
 
 
-async def test_what_jupyter_sees_of_the_handshake(world: World) -> None:
+async def test_jupyter_receives_only_the_headers_of_the_handshake_it_may_see(world: World) -> None:
     seen: list[web.BaseRequest] = []
     take = taking(repeat)
 
@@ -92,7 +86,7 @@ async def test_what_jupyter_sees_of_the_handshake(world: World) -> None:
     assert kept == {"Origin": "http://x", "Host": "x", "Cookie": "_xsrf=1"}
 
 
-async def test_no_protocol_is_none(world: World) -> None:
+async def test_a_handshake_without_a_protocol_selects_none(world: World) -> None:
     await world.jupyter(taking(repeat, protocols=()))
     async with connect(world, protocols=("other",)) as socket:
         assert socket.protocol is None
@@ -100,7 +94,7 @@ async def test_no_protocol_is_none(world: World) -> None:
         assert await socket.receive_str(timeout=5) == "a"
 
 
-async def test_pings_and_pongs_pass(world: World) -> None:
+async def test_pings_and_pongs_are_forwarded(world: World) -> None:
     ponged = asyncio.Event()
 
     async def ping(socket: web.WebSocketResponse) -> None:
@@ -124,7 +118,7 @@ async def test_pings_and_pongs_pass(world: World) -> None:
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 4999])
-async def test_jupyter_closes(world: World, code: int) -> None:
+async def test_a_close_by_jupyter_is_forwarded(world: World, code: int) -> None:
     async def close(socket: web.WebSocketResponse) -> None:
         await socket.close(code=code, message="warum nicht, ü".encode())
 
@@ -134,7 +128,7 @@ async def test_jupyter_closes(world: World, code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [1000, 4001])
-async def test_the_browser_closes(world: World, code: int) -> None:
+async def test_a_close_by_the_browser_is_forwarded(world: World, code: int) -> None:
     ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
 
     async def wait(socket: web.WebSocketResponse) -> None:
@@ -148,7 +142,7 @@ async def test_the_browser_closes(world: World, code: int) -> None:
         assert await ended == code
 
 
-async def test_jupyter_dies(world: World) -> None:
+async def test_the_browser_s_socket_ends_when_jupyter_dies(world: World) -> None:
     async def die(socket: web.WebSocketResponse) -> None:
         assert socket._req is not None and socket._req.transport is not None  # noqa: PT018
         socket._req.transport.abort()
@@ -158,7 +152,7 @@ async def test_jupyter_dies(world: World) -> None:
         assert (await end_of(socket))[0] == 1011
 
 
-async def test_the_browser_dies(world: World) -> None:
+async def test_jupyter_s_socket_ends_when_the_browser_dies(world: World) -> None:
     ended = asyncio.Event()
 
     async def wait(socket: web.WebSocketResponse) -> None:
@@ -172,7 +166,7 @@ async def test_the_browser_dies(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
-async def test_a_refusal_is_passed_on(world: World, status: int) -> None:
+async def test_a_rejected_handshake_is_forwarded(world: World, status: int) -> None:
     async def refuse(request: web.BaseRequest) -> web.Response:
         return web.Response(status=status, text="why", headers={"X-Secret": "1"})
 
@@ -201,7 +195,7 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: %s\r\nConnection: Upgrad
         b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-async def test_what_is_no_handshake_opens_nothing(world: World, reply: bytes) -> None:
+async def test_a_malformed_handshake_opens_nothing(world: World, reply: bytes) -> None:
     await world.replies(reply)
     wire = await world.raw(HANDSHAKE.replace(b"Upgrade\r\n", b"Upgrade, close\r\n", 1))
     assert wire.startswith(b"HTTP/1.1 503 ")
@@ -218,7 +212,7 @@ async def test_what_is_no_handshake_opens_nothing(world: World, reply: bytes) ->
         (ID.encode(), OTHER.encode(), 404),
     ],
 )
-async def test_what_asks_for_something_else(
+async def test_other_upgrades_are_rejected(
     world: World, old: bytes, new: bytes, status: int
 ) -> None:
     await world.replies(OK)
@@ -230,7 +224,7 @@ async def test_what_asks_for_something_else(
 
 
 @pytest.mark.parametrize("from_jupyter", [False, True])
-async def test_bytes_that_are_no_frame_end_it(world: World, from_jupyter: bool) -> None:
+async def test_malformed_frames_end_the_socket(world: World, from_jupyter: bool) -> None:
     ended: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
 
     async def behave(socket: web.WebSocketResponse) -> None:
@@ -251,7 +245,7 @@ async def test_bytes_that_are_no_frame_end_it(world: World, from_jupyter: bool) 
         assert await ended == 1002
 
 
-async def test_a_message_passes_before_it_ends(world: World) -> None:
+async def test_a_message_is_forwarded_before_it_is_complete(world: World) -> None:
     """Nothing waits for the whole of it: the proxy would have to keep it."""
     half = 40 << 20
     go = asyncio.Event()
@@ -275,7 +269,7 @@ async def test_a_message_passes_before_it_ends(world: World) -> None:
     writer.close()
 
 
-async def test_a_jupyter_that_stops_in_a_frame_is_let_go(tmp_path: Path) -> None:
+async def test_a_jupyter_that_stalls_within_a_frame_is_cut_off(tmp_path: Path) -> None:
     async def stall(socket: web.WebSocketResponse) -> None:
         assert socket._req is not None and socket._req.transport is not None  # noqa: PT018
         socket._req.transport.write(b"\x82\x7e\x10\x00" + b"x")
@@ -289,7 +283,7 @@ async def test_a_jupyter_that_stops_in_a_frame_is_let_go(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("answers", [False, True])
-async def test_a_silent_browser_is_asked_whether_it_is_there(tmp_path: Path, answers: bool) -> None:
+async def test_a_silent_browser_is_pinged(tmp_path: Path, answers: bool) -> None:
     async with proxy_world(tmp_path, HttpTimeouts(send=0.2)) as world:
         await world.jupyter(taking(repeat))
         async with connect(world, autoping=False) as socket:
@@ -303,7 +297,7 @@ async def test_a_silent_browser_is_asked_whether_it_is_there(tmp_path: Path, ans
 
 
 @pytest.mark.parametrize("slow", ["browser", "jupyter"])
-async def test_a_slow_side_holds_the_other_back_and_is_let_go(tmp_path: Path, slow: str) -> None:
+async def test_a_slow_side_holds_the_other_back_and_is_cut_off(tmp_path: Path, slow: str) -> None:
     sent = 0
 
     async def flood(socket: Any) -> None:
@@ -340,7 +334,7 @@ async def test_a_slow_side_holds_the_other_back_and_is_let_go(tmp_path: Path, sl
             await flooding
 
 
-async def test_the_server_shuts_down(world: World) -> None:
+async def test_a_shutdown_closes_sockets_with_a_reason(world: World) -> None:
     told: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
 
     async def wait(socket: web.WebSocketResponse) -> None:
@@ -357,7 +351,7 @@ async def test_the_server_shuts_down(world: World) -> None:
 
 
 @pytest.mark.parametrize("limit", ["AT_ONCE", "SOCKETS_AT_ONCE"])
-async def test_sockets_count_among_what_may_be_open(
+async def test_sockets_count_against_the_limit_of_open_exchanges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     monkeypatch.setattr(visitors, limit, 1)

@@ -13,7 +13,9 @@ ALL_RUN_SECONDS = 240
 IDLE_SECONDS = 8
 
 
-async def test_nothing_is_lost_and_nothing_is_left(serve: Serve, jupyter_backend: Backend) -> None:
+async def test_twenty_services_at_once_lose_and_leave_nothing(
+    serve: Serve, jupyter_backend: Backend
+) -> None:
     variables = {"FETCHML_JUPYTER_IDLE_SECONDS": "0", "FETCHML_TASKS_MAX_RUNNING": f"{SERVICES}"}
     server = await serve(jupyter_backend, **variables)
     services = [await Service.start(server, workspace=f"w{n}") for n in range(SERVICES)]

@@ -3,7 +3,6 @@ learn."""
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,18 +11,11 @@ import pytest
 from aiohttp import web
 
 from fetchml.api.jupyter import upload, visitors
-from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, proxy_world
-from tests.jupyter.test_proxy import echo
+from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, echo, proxy_world
 
 PROOF = hmac.digest(TOKEN.encode(), f"visitor {ID}".encode(), "sha256").hex()
 VISITOR = f"fetchml-visitor-{ID}={PROOF}"
 LOGIN = f"jupyter-{ID}"
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with proxy_world(tmp_path) as made:
-        yield made
 
 
 async def seen(world: World, **headers: str) -> dict[str, str]:
@@ -48,7 +40,9 @@ async def seen(world: World, **headers: str) -> dict[str, str]:
         (f"{LOGIN.upper()}=a", None),
     ],
 )
-async def test_cookies_of_others_stay_outside(world: World, sent: str, kept: str | None) -> None:
+async def test_cookies_of_others_are_not_forwarded(
+    world: World, sent: str, kept: str | None
+) -> None:
     await world.jupyter(echo)
     assert (await seen(world, Cookie=sent, Host="x:9101")).get("cookie") == kept
 
@@ -64,14 +58,14 @@ async def test_cookies_of_others_stay_outside(world: World, sent: str, kept: str
         ("Negotiate x", None),
     ],
 )
-async def test_credentials_of_others_stay_outside(
+async def test_credentials_of_others_are_not_forwarded(
     world: World, sent: str, kept: str | None
 ) -> None:
     await world.jupyter(echo)
     assert (await seen(world, Authorization=sent)).get("authorization") == kept
 
 
-async def test_what_proxies_say_and_links_of_others_stay_outside(world: World) -> None:
+async def test_proxy_headers_and_foreign_referers_are_not_forwarded(world: World) -> None:
     await world.jupyter(echo)
     names = (
         "Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP",
@@ -90,7 +84,7 @@ async def test_what_proxies_say_and_links_of_others_stay_outside(world: World) -
     ["=__Host-a=1", "__Host-a", "", "__Host-a=1; Path=/", f"__Secure-a=1; Path={BASE}/",
      f"fetchml-visitor-{ID}=x", "FetchML=1", "a b=1", f"a=1; Path={BASE}/; domain=x"],
 )  # fmt: skip
-async def test_a_cookie_is_nobody_elses(world: World, cookie: str) -> None:
+async def test_a_cookie_is_bound_to_its_service(world: World, cookie: str) -> None:
     async def answer(_: web.BaseRequest) -> web.Response:
         return web.Response(headers={"Set-Cookie": cookie})
 
@@ -100,7 +94,7 @@ async def test_a_cookie_is_nobody_elses(world: World, cookie: str) -> None:
         assert "Set-Cookie" not in reply.headers
 
 
-async def test_the_link_makes_a_visitor_known(world: World) -> None:
+async def test_the_link_with_the_token_makes_a_visitor_known(world: World) -> None:
     await world.jupyter(echo)
     stranger = {"Authorization": ""}
     async with world.get(f"{BASE}/lab?token={TOKEN}", headers=stranger) as reply:
@@ -116,7 +110,7 @@ async def test_the_link_makes_a_visitor_known(world: World) -> None:
             assert "Set-Cookie" not in reply.headers
 
 
-async def test_whom_jupyter_lets_in_is_known(world: World) -> None:
+async def test_a_visitor_whom_jupyter_accepts_is_known(world: World) -> None:
     async def login(request: web.BaseRequest) -> web.Response:
         right = await request.read() == b"password=right"
         headers = {"Set-Cookie": f"{LOGIN}=x; Path={BASE}/"} if right else {}
@@ -140,7 +134,7 @@ async def test_whom_jupyter_lets_in_is_known(world: World) -> None:
         assert any(cookie.startswith(VISITOR) for cookie in given) is known, (method, path)
 
 
-async def test_strangers_have_a_small_room_of_their_own(
+async def test_strangers_have_a_small_limit_of_their_own(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go, asked = asyncio.Event(), asyncio.Semaphore(0)
@@ -178,7 +172,7 @@ class await_:  # noqa: N801 - reads as a word
         (await self._asked).release()
 
 
-async def test_a_strangers_body_is_small_and_quick(
+async def test_bodies_of_strangers_are_limited_in_size_and_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.jupyter(echo)

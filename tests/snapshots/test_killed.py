@@ -31,7 +31,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_killed_half_way(tmp_path: Path) -> None:
+def test_an_upload_killed_half_way_leaves_nothing(tmp_path: Path) -> None:
     server = Server(tmp_path / "data").start()
     snapshots = tmp_path / "data/snapshots"
     data = packed(file("a", os.urandom(4 << 20)))
@@ -50,7 +50,7 @@ def test_killed_half_way(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def test_a_server_that_shuts_down_tells_who_uploads(tmp_path: Path) -> None:
+def test_a_shutdown_during_an_upload_is_reported_to_the_client(tmp_path: Path) -> None:
     server = Server(tmp_path / "data").start()
     new = tmp_path / "data/snapshots/.new"
     with begin_upload(server, b"12345", 1000) as connection:

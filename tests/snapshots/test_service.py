@@ -38,7 +38,7 @@ def half_done(box: Box) -> list[Path]:
     return list((box.data_dir / "snapshots/.new").iterdir())
 
 
-async def test_a_task_sees_just_its_files_and_may_change_them(box: Box) -> None:
+async def test_a_task_has_a_private_writable_copy_of_its_snapshot(box: Box) -> None:
     script = b"""
         find . | sort; ./tool; cat here
         echo changed > src/a; rm tool; ln here link; echo new > src/new; chmod 777 src
@@ -66,7 +66,7 @@ async def test_a_task_sees_just_its_files_and_may_change_them(box: Box) -> None:
         assert names(tree / "src") == ["a"]
 
 
-async def test_a_request_wins_over_the_file_and_the_file_over_the_server(box: Box) -> None:
+async def test_a_request_overrides_the_project_file_and_that_the_server_defaults(box: Box) -> None:
     text = b'image = "file"\nmax_retries = 3\ncpu = 1\npreemptible = true\n'
     text += b'[env]\nA = "file"\nB = "file"\n'
     async with box.engine() as engine:
@@ -95,7 +95,7 @@ async def test_a_request_wins_over_the_file_and_the_file_over_the_server(box: Bo
         ("\n" + ".".join("a" * 200) + "=1", "fetchml.toml: line 2: has more than 100 dots"),
     ],
 )
-async def test_a_bad_file_is_refused_at_submission(box: Box, text: str, told: str) -> None:
+async def test_a_bad_project_file_is_rejected_at_submission(box: Box, text: str, told: str) -> None:
     async with box.engine() as engine:
         snapshot = await upload(box, file("fetchml.toml", text.encode()))
         with pytest.raises(ValidationFailed) as error:
@@ -114,7 +114,7 @@ async def test_a_bad_file_is_refused_at_submission(box: Box, text: str, told: st
     ],
     ids=["unknown names", "blank lines", "a dotted name", "dotted names", "a long name"],
 )
-async def test_a_bad_file_holds_up_nobody(box: Box, text: str) -> None:
+async def test_a_bad_project_file_holds_up_no_other_task(box: Box, text: str) -> None:
     """It is read while everybody else waits."""
     async with box.engine() as engine:
         snapshot = await upload(box, file("fetchml.toml", text.encode()))
@@ -126,7 +126,7 @@ async def test_a_bad_file_holds_up_nobody(box: Box, text: str) -> None:
         assert len(error.value.message) < 4000
 
 
-async def test_restart_keeps_snapshots_and_sweeps_the_rest(box: Box) -> None:
+async def test_a_restart_keeps_snapshots_and_removes_leftovers(box: Box) -> None:
     async with box.engine():
         first = await upload(box, file("a", b"1"))
         lost = await upload(box, file("a", b"2"))
@@ -146,7 +146,7 @@ async def test_restart_keeps_snapshots_and_sweeps_the_rest(box: Box) -> None:
         assert await engine.task_output(await ended(engine, task.id)) == "1"
 
 
-async def test_a_task_that_waited_over_a_restart_gets_its_files(box: Box) -> None:
+async def test_a_task_queued_across_a_restart_has_its_files(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
         blocker = await engine.create_task(ALICE, {"job_name": "a", "command": ["sleep", "1000"]})
         await running(engine, blocker.id)
@@ -161,7 +161,7 @@ async def test_a_task_that_waited_over_a_restart_gets_its_files(box: Box) -> Non
         assert await engine.task_output(await ended(engine, task.id)) == "1"
 
 
-async def test_what_nobody_uses_is_removed(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unused_snapshots_are_removed(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     async with box.engine() as engine:
         unused = await upload(box, file("a", b"unused"))
         recent = await upload(box, file("a", b"recent"))
@@ -189,7 +189,7 @@ async def test_what_nobody_uses_is_removed(box: Box, monkeypatch: pytest.MonkeyP
         assert box.snapshots.get(ALICE, recent.id).used_at == now
 
 
-async def test_who_may_do_what(box: Box) -> None:
+async def test_each_role_may_do_only_what_it_should(box: Box) -> None:
     async with box.engine() as engine:
         with pytest.raises(Forbidden):
             await box.snapshots.upload(VIEWER, sent(SLEEP))
@@ -237,7 +237,7 @@ async def test_a_private_server_hides_others_snapshots(box: Box) -> None:
         assert box.snapshots.get(ADMIN, snapshot.id).users == ("alice", "bob")
 
 
-async def test_on_a_private_server_nobody_learns_what_others_have(
+async def test_a_private_server_does_not_reveal_that_others_have_the_same_snapshot(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with box.engine(private=True) as engine:
@@ -270,7 +270,7 @@ async def test_on_a_private_server_nobody_learns_what_others_have(
             box.snapshots.get(BOB, of_bob.id)
 
 
-async def test_on_a_private_server_others_keep_nothing_from_being_deleted(box: Box) -> None:
+async def test_on_a_private_server_other_owners_do_not_prevent_a_delete(box: Box) -> None:
     async with box.engine(private=True) as engine:
         snapshot, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
         blocker = await engine.create_task(BOB, {"job_name": "a", "command": ["sleep", "1000"]})
@@ -281,7 +281,7 @@ async def test_on_a_private_server_others_keep_nothing_from_being_deleted(box: B
         await engine.cancel_task(BOB, blocker.id)
 
 
-async def test_what_somebody_is_about_to_name_is_not_removed(
+async def test_a_snapshot_that_a_client_has_just_asked_for_is_not_removed(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sweep has made its list when an experiment is created that names one of it."""
@@ -296,7 +296,7 @@ async def test_what_somebody_is_about_to_name_is_not_removed(
         assert kept(box) == {about.id}
 
 
-async def test_a_task_that_comes_before_a_delete_wins(box: Box) -> None:
+async def test_a_delete_fails_if_a_task_names_the_snapshot_first(box: Box) -> None:
     async with box.engine() as engine:
         snapshot, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
         async with box.snapshots._locks.hold(snapshot.id):
@@ -309,7 +309,7 @@ async def test_a_task_that_comes_before_a_delete_wins(box: Box) -> None:
         await engine.cancel_task(BOB, task.id)
 
 
-async def test_the_same_tree_sent_twice_at_once_is_kept_once(box: Box) -> None:
+async def test_concurrent_uploads_of_one_tree_are_kept_once(box: Box) -> None:
     data = packed(*(file(str(n), b"x" * 1000) for n in range(50)))
     async with box.engine():
         answers = await asyncio.gather(
@@ -343,7 +343,7 @@ async def test_uploads_of_one_user_are_bounded_and_leave_nothing(box: Box) -> No
         await box.snapshots.upload(ALICE, sent(SLEEP))
 
 
-async def test_one_user_can_t_take_the_place_of_others(
+async def test_one_user_cannot_use_up_the_places_of_all(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_OF_ONE_USER", 2)
@@ -360,7 +360,7 @@ async def test_one_user_can_t_take_the_place_of_others(
         await upload(box, file("a", b"5"))
 
 
-async def test_a_full_disk_refuses_and_leaves_nothing(
+async def test_a_full_disk_rejects_uploads_and_leaves_nothing(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = packed(*(file(str(n), b"x") for n in range(90)))
@@ -384,7 +384,7 @@ async def test_a_full_disk_refuses_and_leaves_nothing(
         assert names(box.data_dir / "tasks" / task.id / "attempts/1") == ["run"]
 
 
-async def test_a_cancel_ends_the_copying(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancel_ends_the_copy(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     data = packed(*(file(str(n), b"x") for n in range(90)))
     copying, go_on = threading.Event(), threading.Event()
 
@@ -408,7 +408,7 @@ async def test_a_cancel_ends_the_copying(box: Box, monkeypatch: pytest.MonkeyPat
         assert names(box.data_dir / "tasks" / task.id / "attempts/1") == ["run"]
 
 
-async def test_damaged_files_fail_the_task_plainly(box: Box) -> None:
+async def test_damaged_files_fail_the_task_with_a_plain_reason(box: Box) -> None:
     async with box.engine() as engine:
         snapshot = await upload(box, file("a", b"1"))
         (box.data_dir / "snapshots" / snapshot.id / "tree/a").write_bytes(b"12")

@@ -25,7 +25,7 @@ def unpacked(data: bytes, tmp_path: Path, limits: UnpackLimits = LIMITS) -> list
     return unpack(tmp_path / "archive", tmp_path / "tree", limits, lambda: None)
 
 
-def test_a_tree_comes_out_as_it_was(tmp_path: Path) -> None:
+def test_a_tree_is_unpacked_as_it_was_packed(tmp_path: Path) -> None:
     entries = unpacked(
         packed(
             folder("."),
@@ -57,7 +57,7 @@ def test_a_tree_comes_out_as_it_was(tmp_path: Path) -> None:
     }
 
 
-def test_the_id_is_the_trees_alone(tmp_path: Path) -> None:
+def test_the_id_depends_on_the_tree_alone(tmp_path: Path) -> None:
     """Order, times, owners, the packer's options and named folders make no difference."""
     for name in ("a", "b", "c"):
         (tmp_path / name).mkdir()
@@ -119,7 +119,7 @@ HOSTILE: dict[str, tuple[list[Member], str]] = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_hostile(case: str, tmp_path: Path) -> None:
+def test_hostile_archives_are_rejected(case: str, tmp_path: Path) -> None:
     members, told = HOSTILE[case]
     before = set(tmp_path.parent.iterdir())
     with pytest.raises(RefusedArchive, match=told):
@@ -153,7 +153,7 @@ def endless_headers() -> bytes:
     ],
     ids=["long pax header", "long name", "headers that never end", "zeros", "8 GiB", "sparse"],
 )  # fmt: skip
-def test_bombs(plain: Callable[[], bytes], tmp_path: Path) -> None:
+def test_archive_bombs_are_rejected(plain: Callable[[], bytes], tmp_path: Path) -> None:
     data = gzip.compress(plain(), 1)
     tracemalloc.start()
     try:
@@ -164,7 +164,7 @@ def test_bombs(plain: Callable[[], bytes], tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
-def test_what_is_no_archive_or_not_whole(tmp_path: Path) -> None:
+def test_malformed_and_truncated_archives_are_rejected(tmp_path: Path) -> None:
     good = packed(file("a", os.urandom(20_000)), file("b", os.urandom(20_000)))
     damaged = bytearray(good)
     damaged[len(good) // 4] ^= 1  # in the middle of a file
@@ -178,7 +178,7 @@ def test_what_is_no_archive_or_not_whole(tmp_path: Path) -> None:
             unpacked(data, tmp_path / str(number))
 
 
-def test_it_stops_when_it_is_told_to(tmp_path: Path) -> None:
+def test_unpacking_stops_when_its_check_raises(tmp_path: Path) -> None:
     (tmp_path / "archive").write_bytes(packed(*(file(str(n)) for n in range(20))))
     calls = 0
 
@@ -234,7 +234,7 @@ def sparse(blocks: int) -> bytes:
     ],
     ids=["digits", "a long length", "many numbers", "sparse map", "old sparse map", "cut in a map"],
 )
-def test_no_header_takes_long_or_much(plain: bytes, tmp_path: Path) -> None:
+def test_no_header_takes_much_time_or_memory(plain: bytes, tmp_path: Path) -> None:
     """Each of these kept Python's reader busy for minutes, took gigabytes, or made it raise what
     nobody expects."""
     limits = UnpackLimits(max_bytes=1 << 30, max_files=20)
@@ -250,7 +250,7 @@ def test_no_header_takes_long_or_much(plain: bytes, tmp_path: Path) -> None:
     assert time.process_time() - begun < 20
 
 
-def test_a_tar_file_that_breaks_off_is_not_whole_wherever_it_does(tmp_path: Path) -> None:
+def test_a_tar_file_truncated_anywhere_is_rejected(tmp_path: Path) -> None:
     """A packer that was killed leaves one, and gzip behind it ends it as if it were whole."""
     plain = gzip.decompress(packed(file("a", b"x" * 600), folder("b"), file("c", b"")))
     whole = 512 + 1024 + 512 + 512 + 512
@@ -269,7 +269,7 @@ def test_a_tar_file_that_breaks_off_is_not_whole_wherever_it_does(tmp_path: Path
 
 
 @pytest.mark.parametrize("form", ["gnu", "oldgnu", "pax", "posix", "ustar", "v7"])
-def test_what_tar_itself_packs(form: str, tmp_path: Path) -> None:
+def test_archives_of_gnu_tar_are_unpacked(form: str, tmp_path: Path) -> None:
     root = tmp_path / "root"
     longest = 90 if form in ("ustar", "v7") else 200
     name = "ä" if form != "v7" else "a"
@@ -290,7 +290,7 @@ def test_what_tar_itself_packs(form: str, tmp_path: Path) -> None:
     assert entries["hard"][1:] == entries["a b"][1:]
 
 
-def test_what_git_packs(tmp_path: Path) -> None:
+def test_archives_of_git_are_unpacked(tmp_path: Path) -> None:
     """It begins with a header for all members, which has the commit."""
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     (tmp_path / "file").write_text("x")

@@ -13,9 +13,10 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 from fetchml.api.grpc.server import GrpcServer
+from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.key_manager import KeyManager
-from fetchml.auth.keyring import Admission, Keyring
+from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.proxies import Proxies
 from fetchml.core.audit import AuditEntry

@@ -15,8 +15,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
+from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
-from fetchml.auth.keyring import Admission, Keyring
+from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role

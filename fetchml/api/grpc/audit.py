@@ -2,7 +2,7 @@
 # ruff: noqa: N802  # methods have the RPCs' names
 
 from fetchml.api.grpc.calls import Call
-from fetchml.api.messages import audit_message
+from fetchml.api.messages import audit_message, milliseconds
 from fetchml.auth.audit import Audit
 from fetchml.v1 import audit_pb2, audit_pb2_grpc
 
@@ -16,7 +16,7 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
     ) -> audit_pb2.AuditList:
         since = None
         if request.HasField("since"):
-            since = request.since.seconds * 1000 + request.since.nanos // 1_000_000
+            since = milliseconds(request.since)
         entries = await self._audit.entries(
             call.who,
             user=request.user_id or None,

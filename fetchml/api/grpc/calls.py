@@ -37,8 +37,8 @@ from fetchml.api.grpc.receiving import (
 )
 from fetchml.api.grpc.sending import SMALL_BYTES, Sending
 from fetchml.api.trace import new_trace
+from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
-from fetchml.auth.keyring import Admission
 from fetchml.config.proxies import caller_of
 from fetchml.core.model import Principal
 from fetchml.errors import BadRequest, Forbidden, RequestError, Unauthorized, Unavailable

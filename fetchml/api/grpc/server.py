@@ -23,9 +23,9 @@ from fetchml.api.grpc.receiving import MAX_MESSAGE_BYTES, UNREAD_BYTES
 from fetchml.api.grpc.snapshots import SnapshotService
 from fetchml.api.grpc.storage import StorageService
 from fetchml.api.grpc.tasks import TaskService
+from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.key_manager import KeyManager
-from fetchml.auth.keyring import Admission
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.config.settings import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate, LoadedCertificate

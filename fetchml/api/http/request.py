@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 from fetchml.api.http.errors import SERVER, error_body, error_headers, status_of
 from fetchml.api.http.reply import SMALL_BYTES, Budgets, Reply
 from fetchml.api.in_turns import map_in_turns
-from fetchml.auth.keyring import Admission
+from fetchml.auth.admission import Admission
 from fetchml.auth.limits import RateState
 from fetchml.config.proxies import caller_of
 from fetchml.core.model import Principal

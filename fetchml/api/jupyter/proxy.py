@@ -26,7 +26,7 @@ from fetchml.api.jupyter.headers import Target, for_browser, for_jupyter, is_upg
 from fetchml.api.jupyter.socket import Refused, hand_on_socket
 from fetchml.api.jupyter.upload import Upload, strangers_body
 from fetchml.api.jupyter.visitors import STRANGERS_REPLY_SECONDS, Rooms, greeting, is_known
-from fetchml.auth.keyring import Admission
+from fetchml.auth.admission import Admission
 from fetchml.errors import BadRequest, NotFound, Unavailable
 from fetchml.jupyter.origin import JupyterOrigins
 from fetchml.ports.jupyter import JupyterLink

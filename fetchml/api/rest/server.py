@@ -33,8 +33,8 @@ from fetchml.api.rest.tasks import TaskOperations
 from fetchml.api.trace import new_trace
 from fetchml.api.ws.route import WatchOperation
 from fetchml.api.ws.session import Timing
+from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
-from fetchml.auth.keyring import Admission
 from fetchml.auth.open_connections import OpenConnections
 from fetchml.config.settings import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate

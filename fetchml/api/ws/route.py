@@ -11,7 +11,7 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, abort
 from fetchml.api.ws.session import SocketEnded, Timing, WatchSession
-from fetchml.auth.keyring import Admission
+from fetchml.auth.admission import Admission
 from fetchml.core.model import Status
 from fetchml.errors import BadRequest, RateLimited, RequestError, Unauthorized, Unavailable
 from fetchml.views import WatchFilter

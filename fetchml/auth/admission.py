@@ -1,0 +1,153 @@
+"""Admission of requests: whose key a request has, and whether its caller is within the limits."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import NamedTuple, NoReturn
+
+from fetchml.auth.keyring import Keyring
+from fetchml.auth.limits import RateLimiter, RateState
+from fetchml.auth.open_streams import OpenStreams
+from fetchml.config.proxies import Proxies, caller_of
+from fetchml.core.model import Principal, Role
+from fetchml.errors import RateLimited, Unauthorized
+
+WRONG_KEYS_PER_SECOND = 5
+WRONG_KEYS_BURST = 50
+STREAMS_PER_KEY = 1_000
+STREAMS_PER_ADDRESS = 50
+"""Streams without a key, of one address: those of the standard gRPC services, which need none."""
+KEYLESS_STREAMS = 500
+"""Streams without a key, of all addresses together: far fewer than the calls that the server
+accepts."""
+KEYLESS_CALLS_PER_ADDRESS = 16
+"""Unary calls without a key (`Health/Check`), of one address. They are counted apart, so that
+streams without a key never keep a probe out."""
+KEYLESS_CALLS = 256
+"""Unary calls without a key, of all addresses together."""
+
+
+class Admitted(NamedTuple):
+    principal: Principal
+    limit: RateState | None
+    """`None` if requests are not limited."""
+
+
+class Admission:
+    """Admits requests by their keys and within the limits of their callers.
+
+    Each valid key has a rate of its own; wrong keys are limited by address. A valid key is admitted
+    from an address with too many wrong ones: behind a proxy all clients share one address, and none
+    of them may lock the others out.
+    """
+
+    local = Principal("local", Role.ADMIN, key_id="local", address="control socket")
+    """The caller over the control socket: the owner of the data directory."""
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        clock: Callable[[], float],
+        *,
+        limiter: RateLimiter | None,
+        proxies: Proxies | None = None,
+        streams_per_key: int = STREAMS_PER_KEY,
+        streams_per_address: int = STREAMS_PER_ADDRESS,
+        calls_per_address: int = KEYLESS_CALLS_PER_ADDRESS,
+    ) -> None:
+        """`clock` returns monotonic seconds. `limiter`: `None` if the rate of valid and wrong keys
+        is not limited. `proxies`: `None` if no proxy is trusted to name its client."""
+        proxies = proxies or Proxies()
+        self.client_of = proxies.client_of
+        self.is_shared = proxies.is_shared
+        self._keyring = keyring
+        self._clock = clock
+        self._limiter = limiter
+        self._wrong = RateLimiter(WRONG_KEYS_PER_SECOND, WRONG_KEYS_BURST)
+        self._streams_of_keys = OpenStreams(streams_per_key)
+        self._keyless_streams = OpenStreams(streams_per_address, KEYLESS_STREAMS)
+        self._keyless_calls = OpenStreams(calls_per_address, KEYLESS_CALLS)
+        self.streams_per_key = streams_per_key
+        self.streams_per_address = streams_per_address
+        self.calls_per_address = calls_per_address
+
+    def knows(self, secret: str) -> bool:
+        """Return whether this is the secret of a valid key."""
+        return self._keyring.find(secret) is not None
+
+    def keyless_stream(self, address: str) -> AbstractContextManager[None]:
+        """Hold a place for a stream without a key. Raises TooManyStreams, Overloaded."""
+        return self._keyless_streams.hold(caller_of(address))
+
+    def keyless_call(self, address: str) -> AbstractContextManager[None]:
+        """Hold a place for a unary call without a key. Raises TooManyStreams, Overloaded."""
+        return self._keyless_calls.hold(caller_of(address))
+
+    def admit(self, secret: str | None, address: str) -> Admitted:
+        """Admit one request. Raises Unauthorized, RateLimited."""
+        key = self._keyring.find(secret) if secret else None
+        if key is None:
+            self._reject(address)
+        principal = Principal(key.name, key.role, key.id, address)
+        if self._limiter is None:
+            return Admitted(principal, None)
+        now = self._clock()
+        state = self._limiter.take(key.id, now)
+        if state is None:
+            raise RateLimited(self._limiter.retry_after(key.id, now), self._limiter.burst)
+        return Admitted(principal, state)
+
+    def check(self, who: Principal) -> None:
+        """Raise Unauthorized if the key has become invalid since it was admitted."""
+        if who is not self.local:
+            self._keyring.check(who.key_id)
+
+    @contextlib.contextmanager
+    def while_valid(self, who: Principal) -> Iterator[None]:
+        """Around work that may take long: it is cancelled when the key becomes invalid.
+
+        Raises TooManyStreams; Unauthorized, also from inside.
+        """
+        if who is self.local:
+            yield
+            return
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # every request is served in a task
+        reason: str | None = None
+
+        def end(why: str) -> None:
+            nonlocal reason
+            if reason is None:
+                reason = why
+                task.cancel()
+
+        try:
+            with (
+                self._streams_of_keys.hold(who.key_id),
+                self._keyring.held(who.key_id, end),
+            ):
+                yield
+        except asyncio.CancelledError:
+            # The task may have been cancelled for another reason as well.
+            if reason is None or task.uncancel() > 0:
+                raise
+            raise Unauthorized(reason) from None
+
+    def count_refusal(self, secret: str | None, address: str) -> None:
+        """Count a request that is rejected whatever its key: against a valid key, or else as a
+        wrong key of the address. Raises RateLimited."""
+        if secret and self.knows(secret):
+            self.admit(secret, address)
+        else:
+            self._count_wrong(address)
+
+    def _reject(self, address: str) -> NoReturn:
+        self._count_wrong(address)
+        raise Unauthorized
+
+    def _count_wrong(self, address: str) -> None:
+        if self._limiter is not None:
+            now, caller = self._clock(), caller_of(address)
+            if self._wrong.take(caller, now) is None:
+                raise RateLimited(self._wrong.retry_after(caller, now))

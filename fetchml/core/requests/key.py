@@ -1,0 +1,31 @@
+"""The rules for a new API key."""
+
+import re
+from collections.abc import Iterator
+
+from fetchml.core.model import Role
+from fetchml.core.requests.checks import Violation
+
+LAST_EXPIRY_MS = 253_402_300_799_999
+"""The end of the year 9999: the last time that a protobuf Timestamp may hold."""
+
+_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+
+
+def violations(
+    name: str, role: Role | None, expires_at: int | None, now: int
+) -> Iterator[Violation]:
+    """What is wrong with a new key. Times are in milliseconds since the epoch.
+
+    `role`: `None` if the request names none that exists. `expires_at`: `None` if the key never
+    expires.
+    """
+    if not _NAME.fullmatch(name):
+        yield Violation("name", "must be 1 to 64 letters, digits, '.', '_', '@' or '-'")
+    if role is None:
+        yield Violation("role", f"must be {', '.join(list(Role)[:-1])} or {list(Role)[-1]}")
+    if expires_at is not None:
+        if not 0 <= expires_at <= LAST_EXPIRY_MS:
+            yield Violation("expires_at", "must be a time from 1970 to 9999")
+        elif expires_at <= now:
+            yield Violation("expires_at", "must be in the future")

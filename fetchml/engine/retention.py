@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -41,6 +42,12 @@ class RetentionSettings:
     """How long their outputs are kept; 0: as long as the tasks."""
 
 
+class StorageReport(NamedTuple):
+    users: list[UserStorage]
+    allowed_bytes: int
+    """What each user may store; 0: any amount."""
+
+
 class Retention:
     """Used from one event loop, once the engine has started."""
 
@@ -62,14 +69,9 @@ class Retention:
         self._clock = Clock()
         self._one_at_a_time = asyncio.Lock()
 
-    @property
-    def allowed_bytes(self) -> int:
-        """What each user may have; 0: any amount."""
-        return self._usage.allowed_bytes
-
-    def seen_by(self, who: Principal) -> list[UserStorage]:
-        """What users have, as far as the caller may see it."""
-        return self._usage.seen_by(who)
+    def report(self, who: Principal) -> StorageReport:
+        """What users store, as far as the caller may see it."""
+        return StorageReport(self._usage.seen_by(who), self._usage.allowed_bytes)
 
     @contextlib.asynccontextmanager
     async def upkeep(self) -> AsyncIterator[None]:

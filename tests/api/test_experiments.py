@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.api import convert, messages
+from fetchml.api.mappings import EXPERIMENT
 from fetchml.core.model import Role
 from fetchml.core.requests.experiment import Experiment, ExperimentStatus
 from fetchml.v1 import experiment_pb2, task_pb2
@@ -132,8 +132,8 @@ texts = st.text(st.characters(codec="utf-8"), max_size=20)
     )
 )
 def test_it_is_the_same_over_both(full: bool, experiment: Experiment) -> None:
-    message = messages.experiment_message(experiment, full=full)
-    body = msgspec.json.encode(convert.experiment_json(experiment, full=full))
+    message = EXPERIMENT.message(experiment, full=full)
+    body = msgspec.json.encode(EXPERIMENT.json(experiment, full=full))
     assert MessageToDict(message, preserving_proto_field_name=True) == msgspec.json.decode(body)
 
 

@@ -10,7 +10,8 @@ from google.protobuf.json_format import MessageToDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.api import convert, messages
+from fetchml.api import task_json, task_messages
+from fetchml.api.mappings import EXPLANATION, GPUS
 from fetchml.auth.audit import Audit
 from fetchml.core.gpus.health import GpuProcess, GpuReading
 from fetchml.core.gpus.model import Gpu
@@ -164,7 +165,7 @@ async def test_on_a_private_server_nothing_of_others_is_told() -> None:
     box.run("secret", user="ada")
     box.see(reading(0, processes=(GpuProcess(7, "python3", 9, task_id="secret"),)))
     owner, other, admin = (
-        str(convert.gpus_json(box.gpus.list(Principal(user, role, ""))))
+        str(GPUS.json(box.gpus.list(Principal(user, role, ""))))
         for user, role in (("ada", Role.USER), ("bob", Role.USER), ("root", Role.ADMIN))
     )
     assert "secret" in owner
@@ -306,8 +307,8 @@ REPORTS = st.builds(
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 @given(REPORTS)
 def test_both_transports_tell_the_same(report: GpuReport) -> None:
-    told = MessageToDict(messages.gpus_message(report), preserving_proto_field_name=True)
-    assert _plain(convert.gpus_json(report)) == {"gpus": [], **_plain(told)}
+    told = MessageToDict(GPUS.message(report), preserving_proto_field_name=True)
+    assert _plain(GPUS.json(report)) == {"gpus": [], **_plain(told)}
 
 
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
@@ -328,7 +329,7 @@ def test_both_transports_tell_the_same(report: GpuReport) -> None:
     )
 )
 def test_explanations_are_the_same(told: Explanation) -> None:
-    assert same(convert.explanation_json(told), messages.explanation_message(told))
+    assert same(EXPLANATION.json(told), EXPLANATION.message(told))
 
 
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
@@ -347,10 +348,12 @@ def test_tasks_are_the_same(
         gpu_uuids=uuids,
     )
     for full in (False, True):
-        assert same(convert.task_json(task, full=full), messages.task_message(task, full=full))
+        assert same(
+            task_json.task_json(task, full=full), task_messages.task_message(task, full=full)
+        )
 
 
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 def test_a_request_over_grpc_is_the_rest_body() -> None:
     request = task_pb2.CreateTaskRequest(job_name="a", preemptible=True)
-    assert messages.create_fields(request) == {"job_name": "a", "preemptible": True}
+    assert task_messages.create_fields(request) == {"job_name": "a", "preemptible": True}

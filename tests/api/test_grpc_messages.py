@@ -8,7 +8,8 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.api import convert, messages
+from fetchml.api import task_json, task_messages
+from fetchml.api.mappings import OUTPUT
 from fetchml.core.model import Cancel, DatasetSpec, FailureReason, Status, Task, TaskSpec
 from fetchml.core.requests.submission import KNOWN_FIELDS
 from fetchml.v1 import task_pb2
@@ -69,7 +70,8 @@ tasks = st.builds(
 def rest(task: Task, *, full: bool, output: str | None) -> dict[str, Any]:
     """The REST body, its times with the fraction that proto JSON writes: none when it is zero."""
     body = msgspec.json.decode(
-        msgspec.json.encode(convert.task_json(task, full=full, output=output)), type=dict[str, Any]
+        msgspec.json.encode(task_json.task_json(task, full=full, output=output)),
+        type=dict[str, Any],
     )
     for name in TIMES:
         if name in body:
@@ -80,7 +82,7 @@ def rest(task: Task, *, full: bool, output: str | None) -> dict[str, Any]:
 @pytest.mark.parametrize("full", [False, True])
 @given(task=tasks, output=st.none() | texts)
 def test_a_task_is_the_same_over_both(full: bool, task: Task, output: str | None) -> None:
-    message = messages.task_message(task, full=full, output=output)
+    message = task_messages.task_message(task, full=full, output=output)
     shown = MessageToDict(message, preserving_proto_field_name=True)
     assert shown == rest(task, full=full, output=output)
 
@@ -115,7 +117,7 @@ def test_a_request_is_the_same_over_both(body: dict[str, object]) -> None:
     message = ParseDict(body, task_pb2.CreateTaskRequest())
     message.idempotency_key = "k"
     message.view = task_pb2.FULL
-    fields = messages.create_fields(message)
+    fields = task_messages.create_fields(message)
     assert fields == body
     assert msgspec.json.encode(fields, order="sorted") == msgspec.json.encode(body, order="sorted")
 
@@ -128,7 +130,7 @@ def test_every_request_field_is_handed_over() -> None:
 @pytest.mark.parametrize("kind", sorted(set(UpdateType) - {UpdateType.TASK_COMPLETE}))
 def test_every_update_has_its_type(kind: UpdateType) -> None:
     """But for the one that only /ws asks for."""
-    message = messages.update_message(Update(kind, 7, 1_500), full=False)
+    message = task_messages.update_message(Update(kind, 7, 1_500), full=False)
     assert MessageToDict(message) == {
         "type": kind.value,
         "seq": "7",
@@ -138,5 +140,5 @@ def test_every_update_has_its_type(kind: UpdateType) -> None:
 
 def test_a_file_name_that_is_no_text_is_shown_as_rest_shows_it() -> None:
     file = OutputFile("a\udcff.bin", 1, 0)
-    (shown,) = messages.outputs_message([file]).outputs
-    assert shown.path == convert.output_json(file)["path"] == "a\ufffd.bin"
+    shown = OUTPUT.message(file)
+    assert shown.path == OUTPUT.json(file)["path"] == "a\ufffd.bin"

@@ -10,7 +10,8 @@ from google.protobuf.json_format import MessageToDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.api import convert, messages
+from fetchml.api import task_json
+from fetchml.api.mappings import JUPYTER_SERVICE
 from fetchml.core.model import FailureReason, Role, Status
 from fetchml.core.requests.jupyter import ServiceStatus
 from fetchml.errors import Unavailable
@@ -185,12 +186,12 @@ views = st.builds(
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 @given(view=views, full=st.booleans())
 def test_rest_and_grpc_say_the_same(view: JupyterView, full: bool) -> None:
-    message = messages.jupyter_message(view, full=full)
+    message = JUPYTER_SERVICE.message(view, full=full)
     over_grpc = MessageToDict(message, preserving_proto_field_name=True)
-    over_rest = convert.jupyter_json(view, full=full)
+    over_rest = JUPYTER_SERVICE.json(view, full=full)
     assert over_grpc.keys() == over_rest.keys()
     for name, value in over_rest.items():
         if not name.endswith("_at") and name != "last_activity":
             assert over_grpc[name] == value
         else:
-            assert convert.rfc3339(getattr(message, name).ToMilliseconds()) == value
+            assert task_json.rfc3339(getattr(message, name).ToMilliseconds()) == value

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec import json
 
-from fetchml.api import convert, messages
+from fetchml.api import task_json, task_messages
 from fetchml.core.model import Status, Task, TaskSpec
 from fetchml.v1 import task_pb2
 from tests.support.rest_world import World
@@ -18,11 +18,11 @@ PRESTAGED: dict[str, Any] = {"status": Status.PREPARING, "prestaged": True, "pro
 def test_a_task_in_both_shapes(*, full: bool) -> None:
     spec = TaskSpec("a", "image", ("c",))
     task = Task("id", "user", spec, 1, **PRESTAGED)
-    message = messages.task_message(task, full=full)
-    body = convert.task_json(task, full=full)
+    message = task_messages.task_message(task, full=full)
+    body = task_json.task_json(task, full=full)
     assert (body["status"], message.status) == ("queued", task_pb2.Task.queued)
     assert (body.get("ahead"), message.HasField("ahead")) == (True if full else None, full)
-    waits = convert.task_json(Task("id", "user", spec, 1), full=False)
+    waits = task_json.task_json(Task("id", "user", spec, 1), full=False)
     assert full or body == waits, "the contract's fields show nothing of it"
 
 

@@ -23,7 +23,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from fetchml.adapters.jupyter.client import _Listed, _milliseconds
-from fetchml.api import messages
+from fetchml.api import task_messages
 from fetchml.api.grpc import calls
 from fetchml.api.grpc.listing import listing
 from fetchml.api.http import body
@@ -161,7 +161,7 @@ def json_body(data: bytes) -> None:
 
 def create_message(data: bytes) -> None:
     request = task_pb2.CreateTaskRequest.FromString(data)
-    spec = submission.accept(messages.create_fields(request), DEFAULTS, BOX)
+    spec = submission.accept(task_messages.create_fields(request), DEFAULTS, BOX)
     assert text.is_storable(spec)
 
 

@@ -2,7 +2,8 @@
 # ruff: noqa: N802  # methods have the RPCs' names
 
 from fetchml.api.grpc.calls import Call
-from fetchml.api.messages import audit_message, milliseconds
+from fetchml.api.mappings import AUDIT_ENTRY
+from fetchml.api.task_messages import milliseconds
 from fetchml.auth.audit import Audit
 from fetchml.v1 import audit_pb2, audit_pb2_grpc
 
@@ -26,4 +27,4 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
             before=request.before or None,
             limit=request.limit if request.HasField("limit") else None,
         )
-        return audit_pb2.AuditList(entries=[audit_message(entry) for entry in entries])
+        return audit_pb2.AuditList(entries=[AUDIT_ENTRY.message(entry) for entry in entries])

@@ -7,7 +7,8 @@ from google.protobuf.empty_pb2 import Empty
 
 from fetchml.api.grpc.calls import Call
 from fetchml.api.in_turns import map_in_turns
-from fetchml.api.messages import experiment_message, wants_full
+from fetchml.api.mappings import EXPERIMENT
+from fetchml.api.task_messages import wants_full
 from fetchml.core.requests.experiment import KNOWN_FIELDS
 from fetchml.engine.experiments import Experiments
 from fetchml.v1 import experiment_pb2, experiment_pb2_grpc
@@ -22,7 +23,7 @@ class ExperimentService(experiment_pb2_grpc.ExperimentServiceServicer):
     ) -> experiment_pb2.ListExperimentsResponse:
         full = wants_full(request.view)
         found = self._experiments.list(call.who)
-        messages = await map_in_turns(partial(experiment_message, full=full), found)
+        messages = await map_in_turns(partial(EXPERIMENT.message, full=full), found)
         return experiment_pb2.ListExperimentsResponse(experiments=messages)
 
     async def CreateExperiment(
@@ -30,20 +31,20 @@ class ExperimentService(experiment_pb2_grpc.ExperimentServiceServicer):
     ) -> experiment_pb2.Experiment:
         full = wants_full(request.view)
         fields = {name: getattr(request, name) for name in KNOWN_FIELDS if request.HasField(name)}
-        return experiment_message(await self._experiments.create(call.who, fields), full=full)
+        return EXPERIMENT.message(await self._experiments.create(call.who, fields), full=full)
 
     async def GetExperiment(
         self, request: experiment_pb2.GetExperimentRequest, call: Call
     ) -> experiment_pb2.Experiment:
         full = wants_full(request.view)
-        return experiment_message(self._experiments.get(call.who, request.experiment_id), full=full)
+        return EXPERIMENT.message(self._experiments.get(call.who, request.experiment_id), full=full)
 
     async def ArchiveExperiment(
         self, request: experiment_pb2.ArchiveExperimentRequest, call: Call
     ) -> experiment_pb2.Experiment:
         full = wants_full(request.view)
         archived = await self._experiments.archive(call.who, request.experiment_id)
-        return experiment_message(archived, full=full)
+        return EXPERIMENT.message(archived, full=full)
 
     async def DeleteExperiment(
         self, request: experiment_pb2.DeleteExperimentRequest, call: Call

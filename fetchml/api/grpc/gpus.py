@@ -2,7 +2,7 @@
 # ruff: noqa: N802  # methods have the RPCs' names
 
 from fetchml.api.grpc.calls import Call
-from fetchml.api.messages import gpu_message, gpus_message
+from fetchml.api.mappings import GPU, GPUS
 from fetchml.engine.gpus import Gpus
 from fetchml.v1 import gpu_pb2, gpu_pb2_grpc
 
@@ -12,10 +12,10 @@ class GpuService(gpu_pb2_grpc.GpuServiceServicer):
         self._gpus = gpus
 
     async def ListGpus(self, _: gpu_pb2.ListGpusRequest, call: Call) -> gpu_pb2.GpuList:
-        return gpus_message(self._gpus.list(call.who))
+        return GPUS.message(self._gpus.list(call.who))
 
     async def DrainGpu(self, request: gpu_pb2.DrainGpuRequest, call: Call) -> gpu_pb2.Gpu:
-        return gpu_message(await self._gpus.drain(call.who, request.uuid))
+        return GPU.message(await self._gpus.drain(call.who, request.uuid))
 
     async def UndrainGpu(self, request: gpu_pb2.UndrainGpuRequest, call: Call) -> gpu_pb2.Gpu:
-        return gpu_message(await self._gpus.undrain(call.who, request.uuid))
+        return GPU.message(await self._gpus.undrain(call.who, request.uuid))

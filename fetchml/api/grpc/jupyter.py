@@ -4,7 +4,8 @@
 from google.protobuf.empty_pb2 import Empty
 
 from fetchml.api.grpc.calls import Call
-from fetchml.api.messages import jupyter_message, wants_full
+from fetchml.api.mappings import JUPYTER_SERVICE
+from fetchml.api.task_messages import wants_full
 from fetchml.core.requests.jupyter import KNOWN_FIELDS
 from fetchml.jupyter.service import JupyterServices
 from fetchml.v1 import jupyter_pb2, jupyter_pb2_grpc
@@ -20,21 +21,21 @@ class JupyterService(jupyter_pb2_grpc.JupyterServiceServicer):
         full = wants_full(request.view)
         found = self._jupyter.list(call.who)
         return jupyter_pb2.ListJupyterServicesResponse(
-            services=[jupyter_message(service, full=full) for service in found]
+            services=[JUPYTER_SERVICE.message(service, full=full) for service in found]
         )
 
     async def GetJupyterService(
         self, request: jupyter_pb2.GetJupyterServiceRequest, call: Call
     ) -> jupyter_pb2.JupyterServiceInfo:
         full = wants_full(request.view)
-        return jupyter_message(self._jupyter.get(call.who, request.service_id), full=full)
+        return JUPYTER_SERVICE.message(self._jupyter.get(call.who, request.service_id), full=full)
 
     async def StartJupyter(
         self, request: jupyter_pb2.StartJupyterRequest, call: Call
     ) -> jupyter_pb2.JupyterServiceInfo:
         full = wants_full(request.view)
         fields = {name: getattr(request, name) for name in KNOWN_FIELDS if request.HasField(name)}
-        return jupyter_message(await self._jupyter.start(call.who, fields), full=full)
+        return JUPYTER_SERVICE.message(await self._jupyter.start(call.who, fields), full=full)
 
     async def StopJupyter(self, request: jupyter_pb2.StopJupyterRequest, call: Call) -> Empty:
         await self._jupyter.stop(call.who, request.service_id)

@@ -2,7 +2,8 @@
 # ruff: noqa: N802  # methods have the RPCs' names
 
 from fetchml.api.grpc.calls import Call
-from fetchml.api.messages import key_message, milliseconds, role_of
+from fetchml.api.mappings import KEY
+from fetchml.api.task_messages import milliseconds, role_of
 from fetchml.auth.key_manager import KeyManager
 from fetchml.v1 import key_pb2, key_pb2_grpc
 
@@ -18,11 +19,11 @@ class KeyService(key_pb2_grpc.KeyServiceServicer):
         key, secret = await self._keys.create(
             call.who, request.name, role_of(request.role), expires_at
         )
-        return key_pb2.CreateKeyResponse(key=key_message(key), secret=secret)
+        return key_pb2.CreateKeyResponse(key=KEY.message(key), secret=secret)
 
     async def ListKeys(self, _: key_pb2.ListKeysRequest, call: Call) -> key_pb2.ListKeysResponse:
         keys = self._keys.list(call.who)
-        return key_pb2.ListKeysResponse(keys=[key_message(key) for key in keys])
+        return key_pb2.ListKeysResponse(keys=[KEY.message(key) for key in keys])
 
     async def RevokeKey(self, request: key_pb2.RevokeKeyRequest, call: Call) -> key_pb2.Key:
-        return key_message(await self._keys.revoke(call.who, request.key_id))
+        return KEY.message(await self._keys.revoke(call.who, request.key_id))

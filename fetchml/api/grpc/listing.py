@@ -7,7 +7,7 @@ import zlib
 from typing import NamedTuple
 from uuid import UUID
 
-from fetchml.api.messages import states_of, wants_full
+from fetchml.api.task_messages import states_of, wants_full
 from fetchml.core.model import Status, Task
 from fetchml.errors import BadRequest
 from fetchml.ports.store import TaskQuery

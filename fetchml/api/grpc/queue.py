@@ -4,7 +4,7 @@
 from typing import TYPE_CHECKING
 
 from fetchml.api.grpc.calls import Call
-from fetchml.api.messages import queue_message
+from fetchml.api.mappings import QUEUE
 from fetchml.v1 import queue_pb2, queue_pb2_grpc
 
 if TYPE_CHECKING:
@@ -16,4 +16,4 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         self._engine = engine
 
     async def GetQueue(self, _: queue_pb2.GetQueueRequest, call: Call) -> queue_pb2.QueueStats:
-        return queue_message(await self._engine.queue_stats(call.who))
+        return QUEUE.message(await self._engine.queue_stats(call.who))

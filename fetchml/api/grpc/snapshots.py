@@ -8,7 +8,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from fetchml.api.grpc.calls import Call
 from fetchml.api.in_turns import map_in_turns
-from fetchml.api.messages import snapshot_message
+from fetchml.api.mappings import SNAPSHOT
 from fetchml.errors import BadRequest
 from fetchml.snapshots.service import Snapshots
 from fetchml.v1 import snapshot_pb2, snapshot_pb2_grpc
@@ -33,18 +33,18 @@ class SnapshotService(snapshot_pb2_grpc.SnapshotServiceServicer):
             git_commit=first.git_commit if first.HasField("git_commit") else None,
             git_dirty=first.git_dirty if first.HasField("git_dirty") else None,
         )
-        return snapshot_message(kept)
+        return SNAPSHOT.message(kept)
 
     async def GetSnapshot(
         self, request: snapshot_pb2.GetSnapshotRequest, call: Call
     ) -> snapshot_pb2.Snapshot:
-        return snapshot_message(self._snapshots.get(call.who, request.snapshot_id))
+        return SNAPSHOT.message(self._snapshots.get(call.who, request.snapshot_id))
 
     async def ListSnapshots(
         self, _: snapshot_pb2.ListSnapshotsRequest, call: Call
     ) -> snapshot_pb2.ListSnapshotsResponse:
         found = self._snapshots.list(call.who)
-        messages = await map_in_turns(snapshot_message, found)
+        messages = await map_in_turns(SNAPSHOT.message, found)
         return snapshot_pb2.ListSnapshotsResponse(snapshots=messages)
 
     async def DeleteSnapshot(

@@ -1,10 +1,8 @@
 """StorageService."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
-from google.protobuf.json_format import ParseDict
-
-from fetchml.api.convert import pruned_json, storage_json
 from fetchml.api.grpc.calls import Call
+from fetchml.api.mappings import PRUNED, STORAGE
 from fetchml.engine.retention import Retention
 from fetchml.v1 import storage_pb2, storage_pb2_grpc
 
@@ -16,8 +14,7 @@ class StorageService(storage_pb2_grpc.StorageServiceServicer):
     async def GetStorage(
         self, _: storage_pb2.GetStorageRequest, call: Call
     ) -> storage_pb2.StorageReport:
-        body = storage_json(self._retention.seen_by(call.who), self._retention.allowed_bytes)
-        return ParseDict(body, storage_pb2.StorageReport())
+        return STORAGE.message(self._retention.report(call.who))
 
     async def PruneStorage(
         self, request: storage_pb2.PruneStorageRequest, call: Call
@@ -31,4 +28,4 @@ class StorageService(storage_pb2_grpc.StorageServiceServicer):
             if values := getattr(request, name):
                 fields[name] = list(values)
         pruned = await self._retention.prune(call.who, fields)
-        return ParseDict(pruned_json(pruned), storage_pb2.PruneStorageResponse())
+        return PRUNED.message(pruned)

@@ -14,11 +14,10 @@ from fetchml.api.file_pieces import pieces_of
 from fetchml.api.grpc.calls import Call
 from fetchml.api.grpc.listing import listing, page_token
 from fetchml.api.in_turns import map_in_turns
-from fetchml.api.messages import (
+from fetchml.api.mappings import EXPLANATION, OUTPUT
+from fetchml.api.task_messages import (
     create_fields,
-    explanation_message,
     fill_task,
-    outputs_message,
     states_of,
     task_message,
     update_message,
@@ -151,12 +150,13 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
     async def ExplainTask(
         self, request: task_pb2.ExplainTaskRequest, call: Call
     ) -> task_pb2.TaskExplanation:
-        return explanation_message(await self._engine.explain_task(call.who, request.task_id))
+        return EXPLANATION.message(await self._engine.explain_task(call.who, request.task_id))
 
     async def ListTaskOutputs(
         self, request: task_pb2.ListTaskOutputsRequest, call: Call
     ) -> task_pb2.TaskOutputs:
-        return outputs_message(await self._engine.list_outputs(call.who, request.task_id))
+        files = await self._engine.list_outputs(call.who, request.task_id)
+        return task_pb2.TaskOutputs(outputs=[OUTPUT.message(file) for file in files])
 
     async def DownloadTaskOutput(
         self, request: task_pb2.DownloadTaskOutputRequest, call: Call

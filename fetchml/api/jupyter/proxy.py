@@ -16,7 +16,6 @@ from aiohttp import web
 from yarl import URL
 
 from fetchml.adapters.jupyter.link import http_session
-from fetchml.api.convert import rfc3339
 from fetchml.api.http.errors import MethodNotAllowed
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
@@ -26,6 +25,7 @@ from fetchml.api.jupyter.headers import Target, for_browser, for_jupyter, is_upg
 from fetchml.api.jupyter.socket import Refused, hand_on_socket
 from fetchml.api.jupyter.upload import Upload, strangers_body
 from fetchml.api.jupyter.visitors import STRANGERS_REPLY_SECONDS, Rooms, greeting, is_known
+from fetchml.api.task_json import rfc3339
 from fetchml.auth.admission import Admission
 from fetchml.errors import BadRequest, NotFound, Unavailable
 from fetchml.jupyter.origin import JupyterOrigins

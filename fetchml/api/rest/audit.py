@@ -2,10 +2,10 @@
 
 from aiohttp import web
 
-from fetchml.api.convert import audit_json
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
+from fetchml.api.mappings import AUDIT_ENTRY
 from fetchml.auth.audit import Audit
 
 
@@ -27,5 +27,5 @@ class AuditOperations:
             before=query.text("before"),
             limit=query.number("limit"),
         )
-        body = {"entries": await call.rows(audit_json, entries)}
+        body = {"entries": await call.rows(AUDIT_ENTRY.json, entries)}
         return call.json(body, ignored=query.ignored)

@@ -4,11 +4,11 @@ from functools import partial
 
 from aiohttp import web
 
-from fetchml.api.convert import experiment_json
 from fetchml.api.http.body import read_object
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
+from fetchml.api.mappings import EXPERIMENT
 from fetchml.core.requests.experiment import KNOWN_FIELDS
 from fetchml.engine.experiments import Experiments
 
@@ -31,7 +31,7 @@ class ExperimentOperations:
         query = Query(call.request, "limit", "offset", "view")
         full = query.full_view()
         found = query.cut(self._experiments.list(call.who))
-        body = await call.rows(partial(experiment_json, full=full), found)
+        body = await call.rows(partial(EXPERIMENT.json, full=full), found)
         return call.json(body, ignored=query.ignored)
 
     async def create(self, call: RestRequest) -> web.StreamResponse:
@@ -40,13 +40,13 @@ class ExperimentOperations:
         fields = await read_object(call, self._body_timeout_seconds)
         made = await self._experiments.create(call.who, fields)
         ignored = query.ignored + [name for name in fields if name not in KNOWN_FIELDS]
-        return call.json(experiment_json(made, full=full), status=201, ignored=ignored)
+        return call.json(EXPERIMENT.json(made, full=full), status=201, ignored=ignored)
 
     async def get(self, call: RestRequest, experiment_id: str) -> web.StreamResponse:
         query = Query(call.request, "view")
         full = query.full_view()
         found = self._experiments.get(call.who, experiment_id)
-        return call.json(experiment_json(found, full=full), ignored=query.ignored)
+        return call.json(EXPERIMENT.json(found, full=full), ignored=query.ignored)
 
     async def delete(self, call: RestRequest, experiment_id: str) -> web.StreamResponse:
         await self._experiments.delete(call.who, experiment_id)
@@ -56,4 +56,4 @@ class ExperimentOperations:
         query = Query(call.request, "view")
         full = query.full_view()
         archived = await self._experiments.archive(call.who, experiment_id)
-        return call.json(experiment_json(archived, full=full), ignored=query.ignored)
+        return call.json(EXPERIMENT.json(archived, full=full), ignored=query.ignored)

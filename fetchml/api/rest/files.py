@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from fetchml.api.convert import output_json
 from fetchml.api.file_pieces import pieces_of
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, send_pieces
+from fetchml.api.mappings import OUTPUT
 from fetchml.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class FileOperations:
     async def list_outputs(self, call: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(call.request, "limit", "offset")
         files = query.cut(await self._engine.list_outputs(call.who, task_id))
-        body = {"outputs": await call.rows(output_json, files)}
+        body = {"outputs": await call.rows(OUTPUT.json, files)}
         return call.json(body, ignored=query.ignored)
 
     async def output(self, call: RestRequest, task_id: str, path: str) -> web.StreamResponse:

@@ -2,10 +2,10 @@
 
 from aiohttp import web
 
-from fetchml.api.convert import gpu_json, gpus_json
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
+from fetchml.api.mappings import GPU, GPUS
 from fetchml.engine.gpus import Gpus
 
 
@@ -22,12 +22,12 @@ class GpuOperations:
 
     async def list(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request)
-        return call.json(gpus_json(self._gpus.list(call.who)), ignored=query.ignored)
+        return call.json(GPUS.json(self._gpus.list(call.who)), ignored=query.ignored)
 
     async def drain(self, call: RestRequest, uuid: str) -> web.StreamResponse:
         query = Query(call.request)
-        return call.json(gpu_json(await self._gpus.drain(call.who, uuid)), ignored=query.ignored)
+        return call.json(GPU.json(await self._gpus.drain(call.who, uuid)), ignored=query.ignored)
 
     async def undrain(self, call: RestRequest, uuid: str) -> web.StreamResponse:
         query = Query(call.request)
-        return call.json(gpu_json(await self._gpus.undrain(call.who, uuid)), ignored=query.ignored)
+        return call.json(GPU.json(await self._gpus.undrain(call.who, uuid)), ignored=query.ignored)

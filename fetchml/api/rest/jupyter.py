@@ -4,11 +4,11 @@ from functools import partial
 
 from aiohttp import web
 
-from fetchml.api.convert import jupyter_json
 from fetchml.api.http.body import read_object
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
+from fetchml.api.mappings import JUPYTER_SERVICE
 from fetchml.core.requests.jupyter import KNOWN_FIELDS
 from fetchml.jupyter.service import JupyterServices
 
@@ -30,7 +30,7 @@ class JupyterOperations:
         query = Query(call.request, "limit", "offset", "view")
         full = query.full_view()
         found = query.cut(self._jupyter.list(call.who))
-        body = await call.rows(partial(jupyter_json, full=full), found)
+        body = await call.rows(partial(JUPYTER_SERVICE.json, full=full), found)
         return call.json(body, ignored=query.ignored)
 
     async def start(self, call: RestRequest) -> web.StreamResponse:
@@ -39,13 +39,13 @@ class JupyterOperations:
         fields = await read_object(call, self._body_timeout_seconds)
         started = await self._jupyter.start(call.who, fields)
         ignored = query.ignored + [name for name in fields if name not in KNOWN_FIELDS]
-        return call.json(jupyter_json(started, full=full), status=201, ignored=ignored)
+        return call.json(JUPYTER_SERVICE.json(started, full=full), status=201, ignored=ignored)
 
     async def get(self, call: RestRequest, service_id: str) -> web.StreamResponse:
         query = Query(call.request, "view")
         full = query.full_view()
         found = self._jupyter.get(call.who, service_id)
-        return call.json(jupyter_json(found, full=full), ignored=query.ignored)
+        return call.json(JUPYTER_SERVICE.json(found, full=full), ignored=query.ignored)
 
     async def stop(self, call: RestRequest, service_id: str) -> web.StreamResponse:
         await self._jupyter.stop(call.who, service_id)

@@ -2,12 +2,12 @@
 
 from aiohttp import web
 
-from fetchml.api.convert import snapshot_json
 from fetchml.api.http.body import read_pieces
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams
+from fetchml.api.mappings import SNAPSHOT
 from fetchml.snapshots.service import Snapshots
 
 UPLOAD_BYTES = 256 * 1024
@@ -44,18 +44,18 @@ class SnapshotOperations:
                 call.who, pieces, git_commit=query.text("git_commit"), git_dirty=dirty
             )
         status = 201 if is_new else 200
-        return call.json(snapshot_json(kept), status=status, ignored=query.ignored)
+        return call.json(SNAPSHOT.json(kept), status=status, ignored=query.ignored)
 
     async def list(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request, "limit", "offset")
         found = query.cut(self._snapshots.list(call.who))
-        body = {"snapshots": await call.rows(snapshot_json, found)}
+        body = {"snapshots": await call.rows(SNAPSHOT.json, found)}
         return call.json(body, ignored=query.ignored)
 
     async def get(self, call: RestRequest, snapshot_id: str) -> web.StreamResponse:
         query = Query(call.request)
         found = self._snapshots.get(call.who, snapshot_id)
-        return call.json(snapshot_json(found), ignored=query.ignored)
+        return call.json(SNAPSHOT.json(found), ignored=query.ignored)
 
     async def delete(self, call: RestRequest, snapshot_id: str) -> web.StreamResponse:
         await self._snapshots.delete(call.who, snapshot_id)

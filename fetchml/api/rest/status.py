@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 import fetchml
-from fetchml.api.convert import health_json, queue_json
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
+from fetchml.api.mappings import QUEUE
 from fetchml.api.rest.metrics import Metrics, Seen
+from fetchml.api.task_json import health_json
 from fetchml.engine.gpus import Gpus
 from fetchml.errors import Unavailable
 
@@ -55,7 +56,7 @@ class ServerOperations:
     async def queue(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request)
         stats = await self._engine.queue_stats(call.who)
-        return call.json(queue_json(stats), ignored=query.ignored)
+        return call.json(QUEUE.json(stats), ignored=query.ignored)
 
     async def metrics(self, call: RestRequest) -> web.StreamResponse:
         engine = self._engine

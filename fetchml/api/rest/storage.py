@@ -2,11 +2,11 @@
 
 from aiohttp import web
 
-from fetchml.api.convert import pruned_json, storage_json
 from fetchml.api.http.body import read_object
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
+from fetchml.api.mappings import PRUNED, STORAGE
 from fetchml.core.requests.pruning import KNOWN_FIELDS
 from fetchml.engine.retention import Retention
 
@@ -24,7 +24,7 @@ class StorageOperations:
 
     async def get(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request)
-        body = storage_json(self._retention.seen_by(call.who), self._retention.allowed_bytes)
+        body = STORAGE.json(self._retention.report(call.who))
         return call.json(body, ignored=query.ignored)
 
     async def prune(self, call: RestRequest) -> web.StreamResponse:
@@ -32,4 +32,4 @@ class StorageOperations:
         fields = await read_object(call, self._body_timeout_seconds)
         pruned = await self._retention.prune(call.who, fields)
         ignored = query.ignored + [name for name in fields if name not in KNOWN_FIELDS]
-        return call.json(pruned_json(pruned), ignored=ignored)
+        return call.json(PRUNED.json(pruned), ignored=ignored)

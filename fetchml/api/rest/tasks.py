@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
 
-from fetchml.api.convert import explanation_json, task_json
 from fetchml.api.http.body import read_object
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
+from fetchml.api.mappings import EXPLANATION
+from fetchml.api.task_json import task_json
 from fetchml.core.model import DatasetSpec, Status
 from fetchml.core.requests.submission import KNOWN_FIELDS
 from fetchml.errors import BadRequest
@@ -82,7 +83,7 @@ class TaskOperations:
     async def explain(self, call: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(call.request)
         explanation = await self._engine.explain_task(call.who, task_id)
-        return call.json(explanation_json(explanation), ignored=query.ignored)
+        return call.json(EXPLANATION.json(explanation), ignored=query.ignored)
 
 
 def _or(number: int | None, default: int) -> int:

@@ -9,7 +9,7 @@ from typing import NoReturn
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from fetchml.api.convert import update_json
+from fetchml.api.task_json import update_json
 from fetchml.errors import Overloaded, TooManyBytes
 from fetchml.views import Update, UpdateType
 

@@ -5,37 +5,20 @@ names. Every task that is created or watched over gRPC passes here: a message co
 fields are assigned, only those that are set, and enumerations as numbers.
 """
 
-import os
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.core.audit import AuditEntry
-from fetchml.core.gpus.health import GpuProcess
-from fetchml.core.model import DatasetSpec, Key, Role, Status, Task
+from fetchml.core.model import DatasetSpec, Role, Status, Task
 from fetchml.core.requests.checks import MAX_ENTRIES, MAX_ITEMS
-from fetchml.core.requests.experiment import Experiment
-from fetchml.core.requests.snapshot import Snapshot
-from fetchml.engine.gpus import GpuReport, GpuStatus
 from fetchml.errors import BadRequest
 from fetchml.v1 import (
-    audit_pb2,
-    experiment_pb2,
-    gpu_pb2,
-    jupyter_pb2,
     key_pb2,
-    queue_pb2,
-    snapshot_pb2,
     task_pb2,
 )
 from fetchml.views import (
-    Explanation,
-    JupyterView,
-    OutputFile,
-    QueueStats,
-    StartEstimate,
     Update,
 )
 
@@ -207,178 +190,5 @@ def update_message(update: Update, *, full: bool) -> task_pb2.WatchTasksResponse
     )
 
 
-def explanation_message(explanation: Explanation) -> task_pb2.TaskExplanation:
-    return task_pb2.TaskExplanation(
-        task_id=explanation.task_id,
-        status=explanation.status,
-        reason=explanation.reason,
-        position=explanation.position,
-        missing=[
-            task_pb2.TaskExplanation.ResourceShortage(
-                resource=lack.resource,
-                requested=lack.requested,
-                free=lack.free,
-                total=lack.total,
-                blocked=lack.blocked,
-            )
-            for lack in explanation.missing
-        ],
-        progress=explanation.progress,
-        estimate=_estimate_message(explanation.estimate) if explanation.estimate else None,
-    )
-
-
-def _estimate_message(estimate: StartEstimate) -> task_pb2.TaskExplanation.StartEstimate:
-    return task_pb2.TaskExplanation.StartEstimate(
-        p50=timestamp(estimate.p50),
-        p90=timestamp(estimate.p90),
-        checked=estimate.checked or None,
-        held_p50_percent=estimate.held_p50_percent,
-        held_p90_percent=estimate.held_p90_percent,
-    )
-
-
-def outputs_message(files: Iterable[OutputFile]) -> task_pb2.TaskOutputs:
-    return task_pb2.TaskOutputs(
-        outputs=[
-            task_pb2.TaskOutput(
-                # A task may give a file any bytes as its name; protobuf takes only UTF-8.
-                path=os.fsencode(file.path).decode("utf-8", "replace"),
-                size_bytes=file.size_bytes,
-                modified_at=timestamp(file.modified_at),
-            )
-            for file in files
-        ]
-    )
-
-
-def queue_message(stats: QueueStats) -> queue_pb2.QueueStats:
-    return queue_pb2.QueueStats(
-        queued=stats.queued,
-        running=stats.running,
-        completed=stats.completed,
-        failed=stats.failed,
-        workers=stats.workers,
-    )
-
-
-def audit_message(entry: AuditEntry) -> audit_pb2.AuditEntry:
-    return audit_pb2.AuditEntry(
-        id=entry.id,
-        at=timestamp(entry.at),
-        action=entry.action,
-        target=entry.target,
-        user_id=entry.user,
-        key_id=entry.key_id,
-        address=entry.address or None,
-        outcome=entry.outcome,
-        detail=entry.detail,
-    )
-
-
-def experiment_message(experiment: Experiment, *, full: bool = False) -> experiment_pb2.Experiment:
-    """`full`: with the fields beyond the contract's."""
-    return experiment_pb2.Experiment(
-        id=experiment.id,
-        name=experiment.name,
-        commit_id=experiment.commit_id,
-        created_at=timestamp(experiment.created_at),
-        status=experiment.status,
-        description=experiment.description if full else None,
-        user_id=experiment.user if full else None,
-    )
-
-
 def role_of(number: int) -> Role | None:
     return _ROLE.get(number)
-
-
-def key_message(key: Key) -> key_pb2.Key:
-    return key_pb2.Key(
-        id=key.id,
-        name=key.name,
-        role=key.role,
-        created_at=timestamp(key.created_at),
-        expires_at=timestamp(key.expires_at),
-        last_used_at=timestamp(key.last_used_at),
-        revoked_at=timestamp(key.revoked_at),
-    )
-
-
-def snapshot_message(snapshot: Snapshot) -> snapshot_pb2.Snapshot:
-    return snapshot_pb2.Snapshot(
-        id=snapshot.id,
-        size_bytes=snapshot.size_bytes,
-        created_at=timestamp(snapshot.created_at),
-        file_count=snapshot.file_count,
-        used_at=timestamp(snapshot.used_at),
-        user_ids=snapshot.users,
-        git_commit=snapshot.git_commit,
-        git_dirty=snapshot.git_dirty,
-    )
-
-
-def jupyter_message(service: JupyterView, *, full: bool = False) -> jupyter_pb2.JupyterServiceInfo:
-    """`full`: with the fields beyond the contract's."""
-    message = jupyter_pb2.JupyterServiceInfo(
-        id=service.id,
-        name=service.name,
-        status=service.status,
-        url=service.url,
-        token=service.token,
-        created_at=timestamp(service.created_at),
-    )
-    if full:
-        message.MergeFrom(
-            jupyter_pb2.JupyterServiceInfo(
-                user_id=service.user,
-                image=service.image,
-                workspace=service.workspace,
-                cpu=service.cpu,
-                memory_gb=service.memory_gb,
-                gpu=service.gpu,
-                reason=service.reason,
-                started_at=timestamp(service.started_at),
-                ended_at=timestamp(service.ended_at),
-                last_activity=timestamp(service.last_activity),
-                stops_at=timestamp(service.stops_at),
-            )
-        )
-    return message
-
-
-def gpus_message(report: GpuReport) -> gpu_pb2.GpuList:
-    return gpu_pb2.GpuList(
-        gpus=[gpu_message(status) for status in report.gpus],
-        driver=report.driver,
-        problem=report.problem,
-        notes=report.notes,
-    )
-
-
-def gpu_message(status: GpuStatus) -> gpu_pb2.Gpu:
-    gpu, reading = status.gpu, status.reading
-    return gpu_pb2.Gpu(
-        uuid=gpu.uuid,
-        number=status.number,
-        name=gpu.name or None,
-        state=status.condition,
-        reason=status.reason,
-        task_ids=status.held_by,
-        memory_mb=gpu.memory_mb or None,
-        memory_used_mb=reading.used_mb if reading else None,
-        temperature_c=reading.temperature_c if reading else None,
-        utilisation_percent=reading.utilisation_percent if reading else None,
-        processes=[_process_message(process) for process in reading.processes] if reading else (),
-        parent_uuid=gpu.parent,
-        drained_by=status.drained_by,
-    )
-
-
-def _process_message(process: GpuProcess) -> gpu_pb2.GpuProcess:
-    return gpu_pb2.GpuProcess(
-        pid=process.pid,
-        name=process.name or None,
-        memory_mb=process.memory_mb,
-        task_id=process.task_id,
-    )

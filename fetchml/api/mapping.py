@@ -1,0 +1,115 @@
+"""One table for each type, from which its JSON and its protobuf message are made.
+
+Tasks are the exception: they are many, and `task_json` and `fill_task` are written for speed.
+"""
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fetchml.api.task_json import rfc3339
+from fetchml.api.task_messages import timestamp
+
+T = TypeVar("T")
+M = TypeVar("M", bound=Message)
+
+
+class Field:
+    """A field of the contract's JSON and of the message, which have the same names.
+
+    A value of None leaves the field out of both.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        value: str | Callable[[Any], Any] | None = None,
+        *,
+        full: bool = False,
+        keep_empty: bool = True,
+    ) -> None:
+        """`value`: an attribute's path or a function; by default the attribute `name`. `full`: in
+        the full view only. Without `keep_empty` an empty value counts as None."""
+        self.name = name
+        self.full = full
+        self._value = value if callable(value) else attrgetter(value or name)
+        self._keep_empty = keep_empty
+
+    def of(self, owner: object) -> Any:
+        value = self._value(owner)
+        return value if value or self._keep_empty else None
+
+    def json(self, value: Any) -> object:
+        return value
+
+    def message(self, value: Any) -> object:
+        return value
+
+
+class Time(Field):
+    """Milliseconds since the epoch (UTC); RFC 3339 in JSON."""
+
+    def json(self, value: int) -> str:
+        return rfc3339(value)
+
+    def message(self, value: int) -> Timestamp | None:
+        return timestamp(value)
+
+
+class Nested(Field):
+    """One value of another type, or None."""
+
+    def __init__(self, name: str, mapping: "Mapping[Any, Any]") -> None:
+        super().__init__(name)
+        self._mapping = mapping
+
+    def json(self, value: Any) -> object:
+        return self._mapping.json(value)
+
+    def message(self, value: Any) -> object:
+        return self._mapping.message(value)
+
+
+class Rows(Field):
+    """A list of values of another type."""
+
+    def __init__(
+        self,
+        name: str,
+        mapping: "Mapping[Any, Any]",
+        value: str | Callable[[Any], Any] | None = None,
+        *,
+        keep_empty: bool = False,
+    ) -> None:
+        super().__init__(name, value, keep_empty=keep_empty)
+        self._mapping = mapping
+
+    def json(self, value: Any) -> object:
+        return [self._mapping.json(each) for each in value]
+
+    def message(self, value: Any) -> object:
+        return [self._mapping.message(each) for each in value]
+
+
+class Mapping(Generic[T, M]):
+    def __init__(self, message: type[M], *fields: Field) -> None:
+        self._message = message
+        self._basic = [field for field in fields if not field.full]
+        self._full = list(fields)
+
+    def json(self, value: T, *, full: bool = False) -> dict[str, object]:
+        """`full`: with the fields beyond the contract's."""
+        return {field.name: field.json(found) for field, found in self._found(value, full=full)}
+
+    def message(self, value: T, *, full: bool = False) -> M:
+        """`full`: with the fields beyond the contract's."""
+        found = self._found(value, full=full)
+        return self._message(**{field.name: field.message(value) for field, value in found})
+
+    def _found(self, value: T, *, full: bool) -> list[tuple[Field, Any]]:
+        fields = self._full if full else self._basic
+        found = [(field, field.of(value)) for field in fields]
+        return [each for each in found if each[1] is not None]

@@ -1,0 +1,214 @@
+"""What REST and gRPC show of each type but Task."""
+
+import os
+
+from fetchml.api.mapping import Field, Mapping, Nested, Rows, Time
+from fetchml.core.audit import AuditEntry
+from fetchml.core.gpus.health import GpuProcess
+from fetchml.core.model import Key
+from fetchml.core.requests.experiment import Experiment
+from fetchml.core.requests.pruning import Pruned
+from fetchml.core.requests.snapshot import Snapshot
+from fetchml.core.storage import Kind, Used
+from fetchml.engine.gpus import GpuReport, GpuStatus
+from fetchml.engine.retention import StorageReport
+from fetchml.files.storage_usage import UserStorage
+from fetchml.v1 import (
+    audit_pb2,
+    experiment_pb2,
+    gpu_pb2,
+    jupyter_pb2,
+    key_pb2,
+    queue_pb2,
+    snapshot_pb2,
+    storage_pb2,
+    task_pb2,
+)
+from fetchml.views import (
+    Explanation,
+    JupyterView,
+    OutputFile,
+    QueueStats,
+    Shortage,
+    StartEstimate,
+)
+
+EXPERIMENT: Mapping[Experiment, experiment_pb2.Experiment] = Mapping(
+    experiment_pb2.Experiment,
+    Field("id"),
+    Field("name"),
+    Time("created_at"),
+    Field("status"),
+    Field("commit_id"),
+    Field("user_id", "user", full=True),
+    Field("description", full=True),
+)
+
+QUEUE: Mapping[QueueStats, queue_pb2.QueueStats] = Mapping(
+    queue_pb2.QueueStats,
+    Field("queued"),
+    Field("running"),
+    Field("completed"),
+    Field("failed"),
+    Field("workers"),
+)
+
+SHORTAGE: Mapping[Shortage, task_pb2.TaskExplanation.ResourceShortage] = Mapping(
+    task_pb2.TaskExplanation.ResourceShortage,
+    Field("resource"),
+    Field("requested"),
+    Field("free"),
+    Field("total"),
+    Field("blocked", keep_empty=False),
+)
+
+ESTIMATE: Mapping[StartEstimate, task_pb2.TaskExplanation.StartEstimate] = Mapping(
+    task_pb2.TaskExplanation.StartEstimate,
+    Time("p50"),
+    Time("p90"),
+    Field("checked", keep_empty=False),
+    Field("held_p50_percent"),
+    Field("held_p90_percent"),
+)
+
+EXPLANATION: Mapping[Explanation, task_pb2.TaskExplanation] = Mapping(
+    task_pb2.TaskExplanation,
+    Field("task_id"),
+    Field("status"),
+    Field("reason"),
+    Field("position"),
+    Rows("missing", SHORTAGE),
+    Field("progress"),
+    Nested("estimate", ESTIMATE),
+)
+
+AUDIT_ENTRY: Mapping[AuditEntry, audit_pb2.AuditEntry] = Mapping(
+    audit_pb2.AuditEntry,
+    Field("id"),
+    Time("at"),
+    Field("action"),
+    Field("target"),
+    Field("user_id", "user"),
+    Field("key_id"),
+    Field("address", keep_empty=False),
+    Field("outcome"),
+    Field("detail"),
+)
+
+OUTPUT: Mapping[OutputFile, task_pb2.TaskOutput] = Mapping(
+    task_pb2.TaskOutput,
+    # A task may give a file any bytes as its name; JSON and protobuf take only UTF-8.
+    Field("path", lambda file: os.fsencode(file.path).decode("utf-8", "replace")),
+    Field("size_bytes"),
+    Time("modified_at"),
+)
+
+SNAPSHOT: Mapping[Snapshot, snapshot_pb2.Snapshot] = Mapping(
+    snapshot_pb2.Snapshot,
+    Field("id"),
+    Field("size_bytes"),
+    Field("file_count"),
+    Time("created_at"),
+    Time("used_at"),
+    Field("user_ids", "users"),
+    Field("git_commit"),
+    Field("git_dirty"),
+)
+
+JUPYTER_SERVICE: Mapping[JupyterView, jupyter_pb2.JupyterServiceInfo] = Mapping(
+    jupyter_pb2.JupyterServiceInfo,
+    Field("id"),
+    Field("name"),
+    Field("status"),
+    Field("url"),
+    Field("token"),
+    Time("created_at"),
+    Field("user_id", "user", full=True),
+    Field("image", full=True),
+    Field("workspace", full=True),
+    Field("cpu", full=True),
+    Field("memory_gb", full=True),
+    Field("gpu", full=True),
+    Field("reason", full=True),
+    Time("started_at", full=True),
+    Time("ended_at", full=True),
+    Time("last_activity", full=True),
+    Time("stops_at", full=True),
+)
+
+GPU_PROCESS: Mapping[GpuProcess, gpu_pb2.GpuProcess] = Mapping(
+    gpu_pb2.GpuProcess,
+    Field("pid"),
+    Field("name", keep_empty=False),
+    Field("memory_mb"),
+    Field("task_id"),
+)
+
+GPU: Mapping[GpuStatus, gpu_pb2.Gpu] = Mapping(
+    gpu_pb2.Gpu,
+    Field("uuid", "gpu.uuid"),
+    Field("number"),
+    Field("name", "gpu.name", keep_empty=False),
+    Field("state", "condition"),
+    Field("reason"),
+    Field("task_ids", "held_by", keep_empty=False),
+    Field("memory_mb", "gpu.memory_mb", keep_empty=False),
+    Field("parent_uuid", "gpu.parent"),
+    Field("drained_by"),
+    Field("memory_used_mb", lambda status: status.reading and status.reading.used_mb),
+    Field("temperature_c", lambda status: status.reading and status.reading.temperature_c),
+    Field(
+        "utilisation_percent", lambda status: status.reading and status.reading.utilisation_percent
+    ),
+    Rows("processes", GPU_PROCESS, lambda status: status.reading and status.reading.processes),
+)
+
+GPUS: Mapping[GpuReport, gpu_pb2.GpuList] = Mapping(
+    gpu_pb2.GpuList,
+    Rows("gpus", GPU, keep_empty=True),
+    Field("driver"),
+    Field("problem"),
+    Field("notes", keep_empty=False),
+)
+
+KEY: Mapping[Key, key_pb2.Key] = Mapping(
+    key_pb2.Key,
+    Field("id"),
+    Field("name"),
+    Field("role"),
+    Time("created_at"),
+    Time("expires_at"),
+    Time("last_used_at"),
+    Time("revoked_at"),
+)
+
+STORAGE_USE: Mapping[tuple[Kind, Used], storage_pb2.StorageUse] = Mapping(
+    storage_pb2.StorageUse,
+    Field("kind", lambda use: use[0].value),
+    Field("bytes", lambda use: use[1].bytes),
+    Field("files", lambda use: use[1].files),
+)
+
+USER_STORAGE: Mapping[UserStorage, storage_pb2.UserStorage] = Mapping(
+    storage_pb2.UserStorage,
+    Field("user_id", "user"),
+    Field("bytes", "total.bytes"),
+    Field("files", "total.files"),
+    Rows("kinds", STORAGE_USE, lambda user: list(user.used.items()), keep_empty=True),
+)
+
+STORAGE: Mapping[StorageReport, storage_pb2.StorageReport] = Mapping(
+    storage_pb2.StorageReport,
+    Rows("users", USER_STORAGE, keep_empty=True),
+    Field("allowed_bytes", keep_empty=False),
+)
+
+PRUNED: Mapping[Pruned, storage_pb2.PruneStorageResponse] = Mapping(
+    storage_pb2.PruneStorageResponse,
+    Field("tasks"),
+    Field("outputs"),
+    Field("snapshots"),
+    Field("bytes"),
+    Field("files"),
+    Field("left"),
+)

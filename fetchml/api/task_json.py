@@ -1,0 +1,116 @@
+"""The model as the JSON of REST and /ws: the contract's names, and nothing that is not set."""
+
+import functools
+import time
+
+from fetchml.core.model import DatasetSpec, Task
+from fetchml.views import (
+    Health,
+    Update,
+)
+
+
+def rfc3339(ms: int) -> str:
+    """`ms`: milliseconds since the epoch (UTC)."""
+    return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@functools.lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def task_json(task: Task, *, full: bool = False, output: str | None = None) -> dict[str, object]:
+    """`full`: with the fields beyond the contract's."""
+    spec = task.spec
+    body: dict[str, object] = {
+        "id": task.id,
+        "job_name": spec.job_name,
+        "status": task.shown_status,
+        "priority": spec.priority,
+        "created_at": rfc3339(task.created_at),
+        "user_id": task.user,
+        "retry_count": task.retry_count,
+        "max_retries": spec.max_retries,
+    }
+    if task.started_at is not None:
+        body["started_at"] = rfc3339(task.started_at)
+    if task.ended_at is not None:
+        body["ended_at"] = rfc3339(task.ended_at)
+    if task.worker_id is not None:
+        body["worker_id"] = task.worker_id
+    if task.error is not None:
+        body["error"] = task.error
+    if output is not None:
+        body["output"] = output
+    if spec.snapshot_id is not None:
+        body["snapshot_id"] = spec.snapshot_id
+    if spec.datasets:
+        body["datasets"] = spec.datasets
+    if spec.cpu is not None:
+        body["cpu"] = spec.cpu
+    if spec.memory_gb is not None:
+        body["memory_gb"] = spec.memory_gb
+    if spec.gpu is not None:
+        body["gpu"] = spec.gpu
+    if full:
+        body.update(_beyond_the_contract(task))
+    return body
+
+
+def _beyond_the_contract(task: Task) -> dict[str, object]:
+    spec, cancel = task.spec, task.cancel
+    body: dict[str, object] = {
+        "image": spec.image,
+        "command": spec.command,
+        "timeout_seconds": spec.timeout_seconds,
+        "attempt": task.attempt,
+        "infra_retries": task.infra_retries,
+        "preemptible": spec.preemptible,
+        "preempted": task.preempted,
+    }
+    optional = {
+        "exit_code": task.exit_code,
+        "failure_reason": task.failure_reason,
+        "args": spec.args,
+        # Values may be secrets: never shown.
+        "env_names": sorted(spec.env or ()) or None,
+        "metadata": spec.metadata or None,
+        "experiment_id": spec.experiment_id,
+        "dataset_specs": [_dataset_json(dataset) for dataset in spec.dataset_specs or ()] or None,
+        "progress": task.progress,
+        "note": task.kept.note if task.kept is not None else None,
+        "not_before": rfc3339(task.not_before) if task.not_before else None,
+        "cancel_requested_at": rfc3339(cancel.at) if cancel else None,
+        "cancel_requested_by": cancel.by if cancel else None,
+        "gpu_uuids": task.gpu_uuids or None,
+        "ahead": task.prestaged or None,
+    }
+    body.update((name, value) for name, value in optional.items() if value is not None)
+    return body
+
+
+def _dataset_json(dataset: DatasetSpec) -> dict[str, str]:
+    fields = {
+        "name": dataset.name,
+        "source": dataset.source,
+        "sha256": dataset.sha256,
+        "mount_path": dataset.mount_path,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def update_json(update: Update, *, full: bool = False) -> dict[str, object]:
+    """A message of /ws."""
+    if update.task is None:
+        return {"type": update.type, "seq": update.seq}
+    return {
+        "type": update.type,
+        "seq": update.seq,
+        "timestamp": rfc3339(update.at),
+        "task": task_json(update.task, full=full),
+    }
+
+
+def health_json(health: Health, version: str, now_ms: int) -> dict[str, object]:
+    return {"status": health.status, "version": version, "timestamp": rfc3339(now_ms)}

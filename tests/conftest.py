@@ -29,6 +29,7 @@ pytest_plugins = [
     "tests.support.engine_box",
     "tests.support.front",
     "tests.support.server_fixtures",
+    "tests.support.service_user",
 ]
 
 OWN_ENGINES = {"own_docker_engine", "cdi_engine", "runtime_engine"}

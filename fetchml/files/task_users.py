@@ -6,6 +6,7 @@ signals) is then neither the server's nor another user's, and no task can read a
 """
 
 import asyncio
+import os
 from itertools import count
 from typing import Protocol
 
@@ -89,7 +90,8 @@ class OwnerOfEach:
                 "([tasks] user)",
                 permanent=True,
             )
-        uid = next(uid for uid in count(self._first_uid) if uid not in self._taken)
+        taken = self._taken | {os.geteuid()}
+        uid = next(uid for uid in count(self._first_uid) if uid not in taken)
         # Durable before any file belongs to it: it is never given to somebody else.
         await self._store.put_document(KIND, user, msgspec.json.encode(TaskUser(user, uid)))
         self._uids[user] = uid

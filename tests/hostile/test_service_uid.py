@@ -6,11 +6,9 @@ capability.
 
 import os
 import re
-import shutil
 import subprocess
 import tarfile
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +16,13 @@ import pytest
 from fetchml.config.settings import TaskSettings
 from fetchml.core.model import Role
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.ops.systemd_unit import unit
 from fetchml.system import processes
 from testbed.docker_engine import Engine
-from tests.support.cli_server import FETCHML, SECONDS, environment, run
-from tests.support.other_user import as_service
+from tests.support.cli_server import SECONDS, environment, run
 from tests.support.program import Backend, Server, Task, eventually
+from tests.support.service_user import ENVIRONMENT, UID, as_the_unit, granted
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-UID = 4321
 FIRST_UID = TaskSettings().first_uid
 SHUT = """
 umask 077
@@ -46,45 +42,12 @@ chmod 1777 $FETCHML_WORKSPACE/sticky
 WAIT = "while [ ! -e go ]; do sleep 0.02; done"
 
 
-def granted(*, docker: bool) -> list[str]:
-    """What the unit grants as ambient capabilities; it bounds all to the same."""
-    text = unit(["/bin/true"], data_dir=Path("/var/lib/x"), docker=docker, docker_group=docker)
-    (ambient,) = re.findall("^AmbientCapabilities=(.*)$", text, re.MULTILINE)
-    assert re.findall("^CapabilityBoundingSet=(.*)$", text, re.MULTILINE) == [ambient]
-    return [str(name) for name in ambient.split()]
-
-
-def as_the_unit(group: int, names: list[str]) -> list[str]:
-    return as_service(UID, names, *FETCHML, group=group)
-
-
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    """Of the server's user, where others may come by."""
-    folder = Path(tempfile.mkdtemp(prefix="fetchml-uid-"))
-    folder.chmod(0o755)
-    (folder / "data").mkdir(mode=0o700)
-    shutil.chown(folder / "data", UID, UID)
-    yield folder / "data"
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def docker_group(docker_engine: Engine) -> Iterator[int]:
-    """Those who are in it may use the engine."""
-    socket = Path(docker_engine.host.removeprefix("unix://"))
-    mode = socket.parent.stat().st_mode
-    socket.parent.chmod(mode | 0o011)
-    yield socket.stat().st_gid
-    socket.parent.chmod(mode)
-
-
 @pytest.fixture
 async def server(
-    data_dir: Path,
+    service_data_dir: Path,
     containers_backend: Backend,
 ) -> AsyncIterator[Server]:
-    server = Server(data_dir, containers_backend, HOME="/nonexistent", TMPDIR="/tmp")  # noqa: S108
+    server = Server(service_data_dir, containers_backend, **ENVIRONMENT)
     yield server
     await server.close()
 
@@ -206,16 +169,16 @@ async def test_what_an_earlier_server_without_capabilities_wrote(
 
 
 async def test_plain_processes_have_no_capability(
-    data_dir: Path,
+    service_data_dir: Path,
     processes_backend: Backend,
 ) -> None:
     """Whatever the server was started with."""
-    server = Server(data_dir, processes_backend, HOME="/nonexistent", TMPDIR="/tmp")  # noqa: S108
+    server = Server(service_data_dir, processes_backend, **ENVIRONMENT)
     await server.start(as_the_unit(UID, ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"]))
     try:
         task_id = await server.submit("cat /proc/self/status > $FETCHML_OUTPUTS/status")
         assert (await server.ended(task_id)).status == Task.completed
-        status = data_dir / f"tasks/{task_id}/outputs/status"
+        status = service_data_dir / f"tasks/{task_id}/outputs/status"
         assert capabilities(status) == {"Inh": 0, "Prm": 0, "Eff": 0, "Amb": 0}
         assert status.stat().st_uid == UID
     finally:

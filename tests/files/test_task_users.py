@@ -1,0 +1,33 @@
+"""Which uid a user gets."""
+
+import os
+from typing import TYPE_CHECKING, cast
+
+from fetchml.files.task_users import OwnerOfEach
+
+if TYPE_CHECKING:
+    from fetchml.ports.store import Store
+
+
+class Documents:
+    """The part of a store that is used here."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], bytes] = {}
+
+    async def list_documents(self, kind: str) -> list[bytes]:
+        return [data for (each, _), data in self.kept.items() if each == kind]
+
+    async def put_document(self, kind: str, key: str, data: bytes) -> None:
+        self.kept[kind, key] = data
+
+
+async def test_nobody_gets_the_server_s_uid_or_another_user_s() -> None:
+    store = cast("Store", Documents())
+    server = os.geteuid()
+    owners = OwnerOfEach(store, server)
+    assert await owners.of("ada") == (server + 1, server + 1)
+    assert await owners.of("bob") == (server + 2, server + 2)
+    later = OwnerOfEach(store, server)
+    assert await later.of("eve") == (server + 3, server + 3)
+    assert await later.of("ada") == (server + 1, server + 1)

@@ -12,6 +12,7 @@ from fetchml.auth.limits import RateLimiter
 from fetchml.core.audit import OK, Action, AuditEntry
 from fetchml.core.model import Principal, Role
 from fetchml.core.requests import text
+from fetchml.core.requests.paging import DEFAULT_LIMIT, range_fault
 from fetchml.errors import BadRequest, Forbidden, RequestError
 from fetchml.ports.store import AuditQuery, Store
 from fetchml.system.ids import IdSequence
@@ -27,8 +28,6 @@ MAX_DETAIL = 400
 """Characters."""
 MAX_REFUSAL = 300
 """Characters of the request and the reason. The number of omitted refusals follows them."""
-MAX_LIMIT = 1000
-DEFAULT_LIMIT = 50
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 
@@ -122,7 +121,7 @@ class Audit:
         if before is not None and not _ID.fullmatch(before):
             raise BadRequest("before: must be the id of an entry")
         limit = DEFAULT_LIMIT if limit is None else limit
-        if not 1 <= limit <= MAX_LIMIT:
-            raise BadRequest(f"limit: must be between 1 and {MAX_LIMIT}")
+        if fault := range_fault("limit", limit, least=1):
+            raise BadRequest(fault)
         known = None if action is None else Action(action)
         return await self._store.list_audit(AuditQuery(user, known, target, since, before, limit))

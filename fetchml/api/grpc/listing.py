@@ -8,15 +8,16 @@ from typing import NamedTuple
 from uuid import UUID
 
 from fetchml.api.task_messages import states_of, wants_full
-from fetchml.core.model import Status, Task
+from fetchml.core.model import Task
+from fetchml.core.requests.paging import (
+    DEFAULT_LIMIT,
+    MAX_OFFSET,
+    STATUS_FILTER,
+    range_fault,
+)
 from fetchml.errors import BadRequest
 from fetchml.ports.store import TaskQuery
 from fetchml.v1 import task_pb2
-
-MAX_LIMIT = 1000
-DEFAULT_LIMIT = 50
-LISTED = (Status.QUEUED, Status.RUNNING, Status.COMPLETED, Status.FAILED)
-"""The values of the contract's `status` filter; `states` takes all."""
 
 _TOKEN = struct.Struct(">q16sI")
 """The last task's `created_at` and id, and a checksum of the filters that the pages belong to."""
@@ -41,19 +42,20 @@ def listing(request: task_pb2.ListTasksRequest) -> Listing:
     impossible = False
     if request.HasField("status"):
         (status,) = states_of([request.status], "status")
-        if status not in LISTED:
-            known = ", ".join(LISTED)
+        if status not in STATUS_FILTER:
+            known = ", ".join(STATUS_FILTER)
             raise BadRequest(f"status: must be one of {known}; use states for {status}")
         impossible = bool(states) and status not in states
         states = (status,)
     if by_token:
         limit, offset = request.page_size or DEFAULT_LIMIT, 0
-        _between("page_size", limit, 1, MAX_LIMIT)
+        faults = [range_fault("page_size", limit, least=1)]
     else:
         limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
         offset = request.offset
-        _between("limit", limit, 0, MAX_LIMIT)
-        _between("offset", offset, 0, 2**31 - 1)
+        faults = [range_fault("limit", limit), range_fault("offset", offset, most=MAX_OFFSET)]
+    for fault in filter(None, faults):
+        raise BadRequest(fault)
     query = TaskQuery(
         states=states,
         user=request.user_id or None,
@@ -91,8 +93,3 @@ def _filters(request: task_pb2.ListTasksRequest) -> int:
     for paging in ("page_size", "page_token", "view"):
         filters.ClearField(paging)
     return zlib.crc32(filters.SerializeToString(deterministic=True))
-
-
-def _between(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise BadRequest(f"{name}: must be between {low} and {high}")

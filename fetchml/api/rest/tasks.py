@@ -11,18 +11,14 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.mappings import EXPLANATION
 from fetchml.api.task_json import task_json
-from fetchml.core.model import DatasetSpec, Status
+from fetchml.core.model import DatasetSpec
+from fetchml.core.requests.paging import DEFAULT_LIMIT, STATUS_FILTER, range_fault
 from fetchml.core.requests.submission import KNOWN_FIELDS
 from fetchml.errors import BadRequest
 from fetchml.ports.store import TaskQuery
 
 if TYPE_CHECKING:
     from fetchml.engine.engine import Engine
-
-MAX_LIMIT = 1000
-DEFAULT_LIMIT = 50
-LISTED = (Status.QUEUED, Status.RUNNING, Status.COMPLETED, Status.FAILED)
-"""The values of the contract's `status` filter."""
 
 _DATASET_FIELDS = frozenset(DatasetSpec.__struct_fields__)
 
@@ -53,10 +49,10 @@ class TaskOperations:
     async def list(self, call: RestRequest) -> web.StreamResponse:
         query = Query(call.request, "status", "limit", "offset", "view")
         full = query.full_view()
-        states = query.status("status", LISTED)
+        states = query.status("status", STATUS_FILTER)
         limit = _or(query.number("limit"), DEFAULT_LIMIT)
-        if limit > MAX_LIMIT:
-            raise BadRequest(f"limit: must be between 0 and {MAX_LIMIT}")
+        if fault := range_fault("limit", limit):
+            raise BadRequest(fault)
         offset = _or(query.number("offset"), 0)
         page = await self._engine.list_tasks(
             call.who, TaskQuery(states=states, limit=limit, offset=offset, brief=not full)

@@ -1,0 +1,14 @@
+"""Limits of a request for a list, and the values of its status filter (readings 1 and 15)."""
+
+from fetchml.core.model import Status
+
+MAX_LIMIT = 1000
+DEFAULT_LIMIT = 50
+MAX_OFFSET = 2**31 - 1
+STATUS_FILTER = (Status.QUEUED, Status.RUNNING, Status.COMPLETED, Status.FAILED)
+"""The values of the contract's `status`. gRPC's `states` takes every state."""
+
+
+def range_fault(name: str, value: int, least: int = 0, most: int = MAX_LIMIT) -> str | None:
+    """What is wrong with a number of a list's request; None if nothing is."""
+    return None if least <= value <= most else f"{name}: must be between {least} and {most}"

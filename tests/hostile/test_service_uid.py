@@ -18,6 +18,7 @@ from fetchml.core.model import Role
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.system import processes
 from testbed.docker_engine import Engine
+from tests.server.test_ahead import at_gate
 from tests.support.cli_server import SECONDS, environment, run
 from tests.support.program import Backend, Server, Task, eventually
 from tests.support.service_user import ENVIRONMENT, UID, as_the_unit, granted
@@ -146,22 +147,27 @@ async def test_backups_of_other_uids_are_root_s(
 async def test_what_an_earlier_server_without_capabilities_wrote(
     server: Server, docker_group: int
 ) -> None:
-    await server.start(as_the_unit(docker_group, []))
+    one_slot = {"FETCHML_TASKS_MAX_RUNNING": "1"}
+    await server.start(as_the_unit(docker_group, []), **one_slot)
     old, running = [await server.submit(f"{SHUT}cd /workspace; {each}") for each in ("", WAIT)]
     assert (await server.ended(old)).status == Task.completed
     folder = AttemptFolder(server.data_dir / f"tasks/{running}/attempts/1")
     await eventually(lambda: folder.log_end() > 0)
+    waiting = await server.submit(SHUT)
+    await at_gate(server, waiting)
     await server.stop()
-    await server.start(as_the_unit(docker_group, granted(docker=True)))
+    await server.start(as_the_unit(docker_group, granted(docker=True)), **one_slot)
     (folder.workspace / "go").touch()
-    assert (await server.ended(running)).status == Task.completed
-    for task_id in (old, running):
-        assert (await server.get(task_id)).output == f"{UID}\n"
+    # What has a container keeps its uid, also if it was only ready to start.
+    for task_id in (running, waiting, old):
+        assert (await server.ended(task_id)).status == Task.completed
+        task = await server.get(task_id)
+        assert (task.output, task.attempt) == (f"{UID}\n", 1)
         assert (await server.rest.get(f"/v1/tasks/{task_id}/outputs/private")).body == b"mine\n"
     new = await server.submit("id -u")
     await server.ended(new)
     assert (await server.get(new)).output == f"{FIRST_UID}\n"
-    await eventually(lambda: not server.backend.left_of([old, running, new]))
+    await eventually(lambda: not server.backend.left_of([old, running, waiting, new]))
     await server.stop()
     # Back again: the new task's log can't be read, and the log says why.
     await server.start(as_the_unit(docker_group, []))

@@ -16,7 +16,7 @@ from fetchml.cli.privileges import as_owner
 from fetchml.cli.render import clean, console, local_time, print_json, show, table
 from fetchml.client import Rpc, Unreachable, to_json
 from fetchml.client.connection import CONTROL
-from fetchml.config.settings import default_data_dir
+from fetchml.config.data_dir import default_data_dir
 from fetchml.errors import NotFound, RequestError
 from fetchml.server.control_socket import control_socket
 from fetchml.v1 import key_pb2

@@ -15,7 +15,7 @@ from fetchml.backup.restore import RestoreReport
 from fetchml.backup.restore import restore as restore_backup
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.render import clean, local_time, show, table
-from fetchml.config.settings import default_data_dir
+from fetchml.config.data_dir import default_data_dir
 from fetchml.ops import stdio
 from fetchml.system.signals import held_back, interruptible
 

@@ -1,11 +1,11 @@
-"""Where a server listens."""
+"""The address of a listening socket."""
 
 import socket
 from typing import Self
 
 
 class Address:
-    """`HOST:PORT`, an IPv6 host in brackets. Port 0: any free one."""
+    """`HOST:PORT`, with an IPv6 host in brackets. Port 0: any free port."""
 
     __slots__ = ("host", "port")
 
@@ -26,7 +26,7 @@ class Address:
         return cls(host, int(port))
 
     def probe(self) -> None:
-        """Raises OSError if nothing can listen here now."""
+        """Raise OSError if nothing can listen here now."""
         family, kind, protocol, _, where = socket.getaddrinfo(
             self.host, self.port, type=socket.SOCK_STREAM
         )[0]

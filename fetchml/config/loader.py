@@ -1,6 +1,6 @@
-"""Settings read from flags, the environment and fetchml.toml.
+"""Settings from flags, the environment and fetchml.toml.
 
-A flag wins over the environment, the environment over the file, the file over the default.
+A flag overrides the environment, the environment the file, the file the default.
 """
 
 import difflib
@@ -21,7 +21,7 @@ from fetchml.config.settings import Setting, Settings, all_settings
 
 
 class ConfigError(Exception):
-    """A setting is wrong. The message says which, where, and what is expected."""
+    """A setting is wrong. The message names it, its source, and the expected value."""
 
 
 def load(
@@ -29,7 +29,7 @@ def load(
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Settings from all sources. `flags`: by the setting's own name. Raises ConfigError."""
+    """Load the settings from all sources. `flags`: by the names of settings. Raises ConfigError."""
     environment = os.environ if environment is None else environment
     flags = flags or {}
     known = list(all_settings())
@@ -55,7 +55,7 @@ def load(
 
 
 def _read(file: Path, known: list[Setting]) -> dict[tuple[str, str], object]:
-    """The file's values by (table, name). Raises ConfigError, also for what is not known."""
+    """Return the file's values by (table, name). Raises ConfigError, also for unknown names."""
     try:
         with file.open("rb") as stream:
             content = tomllib.load(stream)
@@ -92,7 +92,8 @@ def _nearest(name: str, known: set[str], form: str) -> str:
 
 
 def _convert(value: object, setting: Setting, where: str, *, text: bool = False) -> object:
-    """`text`: the value is written as a string, whatever its type (flags, environment)."""
+    """Convert a value to the setting's type. `text`: the value is a string whatever the type, as
+    in flags and the environment. Raises ConfigError."""
     try:
         kind = get_args(setting.type)[0]
         if text and get_origin(kind) is tuple:
@@ -114,7 +115,7 @@ def _convert(value: object, setting: Setting, where: str, *, text: bool = False)
 def _pairs(items: list[str]) -> dict[str, str]:
     """Raises ValueError."""
     if not all("=" in item for item in items):
-        raise ValueError("Expected NAME=VALUE pairs, with blanks between them")
+        raise ValueError("Expected NAME=VALUE pairs, separated by blanks")
     return dict(item.split("=", 1) for item in items)
 
 

@@ -1,4 +1,4 @@
-"""Whom a request comes from, where a proxy hands it on."""
+"""The client of a request that proxies forward."""
 
 import functools
 import ipaddress
@@ -9,7 +9,7 @@ _Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Network:
-    """Addresses of proxies: one (`10.0.0.5`), or a network of them (`10.0.0.0/24`)."""
+    """An address (`10.0.0.5`) or a network (`10.0.0.0/24`) of proxies."""
 
     __slots__ = ("_network",)
 
@@ -38,17 +38,17 @@ class Network:
 
 
 class Proxies:
-    """The proxies whose X-Forwarded-For is believed."""
+    """The trusted proxies: only their X-Forwarded-For counts."""
 
     def __init__(self, trusted: Sequence[Network] = ()) -> None:
         self._trusted = trusted
         self._is_trusted = functools.lru_cache(maxsize=1024)(self._look_up)
 
     def client_of(self, peer: str, forwarded_for: str | None) -> str:
-        """Address of the client. `peer`: that of the connection.
+        """Return the client's address. `peer`: the address of the connection.
 
-        Each proxy adds at the right of `forwarded_for` whom it was called by. So it is read from
-        there, and only as far as trusted proxies wrote it: what is left of that may be invented.
+        Each proxy appends the address of its own peer to `forwarded_for`. So the list is read from
+        its right end, and only as far as trusted proxies wrote it: the rest may be forged.
         """
         client = peer
         calls = forwarded_for.split(",") if forwarded_for and self._trusted else []
@@ -60,8 +60,8 @@ class Proxies:
         return client
 
     def is_shared(self, peer: str) -> bool:
-        """Whether many clients may stand behind this address: a trusted proxy, or this machine,
-        whose proxies and tunnels need no setting."""
+        """Return whether many clients may use this address: that of a trusted proxy, or of this
+        host, whose proxies and tunnels need no setting."""
         address = _address(peer)
         return address is not None and (address.is_loopback or self._is_trusted(peer))
 
@@ -72,8 +72,8 @@ class Proxies:
 
 @functools.lru_cache(maxsize=4096)
 def caller_of(address: str) -> str:
-    """What limits by address count: the address itself, or of IPv6 its /64 network, which is the
-    least that one client is given."""
+    """Return what limits by address count: the address, or its /64 network for IPv6, since one
+    client has at least such a network."""
     found = _address(address)
     if not isinstance(found, ipaddress.IPv6Address):
         return address if found is None else str(found)
@@ -81,7 +81,7 @@ def caller_of(address: str) -> str:
 
 
 def _address(text: str) -> _Ip | None:
-    """Some proxies write the port too."""
+    """Parse an address, with or without a port, which some proxies append."""
     host = text.strip()
     if host.startswith("["):
         host = host[1:].partition("]")[0]
@@ -93,5 +93,5 @@ def _address(text: str) -> _Ip | None:
         address = ipaddress.ip_address(host)
     except ValueError:
         return None
-    # So a socket for both families names those of the old one.
+    # A socket for both families reports IPv4 addresses in this form.
     return getattr(address, "ipv4_mapped", None) or address

@@ -1,7 +1,7 @@
-"""The server's certificate and its key, in files that are replaced while it runs.
+"""The server's certificate and private key, in files that may be replaced while it runs.
 
-Nothing watches the files: each handshake looks whether they have changed, which takes two `stat`s.
-So new connections get the new certificate at once, and open ones go on.
+Nothing watches the files: each handshake checks whether they have changed, which takes two `stat`s.
+New connections get a new certificate at once, and open ones go on.
 """
 
 import logging
@@ -10,30 +10,32 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
+from fetchml.config.sections.server import ServerSettings
+
 HTTP = ["http/1.1"]
-"""What is spoken inside, for clients that ask."""
+"""The protocols that the server offers inside TLS."""
 TRIES = 3
-"""How often files are read that change just then."""
+"""How often the files are read again if they change meanwhile."""
 
 log = logging.getLogger(__name__)
 
 Stamp = tuple[tuple[int, int, int], ...]
-"""Tells a file from what stood in its place before, whether it was written to or replaced."""
+"""Of each file (inode, time of change, size): it differs after a write and after a replacement."""
 
 
 class BadCertificate(Exception):
-    """The files can't be used; the message says which, why, and what to do."""
+    """The files cannot be used; the message names the file, the reason and the remedy."""
 
 
 class LoadedCertificate(NamedTuple):
     certificate: bytes
-    """PEM: the server's own first, then those that lead to its authority."""
+    """PEM: the server's own certificate, then the intermediate ones."""
     key: bytes
     context: ssl.SSLContext
 
 
 class Certificate:
-    """Used from any thread."""
+    """The current content of the two files. Used from any thread."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         """Raises BadCertificate."""
@@ -42,30 +44,31 @@ class Certificate:
         self._lock = threading.Lock()
         self._stamp, self._loaded = self._load()
         self._complaint = ""
+        """The last warning, so that it is logged once and not for each handshake."""
 
     def current(self) -> LoadedCertificate:
-        """The files as they are now. While they can't be used (one of the two was replaced, say),
-        as they were before."""
+        """Return the files as they are now; while they cannot be used, as when only one of them was
+        replaced, as they were before."""
         with self._lock:
             try:
                 if self._look() != self._stamp:
                     self._stamp, self._loaded = self._load()
                     self._complaint = ""
-                    log.info("the TLS certificate was loaded anew from %s", self._certificate)
+                    log.info("the TLS certificate was loaded again from %s", self._certificate)
             except BadCertificate as error:
                 if str(error) != self._complaint:
                     self._complaint = str(error)
-                    log.warning("%s; the TLS certificate from before is used on", error)
+                    log.warning("%s; the previous TLS certificate stays in use", error)
             return self._loaded
 
     def server_context(self) -> ssl.SSLContext:
-        """Makes each handshake with the files as they are then."""
+        """Return a context that does each handshake with the files as they are then."""
 
         def choose(handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
             handshake.context = self.current().context
 
         context = _new_context()
-        context.sni_callback = choose  # called for clients that name no server, too
+        context.sni_callback = choose  # also called for clients that name no server
         return context
 
     def _look(self) -> Stamp:
@@ -84,14 +87,14 @@ class Certificate:
             loaded = self._read()
             if self._look() == stamp:
                 return stamp, loaded
-        raise BadCertificate(f"{self._certificate} and {self._key} change all the time")
+        raise BadCertificate(f"{self._certificate} and {self._key} keep changing")
 
     def _read(self) -> LoadedCertificate:
         certificate, key = _pem(self._certificate, b"CERTIFICATE"), _pem(self._key, b"PRIVATE KEY")
         if b"ENCRYPTED" in key:
             raise BadCertificate(
-                f"{self._key} is encrypted: decrypt it ('openssl pkey'), and let only the server "
-                "read it"
+                f"{self._key} is encrypted: decrypt it ('openssl pkey'), and make it readable "
+                "only for the server"
             )
         context = _new_context()
         try:
@@ -102,15 +105,27 @@ class Certificate:
                     f"{self._key} is not the key of the first certificate in {self._certificate}"
                 ) from error
             raise BadCertificate(
-                f"{self._certificate} with {self._key} can't be used: {error.reason or error}"
+                f"{self._certificate} with {self._key} cannot be used: {error.reason or error}"
             ) from error
         except OSError as error:
             raise BadCertificate(f"{self._key}: cannot read it: {error.strerror}") from error
         return LoadedCertificate(certificate, key, context)
 
 
+def configured_certificate(settings: ServerSettings) -> Certificate | None:
+    """Return the certificate that the settings name; `None` if TLS is off.
+
+    Raises BadCertificate.
+    """
+    if settings.tls_cert is None and settings.tls_key is None:
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise BadCertificate("set both [server] tls_cert and tls_key, or neither")
+    return Certificate(settings.tls_cert, settings.tls_key)
+
+
 def _new_context() -> ssl.SSLContext:
-    """TLS 1.2 or later."""
+    """Return a context for TLS 1.2 or later."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(HTTP)

@@ -21,12 +21,13 @@ from fetchml.adapters.docker.client import connect
 from fetchml.adapters.docker.gpus import GpuAddress, Offer, describes, offered
 from fetchml.adapters.nvml.inventory import SILENT, NvmlInventory
 from fetchml.config.address import Address
-from fetchml.config.settings import Settings, machine_cores, machine_memory_gb, memory_for_tasks_gb
-from fetchml.config.tls import BadCertificate, Certificate
+from fetchml.config.sections.scheduling import memory_for_tasks_gb
+from fetchml.config.settings import Settings
+from fetchml.config.tls import BadCertificate, configured_certificate
 from fetchml.files.data_dir import holder, is_taken
 from fetchml.ops import bounds, pyinstaller
 from fetchml.ports.gpu import GpuState
-from fetchml.system import capabilities
+from fetchml.system import capabilities, host
 
 ENGINE_SECONDS = 5
 FEW_OPEN_FILES = 4096
@@ -81,16 +82,13 @@ def examine(settings: Settings) -> Iterator[Check]:
 
 
 def _tls(settings: Settings) -> Check:
-    certificate, key = settings.server.tls_cert, settings.server.tls_key
-    if certificate is None and key is None:
-        return Check("tls", "off: keys travel unencrypted")
-    if certificate is None or key is None:
-        return Check("tls", "one of tls_cert and tls_key is missing", "Set both, or neither.")
     try:
-        Certificate(certificate, key)
+        certificate = configured_certificate(settings.server)
     except BadCertificate as error:
-        return Check("tls", str(error), "Put the certificate and its key there, in PEM.")
-    return Check("tls", f"on, with {certificate}")
+        return Check("tls", str(error), "Name a certificate and its private key, both in PEM.")
+    if certificate is None:
+        return Check("tls", "off: keys travel unencrypted")
+    return Check("tls", f"on, with {settings.server.tls_cert}")
 
 
 def _running(data_dir: Path) -> bool:
@@ -174,7 +172,7 @@ def _open_files() -> Check:
 
 
 def _resources(settings: Settings) -> Check:
-    cores, memory_gb = machine_cores(), machine_memory_gb()
+    cores, memory_gb = host.cores(), host.memory_gb()
     wanted = settings.resources
     says = f"{wanted.cpu} cores, {wanted.memory_gb} GiB, {settings.gpu.slots} GPU slots for tasks"
     if wanted.cpu > cores or wanted.memory_gb > memory_gb:
@@ -200,7 +198,7 @@ def task_limits(settings: Settings) -> Check:
         if value > most:
             says = f"[tasks] {name} {value} is more than the {most} that a task may have"
             return Check("task limits", says, "Lower it, or raise the maximum.")
-    total = machine_memory_gb()
+    total = host.memory_gb()
     if resources.memory_gb >= total > 1:
         says = f"tasks may take {resources.memory_gb} of the machine's {total} GiB"
         mend = f"Set [resources] memory_gb to {memory_for_tasks_gb()}, so that the host keeps some."
@@ -213,7 +211,7 @@ def _memory(settings: Settings) -> Check:
     """What all callers together can make the server hold."""
     most = bounds.total_bytes(settings)
     says = f"at most {most >> 20} MiB for the server, whatever its callers do"
-    if most > machine_memory_gb() << 30:
+    if most > host.memory_gb() << 30:
         return Check("memory", says, "The machine has less: lower [quotas] and [tasks] limits.")
     return Check("memory", says)
 

@@ -18,8 +18,9 @@ from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.address import Address
 from fetchml.config.proxies import Proxies
-from fetchml.config.settings import Settings, TaskSettings
-from fetchml.config.tls import BadCertificate, Certificate
+from fetchml.config.sections.tasks import TaskSettings
+from fetchml.config.settings import Settings
+from fetchml.config.tls import BadCertificate, Certificate, configured_certificate
 from fetchml.core.model import Resources
 from fetchml.core.requests.dataset import AddressRules
 from fetchml.core.requests.submission import Defaults
@@ -57,14 +58,9 @@ class CannotStart(Exception):
 
 
 def certificate(settings: Settings) -> Certificate | None:
-    """None: without TLS. Raises CannotStart."""
-    certificate, key = settings.server.tls_cert, settings.server.tls_key
-    if certificate is None and key is None:
-        return None
-    if certificate is None or key is None:
-        raise CannotStart("set both [server] tls_cert and tls_key, or neither")
+    """`None` without TLS. Raises CannotStart."""
     try:
-        return Certificate(certificate, key)
+        return configured_certificate(settings.server)
     except BadCertificate as error:
         raise CannotStart(str(error)) from error
 

@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from fetchml.cli.doctor import doctor as command
-from fetchml.config.settings import GpuSettings, Settings, TaskSettings
+from fetchml.config.sections.scheduling import GpuSettings
+from fetchml.config.sections.tasks import TaskSettings
+from fetchml.config.settings import Settings
 from fetchml.files.data_dir import is_taken, lock_data_dir
 from fetchml.ops.doctor import Check, examine, task_user
 from testbed.docker_engine import Engine
@@ -186,7 +188,10 @@ def test_a_certificate_that_cannot_be_used(tmp_path: Path) -> None:
     flags = ("--launcher", "process", "--data-dir", str(tmp_path / "d"), *free_ports())
     certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
     code, checks = doctor(*flags, FETCHML_TLS_CERT=certificate)
-    assert (code, checks["tls"]["mend"]) == (1, "Set both, or neither.")
+    assert (code, checks["tls"]["mend"]) == (
+        1,
+        "Name a certificate and its private key, both in PEM.",
+    )
     code, checks = doctor(*flags, FETCHML_TLS_CERT=certificate, FETCHML_TLS_KEY=key)
     assert code == 1
     assert checks["tls"]["says"].startswith(f"{certificate}: cannot read it")

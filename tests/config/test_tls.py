@@ -46,7 +46,7 @@ def of_another(pair: Pair) -> None:
         ),
         (
             lambda pair: pair.key.write_text("-----BEGIN PRIVATE KEY-----\nx"),
-            "can't be used: ",
+            "cannot be used: ",
         ),
         (of_another, "is not the key of the first certificate in"),
     ],
@@ -93,7 +93,7 @@ def test_the_old_certificate_stays_until_both_files_are_replaced(
             assert certificate.current() is first
         assert len(caplog.records) == 1, "told once, not at every handshake"
         assert "is not the key of" in caplog.text
-        assert "from before is used on" in caplog.text
+        assert "the previous TLS certificate stays in use" in caplog.text
         key.replace(pair.key)
         assert certificate.current().key == pair.key.read_bytes()
         pair.certificate.unlink()

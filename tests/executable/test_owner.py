@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.config import settings
+from fetchml.config import data_dir as config
 from tests.support.cli_server import FETCHML, Server, run
 from tests.support.other_user import NOBODY, as_user
 
@@ -86,12 +86,12 @@ def test_the_service_s_data_are_the_default_of_their_owner_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    monkeypatch.setattr(settings, "SERVICE_DATA", tmp_path / "fetchml")
+    monkeypatch.setattr(config, "SERVICE_DATA", tmp_path / "fetchml")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert settings.default_data_dir() == Path("/state/fetchml")
+    assert config.default_data_dir() == Path("/state/fetchml")
     (tmp_path / "fetchml").mkdir()
     owner = (tmp_path / "fetchml").stat().st_uid
     monkeypatch.setattr("os.geteuid", lambda: owner + 1)
-    assert settings.default_data_dir() == Path("/state/fetchml")
+    assert config.default_data_dir() == Path("/state/fetchml")
     monkeypatch.setattr("os.geteuid", lambda: owner)
-    assert settings.default_data_dir() == tmp_path / "fetchml"
+    assert config.default_data_dir() == tmp_path / "fetchml"

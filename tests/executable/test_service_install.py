@@ -87,7 +87,7 @@ def test_a_dry_run_of_others_shows_where_root_would_put_the_data(
     box: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", f"{box}/state")
-    monkeypatch.setattr("fetchml.config.settings.SERVICE_DATA", box / "service")
+    monkeypatch.setattr("fetchml.config.data_dir.SERVICE_DATA", box / "service")
     monkeypatch.setattr(service, "SERVICE_DATA", box / "service")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert f"serve --data-dir {box}/service\n" in install("--dry-run").output

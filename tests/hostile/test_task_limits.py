@@ -7,7 +7,9 @@ import pytest
 
 from fetchml.adapters.docker.container import ContainerLimits, container_config
 from fetchml.adapters.docker.gpus import Grant
-from fetchml.config.settings import ResourceSettings, Settings, TaskSettings, machine_memory_gb
+from fetchml.config.sections.scheduling import ResourceSettings
+from fetchml.config.sections.tasks import TaskSettings
+from fetchml.config.settings import Settings
 from fetchml.core.model import Resources, TaskSpec
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.submission import Defaults, InvalidSubmission, accept
@@ -15,6 +17,7 @@ from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.errors import ValidationFailed
 from fetchml.ops import doctor
 from fetchml.ports.launcher import LaunchSpec
+from fetchml.system import host
 from testbed.docker_engine import Engine
 from tests.hostile.attacked import MIB, Attacked
 from tests.support.engine_box import ALICE, Box
@@ -113,7 +116,7 @@ def test_every_container_has_limits(tmp_path: Path) -> None:
 def test_the_default_leaves_memory_to_the_host() -> None:
     settings = Settings()
     assert settings.resources.memory_gb >= 1
-    assert settings.resources.memory_gb < machine_memory_gb() or machine_memory_gb() <= 1
+    assert settings.resources.memory_gb < host.memory_gb() or host.memory_gb() <= 1
 
 
 @pytest.mark.parametrize(
@@ -124,7 +127,7 @@ def test_the_default_leaves_memory_to_the_host() -> None:
         ({"tasks": TaskSettings(max_memory_gb=2, memory_gb=3)}, "memory_gb 3 is more than"),
         ({"tasks": TaskSettings(max_timeout_seconds=5, timeout_seconds=6)}, "timeout_seconds 6 is"),
         ({"tasks": TaskSettings(shm_mb=3000, max_memory_gb=2)}, "shm_mb 3000 is more than"),
-        ({"resources": ResourceSettings(memory_gb=machine_memory_gb() + 1)}, "GiB"),
+        ({"resources": ResourceSettings(memory_gb=host.memory_gb() + 1)}, "GiB"),
     ],
 )
 def test_doctor_finds_limits_that_make_no_sense(settings: dict[str, object], says: str) -> None:

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from fetchml.config import settings as settings_module
+from fetchml.config.sections.jupyter import JupyterSettings
+from fetchml.config.sections.server import ServerSettings
 from fetchml.config.settings import Settings
 from fetchml.jupyter.origin import JupyterOrigins
 from fetchml.server import wiring
@@ -169,8 +170,8 @@ def test_host_names_of_the_server_itself_name_no_service(host: str | None) -> No
 
 def test_the_server_s_own_name_must_lie_outside_of_the_domain() -> None:
     settings = Settings(
-        server=settings_module.ServerSettings(public_url="https://gpu.lab.example.org"),
-        jupyter=settings_module.JupyterSettings(domain="*.lab.example.org"),
+        server=ServerSettings(public_url="https://gpu.lab.example.org"),
+        jupyter=JupyterSettings(domain="*.lab.example.org"),
     )
     with pytest.raises(CannotStart, match="Choose another domain"):
         wiring.public_url(settings, 9101)
@@ -181,4 +182,4 @@ def test_the_server_s_own_name_must_lie_outside_of_the_domain() -> None:
 )
 def test_malformed_domains_are_rejected(domain: str) -> None:
     with pytest.raises(msgspec.ValidationError):
-        msgspec.convert({"domain": domain}, settings_module.JupyterSettings)
+        msgspec.convert({"domain": domain}, JupyterSettings)

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
-from fetchml.config.settings import TaskSettings
+from fetchml.config.sections.tasks import TaskSettings
 from testbed.docker_engine import PrivateEngine, private_engine
 from tests.jupyter.conftest import Root
 from tests.jupyter.image import NAME, import_root

@@ -27,7 +27,7 @@ from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.key_manager import KeyManager
 from fetchml.backup.store_copy import StoreCopies
-from fetchml.config.settings import MAX_CONNECTIONS
+from fetchml.config.sections.server import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate, LoadedCertificate
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus import Gpus

@@ -36,7 +36,7 @@ from fetchml.api.ws.session import Timing
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.open_connections import OpenConnections
-from fetchml.config.settings import MAX_CONNECTIONS
+from fetchml.config.sections.server import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate
 from fetchml.core.requests.text import is_valid
 from fetchml.engine.experiments import Experiments

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from fetchml.config.settings import Settings, TaskSettings
+from fetchml.config.sections.tasks import TaskSettings
+from fetchml.config.settings import Settings
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, Launcher, PrepareError
 from fetchml.server import wiring

@@ -1,0 +1,21 @@
+"""Where the data directory is if no setting names one."""
+
+import os
+from pathlib import Path
+
+SERVICE_DATA = Path("/var/lib/fetchml")
+"""The data directory of the systemd service."""
+
+
+def default_data_dir() -> Path:
+    if os.geteuid() == 0 or _is_ours(SERVICE_DATA):
+        return SERVICE_DATA
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "fetchml"
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return folder.stat().st_uid == os.geteuid()
+    except OSError:
+        return False

@@ -1,4 +1,4 @@
-"""Writes the reference of the API from the comments in its protos: `reference.py FROM TO`.
+"""Write the API reference from the comments of the protos: `reference.py FROM TO`.
 
 FROM is a descriptor set with source information. `make proto` runs it.
 """
@@ -18,34 +18,34 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 OURS = "fetchml.v1"
-HEAD = """# The API, call by call
+HEAD = """# API reference
 
-Generated from the comments in [proto/fetchml/v1](../proto/fetchml/v1): `make proto` writes it. REST
-takes and gives the same JSON under the paths named here; [contract.md](contract.md) has its rules.
+Generated from the comments in [proto/fetchml/v1](../proto/fetchml/v1) by `make proto`. REST has the
+same JSON under the paths listed here; [contract.md](contract.md) has its rules.
 
-The descriptor set [proto/fetchml.binpb](../proto/fetchml.binpb) has all of it for programs, with
-what it imports: `grpcurl -protoset`, `buf`, gateways. A running server tells it by reflection.
-`buf breaking` holds every change to the last release, `proto/baseline.binpb`.
+[proto/fetchml.binpb](../proto/fetchml.binpb) is the descriptor set with all imports, for
+`grpcurl -protoset`, `buf`, gateways and code generators. A running server offers it by reflection.
+`buf breaking` compares every change with the last release, `proto/baseline.binpb`.
 
-Every call carries the API key in the metadata `x-api-key`. A failed one has a status of gRPC and
-the id of its trace in the trailer `x-trace-id`. In its details are `google.rpc.ErrorInfo`, whose
-`reason` is one of [ErrorResponse.Code](#errorresponsecode), `BadRequest` with each broken rule, and
-`RetryInfo` where trying again helps.
+Every call carries the API key in the metadata entry `x-api-key`. A failed call returns a gRPC
+status, and its trace id in the trailer `x-trace-id`. The details of the status hold
+`google.rpc.ErrorInfo`, whose `reason` is one of [ErrorResponse.Code](#errorresponsecode),
+`BadRequest` with each broken rule, and `RetryInfo` if a retry can help.
 """
 
 
 class Comments:
-    """Of one file, by the places of what they explain."""
+    """The comments of one file, by the path of the element that they describe."""
 
     def __init__(self, file: FileDescriptorProto) -> None:
-        self._told = {tuple(at.path): at.leading_comments for at in file.source_code_info.location}
+        self._texts = {tuple(at.path): at.leading_comments for at in file.source_code_info.location}
 
     def of(self, *place: int) -> str:
-        """One line. Raises ValueError where there is none: nothing is left unexplained."""
-        told = " ".join(self._told.get(place, "").split())
-        if not told:
+        """Return the comment as one line. Raises ValueError if there is none."""
+        text = " ".join(self._texts.get(place, "").split())
+        if not text:
             raise ValueError(f"{place} has no comment")
-        return told
+        return text
 
 
 def main(source: Path, destination: Path) -> None:
@@ -71,12 +71,12 @@ def services(file: FileDescriptorProto) -> Iterator[str]:
     comments = Comments(file)
     for index, service in enumerate(file.service):
         yield from (f"### {service.name}", "", comments.of(6, index), "")
-        yield from ("| call | takes | gives | REST | |", "|---|---|---|---|---|")
+        yield from ("| call | request | reply | REST | description |", "|---|---|---|---|---|")
         for number, method in enumerate(service.method):
-            takes = streamed(method.input_type, streams=method.client_streaming)
-            gives = streamed(method.output_type, streams=method.server_streaming)
-            told = comments.of(6, index, 2, number)
-            yield f"| `{method.name}` | {takes} | {gives} | {rest_path(method)} | {told} |"
+            request = streamed(method.input_type, streams=method.client_streaming)
+            reply = streamed(method.output_type, streams=method.server_streaming)
+            text = comments.of(6, index, 2, number)
+            yield f"| `{method.name}` | {request} | {reply} | {rest_path(method)} | {text} |"
         yield ""
 
 
@@ -95,15 +95,15 @@ def message_section(
 ) -> Iterator[str]:
     yield from (f"### {name}", "", comments.of(*place), "")
     if message.field:
-        yield from ("| field | type | |", "|---|---|---|")
+        yield from ("| field | type | description |", "|---|---|---|")
     for index, field in enumerate(message.field):
-        told = comments.of(*place, 2, index)
+        text = comments.of(*place, 2, index)
         required = (
             field_behavior_pb2.REQUIRED
             in field.options.Extensions[field_behavior_pb2.field_behavior]
         )
-        told = f"Required. {told}" if required else told
-        yield f"| `{field.name}` = {field.number} | {type_of(field, message)} | {told} |"
+        text = f"Required. {text}" if required else text
+        yield f"| `{field.name}` = {field.number} | {type_of(field, message)} | {text} |"
     yield ""
     for index, enum in enumerate(message.enum_type):
         yield from enum_section(enum, f"{name}.{enum.name}", comments, (*place, 4, index))
@@ -117,7 +117,7 @@ def message_section(
 def enum_section(
     enum: EnumDescriptorProto, name: str, comments: Comments, place: tuple[int, ...]
 ) -> Iterator[str]:
-    yield from (f"### {name}", "", comments.of(*place), "", "| value | |", "|---|---|")
+    yield from (f"### {name}", "", comments.of(*place), "", "| value | description |", "|---|---|")
     for index, value in enumerate(enum.value):
         yield f"| `{value.name}` = {value.number} | {comments.of(*place, 2, index)} |"
     yield ""
@@ -137,7 +137,7 @@ def scalar(field: FieldDescriptorProto) -> str:
 
 
 def link(type_name: str) -> str:
-    """`.fetchml.v1.Task.Status` leads to the heading `Task.Status`."""
+    """Link `.fetchml.v1.Task.Status` to the heading `Task.Status`."""
     name = type_name.removeprefix(".")
     if not name.startswith(f"{OURS}."):
         return f"`{name}`"

@@ -1,4 +1,4 @@
-"""Writes the descriptor set that Envoy's transcoder reads: `transcoder.py FROM TO`.
+"""Write the descriptor set that Envoy's transcoder reads: `transcoder.py FROM TO`.
 
 It is the API's own without `response_body`: Envoy rejects a whole configuration that has one, so
 transcoder.yaml unwraps those lists itself.

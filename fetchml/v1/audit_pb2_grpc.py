@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AuditServiceStub:
-    """Who did what, to which id, from where. For admins.
+    """Lists the audit: actions with their user, target and address. For admins.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,11 @@ class AuditServiceStub:
 
 
 class AuditServiceServicer:
-    """Who did what, to which id, from where. For admins.
+    """Lists the audit: actions with their user, target and address. For admins.
     """
 
     def ListAudit(self, request, context):
-        """Lists the audit, newest first.
+        """Lists audit entries, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +70,7 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService:
-    """Who did what, to which id, from where. For admins.
+    """Lists the audit: actions with their user, target and address. For admins.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class BackupServiceStub:
-    """What `fetchml backup` asks of a running server. Over the control socket only.
+    """Supports `fetchml backup` beside a running server. Available over the control socket only.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,11 @@ class BackupServiceStub:
 
 
 class BackupServiceServicer:
-    """What `fetchml backup` asks of a running server. Over the control socket only.
+    """Supports `fetchml backup` beside a running server. Available over the control socket only.
     """
 
     def CopyStore(self, request, context):
-        """Copies the store, as it is at one moment, into a new folder of the data directory.
+        """Copies the store, as of one moment, into a new folder of the data directory.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +70,7 @@ def add_BackupServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BackupService:
-    """What `fetchml backup` asks of a running server. Over the control socket only.
+    """Supports `fetchml backup` beside a running server. Available over the control socket only.
     """
 
     @staticmethod

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class ExperimentServiceStub:
-    """Keeps experiments: named groups of tasks.
+    """Manages experiments: named groups of tasks.
     """
 
     def __init__(self, channel):
@@ -64,7 +64,7 @@ class ExperimentServiceStub:
 
 
 class ExperimentServiceServicer:
-    """Keeps experiments: named groups of tasks.
+    """Manages experiments: named groups of tasks.
     """
 
     def ListExperiments(self, request, context):
@@ -82,22 +82,21 @@ class ExperimentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetExperiment(self, request, context):
-        """Gives one experiment.
+        """Returns one experiment.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ArchiveExperiment(self, request, context):
-        """Keeps an experiment to be read: it takes no more tasks. Those that it has go on. An archived
-        one stays as it is.
+        """Closes an experiment to new tasks. Its tasks continue. Archiving it again changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteExperiment(self, request, context):
-        """Removes an experiment from all reads. Its tasks stay, and go on naming it.
+        """Removes an experiment from all reads. Its tasks stay and keep its id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,7 +139,7 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExperimentService:
-    """Keeps experiments: named groups of tasks.
+    """Manages experiments: named groups of tasks.
     """
 
     @staticmethod

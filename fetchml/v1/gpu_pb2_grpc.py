@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class GpuServiceStub:
-    """Shows the GPUs of the box, and takes them out of use.
+    """Shows the GPUs of the host and takes them out of use.
     """
 
     def __init__(self, channel):
@@ -53,26 +53,26 @@ class GpuServiceStub:
 
 
 class GpuServiceServicer:
-    """Shows the GPUs of the box, and takes them out of use.
+    """Shows the GPUs of the host and takes them out of use.
     """
 
     def ListGpus(self, request, context):
-        """Lists the GPUs in the order of their numbers. One that was there and is gone stays in the list.
+        """Lists the GPUs by number. A GPU that disappears stays in the list as `lost`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DrainGpu(self, request, context):
-        """Takes a GPU out of use until it is undrained, also across restarts. For admins. What runs on it
-        goes on.
+        """Takes a GPU out of use until it is undrained, also across restarts. Its running tasks
+        continue. For admins.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UndrainGpu(self, request, context):
-        """Puts a drained GPU back to work. The errors that it has had so far count no more. For admins.
+        """Marks a drained GPU healthy, clears its recorded errors, and puts it back into use. For admins.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +105,7 @@ def add_GpuServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GpuService:
-    """Shows the GPUs of the box, and takes them out of use.
+    """Shows the GPUs of the host and takes them out of use.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ if _version_not_supported:
 
 
 class JupyterServiceStub:
-    """Runs Jupyter on the box, each in a container of its own. Beside the calls here there is
-    <url>lab?token=<token>, for a browser.
+    """Runs Jupyter services on the host, each in a container of its own. A browser opens
+    <url>lab?token=<token>.
     """
 
     def __init__(self, channel):
@@ -60,8 +60,8 @@ class JupyterServiceStub:
 
 
 class JupyterServiceServicer:
-    """Runs Jupyter on the box, each in a container of its own. Beside the calls here there is
-    <url>lab?token=<token>, for a browser.
+    """Runs Jupyter services on the host, each in a container of its own. A browser opens
+    <url>lab?token=<token>.
     """
 
     def ListJupyterServices(self, request, context):
@@ -72,21 +72,21 @@ class JupyterServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetJupyterService(self, request, context):
-        """Gives one Jupyter service.
+        """Returns one Jupyter service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartJupyter(self, request, context):
-        """Starts a Jupyter service. The answer comes before Jupyter answers: see `status`.
+        """Starts a Jupyter service. The call returns before Jupyter answers: see `status`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StopJupyter(self, request, context):
-        """Stops a Jupyter service. One that has ended stays as it is. Its workspace stays.
+        """Stops a Jupyter service. It does nothing if the service has ended. The workspace stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,8 +124,8 @@ def add_JupyterServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class JupyterService:
-    """Runs Jupyter on the box, each in a container of its own. Beside the calls here there is
-    <url>lab?token=<token>, for a browser.
+    """Runs Jupyter services on the host, each in a container of its own. A browser opens
+    <url>lab?token=<token>.
     """
 
     @staticmethod

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class KeyServiceStub:
-    """Manages API keys, for admins. Whoever owns the server's data directory needs no key for it: they
-    reach it over the control socket in there.
+    """Manages API keys, for admins. The owner of the data directory needs no key: the control socket
+    in that directory grants the same access.
     """
 
     def __init__(self, channel):
@@ -54,26 +54,26 @@ class KeyServiceStub:
 
 
 class KeyServiceServicer:
-    """Manages API keys, for admins. Whoever owns the server's data directory needs no key for it: they
-    reach it over the control socket in there.
+    """Manages API keys, for admins. The owner of the data directory needs no key: the control socket
+    in that directory grants the same access.
     """
 
     def CreateKey(self, request, context):
-        """Makes a key. Its secret is shown in this answer and never again.
+        """Creates a key. Only this reply contains the secret.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListKeys(self, request, context):
-        """Lists all keys, without their secrets, oldest first. Revoked ones too.
+        """Lists all keys without their secrets, oldest first, including revoked keys.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeKey(self, request, context):
-        """Makes a key stop working at once. A revoked key stays as it is.
+        """Revokes a key, which stops working at once. Revoking it again changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,8 +106,8 @@ def add_KeyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class KeyService:
-    """Manages API keys, for admins. Whoever owns the server's data directory needs no key for it: they
-    reach it over the control socket in there.
+    """Manages API keys, for admins. The owner of the data directory needs no key: the control socket
+    in that directory grants the same access.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class QueueServiceStub:
-    """Shows the queue as a whole.
+    """Shows statistics of the queue.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,11 @@ class QueueServiceStub:
 
 
 class QueueServiceServicer:
-    """Shows the queue as a whole.
+    """Shows statistics of the queue.
     """
 
     def GetQueue(self, request, context):
-        """Gives the numbers of the queue as they are now.
+        """Returns the current numbers of the queue.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +70,7 @@ def add_QueueServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class QueueService:
-    """Shows the queue as a whole.
+    """Shows statistics of the queue.
     """
 
     @staticmethod

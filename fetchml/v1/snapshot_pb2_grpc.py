@@ -27,8 +27,8 @@ if _version_not_supported:
 
 
 class SnapshotServiceStub:
-    """Keeps snapshots of code for tasks to run. A snapshot is a tree of files, named by its content:
-    the same tree has the same id everywhere. So ask with GetSnapshot before you send one.
+    """Manages snapshots: trees of code for tasks, named by their content. The same tree has the same id
+    everywhere, so call GetSnapshot before an upload.
     """
 
     def __init__(self, channel):
@@ -60,20 +60,20 @@ class SnapshotServiceStub:
 
 
 class SnapshotServiceServicer:
-    """Keeps snapshots of code for tasks to run. A snapshot is a tree of files, named by its content:
-    the same tree has the same id everywhere. So ask with GetSnapshot before you send one.
+    """Manages snapshots: trees of code for tasks, named by their content. The same tree has the same id
+    everywhere, so call GetSnapshot before an upload.
     """
 
     def UploadSnapshot(self, request_iterator, context):
-        """Uploads a snapshot as a gzipped tar file, piece by piece. It is on disk before the answer is
-        sent. One that is known already is given back as it is.
+        """Uploads a snapshot as a gzipped tar file in pieces. The snapshot is on disk before the reply. A
+        known snapshot is returned unchanged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSnapshot(self, request, context):
-        """Gives one snapshot. It then counts as used.
+        """Returns one snapshot, which then counts as used.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +87,7 @@ class SnapshotServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSnapshot(self, request, context):
-        """Deletes a snapshot that nothing live names. Users may delete what they alone have uploaded.
+        """Deletes a snapshot that no live task names. Users may delete snapshots that only they uploaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,8 +125,8 @@ def add_SnapshotServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SnapshotService:
-    """Keeps snapshots of code for tasks to run. A snapshot is a tree of files, named by its content:
-    the same tree has the same id everywhere. So ask with GetSnapshot before you send one.
+    """Manages snapshots: trees of code for tasks, named by their content. The same tree has the same id
+    everywhere, so call GetSnapshot before an upload.
     """
 
     @staticmethod

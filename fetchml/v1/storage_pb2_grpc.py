@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class StorageServiceStub:
-    """Who has how much on the server's disk, and the removal of what is old.
+    """Shows disk usage by user, and removes old files.
     """
 
     def __init__(self, channel):
@@ -48,18 +48,18 @@ class StorageServiceStub:
 
 
 class StorageServiceServicer:
-    """Who has how much on the server's disk, and the removal of what is old.
+    """Shows disk usage by user, and removes old files.
     """
 
     def GetStorage(self, request, context):
-        """Shows what users have on the disk: all of them to admins, else the caller's own.
+        """Reports disk usage: of all users to admins, else of the caller.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PruneStorage(self, request, context):
-        """Counts old tasks, outputs or snapshots, or removes a part of them. Users remove their own.
+        """Counts old tasks, outputs or snapshots, or removes some of them. Users remove their own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +87,7 @@ def add_StorageServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class StorageService:
-    """Who has how much on the server's disk, and the removal of what is old.
+    """Shows disk usage by user, and removes old files.
     """
 
     @staticmethod

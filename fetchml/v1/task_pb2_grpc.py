@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class TaskServiceStub:
-    """Submits tasks, follows them, and ends them. A task is one run of a training command on the box.
+    """Submits, follows and ends tasks. A task is one run of a training command on the host.
 
     Every call needs an API key in the metadata entry `x-api-key`. An error carries
     google.rpc.ErrorInfo with the domain `fetchml` and one of ErrorResponse.Code as the reason.
@@ -97,14 +97,14 @@ class TaskServiceStub:
 
 
 class TaskServiceServicer:
-    """Submits tasks, follows them, and ends them. A task is one run of a training command on the box.
+    """Submits, follows and ends tasks. A task is one run of a training command on the host.
 
     Every call needs an API key in the metadata entry `x-api-key`. An error carries
     google.rpc.ErrorInfo with the domain `fetchml` and one of ErrorResponse.Code as the reason.
     """
 
     def CreateTask(self, request, context):
-        """Submits one task. The task is on disk before the answer is sent.
+        """Submits one task. The task is on disk before the reply.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,15 +112,15 @@ class TaskServiceServicer:
 
     def CreateTasks(self, request_iterator, context):
         """Submits many tasks. Each message is one batch: all of its tasks are accepted, or none. The
-        answer comes when the client has closed its side and all batches are on disk. If a batch is
-        refused, the call fails, and the batches before it stay accepted.
+        reply follows when the client has closed its side and all batches are on disk. If a batch is
+        rejected, the call fails, and earlier batches stay accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTask(self, request, context):
-        """Gives one task.
+        """Returns one task.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,16 +134,16 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelTask(self, request, context):
-        """Cancels a live task and keeps it in the history as failed. On an ended task it does nothing.
-        The answer comes when the wish is on disk. The task ends a little later.
+        """Cancels a live task, which stays in the history as failed. On an ended task it does nothing.
+        The call returns when the request is on disk. The task ends a little later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTask(self, request, context):
-        """Cancels a live task. Removes an ended task from all reads. Repeated within 60 seconds of the
-        cancel that it caused, it removes nothing.
+        """Cancels a live task. Removes an ended task from all reads. A call within 60 seconds of the
+        cancel that an earlier one caused removes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,28 +157,28 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamTaskLogs(self, request, context):
-        """Streams what a task writes to its standard output and standard error.
+        """Streams the log of a task: its standard output and standard error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExplainTask(self, request, context):
-        """Says why a task is where it is: what it waits for, and what is missing.
+        """Explains the status of a task: the reason why it waits, and the missing resources.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTaskOutputs(self, request, context):
-        """Lists the files that a task left in its outputs folder.
+        """Lists the files in the outputs folder of a task.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DownloadTaskOutput(self, request, context):
-        """Streams one of these files from its start to its end.
+        """Streams one output file from start to end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -251,7 +251,7 @@ def add_TaskServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TaskService:
-    """Submits tasks, follows them, and ends them. A task is one run of a training command on the box.
+    """Submits, follows and ends tasks. A task is one run of a training command on the host.
 
     Every call needs an API key in the metadata entry `x-api-key`. An error carries
     google.rpc.ErrorInfo with the domain `fetchml` and one of ErrorResponse.Code as the reason.

@@ -1,1 +1,1 @@
-"""What people type. Speaks to the server over gRPC, as any other client."""
+"""The command line: one module for each command. It calls the server over gRPC, as any client."""

@@ -13,13 +13,20 @@ from fetchml.v1 import audit_pb2
 
 
 @click.command()
-@click.option("--user", default="", metavar="NAME", help="Only what this user did.")
-@click.option("--action", default="", metavar="ACTION", help="Only this, such as task.cancel.")
-@click.option("--target", default="", metavar="ID", help="Only what was done to this id.")
-@click.option("--since", type=Duration(), help="Only of the last 90s, 30m, 12h, 2d.")
-@click.option("--before", default="", metavar="ID", help="Only what is older than this entry.")
+@click.option("--user", default="", metavar="NAME", help="Show only this user's actions.")
 @click.option(
-    "--limit", default=50, show_default=True, type=click.IntRange(1, 1000), help="Most to list."
+    "--action", default="", metavar="ACTION", help="Show only this action, such as task.cancel."
+)
+@click.option("--target", default="", metavar="ID", help="Show only actions on this id.")
+@click.option("--since", type=Duration(), help="Show only the last 90s, 30m, 12h, 2d.")
+@click.option("--before", default="", metavar="ID", help="Show only entries before this one.")
+@click.option(
+    "--limit",
+    default=50,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Show at most N entries, up to 1000.",
 )
 @json_option
 @server_option
@@ -34,7 +41,12 @@ def audit(
     *,
     as_json: bool,
 ) -> None:
-    """List who did what, newest first. For admins."""
+    """List the actions of all users, newest first. For admins.
+
+    \b
+    Example:
+      fetchml audit --user ada --since 2d
+    """
     request = audit_pb2.ListAuditRequest(
         user_id=user, action=action, target=target, before=before, limit=limit
     )

@@ -30,7 +30,7 @@ COPY_STORE = Rpc(
     repeatable=False,
 )
 COPY_SECONDS = 24 * 3600
-"""No copy takes so long. A server that died or hangs is noticed by the connection, in a minute."""
+"""Longer than any copy takes. The connection notices a server that died or hangs in a minute."""
 
 
 @click.command()
@@ -41,21 +41,25 @@ COPY_SECONDS = 24 * 3600
     envvar="FETCHML_DATA_DIR",
     show_envvar=True,
     metavar="DIR",
-    help="Data directory on this machine, whether its server runs or not.",
+    help="Data directory on this machine. Its server may be running.",
 )
 @click.option("--no-tasks", is_flag=True, help="Leave out the tasks' outputs and logs.")
 @click.option(
     "--with-keys",
     is_flag=True,
-    help="With admin.key and jupyter.key: whoever reads the backup is admin of this server.",
+    help="Include the server's keys: the backup then gives admin access to it.",
 )
 def backup(file: Path, data_dir: Path | None, *, no_tasks: bool, with_keys: bool) -> None:
-    """Write all that can't be had again of a data directory to FILE, a tar archive; '-': stdout.
+    """Back up a data directory to FILE, a tar archive; '-' writes to stdout.
 
-    The server may run meanwhile: the backup holds its store as it was at one moment. It holds no
-    key that opens a server, unless --with-keys asks for that; it does hold everybody's tasks, with
-    their environments and outputs. It is not encrypted. Where that matters, write it to '-' and
-    into a program that encrypts, such as age or gpg. docs/operations.md lists what is in it.
+    The server may be running: the backup holds its store as it was at one moment. It holds all
+    users' tasks, with their environment variables and outputs, and is not encrypted. Without
+    --with-keys it holds no key that opens a server. docs/operations.md lists its contents.
+
+    \b
+    Examples:
+      fetchml backup fetchml.tar
+      fetchml backup - | age -r RECIPIENT > fetchml.tar.age
     """
     folder = (data_dir or default_data_dir()).absolute()
     with held_back():
@@ -71,22 +75,22 @@ def backup(file: Path, data_dir: Path | None, *, no_tasks: bool, with_keys: bool
             raise CommandError(f"No backup was made: {error}") from error
     if left_out:
         files = "file or folder" if left_out == 1 else "files or folders"
-        click.echo(f"Left out: {left_out} {files} of attempts that can't be read.", err=True)
+        click.echo(f"Left out: {left_out} {files} of attempts that cannot be read.", err=True)
 
 
 @contextmanager
 def _store(data_dir: Path) -> Iterator[Path]:
-    """A folder with the store that doesn't change: a copy by the server, or its own if none runs.
-    Raises BadBackup, CommandError, OSError."""
+    """Yield a folder with a store that does not change: a copy that the server makes, or the store
+    itself if no server runs. Raises BadBackup, CommandError, OSError."""
     try:
         copy = _copied_by_server(data_dir)
     except FileNotFoundError as error:
-        raise archives.BadBackup(f"no server's data is in {data_dir}") from error
+        raise archives.BadBackup(f"{data_dir} is not a data directory of FetchML") from error
     except CommandError as failure:
         if not isinstance(failure.__cause__, Unreachable):
             raise
         with ExitStack() as stack:
-            # The lock is made here where it is missing; what is written else is root's to place.
+            # A missing lock is created here. Only the owner's server can open a lock of the owner.
             with as_owner(data_dir):
                 store = stack.enter_context(archives.resting_store(data_dir))
                 remove_unheld(data_dir)
@@ -97,39 +101,39 @@ def _store(data_dir: Path) -> Iterator[Path]:
             store = stack.enter_context(taken(copy))
         except OSError as error:
             raise archives.BadBackup(
-                f"the server's copy of its store is gone ({error}): try again"
+                f"the server's copy of its store has disappeared ({error}): try again"
             ) from error
         yield store
 
 
 def _copied_by_server(data_dir: Path) -> Path:
-    """Raises BadBackup, CommandError, OSError."""
+    """Let the server copy its store. Raises BadBackup, CommandError, OSError."""
     with (
         control_socket(data_dir) as socket,
         connected(f"{CONTROL}{socket}", None) as client,
         interruptible(),
     ):
         name = client.with_options(deadline=COPY_SECONDS).call(COPY_STORE).folder
-    # It is removed at the end, and by root that would be whatever a user's server named.
+    # The copy is removed at the end. Root must not remove any other folder that a server names.
     if not name.startswith(PREFIX) or "/" in name:
-        raise archives.BadBackup(f"the server says that its copy is {name!r}, which is none")
+        raise archives.BadBackup(f"the server returned {name!r}, which is not the name of a copy")
     return data_dir / name
 
 
 def _require_place_for(file: Path) -> None:
-    """Before the store is copied. Raises PlaceTaken, CommandError."""
+    """Check the destination before the store is copied. Raises PlaceTaken, CommandError."""
     if str(file) != "-":
         require_free(file)
     elif "stdout" in stdio.missing:
         raise CommandError(
-            "There is no place for the backup: stdout is closed",
-            "Redirect it (fetchml backup - > FILE), or name a file.",
+            "Cannot write the backup: stdout is closed",
+            "Redirect stdout (fetchml backup - > FILE), or name a file.",
             ExitCode.USAGE,
         )
     elif sys.stdout.isatty():
         raise CommandError(
-            "A backup is no text for a terminal",
-            "Redirect it (fetchml backup - > FILE), or name a file.",
+            "Cannot write the backup to a terminal: it is a binary file",
+            "Redirect stdout (fetchml backup - > FILE), or name a file.",
             ExitCode.USAGE,
         )
 
@@ -146,6 +150,6 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
         with interruptible():
             sys.stdout.buffer.flush()
     except BaseException:
-        # Python would write the rest at exit, and wait for a reader who may have stopped.
+        # Else Python would write the rest at exit, and wait for a reader that may have stopped.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise

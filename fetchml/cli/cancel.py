@@ -12,15 +12,15 @@ from fetchml.client import Client, ended, status_name
 @json_option
 @server_option
 def cancel(client: Client, task_ids: tuple[str, ...], *, as_json: bool) -> None:
-    """End tasks that wait or run. They stay in the history as failed.
+    """Cancel waiting or running tasks. They stay in the history as failed.
 
-    A running task gets SIGTERM, and SIGKILL when it does not end in the grace period.
+    A running task receives SIGTERM, then SIGKILL if it does not end within the grace period.
     """
     for task_id in task_ids:
         task = client.cancel(task_id)
         if as_json:
             print_json(task)
         elif ended(task):
-            click.echo(f"{task_id} has ended before: {status_name(task)}")
+            click.echo(f"{task_id} has already ended: {status_name(task)}")
         else:
             click.echo(f"{task_id} is being cancelled")

@@ -1,4 +1,4 @@
-"""The tasks of an experiment side by side."""
+"""Comparison of an experiment's tasks."""
 
 import json
 import math
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 
 def compared(client: Client, tasks: Iterable[Task]) -> list[Row]:
-    """In the order of the tasks; what was deleted meanwhile is left out."""
+    """Return a row for each task, in their order, without those deleted meanwhile."""
     with ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
         rows = pool.map(lambda task: _row(client, task), tasks)
         return [row for row in rows if row is not None]
@@ -47,7 +47,7 @@ def _row(client: Client, task: Task) -> Row | None:
 
 
 def metrics_in(content: bytes) -> dict[str, int | float]:
-    """The numbers of a flat JSON object; whatever else a task may have written gives none."""
+    """Return the numbers of a flat JSON object. Any other content has no metrics."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
@@ -67,22 +67,22 @@ def _is_number(value: object) -> bool:
 
 
 def sort_rows(rows: Sequence[Row], metric: str, *, descending: bool) -> list[Row]:
-    """Rows without the metric come last. Raises UsageError when no task has it."""
+    """Sort rows by a metric; those without it come last. Raises UsageError if no task has it."""
     having = [row for row in rows if metric in row.metrics]
     if not having:
         known = ", ".join(metric_names(rows)) or "none"
-        raise click.UsageError(f"No task has the metric {metric!r}; there are: {known}")
+        raise click.UsageError(f"No task has the metric {metric!r}. Known metrics: {known}")
     having.sort(key=lambda row: row.metrics[metric], reverse=descending)
     return having + [row for row in rows if metric not in row.metrics]
 
 
 def metric_names(rows: Iterable[Row]) -> list[str]:
-    """Of all rows, in the order in which they are met."""
+    """Return the names in all rows, in the order of their first appearance."""
     return list(dict.fromkeys(name for row in rows for name in row.metrics))
 
 
 def arguments(tasks: Sequence[Task]) -> list[str]:
-    """The words of each task's command, without the program and script that all begin with."""
+    """Return each task's command line without the program and script that all share."""
     lines = [[*task.command, *shlex.split(task.args)] for task in tasks]
     shared = 0
     if len(lines) > 1:

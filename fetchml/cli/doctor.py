@@ -15,10 +15,11 @@ from fetchml.ops.doctor import Check, examine
 @settings_options
 @json_option
 def doctor(settings: Settings, *, as_json: bool) -> int:
-    """Say what works on this machine, what does not, and how to mend it.
+    """Check this machine: Docker, GPUs, disk, clock, ports, permissions.
 
-    Takes the options of 'fetchml serve', and looks at what such a server would meet. Changes
-    nothing. Ends with 1 if there is a problem, and with 0 if there is only advice.
+    Shows how to fix each problem. Takes the options of 'fetchml serve', and checks what that
+    server needs. Changes nothing. Exits with 1 if there is a problem, with 0 if there is only
+    advice.
     """
     checks = list(examine(settings))
     well = all(check.ok for check in checks)

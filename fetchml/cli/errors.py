@@ -1,4 +1,4 @@
-"""How a command ends badly: one sentence, a hint, an exit code."""
+"""Errors of commands: a message, a hint, an exit code."""
 
 from enum import IntEnum
 from typing import IO, Any
@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
 
 
 class CommandError(click.ClickException):
-    """Ends the command. `hint` says what to do."""
+    """Ends the command. `message` is what is wrong, `hint` what to do."""
 
     def __init__(self, message: str, hint: str = "", code: ExitCode = ExitCode.FAILED) -> None:
         super().__init__(message)

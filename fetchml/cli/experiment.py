@@ -10,29 +10,30 @@ from fetchml.client import Client, Experiment, to_json
 
 @click.group()
 def experiment() -> None:
-    """Group tasks in experiments, and compare them.
+    """Group tasks in experiments and compare them.
 
     \b
-    fetchml experiment create "learning rates"
-    fetchml submit --experiment ID -- python train.py --lr 0.1
-    fetchml experiment compare ID --sort loss
+    Examples:
+      fetchml experiment create "learning rates"
+      fetchml submit --experiment ID -- python train.py --lr 0.1
+      fetchml experiment compare ID --sort loss
     """
 
 
 @experiment.command()
 @click.argument("name")
-@click.option("--description", "-d", metavar="TEXT", help="What it is about.")
-@click.option("--snapshot", "commit_id", metavar="ID", help="Snapshot of the code it is about.")
+@click.option("--description", "-d", metavar="TEXT", help="Description.")
+@click.option("--snapshot", "commit_id", metavar="ID", help="Snapshot of the experiment's code.")
 @json_option
 @server_option
 def create(
     client: Client, name: str, description: str | None, commit_id: str | None, *, as_json: bool
 ) -> None:
-    """Make an experiment with the name NAME, and print its id."""
+    """Create an experiment called NAME and print its id."""
     try:
         made = client.create_experiment(name, description=description, commit_id=commit_id)
     except ValueError as error:
-        # Text that is not UTF-8, in protobuf's words.
+        # Text that is not UTF-8; protobuf's message names it.
         raise click.UsageError(str(error)) from error
     if as_json:
         print_json(made)
@@ -67,7 +68,7 @@ def ls(client: Client, *, as_json: bool) -> None:
 @json_option
 @server_option
 def show_one(client: Client, experiment_id: str, *, as_json: bool) -> None:
-    """Show all about an experiment."""
+    """Show one experiment."""
     found = client.get_experiment(experiment_id)
     if as_json:
         print_json(found)
@@ -95,7 +96,7 @@ def show_one(client: Client, experiment_id: str, *, as_json: bool) -> None:
 @click.argument("experiment_ids", nargs=-1, required=True)
 @server_option
 def archive(client: Client, experiment_ids: tuple[str, ...]) -> None:
-    """Keep experiments to be read: they take no more tasks. Those that they have go on."""
+    """Archive experiments: they accept no more tasks. Their present tasks continue."""
     for experiment_id in experiment_ids:
         client.archive_experiment(experiment_id)
         click.echo(f"{experiment_id} is archived")
@@ -105,7 +106,7 @@ def archive(client: Client, experiment_ids: tuple[str, ...]) -> None:
 @click.argument("experiment_ids", nargs=-1, required=True)
 @server_option
 def rm(client: Client, experiment_ids: tuple[str, ...]) -> None:
-    """Remove experiments. Their tasks stay."""
+    """Delete experiments. Their tasks stay."""
     for experiment_id in experiment_ids:
         client.delete_experiment(experiment_id)
         click.echo(f"{experiment_id} is removed")
@@ -114,11 +115,18 @@ def rm(client: Client, experiment_ids: tuple[str, ...]) -> None:
 @experiment.command()
 @click.argument("experiment_id")
 @click.option(
-    "--sort", metavar="METRIC", help="Lowest first by this metric; tasks without it last."
+    "--sort",
+    metavar="METRIC",
+    help="Sort by this metric, lowest first. Tasks without it come last.",
 )
-@click.option("--descending", is_flag=True, help="Highest first.")
+@click.option("--descending", is_flag=True, help="Sort highest first.")
 @click.option(
-    "--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Newest tasks."
+    "--limit",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    default=100,
+    show_default=True,
+    help="Compare at most the N newest tasks, up to 1000.",
 )
 @json_option
 @server_option
@@ -131,10 +139,15 @@ def compare(
     descending: bool,
     as_json: bool,
 ) -> None:
-    """Show an experiment's tasks side by side: arguments, status, duration, metrics, outputs.
+    """Compare the tasks of an experiment.
 
-    A task's metrics are the numbers in a file metrics.json that it writes to /outputs, such as
-    {"loss": 0.02, "accuracy": 0.98}.
+    Shows their arguments, status, duration, metrics and number of outputs. A task reports metrics
+    by writing a flat JSON object to /outputs/metrics.json, such as {"loss": 0.02, "accuracy":
+    0.98}.
+
+    \b
+    Example:
+      fetchml experiment compare ID --sort loss
     """
     client.get_experiment(experiment_id)
     found = client.page(limit, experiment_id=experiment_id)
@@ -149,4 +162,6 @@ def compare(
     show(comparison_table(rows))
     if found.total > len(found.tasks):
         beyond = found.total - len(found.tasks)
-        console(stderr=True).print(f"{beyond} older: --limit", style="dim")
+        console(stderr=True).print(
+            f"{beyond} older tasks are not shown: raise --limit", style="dim"
+        )

@@ -1,4 +1,4 @@
-"""Which tasks a command is about: the options, and what they become."""
+"""The options that select tasks."""
 
 import functools
 from collections.abc import Callable
@@ -12,17 +12,19 @@ STATES = ("queued", "preparing", "running", "collecting", "completed", "failed")
 
 
 def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command is called with `where`."""
+    """Add the filter options to a command, and pass it their values as `where`."""
 
     @click.option(
         "--status",
         multiple=True,
         type=click.Choice(STATES),
-        help="Only with this status. May be repeated.",
+        help="Show only tasks with this status. Repeatable.",
     )
-    @click.option("--user", default="", metavar="NAME", help="Only of this user.")
-    @click.option("--name", default="", metavar="PREFIX", help="Only jobs whose name begins so.")
-    @click.option("--experiment", default="", metavar="ID", help="Only of this experiment.")
+    @click.option("--user", default="", metavar="NAME", help="Show only this user's tasks.")
+    @click.option("--name", default="", metavar="PREFIX", help="Show only jobs with this prefix.")
+    @click.option(
+        "--experiment", default="", metavar="ID", help="Show only tasks of this experiment."
+    )
     @functools.wraps(command)
     def with_filters(
         status: tuple[str, ...], user: str, name: str, experiment: str, **options: Any

@@ -13,9 +13,14 @@ from fetchml.client import Client, Gpu
 
 @click.group()
 def gpu() -> None:
-    """Take GPUs out of use, and put them back to work. For admins.
+    """Drain GPUs, and put them back in service. For admins.
 
-    GPU is the number that 'fetchml gpus' shows, or how its UUID begins.
+    GPU is a number from 'fetchml gpus', or the start of a UUID.
+
+    \b
+    Examples:
+      fetchml gpu drain 3
+      fetchml gpu undrain 3
     """
 
 
@@ -24,7 +29,10 @@ def gpu() -> None:
 @json_option
 @server_option
 def drain(client: Client, gpus: tuple[str, ...], *, as_json: bool) -> None:
-    """Start nothing more on GPUs, until they are undrained. What runs on them goes on."""
+    """Start nothing more on GPUs until they are undrained.
+
+    Tasks on them continue.
+    """
     found = client.gpus().gpus
     for chosen in [find(found, named) for named in gpus]:
         drained = client.drain_gpu(chosen.uuid)
@@ -32,9 +40,9 @@ def drain(client: Client, gpus: tuple[str, ...], *, as_json: bool) -> None:
             print_json(drained)
         elif drained.task_ids:
             ids = ", ".join(drained.task_ids)
-            click.echo(_told(drained, f"is drained; it is still used by {ids}"))
+            click.echo(_about(drained, f"is drained; it is still used by {ids}"))
         else:
-            click.echo(_told(drained, "is drained"))
+            click.echo(_about(drained, "is drained"))
 
 
 @gpu.command()
@@ -42,7 +50,10 @@ def drain(client: Client, gpus: tuple[str, ...], *, as_json: bool) -> None:
 @json_option
 @server_option
 def undrain(client: Client, gpus: tuple[str, ...], *, as_json: bool) -> None:
-    """Put drained GPUs back to work. The errors that they have had so far count no more."""
+    """Put drained GPUs back in service.
+
+    Marks them healthy and clears their recorded errors.
+    """
     found = client.gpus().gpus
     for chosen in [find(found, named) for named in gpus]:
         back = client.undrain_gpu(chosen.uuid)
@@ -50,14 +61,14 @@ def undrain(client: Client, gpus: tuple[str, ...], *, as_json: bool) -> None:
             print_json(back)
         elif back.reason:
             click.echo(
-                _told(back, f"is no longer drained, but nothing starts on it: {back.reason}")
+                _about(back, f"is no longer drained, but nothing starts on it: {back.reason}")
             )
         else:
-            click.echo(_told(back, f"is back at work: {state_name(back)}"))
+            click.echo(_about(back, f"is back in service: {state_name(back)}"))
 
 
 def find(found: Sequence[Gpu], named: str) -> Gpu:
-    """By its number, or by how its UUID begins. Raises CommandError."""
+    """Return the GPU with a number or a start of a UUID. Raises CommandError."""
     by_number = [gpu for gpu in found if str(gpu.number) == named]
     if by_number:
         return by_number[0]
@@ -70,17 +81,17 @@ def find(found: Sequence[Gpu], named: str) -> Gpu:
         case []:
             raise CommandError(
                 f"There is no GPU {clean(named).plain}",
-                "'fetchml gpus' lists them: give a number, or how a UUID begins.",
+                "Give a number or the start of a UUID, as listed by 'fetchml gpus'.",
                 ExitCode.NOT_FOUND,
             )
         case several:
             numbers = ", ".join(str(gpu.number) for gpu in several)
             raise CommandError(
-                f"Several GPUs begin with {clean(named).plain}: {numbers}",
-                "Give more of the UUID, or the number.",
+                f"Several UUIDs start with {clean(named).plain}: GPUs {numbers}",
+                "Give more of the UUID, or a number.",
                 ExitCode.USAGE,
             )
 
 
-def _told(gpu: Gpu, what: str) -> str:
+def _about(gpu: Gpu, what: str) -> str:
     return clean(f"GPU {gpu.number} ({short(gpu.uuid)}, {gpu.name or 'no name'}) {what}").plain

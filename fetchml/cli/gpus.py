@@ -15,7 +15,7 @@ from fetchml.client import Client, Gpu, GpuList, Task, to_json
 
 EVERY_SECONDS = 1
 UUID_SHOWN = 12
-"""Characters, "GPU-" with them: enough to tell GPUs apart, and to name one by."""
+"""Characters of a UUID, including "GPU-": enough to identify a GPU."""
 MOST_TASKS = 1000
 STYLES = {
     "free": "green",
@@ -30,13 +30,13 @@ STYLES = {
 
 
 @click.command()
-@click.option("--watch", "-w", is_flag=True, help="Look again every second, until Ctrl-C.")
+@click.option("--watch", "-w", is_flag=True, help="Refresh every second, until Ctrl-C.")
 @json_option
 @server_option
 def gpus(client: Client, *, watch: bool, as_json: bool) -> None:
-    """Show the GPUs: which are free, who has the others, and what is wrong with any.
+    """Show each GPU: its state, use, task, and problem if it has one.
 
-    Name one by its number or by how its UUID begins: 'fetchml gpu drain 3'.
+    'fetchml gpu drain NUMBER' takes one out of service.
     """
     if as_json:
         while True:
@@ -63,14 +63,14 @@ def picture(client: Client) -> RenderableType:
 
 
 def gpu_picture(found: GpuList, tasks: Iterable[Task]) -> RenderableType:
-    """`tasks`: those that may have GPUs."""
+    """`tasks` are those that may hold GPUs."""
     lines: list[RenderableType] = []
     if found.gpus:
         lines.append(_table(found.gpus, {task.id: task for task in tasks}))
     else:
-        lines.append(clean(f"No GPUs: {found.problem or 'there are none'}"))
+        lines.append(clean(f"No GPUs: {found.problem or 'none found'}"))
     if found.gpus and found.problem:
-        lines.append(clean(f"The driver can't be asked: {found.problem}"))
+        lines.append(clean(f"The GPU driver has a problem: {found.problem}"))
     lines += [clean(note) for note in found.notes]
     return Group(*lines)
 
@@ -80,7 +80,7 @@ def state_name(gpu: Gpu) -> str:
 
 
 def short(uuid: str) -> str:
-    """Of MIG devices the beginning as well."""
+    """Return the start of a UUID, also of a MIG device's."""
     return uuid[:UUID_SHOWN]
 
 
@@ -115,17 +115,17 @@ def memory(gpu: Gpu) -> str:
 
 
 def note(gpu: Gpu) -> str:
-    """Why nothing is started on it. The state needs not be said twice."""
+    """Return why nothing starts on a GPU, without the state that the table already shows."""
     reason = gpu.reason.removeprefix(f"{state_name(gpu)}: ")
     if not gpu.drained_by or reason.startswith("drained by"):
         return reason
-    # The server itself says in its name why: the reason says it already.
+    # The server's own name includes a reason, which `reason` already holds.
     by = gpu.drained_by.partition(" (")[0] if reason else gpu.drained_by
     return "; ".join(filter(None, (reason, f"drained by {by}")))
 
 
 def _holder(task: Task) -> str:
-    """A Jupyter service is not among the tasks: its id says enough."""
+    """Return the holder's description. A Jupyter service is not a task, so only its id is shown."""
     return f"{task.job_name} ({task.user_id}) {task.id}" if task.job_name else task.id
 
 

@@ -10,8 +10,8 @@ import click
 
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.param_types import Int32
 from fetchml.cli.render import clean, console, local_time, print_json, show, table
-from fetchml.cli.submit import Int32
 from fetchml.client import Client, JupyterServiceInfo, RateLimited, Unavailable, to_json
 
 LOOK_AGAIN_SECONDS = 0.5
@@ -20,29 +20,33 @@ ENDED = frozenset({JupyterServiceInfo.stopped, JupyterServiceInfo.error})
 
 @click.group()
 def jupyter() -> None:
-    """Work in JupyterLab on the server's machine, in a container of your own.
+    """Run JupyterLab on the server's machine, in a container.
 
     \b
-    fetchml jupyter start --open                open it in the browser
-    fetchml jupyter start --workspace team --gpu 1
-    fetchml jupyter ls
-    fetchml jupyter stop ID
+    Examples:
+      fetchml jupyter start --open
+      fetchml jupyter start --workspace team --gpu 1
+      fetchml jupyter ls
+      fetchml jupyter stop ID
     """
 
 
 @jupyter.command()
-@click.option("--name", "-n", metavar="NAME", help="Default: your name on this machine.")
+@click.option("--name", "-n", metavar="NAME", help="Name of the service. Default: your user name.")
 @click.option(
-    "--workspace", "-w", metavar="FOLDER", help="Folder to work in; it stays. Default: the name."
+    "--workspace",
+    "-w",
+    metavar="FOLDER",
+    help="Folder to work in, kept when the service stops. Default: the name.",
 )
 @click.option("--image", metavar="IMAGE", help="Container image with JupyterLab.")
 @click.option("--cpu", type=Int32(), metavar="CORES", help="CPU cores.")
 @click.option(
-    "--memory-gb", type=Int32(), metavar="GIB", help="Memory; more than that ends the service."
+    "--memory-gb", type=Int32(), metavar="GIB", help="Memory limit. Exceeding it ends the service."
 )
 @click.option("--gpu", type=Int32(), metavar="N", help="GPUs.")
-@click.option("--open", "opens", is_flag=True, help="Open the link in this machine's browser.")
-@click.option("--no-wait", is_flag=True, help="Print the link at once: its page waits, too.")
+@click.option("--open", "opens", is_flag=True, help="Open the link in a browser here.")
+@click.option("--no-wait", is_flag=True, help="Print the link before JupyterLab answers.")
 @json_option
 @server_option
 def start(
@@ -50,13 +54,13 @@ def start(
 ) -> None:
     """Start JupyterLab, and print its link once it answers.
 
-    Who has the link can use it: it holds the service's token.
+    The link contains the service's token: anyone with the link can use the service.
     """
     given: Any = {field: value for field, value in asked.items() if value is not None}
     try:
         service = client.start_jupyter(name if name is not None else _user(), **given)
     except ValueError as error:
-        # Text that is not UTF-8, in protobuf's words.
+        # Text that is not UTF-8; protobuf's message names it.
         raise click.UsageError(str(error)) from error
     if not no_wait:
         service = _answering(client, service)
@@ -65,7 +69,7 @@ def start(
     else:
         click.echo(link(service))
     if opens and not webbrowser.open(link(service)):
-        raise CommandError("No browser could be opened here", "Open the link above in one.")
+        raise CommandError("No browser could be opened here", "Open the link above in a browser.")
 
 
 @jupyter.command()
@@ -97,7 +101,7 @@ def ls(client: Client, *, as_json: bool) -> None:
 @json_option
 @server_option
 def show_one(client: Client, service_id: str, *, as_json: bool) -> None:
-    """Show all about a Jupyter service, with its link if it is yours."""
+    """Show one Jupyter service, with its link if it is yours."""
     found = client.get_jupyter(service_id)
     if as_json:
         print_json(found)
@@ -131,10 +135,10 @@ def show_one(client: Client, service_id: str, *, as_json: bool) -> None:
 @click.argument("service_ids", nargs=-1, required=True)
 @server_option
 def stop(client: Client, service_ids: tuple[str, ...]) -> None:
-    """Stop Jupyter services. Their workspaces stay."""
+    """Stop Jupyter services. Their workspaces are kept."""
     for service_id in service_ids:
         client.stop_jupyter(service_id)
-        click.echo(f"{service_id} is asked to stop")
+        click.echo(f"{service_id} is stopping")
 
 
 def link(service: JupyterServiceInfo) -> str:
@@ -146,19 +150,19 @@ def status_name(service: JupyterServiceInfo) -> str:
 
 
 def note(service: JupyterServiceInfo) -> str:
-    """What there is to say beside the status."""
+    """Return the details of the status: when an idle service stops, else the reason."""
     if service.HasField("stops_at"):
-        return f"idle: it will be stopped at {local_time(service.stops_at)}"
+        return f"idle, stops at {local_time(service.stops_at)}"
     return service.reason
 
 
 def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInfo:
-    """The service, once it answers. Ctrl-C raises click's Exit and leaves it alone.
+    """Wait until a service answers. Ctrl-C raises click's Exit and leaves the service running.
 
     Raises CommandError.
     """
     out = console(stderr=True)
-    said = ""
+    shown = ""
     try:
         with out.status("") as line:
             while service.status != JupyterServiceInfo.running:
@@ -167,14 +171,14 @@ def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInf
                 now = f"{service.name} {status_name(service)}: {service.reason}"
                 if out.is_terminal:
                     line.update(clean(now))
-                elif now != said:
+                elif now != shown:
                     click.echo(clean(now).plain, err=True)
-                said = now
+                shown = now
                 time.sleep(LOOK_AGAIN_SECONDS)
-                service = _looked_at(client, service)
+                service = _refreshed(client, service)
     except KeyboardInterrupt:
         click.echo(
-            f"\nIt goes on. Its link: fetchml jupyter show {service.id}\n"
+            f"\nThe service continues. Show its link: fetchml jupyter show {service.id}\n"
             f"Stop it: fetchml jupyter stop {service.id}",
             err=True,
         )
@@ -182,8 +186,8 @@ def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInf
     return service
 
 
-def _looked_at(client: Client, service: JupyterServiceInfo) -> JupyterServiceInfo:
-    """As it is now; as it was while the server is away, for it goes on."""
+def _refreshed(client: Client, service: JupyterServiceInfo) -> JupyterServiceInfo:
+    """Return the service as it is now, or unchanged while the server is unreachable."""
     try:
         return client.get_jupyter(service.id)
     except (RateLimited, Unavailable):
@@ -191,6 +195,6 @@ def _looked_at(client: Client, service: JupyterServiceInfo) -> JupyterServiceInf
 
 
 def _user() -> str:
-    with suppress(Exception):  # It has no name here: what is raised differs by release.
+    with suppress(Exception):  # The uid has no name here. The exception differs by Python release.
         return getpass.getuser()
     return "jupyter"

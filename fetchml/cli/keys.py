@@ -26,14 +26,15 @@ Reply = TypeVar("Reply")
 
 
 class KeyServiceCaller:
-    """Whose keys: those of a server elsewhere, or of a data directory on this machine."""
+    """Calls KeyService: of a server elsewhere, or of a data directory on this machine, whether its
+    server runs or not."""
 
     def __init__(self, data_dir: Path, server: str | None) -> None:
         self._data_dir = data_dir
         self._server = server
 
     def call(self, method: str, request: Message, reply: type[Reply]) -> Reply:
-        """The answer of KeyService. Raises CommandError."""
+        """Return the reply of KeyService. Raises CommandError."""
         rpc = Rpc(f"KeyService/{method}", request, reply)
         if self._server:
             with connected_as_found(self._server) as client:
@@ -46,8 +47,8 @@ class KeyServiceCaller:
                 return client.call(rpc)
         except OSError as error:
             raise CommandError(
-                f"No server's data is in {self._data_dir}: {error.strerror}",
-                "Name its folder with --data-dir, or a server elsewhere with --server.",
+                f"{self._data_dir} is not a data directory of FetchML: {error.strerror}",
+                "Name a data directory with --data-dir, or a server elsewhere with --server.",
             ) from error
         except CommandError as failure:
             if not isinstance(failure.__cause__, Unreachable):
@@ -55,7 +56,7 @@ class KeyServiceCaller:
         return cast("Reply", self._without_server(method, request))
 
     def _without_server(self, method: str, request: Any) -> Any:
-        # The whole server; rarely needed here.
+        # The whole server, which is slow to import and rarely needed here.
         from fetchml.server import main  # noqa: PLC0415
         from fetchml.server.wiring import CannotStart  # noqa: PLC0415
 
@@ -76,18 +77,23 @@ class KeyServiceCaller:
     envvar="FETCHML_DATA_DIR",
     show_envvar=True,
     metavar="DIR",
-    help="Data directory on this machine, whether its server runs or not.",
+    help="Data directory on this machine. Its server may be running.",
 )
 @click.option(
     "--server",
     metavar="HOST:PORT",
-    help="A server elsewhere; FETCHML_API_KEY must be an admin's.",
+    help="Use a server elsewhere. FETCHML_API_KEY must be an admin's key.",
 )
 @click.pass_context
 def keys(context: click.Context, data_dir: Path | None, server: str | None) -> None:
-    """Make, list and revoke API keys.
+    """Create, list and revoke API keys.
 
-    On the server's own machine the owner of its data directory needs no key for that.
+    On the server's machine, the owner of its data directory needs no key for this.
+
+    \b
+    Examples:
+      fetchml keys create ada --expires 30d
+      fetchml keys revoke KEY_ID
     """
     context.obj = KeyServiceCaller(data_dir or default_data_dir(), server)
 
@@ -99,17 +105,17 @@ def keys(context: click.Context, data_dir: Path | None, server: str | None) -> N
     type=click.Choice(["viewer", "user", "admin"]),
     default="user",
     show_default=True,
-    help="viewer: may read. user: may submit too, and end what is theirs. admin: may do all.",
+    help="viewer: read. user: also submit, and manage own tasks. admin: all.",
 )
 @click.option(
-    "--expires", type=Duration(), help="Stop working after this time: 12h, 30d. Default: never."
+    "--expires", type=Duration(), help="Expire after this time: 12h, 30d. Default: never."
 )
 @json_option
 @click.pass_obj
 def create(
     keys: KeyServiceCaller, name: str, role: str, expires: int | None, *, as_json: bool
 ) -> None:
-    """Make a key for NAME, and print it. It is shown this once."""
+    """Create a key for the user NAME and print it. It cannot be shown again."""
     request = key_pb2.CreateKeyRequest(name=name, role=role)
     if expires is not None:
         request.expires_at.CopyFrom(Timestamp(seconds=int(time.time()) + expires))
@@ -120,14 +126,14 @@ def create(
     click.echo(made.secret)
     hints = console(stderr=True)
     if hints.is_terminal:
-        hints.print(f"Key {made.key.id} of {name} ({role}). It can't be shown again.", style="dim")
+        hints.print(f"Key {made.key.id} of {name} ({role}). It cannot be shown again.", style="dim")
 
 
 @keys.command()
 @json_option
 @click.pass_obj
 def ls(keys: KeyServiceCaller, *, as_json: bool) -> None:
-    """List all keys, without their secrets, oldest first."""
+    """List all keys, oldest first, without their secrets."""
     found = keys.call("ListKeys", key_pb2.ListKeysRequest(), key_pb2.ListKeysResponse)
     if as_json:
         print_json({"keys": [], **to_json(found)})
@@ -159,7 +165,7 @@ def state_of(key: Key) -> str:
 @json_option
 @click.pass_obj
 def revoke(keys: KeyServiceCaller, key_ids: tuple[str, ...], *, as_json: bool) -> None:
-    """Make keys stop working at once, by their ids."""
+    """Revoke keys by their ids. They stop working at once."""
     for key_id in key_ids:
         key = keys.call("RevokeKey", key_pb2.RevokeKeyRequest(key_id=key_id), Key)
         if as_json:

@@ -10,16 +10,16 @@ from fetchml.client import Client
 
 @click.command()
 @click.argument("task_id")
-@click.option("--follow", "-f", is_flag=True, help="Stay until the task ends.")
+@click.option("--follow", "-f", is_flag=True, help="Follow the log until the task ends.")
 @click.option(
     "--attempt",
     type=click.IntRange(1),
     metavar="N",
-    help="Which attempt; 1 is the first. Default: the last one, with -f those after it too.",
+    help="Print attempt N; 1 is the first. Default: the last one, and with -f those after it.",
 )
 @server_option
 def logs(client: Client, task_id: str, attempt: int | None, *, follow: bool) -> None:
-    """Print what a task wrote to stdout and stderr, byte for byte."""
+    """Print the stdout and stderr of a task, byte for byte."""
     if follow:
         client = client.with_options(on_cut=lambda why: click.echo(why, err=True))
     else:

@@ -10,9 +10,16 @@ from fetchml.client import Client, Where, to_json
 
 @click.command()
 @filter_options
-@click.option("--limit", type=click.IntRange(0, 1000), default=50, show_default=True)
 @click.option(
-    "--offset", type=click.IntRange(0, 2**31 - 1), default=0, help="Pass over so many tasks."
+    "--limit",
+    type=click.IntRange(0, 1000),
+    metavar="N",
+    default=50,
+    show_default=True,
+    help="Show at most N tasks, up to 1000.",
+)
+@click.option(
+    "--offset", type=click.IntRange(0, 2**31 - 1), default=0, metavar="N", help="Skip N tasks."
 )
 @json_option
 @server_option
@@ -24,7 +31,12 @@ def ls(
     *,
     as_json: bool,
 ) -> None:
-    """List tasks, newest first."""
+    """List tasks, newest first.
+
+    \b
+    Example:
+      fetchml ls --status running --user ada
+    """
     found = client.page(limit, offset, **where)
     if as_json:
         print_json({"tasks": [], **to_json(found)})
@@ -32,4 +44,4 @@ def ls(
     show(task_table(found.tasks))
     beyond = found.total - offset - len(found.tasks)
     if beyond > 0:
-        console(stderr=True).print(f"{beyond} more: --limit, --offset", style="dim")
+        console(stderr=True).print(f"{beyond} more tasks: use --limit or --offset", style="dim")

@@ -1,4 +1,4 @@
-"""The command `fetchml`. A command's module is loaded when the command is called."""
+"""The command `fetchml`. Commands are imported when they are called."""
 
 import gc
 import importlib
@@ -14,66 +14,67 @@ from fetchml.ops import stdio
 COMMANDS = {
     "The server": {
         "serve": "Run the server.",
-        "keys": "Make, list and revoke API keys.",
-        "audit": "List who did what.",
+        "keys": "Create, list and revoke API keys.",
+        "audit": "List the actions of all users.",
         "service": "Run the server as a systemd service.",
-        "backup": "Write all that a server keeps to a file, also while it runs.",
-        "restore": "Make a data directory from a backup.",
-        "doctor": "Say what works on this machine, what does not, and how to mend it.",
-        "version": "Show the versions.",
+        "backup": "Back up a data directory, also while its server runs.",
+        "restore": "Create a data directory from a backup.",
+        "doctor": "Check this machine, and show how to fix each problem.",
+        "version": "Show the version.",
     },
     "Tasks": {
-        "submit": "Submit a training task.",
+        "submit": "Submit a task.",
         "ls": "List tasks, newest first.",
-        "show": "Show all about a task.",
-        "logs": "Print what a task wrote.",
-        "watch": "Follow the changes of tasks.",
-        "cancel": "End tasks that wait or run.",
+        "show": "Show one task.",
+        "logs": "Print the output of a task.",
+        "watch": "Watch tasks change.",
+        "cancel": "Cancel waiting or running tasks.",
         "rm": "Remove ended tasks from the history.",
         "prune": "Remove old tasks, outputs or snapshots.",
     },
     "Experiments and code": {
-        "experiment": "Group tasks, and compare them.",
-        "snapshot": "Keep folders of code for tasks to run.",
+        "experiment": "Group tasks in experiments and compare them.",
+        "snapshot": "Upload folders of code for tasks to run.",
     },
     "Notebooks": {
-        "jupyter": "Work in JupyterLab on the server's machine.",
+        "jupyter": "Run JupyterLab on the server's machine.",
     },
     "The queue and the GPUs": {
-        "queue": "Show the numbers of the queue.",
-        "gpus": "Show the GPUs, and who has them.",
-        "gpu": "Take GPUs out of use, and put them back to work.",
-        "storage": "Show who has what on the server's disk.",
-        "top": "Show the queue and what runs, live.",
+        "queue": "Show how many tasks wait, run, and ended today.",
+        "gpus": "Show the GPUs and the tasks that hold them.",
+        "gpu": "Drain GPUs, and put them back in service.",
+        "storage": "Show disk usage on the server, by user.",
+        "top": "Show the queue, the GPUs and the tasks, live.",
     },
 }
 
 EPILOG = """\b
 Examples:
-  fetchml serve                                     start a server on this machine
-  fetchml submit --wait -- python train.py --lr 0.1  run, follow, end as the task ends
-  fetchml submit --dir . --wait                     send this folder's code, run it
+  fetchml serve                             start a server on this machine
+  fetchml submit --wait -- python train.py  run a command and follow it
+  fetchml submit --dir . --wait             upload this folder, run its code
   fetchml submit --image pytorch/pytorch --gpu 1 -- python train.py
-  fetchml ls --status running                       what runs
-  fetchml gpus                                      which GPUs are free, who has the others
-  fetchml logs -f TASK_ID                           follow its output
-  fetchml jupyter start --open                      JupyterLab, in the browser
-  fetchml keys create ada                           a key for a colleague
+  fetchml ls --status running               list the running tasks
+  fetchml logs -f TASK_ID                   follow the output of a task
+  fetchml gpus                              show the GPUs and their tasks
+  fetchml jupyter start --open              open JupyterLab in the browser
+  fetchml keys create ada                   create a key for a colleague
 
 \b
 Environment:
-  FETCHML_SERVER    address of the server's gRPC (default 127.0.0.1:9102),
-                    https://HOST:PORT with TLS
-  FETCHML_TLS_CA    file with the authorities that are trusted, in PEM
-  FETCHML_API_KEY   API key (default: the admin key of a server of yours on this machine)
+  FETCHML_SERVER    gRPC address of the server (default: 127.0.0.1:9102);
+                    https://HOST:PORT for TLS
+  FETCHML_TLS_CA    PEM file with the certificate authorities to trust
+  FETCHML_API_KEY   API key (default: the admin key of your server on this
+                    machine)
 
 \b
 Exit codes:
-  0  done              3  the server is not reached, or busy
-  1  failed            4  the API key is refused
-  2  wrong usage, or   5  nothing has that id
-     a refused request 6  not possible in the task's state
-  130  interrupted. 'submit --wait' ends with the task's own exit code.
+  0  success                 3  the server is unreachable or busy
+  1  failure                 4  API key missing, wrong, or not allowed
+  2  wrong usage, or an      5  not found
+     invalid request         6  not possible in the present state
+  130  interrupted           'submit --wait' exits with the task's exit code
 """
 
 
@@ -84,7 +85,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        gc.disable()  # Modules are kept: to look for garbage in them costs a tenth of the start.
+        gc.disable()  # Imports leave no garbage: looking for it costs a tenth of the start.
         try:
             module = importlib.import_module(f"fetchml.cli.{cmd_name}")
         finally:
@@ -106,14 +107,14 @@ class Commands(click.Group):
 def fetchml() -> None:
     """FetchML: a job server for machine-learning training.
 
-    'fetchml COMMAND --help' says more about each command.
+    'fetchml COMMAND --help' describes a command, with examples.
     """
 
 
 def main() -> NoReturn:
     """The console script."""
     stdio.complete()
-    # grpc's own messages on stderr repeat what the commands say in plain words.
+    # grpc's own messages on stderr repeat the errors that the commands print.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         code = fetchml.main(prog_name="fetchml", standalone_mode=False)
@@ -123,7 +124,7 @@ def main() -> NoReturn:
     except click.Abort:
         code = ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does; Python must not write to it at exit.
+        # The reader of stdout has exited, as `head` does: Python must not write to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.FAILED
     sys.exit(code or 0)

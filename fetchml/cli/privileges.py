@@ -1,4 +1,4 @@
-"""Root at work in a data directory that is another user's, as the service's is."""
+"""Root's privileges, dropped while it works in another user's data directory."""
 
 import os
 from collections.abc import Iterator
@@ -8,8 +8,10 @@ from pathlib import Path
 
 @contextmanager
 def as_owner(data_dir: Path) -> Iterator[None]:
-    """Root is the data directory's owner inside: a file of root's in it would be one that its
-    server can't open. Others stay who they are. All threads change. Raises OSError."""
+    """Run as the owner of the data directory if this process is root's, in all its threads.
+
+    A file that root creates there could not be opened by the owner's server. Raises OSError.
+    """
     found = data_dir.stat()
     if os.geteuid() != 0 or found.st_uid == 0:
         yield

@@ -18,25 +18,25 @@ STATES = ("completed", "failed")
     "--older-than",
     type=Duration(),
     required=True,
-    help="Only what ended, or was last used, longer ago: 12h, 30d.",
+    help="Remove only what ended or was last used longer ago: 12h, 30d.",
 )
 @click.option(
     "--kind",
     "kinds",
     type=click.Choice(KINDS),
     multiple=True,
-    help="tasks: with outputs and logs (the default). outputs: these alone. snapshots: unused.",
+    help="tasks (default): also outputs and logs. outputs: only those. snapshots: unused ones.",
 )
 @click.option(
     "--status",
     "states",
     type=click.Choice(STATES),
     multiple=True,
-    help="Only tasks that ended so.",
+    help="Remove only tasks with this status. Repeatable.",
 )
-@click.option("--user", metavar="NAME", help="Only what this user has. For admins.")
-@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
-@click.option("--yes", "-y", is_flag=True, help="Remove it without asking.")
+@click.option("--user", metavar="NAME", help="Remove only this user's data. For admins.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed.")
+@click.option("--yes", "-y", is_flag=True, help="Remove without asking.")
 @json_option
 @server_option
 def prune(
@@ -50,10 +50,14 @@ def prune(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove old tasks, outputs or snapshots: your own, or everybody's if you are an admin.
+    """Remove old tasks, outputs or snapshots: yours, or all users' if you are an admin.
 
-    It shows what there is, and asks before it removes anything. Statistics go on counting removed
-    tasks.
+    Shows what will be removed, and asks. Statistics keep counting removed tasks.
+
+    \b
+    Examples:
+      fetchml prune --older-than 30d --dry-run
+      fetchml prune --older-than 90d --kind outputs --kind snapshots
     """
     request = storage_pb2.PruneStorageRequest(
         older_than_seconds=older_than, kinds=kinds, states=states, user_id=user
@@ -69,10 +73,8 @@ def prune(
         return
     if not yes:
         if as_json:
-            raise CommandError(
-                "--json removes nothing without --yes", "Add --yes, or --dry-run.", ExitCode.USAGE
-            )
-        click.confirm("Remove it?", abort=True)
+            raise CommandError("--json cannot ask", "Add --yes or --dry-run.", ExitCode.USAGE)
+        click.confirm("Remove this?", abort=True)
     request.apply = True
     total = storage_pb2.PruneStorageResponse()
     while True:

@@ -12,7 +12,7 @@ from fetchml.client import Client, QueueStats
 @json_option
 @server_option
 def queue(client: Client, *, as_json: bool) -> None:
-    """Show the numbers of the queue."""
+    """Show how many tasks wait, run, and ended today."""
     stats = client.queue()
     if as_json:
         print_json(stats)

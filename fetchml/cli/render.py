@@ -1,4 +1,4 @@
-"""How messages look: as JSON for scripts, as tables and words for people."""
+"""Output of commands: JSON for scripts, tables and text for people."""
 
 import datetime
 import json
@@ -25,19 +25,19 @@ STYLES = {
 
 
 def print_json(value: Message | dict[str, Any] | list[Any]) -> None:
-    """One line, so that a stream of them is JSON lines."""
+    """Print a value on one line: several of them are JSON Lines."""
     shown = to_json(value) if isinstance(value, Message) else value
     click.echo(json.dumps(shown, ensure_ascii=False))
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Prints what it is given as it is. Off a terminal lines are never wrapped or cut."""
+    """Return a console that prints text unchanged, and wraps lines only on a terminal."""
     made = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
     return made if made.is_terminal else Console(stderr=stderr, width=10_000, color_system=None)
 
 
 def show(renderable: RenderableType) -> None:
-    """On stdout; off a terminal without the blanks that fill a table's last column."""
+    """Print on stdout; without trailing blanks if it is not a terminal."""
     out = console()
     if out.is_terminal:
         out.print(renderable)
@@ -49,7 +49,7 @@ def show(renderable: RenderableType) -> None:
 
 
 def clean(text: str) -> Text:
-    """Text from a server or a task, which must not steer the terminal."""
+    """Replace the control characters of text from elsewhere, which must not steer the terminal."""
     return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
 
 
@@ -59,7 +59,7 @@ def status_text(task: Task) -> Text:
 
 
 def local_time(stamp: Any) -> str:
-    """Of any protobuf Timestamp, also one that no calendar holds."""
+    """Return a protobuf Timestamp in local time. It may lie outside of the calendar."""
     try:
         at = datetime.datetime.fromtimestamp(stamp.seconds, datetime.UTC).astimezone()
     except (ValueError, OverflowError, OSError):
@@ -68,7 +68,7 @@ def local_time(stamp: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In the two units that matter."""
+    """Return a duration in its two largest units."""
     whole = max(0, int(seconds))
     for size, unit, small, small_unit in (
         (86_400, "d", 3600, "h"),
@@ -81,7 +81,7 @@ def duration(seconds: float) -> str:
 
 
 def run_time(task: Task) -> str:
-    """How long it ran or has been running; empty before it starts."""
+    """Return how long a task ran or has been running; empty before it starts."""
     if not task.HasField("started_at"):
         return ""
     end = task.ended_at.ToMilliseconds() / 1000 if task.HasField("ended_at") else time.time()
@@ -89,7 +89,7 @@ def run_time(task: Task) -> str:
 
 
 def note(task: Task) -> str:
-    """What there is to say about a task beside its status."""
+    """Return the details of a task's status: prestaged, its progress, or its error."""
     if task.ahead:
         return f"prestaged: {task.progress}" if task.progress else "prestaged"
     return str(task.error or task.progress)

@@ -28,13 +28,17 @@ from fetchml.system.signals import held_back, interruptible
     envvar="FETCHML_DATA_DIR",
     show_envvar=True,
     metavar="DIR",
-    help="Data directory to make. It must be empty or missing.",
+    help="Data directory to create. It must be missing or empty.",
 )
 def restore(file: Path, data_dir: Path | None) -> None:
-    """Make a data directory from FILE, which 'fetchml backup' wrote; '-': from stdin.
+    """Create a data directory from FILE, a backup by 'fetchml backup'; '-' reads stdin.
 
-    Nothing is ever overwritten: a directory with anything in it is refused. One that is there and
-    empty keeps its owner; it may be a mount point, or a link to a directory.
+    Overwrites nothing: a directory that is not empty is refused. An empty one keeps its owner, and
+    may be a mount point or a link to a directory.
+
+    \b
+    Example:
+      fetchml restore fetchml.tar --data-dir /var/lib/fetchml
     """
     folder = data_dir or default_data_dir()
     with held_back():
@@ -45,8 +49,7 @@ def restore(file: Path, data_dir: Path | None) -> None:
             raise CommandError(f"Nothing was restored: {error}") from error
     if not restored.is_checked:
         click.echo(
-            "Note: this backup was made by an older FetchML and has no checksum: whether it was "
-            "damaged since can't be told.",
+            "Note: this backup of an older FetchML has no checksum to detect damage with.",
             err=True,
         )
     click.echo(f"Restored {folder}. Start its server with 'fetchml serve --data-dir {folder}'.")
@@ -54,16 +57,16 @@ def restore(file: Path, data_dir: Path | None) -> None:
 
 
 def _show_keys(restored: RestoreReport, folder: str) -> None:
-    """Whoever made the backup chose these: each opens the server to somebody as admin."""
+    """Show the keys with admin access. The author of the backup chose them."""
     manage = f"fetchml keys --data-dir {folder}"
     if restored.admin_keys is None:
         click.echo(
-            f"Its keys cannot be listed here. Look at them before others reach it: {manage} ls",
+            f"The keys cannot be listed here. Check them before the first start: {manage} ls",
             err=True,
         )
         return
     if restored.admin_keys:
-        click.echo("These keys open it as admin. Revoke each that you do not know:")
+        click.echo("These keys have admin access. Revoke those that you do not recognize:")
         shown = table("ID", "NAME", "MADE", "LAST USED")
         for key in restored.admin_keys:
             used = "never" if key.last_used_at is None else _local(key.last_used_at)
@@ -71,16 +74,16 @@ def _show_keys(restored: RestoreReport, folder: str) -> None:
         show(shown)
         click.echo(f"  {manage} revoke ID")
     else:
-        click.echo("No key opens it as admin.")
+        click.echo("No key has admin access.")
     if not restored.has_key_file:
         click.echo(
-            "The admin key itself is not in this backup. Who has it can go on using it; else make "
-            f"a new one: {manage} create NAME --role admin"
+            "The backup does not contain the admin key itself. If it is lost, create another: "
+            f"{manage} create NAME --role admin"
         )
 
 
 def _local(at_ms: int) -> str:
-    """A time of a backup can be any number."""
+    """Return a time in words. A backup may hold any number."""
     try:
         return local_time(Timestamp(seconds=at_ms // 1000))
     except (ValueError, OverflowError, OSError):
@@ -91,14 +94,14 @@ def _local(at_ms: int) -> str:
 def _opened(file: Path) -> Iterator[BinaryIO]:
     """Raises CommandError, OSError."""
     if str(file) != "-":
-        with interruptible():  # A pipe can wait for who writes to it.
+        with interruptible():  # Opening a pipe waits for its writer.
             archive = file.open("rb")
         with archive:
             yield archive
     elif "stdin" in stdio.missing:
         raise CommandError(
-            "There is no backup to read: stdin is closed",
-            "Give it one (fetchml restore - < FILE), or name the file.",
+            "Cannot read the backup: stdin is closed",
+            "Redirect stdin (fetchml restore - < FILE), or name a file.",
             ExitCode.USAGE,
         )
     else:

@@ -10,9 +10,9 @@ from fetchml.client import Client, ended
 @click.argument("task_ids", nargs=-1, required=True)
 @server_option
 def rm(client: Client, task_ids: tuple[str, ...]) -> None:
-    """Remove ended tasks from the history. One that still lives is cancelled instead.
+    """Remove ended tasks from the history. A live task is cancelled instead.
 
-    Statistics go on counting removed tasks.
+    Statistics keep counting removed tasks.
     """
     for task_id in task_ids:
         task = client.get(task_id)

@@ -16,11 +16,15 @@ from fetchml.system import log
 @click.command()
 @settings_options
 def serve(settings: Settings) -> None:
-    """Run the server until SIGTERM or Ctrl-C. Running tasks then go on, and the next start finds
-    them.
+    """Run the server until SIGTERM or Ctrl-C.
 
-    The first start makes an admin key and shows it once. docs/configuration.md describes all
-    settings.
+    Running tasks continue without it, and the next start takes them over. The first start creates
+    an admin key and shows it once. docs/configuration.md describes all settings.
+
+    \b
+    Examples:
+      fetchml serve --launcher process
+      fetchml serve --config /etc/fetchml.toml
     """
     pyinstaller.leave_group()
     log.set_up(settings.server.log_format)
@@ -30,4 +34,4 @@ def serve(settings: Settings) -> None:
     try:
         main.serve(settings, admin_key)
     except CannotStart as error:
-        raise CommandError(f"The server can't start: {error}") from error
+        raise CommandError(f"The server cannot start: {error}") from error

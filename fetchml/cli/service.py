@@ -29,12 +29,15 @@ NAME = UNIT.name
 
 
 class Step(NamedTuple):
-    says: str
+    """One step of an installation."""
+
+    text: str
+    """What it does, as a verb phrase."""
     do: Callable[[], object]
 
 
 class Upgrade(click.Command):
-    """The options of the service that is installed are the defaults."""
+    """A command whose defaults are the options of the installed service."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.default_map = _installed_options()
@@ -43,59 +46,63 @@ class Upgrade(click.Command):
 
 @click.group()
 def service() -> None:
-    """Run the server as a systemd service of this machine.
+    """Run the server as a systemd service. Needs root.
 
-    As root. docs/operations.md describes the unit, upgrades and backups.
+    docs/operations.md describes the unit, upgrades and backups.
     """
 
 
 @service.command(cls=Upgrade)
 @settings_options
-@click.option("--yes", is_flag=True, help="Don't ask.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show the steps, and stop.")
 @click.pass_context
 def install(context: click.Context, settings: Settings, *, yes: bool, dry_run: bool) -> None:
-    """Install or upgrade the service, and start it. Shows all first, and asks.
+    """Install or upgrade the service and start it. Shows the steps first, and asks.
 
-    Takes the options of 'fetchml serve', and keeps them: an upgrade needs to name only those that
-    change. Running tasks go on meanwhile.
+    Takes the options of 'fetchml serve' and keeps them: an upgrade names only those that change.
+    Running tasks continue.
+
+    \b
+    Example:
+      sudo fetchml service install --config /etc/fetchml.toml
     """
     _refuse_variables()
     config = context.params.get("config")
     steps, text = _installation(settings, config, _options(context))
     click.echo(f"{UNIT}:\n\n{text}")
     if kept := _options(context, ParameterSource.DEFAULT_MAP):
-        click.echo(f"Kept from the service that is installed: {' '.join(_flags(kept))}")
+        click.echo(f"Kept from the installed service: {' '.join(_flags(kept))}")
     _show_changes(text)
     _carry_out(steps, yes=yes, dry_run=dry_run)
 
 
 @service.command()
-@click.option("--yes", is_flag=True, help="Don't ask.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show the steps, and stop.")
 def uninstall(*, yes: bool, dry_run: bool) -> None:
-    """Stop and remove the service. Its data, its user and running tasks are left."""
+    """Stop and remove the service. Its data, its user and running tasks stay."""
     if not UNIT.exists():
         raise CommandError(
             f"The service is not installed: {UNIT} is missing", code=ExitCode.NOT_FOUND
         )
     steps = [
         Step(
-            f"stop {NAME}, and start it no more",
+            f"stop {NAME} and disable it",
             lambda: _run("systemctl", "disable", "--now", NAME),
         ),
         Step(f"remove {UNIT}", UNIT.unlink),
     ]
     if PROGRAM.exists() and f"ExecStart={PROGRAM} " in UNIT.read_text():
         steps.append(Step(f"remove {PROGRAM}", PROGRAM.unlink))
-    steps.append(Step("let systemd read its units", lambda: _run("systemctl", "daemon-reload")))
+    steps.append(Step("reload systemd", lambda: _run("systemctl", "daemon-reload")))
     _carry_out(steps, yes=yes, dry_run=dry_run)
-    click.echo(f"Left as they are: the data directory, the user {USER}, and tasks that run.")
+    click.echo(f"Not removed: the data directory, the user {USER}, and running tasks.")
 
 
 @service.command()
 def status() -> int:
-    """Say whether the service is installed and runs, and its version. Ends with 1 if not."""
+    """Show the state and version of the service. Exits with 1 if it is not running."""
     if not UNIT.exists():
         click.echo(f"not installed: {UNIT} is missing")
         return ExitCode.FAILED
@@ -117,14 +124,14 @@ def _installed_options() -> dict[str, str]:
         return {}
     except BadArgument as error:
         raise CommandError(
-            f"{UNIT} was changed, so that its options can't be kept: {error}",
-            "Move it away, then give all options anew. Changes belong in 'systemctl edit fetchml'.",
+            f"The options in {UNIT}, which was edited, cannot be kept: {error}",
+            "Move the file away and give all options again. Change it by 'systemctl edit fetchml'.",
         ) from error
 
 
 def _options(context: click.Context, source: ParameterSource | None = None) -> dict[str, str]:
-    """Of `serve`, those given here or kept; files by their whole names. `source`: only those from
-    there."""
+    """Return the options of `serve` that were given or kept, with absolute paths; only those from
+    `source` if it is given."""
     given = dict[str, str]()
     for name in OPTIONS:
         value = context.params.get(name)
@@ -140,7 +147,7 @@ def _flags(options: dict[str, str]) -> list[str]:
 
 
 def _refuse_variables() -> None:
-    """The service would not have them: what is shown here would not be what runs. Raises
+    """Reject settings from environment variables, which the service would not have. Raises
     CommandError."""
     instead = {"FETCHML_CONFIG": "--config"}
     for setting in all_settings():
@@ -149,8 +156,8 @@ def _refuse_variables() -> None:
         instead[setting.variable] = option if flag else f"{setting} in the file of --config"
     if found := [name for name in instead if os.environ.get(name)]:
         raise CommandError(
-            f"Set here, but not where systemd starts the service: {', '.join(found)}",
-            "\n".join(f"Unset {name}. To change it, give {instead[name]}." for name in found),
+            f"The service would not have these environment variables: {', '.join(found)}",
+            "\n".join(f"Unset {name}, and use {instead[name]}." for name in found),
             ExitCode.USAGE,
         )
 
@@ -162,7 +169,7 @@ def _show_changes(text: str) -> None:
         UNIT.read_text().splitlines(), text.splitlines(), n=0, lineterm=""
     )
     changes = [line for line in compared if not line.startswith(("---", "+++", "@@"))]
-    click.echo("What changes in it:" if changes else "Nothing changes in it.")
+    click.echo("Changes to the unit:" if changes else "The unit does not change.")
     for line in changes:
         click.echo(f"  {line}")
 
@@ -170,15 +177,15 @@ def _show_changes(text: str) -> None:
 def _installation(
     settings: Settings, config: Path | None, options: dict[str, str]
 ) -> tuple[list[Step], str]:
-    """Raises CommandError."""
+    """Return the steps, and the text of the unit. Raises CommandError."""
     data_dir = settings.data_dir.absolute()
-    if data_dir == default_data_dir():  # of whoever looks at it in a dry run
+    if data_dir == default_data_dir():  # the default of the user of a dry run
         data_dir = SERVICE_DATA
     _refuse_older(_installed())
     program = PROGRAM if is_frozen() else Path(sys.argv[0]).absolute()
     if not is_frozen() and program.name != "fetchml":
-        raise CommandError("Call it as 'fetchml service install', by the name that shall be kept")
-    # Where its data are must not depend on who starts it, nor change with a file.
+        raise CommandError("Run it as 'fetchml service install': the unit keeps that name")
+    # The data directory must not depend on the user that starts it, nor on a file.
     where = {"data_dir": str(data_dir)}
     command = [str(program), "serve", *_flags(where | options | where)]
     docker = settings.server.launcher == "docker"
@@ -194,7 +201,7 @@ def _installation(
     except BadArgument as error:
         raise CommandError(str(error), code=ExitCode.USAGE) from error
     strangers = list[int]()
-    if os.geteuid() == 0:  # others are only shown what would be done
+    if os.geteuid() == 0:  # other users can only do a dry run
         for file in (config, settings.server.tls_cert, settings.server.tls_key):
             if file is not None:
                 checks.require_readable(file.absolute())
@@ -208,25 +215,25 @@ def _installation(
     if checks.user() is None:
         steps.append(
             Step(
-                f"make the system user {USER}, which may not log in",
+                f"create the system user {USER}, which cannot log in",
                 lambda: _run(*checks.MAKE_USER, "--home-dir", str(data_dir), USER),
             )
         )
     made = [folder for folder in notebooks if not folder.exists()]
     for folder in [*made, *([data_dir] if data_dir.parent != STATE else [])]:
-        steps.append(Step(f"make {folder} for {USER} alone", partial(_make_folder, folder)))
+        steps.append(Step(f"create {folder} for {USER} alone", partial(_make_folder, folder)))
     for uid in strangers:
         steps.append(
             Step(
-                f"give {USER} what user {uid} has in {data_dir}; no link is followed",
+                f"make {USER} the owner of user {uid}'s files in {data_dir}",
                 partial(_hand_over, data_dir, uid),
             )
         )
     steps += [
         Step(f"write {UNIT}", lambda: _write(UNIT, text.encode(), 0o644)),
-        Step("let systemd read its units", lambda: _run("systemctl", "daemon-reload")),
-        Step(f"start {NAME} with the machine", lambda: _run("systemctl", "enable", NAME)),
-        Step(f"start {NAME} now, anew if it runs; running tasks go on", _restart),
+        Step("reload systemd", lambda: _run("systemctl", "daemon-reload")),
+        Step(f"enable {NAME}", lambda: _run("systemctl", "enable", NAME)),
+        Step(f"start or restart {NAME}; running tasks continue", _restart),
     ]
     return steps, text
 
@@ -236,14 +243,14 @@ def _refuse_older(installed: dict[str, str | int] | None) -> None:
     if installed and int(installed["schema"]) > int(ours["schema"]):
         raise CommandError(
             f"FetchML {installed['version']} is installed, with schema {installed['schema']} of "
-            f"the store. This is {ours['version']}, which knows schemas up to {ours['schema']} and "
-            "could not open it. Nothing was changed",
+            f"the store. This is {ours['version']}, which supports schemas up to {ours['schema']}. "
+            "Nothing was changed",
             "Install a newer release, or restore a backup that the older one made.",
         )
 
 
 def _installed() -> dict[str, str | int] | None:
-    """The versions of the program at its place; None: there is none that answers."""
+    """Return the versions of the installed program; `None` if it is missing or broken."""
     try:
         done = subprocess.run(
             [PROGRAM, "version", "--json"], capture_output=True, timeout=60, check=True
@@ -257,34 +264,35 @@ def _installed() -> dict[str, str | int] | None:
 def _carry_out(steps: list[Step], *, yes: bool, dry_run: bool) -> None:
     """Raises CommandError, Abort."""
     for step in steps:
-        click.echo(f"- {step.says}")
+        click.echo(f"- {step.text}")
     if dry_run:
         return
     if os.geteuid() != 0:
-        raise CommandError("Only root may do this", "sudo fetchml service …", ExitCode.REFUSED)
+        raise CommandError("Only root can do this", "Run: sudo fetchml service …", ExitCode.REFUSED)
     if shutil.which("systemctl") is None:
         raise CommandError(
-            "This machine has no systemd", "Run 'fetchml serve' by what starts services."
+            "This machine has no systemd",
+            "Run 'fetchml serve' from the service manager of this machine.",
         )
     if not yes:
-        click.confirm("Do all this?", abort=True)
+        click.confirm("Do this?", abort=True)
     for step in steps:
         try:
             step.do()
         except OSError as error:
-            raise CommandError(f"Could not {step.says}: {error}") from error
+            raise CommandError(f"Failed to {step.text}: {error}") from error
 
 
 def _restart() -> None:
     try:
         _run("systemctl", "restart", NAME)
     except CommandError as failure:
-        hint = f"journalctl -u {NAME} tells why. No task was ended, no data are lost."
+        hint = f"See 'journalctl -u {NAME}'. Running tasks continue, and no data is lost."
         raise CommandError(failure.message, hint) from failure
 
 
 def _run(*command: str) -> str:
-    """What it prints. Raises CommandError."""
+    """Return the output of a command. Raises CommandError."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CommandError(f"{' '.join(command)} failed: {done.stderr.strip() or done.returncode}")
@@ -296,7 +304,7 @@ def _copy_program() -> None:
 
 
 def _write(file: Path, content: bytes, mode: int) -> None:
-    """In one step: a program that runs keeps the file that it was started from."""
+    """Replace a file in one step. A running program keeps the file that it was started from."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".{file.name}.new")
     draft.write_bytes(content)
@@ -305,8 +313,7 @@ def _write(file: Path, content: bytes, mode: int) -> None:
 
 
 def _notebooks(settings: Settings) -> list[Path]:
-    """The folder of the Jupyter services' workspaces, where it lies outside of the data
-    directory."""
+    """Return the root of the Jupyter workspaces if it lies outside of the data directory."""
     root = settings.jupyter.root
     if root is None or root.resolve().is_relative_to(settings.data_dir.resolve()):
         return []
@@ -319,7 +326,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _hand_over(data_dir: Path, uid: int) -> None:
-    # What others have in there stays theirs: tasks and notebooks may run as other users.
+    # Files of other users stay theirs: tasks and notebooks may run as other users.
     _run(
         *("chown", "--recursive", "-P", "--no-dereference", f"--from={uid}"),
         *(f"{USER}:{USER}", str(data_dir.resolve())),

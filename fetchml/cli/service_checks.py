@@ -1,7 +1,4 @@
-"""What the service's user must have: looked at before anything is changed.
-
-All of this needs root, as installing does.
-"""
+"""Checks before the service is installed: what its user can read and write. They need root."""
 
 import grp
 import os
@@ -36,7 +33,7 @@ def docker_group() -> int | None:
 
 
 def require_readable(file: Path) -> None:
-    """Raises CommandError, which says what lets the service's user read it."""
+    """Require a file that the service's user can read. The CommandError shows how to allow it."""
     if not file.exists():
         raise CommandError(f"{file} is missing", code=ExitCode.USAGE)
     if _may("-r", file):
@@ -45,23 +42,24 @@ def require_readable(file: Path) -> None:
     ways = [*reversed(file.parents), *reversed(file.resolve().parents)]
     closed = next((folder for folder in ways if not _may("-x", folder)), None)
     if closed is None:
-        mend = f"chgrp {USER} {file} && chmod g+r {file}"
+        mend = f"Run: chgrp {USER} {file} && chmod g+r {file}"
     else:
         mend = (
-            "Move it to a folder that all may enter, or: "
+            "Move it to a folder that all users can enter, or run: "
             f"chgrp {USER} {closed} && chmod g+x {closed}"
         )
     if user() is None:
-        mend = f"{mend}\nBefore that, make the user: {' '.join((*MAKE_USER, USER))}"
-    raise CommandError(f"The service's user {USER} may not read {file}. Nothing was changed", mend)
+        mend = f"{mend}\nCreate the user first: {' '.join((*MAKE_USER, USER))}"
+    raise CommandError(f"The service's user {USER} cannot read {file}. Nothing was changed", mend)
 
 
 def require_writable(folder: Path) -> None:
-    """For a folder that is there already. Raises CommandError."""
+    """Require that the service's user can write to a folder, if it exists. Raises
+    CommandError."""
     if folder.exists() and not (folder.is_dir() and _may("-w", folder)):
         raise CommandError(
-            f"The service's user {USER} may not write to {folder}. Nothing was changed",
-            f"chown {USER}: {folder}",
+            f"The service's user {USER} cannot write to {folder}. Nothing was changed",
+            f"Run: chown {USER}: {folder}",
         )
 
 
@@ -72,14 +70,16 @@ def require_data_dir(data_dir: Path) -> None:
         return
     raise CommandError(
         f"{data_dir} is neither empty nor a data directory of FetchML. Nothing was changed",
-        "Name another with --data-dir.",
+        "Name another directory with --data-dir.",
         ExitCode.USAGE,
     )
 
 
 def strangers(data_dir: Path) -> list[int]:
-    """Users other than the service's who have files of the server's own, as root has after a
-    restore. What tasks made may be anybody's."""
+    """Return the other users that own files of the server, such as root after a restore.
+
+    Files of tasks are not checked: they can belong to any user.
+    """
     if not data_dir.exists():
         return []
     own = [data_dir, *data_dir.iterdir()]
@@ -94,7 +94,7 @@ def strangers(data_dir: Path) -> list[int]:
 
 
 def _may(what: str, path: Path) -> bool:
-    """As the service's user, or as anyone while that is still to be made."""
+    """Run `test` as the service's user; as nobody while that user does not exist."""
     found = user()
     uid, gid = (found.pw_uid, found.pw_gid) if found else (NO_ONE, NO_ONE)
     groups = os.getgrouplist(USER, gid) if found else [gid]

@@ -1,4 +1,4 @@
-"""The options that choose a server's settings."""
+"""The options of `fetchml serve`, which other commands also take."""
 
 import functools
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from fetchml.config.loader import ConfigError, load
 
 
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--config` and a flag for each common setting; the command is called with `settings`."""
+    """Add `--config` and a flag for each common setting to a command, and pass it `settings`."""
 
     @click.option(
         "--config",
@@ -20,13 +20,15 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
         envvar="FETCHML_CONFIG",
         show_envvar=True,
         metavar="FILE",
-        help="Settings, as TOML.",
+        help="Settings file, in TOML.",
     )
-    @click.option("--data-dir", metavar="DIR", help="Folder of all that the server keeps.")
-    @click.option("--http", metavar="HOST:PORT", help="Where REST listens (127.0.0.1:9101).")
-    @click.option("--grpc", metavar="HOST:PORT", help="Where gRPC listens (127.0.0.1:9102).")
-    @click.option("--launcher", metavar="docker|process", help="How tasks run (docker).")
-    @click.option("--log-format", metavar="text|json", help="The log on stderr (text).")
+    @click.option("--data-dir", metavar="DIR", help="Folder for all data of the server.")
+    @click.option("--http", metavar="HOST:PORT", help="Address of REST. Default: 127.0.0.1:9101.")
+    @click.option("--grpc", metavar="HOST:PORT", help="Address of gRPC. Default: 127.0.0.1:9102.")
+    @click.option("--launcher", metavar="docker|process", help="How to run tasks. Default: docker.")
+    @click.option(
+        "--log-format", metavar="text|json", help="Format of the log on stderr. Default: text."
+    )
     @functools.wraps(command)
     def with_settings(
         config: Path | None,

@@ -27,7 +27,7 @@ from fetchml.client import Client, Task, TaskExplanation, ended
 @json_option
 @server_option
 def show(client: Client, task_id: str, *, as_json: bool) -> None:
-    """Show all about a task."""
+    """Show one task: status, times, attempts, resources, outputs."""
     task = client.get(task_id)
     if as_json:
         print_json(task)
@@ -40,7 +40,7 @@ def show(client: Client, task_id: str, *, as_json: bool) -> None:
 
 
 def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
-    """Name and value of what the task has; what it does not have is left out."""
+    """Yield the name and text of each value that the task has."""
     yield "id", Text(task.id)
     yield "job", clean(task.job_name)
     yield "status", status_text(task)
@@ -86,23 +86,23 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
 
 
 def starts(estimate: TaskExplanation.StartEstimate, now: float) -> str:
-    """`now`: seconds since the epoch."""
+    """Return an estimate in words. `now` is in seconds since the epoch."""
     p50, p90 = (at.ToMilliseconds() / 1000 - now for at in (estimate.p50, estimate.p90))
-    told = f"within {duration(p50)} (even chance), within {duration(p90)} (9 of 10)"
+    text = f"within {duration(p50)} (50 % likely), within {duration(p90)} (90 % likely)"
     if estimate.checked:
-        told += (
-            f"; of {estimate.checked} earlier estimates {estimate.held_p50_percent} % and "
-            f"{estimate.held_p90_percent} % came by then"
+        text += (
+            f"; {estimate.held_p50_percent} % and {estimate.held_p90_percent} % of "
+            f"{estimate.checked} earlier estimates held"
         )
-    return told
+    return text
 
 
 def _attempt(task: Task) -> str:
     counted = [f"retries: {task.retry_count} of {task.max_retries}"]
     if task.infra_retries:
-        counted.append(f"faults of the machine: {task.infra_retries}")
+        counted.append(f"host failures: {task.infra_retries}")
     if task.preempted:
-        counted.append(f"made way: {task.preempted}")
+        counted.append(f"preempted: {task.preempted}")
     return f"{task.attempt} ({', '.join(counted)})"
 
 

@@ -15,22 +15,23 @@ from fetchml.cli.render import (
     size,
     table,
 )
-from fetchml.cli.upload import keep
+from fetchml.cli.upload import upload_folder
 from fetchml.client import Client, Snapshot, to_json
 
 SHORT = 12
-"""Characters of an id that are enough for people."""
+"""Characters of an id that a table shows on a terminal."""
 
 
 @click.group()
 def snapshot() -> None:
-    """Keep folders of code on the server, for tasks to run.
+    """Upload folders of code for tasks to run.
 
-    'fetchml submit --dir' does it as it submits.
+    'fetchml submit --dir' uploads and submits in one step.
 
     \b
-    id=$(fetchml snapshot create .)
-    fetchml submit --snapshot $id -- python train.py --lr 0.1
+    Examples:
+      id=$(fetchml snapshot create .)
+      fetchml submit --snapshot $id -- python train.py --lr 0.1
     """
 
 
@@ -41,12 +42,13 @@ def snapshot() -> None:
 @json_option
 @server_option
 def create(client: Client, folder: Path, *, as_json: bool) -> None:
-    """Keep FOLDER (default: this one), and print the snapshot's id.
+    """Upload a folder as a snapshot and print its id.
 
-    Sends what git tracks or would track; elsewhere all but what a .gitignore excludes. What a
-    .fetchmlignore excludes stays here. Nothing is sent that the server has.
+    FOLDER is the current folder by default. The snapshot includes the files that git tracks or
+    would track; outside of a repository, all that no .gitignore excludes. A .fetchmlignore
+    excludes more. A snapshot that the server already has is not sent again.
     """
-    kept, _ = keep(client, folder)
+    kept, _ = upload_folder(client, folder)
     if as_json:
         print_json(kept)
     else:
@@ -82,7 +84,7 @@ def ls(client: Client, *, as_json: bool) -> None:
 @json_option
 @server_option
 def show_one(client: Client, snapshot_id: str, *, as_json: bool) -> None:
-    """Show all about a snapshot. The first characters of its id will do."""
+    """Show one snapshot. The start of its id is enough."""
     found = client.get_snapshot(whole_id(client, snapshot_id))
     if as_json:
         print_json(found)
@@ -108,7 +110,7 @@ def show_one(client: Client, snapshot_id: str, *, as_json: bool) -> None:
 @click.argument("snapshot_ids", nargs=-1, required=True)
 @server_option
 def rm(client: Client, snapshot_ids: tuple[str, ...]) -> None:
-    """Delete snapshots that no live task and no experiment names."""
+    """Delete snapshots that no live task and no experiment uses."""
     for given in snapshot_ids:
         snapshot_id = whole_id(client, given)
         client.delete_snapshot(snapshot_id)
@@ -116,7 +118,7 @@ def rm(client: Client, snapshot_ids: tuple[str, ...]) -> None:
 
 
 def whole_id(client: Client, given: str) -> str:
-    """The id that begins so, if there is just one; else what was given."""
+    """Return the only id that starts with `given`; else `given` itself."""
     if len(given) == 64:
         return given
     matching = [each.id for each in client.snapshots() if each.id.startswith(given)]

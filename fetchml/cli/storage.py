@@ -12,10 +12,10 @@ from fetchml.v1 import storage_pb2
 @json_option
 @server_option
 def storage(client: Client, *, as_json: bool) -> None:
-    """Show what users have on the server's disk: you yourself, or everybody if you are an admin.
+    """Show disk usage on the server: yours, or all users' if you are an admin.
 
-    Sizes are those of whole blocks, as the disk counts. What running tasks write is measured every
-    half minute. 'fetchml prune' removes what is old.
+    Sizes count whole disk blocks. The files of running tasks are measured every 30 seconds.
+    'fetchml prune' removes old data.
     """
     rpc = Rpc("StorageService/GetStorage", storage_pb2.GetStorageRequest(), REPORT)
     found = client.call(rpc)
@@ -30,7 +30,7 @@ def storage(client: Client, *, as_json: bool) -> None:
         shown.add_row(name, size(user.bytes), *parts, str(user.files))
     show(shown)
     if found.HasField("allowed_bytes"):
-        click.echo(f"Each user may have {size(found.allowed_bytes)} ([quotas] user_storage_gb).")
+        click.echo(f"Limit for each user: {size(found.allowed_bytes)} ([quotas] user_storage_gb).")
 
 
 REPORT = storage_pb2.StorageReport

@@ -1,6 +1,5 @@
 """`fetchml submit`"""
 
-import os
 import re
 from pathlib import Path, PurePath
 from typing import Any
@@ -9,129 +8,86 @@ import click
 
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.errors import ExitCode
-from fetchml.cli.param_types import Duration
+from fetchml.cli.param_types import DatasetParam, Duration, Int32, KeyValue
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.snapshot import whole_id
-from fetchml.cli.upload import keep
+from fetchml.cli.upload import upload_folder
 from fetchml.cli.wait import wait
-from fetchml.client import Client, DatasetSpec, Task
-
-
-class Int32(click.types.IntParamType):
-    """What a message can carry; the rules are the server's."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        number: int = super().convert(value, param, ctx)
-        if not -(1 << 31) <= number < 1 << 31:
-            self.fail(f"{number} does not fit in 32 bits", param, ctx)
-        return number
-
-
-class KeyValue(click.ParamType[tuple[str, str]]):
-    """`KEY=VALUE`; a key alone takes its value from the environment, if `or_environment`."""
-
-    name = "KEY=VALUE"
-
-    def __init__(self, *, or_environment: bool = False) -> None:
-        self._or_environment = or_environment
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        key, equals, content = str(value).partition("=")
-        if not equals and self._or_environment and key in os.environ:
-            return key, os.environ[key]
-        if not equals or not key:
-            extra = " (or a variable that is set here)" if self._or_environment else ""
-            self.fail(f"{value!r} is not KEY=VALUE{extra}", param, ctx)
-        return key, content
-
-
-class DatasetParam(click.ParamType[DatasetSpec]):
-    """`name=…,source=…,sha256=…,mount_path=…`, each of them at most once."""
-
-    name = "KEY=VALUE,…"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> DatasetSpec:
-        known = [field.name for field in DatasetSpec.DESCRIPTOR.fields]
-        fields: dict[str, str] = {}
-        for part in str(value).split(","):
-            key, equals, content = part.partition("=")
-            if key not in known or key in fields or not equals:
-                self.fail(f"{part!r}: give {', '.join(f'{name}=…' for name in known)}", param, ctx)
-            fields[key] = content
-        return DatasetSpec(**fields)
+from fetchml.client import Client, Task
 
 
 def job_name(command: tuple[str, ...]) -> str:
-    """A name for a job that was given none: that of its script, else of its program."""
+    """Return the default name of a job: that of its script, else of its program."""
     script = next((part for part in command if part.endswith((".py", ".sh"))), None)
     name = PurePath(script or (command[0] if command else "task")).stem
     return re.sub(r"[^a-zA-Z0-9_-]+", "-", name)[:64].strip("-") or "task"
 
 
-# What follows the command's first word is the command's, as with `docker run`.
+# Options after the command's first word belong to the command, as with `docker run`.
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.argument("command", nargs=-1)
-@click.option("--name", "-n", "job_name", metavar="NAME", help="Job name. Default: the script's.")
+@click.option(
+    "--name", "-n", "job_name", metavar="NAME", help="Job name. Default: the script's name."
+)
 @click.option(
     "--dir",
     "folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with the code: sent as a snapshot, unless the server has it.",
+    help="Upload this folder's code as a snapshot, unless the server has it, and run there.",
 )
 @click.option("--image", metavar="IMAGE", help="Container image.")
-@click.option("--args", metavar="LINE", help="More arguments in one line, split as a shell would.")
-@click.option("--priority", "-p", type=Int32(), metavar="1-10", help="10 is the most urgent.")
+@click.option("--args", metavar="LINE", help="More arguments as one string, split by shell rules.")
+@click.option(
+    "--priority", "-p", type=Int32(), metavar="1-10", help="Priority. 10 is the most urgent."
+)
 @click.option("--cpu", type=Int32(), metavar="CORES", help="CPU cores.")
 @click.option(
-    "--memory-gb", type=Int32(), metavar="GIB", help="Memory; more than that ends the task."
+    "--memory-gb", type=Int32(), metavar="GIB", help="Memory limit. Exceeding it ends the task."
 )
 @click.option("--gpu", type=Int32(), metavar="N", help="GPUs.")
 @click.option(
     "--preemptible",
     is_flag=True,
     default=None,
-    help="It may be stopped, and begun anew later, when a more urgent task needs its place.",
+    help="Let a more urgent task stop this one, which then restarts later.",
 )
 @click.option(
     "--env",
     "-e",
     type=KeyValue(or_environment=True),
     multiple=True,
-    help="Environment variable. A name alone takes its value from here. May be repeated.",
+    help="Set a variable. KEY alone takes its value from this shell. Repeatable.",
 )
 @click.option(
     "--dataset",
     "datasets",
     multiple=True,
     metavar="NAME",
-    help="A dataset of the server, under /data/NAME. May be repeated.",
+    help="Mount a dataset of the server at /data/NAME. Repeatable.",
 )
 @click.option(
     "--dataset-spec",
     "dataset_specs",
     type=DatasetParam(),
     multiple=True,
-    help="A dataset by name, source, sha256, mount_path. May be repeated.",
+    help="Mount a dataset given by name, source, sha256, mount_path. Repeatable.",
 )
-@click.option("--snapshot", "snapshot_id", metavar="ID", help="Snapshot of the code.")
-@click.option("--experiment", "experiment_id", metavar="ID", help="Experiment that it belongs to.")
+@click.option("--snapshot", "snapshot_id", metavar="ID", help="Run the code of this snapshot.")
 @click.option(
-    "--metadata", "-m", type=KeyValue(), multiple=True, help="Free label. May be repeated."
+    "--experiment", "experiment_id", metavar="ID", help="Add the task to this experiment."
 )
+@click.option("--metadata", "-m", type=KeyValue(), multiple=True, help="Add a label. Repeatable.")
 @click.option(
-    "--timeout", "timeout_seconds", type=Duration(), help="Time limit: 90, 30m, 12h, 2d. 0: none."
+    "--timeout",
+    "timeout_seconds",
+    type=Duration(),
+    help="Time limit: 90, 30m, 12h, 2d. 0 means none.",
 )
-@click.option(
-    "--retries", "max_retries", type=Int32(), metavar="N", help="Try again so often if it fails."
-)
+@click.option("--retries", "max_retries", type=Int32(), metavar="N", help="Retry up to N times.")
 @click.option(
     "--idempotency-key",
     metavar="KEY",
-    help="Submit once, however often this is called with it. Default: a new one.",
+    help="Create only one task, however often this key is used. Default: a new key.",
 )
 @click.option("--wait", "-w", "do_wait", is_flag=True, help="Follow the task until it ends.")
 @json_option
@@ -145,16 +101,17 @@ def submit(
     as_json: bool,
     **fields: Any,
 ) -> int:
-    """Submit a training task: COMMAND with its arguments, after all options.
+    """Submit a task that runs COMMAND. Options come before the command.
 
-    Prints the task's id. With --wait, shows how it goes and what it writes, and ends with the
-    task's own exit code, 1 if it failed otherwise. Ctrl-C then leaves the task running.
+    Prints the task's id. With --wait, shows its status and its log, and exits with the task's exit
+    code, or with 1 if it fails without one. Ctrl-C leaves the task running.
 
     \b
-    fetchml submit -- python train.py --epochs 3
-    fetchml submit --wait --gpu 1 --memory-gb 16 --timeout 12h -- python train.py
-    fetchml submit --dir . --wait
-    fetchml submit -n hello --image alpine -e WHO=world -- sh -c 'echo "hello $WHO"'
+    Examples:
+      fetchml submit -- python train.py --epochs 3
+      fetchml submit --wait --gpu 1 --timeout 12h -- python train.py
+      fetchml submit --dir . --wait
+      fetchml submit -n hello --image alpine -e NAME=Ada -- sh -c 'echo $NAME'
     """
     if folder is not None:
         fields = with_code(client, folder, command, fields)
@@ -176,10 +133,10 @@ def submit(
 def with_code(
     client: Client, folder: Path, command: tuple[str, ...], fields: dict[str, Any]
 ) -> dict[str, Any]:
-    """The fields of a task that runs the folder's code. What was given stays."""
+    """Upload a folder, and return the fields of a task that runs its code."""
     if fields["snapshot_id"] is not None:
         raise click.UsageError("Give --dir or --snapshot, not both")
-    kept, (tree, _, _) = keep(client, folder)
+    kept, (tree, _, _) = upload_folder(client, folder)
     commit: dict[str, str] = {}
     if tree.git_commit is not None:
         commit = {"git_commit": tree.git_commit, "git_dirty": str(tree.git_dirty).lower()}
@@ -192,24 +149,24 @@ def with_code(
 
 
 def create(client: Client, command: tuple[str, ...], fields: dict[str, Any]) -> Task:
-    """Tried again when no answer comes: the key in the request makes many tries one task."""
+    """Create the task, with retries: the idempotency key keeps them from creating a second one."""
     warn = console(stderr=True)
     patient = client.with_options(
         retries=True,
         on_cut=lambda why: warn.print(
-            f"{why}; trying again, it is submitted only once", style="dim"
+            f"{why}; retrying, the task is created only once", style="dim"
         ),
     )
     given = given_fields(command, fields)
     try:
         return patient.submit(given.pop("job_name"), **given)
     except ValueError as error:
-        # Text that is not UTF-8, in protobuf's words.
+        # Text that is not UTF-8; protobuf's message names it.
         raise click.UsageError(str(error)) from error
 
 
 def given_fields(command: tuple[str, ...], fields: dict[str, Any]) -> dict[str, Any]:
-    """Just the fields that were given, with a name for the job."""
+    """Return the fields that were given, with a job name."""
     given = {name: value for name, value in fields.items() if value not in (None, ())}
     for name in ("env", "metadata"):
         if name in given:
@@ -218,7 +175,7 @@ def given_fields(command: tuple[str, ...], fields: dict[str, Any]) -> dict[str, 
 
 
 def outcome(task: Task) -> int:
-    """The exit code that tells how the task ended."""
+    """Return the exit code of `submit --wait`."""
     if task.status == Task.completed:
         return 0
     return task.exit_code or ExitCode.FAILED

@@ -20,7 +20,7 @@ SHOWN = 100
 @click.command()
 @server_option
 def top(client: Client) -> None:
-    """Show the queue and what runs, live. Off a terminal: once."""
+    """Show the queue, the GPUs and the tasks, live. Prints once if stdout is not a terminal."""
     out = console()
     if not out.is_terminal:
         show(_picture(client))
@@ -43,7 +43,7 @@ def _picture(client: Client) -> Group:
         *shown,
         task_table(holding),
         Text(),
-        Text(f"{stats.queued} waiting: of the newest, the prestaged first", "dim"),
+        Text(f"{stats.queued} waiting: the newest, prestaged ones first", "dim"),
         task_table(waiting),
     )
 

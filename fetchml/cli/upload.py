@@ -1,4 +1,4 @@
-"""Keeping a folder as a snapshot on the server: asked first, and sent only if it must be."""
+"""Upload of a folder as a snapshot, with progress; skipped if the server has it."""
 
 from pathlib import Path
 
@@ -9,30 +9,30 @@ from fetchml.client import Client, Snapshot
 from fetchml.client.snapshots.local import LocalSnapshot
 
 
-def keep(client: Client, folder: Path) -> tuple[Snapshot, LocalSnapshot]:
-    """The snapshot of a folder, and what went into it."""
-    code = LocalSnapshot.read(folder)
-    files = "1 file" if len(code.entries) == 1 else f"{len(code.entries)} files"
-    about = f"Snapshot {code.id[:12]}: {files}, {size(sum(e.size for e in code.entries))}"
-    if (known := client.find_snapshot(code.id)) is not None:
-        _say(f"{about}; the server has it")
-        return known, code
-    archive, packed = code.pack()
+def upload_folder(client: Client, folder: Path) -> tuple[Snapshot, LocalSnapshot]:
+    """Return the snapshot of a folder, and its local form."""
+    local = LocalSnapshot.read(folder)
+    files = "1 file" if len(local.entries) == 1 else f"{len(local.entries)} files"
+    about = f"Snapshot {local.id[:12]}: {files}, {size(sum(e.size for e in local.entries))}"
+    if (known := client.find_snapshot(local.id)) is not None:
+        _print(f"{about}; already on the server")
+        return known, local
+    archive, packed = local.pack()
     with archive, _progress() as progress:
-        _say(f"{about}; sending {size(packed)}")
-        sent = progress.wrap_file(archive, packed, description="sending")
-        kept = client.send_snapshot(code, sent)
-    if kept.id != code.id:
-        _say(f"The folder changed while it was packed: what was sent is {kept.id[:12]}")
-    return kept, code
+        _print(f"{about}; uploading {size(packed)}")
+        sent = progress.wrap_file(archive, packed, description="uploading")
+        kept = client.send_snapshot(local, sent)
+    if kept.id != local.id:
+        _print(f"The folder changed during the upload: the snapshot is {kept.id[:12]}")
+    return kept, local
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     console(stderr=True).print(text)
 
 
 def _progress() -> Progress:
-    """Seen on a terminal only."""
+    """Return a progress bar, hidden if stderr is not a terminal."""
     out = console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),

@@ -10,7 +10,7 @@ from fetchml.ops.versions import versions
 @click.command()
 @json_option
 def version(*, as_json: bool) -> None:
-    """Show the version, the commit if it is known, and the store's DuckDB and schema."""
+    """Show the versions of FetchML, DuckDB and the store's schema, and the commit if known."""
     known = versions()
     if as_json:
         print_json(known)

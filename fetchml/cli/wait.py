@@ -1,4 +1,4 @@
-"""Following one task to its end: its status, and what it writes."""
+"""`submit --wait`: follow one task, its status and its log, until it ends."""
 
 import codecs
 import queue
@@ -30,24 +30,24 @@ LONGEST_LINE = 64 * 1024
 
 
 class ConnectionLost(NamedTuple):
-    """The updates are cut off, for now."""
+    """The connection of the updates is lost, and being resumed."""
 
     why: str
 
 
 class Display(Protocol):
     def status(self, text: str) -> None:
-        """What the task does just now."""
+        """Show the task's status."""
 
     def log(self, data: bytes) -> None:
-        """What the task wrote."""
+        """Show a piece of the task's log."""
 
     def close(self) -> None:
-        """All was shown."""
+        """End the display."""
 
 
 class TerminalDisplay:
-    """Log lines that scroll by above a status line."""
+    """Log lines above a status line."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
@@ -73,22 +73,22 @@ class TerminalDisplay:
         self._live.stop()
 
     def _print(self, line: str) -> None:
-        # Of a progress bar, which goes back to the start of its line, the last state counts.
+        # A progress bar rewrites its line after each carriage return: only the last state is shown.
         visible = line.rstrip("\r").rpartition("\r")[2]
         self._out.print(Text.from_ansi(visible), soft_wrap=True)
 
 
 class PlainDisplay:
-    """The task's bytes on stdout, and a line on stderr whenever the status changes."""
+    """The log on stdout, and a line on stderr for each change of the status."""
 
     def __init__(self, *, show_log: bool) -> None:
         self._show_log = show_log
-        self._said = ""
+        self._shown = ""
 
     def status(self, text: str) -> None:
-        if text != self._said:
+        if text != self._shown:
             click.echo(clean(text).plain, err=True)
-            self._said = text
+            self._shown = text
 
     def log(self, data: bytes) -> None:
         if self._show_log:
@@ -96,11 +96,11 @@ class PlainDisplay:
             sys.stdout.buffer.flush()
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """Nothing to end: no output is buffered."""
 
 
 def wait(client: Client, task: Task, *, as_json: bool) -> Task:
-    """The task as it ended. Ctrl-C raises click's Exit and leaves the task running."""
+    """Return the task once it has ended. Ctrl-C raises click's Exit and leaves the task running."""
     out = console()
     on_terminal = out.is_terminal and not as_json
     display: Display = TerminalDisplay(out) if on_terminal else PlainDisplay(show_log=not as_json)
@@ -112,8 +112,8 @@ def wait(client: Client, task: Task, *, as_json: bool) -> Task:
             display.close()
     except KeyboardInterrupt:
         click.echo(
-            f"\nThe task goes on. Follow it: fetchml logs -f {task.id}\n"
-            f"End it: fetchml cancel {task.id}",
+            f"\nThe task continues. Follow it: fetchml logs -f {task.id}\n"
+            f"Cancel it: fetchml cancel {task.id}",
             err=True,
         )
         raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
@@ -134,7 +134,7 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
     arrived = queue.Queue(maxsize=64)
 
     def pump(stream: Iterable[WatchTasksResponse | TaskLogChunk]) -> None:
-        """Everything from a stream, then None or the failure that ended it."""
+        """Pass on everything from a stream, then `None` or the error that ended it."""
         try:
             for item in stream:
                 arrived.put(item)
@@ -142,8 +142,8 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
         except CallError as failed:
             arrived.put(failed)
 
-    telling = client.with_options(on_cut=lambda why: arrived.put(ConnectionLost(str(why))))
-    streams = (telling.watch_task(task.id), client.logs(task.id, follow=True))
+    reporting = client.with_options(on_cut=lambda why: arrived.put(ConnectionLost(str(why))))
+    streams = (reporting.watch_task(task.id), client.logs(task.id, follow=True))
     for stream in streams:
         threading.Thread(target=pump, args=(stream,), daemon=True).start()
     running = len(streams)
@@ -152,7 +152,7 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
         try:
             item = arrived.get(timeout=EXPLAIN_EVERY_SECONDS)
         except queue.Empty:
-            if is_cut and (back := _once(client, task.id)) is not None:
+            if is_cut and (back := _read_once(client, task.id)) is not None:
                 is_cut, task = False, back
             if not is_cut and not ended(task):
                 display.status(_now(client, task, moving=on_terminal))
@@ -164,7 +164,7 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
                 raise item
             case ConnectionLost():
                 is_cut = True
-                display.status(f"{item.why}; trying again. The task goes on.")
+                display.status(f"{item.why}; retrying. The task continues.")
             case TaskLogChunk():
                 display.log(item.data)
             case _ if item.HasField("task"):
@@ -175,8 +175,8 @@ def _follow(client: Client, task: Task, display: Display, *, on_terminal: bool) 
     return task
 
 
-def _once(client: Client, task_id: str) -> Task | None:
-    """The task, if the server answers now: a resumed stream is silent until something changes."""
+def _read_once(client: Client, task_id: str) -> Task | None:
+    """Return the task if the server answers now; a resumed stream is silent until a change."""
     try:
         return client.with_options(deadline=ONCE_SECONDS, retries=False).get(task_id)
     except CallError:
@@ -184,12 +184,12 @@ def _once(client: Client, task_id: str) -> Task | None:
 
 
 def _now(client: Client, task: Task, *, moving: bool) -> str:
-    """A line about a live task. `moving`: with a clock in it."""
+    """Return the status line of a live task; with the time that it runs if `moving`."""
     name = f"{task.job_name} {status_name(task)}"
     if task.status == Task.running:
         return f"{name} for {run_time(task)}" if moving else name
     if task.status == Task.collecting:
-        return f"{name}: its outputs are being kept"
+        return f"{name}: storing its outputs"
     try:
         why = client.explain(task.id)
     except CallError as failed:
@@ -201,5 +201,5 @@ def _now(client: Client, task: Task, *, moving: bool) -> str:
     line = f"{now}{place}: {why.reason}"
     if moving and why.HasField("estimate"):
         left = duration(why.estimate.p50.ToMilliseconds() / 1000 - time.time())
-        line += f" Perhaps within {left}."
+        line += f" Estimated start: within {left}."
     return line

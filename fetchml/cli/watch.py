@@ -32,15 +32,20 @@ def watch(
     *,
     as_json: bool,
 ) -> None:
-    """Follow the changes of one task until it ends, or of all that match.
+    """Watch one task until it ends, or all tasks that match.
 
-    On a terminal a table that is kept up to date; elsewhere a line for each change. With --json an
-    object for each event, in the order of `seq`. After a cut it goes on where it was.
+    On a terminal, shows a table that is kept up to date; otherwise prints a line for each change.
+    With --json, prints an object for each event, ordered by `seq`. Resumes after a lost connection.
+
+    \b
+    Examples:
+      fetchml watch TASK_ID
+      fetchml watch --user ada --json
     """
     warn = console(stderr=True)
 
     def on_cut(why: CallError) -> None:
-        warn.print(f"{why}; trying again", style="dim")
+        warn.print(f"{why}; retrying", style="dim")
 
     client = client.with_options(on_cut=on_cut)
     updates = client.watch_task(task_id) if task_id else client.watch(**where)
@@ -63,7 +68,7 @@ def watch(
 
 
 def _live_tasks(client: Client, where: Where) -> list[Task]:
-    """Those that match, as far as one page of the list goes."""
+    """Return the live tasks that match, up to one page of the list."""
     live: Where = {**where, "states": where["states"] or STATES[:4]}
     return list(client.page(1000, **live).tasks)
 
@@ -76,13 +81,13 @@ def print_line(update: WatchTasksResponse) -> None:
 
 
 class TaskScreen:
-    """The tasks on the screen: all that live, and those that ended last."""
+    """The tasks on the screen: all live ones, and those that ended last."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, Task] = {}
 
     def replace(self, tasks: list[Task]) -> None:
-        """What there is now, newest first, after changes were missed."""
+        """Replace all tasks, given newest first, after changes were missed."""
         self._tasks = {task.id: task for task in reversed(tasks)}
 
     def apply(self, update: WatchTasksResponse) -> None:
@@ -96,6 +101,6 @@ class TaskScreen:
             del self._tasks[task_id]
 
     def table(self) -> Table:
-        """By state, and in one state the newest change last."""
+        """Return a table ordered by state, within a state the newest change last."""
         order = {name: place for place, name in enumerate(reversed(STATES))}
         return task_table(sorted(self._tasks.values(), key=lambda task: order[status_name(task)]))

@@ -1,4 +1,4 @@
-"""Clients of a FetchML server.
+"""A client of a FetchML server.
 
     from fetchml.client import Client
 
@@ -8,8 +8,8 @@
             print(chunk.data.decode(errors="replace"), end="")
         task = client.wait(task.id)
 
-`AsyncClient` has the same calls for an event loop. Replies are the API's own messages, which
-proto/fetchml/v1 describes. docs/clients.md has more, and clients in other languages.
+`AsyncClient` has the same methods, for asyncio. Replies are the API's messages, which
+proto/fetchml/v1 describes. docs/clients.md documents both, and clients in other languages.
 """
 
 from fetchml.client.aio.client import AsyncClient

@@ -1,4 +1,4 @@
-"""Which server, with which key, over TLS or not."""
+"""The server to connect to: its address, the API key, TLS."""
 
 import os
 import re
@@ -12,16 +12,16 @@ from fetchml.client.errors import BadKey, SetupError
 
 DEFAULT_SERVER = "127.0.0.1:9102"
 CONTROL = "unix:"
-"""Before the path of the control socket, which only this machine's owner may use."""
+"""The prefix of a control socket's path. Only the data directory's owner can use that socket."""
 
 CHANNEL_OPTIONS = (
-    # A quiet stream whose server vanished without a word ends after a minute.
+    # Detect within a minute that the server of a quiet stream has vanished.
     ("grpc.keepalive_time_ms", 40_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.max_receive_message_length", -1),
-    # A proxy for the web is not one for a training machine.
+    # The proxy of http_proxy is for the web, not for a training machine.
     ("grpc.enable_http_proxy", 0),
-    # This client decides what is tried again.
+    # retries.py decides about retries.
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
@@ -31,25 +31,25 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 class Endpoint(NamedTuple):
-    """Where to connect, and what to show there."""
+    """A server's address and the credentials for it."""
 
     server: str
-    """As it was given, for people."""
+    """The address as it was given, for messages."""
     address: str
     credentials: grpc.ChannelCredentials | None
-    """None: no TLS."""
+    """`None` without TLS."""
     metadata: Metadata
 
 
 def find_endpoint(server: str | None, key: str | None, tls_ca: str | Path | None) -> Endpoint:
-    """What is None comes from FETCHML_SERVER, FETCHML_API_KEY and FETCHML_TLS_CA. Raises
-    SetupError."""
+    """Return the endpoint of a client. An argument that is `None` is taken from FETCHML_SERVER,
+    FETCHML_API_KEY or FETCHML_TLS_CA. Raises SetupError."""
     server = os.environ.get("FETCHML_SERVER") or DEFAULT_SERVER if server is None else server
     key = os.environ.get("FETCHML_API_KEY", "").strip() if key is None else key
     if key and not (key.isascii() and key.isprintable()):
         raise BadKey(
-            "The API key has characters that no key has",
-            "Look at FETCHML_API_KEY: did a line break or a quote get into it?",
+            "The API key contains characters that no key has",
+            "Check FETCHML_API_KEY for a line break or a quote.",
         )
     with_tls, address = split_address(server)
     metadata = (("x-api-key", key),) if key else ()
@@ -57,22 +57,22 @@ def find_endpoint(server: str | None, key: str | None, tls_ca: str | Path | None
 
 
 def split_address(server: str) -> tuple[bool, str]:
-    """Whether TLS is wanted (`https://HOST:PORT`), and HOST:PORT, or `unix:PATH`. Raises
-    SetupError."""
+    """Return whether an address asks for TLS (`https://HOST:PORT`), and its HOST:PORT, or
+    `unix:PATH`. Raises SetupError."""
     if server.startswith(CONTROL):
         return False, server
     scheme, separator, address = server.strip().rpartition("://")
     address = address.removesuffix("/")
     if not address or "/" in address or (separator and scheme not in {"http", "https"}):
         raise SetupError(
-            f"{server!r} is no address of a server",
-            "Give HOST:PORT, or https://HOST:PORT for a server with TLS.",
+            f"{server!r} is not a server address",
+            "Give HOST:PORT, or https://HOST:PORT for TLS.",
         )
     return scheme == "https", address
 
 
 def is_here(server: str) -> bool:
-    """Whether the server's address is a loopback one. Raises SetupError if it is none at all."""
+    """Return whether an address is a loopback one. Raises SetupError if it is not an address."""
     named = re.fullmatch(r"(?:\[(.+)\]|([^:]+))(?::[0-9]+)?", split_address(server)[1])
     host = (named[1] or named[2]) if named else ""
     try:
@@ -82,7 +82,7 @@ def is_here(server: str) -> bool:
 
 
 def port_of(server: str) -> int | None:
-    """The port in a server's address; `None` if there is none in it. Raises SetupError."""
+    """Return the port of an address; `None` if it has none. Raises SetupError."""
     port = split_address(server)[1].rpartition(":")[2]
     return int(port) if port.isascii() and port.isdigit() else None
 
@@ -97,5 +97,5 @@ def _credentials(tls_ca: str | Path | None) -> grpc.ChannelCredentials:
     except OSError as error:
         raise SetupError(f"{named}: cannot read {file}: {error.strerror}") from error
     if b"-----BEGIN CERTIFICATE-----" not in roots:
-        raise SetupError(f"{named}: {file} holds no certificate in PEM")
+        raise SetupError(f"{named}: {file} contains no PEM certificate")
     return grpc.ssl_channel_credentials(roots)

@@ -1,4 +1,4 @@
-"""How a call fails: one class for each code of the contract, with all that the server has told."""
+"""Errors of calls: one class for each code of the contract, with the server's details."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
@@ -11,7 +11,7 @@ DOMAIN = "fetchml"
 
 
 class SetupError(ValueError):
-    """No client can be made from what was given: the address, the key, or a file for TLS."""
+    """The address, the API key or the TLS file of a client is invalid. `hint` is what to do."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -20,11 +20,11 @@ class SetupError(ValueError):
 
 
 class BadKey(SetupError):
-    """What was given as the API key can be none."""
+    """The API key contains characters that no key has."""
 
 
 class BadFolder(Exception):
-    """A folder that can't be kept as a snapshot."""
+    """A folder cannot be uploaded as a snapshot. `hint` is what to do."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -33,12 +33,14 @@ class BadFolder(Exception):
 
 
 class FieldViolation(NamedTuple):
+    """A field of the request, and the rule that it breaks."""
+
     field: str
     rule: str
 
 
 class CallError(Exception):
-    """Base of all failed calls."""
+    """Base class of all errors of calls."""
 
     code: ClassVar[str] = "INTERNAL_ERROR"
     """The contract's `ErrorResponse.code`."""
@@ -54,25 +56,25 @@ class CallError(Exception):
         super().__init__(message)
         self.message = message
         self.violations = violations
-        """Which fields of the request break which rule."""
+        """The fields of the request that break a rule."""
         self.trace_id = trace_id
-        """The request's id in the server's log. None: no server of FetchML has answered."""
+        """The request's id in the server's log; `None` if no FetchML server answered."""
         self.retry_after = retry_after
-        """Seconds that the server asks to wait."""
+        """Seconds to wait before a retry; `None` if the server names none."""
 
 
 class InternalError(CallError):
-    """The server failed, or the call did in a way that nothing tells of."""
+    """The server failed, or the call failed for an unknown reason."""
 
 
 class BadRequest(CallError):
-    """The request can't be read."""
+    """The request cannot be read."""
 
     code = "BAD_REQUEST"
 
 
 class ValidationFailed(BadRequest):
-    """The request breaks a rule: `violations` has the fields."""
+    """The request breaks a rule; `violations` lists the fields."""
 
     code = "VALIDATION_ERROR"
 
@@ -84,41 +86,41 @@ class Unauthorized(CallError):
 
 
 class Forbidden(CallError):
-    """The key's role does not allow it."""
+    """The key's role does not permit the call."""
 
     code = "FORBIDDEN"
 
 
 class NotFound(CallError):
-    """Nothing has that id."""
+    """No resource has that id."""
 
     code = "NOT_FOUND"
 
 
 class Conflict(CallError):
-    """It does not fit the state of what it is about."""
+    """The state of the resource does not allow the call."""
 
     code = "CONFLICT"
 
 
 class RateLimited(CallError):
-    """Too many requests, or streams: nothing was done."""
+    """There are too many requests or streams. Nothing was done."""
 
     code = "RATE_LIMITED"
 
 
 class Unavailable(CallError):
-    """The server can't do it now. Whether it was done is not known."""
+    """The server cannot answer now. The call may have taken effect."""
 
     code = "SERVICE_UNAVAILABLE"
 
 
 class Unreachable(Unavailable):
-    """No server has answered."""
+    """No server answered."""
 
 
 class DeadlineExceeded(Unavailable):
-    """No answer came in time."""
+    """No answer arrived in time."""
 
 
 _BY_CODE: dict[str, type[CallError]] = {
@@ -139,21 +141,21 @@ _BY_STATUS: dict[grpc.StatusCode, type[CallError]] = {
     grpc.StatusCode.UNAVAILABLE: Unreachable,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
 }
-"""For what does not come from the server itself: from gRPC, or from a proxy before it."""
+"""The classes of errors that gRPC itself or a proxy reports."""
 
 
 def call_error(error: Any, server: str) -> CallError:
-    """What a grpc.RpcError tells. `server`: the address, for people."""
-    said = error.details() or ""
-    told = _details(error.trailing_metadata() or ())
-    info = next((each for each in told if isinstance(each, error_details_pb2.ErrorInfo)), None)
+    """Convert a grpc.RpcError. `server` is the address that messages name."""
+    text = error.details() or ""
+    details = _details(error.trailing_metadata() or ())
+    info = next((each for each in details if isinstance(each, error_details_pb2.ErrorInfo)), None)
     if info is None or info.domain != DOMAIN:
-        failed = _not_ours(error.code(), said, server)
+        failed = _foreign_error(error.code(), text, server)
     else:
         failed = _BY_CODE.get(info.reason, InternalError)(
-            said, trace_id=info.metadata.get("trace_id")
+            text, trace_id=info.metadata.get("trace_id")
         )
-    for each in told:
+    for each in details:
         if isinstance(each, error_details_pb2.BadRequest):
             failed.violations = tuple(
                 FieldViolation(found.field, found.description) for found in each.field_violations
@@ -164,23 +166,24 @@ def call_error(error: Any, server: str) -> CallError:
     return failed
 
 
-def _not_ours(status: grpc.StatusCode, said: str, server: str) -> CallError:
+def _foreign_error(status: grpc.StatusCode, text: str, server: str) -> CallError:
+    """Return an error that did not come from a FetchML server."""
     kind = _BY_STATUS.get(status)
-    if kind is RateLimited and "larger than max" in said:
-        return BadRequest(said)  # the message's size; it will not shrink
-    if kind is RateLimited and "Concurrent RPC limit" in said:
-        return RateLimited("The server has as many calls open as it takes: try again later")
-    if kind is Unreachable or (status == grpc.StatusCode.INTERNAL and "RST_STREAM" in said):
+    if kind is RateLimited and "larger than max" in text:
+        return BadRequest(text)  # the message is too large: a retry would fail again
+    if kind is RateLimited and "Concurrent RPC limit" in text:
+        return RateLimited("The server has reached its limit of open calls: try again later")
+    if kind is Unreachable or (status == grpc.StatusCode.INTERNAL and "RST_STREAM" in text):
         return Unreachable(f"Cannot reach a server at {server}")
     if kind is DeadlineExceeded:
         return DeadlineExceeded(f"The server at {server} did not answer in time")
     if kind is None:
-        return InternalError(f"{said or 'The call failed'} ({status.name})")
-    return kind(said)
+        return InternalError(f"{text or 'The call failed'} ({status.name})")
+    return kind(text)
 
 
 def _details(metadata: Iterable[tuple[str, str | bytes]]) -> list[Message]:
-    """Those that are known of the google.rpc details in a call's trailers."""
+    """Return the google.rpc details of known types in a call's trailers."""
     found: list[Message] = []
     for name, value in metadata:
         if name != "grpc-status-details-bin" or not isinstance(value, bytes):

@@ -1,4 +1,4 @@
-"""What the API's messages say, in the contract's own words."""
+"""The API's messages, with the contract's names and values."""
 
 import datetime
 from typing import Any
@@ -9,21 +9,23 @@ from fetchml.v1.task_pb2 import Task
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _FIRST_MS = -62_135_596_800_000
-"""The beginning of the year 1."""
+"""The start of the year 1."""
 _LAST_MS = 253_402_300_799_999
 """The end of the year 9999."""
 
 
 def status_name(task: Task) -> str:
+    """Return the contract's name of a task's status."""
     return Task.Status.Name(task.status)
 
 
 def ended(task: Task) -> bool:
+    """Return whether a task is completed or failed."""
     return task.status in (Task.completed, Task.failed)
 
 
 def to_json(message: Message) -> dict[str, Any]:
-    """The message with the contract's names and values: what REST would answer."""
+    """Return a message as the JSON object that REST returns."""
     return {field.name: _field(field, value) for field, value in message.ListFields()}
 
 
@@ -46,8 +48,8 @@ def _value(field: Any, value: Any) -> Any:
 
 
 def _rfc3339(ms: int) -> str:
-    """`ms`: milliseconds since the epoch (UTC). What RFC 3339 can't name becomes the nearest time
-    that it can."""
+    """Return a time in RFC 3339. `ms` is in milliseconds since the epoch (UTC), and clamped to the
+    years 1 to 9999."""
     within = min(max(ms, _FIRST_MS), _LAST_MS)
     at = _EPOCH + datetime.timedelta(milliseconds=within)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

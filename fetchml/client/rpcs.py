@@ -1,4 +1,4 @@
-"""Every call of the API once: its name, its request, its reply. Both clients make theirs of it."""
+"""Every RPC of the API: its name, request and reply, and whether it may be repeated."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypedDict, TypeVar
@@ -17,33 +17,36 @@ from fetchml.v1.snapshot_pb2 import Snapshot
 from fetchml.v1.task_pb2 import FULL, CreateTaskRequest, DatasetSpec, Task
 
 MAX_MESSAGE_BYTES = 1 << 20
-"""Of one message that a server takes."""
+"""The largest message that a server accepts."""
 FRAMING_BYTES = 8
-"""What a task takes in a message beside its own bytes."""
+"""The overhead of a task in a message, in bytes."""
 
 Reply = TypeVar("Reply", covariant=True)  # noqa: PLC0105  # `Rpc[Reply]` is what is read
 
 
 class Rpc(NamedTuple, Generic[Reply]):
+    """One call."""
+
     method: str
-    """`Service/Method`, of this API if the service has no package."""
+    """`Service/Method`. A service without a package is one of fetchml.v1."""
     request: Message
-    """The one request, or the first of a stream."""
+    """The request, or the first one of a stream."""
     reply: type[Reply]
     repeatable: bool = True
-    """Doing it twice is doing it once."""
+    """Whether a repeated call has the same effect as one."""
     deletes: bool = False
+    """Whether NotFound after a retry is a success."""
 
     @property
     def wire(self) -> tuple[str, Callable[[Message], bytes], Callable[[bytes], Reply]]:
-        """What gRPC must know: the path, how to write requests, how to read replies."""
+        """Return the arguments of a gRPC channel: path, request serializer, reply parser."""
         path = f"/{self.method}" if "." in self.method else f"/fetchml.v1.{self.method}"
         parse: Callable[[bytes], Reply] = self.reply.FromString  # type: ignore[attr-defined]
         return path, type(self.request).SerializeToString, parse
 
 
 class TaskFields(TypedDict, total=False):
-    """What a task may be given; proto/fetchml/v1/task.proto says what each means."""
+    """Optional fields of a new task. proto/fetchml/v1/task.proto describes them."""
 
     priority: int
     args: str
@@ -65,7 +68,7 @@ class TaskFields(TypedDict, total=False):
 
 
 class JupyterFields(TypedDict, total=False):
-    """What a Jupyter service may be given; proto/fetchml/v1/jupyter.proto says what each means."""
+    """Optional fields of a new Jupyter service. proto/fetchml/v1/jupyter.proto describes them."""
 
     workspace: str
     image: str
@@ -75,7 +78,8 @@ class JupyterFields(TypedDict, total=False):
 
 
 class Where(TypedDict, total=False):
-    """Which tasks; all must match. `states`: `Task.running`, or its name."""
+    """A filter of tasks; all fields must match. `states` are values such as `Task.running`, or
+    their names."""
 
     states: Iterable[Task.Status | str]
     user_id: str
@@ -87,7 +91,7 @@ class Where(TypedDict, total=False):
 
 
 def create_task(job_name: str, fields: TaskFields) -> Rpc[Task]:
-    """Raises ValueError for what no message can carry."""
+    """Raises ValueError for a value that does not fit its field."""
     request = CreateTaskRequest(job_name=job_name, **fields)
     _make_repeatable(request)
     return Rpc("TaskService/CreateTask", request, Task)
@@ -96,8 +100,8 @@ def create_task(job_name: str, fields: TaskFields) -> Rpc[Task]:
 def create_tasks(
     requests: Iterable[CreateTaskRequest],
 ) -> tuple[Rpc[task_pb2.CreateTasksResponse], list[task_pb2.CreateTasksRequest]]:
-    """The call, and its messages: as few as the server takes. Raises ValueError for a task that
-    no message can carry."""
+    """Return the call and its messages, as few as possible. Raises ValueError for a task that does
+    not fit in a message."""
     batches = [task_pb2.CreateTasksRequest()]
     size = 0
     for request in requests:
@@ -106,7 +110,9 @@ def create_tasks(
         _make_repeatable(copied)
         more = copied.ByteSize() + FRAMING_BYTES
         if more > MAX_MESSAGE_BYTES:
-            raise ValueError(f"A task takes {more:,} bytes, more than one message may")
+            raise ValueError(
+                f"A task takes {more:,} bytes; one message holds {MAX_MESSAGE_BYTES:,}"
+            )
         if size + more > MAX_MESSAGE_BYTES:
             batches.append(task_pb2.CreateTasksRequest())
             size = 0
@@ -135,7 +141,7 @@ def list_tasks(
     page_size: int = 0,
     page_token: str = "",
 ) -> Rpc[task_pb2.TaskList]:
-    """By `limit` and `offset`, or by `page_size` and `page_token`."""
+    """Select a page by `limit` and `offset`, or by `page_size` and `page_token`."""
     request = task_pb2.ListTasksRequest(
         limit=limit,
         offset=offset,
@@ -191,7 +197,7 @@ def download_output(task_id: str, path: str) -> Rpc[task_pb2.TaskOutputChunk]:
 
 
 def _filters(where: Where) -> Where:
-    """With a list of the states: an iterator can be read only once."""
+    """Return the filter with a list of states, since an iterator can be read only once."""
     return {**where, "states": list(where["states"])} if "states" in where else where
 
 
@@ -231,7 +237,7 @@ def list_experiments() -> Rpc[experiment_pb2.ListExperimentsResponse]:
 
 
 def create_experiment(name: str, description: str | None, commit_id: str | None) -> Rpc[Experiment]:
-    """Raises ValueError for what no message can carry."""
+    """Raises ValueError for a value that does not fit its field."""
     request = experiment_pb2.CreateExperimentRequest(
         name=name, description=description, commit_id=commit_id, view=FULL
     )
@@ -291,7 +297,7 @@ def get_jupyter(service_id: str) -> Rpc[JupyterServiceInfo]:
 
 
 def start_jupyter(name: str, fields: JupyterFields) -> Rpc[JupyterServiceInfo]:
-    """Raises ValueError for what no message can carry."""
+    """Raises ValueError for a value that does not fit its field."""
     request = jupyter_pb2.StartJupyterRequest(name=name, view=FULL, **fields)
     return Rpc("JupyterService/StartJupyter", request, JupyterServiceInfo, repeatable=False)
 

@@ -68,10 +68,10 @@ def test_compare(server: Server) -> None:
     assert "completed" in first
     newest = server.run("experiment", "compare", made, "--limit", "1")
     assert waits in newest.succeeded()
-    assert "3 older: --limit" in newest.err
+    assert "3 older tasks are not shown: raise --limit" in newest.err
     unknown = server.run("experiment", "compare", made, "--sort", "f1")
     assert unknown.code == 2
-    assert "there are: loss, epoch" in unknown.err
+    assert "Known metrics: loss, epoch" in unknown.err
     server.run("cancel", waits).succeeded()
 
 

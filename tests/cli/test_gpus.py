@@ -107,7 +107,7 @@ def test_what_is_refused(server: Server) -> None:
     for named, code, said in (
         ("7", ExitCode.NOT_FOUND, "There is no GPU 7"),
         ("", ExitCode.NOT_FOUND, "There is no GPU"),
-        ("GPU-0000000", ExitCode.USAGE, "Several GPUs begin with GPU-0000000: 0, 1, 2"),
+        ("GPU-0000000", ExitCode.USAGE, "Several UUIDs start with GPU-0000000: GPUs 0, 1, 2"),
     ):
         refused = server.run("gpu", "drain", "0", named)
         assert refused.code == code
@@ -139,7 +139,7 @@ def test_when_a_task_starts(server: Server) -> None:
     told = rest(server, f"/v1/tasks/{waits}/explain")["estimate"]
     assert told["p50"] <= told["p90"]
     assert re.search(
-        r"^starts +within .* \(even chance\), within .* \(9 of 10\)$",
+        r"^starts +within .* \(50 % likely\), within .* \(90 % likely\)$",
         server.run("show", waits).succeeded(),
         re.MULTILINE,
     )
@@ -197,13 +197,13 @@ def printed(found: GpuList, *tasks: Task) -> str:
 
 def test_a_machine_without_gpus() -> None:
     assert printed(GpuList(problem="no NVIDIA driver")).strip() == "No GPUs: no NVIDIA driver"
-    assert printed(GpuList()).strip() == "No GPUs: there are none"
+    assert printed(GpuList()).strip() == "No GPUs: none found"
 
 
 def test_a_driver_that_is_away() -> None:
     lost = Gpu(uuid="GPU-a", number=0, state=Gpu.lost, reason="lost: it is gone")
     shown = printed(GpuList(gpus=[lost], problem="no NVIDIA driver", notes=["look\x1b[2J here"]))
-    assert "The driver can't be asked: no NVIDIA driver" in shown
+    assert "The GPU driver has a problem: no NVIDIA driver" in shown
     assert "it is gone" in shown
     assert "\x1b" not in shown, "nothing steers the terminal"
 
@@ -250,9 +250,9 @@ def test_a_whole_uuid_is_found_where_it_begins_another() -> None:
 
 def test_when_it_starts_in_words() -> None:
     told = TaskExplanation.StartEstimate(p50=Timestamp(seconds=160), p90=Timestamp(seconds=7300))
-    assert starts(told, 100) == "within 1 min 0 s (even chance), within 2 h 0 min (9 of 10)"
+    assert starts(told, 100) == "within 1 min 0 s (50 % likely), within 2 h 0 min (90 % likely)"
     told.checked, told.held_p50_percent, told.held_p90_percent = 12, 48, 91
-    assert starts(told, 100).endswith("; of 12 earlier estimates 48 % and 91 % came by then")
+    assert starts(told, 100).endswith("; 48 % and 91 % of 12 earlier estimates held")
     assert starts(told, 9999).startswith("within 0 s"), "never negative"
 
 

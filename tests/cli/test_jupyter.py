@@ -75,7 +75,7 @@ def test_from_start_to_stop(box: Server) -> None:
     assert '"status": "starting"' in waits.succeeded()
     assert "It waits for 1 slots" in box.run("jupyter", "ls").succeeded()
     stopped = box.run("jupyter", "stop", service["id"])
-    assert stopped.succeeded() == f"{service['id']} is asked to stop"
+    assert stopped.succeeded() == f"{service['id']} is stopping"
     assert (box.data_dir / "jupyter/team/notes/pid").exists()
 
 

@@ -35,7 +35,7 @@ def test_stops_and_goes_on_while_somebody_waits(own_server: Server) -> None:
     out, said = waiting.communicate(timeout=SECONDS)
     assert out == "after\n"
     assert waiting.returncode == 5, said
-    assert "trying again. The task goes on." in said
+    assert "retrying. The task continues." in said
 
 
 def test_a_second_signal_ends_it_at_once_and_loses_nothing(own_server: Server) -> None:
@@ -225,7 +225,7 @@ def test_a_disk_that_fills_up_under_keys_is_told(own_server: Server) -> None:
 def test_too_few_open_files_are_told(tmp_path: Path) -> None:
     refused = run("serve", *new_server(tmp_path / "data"), ulimit="-n 20")
     assert refused.code == 1
-    assert refused.err.startswith("Error: The server can't start: it may open only 20 files")
+    assert refused.err.startswith("Error: The server cannot start: it may open only 20 files")
     assert not (tmp_path / "data").exists()
 
 

@@ -68,10 +68,10 @@ def test_a_folder_is_sent_once_and_run(server: Server, code: Path) -> None:
     assert first.succeeded() == f"{files} 0.1"
     assert "5 files" not in first.err
     assert ": 4 files, " in first.err
-    assert "; sending " in first.err
+    assert "; uploading " in first.err
     again = server.run("submit", "--wait", "--dir", str(code), "-e", "LR=0.2")
     assert again.succeeded() == f"{files} 0.2"
-    assert "the server has it" in again.err
+    assert "already on the server" in again.err
     task = server.json("ls", "--limit", "1")["tasks"][0]
     assert task["job_name"] == "digits"
     assert task["command"] == ["python3", "train.py"]
@@ -250,7 +250,7 @@ def test_what_cannot_be_read_is_told(
         read_tree(code)
 
 
-def test_a_folder_that_changes_while_it_is_packed_is_told(
+def test_a_folder_that_changes_during_the_upload_is_reported(
     server: Server, code: Path, monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def pack_another(tree: SourceTree, entries: list[Entry], archive: BinaryIO) -> None:
@@ -261,8 +261,8 @@ def test_a_folder_that_changes_while_it_is_packed_is_told(
     monkeypatch.setattr(local_snapshots, "write_archive", pack_another)
     key = (server.data_dir / "admin.key").read_text().strip()
     with connected(server.grpc, key) as client:
-        kept, _ = upload.keep(client, code)
-    assert f"what was sent is {kept.id[:12]}" in capsys.readouterr().err
+        kept, _ = upload.upload_folder(client, code)
+    assert f"the snapshot is {kept.id[:12]}" in capsys.readouterr().err
 
 
 def test_a_name_that_is_not_utf_8(code: Path) -> None:

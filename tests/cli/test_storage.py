@@ -22,7 +22,7 @@ def test_the_table_and_its_json(ended: tuple[Server, str]) -> None:
     server, _ = ended
     told = server.run("storage").succeeded()
     assert told.split("\n")[0].split()[:2] == ["USER", "ALL"]
-    assert "Each user may have" in told
+    assert "Limit for each user: " in told
     [user] = server.json("storage")["users"]
     kinds = {each["kind"]: int(each.get("bytes", 0)) for each in user["kinds"]}
     assert kinds.keys() == {"snapshots", "workspaces", "outputs", "logs", "jupyter"}

@@ -46,7 +46,7 @@ def test_every_try_has_the_same_key(forgetful: tuple[Forgetful, str]) -> None:
     first, *others = servicer.keys
     assert others == [first, first]
     assert uuid.UUID(first).version == 4
-    assert submitted.err.count("trying again, it is submitted only once") == 2
+    assert submitted.err.count("retrying, the task is created only once") == 2
 
     run("submit", "--", "true", FETCHML_SERVER=address, FETCHML_API_KEY="a").succeeded()
     assert servicer.keys[-1] != first, "another submit is another task"
@@ -61,7 +61,7 @@ def test_a_server_that_comes_back(own_server: Server) -> None:
     submitting = own_server.begin("submit", "--json", "--", "true")
     assert submitting.stderr is not None
     try:
-        assert "trying again" in submitting.stderr.readline()
+        assert "retrying" in submitting.stderr.readline()
         own_server.start()
         out, _ = submitting.communicate(timeout=SECONDS)
     finally:

@@ -106,11 +106,11 @@ def test_clients_that_do_not_fit(world: World, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("server", "ca", "said"),
     [
-        ("ftp://localhost:1", "", "is no address of a server"),
-        ("https://localhost:1/x", "", "is no address of a server"),
-        ("https://", "", "is no address of a server"),
+        ("ftp://localhost:1", "", "is not a server address"),
+        ("https://localhost:1/x", "", "is not a server address"),
+        ("https://", "", "is not a server address"),
         ("https://localhost:1", "/nothing", "FETCHML_TLS_CA: cannot read /nothing"),
-        ("https://localhost:1", "/dev/null", "holds no certificate in PEM"),
+        ("https://localhost:1", "/dev/null", "contains no PEM certificate"),
     ],
 )
 def test_bad_words_of_a_client(server: str, ca: str, said: str) -> None:

@@ -1,8 +1,10 @@
-"""What the command line understands and says, without a server."""
+"""Help texts, values of options, and formatting, without a server."""
 
 import io
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -12,9 +14,9 @@ from rich.console import Console
 from fetchml.cli.connect import connected
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.main import COMMANDS, fetchml
-from fetchml.cli.param_types import Duration
+from fetchml.cli.param_types import DatasetParam, Duration, KeyValue
 from fetchml.cli.render import clean, duration, size
-from fetchml.cli.submit import DatasetParam, KeyValue, given_fields, job_name, outcome
+from fetchml.cli.submit import given_fields, job_name, outcome
 from fetchml.cli.wait import TerminalDisplay
 from fetchml.client import to_json
 from fetchml.v1.key_pb2 import Key, ListKeysResponse
@@ -23,14 +25,49 @@ from fetchml.v1.task_pb2 import DatasetSpec, Task, TaskOutput
 NAMES = [name for section in COMMANDS.values() for name in section]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_command_has_a_help_text(name: str) -> None:
-    context = click.Context(fetchml, info_name="fetchml")
-    command = fetchml.get_command(context, name)
-    assert command is not None
-    text = command.get_help(click.Context(command, context, info_name=name))
-    assert command.help
-    assert text.startswith(f"Usage: fetchml {name}")
+NOT_OF_SOFTWARE = re.compile(
+    r"\b(tells?|told|says?|said|knows?|wants?|who|what is)\b", re.IGNORECASE
+)
+"""Words that make a person of the software, or that leave a sentence without its subject."""
+COLUMNS = 80
+
+
+def helps(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
+    """The names of a command and of all commands in it, with their help at 80 columns."""
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            assert inner.help, name
+            inside = click.Context(inner, context, info_name=name, terminal_width=COLUMNS)
+            yield from helps(inner, inside)
+
+
+@pytest.fixture(scope="module")
+def texts() -> dict[str, str]:
+    return dict(helps(fetchml, click.Context(fetchml, info_name="fetchml", terminal_width=COLUMNS)))
+
+
+def test_every_command_has_a_help_text(texts: dict[str, str]) -> None:
+    assert {f"fetchml {name}" for name in NAMES} < texts.keys()
+    assert [name for name, text in texts.items() if not text.startswith(f"Usage: {name}")] == []
+
+
+def test_help_fits_80_columns(texts: dict[str, str]) -> None:
+    lines = [line for text in texts.values() for line in text.splitlines()]
+    assert [line for line in lines if len(line) > COLUMNS] == []
+
+
+def test_help_makes_no_person_of_the_software(texts: dict[str, str]) -> None:
+    found = {name: NOT_OF_SOFTWARE.findall(text) for name, text in texts.items()}
+    assert {name: words for name, words in found.items() if words} == {}
+
+
+def test_every_option_has_a_help_text(texts: dict[str, str]) -> None:
+    for name, text in texts.items():
+        options = text.partition("\nOptions:\n")[2].partition("\n\n")[0].split("\n  -")
+        assert [each for each in options if not re.search(r"\S\s{2,}\S", each)] == [], name
 
 
 def test_help_loads_no_command() -> None:
@@ -49,12 +86,12 @@ def test_help_loads_no_command() -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("90s", 90), ("30m", 1800), ("12h", 43_200), ("2d", 172_800)]
 )
-def test_times(text: str, seconds: int) -> None:
+def test_durations(text: str, seconds: int) -> None:
     assert Duration().convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "1.5h", "h", "-1", "1w", "\u0661h", "999999999d"])
-def test_what_is_no_time(text: str) -> None:
+def test_a_malformed_duration_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         Duration().convert(text, None, None)
 
@@ -71,7 +108,7 @@ def test_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
             kind.convert(text, None, None)
 
 
-def test_datasets() -> None:
+def test_dataset_specs() -> None:
     spec = DatasetParam().convert("name=mnist,source=https://x/y?a=b,mount_path=/m", None, None)
     assert spec == DatasetSpec(name="mnist", source="https://x/y?a=b", mount_path="/m")
     for text in ("mnist", "name=a,name=b", "size=1", ""):
@@ -94,7 +131,7 @@ def test_a_job_is_named_after_its_script(command: tuple[str, ...], name: str) ->
     assert job_name(command) == name
 
 
-def test_a_request_has_just_what_was_given() -> None:
+def test_a_request_has_only_the_given_fields() -> None:
     given = {"cpu": None, "gpu": 0, "env": (("A", "1"),), "datasets": (), "args": ""}
     assert given_fields(("python", "train.py"), given) == {
         "job_name": "train",
@@ -105,14 +142,14 @@ def test_a_request_has_just_what_was_given() -> None:
     }
 
 
-def test_the_exit_code_is_the_tasks_own() -> None:
+def test_the_exit_code_is_the_exit_code_of_the_task() -> None:
     assert outcome(Task(status=Task.completed, exit_code=0)) == 0
     assert outcome(Task(status=Task.failed, exit_code=3)) == 3
     assert outcome(Task(status=Task.failed)) == ExitCode.FAILED
     assert outcome(Task(status=Task.failed, exit_code=0)) == ExitCode.FAILED
 
 
-def test_json_is_the_contracts() -> None:
+def test_json_has_the_contracts_names_and_values() -> None:
     at = Timestamp(seconds=1_700_000_000, nanos=5_000_000)
     task = Task(id="x", status=Task.failed, created_at=at, failure_reason=Task.OUT_OF_MEMORY, cpu=0)
     task.metadata["a"] = "b"
@@ -130,7 +167,7 @@ def test_json_is_the_contracts() -> None:
     assert to_json(ListKeysResponse(keys=[Key(role=Key.admin)])) == {"keys": [{"role": "admin"}]}
 
 
-def test_durations_and_sizes() -> None:
+def test_formatted_durations_and_sizes() -> None:
     shown = [duration(seconds) for seconds in (-1, 59.9, 61, 3_660, 90_000)]
     assert shown == ["0 s", "59 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]
     assert [size(count) for count in (0, 1023, 1024, 1536 << 20, 1 << 60)] == [
@@ -138,7 +175,7 @@ def test_durations_and_sizes() -> None:
     ]  # fmt: skip
 
 
-def test_a_name_cannot_steer_the_terminal() -> None:
+def test_control_characters_are_replaced() -> None:
     assert clean("a\x1b[2J\nb").plain == "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b"
 
 
@@ -153,7 +190,7 @@ def test_log_lines_on_a_terminal() -> None:
 
 
 @pytest.mark.parametrize("key", ["a\nb", "ключ"])
-def test_a_key_that_cannot_be_one_is_told(key: str) -> None:
+def test_a_malformed_key_is_refused_and_not_shown(key: str) -> None:
     with pytest.raises(CommandError, match="API key") as caught, connected("127.0.0.1:1", key):
         pass
     assert caught.value.exit_code == ExitCode.REFUSED

@@ -239,7 +239,7 @@ def test_experiments(client: Client) -> None:
 
 @pytest.mark.parametrize("server", ["ftp://localhost:1", "https://localhost:1/x", "https://", ""])
 def test_no_address(server: str) -> None:
-    with pytest.raises(SetupError, match="is no address of a server"):
+    with pytest.raises(SetupError, match="is not a server address"):
         Client(server, "")
 
 

@@ -71,7 +71,7 @@ def test_submit_says_when_it_is_connected_again(
 
         until("running")
         relay.cut()
-        until("trying again")
+        until("retrying")
         until("running")
         (tmp_path / "go").touch()
         waiting.communicate(timeout=SECONDS)

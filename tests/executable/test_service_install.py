@@ -69,8 +69,8 @@ def test_an_upgrade_keeps_every_option(box: Path) -> None:
 
     second = install("--yes")
     assert second.exit_code == 0, second.output
-    assert f"Kept from the service that is installed: --data-dir {box}/data" in second.output
-    assert "Nothing changes in it." in second.output
+    assert f"Kept from the installed service: --data-dir {box}/data" in second.output
+    assert "The unit does not change." in second.output
     assert (box / "fetchml.service").read_text() == text
 
     shown = install("--dry-run", "--launcher", "docker", "--http", "127.0.0.1:1")
@@ -127,7 +127,7 @@ def test_settings_that_the_service_would_not_see_are_refused(
     monkeypatch.setenv("FETCHML_API_KEY", "a client's")
     refused = install("--yes", "--data-dir", f"{box}/data")
     assert refused.exit_code == 2
-    assert "give --launcher" in refused.output
+    assert "use --launcher" in refused.output
     assert "[tasks] image in the file" in refused.output
     assert "API_KEY" not in refused.output
     assert not (box / "fetchml.service").exists()
@@ -216,9 +216,9 @@ def test_what_root_has_in_the_data_is_handed_over_and_no_link_is_followed(box: P
 
     done = install("--yes", "--data-dir", str(data))
     assert done.exit_code == 0, done.output
-    assert f"what user 0 has in {data}" in done.output
+    assert f"user 0's files in {data}" in done.output
     owners = {path.relative_to(data): path.lstat().st_uid for path in data.rglob("*")}
     containers = {Path("jupyter/ada"), Path("jupyter/ada/notebook")}
     assert {path for path, uid in owners.items() if uid != DAEMON} == containers
     assert {(outside / name).stat().st_uid for name in (".", "file")} == {0}
-    assert "what user" not in install("--yes", "--data-dir", str(data)).output
+    assert "'s files in" not in install("--yes", "--data-dir", str(data)).output

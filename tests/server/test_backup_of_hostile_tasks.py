@@ -78,7 +78,7 @@ def test_what_a_task_shuts_is_left_out_and_counted(kept: Path, outputs: Path) ->
     (kept / "tasks/a/attempts/1/run/folder").chmod(0)
     ran = backup(kept)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stderr == b"Left out: 3 files or folders of attempts that can't be read.\n"
+    assert ran.stderr == b"Left out: 3 files or folders of attempts that cannot be read.\n"
     found = names(ran.stdout)
     assert {"opened", "run", "outputs", "outputs/result", "outputs/listed", "complete"} <= found
     assert not {"outputs/shut", "outputs/listed/file", "run/folder"} & found

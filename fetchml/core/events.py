@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from fetchml.core.gpus.model import Gpu
-from fetchml.core.model import AttemptEnd, Kept, Task
+from fetchml.core.model import Actor, AttemptEnd, Kept, Task
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ class Submitted(msgspec.Struct, frozen=True):
 class CancelRequested(msgspec.Struct, frozen=True):
     now: int
     task_id: str
-    by: str
+    by: Actor
 
 
 class Progressed(msgspec.Struct, frozen=True):

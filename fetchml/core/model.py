@@ -85,11 +85,38 @@ class TaskSpec(Value, frozen=True):
         return Resources(self.cpu or 0, self.memory_gb or 0, self.gpu or 0)
 
 
+class User(Value, frozen=True, tag="user"):
+    """A person or program with a key."""
+
+    name: str
+    """Without a blank, as all names of keys are."""
+
+
+class Server(Value, frozen=True, tag="server"):
+    """The server itself."""
+
+    reason: str
+    """For the task's user; holds a blank: "idle for 4 h"."""
+
+
+Actor = User | Server
+"""On whose behalf a task is ended."""
+
+
 class Cancel(Value, frozen=True):
-    """A durable wish to end a task."""
+    """A durable request to end a task."""
 
     by: str
+    """The actor as it is stored and shown: a user's name or the server's reason."""
     at: int
+
+    @classmethod
+    def of(cls, actor: Actor, at: int) -> "Cancel":
+        return cls(actor.name if isinstance(actor, User) else actor.reason, at)
+
+    @property
+    def actor(self) -> Actor:
+        return Server(self.by) if " " in self.by else User(self.by)
 
 
 class AttemptEnd(Value, frozen=True):

@@ -210,12 +210,12 @@ def _cancel(state: State, decision: Decision, event: CancelRequested) -> None:
     task = state.tasks.get(event.task_id)
     if task is None or task.cancel is not None:
         return
-    wish = Cancel(event.by, event.now)
+    cancel = Cancel.of(event.by, event.now)
     if task.status is Status.QUEUED:
-        verdict = Verdict(FailureReason.CANCELLED, cancelled(wish), None)
-        _finish(state, decision, replace(task, cancel=wish), verdict, ended_at=event.now)
+        verdict = Verdict(FailureReason.CANCELLED, cancelled(cancel), None)
+        _finish(state, decision, replace(task, cancel=cancel), verdict, ended_at=event.now)
         return
-    change(state, decision, replace(task, cancel=wish))
+    change(state, decision, replace(task, cancel=cancel))
     if task.prestaged:
         state.discard(task.id)
     if task.status is not Status.COLLECTING:

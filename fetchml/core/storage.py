@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from fetchml.core.model import Kept, Task
+from fetchml.core.model import Kept, Server, Task
 
 
 class Kind(StrEnum):
@@ -99,8 +99,7 @@ class Excess(NamedTuple):
     """A task that has to end so that others can go on."""
 
     task: Task
-    why: str
-    """For its user. Begins with a name for who ends it."""
+    by: Server
 
 
 LEAST_GROWTH_BYTES = 16 << 20
@@ -129,7 +128,7 @@ def excess(
                 f"{size(largest.used.bytes)}, and {size(allowed_bytes)} are allowed "
                 "([quotas] user_storage_gb)"
             )
-            chosen[largest.task.id] = Excess(largest.task, why)
+            chosen[largest.task.id] = Excess(largest.task, Server(why))
     if free_bytes < least_free_bytes:
         left = [each for tasks in by_user.values() for each in tasks if each.task.id not in chosen]
         most = max(left, key=lambda each: each.grown_bytes, default=None)
@@ -138,5 +137,5 @@ def excess(
                 f"the server: its disk is nearly full, and this task wrote most, "
                 f"{size(most.grown_bytes)} in a short time"
             )
-            chosen[most.task.id] = Excess(most.task, why)
+            chosen[most.task.id] = Excess(most.task, Server(why))
     return list(chosen.values())

@@ -17,7 +17,7 @@ from fetchml.core import deletion, permissions, quotas
 from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
 from fetchml.core.events import CancelRequested, DrainRequested, Event, LauncherChanged, Recovered
-from fetchml.core.model import ENDED, Change, Principal, Role, Task
+from fetchml.core.model import ENDED, Change, Principal, Role, Task, User
 from fetchml.core.requests import dataset, images, submission
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.core.state import Limits, State
@@ -247,7 +247,7 @@ class Engine:
         task = await self._find_to_end(who, task_id)
         if task.status in ENDED:
             return task
-        durable = self._writer.apply(CancelRequested(self._clock(), task_id, who.user))
+        durable = self._writer.apply(CancelRequested(self._clock(), task_id, User(who.user)))
         await self._audit.done(who, Action.TASK_CANCEL, task_id)
         await durable
         return await self._find(task_id)
@@ -259,7 +259,7 @@ class Engine:
             now = self._clock()
             match deletion.meaning(task, now):
                 case Deletion.CANCEL:
-                    durable = self._writer.apply(CancelRequested(now, task_id, who.user))
+                    durable = self._writer.apply(CancelRequested(now, task_id, User(who.user)))
                     await self._audit.done(who, Action.TASK_CANCEL, task_id)
                     await durable
                 case Deletion.HIDE:

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 
 from fetchml.core.events import CancelRequested, Submitted
-from fetchml.core.model import Resources, Status, Task, TaskSpec
+from fetchml.core.model import Actor, Resources, Status, Task, TaskSpec
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.explain import explain, why_it_waits
@@ -75,7 +75,7 @@ class ServiceTasks:
         """Done when it is durable."""
         return self._writer.apply(Submitted(self._clock(), [task]))
 
-    def cancel(self, task_id: str, by: str) -> asyncio.Future[None]:
+    def cancel(self, task_id: str, by: Actor) -> asyncio.Future[None]:
         """Done when the wish is durable; nothing happens to one that has ended."""
         return self._writer.apply(CancelRequested(self._clock(), task_id, by))
 

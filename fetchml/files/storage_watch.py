@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fetchml.core import storage
-from fetchml.core.model import Kept, Status, Task
+from fetchml.core.model import Kept, Server, Status, Task
 from fetchml.core.storage import Kind, Live, Used
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.storage_usage import StorageUsage
@@ -48,8 +48,8 @@ class Watched:
     under_way: Callable[[], Sequence[Task]]
     """All that have an attempt, services too."""
     attempt: Callable[[Task], AttemptFolder]
-    end: Callable[[str, str], object]
-    """Ends the task with this id; by whom, and why."""
+    end: Callable[[str, Server], object]
+    """Ends the task with this id."""
     find: Callable[[str], Coroutine[object, object, Task | None]]
     """In any state."""
     remove_outputs: Callable[[str], Coroutine[object, object, None]]
@@ -134,8 +134,8 @@ class StorageWatch:
             least_free_bytes=2 * self._settings.min_free_bytes,
         )
         for each in chosen:
-            log.warning("a task is ended: %s", each.why, extra={"task_id": each.task.id})
-            self._tasks.end(each.task.id, each.why)
+            log.warning("a task is ended: %s", each.by.reason, extra={"task_id": each.task.id})
+            self._tasks.end(each.task.id, each.by)
 
     async def sweep(self) -> None:
         """Remove folders of tasks that nothing knows, measure those that older releases ran, and

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
-from fetchml.core.model import ENDED, Principal, Status, Task, TaskSpec
+from fetchml.core.model import ENDED, Principal, Server, Status, Task, TaskSpec, User
 from fetchml.core.requests import images as image_rules
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Service, ServiceStatus
@@ -124,7 +124,7 @@ class JupyterServices:
         for task in self._tasks.live():
             if task.id not in self._records:
                 log.error("a service's record is gone", extra={"service_id": task.id})
-                await self._tasks.cancel(task.id, "the server, which has lost its record")
+                await self._tasks.cancel(task.id, Server("the server, which has lost its record"))
         live = frozenset(r.folder for r in self._records.values() if self._is_live(r.id))
         await self.workspaces.load(live)
         self._loaded.set()
@@ -185,7 +185,7 @@ class JupyterServices:
         task = self._task_of[service_id]
         if task.status in ENDED or task.cancel is not None:
             return
-        durable = self._tasks.cancel(service_id, who.user)
+        durable = self._tasks.cancel(service_id, User(who.user))
         await self._audit.done(who, Action.JUPYTER_STOP, service_id, record.name)
         await durable
 
@@ -360,7 +360,7 @@ class JupyterServices:
         """Until it has ended, and what it said last is known."""
 
         async def stop(reason: str) -> None:
-            await self._tasks.cancel(record.id, reason)
+            await self._tasks.cancel(record.id, Server(reason))
 
         self._watches[record.id] = watch = ServiceSupervisor(
             record,

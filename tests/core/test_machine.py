@@ -51,6 +51,7 @@ from fetchml.core.model import (
     Status,
     Task,
     TaskSpec,
+    User,
 )
 from fetchml.core.reactor import step
 from fetchml.core.retry import MOST_INFRA_RETRIES
@@ -264,7 +265,7 @@ class CoreMachine(RuleBasedStateMachine):
             return multiple()
         task_id = data.draw(st.sampled_from(sorted(self.seen)))
         before = self.seen[task_id]
-        begun = self.begin(CancelRequested(self.now, task_id, "alice"))
+        begun = self.begin(CancelRequested(self.now, task_id, User("alice")))
         after = self.seen[task_id]
         if before.status is Status.QUEUED:
             assert after.status is Status.FAILED

@@ -18,7 +18,7 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.model import AttemptEnd, Resources, Status, Task, TaskSpec
+from fetchml.core.model import AttemptEnd, Resources, Status, Task, TaskSpec, User
 from fetchml.core.reactor import step
 from fetchml.core.retry import LONGEST_DELAY_MS, backoff_ms
 from fetchml.core.state import Limits, State
@@ -130,7 +130,7 @@ def test_cancelled_tasks_do_not_stay_in_memory() -> None:
     box.submit(task("holds", cpu=4), task("head", cpu=2))
     for number in range(1_000):
         box.submit(task(f"t{number}", cpu=2, created_at=2))
-        step(box.state, CancelRequested(box.now, f"t{number}", "alice"))
+        step(box.state, CancelRequested(box.now, f"t{number}", User("alice")))
     assert len(box.state.queue) == 1
     assert box.state.queue.count_before(task("last", cpu=2, created_at=3)) == 1
     assert box.state.queue.size_in_memory() < 100

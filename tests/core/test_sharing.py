@@ -28,7 +28,7 @@ from fetchml.core.events import (
 )
 from fetchml.core.footprint import footprint
 from fetchml.core.gpus.model import Gpu
-from fetchml.core.model import AttemptEnd, Resources, Status, Task, TaskSpec
+from fetchml.core.model import AttemptEnd, Resources, Status, Task, TaskSpec, User
 from fetchml.core.quotas import queue_fault
 from fetchml.core.reactor import step
 from fetchml.core.scheduling.shares import ENTRIES, STEP_SECONDS, Shares, weight
@@ -373,7 +373,7 @@ def displaced(box: Box, name: str, times: int) -> None:
         box.submit(task(urgent, priority=6 + number % 2))
         assert box.of(DiscardAttempt) == [name]
         box.do(NeverStarted(box.now, name, box.task(name).attempt))
-        box.do(CancelRequested(box.now, urgent, "alice"))
+        box.do(CancelRequested(box.now, urgent, User("alice")))
         box.do(NeverStarted(box.now, urgent, 1))
 
 
@@ -385,7 +385,7 @@ def test_a_stream_of_urgent_tasks_begins_no_attempt_again_and_again() -> None:
     assert (box.task("next").attempt, box.task("next").discarded) == (2, 2)
     box.submit(task("urgent", priority=8))
     box.do(NeverStarted(box.now, "behind", 1))
-    box.do(CancelRequested(box.now, "urgent", "alice"))
+    box.do(CancelRequested(box.now, "urgent", User("alice")))
     box.do(NeverStarted(box.now, "urgent", 1))
     assert box.prestaged == {"behind": ("G0",)}
     assert box.end("runs") == ["next"], "it is not passed by what is ready"

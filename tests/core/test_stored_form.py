@@ -1,8 +1,9 @@
 """Tasks are stored as JSON: what older releases wrote must open, under the names that it has."""
 
 import msgspec
+import pytest
 
-from fetchml.core.model import Cancel, Status, Task, TaskSpec
+from fetchml.core.model import Actor, Cancel, Server, Status, Task, TaskSpec, User
 
 STORED = (
     b'{"id":"t","user":"ada","spec":{"job_name":"j","image":"i","command":["c"]},"created_at":1,'
@@ -27,3 +28,12 @@ def test_stored_task_keeps_its_field_names() -> None:
 
 def test_stored_task_opens() -> None:
     assert msgspec.json.decode(STORED, type=Task) == TASK
+
+
+@pytest.mark.parametrize(
+    ("actor", "stored"), [(User("ada"), "ada"), (Server("idle for 4 h"), "idle for 4 h")]
+)
+def test_cancelling_actor_is_stored_as_text(actor: Actor, stored: str) -> None:
+    cancel = Cancel.of(actor, 5)
+    assert cancel == Cancel(stored, 5)
+    assert cancel.actor == actor

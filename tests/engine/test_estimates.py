@@ -13,7 +13,7 @@ from fetchml.core.events import (
     Started,
     Submitted,
 )
-from fetchml.core.model import Change, Resources, Status, Task, TaskSpec
+from fetchml.core.model import Change, Resources, Status, Task, TaskSpec, User
 from fetchml.core.reactor import step
 from fetchml.core.scheduling.estimate import UNKNOWN_MS, Estimate
 from fetchml.core.state import Limits, State
@@ -146,7 +146,7 @@ async def test_a_long_queue_is_played_beside_the_event_loop(
         nonlocal threads
         threads += 1
         assert state is not box.state
-        box.happens(CancelRequested(0, "t002", "ada"))
+        box.happens(CancelRequested(0, "t002", User("ada")))
         box.submit(task("late"))
         state.check()
         return await original(function, state, *rest)  # type: ignore[arg-type]
@@ -196,7 +196,7 @@ async def test_first_estimates_are_held_to_what_came() -> None:
     box.submit(task("a"), task("b"), task("c"), task("unasked", gpu=0))
     assert box.estimates.calibration.tasks == 0, "nobody was told anything"
     await box.told("c")
-    box.happens(CancelRequested(0, "c", "ada"))
+    box.happens(CancelRequested(0, "c", User("ada")))
     assert box.estimates.calibration.tasks == 0, "it never starts"
     box.now = 9 * MINUTE
     given = replace(box.state.tasks["b"], status=Status.PREPARING, allocated_at=box.now)

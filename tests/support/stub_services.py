@@ -11,7 +11,7 @@ from typing import Any, cast
 from msgspec.structs import replace
 
 from fetchml.auth.audit import Audit
-from fetchml.core.model import Cancel, Resources, Status, Task, TaskSpec
+from fetchml.core.model import Actor, Cancel, Resources, Status, Task, TaskSpec
 from fetchml.core.requests.jupyter import Activity
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.files.attempt_folder import AttemptFolder
@@ -61,8 +61,8 @@ class StubServiceTasks:
     def submit(self, task: Task) -> asyncio.Future[None]:
         return self._tell(task)
 
-    def cancel(self, task_id: str, by: str) -> asyncio.Future[None]:
-        return self.change(task_id, cancel=Cancel(by, START_MS + 1))
+    def cancel(self, task_id: str, by: Actor) -> asyncio.Future[None]:
+        return self.change(task_id, cancel=Cancel.of(by, START_MS + 1))
 
     def waits_for(self, task: Task) -> str:
         return "It waits for 1 gpu (0 of 8 free)."

@@ -11,7 +11,17 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from fetchml.core.model import ENDED, FailureReason, Resources, Status, Task, TaskSpec, Value
+from fetchml.core.model import (
+    ENDED,
+    FailureReason,
+    Resources,
+    Server,
+    Status,
+    Task,
+    TaskSpec,
+    User,
+    Value,
+)
 from fetchml.core.requests.checks import (
     MAX_INT,
     Check,
@@ -238,9 +248,11 @@ def reason_of(
 def _why_stopped(task: Task) -> str | None:
     if task.cancel is None:
         return None
-    # No user's name has a blank in it.
-    by = task.cancel.by
-    return by if " " in by else f"stopped by {by}"
+    match task.cancel.actor:
+        case Server(reason=reason):
+            return reason
+        case User(name=name):
+            return f"stopped by {name}"
 
 
 def _why_ended(task: Task) -> str:
@@ -268,7 +280,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def idle_words(idle_ms: int) -> str:
-    """Who stops what was idle for so long; it has a blank in it, so it is no user."""
+    """The reason why the server stops a service that was idle for so long."""
     seconds = idle_ms // 1000
     for size, unit in ((3600, "h"), (60, "min")):
         if seconds and seconds % size == 0:

@@ -26,7 +26,7 @@ from fetchml.ports.store import TaskQuery
 from fetchml.views import JupyterView, QueueStats, UpdateType, WatchFilter
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
 
-FAKE = str(Path(__file__).with_name("fake_jupyter.py"))
+FAKE = str(Path(__file__).parents[1] / "support" / "fake_jupyter.py")
 LIVING = {ServiceStatus.STARTING, ServiceStatus.RUNNING, ServiceStatus.STOPPING}
 
 real_spec = jupyter.task_spec

@@ -23,7 +23,7 @@ from fetchml.core.waiting import may_be_prestaged
 from fetchml.files.disk_work import DiskWork
 from fetchml.files.inotify import FolderWatch
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
-from fetchml.files.task_dir import TaskFiles
+from fetchml.files.task_files import TaskFiles
 from fetchml.ports.launcher import Launcher, LaunchSpec
 
 LONGEST_PAUSE_SECONDS = 30.0

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fetchml.cli.errors import CommandError, ExitCode
-from fetchml.files.data_dir_marks import may_become_data_dir
+from fetchml.files.layout import may_become_data_dir
 from fetchml.ops.systemd_unit import USER
 
 NO_ONE = 65534

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from fetchml.core.model import ENDED, Kept, Task
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.files.storage_usage import StorageUsage
-from fetchml.files.task_dir import TaskFiles
+from fetchml.files.task_files import TaskFiles
 from fetchml.system.clock import Clock
 from fetchml.system.locks import KeyedLocks
 

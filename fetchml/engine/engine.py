@@ -38,7 +38,7 @@ from fetchml.errors import Forbidden, NotFound
 from fetchml.files.inotify import FolderWatch
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.storage_watch import Watched
-from fetchml.files.task_dir import TaskFiles
+from fetchml.files.task_files import TaskFiles
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge
 from fetchml.ports.launcher import Launcher
 from fetchml.ports.store import Store, TaskPage, TaskQuery

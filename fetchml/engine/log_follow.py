@@ -8,7 +8,7 @@ from fetchml.core.model import ENDED, Task
 from fetchml.engine.feed import Feed
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.inotify import Changes, FolderWatch
-from fetchml.files.task_dir import TaskFiles
+from fetchml.files.task_files import TaskFiles
 from fetchml.views import LogChunk
 
 CHUNK_BYTES = 256 * 1024

@@ -12,7 +12,7 @@ from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.explain import explain, why_it_waits
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.task_dir import TaskFiles
+from fetchml.files.task_files import TaskFiles
 from fetchml.ports.store import Store
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence

@@ -10,7 +10,7 @@ import shlex
 import stat
 from pathlib import Path
 
-from fetchml.files.data_dir_marks import may_become_data_dir
+from fetchml.files.layout import may_become_data_dir
 
 
 class DataDirBusy(Exception):

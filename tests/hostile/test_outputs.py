@@ -10,7 +10,7 @@ import pytest
 from fetchml.attempts.manager import COLLECTING_THREADS
 from fetchml.files import kept_outputs, untrusted
 from fetchml.files.kept_outputs import FEW_FILES, LeftOut, OutputLimits, keep
-from fetchml.files.task_dir import LISTING_THREADS, TaskFiles
+from fetchml.files.task_files import LISTING_THREADS, TaskFiles
 from tests.hostile.attacked import Attacked
 from tests.support.engine_box import ALICE, BOB, Box, ended
 from tests.support.engine_box import box as box  # noqa: PLC0414 - a fixture
@@ -147,7 +147,7 @@ async def test_one_users_lists_take_one_thread(
         assert "alice" not in str(root) or held.wait(30)
         return []
 
-    monkeypatch.setattr("fetchml.files.task_dir._walk", slow)
+    monkeypatch.setattr("fetchml.files.task_files._walk", slow)
     lists = [asyncio.ensure_future(files.list_outputs(f"alice{n}", "alice")) for n in range(50)]
     try:
         async with asyncio.timeout(10):

@@ -128,6 +128,16 @@ class Unavailable(RequestError):
     code = "SERVICE_UNAVAILABLE"
 
 
+class DiskFull(Unavailable):
+    """The server's disk has no space for this, or is about to have none."""
+
+    REASON = "the server's disk is nearly full: free some space on it"
+    """For messages that name it as a cause."""
+
+    def __init__(self) -> None:
+        super().__init__(f"The {self.REASON.removeprefix('the ')}")
+
+
 class Overloaded(Unavailable):
     """All callers together hold as much of something as there is."""
 

@@ -20,11 +20,11 @@ from fetchml.core.events import (
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.requests import submission
 from fetchml.core.waiting import may_be_prestaged
-from fetchml.files.disk_work import DiskWork
 from fetchml.files.inotify import FolderWatch
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
 from fetchml.files.task_files import TaskFiles
 from fetchml.ports.launcher import Launcher, LaunchSpec
+from fetchml.system.threads import WorkerThreads
 
 LONGEST_PAUSE_SECONDS = 30.0
 COLLECTING_THREADS = 2
@@ -81,7 +81,7 @@ class AttemptManager:
         self._settings = settings
         self._clock = clock
         self._report = report
-        self._collecting = DiskWork("collecting", COLLECTING_THREADS, has_room=lambda: True)
+        self._collecting = WorkerThreads("collecting", COLLECTING_THREADS)
         self._current: dict[str, AttemptRunner] = {}
         """By task id; an attempt whose last traces are being removed may be there beside."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -154,7 +154,7 @@ class AttemptManager:
             clock=self._clock,
             report=self._report,
             gpu_failure=self._gpu_failure,
-            disk_work=self._collecting,
+            threads=self._collecting,
             output_limits=self._settings.outputs,
         )
 

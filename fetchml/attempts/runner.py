@@ -29,11 +29,11 @@ from fetchml.core.events import (
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.requests import text
 from fetchml.files.attempt_folder import AttemptFolder, CollectError
-from fetchml.files.disk_work import DiskWork
 from fetchml.files.inotify import FolderWatch
 from fetchml.files.kept_outputs import LeftOut, OutputLimits
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, PrepareError
 from fetchml.system import failpoints
+from fetchml.system.threads import WorkerThreads
 
 STOP_MARGIN_SECONDS = 5.0
 """The shim kills after the grace; only when it could not does the launcher."""
@@ -62,7 +62,7 @@ class AttemptRunner:
         clock: Callable[[], int],
         report: Callable[[Event], asyncio.Future[None]],
         gpu_failure: Callable[[Task, AttemptEnd], Awaitable[GpuFailed | None]],
-        disk_work: DiskWork,
+        threads: WorkerThreads,
         output_limits: OutputLimits,
     ) -> None:
         """The future of `report` is done when the event's changes are durable. `gpu_failure`:
@@ -76,7 +76,7 @@ class AttemptRunner:
         self._clock = clock
         self._report = report
         self._gpu_failure = gpu_failure
-        self._disk_work = disk_work
+        self._threads = threads
         self._output_limits = output_limits
         self._folder = AttemptFolder(run.folder)
         self._times = AttemptTimes(self._folder, task, clock)
@@ -313,7 +313,7 @@ class AttemptRunner:
         error, left_out = None, LeftOut()
         try:
             # No other server may collect beside it: cancelling this waits for its end.
-            left_out = await self._disk_work.run(
+            left_out = await self._threads.run(
                 lambda _: self._folder.collect(self._outputs, self._output_limits)
             )
         except CollectError as problem:
@@ -323,7 +323,7 @@ class AttemptRunner:
             if failure is not None:
                 self._report(failure)
         failpoints.reach("collected")
-        kept = await self._disk_work.run(lambda _: self._folder.kept(self._outputs))
+        kept = await self._threads.run(lambda _: self._folder.kept(self._outputs))
         kept = replace(kept, left_out_files=left_out.files, left_out_bytes=left_out.bytes)
         now, task = self._clock(), self._task
         await self._report(Collected(now, task.id, task.attempt, error, kept))

@@ -24,16 +24,14 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+from fetchml.files import layout
 from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir
 
 FORM = b"1\n"
 MARK, COMPLETE, DATA = "fetchml-backup", "complete", "data"
 CHECKSUM = "sha256:"
-SECRETS = ("admin.key", "jupyter.key")
+SECRETS = (layout.ADMIN_KEY, layout.JUPYTER_KEY)
 """The admin key in clear, and what the tokens of Jupyter services are derived from."""
-SNAPSHOTS, TASKS = "snapshots", "tasks"
-STORE = "store"
-DATABASE = "fetchml.duckdb"
 _DEEPEST = 110
 """Deeper than the outputs of any task."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -50,14 +48,14 @@ class BadBackup(Exception):
 @contextmanager
 def resting_store(data_dir: Path) -> Iterator[Path]:
     """The store's folder, while no server can start on it. Raises BadBackup."""
-    if not (data_dir / "store").is_dir():
+    if not (data_dir / layout.STORE).is_dir():
         raise BadBackup(f"no server's data is in {data_dir}")
     try:
         lock = lock_data_dir(data_dir)
     except (DataDirBusy, NotOwnData) as error:
         raise BadBackup(str(error)) from error
     try:
-        yield data_dir / "store"
+        yield data_dir / layout.STORE
     finally:
         lock.release()
 
@@ -68,7 +66,11 @@ def write(
     """Write a backup, and return how many files and folders of attempts are left out since they
     cannot be read. `store`: a folder with the store's files, which nothing changes. `with_keys`:
     with SECRETS. Raises BadBackup, OSError."""
-    parts = [*(SECRETS if with_keys else ()), SNAPSHOTS, *([TASKS] if with_outputs else ())]
+    parts = [
+        *(SECRETS if with_keys else ()),
+        layout.SNAPSHOTS,
+        *([layout.TASKS] if with_outputs else ()),
+    ]
     summed = _ChecksumWriter(archive)
     # What a new archive needs of a file is there.
     file = cast("BinaryIO", summed)
@@ -93,27 +95,27 @@ def write(
 def _add_store(writer: "_ArchiveWriter", root: int) -> None:
     """Raises BadBackup, OSError."""
     names = _names(root)
-    if DATABASE not in names:
-        raise BadBackup(f"the store has no {DATABASE}")
+    if layout.DATABASE not in names:
+        raise BadBackup(f"the store has no {layout.DATABASE}")
     for name in names:
         if is_of_store(name):
-            writer.add(root, name, f"{DATA}/{STORE}/{name}")
+            writer.add(root, name, f"{DATA}/{layout.STORE}/{name}")
 
 
 def is_of_store(name: str) -> bool:
     """Whether a file of the store's folder with this name belongs to the database."""
-    return name.startswith((DATABASE, "header.copy"))
+    return name.startswith((layout.DATABASE, layout.HEADER_COPY))
 
 
 def may_be_link(path: PurePosixPath) -> bool:
     """Whether a backup may have a link at this path: only inside trees that users or tasks made.
     The server opens everything above by its path, so a link there could lead it anywhere."""
     match path.parts[1:]:
-        case ("tasks", _, "outputs", _, *_):
+        case (layout.TASKS, _, layout.OUTPUTS, _, *_):
             return True
-        case ("tasks", _, "attempts", _, _, _, *_):
+        case (layout.TASKS, _, layout.ATTEMPTS, _, _, _, *_):
             return True
-        case ("snapshots", _, "tree", _, *_):
+        case (layout.SNAPSHOTS, _, "tree", _, *_):
             return True
     return False
 
@@ -121,11 +123,11 @@ def may_be_link(path: PurePosixPath) -> bool:
 def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
     """`parent`: a descriptor of the folder that has it."""
     match path.parts[1:]:
-        case ("snapshots", ".new"):
+        case (layout.SNAPSHOTS, ".new"):
             return False
-        case ("tasks", _, "attempts", _):
-            return _lies_in(parent, f"{name}/opened")
-        case ("tasks", _, "attempts", _, "workspace" | "datasets"):
+        case (layout.TASKS, _, layout.ATTEMPTS, _):
+            return _lies_in(parent, f"{name}/{layout.OPENED}")
+        case (layout.TASKS, _, layout.ATTEMPTS, _, layout.WORKSPACE | layout.DATASETS):
             return False
     return True
 
@@ -133,7 +135,7 @@ def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
 def is_a_tasks(path: PurePosixPath) -> bool:
     """Whether it lies in an attempt's folder: a running task makes there what it likes."""
     match path.parts[1:]:
-        case ("tasks", _, "attempts", _, _, *_):
+        case (layout.TASKS, _, layout.ATTEMPTS, _, _, *_):
             return True
     return False
 
@@ -142,7 +144,7 @@ def _require_own(parent: int, name: str, path: str) -> None:
     """Refuse a backup that would lack every task's logs: of a server that has given each user's
     tasks a uid. No task can cause this by itself. Raises BadBackup."""
     match PurePosixPath(path).parts[1:]:
-        case ("tasks", _, "attempts", _, "run" | "outputs"):
+        case (layout.TASKS, _, layout.ATTEMPTS, _, layout.RUN | layout.OUTPUTS):
             owner = os.stat(name, dir_fd=parent, follow_symlinks=False).st_uid
             if owner != os.geteuid():
                 raise BadBackup(
@@ -153,7 +155,7 @@ def _require_own(parent: int, name: str, path: str) -> None:
 
 
 def _is_the_stores(path: PurePosixPath) -> bool:
-    return path.parts[1:2] == ("store",)
+    return path.parts[1:2] == (layout.STORE,)
 
 
 def _names(folder: int) -> list[str]:

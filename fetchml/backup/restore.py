@@ -20,26 +20,19 @@ from fetchml.backup.archive import (
     CHECKSUM,
     COMPLETE,
     DATA,
-    DATABASE,
     FORM,
     MARK,
     SECRETS,
-    SNAPSHOTS,
-    STORE,
-    TASKS,
     BadBackup,
     is_a_tasks,
     is_of_store,
     may_be_link,
 )
 from fetchml.core.model import Key, Role
-from fetchml.files.data_dir import (
-    DataDirBusy,
-    NotOwnData,
-    is_taken,
-    lock_data_dir,
-    sync_folder,
-)
+from fetchml.files import layout
+from fetchml.files.data_dir import DataDirBusy, NotOwnData, is_taken, lock_data_dir
+from fetchml.files.layout import ADMIN_KEY, DATABASE, LOCK, SNAPSHOTS, STORE, TASKS
+from fetchml.files.own_file import sync_folder
 from fetchml.files.tar_reader import Member, members
 from fetchml.system.signals import interruptible
 
@@ -133,10 +126,10 @@ def _locked(data_dir: Path, owner: tuple[int, int]) -> Iterator[None]:
     except (DataDirBusy, NotOwnData) as error:
         raise BadBackup(str(error)) from error
     try:
-        _give(data_dir / "lock", owner)
+        _give(data_dir / LOCK, owner)
         yield
     except BaseException:
-        (data_dir / "lock").unlink()
+        (data_dir / LOCK).unlink()
         raise
     finally:
         lock.release()
@@ -145,13 +138,13 @@ def _locked(data_dir: Path, owner: tuple[int, int]) -> Iterator[None]:
 def _move_up(root: Path, data_dir: Path) -> None:
     """All or nothing, and the store last: without it nothing of the rest counts. Raises BadBackup,
     OSError."""
-    names = sorted((path.name for path in root.iterdir()), key=lambda name: (name == "store", name))
+    names = sorted((path.name for path in root.iterdir()), key=lambda name: (name == STORE, name))
     moved = list[str]()
     try:
         for name in names:
             if os.path.lexists(data_dir / name):
                 raise BadBackup(f"{data_dir / name} is there now: it is never overwritten")
-            if name == "store":
+            if name == STORE:
                 sync_folder(data_dir)
             moved.append(name)
             (root / name).rename(data_dir / name)
@@ -192,7 +185,7 @@ def _unpack(archive: BinaryIO, draft: Path) -> RestoreReport:
         )
     unpacking.finish()
     root = draft / DATA
-    return RestoreReport(bool(checksum), _admin_keys(root), (root / SECRETS[0]).exists())
+    return RestoreReport(bool(checksum), _admin_keys(root), (root / ADMIN_KEY).exists())
 
 
 def _admin_keys(root: Path) -> tuple[Key, ...] | None:
@@ -289,9 +282,9 @@ def _require_place(path: PurePosixPath, member: Member) -> None:
             fits = member.type == tarfile.REGTYPE
         case (name,) if name in (STORE, SNAPSHOTS, TASKS):
             fits = member.type == tarfile.DIRTYPE
-        case ("store", name):
+        case (layout.STORE, name):
             fits = is_of_store(name) and member.type == tarfile.REGTYPE
-        case ("snapshots" | "tasks", _, *_):
+        case (layout.SNAPSHOTS | layout.TASKS, _, *_):
             fits = not is_link or may_be_link(path) or is_a_tasks(path)
         case _:
             fits = False

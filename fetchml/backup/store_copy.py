@@ -19,7 +19,7 @@ from pathlib import Path
 from fetchml.core.model import Principal
 from fetchml.errors import Forbidden, Unavailable
 from fetchml.ports.store import Store
-from fetchml.system.threads import done, to_its_end
+from fetchml.system.threads import run_in_thread, wait_for_end
 
 PREFIX = ".store-copy-"
 TAKEN = "taken"
@@ -48,7 +48,7 @@ class StoreCopies:
             raise Forbidden("Only the owner of the data directory may copy it, on its machine")
         async with self._one_at_a_time:
             try:
-                await to_its_end(self._remove_of_killed)
+                await run_in_thread(self._remove_of_killed)
                 return await self._copied()
             except OSError as error:
                 log.warning("the store can't be copied: %s", error)
@@ -62,8 +62,8 @@ class StoreCopies:
             await asyncio.shield(copying)
         except BaseException:
             # A thread can't be stopped: until it is done it would fill what is removed.
-            await done(copying)
-            await to_its_end(shutil.rmtree, folder, ignore_errors=True)
+            await wait_for_end(copying)
+            await run_in_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
         self._made_at[folder.name] = time.monotonic()
         return folder.name

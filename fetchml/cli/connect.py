@@ -28,6 +28,7 @@ from fetchml.client import (
 )
 from fetchml.client.connection import CONTROL, DEFAULT_SERVER, is_here, port_of
 from fetchml.config.data_dir import default_data_dir
+from fetchml.files.layout import ADMIN_KEY
 from fetchml.server.control_socket import control_socket, read_address
 
 _EXITS: tuple[tuple[type[Exception], ExitCode], ...] = (
@@ -139,7 +140,7 @@ def _admin_key(data_dir: Path) -> str | None:
     A link is not read: the server never creates one.
     """
     try:
-        fd = os.open(data_dir / "admin.key", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(data_dir / ADMIN_KEY, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(fd, encoding="utf-8") as file:
             return file.read(_MAX_KEY_BYTES).strip() or None
     except (OSError, UnicodeDecodeError):

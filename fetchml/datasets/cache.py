@@ -8,7 +8,6 @@ So what is in use is a count of names that the file system keeps, also while no 
 what an attempt holds stays whole even if its entry in `content` is removed.
 """
 
-import errno
 import hashlib
 import logging
 import os
@@ -19,6 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import mkstemp
 
+from fetchml.errors import DiskFull
+from fetchml.files.disk_space import free_bytes, is_disk_full
 from fetchml.ports.launcher import PrepareError
 
 _INTACT_NS = 1_000_000_000
@@ -110,7 +111,7 @@ class DatasetCache:
             try:
                 os.posix_fallocate(fd, size, new_size - size)
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if not is_disk_full(error):
                     raise
                 raise _disk_full() from None
 
@@ -131,9 +132,8 @@ class DatasetCache:
         folders = (self._partial, *self._held.iterdir())
         elsewhere = [file for folder in folders for file in self._statuses(folder)]
         sizes = {status.st_ino: status.st_size for _, status in (*contents, *elsewhere)}
-        disk = os.statvfs(self.folder)
         over_limit = sum(sizes.values()) + more - self._most_bytes
-        over_disk = more + self._min_free_bytes - disk.f_bavail * disk.f_frsize
+        over_disk = more + self._min_free_bytes - free_bytes(self.folder)
         missing = max(over_limit, over_disk)
         too_many = len(unused) - MAX_CONTENTS + 1
         if missing > sum(size for _, size, _ in unused):
@@ -226,4 +226,4 @@ def size_words(size: int) -> str:
 
 
 def _disk_full() -> PrepareError:
-    return PrepareError("the server's disk is nearly full: free some space on it", permanent=False)
+    return PrepareError(DiskFull.REASON, permanent=False)

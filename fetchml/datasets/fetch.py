@@ -10,7 +10,7 @@ from fetchml.datasets.cache import DatasetCache, Draft, size_words
 from fetchml.datasets.versions import DatasetVersions, KnownVersion
 from fetchml.ports.launcher import PrepareError
 from fetchml.ports.origin import ContentVersion, Download, Interrupted, Origin
-from fetchml.system.threads import to_its_end
+from fetchml.system.threads import run_in_thread
 
 TRIES = 5
 """So often in a row a fetch may break off without having come any further."""
@@ -64,12 +64,12 @@ class DatasetFetches:
             known = None
         draft = self._cache.draft()
         try:
-            await to_its_end(draft.open)
+            await run_in_thread(draft.open)
             version = await self._fill(url, draft, known.version if known else None, fetch)
             if known is not None and version is known.version:
                 return known.sha256
             require_sum(dataset, draft.sha256)
-            await to_its_end(draft.keep)
+            await run_in_thread(draft.keep)
             if dataset.sha256 is None and version is not None:
                 await self._remember(url, KnownVersion(version, draft.sha256))
             return draft.sha256
@@ -77,7 +77,7 @@ class DatasetFetches:
             why = error.strerror or "the disk fails"
             raise PrepareError(f"it can't be kept: {why}", permanent=False) from error
         finally:
-            await to_its_end(draft.discard)
+            await run_in_thread(draft.discard)
 
     async def _remember(self, url: str, known: KnownVersion) -> None:
         """What is not remembered is fetched again: no reason to fail."""
@@ -127,9 +127,9 @@ async def _copy(reading: Download, draft: Draft, fetch: "_Fetch") -> None:
     if reading.offset != draft.written:
         draft.restart()
     if reading.length is not None:
-        await to_its_end(draft.reserve, reading.length)
+        await run_in_thread(draft.reserve, reading.length)
     async for chunk in reading.chunks:
-        await to_its_end(draft.write, chunk)
+        await run_in_thread(draft.write, chunk)
         fetch.came(draft.written, reading.length)
     if reading.length not in (None, draft.written):
         has, said = size_words(draft.written), size_words(reading.length or 0)

@@ -12,7 +12,7 @@ from fetchml.datasets.local import LocalDatasets
 from fetchml.datasets.versions import DatasetVersions
 from fetchml.ports.launcher import Mount, PrepareError
 from fetchml.ports.origin import Origin
-from fetchml.system.threads import to_its_end
+from fetchml.system.threads import run_in_thread
 
 FETCH_TRIES = 3
 """What was just fetched may be pushed out again by others before the task holds it."""
@@ -113,7 +113,7 @@ class DatasetProvider:
         for _ in range(FETCH_TRIES):
             if sha256 is None or not await asyncio.to_thread(self._cache.has, sha256):
                 sha256 = await self._fetches.fetch(dataset, progress)
-            if path := await to_its_end(self._cache.hold, sha256, lease, number):
+            if path := await run_in_thread(self._cache.hold, sha256, lease, number):
                 return path
         message = "the server's cache is too small for what its tasks use ([datasets] cache_bytes)"
         raise PrepareError(message, permanent=False)

@@ -10,7 +10,14 @@ from fetchml.core.audit import Action
 from fetchml.core.model import Principal
 from fetchml.core.requests import experiment
 from fetchml.core.requests.experiment import KNOWN_FIELDS, Experiment, ExperimentStatus
-from fetchml.errors import FieldViolation, Forbidden, NotFound, Unavailable, ValidationFailed
+from fetchml.errors import (
+    DiskFull,
+    FieldViolation,
+    Forbidden,
+    NotFound,
+    Unavailable,
+    ValidationFailed,
+)
 from fetchml.ports.store import Store
 from fetchml.records import RecordSet
 from fetchml.system.clock import Clock
@@ -59,7 +66,7 @@ class Experiments:
         if commit_id is not None and not await self._snapshot_exists(who, str(commit_id)):
             raise ValidationFailed([FieldViolation("commit_id", "no such snapshot")])
         if not self._store.has_room():
-            raise Unavailable("The server's disk is nearly full: free some space on it")
+            raise DiskFull
         return await self._records.change(self._create, who, fields)
 
     def get(self, who: Principal, experiment_id: str) -> Experiment:

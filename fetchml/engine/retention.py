@@ -23,6 +23,7 @@ from fetchml.errors import Conflict, FieldViolation, Forbidden, NotFound, Valida
 from fetchml.files.storage_usage import StorageUsage, UserStorage
 from fetchml.ports.store import OldTasks, Store
 from fetchml.snapshots.service import Snapshots
+from fetchml.system.background import every
 from fetchml.system.clock import Clock
 
 HOUR_SECONDS = 3600
@@ -76,22 +77,9 @@ class Retention:
     @contextlib.asynccontextmanager
     async def upkeep(self) -> AsyncIterator[None]:
         """While inside, what is too old is removed, every hour."""
-
-        async def do_at_times() -> None:
-            await asyncio.sleep(FIRST_SECONDS)
-            while True:
-                try:
-                    await self.remove_old()
-                except Exception:
-                    log.exception("what is too old can't be removed")
-                await asyncio.sleep(HOUR_SECONDS)
-
-        task = asyncio.create_task(do_at_times())
-        try:
+        failure = "what is too old can't be removed"
+        async with every(HOUR_SECONDS, self.remove_old, first=FIRST_SECONDS, failure=failure):
             yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def remove_old(self) -> None:
         """What the settings no longer keep."""

@@ -16,6 +16,7 @@ from fetchml.engine.dispatcher import Dispatcher
 from fetchml.errors import (
     MAX_VIOLATIONS,
     BadRequest,
+    DiskFull,
     FieldViolation,
     Forbidden,
     QueueQuotaReached,
@@ -163,11 +164,11 @@ class Submissions:
         return made
 
     def require_room(self) -> None:
-        """Raises Unavailable: nothing new is taken now."""
+        """Raises Unavailable if the server takes no new work."""
         if self._writer.state.draining:
             raise Unavailable("The server is shutting down: submit again when it is back")
         if not self._store.has_room():
-            raise Unavailable("The server's disk is nearly full: free some space on it")
+            raise DiskFull
 
     def require_quota(self, user: str, spec: TaskSpec) -> None:
         """For one task. Raises ValidationFailed, QueueQuotaReached, Unavailable."""

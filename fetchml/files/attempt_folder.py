@@ -17,6 +17,8 @@ import msgspec
 from fetchml.core.model import AttemptEnd, Kept
 from fetchml.files import kept_outputs, log_segments, untrusted
 from fetchml.files.kept_outputs import NO_LIMITS, LeftOut, OutputLimits
+from fetchml.files.layout import OPENED, OUTPUTS, RUN, WORKSPACE
+from fetchml.files.own_file import sync_folder
 from fetchml.files.tree_size import measure
 
 _RECORD_BYTES = 4096
@@ -55,9 +57,9 @@ class AttemptFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.run = path / "run"
-        self.workspace = path / "workspace"
-        self.outputs = path / "outputs"
+        self.run = path / RUN
+        self.workspace = path / WORKSPACE
+        self.outputs = path / OUTPUTS
         self.workspace_draft = path / "workspace.new"
         """Where a workspace is filled before it is put in place, whole."""
 
@@ -103,19 +105,19 @@ class AttemptFolder:
     def open_gate(self) -> None:
         """Let the waiting shims go on; again is fine. Raises OSError when the folder is missing."""
         # Not `touch`: the file's time stays that of the first opening.
-        os.close(os.open(self.path / "opened", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        os.close(os.open(self.path / OPENED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
         self._let_shims_go()
 
     def gate_was_opened(self) -> bool:
         """From then on the command may have started, whatever the task did to its run folder:
         this mark lies where only the server may write."""
-        return (self.path / "opened").exists()
+        return (self.path / OPENED).exists()
 
     def opened_at(self) -> int | None:
         """When the gate was first opened, in milliseconds since the epoch (UTC); `None` if it was
         not."""
         try:
-            return (self.path / "opened").stat().st_mtime_ns // 1_000_000
+            return (self.path / OPENED).stat().st_mtime_ns // 1_000_000
         except FileNotFoundError:
             return None
 
@@ -290,8 +292,8 @@ class AttemptFolder:
             untrusted.remove(replaced)
             outputs.rename(replaced)
         self.outputs.rename(outputs)
-        untrusted.sync_folder(outputs.parent)
-        untrusted.sync_folder(self.path)
+        sync_folder(outputs.parent)
+        sync_folder(self.path)
         return left_out
 
     def _log_bounds(self) -> tuple[int, int]:

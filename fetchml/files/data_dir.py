@@ -1,16 +1,15 @@
 """The data directory: made private, and taken by one server at a time."""
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
 import pwd
 import shlex
-import stat
 from pathlib import Path
 
-from fetchml.files.layout import may_become_data_dir
+from fetchml.files.layout import LOCK, may_become_data_dir
+from fetchml.files.own_file import open_own, read_own
 
 
 class DataDirBusy(Exception):
@@ -64,7 +63,7 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
             f"meant for FetchML, chmod 700 {shlex.quote(str(data_dir))}"
         )
     data_dir.chmod(0o700)
-    fd = _open_own(data_dir / "lock", os.O_RDWR | os.O_CREAT)
+    fd = open_own(data_dir / LOCK, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -83,7 +82,7 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
 def is_taken(data_dir: Path) -> bool:
     """Whether a server runs on this data directory. Changes nothing. Raises OSError."""
     try:
-        fd = _open_own(data_dir / "lock", os.O_RDONLY)
+        fd = open_own(data_dir / LOCK, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
@@ -100,74 +99,7 @@ def holder(data_dir: Path) -> int | None:
     has not written it yet. Changes nothing. Raises OSError."""
     if not is_taken(data_dir):
         return None
-    return _pid(read_own(data_dir / "lock", 4096))
-
-
-def read_own(path: Path, limit: int) -> bytes:
-    """At most `limit` bytes of a file that the server keeps of itself. Raises OSError."""
-    fd = _open_own(path, os.O_RDONLY)
-    try:
-        return os.pread(fd, limit, 0)
-    finally:
-        os.close(fd)
-
-
-def require_own_file(path: Path) -> None:
-    """For a file that a library opens by its path: nothing may be there but a regular file or
-    nothing. Raises OSError."""
-    with contextlib.suppress(FileNotFoundError):
-        mode = path.lstat().st_mode
-        if not stat.S_ISREG(mode):
-            raise _not_own(path)
-
-
-def _open_own(path: Path, flags: int) -> int:
-    """A descriptor of a file of the server's own. A link there was made by somebody else, and could
-    lead the server to write anywhere. Raises OSError."""
-    flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    try:
-        fd = os.open(path, flags, 0o600)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-            raise _not_own(path) from error
-        raise
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise _not_own(path)
-    return fd
-
-
-def _not_own(path: Path) -> OSError:
-    return OSError(
-        errno.ELOOP,
-        "it is a link or no regular file, which the server never makes: move it away",
-        str(path),
-    )
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Put a whole file in place in one step, on disk on return."""
-    temporary = path.with_name(path.name + ".new")
-    fd = _open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder (created, renamed, removed) durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    return _pid(read_own(data_dir / LOCK, 4096))
 
 
 def _holder(content: bytes) -> str:

@@ -14,6 +14,7 @@ from typing import Self
 from asyncinotify import Event, Inotify, Mask, Watch
 
 from fetchml.system import inotify_use
+from fetchml.system.background import every
 
 _APPEARS = (
     Mask.CREATE
@@ -49,15 +50,10 @@ async def _woken_at_times() -> AsyncIterator[Changes]:
     changes = Changes()
 
     async def wake() -> None:
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            changes.wake()
+        changes.wake()
 
-    waking = asyncio.create_task(wake())
-    try:
+    async with every(_LOOK_SECONDS, wake, first=_LOOK_SECONDS, failure="no wake-up"):
         yield changes
-    finally:
-        waking.cancel()
 
 
 class _Folder:

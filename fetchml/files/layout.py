@@ -1,16 +1,57 @@
-"""What tells a data directory from a folder that is somebody's for another purpose."""
+"""The names inside a data directory, and how one is recognized.
+
+<data-dir>/
+  lock                       held by the running server
+  store/                     the database; see adapters/duckdb/file.py
+  snapshots/ID/              uploaded trees
+  datasets/                  fetched contents, by their SHA-256
+  jupyter/                   workspaces of Jupyter services
+  shim/                      the shim, where the Docker engine can mount it from
+  control.sock               the owner's access without a key
+  control.address            the gRPC address of the same server
+  admin.key                  the first key
+  jupyter.key                secret from which the tokens of Jupyter services are derived
+  tasks/ID/outputs/          what the task left in /outputs
+  tasks/ID/attempts/N/       an attempt; see attempt_folder.py
+"""
 
 import os
 from pathlib import Path
 
-_MARKS = ("store/fetchml.duckdb", "store/header.copy", "admin.key", "control.sock")
-"""What only a data directory has."""
-_YOUNG = frozenset({"lock", "store", "lost+found"})
-"""What lies in one whose server has never run to the end of its start, or on a new disk."""
+LOCK = "lock"
+STORE = "store"
+SNAPSHOTS = "snapshots"
+DATASETS = "datasets"
+JUPYTER = "jupyter"
+SHIM = "shim"
+CONTROL_SOCKET = "control.sock"
+CONTROL_ADDRESS = "control.address"
+ADMIN_KEY = "admin.key"
+JUPYTER_KEY = "jupyter.key"
+TASKS = "tasks"
+
+# In the store's folder.
+DATABASE = "fetchml.duckdb"
+HEADER_COPY = "header.copy"
+
+# In a task's folder.
+ATTEMPTS = "attempts"
+OUTPUTS = "outputs"
+
+# In an attempt's folder; it has OUTPUTS too until they are collected, and the process launcher's
+# DATASETS.
+RUN = "run"
+WORKSPACE = "workspace"
+OPENED = "opened"
+
+_MARKS = (f"{STORE}/{DATABASE}", f"{STORE}/{HEADER_COPY}", ADMIN_KEY, CONTROL_SOCKET)
+"""Only a data directory has one of these."""
+_YOUNG = frozenset({LOCK, STORE, "lost+found"})
+"""What is in a data directory whose server never finished its first start, or on a new disk."""
 
 
 def may_become_data_dir(folder: Path) -> bool:
-    """Whether it is missing, empty, or one already. Raises OSError."""
+    """Return whether a folder is missing, empty, or a data directory already. Raises OSError."""
     if any(os.path.lexists(folder / mark) for mark in _MARKS):
         return True
     try:

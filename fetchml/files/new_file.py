@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from fetchml.files.data_dir import sync_folder
+from fetchml.files.own_file import sync_folder
 
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 """Of FAT, and of some that come over a network."""

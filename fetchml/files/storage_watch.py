@@ -19,8 +19,11 @@ from fetchml.core import storage
 from fetchml.core.model import Kept, Server, Status, Task
 from fetchml.core.storage import Kind, Live, Used
 from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.disk_space import free_bytes
+from fetchml.files.layout import ATTEMPTS, OUTPUTS, TASKS
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.tree_size import measure
+from fetchml.system.background import every
 
 LOOK_SECONDS = 30
 MOST_ENTRIES = 100_000
@@ -95,16 +98,11 @@ class StorageWatch:
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """While inside, what is written is watched, and what was missed is found."""
-        work = [
-            asyncio.create_task(_at_times(self.look, LOOK_SECONDS, LOOK_SECONDS)),
-            asyncio.create_task(_at_times(self.sweep, FIRST_SWEEP_SECONDS, SWEEP_SECONDS)),
-        ]
-        try:
+        failure = "the disk cannot be looked at"
+        look = every(LOOK_SECONDS, self.look, first=LOOK_SECONDS, failure=failure)
+        sweep = every(SWEEP_SECONDS, self.sweep, first=FIRST_SWEEP_SECONDS, failure=failure)
+        async with look, sweep:
             yield
-        finally:
-            for task in work:
-                task.cancel()
-            await asyncio.gather(*work, return_exceptions=True)
 
     async def look(self) -> None:
         """Measure all that is under way; end what takes too much."""
@@ -126,11 +124,11 @@ class StorageWatch:
                 grown += await self._services.workspaces.measure(workspace)
             files = sum(each.files for each in used.values())
             found.append(Live(task, Used(total, files), max(0, grown)))
-        disk = await asyncio.to_thread(os.statvfs, self._settings.data_dir)
+        free = await asyncio.to_thread(free_bytes, self._settings.data_dir)
         chosen = storage.excess(
             found,
             allowed_bytes=self._usage.allowed_bytes,
-            free_bytes=disk.f_bavail * disk.f_frsize,
+            free_bytes=free,
             least_free_bytes=2 * self._settings.min_free_bytes,
         )
         for each in chosen:
@@ -141,7 +139,7 @@ class StorageWatch:
         """Remove folders of tasks that nothing knows, measure those that older releases ran, and
         the workspaces of Jupyter. In small steps: it may take hours."""
         await self._services.workspaces.measure_all()
-        root = self._settings.data_dir / "tasks"
+        root = self._settings.data_dir / TASKS
         with contextlib.suppress(FileNotFoundError), os.scandir(root) as entries:
             while names := await asyncio.to_thread(_next_names, entries):
                 for name in names:
@@ -174,8 +172,8 @@ def _measure_attempt(folder: AttemptFolder) -> dict[Kind, Used]:
 
 
 def _measure_ended(folder: Path) -> Kept:
-    outputs = measure(folder / "outputs", MOST_ENTRIES, pause=True)
-    logs = measure(folder / "attempts", MOST_ENTRIES, pause=True)
+    outputs = measure(folder / OUTPUTS, MOST_ENTRIES, pause=True)
+    logs = measure(folder / ATTEMPTS, MOST_ENTRIES, pause=True)
     return Kept(outputs.bytes, outputs.files, logs.bytes, logs.files)
 
 
@@ -186,15 +184,3 @@ def _next_names(entries: "os._ScandirIterator[str]") -> list[str]:
         if len(names) == SWEPT_AT_ONCE:
             break
     return names
-
-
-async def _at_times(
-    work: Callable[[], Coroutine[object, object, None]], first: float, pause: float
-) -> None:
-    await asyncio.sleep(first)
-    while True:
-        try:
-            await work()
-        except Exception:
-            log.exception("the disk cannot be looked at")
-        await asyncio.sleep(pause)

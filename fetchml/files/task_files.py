@@ -16,6 +16,7 @@ from fetchml.core.model import Task
 from fetchml.errors import NotFound
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.layout import ATTEMPTS, OUTPUTS, TASKS
 from fetchml.system.locks import KeyedLocks
 from fetchml.views import OutputFile
 
@@ -31,16 +32,16 @@ class TaskFiles:
     """Lists and removals have threads of their own: many of them keep no other work waiting."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._root = data_dir / "tasks"
+        self._root = data_dir / TASKS
         self._lists = KeyedLocks()
         self._listing = ThreadPoolExecutor(LISTING_THREADS, "outputs")
         self._removing = ThreadPoolExecutor(REMOVING_THREADS, "removals")
 
     def attempt(self, task_id: str, attempt: int) -> AttemptFolder:
-        return AttemptFolder(self._root / task_id / "attempts" / str(attempt))
+        return AttemptFolder(self._root / task_id / ATTEMPTS / str(attempt))
 
     def outputs(self, task_id: str) -> Path:
-        return self._root / task_id / "outputs"
+        return self._root / task_id / OUTPUTS
 
     async def remove(self, task_id: str) -> None:
         """All that is kept of a task; what can't be removed is told in the log."""

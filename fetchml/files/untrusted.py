@@ -73,15 +73,6 @@ def remove_entry(folder: int, name: str) -> Removed:
     return Removed(files, size)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make names that appeared in or left a folder durable."""
-    fd = os.open(folder, FOLDER)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def _flatten(root: int, name: str, names: "count[int]") -> Removed:
     """Empty the folder `name` of `root`, moving its own folders up into `root`; remove it."""
     os.chmod(name, 0o700, dir_fd=root)

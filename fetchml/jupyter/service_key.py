@@ -3,9 +3,9 @@
 import secrets
 from pathlib import Path
 
-from fetchml.files.data_dir import read_own, write_durably
+from fetchml.files.layout import JUPYTER_KEY
+from fetchml.files.own_file import read_own, write_durably
 
-NAME = "jupyter.key"
 KEY_BYTES = 32
 
 
@@ -15,10 +15,10 @@ def load_key(data_dir: Path) -> bytes:
     Raises OSError.
     """
     try:
-        key = read_own(data_dir / NAME, KEY_BYTES + 1)
+        key = read_own(data_dir / JUPYTER_KEY, KEY_BYTES + 1)
     except FileNotFoundError:
         key = b""
     if len(key) != KEY_BYTES:
         key = secrets.token_bytes(KEY_BYTES)
-        write_durably(data_dir / NAME, key)
+        write_durably(data_dir / JUPYTER_KEY, key)
     return key

@@ -25,6 +25,7 @@ from fetchml.config.sections.scheduling import memory_for_tasks_gb
 from fetchml.config.settings import Settings
 from fetchml.config.tls import BadCertificate, configured_certificate
 from fetchml.files.data_dir import holder, is_taken
+from fetchml.files.layout import ADMIN_KEY
 from fetchml.ops import bounds, pyinstaller
 from fetchml.ports.gpu import GpuState
 from fetchml.system import capabilities, host
@@ -120,7 +121,7 @@ def _data_dir(data_dir: Path) -> Check:
 
 
 def _admin_key(data_dir: Path) -> Check:
-    file = data_dir / "admin.key"
+    file = data_dir / ADMIN_KEY
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
     except OSError:

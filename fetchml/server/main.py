@@ -37,14 +37,10 @@ from fetchml.engine.engine import Engine
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.retention import Retention
 from fetchml.files import task_users
-from fetchml.files.data_dir import (
-    DataDirBusy,
-    NotOwnData,
-    lock_data_dir,
-    require_own,
-    write_durably,
-)
+from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir, require_own
 from fetchml.files.inotify import FolderWatch
+from fetchml.files.layout import ADMIN_KEY
+from fetchml.files.own_file import write_durably
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.storage_watch import StorageWatch
 from fetchml.jupyter.service import JupyterServices
@@ -316,7 +312,7 @@ def _require_free(address: Address) -> None:
 
 
 async def _show_first_key(keyring: Keyring, data_dir: Path, wanted: str | None) -> None:
-    file = data_dir / "admin.key"
+    file = data_dir / ADMIN_KEY
     secret = await ensure_admin(
         keyring, wanted, keep=lambda secret: write_durably(file, f"{secret}\n".encode())
     )

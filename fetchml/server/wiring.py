@@ -34,6 +34,7 @@ from fetchml.engine.gpus import Gpus
 from fetchml.engine.retention import RetentionSettings
 from fetchml.files.inotify import FolderWatch
 from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
+from fetchml.files.layout import DATASETS, JUPYTER
 from fetchml.files.storage_watch import WatchSettings
 from fetchml.files.task_users import OneOwner, OwnerOfEach, Owners
 from fetchml.jupyter.service import JupyterOptions
@@ -185,7 +186,7 @@ def datasets(settings: Settings) -> DatasetProvider:
     http = HttpOrigin(_dataset_addresses(settings), frozenset(datasets.allow))
     others = FsspecOrigin()
     cache = DatasetCache(
-        data_dir / "datasets",
+        data_dir / DATASETS,
         most_bytes=datasets.cache_bytes,
         min_free_bytes=settings.history.min_free_mb << 20,
     )
@@ -205,7 +206,7 @@ def _dataset_addresses(settings: Settings) -> AddressRules:
 def workspaces_root(settings: Settings) -> Path:
     """Raises CannotStart."""
     data_dir = settings.data_dir.resolve()
-    own = data_dir / "jupyter"
+    own = data_dir / JUPYTER
     if settings.jupyter.root is None:
         return own
     root = settings.jupyter.root.resolve()

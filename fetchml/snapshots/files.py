@@ -23,6 +23,8 @@ from fetchml.core.requests.snapshot import (
 )
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.layout import SNAPSHOTS
+from fetchml.files.own_file import sync_folder
 from fetchml.ports.launcher import Owner
 from fetchml.snapshots.unpack import RefusedArchive, UnpackLimits, unpack
 
@@ -64,7 +66,7 @@ class NewSnapshot:
 
 class SnapshotFiles:
     def __init__(self, data_dir: Path) -> None:
-        self._root = data_dir / "snapshots"
+        self._root = data_dir / SNAPSHOTS
         self._new = self._root / ".new"
 
     def open(self, known: frozenset[str]) -> frozenset[str]:
@@ -83,7 +85,7 @@ class SnapshotFiles:
     def keep(self, new: NewSnapshot, snapshot_id: str) -> None:
         """Put it in its place, durably."""
         new.folder.rename(self._root / snapshot_id)
-        untrusted.sync_folder(self._root)
+        sync_folder(self._root)
 
     def discard(self, new: NewSnapshot) -> None:
         untrusted.remove(new.folder)

@@ -5,7 +5,6 @@ What is known of them is in memory and in the store; the trees are files, handle
 
 import asyncio
 import contextlib
-import errno
 import logging
 import re
 from collections import Counter
@@ -26,6 +25,7 @@ from fetchml.core.requests.snapshot import Snapshot, Upload
 from fetchml.errors import (
     BadRequest,
     Conflict,
+    DiskFull,
     FieldViolation,
     Forbidden,
     NotFound,
@@ -34,7 +34,7 @@ from fetchml.errors import (
     ValidationFailed,
 )
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.disk_work import DiskWork, NoRoom
+from fetchml.files.disk_space import is_disk_full
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.ports.launcher import Owner, PrepareError
 from fetchml.ports.store import Store
@@ -42,7 +42,7 @@ from fetchml.snapshots.files import DamagedSnapshot, NewSnapshot, SnapshotFiles
 from fetchml.snapshots.unpack import RefusedArchive, UnpackLimits, UnreadableArchive
 from fetchml.system.clock import Clock
 from fetchml.system.locks import KeyedLocks
-from fetchml.system.threads import to_its_end
+from fetchml.system.threads import WorkerThreads, run_in_thread
 
 KIND = "snapshot"
 MAX_SNAPSHOTS = 10_000
@@ -57,7 +57,6 @@ UPKEEP_SECONDS = 3600
 WRITE_BYTES = 1 << 20
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_NO_ROOM = "The server's disk is nearly full: free some space on it"
 _decode = msgspec.json.Decoder(Snapshot).decode
 
 T = TypeVar("T")
@@ -104,8 +103,8 @@ class Snapshots:
         """Under way, by user."""
         self._changes: set[asyncio.Task[object]] = set()
         # Apart, so that no upload holds up a task.
-        self._unpacking = DiskWork("snapshot-unpack", 2, store.has_room)
-        self._copying = DiskWork("snapshot-copy", 4, store.has_room)
+        self._unpacking = WorkerThreads("snapshot-unpack", 2, has_room=store.has_room)
+        self._copying = WorkerThreads("snapshot-copy", 4, has_room=store.has_room)
 
     @property
     def max_bytes(self) -> int:
@@ -140,7 +139,7 @@ class Snapshots:
             rule = "must be 40 or 64 hexadecimal digits, in lower case"
             raise ValidationFailed([FieldViolation("git_commit", rule)])
         if not self._store.has_room():
-            raise Unavailable(_NO_ROOM)
+            raise DiskFull
         self._usage.require_room(who.user)
         if self._uploads[who.user] >= MAX_UPLOADS:
             raise Unavailable(f"{MAX_UPLOADS} of your uploads are under way: wait for one to end")
@@ -153,7 +152,7 @@ class Snapshots:
                     unpack = partial(new.unpack, self._settings.limits)
                     snapshot_id = await self._unpacking.run(unpack)
                 except BaseException:
-                    await to_its_end(self._files.discard, new)
+                    await run_in_thread(self._files.discard, new)
                     raise
                 keep = self._keep(who, new, snapshot_id, git_commit, git_dirty)
                 return await self._in_one(keep)
@@ -226,8 +225,8 @@ class Snapshots:
         except DamagedSnapshot:
             message = f"the files of snapshot {snapshot_id} are damaged: delete and upload it again"
             raise PrepareError(message, permanent=True) from None
-        except NoRoom:
-            raise PrepareError("the server's disk is nearly full", permanent=False) from None
+        except DiskFull:
+            raise PrepareError(DiskFull.REASON, permanent=False) from None
         except OSError as error:
             message = f"the snapshot can't be copied: {error.strerror or error}"
             raise PrepareError(message, permanent=False) from error
@@ -283,10 +282,10 @@ class Snapshots:
                     raise RefusedArchive(f"it is larger than {most} bytes")
                 if size - written >= WRITE_BYTES:
                     if not self._store.has_room():
-                        raise NoRoom
-                    await to_its_end(file.writelines, waiting)
+                        raise DiskFull
+                    await run_in_thread(file.writelines, waiting)
                     waiting, written = [], size
-            await to_its_end(file.writelines, waiting)
+            await run_in_thread(file.writelines, waiting)
 
     async def _keep(
         self,
@@ -420,9 +419,7 @@ def _told_apart() -> Iterator[None]:
         raise BadRequest(f"The archive can't be read: {error}") from None
     except RefusedArchive as error:
         raise ValidationFailed([FieldViolation("archive", str(error))]) from None
-    except NoRoom:
-        raise Unavailable(_NO_ROOM) from None
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Unavailable(_NO_ROOM) from None
+        if is_disk_full(error):
+            raise DiskFull from None
         raise

@@ -14,13 +14,8 @@ from fetchml.adapters.duckdb.file import DatabaseFiles, open_database
 from fetchml.backup import archive as archives
 from fetchml.backup.restore import restore
 from fetchml.core.model import Role
-from fetchml.files.data_dir import (
-    DataDirLock,
-    is_taken,
-    lock_data_dir,
-    read_own,
-    write_durably,
-)
+from fetchml.files.data_dir import DataDirLock, is_taken, lock_data_dir
+from fetchml.files.own_file import read_own, write_durably
 from fetchml.jupyter.service_key import load_key
 from fetchml.server.control_socket import control_socket
 from tests.support.cli_server import run

@@ -11,9 +11,9 @@ import pytest
 from fetchml.core.model import FailureReason, Status
 from fetchml.core.requests.snapshot import Snapshot
 from fetchml.errors import Conflict, Forbidden, NotFound, Unavailable, ValidationFailed
-from fetchml.files.disk_work import DiskWork
 from fetchml.snapshots import service as module
 from fetchml.snapshots.service import MAX_UPLOADS
+from fetchml.system.threads import WorkerThreads
 from fetchml.views import WatchFilter
 from tests.support.archives import Member, file, link, packed, sent
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended, running
@@ -365,7 +365,7 @@ async def test_a_full_disk_rejects_uploads_and_leaves_nothing(
 ) -> None:
     data = packed(*(file(str(n), b"x") for n in range(90)))
 
-    def fills_up(work: DiskWork) -> None:
+    def fills_up(work: WorkerThreads) -> None:
         """When a part is written."""
         room = iter([True] * 30)
         monkeypatch.setattr(work, "_has_room", lambda: next(room, False))
@@ -380,7 +380,7 @@ async def test_a_full_disk_rejects_uploads_and_leaves_nothing(
         fills_up(box.snapshots._copying)
         task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
         task = await ended(engine, task.id)
-        assert task.error == "the server's disk is nearly full"
+        assert task.error == "the server's disk is nearly full: free some space on it"
         assert names(box.data_dir / "tasks" / task.id / "attempts/1") == ["run"]
 
 

@@ -1,4 +1,4 @@
-"""Work in threads, for those who are cancelled meanwhile."""
+"""Work in threads whose caller is cancelled."""
 
 import asyncio
 import threading
@@ -6,18 +6,17 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from fetchml.files.disk_work import DiskWork
-from fetchml.system.threads import to_its_end
+from fetchml.system.threads import WorkerThreads, run_in_thread
 
 Work = Callable[[], None]
 
 
-def in_disk_work(work: Work) -> Awaitable[None]:
-    return DiskWork("test", 1, lambda: True).run(lambda _: work())
+def in_worker_threads(work: Work) -> Awaitable[None]:
+    return WorkerThreads("test", 1).run(lambda _: work())
 
 
-@pytest.mark.parametrize("run", [to_its_end, in_disk_work])
-async def test_who_is_cancelled_twice_still_waits_for_the_thread(
+@pytest.mark.parametrize("run", [run_in_thread, in_worker_threads])
+async def test_repeated_cancellation_still_waits_for_the_thread(
     run: Callable[[Work], Awaitable[None]],
 ) -> None:
     """A client leaves, then the server stops: what is removed next must be written by nobody."""

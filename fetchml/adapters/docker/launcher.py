@@ -43,6 +43,7 @@ from fetchml.adapters.docker.requests import (
     send_signal,
 )
 from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.layout import SHIM
 from fetchml.ports.launcher import AttemptExit, LaunchSpec, PrepareError
 from fetchml.system import processes
 
@@ -293,7 +294,7 @@ class DockerLauncher:
 def _install_shim(data_dir: Path) -> Path:
     """A copy where the engine can mount it from, whatever becomes of this program's own."""
     content = shim.path().read_bytes()
-    target = data_dir / "shim" / hashlib.sha256(content).hexdigest()
+    target = data_dir / SHIM / hashlib.sha256(content).hexdigest()
     # It may be there without its content: after a power cut.
     if not target.exists() or target.read_bytes() != content:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -24,7 +24,8 @@ import duckdb
 
 from fetchml.adapters.duckdb import sql
 from fetchml.adapters.system_errors import advice
-from fetchml.files.data_dir import require_own_file, sync_folder, write_durably
+from fetchml.files.layout import DATABASE, HEADER_COPY, STORE
+from fetchml.files.own_file import require_own_file, sync_folder, write_durably
 from fetchml.ports.store import StoreDamaged
 
 log = logging.getLogger(__name__)
@@ -51,12 +52,12 @@ class DatabaseFiles(NamedTuple):
 
     @classmethod
     def below(cls, data_dir: Path) -> "DatabaseFiles":
-        folder = data_dir / "store"
-        database = folder / "fetchml.duckdb"
+        folder = data_dir / STORE
+        database = folder / DATABASE
         return cls(
             database=database,
             wal=database.with_name(database.name + ".wal"),
-            header_copy=folder / "header.copy",
+            header_copy=folder / HEADER_COPY,
             temporary=folder / "temporary",
         )
 

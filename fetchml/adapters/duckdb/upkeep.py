@@ -4,7 +4,6 @@ All of it is off the path of an answer, in portions that hold up a commit for a 
 """
 
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fetchml.adapters.duckdb import sql
 from fetchml.adapters.duckdb.file import Database
 from fetchml.core.audit import SECURITY_PART
+from fetchml.files.disk_space import free_bytes
 
 log = logging.getLogger(__name__)
 
@@ -246,8 +246,8 @@ class Upkeep:
         return self.has_room_for(0)
 
     def has_room_for(self, further_bytes: int) -> bool:
-        disk = os.statvfs(self._database.files.database.parent)
-        return disk.f_bavail * disk.f_frsize >= self._min_free_bytes + further_bytes
+        free = free_bytes(self._database.files.database.parent)
+        return free >= self._min_free_bytes + further_bytes
 
 
 def _span(first: int, last: int) -> str:

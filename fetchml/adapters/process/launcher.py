@@ -17,6 +17,7 @@ from fetchml.adapters.shim_command import NO_ROOM_TO_START, PLACES, shim_command
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder, Claim
 from fetchml.files.inotify import FolderWatch
+from fetchml.files.layout import DATASETS, TASKS
 from fetchml.ports.launcher import AttemptExit, LaunchSpec, Owner, PrepareError
 from fetchml.shim import NO_ROOM, HeldShim, UnsupportedMachineError
 from fetchml.system import processes
@@ -45,7 +46,7 @@ class ProcessLauncher:
     name = "process"
 
     def __init__(self, data_dir: Path, watch: FolderWatch) -> None:
-        self._tasks = data_dir / "tasks"
+        self._tasks = data_dir / TASKS
         self._watch = watch
         self.owner: Owner = (os.geteuid(), os.getegid())
         self._children: dict[Path, subprocess.Popen[bytes]] = {}
@@ -282,7 +283,7 @@ async def _kill_all(folder: AttemptFolder) -> None:
 
 
 def _dataset_folder(run: LaunchSpec) -> Path:
-    return run.folder / "datasets"
+    return run.folder / DATASETS
 
 
 def _link_datasets(run: LaunchSpec) -> Path:

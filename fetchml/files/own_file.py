@@ -1,0 +1,78 @@
+"""Files that the server keeps for itself, read and written without following links."""
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Return a descriptor of one of the server's own files.
+
+    Another kind of file was put there by somebody else; a link could lead the server to write
+    anywhere. Raises OSError.
+    """
+    flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        fd = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise _not_own(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _not_own(path)
+    return fd
+
+
+def read_own(path: Path, limit: int) -> bytes:
+    """Return at most `limit` bytes of one of the server's own files. Raises OSError."""
+    fd = open_own(path, os.O_RDONLY)
+    try:
+        return os.pread(fd, limit, 0)
+    finally:
+        os.close(fd)
+
+
+def require_own_file(path: Path) -> None:
+    """Require a regular file or nothing at a path that a library is about to open. Raises
+    OSError."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            raise _not_own(path)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace a whole file atomically; it is on the disk on return. Raises OSError."""
+    temporary = path.with_name(path.name + ".new")
+    fd = open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable after one was created, renamed or removed. Raises
+    OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _not_own(path: Path) -> OSError:
+    return OSError(
+        errno.ELOOP,
+        "it is a link or no regular file, which the server never makes: move it away",
+        str(path),
+    )

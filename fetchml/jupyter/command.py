@@ -1,4 +1,4 @@
-"""What runs Jupyter where there are no containers: a program that is installed on the machine."""
+"""The Jupyter that is installed on this host, for services without containers."""
 
 import os
 import shutil
@@ -14,13 +14,13 @@ _STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 class InstalledJupyter(NamedTuple):
     command: tuple[str, ...]
-    """With the program's whole path."""
+    """The program, with its full path, and its first arguments."""
     path: str
-    """Where it finds programs: those that are installed beside it first."""
+    """Its PATH: programs that are installed beside it come first."""
 
 
 def find_jupyter(command: Sequence[str]) -> InstalledJupyter:
-    """Look for `[jupyter] command`, anew at each call: it may be installed while the server runs.
+    """Look up `[jupyter] command`, each time: it may be installed while the server runs.
 
     Raises Unavailable.
     """
@@ -29,11 +29,11 @@ def find_jupyter(command: Sequence[str]) -> InstalledJupyter:
     found = shutil.which(command[0], path=os.pathsep.join(filter(None, places)))
     if found is None:
         raise Unavailable(
-            f"JupyterLab is not installed on this machine: there is no {command[0]!r} on the "
+            f"JupyterLab is not installed on this host: there is no {command[0]!r} on the "
             "server's PATH. Install it ('pip install jupyterlab'), name it in [jupyter] command, "
             "or start the server with '--launcher docker', which takes it from an image"
         )
-    # Not what a link leads to: a virtual environment's programs lie beside the link.
+    # The link itself, unresolved: a virtual environment's programs lie beside it.
     program = Path.cwd() / found
     path = os.pathsep.join([str(program.parent), _STANDARD_PATH])
     return InstalledJupyter((str(program), *command[1:]), path)

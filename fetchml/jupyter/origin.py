@@ -1,17 +1,17 @@
-"""Where browsers find Jupyter services: below the server's own address, or each at an origin of its
-own, whose scripts and cookies reach nothing else."""
+"""The origins of Jupyter services: that of the server, or one for each service, whose scripts and
+cookies reach nothing else."""
 
 from urllib.parse import urlsplit
 
 
 class JupyterOrigins:
-    """Used by what shows a service's address, and by what serves it."""
+    """Maps services to addresses, and host names to services."""
 
     def __init__(self, domain: str | None = None) -> None:
-        """`domain`: `*.HOST`, under which each service has a name of its own; `None` if all share
-        the server's address."""
+        """`domain`: `*.HOST` if each service has a host name of its own; `None` if all share the
+        server's address."""
         self.public_url = ""
-        """The server's own address for browsers, without a slash at the end."""
+        """The server's own URL for browsers, without a slash at the end."""
         self._suffix = None if domain is None else domain.removeprefix("*")
 
     @property
@@ -23,21 +23,21 @@ class JupyterOrigins:
         return self.public_url.startswith("https:")
 
     def origin(self, service_id: str) -> str:
-        """Without a slash at the end; to be asked only where they are separate. An id, being a
-        UUID, is a DNS label."""
+        """Return the service's origin, without a slash at the end. Only if origins are separate. An
+        id, being a UUID, is a DNS label."""
         own = urlsplit(self.public_url)
         port = f":{own.port}" if own.port is not None else ""
         return f"{own.scheme}://{service_id}{self._suffix}{port}"
 
     def url(self, service_id: str) -> str:
-        """Without the token, with a slash at the end."""
+        """Return the service's URL, without the token, with a slash at the end."""
         if self.are_separate:
             return f"{self.origin(service_id)}/"
         return f"{self.public_url}/jupyter/{service_id}/"
 
     def label_of(self, host: str | None) -> str | None:
-        """What names a service in a request's Host header; `None` if the request is for the
-        server itself."""
+        """Return the label in a request's Host header that names a service; `None` if the request
+        is for the server itself."""
         if self._suffix is None or host is None:
             return None
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host

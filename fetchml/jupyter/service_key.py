@@ -1,4 +1,4 @@
-"""`<data-dir>/jupyter.key`: what the tokens of Jupyter services are derived from."""
+"""`<data-dir>/jupyter.key`: the key from which the tokens of Jupyter services are derived."""
 
 import secrets
 from pathlib import Path
@@ -10,7 +10,7 @@ KEY_BYTES = 32
 
 
 def load_key(data_dir: Path) -> bytes:
-    """The key, made if it is missing or unusable. Only while the data directory is locked.
+    """Return the key, made if it is missing or unusable. Call it with the data directory locked.
 
     Raises OSError.
     """

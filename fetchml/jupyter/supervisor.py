@@ -1,4 +1,4 @@
-"""One Jupyter service while it lives: from its task's start to its end."""
+"""The supervisor of one Jupyter service, from its task's start to its end."""
 
 import asyncio
 import logging
@@ -14,12 +14,14 @@ from fetchml.ports.jupyter import JupyterClient, JupyterLink, JupyterSilent
 
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
-"""Between two questions whether it answers."""
+"""Between two checks whether Jupyter answers."""
 
 log = logging.getLogger(__name__)
 
 
 class ServiceSupervisor:
+    """Waits until Jupyter answers, follows its activity, and stops it when it is idle."""
+
     def __init__(
         self,
         record: Service,
@@ -32,9 +34,9 @@ class ServiceSupervisor:
         clock: Callable[[], int],
         stop: Callable[[str], Awaitable[None]],
     ) -> None:
-        """`stop` ends the service, for the reason that it is given."""
+        """`stop` ends the service for the reason that it is given."""
         self.link: JupyterLink | None = None
-        """Once it answers, and until its processes are gone."""
+        """`None` until Jupyter answers, and after its processes are gone."""
         self.last_activity: int | None = None
         self._record = record
         self._task = task
@@ -47,17 +49,13 @@ class ServiceSupervisor:
         self._idle = Idle()
         self._runs = asyncio.Event()
         self._over = asyncio.Event()
-        """No process of it is left."""
+        """Set when no process of the service is left."""
         self._ended = asyncio.Event()
         self.task_changed(task)
 
     @property
-    def answers(self) -> bool:
-        return self.link is not None
-
-    @property
     def stops_at(self) -> int | None:
-        """When it ends unless something happens in it; None: it does not."""
+        """When the service is stopped unless there is activity; `None` if it is in use."""
         return self._idle.stops_at
 
     def task_changed(self, task: Task) -> None:
@@ -71,12 +69,12 @@ class ServiceSupervisor:
             self._ended.set()
 
     def note_use(self) -> None:
-        """Somebody has just changed something in it."""
+        """Count a change that a person has just made as activity."""
         self.last_activity = self._clock()
         self._take_warning_back()
 
-    async def go(self) -> None:
-        """Until its task has ended. When it raised, it can be called again."""
+    async def run(self) -> None:
+        """Return when the task has ended. After an error this may be called again."""
         over = asyncio.create_task(self._over.wait())
         following = asyncio.create_task(self._follow())
         try:
@@ -92,7 +90,7 @@ class ServiceSupervisor:
         await self._ended.wait()
 
     async def _follow(self) -> None:
-        """Until it has been idle for too long."""
+        """Return when the service was stopped for being idle."""
         await self._runs.wait()
         self.link = link = await self._wait_for_answer()
         self.last_activity = self._clock()
@@ -114,7 +112,7 @@ class ServiceSupervisor:
             while True:
                 link = self._open(run_folder)
                 if link is None:
-                    # Not a turn for each file that a container may make there without end.
+                    # A container may make files there without end: not a turn for each of them.
                     await asyncio.sleep(FIRST_PAUSE_SECONDS)
                     await changes.wait()
                     continue
@@ -136,7 +134,7 @@ class ServiceSupervisor:
             return None
 
     async def _look(self, link: JupyterLink) -> None:
-        """What it does now, and what follows. When it says nothing, all stays as it was."""
+        """Update the activity and its consequences. A silent Jupyter leaves them as they are."""
         try:
             found = await self._client.activity(link)
         except JupyterSilent as silent:

@@ -1,6 +1,6 @@
-"""The tokens of Jupyter services, derived from the server's key and stored nowhere.
+"""The tokens of Jupyter services: derived from the server's key and stored nowhere.
 
-So a copy of the database alone, such as a backup, opens no running service.
+A copy of the database alone, such as a backup, opens no running service.
 """
 
 import base64
@@ -8,6 +8,6 @@ import hmac
 
 
 def token_of(key: bytes, service_id: str) -> str:
-    """The token of one service: 43 characters that cannot be guessed without the key."""
+    """Return the token of a service: 43 characters that cannot be guessed without the key."""
     digest = hmac.digest(key, service_id.encode(), "sha256")
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

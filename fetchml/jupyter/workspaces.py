@@ -1,15 +1,7 @@
-"""The workspaces of Jupyter services: folders below one root, made when first named, never removed.
-
-What lies in a workspace belongs to containers, all above it to the server alone. A container may
-put a link in the place of any folder of its workspace at any moment, so that no path that leads
-through one can be trusted: no workspace may lie in another.
-"""
+"""The workspaces of Jupyter services: made when a service first names them, never removed."""
 
 import asyncio
-import errno
 import os
-import stat
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -19,36 +11,32 @@ from fetchml.core.requests import jupyter
 from fetchml.core.storage import NOTHING, Used
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import Owners
-from fetchml.files.tree_size import MAX_DEPTH, measure
+from fetchml.files.tree_size import measure
+from fetchml.jupyter.workspace_folders import WorkspaceRefused, make_folder, require_possible
 from fetchml.ports.launcher import Owner, PrepareError
 from fetchml.ports.store import Store
+from fetchml.records import RecordSet
 
 KIND = "workspace"
 MAX_WORKSPACES = 10_000
-"""They are all in memory."""
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""All are in memory."""
 
 
 class Workspace(msgspec.Struct, frozen=True):
-    """A record: this folder has been a workspace, so that a container may have written there."""
+    """A folder that has been a workspace, so that a container may have written to it."""
 
     folder: str
+    """Its path below the root of all workspaces."""
     user: str = ""
-    """Whoever named it first, whom it counts for; empty: an older release made it."""
+    """The user who named it first and whose disk usage it counts for; empty if an older release
+    made it."""
     bytes: int = 0
-    """What it took on the disk when it was last measured."""
+    """Its disk usage when it was last measured."""
     files: int = 0
 
     @property
     def used(self) -> Used:
         return Used(self.bytes, self.files)
-
-
-_decode = msgspec.json.Decoder(Workspace).decode
-
-
-class WorkspaceRefused(Exception):
-    """It can't be one. The message, for the user, goes on after "workspace: "."""
 
 
 class TooManyWorkspaces(Exception):
@@ -59,163 +47,77 @@ class Workspaces:
     """Used from one event loop, after `load`."""
 
     def __init__(self, store: Store, root: Path, owners: Owners, usage: StorageUsage) -> None:
-        """`owners`: whom a workspace must belong to; None: it is open to every user."""
+        self._records = RecordSet(store, KIND, Workspace, lambda each: each.folder)
         self._usage = usage
-        self._store = store
         self._root = root
         self._owners = owners
-        self._known: dict[str, Workspace] = {}
-        """By folder."""
-        self._claiming = asyncio.Lock()
 
     async def load(self, in_use: frozenset[str]) -> None:
-        """What is known. A workspace that the owner of the box has removed is one no longer,
-        unless it is in use."""
-        for data in await self._store.list_documents(KIND):
-            record = _decode(data)
+        """Read the records from the open store. A workspace that an administrator has removed from
+        the disk is forgotten unless it is in use."""
+
+        async def keep(record: Workspace) -> Workspace | None:
             folder = record.folder
             if folder in in_use or await asyncio.to_thread(os.path.lexists, self._root / folder):
-                self._known[folder] = record
                 self._usage.workspace_changed(record.user, NOTHING, record.used)
-            else:
-                await self._store.delete_document(KIND, folder)
-        for folder in in_use - self._known.keys():
-            self._known[folder] = Workspace(folder)
+                return record
+            return None
+
+        await self._records.load(keep)
+        for folder in in_use - self._records.ids():
+            self._records.remember(Workspace(folder))
 
     async def claim(self, folder: str, user: str) -> None:
-        """Make this folder, a path below the root, a workspace of the user's if it is none yet.
+        """Make a folder, named by its path below the root, a workspace of the user unless it is a
+        workspace already. Durable on return.
 
-        Raises WorkspaceRefused, TooManyWorkspaces, OSError. Durable on return.
+        Raises WorkspaceRefused, TooManyWorkspaces, OSError.
         """
-        async with self._claiming:
-            if fault := jupyter.folder_fault(folder, self._known.keys() - {folder}):
-                raise WorkspaceRefused(f"can't be {folder!r}: {fault}")
-            await asyncio.to_thread(self._look, folder)
-            if folder not in self._known:
-                if len(self._known) >= MAX_WORKSPACES:
-                    raise TooManyWorkspaces(
-                        f"There are {MAX_WORKSPACES} workspaces, as many as the server keeps: name "
-                        "one of them"
-                    )
-                # First what is known of it: a container may get it as soon as it is there.
-                await self._save(Workspace(folder, user))
-            try:
-                await self.make(folder, user)
-            except PrepareError as error:
-                raise TooManyWorkspaces(str(error)) from None
+        await self._records.change(self._claim, folder, user)
 
     async def make(self, folder: str, user: str) -> tuple[Path, Owner]:
-        """Where it is, made if it is gone, and as whom a service of the user's works in it: as the
-        user who had it made. Raises WorkspaceRefused, PrepareError, OSError."""
-        known = self._known.get(folder)
+        """Make the folder if it is gone; returns its path, and the owner as whom a service of
+        `user` works in it: that of the user who claimed it.
+
+        Raises WorkspaceRefused, PrepareError, OSError.
+        """
+        known = self._records.get(folder)
         wanted = await self._owners.of(known.user if known is not None and known.user else user)
-        uid, gid = await asyncio.to_thread(self._make, folder, wanted)
+        uid, gid = await asyncio.to_thread(make_folder, self._root, folder, wanted)
         owner = (uid, gid) if self._owners.is_known(uid) else wanted
         return self._root / folder, owner
 
     async def measure_all(self) -> None:
-        """What each takes on the disk, slowly, one after the other."""
-        for folder in list(self._known):
+        """Measure the disk usage of all workspaces, slowly, one after the other."""
+        for folder in self._records.ids():
             await self.measure(folder)
 
     async def measure(self, folder: str) -> int:
-        """What it takes on the disk; by how many bytes it has grown since the last time."""
+        """Measure a workspace; returns by how many bytes it has grown since the last time."""
         used = await asyncio.to_thread(measure, self._root / folder, pause=True)
-        async with self._claiming:
-            before = self._known.get(folder)
-            if before is None or before.used == used:
-                return 0
-            await self._save(replace(before, bytes=used.bytes, files=used.files))
-            self._usage.workspace_changed(before.user, before.used, used)
-        return used.bytes - before.bytes if before.files else 0
+        return await self._records.change(self._measured, folder, used)
 
-    async def _save(self, record: Workspace) -> None:
-        await self._store.put_document(KIND, record.folder, msgspec.json.encode(record))
-        self._known[record.folder] = record
-
-    def _look(self, folder: str) -> None:
-        """Raises WorkspaceRefused for something that is there and is no folder, or a link."""
-        with _Walk(self._root) as walk:
-            for part in folder.split("/"):
-                if not walk.enter(part, make=False):
-                    return
-
-    def _make(self, folder: str, owner: Owner) -> tuple[int, int]:
-        with _Walk(self._root) as walk:
-            for part in folder.split("/"):
-                walk.enter(part, make=True)
-            return walk.hand_over(owner)
-
-
-class _Walk:
-    """From the root down, a folder at a time, never through a link."""
-
-    def __init__(self, root: Path) -> None:
-        root.mkdir(0o700, parents=True, exist_ok=True)
-        # The root itself may be a link: it is the owner's of the box.
-        self._fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-    def __enter__(self) -> "_Walk":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
-
-    def enter(self, name: str, *, make: bool) -> bool:
-        """False: it is not there. Raises WorkspaceRefused, OSError."""
-        if make:
-            try:
-                os.mkdir(name, 0o700, dir_fd=self._fd)
-            except FileExistsError:
-                pass
-            else:
-                os.fsync(self._fd)
+    async def _claim(self, folder: str, user: str) -> None:
+        if fault := jupyter.folder_fault(folder, self._records.ids() - {folder}):
+            raise WorkspaceRefused(f"can't be {folder!r}: {fault}")
+        await asyncio.to_thread(require_possible, self._root, folder)
+        if folder not in self._records:
+            if len(self._records) >= MAX_WORKSPACES:
+                raise TooManyWorkspaces(
+                    f"There are {MAX_WORKSPACES} workspaces, as many as the server keeps: name "
+                    "one of them"
+                )
+            # The record first: a container may get the folder as soon as it exists.
+            await self._records.put(Workspace(folder, user))
         try:
-            inner = os.open(name, _FOLDER, dir_fd=self._fd)
-        except FileNotFoundError:
-            if make:
-                raise
-            return False
-        except OSError as error:
-            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-                raise
-            raise WorkspaceRefused(f"{name!r} on its way is a link, or no folder") from None
-        os.close(self._fd)
-        self._fd = inner
-        return True
+            await self.make(folder, user)
+        except PrepareError as error:
+            raise TooManyWorkspaces(str(error)) from None
 
-    def hand_over(self, owner: Owner) -> tuple[int, int]:
-        """What belongs to others already stays theirs. Whose it is: uid and gid."""
-        status = os.fstat(self._fd)
-        if status.st_uid != os.geteuid():
-            return status.st_uid, status.st_gid
-        if owner is None:
-            os.fchmod(self._fd, 0o777)
-        elif owner != (os.geteuid(), os.getegid()):
-            # Containers of a server without capabilities had its own uid. What root has in there,
-            # a person put there. The folder itself comes last: this is gone through again if it
-            # was interrupted.
-            if os.geteuid() != 0:
-                _give_content(self._fd, owner)
-            os.fchown(self._fd, *owner)
-        status = os.fstat(self._fd)
-        return status.st_uid, status.st_gid
-
-
-def _give_content(folder: int, owner: tuple[int, int], depth: int = 0) -> None:
-    """Give `owner` what the server's own uid has in an open folder, at any depth up to MAX_DEPTH.
-
-    No link is followed. What vanishes meanwhile is left out. Raises OSError.
-    """
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(FileNotFoundError):
-                status = os.stat(entry.name, dir_fd=folder, follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode) and depth < MAX_DEPTH:
-                    inner = os.open(entry.name, _FOLDER, dir_fd=folder)
-                    try:
-                        _give_content(inner, owner, depth + 1)
-                    finally:
-                        os.close(inner)
-                if status.st_uid == os.geteuid():
-                    os.chown(entry.name, *owner, dir_fd=folder, follow_symlinks=False)
+    async def _measured(self, folder: str, used: Used) -> int:
+        before = self._records.get(folder)
+        if before is None or before.used == used:
+            return 0
+        await self._records.put(replace(before, bytes=used.bytes, files=used.files))
+        self._usage.workspace_changed(before.user, before.used, used)
+        return used.bytes - before.bytes if before.files else 0

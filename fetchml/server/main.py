@@ -205,7 +205,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         await _warn_of_tasks_files(store)
         for part in (snapshots, experiments, jupyter):
             await part.load()
-        await _look_after(stack, snapshots.upkeep(), jupyter.supervised())
+        await _look_after(stack, snapshots.upkeep(), jupyter.supervision.running())
         keyring = await wiring.keyring(store)
         await _show_first_key(keyring, data_dir, admin_key)
         admission = wiring.admission(settings, keyring)

@@ -37,7 +37,7 @@ from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
 from fetchml.files.layout import DATASETS, JUPYTER
 from fetchml.files.storage_watch import WatchSettings
 from fetchml.files.task_users import OneOwner, OwnerOfEach, Owners
-from fetchml.jupyter.service import JupyterOptions
+from fetchml.jupyter.options import JupyterOptions
 from fetchml.ports.launcher import Launcher
 from fetchml.snapshots.service import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits

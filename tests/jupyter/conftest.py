@@ -12,6 +12,7 @@ from testbed.docker_engine import Engine
 from tests.jupyter.image import NAME, import_root, write_root
 from tests.jupyter.proxy_world import world as world  # noqa: PLC0414 - a fixture
 from tests.jupyter.service import Serve
+from tests.jupyter.stand_in import stand_in as stand_in  # noqa: PLC0414 - a fixture
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import containers_of
 

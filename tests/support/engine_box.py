@@ -30,7 +30,8 @@ from fetchml.engine.gpus import Gpus
 from fetchml.files.inotify import FolderWatch
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import OneOwner
-from fetchml.jupyter.service import JupyterOptions, JupyterServices
+from fetchml.jupyter.options import JupyterOptions
+from fetchml.jupyter.service import JupyterServices
 from fetchml.jupyter.service_key import load_key
 from fetchml.jupyter.workspaces import Workspaces
 from fetchml.snapshots.files import SnapshotFiles
@@ -167,7 +168,7 @@ class Box:
             await self.experiments.load()
             await self.jupyter.load()
             try:
-                async with self.jupyter.supervised():
+                async with self.jupyter.supervision.running():
                     try:
                         yield engine
                     finally:

@@ -18,7 +18,8 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.inotify import FolderWatch
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import OneOwner
-from fetchml.jupyter.service import JupyterOptions, JupyterServices
+from fetchml.jupyter.options import JupyterOptions
+from fetchml.jupyter.service import JupyterServices
 from fetchml.jupyter.workspaces import Workspaces
 from fetchml.ports.jupyter import JupyterLink, JupyterSilent
 from fetchml.system.ids import IdSequence
@@ -146,5 +147,5 @@ async def services_on(
             )
             jupyter.origins.public_url = PUBLIC_URL
             await jupyter.load()
-            async with jupyter.supervised():
+            async with jupyter.supervision.running():
                 yield jupyter, tasks

@@ -1,0 +1,29 @@
+"""How the server runs Jupyter services."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fetchml.core.requests import images as image_rules
+
+
+@dataclass(frozen=True, slots=True)
+class JupyterOptions:
+    images: Mapping[str, str]
+    """Requested name → the image that runs."""
+    idle_ms: int
+    """Time without activity after which a service is stopped; 0: never."""
+    private: bool
+    has_containers: bool
+    """`False` if Jupyter runs as a plain process."""
+    command: tuple[str, ...] = ("jupyter-lab",)
+    """Command of a plain process."""
+    domain: str | None = None
+    """`*.HOST` if each service has a host name of its own; `None` if all share the server's."""
+    allow_images: tuple[str, ...] = image_rules.ANY
+    """Patterns of the images that requests may name, besides the names in `images`."""
+
+    def image_fault(self, image: str) -> str | None:
+        """Return why requests may not name this image; `None` if they may."""
+        if image in self.images:
+            return None
+        return image_rules.fault(image, self.allow_images)

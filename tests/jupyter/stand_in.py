@@ -1,0 +1,56 @@
+"""Services whose Jupyter is a small stand-in, and waiting for their states."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from fetchml.core.model import Principal, TaskSpec
+from fetchml.core.requests import jupyter
+from fetchml.core.requests.jupyter import Service, ServiceStatus
+from fetchml.views import JupyterView
+from tests.support.engine_box import ADMIN, Box
+
+FAKE = str(Path(__file__).parents[1] / "support" / "fake_jupyter.py")
+LIVING = {ServiceStatus.STARTING, ServiceStatus.RUNNING, ServiceStatus.STOPPING}
+
+real_spec = jupyter.task_spec
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def task_spec(record: Service, image: str) -> TaskSpec:
+        return replace(real_spec(record, image), command=(sys.executable, FAKE, "--plain-process"))
+
+    monkeypatch.setattr(jupyter, "task_spec", task_spec)
+
+
+async def until(
+    box: Box, service_id: str, is_so: Callable[[JupyterView], object], who: Principal = ADMIN
+) -> JupyterView:
+    await until_so(lambda: is_so(box.jupyter.get(who, service_id)))
+    return box.jupyter.get(who, service_id)
+
+
+async def until_so(is_so: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not is_so():  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.01)
+
+
+async def running(box: Box, service_id: str) -> JupyterView:
+    return await until(box, service_id, lambda found: found.status is ServiceStatus.RUNNING)
+
+
+async def over(box: Box, service_id: str) -> JupyterView:
+    """Ended, and nothing more becomes known of it."""
+    await until(box, service_id, lambda found: found.status not in LIVING)
+    await until_so(lambda: service_id not in box.jupyter.supervision._supervisors)
+    return box.jupyter.get(ADMIN, service_id)
+
+
+def pid_of(box: Box, workspace: str) -> int:
+    return int((box.workspaces / workspace / "pid").read_text())

@@ -40,9 +40,9 @@ SNAPSHOTS: Any = Listed(*(Snapshot(str(n), 1, 1, 0, 0, ("ada",)) for n in range(
 
 
 def over_http() -> http.RestRequest:
-    call = http.RestRequest(make_mocked_request("GET", "/"), "trace")
-    call.who = WHO
-    return call
+    request = http.RestRequest(make_mocked_request("GET", "/"), "trace")
+    request.principal = WHO
+    return request
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ FEW_BYTES = 32 * 1024
 _decode = msgspec.json.Decoder().decode
 
 
-async def read_object(call: RestRequest, timeout_seconds: float) -> dict[str, object]:
+async def read_object(request: RestRequest, timeout_seconds: float) -> dict[str, object]:
     """Raises BadRequest for what is not JSON, ValidationFailed for what is not an object;
     TooManyBytes, Overloaded."""
-    _check_content_type(call.request.headers.get("Content-Type"))
-    body = await _read(call, timeout_seconds)
+    _check_content_type(request.http.headers.get("Content-Type"))
+    body = await _read(request, timeout_seconds)
     if len(body) > FEW_BYTES and _has_too_many_values(body):
         raise BadRequest(f"The body holds more than {MAX_VALUES} values")
     try:
@@ -64,14 +64,14 @@ def _check_content_type(given: str | None) -> None:
         raise BadRequest("Content-Type: must be application/json, in UTF-8")
 
 
-async def _read(call: RestRequest, timeout_seconds: float) -> bytes:
-    content = call.request.content
+async def _read(request: RestRequest, timeout_seconds: float) -> bytes:
+    content = request.http.content
     try:
         if content.is_eof():
             # It came together with the headers, as nearly always.
             body = content.read_nowait()
         else:
-            body = await _receive(call, timeout_seconds)
+            body = await _receive(request, timeout_seconds)
     except (web.RequestPayloadError, HttpProcessingError):
         raise _badly_encoded() from None
     if len(body) > MAX_BYTES:
@@ -113,18 +113,18 @@ def _badly_encoded() -> BadRequest:
     return BadRequest("The body is not encoded as its headers say")
 
 
-async def _receive(call: RestRequest, timeout_seconds: float) -> bytes:
-    request = call.request
-    if (request.content_length or 0) > MAX_BYTES:
+async def _receive(request: RestRequest, timeout_seconds: float) -> bytes:
+    http = request.http
+    if (http.content_length or 0) > MAX_BYTES:
         raise BodyTooLarge(MAX_BYTES)
-    await _ask_for_it(request)
+    await _ask_for_it(http)
     body = bytearray()
     try:
         async with asyncio.timeout(timeout_seconds):
-            while chunk := await request.content.readany():
+            while chunk := await http.content.readany():
                 if len(body) + len(chunk) > MAX_BYTES:
                     raise BodyTooLarge(MAX_BYTES)
-                call.hold_body(len(chunk))
+                request.hold_body(len(chunk))
                 body += chunk
     except TimeoutError:
         raise BodyTimeout(timeout_seconds) from None

@@ -196,8 +196,8 @@ class Connection(web.RequestHandler):
         """aiohttp calls this for what never became a request, and for what a handler raised."""
         if isinstance(exc, ConnectionError):
             raise exc
-        call = RestRequest(request, new_trace(None))
-        current_trace.set(call.trace_id)
+        failed = RestRequest(request, new_trace(None))
+        current_trace.set(failed.trace_id)
         error: RequestError
         if status >= 500:
             error = Internal()
@@ -206,7 +206,7 @@ class Connection(web.RequestHandler):
             error = BadRequest(_what_is_wrong(exc))
             # Not what it was: half a header may be a key.
             log.debug("unreadable request: %s", type(exc).__name__)
-        response = call.error(error)
+        response = failed.error(error)
         response.force_close()
         return response
 

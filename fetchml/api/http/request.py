@@ -35,24 +35,24 @@ T = TypeVar("T")
 
 class RestRequest:
     __slots__ = (
-        "_admission", "_body_bytes", "_budgets", "_limit", "_row_bytes", "address", "request",
-        "trace_id", "who",
+        "_admission", "_body_bytes", "_budgets", "_limit", "_row_bytes", "address", "http",
+        "principal", "trace_id",
     )  # fmt: skip
 
     _admission: Admission
-    who: Principal
+    principal: Principal
     """Set by `admit`; an operation that needs no key must not ask."""
 
     def __init__(
         self,
-        request: web.BaseRequest,
+        http: web.BaseRequest,
         trace_id: str,
         address: str = "",
         budgets: Budgets | None = None,
     ) -> None:
         """`address`: the client's; proxies have been seen through. `budgets` None: all that this
         call sends is small."""
-        self.request = request
+        self.http = http
         self.address = address
         self.trace_id = trace_id
         self._limit: RateState | None = None
@@ -63,17 +63,17 @@ class RestRequest:
     def admit(self, admission: Admission, secret: str | None) -> None:
         """Raises Unauthorized, RateLimited."""
         self._admission = admission
-        self.who, self._limit = admission.admit(secret, self.address)
+        self.principal, self._limit = admission.admit(secret, self.address)
 
     @property
-    def known(self) -> Principal | None:
+    def admitted(self) -> Principal | None:
         """Who asks; None: nobody with a valid key, or it was not asked."""
-        return getattr(self, "who", None)
+        return getattr(self, "principal", None)
 
     def while_valid(self) -> AbstractContextManager[None]:
         """Around a reply or a body that may take long: it ends with the key. Raises Unauthorized,
         from inside too."""
-        return self._admission.while_valid(self.who)
+        return self._admission.while_valid(self.principal)
 
     def json(
         self, value: object, *, status: int = 200, ignored: Iterable[str] = ()
@@ -140,8 +140,8 @@ class RestRequest:
     @property
     def caller(self) -> str:
         """Whom bytes are counted for: the key, or the address of one that showed none."""
-        who = self.known
-        return caller_of(self.address) if who is None else who.key_id
+        principal = self.admitted
+        return caller_of(self.address) if principal is None else principal.key_id
 
     def hold_body(self, size: int) -> None:
         """More of the body is in memory, until `release`. Raises TooManyBytes, Overloaded."""

@@ -81,16 +81,16 @@ class Router:
         return (self._options if method == "OPTIONS" else self._not_allowed), (allowed,)
 
 
-async def _nothing(call: "RestRequest") -> web.StreamResponse:
+async def _nothing(request: "RestRequest") -> web.StreamResponse:
     raise NotFound("There is nothing at this path: /openapi.yaml lists what there is")
 
 
-async def _not_allowed(call: "RestRequest", allowed: str) -> web.StreamResponse:
-    raise MethodNotAllowed(call.request.method, allowed)
+async def _not_allowed(request: "RestRequest", allowed: str) -> web.StreamResponse:
+    raise MethodNotAllowed(request.http.method, allowed)
 
 
-async def _options(call: "RestRequest", allowed: str) -> web.StreamResponse:
-    return call.empty({"Allow": allowed})
+async def _options(request: "RestRequest", allowed: str) -> web.StreamResponse:
+    return request.empty({"Allow": allowed})
 
 
 def _regex(path: str) -> str:

@@ -20,7 +20,7 @@ class Streams:
         return len(self._open)
 
     @contextmanager
-    def open(self, call: RestRequest, *, keyless: bool = False) -> Iterator[None]:
+    def open(self, request: RestRequest, *, keyless: bool = False) -> Iterator[None]:
         """Around a stream. When the client leaves, what is inside is cancelled.
 
         Raises TooManyStreams; and, from inside too, Unavailable when the server shuts down, and
@@ -29,11 +29,11 @@ class Streams:
         if reason := self._why_closed():
             raise Unavailable(reason)
         task = asyncio.current_task()
-        connection = call.request.protocol
+        connection = request.http.protocol
         assert task is not None and isinstance(connection, Connection)  # noqa: S101, PT018  # always
         self._open.add(task)
         try:
-            with ended_with_client(call), nullcontext() if keyless else call.while_valid():
+            with ended_with_client(request), nullcontext() if keyless else request.while_valid():
                 yield
         except asyncio.CancelledError:
             reason = self._why_closed()
@@ -58,9 +58,9 @@ class Streams:
 
 
 @contextmanager
-def ended_with_client(call: RestRequest) -> Iterator[None]:
+def ended_with_client(request: RestRequest) -> Iterator[None]:
     """When the client leaves, what is inside is cancelled."""
-    connection = call.request.protocol
+    connection = request.http.protocol
     assert isinstance(connection, Connection)  # noqa: S101  # always
     connection.stream = asyncio.current_task()
     try:
@@ -70,7 +70,7 @@ def ended_with_client(call: RestRequest) -> Iterator[None]:
 
 
 async def send_pieces(
-    call: RestRequest,
+    request: RestRequest,
     headers: Mapping[str, str],
     pieces: AsyncGenerator[bytes],
     timeout_seconds: float,
@@ -81,9 +81,9 @@ async def send_pieces(
     What is raised on the way breaks the connection off, so that no client takes a part for the
     whole. `timeout_seconds`: a client that takes nothing for so long is let go.
     """
-    response = web.StreamResponse(status=status, headers=call.headers(headers))
-    await response.prepare(call.request)
-    if call.request.method == "HEAD":
+    response = web.StreamResponse(status=status, headers=request.headers(headers))
+    await response.prepare(request.http)
+    if request.http.method == "HEAD":
         return response
     async with aclosing(pieces):
         async for piece in pieces:
@@ -91,7 +91,7 @@ async def send_pieces(
                 async with asyncio.timeout(timeout_seconds):
                     await response.write(piece)
             except TimeoutError:
-                abort(call.request)
+                abort(request.http)
                 raise ConnectionAbortedError from None
     return response
 

@@ -88,81 +88,83 @@ class JupyterProxy:
         places = ("/jupyter/{id}", "/jupyter/{id}/", "/jupyter/{id}/{path...}")
         return [Route("*", place, self.answer, keyless=True) for place in places]
 
-    async def answer(self, call: RestRequest, *_: str) -> web.StreamResponse:
+    async def answer(self, request: RestRequest, *_: str) -> web.StreamResponse:
         """At the server's own address."""
         # The path as it came, not as the router has decoded it.
-        target = parse_target(call.request.raw_path)
-        visit = self._visit(call, target)
+        target = parse_target(request.http.raw_path)
+        visit = self._visit(request, target)
         if self._origins.are_separate:
-            return _redirect(call, self._origins.origin(visit.target.service_id) + visit.whole)
-        return await self._serve(call, visit)
+            return _redirect(request, self._origins.origin(visit.target.service_id) + visit.whole)
+        return await self._serve(request, visit)
 
-    async def answer_at_origin(self, call: RestRequest, label: str) -> web.StreamResponse:
+    async def answer_at_origin(self, request: RestRequest, label: str) -> web.StreamResponse:
         """At the origin of the service that `label` names: nothing else is served there."""
-        raw = call.request.raw_path
+        raw = request.http.raw_path
         base = f"/jupyter/{label}"
         is_below = raw == base or raw.startswith((f"{base}/", f"{base}?"))
         target = parse_target(raw if is_below else base + raw)
-        visit = self._visit(call, target if is_below or not raw.startswith("/jupyter/") else None)
-        if not is_below and call.request.method in ("GET", "HEAD") and not _is_socket(call):
-            return _redirect(call, visit.whole)
-        return await self._serve(call, visit)
+        visit = self._visit(
+            request, target if is_below or not raw.startswith("/jupyter/") else None
+        )
+        if not is_below and request.http.method in ("GET", "HEAD") and not _is_socket(request):
+            return _redirect(request, visit.whole)
+        return await self._serve(request, visit)
 
-    def _visit(self, call: RestRequest, target: Target | None) -> "_Visit":
+    def _visit(self, request: RestRequest, target: Target | None) -> "_Visit":
         """Raises NotFound, RateLimited, MethodNotAllowed."""
-        request = call.request
+        http = request.http
         door = self._services.door(target.service_id) if target is not None else None
-        known = target is not None and door is not None and is_known(request, target, door)
+        known = target is not None and door is not None and is_known(http, target, door)
         state = self._services.state(target.service_id) if target is not None else None
         if target is None or door is None or state is None or (door.private and not known):
-            self._admission.count_refusal(request.headers.get("X-API-Key"), call.address)
+            self._admission.count_refusal(http.headers.get("X-API-Key"), request.address)
             raise NotFound("There is no such Jupyter service")
-        if request.method not in _METHODS:
-            raise MethodNotAllowed(request.method, ", ".join(_METHODS))
+        if http.method not in _METHODS:
+            raise MethodNotAllowed(http.method, ", ".join(_METHODS))
         return _Visit(target, door, state, known=known)
 
-    async def _serve(self, call: RestRequest, visit: "_Visit") -> web.StreamResponse:
+    async def _serve(self, request: RestRequest, visit: "_Visit") -> web.StreamResponse:
         target, door, state = visit.target, visit.door, visit.state
-        log.debug("%s %s%s", call.request.method, target.service_id, target.path)
+        log.debug("%s %s%s", request.http.method, target.service_id, target.path)
         if not target.path:
-            return _redirect(call, visit.whole)
+            return _redirect(request, visit.whole)
         if target.path.startswith("/.fetchml/"):
-            return self._own(call, target, state)
+            return self._own(request, target, state)
         link = self._services.link(target.service_id)
         if link is None:
-            return _instead(call, state)
+            return _instead(request, state)
         if visit.known:
-            with self._rooms.known(target.service_id, door.owner, is_socket=_is_socket(call)):
-                return await self._hand_on(call, link, visit)
-        with self._rooms.stranger(target.service_id, call.address):
-            return await self._hand_on(call, link, visit)
+            with self._rooms.known(target.service_id, door.owner, is_socket=_is_socket(request)):
+                return await self._hand_on(request, link, visit)
+        with self._rooms.stranger(target.service_id, request.address):
+            return await self._hand_on(request, link, visit)
 
     async def _hand_on(
-        self, call: RestRequest, link: JupyterLink, visit: "_Visit"
+        self, request: RestRequest, link: JupyterLink, visit: "_Visit"
     ) -> web.StreamResponse:
         """Raises ConnectionAbortedError where a stranger's reply does not end."""
         if visit.known:
-            return await self._at_once(call, link, visit, None)
-        body = await strangers_body(call) if call.request.body_exists else None
+            return await self._at_once(request, link, visit, None)
+        body = await strangers_body(request) if request.http.body_exists else None
         try:
             async with asyncio.timeout(STRANGERS_REPLY_SECONDS):
-                return await self._at_once(call, link, visit, body)
+                return await self._at_once(request, link, visit, body)
         except TimeoutError:
-            abort(call.request)
+            abort(request.http)
             raise ConnectionAbortedError from None
 
     async def _at_once(
-        self, call: RestRequest, link: JupyterLink, visit: "_Visit", body: bytes | None
+        self, request: RestRequest, link: JupyterLink, visit: "_Visit", body: bytes | None
     ) -> web.StreamResponse:
-        if _is_socket(call):
-            return await self._socket(call, link, visit.target)
-        with ended_with_client(call):
-            return await self._request(call, link, visit, body)
+        if _is_socket(request):
+            return await self._socket(request, link, visit.target)
+        with ended_with_client(request):
+            return await self._request(request, link, visit, body)
 
-    def _own(self, call: RestRequest, target: Target, state: JupyterState) -> web.StreamResponse:
+    def _own(self, request: RestRequest, target: Target, state: JupyterState) -> web.StreamResponse:
         """What the notice in its pages asks for; it is told no more than a time."""
         if target.path == "/.fetchml/notice.js":
-            headers = call.headers(
+            headers = request.headers(
                 {"Content-Type": "text/javascript; charset=utf-8", "Cache-Control": "no-cache"}
             )
             return web.Response(body=self._notice_js, headers=headers)
@@ -171,16 +173,16 @@ class JupyterProxy:
         if page.has_ended(state):
             raise NotFound("This Jupyter service has ended")
         body = {} if state.stops_at is None else {"stops_at": rfc3339(state.stops_at)}
-        response = call.json(body)
+        response = request.json(body)
         response.headers["Cache-Control"] = "no-store"
         return response
 
     async def _socket(
-        self, call: RestRequest, link: JupyterLink, target: Target
+        self, request: RestRequest, link: JupyterLink, target: Target
     ) -> web.StreamResponse:
         try:
             return await hand_on_socket(
-                call,
+                request,
                 link,
                 target,
                 self._streams,
@@ -189,16 +191,16 @@ class JupyterProxy:
             )
         except Refused as refused:
             text = f"Jupyter does not take this WebSocket: {refused.status}\n"
-            headers = call.headers({"Content-Type": "text/plain; charset=utf-8"})
+            headers = request.headers({"Content-Type": "text/plain; charset=utf-8"})
             return web.Response(status=refused.status, text=text, headers=headers)
 
     async def _request(
-        self, call: RestRequest, link: JupyterLink, visit: "_Visit", body: bytes | None
+        self, request: RestRequest, link: JupyterLink, visit: "_Visit", body: bytes | None
     ) -> web.StreamResponse:
         """`body`: the whole of it, where it was read already."""
-        request, target = call.request, visit.target
-        as_page = request.method == "GET" and page.may_carry_notice(target.path)
-        async with self._asked(call, link, target, body, plain=as_page) as answer:
+        http, target = request.http, visit.target
+        as_page = http.method == "GET" and page.may_carry_notice(target.path)
+        async with self._asked(request, link, target, body, plain=as_page) as answer:
             try:
                 headers = for_browser(answer.headers, link.base_path)
             except ValueError:
@@ -206,28 +208,28 @@ class JupyterProxy:
             if not 200 <= answer.status < 600:
                 raise _nonsense()
             given = answer.headers.getall("Set-Cookie", [])
-            greets = greeting(request, target, visit.door, answer.status, given)
+            greets = greeting(http, target, visit.door, answer.status, given)
             if greets is not None:
                 secure = "; Secure" if self._origins.are_encrypted else ""
                 headers.add("Set-Cookie", greets + secure)
-            if _is_use(request.method, target.path) and answer.status < 400:
+            if _is_use(http.method, target.path) and answer.status < 400:
                 self._services.note_use(target.service_id)
             begun: list[bytes] = []
             if as_page and _is_page(answer):
                 whole = await _read_page(answer, begun)
                 if whole is not None:
                     changed = page.with_notice(whole, link.base_path)
-                    return web.Response(body=changed, headers=call.headers(headers))
+                    return web.Response(body=changed, headers=request.headers(headers))
             if (length := _length(answer)) is not None:
                 headers["Content-Length"] = str(length)
             return await send_pieces(
-                call, headers, _pieces(answer, begun), self._take_seconds, answer.status
+                request, headers, _pieces(answer, begun), self._take_seconds, answer.status
             )
 
     @asynccontextmanager
     async def _asked(
         self,
-        call: RestRequest,
+        request: RestRequest,
         link: JupyterLink,
         target: Target,
         body: bytes | None,
@@ -238,24 +240,24 @@ class JupyterProxy:
 
         `plain`: it must not be packed.
         """
-        request = call.request
+        http = request.http
         try:
-            headers = for_jupyter(request.headers, link)
+            headers = for_jupyter(http.headers, link)
         except ValueError:
             raise BadRequest("A header can't be sent on as it is") from None
         if plain:
             headers["Accept-Encoding"] = "identity"
-        upload = Upload(request, self._take_seconds, self._answer_seconds)
-        if body is None and request.body_exists and request.content_length is not None:
-            headers["Content-Length"] = str(request.content_length)
+        upload = Upload(http, self._take_seconds, self._answer_seconds)
+        if body is None and http.body_exists and http.content_length is not None:
+            headers["Content-Length"] = str(http.content_length)
         async with http_session(link, answer_seconds=self._answer_seconds) as session:
             try:
                 async with asyncio.timeout(self._answer_seconds) as upload.patience:
                     answer = await session.request(
-                        request.method,
+                        http.method,
                         URL(f"http://jupyter{target.whole}", encoded=True),
                         headers=headers,
-                        data=upload.pieces() if body is None and request.body_exists else body,
+                        data=upload.pieces() if body is None and http.body_exists else body,
                         allow_redirects=False,
                     )
             except (aiohttp.ClientError, OSError, ValueError) as error:  # also TimeoutError
@@ -281,19 +283,19 @@ class _Visit(NamedTuple):
         return self.target._replace(path=self.target.path or "/").whole
 
 
-def _is_socket(call: RestRequest) -> bool:
-    return is_upgrade(call.request.headers)
+def _is_socket(request: RestRequest) -> bool:
+    return is_upgrade(request.http.headers)
 
 
-def _redirect(call: RestRequest, location: str) -> web.StreamResponse:
-    return web.Response(status=307, headers=call.headers({"Location": location}))
+def _redirect(request: RestRequest, location: str) -> web.StreamResponse:
+    return web.Response(status=307, headers=request.headers({"Location": location}))
 
 
-def _instead(call: RestRequest, state: JupyterState) -> web.StreamResponse:
+def _instead(request: RestRequest, state: JupyterState) -> web.StreamResponse:
     """For a service whose Jupyter does not answer now. Raises Unavailable, NotFound."""
-    request, ended = call.request, page.has_ended(state)
-    if request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
-        headers = call.headers(page.PAGE_HEADERS)
+    http, ended = request.http, page.has_ended(state)
+    if http.method == "GET" and "text/html" in http.headers.get("Accept", ""):
+        headers = request.headers(page.PAGE_HEADERS)
         if not ended:
             headers["Retry-After"] = str(page.RELOAD_SECONDS)
         status = 404 if ended else 503

@@ -137,7 +137,7 @@ class _Side:
 
 
 async def hand_on_socket(
-    call: RestRequest,
+    request: RestRequest,
     link: JupyterLink,
     target: Target,
     streams: Streams,
@@ -151,23 +151,23 @@ async def hand_on_socket(
 
     Raises BadRequest, Unavailable, and Refused with an error's status.
     """
-    request = call.request
-    key = _handshake_key(request)
-    if not _is_of_its_origin(request.headers):
+    http = request.http
+    key = _handshake_key(http)
+    if not _is_of_its_origin(http.headers):
         raise Refused(403)
     begun = False
     try:
-        with streams.open(call, keyless=True):
+        with streams.open(request, keyless=True):
             async with http_session(link, answer_seconds=answer_seconds) as session:
-                answer = await _connect(session, call, link, target, answer_seconds)
+                answer = await _connect(session, request, link, target, answer_seconds)
                 try:
                     jupyter = _take_over(answer)
-                    response = _accept(call, key, answer)
-                    await response.prepare(request)
+                    response = _accept(request, key, answer)
+                    await response.prepare(http)
                     begun = True
-                    browser = _Side(request.protocol, request.writer, masked=True)
-                    request.protocol.set_parser(browser)  # type: ignore[arg-type]
-                    await _both_ways(request, browser, jupyter, take_seconds)
+                    browser = _Side(http.protocol, http.writer, masked=True)
+                    http.protocol.set_parser(browser)  # type: ignore[arg-type]
+                    await _both_ways(http, browser, jupyter, take_seconds)
                 finally:
                     answer.close()
     except Unavailable:
@@ -209,7 +209,7 @@ def _is_of_its_origin(headers: Mapping[str, str]) -> bool:
 
 async def _connect(
     session: aiohttp.ClientSession,
-    call: RestRequest,
+    request: RestRequest,
     link: JupyterLink,
     target: Target,
     answer_seconds: float,
@@ -217,7 +217,7 @@ async def _connect(
     """Jupyter's answer to the same handshake, with a key of the server's own: a 101."""
     key = base64.b64encode(os.urandom(_KEY_BYTES)).decode()
     try:
-        headers = for_jupyter(call.request.headers, link)
+        headers = for_jupyter(request.http.headers, link)
     except ValueError:
         raise BadRequest("A header can't be sent on as it is") from None
     headers.update(
@@ -228,7 +228,7 @@ async def _connect(
             "Sec-WebSocket-Key": key,
         }
     )
-    if offered := protocols(call.request.headers):
+    if offered := protocols(request.http.headers):
         headers["Sec-WebSocket-Protocol"] = ",".join(offered)
     try:
         async with asyncio.timeout(answer_seconds):
@@ -276,16 +276,16 @@ def _take_over(answer: aiohttp.ClientResponse) -> _Side:
     return side
 
 
-def _accept(call: RestRequest, key: str, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+def _accept(request: RestRequest, key: str, answer: aiohttp.ClientResponse) -> web.StreamResponse:
     headers = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",
         "Sec-WebSocket-Accept": _accept_of(key),
     }
     chosen = answer.headers.get("Sec-WebSocket-Protocol", "").strip()
-    if chosen in protocols(call.request.headers):
+    if chosen in protocols(request.http.headers):
         headers["Sec-WebSocket-Protocol"] = chosen
-    response = web.StreamResponse(status=101, headers=call.headers(headers))
+    response = web.StreamResponse(status=101, headers=request.headers(headers))
     response.force_close()
     return response
 

@@ -20,13 +20,13 @@ STRANGERS_BODY_SECONDS = 10.0
 """For a whole body."""
 
 
-async def strangers_body(call: RestRequest) -> bytes:
+async def strangers_body(request: RestRequest) -> bytes:
     """The whole of it, before Jupyter is asked. Raises BadRequest."""
     body = bytearray()
     try:
         async with asyncio.timeout(STRANGERS_BODY_SECONDS):
             async for piece in read_pieces(
-                call.request,
+                request.http,
                 max_bytes=STRANGERS_BODY_BYTES,
                 stall_seconds=2 * STRANGERS_BODY_SECONDS,
             ):

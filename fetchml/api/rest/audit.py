@@ -16,10 +16,10 @@ class AuditOperations:
     def routes(self) -> list[Route]:
         return [Route("GET", "/v1/audit", self.list)]
 
-    async def list(self, call: RestRequest) -> web.StreamResponse:
-        query = Query(call.request, "user_id", "action", "target", "since", "before", "limit")
+    async def list(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "user_id", "action", "target", "since", "before", "limit")
         entries = await self._audit.entries(
-            call.who,
+            request.principal,
             user=query.text("user_id"),
             action=query.text("action"),
             target=query.text("target"),
@@ -27,5 +27,5 @@ class AuditOperations:
             before=query.text("before"),
             limit=query.number("limit"),
         )
-        body = {"entries": await call.rows(AUDIT_ENTRY.json, entries)}
-        return call.json(body, ignored=query.ignored)
+        body = {"entries": await request.rows(AUDIT_ENTRY.json, entries)}
+        return request.json(body, ignored=query.ignored)

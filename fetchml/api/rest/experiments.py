@@ -27,33 +27,33 @@ class ExperimentOperations:
             Route("POST", "/v1/experiments/{id}/archive", self.archive),
         ]
 
-    async def list(self, call: RestRequest) -> web.StreamResponse:
-        query = Query(call.request, "limit", "offset", "view")
+    async def list(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "limit", "offset", "view")
         full = query.full_view()
-        found = query.cut(self._experiments.list(call.who))
-        body = await call.rows(partial(EXPERIMENT.json, full=full), found)
-        return call.json(body, ignored=query.ignored)
+        found = query.cut(self._experiments.list(request.principal))
+        body = await request.rows(partial(EXPERIMENT.json, full=full), found)
+        return request.json(body, ignored=query.ignored)
 
-    async def create(self, call: RestRequest) -> web.StreamResponse:
-        query = Query(call.request, "view")
+    async def create(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "view")
         full = query.full_view()
-        fields = await read_object(call, self._body_timeout_seconds)
-        made = await self._experiments.create(call.who, fields)
+        fields = await read_object(request, self._body_timeout_seconds)
+        made = await self._experiments.create(request.principal, fields)
         ignored = query.ignored + [name for name in fields if name not in KNOWN_FIELDS]
-        return call.json(EXPERIMENT.json(made, full=full), status=201, ignored=ignored)
+        return request.json(EXPERIMENT.json(made, full=full), status=201, ignored=ignored)
 
-    async def get(self, call: RestRequest, experiment_id: str) -> web.StreamResponse:
-        query = Query(call.request, "view")
+    async def get(self, request: RestRequest, experiment_id: str) -> web.StreamResponse:
+        query = Query(request.http, "view")
         full = query.full_view()
-        found = self._experiments.get(call.who, experiment_id)
-        return call.json(EXPERIMENT.json(found, full=full), ignored=query.ignored)
+        found = self._experiments.get(request.principal, experiment_id)
+        return request.json(EXPERIMENT.json(found, full=full), ignored=query.ignored)
 
-    async def delete(self, call: RestRequest, experiment_id: str) -> web.StreamResponse:
-        await self._experiments.delete(call.who, experiment_id)
-        return call.empty()
+    async def delete(self, request: RestRequest, experiment_id: str) -> web.StreamResponse:
+        await self._experiments.delete(request.principal, experiment_id)
+        return request.empty()
 
-    async def archive(self, call: RestRequest, experiment_id: str) -> web.StreamResponse:
-        query = Query(call.request, "view")
+    async def archive(self, request: RestRequest, experiment_id: str) -> web.StreamResponse:
+        query = Query(request.http, "view")
         full = query.full_view()
-        archived = await self._experiments.archive(call.who, experiment_id)
-        return call.json(EXPERIMENT.json(archived, full=full), ignored=query.ignored)
+        archived = await self._experiments.archive(request.principal, experiment_id)
+        return request.json(EXPERIMENT.json(archived, full=full), ignored=query.ignored)

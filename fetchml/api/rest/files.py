@@ -33,25 +33,25 @@ class FileOperations:
             Route("GET", "/v1/tasks/{id}/outputs/{path...}", self.output),
         ]
 
-    async def logs(self, call: RestRequest, task_id: str) -> web.StreamResponse:
-        query = Query(call.request, "follow", "offset")
+    async def logs(self, request: RestRequest, task_id: str) -> web.StreamResponse:
+        query = Query(request.http, "follow", "offset")
         follow, offset = query.flag("follow"), query.number("offset") or 0
         # Before the reply begins: later there is no way to say that the task is not there.
-        await self._engine.get_task(call.who, task_id)
+        await self._engine.get_task(request.principal, task_id)
         headers = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
-        pieces = self._log(call, task_id, offset=offset, follow=follow)
-        with self._streams.open(call):
-            return await send_pieces(call, headers, pieces, self._send_timeout_seconds)
+        pieces = self._log(request, task_id, offset=offset, follow=follow)
+        with self._streams.open(request):
+            return await send_pieces(request, headers, pieces, self._send_timeout_seconds)
 
-    async def list_outputs(self, call: RestRequest, task_id: str) -> web.StreamResponse:
-        query = Query(call.request, "limit", "offset")
-        files = query.cut(await self._engine.list_outputs(call.who, task_id))
-        body = {"outputs": await call.rows(OUTPUT.json, files)}
-        return call.json(body, ignored=query.ignored)
+    async def list_outputs(self, request: RestRequest, task_id: str) -> web.StreamResponse:
+        query = Query(request.http, "limit", "offset")
+        files = query.cut(await self._engine.list_outputs(request.principal, task_id))
+        body = {"outputs": await request.rows(OUTPUT.json, files)}
+        return request.json(body, ignored=query.ignored)
 
-    async def output(self, call: RestRequest, task_id: str, path: str) -> web.StreamResponse:
-        file = await self._engine.open_output(call.who, task_id, path)
-        with closing(file), call.while_valid():
+    async def output(self, request: RestRequest, task_id: str, path: str) -> web.StreamResponse:
+        file = await self._engine.open_output(request.principal, task_id, path)
+        with closing(file), request.while_valid():
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             name = quote(path.rpartition("/")[2], safe="")
@@ -62,13 +62,13 @@ class FileOperations:
                 "X-Content-Type-Options": "nosniff",
             }
             return await send_pieces(
-                call, headers, pieces_of(file, size), self._send_timeout_seconds
+                request, headers, pieces_of(file, size), self._send_timeout_seconds
             )
 
     async def _log(
-        self, call: RestRequest, task_id: str, *, offset: int, follow: bool
+        self, request: RestRequest, task_id: str, *, offset: int, follow: bool
     ) -> AsyncGenerator[bytes]:
-        chunks = self._engine.read_logs(call.who, task_id, offset=offset, follow=follow)
+        chunks = self._engine.read_logs(request.principal, task_id, offset=offset, follow=follow)
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk.data

@@ -20,14 +20,18 @@ class GpuOperations:
             Route("POST", "/v1/gpus/{uuid}/undrain", self.undrain),
         ]
 
-    async def list(self, call: RestRequest) -> web.StreamResponse:
-        query = Query(call.request)
-        return call.json(GPUS.json(self._gpus.list(call.who)), ignored=query.ignored)
+    async def list(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http)
+        return request.json(GPUS.json(self._gpus.list(request.principal)), ignored=query.ignored)
 
-    async def drain(self, call: RestRequest, uuid: str) -> web.StreamResponse:
-        query = Query(call.request)
-        return call.json(GPU.json(await self._gpus.drain(call.who, uuid)), ignored=query.ignored)
+    async def drain(self, request: RestRequest, uuid: str) -> web.StreamResponse:
+        query = Query(request.http)
+        return request.json(
+            GPU.json(await self._gpus.drain(request.principal, uuid)), ignored=query.ignored
+        )
 
-    async def undrain(self, call: RestRequest, uuid: str) -> web.StreamResponse:
-        query = Query(call.request)
-        return call.json(GPU.json(await self._gpus.undrain(call.who, uuid)), ignored=query.ignored)
+    async def undrain(self, request: RestRequest, uuid: str) -> web.StreamResponse:
+        query = Query(request.http)
+        return request.json(
+            GPU.json(await self._gpus.undrain(request.principal, uuid)), ignored=query.ignored
+        )

@@ -26,27 +26,27 @@ class JupyterOperations:
             Route("DELETE", "/v1/jupyter/services/{id}", self.stop),
         ]
 
-    async def list(self, call: RestRequest) -> web.StreamResponse:
-        query = Query(call.request, "limit", "offset", "view")
+    async def list(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "limit", "offset", "view")
         full = query.full_view()
-        found = query.cut(self._jupyter.list(call.who))
-        body = await call.rows(partial(JUPYTER_SERVICE.json, full=full), found)
-        return call.json(body, ignored=query.ignored)
+        found = query.cut(self._jupyter.list(request.principal))
+        body = await request.rows(partial(JUPYTER_SERVICE.json, full=full), found)
+        return request.json(body, ignored=query.ignored)
 
-    async def start(self, call: RestRequest) -> web.StreamResponse:
-        query = Query(call.request, "view")
+    async def start(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "view")
         full = query.full_view()
-        fields = await read_object(call, self._body_timeout_seconds)
-        started = await self._jupyter.start(call.who, fields)
+        fields = await read_object(request, self._body_timeout_seconds)
+        started = await self._jupyter.start(request.principal, fields)
         ignored = query.ignored + [name for name in fields if name not in KNOWN_FIELDS]
-        return call.json(JUPYTER_SERVICE.json(started, full=full), status=201, ignored=ignored)
+        return request.json(JUPYTER_SERVICE.json(started, full=full), status=201, ignored=ignored)
 
-    async def get(self, call: RestRequest, service_id: str) -> web.StreamResponse:
-        query = Query(call.request, "view")
+    async def get(self, request: RestRequest, service_id: str) -> web.StreamResponse:
+        query = Query(request.http, "view")
         full = query.full_view()
-        found = self._jupyter.get(call.who, service_id)
-        return call.json(JUPYTER_SERVICE.json(found, full=full), ignored=query.ignored)
+        found = self._jupyter.get(request.principal, service_id)
+        return request.json(JUPYTER_SERVICE.json(found, full=full), ignored=query.ignored)
 
-    async def stop(self, call: RestRequest, service_id: str) -> web.StreamResponse:
-        await self._jupyter.stop(call.who, service_id)
-        return call.empty()
+    async def stop(self, request: RestRequest, service_id: str) -> web.StreamResponse:
+        await self._jupyter.stop(request.principal, service_id)
+        return request.empty()

@@ -163,53 +163,53 @@ class HttpServer:
             self._dropping.cancel()
             await asyncio.gather(self._dropping, return_exceptions=True)
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, http: web.BaseRequest) -> web.StreamResponse:
         begun = time.perf_counter()
-        headers = request.headers
+        headers = http.headers
         trace_id = new_trace(headers.get("traceparent"), headers.get("x-request-id"))
         current_trace.set(trace_id)
         forwarded_for = ",".join(headers.getall("X-Forwarded-For", ()))
-        address = self._admission.client_of(request.remote or "", forwarded_for)
-        call = RestRequest(request, trace_id, address, self._budgets)
+        address = self._admission.client_of(http.remote or "", forwarded_for)
+        request = RestRequest(http, trace_id, address, self._budgets)
         label = self._origins.label_of(headers.get("Host"))
         route, parameters = (
-            self._router.find(request.method, request.path)
+            self._router.find(http.method, http.path)
             if label is None
             else (self._at_origin, (label,))
         )
         try:
             if not route.keyless:
-                call.admit(self._admission, headers.get("X-API-Key"))
+                request.admit(self._admission, headers.get("X-API-Key"))
             elif self._router.refuses(route):
                 self._admission.count_refusal(headers.get("X-API-Key"), address)
-            if not is_valid(request.raw_path):
+            if not is_valid(http.raw_path):
                 raise BadRequest(_NOT_UTF8)
-            response = await route.handler(call, *parameters)
+            response = await route.handler(request, *parameters)
         except RequestError as error:
-            response = self._refuse(call, error)
+            response = self._refuse(request, error)
         except ConnectionError:
             raise  # The client has left, or was let go.
         except Exception:
-            log.exception("%s %s failed", request.method, request.path)
-            response = self._refuse(call, Internal())
+            log.exception("%s %s failed", http.method, http.path)
+            response = self._refuse(request, Internal())
         finally:
-            call.release()
+            request.release()
         route.count(response.status, time.perf_counter() - begun)
         return response
 
-    def _refuse(self, call: RestRequest, error: RequestError) -> web.StreamResponse:
+    def _refuse(self, request: RestRequest, error: RequestError) -> web.StreamResponse:
         """Raises ConnectionAbortedError if a reply has begun: it must not look complete."""
-        request, status = call.request, status_of(error)
+        http, status = request.http, status_of(error)
         # Anybody can cause these lines: a short path, and none while they come too fast.
         level = logging.DEBUG if status == HTTPStatus.TOO_MANY_REQUESTS else logging.INFO
-        path = request.path[:MAX_PATH_IN_LOG]
-        log.log(level, "%s %s: %d %s", request.method, path, status, error.code)
+        path = http.path[:MAX_PATH_IN_LOG]
+        log.log(level, "%s %s: %d %s", http.method, path, status, error.code)
         if isinstance(error, (Forbidden, Unauthorized)):
-            tried = f"{request.method} {path}"
-            self._audit.refused(call.known, call.address, tried, error)
-        if request.writer.output_size:
+            tried = f"{http.method} {path}"
+            self._audit.refused(request.admitted, request.address, tried, error)
+        if http.writer.output_size:
             raise ConnectionAbortedError
-        response = call.error(error)
-        if isinstance(error, Unreadable) and not request.content.is_eof():
+        response = request.error(error)
+        if isinstance(error, Unreadable) and not http.content.is_eof():
             response.force_close()
         return response

@@ -30,33 +30,33 @@ class SnapshotOperations:
             Route("DELETE", "/v1/snapshots/{id}", self.delete),
         ]
 
-    async def upload(self, call: RestRequest) -> web.StreamResponse:
-        query = Query(call.request, "git_commit", "git_dirty")
+    async def upload(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "git_commit", "git_dirty")
         dirty = query.flag("git_dirty") if query.text("git_dirty") is not None else None
         pieces = read_pieces(
-            call.request,
+            request.http,
             max_bytes=self._snapshots.max_bytes,
             stall_seconds=self._body_timeout_seconds,
         )
-        call.hold_body(UPLOAD_BYTES)
-        with self._streams.open(call):
+        request.hold_body(UPLOAD_BYTES)
+        with self._streams.open(request):
             kept, is_new = await self._snapshots.upload(
-                call.who, pieces, git_commit=query.text("git_commit"), git_dirty=dirty
+                request.principal, pieces, git_commit=query.text("git_commit"), git_dirty=dirty
             )
         status = 201 if is_new else 200
-        return call.json(SNAPSHOT.json(kept), status=status, ignored=query.ignored)
+        return request.json(SNAPSHOT.json(kept), status=status, ignored=query.ignored)
 
-    async def list(self, call: RestRequest) -> web.StreamResponse:
-        query = Query(call.request, "limit", "offset")
-        found = query.cut(self._snapshots.list(call.who))
-        body = {"snapshots": await call.rows(SNAPSHOT.json, found)}
-        return call.json(body, ignored=query.ignored)
+    async def list(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "limit", "offset")
+        found = query.cut(self._snapshots.list(request.principal))
+        body = {"snapshots": await request.rows(SNAPSHOT.json, found)}
+        return request.json(body, ignored=query.ignored)
 
-    async def get(self, call: RestRequest, snapshot_id: str) -> web.StreamResponse:
-        query = Query(call.request)
-        found = self._snapshots.get(call.who, snapshot_id)
-        return call.json(SNAPSHOT.json(found), ignored=query.ignored)
+    async def get(self, request: RestRequest, snapshot_id: str) -> web.StreamResponse:
+        query = Query(request.http)
+        found = self._snapshots.get(request.principal, snapshot_id)
+        return request.json(SNAPSHOT.json(found), ignored=query.ignored)
 
-    async def delete(self, call: RestRequest, snapshot_id: str) -> web.StreamResponse:
-        await self._snapshots.delete(call.who, snapshot_id)
-        return call.empty()
+    async def delete(self, request: RestRequest, snapshot_id: str) -> web.StreamResponse:
+        await self._snapshots.delete(request.principal, snapshot_id)
+        return request.empty()

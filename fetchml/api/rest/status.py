@@ -39,36 +39,36 @@ class ServerOperations:
             Route("GET", "/metrics", self.metrics),
         ]
 
-    async def health(self, call: RestRequest) -> web.StreamResponse:
+    async def health(self, request: RestRequest) -> web.StreamResponse:
         """Always 200: that it answers is what it is asked for, and the truth is in the body."""
         now_ms = time.time_ns() // 1_000_000
-        return call.json(health_json(self._engine.health(), fetchml.__version__, now_ms))
+        return request.json(health_json(self._engine.health(), fetchml.__version__, now_ms))
 
-    async def ready(self, call: RestRequest) -> web.StreamResponse:
+    async def ready(self, request: RestRequest) -> web.StreamResponse:
         health = self._engine.health()
         if not health.accepts_work:
             raise Unavailable(f"Not ready: {'; '.join(health.reasons)}")
-        return await self.health(call)
+        return await self.health(request)
 
-    async def openapi(self, call: RestRequest) -> web.StreamResponse:
-        return call.whole(self._openapi, {"Content-Type": "application/yaml"})
+    async def openapi(self, request: RestRequest) -> web.StreamResponse:
+        return request.whole(self._openapi, {"Content-Type": "application/yaml"})
 
-    async def queue(self, call: RestRequest) -> web.StreamResponse:
-        query = Query(call.request)
-        stats = await self._engine.queue_stats(call.who)
-        return call.json(QUEUE.json(stats), ignored=query.ignored)
+    async def queue(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http)
+        stats = await self._engine.queue_stats(request.principal)
+        return request.json(QUEUE.json(stats), ignored=query.ignored)
 
-    async def metrics(self, call: RestRequest) -> web.StreamResponse:
+    async def metrics(self, request: RestRequest) -> web.StreamResponse:
         engine = self._engine
         body = self._metrics.text(
             Seen(
-                await engine.queue_stats(call.who),
+                await engine.queue_stats(request.principal),
                 engine.health(),
-                self._gpus.list(call.who),
-                engine.gpu_use(call.who),
+                self._gpus.list(request.principal),
+                engine.gpu_use(request.principal),
                 engine.ahead_counts,
                 engine.calibration,
                 engine.queue_use,
             )
         )
-        return call.whole(body, {"Content-Type": Metrics.CONTENT_TYPE})
+        return request.whole(body, {"Content-Type": Metrics.CONTENT_TYPE})

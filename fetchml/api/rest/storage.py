@@ -22,14 +22,14 @@ class StorageOperations:
             Route("POST", "/v1/storage/prune", self.prune),
         ]
 
-    async def get(self, call: RestRequest) -> web.StreamResponse:
-        query = Query(call.request)
-        body = STORAGE.json(self._retention.report(call.who))
-        return call.json(body, ignored=query.ignored)
+    async def get(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http)
+        body = STORAGE.json(self._retention.report(request.principal))
+        return request.json(body, ignored=query.ignored)
 
-    async def prune(self, call: RestRequest) -> web.StreamResponse:
-        query = Query(call.request)
-        fields = await read_object(call, self._body_timeout_seconds)
-        pruned = await self._retention.prune(call.who, fields)
+    async def prune(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http)
+        fields = await read_object(request, self._body_timeout_seconds)
+        pruned = await self._retention.prune(request.principal, fields)
         ignored = query.ignored + [name for name in fields if name not in KNOWN_FIELDS]
-        return call.json(PRUNED.json(pruned), ignored=ignored)
+        return request.json(PRUNED.json(pruned), ignored=ignored)

@@ -37,17 +37,17 @@ class TaskOperations:
             Route("GET", "/v1/tasks/{id}/explain", self.explain),
         ]
 
-    async def create(self, call: RestRequest) -> web.StreamResponse:
-        query = Query(call.request, "view")
+    async def create(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "view")
         full = query.full_view()
-        key = _idempotency_key(call.request)
-        fields = await read_object(call, self._body_timeout_seconds)
-        task = await self._engine.create_task(call.who, fields, key)
+        key = _idempotency_key(request.http)
+        fields = await read_object(request, self._body_timeout_seconds)
+        task = await self._engine.create_task(request.principal, fields, key)
         ignored = query.ignored + _ignored(fields)
-        return call.json(task_json(task, full=full), status=201, ignored=ignored)
+        return request.json(task_json(task, full=full), status=201, ignored=ignored)
 
-    async def list(self, call: RestRequest) -> web.StreamResponse:
-        query = Query(call.request, "status", "limit", "offset", "view")
+    async def list(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "status", "limit", "offset", "view")
         full = query.full_view()
         states = query.status("status", STATUS_FILTER)
         limit = _or(query.number("limit"), DEFAULT_LIMIT)
@@ -55,31 +55,31 @@ class TaskOperations:
             raise BadRequest(fault)
         offset = _or(query.number("offset"), 0)
         page = await self._engine.list_tasks(
-            call.who, TaskQuery(states=states, limit=limit, offset=offset, brief=not full)
+            request.principal, TaskQuery(states=states, limit=limit, offset=offset, brief=not full)
         )
         body = {
-            "tasks": await call.rows(partial(task_json, full=full), page.tasks),
+            "tasks": await request.rows(partial(task_json, full=full), page.tasks),
             "total": page.total,
             "limit": limit,
             "offset": offset,
         }
-        return call.json(body, ignored=query.ignored)
+        return request.json(body, ignored=query.ignored)
 
-    async def get(self, call: RestRequest, task_id: str) -> web.StreamResponse:
-        query = Query(call.request, "view")
+    async def get(self, request: RestRequest, task_id: str) -> web.StreamResponse:
+        query = Query(request.http, "view")
         full = query.full_view()
-        task = await self._engine.get_task(call.who, task_id)
+        task = await self._engine.get_task(request.principal, task_id)
         output = await self._engine.task_output(task)
-        return call.json(task_json(task, full=full, output=output), ignored=query.ignored)
+        return request.json(task_json(task, full=full, output=output), ignored=query.ignored)
 
-    async def delete(self, call: RestRequest, task_id: str) -> web.StreamResponse:
-        await self._engine.delete_task(call.who, task_id)
-        return call.empty()
+    async def delete(self, request: RestRequest, task_id: str) -> web.StreamResponse:
+        await self._engine.delete_task(request.principal, task_id)
+        return request.empty()
 
-    async def explain(self, call: RestRequest, task_id: str) -> web.StreamResponse:
-        query = Query(call.request)
-        explanation = await self._engine.explain_task(call.who, task_id)
-        return call.json(EXPLANATION.json(explanation), ignored=query.ignored)
+    async def explain(self, request: RestRequest, task_id: str) -> web.StreamResponse:
+        query = Query(request.http)
+        explanation = await self._engine.explain_task(request.principal, task_id)
+        return request.json(EXPLANATION.json(explanation), ignored=query.ignored)
 
 
 def _or(number: int | None, default: int) -> int:

@@ -48,11 +48,11 @@ class WatchOperation:
         # Keyless only for the router: the key may come as a protocol.
         return [Route("GET", "/ws", self.watch, keyless=True)]
 
-    async def watch(self, call: RestRequest) -> web.StreamResponse:
-        request = call.request
-        protocols = _protocols(request)
-        call.admit(self._admission, _key(request, protocols))
-        query = Query(request, "since", "task_id", "status", "view")
+    async def watch(self, request: RestRequest) -> web.StreamResponse:
+        http = request.http
+        protocols = _protocols(http)
+        request.admit(self._admission, _key(http, protocols))
+        query = Query(http, "since", "task_id", "status", "view")
         full, since = query.full_view(), query.number("since")
         where = WatchFilter(query.text("task_id"), query.status("status", tuple(Status)))
         if protocols and PROTOCOL not in protocols:
@@ -63,32 +63,30 @@ class WatchOperation:
             max_msg_size=MAX_MESSAGE_BYTES,
             compress=False,  # It would take 300 KB of memory for every client.
         )
-        if not _is_handshake(socket, request):
+        if not _is_handshake(socket, http):
             raise BadRequest("This is a WebSocket: connect with a WebSocket handshake")
-        socket.headers.update(call.headers({}))
+        socket.headers.update(request.headers({}))
         try:
-            with self._streams.open(call):
-                await socket.prepare(request)
-                updates = self._engine.watch(call.who, where, since, completes=True)
+            with self._streams.open(request):
+                await socket.prepare(http)
+                updates = self._engine.watch(request.principal, where, since, completes=True)
                 await WatchSession(
-                    socket, updates, self._timing, full=full, hold=call.message
+                    socket, updates, self._timing, full=full, hold=request.message
                 ).run()
         except SocketEnded as end:
-            await self._close(request, socket, end)
+            await self._close(http, socket, end)
         except RateLimited:
             raise
         except (Unauthorized, Unavailable) as error:
             if not socket.prepared:
                 raise
-            await self._close(
-                request, socket, SocketEnded(_CLOSE_CODES[type(error)], error.message)
-            )
+            await self._close(http, socket, SocketEnded(_CLOSE_CODES[type(error)], error.message))
         except ConnectionError:
             raise
         except Exception:
             log.exception("a watch failed")
             await self._close(
-                request, socket, SocketEnded(WSCloseCode.INTERNAL_ERROR, "An error occurred")
+                http, socket, SocketEnded(WSCloseCode.INTERNAL_ERROR, "An error occurred")
             )
         return socket
 

@@ -14,7 +14,7 @@ from benchmarks.fresh_disk import fresh_disk
 from benchmarks.processes import KEY, fetchml
 from examples.local_image import build_base
 from fetchml import shim
-from fetchml.adapters.docker.container import container_config, container_name
+from fetchml.adapters.docker.container_config import container_config, container_name
 from fetchml.adapters.docker.gpus import Offer, grant
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import LaunchSpec

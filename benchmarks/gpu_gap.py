@@ -24,7 +24,7 @@ from benchmarks.figures import Benchmark, Figure, median, not_run
 from benchmarks.processes import KEY, Server, fetchml, scratch_folder
 from examples.local_image import build_base
 from fetchml import shim
-from fetchml.adapters.docker.container import container_config
+from fetchml.adapters.docker.container_config import container_config
 from fetchml.adapters.docker.gpus import CdiDevice, Offer, grant
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import LaunchSpec

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from fetchml.adapters.duckdb.file import DatabaseFiles, open_database
+from fetchml.adapters.duckdb.database import DatabaseFiles, open_database
 from fetchml.core.model import Status, Task, TaskSpec
 
 ID, CREATED_AT, ENDED_AT = "<id>", 111, 222

@@ -14,7 +14,7 @@ from benchmarks.fresh_disk import fresh_disk
 from benchmarks.processes import Server, fetchml
 from examples.local_image import build_base
 from fetchml import shim
-from fetchml.adapters.docker.container import TASK_LABEL, container_config
+from fetchml.adapters.docker.container_config import TASK_LABEL, container_config
 from fetchml.adapters.docker.gpus import Offer, grant
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import LaunchSpec

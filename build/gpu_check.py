@@ -19,7 +19,7 @@ from fetchml.adapters.nvml.inventory import NvmlInventory
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.core.gpus.model import Gpu
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.inotify import FolderWatch
+from fetchml.files.folder_events import FolderWatch
 from fetchml.ports.launcher import LaunchSpec
 
 SECONDS = 120

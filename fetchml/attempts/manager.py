@@ -20,7 +20,7 @@ from fetchml.core.events import (
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.requests import submission
 from fetchml.core.waiting import may_be_prestaged
-from fetchml.files.inotify import FolderWatch
+from fetchml.files.folder_events import FolderWatch
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
 from fetchml.files.task_files import TaskFiles
 from fetchml.ports.launcher import Launcher, LaunchSpec

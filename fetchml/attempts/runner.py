@@ -29,7 +29,7 @@ from fetchml.core.events import (
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.requests import text
 from fetchml.files.attempt_folder import AttemptFolder, CollectError
-from fetchml.files.inotify import FolderWatch
+from fetchml.files.folder_events import FolderWatch
 from fetchml.files.kept_outputs import LeftOut, OutputLimits
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, PrepareError
 from fetchml.system import failpoints

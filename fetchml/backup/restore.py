@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 import duckdb
 import msgspec
 
-from fetchml.adapters.duckdb.file import read_keys
+from fetchml.adapters.duckdb.database import read_keys
 from fetchml.backup.archive import (
     CHECKSUM,
     COMPLETE,

@@ -35,9 +35,9 @@ from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
 from fetchml.engine.watch import watch
 from fetchml.errors import Forbidden, NotFound
-from fetchml.files.inotify import FolderWatch
+from fetchml.files.folder_events import FolderWatch
+from fetchml.files.storage_monitor import Watched
 from fetchml.files.storage_usage import StorageUsage
-from fetchml.files.storage_watch import Watched
 from fetchml.files.task_files import TaskFiles
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge
 from fetchml.ports.launcher import Launcher

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from fetchml.core.model import ENDED, Task
 from fetchml.engine.feed import Feed
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.inotify import Changes, FolderWatch
+from fetchml.files.folder_events import Changes, FolderWatch
 from fetchml.files.task_files import TaskFiles
 from fetchml.views import LogChunk
 

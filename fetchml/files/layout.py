@@ -2,7 +2,7 @@
 
 <data-dir>/
   lock                       held by the running server
-  store/                     the database; see adapters/duckdb/file.py
+  store/                     the database; see adapters/duckdb/database.py
   snapshots/ID/              uploaded trees
   datasets/                  fetched contents, by their SHA-256
   jupyter/                   workspaces of Jupyter services

@@ -1,7 +1,7 @@
 """Who has how much on the disk: accounted in one place, and the quota that follows from it.
 
 Nothing here looks at the disk. Snapshots and ended tasks carry what they take in their records,
-which are durable; what is written right now is reported by `storage_watch` every half minute. A
+which are durable; what is written right now is reported by `storage_monitor` every half minute. A
 question costs the same whatever there is.
 """
 

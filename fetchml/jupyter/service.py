@@ -16,7 +16,7 @@ from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.errors import FieldViolation, Forbidden, Unavailable, ValidationFailed
-from fetchml.files.inotify import FolderWatch
+from fetchml.files.folder_events import FolderWatch
 from fetchml.jupyter.command import find_jupyter
 from fetchml.jupyter.options import JupyterOptions
 from fetchml.jupyter.origin import JupyterOrigins

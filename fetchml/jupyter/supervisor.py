@@ -9,7 +9,7 @@ from fetchml.core.model import ENDED, Status, Task
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Idle, Service
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.inotify import FolderWatch
+from fetchml.files.folder_events import FolderWatch
 from fetchml.ports.jupyter import JupyterClient, JupyterLink, JupyterSilent
 
 FIRST_PAUSE_SECONDS = 0.05

@@ -17,8 +17,8 @@ from docker.errors import DockerException
 
 import fetchml
 from fetchml import shim
-from fetchml.adapters.docker.client import connect
 from fetchml.adapters.docker.gpus import GpuAddress, Offer, describes, offered
+from fetchml.adapters.docker.sdk import connect
 from fetchml.adapters.nvml.inventory import SILENT, NvmlInventory
 from fetchml.config.address import Address
 from fetchml.config.sections.scheduling import memory_for_tasks_gb

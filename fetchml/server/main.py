@@ -38,11 +38,11 @@ from fetchml.engine.experiments import Experiments
 from fetchml.engine.retention import Retention
 from fetchml.files import task_users
 from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir, require_own
-from fetchml.files.inotify import FolderWatch
+from fetchml.files.folder_events import FolderWatch
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.files.own_file import write_durably
+from fetchml.files.storage_monitor import StorageWatch
 from fetchml.files.storage_usage import StorageUsage
-from fetchml.files.storage_watch import StorageWatch
 from fetchml.jupyter.service import JupyterServices
 from fetchml.jupyter.service_key import load_key
 from fetchml.jupyter.workspaces import Workspaces

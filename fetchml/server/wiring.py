@@ -32,10 +32,10 @@ from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.engine import EngineSettings
 from fetchml.engine.gpus import Gpus
 from fetchml.engine.retention import RetentionSettings
-from fetchml.files.inotify import FolderWatch
+from fetchml.files.folder_events import FolderWatch
 from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
 from fetchml.files.layout import DATASETS, JUPYTER
-from fetchml.files.storage_watch import WatchSettings
+from fetchml.files.storage_monitor import WatchSettings
 from fetchml.files.task_users import OneOwner, OwnerOfEach, Owners
 from fetchml.jupyter.options import JupyterOptions
 from fetchml.ports.launcher import Launcher
@@ -50,7 +50,7 @@ DISK_SHARE = 5
 
 
 if TYPE_CHECKING:
-    from fetchml.adapters.docker.container import ContainerLimits
+    from fetchml.adapters.docker.container_config import ContainerLimits
     from fetchml.adapters.docker.gpus import AddressOf, GpuAddress
 
 
@@ -98,7 +98,7 @@ def launcher(settings: Settings, watch: FolderWatch, address_of: "AddressOf") ->
 
 
 def _container_limits(settings: Settings) -> "ContainerLimits":
-    from fetchml.adapters.docker.container import ContainerLimits  # noqa: PLC0415
+    from fetchml.adapters.docker.container_config import ContainerLimits  # noqa: PLC0415
 
     tasks, resources = settings.tasks, settings.resources
     return ContainerLimits(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.docker.container import container_name
+from fetchml.adapters.docker.container_config import container_name
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.system import processes

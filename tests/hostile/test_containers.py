@@ -10,7 +10,7 @@ import pytest
 from docker.errors import NotFound as NotThere
 
 from fetchml.adapters.docker.address import EngineAddress
-from fetchml.adapters.docker.container import container_name
+from fetchml.adapters.docker.container_config import container_name
 from fetchml.adapters.docker.http import EngineHttp
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.adapters.docker.network import TaskNetwork

@@ -16,7 +16,7 @@ from fetchml.engine.engine import Engine
 from fetchml.engine.retention import Retention, RetentionSettings
 from fetchml.errors import Forbidden, NotFound, StorageQuotaReached, ValidationFailed
 from fetchml.files import untrusted
-from fetchml.files.storage_watch import StorageWatch, WatchSettings
+from fetchml.files.storage_monitor import StorageWatch, WatchSettings
 from fetchml.files.tree_size import measure
 from fetchml.ports.store import AuditQuery, OldTasks
 from fetchml.views import WatchFilter

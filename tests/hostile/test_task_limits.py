@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.docker.container import ContainerLimits, container_config
+from fetchml.adapters.docker.container_config import ContainerLimits, container_config
 from fetchml.adapters.docker.gpus import Grant
 from fetchml.config.sections.scheduling import ResourceSettings
 from fetchml.config.sections.tasks import TaskSettings

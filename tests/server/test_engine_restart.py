@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from examples.local_image import build_base
-from fetchml.adapters.docker.container import container_name
+from fetchml.adapters.docker.container_config import container_name
 from fetchml.core.verdict import STOPPED
 from testbed.docker_engine import PrivateEngine, private_engine
 from tests.server.test_ahead import at_gate

@@ -27,7 +27,7 @@ from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.engine import Engine, EngineSettings
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus import Gpus
-from fetchml.files.inotify import FolderWatch
+from fetchml.files.folder_events import FolderWatch
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import OneOwner
 from fetchml.jupyter.options import JupyterOptions

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.inotify import FolderWatch
+from fetchml.files.folder_events import FolderWatch
 from fetchml.ports.launcher import Launcher, LaunchSpec
 
 INSTANCE = "0198c0de-0000-7000-8000-000000000000"

@@ -15,7 +15,7 @@ import msgspec
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.inotify import FolderWatch
+from fetchml.files.folder_events import FolderWatch
 from fetchml.ports.launcher import Launcher, LaunchSpec
 from tests.support.launcher_bench import INSTANCE, silent
 

@@ -15,7 +15,7 @@ from fetchml.core.model import Actor, Cancel, Resources, Status, Task, TaskSpec
 from fetchml.core.requests.jupyter import Activity
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.inotify import FolderWatch
+from fetchml.files.folder_events import FolderWatch
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import OneOwner
 from fetchml.jupyter.options import JupyterOptions

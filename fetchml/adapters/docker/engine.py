@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fetchml.adapters.docker.address import DEFAULT_HOST, EngineAddress
 from fetchml.adapters.docker.http import EngineAway, EngineHttp
-from fetchml.files.inotify import Changes
+from fetchml.files.folder_events import Changes
 
 if TYPE_CHECKING:
     import docker
@@ -98,10 +98,10 @@ class DockerEngine:
         future: asyncio.Future[T] = self._loop.create_future()
 
         def work() -> None:
-            from fetchml.adapters.docker import client  # noqa: PLC0415 - see docker_address
+            from fetchml.adapters.docker import sdk  # noqa: PLC0415 - see address.py
 
             try:
-                result = client.ask(self._host, request)
+                result = sdk.ask(self._host, request)
             except BaseException as error:  # noqa: BLE001 - raised where it is awaited
                 self._post(_fail, future, error)
             else:

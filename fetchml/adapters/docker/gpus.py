@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from fetchml.adapters import gpu_environment
+from fetchml.adapters import gpu_variables
 from fetchml.adapters.docker.engine import DockerEngine
 from fetchml.ports.launcher import PrepareError
 
@@ -76,7 +76,7 @@ class DockerGpus:
 
     async def grant(self, gpu_ids: Sequence[str]) -> Grant:
         """Raises PrepareError, EngineAway."""
-        uuids = gpu_environment.devices(gpu_ids)
+        uuids = gpu_variables.devices(gpu_ids)
         if not uuids:
             return grant(gpu_ids, Offer(), self._address_of)
         try:
@@ -110,8 +110,8 @@ def offered(info: Mapping[str, Any]) -> Offer:
 
 def grant(gpu_ids: Sequence[str], offer: Offer, address_of: AddressOf) -> Grant:
     """What the container of a task with these GPUs gets. Raises PrepareError."""
-    uuids = gpu_environment.devices(gpu_ids)
-    told = gpu_environment.told(gpu_ids)
+    uuids = gpu_variables.devices(gpu_ids)
+    told = gpu_variables.told(gpu_ids)
     if not uuids:
         # Of plain slots nobody knows the devices: what they show is the owner's affair.
         return Grant(environment=told if gpu_ids else {VISIBLE: "void"})

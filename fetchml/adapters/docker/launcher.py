@@ -19,7 +19,7 @@ from signal import SIGKILL, SIGTERM
 
 from fetchml import shim
 from fetchml.adapters.docker.cgroups import Cgroups
-from fetchml.adapters.docker.container import (
+from fetchml.adapters.docker.container_config import (
     DEFAULT_LIMITS,
     INSTANCE_LABEL,
     ContainerLimits,
@@ -27,13 +27,8 @@ from fetchml.adapters.docker.container import (
     container_name,
     parse_user,
 )
-from fetchml.adapters.docker.end import FirstProcess, verdict, was_killed
-from fetchml.adapters.docker.engine import DockerEngine
-from fetchml.adapters.docker.gpus import AddressOf, DockerGpus
-from fetchml.adapters.docker.http import EngineAway, EngineHttp, EngineRefused
-from fetchml.adapters.docker.network import OWN, TaskNetwork
-from fetchml.adapters.docker.pull import AS_NEEDED, Pulls, pull
-from fetchml.adapters.docker.requests import (
+from fetchml.adapters.docker.container_exit import FirstProcess, verdict, was_killed
+from fetchml.adapters.docker.container_requests import (
     ImageMissing,
     begin,
     inspect,
@@ -42,6 +37,11 @@ from fetchml.adapters.docker.requests import (
     remove_ended,
     send_signal,
 )
+from fetchml.adapters.docker.engine import DockerEngine
+from fetchml.adapters.docker.gpus import AddressOf, DockerGpus
+from fetchml.adapters.docker.http import EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker.network import OWN, TaskNetwork
+from fetchml.adapters.docker.pull import AS_NEEDED, Pulls, pull
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.layout import SHIM
 from fetchml.ports.launcher import AttemptExit, LaunchSpec, PrepareError

@@ -11,7 +11,7 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
-from fetchml.adapters.docker.container import INSTANCE_LABEL
+from fetchml.adapters.docker.container_config import INSTANCE_LABEL
 from fetchml.adapters.docker.http import EngineHttp, EngineRefused
 
 OWN = "fetchml"

@@ -73,7 +73,7 @@ def pull(
     with_credentials: bool,
 ) -> None:
     """Raises PrepareError when the image can't be had. Returns early when `unwanted` is set."""
-    from docker.errors import APIError  # noqa: PLC0415 - see docker_address
+    from docker.errors import APIError  # noqa: PLC0415 - see address.py
 
     progress(f"pulling {image}")
     next_at = time.monotonic()

@@ -18,10 +18,10 @@ import duckdb
 import msgspec
 
 from fetchml.adapters.duckdb import sql
-from fetchml.adapters.duckdb.file import Database, DatabaseFiles, open_database
-from fetchml.adapters.duckdb.tasks import AT_ONCE, decode_task, page_by, tasks_by
-from fetchml.adapters.duckdb.upkeep import IDEMPOTENCY_KEPT_MS, Upkeep
-from fetchml.adapters.duckdb.writer import JournalWriter
+from fetchml.adapters.duckdb.database import Database, DatabaseFiles, open_database
+from fetchml.adapters.duckdb.journal_writer import JournalWriter
+from fetchml.adapters.duckdb.maintenance import IDEMPOTENCY_KEPT_MS, Upkeep
+from fetchml.adapters.duckdb.task_rows import AT_ONCE, decode_task, page_by, tasks_by
 from fetchml.adapters.system_errors import advice
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import ENDED, Change, Kept, Key, Status, Task

@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
-from fetchml.adapters.gpu_environment import process_gpus
+from fetchml.adapters.gpu_variables import process_gpus
 from fetchml.adapters.shim_command import NO_ROOM_TO_START, PLACES, shim_command
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder, Claim
-from fetchml.files.inotify import FolderWatch
+from fetchml.files.folder_events import FolderWatch
 from fetchml.files.layout import DATASETS, TASKS
 from fetchml.ports.launcher import AttemptExit, LaunchSpec, Owner, PrepareError
 from fetchml.shim import NO_ROOM, HeldShim, UnsupportedMachineError

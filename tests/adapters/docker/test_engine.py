@@ -9,7 +9,7 @@ from signal import SIGKILL, SIGTERM
 import pytest
 
 from examples.local_image import build_base
-from fetchml.adapters.docker.container import container_name
+from fetchml.adapters.docker.container_config import container_name
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.core.model import AttemptEnd
 from fetchml.files.attempt_folder import AttemptFolder

@@ -12,8 +12,8 @@ from docker.utils import parse_host
 from requests.exceptions import RequestException
 
 from fetchml.adapters.docker.address import EngineAddress
-from fetchml.adapters.docker.client import connect
 from fetchml.adapters.docker.http import EngineAway, EngineHttp, EngineRefused
+from fetchml.adapters.docker.sdk import connect
 from testbed.authority import Authority
 from testbed.docker_engine import Engine
 

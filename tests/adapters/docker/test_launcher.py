@@ -10,7 +10,7 @@ import docker
 import pytest
 from docker.errors import NotFound
 
-from fetchml.adapters.docker.container import container_name
+from fetchml.adapters.docker.container_config import container_name
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount, PrepareError

@@ -12,16 +12,16 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from fetchml.adapters.duckdb import upkeep
+from fetchml.adapters.duckdb import maintenance
 from fetchml.core.model import Status
 from tests.support.sample_tasks import open_store, task
 
 # Folds, prunes and checkpoints all along, not only now and then.
-upkeep.TICK_S = 0.02
-upkeep.FOLD_ROWS = 100
-upkeep.PRUNE_ROWS = 20
-upkeep.TAIL_CHARACTERS = 16 << 20
-upkeep.BUSY_CHECKPOINT_BYTES = 300_000
+maintenance.TICK_S = 0.02
+maintenance.FOLD_ROWS = 100
+maintenance.PRUNE_ROWS = 20
+maintenance.TAIL_CHARACTERS = 16 << 20
+maintenance.BUSY_CHECKPOINT_BYTES = 300_000
 
 BURST = 16
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fetchml.adapters.duckdb import upkeep
+from fetchml.adapters.duckdb import maintenance
 from fetchml.core.model import ENDED, Change, Idempotency, Status, Task
 from fetchml.ports.store import TaskQuery
 from tests.support.sample_tasks import Opened, open_store, task
@@ -73,7 +73,7 @@ class Model:
 
 @pytest.fixture(autouse=True)
 def small_folds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "FOLD_ROWS", 3)
+    monkeypatch.setattr(maintenance, "FOLD_ROWS", 3)
 
 
 @settings(

@@ -7,8 +7,8 @@ from typing import cast
 import duckdb
 import pytest
 
-from fetchml.adapters.duckdb import upkeep
-from fetchml.adapters.duckdb.writer import Unstorable
+from fetchml.adapters.duckdb import maintenance
+from fetchml.adapters.duckdb.journal_writer import Unstorable
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Idempotency, Key, Role, Status
 from fetchml.ports.store import AuditQuery, TaskQuery
@@ -26,9 +26,9 @@ async def until_pruned(opened: Opened, seq: int) -> None:
 async def test_changes_no_longer_kept_are_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "TICK_S", 0.01)
-    monkeypatch.setattr(upkeep, "IDLE_S", 0.05)
-    monkeypatch.setattr(upkeep, "PRUNE_ROWS", 7)
+    monkeypatch.setattr(maintenance, "TICK_S", 0.01)
+    monkeypatch.setattr(maintenance, "IDLE_S", 0.05)
+    monkeypatch.setattr(maintenance, "PRUNE_ROWS", 7)
     async with store_in(tmp_path, journal_rows=10) as opened:
         for number in range(30):
             await opened.append(task(number))
@@ -199,11 +199,11 @@ async def test_a_statement_that_cannot_be_executed_harms_only_its_caller(tmp_pat
 async def test_commits_reads_folds_prunes_and_checkpoints_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "TICK_S", 0.005)
-    monkeypatch.setattr(upkeep, "FOLD_ROWS", 50)
-    monkeypatch.setattr(upkeep, "TAIL_ROWS", 100)
-    monkeypatch.setattr(upkeep, "PRUNE_ROWS", 10)
-    monkeypatch.setattr(upkeep, "BUSY_CHECKPOINT_BYTES", 50_000)
+    monkeypatch.setattr(maintenance, "TICK_S", 0.005)
+    monkeypatch.setattr(maintenance, "FOLD_ROWS", 50)
+    monkeypatch.setattr(maintenance, "TAIL_ROWS", 100)
+    monkeypatch.setattr(maintenance, "PRUNE_ROWS", 10)
+    monkeypatch.setattr(maintenance, "BUSY_CHECKPOINT_BYTES", 50_000)
     async with store_in(tmp_path, journal_rows=50) as opened:
 
         async def write(writer: int) -> None:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from fetchml.adapters.duckdb import sql
-from fetchml.adapters.duckdb.file import Database
+from fetchml.adapters.duckdb.database import Database
 from fetchml.core.audit import SECURITY_PART
 from fetchml.files.disk_space import free_bytes
 

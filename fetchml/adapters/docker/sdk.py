@@ -1,5 +1,5 @@
 """The Docker SDK, for what may take minutes. To be imported only where it is used: see
-`docker_address`."""
+`address.py`."""
 
 from collections.abc import Callable
 from contextlib import closing

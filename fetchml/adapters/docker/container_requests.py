@@ -7,7 +7,7 @@ from http import HTTPStatus
 from signal import Signals
 from typing import Any
 
-from fetchml.adapters.docker.container import ATTEMPT_LABEL, TASK_LABEL
+from fetchml.adapters.docker.container_config import ATTEMPT_LABEL, TASK_LABEL
 from fetchml.adapters.docker.http import EngineHttp, EngineRefused
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import Owner

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from asyncinotify import Inotify
 
-from fetchml.files import inotify
-from fetchml.files.inotify import Changes, FolderWatch
-from fetchml.system import inotify_use
+from fetchml.files import folder_events
+from fetchml.files.folder_events import Changes, FolderWatch
+from fetchml.system import inotify_limits
 from tests.support.launcher_bench import soon
 
 QUEUED_EVENTS = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
@@ -98,7 +98,7 @@ async def test_a_machine_without_watches_left_is_looked_at_now_and_then(
         def add_watch(self, *_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(inotify, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(folder_events, "_LOOK_SECONDS", 0.01)
     with monkeypatch.context() as without:
         without.setattr(watch, "_inotify", Exhausted())
         async with watch.subscribe(tmp_path) as changes, watch.subscribe(tmp_path) as others:
@@ -141,9 +141,9 @@ async def test_a_machine_without_instances_left_is_looked_at_too(
     def none_left() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(inotify, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(folder_events, "_LOOK_SECONDS", 0.01)
     with monkeypatch.context() as without:
-        without.setattr(inotify, "Inotify", none_left)
+        without.setattr(folder_events, "Inotify", none_left)
         async with FolderWatch() as unused:
             assert unused._inotify is None
         watch = await FolderWatch().__aenter__()
@@ -167,5 +167,5 @@ async def test_a_machine_without_instances_left_is_looked_at_too(
 
 def test_who_holds_the_instances_is_named() -> None:
     with Inotify():
-        assert inotify_use._instances(os.geteuid())[os.getpid()] >= 1
-        assert f"for uid {os.geteuid()}" in inotify_use.why_none_is_left()
+        assert inotify_limits._instances(os.geteuid())[os.getpid()] >= 1
+        assert f"for uid {os.geteuid()}" in inotify_limits.why_none_is_left()

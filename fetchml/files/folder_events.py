@@ -13,7 +13,7 @@ from typing import Self
 
 from asyncinotify import Event, Inotify, Mask, Watch
 
-from fetchml.system import inotify_use
+from fetchml.system import inotify_limits
 from fetchml.system.background import every
 
 _APPEARS = (
@@ -119,7 +119,7 @@ class FolderWatch:
                 if error.errno != errno.EMFILE:
                     raise
                 if not self._warned:
-                    self._warn(inotify_use.why_none_is_left())
+                    self._warn(inotify_limits.why_none_is_left())
                 return None
             self._reader = asyncio.create_task(self._read(self._inotify))
         return self._inotify

@@ -6,7 +6,7 @@ from signal import SIGKILL
 from types import TracebackType
 from typing import Self
 
-from fetchml.adapters.docker.requests import Container, never_started
+from fetchml.adapters.docker.container_requests import Container, never_started
 from fetchml.adapters.shim_command import NO_ROOM_TO_START
 from fetchml.core.model import AttemptEnd
 from fetchml.files.attempt_folder import AttemptFolder

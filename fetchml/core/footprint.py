@@ -15,7 +15,9 @@ TASK_BYTES = 1024
 
 def footprint(spec: TaskSpec) -> int:
     """Bytes of memory that a task with this specification takes."""
-    total = TASK_BYTES + getsizeof(spec.job_name) + getsizeof(spec.image) + _all(spec.command)
+    total = TASK_BYTES + getsizeof(spec.job_name) + getsizeof(spec.image) + 8 * len(spec.command)
+    for word in spec.command:
+        total += getsizeof(word)
     if spec.args is not None:
         total += getsizeof(spec.args)
     if spec.snapshot_id is not None:

@@ -137,7 +137,8 @@ class State:
     def wait(self, task: Task, now: int) -> None:
         """It is queued, or prestaged."""
         self.queue.add(task, now)
-        self._set_wait_state(task.id, waiting.begun(task, self.wait_state(task.id), now))
+        if task.prestaged or task.id in self.wait_states:  # Every submit passes here.
+            self._set_wait_state(task.id, waiting.begun(task, self.wait_state(task.id), now))
 
     def wait_state(self, task_id: str) -> Waiting:
         return self.wait_states.get(task_id, _QUEUED)

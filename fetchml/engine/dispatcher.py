@@ -64,8 +64,9 @@ class Dispatcher:
             event = text.storable(event)
         decision = step(self.state, event)
         self._set_timer()
-        checks = [effect for effect in decision.effects if isinstance(effect, CheckGpus)]
-        if checks:
+        checks: list[CheckGpus] = []
+        if decision.effects:
+            checks = [effect for effect in decision.effects if isinstance(effect, CheckGpus)]
             decision.effects = [e for e in decision.effects if not isinstance(e, CheckGpus)]
         for check in checks:
             # It changes nothing, so it need not wait for the disk; a GPU that is idle does.

@@ -246,17 +246,21 @@ class Submissions:
     async def _submit(
         self, who: Principal, made: Sequence[tuple[TaskSpec, Idempotency | None]]
     ) -> list[Task]:
-        footprints = [footprint(spec) for spec, _ in made]
-        self._require_queue_quota(who.user, footprints)
+        now, user, sender = self._clock(), who.user, who.sender
+        tasks: list[Task] = []
+        footprints: list[int] = []
+        snapshots = set[str]()
+        for spec, idempotency in made:
+            task_id = self._ids.next(now)
+            tasks.append(Task(task_id, user, spec, now, idempotency=idempotency, sender=sender))
+            footprints.append(footprint(spec))
+            if spec.snapshot_id is not None:
+                snapshots.add(spec.snapshot_id)
+        self._require_queue_quota(user, footprints)
         # Others had their turn while it was checked.
-        for snapshot_id in {spec.snapshot_id for spec, _ in made if spec.snapshot_id is not None}:
-            if self._inputs.snapshot(who.user, snapshot_id) is None:
+        for snapshot_id in snapshots:
+            if self._inputs.snapshot(user, snapshot_id) is None:
                 raise ValidationFailed([NO_SUCH_SNAPSHOT])
-        now, sender = self._clock(), who.sender
-        tasks = [
-            Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)
-            for spec, idempotency in made
-        ]
         await self._writer.apply(Submitted(now, tasks, footprints))
         return tasks
 

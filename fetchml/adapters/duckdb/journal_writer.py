@@ -114,13 +114,15 @@ class JournalWriter:
 
     def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
         """In the event loop. What can't be encoded raises here and harms nothing else."""
-        rows = [
-            (change.seq, change.at, change.task.id, self._encode(change.task).decode())
-            for change in changes
-        ]
+        rows = list[tuple[int, int, str, str]]()
+        sizes = list[int]()
+        for change in changes:
+            task = change.task
+            data = self._encode(task).decode()
+            rows.append((change.seq, change.at, task.id, data))
+            sizes.append(len(data))
         # One future for each call: cancelling one waiter must not cancel the others of its commit.
         future = self._loop.create_future()
-        sizes = [len(data) for _, _, _, data in rows]
         self._waiting.put(_Append(changes, rows, sizes, future, followed))
         if self._waiting.qsize() >= self._enough:
             self._enough_came.set()

@@ -63,6 +63,7 @@ NO_PEER = ""
 """The peer of what came through a trusted proxy, or the control socket: its connection is not
 closed, since it carries the calls of others too."""
 NO_MESSAGE = "The call ended without a message"
+_NOT_COUNTED = nullcontext()
 
 _Metadata = Iterable[tuple[str, Any]]
 
@@ -189,6 +190,8 @@ class Calls(grpc.GenericRpcHandler):
         """The handler as one of streamed requests, which are parsed here rather than by grpc: it
         answers UNKNOWN and the parser's own words to bytes that it can't read."""
 
+        late = _late(MESSAGE_SECONDS)
+
         def messages_of(caller: str, context: Any) -> AsyncGenerator[Any]:
             return self._received(self._receiving, caller, context, MESSAGE_SECONDS)
 
@@ -200,52 +203,50 @@ class Calls(grpc.GenericRpcHandler):
 
         def held(call: Call, data: bytes) -> AbstractContextManager[None]:
             if len(data) <= SMALL_BYTES:
-                return nullcontext()
+                return _NOT_COUNTED
             return self._messages.hold(call.who.key_id, len(data))
 
-        async def unary_unary(_: object, context: Any) -> Any:
-            async def answer(call: Call, peer: str) -> bytes:
-                caller = call.who.key_id
-                data = await self._receiving.receive(
-                    caller, context.read, MESSAGE_SECONDS, _late(MESSAGE_SECONDS)
-                )
-                if data is grpc.aio.EOF:
-                    raise BadRequest(NO_MESSAGE)
-                self._admission.check(call.who)  # the key may have been revoked meanwhile
-                with held(call, data):
-                    reply: bytes = serialize(await handler.unary_unary(parse(data), call))
-                self._sending.last(caller, peer, len(reply))
-                return reply
+        async def answer_unary(call: Call, peer: str, context: Any) -> bytes:
+            caller = call.who.key_id
+            data = await self._receiving.receive(caller, context.read, MESSAGE_SECONDS, late)
+            if data is grpc.aio.EOF:
+                raise BadRequest(NO_MESSAGE)
+            self._admission.check(call.who)  # the key may have been revoked meanwhile
+            with held(call, data):
+                reply: bytes = serialize(await handler.unary_unary(parse(data), call))
+            self._sending.last(caller, peer, len(reply))
+            return reply
 
-            return await self._serve(method, context, answer)
+        async def answer_unary_stream(call: Call, peer: str, context: Any) -> None:
+            caller = call.who.key_id
+            data = await _only(messages_of(caller, context))
+            with held(call, data):
+                await _Writer(handler, self._sending, caller, peer, context).reply(
+                    parse(data), call
+                )
+
+        async def answer_stream_unary(call: Call, peer: str, context: Any) -> bytes:
+            caller = call.who.key_id
+
+            async def requests() -> AsyncGenerator[Any]:
+                async with aclosing(messages_of(caller, context)) as messages:
+                    async for data in messages:
+                        with held(call, data):
+                            yield parse(data)
+
+            async with aclosing(requests()) as parsed:
+                reply: bytes = serialize(await handler.stream_unary(parsed, call))
+            self._sending.last(caller, peer, len(reply))
+            return reply
+
+        async def unary_unary(_: object, context: Any) -> Any:
+            return await self._serve(method, context, answer_unary)
 
         async def unary_stream(_: object, context: Any) -> None:
-            async def answer(call: Call, peer: str) -> None:
-                caller = call.who.key_id
-                data = await _only(messages_of(caller, context))
-                with held(call, data):
-                    await _Writer(handler, self._sending, caller, peer, context).reply(
-                        parse(data), call
-                    )
-
-            await self._serve(method, context, answer, stream=True)
+            await self._serve(method, context, answer_unary_stream, stream=True)
 
         async def stream_unary(_: object, context: Any) -> Any:
-            async def answer(call: Call, peer: str) -> bytes:
-                caller = call.who.key_id
-
-                async def requests() -> AsyncGenerator[Any]:
-                    async with aclosing(messages_of(caller, context)) as messages:
-                        async for data in messages:
-                            with held(call, data):
-                                yield parse(data)
-
-                async with aclosing(requests()) as parsed:
-                    reply: bytes = serialize(await handler.stream_unary(parsed, call))
-                self._sending.last(caller, peer, len(reply))
-                return reply
-
-            return await self._serve(method, context, answer, stream=True)
+            return await self._serve(method, context, answer_stream_unary, stream=True)
 
         serialize = handler.response_serializer
         if handler.response_streaming:
@@ -257,7 +258,7 @@ class Calls(grpc.GenericRpcHandler):
         self,
         method: str,
         context: Any,
-        answer: Callable[[Call, str], Awaitable[Any]],
+        answer: Callable[[Call, str, Any], Awaitable[Any]],
         *,
         stream: bool = False,
     ) -> Any:
@@ -276,9 +277,9 @@ class Calls(grpc.GenericRpcHandler):
             if who.address != address_of(peer):
                 peer = NO_PEER
             if not stream:
-                return await answer(call, peer)
+                return await answer(call, peer, context)
             with self._open_stream(), self._admission.while_valid(call.who):
-                return await answer(call, peer)
+                return await answer(call, peer, context)
         except RequestError as error:
             # Its traceback keeps messages and replies until the garbage is collected, in cycles.
             told = error.with_traceback(None)
@@ -302,7 +303,7 @@ class Calls(grpc.GenericRpcHandler):
         return self._admission.admit(secret, self._client_of(peer, metadata)).principal
 
     def _client_of(self, peer: str, metadata: _Metadata) -> str:
-        forwarded_for = ",".join(value for name, value in metadata if name == "x-forwarded-for")
+        forwarded_for = ",".join([value for name, value in metadata if name == "x-forwarded-for"])
         return self._admission.client_of(address_of(peer), forwarded_for)
 
     @contextmanager

@@ -7,7 +7,7 @@ that waits for a message can make the server hold so many bytes, and needs a pla
 import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from fetchml.errors import BadRequest, RateLimited, RequestError, TooManyStreams
 
@@ -43,24 +43,12 @@ class GaveWay(RateLimited):
         super().__init__(self.RETRY_AFTER, message=message)
 
 
-class _Place:
-    __slots__ = ("caller", "deadline", "since", "taken", "task", "too_late")
-
-    def __init__(
-        self, caller: str, task: "asyncio.Task[object]", since: float, deadline: float, late: str
-    ) -> None:
-        self.caller = caller
-        self.task = task
-        self.since = since
-        self.deadline = deadline
-        self.too_late = late
-        self.taken: RequestError | None = None
-        """Why the call must leave; None: it need not."""
-
-    def take(self, why: RequestError) -> None:
-        if self.taken is None:
-            self.taken = why
-            self.task.cancel()
+class _Place(NamedTuple):
+    caller: str
+    since: float
+    deadline: float
+    too_late: str
+    """The error's message once the deadline has passed."""
 
 
 class Receiving:
@@ -87,7 +75,10 @@ class Receiving:
         self._most_waiting = waiting_by_caller
         self._places: dict[asyncio.Task[object], _Place] = {}
         """The oldest first."""
-        self._held = Counter[str]()
+        self._taken: dict[asyncio.Task[object], RequestError] = {}
+        """Calls that must leave their places, and why."""
+        self._held: dict[str, int] = {}
+        """Caller → its places, unless it has none."""
         self._given = 0
         """Places that were handed to a waiting call, which has not run yet."""
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
@@ -99,37 +90,40 @@ class Receiving:
     ) -> T:
         """What `read` returns. Raises BadRequest with `late` if that takes longer than `seconds`,
         GaveWay, and TooManyStreams if too many calls of the caller wait for a place."""
-        if self._is_full(caller):
+        held = self._held.get(caller, 0)
+        if held >= self._most_by_caller or len(self._places) + self._given >= self._most:
             await self._turn(caller, seconds, late)
         else:
-            self._held[caller] += 1
+            self._held[caller] = held + 1
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # grpc.aio serves every call in a task
         now = loop.time()
-        place = self._places[task] = _Place(caller, task, now, now + seconds, late)
+        self._places[task] = _Place(caller, now, now + seconds, late)
         if self._sweep is None:
             self._sweep = loop.call_later(SWEEP_SECONDS, self._look)
         try:
             return await read()
         except asyncio.CancelledError:
-            if place.taken is None or task.uncancel() > 0:
+            why = self._taken.get(task)
+            if why is None or task.uncancel() > 0:
                 raise
-            raise place.taken from None
+            raise why from None
         finally:
             del self._places[task]
+            if self._taken:
+                self._taken.pop(task, None)
             self._release(caller)
 
     def close(self, why: RequestError) -> None:
         """End every call that waits for its message."""
-        for place in list(self._places.values()):
-            place.take(why)
+        for task in list(self._places):
+            self._take(task, why)
 
-    def _is_full(self, caller: str) -> bool:
-        return (
-            len(self._places) + self._given >= self._most
-            or self._held[caller] >= self._most_by_caller
-        )
+    def _take(self, task: "asyncio.Task[object]", why: RequestError) -> None:
+        if task not in self._taken:
+            self._taken[task] = why
+            task.cancel()
 
     async def _turn(self, caller: str, seconds: float, late: str) -> None:
         """Wait for a place, which is then counted as the caller's."""
@@ -158,22 +152,27 @@ class Receiving:
                 del self._waiting[caller]
 
     def _release(self, caller: str) -> None:
-        self._held[caller] -= 1
-        if not self._held[caller]:
+        left = self._held[caller] - 1
+        if left:
+            self._held[caller] = left
+        else:
             del self._held[caller]
         if self._waiting:
             self._hand_on()
 
     def _hand_on(self) -> None:
         """Give the free place to a caller that may have it."""
+        if len(self._places) + self._given >= self._most:
+            return
         for caller, waiting in self._waiting.items():
-            if self._is_full(caller):
+            held = self._held.get(caller, 0)
+            if held >= self._most_by_caller:
                 continue
             while waiting:
                 turn = waiting.popleft()
                 if not turn.done():
                     turn.set_result(None)
-                    self._held[caller] += 1
+                    self._held[caller] = held + 1
                     self._given += 1
                     self._waiting.move_to_end(caller)
                     return
@@ -183,18 +182,20 @@ class Receiving:
         loop = asyncio.get_running_loop()
         self._sweep = loop.call_later(SWEEP_SECONDS, self._look) if self._places else None
         now = loop.time()
-        for place in self._places.values():
+        for task, place in self._places.items():
             if place.deadline <= now:
-                place.take(BadRequest(place.too_late))
+                self._take(task, BadRequest(place.too_late))
         if len(self._places) + self._given < self._most:
             return
         wanted = sum(map(len, self._waiting.values()))
-        held = Counter(place.caller for place in self._places.values() if place.taken is None)
-        for place in self._places.values():
+        held = Counter(
+            place.caller for task, place in self._places.items() if task not in self._taken
+        )
+        for task, place in self._places.items():
             if wanted <= 0:
                 return
-            slow = place.taken is None and place.since + self._least_seconds <= now
+            slow = task not in self._taken and place.since + self._least_seconds <= now
             if slow and held[place.caller] >= max(held.values()):
-                place.take(GaveWay())
+                self._take(task, GaveWay())
                 held[place.caller] -= 1
                 wanted -= 1

@@ -19,6 +19,8 @@ SMALL_BYTES = 16 * 1024
 SEND_SECONDS = 60
 """A client that takes nothing of a reply for so long loses its connection."""
 SWEEP_SECONDS = 1
+MOST_ENDED = 256
+"""Calls that have ended and are still known, beside as many as have not."""
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ class Sending:
         self._budget = ByteBudget("replies", by_caller=REPLIES_BY_CALLER, in_all=REPLIES_IN_ALL)
         self._since: dict[asyncio.Task[object], tuple[float, str]] = {}
         """Call → since when a reply waits to be read, and the client's peer; the oldest first."""
+        self._ended_from = MOST_ENDED
+        """With so many calls, those that have ended are forgotten."""
         self._sweep: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -44,7 +48,7 @@ class Sending:
             with self._budget.hold(caller, size):
                 yield
         finally:
-            self._ended(task)
+            self._since.pop(task, None)
 
     def last(self, caller: str, peer: str, size: int) -> None:
         """The running call is about to return its only reply, of `size` bytes: it is held until
@@ -52,17 +56,20 @@ class Sending:
         if size > SMALL_BYTES:
             self._budget.take(caller, size)
         task = self._begin(peer)
-        task.add_done_callback(self._ended)
         if size > SMALL_BYTES:
             task.add_done_callback(lambda _: self._budget.give_back(caller, size))
 
-    def _ended(self, task: "asyncio.Task[object]") -> None:
-        self._since.pop(task, None)
+    def _forget_ended(self) -> None:
+        """Now and then: a callback of each call costs more than to look at all of them."""
+        self._since = {task: sent for task, sent in self._since.items() if not task.done()}
+        self._ended_from = 2 * len(self._since) + MOST_ENDED
 
     def _begin(self, peer: str) -> "asyncio.Task[object]":
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # grpc.aio serves every call in a task
         loop = asyncio.get_running_loop()
+        if len(self._since) >= self._ended_from:
+            self._forget_ended()
         self._since[task] = (loop.time(), peer)
         if self._sweep is None:
             self._sweep = loop.call_later(SWEEP_SECONDS, self._look)
@@ -71,6 +78,7 @@ class Sending:
     def _look(self) -> None:
         """Close the connections of clients that do not read."""
         loop = asyncio.get_running_loop()
+        self._forget_ended()
         self._sweep = loop.call_later(SWEEP_SECONDS, self._look) if self._since else None
         if self._closing is not None and not self._closing.done():
             return

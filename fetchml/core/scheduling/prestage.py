@@ -57,7 +57,8 @@ def next_plan(state: State, now: int, level: ShareLevels) -> PrestagePlan | None
     staying = state.prestaged()
     taken = {uuid for task in staying for uuid in task.gpu_uuids}
     without = sum(not task.gpu_uuids for task in staying)
-    places = {uuid: 1 for uuid in state.gpus.usable() if uuid not in taken}
+    usable = state.gpus.usable() if state.gpus.known else ()
+    places = {uuid: 1 for uuid in usable if uuid not in taken}
     lowest = 0
     if not places and without >= state.limits.max_prestaged:
         # All is taken: only who is more urgent than somebody there gets a place.

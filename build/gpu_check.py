@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fetchml.adapters.nvml.inventory import NvmlInventory
 from fetchml.adapters.process.launcher import ProcessLauncher
-from fetchml.core.gpus.model import Gpu
+from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import FolderWatch
 from fetchml.ports.launcher import LaunchSpec
@@ -226,18 +226,18 @@ async def foreign(report: Report, inventory: NvmlInventory, gpu: Gpu) -> None:
         async with asyncio.timeout(SECONDS):
             await stranger.stdout.readline()
         blocked = await blocked_now(inventory, gpu)
-        seen = blocked is not None and blocked.startswith("busy: ")
-        report.check("a program that is no task of ours makes the GPU busy", seen, blocked)
+        seen = blocked is not None and blocked.kind is ObstacleKind.BUSY
+        report.check("a program that is no task of ours makes the GPU busy", seen, str(blocked))
     finally:
         with suppress(ProcessLookupError):
             stranger.kill()
         await stranger.communicate()
     fault = (await inventory.check([gpu.uuid]))[gpu.uuid]
-    blocked = await blocked_now(inventory, gpu)
-    report.check("and it is free when that has ended", not (fault or blocked), fault or blocked)
+    obstacle = fault or await blocked_now(inventory, gpu)
+    report.check("and it is free when that has ended", obstacle is None, str(obstacle))
 
 
-async def blocked_now(inventory: NvmlInventory, gpu: Gpu) -> str | None:
+async def blocked_now(inventory: NvmlInventory, gpu: Gpu) -> Obstacle | None:
     gpus = (await inventory.refresh()).gpus
     return next(found.blocked for found in gpus if found.uuid == gpu.uuid)
 

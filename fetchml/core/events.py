@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from fetchml.core.gpus.model import Gpu
+from fetchml.core.gpus.model import Gpu, Obstacle
 from fetchml.core.model import Actor, AttemptEnd, Kept, Task
 
 
@@ -99,7 +99,7 @@ class GpuChecked(msgspec.Struct, frozen=True):
 
     now: int
     uuid: str
-    fault: str | None = None
+    fault: Obstacle | None = None
 
 
 class GpuFailed(msgspec.Struct, frozen=True):

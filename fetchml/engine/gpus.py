@@ -18,7 +18,7 @@ from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.events import Event, GpuChecked, GpuDrained, GpuFailed, GpusSeen
 from fetchml.core.gpus.health import GpuReading, XidClass, worst_xid, xid_class, xid_words
-from fetchml.core.gpus.model import Gpu
+from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.core.model import AttemptEnd, Principal, Role, Status, Task
 from fetchml.core.state import State
 from fetchml.core.verdict import is_failure
@@ -238,10 +238,14 @@ class Gpus:
         if state.problem is not None and not state.gpus:
             # Nobody knows: what waits for a GPU may have one when the driver is there.
             return
-        sick = {gpu.uuid: gpu.blocked for gpu in state.gpus if _begins(gpu.blocked, "sick")}
+        sick = {
+            gpu.uuid: gpu.blocked
+            for gpu in state.gpus
+            if gpu.blocked is not None and gpu.blocked.kind is ObstacleKind.SICK
+        }
         self._report(GpusSeen(self._clock(), [self._trusted(gpu) for gpu in state.gpus]))
         for uuid in sick.keys() - self._sick:
-            self._drain_sick(uuid, sick[uuid] or "")
+            self._drain_sick(uuid, str(sick[uuid]))
         self._sick = set(sick)
 
     def _trusted(self, gpu: Gpu) -> Gpu:
@@ -250,7 +254,8 @@ class Gpus:
         if (
             self._owners_known
             or gpu.uuid not in self._state.gpus.holders
-            or not _begins(gpu.blocked, "busy")
+            or gpu.blocked is None
+            or gpu.blocked.kind is not ObstacleKind.BUSY
         ):
             return gpu
         return replace(gpu, blocked=None)
@@ -274,7 +279,9 @@ class Gpus:
         for uuid in uuids:
             fault = found.get(uuid)
             if fault is not None:
-                log.warning("a GPU is not given out again", extra={"gpu": uuid, "because": fault})
+                log.warning(
+                    "a GPU is not given out again", extra={"gpu": uuid, "because": str(fault)}
+                )
             self._report(GpuChecked(self._clock(), uuid, fault))
         if any(found.values()):
             self._look_again()
@@ -307,13 +314,12 @@ class Gpus:
             number,
             gpu,
             _condition(
-                gpu,
                 obstacle,
                 is_drained=gpu.uuid in pool.drained,
                 is_held=bool(holders),
                 settles=gpu.uuid in pool.settling,
             ),
-            obstacle,
+            None if obstacle is None else str(obstacle),
             visible,
             pool.drained.get(gpu.uuid),
             reading,
@@ -325,22 +331,19 @@ class Gpus:
 
 
 def _condition(
-    gpu: Gpu, obstacle: str | None, *, is_drained: bool, is_held: bool, settles: bool
+    obstacle: Obstacle | None, *, is_drained: bool, is_held: bool, settles: bool
 ) -> GpuCondition:
-    if gpu.lost or _begins(obstacle, "lost"):
+    kind = None if obstacle is None else obstacle.kind
+    if kind is ObstacleKind.LOST:
         return GpuCondition.LOST
-    if _begins(obstacle, "sick"):
+    if kind is ObstacleKind.SICK:
         return GpuCondition.SICK
     if is_drained:
         return GpuCondition.DRAINED
     if is_held:
         return GpuCondition.HELD
-    if _begins(obstacle, "unknown"):
+    if kind is ObstacleKind.UNKNOWN:
         return GpuCondition.UNKNOWN
-    if obstacle is not None:
+    if kind is not None:
         return GpuCondition.BUSY
     return GpuCondition.SETTLING if settles else GpuCondition.FREE
-
-
-def _begins(told: str | None, word: str) -> bool:
-    return told is not None and told.startswith(f"{word}:")

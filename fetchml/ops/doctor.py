@@ -24,6 +24,7 @@ from fetchml.config.address import Address
 from fetchml.config.sections.scheduling import memory_for_tasks_gb
 from fetchml.config.settings import Settings
 from fetchml.config.tls import BadCertificate, configured_certificate
+from fetchml.core.gpus.model import ObstacleKind
 from fetchml.files.data_dir import holder, is_taken
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.ops import bounds, pyinstaller
@@ -248,7 +249,7 @@ def _gpus(settings: Settings, gpus: GpuState) -> Iterator[Check]:
         yield from (Check(name, note, "See docs/gpu.md.") for note in gpus.notes)
     for reading, gpu in zip(gpus.readings, gpus.gpus, strict=True):
         says = f"{gpu.name}, {gpu.memory_mb >> 10} GiB, {gpu.uuid}: {gpu.blocked or 'free'}"
-        ill = gpu.blocked and not gpu.blocked.startswith("busy")
+        ill = gpu.blocked is not None and gpu.blocked.kind is not ObstacleKind.BUSY
         mend = "End its work, then reset it (nvidia-smi --gpu-reset) or restart the machine."
         yield Check(f"gpu {reading.index}", says, mend if ill else "")
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from fetchml.core.gpus.health import GpuReading
-from fetchml.core.gpus.model import Gpu
+from fetchml.core.gpus.model import Gpu, Obstacle
 
 OwnerOf = Callable[[int], str | None]
 """Maps a process id to the id of the live task to which it belongs; `None` if to none."""
@@ -53,7 +53,7 @@ class GpuInventory(Protocol):
 
     async def check(
         self, uuids: Sequence[str], holders: Collection[str] = ()
-    ) -> Mapping[str, str | None]:
+    ) -> Mapping[str, Obstacle | None]:
         """Check GPUs that a task has left, and on which only the tasks `holders` may go on.
 
         Returns for each why it can't be allocated again; `None` if its processes are gone and its

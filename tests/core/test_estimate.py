@@ -3,7 +3,7 @@
 import random
 
 from fetchml.core.events import GpusSeen, LauncherChanged, Recovered, Started, Submitted
-from fetchml.core.gpus.model import Gpu
+from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.core.model import Resources, Task, TaskSpec
 from fetchml.core.reactor import step
 from fetchml.core.scheduling.estimate import Calibration, Estimate, History, estimate, estimate_one
@@ -72,7 +72,10 @@ def test_time_limit_bounds_what_is_left() -> None:
 
 def test_what_cannot_start_as_the_box_is_has_none() -> None:
     state = box(2, task("a", gpu=2), task("many", gpu=2), task("one"))
-    step(state, GpusSeen(0, [Gpu("G0"), Gpu("G1", place=1, blocked="sick: XID 79")]))
+    step(
+        state,
+        GpusSeen(0, [Gpu("G0"), Gpu("G1", place=1, blocked=Obstacle(ObstacleKind.SICK, "XID 79"))]),
+    )
     assert estimate(state, 0, always(1)).keys() == {"one"}
 
 

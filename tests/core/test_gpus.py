@@ -21,13 +21,15 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.gpus.model import Gpu, plain_slots
+from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind, plain_slots
 from fetchml.core.model import AttemptEnd, FailureReason, Resources, Status, Task, TaskSpec
 from fetchml.core.reactor import step
 from fetchml.core.retry import MOST_INFRA_RETRIES
 from fetchml.core.scheduling.allocator import GpuPool, Placement
 from fetchml.core.state import Limits, State
 
+LEFTOVER = Obstacle(ObstacleKind.BUSY, "2.1 GiB of its memory are in use")
+OFF_THE_BUS = Obstacle(ObstacleKind.LOST, "it has fallen off the bus")
 EIGHT = tuple(Gpu(f"G{place}", place=place) for place in range(8))
 
 
@@ -155,8 +157,8 @@ def test_a_gpu_that_is_not_as_it_should_be_is_not_given_on() -> None:
     box = Box(gpus=2)
     box.submit(task("a"), task("b"), task("c"))
     box.end("a")
-    assert box.do(GpuChecked(1, "G0", "2.1 GiB are still in use")) == []
-    assert box.state.gpus.obstacle("G0") == "2.1 GiB are still in use"
+    assert box.do(GpuChecked(1, "G0", LEFTOVER)) == []
+    assert box.state.gpus.obstacle("G0") == LEFTOVER
     assert box.do(GpuChecked(1, "G0")) == ["c"]
 
 
@@ -164,7 +166,7 @@ def test_what_the_inventory_finds_in_order_is_in_order_again() -> None:
     box = Box(gpus=1)
     box.submit(task("a"), task("b"))
     box.end("a")
-    box.do(GpuChecked(1, "G0", "2.1 GiB are still in use"))
+    box.do(GpuChecked(1, "G0", LEFTOVER))
     assert box.see(EIGHT[0]) == ["b"]
 
 
@@ -189,10 +191,10 @@ def test_two_gpus_are_two_different_ones_even_if_each_has_room_for_two() -> None
     assert [box.task(name).gpu_uuids for name in "ab"] == [("G0", "G1")] * 2
 
 
-@pytest.mark.parametrize("blocked", ["busy: python3 (pid 4711, 2.1 GiB)", "sick: XID 79"])
-def test_blocked_gpu_is_not_given(blocked: str) -> None:
+@pytest.mark.parametrize("kind", [ObstacleKind.BUSY, ObstacleKind.SICK, ObstacleKind.UNKNOWN])
+def test_blocked_gpu_is_not_allocated(kind: ObstacleKind) -> None:
     box = Box(gpus=1)
-    box.see(Gpu("G0", blocked=blocked))
+    box.see(Gpu("G0", blocked=Obstacle(kind, "for a reason")))
     assert box.submit(task("a")) == []
     assert box.see(EIGHT[0]) == ["a"]
 
@@ -211,7 +213,7 @@ def test_task_on_a_lost_gpu_is_tried_again_elsewhere_and_not_counted() -> None:
     box = Box(gpus=2)
     box.submit(task("a"))
     box.start("a")
-    box.see(Gpu("G0", blocked="lost: it has fallen off the bus", lost=True), EIGHT[1])
+    box.see(Gpu("G0", blocked=OFF_THE_BUS), EIGHT[1])
     assert box.stopped == ["a"]
     box.end("a", code=0)  # whatever its end says
     box.collect("a")
@@ -231,7 +233,7 @@ def test_gpu_that_is_not_in_the_inventory_any_more_is_lost() -> None:
     box.see(EIGHT[1])
     assert box.stopped == ["a"]
     assert box.state.capacity.gpu == 2, "it may come back"
-    assert box.state.gpus.obstacle("G0") == "lost: it is not there any more"
+    assert str(box.state.gpus.obstacle("G0")) == "lost: it is not there any more"
 
 
 def test_end_a_moment_before_the_news_that_the_gpu_is_lost() -> None:
@@ -264,7 +266,7 @@ def test_error_of_the_gpu_explains_a_bad_end_only(code: int, again: int) -> None
 def test_gpu_that_became_busy_before_the_task_began() -> None:
     box = Box(gpus=2)
     box.submit(task("a"))
-    box.see(Gpu("G0", blocked="busy: python3"), EIGHT[1])
+    box.see(Gpu("G0", blocked=Obstacle(ObstacleKind.BUSY, "python3")), EIGHT[1])
     assert box.stopped == ["a"]
     box.do(NeverStarted(box.now, "a", 1))
     box.now = box.task("a").not_before
@@ -278,7 +280,7 @@ def test_gpu_that_failed_a_task_is_better_than_none() -> None:
     box.start("a")
     box.see()
     box.end("a", signal=9)
-    box.do(GpuChecked(box.now, "G0", "lost: it has fallen off the bus"))
+    box.do(GpuChecked(box.now, "G0", OFF_THE_BUS))
     box.collect("a")
     box.now = box.task("a").not_before
     assert box.see(EIGHT[0]) == ["a"]

@@ -40,7 +40,7 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.gpus.model import Gpu
+from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.core.model import (
     ENDED,
     HOLDING,
@@ -106,7 +106,9 @@ ends = st.one_of(
     st.just({"lost": "the machine was restarted"}),
 )
 users = st.sampled_from(["alice", "bob"])
-gpu_faults = st.sampled_from([None, None, "busy", "lost"])
+BUSY = Obstacle(ObstacleKind.BUSY, "python3")
+LOST = Obstacle(ObstacleKind.LOST, "it has fallen off the bus")
+gpu_faults = st.sampled_from([None, None, BUSY, LOST])
 
 
 class CoreMachine(RuleBasedStateMachine):
@@ -233,8 +235,8 @@ class CoreMachine(RuleBasedStateMachine):
         return multiple(*self.begin(TimePassed(self.now)))
 
     @rule(target=attempts, place=st.integers(0, 2), fault=gpu_faults)
-    def gpu_changes(self, place: int, fault: str | None) -> object:
-        gpu = replace(GPUS[place], blocked=fault, lost=fault == "lost")
+    def gpu_changes(self, place: int, fault: Obstacle | None) -> object:
+        gpu = replace(GPUS[place], blocked=fault)
         self.inventory[place] = gpu
         return multiple(*self.begin(GpusSeen(self.now, self.inventory)))
 
@@ -247,8 +249,8 @@ class CoreMachine(RuleBasedStateMachine):
             assert self.state.gpus.known[GPUS[place].uuid].lost
         return multiple(*begun)
 
-    @rule(target=attempts, data=st.data(), fault=st.sampled_from([None, None, "memory in use"]))
-    def gpu_checked(self, data: st.DataObject, fault: str | None) -> object:
+    @rule(target=attempts, data=st.data(), fault=st.sampled_from([None, None, BUSY]))
+    def gpu_checked(self, data: st.DataObject, fault: Obstacle | None) -> object:
         if not self.to_check:
             return multiple()
         uuid = data.draw(st.sampled_from(sorted(self.to_check)))

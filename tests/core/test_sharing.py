@@ -27,7 +27,7 @@ from fetchml.core.events import (
     TimePassed,
 )
 from fetchml.core.footprint import footprint
-from fetchml.core.gpus.model import Gpu
+from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.core.model import AttemptEnd, Resources, Status, Task, TaskSpec, User
 from fetchml.core.quotas import queue_fault
 from fetchml.core.reactor import step
@@ -422,7 +422,8 @@ def test_nothing_is_made_ready_unless_the_owner_wants_it() -> None:
 
 def test_a_waiting_user_is_told_what_is_wrong_with_the_gpus() -> None:
     box = Box(gpus=2)
-    box.do(GpusSeen(1, [Gpu("G0", blocked="busy: python3 (pid 4711, 2.1 GiB)"), box.gpus[1]]))
+    blocked = Obstacle(ObstacleKind.BUSY, "python3 (pid 4711, 2.1 GiB)")
+    box.do(GpusSeen(1, [Gpu("G0", blocked=blocked), box.gpus[1]]))
     box.submit(task("runs"), task("waits"))
     assert box.told("waits") == (
         "It waits for 1 gpu (0 of 2 free; G0: busy: python3 (pid 4711, 2.1 GiB))."

@@ -82,14 +82,14 @@ def test_what_is_worse_is_told_first() -> None:
 
 def test_of_many_strangers_two_are_named() -> None:
     strangers = tuple(GpuProcess(n, f"job{n}", 100 * n) for n in range(1, 5))
-    assert derive(replace(WELL, processes=strangers)).blocked == (
+    assert str(derive(replace(WELL, processes=strangers)).blocked) == (
         "busy: job1 (pid 1, 100 MiB), job2 (pid 2, 200 MiB) and 2 more"
     )
 
 
 def test_a_process_that_can_t_be_seen() -> None:
     unseen = replace(WELL, processes=(GpuProcess(7),))
-    assert derive(unseen).blocked == "busy: a process (pid 7)"
+    assert str(derive(unseen).blocked) == "busy: a process (pid 7)"
 
 
 def test_what_processes_hold_is_accounted_for() -> None:
@@ -124,8 +124,8 @@ def test_who_may_stay_after_a_task() -> None:
         WELL, processes=(GpuProcess(1, "a", 1, "task-1"), GpuProcess(2, "b", 1, "task-2"))
     )
     assert fault(both, 100, {"task-1", "task-2"}) is None
-    assert fault(both, 100, {"task-1"}) == "busy: b (pid 2, 1 MiB)"
-    assert fault(replace(both, xids=seen(79)), 100, {"task-1", "task-2"}) == (
+    assert str(fault(both, 100, {"task-1"})) == "busy: b (pid 2, 1 MiB)"
+    assert str(fault(replace(both, xids=seen(79)), 100, {"task-1", "task-2"})) == (
         "lost: it has fallen off the bus"
     )
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from fetchml.auth.audit import Audit
 from fetchml.core.events import Event, LauncherChanged, Recovered, Submitted
 from fetchml.core.gpus.health import GpuProcess, GpuReading, derive
+from fetchml.core.gpus.model import Obstacle
 from fetchml.core.model import Resources, Task, TaskSpec
 from fetchml.core.reactor import step
 from fetchml.core.state import Limits, State
@@ -54,7 +55,7 @@ class StubInventory:
 
     async def check(
         self, uuids: Sequence[str], holders: Collection[str] = ()
-    ) -> Mapping[str, str | None]:
+    ) -> Mapping[str, Obstacle | None]:
         return dict.fromkeys(uuids)
 
     def forgive(self, uuid: str) -> None:

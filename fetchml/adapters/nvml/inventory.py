@@ -19,6 +19,7 @@ from fetchml.core.gpus.health import (
     idle_level,
     xid_words,
 )
+from fetchml.core.gpus.model import Obstacle, ObstacleKind
 from fetchml.ports.gpu import GpuState, OwnerOf
 from fetchml.system.clock import Clock
 
@@ -78,8 +79,8 @@ class NvmlInventory:
 
     async def check(
         self, uuids: Sequence[str], holders: Collection[str] = ()
-    ) -> Mapping[str, str | None]:
-        found: dict[str, str | None] = {}
+    ) -> Mapping[str, Obstacle | None]:
+        found: dict[str, Obstacle | None] = {}
         left, pause = list(uuids), _CHECK_PAUSE_SECONDS
         give_up = self._loop.time() + _CHECK_SECONDS
         while True:
@@ -175,7 +176,7 @@ class _Looker:
             self._end_session()
             return self._away(DriverAway(f"NVIDIA's driver does not answer: {error}", 0))
 
-    def faults(self, uuids: Sequence[str], holders: Collection[str]) -> dict[str, str | None]:
+    def faults(self, uuids: Sequence[str], holders: Collection[str]) -> dict[str, Obstacle | None]:
         """See `GpuInventory.check`: as it is now."""
         return {uuid: self._fault(uuid, holders) for uuid in uuids}
 
@@ -227,18 +228,18 @@ class _Looker:
         self._idle[device.uuid] = idle
         return reading
 
-    def _fault(self, uuid: str, holders: Collection[str]) -> str | None:
+    def _fault(self, uuid: str, holders: Collection[str]) -> Obstacle | None:
         with self._lock:
             session, device = self._session, self._devices.get(uuid)
             before = self._known.get(uuid)
             if before and before.lost:
                 return fault(before, None, holders)
             if session is None or device is None or before is None:
-                return "unknown: the driver does not tell of it now"
+                return _unknown("the driver does not tell of it now")
             try:
                 reading = session.read_again(before, device, self._owner_of)
             except SessionEnded as error:
-                return f"unknown: the driver says: {error}"
+                return _unknown(f"the driver says: {error}")
             reading = replace(reading, xids=self._xids_of(device))
         return fault(reading, self._idle.get(uuid), holders)
 
@@ -346,15 +347,19 @@ def _order(reading: GpuReading) -> tuple[str, int]:
 
 
 def _found(
-    looking: asyncio.Future[dict[str, str | None]], uuids: Sequence[str]
-) -> dict[str, str | None]:
+    looking: asyncio.Future[dict[str, Obstacle | None]], uuids: Sequence[str]
+) -> dict[str, Obstacle | None]:
     """What a check came to; without an answer no GPU is fine."""
     if not looking.done():
-        return dict.fromkeys(uuids, f"unknown: {SILENT}")
+        return dict.fromkeys(uuids, _unknown(SILENT))
     if error := looking.exception():
         log.error("GPUs could not be checked", exc_info=error)
-        return dict.fromkeys(uuids, f"unknown: it could not be checked: {error}")
+        return dict.fromkeys(uuids, _unknown(f"it could not be checked: {error}"))
     return looking.result()
+
+
+def _unknown(detail: str) -> Obstacle:
+    return Obstacle(ObstacleKind.UNKNOWN, detail)
 
 
 def _succeed(future: asyncio.Future[T], result: T) -> None:

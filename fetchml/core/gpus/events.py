@@ -21,8 +21,9 @@ def seen(state: State, decision: Decision, event: GpusSeen) -> None:
         if not failed or (task.halt is not None and task.halt.cause is HaltCause.GPU):
             continue
         gpu = state.gpus.known[failed[0]]
-        told = (gpu.blocked or "").removeprefix("lost: ") or "it is gone"
-        why = f"its GPU was lost: {told}" if gpu.lost else f"its GPU can't be used: {told}"
+        why = f"its GPU can't be used: {gpu.blocked}"
+        if gpu.lost and gpu.blocked is not None:
+            why = f"its GPU was lost: {gpu.blocked.detail}"
         halt = Halt(HaltCause.GPU, why, event.now, gpus=failed)
         change(state, decision, replace(task, halt=halt))
         if task.status is not Status.COLLECTING:

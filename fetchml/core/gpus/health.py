@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from msgspec.structs import replace
 
-from fetchml.core.gpus.model import Gpu
+from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.core.model import Value
 
 _IDLE_SHARE = 0.1
@@ -208,19 +208,17 @@ def idle_level(reading: GpuReading, before: int | None) -> int | None:
 
 def derive(reading: GpuReading, idle_mb: int | None = None) -> Gpu:
     """The GPU as the scheduler sees it. `idle_mb`: its `idle_level`."""
-    lost = _lost(reading)
     return Gpu(
         uuid=reading.uuid,
         name=reading.name,
         memory_mb=reading.memory_mb,
         place=reading.place,
         parent=reading.parent,
-        blocked=(f"lost: {lost}" if lost else None) or _sick(reading) or _busy(reading, idle_mb),
-        lost=lost is not None,
+        blocked=_lost(reading) or _sick(reading) or _busy(reading, idle_mb),
     )
 
 
-def fault(reading: GpuReading, idle_mb: int | None, holders: Collection[str]) -> str | None:
+def fault(reading: GpuReading, idle_mb: int | None, holders: Collection[str]) -> Obstacle | None:
     """Why a GPU that a task has left can't be given out again; None: it can. The tasks `holders`
     share it, and their processes may stay."""
     processes = tuple(
@@ -230,39 +228,41 @@ def fault(reading: GpuReading, idle_mb: int | None, holders: Collection[str]) ->
     return derive(replace(reading, processes=processes), idle_mb).blocked
 
 
-def _lost(reading: GpuReading) -> str | None:
+def _lost(reading: GpuReading) -> Obstacle | None:
     if reading.lost:
-        return reading.lost
+        return Obstacle(ObstacleKind.LOST, reading.lost)
     worst = worst_xid(reading.xids)
     if worst and xid_class(worst.code) is XidClass.LOST:
-        return XIDS[worst.code][1]
+        return Obstacle(ObstacleKind.LOST, XIDS[worst.code][1])
     return None
 
 
-def _sick(reading: GpuReading) -> str | None:
+def _sick(reading: GpuReading) -> Obstacle | None:
     if reading.trouble:
-        return f"unknown: {reading.trouble}"
+        return Obstacle(ObstacleKind.UNKNOWN, reading.trouble)
     worst = worst_xid(reading.xids)
     if worst and xid_class(worst.code) is XidClass.SICK:
-        return f"sick: {xid_words(worst.code)}"
+        return Obstacle(ObstacleKind.SICK, xid_words(worst.code))
     if reading.recovery_action:
         action = RECOVERY_ACTIONS.get(reading.recovery_action, "the driver wants it recovered")
-        return f"sick: {action}"
+        return Obstacle(ObstacleKind.SICK, action)
     # Where the driver says that nothing need be done, such errors were dealt with.
     if reading.uncorrected_errors and reading.recovery_action is None:
-        return f"sick: {reading.uncorrected_errors} uncorrectable memory errors (ECC)"
+        errors = f"{reading.uncorrected_errors} uncorrectable memory errors (ECC)"
+        return Obstacle(ObstacleKind.SICK, errors)
     return None
 
 
-def _busy(reading: GpuReading, idle_mb: int | None) -> str | None:
+def _busy(reading: GpuReading, idle_mb: int | None) -> Obstacle | None:
     strangers = [process for process in reading.processes if process.task_id is None]
     if strangers:
         named = ", ".join(_process_words(process) for process in strangers[:_NAMED])
         more = f" and {len(strangers) - _NAMED} more" if len(strangers) > _NAMED else ""
-        return f"busy: {named}{more}"
+        return Obstacle(ObstacleKind.BUSY, f"{named}{more}")
     left = reading.unaccounted_mb
     if left is not None and idle_mb is not None and left > idle_mb + _TOLERANCE_MB:
-        return f"busy: {_size(left)} of its memory are in use, by no process that can be seen"
+        unseen = f"{_size(left)} of its memory are in use, by no process that can be seen"
+        return Obstacle(ObstacleKind.BUSY, unseen)
     return None
 
 

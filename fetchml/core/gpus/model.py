@@ -1,30 +1,61 @@
-"""What can be given to a task that asks for GPUs."""
+"""The GPUs of the host as the scheduler sees them."""
+
+from enum import StrEnum
 
 from fetchml.core.model import Value
 
 
+class ObstacleKind(StrEnum):
+    """Why no task may be started on a GPU."""
+
+    LOST = "lost"
+    """It is gone until it is seen again: what runs on it has lost it."""
+    SICK = "sick"
+    """It must be reset or examined before it can be used."""
+    BUSY = "busy"
+    """A process of nobody's task, or memory that such a process left, is on it."""
+    UNKNOWN = "unknown"
+    """The driver returns nothing about it at the moment."""
+    DRAINED = "drained"
+    """An admin, or the server for a sick GPU, took it out of use."""
+
+
+class Obstacle(Value, frozen=True):
+    """One reason why no task may be started on a GPU. Its text is for users who wait."""
+
+    kind: ObstacleKind
+    detail: str
+    """The cause ("python3 (pid 4711, 2.1 GiB)"); of a drained GPU, who drained it."""
+
+    def __str__(self) -> str:
+        if self.kind is ObstacleKind.DRAINED:
+            return f"drained by {self.detail}"
+        return f"{self.kind}: {self.detail}"
+
+
 class Gpu(Value, frozen=True):
-    """One thing that can be given to a task: a whole GPU, or a MIG device."""
+    """A whole GPU, or a MIG device: the unit that is allocated to tasks."""
 
     uuid: str
     name: str = ""
     memory_mb: int = 0
     place: int = 0
-    """Order on the bus: neighbours have neighbouring numbers."""
+    """Position on the bus: neighbours have neighbouring numbers."""
     parent: str | None = None
-    """Of a MIG device: the UUID of the GPU that it is a part of."""
-    blocked: str | None = None
-    """Why nothing may be started on it now, in words for a user who waits:
-    "busy: python3 (pid 4711, 2.1 GiB)", "lost: it has fallen off the bus", "sick: XID 79"."""
-    lost: bool = False
-    """Gone: what runs on it has lost it."""
+    """UUID of the GPU that a MIG device is a part of; `None` for a whole GPU."""
+    blocked: Obstacle | None = None
+    """`None` if tasks may be started on it, as far as the driver reports."""
+
+    @property
+    def lost(self) -> bool:
+        return self.blocked is not None and self.blocked.kind is ObstacleKind.LOST
 
 
 PLAIN = "slot-"
 
 
 def plain_slots(count: int) -> tuple[Gpu, ...]:
-    """GPUs of a box whose GPUs nobody looks at: counted, and no device is passed."""
+    """GPUs of a host without an inventory: they are counted, and no device is passed to tasks."""
     return tuple(Gpu(f"{PLAIN}{number}", place=number) for number in range(count))
 
 

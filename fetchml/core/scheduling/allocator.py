@@ -10,9 +10,9 @@ from enum import StrEnum
 
 from msgspec.structs import replace
 
-from fetchml.core.gpus.model import Gpu, is_plain
+from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind, is_plain
 
-GONE = "lost: it is not there any more"
+GONE = Obstacle(ObstacleKind.LOST, "it is not there any more")
 REMEMBERED = 64
 """Lost GPUs that nobody holds, at most: a MIG device has another UUID each time it is made."""
 
@@ -32,7 +32,7 @@ class GpuPool:
     holders: dict[str, list[str]] = field(default_factory=dict)
     """Tasks by UUID; none is empty."""
     settling: set[str] = field(default_factory=set)
-    faults: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, Obstacle] = field(default_factory=dict)
     """By UUID: why a look at it after a task did not find it as it should be."""
     drained: dict[str, str] = field(default_factory=dict)
     """By UUID: who has taken it out of use."""
@@ -57,7 +57,7 @@ class GpuPool:
         held = {uuid: Gpu(uuid, place=len(seen)) for uuid in self.holders}
         for uuid, gpu in {**held, **self.known}.items():
             if uuid not in seen and not is_plain(uuid):
-                seen[uuid] = replace(gpu, lost=True, blocked=gpu.blocked if gpu.lost else GONE)
+                seen[uuid] = gpu if gpu.lost else replace(gpu, blocked=GONE)
             elif uuid in self.known:
                 seen.setdefault(uuid, gpu)
         gone = [uuid for uuid, gpu in seen.items() if gpu.lost and uuid not in self.holders]
@@ -72,7 +72,7 @@ class GpuPool:
         }
         self.is_known = True
 
-    def checked(self, uuid: str, fault: str | None) -> None:
+    def checked(self, uuid: str, fault: Obstacle | None) -> None:
         self.settling.discard(uuid)
         if fault is None:
             self.faults.pop(uuid, None)
@@ -86,17 +86,17 @@ class GpuPool:
         elif uuid in self.known or not self.is_known:
             self.drained[uuid] = by
 
-    def obstacle(self, uuid: str) -> str | None:
-        """Why it can't be given, even if nobody held it; in words for a user who waits."""
+    def obstacle(self, uuid: str) -> Obstacle | None:
+        """Why it can't be allocated even if no task holds it; `None` if it can."""
         gpu = self.known.get(uuid)
         if gpu is None:
             return GONE
-        if gpu.blocked is not None or gpu.lost:
-            return gpu.blocked or GONE
+        if gpu.blocked is not None:
+            return gpu.blocked
         if uuid in self.faults:
             return self.faults[uuid]
         if uuid in self.drained:
-            return f"drained by {self.drained[uuid]}"
+            return Obstacle(ObstacleKind.DRAINED, self.drained[uuid])
         return None
 
     def usable(self) -> list[str]:

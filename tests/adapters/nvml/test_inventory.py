@@ -12,7 +12,7 @@ import pytest
 
 from fetchml.adapters.nvml.inventory import NvmlInventory
 from fetchml.core.gpus.health import GpuProcess
-from fetchml.core.gpus.model import Gpu
+from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.ports.gpu import GpuState
 from testbed.gpu.stand_in import GpuBox, end, gpu, mig, process, uuid
 from tests.support.launcher_bench import soon
@@ -47,7 +47,7 @@ class Watched:
     async def blocked(self) -> str | None:
         """Of the only GPU, as it is now."""
         (only,) = await self.gpus()
-        return only.blocked
+        return text(only)
 
 
 @asynccontextmanager
@@ -61,6 +61,14 @@ async def watched(
         yield watching
     finally:
         await soon(inventory.close())
+
+
+UNSEEN = Obstacle(ObstacleKind.UNKNOWN, "the driver does not tell of it now")
+
+
+def text(gpu: Gpu) -> str | None:
+    """Why it is blocked."""
+    return None if gpu.blocked is None else str(gpu.blocked)
 
 
 async def test_all_facts_of_eight_gpus(gpu_box: GpuBox) -> None:
@@ -90,7 +98,7 @@ async def test_a_foreign_process_blocks_while_it_lives(gpu_box: GpuBox) -> None:
         with process("trainer") as pid:
             gpu_box.set(gpu(0), f"process {uuid(0)} {pid} 2150", gpu(1))
             first, second = await box.gpus()
-            assert first.blocked == f"busy: trainer (pid {pid}, 2.1 GiB)"
+            assert text(first) == f"busy: trainer (pid {pid}, 2.1 GiB)"
             assert second.blocked is None
             end(pid)
             assert [g.blocked for g in await box.gpus()] == [None, None]
@@ -160,7 +168,8 @@ async def test_a_check_names_the_process_that_stays(gpu_box: GpuBox) -> None:
         gpu_box.set(gpu(0), f"process {uuid(0)} {pid} 9000", gpu(1))
         async with watched({pid: "task-1"}) as box:
             found = await soon(box.inventory.check([uuid(0), uuid(1)]))
-            assert found == {uuid(0): f"busy: python3 (pid {pid}, 8.8 GiB)", uuid(1): None}
+            python = Obstacle(ObstacleKind.BUSY, f"python3 (pid {pid}, 8.8 GiB)")
+            assert found == {uuid(0): python, uuid(1): None}
             assert await soon(box.inventory.check([uuid(0)], {"task-1"})) == {uuid(0): None}
 
 
@@ -177,7 +186,7 @@ async def test_a_check_finds_memory_that_did_not_come_back(gpu_box: GpuBox) -> N
 async def test_a_check_of_what_is_not_there(gpu_box: GpuBox) -> None:
     async with watched() as box:
         found = await soon(box.inventory.check([uuid(9)]))
-        assert found == {uuid(9): "unknown: the driver does not tell of it now"}
+        assert found == {uuid(9): UNSEEN}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +204,7 @@ async def test_an_error_of_the_gpu_is_told_at_once(
     async with watched() as box:
         gpu_box.add(f"xid {uuid(1)} {code}")
         state = await box.until(lambda state: state.gpus[1].blocked is not None)
-        assert [g.blocked for g in state.gpus] == [None, blocked]
+        assert [text(g) for g in state.gpus] == [None, blocked]
         assert [g.lost for g in state.gpus] == [False, lost]
         box.inventory.forgive(uuid(1))
         assert [g.blocked for g in await box.gpus()] == [None, None]
@@ -238,7 +247,7 @@ async def test_a_gpu_that_vanishes_stays_as_lost_and_in_its_place(gpu_box: GpuBo
     async with watched() as box:
         gpu_box.set(gpu(0), gpu(2))
         gpus = await box.gpus()
-        assert [(g.uuid, g.place, g.blocked) for g in gpus] == [
+        assert [(g.uuid, g.place, text(g)) for g in gpus] == [
             (uuid(0), 0, None),
             (uuid(1), 1, "lost: it is no longer there"),
             (uuid(2), 2, None),
@@ -261,7 +270,7 @@ async def test_what_the_driver_says_of_a_gpu(
     gpu_box.set(gpu(0), gpu(1))
     async with watched() as box:
         gpu_box.set(gpu(0), gpu(1, **facts))
-        assert [g.blocked for g in await box.gpus()] == [None, blocked]
+        assert [text(g) for g in await box.gpus()] == [None, blocked]
         assert not any(g.lost for g in box.inventory.state.gpus)
 
 
@@ -324,7 +333,7 @@ async def test_a_driver_that_is_unloaded_and_comes_back(gpu_box: GpuBox) -> None
         gpu_box.set(gpu(0), driver=None)
         state = await box.until(lambda state: state.problem is not None)
         assert state.problem == "NVIDIA's driver is not loaded"
-        assert state.gpus[0].blocked == "lost: NVIDIA's driver is no longer loaded"
+        assert text(state.gpus[0]) == "lost: NVIDIA's driver is no longer loaded"
         gpu_box.set(gpu(0), driver="580.1", generation=1)
         state = await box.until(lambda state: state.problem is None)
         assert (state.driver, state.gpus[0].blocked) == ("580.1", None)
@@ -346,9 +355,9 @@ async def test_a_gpu_that_a_new_driver_can_not_name_is_not_lost(gpu_box: GpuBox)
         gpu_box.set(gpu(0), gpu(1, error=999), generation=1)
         well, nameless = await box.gpus()
         assert (well.blocked, nameless.lost) == (None, False)
-        assert nameless.blocked == "unknown: the driver does not tell which GPU it is"
+        assert text(nameless) == "unknown: the driver does not tell which GPU it is"
         found = await soon(box.inventory.check([uuid(1)]))
-        assert found == {uuid(1): "unknown: the driver does not tell of it now"}
+        assert found == {uuid(1): UNSEEN}
         gpu_box.set(gpu(0), gpu(1), generation=1)
         assert [each.blocked for each in await box.gpus()] == [None, None]
         gpu_box.set(gpu(0), generation=1)
@@ -363,7 +372,7 @@ async def test_a_driver_that_hangs_blocks_gpus_and_nothing_else(gpu_box: GpuBox)
         gpu_box.add("hang")
         refreshing = asyncio.create_task(box.inventory.refresh())
         state = await box.until(lambda state: state.problem is not None)
-        assert state.gpus[0].blocked == "unknown: the NVIDIA driver does not answer"
+        assert text(state.gpus[0]) == "unknown: the NVIDIA driver does not answer"
         assert not state.gpus[0].lost
         assert await soon(box.inventory.check([uuid(0)])) == {uuid(0): state.gpus[0].blocked}
         gpu_box.set(gpu(0))
@@ -396,7 +405,7 @@ async def test_hundreds_of_changes_of_eight_gpus(gpu_box: GpuBox) -> None:
                 assert [g.uuid for g in found] == [uuid(n) for n in range(8)]
                 for number, one in enumerate(found):
                     expected = conditions[now[number]][1]
-                    assert (one.blocked or "").startswith(expected), now
+                    assert (text(one) or "").startswith(expected), now
                     assert (one.blocked is None) == (expected == ""), now
                     assert one.lost == expected.startswith("lost"), now
                 well = [uuid(n) for n in range(8) if now[n] == "well"]

@@ -1,0 +1,156 @@
+"""A store in memory. `tests/adapters/duckdb/test_against_memory.py` holds DuckDB to its answers."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from fetchml.core.audit import AuditEntry
+from fetchml.core.model import ENDED, Change, Kept, Key, Task
+from fetchml.ports.store import (
+    AuditQuery,
+    IdempotentCreate,
+    OldTasks,
+    OldTasksTotal,
+    StoredState,
+    TaskPage,
+    TaskQuery,
+)
+
+
+class MemoryStore:
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task] = {}
+        self.journal: list[Change] = []
+        self.keys: dict[str, Key] = {}
+        self.documents: dict[tuple[str, str], bytes] = {}
+        self.audit: list[AuditEntry] = []
+        self._listeners: list[Callable[[Sequence[Change]], None]] = []
+
+    async def open(
+        self,
+        *,
+        recent_limit: int,
+        recent_bytes: int = 1 << 40,
+        on_fatal: Callable[[Exception], None],
+    ) -> StoredState:
+        """What a store on the disk restores. `recent_bytes` is not regarded."""
+        visible = self.visible(TaskQuery())
+        live = [task for task in self.tasks.values() if task.status not in ENDED]
+        return StoredState(
+            instance_id="0198c0de-0000-7000-8000-000000000000",
+            last_seq=self.journal[-1].seq if self.journal else 0,
+            last_created_at=max((task.created_at for task in self.tasks.values()), default=0),
+            live=sorted(live, key=_age),
+            recent={
+                status: [task for task in visible if task.status is status][:recent_limit]
+                for status in ENDED
+            },
+            counts=dict(Counter((task.user, task.status) for task in visible)),
+        )
+
+    def subscribe(self, listener: Callable[[Sequence[Change]], None]) -> None:
+        self._listeners.append(listener)
+
+    def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
+        self.journal += changes
+        self.tasks |= {change.task.id: change.task for change in changes}
+        for listener in self._listeners:
+            listener(changes)
+        return _done()
+
+    async def get(self, task_id: str) -> Task | None:
+        return self.tasks.get(task_id)
+
+    def visible(self, query: TaskQuery) -> list[Task]:
+        """All tasks that match, newest first, regardless of the page."""
+        found = [
+            task
+            for task in self.tasks.values()
+            if not task.hidden
+            and not task.service
+            and (not query.states or task.shown_status in query.states)
+            and query.user in {None, task.user}
+            and task.spec.job_name.startswith(query.job_name_prefix or "")
+            and query.experiment_id in {None, task.spec.experiment_id}
+        ]
+        return sorted(found, key=_age, reverse=True)
+
+    async def list_tasks(self, query: TaskQuery) -> TaskPage:
+        found = self.visible(query)
+        page = [task for task in found if query.before is None or _age(task) < query.before]
+        return TaskPage(page[query.offset :][: query.limit], len(found))
+
+    async def changes_since(self, seq: int, limit: int) -> list[Change] | None:
+        return [change for change in self.journal if change.seq > seq][:limit]
+
+    async def ended_on(self, day: str) -> tuple[int, int]:
+        return (0, 0)
+
+    async def kept_by_user(self) -> dict[str, Kept]:
+        return {}
+
+    async def old_tasks(self, query: OldTasks) -> list[Task]:
+        return sorted(self._old(query), key=_age)[: query.limit]
+
+    async def count_old_tasks(self, query: OldTasks) -> OldTasksTotal:
+        return OldTasksTotal(len(list(self._old(query))), Kept())
+
+    def _old(self, query: OldTasks) -> Iterable[Task]:
+        return (
+            task
+            for task in self.visible(TaskQuery(states=query.states or tuple(ENDED)))
+            if (task.ended_at or 0) < query.ended_before
+            and query.user in {None, task.user}
+            and (query.after is None or _age(task) > query.after)
+            and not query.with_outputs
+        )
+
+    async def find_idempotent(self, user: str, keys: Sequence[str]) -> dict[str, IdempotentCreate]:
+        found = {}
+        for task in sorted(self.tasks.values(), key=_age):
+            made = task.idempotency
+            if made is not None and task.user == user and made.key in keys:
+                found[made.key] = IdempotentCreate(task.id, made.digest, task.created_at)
+        return found
+
+    async def put_key(self, key: Key) -> None:
+        self.keys[key.id] = key
+
+    async def list_keys(self) -> list[Key]:
+        return list(self.keys.values())
+
+    async def put_document(self, kind: str, document_id: str, data: bytes) -> None:
+        self.documents[kind, document_id] = data
+
+    async def delete_document(self, kind: str, document_id: str) -> None:
+        self.documents.pop((kind, document_id), None)
+
+    async def list_documents(self, kind: str) -> list[bytes]:
+        return [data for key, data in sorted(self.documents.items()) if key[0] == kind]
+
+    def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
+        self.audit.append(entry)
+        return _done()
+
+    async def list_audit(self, query: AuditQuery) -> list[AuditEntry]:
+        found = [entry for entry in self.audit if query.action in {None, entry.action}]
+        return found[::-1][: query.limit]
+
+    def has_room(self) -> bool:
+        return True
+
+    async def copy(self, folder: Path) -> None:
+        raise NotImplementedError
+
+    async def close(self) -> None: ...
+
+
+def _age(task: Task) -> tuple[int, str]:
+    return task.created_at, task.id
+
+
+def _done() -> asyncio.Future[None]:
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done

@@ -20,7 +20,7 @@ from fetchml.core.model import Role
 from fetchml.system.ids import IdSequence
 from fetchml.v1 import task_pb2
 from tests.contract.schemathesis_archives import archive
-from tests.server.test_ways_in import METHODS
+from tests.server.ways_in_table import METHODS
 from tests.support import grpc_world, rest_world
 from tests.support.program import Backend, Server, soon
 from tests.support.server_fixtures import Serve

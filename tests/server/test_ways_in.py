@@ -4,28 +4,31 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 import grpc
 import msgspec
 import pytest
-from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from fetchml.core.model import Role
 from fetchml.v1 import (
-    audit_pb2,
-    experiment_pb2,
-    gpu_pb2,
-    jupyter_pb2,
     key_pb2,
-    queue_pb2,
-    snapshot_pb2,
-    storage_pb2,
     task_pb2,
 )
 from tests.contract.schemathesis_archives import archive
+from tests.server.ways_in_table import (
+    CALLERS,
+    GRPC,
+    JUPYTER_GRPC,
+    JUPYTER_REST,
+    METHODS,
+    REST,
+    STATUS,
+    STREAMS,
+    Expected,
+)
 from tests.support import grpc_world, rest_world
 from tests.support.front import EDGE
 from tests.support.program import Backend, Server, soon
@@ -33,161 +36,6 @@ from tests.support.server_fixtures import Serve
 from tests.support.validate import SUPERSET
 
 pytestmark = pytest.mark.fronts(EDGE)
-
-CALLERS = ("owner", "other", "viewer", "admin", "revoked", "nobody")
-"""In the order of the table's columns. The last two get a 401 everywhere."""
-
-
-class Expected(NamedTuple):
-    """What the first four callers get: `ok`, the HTTP status of an error, or `absent` where
-    something is left out of a list or a stream."""
-
-    open: str
-    private: str
-
-
-SEE = Expected("ok ok ok ok", "ok 404 404 ok")
-LISTED = Expected("ok ok ok ok", "ok absent absent ok")
-END = Expected("ok 403 403 ok", "ok 404 404 ok")
-SUBMIT = Expected("ok ok 403 ok", "ok ok 403 ok")
-NAME = Expected("ok ok 403 ok", "ok 422 403 ok")
-"""Submit something that names what the owner has made."""
-RUN = Expected("ok ok 403 ok", "ok 422 403 422")
-"""Run the code of a snapshot: on a private server only those who have uploaded it may."""
-ALL = Expected("ok ok ok ok", "ok ok ok ok")
-ADMINS_BUT_OWN = Expected("ok 403 403 ok", "ok 403 403 ok")
-ADMINS = Expected("403 403 403 ok", "403 403 403 ok")
-
-# `{task}` is a task of the owner that has ended, with a log and an output. With `fresh` the ids are
-# those of things that the owner made just now, for this one call; the task waits in the queue.
-REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
-    ("GET", "/v1/tasks", LISTED, {"lists": "task"}),
-    ("GET", "/v1/tasks/{task}", SEE, {}),
-    ("GET", "/v1/tasks/{task}?view=full", SEE, {}),
-    ("GET", "/v1/tasks/{task}/explain", SEE, {}),
-    ("GET", "/v1/tasks/{task}/logs", SEE, {}),
-    ("GET", "/v1/tasks/{task}/logs?follow=1", SEE, {}),
-    ("GET", "/v1/tasks/{task}/outputs", SEE, {}),
-    ("GET", "/v1/tasks/{task}/outputs/result", SEE, {}),
-    ("DELETE", "/v1/tasks/{task}", END, {"fresh": True}),
-    ("POST", "/v1/tasks", SUBMIT, {"json": {"job_name": "a"}}),
-    ("POST", "/v1/tasks", NAME, {"json": {"job_name": "a", "experiment_id": "{experiment}"}}),
-    ("POST", "/v1/tasks", RUN, {"json": {"job_name": "a", "snapshot_id": "{snapshot}"}}),
-    ("GET", "/v1/experiments", LISTED, {"lists": "experiment"}),
-    ("GET", "/v1/experiments/{experiment}", SEE, {}),
-    ("POST", "/v1/experiments/{experiment}/archive", END, {"fresh": True}),
-    ("DELETE", "/v1/experiments/{experiment}", END, {"fresh": True}),
-    ("POST", "/v1/experiments", SUBMIT, {"json": {"name": "a"}}),
-    ("POST", "/v1/experiments", NAME, {"json": {"name": "a", "commit_id": "{snapshot}"}}),
-    ("GET", "/v1/snapshots", LISTED, {"lists": "snapshot"}),
-    ("GET", "/v1/snapshots/{snapshot}", SEE, {}),
-    ("DELETE", "/v1/snapshots/{snapshot}", END, {"fresh": True}),
-    ("PUT", "/v1/snapshots", SUBMIT, {"body": archive({"theirs": b""})}),
-    ("GET", "/v1/queue", ALL, {}),
-    ("GET", "/metrics", ALL, {}),
-    ("GET", "/v1/audit", ADMINS, {}),
-    ("GET", "/v1/gpus", ALL, {}),
-    ("GET", "/v1/storage", ALL, {}),
-    ("POST", "/v1/storage/prune", SUBMIT, {"json": {"older_than_seconds": 9}}),
-    (
-        "POST",
-        "/v1/storage/prune",
-        ADMINS_BUT_OWN,
-        {"json": {"older_than_seconds": 99, "user_id": "owner", "apply": True}},
-    ),
-    ("POST", "/v1/gpus/slot-0/drain", ADMINS, {}),
-    ("POST", "/v1/gpus/slot-0/undrain", ADMINS, {}),
-]
-GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
-    ("TaskService.ListTasks", {}, LISTED, {"lists": "task"}),
-    ("TaskService.GetTask", {"task_id": "{task}"}, SEE, {}),
-    ("TaskService.ExplainTask", {"task_id": "{task}"}, SEE, {}),
-    ("TaskService.StreamTaskLogs", {"task_id": "{task}"}, SEE, {}),
-    ("TaskService.StreamTaskLogs", {"task_id": "{task}", "follow": True}, SEE, {}),
-    ("TaskService.ListTaskOutputs", {"task_id": "{task}"}, SEE, {}),
-    ("TaskService.DownloadTaskOutput", {"task_id": "{task}", "path": "result"}, SEE, {}),
-    ("TaskService.CancelTask", {"task_id": "{task}"}, END, {"fresh": True}),
-    ("TaskService.DeleteTask", {"task_id": "{task}"}, END, {"fresh": True}),
-    ("TaskService.CreateTask", {"job_name": "a"}, SUBMIT, {}),
-    ("TaskService.CreateTask", {"job_name": "a", "experiment_id": "{experiment}"}, NAME, {}),
-    ("TaskService.CreateTasks", {"tasks": [{"job_name": "a"}]}, SUBMIT, {}),
-    (
-        "TaskService.CreateTasks",
-        {"tasks": [{"job_name": "a", "experiment_id": "{experiment}"}]},
-        NAME,
-        {},
-    ),
-    ("ExperimentService.ListExperiments", {}, LISTED, {"lists": "experiment"}),
-    ("ExperimentService.GetExperiment", {"experiment_id": "{experiment}"}, SEE, {}),
-    (
-        "ExperimentService.ArchiveExperiment",
-        {"experiment_id": "{experiment}"},
-        END,
-        {"fresh": True},
-    ),
-    ("ExperimentService.DeleteExperiment", {"experiment_id": "{experiment}"}, END, {"fresh": True}),
-    ("ExperimentService.CreateExperiment", {"name": "a"}, SUBMIT, {}),
-    ("SnapshotService.ListSnapshots", {}, LISTED, {"lists": "snapshot"}),
-    ("SnapshotService.GetSnapshot", {"snapshot_id": "{snapshot}"}, SEE, {}),
-    ("SnapshotService.DeleteSnapshot", {"snapshot_id": "{snapshot}"}, END, {"fresh": True}),
-    ("SnapshotService.UploadSnapshot", {"data": archive({"theirs": b""})}, SUBMIT, {}),
-    ("QueueService.GetQueue", {}, ALL, {}),
-    ("KeyService.CreateKey", {"name": "a", "role": key_pb2.Key.user}, ADMINS, {}),
-    ("KeyService.ListKeys", {}, ADMINS, {}),
-    ("KeyService.RevokeKey", {"key_id": "{key}"}, ADMINS, {"fresh": True}),
-    ("AuditService.ListAudit", {}, ADMINS, {}),
-    ("StorageService.GetStorage", {}, ALL, {}),
-    ("StorageService.PruneStorage", {"older_than_seconds": 9}, SUBMIT, {}),
-    (
-        "StorageService.PruneStorage",
-        {"older_than_seconds": 99, "user_id": "owner", "apply": True},
-        ADMINS_BUT_OWN,
-        {},
-    ),
-    ("GpuService.ListGpus", {}, ALL, {}),
-    ("GpuService.DrainGpu", {"uuid": "slot-0"}, ADMINS, {}),
-    ("GpuService.UndrainGpu", {"uuid": "slot-0"}, ADMINS, {}),
-]
-# On a server whose Docker engine is away, so that what is started waits.
-JUPYTER_REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
-    ("GET", "/v1/jupyter/services", LISTED, {"lists": "service"}),
-    ("GET", "/v1/jupyter/services/{service}", SEE, {}),
-    ("GET", "/v1/jupyter/services/{service}?view=full", SEE, {}),
-    ("DELETE", "/v1/jupyter/services/{service}", END, {"fresh": True}),
-    ("POST", "/v1/jupyter/services", SUBMIT, {"json": {"name": "a"}}),
-]
-JUPYTER_GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
-    ("JupyterService.ListJupyterServices", {}, LISTED, {"lists": "service"}),
-    ("JupyterService.GetJupyterService", {"service_id": "{service}"}, SEE, {}),
-    ("JupyterService.StopJupyter", {"service_id": "{service}"}, END, {"fresh": True}),
-    ("JupyterService.StartJupyter", {"name": "a"}, SUBMIT, {}),
-]
-STREAMS = {"/ws": LISTED, "TaskService.WatchTasks": LISTED}
-"""Every change of every task, from the first on."""
-
-FILES = (
-    audit_pb2,
-    experiment_pb2,
-    gpu_pb2,
-    jupyter_pb2,
-    key_pb2,
-    queue_pb2,
-    snapshot_pb2,
-    storage_pb2,
-    task_pb2,
-)
-METHODS: dict[str, MethodDescriptor] = {
-    f"{service.name}.{method.name}": method
-    for file in FILES
-    for service in file.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-}
-STATUS = {
-    grpc.StatusCode.UNAUTHENTICATED: "401",
-    grpc.StatusCode.PERMISSION_DENIED: "403",
-    grpc.StatusCode.NOT_FOUND: "404",
-    grpc.StatusCode.INVALID_ARGUMENT: "422",
-}
 
 
 class Box:

@@ -1,0 +1,31 @@
+"""What tests of storage ask of a box: its watch over the disk, its retention, what a user has."""
+
+from typing import Any
+
+from fetchml.core.model import Principal
+from fetchml.core.storage import Kind
+from fetchml.engine.engine import Engine
+from fetchml.engine.retention import Retention, RetentionSettings
+from fetchml.files.storage_monitor import StorageWatch, WatchSettings
+from tests.support.engine_box import Box
+
+MIB = 1 << 20
+HOUR_MS = 3_600_000
+
+
+def script(text: str) -> dict[str, Any]:
+    return {"job_name": "job", "command": ["sh", "-c", text]}
+
+
+def disk_watch(box: Box, engine: Engine, min_free_bytes: int = 0) -> StorageWatch:
+    settings = WatchSettings(box.data_dir, min_free_bytes)
+    return StorageWatch(box.usage, engine.watched, box.jupyter, settings)
+
+
+def retention(box: Box, engine: Engine, keep_ms: int = 0, outputs_keep_ms: int = 0) -> Retention:
+    settings = RetentionSettings(keep_ms, outputs_keep_ms)
+    return Retention(engine._store, engine.ended, box.snapshots, box.usage, engine._audit, settings)
+
+
+def used(box: Box, who: Principal, kind: Kind) -> int:
+    return box.usage.of(who.user).used[kind].bytes

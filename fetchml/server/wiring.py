@@ -39,7 +39,7 @@ from fetchml.files.storage_monitor import WatchSettings
 from fetchml.files.task_users import OneOwner, OwnerOfEach, Owners
 from fetchml.jupyter.options import JupyterOptions
 from fetchml.ports.launcher import Launcher
-from fetchml.snapshots.service import SnapshotOptions
+from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system import capabilities
 from fetchml.system.ids import IdSequence

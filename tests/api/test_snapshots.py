@@ -156,7 +156,7 @@ async def test_a_client_that_leaves_leaves_nothing(rest: World) -> None:
     )
     await _until(lambda: len(list(new.iterdir())) == 1)
     writer.transport.abort()
-    await _until(lambda: not list(new.iterdir()) and not uploads._uploads["user"])
+    await _until(lambda: not list(new.iterdir()) and not uploads.uploads._under_way["user"])
 
 
 async def _until(condition: Callable[[], bool]) -> None:

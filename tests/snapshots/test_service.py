@@ -1,41 +1,17 @@
-"""Snapshots and the tasks that run them, against a real engine."""
+"""Snapshots over a real engine: the tasks that run them, restarts, deletion."""
 
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from fetchml.core.model import FailureReason, Status
-from fetchml.core.requests.snapshot import Snapshot
-from fetchml.errors import Conflict, Forbidden, NotFound, Unavailable, ValidationFailed
-from fetchml.snapshots import service as module
-from fetchml.snapshots.service import MAX_UPLOADS
-from fetchml.system.threads import WorkerThreads
+from fetchml.errors import Conflict, ValidationFailed
 from fetchml.views import WatchFilter
-from tests.support.archives import Member, file, link, packed, sent
-from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended, running
-
-RUN = 'command = ["sh", "run.sh"]\n'
-SLEEP = packed(file("fetchml.toml", b'command = ["sleep", "1000"]\n'))
-
-
-async def upload(box: Box, *members: Member) -> Snapshot:
-    return (await box.snapshots.upload(ALICE, sent(packed(*members))))[0]
-
-
-def kept(box: Box) -> set[str]:
-    return {path.name for path in (box.data_dir / "snapshots").iterdir()} - {".new"}
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def half_done(box: Box) -> list[Path]:
-    return list((box.data_dir / "snapshots/.new").iterdir())
+from tests.snapshots.box import RUN, SLEEP, half_done, kept, names, upload
+from tests.support.archives import file, link, packed, sent
+from tests.support.engine_box import ALICE, BOB, Box, ended, running
 
 
 async def test_a_task_has_a_private_writable_copy_of_its_snapshot(box: Box) -> None:
@@ -171,14 +147,14 @@ async def test_unused_snapshots_are_removed(box: Box, monkeypatch: pytest.Monkey
         task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": run.id})
         await running(engine, task.id)
         now = unused.used_at + 59_000
-        monkeypatch.setattr(box.snapshots, "_clock", lambda: now)
+        monkeypatch.setattr(box.snapshots.records, "clock", lambda: now)
         await box.snapshots.remove_unused()
         assert kept(box) == {unused.id, recent.id, about.id, run.id}
         now += 3_600_000
         box.snapshots.get(ALICE, recent.id)
         await box.snapshots.remove_unused()
         assert kept(box) == {recent.id, about.id, run.id}
-        await box.snapshots.save_use()
+        await box.snapshots.records.save_use()
         assert {each.id for each in box.snapshots.list(ALICE)} == kept(box)
         await engine.cancel_task(ALICE, task.id)
         await ended(engine, task.id)
@@ -189,98 +165,6 @@ async def test_unused_snapshots_are_removed(box: Box, monkeypatch: pytest.Monkey
         assert box.snapshots.get(ALICE, recent.id).used_at == now
 
 
-async def test_each_role_may_do_only_what_it_should(box: Box) -> None:
-    async with box.engine() as engine:
-        with pytest.raises(Forbidden):
-            await box.snapshots.upload(VIEWER, sent(SLEEP))
-        snapshot, is_new = await box.snapshots.upload(ALICE, sent(SLEEP))
-        assert is_new
-        assert box.snapshots.get(VIEWER, snapshot.id).users == ("alice",)
-        for who in (VIEWER, BOB):
-            with pytest.raises(Forbidden):
-                await box.snapshots.delete(who, snapshot.id)
-        task = await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id})
-        for who in (ALICE, ADMIN):
-            with pytest.raises(Conflict):
-                await box.snapshots.delete(who, snapshot.id)
-        await engine.cancel_task(BOB, task.id)
-        await ended(engine, task.id)
-        both, is_new = await box.snapshots.upload(BOB, sent(SLEEP))
-        assert (both.users, is_new) == (("alice", "bob"), False)
-        with pytest.raises(Forbidden):
-            await box.snapshots.delete(ALICE, snapshot.id)
-        await box.snapshots.delete(ADMIN, snapshot.id)
-        assert kept(box) == set()
-
-
-async def test_a_private_server_hides_others_snapshots(box: Box) -> None:
-    async with box.engine(private=True) as engine:
-        snapshot, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
-        assert box.snapshots.list(BOB) == []
-        assert not await box.snapshots.exists(BOB, snapshot.id)
-        with pytest.raises(NotFound):
-            box.snapshots.get(BOB, snapshot.id)
-        with pytest.raises(NotFound):
-            await box.snapshots.delete(BOB, snapshot.id)
-        refused = []
-        for named in (snapshot.id, "0" * 64):
-            request = {"job_name": "a", "snapshot_id": named}
-            with pytest.raises(ValidationFailed, match="no such snapshot") as one:
-                await engine.create_task(BOB, request)
-            with pytest.raises(ValidationFailed) as batch:
-                await engine.create_tasks(BOB, [request])
-            refused.append((one.value.violations, batch.value.violations))
-        assert refused[0] == refused[1], "nothing reveals that it is there"
-        theirs, is_new = await box.snapshots.upload(BOB, sent(SLEEP))
-        assert (theirs.users, is_new) == (("bob",), True), "nobody learns that it was there"
-        assert box.snapshots.get(ALICE, snapshot.id).users == ("alice",)
-        assert box.snapshots.get(ADMIN, snapshot.id).users == ("alice", "bob")
-
-
-async def test_a_private_server_does_not_reveal_that_others_have_the_same_snapshot(
-    box: Box, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with box.engine(private=True) as engine:
-        now = 2_000_000_000_000
-        monkeypatch.setattr(box.snapshots, "_clock", lambda: now)
-        of_alice, _ = await box.snapshots.upload(
-            ALICE, sent(SLEEP), git_commit="a" * 40, git_dirty=True
-        )
-        now += 10_000_000
-        of_bob, is_new = await box.snapshots.upload(BOB, sent(SLEEP))
-        assert is_new
-        assert (of_bob.git_commit, of_bob.git_dirty, of_bob.created_at) == (None, None, now)
-        now += 10_000_000
-        box.snapshots.get(BOB, of_bob.id)
-        assert [each.used_at for each in box.snapshots.list(ALICE)] == [2_000_000_000_000]
-        assert box.snapshots.get(ALICE, of_alice.id).git_commit == "a" * 40
-        await box.experiments.create(ALICE, {"name": "a", "commit_id": of_alice.id})
-        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": of_alice.id})
-        with pytest.raises(Conflict):
-            await box.snapshots.delete(ALICE, of_alice.id)
-        await box.snapshots.delete(BOB, of_bob.id)
-        with pytest.raises(NotFound):
-            box.snapshots.get(BOB, of_bob.id)
-        assert box.snapshots.get(ADMIN, of_alice.id).users == ("alice",)
-        assert kept(box) == {of_alice.id}
-        await engine.cancel_task(ALICE, task.id)
-    async with box.engine(private=True):
-        assert box.snapshots.get(ALICE, of_alice.id).created_at == 2_000_000_000_000
-        with pytest.raises(NotFound):
-            box.snapshots.get(BOB, of_bob.id)
-
-
-async def test_on_a_private_server_other_owners_do_not_prevent_a_delete(box: Box) -> None:
-    async with box.engine(private=True) as engine:
-        snapshot, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
-        blocker = await engine.create_task(BOB, {"job_name": "a", "command": ["sleep", "1000"]})
-        with pytest.raises(ValidationFailed):
-            await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id, "cpu": 2})
-        await box.snapshots.delete(ALICE, snapshot.id)
-        assert kept(box) == set()
-        await engine.cancel_task(BOB, blocker.id)
-
-
 async def test_a_snapshot_that_a_client_has_just_asked_for_is_not_removed(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,7 +172,7 @@ async def test_a_snapshot_that_a_client_has_just_asked_for_is_not_removed(
     async with box.engine():
         old = [await upload(box, file("a", bytes([n]))) for n in range(2)]
         about = max(old, key=lambda each: each.id)
-        monkeypatch.setattr(box.snapshots, "_clock", lambda: about.used_at + 3_700_000)
+        monkeypatch.setattr(box.snapshots.records, "clock", lambda: about.used_at + 3_700_000)
         sweep = asyncio.create_task(box.snapshots.remove_unused())
         await asyncio.sleep(0)
         await box.experiments.create(ALICE, {"name": "a", "commit_id": about.id})
@@ -299,7 +183,7 @@ async def test_a_snapshot_that_a_client_has_just_asked_for_is_not_removed(
 async def test_a_delete_fails_if_a_task_names_the_snapshot_first(box: Box) -> None:
     async with box.engine() as engine:
         snapshot, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
-        async with box.snapshots._locks.hold(snapshot.id):
+        async with box.snapshots.records.locks.hold(snapshot.id):
             deleting = asyncio.create_task(box.snapshots.delete(ALICE, snapshot.id))
             await asyncio.sleep(0)
             task = await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id})
@@ -307,81 +191,6 @@ async def test_a_delete_fails_if_a_task_names_the_snapshot_first(box: Box) -> No
             await deleting
         await running(engine, task.id)
         await engine.cancel_task(BOB, task.id)
-
-
-async def test_concurrent_uploads_of_one_tree_are_kept_once(box: Box) -> None:
-    data = packed(*(file(str(n), b"x" * 1000) for n in range(50)))
-    async with box.engine():
-        answers = await asyncio.gather(
-            *(box.snapshots.upload(who, sent(data)) for who in (ALICE, BOB, ADMIN))
-        )
-        assert sorted(is_new for _, is_new in answers) == [False, False, True]
-        assert len({snapshot.id for snapshot, _ in answers}) == 1
-        assert len(kept(box)) == 1
-        assert half_done(box) == []
-
-
-async def test_uploads_of_one_user_are_bounded_and_leave_nothing(box: Box) -> None:
-    async with box.engine():
-        endless = asyncio.Event()
-
-        async def waiting() -> AsyncIterator[bytes]:
-            yield b"x"
-            await endless.wait()
-
-        uploads = [
-            asyncio.create_task(box.snapshots.upload(ALICE, waiting())) for _ in range(MAX_UPLOADS)
-        ]
-        await asyncio.sleep(0)
-        with pytest.raises(Unavailable, match="of your uploads are under way"):
-            await box.snapshots.upload(ALICE, sent(SLEEP))
-        await box.snapshots.upload(BOB, sent(SLEEP))
-        for task in uploads:
-            task.cancel()
-        await asyncio.gather(*uploads, return_exceptions=True)
-        assert half_done(box) == []
-        await box.snapshots.upload(ALICE, sent(SLEEP))
-
-
-async def test_one_user_cannot_use_up_the_places_of_all(
-    box: Box, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MAX_OF_ONE_USER", 2)
-    async with box.engine():
-        first = await upload(box, file("a", b"1"))
-        await upload(box, file("a", b"2"))
-        with pytest.raises(Unavailable, match="You have 2 snapshots"):
-            await upload(box, file("a", b"3"))
-        assert half_done(box) == []
-        assert await upload(box, file("a", b"1")) != first, "what is there is used again"
-        for other in (b"3", b"4"):
-            await box.snapshots.upload(BOB, sent(packed(file("a", other))))
-        await box.snapshots.delete(ALICE, first.id)
-        await upload(box, file("a", b"5"))
-
-
-async def test_a_full_disk_rejects_uploads_and_leaves_nothing(
-    box: Box, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = packed(*(file(str(n), b"x") for n in range(90)))
-
-    def fills_up(work: WorkerThreads) -> None:
-        """When a part is written."""
-        room = iter([True] * 30)
-        monkeypatch.setattr(work, "_has_room", lambda: next(room, False))
-
-    async with box.engine() as engine:
-        fills_up(box.snapshots._unpacking)
-        with pytest.raises(Unavailable, match="disk is nearly full"):
-            await box.snapshots.upload(ALICE, sent(data))
-        assert half_done(box) == []
-        monkeypatch.undo()
-        snapshot, _ = await box.snapshots.upload(ALICE, sent(data))
-        fills_up(box.snapshots._copying)
-        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
-        task = await ended(engine, task.id)
-        assert task.error == "the server's disk is nearly full: free some space on it"
-        assert names(box.data_dir / "tasks" / task.id / "attempts/1") == ["run"]
 
 
 async def test_a_cancel_ends_the_copy(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,7 +203,7 @@ async def test_a_cancel_ends_the_copy(box: Box, monkeypatch: pytest.MonkeyPatch)
 
     async with box.engine() as engine:
         snapshot, _ = await box.snapshots.upload(ALICE, sent(data))
-        monkeypatch.setattr(box.snapshots._copying, "_has_room", half_way)
+        monkeypatch.setattr(box.snapshots.copies._copying, "_has_room", half_way)
         task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
         assert await asyncio.to_thread(copying.wait, 10)
         async with asyncio.timeout(10):

@@ -35,7 +35,8 @@ from fetchml.jupyter.service import JupyterServices
 from fetchml.jupyter.service_key import load_key
 from fetchml.jupyter.workspaces import Workspaces
 from fetchml.snapshots.files import SnapshotFiles
-from fetchml.snapshots.service import SnapshotOptions, Snapshots
+from fetchml.snapshots.options import SnapshotOptions
+from fetchml.snapshots.service import Snapshots
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system.clock import Clock
 from fetchml.views import WatchFilter

@@ -26,7 +26,8 @@ from fetchml.engine.retention import Retention, RetentionSettings
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.ports.store import AuditQuery
 from fetchml.snapshots.files import SnapshotFiles
-from fetchml.snapshots.service import SnapshotOptions, Snapshots
+from fetchml.snapshots.options import SnapshotOptions
+from fetchml.snapshots.service import Snapshots
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system.clock import Clock
 from fetchml.v1.audit_pb2_grpc import AuditServiceStub

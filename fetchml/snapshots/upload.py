@@ -1,0 +1,208 @@
+"""Uploads of snapshots: an archive is received, unpacked within its limits, and kept."""
+
+import asyncio
+import contextlib
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+
+from msgspec.structs import replace
+
+from fetchml.auth.audit import Audit
+from fetchml.core import permissions
+from fetchml.core.audit import Action
+from fetchml.core.model import Principal
+from fetchml.core.requests.snapshot import Snapshot, Upload
+from fetchml.errors import (
+    BadRequest,
+    DiskFull,
+    FieldViolation,
+    Forbidden,
+    RequestError,
+    Unavailable,
+    ValidationFailed,
+)
+from fetchml.files.disk_space import is_disk_full
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.snapshots.files import NewSnapshot, SnapshotFiles
+from fetchml.snapshots.records import SnapshotRecords
+from fetchml.snapshots.unpack import RefusedArchive, UnpackLimits, UnreadableArchive
+from fetchml.system.background import BackgroundWork
+from fetchml.system.threads import WorkerThreads, run_in_thread
+
+MAX_SNAPSHOTS = 10_000
+"""All are in memory, and in one reply that lists them."""
+MAX_OF_ONE_USER = 5_000
+"""Snapshots that only one user has uploaded: no user can use up the places of all."""
+MAX_UPLOADS = 4
+"""Uploads of one user at the same time."""
+WRITE_BYTES = 1 << 20
+
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+class SnapshotUploads:
+    """Used from one event loop."""
+
+    def __init__(
+        self,
+        records: SnapshotRecords,
+        files: SnapshotFiles,
+        limits: UnpackLimits,
+        *,
+        audit: Audit,
+        usage: StorageUsage,
+        has_room: Callable[[], bool],
+        background: BackgroundWork,
+    ) -> None:
+        """`has_room`: whether the disk has space for more."""
+        self._records = records
+        self._files = files
+        self._limits = limits
+        self._audit = audit
+        self._usage = usage
+        self._has_room = has_room
+        self._background = background
+        self._under_way = Counter[str]()
+        """By user."""
+        self._unpacking = WorkerThreads("snapshot-unpack", 2, has_room=has_room)
+
+    async def upload(
+        self,
+        who: Principal,
+        archive: AsyncIterator[bytes],
+        *,
+        git_commit: str | None = None,
+        git_dirty: bool | None = None,
+    ) -> tuple[Snapshot, bool]:
+        """Keep the tree of a gzipped tar file; durable on return. Also returns whether it is new.
+
+        Raises RequestError.
+        """
+        if not permissions.may_submit(who):
+            raise Forbidden("A viewer's key can't upload snapshots")
+        if git_commit is not None and not _COMMIT.fullmatch(git_commit):
+            rule = "must be 40 or 64 hexadecimal digits, in lower case"
+            raise ValidationFailed([FieldViolation("git_commit", rule)])
+        if not self._has_room():
+            raise DiskFull
+        self._usage.require_room(who.user)
+        if self._under_way[who.user] >= MAX_UPLOADS:
+            raise Unavailable(f"{MAX_UPLOADS} of your uploads are under way: wait for one to end")
+        self._under_way[who.user] += 1
+        try:
+            with _as_request_errors():
+                new = self._files.begin()
+                try:
+                    await self._receive(new, archive)
+                    unpack = partial(new.unpack, self._limits)
+                    snapshot_id = await self._unpacking.run(unpack)
+                except BaseException:
+                    await run_in_thread(self._files.discard, new)
+                    raise
+                keep = self._keep(who, new, snapshot_id, git_commit, git_dirty)
+                return await self._background.run_to_completion(keep)
+        finally:
+            self._under_way[who.user] -= 1
+
+    async def _receive(self, new: NewSnapshot, archive: AsyncIterator[bytes]) -> None:
+        most = self._limits.max_bytes
+        waiting: list[bytes] = []
+        size = written = 0
+        with new.archive.open("xb") as file:
+            async for piece in archive:
+                waiting.append(piece)
+                size += len(piece)
+                if size > most:
+                    raise RefusedArchive(f"it is larger than {most} bytes")
+                if size - written >= WRITE_BYTES:
+                    if not self._has_room():
+                        raise DiskFull
+                    await run_in_thread(file.writelines, waiting)
+                    waiting, written = [], size
+            await run_in_thread(file.writelines, waiting)
+
+    async def _keep(
+        self,
+        who: Principal,
+        new: NewSnapshot,
+        snapshot_id: str,
+        git_commit: str | None,
+        git_dirty: bool | None,
+    ) -> tuple[Snapshot, bool]:
+        locks = self._records.locks
+        # One after the other for each user: together they must not exceed the quota.
+        async with locks.hold(snapshot_id), locks.hold(("user", who.user)):
+            known = self._records.get(snapshot_id)
+            now = self._records.clock()
+            upload = Upload(now, now, git_commit, git_dirty)
+            try:
+                self._require_place(who.user, new, known)
+            except RequestError:
+                await asyncio.to_thread(self._files.discard, new)
+                raise
+            if known is None:
+                await asyncio.to_thread(self._files.keep, new, snapshot_id)
+                record = _first_record(new, snapshot_id, who.user, upload)
+            else:
+                await asyncio.to_thread(self._files.discard, new)
+                record = _uploaded_again(known, who.user, upload)
+            await self._records.put(record)
+        await self._audit.done(who, Action.SNAPSHOT_UPLOAD, snapshot_id)
+        # A private server does not reveal what others have uploaded.
+        is_new = known is None or not self._records.may_see(who, known)
+        return self._records.view(who, record), is_new
+
+    def _require_place(self, user: str, new: NewSnapshot, known: Snapshot | None) -> None:
+        """Raises StorageQuotaReached, Unavailable."""
+        if known is None or user not in known.users:
+            self._usage.require_room(user, new.disk_bytes)
+        if known is not None:
+            return
+        if len(self._records) >= MAX_SNAPSHOTS:
+            raise Unavailable(
+                f"There are {MAX_SNAPSHOTS} snapshots, as many as the server keeps: delete some"
+            )
+        if sum(each.users == (user,) for each in self._records) >= MAX_OF_ONE_USER:
+            raise Unavailable(
+                f"You have {MAX_OF_ONE_USER} snapshots, as many as one user may: delete some"
+            )
+
+
+def _first_record(new: NewSnapshot, snapshot_id: str, user: str, upload: Upload) -> Snapshot:
+    return Snapshot(
+        id=snapshot_id,
+        size_bytes=new.size_bytes,
+        file_count=new.file_count,
+        created_at=upload.created_at,
+        used_at=upload.used_at,
+        users=(user,),
+        git_commit=upload.git_commit,
+        git_dirty=upload.git_dirty,
+        project_file=new.project_file,
+        uploads={user: upload},
+        disk_bytes=new.disk_bytes,
+    )
+
+
+def _uploaded_again(known: Snapshot, user: str, upload: Upload) -> Snapshot:
+    used_at = upload.used_at
+    users = known.users if user in known.users else (*known.users, user)
+    upload = replace(known.uploads.get(user, upload), used_at=used_at)
+    return replace(known, users=users, used_at=used_at, uploads={**known.uploads, user: upload})
+
+
+@contextlib.contextmanager
+def _as_request_errors() -> Iterator[None]:
+    """Translate the faults of an upload into the errors of the API."""
+    try:
+        yield
+    except UnreadableArchive as error:
+        raise BadRequest(f"The archive can't be read: {error}") from None
+    except RefusedArchive as error:
+        raise ValidationFailed([FieldViolation("archive", str(error))]) from None
+    except OSError as error:
+        if is_disk_full(error):
+            raise DiskFull from None
+        raise

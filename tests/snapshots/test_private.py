@@ -1,0 +1,100 @@
+"""Snapshots of others, on an open and on a private server."""
+
+import pytest
+
+from fetchml.errors import Conflict, Forbidden, NotFound, ValidationFailed
+from tests.snapshots.box import SLEEP, kept
+from tests.support.archives import sent
+from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
+
+
+async def test_each_role_may_do_only_what_it_should(box: Box) -> None:
+    async with box.engine() as engine:
+        with pytest.raises(Forbidden):
+            await box.snapshots.upload(VIEWER, sent(SLEEP))
+        snapshot, is_new = await box.snapshots.upload(ALICE, sent(SLEEP))
+        assert is_new
+        assert box.snapshots.get(VIEWER, snapshot.id).users == ("alice",)
+        for who in (VIEWER, BOB):
+            with pytest.raises(Forbidden):
+                await box.snapshots.delete(who, snapshot.id)
+        task = await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id})
+        for who in (ALICE, ADMIN):
+            with pytest.raises(Conflict):
+                await box.snapshots.delete(who, snapshot.id)
+        await engine.cancel_task(BOB, task.id)
+        await ended(engine, task.id)
+        both, is_new = await box.snapshots.upload(BOB, sent(SLEEP))
+        assert (both.users, is_new) == (("alice", "bob"), False)
+        with pytest.raises(Forbidden):
+            await box.snapshots.delete(ALICE, snapshot.id)
+        await box.snapshots.delete(ADMIN, snapshot.id)
+        assert kept(box) == set()
+
+
+async def test_a_private_server_hides_others_snapshots(box: Box) -> None:
+    async with box.engine(private=True) as engine:
+        snapshot, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
+        assert box.snapshots.list(BOB) == []
+        assert not await box.snapshots.exists(BOB, snapshot.id)
+        with pytest.raises(NotFound):
+            box.snapshots.get(BOB, snapshot.id)
+        with pytest.raises(NotFound):
+            await box.snapshots.delete(BOB, snapshot.id)
+        refused = []
+        for named in (snapshot.id, "0" * 64):
+            request = {"job_name": "a", "snapshot_id": named}
+            with pytest.raises(ValidationFailed, match="no such snapshot") as one:
+                await engine.create_task(BOB, request)
+            with pytest.raises(ValidationFailed) as batch:
+                await engine.create_tasks(BOB, [request])
+            refused.append((one.value.violations, batch.value.violations))
+        assert refused[0] == refused[1], "nothing reveals that it is there"
+        theirs, is_new = await box.snapshots.upload(BOB, sent(SLEEP))
+        assert (theirs.users, is_new) == (("bob",), True), "nobody learns that it was there"
+        assert box.snapshots.get(ALICE, snapshot.id).users == ("alice",)
+        assert box.snapshots.get(ADMIN, snapshot.id).users == ("alice", "bob")
+
+
+async def test_a_private_server_does_not_reveal_that_others_have_the_same_snapshot(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with box.engine(private=True) as engine:
+        now = 2_000_000_000_000
+        monkeypatch.setattr(box.snapshots.records, "clock", lambda: now)
+        of_alice, _ = await box.snapshots.upload(
+            ALICE, sent(SLEEP), git_commit="a" * 40, git_dirty=True
+        )
+        now += 10_000_000
+        of_bob, is_new = await box.snapshots.upload(BOB, sent(SLEEP))
+        assert is_new
+        assert (of_bob.git_commit, of_bob.git_dirty, of_bob.created_at) == (None, None, now)
+        now += 10_000_000
+        box.snapshots.get(BOB, of_bob.id)
+        assert [each.used_at for each in box.snapshots.list(ALICE)] == [2_000_000_000_000]
+        assert box.snapshots.get(ALICE, of_alice.id).git_commit == "a" * 40
+        await box.experiments.create(ALICE, {"name": "a", "commit_id": of_alice.id})
+        task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": of_alice.id})
+        with pytest.raises(Conflict):
+            await box.snapshots.delete(ALICE, of_alice.id)
+        await box.snapshots.delete(BOB, of_bob.id)
+        with pytest.raises(NotFound):
+            box.snapshots.get(BOB, of_bob.id)
+        assert box.snapshots.get(ADMIN, of_alice.id).users == ("alice",)
+        assert kept(box) == {of_alice.id}
+        await engine.cancel_task(ALICE, task.id)
+    async with box.engine(private=True):
+        assert box.snapshots.get(ALICE, of_alice.id).created_at == 2_000_000_000_000
+        with pytest.raises(NotFound):
+            box.snapshots.get(BOB, of_bob.id)
+
+
+async def test_on_a_private_server_other_owners_do_not_prevent_a_delete(box: Box) -> None:
+    async with box.engine(private=True) as engine:
+        snapshot, _ = await box.snapshots.upload(ALICE, sent(SLEEP))
+        blocker = await engine.create_task(BOB, {"job_name": "a", "command": ["sleep", "1000"]})
+        with pytest.raises(ValidationFailed):
+            await engine.create_task(BOB, {"job_name": "a", "snapshot_id": snapshot.id, "cpu": 2})
+        await box.snapshots.delete(ALICE, snapshot.id)
+        assert kept(box) == set()
+        await engine.cancel_task(BOB, blocker.id)

@@ -32,3 +32,13 @@ def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
         assert loaded.findall(page.read_text()) == []
     for sheet in site.rglob("*.css"):
         assert not re.search(r"url\(\"?(?:https?:)?//|@import", sheet.read_text())
+
+
+def test_paths_that_pages_name_exist() -> None:
+    """Upper-case parts (`NAME`) are placeholders."""
+    for page in (ROOT / "docs").rglob("*.md"):
+        for path in re.findall(
+            r"`((?:[a-z_\d]+/)+[a-z_\d.-]+\.(?:py|sh|c|yaml|md))`", page.read_text()
+        ):
+            places = (ROOT, ROOT / "fetchml", ROOT / "fetchml/core")
+            assert any((place / path).exists() for place in places), f"{page.name}: {path}"

@@ -27,13 +27,14 @@ test-python: lint ## the part of the tests that another version of Python could 
 fuzz: setup ## fuzz every parser of foreign bytes for long (FUZZ_EXAMPLES=100000 each)
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100000} $(PYTEST) tests/fuzz
 
-lint: setup ## style, types, layers, protos, drift of generated code, the docs site
+lint: setup ## style, types, layers, protos, drift of generated code, the documentation
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	proto/check.sh
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	$(BIN)/python build/words.py
 	$(BIN)/python build/unasync.py --check
 
 audit: setup ## look up known vulnerabilities of all that requirements.lock names

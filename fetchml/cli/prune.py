@@ -18,7 +18,7 @@ STATES = ("completed", "failed")
     "--older-than",
     type=Duration(),
     required=True,
-    help="Remove only what ended or was last used longer ago: 12h, 30d.",
+    help="Minimum age since the end or the last use: 12h, 30d.",
 )
 @click.option(
     "--kind",

@@ -82,8 +82,8 @@ class TaskSettings(msgspec.Struct, frozen=True):
     outputs_mb: Annotated[
         Annotated[int, Meta(ge=0, le=1 << 30)],
         about(
-            "Most MiB that are kept of a task's outputs. What is beyond is removed, as above. 0: "
-            "no limit."
+            "Most MiB that are kept of a task's outputs. The rest is removed, as above. 0: no "
+            "limit."
         ),
     ] = 102_400
     outputs_keep_days: Annotated[
@@ -130,7 +130,7 @@ class TaskSettings(msgspec.Struct, frozen=True):
     user: Annotated[
         Annotated[str, Meta(pattern=r"^(auto|image|[0-9]+:[0-9]+)$")],
         about(
-            "Who a task is in its container. `auto`: a uid of its own for each user, from "
+            "User of a task in its container. `auto`: a uid of its own for each user, from "
             "`first_uid` on; the server's own where the server is neither root nor the service. "
             "`image`: the image's user, root allowed. Else `UID:GID`."
         ),

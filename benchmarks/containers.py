@@ -15,7 +15,7 @@ from benchmarks.processes import KEY, fetchml
 from examples.local_image import build_base
 from fetchml import shim
 from fetchml.adapters.docker.container_config import container_config, container_name
-from fetchml.adapters.docker.gpus import Offer, grant
+from fetchml.adapters.docker.gpus import GpuOffer, grant
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.v1 import task_pb2, task_pb2_grpc
@@ -124,7 +124,7 @@ def _raw(api: docker.APIClient, folder: Path) -> float:
             shim=shim.path(),
             network="bridge",
             user=USER,
-            gpus=grant((), Offer(), lambda _: None),
+            gpus=grant((), GpuOffer(), lambda _: None),
         )
     )
     config |= {"Entrypoint": [], "Cmd": COMMAND}

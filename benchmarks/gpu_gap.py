@@ -25,7 +25,7 @@ from benchmarks.processes import KEY, Server, fetchml, scratch_folder
 from examples.local_image import build_base
 from fetchml import shim
 from fetchml.adapters.docker.container_config import container_config
-from fetchml.adapters.docker.gpus import CdiDevice, Offer, grant
+from fetchml.adapters.docker.gpus import CdiDevice, GpuOffer, grant
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.v1 import task_pb2, task_pb2_grpc
@@ -132,7 +132,7 @@ def _raw(api: docker.APIClient, folder: Path) -> float:
     """Milliseconds that the engine's start takes of a container that is like a task's."""
     AttemptFolder(folder).create(*USER)
     run = LaunchSpec("raw-" + folder.name, 1, "bench", folder, IMAGE, (), {}, gpu_ids=(uuid(0),))
-    offer = Offer(cdi=(CdiDevice(f"nvidia.com/gpu={uuid(0)}"),))
+    offer = GpuOffer(cdi=(CdiDevice(f"nvidia.com/gpu={uuid(0)}"),))
     config = dict(
         container_config(
             run,

@@ -15,7 +15,7 @@ from benchmarks.processes import Server, fetchml
 from examples.local_image import build_base
 from fetchml import shim
 from fetchml.adapters.docker.container_config import TASK_LABEL, container_config
-from fetchml.adapters.docker.gpus import Offer, grant
+from fetchml.adapters.docker.gpus import GpuOffer, grant
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import LaunchSpec
 from testbed.docker_engine import Engine, existing_engine, why_no_private_engine
@@ -115,7 +115,7 @@ def _loop(client: docker.DockerClient, folders: list[Path]) -> None:
                 shim=shim.path(),
                 network="none",
                 user=USER,
-                gpus=grant((), Offer(), lambda _: None),
+                gpus=grant((), GpuOffer(), lambda _: None),
             )
         )
         config |= {"Entrypoint": [], "Cmd": ["true"], "Labels": {}}

@@ -19,7 +19,7 @@ from fetchml.adapters.nvml.inventory import NvmlInventory
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.folder_events import FolderWatch
+from fetchml.files.folder_events import FolderEvents
 from fetchml.ports.launcher import LaunchSpec
 
 SECONDS = 120
@@ -77,7 +77,7 @@ class Report:
 class Tasks:
     """CUDA programs as tasks of the process launcher."""
 
-    def __init__(self, data_dir: Path, launcher: ProcessLauncher, watch: FolderWatch) -> None:
+    def __init__(self, data_dir: Path, launcher: ProcessLauncher, watch: FolderEvents) -> None:
         self.launcher = launcher
         self._data_dir = data_dir
         self._watch = watch
@@ -144,7 +144,7 @@ async def main() -> int:
     logging.basicConfig(level=logging.ERROR)  # Every task here is ours: nobody needs the warnings.
     report = Report()
     with tempfile.TemporaryDirectory() as folder:
-        async with FolderWatch() as watch:
+        async with FolderEvents() as watch:
             launcher = ProcessLauncher(Path(folder), watch)
             inventory = NvmlInventory(launcher.owner_of)
             await inventory.open(lambda _: None)

@@ -12,14 +12,14 @@ def devices(gpu_ids: Sequence[str]) -> list[str]:
     return [gpu_id for gpu_id in gpu_ids if not is_plain(gpu_id)]
 
 
-def told(gpu_ids: Sequence[str]) -> dict[str, str]:
-    """What a task is told, under every launcher."""
+def task_variables(gpu_ids: Sequence[str]) -> dict[str, str]:
+    """Return the variables that a task gets under every launcher."""
     return {UUIDS: ",".join(gpu_ids)} if gpu_ids else {}
 
 
-def process_gpus(gpu_ids: Sequence[str]) -> dict[str, str]:
+def process_variables(gpu_ids: Sequence[str]) -> dict[str, str]:
     """For a plain process. CUDA shows it nothing but these; a task without GPUs sees none."""
     given = devices(gpu_ids)
     if gpu_ids and not given:
-        return told(gpu_ids)
-    return told(gpu_ids) | {"CUDA_VISIBLE_DEVICES": ",".join(given)}
+        return task_variables(gpu_ids)
+    return task_variables(gpu_ids) | {"CUDA_VISIBLE_DEVICES": ",".join(given)}

@@ -1,4 +1,4 @@
-"""All attempts under way: carries out the core's effects."""
+"""Carries out the core's effects on attempts, each attempt in a coroutine of its own."""
 
 import asyncio
 import logging
@@ -20,58 +20,61 @@ from fetchml.core.events import (
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.requests import submission
 from fetchml.core.waiting import may_be_prestaged
-from fetchml.files.folder_events import FolderWatch
+from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
 from fetchml.files.task_files import TaskFiles
 from fetchml.ports.launcher import Launcher, LaunchSpec
+from fetchml.system.background import BackgroundWork
 from fetchml.system.threads import WorkerThreads
 
 LONGEST_PAUSE_SECONDS = 30.0
 COLLECTING_THREADS = 2
-"""In which outputs are collected: however many files tasks leave, other work on files goes on."""
+"""Separate from other work on files, which goes on however many outputs are collected."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class RunSettings:
+class AttemptSettings:
     grace_ms: int
     log_segment_bytes: int
     outputs: OutputLimits = NO_LIMITS
 
 
 @dataclass(slots=True)
-class AheadCounts:
-    """Of attempts since the server's start."""
+class PrestageCounts:
+    """Attempts since the server's start."""
 
-    ahead: int = 0
-    """Begun to be made ready while they waited."""
+    prestaged: int = 0
+    """Prepared while the task was waiting for resources."""
     opened: int = 0
-    """Of these: started."""
-    thrown_away: int = 0
-    """Of these: not wanted where they were."""
+    """Of the prestaged ones: started."""
+    discarded: int = 0
+    """Of the prestaged ones: discarded before their start."""
     ordinary: int = 0
-    """Made ready only when they had their resources."""
+    """Prepared after the task had its resources."""
     not_again: int = 0
-    """Of these: since too many attempts of the same task had been thrown away."""
+    """Of the ordinary ones: not prestaged because the task was discarded too often."""
 
 
 class AttemptManager:
+    """Used from one event loop."""
+
     def __init__(
         self,
         launcher: Launcher,
         inputs: Inputs,
         files: TaskFiles,
-        watch: FolderWatch,
-        settings: RunSettings,
+        watch: FolderEvents,
+        settings: AttemptSettings,
         *,
         clock: Callable[[], int],
         report: Callable[[Event], asyncio.Future[None]],
         check_gpus: Callable[[Sequence[str]], None],
         gpu_failure: Callable[[Task, AttemptEnd], Awaitable[GpuFailed | None]],
     ) -> None:
-        """`check_gpus`: carries out CheckGpus. `gpu_failure`: see AttemptRunner."""
-        self.counts = AheadCounts()
+        """`check_gpus` carries out the effect CheckGpus. `gpu_failure`: see AttemptRunner."""
+        self.counts = PrestageCounts()
         self._check_gpus = check_gpus
         self._gpu_failure = gpu_failure
         self._launcher = launcher
@@ -83,25 +86,23 @@ class AttemptManager:
         self._report = report
         self._collecting = WorkerThreads("collecting", COLLECTING_THREADS)
         self._current: dict[str, AttemptRunner] = {}
-        """By task id; an attempt whose last traces are being removed may be there beside."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        """By task id. An earlier attempt of the task may still be cleaning up beside it."""
+        self._background = BackgroundWork()
         self._closed = False
 
     def act(self, effect: Effect) -> None:
-        """After `close` nothing is done: the next server carries it out."""
+        """Carry out an effect. Ignored after `close`: the next server carries it out."""
         if self._closed:
             return
         match effect:
             case RunAttempt(task=task):
                 if task.prestaged:
-                    self.counts.ahead += 1
+                    self.counts.prestaged += 1
                 elif task.status is Status.PREPARING:
                     self.counts.ordinary += 1
                     self.counts.not_again += not may_be_prestaged(task)
-                run = self._current[task.id] = self._make(task)
-                driving = asyncio.create_task(self._drive(task.id, run))
-                self._tasks.add(driving)
-                driving.add_done_callback(self._tasks.discard)
+                runner = self._current[task.id] = self._make_runner(task)
+                self._background.start(self._drive(task.id, runner))
             case StopAttempt(task_id=task_id):
                 if task_id in self._current:
                     self._current[task_id].stop()
@@ -110,26 +111,24 @@ class AttemptManager:
                 self._current[task_id].open_gate()
             case DiscardAttempt(task_id=task_id):
                 if task_id in self._current:
-                    self.counts.thrown_away += 1
-                    self._current[task_id].abandon()
+                    self.counts.discarded += 1
+                    self._current[task_id].discard()
             case CheckGpus(uuids=uuids):
                 self._check_gpus(uuids)
 
     async def close(self) -> None:
-        """Let go of all; what runs goes on."""
+        """Stop watching the attempts. Whatever runs goes on."""
         self._closed = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.cancel()
 
-    def _make(self, task: Task) -> AttemptRunner:
+    def _make_runner(self, task: Task) -> AttemptRunner:
         spec = task.spec
         own = {
             "FETCHML_TASK_ID": task.id,
             "FETCHML_JOB_NAME": spec.job_name,
             "FETCHML_ATTEMPT": str(task.attempt),
         }
-        run = LaunchSpec(
+        launch = LaunchSpec(
             task_id=task.id,
             attempt=task.attempt,
             job_name=spec.job_name,
@@ -146,7 +145,7 @@ class AttemptManager:
         )
         return AttemptRunner(
             task,
-            run,
+            launch,
             self._files.outputs(task.id),
             inputs=self._inputs,
             launcher=self._launcher,
@@ -158,16 +157,17 @@ class AttemptManager:
             output_limits=self._settings.outputs,
         )
 
-    async def _drive(self, task_id: str, run: AttemptRunner) -> None:
-        """A fault of the machine (disk, engine) ends no task: the line is taken up again."""
+    async def _drive(self, task_id: str, runner: AttemptRunner) -> None:
+        """Run the attempt to its end. A failure of the host (disk, engine) does not end a task: the
+        attempt is resumed."""
         pause = 1.0
         while True:
             try:
-                await run.go()
+                await runner.run()
                 break
             except Exception:
                 log.exception("an attempt is taken up again", extra={"task_id": task_id})
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        if self._current.get(task_id) is run:
+        if self._current.get(task_id) is runner:
             del self._current[task_id]

@@ -1,8 +1,15 @@
-"""One attempt of a task, from wherever it is to its end: one straight line.
+"""Runs one attempt of a task to its end, from whatever point it has reached.
 
-The same line serves a new attempt and one that an earlier server began: at each step the
-attempt's folder tells whether it was taken already. What it finds it reports as events; it
-decides nothing about the task.
+The same code serves a new attempt and one that an earlier server began: at each step the attempt's
+folder shows whether the step was taken already. The runner reports events and decides nothing about
+the task.
+
+1. `_prepare`: inputs, then the launcher; the shim waits at its gate.
+2. `_wait_at_gate`: only for a prestaged attempt, until the task has its resources.
+3. `_start`: the gate is opened.
+4. `_watch_to_exit`: the start and the exit are reported.
+5. `_collect`: the outputs are moved to where they are kept.
+6. `_remove`: what the launcher created is deleted.
 """
 
 import asyncio
@@ -29,22 +36,22 @@ from fetchml.core.events import (
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.requests import text
 from fetchml.files.attempt_folder import AttemptFolder, CollectError
-from fetchml.files.folder_events import FolderWatch
+from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import LeftOut, OutputLimits
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, PrepareError
 from fetchml.system import failpoints
 from fetchml.system.threads import WorkerThreads
 
 STOP_MARGIN_SECONDS = 5.0
-"""The shim kills after the grace; only when it could not does the launcher."""
+"""The launcher kills this long after the grace period if the shim could not."""
 AGAIN_SECONDS = 1.0
-"""When ending an attempt failed, it is tried again after this."""
-AHEAD_PAUSE_SECONDS = 0.05
-"""Before something is made ready ahead, which often is asked for when the one before it starts:
-that is to have the machine for itself until its command runs."""
-MOST_REMADE = 5
-"""How often an attempt that waits at its gate is made ready again, when what stood there is gone
-(the Docker engine was restarted). Its command has not run."""
+"""Between two tries to end an attempt."""
+PRESTAGE_DELAY_SECONDS = 0.05
+"""Before an attempt is prestaged. Often another attempt starts at that moment, which should have
+the host for itself until its command runs."""
+MAX_PREPARED_AGAIN = 5
+"""How often an attempt whose command has not run is prepared again because its container vanished
+(the Docker engine was restarted) or the disk was full."""
 
 log = logging.getLogger(__name__)
 
@@ -53,22 +60,22 @@ class AttemptRunner:
     def __init__(
         self,
         task: Task,
-        run: LaunchSpec,
+        launch: LaunchSpec,
         outputs: Path,
         *,
         inputs: Inputs,
         launcher: Launcher,
-        watch: FolderWatch,
+        watch: FolderEvents,
         clock: Callable[[], int],
         report: Callable[[Event], asyncio.Future[None]],
         gpu_failure: Callable[[Task, AttemptEnd], Awaitable[GpuFailed | None]],
         threads: WorkerThreads,
         output_limits: OutputLimits,
     ) -> None:
-        """The future of `report` is done when the event's changes are durable. `gpu_failure`:
-        whether a bad end was the GPUs' doing."""
+        """The future of `report` resolves when the event's changes are durable. `gpu_failure`
+        returns an event if the GPUs caused a failed exit."""
         self._task = task
-        self._run = run
+        self._launch = launch
         self._outputs = outputs
         self._inputs = inputs
         self._launcher = launcher
@@ -78,61 +85,64 @@ class AttemptRunner:
         self._gpu_failure = gpu_failure
         self._threads = threads
         self._output_limits = output_limits
-        self._folder = AttemptFolder(run.folder)
+        self._folder = AttemptFolder(launch.folder)
         self._times = AttemptTimes(self._folder, task, clock)
         self._end = task.end
-        self._gone: asyncio.Task[AttemptExit] | None = None
-        """The wait for the end of all its processes, once it has begun."""
+        self._exit: asyncio.Task[AttemptExit] | None = None
+        """Waits until no process of the attempt is left; `None` before and after."""
         self._may_open = asyncio.Event()
-        """The task has its resources. Until then it is made ready ahead, up to its gate."""
+        """Set when the task has its resources. Until then the attempt is only prestaged."""
         if not task.prestaged:
             self._may_open.set()
-        self._thrown_away = asyncio.Event()
-        self._stop_asked = asyncio.Event()
+        self._discard_requested = asyncio.Event()
+        self._stop_requested = asyncio.Event()
         self._never_started = False
-        """It was given up before its command ran: of its files only the record stays."""
+        """Abandoned before its command ran: of its files only the records stay."""
         self._is_over = False
-        """Its end is reported: nothing may be started any more, only cleaned up."""
+        """The exit is reported: nothing may be started any more, only cleaned up."""
 
     def stop(self) -> None:
-        """End it: never start it if it has not started, else SIGTERM, grace, SIGKILL."""
-        self._stop_asked.set()
+        """End the attempt: SIGTERM, grace period, SIGKILL; or never start it."""
+        self._stop_requested.set()
 
     def open_gate(self) -> None:
-        """It was made ready ahead, or is being: let it start as soon as it is."""
+        """Let a prestaged attempt start, as soon as it is prepared."""
         self._may_open.set()
 
-    def abandon(self) -> None:
-        """It was made ready ahead, or is being: it is not wanted here. Never start it."""
-        self._thrown_away.set()
+    def discard(self) -> None:
+        """Never start a prestaged attempt."""
+        self._discard_requested.set()
 
-    async def go(self) -> None:
-        """To the end. When it raised (the disk, the engine), it can be called again."""
+    async def run(self) -> None:
+        """Run to the end. May be called again after an exception (disk, engine)."""
         if not self._is_over:
             try:
-                await self._see_to_the_end()
+                await self._run_to_exit()
             finally:
-                await self._forget_gone()
+                await self._forget_exit()
             self._is_over = True
         await self._remove()
         failpoints.reach("removed")
 
-    async def _see_to_the_end(self) -> None:
+    async def _run_to_exit(self) -> None:
         if self._task.status is not Status.COLLECTING:
             failpoints.reach("preparing")
-            if not await self._start() or not await self._run_to_the_end():
+            if not await self._start() or not await self._exit_or_prepare_again():
                 return
         failpoints.reach("ended")
         await self._collect()
         failpoints.reach("finished")
 
     async def _start(self) -> bool:
-        """Once the gate was opened, the attempt is never made ready again: its command may have
-        run, and runs once. False: it has not started and never will."""
+        """Open the gate; return false if the attempt has not started and never will.
+
+        Once the gate was opened the attempt is never prepared again: its command may have run, and
+        runs once.
+        """
         if not self._folder.gate_was_opened():
             claim = self._folder.claim()
             if claim is not None and claim.revoked:
-                # What was made ready ahead may have been thrown away: nobody kept why.
+                # A prestaged attempt may have been discarded: the reason was not recorded.
                 error = None if self._task.prestaged else "it could not be made ready"
                 return await self._give_up(error, permanent=False)
             if self._task.prestaged:
@@ -140,7 +150,7 @@ class AttemptRunner:
             if not await self._prepare():
                 return False
             failpoints.reach("prepared")
-            if self._task.prestaged and not await self._wait_for_its_turn():
+            if self._task.prestaged and not await self._wait_at_gate():
                 return False
         # Here, not in a thread: it is two system calls, and a GPU is idle meanwhile.
         self._folder.open_gate()
@@ -149,36 +159,36 @@ class AttemptRunner:
         return True
 
     async def _let_others_start(self) -> None:
-        pause = asyncio.create_task(asyncio.sleep(AHEAD_PAUSE_SECONDS))
+        pause = asyncio.create_task(asyncio.sleep(PRESTAGE_DELAY_SECONDS))
         try:
-            await _first_of(pause, self._may_open, self._thrown_away, self._stop_asked)
+            await _first_of(pause, self._may_open, self._discard_requested, self._stop_requested)
         finally:
             pause.cancel()
 
-    async def _wait_for_its_turn(self) -> bool:
-        """At the gate, until it may open. False: it has not started and never will."""
+    async def _wait_at_gate(self) -> bool:
+        """Wait until the gate may open; return false if the attempt never starts."""
         task = self._task
-        for _ in range(MOST_REMADE + 1):
+        for _ in range(MAX_PREPARED_AGAIN + 1):
             self._report(Prestaged(self._clock(), task.id, task.attempt))
             failpoints.reach("ready")
-            self._gone = asyncio.create_task(self._launcher.wait(self._run))
-            asked = [self._may_open, self._thrown_away, self._stop_asked]
-            await _first_of(self._gone, *asked)
-            if self._thrown_away.is_set() or self._stop_asked.is_set():
+            self._exit = asyncio.create_task(self._launcher.wait(self._launch))
+            requested = [self._may_open, self._discard_requested, self._stop_requested]
+            await _first_of(self._exit, *requested)
+            if self._discard_requested.is_set() or self._stop_requested.is_set():
                 failpoints.reach("abandoned")
-                return await self._give_up(None, permanent=self._stop_asked.is_set())
+                return await self._give_up(None, permanent=self._stop_requested.is_set())
             if self._may_open.is_set():
                 failpoints.reach("its_turn")
                 return True
-            lost = self._gone.result().lost or "what was made ready ahead is gone"
-            await self._launcher.remove(self._run)
+            lost = self._exit.result().lost or "what was made ready ahead is gone"
+            await self._launcher.remove(self._launch)
             await asyncio.sleep(AGAIN_SECONDS)
             if not await self._prepare():
                 return False
         return not await self._lose(lost)
 
     async def _lose(self, why: str) -> bool:
-        """Of what waits at its gate. False: it has started."""
+        """Report a prestaged attempt as lost; return false if it has started."""
         if not await asyncio.to_thread(self._folder.revoke):
             return False
         now = self._clock()
@@ -188,34 +198,34 @@ class AttemptRunner:
         return True
 
     async def _prepare(self) -> bool:
-        """Ready, and waiting at the gate. False: given up."""
-        preparing = asyncio.create_task(self._make_ready())
+        """Prepare the attempt up to its gate; return false if it was abandoned."""
+        preparing = asyncio.create_task(self._stage_and_launch())
         try:
-            unwanted = not await self._unless_unwanted(preparing)
+            cancelled = not await self._unless_cancelled(preparing)
         finally:
-            # Also when the server lets go of this attempt: nothing may be made behind its back.
+            # Also when the server stops: nothing may be created after this returns.
             preparing.cancel()
             await asyncio.gather(preparing, return_exceptions=True)
-        if unwanted:
-            return await self._give_up(None, permanent=self._stop_asked.is_set())
+        if cancelled:
+            return await self._give_up(None, permanent=self._stop_requested.is_set())
         try:
             preparing.result()
         except PrepareError as error:
-            said = text.shown(str(error), text.MAX_MESSAGE)
-            return await self._give_up(said, permanent=error.permanent)
+            reason = text.shown(str(error), text.MAX_MESSAGE)
+            return await self._give_up(reason, permanent=error.permanent)
         except Exception:
             log.exception("an attempt can't be made ready", extra={"task_id": self._task.id})
             return await self._give_up("the server failed to make it ready", permanent=False)
         return True
 
-    async def _make_ready(self) -> None:
+    async def _stage_and_launch(self) -> None:
         inputs = await self._inputs.provide(self._task, self._folder, self._progress)
-        env = {**self._run.env, **self._inputs.secrets(self._task)}
-        self._run = replace(self._run, datasets=inputs.mounts, owner=inputs.owner, env=env)
-        await self._launcher.prepare(self._run, self._progress)
+        env = {**self._launch.env, **self._inputs.secrets(self._task)}
+        self._launch = replace(self._launch, datasets=inputs.mounts, owner=inputs.owner, env=env)
+        await self._launcher.prepare(self._launch, self._progress)
 
     async def _give_up(self, error: str | None, *, permanent: bool) -> bool:
-        """Returns False when nothing was started, True when it had been started already."""
+        """Revoke the attempt; return true if its command had started already."""
         if not await asyncio.to_thread(self._folder.revoke):
             return True
         if self._task.prestaged:
@@ -226,54 +236,54 @@ class AttemptRunner:
         await self._report(NeverStarted(now, task.id, task.attempt, error, permanent))
         self._is_over = True
         self._never_started = True
-        await self._launcher.wait(self._run)
+        await self._launcher.wait(self._launch)
         return False
 
     async def _remove(self) -> None:
-        """All that was made for the attempt, but for its record and outputs."""
-        await self._launcher.remove(self._run)
+        """Delete everything that was created for the attempt, except its records and outputs."""
+        await self._launcher.remove(self._launch)
         if self._never_started:
-            # Again: a request to the backend that was under way may have made them anew.
+            # Again: a request to the backend that was under way may have created them once more.
             await asyncio.to_thread(self._folder.discard)
         await self._inputs.release(self._task)
 
-    async def _run_to_the_end(self) -> bool:
-        """See it through; made ready again where the disk was too full to start it. False: it has
-        not started and never will."""
-        for _ in range(MOST_REMADE):
-            if await self._see_through(may_start_again=True):
+    async def _exit_or_prepare_again(self) -> bool:
+        """Watch the attempt to its exit, and prepare it again if the disk was too full to start it.
+        Return false if it never starts."""
+        for _ in range(MAX_PREPARED_AGAIN):
+            if await self._watch_to_exit(may_start_again=True):
                 return True
             self._progress("the disk is full: the task starts when there is room")
-            await self._launcher.remove(self._run)
+            await self._launcher.remove(self._launch)
             await self._wait_for_room()
             if not await self._prepare():
                 return False
-        return await self._see_through(may_start_again=False)
+        return await self._watch_to_exit(may_start_again=False)
 
     async def _wait_for_room(self) -> None:
-        """Return when the disk has room, or when the task is to be stopped."""
+        """Return when the disk has space, or when a stop is requested."""
         while not await asyncio.to_thread(self._folder.has_room):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop_asked.wait(), AGAIN_SECONDS)
+                await asyncio.wait_for(self._stop_requested.wait(), AGAIN_SECONDS)
                 return
 
-    async def _see_through(self, *, may_start_again: bool) -> bool:
-        """Wait for the start and the end. False, where it may start again: the disk was full, so
-        the command has not started."""
-        stopping = asyncio.create_task(self._stop_when_asked())
-        gone = self._gone = self._gone or asyncio.create_task(self._launcher.wait(self._run))
+    async def _watch_to_exit(self, *, may_start_again: bool) -> bool:
+        """Report the start and the exit. Return false if the attempt may start again, because the
+        command could not start on a full disk."""
+        stopping = asyncio.create_task(self._stop_when_requested())
+        gone = self._exit = self._exit or asyncio.create_task(self._launcher.wait(self._launch))
         try:
             await self._report_start(gone)
-            end_hint = await gone
-            if may_start_again and end_hint.no_room and self._folder.claim() is None:
-                await self._forget_gone()
+            exit_seen = await gone
+            if may_start_again and exit_seen.no_room and self._folder.claim() is None:
+                await self._forget_exit()
                 return False
             if self._folder.end() is None and not await asyncio.to_thread(self._folder.revoke):
-                # Perhaps nobody saw its shim, which has claimed it since then.
-                gone = self._gone = asyncio.create_task(self._launcher.wait(self._run))
+                # The launcher may not have seen the shim, which has claimed the attempt since then.
+                gone = self._exit = asyncio.create_task(self._launcher.wait(self._launch))
                 await self._report_start(gone)
                 again = await gone
-                end_hint = end_hint if self._folder.end() is None else again
+                exit_seen = exit_seen if self._folder.end() is None else again
         finally:
             stopping.cancel()
             await asyncio.gather(stopping, return_exceptions=True)
@@ -281,10 +291,10 @@ class AttemptRunner:
         now = self._clock()
         if end is None:
             started = self._folder.started()
-            lost = end_hint.lost or "it vanished without a word of its end"
+            lost = exit_seen.lost or "it vanished without a word of its end"
             started_at = started.at if started is not None else None
             end = AttemptEnd(at=now, started_at=started_at, lost=lost)
-        elif end_hint.out_of_memory:
+        elif exit_seen.out_of_memory:
             end = replace(end, out_of_memory=True)
         end = self._times.ended(end)
         self._end = end
@@ -303,8 +313,8 @@ class AttemptRunner:
             await self._report(Started(self._clock(), task.id, task.attempt, started_at))
             failpoints.reach("started")
 
-    async def _forget_gone(self) -> None:
-        gone, self._gone = self._gone, None
+    async def _forget_exit(self) -> None:
+        gone, self._exit = self._exit, None
         if gone is not None:
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)
@@ -312,7 +322,7 @@ class AttemptRunner:
     async def _collect(self) -> None:
         error, left_out = None, LeftOut()
         try:
-            # No other server may collect beside it: cancelling this waits for its end.
+            # A cancellation waits for the end: no other server may collect at the same time.
             left_out = await self._threads.run(
                 lambda _: self._folder.collect(self._outputs, self._output_limits)
             )
@@ -328,35 +338,36 @@ class AttemptRunner:
         now, task = self._clock(), self._task
         await self._report(Collected(now, task.id, task.attempt, error, kept))
 
-    async def _stop_when_asked(self) -> None:
-        await self._stop_asked.wait()
+    async def _stop_when_requested(self) -> None:
+        await self._stop_requested.wait()
         await self._insist(self._launcher.stop)
-        await asyncio.sleep(self._run.grace_ms / 1000 + STOP_MARGIN_SECONDS)
+        await asyncio.sleep(self._launch.grace_ms / 1000 + STOP_MARGIN_SECONDS)
         log.warning("the shim did not end the attempt in time", extra={"task_id": self._task.id})
         await self._insist(self._launcher.kill)
 
     async def _insist(self, end: Callable[[LaunchSpec], Awaitable[None]]) -> None:
-        """The wish to end was answered: it may not be lost because the backend erred."""
+        """Repeat until it succeeds: the request to stop was accepted, and a failure of the backend
+        must not lose it."""
         while True:
             try:
-                return await end(self._run)
+                return await end(self._launch)
             except Exception:
                 log.exception("an attempt can't be ended", extra={"task_id": self._task.id})
                 await asyncio.sleep(AGAIN_SECONDS)
 
-    async def _unless_unwanted(self, work: asyncio.Task[None]) -> bool:
-        """Wait for `work`; False: it was stopped or thrown away before it was done."""
-        await _first_of(work, self._stop_asked, self._thrown_away)
+    async def _unless_cancelled(self, work: asyncio.Task[None]) -> bool:
+        """Wait for `work`; return false if the attempt was stopped or discarded before its end."""
+        await _first_of(work, self._stop_requested, self._discard_requested)
         return work.done()
 
-    def _progress(self, said: str) -> None:
-        shown = text.shown(said, text.MAX_MESSAGE)
+    def _progress(self, sentence: str) -> None:
+        shown = text.shown(sentence, text.MAX_MESSAGE)
         self._report(Progressed(self._clock(), self._task.id, self._task.attempt, shown))
 
 
-async def _first_of(work: asyncio.Task[Any], *asked: asyncio.Event) -> None:
-    """Until the work is done or something was asked for. The work goes on."""
-    waiting = [asyncio.ensure_future(event.wait()) for event in asked]
+async def _first_of(work: asyncio.Task[Any], *events: asyncio.Event) -> None:
+    """Return when the work is done or an event is set. The work goes on."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         await asyncio.wait([work, *waiting], return_when=asyncio.FIRST_COMPLETED)
     finally:

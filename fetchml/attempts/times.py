@@ -1,8 +1,8 @@
-"""When an attempt may have started and ended, whatever its task wrote into the run folder.
+"""Bounds on an attempt's start and end times, which its task can forge.
 
-The shim writes both times into a folder that the task can write too. So they are believed only
-between two moments that the server knows itself: the opening of the gate and now. A task can still
-claim to have run for less time than it did, which tells others no more than if it had ended then.
+The shim writes both times into a folder that the task can write too. The server clamps them to the
+interval that it measures itself, from the opening of the gate until now. A task can still claim to
+have run for less time than it did, with no more effect than an earlier exit.
 """
 
 import time
@@ -18,23 +18,23 @@ class AttemptTimes:
     """All times are milliseconds since the epoch (UTC)."""
 
     def __init__(self, folder: AttemptFolder, task: Task, clock: Callable[[], int]) -> None:
-        """`clock`: the engine's."""
+        """`clock` is the engine's."""
         self._folder = folder
         self._task = task
         self._clock = clock
         self._since = time.monotonic()
 
     def gate_opened(self) -> None:
-        """From now on the command may run, or has begun to under an earlier server."""
+        """Record that the command may run from now on, or has run since an earlier server."""
         self._since = time.monotonic()
 
-    def started(self, told: int) -> int:
-        """When the command started, as far as the shim is believed."""
+    def started(self, recorded: int) -> int:
+        """Return the start time in the shim's record, clamped to what is possible."""
         earliest, latest = self._bounds()
-        return min(max(told, earliest), latest)
+        return min(max(recorded, earliest), latest)
 
     def ended(self, end: AttemptEnd) -> AttemptEnd:
-        """The end with times that are possible, the start not after it."""
+        """Return the end with its times clamped, the start not after the end."""
         earliest, latest = self._bounds()
         at = min(max(end.at, earliest), latest)
         started_at = end.started_at
@@ -47,6 +47,6 @@ class AttemptTimes:
         opened_at = self._folder.opened_at()
         if opened_at is None:
             opened_at = self._task.allocated_at or self._task.created_at
-        # The machine's clock may have been set back since; the time that passed is known.
+        # The host's clock may have been set back since; the time that passed is known.
         passed = int((time.monotonic() - self._since) * 1000)
         return opened_at, max(now, opened_at + passed)

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from msgspec.structs import replace
 
-from fetchml.attempts.manager import AheadCounts, AttemptManager, RunSettings
+from fetchml.attempts.manager import AttemptManager, AttemptSettings, PrestageCounts
 from fetchml.attempts.staging import Inputs
 from fetchml.auth.audit import Audit
 from fetchml.core import deletion, permissions, quotas
@@ -35,8 +35,8 @@ from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
 from fetchml.engine.watch import watch
 from fetchml.errors import Forbidden, NotFound
-from fetchml.files.folder_events import FolderWatch
-from fetchml.files.storage_monitor import Watched
+from fetchml.files.folder_events import FolderEvents
+from fetchml.files.storage_monitor import MonitoredTasks
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge
@@ -65,7 +65,7 @@ class EngineSettings:
     data_dir: Path
     limits: Limits
     defaults: submission.Defaults
-    runs: RunSettings
+    runs: AttemptSettings
     private: bool
     zone: tzinfo
     dataset_schemes: tuple[str, ...] = dataset.SCHEMES
@@ -89,7 +89,7 @@ class Engine:
         store: Store,
         launcher: Launcher,
         inputs: Inputs,
-        watch_folders: FolderWatch,
+        watch_folders: FolderEvents,
         settings: EngineSettings,
         *,
         gpus: Gpus,
@@ -287,7 +287,7 @@ class Engine:
         )
 
     @property
-    def ahead_counts(self) -> AheadCounts:
+    def ahead_counts(self) -> PrestageCounts:
         """What making ready ahead has come to since the server's start."""
         return self._runs.counts
 
@@ -386,7 +386,7 @@ class Engine:
         return await self._files.open_output(task_id, path)
 
     @property
-    def watched(self) -> Watched:
+    def watched(self) -> MonitoredTasks:
         """What the watch over the disk may ask and do. Once the engine has started."""
 
         def under_way() -> list[Task]:
@@ -396,7 +396,7 @@ class Engine:
             known = self._writer.state.tasks.get(task_id) or self._writer.catalog.get(task_id)
             return known or await self._store.get(task_id)
 
-        return Watched(
+        return MonitoredTasks(
             under_way=under_way,
             attempt=lambda task: self._files.attempt(task.id, task.attempt),
             end=lambda task_id, by: self._writer.apply(CancelRequested(self._clock(), task_id, by)),

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from fetchml.core.model import ENDED, Task
 from fetchml.engine.feed import Feed
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.folder_events import Changes, FolderWatch
+from fetchml.files.folder_events import Changes, FolderEvents
 from fetchml.files.task_files import TaskFiles
 from fetchml.views import LogChunk
 
@@ -17,7 +17,7 @@ PAUSE_SECONDS = 0.05
 
 
 class LogReader:
-    def __init__(self, files: TaskFiles, watch: FolderWatch, feed: Feed) -> None:
+    def __init__(self, files: TaskFiles, watch: FolderEvents, feed: Feed) -> None:
         self._files = files
         self._watch = watch
         self._feed = feed

@@ -63,8 +63,8 @@ class _Folder:
         """Each with whether it also wants to know of growing files."""
 
 
-class FolderWatch:
-    """`async with FolderWatch() as watch`, then `watch.subscribe` from that event loop."""
+class FolderEvents:
+    """`async with FolderEvents() as watch`, then `watch.subscribe` from that event loop."""
 
     async def __aenter__(self) -> Self:
         self._inotify: Inotify | None = None

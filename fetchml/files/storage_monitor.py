@@ -38,14 +38,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class WatchSettings:
+class MonitorSettings:
     data_dir: Path
     min_free_bytes: int
     """With twice this free, what writes most is ended: the rest is for those who go on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class MonitoredTasks:
     """How the watch reaches the engine's tasks."""
 
     under_way: Callable[[], Sequence[Task]]
@@ -78,15 +78,15 @@ class Services(Protocol):
         """Its workspace; None: it is no service."""
 
 
-class StorageWatch:
+class StorageMonitor:
     """Used from one event loop, while the engine runs."""
 
     def __init__(
         self,
         usage: StorageUsage,
-        tasks: Watched,
+        tasks: MonitoredTasks,
         services: Services,
-        settings: WatchSettings,
+        settings: MonitorSettings,
     ) -> None:
         self._usage = usage
         self._tasks = tasks

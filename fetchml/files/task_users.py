@@ -22,7 +22,7 @@ EARLIER_UID = 1000
 """Of all tasks in containers before each user had a uid: Jupyter workspaces keep it."""
 
 
-class Owners(Protocol):
+class FileOwners(Protocol):
     async def of(self, user: str) -> Owner:
         """Whom the files of this user's tasks belong to. Raises PrepareError, OSError."""
 
@@ -30,7 +30,7 @@ class Owners(Protocol):
         """Whether tasks may run as this uid because files of theirs belong to it already."""
 
 
-class OneOwner:
+class SharedOwner:
     """The same for every user."""
 
     def __init__(self, owner: Owner) -> None:
@@ -53,7 +53,7 @@ class TaskUser(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(TaskUser).decode
 
 
-class OwnerOfEach:
+class OwnerPerUser:
     """A uid for each user, the same one for as long as the data directory lives."""
 
     def __init__(self, store: Store, first_uid: int) -> None:

@@ -16,7 +16,7 @@ from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.errors import FieldViolation, Forbidden, Unavailable, ValidationFailed
-from fetchml.files.folder_events import FolderWatch
+from fetchml.files.folder_events import FolderEvents
 from fetchml.jupyter.command import find_jupyter
 from fetchml.jupyter.options import JupyterOptions
 from fetchml.jupyter.origin import JupyterOrigins
@@ -45,7 +45,7 @@ class JupyterServices:
         tasks: ServiceTasks,
         workspaces: Workspaces,
         client: JupyterClient,
-        watch_folders: FolderWatch,
+        watch_folders: FolderEvents,
         options: JupyterOptions,
         *,
         audit: Audit,

@@ -11,7 +11,7 @@ from fetchml.core.model import Server, Task
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
-from fetchml.files.folder_events import FolderWatch
+from fetchml.files.folder_events import FolderEvents
 from fetchml.jupyter.records import ServiceRecords
 from fetchml.jupyter.supervisor import ServiceSupervisor
 from fetchml.ports.jupyter import JupyterClient, JupyterLink
@@ -36,7 +36,7 @@ class Supervision:
         records: ServiceRecords,
         tasks: ServiceTasks,
         client: JupyterClient,
-        watch_folders: FolderWatch,
+        watch_folders: FolderEvents,
         *,
         idle_ms: int,
         clock: Callable[[], int],

@@ -9,7 +9,7 @@ from fetchml.core.model import ENDED, Status, Task
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Idle, Service
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.folder_events import FolderWatch
+from fetchml.files.folder_events import FolderEvents
 from fetchml.ports.jupyter import JupyterClient, JupyterLink, JupyterSilent
 
 FIRST_PAUSE_SECONDS = 0.05
@@ -29,7 +29,7 @@ class ServiceSupervisor:
         *,
         idle_ms: int,
         client: JupyterClient,
-        watch_folders: FolderWatch,
+        watch_folders: FolderEvents,
         attempt: Callable[[Task], AttemptFolder],
         clock: Callable[[], int],
         stop: Callable[[str], Awaitable[None]],

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from fetchml.core.requests import jupyter
 from fetchml.core.storage import NOTHING, Used
 from fetchml.files.storage_usage import StorageUsage
-from fetchml.files.task_users import Owners
+from fetchml.files.task_users import FileOwners
 from fetchml.files.tree_size import measure
 from fetchml.jupyter.workspace_folders import WorkspaceRefused, make_folder, require_possible
 from fetchml.ports.launcher import Owner, PrepareError
@@ -46,7 +46,7 @@ class TooManyWorkspaces(Exception):
 class Workspaces:
     """Used from one event loop, after `load`."""
 
-    def __init__(self, store: Store, root: Path, owners: Owners, usage: StorageUsage) -> None:
+    def __init__(self, store: Store, root: Path, owners: FileOwners, usage: StorageUsage) -> None:
         self._records = RecordSet(store, KIND, Workspace, lambda each: each.folder)
         self._usage = usage
         self._root = root

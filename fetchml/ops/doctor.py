@@ -17,7 +17,7 @@ from docker.errors import DockerException
 
 import fetchml
 from fetchml import shim
-from fetchml.adapters.docker.gpus import GpuAddress, Offer, describes, offered
+from fetchml.adapters.docker.gpus import GpuAddress, GpuOffer, describes, offered
 from fetchml.adapters.docker.sdk import connect
 from fetchml.adapters.nvml.inventory import SILENT, NvmlInventory
 from fetchml.config.address import Address
@@ -335,7 +335,7 @@ def _may_hand_over(data_dir: Path) -> bool:
         return capabilities.may_hand_over()
 
 
-def _gpus_in_containers(offer: Offer, gpus: GpuState) -> Check:
+def _gpus_in_containers(offer: GpuOffer, gpus: GpuState) -> Check:
     name = "gpus in containers"
     for reading in gpus.readings:
         address = GpuAddress(reading.index, reading.minor)

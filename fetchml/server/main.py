@@ -38,10 +38,10 @@ from fetchml.engine.experiments import Experiments
 from fetchml.engine.retention import Retention
 from fetchml.files import task_users
 from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir, require_own
-from fetchml.files.folder_events import FolderWatch
+from fetchml.files.folder_events import FolderEvents
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.files.own_file import write_durably
-from fetchml.files.storage_monitor import StorageWatch
+from fetchml.files.storage_monitor import StorageMonitor
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.jupyter.service import JupyterServices
 from fetchml.jupyter.service_key import load_key
@@ -150,7 +150,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         for address in (settings.server.http, settings.server.grpc):
             _require_free(address)
         certificate = wiring.certificate(settings)
-        watch = await stack.enter_async_context(FolderWatch())
+        watch = await stack.enter_async_context(FolderEvents())
         store = wiring.store(settings)
         audit = Audit(store, clock_ms=Clock())
         usage = StorageUsage(wiring.user_storage_bytes(settings))
@@ -214,7 +214,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         retention = Retention(
             store, engine.ended, snapshots, usage, audit, wiring.retention_settings(settings)
         )
-        watch_disk = StorageWatch(usage, engine.watched, jupyter, wiring.watch_settings(settings))
+        watch_disk = StorageMonitor(usage, engine.watched, jupyter, wiring.watch_settings(settings))
         await _look_after(stack, watch_disk.watching(), retention.upkeep(), keyring.saving_use())
         rpc = GrpcServer(
             engine,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.adapters.origins.fsspec import FsspecOrigin
 from fetchml.adapters.origins.http import HttpOrigin
-from fetchml.attempts.manager import RunSettings
+from fetchml.attempts.manager import AttemptSettings
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.keyring import Keyring
@@ -32,11 +32,11 @@ from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.engine import EngineSettings
 from fetchml.engine.gpus import Gpus
 from fetchml.engine.retention import RetentionSettings
-from fetchml.files.folder_events import FolderWatch
+from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
 from fetchml.files.layout import DATASETS, JUPYTER
-from fetchml.files.storage_monitor import WatchSettings
-from fetchml.files.task_users import OneOwner, OwnerOfEach, Owners
+from fetchml.files.storage_monitor import MonitorSettings
+from fetchml.files.task_users import FileOwners, OwnerPerUser, SharedOwner
 from fetchml.jupyter.options import JupyterOptions
 from fetchml.ports.launcher import Launcher
 from fetchml.snapshots.options import SnapshotOptions
@@ -78,7 +78,7 @@ def store(settings: Settings) -> DuckDBStore:
     )
 
 
-def launcher(settings: Settings, watch: FolderWatch, address_of: "AddressOf") -> Launcher:
+def launcher(settings: Settings, watch: FolderEvents, address_of: "AddressOf") -> Launcher:
     """Only the launcher that is chosen is loaded."""
     if settings.server.launcher == "process":
         from fetchml.adapters.process.launcher import ProcessLauncher  # noqa: PLC0415
@@ -110,12 +110,12 @@ def _container_limits(settings: Settings) -> "ContainerLimits":
     )
 
 
-def owners(settings: Settings, store: DuckDBStore, launcher: Launcher) -> Owners:
+def owners(settings: Settings, store: DuckDBStore, launcher: Launcher) -> FileOwners:
     """A uid for each user if this server may give files away."""
     in_containers = settings.server.launcher == "docker"
     if in_containers and settings.tasks.user == "auto" and capabilities.may_hand_over():
-        return OwnerOfEach(store, settings.tasks.first_uid)
-    return OneOwner(launcher.owner)
+        return OwnerPerUser(store, settings.tasks.first_uid)
+    return SharedOwner(launcher.owner)
 
 
 def gpus(settings: Settings, store: DuckDBStore, audit: Audit, launcher: Launcher) -> Gpus:
@@ -154,8 +154,8 @@ def user_storage_bytes(settings: Settings) -> int:
     return max(1 << 30, disk.f_blocks * disk.f_frsize // DISK_SHARE)
 
 
-def watch_settings(settings: Settings) -> WatchSettings:
-    return WatchSettings(settings.data_dir, settings.history.min_free_mb << 20)
+def watch_settings(settings: Settings) -> MonitorSettings:
+    return MonitorSettings(settings.data_dir, settings.history.min_free_mb << 20)
 
 
 def retention_settings(settings: Settings) -> RetentionSettings:
@@ -296,7 +296,7 @@ def engine_settings(settings: Settings) -> EngineSettings:
             prestage=settings.scheduling.ahead,
         ),
         defaults=Defaults(tasks.image, tasks.command, _task_limits(tasks), tasks.max_retries),
-        runs=RunSettings(
+        runs=AttemptSettings(
             grace_ms=tasks.grace_seconds * 1000,
             # The shim keeps the newest two segments.
             log_segment_bytes=tasks.log_bytes // 2,

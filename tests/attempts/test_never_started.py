@@ -57,13 +57,13 @@ async def test_a_full_disk_costs_no_retry(
 async def test_a_full_disk_is_named_when_it_stays_full(
     box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tries = full_disk(tmp_path, monkeypatch, 1 + runner.MOST_REMADE)
+    tries = full_disk(tmp_path, monkeypatch, 1 + runner.MAX_PREPARED_AGAIN)
     async with box.engine() as engine:
         task = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})
         done = await ended(engine, task.id)
     # Its second attempt, a retry that the box owes it.
     assert (done.status, done.infra_retries) == (Status.COMPLETED, 1)
-    assert len(list(tries.iterdir())) == 1 + runner.MOST_REMADE
+    assert len(list(tries.iterdir())) == 1 + runner.MAX_PREPARED_AGAIN
 
 
 async def test_it_waits_for_room(box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,8 +139,8 @@ async def test_only_the_newest_entries_are_kept(box: Box, monkeypatch: pytest.Mo
     async with box.engine() as engine:
         done = [engine._audit.done(ADMIN, Action.KEY_REVOKE, str(n)) for n in range(50)]
         await asyncio.gather(*done)
-        monkeypatch.setattr(engine._store._upkeep, "_audit_rows", 20)  # type: ignore[attr-defined]
-        monkeypatch.setattr(engine._store._upkeep, "_next_expiry_at", 0.0)  # type: ignore[attr-defined]
+        monkeypatch.setattr(engine._store._maintenance, "_audit_rows", 20)  # type: ignore[attr-defined]
+        monkeypatch.setattr(engine._store._maintenance, "_next_expiry_at", 0.0)  # type: ignore[attr-defined]
         async with asyncio.timeout(10):
             while len(entries := await engine._audit.entries(ADMIN)) != 20:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)

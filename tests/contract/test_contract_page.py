@@ -6,7 +6,7 @@ import pytest
 
 from fetchml.api.http.reply import Budgets
 from fetchml.api.rest.metrics import Metrics, Seen
-from fetchml.attempts.manager import AheadCounts
+from fetchml.attempts.manager import PrestageCounts
 from fetchml.auth.open_connections import OpenConnections
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus import GpuReport
@@ -46,7 +46,7 @@ def test_every_metric_is_on_the_page() -> None:
         Health(HealthStatus.HEALTHY),
         GpuReport(()),
         [],
-        AheadCounts(),
+        PrestageCounts(),
         Calibration(),
         QueueUse(0, 0, 0),
     )

@@ -11,7 +11,7 @@ import pytest
 from asyncinotify import Inotify
 
 from fetchml.files import folder_events
-from fetchml.files.folder_events import Changes, FolderWatch
+from fetchml.files.folder_events import Changes, FolderEvents
 from fetchml.system import inotify_limits
 from tests.support.launcher_bench import soon
 
@@ -19,8 +19,8 @@ QUEUED_EVENTS = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 
 
 @pytest.fixture
-async def watch() -> AsyncIterator[FolderWatch]:
-    async with FolderWatch() as watch:
+async def watch() -> AsyncIterator[FolderEvents]:
+    async with FolderEvents() as watch:
         yield watch
 
 
@@ -33,7 +33,7 @@ async def woken(changes: Changes) -> bool:
     return True
 
 
-async def test_a_file_that_appears(watch: FolderWatch, tmp_path: Path) -> None:
+async def test_a_file_that_appears(watch: FolderEvents, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "folder").mkdir()
     (tmp_path / "elsewhere/draft").touch()
@@ -46,14 +46,14 @@ async def test_a_file_that_appears(watch: FolderWatch, tmp_path: Path) -> None:
         await soon(changes.wait())
 
 
-async def test_a_change_before_the_wait(watch: FolderWatch, tmp_path: Path) -> None:
+async def test_a_change_before_the_wait(watch: FolderEvents, tmp_path: Path) -> None:
     async with watch.subscribe(tmp_path) as first, watch.subscribe(tmp_path) as second:
         (tmp_path / "made").touch()
         await soon(first.wait())
         await soon(second.wait())
 
 
-async def test_growth_wakes_only_those_who_asked(watch: FolderWatch, tmp_path: Path) -> None:
+async def test_growth_wakes_only_those_who_asked(watch: FolderEvents, tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb", buffering=0) as log:
         async with watch.subscribe(tmp_path) as names:
             async with watch.subscribe(tmp_path, writes=True) as writes:
@@ -66,7 +66,7 @@ async def test_growth_wakes_only_those_who_asked(watch: FolderWatch, tmp_path: P
             await soon(names.wait())
 
 
-async def test_a_folder_that_goes(watch: FolderWatch, tmp_path: Path) -> None:
+async def test_a_folder_that_goes(watch: FolderEvents, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     async with watch.subscribe(folder) as changes:
@@ -78,7 +78,7 @@ async def test_a_folder_that_goes(watch: FolderWatch, tmp_path: Path) -> None:
         await soon(changes.wait())
 
 
-async def test_a_folder_that_is_not_there(watch: FolderWatch, tmp_path: Path) -> None:
+async def test_a_folder_that_is_not_there(watch: FolderEvents, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         async with watch.subscribe(tmp_path / "missing"):
             pass
@@ -89,7 +89,7 @@ async def test_a_folder_that_is_not_there(watch: FolderWatch, tmp_path: Path) ->
 
 
 async def test_a_machine_without_watches_left_is_looked_at_now_and_then(
-    watch: FolderWatch,
+    watch: FolderEvents,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -108,7 +108,7 @@ async def test_a_machine_without_watches_left_is_looked_at_now_and_then(
     assert caplog.text.count("fs.inotify.max_user_watches") == 1
 
 
-async def test_lost_events_wake_everybody(watch: FolderWatch, tmp_path: Path) -> None:
+async def test_lost_events_wake_everybody(watch: FolderEvents, tmp_path: Path) -> None:
     busy, quiet = tmp_path / "busy", tmp_path / "quiet"
     busy.mkdir()
     quiet.mkdir()
@@ -121,7 +121,7 @@ async def test_lost_events_wake_everybody(watch: FolderWatch, tmp_path: Path) ->
         await soon(changes.wait())
 
 
-async def test_nothing_stays_watched(watch: FolderWatch, tmp_path: Path) -> None:
+async def test_nothing_stays_watched(watch: FolderEvents, tmp_path: Path) -> None:
     for number in range(20):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -144,9 +144,9 @@ async def test_a_machine_without_instances_left_is_looked_at_too(
     monkeypatch.setattr(folder_events, "_LOOK_SECONDS", 0.01)
     with monkeypatch.context() as without:
         without.setattr(folder_events, "Inotify", none_left)
-        async with FolderWatch() as unused:
+        async with FolderEvents() as unused:
             assert unused._inotify is None
-        watch = await FolderWatch().__aenter__()
+        watch = await FolderEvents().__aenter__()
         async with watch.subscribe(tmp_path) as changes:
             await soon(changes.wait())
         with pytest.raises(FileNotFoundError):

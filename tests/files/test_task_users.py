@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING, cast
 
-from fetchml.files.task_users import OwnerOfEach
+from fetchml.files.task_users import OwnerPerUser
 
 if TYPE_CHECKING:
     from fetchml.ports.store import Store
@@ -25,9 +25,9 @@ class Documents:
 async def test_nobody_gets_the_server_s_uid_or_another_user_s() -> None:
     store = cast("Store", Documents())
     server = os.geteuid()
-    owners = OwnerOfEach(store, server)
+    owners = OwnerPerUser(store, server)
     assert await owners.of("ada") == (server + 1, server + 1)
     assert await owners.of("bob") == (server + 2, server + 2)
-    later = OwnerOfEach(store, server)
+    later = OwnerPerUser(store, server)
     assert await later.of("eve") == (server + 3, server + 3)
     assert await later.of("ada") == (server + 1, server + 1)

@@ -6,7 +6,7 @@ from fetchml.core.model import Principal
 from fetchml.core.storage import Kind
 from fetchml.engine.engine import Engine
 from fetchml.engine.retention import Retention, RetentionSettings
-from fetchml.files.storage_monitor import StorageWatch, WatchSettings
+from fetchml.files.storage_monitor import MonitorSettings, StorageMonitor
 from tests.support.engine_box import Box
 
 MIB = 1 << 20
@@ -17,9 +17,9 @@ def script(text: str) -> dict[str, Any]:
     return {"job_name": "job", "command": ["sh", "-c", text]}
 
 
-def disk_watch(box: Box, engine: Engine, min_free_bytes: int = 0) -> StorageWatch:
-    settings = WatchSettings(box.data_dir, min_free_bytes)
-    return StorageWatch(box.usage, engine.watched, box.jupyter, settings)
+def disk_watch(box: Box, engine: Engine, min_free_bytes: int = 0) -> StorageMonitor:
+    settings = MonitorSettings(box.data_dir, min_free_bytes)
+    return StorageMonitor(box.usage, engine.watched, box.jupyter, settings)
 
 
 def retention(box: Box, engine: Engine, keep_ms: int = 0, outputs_keep_ms: int = 0) -> Retention:

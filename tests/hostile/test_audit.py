@@ -62,7 +62,7 @@ async def kept_of(tmp_path: Path, *given: tuple[int, Action, str]) -> Counter[tu
             await last
         async with asyncio.timeout(10):
             while True:
-                store._upkeep._next_expiry_at = 0.0
+                store._maintenance._next_expiry_at = 0.0
                 kept = await store.list_audit(AuditQuery(limit=number))
                 if len(kept) <= ROWS:
                     break

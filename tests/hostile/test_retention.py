@@ -158,7 +158,7 @@ async def test_old_rows_go_in_portions_and_leave_their_number(tmp_path: Path) ->
         shown = task(number, Status.COMPLETED, ended_at=2 * day_ms)
         young = task(number + 1, Status.FAILED, ended_at=10 * day_ms, hidden=True)
         await opened.append(shown, young)
-        upkeep = opened.store._upkeep
+        upkeep = opened.store._maintenance
         await asyncio.to_thread(upkeep.stop)  # Else it does the same when it is idle.
         rounds = 0
         while upkeep._has_old_rows:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.docker.container_config import ContainerLimits, container_config
-from fetchml.adapters.docker.gpus import Grant
+from fetchml.adapters.docker.gpus import GpuGrant
 from fetchml.config.sections.scheduling import ResourceSettings
 from fetchml.config.sections.tasks import TaskSettings
 from fetchml.config.settings import Settings
@@ -99,7 +99,7 @@ def test_every_container_has_limits(tmp_path: Path) -> None:
             shim=tmp_path,
             network="none",
             user=None,
-            gpus=Grant(),
+            gpus=GpuGrant(),
             limits=limits,
         )
         return dict(made["HostConfig"])

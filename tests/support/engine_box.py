@@ -14,7 +14,7 @@ from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.adapters.jupyter.client import HttpJupyterClient
 from fetchml.adapters.origins.http import HttpOrigin
 from fetchml.adapters.process.launcher import ProcessLauncher
-from fetchml.attempts.manager import RunSettings
+from fetchml.attempts.manager import AttemptSettings
 from fetchml.attempts.staging import Inputs
 from fetchml.auth.audit import Audit
 from fetchml.core.model import ENDED, Principal, Resources, Role, Status, Task
@@ -27,9 +27,9 @@ from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.engine import Engine, EngineSettings
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus import Gpus
-from fetchml.files.folder_events import FolderWatch
+from fetchml.files.folder_events import FolderEvents
 from fetchml.files.storage_usage import StorageUsage
-from fetchml.files.task_users import OneOwner
+from fetchml.files.task_users import SharedOwner
 from fetchml.jupyter.options import JupyterOptions
 from fetchml.jupyter.service import JupyterServices
 from fetchml.jupyter.service_key import load_key
@@ -100,12 +100,12 @@ class Box:
             data_dir=self.data_dir,
             limits=limits,
             defaults=Defaults("image", ("true",), task_limits or TaskLimits(), 0),
-            runs=RunSettings(2_000, 1 << 20),
+            runs=AttemptSettings(2_000, 1 << 20),
             private=private,
             zone=ZoneInfo("UTC"),
             dataset_addresses=ADDRESSES,
         )
-        async with FolderWatch() as watch:
+        async with FolderEvents() as watch:
             launcher = ProcessLauncher(self.data_dir, watch)
             audit = Audit(store, clock_ms=Clock())
             self.usage = StorageUsage(user_storage)
@@ -128,7 +128,7 @@ class Box:
             inputs = Inputs(
                 self.snapshots,
                 datasets,
-                OneOwner(launcher.owner),
+                SharedOwner(launcher.owner),
                 workspace_of=lambda task: self.jupyter.workspace_of(task),  # noqa: PLW0108 - made below
                 secrets_of=lambda task: self.jupyter.secrets_of(task),  # noqa: PLW0108
             )
@@ -151,7 +151,7 @@ class Box:
             self.jupyter = JupyterServices(
                 store,
                 engine.services,
-                Workspaces(store, self.workspaces, OneOwner(launcher.owner), self.usage),
+                Workspaces(store, self.workspaces, SharedOwner(launcher.owner), self.usage),
                 HttpJupyterClient(),
                 watch,
                 JupyterOptions(
@@ -206,5 +206,5 @@ async def box(tmp_path: Path) -> AsyncIterator[Box]:
     """What the last engine left for a next one is ended: there is none."""
     box = Box(tmp_path / "data")
     yield box
-    async with FolderWatch() as watch:
+    async with FolderEvents() as watch:
         await ProcessLauncher(box.data_dir, watch).clean(frozenset())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.folder_events import FolderWatch
+from fetchml.files.folder_events import FolderEvents
 from fetchml.ports.launcher import Launcher, LaunchSpec
 
 INSTANCE = "0198c0de-0000-7000-8000-000000000000"
@@ -26,7 +26,7 @@ def silent(_: str) -> None:
 
 class Bench:
     def __init__(
-        self, data_dir: Path, image: str, watch: FolderWatch, make: Callable[[], Launcher]
+        self, data_dir: Path, image: str, watch: FolderEvents, make: Callable[[], Launcher]
     ) -> None:
         self.data_dir = data_dir
         self.image = image
@@ -85,10 +85,10 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    data_dir: Path, image: str, make: Callable[[FolderWatch], Launcher]
+    data_dir: Path, image: str, make: Callable[[FolderEvents], Launcher]
 ) -> AsyncIterator[Bench]:
     """Afterwards nothing that was started runs any more."""
-    async with FolderWatch() as watch:
+    async with FolderEvents() as watch:
         opened = Bench(data_dir, image, watch, lambda: make(watch))
         try:
             yield opened

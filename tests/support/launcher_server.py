@@ -15,14 +15,14 @@ import msgspec
 from fetchml.adapters.docker.launcher import DockerLauncher
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.folder_events import FolderWatch
+from fetchml.files.folder_events import FolderEvents
 from fetchml.ports.launcher import Launcher, LaunchSpec
 from tests.support.launcher_bench import INSTANCE, silent
 
 
 async def serve(options: argparse.Namespace) -> None:
     run = msgspec.json.decode(options.run, type=LaunchSpec, dec_hook=lambda _, text: Path(text))
-    async with FolderWatch() as watch:
+    async with FolderEvents() as watch:
         launcher: Launcher
         if options.launcher == "docker":
             launcher = DockerLauncher(options.data_dir, host=options.engine)

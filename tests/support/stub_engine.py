@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from fetchml.attempts.manager import AheadCounts
+from fetchml.attempts.manager import PrestageCounts
 from fetchml.core.model import (
     ENDED,
     HOLDING,
@@ -202,8 +202,8 @@ class StubEngine:
         )
 
     @property
-    def ahead_counts(self) -> AheadCounts:
-        return AheadCounts(ahead=5, opened=3, thrown_away=2, ordinary=7)
+    def ahead_counts(self) -> PrestageCounts:
+        return PrestageCounts(prestaged=5, opened=3, discarded=2, ordinary=7)
 
     @property
     def calibration(self) -> Calibration:

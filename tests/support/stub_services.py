@@ -15,9 +15,9 @@ from fetchml.core.model import Actor, Cancel, Resources, Status, Task, TaskSpec
 from fetchml.core.requests.jupyter import Activity
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.folder_events import FolderWatch
+from fetchml.files.folder_events import FolderEvents
 from fetchml.files.storage_usage import StorageUsage
-from fetchml.files.task_users import OneOwner
+from fetchml.files.task_users import SharedOwner
 from fetchml.jupyter.options import JupyterOptions
 from fetchml.jupyter.service import JupyterServices
 from fetchml.jupyter.workspaces import Workspaces
@@ -134,11 +134,11 @@ async def services_on(
 ) -> AsyncIterator[tuple[JupyterServices, StubServiceTasks]]:
     with tempfile.TemporaryDirectory() as folder:
         tasks = StubServiceTasks(Path(folder) / "tasks")
-        async with FolderWatch() as watch:
+        async with FolderEvents() as watch:
             jupyter = JupyterServices(
                 store,
                 cast("Any", tasks),
-                Workspaces(store, Path(folder) / "jupyter", OneOwner(None), StorageUsage(0)),
+                Workspaces(store, Path(folder) / "jupyter", SharedOwner(None), StorageUsage(0)),
                 client or StubClient(),
                 watch,
                 settings or JupyterOptions({}, 0, private=False, has_containers=True),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from fetchml.adapters.docker.gpus import Grant
+from fetchml.adapters.docker.gpus import GpuGrant
 from fetchml.adapters.shim_command import PLACES, shim_command
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import LaunchSpec, Owner
@@ -66,7 +66,7 @@ def container_config(
     shim: Path,
     network: str,
     user: Owner,
-    gpus: Grant,
+    gpus: GpuGrant,
     limits: ContainerLimits = DEFAULT_LIMITS,
     sysctls: Mapping[str, str] | None = None,
 ) -> Mapping[str, Any]:

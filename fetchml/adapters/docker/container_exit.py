@@ -70,7 +70,7 @@ def was_killed(end: AttemptEnd) -> bool:
     return end.signal == SIGKILL or end.code == _EXIT_KILLED
 
 
-def verdict(
+def exit_of(
     folder: AttemptFolder, container: Container | None, *, engine_restarted: bool
 ) -> AttemptExit:
     """What is known of the end of an attempt that the engine no longer runs."""

@@ -49,7 +49,7 @@ class CdiDevice(msgspec.Struct, frozen=True):
     """The device files that it brings."""
 
 
-class Offer(msgspec.Struct, frozen=True):
+class GpuOffer(msgspec.Struct, frozen=True):
     """What one engine offers."""
 
     cdi: tuple[CdiDevice, ...] | None = None
@@ -58,7 +58,7 @@ class Offer(msgspec.Struct, frozen=True):
     """NVIDIA's runtime is there."""
 
 
-class Grant(msgspec.Struct, frozen=True):
+class GpuGrant(msgspec.Struct, frozen=True):
     """What a container gets: exactly its task's GPUs."""
 
     requests: tuple[Mapping[str, Any], ...] = ()
@@ -71,21 +71,21 @@ class DockerGpus:
     def __init__(self, engine: DockerEngine, address_of: AddressOf) -> None:
         self._engine = engine
         self._address_of = address_of
-        self._offer: tuple[int, Offer] | None = None
+        self._offer: tuple[int, GpuOffer] | None = None
         """With the number of the connection that it is about."""
 
-    async def grant(self, gpu_ids: Sequence[str]) -> Grant:
+    async def grant(self, gpu_ids: Sequence[str]) -> GpuGrant:
         """Raises PrepareError, EngineAway."""
         uuids = gpu_variables.devices(gpu_ids)
         if not uuids:
-            return grant(gpu_ids, Offer(), self._address_of)
+            return grant(gpu_ids, GpuOffer(), self._address_of)
         try:
             return grant(gpu_ids, await self._offered(), self._address_of)
         except PrepareError:
             # The owner may have described them anew meanwhile.
             return grant(gpu_ids, await self._offered(anew=True), self._address_of)
 
-    async def _offered(self, *, anew: bool = False) -> Offer:
+    async def _offered(self, *, anew: bool = False) -> GpuOffer:
         connection = self._engine.connections
         if anew or self._offer is None or self._offer[0] != connection:
             info = await self._engine.call(lambda http: http.ask("GET", "/info"))
@@ -93,7 +93,7 @@ class DockerGpus:
         return self._offer[1]
 
 
-def offered(info: Mapping[str, Any]) -> Offer:
+def offered(info: Mapping[str, Any]) -> GpuOffer:
     """From what the engine tells of itself. Reads the specifications on this machine."""
     folders = info.get("CDISpecDirs") or []
     cdi = None
@@ -105,34 +105,34 @@ def offered(info: Mapping[str, Any]) -> Offer:
             if found.get("Source") == "cdi" and name.startswith(_VENDOR):
                 described.setdefault(name, CdiDevice(name))
         cdi = tuple(described.values())
-    return Offer(cdi, runtime="nvidia" in (info.get("Runtimes") or {}))
+    return GpuOffer(cdi, runtime="nvidia" in (info.get("Runtimes") or {}))
 
 
-def grant(gpu_ids: Sequence[str], offer: Offer, address_of: AddressOf) -> Grant:
+def grant(gpu_ids: Sequence[str], offer: GpuOffer, address_of: AddressOf) -> GpuGrant:
     """What the container of a task with these GPUs gets. Raises PrepareError."""
     uuids = gpu_variables.devices(gpu_ids)
-    told = gpu_variables.told(gpu_ids)
+    told = gpu_variables.task_variables(gpu_ids)
     if not uuids:
         # Of plain slots nobody knows the devices: what they show is the owner's affair.
-        return Grant(environment=told if gpu_ids else {VISIBLE: "void"})
+        return GpuGrant(environment=told if gpu_ids else {VISIBLE: "void"})
     try:
         if offer.cdi:
             names = [_cdi_name(uuid, offer.cdi, address_of) for uuid in uuids]
-            return Grant(({"Driver": "cdi", "DeviceIDs": names},), told | {VISIBLE: "void"})
+            return GpuGrant(({"Driver": "cdi", "DeviceIDs": names},), told | {VISIBLE: "void"})
     except PrepareError:
         if not offer.runtime:
             raise
     if offer.runtime:
         request: dict[str, Any] = {"Driver": "nvidia", "DeviceIDs": uuids}
         request["Capabilities"] = [list(_CAPABILITIES)]
-        return Grant((request,), told | {VISIBLE: ",".join(uuids)})
+        return GpuGrant((request,), told | {VISIBLE: ",".join(uuids)})
     raise PrepareError(
         f"the Docker engine offers no way to give a container its GPUs. {HOW_TO_OFFER}",
         permanent=True,
     )
 
 
-def describes(offer: Offer, uuid: str, address: GpuAddress | None) -> str | None:
+def describes(offer: GpuOffer, uuid: str, address: GpuAddress | None) -> str | None:
     """Why a container could not get this GPU; None: it could."""
     try:
         grant([uuid], offer, lambda _: address)

@@ -27,7 +27,7 @@ from fetchml.adapters.docker.container_config import (
     container_name,
     parse_user,
 )
-from fetchml.adapters.docker.container_exit import FirstProcess, verdict, was_killed
+from fetchml.adapters.docker.container_exit import FirstProcess, exit_of, was_killed
 from fetchml.adapters.docker.container_requests import (
     ImageMissing,
     begin,
@@ -144,7 +144,7 @@ class DockerLauncher:
                         container = await self._engine.call(partial(inspect, name=name))
                         if container is None or not container["State"]["Running"]:
                             restarted = self._engine.connections > connections
-                            return verdict(folder, container, engine_restarted=restarted)
+                            return exit_of(folder, container, engine_restarted=restarted)
                         self._attempts[container["Id"]] = (run.task_id, run.attempt)
                         first.learn(container["State"]["Pid"], container["Id"])
                         self._cgroups.learn(container["State"]["Pid"], container["Id"])

@@ -40,7 +40,7 @@ BUSY_CHECKPOINT_BYTES = 128 << 20
 IDEMPOTENCY_KEPT_MS = 24 * 3600 * 1000
 
 
-class Upkeep:
+class Maintenance:
     """`folded_seq` only grows; up to it, `tasks` and `idempotency` hold what the journal says."""
 
     def __init__(

@@ -20,7 +20,7 @@ import msgspec
 from fetchml.adapters.duckdb import sql
 from fetchml.adapters.duckdb.database import Database, DatabaseFiles, open_database
 from fetchml.adapters.duckdb.journal_writer import JournalWriter
-from fetchml.adapters.duckdb.maintenance import IDEMPOTENCY_KEPT_MS, Upkeep
+from fetchml.adapters.duckdb.maintenance import IDEMPOTENCY_KEPT_MS, Maintenance
 from fetchml.adapters.duckdb.task_rows import AT_ONCE, decode_task, page_by, tasks_by
 from fetchml.adapters.system_errors import advice
 from fetchml.core.audit import Action, AuditEntry
@@ -95,7 +95,7 @@ class DuckDBStore:
         self._loop: asyncio.AbstractEventLoop
         self._lock: DataDirLock
         self._database: Database
-        self._upkeep: Upkeep
+        self._maintenance: Maintenance
         self._writer: JournalWriter
         self._on_fatal: Callable[[Exception], None]
         self._listeners: list[Callable[[Sequence[Change]], None]] = []
@@ -113,12 +113,12 @@ class DuckDBStore:
             restored = await asyncio.to_thread(self._open, recent_limit, recent_bytes)
         except (duckdb.Error, OSError) as error:
             raise self._unusable("opened", error) from error
-        self._upkeep.start()
+        self._maintenance.start()
         self._writer = JournalWriter(
             self._database.cursor(),
             self._loop,
             commits=self._database.commits,
-            on_commit=self._upkeep.committed,
+            on_commit=self._maintenance.committed,
             listeners=self._listeners,
             on_failure=self._fail,
         )
@@ -135,8 +135,8 @@ class DuckDBStore:
             # All of it, always: a result that is half read keeps its transaction open, and a
             # checkpoint waits for that.
             rows = list[tuple[str]]()
-            folded = self._upkeep.folded_seq
-            if folded < self._upkeep.durable_seq:
+            folded = self._maintenance.folded_seq
+            if folded < self._maintenance.durable_seq:
                 rows = cursor.execute(sql.GET_FROM_TAIL, [folded, task_id]).fetchall()
             rows = rows or cursor.execute(sql.GET, [task_id]).fetchall()
             return decode_task(rows[0][0]) if rows else None
@@ -159,7 +159,7 @@ class DuckDBStore:
             rows = cursor.execute(sql.CHANGES_SINCE, [seq, min(limit, AT_ONCE)]).fetchall()
             # Where nothing was pruned above `seq` the numbers between were never given out: an
             # older release could leave such a gap.
-            if rows and rows[0][0] != seq + 1 and self._upkeep.pruned_seq > seq:
+            if rows and rows[0][0] != seq + 1 and self._maintenance.pruned_seq > seq:
                 return None
             return [Change(number, at, decode_task(data)) for number, at, data in rows]
 
@@ -198,7 +198,7 @@ class DuckDBStore:
 
     async def find_idempotent(self, user: str, keys: Sequence[str]) -> dict[str, IdempotentCreate]:
         def read(cursor: duckdb.DuckDBPyConnection) -> dict[str, IdempotentCreate]:
-            tail = [self._upkeep.folded_seq, user, keys]
+            tail = [self._maintenance.folded_seq, user, keys]
             found_in_tail = cursor.execute(sql.FIND_IDEMPOTENT_IN_TAIL, tail).fetchall()
             folded = cursor.execute(sql.FIND_IDEMPOTENT, [user, keys]).fetchall()
             oldest = self._now_ms() - IDEMPOTENCY_KEPT_MS
@@ -238,7 +238,7 @@ class DuckDBStore:
 
     async def list_audit(self, query: AuditQuery) -> list[AuditEntry]:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[AuditEntry]:
-            self._upkeep.wait_folded()
+            self._maintenance.wait_folded()
             with _snapshot(cursor):
                 appended = cursor.execute(*sql.audit_entries(query)).fetchall()
                 created = cursor.execute(*sql.tasks_created(query)).fetchall()
@@ -264,7 +264,7 @@ class DuckDBStore:
         return await self._read(read)
 
     def has_room(self) -> bool:
-        return self._upkeep.has_room
+        return self._maintenance.has_room
 
     async def copy(self, folder: Path) -> None:
         await asyncio.to_thread(self._copy, folder)
@@ -289,7 +289,7 @@ class DuckDBStore:
     def _start(self, recent_limit: int, recent_bytes: int) -> StoredState:
         cursor = self._database.cursor()
         [(_, instance_id, folded_seq)] = cursor.execute(sql.READ_META).fetchall()
-        self._upkeep = Upkeep(
+        self._maintenance = Maintenance(
             self._database,
             folded_seq=folded_seq,
             journal_rows=self._journal_rows,
@@ -318,7 +318,7 @@ class DuckDBStore:
         [(last_created_at,)] = rows(sql.LAST_CREATED_AT)
         return StoredState(
             instance_id=instance_id,
-            last_seq=self._upkeep.durable_seq,
+            last_seq=self._maintenance.durable_seq,
             last_created_at=last_created_at,
             live=tasks_by(cursor, sql.LIVE_ROWS),
             recent={status: newest(status) for status in ENDED},
@@ -326,13 +326,13 @@ class DuckDBStore:
         )
 
     def _copy(self, folder: Path) -> None:
-        if not self._upkeep.has_room_for(self._database.size()):
+        if not self._maintenance.has_room_for(self._database.size()):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._database.copy(folder)
 
     def _close(self) -> None:
         self._writer.stop()
-        self._upkeep.stop()
+        self._maintenance.stop()
         self._readers.shutdown()
         self._database.close()
         self._lock.release()
@@ -343,7 +343,7 @@ class DuckDBStore:
             if self._failure is not None:
                 return
             self._failure = error
-        self._upkeep.fail()
+        self._maintenance.fail()
         told = self._unusable("used any more", error)
         told.__cause__ = error
         self._loop.call_soon_threadsafe(self._on_fatal, told)
@@ -367,7 +367,7 @@ class DuckDBStore:
         if cursor is None:
             cursor = self._thread_local.cursor = self._database.cursor()
         if folded:
-            self._upkeep.wait_folded()
+            self._maintenance.wait_folded()
         with self._database.reading():
             return read(cursor)
 

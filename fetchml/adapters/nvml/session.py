@@ -67,7 +67,7 @@ class Xid(NamedTuple):
     """The MIG device that it is about; None: the whole GPU."""
 
 
-class Found(NamedTuple):
+class DeviceScan(NamedTuple):
     devices: list[Device]
     """In the order of the bus, MIG devices in place of their GPU."""
     notes: list[str]
@@ -110,7 +110,7 @@ class NvmlSession:
         with suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
 
-    def devices(self) -> Found:
+    def devices(self) -> DeviceScan:
         """What is there now. Raises SessionEnded."""
         try:
             count = pynvml.nvmlDeviceGetCount()
@@ -135,7 +135,7 @@ class NvmlSession:
                     f"MIG is on for {gpu.name} ({gpu.uuid}), but it has no MIG devices: make some "
                     "with nvidia-smi mig, or turn MIG off"
                 )
-        return Found(found, notes, nameless)
+        return DeviceScan(found, notes, nameless)
 
     def read(self, device: Device, owner_of: OwnerOf) -> GpuReading:
         """Raises SessionEnded."""

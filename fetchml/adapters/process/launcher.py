@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
-from fetchml.adapters.gpu_variables import process_gpus
+from fetchml.adapters.gpu_variables import process_variables
 from fetchml.adapters.shim_command import NO_ROOM_TO_START, PLACES, shim_command
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder, Claim
-from fetchml.files.folder_events import FolderWatch
+from fetchml.files.folder_events import FolderEvents
 from fetchml.files.layout import DATASETS, TASKS
 from fetchml.ports.launcher import AttemptExit, LaunchSpec, Owner, PrepareError
 from fetchml.shim import NO_ROOM, HeldShim, UnsupportedMachineError
@@ -45,7 +45,7 @@ class ProcessLauncher:
 
     name = "process"
 
-    def __init__(self, data_dir: Path, watch: FolderWatch) -> None:
+    def __init__(self, data_dir: Path, watch: FolderEvents) -> None:
         self._tasks = data_dir / TASKS
         self._watch = watch
         self.owner: Owner = (os.geteuid(), os.getegid())
@@ -180,7 +180,7 @@ class ProcessLauncher:
             cwd=folder.workspace,
             env={"PATH": _PATH}
             | run.env
-            | process_gpus(run.gpu_ids)
+            | process_variables(run.gpu_ids)
             | dict(zip(PLACES, map(str, places), strict=True)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

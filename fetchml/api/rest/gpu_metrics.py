@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from fetchml.attempts.manager import AheadCounts
+from fetchml.attempts.manager import PrestageCounts
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus import GpuCondition, GpuReport
 from fetchml.views import GpuUse
@@ -49,18 +49,18 @@ def gpu_metrics(report: GpuReport, use: Iterable[GpuUse]) -> Iterator[Metric]:
     yield seconds
 
 
-def start_metrics(ahead: AheadCounts, calibration: Calibration) -> Iterator[Metric]:
+def start_metrics(ahead: PrestageCounts, calibration: Calibration) -> Iterator[Metric]:
     attempts = CounterMetricFamily(
         "fetchml_attempts", "Attempts that were made ready.", labels=["how"]
     )
-    attempts.add_metric(["ahead"], ahead.ahead)
+    attempts.add_metric(["ahead"], ahead.prestaged)
     attempts.add_metric(["ordinary"], ahead.ordinary)
     yield attempts
     came = CounterMetricFamily(
         "fetchml_prepared_ahead", "What came of those made ready ahead.", labels=["came_to"]
     )
     came.add_metric(["started"], ahead.opened)
-    came.add_metric(["thrown_away"], ahead.thrown_away)
+    came.add_metric(["thrown_away"], ahead.discarded)
     yield came
     yield CounterMetricFamily(
         "fetchml_not_ahead_again",

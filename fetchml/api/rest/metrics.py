@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from fetchml.api.http.reply import Budgets
 from fetchml.api.http.router import Route
 from fetchml.api.rest.gpu_metrics import gpu_metrics, start_metrics
-from fetchml.attempts.manager import AheadCounts
+from fetchml.attempts.manager import PrestageCounts
 from fetchml.auth.open_connections import CloseReason, OpenConnections
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus import GpuReport
@@ -25,7 +25,7 @@ class Seen(NamedTuple):
     health: Health
     gpus: GpuReport
     gpu_use: Sequence[GpuUse]
-    ahead: AheadCounts
+    ahead: PrestageCounts
     calibration: Calibration
     queue_use: QueueUse
 

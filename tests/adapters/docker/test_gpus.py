@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fetchml.adapters.docker.gpus import GpuAddress, Offer, describes, grant, offered
+from fetchml.adapters.docker.gpus import GpuAddress, GpuOffer, describes, grant, offered
 from fetchml.ports.launcher import PrepareError
 from testbed.gpu.stand_in import uuid
 
@@ -97,13 +97,13 @@ def test_cdi_comes_before_nvidia_s_runtime(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cdi", [None, ()])
 def test_an_engine_without_any_way_says_what_to_do(cdi: tuple[()] | None) -> None:
     with pytest.raises(PrepareError, match=r"no way to give a container its GPUs\. Inst") as info:
-        grant([UUIDS[0]], Offer(cdi), address_of)
+        grant([UUIDS[0]], GpuOffer(cdi), address_of)
     assert info.value.permanent
 
 
 def test_no_gpus_no_devices_whatever_the_engine_offers(tmp_path: Path) -> None:
     info = write(tmp_path, device("all"), device("0")) | {"Runtimes": {"nvidia": {}}}
-    for offer in (Offer(), offered(info)):
+    for offer in (GpuOffer(), offered(info)):
         given = grant([], offer, address_of)
         assert (given.requests, given.environment) == ((), VOID)
 

@@ -96,7 +96,7 @@ async def do(
         case TaskQuery():
             await check_page(opened, model, step)
         case ("fold",):
-            await asyncio.to_thread(opened.store._upkeep.wait_folded)
+            await asyncio.to_thread(opened.store._maintenance.wait_folded)
         case ("reopen" | "crash" as how,):
             if how == "crash":  # what is on disk now is what a kill -9 leaves
                 shutil.copytree(data_dir, crashed)

@@ -180,7 +180,7 @@ async def test_no_room_is_known_before_the_disk_is_full(tmp_path: Path) -> None:
 
 async def test_failure_in_the_fold_is_fatal_too(tmp_path: Path) -> None:
     opened = await open_store(tmp_path)
-    opened.store._upkeep._database.cursor().execute("DROP TABLE idempotency")
+    opened.store._maintenance._database.cursor().execute("DROP TABLE idempotency")
     await opened.append(task(0))
     await opened.failed.wait()
     assert "idempotency" in str(opened.failures[0])

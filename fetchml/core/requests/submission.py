@@ -96,7 +96,9 @@ def accept(
     if project.fields:
         fields = {**project.fields, **fields}
     limits = defaults.limits
-    beyond = resource_violations(fields, capacity, limits) + timeout_violations(fields, limits)
+    beyond = resource_violations(fields, capacity, limits)
+    if limits.max_timeout_seconds:
+        beyond += timeout_violations(fields, limits)
     if beyond:
         violations += [
             found if found.field in request else project.violation(*found) for found in beyond
@@ -118,8 +120,8 @@ def accept(
     fields.setdefault("image", defaults.image)
     fields.setdefault("command", defaults.command)
     fields.setdefault("max_retries", defaults.max_retries)
-    if filled := limits.filled(fields):
-        fields.update(filled)
+    if limits.cpu or limits.memory_gb:
+        fields.update(limits.filled(fields))
     fields["timeout_seconds"] = limits.timeout(fields)
     spec = TaskSpec(**fields)  # type: ignore[arg-type]
     if len(_encode(spec)) > MAX_REQUEST_BYTES:

@@ -55,10 +55,14 @@ def next_plan(state: State, now: int, level: ShareLevels) -> PrestagePlan | None
     if not state.limits.prestage:
         return None
     staying = state.prestaged()
-    taken = {uuid for task in staying for uuid in task.gpu_uuids}
-    without = sum(not task.gpu_uuids for task in staying)
-    usable = state.gpus.usable() if state.gpus.known else ()
-    places = {uuid: 1 for uuid in usable if uuid not in taken}
+    taken = set[str]()
+    without = 0
+    for task in staying:
+        taken.update(task.gpu_uuids)
+        without += not task.gpu_uuids
+    places: dict[str, int] = {}
+    if state.gpus.known:
+        places = {uuid: 1 for uuid in state.gpus.usable() if uuid not in taken}
     lowest = 0
     if not places and without >= state.limits.max_prestaged:
         # All is taken: only who is more urgent than somebody there gets a place.

@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-# Tests wait more than they work. In the order of their names the long ones do not come last.
+# Two processes, because tests mostly wait. In the order of their names long tests do not come last.
 PYTEST := $(BIN)/pytest -n 2 --no-loadscope-reorder
 RUNS_PROGRAM := tests/executable tests/contract tests/server
 
@@ -12,7 +12,7 @@ RUNS_PROGRAM := tests/executable tests/contract tests/server
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## make .venv with all that is needed (quick when it is there already)
+setup: ## create .venv with everything that is needed (quick if it exists)
 	@build/setup.sh
 
 demo: setup ## start FetchML, train on real data, watch it live
@@ -21,10 +21,10 @@ demo: setup ## start FetchML, train on real data, watch it live
 test: lint build ## lint, build, then every test; starts a Docker engine where none answers
 	$(PYTEST)
 
-test-python: lint ## the part of the tests that another version of Python could break
+test-python: lint ## the tests that another version of Python could break
 	$(PYTEST) tests/core tests/api tests/adapters/duckdb tests/cli tests/config
 
-fuzz: setup ## fuzz every parser of foreign bytes for long (FUZZ_EXAMPLES=100000 each)
+fuzz: setup ## fuzz every parser of foreign bytes (FUZZ_EXAMPLES=100000 each)
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100000} $(PYTEST) tests/fuzz
 
 lint: setup ## style, types, layers, protos, drift of generated code, the documentation
@@ -37,17 +37,17 @@ lint: setup ## style, types, layers, protos, drift of generated code, the docume
 	$(BIN)/python build/words.py
 	$(BIN)/python build/unasync.py --check
 
-audit: setup ## look up known vulnerabilities of all that requirements.lock names
+audit: setup ## look up known vulnerabilities of the locked libraries
 	$(BIN)/python build/audit.py
 
-format: setup ## put the code in order: imports, layout, what ruff can mend by itself
+format: setup ## sort imports, lay out the code, apply ruff's fixes
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 docs: setup ## serve the docs site on 127.0.0.1:8000 while you edit
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --quiet
 
-proto: setup ## generate fetchml/v1 from proto/
+proto: setup ## generate fetchml/v1, descriptor sets and docs/api.md from proto/
 	proto/generate.sh
 
 client: setup ## generate fetchml/client/sync from fetchml/client/aio
@@ -56,23 +56,23 @@ client: setup ## generate fetchml/client/sync from fetchml/client/aio
 shim: setup ## build the task's first process for x86-64 and aarch64
 	shim/build.sh
 
-build: setup ## make build/dist/fetchml, the program in one file, for machines like this one
+build: setup ## build build/dist/fetchml, the program in one file, for machines like this one
 	build/build.sh
 
 test-binary: release ## the tests that start a server, with the portable executable; bare Debian 11 and 12
 	export FETCHML_PROGRAM=$$(echo $(CURDIR)/build/dist/release/fetchml-*-linux-$$(uname -m)) && \
 	    $(PYTEST) $(RUNS_PROGRAM) && $(BIN)/pytest tests/executable/old_debians.py
 
-release: setup ## make build/dist/release/: the executable for old and new Linux, SBOM, checksums
+release: setup ## build build/dist/release/: the executable for old and new Linux, SBOM, checksums
 	build/release.sh
 
 bench: setup ## measure against bare aiohttp, grpc.aio and Docker, as ratios
 	$(BIN)/python -m benchmarks
 
-gpu-check: setup ## check GPUs and CUDA programs on this machine, where it has some
+gpu-check: setup ## check GPUs and CUDA programs on this machine
 	@$(BIN)/python build/gpu_check.py
 
-lock: setup ## resolve the dependencies anew into requirements.lock
+lock: setup ## resolve the dependencies again into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --group dev --group demo --output-file requirements.lock \
 	    --universal --python-version 3.11 --generate-hashes --upgrade \
 	    --no-annotate --no-header --no-emit-index-url --quiet

@@ -227,14 +227,14 @@ async def foreign(report: Report, inventory: NvmlInventory, gpu: Gpu) -> None:
             await stranger.stdout.readline()
         blocked = await blocked_now(inventory, gpu)
         seen = blocked is not None and blocked.kind is ObstacleKind.BUSY
-        report.check("a program that is no task of ours makes the GPU busy", seen, str(blocked))
+        report.check("a program that is no task of ours makes the GPU busy", seen, blocked)
     finally:
         with suppress(ProcessLookupError):
             stranger.kill()
         await stranger.communicate()
     fault = (await inventory.check([gpu.uuid]))[gpu.uuid]
     obstacle = fault or await blocked_now(inventory, gpu)
-    report.check("and it is free when that has ended", obstacle is None, str(obstacle))
+    report.check("and it is free when that has ended", obstacle is None, obstacle)
 
 
 async def blocked_now(inventory: NvmlInventory, gpu: Gpu) -> Obstacle | None:

@@ -1,7 +1,9 @@
-"""What happens to the core (events), and what it wants done (effects).
+"""The core's input (events) and output (decisions, made of changes and effects).
 
-Every event carries `now`, milliseconds since the epoch. An effect is carried out only after the
-changes of the same decision are durable; a mere look (CheckGpus) at once.
+Every event has `now`, its time in milliseconds since the epoch. Events of an attempt name it by
+`task_id` and `attempt`; if that is not the task's current attempt, they are stale and change
+nothing. An effect is carried out once the changes of its decision are durable, except CheckGpus,
+which only reads and is carried out at once.
 """
 
 from collections.abc import Sequence
@@ -14,31 +16,34 @@ from fetchml.core.model import Actor, AttemptEnd, Kept, Task
 
 
 class Submitted(msgspec.Struct, frozen=True):
-    """New queued tasks, accepted by `submission`."""
+    """New queued tasks, already validated."""
 
     now: int
     tasks: list[Task]
     footprints: Sequence[int] = ()
-    """Of the tasks' specifications, in bytes, if they were measured already; else empty."""
+    """Bytes of memory that each task takes (`core.footprint`); empty if not measured yet."""
 
 
 class CancelRequested(msgspec.Struct, frozen=True):
+    """A user or the server cancels a task. A repetition changes nothing."""
+
     now: int
     task_id: str
     by: Actor
 
 
 class Progressed(msgspec.Struct, frozen=True):
-    """`preparing` has something new to say."""
+    """An attempt in PREPARING, prestaged or not, began its next step."""
 
     now: int
     task_id: str
     attempt: int
     text: str
+    """The step, for users."""
 
 
 class Prestaged(msgspec.Struct, frozen=True):
-    """The attempt was made ready ahead, and waits at its gate."""
+    """A prestaged attempt is ready and waits at its gate."""
 
     now: int
     task_id: str
@@ -46,7 +51,7 @@ class Prestaged(msgspec.Struct, frozen=True):
 
 
 class Started(msgspec.Struct, frozen=True):
-    """The attempt's command runs, since `started_at`."""
+    """The attempt's command was started."""
 
     now: int
     task_id: str
@@ -55,16 +60,15 @@ class Started(msgspec.Struct, frozen=True):
 
 
 class NeverStarted(msgspec.Struct, frozen=True):
-    """The attempt is over and its command was not started, and never will be.
-
-    `error` is None when it was given up because the core wanted it: StopAttempt, DiscardAttempt.
-    """
+    """The attempt is over; its command was not started and never will be."""
 
     now: int
     task_id: str
     attempt: int
     error: str | None = None
+    """Why it could not be made ready; `None` after StopAttempt or DiscardAttempt."""
     permanent: bool = False
+    """A retry would fail the same way."""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -77,69 +81,78 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Collected(msgspec.Struct, frozen=True):
-    """The attempt's outputs are kept; `error`: why they could not be."""
+    """The attempt's outputs are kept, or can't be."""
 
     now: int
     task_id: str
     attempt: int
     error: str | None = None
+    """Why the outputs could not be kept; `None` if they are."""
     kept: Kept | None = None
-    """What the attempt's outputs and log take on the disk; None: that could not be measured."""
+    """Disk use of the attempt's outputs and log; `None` if it could not be measured."""
 
 
 class GpusSeen(msgspec.Struct, frozen=True):
-    """The whole inventory of GPUs, as it is now. The first comes after `Recovered`."""
+    """The whole inventory of GPUs as it is now. The first one follows Recovered."""
 
     now: int
     gpus: list[Gpu]
 
 
 class GpuChecked(msgspec.Struct, frozen=True):
-    """What CheckGpus found. `fault`: why nothing may be started on it; None: nothing is left."""
+    """The result of CheckGpus for one GPU."""
 
     now: int
     uuid: str
     fault: Obstacle | None = None
+    """Why nothing may be started on it; `None` if nothing of its last task is left."""
 
 
 class GpuFailed(msgspec.Struct, frozen=True):
-    """GPUs of an attempt have told of errors of their own while it ran, which has ended."""
+    """GPUs of an attempt that has ended reported errors of their own while it ran."""
 
     now: int
     task_id: str
     attempt: int
     gpus: tuple[str, ...]
+    """UUIDs."""
     why: str
+    """For users."""
 
 
 class GpuDrained(msgspec.Struct, frozen=True):
-    """The owner takes a GPU out of use (`by`), or gives it back (None). What runs goes on."""
+    """A GPU is taken out of use or returned to use. Tasks that hold it go on."""
 
     now: int
     uuid: str
     by: str | None
+    """Who drained it; `None` if it is in use again."""
 
 
 class LauncherChanged(msgspec.Struct, frozen=True):
+    """The launcher became available or unavailable. While it is not, nothing is started."""
+
     now: int
     available: bool
 
 
 class TimePassed(msgspec.Struct, frozen=True):
+    """A timer for delayed retries fired."""
+
     now: int
     due: int = 0
-    """What is due until then has waited for its time, by a timer that does not depend on `now`: the
-    wall clock may have been set back meanwhile."""
+    """Delays until this time are over as measured by a timer, even if `now` is earlier because the
+    wall clock was set back."""
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """The server is up again with the live tasks that the state was made from."""
+    """The server is up again, with the live tasks that the state was restored from."""
 
     now: int
 
 
 class DrainRequested(msgspec.Struct, frozen=True):
-    """Start nothing more; what runs goes on."""
+    """The server is about to stop: nothing more is started; what runs goes on."""
 
     now: int
 
@@ -166,36 +179,39 @@ Event = (
 
 @dataclass(slots=True, frozen=True)
 class RunAttempt:
-    """Take the task's current attempt as far as it goes, from wherever it is. If the task is
-    `ahead`, up to its gate, until OpenGate or DiscardAttempt."""
+    """Take the task's current attempt as far as it goes, from wherever it is: a new one from the
+    start, after a restart from what is found. A prestaged one waits at its gate for OpenGate or
+    DiscardAttempt."""
 
     task: Task
 
 
 @dataclass(slots=True, frozen=True)
 class StopAttempt:
-    """End the task's current attempt: SIGTERM, grace, SIGKILL; or never start it."""
+    """Stop the task's current attempt: SIGTERM, grace period, SIGKILL. If its command has not been
+    started, never start it."""
 
     task_id: str
 
 
 @dataclass(slots=True, frozen=True)
 class OpenGate:
-    """What was made ready ahead has its resources: let it start, now or as soon as it is ready."""
+    """The prestaged attempt has its resources: start its command as soon as it is ready."""
 
     task_id: str
 
 
 @dataclass(slots=True, frozen=True)
 class DiscardAttempt:
-    """Throw away what was made ready ahead, and tell NeverStarted without an error."""
+    """Remove the prestaged attempt and report NeverStarted without an error."""
 
     task_id: str
 
 
 @dataclass(slots=True, frozen=True)
 class CheckGpus:
-    """Their last holder is gone: tell of each with GpuChecked whether it is as it should be."""
+    """Look for processes and memory that the last task left on these GPUs; report GpuChecked for
+    each."""
 
     uuids: tuple[str, ...]
 
@@ -205,6 +221,9 @@ Effect = RunAttempt | StopAttempt | OpenGate | DiscardAttempt | CheckGpus
 
 @dataclass(slots=True)
 class Decision:
+    """What an event leads to."""
+
     changes: list[Task] = field(default_factory=list)
     """New versions of tasks, in order; one task may change more than once."""
     effects: list[Effect] = field(default_factory=list)
+    """In the order in which they are carried out."""

@@ -1,7 +1,7 @@
-"""What a task is. Immutable values: every change of a task is a new value.
+"""Tasks, keys, and the values that they are made of. All are immutable: a change makes a new value.
 
-Times are milliseconds since the epoch (UTC). Stored as JSON; a field added later must have a
-default, so that what an older release wrote still opens.
+Times are milliseconds since the epoch (UTC); the suffix `_ms` marks durations. The values are
+stored as JSON. A field that is added later needs a default, so that older data still opens.
 """
 
 from enum import StrEnum
@@ -10,14 +10,23 @@ import msgspec
 
 
 class Status(StrEnum):
-    """The contract's task states. The last two are final. Clients see `Task.shown_status`."""
+    """The phase of a task's current attempt. Clients see `Task.shown_status`.
+
+    `core.transitions` has the moves between them and the reasons for each.
+    """
 
     QUEUED = "queued"
+    """No attempt is under way: the task waits for resources, its turn, or a retry's delay."""
     PREPARING = "preparing"
+    """An attempt is under way and its command has not been started."""
     RUNNING = "running"
+    """The command has been started."""
     COLLECTING = "collecting"
+    """No process is left; the outputs are being kept. Only the slot is still held."""
     COMPLETED = "completed"
+    """The last attempt's command exited with 0 and its outputs are kept. Final."""
     FAILED = "failed"
+    """Ended otherwise, or cancelled; `failure_reason` and `error` say why. Final."""
 
 
 ENDED = frozenset({Status.COMPLETED, Status.FAILED})
@@ -26,47 +35,71 @@ HOLDING = frozenset({Status.PREPARING, Status.RUNNING, Status.COLLECTING})
 
 
 class FailureReason(StrEnum):
+    """Why a task failed. `core.retry` decides which of these are retried."""
+
     EXIT_CODE = "EXIT_CODE"
+    """The command exited with a code other than 0."""
     SIGNAL = "SIGNAL"
+    """A signal ended the command, and none of the reasons below applies."""
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    """The kernel killed the command for using more memory than the task may."""
     TIMEOUT = "TIMEOUT"
+    """The command ran longer than `timeout_seconds`."""
     CANCELLED = "CANCELLED"
+    """A user or the server cancelled the task, whatever the command did afterwards."""
     PREPARE_FAILED = "PREPARE_FAILED"
+    """Image, snapshot or datasets could not be made ready, or the request exceeds the host."""
     START_FAILED = "START_FAILED"
+    """The command does not exist in the image or is not executable."""
     LOST = "LOST"
+    """The fault is the host's: its end is not known, its GPU failed, or it was stopped from
+    outside."""
     COLLECT_FAILED = "COLLECT_FAILED"
+    """The command exited with 0, and its outputs could not be kept."""
 
 
 class Value(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Leads to no cycle, so the garbage collector need not visit it: it would pass through all
-    live tasks again and again, and stop everything for as long."""
+    """Base of values that refer to no cycle. Untracked by the garbage collector, which would
+    otherwise stop the server while it traverses all live tasks."""
 
 
 class Resources(Value, frozen=True):
-    """What a task holds, or what the box has. CPU cores, GiB of memory, GPU slots."""
+    """An amount: what a task requests or holds, or what the host has."""
 
     cpu: int = 0
+    """Cores."""
     memory_gb: int = 0
+    """GiB."""
     gpu: int = 0
+    """GPU slots: whole GPUs unless the host shares them."""
 
 
 class DatasetSpec(Value, frozen=True):
+    """A dataset that the request itself describes. `None`: not in the request."""
+
     name: str | None = None
     source: str | None = None
+    """URL or path that it is fetched from."""
     sha256: str | None = None
+    """Expected digest, hex; verified before the task runs."""
     mount_path: str | None = None
+    """Where the task sees it; by default `/data/NAME`."""
 
 
 class TaskSpec(Value, frozen=True):
-    """What was asked for, with the server's defaults filled in. `None`: not asked for."""
+    """A request, with the server's defaults filled in. `None`: not in the request."""
 
     job_name: str
+    """A label; not unique."""
     image: str
     command: tuple[str, ...]
     priority: int = 5
+    """1 to 10; 10 is the most urgent."""
     args: str | None = None
+    """Split by the rules of a POSIX shell and appended to `command`."""
     snapshot_id: str | None = None
     datasets: tuple[str, ...] | None = None
+    """Names of datasets that the server has."""
     dataset_specs: tuple[DatasetSpec, ...] | None = None
     cpu: int | None = None
     memory_gb: int | None = None
@@ -75,10 +108,10 @@ class TaskSpec(Value, frozen=True):
     env: dict[str, str] | None = None
     experiment_id: str | None = None
     timeout_seconds: int = 0
-    """Run time after which the task is ended; 0: no limit."""
+    """Run time after which the attempt is stopped; 0: no limit."""
     max_retries: int = 0
     preemptible: bool = False
-    """It may be stopped, and begun anew later, when a more urgent task needs its place."""
+    """The task may be stopped and run again later when a more urgent task needs its resources."""
 
     @property
     def resources(self) -> Resources:
@@ -122,30 +155,36 @@ class Cancel(Value, frozen=True):
 class AttemptEnd(Value, frozen=True):
     """How an attempt's processes ended, as the shim recorded it.
 
-    Exactly one of `code`, `signal`, `lost` is set; `lost` says why nobody knows the true end.
+    Exactly one of `code`, `signal` and `lost` is set.
     """
 
     at: int
     started_at: int | None = None
+    """`None` if the command was not started or the time is not known."""
     code: int | None = None
+    """Exit code."""
     signal: int | None = None
+    """Number of the signal that ended the command."""
     lost: str | None = None
+    """Why the true end is not known."""
     timed_out: bool = False
+    """The shim stopped the command at its time limit."""
     stopped: bool = False
-    """It was sent SIGTERM from outside while it ran."""
+    """The shim received SIGTERM while the command ran."""
     out_of_memory: bool = False
+    """The kernel killed a process of the attempt for lack of memory."""
     start_error: str | None = None
-    """Why the command could not be started at all (not found, not executable)."""
+    """Why the command could not be started (not found, not executable); `None` if it was."""
 
 
 class Kept(Value, frozen=True):
-    """What a task's files take on the disk, in whole blocks, measured when an attempt ended."""
+    """Disk use of a task's files, in whole blocks, measured when an attempt ended."""
 
     outputs_bytes: int = 0
     outputs_files: int = 0
     """Files and folders."""
     logs_bytes: int = 0
-    """Of all attempts, with their records."""
+    """Logs of all attempts, with the records of their ends."""
     logs_files: int = 0
     left_out_files: int = 0
     """Files of the last attempt's outputs that were beyond [tasks] outputs_files and outputs_mb."""
@@ -153,7 +192,7 @@ class Kept(Value, frozen=True):
 
     @property
     def note(self) -> str | None:
-        """What is missing from the outputs, for people; `None` if nothing is."""
+        """Outputs that are missing, as a sentence for users; `None` if all are kept."""
         if not self.left_out_files:
             return None
         size = f"{self.left_out_bytes / (1 << 20):.1f} MiB"
@@ -164,122 +203,146 @@ class Kept(Value, frozen=True):
 
 
 class HaltCause(StrEnum):
+    """Why the core stops an attempt whose task goes on."""
+
     GPU = "gpu"
-    """Its GPU is lost, or can't be used; it is tried again on another."""
+    """A GPU of the attempt is lost or can't be used; the task is retried on another."""
     PREEMPTED = "preempted"
-    """It makes way for a more urgent task."""
+    """A more urgent task needs the resources; the task is queued again, which is no retry."""
 
 
 class Halt(Value, frozen=True):
-    """The core's own durable wish to end an attempt."""
+    """The core's durable decision to stop an attempt."""
 
     cause: HaltCause
     why: str
+    """For users."""
     at: int
     gpus: tuple[str, ...] = ()
-    """Those that are not to be given to the task again."""
+    """UUIDs of the GPUs that failed the task; it avoids them from then on."""
     by: str | None = None
-    """The task that it makes way for."""
+    """Id of the preempting task; `None` for other causes."""
 
 
 class Idempotency(Value, frozen=True):
-    """The client's key of a create, and the digest of the request that it came with."""
+    """The Idempotency-Key of a create and the digest of its request."""
 
     key: str
     digest: str
 
 
 class Sender(Value, frozen=True):
-    """Where the request that made it came from: for the audit, never shown to others."""
+    """Origin of the create request: for the audit, never shown to other users."""
 
     key_id: str
     address: str
+    """IP address of the client."""
 
 
 class Task(Value, frozen=True):
+    """One request and all that became of it."""
+
     id: str
+    """UUIDv7."""
     user: str
+    """Name of the key that created it."""
     spec: TaskSpec
     created_at: int
     status: Status = Status.QUEUED
     attempt: int = 0
     """Number of the current or last attempt, from 1; 0: none was begun."""
     retry_count: int = 0
+    """Retries that count against `max_retries`."""
     not_before: int = 0
-    """A retry waits until then."""
+    """Earliest time of the next attempt; 0: at once."""
     started_at: int | None = None
+    """Start of the current attempt's command; `None` if it has not been started."""
     ended_at: int | None = None
+    """End of the task; `None` while it is live."""
     worker_id: str | None = None
+    """The host that runs the attempt; `None` while the task waits."""
     error: str | None = None
+    """Why the task or its last attempt failed, for users; `None` if none has."""
     failure_reason: FailureReason | None = None
+    """`None` unless the status is FAILED."""
     exit_code: int | None = None
+    """Of the last attempt; 128 + N for signal N. `None` if there is none."""
     cancel: Cancel | None = None
+    """`None` if nobody has requested a cancel."""
     end: AttemptEnd | None = None
-    """The end of the current attempt, known from `collecting` on."""
+    """End of the current attempt; `None` before COLLECTING."""
     progress: str | None = None
-    """What `preparing`, prestaging included, is doing just now, for people."""
+    """The current step of PREPARING, prestaging included, for users."""
     gpu_uuids: tuple[str, ...] = ()
-    """The GPUs of the current or last attempt."""
+    """GPUs of the current or last attempt; of a prestaged task, those that it waits for."""
     prestaged: bool = msgspec.field(default=False, name="ahead")
     """In `preparing`: its attempt is prestaged while it waits (`core.waiting` has the sub-states).
     It holds nothing; others still hold its GPUs. Clients see it as `queued`. Stored as `ahead`."""
     allocated_at: int | None = msgspec.field(default=None, name="given_at")
-    """Since when the current attempt holds its resources; `None` if it does not. Stored as
+    """When the current or last attempt got its resources; `None` if it has none yet. Stored as
     `given_at`."""
     halt: Halt | None = None
+    """`None` unless the core is stopping the current attempt."""
     infra_retries: int = 0
-    """Attempts that were tried again because of a fault of the box: `retry_count` has the rest."""
+    """Retries after faults of the host; they do not count against `max_retries`."""
     preempted: int = 0
-    """How often it was stopped to make way."""
+    """Attempts that were stopped for a more urgent task."""
     discarded: int = 0
-    """Attempts that were made ready ahead and thrown away: no fault of the task, and no retry."""
+    """Prestaged attempts that were discarded, without a fault of the task."""
     avoid_gpus: tuple[str, ...] = ()
-    """GPUs that failed it: it is given others while there are others."""
+    """UUIDs of GPUs that failed the task; it gets others as long as there are enough."""
     idempotency: Idempotency | None = None
+    """`None` if the create had no Idempotency-Key."""
     sender: Sender | None = None
+    """`None` for tasks of releases that did not record it."""
     hidden: bool = False
-    """Deleted: gone from reads; kept for statistics."""
+    """Deleted: absent from reads, kept for statistics."""
     kept: Kept | None = None
-    """None: no attempt has ended, or an older release ran it."""
+    """`None` if no attempt has ended, or an older release ran the task."""
     outputs_removed_at: int | None = None
-    """When its outputs were removed, after its end; None: they are kept."""
+    """When its outputs were pruned; `None` if they are kept."""
     service: bool = False
-    """It is a Jupyter service: it runs as a task does, and is never seen among tasks."""
+    """A Jupyter service: scheduled and run as a task, and absent from every list of tasks."""
 
     @property
     def shown_status(self) -> Status:
-        """What clients see, filter by and count: a task that waits is `queued`, also while its
-        attempt is prestaged."""
+        """The status that clients see, filter by and count. A waiting task is QUEUED, also while
+        its attempt is prestaged."""
         return Status.QUEUED if self.prestaged else self.status
 
 
 class Change(Value, frozen=True):
-    """One durable change: task `task` became this at `at`. `seq` numbers changes without gaps."""
+    """One durable change of a task."""
 
     seq: int
+    """Numbers all changes without a gap."""
     at: int
     task: Task
+    """The task from then on."""
 
     @property
     def is_upkeep(self) -> bool:
-        """Its outputs were removed: it ended before, and nothing that a reader sees has changed."""
+        """Whether an ended task's outputs were pruned and nothing that a reader sees changed."""
         return self.task.outputs_removed_at == self.at and not self.task.hidden
 
 
 class Role(StrEnum):
+    """What a key's holder may do (`core.permissions`)."""
+
     VIEWER = "viewer"
     USER = "user"
     ADMIN = "admin"
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who asks: the holder of a key."""
+    """The caller of a request: the holder of a key."""
 
     user: str
+    """The key's name."""
     role: Role
     key_id: str
     address: str = ""
-    """Where the request came from."""
+    """IP address of the client; empty if not known."""
 
     @property
     def sender(self) -> Sender:
@@ -287,14 +350,18 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 class Key(Value, frozen=True):
-    """An API key's record. The key itself is never stored, only its SHA-256 (`digest`, hex)."""
+    """An API key's record. The key itself is never stored."""
 
     id: str
     digest: str
+    """SHA-256 of the key, hex."""
     name: str
-    """Becomes `Task.user` of what is submitted with it."""
+    """Becomes `Task.user` of tasks that are created with the key."""
     role: Role
     created_at: int
     expires_at: int | None = None
+    """`None` if it does not expire."""
     revoked_at: int | None = None
+    """`None` if it is not revoked."""
     last_used_at: int | None = None
+    """`None` if it was never used."""

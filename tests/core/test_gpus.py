@@ -320,7 +320,7 @@ def test_more_gpus_than_there_are_fail_once_they_are_known() -> None:
     state = State.restore(Limits(Resources(8, 32), 10, 600_000, "box"), live)
     assert step(state, Recovered(1)).changes == []
     changes = step(state, GpusSeen(1, list(EIGHT[:2]))).changes
-    assert [change.error for change in changes] == ["asks for 3 gpu, this box has 2"]
+    assert [change.error for change in changes] == ["asks for 3 gpu, this host has 2"]
 
 
 def test_tasks_of_an_older_release_hold_plain_slots() -> None:

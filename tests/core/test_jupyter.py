@@ -47,7 +47,7 @@ def test_the_shortest_and_the_longest_request() -> None:
         ({"name": "a", "workspace": "a\x1b[2J"}, "workspace must be printable"),
         ({"name": "a", "image": "a\nb"}, "image must be an image name without spaces"),
         ({"name": "a", "cpu": True}, "cpu must be an integer"),
-        ({"name": "a", "gpu": 2}, "gpu asks for 2, this box has 1"),
+        ({"name": "a", "gpu": 2}, "gpu asks for 2, this host has 1"),
     ],
 )
 def test_broken_rule_is_named(request_: dict[str, object], said: str) -> None:

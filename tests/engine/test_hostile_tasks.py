@@ -118,7 +118,7 @@ async def test_smaller_box_after_a_restart_says_so_and_holds_up_nobody(box: Box)
         await running(engine, holds.id)
     async with box.engine(gpu=0) as engine:
         task = await engine.get_task(ALICE, large.id)
-        assert (task.status, task.error) == (Status.FAILED, "asks for 1 gpu, this box has 0")
+        assert (task.status, task.error) == (Status.FAILED, "asks for 1 gpu, this host has 0")
         assert (
             await ended(engine, (await engine.create_task(ALICE, {"job_name": "a"})).id)
         ).ended_at

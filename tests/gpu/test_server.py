@@ -268,7 +268,7 @@ async def test_no_gpu_at_all(boxed: Boxed, gpu_box: GpuBox) -> None:
     reply = await server.rest.get("/v1/gpus")
     assert reply.json == {"gpus": [], "problem": "NVIDIA's driver is not loaded"}
     reply = await server.rest.submit({"job_name": "a", "gpu": 1})
-    assert (reply.status, reply.json["error"]) == (422, "gpu: asks for 1, this box has 0")
+    assert (reply.status, reply.json["error"]) == (422, "gpu: asks for 1, this host has 0")
     await server.assert_idle()
 
 

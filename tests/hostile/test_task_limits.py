@@ -46,7 +46,7 @@ def test_a_request_above_a_maximum_names_it() -> None:
         "memory_gb: asks for 17, a task may have 16 ([tasks] max_memory_gb)",
         "timeout_seconds: asks for 3601, a task may run for 3600 s ([tasks] max_timeout_seconds)",
     ]
-    assert faults(LIMITS, cpu=9) == ["cpu: asks for 9, this box has 8"]
+    assert faults(LIMITS, cpu=9) == ["cpu: asks for 9, this host has 8"]
     [fault] = faults(LIMITS, timeout_seconds=0)
     assert "asks for no limit, a task may run for 3600 s" in fault
     accepted(LIMITS, cpu=4, memory_gb=16, timeout_seconds=3600)
@@ -75,7 +75,7 @@ def test_jupyter_services_obey_too() -> None:
     assert [v.rule for v in jupyter.violations(request, BOX, LIMITS)] == [
         "asks for 5, a task may have 4 ([tasks] max_cpu)",
         "asks for 17, a task may have 16 ([tasks] max_memory_gb)",
-        "asks for 3, this box has 2",
+        "asks for 3, this host has 2",
     ]
 
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("stand_in")
         ({"name": "a", "workspace": "a\nb"}, "workspace: must be printable"),
         ({"name": "a", "workspace": "a" * 256}, "workspace: .* over"),
         ({"name": "a", "image": "a b"}, "image: must be an image name"),
-        ({"name": "a", "cpu": 3}, "cpu: asks for 3, this box has 2"),
+        ({"name": "a", "cpu": 3}, "cpu: asks for 3, this host has 2"),
         ({"name": "a", "gpu": -1}, "gpu: must be between"),
         ({"name": "a", "memory_gb": "1"}, "memory_gb: must be an integer"),
     ],

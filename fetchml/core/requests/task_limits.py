@@ -52,7 +52,7 @@ def resource_violations(
         has = getattr(capacity, name)
         may = getattr(limits, limit) if limit else 0
         if asked > has:
-            found.append(Violation(name, f"asks for {asked}, this box has {has}"))
+            found.append(Violation(name, f"asks for {asked}, this host has {has}"))
         elif may and asked > may:
             found.append(
                 Violation(name, f"asks for {asked}, a task may have {may} ([tasks] max_{name})")

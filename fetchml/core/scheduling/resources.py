@@ -32,7 +32,7 @@ def asked_for(wanted: Resources) -> Iterator[str]:
 def beyond(wanted: Resources, capacity: Resources) -> list[str]:
     """What can never be had, in words; empty: it can be."""
     return [
-        f"asks for {getattr(wanted, name)} {name}, this box has {getattr(capacity, name)}"
+        f"asks for {getattr(wanted, name)} {name}, this host has {getattr(capacity, name)}"
         for name in asked_for(wanted)
         if getattr(wanted, name) > getattr(capacity, name)
     ]

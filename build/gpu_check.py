@@ -146,8 +146,8 @@ async def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         async with FolderEvents() as watch:
             launcher = ProcessLauncher(Path(folder), watch)
-            inventory = NvmlInventory(launcher.owner_of)
-            await inventory.open(lambda _: None)
+            inventory = NvmlInventory()
+            await inventory.open(lambda _: None, launcher.owner_of)
             await launcher.open("gpu-check", require_launcher)
             try:
                 await check(report, inventory, Tasks(Path(folder), launcher, watch))

@@ -2,15 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from fetchml.attempts.runner import AttemptRunner
 from fetchml.attempts.staging import Inputs
 from fetchml.core.events import (
-    CheckGpus,
     DiscardAttempt,
-    Effect,
     Event,
     GpuFailed,
     OpenGate,
@@ -70,12 +68,10 @@ class AttemptManager:
         *,
         clock: Callable[[], int],
         report: Callable[[Event], asyncio.Future[None]],
-        check_gpus: Callable[[Sequence[str]], None],
         gpu_failure: Callable[[Task, AttemptEnd], Awaitable[GpuFailed | None]],
     ) -> None:
-        """`check_gpus` carries out the effect CheckGpus. `gpu_failure`: see AttemptRunner."""
+        """`report`, `gpu_failure`: see AttemptRunner."""
         self.counts = PrestageCounts()
-        self._check_gpus = check_gpus
         self._gpu_failure = gpu_failure
         self._launcher = launcher
         self._inputs = inputs
@@ -90,31 +86,33 @@ class AttemptManager:
         self._background = BackgroundWork()
         self._closed = False
 
-    def act(self, effect: Effect) -> None:
-        """Carry out an effect. Ignored after `close`: the next server carries it out."""
+    # Each carries out an effect. Ignored after `close`: the next server carries it out.
+
+    def run(self, effect: RunAttempt) -> None:
         if self._closed:
             return
-        match effect:
-            case RunAttempt(task=task):
-                if task.prestaged:
-                    self.counts.prestaged += 1
-                elif task.status is Status.PREPARING:
-                    self.counts.ordinary += 1
-                    self.counts.not_again += not may_be_prestaged(task)
-                runner = self._current[task.id] = self._make_runner(task)
-                self._background.start(self._drive(task.id, runner))
-            case StopAttempt(task_id=task_id):
-                if task_id in self._current:
-                    self._current[task_id].stop()
-            case OpenGate(task_id=task_id):
-                self.counts.opened += 1
-                self._current[task_id].open_gate()
-            case DiscardAttempt(task_id=task_id):
-                if task_id in self._current:
-                    self.counts.discarded += 1
-                    self._current[task_id].discard()
-            case CheckGpus(uuids=uuids):
-                self._check_gpus(uuids)
+        task = effect.task
+        if task.prestaged:
+            self.counts.prestaged += 1
+        elif task.status is Status.PREPARING:
+            self.counts.ordinary += 1
+            self.counts.not_again += not may_be_prestaged(task)
+        runner = self._current[task.id] = self._make_runner(task)
+        self._background.start(self._drive(task.id, runner))
+
+    def stop(self, effect: StopAttempt) -> None:
+        if not self._closed and effect.task_id in self._current:
+            self._current[effect.task_id].stop()
+
+    def open_gate(self, effect: OpenGate) -> None:
+        if not self._closed:
+            self.counts.opened += 1
+            self._current[effect.task_id].open_gate()
+
+    def discard(self, effect: DiscardAttempt) -> None:
+        if not self._closed and effect.task_id in self._current:
+            self.counts.discarded += 1
+            self._current[effect.task_id].discard()
 
     async def close(self) -> None:
         """Stop watching the attempts. Whatever runs goes on."""

@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from fetchml.core.model import Task, TaskSpec
-from fetchml.core.requests.snapshot import Snapshot
+from fetchml.core.model import Task
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.task_users import FileOwners
@@ -76,11 +75,3 @@ class Inputs:
         """Release the inputs of the task's current attempt, which has no process and gets none."""
         if task.spec.dataset_specs:
             await self._datasets.release(task.id, task.attempt)
-
-    def snapshot(self, user: str, snapshot_id: str) -> Snapshot | None:
-        """Return the snapshot and record its use; `None` if the user's tasks may not run it."""
-        return self._snapshots.to_run(user, snapshot_id)
-
-    async def dataset_fault(self, spec: TaskSpec) -> str | None:
-        """Return why the server can never provide one of the task's `dataset_specs`, or `None`."""
-        return await self._datasets.fault(spec.dataset_specs or ())

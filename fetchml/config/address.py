@@ -25,14 +25,35 @@ class Address:
             raise ValueError("Expected HOST:PORT, such as 127.0.0.1:9101 or [::1]:9101")
         return cls(host, int(port))
 
+    def bind(self) -> list[socket.socket]:
+        """Bind a socket to each address of the host, all with the same port; none listens yet.
+
+        Raises OSError if one can't be bound.
+        """
+        sockets: list[socket.socket] = []
+        port = self.port
+        try:
+            found = socket.getaddrinfo(
+                self.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            for family, kind, protocol, _, where in dict.fromkeys(found):
+                bound = socket.socket(family, kind, protocol)
+                sockets.append(bound)
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                bound.bind((where[0], port, *where[2:]))
+                port = bound.getsockname()[1]
+        except BaseException:
+            for each in sockets:
+                each.close()
+            raise
+        return sockets
+
     def probe(self) -> None:
         """Raise OSError if nothing can listen here now."""
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            self.host, self.port, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family, kind, protocol) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(where)
+        for bound in self.bind():
+            bound.close()
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

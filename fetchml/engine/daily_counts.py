@@ -1,5 +1,6 @@
 """How many tasks ended today (reading 16)."""
 
+from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
 from fetchml.core.model import ENDED, Change, Status
@@ -22,21 +23,23 @@ class DailyCounts:
         self._day = day
         self._counts = {Status.COMPLETED: completed, Status.FAILED: failed}
 
-    def add(self, change: Change) -> None:
-        task = change.task
-        if task.status not in ENDED or task.hidden or task.service:
-            return
-        if task.ended_at is not None:
-            self._turn(day_of(change.at, self._zone))
-            if day_of(task.ended_at, self._zone) == self._day:
-                self._counts[task.status] += 1
+    def committed(self, changes: Sequence[Change]) -> None:
+        """Count the tasks that ended with these changes."""
+        for change in changes:
+            task = change.task
+            if task.status not in ENDED or task.hidden or task.service or change.is_upkeep:
+                continue
+            if task.ended_at is not None:
+                self._start_day(day_of(change.at, self._zone))
+                if day_of(task.ended_at, self._zone) == self._day:
+                    self._counts[task.status] += 1
 
     def today(self, now: int) -> tuple[int, int]:
         """(completed, failed)"""
-        self._turn(day_of(now, self._zone))
+        self._start_day(day_of(now, self._zone))
         return self._counts[Status.COMPLETED], self._counts[Status.FAILED]
 
-    def _turn(self, day: str) -> None:
+    def _start_day(self, day: str) -> None:
         if day != self._day:
             self._day = day
             self._counts = {Status.COMPLETED: 0, Status.FAILED: 0}

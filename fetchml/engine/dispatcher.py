@@ -1,57 +1,48 @@
-"""The single writer: an event goes through the core, its changes to disk, and then, in the order
-of their numbers, to readers and watchers; after them the effects are carried out.
+"""The single writer: an event goes through the core, its changes to disk, and then its effects are
+carried out.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from fetchml.core.events import CheckGpus, Effect, Event, Submitted, TimePassed
-from fetchml.core.model import ENDED, Change, Status, Task
+from fetchml.core.model import Change, Task
 from fetchml.core.reactor import step
 from fetchml.core.requests import text
 from fetchml.core.state import State
-from fetchml.engine.daily_counts import DailyCounts
-from fetchml.engine.feed import Feed
-from fetchml.engine.task_index import TaskIndex
 from fetchml.errors import BadRequest
-from fetchml.ports.store import Store, StoredState
+from fetchml.ports.store import Store
 
-TOLD = frozenset({Status.PREPARING, Status.RUNNING}) | ENDED
-"""The states whose beginning is worth a line in the log."""
+E = TypeVar("E", bound=Effect)
 
 log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    def __init__(
-        self,
-        state: State,
-        restored: StoredState,
-        store: Store,
-        tally: DailyCounts,
-        *,
-        clock: Callable[[], int],
-        act: Callable[[Effect], None],
-        service_changed: Callable[[Task], None],
-    ) -> None:
-        self.state = state
-        self.catalog = TaskIndex(restored)
-        self.feed = Feed(restored.last_seq)
-        self.tally = tally
+    """Used from one event loop. `committed` is to be subscribed to the store, behind all that reads
+    and watches are answered from."""
+
+    def __init__(self, state: State, store: Store, last_seq: int, clock: Callable[[], int]) -> None:
+        """`last_seq`: the number of the last change that is durable."""
+        self._state = state
         self._store = store
         self._clock = clock
-        self._act = act
-        self._service_changed = service_changed
-        self._seq = restored.last_seq
+        self._seq = last_seq
+        self._handlers: dict[type[object], Callable[[Any], None]] = {}
         self._effects: deque[tuple[int, list[Effect]]] = deque()
         """With the number of the last change that must be durable before them."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due: int | None = None
 
+    def handle(self, kind: type[E], handler: Callable[[E], None]) -> None:
+        """Carry out all effects of this kind with `handler`, from now on."""
+        self._handlers[kind] = handler
+
     def apply(self, event: Event) -> asyncio.Future[None]:
-        """Done when the event's changes are durable and published.
+        """Return a future that is done when the event's changes are durable and published.
 
         A record is made of what is in the state and in the event. So the event is looked at before
         anything is decided: then each of its records can be encoded. Raises BadRequest, with
@@ -62,7 +53,7 @@ class Dispatcher:
             _require_storable(event)
         else:
             event = text.storable(event)
-        decision = step(self.state, event)
+        decision = step(self._state, event)
         self._set_timer()
         checks: list[CheckGpus] = []
         if decision.effects:
@@ -97,38 +88,26 @@ class Dispatcher:
         self._seq += len(changes)
         return durable
 
-    def on_durable(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            self.catalog.apply(change)
-            task = change.task
-            if task.status in ENDED:
-                if change.is_upkeep:
-                    continue
-                self.tally.add(change)
-            if task.status in TOLD:
-                _tell(change)
-            if task.service:
-                self._service_changed(task)
-        self.feed.publish(changes)
-        while self._effects and self._effects[0][0] <= self.feed.last_seq:
+    def committed(self, changes: Sequence[Change]) -> None:
+        """Carry out the effects that waited for these changes."""
+        while self._effects and self._effects[0][0] <= changes[-1].seq:
             for effect in self._effects.popleft()[1]:
                 self._carry_out(effect)
 
     def close(self) -> None:
-        self.feed.close()
         if self._timer is not None:
             self._timer.cancel()
 
     def _carry_out(self, effect: Effect) -> None:
         """What goes wrong with one task is not to keep others from their answers."""
         try:
-            self._act(effect)
+            self._handlers[type(effect)](effect)
         except Exception:
             log.exception("an effect failed", extra={"effect": type(effect).__name__})
 
     def _set_timer(self) -> None:
         """A delayed retry becomes ready by itself."""
-        due = self.state.queue.next_due()
+        due = self._state.queue.next_due()
         if due == self._timer_due:
             return
         if self._timer is not None:
@@ -148,14 +127,3 @@ def _require_storable(event: Submitted) -> None:
     """The checks at the edge let nothing else pass; here it is certain. Raises BadRequest."""
     if not text.is_storable(event):
         raise BadRequest("The request holds text that is not valid Unicode: send UTF-8")
-
-
-def _tell(change: Change) -> None:
-    task = change.task
-    if task.hidden or task.progress is not None:
-        return
-    extra = {"task_id": task.id, "attempt": task.attempt, "user": task.user}
-    if task.error is not None:
-        extra["error"] = task.error
-    what = "prestaged" if task.prestaged else task.status
-    log.info("%s %s", "service" if task.service else "task", what, extra=extra)

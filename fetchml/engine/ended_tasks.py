@@ -1,44 +1,42 @@
 """Tasks that have ended: hidden for good, or kept without their outputs. Files go after records."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
 from fetchml.core.model import ENDED, Kept, Task
 from fetchml.engine.dispatcher import Dispatcher
+from fetchml.engine.task_lookup import TaskLookup
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
-from fetchml.system.clock import Clock
 from fetchml.system.locks import KeyedLocks
 
 
 class EndedTasks:
-    """Usable once the engine has started."""
-
-    _writer: Dispatcher
-    _clock: Clock
+    """Used from one event loop."""
 
     def __init__(
         self,
+        tasks: TaskLookup,
         files: TaskFiles,
         usage: StorageUsage,
-        find: Callable[[str], Awaitable[Task]],
+        dispatcher: Dispatcher,
+        clock: Callable[[], int],
     ) -> None:
-        """`find`: the newest version of a task, of anybody's."""
+        self._tasks = tasks
         self._files = files
         self._usage = usage
-        self._find = find
+        self._dispatcher = dispatcher
+        self._clock = clock
         self.locks = KeyedLocks()
         """`("delete", ID)` is held from reading a task to removing it."""
 
-    def open(self, writer: Dispatcher, clock: Clock) -> None:
-        self._writer = writer
-        self._clock = clock
-
     def hide(self, tasks: Sequence[Task]) -> asyncio.Future[None]:
         """Done when it is durable. Then remove their files. With their locks held."""
-        return self._writer.record(self._clock(), [replace(task, hidden=True) for task in tasks])
+        return self._dispatcher.record(
+            self._clock(), [replace(task, hidden=True) for task in tasks]
+        )
 
     async def remove(self, task_ids: Sequence[str]) -> list[Task]:
         """In one commit, with their files; returns those that were there still."""
@@ -58,7 +56,7 @@ class EndedTasks:
             if tasks:
                 now = self._clock()
                 after = [_without_outputs(task, now) for task in tasks]
-                await self._writer.record(now, after)
+                await self._dispatcher.record(now, after)
                 for before, changed in zip(tasks, after, strict=True):
                     self._usage.outputs_removed(before, changed)
         for task in tasks:
@@ -66,7 +64,7 @@ class EndedTasks:
         return tasks
 
     async def _ended(self, task_ids: Sequence[str]) -> list[Task]:
-        found = [await self._find(task_id) for task_id in task_ids]
+        found = [await self._tasks.get(task_id) for task_id in task_ids]
         return [task for task in found if task.status in ENDED and not task.hidden]
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fetchml.core.model import ENDED, Change, Task
 from fetchml.core.scheduling.estimate import Calibration, Estimate, estimate
@@ -36,15 +36,17 @@ class Estimates:
         """By task: what was told first, until it starts."""
         self.calibration = Calibration()
 
-    def learn(self, change: Change) -> None:
-        """From every change that is durable."""
-        task = change.task
-        if task.status in ENDED:
-            if not task.hidden and not change.is_upkeep:
-                self._run_times.learn(task)
-            self._first.pop(task.id, None)
-        elif task.allocated_at is not None and (told := self._first.pop(task.id, None)) is not None:
-            self.calibration = self.calibration.plus(told, task.allocated_at)
+    def committed(self, changes: Sequence[Change]) -> None:
+        """Learn how long tasks ran, and hold earlier estimates against true starts."""
+        for change in changes:
+            task = change.task
+            if task.status in ENDED:
+                if not task.hidden and not change.is_upkeep:
+                    self._run_times.learn(task)
+                self._first.pop(task.id, None)
+            elif task.allocated_at is not None and task.id in self._first:
+                first = self._first.pop(task.id)
+                self.calibration = self.calibration.plus(first, task.allocated_at)
 
     async def of(self, task: Task) -> StartEstimate | None:
         """None: it can't start as the box is now, or too many wait."""

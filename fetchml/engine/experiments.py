@@ -19,8 +19,7 @@ from fetchml.errors import (
     ValidationFailed,
 )
 from fetchml.ports.store import Store
-from fetchml.records import RecordSet
-from fetchml.system.clock import Clock
+from fetchml.records import Documents, RecordSet
 from fetchml.system.ids import IdSequence
 
 KIND = "experiment"
@@ -30,30 +29,35 @@ MAX_OF_ONE_USER = 5_000
 """So that one user can't take the place of all others."""
 
 
+async def experiment_records(store: Documents) -> RecordSet[Experiment]:
+    """Read all experiments from the open store, oldest first, as the order of their ids is."""
+    records = RecordSet(store, KIND, Experiment, lambda each: each.id)
+    await records.load()
+    return records
+
+
 class Experiments:
-    """Used from one event loop, after `load`. Verbs raise `errors.RequestError`."""
+    """Used from one event loop. Verbs raise `errors.RequestError`."""
 
     def __init__(
         self,
+        records: RecordSet[Experiment],
         store: Store,
         audit: Audit,
         *,
+        clock: Callable[[], int],
+        ids: IdSequence,
         private: bool,
         snapshot_exists: Callable[[Principal, str], Awaitable[bool]],
     ) -> None:
+        """`records`: all that the store has, see `experiment_records`."""
+        self._records = records
         self._store = store
         self._audit = audit
+        self._clock = clock
+        self._ids = ids
         self._private = private
         self._snapshot_exists = snapshot_exists
-        self._records = RecordSet(store, KIND, Experiment, lambda each: each.id)
-        """Oldest first, as the order of their ids is."""
-        self._ids = IdSequence()
-        self._clock = Clock()
-
-    async def load(self) -> None:
-        """Read them from the store, which is open."""
-        await self._records.load()
-        self._clock = Clock(max((each.created_at for each in self._records), default=0))
 
     async def create(self, who: Principal, request: Mapping[str, object]) -> Experiment:
         """Durable on return, as with the other verbs."""
@@ -100,12 +104,6 @@ class Experiments:
             found is not None
             and found.status is ExperimentStatus.ACTIVE
             and permissions.may_see(who, found, private=self._private)
-        )
-
-    def named_snapshots(self, user: str | None = None) -> frozenset[str]:
-        """Those that experiments are about, of one user or of all: to be kept."""
-        return frozenset(
-            each.commit_id for each in self._records if each.commit_id and user in (None, each.user)
         )
 
     def _find_to_end(self, who: Principal, experiment_id: str) -> Experiment:

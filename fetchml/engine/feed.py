@@ -26,8 +26,8 @@ class Feed:
         """Of the tasks that have ended in `_changes`."""
         self._news: asyncio.Future[None] | None = None
 
-    def publish(self, changes: Sequence[Change]) -> None:
-        """Changes in the order of their numbers, without gaps."""
+    def committed(self, changes: Sequence[Change]) -> None:
+        """Publish changes, in the order of their numbers and without gaps."""
         self._changes.extend(changes)
         self._bytes += _bytes(changes)
         self.last_seq = self._changes[-1].seq

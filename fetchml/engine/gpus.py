@@ -16,14 +16,14 @@ from msgspec.structs import replace
 from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
-from fetchml.core.events import Event, GpuChecked, GpuDrained, GpuFailed, GpusSeen
+from fetchml.core.events import CheckGpus, Event, GpuChecked, GpuDrained, GpuFailed, GpusSeen
 from fetchml.core.gpus.health import GpuReading, XidClass, worst_xid, xid_class, xid_words
 from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.core.model import AttemptEnd, Principal, Role, Status, Task
 from fetchml.core.state import State
 from fetchml.core.verdict import is_failure
 from fetchml.errors import Forbidden, NotFound
-from fetchml.ports.gpu import GpuInventory, GpuState
+from fetchml.ports.gpu import GpuInventory, GpuState, OwnerOf
 from fetchml.ports.store import Store
 
 DOCUMENTS = "gpu"
@@ -91,39 +91,46 @@ Report = Callable[[Event], asyncio.Future[None]]
 
 
 class Gpus:
-    """Verbs raise `errors.RequestError` for what a client must be told."""
-
-    _state: State
-    _clock: Callable[[], int]
-    _report: Report
+    """Used from one event loop. Verbs raise `errors.RequestError`."""
 
     def __init__(
-        self, store: Store, audit: Audit, inventory: GpuInventory | None, *, private: bool
+        self,
+        store: Store,
+        state: State,
+        audit: Audit,
+        inventory: GpuInventory | None,
+        *,
+        report: Report,
+        owner_of: OwnerOf,
+        clock: Callable[[], int],
+        private: bool,
     ) -> None:
-        """`inventory` None: only plain slots. The store may be opened later."""
+        """`inventory` None: only plain slots. `report`: takes events to the core. `owner_of`: the
+        launcher's."""
         self._store = store
+        self._state = state
         self._audit = audit
         self._inventory = inventory
+        self._report = report
+        self._owner_of = owner_of
+        self._clock = clock
         self._private = private
         self._sick: set[str] = set()
         """Told sick by the newest look."""
         self._owners_known = False
-        self._is_open = False
+        self._started = False
         self._doing: set[asyncio.Task[None]] = set()
 
-    async def open(self, state: State, clock: Callable[[], int], report: Report) -> None:
-        """After `Recovered`; the core knows the GPUs on return."""
-        self._state = state
-        self._clock = clock
-        self._report = report
+    async def start(self) -> None:
+        """Report all GPUs to the core, now and whenever they change. After `Recovered`."""
         for data in await self._store.list_documents(DOCUMENTS):
             record = msgspec.json.decode(data, type=Drained)
-            await report(GpuDrained(clock(), record.uuid, record.by))
-        self._is_open = True
+            await self._report(GpuDrained(self._clock(), record.uuid, record.by))
+        self._started = True
         if self._inventory is not None:
-            await self._inventory.open(self._changed)
+            await self._inventory.open(self._changed, self._live_owner_of)
         else:
-            await report(GpusSeen(clock(), []))
+            await self._report(GpusSeen(self._clock(), []))
 
     async def close(self) -> None:
         if self._doing:
@@ -136,25 +143,12 @@ class Gpus:
         a process that is nobody's is a stranger, also on a GPU that a task has."""
         if not self._owners_known:
             self._owners_known = True
-            if self._is_open:
+            if self._started:
                 self._look_again()
 
-    def reading(self, uuid: str) -> GpuReading | None:
-        """The newest."""
-        if self._inventory is None:
-            return None
-        readings = self._inventory.state.readings
-        return next((reading for reading in readings if reading.uuid == uuid), None)
-
-    def has_processes(self, task_id: str) -> bool:
-        """Whether processes of this task may live. What an ended one has left is nobody's. May be
-        asked in any thread."""
-        task = self._state.tasks.get(task_id)
-        return task is not None and task.status in (Status.PREPARING, Status.RUNNING)
-
-    def check(self, uuids: Sequence[str]) -> None:
-        """Carries out CheckGpus."""
-        self._do(self._check(uuids))
+    def check(self, effect: CheckGpus) -> None:
+        """Carry out the effect."""
+        self._do(self._check(effect.uuids))
 
     async def failure(self, task: Task, end: AttemptEnd) -> GpuFailed | None:
         """Whether a bad end of the task's attempt was its GPUs' doing."""
@@ -267,6 +261,14 @@ class Gpus:
         log.error("a GPU is taken out of use", extra={"gpu": uuid, "because": told})
         self._report(GpuDrained(self._clock(), uuid, by))
         self._do(self._keep(uuid, by))
+
+    def _live_owner_of(self, pid: int) -> str | None:
+        """The task that a process belongs to, while its processes may live: what an ended task has
+        left belongs to none. Called in the inventory's threads."""
+        task_id = self._owner_of(pid)
+        task = None if task_id is None else self._state.tasks.get(task_id)
+        has_processes = task is not None and task.status in (Status.PREPARING, Status.RUNNING)
+        return task_id if has_processes else None
 
     async def _check(self, uuids: Sequence[str]) -> None:
         if self._inventory is None:

@@ -6,7 +6,7 @@ In small portions, so that nobody waits for a large one.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,7 +24,6 @@ from fetchml.files.storage_usage import StorageUsage, UserStorage
 from fetchml.ports.store import OldTasks, Store
 from fetchml.snapshots.service import Snapshots
 from fetchml.system.background import every
-from fetchml.system.clock import Clock
 
 HOUR_SECONDS = 3600
 FIRST_SECONDS = 90
@@ -50,7 +49,7 @@ class StorageReport(NamedTuple):
 
 
 class Retention:
-    """Used from one event loop, once the engine has started."""
+    """Used from one event loop."""
 
     def __init__(
         self,
@@ -60,6 +59,7 @@ class Retention:
         usage: StorageUsage,
         audit: Audit,
         settings: RetentionSettings,
+        clock: Callable[[], int],
     ) -> None:
         self._store = store
         self._ended = ended
@@ -67,7 +67,7 @@ class Retention:
         self._usage = usage
         self._audit = audit
         self._settings = settings
-        self._clock = Clock()
+        self._clock = clock
         self._one_at_a_time = asyncio.Lock()
 
     def report(self, who: Principal) -> StorageReport:

@@ -4,67 +4,72 @@ Who may start or stop one, its caller has decided.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fetchml.core.events import CancelRequested, Submitted
-from fetchml.core.model import Actor, Resources, Status, Task, TaskSpec
+from fetchml.core.model import Actor, Change, Resources, Status, Task
 from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.explain import explain, why_it_waits
+from fetchml.engine.submissions import Submissions
+from fetchml.engine.task_index import TaskIndex
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.task_files import TaskFiles
 from fetchml.ports.store import Store
-from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
 
 LOG_TAIL_BYTES = 4096
 
 
 class ServiceTasks:
-    """Usable once the engine has started, as it is before the engine has ended."""
-
-    _writer: Dispatcher
-    _ids: IdSequence
-    _clock: Clock
+    """Used from one event loop."""
 
     def __init__(
         self,
         store: Store,
+        state: State,
+        index: TaskIndex,
         files: TaskFiles,
-        require_room: Callable[[], None],
-        require_quota: Callable[[str, TaskSpec], None],
+        submissions: Submissions,
+        dispatcher: Dispatcher,
+        *,
+        clock: Callable[[], int],
+        ids: IdSequence,
         limits: TaskLimits,
     ) -> None:
         self.limits = limits
         """Of every task's resources. Time limits are not for services: idle ones are stopped."""
-        self.require_room = require_room
-        """Raises Unavailable when nothing new is taken now."""
-        self.require_quota = require_quota
-        """Raises ValidationFailed, QueueQuotaReached: the user may not have this task now."""
-        self.changed: Callable[[Task], None] = lambda task: None
-        """Called with every new version of a service's task, when it is durable."""
+        self.require_room = submissions.require_room
+        self.require_quota = submissions.require_quota
         self._store = store
+        self._state = state
+        self._index = index
         self._files = files
-
-    def open(self, writer: Dispatcher, ids: IdSequence, clock: Clock) -> None:
-        self._writer = writer
-        self._ids = ids
+        self._dispatcher = dispatcher
         self._clock = clock
+        self._ids = ids
+
+    def subscribe(self, listener: Callable[[Task], None]) -> None:
+        """Call `listener` with every new version of a service's task, when it is durable."""
+
+        def committed(changes: Sequence[Change]) -> None:
+            for change in changes:
+                if change.task.service:
+                    listener(change.task)
+
+        self._store.subscribe(committed)
 
     @property
     def capacity(self) -> Resources:
-        return self._writer.state.capacity
-
-    def tell(self, task: Task) -> None:
-        """This is durable now."""
-        self.changed(task)
+        return self._state.capacity
 
     def live(self) -> list[Task]:
-        return list(self._writer.catalog.services.values())
+        return list(self._index.services.values())
 
     async def find(self, task_id: str) -> Task | None:
         """Of any kind, live or ended."""
-        return self._writer.catalog.services.get(task_id) or await self._store.get(task_id)
+        return self._index.services.get(task_id) or await self._store.get(task_id)
 
     def next_id(self) -> tuple[str, int]:
         """For a new service, and the time in milliseconds since the epoch (UTC)."""
@@ -73,16 +78,16 @@ class ServiceTasks:
 
     def submit(self, task: Task) -> asyncio.Future[None]:
         """Done when it is durable."""
-        return self._writer.apply(Submitted(self._clock(), [task]))
+        return self._dispatcher.apply(Submitted(self._clock(), [task]))
 
     def cancel(self, task_id: str, by: Actor) -> asyncio.Future[None]:
         """Done when the wish is durable; nothing happens to one that has ended."""
-        return self._writer.apply(CancelRequested(self._clock(), task_id, by))
+        return self._dispatcher.apply(CancelRequested(self._clock(), task_id, by))
 
     def waits_for(self, task: Task) -> str:
         """Why a live one does not run yet, in a sentence. Its place in the queue is not looked
         for: a list of many services may be asked for while a million tasks wait."""
-        state, now = self._writer.state, self._clock()
+        state, now = self._state, self._clock()
         if task.shown_status is Status.QUEUED:
             return why_it_waits(state, task, now) or "It waits for its turn."
         return explain(state, task, now, may_name=lambda _: False).reason

@@ -4,8 +4,6 @@ Written now and then. What has ended since is told by the tasks themselves; and 
 says since when it has run.
 """
 
-import asyncio
-import logging
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -16,9 +14,7 @@ from fetchml.core.state import Limits
 from fetchml.ports.store import Store, StoredState
 
 KIND = "shares"
-EVERY_SECONDS = 60.0
-
-log = logging.getLogger(__name__)
+SAVE_SECONDS = 60.0
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -50,11 +46,6 @@ class ShareStore:
         data = msgspec.json.encode(Saved(self._clock(), used))
         await self._store.put_document(KIND, KIND, data)
         self._written = used
-
-    async def save_at_times(self, shares: Shares) -> None:
-        while True:
-            await asyncio.sleep(EVERY_SECONDS)
-            await self.save(shares)
 
 
 def _add(shares: Shares, task: Task, since: int, cores: int) -> None:

@@ -1,18 +1,21 @@
 """What is taken: a submission is checked, counted against quotas and room, and made durable."""
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
-from fetchml.attempts.staging import Inputs
 from fetchml.core import permissions, quotas
 from fetchml.core.events import Submitted
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Idempotency, Principal, Task, TaskSpec
-from fetchml.core.requests import submission
-from fetchml.core.requests.dataset import AddressRules
+from fetchml.core.requests import dataset, images, submission
+from fetchml.core.state import State
+from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.dispatcher import Dispatcher
+from fetchml.engine.experiments import Experiments
+from fetchml.engine.task_lookup import TaskLookup
 from fetchml.errors import (
     MAX_VIOLATIONS,
     BadRequest,
@@ -23,8 +26,9 @@ from fetchml.errors import (
     Unavailable,
     ValidationFailed,
 )
+from fetchml.files.storage_usage import StorageUsage
 from fetchml.ports.store import IdempotentCreate, Store
-from fetchml.system.clock import Clock
+from fetchml.snapshots.service import Snapshots
 from fetchml.system.ids import IdSequence
 from fetchml.system.locks import KeyedLocks
 from fetchml.system.pacing import Pace
@@ -33,46 +37,48 @@ NO_SUCH_SNAPSHOT = FieldViolation("snapshot_id", "there is no such snapshot: upl
 KEY_OF_ANOTHER = "was used with another request: take a new key"
 
 
-class Submissions:
-    """Usable once the engine has started."""
+@dataclass(frozen=True, slots=True)
+class SubmissionRules:
+    """What a request may ask for, by the settings."""
 
-    _writer: Dispatcher
-    _ids: IdSequence
-    _clock: Clock
+    defaults: submission.Defaults
+    dataset_schemes: tuple[str, ...] = dataset.SCHEMES
+    dataset_addresses: dataset.AddressRules = dataset.PUBLIC_ADDRESSES
+    allow_images: tuple[str, ...] = images.ANY
+
+
+class Submissions:
+    """Used from one event loop. Verbs raise `errors.RequestError`."""
 
     def __init__(
         self,
         store: Store,
-        inputs: Inputs,
-        defaults: submission.Defaults,
-        dataset_schemes: tuple[str, ...],
-        dataset_addresses: AddressRules,
-        allow_images: tuple[str, ...],
+        state: State,
+        tasks: TaskLookup,
+        snapshots: Snapshots,
+        datasets: DatasetProvider,
+        experiments: Experiments,
+        usage: StorageUsage,
+        dispatcher: Dispatcher,
         *,
-        takes_tasks: Callable[[Principal, str], bool],
-        find: Callable[[str], Awaitable[Task]],
-        require_storage: Callable[[str], None],
+        clock: Callable[[], int],
+        ids: IdSequence,
+        rules: SubmissionRules,
     ) -> None:
-        """`takes_tasks`: whether a user may submit to the experiment with this id. `find`: the task
-        with this id, of anybody's. `require_storage`: raises StorageQuotaReached for a user whose
-        files take too much room."""
         self._store = store
-        self._inputs = inputs
-        self._defaults = defaults
-        self._dataset_schemes = dataset_schemes
-        self._dataset_addresses = dataset_addresses
-        self._allow_images = allow_images
-        self._takes_tasks = takes_tasks
-        self._find = find
-        self._require_storage = require_storage
+        self._state = state
+        self._tasks = tasks
+        self._snapshots = snapshots
+        self._datasets = datasets
+        self._experiments = experiments
+        self._usage = usage
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._ids = ids
+        self._rules = rules
         self._locks = KeyedLocks()
         self.refused = 0
         """Submits that a quota of waiting tasks, or the queue's limit, kept out."""
-
-    def open(self, writer: Dispatcher, ids: IdSequence, clock: Clock) -> None:
-        self._writer = writer
-        self._ids = ids
-        self._clock = clock
 
     async def create_task(
         self, who: Principal, request: Mapping[str, object], idempotency_key: str | None = None
@@ -93,7 +99,7 @@ class Submissions:
                 return await self._submit_one(who, spec, Idempotency(idempotency_key, digest))
         if earlier.digest != digest:
             raise ValidationFailed([FieldViolation("Idempotency-Key", KEY_OF_ANOTHER)])
-        return await self._find(earlier.task_id)
+        return await self._tasks.get(earlier.task_id)
 
     async def create_tasks(
         self,
@@ -117,7 +123,7 @@ class Submissions:
         tasks: list[Task] = []
         for key in idempotency_keys:
             earlier = None if key is None else known.get(key)
-            tasks.append(next(new) if earlier is None else await self._find(earlier.task_id))
+            tasks.append(next(new) if earlier is None else await self._tasks.get(earlier.task_id))
             if pace.due:
                 await pace.rest()
         return tasks
@@ -165,7 +171,7 @@ class Submissions:
 
     def require_room(self) -> None:
         """Raises Unavailable if the server takes no new work."""
-        if self._writer.state.draining:
+        if self._state.draining:
             raise Unavailable("The server is shutting down: submit again when it is back")
         if not self._store.has_room():
             raise DiskFull
@@ -174,17 +180,17 @@ class Submissions:
         """For one task. Raises ValidationFailed, QueueQuotaReached, Unavailable."""
         self._require_gpu_quota(spec)
         self._require_queue_quota(user, [footprint(spec)])
-        self._require_storage(user)
+        self._usage.require_room(user)
 
     def _require_gpu_quota(self, spec: TaskSpec) -> None:
-        if fault := quotas.gpu_fault(self._writer.state.limits, spec):
+        if fault := quotas.gpu_fault(self._state.limits, spec):
             raise ValidationFailed([FieldViolation("gpu", fault)])
 
     def _require_queue_quota(self, user: str, footprints: Sequence[int]) -> None:
-        if fault := quotas.queue_fault(self._writer.state, user, footprints):
+        if fault := quotas.queue_fault(self._state, user, footprints):
             self.refused += 1
             raise QueueQuotaReached(fault)
-        if quotas.is_full(self._writer.state, footprints):
+        if quotas.is_full(self._state, footprints):
             self.refused += 1
             raise Unavailable("The queue is full: submit again when tasks have ended")
 
@@ -192,27 +198,27 @@ class Submissions:
         if not permissions.may_submit(who):
             raise Forbidden("A viewer's key can't submit tasks")
         self.require_room()
-        self._require_storage(who.user)
-        if fault := quotas.count_fault(self._writer.state, who.user, count):
+        self._usage.require_room(who.user)
+        if fault := quotas.count_fault(self._state, who.user, count):
             raise QueueQuotaReached(fault)
 
     def _accept(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
-        state = self._writer.state
+        state = self._state
         snapshot_id = request.get("snapshot_id")
         snapshot = None
         unknown: list[FieldViolation] = []
         if isinstance(snapshot_id, str):
-            snapshot = self._inputs.snapshot(who.user, snapshot_id)
+            snapshot = self._snapshots.to_run(who.user, snapshot_id)
             unknown = [] if snapshot else [NO_SUCH_SNAPSHOT]
         try:
             spec = submission.accept(
                 request,
-                self._defaults,
+                self._rules.defaults,
                 state.capacity,
                 snapshot.project_file if snapshot else None,
-                dataset_schemes=self._dataset_schemes,
-                dataset_addresses=self._dataset_addresses,
-                allow_images=self._allow_images,
+                dataset_schemes=self._rules.dataset_schemes,
+                dataset_addresses=self._rules.dataset_addresses,
+                allow_images=self._rules.allow_images,
             )
         except submission.InvalidSubmission as error:
             violations = [FieldViolation(*v) for v in error.violations]
@@ -226,13 +232,13 @@ class Submissions:
 
     def _require_takes_tasks(self, who: Principal, spec: TaskSpec) -> None:
         """Not for a repeated create: its experiment may have been archived since."""
-        if spec.experiment_id is None or self._takes_tasks(who, spec.experiment_id):
+        if spec.experiment_id is None or self._experiments.takes_tasks(who, spec.experiment_id):
             return
         rule = "no such experiment, or it is archived"
         raise ValidationFailed([FieldViolation("experiment_id", rule)])
 
     async def _require_datasets(self, spec: TaskSpec) -> None:
-        if fault := await self._inputs.dataset_fault(spec):
+        if fault := await self._datasets.fault(spec.dataset_specs or ()):
             raise ValidationFailed([FieldViolation("dataset_specs", fault)])
 
     async def _submit_one(
@@ -259,9 +265,9 @@ class Submissions:
         self._require_queue_quota(user, footprints)
         # Others had their turn while it was checked.
         for snapshot_id in snapshots:
-            if self._inputs.snapshot(user, snapshot_id) is None:
+            if self._snapshots.to_run(user, snapshot_id) is None:
                 raise ValidationFailed([NO_SUCH_SNAPSHOT])
-        await self._writer.apply(Submitted(now, tasks, footprints))
+        await self._dispatcher.apply(Submitted(now, tasks, footprints))
         return tasks
 
 

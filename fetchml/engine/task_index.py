@@ -5,7 +5,7 @@ Everything else is on disk. A page is answered from here when it is certain to b
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from fetchml.core.model import ENDED, HOLDING, Change, Status, Task
 from fetchml.engine.recent_tasks import THE_FIRST, RecentTasks, Turn, turn
@@ -45,20 +45,27 @@ class TaskIndex:
             for status in ENDED
         }
 
-    def apply(self, change: Change) -> None:
-        task = change.task
-        if task.service:
+    def committed(self, changes: Sequence[Change]) -> None:
+        """Take over changes that are durable, in order."""
+        for change in changes:
+            task = change.task
+            if task.service:
+                self._service_changed(task)
+            elif task.status in ENDED and change.is_upkeep:
+                self._ended[task.status].replace(task)
+            elif task.hidden:
+                self._counts[task.user, task.status] -= 1
+                self._ended[task.status].remove(task)
+            else:
+                self._task_changed(task)
+
+    def _service_changed(self, task: Task) -> None:
+        if task.status in ENDED:
+            self.services.pop(task.id, None)
+        else:
             self.services[task.id] = task
-            if task.status in ENDED:
-                del self.services[task.id]
-            return
-        if task.status in ENDED and change.is_upkeep:
-            self._ended[task.status].replace(task)
-            return
-        if task.hidden:
-            self._counts[task.user, task.status] -= 1
-            self._ended[task.status].remove(task)
-            return
+
+    def _task_changed(self, task: Task) -> None:
         before = self.live.get(task.id)
         if before is not None:
             self._counts[task.user, before.shown_status] -= 1

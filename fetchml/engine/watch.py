@@ -1,10 +1,11 @@
 """Watches: the feed's changes as one reader may see them, with the snapshot or resync before."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
 from fetchml.core.model import ENDED, Change, Task
 from fetchml.engine import message_seq
-from fetchml.engine.dispatcher import Dispatcher
+from fetchml.engine.feed import Feed
+from fetchml.engine.task_index import TaskIndex
 from fetchml.errors import Unavailable
 from fetchml.ports.store import Store
 from fetchml.system.pacing import Pace
@@ -13,83 +14,93 @@ from fetchml.views import Update, UpdateType, WatchFilter
 AT_ONCE = 500
 
 
-def watch(
-    writer: Dispatcher,
-    store: Store,
-    clock: Callable[[], int],
-    may_see: Callable[[Task], bool],
-    where: WatchFilter,
-    since: int | None,
-    *,
-    snapshot: bool,
-    completes: bool,
-) -> AsyncGenerator[Update]:
-    """`since`: the number of a message (see `message_seq`); `None`: from now on. `snapshot`: first
-    the live tasks. `completes`: with a message of its own for the end of a task.
+class Watches:
+    """Nothing is kept for a reader: one that falls behind reads from the store, and one that falls
+    behind what the store keeps is told to resync."""
 
-    Never ends by itself; raises Unavailable when the server shuts down, at once if it does so
-    already: that is no watch that has begun.
+    def __init__(
+        self, index: TaskIndex, feed: Feed, store: Store, clock: Callable[[], int]
+    ) -> None:
+        self._index = index
+        self._feed = feed
+        self._store = store
+        self._clock = clock
 
-    Nothing is kept for a reader: one that falls behind reads from the store, and one that falls
-    behind what the store keeps is told to resync.
-    """
-    if writer.feed.closed:
+    def watch(
+        self,
+        may_see: Callable[[Task], bool],
+        where: WatchFilter,
+        since: int | None,
+        *,
+        snapshot: bool,
+        completes: bool,
+    ) -> AsyncGenerator[Update]:
+        """`since`: the number of a message (see `message_seq`); `None`: from now on. `snapshot`:
+        first the live tasks. `completes`: with a message of its own for the end of a task.
+
+        Never ends by itself; raises Unavailable when the server shuts down, at once if it does so
+        already: that is no watch that has begun.
+        """
+        if self._feed.closed:
+            raise _shutting_down()
+
+        def wanted(task: Task) -> bool:
+            return may_see(task) and _matches(task, where)
+
+        return self._updates(wanted, since, snapshot, completes)
+
+    async def _updates(
+        self, wanted: Callable[[Task], bool], since: int | None, snapshot: bool, completes: bool
+    ) -> AsyncGenerator[Update]:
+        feed, clock = self._feed, self._clock
+        pace = Pace()
+        newest = message_seq.up_to(feed.last_seq)
+        after = newest if since is None else since
+        if since is None and snapshot:
+            for task in list(self._index.live.values()):
+                if wanted(task):
+                    yield Update(UpdateType.SNAPSHOT, newest, clock(), task)
+                elif pace.due:  # A filter may let nothing through for a hundred thousand tasks.
+                    await pace.rest()
+            yield Update(UpdateType.SYNCED, newest, clock())
+        if after > newest:  # From another server, or from this one before it was restored.
+            after = newest
+            yield Update(UpdateType.RESYNC, newest, clock())
+        seen = message_seq.last_finished(after, completes=completes)
+        while not feed.closed:
+            changes = await self._changes_after(seen)
+            if changes is None:
+                seen = feed.last_seq
+                yield Update(UpdateType.RESYNC, message_seq.up_to(seen), clock())
+                continue
+            for change in changes:
+                seen = change.seq
+                if not change.is_upkeep and wanted(change.task):
+                    for update in _messages(change, completes=completes):
+                        if update.seq > after:
+                            yield update
+            await pace.rest()
+            if not changes:
+                await feed.beyond(seen)
         raise _shutting_down()
-    return _watch(writer, store, clock, may_see, where, since, snapshot, completes)
 
-
-async def _watch(
-    writer: Dispatcher,
-    store: Store,
-    clock: Callable[[], int],
-    may_see: Callable[[Task], bool],
-    where: WatchFilter,
-    since: int | None,
-    snapshot: bool,
-    completes: bool,
-) -> AsyncGenerator[Update]:
-    feed = writer.feed
-    pace = Pace()
-    newest = message_seq.up_to(feed.last_seq)
-    after = newest if since is None else since
-    if since is None and snapshot:
-        for task in list(writer.catalog.live.values()):
-            if may_see(task) and _matches(task, where):
-                yield Update(UpdateType.SNAPSHOT, newest, clock(), task)
-            elif pace.due:  # A filter may let nothing through for a hundred thousand tasks.
-                await pace.rest()
-        yield Update(UpdateType.SYNCED, newest, clock())
-    if after > newest:  # From another server, or from this one before it was restored.
-        after = newest
-        yield Update(UpdateType.RESYNC, newest, clock())
-    seen = message_seq.last_finished(after, completes=completes)
-    while not feed.closed:
-        changes = feed.after(seen, AT_ONCE)
+    async def _changes_after(self, seen: int) -> Sequence[Change] | None:
+        """The next changes; `None` if they are no longer kept."""
+        changes = self._feed.after(seen, AT_ONCE)
+        if changes is not None:
+            return changes
+        changes = await self._store.changes_since(seen, AT_ONCE)
         if changes is None:
-            changes = await store.changes_since(seen, AT_ONCE)
-            if changes is not None:  # those on disk that were not published yet come later
-                changes = [change for change in changes if change.seq <= feed.last_seq]
-        if changes is None:
-            seen = feed.last_seq
-            yield Update(UpdateType.RESYNC, message_seq.up_to(seen), clock())
-            continue
-        for change in changes:
-            seen = change.seq
-            if may_see(change.task) and not change.is_upkeep and _matches(change.task, where):
-                for update in _updates(change, completes=completes):
-                    if update.seq > after:
-                        yield update
-        await pace.rest()
-        if not changes:
-            await feed.beyond(seen)
-    raise _shutting_down()
+            return None
+        # Those on disk that were not published yet come later.
+        return [change for change in changes if change.seq <= self._feed.last_seq]
 
 
 def _shutting_down() -> Unavailable:
     return Unavailable("The server is shutting down: watch again when it is back")
 
 
-def _updates(change: Change, *, completes: bool) -> Iterator[Update]:
+def _messages(change: Change, *, completes: bool) -> Iterator[Update]:
     """The messages about a change, in order."""
     task = change.task
     kind = UpdateType.TASK_DELETED if task.hidden else UpdateType.TASK_UPDATE

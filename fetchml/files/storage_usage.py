@@ -5,7 +5,7 @@ which are durable; what is written right now is reported by `storage_monitor` ev
 question costs the same whatever there is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fetchml.core import storage
@@ -81,17 +81,18 @@ class StorageUsage:
         for user, each in kept.items():
             self._add_kept(user, each)
 
-    def task_changed(self, change: Change) -> None:
-        """With every durable change, in order."""
-        task = change.task
-        if task.status not in ENDED or change.is_upkeep:
-            return
-        if task.hidden:
-            self._forget_ended(task)
-        else:
-            self._drop_live(task.id)
-            if not task.service:
-                self._add_kept(task.user, task.kept)
+    def committed(self, changes: Sequence[Change]) -> None:
+        """Account for changes that are durable, in order."""
+        for change in changes:
+            task = change.task
+            if task.status not in ENDED or change.is_upkeep:
+                continue
+            if task.hidden:
+                self._forget_ended(task)
+            else:
+                self._drop_live(task.id)
+                if not task.service:
+                    self._add_kept(task.user, task.kept)
 
     def outputs_removed(self, before: Task, after: Task) -> None:
         """Of a task that ended before."""

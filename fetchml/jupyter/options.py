@@ -15,6 +15,8 @@ class JupyterOptions:
     private: bool
     has_containers: bool
     """`False` if Jupyter runs as a plain process."""
+    public_url: str
+    """The server's own URL for browsers, without a slash at the end."""
     command: tuple[str, ...] = ("jupyter-lab",)
     """Command of a plain process."""
     domain: str | None = None

@@ -51,9 +51,8 @@ class JupyterServices:
         audit: Audit,
         token_key: Callable[[], bytes],
     ) -> None:
-        """Make this before the engine starts, which reports changes of tasks. `token_key` is called
-        once the data directory is locked; raises OSError."""
-        self.origins = JupyterOrigins(options.domain)
+        """Make this before the engine starts. `token_key` raises OSError."""
+        self.origins = JupyterOrigins(options.public_url, options.domain)
         self.workspaces = workspaces
         self._tasks = tasks
         self._options = options
@@ -76,7 +75,7 @@ class JupyterServices:
             isolated=options.has_containers,
         )
         self._loaded = asyncio.Event()
-        tasks.changed = self._task_changed
+        tasks.subscribe(self._task_changed)
         # For the proxy. A visitor who has the address of a service, and no key, may learn this.
         self.link = self.supervision.link
         self.note_use = self.supervision.note_use

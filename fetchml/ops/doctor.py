@@ -256,8 +256,8 @@ def _gpus(settings: Settings, gpus: GpuState) -> Iterator[Check]:
 
 def _inventory() -> GpuState:
     async def look() -> GpuState:
-        inventory = NvmlInventory(lambda _: None, silent_seconds=GPU_SECONDS)
-        await inventory.open(lambda _: None)
+        inventory = NvmlInventory(silent_seconds=GPU_SECONDS)
+        await inventory.open(lambda _: None, lambda _: None)
         try:
             return inventory.state
         finally:

@@ -41,11 +41,12 @@ class GpuInventory(Protocol):
     def state(self) -> GpuState:
         """The newest reading."""
 
-    async def open(self, on_change: Callable[[GpuState], None]) -> None:
+    async def open(self, on_change: Callable[[GpuState], None], owner_of: OwnerOf) -> None:
         """Take the first reading, and keep reading.
 
         `on_change` is called in the event loop, during this call and whenever `gpus`, `driver`,
         `problem` or `notes` change. Measurements such as utilization change without a call.
+        `owner_of` is called in threads.
         """
 
     async def refresh(self) -> GpuState:

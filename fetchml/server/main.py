@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,13 +19,11 @@ import uvloop
 from google.protobuf.message import Message
 
 from fetchml.adapters.duckdb.store import DuckDBStore, StoreUnusable
-from fetchml.adapters.jupyter.client import HttpJupyterClient
 from fetchml.adapters.system_errors import with_advice
 from fetchml.api.grpc.calls import Call
 from fetchml.api.grpc.keys import KeyService
 from fetchml.api.grpc.server import GrpcServer
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
-from fetchml.attempts.staging import Inputs
 from fetchml.auth.admin_key import BadAdminKey, ensure_admin
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
@@ -33,28 +32,23 @@ from fetchml.auth.keyring import Keyring
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.config.address import Address
 from fetchml.config.settings import Settings
-from fetchml.engine.engine import Engine
-from fetchml.engine.experiments import Experiments
 from fetchml.engine.retention import Retention
+from fetchml.engine.task_index import RECENT, RECENT_BYTES
 from fetchml.files import task_users
 from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir, require_own
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.files.own_file import write_durably
 from fetchml.files.storage_monitor import StorageMonitor
-from fetchml.files.storage_usage import StorageUsage
-from fetchml.jupyter.service import JupyterServices
-from fetchml.jupyter.service_key import load_key
-from fetchml.jupyter.workspaces import Workspaces
 from fetchml.ports.store import StoreDamaged
 from fetchml.server import sd_notify, wiring
+from fetchml.server.assembly import Outside, assemble
 from fetchml.server.control_socket import control_socket, write_address
 from fetchml.server.wiring import CannotStart
 from fetchml.shim import UnsupportedMachineError
-from fetchml.snapshots.files import SnapshotFiles
-from fetchml.snapshots.service import Snapshots
 from fetchml.system import capabilities
 from fetchml.system.clock import Clock
+from fetchml.system.ids import IdSequence
 
 REQUESTS_FINISH_SECONDS = 4
 """How long requests have to be answered when the server is asked to stop."""
@@ -125,7 +119,8 @@ async def manage_keys(data_dir: Path, method: str, request: Message) -> Message:
 
 
 async def _answer_about_keys(store: DuckDBStore, method: str, request: Message) -> Message:
-    keys = KeyManager(await wiring.keyring(store), Audit(store, clock_ms=Clock()))
+    clock, ids = Clock(), IdSequence()
+    keys = KeyManager(await wiring.keyring(store, clock, ids), Audit(store, clock_ms=clock))
     call = getattr(KeyService(keys), method)
     answer: Message = await call(request, Call(Admission.local, {}))
     return answer
@@ -147,108 +142,77 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         data_dir = settings.data_dir
         # Whose data directory it is comes first: its server has these ports too.
         lock_data_dir(data_dir).release()
-        for address in (settings.server.http, settings.server.grpc):
-            _require_free(address)
+        http_sockets = _bind(settings.server.http)
+        for each in http_sockets:
+            stack.callback(each.close)
+        http = Address(settings.server.http.host, http_sockets[0].getsockname()[1])
+        _require_free(settings.server.grpc)
         certificate = wiring.certificate(settings)
         watch = await stack.enter_async_context(FolderEvents())
         store = wiring.store(settings)
-        audit = Audit(store, clock_ms=Clock())
-        usage = StorageUsage(wiring.user_storage_bytes(settings))
-        snapshots = Snapshots(
-            store,
-            SnapshotFiles(data_dir),
-            wiring.snapshot_settings(settings),
-            audit=audit,
-            usage=usage,
-            named=lambda user: engine.named_snapshots(user) | experiments.named_snapshots(user),
+        restored = await store.open(
+            recent_limit=RECENT, recent_bytes=RECENT_BYTES, on_fatal=_end_at_once
         )
-        experiments = Experiments(
-            store, audit, private=settings.auth.private, snapshot_exists=snapshots.exists
-        )
-        launcher = wiring.launcher(
-            settings, watch, address_of=lambda uuid: wiring.address(gpus, uuid)
-        )
-        gpus, owners = (
-            wiring.gpus(settings, store, audit, launcher),
-            wiring.owners(settings, store, launcher),
-        )
-        engine = Engine(
-            store,
-            launcher,
-            Inputs(
-                snapshots,
-                wiring.datasets(settings),
-                owners,
-                workspace_of=lambda task: jupyter.workspace_of(task),  # noqa: PLW0108 - made below
-                secrets_of=lambda task: jupyter.secrets_of(task),  # noqa: PLW0108
-            ),
-            watch,
-            wiring.engine_settings(settings),
-            gpus=gpus,
-            takes_tasks=experiments.takes_tasks,
-            audit=audit,
-            usage=usage,
-            on_fatal=_end_at_once,
-        )
-        jupyter = JupyterServices(
-            store,
-            engine.services,
-            Workspaces(store, wiring.workspaces_root(settings), owners, usage),
-            HttpJupyterClient(),
-            watch,
-            wiring.jupyter_settings(settings),
-            audit=audit,
-            token_key=functools.partial(load_key, data_dir),
-        )
-        await engine.start()
-        stack.push_async_callback(engine.close)
+        stack.push_async_callback(store.close)
         await _warn_of_tasks_files(store)
-        for part in (snapshots, experiments, jupyter):
-            await part.load()
+        inventory = wiring.gpu_inventory(settings)
+        launcher = wiring.launcher(settings, watch, inventory)
+        owners = wiring.owners(settings, store, launcher)
+        outside = Outside(
+            store, restored, launcher, inventory, wiring.datasets(settings), owners, watch
+        )
+        parts = await assemble(outside, wiring.options(settings, http.port))
+        engine, snapshots, jupyter = parts.engine, parts.snapshots, parts.jupyter
+        await parts.lifecycle.start()
+        stack.push_async_callback(parts.lifecycle.close)
         await _look_after(stack, snapshots.upkeep(), jupyter.supervision.running())
-        keyring = await wiring.keyring(store)
+        keyring = await wiring.keyring(store, parts.clock, parts.ids)
         await _show_first_key(keyring, data_dir, admin_key)
         admission = wiring.admission(settings, keyring)
         copies = StoreCopies(store, data_dir, admission.local)
         copies.remove_left_over()
         retention = Retention(
-            store, engine.ended, snapshots, usage, audit, wiring.retention_settings(settings)
+            store,
+            parts.ended,
+            snapshots,
+            parts.usage,
+            parts.audit,
+            wiring.retention_settings(settings),
+            parts.clock,
         )
-        watch_disk = StorageMonitor(usage, engine.watched, jupyter, wiring.watch_settings(settings))
+        watch_disk = StorageMonitor(
+            parts.usage, parts.watched, jupyter, wiring.watch_settings(settings)
+        )
         await _look_after(stack, watch_disk.watching(), retention.upkeep(), keyring.saving_use())
         rpc = GrpcServer(
             engine,
-            experiments,
+            parts.experiments,
             snapshots,
             jupyter,
-            gpus,
+            parts.gpus,
             admission,
-            KeyManager(keyring, audit),
-            audit,
+            KeyManager(keyring, parts.audit),
+            parts.audit,
             retention=retention,
             copies=copies,
             max_connections=wiring.max_connections(settings),
         )
         rest = HttpServer(
             engine,
-            experiments,
+            parts.experiments,
             snapshots,
             jupyter,
-            gpus,
+            parts.gpus,
             admission,
-            audit,
+            parts.audit,
             HttpTimeouts(streams_close=2, requests_finish=REQUESTS_FINISH_SECONDS),
             max_connections=wiring.max_connections(settings),
             retention=retention,
         )
         control = stack.enter_context(control_socket(data_dir))
         stack.push_async_callback(_stop_transports, rest, rpc)
-        listen = settings.server.http
-        jupyter.origins.public_url = wiring.public_url(settings, listen.port)
-        http_port = await rest.start(listen.host, listen.port, certificate)
-        jupyter.origins.public_url = wiring.public_url(settings, http_port)
+        await rest.start(http_sockets, certificate)
         grpc_port = await rpc.start(str(settings.server.grpc), control, certificate)
-        http = Address(settings.server.http.host, http_port)
         grpc = Address(settings.server.grpc.host, grpc_port)
         if certificate is None:
             _warn_if_open(http, grpc)
@@ -257,7 +221,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         _after(DRAIN_SECONDS, _give_up_waiting)
         log.info("shutting down; running tasks go on")
         sd_notify.tell("STOPPING=1")
-        await engine.drain()
+        await parts.lifecycle.drain()
         alive.cancel()
 
 
@@ -300,15 +264,21 @@ def _stop_signals() -> asyncio.Event:
     return asked
 
 
-def _require_free(address: Address) -> None:
-    """Asked before any task is started. Raises CannotStart."""
+def _bind(address: Address) -> list[socket.socket]:
+    """Before any task is started. Raises CannotStart."""
     try:
-        address.probe()
+        return address.bind()
     except OSError as error:
         raise CannotStart(
             f"can't listen on {address}: {error.strerror}. Stop what uses it, or choose another "
             "address with --http or --grpc"
         ) from error
+
+
+def _require_free(address: Address) -> None:
+    """Raises CannotStart."""
+    for bound in _bind(address):
+        bound.close()
 
 
 async def _show_first_key(keyring: Keyring, data_dir: Path, wanted: str | None) -> None:

@@ -4,6 +4,7 @@ import os
 import resource
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,7 +14,6 @@ from fetchml.adapters.origins.fsspec import FsspecOrigin
 from fetchml.adapters.origins.http import HttpOrigin
 from fetchml.attempts.manager import AttemptSettings
 from fetchml.auth.admission import Admission
-from fetchml.auth.audit import Audit
 from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.address import Address
@@ -29,19 +29,21 @@ from fetchml.core.scheduling.allocator import Placement
 from fetchml.core.state import Limits
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider
-from fetchml.engine.engine import EngineSettings
-from fetchml.engine.gpus import Gpus
 from fetchml.engine.retention import RetentionSettings
+from fetchml.engine.submissions import SubmissionRules
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
 from fetchml.files.layout import DATASETS, JUPYTER
 from fetchml.files.storage_monitor import MonitorSettings
 from fetchml.files.task_users import FileOwners, OwnerPerUser, SharedOwner
 from fetchml.jupyter.options import JupyterOptions
+from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher
+from fetchml.server.assembly import Options
 from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system import capabilities
+from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
 
 DAY_MS = 86_400_000
@@ -51,7 +53,7 @@ DISK_SHARE = 5
 
 if TYPE_CHECKING:
     from fetchml.adapters.docker.container_config import ContainerLimits
-    from fetchml.adapters.docker.gpus import AddressOf, GpuAddress
+    from fetchml.adapters.docker.gpus import GpuAddress
 
 
 class CannotStart(Exception):
@@ -78,7 +80,7 @@ def store(settings: Settings) -> DuckDBStore:
     )
 
 
-def launcher(settings: Settings, watch: FolderEvents, address_of: "AddressOf") -> Launcher:
+def launcher(settings: Settings, watch: FolderEvents, inventory: GpuInventory | None) -> Launcher:
     """Only the launcher that is chosen is loaded."""
     if settings.server.launcher == "process":
         from fetchml.adapters.process.launcher import ProcessLauncher  # noqa: PLC0415
@@ -93,7 +95,7 @@ def launcher(settings: Settings, watch: FolderEvents, address_of: "AddressOf") -
         pulls=Pulls(settings.tasks.pull, with_credentials=settings.tasks.registry_credentials),
         user=settings.tasks.user,
         limits=_container_limits(settings),
-        address_of=address_of,
+        address_of=partial(_gpu_address, inventory),
     )
 
 
@@ -118,23 +120,19 @@ def owners(settings: Settings, store: DuckDBStore, launcher: Launcher) -> FileOw
     return SharedOwner(launcher.owner)
 
 
-def gpus(settings: Settings, store: DuckDBStore, audit: Audit, launcher: Launcher) -> Gpus:
-    def owner_of(pid: int) -> str | None:
-        task_id = launcher.owner_of(pid)
-        return task_id if task_id is not None and found.has_processes(task_id) else None
+def gpu_inventory(settings: Settings) -> GpuInventory | None:
+    """`None`: the settings name plain slots."""
+    if settings.gpu.slots:
+        return None
+    from fetchml.adapters.nvml.inventory import NvmlInventory  # noqa: PLC0415
 
-    inventory = None
-    if not settings.gpu.slots:
-        from fetchml.adapters.nvml.inventory import NvmlInventory  # noqa: PLC0415
-
-        inventory = NvmlInventory(owner_of)
-    found = Gpus(store, audit, inventory, private=settings.auth.private)
-    return found
+    return NvmlInventory()
 
 
-def address(gpus: Gpus, uuid: str) -> "GpuAddress | None":
+def _gpu_address(inventory: GpuInventory | None, uuid: str) -> "GpuAddress | None":
     """Where NVML finds it now."""
-    reading = gpus.reading(uuid)
+    readings = inventory.state.readings if inventory is not None else ()
+    reading = next((each for each in readings if each.uuid == uuid), None)
     if reading is None or reading.lost is not None:
         return None
     from fetchml.adapters.docker.gpus import GpuAddress  # noqa: PLC0415 - for Docker only
@@ -142,7 +140,7 @@ def address(gpus: Gpus, uuid: str) -> "GpuAddress | None":
     return GpuAddress(reading.index, reading.minor)
 
 
-def user_storage_bytes(settings: Settings) -> int:
+def _user_storage_bytes(settings: Settings) -> int:
     """What the files of one user may take; 0: any amount. Raises OSError."""
     wanted = settings.quotas.user_storage_gb
     if wanted is not None:
@@ -164,7 +162,7 @@ def retention_settings(settings: Settings) -> RetentionSettings:
     )
 
 
-def snapshot_settings(settings: Settings) -> SnapshotOptions:
+def _snapshot_options(settings: Settings) -> SnapshotOptions:
     snapshots = settings.snapshots
     return SnapshotOptions(
         UnpackLimits(snapshots.max_bytes, snapshots.max_files),
@@ -203,7 +201,7 @@ def _dataset_addresses(settings: Settings) -> AddressRules:
     return AddressRules(settings.datasets.allow_private, hosts)
 
 
-def workspaces_root(settings: Settings) -> Path:
+def _workspaces_root(settings: Settings) -> Path:
     """Raises CannotStart."""
     data_dir = settings.data_dir.resolve()
     own = data_dir / JUPYTER
@@ -223,13 +221,14 @@ def workspaces_root(settings: Settings) -> Path:
     return root
 
 
-def jupyter_settings(settings: Settings) -> JupyterOptions:
+def _jupyter_options(settings: Settings, http_port: int) -> JupyterOptions:
     return JupyterOptions(
         images=settings.jupyter.images,
         idle_ms=settings.jupyter.idle_seconds * 1000,
         private=settings.auth.private,
         allow_images=settings.tasks.allow_images,
         has_containers=settings.server.launcher == "docker",
+        public_url=public_url(settings, http_port),
         command=settings.jupyter.command,
         domain=settings.jupyter.domain,
     )
@@ -276,37 +275,48 @@ def _task_limits(tasks: TaskSettings) -> TaskLimits:
     )
 
 
-def engine_settings(settings: Settings) -> EngineSettings:
+def options(settings: Settings, http_port: int) -> Options:
+    """`http_port`: where REST listens. Raises CannotStart, OSError."""
     tasks = settings.tasks
-    return EngineSettings(
+    return Options(
         data_dir=settings.data_dir,
-        limits=Limits(
-            _capacity(settings),
-            max_running=tasks.max_running,
-            reserve_after_ms=tasks.reserve_after * 1000,
-            worker_id=socket.gethostname(),
-            slots_per_gpu=settings.gpu.slots_per_gpu,
-            placement=Placement(settings.gpu.placement),
-            half_life_ms=settings.scheduling.half_life * 1000,
-            user_gpus=settings.quotas.user_gpus,
-            user_running=settings.quotas.user_running,
-            user_queued=settings.quotas.user_queued,
-            user_queued_bytes=settings.quotas.user_queued_mb << 20,
-            preemption=settings.scheduling.preemption,
-            prestage=settings.scheduling.ahead,
+        limits=_limits(settings),
+        rules=SubmissionRules(
+            Defaults(tasks.image, tasks.command, _task_limits(tasks), tasks.max_retries),
+            dataset_schemes=settings.datasets.allow,
+            dataset_addresses=_dataset_addresses(settings),
+            allow_images=tasks.allow_images,
         ),
-        defaults=Defaults(tasks.image, tasks.command, _task_limits(tasks), tasks.max_retries),
         runs=AttemptSettings(
             grace_ms=tasks.grace_seconds * 1000,
             # The shim keeps the newest two segments.
             log_segment_bytes=tasks.log_bytes // 2,
             outputs=OutputLimits(tasks.outputs_files, tasks.outputs_mb << 20 or ANY_NUMBER),
         ),
+        snapshots=_snapshot_options(settings),
+        jupyter=_jupyter_options(settings, http_port),
+        workspaces=_workspaces_root(settings),
         private=settings.auth.private,
         zone=settings.history.time_zone,
-        dataset_schemes=settings.datasets.allow,
-        allow_images=tasks.allow_images,
-        dataset_addresses=_dataset_addresses(settings),
+        user_storage_bytes=_user_storage_bytes(settings),
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        _capacity(settings),
+        max_running=settings.tasks.max_running,
+        reserve_after_ms=settings.tasks.reserve_after * 1000,
+        worker_id=socket.gethostname(),
+        slots_per_gpu=settings.gpu.slots_per_gpu,
+        placement=Placement(settings.gpu.placement),
+        half_life_ms=settings.scheduling.half_life * 1000,
+        user_gpus=settings.quotas.user_gpus,
+        user_running=settings.quotas.user_running,
+        user_queued=settings.quotas.user_queued,
+        user_queued_bytes=settings.quotas.user_queued_mb << 20,
+        preemption=settings.scheduling.preemption,
+        prestage=settings.scheduling.ahead,
     )
 
 
@@ -319,13 +329,8 @@ def max_connections(settings: Settings) -> int:
     return min(settings.server.max_connections, files // 5)
 
 
-async def keyring(store: DuckDBStore) -> Keyring:
-    ids = IdSequence()
-
-    def clock_ms() -> int:
-        return time.time_ns() // 1_000_000
-
-    keyring = Keyring(store, clock_ms=clock_ms, new_id=lambda: ids.next(clock_ms()))
+async def keyring(store: DuckDBStore, clock: Clock, ids: IdSequence) -> Keyring:
+    keyring = Keyring(store, clock_ms=clock, new_id=lambda: ids.next(clock()))
     await keyring.load()
     return keyring
 

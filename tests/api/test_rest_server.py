@@ -9,6 +9,7 @@ import yaml
 
 import fetchml
 from fetchml.api.rest.server import HttpServer
+from fetchml.config.address import Address
 from fetchml.core.model import Status
 from fetchml.views import Health, HealthStatus
 from tests.support.front import EDGE
@@ -100,14 +101,14 @@ async def test_stop_lets_requests_finish_and_ends_streams() -> None:
         )
         held = asyncio.Event()
         asked = asyncio.Event()
-        answer = rest.engine.queue_stats
+        answer = rest.engine.status.queue_stats
 
         async def slow(*args: object) -> object:
             asked.set()
             await held.wait()
             return await answer(*args)  # type: ignore[arg-type]
 
-        rest.engine.queue_stats = slow  # type: ignore[method-assign, assignment]
+        rest.engine.status.queue_stats = slow  # type: ignore[method-assign, assignment]
         request = asyncio.create_task(rest.client.get("/v1/queue"))
         await asked.wait()
         stopping = asyncio.create_task(rest.server.stop("shutting down"))
@@ -151,5 +152,5 @@ async def test_a_port_in_use_is_an_error(rest: World) -> None:
             retention=retention_on(rest.store, snapshots, audit),
         )
         with pytest.raises(OSError, match="in use"):
-            await other.start("127.0.0.1", rest.port)
+            await other.start(Address("127.0.0.1", rest.port).bind())
         await other.stop("over")

@@ -111,7 +111,7 @@ async def test_a_request_under_way_leaves_no_folders(
     making: list[asyncio.Task[None]] = []
 
     async with box.engine() as engine:
-        launcher = engine._runs._launcher
+        launcher = box.parts.attempts._launcher
         drop = AttemptFolder.discard
         loop = asyncio.get_running_loop()
 

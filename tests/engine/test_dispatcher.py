@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC
-from typing import cast
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -23,9 +22,7 @@ from fetchml.core.events import (
 from fetchml.core.model import Change, Resources, Sender, Task, TaskSpec
 from fetchml.core.state import Limits, State
 from fetchml.engine import dispatcher
-from fetchml.engine.daily_counts import DailyCounts
 from fetchml.errors import BadRequest
-from fetchml.ports.store import Store, StoredState
 from fetchml.system.clock import Clock
 
 TASK = Task("t", "alice", TaskSpec("job", "image", ("run",)), 1)
@@ -42,16 +39,16 @@ class SlowDisk:
         return asyncio.get_running_loop().create_future()
 
 
-def writer_on(disk: SlowDisk, done: list[Effect]) -> dispatcher.Dispatcher:
-    return dispatcher.Dispatcher(
-        State(Limits(Resources(), 1, 0, "box")),
-        StoredState("box", 0, 0, [], {}, {}),
-        cast("Store", disk),
-        DailyCounts(UTC, "1970-01-01", 0, 0),
-        clock=Clock(),
-        act=done.append,
-        service_changed=lambda _: None,
-    )
+def dispatcher_on(disk: SlowDisk, state: State, done: list[Effect]) -> dispatcher.Dispatcher:
+    store: Any = disk
+    made = dispatcher.Dispatcher(state, store, 0, Clock())
+    made.handle(RunAttempt, done.append)
+    made.handle(DiscardAttempt, done.append)
+    return made
+
+
+def one_slot() -> State:
+    return State(Limits(Resources(), 1, 0, "box"))
 
 
 async def test_what_changes_nothing_waits_behind_what_waits_for_the_disk(
@@ -69,46 +66,46 @@ async def test_what_changes_nothing_waits_behind_what_waits_for_the_disk(
         return decisions.pop(0)
 
     monkeypatch.setattr(dispatcher, "step", scripted)
-    disk, done = SlowDisk(), list[Effect]()
-    owner = writer_on(disk, done)
+    disk, state, done = SlowDisk(), one_slot(), list[Effect]()
+    owner = dispatcher_on(disk, state, done)
     owner.apply(TimePassed(1))
     owner.apply(TimePassed(1))
     assert done == []
-    owner.on_durable(disk.handed_in)
+    owner.committed(disk.handed_in)
     assert done == [RunAttempt(TASK), DiscardAttempt("t")]
     owner.apply(TimePassed(1))
     assert done[2:] == [DiscardAttempt("other")], "nothing waits for the disk any more"
 
 
 async def test_what_cannot_be_stored_is_refused_before_anything_is_decided() -> None:
-    disk, done = SlowDisk(), list[Effect]()
-    owner = writer_on(disk, done)
+    disk, state, done = SlowDisk(), one_slot(), list[Effect]()
+    owner = dispatcher_on(disk, state, done)
     owner.apply(LauncherChanged(1, available=True))
     bad = replace(TASK, sender=Sender("key", "fe80::1%\udcff"))
     with pytest.raises(BadRequest):
         owner.apply(Submitted(1, [bad]))
-    assert owner.state.tasks == {}
+    assert state.tasks == {}
     assert disk.handed_in == []
     owner.apply(Submitted(1, [TASK]))
     assert [change.seq for change in disk.handed_in] == [1, 2], "no number was lost"
-    owner.on_durable(disk.handed_in)
+    owner.committed(disk.handed_in)
     assert [type(effect) for effect in done] == [RunAttempt]
 
 
 async def test_what_has_happened_is_recorded_with_its_text_mended() -> None:
-    disk = SlowDisk()
-    owner = writer_on(disk, [])
+    disk, state = SlowDisk(), one_slot()
+    owner = dispatcher_on(disk, state, [])
     owner.apply(LauncherChanged(1, available=True))
     owner.apply(Submitted(1, [TASK]))
     owner.apply(NeverStarted(2, "t", 1, "no such file: \udcff", permanent=True))
     assert disk.handed_in[-1].task.error == "no such file: \N{REPLACEMENT CHARACTER}"
-    assert owner.state.tasks == {}
+    assert state.tasks == {}
 
 
 async def test_a_store_that_takes_nothing_leaves_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it was that it could not take."""
-    disk, done = SlowDisk(), list[Effect]()
-    owner = writer_on(disk, done)
+    disk, state, done = SlowDisk(), one_slot(), list[Effect]()
+    owner = dispatcher_on(disk, state, done)
     append = disk.append
     monkeypatch.setattr(disk, "append", Mock(side_effect=ValueError))
     with pytest.raises(ValueError):  # noqa: PT011 - the very one

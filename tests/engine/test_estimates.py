@@ -52,7 +52,7 @@ class Box:
         for event in events:
             for changed in step(self.state, event).changes:
                 self._seq += 1
-                self.estimates.learn(Change(self._seq, event.now, changed))
+                self.estimates.committed([Change(self._seq, event.now, changed)])
 
     def submit(self, *tasks: Task) -> None:
         before = set(self.state.held)
@@ -200,10 +200,10 @@ async def test_first_estimates_are_held_to_what_came() -> None:
     assert box.estimates.calibration.tasks == 0, "it never starts"
     box.now = 9 * MINUTE
     given = replace(box.state.tasks["b"], status=Status.PREPARING, allocated_at=box.now)
-    box.estimates.learn(Change(99, box.now, given))
+    box.estimates.committed([Change(99, box.now, given)])
     calibration = box.estimates.calibration
     assert (calibration.tasks, calibration.by_p50, calibration.by_p90) == (1, 1, 1)
-    box.estimates.learn(Change(100, box.now, given))
+    box.estimates.committed([Change(100, box.now, given)])
     assert box.estimates.calibration == calibration, "once"
 
 
@@ -229,7 +229,7 @@ async def test_the_engine_learns_from_what_has_ended_also_before_it_started(
         await engine.cancel_task(ALICE, blocker.id)
         for task in waiting:
             await ended(engine, task.id)
-        assert engine.calibration.tasks == 3
+        assert engine.status.calibration.tasks == 3
 
 
 async def test_what_tasks_have_of_gpus(box: EngineBox) -> None:
@@ -238,13 +238,13 @@ async def test_what_tasks_have_of_gpus(box: EngineBox) -> None:
         without = await engine.create_task(ALICE, SLEEP)
         for task in (mine, without):
             await running(engine, task.id)
-        [use] = engine.gpu_use(ALICE)
+        [use] = engine.status.gpu_use(ALICE)
         assert (use.task_id, use.user) == (mine.id, "alice")
         assert use.gpu_seconds >= 0
-        [later] = engine.gpu_use(ADMIN)
+        [later] = engine.status.gpu_use(ADMIN)
         assert later.gpu_seconds >= use.gpu_seconds
-        assert engine.gpu_use(BOB) == [], "on a private server"
+        assert engine.status.gpu_use(BOB) == [], "on a private server"
         await engine.cancel_task(ALICE, mine.id)
         await ended(engine, mine.id)
-        assert engine.gpu_use(ALICE) == []
+        assert engine.status.gpu_use(ALICE) == []
         await engine.cancel_task(ALICE, without.id)

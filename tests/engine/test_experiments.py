@@ -7,9 +7,11 @@ import pytest
 from fetchml.core.audit import Action
 from fetchml.core.requests.experiment import Experiment, ExperimentStatus
 from fetchml.engine import experiments as module
-from fetchml.engine.experiments import Experiments
-from fetchml.errors import Forbidden, NotFound, Unavailable, ValidationFailed
+from fetchml.engine.experiments import Experiments, experiment_records
+from fetchml.errors import Conflict, Forbidden, NotFound, Unavailable, ValidationFailed
 from fetchml.ports.store import TaskQuery
+from fetchml.system.clock import Clock
+from fetchml.system.ids import IdSequence
 from tests.support.archives import file, packed, sent
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
 
@@ -30,7 +32,8 @@ async def test_a_restart_keeps_them_as_they_were(box: Box) -> None:
     async with box.engine():
         assert box.experiments.list(VIEWER) == [archived, kept]
         assert box.experiments.get(VIEWER, old.id) == archived
-        assert box.experiments.named_snapshots() == {code.id}
+        with pytest.raises(Conflict):
+            await box.snapshots.delete(ADMIN, code.id)
         newer = await box.experiments.create(ALICE, {"name": "newer"})
         assert box.experiments.list(VIEWER) == [newer, archived, kept]
 
@@ -151,8 +154,15 @@ async def test_what_is_refused(box: Box, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(module, "MAX_EXPERIMENTS", 1)
     async with box.engine() as engine:
+        store = engine._store
         experiments = Experiments(
-            engine._store, engine._audit, private=False, snapshot_exists=exists
+            await experiment_records(store),
+            store,
+            engine._audit,
+            clock=Clock(),
+            ids=IdSequence(),
+            private=False,
+            snapshot_exists=exists,
         )
         with pytest.raises(ValidationFailed, match="name: is required"):
             await experiments.create(ALICE, {})

@@ -38,7 +38,7 @@ async def test_command_that_spoils_its_run_folder_runs_once_an_attempt(
         task = await ended(engine, (await engine.create_task(ALICE, request)).id)
         assert (task.status, task.attempt) == (Status.COMPLETED, 2)
         assert (task.retry_count, task.infra_retries) == (0, 1)
-        assert (await engine.queue_stats(ALICE)).running == 0
+        assert (await engine.status.queue_stats(ALICE)).running == 0
     async with box.engine() as engine:
         assert await engine.get_task(ALICE, task.id) == task
     assert runs.read_text() == "1\n2\n"

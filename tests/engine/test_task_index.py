@@ -73,7 +73,7 @@ class World:
         self.tasks: dict[str, Task] = {}
         for user, state in before:
             self._new(user, state)
-        self.catalog = TaskIndex(restored(self.tasks))
+        self.index = TaskIndex(restored(self.tasks))
 
     def submit(self, user: str) -> None:
         self._tell(self._new(user, Status.QUEUED))
@@ -95,13 +95,13 @@ class World:
 
     def _tell(self, task: Task) -> None:
         self.tasks[task.id] = task
-        self.catalog.apply(Change(0, 0, task))
+        self.index.committed([Change(0, 0, task)])
 
     def check(self, query: TaskQuery) -> TaskPage | None:
         """The page, which is right if there is one."""
-        page = self.catalog.page(query)
+        page = self.index.page(query)
         waiting = newest_first(self.tasks, TaskQuery(states=(Status.QUEUED,)))
-        assert self.catalog.waiting == len(waiting)
+        assert self.index.waiting == len(waiting)
         if page is not None:
             matching = newest_first(self.tasks, query)
             total = len(matching)
@@ -131,7 +131,7 @@ def test_a_page_is_right_or_the_stores(
         for query in queries:
             world.check(query)
     for task in world.tasks.values():
-        found = world.catalog.get(task.id)
+        found = world.index.get(task.id)
         if task.status in ENDED:
             assert found == task or found is None
             assert not (found and task.hidden)

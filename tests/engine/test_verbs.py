@@ -31,7 +31,7 @@ async def test_task_runs_and_its_result_is_kept(box: Box) -> None:
         for path in ("b", "../outputs/a", "/etc/passwd", "a/", "", "a\0"):
             with pytest.raises(NotFound):
                 await engine.open_output(ALICE, task.id, path)
-        stats = await engine.queue_stats(VIEWER)
+        stats = await engine.status.queue_stats(VIEWER)
         assert (stats.queued, stats.running, stats.completed, stats.failed) == (0, 0, 1, 0)
 
 
@@ -86,11 +86,11 @@ async def test_deleted_task_is_gone_from_reads_and_stays_in_statistics(box: Box)
             with pytest.raises(NotFound):
                 await verb(ALICE, task.id)
         assert (await engine.list_tasks(ALICE, TaskQuery())).total == 0
-        assert (await engine.queue_stats(ALICE)).completed == 1
+        assert (await engine.status.queue_stats(ALICE)).completed == 1
         assert not (box.data_dir / "tasks" / task.id).exists()
     async with box.engine() as engine:
         assert (await engine.list_tasks(ALICE, TaskQuery())).total == 0
-        assert (await engine.queue_stats(ALICE)).completed == 1
+        assert (await engine.status.queue_stats(ALICE)).completed == 1
 
 
 async def test_idempotency_key_makes_one_task(box: Box) -> None:
@@ -182,14 +182,14 @@ async def test_full_disk_refuses_new_work_only(box: Box) -> None:
     async with box.engine(min_free_bytes=1 << 60) as engine:
         with pytest.raises(Unavailable, match="disk"):
             await engine.create_task(ALICE, HELLO)
-        health = engine.health()
+        health = engine.status.health()
         assert (health.status, health.accepts_work) == (HealthStatus.UNHEALTHY, False)
         assert (await engine.list_tasks(ALICE, TaskQuery())).total == 0
 
 
 async def test_draining_server_takes_nothing(box: Box) -> None:
     async with box.engine() as engine:
-        await engine.drain()
+        await box.parts.lifecycle.drain()
         with pytest.raises(Unavailable):
             await engine.create_task(ALICE, HELLO)
 

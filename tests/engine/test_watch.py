@@ -88,7 +88,7 @@ async def test_pruned_end_is_a_resync(box: Box, monkeypatch: pytest.MonkeyPatch)
             assert seq == 4
 
         monkeypatch.setattr(engine._store, "changes_since", pruned)
-        monkeypatch.setattr(engine._writer.feed, "_changes", [])
+        monkeypatch.setattr(box.parts.feed, "_changes", [])
         [update] = await take(engine, 1, since=10, completes=True)
         assert (update.type, update.seq) == (UpdateType.RESYNC, 11)
 
@@ -98,7 +98,7 @@ async def test_watch_ends_with_a_reason_when_the_server_shuts_down(box: Box) -> 
         watch = engine.watch(ADMIN, WatchFilter(), snapshot=True)
         assert (await anext(watch)).type is UpdateType.SYNCED
         waits = asyncio.create_task(anext(watch))
-        await engine.drain()
+        await box.parts.lifecycle.drain()
         with pytest.raises(Unavailable):
             await waits
 

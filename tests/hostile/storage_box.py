@@ -19,12 +19,15 @@ def script(text: str) -> dict[str, Any]:
 
 def disk_watch(box: Box, engine: Engine, min_free_bytes: int = 0) -> StorageMonitor:
     settings = MonitorSettings(box.data_dir, min_free_bytes)
-    return StorageMonitor(box.usage, engine.watched, box.jupyter, settings)
+    return StorageMonitor(box.usage, box.parts.watched, box.jupyter, settings)
 
 
 def retention(box: Box, engine: Engine, keep_ms: int = 0, outputs_keep_ms: int = 0) -> Retention:
     settings = RetentionSettings(keep_ms, outputs_keep_ms)
-    return Retention(engine._store, engine.ended, box.snapshots, box.usage, engine._audit, settings)
+    parts = box.parts
+    return Retention(
+        parts.store, parts.ended, parts.snapshots, parts.usage, parts.audit, settings, parts.clock
+    )
 
 
 def used(box: Box, who: Principal, kind: Kind) -> int:

@@ -73,7 +73,7 @@ def test_the_newest_changes_are_bounded_in_bytes() -> None:
     spec = TaskSpec("job", "image", (WIDE,) * 7)
     task = Task("id", "mallory", spec, 1, status=Status.COMPLETED, ended_at=2)
     for seq in range(1, 1001):
-        feed.publish([Change(seq, 1, task)])
+        feed.committed([Change(seq, 1, task)])
     kept = next(seq for seq in range(1000) if feed.after(seq, 1) is not None)
     assert (1000 - kept) * footprint(spec) <= KEPT_BYTES
     assert feed.after(999, 10) == [Change(1000, 1, task)]

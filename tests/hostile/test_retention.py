@@ -56,7 +56,7 @@ async def test_users_prune_their_own_and_admins_anybodys(box: Box) -> None:
             assert not (box.data_dir / "tasks" / made[name].id).exists()
         assert (await engine.get_task(BOB, made["bobs"].id)).status is Status.COMPLETED
         assert not box.usage.of("alice").total.bytes
-        stats = await engine.queue_stats(ADMIN)
+        stats = await engine.status.queue_stats(ADMIN)
         assert (stats.completed, stats.failed) == (2, 1), "statistics go on"
         [entry] = await engine._store.list_audit(AuditQuery(action=Action.STORAGE_PRUNE))
         assert (entry.user, entry.target) == ("alice", "alice")
@@ -87,7 +87,7 @@ async def test_a_wrong_request_removes_nothing(box: Box, request_: dict[str, Any
 async def test_outputs_alone_can_go_and_no_watcher_sees_a_second_end(box: Box) -> None:
     async with box.engine() as engine:
         made = await three_ended(box, engine)
-        last = message_seq.up_to(engine._writer.feed.last_seq)
+        last = message_seq.up_to(box.parts.feed.last_seq)
         await asyncio.sleep(0.01)
         wanted = {"older_than_seconds": 0, "kinds": ["outputs"], "apply": True}
         removed = await retention(box, engine).prune(ADMIN, wanted)
@@ -97,7 +97,7 @@ async def test_outputs_alone_can_go_and_no_watcher_sees_a_second_end(box: Box) -
         assert (await retention(box, engine).prune(ADMIN, wanted)).outputs == 0
         assert not used(box, ALICE, Kind.OUTPUTS)
         assert used(box, ALICE, Kind.LOGS) > 0
-        stats = await engine.queue_stats(ADMIN)
+        stats = await engine.status.queue_stats(ADMIN)
         assert (stats.completed, stats.failed) == (2, 1)
         watch = engine.watch(ADMIN, WatchFilter(), since=last)
         await engine.create_task(ALICE, script("true"))

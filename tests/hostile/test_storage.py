@@ -199,7 +199,7 @@ async def test_a_sweep_finds_what_crashes_and_older_releases_left(box: Box) -> N
         await ended(engine, hidden.id)
         live = await engine.create_task(ALICE, script("sleep 1000"))
         await running(engine, live.id)
-        await engine.ended.hide([await engine.get_task(ALICE, hidden.id)])
+        await box.parts.ended.hide([await engine.get_task(ALICE, hidden.id)])
         (box.data_dir / "tasks/nobodys").mkdir()
         await disk_watch(box, engine).sweep()
         assert {path.name for path in (box.data_dir / "tasks").iterdir()} == {made.id, live.id}

@@ -166,23 +166,23 @@ async def test_a_body_of_one_mebibyte(name: str) -> None:
         assert await longest_turn(ask) < LONGEST_SECONDS
 
 
-def fill(engine: Engine, count: int = WAITING) -> list[Task]:
+def fill(box: Box, count: int = WAITING) -> list[Task]:
     """So many waiting tasks, in memory only."""
-    writer = engine._writer
+    parts = box.parts
     spec = TaskSpec(job_name="a", image="i", command=("c",), cpu=2)
-    now = writer._clock()
-    tasks = [Task(engine._ids.next(now), ALICE.user, spec, now) for _ in range(count)]
+    now = parts.clock()
+    tasks = [Task(parts.ids.next(now), ALICE.user, spec, now) for _ in range(count)]
     for task in tasks:
-        writer.state.tasks[task.id] = task
-        writer.state.wait(task, now)
-        writer.catalog.apply(Change(writer.feed.last_seq, now, task))
+        parts.state.tasks[task.id] = task
+        parts.state.wait(task, now)
+    parts.index.committed([Change(parts.feed.last_seq, now, task) for task in tasks])
     return tasks
 
 
 async def test_a_long_queue(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
         blocker = await engine.create_task(BOB, {"job_name": "b", "command": ["sleep", "600"]})
-        tasks = fill(engine)
+        tasks = fill(box)
 
         async def watch_nothing() -> None:
             where = WatchFilter(user="nobody")
@@ -209,7 +209,7 @@ async def test_a_long_queue(box: Box) -> None:
             "one user": lambda: page(TaskQuery(user=BOB.user, limit=10)),
             "prefix": lambda: page(TaskQuery(job_name_prefix="x", limit=10)),
             "delete": lambda: engine.cancel_task(BOB, blocker.id),
-            "stats": lambda: engine.queue_stats(BOB),
+            "stats": lambda: engine.status.queue_stats(BOB),
         }
         found = {name: await longest_turn(work) for name, work in rows.items()}
         assert max(found.values()) < LONGEST_SECONDS, found

@@ -19,6 +19,7 @@ from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
+from fetchml.config.address import Address
 from fetchml.core.model import Role
 from fetchml.core.requests.jupyter import ServiceStatus
 from fetchml.jupyter.origin import JupyterOrigins
@@ -39,8 +40,8 @@ RawHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[No
 
 
 class StubServices:
-    def __init__(self, domain: str | None, *, private: bool) -> None:
-        self.origins = JupyterOrigins(domain)
+    def __init__(self, public_url: str, domain: str | None, *, private: bool) -> None:
+        self.origins = JupyterOrigins(public_url, domain)
         self.private = private
         self.links: dict[str, JupyterLink] = {}
         self.states: dict[str, JupyterState] = {}
@@ -160,7 +161,10 @@ async def proxy_world(
     domain: str | None = None,
     private: bool = False,
 ) -> AsyncIterator[World]:
-    services: Any = StubServices(domain, private=private)
+    sockets = Address("127.0.0.1", front.http_port()).bind()
+    listens = sockets[0].getsockname()[1]
+    port = int(front.seen(f"127.0.0.1:{listens}").rpartition(":")[2])
+    services: Any = StubServices(f"http://127.0.0.1:{port}", domain, private=private)
     store: Any = KeyStore()
     nothing: Any = None
     ids = iter(range(100))
@@ -181,9 +185,7 @@ async def proxy_world(
         timeouts,
         retention=nothing,
     )
-    listens = await server.start("127.0.0.1", front.http_port())
-    port = int(front.seen(f"127.0.0.1:{listens}").rpartition(":")[2])
-    services.origins.public_url = f"http://127.0.0.1:{port}"
+    await server.start(sockets)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.stop, "the test is over")
         session = aiohttp.ClientSession(

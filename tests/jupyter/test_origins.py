@@ -154,8 +154,7 @@ async def test_strangers_are_not_redirected_to_a_private_service(tmp_path: Path)
     ],
 )
 def test_the_address_of_a_service(domain: str | None, public: str, url: str) -> None:
-    origins = JupyterOrigins(domain)
-    origins.public_url = public
+    origins = JupyterOrigins(public, domain)
     assert origins.url(ID) == url
     assert len(ID) <= 63, "a DNS label has room for it"
 
@@ -164,8 +163,8 @@ def test_the_address_of_a_service(domain: str | None, public: str, url: str) -> 
     "host", ["localhost", "localhost:9101", "xlocalhost", "[::1]:9101", "", None]
 )
 def test_host_names_of_the_server_itself_name_no_service(host: str | None) -> None:
-    assert JupyterOrigins("*.localhost").label_of(host) is None
-    assert JupyterOrigins(None).label_of(host) is None
+    assert JupyterOrigins("", "*.localhost").label_of(host) is None
+    assert JupyterOrigins("").label_of(host) is None
 
 
 def test_the_server_s_own_name_must_lie_outside_of_the_domain() -> None:

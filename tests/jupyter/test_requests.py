@@ -49,7 +49,7 @@ async def test_starts_are_rejected_while_the_server_has_no_room(
     async with box.engine(min_free_bytes=1 << 60):
         with pytest.raises(Unavailable, match="disk"):
             await box.jupyter.start(ALICE, {"name": "a"})
-    async with box.engine() as engine:
+    async with box.engine():
         monkeypatch.setattr(service, "MAX_LIVE", 1)
         await box.jupyter.start(ALICE, {"name": "a"})
         with pytest.raises(Unavailable, match="stop some"):
@@ -59,7 +59,7 @@ async def test_starts_are_rejected_while_the_server_has_no_room(
         with pytest.raises(Unavailable, match="1 workspaces"):
             await box.jupyter.start(ALICE, {"name": "b"})
         await box.jupyter.start(ALICE, {"name": "b", "workspace": "a"})
-        await engine.drain()
+        await box.parts.lifecycle.drain()
         with pytest.raises(Unavailable, match="shutting down"):
             await box.jupyter.start(ALICE, {"name": "a"})
 

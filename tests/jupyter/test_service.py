@@ -97,7 +97,7 @@ async def unseen(engine: Engine, task: Task, *services: str) -> None:
         page = await engine.list_tasks(ADMIN, query)
         assert {found.id for found in page.tasks} <= {task.id}
         assert page.total <= 1
-    assert await engine.queue_stats(ADMIN) == QueueStats(0, 0, 1, 0, 1)
+    assert await engine.status.queue_stats(ADMIN) == QueueStats(0, 0, 1, 0, 1)
     for service in services:
         with pytest.raises(NotFound):
             await engine.get_task(ADMIN, service)
@@ -202,9 +202,9 @@ async def test_a_start_completes_when_its_caller_leaves(box: Box) -> None:
 
 
 async def test_the_configured_image_is_run_for_the_requested_name(box: Box) -> None:
-    async with box.engine() as engine:
+    async with box.engine():
         mapped = await box.jupyter.start(ALICE, {"name": "a", "image": "mapped", "gpu": 1})
-        task = await engine.services.find(mapped.id)
+        task = await box.parts.services.find(mapped.id)
         assert task is not None
         assert (mapped.image, task.spec.image) == ("mapped", "real")
         assert (task.spec.priority, task.spec.max_retries, task.spec.timeout_seconds) == (10, 0, 0)

@@ -73,7 +73,7 @@ async def test_lone_records_and_lone_tasks_are_cleaned_up(box: Box) -> None:
     async with box.engine() as engine:
         assert box.jupyter.list(ADMIN) == []
         assert await engine._store.list_documents(records.KIND) == []
-        await until_so(lambda: not engine.services.live())
+        await until_so(lambda: not box.parts.services.live())
         with pytest.raises(ProcessLookupError):
             os.kill(pid_of(box, "a"), 0)
 

@@ -4,19 +4,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from fetchml.adapters.duckdb.store import DuckDBStore
-from fetchml.adapters.jupyter.client import HttpJupyterClient
 from fetchml.adapters.origins.http import HttpOrigin
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.attempts.manager import AttemptSettings
-from fetchml.attempts.staging import Inputs
-from fetchml.auth.audit import Audit
 from fetchml.core.model import ENDED, Principal, Resources, Role, Status, Task
 from fetchml.core.requests.dataset import AddressRules
 from fetchml.core.requests.submission import Defaults
@@ -24,21 +20,20 @@ from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.state import Limits
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider
-from fetchml.engine.engine import Engine, EngineSettings
+from fetchml.engine.engine import Engine
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus import Gpus
+from fetchml.engine.submissions import SubmissionRules
+from fetchml.engine.task_index import RECENT, RECENT_BYTES
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_users import SharedOwner
 from fetchml.jupyter.options import JupyterOptions
 from fetchml.jupyter.service import JupyterServices
-from fetchml.jupyter.service_key import load_key
-from fetchml.jupyter.workspaces import Workspaces
-from fetchml.snapshots.files import SnapshotFiles
+from fetchml.server.assembly import Assembly, Options, Outside, assemble
 from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.service import Snapshots
 from fetchml.snapshots.unpack import UnpackLimits
-from fetchml.system.clock import Clock
 from fetchml.views import WatchFilter
 
 ALICE = Principal("alice", Role.USER, "key-a")
@@ -59,6 +54,7 @@ class Box:
     snapshots: Snapshots
     jupyter: JupyterServices
     usage: StorageUsage
+    parts: Assembly
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
@@ -96,86 +92,62 @@ class Box:
             user_queued_bytes=user_queued_bytes,
             user_running=user_running,
         )
-        settings = EngineSettings(
-            data_dir=self.data_dir,
-            limits=limits,
-            defaults=Defaults("image", ("true",), task_limits or TaskLimits(), 0),
-            runs=AttemptSettings(2_000, 1 << 20),
-            private=private,
-            zone=ZoneInfo("UTC"),
-            dataset_addresses=ADDRESSES,
-        )
         async with FolderEvents() as watch:
             launcher = ProcessLauncher(self.data_dir, watch)
-            audit = Audit(store, clock_ms=Clock())
-            self.usage = StorageUsage(user_storage)
-            self.snapshots = Snapshots(
-                store,
-                SnapshotFiles(self.data_dir),
-                SnapshotOptions(UnpackLimits(1 << 20, 100), keep_ms=60_000, private=private),
-                audit=audit,
-                usage=self.usage,
-                named=lambda user: (
-                    engine.named_snapshots(user) | self.experiments.named_snapshots(user)
-                ),
-            )
             cache = DatasetCache(
                 self.data_dir / "datasets", most_bytes=1 << 40, min_free_bytes=min_free_bytes
             )
             http = HttpOrigin(ADDRESSES, frozenset({"http"}))
             root = self.datasets_root if has_datasets else None
-            datasets = DatasetProvider(root, cache, {"http": http}, pause_seconds=0.01)
-            inputs = Inputs(
-                self.snapshots,
-                datasets,
-                SharedOwner(launcher.owner),
-                workspace_of=lambda task: self.jupyter.workspace_of(task),  # noqa: PLW0108 - made below
-                secrets_of=lambda task: self.jupyter.secrets_of(task),  # noqa: PLW0108
-            )
-            self.experiments = Experiments(
-                store, audit, private=private, snapshot_exists=self.snapshots.exists
-            )
-            self.gpus = Gpus(store, audit, None, private=private)
-            engine = Engine(
+            outside = Outside(
                 store,
+                await store.open(recent_limit=RECENT, recent_bytes=RECENT_BYTES, on_fatal=_never),
                 launcher,
-                inputs,
+                None,
+                DatasetProvider(root, cache, {"http": http}, pause_seconds=0.01),
+                SharedOwner(launcher.owner),
                 watch,
-                settings,
-                gpus=self.gpus,
-                takes_tasks=self.experiments.takes_tasks,
-                audit=audit,
-                usage=self.usage,
-                on_fatal=_never,
             )
-            self.jupyter = JupyterServices(
-                store,
-                engine.services,
-                Workspaces(store, self.workspaces, SharedOwner(launcher.owner), self.usage),
-                HttpJupyterClient(),
-                watch,
-                JupyterOptions(
+            options = Options(
+                data_dir=self.data_dir,
+                limits=limits,
+                rules=SubmissionRules(
+                    Defaults("image", ("true",), task_limits or TaskLimits(), 0),
+                    dataset_addresses=ADDRESSES,
+                ),
+                runs=AttemptSettings(2_000, 1 << 20),
+                snapshots=SnapshotOptions(
+                    UnpackLimits(1 << 20, 100), keep_ms=60_000, private=private
+                ),
+                jupyter=JupyterOptions(
                     {"mapped": "real"},
                     idle_ms,
                     private=private,
                     has_containers=has_containers,
+                    public_url="",
                     command=jupyter_command,
                 ),
-                audit=audit,
-                token_key=partial(load_key, self.data_dir),
+                workspaces=self.workspaces,
+                private=private,
+                zone=ZoneInfo("UTC"),
+                user_storage_bytes=user_storage,
             )
-            await engine.start()
-            await self.snapshots.load()
-            await self.experiments.load()
-            await self.jupyter.load()
             try:
-                async with self.jupyter.supervision.running():
-                    try:
-                        yield engine
-                    finally:
-                        await engine.drain()
+                self.parts = parts = await assemble(outside, options)
+                self.experiments, self.gpus = parts.experiments, parts.gpus
+                self.snapshots, self.jupyter = parts.snapshots, parts.jupyter
+                self.usage = parts.usage
+                await parts.lifecycle.start()
+                try:
+                    async with self.jupyter.supervision.running():
+                        try:
+                            yield parts.engine
+                        finally:
+                            await parts.lifecycle.drain()
+                finally:
+                    await parts.lifecycle.close()
             finally:
-                await engine.close()
+                await store.close()
 
 
 def _never(error: Exception) -> None:

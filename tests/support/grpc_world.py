@@ -21,15 +21,18 @@ from fetchml.auth.limits import RateLimiter
 from fetchml.config.proxies import Proxies
 from fetchml.core.audit import AuditEntry
 from fetchml.core.model import Key, Principal, Role
-from fetchml.engine.experiments import Experiments
+from fetchml.core.requests.experiment import Experiment
+from fetchml.engine.experiments import KIND, Experiments
 from fetchml.engine.retention import Retention, RetentionSettings
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.ports.store import AuditQuery
+from fetchml.records import RecordSet
 from fetchml.snapshots.files import SnapshotFiles
 from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.service import Snapshots
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system.clock import Clock
+from fetchml.system.ids import IdSequence
 from fetchml.v1.audit_pb2_grpc import AuditServiceStub
 from fetchml.v1.experiment_pb2_grpc import ExperimentServiceStub
 from fetchml.v1.gpu_pb2_grpc import GpuServiceStub
@@ -87,7 +90,15 @@ def experiments_on(store: Any, audit: Audit) -> Experiments:
     async def exists(who: Principal, snapshot_id: str) -> bool:
         return snapshot_id == KNOWN_SNAPSHOT
 
-    return Experiments(store, audit, private=False, snapshot_exists=exists)
+    return Experiments(
+        RecordSet(store, KIND, Experiment, lambda each: each.id),
+        store,
+        audit,
+        clock=Clock(),
+        ids=IdSequence(),
+        private=False,
+        snapshot_exists=exists,
+    )
 
 
 @asynccontextmanager
@@ -111,7 +122,8 @@ async def snapshots_on(store: Any, audit: Audit) -> AsyncIterator[Snapshots]:
 
 def retention_on(store: Any, snapshots: Snapshots, audit: Audit) -> Retention:
     nobodys: Any = None
-    return Retention(store, nobodys, snapshots, StorageUsage(0), audit, RetentionSettings(0, 0))
+    settings = RetentionSettings(0, 0)
+    return Retention(store, nobodys, snapshots, StorageUsage(0), audit, settings, Clock())
 
 
 class Client:

@@ -19,6 +19,7 @@ from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
+from fetchml.config.address import Address
 from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role
 from fetchml.system.clock import Clock
@@ -173,7 +174,9 @@ async def rest_world(
             timeouts,
             retention=retention_on(store, snapshots, audit),
         )
-        listens = await server.start("127.0.0.1", front.http_port())
+        sockets = Address("127.0.0.1", front.http_port()).bind()
+        await server.start(sockets)
+        listens = sockets[0].getsockname()[1]
         port = int(front.seen(f"127.0.0.1:{listens}").rpartition(":")[2])
         try:
             client = Client(session, f"http://127.0.0.1:{port}", secrets[Role.USER])

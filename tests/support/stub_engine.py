@@ -70,6 +70,7 @@ class StubEngine:
         self.failure: Exception | None = None
         self.answer = Health(HealthStatus.HEALTHY)
         self.draining = False
+        self.status = self
         self.open_streams = 0
         self._changed = asyncio.Condition()
 

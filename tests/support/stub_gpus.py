@@ -15,7 +15,7 @@ from fetchml.core.model import Resources, Task, TaskSpec
 from fetchml.core.reactor import step
 from fetchml.core.state import Limits, State
 from fetchml.engine.gpus import Gpus
-from fetchml.ports.gpu import GpuState
+from fetchml.ports.gpu import GpuState, OwnerOf
 
 START_MS = 1_760_000_000_000
 OWNER = "user"
@@ -42,7 +42,7 @@ class StubInventory:
     state: GpuState = field(default_factory=GpuState)
     forgiven: list[str] = field(default_factory=list)
 
-    async def open(self, on_change: Callable[[GpuState], None]) -> None:
+    async def open(self, on_change: Callable[[GpuState], None], owner_of: OwnerOf) -> None:
         self._on_change = on_change
         on_change(self.state)
 
@@ -64,11 +64,20 @@ class StubInventory:
     async def close(self) -> None: ...
 
 
-@dataclass
 class GpuBox:
-    gpus: Gpus
-    inventory: StubInventory
-    state: State
+    def __init__(self, store: Any, audit: Audit, *, private: bool) -> None:
+        self.inventory = StubInventory(GpuState(driver="570.86.10"))
+        self.state = State(Limits(Resources(64, 256), 64, 600_000, "box"))
+        self.gpus = Gpus(
+            store,
+            self.state,
+            audit,
+            self.inventory,
+            report=self.report,
+            owner_of=lambda _: None,
+            clock=lambda: START_MS,
+            private=private,
+        )
 
     def see(self, *readings: GpuReading, **about: Any) -> None:
         self.inventory.see(*readings, **about)
@@ -89,12 +98,10 @@ class GpuBox:
 
 async def gpu_box(store: Any, audit: Audit, *, private: bool = False) -> GpuBox:
     """A box without GPUs, until a test says what there is."""
-    inventory = StubInventory(GpuState(driver="570.86.10"))
-    state = State(Limits(Resources(64, 256), 64, 600_000, "box"))
-    box = GpuBox(Gpus(store, audit, inventory, private=private), inventory, state)
+    box = GpuBox(store, audit, private=private)
     box.report(Recovered(START_MS))
     box.report(LauncherChanged(START_MS, available=True))
-    await box.gpus.open(state, lambda: START_MS, box.report)
+    await box.gpus.start()
     box.gpus.owners_known()
     return box
 

@@ -38,10 +38,13 @@ class StubServiceTasks:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.tasks: dict[str, Task] = {}
-        self.changed: Callable[[Task], None] = lambda task: None
+        self._listeners: list[Callable[[Task], None]] = []
         self.room: Exception | None = None
         self.log = ""
         self._ids = IdSequence()
+
+    def subscribe(self, listener: Callable[[Task], None]) -> None:
+        self._listeners.append(listener)
 
     def require_room(self) -> None:
         if self.room is not None:
@@ -86,7 +89,8 @@ class StubServiceTasks:
 
     def _tell(self, task: Task) -> asyncio.Future[None]:
         self.tasks[task.id] = task
-        self.changed(task)
+        for listener in self._listeners:
+            listener(task)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
@@ -141,11 +145,11 @@ async def services_on(
                 Workspaces(store, Path(folder) / "jupyter", SharedOwner(None), StorageUsage(0)),
                 client or StubClient(),
                 watch,
-                settings or JupyterOptions({}, 0, private=False, has_containers=True),
+                settings
+                or JupyterOptions({}, 0, private=False, has_containers=True, public_url=PUBLIC_URL),
                 audit=audit,
                 token_key=lambda: b"key",
             )
-            jupyter.origins.public_url = PUBLIC_URL
             await jupyter.load()
             async with jupyter.supervision.running():
                 yield jupyter, tasks

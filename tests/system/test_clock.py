@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fetchml.core.events import Event, TimePassed
-from fetchml.engine import engine as engine_module
 from fetchml.engine.recent_tasks import turn
 from fetchml.ports.store import TaskQuery
+from fetchml.server import assembly
 from fetchml.system.clock import LONGEST_AHEAD_MS, SLOWED_PERCENT, Clock
 from fetchml.system.ids import IdSequence
 from fetchml.views import WatchFilter
@@ -116,16 +116,16 @@ async def test_a_retry_waits_no_longer_when_the_clock_is_set_back(
     def clock(not_before: int = 0) -> Clock:
         return Clock(not_before, wall_ns=lambda: time.time_ns() - set_back_ms * MS)
 
-    monkeypatch.setattr(engine_module, "Clock", clock)
+    monkeypatch.setattr(assembly, "Clock", clock)
     async with box.engine() as engine:
         steps = list[Event]()
-        apply = engine._writer.apply
+        apply = box.parts.dispatcher.apply
 
         def counted(event: Event) -> asyncio.Future[None]:
             steps.append(event)
             return apply(event)
 
-        monkeypatch.setattr(engine._writer, "apply", counted)
+        monkeypatch.setattr(box.parts.dispatcher, "apply", counted)
         request = {"job_name": "a", "command": ["false"], "max_retries": 1}
         task = await engine.create_task(ALICE, request)
         async with aclosing(engine.watch(ALICE, WatchFilter(task_id=task.id), since=0)) as updates:
@@ -150,7 +150,7 @@ async def test_pages_are_in_order_when_the_clock_was_set_back_by_far(
     def clock(not_before: int = 0) -> Clock:
         return Clock(not_before, wall_ns=lambda: time.time_ns() - set_back_ms * MS)
 
-    monkeypatch.setattr(engine_module, "Clock", clock)
+    monkeypatch.setattr(assembly, "Clock", clock)
     async with box.engine(max_running=1) as engine:
         blocker = await engine.create_task(ALICE, {"job_name": "a", "command": ["sleep", "600"]})
         made = [blocker]

@@ -44,16 +44,10 @@ class NvmlInventory:
     hangs must not keep the server from ending."""
 
     def __init__(
-        self,
-        owner_of: OwnerOf,
-        *,
-        every_seconds: float = _EVERY_SECONDS,
-        silent_seconds: float = _SILENT_SECONDS,
+        self, *, every_seconds: float = _EVERY_SECONDS, silent_seconds: float = _SILENT_SECONDS
     ) -> None:
-        """`owner_of` is called in those threads."""
         self._every = every_seconds
         self._silent = silent_seconds
-        self._looker = _Looker(owner_of, self._heard)
         self._state = GpuState(problem="not looked yet")
         self._wake = asyncio.Event()
         self._asked: list[asyncio.Future[GpuState]] = []
@@ -62,8 +56,9 @@ class NvmlInventory:
     def state(self) -> GpuState:
         return self._state
 
-    async def open(self, on_change: Callable[[GpuState], None]) -> None:
+    async def open(self, on_change: Callable[[GpuState], None], owner_of: OwnerOf) -> None:
         self._loop = asyncio.get_running_loop()
+        self._looker = _Looker(owner_of, self._heard)
         self._on_change = on_change
         self._look_thread = _Worker("nvml-look")
         self._check_thread = _Worker("nvml-check")

@@ -16,4 +16,4 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
         self._engine = engine
 
     async def GetQueue(self, _: queue_pb2.GetQueueRequest, call: Call) -> queue_pb2.QueueStats:
-        return QUEUE.message(await self._engine.queue_stats(call.who))
+        return QUEUE.message(await self._engine.status.queue_stats(call.who))

@@ -133,7 +133,10 @@ class GrpcServer:
         self._stopping = False
 
         def accepts_work() -> bool:
-            return not (self._stopping or engine.draining) and engine.health().accepts_work
+            return (
+                not (self._stopping or engine.status.draining)
+                and engine.status.health().accepts_work
+            )
 
         services: Any = self._calls
         task_pb2_grpc.add_TaskServiceServicer_to_server(TaskService(engine), services)

@@ -72,5 +72,5 @@ class FileOperations:
         async with aclosing(chunks):
             async for chunk in chunks:
                 yield chunk.data
-        if follow and self._engine.draining:
+        if follow and self._engine.status.draining:
             raise Unavailable("The server is shutting down: the task may write more")

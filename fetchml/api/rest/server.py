@@ -6,7 +6,9 @@ the handler but what this file shows.
 
 import asyncio
 import logging
+import socket
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -98,7 +100,7 @@ class HttpServer:
         self._streams = Streams()
         self._router = Router()
         self._runner: web.ServerRunner | None = None
-        self._listener: asyncio.AbstractServer | None = None
+        self._listeners: list[asyncio.AbstractServer] = []
         self._budgets = budgets = Budgets()
         self._connections = OpenConnections(max_connections, admission.is_shared)
         self._dropping: asyncio.Task[None] | None = None
@@ -129,9 +131,10 @@ class HttpServer:
             for route in operations.routes():
                 self._router.add(route)
 
-    async def start(self, host: str, port: int, certificate: Certificate | None = None) -> int:
-        """Listen, with TLS if there is a certificate. Returns the port, which the system chose if
-        `port` is 0. Raises OSError."""
+    async def start(
+        self, sockets: Iterable[socket.socket], certificate: Certificate | None = None
+    ) -> None:
+        """Listen on bound sockets, with TLS if there is a certificate. Raises OSError."""
         server = ConnectionServer(
             self._answer,
             self._connections,
@@ -141,22 +144,22 @@ class HttpServer:
         await self._runner.setup()
         self._dropping = asyncio.create_task(server.drop_who_does_not_read())
         tls = certificate.server_context() if certificate else None
-        self._listener = await asyncio.get_running_loop().create_server(
-            server,
-            host,
-            port,
-            backlog=BACKLOG,
-            ssl=tls,
-            # Until then nobody knows how many connections an address has.
-            ssl_handshake_timeout=self._timeouts.head if tls else None,
-        )
-        return int(self._listener.sockets[0].getsockname()[1])
+        for bound in sockets:
+            listener = await asyncio.get_running_loop().create_server(
+                server,
+                sock=bound,
+                backlog=BACKLOG,
+                ssl=tls,
+                # Until then nobody knows how many connections an address has.
+                ssl_handshake_timeout=self._timeouts.head if tls else None,
+            )
+            self._listeners.append(listener)
 
     async def stop(self, reason: str) -> None:
         """End streams with the reason, let other requests finish, and listen no more."""
         await self._streams.close(reason, self._timeouts.streams_close)
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         if self._runner is not None:
             await self._runner.cleanup()
         if self._dropping is not None:

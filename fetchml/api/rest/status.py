@@ -42,10 +42,10 @@ class ServerOperations:
     async def health(self, request: RestRequest) -> web.StreamResponse:
         """Always 200: that it answers is what it is asked for, and the truth is in the body."""
         now_ms = time.time_ns() // 1_000_000
-        return request.json(health_json(self._engine.health(), fetchml.__version__, now_ms))
+        return request.json(health_json(self._engine.status.health(), fetchml.__version__, now_ms))
 
     async def ready(self, request: RestRequest) -> web.StreamResponse:
-        health = self._engine.health()
+        health = self._engine.status.health()
         if not health.accepts_work:
             raise Unavailable(f"Not ready: {'; '.join(health.reasons)}")
         return await self.health(request)
@@ -55,20 +55,20 @@ class ServerOperations:
 
     async def queue(self, request: RestRequest) -> web.StreamResponse:
         query = Query(request.http)
-        stats = await self._engine.queue_stats(request.principal)
+        stats = await self._engine.status.queue_stats(request.principal)
         return request.json(QUEUE.json(stats), ignored=query.ignored)
 
     async def metrics(self, request: RestRequest) -> web.StreamResponse:
-        engine = self._engine
+        status = self._engine.status
         body = self._metrics.text(
             Seen(
-                await engine.queue_stats(request.principal),
-                engine.health(),
+                await status.queue_stats(request.principal),
+                status.health(),
                 self._gpus.list(request.principal),
-                engine.gpu_use(request.principal),
-                engine.ahead_counts,
-                engine.calibration,
-                engine.queue_use,
+                status.gpu_use(request.principal),
+                status.ahead_counts,
+                status.calibration,
+                status.queue_use,
             )
         )
         return request.whole(body, {"Content-Type": Metrics.CONTENT_TYPE})

@@ -54,7 +54,7 @@ async def puller(folder: Path, engine: Engine, image: str, **tasks: Any) -> Asyn
     settings = Settings(data_dir=folder, tasks=TaskSettings(network="none", **tasks))
 
     def make(watch: Any) -> Launcher:
-        return wiring.launcher(settings, watch, lambda _: None)
+        return wiring.launcher(settings, watch, None)
 
     async with open_bench(folder, image, make) as bench:
         yield Puller(bench, await bench.open(), engine)
@@ -105,7 +105,7 @@ async def test_always_pulls_nothing_for_a_task_that_runs(
         folder = await one.bench.start(one.launcher, run)
         await one.bench.until_log(run, b"began")
         settings = Settings(data_dir=tmp_path, tasks=TaskSettings(network="none", pull="always"))
-        later = wiring.launcher(settings, one.bench.watch, lambda _: None)
+        later = wiring.launcher(settings, one.bench.watch, None)
         await later.open("later", lambda *_: None)
         said = list[str]()
         await soon(later.prepare(run, said.append))

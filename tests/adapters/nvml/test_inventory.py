@@ -54,9 +54,9 @@ class Watched:
 async def watched(
     owners: dict[int, str] | None = None, *, every: float = SELDOM, silent: float = 30.0
 ) -> AsyncIterator[Watched]:
-    inventory = NvmlInventory((owners or {}).get, every_seconds=every, silent_seconds=silent)
+    inventory = NvmlInventory(every_seconds=every, silent_seconds=silent)
     watching = Watched(inventory)
-    await soon(inventory.open(watching.hear))
+    await soon(inventory.open(watching.hear, (owners or {}).get))
     try:
         yield watching
     finally:

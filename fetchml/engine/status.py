@@ -1,0 +1,98 @@
+"""What the server reports about itself: health, the queue, and counts for the metrics."""
+
+from collections.abc import Callable
+
+from fetchml.attempts.manager import AttemptManager, PrestageCounts
+from fetchml.core import permissions, quotas
+from fetchml.core.model import Principal
+from fetchml.core.scheduling.estimate import Calibration
+from fetchml.core.state import State
+from fetchml.engine.daily_counts import DailyCounts
+from fetchml.engine.estimates import Estimates
+from fetchml.engine.lifecycle import Lifecycle
+from fetchml.engine.submissions import Submissions
+from fetchml.engine.task_index import TaskIndex
+from fetchml.ports.store import Store
+from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse
+
+
+class ServerStatus:
+    """Used from one event loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        state: State,
+        index: TaskIndex,
+        counts: DailyCounts,
+        estimates: Estimates,
+        submissions: Submissions,
+        attempts: AttemptManager,
+        lifecycle: Lifecycle,
+        *,
+        clock: Callable[[], int],
+        private: bool,
+    ) -> None:
+        self._store = store
+        self._state = state
+        self._index = index
+        self._counts = counts
+        self._estimates = estimates
+        self._submissions = submissions
+        self._attempts = attempts
+        self._lifecycle = lifecycle
+        self._clock = clock
+        self._private = private
+
+    def health(self) -> Health:
+        if not self._store.has_room():
+            return Health(HealthStatus.UNHEALTHY, ("the disk is nearly full",), accepts_work=False)
+        if self._state.draining:
+            return Health(HealthStatus.DEGRADED, ("shutting down",), accepts_work=False)
+        if not self._state.launcher_available:
+            return Health(HealthStatus.DEGRADED, (self._lifecycle.launcher_message,))
+        return Health(HealthStatus.HEALTHY)
+
+    @property
+    def draining(self) -> bool:
+        """Nothing new is taken: the server is about to end."""
+        return self._state.draining
+
+    async def queue_stats(self, who: Principal) -> QueueStats:
+        completed, failed = self._counts.today(self._clock())
+        return QueueStats(
+            queued=self._index.waiting,
+            running=self._index.holding,
+            completed=completed,
+            failed=failed,
+            workers=int(self._state.launcher_available and not self._state.draining),
+        )
+
+    @property
+    def queue_use(self) -> QueueUse:
+        """Memory that live tasks take."""
+        return QueueUse(self._state.live_bytes, quotas.MAX_LIVE_BYTES, self._submissions.refused)
+
+    def gpu_use(self, who: Principal) -> list[GpuUse]:
+        """Of tasks that hold GPUs now."""
+        now = self._clock()
+        held = [
+            (self._state.tasks[task_id], held.gpu) for task_id, held in self._state.held.items()
+        ]
+        return [
+            GpuUse(task.id, task.user, count * (now - task.allocated_at) / 1000)
+            for task, count in held
+            if count
+            and task.allocated_at is not None
+            and permissions.may_see(who, task, private=self._private)
+        ]
+
+    @property
+    def ahead_counts(self) -> PrestageCounts:
+        """Prestaged attempts since the server's start."""
+        return self._attempts.counts
+
+    @property
+    def calibration(self) -> Calibration:
+        """How well estimates have held since the server's start."""
+        return self._estimates.calibration

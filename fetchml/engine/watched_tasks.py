@@ -1,0 +1,34 @@
+"""How the watch over the disk reaches tasks."""
+
+from collections.abc import Callable
+
+from fetchml.core.events import CancelRequested
+from fetchml.core.model import Server, Task
+from fetchml.core.state import State
+from fetchml.engine.dispatcher import Dispatcher
+from fetchml.engine.task_lookup import TaskLookup
+from fetchml.files.storage_monitor import MonitoredTasks
+from fetchml.files.task_files import TaskFiles
+
+
+def watched_tasks(
+    state: State,
+    tasks: TaskLookup,
+    files: TaskFiles,
+    dispatcher: Dispatcher,
+    clock: Callable[[], int],
+) -> MonitoredTasks:
+    def under_way() -> list[Task]:
+        return list(state.under_way())
+
+    def end(task_id: str, by: Server) -> object:
+        return dispatcher.apply(CancelRequested(clock(), task_id, by))
+
+    return MonitoredTasks(
+        under_way=under_way,
+        attempt=lambda task: files.attempt(task.id, task.attempt),
+        end=end,
+        find=tasks.find,
+        remove_outputs=files.remove_outputs,
+        remove=files.remove,
+    )

@@ -1,0 +1,300 @@
+"""The order of construction: every object is made once, whole, from those made before it.
+
+Only three things are registered later, each because two objects need each other: listeners of the
+store, which hear of durable changes in the order below; handlers of the dispatcher, which carry out
+the core's effects; and JupyterServices' own listener.
+"""
+
+from dataclasses import dataclass
+from datetime import tzinfo
+from functools import partial
+from pathlib import Path
+
+from fetchml.adapters.jupyter.client import HttpJupyterClient
+from fetchml.attempts.manager import AttemptManager, AttemptSettings
+from fetchml.attempts.staging import Inputs
+from fetchml.auth.audit import Audit
+from fetchml.core.events import CheckGpus, DiscardAttempt, OpenGate, RunAttempt, StopAttempt
+from fetchml.core.state import Limits, State
+from fetchml.datasets.provider import DatasetProvider
+from fetchml.engine.change_log import log_changes
+from fetchml.engine.daily_counts import DailyCounts, day_of
+from fetchml.engine.dispatcher import Dispatcher
+from fetchml.engine.ended_tasks import EndedTasks
+from fetchml.engine.engine import Engine
+from fetchml.engine.estimates import Estimates
+from fetchml.engine.experiments import Experiments, experiment_records
+from fetchml.engine.feed import Feed
+from fetchml.engine.gpus import Gpus
+from fetchml.engine.lifecycle import Lifecycle
+from fetchml.engine.log_follow import LogReader
+from fetchml.engine.named_snapshots import NamedSnapshots
+from fetchml.engine.run_times import RunTimes
+from fetchml.engine.service_tasks import ServiceTasks
+from fetchml.engine.share_store import ShareStore
+from fetchml.engine.status import ServerStatus
+from fetchml.engine.submissions import SubmissionRules, Submissions
+from fetchml.engine.task_index import TaskIndex
+from fetchml.engine.task_lookup import TaskLookup
+from fetchml.engine.watch import Watches
+from fetchml.engine.watched_tasks import watched_tasks
+from fetchml.files.folder_events import FolderEvents
+from fetchml.files.storage_monitor import MonitoredTasks
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.task_files import TaskFiles
+from fetchml.files.task_users import FileOwners
+from fetchml.jupyter.options import JupyterOptions
+from fetchml.jupyter.service import JupyterServices
+from fetchml.jupyter.service_key import load_key
+from fetchml.jupyter.workspaces import Workspaces
+from fetchml.ports.gpu import GpuInventory
+from fetchml.ports.launcher import Launcher
+from fetchml.ports.store import Store, StoredState
+from fetchml.snapshots.files import SnapshotFiles
+from fetchml.snapshots.options import SnapshotOptions
+from fetchml.snapshots.service import Snapshots
+from fetchml.system.clock import Clock
+from fetchml.system.ids import IdSequence
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the server stands on, chosen by its settings."""
+
+    store: Store
+    """It is open."""
+    restored: StoredState
+    """What the store held when it was opened."""
+    launcher: Launcher
+    inventory: GpuInventory | None
+    """`None`: plain slots."""
+    datasets: DatasetProvider
+    owners: FileOwners
+    folder_watch: FolderEvents
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    data_dir: Path
+    limits: Limits
+    rules: SubmissionRules
+    runs: AttemptSettings
+    snapshots: SnapshotOptions
+    jupyter: JupyterOptions
+    workspaces: Path
+    """Where those of Jupyter services are."""
+    private: bool
+    """Users see only what is their own."""
+    zone: tzinfo
+    """In which a day begins and ends."""
+    user_storage_bytes: int
+    """What the files of one user may take; 0: any amount."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    clock: Clock
+    ids: IdSequence
+    store: Store
+    state: State
+    index: TaskIndex
+    feed: Feed
+    dispatcher: Dispatcher
+    audit: Audit
+    usage: StorageUsage
+    estimates: Estimates
+    experiments: Experiments
+    snapshots: Snapshots
+    ended: EndedTasks
+    gpus: Gpus
+    services: ServiceTasks
+    jupyter: JupyterServices
+    attempts: AttemptManager
+    lifecycle: Lifecycle
+    engine: Engine
+    watched: MonitoredTasks
+
+
+async def assemble(outside: Outside, options: Options) -> Assembly:
+    """Nothing runs yet on return: see `Lifecycle.start`. Raises OSError."""
+    store, restored, private = outside.store, outside.restored, options.private
+    # What is remembered.
+    records = await experiment_records(store)
+    newest = max((each.created_at for each in records), default=0)
+    clock = Clock(max(restored.last_created_at, newest))
+    ids = IdSequence(restored.last_created_at)
+    files = TaskFiles(options.data_dir)
+    audit = Audit(store, clock_ms=clock)
+    usage = StorageUsage(options.user_storage_bytes)
+    usage.load(await store.kept_by_user())
+    shares = ShareStore(store, clock)
+    used = await shares.load(restored, options.limits)
+    state = State.restore(options.limits, restored.live, shares=used)
+    index = TaskIndex(restored)
+    tasks = TaskLookup(index, store)
+    feed = Feed(restored.last_seq)
+    today = day_of(clock(), options.zone)
+    counts = DailyCounts(options.zone, today, *await store.ended_on(today))
+    run_times = RunTimes(task for ended in restored.recent.values() for task in ended)
+    estimates = Estimates(state, run_times, clock)
+    # What decides, and what hears of the durable changes.
+    dispatcher = Dispatcher(state, store, restored.last_seq, clock)
+    store.subscribe(index.committed)
+    store.subscribe(counts.committed)
+    store.subscribe(log_changes)
+    store.subscribe(feed.committed)
+    store.subscribe(dispatcher.committed)
+    store.subscribe(estimates.committed)
+    store.subscribe(usage.committed)
+    # What requests are about.
+    snapshots = Snapshots(
+        store,
+        SnapshotFiles(options.data_dir),
+        options.snapshots,
+        audit=audit,
+        usage=usage,
+        named=NamedSnapshots(state, records),
+    )
+    experiments = Experiments(
+        records,
+        store,
+        audit,
+        clock=clock,
+        ids=ids,
+        private=private,
+        snapshot_exists=snapshots.exists,
+    )
+    submissions = Submissions(
+        store,
+        state,
+        tasks,
+        snapshots,
+        outside.datasets,
+        experiments,
+        usage,
+        dispatcher,
+        clock=clock,
+        ids=ids,
+        rules=options.rules,
+    )
+    services = ServiceTasks(
+        store,
+        state,
+        index,
+        files,
+        submissions,
+        dispatcher,
+        clock=clock,
+        ids=ids,
+        limits=options.rules.defaults.limits,
+    )
+    jupyter = JupyterServices(
+        store,
+        services,
+        Workspaces(store, options.workspaces, outside.owners, usage),
+        HttpJupyterClient(),
+        outside.folder_watch,
+        options.jupyter,
+        audit=audit,
+        token_key=partial(load_key, options.data_dir),
+    )
+    # What runs tasks.
+    gpus = Gpus(
+        store,
+        state,
+        audit,
+        outside.inventory,
+        report=dispatcher.apply,
+        owner_of=outside.launcher.owner_of,
+        clock=clock,
+        private=private,
+    )
+    inputs = Inputs(
+        snapshots,
+        outside.datasets,
+        outside.owners,
+        workspace_of=jupyter.workspace_of,
+        secrets_of=jupyter.secrets_of,
+    )
+    attempts = AttemptManager(
+        outside.launcher,
+        inputs,
+        files,
+        outside.folder_watch,
+        options.runs,
+        clock=clock,
+        report=dispatcher.apply,
+        gpu_failure=gpus.failure,
+    )
+    dispatcher.handle(RunAttempt, attempts.run)
+    dispatcher.handle(StopAttempt, attempts.stop)
+    dispatcher.handle(OpenGate, attempts.open_gate)
+    dispatcher.handle(DiscardAttempt, attempts.discard)
+    dispatcher.handle(CheckGpus, gpus.check)
+    lifecycle = Lifecycle(
+        state,
+        outside.launcher,
+        inputs,
+        gpus,
+        attempts,
+        shares,
+        feed,
+        dispatcher,
+        clock=clock,
+        instance_id=restored.instance_id,
+    )
+    # What the transports call.
+    status = ServerStatus(
+        store,
+        state,
+        index,
+        counts,
+        estimates,
+        submissions,
+        attempts,
+        lifecycle,
+        clock=clock,
+        private=private,
+    )
+    ended = EndedTasks(tasks, files, usage, dispatcher, clock)
+    engine = Engine(
+        store=store,
+        state=state,
+        index=index,
+        tasks=tasks,
+        watches=Watches(index, feed, store, clock),
+        files=files,
+        logs=LogReader(files, outside.folder_watch, feed),
+        estimates=estimates,
+        ended=ended,
+        submissions=submissions,
+        status=status,
+        audit=audit,
+        dispatcher=dispatcher,
+        clock=clock,
+        private=private,
+    )
+    await snapshots.load()
+    await jupyter.load()
+    return Assembly(
+        clock=clock,
+        ids=ids,
+        store=store,
+        state=state,
+        index=index,
+        feed=feed,
+        dispatcher=dispatcher,
+        audit=audit,
+        usage=usage,
+        estimates=estimates,
+        experiments=experiments,
+        snapshots=snapshots,
+        ended=ended,
+        gpus=gpus,
+        services=services,
+        jupyter=jupyter,
+        attempts=attempts,
+        lifecycle=lifecycle,
+        engine=engine,
+        watched=watched_tasks(state, tasks, files, dispatcher, clock),
+    )

@@ -56,7 +56,8 @@ def audit(
     if as_json:
         print_json({"entries": [], **to_json(found)})
         return
-    shown = table("WHEN", "USER", "FROM", "ACTION", "TARGET", "OUTCOME", "NOTE")
+    columns = ("WHEN", "USER", "FROM", "ACTION", "TARGET", "OUTCOME", "NOTE")
+    shown = table(*columns, spare=("FROM", "NOTE"))
     for entry in found.entries:
         shown.add_row(
             local_time(entry.at),

@@ -12,7 +12,7 @@ import click
 from fetchml.backup import archive as archives
 from fetchml.backup.store_copy import PREFIX, remove_unheld, taken
 from fetchml.cli.connect import connected
-from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.errors import CommandError, ExitCode, reason
 from fetchml.cli.privileges import as_owner
 from fetchml.client import Rpc, Unreachable
 from fetchml.client.connection import CONTROL
@@ -72,7 +72,7 @@ def backup(file: Path, data_dir: Path | None, *, no_tasks: bool, with_keys: bool
         except PlaceTaken as error:
             raise CommandError(str(error), "Choose another name.", ExitCode.USAGE) from error
         except (archives.BadBackup, OSError) as error:
-            raise CommandError(f"No backup was made: {error}") from error
+            raise CommandError(f"No backup was made: {reason(error)}") from error
     if left_out:
         files = "file or folder" if left_out == 1 else "files or folders"
         click.echo(f"Left out: {left_out} {files} of attempts that cannot be read.", err=True)

@@ -95,7 +95,7 @@ def arguments(tasks: Sequence[Task]) -> list[str]:
 
 def comparison_table(rows: Sequence[Row]) -> Table:
     names = metric_names(rows)
-    made = table("ID", "ARGS", "STATUS", "RAN")
+    made = table("ID", "ARGS", "STATUS", "RAN", spare=("OUTPUTS", "RAN", "NOTE"))
     for name in names:
         made.add_column(clean(name), justify="right", no_wrap=True)
     made.add_column("OUTPUTS", justify="right")

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.render import console
 from fetchml.client import (
     BadFolder,
     BadKey,
@@ -110,7 +111,7 @@ def _hint(error: CallError | SetupError | BadFolder) -> str:
                 "FETCHML_TLS_CA)."
             )
         case Unavailable():
-            return "Try again later."
+            return "Try again later." if error.retry_after else ""
         case Unauthorized():
             return CREATE_KEY_HINT
         case _:
@@ -161,6 +162,22 @@ def _require_its_server(server: str, data_dir: Path) -> None:
         "FETCHML_DATA_DIR to the data directory of the server you mean.",
         ExitCode.REFUSED,
     )
+
+
+class RetryNotice:
+    """Prints a lost connection on stderr, once until it is restored."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+
+    def __call__(self, why: CallError) -> None:
+        text = f"{why}; retrying"
+        if text != self._shown:
+            console(stderr=True).print(text, style="dim")
+            self._shown = text
+
+    def restored(self) -> None:
+        self._shown = ""
 
 
 def server_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,5 +1,8 @@
 """Errors of commands: a message, a hint, an exit code."""
 
+import shutil
+import sys
+import textwrap
 from enum import IntEnum
 from typing import IO, Any
 
@@ -27,6 +30,24 @@ class CommandError(click.ClickException):
         self.exit_code: int = code  # type: ignore[misc]  # click reads it from the instance too
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"{click.style('Error:', fg='red')} {self.message}", err=True)
+        click.echo(_wrapped(f"{click.style('Error:', fg='red')} {self.message}"), err=True)
         if self.hint:
-            click.echo(self.hint, err=True)
+            click.echo(_wrapped(self.hint), err=True)
+
+
+def _wrapped(text: str) -> str:
+    """Wrap text at words on a terminal. Elsewhere a message stays on its line."""
+    if not sys.stderr.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return "\n".join(
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+        for line in text.splitlines()
+    )
+
+
+def reason(error: Exception) -> str:
+    """Return the message of an error; for an OSError without its number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -50,7 +50,7 @@ def ls(client: Client, *, as_json: bool) -> None:
     if as_json:
         print_json({"experiments": [to_json(each) for each in found]})
         return
-    shown = table("ID", "NAME", "STATUS", "USER", "MADE", "NOTE")
+    shown = table("ID", "NAME", "STATUS", "USER", "MADE", "NOTE", spare=("MADE", "USER"))
     for each in found:
         shown.add_row(
             each.id,

@@ -85,7 +85,8 @@ def short(uuid: str) -> str:
 
 
 def _table(found: Iterable[Gpu], tasks: dict[str, Task]) -> Table:
-    shown = table("GPU", "UUID", "NAME", "STATE", "USE", "MEMORY", "TEMP", "TASK", "RAN", "NOTE")
+    columns = ("GPU", "UUID", "NAME", "STATE", "USE", "MEMORY", "TEMP", "TASK", "RAN", "NOTE")
+    shown = table(*columns, spare=("TEMP", "RAN", "NAME", "UUID", "USE", "MEMORY"))
     for gpu in found:
         holders = [tasks.get(task_id) or Task(id=task_id) for task_id in gpu.task_ids]
         state = state_name(gpu)

@@ -81,7 +81,8 @@ def ls(client: Client, *, as_json: bool) -> None:
     if as_json:
         print_json({"services": [to_json(each) for each in found]})
         return
-    shown = table("ID", "NAME", "STATUS", "USER", "WORKSPACE", "STARTED", "LAST USED", "NOTE")
+    columns = ("ID", "NAME", "STATUS", "USER", "WORKSPACE", "STARTED", "LAST USED", "NOTE")
+    shown = table(*columns, spare=("STARTED", "LAST USED", "USER", "WORKSPACE"))
     for each in found:
         shown.add_row(
             each.id,

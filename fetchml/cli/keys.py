@@ -138,7 +138,9 @@ def ls(keys: KeyServiceCaller, *, as_json: bool) -> None:
     if as_json:
         print_json({"keys": [], **to_json(found)})
         return
-    shown = table("ID", "NAME", "ROLE", "MADE", "LAST USED", "STATE")
+    shown = table(
+        *("ID", "NAME", "ROLE", "MADE", "LAST USED", "STATE"), spare=("MADE", "LAST USED", "ROLE")
+    )
     for key in found.keys:
         shown.add_row(
             key.id,

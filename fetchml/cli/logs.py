@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from fetchml.cli.connect import server_option
+from fetchml.cli.connect import RetryNotice, server_option
 from fetchml.client import Client
 
 
@@ -20,13 +20,12 @@ from fetchml.client import Client
 @server_option
 def logs(client: Client, task_id: str, attempt: int | None, *, follow: bool) -> None:
     """Print the stdout and stderr of a task, byte for byte."""
-    if follow:
-        client = client.with_options(on_cut=lambda why: click.echo(why, err=True))
-    else:
-        client = client.with_options(patience=0)
+    notice = RetryNotice()
+    client = client.with_options(on_cut=notice) if follow else client.with_options(patience=0)
     chunks = client.logs(task_id, attempt=attempt, follow=follow)
     seen, expected = attempt, 0
     for chunk in chunks:
+        notice.restored()
         if chunk.attempt != seen:
             seen, expected = chunk.attempt, 0
         if chunk.offset > expected:

@@ -70,6 +70,6 @@ class DatasetParam(click.ParamType[DatasetSpec]):
             key, equals, content = part.partition("=")
             if key not in known or key in fields or not equals:
                 expected = ", ".join(f"{name}=…" for name in known)
-                self.fail(f"{part!r} is not one of {expected}, each at most once", param, ctx)
+                self.fail(f"{part!r} is not one of {expected}; give each at most once", param, ctx)
             fields[key] = content
         return DatasetSpec(**fields)

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fetchml.backup.archive import BadBackup
 from fetchml.backup.restore import RestoreReport
 from fetchml.backup.restore import restore as restore_backup
-from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.errors import CommandError, ExitCode, reason
 from fetchml.cli.render import clean, local_time, show, table
 from fetchml.config.data_dir import default_data_dir
 from fetchml.ops import stdio
@@ -46,7 +46,7 @@ def restore(file: Path, data_dir: Path | None) -> None:
             with _opened(file) as archive:
                 restored = restore_backup(archive, folder)
         except (BadBackup, OSError) as error:
-            raise CommandError(f"Nothing was restored: {error}") from error
+            raise CommandError(f"Nothing was restored: {reason(error)}") from error
     if not restored.is_checked:
         click.echo(
             "Note: this backup of an older FetchML has no checksum to detect damage with.",
@@ -67,7 +67,7 @@ def _show_keys(restored: RestoreReport, folder: str) -> None:
         return
     if restored.admin_keys:
         click.echo("These keys have admin access. Revoke those that you do not recognize:")
-        shown = table("ID", "NAME", "MADE", "LAST USED")
+        shown = table("ID", "NAME", "MADE", "LAST USED", spare=("MADE",))
         for key in restored.admin_keys:
             used = "never" if key.last_used_at is None else _local(key.last_used_at)
             shown.add_row(clean(key.id), clean(key.name), _local(key.created_at), used)

@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from fetchml.cli import service_checks as checks
-from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.errors import CommandError, ExitCode, reason
 from fetchml.cli.settings_options import settings_options
 from fetchml.config.data_dir import SERVICE_DATA, default_data_dir
 from fetchml.config.settings import Settings, all_settings
@@ -280,7 +280,7 @@ def _carry_out(steps: list[Step], *, yes: bool, dry_run: bool) -> None:
         try:
             step.do()
         except OSError as error:
-            raise CommandError(f"Failed to {step.text}: {error}") from error
+            raise CommandError(f"Failed to {step.text}: {reason(error)}") from error
 
 
 def _restart() -> None:

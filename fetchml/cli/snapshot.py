@@ -64,7 +64,7 @@ def ls(client: Client, *, as_json: bool) -> None:
     if as_json:
         print_json({"snapshots": [to_json(each) for each in found]})
         return
-    shown = table("ID", "FILES", "SIZE", "USER", "MADE", "USED", "COMMIT")
+    shown = table("ID", "FILES", "SIZE", "USER", "MADE", "USED", "COMMIT", spare=("USED", "FILES"))
     on_terminal = console().is_terminal
     for each in found:
         shown.add_row(

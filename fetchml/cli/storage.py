@@ -23,7 +23,7 @@ def storage(client: Client, *, as_json: bool) -> None:
         print_json({"users": [], **to_json(found)})
         return
     kinds = [use.kind for use in found.users[0].kinds] if found.users else []
-    shown = table("USER", "ALL", *(kind.upper() for kind in kinds), "FILES")
+    shown = table("USER", "ALL", *(kind.upper() for kind in kinds), "FILES", spare=("FILES",))
     for user in found.users:
         parts = (size(use.bytes) if use.bytes else "-" for use in user.kinds)
         name = clean(user.user_id) if user.user_id else "(nobody)"

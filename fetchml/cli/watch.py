@@ -1,14 +1,15 @@
 """`fetchml watch`"""
 
+from collections.abc import Iterable, Iterator
+
 import click
 from rich.live import Live
 from rich.table import Table
 
-from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.connect import RetryNotice, json_option, server_option
 from fetchml.cli.filters import STATES, filter_options
 from fetchml.cli.render import clean, console, local_time, note, print_json, task_table
 from fetchml.client import (
-    CallError,
     Client,
     Task,
     WatchTasksResponse,
@@ -42,13 +43,10 @@ def watch(
       fetchml watch TASK_ID
       fetchml watch --user ada --json
     """
-    warn = console(stderr=True)
-
-    def on_cut(why: CallError) -> None:
-        warn.print(f"{why}; retrying", style="dim")
-
-    client = client.with_options(on_cut=on_cut)
-    updates = client.watch_task(task_id) if task_id else client.watch(**where)
+    notice = RetryNotice()
+    client = client.with_options(on_cut=notice)
+    stream = client.watch_task(task_id) if task_id else client.watch(**where)
+    updates = _restoring(stream, notice)
     out = console()
     if as_json:
         for update in updates:
@@ -65,6 +63,14 @@ def watch(
         for update in updates:
             if update.HasField("task") and update.type != WatchTasksResponse.task_deleted:
                 print_line(update)
+
+
+def _restoring(
+    updates: Iterable[WatchTasksResponse], notice: RetryNotice
+) -> Iterator[WatchTasksResponse]:
+    for update in updates:
+        notice.restored()
+        yield update
 
 
 def _live_tasks(client: Client, where: Where) -> list[Task]:

@@ -15,7 +15,7 @@ from fetchml.cli.connect import connected
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.main import COMMANDS, fetchml
 from fetchml.cli.param_types import DatasetParam, Duration, KeyValue
-from fetchml.cli.render import clean, duration, size
+from fetchml.cli.render import clean, duration, size, task_table
 from fetchml.cli.submit import given_fields, job_name, outcome
 from fetchml.cli.wait import TerminalDisplay
 from fetchml.client import to_json
@@ -173,6 +173,19 @@ def test_formatted_durations_and_sizes() -> None:
     assert [size(count) for count in (0, 1023, 1024, 1536 << 20, 1 << 60)] == [
         "0 B", "1023 B", "1.0 KiB", "1.5 GiB", "1048576.0 TiB",
     ]  # fmt: skip
+
+
+def test_a_narrow_terminal_leaves_out_columns_and_cuts_no_id() -> None:
+    tasks = [Task(id="a" * 36, job_name="train", user_id="ada", status=Task.running)]
+    shown = {}
+    for width in (80, 200):
+        out = io.StringIO()
+        Console(file=out, force_terminal=False, width=width).print(task_table(tasks))
+        shown[width] = out.getvalue()
+        assert "a" * 36 in shown[width]
+        assert "train" in shown[width]
+    assert shown[80].split()[:6] == ["ID", "JOB", "STATUS", "USER", "RAN", "NOTE"]
+    assert "PRIORITY" in shown[200]
 
 
 def test_control_characters_are_replaced() -> None:

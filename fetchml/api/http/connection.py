@@ -119,6 +119,12 @@ class Connection(web.RequestHandler):
         elif begun and data and not self._upgraded and not self._close and not self._force_close:
             self._count_head(len(data))
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """aiohttp calls this twice for each body, and each time has the parser look for what it
+        left when reading was paused."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
+
     def _note_request(self) -> None:
         self._counted = self._request_count
         if self._messages:

@@ -19,6 +19,8 @@ PAGES = (
     "docs/**/*.md",
     "build/*.md",
     "envoy/*.md",
+    "examples/**/*.md",
+    "shim/*.md",
     "proto/fetchml/**/*.proto",
 )
 WORDS = {

@@ -19,8 +19,9 @@ PAGES = (
     "docs/**/*.md",
     "build/*.md",
     "envoy/*.md",
-    "examples/**/*.md",
+    "examples/*/README.md",
     "shim/*.md",
+    "fetchml/api/rest/openapi.yaml",
     "proto/fetchml/**/*.proto",
 )
 WORDS = {
@@ -79,9 +80,8 @@ def main() -> int:
     for pattern in PAGES:
         for page in sorted(ROOT.glob(pattern)):
             text = page.read_text()
-            texts.append(
-                (str(page.relative_to(ROOT)), text if page.suffix == ".md" else comments(text))
-            )
+            prose = comments(text) if page.suffix == ".proto" else text
+            texts.append((str(page.relative_to(ROOT)), prose))
     texts += help_texts(fetchml, "fetchml")
     count = 0
     for place, text in texts:

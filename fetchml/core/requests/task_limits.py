@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from fetchml.core.model import Resources, Value
 from fetchml.core.requests.checks import Violation
+from fetchml.core.scheduling.resources import excess
 
 
 class TaskLimits(Value, frozen=True):
@@ -51,8 +52,8 @@ def resource_violations(
             continue
         has = getattr(capacity, name)
         may = getattr(limits, limit) if limit else 0
-        if asked > has:
-            found.append(Violation(name, f"asks for {asked}, this host has {has}"))
+        if fault := excess(asked, has):
+            found.append(Violation(name, fault))
         elif may and asked > may:
             found.append(
                 Violation(name, f"asks for {asked}, a task may have {may} ([tasks] max_{name})")

@@ -1,4 +1,4 @@
-"""Arithmetic with what tasks hold and boxes have."""
+"""Arithmetic with what tasks hold and hosts have."""
 
 from collections.abc import Iterable, Iterator
 
@@ -30,12 +30,20 @@ def asked_for(wanted: Resources) -> Iterator[str]:
 
 
 def beyond(wanted: Resources, capacity: Resources) -> list[str]:
-    """What can never be had, in words; empty: it can be."""
+    """Return why the resources can never be had; empty if they can."""
     return [
-        f"asks for {getattr(wanted, name)} {name}, this host has {getattr(capacity, name)}"
+        fault
         for name in asked_for(wanted)
-        if getattr(wanted, name) > getattr(capacity, name)
+        if (fault := excess(getattr(wanted, name), getattr(capacity, name), f" {name}"))
     ]
+
+
+def excess(asked: int, has: int, name: str = "") -> str | None:
+    """Return why a host with `has` of a resource can never satisfy a request; `None` if it can.
+
+    `name`: the resource, with a blank before it, if the sentence has to name it.
+    """
+    return f"asks for {asked}{name}, this host has {has}" if asked > has else None
 
 
 def sum_of(parts: Iterable[Resources]) -> Resources:

@@ -1,13 +1,13 @@
-"""What can go wrong with a request. Raised by the engine, mapped to a reply by the transports.
+"""Errors of requests: raised by the engine, mapped to replies by the transports.
 
-The message is for the client: it says what was wrong and what to do, and holds no secret.
+The message is for the client: it names the problem and the remedy, and holds no secret.
 """
 
 from typing import ClassVar, NamedTuple
 
 
 class RequestError(Exception):
-    """Base of all errors that a client may be told about."""
+    """Base of all errors that clients may see."""
 
     code: ClassVar[str]
     """The contract's `ErrorResponse.code`."""
@@ -18,7 +18,7 @@ class RequestError(Exception):
 
 
 class BadRequest(RequestError):
-    """The request can't be read: not JSON, a bad query, a body too large."""
+    """The request cannot be read: not JSON, a bad query, a body too large."""
 
     code = "BAD_REQUEST"
 
@@ -29,11 +29,11 @@ class FieldViolation(NamedTuple):
 
 
 MAX_VIOLATIONS = 100
-"""That are listed in one answer: a batch can break thousands of rules."""
+"""Violations that one answer lists: a batch can break thousands of rules."""
 
 
 class ValidationFailed(RequestError):
-    """Well-formed, but it breaks a rule."""
+    """The request is well-formed but breaks a rule."""
 
     code = "VALIDATION_ERROR"
 
@@ -71,11 +71,11 @@ class RateLimited(RequestError):
         self.retry_after = retry_after
         """Whole seconds, at least 1."""
         self.limit = limit
-        """Requests that the key may make at once; None: it is no key's limit."""
+        """Requests that the key may make at once; `None` if the limit is not that of a key."""
 
 
 class TooManyStreams(RateLimited):
-    """The caller holds as many streams (watches, followed logs, downloads) as it may."""
+    """The caller has as many open streams (watches, followed logs, downloads) as allowed."""
 
     RETRY_AFTER = 10
 
@@ -85,7 +85,7 @@ class TooManyStreams(RateLimited):
 
 
 class TooManyConnections(RateLimited):
-    """The address holds as many connections as it may."""
+    """The address has as many open connections as allowed."""
 
     RETRY_AFTER = 10
 
@@ -95,7 +95,7 @@ class TooManyConnections(RateLimited):
 
 
 class TooManyBytes(RateLimited):
-    """The caller makes the server hold as many bytes as it may."""
+    """The caller occupies as many bytes of the server's memory as allowed."""
 
     RETRY_AFTER = 5
 
@@ -105,7 +105,7 @@ class TooManyBytes(RateLimited):
 
 
 class QueueQuotaReached(RateLimited):
-    """As many of the user's tasks wait as the owner allows."""
+    """As many of the user's tasks wait as the quota allows."""
 
     RETRY_AFTER = 10
 
@@ -114,7 +114,7 @@ class QueueQuotaReached(RateLimited):
 
 
 class StorageQuotaReached(RateLimited):
-    """The user's files take as much of the server's disk as the owner allows."""
+    """The user's files take as much disk space as the quota allows."""
 
     RETRY_AFTER = 60
 
@@ -123,7 +123,7 @@ class StorageQuotaReached(RateLimited):
 
 
 class Unavailable(RequestError):
-    """The server can't take this now (draining, disk nearly full)."""
+    """The server cannot accept this now (draining, disk nearly full)."""
 
     code = "SERVICE_UNAVAILABLE"
 
@@ -139,7 +139,7 @@ class DiskFull(Unavailable):
 
 
 class Overloaded(Unavailable):
-    """All callers together hold as much of something as there is."""
+    """All callers together have used up a resource of the server."""
 
     RETRY_AFTER = 5
 

@@ -1,4 +1,4 @@
-"""How large a page of a list may be. A task may hold a megabyte, and a page a thousand tasks."""
+"""Size limits of pages of lists: a task may have a megabyte, and a page a thousand tasks."""
 
 import msgspec
 from msgspec.structs import replace
@@ -7,21 +7,21 @@ from fetchml.core.model import Task
 from fetchml.errors import BadRequest
 
 PAGE_BYTES = 16 << 20
-"""Of a page that has to hold all that was asked for."""
+"""Most bytes of a page that must hold everything that was requested."""
 PART_BYTES = 2 << 20
-"""Of a page that may end early, since the next one goes on there: gRPC's clients take 4 MiB unless
-they are set to take more."""
+"""Most bytes of a page that may end early, because the next one continues there. By default gRPC's
+clients accept messages of up to 4 MiB."""
 ROW_BYTES = 1024
-"""Of a task, beside its specification."""
+"""Bytes of a task besides its specification."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class PageTooLarge(BadRequest):
-    """What was asked for takes more than PAGE_BYTES."""
+    """The requested page takes more than PAGE_BYTES."""
 
     def __init__(self, fitting: int) -> None:
-        """`fitting`: so many of it don't."""
+        """`fitting`: the number of tasks that fit."""
         super().__init__(
             f"limit: this page takes more than {PAGE_BYTES >> 20} MiB: ask for at most {fitting} "
             "at a time"
@@ -29,7 +29,7 @@ class PageTooLarge(BadRequest):
 
 
 def row_bytes(task: Task, *, brief: bool) -> int:
-    """What a task takes in a page, about. `brief`: as `in_brief` leaves it."""
+    """Estimate the bytes of a task in a page. `brief`: as returned by `in_brief`."""
     spec = task.spec
     if brief:
         return ROW_BYTES + sum(map(len, spec.datasets or ()))
@@ -37,6 +37,6 @@ def row_bytes(task: Task, *, brief: bool) -> int:
 
 
 def in_brief(task: Task) -> Task:
-    """Without what can be large and is no part of a basic view."""
+    """Return the task without the large fields that are not in the basic view."""
     spec = replace(task.spec, command=(), args=None, metadata=None, env=None, dataset_specs=None)
     return replace(task, spec=spec)

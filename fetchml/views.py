@@ -1,4 +1,4 @@
-"""What the engine answers with, beside tasks. Transports turn these into JSON and messages."""
+"""Answers of the engine other than tasks. Transports convert them to JSON and messages."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -14,65 +14,65 @@ class QueueStats(msgspec.Struct, frozen=True):
 
     queued: int
     running: int
-    """All that hold a slot: preparing, running, collecting."""
+    """Tasks that hold a slot: preparing, running, collecting."""
     completed: int
     failed: int
     workers: int
-    """Executors that can take work."""
+    """Executors that accept work."""
 
 
 class QueueUse(msgspec.Struct, frozen=True):
-    """What live tasks take of the server's memory."""
+    """Memory of the server that live tasks take."""
 
     bytes: int
     most_bytes: int
     refused: int
-    """Submits since the server's start that a user's quota or the queue's limit kept out."""
+    """Submits that a user's quota or the queue's limit rejected since the server's start."""
 
 
 class Shortage(msgspec.Struct, frozen=True):
-    """What a waiting task lacks. `resource`: cpu (cores), memory_gb (GiB), gpu, slots (tasks),
-    user_gpus and user_running (what is left to its user)."""
+    """A resource that a waiting task lacks: cpu (cores), memory_gb (GiB), gpu, slots (tasks),
+    user_gpus and user_running (the rest of its user's quotas)."""
 
     resource: str
     requested: int
     free: int
     total: int
     blocked: tuple[str, ...] = ()
-    """GPUs that can't be given, each with the reason."""
+    """GPUs that cannot be allocated, each with the reason."""
 
 
 class StartEstimate(msgspec.Struct, frozen=True):
-    """When a task that waits will start, as far as the run times of like tasks tell."""
+    """When a waiting task will start, estimated from the run times of similar tasks."""
 
     p50: int
     """Milliseconds since the epoch (UTC). Half of such tasks start by then."""
     p90: int
     """Nine of ten such tasks start by then."""
     checked: int = 0
-    """Earlier estimates that could be held to what came."""
+    """Earlier estimates whose outcome is known."""
     held_p50_percent: int | None = None
-    """How many of a hundred of them had started by their p50. 50 were perfect."""
+    """Percentage of them that started by their p50. 50 would be perfect."""
     held_p90_percent: int | None = None
-    """How many of a hundred of them had started by their p90. 90 were perfect."""
+    """Percentage of them that started by their p90. 90 would be perfect."""
 
 
 class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a task is where it is."""
+    """Why a task is in its current state."""
 
     task_id: str
     status: Status
     reason: str
     position: int | None = None
-    """Place in the queue; 1 is next. None: it does not wait."""
+    """Place in the queue, from 1; `None` if the task does not wait."""
     missing: tuple[Shortage, ...] = ()
     progress: str | None = None
     estimate: StartEstimate | None = None
-    """None: it does not wait, or it can't be told when it will start."""
+    """`None` if the task does not wait, or its start cannot be estimated."""
 
 
 class GpuUse(msgspec.Struct, frozen=True):
-    """What a task that holds GPUs has had of them in this attempt."""
+    """GPU time of a task in its current attempt."""
 
     task_id: str
     user: str
@@ -80,11 +80,11 @@ class GpuUse(msgspec.Struct, frozen=True):
 
 
 class WatchFilter(msgspec.Struct, frozen=True):
-    """Which tasks to watch. Empty or `None`: no restriction."""
+    """The tasks of a watch. An empty or `None` field does not restrict them."""
 
     task_id: str | None = None
     states: tuple[Status, ...] = ()
-    """As they are shown: see `Task.shown_status`."""
+    """Compared with `Task.shown_status`."""
     user: str | None = None
     job_name_prefix: str | None = None
     experiment_id: str | None = None
@@ -94,19 +94,19 @@ class UpdateType(StrEnum):
     SNAPSHOT = "snapshot"
     """A live task as it was at `seq`, when a watch without `since` begins."""
     SYNCED = "synced"
-    """The snapshot is complete; from here every change follows. No task."""
+    """The snapshot is complete; every later change follows. Without a task."""
     TASK_UPDATE = "task_update"
     TASK_COMPLETE = "task_complete"
-    """Right after the update of a task's end, with the same task: of watches that ask for it."""
+    """Right after the update of a task's end, with the same task, for watches that request it."""
     TASK_DELETED = "task_deleted"
     RESYNC = "resync"
-    """Changes up to `seq` were not delivered: read the state anew; what follows is whole."""
+    """Changes up to `seq` were not delivered: read the state again. Every later change follows."""
 
 
 class Update(msgspec.Struct, frozen=True):
     type: UpdateType
     seq: int
-    """The message's own number, of the scheme in `message_seq`."""
+    """The number of the message (see `message_seq`)."""
     at: int
     """Milliseconds since the epoch (UTC)."""
     task: Task | None = None
@@ -115,12 +115,12 @@ class Update(msgspec.Struct, frozen=True):
 class LogChunk(msgspec.Struct, frozen=True):
     attempt: int
     offset: int
-    """Where `data` begins in the attempt's whole output. A gap: older bytes were dropped."""
+    """Position of `data` in the attempt's output. After a gap, older bytes were dropped."""
     data: bytes
 
 
 class OutputFile(msgspec.Struct, frozen=True):
-    """A file that the task left in /outputs. `path` is relative, with `/`."""
+    """A file in a task's /outputs. `path` is relative, with `/`."""
 
     path: str
     size_bytes: int
@@ -128,26 +128,27 @@ class OutputFile(msgspec.Struct, frozen=True):
 
 
 class JupyterState(NamedTuple):
-    """What the page of a service may show to a visitor that holds no key of FetchML."""
+    """What the page of a service shows to a visitor without an API key."""
 
     status: ServiceStatus
     why: str
-    """In a sentence; empty while it runs."""
+    """A sentence; empty while the service runs."""
     stops_at: int | None
-    """It is idle, and ends then (milliseconds since the epoch, UTC)."""
+    """When the idle service is stopped (milliseconds since the epoch, UTC); `None` if it is in
+    use."""
 
 
 class JupyterDoor(NamedTuple):
-    """What the proxy needs to know of a service's visitors. Never shown."""
+    """What the proxy checks a service's visitors against. Never shown."""
 
     owner: str
     token: str
     private: bool
-    """A visitor without the token may not even learn that there is such a service."""
+    """Whether the existence of the service is hidden from visitors without the token."""
 
 
 class JupyterView(msgspec.Struct, frozen=True):
-    """A Jupyter service, as who asks may see it. Times in milliseconds since the epoch (UTC)."""
+    """A Jupyter service as the caller may see it. Times in milliseconds since the epoch (UTC)."""
 
     id: str
     user: str
@@ -159,29 +160,29 @@ class JupyterView(msgspec.Struct, frozen=True):
     image: str
     workspace: str
     token: str | None = None
-    """None: not for who asks, or it opens nothing any more."""
+    """`None` if the caller may not have it, or the service has ended."""
     cpu: int | None = None
     memory_gb: int | None = None
     gpu: int | None = None
     reason: str | None = None
-    """Why it is in its state."""
+    """Why the service is in its state."""
     started_at: int | None = None
     ended_at: int | None = None
     last_activity: int | None = None
     stops_at: int | None = None
-    """It is idle, and will be stopped then unless something happens in it."""
+    """When the idle service is stopped unless there is activity; `None` if it is in use."""
 
 
 class HealthStatus(StrEnum):
     HEALTHY = "healthy"
     DEGRADED = "degraded"
-    """It answers, but can't run tasks now (the launcher's backend is away) or is draining."""
+    """The server answers but cannot run tasks now (no launcher backend), or is draining."""
     UNHEALTHY = "unhealthy"
-    """It takes no new work: the disk is nearly full, or the store failed."""
+    """The server accepts no work: the disk is nearly full, or the store has failed."""
 
 
 class Health(msgspec.Struct, frozen=True):
     status: HealthStatus
     reasons: tuple[str, ...] = ()
     accepts_work: bool = True
-    """What readiness probes ask."""
+    """The answer to readiness probes."""

@@ -1,16 +1,17 @@
-"""A backup is one tar archive: all of a data directory that can't be had again.
+"""The archive of a backup: one tar file with everything of a data directory that is irreplaceable.
 
-    fetchml-backup          first: which form this is
+    fetchml-backup          first: the version of this format
     data/store/             the database
     data/snapshots/
-    data/admin.key, data/jupyter.key   only if asked for: they open a server
+    data/admin.key, data/jupyter.key   only on request: they open a server
     data/tasks/ID/outputs/, data/tasks/ID/attempts/N/   results, logs, how attempts ended
-    complete                last: an archive without it was cut off. `sha256:HEX`, of all before it
+    complete                last: `sha256:HEX` of everything before it. Without it the archive is
+                            truncated
 
-Left out: workspaces (users' files, each with its owner), datasets (fetched again), the tasks'
-private copies of snapshots, attempts that never began, links to hosts and locks. What tasks made is
-read as untrusted: no link is followed, and what is neither folder, file nor link is left out. So is
-what can't be read in an attempt's folder: no running task may keep a backup from being made.
+Omitted are workspaces (users' files, each with its owner), datasets (fetched again), the tasks'
+private copies of snapshots, attempts that never started, sockets and locks. Files of tasks are
+untrusted: no link is followed, and only folders, files and links are included. Unreadable entries
+of an attempt's folder are omitted, so that no running task can prevent a backup.
 """
 
 import errno
@@ -31,25 +32,25 @@ FORM = b"1\n"
 MARK, COMPLETE, DATA = "fetchml-backup", "complete", "data"
 CHECKSUM = "sha256:"
 SECRETS = (layout.ADMIN_KEY, layout.JUPYTER_KEY)
-"""The admin key in clear, and what the tokens of Jupyter services are derived from."""
+"""The admin key in plain text, and the key from which tokens of Jupyter services are derived."""
 _DEEPEST = 110
 """Deeper than the outputs of any task."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 _UNREADABLE = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO}
-"""Of a mode that shuts it, or swapped meanwhile for a link or a socket."""
+"""Errors of an entry whose mode denies access, or that a link or a socket has replaced."""
 
 
 class BadBackup(Exception):
-    """It can't be made or restored; the message says why. Nothing was changed."""
+    """The backup cannot be made or restored; the message gives the reason. Nothing was changed."""
 
 
 @contextmanager
 def resting_store(data_dir: Path) -> Iterator[Path]:
-    """The store's folder, while no server can start on it. Raises BadBackup."""
+    """Yield the store's folder; meanwhile no server can start on it. Raises BadBackup."""
     if not (data_dir / layout.STORE).is_dir():
-        raise BadBackup(f"no server's data is in {data_dir}")
+        raise BadBackup(f"{data_dir} is not a data directory of FetchML")
     try:
         lock = lock_data_dir(data_dir)
     except (DataDirBusy, NotOwnData) as error:
@@ -63,16 +64,19 @@ def resting_store(data_dir: Path) -> Iterator[Path]:
 def write(
     archive: BinaryIO, data_dir: Path, store: Path, *, with_outputs: bool, with_keys: bool = False
 ) -> int:
-    """Write a backup, and return how many files and folders of attempts are left out since they
-    cannot be read. `store`: a folder with the store's files, which nothing changes. `with_keys`:
-    with SECRETS. Raises BadBackup, OSError."""
+    """Write a backup; returns the number of unreadable files and folders of attempts, which it
+    omits.
+
+    `store`: a folder with the store's files, which nothing changes. `with_keys`: include SECRETS.
+    Raises BadBackup, OSError.
+    """
     parts = [
         *(SECRETS if with_keys else ()),
         layout.SNAPSHOTS,
         *([layout.TASKS] if with_outputs else ()),
     ]
     summed = _ChecksumWriter(archive)
-    # What a new archive needs of a file is there.
+    # It has the methods of a file that a new archive uses.
     file = cast("BinaryIO", summed)
     with tarfile.TarFile(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
         _add_bytes(tar, MARK, FORM)
@@ -103,13 +107,13 @@ def _add_store(writer: "_ArchiveWriter", root: int) -> None:
 
 
 def is_of_store(name: str) -> bool:
-    """Whether a file of the store's folder with this name belongs to the database."""
+    """Return whether a file of this name in the store's folder belongs to the database."""
     return name.startswith((layout.DATABASE, layout.HEADER_COPY))
 
 
 def may_be_link(path: PurePosixPath) -> bool:
-    """Whether a backup may have a link at this path: only inside trees that users or tasks made.
-    The server opens everything above by its path, so a link there could lead it anywhere."""
+    """Return whether a backup may have a link at this path: only inside trees of users or tasks.
+    The server opens everything above by path, so a link there could lead anywhere."""
     match path.parts[1:]:
         case (layout.TASKS, _, layout.OUTPUTS, _, *_):
             return True
@@ -121,7 +125,7 @@ def may_be_link(path: PurePosixPath) -> bool:
 
 
 def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
-    """`parent`: a descriptor of the folder that has it."""
+    """Return whether a backup includes this entry. `parent`: a descriptor of its folder."""
     match path.parts[1:]:
         case (layout.SNAPSHOTS, ".new"):
             return False
@@ -133,7 +137,7 @@ def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
 
 
 def is_a_tasks(path: PurePosixPath) -> bool:
-    """Whether it lies in an attempt's folder: a running task makes there what it likes."""
+    """Return whether the path lies in an attempt's folder, where a running task may do anything."""
     match path.parts[1:]:
         case (layout.TASKS, _, layout.ATTEMPTS, _, _, *_):
             return True
@@ -177,7 +181,8 @@ class _ArchiveWriter:
         self.left_out = 0
 
     def add(self, parent: int, name: str, path: str, depth: int = 0) -> None:
-        """What vanishes meanwhile is left out, but for the store's. Raises OSError."""
+        """Add an entry with its content. One that vanishes meanwhile is omitted unless it is a file
+        of the store. Raises OSError."""
         try:
             found = _open(parent, name, path, depth)
         except (FileNotFoundError, NotADirectoryError):
@@ -193,7 +198,7 @@ class _ArchiveWriter:
         if found is None:
             return
         entry, fd = found
-        # It keeps all that it ever wrote, and there can be millions. (mypy has not heard of it.)
+        # The archive remembers every member, of which there can be millions. (Unknown to mypy.)
         self._tar.members.clear()  # type: ignore[attr-defined]
         if fd is None:
             self._tar.addfile(entry)
@@ -215,7 +220,8 @@ class _ArchiveWriter:
 def _open(
     parent: int, name: str, path: str, depth: int
 ) -> tuple[tarfile.TarInfo, int | None] | None:
-    """Its entry, and a descriptor of what has content; None: not kept. Raises OSError."""
+    """Return the member of the archive, and a descriptor if it has content; `None` if the backup
+    omits the entry. Raises OSError."""
     found = os.stat(name, dir_fd=parent, follow_symlinks=False)
     entry = tarfile.TarInfo(path)
     entry.mode, entry.mtime = stat.S_IMODE(found.st_mode), int(found.st_mtime)
@@ -242,7 +248,7 @@ def _open(
 
 
 class _FixedSizeReader(io.RawIOBase):
-    """So many bytes of a file that may grow or shrink meanwhile."""
+    """Exactly `size` bytes of a file that may grow or shrink meanwhile."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
@@ -255,7 +261,7 @@ class _FixedSizeReader(io.RawIOBase):
 
 
 class _ChecksumWriter:
-    """What is written goes on to the archive, and into the checksum."""
+    """Writes to the archive, and computes the checksum of what was written."""
 
     def __init__(self, archive: BinaryIO) -> None:
         self._archive = archive
@@ -271,7 +277,7 @@ class _ChecksumWriter:
         return self._written
 
     def hexdigest(self) -> str:
-        """Of all until now."""
+        """Return the checksum of everything written until now."""
         return self._sum.hexdigest()
 
 

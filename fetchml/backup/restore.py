@@ -1,4 +1,4 @@
-"""Makes a data directory from a backup: whole, or not at all."""
+"""Restores a data directory from a backup: completely, or not at all."""
 
 import hashlib
 import os
@@ -37,25 +37,25 @@ from fetchml.files.tar_reader import Member, members
 from fetchml.system.signals import interruptible
 
 _OF_A_FILE_SYSTEM = {"lost+found"}
-"""In its root from the first, so at a mount point."""
+"""Entries of a new file system's root, and so of a mount point."""
 _PIECE_BYTES = 256 * 1024
 _decode_key = msgspec.json.Decoder(Key).decode
 
 
 class RestoreReport(NamedTuple):
-    """What the person who restores a backup should see."""
+    """What `fetchml restore` shows."""
 
     is_checked: bool
-    """It has a checksum, which fits. Those of older releases have none."""
+    """Whether the backup has a checksum, which matched. Those of older releases have none."""
     admin_keys: tuple[Key, ...] | None
-    """The keys that open the restored server as admin, oldest first; None: the database cannot be
+    """The valid admin keys of the restored server, oldest first; `None` if the database cannot be
     read here."""
     has_key_file: bool
-    """The backup has the admin key itself."""
+    """Whether the backup has the file with the admin key."""
 
 
 def restore(archive: BinaryIO, data_dir: Path) -> RestoreReport:
-    """Make the data directory from a backup, whole or not at all. Raises BadBackup, OSError."""
+    """Restore the data directory, completely or not at all. Raises BadBackup, OSError."""
     data_dir = data_dir.resolve()
     if data_dir.exists():
         with _taken(data_dir) as owner, _draft(data_dir, ".restoring-") as draft:
@@ -85,8 +85,10 @@ def _draft(folder: Path, prefix: str) -> Iterator[Path]:
 
 @contextmanager
 def _taken(data_dir: Path) -> Iterator[tuple[int, int]]:
-    """Keep everybody away from an empty folder, and give its owner's ids; whoever fails leaves it
-    as it was. It stays the folder that it is: it may be a mount point. Raises BadBackup, OSError.
+    """Lock out everybody else from an empty folder, and yield its owner's uid and gid. A failure
+    leaves the folder as it was. It is never replaced: it may be a mount point.
+
+    Raises BadBackup, OSError.
     """
     if not data_dir.is_dir():
         raise BadBackup(f"{data_dir} is no folder: move it away first, it is never overwritten")
@@ -96,7 +98,7 @@ def _taken(data_dir: Path) -> Iterator[tuple[int, int]]:
     before = data_dir.stat()
     owner, here = (before.st_uid, before.st_gid), (os.geteuid(), os.getegid())
     try:
-        # Root's until it is full: where its owner may write he can put links in root's way.
+        # Root's until it is complete: its owner could otherwise place links in root's way.
         if owner != here:
             os.chown(data_dir, *here)
         data_dir.chmod(0o700)
@@ -120,7 +122,10 @@ def _require_empty(data_dir: Path) -> None:
 
 @contextmanager
 def _locked(data_dir: Path, owner: tuple[int, int]) -> Iterator[None]:
-    """No server can start on it; its lock stays if all went well. Raises BadBackup, OSError."""
+    """While inside, no server can start on it. The lock file stays after success.
+
+    Raises BadBackup, OSError.
+    """
     try:
         lock = lock_data_dir(data_dir)
     except (DataDirBusy, NotOwnData) as error:
@@ -136,8 +141,10 @@ def _locked(data_dir: Path, owner: tuple[int, int]) -> Iterator[None]:
 
 
 def _move_up(root: Path, data_dir: Path) -> None:
-    """All or nothing, and the store last: without it nothing of the rest counts. Raises BadBackup,
-    OSError."""
+    """Move all entries or none. The store comes last: without it the rest means nothing.
+
+    Raises BadBackup, OSError.
+    """
     names = sorted((path.name for path in root.iterdir()), key=lambda name: (name == STORE, name))
     moved = list[str]()
     try:
@@ -189,7 +196,7 @@ def _unpack(archive: BinaryIO, draft: Path) -> RestoreReport:
 
 
 def _admin_keys(root: Path) -> tuple[Key, ...] | None:
-    """Those that are neither revoked nor expired."""
+    """Return the admin keys that are neither revoked nor expired."""
     now = time.time_ns() // 1_000_000
     try:
         found = map(_decode_key, read_keys(root / STORE / DATABASE))
@@ -200,7 +207,7 @@ def _admin_keys(root: Path) -> tuple[Key, ...] | None:
 
 
 class _ArchiveReader:
-    """The archive, read once and forwards, with the checksum of what was read."""
+    """Reads the archive once, forwards, and computes its checksum."""
 
     def __init__(self, archive: BinaryIO) -> None:
         self._archive = archive
@@ -222,11 +229,13 @@ class _ArchiveReader:
         return self._position
 
     def hexdigest_before_last_read(self) -> str:
-        """After a member's header: of all that came before it."""
+        """After the header of a member was read: the checksum of everything before that header."""
         return self._sum.hexdigest()
 
 
 class _DraftWriter:
+    """Writes the members of an archive below a draft folder."""
+
     def __init__(self, draft: Path, source: _ArchiveReader) -> None:
         self._draft = draft
         self._source = source
@@ -265,16 +274,17 @@ class _DraftWriter:
         place.chmod(0o600 | member.mode & stat.S_IXUSR)
 
     def finish(self) -> None:
-        """Last: nothing may be written through links."""
+        """Make the links, last: nothing may be written through them."""
         for place, target in self._links:
             place.symlink_to(target)
 
 
 def _require_place(path: PurePosixPath, member: Member) -> None:
-    """A backup holds no file that a server keeps of itself but these, and no link among them.
+    """Raise BadBackup for a member that no backup has.
 
-    A running task can put a link in the place of a folder of its attempt, which older releases kept
-    as it was: such a one is no fault of the backup, and is left out. Raises BadBackup.
+    Of the server's own files only those below are in a backup, and none is a link. A running task
+    may replace a folder of its attempt with a link, which older releases included: such a link is
+    omitted.
     """
     is_link = member.type == tarfile.SYMTYPE
     match path.parts[1:]:
@@ -295,8 +305,8 @@ def _require_place(path: PurePosixPath, member: Member) -> None:
 def _foreign(member: Member) -> BadBackup:
     kind = "a link at " if member.type == tarfile.SYMTYPE else ""
     return BadBackup(
-        f"no backup of FetchML has {kind}{member.path!r} in it: somebody else made or changed this "
-        "one. Do not use it"
+        f"no backup of FetchML has {kind}{member.path!r}: this one was made or changed by "
+        "something else. Do not use it"
     )
 
 

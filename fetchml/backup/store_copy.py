@@ -1,8 +1,8 @@
-"""Copies of the store for a backup, each in a folder of the data directory.
+"""Copies of the store for backups, each in a folder of the data directory.
 
-A server makes one, and who asked for it takes it: he locks the folder (flock) for so long as he
-reads it, and removes it. One that nobody holds was left by a backup that was killed, unless it is
-still on its way to him.
+The server makes a copy; the client that asked for it locks the folder (flock) while it reads it,
+and then removes it. A folder that is not locked was left by a killed backup, unless the client has
+not received its name yet.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from fetchml.system.threads import run_in_thread, wait_for_end
 
 PREFIX = ".store-copy-"
 TAKEN = "taken"
-"""A file in it, from when somebody first held it."""
+"""A file in the folder that marks it as received."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TAKEN_WITHIN_SECONDS = 60
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class StoreCopies:
-    """`owner`: who alone may ask, since a copy holds everybody's tasks."""
+    """Makes copies for `owner` alone, since a copy holds the tasks of all users."""
 
     def __init__(self, store: Store, data_dir: Path, owner: Principal) -> None:
         self._store = store
@@ -42,10 +42,12 @@ class StoreCopies:
         self._made_at = dict[str, float]()
 
     async def make(self, who: Principal) -> str:
-        """The name of the new folder. Whoever is cancelled leaves none. Raises Forbidden,
-        Unavailable."""
+        """Copy the store; returns the name of the new folder. A cancelled call leaves none.
+
+        Raises Forbidden, Unavailable.
+        """
         if who is not self._owner:
-            raise Forbidden("Only the owner of the data directory may copy it, on its machine")
+            raise Forbidden("Only the owner of the data directory may copy it, on its host")
         async with self._one_at_a_time:
             try:
                 await run_in_thread(self._remove_of_killed)
@@ -61,7 +63,7 @@ class StoreCopies:
         try:
             await asyncio.shield(copying)
         except BaseException:
-            # A thread can't be stopped: until it is done it would fill what is removed.
+            # A thread cannot be stopped: until its end it would write to what is removed.
             await wait_for_end(copying)
             await run_in_thread(shutil.rmtree, folder, ignore_errors=True)
             raise
@@ -69,7 +71,7 @@ class StoreCopies:
         return folder.name
 
     def remove_left_over(self) -> None:
-        """Those of backups that were cut off."""
+        """Remove the copies of interrupted backups."""
         remove_unheld(self._data_dir)
 
     def _remove_of_killed(self) -> None:
@@ -84,7 +86,7 @@ class StoreCopies:
 
 @contextmanager
 def taken(copy: Path) -> Iterator[Path]:
-    """Held while inside, then removed. Raises OSError, above all when it was removed already."""
+    """Hold the copy while inside, then remove it. Raises OSError, as when it is gone already."""
     folder = os.open(copy, _FOLDER)
     try:
         fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -96,7 +98,7 @@ def taken(copy: Path) -> Iterator[Path]:
 
 
 def remove_unheld(data_dir: Path, but: Container[str] = ()) -> None:
-    """While no other server makes one."""
+    """Remove all copies that are not held. Call it only while no other server makes one."""
     for copy in data_dir.glob(f"{PREFIX}*"):
         if copy.name not in but:
             with suppress(OSError):

@@ -1,11 +1,11 @@
-"""Datasets that were fetched, on disk: each content once, whoever asks for it.
+"""The cache of fetched datasets: each content is on the disk once, for all who use it.
 
-`content/<sha256>`    whole and verified, read-only.
-`partial/`            being fetched.
-`held/<attempt>/<n>`  another name of the content that this attempt uses.
+`content/<sha256>`    complete and verified, read-only.
+`partial/`            downloads in progress.
+`held/<attempt>/<n>`  a hard link to the content that an attempt uses.
 
-So what is in use is a count of names that the file system keeps, also while no server runs, and
-what an attempt holds stays whole even if its entry in `content` is removed.
+The file system counts the links, so what is in use is known even while no server runs, and a held
+content stays complete when its entry in `content` is removed.
 """
 
 import hashlib
@@ -23,13 +23,13 @@ from fetchml.files.disk_space import free_bytes, is_disk_full
 from fetchml.ports.launcher import PrepareError
 
 _INTACT_NS = 1_000_000_000
-"""Every content's time of change. Whoever writes to one (a task without isolation can) sets
-another, and it is used no more."""
+"""The modification time of every content. A write, as by a task without isolation, changes it, and
+the content is dropped."""
 _STEP_BYTES = 64 << 20
-"""How much space is taken at a time while nobody knows how much it will be."""
+"""Space that is reserved at a time for a download of unknown length."""
 
 MAX_CONTENTS = 10_000
-"""Beside those in use: each is looked at whenever room is made, while other fetches wait."""
+"""Contents besides those in use. Making space examines each of them while other fetches wait."""
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class DatasetCache:
     """Every method may block for a disk access, and may be called from any thread."""
 
     def __init__(self, folder: Path, *, most_bytes: int, min_free_bytes: int) -> None:
-        """`min_free_bytes`: what stays free on the disk, for everything else."""
+        """`min_free_bytes`: space that stays free on the disk for everything else."""
         self.folder = folder
         self._content = folder / "content"
         self._partial = folder / "partial"
@@ -48,7 +48,7 @@ class DatasetCache:
         self._room = threading.Lock()
 
     def open(self, live: frozenset[str]) -> None:
-        """Remove what an earlier server left: drafts, and what attempts not in `live` held."""
+        """Remove what an earlier server left: drafts, and links of attempts that are not `live`."""
         shutil.rmtree(self._partial, ignore_errors=True)
         for folder in (self._content, self._partial, self._held):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,12 +57,12 @@ class DatasetCache:
                 self.release(attempt.name)
 
     def held(self, attempt: str, number: int) -> Path | None:
-        """What the attempt holds already as its dataset of this number."""
+        """Return what the attempt already holds as its dataset of this number, or `None`."""
         path = self._held / attempt / str(number)
         return path if path.exists() else None
 
     def hold(self, sha256: str, attempt: str, number: int) -> Path | None:
-        """Keep a content for an attempt until `release`. None: it is not here."""
+        """Keep a content for an attempt until `release`; `None` if the cache does not have it."""
         content = self._content / sha256
         path = self._held / attempt / str(number)
         path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -78,14 +78,14 @@ class DatasetCache:
         return path
 
     def has(self, sha256: str) -> bool:
-        """Whether it is here, as it was when it was fetched."""
+        """Return whether the cache has the content, as it was fetched."""
         content = self._content / sha256
         try:
             if content.lstat().st_mtime_ns == _INTACT_NS:
                 return True
         except FileNotFoundError:
             return False
-        log.warning("a dataset in the cache was written to, and is dropped: %s", sha256)
+        log.warning("a dataset in the cache was modified, and is dropped: %s", sha256)
         content.unlink(missing_ok=True)
         return False
 
@@ -96,13 +96,13 @@ class DatasetCache:
         return Draft(self, self._partial)
 
     def keep(self, draft: Path, sha256: str) -> None:
-        """Put a draft, which is on disk, in its place."""
+        """Put a draft, which is durable, in its place."""
         draft.chmod(0o444)
         os.utime(draft, ns=(time.time_ns(), _INTACT_NS))
         draft.rename(self._content / sha256)
 
     def extend(self, fd: int, size: int, new_size: int) -> None:
-        """Take the space for a draft to grow, removing what was not used for longest if need be.
+        """Reserve space for a draft to grow; removes the least recently used contents if necessary.
 
         Raises PrepareError.
         """
@@ -128,7 +128,7 @@ class DatasetCache:
             for path, status in contents
             if status.st_nlink == 1
         )
-        # What was dropped from `content` while attempts use it takes space as well.
+        # Contents that were dropped while attempts use them take space as well.
         folders = (self._partial, *self._held.iterdir())
         elsewhere = [file for folder in folders for file in self._statuses(folder)]
         sizes = {status.st_ino: status.st_size for _, status in (*contents, *elsewhere)}
@@ -149,7 +149,7 @@ class DatasetCache:
 
     @staticmethod
     def _statuses(folder: Path) -> list[tuple[Path, os.stat_result]]:
-        """Of all files of a folder; what is removed meanwhile is left out."""
+        """Return the status of each file of a folder; files that vanish meanwhile are omitted."""
         found = []
         with suppress(FileNotFoundError), os.scandir(folder) as entries:
             for entry in entries:
@@ -159,7 +159,7 @@ class DatasetCache:
 
 
 class Draft:
-    """A content that is being fetched, from its first byte to its last. One thread at a time."""
+    """A download in progress. Used by one thread at a time."""
 
     _fd: int
     _path: Path
@@ -169,7 +169,7 @@ class Draft:
         self._folder = folder
         self._is_open = False
         self._size = 0
-        """Bytes of the disk that were taken for it."""
+        """Bytes of disk space that are reserved."""
         self._digest = hashlib.sha256()
         self.written = 0
 
@@ -179,7 +179,7 @@ class Draft:
         self._is_open = True
 
     def reserve(self, size: int) -> None:
-        """Take the space for so many bytes in all. Raises PrepareError."""
+        """Reserve the space for `size` bytes in total. Raises PrepareError."""
         if size > self._size:
             self._cache.extend(self._fd, self._size, size)
             self._size = size
@@ -196,7 +196,7 @@ class Draft:
         self.written = end
 
     def restart(self) -> None:
-        """Begin again at the first byte."""
+        """Start over at the first byte."""
         self._digest = hashlib.sha256()
         self.written = 0
 
@@ -205,13 +205,13 @@ class Draft:
         return self._digest.hexdigest()
 
     def keep(self) -> None:
-        """It is whole: durable, and there for others, on return. Raises OSError."""
+        """Put the complete content into the cache; durable on return. Raises OSError."""
         os.ftruncate(self._fd, self.written)
         os.fsync(self._fd)
         self._cache.keep(self._path, self.sha256)
 
     def discard(self) -> None:
-        """To be called in any case, after `keep` too."""
+        """Release the draft. Call it in any case, also after `keep`."""
         if self._is_open:
             os.close(self._fd)
             self._path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Fetching a dataset into the cache: once for all who want it at the same time, on after a cut."""
+"""Fetches of datasets into the cache: concurrent requests share one, which resumes after a cut."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from fetchml.ports.origin import ContentVersion, Download, Interrupted, Origin
 from fetchml.system.threads import run_in_thread
 
 TRIES = 5
-"""So often in a row a fetch may break off without having come any further."""
+"""Tries without any progress before a fetch fails."""
 PROGRESS_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,8 @@ class DatasetFetches:
         *,
         pause_seconds: float = 1.0,
     ) -> None:
-        """`origins`: by scheme. `pause_seconds`: before the second try; then twice as long each."""
+        """`origins`: by scheme. `pause_seconds`: before the second try; doubled before each further
+        one."""
         self._cache = cache
         self._versions = versions
         self._origins = origins
@@ -36,11 +37,12 @@ class DatasetFetches:
         self._under_way: dict[tuple[str, str | None], _Fetch] = {}
 
     async def fetch(self, dataset: Dataset, progress: Callable[[str], None]) -> str:
-        """The SHA-256 of its content, which is in the cache now. Raises PrepareError.
+        """Fetch a dataset; returns the SHA-256 of its content, which is then in the cache.
 
-        A dataset without a sum of its own is asked for every time, and fetched if it has changed.
+        A dataset without a checksum is revalidated every time, and fetched if it has changed.
+        Raises PrepareError.
         """
-        # The sum is part of the key: who gives a wrong source for it harms only himself.
+        # The checksum is part of the key: a wrong source for it harms only the task that names it.
         key = (dataset.location, dataset.sha256)
         fetch = self._under_way.get(key)
         if fetch is None:
@@ -75,22 +77,22 @@ class DatasetFetches:
             return draft.sha256
         except OSError as error:
             why = error.strerror or "the disk fails"
-            raise PrepareError(f"it can't be kept: {why}", permanent=False) from error
+            raise PrepareError(f"it can't be stored: {why}", permanent=False) from error
         finally:
             await run_in_thread(draft.discard)
 
     async def _remember(self, url: str, known: KnownVersion) -> None:
-        """What is not remembered is fetched again: no reason to fail."""
+        """Store the version. A failure costs only another fetch."""
         try:
             await asyncio.to_thread(self._versions.put, url, known)
         except OSError:
-            log.exception("the version of a dataset can't be written down")
+            log.exception("the version of a dataset cannot be stored")
 
     async def _fill(
         self, url: str, draft: Draft, known: ContentVersion | None, fetch: "_Fetch"
     ) -> ContentVersion | None:
-        """The version of what the draft now holds, whole; `known` itself: the draft holds nothing,
-        for the content still is that one."""
+        """Download into the draft; returns the version that it then holds completely. If the source
+        still has the version `known`, that object is returned and the draft is empty."""
         origin = self._origins[url.partition(":")[0].lower()]
         version: ContentVersion | None = None
         best, tries = 0, 0
@@ -117,9 +119,9 @@ class DatasetFetches:
 
 
 def require_sum(dataset: Dataset, sha256: str) -> None:
-    """Raises PrepareError if the dataset must have another one."""
+    """Raise PrepareError if the dataset must have another checksum."""
     if dataset.sha256 not in (None, sha256):
-        message = f"its SHA-256 is {sha256}, the task wants {dataset.sha256}"
+        message = f"its SHA-256 is {sha256}, the task expects {dataset.sha256}"
         raise PrepareError(message, permanent=True)
 
 
@@ -137,7 +139,7 @@ async def _copy(reading: Download, draft: Draft, fetch: "_Fetch") -> None:
 
 
 class _Fetch:
-    """One fetch, and who waits for it: each calls it by a name of their own."""
+    """A fetch and its listeners, each of which has its own name for the dataset."""
 
     run: asyncio.Task[str]
 
@@ -160,7 +162,7 @@ class _Fetch:
         del self.listeners[number]
 
     def came(self, written: int, length: int | None) -> None:
-        """So many bytes are here."""
+        """Note the progress in bytes. `length`: `None` if the total is unknown."""
         if length:
             share = f"{100 * written // length} % of {size_words(length)}"
         else:

@@ -1,4 +1,4 @@
-"""The server's own datasets: files and folders below one root. Links may not lead out of it."""
+"""The server's own datasets: files and folders below one root, which no link may leave."""
 
 import asyncio
 import hashlib
@@ -15,21 +15,21 @@ _CHUNK_BYTES = 8 << 20
 
 
 class LocalDatasets:
-    """Errors are PrepareErrors."""
+    """Looks up datasets below the root. Every method raises PrepareError."""
 
     def __init__(self, root: Path | None) -> None:
         self._root = root
         self._sums: dict[tuple[int, ...], str] = {}
-        """Of files, by what changes with their content."""
+        """Checksums of files, by the parts of their status that change with the content."""
 
     @property
     def is_set(self) -> bool:
         return self._root is not None
 
     async def first_outside(self, locations: Sequence[str]) -> int | None:
-        """The index of the first location that lies outside of the root, links resolved; `None` if
-        none does. It depends only on the links inside the root: whether a file outside exists is
-        not revealed."""
+        """Return the index of the first location outside of the root, links resolved; `None` if all
+        are inside. Only links inside the root count, so that the existence of files outside is not
+        revealed."""
         root = self._root
         if root is None:
             return 0
@@ -42,7 +42,7 @@ class LocalDatasets:
         return path
 
     async def file_or_folder(self, location: str) -> tuple[Path, bool]:
-        """And whether it is a folder."""
+        """Return the path, and whether it is a folder."""
         path = await self._find(location)
         with _readable():
             mode = (await asyncio.to_thread(path.stat)).st_mode
@@ -51,7 +51,7 @@ class LocalDatasets:
         return path, stat.S_ISDIR(mode)
 
     async def sha256(self, path: Path, progress: Callable[[str], None]) -> str:
-        """Of a file. It is read once for as long as it stays as it is."""
+        """Return the checksum of a file, which is read again only if it has changed."""
         with _readable():
             return await self._sum(path, progress)
 
@@ -103,7 +103,8 @@ def _first_outside(root: Path, locations: Sequence[str]) -> int | None:
 
 
 def _inside(root: Path, location: str) -> Path | None:
-    """None: it isn't there, or lies elsewhere; which of the two, nobody is told."""
+    """Return the path, links resolved; `None` if it does not exist or lies outside: callers cannot
+    tell the two apart."""
     try:
         path = (root / location).resolve(strict=True)
     except (OSError, RuntimeError):

@@ -1,4 +1,4 @@
-"""A task's datasets: found below the server's root, or fetched, checked, and held for it."""
+"""Datasets of tasks: found below the server's root, or fetched, verified and held."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from fetchml.ports.origin import Origin
 from fetchml.system.threads import run_in_thread
 
 FETCH_TRIES = 3
-"""What was just fetched may be pushed out again by others before the task holds it."""
+"""Other fetches may evict a content before the task holds it."""
 
 Progress = Callable[[str], None]
 
@@ -29,8 +29,8 @@ class DatasetProvider:
         *,
         pause_seconds: float = 1.0,
     ) -> None:
-        """`root`: the server's own datasets. `origins`: by scheme, of those that are allowed.
-        `pause_seconds`: before a fetch that broke off is tried again the first time."""
+        """`root`: the server's own datasets. `origins`: by allowed scheme. `pause_seconds`: before
+        the first retry of an interrupted fetch."""
         self._root = LocalDatasets(root)
         self._cache = cache
         self._versions = DatasetVersions(cache.folder / "versions.json")
@@ -38,14 +38,14 @@ class DatasetProvider:
         self._fetches = DatasetFetches(cache, self._versions, origins, pause_seconds=pause_seconds)
 
     async def open(self, live: frozenset[tuple[str, int]]) -> None:
-        """Before anything else; `live`: the attempts (task id, number) that may hold datasets."""
+        """Open the cache, before any other call. `live`: attempts (task id, number) that may hold
+        datasets."""
         await asyncio.to_thread(self._cache.open, frozenset(_lease(*item) for item in live))
         await asyncio.to_thread(self._versions.load)
 
     async def fault(self, specs: Sequence[DatasetSpec]) -> str | None:
-        """Why a source can never be provided, as far as that is certain now: it lies outside of
-        the server's root. What is missing inside may still come. `None` if all sources may be
-        provided."""
+        """Return why a source can never be provided: it lies outside of the server's root. `None`
+        if all may be provided; a file that is missing inside the root may still appear."""
         local = [
             (index, dataset.location)
             for index, dataset in enumerate(map(read, specs))
@@ -66,10 +66,9 @@ class DatasetProvider:
         )
 
     async def provide(self, task: Task, progress: Progress) -> tuple[Mount, ...]:
-        """Every dataset of the task's current attempt, in place until `release`.
+        """Provide every dataset of the task's current attempt until `release`; returns the mounts.
 
-        What was fetched for an attempt stays the same however often this is called. Raises
-        PrepareError.
+        Repeated calls for an attempt return the same contents. Raises PrepareError.
         """
         mounts = []
         for name in dict.fromkeys(task.spec.datasets or ()):
@@ -91,7 +90,7 @@ class DatasetProvider:
         return tuple(mounts)
 
     async def release(self, task_id: str, attempt: int) -> None:
-        """The attempt uses nothing any more."""
+        """Release what the attempt holds."""
         await asyncio.to_thread(self._cache.release, _lease(task_id, attempt))
 
     async def _local(self, dataset: Dataset, progress: Progress) -> Mount:

@@ -1,4 +1,4 @@
-"""Which content a source had when it was last asked, for datasets whose sum nobody gave."""
+"""The last known version of each source, for datasets without a checksum."""
 
 import hashlib
 import threading
@@ -17,14 +17,14 @@ class KnownVersion(msgspec.Struct, frozen=True):
 
 
 class DatasetVersions:
-    """Kept in one small file. Losing it costs no more than fetching again. `put` may block, and
-    be called from any thread."""
+    """Versions in one small file, whose loss only costs another fetch. `put` may block, and may be
+    called from any thread."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._lock = threading.Lock()
         self._known: dict[str, KnownVersion] = {}
-        """By the digest of the URL, which itself may grant access; oldest first."""
+        """By a digest of the URL, since a URL may itself grant access; oldest first."""
 
     def load(self) -> None:
         try:
@@ -37,16 +37,16 @@ class DatasetVersions:
 
     def put(self, url: str, known: KnownVersion) -> None:
         with self._lock:
-            told = dict(self._known)
-            told.pop(_digest(url), None)
-            told[_digest(url)] = known
-            while len(told) > MAX_SOURCES:
-                del told[next(iter(told))]
+            versions = dict(self._known)
+            versions.pop(_digest(url), None)
+            versions[_digest(url)] = known
+            while len(versions) > MAX_SOURCES:
+                del versions[next(iter(versions))]
             draft = self._file.with_suffix(".new")
-            draft.write_bytes(msgspec.json.encode(told))
+            draft.write_bytes(msgspec.json.encode(versions))
             draft.replace(self._file)
-            # Only what could be written is known: it must not fail what comes after it.
-            self._known = told
+            # Only after the write: a failed one must not affect later calls.
+            self._known = versions
 
 
 def _digest(url: str) -> str:

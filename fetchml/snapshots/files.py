@@ -1,7 +1,7 @@
-"""Snapshots on the disk: each a folder that appears whole, or not at all.
+"""Snapshots on the disk: each a folder that appears complete, or not at all.
 
-`<data-dir>/snapshots/<id>/` has `tree/` and `manifest`; `<data-dir>/snapshots/.new/` what is being
-received, unpacked or removed. Everything here blocks, for long with many files.
+`<data-dir>/snapshots/<id>/` has `tree/` and `manifest`; `<data-dir>/snapshots/.new/` has what is
+being received, unpacked or removed. Everything here blocks, for a long time with many files.
 """
 
 import ctypes
@@ -30,16 +30,16 @@ from fetchml.snapshots.unpack import RefusedArchive, UnpackLimits, unpack
 
 _NOT_HERE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 _PIECE_BYTES = 64 << 20
-"""What the kernel copies at once, where it can't share the blocks."""
+"""Bytes that the kernel copies at once if it cannot share the blocks."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class DamagedSnapshot(Exception):
-    """Its files are not what its manifest says."""
+    """The files of the snapshot differ from its manifest."""
 
 
 class NewSnapshot:
-    """An upload on its way: a folder with the archive, then the tree."""
+    """An upload in progress: a folder with the archive, later with the tree."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,7 +50,7 @@ class NewSnapshot:
         self.project_file: str | None = None
 
     def unpack(self, limits: UnpackLimits, check: Callable[[], None]) -> str:
-        """The id; all is on the disk on return. Raises as `unpack.unpack` does."""
+        """Unpack the archive; returns the id. Durable on return. Raises as `unpack.unpack`."""
         tree = self.folder / "tree"
         entries = unpack(self.archive, tree, limits, check)
         self.archive.unlink()
@@ -70,7 +70,8 @@ class SnapshotFiles:
         self._new = self._root / ".new"
 
     def open(self, known: frozenset[str]) -> frozenset[str]:
-        """Remove what was left half done, and what nobody knows; returns what is known and here."""
+        """Remove unfinished uploads and trees that are not `known`; returns the known ones that
+        exist."""
         self._new.mkdir(0o700, parents=True, exist_ok=True)
         untrusted.remove(self._new)
         self._new.mkdir(0o700)
@@ -83,7 +84,7 @@ class SnapshotFiles:
         return NewSnapshot(Path(tempfile.mkdtemp(dir=self._new)))
 
     def keep(self, new: NewSnapshot, snapshot_id: str) -> None:
-        """Put it in its place, durably."""
+        """Put the upload in its place, durably."""
         new.folder.rename(self._root / snapshot_id)
         sync_folder(self._root)
 
@@ -91,7 +92,7 @@ class SnapshotFiles:
         untrusted.remove(new.folder)
 
     def remove(self, snapshot_id: str) -> None:
-        """Nothing there is fine. A crash on the way leaves nothing that `open` does not remove."""
+        """Remove a tree, if it exists. After a crash `open` removes the rest."""
         doomed = self._new / f"removed-{snapshot_id}"
         untrusted.remove(doomed)
         try:
@@ -103,8 +104,8 @@ class SnapshotFiles:
     def copy(
         self, snapshot_id: str, attempt: AttemptFolder, owner: Owner, check: Callable[[], None]
     ) -> None:
-        """Make the workspace a private copy that `owner` may write to. It appears whole, so one
-        that is there is ready.
+        """Make the workspace a private copy that `owner` may write to. It appears complete, so an
+        existing one is ready.
 
         `check` as for `unpack`. Raises OSError, DamagedSnapshot.
         """
@@ -140,8 +141,8 @@ def _copy_entry(entry: Entry, source: Path, target: Path, owner: Owner) -> None:
 
 
 def _copy_file(source: Path, target: Path) -> int:
-    """The number of bytes. The blocks are shared until one side writes, where the file system can:
-    the kernel tries that first."""
+    """Copy a file; returns its size. The kernel shares the blocks until one side writes, if the
+    file system supports that."""
     copied = 0
     with source.open("rb", buffering=0) as reader, target.open("xb", buffering=0) as writer:
         try:
@@ -156,7 +157,7 @@ def _copy_file(source: Path, target: Path) -> int:
 
 
 def _hand_over(path: Path, owner: Owner, mode: int) -> None:
-    """To the task's user; to everybody, if only the image knows who that is."""
+    """Give a path to `owner`; if `None`, the image decides the user, and everybody has access."""
     if owner is None:
         path.chmod(mode | mode >> 3 | mode >> 6)
         return
@@ -180,7 +181,7 @@ def _project_file(tree: Path, entries: list[Entry]) -> str | None:
 
 
 def _sync_all(folder: Path) -> None:
-    """All that is on the folder's file system: one wait, not one for each of many files."""
+    """Sync the folder's file system: one wait instead of one for each of many files."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if _libc.syncfs(fd):

@@ -1,8 +1,8 @@
 """Unpacks an uploaded archive, which may be hostile, into a folder of its own.
 
-Only folders, files and links that stay inside come out, with no more than the limits allow, and
-with no rights but the right to execute. Nothing is written through a link: what lies below one is
-refused. Hard links become copies.
+The result has only folders, files and links that stay inside, within the limits, and no permission
+but to execute. Nothing is written through a link: an entry below one is rejected. Hard links become
+copies.
 """
 
 import gzip
@@ -20,24 +20,24 @@ from fetchml.core.requests.snapshot import Entry, EntryKind, link_fault, parents
 from fetchml.files.tar_reader import MAX_HEADER_BYTES, Member, members
 
 PIECE_BYTES = MAX_HEADER_BYTES
-"""What is read at once, the longest header included."""
+"""Bytes that are read at once; enough for the longest header."""
 
 
 _DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError)
-"""What the readers raise for bytes that make no sense."""
+"""Errors of the readers for malformed bytes."""
 
 
 class UnreadableArchive(Exception):
-    """It is no gzipped tar file, or not whole."""
+    """The archive is not a complete gzipped tar file."""
 
 
 class RefusedArchive(Exception):
-    """It holds what no snapshot may; the message says what."""
+    """The archive has an entry that no snapshot may have; the message names it."""
 
 
 class UnpackLimits(msgspec.Struct, frozen=True):
     max_bytes: int
-    """Of all files, unpacked."""
+    """Bytes of all files, unpacked."""
     max_files: int
     """Entries of every kind."""
 
@@ -45,10 +45,10 @@ class UnpackLimits(msgspec.Struct, frozen=True):
 def unpack(
     archive: Path, tree: Path, limits: UnpackLimits, check: Callable[[], None]
 ) -> list[Entry]:
-    """Fill the new folder `tree`; returns all that is in it.
+    """Unpack into the new folder `tree`; returns its entries.
 
-    Blocks for long; `check` is called every now and then, and what it raises ends it. Raises
-    UnreadableArchive, RefusedArchive, OSError. What was unpacked until then is left there.
+    Blocks for a long time. `check` is called now and then, and ends the work if it raises. Raises
+    UnreadableArchive, RefusedArchive, OSError; what was unpacked until then stays.
     """
     tree.mkdir(0o700)
     with archive.open("rb") as packed, gzip.open(packed, "rb") as plain:
@@ -64,8 +64,8 @@ def unpack(
 
 
 class _UnzippedTar:
-    """The tar file as it is unzipped: read forwards only, a bounded piece at a time, and no more
-    than the limits can need."""
+    """The unzipped tar file: read forwards, in bounded pieces, and no further than the limits
+    allow."""
 
     def __init__(
         self, plain: gzip.GzipFile, limits: UnpackLimits, check: Callable[[], None]
@@ -73,7 +73,7 @@ class _UnzippedTar:
         self._plain = plain
         self._check = check
         self._position = 0
-        # Each entry has a header, perhaps two more for a long name, and is filled up to a block.
+        # Each entry has a header, perhaps two more for a long name, and is padded to a block.
         self._limit = limits.max_bytes + (limits.max_files + 16) * 4096 + PIECE_BYTES
 
     def tell(self) -> int:
@@ -92,12 +92,14 @@ class _UnzippedTar:
             size -= len(data)
 
     def finish(self) -> None:
-        """To the end, where the checksum is."""
+        """Read to the end, where gzip's checksum is."""
         while self.read(PIECE_BYTES):
             pass
 
 
 class _TreeWriter:
+    """Writes the entries of an archive into the tree."""
+
     def __init__(self, tree: Path, limits: UnpackLimits, check: Callable[[], None]) -> None:
         self._tree = tree
         self._limits = limits
@@ -153,7 +155,7 @@ class _TreeWriter:
         self._write(path, kind, source, member.size)
 
     def _count(self, path: str, size: int) -> None:
-        """Before anything is written."""
+        """Count a file against the limit, before anything is written."""
         self._bytes += size
         if self._bytes > self._limits.max_bytes:
             rule = f"makes it larger than {self._limits.max_bytes} bytes, unpacked"
@@ -162,7 +164,7 @@ class _TreeWriter:
     def _write(
         self, path: str, kind: EntryKind, source: _UnzippedTar | BinaryIO, size: int
     ) -> None:
-        # The entry's place is taken first: a second file of that name is refused unwritten.
+        # The name is taken first: a second file of that name is rejected before it is written.
         self._add(Entry(path, kind, size))
         mode = 0o700 if kind is EntryKind.EXECUTABLE else 0o600
         fd = os.open(self._tree / path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

@@ -123,7 +123,7 @@ async def test_a_fetch_ends_when_nobody_waits_for_it(box: Box, origin: OriginSer
 async def test_a_wrong_checksum_is_reported_with_both_sums(box: Box, origin: OriginServer) -> None:
     origin.answers["/d/rows.csv"] = File(CONTENT)
     error = await failure(box, spec(origin, name="mnist", sha256="0" * 64))
-    assert str(error) == f"dataset 'mnist': its SHA-256 is {SUM}, the task wants {'0' * 64}"
+    assert str(error) == f"dataset 'mnist': its SHA-256 is {SUM}, the task expects {'0' * 64}"
     assert error.permanent
 
 
@@ -378,7 +378,7 @@ async def test_a_failing_disk_is_reported(
     monkeypatch.setattr(os, "fsync", failing)
     origin.answers["/d/rows.csv"] = File(CONTENT)
     error = await failure(box, spec(origin))
-    assert str(error) == "dataset 'rows.csv': it can't be kept: Input/output error"
+    assert str(error) == "dataset 'rows.csv': it can't be stored: Input/output error"
 
 
 async def test_private_addresses_may_be_allowed(box: Box, origin: OriginServer) -> None:

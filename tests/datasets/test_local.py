@@ -77,7 +77,7 @@ async def test_nothing_outside_of_the_root_is_provided(box: Box, source: str, sa
 
 async def test_the_checksum_of_a_local_file_is_verified(box: Box) -> None:
     spec = DatasetSpec(name="d", source="mnist/rows.csv", sha256="f" * 64)
-    with pytest.raises(PrepareError, match=f"is {sha256(b'1,2')}, the task wants {'f' * 64}"):
+    with pytest.raises(PrepareError, match=f"is {sha256(b'1,2')}, the task expects {'f' * 64}"):
         await provide(box, spec)
     folder = DatasetSpec(name="d", source="mnist", sha256="f" * 64)
     with pytest.raises(PrepareError, match="a folder has no SHA-256"):
@@ -91,7 +91,7 @@ async def test_a_changed_local_file_is_hashed_again(box: Box) -> None:
         await datasets.provide(task_of(spec), box.said.append)
     assert box.said == ["checking rows.csv: 3 bytes"]
     (box.root / "mnist" / "rows.csv").write_text("3,4")
-    with pytest.raises(PrepareError, match="the task wants"):
+    with pytest.raises(PrepareError, match="the task expects"):
         await datasets.provide(task_of(spec), box.said.append)
 
 

@@ -232,5 +232,5 @@ def test_an_empty_folder_keeps_its_owner(kept: Path, tmp_path: Path) -> None:
 def test_where_no_server_was_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     ran = run("backup", str(tmp_path / "backup"), "--data-dir", str(tmp_path / "no"))
     assert ran.code == 1
-    assert "no server's data" in ran.err
+    assert "is not a data directory of FetchML" in ran.err
     assert not list(tmp_path.iterdir())

@@ -1,6 +1,6 @@
-"""One table for each type, from which its JSON and its protobuf message are made.
+"""One table per type; both its JSON and its protobuf message are built from it.
 
-Tasks are the exception: they are many, and `task_json` and `fill_task` are written for speed.
+`Task` has no table: replies hold many tasks, so `task_json` and `fill_task` are written for speed.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,9 @@ M = TypeVar("M", bound=Message)
 
 
 class Field:
-    """A field of the contract's JSON and of the message, which have the same names.
+    """A field with the same name in the contract's JSON and in the message.
 
-    A value of None leaves the field out of both.
+    A field whose value is `None` is left out of both.
     """
 
     def __init__(
@@ -31,8 +31,9 @@ class Field:
         full: bool = False,
         keep_empty: bool = True,
     ) -> None:
-        """`value`: an attribute's path or a function; by default the attribute `name`. `full`: in
-        the full view only. Without `keep_empty` an empty value counts as None."""
+        """`value`: the path of an attribute, or a function of the owner; the default is the
+        attribute `name`. `full`: shown only in the full view. Without `keep_empty`, an empty value
+        counts as `None`."""
         self.name = name
         self.full = full
         self._value = value if callable(value) else attrgetter(value or name)
@@ -50,7 +51,7 @@ class Field:
 
 
 class Time(Field):
-    """Milliseconds since the epoch (UTC); RFC 3339 in JSON."""
+    """A time in milliseconds since the epoch (UTC), shown as RFC 3339 in JSON."""
 
     def json(self, value: int) -> str:
         return rfc3339(value)
@@ -60,7 +61,7 @@ class Time(Field):
 
 
 class Nested(Field):
-    """One value of another type, or None."""
+    """One value of another type."""
 
     def __init__(self, name: str, mapping: "Mapping[Any, Any]") -> None:
         super().__init__(name)
@@ -101,11 +102,11 @@ class Mapping(Generic[T, M]):
         self._full = list(fields)
 
     def json(self, value: T, *, full: bool = False) -> dict[str, object]:
-        """`full`: with the fields beyond the contract's."""
+        """`full`: include the fields that the contract does not define."""
         return {field.name: field.json(found) for field, found in self._found(value, full=full)}
 
     def message(self, value: T, *, full: bool = False) -> M:
-        """`full`: with the fields beyond the contract's."""
+        """`full`: include the fields that the contract does not define."""
         found = self._found(value, full=full)
         return self._message(**{field.name: field.message(value) for field, value in found})
 

@@ -1,4 +1,4 @@
-"""What REST and gRPC show of each type but Task."""
+"""The fields that REST and gRPC show of every type except `Task`."""
 
 import os
 

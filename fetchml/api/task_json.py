@@ -1,17 +1,17 @@
-"""The model as the JSON of REST and /ws: the contract's names, and nothing that is not set."""
+"""JSON of tasks, updates and health for REST and `/ws`, with the contract's field names.
+
+Unset fields are left out (contract reading 13); times are RFC 3339 in UTC (reading 14).
+"""
 
 import functools
 import time
 
 from fetchml.core.model import DatasetSpec, Task
-from fetchml.views import (
-    Health,
-    Update,
-)
+from fetchml.views import Health, Update
 
 
 def rfc3339(ms: int) -> str:
-    """`ms`: milliseconds since the epoch (UTC)."""
+    """Format a time given in milliseconds since the epoch (UTC)."""
     return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
 
 
@@ -21,7 +21,8 @@ def _second(seconds: int) -> str:
 
 
 def task_json(task: Task, *, full: bool = False, output: str | None = None) -> dict[str, object]:
-    """`full`: with the fields beyond the contract's."""
+    """`full`: include the fields that the contract does not define. `output`: the tail of the log,
+    `None` to leave it out."""
     spec = task.spec
     body: dict[str, object] = {
         "id": task.id,
@@ -73,7 +74,7 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "exit_code": task.exit_code,
         "failure_reason": task.failure_reason,
         "args": spec.args,
-        # Values may be secrets: never shown.
+        # Values may be secrets, so only names are shown.
         "env_names": sorted(spec.env or ()) or None,
         "metadata": spec.metadata or None,
         "experiment_id": spec.experiment_id,
@@ -101,7 +102,7 @@ def _dataset_json(dataset: DatasetSpec) -> dict[str, str]:
 
 
 def update_json(update: Update, *, full: bool = False) -> dict[str, object]:
-    """A message of /ws."""
+    """A `/ws` message (contract reading 29)."""
     if update.task is None:
         return {"type": update.type, "seq": update.seq}
     return {

@@ -1,8 +1,8 @@
-"""The model as protobuf messages, and requests as the plain values that the engine takes.
+"""Protobuf messages of tasks and updates, and gRPC requests as plain values for the engine.
 
-A constructor's keyword of `None` leaves its field unset, and our enumerations have protobuf's
-names. Every task that is created or watched over gRPC passes here: a message costs least if its
-fields are assigned, only those that are set, and enumerations as numbers.
+A keyword argument of `None` leaves a message's field unset, and the enumerations in the core use
+protobuf's value names. Every task created or watched over gRPC is converted here, so `fill_task`
+does what costs least: it assigns only the fields that are set, and enumerations by number.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,13 +14,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fetchml.core.model import DatasetSpec, Role, Status, Task
 from fetchml.core.requests.checks import MAX_ENTRIES, MAX_ITEMS
 from fetchml.errors import BadRequest
-from fetchml.v1 import (
-    key_pb2,
-    task_pb2,
-)
-from fetchml.views import (
-    Update,
-)
+from fetchml.v1 import key_pb2, task_pb2
+from fetchml.views import Update
 
 _STATUS_NUMBER: dict[Status, Any] = {s: task_pb2.Task.Status.Value(s) for s in Status}
 _STATUS = {int(number): status for status, number in _STATUS_NUMBER.items()}
@@ -28,7 +23,7 @@ _ROLE = {int(key_pb2.Key.Role.Value(role)): role for role in Role}
 
 
 def timestamp(ms: int | None) -> Timestamp | None:
-    """`ms`: milliseconds since the epoch (UTC)."""
+    """Convert milliseconds since the epoch (UTC). Returns `None` if `ms` is `None`."""
     if ms is None:
         return None
     stamp = Timestamp()
@@ -37,7 +32,7 @@ def timestamp(ms: int | None) -> Timestamp | None:
 
 
 def milliseconds(stamp: Timestamp) -> int:
-    """The time in milliseconds since the epoch, also for a stamp out of the range of its type."""
+    """Convert to milliseconds since the epoch, even if the timestamp is out of its type's range."""
     return int(stamp.seconds) * 1000 + int(stamp.nanos) // 1_000_000
 
 
@@ -47,7 +42,7 @@ def _set_time(stamp: Timestamp, ms: int) -> None:
 
 
 def wants_full(view: int) -> bool:
-    """Raises BadRequest for a view that this server doesn't know."""
+    """Return whether the request asks for the full view. Raises BadRequest for an unknown view."""
     if view == task_pb2.FULL:
         return True
     if view in {task_pb2.VIEW_UNSPECIFIED, task_pb2.BASIC}:
@@ -56,7 +51,8 @@ def wants_full(view: int) -> bool:
 
 
 def task_message(task: Task, *, full: bool = False, output: str | None = None) -> task_pb2.Task:
-    """`full`: with the fields beyond the contract's."""
+    """`full`: include the fields that the contract does not define. `output`: the tail of the log,
+    `None` to leave it out."""
     message = task_pb2.Task()
     fill_task(message, task, full=full, output=output)
     return message
@@ -65,9 +61,10 @@ def task_message(task: Task, *, full: bool = False, output: str | None = None) -
 def fill_task(
     message: task_pb2.Task, task: Task, *, full: bool = False, output: str | None = None
 ) -> None:
-    """Set the fields of a message that has none yet, as `task_message` does.
+    """Fill an empty message as `task_message` does.
 
-    A message that was added to a list of another costs half as much as one that is copied there.
+    Filling a message that already belongs to a reply's list costs half as much as copying one
+    into the list.
     """
     spec = task.spec
     message.id = task.id
@@ -142,8 +139,8 @@ def _set_fields(message: Any) -> dict[str, Any]:
     return {field.name: value for field, value in message.ListFields()}
 
 
-# What protobuf hands out for these are views of the message, not plain values.
-# One item more than a rule allows is enough to break it.
+# For these fields protobuf returns views of the message rather than plain values.
+# One item more than a rule allows is enough to violate the rule.
 _PLAIN: dict[str, Callable[[Any], object]] = {
     "datasets": lambda names: list(names[: MAX_ITEMS + 1]),
     "dataset_specs": lambda specs: [_set_fields(spec) for spec in specs[: MAX_ITEMS + 1]],
@@ -151,17 +148,17 @@ _PLAIN: dict[str, Callable[[Any], object]] = {
     "command": lambda words: list(words[: MAX_ITEMS + 1]),
     "env": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
 }
-_OF_THE_CALL = frozenset({"idempotency_key", "view"})
-"""Fields that say how to answer, not what to run."""
+_NOT_PART_OF_TASK = frozenset({"idempotency_key", "view"})
+"""Fields that control the reply rather than describe the task."""
 _CREATE_FIELDS = {
     field: (field.name, _PLAIN.get(field.name))
     for field in task_pb2.CreateTaskRequest.DESCRIPTOR.fields
-    if field.name not in _OF_THE_CALL
+    if field.name not in _NOT_PART_OF_TASK
 }
 
 
 def create_fields(request: task_pb2.CreateTaskRequest) -> dict[str, object]:
-    """Exactly the fields that were set, in the shape of the REST body."""
+    """Return exactly the fields that are set, in the shape of the REST body."""
     fields: dict[str, object] = {}
     for field, value in request.ListFields():
         known = _CREATE_FIELDS.get(field)
@@ -172,7 +169,7 @@ def create_fields(request: task_pb2.CreateTaskRequest) -> dict[str, object]:
 
 
 def states_of(numbers: Iterable[int], field: str = "states") -> tuple[Status, ...]:
-    """Raises BadRequest, naming the field, for a number that is no state."""
+    """Convert protobuf's numbers. Raises BadRequest, naming `field`, for an unknown number."""
     states = []
     for number in numbers:
         if number not in _STATUS:
@@ -191,4 +188,5 @@ def update_message(update: Update, *, full: bool) -> task_pb2.WatchTasksResponse
 
 
 def role_of(number: int) -> Role | None:
+    """Convert protobuf's number. Returns `None` if it names no role."""
     return _ROLE.get(number)

@@ -1,17 +1,20 @@
-"""The W3C trace id of a request, by which its reply, its log lines and its errors are found."""
+"""W3C trace ids, which connect a request with its reply, log lines and errors."""
 
 import re
 from random import Random
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-.+")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_random = Random()  # noqa: S311 - a name, not a secret
-"""Not os.urandom: every request passes here, and a system call lets other threads go first."""
+_random = Random()  # noqa: S311 - an identifier, not a secret
+"""Preferred to `os.urandom`, whose system call for every request would yield to other threads."""
 
 
 def new_trace(traceparent: str | None, request_id: str | None = None) -> str:
-    """In UUID form: of a valid `traceparent` header, else the UUID in `x-request-id` that a proxy
-    gave the request (Envoy gives every one), else random."""
+    """Return the request's trace id in UUID form (contract reading 31).
+
+    The id comes from a valid `traceparent` header; otherwise from a UUID in `x-request-id`, which
+    Envoy adds to every request; otherwise it is random.
+    """
     sent = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
     if sent:
         digits = sent[1]

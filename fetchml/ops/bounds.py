@@ -42,7 +42,7 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
         MemoryBound("HTTP replies that are not read", reply.REPLIES_IN_ALL),
         MemoryBound(
             "requests and sockets of Jupyter services",
-            (visitors.IN_ALL + visitors.STRANGERS_IN_ALL) * visitors.EXCHANGE_BYTES,
+            (visitors.OPEN_IN_ALL + visitors.ANONYMOUS_IN_ALL) * visitors.EXCHANGE_BYTES,
         ),
         MemoryBound(
             "gRPC connections",

@@ -66,5 +66,5 @@ async def test_a_long_list_leaves_turns_to_others(
     while not asking.done():
         turns += 1
         await asyncio.sleep(0)
-    assert turns > COUNT // http.ROWS_AT_ONCE, "it asks after every few whether that is due"
+    assert turns > COUNT // http.ROWS_PER_STEP, "it asks after every few whether that is due"
     await asking

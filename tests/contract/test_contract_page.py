@@ -5,7 +5,7 @@ import re
 import pytest
 
 from fetchml.api.http.reply import Budgets
-from fetchml.api.rest.metrics import Metrics, Seen
+from fetchml.api.rest.metrics import Metrics, ServerState
 from fetchml.attempts.manager import PrestageCounts
 from fetchml.auth.open_connections import OpenConnections
 from fetchml.core.scheduling.estimate import Calibration
@@ -41,7 +41,7 @@ def test_every_additional_request_field_is_on_the_page(name: str) -> None:
 
 
 def test_every_metric_is_on_the_page() -> None:
-    seen = Seen(
+    state = ServerState(
         QueueStats(0, 0, 0, 0, 0),
         Health(HealthStatus.HEALTHY),
         GpuReport(()),
@@ -50,7 +50,7 @@ def test_every_metric_is_on_the_page() -> None:
         Calibration(),
         QueueUse(0, 0, 0),
     )
-    text = Metrics(list, lambda: 0, OpenConnections(1, lambda _: False), Budgets()).text(seen)
+    text = Metrics(list, lambda: 0, OpenConnections(1, lambda _: False), Budgets()).text(state)
     names = set(re.findall(r"^# TYPE (fetchml_\w+)", text.decode(), re.MULTILINE))
     assert len(names) >= 19
     for name in names:

@@ -85,7 +85,7 @@ async def test_slow_logins_do_not_lock_the_owner_out(server: Server) -> None:
         slow.append((reader, writer))
     statuses = Counter[bytes]()
     # Most are refused at once: what is left waits for its body.
-    most = len(slow) - visitors.STRANGERS_BY_ADDRESS
+    most = len(slow) - visitors.ANONYMOUS_BY_ADDRESS
     answers = [asyncio.ensure_future(reader.read(12)) for reader, _ in slow]
     async with asyncio.timeout(60):
         while statuses.total() < most:
@@ -149,13 +149,13 @@ async def test_uploads_that_jupyter_does_not_take_stay_out_of_memory(server: Ser
 async def test_more_than_may_be_open_is_refused(server: Server) -> None:
     service = await Service.running(server)
     more = 20
-    held = [await connect(server) for _ in range(visitors.AT_ONCE + more)]
+    held = [await connect(server) for _ in range(visitors.OPEN_BY_SERVICE + more)]
     for _, writer in held:
         head = f"GET {service.base}/silent?token={service.token} HTTP/1.1\r\nHost: x\r\n\r\n"
         writer.write(head.encode())
     answers = {asyncio.ensure_future(reader.read(12)) for reader, _ in held}
     async with asyncio.timeout(60):
-        while len(answers) > visitors.AT_ONCE:
+        while len(answers) > visitors.OPEN_BY_SERVICE:
             done, answers = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
             assert {each.result() for each in done} == {b"HTTP/1.1 503"}
     assert (await server.rest.get("/health")).status == 200

@@ -61,7 +61,7 @@ async def test_an_ended_service_shows_the_reason(world: World) -> None:
 
 
 async def test_open_exchanges_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(visitors, "AT_ONCE", 2)
+    monkeypatch.setattr(visitors, "OPEN_BY_SERVICE", 2)
     go, asked = asyncio.Event(), asyncio.Semaphore(0)
 
     async def wait(request: web.BaseRequest) -> web.Response:

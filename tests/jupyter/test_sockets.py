@@ -350,7 +350,7 @@ async def test_a_shutdown_closes_sockets_with_a_reason(world: World) -> None:
             await stopping
 
 
-@pytest.mark.parametrize("limit", ["AT_ONCE", "SOCKETS_AT_ONCE"])
+@pytest.mark.parametrize("limit", ["OPEN_BY_SERVICE", "SOCKETS_BY_SERVICE"])
 async def test_sockets_count_against_the_limit_of_open_exchanges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:

@@ -146,7 +146,7 @@ async def test_strangers_have_a_small_limit_of_their_own(
 
     await world.jupyter(wait)
     stranger = {"Authorization": ""}
-    most = visitors.STRANGERS_BY_ADDRESS
+    most = visitors.ANONYMOUS_BY_ADDRESS
     async with AsyncExitStack() as stack:
         held = [asyncio.ensure_future(world.get(headers=stranger)) for _ in range(most)]
         for _ in held:
@@ -177,10 +177,10 @@ async def test_bodies_of_strangers_are_limited_in_size_and_time(
 ) -> None:
     await world.jupyter(echo)
     stranger = {"Authorization": ""}
-    large = bytes(upload.STRANGERS_BODY_BYTES + 1)
+    large = bytes(upload.ANONYMOUS_BODY_BYTES + 1)
     async with world.ask("POST", f"{BASE}/login", data=large, headers=stranger) as reply:
         assert reply.status == 413
-    monkeypatch.setattr(upload, "STRANGERS_BODY_SECONDS", 0.1)
+    monkeypatch.setattr(upload, "ANONYMOUS_BODY_SECONDS", 0.1)
     reader, writer = await world.connect()
     writer.write(f"POST {BASE}/login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na".encode())
     async with asyncio.timeout(5):

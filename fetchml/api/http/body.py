@@ -1,4 +1,4 @@
-"""A request's JSON body, or the reason why it is none."""
+"""Reading request bodies: JSON objects, and large uploads in pieces."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,19 +14,22 @@ from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
 
 MAX_BYTES = 1024 * 1024
 MAX_VALUES = 30_000
-"""In a body. The rules of all fields together allow fewer."""
-FEW_BYTES = 32 * 1024
-"""A body that is no longer holds few values."""
+"""JSON values in one body. The rules of all fields together allow fewer."""
+UNCOUNTED_BYTES = 32 * 1024
+"""A body up to this size cannot hold more than `MAX_VALUES` values."""
 
 _decode = msgspec.json.Decoder().decode
 
 
 async def read_object(request: RestRequest, timeout_seconds: float) -> dict[str, object]:
-    """Raises BadRequest for what is not JSON, ValidationFailed for what is not an object;
-    TooManyBytes, Overloaded."""
+    """Read the request's body as a JSON object (contract reading 4).
+
+    Raises BadRequest if the body is not JSON, ValidationFailed if it is not an object, and
+    TooManyBytes or Overloaded if it does not fit into the memory limits.
+    """
     _check_content_type(request.http.headers.get("Content-Type"))
     body = await _read(request, timeout_seconds)
-    if len(body) > FEW_BYTES and _has_too_many_values(body):
+    if len(body) > UNCOUNTED_BYTES and _has_too_many_values(body):
         raise BadRequest(f"The body holds more than {MAX_VALUES} values")
     try:
         value = _decode(body)
@@ -43,10 +46,11 @@ async def read_object(request: RestRequest, timeout_seconds: float) -> dict[str,
 
 
 def _has_too_many_values(body: bytes) -> bool:
-    """Whether decoding would make so many objects that everybody else waits for it."""
+    """Return whether decoding would create so many objects that it delays other requests."""
     if sum(map(body.count, (b",", b"[", b"{"))) <= MAX_VALUES:
         return False
-    # Most may be in strings. After escapes are gone, every second piece between quotes is one.
+    # Most of them may be in strings. Once escapes are removed, every second part between quotes is
+    # a string.
     pieces = body.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"', 2 * MAX_VALUES)
     outside = b"".join(pieces[::2])
     return sum(map(outside.count, (b",", b"[", b"{", b'"'))) > MAX_VALUES
@@ -68,7 +72,7 @@ async def _read(request: RestRequest, timeout_seconds: float) -> bytes:
     content = request.http.content
     try:
         if content.is_eof():
-            # It came together with the headers, as nearly always.
+            # The body arrived together with the headers, which is the common case.
             body = content.read_nowait()
         else:
             body = await _receive(request, timeout_seconds)
@@ -82,10 +86,14 @@ async def _read(request: RestRequest, timeout_seconds: float) -> bytes:
 async def read_pieces(
     request: web.BaseRequest, *, max_bytes: int, stall_seconds: float
 ) -> AsyncIterator[bytes]:
-    """A large body of any kind, as it comes. Raises BadRequest."""
+    """Yield a large body of any content type as it arrives.
+
+    Raises BodyTooLarge beyond `max_bytes`, BodyTimeout if nothing arrives for `stall_seconds`, and
+    BadRequest if the body is malformed.
+    """
     if (request.content_length or 0) > max_bytes:
         raise BodyTooLarge(max_bytes)
-    await _ask_for_it(request)
+    await _send_continue(request)
     size = 0
     while True:
         try:
@@ -103,10 +111,10 @@ async def read_pieces(
         yield piece
 
 
-async def _ask_for_it(request: web.BaseRequest) -> None:
+async def _send_continue(request: web.BaseRequest) -> None:
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # No part of the reply yet.
+        request.writer.output_size = 0  # The reply itself has not begun.
 
 
 def _badly_encoded() -> BadRequest:
@@ -117,7 +125,7 @@ async def _receive(request: RestRequest, timeout_seconds: float) -> bytes:
     http = request.http
     if (http.content_length or 0) > MAX_BYTES:
         raise BodyTooLarge(MAX_BYTES)
-    await _ask_for_it(http)
+    await _send_continue(http)
     body = bytearray()
     try:
         async with asyncio.timeout(timeout_seconds):

@@ -1,5 +1,4 @@
-"""aiohttp's side of a connection: its limits, and what a client sees when its bytes are no HTTP
-request."""
+"""HTTP connections on top of aiohttp: their limits, and replies to bytes that are not HTTP."""
 
 import asyncio
 import logging
@@ -10,7 +9,7 @@ from typing import Any, cast
 from aiohttp import StreamReader, web
 from aiohttp.http_exceptions import LineTooLong
 
-from fetchml.api.http.errors import HeadTimeout, HeadTooLarge, Internal, raw_reply
+from fetchml.api.http.errors import HeadTimeout, HeadTooLarge, InternalError, raw_reply
 from fetchml.api.http.reply import SMALL_BYTES, Reply
 from fetchml.api.http.request import RestRequest
 from fetchml.api.trace import new_trace
@@ -19,22 +18,22 @@ from fetchml.errors import BadRequest, Overloaded, RequestError
 from fetchml.system.log import current_trace
 
 IDLE_SECONDS = 75
-"""A connection that is between two requests is closed after so long."""
+"""A connection without a request is closed after this time."""
 LINGERING_SECONDS = 2
-"""The rest of a refused body is taken for so long, so that the client gets to read the reply."""
+"""The rest of a rejected body is read for this long, so that the client can read the reply."""
 REFUSED_SECONDS = 1
-"""A refused connection stays open for so long, so that the client gets to read why."""
+"""A refused connection stays open for this long, so that the client can read the reason."""
 MOST_REFUSED = 64
-"""Refused connections that stay open at a time; others are dropped at once."""
+"""Refused connections that stay open at one time; others are dropped immediately."""
 HEAD_BYTES = 32 * 1024
-"""A request's line and headers."""
+"""Limit of a request's head: the request line and the headers."""
 HEADS_BYTES = 32 << 20
-"""What has come of all heads that are not complete."""
+"""Limit of all incomplete heads together."""
 
 READ_BYTES = 32 << 10
-"""Of a body that are read ahead; what comes in one go is kept beside that."""
+"""Bytes of a body that are read ahead, in addition to the piece received last."""
 CONNECTION_BYTES = 3 * SMALL_BYTES
-"""What one may hold beside all that is counted: a little of a body and of a reply, and itself."""
+"""Uncounted memory of one connection: a small body, a small reply, and the connection itself."""
 
 log = logging.getLogger(__name__)
 
@@ -44,36 +43,40 @@ class ConnectionTimeouts:
     """Seconds."""
 
     head: float
-    """From a head's first byte to its last."""
+    """Longest time from the first byte of a head to its last."""
     send: float
-    """A client that takes nothing of what waits for it for so long is dropped."""
+    """A connection is dropped if its client reads nothing of pending bytes for this long."""
 
 
 class Connection(web.RequestHandler):
+    """One HTTP connection, counted and limited."""
+
     __slots__ = (
         "_caller", "_counted", "_head_bytes", "_head_timer", "_payload", "_server", "_unsent",
         "_unsent_since", "_wire", "stream",
     )  # fmt: skip
 
     _wire: asyncio.Transport
-    """As `transport`, but until the connection is gone, not only until it is to be closed."""
+    """The same as `transport`, but kept until the connection is lost rather than until it is
+    closing."""
 
     def __init__(self, server: "ConnectionServer", **settings: Any) -> None:
         super().__init__(server, **settings)
         self._server = server
         self._caller: str | None = None
-        """Whom it is counted for; None: it was refused, or is gone."""
+        """The caller that the connection is counted for; `None` if it was refused or is gone."""
         self._counted = 0
-        """Requests whose head was taken note of."""
+        """Requests whose heads have been noted as complete."""
         self._payload: StreamReader | None = None
         """The body of the newest request."""
         self._head_bytes = 0
-        """What has come of a head that is not complete."""
+        """Bytes received of an incomplete head."""
         self._head_timer: asyncio.TimerHandle | None = None
         self._unsent = 0
         self._unsent_since = 0.0
         self.stream: asyncio.Task[object] | None = None
-        """Cancelled when the client leaves: a reply that only waits would not notice."""
+        """A task to cancel when the client disconnects; a reply that only waits would not notice.
+        """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast("asyncio.Transport", transport)
@@ -98,12 +101,12 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         if self._caller is None:
-            self._wire.close()  # It has sent its request: the refusal is its answer.
+            self._wire.close()  # The refusal that was sent also answers this request.
             return
         if len(data) <= HEAD_BYTES:
             self._receive(data)
             return
-        # In portions, so that little of a head can come behind another request uncounted.
+        # In portions, so that little of a head can follow another request uncounted.
         for first in range(0, len(data), HEAD_BYTES):
             self._receive(data[first : first + HEAD_BYTES])
 
@@ -133,7 +136,7 @@ class Connection(web.RequestHandler):
             self._payload = self._current_request.content
 
     def _count_head(self, size: int) -> None:
-        """More of a head has come, and it is not complete."""
+        """Count `size` more bytes of an incomplete head, and refuse it beyond the limits."""
         if self._head_timer is None:
             seconds = self._server.timeouts.head
             self._head_timer = self._loop.call_later(seconds, self._head_is_late)
@@ -157,7 +160,7 @@ class Connection(web.RequestHandler):
             self._head_timer = None
 
     def _refuse(self, error: RequestError, why: CloseReason) -> None:
-        """Answers a head that never became a request; what is being answered comes first."""
+        """Reply to an incomplete head and close, unless an earlier request is being answered."""
         self._server.registry.ended[why] += 1
         self._end_head()
         if self._request_in_progress or self._messages:
@@ -168,11 +171,12 @@ class Connection(web.RequestHandler):
         self.force_close()
 
     def resume_writing(self) -> None:
-        self._unsent = 0  # The client has taken something.
+        self._unsent = 0  # The client has read some bytes.
         super().resume_writing()
 
     def drop_if_not_read(self, now: float) -> None:
-        """`now`: the loop's time. A WebSocket has its own time limit, with a reason."""
+        """Drop the connection if its client has read nothing for too long. `now`: the event loop's
+        time. An open WebSocket has a time limit of its own, which gives a reason."""
         unsent = self._wire.get_write_buffer_size()
         if unsent == 0 or unsent != self._unsent:
             self._unsent, self._unsent_since = unsent, now
@@ -185,7 +189,7 @@ class Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """aiohttp sends a reply here."""
+        """Send a reply. aiohttp calls this method."""
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
@@ -199,32 +203,33 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """aiohttp calls this for what never became a request, and for what a handler raised."""
+        """Make an error reply. aiohttp calls this method for bytes that are not a valid request,
+        and for an exception from a handler."""
         if isinstance(exc, ConnectionError):
             raise exc
         failed = RestRequest(request, new_trace(None))
         current_trace.set(failed.trace_id)
         error: RequestError
         if status >= 500:
-            error = Internal()
+            error = InternalError()
             log.error("a request failed", exc_info=exc)
         else:
-            error = BadRequest(_what_is_wrong(exc))
-            # Not what it was: half a header may be a key.
+            error = BadRequest(_fault(exc))
+            # The bytes are not logged: half a header may hold an API key.
             log.debug("unreadable request: %s", type(exc).__name__)
         response = failed.error(error)
         response.force_close()
         return response
 
 
-def _what_is_wrong(exc: BaseException | None) -> str:
+def _fault(exc: BaseException | None) -> str:
     if isinstance(exc, LineTooLong):
         return "The request line or a header is too long"
     return "This is not a valid HTTP/1.1 request"
 
 
 class ConnectionServer(web.Server):
-    """Makes the connections ours, and has what they share."""
+    """Creates `Connection`s and holds the state that they share."""
 
     def __init__(
         self,
@@ -236,7 +241,7 @@ class ConnectionServer(web.Server):
         self.registry = connections
         self.timeouts = timeouts
         self.head_bytes = 0
-        """What has come of all heads that are not complete."""
+        """Bytes received of all incomplete heads."""
         self._here: set[Connection] = set()
         self._refused: dict[asyncio.Transport, asyncio.TimerHandle] = {}
 
@@ -252,7 +257,8 @@ class ConnectionServer(web.Server):
         )
 
     def open(self, connection: Connection, peer: str) -> str:
-        """Raises TooManyConnections, Overloaded."""
+        """Count a new connection and return the caller that it is counted for. Raises
+        TooManyConnections, Overloaded."""
         caller = self.registry.open(peer)
         self._here.add(connection)
         return caller
@@ -262,7 +268,7 @@ class ConnectionServer(web.Server):
         self.registry.close(caller)
 
     def turn_away(self, transport: asyncio.Transport, error: RequestError) -> None:
-        """Give the reason, and a moment to read it."""
+        """Send the reason of a refusal, and leave a moment to read it."""
         if len(self._refused) >= MOST_REFUSED:
             transport.abort()
             return
@@ -275,8 +281,8 @@ class ConnectionServer(web.Server):
         if timer is not None:
             timer.cancel()
 
-    async def drop_who_does_not_read(self) -> None:
-        """For ever: look a few times within the time that clients have."""
+    async def drop_stalled_forever(self) -> None:
+        """Drop connections whose clients read nothing; check several times per time limit."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.timeouts.send / 4)

@@ -1,4 +1,4 @@
-"""What a failed request answers over HTTP: the contract's ErrorResponse, whatever went wrong."""
+"""HTTP replies of failed requests: always the contract's ErrorResponse (contract reading 31)."""
 
 from http import HTTPStatus
 from typing import ClassVar
@@ -23,50 +23,50 @@ _STATUS = {
 }
 
 
-class Unreadable(BadRequest):
-    """A bad request that has a status of its own in HTTP. The contract has no code for these."""
+class HttpBadRequest(BadRequest):
+    """A bad request with its own HTTP status. The contract defines no error code for these."""
 
     status: ClassVar[int]
 
 
-class MethodNotAllowed(Unreadable):
+class MethodNotAllowed(HttpBadRequest):
     status = 405
 
     def __init__(self, method: str, allowed: str) -> None:
-        super().__init__(f"{method[:32]} is not possible here: use {allowed}")
+        super().__init__(f"{method[:32]} is not allowed for this path: use {allowed}")
         self.allowed = allowed
 
 
-class BodyTimeout(Unreadable):
+class BodyTimeout(HttpBadRequest):
     status = 408
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"The body did not arrive within {seconds:g} s")
 
 
-class BodyTooLarge(Unreadable):
+class BodyTooLarge(HttpBadRequest):
     status = 413
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The body is larger than {limit} bytes")
 
 
-class HeadTooLarge(Unreadable):
-    status = 400  # as for one line that is too long
+class HeadTooLarge(HttpBadRequest):
+    status = 400  # The same as for a single line that is too long.
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The request line and the headers are larger than {limit} bytes")
 
 
-class HeadTimeout(Unreadable):
+class HeadTimeout(HttpBadRequest):
     status = 408
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"The request line and the headers did not arrive within {seconds:g} s")
 
 
-class Internal(RequestError):
-    """Something went wrong that clients are told nothing about; the log has it."""
+class InternalError(RequestError):
+    """A fault of the server. Clients get no details; the log has them."""
 
     code = "INTERNAL_ERROR"
 
@@ -75,17 +75,17 @@ class Internal(RequestError):
 
 
 def status_of(error: RequestError) -> int:
-    return error.status if isinstance(error, Unreadable) else _STATUS[error.code]
+    return error.status if isinstance(error, HttpBadRequest) else _STATUS[error.code]
 
 
 def error_body(error: RequestError, trace_id: str) -> bytes:
-    # A message may quote the request, with characters that UTF-8 can't hold.
+    # A message may quote characters of the request that UTF-8 cannot encode.
     message = error.message[:MAX_MESSAGE_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
     return msgspec.json.encode({"error": message, "code": error.code, "trace_id": trace_id})
 
 
 def error_headers(error: RequestError) -> dict[str, str]:
-    """The headers that belong to the error itself."""
+    """Return the headers that this kind of error requires."""
     if isinstance(error, (RateLimited, Overloaded)):
         return {"Retry-After": str(error.retry_after)}
     if isinstance(error, MethodNotAllowed):
@@ -96,7 +96,7 @@ def error_headers(error: RequestError) -> dict[str, str]:
 
 
 def raw_reply(error: RequestError, trace_id: str) -> bytes:
-    """A whole HTTP reply, for a connection that never got as far as a request; it is the last."""
+    """Return a complete HTTP reply for a connection that closes without a valid request."""
     status = HTTPStatus(status_of(error))
     body = error_body(error, trace_id)
     headers = {

@@ -1,4 +1,4 @@
-"""Query strings, read strictly: a number is digits, and nothing is given twice."""
+"""Strict parsing of query strings: numbers are digits only, and no parameter may be repeated."""
 
 import re
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ _TIME = re.compile(
     re.ASCII,
 )
 _MAX_DIGITS = 18
-"""So many fit into 64 bits, whichever they are."""
+"""Every number of this length fits into 64 bits."""
 
 T = TypeVar("T")
 
 
 class Query:
-    """The parameters of a request. Those that the operation does not know are `ignored`."""
+    """The query parameters of a request. `ignored` lists those that the operation does not use."""
 
     def __init__(self, request: web.BaseRequest, *known: str) -> None:
-        """Raises BadRequest if a known parameter is repeated."""
+        """`known`: the parameters that the operation uses. Raises BadRequest if one is repeated."""
         given = request.query
         for name in known:
             if len(given.getall(name, ())) > 1:
@@ -38,7 +38,8 @@ class Query:
         return self._given.get(name)
 
     def number(self, name: str) -> int | None:
-        """A whole number, at least 0; one of more than 18 digits is as good as the largest."""
+        """Return a whole number of at least 0, or `None` if it is absent. A number of more than 18
+        digits counts as `MAX_NUMBER`. Raises BadRequest for anything else."""
         text = self._given.get(name)
         if text is None:
             return None
@@ -47,12 +48,13 @@ class Query:
         return int(text) if len(text) <= _MAX_DIGITS else MAX_NUMBER
 
     def cut(self, items: Sequence[T]) -> Sequence[T]:
-        """What `offset` and `limit` leave of a list; all of it where neither is given."""
+        """Return the part of a list that `offset` and `limit` select; the default is all of it."""
         first, limit = self.number("offset") or 0, self.number("limit")
         return items[first:] if limit is None else items[first : first + limit]
 
     def time(self, name: str) -> int | None:
-        """In RFC 3339; milliseconds since the epoch (UTC)."""
+        """Parse an RFC 3339 time into milliseconds since the epoch (UTC). `None` if it is absent.
+        Raises BadRequest if it is malformed."""
         text = self._given.get(name)
         if text is None:
             return None
@@ -71,7 +73,8 @@ class Query:
         return text in ("1", "true")
 
     def status(self, name: str, allowed: tuple[Status, ...]) -> tuple[Status, ...]:
-        """The state to filter by; empty: not given."""
+        """Return the state to filter by, or an empty tuple if the parameter is absent. Raises
+        BadRequest for any other value (contract reading 1)."""
         text = self._given.get(name)
         if text is None:
             return ()

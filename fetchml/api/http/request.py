@@ -1,4 +1,4 @@
-"""One request while it is answered: who asks, and the headers that every reply to it carries."""
+"""One HTTP request while it is answered: its caller, its memory, and the headers of its reply."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,11 +19,11 @@ from fetchml.core.model import Principal
 from fetchml.errors import RateLimited, RequestError
 from fetchml.pages import PAGE_BYTES, PageTooLarge
 
-ROWS_AT_ONCE = 16
-"""Of a list, between which others have their turn."""
+ROWS_PER_STEP = 16
+"""Rows of a list that are encoded before other requests may run."""
 MAX_IGNORED_NAME = 64
 MAX_IGNORED_CHARACTERS = 1000
-"""Of the header that names what was ignored; clients take a few KiB of headers in all."""
+"""Limits of `X-FetchML-Ignored`: clients accept only a few KiB of headers in total."""
 
 _encode = msgspec.json.Encoder().encode
 _JSON = {"Content-Type": "application/json", "Server": SERVER}
@@ -41,7 +41,7 @@ class RestRequest:
 
     _admission: Admission
     principal: Principal
-    """Set by `admit`; an operation that needs no key must not ask."""
+    """The caller, set by `admit`. Operations that need no key must not read it."""
 
     def __init__(
         self,
@@ -50,8 +50,8 @@ class RestRequest:
         address: str = "",
         budgets: Budgets | None = None,
     ) -> None:
-        """`address`: the client's; proxies have been seen through. `budgets` None: all that this
-        call sends is small."""
+        """`address`: the address of the client, behind trusted proxies. `budgets`: `None` if
+        everything that the request sends is small."""
         self.http = http
         self.address = address
         self.trace_id = trace_id
@@ -61,27 +61,26 @@ class RestRequest:
         self._row_bytes = 0
 
     def admit(self, admission: Admission, secret: str | None) -> None:
-        """Raises Unauthorized, RateLimited."""
+        """Authenticate the caller and count the request against the rate limit. Raises
+        Unauthorized, RateLimited."""
         self._admission = admission
         self.principal, self._limit = admission.admit(secret, self.address)
 
     @property
     def admitted(self) -> Principal | None:
-        """Who asks; None: nobody with a valid key, or it was not asked."""
+        """The caller; `None` if the request has no valid key or the operation needs none."""
         return getattr(self, "principal", None)
 
     def while_valid(self) -> AbstractContextManager[None]:
-        """Around a reply or a body that may take long: it ends with the key. Raises Unauthorized,
-        from inside too."""
+        """Bound a long reply or body by the validity of its API key. Raises Unauthorized, from
+        within the enclosed code too."""
         return self._admission.while_valid(self.principal)
 
     def json(
         self, value: object, *, status: int = 200, ignored: Iterable[str] = ()
     ) -> web.Response:
-        """`ignored`: names in the request that mean nothing here, so that nobody hopes they do.
-
-        Raises TooManyBytes, Overloaded.
-        """
+        """Make a JSON reply. `ignored`: unknown names in the request, which the reply lists in
+        `X-FetchML-Ignored` (contract reading 12). Raises TooManyBytes, Overloaded."""
         response = self._response(_encode(value), status, _JSON)
         if self._limit is not None:
             _add_limit(response.headers, self._limit)
@@ -89,8 +88,8 @@ class RestRequest:
             response.headers["X-FetchML-Ignored"] = _listed(ignored)
         return response
 
-    def whole(self, body: bytes, headers: Mapping[str, str]) -> web.Response:
-        """A reply that is not JSON. Raises TooManyBytes, Overloaded."""
+    def raw(self, body: bytes, headers: Mapping[str, str]) -> web.Response:
+        """Make a reply that is not JSON. Raises TooManyBytes, Overloaded."""
         return self._response(body, 200, self.headers(headers))
 
     def _response(self, body: bytes, status: int, headers: Mapping[str, str]) -> web.Response:
@@ -101,17 +100,17 @@ class RestRequest:
         return Reply(replies, self.caller, body, status=status, headers=headers)
 
     async def rows(self, convert: Callable[[T], object], items: Sequence[T]) -> msgspec.Raw:
-        """A list as JSON. It counts as the reply does while it is made.
+        """Encode a list as JSON. While it is built, its bytes are counted as those of a reply.
 
         Raises PageTooLarge, TooManyBytes, Overloaded.
         """
         taken, held = 0, SMALL_BYTES
 
-        def some(first: int) -> bytes:
+        def encode_step(first: int) -> bytes:
             nonlocal taken, held
-            rows = _encode([convert(item) for item in items[first : first + ROWS_AT_ONCE]])
+            rows = _encode([convert(item) for item in items[first : first + ROWS_PER_STEP]])
             taken += len(rows)
-            if taken > held:  # Seldom: most rows are small.
+            if taken > held:  # Rare: most rows are small.
                 if taken > PAGE_BYTES:
                     raise PageTooLarge(max(1, first))
                 more = max(taken - held, SMALL_BYTES)
@@ -119,14 +118,14 @@ class RestRequest:
                 held += more
             return rows[1:-1]
 
-        parts = await map_in_turns(some, range(0, len(items), ROWS_AT_ONCE))
-        # One copy, in one turn: each costs milliseconds for a page of the largest size.
+        parts = await map_in_turns(encode_step, range(0, len(items), ROWS_PER_STEP))
+        # A single copy: each one blocks the event loop for milliseconds at the largest page.
         pieces = [piece for part in parts for piece in (b",", part)]
         pieces[:1] = [b"["]
         return msgspec.Raw(b"".join([*pieces, b"]"]))
 
     def message(self, size: int) -> AbstractContextManager[None]:
-        """Around a message of so many bytes that the client has yet to take. Raises TooManyBytes,
+        """Count a message of `size` bytes until the client has received it. Raises TooManyBytes,
         Overloaded."""
         if size <= SMALL_BYTES or self._budgets is None:
             return _NOT_COUNTED
@@ -139,12 +138,12 @@ class RestRequest:
 
     @property
     def caller(self) -> str:
-        """Whom bytes are counted for: the key, or the address of one that showed none."""
+        """The caller that bytes are counted for: the API key, or the address without one."""
         principal = self.admitted
         return caller_of(self.address) if principal is None else principal.key_id
 
     def hold_body(self, size: int) -> None:
-        """More of the body is in memory, until `release`. Raises TooManyBytes, Overloaded."""
+        """Count `size` more bytes of the body until `release`. Raises TooManyBytes, Overloaded."""
         if self._budgets is not None:
             self._budgets.bodies.take(self.caller, size)
             self._body_bytes += size
@@ -155,17 +154,18 @@ class RestRequest:
             self._row_bytes = 0
 
     def release(self) -> None:
-        """The request's body is needed no longer, and the reply is made."""
+        """Stop counting the body and the encoded rows: the reply is complete."""
         self._release_rows()
         if self._body_bytes and self._budgets is not None:
             self._budgets.bodies.give_back(self.caller, self._body_bytes)
             self._body_bytes = 0
 
     def empty(self, headers: Mapping[str, str] | None = None) -> web.Response:
-        """204: done, nothing to say."""
+        """Make a 204 reply."""
         return web.Response(status=204, headers=self.headers(headers or {}))
 
     def error(self, error: RequestError) -> web.Response:
+        """Make an error reply (contract reading 31)."""
         if isinstance(error, RateLimited) and error.limit is not None:
             self._limit = RateState(error.limit, 0, error.retry_after)
         headers = self.headers({**_JSON, **error_headers(error)})
@@ -173,7 +173,7 @@ class RestRequest:
         return web.Response(body=body, status=status_of(error), headers=headers)
 
     def headers(self, given: Mapping[str, str]) -> CIMultiDict[str]:
-        """For a reply that is not JSON."""
+        """Return the headers of a reply that is not JSON."""
         headers = CIMultiDict(given)
         headers["Server"] = SERVER
         if self._limit is not None:
@@ -188,7 +188,7 @@ def _add_limit(headers: CIMultiDict[str], limit: RateState) -> None:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """Any text is safe in the header: what is not plain in it is percent-encoded."""
+    """Join names for a header, percent-encoded since they may hold any text."""
     listed: list[str] = []
     size = 0
     for name in names:

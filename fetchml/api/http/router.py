@@ -1,4 +1,7 @@
-"""Which handler answers a path. Paths without parameters, the quick case, are looked up."""
+"""Routing: the handler for a method and a path.
+
+Paths without parameters, the fast case, are found by a dictionary lookup.
+"""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -13,17 +16,17 @@ if TYPE_CHECKING:
     from fetchml.api.http.request import RestRequest
 
 Handler = Callable[..., Awaitable[web.StreamResponse]]
-"""Called with a `RestRequest` and the path's parameters, decoded, in their order."""
+"""A function of a `RestRequest` and the path's parameters, decoded, in the path's order."""
 
 
 class Route:
-    """An operation, and how it went so far."""
+    """An operation, with counts of its replies."""
 
     def __init__(self, method: str, path: str, handler: Handler, *, keyless: bool = False) -> None:
-        """`{name}` in the path is one segment, `{name...}` all that is left. The method `*` is
-        every one that has no route of its own.
+        """`{name}` in the path matches one segment, `{name...}` the rest of the path. The method
+        `*` matches every method that has no route of its own.
 
-        `keyless`: the handler is called for anybody.
+        `keyless`: the operation needs no API key.
         """
         self.method = method
         self.path = path
@@ -32,7 +35,7 @@ class Route:
         self.replies: dict[int, int] = {}
         """Status → number of replies."""
         self.seconds = 0.0
-        """Spent on all of them together."""
+        """Total time from requests to replies."""
 
     def count(self, status: int, seconds: float) -> None:
         self.replies[status] = self.replies.get(status, 0) + 1
@@ -43,7 +46,7 @@ class Router:
     def __init__(self) -> None:
         self._exact: dict[str, dict[str, Route]] = {}
         self._patterns: dict[re.Pattern[str], dict[str, Route]] = {}
-        self._nothing = Route("*", "no such path", _nothing, keyless=True)
+        self._not_found = Route("*", "no such path", _not_found, keyless=True)
         self._not_allowed = Route("*", "no such method", _not_allowed, keyless=True)
         self._options = Route("OPTIONS", "*", _options, keyless=True)
 
@@ -57,14 +60,14 @@ class Router:
     def routes(self) -> list[Route]:
         tables = [*self._exact.values(), *self._patterns.values()]
         known = [route for methods in tables for route in methods.values()]
-        return [*known, self._options, self._not_allowed, self._nothing]
+        return [*known, self._options, self._not_allowed, self._not_found]
 
-    def refuses(self, route: Route) -> bool:
-        """Whether it is no operation: there is nothing there, or not with this method."""
-        return route in (self._nothing, self._not_allowed)
+    def is_error(self, route: Route) -> bool:
+        """Return whether the route only reports an unknown path or a wrong method."""
+        return route in (self._not_found, self._not_allowed)
 
     def find(self, method: str, path: str) -> tuple[Route, tuple[str, ...]]:
-        """The route and its handler's parameters. HEAD is answered as GET is."""
+        """Return the route and the path's parameters. HEAD is routed as GET."""
         parameters: tuple[str, ...] = ()
         methods = self._exact.get(path)
         if methods is None:
@@ -73,7 +76,7 @@ class Router:
                     methods, parameters = candidates, match.groups()
                     break
             else:
-                return self._nothing, ()
+                return self._not_found, ()
         route = methods.get("GET" if method == "HEAD" else method, methods.get("*"))
         if route is not None:
             return route, parameters
@@ -81,8 +84,8 @@ class Router:
         return (self._options if method == "OPTIONS" else self._not_allowed), (allowed,)
 
 
-async def _nothing(request: "RestRequest") -> web.StreamResponse:
-    raise NotFound("There is nothing at this path: /openapi.yaml lists what there is")
+async def _not_found(request: "RestRequest") -> web.StreamResponse:
+    raise NotFound("There is nothing at this path: see /openapi.yaml for the available paths")
 
 
 async def _not_allowed(request: "RestRequest", allowed: str) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""Replies that go on until somebody ends them: the task, the client, or the server's shutdown."""
+"""Streamed replies, which last until the task, the client or the server's shutdown ends them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -21,10 +21,11 @@ class Streams:
 
     @contextmanager
     def open(self, request: RestRequest, *, keyless: bool = False) -> Iterator[None]:
-        """Around a stream. When the client leaves, what is inside is cancelled.
+        """Count the enclosed stream as open, and cancel it when the client disconnects.
 
-        Raises TooManyStreams; and, from inside too, Unavailable when the server shuts down, and
-        Unauthorized when the key stops working. `keyless`: nobody asked for a key.
+        Raises TooManyStreams. Raises Unavailable when the server shuts down, and Unauthorized when
+        the API key stops working, from within the stream too. `keyless`: the operation needs no
+        API key.
         """
         if reason := self._why_closed():
             raise Unavailable(reason)
@@ -48,7 +49,7 @@ class Streams:
         return self._reason
 
     async def close(self, reason: str, timeout_seconds: float) -> None:
-        """Ends all streams, and lets no new one begin. Waits until clients have been told."""
+        """End all streams and reject new ones. Waits until clients have received the reason."""
         self._reason = reason
         ending = list(self._open)
         for task in ending:
@@ -59,7 +60,7 @@ class Streams:
 
 @contextmanager
 def ended_with_client(request: RestRequest) -> Iterator[None]:
-    """When the client leaves, what is inside is cancelled."""
+    """Cancel the enclosed code when the client disconnects."""
     connection = request.http.protocol
     assert isinstance(connection, Connection)  # noqa: S101  # always
     connection.stream = asyncio.current_task()
@@ -76,10 +77,10 @@ async def send_pieces(
     timeout_seconds: float,
     status: int = 200,
 ) -> web.StreamResponse:
-    """Send the pieces as they come, as fast as the client takes them.
+    """Send the pieces as they become available, as fast as the client reads them.
 
-    What is raised on the way breaks the connection off, so that no client takes a part for the
-    whole. `timeout_seconds`: a client that takes nothing for so long is let go.
+    An error on the way breaks the connection, so that no client mistakes a part for the whole.
+    `timeout_seconds`: the connection is closed if the client reads nothing for this long.
     """
     response = web.StreamResponse(status=status, headers=request.headers(headers))
     await response.prepare(request.http)
@@ -97,6 +98,6 @@ async def send_pieces(
 
 
 def abort(request: web.BaseRequest) -> None:
-    """Drop the connection with all that waits to be sent: closing it would wait for the client."""
+    """Drop the connection together with unsent bytes; closing it would wait for the client."""
     if request.transport is not None:
         request.transport.abort()

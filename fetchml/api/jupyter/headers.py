@@ -1,7 +1,7 @@
-"""What of a request a Jupyter gets to see, and what of its reply a browser does.
+"""Filtering of headers between browsers and Jupyter.
 
-Jupyter runs in a container that its user owns: it must never see a key of FetchML, and what it
-says holds for its own pages only, not for all that is served at this address.
+Jupyter runs in a container that its user controls. It must never receive a FetchML API key, and its
+replies must not affect anything else that is served at the same address.
 """
 
 import hmac
@@ -29,10 +29,10 @@ _HOP_BY_HOP = {
     "upgrade",
 }
 _NOT_FOR_JUPYTER = _HOP_BY_HOP | {
-    "authorization",  # added again where it is Jupyter's own
-    "content-length",  # told anew, with the body
-    "cookie",  # as above
-    "expect",  # this server has answered it
+    "authorization",  # Added again if it holds Jupyter's own token.
+    "content-length",  # Set again with the body.
+    "cookie",  # Jupyter's own cookies are added again.
+    "expect",  # Answered by this server.
     "forwarded",
     "true-client-ip",
     "via",
@@ -46,7 +46,7 @@ _NOT_FOR_JUPYTER = _HOP_BY_HOP | {
 _NOT_FOR_JUPYTER_BEGIN = (
     "cf-", "sec-websocket-", "x-envoy-", "x-forwarded-", "x-original-", "x-rewrite-",
 )  # fmt: skip
-"""What proxies write of the way to this server, and by which a path could be another's."""
+"""Headers in which proxies describe the request's route or replace its path."""
 _FOR_THE_WHOLE_ADDRESS = {
     "accept-ch",
     "alt-svc",
@@ -59,28 +59,28 @@ _FOR_THE_WHOLE_ADDRESS = {
     "service-worker-allowed",
     "strict-transport-security",
 }
-"""Headers by which one reply decides over all that is served here."""
+"""Reply headers that apply to the whole origin rather than to one page."""
 _NOT_FOR_BROWSERS = _HOP_BY_HOP | _FOR_THE_WHOLE_ADDRESS | {"content-length", "server"}
 
 _TARGET = re.compile(r"/jupyter/([0-9A-Za-z-]{1,64})((?:/[!-\"$->@-~]*)?)((?:\?[!-\"$-~]*)?)")
-"""The path's two parts and the query, all without a fragment."""
+"""Matches the service's id, the rest of the path, and the query; there is no fragment."""
 _TOKEN = re.compile(r"(?:token|bearer)\s+([!-~]+)", re.IGNORECASE)
-_NO_NAME = re.compile(r"[^A-Za-z0-9]")
-"""What Jupyter replaces in the name of its login cookie, where it was not given one."""
+_NOT_ALPHANUMERIC = re.compile(r"[^A-Za-z0-9]")
+"""Characters that Jupyter replaces in the default name of its login cookie."""
 MAX_COOKIES = 200
-"""Of one request; more are not looked at."""
+"""Cookies of one request that are parsed; the rest are ignored."""
 _COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _SEPARATORS = re.compile(r"[/\\]")
 
 
 class Target(NamedTuple):
-    """Where a request goes, as the client wrote it."""
+    """The target of a request, as the client wrote it."""
 
     service_id: str
     path: str
-    """From the slash behind the id on; empty where that is missing."""
+    """The path from the slash after the id; empty if that slash is missing."""
     query: str
-    """With its question mark, or empty."""
+    """The query with its question mark, or an empty string."""
 
     @property
     def whole(self) -> str:
@@ -88,7 +88,7 @@ class Target(NamedTuple):
 
 
 def parse_target(raw: str) -> Target | None:
-    """None: it lies below no service, however it is read."""
+    """Parse a request's path. Returns `None` if it is not below a service in every reading."""
     match = _TARGET.fullmatch(raw)
     if match is None:
         return None
@@ -98,8 +98,11 @@ def parse_target(raw: str) -> Target | None:
 
 
 def for_jupyter(headers: CIMultiDictProxy[str], link: JupyterLink) -> CIMultiDict[str]:
-    """Without whatever opens something else on this host: keys, and others' credentials, cookies
-    and links. Raises ValueError for what can't be sent on as it came."""
+    """Return the request headers for Jupyter, without anything that grants access elsewhere on this
+    host: API keys, and other services' credentials, cookies and links.
+
+    Raises ValueError for a header that cannot be forwarded unchanged.
+    """
     kept = CIMultiDict[str]()
     for name, value in _kept(headers, _NOT_FOR_JUPYTER):
         if name.lower().startswith(_NOT_FOR_JUPYTER_BEGIN):
@@ -116,21 +119,21 @@ def for_jupyter(headers: CIMultiDictProxy[str], link: JupyterLink) -> CIMultiDic
 
 
 def token_in(headers: CIMultiDictProxy[str]) -> str | None:
-    """Of an Authorization header as Jupyter understands it. `None` if it is none."""
+    """Return the token of an `Authorization` header as Jupyter parses it; `None` without one."""
     match = _TOKEN.fullmatch(headers.get("Authorization", ""))
     return match[1] if match else None
 
 
 def cookies(headers: CIMultiDictProxy[str]) -> list[tuple[str, str]]:
-    """Names and values; a browser sends those of the longest path first."""
+    """Return names and values of cookies; browsers send those of the longest path first."""
     parts = ";".join(headers.getall("Cookie", ())).split(";")[:MAX_COOKIES]
     pairs = (part.strip().partition("=") for part in parts)
     return [(name, value) for name, equals, value in pairs if equals]
 
 
 def _own_cookies(headers: CIMultiDictProxy[str], link: JupyterLink) -> str:
-    """A browser sends all that are set for this host, whoever set them, and for any port."""
-    host = _NO_NAME.sub("-", f"username-{headers.get('Host', '')}")
+    """Return Jupyter's own cookies: browsers send every cookie of the host, from any port."""
+    host = _NOT_ALPHANUMERIC.sub("-", f"username-{headers.get('Host', '')}")
     ours = {login_cookie(link.service_id), host, "_xsrf"}
     first: dict[str, str] = {}
     for name, value in cookies(headers):
@@ -140,17 +143,17 @@ def _own_cookies(headers: CIMultiDictProxy[str], link: JupyterLink) -> str:
 
 
 def protocols(headers: CIMultiDictProxy[str]) -> list[str]:
-    """Those of a WebSocket that Jupyter may know of."""
+    """Return the WebSocket protocols that Jupyter may see, without one that holds an API key."""
     offered = ",".join(headers.getall("Sec-WebSocket-Protocol", ())).split(",")
     names = (name.strip() for name in offered)
     return [name for name in names if name and not name.startswith(KEY_PROTOCOL)]
 
 
 def for_browser(headers: CIMultiDictProxy[str], base_path: str) -> CIMultiDict[str]:
-    """Raises ValueError for what must not be sent on at all."""
+    """Return the reply headers for the browser. Raises ValueError for an invalid header."""
     kept = CIMultiDict[str]()
     for name, value in _kept(headers, _NOT_FOR_BROWSERS):
-        if name.lower() == "set-cookie" and not _is_its_own(value, base_path):
+        if name.lower() == "set-cookie" and not _is_confined(value, base_path):
             continue
         kept.add(name, value)
     return kept
@@ -165,25 +168,25 @@ def _kept(headers: CIMultiDictProxy[str], dropped: Iterable[str]) -> Iterator[tu
     left_out = {*dropped, *(name.strip() for name in named)}
     for name, value in headers.items():
         if name.lower() not in left_out:
-            value.encode()  # half a character can't be sent on
+            value.encode()  # Raises ValueError for a lone surrogate.
             if any(mark in value for mark in "\r\n\0"):
                 raise ValueError("a header has several lines")
             yield name, value
 
 
-def _is_its_own(cookie: str, base_path: str) -> bool:
-    """Whether a browser sends a cookie to this service only, and takes it for nobody else's."""
+def _is_confined(cookie: str, base_path: str) -> bool:
+    """Return whether browsers send the cookie to this service only, under a harmless name."""
     name, equals, _ = cookie.partition(";")[0].partition("=")
-    # Without a name the value is sent alone: it could look like any cookie.
+    # Without a name, browsers send the value alone, which could look like any cookie.
     if not equals or not _COOKIE_NAME.fullmatch(name.strip()):
         return False
     if name.strip().lower().startswith(("__", "fetchml")):
-        return False  # `__Host-` and the like promise that the whole host has set it.
+        return False  # Prefixes such as `__Host-` claim that the host itself set the cookie.
     for attribute in cookie.split(";")[1:]:
         key, _, value = (part.strip() for part in attribute.partition("="))
         if key.lower() == "domain":
             return False
-        # Without a path, or one that is none, it is that of the page, which is below.
+        # Without a valid path, browsers use the page's path, which is below the service's.
         if key.lower() == "path" and value.startswith("/") and not _is_below(value, base_path):
             return False
     return True

@@ -1,7 +1,7 @@
-"""The pages of Jupyter services, under `/jupyter/<id>/` on the server's own port.
+"""The reverse proxy to Jupyter services, under `/jupyter/<id>/` on the server's own port.
 
-Jupyter's token is what opens them: no key is asked for, and none is handed on. What Jupyter says
-is as little trusted as any task: its replies are parsed, and written anew.
+Jupyter's token grants access: the proxy requires no API key and forwards none. Jupyter is trusted
+no more than any task: its replies are parsed and serialized again.
 """
 
 import asyncio
@@ -22,9 +22,14 @@ from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, abort, ended_with_client, send_pieces
 from fetchml.api.jupyter import page
 from fetchml.api.jupyter.headers import Target, for_browser, for_jupyter, is_upgrade, parse_target
-from fetchml.api.jupyter.socket import Refused, hand_on_socket
-from fetchml.api.jupyter.upload import Upload, strangers_body
-from fetchml.api.jupyter.visitors import STRANGERS_REPLY_SECONDS, Rooms, greeting, is_known
+from fetchml.api.jupyter.socket import SocketRejected, proxy_socket
+from fetchml.api.jupyter.upload import Upload, read_anonymous_body
+from fetchml.api.jupyter.visitors import (
+    ANONYMOUS_REPLY_SECONDS,
+    VisitorLimits,
+    is_authenticated,
+    visitor_cookie,
+)
 from fetchml.api.task_json import rfc3339
 from fetchml.auth.admission import Admission
 from fetchml.errors import BadRequest, NotFound, Unavailable
@@ -33,21 +38,21 @@ from fetchml.ports.jupyter import JupyterLink
 from fetchml.views import JupyterDoor, JupyterState
 
 PIECE_BYTES = 64 << 10
-"""Of a reply, in one write."""
+"""Largest part of a reply that is forwarded in one write."""
 MAX_PAGE_BYTES = 256 << 10
-"""Larger ones carry no notice."""
+"""Larger pages carry no notice."""
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _WORK = re.compile(r"/api/(contents|kernels|sessions|terminals)(/.*)?")
-"""What people change. A page that is left open saves its layout every 10 s, and extensions ask
-by POST: that is no use."""
+"""Paths whose changes count as use. An idle open page also sends POST requests: it saves its layout
+every 10 s, and extensions poll."""
 
 log = logging.getLogger(__name__)
 
 
 class Services(Protocol):
-    """What is asked of `JupyterServices`."""
+    """The part of `JupyterServices` that the proxy uses."""
 
     def link(self, service_id: str) -> JupyterLink | None: ...
 
@@ -66,31 +71,31 @@ class JupyterProxy:
         streams: Streams,
         origins: JupyterOrigins,
         *,
-        take_seconds: float,
-        answer_seconds: float,
+        client_seconds: float,
+        jupyter_seconds: float,
     ) -> None:
-        """`take_seconds`: a client that sends or takes nothing for so long is let go.
-        `answer_seconds`: the same of Jupyter."""
+        """`client_seconds`, `jupyter_seconds`: the exchange ends if the client, or Jupyter, sends
+        or reads nothing for this long."""
         self._services = services
         self._admission = admission
         self._streams = streams
-        self._take_seconds = take_seconds
-        self._answer_seconds = answer_seconds
+        self._client_seconds = client_seconds
+        self._jupyter_seconds = jupyter_seconds
         self._origins = origins
-        self._rooms = Rooms()
+        self._limits = VisitorLimits()
         self._notice_js = page.NOTICE_JS.read_bytes()
         self.at_origin = Route(
             "*", "a Jupyter service's origin", self.answer_at_origin, keyless=True
         )
-        """For every request to a service's own origin."""
+        """The route for every request to a service's own origin."""
 
     def routes(self) -> list[Route]:
         places = ("/jupyter/{id}", "/jupyter/{id}/", "/jupyter/{id}/{path...}")
         return [Route("*", place, self.answer, keyless=True) for place in places]
 
     async def answer(self, request: RestRequest, *_: str) -> web.StreamResponse:
-        """At the server's own address."""
-        # The path as it came, not as the router has decoded it.
+        """Answer a request to the server's own address."""
+        # The path as the client sent it, not as the router has decoded it.
         target = parse_target(request.http.raw_path)
         visit = self._visit(request, target)
         if self._origins.are_separate:
@@ -98,7 +103,8 @@ class JupyterProxy:
         return await self._serve(request, visit)
 
     async def answer_at_origin(self, request: RestRequest, label: str) -> web.StreamResponse:
-        """At the origin of the service that `label` names: nothing else is served there."""
+        """Answer a request to the origin of the service that `label` names. Nothing else is served
+        at that origin."""
         raw = request.http.raw_path
         base = f"/jupyter/{label}"
         is_below = raw == base or raw.startswith((f"{base}/", f"{base}?"))
@@ -111,17 +117,20 @@ class JupyterProxy:
         return await self._serve(request, visit)
 
     def _visit(self, request: RestRequest, target: Target | None) -> "_Visit":
-        """Raises NotFound, RateLimited, MethodNotAllowed."""
+        """Look up the service and authenticate the visitor. Raises NotFound, RateLimited,
+        MethodNotAllowed."""
         http = request.http
         door = self._services.door(target.service_id) if target is not None else None
-        known = target is not None and door is not None and is_known(http, target, door)
+        authenticated = (
+            target is not None and door is not None and is_authenticated(http, target, door)
+        )
         state = self._services.state(target.service_id) if target is not None else None
-        if target is None or door is None or state is None or (door.private and not known):
+        if target is None or door is None or state is None or (door.private and not authenticated):
             self._admission.count_refusal(http.headers.get("X-API-Key"), request.address)
             raise NotFound("There is no such Jupyter service")
         if http.method not in _METHODS:
             raise MethodNotAllowed(http.method, ", ".join(_METHODS))
-        return _Visit(target, door, state, known=known)
+        return _Visit(target, door, state, authenticated=authenticated)
 
     async def _serve(self, request: RestRequest, visit: "_Visit") -> web.StreamResponse:
         target, door, state = visit.target, visit.door, visit.state
@@ -129,40 +138,41 @@ class JupyterProxy:
         if not target.path:
             return _redirect(request, visit.whole)
         if target.path.startswith("/.fetchml/"):
-            return self._own(request, target, state)
+            return self._serve_notice(request, target, state)
         link = self._services.link(target.service_id)
         if link is None:
-            return _instead(request, state)
-        if visit.known:
-            with self._rooms.known(target.service_id, door.owner, is_socket=_is_socket(request)):
-                return await self._hand_on(request, link, visit)
-        with self._rooms.stranger(target.service_id, request.address):
-            return await self._hand_on(request, link, visit)
+            return _status_reply(request, state)
+        if visit.authenticated:
+            is_socket = _is_socket(request)
+            with self._limits.authenticated(target.service_id, door.owner, is_socket=is_socket):
+                return await self._forward(request, link, visit, None)
+        with self._limits.anonymous(target.service_id, request.address):
+            return await self._forward_anonymous(request, link, visit)
 
-    async def _hand_on(
+    async def _forward_anonymous(
         self, request: RestRequest, link: JupyterLink, visit: "_Visit"
     ) -> web.StreamResponse:
-        """Raises ConnectionAbortedError where a stranger's reply does not end."""
-        if visit.known:
-            return await self._at_once(request, link, visit, None)
-        body = await strangers_body(request) if request.http.body_exists else None
+        """Raises ConnectionAbortedError if the reply takes too long."""
+        body = await read_anonymous_body(request) if request.http.body_exists else None
         try:
-            async with asyncio.timeout(STRANGERS_REPLY_SECONDS):
-                return await self._at_once(request, link, visit, body)
+            async with asyncio.timeout(ANONYMOUS_REPLY_SECONDS):
+                return await self._forward(request, link, visit, body)
         except TimeoutError:
             abort(request.http)
             raise ConnectionAbortedError from None
 
-    async def _at_once(
+    async def _forward(
         self, request: RestRequest, link: JupyterLink, visit: "_Visit", body: bytes | None
     ) -> web.StreamResponse:
         if _is_socket(request):
-            return await self._socket(request, link, visit.target)
+            return await self._forward_socket(request, link, visit.target)
         with ended_with_client(request):
-            return await self._request(request, link, visit, body)
+            return await self._forward_request(request, link, visit, body)
 
-    def _own(self, request: RestRequest, target: Target, state: JupyterState) -> web.StreamResponse:
-        """What the notice in its pages asks for; it is told no more than a time."""
+    def _serve_notice(
+        self, request: RestRequest, target: Target, state: JupyterState
+    ) -> web.StreamResponse:
+        """Serve the notice's script, or the time at which the service stops. Raises NotFound."""
         if target.path == "/.fetchml/notice.js":
             headers = request.headers(
                 {"Content-Type": "text/javascript; charset=utf-8", "Cache-Control": "no-cache"}
@@ -177,41 +187,41 @@ class JupyterProxy:
         response.headers["Cache-Control"] = "no-store"
         return response
 
-    async def _socket(
+    async def _forward_socket(
         self, request: RestRequest, link: JupyterLink, target: Target
     ) -> web.StreamResponse:
         try:
-            return await hand_on_socket(
+            return await proxy_socket(
                 request,
                 link,
                 target,
                 self._streams,
-                answer_seconds=self._answer_seconds,
-                take_seconds=self._take_seconds,
+                answer_seconds=self._jupyter_seconds,
+                stall_seconds=self._client_seconds,
             )
-        except Refused as refused:
-            text = f"Jupyter does not take this WebSocket: {refused.status}\n"
+        except SocketRejected as rejected:
+            text = f"Jupyter rejects this WebSocket: {rejected.status}\n"
             headers = request.headers({"Content-Type": "text/plain; charset=utf-8"})
-            return web.Response(status=refused.status, text=text, headers=headers)
+            return web.Response(status=rejected.status, text=text, headers=headers)
 
-    async def _request(
+    async def _forward_request(
         self, request: RestRequest, link: JupyterLink, visit: "_Visit", body: bytes | None
     ) -> web.StreamResponse:
-        """`body`: the whole of it, where it was read already."""
+        """`body`: the complete body if it has been read already, otherwise `None`."""
         http, target = request.http, visit.target
         as_page = http.method == "GET" and page.may_carry_notice(target.path)
-        async with self._asked(request, link, target, body, plain=as_page) as answer:
+        async with self._jupyter_reply(request, link, target, body, plain=as_page) as answer:
             try:
                 headers = for_browser(answer.headers, link.base_path)
             except ValueError:
-                raise _nonsense() from None
+                raise _invalid_reply() from None
             if not 200 <= answer.status < 600:
-                raise _nonsense()
+                raise _invalid_reply()
             given = answer.headers.getall("Set-Cookie", [])
-            greets = greeting(http, target, visit.door, answer.status, given)
-            if greets is not None:
+            cookie = visitor_cookie(http, target, visit.door, answer.status, given)
+            if cookie is not None:
                 secure = "; Secure" if self._origins.are_encrypted else ""
-                headers.add("Set-Cookie", greets + secure)
+                headers.add("Set-Cookie", cookie + secure)
             if _is_use(http.method, target.path) and answer.status < 400:
                 self._services.note_use(target.service_id)
             begun: list[bytes] = []
@@ -223,11 +233,11 @@ class JupyterProxy:
             if (length := _length(answer)) is not None:
                 headers["Content-Length"] = str(length)
             return await send_pieces(
-                request, headers, _pieces(answer, begun), self._take_seconds, answer.status
+                request, headers, _pieces(answer, begun), self._client_seconds, answer.status
             )
 
     @asynccontextmanager
-    async def _asked(
+    async def _jupyter_reply(
         self,
         request: RestRequest,
         link: JupyterLink,
@@ -236,23 +246,23 @@ class JupyterProxy:
         *,
         plain: bool,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Jupyter's answer, as soon as its head is there. Raises BadRequest, Unavailable.
+        """Send the request to Jupyter and yield its reply as soon as the head has arrived.
 
-        `plain`: it must not be packed.
+        `plain`: request an uncompressed reply. Raises BadRequest, Unavailable.
         """
         http = request.http
         try:
             headers = for_jupyter(http.headers, link)
         except ValueError:
-            raise BadRequest("A header can't be sent on as it is") from None
+            raise BadRequest("A header cannot be forwarded: it has invalid characters") from None
         if plain:
             headers["Accept-Encoding"] = "identity"
-        upload = Upload(http, self._take_seconds, self._answer_seconds)
+        upload = Upload(http, self._client_seconds, self._jupyter_seconds)
         if body is None and http.body_exists and http.content_length is not None:
             headers["Content-Length"] = str(http.content_length)
-        async with http_session(link, answer_seconds=self._answer_seconds) as session:
+        async with http_session(link, answer_seconds=self._jupyter_seconds) as session:
             try:
-                async with asyncio.timeout(self._answer_seconds) as upload.patience:
+                async with asyncio.timeout(self._jupyter_seconds) as upload.timeout:
                     answer = await session.request(
                         http.method,
                         URL(f"http://jupyter{target.whole}", encoded=True),
@@ -272,14 +282,16 @@ class JupyterProxy:
 
 
 class _Visit(NamedTuple):
+    """A request to a service, with the visitor's standing."""
+
     target: Target
     door: JupyterDoor
     state: JupyterState
-    known: bool
+    authenticated: bool
 
     @property
     def whole(self) -> str:
-        """The path and the query, with the slash behind the id."""
+        """The path and the query, with the slash after the id."""
         return self.target._replace(path=self.target.path or "/").whole
 
 
@@ -291,8 +303,8 @@ def _redirect(request: RestRequest, location: str) -> web.StreamResponse:
     return web.Response(status=307, headers=request.headers({"Location": location}))
 
 
-def _instead(request: RestRequest, state: JupyterState) -> web.StreamResponse:
-    """For a service whose Jupyter does not answer now. Raises Unavailable, NotFound."""
+def _status_reply(request: RestRequest, state: JupyterState) -> web.StreamResponse:
+    """Reply for a service whose Jupyter is not running. Raises Unavailable, NotFound."""
     http, ended = request.http, page.has_ended(state)
     if http.method == "GET" and "text/html" in http.headers.get("Accept", ""):
         headers = request.headers(page.PAGE_HEADERS)
@@ -320,7 +332,7 @@ def _is_page(answer: aiohttp.ClientResponse) -> bool:
 
 
 async def _read_page(answer: aiohttp.ClientResponse, begun: list[bytes]) -> bytes | None:
-    """The whole page. None: it is too large, and what was read of it is in `begun`."""
+    """Return the complete page. `None` if it is too large; `begun` then holds the part read."""
     size = 0
     async for piece in _pieces(answer, []):
         begun.append(piece)
@@ -331,25 +343,25 @@ async def _read_page(answer: aiohttp.ClientResponse, begun: list[bytes]) -> byte
 
 
 async def _pieces(answer: aiohttp.ClientResponse, begun: list[bytes]) -> AsyncGenerator[bytes]:
-    """The body, after what was read of it before. Raises Unavailable."""
+    """Yield the body, beginning with the part that was read before. Raises Unavailable."""
     for piece in begun:
         yield piece
     while True:
         try:
             piece = await answer.content.read(PIECE_BYTES)
         except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable("Jupyter has broken off") from error
+            raise Unavailable("Jupyter broke off its reply") from error
         if not piece:
             return
         yield piece
 
 
 def _length(answer: aiohttp.ClientResponse) -> int | None:
-    """Of the body; None: it goes on until it ends, or it is not told."""
+    """Return the body's length; `None` if Jupyter does not state it."""
     if "Transfer-Encoding" in answer.headers:
         return None
     return answer.content_length
 
 
-def _nonsense() -> Unavailable:
-    return Unavailable("Jupyter does not answer as HTTP wants it")
+def _invalid_reply() -> Unavailable:
+    return Unavailable("Jupyter's reply is not valid HTTP")

@@ -1,4 +1,4 @@
-"""Bodies of requests on their way to Jupyter."""
+"""Request bodies that are forwarded to Jupyter."""
 
 import asyncio
 import sys
@@ -13,58 +13,61 @@ from fetchml.api.http.request import RestRequest
 from fetchml.errors import RequestError
 
 BODY_SECONDS = 3600.0
-"""For a whole body of a known visitor."""
-STRANGERS_BODY_BYTES = 64 << 10
-"""A login form is far smaller."""
-STRANGERS_BODY_SECONDS = 10.0
-"""For a whole body."""
+"""Longest time for a complete body from an authenticated visitor."""
+ANONYMOUS_BODY_BYTES = 64 << 10
+"""Largest body from an anonymous visitor; a login form is far smaller."""
+ANONYMOUS_BODY_SECONDS = 10.0
+"""Longest time for a complete body from an anonymous visitor."""
 
 
-async def strangers_body(request: RestRequest) -> bytes:
-    """The whole of it, before Jupyter is asked. Raises BadRequest."""
+async def read_anonymous_body(request: RestRequest) -> bytes:
+    """Read an anonymous visitor's complete body before contacting Jupyter. Raises BadRequest."""
     body = bytearray()
     try:
-        async with asyncio.timeout(STRANGERS_BODY_SECONDS):
+        async with asyncio.timeout(ANONYMOUS_BODY_SECONDS):
             async for piece in read_pieces(
                 request.http,
-                max_bytes=STRANGERS_BODY_BYTES,
-                stall_seconds=2 * STRANGERS_BODY_SECONDS,
+                max_bytes=ANONYMOUS_BODY_BYTES,
+                stall_seconds=2 * ANONYMOUS_BODY_SECONDS,
             ):
                 body += piece
     except TimeoutError:
-        raise BodyTimeout(STRANGERS_BODY_SECONDS) from None
+        raise BodyTimeout(ANONYMOUS_BODY_SECONDS) from None
     return bytes(body)
 
 
 class Upload:
-    """A request's body on its way to Jupyter."""
+    """A request's body while it is forwarded to Jupyter."""
 
-    def __init__(self, request: web.BaseRequest, take_seconds: float, answer_seconds: float):
-        self.patience: asyncio.Timeout | None = None
-        """Until Jupyter takes what it was sent, or answers."""
+    def __init__(self, request: web.BaseRequest, client_seconds: float, jupyter_seconds: float):
+        self.timeout: asyncio.Timeout | None = None
+        """Limits the wait for Jupyter to read the last piece, or to answer."""
         self.fault: RequestError | None = None
-        """What the client has done wrong."""
+        """The client's error; `None` if it made none."""
         self._request = request
-        self._take_seconds = take_seconds
-        self._answer_seconds = answer_seconds
+        self._client_seconds = client_seconds
+        self._jupyter_seconds = jupyter_seconds
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        pieces = read_pieces(self._request, max_bytes=sys.maxsize, stall_seconds=self._take_seconds)
+        """Yield the body as it arrives. Raises BadRequest."""
+        pieces = read_pieces(
+            self._request, max_bytes=sys.maxsize, stall_seconds=self._client_seconds
+        )
         deadline = asyncio.get_running_loop().time() + BODY_SECONDS
         try:
             async for piece in pieces:
                 if asyncio.get_running_loop().time() > deadline:
                     raise BodyTimeout(BODY_SECONDS)
-                self._wait_on()
+                self._extend_timeout()
                 yield piece
-                self._wait_on()
+                self._extend_timeout()
         except RequestError as error:
             self.fault = error
             raise
 
-    def _wait_on(self) -> None:
-        assert self.patience is not None  # noqa: S101  # set before the request
-        with suppress(RuntimeError):  # It has answered already.
-            deadline = asyncio.get_running_loop().time() + self._answer_seconds
-            # The client has its own time to send the next piece.
-            self.patience.reschedule(deadline + self._take_seconds)
+    def _extend_timeout(self) -> None:
+        assert self.timeout is not None  # noqa: S101  # Set before the request is sent.
+        with suppress(RuntimeError):  # Jupyter has answered already.
+            deadline = asyncio.get_running_loop().time() + self._jupyter_seconds
+            # The client's own time to send the next piece comes on top.
+            self.timeout.reschedule(deadline + self._client_seconds)

@@ -1,8 +1,8 @@
-"""Who visits a Jupyter service, and how much all visitors may hold open.
+"""Visitors of Jupyter services, and limits on the requests and sockets that they hold open.
 
-A visitor that shows the service's token, or the cookie that the server gave for it, is known.
-Everybody else is a stranger, with a small room of their own: they can use Jupyter's login form, and
-are in nobody's way. Jupyter itself asks everybody for its token.
+A visitor that presents the service's token, or the cookie that the server set for it, is
+authenticated. All others are anonymous and share small limits of their own: they can use Jupyter's
+login form but cannot block anyone. Jupyter itself requires its token from every visitor.
 """
 
 import hmac
@@ -21,92 +21,97 @@ from fetchml.core.requests.jupyter import login_cookie
 from fetchml.errors import TooManyStreams, Unavailable
 from fetchml.views import JupyterDoor
 
-AT_ONCE = 200
-"""Requests and sockets of one service, of known visitors."""
-SOCKETS_AT_ONCE = 50
-"""Of them: each kernel and terminal of an open page has one."""
-OWNER_AT_ONCE = 300
-"""Requests and sockets of all services of one user."""
-IN_ALL = 400
-"""Requests and sockets of all services."""
-STRANGERS_BY_ADDRESS = 8
-"""Requests and sockets of strangers from one address, of IPv6 from one /64 network."""
-STRANGERS_AT_ONCE = 32
-"""Those of strangers at one service."""
-STRANGERS_IN_ALL = 64
+OPEN_BY_SERVICE = 200
+"""Requests and sockets of one service's authenticated visitors."""
+SOCKETS_BY_SERVICE = 50
+"""Sockets among them: each kernel and terminal of an open page has one."""
+OPEN_BY_OWNER = 300
+"""Requests and sockets of authenticated visitors at all services of one owner."""
+OPEN_IN_ALL = 400
+"""Requests and sockets of authenticated visitors at all services."""
+ANONYMOUS_BY_ADDRESS = 8
+"""Requests and sockets of anonymous visitors from one IPv4 address or IPv6 /64 network."""
+ANONYMOUS_BY_SERVICE = 32
+"""Requests and sockets of anonymous visitors at one service."""
+ANONYMOUS_IN_ALL = 64
+"""Requests and sockets of anonymous visitors at all services."""
 EXCHANGE_BYTES = 768 << 10
-"""The most that one request or socket holds, beside what its connection does: in each direction a
-piece that was read (asyncio reads 256 KiB at most), and what Jupyter has not taken yet."""
-STRANGERS_REPLY_SECONDS = 60.0
-"""For a whole reply, or a socket."""
+"""Most memory of one request or socket, in addition to its connection's: in each direction one
+piece (asyncio reads at most 256 KiB), and bytes that Jupyter has not read yet."""
+ANONYMOUS_REPLY_SECONDS = 60.0
+"""Longest time for a complete reply, or for a socket, of an anonymous visitor."""
 
 _COOKIE = "fetchml-visitor"
 _ALL = "all"
 
 
-class Rooms:
-    """How many requests and sockets are open at once, by whom they count for."""
+class VisitorLimits:
+    """Counts open requests and sockets by service, owner and address."""
 
     def __init__(self) -> None:
-        self._of_service = OpenStreams(AT_ONCE)
-        self._sockets_of_service = OpenStreams(SOCKETS_AT_ONCE)
-        self._of_owner = OpenStreams(OWNER_AT_ONCE)
-        self._of_all = OpenStreams(IN_ALL)
-        self._strangers_of_address = OpenStreams(STRANGERS_BY_ADDRESS)
-        self._strangers_of_service = OpenStreams(STRANGERS_AT_ONCE)
-        self._strangers = OpenStreams(STRANGERS_IN_ALL)
+        self._by_service = OpenStreams(OPEN_BY_SERVICE)
+        self._sockets_by_service = OpenStreams(SOCKETS_BY_SERVICE)
+        self._by_owner = OpenStreams(OPEN_BY_OWNER)
+        self._in_all = OpenStreams(OPEN_IN_ALL)
+        self._anonymous_by_address = OpenStreams(ANONYMOUS_BY_ADDRESS)
+        self._anonymous_by_service = OpenStreams(ANONYMOUS_BY_SERVICE)
+        self._anonymous_in_all = OpenStreams(ANONYMOUS_IN_ALL)
 
     @contextmanager
-    def known(self, service_id: str, owner: str, *, is_socket: bool) -> Iterator[None]:
-        """Around a request or socket. Raises Unavailable."""
+    def authenticated(self, service_id: str, owner: str, *, is_socket: bool) -> Iterator[None]:
+        """Count an authenticated visitor's open request or socket. Raises Unavailable."""
         with ExitStack() as stack:
             try:
-                stack.enter_context(self._of_service.hold(service_id))
+                stack.enter_context(self._by_service.hold(service_id))
                 if is_socket:
-                    stack.enter_context(self._sockets_of_service.hold(service_id))
-                stack.enter_context(self._of_owner.hold(owner))
-                stack.enter_context(self._of_all.hold(_ALL))
+                    stack.enter_context(self._sockets_by_service.hold(service_id))
+                stack.enter_context(self._by_owner.hold(owner))
+                stack.enter_context(self._in_all.hold(_ALL))
             except TooManyStreams:
                 raise Unavailable(
-                    f"More than {AT_ONCE} requests or {SOCKETS_AT_ONCE} sockets of this service, "
-                    f"{OWNER_AT_ONCE} of its owner's services or {IN_ALL} of all services are open "
-                    "at once: close some pages"
+                    f"More than {OPEN_BY_SERVICE} requests or {SOCKETS_BY_SERVICE} sockets of this "
+                    f"service, {OPEN_BY_OWNER} of its owner's services or {OPEN_IN_ALL} of all "
+                    "services are open at one time: close some pages"
                 ) from None
             yield
 
     @contextmanager
-    def stranger(self, service_id: str, address: str) -> Iterator[None]:
-        """Around a request or socket. Raises TooManyStreams, Unavailable."""
+    def anonymous(self, service_id: str, address: str) -> Iterator[None]:
+        """Count an anonymous visitor's request or socket while it is open. Raises TooManyStreams
+        for the address, Unavailable for the service and in all."""
         with ExitStack() as stack:
-            stack.enter_context(self._strangers_of_address.hold(caller_of(address)))
+            stack.enter_context(self._anonymous_by_address.hold(caller_of(address)))
             try:
-                stack.enter_context(self._strangers_of_service.hold(service_id))
-                stack.enter_context(self._strangers.hold(_ALL))
+                stack.enter_context(self._anonymous_by_service.hold(service_id))
+                stack.enter_context(self._anonymous_in_all.hold(_ALL))
             except TooManyStreams:
                 raise Unavailable(
-                    "Too many requests without this service's token are open at once: open the "
+                    "Too many requests without this service's token are open at one time: open the "
                     "service by its link, which holds the token"
                 ) from None
             yield
 
 
-def is_known(request: web.BaseRequest, target: Target, door: JupyterDoor) -> bool:
-    """Whether the request shows the service's token, or the cookie for it."""
+def is_authenticated(request: web.BaseRequest, target: Target, door: JupyterDoor) -> bool:
+    """Return whether the request presents the service's token, or the cookie for it."""
     tokens = parse_qs(target.query.removeprefix("?")).get("token", [])
-    shown = [token_in(request.headers), *tokens]
-    if any(_same(token, door.token) for token in shown if token):
+    presented = [token_in(request.headers), *tokens]
+    if any(_same(token, door.token) for token in presented if token):
         return True
     name = _name(target.service_id)
     proof = _proof(target.service_id, door)
     return any(each == name and _same(value, proof) for each, value in cookies(request.headers))
 
 
-def greeting(
+def visitor_cookie(
     request: web.BaseRequest, target: Target, door: JupyterDoor, status: int, given: list[str]
 ) -> str | None:
-    """The cookie by which the visitor is known from now on: where the link was opened, or Jupyter
-    itself lets somebody in. `None` if none is to be set. `status`, `given`: of Jupyter's reply,
-    and the cookies that it sets."""
+    """Return the cookie that authenticates the visitor from now on. It is set when the service's
+    link is opened, or when Jupyter itself logs the visitor in.
+
+    `status`, `given`: the status of Jupyter's reply, and the cookies that it sets. Returns `None`
+    if no cookie is to be set.
+    """
     name, proof = _name(target.service_id), _proof(target.service_id, door)
     sent = cookies(request.headers)
     if (name, proof) in sent:
@@ -135,9 +140,10 @@ def _name(service_id: str) -> str:
 
 
 def _proof(service_id: str, door: JupyterDoor) -> str:
-    """It says nothing of the token, and opens nothing: it grants room."""
+    """Return the cookie's value. It does not reveal the token or grant access; it only selects the
+    limits that apply."""
     return hmac.digest(door.token.encode(), f"visitor {service_id}".encode(), "sha256").hex()
 
 
-def _same(given: str, right: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), right.encode())
+def _same(given: str, expected: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())

@@ -1,4 +1,4 @@
-"""The audit over REST."""
+"""The audit log over REST."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""What a task wrote, over REST: its log as it grows, and the files in its outputs."""
+"""Files of a task over REST: its log, which may still grow, and its outputs."""
 
 import os
 from collections.abc import AsyncGenerator
@@ -36,7 +36,7 @@ class FileOperations:
     async def logs(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(request.http, "follow", "offset")
         follow, offset = query.flag("follow"), query.number("offset") or 0
-        # Before the reply begins: later there is no way to say that the task is not there.
+        # Look up the task before the reply begins: afterwards a 404 is no longer possible.
         await self._engine.get_task(request.principal, task_id)
         headers = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
         pieces = self._log(request, task_id, offset=offset, follow=follow)

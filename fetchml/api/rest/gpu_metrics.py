@@ -1,4 +1,4 @@
-"""What /metrics tells of GPUs, and of how tasks come to start."""
+"""Metrics of GPUs, of prestaging, and of start time estimates."""
 
 from collections.abc import Iterable, Iterator
 
@@ -15,14 +15,14 @@ MIB = 1 << 20
 def gpu_metrics(report: GpuReport, use: Iterable[GpuUse]) -> Iterator[Metric]:
     labels = ["gpu", "name"]
     state = GaugeMetricFamily(
-        "fetchml_gpu_state", "1 for the state that it is in.", labels=[*labels, "state"]
+        "fetchml_gpu_state", "1 for the current state of the GPU.", labels=[*labels, "state"]
     )
-    memory = GaugeMetricFamily("fetchml_gpu_memory_bytes", "Its memory.", labels=labels)
+    memory = GaugeMetricFamily("fetchml_gpu_memory_bytes", "Memory of the GPU.", labels=labels)
     used = GaugeMetricFamily("fetchml_gpu_memory_used_bytes", "Memory in use.", labels=labels)
     busy = GaugeMetricFamily(
-        "fetchml_gpu_utilisation_ratio", "Part of the time in which it computed.", labels=labels
+        "fetchml_gpu_utilisation_ratio", "Fraction of time the GPU was computing.", labels=labels
     )
-    warm = GaugeMetricFamily("fetchml_gpu_temperature_celsius", "Its temperature.", labels=labels)
+    warm = GaugeMetricFamily("fetchml_gpu_temperature_celsius", "Temperature.", labels=labels)
     for status in report.gpus:
         gpu, reading = status.gpu, status.reading
         named = [gpu.uuid, gpu.name]
@@ -41,7 +41,7 @@ def gpu_metrics(report: GpuReport, use: Iterable[GpuUse]) -> Iterator[Metric]:
     yield from (state, memory, used, busy, warm)
     seconds = GaugeMetricFamily(
         "fetchml_task_gpu_seconds",
-        "What a task has had of its GPUs in this attempt.",
+        "GPU time of the task in this attempt.",
         labels=["task_id", "user"],
     )
     for each in use:
@@ -51,28 +51,28 @@ def gpu_metrics(report: GpuReport, use: Iterable[GpuUse]) -> Iterator[Metric]:
 
 def start_metrics(ahead: PrestageCounts, calibration: Calibration) -> Iterator[Metric]:
     attempts = CounterMetricFamily(
-        "fetchml_attempts", "Attempts that were made ready.", labels=["how"]
+        "fetchml_attempts", "Attempts that were prepared.", labels=["how"]
     )
     attempts.add_metric(["ahead"], ahead.prestaged)
     attempts.add_metric(["ordinary"], ahead.ordinary)
     yield attempts
     came = CounterMetricFamily(
-        "fetchml_prepared_ahead", "What came of those made ready ahead.", labels=["came_to"]
+        "fetchml_prepared_ahead", "Outcomes of prestaged attempts.", labels=["came_to"]
     )
     came.add_metric(["started"], ahead.opened)
     came.add_metric(["thrown_away"], ahead.discarded)
     yield came
     yield CounterMetricFamily(
         "fetchml_not_ahead_again",
-        "Ordinary attempts of tasks that were thrown away too often to be made ready ahead.",
+        "Ordinary attempts of tasks that were discarded too often to be prestaged again.",
         ahead.not_again,
     )
     held = CounterMetricFamily(
-        "fetchml_estimates_held", "Estimated starts that came by then.", labels=["by"]
+        "fetchml_estimates_held", "Tasks that started by the estimated time.", labels=["by"]
     )
     held.add_metric(["p50"], calibration.by_p50)
     held.add_metric(["p90"], calibration.by_p90)
     yield held
     yield CounterMetricFamily(
-        "fetchml_estimates_checked", "Estimated starts that have come.", calibration.tasks
+        "fetchml_estimates_checked", "Estimated tasks that have started.", calibration.tasks
     )

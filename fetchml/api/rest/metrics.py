@@ -1,4 +1,4 @@
-"""/metrics, in Prometheus' text format. The names are documented in docs/contract.md."""
+"""`/metrics` in the Prometheus text format. docs/contract.md documents the names."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -18,8 +18,8 @@ from fetchml.engine.gpus import GpuReport
 from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse
 
 
-class Seen(NamedTuple):
-    """What is counted elsewhere."""
+class ServerState(NamedTuple):
+    """Values of metrics that other parts of the server hold."""
 
     stats: QueueStats
     health: Health
@@ -31,7 +31,7 @@ class Seen(NamedTuple):
 
 
 class Metrics:
-    """Counted on the way in plain integers, made into metrics only when somebody asks."""
+    """Builds the metrics from plain counters, and only when they are requested."""
 
     CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -47,43 +47,30 @@ class Metrics:
         self._connections = connections
         self._budgets = budgets
 
-    def text(self, seen: Seen) -> bytes:
+    def text(self, state: ServerState) -> bytes:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         registry.register(
-            _Now(
+            _MetricList(
                 [
-                    *self._of_queue(seen.stats, seen.health),
-                    *_of_memory(seen.queue_use),
-                    *gpu_metrics(seen.gpus, seen.gpu_use),
-                    *start_metrics(seen.ahead, seen.calibration),
-                    *self._of_http(),
-                    *self._of_limits(),
+                    *_queue_metrics(state.stats, state.health),
+                    *_queue_memory_metrics(state.queue_use),
+                    *gpu_metrics(state.gpus, state.gpu_use),
+                    *start_metrics(state.ahead, state.calibration),
+                    *self._http_metrics(),
+                    *self._limit_metrics(),
                 ]
             )
         )
         return generate_latest(registry)
 
-    def _of_queue(self, stats: QueueStats, health: Health) -> Iterator[Metric]:
-        yield GaugeMetricFamily("fetchml_tasks_queued", "Tasks that wait.", stats.queued)
-        yield GaugeMetricFamily("fetchml_tasks_running", "Tasks that hold a slot.", stats.running)
-        yield GaugeMetricFamily(
-            "fetchml_tasks_completed_today", "Tasks completed today.", stats.completed
-        )
-        yield GaugeMetricFamily("fetchml_tasks_failed_today", "Tasks failed today.", stats.failed)
-        yield GaugeMetricFamily("fetchml_workers", "Executors that take work.", stats.workers)
-        status = GaugeMetricFamily("fetchml_health", "1 for the state it is in.", labels=["status"])
-        for state in HealthStatus:
-            status.add_metric([state], float(health.status is state))
-        yield status
-
-    def _of_http(self) -> Iterator[Metric]:
+    def _http_metrics(self) -> Iterator[Metric]:
         labels = ["method", "path"]
         replies = CounterMetricFamily(
             "fetchml_http_replies", "Replies sent.", labels=[*labels, "status"]
         )
         seconds = CounterMetricFamily(
-            "fetchml_http_seconds", "Time from request to reply, in all.", labels=labels
+            "fetchml_http_seconds", "Total time from request to reply.", labels=labels
         )
         for route in self._routes():
             for status, count in route.replies.items():
@@ -96,7 +83,7 @@ class Metrics:
             "fetchml_http_streams", "Open /ws and log streams.", self._open_streams()
         )
 
-    def _of_limits(self) -> Iterator[Metric]:
+    def _limit_metrics(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
             "fetchml_http_connections", "Open connections.", len(self._connections)
         )
@@ -110,7 +97,7 @@ class Metrics:
         yield ended
         held = GaugeMetricFamily("fetchml_http_held_bytes", "Bytes in memory.", labels=["of"])
         refused = CounterMetricFamily(
-            "fetchml_http_held_refused", "Requests beyond the limit on them.", labels=["of"]
+            "fetchml_http_held_refused", "Requests rejected by that limit.", labels=["of"]
         )
         for name, budget in vars(self._budgets).items():
             held.add_metric([name], budget.total)
@@ -119,17 +106,29 @@ class Metrics:
         yield refused
 
 
-def _of_memory(use: QueueUse) -> Iterator[Metric]:
+def _queue_metrics(stats: QueueStats, health: Health) -> Iterator[Metric]:
+    yield GaugeMetricFamily("fetchml_tasks_queued", "Queued tasks.", stats.queued)
+    yield GaugeMetricFamily("fetchml_tasks_running", "Tasks that hold a slot.", stats.running)
     yield GaugeMetricFamily(
-        "fetchml_queue_bytes", "Memory that tasks take which have not ended.", use.bytes
+        "fetchml_tasks_completed_today", "Tasks completed today.", stats.completed
     )
-    yield GaugeMetricFamily("fetchml_queue_limit_bytes", "The most of it.", use.most_bytes)
+    yield GaugeMetricFamily("fetchml_tasks_failed_today", "Tasks failed today.", stats.failed)
+    yield GaugeMetricFamily("fetchml_workers", "Executors that take work.", stats.workers)
+    status = GaugeMetricFamily("fetchml_health", "1 for the current status.", labels=["status"])
+    for state in HealthStatus:
+        status.add_metric([state], float(health.status is state))
+    yield status
+
+
+def _queue_memory_metrics(use: QueueUse) -> Iterator[Metric]:
+    yield GaugeMetricFamily("fetchml_queue_bytes", "Memory of unfinished tasks.", use.bytes)
+    yield GaugeMetricFamily("fetchml_queue_limit_bytes", "Limit of that memory.", use.most_bytes)
     yield CounterMetricFamily(
-        "fetchml_queue_refusals", "Submits kept out by a quota or a full queue.", use.refused
+        "fetchml_queue_refusals", "Submissions rejected by a quota or a full queue.", use.refused
     )
 
 
-class _Now(Collector):
+class _MetricList(Collector):
     def __init__(self, metrics: list[Metric]) -> None:
         self._metrics = metrics
 

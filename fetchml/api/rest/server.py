@@ -1,7 +1,7 @@
-"""The HTTP server: every request passes here, and every error leaves in the contract's form.
+"""The HTTP server, which every request passes and which gives every error the contract's form.
 
-It is aiohttp's low-level server with a router of our own: nothing stands between the parser and
-the handler but what this file shows.
+It uses aiohttp's low-level server with its own router, so that nothing stands between the parser
+and a handler except the code in this file.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from fetchml.api.http.connection import ConnectionServer, ConnectionTimeouts
-from fetchml.api.http.errors import Internal, Unreadable, status_of
+from fetchml.api.http.errors import HttpBadRequest, InternalError, status_of
 from fetchml.api.http.reply import Budgets
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Router
@@ -64,18 +64,18 @@ class HttpTimeouts:
     """Seconds."""
 
     body: float = 30
-    """From a request's head to the end of its body."""
+    """Longest time from a request's head to the end of its body."""
     head: float = 10
-    """From the first byte of a request's head to its last; and for the TLS handshake."""
+    """Longest time from the first byte of a request's head to its last, and of a TLS handshake."""
     send: float = 30
-    """A client that takes nothing of a reply, a log or a file for so long is let go; of Jupyter's
-    pages also one that sends nothing of its body."""
+    """A connection is closed if its client reads nothing of a reply, a log or a file for this long.
+    The Jupyter proxy also applies it to clients that send nothing of a body."""
     streams_close: float = 3
-    """How long streams have, at the shutdown, to tell their clients."""
+    """Time for streams to send the reason to their clients when the server shuts down."""
     requests_finish: float = 5
-    """How long requests have, at the shutdown, to be answered."""
+    """Time for other requests to be answered when the server shuts down."""
     jupyter_answer: float = 120
-    """Without a byte from a Jupyter for so long, or without one taken by it, it is given up."""
+    """A proxied request fails if Jupyter sends nothing, or reads nothing, for this long."""
     ws: Timing = field(default_factory=Timing)
 
 
@@ -111,8 +111,8 @@ class HttpServer:
             admission,
             self._streams,
             jupyter.origins,
-            take_seconds=timeouts.send,
-            answer_seconds=timeouts.jupyter_answer,
+            client_seconds=timeouts.send,
+            jupyter_seconds=timeouts.jupyter_answer,
         )
         self._at_origin = proxy.at_origin
         for operations in (
@@ -142,7 +142,7 @@ class HttpServer:
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=self._timeouts.requests_finish)
         await self._runner.setup()
-        self._dropping = asyncio.create_task(server.drop_who_does_not_read())
+        self._dropping = asyncio.create_task(server.drop_stalled_forever())
         tls = certificate.server_context() if certificate else None
         for bound in sockets:
             listener = await asyncio.get_running_loop().create_server(
@@ -150,13 +150,13 @@ class HttpServer:
                 sock=bound,
                 backlog=BACKLOG,
                 ssl=tls,
-                # Until then nobody knows how many connections an address has.
+                # A connection is counted for its address only after the handshake.
                 ssl_handshake_timeout=self._timeouts.head if tls else None,
             )
             self._listeners.append(listener)
 
     async def stop(self, reason: str) -> None:
-        """End streams with the reason, let other requests finish, and listen no more."""
+        """End streams with the reason, let other requests finish, and stop listening."""
         await self._streams.close(reason, self._timeouts.streams_close)
         for listener in self._listeners:
             listener.close()
@@ -183,7 +183,7 @@ class HttpServer:
         try:
             if not route.keyless:
                 request.admit(self._admission, headers.get("X-API-Key"))
-            elif self._router.refuses(route):
+            elif self._router.is_error(route):
                 self._admission.count_refusal(headers.get("X-API-Key"), address)
             if not is_valid(http.raw_path):
                 raise BadRequest(_NOT_UTF8)
@@ -191,19 +191,20 @@ class HttpServer:
         except RequestError as error:
             response = self._refuse(request, error)
         except ConnectionError:
-            raise  # The client has left, or was let go.
+            raise  # The client has disconnected, or was dropped.
         except Exception:
             log.exception("%s %s failed", http.method, http.path)
-            response = self._refuse(request, Internal())
+            response = self._refuse(request, InternalError())
         finally:
             request.release()
         route.count(response.status, time.perf_counter() - begun)
         return response
 
     def _refuse(self, request: RestRequest, error: RequestError) -> web.StreamResponse:
-        """Raises ConnectionAbortedError if a reply has begun: it must not look complete."""
+        """Log the error and reply with it. Raises ConnectionAbortedError if a reply has already
+        begun, so that it does not look complete."""
         http, status = request.http, status_of(error)
-        # Anybody can cause these lines: a short path, and none while they come too fast.
+        # Any client can cause these lines: clip the path, and hide them from rate-limited clients.
         level = logging.DEBUG if status == HTTPStatus.TOO_MANY_REQUESTS else logging.INFO
         path = http.path[:MAX_PATH_IN_LOG]
         log.log(level, "%s %s: %d %s", http.method, path, status, error.code)
@@ -213,6 +214,6 @@ class HttpServer:
         if http.writer.output_size:
             raise ConnectionAbortedError
         response = request.error(error)
-        if isinstance(error, Unreadable) and not http.content.is_eof():
+        if isinstance(error, HttpBadRequest) and not http.content.is_eof():
             response.force_close()
         return response

@@ -11,7 +11,7 @@ from fetchml.api.mappings import SNAPSHOT
 from fetchml.snapshots.service import Snapshots
 
 UPLOAD_BYTES = 256 * 1024
-"""What one upload has in memory: it is taken as fast as it can be kept."""
+"""Memory of one upload, which is read only as fast as it is stored."""
 
 
 class SnapshotOperations:

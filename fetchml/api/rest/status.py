@@ -1,4 +1,4 @@
-"""What the server says of itself: health, probes, the queue, metrics, and its API's description."""
+"""Status of the server over REST: health, probes, queue, metrics, and the API's description."""
 
 import time
 from pathlib import Path
@@ -11,7 +11,7 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.mappings import QUEUE
-from fetchml.api.rest.metrics import Metrics, Seen
+from fetchml.api.rest.metrics import Metrics, ServerState
 from fetchml.api.task_json import health_json
 from fetchml.engine.gpus import Gpus
 from fetchml.errors import Unavailable
@@ -40,7 +40,7 @@ class ServerOperations:
         ]
 
     async def health(self, request: RestRequest) -> web.StreamResponse:
-        """Always 200: that it answers is what it is asked for, and the truth is in the body."""
+        """Return 200 in every state, with the state in the body (contract reading 27)."""
         now_ms = time.time_ns() // 1_000_000
         return request.json(health_json(self._engine.status.health(), fetchml.__version__, now_ms))
 
@@ -51,7 +51,7 @@ class ServerOperations:
         return await self.health(request)
 
     async def openapi(self, request: RestRequest) -> web.StreamResponse:
-        return request.whole(self._openapi, {"Content-Type": "application/yaml"})
+        return request.raw(self._openapi, {"Content-Type": "application/yaml"})
 
     async def queue(self, request: RestRequest) -> web.StreamResponse:
         query = Query(request.http)
@@ -61,7 +61,7 @@ class ServerOperations:
     async def metrics(self, request: RestRequest) -> web.StreamResponse:
         status = self._engine.status
         body = self._metrics.text(
-            Seen(
+            ServerState(
                 await status.queue_stats(request.principal),
                 status.health(),
                 self._gpus.list(request.principal),
@@ -71,4 +71,4 @@ class ServerOperations:
                 status.queue_use,
             )
         )
-        return request.whole(body, {"Content-Type": Metrics.CONTENT_TYPE})
+        return request.raw(body, {"Content-Type": Metrics.CONTENT_TYPE})

@@ -1,4 +1,4 @@
-"""Tasks over REST: every operation is one call of the engine between two conversions."""
+"""Tasks over REST: each operation converts a request, calls the engine, and converts the result."""
 
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -87,7 +87,7 @@ def _or(number: int | None, default: int) -> int:
 
 
 def _idempotency_key(request: web.BaseRequest) -> str | None:
-    """Raises BadRequest."""
+    """Return the `Idempotency-Key` header. Raises BadRequest if it is repeated."""
     keys = request.headers.getall("Idempotency-Key", ())
     if len(keys) > 1:
         raise BadRequest("Idempotency-Key: must be sent once")
@@ -95,7 +95,7 @@ def _idempotency_key(request: web.BaseRequest) -> str | None:
 
 
 def _ignored(fields: dict[str, object]) -> list[str]:
-    """Properties that mean nothing. The engine has accepted the request, so its shape is known."""
+    """Return unknown properties. The engine has accepted the request, so its shape is valid."""
     ignored = [name for name in fields if name not in KNOWN_FIELDS]
     for index, spec in enumerate(cast("list[dict[str, object]]", fields.get("dataset_specs", ()))):
         ignored += [f"dataset_specs[{index}].{name}" for name in spec.keys() - _DATASET_FIELDS]

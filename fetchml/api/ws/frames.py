@@ -1,6 +1,6 @@
-"""The frames of one direction of a WebSocket, followed through pieces of bytes that pass by.
+"""Tracking the frames of one direction of a WebSocket while its bytes pass through.
 
-Only headers are looked at (RFC 6455, 5.2); payloads of any size pass without being kept.
+Only frame headers are parsed (RFC 6455, section 5.2); payloads of any size pass unbuffered.
 """
 
 import os
@@ -8,42 +8,42 @@ import struct
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 MAX_CONTROL_BYTES = 125
-"""The payload of a close, ping or pong."""
+"""Largest payload of a close, ping or pong frame."""
 
 _OPCODES = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
 _FIN, _RESERVED, _MASKED = 0x80, 0x70, 0x80
 _MASK_BYTES = 4
 _EXTENDED = {126: 2, 127: 8}
-"""Bytes of a length that follows the first two bytes of a header."""
+"""Length code in a header → size in bytes of the extended length that follows it."""
 
 
 class Frames:
-    """Where one side's stream of frames stands. No extension is negotiated, so no bit is reserved
-    for one."""
+    """The position in one side's stream of frames. Reserved bits are rejected, since no extension
+    is negotiated."""
 
     __slots__ = ("_head", "_left", "_opcode", "closed", "fault", "masked")
 
     def __init__(self, *, masked: bool) -> None:
-        """`masked`: every frame must be, as those of browsers; otherwise none may be."""
+        """`masked`: every frame must be masked, as browsers do; otherwise none may be."""
         self.masked = masked
         self.closed = False
-        """A whole close frame has passed: nothing counts after it."""
+        """Whether a complete close frame has passed; later bytes are ignored."""
         self.fault: str | None = None
-        """What is wrong with the header at which `feed` stopped. `None` if nothing is."""
+        """The fault of the header at which `feed` stopped; `None` if there is none."""
         self._head = bytearray()
-        """Of a header that has not passed as a whole."""
+        """The bytes of an incomplete header."""
         self._left = 0
-        """Bytes of the current frame behind its header that have not passed yet."""
+        """Bytes of the current frame, after its header, that have not passed yet."""
         self._opcode = CONTINUATION
 
     @property
     def between(self) -> bool:
-        """Whether what passed last was the end of a frame, so that another may be put in."""
+        """Whether the position is between two frames, so that another frame may be inserted."""
         return not (self._left or self._head)
 
     def feed(self, data: bytes) -> int:
-        """Follow the next piece. Returns how many bytes of it may pass: all, unless there is a
-        `fault`, or the stream is `closed`."""
+        """Advance over the next piece. Returns the number of its bytes that may pass: all of them,
+        unless there is a `fault` or the stream is `closed`."""
         at, size = 0, len(data)
         in_parts = bool(self._head)
         while at < size and not self.closed and self.fault is None:
@@ -69,11 +69,11 @@ class Frames:
         return at
 
     def _head_bytes(self) -> int:
-        """Of the header, as far as it is known: without the key of its mask."""
+        """Return the header's size as far as it is known, without the masking key."""
         return 2 + (_EXTENDED.get(self._head[1] & ~_MASKED, 0) if len(self._head) > 1 else 0)
 
     def _begin(self, head: bytes) -> str | None:
-        """Of the next frame. Returns what is wrong with its header."""
+        """Begin the next frame. Returns the fault of its header, `None` if it is valid."""
         opcode, length = head[0] & 0x0F, int.from_bytes(head[2:], "big")
         short = head[1] & ~_MASKED
         if head[0] & _RESERVED or opcode not in _OPCODES:
@@ -95,7 +95,7 @@ class Frames:
 
 
 def control_frame(opcode: int, payload: bytes, *, masked: bool) -> bytes:
-    """A whole control frame of up to `MAX_CONTROL_BYTES`."""
+    """Return a control frame. `payload`: at most `MAX_CONTROL_BYTES`."""
     if not masked:
         return struct.pack("!BB", _FIN | opcode, len(payload)) + payload
     key = os.urandom(_MASK_BYTES)
@@ -104,7 +104,6 @@ def control_frame(opcode: int, payload: bytes, *, masked: bool) -> bytes:
 
 
 def close_frame(code: int, reason: bytes, *, masked: bool) -> bytes:
-    """With as much of the reason as there is room for, in whole characters."""
-    room = MAX_CONTROL_BYTES - 2
-    text = reason[:room].decode(errors="ignore").encode()
+    """Return a close frame, with the reason cut to fit at a character's boundary."""
+    text = reason[: MAX_CONTROL_BYTES - 2].decode(errors="ignore").encode()
     return control_frame(CLOSE, struct.pack("!H", code) + text, masked=masked)

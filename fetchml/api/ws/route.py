@@ -1,4 +1,4 @@
-"""/ws: every change of what the key may see, as JSON text messages. How a client gets in."""
+"""`/ws`: the WebSocket handshake and its authentication (contract reading 28)."""
 
 import asyncio
 import logging
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 PROTOCOL = "fetchml.v1"
 KEY_PROTOCOL = "fetchml.key."
-"""Browsers can set no header of a WebSocket but the protocols: one of them carries the key."""
+"""Prefix of the protocol that carries the API key: browsers cannot set other headers."""
 MAX_MESSAGE_BYTES = 4096
-"""Of what clients send: `ping` and `pong` are all there is."""
+"""Largest message from a client, which sends only `ping` and `pong`."""
 MAX_REASON_BYTES = 123
-"""What a close frame has room for."""
+"""Longest reason that fits into a close frame."""
 
 _CLOSE_CODES: dict[type[RequestError], int] = {
     Unauthorized: WSCloseCode.POLICY_VIOLATION,
@@ -45,7 +45,7 @@ class WatchOperation:
         self._timing = timing
 
     def routes(self) -> list[Route]:
-        # Keyless only for the router: the key may come as a protocol.
+        # Keyless for the router only: `watch` itself also accepts a key sent as a protocol.
         return [Route("GET", "/ws", self.watch, keyless=True)]
 
     async def watch(self, request: RestRequest) -> web.StreamResponse:
@@ -61,7 +61,7 @@ class WatchOperation:
             protocols=(PROTOCOL,),
             timeout=self._timing.close_within,
             max_msg_size=MAX_MESSAGE_BYTES,
-            compress=False,  # It would take 300 KB of memory for every client.
+            compress=False,  # Compression takes 300 KB of memory per client.
         )
         if not _is_handshake(socket, http):
             raise BadRequest("This is a WebSocket: connect with a WebSocket handshake")
@@ -84,7 +84,7 @@ class WatchOperation:
         except ConnectionError:
             raise
         except Exception:
-            log.exception("a watch failed")
+            log.exception("a WebSocket watch failed")
             await self._close(
                 http, socket, SocketEnded(WSCloseCode.INTERNAL_ERROR, "An error occurred")
             )
@@ -105,7 +105,7 @@ def _is_handshake(socket: web.WebSocketResponse, request: web.BaseRequest) -> bo
     try:
         return request.method == "GET" and bool(socket.can_prepare(request))
     except ValueError:
-        return False  # A Sec-WebSocket-Key that is not even ASCII.
+        return False  # A Sec-WebSocket-Key with characters beyond ASCII.
 
 
 def _protocols(request: web.BaseRequest) -> list[str]:

@@ -1,4 +1,4 @@
-"""One client of /ws, from the handshake on: a reader, a writer, and a pulse."""
+"""One `/ws` client after the handshake: a reader, a writer and a keep-alive, which run together."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -18,19 +18,19 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds."""
+    """Time limits of a session in seconds (contract reading 29)."""
 
     ping_every: float = 20
     pong_within: float = 60
-    """A client that has not said pong for so long is let go."""
+    """The session ends if the client sends no pong for this long."""
     send_within: float = 30
-    """A client that takes nothing for so long is let go."""
+    """The session ends if the client reads nothing for this long."""
     close_within: float = 2
-    """How long a client has to confirm that the server closes."""
+    """Longest wait for the client's close frame."""
 
 
 class SocketEnded(Exception):
-    """The session is over; the client is told why, unless it has left."""
+    """The session is over; the close frame carries the code and the reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -43,7 +43,10 @@ class _FromClient(msgspec.Struct):
 
 
 class WatchSession:
-    """Memory does not grow with a slow client: the next update is taken when the last is sent."""
+    """Sends updates to one client.
+
+    A slow client costs no memory: the next update is fetched only when the last one was sent.
+    """
 
     def __init__(
         self,
@@ -54,8 +57,8 @@ class WatchSession:
         full: bool,
         hold: Callable[[int], AbstractContextManager[None]],
     ) -> None:
-        """`hold`: around a message of so many bytes that the client has yet to take. It raises
-        TooManyBytes, Overloaded."""
+        """`hold`: counts a message of the given size until it is sent; raises TooManyBytes,
+        Overloaded. `full`: send the full view."""
         self._socket = socket
         self._hold = hold
         self._updates = updates
@@ -65,7 +68,8 @@ class WatchSession:
         self._last_pong = self._clock()
 
     async def run(self) -> NoReturn:
-        """Raises SocketEnded, what the updates raise, or ConnectionError."""
+        """Serve the client until the session ends. Raises SocketEnded, ConnectionError, and errors
+        of the updates."""
         tasks = [
             asyncio.create_task(part) for part in (self._read(), self._write(), self._keep_alive())
         ]
@@ -81,7 +85,7 @@ class WatchSession:
     async def _write(self) -> NoReturn:
         async with aclosing(self._updates):
             async for update in self._updates:
-                # The contract knows no message of a deletion: only the full view has one.
+                # The contract defines no message for a deletion: only the full view has one.
                 if self._full or update.type is not UpdateType.TASK_DELETED:
                     await self._send(update_json(update, full=self._full))
         raise SocketEnded(WSCloseCode.GOING_AWAY, "There are no more updates")
@@ -89,7 +93,7 @@ class WatchSession:
     async def _read(self) -> NoReturn:
         async for message in self._socket:
             if message.type is WSMsgType.ERROR:
-                break  # aiohttp has closed it and told the client why.
+                break  # aiohttp has sent the client the reason and closed the socket.
             if message.type is not WSMsgType.TEXT:
                 raise SocketEnded(WSCloseCode.UNSUPPORTED_DATA, "Send text messages only")
             try:
@@ -125,5 +129,5 @@ class WatchSession:
         except (TooManyBytes, Overloaded) as error:
             raise SocketEnded(WSCloseCode.TRY_AGAIN_LATER, error.message) from None
         except TimeoutError:
-            reason = f"Nothing was taken for {self._timing.send_within:g} s: come back with since"
+            reason = f"Nothing was read for {self._timing.send_within:g} s: reconnect with since"
             raise SocketEnded(WSCloseCode.TRY_AGAIN_LATER, reason) from None

@@ -172,7 +172,7 @@ class State:
         self.used = add(self.used, held)
         if gone:
             return
-        self.gpus.give(task.id, task.gpu_uuids)
+        self.gpus.allocate(task.id, task.gpu_uuids)
         if held.gpu:
             self.user_gpus[task.user] = self.user_gpus.get(task.user, 0) + held.gpu
         since = task.allocated_at or task.started_at or task.created_at
@@ -191,7 +191,7 @@ class State:
         if not held.gpu:
             return ()
         _take(self.user_gpus, task.user, held.gpu)
-        return self.gpus.take_back(task.id, task.gpu_uuids)
+        return self.gpus.release(task.id, task.gpu_uuids)
 
     def leave(self, task: Task) -> None:
         """It waits no more, or nothing of its attempt is left: its slot is free too."""

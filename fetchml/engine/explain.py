@@ -156,10 +156,10 @@ def _kept_for(state: State, task: Task, now: int, level: ShareLevels) -> list[st
     line = state.queue.queue_of(task.id)
     if line is None:
         return []
-    walk = SchedulingPass(state, now, level)
-    walk.next(until=line)
-    reserved_for = [other for other in walk.reserved_for if other != task.id]
-    return [] if walk.room.fits(line.shape) else reserved_for
+    scheduling = SchedulingPass(state, now, level)
+    scheduling.next(until=line)
+    reserved_for = [other for other in scheduling.reserved_for if other != task.id]
+    return [] if scheduling.available.fits(line.shape) else reserved_for
 
 
 def _shortages(state: State, task: Task) -> tuple[Shortage, ...]:

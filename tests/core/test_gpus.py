@@ -39,7 +39,7 @@ def pool(free: str, slots_per_gpu: int = 1) -> tuple[GpuPool, dict[str, int]]:
     there.see(EIGHT[: len(free)])
     for place, left in enumerate(free):
         for number in range(slots_per_gpu - int(left)):
-            there.give(f"holder {number}", [f"G{place}"])
+            there.allocate(f"holder {number}", [f"G{place}"])
     return there, there.free()
 
 
@@ -79,7 +79,7 @@ def test_spread(free: str, count: int, slots: int, chosen: str) -> None:
 def test_spread_over_the_gpus_that_mig_devices_are_parts_of() -> None:
     there = GpuPool()
     there.see([Gpu(f"M{n}", place=n, parent=f"P{n // 4}") for n in range(8)])
-    there.give("holder", ["M3"])
+    there.allocate("holder", ["M3"])
     assert there.choose(there.free(), 1, Placement.SPREAD) == ("M7",)
     assert there.choose({"M2": 1, "M4": 1}, 1, Placement.SPREAD) == ("M4",)
 

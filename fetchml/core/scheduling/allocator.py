@@ -1,7 +1,7 @@
-"""The box's GPUs: who holds which, which can be given, and which are chosen.
+"""The GPU pool: which tasks hold which GPUs, which can be allocated, and which are chosen.
 
-A GPU has slots: one, or as many as the owner lets share it. Given back by its last holder, it is
-*settling* until it was looked at: given to nobody.
+A GPU has one slot, or as many as the host's owner lets tasks share it. When its last holder
+releases it, it is *settling*: it is not allocated before a check found nothing left on it.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,12 +14,13 @@ from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind, is_plain
 
 GONE = Obstacle(ObstacleKind.LOST, "it is not there any more")
 REMEMBERED = 64
-"""Lost GPUs that nobody holds, at most: a MIG device has another UUID each time it is made."""
+"""Limit on remembered lost GPUs that no task holds: a MIG device gets a new UUID whenever it is
+created."""
 
 
 class Placement(StrEnum):
     FILL = "fill"
-    """Neighbours together, in the smallest gap that fits; shared GPUs: the fullest first."""
+    """Neighbours together, in the smallest gap that fits; of shared GPUs the fullest first."""
     SPREAD = "spread"
     """The emptiest first, far from what is in use."""
 
@@ -28,16 +29,16 @@ class Placement(StrEnum):
 class GpuPool:
     slots_per_gpu: int = 1
     known: dict[str, Gpu] = field(default_factory=dict)
-    """By UUID, the lost ones too."""
+    """By UUID, lost ones included."""
     holders: dict[str, list[str]] = field(default_factory=dict)
-    """Tasks by UUID; none is empty."""
+    """Ids of tasks by UUID; no list is empty."""
     settling: set[str] = field(default_factory=set)
     faults: dict[str, Obstacle] = field(default_factory=dict)
-    """By UUID: why a look at it after a task did not find it as it should be."""
+    """What a check after a task found on a GPU, by UUID."""
     drained: dict[str, str] = field(default_factory=dict)
-    """By UUID: who has taken it out of use."""
+    """Who took a GPU out of use, by UUID."""
     is_known: bool = False
-    """The inventory was seen: what a task asks for beyond it, this box does not have."""
+    """Whether the inventory has been seen. Before, no request for GPUs counts as impossible."""
 
     def copy(self) -> "GpuPool":
         return GpuPool(
@@ -51,8 +52,8 @@ class GpuPool:
         )
 
     def see(self, gpus: Iterable[Gpu]) -> None:
-        """The whole inventory, as it is now. A GPU that is not in it any more is lost; what an
-        earlier look found wrong with one that is in it and not blocked has passed."""
+        """Take over the whole inventory as it is now. A GPU that is no longer in it is lost. A
+        fault that a check found is cleared if the inventory shows the GPU unblocked."""
         seen = {gpu.uuid: gpu for gpu in gpus}
         held = {uuid: Gpu(uuid, place=len(seen)) for uuid in self.holders}
         for uuid, gpu in {**held, **self.known}.items():
@@ -80,7 +81,7 @@ class GpuPool:
             self.faults[uuid] = fault
 
     def drain(self, uuid: str, by: str | None) -> None:
-        """`by` None: it is in use again."""
+        """Take a GPU out of use, or return it to use if `by` is `None`."""
         if by is None:
             self.drained.pop(uuid, None)
         elif uuid in self.known or not self.is_known:
@@ -100,11 +101,11 @@ class GpuPool:
         return None
 
     def usable(self) -> list[str]:
-        """Those that can be given as soon as nobody holds them."""
+        """UUIDs of GPUs that can be allocated once no task holds them."""
         return [uuid for uuid in self.known if self.obstacle(uuid) is None]
 
     def free(self) -> dict[str, int]:
-        """Free slots of each GPU that has any to give now."""
+        """Free slots by UUID, of GPUs that can be allocated now."""
         free = {}
         for uuid in self.usable():
             left = self.slots_per_gpu - len(self.holders.get(uuid, ()))
@@ -112,12 +113,12 @@ class GpuPool:
                 free[uuid] = left
         return free
 
-    def give(self, task_id: str, uuids: Iterable[str]) -> None:
+    def allocate(self, task_id: str, uuids: Iterable[str]) -> None:
         for uuid in uuids:
             self.holders.setdefault(uuid, []).append(task_id)
 
-    def take_back(self, task_id: str, uuids: Iterable[str]) -> tuple[str, ...]:
-        """The GPUs that nobody holds any more and that are to be looked at first."""
+    def release(self, task_id: str, uuids: Iterable[str]) -> tuple[str, ...]:
+        """Return the UUIDs of GPUs that no task holds any more, which have to be checked."""
         to_check = []
         for uuid in uuids:
             holders = self.holders[uuid]
@@ -137,8 +138,11 @@ class GpuPool:
         avoid: Collection[str] = (),
         shun: Collection[str] = (),
     ) -> tuple[str, ...] | None:
-        """`count` different ones of `free` (slots by UUID), in the order of their places; None:
-        there are not so many. None of `avoid`; of `shun` only what can't be done without."""
+        """Choose `count` different GPUs from `free` (slots by UUID), in the order of their places.
+
+        None of `avoid`; those of `shun` only if there are not enough others. Returns `None` if
+        there are too few.
+        """
         candidates = [self.known[uuid] for uuid in free if uuid not in avoid]
         if len(candidates) < count:
             return None
@@ -152,7 +156,7 @@ class GpuPool:
         return tuple(gpu.uuid for gpu in sorted(chosen, key=_place))
 
     def avoidable(self, avoid: Collection[str], count: int) -> Collection[str]:
-        """`avoid`, as long as there are others enough for a task that asks for `count`."""
+        """`avoid` if enough other GPUs are usable for a request of `count`, else nothing."""
         if not avoid:
             return ()
         others = sum(uuid not in avoid for uuid in self.usable())
@@ -181,7 +185,7 @@ def _place(gpu: Gpu) -> tuple[int, str]:
 
 
 def _fill(candidates: list[Gpu], count: int, used: Mapping[str, int]) -> list[Gpu]:
-    """`candidates` in the order of their places."""
+    """`candidates` are sorted by place."""
     shared = sorted((gpu for gpu in candidates if used[gpu.uuid]), key=lambda g: -used[g.uuid])
     chosen = shared[:count]
     count -= len(chosen)

@@ -1,10 +1,10 @@
-"""When a waiting task will start: the queue played forward.
+"""Estimates of when waiting tasks start: a simulation of the queue.
 
-How long tasks run comes from the box's own history of like tasks, as quantiles. The whole queue is
-played once with the mean, and the spread of what lies before a task is added up; for the first of
-the queue, where one long task makes all the difference, it is played many times with durations
-drawn from the quantiles (the same draws every time). The play is coarse where it hardly matters:
-tasks that ask for as many GPUs stand in one line, nobody new comes, and all end well.
+Run times come from the host's own history of similar tasks, as quantiles. The whole queue is
+simulated once with their means, and the variances of what comes before a task are added up. For the
+head of the queue, where one long task makes all the difference, it is simulated many times with run
+times drawn from the quantiles (the same draws every time). The simulation is coarse where it hardly
+matters: tasks with the same number of GPUs form one line, no new task comes, and none fails.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,21 +21,21 @@ from fetchml.core.scheduling.resources import fits
 from fetchml.core.scheduling.scheduler import ShareLevels
 from fetchml.core.state import State
 
-PLAYS = 30
-"""Of the first of the queue."""
-PLAYED_OFTEN = 40
-"""Waiting tasks that are the first of the queue."""
+RUNS = 30
+"""Simulations of the head of the queue."""
+HEAD = 40
+"""Waiting tasks that are the head of the queue."""
 Z90 = 1.2816
-"""How many standard deviations 90 % of a normal distribution lie below."""
+"""Standard deviations above the mean below which 90 % of a normal distribution lie."""
 UNKNOWN_MS = tuple(minutes * 60_000 for minutes in (1, 2, 5, 10, 20, 40, 90, 180, 360, 720))
-"""Quantiles where there is no history at all."""
+"""Quantiles for a host without any history."""
 
 Durations = Sequence[int]
 """Quantiles of a run time, in ms, evenly spaced (with ten: those of 5 %, 15 %, … 95 %), rising."""
 
 
 class Estimate(NamedTuple):
-    """Times in ms since the epoch."""
+    """Median and 90th percentile of the start, in ms since the epoch."""
 
     p50: int
     p90: int
@@ -43,10 +43,10 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Run times of tasks that have ended: of like ones as far as there are any."""
+    """Run times of ended tasks, from the most similar ones that there are."""
 
     of_name: dict[tuple[str, str], Durations]
-    """By user and job_name."""
+    """By user and `job_name`."""
     of_shape: dict[Resources, Durations]
     of_all: Durations = UNKNOWN_MS
 
@@ -57,7 +57,7 @@ class History:
 
 
 class Calibration(NamedTuple):
-    """How well estimates have held, counted when a task starts that had one."""
+    """How well estimates have held: counts of started tasks that had one."""
 
     tasks: int = 0
     by_p50: int = 0
@@ -72,8 +72,8 @@ class Calibration(NamedTuple):
 
     @property
     def held(self) -> tuple[float, float] | None:
-        """The part of the tasks that had started by their p50, and by their p90: 0.5 and 0.9 were
-        perfect. None: nothing to go by yet."""
+        """Fractions of the tasks that started by their p50 and by their p90; ideal are 0.5 and 0.9.
+        `None` if no task has started yet."""
         if not self.tasks:
             return None
         return self.by_p50 / self.tasks, self.by_p90 / self.tasks
@@ -89,19 +89,19 @@ class _Waiting(NamedTuple):
 
 
 _Running = tuple[int, int, int, int]
-"""When it ends, and its cores, memory and GPUs."""
+"""End, cores, memory and GPUs of a running task."""
 
 
 def estimate(state: State, now: int, durations: Callable[[Task], Durations]) -> dict[str, Estimate]:
-    """Of all tasks that wait for their resources. What can't start as the box is now (too few
-    GPUs that are in order, its user's quota) has none."""
+    """Estimate the start of every ready task. A task that can't start on the host as it is now (too
+    few usable GPUs, its user's quota) has no estimate."""
     return _estimate(state, now, durations, until=None)
 
 
 def estimate_one(
     state: State, now: int, durations: Callable[[Task], Durations], task_id: str
 ) -> Estimate | None:
-    """Of one task: no further than to its place in the queue."""
+    """Estimate the start of one task: simulates the queue up to this task only."""
     return _estimate(state, now, durations, until=task_id).get(task_id)
 
 
@@ -123,18 +123,18 @@ def _estimate(
     moments = {key: _moments(quantiles) for key, quantiles in known.items()}
     runs = [moments[id(waiting.quantiles)][0] for waiting in queue]
     variances = [moments[id(waiting.quantiles)][1] for waiting in queue]
-    starts = _play(state, now, running, queue, runs)
+    starts = _simulate(state, now, running, queue, runs)
     at_work = sum(_moments(quantiles)[1] for quantiles in left)
     estimates = _with_spread(state, now, queue, starts, at_work, variances)
-    first = queue[:PLAYED_OFTEN]
+    first = queue[:HEAD]
     samples: list[list[int]] = [[] for _ in first]
-    for number in range(PLAYS):
+    for number in range(RUNS):
         drawn = [
             (now + _draw(quantiles, task.id, number), held.cpu, held.memory_gb, held.gpu)
             for quantiles, (task, held) in zip(left, held, strict=True)
         ]
         runs = [_draw(waiting.quantiles, waiting.task_id, number) for waiting in first]
-        for sample, start in zip(samples, _play(state, now, drawn, first, runs), strict=True):
+        for sample, start in zip(samples, _simulate(state, now, drawn, first, runs), strict=True):
             if start is not None:
                 sample.append(start)
     for waiting, sample in zip(first, samples, strict=True):
@@ -148,7 +148,7 @@ def _estimate(
 def _queue(
     state: State, now: int, durations: Callable[[Task], Durations], until: str | None
 ) -> Iterator[_Waiting]:
-    """In the order in which they would start, as far as it goes."""
+    """Yield the ready tasks that can start, in order, up to the task `until`."""
     most = Resources(
         state.limits.capacity.cpu, state.limits.capacity.memory_gb, len(state.gpus.usable())
     )
@@ -156,31 +156,34 @@ def _queue(
         most = replace(most, gpu=min(most.gpu, state.limits.user_gpus))
     can_start = {shape: fits(shape.resources, most) for shape in state.queue.shapes}
     tasks = state.tasks
-    for line, turn in state.queue.entries(ShareLevels(state, now)):
-        shape = line.shape
+    for queue, entry in state.queue.entries(ShareLevels(state, now)):
+        shape = queue.shape
         if can_start[shape]:
-            wanted, task_id = shape.resources, turn.task_id
+            wanted, task_id = shape.resources, entry.task_id
             yield _Waiting(
                 wanted.cpu,
                 wanted.memory_gb,
                 wanted.gpu,
-                turn.ready_at,
+                entry.ready_at,
                 durations(tasks[task_id]),
                 task_id,
             )
-        if turn.task_id == until:
+        if entry.task_id == until:
             return
 
 
-def _play(
+def _simulate(
     state: State,
     now: int,
     running: Sequence[_Running],
     queue: Sequence[_Waiting],
     runs: Sequence[int],
 ) -> list[int | None]:
-    """When each starts; None: never. Tasks with as many GPUs stand in one line. The first in order
-    that fits starts; for who has waited for `reserve_after`, what is free is kept."""
+    """Simulate the queue: the start of each task, `None` if it never starts.
+
+    Tasks with the same number of GPUs form one line. The first in order that fits starts; a task
+    that has waited for `reserve_after` has a reservation.
+    """
     cpu, memory, gpu, slots = _free_at_first(state, running)
     by_gpus: dict[int, list[int]] = {}
     for index in range(len(queue) - 1, -1, -1):
@@ -223,7 +226,7 @@ def _last(line: list[int]) -> int:
 
 
 def _free_at_first(state: State, running: Sequence[_Running]) -> tuple[int, int, int, int]:
-    """Cores, memory, GPU slots, slots: where nothing but `running` holds anything."""
+    """Cores, memory, GPU slots and task slots that are free beside those of `running`."""
     capacity, pool = state.limits.capacity, state.gpus
     in_order = len(pool.usable()) * pool.slots_per_gpu
     return (
@@ -242,9 +245,11 @@ def _with_spread(
     work: float,
     variances: Sequence[float],
 ) -> dict[str, Estimate]:
-    """The start played with the means, and a log-normal spread around it: that of the work that
-    lies before, shared by the GPUs (or by what else bounds how many run). `work`: the variance of
-    what is left of the running ones."""
+    """Turn the starts that were simulated with means into estimates, with a log-normal spread.
+
+    The spread is that of the work before a task, divided by the GPUs (or by what else limits how
+    many tasks run). `work`: variance of the remaining run times of running tasks.
+    """
     servers = len(state.gpus.usable()) * state.gpus.slots_per_gpu or state.limits.max_running
     estimates = {}
     for waiting, start, variance in zip(queue, starts, variances, strict=True):
@@ -259,8 +264,8 @@ def _with_spread(
 
 
 def _left(task: Task, now: int, quantiles: Durations) -> Durations:
-    """Quantiles of what is left of a task that runs: those of runs that took longer than it has
-    taken so far. One that has outlived them all is taken to be half through."""
+    """Quantiles of a running task's remaining time: those of runs that took longer than it has
+    taken so far. If it has run longer than all of them, it is assumed to be half done."""
     elapsed = max(0, now - task.started_at) if task.started_at is not None else 0
     left = [quantile - elapsed for quantile in quantiles if quantile > elapsed] or [elapsed]
     limit = task.spec.timeout_seconds * 1000

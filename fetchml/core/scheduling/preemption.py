@@ -1,8 +1,8 @@
-"""Which tasks are stopped so that a more urgent one can start.
+"""Which tasks are preempted: stopped so that a more urgent one can start.
 
-Only those that said of themselves that they are `preemptible`, of lower priority; those that have
-run least go first, and never more than are needed. For a task that would not fit all the same,
-nobody is stopped.
+Only tasks that declared themselves `preemptible` and have a lower priority; those that have run
+least go first, and never more than are needed. If a task would not fit even then, none is stopped
+for it.
 """
 
 from collections import Counter
@@ -21,34 +21,36 @@ LOOKED_AT = 100
 
 class Preemption(NamedTuple):
     task: Task
-    """Who gets their place."""
+    """The preemptor, which gets the resources."""
     victims: list[Task]
+    """Tasks to stop for it."""
 
 
 def next_preemption(state: State, now: int, level: ShareLevels) -> Preemption | None:
+    """The next preemption; `None` if no more urgent task would fit by one."""
     victims = [state.tasks[task_id] for task_id in state.held if _may_be_stopped(state, task_id)]
     if not victims:
         return None
     victims.sort(key=lambda task: (-(task.started_at or now), task.id))
     lowest = min(task.spec.priority for task in victims)
-    room = _as_it_will_be(state)
-    slots, gpus = Counter[str](), Counter[str]()  # that go to the tasks looked at so far
-    for line, turn in islice(state.queue.first_entries(level, lowest + 1), LOOKED_AT):
-        user = line.user
-        if over_quota(state, line, more_slots=slots[user], more_gpus=gpus[user]):
+    available = _as_it_will_be(state)
+    slots, gpus = Counter[str](), Counter[str]()  # that go to tasks already looked at
+    for queue, entry in islice(state.queue.first_entries(level, lowest + 1), LOOKED_AT):
+        user = queue.user
+        if over_quota(state, queue, more_slots=slots[user], more_gpus=gpus[user]):
             continue
-        if state.tasks[turn.task_id].cancel is not None:
+        if state.tasks[entry.task_id].cancel is not None:
             continue
-        if not _fits(room, line):
-            less_urgent = [v for v in victims if v.spec.priority < line.priority]
-            chosen = _needed(room, line, less_urgent)
+        if not _fits(available, queue):
+            less_urgent = [v for v in victims if v.spec.priority < queue.priority]
+            chosen = _needed(available, queue, less_urgent)
             if chosen:
-                return Preemption(state.tasks[turn.task_id], chosen)
+                return Preemption(state.tasks[entry.task_id], chosen)
         else:
-            room.slots -= 1
-            room.keep(line.shape.resources, room.choose(line.shape))
+            available.slots -= 1
+            available.reserve(queue.shape.resources, available.choose(queue.shape))
             slots[user] += 1
-            gpus[user] += line.shape.resources.gpu
+            gpus[user] += queue.shape.resources.gpu
     return None
 
 
@@ -58,47 +60,49 @@ def _may_be_stopped(state: State, task_id: str) -> bool:
 
 
 def _goes_on(task: Task) -> bool:
-    """Nobody has asked it to end yet."""
+    """Whether the task is not being stopped."""
     return task.cancel is None and task.halt is None
 
 
 def _as_it_will_be(state: State) -> Availability:
-    """When all that ends by now has ended, and the GPUs given back were looked at."""
-    room = Availability(state)
+    """What will be available once all tasks that are being stopped have ended and the GPUs that
+    are being checked have passed."""
+    available = Availability(state)
     for uuid in state.gpus.settling:
         if state.gpus.obstacle(uuid) is None:
-            room.gpus[uuid] = state.gpus.slots_per_gpu
+            available.gpus[uuid] = state.gpus.slots_per_gpu
     for task_id in state.held:
         task = state.tasks[task_id]
         if task.status is Status.COLLECTING:
-            room.slots += 1
+            available.slots += 1
         elif not _goes_on(task):
-            room.slots += 1
-            room.give_back(task)
-    return room
+            available.slots += 1
+            available.release(task)
+    return available
 
 
-def _fits(room: Availability, line: SubQueue) -> bool:
-    return room.slots > 0 and room.fits(line.shape)
+def _fits(available: Availability, queue: SubQueue) -> bool:
+    return available.slots > 0 and available.fits(queue.shape)
 
 
-def _needed(room: Availability, line: SubQueue, victims: list[Task]) -> list[Task]:
-    """The fewest of the first of `victims` that make it fit; empty: it does not fit with all."""
+def _needed(available: Availability, queue: SubQueue, victims: list[Task]) -> list[Task]:
+    """As few of the first of `victims` as make the sub-queue's head fit; empty if all of them do
+    not suffice."""
     chosen: list[Task] = []
-    while victims[len(chosen) :] and not _fits_after(room, line, chosen):
+    while victims[len(chosen) :] and not _fits_after(available, queue, chosen):
         chosen.append(victims[len(chosen)])
-    if not _fits_after(room, line, chosen):
+    if not _fits_after(available, queue, chosen):
         return []
     for victim in reversed(chosen):
         others = [task for task in chosen if task is not victim]
-        if _fits_after(room, line, others):
+        if _fits_after(available, queue, others):
             chosen = others
     return chosen
 
 
-def _fits_after(room: Availability, line: SubQueue, stopped: list[Task]) -> bool:
-    room = room.copy()
+def _fits_after(available: Availability, queue: SubQueue, stopped: list[Task]) -> bool:
+    available = available.copy()
     for task in stopped:
-        room.slots += 1
-        room.give_back(task)
-    return _fits(room, line)
+        available.slots += 1
+        available.release(task)
+    return _fits(available, queue)

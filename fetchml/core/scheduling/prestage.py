@@ -1,10 +1,10 @@
-"""Which tasks are made ready while they wait, and for which GPUs.
+"""Which tasks are prestaged: made ready while they wait, and for which GPUs.
 
-Those that would start next. One for each GPU that somebody holds, and a few that need no GPU. They
-hold nothing. A more urgent task takes the place of a less urgent one; what was made ready for a
-GPU that can't be used is thrown away. Where that happened to a task twice, it is made ready only
-when it has its resources, and the task behind it in its line is made ready instead: else a stream
-of urgent tasks would begin its attempt again and again.
+Prestaged are the tasks that would start next: one for each GPU that a task holds, and a few that
+request no GPU. They hold nothing. A more urgent task takes the place of a less urgent one, whose
+attempt is discarded, as is one that was prestaged for a GPU that can't be used. A task whose
+attempts were discarded MAX_DISCARDS times is not prestaged again; the task behind it in its
+sub-queue is prestaged instead.
 """
 
 from itertools import islice
@@ -17,20 +17,23 @@ from fetchml.core.state import State
 from fetchml.core.waiting import may_be_prestaged
 
 LOOKED_AT = 64
-"""Lines of waiting tasks that one decision looks at, beyond the tasks that are ahead already."""
+"""Sub-queues that one decision looks at, beyond those of prestaged tasks."""
 
 
 class PrestagePlan(NamedTuple):
+    """The next task to prestage."""
+
     task: Task
     gpu_uuids: tuple[str, ...]
+    """GPUs that it is prestaged for; empty if it requests none."""
     instead_of: list[Task]
-    """Made ready ahead, to be thrown away."""
+    """Prestaged tasks to discard for it."""
 
 
 def misplaced(state: State) -> list[Task]:
-    """Made ready for a GPU that can't be used now; or after a restart, whose place another has:
-    nobody knows any more that it was being thrown away."""
-    told = []
+    """Prestaged tasks to discard: those whose GPU can't be used, and after a restart those whose
+    place another task has, since it is not stored which attempts were being discarded."""
+    found = []
     taken: set[str] = set()
     without = 0
     for task in sorted(
@@ -45,13 +48,14 @@ def misplaced(state: State) -> list[Task]:
                 and any(state.gpus.obstacle(uuid) is not None for uuid in task.gpu_uuids)
             )
         ):
-            told.append(task)
+            found.append(task)
         else:
             taken.update(task.gpu_uuids)
-    return told
+    return found
 
 
 def next_plan(state: State, now: int, level: ShareLevels) -> PrestagePlan | None:
+    """The next task to prestage; `None` if every place is taken or no task qualifies."""
     if not state.limits.prestage:
         return None
     staying = state.prestaged()
@@ -65,46 +69,46 @@ def next_plan(state: State, now: int, level: ShareLevels) -> PrestagePlan | None
         places = {uuid: 1 for uuid in state.gpus.usable() if uuid not in taken}
     lowest = 0
     if not places and without >= state.limits.max_prestaged:
-        # All is taken: only who is more urgent than somebody there gets a place.
+        # Every place is taken: only a task that is more urgent than a prestaged one gets one.
         if not staying:
             return None
         lowest = 1 + min([task.spec.priority for task in staying])
         if lowest > state.queue.highest:
             return None
     enough = LOOKED_AT + len(state.wait_states)
-    for line in islice(state.queue.in_order(level, lowest), enough):
-        if line.ahead is not None or over_quota(state, line):
+    for queue in islice(state.queue.sub_queues(level, lowest), enough):
+        if queue.prestaged is not None or over_quota(state, queue):
             continue
-        first = _first_of(state, line)
-        plan = None if first is None else _place(state, first, line, places, staying)
+        first = _first_of(state, queue)
+        plan = None if first is None else _place(state, first, queue, places, staying)
         if plan is not None:
             return plan
     return None
 
 
-def _first_of(state: State, line: SubQueue) -> Task | None:
-    """The first task of a line that may be made ready ahead. All of a line need the same."""
-    head = state.tasks[line.head.task_id]
+def _first_of(state: State, queue: SubQueue) -> Task | None:
+    """The first task of a sub-queue that may be prestaged. All of them need the same."""
+    head = state.tasks[queue.head.task_id]
     if may_be_prestaged(head):
         return head
-    turns = islice(state.queue.entries_of(line), LOOKED_AT)
-    tasks = (state.tasks[turn.task_id] for turn in turns)
+    entries = islice(state.queue.entries_of(queue), LOOKED_AT)
+    tasks = (state.tasks[entry.task_id] for entry in entries)
     return next(filter(may_be_prestaged, tasks), None)
 
 
 def _place(
-    state: State, task: Task, line: SubQueue, places: dict[str, int], staying: list[Task]
+    state: State, task: Task, queue: SubQueue, places: dict[str, int], staying: list[Task]
 ) -> PrestagePlan | None:
-    less_urgent = [other for other in staying if other.spec.priority < line.priority]
+    less_urgent = [other for other in staying if other.spec.priority < queue.priority]
     less_urgent.sort(key=lambda other: (other.spec.priority, -other.created_at, other.id))
-    count = line.shape.resources.gpu
+    count = queue.shape.resources.gpu
     if not count:
         alike = sum(not other.gpu_uuids for other in staying)
         if alike < state.limits.max_prestaged:
             return PrestagePlan(task, (), [])
         instead = [other for other in less_urgent if not other.gpu_uuids][:1]
         return PrestagePlan(task, (), instead) if instead else None
-    avoid = state.gpus.avoidable(line.shape.avoid, count)
+    avoid = state.gpus.avoidable(queue.shape.avoid, count)
     if count == 1:
         places = {uuid: 1 for uuid in places if not _is_free(state, uuid)}
     instead = []
@@ -122,5 +126,5 @@ def _place(
 
 
 def _is_free(state: State, uuid: str) -> bool:
-    """Kept for somebody else, or the task waits for something other than this GPU."""
+    """Whether no task holds it. Then it is reserved, or the task waits for something else."""
     return uuid not in state.gpus.holders and uuid not in state.gpus.settling

@@ -1,7 +1,7 @@
-"""The tasks that wait: for their resources (ready), or for their time (delayed).
+"""The queue of waiting tasks: ready ones wait for their resources, delayed ones for their time.
 
-Ready tasks of one priority, user and shape stand in one line: a decision looks at the heads of
-lines, and only as far as it must, never at the whole queue.
+Ready tasks of one priority, user and shape form a sub-queue, ordered by age. A decision looks at
+the heads of sub-queues only, so that its cost does not grow with the number of waiting tasks.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,11 +15,12 @@ from fetchml.core.model import Resources, Task
 
 
 class QueueEntry(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A task's place in its line: the older first."""
+    """A ready task in its sub-queue. Entries are ordered by age, then id."""
 
     created_at: int
     task_id: str
     ready_at: int
+    """Since when it waits for its resources: its creation, or the end of its last delay."""
 
 
 def entry_of(task: Task) -> QueueEntry:
@@ -27,7 +28,8 @@ def entry_of(task: Task) -> QueueEntry:
 
 
 class Shape:
-    """What a task needs in order to start. There is one object for all tasks that need the same."""
+    """The resources that a task needs in order to start, and the GPUs that it avoids. Tasks that
+    need the same share one object."""
 
     __slots__ = ("avoid", "fits", "resources", "waiting")
 
@@ -35,65 +37,70 @@ class Shape:
         self.resources = resources
         self.avoid = avoid
         self.waiting = 0
-        """Ready tasks of it."""
+        """Number of ready tasks of this shape."""
         self.fits = False
-        """A scratch mark of the scheduler."""
+        """Scratch field of the scheduler, valid within one pass."""
 
 
 class SubQueue:
-    """The ready tasks of one priority, user and shape; a task made ready ahead is a line by
-    itself. A removed task's turn stays in the heap until it would be next, or until such turns
-    are the most of it."""
+    """The ready tasks of one priority, user and shape. A prestaged task is a sub-queue of its own.
 
-    __slots__ = ("ahead", "heap", "key", "live", "priority", "shape", "user")
+    A removed task's entry stays in the heap until it reaches the top, or until most entries are
+    those of removed tasks.
+    """
 
-    def __init__(self, priority: int, user: str, shape: Shape, ahead: str | None) -> None:
+    __slots__ = ("heap", "key", "live", "prestaged", "priority", "shape", "user")
+
+    def __init__(self, priority: int, user: str, shape: Shape, prestaged: str | None) -> None:
         self.priority = priority
         self.user = user
         self.shape = shape
-        self.ahead = ahead
-        """The task, if it is made ready ahead."""
-        self.key: object = shape if ahead is None else ahead
+        self.prestaged = prestaged
+        """Id of its only task if that one is prestaged, else `None`."""
+        self.key: object = shape if prestaged is None else prestaged
         self.heap: list[QueueEntry] = []
         self.live = 0
+        """Number of tasks; the heap may have more entries."""
 
     @property
     def head(self) -> QueueEntry:
         return self.heap[0]
 
-    def in_turn(self) -> Iterator[tuple[QueueEntry, "SubQueue"]]:
-        """Its turns, the older first, those of removed tasks too; the first ones cost little."""
+    def in_order(self) -> Iterator[tuple[QueueEntry, "SubQueue"]]:
+        """Yield its entries by age, those of removed tasks included. Lazy: N entries cost
+        O(N log N), whatever the length of the queue."""
         next_ones = [(self.heap[0], 0)]
         while next_ones:
-            turn, place = heappop(next_ones)
-            yield turn, self
+            entry, place = heappop(next_ones)
+            yield entry, self
             for below in (2 * place + 1, 2 * place + 2):
                 if below < len(self.heap):
                     heappush(next_ones, (self.heap[below], below))
 
     def copy(self) -> "SubQueue":
-        other = SubQueue(self.priority, self.user, self.shape, self.ahead)
+        other = SubQueue(self.priority, self.user, self.shape, self.prestaged)
         other.heap = list(self.heap)
         other.live = self.live
         return other
 
     def tidy(self, is_live: Callable[[QueueEntry], bool]) -> None:
+        """Drop entries of removed tasks, so that the head is one of a live task."""
         if len(self.heap) > 2 * self.live + 64:
-            self.heap = [turn for turn in self.heap if is_live(turn)]
+            self.heap = [entry for entry in self.heap if is_live(entry)]
             heapify(self.heap)
         while self.heap and not is_live(self.heap[0]):
             heappop(self.heap)
 
 
-def _head(line: SubQueue) -> QueueEntry:
-    return line.heap[0]
+def _head(queue: SubQueue) -> QueueEntry:
+    return queue.heap[0]
 
 
 COUNTED = 5_000
-"""Turns that are compared at once: in about a millisecond."""
+"""Entries that are compared at once, in about a millisecond."""
 
 ShareLevel = Callable[[str], int]
-"""A user's place in the order; the lower goes first."""
+"""A user's fair-share level (`shares.Shares.level`); lower goes first."""
 
 
 def all_equal(user: str) -> int:
@@ -102,32 +109,33 @@ def all_equal(user: str) -> int:
 
 class ReadyQueue:
     def __init__(self) -> None:
-        self._lines: dict[int, dict[str, dict[object, SubQueue]]] = {}
-        """By priority, user, and the line's own key."""
+        self._queues: dict[int, dict[str, dict[object, SubQueue]]] = {}
+        """By priority, user, and the sub-queue's own key."""
         self._shapes: dict[tuple[Resources, tuple[str, ...]], Shape] = {}
-        self._line_of: dict[str, SubQueue] = {}
-        self._turn_of: dict[str, QueueEntry] = {}
-        """Of the same tasks. A pair for each would be one more object for the garbage collector."""
+        self._queue_of: dict[str, SubQueue] = {}
+        self._entry_of: dict[str, QueueEntry] = {}
+        """Of the same tasks. Two tables instead of one of pairs, which would be one more object
+        per task for the garbage collector."""
         self._by_user: dict[str, int] = {}
-        """Waiting tasks, the delayed ones too, without those made ready ahead."""
+        """Number of each user's waiting tasks, delayed ones included, prestaged ones excluded."""
         self._delayed: list[tuple[int, str]] = []
-        """When each delayed task is due, and its id."""
+        """A heap of due times and ids of delayed tasks; removed tasks may still be in it."""
         self._delayed_tasks: dict[str, Task] = {}
         self._now: int | None = None
-        """The last `now` of `due`; `None` before the first."""
+        """The last `now` that `due` was called with; `None` before the first call."""
 
     def copy(self) -> "ReadyQueue":
-        """As it is now, to look along it."""
+        """Return a copy that does not change with this one."""
         other = ReadyQueue()
         other._shapes = dict(self._shapes)
-        other._line_of = dict(self._line_of)
-        other._turn_of = dict(self._turn_of)
-        other._lines = {
+        other._queue_of = dict(self._queue_of)
+        other._entry_of = dict(self._entry_of)
+        other._queues = {
             priority: {
-                user: {key: line.copy() for key, line in lines.items()}
-                for user, lines in users.items()
+                user: {key: queue.copy() for key, queue in queues.items()}
+                for user, queues in users.items()
             }
-            for priority, users in self._lines.items()
+            for priority, users in self._queues.items()
         }
         other._by_user = dict(self._by_user)
         other._delayed = list(self._delayed)
@@ -136,23 +144,23 @@ class ReadyQueue:
         return other
 
     def __len__(self) -> int:
-        return len(self._line_of) + len(self._delayed_tasks)
+        return len(self._queue_of) + len(self._delayed_tasks)
 
     def __contains__(self, task_id: str) -> bool:
-        return task_id in self._line_of or task_id in self._delayed_tasks
+        return task_id in self._queue_of or task_id in self._delayed_tasks
 
     @property
     def shapes(self) -> list[Shape]:
-        """Of all ready tasks."""
+        """Shapes of all ready tasks."""
         return list(self._shapes.values())
 
     @property
     def highest(self) -> int:
-        """The priority of the most urgent ready tasks; 0: there are none."""
-        return max(self._lines, default=0)
+        """Priority of the most urgent ready tasks; 0 if there are none."""
+        return max(self._queues, default=0)
 
     def ready_users(self) -> set[str]:
-        return {user for users in self._lines.values() for user in users}
+        return {user for users in self._queues.values() for user in users}
 
     def queued_by(self, user: str) -> int:
         return self._by_user.get(user, 0)
@@ -164,172 +172,175 @@ class ReadyQueue:
             self._delayed_tasks[task.id] = task
             heappush(self._delayed, (task.not_before, task.id))
             return
-        self._stand(task)
+        self._enqueue(task)
 
     def remove(self, task_id: str) -> None:
         delayed = self._delayed_tasks.pop(task_id, None)
         if delayed is not None:
-            self._count_less(delayed.user)
+            self._uncount(delayed.user)
             return
-        line = self._line_of.pop(task_id, None)
-        if line is None:
+        queue = self._queue_of.pop(task_id, None)
+        if queue is None:
             return
-        del self._turn_of[task_id]
-        line.live -= 1
-        line.shape.waiting -= 1
-        if line.ahead is None:
-            self._count_less(line.user)
-        if not line.shape.waiting:
-            del self._shapes[line.shape.resources, line.shape.avoid]
-        if line.live:
-            line.tidy(self._is_live)
+        del self._entry_of[task_id]
+        queue.live -= 1
+        queue.shape.waiting -= 1
+        if queue.prestaged is None:
+            self._uncount(queue.user)
+        if not queue.shape.waiting:
+            del self._shapes[queue.shape.resources, queue.shape.avoid]
+        if queue.live:
+            queue.tidy(self._is_live)
             return
-        users = self._lines[line.priority]
-        lines = users[line.user]
-        del lines[line.key]
-        if not lines:
-            del users[line.user]
+        users = self._queues[queue.priority]
+        queues = users[queue.user]
+        del queues[queue.key]
+        if not queues:
+            del users[queue.user]
         if not users:
-            del self._lines[line.priority]
+            del self._queues[queue.priority]
 
     def due(self, now: int, elapsed: int = 0) -> None:
-        """Tasks whose time has come join the ready ones: what is due at `now` at the latest, and
-        what was due at `elapsed`, if a timer has measured that.
+        """Make delayed tasks ready whose delay is over: those due at or before `now`, and those
+        due at or before `elapsed`, a time that a timer has measured (see `TimePassed.due`).
 
-        Where `now` has gone back, all delayed tasks wait as long as was left to them.
+        If `now` is earlier than at the last call, the wall clock was set back: each delayed task
+        then waits for the rest of its delay from `now` on.
         """
-        self._stand_until(elapsed)
+        self._enqueue_due(elapsed)
         if self._now is None or now < self._now:
             self._move_back(now)
         self._now = now
-        self._stand_until(now)
+        self._enqueue_due(now)
 
-    def _stand_until(self, time: int) -> None:
+    def _enqueue_due(self, time: int) -> None:
         while self._delayed and self._delayed[0][0] <= time:
             _, task_id = heappop(self._delayed)
             task = self._delayed_tasks.pop(task_id, None)
             if task is not None:
-                self._stand(task)
+                self._enqueue(task)
 
     def _move_back(self, now: int) -> None:
-        """No delay is longer than the longest: how far the clock went back while no server ran is
-        not known."""
+        """Shift all due times by as much as the clock went back. After a start that is not known;
+        the due times are then cut to the longest delay that there is."""
         by = 0 if self._now is None else self._now - now
         latest = now + retry.MOST_DELAY_MS
         self._delayed = [(min(due - by, latest), task_id) for due, task_id in self._delayed]
         heapify(self._delayed)
 
     def next_due(self) -> int | None:
-        """When the next delayed task becomes ready."""
+        """When the next delayed task becomes ready; `None` if no task is delayed."""
         while self._delayed and self._delayed[0][1] not in self._delayed_tasks:
             heappop(self._delayed)
         return self._delayed[0][0] if self._delayed else None
 
-    def in_order(self, level: ShareLevel = all_equal, lowest: int = 0) -> Iterator[SubQueue]:
-        """The lines, by the turn of their heads: the more urgent first (10 before 1), then those
-        whose user has the lower level, then the older. `lowest`: the last priority to look at.
-        What is taken out of the queue meanwhile ends the walk."""
-        for lines in self._equal_lines(level, lowest):
-            lines.sort(key=_head)
-            yield from lines
+    def sub_queues(self, level: ShareLevel = all_equal, lowest: int = 0) -> Iterator[SubQueue]:
+        """Yield the sub-queues in the order in which their heads start: the more urgent first (10
+        before 1), then those of users with the lower level, then the older.
+
+        Stops below the priority `lowest`. The queue must not change in between.
+        """
+        for queues in self._equal_queues(level, lowest):
+            queues.sort(key=_head)
+            yield from queues
 
     def entries(self, level: ShareLevel = all_equal) -> Iterator[tuple[SubQueue, QueueEntry]]:
-        """All ready tasks in the order of `in_order`, each of them."""
-        for lines in self._equal_lines(level, 0):
-            pairs = [(turn, line) for line in lines for turn in line.heap]
-            pairs.sort(key=_turn)
-            for turn, line in pairs:
-                if self._is_live(turn):
-                    yield line, turn
+        """Yield every ready task in the order in which they start."""
+        for queues in self._equal_queues(level, 0):
+            pairs = [(entry, queue) for queue in queues for entry in queue.heap]
+            pairs.sort(key=_entry)
+            for entry, queue in pairs:
+                if self._is_live(entry):
+                    yield queue, entry
 
-    def entries_of(self, line: SubQueue) -> Iterator[QueueEntry]:
-        """Of the tasks in one line, the older first; the first ones cost little."""
-        return (turn for turn, _ in line.in_turn() if self._is_live(turn))
+    def entries_of(self, queue: SubQueue) -> Iterator[QueueEntry]:
+        """Yield the tasks of one sub-queue by age; lazy."""
+        return (entry for entry, _ in queue.in_order() if self._is_live(entry))
 
     def first_entries(
         self, level: ShareLevel = all_equal, lowest: int = 0
     ) -> Iterator[tuple[SubQueue, QueueEntry]]:
-        """As `turns`, for who needs few of them: looks no further than it must."""
-        for lines in self._equal_lines(level, lowest):
-            for turn, line in merge(*(line.in_turn() for line in lines), key=_turn):
-                if self._is_live(turn):
-                    yield line, turn
+        """As `entries`, for callers that need only the first few; lazy."""
+        for queues in self._equal_queues(level, lowest):
+            for entry, queue in merge(*(queue.in_order() for queue in queues), key=_entry):
+                if self._is_live(entry):
+                    yield queue, entry
 
-    def _equal_lines(self, level: ShareLevel, lowest: int) -> Iterator[list[SubQueue]]:
-        """Those of one priority whose users have the same level, in the order of both."""
-        for priority in sorted(self._lines, reverse=True):
+    def _equal_queues(self, level: ShareLevel, lowest: int) -> Iterator[list[SubQueue]]:
+        """Yield the sub-queues of one priority whose users have one level, in that order."""
+        for priority in sorted(self._queues, reverse=True):
             if priority < lowest:
                 return
-            users = self._lines[priority]
+            users = self._queues[priority]
             for _, names in groupby(sorted(users, key=level), level):
-                yield [line for name in names for line in users[name].values()]
+                yield [queue for name in names for queue in users[name].values()]
 
     def queue_of(self, task_id: str) -> SubQueue | None:
-        """None: it is not ready."""
-        return self._line_of.get(task_id)
+        """The sub-queue that a task is in; `None` if the task is not ready."""
+        return self._queue_of.get(task_id)
 
     def count_before(self, task: Task, level: ShareLevel = all_equal) -> int:
-        """How many ready tasks come before this one. Looks at all of its priority."""
+        """Number of ready tasks before this one. Looks at all tasks of its priority."""
         return sum(self.counts_before(task, level))
 
     def counts_before(self, task: Task, level: ShareLevel = all_equal) -> Iterator[int]:
-        """The parts of `ahead_of`, each of at most COUNTED turns: the queue may change in between.
-        Tasks that come meanwhile are not counted, nor those that leave before their part."""
+        """Yield the parts of `count_before`, each over at most COUNTED entries. The queue may
+        change between two parts: tasks that come are not counted, nor those that left before."""
         mine, my_level = entry_of(task), level(task.user)
         before = 0
         equal: list[list[QueueEntry]] = []
-        for priority, users in self._lines.items():
+        for priority, users in self._queues.items():
             if priority < task.spec.priority:
                 continue
-            for user, lines in users.items():
+            for user, queues in users.items():
                 theirs = level(user)
                 if priority > task.spec.priority or theirs < my_level:
-                    before += sum(line.live for line in lines.values())
+                    before += sum(queue.live for queue in queues.values())
                 elif theirs == my_level:
-                    equal += [list(line.heap) for line in lines.values()]
+                    equal += [list(queue.heap) for queue in queues.values()]
         yield before
         for heap in equal:
             for first in range(0, len(heap), COUNTED):
                 part = heap[first : first + COUNTED]
-                yield sum(turn < mine and self._is_live(turn) for turn in part)
+                yield sum(entry < mine and self._is_live(entry) for entry in part)
 
     def size_in_memory(self) -> int:
-        """Turns kept, those of removed tasks included."""
+        """Number of entries kept, those of removed tasks included."""
         return sum(
-            len(line.heap)
-            for users in self._lines.values()
-            for lines in users.values()
-            for line in lines.values()
+            len(queue.heap)
+            for users in self._queues.values()
+            for queues in users.values()
+            for queue in queues.values()
         )
 
-    def _stand(self, task: Task) -> None:
+    def _enqueue(self, task: Task) -> None:
         needs = (task.spec.resources, task.avoid_gpus if task.spec.gpu else ())
         shape = self._shapes.get(needs)
         if shape is None:
             shape = self._shapes[needs] = Shape(*needs)
-        lines = self._lines.setdefault(task.spec.priority, {}).setdefault(task.user, {})
+        queues = self._queues.setdefault(task.spec.priority, {}).setdefault(task.user, {})
         key: object = task.id if task.prestaged else shape
-        line = lines.get(key)
-        if line is None:
-            ahead = task.id if task.prestaged else None
-            line = lines[key] = SubQueue(task.spec.priority, task.user, shape, ahead)
-        turn = entry_of(task)
-        heappush(line.heap, turn)
-        line.live += 1
+        queue = queues.get(key)
+        if queue is None:
+            prestaged = task.id if task.prestaged else None
+            queue = queues[key] = SubQueue(task.spec.priority, task.user, shape, prestaged)
+        entry = entry_of(task)
+        heappush(queue.heap, entry)
+        queue.live += 1
         shape.waiting += 1
-        self._line_of[task.id] = line
-        self._turn_of[task.id] = turn
+        self._queue_of[task.id] = queue
+        self._entry_of[task.id] = entry
 
-    def _count_less(self, user: str) -> None:
+    def _uncount(self, user: str) -> None:
         left = self._by_user[user] - 1
         if left:
             self._by_user[user] = left
         else:
             del self._by_user[user]
 
-    def _is_live(self, turn: QueueEntry) -> bool:
-        return self._turn_of.get(turn.task_id) is turn
+    def _is_live(self, entry: QueueEntry) -> bool:
+        return self._entry_of.get(entry.task_id) is entry
 
 
-def _turn(pair: tuple[QueueEntry, SubQueue]) -> QueueEntry:
+def _entry(pair: tuple[QueueEntry, SubQueue]) -> QueueEntry:
     return pair[0]

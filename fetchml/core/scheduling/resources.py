@@ -1,4 +1,4 @@
-"""Arithmetic with what tasks hold and hosts have."""
+"""Arithmetic with amounts of resources."""
 
 from collections.abc import Iterable, Iterator
 
@@ -14,7 +14,7 @@ def subtract(a: Resources, b: Resources) -> Resources:
 
 
 def fits(wanted: Resources, free: Resources) -> bool:
-    """What is not asked for need not be free."""
+    """Whether `free` suffices. What is not requested need not be free."""
     return (
         (not wanted.cpu or wanted.cpu <= free.cpu)
         and (not wanted.memory_gb or wanted.memory_gb <= free.memory_gb)
@@ -23,14 +23,14 @@ def fits(wanted: Resources, free: Resources) -> bool:
 
 
 def asked_for(wanted: Resources) -> Iterator[str]:
-    """Names of the resources that it can't do without."""
+    """Yield the names of the requested resources."""
     for name in Resources.__struct_fields__:
         if getattr(wanted, name):
             yield name
 
 
 def beyond(wanted: Resources, capacity: Resources) -> list[str]:
-    """Return why the resources can never be had; empty if they can."""
+    """What exceeds the host, in words; empty if the request can be satisfied."""
     return [
         fault
         for name in asked_for(wanted)

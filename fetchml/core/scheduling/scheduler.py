@@ -1,13 +1,16 @@
 """Which waiting task starts next, and on which GPUs.
 
-The more urgent first, among equals those whose user had less of the box lately, then the oldest.
-A smaller task may pass a larger one that is blocked (backfill), until the blocked one has waited
-`reserve_after`: from then on what becomes free is kept for it, as much as it asks for and no more,
-so nobody starves. Who waits because of the owner's quota keeps nothing.
+The order: the more urgent first; among equals, tasks of users who used less of the host lately;
+then the oldest.
 
-A task made ready ahead for the GPU that becomes free starts at once: it goes before another of its
-priority whose turn it is but that was made ready for another GPU, until that one has been passed
-like this for `reserve_after`.
+Backfill: a smaller task may pass a larger one that is blocked, until the blocked one has waited for
+`reserve_after`. From then on it has a reservation: what becomes free is kept for it, as much as it
+requests and no more, so that no task starves. A task that waits because of its user's quota has no
+reservation.
+
+A prestaged task starts at once on the GPU that it is prestaged for. There it passes another of its
+priority whose turn it is but that is prestaged for another GPU, until that one has been passed in
+this way for `reserve_after`.
 """
 
 from collections import Counter
@@ -22,20 +25,20 @@ from fetchml.core.waiting import PRESTAGED, Discarding, may_be_prestaged
 
 
 class Allocate(NamedTuple):
-    """It can have its resources now."""
+    """The task gets its resources now."""
 
     task_id: str
     gpu_uuids: tuple[str, ...]
 
 
 class Discard(NamedTuple):
-    """It was made ready for other GPUs than those that are free for it now."""
+    """The task is prestaged for other GPUs than those that are free for it now."""
 
     task_id: str
 
 
 class ShareLevels:
-    """Each user's place in the order, looked up once in a decision."""
+    """Each user's fair-share level, looked up once in a decision."""
 
     def __init__(self, state: State, now: int) -> None:
         self._state = state
@@ -53,138 +56,143 @@ class ShareLevels:
 
 
 class SchedulingPass:
-    """One look along the queue for somebody who can start."""
+    """One pass over the ready queue, in search of a task that can start."""
 
     def __init__(self, state: State, now: int, level: ShareLevels) -> None:
-        self.room = Availability(state)
+        self.available = Availability(state)
         self.reserved_for: list[str] = []
-        """Tasks for which something free is kept."""
+        """Ids of tasks that something free is reserved for."""
         self._state = state
         self._now = now
         self._level = level
-        self._places = state.prestaged_by_gpu() if state.wait_states else {}
-        self._way_is_made_for = preemptors(state)
+        self._prestaged = state.prestaged_by_gpu() if state.wait_states else {}
+        self._preemptors = preemptors(state)
 
     def next(self, until: SubQueue | None = None) -> Allocate | Discard | None:
-        """`until`: a line where the walk ends."""
+        """The next action; `None` if no task can start. `until`: the sub-queue to stop at."""
         state = self._state
-        if not state.may_start or self.room.slots <= 0 or not self._something_fits():
+        if not state.may_start or self.available.slots <= 0 or not self._something_fits():
             return None
-        for line in state.queue.in_order(self._level):
-            if line is until:
+        for queue in state.queue.sub_queues(self._level):
+            if queue is until:
                 return None
-            if over_quota(state, line):
+            if over_quota(state, queue):
                 continue
-            kept = len(self.reserved_for)
-            action = self._queued(line) if line.ahead is None else self._ahead(line)
+            reserved = len(self.reserved_for)
+            action = self._queued(queue) if queue.prestaged is None else self._prestaged_task(queue)
             if action is not None:
                 return action
-            if len(self.reserved_for) > kept and not self._something_fits():
+            if len(self.reserved_for) > reserved and not self._something_fits():
                 return None
         return None
 
     def _something_fits(self) -> bool:
-        """Marks the shapes that fit."""
+        """Mark the shapes that fit; whether there is one."""
         found = False
         for shape in self._state.queue.shapes:
-            shape.fits = self.room.fits(shape)
+            shape.fits = self.available.fits(shape)
             found = found or shape.fits
         return found
 
-    def _queued(self, line: SubQueue) -> Allocate | None:
-        if line.shape.fits:
-            return self._give(line)
-        if self._has_waited(line):
-            self._keep(line)
-        for _ in range(self._way_is_made_for.get(line, 0)):
-            self._keep(line)
+    def _queued(self, queue: SubQueue) -> Allocate | None:
+        """Decide about the head of a sub-queue that is not prestaged."""
+        if queue.shape.fits:
+            return self._allocate(queue)
+        if self._has_waited(queue):
+            self._reserve(queue)
+        for _ in range(self._preemptors.get(queue, 0)):
+            self._reserve(queue)
         return None
 
-    def _ahead(self, line: SubQueue) -> Allocate | Discard | None:
-        task = self._state.tasks[line.head.task_id]
+    def _prestaged_task(self, queue: SubQueue) -> Allocate | Discard | None:
+        """Decide about a prestaged task."""
+        task = self._state.tasks[queue.head.task_id]
         if task.cancel is not None:
             return None
         if isinstance(self._state.wait_state(task.id), Discarding):
-            if line.shape.fits or self._has_waited(line):
-                self._keep(line)
+            if queue.shape.fits or self._has_waited(queue):
+                self._reserve(queue)
             return None
         if self._can_start(task):
             return Allocate(task.id, task.gpu_uuids)
-        mine = [uuid for uuid in task.gpu_uuids if uuid in self.room.gpus]
-        waits = self._has_waited(line) or line in self._way_is_made_for
-        if all(u in mine or u in self._state.gpus.settling for u in task.gpu_uuids):
-            if waits or self.room.has_cores(task.spec.resources):
-                self._keep(line, mine)
+        own = [uuid for uuid in task.gpu_uuids if uuid in self.available.gpus]
+        has_reservation = self._has_waited(queue) or queue in self._preemptors
+        if all(u in own or u in self._state.gpus.settling for u in task.gpu_uuids):
+            if has_reservation or self.available.has_cores(task.spec.resources):
+                self._reserve(queue, own)
             return None
-        if line.shape.fits:
-            start = self._give(line)
+        if queue.shape.fits:
+            start = self._allocate(queue)
             return Discard(task.id) if start.task_id == task.id else start
-        if waits:
-            self._keep(line)
+        if has_reservation:
+            self._reserve(queue)
         return None
 
-    def _give(self, line: SubQueue) -> Allocate:
-        """To the head of the line, or to one that was made ready on the GPU that it would get."""
-        uuids = self.room.choose(line.shape, shun=self._places)
-        if self._may_be_passed(line):
+    def _allocate(self, queue: SubQueue) -> Allocate:
+        """To the head of the sub-queue, or to a task that is prestaged on the GPU that the head
+        would get."""
+        uuids = self.available.choose(queue.shape, shun=self._prestaged)
+        if self._may_be_passed(queue):
             for uuid in uuids:
-                other = self._places.get(uuid)
-                if other is None or other == line.ahead:
+                other = self._prestaged.get(uuid)
+                if other is None or other == queue.prestaged:
                     continue
                 task = self._state.tasks[other]
-                if task.spec.priority == line.priority and self._can_start(task):
+                if task.spec.priority == queue.priority and self._can_start(task):
                     return Allocate(other, task.gpu_uuids)
-        return Allocate(line.head.task_id, uuids)
+        return Allocate(queue.head.task_id, uuids)
 
-    def _may_be_passed(self, line: SubQueue) -> bool:
-        """By one that is ready where this one is not. One that is not ahead yet is the next to be,
-        or never is."""
-        head = line.head.task_id
+    def _may_be_passed(self, queue: SubQueue) -> bool:
+        """By a task that is prestaged where this one is not. A task that is not prestaged is either
+        the next to be, or never is."""
+        head = queue.head.task_id
         wait_state = self._state.wait_state(head)
         if wait_state.protected or not may_be_prestaged(self._state.tasks[head]):
             return False
         if isinstance(wait_state, PRESTAGED):
             return self._now - wait_state.since < self._state.limits.reserve_after_ms
-        return line.shape.resources.gpu == 1 or not self._has_waited(line)
+        return queue.shape.resources.gpu == 1 or not self._has_waited(queue)
 
     def _can_start(self, task: Task) -> bool:
-        """A task made ready ahead: what it waits for is free."""
+        """Whether the resources that a prestaged task waits for are free."""
         slots, left = self._state.slots_left(task.user), self._state.quota_left(task.user)
         return (
-            self.room.has_cores(task.spec.resources)
-            and all(uuid in self.room.gpus for uuid in task.gpu_uuids)
+            self.available.has_cores(task.spec.resources)
+            and all(uuid in self.available.gpus for uuid in task.gpu_uuids)
             and (left is None or len(task.gpu_uuids) <= left)
             and (slots is None or slots > 0)
         )
 
-    def _has_waited(self, line: SubQueue) -> bool:
-        return self._now - line.head.ready_at >= self._state.limits.reserve_after_ms
+    def _has_waited(self, queue: SubQueue) -> bool:
+        return self._now - queue.head.ready_at >= self._state.limits.reserve_after_ms
 
-    def _keep(self, line: SubQueue, uuids: Collection[str] | None = None) -> None:
-        """`uuids`: only these; None: as many GPUs as it asks for."""
+    def _reserve(self, queue: SubQueue, uuids: Collection[str] | None = None) -> None:
+        """`uuids`: only these GPUs; `None`: as many as the head requests."""
         if uuids is None:
-            uuids = self.room.choose(line.shape)
-        if self.room.keep(line.shape.resources, uuids):
-            self.reserved_for.append(line.head.task_id)
+            uuids = self.available.choose(queue.shape)
+        if self.available.reserve(queue.shape.resources, uuids):
+            self.reserved_for.append(queue.head.task_id)
 
 
-def over_quota(state: State, line: SubQueue, *, more_slots: int = 0, more_gpus: int = 0) -> bool:
-    """Whether the owner's quotas keep the head of the line from starting. `more_slots` and
-    `more_gpus`: what its user is about to get beside what it holds."""
-    slots, left = state.slots_left(line.user), state.quota_left(line.user)
+def over_quota(state: State, queue: SubQueue, *, more_slots: int = 0, more_gpus: int = 0) -> bool:
+    """Whether its user's quotas keep the head of a sub-queue from starting.
+
+    `more_slots`, `more_gpus`: what the user is about to get beside what its tasks hold.
+    """
+    slots, left = state.slots_left(queue.user), state.quota_left(queue.user)
     if slots is not None and slots <= more_slots:
         return True
-    return left is not None and 0 < line.shape.resources.gpu > left - more_gpus
+    return left is not None and 0 < queue.shape.resources.gpu > left - more_gpus
 
 
 def preemptors(state: State) -> Counter[SubQueue]:
-    """The lines in which tasks stand that others are being stopped for, and how many."""
-    lines: Counter[SubQueue] = Counter()
+    """Sub-queues of the tasks that others are being preempted for, and how many are in each."""
+    queues: Counter[SubQueue] = Counter()
     if not state.limits.preemption:
-        return lines
+        return queues
     halts = (state.tasks[task_id].halt for task_id in state.held)
     for task_id in {h.by for h in halts if h is not None and h.cause is HaltCause.PREEMPTED}:
-        line = state.queue.queue_of(task_id) if task_id is not None else None
-        if line is not None:
-            lines[line] += 1
-    return lines
+        queue = state.queue.queue_of(task_id) if task_id is not None else None
+        if queue is not None:
+            queues[queue] += 1
+    return queues

@@ -1,9 +1,9 @@
-"""How much of the box each user has had lately: who had less goes first.
+"""Fair shares: how much of the host each user has used lately. Users who used less go first.
 
-Counted in GPU-seconds. What a user had loses half of its weight in every half-life, so that the
-past is forgotten by and by. A task without GPUs counts as the part of one GPU that its cores are
-of the box's. A running task counts from its start as if it had run for five minutes already:
-else one user would fill an empty box before the count tells.
+Use is counted in GPU-seconds and halved in every half-life, so that the past fades. A task without
+GPUs counts as a fraction of one GPU: its cores divided by the host's. A running task counts from
+its start as if it had run for five minutes; otherwise one user could fill an idle host before any
+use is counted.
 """
 
 from collections.abc import Mapping
@@ -12,35 +12,35 @@ from typing import NamedTuple
 from fetchml.core.model import Resources
 
 STEP_SECONDS = 300.0
-"""GPU-seconds. Users whose use is in the same step are equals: the older task goes first. So the
-order does not turn with every second that somebody's task runs."""
+"""GPU-seconds per level. Users of one level are equal, and the older task goes first. So the order
+does not change with every second that a task runs."""
 NEGLIGIBLE_SECONDS = 1.0
 ENTRIES = 1024
-"""From then on, users whose use has become negligible are forgotten."""
+"""Users with recorded use above which those with negligible use are dropped."""
 
 
 class Usage(NamedTuple):
     gpu_seconds: float
-    """As it was at `at`."""
+    """The use at the time `at`."""
     at: int
 
 
 def weight(wanted: Resources, cores: int) -> float:
-    """GPU-seconds that a task counts for in a second. `cores`: of the box."""
+    """GPU-seconds that a task counts for in a second. `cores`: those of the host."""
     return float(wanted.gpu) if wanted.gpu else min(1.0, wanted.cpu / max(1, cores))
 
 
 class Shares:
     def __init__(self, half_life_ms: int, past: Mapping[str, Usage] | None = None) -> None:
-        """`past`: what `dump` gave."""
+        """`past`: a result of `dump`."""
         self._half_life_ms = half_life_ms
         self._past = {user: Usage(*usage) for user, usage in (past or {}).items()}
         self._running: dict[str, dict[str, tuple[float, int]]] = {}
-        """By user and task: weight, and since when."""
+        """By user and task: its weight and the start of its use."""
         self._sweep_at = ENTRIES
 
     def dump(self) -> dict[str, Usage]:
-        """What ended tasks have used, to be kept: running ones say since when they run."""
+        """The use of ended tasks, to be stored. That of running tasks follows from the tasks."""
         return dict(self._past)
 
     def copy(self) -> "Shares":
@@ -65,14 +65,14 @@ class Shares:
             self._forget(now)
 
     def used(self, user: str, now: int) -> float:
-        """GPU-seconds."""
+        """Return the user's use in GPU-seconds."""
         used = self._past_of(user, now)
         for weight, since in self._running.get(user, {}).values():
             used += weight * max(STEP_SECONDS, (now - since) / 1000)
         return used
 
     def level(self, user: str, now: int) -> int:
-        """The user's place in the order: the lower goes first."""
+        """The user's fair-share level: lower goes first."""
         return int(self.used(user, now) / STEP_SECONDS)
 
     def _past_of(self, user: str, now: int) -> float:

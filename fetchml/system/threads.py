@@ -5,11 +5,12 @@ the work made is there, to be removed, and nothing writes behind the caller's ba
 """
 
 import asyncio
+import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from fetchml.errors import DiskFull
 
@@ -73,3 +74,44 @@ class WorkerThreads:
             if not working.cancel():
                 await wait_for_end(ending)
             raise
+
+
+class WorkerThread:
+    """A daemon thread that runs one call after the other. It does not keep the process alive."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._work = queue.SimpleQueue[Callable[[], None] | None]()
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._work.put(lambda: resolve(future, function, *arguments))
+        return future
+
+    def end(self) -> None:
+        """End the thread after the calls so far."""
+        self._work.put(None)
+
+    def _run(self) -> None:
+        while work := self._work.get():
+            work()
+
+
+def resolve(future: asyncio.Future[T], function: Callable[..., T], *arguments: Any) -> None:
+    """Call a function in this thread, and resolve a future in the future's event loop."""
+    try:
+        result = function(*arguments)
+    except BaseException as error:  # noqa: BLE001 - raised where the future is awaited
+        _post(future, future.set_exception, error)
+    else:
+        _post(future, future.set_result, result)
+
+
+def _post(future: asyncio.Future[T], finish: Callable[[Any], None], value: object) -> None:
+    def finish_unless_cancelled() -> None:
+        if not future.done():
+            finish(value)
+
+    with suppress(RuntimeError):  # The loop is closed: nothing waits for the future any more.
+        future.get_loop().call_soon_threadsafe(finish_unless_cancelled)

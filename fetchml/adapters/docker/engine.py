@@ -4,12 +4,14 @@ import asyncio
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from fetchml.adapters.docker.address import DEFAULT_HOST, EngineAddress
 from fetchml.adapters.docker.http import EngineAway, EngineHttp
 from fetchml.files.folder_events import Changes
+from fetchml.system.threads import resolve
 
 if TYPE_CHECKING:
     import docker
@@ -97,16 +99,12 @@ class DockerEngine:
             raise EngineAway
         future: asyncio.Future[T] = self._loop.create_future()
 
-        def work() -> None:
+        def ask() -> T:
             from fetchml.adapters.docker import sdk  # noqa: PLC0415 - see address.py
 
-            try:
-                result = sdk.ask(self._host, request)
-            except BaseException as error:  # noqa: BLE001 - raised where it is awaited
-                self._post(_fail, future, error)
-            else:
-                self._post(_succeed, future, result)
+            return sdk.ask(self._host, request)
 
+        work = partial(resolve, future, ask)
         threading.Thread(target=work, name="docker-request", daemon=True).start()
         return await future
 
@@ -166,23 +164,9 @@ class DockerEngine:
                 self._wake(event.get("Actor", {}).get("Attributes", {}).get("name", ""))
         raise EngineAway("it has closed the connection")
 
-    def _post(self, function: Callable[..., None], *arguments: Any) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(function, *arguments)
-
     def _wake(self, container: str) -> None:
         for changes in self._watchers.get(container, ()):
             changes.wake()
-
-
-def _succeed(future: asyncio.Future[T], result: T) -> None:
-    if not future.done():  # nor cancelled
-        future.set_result(result)
-
-
-def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
 
 
 def _reason(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What NVIDIA's library tells, from its initialisation to its end. All of it blocks."""
+"""One session with NVIDIA's library, from its initialization to its end. All calls block."""
 
 import ctypes
 import threading
@@ -15,7 +15,7 @@ from fetchml.ports.gpu import OwnerOf
 from fetchml.system import processes
 
 _EVENT_MS = 200
-"""How long the library is asked at a time; so long an end of the session may take."""
+"""Duration of one wait for events, and so the longest time that `close` takes."""
 _ANY_INSTANCE = 0xFFFFFFFF
 _SESSION_ENDED = frozenset(
     {
@@ -32,21 +32,21 @@ T = TypeVar("T")
 
 
 class SessionEnded(Exception):
-    """The driver was unloaded or exchanged: the library must be initialised anew."""
+    """The driver was unloaded or replaced: the library must be initialized again."""
 
 
 class DriverAway(Exception):
-    """The library can't be used; the message says why, for people."""
+    """The library can't be used. The message has the reason, for people."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.unloaded = code == pynvml.NVML_ERROR_DRIVER_NOT_LOADED
-        """There is no driver: whatever ran on a GPU has lost it."""
+        """No driver is loaded: whatever ran on a GPU has lost it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A GPU or MIG device, with what does not change while it is there."""
+    """A GPU or MIG device, with what does not change while it exists."""
 
     handle: Any
     uuid: str
@@ -64,23 +64,23 @@ class Xid(NamedTuple):
     """Of the whole GPU."""
     code: int
     instance: tuple[int, int] | None
-    """The MIG device that it is about; None: the whole GPU."""
+    """The MIG device with the error; `None` for the whole GPU."""
 
 
 class DeviceScan(NamedTuple):
     devices: list[Device]
     """In the order of the bus, MIG devices in place of their GPU."""
     notes: list[str]
-    """What the owner should know."""
+    """Remarks for the host's owner."""
     nameless: int
-    """GPUs that are there and whose UUID the driver does not tell."""
+    """Number of GPUs whose UUID the driver does not report."""
 
 
 class NvmlSession:
-    """Calls from several threads are fine; none may be under way when it is closed."""
+    """May be used from several threads. No call may be under way when it is closed."""
 
     def __init__(self, on_xid: Callable[[Xid], None], on_failure: Callable[[], None]) -> None:
-        """Both are called in a thread of the session's own. Raises DriverAway."""
+        """Both functions are called in the session's own thread. Raises DriverAway."""
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
@@ -94,7 +94,7 @@ class NvmlSession:
         self._mig: dict[str, list[Device]] = {}
         """The MIG devices of each GPU that has MIG on, by its UUID."""
         self._uuids: dict[int | None, str] = {}
-        """Of those whose errors are listened for, by the address of their handle."""
+        """GPUs whose events are subscribed to, by the address of their handle."""
         self._closing = threading.Event()
         self._events = _optional(pynvml.nvmlEventSetCreate)
         self._thread = threading.Thread(target=self._listen, name="nvml-events", daemon=True)
@@ -111,7 +111,7 @@ class NvmlSession:
             pynvml.nvmlShutdown()
 
     def devices(self) -> DeviceScan:
-        """What is there now. Raises SessionEnded."""
+        """Return the devices that exist now. Raises SessionEnded."""
         try:
             count = pynvml.nvmlDeviceGetCount()
         except pynvml.NVMLError as error:
@@ -121,14 +121,14 @@ class NvmlSession:
         nameless = 0
         for index in range(count):
             try:
-                gpu = self._whole(index)
+                gpu = self._gpu_at(index)
             except pynvml.NVMLError:
                 nameless += 1
                 continue
             if gpu is None:
                 continue
-            self._listen_to(gpu)
-            parts = self._parts(gpu)
+            self._subscribe_to(gpu)
+            parts = self._allocatable(gpu)
             found += parts
             if not parts:
                 notes.append(
@@ -138,7 +138,7 @@ class NvmlSession:
         return DeviceScan(found, notes, nameless)
 
     def read(self, device: Device, owner_of: OwnerOf) -> GpuReading:
-        """Raises SessionEnded."""
+        """Read a device. Raises SessionEnded."""
         whole = device.parent or device
         memory = _optional(pynvml.nvmlDeviceGetMemoryInfo, device.handle)
         use = _optional(pynvml.nvmlDeviceGetUtilizationRates, device.handle)
@@ -164,7 +164,7 @@ class NvmlSession:
         return self.read_again(reading, device, owner_of)
 
     def read_again(self, reading: GpuReading, device: Device, owner_of: OwnerOf) -> GpuReading:
-        """The same with what decides whether it may be given out: quick. Raises SessionEnded."""
+        """Update only what decides whether the device may be allocated. Raises SessionEnded."""
         whole = device.parent or device
         try:
             # In this order: a process that begins in between is seen with memory that is not
@@ -185,8 +185,8 @@ class NvmlSession:
             trouble=None,
         )
 
-    def _whole(self, index: int) -> Device | None:
-        """None: it is gone, so that it can't even be named. Raises SessionEnded, NVMLError."""
+    def _gpu_at(self, index: int) -> Device | None:
+        """Return the GPU with an index; `None` if it is lost. Raises SessionEnded, NVMLError."""
         try:
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             known = self._known.get(_address(handle))
@@ -198,13 +198,13 @@ class NvmlSession:
                 return None
             if index not in self._last:
                 raise
-            # It is there, whatever ails it; to read it will tell.
+            # It exists but has a fault, which reading it reports.
             return self._last[index]
         self._known[_address(handle)] = self._last[index]
         return self._last[index]
 
-    def _parts(self, gpu: Device) -> list[Device]:
-        """What can be given of it: its MIG devices, or itself."""
+    def _allocatable(self, gpu: Device) -> list[Device]:
+        """Return what can be allocated: its MIG devices, or the GPU itself."""
         modes = _optional(pynvml.nvmlDeviceGetMigMode, gpu.handle)
         if modes is None:  # it never had any, or it is lost with all that it had
             return self._mig.get(gpu.uuid, [gpu])
@@ -214,7 +214,7 @@ class NvmlSession:
         self._mig[gpu.uuid] = list(_mig_devices(gpu))
         return self._mig[gpu.uuid]
 
-    def _listen_to(self, gpu: Device) -> None:
+    def _subscribe_to(self, gpu: Device) -> None:
         if self._events is None or _address(gpu.handle) in self._uuids:
             return
         wanted = pynvml.nvmlEventTypeXidCriticalError | pynvml.nvmlEventTypeDoubleBitEccError
@@ -223,7 +223,7 @@ class NvmlSession:
             pynvml.nvmlDeviceRegisterEvents(gpu.handle, wanted & offered, self._events)
         self._uuids[_address(gpu.handle)] = gpu.uuid
 
-    # In the events thread:
+    # Called in the events thread:
 
     def _listen(self) -> None:
         while not self._closing.is_set():
@@ -236,7 +236,7 @@ class NvmlSession:
                 continue
             uuid = self._uuids.get(_address(event.device))
             if uuid is None or event.eventType != pynvml.nvmlEventTypeXidCriticalError:
-                self._on_failure()  # such as a memory error: what it means is read
+                self._on_failure()  # For example, a memory error: the next reading shows it.
                 continue
             instance = (event.gpuInstanceId, event.computeInstanceId)
             about_all = _ANY_INSTANCE in instance
@@ -279,7 +279,7 @@ def _mig_devices(gpu: Device) -> Iterator[Device]:
 
 
 def _used_mb(handle: Any) -> int:
-    """Without what the driver keeps for itself, where it tells that apart."""
+    """Return the memory in use, without the driver's own if it reports that separately."""
     try:
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
     except pynvml.NVMLError:
@@ -288,7 +288,7 @@ def _used_mb(handle: Any) -> int:
 
 
 def _processes(handle: Any) -> dict[int, int | None]:
-    """Bytes by pid."""
+    """Return the memory in bytes by process id."""
     try:
         found = pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
     except pynvml.NVMLError as error:
@@ -322,7 +322,7 @@ def _failed(reading: GpuReading, error: pynvml.NVMLError) -> GpuReading:
 
 
 def _optional(ask: Callable[..., T], *arguments: Any) -> T | None:
-    """What not every GPU or driver tells."""
+    """Return `None` for values that a GPU or driver does not report."""
     try:
         return ask(*arguments)
     except pynvml.NVMLError:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from fetchml.adapters.duckdb.database import DatabaseFiles, open_database
+from fetchml.adapters.duckdb.database import open_database
+from fetchml.adapters.duckdb.recovery import DatabaseFiles
 from fetchml.core.model import Status, Task, TaskSpec
 
 ID, CREATED_AT, ENDED_AT = "<id>", 111, 222

@@ -185,7 +185,8 @@ class AttemptFolder:
     def started(self) -> StartRecord | None:
         """None: the command has not started, as far as the shim has told.
 
-        `at` may be forged by the task: see attempt_times.py."""
+        `at` may be forged by the task: see attempt_times.py.
+        """
         record = self._record("started")
         try:
             return StartRecord(

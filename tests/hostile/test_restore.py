@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.duckdb.database import DatabaseFiles, open_database
+from fetchml.adapters.duckdb.database import open_database
+from fetchml.adapters.duckdb.recovery import DatabaseFiles
 from fetchml.backup import archive as archives
 from fetchml.backup.restore import restore
 from fetchml.core.model import Role

@@ -1,4 +1,4 @@
-"""The writer thread: everything that waits goes into one commit."""
+"""The writer thread: one commit for everything that waits."""
 
 import asyncio
 import queue
@@ -16,18 +16,16 @@ from fetchml.core.requests.text import is_valid
 
 COMMIT_ROWS = 4_096
 COMMIT_CHARACTERS = 16 << 20
-"""No more is taken into a commit once it has so much: DuckDB holds all of it in memory."""
+"""Maximum of one commit: DuckDB holds all of it in memory."""
 
 CROWD = 16
 ENOUGH = 32
 HOLD_SECONDS = 0.01
-"""After a commit for more than CROWD calls the next one is held back until nearly as many wait
-again: they are on their way through the event loop, and a commit costs a core nearly the same for
-10 rows as for ENOUGH."""
+"""After a commit for more than CROWD calls the next one waits until nearly as many calls wait
+again: they are on their way through the event loop, and a commit of 10 rows costs a core nearly as
+much as one of ENOUGH."""
 FOLLOWS_SECONDS = 0.004
-"""How long a commit waits for what is said to follow. A second commit would take as long."""
-
-
+"""How long a commit waits for announced changes. A second commit would take as long."""
 _OWN_FAULTS = (
     ValueError,  # also a UnicodeError
     TypeError,
@@ -37,8 +35,8 @@ _OWN_FAULTS = (
     duckdb.NotSupportedError,
     duckdb.ProgrammingError,
 )
-"""What is wrong with one statement or its values, and with nothing else. All other errors are of
-the disk, of memory or of DuckDB itself, and final."""
+"""Errors of one statement or its values. All others concern the disk, the memory or DuckDB itself,
+and are final."""
 _MAX_BIGINT = (1 << 63) - 1
 
 
@@ -49,9 +47,9 @@ class Unstorable(ValueError):
 class _Append(NamedTuple):
     changes: Sequence[Change]
     rows: list[tuple[int, int, str, str]]
-    """Of the journal: seq, at, task id, data."""
+    """Journal rows: seq, at, task id, data."""
     sizes: list[int]
-    """Of the data, in characters."""
+    """Size of each row's data, in characters."""
     future: asyncio.Future[None]
     followed: bool
 
@@ -81,11 +79,11 @@ _Item = _Append | _Execute | _Audit
 
 
 class JournalWriter:
-    """Commits appends in the order of its calls, all that wait at once, as far as memory allows.
+    """Commits calls in their order, all that wait at once, as far as memory allows.
 
-    A commit takes about a millisecond whatever its size, and under load the next one is filled
-    while it runs. The callbacks: `on_commit(seq, sizes)` in the writer's thread, the `listeners`
-    in the event loop, `on_failure` in the writer's thread, which has ended then.
+    A commit takes about a millisecond whatever its size, and under load the next one fills up while
+    it runs. `on_commit(seq, sizes)` is called in the writer's thread, the `listeners` in the event
+    loop, and `on_failure` in the writer's thread, which ends then.
     """
 
     def __init__(
@@ -107,7 +105,7 @@ class JournalWriter:
         self._encode = msgspec.json.Encoder().encode
         self._waiting: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._enough = sys.maxsize
-        """So many waiting calls end the holding back."""
+        """Number of waiting calls that ends a wait for more."""
         self._enough_came = threading.Event()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -121,7 +119,7 @@ class JournalWriter:
             data = self._encode(task).decode()
             rows.append((change.seq, change.at, task.id, data))
             sizes.append(len(data))
-        # One future for each call: cancelling one waiter must not cancel the others of its commit.
+        # One future a call: cancelling one waiter must not cancel the others of its commit.
         future = self._loop.create_future()
         self._waiting.put(_Append(changes, rows, sizes, future, followed))
         if self._waiting.qsize() >= self._enough:
@@ -129,9 +127,10 @@ class JournalWriter:
         return future
 
     def execute(self, statement: str, parameters: Sequence[Any]) -> asyncio.Future[None]:
-        """In the event loop. For tables that are not folded from the journal.
+        """Execute a statement on a table that is not folded from the journal.
 
-        Raises Unstorable. What the database refuses nevertheless fails this future alone.
+        In the event loop. Raises Unstorable; any other error of the statement fails this future
+        alone.
         """
         _require_storable(parameters)
         future = self._loop.create_future()
@@ -139,9 +138,10 @@ class JournalWriter:
         return future
 
     def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
-        """In the event loop. In one commit with the changes of the same moment. Raises Unstorable.
+        """Append an entry in one commit with the changes of the same moment.
 
-        The row is checked here, since the appender takes all rows of a commit or none.
+        In the event loop. Raises Unstorable: the row is checked here, because the appender takes
+        all rows of a commit or none.
         """
         row = msgspec.structs.astuple(entry)
         _require_storable(row)
@@ -150,7 +150,7 @@ class JournalWriter:
         return future
 
     def stop(self) -> None:
-        """Block until all that was handed in is committed; not to be called in the event loop."""
+        """Block until all calls so far are committed. Not in the event loop."""
         self._waiting.put(None)
         self._thread.join()
 
@@ -164,11 +164,11 @@ class JournalWriter:
                     self._commit(_Appenders(journal, audit), batch)
                     if len(batch) > CROWD:
                         self._wait_for(min(ENOUGH, len(batch) * 9 // 10), HOLD_SECONDS)
-        except Exception as error:  # noqa: BLE001 - whatever it was, nothing more may be committed
+        except Exception as error:  # noqa: BLE001 - nothing more may be committed
             self._on_failure(error)
 
     def _wait_for(self, calls: int, seconds: float) -> None:
-        """Until so many wait, no longer than that."""
+        """Wait until this many calls wait, at most `seconds`."""
         self._enough_came.clear()
         self._enough = calls
         if self._waiting.qsize() < calls:
@@ -216,7 +216,7 @@ class JournalWriter:
                 audited.append(item.row)
         with self._commits:
             for each in executed:
-                # A statement is a transaction of its own: one that fails leaves nothing behind.
+                # Each statement is its own transaction: one that fails leaves nothing behind.
                 try:
                     self._connection.execute(each.statement, each.parameters)
                 except _OWN_FAULTS as error:

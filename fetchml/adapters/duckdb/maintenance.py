@@ -1,6 +1,9 @@
-"""The upkeep thread: folds the journal, prunes it, picks moments for checkpoints, watches the disk.
+"""The maintenance thread: folds and prunes the journal, writes checkpoints, checks the free space.
 
-All of it is off the path of an answer, in portions that hold up a commit for a few milliseconds.
+None of it delays an answer: the work is done in portions that hold up a commit for a few
+milliseconds.
+
+Folding moves the latest change of each task from the journal into the table `tasks`.
 """
 
 import logging
@@ -18,30 +21,31 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 FOLD_S = 5.0
-"""After so long what there is gets folded, though it is little and nobody waits for it."""
+"""Longest time until changes are folded if no reader waits for them."""
 FOLD_ROWS = 4_000
 FOLD_CHARACTERS = 8 << 20
-"""A transaction's bounds; as much that waits starts a fold before its time."""
+"""Maximum of one transaction; a backlog of this size is folded immediately."""
 TAIL_ROWS = 50_000
 TAIL_CHARACTERS = 64 << 20
-"""Commits wait while more than this is not folded: it bounds what a read or a start waits for."""
+"""Commits wait while more than this is not folded, which bounds the wait of a read or a start."""
 SIZES_ROWS = 256
-"""Journal rows whose sizes are read at once at the start: DuckDB holds all their data for that."""
-MAX_GAPS_TOLD = 100
+"""Journal rows whose sizes are read at once at a start: DuckDB holds all their data for that."""
+MAX_GAPS_LOGGED = 100
 """Gaps in the journal's numbers that are named in the log."""
 PRUNE_ROWS = 5_000
-"""A transaction's bound; ten times as many surplus rows may lie in the journal while it is busy."""
+"""Maximum of one transaction. A busy journal may have ten times as many surplus rows."""
 REMOVED_ROWS = 1_000
-"""Of tasks, in one transaction (10 ms)."""
+"""Rows of tasks removed in one transaction (10 ms)."""
 IDLE_S = 5.0
 IDLE_CHECKPOINT_BYTES = 1 << 20
 BUSY_CHECKPOINT_BYTES = 128 << 20
-"""So long a write-ahead log makes the next start 1 s slower; then even a busy store checkpoints."""
+"""A log of this size makes the next start 1 s slower: even a busy store writes a checkpoint."""
 IDEMPOTENCY_KEPT_MS = 24 * 3600 * 1000
 
 
 class Maintenance:
-    """`folded_seq` only grows; up to it, `tasks` and `idempotency` hold what the journal says."""
+    """The tables `tasks` and `idempotency` have all changes up to `folded_seq`, which only
+    grows."""
 
     def __init__(
         self,
@@ -69,7 +73,7 @@ class Maintenance:
         [(first, last)] = self._cursor.execute(sql.SEQ_RANGE).fetchall()
         self.durable_seq = int(last or folded_seq)
         self.pruned_seq = int(first or folded_seq + 1) - 1
-        """Only grows; changes up to it are, or are about to be, no longer in the journal."""
+        """Changes up to it are no longer in the journal, or about to be removed. Only grows."""
         self._last_commit_at = time.monotonic()
         self._next_expiry_at = 0.0
         self._folded_at = 0.0
@@ -77,7 +81,7 @@ class Maintenance:
         self._wake = threading.Event()
         self._folded = threading.Condition()
         self._sizes: deque[tuple[int, int]] = deque()
-        """Of each change that is not folded, oldest first: its number, its data's characters."""
+        """Number and characters of each change that is not folded, oldest first."""
         self._durable_characters = 0
         self._folded_characters = 0
         self._read_sizes()
@@ -89,8 +93,8 @@ class Maintenance:
         self._thread.start()
 
     def committed(self, seq: int, sizes: Sequence[int]) -> None:
-        """The writer's word, in its thread, that the journal has grown up to `seq` by data of these
-        sizes (in characters)."""
+        """Record that the journal has grown up to `seq` by data of these sizes, in characters.
+        Called in the writer's thread; waits while too much is not folded."""
         self._add_sizes(zip(range(seq - len(sizes) + 1, seq + 1), sizes, strict=True))
         self.durable_seq = seq
         self._last_commit_at = time.monotonic()
@@ -100,7 +104,7 @@ class Maintenance:
         self._wait_folded(seq if waiting > TAIL_CHARACTERS else seq - TAIL_ROWS)
 
     def wait_folded(self) -> None:
-        """Block until what is durable now is folded. Raises RuntimeError after a failure."""
+        """Block until everything durable is folded. Raises RuntimeError after a failure."""
         self._wait_folded(self.durable_seq)
 
     def _wait_folded(self, target: int) -> None:
@@ -113,13 +117,14 @@ class Maintenance:
             raise RuntimeError("the store has failed; the program must end")
 
     def stop(self) -> None:
-        """Block until all is folded and checkpointed. After the writer, not in the event loop."""
+        """Block until everything is folded and checkpointed. After the writer, not in the event
+        loop."""
         self._stopping = True
         self._wake.set()
         self._thread.join()
 
     def fail(self) -> None:
-        """End the thread and wake all readers that wait for it."""
+        """End the thread, and wake the readers that wait for it."""
         with self._folded:
             self.failed = True
             self._folded.notify_all()
@@ -134,7 +139,7 @@ class Maintenance:
             if not self.failed:
                 self._fold_up_to(self.durable_seq)
                 self._checkpoint()
-        except Exception as error:  # noqa: BLE001 - whatever it was, readers may be out of step now
+        except Exception as error:  # noqa: BLE001 - readers may miss changes now
             self._on_failure(error)
 
     def _turn(self, *, asked: bool) -> None:
@@ -155,13 +160,13 @@ class Maintenance:
             self._durable_characters += numbered[1]
 
     def _read_sizes(self) -> None:
-        """Of all that is not folded. The numbers have no gap, unless an older release left one."""
+        """Read the sizes of all changes that are not folded. Only older releases left gaps."""
         expected = self.folded_seq + 1
         missing = list[str]()
         for seq in range(self.folded_seq, self.durable_seq, SIZES_ROWS):
             rows = self._cursor.execute(sql.SIZES, [seq, seq + SIZES_ROWS]).fetchall()
             for found, _ in rows:
-                if found > expected and len(missing) < MAX_GAPS_TOLD:
+                if found > expected and len(missing) < MAX_GAPS_LOGGED:
                     missing.append(_span(expected, found - 1))
                 expected = found + 1
             self._add_sizes(rows)
@@ -173,7 +178,7 @@ class Maintenance:
             )
 
     def _take_span(self, target: int) -> int:
-        """The last change of the next fold, at least one further on."""
+        """Return the number of the last change of the next fold, which has at least one."""
         characters = rows = 0
         last = target
         while self._sizes and self._sizes[0][0] <= target:
@@ -221,7 +226,7 @@ class Maintenance:
             self._remove_old_rows()
 
     def _remove_old_rows(self) -> None:
-        """One portion."""
+        """Remove one portion of the rows of old hidden tasks."""
         before = [self._now_ms() - self._keep_ms, REMOVED_ROWS]
         ids = [row for (row,) in self._cursor.execute(sql.OLD_ROWS, before).fetchall()]
         self._has_old_rows = len(ids) == REMOVED_ROWS
@@ -237,7 +242,7 @@ class Maintenance:
 
     def _checkpoint(self) -> None:
         if not self._look_at_disk():
-            return  # a checkpoint that runs out of space is fatal; without one nothing is lost
+            return  # A checkpoint that runs out of space is fatal; without one nothing is lost.
         began = time.monotonic()
         self._database.checkpoint()
         log.debug("checkpoint", extra={"seconds": time.monotonic() - began})

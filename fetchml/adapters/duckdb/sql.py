@@ -34,7 +34,7 @@ MIGRATIONS: Sequence[str] = (
     CREATE TABLE keys (id VARCHAR PRIMARY KEY, data VARCHAR NOT NULL);
     INSERT INTO meta VALUES (0, uuid()::VARCHAR, 0);
     """,
-    # 2: documents, for what is few.
+    # 2: documents, for small collections.
     """
     CREATE TABLE documents (kind VARCHAR, id VARCHAR, data BLOB NOT NULL, PRIMARY KEY (kind, id));
     """,
@@ -48,8 +48,8 @@ MIGRATIONS: Sequence[str] = (
     """
     ALTER TABLE tasks ADD COLUMN service BOOLEAN DEFAULT false;
     """,
-    # 5: what tasks take on the disk (`core.model.Kept`; NULL: not measured); how many
-    # ended on a day (UTC) of those whose rows were removed.
+    # 5: disk usage of tasks (`core.model.Kept`; NULL: not measured); number of tasks by day (UTC)
+    # of their end whose rows were removed.
     """
     ALTER TABLE tasks ADD COLUMN outputs_bytes BIGINT;
     ALTER TABLE tasks ADD COLUMN outputs_files BIGINT;
@@ -113,10 +113,10 @@ FOLDED = "UPDATE meta SET folded_seq = $1"
 PRUNE_JOURNAL = "DELETE FROM journal WHERE seq <= $1"
 PRUNE_IDEMPOTENCY = "DELETE FROM idempotency WHERE created_at < $1"
 COUNT_AUDIT = "SELECT count(*) FROM audit"
-# Entries lie in groups: those of security, each user's others, each user's refusals. Within its
-# group an entry has a place, the newest the first. What is deleted has the last places: of a flood
-# only the group that it fills loses entries, and a group that has fewer than its equal part loses
-# none. The first $2 of security are behind nobody.
+# Entries form groups: those of security, each user's others, each user's refusals. Entries are
+# ranked within their group, the newest first, and the lowest ranks are deleted: a flood removes
+# entries only from the group that it fills, and a group with less than an equal share loses none.
+# The first $2 entries of security rank above all others.
 PRUNE_AUDIT = f"""
     DELETE FROM audit WHERE id IN (
         SELECT id FROM (
@@ -129,7 +129,7 @@ PRUNE_AUDIT = f"""
         LIMIT $1)
 """  # noqa: S608 - our own text
 
-# What a start needs. Everything is folded then, but for SIZES, which the fold goes by.
+# For a start. Everything is folded then, except before SIZES, which the fold needs.
 SIZES = "SELECT seq, length(data) FROM journal WHERE seq > $1 AND seq <= $2 ORDER BY seq"
 SEQ_RANGE = "SELECT min(seq), max(seq) FROM journal"
 LAST_CREATED_AT = "SELECT coalesce(max(created_at), 0) FROM tasks"
@@ -146,8 +146,8 @@ KEPT_BY_USER = """
     GROUP BY usr
 """
 
-# Rows that nothing reads any more leave a number behind. The fold has passed them: a hidden task
-# never changes again.
+# Rows that nothing reads any more are replaced by a count. They are folded, and a hidden task never
+# changes again.
 OLD_ROWS = """
     SELECT id FROM tasks WHERE hidden AND ended_at < $1 AND created_at < $1 AND NOT service LIMIT $2
 """
@@ -159,7 +159,7 @@ COUNT_REMOVED = """
 """
 REMOVE_ROWS = "DELETE FROM tasks WHERE id IN (SELECT unnest($1))"
 
-# Point reads look at the tail first, then at the table: what is folded in between is found there.
+# Point reads look at the tail first, then at the table: a change folded in between is found there.
 GET_FROM_TAIL = """
     SELECT data FROM journal WHERE seq > $1 AND task_id = $2 ORDER BY seq DESC LIMIT 1
 """
@@ -179,13 +179,13 @@ FIND_IDEMPOTENT = """
 """
 CHANGES_SINCE = "SELECT seq, at_ms, data FROM journal WHERE seq > $1 ORDER BY seq LIMIT $2"
 
-# Several tasks at once are read in two steps, first which, then their data in portions: the data
-# of a thousand long ones are more than fits in the memory limit.
+# Several tasks are read in two steps, first their row ids, then their data in portions: the data of
+# a thousand long ones exceeds the memory limit.
 SIZES_OF_ROWS = "SELECT rowid, strlen(data) FROM tasks WHERE rowid IN (SELECT unnest($1))"
 DATA_OF_ROWS = "SELECT rowid, data FROM tasks WHERE rowid IN (SELECT unnest($1))"
 
-# Ended tasks lie in the order of time, so that a day is a small part of the table. Deleted ones
-# count: what was done was done.
+# Ended tasks are stored in the order of time, so that a day is a small part of the table. Deleted
+# tasks count too.
 ENDED_BETWEEN = """
     SELECT count(*) FILTER (status = 'completed'), count(*) FILTER (status = 'failed')
     FROM tasks WHERE ended_at >= $1 AND ended_at < $2 AND NOT service

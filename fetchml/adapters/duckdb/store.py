@@ -1,4 +1,4 @@
-"""The store on DuckDB: `ports.store.Store`, put together from a writer, upkeep, and readers."""
+"""The store on DuckDB: `ports.store.Store` made of a writer, a maintenance thread, and readers."""
 
 import asyncio
 import errno
@@ -18,9 +18,10 @@ import duckdb
 import msgspec
 
 from fetchml.adapters.duckdb import sql
-from fetchml.adapters.duckdb.database import Database, DatabaseFiles, open_database
+from fetchml.adapters.duckdb.database import Database, open_database
 from fetchml.adapters.duckdb.journal_writer import JournalWriter
 from fetchml.adapters.duckdb.maintenance import IDEMPOTENCY_KEPT_MS, Maintenance
+from fetchml.adapters.duckdb.recovery import DatabaseFiles
 from fetchml.adapters.duckdb.task_rows import AT_ONCE, decode_task, page_by, tasks_by
 from fetchml.adapters.system_errors import advice
 from fetchml.core.audit import Action, AuditEntry
@@ -45,7 +46,7 @@ T = TypeVar("T")
 _decode_key = msgspec.json.Decoder(Key).decode
 
 MEMORY_BYTES = 1 << 30
-"""What DuckDB may hold."""
+"""DuckDB's memory limit."""
 
 
 def _clock_ms() -> int:
@@ -53,18 +54,19 @@ def _clock_ms() -> int:
 
 
 class StoreUnusable(Exception):
-    """The store can't be opened or written now, and is not damaged: the message says why, and what
-    to do."""
+    """The store can't be opened or written now, and is not damaged. The message has the reason and
+    the remedy."""
 
 
 class DuckDBStore:
-    """See `ports.store.Store`. `open` raises DataDirBusy and StoreUnusable beside StoreDamaged; a
-    failure is told as StoreUnusable.
+    """Implements `ports.store.Store`. `open` raises DataDirBusy and StoreUnusable too; a later
+    failure is reported as StoreUnusable.
 
-    `journal_rows`: how many changes `changes_since` can go back. `audit_rows`: how many entries
-    of the audit are kept. `keep_ms`: how long after their end the rows of deleted tasks are kept;
-    0: for ever. `min_free_bytes`: with less free on the disk, `has_room` is false. `memory_limit`:
-    DuckDB's own, such as `1GB`.
+    - `journal_rows`: how many changes `changes_since` can go back.
+    - `audit_rows`: how many audit entries are kept.
+    - `keep_ms`: how long after their end the rows of deleted tasks are kept; 0 keeps them for ever.
+    - `min_free_bytes`: `has_room` is false if the disk has less.
+    - `memory_limit`: of DuckDB, such as `1GB`.
     """
 
     def __init__(
@@ -132,7 +134,7 @@ class DuckDBStore:
 
     async def get(self, task_id: str) -> Task | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> Task | None:
-            # All of it, always: a result that is half read keeps its transaction open, and a
+            # Always fetch everything: a result that is half read keeps its transaction open, and a
             # checkpoint waits for that.
             rows = list[tuple[str]]()
             folded = self._maintenance.folded_seq
@@ -157,8 +159,8 @@ class DuckDBStore:
     async def changes_since(self, seq: int, limit: int) -> list[Change] | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[Change] | None:
             rows = cursor.execute(sql.CHANGES_SINCE, [seq, min(limit, AT_ONCE)]).fetchall()
-            # Where nothing was pruned above `seq` the numbers between were never given out: an
-            # older release could leave such a gap.
+            # If nothing above `seq` was pruned, the missing numbers were never used: older releases
+            # could leave such a gap.
             if rows and rows[0][0] != seq + 1 and self._maintenance.pruned_seq > seq:
                 return None
             return [Change(number, at, decode_task(data)) for number, at, data in rows]
@@ -205,7 +207,7 @@ class DuckDBStore:
             found = dict[str, IdempotentCreate]()
             for key, *create in found_in_tail + folded:
                 each = IdempotentCreate(*create)
-                # The tail may have a change of an old task with this key: the newest create counts.
+                # The tail may have a change of an old task with this key: the newest create wins.
                 if each.at >= oldest and (key not in found or each.at > found[key].at):
                     found[key] = each
             return found
@@ -338,7 +340,7 @@ class DuckDBStore:
         self._lock.release()
 
     def _fail(self, error: Exception) -> None:
-        """In any thread. Only the first failure is told: the others follow from it."""
+        """Report the first failure, in any thread; all others follow from it."""
         with self._failure_lock:
             if self._failure is not None:
                 return
@@ -359,7 +361,7 @@ class DuckDBStore:
     async def _read(
         self, read: Callable[[duckdb.DuckDBPyConnection], T], *, folded: bool = False
     ) -> T:
-        """`folded`: only when `tasks` holds all that is durable now."""
+        """Run a read in a reader thread. `folded`: wait until `tasks` has all durable changes."""
         return await self._loop.run_in_executor(self._readers, self._with_cursor, read, folded)
 
     def _with_cursor(self, read: Callable[[duckdb.DuckDBPyConnection], T], folded: bool) -> T:

@@ -1,5 +1,5 @@
-"""Tasks read from the store in two steps: first which, then their data, in portions that fit in
-DuckDB's memory and in ours."""
+"""Reads tasks in two steps, first their row ids and then their data, in portions that fit in
+memory."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,9 +14,9 @@ from fetchml.pages import in_brief, row_bytes
 from fetchml.ports.store import TaskQuery
 
 AT_ONCE = 128
-"""Tasks whose data one statement reads: by every reader at once they fit in the memory limit."""
+"""Tasks whose data one statement reads. All readers together stay within the memory limit."""
 PORTION_BYTES = 4 << 20
-"""Data of tasks that are read at one time for a page."""
+"""Maximum data read at a time for a page."""
 
 decode_task = msgspec.json.Decoder(Task).decode
 
@@ -28,8 +28,10 @@ def tasks_by(
     *,
     most_bytes: int | None = None,
 ) -> list[Task]:
-    """Those whose rowids the statement gives, in its order, while nothing changes in between.
-    `most_bytes`: the first of them that take no more memory than this."""
+    """Return the tasks whose row ids a statement returns, in its order. In one transaction.
+
+    `most_bytes`: only the first tasks that together take no more memory than this.
+    """
     return tasks_of(cursor, rowids_of(cursor, statement, parameters), most_bytes)
 
 
@@ -40,8 +42,8 @@ def rowids_of(
 
 
 def page_by(cursor: duckdb.DuckDBPyConnection, query: TaskQuery) -> tuple[list[Task], bool]:
-    """The tasks of a page, and whether `most_bytes` has cut it. Of a brief page no more than
-    PORTION_BYTES are here that are not in it."""
+    """Return the tasks of a page, and whether `most_bytes` has cut it. For a brief page at most
+    PORTION_BYTES are in memory beside it."""
     rowids = rowids_of(cursor, *sql.page_of_tasks(query))
     tasks = list[Task]()
     taken = 0
@@ -56,7 +58,7 @@ def page_by(cursor: duckdb.DuckDBPyConnection, query: TaskQuery) -> tuple[list[T
 
 
 def _portions(cursor: duckdb.DuckDBPyConnection, rowids: list[int]) -> Iterator[list[int]]:
-    """At most AT_ONCE rows each, and PORTION_BYTES of data where it is more than one."""
+    """Split rows into portions of at most AT_ONCE rows, and PORTION_BYTES if more than one row."""
     for first in range(0, len(rowids), AT_ONCE):
         some = rowids[first : first + AT_ONCE]
         sizes = dict(cursor.execute(sql.SIZES_OF_ROWS, [some]).fetchall())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.duckdb.database import DatabaseFiles
+from fetchml.adapters.duckdb.recovery import DatabaseFiles
 from fetchml.adapters.duckdb.store import READERS, StoreUnusable
 from fetchml.core.model import Status, Task
 from fetchml.core.requests.submission import MAX_REQUEST_BYTES

@@ -16,7 +16,7 @@ import duckdb
 import pytest
 
 from fetchml.adapters.duckdb import sql
-from fetchml.adapters.duckdb.database import HEADER_BLOCK, DatabaseFiles
+from fetchml.adapters.duckdb.recovery import HEADER_BLOCK, DatabaseFiles
 from fetchml.adapters.duckdb.store import StoreUnusable
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Status

@@ -14,6 +14,7 @@ from fetchml.backup.store_copy import PREFIX, remove_unheld, taken
 from fetchml.cli.connect import connected
 from fetchml.cli.errors import CommandError, ExitCode, reason
 from fetchml.cli.privileges import as_owner
+from fetchml.cli.settings_options import data_dir_option
 from fetchml.client import Rpc, Unreachable
 from fetchml.client.connection import CONTROL
 from fetchml.config.data_dir import default_data_dir
@@ -35,14 +36,7 @@ COPY_SECONDS = 24 * 3600
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    envvar="FETCHML_DATA_DIR",
-    show_envvar=True,
-    metavar="DIR",
-    help="Data directory on this machine. Its server may be running.",
-)
+@data_dir_option("Data directory on this machine. Its server may be running.")
 @click.option("--no-tasks", is_flag=True, help="Leave out the tasks' outputs and logs.")
 @click.option(
     "--with-keys",

@@ -91,6 +91,15 @@ def connected_as_found(server: str) -> Iterator[Client]:
 
 
 @contextmanager
+def valid_text() -> Iterator[None]:
+    """Turn protobuf's ValueError, for text that is not UTF-8, into a UsageError."""
+    try:
+        yield
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@contextmanager
 def plain_failures() -> Iterator[None]:
     """Turn a client's errors into a CommandError, with a hint and an exit code."""
     try:

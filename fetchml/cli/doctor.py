@@ -1,11 +1,12 @@
 """`fetchml doctor`"""
 
 import click
+from rich.table import Table
 from rich.text import Text
 
 from fetchml.cli.connect import json_option
 from fetchml.cli.errors import ExitCode
-from fetchml.cli.render import clean, print_json, show, table
+from fetchml.cli.render import clean, print_json, show
 from fetchml.cli.settings_options import settings_options
 from fetchml.config.settings import Settings
 from fetchml.ops.doctor import Check, examine
@@ -32,8 +33,10 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
         ]
         print_json({"ok": well, "checks": found})
         return 0 if well else ExitCode.FAILED
-    shown = table("", "", "")
-    shown.show_header = False
+    shown = Table(box=None, pad_edge=False, show_header=False)
+    shown.add_column(no_wrap=True)
+    shown.add_column(no_wrap=True)
+    shown.add_column(overflow="fold")
     for check in checks:
         shown.add_row(_state(check), Text(check.name), clean(check.says))
         if todo := check.mend or check.advice:

@@ -3,8 +3,8 @@
 import click
 
 from fetchml.cli.compare import compared, comparison_table, row_json, sort_rows
-from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.render import clean, console, local_time, print_json, show, table
+from fetchml.cli.connect import json_option, server_option, valid_text
+from fetchml.cli.render import clean, console, local_time, print_json, show, show_details, table
 from fetchml.client import Client, Experiment, to_json
 
 
@@ -30,11 +30,8 @@ def create(
     client: Client, name: str, description: str | None, commit_id: str | None, *, as_json: bool
 ) -> None:
     """Create an experiment called NAME and print its id."""
-    try:
+    with valid_text():
         made = client.create_experiment(name, description=description, commit_id=commit_id)
-    except ValueError as error:
-        # Text that is not UTF-8; protobuf's message names it.
-        raise click.UsageError(str(error)) from error
     if as_json:
         print_json(made)
     else:
@@ -84,12 +81,7 @@ def show_one(client: Client, experiment_id: str, *, as_json: bool) -> None:
         "description": found.description,
         "tasks": str(tasks.total),
     }
-    shown = table("", "")
-    shown.show_header = False
-    for name, value in lines.items():
-        if value:
-            shown.add_row(name, clean(value))
-    show(shown)
+    show_details(lines.items())
 
 
 @experiment.command()

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.connect import json_option, server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.param_types import Int32
-from fetchml.cli.render import clean, console, local_time, print_json, show, table
+from fetchml.cli.render import clean, console, local_time, print_json, show, show_details, table
 from fetchml.client import Client, JupyterServiceInfo, RateLimited, Unavailable, to_json
 
 LOOK_AGAIN_SECONDS = 0.5
@@ -57,11 +57,8 @@ def start(
     The link contains the service's token: anyone with the link can use the service.
     """
     given: Any = {field: value for field, value in asked.items() if value is not None}
-    try:
+    with valid_text():
         service = client.start_jupyter(name if name is not None else _user(), **given)
-    except ValueError as error:
-        # Text that is not UTF-8; protobuf's message names it.
-        raise click.UsageError(str(error)) from error
     if not no_wait:
         service = _answering(client, service)
     if as_json:
@@ -124,12 +121,7 @@ def show_one(client: Client, service_id: str, *, as_json: bool) -> None:
         "last used": local_time(found.last_activity) if found.HasField("last_activity") else "",
         "ended": local_time(found.ended_at) if found.HasField("ended_at") else "",
     }
-    shown = table("", "")
-    shown.show_header = False
-    for name, value in lines.items():
-        if value:
-            shown.add_row(name, clean(value))
-    show(shown)
+    show_details(lines.items())
 
 
 @jupyter.command()

@@ -14,6 +14,7 @@ from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.param_types import Duration
 from fetchml.cli.privileges import as_owner
 from fetchml.cli.render import clean, console, local_time, print_json, show, table
+from fetchml.cli.settings_options import data_dir_option
 from fetchml.client import Rpc, Unreachable, to_json
 from fetchml.client.connection import CONTROL
 from fetchml.config.data_dir import default_data_dir
@@ -71,14 +72,7 @@ class KeyServiceCaller:
 
 
 @click.group()
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    envvar="FETCHML_DATA_DIR",
-    show_envvar=True,
-    metavar="DIR",
-    help="Data directory on this machine. Its server may be running.",
-)
+@data_dir_option("Data directory on this machine. Its server may be running.")
 @click.option(
     "--server",
     metavar="HOST:PORT",

@@ -151,6 +151,17 @@ def table(*columns: str, spare: Sequence[str] = ()) -> FittedTable:
     return made
 
 
+def show_details(lines: Iterable[tuple[str, str | Text]]) -> None:
+    """Print names and values in two columns, without those whose value is empty."""
+    shown = Table(box=None, pad_edge=False, show_header=False)
+    shown.add_column(no_wrap=True, style="bold")
+    shown.add_column(overflow="fold")
+    for name, value in lines:
+        if value:
+            shown.add_row(name, clean(value) if isinstance(value, str) else value)
+    show(shown)
+
+
 def task_table(tasks: Iterable[Task]) -> Table:
     made = table(
         *("ID", "JOB", "STATUS", "PRIORITY", "USER", "SUBMITTED", "RAN", "NOTE"),

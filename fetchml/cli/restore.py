@@ -15,6 +15,7 @@ from fetchml.backup.restore import RestoreReport
 from fetchml.backup.restore import restore as restore_backup
 from fetchml.cli.errors import CommandError, ExitCode, reason
 from fetchml.cli.render import clean, local_time, show, table
+from fetchml.cli.settings_options import data_dir_option
 from fetchml.config.data_dir import default_data_dir
 from fetchml.ops import stdio
 from fetchml.system.signals import held_back, interruptible
@@ -22,14 +23,7 @@ from fetchml.system.signals import held_back, interruptible
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    envvar="FETCHML_DATA_DIR",
-    show_envvar=True,
-    metavar="DIR",
-    help="Data directory to create. It must be missing or empty.",
-)
+@data_dir_option("Data directory to create. It must be missing or empty.")
 def restore(file: Path, data_dir: Path | None) -> None:
     """Create a data directory from FILE, a backup by 'fetchml backup'; '-' reads stdin.
 

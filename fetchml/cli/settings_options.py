@@ -11,6 +11,18 @@ from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.config.loader import ConfigError, load
 
 
+def data_dir_option(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option `--data-dir` for a command that works on a data directory itself."""
+    return click.option(
+        "--data-dir",
+        type=click.Path(path_type=Path),
+        envvar="FETCHML_DATA_DIR",
+        show_envvar=True,
+        metavar="DIR",
+        help=help_text,
+    )
+
+
 def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--config` and a flag for each common setting to a command, and pass it `settings`."""
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import click
 from rich.text import Text
 
-from fetchml.cli import render
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.render import (
     clean,
@@ -15,9 +14,9 @@ from fetchml.cli.render import (
     local_time,
     print_json,
     run_time,
+    show_details,
     size,
     status_text,
-    table,
 )
 from fetchml.client import Client, Task, TaskExplanation, ended
 
@@ -32,11 +31,7 @@ def show(client: Client, task_id: str, *, as_json: bool) -> None:
     if as_json:
         print_json(task)
         return
-    shown = table("", "")
-    shown.show_header = False
-    for name, value in _lines(client, task):
-        shown.add_row(Text(name, "bold"), value)
-    render.show(shown)
+    show_details(_lines(client, task))
 
 
 def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:

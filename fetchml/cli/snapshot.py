@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import click
-from rich.text import Text
 
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.render import (
@@ -12,6 +11,7 @@ from fetchml.cli.render import (
     local_time,
     print_json,
     show,
+    show_details,
     size,
     table,
 )
@@ -98,12 +98,7 @@ def show_one(client: Client, snapshot_id: str, *, as_json: bool) -> None:
         "used": local_time(found.used_at),
         "commit": _commit(found),
     }
-    shown = table("", "")
-    shown.show_header = False
-    for name, value in lines.items():
-        if value:
-            shown.add_row(Text(name, "bold"), clean(value))
-    show(shown)
+    show_details(lines.items())
 
 
 @snapshot.command()

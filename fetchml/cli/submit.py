@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.connect import json_option, server_option, valid_text
 from fetchml.cli.errors import ExitCode
 from fetchml.cli.param_types import DatasetParam, Duration, Int32, KeyValue
 from fetchml.cli.render import clean, console, print_json
@@ -158,11 +158,8 @@ def create(client: Client, command: tuple[str, ...], fields: dict[str, Any]) -> 
         ),
     )
     given = given_fields(command, fields)
-    try:
+    with valid_text():
         return patient.submit(given.pop("job_name"), **given)
-    except ValueError as error:
-        # Text that is not UTF-8; protobuf's message names it.
-        raise click.UsageError(str(error)) from error
 
 
 def given_fields(command: tuple[str, ...], fields: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Server]:
-    """Not started yet; ended after the test if it still runs."""
+    """A server that the test starts, stopped after the test if it still runs."""
     made = Server(tmp_path / "data")
     yield made
     if made.process.poll() is None:

@@ -1,4 +1,4 @@
-"""The admin key of a server on this machine: where the command line sends it, and where not."""
+"""The admin key of a server on this machine: where the command line sends it."""
 
 import socket
 import threading
@@ -18,7 +18,7 @@ KEY = "fml_admin"
 
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One with an admin key, and no server."""
+    """A data directory with an admin key, and without a server."""
     (tmp_path / "admin.key").write_text(f"{KEY}\n")
     monkeypatch.setenv("FETCHML_DATA_DIR", str(tmp_path))
     monkeypatch.delenv("FETCHML_API_KEY", raising=False)
@@ -26,7 +26,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Listener:
-    """Whatever may listen on a loopback port."""
+    """A stranger that listens on a loopback port."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -62,20 +62,20 @@ def listener() -> Iterator[Listener]:
     found.close()
 
 
-def test_what_listens_on_a_loopback_port_never_gets_the_admin_key(
+def test_a_listener_on_a_loopback_port_never_receives_the_admin_key(
     data_dir: Path, listener: Listener
 ) -> None:
     variables = {"FETCHML_SERVER": f"127.0.0.1:{listener.port}", "FETCHML_DATA_DIR": str(data_dir)}
     ran = run("ls", **variables)
     assert ran.code == ExitCode.UNREACHABLE
     assert "Cannot reach a server" in ran.err
-    # With a key of the user's own the same command does ask it.
+    # With the user's own key, the same command does call it.
     assert run("ls", FETCHML_API_KEY="fml_own", **variables).code != 0
     assert listener.received
     assert KEY.encode() not in listener.received
 
 
-def test_the_key_goes_through_the_control_socket_and_counts_as_itself(tmp_path: Path) -> None:
+def test_the_admin_key_is_sent_through_the_control_socket(tmp_path: Path) -> None:
     server = Server(tmp_path / "data").start()
     try:
         server.run("submit", "--", "true").succeeded()
@@ -88,7 +88,7 @@ def test_the_key_goes_through_the_control_socket_and_counts_as_itself(tmp_path: 
 
 
 @pytest.mark.parametrize("server", ["127.0.0.1:1", "127.1.2.3:1", "[::1]:1", "LocalHost:1"])
-def test_a_loopback_address_means_the_server_on_this_machine(data_dir: Path, server: str) -> None:
+def test_a_loopback_address_selects_the_server_on_this_machine(data_dir: Path, server: str) -> None:
     write_address(data_dir, "127.0.0.1:1")
     with connected_as_found(server) as client:
         assert client.server.startswith("unix:")
@@ -108,9 +108,7 @@ def test_a_loopback_address_means_the_server_on_this_machine(data_dir: Path, ser
     ],
 )
 @pytest.mark.usefixtures("data_dir")
-def test_no_other_server_is_asked_without_a_key(
-    server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_remote_server_requires_an_api_key(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CommandError, match="No API key") as refused, connected_as_found(server):
         pass
     assert "FETCHML_API_KEY" in refused.value.hint

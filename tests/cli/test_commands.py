@@ -19,7 +19,7 @@ from tests.support.cli_server import FETCHML, SECONDS, Server, environment, run
 
 
 def submit(server: Server, *arguments: str) -> str:
-    """The id of a new task."""
+    """Submit a task, and return its id."""
     return server.run("submit", *arguments).succeeded()
 
 
@@ -45,7 +45,7 @@ def test_a_task_from_submit_to_rm(server: Server) -> None:
     assert "There is no task" in gone.err
 
 
-def test_json_is_what_rest_answers(server: Server) -> None:
+def test_json_equals_the_rest_reply(server: Server) -> None:
     task_id = submit(
         server, "--cpu", "1", "--metadata", "a=b", "--timeout", "1h", "--priority", "7",
         "--", "sh", "-c", "echo out; exit 2",
@@ -64,7 +64,7 @@ def rest(server: Server, path: str) -> Any:
         return json.load(answer)
 
 
-def test_wait_shows_the_log_and_ends_as_the_task(server: Server) -> None:
+def test_wait_shows_the_log_and_exits_with_the_tasks_exit_code(server: Server) -> None:
     waited = server.run("submit", "--wait", "--", "sh", "-c", "echo one; echo two >&2; exit 7")
     assert waited.code == 7
     assert waited.out == "one\ntwo\n"
@@ -73,13 +73,13 @@ def test_wait_shows_the_log_and_ends_as_the_task(server: Server) -> None:
     assert json.loads(as_json.succeeded())["status"] == "completed"
 
 
-def test_wait_goes_through_retries(server: Server) -> None:
+def test_wait_continues_through_retries(server: Server) -> None:
     command = 'echo "attempt $FETCHML_ATTEMPT"; [ "$FETCHML_ATTEMPT" = 2 ]'
     waited = server.run("submit", "--wait", "--retries", "1", "--", "sh", "-c", command)
     assert waited.succeeded() == "attempt 1\nattempt 2"
 
 
-def test_a_command_that_is_not_there_fails_plainly(server: Server) -> None:
+def test_a_missing_program_fails_the_task_with_its_reason(server: Server) -> None:
     waited = server.run("submit", "--wait", "--", "no-such-program")
     assert waited.code == 127
     assert "No such file or directory" in waited.err
@@ -107,7 +107,7 @@ def test_logs_follow_until_the_task_ends(server: Server) -> None:
     assert server.run("logs", "--attempt", "1", task_id).succeeded() == "1\n2\n3"
 
 
-def test_watch_of_all_begins_with_what_lives(server: Server) -> None:
+def test_watch_of_all_tasks_starts_with_the_live_ones(server: Server) -> None:
     task_id = submit(server, "-n", "watched", "--", "sleep", "60")
     with server.begin("watch", "--json", "--name", "watched") as watching:
         assert watching.stdout is not None
@@ -124,7 +124,7 @@ def test_watch_of_all_begins_with_what_lives(server: Server) -> None:
         assert watching.wait(SECONDS) == 130
 
 
-def test_the_queue(server: Server) -> None:
+def test_queue_and_top_show_running_tasks(server: Server) -> None:
     task_id = submit(server, "-n", "resident", "--", "sleep", "60")
     with server.begin("watch", task_id) as watching:
         assert watching.stdout is not None
@@ -136,7 +136,7 @@ def test_the_queue(server: Server) -> None:
     server.run("rm", task_id).succeeded()
 
 
-def test_what_is_refused(server: Server) -> None:
+def test_errors_have_exit_codes_and_hints(server: Server) -> None:
     wrong = server.run("ls", FETCHML_API_KEY="wrong")
     assert wrong.code == 4
     assert "fetchml keys create" in wrong.err
@@ -152,7 +152,7 @@ def test_what_is_refused(server: Server) -> None:
     assert server.run("frobnicate").code == 2
 
 
-def test_a_repeated_submit_with_a_key_is_one_task(server: Server) -> None:
+def test_a_repeated_idempotency_key_creates_one_task(server: Server) -> None:
     arguments = ("--idempotency-key", "once", "--", "true")
     assert submit(server, *arguments) == submit(server, *arguments)
 
@@ -173,8 +173,8 @@ def test_keys_of_a_running_server(server: Server) -> None:
     assert server.run("keys", "create", "a b").code == 2
 
 
-def test_keys_of_a_server_that_is_too_busy(server: Server) -> None:
-    """It is no reason to take its data directory for one at rest."""
+def test_keys_of_a_busy_server_do_not_open_its_data_directory(server: Server) -> None:
+    """A busy server must not be mistaken for a stopped one, whose data directory may be opened."""
     begun = threading.Semaphore(0)
     over = threading.Event()
 
@@ -203,13 +203,13 @@ def test_keys_over_the_network_are_for_admins(server: Server) -> None:
     assert server.run(*over, "ls", FETCHML_API_KEY=secret).code == 4
 
 
-def test_keys_where_no_server_ever_was(server: Server) -> None:
+def test_keys_of_a_missing_data_directory(server: Server) -> None:
     nothing = run("keys", "--data-dir", str(server.data_dir / "nothing"), "ls")
     assert nothing.code == 1
     assert "is not a data directory of FetchML: No such file or directory" in nothing.err
 
 
-def test_a_reader_that_leaves_early_is_no_error(server: Server) -> None:
+def test_a_closed_pipe_is_not_an_error(server: Server) -> None:
     shell = f"{' '.join(FETCHML)} ls --json | true"
     done = subprocess.run(
         ["sh", "-c", shell],
@@ -222,7 +222,7 @@ def test_a_reader_that_leaves_early_is_no_error(server: Server) -> None:
 
 
 @pytest.mark.parametrize("colour", [True, False])
-def test_on_a_terminal(server: Server, *, colour: bool) -> None:
+def test_wait_on_a_terminal(server: Server, *, colour: bool) -> None:
     variables = environment(**server.variables, TERM="xterm", COLUMNS="120")
     if colour:
         del variables["NO_COLOR"]
@@ -243,18 +243,18 @@ def test_on_a_terminal(server: Server, *, colour: bool) -> None:
 
 
 def read_terminal(descriptor: int) -> str:
-    """All that is written until the last writer has gone."""
+    """Read until the last writer has closed its side."""
     shown = b""
     while select.select([descriptor], [], [], SECONDS)[0]:
         try:
             shown += os.read(descriptor, 65_536)
-        except OSError:  # EIO: nobody has the other side open any more
+        except OSError:  # EIO: the other side is closed
             os.close(descriptor)
             return shown.decode()
     raise AssertionError(f"it did not end; shown so far: {shown!r}")
 
 
-def test_the_audit_tells_who_did_what(server: Server) -> None:
+def test_the_audit_lists_user_action_and_outcome(server: Server) -> None:
     task_id = submit(server, "--", "true")
     server.run("watch", task_id).succeeded()
     server.run("rm", task_id).succeeded()

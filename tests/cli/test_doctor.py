@@ -1,4 +1,4 @@
-"""`fetchml doctor` against things that really are well or broken."""
+"""`fetchml doctor` on machines that are healthy or broken."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def free_ports() -> tuple[str, ...]:
     return ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0")
 
 
-def test_all_is_well(tmp_path: Path) -> None:
+def test_a_healthy_machine_has_no_problem(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     ran = run("doctor", "--launcher", "process", "--data-dir", str(data_dir), *free_ports())
     assert "problem" not in ran.succeeded()
@@ -110,7 +110,7 @@ def test_a_driver_that_hangs(gpu_box: GpuBox, monkeypatch: pytest.MonkeyPatch) -
     assert not check.ok
 
 
-def test_plain_slots_are_told(gpu_box: GpuBox) -> None:
+def test_plain_slots_are_reported(gpu_box: GpuBox) -> None:
     gpu_box.set(driver=None)
     settings = Settings(data_dir=gpu_box.folder / "d", gpu=GpuSettings(slots=2))
     assert found(settings)["gpus"] == Check(
@@ -118,7 +118,9 @@ def test_plain_slots_are_told(gpu_box: GpuBox) -> None:
     )
 
 
-def test_gpus_that_no_container_could_get(gpu_box: GpuBox, docker_engine: Engine) -> None:
+def test_gpus_without_a_container_toolkit_are_a_problem(
+    gpu_box: GpuBox, docker_engine: Engine
+) -> None:
     gpu_box.set(gpu(0))
     ran = run(
         "doctor", "--json", "--data-dir", str(gpu_box.folder / "d"), *free_ports(),
@@ -145,7 +147,7 @@ def found(settings: Settings) -> dict[str, Check]:
     return {check.name: check for check in examine(settings)}
 
 
-def test_what_is_open_to_others(tmp_path: Path) -> None:
+def test_permissions_for_other_users_are_a_problem(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "admin.key").touch(mode=0o644)
     code, checks = doctor("--launcher", "process", "--data-dir", str(tmp_path), *free_ports())
@@ -230,7 +232,7 @@ def test_a_docker_engine(docker_engine: Engine, python_image: str, tmp_path: Pat
 
 
 def test_a_uid_that_all_containers_share_is_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything works, so it is no problem; but nobody should miss it."""
+    """Everything works, so it is advice and not a problem."""
     monkeypatch.setattr("fetchml.ops.doctor.holder", lambda data_dir: 77)
     monkeypatch.setattr("fetchml.system.capabilities.may_hand_over", lambda pid: pid == 77)
     assert task_user(Settings()) == Check("task user", "a uid for each user, from 1900000 on")

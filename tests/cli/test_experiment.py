@@ -12,7 +12,7 @@ from tests.support.cli_server import Server
 TRAIN = 'echo "{\\"loss\\": $1, \\"epoch\\": 3}" > $FETCHML_OUTPUTS/metrics.json; exit $2'
 
 
-def test_from_create_to_rm(server: Server) -> None:
+def test_experiment_from_create_to_rm(server: Server) -> None:
     made = server.run("experiment", "create", "rates", "-d", "what is best").succeeded()
     assert server.json("experiment", "show", made) == rest(
         server, f"/v1/experiments/{made}?view=full"
@@ -75,7 +75,7 @@ def test_compare(server: Server) -> None:
     server.run("cancel", waits).succeeded()
 
 
-def test_a_restart_keeps_them(own_server: Server) -> None:
+def test_experiments_survive_a_restart(own_server: Server) -> None:
     own_server.start()
     made = own_server.json("experiment", "create", "kept", "-d", "\N{ROCKET}")
     own_server.run("experiment", "archive", made["id"]).succeeded()
@@ -118,7 +118,7 @@ def test_metrics_are_the_numbers_of_a_flat_object(
         ([], []),
     ],
 )  # fmt: skip
-def test_arguments_are_what_comes_after_the_shared_program(
+def test_arguments_leave_out_the_shared_program(
     lines: list[tuple[list[str], str]], shown: list[str]
 ) -> None:
     assert arguments([Task(command=command, args=args) for command, args in lines]) == shown

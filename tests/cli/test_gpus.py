@@ -1,4 +1,4 @@
-"""GPUs on the command line, of a real server whose NVIDIA library is a stand-in."""
+"""GPU commands against a real server whose NVIDIA library is a stand-in."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def server(tmp_path: Path, gpu_box: GpuBox) -> Iterator[Server]:
 
 
 def until(server: Server, number: int, state: str) -> dict[str, object]:
-    """The GPU, once it is so. The server looks every two seconds."""
+    """Return the GPU once it has a state. The server polls every two seconds."""
     give_up = time.monotonic() + SECONDS
     while True:
         found: dict[str, object] = server.json("gpus")["gpus"][number]
@@ -48,12 +48,12 @@ def until(server: Server, number: int, state: str) -> dict[str, object]:
 
 
 def row(server: Server, number: int) -> str:
-    """Of the table, with one blank between its cells."""
+    """Return a row of the table, with one blank between its cells."""
     lines = server.run("gpus").succeeded().splitlines()
     return next(re.sub(" +", " ", line) for line in lines if line.split()[0] == str(number))
 
 
-def test_a_table_that_is_read_at_a_glance(server: Server, gpu_box: GpuBox) -> None:
+def test_gpu_table_shows_state_use_and_tasks(server: Server, gpu_box: GpuBox) -> None:
     assert row(server, 0) == "0 GPU-00000000 NVIDIA H100 80GB HBM3 free 0 % 0.0 of 80 GiB 30 °C"
     assert row(server, 2).endswith(
         "2 GPU-00000002 NVIDIA H100 80GB HBM3 sick 0 % 0.0 of 80 GiB 32 °C "
@@ -103,7 +103,7 @@ def test_drain_by_number_and_by_prefix(server: Server) -> None:
     assert actions.count("gpu.undrain") == 3
 
 
-def test_what_is_refused(server: Server) -> None:
+def test_gpu_errors_have_exit_codes(server: Server) -> None:
     for named, code, said in (
         ("7", ExitCode.NOT_FOUND, "There is no GPU 7"),
         ("", ExitCode.NOT_FOUND, "There is no GPU"),
@@ -121,7 +121,7 @@ def test_what_is_refused(server: Server) -> None:
     assert server.run("gpus", "--watch").code == ExitCode.USAGE
 
 
-def test_preemptible(server: Server) -> None:
+def test_preemptible_is_shown(server: Server) -> None:
     task_id = server.run("submit", "--preemptible", "--", "true").succeeded()
     assert server.json("show", task_id)["preemptible"] is True
     assert "preemptible" in server.run("show", task_id).succeeded()
@@ -129,7 +129,7 @@ def test_preemptible(server: Server) -> None:
     assert server.json("show", other)["preemptible"] is False
 
 
-def test_when_a_task_starts(server: Server) -> None:
+def test_a_waiting_task_shows_its_estimated_start(server: Server) -> None:
     for _ in range(3):
         server.run("submit", "--wait", "-n", "short", "--", "true").succeeded()
     running = server.run("submit", "--gpu", "2", "--", "sleep", "1000").succeeded()
@@ -148,8 +148,8 @@ def test_when_a_task_starts(server: Server) -> None:
     assert "starts" not in server.run("show", waits).succeeded()
 
 
-def test_watch_is_live(server: Server) -> None:
-    """On a terminal; each picture is a whole one, and Ctrl-C ends it."""
+def test_watch_redraws_until_interrupted(server: Server) -> None:
+    """Each redraw on a terminal is complete, and Ctrl-C ends the command."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [*FETCHML, "gpus", "--watch"],
@@ -200,7 +200,7 @@ def test_a_machine_without_gpus() -> None:
     assert printed(GpuList()).strip() == "No GPUs: none found"
 
 
-def test_a_driver_that_is_away() -> None:
+def test_a_missing_driver_is_shown_beside_the_lost_gpus() -> None:
     lost = Gpu(uuid="GPU-a", number=0, state=Gpu.lost, reason="lost: it is gone")
     shown = printed(GpuList(gpus=[lost], problem="no NVIDIA driver", notes=["look\x1b[2J here"]))
     assert "The GPU driver has a problem: no NVIDIA driver" in shown
@@ -208,14 +208,14 @@ def test_a_driver_that_is_away() -> None:
     assert "\x1b" not in shown, "nothing steers the terminal"
 
 
-def test_a_plain_slot_has_no_numbers() -> None:
+def test_a_plain_slot_has_no_measurements() -> None:
     slot = Gpu(uuid="slot-0", number=0, state=Gpu.free)
     assert printed(GpuList(gpus=[slot])).splitlines()[1].split() == ["0", "slot-0", "free"]
     assert memory(Gpu(memory_mb=81_559)) == "80 GiB"
 
 
 def test_shared_gpus_and_services() -> None:
-    """A Jupyter service has its id only; of several holders no run time is shown."""
+    """A Jupyter service is shown by its id. Several holders have no common run time."""
     shared = Gpu(uuid="GPU-a", number=0, state=Gpu.held, task_ids=["t1", "s1"])
     known = Task(id="t1", job_name="train", user_id="ada")
     assert "train (ada) t1, s1" in printed(GpuList(gpus=[shared]), known)
@@ -235,11 +235,11 @@ def test_shared_gpus_and_services() -> None:
         (Gpu(state=Gpu.free), ""),
     ],
 )
-def test_the_note(gpu: Gpu, told: str) -> None:
+def test_the_note_of_a_gpu(gpu: Gpu, told: str) -> None:
     assert note(gpu) == told
 
 
-def test_a_whole_uuid_is_found_where_it_begins_another() -> None:
+def test_a_complete_uuid_matches_although_it_starts_another() -> None:
     found = [Gpu(uuid="GPU-a", number=0), Gpu(uuid="GPU-ab", number=1), Gpu(uuid="1", number=2)]
     assert find(found, "gpu-a").number == 0
     assert find(found, "GPU-AB").number == 1
@@ -248,7 +248,7 @@ def test_a_whole_uuid_is_found_where_it_begins_another() -> None:
         find(found, "12")
 
 
-def test_when_it_starts_in_words() -> None:
+def test_estimates_in_words() -> None:
     told = TaskExplanation.StartEstimate(p50=Timestamp(seconds=160), p90=Timestamp(seconds=7300))
     assert starts(told, 100) == "within 1 min 0 s (50 % likely), within 2 h 0 min (90 % likely)"
     told.checked, told.held_p50_percent, told.held_p90_percent = 12, 48, 91
@@ -256,14 +256,14 @@ def test_when_it_starts_in_words() -> None:
     assert starts(told, 9999).startswith("within 0 s"), "never negative"
 
 
-def test_what_is_made_ready_ahead_says_that_it_waits() -> None:
+def test_the_note_of_a_prestaged_task() -> None:
     ahead = Task(status=Task.queued, ahead=True, progress="pulling the image")
     assert task_note(ahead) == "prestaged: pulling the image"
     assert task_note(Task(status=Task.queued, ahead=True)) == "prestaged"
 
 
-def test_top_shows_what_is_made_ready_among_what_waits(tmp_path: Path) -> None:
-    """It holds nothing: what runs is above, what waits below."""
+def test_top_lists_prestaged_tasks_among_the_waiting(tmp_path: Path) -> None:
+    """A prestaged task holds no resources, so it is not among the running ones."""
     server = Server(tmp_path / "data", FETCHML_GPU_SLOTS="1").start()
     try:
         runs = server.run("submit", "--gpu", "1", "--", "sleep", "1000").succeeded()

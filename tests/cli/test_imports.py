@@ -1,10 +1,10 @@
-"""What a server loads before it answers: imports are most of its start."""
+"""The modules that a server imports at its start, of which imports take most."""
 
 import subprocess
 import sys
 
 SLOW = ("docker", "requests", "urllib3", "yaml", "pynvml", "fsspec", "rich.live")
-"""Loaded only by servers that use them: more than a fifth of all imports."""
+"""Modules that only some servers need: more than a fifth of all import time."""
 
 
 def test_a_server_loads_only_what_it_uses() -> None:

@@ -1,4 +1,4 @@
-"""`fetchml jupyter` as people run it, with a stand-in for Jupyter in the containers."""
+"""`fetchml jupyter` with a stand-in for Jupyter in the containers."""
 
 import getpass
 import io
@@ -19,7 +19,7 @@ NAME = "fetchml-test/stand-in:1"
 
 @pytest.fixture(scope="module")
 def image(docker_engine: Engine, python_image: str) -> Iterator[str]:
-    """One whose `jupyter` is the stand-in."""
+    """An image whose `jupyter` is the stand-in."""
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as tar:
         for name, data, mode in (
@@ -55,7 +55,7 @@ def box(docker_engine: Engine, image: str, tmp_path: Path) -> Iterator[Server]:
             container.remove(force=True)
 
 
-def test_from_start_to_stop(box: Server) -> None:
+def test_jupyter_from_start_to_stop(box: Server) -> None:
     ran = box.run("jupyter", "start", "--workspace", "team/notes", "--cpu", "1", BROWSER="echo")
     link = ran.succeeded()
     me = getpass.getuser()
@@ -91,7 +91,7 @@ def test_open_hands_the_link_to_the_browser(box: Server, tmp_path: Path) -> None
     assert "/lab?token=" in none.out
 
 
-def test_one_that_cannot_start_says_why(box: Server) -> None:
+def test_a_failed_start_shows_its_reason(box: Server) -> None:
     failed = box.run("jupyter", "start", "--image", "localhost:1/none")
     assert failed.code == 1
     assert "localhost:1/none" in failed.err
@@ -103,7 +103,7 @@ def test_one_that_cannot_start_says_why(box: Server) -> None:
     assert "error: Jupyter ended by itself with exit code 3: no such token: …" in died.err
 
 
-def test_ctrl_c_leaves_it_alone(box: Server) -> None:
+def test_ctrl_c_leaves_the_service_running(box: Server) -> None:
     box.run("jupyter", "start").succeeded()
     command = box.begin("jupyter", "start", "--name", "waits")
     assert command.stderr is not None

@@ -1,4 +1,4 @@
-"""The server as a process: how it starts, what it refuses, how it ends."""
+"""The server as a process: its start, what it refuses, its end."""
 
 import json
 import signal
@@ -20,7 +20,7 @@ def new_server(data_dir: Path) -> list[str]:
     return ["--data-dir", str(data_dir), "--launcher", "process", *ports]
 
 
-def test_stops_and_goes_on_while_somebody_waits(own_server: Server) -> None:
+def test_a_restart_during_submit_wait(own_server: Server) -> None:
     own_server.start()
     command = "echo before; while [ ! -e go ]; do sleep 0.02; done; echo after; exit 5"
     waiting = own_server.begin("submit", "--wait", "--", "sh", "-c", command)
@@ -38,12 +38,12 @@ def test_stops_and_goes_on_while_somebody_waits(own_server: Server) -> None:
     assert "retrying. The task continues." in said
 
 
-def test_a_second_signal_ends_it_at_once_and_loses_nothing(own_server: Server) -> None:
+def test_a_second_signal_ends_the_server_at_once_and_loses_nothing(own_server: Server) -> None:
     own_server.start()
     task_id = own_server.run("submit", "--", "true").succeeded()
     own_server.process.send_signal(signal.SIGTERM)
     own_server.process.send_signal(signal.SIGINT)
-    # Which of two signals is the second one is the kernel's choice; both may come too late.
+    # The kernel chooses the order of the two signals, and both may arrive too late.
     assert own_server.wait() in {0, 128 + signal.SIGINT, 128 + signal.SIGTERM}
     own_server.start()
     assert own_server.run("watch", task_id).succeeded().endswith("completed")
@@ -56,7 +56,7 @@ def test_a_data_directory_has_one_server(own_server: Server) -> None:
     assert f"pid {own_server.pid}" in second.err
 
 
-def test_a_port_in_use_is_told_before_anything_is_made(server: Server, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_before_files_are_created(server: Server, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     refused = run(
         "serve", "--data-dir", str(data_dir), "--launcher", "process", "--grpc", server.grpc
@@ -66,7 +66,7 @@ def test_a_port_in_use_is_told_before_anything_is_made(server: Server, tmp_path:
     assert not (data_dir / "admin.key").exists()
 
 
-def test_wrong_settings_are_told(tmp_path: Path) -> None:
+def test_wrong_settings_are_reported(tmp_path: Path) -> None:
     file = tmp_path / "fetchml.toml"
     file.write_text("[tasks]\nimgae = 'x'\n")
     wrong = run("serve", "--config", str(file))
@@ -76,7 +76,7 @@ def test_wrong_settings_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("root", [".", "data", "data/datasets"])
-def test_datasets_lie_apart_from_what_the_server_keeps(tmp_path: Path, root: str) -> None:
+def test_the_datasets_root_must_be_outside_of_the_data_directory(tmp_path: Path, root: str) -> None:
     file = tmp_path / "fetchml.toml"
     file.write_text(
         f'data_dir = "{tmp_path}/data"\n[server]\nhttp = "127.0.0.1:0"\ngrpc = "127.0.0.1:0"\n'
@@ -98,7 +98,7 @@ def test_datasets_lie_apart_from_what_the_server_keeps(tmp_path: Path, root: str
         ("outer", "outer/sets"),
     ],
 )
-def test_workspaces_lie_apart_from_what_others_keep(
+def test_the_jupyter_root_must_be_apart_from_data_and_datasets(
     tmp_path: Path, root: str, datasets: str
 ) -> None:
     file = tmp_path / "fetchml.toml"
@@ -112,7 +112,7 @@ def test_workspaces_lie_apart_from_what_others_keep(
     assert "whoever works in Jupyter could change what the server keeps" in refused.err
 
 
-def test_what_the_first_start_leaves_is_for_the_owner_only(own_server: Server) -> None:
+def test_files_of_the_first_start_are_private_to_the_owner(own_server: Server) -> None:
     own_server.start()
     secret = (own_server.data_dir / "admin.key").read_text().strip()
     assert own_server.log.count(secret) == 1, "shown once"
@@ -124,7 +124,7 @@ def test_what_the_first_start_leaves_is_for_the_owner_only(own_server: Server) -
     assert own_server.log.count(secret) == 1
 
 
-def test_the_first_key_may_be_given(tmp_path: Path) -> None:
+def test_the_first_key_can_be_given(tmp_path: Path) -> None:
     wanted = "my-own-key-of-some-length"
     given = Server(tmp_path / "data", FETCHML_ADMIN_KEY=wanted).start()
     try:
@@ -159,7 +159,7 @@ def test_keys_need_no_running_server(own_server: Server) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "keys", "backup"])
-def test_a_folder_of_something_else_stays_as_it_is(tmp_path: Path, command: str) -> None:
+def test_a_foreign_folder_is_refused_and_unchanged(tmp_path: Path, command: str) -> None:
     folder = tmp_path / "papers"
     (folder / "store").mkdir(parents=True, mode=0o755)
     (folder / "thesis.tex").touch()
@@ -180,7 +180,7 @@ def test_a_folder_of_something_else_stays_as_it_is(tmp_path: Path, command: str)
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_a_private_folder_with_something_in_it_is_taken(tmp_path: Path) -> None:
+def test_a_private_folder_with_files_is_accepted(tmp_path: Path) -> None:
     folder = tmp_path / "box"
     folder.mkdir(mode=0o700)
     (folder / "log").write_text("kept")
@@ -196,7 +196,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("command", ["serve", "keys"])
-def test_a_full_disk_is_told(full_disk: Path, command: str) -> None:
+def test_a_full_disk_is_reported(full_disk: Path, command: str) -> None:
     data_dir = full_disk / "data"
     data_dir.mkdir()
     of_keys = ["keys", "--data-dir", str(data_dir), "ls"]
@@ -210,7 +210,7 @@ def test_a_full_disk_is_told(full_disk: Path, command: str) -> None:
     assert "Traceback" not in refused.err
 
 
-def test_a_disk_that_fills_up_under_keys_is_told(own_server: Server) -> None:
+def test_a_disk_that_fills_up_during_keys_create_is_reported(own_server: Server) -> None:
     own_server.start()
     assert own_server.stop() == 0
     where = ("--data-dir", str(own_server.data_dir))
@@ -222,7 +222,7 @@ def test_a_disk_that_fills_up_under_keys_is_told(own_server: Server) -> None:
     assert [key["name"] for key in own_server.json("keys", "ls")["keys"]] == ["admin"]
 
 
-def test_too_few_open_files_are_told(tmp_path: Path) -> None:
+def test_too_few_open_files_are_reported(tmp_path: Path) -> None:
     refused = run("serve", *new_server(tmp_path / "data"), ulimit="-n 20")
     assert refused.code == 1
     assert refused.err.startswith("Error: The server cannot start: it may open only 20 files")
@@ -239,7 +239,7 @@ def test_the_control_socket_works_below_a_long_path(tmp_path: Path) -> None:
         deep.stop()
 
 
-def test_limits_each_key(tmp_path: Path) -> None:
+def test_requests_are_limited_by_key(tmp_path: Path) -> None:
     slow = Server(
         tmp_path / "data", FETCHML_RATE_LIMIT_PER_SECOND="1", FETCHML_RATE_LIMIT_BURST="1"
     ).start()
@@ -255,7 +255,7 @@ def test_limits_each_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_the_log(tmp_path: Path, form: str) -> None:
+def test_the_log_formats(tmp_path: Path, form: str) -> None:
     logging = Server(tmp_path / "data", "--log-format", form).start()
     task_id = logging.run("submit", "--", "true").succeeded()
     logging.run("watch", task_id).succeeded()

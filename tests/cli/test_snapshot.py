@@ -1,4 +1,4 @@
-"""Folders of code, from this machine to a task: the commands against a real server."""
+"""Snapshots of folders, from this machine to a task, against a real server."""
 
 import errno
 import json
@@ -82,7 +82,7 @@ def test_a_folder_is_sent_once_and_run(server: Server, code: Path) -> None:
     assert (code / "src/a.py").read_text() == "1"
 
 
-def test_from_create_to_rm(server: Server, code: Path) -> None:
+def test_snapshot_from_create_to_rm(server: Server, code: Path) -> None:
     made = server.run("snapshot", "create", str(code)).succeeded()
     assert server.json("snapshot", "ls") == rest(server, "/v1/snapshots")
     assert made in server.run("snapshot", "ls").succeeded()
@@ -106,13 +106,13 @@ def test_a_bad_fetchml_toml_is_refused_with_its_line(server: Server, code: Path)
     assert "fetchml.toml: line 3: cpus is not a setting: did you mean cpu?" in refused.err
 
 
-def test_nothing_to_send(server: Server, tmp_path: Path) -> None:
+def test_an_empty_folder_is_refused(server: Server, tmp_path: Path) -> None:
     nothing = server.run("snapshot", "create", str(tmp_path))
     assert nothing.code == 2
     assert "nothing to send" in nothing.err
 
 
-def test_a_link_that_leads_out_is_refused_here(server: Server, code: Path) -> None:
+def test_a_link_to_outside_is_refused_before_the_upload(server: Server, code: Path) -> None:
     (code / "data").symlink_to("/srv/data")
     refused = server.run("snapshot", "create", str(code))
     assert refused.code == 2
@@ -122,10 +122,10 @@ def test_a_link_that_leads_out_is_refused_here(server: Server, code: Path) -> No
     assert server.run("snapshot", "create", str(code)).code == 0
 
 
-# What is code
+# The files of a snapshot
 
 
-def test_git_decides_what_is_code(code: Path) -> None:
+def test_a_snapshot_includes_the_files_that_git_tracks_or_would_track(code: Path) -> None:
     for path in ("new.py", "kept.bin", "deep/x.bin", "deep/secret.txt"):
         write(code, path, "1")
     git(code, "init", "-q")
@@ -148,7 +148,7 @@ def test_git_decides_what_is_code(code: Path) -> None:
     assert read_tree(code / "src").paths == ["a.py"]
 
 
-def test_repositories_inside_are_read_as_their_own(code: Path) -> None:
+def test_nested_repositories_use_their_own_ignore_files(code: Path) -> None:
     write(code, "inner/x.py", "1")
     write(code, "inner/y.tmp", "1")
     write(code, "inner/.gitignore", "*.tmp\n")
@@ -160,7 +160,7 @@ def test_repositories_inside_are_read_as_their_own(code: Path) -> None:
     ]
 
 
-def test_without_git_the_same_files_are_code(code: Path) -> None:
+def test_without_git_the_same_files_are_included(code: Path) -> None:
     write(code, "out/.gitignore", "*\n!keep.py\n!.gitignore\n")
     write(code, "out/keep.py", "1")
     write(code, "out/drop.py", "1")
@@ -177,8 +177,8 @@ def test_without_git_the_same_files_are_code(code: Path) -> None:
     assert without.git_commit is None
 
 
-def test_what_lies_behind_a_link_is_not_code_twice(code: Path) -> None:
-    """A tracked folder was moved away, and a link put in its place."""
+def test_files_behind_a_link_are_not_included_twice(code: Path) -> None:
+    """A link has replaced a tracked folder."""
     committed(code)
     (code / "src").rename(code / "moved")
     (code / "src").symlink_to("moved")
@@ -187,7 +187,7 @@ def test_what_lies_behind_a_link_is_not_code_twice(code: Path) -> None:
     assert {entry.path for entry in read_entries(tree)} == set(tree.paths)
 
 
-def test_untracked_files_make_it_dirty_also_where_they_are_hidden(code: Path) -> None:
+def test_hidden_untracked_files_make_the_commit_dirty(code: Path) -> None:
     committed(code)
     git(code, "config", "status.showUntrackedFiles", "no")
     assert not read_tree(code).git_dirty
@@ -195,7 +195,9 @@ def test_untracked_files_make_it_dirty_also_where_they_are_hidden(code: Path) ->
     assert read_tree(code).git_dirty
 
 
-def test_in_a_hook_of_another_repository(code: Path, tmp_path: Path, monkeypatch: Patch) -> None:
+def test_variables_of_a_git_hook_are_ignored(
+    code: Path, tmp_path: Path, monkeypatch: Patch
+) -> None:
     commit = committed(code)
     write(tmp_path / "other", "other.py", "1")
     assert committed(tmp_path / "other") != commit
@@ -206,7 +208,7 @@ def test_in_a_hook_of_another_repository(code: Path, tmp_path: Path, monkeypatch
     assert "train.py" in tree.paths
 
 
-def test_no_other_file_brings_back_what_fetchmlignore_excludes(code: Path) -> None:
+def test_no_other_file_includes_what_fetchmlignore_excludes(code: Path) -> None:
     write(code, ".fetchmlignore", "*.pem\n!weights.bin\n")
     write(code, "src/.gitignore", "!*.pem\n")
     write(code, "src/key.pem", "secret")
@@ -216,16 +218,16 @@ def test_no_other_file_brings_back_what_fetchmlignore_excludes(code: Path) -> No
         assert "weights.bin" not in tree.paths, "nor does it bring back what git ignores"
 
 
-def test_a_pointer_to_a_repository_is_no_code(code: Path) -> None:
+def test_a_git_file_is_not_included(code: Path) -> None:
     write(code, ".git", "gitdir: /nowhere\n")
     assert ".git" not in read_tree(code).paths
 
 
 @pytest.mark.parametrize("with_git", [False, True])
-def test_what_cannot_be_read_is_told(
+def test_unreadable_files_are_reported(
     code: Path, tmp_path: Path, monkeypatch: Patch, with_git: bool
 ) -> None:
-    """Root may read all, so the system's answers are given here."""
+    """Root can read every file, so the errors of the system are simulated."""
     if with_git:
         committed(code)
         real = shutil.which("git")

@@ -10,7 +10,7 @@ from tests.support.cli_server import FETCHML, Server, environment
 
 @pytest.fixture
 def ended(own_server: Server) -> tuple[Server, str]:
-    """A server with one task that ended, and its id."""
+    """A server with one ended task, and the task's id."""
     own_server.start()
     made = own_server.run("submit", "--wait", "--", "sh", "-c", "echo x > $FETCHML_OUTPUTS/x")
     made.succeeded()
@@ -18,7 +18,7 @@ def ended(own_server: Server) -> tuple[Server, str]:
     return own_server, str(task["id"])
 
 
-def test_the_table_and_its_json(ended: tuple[Server, str]) -> None:
+def test_storage_table_and_json(ended: tuple[Server, str]) -> None:
     server, _ = ended
     told = server.run("storage").succeeded()
     assert told.split("\n")[0].split()[:2] == ["USER", "ALL"]
@@ -40,7 +40,7 @@ def answer(server: Server, text: str, *arguments: str) -> subprocess.CompletedPr
     )
 
 
-def test_it_asks_before_it_removes(ended: tuple[Server, str]) -> None:
+def test_prune_asks_before_it_removes(ended: tuple[Server, str]) -> None:
     server, task_id = ended
     refused = answer(server, "n\n", "--older-than", "0s")
     assert "To be removed: 1 task" in refused.stdout
@@ -53,7 +53,7 @@ def test_it_asks_before_it_removes(ended: tuple[Server, str]) -> None:
     assert server.run("show", task_id).code == 5
 
 
-def test_scripts_say_yes_or_dry_run(ended: tuple[Server, str]) -> None:
+def test_prune_in_json_requires_yes_or_dry_run(ended: tuple[Server, str]) -> None:
     server, task_id = ended
     wants = ("prune", "--older-than", "0s", "--kind", "outputs")
     refused = server.run(*wants, "--json")

@@ -1,4 +1,4 @@
-"""A submit whose answer does not come is tried again, and is one task all the same."""
+"""A submit without a reply is retried, and still creates one task."""
 
 import json
 import signal
@@ -15,7 +15,7 @@ from tests.support.cli_server import SECONDS, Server, run
 
 
 class Forgetful(task_pb2_grpc.TaskServiceServicer):
-    """Takes the request, and is gone before it answers, so many times."""
+    """Drops the connection before it replies, for the first `times` requests."""
 
     def __init__(self, times: int) -> None:
         self._times = times

@@ -27,7 +27,7 @@ class World:
             int(address.rpartition(":")[2]) for address in (self.server.http, self.server.grpc)
         )
         self.client = {
-            # With a key of its own the command line asks the port, not the control socket.
+            # With its own key, the command line uses the port and not the control socket.
             "FETCHML_API_KEY": (self.server.data_dir / "admin.key").read_text().strip(),
             "FETCHML_SERVER": f"https://localhost:{self.grpc}",
             "FETCHML_TLS_CA": str(self.authority.file),
@@ -38,7 +38,7 @@ class World:
         return ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
 
     def is_served(self) -> bool:
-        """Whether both ports show what is in the file."""
+        """Return whether both ports present the certificate in the file."""
         expected = self.certificate.read_text()
         return self.served(self.http) == self.served(self.grpc) == expected
 
@@ -61,7 +61,7 @@ async def test_both_ports_while_the_certificate_is_replaced(world: World) -> Non
     url = f"wss://127.0.0.1:{world.http}/ws"
     assert await asyncio.to_thread(world.is_served)
     async with aiohttp.ClientSession() as session:
-        # By name and by address: clients name no server then.
+        # By name and by address: for an address, clients send no server name.
         assert await health(world, session, "localhost") == "healthy"
         assert await health(world, session, "127.0.0.1") == "healthy"
         async with session.ws_connect(
@@ -73,13 +73,13 @@ async def test_both_ports_while_the_certificate_is_replaced(world: World) -> Non
                 world.server.run, "submit", "--wait", "--", "true", **world.client
             )
             assert submit.code == 0, submit.err
-            # What was open goes on.
+            # Open connections continue.
             message = await socket.receive_json(timeout=10)
             assert message["type"] == "task_update"
     assert "keys travel unencrypted" not in world.server.log
 
 
-def test_clients_that_do_not_fit(world: World, tmp_path: Path) -> None:
+def test_clients_with_the_wrong_protocol_or_authority(world: World, tmp_path: Path) -> None:
     other = Authority(tmp_path / "other")
     for variables in (
         {**world.client, "FETCHML_TLS_CA": str(other.file)},
@@ -113,7 +113,7 @@ def test_clients_that_do_not_fit(world: World, tmp_path: Path) -> None:
         ("https://localhost:1", "/dev/null", "contains no PEM certificate"),
     ],
 )
-def test_bad_words_of_a_client(server: str, ca: str, said: str) -> None:
+def test_wrong_addresses_and_authorities_are_refused(server: str, ca: str, said: str) -> None:
     ran = run("queue", FETCHML_SERVER=server, FETCHML_TLS_CA=ca)
     assert ran.code == 2
     assert said in ran.err

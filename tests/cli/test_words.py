@@ -71,7 +71,7 @@ def test_every_option_has_a_help_text(texts: dict[str, str]) -> None:
 
 
 def test_help_loads_no_command() -> None:
-    """So that it comes at once."""
+    """Help must appear at once."""
     code = (
         "import sys; from fetchml.cli.main import fetchml\n"
         "fetchml.main(['--help'], standalone_mode=False)\n"
@@ -96,7 +96,7 @@ def test_a_malformed_duration_is_refused(text: str) -> None:
         Duration().convert(text, None, None)
 
 
-def test_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_value_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HERE", "value")
     monkeypatch.delenv("GONE", raising=False)
     variable = KeyValue(or_environment=True)

@@ -1,4 +1,4 @@
-"""A live server, a wire to it that can be cut, and the clients of other languages, built once."""
+"""A live server, a relay that can cut its connections, and the clients of other languages."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def key(server: Server) -> str:
 
 @pytest.fixture
 def relay(server: Server) -> Iterator[Relay]:
-    """To the server's gRPC."""
+    """A relay to the server's gRPC port."""
     made = Relay(server.grpc)
     yield made
     made.close()

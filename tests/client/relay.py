@@ -1,4 +1,4 @@
-"""A wire between a client and a server that a test may cut."""
+"""A relay between a client and a server, whose connections a test can cut."""
 
 import contextlib
 import socket
@@ -6,7 +6,7 @@ import threading
 
 
 class Relay:
-    """Listens on a port of its own, and carries bytes to and from `server` (HOST:PORT)."""
+    """Listens on its own port, and forwards bytes to and from `server` (HOST:PORT)."""
 
     def __init__(self, server: str) -> None:
         host, _, port = server.rpartition(":")
@@ -20,7 +20,7 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
-        """End every connection that there is; new ones are welcome."""
+        """Close all connections. New ones are accepted."""
         with self._lock:
             carried, self._carried = self._carried, []
         for each in carried:
@@ -28,18 +28,18 @@ class Relay:
                 each.shutdown(socket.SHUT_RDWR)
 
     def down(self) -> None:
-        """Let nobody through until `up`."""
+        """Refuse connections until `up`."""
         self._is_down = True
         self.cut()
 
     def mute(self) -> None:
-        """Carry requests, but no answer, until `up`."""
+        """Forward requests, but no replies, until `up`."""
         self._is_mute = True
 
     def up(self) -> None:
         self._is_down = False
         if self._is_mute:
-            self.cut()  # What was swallowed is missing in the middle.
+            self.cut()  # Else the dropped bytes would be missing in the middle.
             self._is_mute = False
 
     def close(self) -> None:

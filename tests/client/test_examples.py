@@ -1,4 +1,4 @@
-"""The example clients against a live server: to a task's end, through cuts; and errors in full."""
+"""The example clients against a live server: cuts, failures, and errors with all details."""
 
 import contextlib
 import os
@@ -47,7 +47,7 @@ def address(program: Program, server: Server) -> str:
     return server.http if program.address == "FETCHML_HTTP" else server.grpc
 
 
-def test_a_task_through_a_cut_to_its_end(
+def test_a_client_resumes_after_a_cut(
     program: Program, server: Server, key: str, tmp_path: Path
 ) -> None:
     relay = Relay(address(program, server))
@@ -75,7 +75,7 @@ def test_a_task_through_a_cut_to_its_end(
     assert server.json("show", task_id)["command"] == list(command)
 
 
-def test_a_quiet_task_through_cuts_further_apart_than_the_patience(
+def test_cuts_further_apart_than_the_patience_are_survived(
     program: Program, server: Server, key: str, tmp_path: Path
 ) -> None:
     relay = Relay(address(program, server))
@@ -95,7 +95,7 @@ def test_a_quiet_task_through_cuts_further_apart_than_the_patience(
 
 
 @over_grpc
-def test_a_server_that_stays_away_is_given_up(program: Program, server: Server, key: str) -> None:
+def test_an_unreachable_server_ends_the_client(program: Program, server: Server, key: str) -> None:
     relay = Relay(server.grpc)
     relay.down()
     with begin(program, relay.address, key, "away", "true", patience=2) as client:
@@ -104,13 +104,13 @@ def test_a_server_that_stays_away_is_given_up(program: Program, server: Server, 
     assert client.returncode == 2, said
 
 
-def test_a_log_through_a_cut_is_whole(program: Program, server: Server, key: str) -> None:
+def test_a_log_is_complete_after_a_cut(program: Program, server: Server, key: str) -> None:
     relay = Relay(address(program, server))
     with begin(program, relay.address, key, "log", "seq", "2000000") as client:
         assert client.stdout is not None
         assert client.stderr is not None
         assert any(line == "completed\n" for line in client.stdout)
-        # It can't go on to print before this reads: most of the log is still to come.
+        # The client blocks until this reads on, so most of the log is still to come.
         first = client.stdout.readline()
         relay.cut()
         rest, said = client.stdout.read(), client.stderr.read()
@@ -121,7 +121,7 @@ def test_a_log_through_a_cut_is_whole(program: Program, server: Server, key: str
         assert "cut off; going on after " in said
 
 
-def test_a_busy_server_is_waited_for(program: Program, tmp_path: Path) -> None:
+def test_a_busy_server_is_retried(program: Program, tmp_path: Path) -> None:
     limits = {"FETCHML_RATE_LIMIT_PER_SECOND": "1", "FETCHML_RATE_LIMIT_BURST": "1"}
     busy = Server(tmp_path / "data", **limits).start()
     own = (busy.data_dir / "admin.key").read_text().strip()
@@ -132,7 +132,7 @@ def test_a_busy_server_is_waited_for(program: Program, tmp_path: Path) -> None:
 
 
 class Stranger(task_pb2_grpc.TaskServiceServicer):
-    """Not of FETCHML: its errors have other details."""
+    """A server other than FetchML, whose errors have other details."""
 
     def CreateTask(self, request: Any, context: Any) -> Any:  # noqa: N802  # the RPC's name
         told = status_pb2.Status(code=grpc.StatusCode.PERMISSION_DENIED.value[0], message="no")
@@ -143,7 +143,7 @@ class Stranger(task_pb2_grpc.TaskServiceServicer):
 
 
 @over_grpc
-def test_an_error_of_somebody_else(program: Program) -> None:
+def test_an_error_of_another_server(program: Program) -> None:
     with (
         contextlib.contextmanager(serving)(Stranger()) as server,
         begin(program, server, "", "example", "true") as client,

@@ -30,7 +30,7 @@ def documented() -> list[str]:
 
 
 def vendor(module: Path) -> None:
-    """Whole modules: which of their packages are needed is for `go build` to find out."""
+    """Copy whole modules: `go build` selects the packages that it needs."""
     listing = []
     for path in PATHS_OF_MODULES:
         shutil.copytree(SOURCES / path, module / "vendor" / path)
@@ -42,7 +42,7 @@ def vendor(module: Path) -> None:
         file.writelines(f"\nrequire {path} v1.0.0" for path in PATHS_OF_MODULES)
 
 
-def test_a_module_of_ones_own(tmp_path: Path) -> None:
+def test_the_documented_commands_build_a_module(tmp_path: Path) -> None:
     debian.install(*GO)
     *prepare, tidy, build = documented()
     assert (tidy, build) == ("go mod tidy", "go build")

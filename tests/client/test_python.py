@@ -1,4 +1,4 @@
-"""fetchml.client against a live server, through a wire that is cut: what is told is told once."""
+"""fetchml.client against a live server, through a relay that cuts connections."""
 
 import asyncio
 import socket
@@ -37,7 +37,7 @@ def client(relay: Relay, key: str) -> Iterator[Client]:
         yield made
 
 
-def until_told(path: Path) -> list[str]:
+def until_exists(path: Path) -> list[str]:
     """A command that waits for a file, and writes a line before and after."""
     return ["sh", "-c", f"echo one; until [ -e {path} ]; do sleep 0.05; done; echo two"]
 
@@ -70,7 +70,7 @@ def test_pages_are_read_as_the_iterator_goes(client: Client) -> None:
     assert (len(page.tasks), page.total) == (2, 5)
 
 
-async def test_a_batch_whose_answer_is_lost_is_made_once(
+async def test_a_batch_whose_reply_is_lost_is_created_once(
     server: Server, relay: Relay, key: str
 ) -> None:
     names = [f"lost-{number}" for number in range(3)]
@@ -111,7 +111,7 @@ def test_a_download_appears_when_it_is_complete(client: Client, tmp_path: Path) 
 
 
 def test_a_watch_has_no_gap_and_no_repeat(client: Client, relay: Relay, tmp_path: Path) -> None:
-    first = client.submit("watched", command=until_told(tmp_path / "go"))
+    first = client.submit("watched", command=until_exists(tmp_path / "go"))
     seen: list[tuple[int, str, str]] = []
     cuts: list[CallError] = []
     telling = client.with_options(on_cut=cuts.append)
@@ -134,8 +134,8 @@ def test_a_watch_has_no_gap_and_no_repeat(client: Client, relay: Relay, tmp_path
     assert (seen[0][1:], seen[-1][1:]) == ((first.id, "queued"), (first.id, "completed"))
 
 
-def test_a_log_goes_on_at_the_next_byte(client: Client, relay: Relay, tmp_path: Path) -> None:
-    task = client.submit("log", command=until_told(tmp_path / "go"))
+def test_a_log_resumes_at_the_next_byte(client: Client, relay: Relay, tmp_path: Path) -> None:
+    task = client.submit("log", command=until_exists(tmp_path / "go"))
     read = b""
     for chunk in client.logs(task.id, follow=True):
         read += chunk.data
@@ -145,7 +145,7 @@ def test_a_log_goes_on_at_the_next_byte(client: Client, relay: Relay, tmp_path: 
     assert read == b"one\ntwo\n"
 
 
-def test_a_submit_while_the_server_is_away(client: Client, relay: Relay) -> None:
+def test_a_submit_waits_for_an_unreachable_server(client: Client, relay: Relay) -> None:
     relay.down()
     back = threading.Event()
 
@@ -158,7 +158,7 @@ def test_a_submit_while_the_server_is_away(client: Client, relay: Relay) -> None
     assert [each.id for each in client.list(job_name_prefix="away")] == [task.id]
 
 
-def test_the_deadline_is_the_callers(client: Client, relay: Relay) -> None:
+def test_retries_end_at_the_callers_deadline(client: Client, relay: Relay) -> None:
     relay.down()
     tries: list[CallError] = []
     with pytest.raises(Unreachable, match="Cannot reach a server"):
@@ -170,7 +170,7 @@ def test_the_deadline_is_the_callers(client: Client, relay: Relay) -> None:
     assert not tries
 
 
-def test_waiting_has_an_end(client: Client) -> None:
+def test_wait_has_a_timeout(client: Client) -> None:
     task = client.submit("long", command=["sleep", "60"])
     with pytest.raises(TimeoutError):
         client.wait(task.id, timeout=0.5)
@@ -179,14 +179,14 @@ def test_waiting_has_an_end(client: Client) -> None:
     assert client.wait(task.id).failure_reason == Task.CANCELLED
 
 
-def test_waiting_for_what_is_not_there_or_has_ended(client: Client) -> None:
+def test_wait_for_an_unknown_and_an_ended_task(client: Client) -> None:
     with pytest.raises(NotFound):
         client.wait("nothing")
     task = client.wait(client.submit("over", command=["true"]).id)
     assert client.wait(task.id).id == task.id
 
 
-def test_errors_have_all_that_the_server_told(server: Server, key: str) -> None:
+def test_errors_have_all_details_of_the_server(server: Server, key: str) -> None:
     with Client(server.grpc, key) as client:
         with pytest.raises(ValidationFailed) as refused:
             client.submit("a b", priority=11)
@@ -200,7 +200,7 @@ def test_errors_have_all_that_the_server_told(server: Server, key: str) -> None:
         assert stranger.health(), "needs no key"
 
 
-def test_a_busy_server_is_waited_for(tmp_path: Path) -> None:
+def test_a_busy_server_is_retried_after_its_delay(tmp_path: Path) -> None:
     limits = {"FETCHML_RATE_LIMIT_PER_SECOND": "5", "FETCHML_RATE_LIMIT_BURST": "5"}
     server = Server(tmp_path / "data", **limits).start()
     key = (server.data_dir / "admin.key").read_text().strip()
@@ -212,7 +212,7 @@ def test_a_busy_server_is_waited_for(tmp_path: Path) -> None:
     assert server.stop() == 0
 
 
-def test_code_is_sent_once(client: Client, tmp_path: Path) -> None:
+def test_a_snapshot_is_uploaded_once(client: Client, tmp_path: Path) -> None:
     with pytest.raises(BadFolder, match="nothing to send"):
         client.upload(tmp_path)
     (tmp_path / "train.py").write_text("print('trained')")
@@ -238,19 +238,21 @@ def test_experiments(client: Client) -> None:
 
 
 @pytest.mark.parametrize("server", ["ftp://localhost:1", "https://localhost:1/x", "https://", ""])
-def test_no_address(server: str) -> None:
+def test_a_malformed_address_is_refused(server: str) -> None:
     with pytest.raises(SetupError, match="is not a server address"):
         Client(server, "")
 
 
-# The same with an event loop
+# The asyncio client
 
 
-async def test_many_waits_in_one_loop_through_a_cut(relay: Relay, key: str, tmp_path: Path) -> None:
+async def test_many_waits_in_one_loop_resume_after_a_cut(
+    relay: Relay, key: str, tmp_path: Path
+) -> None:
     cuts: list[CallError] = []
     async with AsyncClient(relay.address, key, options=Options(on_cut=cuts.append)) as client:
         tasks = [
-            await client.submit(f"async-{number}", command=until_told(tmp_path / "go"))
+            await client.submit(f"async-{number}", command=until_exists(tmp_path / "go"))
             for number in range(3)
         ]
         running = asyncio.Event()
@@ -275,7 +277,7 @@ async def test_many_waits_in_one_loop_through_a_cut(relay: Relay, key: str, tmp_
         assert listed == [task.id for task in reversed(tasks)]
 
 
-async def test_leaving_a_watch_and_waiting_in_vain(server: Server, key: str) -> None:
+async def test_a_watch_can_be_closed_and_a_wait_times_out(server: Server, key: str) -> None:
     async with AsyncClient(server.grpc, key) as client:
         task = await client.submit("asleep", command=["sleep", "60"])
         async with aclosing(client.watch(job_name_prefix="asleep")) as updates:
@@ -289,7 +291,7 @@ async def test_leaving_a_watch_and_waiting_in_vain(server: Server, key: str) -> 
             await client.wait("nothing")
 
 
-async def test_code_and_results_in_a_loop(server: Server, key: str, tmp_path: Path) -> None:
+async def test_async_upload_and_download(server: Server, key: str, tmp_path: Path) -> None:
     (tmp_path / "train.sh").write_text("echo $LR > $FETCHML_OUTPUTS/lr")
     async with AsyncClient(server.grpc, key) as client:
         kept = await client.upload(tmp_path)
@@ -301,7 +303,7 @@ async def test_code_and_results_in_a_loop(server: Server, key: str, tmp_path: Pa
         assert await client.health()
 
 
-async def test_a_server_that_never_answers() -> None:
+async def test_an_async_call_to_a_silent_server_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         async with AsyncClient(address, "", options=Options(deadline=0.5)) as client:

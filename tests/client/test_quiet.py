@@ -1,4 +1,4 @@
-"""A task that is quiet for long: its streams outlive cuts that are further apart than patience."""
+"""Streams of a quiet task outlive cuts that are further apart than the patience."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fetchml.client import AsyncClient, CallError, Client, Options, Unreachable, status_name
 from tests.client.relay import Relay
-from tests.client.test_python import until_told
+from tests.client.test_python import until_exists
 from tests.support.cli_server import SECONDS, Server
 
 PATIENCE_SECONDS = 2
@@ -15,11 +15,11 @@ APART_SECONDS = PATIENCE_SECONDS + 0.5
 STREAMS = 2
 
 
-def test_a_wait_and_a_log(relay: Relay, key: str, tmp_path: Path) -> None:
+def test_a_wait_and_a_log_outlive_cuts(relay: Relay, key: str, tmp_path: Path) -> None:
     cuts: list[CallError] = []
     options = Options(patience=PATIENCE_SECONDS, on_cut=cuts.append)
     with Client(relay.address, key, options=options) as client, ThreadPoolExecutor() as threads:
-        task = client.submit("quiet", command=until_told(tmp_path / "go"))
+        task = client.submit("quiet", command=until_exists(tmp_path / "go"))
         wait = threads.submit(client.wait, task.id)
         log = threads.submit(lambda: b"".join(c.data for c in client.logs(task.id, follow=True)))
         for number in (1, 2, 3):
@@ -33,14 +33,14 @@ def test_a_wait_and_a_log(relay: Relay, key: str, tmp_path: Path) -> None:
     assert [type(cut) for cut in cuts] == [Unreachable] * STREAMS * 3
 
 
-async def test_a_wait_and_a_log_in_a_loop(relay: Relay, key: str, tmp_path: Path) -> None:
+async def test_an_async_wait_and_log_outlive_cuts(relay: Relay, key: str, tmp_path: Path) -> None:
     cuts: list[CallError] = []
     options = Options(patience=PATIENCE_SECONDS, on_cut=cuts.append)
     async with (
         AsyncClient(relay.address, key, options=options) as client,
         asyncio.TaskGroup() as group,
     ):
-        task = await client.submit("quiet", command=until_told(tmp_path / "go"))
+        task = await client.submit("quiet", command=until_exists(tmp_path / "go"))
 
         async def read() -> bytes:
             return b"".join([chunk.data async for chunk in client.logs(task.id, follow=True)])
@@ -57,10 +57,10 @@ async def test_a_wait_and_a_log_in_a_loop(relay: Relay, key: str, tmp_path: Path
     assert [type(cut) for cut in cuts] == [Unreachable] * STREAMS * 3
 
 
-def test_submit_says_when_it_is_connected_again(
+def test_submit_wait_shows_that_it_is_connected_again(
     server: Server, relay: Relay, key: str, tmp_path: Path
 ) -> None:
-    command = ("submit", "--wait", "--", *until_told(tmp_path / "go"))
+    command = ("submit", "--wait", "--", *until_exists(tmp_path / "go"))
     reach = {"FETCHML_SERVER": relay.address, "FETCHML_API_KEY": key}
     with server.begin(*command, **reach) as waiting:
         assert waiting.stderr is not None

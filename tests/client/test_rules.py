@@ -1,4 +1,4 @@
-"""When it is tried again, and what a cut does to a stream: the client's rules, without a server."""
+"""The client's rules for retries and resumed streams, without a FetchML server."""
 
 import time
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_patience_begins_with_the_first_cut(clock: list[float]) -> None:
+def test_a_backoff_starts_with_the_first_failure(clock: list[float]) -> None:
     patience = Backoff(300)
     clock[0] = 1000
     pauses = [patience.pause(Unavailable("away")) for _ in range(10)]
@@ -50,7 +50,7 @@ def test_patience_begins_with_the_first_cut(clock: list[float]) -> None:
         patience.pause(Unavailable("away"))
 
 
-def test_a_deadline_is_not_outwaited(clock: list[float]) -> None:
+def test_no_pause_exceeds_the_deadline(clock: list[float]) -> None:
     patience = Backoff(30, begun=True)
     assert patience.pause(RateLimited("busy", retry_after=7)) == 7
     clock[0] = 25
@@ -59,7 +59,7 @@ def test_a_deadline_is_not_outwaited(clock: list[float]) -> None:
         patience.pause(RateLimited("busy", retry_after=7))
 
 
-def test_what_may_have_been_done_is_not_done_again() -> None:
+def test_a_call_that_is_not_repeatable_is_retried_only_when_rejected() -> None:
     patience = Backoff(30, begun=True)
     with pytest.raises(Unavailable):
         patience.pause(Unavailable("away"), repeatable=False)
@@ -68,13 +68,13 @@ def test_what_may_have_been_done_is_not_done_again() -> None:
         patience.pause(NotFound("gone"))
 
 
-def test_a_second_start_would_be_a_second_jupyter() -> None:
+def test_starting_jupyter_is_not_repeatable() -> None:
     assert not rpcs.start_jupyter("a", {}).repeatable
     assert rpcs.stop_jupyter("a").repeatable
 
 
-def test_a_snapshot_that_is_cut_short_is_told_anew_after_a_resync() -> None:
-    """Else a task of the first one that ended in between would live on for the reader."""
+def test_an_interrupted_snapshot_starts_over_after_a_resync() -> None:
+    """A task of the first snapshot may have ended before the second one."""
     cursor = WatchCursor({})
     cursor.rpc()
     one = Update(type=Update.snapshot, seq=7, task=Task(id="a"))
@@ -89,7 +89,7 @@ def test_a_snapshot_that_is_cut_short_is_told_anew_after_a_resync() -> None:
     assert request.since_seq == 9
 
 
-def test_a_log_goes_on_to_the_next_attempt() -> None:
+def test_a_followed_log_continues_with_the_next_attempt() -> None:
     cursor = LogCursor("t", None, 0, follow=True)
     cursor.advance(TaskLogChunk(attempt=1, offset=0, data=b"abc"))
     assert not cursor.is_over(Task(status=Task.running, attempt=2))
@@ -100,7 +100,7 @@ def test_a_log_goes_on_to_the_next_attempt() -> None:
 
 
 class Old(task_pb2_grpc.TaskServiceServicer):
-    """Sends no metadata ahead of the first message, and is cut off after each."""
+    """Sends no metadata before the first message, and drops the connection after each."""
 
     def WatchTasks(self, request: Any, context: Any) -> Iterator[Update]:  # noqa: N802
         yield Update(type=Update.task_update, seq=request.since_seq + 1)
@@ -126,13 +126,13 @@ def test_streams_of_an_older_server_are_resumed(old: str) -> None:
         assert [next(updates).seq for _ in range(3)] == [1, 2, 3]
 
 
-async def test_streams_of_an_older_server_are_resumed_in_a_loop(old: str) -> None:
+async def test_async_streams_of_an_older_server_are_resumed(old: str) -> None:
     async with AsyncClient(old, "") as client, aclosing(client.watch(since_seq=0)) as updates:
         assert [(await anext(updates)).seq for _ in range(3)] == [1, 2, 3]
 
 
 class Stopping(task_pb2_grpc.TaskServiceServicer):
-    """Ends its logs in good order, as a server that stops does, and is away for a while."""
+    """Ends its logs normally, as a stopping server does, then is unavailable for a second."""
 
     def __init__(self) -> None:
         self.back_at = time.monotonic() + 1
@@ -151,18 +151,18 @@ def stopping() -> Iterator[str]:
     yield from serving(Stopping())
 
 
-def test_a_log_whose_server_is_away_for_longer_than_a_call_may_take(stopping: str) -> None:
+def test_a_log_outlasts_an_outage_longer_than_the_deadline(stopping: str) -> None:
     with Client(stopping, "", options=Options(deadline=0.2)) as client:
         assert not list(client.logs("a", follow=True))
 
 
-async def test_the_same_in_a_loop(stopping: str) -> None:
+async def test_an_async_log_outlasts_an_outage_longer_than_the_deadline(stopping: str) -> None:
     async with AsyncClient(stopping, "", options=Options(deadline=0.2)) as client:
         assert not [chunk async for chunk in client.logs("a", follow=True)]
 
 
 class Forgetful(task_pb2_grpc.TaskServiceServicer):
-    """Deletes, and is gone before it answers."""
+    """Deletes, but drops the connection before it replies."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -179,7 +179,7 @@ def forgetful() -> Iterator[str]:
     yield from serving(Forgetful())
 
 
-def test_a_repeated_delete_that_finds_nothing_is_done(forgetful: str) -> None:
+def test_a_retried_delete_that_finds_nothing_succeeds(forgetful: str) -> None:
     cuts: list[CallError] = []
     with Client(forgetful, "") as client:
         client.with_options(on_cut=cuts.append).delete("a")

@@ -11,11 +11,11 @@ from examples import demo
 from testbed.docker_engine import Engine
 
 
-def test_demo_trains_live_and_keeps_the_result_without_docker(tmp_path: Path) -> None:
+def test_demo_with_the_process_launcher(tmp_path: Path) -> None:
     show_demo(tmp_path, "process")
 
 
-def test_demo_trains_in_a_container(
+def test_demo_with_the_docker_launcher(
     tmp_path: Path, docker_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", docker_engine.host)

@@ -1,10 +1,18 @@
 """Reading a file in pieces, off the event loop."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from typing import BinaryIO
 
 PIECE_BYTES = 256 * 1024
+
+
+def size_of(file: BinaryIO) -> int:
+    """Return the size of an open file in bytes, whose position is then its start."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size
 
 
 async def pieces_of(file: BinaryIO, size: int) -> AsyncGenerator[bytes]:

@@ -54,7 +54,9 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
             "small messages and replies of gRPC calls",
             server.MAX_CALLS * (receiving.UNREAD_BYTES + sending.SMALL_BYTES),
         ),
-        MemoryBound("gRPC's lists that are made", tasks.PAGES_AT_ONCE * tasks.PAGE_TAKES_BYTES),
+        MemoryBound(
+            "gRPC's lists that are made", tasks.MAX_CONCURRENT_PAGES * tasks.PAGE_MEMORY_BYTES
+        ),
         MemoryBound("gRPC replies that are not read", sending.REPLIES_IN_ALL),
     )
 

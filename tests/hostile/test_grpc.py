@@ -159,6 +159,6 @@ def test_lists_that_nobody_reads(attacked: Attacked) -> None:
             most = max(most, attacked.memory())
         assert len(streams & connection.ended) > 32, "more was accepted than the budget"
         assert connection.is_closed, "a client that reads nothing is kept for ever"
-    made = tasks.PAGES_AT_ONCE * tasks.PAGE_TAKES_BYTES
+    made = tasks.MAX_CONCURRENT_PAGES * tasks.PAGE_MEMORY_BYTES
     assert most - before < sending.REPLIES_BY_CALLER + made + OVERHEAD
     assert_served(attacked)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from fetchml.api.grpc.calls import Call
-from fetchml.api.grpc.tasks import MAX_BATCH, TaskService
+from fetchml.api.grpc.tasks import TaskService
 from fetchml.core.model import Change, Status, Task, TaskSpec
 from fetchml.core.requests import submission
+from fetchml.core.requests.batch import MAX_BATCH
 from fetchml.core.requests.submission import MAX_ARGUMENT_CHARACTERS
 from fetchml.engine.engine import Engine
 from fetchml.errors import MAX_VIOLATIONS, QueueQuotaReached, ValidationFailed

@@ -1,4 +1,4 @@
-"""BackupService: for the owner, over the control socket."""
+"""BackupService, for the host's owner over the control socket."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
 from fetchml.api.grpc.calls import Call

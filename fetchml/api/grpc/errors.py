@@ -1,4 +1,4 @@
-"""What a failed call answers: a status code, and google.rpc details that programs can read."""
+"""Statuses of failed calls: a code, and machine-readable `google.rpc` details."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ DOMAIN = "fetchml"
 TRACE_KEY = "x-trace-id"
 MAX_MESSAGE_BYTES = 1000
 MAX_VIOLATION_BYTES = 3000
-"""Both together stay under the 8 KiB of metadata that clients take, however they are encoded."""
+"""Both together stay below the 8 KiB of metadata that clients accept, in any encoding."""
 
 _CODES = {
     "BAD_REQUEST": StatusCode.INVALID_ARGUMENT,
@@ -37,7 +37,7 @@ class Failure(NamedTuple):
 
 
 def failure(error: RequestError | None, trace_id: str) -> Failure:
-    """`None`: an error that clients are told nothing about."""
+    """Return the failure for an error. `None` is a fault of the server: clients get no details."""
     reason = error.code if error else "INTERNAL_ERROR"
     message = _clipped(error.message, MAX_MESSAGE_BYTES) if error else "An error occurred"
     code = _CODES[reason]
@@ -55,7 +55,7 @@ def failure(error: RequestError | None, trace_id: str) -> Failure:
 
 
 def _violations(violations: list[FieldViolation]) -> error_details_pb2.BadRequest:
-    """As many as there is room for: a batch can break thousands of rules."""
+    """Return as many violations as fit: a batch can violate thousands of rules."""
     kept = error_details_pb2.BadRequest()
     for violation in violations:
         kept.field_violations.add(
@@ -69,7 +69,7 @@ def _violations(violations: list[FieldViolation]) -> error_details_pb2.BadReques
 
 
 def _clipped(text: str, limit: int) -> str:
-    """At most `limit` bytes of UTF-8, and always valid UTF-8."""
+    """Cut the text to at most `limit` bytes of valid UTF-8."""
     data = text.encode("utf-8", "replace")
     if len(data) <= limit:
         return data.decode("utf-8")

@@ -1,7 +1,7 @@
 """The standard health service.
 
-The one in grpc_health holds a lock while it writes to a watcher, so a client that reads nothing,
-without a key, would hold up everyone's health and the shutdown. Here nothing is shared.
+The implementation in `grpc_health` holds a lock while it writes to a watcher, so a client without a
+key that reads nothing would block all health checks and the shutdown. This one shares nothing.
 """
 # ruff: noqa: N802  # methods have the RPCs' names
 
@@ -16,12 +16,12 @@ _Response = health_pb2.HealthCheckResponse
 
 
 class HealthService(health_pb2_grpc.HealthServicer):
-    """All services are as well as the server is. `""` names the server as a whole."""
+    """Reports the server's health for each service. `""` names the server as a whole."""
 
     def __init__(
         self, services: frozenset[str], accepts_work: Callable[[], bool], *, every: float = 1.0
     ) -> None:
-        """`every`: seconds between two looks for a watcher."""
+        """`every`: seconds between two checks for a watcher."""
         self._services = services | {""}
         self._accepts_work = accepts_work
         self._every = every
@@ -33,12 +33,12 @@ class HealthService(health_pb2_grpc.HealthServicer):
         return _Response(status=status)
 
     async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        told = None
+        sent = None
         while True:
             status = self._status(request.service)
-            if status != told:
+            if status != sent:
                 yield _Response(status=status)
-                told = status
+                sent = status
             await asyncio.sleep(self._every)
 
     def _status(self, service: str) -> int:

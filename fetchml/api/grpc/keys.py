@@ -1,4 +1,4 @@
-"""KeyService: API keys, for admins."""
+"""KeyService: API keys, managed by admins."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
 from fetchml.api.grpc.calls import Call

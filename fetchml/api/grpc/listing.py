@@ -1,4 +1,4 @@
-"""The query of ListTasks: filters, and pages by offset or by token."""
+"""Queries of ListTasks: filters, and pagination by offset or by token."""
 
 import base64
 import binascii
@@ -20,21 +20,23 @@ from fetchml.ports.store import TaskQuery
 from fetchml.v1 import task_pb2
 
 _TOKEN = struct.Struct(">q16sI")
-"""The last task's `created_at` and id, and a checksum of the filters that the pages belong to."""
+"""The last task's `created_at` and id, and a checksum of the filters."""
 
 
 class Listing(NamedTuple):
+    """A validated ListTasks request."""
+
     query: TaskQuery
-    """By token it asks for one task more than the page holds: is there a next page?"""
+    """With a page token it requests one extra task, which shows whether there is a next page."""
     size: int
-    """Most tasks in the page."""
+    """Largest number of tasks in the page."""
     by_token: bool
     impossible: bool
     """`status` and `states` exclude each other: no task can match."""
 
 
 def listing(request: task_pb2.ListTasksRequest) -> Listing:
-    """Raises BadRequest."""
+    """Validate the request. Raises BadRequest."""
     by_token = bool(request.page_size or request.page_token)
     if by_token and (request.HasField("limit") or request.HasField("offset")):
         raise BadRequest("Use limit and offset, or page_size and page_token, not both")
@@ -63,31 +65,32 @@ def listing(request: task_pb2.ListTasksRequest) -> Listing:
         experiment_id=request.experiment_id or None,
         limit=limit + by_token,
         offset=offset,
-        before=_opened(request) if request.page_token else None,
+        before=_decode_token(request) if request.page_token else None,
         brief=not wants_full(request.view),
     )
     return Listing(query, limit, by_token, impossible)
 
 
 def page_token(request: task_pb2.ListTasksRequest, last: Task) -> str:
-    """How a page that ends with `last` goes on. Tasks that come in later don't shift it."""
-    packed = _TOKEN.pack(last.created_at, UUID(last.id).bytes, _filters(request))
+    """Return the token of the page after `last`. Tasks created later do not shift that page."""
+    packed = _TOKEN.pack(last.created_at, UUID(last.id).bytes, _filter_checksum(request))
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def _opened(request: task_pb2.ListTasksRequest) -> tuple[int, str]:
+def _decode_token(request: task_pb2.ListTasksRequest) -> tuple[int, str]:
+    """Return the last task's `created_at` and id. Raises BadRequest."""
     token = request.page_token
     try:
         packed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         created_at, task_id, filters = _TOKEN.unpack(packed)
     except (binascii.Error, ValueError, struct.error):
-        raise BadRequest("page_token: is not one that this server gave") from None
-    if filters != _filters(request):
-        raise BadRequest("page_token: belongs to other filters; begin again without it")
+        raise BadRequest("page_token: is not valid; start again without it") from None
+    if filters != _filter_checksum(request):
+        raise BadRequest("page_token: belongs to other filters; start again without it")
     return created_at, str(UUID(bytes=task_id))
 
 
-def _filters(request: task_pb2.ListTasksRequest) -> int:
+def _filter_checksum(request: task_pb2.ListTasksRequest) -> int:
     filters = task_pb2.ListTasksRequest()
     filters.CopyFrom(request)
     for paging in ("page_size", "page_token", "view"):

@@ -1,5 +1,4 @@
-"""The process's own connections over TCP, found among its open files: gRPC does not expose its
-sockets."""
+"""The process's own TCP connections, found among its open files since gRPC does not expose them."""
 
 import os
 import socket
@@ -11,22 +10,22 @@ _FILES = "/proc/self/fd"
 
 
 def count_open_files() -> int:
-    """Number of files that this process has open, connections included."""
+    """Return the number of files that this process has open, connections included."""
     with os.scandir(_FILES) as files:
         return sum(1 for _ in files)
 
 
 class OwnConnections:
-    """The connections to one of the process's own ports. Sockets seen before are recognized, so
-    that a look at thousands of them takes milliseconds."""
+    """The connections to one of the process's own ports. Known sockets are recognized by inode, so
+    that inspecting thousands of them takes milliseconds."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._known: dict[int, str | None] = {}
-        """Inode of each socket → its peer; None if it is not a connection to the port."""
+        """Inode of each socket → its peer; `None` if it is not a connection to the port."""
 
     def peers(self) -> list[str]:
-        """Their peers, as gRPC names them: those of earlier looks first, in the same order."""
+        """Return their peers as gRPC names them, the oldest known first."""
         found = dict(self._look())
         kept = {inode: peer for inode, peer in self._known.items() if inode in found}
         self._known = kept | found
@@ -34,7 +33,7 @@ class OwnConnections:
 
     def _look(self) -> Iterator[tuple[int, str | None]]:
         for number in _open_files():
-            with suppress(OSError):  # Closed meanwhile.
+            with suppress(OSError):  # Closed in the meantime.
                 status = os.fstat(number)
                 if not stat.S_ISSOCK(status.st_mode):
                     continue
@@ -42,7 +41,7 @@ class OwnConnections:
                     yield status.st_ino, self._known[status.st_ino]
                 elif (connection := _socket(number)) is not None:
                     with connection:
-                        # Of this very socket: the number may name another one by now.
+                        # Stat the copied socket: the number may name another file by now.
                         inode = os.fstat(connection.fileno()).st_ino
                         to_port = connection.getsockname()[1] == self._port
                         yield inode, _peer(connection) if to_port else None
@@ -51,9 +50,9 @@ class OwnConnections:
 
 
 def close_connections(peers: Collection[str]) -> None:
-    """Close this process's connections to these peers, which are named as gRPC names them."""
+    """Close this process's connections to these peers. `peers`: as gRPC names them."""
     for number in _open_files():
-        with suppress(OSError):  # Closed meanwhile, by the client too.
+        with suppress(OSError):  # Closed in the meantime, possibly by the client.
             connection = _socket(number)
             if connection is None:
                 continue
@@ -68,9 +67,9 @@ def _open_files() -> list[int]:
 
 
 def _socket(number: int) -> socket.socket | None:
-    """The socket over IP that this open file is; None if it is none. Raises OSError.
+    """Return a copy of an open file that is an IP socket; `None` if it is not. Raises OSError.
 
-    It is a copy: the number may name another file by the time that the socket is looked at.
+    The copy is needed because the number may name another file by the time it is inspected.
     """
     copy = os.dup(number)
     try:
@@ -85,7 +84,7 @@ def _socket(number: int) -> socket.socket | None:
 
 
 def _peer(connection: socket.socket) -> str | None:
-    """As gRPC names it; None if the socket has none: it listens, or its connection has ended."""
+    """Return the socket's peer as gRPC names it; `None` if it listens or has disconnected."""
     try:
         host, port, *_ = connection.getpeername()
     except OSError:

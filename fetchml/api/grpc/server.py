@@ -1,4 +1,4 @@
-"""The gRPC server: its services, its limits, where it listens, how it ends."""
+"""The gRPC server: its services, options, listeners and shutdown."""
 
 import asyncio
 import os
@@ -75,28 +75,29 @@ SERVICES = frozenset(
 )
 
 MAX_CALLS = 10_000
-"""Calls at one time, streams included; more are refused with RESOURCE_EXHAUSTED."""
+"""Concurrent calls, streams included; more are rejected with RESOURCE_EXHAUSTED."""
 
 MAX_CONTROL_CALLS = 100
-"""Calls at one time over the control socket: the owner gets in whatever others hold open."""
+"""Concurrent calls over the control socket. They are limited apart, so that the owner is never
+locked out."""
 
 OPTIONS = (
-    # Two servers on one port would each get a part of the calls.
+    # Two servers on one port would each receive a part of the calls.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    # The window of a stream grows to what a call's message needs while the call waits for it, and
-    # no further: without this it would grow with the speed of the connection, for every call.
+    # Without these two options, every stream's window would grow with the connection's speed. With
+    # them it grows only to the size of a message while its call waits for that message.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", UNREAD_BYTES),
     ("grpc.max_concurrent_streams", 1_000),
-    # No table of headers seen earlier on the connection: gRPC keeps there that it could not read
-    # a grpc-timeout, and fails every later call that has one. Behind a proxy all clients share
-    # the connection. It costs a twentieth of a small call.
+    # No table of earlier headers: gRPC stores there that a grpc-timeout was malformed, and then
+    # fails every later call that has one, although behind a proxy all clients share a connection.
+    # This costs a twentieth of a small call.
     ("grpc.http2.hpack_table_size.decoder", 0),
-    # A client that vanished without a word is let go after a minute.
+    # A client that vanished silently is disconnected after a minute.
     ("grpc.keepalive_time_ms", 40_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    # Clients may ping as often as this to see whether a quiet watch is alive.
+    # Clients may ping this often to check that a quiet watch is alive.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
@@ -118,8 +119,8 @@ class GrpcServer:
         copies: StoreCopies | None = None,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
-        """Without `copies` no backup can be made. `max_connections`: of all addresses, the
-        control socket not included."""
+        """`copies`: `None` to offer no BackupService. `max_connections`: connections of all
+        addresses, the control socket not included."""
         self._calls = Calls(admission, audit)
         self._connections = GrpcConnections(max_connections, admission.is_shared)
         self._server = grpc.aio.server(
@@ -167,13 +168,13 @@ class GrpcServer:
         control_socket: Path | None = None,
         certificate: Certificate | None = None,
     ) -> int:
-        """Listen on HOST:PORT, with TLS if there is a certificate, and for this machine's admin on
-        a socket only its owner may use.
+        """Listen on HOST:PORT, with TLS if there is a certificate, and for this host's admin on a
+        Unix socket that only the server's user may open.
 
-        Returns the port, which the system chose if `address` named 0. Raises OSError.
+        Returns the port, which the system chooses if `address` names port 0. Raises OSError.
         """
         if address.startswith("unix"):
-            # Whoever comes through a Unix socket is taken for the admin.
+            # Every call through a Unix socket is treated as the admin's.
             raise ValueError(f"{address}: give HOST:PORT")
         port = _listen(self._server, address, certificate)
         if control_socket is not None:
@@ -188,8 +189,8 @@ class GrpcServer:
         return port
 
     async def stop(self, grace: float) -> None:
-        """Take no more calls, end streams with UNAVAILABLE, and give other calls `grace` seconds
-        to end."""
+        """Accept no more calls, end streams with UNAVAILABLE, and give other calls `grace` seconds
+        to finish."""
         self._stopping = True
         self._calls.close_streams()
         await asyncio.gather(self._server.stop(grace), self._control.stop(grace))
@@ -206,19 +207,20 @@ def _listen(server: grpc.aio.Server, address: str, certificate: Certificate | No
 
 
 def _credentials(certificate: Certificate) -> grpc.ServerCredentials:
-    """gRPC asks at each handshake, in a thread of its own; None: as before."""
+    """Return credentials that follow the certificate's renewals. gRPC calls `renewed` at each
+    handshake, in a thread of its own; `None` keeps the previous certificate."""
     given = certificate.current()
 
     def configured(loaded: LoadedCertificate) -> grpc.ServerCertificateConfiguration:
         return grpc.ssl_server_certificate_configuration([(loaded.key, loaded.certificate)])
 
-    def news() -> grpc.ServerCertificateConfiguration | None:
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
         nonlocal given
         before, given = given, certificate.current()
         return None if given is before else configured(given)
 
     return grpc.dynamic_ssl_server_credentials(
         configured(given),
-        news,  # type: ignore[arg-type]  # gRPC takes None, its types don't know
+        renewed,  # type: ignore[arg-type]  # gRPC accepts None; its types do not.
         require_client_authentication=False,
     )

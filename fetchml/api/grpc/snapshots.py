@@ -14,7 +14,7 @@ from fetchml.snapshots.service import Snapshots
 from fetchml.v1 import snapshot_pb2, snapshot_pb2_grpc
 
 STALL_SECONDS = 60
-"""An upload of which nothing comes for so long is given up."""
+"""An upload fails if no message of it arrives for this long."""
 
 Requests = AsyncIterator[snapshot_pb2.UploadSnapshotRequest]
 
@@ -68,4 +68,4 @@ async def _next(requests: Requests) -> snapshot_pb2.UploadSnapshotRequest | None
         async with asyncio.timeout(STALL_SECONDS):
             return await anext(requests, None)
     except TimeoutError:
-        raise BadRequest(f"Nothing of the upload came for {STALL_SECONDS} s") from None
+        raise BadRequest(f"No message of the upload arrived for {STALL_SECONDS} s") from None

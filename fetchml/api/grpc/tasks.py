@@ -1,8 +1,7 @@
-"""TaskService: every method is one call of the engine between two conversions."""
+"""TaskService: each method converts a request, calls the engine, and converts the result."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing, closing
 from functools import partial
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from google.protobuf.empty_pb2 import Empty
 
-from fetchml.api.file_pieces import pieces_of
+from fetchml.api.file_pieces import pieces_of, size_of
 from fetchml.api.grpc.calls import Call
 from fetchml.api.grpc.listing import listing, page_token
 from fetchml.api.in_turns import map_in_turns
@@ -23,6 +22,7 @@ from fetchml.api.task_messages import (
     update_message,
     wants_full,
 )
+from fetchml.core.requests.batch import batch_size_fault
 from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
 from fetchml.ports.store import TaskPage
 from fetchml.system.pacing import Pace
@@ -32,21 +32,16 @@ from fetchml.views import WatchFilter
 if TYPE_CHECKING:
     from fetchml.engine.engine import Engine
 
-MAX_BATCH = 10_000
-MAX_TASKS_PER_CALL = 100_000
-"""The reply holds them all, so the server does too until the client has closed its side."""
-
-
-PAGES_AT_ONCE = 4
-"""Lists that are made at one time."""
-PAGE_TAKES_BYTES = 96 << 20
-"""What a page of the largest size takes while it is made: tasks, messages and bytes."""
+MAX_CONCURRENT_PAGES = 4
+"""Task lists that are built at one time."""
+PAGE_MEMORY_BYTES = 96 << 20
+"""Memory of the largest page while it is built: tasks, messages and encoded bytes."""
 
 
 class TaskService(task_pb2_grpc.TaskServiceServicer):
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
-        self._pages = asyncio.Semaphore(PAGES_AT_ONCE)
+        self._pages = asyncio.Semaphore(MAX_CONCURRENT_PAGES)
 
     async def CreateTask(self, request: task_pb2.CreateTaskRequest, call: Call) -> task_pb2.Task:
         full = wants_full(request.view)
@@ -59,7 +54,8 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.CreateTasksResponse:
         reply = task_pb2.CreateTasksResponse()
         async for batch in batches:
-            _check_batch(batch, len(reply.tasks))
+            if fault := batch_size_fault(len(batch.tasks), len(reply.tasks)):
+                raise ValidationFailed([FieldViolation("tasks", fault)])
             asked = await map_in_turns(_read_create, batch.tasks)
             tasks = await self._engine.create_tasks(
                 call.who, [each.fields for each in asked], [each.key for each in asked]
@@ -108,8 +104,7 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
     ) -> AsyncIterator[task_pb2.WatchTasksResponse | None]:
         full = wants_full(request.view)
         since = request.since_seq if request.HasField("since_seq") else None
-        if since is not None and since < 0:
-            raise BadRequest("since_seq: must be at least 0")
+        _check_least("since_seq", since, 0)
         where = WatchFilter(
             task_id=request.task_id or None,
             states=states_of(request.states),
@@ -127,10 +122,8 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         self, request: task_pb2.StreamTaskLogsRequest, call: Call
     ) -> AsyncIterator[task_pb2.TaskLogChunk | None]:
         attempt = request.attempt if request.HasField("attempt") else None
-        if request.offset < 0:
-            raise BadRequest("offset: must be at least 0")
-        if attempt is not None and attempt < 1:
-            raise BadRequest("attempt: must be at least 1")
+        _check_least("offset", request.offset, 0)
+        _check_least("attempt", attempt, 1)
         chunks = self._engine.read_logs(
             call.who,
             request.task_id,
@@ -140,7 +133,8 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         )
         async with aclosing(chunks):
             if request.follow:
-                await self._engine.get_task(call.who, request.task_id)  # or it is refused
+                # Report an unknown task before the stream counts as connected.
+                await self._engine.get_task(call.who, request.task_id)
                 yield None
             async for chunk in chunks:
                 yield task_pb2.TaskLogChunk(
@@ -163,19 +157,24 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
     ) -> AsyncIterator[task_pb2.TaskOutputChunk]:
         opened = await self._engine.open_output(call.who, request.task_id, request.path)
         with closing(opened) as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(0)
+            size = size_of(file)
             async with aclosing(pieces_of(file, size)) as pieces:
                 async for piece in pieces:
                     yield task_pb2.TaskOutputChunk(data=piece)
 
 
 class _Create(NamedTuple):
-    """One task of a batch, as plain values."""
+    """One request of a batch as plain values."""
 
     fields: dict[str, object]
     key: str | None
     full: bool
+
+
+def _check_least(field: str, value: int | None, least: int) -> None:
+    """Raises BadRequest."""
+    if value is not None and value < least:
+        raise BadRequest(f"{field}: must be at least {least}")
 
 
 def _read_create(request: task_pb2.CreateTaskRequest) -> _Create:
@@ -185,7 +184,7 @@ def _read_create(request: task_pb2.CreateTaskRequest) -> _Create:
 
 
 def _idempotency_key(request: task_pb2.CreateTaskRequest, call: Call) -> str | None:
-    """The field, or metadata `idempotency-key`. Raises BadRequest."""
+    """Return the field or the metadata entry `idempotency-key`, which must not differ."""
     given = call.metadata.get("idempotency-key")
     key = request.idempotency_key if request.HasField("idempotency_key") else given
     if key is None:
@@ -193,16 +192,3 @@ def _idempotency_key(request: task_pb2.CreateTaskRequest, call: Call) -> str | N
     if given is not None and given != key:
         raise BadRequest("idempotency_key: differs from the metadata entry idempotency-key")
     return key.decode(errors="replace") if isinstance(key, bytes) else key
-
-
-def _check_batch(batch: task_pb2.CreateTasksRequest, before: int) -> None:
-    """Raises ValidationFailed. `before`: tasks of the call's earlier batches."""
-    size = len(batch.tasks)
-    violations = []
-    if not 1 <= size <= MAX_BATCH:
-        violations.append(FieldViolation("tasks", f"must be 1 to {MAX_BATCH} in one message"))
-    elif before + size > MAX_TASKS_PER_CALL:
-        rule = f"must not be more than {MAX_TASKS_PER_CALL} in one call: make another call"
-        violations.append(FieldViolation("tasks", rule))
-    if violations:
-        raise ValidationFailed(violations)

@@ -9,6 +9,7 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.mappings import EXPERIMENT
+from fetchml.core.requests.checks import unknown_fields
 from fetchml.core.requests.experiment import KNOWN_FIELDS
 from fetchml.engine.experiments import Experiments
 
@@ -39,7 +40,7 @@ class ExperimentOperations:
         full = query.full_view()
         fields = await read_object(request, self._body_timeout_seconds)
         made = await self._experiments.create(request.principal, fields)
-        ignored = query.ignored + [name for name in fields if name not in KNOWN_FIELDS]
+        ignored = query.ignored + unknown_fields(fields, KNOWN_FIELDS)
         return request.json(EXPERIMENT.json(made, full=full), status=201, ignored=ignored)
 
     async def get(self, request: RestRequest, experiment_id: str) -> web.StreamResponse:

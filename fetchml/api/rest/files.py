@@ -1,6 +1,5 @@
 """Files of a task over REST: its log, which may still grow, and its outputs."""
 
-import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING
@@ -8,7 +7,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from fetchml.api.file_pieces import pieces_of
+from fetchml.api.file_pieces import pieces_of, size_of
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
@@ -52,8 +51,7 @@ class FileOperations:
     async def output(self, request: RestRequest, task_id: str, path: str) -> web.StreamResponse:
         file = await self._engine.open_output(request.principal, task_id, path)
         with closing(file), request.while_valid():
-            size = file.seek(0, os.SEEK_END)
-            file.seek(0)
+            size = size_of(file)
             name = quote(path.rpartition("/")[2], safe="")
             headers = {
                 "Content-Type": "application/octet-stream",

@@ -9,6 +9,7 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.mappings import JUPYTER_SERVICE
+from fetchml.core.requests.checks import unknown_fields
 from fetchml.core.requests.jupyter import KNOWN_FIELDS
 from fetchml.jupyter.service import JupyterServices
 
@@ -38,7 +39,7 @@ class JupyterOperations:
         full = query.full_view()
         fields = await read_object(request, self._body_timeout_seconds)
         started = await self._jupyter.start(request.principal, fields)
-        ignored = query.ignored + [name for name in fields if name not in KNOWN_FIELDS]
+        ignored = query.ignored + unknown_fields(fields, KNOWN_FIELDS)
         return request.json(JUPYTER_SERVICE.json(started, full=full), status=201, ignored=ignored)
 
     async def get(self, request: RestRequest, service_id: str) -> web.StreamResponse:

@@ -7,6 +7,7 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.mappings import PRUNED, STORAGE
+from fetchml.core.requests.checks import unknown_fields
 from fetchml.core.requests.pruning import KNOWN_FIELDS
 from fetchml.engine.retention import Retention
 
@@ -31,5 +32,5 @@ class StorageOperations:
         query = Query(request.http)
         fields = await read_object(request, self._body_timeout_seconds)
         pruned = await self._retention.prune(request.principal, fields)
-        ignored = query.ignored + [name for name in fields if name not in KNOWN_FIELDS]
+        ignored = query.ignored + unknown_fields(fields, KNOWN_FIELDS)
         return request.json(PRUNED.json(pruned), ignored=ignored)

@@ -1,7 +1,7 @@
 """Tasks over REST: each operation converts a request, calls the engine, and converts the result."""
 
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -11,16 +11,13 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.mappings import EXPLANATION
 from fetchml.api.task_json import task_json
-from fetchml.core.model import DatasetSpec
 from fetchml.core.requests.paging import DEFAULT_LIMIT, STATUS_FILTER, range_fault
-from fetchml.core.requests.submission import KNOWN_FIELDS
+from fetchml.core.requests.submission import ignored_fields
 from fetchml.errors import BadRequest
 from fetchml.ports.store import TaskQuery
 
 if TYPE_CHECKING:
     from fetchml.engine.engine import Engine
-
-_DATASET_FIELDS = frozenset(DatasetSpec.__struct_fields__)
 
 
 class TaskOperations:
@@ -43,7 +40,7 @@ class TaskOperations:
         key = _idempotency_key(request.http)
         fields = await read_object(request, self._body_timeout_seconds)
         task = await self._engine.create_task(request.principal, fields, key)
-        ignored = query.ignored + _ignored(fields)
+        ignored = query.ignored + ignored_fields(fields)
         return request.json(task_json(task, full=full), status=201, ignored=ignored)
 
     async def list(self, request: RestRequest) -> web.StreamResponse:
@@ -92,11 +89,3 @@ def _idempotency_key(request: web.BaseRequest) -> str | None:
     if len(keys) > 1:
         raise BadRequest("Idempotency-Key: must be sent once")
     return keys[0] if keys else None
-
-
-def _ignored(fields: dict[str, object]) -> list[str]:
-    """Return unknown properties. The engine has accepted the request, so its shape is valid."""
-    ignored = [name for name in fields if name not in KNOWN_FIELDS]
-    for index, spec in enumerate(cast("list[dict[str, object]]", fields.get("dataset_specs", ()))):
-        ignored += [f"dataset_specs[{index}].{name}" for name in spec.keys() - _DATASET_FIELDS]
-    return ignored

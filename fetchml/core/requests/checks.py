@@ -5,7 +5,7 @@ None.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
 from fetchml.core.requests.text import is_valid, line_fault
@@ -47,6 +47,11 @@ def check_fields(
         else:
             violations.append(Violation(name, wrong))
     return fields, violations
+
+
+def unknown_fields(request: Mapping[str, object], known: Container[str]) -> list[str]:
+    """Return the request's properties that have no meaning (reading 12)."""
+    return [name for name in request if name not in known]
 
 
 def integer(low: int, high: int) -> Check:

@@ -9,6 +9,7 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import msgspec
 
@@ -29,6 +30,7 @@ from fetchml.core.requests.checks import (
     matching,
     strings,
     text,
+    unknown_fields,
 )
 from fetchml.core.requests.project_file import ProjectFile
 from fetchml.core.requests.task_limits import TaskLimits, resource_violations, timeout_violations
@@ -231,6 +233,16 @@ _PROJECT_RULES = {
 
 KNOWN_FIELDS = frozenset(_RULES)
 """The request properties that mean something; others are ignored, and told."""
+
+
+def ignored_fields(request: Mapping[str, object]) -> list[str]:
+    """Return the names of a valid request's unknown properties (reading 12)."""
+    ignored = unknown_fields(request, KNOWN_FIELDS)
+    specs = cast("Sequence[Mapping[str, object]]", request.get("dataset_specs", ()))
+    for index, spec in enumerate(specs):
+        unknown = unknown_fields(spec, frozenset(DatasetSpec.__struct_fields__))
+        ignored += [f"dataset_specs[{index}].{name}" for name in unknown]
+    return ignored
 
 
 def idempotency_key_fault(key: str) -> str | None:

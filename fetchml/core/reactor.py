@@ -1,4 +1,7 @@
-"""The core's one way in: an event, a decision. All rules about a task's life are here."""
+"""The core's only entry point: `step` takes an event and returns a decision.
+
+The rules of a task's life are here; `core.transitions` has the table and the theory behind them.
+"""
 
 from msgspec.structs import replace
 
@@ -44,14 +47,14 @@ from fetchml.core.quotas import impossible
 from fetchml.core.scheduling import preemption, prestage
 from fetchml.core.scheduling.scheduler import Allocate, Discard, SchedulingPass, ShareLevels
 from fetchml.core.state import State
-from fetchml.core.verdict import Verdict, cancelled, judge, made_way
+from fetchml.core.verdict import Verdict, cancelled, judge, was_preempted
 
 
 def step(state: State, event: Event) -> Decision:
-    """Decide what an event means. Changes `state`; the decision's changes are to be made durable,
-    then its effects carried out.
+    """Apply an event to `state` and return the decision.
 
-    News of an attempt that is not the task's current one is stale and decides nothing.
+    The caller makes the decision's changes durable and then carries out its effects. An event of an
+    attempt that is not the task's current one is stale and changes nothing.
     """
     decision = Decision()
     match event:
@@ -100,7 +103,7 @@ def step(state: State, event: Event) -> Decision:
             _recover(state, decision, event.now)
         case TimePassed(due=due):
             state.queue.due(event.now, due)
-    if not isinstance(event, Submitted):  # who comes displaces nobody by that
+    if not isinstance(event, Submitted):  # a submit displaces no prestaged task
         for task in prestage.misplaced(state):
             _discard(state, decision, task.id)
     _schedule(state, decision, event.now)
@@ -108,7 +111,7 @@ def step(state: State, event: Event) -> Decision:
 
 
 def _recover(state: State, decision: Decision, now: int) -> None:
-    """Go on with every attempt. What the box can no longer satisfy, it says so of now."""
+    """Continue every attempt; fail tasks that the host can no longer satisfy."""
     state.restarted(now)
     for task in state.under_way():
         decision.effects.append(RunAttempt(task))
@@ -119,8 +122,8 @@ def _recover(state: State, decision: Decision, now: int) -> None:
 
 def _fail_the_impossible(state: State, decision: Decision, now: int) -> None:
     for task in list(state.tasks.values()):
-        if task.status is Status.QUEUED and (told := impossible(state, task)):
-            verdict = Verdict(FailureReason.PREPARE_FAILED, "; ".join(told), None)
+        if task.status is Status.QUEUED and (faults := impossible(state, task)):
+            verdict = Verdict(FailureReason.PREPARE_FAILED, "; ".join(faults), None)
             _finish(state, decision, task, verdict, ended_at=now)
 
 
@@ -129,28 +132,28 @@ def _schedule(state: State, decision: Decision, now: int) -> None:
     if not state.may_start:
         return
     level = ShareLevels(state, now)
-    # Without a slot there is nothing to walk for: most submits end here.
+    # Without a free slot no pass can find anything: most submits end here.
     while state.free_slots > 0 and (action := SchedulingPass(state, now, level).next()) is not None:
         match action:
             case Allocate(task_id=task_id, gpu_uuids=gpu_uuids):
-                task = _give(state, decision, state.tasks[task_id], gpu_uuids, now)
+                task = _allocate(state, decision, state.tasks[task_id], gpu_uuids, now)
                 level.forget(task.user)
             case Discard(task_id=task_id):
                 _discard(state, decision, task_id, protect=True)
     if state.limits.preemption:
         while (found := preemption.next_preemption(state, now, level)) is not None:
             for victim in found.victims:
-                _make_way(state, decision, victim, found.task, now)
+                _preempt(state, decision, victim, found.task, now)
     while (plan := prestage.next_plan(state, now, level)) is not None:
         for other in plan.instead_of:
             _discard(state, decision, other.id)
         _prepare(state, decision, plan.task, plan.gpu_uuids, now=now, prestaged=True)
 
 
-def _give(
+def _allocate(
     state: State, decision: Decision, task: Task, gpu_uuids: tuple[str, ...], now: int
 ) -> Task:
-    """It has its resources from now on."""
+    """Give a task its resources: begin an attempt, or open the gate of its prestaged one."""
     if not task.prestaged:
         return _prepare(state, decision, task, gpu_uuids, now=now, prestaged=False)
     state.leave(task)
@@ -179,7 +182,7 @@ def _prepare(
         task,
         Status.PREPARING,
         attempt=task.attempt + 1,
-        # While it waits it is on no worker, and the error of its last attempt stays readable.
+        # A prestaged task is on no worker yet, and the error of its last attempt stays readable.
         worker_id=None if prestaged else state.limits.worker_id,
         error=task.error if prestaged else None,
         gpu_uuids=gpu_uuids,
@@ -199,7 +202,7 @@ def _discard(state: State, decision: Decision, task_id: str, *, protect: bool = 
     decision.effects.append(DiscardAttempt(task_id))
 
 
-def _make_way(state: State, decision: Decision, victim: Task, winner: Task, now: int) -> None:
+def _preempt(state: State, decision: Decision, victim: Task, winner: Task, now: int) -> None:
     why = "it made way for a more urgent task"
     halt = Halt(HaltCause.PREEMPTED, why, now, by=winner.id)
     change(state, decision, replace(victim, halt=halt))
@@ -270,7 +273,7 @@ def _collected(state: State, decision: Decision, event: Collected) -> None:
     if event.kept is not None:
         task = replace(task, kept=storage.after_attempt(task.kept, event.kept))
     end = task.end if task.end is not None else AttemptEnd(at=event.now, lost="end not recorded")
-    if made_way(end, task):
+    if was_preempted(end, task):
         _queue_again(state, decision, task, event.now, preempted=task.preempted + 1)
         return
     verdict = judge(end, task.spec, task.cancel, task.halt)
@@ -280,7 +283,7 @@ def _collected(state: State, decision: Decision, event: Collected) -> None:
 
 
 def _release(state: State, decision: Decision, task: Task, now: int) -> None:
-    """Its processes are gone, or never were."""
+    """Free a task's resources: its processes are gone, or never existed."""
     if task.id in state.held and (uuids := state.release(task, now)):
         decision.effects.append(CheckGpus(uuids))
 
@@ -299,7 +302,7 @@ def _conclude(
     *,
     permanent: bool = False,
 ) -> None:
-    """The attempt is over and nothing of it is left: end the task, or try again."""
+    """End the task or queue it for a retry: its attempt is over and nothing of it is left."""
     reason = verdict.reason
     again = None
     if reason is not None:

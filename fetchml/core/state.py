@@ -1,4 +1,4 @@
-"""What the core knows: live tasks, who holds what, who waits. Memory for live tasks only."""
+"""The core's state: live tasks, the resources that they hold, and the queue of those that wait."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
@@ -8,11 +8,11 @@ from msgspec.structs import replace
 
 from fetchml.core import waiting
 from fetchml.core.footprint import footprint
-from fetchml.core.gpus.model import is_plain, plain_slots
-from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task
+from fetchml.core.gpus.model import plain_slots
+from fetchml.core.model import HOLDING, Resources, Status, Task
 from fetchml.core.scheduling.allocator import GpuPool, Placement
 from fetchml.core.scheduling.ready_queue import ReadyQueue
-from fetchml.core.scheduling.resources import add, subtract, sum_of
+from fetchml.core.scheduling.resources import add, subtract
 from fetchml.core.scheduling.shares import Shares, Usage, weight
 from fetchml.core.waiting import PRESTAGED, Discarding, Queued, Waiting
 
@@ -21,28 +21,29 @@ _QUEUED = Queued()
 
 @dataclass(slots=True, frozen=True)
 class Limits:
-    """What the box has, and the owner's rules."""
+    """The host's capacity and its owner's rules."""
 
     capacity: Resources
-    """`gpu`: plain slots; 0: the GPUs are those that `GpusSeen` tells of."""
+    """`gpu`: plain slots; 0 if the GPUs are those of the inventory (`GpusSeen`)."""
     max_running: int
     """Tasks that may hold a slot at the same time."""
     reserve_after_ms: int
-    """A blocked task that has waited so long is passed by nobody any more."""
+    """Waiting time after which resources are reserved for a blocked task."""
     worker_id: str
     slots_per_gpu: int = 1
     placement: Placement = Placement.FILL
     half_life_ms: int = 86_400_000
-    """In which the weight of what a user had is halved; 0: nothing is forgotten."""
+    """Time in which a user's past use loses half of its weight; 0: it never fades."""
     user_gpus: int = 0
-    """GPUs that the running tasks of one user may hold together; 0: as many as there are."""
+    """GPUs that one user's tasks may hold together; 0: no limit."""
     user_running: int = 0
-    """Tasks of one user that may hold a slot at the same time; 0: any number."""
+    """Tasks of one user that may hold a slot at the same time; 0: no limit."""
     user_queued: int = 0
-    """Tasks of one user that may wait; 0: any number."""
+    """Tasks of one user that may wait; 0: no limit."""
     user_queued_bytes: int = 0
-    """Memory that the live tasks of one user may take; 0: any."""
+    """Bytes of memory that one user's live tasks may take; 0: no limit."""
     preemption: bool = False
+    """Stop preemptible tasks for more urgent ones."""
     prestage: bool = False
     """Make tasks ready while they wait."""
     max_prestaged: int = 2
@@ -59,7 +60,7 @@ class State:
     wait_states: dict[str, Waiting] = field(default_factory=dict)
     """Sub-states of waiting tasks by id; a task without an entry is `Queued()`."""
     held: dict[str, Resources] = field(default_factory=dict)
-    """What each task that has its slot holds beside it: nothing, once its processes are gone."""
+    """Resources of each task that holds a slot, by id; none once its processes are gone."""
     used: Resources = field(default_factory=Resources)
     """The sum of `held`."""
     user_gpus: dict[str, int] = field(default_factory=dict)
@@ -67,9 +68,9 @@ class State:
     user_slots: dict[str, int] = field(default_factory=dict)
     """Slots held by each user's tasks."""
     user_bytes: dict[str, int] = field(default_factory=dict)
-    """Memory that each user's live tasks take."""
+    """Bytes of memory that each user's live tasks take."""
     live_bytes: int = 0
-    """Memory that all live tasks take."""
+    """Bytes of memory that all live tasks take."""
     launcher_available: bool = False
     draining: bool = False
     gpus: GpuPool = field(init=False)
@@ -85,7 +86,7 @@ class State:
     def restore(
         cls, limits: Limits, live: Iterable[Task], shares: Mapping[str, Usage] | None = None
     ) -> "State":
-        """The state that a server had whose live tasks these are. `shares`: of `Shares.dump`."""
+        """Rebuild the state from the live tasks. `shares`: a result of `Shares.dump`."""
         state = cls(limits)
         state.shares = Shares(limits.half_life_ms, shares)
         unnamed = []
@@ -98,15 +99,14 @@ class State:
                     state.hold(task)
             else:
                 state.wait(task, now=0)
-        for task in unnamed:  # an older release did not say which
+        for task in unnamed:  # older releases did not store which GPUs
             uuids = state.gpus.choose(state.gpus.free(), task.spec.gpu or 0, limits.placement)
             named = state.tasks[task.id] = replace(task, gpu_uuids=uuids or ())
             state.hold(named)
         return state
 
     def copy(self) -> "State":
-        """As it is now, for who looks at it while this one changes. Costs little: what it is made
-        of is not copied where it never changes."""
+        """Return a copy that does not change with this one. Cheap: immutable parts are shared."""
         other = copy(self)
         other.tasks = dict(self.tasks)
         other.queue = self.queue.copy()
@@ -120,13 +120,13 @@ class State:
         return other
 
     def enter(self, task: Task, size: int) -> None:
-        """It is live from now on. `size`: the footprint of its specification, in bytes."""
+        """Add a live task. `size`: the footprint of its specification, in bytes."""
         self.tasks[task.id] = task
         self.user_bytes[task.user] = self.user_bytes.get(task.user, 0) + size
         self.live_bytes += size
 
     def forget(self, task: Task) -> None:
-        """It has ended."""
+        """Remove a task that has ended."""
         del self.tasks[task.id]
         size = footprint(task.spec)
         _take(self.user_bytes, task.user, size)
@@ -135,7 +135,7 @@ class State:
         self.wait_states.pop(task.id, None)
 
     def wait(self, task: Task, now: int) -> None:
-        """It is queued, or prestaged."""
+        """Put a task into the queue, as queued or prestaged."""
         self.queue.add(task, now)
         if task.prestaged or task.id in self.wait_states:  # Every submit passes here.
             self._set_wait_state(task.id, waiting.begun(task, self.wait_state(task.id), now))
@@ -144,15 +144,17 @@ class State:
         return self.wait_states.get(task_id, _QUEUED)
 
     def at_gate(self, task_id: str) -> None:
-        """Its prestaged attempt waits at its gate."""
+        """Note that a task's prestaged attempt waits at its gate."""
         self._set_wait_state(task_id, waiting.at_gate(self.wait_state(task_id)))
 
     def discard(self, task_id: str, *, protect: bool = False) -> None:
-        """Its prestaged attempt is being removed. `protect`: see `Queued.protected`."""
+        """Note that a task's prestaged attempt is being removed. `protect`: see
+        `Queued.protected`."""
         protected = protect or self.wait_state(task_id).protected
         self._set_wait_state(task_id, Discarding(protected))
 
     def restarted(self, now: int) -> None:
+        """Update all sub-states after a restart of the server."""
         for task_id, before in self.wait_states.items():
             self.wait_states[task_id] = waiting.restarted(before, now)
 
@@ -163,7 +165,7 @@ class State:
             self.wait_states[task_id] = state
 
     def hold(self, task: Task) -> None:
-        """It has its slot, and its resources as long as its processes may live."""
+        """Give a task its slot, and its resources unless its processes are gone already."""
         self.wait_states.pop(task.id, None)
         gone = task.status is Status.COLLECTING
         held = Resources() if gone else task.spec.resources
@@ -180,8 +182,8 @@ class State:
         self.shares.begin(task.user, task.id, weight(held, cores), since)
 
     def release(self, task: Task, now: int) -> tuple[str, ...]:
-        """Its processes are gone: what it held is free, its slot is not. Gives the GPUs that are
-        to be checked."""
+        """Free a task's resources, but not its slot: its processes are gone. Return the UUIDs of
+        the GPUs that have to be checked."""
         held = self.held[task.id]
         if held == Resources():
             return ()
@@ -194,7 +196,7 @@ class State:
         return self.gpus.release(task.id, task.gpu_uuids)
 
     def leave(self, task: Task) -> None:
-        """It waits no more, or nothing of its attempt is left: its slot is free too."""
+        """Take a task out of the queue, or free its slot: nothing of its attempt is left."""
         if task.id in self.held:
             del self.held[task.id]
             _take(self.user_slots, task.user, 1)
@@ -203,13 +205,13 @@ class State:
 
     @property
     def capacity(self) -> Resources:
-        """With the GPUs that are known."""
+        """What the host has, with the GPUs that are known."""
         return replace(self.limits.capacity, gpu=len(self.gpus.known))
 
     @property
     def free(self) -> Resources:
-        """May be negative after a restart with less capacity than running tasks hold. GPUs:
-        those with a slot to give."""
+        """What can be allocated; `gpu` counts GPUs with a free slot. Negative after a restart with
+        less capacity than running tasks hold."""
         left = subtract(self.limits.capacity, self.used)
         return replace(left, gpu=len(self.gpus.free()))
 
@@ -222,8 +224,8 @@ class State:
         return self.launcher_available and not self.draining
 
     def under_way(self) -> Iterator[Task]:
-        """Tasks that have an attempt: those that hold their slot, and those whose prestaged
-        attempt is made ready, waits, or is discarded."""
+        """Yield the tasks that have an attempt: those that hold a slot, and those with a prestaged
+        attempt, also if it is being discarded."""
         for task_id in self.held:
             yield self.tasks[task_id]
         for task_id, wait_state in self.wait_states.items():
@@ -239,96 +241,22 @@ class State:
         ]
 
     def prestaged_by_gpu(self) -> dict[str, str]:
-        """By UUID: the task that is prestaged for this GPU."""
+        """Ids of prestaged tasks by the UUIDs of the GPUs that they are prestaged for."""
         return {uuid: task.id for task in self.prestaged() for uuid in task.gpu_uuids}
 
     def quota_left(self, user: str) -> int | None:
-        """GPUs that this user's tasks may have beside what they hold; None: any number."""
+        """GPUs that a user's tasks may still get; `None` if there is no limit."""
         most = self.limits.user_gpus
         return most - self.user_gpus.get(user, 0) if most else None
 
     def slots_left(self, user: str) -> int | None:
-        """Tasks of this user that may start beside those that hold a slot; None: any number."""
+        """Tasks of a user that may still start; `None` if there is no limit."""
         most = self.limits.user_running
         return most - self.user_slots.get(user, 0) if most else None
 
-    def check(self) -> None:
-        """The invariants (tests call it after every step). Raises AssertionError."""
-        held = sum_of(self.held.values())
-        assert held == self.used, f"held {held}, booked {self.used}"
-        for task in self.tasks.values():
-            self._check_task(task)
-        assert self.held.keys() <= self.tasks.keys(), "a slot is held by a task that is gone"
-        nowhere = len(self.tasks) - len(self.queue) - len(self.held)
-        assert nowhere == 0, f"{nowhere} tasks are nowhere"
-        for task_id, wait_state in self.wait_states.items():
-            assert task_id in self.queue, f"{task_id}: {wait_state}, but it does not wait"
-            assert wait_state != _QUEUED, f"{task_id}: an entry that says nothing"
-        self._check_users()
-        self._check_gpus()
-        self._check_prestaged()
-
-    def _check_task(self, task: Task) -> None:
-        assert task.status not in ENDED, f"{task.id} has ended and is still here"
-        has_slot = task.status in HOLDING and not task.prestaged
-        assert has_slot == (task.id in self.held), f"{task.id}: slot"
-        waits = task.status is Status.QUEUED or task.prestaged
-        assert waits == (task.id in self.queue), f"{task.id}: queue"
-        wait_state = self.wait_state(task.id)
-        assert task.prestaged != isinstance(wait_state, Queued), f"{task.id}: {wait_state}"
-        if task.prestaged:
-            assert task.status is Status.PREPARING, f"{task.id}: prestaged, but {task.status}"
-            if task.cancel is not None:
-                assert isinstance(wait_state, Discarding), f"{task.id}: cancelled, {wait_state}"
-        if task.cancel is not None:
-            assert task.status is not Status.QUEUED, f"{task.id}: cancelled and queued"
-        if has_slot and task.status is not Status.COLLECTING:
-            assert self.held[task.id] == task.spec.resources, f"{task.id}: released early"
-            assert len(set(task.gpu_uuids)) == len(task.gpu_uuids), f"{task.id}: a GPU twice"
-            holds = [uuid for uuid, tasks in self.gpus.holders.items() if task.id in tasks]
-            assert sorted(holds) == sorted(task.gpu_uuids), f"{task.id}: {holds}"
-        elif has_slot:
-            assert self.held[task.id] == Resources(), f"{task.id}: its processes are gone"
-
-    def _check_users(self) -> None:
-        slots: dict[str, int] = {}
-        for task_id in self.held:
-            user = self.tasks[task_id].user
-            slots[user] = slots.get(user, 0) + 1
-        assert slots == self.user_slots, "users' slots"
-        sizes: dict[str, int] = {}
-        for task in self.tasks.values():
-            sizes[task.user] = sizes.get(task.user, 0) + footprint(task.spec)
-        assert sizes == self.user_bytes, "users' memory"
-        assert sum(sizes.values()) == self.live_bytes, "memory of live tasks"
-
-    def _check_gpus(self) -> None:
-        by_user: dict[str, int] = {}
-        for task_id, held in self.held.items():
-            user = self.tasks[task_id].user
-            by_user[user] = by_user.get(user, 0) + held.gpu
-        assert {user: n for user, n in by_user.items() if n} == self.user_gpus, "users' GPUs"
-        for uuid, holders in self.gpus.holders.items():
-            assert holders, f"{uuid}: an empty list of holders"
-            assert len(holders) <= self.gpus.slots_per_gpu, f"{uuid} is held by {holders}"
-            for task_id in holders:
-                assert uuid in self.tasks[task_id].gpu_uuids, f"{task_id} holds {uuid} in secret"
-        for uuid in self.gpus.settling:
-            assert uuid not in self.gpus.holders, f"{uuid} was given before it was looked at"
-            assert not is_plain(uuid), f"{uuid} settles"
-
-    def _check_prestaged(self) -> None:
-        staying = self.prestaged()
-        places = [uuid for task in staying for uuid in task.gpu_uuids]
-        assert len(places) == len(set(places)), "two tasks are prestaged for one GPU"
-        without = sum(not task.gpu_uuids for task in staying)
-        assert without <= self.limits.max_prestaged, f"{without} tasks are prestaged without GPUs"
-        for task_id in self.wait_states:
-            assert not any(task_id in holders for holders in self.gpus.holders.values())
-
 
 def _take(counts: dict[str, int], user: str, number: int) -> None:
-    """A user without any has no entry."""
+    """Subtract from a user's count; a count of 0 has no entry."""
     left = counts[user] - number
     if left:
         counts[user] = left

@@ -31,7 +31,7 @@ def is_failure(end: AttemptEnd) -> bool:
     return end.code != 0 or end.stopped or end.timed_out
 
 
-def made_way(end: AttemptEnd, task: Task) -> bool:
+def was_preempted(end: AttemptEnd, task: Task) -> bool:
     """It was stopped for a more urgent task: it is queued again, and nothing is counted."""
     return (
         task.halt is not None

@@ -10,6 +10,7 @@ from fetchml.core.state import Limits, State
 from fetchml.core.waiting import Discarding
 from testbed.simulated_box import SimulatedBox
 from tests.core.oracle import could_start
+from tests.support import invariants
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -91,7 +92,7 @@ def test_everybody_starts_within_a_bound(seed: int, prestage: bool) -> None:
 
     def look(state: State) -> None:
         if next(steps) % 7 == 0:
-            state.check()
+            invariants.check(state)
             assert could_start(state, box.now) is None
 
     box = SimulatedBox(limits, 8, lambda t: rng.randrange(MINUTE, longest))
@@ -145,7 +146,7 @@ def test_what_is_made_ready_ahead_starts_where_it_was_made_ready() -> None:
         nonlocal discarded
         if len(state.queue) > 8:
             discarded += sum(isinstance(each, Discarding) for each in state.wait_states.values())
-        state.check()
+        invariants.check(state)
 
     box = SimulatedBox(limits, 8, lambda _: rng.randrange(MINUTE, 9 * MINUTE), look=look)
     box.run(stream("alice", 300, 0))

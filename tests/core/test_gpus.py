@@ -27,6 +27,7 @@ from fetchml.core.reactor import step
 from fetchml.core.retry import MOST_INFRA_RETRIES
 from fetchml.core.scheduling.allocator import GpuPool, Placement
 from fetchml.core.state import Limits, State
+from tests.support import invariants
 
 LEFTOVER = Obstacle(ObstacleKind.BUSY, "2.1 GiB of its memory are in use")
 OFF_THE_BUS = Obstacle(ObstacleKind.LOST, "it has fallen off the bus")
@@ -106,7 +107,7 @@ class Box:
     def do(self, event: Event) -> list[str]:
         """Gives the tasks whose attempt begins."""
         self.last = step(self.state, event)
-        self.state.check()
+        invariants.check(self.state)
         return [e.task.id for e in self.last.effects if isinstance(e, RunAttempt)]
 
     def see(self, *gpus: Gpu) -> list[str]:
@@ -327,7 +328,7 @@ def test_tasks_of_an_older_release_hold_plain_slots() -> None:
     """It did not say which."""
     live = [Task(n, "alice", task(n).spec, 1, Status.RUNNING, 1, started_at=1) for n in "ab"]
     state = State.restore(Limits(Resources(8, 32, 3), 10, 600_000, "box"), live)
-    state.check()
+    invariants.check(state)
     assert [t.gpu_uuids for t in state.tasks.values()] == [("slot-0",), ("slot-1",)]
 
 

@@ -60,6 +60,7 @@ from fetchml.core.scheduling.scheduler import preemptors
 from fetchml.core.state import Limits, State
 from fetchml.core.waiting import MAX_DISCARDS, Discarding
 from tests.core.oracle import could_start
+from tests.support import invariants
 
 GPUS = tuple(Gpu(f"GPU-{place}", place=place) for place in range(3))
 
@@ -133,7 +134,7 @@ class CoreMachine(RuleBasedStateMachine):
 
     def apply(self, event: Event) -> list[Attempt]:
         decision = step(self.state, event)
-        self.state.check()
+        invariants.check(self.state)
         self.follow(decision)
         return [
             Attempt(effect.task.id, effect.task.attempt)

@@ -22,6 +22,7 @@ from fetchml.core.model import AttemptEnd, Resources, Status, Task, TaskSpec, Us
 from fetchml.core.reactor import step
 from fetchml.core.retry import LONGEST_DELAY_MS, backoff_ms
 from fetchml.core.state import Limits, State
+from tests.support import invariants
 
 RESERVE_MS = 600_000
 
@@ -49,7 +50,7 @@ class Box:
 
     def _started(self, event: Submitted | Ended | Collected | TimePassed) -> list[str]:
         effects = step(self.state, event).effects
-        self.state.check()
+        invariants.check(self.state)
         return [effect.task.id for effect in effects if isinstance(effect, RunAttempt)]
 
 

@@ -35,6 +35,7 @@ from fetchml.core.scheduling.shares import ENTRIES, STEP_SECONDS, Shares, weight
 from fetchml.core.state import Limits, State
 from fetchml.core.waiting import MAX_DISCARDS, Discarding
 from fetchml.engine.explain import explain
+from tests.support import invariants
 
 HOUR = 3_600_000
 MINUTE = 60_000
@@ -112,7 +113,7 @@ class Box:
     def do(self, event: Event) -> list[str]:
         """Gives the tasks that start: their attempt begins, or their gate is opened."""
         self.last = step(self.state, event)
-        self.state.check()
+        invariants.check(self.state)
         started = []
         for effect in self.last.effects:
             if isinstance(effect, RunAttempt) and not effect.task.prestaged:

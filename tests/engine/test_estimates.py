@@ -20,6 +20,7 @@ from fetchml.core.state import Limits, State
 from fetchml.engine import estimates as module
 from fetchml.engine.estimates import AT_ONCE, Estimates
 from fetchml.engine.run_times import ENOUGH, KEPT, KINDS, RunTimes
+from tests.support import invariants
 from tests.support.engine_box import ADMIN, ALICE, BOB, ended, running
 from tests.support.engine_box import Box as EngineBox
 
@@ -148,7 +149,7 @@ async def test_a_long_queue_is_played_beside_the_event_loop(
         assert state is not box.state
         box.happens(CancelRequested(0, "t002", User("ada")))
         box.submit(task("late"))
-        state.check()
+        invariants.check(state)
         return await original(function, state, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(asyncio, "to_thread", meanwhile)

@@ -16,6 +16,7 @@ from fetchml.core.reactor import step
 from fetchml.core.state import Limits, State
 from fetchml.engine.gpus import Gpus
 from fetchml.ports.gpu import GpuState, OwnerOf
+from tests.support import invariants
 
 START_MS = 1_760_000_000_000
 OWNER = "user"
@@ -90,7 +91,7 @@ class GpuBox:
 
     def report(self, event: Event) -> asyncio.Future[None]:
         step(self.state, event)
-        self.state.check()
+        invariants.check(self.state)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done

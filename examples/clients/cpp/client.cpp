@@ -1,4 +1,4 @@
-// Submits a task, follows it to its end, and prints what it wrote.
+// Submits a task, follows it to its end, and prints its log.
 //
 //   ./build.sh
 //   FETCHML_API_KEY=… ./client my-job python train.py --lr 0.1
@@ -44,8 +44,7 @@ std::optional<Detail> Find(const grpc::Status& failed) {
   return std::nullopt;
 }
 
-// How long to wait before another try. Only a server that is away, or busy and says until when,
-// gets better by itself.
+// Delay before the next try, if a retry can help: the server is away, or busy for a known time.
 std::optional<Clock::duration> PauseAfter(const grpc::Status& failed) {
   if (failed.error_code() == grpc::UNAVAILABLE) return 200ms;
   if (failed.error_code() != grpc::RESOURCE_EXHAUSTED) return std::nullopt;
@@ -55,12 +54,12 @@ std::optional<Clock::duration> PauseAfter(const grpc::Status& failed) {
          std::chrono::nanoseconds(busy->retry_delay().nanos());
 }
 
-// How long it is tried again: counted from the first failure since something worked.
+// Limits the time of retries, counted from the first failure since the last success.
 class Patience {
  public:
   void Worked() { failed_at_.reset(); }
 
-  // Waits before the next try. False: there is no use in one.
+  // Waits before the next try. Returns false if a retry can't help.
   bool Rest(const grpc::Status& failed) {
     const auto pause = PauseAfter(failed);
     if (!failed_at_) failed_at_ = Clock::now();
@@ -74,7 +73,7 @@ class Patience {
   std::optional<Clock::time_point> failed_at_;
 };
 
-// Every call needs a context of its own, with the key in it.
+// Every call needs its own context with the key.
 struct Context : grpc::ClientContext {
   Context() { AddMetadata("x-api-key", Environment("FETCHML_API_KEY", "")); }
 };
@@ -84,7 +83,7 @@ std::string NewKey() {
   return std::to_string(random()) + "-" + std::to_string(random()) + "-" + std::to_string(random());
 }
 
-// Calls until it works. Only for what does no harm when it is done twice.
+// Calls until it works. Only for calls that may be repeated.
 template <typename Call>
 grpc::Status Again(const Call& call) {
   for (Patience patience;;) {
@@ -99,11 +98,11 @@ grpc::Status Submit(TaskService::Stub& tasks, const std::string& job_name,
   CreateTaskRequest request;
   request.set_job_name(job_name);
   request.mutable_command()->Add(command.begin(), command.end());
-  request.set_idempotency_key(NewKey());  // however often it is sent, this makes it one task
+  request.set_idempotency_key(NewKey());  // one task, however often it is sent
   return Again([&](Context* context) { return tasks.CreateTask(context, request, task); });
 }
 
-// How the task is after an update.
+// The task after an update.
 grpc::Status Look(TaskService::Stub& tasks, const WatchTasksResponse& update, const std::string& id,
                   Task* task) {
   if (update.has_task()) {
@@ -111,14 +110,13 @@ grpc::Status Look(TaskService::Stub& tasks, const WatchTasksResponse& update, co
     return grpc::Status::OK;
   }
   // `synced`: the snapshot, which has live tasks only, is complete. `resync`: changes were missed.
-  // In both cases the task itself tells how it is.
+  // Both need a look at the task itself.
   GetTaskRequest request;
   request.set_task_id(id);
   return Again([&](Context* context) { return tasks.GetTask(context, request, task); });
 }
 
-// Prints every status of the task, to its end. After a cut it goes on after the last change that it
-// saw.
+// Prints every status of the task, to its end. It resumes after a cut.
 grpc::Status Watch(TaskService::Stub& tasks, const std::string& id, Task* task) {
   WatchTasksRequest request;
   request.set_task_id(id);
@@ -126,7 +124,7 @@ grpc::Status Watch(TaskService::Stub& tasks, const std::string& id, Task* task) 
   for (Patience patience;;) {
     Context context;
     auto stream = tasks.WatchTasks(&context, request);
-    // An accepted stream works, though nothing may happen for hours.
+    // An accepted stream works, even if it is quiet for hours.
     stream->WaitForInitialMetadata();
     if (context.GetServerInitialMetadata().count("x-trace-id") > 0) patience.Worked();
     WatchTasksResponse update;
@@ -134,7 +132,7 @@ grpc::Status Watch(TaskService::Stub& tasks, const std::string& id, Task* task) 
     bool done = false;
     while (!done && looked.ok() && stream->Read(&update)) {
       patience.Worked();
-      // A snapshot that is cut short can't be resumed.
+      // An interrupted snapshot can't be resumed.
       if (update.type() != WatchTasksResponse::snapshot) request.set_since_seq(update.seq());
       looked = Look(tasks, update, id, task);
       if (looked.ok() && task->status() != shown) {
@@ -143,7 +141,7 @@ grpc::Status Watch(TaskService::Stub& tasks, const std::string& id, Task* task) 
       }
       done = looked.ok() && (Ended(*task) || update.type() == WatchTasksResponse::task_deleted);
     }
-    if (done || !looked.ok()) context.TryCancel();  // the stream itself goes on
+    if (done || !looked.ok()) context.TryCancel();  // the stream itself would continue
     grpc::Status status = stream->Finish();
     if (done) return grpc::Status::OK;
     if (!looked.ok()) status = looked;
@@ -152,7 +150,7 @@ grpc::Status Watch(TaskService::Stub& tasks, const std::string& id, Task* task) 
   }
 }
 
-// Prints what the task wrote. After a cut it goes on at the next byte.
+// Prints the task's log. After a cut it continues at the next byte.
 grpc::Status PrintLog(TaskService::Stub& tasks, const std::string& id) {
   StreamTaskLogsRequest request;
   request.set_task_id(id);
@@ -170,11 +168,11 @@ grpc::Status PrintLog(TaskService::Stub& tasks, const std::string& id) {
   }
 }
 
-// What the server has told beyond the status: its code, the fields at fault, the trace id.
+// Prints the details of an error: its code, the fields at fault, the trace id.
 void Explain(const grpc::Status& failed) {
   std::cerr << "error " << failed.error_code() << ": " << failed.error_message() << "\n";
   if (const auto info = Find<google::rpc::ErrorInfo>(failed)) {
-    // An error of somebody else, such as a proxy, may have none.
+    // An error of a proxy, for example, may have no details.
     const auto trace = info->metadata().find("trace_id");
     std::cerr << "  code " << info->reason() << ", trace "
               << (trace == info->metadata().end() ? "unknown" : trace->second) << "\n";
@@ -194,7 +192,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   grpc::ChannelArguments arguments;
-  // A server that vanished without a word is noticed within a minute.
+  // Detects a vanished server within a minute.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 40'000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
   auto tasks = TaskService::NewStub(grpc::CreateCustomChannel(

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Generates the API's Go code and builds the client into a folder (default: here), with the packages
-# of Debian 13 alone (older ones have no Go 1.24, which the client needs):
+# Generates the API's Go code and builds the client into a folder (default: here), with only the packages
+# of Debian 13 (older ones have no Go 1.24, which the client needs):
 #
 #   apt install golang-go golang-google-grpc-dev protoc-gen-go-1-5 protoc-gen-go-grpc
 #
-# This is GOPATH mode. In a module of your own the import path is another: docs/clients.md says how.
+# This is GOPATH mode. In a module of your own the import path is another: see docs/clients.md.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

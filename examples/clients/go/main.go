@@ -1,4 +1,4 @@
-// Submits a task, follows it to its end, and prints what it wrote.
+// Submits a task, follows it to its end, and prints its log.
 //
 //	./build.sh
 //	FETCHML_API_KEY=… ./client my-job python train.py --lr 0.1
@@ -26,7 +26,7 @@ import (
 	fetchml "fetchml/v1"
 )
 
-// patienceFor is how long a call or a stream is tried again: FETCHML_PATIENCE in seconds.
+// patienceFor is the time for which calls and streams are retried: FETCHML_PATIENCE in seconds.
 var patienceFor = func() time.Duration {
 	duration, err := time.ParseDuration(environment("FETCHML_PATIENCE", "60") + "s")
 	if err != nil {
@@ -46,8 +46,8 @@ func ended(task *fetchml.Task) bool {
 	return task.GetStatus() == fetchml.Task_completed || task.GetStatus() == fetchml.Task_failed
 }
 
-// pauseAfter tells how long to wait before another try. Only a server that is away, or busy and
-// says until when, gets better by itself.
+// pauseAfter returns the delay before the next try, if a retry can help: the server is away, or busy
+// for a known time.
 func pauseAfter(err error) (pause time.Duration, useful bool) {
 	failed := status.Convert(err)
 	switch failed.Code() {
@@ -63,12 +63,12 @@ func pauseAfter(err error) (pause time.Duration, useful bool) {
 	return 0, false
 }
 
-// patience counts from the first failure since something worked.
+// patience counts from the first failure since the last success.
 type patience struct{ failedAt time.Time }
 
 func (p *patience) worked() { p.failedAt = time.Time{} }
 
-// rest waits before the next try, and returns false when there is no use in one.
+// rest waits before the next try, and returns false if a retry can't help.
 func (p *patience) rest(err error) bool {
 	pause, useful := pauseAfter(err)
 	if p.failedAt.IsZero() {
@@ -81,7 +81,7 @@ func (p *patience) rest(err error) bool {
 	return true
 }
 
-// again calls until it works. Only for what does no harm when it is done twice.
+// again calls until it works. Only for calls that may be repeated.
 func again[Reply any](call func() (Reply, error)) (Reply, error) {
 	var patience patience
 	for {
@@ -96,14 +96,13 @@ func submit(ctx context.Context, tasks fetchml.TaskServiceClient, jobName string
 	request := &fetchml.CreateTaskRequest{
 		JobName: proto.String(jobName),
 		Command: command,
-		// However often it is sent, the key makes it one task.
+		// With the key it is one task, however often the call is repeated.
 		IdempotencyKey: proto.String(rand.Text()),
 	}
 	return again(func() (*fetchml.Task, error) { return tasks.CreateTask(ctx, request) })
 }
 
-// watch calls `changed` with every change of the task, to its end. After a cut it goes on after the
-// last change that it saw.
+// watch calls `changed` with every change of the task, to its end. It resumes after a cut.
 func watch(ctx context.Context, tasks fetchml.TaskServiceClient, id string, changed func(*fetchml.Task)) error {
 	request := &fetchml.WatchTasksRequest{TaskId: id}
 	var patience patience
@@ -116,7 +115,7 @@ func watch(ctx context.Context, tasks fetchml.TaskServiceClient, id string, chan
 	}
 }
 
-// watchOnce reads one stream, and notes in the request where the next one has to begin.
+// watchOnce reads one stream, and records in the request where the next one starts.
 func watchOnce(ctx context.Context, tasks fetchml.TaskServiceClient, request *fetchml.WatchTasksRequest, patience *patience, changed func(*fetchml.Task)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -124,7 +123,7 @@ func watchOnce(ctx context.Context, tasks fetchml.TaskServiceClient, request *fe
 	if err != nil {
 		return err
 	}
-	// An accepted stream works, though nothing may happen for hours.
+	// An accepted stream works, even if it is quiet for hours.
 	if header, err := stream.Header(); err == nil && len(header.Get("x-trace-id")) > 0 {
 		patience.worked()
 	}
@@ -134,14 +133,14 @@ func watchOnce(ctx context.Context, tasks fetchml.TaskServiceClient, request *fe
 			return err
 		}
 		patience.worked()
-		// A snapshot that is cut short can't be resumed.
+		// An interrupted snapshot can't be resumed.
 		if update.GetType() != fetchml.WatchTasksResponse_snapshot {
 			request.SinceSeq = update.Seq
 		}
 		task := update.GetTask()
 		if task == nil {
 			// `synced`: the snapshot, which has live tasks only, is complete. `resync`: changes
-			// were missed. In both cases the task itself tells how it is.
+			// were missed. Both need a look at the task itself.
 			task, err = again(func() (*fetchml.Task, error) {
 				return tasks.GetTask(ctx, &fetchml.GetTaskRequest{TaskId: request.TaskId})
 			})
@@ -156,7 +155,7 @@ func watchOnce(ctx context.Context, tasks fetchml.TaskServiceClient, request *fe
 	}
 }
 
-// printLog prints what the task wrote. After a cut it goes on at the next byte.
+// printLog prints the task's log. After a cut it continues at the next byte.
 func printLog(ctx context.Context, tasks fetchml.TaskServiceClient, id string) error {
 	request := &fetchml.StreamTaskLogsRequest{TaskId: id}
 	var patience patience
@@ -188,8 +187,7 @@ func printOnce(ctx context.Context, tasks fetchml.TaskServiceClient, request *fe
 	}
 }
 
-// explain prints what the server has told beyond the status: its code, the fields at fault, the
-// trace id.
+// explain prints the details of an error: its code, the fields at fault, the trace id.
 func explain(err error) {
 	failed := status.Convert(err)
 	fmt.Fprintf(os.Stderr, "error %s: %s\n", failed.Code(), failed.Message())
@@ -210,9 +208,9 @@ func run(jobName string, command []string) (fetchml.Task_Status, error) {
 		environment("FETCHML_SERVER", "127.0.0.1:9102"),
 		// With TLS: credentials.NewTLS(nil).
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		// A server that vanished without a word is noticed within a minute.
+		// Detects a vanished server within a minute.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 40 * time.Second, Timeout: 20 * time.Second}),
-		// By default it would connect every two minutes only to a server that is away.
+		// By default gRPC tries an unreachable server only every two minutes.
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, MaxDelay: 2 * time.Second},
 			MinConnectTimeout: 5 * time.Second,

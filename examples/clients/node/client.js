@@ -1,4 +1,4 @@
-// Submits a task, follows it to its end, and prints what it wrote.
+// Submits a task, follows it to its end, and prints its log.
 //
 //   npm install
 //   FETCHML_API_KEY=… node client.js my-job python train.py --lr 0.1
@@ -30,7 +30,7 @@ key.set("x-api-key", process.env.FETCHML_API_KEY ?? "");
 const client = new TaskService(
   process.env.FETCHML_SERVER ?? "127.0.0.1:9102",
   grpc.credentials.createInsecure(), // with TLS: createSsl()
-  // A server that vanished without a word is noticed within a minute.
+  // Detects a vanished server within a minute.
   { "grpc.keepalive_time_ms": 40_000, "grpc.max_reconnect_backoff_ms": 2_000 },
 );
 
@@ -46,8 +46,8 @@ function detailsOf(error) {
   });
 }
 
-// Milliseconds to wait before another try. Only a server that is away, or busy and says until when,
-// gets better by itself.
+// Milliseconds before the next try, if a retry can help: the server is away, or busy for a known
+// time.
 function pauseAfter(error) {
   if (error.code === grpc.status.UNAVAILABLE) return 200;
   if (error.code !== grpc.status.RESOURCE_EXHAUSTED) return undefined;
@@ -55,13 +55,13 @@ function pauseAfter(error) {
   return delay && Number(delay.seconds) * 1000 + delay.nanos / 1e6;
 }
 
-// How long it is tried again: counted from the first failure since something worked.
+// Limits the time of retries, counted from the first failure since the last success.
 class Patience {
   worked() {
     this.failedAt = undefined;
   }
 
-  // Waits before the next try. Throws the error when there is no use in one.
+  // Waits before the next try. Throws the error if a retry can't help.
   async rest(error) {
     const pause = pauseAfter(error);
     this.failedAt ??= Date.now();
@@ -70,7 +70,7 @@ class Patience {
   }
 }
 
-// Only for what does no harm when it is done twice.
+// Only for calls that may be repeated.
 async function call(method, request) {
   const patience = new Patience();
   for (;;) {
@@ -86,12 +86,12 @@ async function call(method, request) {
   }
 }
 
-// The messages of a stream. After a cut it goes on: whoever reads them notes in the request where.
+// The messages of a stream, which resumes after a cut. The reader records the position in the request.
 async function* stream(method, request) {
   const patience = new Patience();
   for (;;) {
     const messages = client[method](request, key);
-    // An accepted stream works, though nothing may happen for hours.
+    // An accepted stream works, even if it is quiet for hours.
     messages.on("metadata", (initial) => initial.get("x-trace-id").length && patience.worked());
     try {
       for await (const message of messages) {
@@ -114,10 +114,10 @@ const ended = (task) => task.status === "completed" || task.status === "failed";
 async function* watch(task_id) {
   const request = { task_id };
   for await (const update of stream("WatchTasks", request)) {
-    // A snapshot that is cut short can't be resumed.
+    // An interrupted snapshot can't be resumed.
     if (update.type !== "snapshot") request.since_seq = update.seq;
     // `synced`: the snapshot, which has live tasks only, is complete. `resync`: changes were
-    // missed. In both cases the task itself tells how it is.
+    // missed. Both need a look at the task itself.
     const mustRead = update.type === "synced" || update.type === "resync";
     const task = mustRead ? await call("GetTask", { task_id }) : update.task;
     yield task;
@@ -149,7 +149,7 @@ function explain(error) {
 }
 
 async function main(job_name, ...command) {
-  // The key makes it one task, however often it is tried.
+  // With the key it is one task, however often the call is repeated.
   let task = await call("CreateTask", { job_name, command, idempotency_key: randomUUID() });
   console.log(`task ${task.id}`);
   let status;

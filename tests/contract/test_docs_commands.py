@@ -1,0 +1,48 @@
+"""Every `fetchml` command that a page shows exists, with the options that the page gives it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from fetchml.cli.main import fetchml
+from tests.support.validate import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def shown(page: Path) -> Iterator[list[str]]:
+    """Yield the words of each command after `fetchml`, without its comment and its arguments."""
+    for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL):
+        for line in re.findall(r"^[$#] (.*)", block, re.MULTILINE):
+            for part in re.split(r"\s#\s|\s&\s|[|;)]", line):
+                if found := re.search(r"(?:^|do |\()\s*(?:sudo )?fetchml ([a-z].*)", part):
+                    yield re.split(r"\s--\s", found[1])[0].split()
+
+
+def problem(words: list[str]) -> str | None:
+    command: click.Command = fetchml
+    while isinstance(command, click.Group) and words:
+        nested = command.get_command(click.Context(command), words[0])
+        if nested is None:
+            return f"no command {words[0]}"
+        command, words = nested, words[1:]
+    known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
+    given = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+    return f"{command.name} has no {given - known}" if given - known else None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_shown_commands_exist(page: Path) -> None:
+    assert [found for words in shown(page) if (found := problem(words))] == []
+
+
+def test_the_pages_show_commands() -> None:
+    assert sum(len(list(shown(page))) for page in PAGES) > 40
+
+
+def test_unknown_commands_and_options_are_found() -> None:
+    assert problem(["sumbit"]) == "no command sumbit"
+    assert problem(["ls", "--limmit", "3"]) == "ls has no {'--limmit'}"

@@ -9,7 +9,8 @@ from fetchml.cli.errors import ExitCode
 from fetchml.cli.render import clean, print_json, show
 from fetchml.cli.settings_options import settings_options
 from fetchml.config.settings import Settings
-from fetchml.ops.doctor import Check, examine
+from fetchml.ops.checks.check import Check
+from fetchml.ops.doctor import examine
 
 
 @click.command()
@@ -26,8 +27,8 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
     well = all(check.ok for check in checks)
     if as_json:
         found = [
-            {"name": check.name, "ok": check.ok, "says": check.says}
-            | ({"mend": check.mend} if check.mend else {})
+            {"name": check.name, "ok": check.ok, "says": check.finding}
+            | ({"mend": check.fix} if check.fix else {})
             | ({"advice": check.advice} if check.advice else {})
             for check in checks
         ]
@@ -38,8 +39,8 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
     shown.add_column(no_wrap=True)
     shown.add_column(overflow="fold")
     for check in checks:
-        shown.add_row(_state(check), Text(check.name), clean(check.says))
-        if todo := check.mend or check.advice:
+        shown.add_row(_state(check), Text(check.name), clean(check.finding))
+        if todo := check.fix or check.advice:
             shown.add_row("", "", clean(f"→ {todo}"))
     show(shown)
     return 0 if well else ExitCode.FAILED

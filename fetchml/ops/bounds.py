@@ -1,7 +1,7 @@
-"""The most memory that all callers together can make the server hold, limit by limit.
+"""The most memory that all callers together can occupy, limit by limit.
 
-Each limit is enforced where its resource is taken; this table repeats no number, it imports them.
-`fetchml doctor` shows the sum, and a test holds it below what the service unit grants.
+Each limit is enforced where its resource is used; this table imports the numbers. `fetchml doctor`
+shows the sum, and a test compares it with what the systemd unit grants.
 """
 
 from typing import NamedTuple
@@ -16,18 +16,18 @@ from fetchml.core.model import ENDED
 from fetchml.engine import feed, task_index
 
 PROCESS_BYTES = 256 << 20
-"""The interpreter, the libraries, and what they hold without any caller."""
+"""The interpreter, the libraries, and their data without any caller."""
 
 
 class MemoryBound(NamedTuple):
-    """One resource that callers can fill, and the most it can take."""
+    """A resource that callers can use up, and the most memory that it can take."""
 
     name: str
     most_bytes: int
 
 
 def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
-    """Every bound under these settings, in the order in which people read them."""
+    """Return every bound under these settings."""
     return (
         MemoryBound("the program itself", PROCESS_BYTES),
         MemoryBound("the database", store.MEMORY_BYTES),
@@ -62,5 +62,5 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
 
 
 def total_bytes(settings: Settings) -> int:
-    """The sum of all bounds."""
+    """Return the sum of all bounds."""
     return sum(bound.most_bytes for bound in memory_bounds(settings))

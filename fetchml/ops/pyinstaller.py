@@ -1,7 +1,7 @@
-"""What the executable needs that an ordinary Python does not.
+"""The start of the single-file executable.
 
-PyInstaller's executable is two processes: the first unpacks the program into a temporary folder,
-starts it from there as its child, hands on signals, and removes the folder at the end.
+PyInstaller's executable is two processes: the first one unpacks the program into a temporary
+folder, starts it there as its child, forwards signals, and removes the folder at the end.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
 _IN_USE = "in-use"
-"""A file in the folder, locked (flock) by the process that runs from there."""
+"""A file in the folder, locked (flock) by the process that uses the folder."""
 _UNPACKED_WITHIN_SECONDS = 600
 _SAME_PRESS_SECONDS = 0.25
 
 _held: list[int] = []
-"""Descriptors of locks, held to the end of the process."""
+"""Descriptors of locks that last until the end of the process."""
 
 
 def is_frozen() -> bool:
@@ -32,7 +32,7 @@ def is_frozen() -> bool:
 
 
 def set_up() -> None:
-    """First thing in the program; does nothing in an ordinary Python."""
+    """Call this first in the program. Does nothing in an ordinary Python."""
     if not is_frozen():
         return
     folder = Path(sys._MEIPASS)  # type: ignore[attr-defined]  # noqa: SLF001  # PyInstaller's word
@@ -46,14 +46,14 @@ def set_up() -> None:
 
 
 def leave_group() -> None:
-    """Out of the first process's group, so that a signal to the group comes once, from it, and not
-    twice. For what reads no terminal."""
+    """Leave the first process's group, so that a signal to the group arrives once and not twice.
+    For commands that read no terminal."""
     if is_frozen():
         os.setpgid(0, 0)
 
 
 def _die_with_parent() -> None:
-    """Whoever kills the process that they started has killed the program."""
+    """End this process when the first process is killed."""
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent or not _is_first_process(parent):
@@ -66,11 +66,11 @@ def _is_first_process(pid: int) -> bool:
     except FileNotFoundError:
         return False
     except OSError:
-        return True  # it may not be looked at here
+        return True  # Permission is missing to look.
 
 
 def _restore_environment() -> None:
-    """For programs that are started from here: they shall find their own libraries."""
+    """Restore the environment for child processes, which need their own libraries."""
     before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
     os.environ.pop("LD_LIBRARY_PATH", None)
     if before:
@@ -80,19 +80,19 @@ def _restore_environment() -> None:
 
 
 def _mark_in_use(folder: Path) -> None:
-    """Locked before it has its name: whoever finds it unlocked finds a dead one's."""
+    """Mark the folder. The file is locked before it has its name: an unlocked one is left over."""
     fd, draft = tempfile.mkstemp(dir=folder)
     fcntl.flock(fd, fcntl.LOCK_EX)
     Path(draft).rename(folder / _IN_USE)
     _held.append(fd)
-    # systemd-tmpfiles removes what is old in /tmp, but not from a folder that is itself locked.
+    # systemd-tmpfiles removes old files of /tmp, except from a locked folder.
     own = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(own, fcntl.LOCK_SH)
     _held.append(own)
 
 
 def _left_over(own: Path) -> Iterator[Path]:
-    """Folders like this one that nobody runs from: of programs that were killed."""
+    """Yield folders of programs that were killed."""
     try:
         folders = [path for path in own.parent.glob("_MEI*") if path != own]
     except OSError:
@@ -121,7 +121,7 @@ def _in_use(folder: Path, changed: float) -> bool:
 
 
 class _Interrupt:
-    """Ctrl-C reaches both processes, and the first one hands it on: it would come twice."""
+    """Handles SIGINT once: Ctrl-C reaches both processes, and the first one forwards it."""
 
     def __init__(self) -> None:
         self._next_at = 0.0

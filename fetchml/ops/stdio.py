@@ -1,7 +1,7 @@
-"""stdin, stdout and stderr, also for whoever started the program without (`fetchml serve >&-`).
+"""stdin, stdout and stderr, even if the program was started without them (`fetchml serve >&-`).
 
-Python then has None for `sys.stdout`, and what is opened next gets the number of the missing one:
-the output of whatever writes to it would go into a file or to a client.
+Python then has `None` for `sys.stdout`, and the next file or socket gets the free descriptor: what
+is printed would go to a file or to a client.
 """
 
 import os
@@ -10,16 +10,16 @@ import sys
 _NAMES = ("stdin", "stdout", "stderr")
 
 missing = set[str]()
-"""Without which of them the program was started: for whom nothing there is not the same as
+"""The streams without which the program was started, for code that distinguishes them from
 /dev/null."""
 
 
 def complete() -> None:
-    """First thing in the program, before anything is opened to stay; again is fine."""
+    """Open the missing streams. Call this first in the program; further calls do nothing."""
     for number, name in enumerate(_NAMES):
         if not _is_open(number):
             missing.add(name)
-            # It takes the lowest number that is free, which is this one.
+            # It gets the lowest free descriptor, which is this one.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
             _give_python(number, name)

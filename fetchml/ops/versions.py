@@ -1,4 +1,4 @@
-"""Which FetchML this is."""
+"""The version of this program."""
 
 import subprocess
 from importlib import metadata
@@ -13,7 +13,7 @@ _COMMIT_OF_BUILD = _PACKAGE / "commit"
 
 
 def versions() -> dict[str, str | int]:
-    """Of the program, its commit if that is known, DuckDB, and the newest schema it knows."""
+    """Return the versions of the program, its commit if known, DuckDB, and the newest schema."""
     known: dict[str, str | int] = {"version": fetchml.__version__}
     if commit := _commit():
         known["commit"] = commit
@@ -21,7 +21,7 @@ def versions() -> dict[str, str | int]:
 
 
 def _commit() -> str | None:
-    """Of a build or a checkout; an installed package does not know it."""
+    """Return the commit of a build or a checkout; `None` for an installed package."""
     if _COMMIT_OF_BUILD.exists():
         return _COMMIT_OF_BUILD.read_text().strip()
     root = _PACKAGE.parent

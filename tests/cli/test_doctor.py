@@ -15,7 +15,9 @@ from fetchml.config.sections.scheduling import GpuSettings
 from fetchml.config.sections.tasks import TaskSettings
 from fetchml.config.settings import Settings
 from fetchml.files.data_dir import is_taken, lock_data_dir
-from fetchml.ops.doctor import Check, examine, task_user
+from fetchml.ops.checks.check import Check
+from fetchml.ops.checks.launcher import task_user
+from fetchml.ops.doctor import examine
 from testbed.docker_engine import Engine
 from testbed.gpu.stand_in import GpuBox, gpu, process, uuid
 from tests.support.cli_server import Server, run
@@ -72,7 +74,7 @@ def test_gpus(gpu_box: GpuBox) -> None:
     assert checks["gpu 0"] == Check("gpu 0", f"{card}, {uuid(0)}: free")
     busy = f"{card}, {uuid(1)}: busy: trainer (pid {pid}, 100 MiB)"
     assert checks["gpu 1"] == Check("gpu 1", busy)
-    assert checks["gpu 2"].says == f"{card}, {uuid(2)}: sick: it must be reset"
+    assert checks["gpu 2"].finding == f"{card}, {uuid(2)}: sick: it must be reset"
     assert not checks["gpu 2"].ok
 
 
@@ -80,7 +82,7 @@ def test_mig_without_devices(gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0, mig=1))
     check = gpu_checks(gpu_box)["gpus"]
     assert not check.ok
-    assert "it has no MIG devices" in check.says
+    assert "it has no MIG devices" in check.finding
 
 
 @pytest.mark.parametrize(
@@ -94,19 +96,19 @@ def test_a_card_without_a_driver(
     card.mkdir(parents=True)
     (card / "vendor").write_text(f"{vendor}\n")
     (card / "class").write_text(f"{kind}\n")
-    monkeypatch.setattr("fetchml.ops.doctor.PCI_DEVICES", card.parent)
+    monkeypatch.setattr("fetchml.ops.checks.gpus.PCI_DEVICES", card.parent)
     gpu_box.set(driver=None)
     check = gpu_checks(gpu_box)["gpus"]
-    assert (check.says, check.ok) == ("NVIDIA's driver is not loaded", ok)
+    assert (check.finding, check.ok) == ("NVIDIA's driver is not loaded", ok)
 
 
 def test_a_driver_that_hangs(gpu_box: GpuBox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fetchml.ops.doctor.GPU_SECONDS", 0.3)
+    monkeypatch.setattr("fetchml.ops.checks.gpus.GPU_SECONDS", 0.3)
     gpu_box.set(gpu(0))
     gpu_box.add("hang")
     check = gpu_checks(gpu_box)["gpus"]
     gpu_box.set(gpu(0))
-    assert check.says == "the NVIDIA driver does not answer"
+    assert check.finding == "the NVIDIA driver does not answer"
     assert not check.ok
 
 
@@ -134,13 +136,13 @@ def test_gpus_without_a_container_toolkit_are_a_problem(
 
 def test_inotify_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(data_dir=tmp_path / "d")
-    assert "max_user_watches" in found(settings)["inotify"].says
-    monkeypatch.setattr("fetchml.ops.doctor.INOTIFY", tmp_path)
+    assert "max_user_watches" in found(settings)["inotify"].finding
+    monkeypatch.setattr("fetchml.ops.checks.limits.INOTIFY", tmp_path)
     (tmp_path / "max_user_instances").write_text("128\n")
     (tmp_path / "max_user_watches").write_text("100\n")
     check = found(settings)["inotify"]
-    assert check.says == "max_user_instances 128, max_user_watches 100"
-    assert "fs.inotify.max_user_watches=65536" in check.mend
+    assert check.finding == "max_user_instances 128, max_user_watches 100"
+    assert "fs.inotify.max_user_watches=65536" in check.fix
 
 
 def found(settings: Settings) -> dict[str, Check]:
@@ -233,13 +235,13 @@ def test_a_docker_engine(docker_engine: Engine, python_image: str, tmp_path: Pat
 
 def test_a_uid_that_all_containers_share_is_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything works, so it is advice and not a problem."""
-    monkeypatch.setattr("fetchml.ops.doctor.holder", lambda data_dir: 77)
+    monkeypatch.setattr("fetchml.ops.checks.launcher.holder", lambda data_dir: 77)
     monkeypatch.setattr("fetchml.system.capabilities.may_hand_over", lambda pid: pid == 77)
     assert task_user(Settings()) == Check("task user", "a uid for each user, from 1900000 on")
-    monkeypatch.setattr("fetchml.ops.doctor.holder", lambda data_dir: None)
+    monkeypatch.setattr("fetchml.ops.checks.launcher.holder", lambda data_dir: None)
     shared = task_user(Settings())
     assert shared.ok
-    assert "the server's own uid" in shared.says
+    assert "the server's own uid" in shared.finding
     assert "fetchml service install" in shared.advice
     assert task_user(Settings(tasks=TaskSettings(user="77:77"))).advice == ""
     monkeypatch.setattr("fetchml.cli.doctor.examine", lambda _: [shared])

@@ -15,7 +15,7 @@ from fetchml.core.requests import jupyter
 from fetchml.core.requests.submission import Defaults, InvalidSubmission, accept
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.errors import ValidationFailed
-from fetchml.ops import doctor
+from fetchml.ops.checks import limits
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.system import host
 from testbed.docker_engine import Engine
@@ -131,13 +131,13 @@ def test_the_default_leaves_memory_to_the_host() -> None:
     ],
 )
 def test_doctor_finds_limits_that_make_no_sense(settings: dict[str, object], says: str) -> None:
-    checks = doctor.task_limits(Settings(**settings))  # type: ignore[arg-type]
-    assert says in checks.says
-    assert checks.mend
+    checks = limits.task_limits(Settings(**settings))  # type: ignore[arg-type]
+    assert says in checks.finding
+    assert checks.fix
 
 
 def test_doctor_finds_the_defaults_well() -> None:
-    assert doctor.task_limits(Settings()).ok
+    assert limits.task_limits(Settings()).ok
 
 
 @pytest.fixture

@@ -1,0 +1,97 @@
+"""The data directory, the disk, the ports and the certificate of the server."""
+
+import os
+import shutil
+import stat
+import sys
+import time
+from pathlib import Path
+
+import fetchml
+from fetchml.config.address import Address
+from fetchml.config.settings import Settings
+from fetchml.config.tls import BadCertificate, configured_certificate
+from fetchml.files.layout import ADMIN_KEY
+from fetchml.ops import pyinstaller
+from fetchml.ops.checks.check import Check
+
+
+def data_dir(data_dir: Path) -> Check:
+    name = "data directory"
+    folder = _nearest(data_dir)
+    if not folder.is_dir():
+        return Check(name, f"{folder} is not a folder", "Choose another --data-dir.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        fix = (
+            f"Run as its owner, make it yours (chown {user_name()} {folder}), or choose --data-dir."
+        )
+        return Check(name, f"{folder} can't be written by {user_name()}", fix)
+    if folder != data_dir:
+        return Check(name, f"{data_dir} will be made at the first start")
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & 0o077:
+        return Check(name, f"{data_dir} is open to others ({mode:o})", f"chmod 700 {data_dir}")
+    return Check(name, str(data_dir))
+
+
+def admin_key(data_dir: Path) -> Check:
+    file = data_dir / ADMIN_KEY
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+    except OSError:
+        return Check("admin key", "none is kept here")
+    if mode & 0o077:
+        return Check("admin key", f"{file} is readable for others ({mode:o})", f"chmod 600 {file}")
+    return Check("admin key", f"{file}, for its owner only")
+
+
+def disk(settings: Settings) -> Check:
+    free = shutil.disk_usage(_nearest(settings.data_dir)).free >> 20
+    least = settings.history.min_free_mb
+    finding = f"{free} MiB free"
+    if free < least:
+        fix = f"Free some space: below {least} MiB ([history] min_free_mb) no task is accepted."
+        return Check("disk", finding, fix)
+    return Check("disk", finding)
+
+
+def port(name: str, address: Address, *, running: bool) -> Check:
+    try:
+        address.probe()
+    except OSError as error:
+        if running:
+            return Check(name, f"{address} is in use; a server runs on this data directory")
+        fix = f"Stop what uses it (ss -ltnp), or choose another (--{name.partition(' ')[0]})."
+        return Check(name, f"{address}: {error.strerror}", fix)
+    return Check(name, f"{address} is free")
+
+
+def tls(settings: Settings) -> Check:
+    try:
+        certificate = configured_certificate(settings.server)
+    except BadCertificate as error:
+        return Check("tls", str(error), "Name a certificate and its private key, both in PEM.")
+    if certificate is None:
+        return Check("tls", "off: keys travel unencrypted")
+    return Check("tls", f"on, with {settings.server.tls_cert}")
+
+
+def clock(data_dir: Path) -> Check:
+    """Compare with files that cannot be of the future: this program, and what a server wrote."""
+    program = Path(sys.executable if pyinstaller.is_frozen() else fetchml.__file__)
+    written = [program, *data_dir.glob("store/*")]
+    newest = max(file.stat().st_mtime for file in written)
+    behind = newest - time.time()
+    if behind > 1:
+        fix = "Set it: timedatectl set-ntp true. Until then times are wrong."
+        return Check("clock", f"behind by at least {behind:.0f} s", fix)
+    return Check("clock", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+
+
+def _nearest(path: Path) -> Path:
+    """Return the folder itself, or the existing one in which it would be made."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def user_name() -> str:
+    return os.environ.get("USER") or str(os.geteuid())

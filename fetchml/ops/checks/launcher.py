@@ -1,0 +1,112 @@
+"""The shim, and Docker with its GPUs and users."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from docker.errors import DockerException
+
+from fetchml import shim
+from fetchml.adapters.docker.gpus import GpuAddress, GpuOffer, describes, offered
+from fetchml.adapters.docker.sdk import connect
+from fetchml.config.settings import Settings
+from fetchml.files.data_dir import holder
+from fetchml.ops.checks.check import Check
+from fetchml.ops.checks.data import user_name
+from fetchml.ports.gpu import GpuState
+from fetchml.system import capabilities
+
+ENGINE_SECONDS = 5
+
+
+def shim_runs() -> Check:
+    """Run the file that starts every task; without arguments it ends at once."""
+    try:
+        path = shim.path()
+        subprocess.run([path], capture_output=True, timeout=5, check=False)
+    except shim.UnsupportedMachineError as error:
+        return Check("shim", str(error), "Use an x86-64 or aarch64 host.")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        fix = "Install FetchML where programs may be executed (no noexec mount)."
+        return Check("shim", f"it does not run: {error}", fix)
+    return Check("shim", path.name)
+
+
+def docker(settings: Settings, gpus: GpuState) -> Iterator[Check]:
+    name = "docker"
+    try:
+        with closing(connect(ENGINE_SECONDS)) as engine:
+            version = engine.version()["Version"]
+            yield Check(name, f"engine {version} at {engine.base_url}")
+            yield _gpus_in_containers(offered(engine.info()), gpus)
+            image = settings.tasks.image
+            here = bool(engine.images(name=image))
+            state = "is here" if here else "is not here yet: the first task waits for its pull"
+            yield Check("default image", f"{image} {state}")
+            yield task_user(settings)
+    except (DockerException, OSError) as error:
+        where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+        yield Check(name, f"no engine answers at {where}: {_reason(error)}", _docker_fix(error))
+
+
+def task_user(settings: Settings) -> Check:
+    name, user = "task user", settings.tasks.user
+    if user != "auto":
+        return Check(name, f"[tasks] user is {user}")
+    if _may_hand_over(settings.data_dir):
+        return Check(name, f"a uid for each user, from {settings.tasks.first_uid} on")
+    # Advice and not a problem, which would end `doctor` with 1: every server without root is like
+    # this, and namespaces isolate its containers.
+    return Check(
+        name,
+        "containers of all users run as the server's own uid and count against its limits, such "
+        "as inotify instances",
+        advice="Run the server as the service (fetchml service install, again if an older release "
+        "installed it) or as root: each user then has a uid of their own. See docs/security.md, "
+        "The user.",
+    )
+
+
+def _may_hand_over(data_dir: Path) -> bool:
+    """Return whether the server that runs there gives files to other users; if none runs, whether
+    a server started by this user would."""
+    try:
+        return capabilities.may_hand_over(holder(data_dir))
+    except OSError:  # It has just ended, or its data directory cannot be read.
+        return capabilities.may_hand_over()
+
+
+def _gpus_in_containers(offer: GpuOffer, gpus: GpuState) -> Check:
+    name = "gpus in containers"
+    for reading in gpus.readings:
+        address = GpuAddress(reading.index, reading.minor)
+        if not reading.lost and (why := describes(offer, reading.uuid, address)):
+            finding, _, fix = why.partition(". ")
+            return Check(name, finding, f"{fix}.")
+    if offer.cdi:
+        return Check(name, f"through CDI: {', '.join(device.name for device in offer.cdi[:9])}")
+    if offer.runtime:
+        return Check(name, "through NVIDIA's runtime")
+    return Check(name, "none: the engine has neither CDI devices of NVIDIA nor NVIDIA's runtime")
+
+
+def _reason(error: BaseException) -> str:
+    """Return the innermost cause: the libraries wrap it in long messages."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return str(error)
+
+
+def _docker_fix(error: Exception) -> str:
+    if "Permission denied" in repr(error):
+        return (
+            f"Let {user_name()} use Docker (usermod -aG docker {user_name()}, then log in again)."
+        )
+    if shutil.which("dockerd") is None:
+        first = "Install Docker (apt-get install docker.io)"
+    else:
+        first = "Start it (systemctl start docker)"
+    return f"{first}, set DOCKER_HOST, or use --launcher process."

@@ -155,7 +155,8 @@ class RestRequest:
 
     def release(self) -> None:
         """Stop counting the body and the encoded rows: the reply is complete."""
-        self._release_rows()
+        if self._row_bytes:
+            self._release_rows()
         if self._body_bytes and self._budgets is not None:
             self._budgets.bodies.give_back(self.caller, self._body_bytes)
             self._body_bytes = 0

@@ -207,11 +207,12 @@ class ReadyQueue:
         If `now` is earlier than at the last call, the wall clock was set back: each delayed task
         then waits for the rest of its delay from `now` on.
         """
-        self._enqueue_due(elapsed)
-        if self._now is None or now < self._now:
-            self._move_back(now)
+        if self._delayed:
+            self._enqueue_due(elapsed)
+            if self._now is None or now < self._now:
+                self._move_back(now)
+            self._enqueue_due(now)
         self._now = now
-        self._enqueue_due(now)
 
     def _enqueue_due(self, time: int) -> None:
         while self._delayed and self._delayed[0][0] <= time:

@@ -1,1 +1,1 @@
-"""What the engine needs of the outside, made real. Each module fulfils a contract of `ports`."""
+"""Implementations of the contracts in `ports`."""

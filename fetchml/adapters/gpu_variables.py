@@ -1,4 +1,4 @@
-"""The variables by which a task learns of its GPUs, and CUDA is kept to them."""
+"""Environment variables that name a task's GPUs and limit CUDA to them."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ UUIDS = "FETCHML_GPU_UUIDS"
 
 
 def devices(gpu_ids: Sequence[str]) -> list[str]:
-    """Those that name a GPU. A plain slot (`slot-N`) only counts: nobody knows its device."""
+    """Return the ids that name a GPU. A plain slot (`slot-N`) has no known device."""
     return [gpu_id for gpu_id in gpu_ids if not is_plain(gpu_id)]
 
 
@@ -18,7 +18,7 @@ def task_variables(gpu_ids: Sequence[str]) -> dict[str, str]:
 
 
 def process_variables(gpu_ids: Sequence[str]) -> dict[str, str]:
-    """For a plain process. CUDA shows it nothing but these; a task without GPUs sees none."""
+    """Return the variables of a plain process. CUDA shows it only these GPUs, or none."""
     given = devices(gpu_ids)
     if gpu_ids and not given:
         return task_variables(gpu_ids)

@@ -1,4 +1,4 @@
-"""What the operating system refuses, as Python and DuckDB tell of it, and what to do then."""
+"""Errors of the operating system, as Python and DuckDB report them, and their remedies."""
 
 import errno
 import os
@@ -20,13 +20,13 @@ _ADVICE = {
     errno.EROFS: "have it mounted writable",
 }
 _HELD = "Could not set lock on file"
-"""DuckDB's word for a database that another program has open."""
+"""DuckDB's text for a database that another program has open."""
 
 
 def advice(error: Exception) -> str | None:
-    """What the owner of the machine can do about it, as an order; None: it is no such error.
+    """Return what the host's owner can do, as an imperative; `None` for any other error.
 
-    DuckDB tells of such an error by its text alone, as it does of a damaged file.
+    DuckDB reports such an error only by its text, as it does for a damaged file.
     """
     if isinstance(error, OSError):
         return _ADVICE.get(error.errno or 0)

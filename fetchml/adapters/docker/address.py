@@ -1,7 +1,7 @@
-"""Where the Docker engine is, read as the Docker SDK and command line read it.
+"""The address of the Docker engine, with the rules of the Docker SDK and command line.
 
-The SDK itself takes longer to import than the rest of the Docker launcher together, so only a pull
-and `fetchml doctor` load it.
+The SDK takes longer to import than the rest of the Docker launcher, so only a pull and `fetchml
+doctor` import it.
 """
 
 import os
@@ -19,10 +19,10 @@ _TCP = ("tcp", "http", "https")
 
 
 def lenient(context: ssl.SSLContext) -> ssl.SSLContext:
-    """`context`, accepting an authority without a `keyUsage` extension.
+    """Make `context` accept an authority without a `keyUsage` extension, and return it.
 
-    Docker's documentation makes such authorities, and Python refuses them from 3.13 on. Whether
-    the authority signed the certificate, its dates and the host's name are checked as before.
+    Docker's documentation creates such authorities, which Python rejects from 3.13 on. The
+    signature, the dates and the host's name of the certificate are checked as before.
     """
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
@@ -33,20 +33,20 @@ class EngineAddress:
     """One engine's address."""
 
     base: str
-    """What the URLs of its API begin with."""
+    """Prefix of the URLs of its API."""
     socket: str | None = None
-    """The path of its UNIX socket; None: it is reached by TCP."""
+    """The path of its UNIX socket; `None` for TCP."""
     certificates: Path | None = None
-    """The folder of `ca.pem`, `cert.pem` and `key.pem`; None: the machine's authorities, and no
-    certificate of our own."""
+    """The folder of `ca.pem`, `cert.pem` and `key.pem`; `None` uses the host's authorities and no
+    client certificate."""
     verify: bool = True
     """Whether the engine's certificate is checked."""
 
     @classmethod
     def find(cls, host: str | None) -> Self:
-        """`host`: as in DOCKER_HOST. None: what the environment names, or the local socket.
+        """`host` is as in DOCKER_HOST; `None` uses the environment's address, or the local socket.
 
-        Raises ValueError for an address that is malformed or can't be used.
+        Raises ValueError for a malformed address or an unsupported scheme.
         """
         if host is not None:
             return cls._parse(host, None, verify=True)
@@ -80,7 +80,8 @@ class EngineAddress:
         return cls(base.geturl().rstrip("/"), certificates=certificates, verify=verify)
 
     def connector(self) -> aiohttp.BaseConnector:
-        """For a session of requests. Raises OSError for certificates that can't be read."""
+        """Return a connector for one session. Raises OSError for certificates that can't be
+        read."""
         if self.socket is not None:
             return aiohttp.UnixConnector(self.socket, limit=0)
         is_encrypted = self.base.startswith("https:")

@@ -1,4 +1,4 @@
-"""Finds a container's first process without asking the engine, where both are on one machine."""
+"""Finds a container's first process without the engine, if both are on this host."""
 
 import re
 from pathlib import Path
@@ -7,16 +7,16 @@ _MOUNT = Path("/sys/fs/cgroup")
 
 
 class Cgroups:
-    """How this engine names the cgroups of its containers, learnt from one that it told of."""
+    """The engine's naming of container cgroups, learned from one container."""
 
     def __init__(self) -> None:
         self._folder = ""
-        """Of a container's processes; the container's id is left out."""
+        """Cgroup folder of a container's processes, with {} for the container's id."""
         self._namespaces = 0
-        """How many process namespaces, seen from here, a container's first process is in."""
+        """Number of nested process namespaces of a container's first process, seen from here."""
 
     def learn(self, pid: int, container_id: str) -> None:
-        """`pid`: of the container's first process, if that is on this machine."""
+        """`pid` is that of the container's first process, if it runs on this host."""
         for line in _read(Path(f"/proc/{pid}/cgroup")).splitlines():
             _, controllers, path = line.split(":", 2)
             if container_id not in path:
@@ -29,7 +29,7 @@ class Cgroups:
                 return
 
     def first_process(self, container_id: str) -> int | None:
-        """None: not known here, so the engine has to be asked."""
+        """Return the process id; `None` if only the engine can tell."""
         if not self._folder:
             return None
         folder = Path(self._folder.replace("{}", container_id))
@@ -41,13 +41,14 @@ class Cgroups:
 
 
 def _numbers(pid: int) -> list[str]:
-    """Of a process in each of its namespaces, the innermost last; empty when it is gone."""
+    """Return the ids of a process in each of its namespaces, innermost last; empty if it is
+    gone."""
     found = re.search(r"^NSpid:(.*)$", _read(Path(f"/proc/{pid}/status")), re.MULTILINE)
     return found[1].split() if found else []
 
 
 def _read(path: Path) -> str:
-    """Empty when it is not there, or no longer."""
+    """Return the content of a file; empty if it does not exist."""
     try:
         return path.read_text()
     except OSError:

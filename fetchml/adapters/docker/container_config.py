@@ -1,4 +1,4 @@
-"""What a task's container is made of: hardened, with the shim as its first process."""
+"""The configuration of a task's container: hardened, with the shim as its first process."""
 
 import os
 from collections.abc import Mapping
@@ -16,24 +16,25 @@ INSTANCE_LABEL, TASK_LABEL, ATTEMPT_LABEL = "fetchml.instance", "fetchml.task", 
 _RUN, _SHIM = PurePosixPath("/.fetchml/run"), PurePosixPath("/.fetchml/shim")
 _WORKSPACE, _DATASETS, _OUTPUTS = map(PurePosixPath, ("/workspace", "/data", "/outputs"))
 _TMP = "rw,exec,nosuid,nodev,mode=1777"
-"""Compilers of kernels (Triton, torch.compile) load from /tmp what they have just built there."""
+"""Executable, because compilers of kernels (Triton, torch.compile) load their results from /tmp."""
 _SHARES_PER_CORE = 1024
 _OOM_SCORE = 500
-"""Where the whole host is out of memory, a task ends before the server and the Docker engine."""
+"""If the host runs out of memory, a task is killed before the server and the Docker engine."""
 _OOM_SCORE_UNRESERVED = 1000
-"""One that uses memory that it did not ask for ends first of all."""
+"""For a task without requested memory, which is killed first."""
 _STOP_MARGIN_SECONDS = 5
-"""When the engine shuts down, the shim needs this after its grace to write the true end."""
+"""At a shutdown of the engine, the shim needs this long after the grace period to record the
+end."""
 _UNPRIVILEGED = (1000, 1000)
 
 
 class ContainerLimits(NamedTuple):
-    """What every container is held to."""
+    """Limits of every container."""
 
     cpu: int = 0
-    """Cores, where the task asks for none. 0, or as many as the machine has: no limit."""
+    """Cores of a task that requests none. 0, or at least the host's number of cores: no limit."""
     memory_gb: int = 0
-    """GiB, where the task asks for none; 0: no limit."""
+    """GiB of a task that requests none; 0: no limit."""
     pids: int = 4096
     tmp_mb: int = 1024
     shm_mb: int = 1024
@@ -43,7 +44,7 @@ DEFAULT_LIMITS = ContainerLimits()
 
 
 def parse_user(setting: str) -> Owner:
-    """The user of the `user` setting. Raises ValueError."""
+    """Return the user that the `user` setting names. Raises ValueError."""
     if setting == "image":
         return None
     if setting == "auto":
@@ -70,7 +71,7 @@ def container_config(
     limits: ContainerLimits = DEFAULT_LIMITS,
     sysctls: Mapping[str, str] | None = None,
 ) -> Mapping[str, Any]:
-    """The body of the engine's create request."""
+    """Return the body of the engine's create request."""
     folder = AttemptFolder(run.folder)
     places = [
         _bind(shim, _SHIM, read_only=True),
@@ -130,6 +131,6 @@ def container_config(
 def _bind(
     source: Path, target: PurePosixPath | str, *, read_only: bool = False
 ) -> Mapping[str, Any]:
-    """Unlike a volume, the engine does not make a source that is missing."""
+    """Return a bind mount: the engine rejects a missing source, instead of creating it."""
     place = {"Target": str(target), "Source": str(source)}
     return {**place, "Type": "bind", "ReadOnly": read_only}

@@ -1,4 +1,4 @@
-"""How an attempt in a container ended, and when nothing of it is left."""
+"""How an attempt in a container ended, and when its last process is gone."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,14 +16,14 @@ from fetchml.system import processes
 
 _EXIT_KILLED = 128 + SIGKILL
 _EXIT_LOST = 255
-"""What the engine tells of a container that ended while the engine was down."""
+"""The engine's exit code of a container that ended while the engine was down."""
 
 
 class FirstProcess:
     """A container's first process, which the kernel ends only after all others in it.
 
-    Where the engine runs on this machine, this tells of the end without the engine, and truly: an
-    engine may call a container ended while its processes still live for a moment.
+    If the engine runs on this host, this detects the end without the engine, and exactly: an engine
+    may report a container as ended while its processes still live for a moment.
     """
 
     def __init__(self, on_end: Callable[[], None]) -> None:
@@ -43,7 +43,7 @@ class FirstProcess:
         self._stack.close()
 
     def learn(self, pid: int, container_id: str) -> None:
-        """Which process it is, if it is one of this machine's."""
+        """Follow this process, if it is one of this host and in the container."""
         if self._running is not None:
             return
 
@@ -66,19 +66,19 @@ class FirstProcess:
 
 
 def was_killed(end: AttemptEnd) -> bool:
-    """By SIGKILL, the command or, as a shell tells it, its child: perhaps for want of memory."""
+    """Return whether SIGKILL ended the command or a shell's child: perhaps out of memory."""
     return end.signal == SIGKILL or end.code == _EXIT_KILLED
 
 
 def exit_of(
     folder: AttemptFolder, container: Container | None, *, engine_restarted: bool
 ) -> AttemptExit:
-    """What is known of the end of an attempt that the engine no longer runs."""
+    """Return how an attempt ended whose container the engine no longer runs."""
     end, claim = folder.end(), folder.claim()
     code = container["State"]["ExitCode"] if container else None
     out_of_memory = bool(container and container["State"]["OOMKilled"])
     if end:
-        # The engine does not know it of a container that ended while it was away; the shim does.
+        # If the container ended while the engine was away, only the shim has recorded it.
         return AttemptExit(out_of_memory=(out_of_memory or end.out_of_memory) and was_killed(end))
     if claim is None:
         if container is None or never_started(container):

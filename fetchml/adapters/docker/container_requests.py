@@ -1,4 +1,4 @@
-"""What is asked of the engine about one container. Each may be asked twice."""
+"""Requests to the engine about one container. Each may be repeated."""
 
 import asyncio
 import json
@@ -14,10 +14,10 @@ from fetchml.ports.launcher import Owner
 from fetchml.system import failpoints
 
 Container = Mapping[str, Any]
-"""What the engine's inspect tells."""
+"""The engine's description of a container."""
 
-_TIMES_MADE = 3
-"""How often a container is made that something else takes away before it is started."""
+_CREATE_TRIES = 3
+"""How often a container is created that something else removes before its start."""
 _REMOVAL_SECONDS = 0.1
 _REMOVAL_TRIES = 100
 
@@ -37,31 +37,31 @@ async def begin(
     config: Mapping[str, Any],
     folder: AttemptFolder,
     user: Owner,
-    unwanted: asyncio.Event,
+    cancelled: asyncio.Event,
     created: Callable[[str], None],
 ) -> None:
-    """Create the container and start it, unless that was done before. Raises ImageMissing,
+    """Create and start the container, unless that was done before. Raises ImageMissing,
     EngineRefused, EngineAway, OSError.
 
-    `created` is told the container's id before anything runs in it.
+    `created` receives the container's id before anything runs in it.
     """
     if folder.claim():
         return
     await asyncio.to_thread(folder.create, *(user or (None, None)))
-    for left in reversed(range(_TIMES_MADE)):
+    for left in reversed(range(_CREATE_TRIES)):
         if not await _create(http, name=name, config=config, created=created):
             return
         failpoints.reach("created")
-        if unwanted.is_set():
+        if cancelled.is_set():
             return
         try:
             await http.ask("POST", f"/containers/{name}/start")
         except EngineRefused as error:
-            # Whatever took it away (`docker container prune`, an engine that tidies up after a
-            # full disk): nothing of it has run, so it is made again.
-            was_taken = left and await _is_gone_or_going(http, name, error)
+            # Something removed it (`docker container prune`, an engine that cleans up after a full
+            # disk). Nothing of it has run, so it is created again.
+            was_removed = left and await _is_gone_or_going(http, name, error)
             await remove(http, name=name)
-            if not was_taken:
+            if not was_removed:
                 raise
         else:
             return
@@ -74,7 +74,7 @@ async def _create(
     config: Mapping[str, Any],
     created: Callable[[str], None],
 ) -> bool:
-    """False: it is there, and was started before.
+    """Return false if the container exists and was started before.
 
     Raises ImageMissing, EngineRefused, EngineAway.
     """
@@ -92,7 +92,7 @@ async def _create(
 
 
 async def _is_gone_or_going(http: EngineHttp, name: str, error: EngineRefused) -> bool:
-    """Whether a container was not started because somebody else removes it."""
+    """Return whether a container did not start because something else removes it."""
     if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
         return False
     container = await inspect(http, name=name)
@@ -100,7 +100,7 @@ async def _is_gone_or_going(http: EngineHttp, name: str, error: EngineRefused) -
 
 
 async def inspect(http: EngineHttp, *, name: str) -> Container | None:
-    """None: there is no such container."""
+    """Return the engine's description; `None` if the container does not exist."""
     try:
         container: Container = await http.ask("GET", f"/containers/{name}/json")
     except EngineRefused as error:
@@ -111,7 +111,7 @@ async def inspect(http: EngineHttp, *, name: str) -> Container | None:
 
 
 async def send_signal(http: EngineHttp, *, name: str, number: Signals) -> None:
-    """Fine also when the container does not run, or is gone."""
+    """Send a signal, if the container runs."""
     try:
         await http.ask("POST", f"/containers/{name}/kill", {"signal": str(int(number))})
     except EngineRefused as error:
@@ -120,21 +120,21 @@ async def send_signal(http: EngineHttp, *, name: str, number: Signals) -> None:
 
 
 async def remove_ended(http: EngineHttp, *, name: str) -> bool:
-    """False: as far as the engine knows it has not ended."""
+    """Remove an ended container; return false if the engine still considers it running."""
     return await _remove(http, name, {"v": "1"})
 
 
 async def remove(http: EngineHttp, *, name: str) -> None:
-    """End it if it runs, and return when it is gone. Fine also when it was."""
+    """End the container if it runs, and return when it is gone."""
     for _ in range(_REMOVAL_TRIES):
         if await _remove(http, name, {"v": "1", "force": "1"}):
             return
-        await asyncio.sleep(_REMOVAL_SECONDS)  # somebody else removes it just now
+        await asyncio.sleep(_REMOVAL_SECONDS)  # Something else is removing it.
     raise TimeoutError(f"the Docker engine does not finish removing the container {name}")
 
 
 async def list_attempts(http: EngineHttp, *, label: str) -> list[tuple[str, tuple[str, int]]]:
-    """Of every container with this label, whatever its state, its id, and (task id, attempt)."""
+    """Return id and (task id, attempt) of every container with a label, in any state."""
     query = {"all": "1", "filters": json.dumps({"label": [label]})}
     return [
         (each["Id"], (each["Labels"][TASK_LABEL], int(each["Labels"][ATTEMPT_LABEL])))
@@ -143,7 +143,7 @@ async def list_attempts(http: EngineHttp, *, label: str) -> list[tuple[str, tupl
 
 
 async def _remove(http: EngineHttp, name: str, query: Mapping[str, str]) -> bool:
-    """Gone, or not yet: it runs, or is being removed."""
+    """Remove it; return false if it runs or is being removed."""
     try:
         await http.ask("DELETE", f"/containers/{name}", query)
     except EngineRefused as error:

@@ -1,4 +1,4 @@
-"""The connection to a Docker engine that may go away and come back at any time."""
+"""The connection to a Docker engine, which may go away and come back at any time."""
 
 import asyncio
 import os
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     import docker
 
 _HEAVY_REQUESTS = max(4, 2 * (os.cpu_count() or 1))
-"""At once. A start takes a core for most of its time: more at once start no container sooner, and
-cost more together."""
+"""Maximum number at once. A start takes a core for most of its time: more at once start no
+container sooner, and cost more in total."""
 _FIRST_ANSWER_SECONDS = 5
 _RETRY_SECONDS = (0.1, 5.0)
-"""Between two tries to reach the engine: at first, and at most."""
+"""Between two tries to reach the engine: the first and the longest pause."""
 
 T = TypeVar("T")
 
 
 class DockerEngine:
-    """Requests in the event loop; one task that follows the engine's events; pulls in threads.
+    """Sends requests in the event loop, follows the engine's events, and pulls images in threads.
 
-    The threads are daemons, for an engine that hangs must not keep the server from ending.
+    The threads are daemons: an engine that hangs must not keep the server from exiting.
 
     Events only say that it is worth to look again: they are lost when the engine restarts. So
     whoever watches a container is also woken whenever the engine has come back.
@@ -43,22 +43,23 @@ class DockerEngine:
         self._available = asyncio.Event()
         self._watchers: dict[str, set[Changes]] = {}
         self.connections = 0
-        """How often the engine was found. A higher number than before: it may have restarted."""
+        """Number of connections so far. A higher number than before: the engine may have
+        restarted."""
 
     async def open(self, label: str, on_available: Callable[[bool, str], None]) -> None:
-        """Connect, and tell of containers that carry `label` from now on."""
+        """Connect, and follow the containers with `label` from now on."""
         self._label = label
         self._loop = asyncio.get_running_loop()
         answered = asyncio.Event()
-        self._last_told: tuple[bool, str] | None = None
+        self._last_reported: tuple[bool, str] | None = None
 
         def tell(available: bool, sentence: str) -> None:
             answered.set()
-            if self._last_told != (available, sentence):
-                self._last_told = (available, sentence)
+            if self._last_reported != (available, sentence):
+                self._last_reported = (available, sentence)
                 on_available(available, sentence)
 
-        self._tell = tell
+        self._report = tell
         self._following = asyncio.create_task(self._follow())
         try:
             await asyncio.wait_for(answered.wait(), _FIRST_ANSWER_SECONDS)
@@ -74,18 +75,18 @@ class DockerEngine:
         await self._available.wait()
 
     async def call(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
-        """One request, or a few. Raises EngineAway, EngineRefused."""
+        """Run one request, or a few. Raises EngineAway, EngineRefused."""
         if self._http is None:
             raise EngineAway
         return await request(self._http)
 
     async def call_heavy(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
-        """The same for what takes the engine long, a few at once."""
+        """Run a request that is expensive for the engine, a few at once."""
         async with self._heavy:
             return await self.call(request)
 
     async def insist(self, request: Callable[[EngineHttp], Awaitable[T]]) -> T:
-        """The same, again until the engine has answered: for what may be done twice."""
+        """Repeat a request until the engine answers. It must be safe to repeat."""
         while True:
             await self._available.wait()
             try:
@@ -94,7 +95,7 @@ class DockerEngine:
                 await asyncio.sleep(_RETRY_SECONDS[0])
 
     async def call_long(self, request: "Callable[[docker.APIClient], T]") -> T:
-        """One that may take minutes, in nobody's way. Raises EngineAway."""
+        """Run a request that may take minutes in a thread of its own. Raises EngineAway."""
         if not self._available.is_set():
             raise EngineAway
         future: asyncio.Future[T] = self._loop.create_future()
@@ -110,7 +111,7 @@ class DockerEngine:
 
     @contextmanager
     def watch(self, container: str) -> Iterator[Changes]:
-        """Wake when the container has ended or is gone, and when the engine has come back."""
+        """Wake when the container has ended or is gone, and when the engine is back."""
         changes = Changes()
         watchers = self._watchers.setdefault(container, set())
         watchers.add(changes)
@@ -127,7 +128,7 @@ class DockerEngine:
         await asyncio.wait([self._following])
 
     async def _follow(self) -> None:
-        """Look for the engine, and follow its events, again and again. Until it is cancelled."""
+        """Connect to the engine and follow its events, until cancelled."""
         pause = _RETRY_SECONDS[0]
         while True:
             try:
@@ -137,14 +138,14 @@ class DockerEngine:
                     pause = _RETRY_SECONDS[0]
                     await self._follow_events(http, version)
                 finally:
-                    # Requests under way end here: the engine is away, or another one is there.
+                    # Requests under way end here: the engine is away, or was replaced.
                     self._available.clear()
                     self._http = None
                     await http.close()
             except Exception as error:  # noqa: BLE001 - whatever it was, the engine is looked for
                 where = self._host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
                 why = _reason(error)
-                self._tell(False, f"The Docker engine does not answer at {where}: {why}")
+                self._report(False, f"The Docker engine does not answer at {where}: {why}")
             await asyncio.sleep(pause)
             pause = min(2 * pause, _RETRY_SECONDS[1])
 
@@ -152,12 +153,12 @@ class DockerEngine:
         """Raises EngineAway when they end."""
         filters = {"type": ["container"], "event": ["die", "destroy"], "label": [self._label]}
         async with http.events(filters) as events:
-            # First the stream, then the news that the engine is back: who looks then misses
-            # nothing.
+            # First the stream, then the announcement that the engine is back, so that no event is
+            # missed.
             self.connections += 1
             self._http = http
             self._available.set()
-            self._tell(True, f"Docker engine {version}")
+            self._report(True, f"Docker engine {version}")
             for container in list(self._watchers):
                 self._wake(container)
             async for event in events:
@@ -170,7 +171,7 @@ class DockerEngine:
 
 
 def _reason(error: BaseException) -> str:
-    """What the operating system said, far down in what the libraries made of it."""
+    """Return the operating system's error, which libraries wrap in several of their own."""
     cause: BaseException | None = error
     last = error
     while cause is not None:

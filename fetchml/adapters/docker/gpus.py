@@ -1,4 +1,4 @@
-"""How GPUs get into containers: what the engine offers, and what it is asked for."""
+"""How GPUs get into containers: what the engine offers, and what a container requests."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,8 +12,8 @@ from fetchml.adapters.docker.engine import DockerEngine
 from fetchml.ports.launcher import PrepareError
 
 VISIBLE = "NVIDIA_VISIBLE_DEVICES"
-"""What NVIDIA's runtime reads. Many images set it to `all`; as the engine's default runtime it
-would then give all GPUs to a task that asked for none."""
+"""Variable that NVIDIA's runtime reads. Many images set it to `all`: as the engine's default
+runtime it would give all GPUs to a task that requested none."""
 _KIND = "nvidia.com/gpu"
 _VENDOR = "nvidia.com/"
 _CAPABILITIES = ("gpu", "compute", "utility", "video")
@@ -33,46 +33,46 @@ class GpuAddress(msgspec.Struct, frozen=True):
     index: str
     """Such as "0", or "0:1" of a MIG device."""
     minor: int | None
-    """The N of its device file, /dev/nvidiaN; of a MIG device: its GPU's."""
+    """The N of its device file /dev/nvidiaN; for a MIG device that of its GPU."""
 
 
 AddressOf = Callable[[str], GpuAddress | None]
-"""By UUID; None: there is no such GPU."""
+"""Returns the address of a GPU by its UUID; `None` if it does not exist."""
 
 
 class CdiDevice(msgspec.Struct, frozen=True):
     """A device as a CDI specification names it."""
 
     name: str
-    """Whole, such as "nvidia.com/gpu=0"."""
+    """The full name, such as "nvidia.com/gpu=0"."""
     nodes: tuple[str, ...] = ()
-    """The device files that it brings."""
+    """The device files that a container gets with it."""
 
 
 class GpuOffer(msgspec.Struct, frozen=True):
-    """What one engine offers."""
+    """How one engine can give GPUs to containers."""
 
     cdi: tuple[CdiDevice, ...] | None = None
-    """The devices of NVIDIA that it can give by CDI. None: CDI is off."""
+    """NVIDIA devices that it can give by CDI; `None` if CDI is off."""
     runtime: bool = False
-    """NVIDIA's runtime is there."""
+    """NVIDIA's runtime is installed."""
 
 
 class GpuGrant(msgspec.Struct, frozen=True):
-    """What a container gets: exactly its task's GPUs."""
+    """The part of a container's configuration that gives it exactly its task's GPUs."""
 
     requests: tuple[Mapping[str, Any], ...] = ()
     environment: dict[str, str] = {}
 
 
 class DockerGpus:
-    """Asks the engine what it offers once for each time that it was found."""
+    """Reads the engine's offer once for each connection."""
 
     def __init__(self, engine: DockerEngine, address_of: AddressOf) -> None:
         self._engine = engine
         self._address_of = address_of
         self._offer: tuple[int, GpuOffer] | None = None
-        """With the number of the connection that it is about."""
+        """The number of the connection, and its offer."""
 
     async def grant(self, gpu_ids: Sequence[str]) -> GpuGrant:
         """Raises PrepareError, EngineAway."""
@@ -82,7 +82,7 @@ class DockerGpus:
         try:
             return grant(gpu_ids, await self._offered(), self._address_of)
         except PrepareError:
-            # The owner may have described them anew meanwhile.
+            # The host's owner may have updated the specifications meanwhile.
             return grant(gpu_ids, await self._offered(anew=True), self._address_of)
 
     async def _offered(self, *, anew: bool = False) -> GpuOffer:
@@ -94,12 +94,12 @@ class DockerGpus:
 
 
 def offered(info: Mapping[str, Any]) -> GpuOffer:
-    """From what the engine tells of itself. Reads the specifications on this machine."""
+    """Return the offer in an engine's description. Reads the CDI specifications on this host."""
     folders = info.get("CDISpecDirs") or []
     cdi = None
     if folders:
         described = {device.name: device for device in _described(map(Path, folders))}
-        # Newer engines say themselves what they found.
+        # Newer engines report the devices that they found.
         for found in info.get("DiscoveredDevices") or []:
             name = str(found.get("ID", ""))
             if found.get("Source") == "cdi" and name.startswith(_VENDOR):
@@ -109,11 +109,11 @@ def offered(info: Mapping[str, Any]) -> GpuOffer:
 
 
 def grant(gpu_ids: Sequence[str], offer: GpuOffer, address_of: AddressOf) -> GpuGrant:
-    """What the container of a task with these GPUs gets. Raises PrepareError."""
+    """Return what the container of a task with these GPUs gets. Raises PrepareError."""
     uuids = gpu_variables.devices(gpu_ids)
     told = gpu_variables.task_variables(gpu_ids)
     if not uuids:
-        # Of plain slots nobody knows the devices: what they show is the owner's affair.
+        # Plain slots have no known devices; the host's owner decides what a container sees.
         return GpuGrant(environment=told if gpu_ids else {VISIBLE: "void"})
     try:
         if offer.cdi:
@@ -133,7 +133,7 @@ def grant(gpu_ids: Sequence[str], offer: GpuOffer, address_of: AddressOf) -> Gpu
 
 
 def describes(offer: GpuOffer, uuid: str, address: GpuAddress | None) -> str | None:
-    """Why a container could not get this GPU; None: it could."""
+    """Return why a container could not get this GPU; `None` if it could."""
     try:
         grant([uuid], offer, lambda _: address)
     except PrepareError as error:
@@ -162,7 +162,7 @@ def _cdi_name(uuid: str, devices: Iterable[CdiDevice], address_of: AddressOf) ->
 
 
 def _require_same(device: CdiDevice, uuid: str, address: GpuAddress) -> None:
-    """An index says which GPU it was when the specification was made. Raises PrepareError."""
+    """Check that an index still names the same GPU as in the specification. Raises PrepareError."""
     cards = [node for node in device.nodes if node.removeprefix("/dev/nvidia").isdecimal()]
     if address.minor is not None and cards not in ([], [f"/dev/nvidia{address.minor}"]):
         raise PrepareError(
@@ -173,7 +173,7 @@ def _require_same(device: CdiDevice, uuid: str, address: GpuAddress) -> None:
 
 
 def _described(folders: Iterable[Path]) -> Iterable[CdiDevice]:
-    """What the specifications describe; of two of one name the later folder's counts."""
+    """Yield the devices in the specifications; of two with one name the later folder's wins."""
     for folder in folders:
         try:
             files = sorted(file for file in folder.iterdir() if file.suffix in (".json", ".yaml"))
@@ -184,10 +184,10 @@ def _described(folders: Iterable[Path]) -> Iterable[CdiDevice]:
 
 
 def _devices_in(file: Path) -> Iterable[CdiDevice]:
-    """Nothing where it makes no sense: the engine leaves such a file out, too."""
+    """Return the devices in one file; none if it is malformed, as the engine does."""
     import yaml  # noqa: PLC0415 - few machines have such files, and it is slow to load
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # JSON is YAML, too
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # JSON is YAML too.
     try:
         with file.open("rb") as stream:
             spec = yaml.load(stream.read(_SPEC_BYTES), loader)  # noqa: S506 - a safe one

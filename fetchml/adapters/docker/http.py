@@ -1,8 +1,8 @@
-"""The engine's HTTP API in the event loop, for what is asked for every container.
+"""The engine's HTTP API in the event loop, for all requests about containers.
 
-The Docker SDK is left with pulls. For a short request it takes a thread, a connection and a
-millisecond of a core, three times what this takes: with short tasks on two cores, that is one
-container in twenty. And its import would be a fifth of the server's start.
+Only pulls use the Docker SDK. For a short request it needs a thread, a connection and a millisecond
+of a core, three times as much as this: with short tasks on two cores, one container in twenty. Its
+import would take a fifth of the server's start.
 """
 
 import json
@@ -17,16 +17,16 @@ from fetchml.adapters.docker.address import EngineAddress
 
 REQUEST_SECONDS = 120
 _EVENT_BYTES = 1 << 20
-"""The longest event that is read. It carries all labels of the container's image."""
+"""Maximum size of an event, which has all labels of the container's image."""
 _ANY_TIME = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS)
 
 
 class EngineAway(Exception):
-    """The engine did not answer; whether it did what was asked is unknown."""
+    """The engine did not answer; whether it carried out the request is unknown."""
 
 
 class EngineRefused(Exception):
-    """The engine's answer is an error."""
+    """The engine returned an error."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -44,7 +44,7 @@ class EngineHttp:
         )
 
     async def agree(self) -> str:
-        """Speak the engine's newest version of the API from now on; return the engine's version.
+        """Use the engine's newest version of the API from now on; return the engine's version.
 
         Raises EngineAway, EngineRefused.
         """
@@ -59,7 +59,7 @@ class EngineHttp:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> Any:
-        """The answer's JSON, None where it is empty. Raises EngineAway, EngineRefused."""
+        """Return the answer's JSON, `None` if it is empty. Raises EngineAway, EngineRefused."""
         async with self._reply(method, path, params=query, json=body) as reply:
             answer = await reply.read()
         return json.loads(answer) if answer else None
@@ -68,9 +68,9 @@ class EngineHttp:
     async def events(
         self, filters: Mapping[str, Sequence[str]]
     ) -> AsyncIterator[AsyncIterator[Any]]:
-        """The engine's events from the moment on at which this is entered.
+        """Yield the engine's events, from the moment of entry on.
 
-        Raises EngineAway, EngineRefused; also while they are read. To be left before `close`, which
+        Raises EngineAway, EngineRefused; also while they are read. Leave it before `close`, which
         does not end it.
         """
         query = {"filters": json.dumps(filters)}
@@ -97,7 +97,7 @@ class EngineHttp:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise EngineAway from error
         except Exception as error:
-            # aiohttp has no error of its own for a session that was closed: some are RuntimeError.
+            # aiohttp has no error class for a closed session; some errors are RuntimeError.
             if not self._session.closed:
                 raise
             raise EngineAway from error

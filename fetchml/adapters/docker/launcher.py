@@ -1,8 +1,8 @@
 """Runs a task in a hardened container of a Docker engine.
 
-The container's name carries task and attempt, so that it is created once whatever happens. It is
-started once, too, and the shim's claim of the attempt guards that once more. The end is known from
-the shim's file; the engine is asked only for what the shim cannot know.
+The container's name has the task and the attempt, so that it is created only once. It is started
+only once too, which the shim's claim of the attempt ensures again. The shim records the end; the
+engine only adds what the shim cannot observe.
 """
 
 import asyncio
@@ -48,10 +48,10 @@ from fetchml.ports.launcher import AttemptExit, LaunchSpec, PrepareError
 from fetchml.system import processes
 
 _log = logging.getLogger(__name__)
-_HEARS_OF_IT_SECONDS = 0.5
-"""Until the engine has noticed that a container has ended."""
+_NOTICES_END_SECONDS = 0.5
+"""Longest time until the engine notices that a container has ended."""
 _LOOK_AGAIN_SECONDS = 60
-"""Events may be lost; this is how long that may go unnoticed."""
+"""Interval of checks that find a container whose events were lost."""
 _RETRY_SECONDS = 0.1
 _CONTAINER_ID = re.compile("[0-9a-f]{64}")
 
@@ -72,8 +72,8 @@ class DockerLauncher:
         pulls: Pulls = AS_NEEDED,
         address_of: AddressOf = lambda _: None,
     ) -> None:
-        """`host` as in DOCKER_HOST, by default from the environment; `user` as in the settings;
-        `address_of` finds GPUs for an engine that knows them by number only.
+        """`host` is as in DOCKER_HOST, by default from the environment; `user` as in the settings.
+        `address_of` finds a GPU for an engine that identifies GPUs by number only.
 
         Raises ValueError for a malformed `user`.
         """
@@ -85,10 +85,10 @@ class DockerLauncher:
         self._engine = DockerEngine(host)
         self._gpus = DockerGpus(self._engine, address_of)
         self._begun: dict[str, asyncio.Future[None]] = {}
-        """Containers that are being created and started just now, wanted or no longer."""
+        """Containers that are being created and started, also after a cancellation."""
         self._cgroups = Cgroups()
         self._attempts: dict[str, tuple[str, int]] = {}
-        """The task and attempt of each container, by the container's id."""
+        """Task id and attempt of each container, by the container's id."""
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
         self._instance_id = instance_id
@@ -149,7 +149,7 @@ class DockerLauncher:
                         first.learn(container["State"]["Pid"], container["Id"])
                         self._cgroups.learn(container["State"]["Pid"], container["Id"])
                 if first.has_ended and folder.claim() is None:
-                    # The engine is away, and can say no more than that.
+                    # The engine is away, and would not add more.
                     return AttemptExit(lost="the container ended before the command was started")
                 with suppress(TimeoutError):
                     await asyncio.wait_for(changes.wait(), _LOOK_AGAIN_SECONDS)
@@ -165,11 +165,11 @@ class DockerLauncher:
     async def remove(self, run: LaunchSpec) -> None:
         name = await self._settled(run)
         with self._engine.watch(name) as changes:
-            # The engine hears of an end a moment after the kernel. To kill what has ended would
+            # The engine notices an end a moment after the kernel. Killing an ended container would
             # cost it a process.
             if not await self._engine.insist(partial(remove_ended, name=name)):
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changes.wait(), _HEARS_OF_IT_SECONDS)
+                    await asyncio.wait_for(changes.wait(), _NOTICES_END_SECONDS)
                 await self._engine.insist(partial(remove, name=name))
         for container_id in self._containers(run):
             del self._attempts[container_id]
@@ -195,7 +195,7 @@ class DockerLauncher:
         await self._engine.close()
 
     async def _begin(self, run: LaunchSpec) -> None:
-        """Create and start. Goes on when cancelled, for a request can't be taken back."""
+        """Create and start the container. Goes on if cancelled: a request can't be withdrawn."""
         owner = self.owner if run.owner == "launcher" else run.owner
         config = container_config(
             run,
@@ -212,14 +212,14 @@ class DockerLauncher:
             self._attempts[container_id] = (run.task_id, run.attempt)
 
         name = container_name(run.task_id, run.attempt)
-        unwanted = asyncio.Event()
+        cancelled = asyncio.Event()
         request = partial(
             begin,
             name=name,
             config=config,
             folder=AttemptFolder(run.folder),
             user=owner,
-            unwanted=unwanted,
+            cancelled=cancelled,
             created=created,
         )
 
@@ -239,7 +239,7 @@ class DockerLauncher:
         try:
             await asyncio.shield(begun)
         except asyncio.CancelledError:
-            unwanted.set()
+            cancelled.set()
             raise
 
     def _containers(self, run: LaunchSpec) -> list[str]:
@@ -255,10 +255,10 @@ class DockerLauncher:
         if self._begun.get(name) is begun:
             del self._begun[name]
         if not begun.cancelled():
-            begun.exception()  # Nobody may be left to ask for it.
+            begun.exception()  # Its caller may have been cancelled.
 
     async def _settled(self, run: LaunchSpec) -> str:
-        """The container's name, once no request of ours is about to make it appear."""
+        """Return the container's name, once no request is about to create it."""
         name = container_name(run.task_id, run.attempt)
         if name in self._begun:
             await asyncio.wait([self._begun[name]])
@@ -271,31 +271,31 @@ class DockerLauncher:
         def post(sentence: str) -> None:
             loop.call_soon_threadsafe(progress, sentence)
 
-        unwanted = threading.Event()
+        cancelled = threading.Event()
         try:
             await self._engine.call_long(
                 partial(
                     pull,
                     image=image,
                     progress=post,
-                    unwanted=unwanted,
+                    cancelled=cancelled,
                     with_credentials=self._pulls.with_credentials,
                 )
             )
         except asyncio.CancelledError:
-            unwanted.set()
+            cancelled.set()
             raise
         except EngineAway:
             await asyncio.sleep(_RETRY_SECONDS)
-            return False  # `prepare` waits for it, and asks again
+            return False  # `prepare` waits for it and repeats the pull.
         return True
 
 
 def _install_shim(data_dir: Path) -> Path:
-    """A copy where the engine can mount it from, whatever becomes of this program's own."""
+    """Copy the shim into the data directory, from where the engine can mount it."""
     content = shim.path().read_bytes()
     target = data_dir / SHIM / hashlib.sha256(content).hexdigest()
-    # It may be there without its content: after a power cut.
+    # After a power cut it may exist without its content.
     if not target.exists() or target.read_bytes() != content:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = target.with_suffix(".new")

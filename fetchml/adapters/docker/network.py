@@ -1,8 +1,8 @@
 """The network of the tasks: FetchML's own, on which no container reaches another.
 
-On the engine's network `bridge` every container reaches every other one's ports. This one is made
-with `enable_icc=false`: the engine's rules drop all packets between two of its containers. It is
-made when the first container needs it, and again when it is gone.
+On the engine's network `bridge` every container reaches every other one's ports. FetchML creates
+its own with `enable_icc=false`: the engine's rules drop all packets between two of its containers.
+It is created when the first container needs it, and again if it is gone.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from fetchml.adapters.docker.container_config import INSTANCE_LABEL
 from fetchml.adapters.docker.http import EngineHttp, EngineRefused
 
 OWN = "fetchml"
-"""The value of `[tasks] network` for FetchML's own."""
+"""Value of `[tasks] network` for FetchML's own network."""
 _NO_ADDRESSES = ("non-overlapping IPv4 address pool", "address pools have been fully subnetted")
 """Parts of an engine's refusal of a network when its address pools are used up: Docker up to 26,
 from 27 on."""
@@ -33,7 +33,7 @@ class TaskNetwork:
     def __init__(self, setting: str) -> None:
         self.is_own = setting == OWN
         self.name = setting
-        """For NetworkMode. FetchML's own has it once `open` was called."""
+        """Value of NetworkMode. Final once `open` was called."""
         self._label = ""
         self._is_there = False
         self._making = asyncio.Lock()
@@ -46,11 +46,11 @@ class TaskNetwork:
 
     @property
     def sysctls(self) -> dict[str, str]:
-        """For the containers on it."""
+        """Kernel settings of the containers on the network."""
         return dict(_NO_IPV6) if self.is_own else {}
 
     async def ensure(self, http: EngineHttp) -> None:
-        """Make FetchML's own network unless it is there. Raises EngineRefused, EngineAway."""
+        """Create FetchML's own network unless it exists. Raises EngineRefused, EngineAway."""
         if not self.is_own or self._is_there:
             return
         async with self._making:
@@ -59,8 +59,8 @@ class TaskNetwork:
                 self._is_there = True
 
     def is_missing(self, error: EngineRefused) -> bool:
-        """Whether this refusal of a container means that FetchML's own network is gone (`docker
-        network prune` takes it when nothing runs): `ensure` then makes it anew."""
+        """Return whether a refusal means that FetchML's own network is gone (`docker network prune`
+        removes it if nothing runs). `ensure` creates it again."""
         missing = self.is_own and error.status == HTTPStatus.NOT_FOUND and "network" in str(error)
         if missing:
             self._is_there = False

@@ -1,4 +1,4 @@
-"""Fetches an image, telling how far it is."""
+"""Pulls an image, with progress."""
 
 import logging
 import threading
@@ -46,8 +46,8 @@ _CAUSES = (
     ),
     (("x509", "certificate", "tls:"), "its registry's TLS certificate is not trusted", False),
 )
-"""Of a failed pull, by what its reason contains: why, and whether a second try would fail too. The
-first that fits counts."""
+"""Parts of the engine's reason for a failed pull, the reason for the user, and whether a second try
+would fail too. The first match counts."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Pulls:
 
     when: Literal["missing", "always", "never"] = "missing"
     with_credentials: bool = True
-    """With the logins of the server's user, as the Docker SDK finds them."""
+    """Use the logins of the server's user, as the Docker SDK finds them."""
 
 
 AS_NEEDED = Pulls()
@@ -68,22 +68,22 @@ def pull(
     client: "docker.APIClient",
     image: str,
     progress: Callable[[str], None],
-    unwanted: threading.Event,
+    cancelled: threading.Event,
     *,
     with_credentials: bool,
 ) -> None:
-    """Raises PrepareError when the image can't be had. Returns early when `unwanted` is set."""
+    """Pull the image. Returns early once `cancelled` is set. Raises PrepareError."""
     from docker.errors import APIError  # noqa: PLC0415 - see address.py
 
     progress(f"pulling {image}")
     next_at = time.monotonic()
     layers = _Layers()
     try:
-        # None: what the SDK finds for the registry. An empty one is no login at all.
+        # `None` lets the SDK find the login for the registry; an empty one disables it.
         login: dict[str, str] | None = None if with_credentials else {}
         with closing(client.pull(image, stream=True, decode=True, auth_config=login)) as lines:
             for line in lines:
-                if unwanted.is_set():
+                if cancelled.is_set():
                     return
                 if "error" in line:
                     raise _refusal(image, str(line["error"]))
@@ -96,7 +96,7 @@ def pull(
 
 
 class _Layers:
-    """The image's parts that are being fetched, as far as the engine has told of them."""
+    """The image's layers that are being fetched, as far as the engine has reported them."""
 
     def __init__(self) -> None:
         self._bytes: dict[str, tuple[int, int]] = {}
@@ -119,8 +119,8 @@ class _Layers:
 
 
 def _refusal(image: str, reason: str) -> PrepareError:
-    """What the user is told. The registry's own words go to the log: they may be long, and name
-    addresses and accounts that are the server's."""
+    """Return the error for the user. The registry's own text goes to the log only: it may be long,
+    and name addresses and accounts of the server."""
     _log.warning(
         "An image can't be pulled", extra={"image": image, "reason": reason[:_LOGGED_CHARACTERS]}
     )

@@ -1,5 +1,5 @@
-"""The Docker SDK, for what may take minutes. To be imported only where it is used: see
-`address.py`."""
+"""The Docker SDK, for requests that may take minutes. Import it only where it is used
+(address.py)."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -29,7 +29,7 @@ class _TlsAdapter(HTTPAdapter):
     def send(
         self, request: PreparedRequest, stream: bool = False, *args: Any, **options: Any
     ) -> Response:
-        # Where REQUESTS_CA_BUNDLE is set, requests prefers it to the authority of the session.
+        # If REQUESTS_CA_BUNDLE is set, requests prefers it to the authority of the session.
         return super().send(request, stream, *args, **{**options, "verify": self._verify})
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
@@ -38,21 +38,21 @@ class _TlsAdapter(HTTPAdapter):
 
 
 def connect(timeout: int, host: str | None = None) -> docker.APIClient:
-    """A client that speaks the engine's newest version of the API.
+    """Return a client for the engine's newest version of the API.
 
-    `host`: as in DOCKER_HOST. None: what the environment names, or the local socket. Raises
+    `host` is as in DOCKER_HOST; `None` uses the environment's address, or the local socket. Raises
     DockerException and OSError if no engine answers within `timeout` seconds.
     """
     address: dict[str, Any] = {"base_url": host} if host else {**kwargs_from_env()}
-    # The SDK asks for the version while it is made, before an adapter can be mounted.
+    # The SDK requests the version in its constructor, before an adapter can be mounted.
     with _client(timeout, DEFAULT_DOCKER_API_VERSION, address) as first:
         version = first.version(api_version=False)["ApiVersion"]
     return _client(timeout, version, address)
 
 
 def ask(host: str | None, request: Callable[[docker.APIClient], T]) -> T:
-    """One request by a client of its own. Raises EngineAway, also for what the engine refuses and
-    `request` does not handle."""
+    """Run one request with its own client. Raises EngineAway, also for refusals that `request` does
+    not handle."""
     try:
         with closing(connect(REQUEST_SECONDS, host)) as client:
             return request(client)

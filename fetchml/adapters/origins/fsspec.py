@@ -15,7 +15,7 @@ from fetchml.ports.origin import ContentVersion, Download, Interrupted
 
 STALL_SECONDS = 60.0
 THREADS = 8
-"""Its own, since a call that hangs keeps its thread."""
+"""Separate threads, because a call that hangs keeps its thread."""
 _CHUNK_BYTES = 4 << 20
 _VERSION_FIELDS = ("ETag", "etag", "md5Hash", "generation", "LastModified", "mtime", "created")
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class FsspecOrigin:
-    """`Origin` of every scheme that fsspec knows."""
+    """`Origin` for every scheme that fsspec supports."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "fetchml-fsspec")
@@ -34,7 +34,7 @@ class FsspecOrigin:
     ) -> AsyncIterator[Download | None]:
         scheme = url.partition(":")[0].lower()
         files = await self._call(lambda: _file_system(scheme))
-        # The path alone: a whole URL could chain another file system to this one.
+        # Only the path: a whole URL could chain another file system to this one.
         path = importlib.import_module("fsspec.core").strip_protocol(url)
         info = await self._call(lambda: files.info(path))
         if info.get("type") == "directory":

@@ -1,4 +1,4 @@
-"""Datasets over HTTP: only from machines that may be asked, also after redirects.
+"""Datasets over HTTP: only from permitted hosts, also after redirects.
 
 A name is resolved once for each request; its addresses are checked, and the connection goes to
 one of those. Sizes and ranges are of the bytes as they come: nothing is decompressed.
@@ -23,12 +23,12 @@ from fetchml.ports.origin import ContentVersion, Download, Interrupted
 MAX_REDIRECTS = 5
 STALL_SECONDS = 30.0
 CONNECTING = 3
-"""So many times the stall a server has from the first try to connect to the end of its head."""
+"""Time from the first connection attempt to the end of the response's head, in stall times."""
 NAME_THREADS = 64
-"""A name server that does not answer keeps a thread for as long as the system's resolver waits. The
+"""A name server that does not answer occupies a thread as long as the system's resolver waits. The
 event loop's own look-ups would share two threads."""
 _BUFFER_BYTES = 256 << 10
-"""What has not been read from it when a connection is cut is lost, and asked for again."""
+"""Unread bytes are lost if the connection breaks, and are requested again."""
 _CHUNK_BYTES = 4 << 20
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAY_PASS = frozenset({408, 421, 425, 429})
@@ -46,7 +46,7 @@ class HttpOrigin:
         *,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:
-        """`schemes`: those that may be asked, by a redirect too."""
+        """`schemes` are the permitted ones, also for redirects."""
         self._rules = rules
         self._schemes = schemes
         self._stall_seconds = stall_seconds
@@ -79,7 +79,7 @@ class HttpOrigin:
         addresses = await self._addresses(host, url.port or 0)
         try:
             session = await stack.enter_async_context(self._session(addresses))
-            # Of all of the head: one that comes byte by byte would never stall.
+            # For the whole head: one that arrives byte by byte would never stall.
             async with asyncio.timeout(CONNECTING * self._stall_seconds):
                 return await stack.enter_async_context(
                     session.get(url, headers=headers, allow_redirects=False)
@@ -143,7 +143,7 @@ class HttpOrigin:
 
 
 class _Pinned(AbstractResolver):
-    """Knows the addresses that were checked, and no others."""
+    """Resolves only to the addresses that were checked."""
 
     def __init__(self, addresses: list[ResolveResult]) -> None:
         self._addresses = addresses
@@ -157,11 +157,11 @@ class _Pinned(AbstractResolver):
 
 
 def _parsed(text: str, at: URL | None = None) -> URL:
-    """`at`: where a redirect came from. Raises PrepareError."""
+    """Parse a URL; `at` is the URL that redirected to it. Raises PrepareError."""
     try:
         url = URL(text, encoded=text.isascii())
         url = url if at is None else at.join(url)
-        _ = url.port, url.host  # raise for what is none
+        _ = url.port, url.host  # These raise for a malformed URL.
     except ValueError as error:
         said = "its URL is not valid" if at is None else "it is redirected to what is no URL"
         raise PrepareError(said, permanent=True) from error
@@ -178,7 +178,7 @@ def _headers(offset: int, version: ContentVersion | None) -> dict[str, str]:
         if version.last_modified:
             headers["If-Modified-Since"] = version.last_modified
         return headers
-    # A weak tag says "much the same", which does not do for a part.
+    # A weak tag means "equivalent", which is not enough for a part.
     strong = version.etag if version.etag and not version.etag.startswith("W/") else None
     if mark := strong or (None if version.etag else version.last_modified):
         headers |= {"Range": f"bytes={offset}-", "If-Range": mark}
@@ -211,7 +211,7 @@ def _reading(
 
 
 def _version(response: aiohttp.ClientResponse) -> ContentVersion | None:
-    """What makes no sense as a mark, or could not be kept and sent back, is none."""
+    """Return the version; `None` if it is malformed, or can't be stored and sent back."""
     marks = (response.headers.get("ETag"), response.headers.get("Last-Modified"))
     etag, last_modified = (mark if mark and _MARK.fullmatch(mark) else None for mark in marks)
     return ContentVersion(etag, last_modified) if etag or last_modified else None

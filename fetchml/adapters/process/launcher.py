@@ -1,4 +1,5 @@
-"""Runs a task as a plain process of the server's own user: for laptops, demos, no Docker at hand.
+"""Runs a task as a plain process of the server's own user: for laptops, demos, hosts without
+Docker.
 
 There is no isolation: a task can do whatever the server's user can.
 """
@@ -24,23 +25,23 @@ from fetchml.system import processes
 
 _log = logging.getLogger(__name__)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Where commands are looked for unless the task says so: the server's own PATH is not inherited."""
+"""Default PATH of a task: the server's own is not inherited."""
 _OOM_SCORE = "500"
 _KILL_SECONDS = 2.0
-"""What a shim gets to end by itself, with a true record, once its command was killed."""
+"""Time for a shim to record the end and exit, once its command was killed."""
 _GENERATIONS = 100
-"""Of a process's parents that are looked at."""
+"""Maximum number of a process's ancestors that are checked."""
 _NO_SHIM = "The shim, which starts every task, can't be started"
 _UNREMARKABLE_EXITS = (None, 120, 143, -SIGTERM, -SIGKILL)
-"""Of a shim without a claim: not our child; too late; stopped at the gate, or before it had come
-so far as to see to signals; killed at the gate."""
+"""Exits of a shim without a claim: not our child; too late; stopped at the gate, or before it
+handled signals; killed at the gate."""
 
 
 class ProcessLauncher:
     """`Launcher` for plain processes. Whatever runs goes on without the server that started it.
 
-    A later server finds the shim by the attempt's claim. What belongs to an attempt beside that
-    is told by its environment: `FETCHML_WORKSPACE` is one attempt's own.
+    A later server finds the shim by the attempt's claim, and the attempt's other processes by their
+    environment: `FETCHML_WORKSPACE` is unique to an attempt.
     """
 
     name = "process"
@@ -50,7 +51,7 @@ class ProcessLauncher:
         self._watch = watch
         self.owner: Owner = (os.geteuid(), os.getegid())
         self._children: dict[Path, subprocess.Popen[bytes]] = {}
-        """The shims that this server started, by their attempt's folder."""
+        """Shims that this server started, by their attempt's folder."""
         self._shim: HeldShim | None = None
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
@@ -112,7 +113,7 @@ class ProcessLauncher:
         if claim:
             with _shim(claim) as shims:
                 if shims:
-                    # With its command dead, the shim ends all the rest and records the end.
+                    # Once its command is dead, the shim ends all the rest and records the end.
                     _kill_children(claim)
                     with suppress(TimeoutError):
                         await asyncio.wait_for(processes.gone(shims), _KILL_SECONDS)
@@ -136,8 +137,8 @@ class ProcessLauncher:
                     await self._clean(Path(line.partition("=")[2]), live)
 
     def owner_of(self, pid: int) -> str | None:
-        # A process may have cut its environment and left its parents, but not the shim: what is
-        # orphaned becomes the shim's child.
+        # A process may have cleared its environment and left its parent, but not the shim: an
+        # orphan becomes the shim's child.
         for _ in range(_GENERATIONS):
             if task_id := self._named_in(pid):
                 return task_id
@@ -150,14 +151,14 @@ class ProcessLauncher:
     async def close(self) -> None:
         for child in self._children.values():
             if child.poll() is None:
-                child.returncode = 0  # lives on; Popen would complain that nobody waited for it
+                child.returncode = 0  # It lives on; Popen would warn about it.
         self._children.clear()
         if self._shim is not None:
             self._shim.close()
             self._shim = None
 
     def _named_in(self, pid: int) -> str | None:
-        """The task in whose name the process was started. Only this user's own can say so."""
+        """Return the task id in a process's environment. Only processes of this user count."""
         ours = f"{PLACES[0]}={self._tasks}/"
         if processes.owner(pid) == os.geteuid():
             for line in processes.environment(pid):
@@ -188,13 +189,13 @@ class ProcessLauncher:
             start_new_session=True,
             umask=0o077,
         )
-        # Inherited by the command. The server's own is better in its service: a task that fills
+        # Inherited by the command. In a service the server's own score is lower: a task that fills
         # the host's memory must not outlive it.
         with suppress(OSError):
             Path(f"/proc/{self._children[run.folder].pid}/oom_score_adj").write_text(_OOM_SCORE)
 
     async def _claim(self, folder: AttemptFolder) -> Claim | None:
-        """The shim's claim, or what there is once no shim is left that could make one."""
+        """Return the shim's claim, once it exists or no shim is left that could make one."""
         try:
             async with self._watch.subscribe(folder.run) as changes:
                 with (
@@ -202,7 +203,7 @@ class ProcessLauncher:
                     processes.watched(shims, changes.wake) as waiting,
                 ):
                     while True:
-                        # In this order: a shim that ended meanwhile may have claimed before.
+                        # In this order: a shim that ended meanwhile may have made its claim before.
                         left = bool(waiting)
                         claim = folder.claim()
                         if (claim and claim.pid) or not left:
@@ -213,10 +214,10 @@ class ProcessLauncher:
 
     @contextmanager
     def _at_gate(self, folder: AttemptFolder) -> Iterator[list[int]]:
-        """Descriptors of the shims that may still claim the attempt.
+        """Yield descriptors of the shims that may still claim the attempt.
 
-        Our own child is known by its pid: for a moment after its start the kernel shows no
-        environment of it, so it can't be found by that.
+        A child of this server is found by its pid: for a moment after its start the kernel shows no
+        environment.
         """
         child = self._children.get(folder.path)
         if child is None:
@@ -229,7 +230,8 @@ class ProcessLauncher:
             yield []
 
     def _reap(self, run: LaunchSpec) -> int | None:
-        """Exit status of the shim, negative for a signal; None: it runs, or is not our child."""
+        """Return the shim's exit status, negative for a signal; `None` if it runs or is no
+        child."""
         child = self._children.get(run.folder)
         return child.poll() if child else None
 
@@ -245,7 +247,7 @@ class ProcessLauncher:
 
 
 def _shim(claim: Claim) -> AbstractContextManager[list[int]]:
-    """A descriptor of the shim that made the claim, if it still runs."""
+    """Yield a descriptor of the shim that made the claim, if it still runs."""
 
     def made_it(pid: int) -> bool:
         process = processes.find(pid)
@@ -256,7 +258,7 @@ def _shim(claim: Claim) -> AbstractContextManager[list[int]]:
 
 
 def _members(folder: AttemptFolder) -> AbstractContextManager[list[int]]:
-    """Descriptors of all that belongs to an attempt, by its environment."""
+    """Yield descriptors of all processes of an attempt, found by their environment."""
     mark = f"{PLACES[0]}={folder.workspace}"
     return processes.opened(processes.pids(), lambda pid: mark in processes.environment(pid))
 
@@ -272,7 +274,7 @@ def _kill_children(claim: Claim) -> None:
 
 
 async def _kill_all(folder: AttemptFolder) -> None:
-    """Until nothing is left: a dying process may just have started one more."""
+    """Kill until nothing is left: a dying process may have started another."""
     while True:
         with _members(folder) as members:
             for pidfd in members:
@@ -287,18 +289,17 @@ def _dataset_folder(run: LaunchSpec) -> Path:
 
 
 def _link_datasets(run: LaunchSpec) -> Path:
-    """A folder that stands for /data of a container. What a container has elsewhere lies in it
-    too, under its whole path.
+    """Create a folder of links that replaces a container's /data. A dataset that a container has
+    elsewhere is in it under its whole path.
 
-    Raises PrepareError where two would then lie in one another: one would hide the other, or be
-    put into it, and it is not the task's to write to.
+    Raises PrepareError if one dataset would be inside another, which the task may not write to.
     """
     folder = _dataset_folder(run)
     folder.mkdir(exist_ok=True)
     for dataset in run.datasets:
         link = folder / dataset.target.removeprefix("/data/").lstrip("/")
         if link.is_symlink() and link.readlink() == dataset.source:
-            continue  # From before.
+            continue  # Left by an earlier call.
         above = [folder / each for each in link.relative_to(folder).parents]
         if os.path.lexists(link) or any(each.is_symlink() for each in above):
             raise PrepareError(

@@ -10,6 +10,6 @@ from tests.support.transcoded_world import transcoded
 
 @pytest.fixture
 async def rest(front: str, tmp_path: Path) -> AsyncIterator[World]:
-    """Behind the transcoder the server speaks gRPC only."""
+    """A REST server, or a gRPC server behind Envoy's transcoder."""
     async with transcoded(tmp_path) if front == TRANSCODER else rest_world() as world:
         yield world

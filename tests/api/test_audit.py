@@ -1,4 +1,4 @@
-"""The audit over both transports, and what gets into it by them."""
+"""The audit log over REST and gRPC, and the entries that requests over them create."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.fronts(EDGE)
 KEY = "fml_" + "x" * 43
 
 
-async def test_refused_access_over_rest(rest: World) -> None:
+async def test_refused_rest_requests_are_audited(rest: World) -> None:
     await rest.as_(None).get("/v1/queue")
     await rest.as_(KEY).get(f"/v1/tasks/{KEY}?view=full")
     rest.engine.failure = Forbidden("A viewer's key can't submit tasks")
@@ -39,7 +39,7 @@ async def test_refused_access_over_rest(rest: World) -> None:
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.USER])
-async def test_only_admins_list_it_over_rest(rest: World, role: Role) -> None:
+async def test_only_admins_list_the_audit_over_rest(rest: World, role: Role) -> None:
     reply = await rest.as_(rest.secrets[role]).get("/v1/audit")
     assert (reply.status, reply.code) == (403, "FORBIDDEN")
     [entry] = rest.store.audit
@@ -53,20 +53,20 @@ async def test_only_admins_list_it_over_rest(rest: World, role: Role) -> None:
         "since=2026-13-01T00:00:00Z", "since=2026-01-01T00:00:00", "since=1&since=2",
     ],
 )  # fmt: skip
-async def test_bad_queries(rest: World, query: str) -> None:
+async def test_invalid_audit_queries_return_400(rest: World, query: str) -> None:
     reply = await rest.as_(rest.secrets[Role.ADMIN]).get(f"/v1/audit?{query}")
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
     assert reply.error.startswith(query.partition("=")[0])
 
 
-async def test_a_good_query(rest: World) -> None:
+async def test_audit_query_filters_entries(rest: World) -> None:
     query = "user_id=a&action=key.create&target=b&since=2026-01-01T00:00:00.5%2B01:00&limit=1"
     reply = await rest.as_(rest.secrets[Role.ADMIN]).get(f"/v1/audit?{query}&x=1")
     assert (reply.status, reply.json) == (200, {"entries": []})
     assert reply.headers["X-FetchML-Ignored"] == "x"
 
 
-async def test_keys_and_refusals_over_grpc(tmp_path: Path) -> None:
+async def test_key_changes_and_refusals_are_audited_over_grpc(tmp_path: Path) -> None:
     async with grpc_world(tmp_path) as world:
         async with world.connect(world.secrets[Role.ADMIN]) as admin:
             made = await admin.keys.CreateKey(
@@ -84,9 +84,9 @@ async def test_keys_and_refusals_over_grpc(tmp_path: Path) -> None:
             )
         async with world.connect(None, local=True) as owner:
             listed = await owner.audit.ListAudit(audit_pb2.ListAuditRequest())
-        told = [(e.action, e.target, e.user_id, e.address, e.outcome) for e in listed.entries]
+        shown = [(e.action, e.target, e.user_id, e.address, e.outcome) for e in listed.entries]
         key_id = made.key.id
-        assert told == [
+        assert shown == [
             ("access.refused", "", "", "127.0.0.1", "UNAUTHORIZED"),
             ("access.refused", "", "user", "127.0.0.1", "FORBIDDEN"),
             ("key.revoke", key_id, "local", "control socket", "OK"),
@@ -96,10 +96,10 @@ async def test_keys_and_refusals_over_grpc(tmp_path: Path) -> None:
         assert listed.entries[3].detail == "viewer ada"
 
 
-def test_the_description_knows_every_action() -> None:
+def test_openapi_lists_every_audited_action() -> None:
     assert SUPERSET["components"]["schemas"]["AuditAction"]["enum"] == list(Action)
 
 
-def test_the_page_knows_every_action() -> None:
+def test_docs_list_every_audited_action() -> None:
     page = (ROOT / "docs/security.md").read_text()
     assert [action for action in Action if f"`{action}`" not in page] == []

@@ -1,4 +1,4 @@
-"""Requests that a trusted proxy hands on. (tests/envoy has a real one, which adds an address.)"""
+"""Requests forwarded by a trusted proxy. tests/envoy has a real one, which adds an address."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ KEY = "fml_" + "x" * 43
 BEHIND = Proxies([Network.parse("127.0.0.1")])
 
 
-async def test_the_client_is_whom_it_names_over_rest() -> None:
+async def test_rest_client_address_comes_from_a_trusted_proxy() -> None:
     async with rest_world(proxies=BEHIND) as rest:
         await rest.as_(KEY).get("/v1/queue", X_Forwarded_For="1.1.1.1, 203.0.113.7")
         [refused] = rest.store.audit
@@ -25,7 +25,7 @@ async def test_the_client_is_whom_it_names_over_rest() -> None:
         assert task.sender.address == "203.0.113.8"
 
 
-async def test_the_client_is_whom_it_names_over_grpc(tmp_path: Path) -> None:
+async def test_grpc_client_address_comes_from_a_trusted_proxy(tmp_path: Path) -> None:
     async with grpc_world(tmp_path, proxies=BEHIND) as world:
         client = world.client
         with pytest.raises(grpc.aio.AioRpcError):

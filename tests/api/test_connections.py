@@ -1,4 +1,4 @@
-"""What a connection may take: its head, its time, what it leaves unread."""
+"""Limits of HTTP connections: heads, timeouts, and unread replies."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ HEAD = b"GET /health HTTP/1.1\r\nHost: a\r\n"
 
 @pytest.fixture
 async def hasty() -> AsyncIterator[World]:
-    """A server that gives clients little time."""
+    """A server with short timeouts."""
     async with rest_world(timeouts=HttpTimeouts(head=0.1, send=0.2)) as rest:
         yield rest
 
@@ -25,14 +25,14 @@ async def read_ok(reader: asyncio.StreamReader) -> None:
     await reader.readuntil(b"}")
 
 
-async def test_a_head_that_stops_coming(hasty: World) -> None:
+async def test_incomplete_head_times_out(hasty: World) -> None:
     reply = await hasty.raw(HEAD)
     assert (reply.status, reply.code) == (408, "BAD_REQUEST")
     assert "did not arrive within 0.1 s" in reply.error
     assert reply.headers["Connection"] == "close"
 
 
-async def test_a_head_that_comes_byte_by_byte(hasty: World) -> None:
+async def test_head_sent_byte_by_byte_times_out(hasty: World) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", hasty.port)
     writer.write(HEAD + b"X-A: ")
     reply = asyncio.create_task(read_reply(reader))
@@ -43,7 +43,7 @@ async def test_a_head_that_comes_byte_by_byte(hasty: World) -> None:
     writer.close()
 
 
-async def test_between_two_requests_there_is_more_time_than_for_a_head(hasty: World) -> None:
+async def test_idle_connection_outlives_the_head_timeout(hasty: World) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", hasty.port)
     async with asyncio.timeout(5):
         for _ in range(2):
@@ -58,13 +58,15 @@ async def test_between_two_requests_there_is_more_time_than_for_a_head(hasty: Wo
     writer.close()
 
 
-async def test_a_head_in_many_small_lines_is_too_large(rest: World) -> None:
+async def test_head_of_many_short_lines_is_too_large(rest: World) -> None:
     reply = await rest.raw(HEAD + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 500) for n in range(70)))
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
     assert "larger than 32768 bytes" in reply.error
 
 
-async def test_all_heads_together(rest: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_incomplete_heads_are_limited_in_total(
+    rest: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connection, "HEADS_BYTES", 20_000)
     part = HEAD + b"X-A: " + b"a" * 6_000
     waiting = [await asyncio.open_connection("127.0.0.1", rest.port) for _ in range(3)]
@@ -81,8 +83,8 @@ async def test_all_heads_together(rest: World, monkeypatch: pytest.MonkeyPatch) 
     assert (await rest.raw(HEAD + b"X-A: \xff\x00\r\n\r\n")).status == 400  # all counted back
 
 
-async def test_a_body_is_no_head(rest: World) -> None:
-    """Its size and time are its own."""
+async def test_body_does_not_count_as_head(rest: World) -> None:
+    """A body has its own limits of size and time."""
     task = b'{"job_name": "a"}' + b" " * 60_000
     reader, writer = await asyncio.open_connection("127.0.0.1", rest.port)
     head = (
@@ -103,7 +105,7 @@ async def test_a_body_is_no_head(rest: World) -> None:
     writer.close()
 
 
-async def test_who_does_not_read_a_reply_is_dropped(hasty: World) -> None:
+async def test_client_that_does_not_read_its_reply_is_dropped(hasty: World) -> None:
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.setblocking(False)

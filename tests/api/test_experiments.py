@@ -55,7 +55,7 @@ async def test_create_list_get_archive_delete(rest: rest_world.World) -> None:
     assert (await rest.client.get(PATH)).json == [first]
 
 
-async def test_full_view(rest: rest_world.World) -> None:
+async def test_full_view_adds_fields(rest: rest_world.World) -> None:
     reply = await rest.client.submit(FULL, f"{PATH}?view=full")
     full = reply.json
     assert (full["description"], full["user_id"]) == ("what it is about", "user")
@@ -66,7 +66,7 @@ async def test_full_view(rest: rest_world.World) -> None:
     assert (await rest.client.get(f"{PATH}?view=more")).status == 400
 
 
-async def test_what_is_refused(rest: rest_world.World) -> None:
+async def test_invalid_requests_are_rejected(rest: rest_world.World) -> None:
     for body, message in (
         ({}, "name: is required"),
         ({"name": "x" * 129}, "name: must not be longer than 128 characters"),
@@ -82,12 +82,12 @@ async def test_what_is_refused(rest: rest_world.World) -> None:
     assert (await rest.client.get(PATH)).json == []
 
 
-async def test_what_means_nothing_is_named(rest: rest_world.World) -> None:
+async def test_ignored_fields_are_listed(rest: rest_world.World) -> None:
     reply = await rest.client.submit({"name": "a", "nmae": "b"}, f"{PATH}?x=1")
     assert reply.headers["X-FetchML-Ignored"] == "x, nmae"
 
 
-async def test_over_grpc(world: grpc_world.World) -> None:
+async def test_experiments_over_grpc(world: grpc_world.World) -> None:
     stub, key = world.client.experiments, {"metadata": world.client.metadata}
     request = experiment_pb2.CreateExperimentRequest(**FULL, view=task_pb2.FULL)
     made = await stub.CreateExperiment(request, **key)
@@ -131,13 +131,13 @@ texts = st.text(st.characters(codec="utf-8"), max_size=20)
         status=st.sampled_from(ExperimentStatus),
     )
 )
-def test_it_is_the_same_over_both(full: bool, experiment: Experiment) -> None:
+def test_rest_and_grpc_show_the_same_experiment(full: bool, experiment: Experiment) -> None:
     message = EXPERIMENT.message(experiment, full=full)
     body = msgspec.json.encode(EXPERIMENT.json(experiment, full=full))
     assert MessageToDict(message, preserving_proto_field_name=True) == msgspec.json.decode(body)
 
 
-async def test_an_output_over_grpc(world: grpc_world.World) -> None:
+async def test_task_output_downloads_over_grpc(world: grpc_world.World) -> None:
     stub, key = world.client.tasks, {"metadata": world.client.metadata}
     task = await stub.CreateTask(task_pb2.CreateTaskRequest(job_name="a"), **key)
     content = bytes(range(256)) * 3_000

@@ -43,12 +43,12 @@ async def listed(client: rest_world.Client) -> list[Any]:
     return gpus
 
 
-async def test_a_box_without_gpus(rest: rest_world.World) -> None:
+async def test_host_without_gpus_lists_none(rest: rest_world.World) -> None:
     rest.box.see(problem="no NVIDIA driver")
     assert (await rest.client.get(PATH)).json == {"gpus": [], "problem": "no NVIDIA driver"}
 
 
-async def test_all_that_is_known_of_a_gpu(rest: rest_world.World) -> None:
+async def test_gpu_shows_all_known_fields(rest: rest_world.World) -> None:
     program = GpuProcess(7, "python3", 2048, task_id="t")
     rest.box.see(reading(0), driver="570.86.10", notes=("MIG is half set up",))
     assert rest.box.run("t") == ("GPU-0000",)
@@ -78,7 +78,7 @@ async def test_all_that_is_known_of_a_gpu(rest: rest_world.World) -> None:
     }
 
 
-async def test_every_state_is_told_with_its_reason(rest: rest_world.World) -> None:
+async def test_every_gpu_state_has_its_reason(rest: rest_world.World) -> None:
     rest.box.see(
         reading(0),
         reading(1, processes=(stranger(),)),
@@ -102,7 +102,7 @@ async def test_every_state_is_told_with_its_reason(rest: rest_world.World) -> No
     assert found[3]["drained_by"] == "the server (sick: it must be reset)"
 
 
-async def test_drained_and_put_back(rest: rest_world.World) -> None:
+async def test_drain_and_undrain(rest: rest_world.World) -> None:
     rest.box.see(reading(0), reading(1))
     admin = rest.as_(rest.secrets[Role.ADMIN])
     drained = await admin.ask("POST", f"{PATH}/GPU-0000/drain")
@@ -137,7 +137,7 @@ async def test_only_admins_drain(rest: rest_world.World, verb: str) -> None:
 
 
 @pytest.mark.parametrize("uuid", ["GPU-9", "0", "GPU-000", "%00", "..%2f..", "x" * 5000])
-async def test_a_gpu_that_is_not_there(rest: rest_world.World, uuid: str) -> None:
+async def test_unknown_gpu_returns_404(rest: rest_world.World, uuid: str) -> None:
     rest.box.see(reading(0))
     admin = rest.as_(rest.secrets[Role.ADMIN])
     for verb in ("drain", "undrain"):
@@ -148,7 +148,7 @@ async def test_a_gpu_that_is_not_there(rest: rest_world.World, uuid: str) -> Non
 
 
 @pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
-async def test_what_means_nothing_is_named(rest: rest_world.World) -> None:
+async def test_ignored_parameters_are_listed(rest: rest_world.World) -> None:
     rest.box.see(reading(0))
     admin = rest.as_(rest.secrets[Role.ADMIN])
     assert (await admin.get(f"{PATH}?pretty=1")).headers["X-FetchML-Ignored"] == "pretty"
@@ -158,7 +158,7 @@ async def test_what_means_nothing_is_named(rest: rest_world.World) -> None:
 
 
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
-async def test_on_a_private_server_nothing_of_others_is_told() -> None:
+async def test_private_mode_hides_others_tasks_on_gpus() -> None:
     store: Any = KeyStore()
     box = await gpu_box(store, Audit(store, clock_ms=Clock()), private=True)
     box.see(reading(0))
@@ -176,7 +176,7 @@ async def test_on_a_private_server_nothing_of_others_is_told() -> None:
 
 
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
-async def test_over_grpc(world: grpc_world.World) -> None:
+async def test_gpus_over_grpc(world: grpc_world.World) -> None:
     world.box.see(reading(0), driver="570.86.10")
     calls, metadata = world.client.gpus, world.client.metadata
     found = await calls.ListGpus(gpu_pb2.ListGpusRequest(), metadata=metadata)
@@ -203,7 +203,7 @@ async def test_over_grpc(world: grpc_world.World) -> None:
 
 
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
-async def test_metrics(rest: rest_world.World) -> None:
+async def test_gpu_metrics(rest: rest_world.World) -> None:
     rest.box.see(reading(0, utilisation_percent=25), reading(1, used_mb=None, temperature_c=None))
     task_id = (await rest.client.submit({"job_name": "a", "gpu": 1})).json["id"]
     await rest.engine.change(task_id, status=Status.RUNNING, gpu_uuids=("GPU-0000",))
@@ -222,8 +222,8 @@ async def test_metrics(rest: rest_world.World) -> None:
     assert not [line for line in lines if "GPU-1000" in line and "temperature" in line]
 
 
-async def test_what_a_task_has_of_gpus(rest: rest_world.World) -> None:
-    """With `view=full`, and nothing of it without: the contract's fields stay as they are."""
+async def test_full_view_shows_a_tasks_gpus(rest: rest_world.World) -> None:
+    """Without `view=full` only the contract's fields are shown."""
     asked = {"job_name": "a", "gpu": 2, "preemptible": True}
     made = (await rest.client.submit(asked, "/v1/tasks?view=full")).json
     assert (made["preemptible"], made["preempted"], made["infra_retries"]) == (True, 0, 0)
@@ -250,16 +250,17 @@ async def test_what_a_task_has_of_gpus(rest: rest_world.World) -> None:
 
 @pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 @pytest.mark.parametrize("value", [1, "true", [], {}, None])
-async def test_preemptible_is_true_or_false(rest: rest_world.World, value: object) -> None:
+async def test_preemptible_must_be_a_boolean(rest: rest_world.World, value: object) -> None:
     reply = await rest.client.submit({"job_name": "a", "preemptible": value})
     assert (reply.status, reply.code) == (422, "VALIDATION_ERROR")
     assert reply.error.startswith("preemptible: must ")
 
 
 def same(body: Any, message: Any) -> bool:
-    """REST and gRPC tell the same. Times on whole seconds look different, and are the same."""
-    told = MessageToDict(message, preserving_proto_field_name=True)
-    return bool(_plain(body) == _plain(told))
+    """Return whether a REST body and a gRPC message are equal. Times on whole seconds differ only
+    in their format."""
+    shown = MessageToDict(message, preserving_proto_field_name=True)
+    return bool(_plain(body) == _plain(shown))
 
 
 def _plain(value: Any) -> Any:
@@ -306,9 +307,9 @@ REPORTS = st.builds(
 
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 @given(REPORTS)
-def test_both_transports_tell_the_same(report: GpuReport) -> None:
-    told = MessageToDict(GPUS.message(report), preserving_proto_field_name=True)
-    assert _plain(GPUS.json(report)) == {"gpus": [], **_plain(told)}
+def test_rest_and_grpc_show_the_same_gpus(report: GpuReport) -> None:
+    shown = MessageToDict(GPUS.message(report), preserving_proto_field_name=True)
+    assert _plain(GPUS.json(report)) == {"gpus": [], **_plain(shown)}
 
 
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
@@ -328,13 +329,13 @@ def test_both_transports_tell_the_same(report: GpuReport) -> None:
         | st.builds(StartEstimate, SMALL, SMALL, SMALL, st.none() | SMALL, st.none() | SMALL),
     )
 )
-def test_explanations_are_the_same(told: Explanation) -> None:
-    assert same(EXPLANATION.json(told), EXPLANATION.message(told))
+def test_rest_and_grpc_show_the_same_explanation(shown: Explanation) -> None:
+    assert same(EXPLANATION.json(shown), EXPLANATION.message(shown))
 
 
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 @given(st.booleans(), st.booleans(), SMALL, SMALL, st.lists(WORDS, max_size=3).map(tuple))
-def test_tasks_are_the_same(
+def test_rest_and_grpc_show_the_same_gpu_fields_of_tasks(
     prestaged: bool, preemptible: bool, infra: int, preempted: int, uuids: tuple[str, ...]
 ) -> None:
     task = Task(
@@ -354,6 +355,6 @@ def test_tasks_are_the_same(
 
 
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
-def test_a_request_over_grpc_is_the_rest_body() -> None:
+def test_grpc_create_fields_equal_the_rest_body() -> None:
     request = task_pb2.CreateTaskRequest(job_name="a", preemptible=True)
     assert task_messages.create_fields(request) == {"job_name": "a", "preemptible": True}

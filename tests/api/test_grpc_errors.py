@@ -1,4 +1,4 @@
-"""Who gets in, what a failed call says, and what it never says."""
+"""Authentication over gRPC, and the statuses and details of failed calls."""
 
 import asyncio
 import logging
@@ -69,7 +69,7 @@ def test_every_code_of_the_contract_has_its_status() -> None:
         assert kind.code in contract
 
 
-async def test_broken_rules_are_named_field_by_field(world: World) -> None:
+async def test_violations_are_listed_by_field(world: World) -> None:
     world.engine.failure = errors.ValidationFailed(
         [errors.FieldViolation("cpu", "too many"), errors.FieldViolation("args", "unbalanced")]
     )
@@ -78,7 +78,7 @@ async def test_broken_rules_are_named_field_by_field(world: World) -> None:
     assert seen.violations == [("cpu", "too many"), ("args", "unbalanced")]
 
 
-async def test_an_error_with_thousands_of_rules_still_arrives(world: World) -> None:
+async def test_error_with_thousands_of_violations_is_delivered(world: World) -> None:
     rule = "must be é" * 20
     world.engine.failure = errors.ValidationFailed(
         [errors.FieldViolation(f"tasks[{index}].job_name", rule) for index in range(10_000)]
@@ -89,7 +89,7 @@ async def test_an_error_with_thousands_of_rules_still_arrives(world: World) -> N
     assert 5 < len(seen.violations) < 50
 
 
-async def test_nothing_internal_leaks_but_the_log_has_it(
+async def test_internal_errors_are_logged_and_not_sent(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.engine.failure = RuntimeError("password=hunter2")
@@ -102,7 +102,7 @@ async def test_nothing_internal_leaks_but_the_log_has_it(
     assert "hunter2" in caplog.text
 
 
-async def test_the_trace_id_is_the_callers_or_a_new_one(world: World) -> None:
+async def test_trace_id_is_the_callers_or_new(world: World) -> None:
     theirs = refusal(await refused(world, ("traceparent", f"00-{TRACE}-00f067aa0ba902b7-01")))
     assert theirs.trace_id.replace("-", "") == TRACE
     first, second = refusal(await refused(world)), refusal(await refused(world))
@@ -113,12 +113,12 @@ async def test_the_trace_id_is_the_callers_or_a_new_one(world: World) -> None:
 
 
 @pytest.mark.not_through(EDGE, "Envoy is the proxy")
-async def test_without_it_the_trace_is_what_a_proxy_gave_the_call(world: World) -> None:
+async def test_trace_id_falls_back_to_the_proxys_request_id(world: World) -> None:
     request_id = "0b3f6c1e-5d0a-4c56-9e0c-3b1f0a7d2c11"
     assert refusal(await refused(world, ("x-request-id", request_id))).trace_id == request_id
 
 
-async def test_bytes_that_are_no_message_are_refused_cleanly(world: World) -> None:
+async def test_malformed_message_is_an_invalid_argument(world: World) -> None:
     not_utf8 = b"\x0a\x02\xff\xfe"
     for data in (not_utf8, b"\x0a\xff"):
         call = world.client.channel.unary_unary("/fetchml.v1.TaskService/CreateTask")
@@ -133,7 +133,7 @@ async def test_bytes_that_are_no_message_are_refused_cleanly(world: World) -> No
     assert world.engine.requests == []
 
 
-async def test_a_message_over_16_mib_is_refused(world: World) -> None:
+async def test_oversized_message_is_rejected(world: World) -> None:
     request = task_pb2.CreateTaskRequest(job_name="digits", args="x" * (16 * 1024 * 1024))
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await world.client.tasks.CreateTask(request, metadata=world.client.metadata)
@@ -141,7 +141,7 @@ async def test_a_message_over_16_mib_is_refused(world: World) -> None:
     assert world.engine.requests == []
 
 
-async def test_an_unknown_method_is_unimplemented(world: World) -> None:
+async def test_unknown_method_is_unimplemented(world: World) -> None:
     call = world.client.channel.unary_unary("/fetchml.v1.TaskService/Nothing")
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await call(b"", metadata=world.client.metadata)
@@ -149,7 +149,7 @@ async def test_an_unknown_method_is_unimplemented(world: World) -> None:
 
 
 @pytest.mark.parametrize("secret", [None, "wrong"])
-async def test_every_method_wants_a_key(world: World, secret: str | None) -> None:
+async def test_every_method_requires_a_key(world: World, secret: str | None) -> None:
     metadata = (("x-api-key", secret),) if secret else ()
     methods = [
         method
@@ -173,7 +173,7 @@ async def test_every_method_wants_a_key(world: World, secret: str | None) -> Non
         assert (seen.code, seen.reason) == (Code.UNAUTHENTICATED, "UNAUTHORIZED")
 
 
-async def test_a_call_over_the_limit_is_told_when_to_come_back(tmp_path: Path) -> None:
+async def test_rate_limited_call_has_a_retry_delay(tmp_path: Path) -> None:
     async with grpc_world(tmp_path, RateLimiter(per_second=1, burst=2)) as world:
         seen = [refusal(await refused(world)) for _ in range(3)]
     assert [one.reason for one in seen] == ["NOT_FOUND", "NOT_FOUND", "RATE_LIMITED"]
@@ -181,7 +181,7 @@ async def test_a_call_over_the_limit_is_told_when_to_come_back(tmp_path: Path) -
     assert seen[2].retry_seconds == 1
 
 
-async def test_keys_are_for_admins(world: World) -> None:
+async def test_only_admins_manage_keys(world: World) -> None:
     for role in (Role.VIEWER, Role.USER):
         async with world.connect(world.secrets[role]) as client:
             with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -192,7 +192,7 @@ async def test_keys_are_for_admins(world: World) -> None:
     assert [key.name for key in listed.keys] == ["viewer", "user", "admin"]
 
 
-async def test_the_control_socket_is_the_owners_and_needs_no_key(world: World) -> None:
+async def test_control_socket_needs_no_key(world: World) -> None:
     assert stat.S_IMODE(world.control_socket.stat().st_mode) == 0o600
     async with world.connect(None, local=True) as client:
         request = key_pb2.CreateKeyRequest(name="ci", role="user")
@@ -208,7 +208,7 @@ async def test_the_control_socket_is_the_owners_and_needs_no_key(world: World) -
         assert refusal(error.value).code is Code.UNAUTHENTICATED
 
 
-async def test_the_socket_of_a_server_that_died_is_taken_over(tmp_path: Path) -> None:
+async def test_control_socket_of_a_dead_server_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "control.sock"))
     async with grpc_world(tmp_path) as world, world.connect(None, local=True) as client:
@@ -227,7 +227,7 @@ async def test_the_socket_of_a_server_that_died_is_taken_over(tmp_path: Path) ->
         ),
     ],
 )
-async def test_a_bad_key_is_refused(
+async def test_invalid_new_key_is_rejected(
     world: World, request_: key_pb2.CreateKeyRequest, field: str
 ) -> None:
     async with world.connect(None, local=True) as client:
@@ -237,24 +237,24 @@ async def test_a_bad_key_is_refused(
 
 
 @pytest.mark.not_through(EDGE, "it asks the server for the port that is Envoy's")
-async def test_two_servers_never_share_a_port(world: World, tmp_path: Path) -> None:
+async def test_two_servers_cannot_share_a_port(world: World, tmp_path: Path) -> None:
     async with grpc_world(tmp_path / "..") as other:
         with pytest.raises(OSError, match="in use"):
             await other.server.start(world.address)
 
 
 @pytest.mark.parametrize("address", ["unix:5", "unix:/tmp/x", "unix-abstract:5"])
-async def test_the_public_address_is_never_a_unix_socket(world: World, address: str) -> None:
+async def test_public_address_cannot_be_a_unix_socket(world: World, address: str) -> None:
     with pytest.raises(ValueError, match="HOST:PORT"):
         await world.server.start(address)
 
 
-def test_addresses_of_peers() -> None:
+def test_peer_addresses_are_parsed() -> None:
     assert address_of("ipv4:127.0.0.1:53422") == "127.0.0.1"
     assert address_of("ipv6:%5B::1%5D:53422") == "::1"
 
 
-async def test_unary_calls_in_flight_end_before_the_server_stops(world: World) -> None:
+async def test_unary_calls_finish_before_the_server_stops(world: World) -> None:
     entered, leave = asyncio.Event(), asyncio.Event()
     answer = world.engine.queue_stats
 

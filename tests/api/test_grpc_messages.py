@@ -1,4 +1,4 @@
-"""gRPC and REST show the same task, and take the same request, whatever is in it."""
+"""gRPC and REST show the same task and accept the same request."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ tasks = st.builds(
 
 
 def rest(task: Task, *, full: bool, output: str | None) -> dict[str, Any]:
-    """The REST body, its times with the fraction that proto JSON writes: none when it is zero."""
+    """Return the REST body with times as in proto JSON, which omits a fraction of zero."""
     body = msgspec.json.decode(
         msgspec.json.encode(task_json.task_json(task, full=full, output=output)),
         type=dict[str, Any],
@@ -81,7 +81,7 @@ def rest(task: Task, *, full: bool, output: str | None) -> dict[str, Any]:
 
 @pytest.mark.parametrize("full", [False, True])
 @given(task=tasks, output=st.none() | texts)
-def test_a_task_is_the_same_over_both(full: bool, task: Task, output: str | None) -> None:
+def test_rest_and_grpc_show_the_same_task(full: bool, task: Task, output: str | None) -> None:
     message = task_messages.task_message(task, full=full, output=output)
     shown = MessageToDict(message, preserving_proto_field_name=True)
     assert shown == rest(task, full=full, output=output)
@@ -113,7 +113,7 @@ requests = st.fixed_dictionaries(
 
 
 @given(body=requests)
-def test_a_request_is_the_same_over_both(body: dict[str, object]) -> None:
+def test_rest_and_grpc_accept_the_same_request(body: dict[str, object]) -> None:
     message = ParseDict(body, task_pb2.CreateTaskRequest())
     message.idempotency_key = "k"
     message.view = task_pb2.FULL
@@ -122,14 +122,14 @@ def test_a_request_is_the_same_over_both(body: dict[str, object]) -> None:
     assert msgspec.json.encode(fields, order="sorted") == msgspec.json.encode(body, order="sorted")
 
 
-def test_every_request_field_is_handed_over() -> None:
+def test_every_request_field_is_converted() -> None:
     known = {field.name for field in task_pb2.CreateTaskRequest.DESCRIPTOR.fields}
     assert known - {"idempotency_key", "view"} == KNOWN_FIELDS
 
 
 @pytest.mark.parametrize("kind", sorted(set(UpdateType) - {UpdateType.TASK_COMPLETE}))
-def test_every_update_has_its_type(kind: UpdateType) -> None:
-    """But for the one that only /ws asks for."""
+def test_every_update_type_is_converted(kind: UpdateType) -> None:
+    """Except the type that only `/ws` uses."""
     message = task_messages.update_message(Update(kind, 7, 1_500), full=False)
     assert MessageToDict(message) == {
         "type": kind.value,
@@ -138,7 +138,7 @@ def test_every_update_has_its_type(kind: UpdateType) -> None:
     }
 
 
-def test_a_file_name_that_is_no_text_is_shown_as_rest_shows_it() -> None:
+def test_file_name_that_is_not_utf8_is_shown_as_in_rest() -> None:
     file = OutputFile("a\udcff.bin", 1, 0)
     shown = OUTPUT.message(file)
     assert shown.path == OUTPUT.json(file)["path"] == "a\ufffd.bin"

@@ -1,4 +1,4 @@
-"""The standard services: health and reflection, both without a key."""
+"""The standard health and reflection services, which need no key."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,7 +25,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
-async def test_health_tells_whether_work_is_taken(world: World) -> None:
+async def test_health_reports_whether_the_server_accepts_work(world: World) -> None:
     stub: Any = health_pb2_grpc.HealthStub(world.client.channel)
 
     async def check(service: str = "") -> int:
@@ -44,7 +44,7 @@ async def test_health_tells_whether_work_is_taken(world: World) -> None:
     assert error.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_health_is_watched(world: World) -> None:
+async def test_health_watch_reports_changes(world: World) -> None:
     stub: Any = health_pb2_grpc.HealthStub(world.client.channel)
     call = stub.Watch(health_pb2.HealthCheckRequest(), timeout=10)
     assert (await call.read()).status == SERVING
@@ -63,7 +63,7 @@ async def reflect(
     return answer
 
 
-async def test_reflection_lists_and_describes_the_services(world: World) -> None:
+async def test_reflection_describes_every_service(world: World) -> None:
     listed = await reflect(world, reflection_pb2.ServerReflectionRequest(list_services=""))
     assert {service.name for service in listed.list_services_response.service} == {
         "fetchml.v1.ExperimentService",

@@ -1,4 +1,4 @@
-"""Watches and logs: what they deliver, and that they end and free everything in every way."""
+"""Watches and logs over gRPC: their messages, and that every ending frees their resources."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -39,31 +39,31 @@ def logs(world: World, task_id: str, **fields: Any) -> Any:
 
 
 async def drained(stream: Any) -> None:
-    """The status of a stream comes after its last message."""
+    """Read to the end: a stream's status follows its last message."""
     while await stream.read() is not grpc.aio.EOF:
         pass
 
 
-def told(update: task_pb2.WatchTasksResponse) -> tuple[str, str, str]:
+def summary(update: task_pb2.WatchTasksResponse) -> tuple[str, str, str]:
     kind = task_pb2.WatchTasksResponse.Type.Name(update.type)
     return kind, update.task.id, task_pb2.Task.Status.Name(update.task.status)
 
 
-async def test_a_watch_begins_with_a_snapshot_and_goes_on_with_every_change(world: World) -> None:
+async def test_watch_sends_a_snapshot_and_then_every_change(world: World) -> None:
     first = await create(world)
     call = watch(world)
-    assert told(await call.read()) == ("snapshot", first, "queued")
+    assert summary(await call.read()) == ("snapshot", first, "queued")
     synced = await call.read()
     assert synced.type == task_pb2.WatchTasksResponse.synced
     assert not synced.HasField("task")
     await world.engine.change(first, status=Status.RUNNING)
     second = await create(world)
-    assert told(await call.read()) == ("task_update", first, "running")
-    assert told(await call.read()) == ("task_update", second, "queued")
+    assert summary(await call.read()) == ("task_update", first, "running")
+    assert summary(await call.read()) == ("task_update", second, "queued")
     call.cancel()
 
 
-async def test_a_watch_resumes_after_a_seq(world: World) -> None:
+async def test_watch_resumes_after_a_seq(world: World) -> None:
     ids = [await create(world) for _ in range(3)]
     call = watch(world, since_seq=2)
     seen = [await call.read() for _ in range(2)]
@@ -74,29 +74,29 @@ async def test_a_watch_resumes_after_a_seq(world: World) -> None:
     from_the_start.cancel()
 
 
-async def test_a_watch_filters(world: World) -> None:
+async def test_watch_filters(world: World) -> None:
     await create(world, "other")
     mine = await create(world, "mine")
     call = watch(world, since_seq=0, job_name_prefix="mi", states=["queued"])
-    assert told(await call.read()) == ("task_update", mine, "queued")
+    assert summary(await call.read()) == ("task_update", mine, "queued")
     call.cancel()
 
 
-async def test_a_negative_seq_is_refused(world: World) -> None:
+async def test_negative_seq_is_rejected(world: World) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await watch(world, since_seq=-1).read()
     assert refusal(error.value).reason == "BAD_REQUEST"
 
 
-async def test_a_quiet_stream_says_that_it_is_accepted(world: World) -> None:
-    """Ahead of any message: else nobody could tell it from one that hangs."""
+async def test_quiet_stream_sends_initial_metadata(world: World) -> None:
+    """Before any message, so that a client can distinguish it from a stream that hangs."""
     task_id = await create(world)
     for call in (watch(world, since_seq=1), logs(world, task_id, follow=True)):
         assert len(dict(await call.initial_metadata())["x-trace-id"]) == 36
         call.cancel()
 
 
-async def test_what_is_refused_is_not_accepted_before(world: World) -> None:
+async def test_rejected_stream_sends_no_initial_metadata(world: World) -> None:
     for call in (watch(world, since_seq=-1), logs(world, "nothing", follow=True)):
         assert "x-trace-id" not in dict(await call.initial_metadata())
         with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -104,7 +104,7 @@ async def test_what_is_refused_is_not_accepted_before(world: World) -> None:
         assert refusal(error.value).reason in {"BAD_REQUEST", "NOT_FOUND"}
 
 
-async def test_a_stream_that_fails_once_accepted_has_the_details(world: World) -> None:
+async def test_stream_that_fails_later_has_error_details(world: World) -> None:
     call = watch(world, since_seq=0)
     trace_id = dict(await call.initial_metadata())["x-trace-id"]
     await world.engine.drain()
@@ -127,20 +127,20 @@ async def test_logs_follow_until_the_end(world: World) -> None:
     assert await call.code() is grpc.StatusCode.OK
 
 
-async def test_logs_of_an_unknown_task_are_not_found(world: World) -> None:
+async def test_logs_of_an_unknown_task_return_not_found(world: World) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await logs(world, "nothing").read()
     assert refusal(error.value).code is grpc.StatusCode.NOT_FOUND
 
 
 @pytest.mark.parametrize("fields", [{"offset": -1}, {"attempt": 0}])
-async def test_bad_log_positions_are_refused(world: World, fields: dict[str, int]) -> None:
+async def test_invalid_log_positions_are_rejected(world: World, fields: dict[str, int]) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await logs(world, await create(world), **fields).read()
     assert refusal(error.value).reason == "BAD_REQUEST"
 
 
-async def test_a_client_that_cancels_frees_its_streams(world: World) -> None:
+async def test_cancelling_client_frees_its_streams(world: World) -> None:
     task_id = await create(world)
     await world.engine.log(task_id, b"x")
     calls = (watch(world), logs(world, task_id, follow=True))
@@ -152,7 +152,7 @@ async def test_a_client_that_cancels_frees_its_streams(world: World) -> None:
     await world.engine.until(lambda: world.engine.open_streams == 0)
 
 
-async def test_a_client_that_vanishes_frees_its_streams(world: World) -> None:
+async def test_vanished_client_frees_its_streams(world: World) -> None:
     await create(world)
     async with world.connect(world.client.metadata[0][1]) as other:
         call = other.tasks.WatchTasks(task_pb2.WatchTasksRequest(), metadata=other.metadata)
@@ -161,7 +161,7 @@ async def test_a_client_that_vanishes_frees_its_streams(world: World) -> None:
     await world.engine.until(lambda: world.engine.open_streams == 0)
 
 
-async def test_a_deadline_frees_the_stream(world: World) -> None:
+async def test_deadline_frees_the_stream(world: World) -> None:
     await create(world)
     call = watch(world, timeout=0.3)
     with pytest.raises(grpc.aio.AioRpcError) as error:
@@ -170,7 +170,7 @@ async def test_a_deadline_frees_the_stream(world: World) -> None:
     await world.engine.until(lambda: world.engine.open_streams == 0)
 
 
-async def test_a_client_that_does_not_read_is_not_written_to_without_end(world: World) -> None:
+async def test_slow_reader_stops_the_writer(world: World) -> None:
     task_id = await create(world)
     chunk = b"x" * 100_000
     for _ in range(300):
@@ -187,7 +187,7 @@ async def test_a_client_that_does_not_read_is_not_written_to_without_end(world: 
     await world.engine.until(lambda: world.engine.open_streams == 0)
 
 
-async def test_a_drain_ends_watches_with_the_reason(world: World) -> None:
+async def test_drain_ends_watches_with_a_reason(world: World) -> None:
     call = watch(world)
     await call.read()
     await world.engine.drain()
@@ -198,7 +198,7 @@ async def test_a_drain_ends_watches_with_the_reason(world: World) -> None:
     assert refused.message == "the server is shutting down"
 
 
-async def test_stopping_ends_every_stream_with_the_reason(world: World) -> None:
+async def test_shutdown_ends_every_stream_with_a_reason(world: World) -> None:
     task_id = await create(world)
     await world.engine.log(task_id, b"x")
     received = asyncio.Event()

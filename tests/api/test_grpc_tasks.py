@@ -1,4 +1,4 @@
-"""TaskService and QueueService, call by call, over a real connection."""
+"""TaskService and QueueService over a real connection."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -37,7 +37,7 @@ async def get(world: World, task_id: str, view: task_pb2.View = task_pb2.BASIC) 
     return task
 
 
-async def test_create_hands_over_exactly_what_was_set(world: World) -> None:
+async def test_create_passes_exactly_the_fields_that_are_set(world: World) -> None:
     await create(
         world,
         priority=7,
@@ -72,7 +72,7 @@ async def test_create_hands_over_exactly_what_was_set(world: World) -> None:
         assert type(world.engine.requests[0][name]) is dict
 
 
-async def test_the_basic_view_holds_the_contracts_fields_only(world: World) -> None:
+async def test_basic_view_holds_only_the_contracts_fields(world: World) -> None:
     task = await create(world, env={"TOKEN": "secret"}, image="me/train:1", max_retries=2)
     assert MessageToDict(task, preserving_proto_field_name=True) == {
         "id": task.id,
@@ -86,7 +86,7 @@ async def test_the_basic_view_holds_the_contracts_fields_only(world: World) -> N
     }
 
 
-async def test_the_full_view_shows_the_rest_and_no_secret(world: World) -> None:
+async def test_full_view_shows_all_fields_and_no_secret(world: World) -> None:
     created = await create(world, env={"TOKEN": "secret", "A": "b"}, image="me/train:1", args="-v")
     await world.engine.change(
         created.id,
@@ -114,7 +114,7 @@ async def test_only_get_shows_the_output(world: World) -> None:
     assert not listed.tasks[0].HasField("output")
 
 
-async def test_an_idempotency_key_comes_as_field_or_as_metadata(world: World) -> None:
+async def test_idempotency_key_may_be_a_field_or_metadata(world: World) -> None:
     first = await create(world, idempotency_key="k1")
     request = task_pb2.CreateTaskRequest(job_name="digits")
     again = await world.client.tasks.CreateTask(
@@ -130,7 +130,7 @@ async def test_an_idempotency_key_comes_as_field_or_as_metadata(world: World) ->
 
 
 @pytest.mark.parametrize("key", ["", "a b", "é", "x" * 256])
-async def test_a_bad_idempotency_key_is_refused(world: World, key: str) -> None:
+async def test_invalid_idempotency_key_is_rejected(world: World, key: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await create(world, idempotency_key=key)
     assert refusal(error.value).reason == "BAD_REQUEST"
@@ -143,13 +143,13 @@ async def batches(*sizes: int) -> AsyncIterator[task_pb2.CreateTasksRequest]:
         yield task_pb2.CreateTasksRequest(tasks=[one] * size)
 
 
-async def test_batches_come_back_in_order(world: World) -> None:
+async def test_batches_are_answered_in_order(world: World) -> None:
     reply = await world.client.tasks.CreateTasks(batches(2, 3), metadata=world.client.metadata)
     assert [task.job_name for task in reply.tasks] == ["of-2"] * 2 + ["of-3"] * 3
     assert [task.id for task in reply.tasks] == list(world.engine.tasks)
 
 
-async def test_a_refused_batch_names_the_task_and_leaves_the_earlier_ones(world: World) -> None:
+async def test_rejected_batch_names_its_task_and_keeps_earlier_batches(world: World) -> None:
     async def requests() -> AsyncIterator[task_pb2.CreateTasksRequest]:
         yield task_pb2.CreateTasksRequest(tasks=[task_pb2.CreateTaskRequest(job_name="good")])
         names = ("good", "no good")
@@ -169,14 +169,14 @@ async def test_a_refused_batch_names_the_task_and_leaves_the_earlier_ones(world:
 
 
 @pytest.mark.parametrize("sizes", [(0,), (10_001,)])
-async def test_a_batch_has_1_to_10000_tasks(world: World, sizes: tuple[int, ...]) -> None:
+async def test_batch_holds_1_to_10000_tasks(world: World, sizes: tuple[int, ...]) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await world.client.tasks.CreateTasks(batches(*sizes), metadata=world.client.metadata)
     assert refusal(error.value).violations[0][0] == "tasks"
     assert world.engine.tasks == {}
 
 
-async def test_each_task_of_a_batch_may_have_its_idempotency_key(world: World) -> None:
+async def test_tasks_of_a_batch_have_their_own_idempotency_keys(world: World) -> None:
     async def requests() -> AsyncIterator[task_pb2.CreateTasksRequest]:
         named = task_pb2.CreateTaskRequest(job_name="digits", idempotency_key="k")
         yield task_pb2.CreateTasksRequest(tasks=[named, task_pb2.CreateTaskRequest(job_name="a")])
@@ -204,7 +204,7 @@ async def test_list_by_limit_and_offset(world: World) -> None:
     assert (await list_tasks(world)).limit == 50
 
 
-async def test_page_tokens_see_every_task_once_while_others_come_in(world: World) -> None:
+async def test_page_tokens_list_every_task_once_while_others_arrive(world: World) -> None:
     ids = [(await create(world)).id for _ in range(6)]
     page = await list_tasks(world, page_size=2)
     pages = [[task.id for task in page.tasks]]
@@ -215,7 +215,7 @@ async def test_page_tokens_see_every_task_once_while_others_come_in(world: World
     assert pages == [[ids[5], ids[4]], [ids[3], ids[2]], [ids[1], ids[0]]]
 
 
-async def test_a_page_token_belongs_to_its_filters(world: World) -> None:
+async def test_page_token_is_bound_to_its_filters(world: World) -> None:
     for _ in range(3):
         await create(world)
     token = (await list_tasks(world, page_size=1)).next_page_token
@@ -261,7 +261,7 @@ async def test_list_filters(world: World) -> None:
         {"view": 9},
     ],
 )
-async def test_a_bad_query_is_refused(world: World, fields: dict[str, object]) -> None:
+async def test_invalid_list_query_is_rejected(world: World, fields: dict[str, object]) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await list_tasks(world, **fields)
     refused = refusal(error.value)

@@ -64,7 +64,7 @@ async def test_start_list_get_stop(rest: rest_world.World) -> None:
     assert (await rest.client.ask("DELETE", one)).status == 204
 
 
-async def test_the_full_view(rest: rest_world.World) -> None:
+async def test_full_view_adds_fields(rest: rest_world.World) -> None:
     made = await start(rest, LONG, "?view=full")
     assert made.keys() == BASIC | {
         "user_id", "image", "workspace", "cpu", "memory_gb", "gpu", "reason",
@@ -91,7 +91,7 @@ async def test_the_full_view(rest: rest_world.World) -> None:
     )
 
 
-async def test_what_is_refused(rest: rest_world.World) -> None:
+async def test_invalid_requests_are_rejected(rest: rest_world.World) -> None:
     for body, said in (
         ({}, "name: is required"),
         ({"name": "a", "workspace": "../etc"}, "workspace: must be a path below"),
@@ -110,12 +110,12 @@ async def test_what_is_refused(rest: rest_world.World) -> None:
 
 
 @pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
-async def test_unknown_properties_are_named(rest: rest_world.World) -> None:
+async def test_ignored_fields_are_listed(rest: rest_world.World) -> None:
     reply = await rest.client.submit({"name": "a", "password": "x"}, f"{PATH}?pretty=1")
     assert reply.headers["X-FetchML-Ignored"] == "pretty, password"
 
 
-async def test_roles_and_the_token(rest: rest_world.World) -> None:
+async def test_token_is_shown_only_to_owner_and_admin(rest: rest_world.World) -> None:
     made = await start(rest, {"name": "a"})
     viewer, admin = (rest.as_(rest.secrets[role]) for role in (Role.VIEWER, Role.ADMIN))
     assert (await viewer.submit({"name": "a"}, PATH)).status == 403
@@ -127,7 +127,7 @@ async def test_roles_and_the_token(rest: rest_world.World) -> None:
 
 
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
-async def test_the_calls(world: grpc_world.World) -> None:
+async def test_jupyter_services_over_grpc(world: grpc_world.World) -> None:
     client = world.client
 
     async def call(name: str, request: Any) -> Any:
@@ -185,7 +185,7 @@ views = st.builds(
 
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 @given(view=views, full=st.booleans())
-def test_rest_and_grpc_say_the_same(view: JupyterView, full: bool) -> None:
+def test_rest_and_grpc_show_the_same_service(view: JupyterView, full: bool) -> None:
     message = JUPYTER_SERVICE.message(view, full=full)
     over_grpc = MessageToDict(message, preserving_proto_field_name=True)
     over_rest = JUPYTER_SERVICE.json(view, full=full)

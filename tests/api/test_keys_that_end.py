@@ -1,4 +1,4 @@
-"""A key that is revoked or expires ends what it holds open, over every transport, and no more."""
+"""A revoked or expired key ends its own open streams over every transport, and no others."""
 
 import asyncio
 import contextlib
@@ -25,14 +25,14 @@ async def new_task(rest: World) -> str:
 
 
 async def new_key(keyring: Keyring, end: str) -> tuple[str, str]:
-    """Id and secret of a key that is about to end."""
+    """Return the id and the secret of a key that is about to end."""
     expires_at = time.time_ns() // 1_000_000 + 300 if end == "expire" else None
     key, secret = await keyring.create("ada", Role.USER, expires_at)
     return key.id, secret
 
 
 async def end_key(keyring: Keyring, key_id: str, end: str) -> str:
-    """What its holders are told; a key that expires does so by itself."""
+    """Revoke the key or wait for its expiry. Returns the message that its holder receives."""
     if end == "expire":
         return "The key has expired"
     await keyring.revoke(key_id)
@@ -44,7 +44,7 @@ def end(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-async def test_a_watch_over_ws(rest: World, end: str) -> None:
+async def test_ws_watch_ends_with_its_key(rest: World, end: str) -> None:
     url = rest.client.url("/ws")
     key_id, secret = await new_key(rest.keyring, end)
     async with (
@@ -63,7 +63,7 @@ async def test_a_watch_over_ws(rest: World, end: str) -> None:
     assert (await rest.as_(secret).get("/v1/queue")).status == 401
 
 
-async def test_a_log_that_is_followed(rest: World, end: str) -> None:
+async def test_followed_log_ends_with_its_key(rest: World, end: str) -> None:
     task_id = await new_task(rest)
     key_id, secret = await new_key(rest.keyring, end)
     async with rest.client.session.get(
@@ -78,7 +78,7 @@ async def test_a_log_that_is_followed(rest: World, end: str) -> None:
     await rest.engine.until(lambda: rest.engine.open_streams == 0)
 
 
-async def test_a_download(rest: World) -> None:
+async def test_download_ends_with_its_key(rest: World) -> None:
     task_id = await new_task(rest)
     rest.engine.outputs[task_id] = {"model": bytes(64 << 20)}
     key_id, secret = await new_key(rest.keyring, "revoke")
@@ -102,7 +102,7 @@ async def over_grpc(
             yield world, client, key_id
 
 
-async def test_a_watch_over_grpc(tmp_path: Path, end: str) -> None:
+async def test_grpc_watch_ends_with_its_key(tmp_path: Path, end: str) -> None:
     async with over_grpc(tmp_path, end) as (world, client, key_id):
         request = task_pb2.WatchTasksRequest()
         call = client.tasks.WatchTasks(request, metadata=client.metadata, timeout=10)
@@ -112,8 +112,8 @@ async def test_a_watch_over_grpc(tmp_path: Path, end: str) -> None:
         reason = await end_key(world.keyring, key_id, end)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()
-        told = grpc_world.refusal(caught.value)
-        assert (told.code, told.message, told.reason) == (
+        failed = grpc_world.refusal(caught.value)
+        assert (failed.code, failed.message, failed.reason) == (
             grpc.StatusCode.UNAUTHENTICATED,
             reason,
             "UNAUTHORIZED",
@@ -125,7 +125,7 @@ async def test_a_watch_over_grpc(tmp_path: Path, end: str) -> None:
         other.cancel()
 
 
-async def test_a_stream_of_tasks_to_create(tmp_path: Path) -> None:
+async def test_create_stream_ends_with_its_key(tmp_path: Path) -> None:
     async with over_grpc(tmp_path, "revoke") as (world, client, key_id):
         call = client.tasks.CreateTasks(metadata=client.metadata, timeout=10)
         batch = task_pb2.CreateTasksRequest(tasks=[task_pb2.CreateTaskRequest(job_name="a")])

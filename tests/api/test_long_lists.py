@@ -1,4 +1,4 @@
-"""Lists of all that there is: others have their turn while they are put in words."""
+"""Encoding a long list lets other requests run in between."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -26,7 +26,7 @@ WHO = Principal("ada", Role.USER, "key")
 
 
 class Listed:
-    """Experiments or snapshots, as many as there may be."""
+    """The largest number of experiments or snapshots."""
 
     def __init__(self, *found: Any) -> None:
         self._found = list(found)
@@ -57,7 +57,7 @@ def over_http() -> http.RestRequest:
     ],
     ids=["experiments, gRPC", "snapshots, gRPC", "experiments, REST", "snapshots, REST"],
 )
-async def test_a_long_list_leaves_turns_to_others(
+async def test_long_list_lets_other_requests_run(
     ask: Callable[[], Awaitable[object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pacing, "LONGEST_SECONDS", 0.0)

@@ -1,4 +1,4 @@
-"""What one caller holds open leaves room for the others, whether it shows a key or not."""
+"""Limits on open calls and streams, by key and by address, leave capacity for other callers."""
 
 import asyncio
 import itertools
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.fronts(EDGE)
 
 LIMIT = 3
 CALLS = 10
-"""That the server takes at a time, from all together."""
+"""Concurrent calls that the server accepts from all callers together."""
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 
@@ -47,7 +47,7 @@ async def status(call: Any) -> grpc.StatusCode:
 
 
 def begun(world: World, method: str, metadata: Any = None) -> Any:
-    """A call whose message does not come."""
+    """Start a call that sends no message."""
     return world.client.channel.stream_stream(method)(timeout=10, metadata=metadata)
 
 
@@ -56,7 +56,7 @@ async def assert_served(world: World) -> None:
     await world.client.queue.GetQueue(request, metadata=world.client.metadata, timeout=10)
 
 
-async def test_calls_without_a_key_end_before_their_message_comes(world: World) -> None:
+async def test_call_without_a_key_ends_before_its_message(world: World) -> None:
     for method in ("CreateTask", "CreateTasks", "WatchTasks"):
         calls = [begun(world, f"/fetchml.v1.TaskService/{method}") for _ in range(CALLS + 1)]
         assert {await status(call) for call in calls} <= {UNAUTHENTICATED, EXHAUSTED}
@@ -69,13 +69,13 @@ CALLS_OF_A_KEY = ["QueueService/GetQueue", "TaskService/WatchTasks"]
 
 @pytest.fixture
 async def narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    """A server with few places for calls that wait for their message."""
+    """A server with few places for calls that wait for their messages."""
     monkeypatch.setattr(calls, "PLACES_BY_KEY", PLACES)
     async with grpc_world(tmp_path, streams_per_key=LIMIT, streams_per_address=LIMIT) as world:
         yield world
 
 
-async def test_a_key_holds_so_many_calls_that_never_begin(narrow: World) -> None:
+async def test_calls_without_a_message_are_limited_by_key(narrow: World) -> None:
     own = narrow.client.metadata
     name = "/fetchml.v1.QueueService/GetQueue"
     held = [begun(narrow, name, own) for _ in range(PLACES + LIMIT + CALLS)]
@@ -92,7 +92,7 @@ async def test_a_key_holds_so_many_calls_that_never_begin(narrow: World) -> None
     await assert_served_again(narrow)
 
 
-async def test_a_key_watches_no_more_than_its_streams_before_any_message(narrow: World) -> None:
+async def test_waiting_streams_are_limited_by_key(narrow: World) -> None:
     own = narrow.client.metadata
     held = [begun(narrow, "/fetchml.v1.TaskService/WatchTasks", own) for _ in range(LIMIT)]
     for call in held:
@@ -104,7 +104,7 @@ async def test_a_key_watches_no_more_than_its_streams_before_any_message(narrow:
     await assert_served_again(narrow)
 
 
-async def test_slow_messages_give_way_to_those_that_wait(
+async def test_slow_messages_yield_to_waiting_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "PLACES", PLACES)
@@ -128,7 +128,7 @@ async def test_slow_messages_give_way_to_those_that_wait(
         await asyncio.gather(*reads, return_exceptions=True)
 
 
-async def test_a_key_that_ends_while_its_message_is_awaited(world: World) -> None:
+async def test_call_fails_if_its_key_ends_before_the_message(world: World) -> None:
     call = begun(world, "/fetchml.v1.QueueService/GetQueue", world.client.metadata)
     await call.wait_for_connection()
     keys = await world.client.keys.ListKeys(
@@ -143,7 +143,7 @@ async def test_a_key_that_ends_while_its_message_is_awaited(world: World) -> Non
     assert await status(call) is UNAUTHENTICATED
 
 
-async def test_addresses_without_a_key_leave_room_for_keys(
+async def test_keyless_calls_leave_capacity_for_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "KEYLESS_STREAMS", CALLS)
@@ -164,7 +164,7 @@ async def test_addresses_without_a_key_leave_room_for_keys(
 
 
 async def assert_served_again(world: World) -> None:
-    """Once what was cancelled is counted no more."""
+    """Wait until cancelled calls are no longer counted."""
     for _ in range(100):
         try:
             await assert_served(world)
@@ -176,7 +176,7 @@ async def assert_served_again(world: World) -> None:
 
 
 @pytest.mark.parametrize("name", CALLS_OF_A_KEY)
-async def test_a_message_that_does_not_come(
+async def test_missing_message_times_out(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(calls, "MESSAGE_SECONDS", 0.1)
@@ -189,7 +189,7 @@ async def test_a_message_that_does_not_come(
     assert await call.details() == "The call ended without a message"
 
 
-async def test_the_owner_gets_in_whatever_others_hold_open(world: World) -> None:
+async def test_control_socket_is_not_blocked_by_open_calls(world: World) -> None:
     method = "/fetchml.v1.QueueService/GetQueue"
     held = [begun(world, method, world.client.metadata) for _ in range(CALLS)]
     for call in held:
@@ -205,7 +205,7 @@ async def test_the_owner_gets_in_whatever_others_hold_open(world: World) -> None
 
 
 @pytest.mark.parametrize("method", ["Check", "Watch"])
-async def test_health_calls_that_never_begin_are_limited_by_address(
+async def test_health_calls_without_a_message_are_limited_by_address(
     world: World, method: str
 ) -> None:
     held = [begun(world, f"/grpc.health.v1.Health/{method}") for _ in range(LIMIT)]
@@ -219,7 +219,7 @@ async def test_health_calls_that_never_begin_are_limited_by_address(
 
 
 async def assert_health(world: World) -> None:
-    """Once what was cancelled is counted no more."""
+    """Wait until cancelled calls are no longer counted."""
     stub: Any = health_pb2_grpc.HealthStub(world.client.channel)
     for _ in range(100):
         try:
@@ -232,7 +232,7 @@ async def assert_health(world: World) -> None:
     raise AssertionError("a call that was cancelled is still counted")
 
 
-async def test_open_health_and_reflection_streams_are_counted_together(world: World) -> None:
+async def test_health_and_reflection_streams_share_a_limit(world: World) -> None:
     health: Any = health_pb2_grpc.HealthStub(world.client.channel)
     reflection: Any = reflection_pb2_grpc.ServerReflectionStub(world.client.channel)
     held = [health.Watch(health_pb2.HealthCheckRequest()) for _ in range(LIMIT)]
@@ -241,14 +241,14 @@ async def test_open_health_and_reflection_streams_are_counted_together(world: Wo
     refused = reflection.ServerReflectionInfo()
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await refused.read()
-    said = refusal(error.value)
-    assert (said.code, said.reason) == (EXHAUSTED, "RATE_LIMITED")
-    assert said.message == "More than 3 streams open at once: close some"
+    refused = refusal(error.value)
+    assert (refused.code, refused.reason) == (EXHAUSTED, "RATE_LIMITED")
+    assert refused.message == "More than 3 streams open at once: close some"
     for call in held:
         call.cancel()
 
 
-async def test_a_key_holds_so_many_streams_and_no_more(world: World) -> None:
+async def test_streams_are_limited_by_key_over_grpc(world: World) -> None:
     def watch(metadata: Any) -> Any:
         request = task_pb2.WatchTasksRequest()
         return world.client.tasks.WatchTasks(request, metadata=metadata, timeout=10)
@@ -264,7 +264,7 @@ async def test_a_key_holds_so_many_streams_and_no_more(world: World) -> None:
         call.cancel()
 
 
-async def test_a_key_holds_so_many_streams_over_http() -> None:
+async def test_streams_are_limited_by_key_over_http() -> None:
     async with rest_world(streams_per_key=LIMIT) as world, AsyncExitStack() as stack:
         client = world.client
         headers = client.with_key({})

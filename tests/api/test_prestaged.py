@@ -1,4 +1,4 @@
-"""A task whose attempt is prestaged waits: every transport shows it as `queued`."""
+"""Every transport shows a prestaged task as `queued`."""
 
 import asyncio
 from typing import Any
@@ -15,7 +15,7 @@ PRESTAGED: dict[str, Any] = {"status": Status.PREPARING, "prestaged": True, "pro
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_a_task_in_both_shapes(*, full: bool) -> None:
+def test_prestaged_task_is_queued_in_json_and_message(*, full: bool) -> None:
     spec = TaskSpec("a", "image", ("c",))
     task = Task("id", "user", spec, 1, **PRESTAGED)
     message = task_messages.task_message(task, full=full)
@@ -26,7 +26,7 @@ def test_a_task_in_both_shapes(*, full: bool) -> None:
     assert full or body == waits, "the contract's fields show nothing of it"
 
 
-async def test_rest(rest: World) -> None:
+async def test_prestaged_task_is_queued_over_rest(rest: World) -> None:
     prestaged, prepares, waits = [(await rest.client.submit()).json["id"] for _ in range(3)]
     await rest.engine.change(prestaged, **PRESTAGED)
     await rest.engine.change(prepares, status=Status.PREPARING)
@@ -39,7 +39,7 @@ async def test_rest(rest: World) -> None:
     assert (stats["queued"], stats["running"]) == (listed["total"], 1)
 
 
-async def test_ws(rest: World) -> None:
+async def test_prestaged_task_is_queued_over_ws(rest: World) -> None:
     task_id = (await rest.client.submit()).json["id"]
     url, headers = rest.client.url("/ws?since=0"), rest.client.with_key({})
     async with (
@@ -49,8 +49,8 @@ async def test_ws(rest: World) -> None:
     ):
         await rest.engine.change(task_id, **PRESTAGED)
         await rest.engine.change(task_id, prestaged=False)
-        told = [json.decode((await queued.receive()).data) for _ in range(2)]
-        assert [(each["seq"], each["task"]["status"]) for each in told] == [
+        sent = [json.decode((await queued.receive()).data) for _ in range(2)]
+        assert [(each["seq"], each["task"]["status"]) for each in sent] == [
             (2, "queued"),
             (4, "queued"),
         ]

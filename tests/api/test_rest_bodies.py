@@ -1,4 +1,4 @@
-"""Bodies of every kind: what is no JSON is a 400, what breaks a rule a 422, and none is a 500."""
+"""Request bodies: malformed JSON returns 400, a violated rule 422, and nothing returns 500."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -55,14 +55,14 @@ BREAKS_A_RULE = {
 
 
 @pytest.mark.parametrize("name", NOT_JSON)
-async def test_not_json(rest: World, name: str) -> None:
+async def test_malformed_body_returns_400(rest: World, name: str) -> None:
     reply = await rest.client.ask("POST", "/v1/tasks", NOT_JSON[name], **JSON)
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
     assert rest.engine.tasks == {}
 
 
 @pytest.mark.parametrize("name", BREAKS_A_RULE)
-async def test_breaks_a_rule(rest: World, name: str) -> None:
+async def test_body_that_violates_a_rule_returns_422(rest: World, name: str) -> None:
     reply = await rest.client.ask("POST", "/v1/tasks", BREAKS_A_RULE[name], **JSON)
     assert (reply.status, reply.code) == (422, "VALIDATION_ERROR")
     field, _, rule = reply.error.partition(": ")
@@ -71,14 +71,14 @@ async def test_breaks_a_rule(rest: World, name: str) -> None:
     assert rest.engine.tasks == {}
 
 
-async def test_all_broken_rules_are_named(rest: World) -> None:
+async def test_every_violation_is_listed(rest: World) -> None:
     reply = await rest.client.submit({"priority": 11, "gpu": -1})
     assert reply.status == 422
     for field in ("job_name", "priority", "gpu"):
         assert f"{field}: " in reply.error
 
 
-async def test_the_last_of_two_equal_names_counts(rest: World) -> None:
+async def test_last_of_duplicate_names_counts(rest: World) -> None:
     reply = await rest.client.ask(
         "POST", "/v1/tasks", b'{"job_name": "a", "job_name": "b"}', **JSON
     )
@@ -93,7 +93,7 @@ async def test_the_last_of_two_equal_names_counts(rest: World) -> None:
         'Application/JSON; charset="utf-8"',
     ],
 )
-async def test_content_types_of_json(rest: World, content_type: str) -> None:
+async def test_json_content_types_are_accepted(rest: World, content_type: str) -> None:
     assert (await rest.client.submit(**{"Content-Type": content_type})).status == 201
 
 
@@ -108,18 +108,18 @@ async def test_content_types_of_json(rest: World, content_type: str) -> None:
         "multipart/form-data; boundary=x",
     ],
 )
-async def test_other_content_types(rest: World, content_type: str) -> None:
+async def test_other_content_types_return_400(rest: World, content_type: str) -> None:
     reply = await rest.client.submit(**{"Content-Type": content_type})
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
     assert reply.error.startswith("Content-Type")
 
 
-async def test_no_content_type(rest: World) -> None:
+async def test_missing_content_type_returns_400(rest: World) -> None:
     reply = await rest.client.ask("POST", "/v1/tasks", b'{"job_name": "a"}')
     assert reply.status == 400
 
 
-async def test_a_body_of_1_mib_is_read(rest: World) -> None:
+async def test_body_of_1_mib_is_accepted(rest: World) -> None:
     head = b'{"job_name": "a", "x": "'
     body = head + b"x" * (2**20 - len(head) - 2) + b'"}'
     assert (await rest.client.ask("POST", "/v1/tasks", body, **JSON)).status == 201
@@ -136,18 +136,18 @@ def request_head(rest: World, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-async def test_a_larger_body_is_refused_before_it_is_read(rest: World) -> None:
+async def test_larger_body_is_rejected_unread(rest: World) -> None:
     reply = await rest.raw(request_head(rest, f"Content-Length: {2**20 + 1}"))
     assert (reply.status, reply.code) == (413, "BAD_REQUEST")
 
 
-async def test_a_larger_body_in_chunks_is_refused(rest: World) -> None:
+async def test_larger_chunked_body_is_rejected(rest: World) -> None:
     chunk = b"80000\r\n" + b" " * 0x80000 + b"\r\n"
     reply = await rest.raw(request_head(rest, "Transfer-Encoding: chunked") + 3 * chunk)
     assert (reply.status, reply.code) == (413, "BAD_REQUEST")
 
 
-async def test_a_chunked_body_is_read(rest: World) -> None:
+async def test_chunked_body_is_accepted(rest: World) -> None:
     async def body() -> AsyncIterator[bytes]:
         for piece in (b'{"job_', b'name": ', b'"a"}'):
             yield piece
@@ -158,12 +158,12 @@ async def test_a_chunked_body_is_read(rest: World) -> None:
         assert response.status == 201
 
 
-async def test_bad_chunks(rest: World) -> None:
+async def test_malformed_chunks_return_400(rest: World) -> None:
     reply = await rest.raw(request_head(rest, "Transfer-Encoding: chunked") + b"xyz\r\n")
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
 
 
-async def test_bad_chunks_after_good_ones(rest: World) -> None:
+async def test_malformed_chunk_after_valid_ones_returns_400(rest: World) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", rest.port)
     writer.write(request_head(rest, "Transfer-Encoding: chunked") + b"1\r\n{\r\n")
     await writer.drain()
@@ -173,14 +173,14 @@ async def test_bad_chunks_after_good_ones(rest: World) -> None:
     writer.close()
 
 
-async def test_a_half_sent_body_times_out() -> None:
+async def test_incomplete_body_times_out() -> None:
     async with rest_world(timeouts=HttpTimeouts(body=0.05, requests_finish=0.1)) as rest:
         reply = await rest.raw(request_head(rest, "Content-Length: 20") + b'{"job_name"')
         assert (reply.status, reply.code) == (408, "BAD_REQUEST")
         assert reply.headers["Connection"] == "close"
 
 
-async def test_a_client_that_leaves_in_its_body_is_no_error(
+async def test_disconnect_during_body_logs_no_error(
     rest: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", rest.port)
@@ -192,7 +192,7 @@ async def test_a_client_that_leaves_in_its_body_is_no_error(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_a_client_that_asks_first_is_told_to_go_on(rest: World) -> None:
+async def test_expect_100_is_answered(rest: World) -> None:
     body = b'{"job_name": "a"}'
     reader, writer = await asyncio.open_connection("127.0.0.1", rest.port)
     writer.write(request_head(rest, f"Content-Length: {len(body)}", "Expect: 100-continue"))
@@ -203,7 +203,7 @@ async def test_a_client_that_asks_first_is_told_to_go_on(rest: World) -> None:
     writer.close()
 
 
-async def test_a_client_without_a_key_is_not_asked_for_its_body(rest: World) -> None:
+async def test_expect_100_without_a_key_returns_401(rest: World) -> None:
     head = (
         b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
     )

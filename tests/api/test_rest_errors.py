@@ -1,4 +1,4 @@
-"""Errors: one body for all of them, from every layer."""
+"""Errors of every layer have the contract's ErrorResponse."""
 
 import logging
 import re
@@ -26,7 +26,9 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
         (Unavailable("The server is shutting down"), 503),
     ],
 )
-async def test_what_the_engine_says_is_told(rest: World, error: RequestError, status: int) -> None:
+async def test_engine_errors_have_their_status_and_code(
+    rest: World, error: RequestError, status: int
+) -> None:
     rest.engine.failure = error
     async with rest.client.session.get(
         rest.client.url("/v1/queue"), headers=rest.client.with_key({})
@@ -38,7 +40,7 @@ async def test_what_the_engine_says_is_told(rest: World, error: RequestError, st
     assert UUID.fullmatch(body["trace_id"])
 
 
-async def test_what_is_unexpected_is_in_the_log_only(
+async def test_internal_errors_are_logged_and_not_sent(
     rest: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     traces: set[str | None] = set()
@@ -57,7 +59,7 @@ async def test_what_is_unexpected_is_in_the_log_only(
     assert traces == {reply.json["trace_id"]}
 
 
-async def test_the_trace_is_the_callers_own(rest: World) -> None:
+async def test_trace_id_is_the_callers(rest: World) -> None:
     reply = await rest.client.get(
         "/v1/tasks/x", traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     )
@@ -68,7 +70,7 @@ REQUEST_ID = "0b3f6c1e-5d0a-4c56-9e0c-3b1f0a7d2c11"
 
 
 @pytest.mark.not_through(EDGE, "Envoy is the proxy")
-async def test_without_it_the_trace_is_what_a_proxy_gave_the_request(rest: World) -> None:
+async def test_trace_id_falls_back_to_the_proxys_request_id(rest: World) -> None:
     reply = await rest.client.get("/v1/tasks/x", x_request_id=REQUEST_ID)
     assert reply.json["trace_id"] == REQUEST_ID
     reply = await rest.client.get("/v1/tasks/x", x_request_id='no UUID: "')
@@ -76,7 +78,7 @@ async def test_without_it_the_trace_is_what_a_proxy_gave_the_request(rest: World
 
 
 @pytest.mark.parametrize("parent", ["", "x", "00-" + "0" * 32 + "-00f067aa0ba902b7-01"])
-async def test_a_bad_trace_is_replaced(rest: World, parent: str) -> None:
+async def test_invalid_trace_id_is_replaced(rest: World, parent: str) -> None:
     first = (await rest.client.get("/v1/tasks/x", traceparent=parent)).json["trace_id"]
     second = (await rest.client.get("/v1/tasks/x", traceparent=parent)).json["trace_id"]
     assert UUID.fullmatch(first)
@@ -86,7 +88,7 @@ async def test_a_bad_trace_is_replaced(rest: World, parent: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/", "/v1", "/v1/tasks/", "/v1/task", "//v1/tasks", "/v1/tasks/a/b", "/v1/experiment"]
 )
-async def test_unknown_paths(rest: World, path: str) -> None:
+async def test_unknown_path_returns_404(rest: World, path: str) -> None:
     async with rest.client.session.get(rest.client.url(path)) as response:
         assert response.status == 404
         assert (await response.json())["code"] == "NOT_FOUND"
@@ -101,7 +103,7 @@ async def test_unknown_paths(rest: World, path: str) -> None:
         ("PROPFIND", "/v1/queue", "GET, HEAD, OPTIONS"),
     ],
 )
-async def test_wrong_methods(rest: World, method: str, path: str, allowed: str) -> None:
+async def test_wrong_method_returns_405(rest: World, method: str, path: str, allowed: str) -> None:
     reply = await rest.client.ask(method, path)
     assert (reply.status, reply.code) == (405, "BAD_REQUEST")
     assert reply.headers["Allow"] == allowed
@@ -119,14 +121,14 @@ async def test_head_is_get_without_a_body(rest: World) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/tasks", "/v1/tasks/x", "/v1/queue", "/metrics"])
 @pytest.mark.parametrize("secret", [None, "", "wrong", "fml_" + "a" * 43, "schl\u00fcssel"])
-async def test_no_key_or_a_wrong_one(rest: World, path: str, secret: str | None) -> None:
+async def test_missing_or_wrong_key_returns_401(rest: World, path: str, secret: str | None) -> None:
     headers = {} if secret is None else {"X_API_Key": secret}
     reply = await rest.as_(None).get(path, **headers)
     assert (reply.status, reply.code) == (401, "UNAUTHORIZED")
     assert reply.error == "Invalid or missing API key"
 
 
-async def test_a_key_in_the_url_is_no_key(rest: World) -> None:
+async def test_key_in_the_url_is_ignored(rest: World) -> None:
     secret = rest.secrets[Role.USER]
     assert (await rest.as_(None).get(f"/v1/queue?X-API-Key={secret}")).status == 401
 
@@ -146,7 +148,7 @@ async def test_a_key_in_the_url_is_no_key(rest: World) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ],
 )
-async def test_what_is_no_request(
+async def test_malformed_request_returns_400(
     rest: World, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     reply = await rest.raw(data)
@@ -154,7 +156,7 @@ async def test_what_is_no_request(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_half_a_key_in_a_bad_header_stays_out_of_the_log(
+async def test_malformed_key_header_is_not_logged(
     rest: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -164,7 +166,7 @@ async def test_half_a_key_in_a_bad_header_stays_out_of_the_log(
     assert "hunter2secret" not in caplog.text
 
 
-async def test_rate_limit() -> None:
+async def test_rate_limited_request_returns_429() -> None:
     async with rest_world(RateLimiter(per_second=1, burst=2)) as rest:
         first, second, third = [await rest.client.get("/v1/queue") for _ in range(3)]
         assert (first.status, second.status) == (200, 200)
@@ -181,14 +183,14 @@ async def test_rate_limit() -> None:
         assert (await rest.client.get("/health")).status == 200
 
 
-async def test_without_a_limit_there_are_no_headers_of_one(rest: World) -> None:
+async def test_rate_limit_headers_are_absent_without_a_limit(rest: World) -> None:
     reply = await rest.client.get("/v1/queue")
     assert [name for name in reply.headers if name.startswith("RateLimit")] == []
 
 
 @pytest.mark.not_through(EDGE, "its limit gives way with time, and Envoy takes time")
-async def test_what_is_nowhere_is_limited_like_wrong_keys(caplog: pytest.LogCaptureFixture) -> None:
-    """By address for who shows no key, and it says little in the log."""
+async def test_unknown_paths_are_limited_like_wrong_keys(caplog: pytest.LogCaptureFixture) -> None:
+    """By address without a key, and with few log lines."""
     caplog.set_level(logging.INFO)
     async with rest_world(RateLimiter(1, 1_000)) as world:
         stranger = world.as_(None)

@@ -18,7 +18,7 @@ async def new_task(rest: World) -> str:
     return str((await rest.client.submit()).json["id"])
 
 
-async def test_log_as_it_is(rest: World) -> None:
+async def test_log_is_returned_from_an_offset(rest: World) -> None:
     task_id = await new_task(rest)
     path = f"/v1/tasks/{task_id}/logs"
     assert (await rest.client.get(path)).body == b""
@@ -31,7 +31,7 @@ async def test_log_as_it_is(rest: World) -> None:
     assert (await rest.client.get(f"{path}?offset=999999999999")).body == b""
 
 
-async def test_log_followed_to_the_end(rest: World) -> None:
+async def test_log_is_followed_to_the_end(rest: World) -> None:
     task_id = await new_task(rest)
     async with rest.client.session.get(
         rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.client.with_key({})
@@ -47,7 +47,7 @@ async def test_log_followed_to_the_end(rest: World) -> None:
     assert rest.engine.open_streams == 0
 
 
-async def test_a_follower_that_leaves_is_noticed(
+async def test_disconnect_of_a_follower_ends_its_stream(
     rest: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     task_id = await new_task(rest)
@@ -62,7 +62,7 @@ async def test_a_follower_that_leaves_is_noticed(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_a_follower_that_takes_nothing_is_let_go() -> None:
+async def test_follower_that_does_not_read_is_dropped() -> None:
     async with rest_world(timeouts=HttpTimeouts(send=0.1)) as rest:
         task_id = await new_task(rest)
         response = await rest.client.session.get(
@@ -76,7 +76,7 @@ async def test_a_follower_that_takes_nothing_is_let_go() -> None:
         response.close()
 
 
-async def test_a_log_that_fails_on_the_way_does_not_look_complete(
+async def test_log_that_fails_midway_looks_incomplete(
     rest: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     task_id = await new_task(rest)
@@ -93,12 +93,12 @@ async def test_a_log_that_fails_on_the_way_does_not_look_complete(
 @pytest.mark.parametrize(
     "query", ["follow=yes", "follow=", "offset=-1", "offset=x", "follow=1&follow=1"]
 )
-async def test_bad_log_queries(rest: World, query: str) -> None:
+async def test_invalid_log_queries_return_400(rest: World, query: str) -> None:
     reply = await rest.client.get(f"/v1/tasks/{await new_task(rest)}/logs?{query}")
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
 
 
-async def test_files_of_no_task(rest: World) -> None:
+async def test_files_of_an_unknown_task_return_404(rest: World) -> None:
     for path in ("logs", "logs?follow=1", "outputs", "outputs/a"):
         assert (await rest.client.get(f"/v1/tasks/x/{path}")).status == 404
 
@@ -121,7 +121,7 @@ async def test_outputs_are_listed(rest: World) -> None:
 
 
 @pytest.mark.parametrize("path", ["b/model.bin", "b%2Fmodel.bin"])
-async def test_an_output_is_sent_as_a_file(rest: World, path: str) -> None:
+async def test_output_is_sent_as_an_attachment(rest: World, path: str) -> None:
     task_id = await new_task(rest)
     content = bytes(range(256)) * 4096
     rest.engine.outputs[task_id] = {"b/model.bin": content}
@@ -135,14 +135,14 @@ async def test_an_output_is_sent_as_a_file(rest: World, path: str) -> None:
     assert head.headers["Content-Length"] == str(len(content))
 
 
-async def test_an_empty_output(rest: World) -> None:
+async def test_empty_output_is_sent(rest: World) -> None:
     task_id = await new_task(rest)
     rest.engine.outputs[task_id] = {"a": b""}
     reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/a")
     assert (reply.status, reply.body, reply.headers["Content-Length"]) == (200, b"", "0")
 
 
-async def test_any_name_is_safe_in_the_header(rest: World) -> None:
+async def test_any_file_name_is_safe_in_the_header(rest: World) -> None:
     task_id = await new_task(rest)
     rest.engine.outputs[task_id] = {'a"; x=\r\ny ü': b"1"}
     reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/a%22%3B%20x%3D%0D%0Ay%20%C3%BC")
@@ -152,13 +152,13 @@ async def test_any_name_is_safe_in_the_header(rest: World) -> None:
 
 
 @pytest.mark.parametrize("path", ["x", "..%2f..%2fstore", "../../x", "%00", "b/"])
-async def test_outputs_that_are_none(rest: World, path: str) -> None:
+async def test_unknown_outputs_return_404(rest: World, path: str) -> None:
     task_id = await new_task(rest)
     reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/{path}")
     assert (reply.status, reply.code) == (404, "NOT_FOUND")
 
 
-async def test_requests_are_answered_while_a_log_is_followed(rest: World) -> None:
+async def test_followed_log_does_not_block_other_requests(rest: World) -> None:
     task_id = await new_task(rest)
     followers = [
         await rest.client.session.get(

@@ -30,11 +30,11 @@ async def test_health_is_always_200_and_true(rest: World, status: HealthStatus) 
         assert reply.json.keys() == {"status", "version", "timestamp"}
         assert (reply.json["status"], reply.json["version"]) == (status, fetchml.__version__)
     now = datetime.datetime.now(datetime.UTC)
-    said = datetime.datetime.fromisoformat(reply.json["timestamp"])
-    assert abs(now - said) < datetime.timedelta(seconds=5)
+    shown = datetime.datetime.fromisoformat(reply.json["timestamp"])
+    assert abs(now - shown) < datetime.timedelta(seconds=5)
 
 
-async def test_ready_is_whether_work_is_taken(rest: World) -> None:
+async def test_readyz_reports_whether_the_server_accepts_work(rest: World) -> None:
     assert (await rest.as_(None).get("/readyz")).status == 200
     rest.engine.answer = Health(HealthStatus.DEGRADED, ("Docker is away",))
     assert (await rest.as_(None).get("/readyz")).status == 200
@@ -46,7 +46,7 @@ async def test_ready_is_whether_work_is_taken(rest: World) -> None:
     assert reply.error == "Not ready: the disk is nearly full"
 
 
-async def test_queue(rest: World) -> None:
+async def test_queue_statistics(rest: World) -> None:
     ids = [(await rest.client.submit()).json["id"] for _ in range(3)]
     await rest.engine.change(ids[0], status=Status.PREPARING)
     await rest.engine.change(ids[1], status=Status.FAILED)
@@ -59,7 +59,7 @@ async def test_queue(rest: World) -> None:
     }
 
 
-async def test_description_is_served_without_a_key(rest: World) -> None:
+async def test_openapi_is_served_without_a_key(rest: World) -> None:
     reply = await rest.as_(None).get("/openapi.yaml")
     assert yaml.safe_load(reply.body) == SUPERSET
 
@@ -88,7 +88,7 @@ async def test_metrics(rest: World) -> None:
         "fetchml_estimates_checked_total 10.0",
     ):
         assert line in text.splitlines()
-    assert "nowhere" not in text  # What clients invent makes no new series.
+    assert "nowhere" not in text  # Unknown paths create no new series.
     assert "process_resident_memory_bytes" in text
 
 
@@ -123,7 +123,7 @@ async def test_stop_lets_requests_finish_and_ends_streams() -> None:
         assert rest.engine.open_streams == 0
 
 
-async def test_a_log_cut_off_by_the_engines_drain_does_not_look_complete(rest: World) -> None:
+async def test_log_cut_off_by_a_drain_looks_incomplete(rest: World) -> None:
     task_id = (await rest.client.submit()).json["id"]
     async with rest.client.session.get(
         rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.client.with_key({})
@@ -134,7 +134,7 @@ async def test_a_log_cut_off_by_the_engines_drain_does_not_look_complete(rest: W
             await response.content.read()
 
 
-async def test_a_port_in_use_is_an_error(rest: World) -> None:
+async def test_port_in_use_is_an_error(rest: World) -> None:
     audit, admission = rest.server._audit, rest.server._admission
     async with (
         snapshots_on(rest.store, audit) as snapshots,

@@ -1,4 +1,4 @@
-"""Task operations over REST. Every reply is held to the description by the client."""
+"""Task operations over REST. The client validates every reply against the OpenAPI document."""
 
 import re
 
@@ -32,7 +32,7 @@ async def test_create_with_the_shortest_request(rest: World) -> None:
     assert task["user_id"] == "user"
 
 
-async def test_create_hands_the_object_over_as_it_came(rest: World) -> None:
+async def test_create_passes_the_body_unchanged(rest: World) -> None:
     request = {
         "job_name": "a",
         "priority": 10,
@@ -60,7 +60,7 @@ async def test_times_are_utc_with_three_digits(rest: World) -> None:
 
 
 @pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
-async def test_unknown_properties_and_parameters_are_named(rest: World) -> None:
+async def test_ignored_fields_and_parameters_are_listed(rest: World) -> None:
     request = {
         "job_name": "a",
         "gpus": 1,
@@ -142,7 +142,7 @@ async def test_an_offset_past_the_end_is_an_empty_page(rest: World, offset: str)
         "view=all", "view=",
     ],
 )  # fmt: skip
-async def test_bad_list_queries(rest: World, query: str) -> None:
+async def test_invalid_list_queries_return_400(rest: World, query: str) -> None:
     reply = await rest.client.get(f"/v1/tasks?{query}")
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
     assert reply.error.startswith(query.partition("=")[0])
@@ -173,7 +173,7 @@ async def test_delete_cancels_and_deletes(rest: World) -> None:
     "task_id", ["x", "019A0000-0000-7000-8000-000000000001", "%00", "..", "%C3%BC", "%FF"]
 )
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_ids_that_are_none_are_not_found(rest: World, task_id: str, method: str) -> None:
+async def test_malformed_ids_return_404(rest: World, task_id: str, method: str) -> None:
     await new_task(rest)
     reply = await rest.client.ask(method, f"/v1/tasks/{task_id}")
     assert (reply.status, reply.code) == (404, "NOT_FOUND")
@@ -217,7 +217,7 @@ async def test_idempotency_key_gives_the_same_task(rest: World) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "a b", "k" * 256, "ü", "a\tb"])
-async def test_idempotency_keys_that_are_none(rest: World, key: str) -> None:
+async def test_invalid_idempotency_keys_return_400(rest: World, key: str) -> None:
     reply = await rest.client.submit(Idempotency_Key=key)
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
     assert reply.error.startswith("Idempotency-Key")

@@ -1,4 +1,4 @@
-"""Many clients on one connection, as behind a proxy. (tests/envoy has a real one.)"""
+"""Many clients on one connection, as behind a proxy. tests/envoy has a real one."""
 
 import asyncio
 import subprocess
@@ -15,10 +15,8 @@ def curl() -> str:
     return debian.program("curl")
 
 
-async def test_a_deadline_that_can_not_be_read_is_its_own_callers_fault(
-    tmp_path: Path, curl: str
-) -> None:
-    """curl, as a proxy does, names headers by what it said earlier on the connection."""
+async def test_malformed_deadline_fails_only_its_own_call(tmp_path: Path, curl: str) -> None:
+    """curl, like a proxy, refers to headers that it sent earlier on the connection."""
     (tmp_path / "message").write_bytes(bytes(5))
     async with grpc_world(tmp_path) as world:
         asked: list[str] = []
@@ -30,6 +28,6 @@ async def test_a_deadline_that_can_not_be_read_is_its_own_callers_fault(
             asked += [word for name in headers for word in ("-H", f"{name}: {headers[name]}")]
             asked += [f"http://{world.address}/fetchml.v1.QueueService/GetQueue"]
         running = await asyncio.create_subprocess_exec(curl, *asked[1:], stdout=subprocess.PIPE)
-        said, _ = await running.communicate()
-    told = [line for line in said.decode().splitlines() if line.startswith("grpc-status")]
-    assert (len(told), told[-1]) == (2, "grpc-status: 0"), said
+        output, _ = await running.communicate()
+    statuses = [line for line in output.decode().splitlines() if line.startswith("grpc-status")]
+    assert (len(statuses), statuses[-1]) == (2, "grpc-status: 0"), output

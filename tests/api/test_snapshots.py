@@ -1,4 +1,4 @@
-"""Snapshots over REST and gRPC: both say the same."""
+"""Snapshots over REST and gRPC, with the same results."""
 
 import asyncio
 import os
@@ -80,7 +80,7 @@ async def test_upload_get_list_delete_over_rest(rest: World) -> None:
     ]
 
 
-async def test_what_is_refused_over_rest(rest: World) -> None:
+async def test_invalid_rest_requests_are_rejected(rest: World) -> None:
     async def refused(path: str, data: bytes, **headers: str) -> tuple[int, str]:
         reply = await rest.client.ask("PUT", path, data, **headers)
         return reply.status, reply.error
@@ -107,7 +107,7 @@ async def test_what_is_refused_over_rest(rest: World) -> None:
     assert (await viewer.get("/v1/snapshots")).json == {"snapshots": []}
 
 
-async def test_one_that_is_named_stays(rest: World) -> None:
+async def test_snapshot_in_use_cannot_be_deleted(rest: World) -> None:
     kept = (await rest.client.ask("PUT", "/v1/snapshots", TREE)).json
     rest.store.named_snapshots = frozenset({kept["id"]})
     refused = await rest.client.ask("DELETE", f"/v1/snapshots/{kept['id']}")
@@ -119,7 +119,7 @@ async def test_one_that_is_named_stays(rest: World) -> None:
     assert (await admin.ask("DELETE", f"/v1/snapshots/{kept['id']}")).status == 204
 
 
-async def test_an_upload_that_stalls() -> None:
+async def test_stalled_upload_times_out() -> None:
     async with rest_world(timeouts=HttpTimeouts(body=0.2)) as rest:
         reply = await rest.raw(
             b"PUT /v1/snapshots HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n"
@@ -129,7 +129,7 @@ async def test_an_upload_that_stalls() -> None:
         assert reply.headers["Connection"] == "close"
 
 
-async def test_a_client_that_waits_to_be_asked(rest: World) -> None:
+async def test_expect_100_is_answered_for_an_upload(rest: World) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", rest.port)
     key = rest.secrets[Role.USER]
     writer.write(
@@ -144,7 +144,7 @@ async def test_a_client_that_waits_to_be_asked(rest: World) -> None:
     await writer.wait_closed()
 
 
-async def test_a_client_that_leaves_leaves_nothing(rest: World) -> None:
+async def test_aborted_upload_leaves_no_files(rest: World) -> None:
     operations = rest.server._router.find("PUT", "/v1/snapshots")[0].handler
     uploads = operations.__self__._snapshots  # type: ignore[attr-defined]
     new = uploads._files._new
@@ -161,11 +161,11 @@ async def test_a_client_that_leaves_leaves_nothing(rest: World) -> None:
 
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  # a folder on the disk tells nobody
+        while not condition():  # noqa: ASYNC110  # The file system has no event to await.
             await asyncio.sleep(0.01)
 
 
-async def test_the_same_over_grpc(rpc: g.World) -> None:
+async def test_upload_get_list_delete_over_grpc(rpc: g.World) -> None:
     client = rpc.client
     kept: Snapshot = await client.snapshots.UploadSnapshot(
         pieces(TREE, git_commit=COMMIT, git_dirty=False), metadata=client.metadata
@@ -189,7 +189,7 @@ async def test_the_same_over_grpc(rpc: g.World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "reason", "told"),
+    ("data", "reason", "message"),
     [
         (b"no archive", "BAD_REQUEST", "can't be read"),
         (packed(file("/x")), "VALIDATION_ERROR", "absolute path"),
@@ -197,15 +197,17 @@ async def test_the_same_over_grpc(rpc: g.World) -> None:
     ],
     ids=["unreadable", "hostile", "large"],
 )
-async def test_what_is_refused_over_grpc(rpc: g.World, data: bytes, reason: str, told: str) -> None:
+async def test_invalid_uploads_are_rejected_over_grpc(
+    rpc: g.World, data: bytes, reason: str, message: str
+) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await rpc.client.snapshots.UploadSnapshot(pieces(data), metadata=rpc.client.metadata)
     refused = refusal(error.value)
     assert refused.reason == reason
-    assert told in refused.message
+    assert message in refused.message
 
 
-async def test_an_empty_upload_and_one_that_stalls_over_grpc(
+async def test_empty_and_stalled_uploads_fail_over_grpc(
     rpc: g.World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload, metadata = rpc.client.snapshots.UploadSnapshot, rpc.client.metadata
@@ -220,4 +222,4 @@ async def test_an_empty_upload_and_one_that_stalls_over_grpc(
 
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await upload(stalling(), metadata=metadata)
-    assert "Nothing of the upload came for 0.1 s" in refusal(error.value).message
+    assert "No message of the upload arrived for 0.1 s" in refusal(error.value).message

@@ -1,4 +1,4 @@
-"""/ws: how a client gets in, what it is sent, how it is let go."""
+"""`/ws`: handshake, authentication, messages, and the ways a session ends."""
 
 import asyncio
 import contextlib
@@ -71,7 +71,7 @@ async def test_every_change_of_a_task_and_its_end(rest: World) -> None:
     await rest.engine.until(lambda: rest.engine.open_streams == 0)
 
 
-async def test_a_deleted_task_is_told_in_the_full_view_only(rest: World) -> None:
+async def test_deletions_are_sent_only_in_the_full_view(rest: World) -> None:
     task_id = await new_task(rest)
     await rest.engine.change(task_id, status=Status.COMPLETED)
     async with connect(rest) as basic, connect(rest, "?view=full") as full:
@@ -82,13 +82,13 @@ async def test_a_deleted_task_is_told_in_the_full_view_only(rest: World) -> None
     assert (message["type"], message["task"]["id"]) == ("task_deleted", task_id)
 
 
-async def test_since_resumes_after_a_number(rest: World) -> None:
+async def test_since_resumes_after_a_seq(rest: World) -> None:
     ids = [await new_task(rest) for _ in range(3)]
     async with connect(rest, "?since=2") as socket:
         assert [(await socket.next())["task"]["id"] for _ in range(2)] == ids[1:]
 
 
-async def test_filters(rest: World) -> None:
+async def test_watch_filters(rest: World) -> None:
     first, second = [await new_task(rest) for _ in range(2)]
     async with (
         connect(rest, f"?since=0&task_id={second}") as one,
@@ -100,14 +100,14 @@ async def test_filters(rest: World) -> None:
     assert (message["task"]["id"], message["task"]["status"]) == (first, "preparing")
 
 
-async def test_view_full(rest: World) -> None:
+async def test_full_view_adds_fields(rest: World) -> None:
     async with connect(rest, "?view=full") as socket:
         await new_task(rest)
         message = await socket.raw.receive_json(timeout=5)
     assert message["task"]["image"] == "python:3.12-slim"
 
 
-async def test_resync(rest: World) -> None:
+async def test_resync_is_sent_when_changes_are_lost(rest: World) -> None:
     async def watch(*_: object, **__: object) -> AsyncIterator[Update]:
         yield Update(UpdateType.RESYNC, 41, START_MS)
         await asyncio.Event().wait()
@@ -121,7 +121,7 @@ async def test_resync(rest: World) -> None:
     "query",
     ["since=x", "since=-1", "since=", "since=1&since=2", "status=done", "status=", "view=x"],
 )
-async def test_bad_queries_are_refused_before_the_upgrade(rest: World, query: str) -> None:
+async def test_invalid_queries_are_rejected_before_the_upgrade(rest: World, query: str) -> None:
     reply = await rest.client.get(f"/ws?{query}")
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
     with pytest.raises(aiohttp.WSServerHandshakeError, match="400"):
@@ -129,13 +129,13 @@ async def test_bad_queries_are_refused_before_the_upgrade(rest: World, query: st
             pass
 
 
-async def test_without_a_handshake(rest: World) -> None:
+async def test_request_without_a_handshake_returns_400(rest: World) -> None:
     reply = await rest.client.get("/ws")
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
     assert (await rest.client.ask("HEAD", "/ws")).status == 400
 
 
-async def test_a_bad_handshake(rest: World) -> None:
+async def test_invalid_handshake_returns_400(rest: World) -> None:
     headers = rest.client.with_key({"Upgrade": "websocket", "Connection": "Upgrade"})
     for version, key in (("13", "short"), ("12", "AAAAAAAAAAAAAAAAAAAAAA=="), ("13", "\u00fc")):
         async with rest.client.session.get(
@@ -156,13 +156,13 @@ async def test_a_bad_handshake(rest: World) -> None:
         {"headers": {}, "protocols": ("fetchml.v1", "fetchml.key.")},
     ],
 )
-async def test_no_key_or_a_wrong_one(rest: World, options: dict[str, Any]) -> None:
+async def test_missing_or_wrong_key_returns_401(rest: World, options: dict[str, Any]) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
         async with connect(rest, **options):
             pass
 
 
-async def test_a_browser_gives_its_key_as_a_protocol(rest: World) -> None:
+async def test_browser_sends_its_key_as_a_protocol(rest: World) -> None:
     protocols = ("fetchml.v1", f"fetchml.key.{rest.secrets[Role.VIEWER]}")
     async with connect(rest, headers={}, protocols=protocols) as socket:
         assert socket.raw.protocol == "fetchml.v1"
@@ -170,7 +170,7 @@ async def test_a_browser_gives_its_key_as_a_protocol(rest: World) -> None:
         assert (await socket.next())["type"] == "task_update"
 
 
-async def test_a_key_without_the_protocol_stays_out_of_the_log(
+async def test_key_without_the_protocol_is_not_logged(
     rest: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = f"fetchml.key.{rest.secrets[Role.USER]}"
@@ -201,7 +201,9 @@ async def test_a_ping_gets_a_pong(rest: World) -> None:
         ('{"type": "' + "x" * 5000 + '"}', 1009),
     ],
 )
-async def test_what_clients_must_not_send(rest: World, message: str | bytes, code: int) -> None:
+async def test_invalid_client_messages_close_the_socket(
+    rest: World, message: str | bytes, code: int
+) -> None:
     async with connect(rest) as socket:
         if isinstance(message, bytes):
             await socket.raw.send_bytes(message)
@@ -211,9 +213,7 @@ async def test_what_clients_must_not_send(rest: World, message: str | bytes, cod
     await rest.engine.until(lambda: rest.engine.open_streams == 0)
 
 
-async def test_a_client_that_leaves_is_noticed(
-    rest: World, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_disconnect_ends_the_watch(rest: World, caplog: pytest.LogCaptureFixture) -> None:
     async with connect(rest) as socket:
         await new_task(rest)
         await socket.next()
@@ -223,7 +223,7 @@ async def test_a_client_that_leaves_is_noticed(
     assert [record for record in caplog.records if record.levelname in ("ERROR", "WARNING")] == []
 
 
-async def test_silent_clients_are_pinged_and_let_go() -> None:
+async def test_silent_clients_are_pinged_and_closed() -> None:
     timing = Timing(ping_every=0.05, pong_within=0.2)
     async with rest_world(timeouts=HttpTimeouts(ws=timing)) as rest, connect(rest) as socket:
         clock = asyncio.get_running_loop().time
@@ -235,7 +235,7 @@ async def test_silent_clients_are_pinged_and_let_go() -> None:
         assert 0.19 < clock() - begun < 2
 
 
-async def test_clients_that_say_pong_stay() -> None:
+async def test_clients_that_answer_pings_stay_connected() -> None:
     timing = Timing(ping_every=0.2, pong_within=1)
     async with rest_world(timeouts=HttpTimeouts(ws=timing)) as rest, connect(rest) as socket:
         for _ in range(10):  # Twice as long as a silent one stays.
@@ -246,7 +246,7 @@ async def test_clients_that_say_pong_stay() -> None:
             pass
 
 
-async def test_a_client_that_takes_nothing_is_let_go() -> None:
+async def test_client_that_does_not_read_is_closed() -> None:
     timing = Timing(send_within=0.1, close_within=0.05)
     async with rest_world(timeouts=HttpTimeouts(ws=timing)) as rest:
         taken = 0
@@ -280,27 +280,29 @@ async def test_a_client_that_takes_nothing_is_let_go() -> None:
         writer.close()
 
 
-async def test_stop_closes_with_a_reason() -> None:
+async def test_shutdown_closes_with_a_reason() -> None:
     async with rest_world() as rest, connect(rest) as socket:
         stopping = asyncio.create_task(rest.server.stop("the server is shutting down"))
         assert await socket.closed() == (1001, "the server is shutting down")
         await stopping
 
 
-async def test_the_engines_drain_closes_with_its_reason(rest: World) -> None:
+async def test_drain_closes_with_its_reason(rest: World) -> None:
     async with connect(rest) as socket:
         await rest.engine.drain()
         assert await socket.closed() == (1001, "the server is shutting down")
 
 
-async def test_a_failing_watch_tells_nothing(rest: World, caplog: pytest.LogCaptureFixture) -> None:
+async def test_failed_watch_reveals_no_details(
+    rest: World, caplog: pytest.LogCaptureFixture
+) -> None:
     rest.engine.failure = RuntimeError("a path of ours")
     async with connect(rest) as socket:
         assert await socket.closed() == (1011, "An error occurred")
     assert "a path of ours" in caplog.text
 
 
-async def test_what_waits_for_a_client_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unread_messages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reply, "REPLIES_BY_CALLER", 2**20)
     async with rest_world() as rest, connect(rest) as socket:
         task_id = await new_task(rest)

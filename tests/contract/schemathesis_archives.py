@@ -1,4 +1,4 @@
-"""What schemathesis sends where an archive is asked for. It loads this file itself."""
+"""Archives for schemathesis to upload. Schemathesis loads this file itself."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""docs/contract.md says what is: its tests exist, and no addition or metric is left out."""
+"""docs/contract.md is complete: its tests exist, and it lists every addition and metric."""
 
 import re
 
@@ -16,7 +16,7 @@ from tests.support.validate import CONTRACT, ROOT, SUPERSET
 PAGE = (ROOT / "docs/contract.md").read_text()
 
 
-def test_tests_that_the_page_names_exist() -> None:
+def test_named_tests_exist() -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", PAGE)
     assert len(named) > 30
     for file, test in named:

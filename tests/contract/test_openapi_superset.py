@@ -8,11 +8,12 @@ from openapi_schema_validator import OAS30Validator
 from tests.support.validate import CONTRACT, SUPERSET, resolved
 
 KEYED_ERRORS = {"401", "403", "429", "500", "503"}
-"""What every operation that needs a key can answer beside what the contract says."""
+"""Statuses that every operation with a key can return in addition to the contract's."""
 
 
 def paths_of(node: Any, at: str = "") -> dict[str, Any]:
-    """Every value in the document by its place. Parameters are named, lists of words are sets."""
+    """Return every value of the document by its path. Parameters are keyed by name, and lists of
+    words become sets."""
     if isinstance(node, dict):
         found: dict[str, Any] = {}
         for key, child in node.items():
@@ -27,24 +28,24 @@ def paths_of(node: Any, at: str = "") -> dict[str, Any]:
 
 
 def missing(superset: dict[str, Any]) -> dict[str, Any]:
-    """What the contract says and the superset, as `paths_of` gives it, does not."""
+    """Return what the contract has and the superset lacks. `superset`: as `paths_of` returns it."""
     return {
         place: value for place, value in paths_of(CONTRACT).items() if superset.get(place) != value
     }
 
 
-def test_superset_says_all_that_the_contract_says() -> None:
+def test_superset_contains_the_contract() -> None:
     assert missing(paths_of(SUPERSET)) == {}
 
 
-def test_a_difference_is_noticed() -> None:
+def test_comparison_finds_differences() -> None:
     superset = paths_of(SUPERSET)
     superset["/components/schemas/Task/properties/priority/maximum"] = 11
     del superset["/paths//v1/tasks/get/parameters[limit]/in"]
     assert len(missing(superset)) == 2
 
 
-def test_nothing_more_is_required_of_a_client() -> None:
+def test_superset_requires_nothing_more_of_clients() -> None:
     for path, operations in SUPERSET["paths"].items():
         for method, operation in operations.items():
             known = CONTRACT["paths"].get(path, {}).get(method)
@@ -63,7 +64,7 @@ def test_nothing_more_is_required_of_a_client() -> None:
 
 
 @pytest.mark.parametrize("path", SUPERSET["paths"])
-def test_every_operation_with_a_key_declares_what_it_can_refuse(path: str) -> None:
+def test_operations_with_a_key_declare_their_errors(path: str) -> None:
     for operation in SUPERSET["paths"][path].values():
         if operation.get("security") != []:
             assert operation["responses"].keys() >= KEYED_ERRORS
@@ -76,5 +77,5 @@ def test_every_error_has_the_contracts_body() -> None:
 
 
 @pytest.mark.parametrize("name", SUPERSET["components"]["schemas"])
-def test_schemas_are_schemas(name: str) -> None:
+def test_schemas_are_valid(name: str) -> None:
     OAS30Validator.check_schema(SUPERSET["components"]["schemas"][name])

@@ -1,4 +1,4 @@
-"""The protos against the user's contract: nothing missing, nothing added, and the same JSON."""
+"""The protos equal the user's contract: the same fields, nothing added, and the same JSON."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ RENAMED = {"JupyterService": "JupyterServiceInfo"}
 
 # Operations that no rpc stands for.
 NOT_RPC = {
-    ("get", "/health"): "the standard grpc.health.v1 service tells it",
+    ("get", "/health"): "the standard grpc.health.v1 service reports it",
     ("get", "/ws"): "a WebSocket cannot be transcoded; WatchTasks streams the same",
 }
 # Operations that REST has beyond the contract.
@@ -82,7 +82,7 @@ ADDITIONS = {
     ("get", "/v1/tasks/{task_id}/outputs"),
 }
 FIRST_ADDITION = 30
-"""Fields below this number are the contract's, and only those."""
+"""Exactly the contract's fields have numbers below this one."""
 
 
 def message_of(schema_name: str) -> Descriptor:
@@ -95,7 +95,7 @@ def message_of(schema_name: str) -> Descriptor:
 
 
 def schema_kind(schema: Schema) -> str:
-    """The kind of a property in the words of `field_kind`."""
+    """Return the kind of a property in the terms of `field_kind`."""
     if "$ref" in schema:
         return message_of(schema["$ref"].rpartition("/")[2]).full_name
     if schema["type"] == "array":
@@ -123,7 +123,7 @@ def field_kind(field: FieldDescriptor) -> str:
 
 
 def enum_values(enum: EnumDescriptor | None) -> set[str]:
-    """All names but that of zero, which stands for no value."""
+    """Return all names except that of zero, which stands for no value."""
     assert enum is not None
     assert enum.values_by_number[0].name.lower().endswith("_unspecified")
     return {value.name for value in enum.values if value.number != 0}
@@ -181,7 +181,7 @@ def test_every_operation_has_its_rpc() -> None:
 @pytest.mark.parametrize(
     "key", [k for k in contract_operations() if k not in NOT_RPC], ids=" ".join
 )
-def test_rpc_takes_and_gives_what_the_operation_does(key: tuple[str, str]) -> None:
+def test_rpc_has_the_operations_request_and_reply(key: tuple[str, str]) -> None:
     operation, rpc = contract_operations()[key], annotated_rpcs()[key]
     rule = rpc.GetOptions().Extensions[annotations_pb2.http]
 
@@ -271,13 +271,13 @@ def test_json_of_a_message_is_the_rest_body(name: str, data: st.DataObject) -> N
     assert to_json(to_message(name, body)) == body
 
 
-def test_a_zero_is_printed_and_an_unset_field_is_left_out() -> None:
+def test_zero_is_printed_and_unset_fields_are_omitted() -> None:
     task = task_pb2.Task(id="", status=task_pb2.Task.Status.queued, cpu=0, retry_count=0)
     assert to_json(task) == {"id": "", "status": "queued", "cpu": 0, "retry_count": 0}
     assert to_json(queue_pb2.QueueStats(queued=0)) == {"queued": 0}
     assert to_json(task_pb2.Task()) == {}
 
 
-def test_a_whole_second_is_the_same_instant() -> None:
+def test_whole_seconds_are_the_same_instant() -> None:
     message = to_message("Task", {"created_at": "2026-01-02T03:04:05.000Z"})
     assert to_json(message) == {"created_at": "2026-01-02T03:04:05Z"}

@@ -1,4 +1,4 @@
-"""What is made from the protos is whole, and a change that breaks clients is noticed."""
+"""The pages generated from the protos are complete, and breaking changes are detected."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ PROTOS = FileDescriptorSet.FromString((ROOT / "proto/fetchml.binpb").read_bytes(
 OURS = [file for file in PROTOS.file if file.package == "fetchml.v1"]
 
 
-def test_every_call_and_field_is_on_the_page() -> None:
+def test_every_rpc_and_field_is_documented() -> None:
     page = (ROOT / "docs/api.md").read_text()
     _, *parts = re.split(r"^### ", page, flags=re.MULTILINE)
     sections = {part.partition("\n")[0]: part for part in parts}
@@ -56,7 +56,7 @@ def breaking(checkout: Path) -> int:
         ("rpc GetTask(", "rpc FetchTask("),
     ],
 )
-def test_what_breaks_clients_is_noticed(tmp_path: Path, was: str, becomes: str) -> None:
+def test_breaking_changes_are_detected(tmp_path: Path, was: str, becomes: str) -> None:
     shutil.copytree(ROOT / "proto", tmp_path / "proto")
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     assert breaking(tmp_path) == 0

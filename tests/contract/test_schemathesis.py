@@ -19,9 +19,9 @@ from tests.support.validate import CONTRACT, ROOT, SUPERSET
 PAGE = (ROOT / "docs/contract.md").read_text()
 ARCHIVES = ROOT / "tests/contract/schemathesis_archives.py"
 EXAMPLES = "10"
-"""Requests for each operation and kind of test, beside those for the edges of each value."""
+"""Requests for each operation and kind of test, in addition to those for boundary values."""
 SECONDS = 240
-"""Far more than it takes."""
+"""Far more than a run takes."""
 
 
 class Finding(NamedTuple):
@@ -34,7 +34,7 @@ class Finding(NamedTuple):
 
 
 def listed(title: str) -> set[Finding]:
-    """The table below this title."""
+    """Read the table below this title."""
     section = PAGE.partition(f"### {title}\n")[2].partition("\n#")[0]
     rows = re.findall(
         r"^\| `?([^|`]+)`? \| `?([^|`]+)`? \| (\d+) \| [^|]+ \|$", section, re.MULTILINE
@@ -44,7 +44,7 @@ def listed(title: str) -> set[Finding]:
 
 
 def callable_part(document: Any, *, jupyter: bool) -> Any:
-    """The document without what schemathesis can't call: of Jupyter, or of all else."""
+    """Return the part of the document that schemathesis can call: of Jupyter, or of the rest."""
     paths = {
         path: operations
         for path, operations in document["paths"].items()
@@ -80,7 +80,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def queue_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Its Docker engine is away: Jupyter services wait, and none starts."""
+    """A server without its Docker engine: Jupyter services wait, and none starts."""
     folder = tmp_path_factory.mktemp("schemathesis")
     started = Server(
         folder / "data",
@@ -98,7 +98,7 @@ def queue_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     [(SUPERSET, "Over the server's own description"), (CONTRACT, "Over the user's contract")],
     ids=["superset", "contract"],
 )
-def test_nothing_is_found_but_what_is_listed(
+def test_only_listed_findings_occur(
     request: pytest.FixtureRequest, tmp_path: Path, document: Any, title: str, jupyter: bool
 ) -> None:
     server: Server = request.getfixturevalue("queue_only" if jupyter else "server")

@@ -1,4 +1,4 @@
-"""HTTP heads and bodies of any bytes against the real HTTP server, over a socket."""
+"""Arbitrary bytes as HTTP heads and bodies against the real HTTP server, over a socket."""
 
 import asyncio
 import logging
@@ -19,11 +19,11 @@ from tests.support.rest_world import rest_world
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "400"))
 SECONDS = 20
 QUIET_SECONDS = 0.2
-"""After so long without a byte the server has nothing to say."""
+"""After this time without a byte, the server is waiting for the client."""
 KEY = b"(the key)"
-"""In its place a right one is sent."""
+"""Replaced with a valid key when it is sent."""
 LAST = b"\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-"""A whole request, which also ends a head that has no end."""
+"""A complete request, which also ends an unfinished head."""
 
 tokens = st.sampled_from(
     [
@@ -64,7 +64,7 @@ bodies = st.sampled_from(
 
 
 def request(method: bytes, path: bytes, headers: list[bytes], body: bytes) -> bytes:
-    """One that can be read, as far as its parts can."""
+    """Make a request that is valid as far as its parts are."""
     fixed = [b"Host: x", b"X-API-Key: " + KEY, b"Content-Type: application/json"]
     lines = [b"%s %s HTTP/1.1" % (method, path), *fixed, b"Content-Length: %d" % len(body)]
     return b"\r\n".join([*lines, *headers]) + b"\r\n\r\n" + body
@@ -87,7 +87,7 @@ likely = st.builds(
 
 @contextmanager
 def served() -> Iterator[tuple[int, bytes]]:
-    """The port of a server in another thread, and a user's key."""
+    """Yield the port of a server in another thread, and a user's key."""
     loop = asyncio.new_event_loop()
     over = asyncio.Event()
     where: list[tuple[int, bytes]] = []
@@ -111,7 +111,7 @@ def served() -> Iterator[tuple[int, bytes]]:
 
 
 def answers(port: int, data: bytes) -> list[bytes]:
-    """The status codes of all replies."""
+    """Send the bytes and return the status codes of all replies."""
     received = bytearray()
     address = ("127.0.0.1", port)
     with (
@@ -123,7 +123,7 @@ def answers(port: int, data: bytes) -> list[bytes]:
             while piece := connection.recv(1 << 16):
                 received += piece
         except TimeoutError:
-            # It waits for more of a body than there is.
+            # The server waits for the rest of a body.
             connection.shutdown(socket.SHUT_WR)
             connection.settimeout(SECONDS)
             while piece := connection.recv(1 << 16):
@@ -131,7 +131,7 @@ def answers(port: int, data: bytes) -> list[bytes]:
     return re.findall(rb"HTTP/1\.[01] ([0-9]{3}) ", bytes(received))
 
 
-def test_no_head_is_the_server_s_fault(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_request_causes_a_server_error(caplog: pytest.LogCaptureFixture) -> None:
     with served() as (port, key):
 
         @settings(

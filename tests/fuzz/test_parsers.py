@@ -1,7 +1,7 @@
-"""Hypothesis against every parser of foreign bytes (`targets.py`).
+"""Hypothesis against every parser of untrusted bytes (`targets.py`).
 
-`FUZZ_EXAMPLES` is the number of examples for each target; `make fuzz` asks for many more than the
-suite does. What was found once lies in `cases/TARGET/`, one file an input, and is tried first.
+`FUZZ_EXAMPLES` is the number of examples for each target; `make fuzz` uses many more than the
+suite does. Earlier findings are in `cases/TARGET/`, one file per input.
 """
 
 import os
@@ -21,7 +21,7 @@ MAX_CHANGES = 6
 
 @st.composite
 def mutations(draw: st.DrawFn, target: Target) -> bytes:
-    """A seed of which pieces are replaced, lost or added."""
+    """A seed with pieces replaced, removed or added."""
     data = bytearray(draw(st.sampled_from(target.seeds)))
     piece = st.sampled_from(target.tokens) | st.binary(max_size=8)
     for _ in range(draw(st.integers(1, MAX_CHANGES))):
@@ -36,7 +36,7 @@ def inputs(target: Target) -> st.SearchStrategy[bytes]:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_no_bytes_surprise_a_parser(name: str) -> None:
+def test_parsers_raise_only_expected_errors(name: str) -> None:
     target = TARGETS[name]
 
     @settings(
@@ -55,15 +55,15 @@ def test_no_bytes_surprise_a_parser(name: str) -> None:
 @pytest.mark.parametrize(
     "case", sorted(CASES.glob("*/*")), ids=lambda case: f"{case.parent.name}/{case.name}"
 )
-def test_what_was_found_once(case: Path) -> None:
+def test_earlier_findings_stay_fixed(case: Path) -> None:
     target = TARGETS[case.parent.name]
     with suppress(*target.refusals):
         target.parse(case.read_bytes())
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_the_seeds_are_what_the_parser_reads(name: str) -> None:
-    """Else the examples would all end at the first check."""
+def test_seeds_are_valid_inputs(name: str) -> None:
+    """Otherwise all examples would end at the first check."""
     target = TARGETS[name]
     read = 0
     for seed in target.seeds:

@@ -1,8 +1,8 @@
-"""What stands between the clients and the servers of a test: nothing, or Envoy.
+"""The front of a test: a direct connection, or Envoy between its clients and servers.
 
-A module with `pytestmark = pytest.mark.fronts(EDGE)` runs its tests twice: directly, and with Envoy
-between their clients and their servers. A test marked `not_through(EDGE, reason)` is left out
-there. The worlds ask here where a server has to listen and where its clients connect.
+A module with `pytestmark = pytest.mark.fronts(EDGE)` runs its tests twice: directly and through
+Envoy. A test marked `not_through(EDGE, reason)` does not run through it. The worlds read from this
+module where a server listens and where its clients connect.
 """
 
 import shutil
@@ -20,15 +20,15 @@ DIRECT, EDGE, TRANSCODER = "direct", "edge", "transcoder"
 
 class Front(NamedTuple):
     http_port: int
-    """Where the proxy looks for REST and /ws."""
+    """Port of REST and `/ws` behind the proxy."""
     grpc_port: int
-    """Where it looks for gRPC."""
+    """Port of gRPC behind the proxy."""
     address: str
-    """Where clients find the proxy, HOST:PORT."""
+    """Address of the proxy, HOST:PORT."""
 
 
 class Place:
-    """The front of the test that runs now."""
+    """Holds the front of the running test."""
 
     front: Front | None = None
 
@@ -37,7 +37,7 @@ PLACE = Place()
 
 
 def http_port() -> int:
-    """Where a server listens; 0 if the system chooses."""
+    """Return the port for an HTTP server; 0 if the system chooses."""
     return PLACE.front.http_port if PLACE.front else 0
 
 
@@ -46,7 +46,7 @@ def grpc_port() -> int:
 
 
 def seen(address: str) -> str:
-    """Where clients connect for a server that listens at `address`, HOST:PORT."""
+    """Return where clients connect for a server that listens at `address` (HOST:PORT)."""
     return PLACE.front.address if PLACE.front else address
 
 
@@ -60,7 +60,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def front(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of the test's front. It stands before the test's servers are started."""
+    """The name of the test's front, which is running before the test's servers start."""
     name: str = getattr(request, "param", DIRECT)
     if name != DIRECT:
         ports: dict[str, int] = request.getfixturevalue("ports")
@@ -77,7 +77,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="session")
 def files(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What stands for /etc/envoy."""
+    """The folder that stands for /etc/envoy."""
     folder = tmp_path_factory.mktemp("etc-envoy")
     authority.issue(folder / "cert.pem", folder / "key.pem")
     shutil.copy(proxy.CONFIGURATIONS / "fetchml.pb", folder)
@@ -86,7 +86,7 @@ def files(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="session")
 def ports() -> dict[str, int]:
-    """Where the servers behind the shared Envoys listen, one test's after the other's."""
+    """Ports of the servers behind the shared Envoys, used by one test after another."""
     http, grpc = proxy.free_ports(2)
     return {"http": http, "grpc": grpc}
 

@@ -103,7 +103,7 @@ def experiments_on(store: Any, audit: Audit) -> Experiments:
 
 @asynccontextmanager
 async def snapshots_on(store: Any, audit: Audit) -> AsyncIterator[Snapshots]:
-    """With small limits, on a folder of their own."""
+    """Snapshots with small limits, in a folder of their own."""
     settings = SnapshotOptions(UnpackLimits(100_000, 20), keep_ms=60_000, private=False)
     with tempfile.TemporaryDirectory() as folder:
         files = SnapshotFiles(Path(folder))
@@ -121,13 +121,13 @@ async def snapshots_on(store: Any, audit: Audit) -> AsyncIterator[Snapshots]:
 
 
 def retention_on(store: Any, snapshots: Snapshots, audit: Audit) -> Retention:
-    nobodys: Any = None
+    no_engine: Any = None
     settings = RetentionSettings(0, 0)
-    return Retention(store, nobodys, snapshots, StorageUsage(0), audit, settings, Clock())
+    return Retention(store, no_engine, snapshots, StorageUsage(0), audit, settings, Clock())
 
 
 class Client:
-    """All services over one channel; `secret` goes with every call of `tasks`, `queue`, `keys`."""
+    """Stubs of all services over one channel; `secret` is sent with `tasks`, `queue`, `keys`."""
 
     def __init__(self, target: str, secret: str | None) -> None:
         self.metadata: tuple[tuple[str, str], ...] = (("x-api-key", secret),) if secret else ()
@@ -226,7 +226,7 @@ async def grpc_world(
 
 @dataclass
 class Refusal:
-    """A failed call, as a client sees it."""
+    """A failed call as seen by the client."""
 
     code: grpc.StatusCode
     message: str

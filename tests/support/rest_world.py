@@ -45,7 +45,7 @@ class Reply:
 
     @property
     def code(self) -> str:
-        """Of an error."""
+        """The message of an error reply."""
         return str(self.json["code"])
 
     @property
@@ -61,7 +61,7 @@ class Client:
     headers: dict[str, str] = field(default_factory=dict)
 
     async def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
-        """`path` is sent as it is. Underscores in the names of headers stand for hyphens."""
+        """`path` is sent unchanged. Underscores in header names stand for hyphens."""
         async with self.session.request(
             method, self.url(path), data=body, headers=self.with_key(headers)
         ) as response:
@@ -113,7 +113,7 @@ class World:
         return Client(self.client.session, self.client.base, secret)
 
     async def raw(self, data: bytes) -> Reply:
-        """What comes back for these bytes, until the server closes or the reply is whole."""
+        """Send bytes and return what is received until the reply ends or the server closes."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             writer.write(data)
@@ -123,7 +123,7 @@ class World:
 
 
 async def read_reply(reader: asyncio.StreamReader) -> Reply:
-    """One reply with an error, off the wire."""
+    """Parse one error reply from the wire."""
     async with asyncio.timeout(5):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
         first, *lines = head.rstrip().split("\r\n")

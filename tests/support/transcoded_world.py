@@ -1,4 +1,4 @@
-"""Clients of REST, a server of gRPC, and Envoy's transcoder between them."""
+"""REST clients and a gRPC server, with Envoy's transcoder in between."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ from tests.support.grpc_world import grpc_world
 async def transcoded(
     folder: Path, limiter: RateLimiter | None = None, proxies: Proxies | None = None
 ) -> AsyncIterator[rest_world.World]:
-    """The world of the REST suites. Its server speaks gRPC only."""
+    """The world of the REST suites over a server that speaks only gRPC."""
     async with (
         grpc_world(folder, limiter, proxies) as world,
         aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session,

@@ -1,4 +1,4 @@
-"""Holds replies to the superset (fetchml/api/rest/openapi.yaml), and basic ones to the contract."""
+"""Validates replies against the superset (fetchml/api/rest/openapi.yaml) and the contract."""
 
 import re
 from pathlib import Path
@@ -41,7 +41,7 @@ def validate(document: Any, schema: Any, value: object) -> None:
 
 
 def resolved(document: Any, node: Any) -> Any:
-    """The node, or what it refers to."""
+    """Return the node, or the node that it references."""
     while "$ref" in node:
         target = document
         for part in node["$ref"].removeprefix("#/").split("/"):
@@ -71,7 +71,7 @@ def _check(document: Any, operation: Any, status: int, content_type: str, body: 
 
 
 def _closed(document: Any, schema: Any) -> Any:
-    """The schema without references, and with no properties but those that it names."""
+    """Return the schema with references resolved and additional properties forbidden."""
     schema = dict(resolved(document, schema))
     if "properties" in schema:
         schema["additionalProperties"] = False

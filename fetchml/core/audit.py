@@ -1,4 +1,4 @@
-"""What the audit keeps: who did what, to which id, from where, when, and how it went."""
+"""Entries of the audit log: caller, action, target, address, time and outcome."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from fetchml.core.model import Value
 
 
 class Action(StrEnum):
-    """Every verb that changes something, and the access that was refused."""
+    """Every operation that changes something, and refused access."""
 
     TASK_CREATE = "task.create"
     TASK_CANCEL = "task.cancel"
@@ -35,25 +35,25 @@ SECURITY = frozenset(
         Action.STORAGE_PRUNE,
     }
 )
-"""What only admins do. A part of the audit is kept for these, whatever else is entered."""
+"""Actions of admins only. Some entries of the audit log are reserved for these."""
 SECURITY_PART = 4
-"""At least one in so many of the entries that are kept may be of these."""
+"""One in SECURITY_PART of the kept entries is reserved for SECURITY actions."""
 OK = "OK"
-"""The outcome of what was done; else it is the code of the error."""
+"""The outcome of a success; that of a failure is the error's code."""
 
 
 class AuditEntry(Value, frozen=True):
     id: str
-    """A UUIDv7, so that entries are in order. Of a `task.create`: the task's own id."""
+    """A UUIDv7, so that entries sort by time; of a `task.create`, the task's own id."""
     at: int
     """Milliseconds since the epoch (UTC)."""
     action: Action
     address: str
-    """Where the request came from; empty: not known."""
+    """IP address of the client; empty if not known."""
     outcome: str = OK
     target: str | None = None
-    """Id of what it was done to."""
+    """Id of the resource; `None` if there is none."""
     user: str | None = None
-    """None: no valid key."""
+    """`None` if the request had no valid key."""
     key_id: str | None = None
     detail: str | None = None

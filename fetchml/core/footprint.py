@@ -1,7 +1,7 @@
-"""How much memory a task takes while it is kept.
+"""The memory that a live task takes.
 
-Its size as JSON is no measure: one character beyond ASCII makes a text four times as large in
-memory, and a name of two letters in a table takes a hundred bytes.
+The size of its JSON is no measure: one character beyond ASCII makes a text four times as large in
+memory, and an entry of two letters in a table takes a hundred bytes.
 """
 
 from collections.abc import Collection
@@ -10,7 +10,7 @@ from sys import getsizeof
 from fetchml.core.model import TaskSpec
 
 TASK_BYTES = 1024
-"""Of a task beside its specification: its record, its turn, its entry in each index."""
+"""Bytes beside the specification: the task's record, and its entries in the queue and indexes."""
 
 
 def footprint(spec: TaskSpec) -> int:
@@ -43,5 +43,5 @@ def _table(table: dict[str, str]) -> int:
 
 
 def _all(texts: Collection[str]) -> int:
-    """Of the texts, and of the places that refer to them."""
+    """Bytes of the texts and of the references to them."""
     return 8 * len(texts) + sum(map(getsizeof, texts))

@@ -1,4 +1,4 @@
-"""Who may do what (the contract's readings 19 to 21)."""
+"""What a caller may do (the contract's readings 19 to 21)."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ from fetchml.core.model import Principal, Role
 
 
 class Owned(Protocol):
-    """A task, or what else somebody made."""
+    """A task, or another resource with an owner."""
 
     @property
     def user(self) -> str: ...
@@ -17,10 +17,10 @@ def may_submit(who: Principal) -> bool:
 
 
 def may_see(who: Principal, what: Owned, *, private: bool) -> bool:
-    """`private`: what others made is invisible."""
+    """`private`: whether other users' resources are invisible."""
     return not private or who.role is Role.ADMIN or what.user == who.user
 
 
 def may_end(who: Principal, what: Owned) -> bool:
-    """Cancel, archive or delete."""
+    """Whether the caller may cancel, archive or delete it."""
     return who.role is Role.ADMIN or (who.role is Role.USER and what.user == who.user)

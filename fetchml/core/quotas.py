@@ -1,4 +1,4 @@
-"""What one user may have of the box."""
+"""Quotas: what one user may have of the host."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from fetchml.core.state import Limits, State
 
 MAX_LIVE_TASKS = 1_000_000
 MAX_LIVE_BYTES = 1 << 30
-"""Memory that all live tasks may take."""
+"""Bytes of memory that all live tasks may take."""
 
 
 def count_fault(state: State, user: str, more: int) -> str | None:
-    """Why the user may not submit so many tasks now, whatever they are; None: it may."""
+    """Why a user may not submit `more` tasks now, whatever they are; `None` if they may."""
     most = state.limits.user_queued
     if not most or (waiting := state.queue.queued_by(user)) + more <= most:
         return None
@@ -22,7 +22,7 @@ def count_fault(state: State, user: str, more: int) -> str | None:
 
 
 def queue_fault(state: State, user: str, footprints: Sequence[int]) -> str | None:
-    """Why the user may not submit tasks of these footprints (bytes) now; `None`: it may."""
+    """Why a user may not submit tasks of these footprints (bytes) now; `None` if they may."""
     if fault := count_fault(state, user, len(footprints)):
         return fault
     most = state.limits.user_queued_bytes
@@ -39,8 +39,7 @@ def queue_fault(state: State, user: str, footprints: Sequence[int]) -> str | Non
 
 
 def is_full(state: State, footprints: Sequence[int]) -> bool:
-    """Whether tasks of these footprints (bytes) find no room in the server's memory beside all
-    live tasks."""
+    """Whether tasks of these footprints (bytes) exceed the memory for live tasks."""
     return (
         len(state.tasks) + len(footprints) > MAX_LIVE_TASKS
         or state.live_bytes + sum(footprints) > MAX_LIVE_BYTES
@@ -52,7 +51,7 @@ def _mib(size: int) -> str:
 
 
 def gpu_fault(limits: Limits, spec: TaskSpec) -> str | None:
-    """Why the task could never start; None: it could."""
+    """Why the user's quota of GPUs never lets the task start; `None` if it does."""
     asked = spec.gpu or 0
     if not limits.user_gpus or asked <= limits.user_gpus:
         return None
@@ -60,11 +59,11 @@ def gpu_fault(limits: Limits, spec: TaskSpec) -> str | None:
 
 
 def impossible(state: State, task: Task) -> list[str]:
-    """What of a waiting task can never be had, in words; empty: it can be. Nothing is said of
-    GPUs that are not known yet."""
+    """Why a waiting task can never start; empty if it can. Requests for GPUs count as possible
+    until the inventory has been seen."""
     wanted = task.spec.resources
     if not state.gpus.is_known:
         wanted = replace(wanted, gpu=0)
-    told = beyond(wanted, state.capacity)
+    faults = beyond(wanted, state.capacity)
     fault = gpu_fault(state.limits, task.spec)
-    return [*told, fault] if fault else told
+    return [*faults, fault] if fault else faults

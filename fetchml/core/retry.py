@@ -1,9 +1,9 @@
-"""When a failed attempt is tried again, and how long it waits.
+"""Which failed attempts are retried, and after which delay.
 
-What the box did to the task (the engine or the machine was restarted, its GPU was lost) is tried
-again whatever the task asked for, and is not counted as one of its retries: at most five times.
-Not so a service: its kernels are gone, and who works in it must be told.
-What the task did itself, too little memory and time limits are tried again as often as it asked.
+A fault of the host (Docker or the machine was restarted, a GPU was lost) is retried at most
+MOST_INFRA_RETRIES times, whatever the request allows, and does not count as one of the task's
+retries. A Jupyter service is the exception: its kernels are gone, and its user has to see that. All
+other failures, memory and time limits included, are retried up to the request's `max_retries`.
 """
 
 from zlib import crc32
@@ -13,19 +13,22 @@ from fetchml.core.model import FailureReason, Task
 FIRST_DELAY_MS = 1_000
 LONGEST_DELAY_MS = 5 * 60_000
 MOST_DELAY_MS = LONGEST_DELAY_MS * 3 // 2
-"""With the jitter."""
+"""The longest delay with its jitter."""
 MOST_INFRA_RETRIES = 5
 MOST_AVOIDED = 16
-"""GPUs that a task is kept away from."""
+"""GPUs that a task avoids, at most: the last ones that failed it."""
 
 NEVER_RETRIED = frozenset({FailureReason.CANCELLED, FailureReason.START_FAILED})
-"""A cancelled task is not wanted; a command that can't be started fails the same way again."""
+"""A cancelled task is no longer wanted; a command that can't be started would fail again."""
 
 
 def next_try(
     task: Task, reason: FailureReason, now: int, *, permanent: bool
 ) -> dict[str, object] | None:
-    """What of the task changes when it is tried again; None: it is not."""
+    """The task's fields that change if it is retried; `None` if it is not.
+
+    `permanent`: a retry would fail the same way.
+    """
     if permanent or task.cancel is not None or reason in NEVER_RETRIED:
         return None
     not_before = now + backoff_ms(task)
@@ -44,8 +47,11 @@ def next_try(
 
 
 def backoff_ms(task: Task) -> int:
-    """Exponential from 1 s to 5 min; the jitter (up to a half) comes from the task's id, so that
-    tasks that failed together do not return together and a replay decides the same."""
+    """The delay before a retry: exponential from 1 s to 5 min, with jitter of up to a half.
+
+    The jitter is a hash of the task's id: tasks that failed together do not return together, and a
+    replay decides the same.
+    """
     tries = task.retry_count + task.infra_retries
     delay = min(FIRST_DELAY_MS << min(tries, 16), LONGEST_DELAY_MS)
     return delay + delay * (crc32(f"{task.id}/{tries}".encode()) % 500) // 1000

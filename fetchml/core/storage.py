@@ -1,4 +1,4 @@
-"""What users have on the disk, what they may have, and which task goes when there is too much."""
+"""Disk use by user, its quotas, and which task is ended when the disk fills up."""
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -10,21 +10,21 @@ from fetchml.core.model import Kept, Server, Task
 
 
 class Kind(StrEnum):
-    """What takes room. The names are on the wire."""
+    """Kinds of files on the disk. The names are on the wire."""
 
     SNAPSHOTS = "snapshots"
-    """Uploaded code. One that several users uploaded counts for each of them."""
+    """Uploaded code. A snapshot that several users uploaded counts for each of them."""
     WORKSPACES = "workspaces"
-    """Private copies of snapshots, and what tasks that have not ended write to /workspace."""
+    """Private copies of snapshots, with what live tasks write to /workspace."""
     OUTPUTS = "outputs"
     LOGS = "logs"
-    """Of all attempts, with the records of how they ended."""
+    """Logs of all attempts, with the records of their ends."""
     JUPYTER = "jupyter"
-    """Workspaces of Jupyter services. They count for the user who named them first."""
+    """Workspaces of Jupyter services. Each counts for the user who named it first."""
 
 
 class Used(NamedTuple):
-    """Room on the disk, in whole blocks, and the number of files and folders that take it."""
+    """Disk use in whole blocks, and the number of files and folders."""
 
     bytes: int = 0
     files: int = 0
@@ -38,11 +38,11 @@ class Used(NamedTuple):
 
 NOTHING = Used()
 BLOCK_BYTES = 4096
-"""What a file or folder takes at least, on the file systems of today."""
+"""Least disk use of a file or folder on current file systems."""
 
 
 def on_disk(size: int) -> int:
-    """What a file of so many bytes takes with its inode: one block more than it fills."""
+    """Disk use of a file of `size` bytes with its inode: one block more than it fills."""
     return (-(-size // BLOCK_BYTES) + 1) * BLOCK_BYTES
 
 
@@ -55,14 +55,16 @@ def kept_logs(kept: Kept | None) -> Used:
 
 
 def after_attempt(before: Kept | None, attempt: Kept) -> Kept:
-    """The outputs of an attempt replace those of the one before; its log is kept beside."""
+    """Disk use of a task after an attempt: its outputs replace earlier ones, its log is added."""
     logs = kept_logs(before).plus(kept_logs(attempt))
     return replace(attempt, logs_bytes=logs.bytes, logs_files=logs.files)
 
 
 def quota_fault(used: Mapping[Kind, Used], allowed_bytes: int, more_bytes: int = 0) -> str | None:
-    """Why a user may add nothing (or not `more_bytes`); None: they may. `allowed_bytes` 0: no
-    limit."""
+    """Why a user may store nothing more, or not `more_bytes`; `None` if they may.
+
+    `allowed_bytes`: the quota; 0 if there is none.
+    """
     total = sum(each.bytes for each in used.values())
     if not allowed_bytes or (total < allowed_bytes and total + more_bytes <= allowed_bytes):
         return None
@@ -77,7 +79,7 @@ def quota_fault(used: Mapping[Kind, Used], allowed_bytes: int, more_bytes: int =
 
 
 def size(number: int) -> str:
-    """In the largest unit that leaves a digit before the point."""
+    """Format a number of bytes in the largest unit that keeps it at 1 or more."""
     value = float(number)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if value < 1024:
@@ -87,32 +89,32 @@ def size(number: int) -> str:
 
 
 class Live(NamedTuple):
-    """What a task that has not ended has on the disk."""
+    """Disk use of a live task."""
 
     task: Task
     used: Used
     grown_bytes: int
-    """Since it was looked at before; all of it, if it was not."""
+    """Growth since the last measurement; all of it at the first."""
 
 
 class Excess(NamedTuple):
-    """A task that has to end so that others can go on."""
+    """A task that the server ends for its disk use."""
 
     task: Task
     by: Server
 
 
 LEAST_GROWTH_BYTES = 16 << 20
-"""Who wrote less since the last look has not filled the disk."""
+"""A task that wrote less since the last measurement has not filled the disk."""
 
 
 def excess(
     found: Iterable[Live], *, allowed_bytes: int, free_bytes: int, least_free_bytes: int
 ) -> list[Excess]:
-    """The tasks to end now.
+    """Choose the tasks to end now; those that are being cancelled already are left out.
 
-    Of a user whose tasks together have more than a user may: the largest. With less free than
-    `least_free_bytes`: the one that has grown most. A task whose end is wished already is left out.
+    Of each user over the quota, the largest task. If less than `least_free_bytes` is free and none
+    is over a quota, the task that has grown most.
     """
     by_user: dict[str, list[Live]] = {}
     for each in found:

@@ -1,4 +1,4 @@
-"""What an attempt's end means for its task."""
+"""The outcome of an attempt: what its end means for the task."""
 
 import signal as signals
 from typing import NamedTuple
@@ -18,13 +18,13 @@ STOPPED = "stopped from outside, as when the Docker engine or the machine shuts 
 
 class Verdict(NamedTuple):
     reason: FailureReason | None
-    """None: completed."""
+    """`None` if the task completed."""
     error: str | None
     exit_code: int | None
 
 
-def cancelled(by: Cancel) -> str:
-    return f"cancelled by {by.by}"
+def cancelled(cancel: Cancel) -> str:
+    return f"cancelled by {cancel.by}"
 
 
 def is_failure(end: AttemptEnd) -> bool:
@@ -32,7 +32,8 @@ def is_failure(end: AttemptEnd) -> bool:
 
 
 def was_preempted(end: AttemptEnd, task: Task) -> bool:
-    """It was stopped for a more urgent task: it is queued again, and nothing is counted."""
+    """Whether the attempt ended because it was preempted: the task is queued again, and no retry is
+    counted."""
     return (
         task.halt is not None
         and task.halt.cause is HaltCause.PREEMPTED
@@ -45,12 +46,12 @@ def was_preempted(end: AttemptEnd, task: Task) -> bool:
 def judge(
     end: AttemptEnd, spec: TaskSpec, cancel: Cancel | None, halt: Halt | None = None
 ) -> Verdict:
-    """A wish to cancel goes before everything else: it was promised when it was answered. Then
-    the loss of its GPU: whatever the task made of that.
+    """Decide an attempt's outcome.
 
-    Out of memory is told only of a death by SIGKILL: the kernel may have killed just a child,
-    and the task went on and ended by itself (FACTS). A task that was stopped has not done what it
-    was to do, even if it ended with 0: one that saves its state on SIGTERM does so.
+    A cancel goes before everything else, since it was acknowledged. A failed GPU comes next,
+    whatever the command made of it. OUT_OF_MEMORY requires a death by SIGKILL: the kernel may have
+    killed a child only, and the command went on. A command that was stopped has not done its work
+    even if it exited with 0, as one does that saves its state on SIGTERM.
     """
     exit_code = end.code if end.signal is None else 128 + end.signal
     if cancel is not None:
@@ -58,8 +59,8 @@ def judge(
     if halt is not None and halt.cause is HaltCause.GPU:
         return Verdict(FailureReason.LOST, halt.why, exit_code)
     if end.start_error is not None:
-        told = f"{spec.command[0]}: {end.start_error}"
-        return Verdict(FailureReason.START_FAILED, told, exit_code)
+        error = f"{spec.command[0]}: {end.start_error}"
+        return Verdict(FailureReason.START_FAILED, error, exit_code)
     if end.timed_out:
         limit = f"ran longer than its limit of {spec.timeout_seconds} s"
         return Verdict(FailureReason.TIMEOUT, limit, exit_code)

@@ -1,4 +1,4 @@
-"""What news of the box's GPUs means for the tasks on them."""
+"""What events of the host's GPUs mean for the tasks on them."""
 
 from msgspec.structs import replace
 
@@ -10,8 +10,8 @@ from fetchml.core.verdict import is_failure
 
 
 def seen(state: State, decision: Decision, event: GpusSeen) -> None:
-    """A task on a GPU that is lost is ended; one that has not begun leaves a GPU that has become
-    blocked too. A box with plain slots has no other GPUs."""
+    """Take over the inventory and stop attempts whose GPU is lost, or blocked before their command
+    is started. A host with plain slots has no inventory."""
     if state.limits.capacity.gpu:
         return
     state.gpus.see(event.gpus)
@@ -31,7 +31,7 @@ def seen(state: State, decision: Decision, event: GpusSeen) -> None:
 
 
 def failed(state: State, decision: Decision, event: GpuFailed) -> None:
-    """The cause of a bad end; what has ended well is well."""
+    """Make errors of its GPUs the cause of an attempt's failure. A success stays one."""
     task = current(state, event.task_id, event.attempt, Status.COLLECTING)
     if task is None or task.halt is not None or task.end is None or not is_failure(task.end):
         return
@@ -40,8 +40,8 @@ def failed(state: State, decision: Decision, event: GpuFailed) -> None:
 
 
 def _failed(state: State, task: Task) -> tuple[str, ...]:
-    """Which of its GPUs have failed it. Of a task that has ended badly, a lost one is the cause:
-    the news of it comes a little later than the end."""
+    """UUIDs of the task's GPUs that failed it. A GPU that is reported lost shortly after a failed
+    end is its cause."""
     if task.status is Status.COLLECTING and not (task.end is not None and is_failure(task.end)):
         return ()
     failed = []

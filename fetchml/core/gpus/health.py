@@ -1,7 +1,7 @@
-"""What is read of a GPU, and what follows from it: whether it may be given to a task.
+"""Health of GPUs: what is read from them, and whether they may be allocated.
 
 NVIDIA's catalog of XIDs (docs.nvidia.com/deploy/xid-errors, "Analyzing Xid Errors with the Xid
-Catalog", as of October 2025) names for each what to do at once. The table below follows it.
+Catalog", as of October 2025) names an immediate action for each. The table below follows it.
 """
 
 from collections.abc import Collection, Iterable
@@ -13,26 +13,26 @@ from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.core.model import Value
 
 _IDLE_SHARE = 0.1
-"""Of a GPU's memory: as much may be in use by nobody (the driver's own, a hidden display)."""
+"""Largest share of a GPU's memory that counts as idle use (the driver's own, a hidden display)."""
 _TOLERANCE_MB = 512
-"""Above the idle level. The driver keeps a little more or less from one look to the next."""
+"""Memory above the idle level that is tolerated: the driver's own use varies a little."""
 _NAMED = 2
-"""Processes that a sentence names, before it counts the rest."""
+"""Processes that a message names; the rest are counted."""
 
 
 class XidClass(IntEnum):
-    """What an XID means; the higher, the worse."""
+    """Severity of an XID; the higher, the worse."""
 
     NOTE = 0
-    """For the log: nothing follows from it by itself."""
+    """Informational: no action follows from it alone."""
     APPLICATION = 1
-    """The program's own fault, or ended with it: NVIDIA says to restart it. The GPU is well."""
+    """The program's own fault, or gone with the program. The GPU is healthy."""
     HIT = 2
-    """The GPU hurt the program and is well again: the task may run elsewhere, uncounted."""
+    """The GPU made the program fail and is healthy again: the task is retried, uncounted."""
     SICK = 3
-    """The GPU must be reset, or looked at: nothing more is started on it."""
+    """The GPU must be reset or examined: nothing more is started on it."""
     LOST = 4
-    """The GPU is gone until the machine restarts."""
+    """The GPU is gone until the machine is restarted."""
 
 
 def _application(words: str, *codes: int) -> dict[int, tuple[XidClass, str]]:
@@ -123,58 +123,68 @@ RECOVERY_ACTIONS = {
     6: "its bus must be reset",
     7: "the machine must be restarted",
 }
-"""nvmlDeviceGpuRecoveryAction: what the driver itself asks for. 0: nothing."""
+"""Values of nvmlDeviceGpuRecoveryAction, the action that the driver requests; 0 is none."""
 
 
 class XidSeen(Value, frozen=True):
+    """An XID that the driver reported."""
+
     at: int
     """Milliseconds since the epoch (UTC)."""
     code: int
 
 
 class GpuProcess(Value, frozen=True):
-    """One that computes on a GPU."""
+    """A process that computes on a GPU."""
 
     pid: int
     name: str = ""
-    """Empty: it can't be seen from here."""
+    """Empty if it is not visible to the server."""
     memory_mb: int | None = None
+    """MiB; `None` if the driver does not report it."""
     task_id: str | None = None
-    """Whose it is; None: not one of our tasks."""
+    """The task that it belongs to; `None` if it belongs to none."""
 
 
 class GpuReading(Value, frozen=True):
-    """What was read of a GPU or MIG device. None: it does not tell."""
+    """A reading of a GPU or MIG device. `None`: the driver does not report it.
+
+    Sizes are in MiB.
+    """
 
     uuid: str
     name: str = ""
     index: str = ""
-    """NVML's, such as "0"; of a MIG device "0:1", its GPU's and its own."""
+    """NVML's index ("0"); of a MIG device, its GPU's index and its own ("0:1")."""
     minor: int | None = None
-    """Of its device file, /dev/nvidiaN; of a MIG device: its GPU's."""
+    """Number of the device file /dev/nvidiaN; of a MIG device, its GPU's."""
     bus: str = ""
+    """PCI address."""
     place: int = 0
+    """Position on the bus."""
     parent: str | None = None
+    """UUID of the GPU that a MIG device is a part of; `None` for a whole GPU."""
     memory_mb: int = 0
     used_mb: int | None = None
     graphics_mb: int = 0
-    """In use by programs that draw."""
+    """Memory of graphics processes."""
     temperature_c: int | None = None
     utilisation_percent: int | None = None
     processes: tuple[GpuProcess, ...] = ()
     uncorrected_errors: int | None = None
-    """Of its memory (ECC), since the driver was loaded or the GPU reset."""
+    """Uncorrectable memory errors (ECC) since the driver was loaded or the GPU was reset."""
     recovery_action: int | None = None
+    """A key of RECOVERY_ACTIONS, or 0."""
     xids: tuple[XidSeen, ...] = ()
-    """Since the driver was loaded, or the owner put it back to work; the newest only."""
+    """The newest XIDs since the driver was loaded or an admin undrained the GPU."""
     lost: str | None = None
-    """Why it is gone."""
+    """Why it is gone; `None` if it is there."""
     trouble: str | None = None
-    """Why nothing can be said of it now."""
+    """Why its state is unknown at the moment; `None` if it is known."""
 
     @property
     def unaccounted_mb(self) -> int | None:
-        """Memory in use by no process that can be seen. None: that can't be told."""
+        """Memory (MiB) in use by no visible process; `None` if it can't be computed."""
         sizes = [process.memory_mb for process in self.processes]
         known = [size for size in sizes if size is not None]
         if self.used_mb is None or len(known) < len(sizes):
@@ -183,7 +193,7 @@ class GpuReading(Value, frozen=True):
 
 
 def xid_class(code: int) -> XidClass:
-    """A code that the catalog does not explain is taken for a fault of the GPU."""
+    """The severity of an XID. A code that is not in the catalog counts as SICK."""
     return XIDS.get(code, (XidClass.SICK, ""))[0]
 
 
@@ -193,12 +203,12 @@ def xid_words(code: int) -> str:
 
 
 def worst_xid(xids: Iterable[XidSeen], since: int = 0) -> XidSeen | None:
-    """The worst from `since` on, of several the first: what decides about a task that ran then."""
+    """The worst XID from `since` on, the first of equals: it decides about a task of that time."""
     return max((x for x in xids if x.at >= since), key=lambda x: xid_class(x.code), default=None)
 
 
 def idle_level(reading: GpuReading, before: int | None) -> int | None:
-    """MiB that are in use when nothing runs: the lowest ever seen, and never a large part."""
+    """Memory (MiB) in use while nothing runs: the least ever seen, and never a large share."""
     seen = reading.unaccounted_mb
     if seen is None:
         return before
@@ -207,7 +217,7 @@ def idle_level(reading: GpuReading, before: int | None) -> int | None:
 
 
 def derive(reading: GpuReading, idle_mb: int | None = None) -> Gpu:
-    """The GPU as the scheduler sees it. `idle_mb`: its `idle_level`."""
+    """The GPU as the scheduler sees it. `idle_mb`: its `idle_level`; `None` if not known."""
     return Gpu(
         uuid=reading.uuid,
         name=reading.name,
@@ -219,8 +229,10 @@ def derive(reading: GpuReading, idle_mb: int | None = None) -> Gpu:
 
 
 def fault(reading: GpuReading, idle_mb: int | None, holders: Collection[str]) -> Obstacle | None:
-    """Why a GPU that a task has left can't be given out again; None: it can. The tasks `holders`
-    share it, and their processes may stay."""
+    """Why a GPU can't be allocated again after a task left it; `None` if it can.
+
+    `holders`: ids of tasks that still share the GPU; their processes may stay.
+    """
     processes = tuple(
         process if process.task_id in holders else replace(process, task_id=None)
         for process in reading.processes

@@ -1,10 +1,9 @@
-"""FetchML in half a minute: start it, train on real data, watch it live, keep the result.
+"""FetchML in half a minute: start the server, train on real data, watch the task, keep the result.
 
     make demo
 
 The task runs in a container where a Docker engine answers, else as a plain process.
-`--launcher` chooses. All that the demo makes lies in `.demo` (`--data-dir`), and stays for a look
-around.
+`--launcher` chooses. The demo keeps all its files in `.demo` (`--data-dir`).
 """
 
 import argparse
@@ -32,7 +31,9 @@ IMAGE = "fetchml-demo:1"
 def main() -> None:
     parser = argparse.ArgumentParser(description="Show FetchML at work.")
     parser.add_argument("--launcher", choices=["docker", "process"], help="how the task runs")
-    parser.add_argument("--data-dir", type=Path, default=ROOT / ".demo", help="what it makes")
+    parser.add_argument(
+        "--data-dir", type=Path, default=ROOT / ".demo", help="folder for all files"
+    )
     args = parser.parse_args()
     data_dir = args.data_dir.absolute()
     launcher = args.launcher or ("docker" if docker_answers() else "process")
@@ -49,9 +50,9 @@ def main() -> None:
     os.environ["FETCHML_DATA_DIR"] = str(data_dir)
     with server(launcher, data_dir) as (http, grpc):
         os.environ["FETCHML_SERVER"] = grpc
-        say(f"FetchML answers: REST on http://{http}, gRPC on {grpc}. The task runs {where}.")
+        say(f"FetchML is ready: REST on http://{http}, gRPC on {grpc}. The task runs {where}.")
         fetchml("submit", "--wait", "--name", "digits", *task)
-        say("It is in the history now, and its results are kept:")
+        say("The task is now in the history, with its results:")
         fetchml("ls", "--limit", "3")
         listed = json.loads(fetchml("ls", "--limit", "1", "--json", quiet=True))
     show_result(data_dir / "tasks" / listed["tasks"][0]["id"] / "outputs")
@@ -67,18 +68,18 @@ def docker_answers() -> bool:
 
 
 def make_image() -> None:
-    """Make the image with scikit-learn, unless an earlier run has made it."""
+    """Build the image with scikit-learn, unless it exists."""
     with closing(docker.from_env()) as client:
         try:
             client.images.get(IMAGE)
         except ImageNotFound:
-            say(f"Making the image {IMAGE} from this machine's Python, once (about 20 s) ...")
+            say(f"Building the image {IMAGE} from this machine's Python, once (about 20 s) ...")
             build_base(client, IMAGE, ["scikit-learn"])
 
 
 @contextmanager
 def server(launcher: str, data_dir: Path) -> Iterator[tuple[str, str]]:
-    """Run a server on free ports; gives its addresses for REST and gRPC."""
+    """Run a server on free ports, and yield its addresses of REST and gRPC."""
     data_dir.mkdir(mode=0o700, exist_ok=True)  # the server's log shows its first key
     log = data_dir / "server.log"
     command = [str(FETCHML), "serve", "--launcher", launcher]
@@ -92,7 +93,7 @@ def server(launcher: str, data_dir: Path) -> Iterator[tuple[str, str]]:
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
-            start_new_session=True,  # Ctrl-C is for the client; the server is asked to stop below
+            start_new_session=True,  # Ctrl-C is for the client; the server is stopped below
         ) as process,
     ):
         try:
@@ -107,7 +108,7 @@ def server(launcher: str, data_dir: Path) -> Iterator[tuple[str, str]]:
 
 
 def fetchml(*arguments: str, quiet: bool = False) -> str:
-    """Run a client command as a user would, shown with its output, or give its output."""
+    """Run a command of the client, and show it with its output; return its output if `quiet`."""
     if not quiet:
         say(f"$ {shlex.join(['fetchml', *arguments])}")
     output = subprocess.PIPE if quiet else None
@@ -119,14 +120,14 @@ def fetchml(*arguments: str, quiet: bool = False) -> str:
 
 def show_result(outputs: Path) -> None:
     metrics = json.loads((outputs / "metrics.json").read_text())
-    say(f"Result: {metrics['test_accuracy']:.2%} of the digits it had never seen, read correctly.")
+    say(f"Result: {metrics['test_accuracy']:.2%} of unseen digits recognized.")
     for file in sorted(outputs.iterdir()):
         print(f"  {file}  {file.stat().st_size / 1024:.0f} KiB")
 
 
 def show_next_steps(launcher: str, task: Sequence[str], data_dir: Path) -> None:
     train = shlex.join([*task, "--epochs", "200"])
-    say("The server has stopped, and keeps all of this. To go on:")
+    say("The server has stopped, and its data is kept. To continue:")
     print(
         f"""
   export PATH={FETCHML.parent}:$PATH FETCHML_DATA_DIR={data_dir}

@@ -11,6 +11,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
+from build.words import findings
 from fetchml.cli.connect import connected
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.main import COMMANDS, fetchml
@@ -25,10 +26,6 @@ from fetchml.v1.task_pb2 import DatasetSpec, Task, TaskOutput
 NAMES = [name for section in COMMANDS.values() for name in section]
 
 
-NOT_OF_SOFTWARE = re.compile(
-    r"\b(tells?|told|says?|said|knows?|wants?|who|what is)\b", re.IGNORECASE
-)
-"""Words that make a person of the software, or that leave a sentence without its subject."""
 COLUMNS = 80
 
 
@@ -60,7 +57,7 @@ def test_help_fits_80_columns(texts: dict[str, str]) -> None:
 
 
 def test_help_makes_no_person_of_the_software(texts: dict[str, str]) -> None:
-    found = {name: NOT_OF_SOFTWARE.findall(text) for name, text in texts.items()}
+    found = {name: list(findings(text)) for name, text in texts.items()}
     assert {name: words for name, words in found.items() if words} == {}
 
 

@@ -25,6 +25,7 @@ from fetchml.core.verdict import is_failure
 from fetchml.errors import Forbidden, NotFound
 from fetchml.ports.gpu import GpuInventory, GpuState, OwnerOf
 from fetchml.ports.store import Store
+from fetchml.records import RecordSet
 
 DOCUMENTS = "gpu"
 THE_SERVER = "the server"
@@ -107,7 +108,7 @@ class Gpus:
     ) -> None:
         """`inventory` None: only plain slots. `report`: takes events to the core. `owner_of`: the
         launcher's."""
-        self._store = store
+        self._drained = RecordSet(store, DOCUMENTS, Drained, lambda each: each.uuid)
         self._state = state
         self._audit = audit
         self._inventory = inventory
@@ -123,8 +124,8 @@ class Gpus:
 
     async def start(self) -> None:
         """Report all GPUs to the core, now and whenever they change. After `Recovered`."""
-        for data in await self._store.list_documents(DOCUMENTS):
-            record = msgspec.json.decode(data, type=Drained)
+        await self._drained.load()
+        for record in self._drained:
             await self._report(GpuDrained(self._clock(), record.uuid, record.by))
         self._started = True
         if self._inventory is not None:
@@ -217,7 +218,7 @@ class Gpus:
         await self._audit.done(who, Action.GPU_DRAIN, uuid)
 
     async def _undrain_asked(self, who: Principal, uuid: str) -> None:
-        await self._store.delete_document(DOCUMENTS, uuid)
+        await self._drained.remove(uuid)
         if self._inventory is not None:
             self._inventory.forgive(uuid)
             self._changed(await self._inventory.refresh())
@@ -225,8 +226,7 @@ class Gpus:
         await self._audit.done(who, Action.GPU_UNDRAIN, uuid)
 
     async def _keep(self, uuid: str, by: str) -> None:
-        record = Drained(uuid, by, self._clock())
-        await self._store.put_document(DOCUMENTS, uuid, msgspec.json.encode(record))
+        await self._drained.put(Drained(uuid, by, self._clock()))
 
     def _changed(self, state: GpuState) -> None:
         if state.problem is not None and not state.gpus:

@@ -5,7 +5,6 @@ from a range that is nobody's: what the kernel counts by uid (inotify instances,
 signals) is then neither the server's nor another user's, and no task can read another user's files.
 """
 
-import asyncio
 import os
 from itertools import count
 from typing import Protocol
@@ -14,6 +13,7 @@ import msgspec
 
 from fetchml.ports.launcher import Owner, PrepareError
 from fetchml.ports.store import Store
+from fetchml.records import RecordSet
 
 KIND = "task_user"
 MOST_USERS = 100_000
@@ -50,41 +50,33 @@ class TaskUser(msgspec.Struct, frozen=True):
     uid: int
 
 
-_decode = msgspec.json.Decoder(TaskUser).decode
-
-
 class OwnerPerUser:
     """A uid for each user, the same one for as long as the data directory lives."""
 
     def __init__(self, store: Store, first_uid: int) -> None:
         """`first_uid`: users who come from now on get this one or the next that is free."""
-        self._store = store
+        self._records = RecordSet(store, KIND, TaskUser, lambda each: each.user)
         self._first_uid = first_uid
-        self._uids: dict[str, int] = {}
         self._taken: set[int] = {EARLIER_UID}
-        self._giving = asyncio.Lock()
         self._is_loaded = False
 
     async def of(self, user: str) -> Owner:
-        async with self._giving:
-            if not self._is_loaded:
-                await self._load()
-            if user not in self._uids:
-                await self._give(user)
-            uid = self._uids[user]
+        uid = await self._records.change(self._uid_of, user)
         return uid, uid
 
     def is_known(self, uid: int) -> bool:
         return uid in self._taken
 
-    async def _load(self) -> None:
-        for record in map(_decode, await self._store.list_documents(KIND)):
-            self._uids[record.user] = record.uid
-            self._taken.add(record.uid)
-        self._is_loaded = True
+    async def _uid_of(self, user: str) -> int:
+        if not self._is_loaded:
+            await self._records.load()
+            self._taken.update(each.uid for each in self._records)
+            self._is_loaded = True
+        known = self._records.get(user)
+        return known.uid if known is not None else await self._give(user)
 
-    async def _give(self, user: str) -> None:
-        if len(self._uids) >= MOST_USERS:
+    async def _give(self, user: str) -> int:
+        if len(self._records) >= MOST_USERS:
             raise PrepareError(
                 f"{MOST_USERS} users have had tasks here, and each has a uid: no more are given "
                 "([tasks] user)",
@@ -93,6 +85,6 @@ class OwnerPerUser:
         taken = self._taken | {os.geteuid()}
         uid = next(uid for uid in count(self._first_uid) if uid not in taken)
         # Durable before any file belongs to it: it is never given to somebody else.
-        await self._store.put_document(KIND, user, msgspec.json.encode(TaskUser(user, uid)))
-        self._uids[user] = uid
+        await self._records.put(TaskUser(user, uid))
         self._taken.add(uid)
+        return uid

@@ -91,7 +91,9 @@ def test_one_address_does_not_shut_out_another(attacked: Attacked, clients: Exit
     assert still_open(hostile) == SHARE, "the oldest stay"
     clients.close()
     until(lambda: is_answered(attacked, "127.0.0.4"), "places are not given back")
-    assert attacked.server.log.count("too many gRPC connections: closed the newest of 127.0.0.2") == 1
+    assert (
+        attacked.server.log.count("too many gRPC connections: closed the newest of 127.0.0.2") == 1
+    )
 
 
 @pytest.mark.parametrize(

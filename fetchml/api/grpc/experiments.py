@@ -6,11 +6,11 @@ from functools import partial
 from google.protobuf.empty_pb2 import Empty
 
 from fetchml.api.grpc.calls import Call
-from fetchml.api.in_turns import map_in_turns
 from fetchml.api.mappings import EXPERIMENT
 from fetchml.api.task_messages import wants_full
 from fetchml.core.requests.experiment import KNOWN_FIELDS
 from fetchml.engine.experiments import Experiments
+from fetchml.system.pacing import map_paced
 from fetchml.v1 import experiment_pb2, experiment_pb2_grpc
 
 
@@ -23,7 +23,7 @@ class ExperimentService(experiment_pb2_grpc.ExperimentServiceServicer):
     ) -> experiment_pb2.ListExperimentsResponse:
         full = wants_full(request.view)
         found = self._experiments.list(call.who)
-        messages = await map_in_turns(partial(EXPERIMENT.message, full=full), found)
+        messages = await map_paced(partial(EXPERIMENT.message, full=full), found)
         return experiment_pb2.ListExperimentsResponse(experiments=messages)
 
     async def CreateExperiment(

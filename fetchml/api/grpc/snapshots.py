@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from google.protobuf.empty_pb2 import Empty
 
 from fetchml.api.grpc.calls import Call
-from fetchml.api.in_turns import map_in_turns
 from fetchml.api.mappings import SNAPSHOT
 from fetchml.errors import BadRequest
 from fetchml.snapshots.service import Snapshots
+from fetchml.system.pacing import map_paced
 from fetchml.v1 import snapshot_pb2, snapshot_pb2_grpc
 
 STALL_SECONDS = 60
@@ -44,7 +44,7 @@ class SnapshotService(snapshot_pb2_grpc.SnapshotServiceServicer):
         self, _: snapshot_pb2.ListSnapshotsRequest, call: Call
     ) -> snapshot_pb2.ListSnapshotsResponse:
         found = self._snapshots.list(call.who)
-        messages = await map_in_turns(SNAPSHOT.message, found)
+        messages = await map_paced(SNAPSHOT.message, found)
         return snapshot_pb2.ListSnapshotsResponse(snapshots=messages)
 
     async def DeleteSnapshot(

@@ -12,7 +12,6 @@ from google.protobuf.empty_pb2 import Empty
 from fetchml.api.file_pieces import pieces_of, size_of
 from fetchml.api.grpc.calls import Call
 from fetchml.api.grpc.listing import listing, page_token
-from fetchml.api.in_turns import map_in_turns
 from fetchml.api.mappings import EXPLANATION, OUTPUT
 from fetchml.api.task_messages import (
     create_fields,
@@ -25,7 +24,7 @@ from fetchml.api.task_messages import (
 from fetchml.core.requests.batch import batch_size_fault
 from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
 from fetchml.ports.store import TaskPage
-from fetchml.system.pacing import Pace
+from fetchml.system.pacing import Pace, map_paced
 from fetchml.v1 import task_pb2, task_pb2_grpc
 from fetchml.views import WatchFilter
 
@@ -56,7 +55,7 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         async for batch in batches:
             if fault := batch_size_fault(len(batch.tasks), len(reply.tasks)):
                 raise ValidationFailed([FieldViolation("tasks", fault)])
-            asked = await map_in_turns(_read_create, batch.tasks)
+            asked = await map_paced(_read_create, batch.tasks)
             tasks = await self._engine.create_tasks(
                 call.who, [each.fields for each in asked], [each.key for each in asked]
             )
@@ -84,7 +83,7 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
             tasks = page.tasks[: wanted.size]
             more = wanted.by_token and (page.cut or len(page.tasks) > wanted.size)
             return task_pb2.TaskList(
-                tasks=await map_in_turns(partial(task_message, full=full), tasks),
+                tasks=await map_paced(partial(task_message, full=full), tasks),
                 total=page.total,
                 limit=wanted.size,
                 offset=wanted.query.offset,

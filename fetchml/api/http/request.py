@@ -11,13 +11,13 @@ from multidict import CIMultiDict
 
 from fetchml.api.http.errors import SERVER, error_body, error_headers, status_of
 from fetchml.api.http.reply import SMALL_BYTES, Budgets, Reply
-from fetchml.api.in_turns import map_in_turns
 from fetchml.auth.admission import Admission
 from fetchml.auth.limits import RateState
 from fetchml.config.proxies import caller_of
 from fetchml.core.model import Principal
 from fetchml.errors import RateLimited, RequestError
 from fetchml.pages import PAGE_BYTES, PageTooLarge
+from fetchml.system.pacing import map_paced
 
 ROWS_PER_STEP = 16
 """Rows of a list that are encoded before other requests may run."""
@@ -118,7 +118,7 @@ class RestRequest:
                 held += more
             return rows[1:-1]
 
-        parts = await map_in_turns(encode_step, range(0, len(items), ROWS_PER_STEP))
+        parts = await map_paced(encode_step, range(0, len(items), ROWS_PER_STEP))
         # A single copy: each one blocks the event loop for milliseconds at the largest page.
         pieces = [piece for part in parts for piece in (b",", part)]
         pieces[:1] = [b"["]

@@ -19,7 +19,9 @@ def task_variables(gpu_ids: Sequence[str]) -> dict[str, str]:
 
 def process_variables(gpu_ids: Sequence[str]) -> dict[str, str]:
     """Return the variables of a plain process. CUDA shows it only these GPUs, or none."""
+    if not gpu_ids:
+        return {"CUDA_VISIBLE_DEVICES": ""}
     given = devices(gpu_ids)
-    if gpu_ids and not given:
+    if not given:
         return task_variables(gpu_ids)
     return task_variables(gpu_ids) | {"CUDA_VISIBLE_DEVICES": ",".join(given)}

@@ -16,7 +16,6 @@ from fetchml.core.events import (
     StopAttempt,
 )
 from fetchml.core.model import AttemptEnd, Status, Task
-from fetchml.core.requests import submission
 from fetchml.core.waiting import may_be_prestaged
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
@@ -96,7 +95,7 @@ class AttemptManager:
             self.counts.prestaged += 1
         elif task.status is Status.PREPARING:
             self.counts.ordinary += 1
-            self.counts.not_again += not may_be_prestaged(task)
+            self.counts.not_again += task.discarded > 0 and not may_be_prestaged(task)
         runner = self._current[task.id] = self._make_runner(task)
         self._background.start(self._drive(task.id, runner))
 
@@ -130,9 +129,9 @@ class AttemptManager:
             task_id=task.id,
             attempt=task.attempt,
             job_name=spec.job_name,
-            folder=self._files.attempt(task.id, task.attempt).path,
+            folder=self._files.attempt_path(task.id, task.attempt),
             image=spec.image,
-            argv=submission.argv(spec),
+            argv=spec.argv,
             env={**(spec.env or {}), **own},
             cpu=spec.cpu or 0,
             memory_gb=spec.memory_gb or 0,

@@ -201,7 +201,8 @@ class AttemptRunner:
         """Prepare the attempt up to its gate; return false if it was abandoned."""
         preparing = asyncio.create_task(self._stage_and_launch())
         try:
-            cancelled = not await self._unless_cancelled(preparing)
+            await _first_of(preparing, self._stop_requested, self._discard_requested)
+            cancelled = not preparing.done()
         finally:
             # Also when the server stops: nothing may be created after this returns.
             preparing.cancel()
@@ -354,11 +355,6 @@ class AttemptRunner:
             except Exception:
                 log.exception("an attempt can't be ended", extra={"task_id": self._task.id})
                 await asyncio.sleep(AGAIN_SECONDS)
-
-    async def _unless_cancelled(self, work: asyncio.Task[None]) -> bool:
-        """Wait for `work`; return false if the attempt was stopped or discarded before its end."""
-        await _first_of(work, self._stop_requested, self._discard_requested)
-        return work.done()
 
     def _progress(self, sentence: str) -> None:
         shown = text.shown(sentence, text.MAX_MESSAGE)

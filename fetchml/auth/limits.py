@@ -30,7 +30,8 @@ class RateLimiter:
 
     def take(self, caller: str, now: float) -> RateState | None:
         """Take one of the caller's tokens; `None` if none is left."""
-        tokens = self._tokens(caller, now)
+        tokens, at = self._buckets.get(caller, (self.burst, now))
+        tokens = min(self.burst, tokens + (now - at) * self._per_second)
         if tokens < 1:
             return None
         left = tokens - 1
@@ -43,11 +44,6 @@ class RateLimiter:
 
     def retry_after(self, caller: str, now: float) -> int:
         """Return the whole seconds, at least 1, until the caller has a token."""
-        return max(1, math.ceil((1 - self._tokens(caller, now)) / self._per_second))
-
-    def _tokens(self, caller: str, now: float) -> float:
-        bucket = self._buckets.get(caller)
-        if bucket is None:
-            return self.burst
-        tokens, at = bucket
-        return min(self.burst, tokens + (now - at) * self._per_second)
+        tokens, at = self._buckets.get(caller, (self.burst, now))
+        tokens += (now - at) * self._per_second
+        return max(1, math.ceil((1 - tokens) / self._per_second))

@@ -227,3 +227,5 @@ class Decision:
     """New versions of tasks, in order; one task may change more than once."""
     effects: list[Effect] = field(default_factory=list)
     """In the order in which they are carried out."""
+    next_due: int | None = None
+    """When `TimePassed` is to be reported next, for delayed tasks; `None` if none is delayed."""

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 import msgspec
 
+from fetchml.core.requests import shell_words
+
 
 class Status(StrEnum):
     """The phase of a task's current attempt. Clients see `Task.shown_status`.
@@ -112,6 +114,11 @@ class TaskSpec(Value, frozen=True):
     max_retries: int = 0
     preemptible: bool = False
     """The task may be stopped and run again later when a more urgent task needs its resources."""
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command with the arguments as a POSIX shell would split them; no shell runs them."""
+        return self.command + tuple(shell_words.split(self.args)) if self.args else self.command
 
     @property
     def resources(self) -> Resources:

@@ -57,6 +57,16 @@ def step(state: State, event: Event) -> Decision:
     attempt that is not the task's current one is stale and changes nothing.
     """
     decision = Decision()
+    _apply(state, decision, event)
+    if not isinstance(event, Submitted):  # a submit displaces no prestaged task
+        for task in prestage.misplaced(state):
+            _discard(state, decision, task.id)
+    _schedule(state, decision, event.now)
+    decision.next_due = state.queue.next_due()
+    return decision
+
+
+def _apply(state: State, decision: Decision, event: Event) -> None:
     match event:
         case Submitted(tasks=tasks, footprints=footprints):
             sizes = footprints or [footprint(task.spec) for task in tasks]
@@ -103,11 +113,6 @@ def step(state: State, event: Event) -> Decision:
             _recover(state, decision, event.now)
         case TimePassed(due=due):
             state.queue.due(event.now, due)
-    if not isinstance(event, Submitted):  # a submit displaces no prestaged task
-        for task in prestage.misplaced(state):
-            _discard(state, decision, task.id)
-    _schedule(state, decision, event.now)
-    return decision
 
 
 def _recover(state: State, decision: Decision, now: int) -> None:

@@ -50,11 +50,14 @@ class Dispatcher:
         recorded, the text is mended.
         """
         if isinstance(event, Submitted):
-            _require_storable(event)
+            # The checks at the edge let nothing else pass; here it is certain.
+            if not text.is_storable(event):
+                raise BadRequest("The request holds text that is not valid Unicode: send UTF-8")
         else:
             event = text.storable(event)
         decision = step(self._state, event)
-        self._set_timer()
+        if decision.next_due != self._timer_due:
+            self._set_timer(decision.next_due)
         checks: list[CheckGpus] = []
         if decision.effects:
             checks = [effect for effect in decision.effects if isinstance(effect, CheckGpus)]
@@ -105,11 +108,8 @@ class Dispatcher:
         except Exception:
             log.exception("an effect failed", extra={"effect": type(effect).__name__})
 
-    def _set_timer(self) -> None:
+    def _set_timer(self, due: int | None) -> None:
         """A delayed retry becomes ready by itself."""
-        due = self._state.queue.next_due()
-        if due == self._timer_due:
-            return
         if self._timer is not None:
             self._timer.cancel()
         self._timer_due = due
@@ -121,9 +121,3 @@ class Dispatcher:
     def _time_passed(self, due: int) -> None:
         self._timer_due = None
         self.apply(TimePassed(self._clock(), due))
-
-
-def _require_storable(event: Submitted) -> None:
-    """The checks at the edge let nothing else pass; here it is certain. Raises BadRequest."""
-    if not text.is_storable(event):
-        raise BadRequest("The request holds text that is not valid Unicode: send UTF-8")

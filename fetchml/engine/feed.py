@@ -29,16 +29,20 @@ class Feed:
     def committed(self, changes: Sequence[Change]) -> None:
         """Publish changes, in the order of their numbers and without gaps."""
         self._changes.extend(changes)
-        self._bytes += _bytes(changes)
+        for change in changes:
+            if change.task.ended_at is not None:
+                self._bytes += footprint(change.task.spec)
         self.last_seq = self._changes[-1].seq
         if len(self._changes) > 2 * KEPT or self._bytes > KEPT_BYTES:
             self._forget_oldest()
-        self._wake()
+        if self._news is not None:
+            self._wake(self._news)
 
     def close(self) -> None:
         """Nothing more will come: readers that wait go on and find `closed`."""
         self.closed = True
-        self._wake()
+        if self._news is not None:
+            self._wake(self._news)
 
     def after(self, seq: int, limit: int) -> list[Change] | None:
         """Up to `limit` changes above `seq`; None: they are not in memory (any more)."""
@@ -67,10 +71,9 @@ class Feed:
                 count += 1
             del self._changes[:count]
 
-    def _wake(self) -> None:
-        if self._news is not None:
-            self._news.set_result(None)
-            self._news = None
+    def _wake(self, news: asyncio.Future[None]) -> None:
+        news.set_result(None)
+        self._news = None
 
 
 def _bytes(changes: Iterable[Change]) -> int:

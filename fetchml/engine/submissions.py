@@ -2,15 +2,15 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
-from fetchml.core import permissions, quotas
-from fetchml.core.events import Submitted
+from fetchml.core import acceptance, quotas
+from fetchml.core.acceptance import Refusal, RefusalKind, SubmissionRules
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Idempotency, Principal, Task, TaskSpec
-from fetchml.core.requests import dataset, images, submission
+from fetchml.core.requests import submission
 from fetchml.core.state import State
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.dispatcher import Dispatcher
@@ -23,6 +23,8 @@ from fetchml.errors import (
     FieldViolation,
     Forbidden,
     QueueQuotaReached,
+    RequestError,
+    StorageQuotaReached,
     Unavailable,
     ValidationFailed,
 )
@@ -35,16 +37,18 @@ from fetchml.system.pacing import Pace
 
 NO_SUCH_SNAPSHOT = FieldViolation("snapshot_id", "there is no such snapshot: upload it first")
 KEY_OF_ANOTHER = "was used with another request: take a new key"
+NO_SUCH_EXPERIMENT = FieldViolation("experiment_id", "no such experiment, or it is archived")
 
+_ERRORS: dict[RefusalKind, Callable[[str], RequestError]] = {
+    RefusalKind.FORBIDDEN: Forbidden,
+    RefusalKind.DRAINING: Unavailable,
+    RefusalKind.DISK_FULL: lambda _: DiskFull(),
+    RefusalKind.STORAGE: StorageQuotaReached,
+    RefusalKind.QUOTA: QueueQuotaReached,
+    RefusalKind.QUEUE_FULL: Unavailable,
+}
 
-@dataclass(frozen=True, slots=True)
-class SubmissionRules:
-    """What a request may ask for, by the settings."""
-
-    defaults: submission.Defaults
-    dataset_schemes: tuple[str, ...] = dataset.SCHEMES
-    dataset_addresses: dataset.AddressRules = dataset.PUBLIC_ADDRESSES
-    allow_images: tuple[str, ...] = images.ANY
+_New = tuple[TaskSpec, Idempotency | None]
 
 
 class Submissions:
@@ -83,23 +87,16 @@ class Submissions:
     async def create_task(
         self, who: Principal, request: Mapping[str, object], idempotency_key: str | None = None
     ) -> Task:
-        """Durable on return. A repeated `idempotency_key` gives the task that it gave before."""
-        if idempotency_key is None:
-            self._require_may_submit(who, 1)
-            return await self._submit_one(who, self._accept(who, request), None)
-        if fault := submission.idempotency_key_fault(idempotency_key):
+        """Create a task, durable on return.
+
+        A repeated `idempotency_key` returns the task that it created before.
+        """
+        if idempotency_key is not None and (
+            fault := submission.idempotency_key_fault(idempotency_key)
+        ):
             raise BadRequest(f"Idempotency-Key: {fault}")
-        digest = _digest(request)
-        async with self._locks.hold(("create", who.user, idempotency_key)):
-            known = await self._store.find_idempotent(who.user, [idempotency_key])
-            earlier = known.get(idempotency_key)
-            if earlier is None:
-                self._require_may_submit(who, 1)
-                spec = self._accept(who, request)
-                return await self._submit_one(who, spec, Idempotency(idempotency_key, digest))
-        if earlier.digest != digest:
-            raise ValidationFailed([FieldViolation("Idempotency-Key", KEY_OF_ANOTHER)])
-        return await self._tasks.get(earlier.task_id)
+        [task] = await self._create(who, [request], [idempotency_key], _of_the_only)
+        return task
 
     async def create_tasks(
         self,
@@ -107,103 +104,121 @@ class Submissions:
         requests: Sequence[Mapping[str, object]],
         idempotency_keys: Sequence[str | None] = (),
     ) -> list[Task]:
-        """All or none, in one durable commit. `idempotency_keys`: one for each request, or none at
-        all; one that is repeated gives the task that it gave before."""
-        idempotency_keys = idempotency_keys or [None] * len(requests)
-        _check_keys(idempotency_keys)
-        keys = sorted(key for key in idempotency_keys if key is not None)
-        async with self._locks.hold_all([("create", who.user, key) for key in keys]):
-            known = await self._store.find_idempotent(who.user, keys) if keys else {}
-            if len(known) < len(requests):
-                # Before the checks, which cost much more.
-                self._require_may_submit(who, len(requests) - len(known))
-            made = await self._accept_all(who, requests, idempotency_keys, known)
-            new = iter(await self._submit(who, made) if made else [])
-        pace = Pace()
+        """Create all tasks or none, in one durable commit.
+
+        `idempotency_keys`: one for each request, or none at all; a repeated one returns the task
+        that it created before.
+        """
+        keys = idempotency_keys or [None] * len(requests)
+        _check_keys(keys)
+        return await self._create(who, requests, keys, _of_many)
+
+    async def _create(
+        self,
+        who: Principal,
+        requests: Sequence[Mapping[str, object]],
+        keys: Sequence[str | None],
+        named: "_FieldNames",
+    ) -> list[Task]:
+        """Create the tasks whose keys are new, and find the others."""
+        used = [key for key in keys if key is not None]
+        if not used:
+            return await self._create_new(who, requests, keys, {}, named)
+        # One create at a time with each key: the second finds what the first created.
+        async with self._locks.hold_all(sorted(("create", who.user, key) for key in used)):
+            known = await self._store.find_idempotent(who.user, used)
+            new = iter(await self._create_new(who, requests, keys, known, named))
         tasks: list[Task] = []
-        for key in idempotency_keys:
+        pace = Pace()
+        for key in keys:
             earlier = None if key is None else known.get(key)
             tasks.append(next(new) if earlier is None else await self._tasks.get(earlier.task_id))
             if pace.due:
                 await pace.rest()
         return tasks
 
-    async def _accept_all(
+    async def _create_new(
         self,
         who: Principal,
         requests: Sequence[Mapping[str, object]],
         keys: Sequence[str | None],
         known: Mapping[str, IdempotentCreate],
-    ) -> list[tuple[TaskSpec, Idempotency | None]]:
-        """All that is new of a batch. Raises ValidationFailed with no more than the first
-        MAX_VIOLATIONS faults: the rest of a batch that is refused anyway is not looked at."""
-        made: list[tuple[TaskSpec, Idempotency | None]] = []
+        named: "_FieldNames",
+    ) -> list[Task]:
+        """Create the tasks whose keys are not `known`; durable on return."""
+        if len(known) < len(requests):
+            # Before the checks of each task, which cost much more.
+            refusal = acceptance.refusal(
+                self._state,
+                who,
+                len(requests) - len(known),
+                disk_has_room=self._store.has_room(),
+                used=self._usage.used_by(who.user),
+                allowed_bytes=self._usage.allowed_bytes,
+            )
+            if refusal is not None:
+                raise _error(refusal)
+        new = await self._accept(who, requests, keys, known, named)
+        if not new:
+            return []
+        now, sender = self._clock(), who.sender
+        tasks = [
+            Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)
+            for spec, idempotency in new
+        ]
+        event = acceptance.submitted(self._state, now, who.user, tasks)
+        if isinstance(event, Refusal):
+            self.refused += 1
+            raise _error(event)
+        # Others had their turn while it was checked.
+        for snapshot_id in {spec.snapshot_id for spec, _ in new if spec.snapshot_id is not None}:
+            if self._snapshots.to_run(who.user, snapshot_id) is None:
+                raise ValidationFailed([NO_SUCH_SNAPSHOT])
+        await self._dispatcher.apply(event)
+        return tasks
+
+    async def _accept(
+        self,
+        who: Principal,
+        requests: Sequence[Mapping[str, object]],
+        keys: Sequence[str | None],
+        known: Mapping[str, IdempotentCreate],
+        named: "_FieldNames",
+    ) -> list[_New]:
+        """What the requests with new keys ask for. Raises ValidationFailed: for many requests with
+        no more than the first MAX_VIOLATIONS faults, since the rest of a batch that is refused
+        anyway is not looked at."""
+        new: list[_New] = []
         violations: list[FieldViolation] = []
         pace = Pace()
         for index, (request, key) in enumerate(zip(requests, keys, strict=True)):
             if pace.due:
                 await pace.rest()
-            digest = "" if key is None else _digest(request)
-            if key is not None and (earlier := known.get(key)) is not None:
-                if earlier.digest != digest:
-                    field = f"tasks[{index}].idempotency_key"
-                    violations.append(FieldViolation(field, KEY_OF_ANOTHER))
+            idempotency = None if key is None else Idempotency(key, _digest(request))
+            if idempotency is not None and (earlier := known.get(idempotency.key)) is not None:
+                if earlier.digest != idempotency.digest:
+                    violations.append(FieldViolation(named.key(index), KEY_OF_ANOTHER))
                 continue
             try:
-                spec = self._accept(who, request)
-                self._require_takes_tasks(who, spec)
-                if spec.dataset_specs:
-                    await self._require_datasets(spec)
-                made.append((spec, None if key is None else Idempotency(key, digest)))
+                spec = self._accept_one(who, request)
+                if spec.dataset_specs and (fault := await self._datasets.fault(spec.dataset_specs)):
+                    raise ValidationFailed([FieldViolation("dataset_specs", fault)])
+                new.append((spec, idempotency))
             except ValidationFailed as error:
                 violations += [
-                    FieldViolation(f"tasks[{index}].{violation.field}", violation.rule)
-                    for violation in error.violations
+                    FieldViolation(named.field(index, each.field), each.rule)
+                    for each in error.violations
                 ]
-            if len(violations) >= MAX_VIOLATIONS:
+            if len(violations) >= MAX_VIOLATIONS and named is _of_many:
                 del violations[MAX_VIOLATIONS:]
                 rule = f"the tasks after tasks[{index}] were not checked: mend these faults first"
                 violations.append(FieldViolation("tasks", rule))
                 break
         if violations:
             raise ValidationFailed(violations)
-        return made
+        return new
 
-    def require_room(self) -> None:
-        """Raises Unavailable if the server takes no new work."""
-        if self._state.draining:
-            raise Unavailable("The server is shutting down: submit again when it is back")
-        if not self._store.has_room():
-            raise DiskFull
-
-    def require_quota(self, user: str, spec: TaskSpec) -> None:
-        """For one task. Raises ValidationFailed, QueueQuotaReached, Unavailable."""
-        self._require_gpu_quota(spec)
-        self._require_queue_quota(user, [footprint(spec)])
-        self._usage.require_room(user)
-
-    def _require_gpu_quota(self, spec: TaskSpec) -> None:
-        if fault := quotas.gpu_fault(self._state.limits, spec):
-            raise ValidationFailed([FieldViolation("gpu", fault)])
-
-    def _require_queue_quota(self, user: str, footprints: Sequence[int]) -> None:
-        if fault := quotas.queue_fault(self._state, user, footprints):
-            self.refused += 1
-            raise QueueQuotaReached(fault)
-        if quotas.is_full(self._state, footprints):
-            self.refused += 1
-            raise Unavailable("The queue is full: submit again when tasks have ended")
-
-    def _require_may_submit(self, who: Principal, count: int) -> None:
-        if not permissions.may_submit(who):
-            raise Forbidden("A viewer's key can't submit tasks")
-        self.require_room()
-        self._usage.require_room(who.user)
-        if fault := quotas.count_fault(self._state, who.user, count):
-            raise QueueQuotaReached(fault)
-
-    def _accept(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
-        state = self._state
+    def _accept_one(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
         snapshot_id = request.get("snapshot_id")
         snapshot = None
         unknown: list[FieldViolation] = []
@@ -211,64 +226,54 @@ class Submissions:
             snapshot = self._snapshots.to_run(who.user, snapshot_id)
             unknown = [] if snapshot else [NO_SUCH_SNAPSHOT]
         try:
-            spec = submission.accept(
-                request,
-                self._rules.defaults,
-                state.capacity,
-                snapshot.project_file if snapshot else None,
-                dataset_schemes=self._rules.dataset_schemes,
-                dataset_addresses=self._rules.dataset_addresses,
-                allow_images=self._rules.allow_images,
-            )
+            project = snapshot.project_file if snapshot else None
+            spec = acceptance.accept(self._state, request, self._rules, project)
         except submission.InvalidSubmission as error:
-            violations = [FieldViolation(*v) for v in error.violations]
+            violations = [FieldViolation(*violation) for violation in error.violations]
             if any(violation.field == "snapshot_id" for violation in violations):
                 unknown = []
             raise ValidationFailed(violations + unknown) from None
         if unknown:
             raise ValidationFailed(unknown)
-        self._require_gpu_quota(spec)
+        experiment = spec.experiment_id
+        if experiment is not None and not self._experiments.takes_tasks(who, experiment):
+            raise ValidationFailed([NO_SUCH_EXPERIMENT])
         return spec
 
-    def _require_takes_tasks(self, who: Principal, spec: TaskSpec) -> None:
-        """Not for a repeated create: its experiment may have been archived since."""
-        if spec.experiment_id is None or self._experiments.takes_tasks(who, spec.experiment_id):
-            return
-        rule = "no such experiment, or it is archived"
-        raise ValidationFailed([FieldViolation("experiment_id", rule)])
+    # For services, which are tasks too.
 
-    async def _require_datasets(self, spec: TaskSpec) -> None:
-        if fault := await self._datasets.fault(spec.dataset_specs or ()):
-            raise ValidationFailed([FieldViolation("dataset_specs", fault)])
+    def require_room(self) -> None:
+        """Raises Unavailable if the server takes no new work."""
+        refusal = acceptance.closed(self._state, disk_has_room=self._store.has_room())
+        if refusal is not None:
+            raise _error(refusal)
 
-    async def _submit_one(
-        self, who: Principal, spec: TaskSpec, idempotency: Idempotency | None
-    ) -> Task:
-        self._require_takes_tasks(who, spec)
-        if spec.dataset_specs:
-            await self._require_datasets(spec)
-        return (await self._submit(who, [(spec, idempotency)]))[0]
+    def require_quota(self, user: str, spec: TaskSpec) -> None:
+        """Raises ValidationFailed, QueueQuotaReached, StorageQuotaReached, Unavailable."""
+        if fault := quotas.gpu_fault(self._state.limits, spec):
+            raise ValidationFailed([FieldViolation("gpu", fault)])
+        if (refusal := acceptance.no_place(self._state, user, [footprint(spec)])) is not None:
+            self.refused += 1
+            raise _error(refusal)
+        self._usage.require_room(user)
 
-    async def _submit(
-        self, who: Principal, made: Sequence[tuple[TaskSpec, Idempotency | None]]
-    ) -> list[Task]:
-        now, user, sender = self._clock(), who.user, who.sender
-        tasks: list[Task] = []
-        footprints: list[int] = []
-        snapshots = set[str]()
-        for spec, idempotency in made:
-            task_id = self._ids.next(now)
-            tasks.append(Task(task_id, user, spec, now, idempotency=idempotency, sender=sender))
-            footprints.append(footprint(spec))
-            if spec.snapshot_id is not None:
-                snapshots.add(spec.snapshot_id)
-        self._require_queue_quota(user, footprints)
-        # Others had their turn while it was checked.
-        for snapshot_id in snapshots:
-            if self._snapshots.to_run(user, snapshot_id) is None:
-                raise ValidationFailed([NO_SUCH_SNAPSHOT])
-        await self._dispatcher.apply(Submitted(now, tasks, footprints))
-        return tasks
+
+class _FieldNames(NamedTuple):
+    """How errors name the fields of the request with this index."""
+
+    field: Callable[[int, str], str]
+    key: Callable[[int], str]
+    """The idempotency key's field."""
+
+
+_of_the_only = _FieldNames(lambda _, field: field, lambda _: "Idempotency-Key")
+_of_many = _FieldNames(
+    lambda index, field: f"tasks[{index}].{field}", lambda index: f"tasks[{index}].idempotency_key"
+)
+
+
+def _error(refusal: Refusal) -> RequestError:
+    return _ERRORS[refusal.kind](refusal.message)
 
 
 def _digest(request: Mapping[str, object]) -> str:

@@ -57,27 +57,23 @@ class TaskIndex:
                 self._counts[task.user, task.status] -= 1
                 self._ended[task.status].remove(task)
             else:
-                self._task_changed(task)
+                before = self.live.get(task.id)
+                if before is not None:
+                    self._counts[task.user, before.shown_status] -= 1
+                self._counts[task.user, task.shown_status] += 1
+                if task.status in ENDED:
+                    self._ended[task.status].add(task)
+                    self.live.pop(task.id, None)
+                else:
+                    self.live[task.id] = task
+                    if before is None:
+                        self._came(turn(task))
 
     def _service_changed(self, task: Task) -> None:
         if task.status in ENDED:
             self.services.pop(task.id, None)
         else:
             self.services[task.id] = task
-
-    def _task_changed(self, task: Task) -> None:
-        before = self.live.get(task.id)
-        if before is not None:
-            self._counts[task.user, before.shown_status] -= 1
-        self._counts[task.user, task.shown_status] += 1
-        if task.status not in ENDED:
-            self.live[task.id] = task
-            if before is None:
-                self._came(turn(task))
-            return
-        self._ended[task.status].add(task)
-        if before is not None:
-            del self.live[task.id]
 
     def _came(self, new: Turn) -> None:
         if len(self.live) == 1:

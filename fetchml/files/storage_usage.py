@@ -63,6 +63,10 @@ class StorageUsage:
         if fault is not None:
             raise StorageQuotaReached(fault)
 
+    def used_by(self, user: str) -> Mapping[Kind, Used]:
+        """Not to be changed; kinds that are missing take nothing."""
+        return self._users.get(user, {})
+
     def of(self, user: str) -> UserStorage:
         used = self._users.get(user, {})
         return UserStorage(user, {kind: used.get(kind, NOTHING) for kind in Kind})

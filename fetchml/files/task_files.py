@@ -38,7 +38,10 @@ class TaskFiles:
         self._removing = ThreadPoolExecutor(REMOVING_THREADS, "removals")
 
     def attempt(self, task_id: str, attempt: int) -> AttemptFolder:
-        return AttemptFolder(self._root / task_id / ATTEMPTS / str(attempt))
+        return AttemptFolder(self.attempt_path(task_id, attempt))
+
+    def attempt_path(self, task_id: str, attempt: int) -> Path:
+        return self._root / task_id / ATTEMPTS / str(attempt)
 
     def outputs(self, task_id: str) -> Path:
         return self._root / task_id / OUTPUTS

@@ -14,6 +14,7 @@ from fetchml.adapters.jupyter.client import HttpJupyterClient
 from fetchml.attempts.manager import AttemptManager, AttemptSettings
 from fetchml.attempts.staging import Inputs
 from fetchml.auth.audit import Audit
+from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.events import CheckGpus, DiscardAttempt, OpenGate, RunAttempt, StopAttempt
 from fetchml.core.state import Limits, State
 from fetchml.datasets.provider import DatasetProvider
@@ -33,7 +34,7 @@ from fetchml.engine.run_times import RunTimes
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.engine.share_store import ShareStore
 from fetchml.engine.status import ServerStatus
-from fetchml.engine.submissions import SubmissionRules, Submissions
+from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.watch import Watches

@@ -21,6 +21,7 @@ from fetchml.config.proxies import Proxies
 from fetchml.config.sections.tasks import TaskSettings
 from fetchml.config.settings import Settings
 from fetchml.config.tls import BadCertificate, Certificate, configured_certificate
+from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.model import Resources
 from fetchml.core.requests.dataset import AddressRules
 from fetchml.core.requests.submission import Defaults
@@ -30,7 +31,6 @@ from fetchml.core.state import Limits
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.retention import RetentionSettings
-from fetchml.engine.submissions import SubmissionRules
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
 from fetchml.files.layout import DATASETS, JUPYTER

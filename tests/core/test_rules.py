@@ -15,7 +15,7 @@ from fetchml.core.model import (
     Task,
     TaskSpec,
 )
-from fetchml.core.requests.submission import KNOWN_FIELDS, Defaults, InvalidSubmission, accept, argv
+from fetchml.core.requests.submission import KNOWN_FIELDS, Defaults, InvalidSubmission, accept
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.transitions import InvalidTransition, require
 from fetchml.core.verdict import STOPPED, judge
@@ -123,7 +123,7 @@ def test_ended_is_final() -> None:
 def test_shortest_request_gets_the_defaults() -> None:
     spec = accept({"job_name": "a"}, DEFAULTS, CAPACITY)
     assert spec == TaskSpec("a", "python:3.12-slim", ("python", "train.py"), max_retries=2)
-    assert argv(spec) == ("python", "train.py")
+    assert spec.argv == ("python", "train.py")
 
 
 def test_full_request_is_kept_as_it_was() -> None:
@@ -148,7 +148,7 @@ def test_full_request_is_kept_as_it_was() -> None:
     }
     assert request.keys() == KNOWN_FIELDS
     spec = accept(request, DEFAULTS, CAPACITY)
-    assert argv(spec)[3:] == ("--lr", "0.1 0.2", "--name", "it's")
+    assert spec.argv[3:] == ("--lr", "0.1 0.2", "--name", "it's")
     assert (spec.cpu, spec.resources) == (0, Resources(0, 16, 1))
 
 

@@ -13,6 +13,7 @@ from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.adapters.origins.http import HttpOrigin
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.attempts.manager import AttemptSettings
+from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.model import ENDED, Principal, Resources, Role, Status, Task
 from fetchml.core.requests.dataset import AddressRules
 from fetchml.core.requests.submission import Defaults
@@ -23,7 +24,6 @@ from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.engine import Engine
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.gpus import Gpus
-from fetchml.engine.submissions import SubmissionRules
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.storage_usage import StorageUsage

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from fetchml.adapters.duckdb import sql
 from fetchml.adapters.duckdb.database import Database
@@ -95,21 +95,24 @@ class Maintenance:
     def committed(self, seq: int, sizes: Sequence[int]) -> None:
         """Record that the journal has grown up to `seq` by data of these sizes, in characters.
         Called in the writer's thread; waits while too much is not folded."""
-        self._add_sizes(zip(range(seq - len(sizes) + 1, seq + 1), sizes, strict=True))
+        self._sizes.extend(zip(range(seq - len(sizes) + 1, seq + 1), sizes, strict=True))
+        self._durable_characters += sum(sizes)
         self.durable_seq = seq
         self._last_commit_at = time.monotonic()
         waiting = self._durable_characters - self._folded_characters
         if seq - self.folded_seq >= FOLD_ROWS or waiting >= FOLD_CHARACTERS:
             self._wake.set()
-        self._wait_folded(seq if waiting > TAIL_CHARACTERS else seq - TAIL_ROWS)
+        target = seq if waiting > TAIL_CHARACTERS else seq - TAIL_ROWS
+        if self.folded_seq < target:
+            self._wait_folded(target)
 
     def wait_folded(self) -> None:
         """Block until everything durable is folded. Raises RuntimeError after a failure."""
-        self._wait_folded(self.durable_seq)
+        target = self.durable_seq
+        if self.folded_seq < target:
+            self._wait_folded(target)
 
     def _wait_folded(self, target: int) -> None:
-        if self.folded_seq >= target:
-            return
         with self._folded:
             self._wake.set()
             self._folded.wait_for(lambda: self.folded_seq >= target or self.failed)
@@ -154,11 +157,6 @@ class Maintenance:
             self._checkpoint()
         self.has_room = self._look_at_disk()
 
-    def _add_sizes(self, sizes: Iterable[tuple[int, int]]) -> None:
-        for numbered in sizes:
-            self._sizes.append(numbered)
-            self._durable_characters += numbered[1]
-
     def _read_sizes(self) -> None:
         """Read the sizes of all changes that are not folded. Only older releases left gaps."""
         expected = self.folded_seq + 1
@@ -169,7 +167,8 @@ class Maintenance:
                 if found > expected and len(missing) < MAX_GAPS_LOGGED:
                     missing.append(_span(expected, found - 1))
                 expected = found + 1
-            self._add_sizes(rows)
+            self._sizes.extend(rows)
+            self._durable_characters += sum(size for _, size in rows)
         if missing:
             log.warning(
                 "the journal lacks changes, which were answered with an error and never written; "

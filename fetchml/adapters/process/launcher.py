@@ -127,7 +127,7 @@ class ProcessLauncher:
     async def remove(self, run: LaunchSpec) -> None:
         self._reap(run)
         self._children.pop(run.folder, None)
-        untrusted.remove(_dataset_folder(run))
+        untrusted.remove(run.folder / DATASETS)
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
         ours = f"{PLACES[0]}={self._tasks}/"
@@ -284,17 +284,13 @@ async def _kill_all(folder: AttemptFolder) -> None:
             await processes.gone(members)
 
 
-def _dataset_folder(run: LaunchSpec) -> Path:
-    return run.folder / DATASETS
-
-
 def _link_datasets(run: LaunchSpec) -> Path:
     """Create a folder of links that replaces a container's /data. A dataset that a container has
     elsewhere is in it under its whole path.
 
     Raises PrepareError if one dataset would be inside another, which the task may not write to.
     """
-    folder = _dataset_folder(run)
+    folder = run.folder / DATASETS
     folder.mkdir(exist_ok=True)
     for dataset in run.datasets:
         link = folder / dataset.target.removeprefix("/data/").lstrip("/")

@@ -146,11 +146,6 @@ def _read_project(text: str) -> tuple[ProjectFile, list[Violation]]:
     return project_file.read(text, _PROJECT_RULES)
 
 
-def argv(spec: TaskSpec) -> tuple[str, ...]:
-    """The command with the arguments as a POSIX shell would split them; no shell runs them."""
-    return spec.command + tuple(shell_words.split(spec.args)) if spec.args else spec.command
-
-
 def _args(value: object) -> str | None:
     wrong = _argument(value)
     if wrong is not None:

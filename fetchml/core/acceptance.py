@@ -1,0 +1,112 @@
+"""What the server accepts of a submit, and why it refuses one: the rules in the order in which they
+are applied."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import NamedTuple
+
+from fetchml.core import quotas
+from fetchml.core.events import Submitted
+from fetchml.core.footprint import footprint
+from fetchml.core.model import Principal, Task, TaskSpec
+from fetchml.core.permissions import may_submit
+from fetchml.core.requests import dataset, images, submission
+from fetchml.core.requests.checks import Violation
+from fetchml.core.state import State
+from fetchml.core.storage import Kind, Used, quota_fault
+
+
+class RefusalKind(Enum):
+    FORBIDDEN = auto()
+    """The user may never submit."""
+    DRAINING = auto()
+    DISK_FULL = auto()
+    """Of the server's disk; the message is empty."""
+    STORAGE = auto()
+    """The user's files take too much of the disk."""
+    QUOTA = auto()
+    """The user has too many tasks, or too large ones."""
+    QUEUE_FULL = auto()
+    """All users together have too many tasks, or too large ones."""
+
+
+class Refusal(NamedTuple):
+    kind: RefusalKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionRules:
+    """What a request may ask for, by the settings."""
+
+    defaults: submission.Defaults
+    dataset_schemes: tuple[str, ...] = dataset.SCHEMES
+    dataset_addresses: dataset.AddressRules = dataset.PUBLIC_ADDRESSES
+    allow_images: tuple[str, ...] = images.ANY
+
+
+def closed(state: State, *, disk_has_room: bool) -> Refusal | None:
+    """Why the server takes nothing new; `None` if it does."""
+    if state.draining:
+        message = "The server is shutting down: submit again when it is back"
+        return Refusal(RefusalKind.DRAINING, message)
+    return None if disk_has_room else Refusal(RefusalKind.DISK_FULL, "")
+
+
+def refusal(
+    state: State,
+    who: Principal,
+    count: int,
+    *,
+    disk_has_room: bool,
+    used: Mapping[Kind, Used],
+    allowed_bytes: int,
+) -> Refusal | None:
+    """Why the user may not submit `count` tasks now, whatever they ask for; `None` if they may.
+
+    `used`: what the user has on the disk. `allowed_bytes`: what they may have; 0: any amount.
+    """
+    if not may_submit(who):
+        return Refusal(RefusalKind.FORBIDDEN, "A viewer's key can't submit tasks")
+    if (found := closed(state, disk_has_room=disk_has_room)) is not None:
+        return found
+    if allowed_bytes and (fault := quota_fault(used, allowed_bytes)):
+        return Refusal(RefusalKind.STORAGE, fault)
+    if fault := quotas.count_fault(state, who.user, count):
+        return Refusal(RefusalKind.QUOTA, fault)
+    return None
+
+
+def accept(
+    state: State, request: Mapping[str, object], rules: SubmissionRules, project_text: str | None
+) -> TaskSpec:
+    """The task that a request asks for; see `submission.accept`. Raises InvalidSubmission."""
+    spec = submission.accept(
+        request,
+        rules.defaults,
+        state.capacity,
+        project_text,
+        dataset_schemes=rules.dataset_schemes,
+        dataset_addresses=rules.dataset_addresses,
+        allow_images=rules.allow_images,
+    )
+    if fault := quotas.gpu_fault(state.limits, spec):
+        raise submission.InvalidSubmission([Violation("gpu", fault)])
+    return spec
+
+
+def no_place(state: State, user: str, footprints: Sequence[int]) -> Refusal | None:
+    """Why tasks of these footprints (bytes) can't join the queue; `None` if they can."""
+    if fault := quotas.queue_fault(state, user, footprints):
+        return Refusal(RefusalKind.QUOTA, fault)
+    if quotas.is_full(state, footprints):
+        message = "The queue is full: submit again when tasks have ended"
+        return Refusal(RefusalKind.QUEUE_FULL, message)
+    return None
+
+
+def submitted(state: State, now: int, user: str, tasks: list[Task]) -> Submitted | Refusal:
+    """The event that takes these tasks of one user, if there is a place for them."""
+    footprints = [footprint(task.spec) for task in tasks]
+    return no_place(state, user, footprints) or Submitted(now, tasks, footprints)

@@ -42,3 +42,16 @@ def test_paths_that_pages_name_exist() -> None:
         ):
             places = (ROOT, ROOT / "fetchml", ROOT / "fetchml/core")
             assert any((place / path).exists() for place in places), f"{page.name}: {path}"
+
+
+def test_index_of_decisions_is_complete_and_numbered() -> None:
+    folder = ROOT / "docs/decisions"
+    files = sorted(page.name for page in folder.glob("0*.md"))
+    listed = re.findall(
+        r"^\| (\d+) \| \[.+\]\((.+)\) \|$", (folder / "README.md").read_text(), re.MULTILINE
+    )
+    assert [name for _, name in listed] == files
+    for number, name in listed:
+        assert name.startswith(f"{int(number):04}-")
+        assert (folder / name).read_text().startswith(f"# {number}. ")
+    assert len(listed) == int(listed[-1][0])

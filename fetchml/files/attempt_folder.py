@@ -1,8 +1,8 @@
-"""The folder of one attempt: how the server and the shim speak. shim/README.md has the protocol.
+"""The folder of one attempt, through which the server and the shim communicate.
 
-Once the gate is open the task may replace every file in `run/` by a link, a FIFO, a folder or
-something huge. So nothing here follows a link, blocks, or reads without a bound, and what makes no
-sense reads as absent.
+shim/README.md has the protocol. Once the gate is open the task may replace every file in `run/` by
+a link, a FIFO, a folder or something huge. So no method follows a link, blocks, or reads without a
+bound, and a malformed record reads as absent.
 """
 
 import os
@@ -23,20 +23,20 @@ from fetchml.files.tree_size import measure
 
 _RECORD_BYTES = 4096
 _START_BYTES = 1 << 20
-"""Free on the disk before an attempt that found it full is made ready again."""
+"""Free space required before an attempt that found the disk full is prepared again."""
 _LAST_MS = 253_402_300_799_999
-"""The end of the year 9999: later times can't be written as RFC 3339."""
+"""The end of the year 9999: RFC 3339 has no later times."""
 _MAX_ERROR = 500
 _PRIVATE = 0o700
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Who owns the attempt. `pid` is in the shim's own pid namespace."""
+    """The owner of the attempt."""
 
     revoked: bool = False
-    """The server took it: the command never starts."""
+    """The server made the claim: the command never starts."""
     pid: int | None = None
-    """None: revoked, not written yet, or damaged."""
+    """In the shim's pid namespace; `None` if revoked, not written yet, or damaged."""
     starttime: int = 0
     """Clock ticks after boot, field 22 of /proc/PID/stat."""
     boot_id: str = ""
@@ -44,16 +44,17 @@ class Claim(msgspec.Struct, frozen=True):
 
 class StartRecord(msgspec.Struct, frozen=True):
     at: int
+    """Milliseconds since the epoch (UTC)."""
     pid: int
     """The command's, in the shim's pid namespace."""
 
 
 class CollectError(Exception):
-    """The outputs could not be kept; the message is for the user."""
+    """The outputs could not be kept. The message is for the user."""
 
 
 class AttemptFolder:
-    """One attempt's files. Every method may block for a disk access, none for longer."""
+    """One attempt's files. Every method blocks for disk accesses, but not longer."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -61,13 +62,13 @@ class AttemptFolder:
         self.workspace = path / WORKSPACE
         self.outputs = path / OUTPUTS
         self.workspace_draft = path / "workspace.new"
-        """Where a workspace is filled before it is put in place, whole."""
+        """Where a workspace is filled before it is renamed to its place."""
 
     def create(self, uid: int | None, gid: int | None) -> None:
-        """Make the folder ready for a shim of this user; again is fine until the gate opens.
+        """Create the folder for a shim of this user. May be repeated until the gate opens.
 
-        `None`: whoever the image names. The three folders are then open to every user, behind the
-        attempt's own folder, which only the server may enter. Raises OSError.
+        `None` is the user that the image defines: the three folders are open to every user then,
+        inside the attempt's folder, which only the server may enter. Raises OSError.
         """
         self.path.mkdir(_PRIVATE, parents=True, exist_ok=True)
         mode = 0o777 if uid is None else _PRIVATE
@@ -103,19 +104,20 @@ class AttemptFolder:
         return None
 
     def open_gate(self) -> None:
-        """Let the waiting shims go on; again is fine. Raises OSError when the folder is missing."""
-        # Not `touch`: the file's time stays that of the first opening.
+        """Let the waiting shims continue. May be repeated. Raises OSError if the folder is
+        missing."""
+        # Not `touch`: the file keeps the time of the first opening.
         os.close(os.open(self.path / OPENED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
         self._let_shims_go()
 
     def gate_was_opened(self) -> bool:
-        """From then on the command may have started, whatever the task did to its run folder:
-        this mark lies where only the server may write."""
+        """Return whether the command may have started. The task can't change this mark: only the
+        server may write where it is."""
         return (self.path / OPENED).exists()
 
     def opened_at(self) -> int | None:
-        """When the gate was first opened, in milliseconds since the epoch (UTC); `None` if it was
-        not."""
+        """Return when the gate was first opened, in milliseconds since the epoch (UTC); `None` if
+        it was not."""
         try:
             return (self.path / OPENED).stat().st_mtime_ns // 1_000_000
         except FileNotFoundError:
@@ -125,8 +127,8 @@ class AttemptFolder:
         with self._run_fd() as run:
             with suppress(FileExistsError):
                 os.close(os.open("open", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=run))
-            # ENXIO: no shim waits yet, it will find `open`. Whatever else a task may have put in
-            # the gate's place concerns nobody any more.
+            # ENXIO: no shim waits yet, and it will find `open`. Anything else that a task put in
+            # the gate's place does not matter any more.
             with suppress(OSError):
                 gate = os.open("gate", os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=run)
                 try:
@@ -138,12 +140,12 @@ class AttemptFolder:
     def revoke(self) -> bool:
         """Claim the attempt for the server, so that it never starts, and open the gate.
 
-        False: it was claimed by a shim, so its command may have started. Raises OSError.
+        Returns false if a shim has claimed it: its command may have started. Raises OSError.
         """
         self.run.mkdir(_PRIVATE, parents=True, exist_ok=True)
         draft = self.path / "revoked"
         draft.write_text("revoked=1\n")
-        # A link appears with its content, whole, or not at all, and never over another claim.
+        # A link appears with its whole content, and never replaces another claim.
         with suppress(FileExistsError):
             os.link(draft, self.run / "claim")
         draft.unlink()
@@ -154,20 +156,20 @@ class AttemptFolder:
         return True
 
     def discard(self) -> None:
-        """Remove the files of an attempt that never starts; its claim and its log stay. Again is
-        fine. Raises OSError."""
+        """Remove the files of an attempt that never starts, except its claim and its log. May be
+        repeated. Raises OSError."""
         for folder in (self.workspace, self.workspace_draft, self.outputs):
             untrusted.remove(folder)
 
     def has_room(self) -> bool:
-        """Whether the disk has room for the records of a start. Raises OSError."""
+        """Return whether the disk has space for the records of a start. Raises OSError."""
         disk = os.statvfs(self.path)
-        # Some file systems have no fixed number of files: they report 0 of 0.
+        # File systems without a fixed number of files report 0 of 0.
         has_files = disk.f_files == 0 or disk.f_favail > 0
         return has_files and disk.f_bavail * disk.f_frsize >= _START_BYTES
 
     def claim(self) -> Claim | None:
-        """None: nobody owns the attempt, so its command has not started."""
+        """Return the claim; `None` if there is none, so the command has not started."""
         if not os.path.lexists(self.run / "claim"):
             return None
         record = self._record("claim")
@@ -183,9 +185,9 @@ class AttemptFolder:
             return Claim()
 
     def started(self) -> StartRecord | None:
-        """None: the command has not started, as far as the shim has told.
+        """Return the record of the start; `None` if there is none.
 
-        `at` may be forged by the task: see attempt_times.py.
+        The task may have forged `at`: see attempts/times.py.
         """
         record = self._record("started")
         try:
@@ -196,10 +198,10 @@ class AttemptFolder:
             return None
 
     def end(self) -> AttemptEnd | None:
-        """The true end, once the shim has written it.
+        """Return the end that the shim recorded; `None` if there is none.
 
-        A task can forge this file while it runs: it counts when no process of the task is left, and
-        its times are possible ones only after `attempt_times` has looked at them.
+        A task can forge this file while it runs: it is valid only when no process of the task is
+        left, and its times only after attempts/times.py has clamped them.
         """
         record = self._record("exit")
         try:
@@ -227,17 +229,17 @@ class AttemptFolder:
         )
 
     def log_start(self) -> int:
-        """Offset of the oldest byte of the log that is kept."""
+        """Return the offset of the oldest kept byte of the log."""
         return self._log_bounds()[0]
 
     def log_end(self) -> int:
-        """How many bytes the command has written in all."""
+        """Return the number of bytes that the command has written."""
         return self._log_bounds()[1]
 
     def read_log(self, offset: int, limit: int) -> tuple[int, bytes]:
-        """At most `limit` bytes of the log, and their true offset.
+        """Return the offset and at most `limit` bytes of the log; no bytes if there are none yet.
 
-        That is `offset`, or later when the bytes there are no longer kept. Empty: none yet.
+        The offset is higher than requested if the bytes there are no longer kept.
         """
         try:
             with self._run_fd() as run:
@@ -246,16 +248,15 @@ class AttemptFolder:
             return offset, b""
 
     def tail(self, limit: int = 65536) -> bytes:
-        """The log's last bytes."""
+        """Return the log's last bytes."""
         return self.read_log(max(0, self.log_end() - limit), limit)[1]
 
     def collect(self, outputs: Path, limits: OutputLimits = NO_LIMITS) -> LeftOut:
-        """Move what the task wrote to `outputs`, in place of what is there, durably; drop the rest.
-        Returns what was beyond the limits.
+        """Replace `outputs` durably by what the task wrote. Returns what exceeded the limits.
 
-        To be called when no process of the attempt is left; again after a crash at any point is
-        fine. What is kept can be read by the server only; links are kept unfollowed, FIFOs and
-        sockets are dropped. `workspace/` is removed. Raises CollectError.
+        Call it when no process of the attempt is left; it may be repeated after a crash at any
+        point. Only the server can read what is kept; links are kept unfollowed, FIFOs and sockets
+        are removed. `workspace/` is removed. Raises CollectError.
         """
         replaced = self.path / "outputs.replaced"
         left_out = LeftOut()
@@ -273,9 +274,9 @@ class AttemptFolder:
         return left_out
 
     def kept(self, outputs: Path) -> Kept:
-        """What is kept of the attempt and takes room. After `collect`; blocks."""
+        """Measure what is kept of the attempt. After `collect`; blocks."""
         moved, logs = measure(outputs), measure(self.run)
-        # What could not be collected lies where it was.
+        # Outputs that could not be collected are still here.
         stayed = measure(self.outputs)
         return Kept(
             outputs_bytes=moved.bytes + stayed.bytes,
@@ -305,7 +306,7 @@ class AttemptFolder:
             return 0, 0
 
     def _record(self, name: str) -> dict[str, str]:
-        """The `key=value` lines of a small file; empty when there is no such file."""
+        """Return the `key=value` lines of a small file; empty if it does not exist."""
         try:
             with self._run_fd() as run:
                 data = untrusted.read_regular(run, name, 0, _RECORD_BYTES)

@@ -1,4 +1,4 @@
-"""The data directory: made private, and taken by one server at a time."""
+"""The data directory: private to its owner, and locked by one server at a time."""
 
 import contextlib
 import fcntl
@@ -13,29 +13,29 @@ from fetchml.files.own_file import open_own, read_own
 
 
 class DataDirBusy(Exception):
-    """Another server holds the data directory; the message names its process id."""
+    """Another server uses the data directory. The message names its process id."""
 
 
 class NotOwnData(Exception):
-    """The folder is another user's data directory, or is none; the message says what to do."""
+    """The folder is another user's data directory, or none. The message has the remedy."""
 
 
 class DataDirLock:
-    """Holds `<data-dir>/lock` (flock) until `release`, or until the process is gone."""
+    """Holds `<data-dir>/lock` (flock) until `release`, or until the process ends."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
     def release(self) -> None:
-        # The file stays: a server that opened it a moment ago must meet the same inode.
+        # The file stays: a server that opened it a moment ago must lock the same inode.
         os.ftruncate(self._fd, 0)
         os.close(self._fd)
 
 
 def require_own(data_dir: Path) -> None:
-    """Root can use anybody's, and would leave files there that its owner's server can't open.
+    """Reject another user's data directory if the server is root.
 
-    Raises NotOwnData, OSError.
+    Root would leave files there that the owner's server can't open. Raises NotOwnData, OSError.
     """
     if os.geteuid() != 0 or not data_dir.exists() or (owner := data_dir.stat().st_uid) == 0:
         return
@@ -52,8 +52,11 @@ def require_own(data_dir: Path) -> None:
 
 
 def lock_data_dir(data_dir: Path) -> DataDirLock:
-    """Make the folder if need be, for its owner alone, and take it. Nobody is locked out of what
-    is in use for something else. Raises DataDirBusy, NotOwnData, OSError."""
+    """Create the folder if necessary, make it private, and lock it.
+
+    A folder in use for another purpose is rejected, so that nobody loses access to it. Raises
+    DataDirBusy, NotOwnData, OSError.
+    """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     is_open = data_dir.stat().st_mode & 0o077
     if is_open and not (may_become_data_dir(data_dir) or is_taken(data_dir)):
@@ -73,14 +76,14 @@ def lock_data_dir(data_dir: Path) -> DataDirLock:
             f"the data directory {data_dir} is in use by another server ({holder}): stop that "
             "one, or give this one another --data-dir"
         ) from None
-    with contextlib.suppress(OSError):  # For people only; a full disk may have no room for it.
+    with contextlib.suppress(OSError):  # For people only; a full disk may have no space for it.
         os.ftruncate(fd, 0)
         os.pwrite(fd, json.dumps({"pid": os.getpid()}).encode(), 0)
     return DataDirLock(fd)
 
 
 def is_taken(data_dir: Path) -> bool:
-    """Whether a server runs on this data directory. Changes nothing. Raises OSError."""
+    """Return whether a server runs on this data directory. Changes nothing. Raises OSError."""
     try:
         fd = open_own(data_dir / LOCK, os.O_RDONLY)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Wakes those who wait for a file to appear or grow. One inotify instance for the whole program."""
+"""Wakes coroutines that wait for a file to appear or grow, with one inotify instance."""
 
 import asyncio
 import errno
@@ -19,7 +19,7 @@ from fetchml.system.background import every
 _APPEARS = (
     Mask.CREATE
     | Mask.MOVED_TO
-    | Mask.CLOSE_WRITE  # created first and filled then: look again when it is whole
+    | Mask.CLOSE_WRITE  # A file is created first and filled then.
     | Mask.DELETE_SELF
     | Mask.ONLYDIR
     | Mask.DONT_FOLLOW
@@ -30,13 +30,13 @@ log = logging.getLogger(__name__)
 
 
 class Changes:
-    """One subscriber's view: something changed since the last `wait`, or since `subscribe`."""
+    """One subscription: whether something changed since the last `wait`, or since `subscribe`."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
 
     async def wait(self) -> None:
-        """Return at once if something changed meanwhile. Look first, then wait, then look again."""
+        """Wait for a change; return immediately if there was one. Look first, wait, look again."""
         await self._changed.wait()
         self._changed.clear()
 
@@ -46,7 +46,7 @@ class Changes:
 
 @asynccontextmanager
 async def _woken_at_times() -> AsyncIterator[Changes]:
-    """Where the kernel gives no more watches: late, but never missed."""
+    """For when the kernel provides no more watches: changes are late, but never missed."""
     changes = Changes()
 
     async def wake() -> None:
@@ -60,11 +60,11 @@ class _Folder:
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
         self.subscribers: dict[Changes, bool] = {}
-        """Each with whether it also wants to know of growing files."""
+        """Each with whether it also waits for growing files."""
 
 
 class FolderEvents:
-    """`async with FolderEvents() as watch`, then `watch.subscribe` from that event loop."""
+    """`async with FolderEvents() as events`, then `events.subscribe` from that event loop."""
 
     async def __aenter__(self) -> Self:
         self._inotify: Inotify | None = None
@@ -89,10 +89,10 @@ class FolderEvents:
 
     @asynccontextmanager
     async def subscribe(self, folder: Path, *, writes: bool = False) -> AsyncIterator[Changes]:
-        """Wake when a file appears in `folder`; with `writes` also when one grows there.
+        """Wake when a file appears in `folder`; with `writes` also when one grows.
 
-        A wake-up may be one too many, never one too few: it also comes when events were lost or
-        the folder went. Raises OSError when there is no such folder.
+        There may be needless wake-ups, but none is missing: they also come when events were lost or
+        the folder was removed. Raises OSError if the folder does not exist.
         """
         mask = _APPEARS | Mask.MODIFY if writes else _APPEARS
         watch = self._add_watch(folder, mask | Mask.MASK_ADD)
@@ -110,8 +110,10 @@ class FolderEvents:
             self._narrow(entry, folder, writes)
 
     def _instance(self) -> Inotify | None:
-        """None: the kernel has none for this uid, since others of it have used them up. That must
-        not keep the server from its work, so it is tried again with each subscription."""
+        """Return the inotify instance; `None` if other processes of this uid hold all of them.
+
+        The server works without one, so each subscription tries again.
+        """
         if self._inotify is None:
             try:
                 self._inotify = Inotify()
@@ -125,7 +127,7 @@ class FolderEvents:
         return self._inotify
 
     def _add_watch(self, folder: Path, mask: Mask) -> Watch | None:
-        """None: there is none to be had. Raises OSError when there is no such folder."""
+        """Add a watch; `None` if none is available. Raises OSError if the folder does not exist."""
         inotify = self._instance()
         if inotify is None:
             if not stat.S_ISDIR(folder.lstat().st_mode):
@@ -145,10 +147,10 @@ class FolderEvents:
             log.warning("%s. Until then changes are seen up to %g s late", why, _LOOK_SECONDS)
 
     def _narrow(self, entry: _Folder, folder: Path, had_writes: bool) -> None:
-        """Stop the events that nobody wants any more: a busy log has thousands in a second."""
+        """Stop events without subscribers: a busy log produces thousands in a second."""
         if self._inotify is None or self._folders.get(entry.watch.wd) is not entry:
             return
-        with suppress(OSError):  # the kernel dropped the watch meanwhile, with the folder
+        with suppress(OSError):  # The kernel dropped the watch with the folder.
             if not entry.subscribers:
                 del self._folders[entry.watch.wd]
                 self._inotify.rm_watch(entry.watch)
@@ -163,9 +165,9 @@ class FolderEvents:
                     for changes in folder.subscribers:
                         changes.wake()
             else:
-                self._tell(event)
+                self._dispatch(event)
 
-    def _tell(self, event: Event) -> None:
+    def _dispatch(self, event: Event) -> None:
         watch = event.watch
         entry = self._folders.get(watch.wd) if watch else None
         if watch is None or entry is None:

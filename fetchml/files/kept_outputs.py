@@ -1,6 +1,6 @@
-"""What a task left in its outputs, made fit to be kept: private, durable, within its limits.
+"""Makes a task's outputs private and durable, and removes what exceeds their limits.
 
-No link is followed, nothing blocks, and no more names are in memory than may be kept.
+No link is followed, nothing blocks, and memory never holds more names than may be kept.
 """
 
 import ctypes
@@ -15,13 +15,13 @@ from fetchml.files import untrusted
 from fetchml.files.untrusted import FOLDER, MAX_DEPTH, TooDeepError
 
 FEW_FILES = 64
-"""So many files and folders are made durable one by one; more of them in one call for the whole
-file system, which costs others more and a task with many files far less."""
+"""Up to this number, files and folders are made durable one by one; more of them by one call for
+the whole file system, which costs others more and a task with many files far less."""
 ANY_NUMBER = 1 << 62
 
 
 class OutputLimits(NamedTuple):
-    """The most that is kept of one attempt's outputs."""
+    """Limits of the outputs of one attempt."""
 
     files: int = ANY_NUMBER
     """Files, folders and links."""
@@ -29,7 +29,7 @@ class OutputLimits(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """What was beyond the limits, and is removed."""
+    """Outputs that exceeded the limits and were removed."""
 
     files: int = 0
     """Files and links."""
@@ -40,10 +40,10 @@ NO_LIMITS = OutputLimits()
 
 
 def keep(root: Path, limits: OutputLimits = NO_LIMITS) -> LeftOut:
-    """Give a tree to this process's user alone and make its content durable.
+    """Make a tree private to this process's user, and its content durable.
 
-    Drops setuid bits, what is no folder, regular file or link, and what is beyond the limits.
-    Raises OSError, TooDeepError.
+    Removes setuid bits, everything but folders, regular files and links, and what exceeds the
+    limits. Raises OSError, TooDeepError.
     """
     root.chmod(0o700)
     fd = os.open(root, FOLDER)
@@ -84,7 +84,7 @@ class _Keeping:
             self._sync(fd)
 
     def _entry(self, folder: int, name: str, depth: int) -> bool:
-        """Whether it is kept."""
+        """Keep or remove one entry; return whether it is kept."""
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if not self._files_left and not _is_nothing(status):
             self._leave_out(folder, name)
@@ -123,8 +123,8 @@ class _Keeping:
             os.fsync(fd)
 
     def _leave_out_others(self, folder: int, kept: Collection[str]) -> None:
-        """Everything in the folder but `kept`. A removal may hide another entry from a scan: so
-        the folder is scanned until nothing more is found."""
+        """Remove everything in the folder but `kept`. A removal may hide another entry from a scan,
+        so the folder is scanned until nothing more is found."""
         found = True
         while found:
             found = False
@@ -141,7 +141,7 @@ class _Keeping:
 
 
 def _is_nothing(status: os.stat_result) -> bool:
-    """FIFOs, sockets and devices are never kept, and are not worth a word."""
+    """Return whether it is a FIFO, socket or device: never kept, and not reported."""
     mode = status.st_mode
     return not (stat.S_ISDIR(mode) or stat.S_ISREG(mode) or stat.S_ISLNK(mode))
 
@@ -155,7 +155,7 @@ def _own(fd: int, mode: int) -> None:
 
 
 def _sync_file_system(fd: int) -> None:
-    """Of the file system that the descriptor is on. Raises OSError."""
+    """Make the file system of a descriptor durable. Raises OSError."""
     if ctypes.CDLL(None, use_errno=True).syncfs(fd):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -1,6 +1,6 @@
-"""A task's output as the shim keeps it: files `log.<start offset>`, the newest few.
+"""A task's log as the shim stores it: the newest few files `log.<start offset>`.
 
-Written by an untrusted task's shim, so read with the same care as the rest (see attempt.py).
+The task can replace them, so they are read as carefully as the rest (see attempt_folder.py).
 """
 
 import os
@@ -14,9 +14,9 @@ from fetchml.files import untrusted
 _NAME = re.compile("log[.]([0-9]{20})")
 _MAX_OFFSET = 1 << 60
 _MAX_ENTRIES = 1000
-"""A run folder holds about ten; a task that fills it with millions must not stop the server."""
+"""A run folder has about ten entries; a task may fill it with millions."""
 _ROTATED_MEANWHILE = 3
-"""How often to look again when a segment went between the listing and the reading."""
+"""Retries if a segment disappears between the listing and the read."""
 
 
 class _Segment(NamedTuple):
@@ -25,13 +25,15 @@ class _Segment(NamedTuple):
 
 
 def bounds(run: int) -> tuple[int, int]:
-    """Offsets of the first byte kept and of the end. `run`: a descriptor of the run folder."""
+    """Return the offsets of the first kept byte and of the end. `run` is the run folder's
+    descriptor."""
     segments = _segments(run)
     return (segments[0].start, segments[-1].end) if segments else (0, 0)
 
 
 def read(run: int, offset: int, limit: int) -> tuple[int, bytes]:
-    """At most `limit` bytes from `offset`, or from the first kept after it, and where from."""
+    """Return an offset and at most `limit` bytes: from `offset`, or from the first kept byte after
+    it."""
     for _ in range(_ROTATED_MEANWHILE):
         try:
             return _read(run, _segments(run), offset, limit)

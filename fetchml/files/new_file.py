@@ -1,4 +1,4 @@
-"""A file that appears in its place whole and on disk, or not at all, and never over another."""
+"""A new file that appears whole and durable, or not at all, and never replaces another."""
 
 import errno
 import os
@@ -11,17 +11,17 @@ from typing import BinaryIO
 from fetchml.files.own_file import sync_folder
 
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-"""Of FAT, and of some that come over a network."""
+"""Errors of FAT and some network file systems."""
 
 
 class PlaceTaken(Exception):
-    """Something is there already, or came meanwhile. It is as it was."""
+    """Something exists at the path already, or appeared meanwhile. It is unchanged."""
 
 
 @contextmanager
 def new_file(path: Path) -> Iterator[BinaryIO]:
-    """For its owner alone. Until it is whole it is PATH.….part, one for each who writes. Raises
-    PlaceTaken, OSError."""
+    """Write a private file. Until it is whole its name is PATH.….part, unique to each writer.
+    Raises PlaceTaken, OSError."""
     require_free(path)
     fd, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".part", dir=path.parent)
     draft = Path(name)
@@ -37,20 +37,21 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def require_free(path: Path) -> None:
-    """Before long work. Raises PlaceTaken."""
+    """Check the path before long work. Raises PlaceTaken."""
     if os.path.lexists(path):
         raise PlaceTaken(f"{path} exists already")
 
 
 def _put(draft: Path, path: Path) -> None:
-    """A rename would replace what came meanwhile; a link doesn't. Raises PlaceTaken, OSError."""
+    """Link, not rename: a rename would replace a file that appeared meanwhile. Raises PlaceTaken,
+    OSError."""
     try:
         try:
             path.hardlink_to(draft)
         except OSError as error:
             if error.errno not in _NO_HARD_LINKS:
                 raise
-            # Whoever makes the empty file has the place.
+            # Whoever creates the empty file owns the path.
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             draft.rename(path)
     except FileExistsError as error:

@@ -1,9 +1,8 @@
-"""What is being written now: measured every half minute, and stopped before the disk is full.
+"""Measures running tasks' files every half minute, and ends tasks before the disk is full.
 
-A file that is written can't be refused: a task writes into its folders past the server. So the
-server looks, and ends the tasks that take too much. Between two looks a task can write as fast as
-the disk takes it; what lies in a file that was removed and is still open is on the disk and is not
-found in any folder.
+Tasks write into their folders directly, so the server can't reject a write; it measures, and ends
+tasks that use too much. Between two measurements a task can write as fast as the disk allows. Space
+of a removed file that is still open is not found in any folder.
 """
 
 import asyncio
@@ -27,10 +26,10 @@ from fetchml.system.background import every
 
 LOOK_SECONDS = 30
 MOST_ENTRIES = 100_000
-"""Files and folders of one task that are looked at. What lies beyond counts nothing."""
+"""Maximum number of a task's files and folders that are counted."""
 SWEEP_SECONDS = 6 * 3600
 FIRST_SWEEP_SECONDS = 60
-"""After the start, which has other things to do."""
+"""After the start, which has more urgent work."""
 SWEPT_AT_ONCE = 20
 SWEEP_PAUSE_SECONDS = 0.1
 
@@ -41,33 +40,34 @@ log = logging.getLogger(__name__)
 class MonitorSettings:
     data_dir: Path
     min_free_bytes: int
-    """With twice this free, what writes most is ended: the rest is for those who go on."""
+    """With less than twice this free, the task that writes most is ended; the rest is reserved for
+    the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class MonitoredTasks:
-    """How the watch reaches the engine's tasks."""
+    """The engine's tasks, as the monitor uses them."""
 
     under_way: Callable[[], Sequence[Task]]
-    """All that have an attempt, services too."""
+    """Returns all tasks with an attempt, services included."""
     attempt: Callable[[Task], AttemptFolder]
     end: Callable[[str, Server], object]
     """Ends the task with this id."""
     find: Callable[[str], Coroutine[object, object, Task | None]]
-    """In any state."""
+    """Returns a task in any state."""
     remove_outputs: Callable[[str], Coroutine[object, object, None]]
-    """Of a task that ended."""
+    """Removes the outputs of an ended task."""
     remove: Callable[[str], Coroutine[object, object, None]]
-    """All files of a task that nothing knows any more."""
+    """Removes all files of a task without a record."""
 
 
 class Workspaces(Protocol):
-    """Folders of Jupyter services, which stay when these end."""
+    """Folders of Jupyter services, which outlive them."""
 
     async def measure_all(self) -> None: ...
 
     async def measure(self, folder: str) -> int:
-        """By how many bytes it has grown since the last time."""
+        """Return by how many bytes it has grown since the last call."""
 
 
 class Services(Protocol):
@@ -75,7 +75,7 @@ class Services(Protocol):
     def workspaces(self) -> Workspaces: ...
 
     def folder_of(self, task: Task) -> str | None:
-        """Its workspace; None: it is no service."""
+        """Return the workspace of a service; `None` for any other task."""
 
 
 class StorageMonitor:
@@ -93,11 +93,11 @@ class StorageMonitor:
         self._services = services
         self._settings = settings
         self._before: dict[str, int] = {}
-        """Bytes at the last look, by task id."""
+        """Bytes at the last measurement, by task id."""
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """While inside, what is written is watched, and what was missed is found."""
+        """Measure and sweep periodically, while inside."""
         failure = "the disk cannot be looked at"
         look = every(LOOK_SECONDS, self.look, first=LOOK_SECONDS, failure=failure)
         sweep = every(SWEEP_SECONDS, self.sweep, first=FIRST_SWEEP_SECONDS, failure=failure)
@@ -105,7 +105,7 @@ class StorageMonitor:
             yield
 
     async def look(self) -> None:
-        """Measure all that is under way; end what takes too much."""
+        """Measure all running tasks, and end those that use too much."""
         tasks = self._tasks.under_way()
         ids = frozenset(task.id for task in tasks)
         self._usage.forget_live(ids)
@@ -136,8 +136,8 @@ class StorageMonitor:
             self._tasks.end(each.task.id, each.by)
 
     async def sweep(self) -> None:
-        """Remove folders of tasks that nothing knows, measure those that older releases ran, and
-        the workspaces of Jupyter. In small steps: it may take hours."""
+        """Remove folders of unknown tasks, measure tasks of older releases and Jupyter workspaces.
+        In small steps: it may take hours."""
         await self._services.workspaces.measure_all()
         root = self._settings.data_dir / TASKS
         with contextlib.suppress(FileNotFoundError), os.scandir(root) as entries:

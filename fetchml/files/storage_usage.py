@@ -1,8 +1,7 @@
-"""Who has how much on the disk: accounted in one place, and the quota that follows from it.
+"""Disk usage by user, and the quota on it.
 
-Nothing here looks at the disk. Snapshots and ended tasks carry what they take in their records,
-which are durable; what is written right now is reported by `storage_monitor` every half minute. A
-question costs the same whatever there is.
+Nothing here reads the disk. The durable records of snapshots and ended tasks have their sizes;
+`storage_monitor` reports what running tasks write every half minute. A query takes constant time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +14,12 @@ from fetchml.core.storage import NOTHING, Kind, Used
 from fetchml.errors import StorageQuotaReached
 
 MAX_UNRECORDED = 100_000
-"""Ended tasks of older releases, whose records lack a size, that are counted all the same."""
+"""Maximum number of ended tasks of older releases, without a size in their record, that count."""
 
 
 @dataclass(frozen=True, slots=True)
 class UserStorage:
-    """What one user has."""
+    """Disk usage of one user."""
 
     user: str
     used: Mapping[Kind, Used]
@@ -35,7 +34,7 @@ class UserStorage:
 
 @dataclass(slots=True)
 class _Live:
-    """A task that has not ended, as it was last seen."""
+    """A task that has not ended, as last measured."""
 
     user: str
     used: dict[Kind, Used] = field(default_factory=dict)
@@ -45,7 +44,7 @@ class StorageUsage:
     """Used from one event loop."""
 
     def __init__(self, allowed_bytes: int) -> None:
-        """`allowed_bytes`: what each user may have; 0: any amount."""
+        """`allowed_bytes` is the quota of each user; 0 is no quota."""
         self.allowed_bytes = allowed_bytes
         self._users: dict[str, dict[Kind, Used]] = {}
         self._live: dict[str, _Live] = {}
@@ -53,10 +52,10 @@ class StorageUsage:
         self._unrecorded: dict[str, tuple[str, Kept]] = {}
         """By the id of an ended task whose record has no size."""
 
-    # What anybody may ask.
+    # Queries.
 
     def require_room(self, user: str, more_bytes: int = 0) -> None:
-        """Raises StorageQuotaReached: the user may add nothing, or not so much."""
+        """Raises StorageQuotaReached if the user may not add `more_bytes`."""
         if not self.allowed_bytes:
             return
         fault = storage.quota_fault(self._users.get(user, {}), self.allowed_bytes, more_bytes)
@@ -72,16 +71,16 @@ class StorageUsage:
         return UserStorage(user, {kind: used.get(kind, NOTHING) for kind in Kind})
 
     def seen_by(self, who: Principal) -> list[UserStorage]:
-        """Of everybody for an admin, the largest first; else the caller's own alone."""
+        """Return all users' usage for an admin, the largest first; otherwise the caller's own."""
         if who.role is not Role.ADMIN:
             return [self.of(who.user)]
         everybody = [self.of(user) for user in self._users]
         return sorted(everybody, key=lambda each: (-each.total.bytes, each.user))
 
-    # What the owners of files report.
+    # Reports of the owners of files.
 
     def load(self, kept: Mapping[str, Kept]) -> None:
-        """At the start: what ended tasks have, by user."""
+        """Set what ended tasks keep, by user. At the start."""
         for user, each in kept.items():
             self._add_kept(user, each)
 
@@ -99,12 +98,12 @@ class StorageUsage:
                     self._add_kept(task.user, task.kept)
 
     def outputs_removed(self, before: Task, after: Task) -> None:
-        """Of a task that ended before."""
+        """Apply the removal of an ended task's outputs."""
         self._forget_ended(before)
         self._add_kept(after.user, after.kept)
 
     def live_measured(self, task: Task, used: Mapping[Kind, Used]) -> None:
-        """What a task that has not ended has now; replaces what was reported before."""
+        """Set the current usage of a task that has not ended."""
         live = self._live.setdefault(task.id, _Live(task.user))
         for kind in used.keys() | live.used.keys():
             more = used.get(kind, NOTHING).minus(live.used.get(kind, NOTHING))
@@ -112,7 +111,7 @@ class StorageUsage:
         live.used = dict(used)
 
     def forget_live(self, but: frozenset[str]) -> None:
-        """All tasks that are not under way any more."""
+        """Forget all live tasks except `but`."""
         for task_id in self._live.keys() - but:
             self._drop_live(task_id)
 
@@ -124,11 +123,11 @@ class StorageUsage:
                     self._add(user, Kind.SNAPSHOTS, used)
 
     def workspace_changed(self, user: str, before: Used, after: Used) -> None:
-        """Of Jupyter."""
+        """Apply a new measurement of a Jupyter workspace."""
         self._add(user, Kind.JUPYTER, after.minus(before))
 
     def unrecorded(self, task: Task, kept: Kept) -> None:
-        """An ended task of an older release was measured."""
+        """Set the measured usage of an ended task of an older release."""
         if task.kept is not None or len(self._unrecorded) >= MAX_UNRECORDED:
             return
         _, known = self._unrecorded.pop(task.id, (task.user, Kept()))

@@ -1,8 +1,8 @@
-"""What a tar file holds, read forwards and in bounded memory and time: the file may be hostile.
+"""Reads a possibly hostile tar file forwards, in bounded memory and time.
 
-Python's own reader looks through an extended header in a time that grows with the square of its
-length, without letting another thread run, keeps sparse maps of any length, and takes a file that
-breaks off between two members for a whole one.
+Python's own reader takes time quadratic in the length of an extended header, without letting
+another thread run, keeps sparse maps of any length, and accepts a file that breaks off between two
+members.
 """
 
 import tarfile
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 MAX_HEADER_BYTES = 256 * 1024
-"""Of one extended header: some packers put a file's attributes in there."""
+"""Maximum of one extended header: some packers store a file's attributes there."""
 
 _BLOCK = 512
 _MAX_DIGITS = 20
@@ -21,10 +21,10 @@ _OVERRIDES = (b"path", b"linkpath", b"size")
 
 
 class Source(Protocol):
-    """The tar file as it comes."""
+    """The tar file as a stream."""
 
     def read(self, size: int) -> bytes:
-        """So many bytes; fewer only at the end. `size` is at most MAX_HEADER_BYTES."""
+        """Return `size` bytes, at most MAX_HEADER_BYTES; fewer only at the end."""
 
     def skip(self, size: int) -> None: ...
 
@@ -32,51 +32,51 @@ class Source(Protocol):
 
 
 class Member(NamedTuple):
-    """Paths are as they stand there; what is not UTF-8 in them became surrogates."""
+    """Paths are unchanged; bytes that are not UTF-8 are surrogates."""
 
     path: str
     type: bytes
     """As in `tarfile`; files of all kinds are REGTYPE."""
     size: int
-    """Of a file: so many bytes come next from the source."""
+    """Bytes of a file, which come next from the source."""
     mode: int
     link: str
 
 
 def members(source: Source) -> Iterator[Member]:
-    """Raises ValueError or tarfile.TarError for what is no whole tar file. What of a file is left
-    unread is skipped."""
-    said: dict[bytes, bytes] = {}
-    """What extended headers said of the next member."""
+    """Yield the members, skipping what the caller leaves unread. Raises ValueError or
+    tarfile.TarError for a malformed or truncated file."""
+    extended: dict[bytes, bytes] = {}
+    """Fields of the next member from extended headers."""
     while any(block := _read(source, _BLOCK)):
         header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         if header.type == tarfile.GNUTYPE_LONGNAME:
-            said[b"path"] = _extended(source, header.size).partition(b"\0")[0]
+            extended[b"path"] = _extended(source, header.size).partition(b"\0")[0]
         elif header.type == tarfile.GNUTYPE_LONGLINK:
-            said[b"linkpath"] = _extended(source, header.size).partition(b"\0")[0]
+            extended[b"linkpath"] = _extended(source, header.size).partition(b"\0")[0]
         elif header.type in _EXTENDED:
-            said |= _records(_extended(source, header.size))
+            extended |= _records(_extended(source, header.size))
         elif header.type == tarfile.XGLTYPE:
-            # Of all members, such as the commit that they are from. Nobody names them all alike.
+            # Applies to all members, such as their commit. No packer gives all the same name.
             if not _records(_extended(source, header.size)).keys().isdisjoint(_OVERRIDES):
                 raise ValueError("it gives all members one path or size")
         else:
-            member = _member(header, said)
-            said = {}
+            member = _member(header, extended)
+            extended = {}
             begin = source.tell()
             yield member
             if member.type == tarfile.REGTYPE:
                 source.skip(begin + _padded(member.size) - source.tell())
-    if said:
+    if extended:
         raise ValueError("it ends after an extended header")
 
 
-def _member(header: tarfile.TarInfo, said: dict[bytes, bytes]) -> Member:
-    path = _text(said[b"path"]) if b"path" in said else header.name
-    link = _text(said[b"linkpath"]) if b"linkpath" in said else header.linkname
-    size = _number(said[b"size"]) if b"size" in said else header.size
+def _member(header: tarfile.TarInfo, extended: dict[bytes, bytes]) -> Member:
+    path = _text(extended[b"path"]) if b"path" in extended else header.name
+    link = _text(extended[b"linkpath"]) if b"linkpath" in extended else header.linkname
+    size = _number(extended[b"size"]) if b"size" in extended else header.size
     kind = tarfile.REGTYPE if header.type in _FILES else header.type
-    if any(name.startswith(_SPARSE) for name in said):
+    if any(name.startswith(_SPARSE) for name in extended):
         kind = tarfile.GNUTYPE_SPARSE
     if size < 0:
         raise ValueError("a member has a negative size")
@@ -84,8 +84,8 @@ def _member(header: tarfile.TarInfo, said: dict[bytes, bytes]) -> Member:
 
 
 def _records(data: bytes) -> dict[bytes, bytes]:
-    """Lines of `LENGTH NAME=VALUE`, the length being that of the whole line. Of those only that
-    mean something here."""
+    """Return the known fields of lines `LENGTH NAME=VALUE`; the length is that of the whole
+    line."""
     found: dict[bytes, bytes] = {}
     at = 0
     while at < len(data) and data[at]:

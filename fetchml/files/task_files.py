@@ -1,7 +1,6 @@
-"""What is kept of tasks as files: attempts with their logs, and outputs.
+"""The files of tasks: attempts with their logs, and outputs.
 
-`<data-dir>/tasks/<task id>/attempts/<n>/` and `…/outputs/`. Outputs come from an untrusted
-process: no link in them is ever followed.
+Outputs come from an untrusted process: no link in them is ever followed.
 """
 
 import asyncio
@@ -29,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class TaskFiles:
-    """Lists and removals have threads of their own: many of them keep no other work waiting."""
+    """Lists and removals have threads of their own, so that they never delay other work."""
 
     def __init__(self, data_dir: Path) -> None:
         self._root = data_dir / TASKS
@@ -47,21 +46,21 @@ class TaskFiles:
         return self._root / task_id / OUTPUTS
 
     async def remove(self, task_id: str) -> None:
-        """All that is kept of a task; what can't be removed is told in the log."""
+        """Remove all files of a task. Errors are logged."""
         try:
             await self._remove(self._root / task_id)
         except OSError:
             log.exception("a deleted task's files can't be removed", extra={"task_id": task_id})
 
     async def remove_outputs(self, task_id: str) -> None:
-        """Of one that has ended; what can't be removed is told in the log."""
+        """Remove the outputs of an ended task. Errors are logged."""
         try:
             await self._remove(self.outputs(task_id))
         except OSError:
             log.exception("a task's outputs can't be removed", extra={"task_id": task_id})
 
     async def output(self, task: Task) -> str | None:
-        """The last 64 KiB that the current or last attempt wrote; None: it never ran."""
+        """Return the last 64 KiB that the current or last attempt wrote; `None` if it never ran."""
         if not task.attempt:
             return None
         folder = self.attempt(task.id, task.attempt)
@@ -71,21 +70,21 @@ class TaskFiles:
         return tail.decode(errors="replace")
 
     async def list_outputs(self, task_id: str, user: str) -> list[OutputFile]:
-        """Regular files, by path; the first 10,000. One list at a time for each user who asks, so
-        that nobody's lists take all the threads."""
+        """Return the first 10,000 regular files, by path. Lists of one user wait for each other, so
+        that they don't occupy all threads."""
         loop = asyncio.get_running_loop()
         async with self._lists.hold(user):
             try:
                 return await loop.run_in_executor(self._listing, _walk, self.outputs(task_id))
             except FileNotFoundError:
-                return []  # No attempt has begun, or the task was deleted just now.
+                return []  # No attempt has begun, or the task was just deleted.
 
     async def _remove(self, root: Path) -> None:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._removing, untrusted.remove, root)
 
     async def open_output(self, task_id: str, path: str) -> BinaryIO:
-        """A regular file inside the outputs. Raises NotFound."""
+        """Open a regular file in the outputs. Raises NotFound."""
         return await asyncio.to_thread(_open_inside, self.outputs(task_id), path)
 
 

@@ -17,21 +17,21 @@ from fetchml.records import RecordSet
 
 KIND = "task_user"
 MOST_USERS = 100_000
-"""They are all in memory, and their uids lie side by side."""
+"""All users are in memory, and their uids are contiguous."""
 EARLIER_UID = 1000
-"""Of all tasks in containers before each user had a uid: Jupyter workspaces keep it."""
+"""The uid of all tasks in older releases; Jupyter workspaces keep it."""
 
 
 class FileOwners(Protocol):
     async def of(self, user: str) -> Owner:
-        """Whom the files of this user's tasks belong to. Raises PrepareError, OSError."""
+        """Return the owner of this user's task files. Raises PrepareError, OSError."""
 
     def is_known(self, uid: int) -> bool:
-        """Whether tasks may run as this uid because files of theirs belong to it already."""
+        """Return whether tasks may run as this uid, because it owns files of theirs already."""
 
 
 class SharedOwner:
-    """The same for every user."""
+    """One owner for every user."""
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
@@ -44,17 +44,17 @@ class SharedOwner:
 
 
 class TaskUser(msgspec.Struct, frozen=True):
-    """A record: this user's tasks run as this uid, for good."""
+    """A record: this user's tasks always run as this uid."""
 
     user: str
     uid: int
 
 
 class OwnerPerUser:
-    """A uid for each user, the same one for as long as the data directory lives."""
+    """A uid for each user, constant for the life of the data directory."""
 
     def __init__(self, store: Store, first_uid: int) -> None:
-        """`first_uid`: users who come from now on get this one or the next that is free."""
+        """`first_uid`: new users get this one or the next free one."""
         self._records = RecordSet(store, KIND, TaskUser, lambda each: each.user)
         self._first_uid = first_uid
         self._taken: set[int] = {EARLIER_UID}
@@ -84,7 +84,7 @@ class OwnerPerUser:
             )
         taken = self._taken | {os.geteuid()}
         uid = next(uid for uid in count(self._first_uid) if uid not in taken)
-        # Durable before any file belongs to it: it is never given to somebody else.
+        # Durable before it owns any file, so that no other user ever gets it.
         await self._records.put(TaskUser(user, uid))
         self._taken.add(uid)
         return uid

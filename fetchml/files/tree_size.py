@@ -1,4 +1,5 @@
-"""How much room a tree takes that an untrusted task may be writing: bounded, no link followed."""
+"""Measures a tree that an untrusted task may be writing: in bounded time, without following
+links."""
 
 import os
 import stat
@@ -9,10 +10,10 @@ from fetchml.core.storage import BLOCK_BYTES, NOTHING, Used
 
 MAX_DEPTH = 100
 MOST_ENTRIES = 1_000_000
-"""Files and folders that are looked at by default. What lies beyond is not counted."""
+"""Default maximum of files and folders that are counted."""
 PAUSE_EVERY = 500
 PAUSE_SECONDS = 0.002
-"""So that a thread that measures leaves the interpreter to the event loop."""
+"""Pause for the event loop, which shares the interpreter with the measuring thread."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -32,8 +33,10 @@ class _Count:
 
 
 def measure(root: Path, most_entries: int = MOST_ENTRIES, *, pause: bool = False) -> Used:
-    """Of all that lies below a folder. What is missing, vanishes meanwhile or cannot be read counts
-    nothing. Blocks; `pause`: and gives others their turns."""
+    """Return the disk usage below a folder. Missing or unreadable entries count as nothing.
+
+    Blocks. `pause` lets other threads run now and then.
+    """
     count = _Count(most_entries, pause=pause)
     try:
         fd = os.open(root, _FOLDER)

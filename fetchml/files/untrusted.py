@@ -1,7 +1,7 @@
-"""Files that an untrusted task may have made: read and removed; `kept_outputs` keeps them.
+"""Reads and removes files that an untrusted task may have created.
 
-No link is followed, nothing blocks. Depth costs neither stack nor descriptors without bound: a
-task can nest folders far beyond the limit of a path's length.
+No link is followed and nothing blocks. Stack and descriptors are bounded at any depth: a task can
+nest folders far beyond the maximum length of a path.
 """
 
 import os
@@ -17,7 +17,7 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 class Removed(NamedTuple):
     files: int
-    """Files, links and others that are no folders."""
+    """Everything but folders."""
     bytes: int
 
 
@@ -27,7 +27,7 @@ class TooDeepError(Exception):
 
 
 def read_regular(folder: int, name: str, offset: int, limit: int) -> bytes:
-    """At most `limit` bytes of a regular file. Raises OSError for anything else."""
+    """Return at most `limit` bytes of a regular file. Raises OSError for anything else."""
     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=folder)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -38,7 +38,7 @@ def read_regular(folder: int, name: str, offset: int, limit: int) -> bytes:
 
 
 def remove(root: Path) -> None:
-    """Remove a tree, or whatever is there; nothing there is fine. Raises OSError."""
+    """Remove a tree or any other file, if it exists. Raises OSError."""
     if not os.path.lexists(root):
         return
     fd = os.open(root.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -51,7 +51,7 @@ def remove(root: Path) -> None:
 
 
 def remove_entry(folder: int, name: str) -> Removed:
-    """Remove a tree, or whatever has this name in an open folder. Raises OSError."""
+    """Remove a tree or any other file in an open folder. Raises OSError."""
     if not _is_folder(folder, name):
         return _unlink(folder, name)
     os.chmod(name, 0o700, dir_fd=folder)
@@ -74,7 +74,7 @@ def remove_entry(folder: int, name: str) -> Removed:
 
 
 def _flatten(root: int, name: str, names: "count[int]") -> Removed:
-    """Empty the folder `name` of `root`, moving its own folders up into `root`; remove it."""
+    """Remove the folder `name` of `root`, after moving its own folders up into `root`."""
     os.chmod(name, 0o700, dir_fd=root)
     folder = os.open(name, FOLDER, dir_fd=root)
     files = size = 0
@@ -86,7 +86,7 @@ def _flatten(root: int, name: str, names: "count[int]") -> Removed:
                     files += inner.files
                     size += inner.bytes
                     continue
-                # A folder that moves has its `..` written, so its owner needs the right to write.
+                # Moving a folder rewrites its `..`, for which its owner needs write permission.
                 os.chmod(child, 0o700, dir_fd=folder)
                 os.rename(child, _free_name(root, names), src_dir_fd=folder, dst_dir_fd=root)
     finally:
@@ -112,7 +112,7 @@ def _free_name(root: int, names: "count[int]") -> str:
 
 
 def _names(folder: int) -> list[str]:
-    """The first of them: a task can make more than fit in memory."""
+    """Return the first names: a task can create more than fit in memory."""
     with os.scandir(folder) as entries:
         return [entry.name for entry in islice(entries, _NAMES_AT_ONCE)]
 

@@ -1,4 +1,4 @@
-"""How many bytes each caller, and all together, may make the server hold for some purpose."""
+"""A limit on the bytes that the server holds for one purpose, by caller and in total."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,21 +8,22 @@ from fetchml.errors import Overloaded, TooManyBytes
 
 
 class ByteBudget:
-    """Memory is bounded by what is held: callers that hold nothing are not kept."""
+    """Callers that hold nothing take no memory."""
 
     def __init__(self, what: str, *, by_caller: int, in_all: int) -> None:
-        """`what`: the plural noun in errors. The other two are bytes."""
+        """`what` is the plural noun in errors. The limits are bytes."""
         self._what = what
         self._by_caller = by_caller
         self._in_all = in_all
         self._held = Counter[str]()
         self.total = 0
-        """Bytes that all callers hold now."""
+        """Bytes held by all callers."""
         self.refused = 0
-        """How often something did not fit."""
+        """Number of refusals."""
 
     def take(self, caller: str, size: int) -> None:
-        """Raises TooManyBytes if the caller holds too much, Overloaded if all together do."""
+        """Reserve bytes. Raises TooManyBytes at the caller's limit, Overloaded at the total
+        limit."""
         if self._held[caller] + size > self._by_caller:
             self._forget(caller)
             self.refused += 1
@@ -35,14 +36,14 @@ class ByteBudget:
         self.total += size
 
     def give_back(self, caller: str, size: int) -> None:
-        """Of what was taken."""
+        """Release reserved bytes."""
         self._held[caller] -= size
         self.total -= size
         self._forget(caller)
 
     @contextmanager
     def hold(self, caller: str, size: int) -> Iterator[None]:
-        """Around what keeps `size` bytes. Raises as `take` does."""
+        """Reserve bytes while inside. Raises as `take` does."""
         self.take(caller, size)
         try:
             yield

@@ -1,12 +1,12 @@
-"""The engine's clock: wall time that never stands still, and almost never goes back."""
+"""The engine's clock: wall time that never stands still and almost never goes back."""
 
 import time
 from collections.abc import Callable
 
 LONGEST_AHEAD_MS = 5 * 60_000
-"""How far this clock may be ahead of the machine's before it follows it back."""
+"""How far this clock may be ahead of the host's before it follows the host's clock back."""
 SLOWED_PERCENT = 90
-"""How fast this clock goes while it is ahead, so that the machine's catches up."""
+"""Speed of this clock while it is ahead, so that the host's catches up."""
 
 _MS = 1_000_000
 """Nanoseconds of a millisecond."""
@@ -15,12 +15,12 @@ _MS = 1_000_000
 class Clock:
     """Milliseconds since the epoch.
 
-    When the machine's clock is set back, this one goes on, a little slower, until the machine's has
-    caught up: no task is created before an older one, none ends before it started, and what is
-    due is not delayed. It measures by the monotonic clock meanwhile, which nobody can set.
+    If the host's clock is set back, this clock continues, a little slower, until the host's has
+    caught up: no task is created before an older one, none ends before it started, and nothing due
+    is delayed. Meanwhile it follows the monotonic clock, which can't be set.
 
-    A machine's clock that is more than `LONGEST_AHEAD_MS` behind was set years ahead by mistake
-    and is right now: this one follows it back, once. The core then moves what is due by as much
+    If the host's clock is more than `LONGEST_AHEAD_MS` behind, it was set ahead by mistake and is
+    right now: this clock follows it back, once. The core then moves what is due by as much
     (`ReadyQueue.due`).
     """
 
@@ -31,7 +31,7 @@ class Clock:
         wall_ns: Callable[[], int] = time.time_ns,
         steady_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """`not_before`: a time that has passed already, in milliseconds since the epoch."""
+        """`not_before`: a time in the past, in milliseconds since the epoch."""
         self._wall_ns = wall_ns
         self._steady_ns = steady_ns
         self._last_ns = not_before * _MS

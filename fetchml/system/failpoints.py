@@ -1,8 +1,8 @@
-"""Named steps at which a test may kill the server (`FETCHML_CRASH_AT=STEP`), as a power cut would.
+"""Named steps at which a test can kill the server (`FETCHML_CRASH_AT=STEP`), like a power cut.
 
 The steps of an attempt, in order: preparing, created (a container, not yet started), prepared,
-gate_opened, started, ended, collected, finished, removed. One that is made ready ahead comes from
-prepared to ready, and from there to its_turn and gate_opened, or to abandoned, revoked and removed.
+gate_opened, started, ended, collected, finished, removed. A prestaged attempt continues from
+prepared to ready, and then to its_turn and gate_opened, or to abandoned, revoked and removed.
 """
 
 import os

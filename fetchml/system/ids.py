@@ -15,9 +15,9 @@ class IdSequence:
         self._ms = after_ms
         self._count = (1 << 12) - 1
         self._prefix = ""
-        """Of the time: the first two groups of an id."""
+        """The first two groups of an id, which hold the time."""
         self._random = ""
-        """Hexadecimal digits that are not used yet."""
+        """Unused random hexadecimal digits."""
 
     def next(self, ms: int) -> str:
         self._count += 1

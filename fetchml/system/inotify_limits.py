@@ -1,4 +1,5 @@
-"""Who uses up inotify instances: the kernel counts them by uid, and this server needs one."""
+"""Which processes hold inotify instances: the kernel limits them by uid, and the server needs
+one."""
 
 import os
 from collections import Counter
@@ -10,8 +11,8 @@ _PROC = Path("/proc")
 
 
 def why_none_is_left() -> str:
-    """For the owner of the machine: the limit, which processes hold instances, what to do. Reads
-    all of /proc."""
+    """Return the limit, the processes that hold most instances, and the remedy. Reads all of
+    /proc."""
     most = (_PROC / "sys" / SYSCTL.replace(".", "/")).read_text().strip()
     held = _instances(os.geteuid())
     named = ", ".join(
@@ -25,7 +26,7 @@ def why_none_is_left() -> str:
 
 
 def _instances(uid: int) -> "Counter[int]":
-    """How many each process of this uid has open, where they can be seen."""
+    """Count the open instances of each visible process of this uid."""
     held: Counter[int] = Counter()
     for folder in _PROC.glob("[0-9]*"):
         try:
@@ -35,7 +36,7 @@ def _instances(uid: int) -> "Counter[int]":
                 if str(fd.readlink()).endswith("inotify"):
                     held[int(folder.name)] += 1
         except OSError:
-            continue  # It has ended meanwhile, or is not ours to look at.
+            continue  # It has ended meanwhile, or is not readable.
     return held
 
 

@@ -1,4 +1,4 @@
-"""One lock a key, kept only while somebody holds it or waits for it."""
+"""Locks by key, which exist only while they are held or awaited."""
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable, Sequence
@@ -21,8 +21,7 @@ class KeyedLocks:
 
     @asynccontextmanager
     async def hold_all(self, keys: Sequence[Hashable]) -> AsyncIterator[None]:
-        """`keys` in an order that is the same for all who hold several, so that none wait for each
-        other."""
+        """Hold several locks. All callers must use the same order of keys, to avoid deadlocks."""
         pace = Pace()
         held: list[Hashable] = []
         try:

@@ -11,32 +11,32 @@ from typing import Any, Literal, TextIO
 from fetchml.core.requests import text
 
 current_trace: ContextVar[str | None] = ContextVar("current_trace", default=None)
-"""Trace id of the request that is being answered; the transports set it."""
+"""Trace id of the current request; the transports set it."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _KEY = re.compile(r"fml_[A-Za-z0-9_-]{20,}")
 MAX_LINE_CHARACTERS = 8_000
-"""Of an entry; what is longer is cut."""
+"""Longer entries are cut."""
 MAX_TRACEBACK_CHARACTERS = 32_000
 _SHORTEST_SECRET = 16
-"""What is shorter is refused as a key, and could be a word that logs are full of."""
+"""Shorter values are rejected as keys, and might be common words."""
 
 _secrets: list[re.Pattern[str]] = []
-"""Those that don't look like one."""
+"""Secrets that don't look like a key."""
 
 
 def keep_out(secret: str) -> None:
-    """From now on `redact` takes this out too: a key that its owner chose may look like anything.
+    """Make `redact` remove this secret too: a key that its owner chose may look like anything.
 
-    Also where a URL, JSON or a log line has some of its characters escaped.
+    Also where a URL, JSON or a log line escapes some of its characters.
     """
     if len(secret) >= _SHORTEST_SECRET:
         _secrets.append(re.compile("".join(map(_plain_or_escaped, secret))))
 
 
 def redact(shown: str) -> str:
-    """The text with all that looks like an API key taken out, and what is to be kept out."""
-    # First: a part of it may look like a key, and the rest would stay.
+    """Return the text without API keys and registered secrets."""
+    # Secrets first: a part of one may look like a key, and the rest would stay.
     for secret in _secrets:
         shown = secret.sub("[redacted]", shown)
     return _KEY.sub("fml_[redacted]", shown)
@@ -53,11 +53,11 @@ def set_up(form: Literal["text", "json"], stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # One line for each request is what metrics are for.
+    # Requests are counted by metrics.
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-    # It warns of protocols that nobody here speaks, and one of them may be a key.
+    # It warns of unknown protocols, and one of them may be a key.
     logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
-    # Four entries with tracebacks for one value of a call's metadata, key or no key.
+    # It logs four tracebacks for one invalid metadata value, which may be a key.
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_bad_metadata)
 
 
@@ -66,7 +66,7 @@ def _is_no_bad_metadata(record: logging.LogRecord) -> bool:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    """The trace id, and what the caller gave as `extra`."""
+    """Return the trace id and the caller's `extra` fields."""
     fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
     if trace_id := current_trace.get():
         fields.setdefault("trace_id", trace_id)
@@ -81,15 +81,15 @@ def _time(record: logging.LogRecord) -> str:
 class TextFormatter(logging.Formatter):
     """`TIME LEVEL MESSAGE (name=value …)`, and the traceback below, indented.
 
-    An entry is one line and a line of a traceback begins with blanks, whatever a client or a task
-    put into it: nobody can forge an entry.
+    An entry is one line, and a line of a traceback begins with blanks, whatever a client or a task
+    put into it: entries can't be forged.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         line = f"{_time(record)} {record.levelname.lower():7} {record.getMessage()}"
         if fields := _fields(record):
             line += f" ({' '.join(f'{name}={value}' for name, value in fields.items())})"
-        # Redacted before it is cut: a part of a key would not be found.
+        # Redact before cutting: a part of a key would not be recognized.
         line = text.shown(redact(line), MAX_LINE_CHARACTERS)
         if record.exc_info:
             line += "".join(f"\n    {each}" for each in self._traceback(record.exc_info))
@@ -113,7 +113,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        # All but ASCII is escaped. Lone surrogates would be too, and are no JSON for many readers.
+        # Everything but ASCII is escaped. Escaped lone surrogates are no JSON for many readers.
         return redact(json.dumps({name: _valid(value) for name, value in entry.items()}))
 
 

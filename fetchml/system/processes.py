@@ -1,4 +1,4 @@
-"""Linux processes, told apart by start time and boot: a pid alone is used again and again."""
+"""Linux processes, identified by pid, start time and boot, because pids are reused."""
 
 import asyncio
 import os
@@ -21,24 +21,24 @@ class Process(NamedTuple):
 
 @cache
 def boot_id() -> str:
-    """Names this boot of the machine."""
+    """Return the id of this boot of the host."""
     return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
 def find(pid: int) -> Process | None:
-    """The process that has this pid now; None: there is none, or only its zombie."""
+    """Return the process with this pid; `None` if it does not exist or is a zombie."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:
         return None
-    # The name comes second, in brackets, and may hold spaces and brackets itself.
+    # The name is second, in brackets, and may contain spaces and brackets.
     fields = text.rpartition(")")[2].split()
     state, parent, starttime = fields[0], int(fields[1]), int(fields[19])
     return None if state in "ZX" else Process(pid, parent, starttime)
 
 
 def pids() -> Iterator[int]:
-    """Every process of this machine that can be seen from here."""
+    """Yield the ids of all visible processes of this host."""
     with os.scandir(_PROC) as entries:
         for entry in entries:
             if entry.name.isdecimal():
@@ -46,7 +46,8 @@ def pids() -> Iterator[int]:
 
 
 def environment(pid: int) -> list[str]:
-    """What the process was started with, `NAME=value`; empty when it is gone or not ours."""
+    """Return the initial environment as `NAME=value`; empty if the process is gone or
+    unreadable."""
     try:
         data = (_PROC / str(pid) / "environ").read_bytes()
     except OSError:
@@ -55,12 +56,12 @@ def environment(pid: int) -> list[str]:
 
 
 def in_cgroup(pid: int, name: str) -> bool:
-    """Whether the path of one of the process's cgroups holds `name`."""
+    """Return whether the path of one of the process's cgroups contains `name`."""
     return name in cgroups(pid)
 
 
 def cgroups(pid: int) -> str:
-    """The paths of the process's cgroups; empty when it is gone."""
+    """Return the paths of the process's cgroups; empty if it is gone."""
     try:
         return (_PROC / str(pid) / "cgroup").read_text()
     except OSError:
@@ -68,7 +69,7 @@ def cgroups(pid: int) -> str:
 
 
 def owner(pid: int) -> int | None:
-    """The user id that the process has; None when it is gone."""
+    """Return the process's user id; `None` if it is gone."""
     try:
         return (_PROC / str(pid)).stat().st_uid
     except OSError:
@@ -76,8 +77,8 @@ def owner(pid: int) -> int | None:
 
 
 def name(pid: int) -> str:
-    """The command's name, as the process itself may choose it, in printable characters; empty
-    when it is gone."""
+    """Return the command's name, which the process may choose, in printable characters; empty if it
+    is gone."""
     try:
         text = (_PROC / str(pid) / "comm").read_text(errors="replace")
     except OSError:
@@ -87,13 +88,13 @@ def name(pid: int) -> str:
 
 @contextmanager
 def opened(found: Iterable[int], is_right: Callable[[int], bool]) -> Iterator[list[int]]:
-    """Descriptors of the right processes among those found."""
+    """Yield descriptors of the processes among `found` for which `is_right` is true."""
     pidfds = []
     try:
         for pid in filter(is_right, found):
             with suppress(ProcessLookupError):
                 pidfds.append(os.pidfd_open(pid))
-                # The pid may have gone to another process meanwhile; from here on it can't matter.
+                # The pid may have been reused meanwhile; the descriptor can't be.
                 if not is_right(pid):
                     os.close(pidfds.pop())
         yield pidfds
@@ -104,7 +105,7 @@ def opened(found: Iterable[int], is_right: Callable[[int], bool]) -> Iterator[li
 
 @contextmanager
 def watched(pidfds: Iterable[int], on_end: Callable[[], None]) -> Iterator[set[int]]:
-    """Give those that still run, a set that shrinks; `on_end` tells of each that ended."""
+    """Yield the set of those that still run, which shrinks; `on_end` is called for each end."""
     loop = asyncio.get_running_loop()
     running = set(pidfds)
 
@@ -123,7 +124,7 @@ def watched(pidfds: Iterable[int], on_end: Callable[[], None]) -> Iterator[set[i
 
 
 async def gone(pidfds: Iterable[int]) -> None:
-    """Return when all have ended (a zombie has)."""
+    """Return when all have ended; zombies count as ended."""
     ended = asyncio.Event()
     with watched(pidfds, ended.set) as running:
         while running:
@@ -132,6 +133,6 @@ async def gone(pidfds: Iterable[int]) -> None:
 
 
 def send(pidfd: int, number: signal.Signals) -> None:
-    """Fine also when the process is gone."""
+    """Send a signal, unless the process is gone."""
     with suppress(ProcessLookupError):
         signal.pidfd_send_signal(pidfd, number)

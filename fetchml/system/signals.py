@@ -1,8 +1,8 @@
-"""Signals that end a command, held back but where it can be left at any moment.
+"""Delays signals that end a command until it can be interrupted safely.
 
-Python runs a signal's handler between any two instructions. An exception from there can come
-between making something and being ready to remove it, or in the middle of removing it. So it comes
-only inside `interruptible`, and once: what follows is the cleaning up. SIGKILL ends that too.
+Python runs a signal's handler between any two instructions. An exception from it can arrive between
+creating something and being ready to remove it, or during the removal. So it is raised only inside
+`interruptible`, and only once, so that it does not interrupt the cleanup.
 """
 
 import signal
@@ -14,7 +14,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Asked:
-    """What the handler and the command know of each other."""
+    """State shared by the handler and the command."""
 
     def __init__(self) -> None:
         self.by: int | None = None
@@ -36,10 +36,10 @@ _asked = _Asked()
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Around a command, in the main thread. One that is asked to end when all is done has done
-    what it was for."""
+    """Delay the signals while inside. In the main thread. A signal after the last `interruptible`
+    has no effect."""
     before = {number: signal.getsignal(number) for number in _ENDING}
-    # What is ignored stays so: nohup starts a command like that, and a shell one with `&`.
+    # Ignored signals stay ignored: nohup starts a command like that, and a shell with `&`.
     caught = {n: handler for n, handler in before.items() if handler not in {signal.SIG_IGN, None}}
     _asked.by = None
     for number in caught:
@@ -53,8 +53,8 @@ def held_back() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside, a signal raises SystemExit with the exit code that shells know it by, also one that
-    came before. Outside of `held_back` it changes nothing."""
+    """Inside, a signal raises SystemExit with the exit code that shells use for it, also one that
+    came before. Has no effect outside of `held_back`."""
     _asked.may_end = True
     try:
         _asked.end_if_asked()

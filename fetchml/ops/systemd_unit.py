@@ -7,20 +7,20 @@ from fetchml.system.capabilities import HAND_OVER
 
 USER = "fetchml"
 MEMORY_MAX_GIB = 6
-"""What the unit grants a server whose tasks run in containers. `bounds` sums up to less: 5.2 GiB
-with the default settings, of which connections of HTTP and gRPC are an eighth."""
+"""Memory that the unit grants a server whose tasks run in containers. The sum of `bounds` is lower:
+5.2 GiB with the default settings, of which connections of HTTP and gRPC are an eighth."""
 STATE = Path("/var/lib")
 OPTIONS = ("data_dir", "config", "http", "grpc", "launcher", "log_format")
-"""Of `serve`, by their names in Python."""
+"""Options of `serve`, by their Python names."""
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@[]")
 
 
 class BadArgument(Exception):
-    """systemd would read it as something else; the message says which."""
+    """systemd would misread an argument; the message names it."""
 
 
 def serve_options(text: str) -> dict[str, str]:
-    """What the command of a unit is given, by names of OPTIONS. Raises BadArgument."""
+    """Return the options of the unit's command, by names of OPTIONS. Raises BadArgument."""
     commands = [line for line in text.splitlines() if line.startswith("ExecStart=")]
     words = commands[0].split() if len(commands) == 1 else []
     if words[1:2] != ["serve"]:
@@ -45,8 +45,8 @@ def unit(
     docker_group: bool,
     writable: Sequence[Path] = (),
 ) -> str:
-    """`docker`: tasks run in containers, so only the server is in the service's own group of
-    processes. `writable`: folders beside the data directory. Raises BadArgument."""
+    """Return the text of the unit. `docker`: tasks run in containers, and only the server in the
+    service's control group. `writable`: folders besides the data directory. Raises BadArgument."""
     for word in (*command, str(data_dir), *map(str, writable)):
         if not word or not _SAFE.issuperset(word):
             raise BadArgument(f"{word!r} can't stand in a unit: use plain letters and digits")
@@ -63,7 +63,7 @@ ExecStart={" ".join(command)}
 Type=notify
 # The executable is two processes, and the second one serves.
 NotifyAccess=all
-# Its event loop says three times as often that it is alive.
+# The event loop reports three times as often that it is alive.
 WatchdogSec=60
 Restart=always
 RestartSec=2
@@ -111,7 +111,7 @@ WantedBy=multi-user.target
 
 
 def _capabilities(docker: bool) -> str:
-    """Tasks that are plain processes get none, so their server needs none."""
+    """Return the lines about capabilities, which only tasks in containers need."""
     names = " ".join(HAND_OVER) if docker else ""
     lines = [f"CapabilityBoundingSet={names}", f"AmbientCapabilities={names}"]
     if docker:
@@ -121,10 +121,10 @@ def _capabilities(docker: bool) -> str:
 
 
 def _confinement(docker: bool) -> str:
-    """What would bind the tasks too, where they are plain processes of the service.
+    """Return the restrictions that would also bind tasks if they were processes of the service.
 
-    Not in it, since the server needs it: others' processes in /proc (it follows those of
-    containers), /proc/sys, the host's network, the docker group's rights on a socket.
+    The server needs, and so keeps: other processes in /proc (it follows those of containers),
+    /proc/sys, the host's network, the docker group's rights on a socket.
     """
     if not docker:
         return ""
@@ -144,7 +144,7 @@ DeviceAllow=char-nvidia-uvm rw
 
 
 def _folders(data_dir: Path, others: Sequence[Path], docker: bool) -> str:
-    """Where it may write."""
+    """Return the lines about folders that the server may write to."""
     lines = []
     writable = [str(folder) for folder in others]
     if data_dir.parent == STATE:

@@ -1,4 +1,4 @@
-"""The audit, kept by a real store: who did what, also after a restart."""
+"""The audit over a real store, also after a restart."""
 
 import asyncio
 

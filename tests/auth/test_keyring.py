@@ -87,7 +87,7 @@ async def test_streams_end_when_their_key_expires(world: KeyWorld) -> None:
             await asyncio.Event().wait()
 
     holding = asyncio.create_task(hold())
-    # By the machine's clock, not by the time that has passed: that may be set.
+    # By the host's clock, which may be set, and not by the time that has passed.
     done, _ = await asyncio.wait([holding], timeout=0.04)
     assert not done
     world.now_ms += 20

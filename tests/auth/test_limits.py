@@ -1,4 +1,4 @@
-"""Token buckets: how many requests pass, and what callers are told."""
+"""Token buckets: the admitted requests, and the values of the RateLimit-* headers."""
 
 from hypothesis import given
 from hypothesis import strategies as st

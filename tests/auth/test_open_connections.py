@@ -1,4 +1,4 @@
-"""Who may hold how many connections."""
+"""Limits on open connections of addresses."""
 
 import pytest
 

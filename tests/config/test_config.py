@@ -1,4 +1,4 @@
-"""Settings: where they come from, what wins, and what is said about a wrong one."""
+"""Settings: sources, precedence, and errors of wrong values."""
 
 from pathlib import Path
 from zoneinfo import ZoneInfo

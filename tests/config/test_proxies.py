@@ -1,4 +1,4 @@
-"""Which address a request comes from, where proxies are in between."""
+"""The client's address behind proxies."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The certificate's files: what is said about bad ones, and what happens when they change."""
+"""The certificate's files: errors of unusable ones, and reloading after changes."""
 
 import logging
 import os

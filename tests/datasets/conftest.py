@@ -38,7 +38,7 @@ class Box:
         self.rules = AddressRules(allow_hosts=frozenset({"127.0.0.1"}))
         self.stall_seconds = 5.0
         self.said: list[str] = []
-        """What the tasks were told of the progress."""
+        """The progress that the tasks showed."""
         self._news = asyncio.Event()
 
     async def open(self, *live: tuple[str, int]) -> DatasetProvider:

@@ -1,4 +1,4 @@
-"""A real HTTP server for datasets, as bad as a test wants it."""
+"""A real HTTP server for datasets that misbehaves on request."""
 
 import asyncio
 import re

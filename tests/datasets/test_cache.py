@@ -1,4 +1,4 @@
-"""The cache is bounded, keeps what is in use, and never gives out what is not whole."""
+"""The cache: bounds, contents in use, and incomplete contents."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What a server of datasets can do wrong, and what becomes of the task."""
+"""Fetches from an origin that misbehaves."""
 
 import asyncio
 import errno

@@ -1,4 +1,4 @@
-"""The server's own datasets: nothing outside of the root, whatever leads there."""
+"""The server's own datasets, and attempts to leave their root."""
 
 import errno
 import os

@@ -33,7 +33,7 @@ def jupyter_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
 
 @pytest.fixture(scope="session")
 def jupyter_backend(docker_engine: Engine, request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """An image that is there already was made by somebody who wants to keep it."""
+    """The image of JupyterLab; one that existed before the tests stays."""
     images = docker_engine.client.images
     try:
         images.get(NAME)

@@ -1,4 +1,4 @@
-"""An image with JupyterLab, made from this machine's own Python and a package index, once a run."""
+"""An image with JupyterLab, built once a run from this host's Python and a package index."""
 
 import json
 import tarfile

@@ -1,4 +1,4 @@
-"""A JupyterLab that is installed on this machine, in a virtual environment of its own."""
+"""A JupyterLab that is installed on this host, in a virtual environment of its own."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The real HTTP server before Jupyters of the test's own making, each on a UNIX socket."""
+"""The real HTTP server in front of stand-ins for Jupyter, each on a UNIX socket."""
 
 import asyncio
 import time
@@ -125,7 +125,7 @@ class World:
     async def until_idle(self) -> None:
         """No WebSocket is open."""
         async with asyncio.timeout(10):
-            while len(self.server._streams):  # noqa: ASYNC110 - nobody tells of it
+            while len(self.server._streams):  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.02)
 
     def _folder(self, service_id: str) -> Path:
@@ -211,7 +211,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def echo(request: web.BaseRequest) -> web.Response:
-    """What it was asked, and with which headers."""
+    """Reply with the request line and the headers."""
     lines = [f"{request.method} {request.raw_path}"]
     lines += [f"{name}: {value}" for name, value in request.headers.items()]
     return web.Response(text="\n".join(lines))

@@ -56,7 +56,7 @@ class Service:
 
     async def until_shown(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         async with asyncio.timeout(SECONDS):
-            while not holds(shown := await self.show()):  # noqa: ASYNC110 - nobody tells of it
+            while not holds(shown := await self.show()):  # noqa: ASYNC110 - no event to await
                 await asyncio.sleep(0.05)
         return shown
 

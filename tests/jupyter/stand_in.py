@@ -1,4 +1,4 @@
-"""Services whose Jupyter is a small stand-in, and waiting for their states."""
+"""Services whose Jupyter is a small stand-in, and functions that wait for their states."""
 
 import asyncio
 import sys
@@ -37,7 +37,7 @@ async def until(
 
 async def until_so(is_so: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
-        while not is_so():  # noqa: ASYNC110 - nothing tells
+        while not is_so():  # noqa: ASYNC110 - no event to await
             await asyncio.sleep(0.01)
 
 
@@ -46,7 +46,7 @@ async def running(box: Box, service_id: str) -> JupyterView:
 
 
 async def over(box: Box, service_id: str) -> JupyterView:
-    """Ended, and nothing more becomes known of it."""
+    """Wait until the service has ended and is no longer supervised."""
     await until(box, service_id, lambda found: found.status not in LIVING)
     await until_so(lambda: service_id not in box.jupyter.supervision._supervisors)
     return box.jupyter.get(ADMIN, service_id)

@@ -15,7 +15,7 @@ NOTICE = (
     "return bar && !bar.hidden && bar.textContent"
 )
 SCREENSHOTS = os.environ.get("FETCHML_TEST_SCREENSHOTS")
-"""A folder, for who wants to see what the tests see."""
+"""A folder for screenshots."""
 
 
 async def printed_link(server: Server) -> str:
@@ -27,7 +27,7 @@ async def printed_link(server: Server) -> str:
 
 
 async def look_again(browser: Browser) -> None:
-    """The page looks once a minute, and when somebody comes back to it."""
+    """The page checks once a minute, and when it becomes visible again."""
     await browser.run("document.dispatchEvent(new Event('visibilitychange'))")
 
 

@@ -1,4 +1,4 @@
-"""A container that says anything, and puts anything in the place of its socket."""
+"""Hostile containers: malformed replies, and replacements of the socket."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Each service at an origin of its own: what is served there, and what is not."""
+"""Services at origins of their own: what each origin serves."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -194,7 +194,7 @@ async def test_a_start_completes_when_its_caller_leaves(box: Box) -> None:
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
         assert leaving.cancelled()
-        # It waits until the one that was begun is there.
+        # It waits until the first start is complete.
         second = await box.jupyter.start(ALICE, {"name": "b"})
         [_, first] = box.jupyter.list(ALICE)
         await running(box, first.id)

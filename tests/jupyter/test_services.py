@@ -26,7 +26,7 @@ LARGE_BYTES = 100_000_000
 
 
 def container_of(service: Service) -> dict[str, object]:
-    """What the engine says of its container."""
+    """What the Docker engine reports about its container."""
     found = [
         container.attrs
         for container in service.server.backend.containers()

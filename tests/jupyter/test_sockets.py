@@ -1,4 +1,4 @@
-"""WebSockets through the proxy: kernels and terminals speak over them."""
+"""WebSockets of kernels and terminals through the proxy."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ Behaviour = Callable[[web.WebSocketResponse], Awaitable[None]]
 
 
 def taking(behaviour: Behaviour, **options: Any) -> Callable[..., Awaitable[web.StreamResponse]]:
-    """A Jupyter whose every WebSocket behaves so."""
+    """A Jupyter with this behaviour of every WebSocket."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         socket = web.WebSocketResponse(**{"protocols": (KERNEL,), "max_msg_size": 0, **options})

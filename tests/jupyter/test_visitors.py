@@ -1,5 +1,4 @@
-"""Who visits a service: what of their request it sees, how much they may hold open, and what they
-learn."""
+"""Visitors of a service: what is forwarded of their requests, their limits, and what they learn."""
 
 import asyncio
 import hmac

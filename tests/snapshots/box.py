@@ -1,4 +1,4 @@
-"""What the tests of snapshots upload, and what is left on the disk."""
+"""Uploads of the tests of snapshots, and what is on the disk afterwards."""
 
 from pathlib import Path
 

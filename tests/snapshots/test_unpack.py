@@ -1,4 +1,4 @@
-"""Unpacking: what comes out is what went in, and what is hostile does not come out."""
+"""Unpacking of archives, sound and hostile ones."""
 
 import gzip
 import hashlib

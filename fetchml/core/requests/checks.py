@@ -1,7 +1,6 @@
-"""What the fields of a request must be: tables of rules, and what such a table is made of.
+"""Validation of requests: tables with a rule for each field, and the rules that they are made of.
 
-A request is a JSON object as it was parsed. A field's check returns what is wrong with a value, or
-None.
+A request is a parsed JSON object. A rule returns the fault of a value, or `None`.
 """
 
 import re
@@ -12,9 +11,9 @@ from fetchml.core.requests.text import is_valid, line_fault
 
 MAX_INT = 2**31 - 1
 MAX_ITEMS = 1000
-"""Of a list."""
+"""Items of a list."""
 MAX_ENTRIES = 4096
-"""Of an object: those that are ignored count too."""
+"""Properties of an object, ignored ones included."""
 NULL = "must not be null: leave it out"
 
 Check = Callable[[object], str | None]
@@ -28,7 +27,7 @@ class Violation(NamedTuple):
 def check_fields(
     request: Mapping[str, object], rules: Mapping[str, Check], *, required: Iterable[str]
 ) -> tuple[dict[str, object], list[Violation]]:
-    """The fields that are as they must be, and what is wrong with the others.
+    """Return the valid fields, and the violations of the others.
 
     Fields without a rule are ignored (reading 12).
     """
@@ -85,7 +84,7 @@ def text(limit: int, *, empty: bool = True) -> Check:
 
 
 def line(limit: int, *, empty: bool = True) -> Check:
-    """For names and ids, which are shown in lists and logs; `text` is for content."""
+    """A rule for names and ids, which appear in lists and logs; `text` is the one for content."""
     is_text = text(limit, empty=empty)
 
     def check(value: object) -> str | None:

@@ -1,7 +1,7 @@
-"""What a dataset may be: where it comes from, where a task sees it, which addresses are asked.
+"""Datasets of a request: their sources, where a task sees them, and which addresses are allowed.
 
-A fetched dataset is one file, `<mount path>/<file name>`; a local one may be a folder, which then
-is the mount path itself.
+A fetched dataset is one file, `<mount path>/<file name>`. A local one may be a folder, which is
+mounted at the mount path itself.
 """
 
 import ipaddress
@@ -15,30 +15,30 @@ from urllib.parse import unquote, urlsplit
 from fetchml.core.model import DatasetSpec
 
 PLACE = "/data"
-"""Where a task finds its datasets unless they say otherwise."""
+"""Default parent of mount paths."""
 SCHEMES = ("file", "http", "https")
-"""What sources may begin with unless the server's owner says otherwise."""
+"""Default schemes of sources."""
 NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]*")
 MAX_NAME = 255
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _IPV4_PART = re.compile(r"0[xX][0-9a-fA-F]{1,8}|0[0-7]{0,11}|[1-9][0-9]{0,9}")
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
-"""Addresses of IPv6 that a gateway sends on to the IPv4 address in their last 32 bits."""
+"""IPv6 addresses that a gateway forwards to the IPv4 address in their last 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A DatasetSpec with all that it leaves open filled in."""
+    """A DatasetSpec with its defaults filled in."""
 
     name: str
     scheme: str
     location: str
-    """Of `file` a path, absolute or below the server's root; else the URL."""
+    """For the scheme `file` a path, absolute or below the server's root; else the URL."""
     sha256: str | None
     """Lower case."""
     folder: str
-    """Absolute, in the task."""
+    """Absolute path in the task."""
     file_name: str
 
     @property
@@ -47,12 +47,13 @@ class Dataset:
 
     @property
     def file(self) -> str:
-        """Where the task sees it if it is a file."""
+        """Path in the task, if the dataset is a file."""
         return f"{self.folder}/{self.file_name}"
 
 
 def read(spec: DatasetSpec) -> Dataset:
-    """Raises ValueError: what is wrong with it. Each field is as its own rule wants it."""
+    """Fill in the defaults of a spec whose fields are valid one by one. Raises ValueError with the
+    fault."""
     source = spec.source if spec.source is not None else spec.name
     if source is None:
         raise ValueError("needs a name or a source")
@@ -78,7 +79,7 @@ def fault(
     schemes: Sequence[str],
     rules: "AddressRules",
 ) -> str | None:
-    """What is wrong with a request's `dataset_specs`; `named`: its `datasets`."""
+    """The fault of a request's `dataset_specs`; `None` if there is none. `named`: `datasets`."""
     places = [_Place(f"{PLACE}/{name}/", -1, f"dataset {name!r}") for name in set(named)]
     for index, spec in enumerate(specs):
         try:
@@ -99,20 +100,20 @@ def fault(
 
 
 class _Place(NamedTuple):
-    """Where a task sees a dataset."""
+    """A path in the task where a dataset is mounted."""
 
     path: str
-    """With a slash at its end."""
+    """With a slash at the end."""
     number: int
-    """In the request's `dataset_specs`; -1: it is named in `datasets`."""
+    """Position in the request's `dataset_specs`; -1 for a name in `datasets`."""
     what: str
 
 
 def _overlap(places: list[_Place]) -> str | None:
-    """Which place lies in another one, in words; `None` if none does.
+    """The fault of a mount path that lies inside another one; `None` if none does.
 
-    In sorted order whatever lies in a place directly follows it, so comparing neighbours is
-    enough: deep paths cost no more than the time that it takes to read them.
+    In sorted order a path is directly followed by those inside it, so comparing neighbours is
+    enough, and deep paths cost no more than reading them.
     """
     places.sort()
     pairs = [
@@ -131,8 +132,8 @@ def _number(place: _Place) -> int:
 
 
 def _may_be_asked(url: str, rules: "AddressRules") -> bool:
-    """Whether the host in the URL may be asked, as far as its name tells: names are resolved when
-    the dataset is fetched, and checked then."""
+    """Whether the URL's host is allowed as written. The addresses of a name are checked when the
+    dataset is fetched."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return rules.allow(host, "127.0.0.1")
@@ -141,8 +142,8 @@ def _may_be_asked(url: str, rules: "AddressRules") -> bool:
 
 
 def literal_address(host: str) -> str | None:
-    """The IP address that a host of a URL is written as, in the forms of IPv4 too that only the C
-    library knows (`127.1`, `0x7f000001`). `None` if it is a name."""
+    """The IP address that a URL's host is written as, including the IPv4 forms of the C library
+    (`127.1`, `0x7f000001`); `None` if the host is a name."""
     try:
         return str(ipaddress.ip_address(host.partition("%")[0]))
     except ValueError:
@@ -161,13 +162,13 @@ def literal_address(host: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class AddressRules:
-    """Which machines the server asks for datasets: by itself only those of the public Internet."""
+    """Hosts that datasets may be fetched from; by default only those of the public Internet."""
 
     allow_private: bool = False
-    """Also those of private networks and of this machine, but none where clouds give out their
-    machines' secrets."""
+    """Also allow addresses of private networks and of this host, except the metadata services of
+    clouds."""
     allow_hosts: frozenset[str] = frozenset()
-    """Hosts, as sources name them, that may have any address."""
+    """Hosts, as sources name them, that are allowed at any address."""
 
     def allow(self, host: str, address: str) -> bool:
         if host.lower().rstrip(".") in self.allow_hosts:
@@ -192,17 +193,17 @@ _OF_CLOUDS = frozenset(
         ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
     )
 )
-"""Where clouds answer their machines, beside the link-local addresses; the last looks public."""
+"""Metadata services of clouds beside the link-local addresses; the last one looks public."""
 _PROTOCOLS = ipaddress.ip_network("192.0.0.0/24")
-"""For protocols inside a network; Python counts only a part of it as private."""
+"""Reserved for protocols inside a network; Python counts only a part of it as private."""
 _SHARED = ipaddress.ip_network("100.64.0.0/10")
-"""Between a provider and its customers; Python counts it neither as private nor as global."""
+"""Carrier-grade NAT; Python counts it neither as private nor as global."""
 
 
 def _innermost(
     ip: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The IPv4 address that an IPv6 address stands for, if it does."""
+    """The IPv4 address that an IPv6 address maps to; `None` if it maps to none."""
     if isinstance(ip, ipaddress.IPv4Address):
         return ip
     if ip in _TRANSLATED:
@@ -228,7 +229,7 @@ def _url(source: str, scheme: str) -> str:
         raise ValueError("source must hold no spaces")
     try:
         parts = urlsplit(source)
-        _ = parts.port  # raises for what is none
+        _ = parts.port  # raises ValueError for a malformed port
     except ValueError as error:
         raise ValueError("source must be a URL") from error
     if not parts.netloc or (scheme in ("http", "https") and not parts.hostname):

@@ -1,4 +1,4 @@
-"""What an experiment is, and what a request for one must be (the contract's Experiment)."""
+"""Experiments, and the rules of requests for them (the contract's Experiment)."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -11,11 +11,11 @@ MAX_DESCRIPTION_CHARACTERS = 4096
 
 
 class ExperimentStatus(StrEnum):
-    """The contract's third, `deleted`, is never seen: what is deleted is gone."""
+    """States of an experiment. The contract's third, `deleted`, is never returned."""
 
     ACTIVE = "active"
     ARCHIVED = "archived"
-    """Kept to be read; it takes no more tasks."""
+    """Readable, and closed for new tasks."""
 
 
 class Experiment(Value, frozen=True):
@@ -27,7 +27,7 @@ class Experiment(Value, frozen=True):
     created_at: int
     description: str | None = None
     commit_id: str | None = None
-    """The snapshot that it is about."""
+    """Id of the snapshot that it refers to; `None` if it refers to none."""
     status: ExperimentStatus = ExperimentStatus.ACTIVE
 
 
@@ -38,9 +38,9 @@ _RULES: dict[str, Check] = {
 }
 
 KNOWN_FIELDS = frozenset(_RULES)
-"""The request properties that mean something; others are ignored, and told."""
+"""Known request properties. Others are ignored and named in the reply's header (reading 12)."""
 
 
 def violations(request: Mapping[str, object]) -> list[Violation]:
-    """What is wrong with a request for an experiment."""
+    """Return the violations of a request for an experiment."""
     return check_fields(request, _RULES, required=("name",))[1]

@@ -12,7 +12,7 @@ _WILD = re.compile(r"[*?\[]")
 
 
 def fault(image: str, allowed: Sequence[str]) -> str | None:
-    """Why an image may not be used; None: it may."""
+    """Why an image is not allowed; `None` if it is."""
     if "*" in allowed:
         return None
     names = _names(image)
@@ -23,24 +23,24 @@ def fault(image: str, allowed: Sequence[str]) -> str | None:
 
 
 def _names(image: str) -> tuple[str, ...]:
-    """The whole name, with its tag or digest, and without."""
+    """The names of an image that a pattern may match: with its tag or digest, and without."""
     if _ID.fullmatch(image):
-        # The engine takes what looks like an image's id for one: it names any image on the machine.
+        # Docker resolves a name that looks like an image id to any image on the host.
         return (f"sha256:{image.removeprefix('sha256:')}",)
     name, _, digest = image.partition("@")
     repository, tag = _split_tag(name)
     whole = _whole(repository)
-    # With a digest the engine ignores the tag.
+    # With a digest, Docker ignores the tag.
     return (f"{whole}@{digest}" if digest else f"{whole}:{tag or 'latest'}", whole)
 
 
 def _whole(name: str) -> str:
-    """With the registry that is meant; of a pattern too, unless it begins with any text."""
+    """A name or pattern with its registry filled in, unless a pattern begins with `*`."""
     first, slash, rest = name.partition("/")
     if name.startswith("*"):
         return name
     if not slash:
-        # `python:3.*` and `python`: the colon is a tag's.
+        # In `python:3.*` the colon belongs to the tag.
         return name if name.startswith("sha256:") else f"{_HUB}/library/{name}"
     if first == "index.docker.io":
         first = _HUB

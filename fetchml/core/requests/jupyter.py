@@ -1,7 +1,7 @@
-"""Jupyter services: what a request for one must be, what runs it, and what is told of it.
+"""Jupyter services: the rules of requests, the tasks that run them, and the states that are shown.
 
-A service is a task of another kind (`Task.service`), with a record beside it that says what the
-task does not: name, workspace, token.
+A service is a task of another kind (`Task.service`) with a record beside it for what a task does
+not have: name, workspace, token.
 """
 
 import re
@@ -38,14 +38,14 @@ from fetchml.core.requests.task_limits import TaskLimits, resource_violations
 DEFAULT_IMAGE = "jupyter/pytorch:latest"
 MAX_NAME_CHARACTERS = 128
 PRIORITY = 10
-"""Of its task: somebody sits before it and waits."""
+"""Priority of a service's task: a person waits for it."""
 WORKSPACE = "/workspace"
 SOCKET = "/.fetchml/run/jupyter.sock"
-"""Where Jupyter listens: in the attempt's run folder, so that it needs no network."""
+"""Path of Jupyter's socket, in the attempt's run folder: it needs no network."""
 WARNING_MS = 10 * 60_000
-"""An idle service is warned of its end for so long, or for a quarter of the time it may be idle."""
+"""Length of the warning before an idle service ends, at most a quarter of the idle time allowed."""
 LOOK_MS = 30_000
-"""How often its activity is looked at, at the least."""
+"""Longest pause between two looks at a service's activity."""
 SHORTEST_LOOK_MS = 100
 MAX_LAST_WORDS = 200
 
@@ -64,32 +64,34 @@ class Service(Value, frozen=True):
     """A Jupyter service's record. Stored as JSON; a field added later must have a default."""
 
     id: str
-    """Also that of its task."""
+    """Also the id of its task."""
     user: str
     name: str
     image: str
-    """As it was asked for."""
+    """As requested."""
     workspace: str
-    """As its user calls it."""
+    """As its user named it."""
     folder: str
-    """Where that is, below the root of all workspaces."""
+    """Path of the workspace's folder, below the root of all workspaces."""
     token: str
-    """Stored empty: it is derived from the server's key. Releases up to 1.8 stored it."""
+    """Stored empty, since it is derived from the server's key. Releases up to 1.8 stored it."""
     created_at: int
     cpu: int | None = None
     memory_gb: int | None = None
     gpu: int | None = None
     last_words: str | None = None
-    """The last line that it wrote before it ended; empty: nothing to show. None: not looked at."""
+    """The last line of its log after its end; empty if there is none to show, `None` if the log was
+    not read yet."""
 
 
 class Activity(Value, frozen=True):
-    """What Jupyter says of its kernels and terminals."""
+    """The activity that Jupyter reports of its kernels and terminals."""
 
     busy: bool
-    """A kernel is executing."""
+    """Whether a kernel is executing."""
     last: int | None = None
-    """When something last happened in one (milliseconds since the epoch); None: there are none."""
+    """Time of the last activity in milliseconds since the epoch; `None` if there is no kernel or
+    terminal."""
 
 
 def _workspace(value: object) -> str | None:
@@ -113,32 +115,32 @@ _RULES: dict[str, Check] = {
 }
 
 KNOWN_FIELDS = frozenset(_RULES)
-"""The request properties that mean something; others are ignored, and told."""
+"""Known request properties. Others are ignored and named in the reply's header (reading 12)."""
 
 
 def violations(
     request: Mapping[str, object], capacity: Resources, limits: TaskLimits
 ) -> list[Violation]:
-    """What is wrong with a request for a service."""
+    """Return the violations of a request for a service."""
     fields, found = check_fields(request, _RULES, required=("name",))
     return found + resource_violations(fields, capacity, limits)
 
 
 def default_workspace(name: str, service_id: str) -> str:
-    """The service's name, if a folder can have it."""
+    """The default workspace: the service's name, if it is a valid path."""
     return service_id if "/" in name or _workspace(name) is not None else name
 
 
 def folder_of(workspace: str, user: str, *, private: bool) -> str:
-    """Where a workspace is, below the root. On a private server each user has a folder there."""
+    """Path of a workspace below the root. On a private server each user has a folder there."""
     return f"{user}/{workspace}" if private else workspace
 
 
 def folder_fault(folder: str, known: Iterable[str]) -> str | None:
-    """Why a folder can't be a workspace beside those that are `known`.
+    """Why a folder can't be a workspace beside the `known` ones; `None` if it can.
 
-    A container may put a link in the place of any folder in its workspace, at any moment: so no
-    workspace may lie in another one.
+    No workspace may lie inside another: a container may replace any folder in its workspace with a
+    link at any moment.
     """
     wrong = path_fault(folder)
     if wrong is not None:
@@ -150,17 +152,17 @@ def folder_fault(folder: str, known: Iterable[str]) -> str | None:
 
 
 def login_cookie(service_id: str) -> str:
-    """The name of the cookie by which Jupyter knows who has logged in: each service has one of its
-    own, since cookies are shared by all that a host serves."""
+    """Name of a service's login cookie. Each service has its own: browsers send the cookies of a
+    host to all of its services."""
     return f"jupyter-{service_id}"
 
 
 def task_spec(record: Service, real_image: str) -> TaskSpec:
-    """What runs a service in a container."""
+    """The specification of a service's task in a container."""
     return TaskSpec(
         job_name="jupyter",
         image=real_image,
-        # In an image whose user is root it runs as root, as the server's settings say.
+        # In an image whose user is root it runs as root, if the server's settings allow it.
         command=("jupyter", "lab", *_flags(record, SOCKET, WORKSPACE)),
         priority=PRIORITY,
         cpu=record.cpu,
@@ -168,7 +170,7 @@ def task_spec(record: Service, real_image: str) -> TaskSpec:
         gpu=record.gpu,
         env={
             "HOME": WORKSPACE,
-            # What signs its cookies: two services with one workspace must not share it.
+            # Signs its cookies: two services with one workspace must not share it.
             "JUPYTER_RUNTIME_DIR": "/tmp/jupyter-runtime",  # noqa: S108 - in the container
         },
     )
@@ -180,14 +182,14 @@ exec 9<"$FETCHML_WORKSPACE/../run" || exit
 export HOME JUPYTER_RUNTIME_DIR="$FETCHML_WORKSPACE/runtime"
 exec "$@" --ServerApp.root_dir="$HOME"
 """
-"""For `sh -c`: only the attempt knows where its folders are. The workspace is linked as a dataset
-would be. The socket is named by an open folder: its real path may be longer than 107 bytes, which
-no socket's may."""
+"""A script for `sh -c`, since the attempt's folders are only known when it runs. The workspace is
+linked as a dataset is. The socket is addressed through an open folder: its real path may exceed the
+107 bytes that a socket's path may have."""
 
 
 def process_spec(record: Service, command: Sequence[str], path: str) -> TaskSpec:
-    """What runs a service as a plain process, without a container. `command`: of JupyterLab on
-    this machine; `path`: where it finds programs."""
+    """The specification of a service's task as a plain process. `command`: that of JupyterLab;
+    `path`: its PATH."""
     flags = _flags(record, "/proc/self/fd/9/jupyter.sock", None)
     return replace(
         task_spec(record, record.image),
@@ -204,7 +206,7 @@ def _flags(record: Service, sock: str, root_dir: str | None) -> list[str]:
         "root_dir": root_dir,
         "allow_remote_access": "True",
         "terminals_enabled": "True",
-        # Who would stop it from the page gets an error for it; there is 'fetchml jupyter stop'.
+        # Shutting down from the page returns an error; 'fetchml jupyter stop' is the way.
         "quit_button": "False",
     }
     given = [f"--ServerApp.{name}={value}" for name, value in settings.items() if value is not None]
@@ -213,7 +215,7 @@ def _flags(record: Service, sock: str, root_dir: str | None) -> list[str]:
 
 
 def status_of(task: Task, *, answers: bool) -> ServiceStatus:
-    """`answers`: Jupyter has answered since its task runs."""
+    """The status that clients see. `answers`: whether Jupyter has answered since its task runs."""
     if task.status in ENDED:
         return ServiceStatus.ERROR if task.cancel is None else ServiceStatus.STOPPED
     if task.cancel is not None:
@@ -231,7 +233,8 @@ UNISOLATED = "It runs as a plain process of the server's own user, which nothing
 def reason_of(
     task: Task, status: ServiceStatus, waits: str, *, isolated: bool = True
 ) -> str | None:
-    """Why a service is as it is. `waits`: what is said of a task that was not started yet."""
+    """The reason of a service's status; `None` if it needs none. `waits`: the reason while its task
+    waits."""
     match status:
         case ServiceStatus.STARTING if task.status is Status.RUNNING:
             return "Jupyter runs and does not answer yet."
@@ -264,13 +267,13 @@ def _why_ended(task: Task) -> str:
 
 
 def with_last_words(reason: str, task: Task, record: Service) -> str:
-    """Where it ended by itself its log says why, else it was overtaken by its end."""
+    """Append the last line of the log if the service ended by itself: it shows the cause."""
     by_itself = task.failure_reason in (None, FailureReason.EXIT_CODE)
     return f"{reason}: {record.last_words}" if by_itself and record.last_words else reason
 
 
 def last_words(log: str, token: str) -> str:
-    """The last line of a log, if it can be shown; without the token, which is a secret."""
+    """The last line of a log without the token; empty if it is not printable."""
     line = next((line for line in reversed(log.splitlines()) if line.strip()), "").strip()
     line = _COLOURS.sub("", line).replace(token, "…")
     return line if len(line) <= MAX_LAST_WORDS and line.isprintable() else ""
@@ -289,20 +292,22 @@ def idle_words(idle_ms: int) -> str:
 
 
 class Idle(NamedTuple):
-    """What follows from how long nothing has happened."""
+    """The consequence of a service's inactivity."""
 
     stops_at: int | None = None
-    """It is idle, and ends then. None: it is in use."""
+    """When the idle service will be stopped; `None` if it is in use."""
     warned_at: int | None = None
-    """Since when that is told."""
+    """When the warning began; `None` if there is none."""
     now: bool = False
-    """It ends now."""
+    """Whether it is to be stopped now."""
 
 
 def idle(now: int, last_activity: int, idle_ms: int, before: Idle) -> Idle:
-    """`idle_ms` 0: it may be idle for ever. `before`: what followed when it was looked at last.
+    """Decide whether a service is idle.
 
-    Nothing ends without a warning of full length, however long nobody looked.
+    `idle_ms`: the idle time allowed; 0 for no limit. `before`: the result of the last look.
+
+    A service is never stopped without a warning of full length, however long ago the last look was.
     """
     warning = min(WARNING_MS, idle_ms // 4)
     ends = last_activity + idle_ms
@@ -314,7 +319,7 @@ def idle(now: int, last_activity: int, idle_ms: int, before: Idle) -> Idle:
 
 
 def next_look_ms(now: int, idle_ms: int, found: Idle) -> int:
-    """After how long its activity is looked at again."""
+    """The pause in milliseconds before the next look at a service's activity."""
     pause = min(LOOK_MS, idle_ms // 10) if idle_ms else LOOK_MS
     if found.stops_at is not None and found.stops_at > now:
         pause = min(pause, found.stops_at - now)

@@ -15,7 +15,7 @@ _NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 def violations(
     name: str, role: Role | None, expires_at: int | None, now: int
 ) -> Iterator[Violation]:
-    """What is wrong with a new key. Times are in milliseconds since the epoch.
+    """Return the violations of a new key. Times are in milliseconds since the epoch.
 
     `role`: `None` if the request names none that exists. `expires_at`: `None` if the key never
     expires.

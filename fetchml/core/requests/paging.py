@@ -10,5 +10,5 @@ STATUS_FILTER = (Status.QUEUED, Status.RUNNING, Status.COMPLETED, Status.FAILED)
 
 
 def range_fault(name: str, value: int, least: int = 0, most: int = MAX_LIMIT) -> str | None:
-    """What is wrong with a number of a list's request; None if nothing is."""
+    """The fault of a number in a list request; `None` if it is valid."""
     return None if least <= value <= most else f"{name}: must be between {least} and {most}"

@@ -1,4 +1,4 @@
-"""fetchml.toml, in the root of a snapshot: what its tasks are, where a request is silent."""
+"""fetchml.toml in the root of a snapshot: defaults for the tasks that run it."""
 
 import difflib
 import re
@@ -10,11 +10,11 @@ from fetchml.core.requests.checks import Check, Violation
 from fetchml.core.requests.snapshot import PROJECT_FILE
 
 MAX_VIOLATIONS = 10
-"""Told of one file; who mends these is told of more."""
+"""Violations that are reported for one file."""
 MAX_SHOWN = 80
 """Characters of a name."""
 MAX_DOTS = 100
-"""In one line: the TOML reader's time grows with the square of a dotted name's parts."""
+"""Dots in one line: the TOML parser's time grows with the square of a dotted name's parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class ProjectFile:
     fields: Mapping[str, object]
 
     def violation(self, name: str, rule: str) -> Violation:
-        """What is wrong with a setting, and in which line it stands."""
+        """The fault of a setting, with its line."""
         setting, shown = re.escape(name), name[:MAX_SHOWN]
         line = rf"""^[ \t]*(\[[ \t]*)?["']?{setting}["']?[ \t]*[=.\]]"""
         if found := re.search(line, self.text, re.MULTILINE):
@@ -33,14 +33,15 @@ class ProjectFile:
 
 
 def read(text: str, rules: Mapping[str, Check]) -> tuple[ProjectFile, list[Violation]]:
-    """The settings that are as they must be, and what is wrong with the others."""
+    """Return the valid settings, and the violations of the others."""
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > MAX_DOTS:
             wrong = Violation(PROJECT_FILE, f"line {number}: has more than {MAX_DOTS} dots")
             return ProjectFile(text, {}), [wrong]
     try:
         given = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: also a number of endless digits
+    except (ValueError, RecursionError) as error:
+        # A number of too many digits raises a plain ValueError.
         wrong = Violation(PROJECT_FILE, f"is not TOML: {str(error).lower()}")
         return ProjectFile(text, {}), [wrong]
     file = ProjectFile(text, {name: value for name, value in given.items() if name in rules})

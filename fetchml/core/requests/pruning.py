@@ -1,4 +1,4 @@
-"""What a request to remove old things is (`fetchml prune`), and who may make it."""
+"""Requests to prune: to remove old tasks, outputs and snapshots (`fetchml prune`)."""
 
 import re
 from collections.abc import Mapping
@@ -17,36 +17,36 @@ from fetchml.core.requests.checks import (
 
 MAX_USER_CHARACTERS = 64
 MOST_AT_ONCE = 200
-"""Tasks, or snapshots, that one request removes. The answer has what is left."""
+"""Tasks or snapshots that one request removes; the reply counts the rest."""
 
 
 class What(StrEnum):
-    """What is removed. The names are on the wire."""
+    """Kinds of things to prune. The names are on the wire."""
 
     TASKS = "tasks"
     """Ended tasks, with their outputs and logs."""
     OUTPUTS = "outputs"
-    """The outputs of ended tasks, which stay with their logs."""
+    """The outputs of ended tasks; the tasks and their logs stay."""
     SNAPSHOTS = "snapshots"
-    """Snapshots that nothing live names, and that nobody else has uploaded."""
+    """Snapshots that no live task runs and no other user has uploaded."""
 
 
 class Pruning(Value, frozen=True):
-    """A request that is as it must be."""
+    """A valid request."""
 
     older_than_seconds: int
-    """Since a task ended, or a snapshot was last used."""
+    """Age since a task ended or a snapshot was last used."""
     kinds: tuple[What, ...] = (What.TASKS,)
     states: tuple[Status, ...] = ()
-    """Of tasks; empty: both final ones."""
+    """Final states of tasks to prune; empty for both."""
     user: str | None = None
-    """Whose; None: everybody's, for admins."""
+    """Owner; `None` for all users, which only admins may request."""
     apply: bool = False
-    """False: only count."""
+    """`False` for a dry run that only counts."""
 
 
 class Pruned(Value, frozen=True):
-    """What was removed, or would be."""
+    """The result: what was removed, or would be."""
 
     tasks: int = 0
     outputs: int = 0
@@ -55,7 +55,7 @@ class Pruned(Value, frozen=True):
     bytes: int = 0
     files: int = 0
     left: int = 0
-    """Of the same, to be removed by the next request."""
+    """How many more the next request would remove."""
 
 
 _USER = re.compile(r"[A-Za-z0-9._@-]+")
@@ -76,11 +76,11 @@ _RULES: dict[str, Check] = {
     "apply": boolean,
 }
 KNOWN_FIELDS = frozenset(_RULES)
-"""The request properties that mean something; others are ignored, and told."""
+"""Known request properties. Others are ignored and named in the reply's header (reading 12)."""
 
 
 def pruning(request: Mapping[str, object]) -> tuple[Pruning | None, list[Violation]]:
-    """The request, or what is wrong with it."""
+    """Return the request, or its violations."""
     fields, violations = check_fields(request, _RULES, required=("older_than_seconds",))
     if violations:
         return None, violations
@@ -101,7 +101,7 @@ def pruning(request: Mapping[str, object]) -> tuple[Pruning | None, list[Violati
 
 
 def fault(who: Principal, wanted: Pruning) -> str | None:
-    """Why the caller may not do this; None: they may."""
+    """Why the caller may not make this request; `None` if they may."""
     if who.role is Role.VIEWER:
         return "A viewer's key can't remove anything"
     if who.role is not Role.ADMIN and wanted.user not in (None, who.user):

@@ -1,7 +1,7 @@
-"""Words as a POSIX shell splits them, in time that grows with the length of the text.
+"""Splitting of text into words by the rules of a POSIX shell, in linear time.
 
-The result equals `shlex.split(text)`. That one joins every word character by character, so that a
-quoted word of 32,000 characters stops the server for a tenth of a second.
+The result equals `shlex.split(text)`, which builds each word character by character: a quoted word
+of 32,000 characters would stop the server for a tenth of a second.
 """
 
 import re
@@ -25,7 +25,7 @@ _ESCAPED_IN_DOUBLE = re.compile(r"\\([\"\\])")
 
 
 def fault(text: str) -> str | None:
-    """Why the text cannot be split; `None` if it can."""
+    """Why the text can't be split; `None` if it can."""
     if not _SPECIAL.search(text):
         return None
     well_formed = _WELL_FORMED.match(text)
@@ -34,13 +34,13 @@ def fault(text: str) -> str | None:
         return None
     if text[end] == "'":
         return "no closing quotation"
-    # What is left begins with a quote or a backslash, and escapes pair up to its end.
+    # The rest begins with a quote or a backslash.
     backslashes = len(text) - len(text.rstrip("\\"))
     return "no escaped character" if backslashes % 2 else "no closing quotation"
 
 
 def split(text: str) -> list[str]:
-    """The words of the text. Raises ValueError for one that has a `fault`."""
+    """Split the text into words. Raises ValueError if it has a `fault`."""
     if not _SPECIAL.search(text):
         return [word for word in _BLANKS.split(text) if word]
     if (wrong := fault(text)) is not None:

@@ -1,8 +1,8 @@
-"""What a snapshot is: a tree of code, named by its content.
+"""Snapshots: trees of code, identified by their content.
 
-The id is the SHA-256 of the tree's manifest. The manifest says of every entry, in the order of
-their paths, what it is and what it holds, and nothing of times, owners or other rights. So the
-same tree has the same id wherever it was packed.
+The id is the SHA-256 of the tree's manifest, which lists type and content of every entry in the
+order of their paths, without times, owners or other permissions. So the same tree has the same id
+wherever it was packed.
 """
 
 import hashlib
@@ -35,64 +35,64 @@ class EntryKind(StrEnum):
 
 class Entry(NamedTuple):
     path: str
-    """Relative, with `/`."""
+    """Relative path, with `/`."""
     kind: EntryKind
     size: int = 0
-    """Of a file, in bytes."""
+    """Size of a file in bytes."""
     content: str = ""
-    """A file's SHA-256 in hexadecimal, a link's target."""
+    """A file's SHA-256 in hex, or a link's target."""
 
 
 class Upload(Value, frozen=True):
-    """What one user did with a snapshot: all that another may not learn on a private server."""
+    """One user's upload of a snapshot: what a private server hides from other users."""
 
     created_at: int
-    """When it was first uploaded by that user."""
+    """Time of the user's first upload."""
     used_at: int
     git_commit: str | None = None
     git_dirty: bool | None = None
 
 
 class Snapshot(Value, frozen=True):
-    """What is known of a stored tree. Stored as JSON; a field added later must have a default."""
+    """The record of a stored tree. Stored as JSON; a field that is added later needs a default."""
 
     id: str
     size_bytes: int
-    """Of all files together, unpacked."""
+    """Total size of the files, unpacked."""
     file_count: int
     """Files and links."""
     created_at: int
     used_at: int
-    """When it was last uploaded, asked for or run."""
+    """When it was last uploaded, looked up or run."""
     users: tuple[str, ...]
-    """All who have uploaded it."""
+    """Names of all users that have uploaded it."""
     git_commit: str | None = None
     git_dirty: bool | None = None
-    """The tree was not just what the commit holds."""
+    """Whether the tree differs from its Git commit."""
     project_file: str | None = None
-    """The text of its fetchml.toml."""
+    """Text of its fetchml.toml; `None` if it has none."""
     uploads: dict[str, Upload] = field(default_factory=dict)
-    """By user, of all who have uploaded it."""
+    """Uploads by user."""
     disk_bytes: int = 0
-    """What it takes on the disk, folders and small files in whole blocks. 0: an older release kept
-    it; see `with_disk_bytes`."""
+    """Disk use, folders and small files in whole blocks; 0 in records of older releases (see
+    `with_disk_bytes`)."""
 
 
 def disk_bytes_of(entries: Iterable[Entry], manifest_bytes: int) -> int:
-    """What a tree and its manifest take on the disk. Rather too much than too little."""
+    """Disk use of a tree and its manifest, rounded up."""
     return sum(on_disk(entry.size) for entry in entries) + on_disk(manifest_bytes)
 
 
 def with_disk_bytes(found: Snapshot) -> Snapshot:
-    """An older record knows neither its folders nor what its files take: an estimate."""
+    """Fill in an estimate of the disk use that an older record lacks."""
     if found.disk_bytes:
         return found
     return replace(found, disk_bytes=found.size_bytes + found.file_count * on_disk(1))
 
 
 def manifest(entries: Iterable[Entry]) -> bytes:
-    """The canonical bytes. Folders above an entry need not be given. Raises ValueError if a path
-    is given twice."""
+    """Encode a manifest canonically. Parent folders need not be given. Raises ValueError for a
+    duplicate path."""
     by_path = {}
     for entry in entries:
         if entry.path in by_path:
@@ -109,7 +109,7 @@ def manifest(entries: Iterable[Entry]) -> bytes:
 
 
 def entries_of(data: bytes) -> Iterator[Entry]:
-    """What a manifest lists: every folder before what is in it. Raises ValueError."""
+    """Decode a manifest: every folder comes before its content. Raises ValueError."""
     if not data.startswith(_HEAD):
         raise ValueError("not the manifest of a snapshot")
     fields = iter(data.removeprefix(_HEAD).decode().split("\0")[:-1])
@@ -122,13 +122,13 @@ def id_of(manifest_bytes: bytes) -> str:
 
 
 def parents(path: str) -> Iterator[str]:
-    """The folders above, the innermost first."""
+    """The parent folders, the innermost first."""
     while path := posixpath.dirname(path):
         yield path
 
 
 def path_fault(path: str) -> str | None:
-    """What is wrong with an entry's path."""
+    """The fault of an entry's path; `None` if it is valid."""
     parts = path.split("/")
     if path.startswith("/"):
         return "is an absolute path"
@@ -147,11 +147,10 @@ def path_fault(path: str) -> str | None:
 
 
 def link_fault(path: str, target: str) -> str | None:
-    """Why a symbolic link may lead out of the tree, or is none.
+    """Why a symbolic link is invalid or may lead out of the tree; `None` if it is safe.
 
-    Its `..` climb real folders, and then it goes down, perhaps through other links, of which each
-    stays inside. So `..` may stand at the start only: after a link it would climb out of that
-    link's target.
+    `..` is allowed at the start only, where it climbs real folders. Below, the path may pass other
+    links, each of which stays inside; a later `..` would climb out of such a link's target.
     """
     parts = target.split("/")
     climbing = next((n for n, part in enumerate(parts) if part not in ("..", ".")), len(parts))
@@ -165,20 +164,20 @@ def link_fault(path: str, target: str) -> str | None:
 
 
 def may_see(who: Principal, snapshot: Snapshot, *, private: bool) -> bool:
-    """`private`: what only others have uploaded is invisible."""
+    """Whether a user may see a snapshot. `private`: only those that the user has uploaded."""
     return not private or who.role is Role.ADMIN or who.user in snapshot.users
 
 
 def may_delete(who: Principal, snapshot: Snapshot, *, private: bool) -> bool:
-    """What others have uploaded too is not one user's own; `private`: nobody learns that they
-    have, and it is gone for one user alone."""
+    """Whether a user may delete a snapshot: not if others have uploaded it too. `private`: it is
+    deleted for that user alone, without a hint of the others."""
     if who.role is not Role.USER:
         return who.role is Role.ADMIN
     return who.user in snapshot.users if private else snapshot.users == (who.user,)
 
 
 def without(user: str, snapshot: Snapshot) -> Snapshot:
-    """As if that user had never uploaded it."""
+    """The record without one user's upload."""
     return replace(
         snapshot,
         users=tuple(each for each in snapshot.users if each != user),
@@ -187,8 +186,8 @@ def without(user: str, snapshot: Snapshot) -> Snapshot:
 
 
 def as_seen_by(user: str, snapshot: Snapshot) -> Snapshot:
-    """As if nobody else had uploaded it."""
-    # Of an upload that an older release kept, only the user is known.
+    """The record with one user's upload only."""
+    # Older releases recorded only the user of an upload.
     known = snapshot.uploads.get(user) or Upload(snapshot.created_at, snapshot.used_at)
     return replace(
         snapshot,

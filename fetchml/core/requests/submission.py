@@ -1,8 +1,8 @@
-"""What a create request must be, and what becomes of it (the contract's CreateTaskRequest, the
+"""Validation of create requests and their translation to tasks (the contract's CreateTaskRequest,
 readings 4 to 12 and 24).
 
-A request is the JSON object as it was parsed; gRPC gives the same shape. Every rule is a line in
-`_RULES`.
+A request is a parsed JSON object; gRPC requests are converted to the same shape. Every rule is a
+line in `_RULES`.
 """
 
 import functools
@@ -36,9 +36,9 @@ from fetchml.core.requests.project_file import ProjectFile
 from fetchml.core.requests.task_limits import TaskLimits, resource_violations, timeout_violations
 
 MAX_ARGUMENT_CHARACTERS = 32 * 1024 - 1
-"""Linux takes 128 KiB for one string of the command line; a character may need four bytes."""
+"""Linux accepts 128 KiB for one argument; a character may need four bytes."""
 MAX_REQUEST_BYTES = 256 * 1024
-"""Of all that is kept of a request, as JSON: the store reads 128 tasks at once into memory."""
+"""Size of a stored request as JSON: the store reads 128 tasks at once into memory."""
 MAX_RETRIES = 100
 MAX_METADATA_CHARACTERS = 64 * 1024
 
@@ -46,12 +46,12 @@ SYSTEM_PATHS = (
     "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run",
     "/sbin", "/sys", "/usr", "/var", "/.fetchml", "/workspace", "/outputs",
 )  # fmt: skip
-"""A dataset is mounted over none of these."""
+"""System paths that no dataset may be mounted over."""
 
 _JOB_NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _UNTIDY = re.compile(r"//|/\.\.?(?:/|\Z)|[^/]/\Z")
-"""Parts of a path that are empty, `.` or `..`; or a slash at its end."""
+"""Matches an empty part of a path, `.` or `..`, and a slash at its end."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 _encode = msgspec.json.Encoder().encode
@@ -69,7 +69,7 @@ class InvalidSubmission(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What the server fills in where a request is silent."""
+    """The server's defaults for fields that a request leaves out."""
 
     image: str
     command: tuple[str, ...]
@@ -87,10 +87,11 @@ def accept(
     dataset_addresses: dataset.AddressRules = dataset.PUBLIC_ADDRESSES,
     allow_images: Sequence[str] = images.ANY,
 ) -> TaskSpec:
-    """The task that a request asks for. Raises InvalidSubmission, naming every broken rule.
+    """Return the task of a request. Raises InvalidSubmission with every violation.
 
-    Where the request is silent, the snapshot's fetchml.toml (`project_text`) counts, and then
-    `defaults`; the default image is always allowed. Unknown properties are ignored (reading 12).
+    Fields that the request leaves out come from the snapshot's fetchml.toml (`project_text`), then
+    from `defaults`; the default image is always allowed. Unknown properties are ignored
+    (reading 12).
     """
     fields, violations = check_fields(request, _RULES, required=("job_name",))
     project, faults = _read_project(project_text or "")
@@ -142,7 +143,7 @@ def accept(
 
 @functools.lru_cache(maxsize=64)
 def _read_project(text: str) -> tuple[ProjectFile, list[Violation]]:
-    """Once for the many tasks of a snapshot."""
+    """Parse a fetchml.toml; cached, since many tasks share a snapshot."""
     return project_file.read(text, _PROJECT_RULES)
 
 
@@ -224,10 +225,10 @@ _PROJECT_RULES = {
         "preemptible", "env",
     )
 }  # fmt: skip
-"""What fetchml.toml may set."""
+"""Fields that fetchml.toml may set."""
 
 KNOWN_FIELDS = frozenset(_RULES)
-"""The request properties that mean something; others are ignored, and told."""
+"""Known request properties. Others are ignored and named in the reply's header (reading 12)."""
 
 
 def ignored_fields(request: Mapping[str, object]) -> list[str]:
@@ -241,7 +242,7 @@ def ignored_fields(request: Mapping[str, object]) -> list[str]:
 
 
 def idempotency_key_fault(key: str) -> str | None:
-    """What is wrong with the client's key of a create (an HTTP header's value in REST)."""
+    """The fault of an Idempotency-Key; `None` if it is valid."""
     if _IDEMPOTENCY_KEY.fullmatch(key):
         return None
     return "must be one key of 1 to 255 visible ASCII characters"

@@ -1,4 +1,4 @@
-"""What the owner grants a task: its resources where it asks for none, and the most it may have."""
+"""Limits on what a task may request, and the defaults of requests without one."""
 
 from collections.abc import Mapping
 
@@ -8,20 +8,20 @@ from fetchml.core.scheduling.resources import excess
 
 
 class TaskLimits(Value, frozen=True):
-    """The owner's settings. 0: none."""
+    """Settings of the host's owner; 0 means no limit or no default."""
 
     cpu: int = 0
-    """Cores of a task that asks for none."""
+    """Default number of cores."""
     memory_gb: int = 0
-    """GiB of a task that asks for none."""
+    """Default memory in GiB."""
     timeout_seconds: int = 0
-    """Time limit of a task that asks for none."""
+    """Default time limit."""
     max_cpu: int = 0
     max_memory_gb: int = 0
     max_timeout_seconds: int = 0
 
     def filled(self, fields: Mapping[str, object]) -> dict[str, object]:
-        """The cores and memory of a request, with the defaults where it asks for none."""
+        """Cores and memory of a request, with the defaults filled in."""
         if not self.cpu and not self.memory_gb:
             return {}
         given = {"cpu": self.cpu, "memory_gb": self.memory_gb}
@@ -33,7 +33,7 @@ class TaskLimits(Value, frozen=True):
         }
 
     def timeout(self, fields: Mapping[str, object]) -> int:
-        """The time limit of a request that has passed the checks."""
+        """Time limit of a valid request."""
         asked = fields.get("timeout_seconds", self.timeout_seconds)
         most = self.max_timeout_seconds
         if not isinstance(asked, int):
@@ -44,7 +44,7 @@ class TaskLimits(Value, frozen=True):
 def resource_violations(
     fields: Mapping[str, object], capacity: Resources, limits: TaskLimits
 ) -> list[Violation]:
-    """Where a request asks for more than the host has, or than a task may have."""
+    """Return the violations of a request for more than the host has or a task may have."""
     found = []
     for name, limit in (("cpu", "max_cpu"), ("memory_gb", "max_memory_gb"), ("gpu", None)):
         asked = fields.get(name)
@@ -62,7 +62,7 @@ def resource_violations(
 
 
 def timeout_violations(fields: Mapping[str, object], limits: TaskLimits) -> list[Violation]:
-    """Where a request asks for more time than a task may have."""
+    """Return the violation of a request for more time than a task may have."""
     asked, most = fields.get("timeout_seconds"), limits.max_timeout_seconds
     if not most or not isinstance(asked, int) or 0 < asked <= most:
         return []

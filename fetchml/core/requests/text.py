@@ -1,10 +1,10 @@
-"""Text from outside: what may be kept of it, and how it is shown.
+"""Text from outside: what is accepted and how it is shown.
 
-Clients, proxies, containers and tasks send any bytes. Two kinds of text are kept. *Content*
+Clients, proxies, containers and tasks may send any bytes. Two kinds of text are accepted. *Content*
 (arguments, values of variables, descriptions) may hold line breaks and other control characters,
-since it is handed on as it came. A *line* (names, ids, addresses, error messages) is one line that
-cannot steer a terminal or forge an entry of a log. Both are valid Unicode: a lone surrogate, which
-Python uses for a byte that is not UTF-8, can neither be stored nor sent.
+since it is passed on unchanged. A *line* (names, ids, addresses, error messages) is one line that
+can't control a terminal or forge a log entry. Both are valid Unicode: a lone surrogate, Python's
+form of a byte that is not UTF-8, can neither be stored nor sent.
 """
 
 import re
@@ -13,15 +13,15 @@ from typing import TypeVar
 import msgspec
 
 MAX_ADDRESS = 64
-"""Characters of a client's address: an IPv6 address has at most 45."""
+"""Characters of a client's address; an IPv6 address has at most 45."""
 MAX_NAME = 255
-"""Characters that are kept of a name or an id that was not checked otherwise."""
+"""Characters to which an unchecked name or id is cut."""
 MAX_MESSAGE = 2000
-"""Characters that are kept of a message from another program, such as the Docker engine."""
+"""Characters to which a message of another program, such as Docker, is cut."""
 
 _STEERING = (
     "\x00-\x1f\x7f-\x9f"  # control characters, line breaks
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # they change the direction of what follows
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks of the writing direction
     "\u2028\u2029\ufeff"  # line and paragraph separators, the byte order mark
     "\ud800-\udfff"  # surrogates
 )
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def is_valid(value: str) -> bool:
-    """Whether UTF-8 can hold it."""
+    """Whether the text can be encoded as UTF-8."""
     if value.isascii():
         return True
     try:
@@ -42,23 +42,23 @@ def is_valid(value: str) -> bool:
 
 
 def valid(value: str) -> str:
-    """The text with U+FFFD in the place of each lone surrogate."""
+    """Replace each lone surrogate with U+FFFD."""
     if is_valid(value):
         return value
     return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def line_fault(value: str) -> str | None:
-    """The rule that the text breaks if it is to be a line; `None` if it is one."""
+    """Why the text is not a line; `None` if it is one."""
     if value.isprintable() or _steering(value) is None:
         return None
     return "must not hold line breaks, control characters or marks of the writing direction"
 
 
 def shown(value: str, limit: int) -> str:
-    """The text as a line of at most `limit` characters, for logs, the audit and error messages.
+    """Return the text as a line of at most `limit` characters, for logs, the audit and errors.
 
-    What is not printable is escaped as Python does it (`\\n`, `\\x1b`, `\\u202e`).
+    Characters that are not printable are escaped as in Python (`\\n`, `\\x1b`, `\\u202e`).
     """
     cut = value[:limit]
     if not cut.isprintable():
@@ -69,9 +69,9 @@ def shown(value: str, limit: int) -> str:
 
 
 def storable(value: T) -> T:
-    """The same msgspec structure, with `valid` applied to all text in it.
+    """Return a msgspec structure with `valid` applied to all text in it.
 
-    It is returned as it is if it can be encoded, as nearly always.
+    Nearly always it can be encoded, and is returned unchanged.
     """
     try:
         _encode(value)
@@ -81,7 +81,7 @@ def storable(value: T) -> T:
 
 
 def is_storable(value: object) -> bool:
-    """Whether a msgspec structure can be encoded."""
+    """Whether all text in a msgspec structure can be encoded."""
     try:
         _encode(value)
     except UnicodeEncodeError:

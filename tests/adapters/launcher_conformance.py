@@ -45,7 +45,7 @@ class LauncherConformance:
     async def launcher(self, bench: Bench) -> Launcher:
         return await bench.open()
 
-    async def test_the_true_exit_code_is_told(self, bench: Bench, launcher: Launcher) -> None:
+    async def test_exit_code_is_reported(self, bench: Bench, launcher: Launcher) -> None:
         run = shell(bench, "exit 3")
         folder = await bench.start(launcher, run)
         assert await soon(launcher.wait(run)) == AttemptExit()
@@ -222,14 +222,14 @@ class LauncherConformance:
         assert await soon(launcher.wait(run)) == AttemptExit()
         assert times_run(run) == 0
 
-    async def test_what_was_never_prepared(self, bench: Bench, launcher: Launcher) -> None:
+    async def test_attempt_that_was_never_prepared(self, bench: Bench, launcher: Launcher) -> None:
         run = shell(bench, RUNS_ONCE)
         assert await soon(launcher.wait(run)) == AttemptExit()
         await launcher.stop(run)
         await launcher.kill(run)
         await launcher.remove(run)
 
-    async def test_removed_twice(self, bench: Bench, launcher: Launcher) -> None:
+    async def test_remove_may_be_repeated(self, bench: Bench, launcher: Launcher) -> None:
         run = shell(bench, "true")
         await bench.start(launcher, run)
         await soon(launcher.wait(run))
@@ -287,9 +287,7 @@ class LauncherConformance:
         await later.remove(run)
         self.assert_nothing_left(run)
 
-    async def test_what_waits_at_the_gate_outlives_its_server(
-        self, bench: Bench, engine: str
-    ) -> None:
+    async def test_attempt_at_the_gate_outlives_its_server(self, bench: Bench, engine: str) -> None:
         run = shell(bench, RUNS_ONCE)
         with self.server(bench, run, engine) as server:
             assert server.stdout is not None
@@ -300,7 +298,7 @@ class LauncherConformance:
         assert await soon(later.wait(run)) == AttemptExit()
         assert times_run(run) == 1
 
-    async def test_what_ended_without_a_server(self, bench: Bench, engine: str) -> None:
+    async def test_attempt_that_ended_while_no_server_ran(self, bench: Bench, engine: str) -> None:
         run = shell(bench, "exit 4")
         with self.server(bench, run, engine, "--gate") as server:
             assert server.stdout is not None

@@ -86,14 +86,16 @@ async def test_it_waits_for_room(box: Box, tmp_path: Path, monkeypatch: pytest.M
         assert (await ended(engine, task.id)).status is Status.COMPLETED
 
 
-def test_room_is_blocks_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_space_counts_blocks_and_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = AttemptFolder(tmp_path)
     assert folder.has_room()
     monkeypatch.setattr(attempt_folder, "_START_BYTES", 1 << 62)
     assert not folder.has_room()
 
 
-def test_what_is_discarded_leaves_its_record_only(tmp_path: Path) -> None:
+def test_discarded_attempt_keeps_only_its_records(tmp_path: Path) -> None:
     folder = AttemptFolder(tmp_path / "attempt")
     folder.create(os.geteuid(), os.getegid())
     folder.workspace_draft.mkdir()

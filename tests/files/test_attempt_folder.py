@@ -50,9 +50,7 @@ def test_create_for_a_user_that_only_the_image_knows(tmp_path: Path) -> None:
     assert (folder.run / "gate").stat().st_mode & 0o777 == 0o666
 
 
-def test_whose_it_is_stays_known_when_another_server_would_choose_another(
-    folder: AttemptFolder, tmp_path: Path
-) -> None:
+def test_owner_is_kept_across_servers(folder: AttemptFolder, tmp_path: Path) -> None:
     """A shim may wait there as this server's own uid."""
     assert folder.owner() == (os.geteuid(), os.getegid())
     assert AttemptFolder(tmp_path / "new").owner() is None
@@ -61,7 +59,7 @@ def test_whose_it_is_stays_known_when_another_server_would_choose_another(
     assert open_to_all.owner() is None
 
 
-def test_the_gate_wakes_who_waits_and_stays_open(folder: AttemptFolder) -> None:
+def test_open_gate_wakes_waiting_shims_and_stays_open(folder: AttemptFolder) -> None:
     gate = os.open(folder.run / "gate", os.O_RDWR | os.O_NONBLOCK)
     try:
         folder.open_gate()
@@ -95,7 +93,7 @@ def test_revoke_comes_too_late(folder: AttemptFolder) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "pid=7", "pid=-1\nstarttime=0", "pid=x\nstarttime=0"])
-def test_a_claim_that_is_not_whole_is_a_claim(folder: AttemptFolder, content: str) -> None:
+def test_incomplete_claim_counts_as_a_claim(folder: AttemptFolder, content: str) -> None:
     (folder.run / "claim").write_text(content)
     assert folder.claim() == Claim()
     assert not folder.revoke()
@@ -137,7 +135,7 @@ def test_started_and_end(folder: AttemptFolder) -> None:
         b"x" * 10_000 + b"\ncode=1\nat_ms=1\n",
     ],
 )
-def test_an_end_that_makes_no_sense_is_none(folder: AttemptFolder, content: bytes) -> None:
+def test_malformed_end_reads_as_none(folder: AttemptFolder, content: bytes) -> None:
     (folder.run / "exit").write_bytes(content)
     (folder.run / "started").write_bytes(content)
     assert folder.end() is None
@@ -169,7 +167,7 @@ def as_socket(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [as_fifo, as_link, as_folder, as_socket])
-def test_what_is_no_regular_file_is_not_read(
+def test_only_regular_files_are_read(
     folder: AttemptFolder, make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder.run)  # a socket's path has 107 bytes at most
@@ -220,7 +218,7 @@ def test_a_log_with_a_hole(folder: AttemptFolder) -> None:
     assert folder.read_log(2, 100) == (10, b"ab")
 
 
-def test_a_log_of_lies(folder: AttemptFolder) -> None:
+def test_forged_log_segments(folder: AttemptFolder) -> None:
     huge = folder.run / f"log.{5:020}"
     with huge.open("wb") as file:
         file.truncate(1 << 40)

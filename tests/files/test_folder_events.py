@@ -88,7 +88,7 @@ async def test_a_folder_that_is_not_there(watch: FolderEvents, tmp_path: Path) -
             pass
 
 
-async def test_a_machine_without_watches_left_is_looked_at_now_and_then(
+async def test_changes_are_seen_without_inotify_watches(
     watch: FolderEvents,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -108,7 +108,7 @@ async def test_a_machine_without_watches_left_is_looked_at_now_and_then(
     assert caplog.text.count("fs.inotify.max_user_watches") == 1
 
 
-async def test_lost_events_wake_everybody(watch: FolderEvents, tmp_path: Path) -> None:
+async def test_lost_events_wake_all_subscribers(watch: FolderEvents, tmp_path: Path) -> None:
     busy, quiet = tmp_path / "busy", tmp_path / "quiet"
     busy.mkdir()
     quiet.mkdir()
@@ -121,7 +121,7 @@ async def test_lost_events_wake_everybody(watch: FolderEvents, tmp_path: Path) -
         await soon(changes.wait())
 
 
-async def test_nothing_stays_watched(watch: FolderEvents, tmp_path: Path) -> None:
+async def test_no_watch_is_left(watch: FolderEvents, tmp_path: Path) -> None:
     for number in range(20):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -133,7 +133,7 @@ async def test_nothing_stays_watched(watch: FolderEvents, tmp_path: Path) -> Non
     assert watch._folders == {}
 
 
-async def test_a_machine_without_instances_left_is_looked_at_too(
+async def test_changes_are_seen_without_inotify_instances(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Others of this uid have used them up. As soon as there is one, it is taken."""
@@ -165,7 +165,7 @@ async def test_a_machine_without_instances_left_is_looked_at_too(
     assert "fs.inotify.max_user_instances" in caplog.text
 
 
-def test_who_holds_the_instances_is_named() -> None:
+def test_processes_that_hold_instances_are_named() -> None:
     with Inotify():
         assert inotify_limits._instances(os.geteuid())[os.getpid()] >= 1
         assert f"for uid {os.geteuid()}" in inotify_limits.why_none_is_left()

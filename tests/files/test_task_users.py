@@ -22,7 +22,7 @@ class Documents:
         self.kept[kind, key] = data
 
 
-async def test_nobody_gets_the_server_s_uid_or_another_user_s() -> None:
+async def test_each_user_gets_a_separate_uid() -> None:
     store = cast("Store", Documents())
     server = os.geteuid()
     owners = OwnerPerUser(store, server)

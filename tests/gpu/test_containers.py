@@ -153,7 +153,7 @@ async def test_a_gpu_known_by_its_index_only(cdi_engine: PrivateEngine, tmp_path
             await box.launcher.prepare(box.run(stranger), silent)
 
 
-async def test_an_engine_that_offers_no_way(
+async def test_engine_without_gpu_support(
     docker_engine: Engine, python_image: str, tmp_path: Path
 ) -> None:
     async with containers(docker_engine, tmp_path) as box:
@@ -164,7 +164,7 @@ async def test_an_engine_that_offers_no_way(
         assert seen == {"NVIDIA_VISIBLE_DEVICES": "void", "devices": ""}
 
 
-async def test_what_nvidia_s_hook_is_asked_for(
+async def test_variables_for_the_nvidia_hook(
     runtime_engine: PrivateEngine, tmp_path: Path, hook_told: Path
 ) -> None:
     async with containers(runtime_engine, tmp_path) as box:

@@ -22,7 +22,7 @@ def check(environment: dict[str, str] | None = None) -> tuple[int, str]:
     return ran.returncode, ran.stdout + ran.stderr
 
 
-def test_no_gpu_is_said_and_nothing_claimed(gpu_box: GpuBox) -> None:
+def test_missing_gpu_is_reported_and_nothing_claimed(gpu_box: GpuBox) -> None:
     gpu_box.set(driver=None)
     code, out = check(gpu_box.environment)
     assert code == 0
@@ -32,7 +32,7 @@ def test_no_gpu_is_said_and_nothing_claimed(gpu_box: GpuBox) -> None:
     )
 
 
-def test_all_holds(gpu_box: GpuBox) -> None:
+def test_all_checks_pass(gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0), gpu(1))
     code, out = check(gpu_box.environment)
     assert code == 0, out
@@ -64,7 +64,7 @@ def test_memory_that_does_not_come_back_is_a_failure(gpu_box: GpuBox) -> None:
     assert "FAILED it is free when the task's processes are gone: busy: python3" in out
 
 
-def test_a_machine_in_use_is_a_failure_too(gpu_box: GpuBox) -> None:
+def test_gpu_in_use_fails_the_check(gpu_box: GpuBox) -> None:
     with process("trainer") as pid:
         gpu_box.set(gpu(0), f"process {uuid(0)} {pid} 9000")
         code, out = check(gpu_box.environment)

@@ -28,7 +28,7 @@ def seen(*codes: int, at: int = 10) -> tuple[XidSeen, ...]:
     return tuple(XidSeen(at, code) for code in codes)
 
 
-def test_well() -> None:
+def test_healthy_gpus() -> None:
     gpu = derive(WELL, 100)
     assert (gpu.blocked, gpu.lost) == (None, False)
 
@@ -71,7 +71,7 @@ def test_the_worst_decides_and_of_several_the_first() -> None:
     assert worst_xid(later, since=11) == XidSeen(20, 13)
 
 
-def test_what_is_worse_is_told_first() -> None:
+def test_worst_condition_is_reported_first() -> None:
     busy = replace(WELL, processes=(GpuProcess(1, "a"),))
     sick = replace(busy, xids=seen(48))
     lost = replace(sick, lost="it has fallen off the bus")
@@ -80,7 +80,7 @@ def test_what_is_worse_is_told_first() -> None:
     assert str(derive(lost).blocked).startswith("lost: ")
 
 
-def test_of_many_strangers_two_are_named() -> None:
+def test_message_names_at_most_two_foreign_processes() -> None:
     strangers = tuple(GpuProcess(n, f"job{n}", 100 * n) for n in range(1, 5))
     assert str(derive(replace(WELL, processes=strangers)).blocked) == (
         "busy: job1 (pid 1, 100 MiB), job2 (pid 2, 200 MiB) and 2 more"
@@ -92,7 +92,7 @@ def test_a_process_that_can_t_be_seen() -> None:
     assert str(derive(unseen).blocked) == "busy: a process (pid 7)"
 
 
-def test_what_processes_hold_is_accounted_for() -> None:
+def test_memory_of_processes_is_counted() -> None:
     held = replace(
         WELL,
         used_mb=60_000,
@@ -119,7 +119,7 @@ def test_the_idle_level_is_the_lowest_and_never_a_large_part() -> None:
     assert idle_level(replace(WELL, used_mb=None), 300) == 300
 
 
-def test_who_may_stay_after_a_task() -> None:
+def test_processes_allowed_after_a_task() -> None:
     both = replace(
         WELL, processes=(GpuProcess(1, "a", 1, "task-1"), GpuProcess(2, "b", 1, "task-2"))
     )

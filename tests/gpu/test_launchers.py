@@ -61,7 +61,9 @@ async def contained(
         (("slot-0",), "slot-0 unset"),
     ],
 )
-async def test_what_a_plain_process_sees(plain: Bench, gpu_ids: tuple[str, ...], seen: str) -> None:
+async def test_variables_of_a_plain_process(
+    plain: Bench, gpu_ids: tuple[str, ...], seen: str
+) -> None:
     launcher = await plain.open()
     run = plain.run("sh", "-c", VISIBLE, gpu_ids=gpu_ids)
     folder = await plain.start(launcher, run)
@@ -95,7 +97,7 @@ async def test_a_process_that_hides_is_its_task_s_all_the_same(plain: Bench) -> 
     assert launcher.owner_of(orphan) is None
 
 
-async def test_whose_other_processes_are(plain: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tasks_of_other_processes(plain: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     launcher = await plain.open()
     assert launcher.owner_of(os.getpid()) is None
     assert launcher.owner_of(1) is None

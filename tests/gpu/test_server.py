@@ -181,9 +181,7 @@ async def test_an_error_of_the_program_is_the_task_s(boxed: Boxed, gpu_box: GpuB
     assert (task.status, task.attempt, task.error) == (Task.failed, 1, "exit code 3"), task
 
 
-async def test_a_sick_gpu_is_out_of_use_until_its_owner_says_so(
-    boxed: Boxed, gpu_box: GpuBox
-) -> None:
+async def test_sick_gpu_is_drained_until_undrain(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0), gpu(1))
     server = await boxed().start()
     task = await server.ended(await with_xid(server, gpu_box, 109))

@@ -64,7 +64,7 @@ async def test_parts_of_a_gpu(boxed: Boxed, gpu_box: GpuBox, cdi_engine: Private
 
 
 @pytest.mark.parametrize("launcher", ["process", "docker"])
-async def test_what_is_more_urgent_takes_the_gpu(
+async def test_more_urgent_task_takes_the_gpu(
     boxed: Boxed, gpu_box: GpuBox, cdi_engine: PrivateEngine, launcher: str
 ) -> None:
     gpu_box.set(gpu(0), gpu(1))
@@ -93,7 +93,7 @@ async def test_what_is_more_urgent_takes_the_gpu(
     await server.assert_idle(yields, stays, urgent)
 
 
-async def test_nobody_makes_way_unless_the_owner_allows_it(boxed: Boxed, gpu_box: GpuBox) -> None:
+async def test_preemption_requires_the_setting(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0))
     server = await boxed().start()
     first = await server.submit(until("go"), gpu=1, priority=2, preemptible=True)

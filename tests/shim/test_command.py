@@ -132,7 +132,7 @@ def test_sigterm_reaches_the_command_which_may_end_in_its_own_way(attempt: Attem
     assert (end["code"], end["stopped"], end["timed_out"]) == ("5", "1", "0")
 
 
-def test_what_ignores_sigterm_is_killed_after_the_grace(attempt: Attempt) -> None:
+def test_process_that_ignores_sigterm_is_killed_after_the_grace(attempt: Attempt) -> None:
     argv = attempt.argv("sh", "-c", IGNORES_SIGTERM, grace_ms=150)
     with running(argv) as shim:
         ready(attempt)
@@ -208,7 +208,7 @@ def test_a_command_that_closes_its_output_is_awaited_without_a_busy_wait(attempt
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.06
 
 
-def test_a_reader_of_stderr_that_went_away_harms_nothing(attempt: Attempt) -> None:
+def test_closed_stderr_has_no_effect(attempt: Attempt) -> None:
     (attempt.folder / "started.tmp").touch()  # which the shim then complains about
     unread, stderr = os.pipe()
     os.close(unread)
@@ -310,7 +310,7 @@ exec unshare --pid --fork --mount-proc "$@"
         ("memory/else", "oom_kill 1\n", False),
     ],
 )
-def test_what_the_kernel_killed_for_want_of_memory_is_recorded(
+def test_out_of_memory_kill_is_recorded(
     attempt: Attempt, name: str, content: str, ran_out: bool
 ) -> None:
     """Of cgroups version 2 and version 1. Without PID 1 it would be another's count."""

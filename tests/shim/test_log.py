@@ -51,7 +51,7 @@ def test_the_shortest_commands_keep_all_of_their_output(tmp_path: Path) -> None:
         assert attempt.log() == f"{number}\n"
 
 
-def test_what_a_killed_grandchild_wrote_is_kept(attempt: Attempt) -> None:
+def test_output_of_a_killed_grandchild_is_kept(attempt: Attempt) -> None:
     # More than a pipe holds, by a process that outlives the command.
     script = "head -c 60000 /dev/zero | tr '\\0' x >&2 & wait; (echo last; exec sleep 60) & exit 0"
     argv = attempt.argv("sh", "-c", script)
@@ -114,7 +114,7 @@ def test_the_claim_waits_for_the_room_of_the_end(attempt: Attempt) -> None:
     assert sorted(file.name for file in attempt.folder.iterdir()) == ["gate", "open"]
 
 
-def test_a_file_size_limit_is_no_death_sentence(attempt: Attempt) -> None:
+def test_file_size_limit_does_not_end_the_task(attempt: Attempt) -> None:
     argv = attempt.argv("sh", "-c", "head -c 100000 /dev/zero; exit 7")
     assert run(["sh", "-c", 'ulimit -f 16; exec "$@"', "sh", *argv]) == 7
     end = attempt.end()

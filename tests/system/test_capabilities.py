@@ -25,8 +25,8 @@ subprocess.run(["grep", "Cap[^B]", "/proc/self/status"], check=True)
 GIVE = f"""
 import sys
 from pathlib import Path
-from fetchml.jupyter.workspaces import _Walk
-with _Walk(Path(sys.argv[1])) as walk:
+from fetchml.jupyter.workspace_folders import FolderWalk
+with FolderWalk(Path(sys.argv[1])) as walk:
     walk.enter("notebooks", make=True)
     print(*walk.hand_over(({TASK}, {TASK})))
 """

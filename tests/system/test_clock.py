@@ -38,7 +38,7 @@ class Machine:
         self.wall_ns += round(ms * MS)
 
 
-def test_it_is_the_machine_s_time() -> None:
+def test_clock_shows_the_time_of_the_host() -> None:
     machine = Machine()
     assert machine.clock() == START
     machine.passes(1234)
@@ -47,7 +47,7 @@ def test_it_is_the_machine_s_time() -> None:
     assert machine.clock() == START + 1234 + 3_600_000, "set forward: followed at once"
 
 
-def test_it_goes_on_when_the_machine_s_clock_is_set_back() -> None:
+def test_clock_continues_when_the_host_clock_is_set_back() -> None:
     machine = Machine()
     machine.clock()
     machine.set_wall(-117_000)
@@ -58,7 +58,7 @@ def test_it_goes_on_when_the_machine_s_clock_is_set_back() -> None:
     assert machine.clock() == before + 250 * SLOWED_PERCENT // 100, "asked often, it stands still"
 
 
-def test_it_comes_back_to_the_machine_s_time() -> None:
+def test_clock_returns_to_the_time_of_the_host() -> None:
     machine = Machine()
     machine.clock()
     machine.set_wall(-10_000)

@@ -52,7 +52,7 @@ def test_text_is_one_line_and_then_the_traceback() -> None:
 
 
 @pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
-def test_keys_are_taken_out(formatter: logging.Formatter) -> None:
+def test_keys_are_redacted(formatter: logging.Formatter) -> None:
     secret = new_secret()
     text = line(formatter, f"got {secret}", key=secret)
     assert secret not in text
@@ -67,7 +67,7 @@ CHOSEN = r"""own/key\"it's"+100%_fml_0123456789abcdefghij!"""
     "shown",
     [CHOSEN, repr(CHOSEN), json.dumps(CHOSEN), quote(CHOSEN), quote(CHOSEN, safe="").lower()],
 )
-def test_a_key_that_its_owner_chose_is_taken_out(
+def test_chosen_key_is_redacted(
     formatter: logging.Formatter, shown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log, "_secrets", [])
@@ -79,7 +79,7 @@ def test_a_key_that_its_owner_chose_is_taken_out(
         assert "own" not in text
 
 
-def test_what_is_too_short_for_a_key_is_not_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_secrets_are_not_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "_secrets", [])
     log.keep_out("info")
     assert log.redact("some info") == "some info"

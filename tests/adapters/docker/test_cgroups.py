@@ -35,11 +35,11 @@ def pid_of(container: Container) -> int:
     return int(container.attrs["State"]["Pid"])
 
 
-def test_nothing_is_known_at_first(containers: list[Container]) -> None:
+def test_first_process_is_unknown_at_first(containers: list[Container]) -> None:
     assert Cgroups().first_process(str(containers[0].id)) is None
 
 
-def test_one_container_tells_of_the_next(containers: list[Container]) -> None:
+def test_naming_learned_from_one_container_finds_the_next(containers: list[Container]) -> None:
     one, other = containers
     other.exec_run(["sleep", "600"], detach=True)
     cgroups = Cgroups()
@@ -48,7 +48,7 @@ def test_one_container_tells_of_the_next(containers: list[Container]) -> None:
         assert cgroups.first_process(str(container.id)) == pid_of(container)
 
 
-def test_nothing_is_found_of_what_has_ended(containers: list[Container]) -> None:
+def test_ended_container_is_not_found(containers: list[Container]) -> None:
     one, other = containers
     cgroups = Cgroups()
     cgroups.learn(pid_of(one), str(one.id))
@@ -57,7 +57,7 @@ def test_nothing_is_found_of_what_has_ended(containers: list[Container]) -> None
     assert cgroups.first_process(str(other.id)) is None
 
 
-def test_a_process_elsewhere_teaches_nothing(containers: list[Container]) -> None:
+def test_process_outside_the_container_is_ignored(containers: list[Container]) -> None:
     one, _ = containers
     cgroups = Cgroups()
     cgroups.learn(os.getpid(), str(one.id))

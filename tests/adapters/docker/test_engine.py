@@ -138,7 +138,7 @@ async def test_all_waits_for_an_engine_that_is_away(
     assert times_run(run) == 1
 
 
-async def test_availability_is_told(bench: Bench, own_docker_engine: PrivateEngine) -> None:
+async def test_availability_is_reported(bench: Bench, own_docker_engine: PrivateEngine) -> None:
     told: asyncio.Queue[tuple[bool, str]] = asyncio.Queue()
     launcher = DockerLauncher(bench.data_dir, host=own_docker_engine.host)
     await launcher.open("instance", lambda *news: told.put_nowait(news))

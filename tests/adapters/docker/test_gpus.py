@@ -95,7 +95,7 @@ def test_cdi_comes_before_nvidia_s_runtime(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cdi", [None, ()])
-def test_an_engine_without_any_way_says_what_to_do(cdi: tuple[()] | None) -> None:
+def test_engine_without_gpu_support_names_the_remedy(cdi: tuple[()] | None) -> None:
     with pytest.raises(PrepareError, match=r"no way to give a container its GPUs\. Inst") as info:
         grant([UUIDS[0]], GpuOffer(cdi), address_of)
     assert info.value.permanent
@@ -108,13 +108,13 @@ def test_no_gpus_no_devices_whatever_the_engine_offers(tmp_path: Path) -> None:
         assert (given.requests, given.environment) == ((), VOID)
 
 
-def test_plain_slots_are_told_and_bring_no_device(tmp_path: Path) -> None:
+def test_plain_slots_are_reported_without_a_device(tmp_path: Path) -> None:
     given = grant(["slot-0", "slot-1"], offered(write(tmp_path, device("0"))), address_of)
     assert given.requests == ()
     assert given.environment == {"FETCHML_GPU_UUIDS": "slot-0,slot-1"}
 
 
-def test_what_an_engine_says_that_it_found() -> None:
+def test_devices_that_an_engine_reports() -> None:
     found = [
         {"Source": "cdi", "ID": f"nvidia.com/gpu={UUIDS[0]}"},
         {"Source": "cdi", "ID": "example.com/card=0"},
@@ -128,7 +128,7 @@ def test_what_an_engine_says_that_it_found() -> None:
     "text",
     ["", "[]", "kind: 3", "kind: nvidia.com/gpu\ndevices: 4", "\0", "{", "kind: nvidia.com/gpu"],
 )
-def test_a_file_that_makes_no_sense_is_left_out(tmp_path: Path, text: str) -> None:
+def test_malformed_specification_is_ignored(tmp_path: Path, text: str) -> None:
     info = write(tmp_path, device(UUIDS[0]))
     (tmp_path / "a.yaml").write_text(text)
     (tmp_path / "b.json").write_text(json.dumps({"kind": "example.com/x", "devices": [{}]}))

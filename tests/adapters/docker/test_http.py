@@ -69,13 +69,13 @@ async def test_an_answer_and_a_refusal(docker_engine: Engine) -> None:
         assert error.value.status == 404
 
 
-async def test_nobody_answers(tmp_path: Path) -> None:
+async def test_engine_that_does_not_answer(tmp_path: Path) -> None:
     async with asking(f"unix://{tmp_path}/socket") as http:
         with pytest.raises(EngineAway):
             await http.ask("GET", "/version")
 
 
-async def test_what_is_asked_when_it_was_closed_has_no_answer(docker_engine: Engine) -> None:
+async def test_request_after_close_raises(docker_engine: Engine) -> None:
     """The engine went away between two requests of who still has this."""
     async with asking(docker_engine.host) as http:
         assert await http.ask("GET", "/version")

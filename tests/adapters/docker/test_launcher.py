@@ -146,7 +146,7 @@ class TestDockerLauncher(LauncherConformance):
         assert list(folder.iterdir()) == []
         assert file.read_text() == "rows"
 
-    async def test_what_the_engine_was_asked_for(self, bench: Bench, launcher: Launcher) -> None:
+    async def test_container_request(self, bench: Bench, launcher: Launcher) -> None:
         run = bench.run("true", cpu=1, memory_gb=1)
         await soon(launcher.prepare(run, silent))
         container = self.client.containers.get(container_name(run.task_id, run.attempt))
@@ -178,14 +178,14 @@ class TestDockerLauncher(LauncherConformance):
         assert end is not None
         assert end.signal == 9
 
-    async def test_a_child_that_ran_out_of_memory_does_not_speak_for_the_task(
+    async def test_out_of_memory_of_a_child_is_not_that_of_the_task(
         self, bench: Bench, launcher: Launcher
     ) -> None:
         run = shell(bench, "python3 -c 'x = bytearray(2 << 30)'; exit 3", memory_gb=1)
         await bench.start(launcher, run)
         assert await soon(launcher.wait(run)) == AttemptExit(out_of_memory=False)
 
-    async def test_the_image_s_own_user(
+    async def test_user_of_the_image(
         self, bench: Bench, docker_engine: Engine, python_image: str
     ) -> None:
         launcher = DockerLauncher(

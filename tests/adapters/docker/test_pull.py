@@ -94,7 +94,7 @@ async def test_always_runs_no_image_that_its_registry_does_not_have(
         docker_host.client.images.remove(image)
 
 
-async def test_always_pulls_nothing_for_a_task_that_runs(
+async def test_always_does_not_pull_for_a_running_task(
     tmp_path: Path, docker_host: Engine, python_image: str
 ) -> None:
     """The server was restarted under it, and its registry is away."""
@@ -116,7 +116,7 @@ async def test_always_pulls_nothing_for_a_task_that_runs(
     docker_host.client.images.remove(image)
 
 
-async def test_never_asks_no_registry(
+async def test_never_contacts_no_registry(
     tmp_path: Path, docker_host: Engine, python_image: str
 ) -> None:
     asked = list[str]()

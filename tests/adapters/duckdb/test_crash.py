@@ -144,7 +144,7 @@ async def test_full_disk_is_fatal_and_loses_nothing(small_disk: SmallDisk) -> No
     await check_everything_is_there(data_dir, last)
 
 
-async def test_there_is_no_room_for_a_new_store(small_disk: SmallDisk) -> None:
+async def test_full_disk_at_the_creation_of_a_store(small_disk: SmallDisk) -> None:
     data_dir = small_disk.folder / "data"
     small_disk.fill()
     with pytest.raises(StoreUnusable, match=NO_ROOM):
@@ -154,7 +154,7 @@ async def test_there_is_no_room_for_a_new_store(small_disk: SmallDisk) -> None:
         await opened.append(task(0))
 
 
-async def test_a_full_disk_is_told_with_what_to_do(small_disk: SmallDisk) -> None:
+async def test_full_disk_error_has_the_remedy(small_disk: SmallDisk) -> None:
     opened = await open_store(small_disk.folder / "data")
     small_disk.fill()
     opened.append(*(task(number) for number in range(2_000)))
@@ -164,7 +164,7 @@ async def test_a_full_disk_is_told_with_what_to_do(small_disk: SmallDisk) -> Non
     await opened.store.close()
 
 
-async def test_no_room_is_known_before_the_disk_is_full(tmp_path: Path) -> None:
+async def test_has_room_is_false_before_the_disk_is_full(tmp_path: Path) -> None:
     disk = os.statvfs(tmp_path)
     total = disk.f_blocks * disk.f_frsize
     async with store_in(tmp_path / "a", min_free_bytes=1) as opened:

@@ -76,7 +76,7 @@ async def test_torn_write_is_cut_off_and_a_copy_kept(
     assert await count_tasks(data_dir) in {21, 22}
 
 
-async def test_damage_in_the_middle_of_the_log_is_left_to_people(tmp_path: Path) -> None:
+async def test_damage_in_the_middle_of_the_log_is_not_repaired(tmp_path: Path) -> None:
     data_dir = await crashed_store(tmp_path)
     wal = DatabaseFiles.below(data_dir).wal
     content = bytearray(wal.read_bytes())

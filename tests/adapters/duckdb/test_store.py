@@ -139,7 +139,7 @@ async def test_cancelled_waiter_leaves_the_others_of_its_commit_alone(tmp_path: 
         assert [change.task.id for change in opened.announced] == [task(i).id for i in range(3)]
 
 
-async def test_what_cannot_be_encoded_harms_only_its_caller(tmp_path: Path) -> None:
+async def test_unencodable_value_fails_only_its_call(tmp_path: Path) -> None:
     async with store_in(tmp_path) as opened:
         changes = opened.number([task(0, error="\ud800")])
         with pytest.raises(UnicodeEncodeError):

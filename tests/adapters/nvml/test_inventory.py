@@ -85,7 +85,7 @@ async def test_all_facts_of_eight_gpus(gpu_box: GpuBox) -> None:
         assert (third.uncorrected_errors, third.recovery_action) == (0, 0)
 
 
-async def test_what_a_gpu_does_not_tell_is_left_open(gpu_box: GpuBox) -> None:
+async def test_values_that_a_gpu_does_not_report_are_none(gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0, temp=None, ecc=None, action=None, use=None, minor=None, mig=None))
     async with watched() as box:
         (reading,) = box.inventory.state.readings
@@ -127,7 +127,7 @@ async def test_a_display_is_no_stranger(gpu_box: GpuBox) -> None:
             assert await box.blocked() is None
 
 
-async def test_memory_of_nobody_blocks(gpu_box: GpuBox) -> None:
+async def test_memory_without_a_process_blocks_the_gpu(gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0, used=600))
     async with watched() as box:
         assert await box.blocked() is None
@@ -137,7 +137,7 @@ async def test_memory_of_nobody_blocks(gpu_box: GpuBox) -> None:
         )
 
 
-async def test_memory_of_nobody_blocks_also_at_the_first_look(gpu_box: GpuBox) -> None:
+async def test_memory_without_a_process_blocks_at_the_first_reading(gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0, used=40_000))
     async with watched() as box:
         assert str(await box.blocked()).startswith("busy: 39.1 GiB")
@@ -183,7 +183,7 @@ async def test_a_check_finds_memory_that_did_not_come_back(gpu_box: GpuBox) -> N
         await box.until(lambda state: state.gpus[0].blocked is not None)
 
 
-async def test_a_check_of_what_is_not_there(gpu_box: GpuBox) -> None:
+async def test_check_of_an_unknown_gpu(gpu_box: GpuBox) -> None:
     async with watched() as box:
         found = await soon(box.inventory.check([uuid(9)]))
         assert found == {uuid(9): UNSEEN}
@@ -197,7 +197,7 @@ async def test_a_check_of_what_is_not_there(gpu_box: GpuBox) -> None:
         (9999, "sick: XID 9999", False),
     ],
 )
-async def test_an_error_of_the_gpu_is_told_at_once(
+async def test_gpu_error_is_reported_immediately(
     gpu_box: GpuBox, code: int, blocked: str, lost: bool
 ) -> None:
     gpu_box.set(gpu(0), gpu(1))
@@ -264,7 +264,7 @@ async def test_a_gpu_that_vanishes_stays_as_lost_and_in_its_place(gpu_box: GpuBo
         ({"error": 999}, "unknown: the driver says: Unknown Error"),
     ],
 )
-async def test_what_the_driver_says_of_a_gpu(
+async def test_facts_of_a_gpu(
     gpu_box: GpuBox, facts: dict[str, object], blocked: str | None
 ) -> None:
     gpu_box.set(gpu(0), gpu(1))
@@ -297,7 +297,7 @@ async def test_an_error_of_one_mig_device_is_its_own(gpu_box: GpuBox) -> None:
         await box.until(lambda state: all(g.blocked for g in state.gpus))
 
 
-async def test_what_its_owner_cut_anew_is_not_lost(gpu_box: GpuBox) -> None:
+async def test_gpu_divided_anew_is_not_lost(gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0))
     async with watched() as box:
         gpu_box.set(gpu(0, mig=1), mig(1, 0))
@@ -317,7 +317,7 @@ async def test_a_lost_gpu_takes_its_mig_devices_with_it(gpu_box: GpuBox) -> None
         assert box.inventory.state.notes == ()
 
 
-async def test_mig_without_devices_is_told(gpu_box: GpuBox) -> None:
+async def test_mig_without_devices_is_reported(gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0, mig=1))
     async with watched() as box:
         assert box.inventory.state.gpus == ()
@@ -431,7 +431,7 @@ async def test_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
         assert await soon(box.inventory.check([])) == {}
 
 
-async def test_what_did_not_change_is_not_told_again(gpu_box: GpuBox) -> None:
+async def test_unchanged_state_is_not_reported_again(gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0, temp=30))
     async with watched() as box:
         gpu_box.set(gpu(0, temp=31, use=50))

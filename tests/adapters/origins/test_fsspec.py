@@ -41,7 +41,7 @@ async def test_a_file_is_fetched_and_checked(datasets: DatasetProvider) -> None:
     assert mount.target == "/data/rows.csv/rows.csv"
 
 
-async def test_it_is_fetched_anew_when_it_has_changed(datasets: DatasetProvider) -> None:
+async def test_changed_content_is_fetched_again(datasets: DatasetProvider) -> None:
     spec = DatasetSpec(name="d", source="memory://bucket/rows.csv")
     for number, content in enumerate((CONTENT, CONTENT, b"other")):
         if content != CONTENT:
@@ -74,7 +74,7 @@ async def test_reading_goes_on_where_it_was_cut() -> None:
         ("ftp://host/key", "the server fetches nothing from ftp:// ([datasets] allow)"),
     ],
 )
-async def test_what_can_not_be_had(
+async def test_unavailable_content(
     datasets: DatasetProvider, source: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)

@@ -96,7 +96,9 @@ class TestProcessLauncher(LauncherConformance):
         await launcher.kill(run)  # would end this very test
         assert (await soon(launcher.wait(run))).lost is not None
 
-    async def test_what_a_task_makes_is_its_own(self, bench: Bench, launcher: Launcher) -> None:
+    async def test_files_of_a_task_belong_to_its_user(
+        self, bench: Bench, launcher: Launcher
+    ) -> None:
         run = shell(bench, 'touch "$FETCHML_OUTPUTS/made"')
         folder = await bench.start(launcher, run)
         await soon(launcher.wait(run))

@@ -22,7 +22,7 @@ KEY = "fml_" + "x" * 43
 async def test_refused_rest_requests_are_audited(rest: World) -> None:
     await rest.as_(None).get("/v1/queue")
     await rest.as_(KEY).get(f"/v1/tasks/{KEY}?view=full")
-    rest.engine.failure = Forbidden("A viewer's key can't submit tasks")
+    rest.engine.fail(Forbidden("A viewer's key can't submit tasks"))
     await rest.client.submit()
     reply = await rest.as_(rest.secrets[Role.ADMIN]).get("/v1/audit")
     viewer, wrong, without = reply.json["entries"]

@@ -17,11 +17,12 @@ from fetchml.core.requests.experiment import Experiment, ExperimentStatus
 from fetchml.v1 import experiment_pb2, task_pb2
 from tests.support import grpc_world, rest_world
 from tests.support.front import EDGE
-from tests.support.grpc_world import KNOWN_SNAPSHOT, refusal
+from tests.support.grpc_world import refusal
 
 pytestmark = pytest.mark.fronts(EDGE)
 
 PATH = "/v1/experiments"
+KNOWN_SNAPSHOT = "5" * 64
 FULL = {"name": "a", "description": "what it is about", "commit_id": KNOWN_SNAPSHOT}
 
 
@@ -38,6 +39,7 @@ async def create(rest: rest_world.World, body: object) -> Any:
 
 
 async def test_create_list_get_archive_delete(rest: rest_world.World) -> None:
+    await rest.engine.add_snapshot(KNOWN_SNAPSHOT)
     first = await create(rest, {"name": "first"})
     second = await create(rest, FULL)
     assert first.keys() == {"id", "name", "created_at", "status"}
@@ -56,6 +58,7 @@ async def test_create_list_get_archive_delete(rest: rest_world.World) -> None:
 
 
 async def test_full_view_adds_fields(rest: rest_world.World) -> None:
+    await rest.engine.add_snapshot(KNOWN_SNAPSHOT)
     reply = await rest.client.submit(FULL, f"{PATH}?view=full")
     full = reply.json
     assert (full["description"], full["user_id"]) == ("what it is about", "user")
@@ -88,6 +91,7 @@ async def test_ignored_fields_are_listed(rest: rest_world.World) -> None:
 
 
 async def test_experiments_over_grpc(world: grpc_world.World) -> None:
+    await world.engine.add_snapshot(KNOWN_SNAPSHOT)
     stub, key = world.client.experiments, {"metadata": world.client.metadata}
     request = experiment_pb2.CreateExperimentRequest(**FULL, view=task_pb2.FULL)
     made = await stub.CreateExperiment(request, **key)
@@ -141,7 +145,7 @@ async def test_task_output_downloads_over_grpc(world: grpc_world.World) -> None:
     stub, key = world.client.tasks, {"metadata": world.client.metadata}
     task = await stub.CreateTask(task_pb2.CreateTaskRequest(job_name="a"), **key)
     content = bytes(range(256)) * 3_000
-    world.engine.outputs[task.id] = {"a/b.bin": content, "empty": b""}
+    world.engine.outputs(task.id, {"a/b.bin": content, "empty": b""})
 
     async def download(path: str) -> list[bytes]:
         request = task_pb2.DownloadTaskOutputRequest(task_id=task.id, path=path)

@@ -19,10 +19,11 @@ from fetchml.core.model import Principal, Role, Status, Task, TaskSpec
 from fetchml.engine.gpus import GpuCondition, GpuReport, GpuStatus
 from fetchml.system.clock import Clock
 from fetchml.v1 import gpu_pb2, task_pb2
-from fetchml.views import Explanation, Shortage, StartEstimate
+from fetchml.views import Explanation, GpuUse, Shortage, StartEstimate
 from tests.support import grpc_world, rest_world
 from tests.support.front import EDGE, TRANSCODER
-from tests.support.grpc_world import KeyStore, refusal
+from tests.support.grpc_world import refusal
+from tests.support.memory_store import MemoryStore
 from tests.support.stub_gpus import gpu_box, reading, stranger
 
 pytestmark = pytest.mark.fronts(EDGE, TRANSCODER)
@@ -159,7 +160,7 @@ async def test_ignored_parameters_are_listed(rest: rest_world.World) -> None:
 
 @pytest.mark.not_through(TRANSCODER, "nothing of it is the transcoder's")
 async def test_private_mode_hides_others_tasks_on_gpus() -> None:
-    store: Any = KeyStore()
+    store: Any = MemoryStore()
     box = await gpu_box(store, Audit(store, clock_ms=Clock()), private=True)
     box.see(reading(0))
     box.run("secret", user="ada")
@@ -206,7 +207,8 @@ async def test_gpus_over_grpc(world: grpc_world.World) -> None:
 async def test_gpu_metrics(rest: rest_world.World) -> None:
     rest.box.see(reading(0, utilisation_percent=25), reading(1, used_mb=None, temperature_c=None))
     task_id = (await rest.client.submit({"job_name": "a", "gpu": 1})).json["id"]
-    await rest.engine.change(task_id, status=Status.RUNNING, gpu_uuids=("GPU-0000",))
+    use = [GpuUse(task_id, "user", 12.5)]
+    rest.engine.replace("gpu_use", lambda _: use, rest.engine.engine.status)
     lines = (await rest.client.get("/metrics")).body.decode().splitlines()
     one = 'gpu="GPU-0000",name="NVIDIA H100"'
     for line in (

@@ -6,6 +6,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -53,7 +54,7 @@ async def refused(world: World, *metadata: tuple[str, str]) -> grpc.aio.AioRpcEr
 async def test_every_error_has_its_code_and_details(
     world: World, failed: errors.RequestError, code: grpc.StatusCode, reason: str
 ) -> None:
-    world.engine.failure = failed
+    world.engine.fail(failed)
     seen = refusal(await refused(world))
     assert (seen.code, seen.reason, seen.message) == (code, reason, "m")
 
@@ -70,8 +71,10 @@ def test_every_code_of_the_contract_has_its_status() -> None:
 
 
 async def test_violations_are_listed_by_field(world: World) -> None:
-    world.engine.failure = errors.ValidationFailed(
-        [errors.FieldViolation("cpu", "too many"), errors.FieldViolation("args", "unbalanced")]
+    world.engine.fail(
+        errors.ValidationFailed(
+            [errors.FieldViolation("cpu", "too many"), errors.FieldViolation("args", "unbalanced")]
+        )
     )
     seen = refusal(await refused(world))
     assert seen.reason == "VALIDATION_ERROR"
@@ -80,8 +83,10 @@ async def test_violations_are_listed_by_field(world: World) -> None:
 
 async def test_error_with_thousands_of_violations_is_delivered(world: World) -> None:
     rule = "must be é" * 20
-    world.engine.failure = errors.ValidationFailed(
-        [errors.FieldViolation(f"tasks[{index}].job_name", rule) for index in range(10_000)]
+    world.engine.fail(
+        errors.ValidationFailed(
+            [errors.FieldViolation(f"tasks[{index}].job_name", rule) for index in range(10_000)]
+        )
     )
     seen = refusal(await refused(world))
     assert seen.reason == "VALIDATION_ERROR"
@@ -92,7 +97,7 @@ async def test_error_with_thousands_of_violations_is_delivered(world: World) -> 
 async def test_internal_errors_are_logged_and_not_sent(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.engine.failure = RuntimeError("password=hunter2")
+    world.engine.fail(RuntimeError("password=hunter2"))
     with caplog.at_level(logging.ERROR, "fetchml"):
         error = await refused(world, ("traceparent", f"00-{TRACE}-00f067aa0ba902b7-01"))
     seen = refusal(error)
@@ -256,14 +261,14 @@ def test_peer_addresses_are_parsed() -> None:
 
 async def test_unary_calls_finish_before_the_server_stops(world: World) -> None:
     entered, leave = asyncio.Event(), asyncio.Event()
-    answer = world.engine.queue_stats
+    answer = world.engine.engine.status.queue_stats
 
-    async def slow(who: object) -> object:
+    async def slow(who: Any) -> object:
         entered.set()
         await leave.wait()
-        return await answer(who)  # type: ignore[arg-type]
+        return await answer(who)
 
-    world.engine.queue_stats = slow  # type: ignore[assignment,method-assign]
+    world.engine.replace("queue_stats", slow, world.engine.engine.status)
     call = world.client.queue.GetQueue(queue_pb2.GetQueueRequest(), metadata=world.client.metadata)
     await entered.wait()
     stopping = asyncio.create_task(world.server.stop(5))

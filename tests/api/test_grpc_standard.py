@@ -34,10 +34,10 @@ async def test_health_reports_whether_the_server_accepts_work(world: World) -> N
 
     assert await check() == SERVING
     assert await check("fetchml.v1.TaskService") == SERVING
-    world.engine.answer = Health(HealthStatus.UNHEALTHY, ("disk nearly full",), accepts_work=False)
+    world.engine.report(Health(HealthStatus.UNHEALTHY, ("disk nearly full",), accepts_work=False))
     assert await check() == NOT_SERVING
-    world.engine.answer = Health(HealthStatus.HEALTHY)
-    world.engine.draining = True
+    world.engine.report(Health(HealthStatus.HEALTHY))
+    await world.engine.drain()
     assert await check("fetchml.v1.QueueService") == NOT_SERVING
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await check("no.such.Service")
@@ -48,7 +48,7 @@ async def test_health_watch_reports_changes(world: World) -> None:
     stub: Any = health_pb2_grpc.HealthStub(world.client.channel)
     call = stub.Watch(health_pb2.HealthCheckRequest(), timeout=10)
     assert (await call.read()).status == SERVING
-    world.engine.draining = True
+    await world.engine.drain()
     assert (await call.read()).status == NOT_SERVING
     call.cancel()
 

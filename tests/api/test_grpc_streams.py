@@ -35,7 +35,7 @@ def watch(world: World, timeout: float | None = 10, **fields: Any) -> Any:
 
 def logs(world: World, task_id: str, **fields: Any) -> Any:
     request = task_pb2.StreamTaskLogsRequest(task_id=task_id, **fields)
-    return world.client.tasks.StreamTaskLogs(request, timeout=10, metadata=world.client.metadata)
+    return world.client.tasks.StreamTaskLogs(request, timeout=30, metadata=world.client.metadata)
 
 
 async def drained(stream: Any) -> None:
@@ -195,7 +195,7 @@ async def test_drain_ends_watches_with_a_reason(world: World) -> None:
         await call.read()
     refused = refusal(error.value)
     assert refused.code is grpc.StatusCode.UNAVAILABLE
-    assert refused.message == "the server is shutting down"
+    assert refused.message == "The server is shutting down: watch again when it is back"
 
 
 async def test_shutdown_ends_every_stream_with_a_reason(world: World) -> None:

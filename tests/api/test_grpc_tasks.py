@@ -8,11 +8,12 @@ import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
 
+from fetchml.api.task_json import rfc3339
 from fetchml.core.model import FailureReason, Status
-from fetchml.v1 import queue_pb2, task_pb2
+from fetchml.v1 import experiment_pb2, queue_pb2, task_pb2
 from tests.support.front import EDGE
 from tests.support.grpc_world import World, grpc_world, refusal
-from tests.support.stub_engine import START_MS
+from tests.support.stub_services import START_MS
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -79,7 +80,7 @@ async def test_basic_view_holds_only_the_contracts_fields(world: World) -> None:
         "job_name": "digits",
         "status": "queued",
         "priority": 5,
-        "created_at": "2025-10-09T08:53:20.001Z",
+        "created_at": rfc3339(world.engine.tasks[task.id].created_at),
         "user_id": "user",
         "retry_count": 0,
         "max_retries": 2,
@@ -134,7 +135,7 @@ async def test_invalid_idempotency_key_is_rejected(world: World, key: str) -> No
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await create(world, idempotency_key=key)
     assert refusal(error.value).reason == "BAD_REQUEST"
-    assert world.engine.requests == []
+    assert world.engine.tasks == {}
 
 
 async def batches(*sizes: int) -> AsyncIterator[task_pb2.CreateTasksRequest]:
@@ -225,7 +226,10 @@ async def test_page_token_is_bound_to_its_filters(world: World) -> None:
 
 
 async def test_list_filters(world: World) -> None:
-    a = (await create(world, job_name="a-1", experiment_id="x")).id
+    made = await world.client.experiments.CreateExperiment(
+        experiment_pb2.CreateExperimentRequest(name="x"), metadata=world.client.metadata
+    )
+    a = (await create(world, job_name="a-1", experiment_id=made.id)).id
     b = (await create(world, job_name="b-1")).id
     await world.engine.change(b, status=Status.PREPARING)
 
@@ -237,7 +241,7 @@ async def test_list_filters(world: World) -> None:
     assert await found(states=["queued", "preparing"], status="queued") == [a]
     assert await found(states=["preparing"], status="queued") == []
     assert await found(job_name_prefix="b") == [b]
-    assert await found(experiment_id="x") == [a]
+    assert await found(experiment_id=made.id) == [a]
     assert await found(user_id="nobody") == []
 
 
@@ -272,6 +276,7 @@ async def test_invalid_list_query_is_rejected(world: World, fields: dict[str, ob
 async def test_cancel_delete_explain_outputs_and_queue(world: World) -> None:
     task = await create(world, gpu=1)
     tasks, metadata = world.client.tasks, world.client.metadata
+    world.engine.explain()
     explained = await tasks.ExplainTask(
         task_pb2.ExplainTaskRequest(task_id=task.id), metadata=metadata
     )
@@ -297,7 +302,7 @@ async def test_cancel_delete_explain_outputs_and_queue(world: World) -> None:
             "held_p90_percent": 90,
         },
     }
-    world.engine.outputs[task.id] = {"model/w.bin": b"abc"}
+    world.engine.outputs(task.id, {"model/w.bin": b"abc"})
     listed = await tasks.ListTaskOutputs(
         task_pb2.ListTaskOutputsRequest(task_id=task.id), metadata=metadata
     )
@@ -316,6 +321,7 @@ async def test_cancel_delete_explain_outputs_and_queue(world: World) -> None:
         "failed": 1,
         "workers": 1,
     }
+    await world.engine.cancelled_long_ago(task.id)
     await tasks.DeleteTask(task_pb2.DeleteTaskRequest(task_id=task.id), metadata=metadata)
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await get(world, task.id)

@@ -80,7 +80,7 @@ async def test_followed_log_ends_with_its_key(rest: World, end: str) -> None:
 
 async def test_download_ends_with_its_key(rest: World) -> None:
     task_id = await new_task(rest)
-    rest.engine.outputs[task_id] = {"model": bytes(64 << 20)}
+    rest.engine.outputs(task_id, {"model": bytes(64 << 20)})
     key_id, secret = await new_key(rest.keyring, "revoke")
     async with rest.client.session.get(
         rest.client.url(f"/v1/tasks/{task_id}/outputs/model"),

@@ -29,7 +29,7 @@ UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 async def test_engine_errors_have_their_status_and_code(
     rest: World, error: RequestError, status: int
 ) -> None:
-    rest.engine.failure = error
+    rest.engine.fail(error)
     async with rest.client.session.get(
         rest.client.url("/v1/queue"), headers=rest.client.with_key({})
     ) as response:
@@ -50,7 +50,7 @@ async def test_internal_errors_are_logged_and_not_sent(
         return True
 
     caplog.handler.addFilter(note_trace)
-    rest.engine.failure = RuntimeError("a path of ours")
+    rest.engine.fail(RuntimeError("a path of ours"))
     reply = await rest.client.get("/v1/queue")
     assert (reply.status, reply.code, reply.error) == (500, "INTERNAL_ERROR", "An error occurred")
     (failed,) = [record for record in caplog.records if record.levelno == logging.ERROR]

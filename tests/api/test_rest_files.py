@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 
 from fetchml.api.rest.server import HttpTimeouts
 from fetchml.core.model import Status
+from fetchml.views import LogChunk
 from tests.support.front import EDGE
 from tests.support.rest_world import World, rest_world
 
@@ -80,8 +82,12 @@ async def test_log_that_fails_midway_looks_incomplete(
     rest: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     task_id = await new_task(rest)
-    await rest.engine.log(task_id, b"one\n")
-    rest.engine.logs[task_id].append(None)  # type: ignore[arg-type]  # a fault
+
+    async def faulty(*_: object, **__: object) -> AsyncIterator[LogChunk]:
+        yield LogChunk(1, 0, b"one\n")
+        raise RuntimeError("a fault")
+
+    rest.engine.replace("read_logs", faulty)
     async with rest.client.session.get(
         rest.client.url(f"/v1/tasks/{task_id}/logs"), headers=rest.client.with_key({})
     ) as response:
@@ -110,12 +116,12 @@ async def test_head_of_a_followed_log_is_answered_at_once(rest: World) -> None:
 
 async def test_outputs_are_listed(rest: World) -> None:
     task_id = await new_task(rest)
-    rest.engine.outputs[task_id] = {"b/model.bin": b"123", "a": b"", "\udcff": b"x"}
+    rest.engine.outputs(task_id, {"b/model.bin": b"123", "a": b"", "\udcff": b"x"})
     listed = (await rest.client.get(f"/v1/tasks/{task_id}/outputs")).json["outputs"]
     assert [(file["path"], file["size_bytes"]) for file in listed] == [
         ("a", 0),
-        ("b/model.bin", 3),
         ("\ufffd", 1),
+        ("b/model.bin", 3),
     ]
     assert listed[0]["modified_at"].endswith("Z")
 
@@ -124,7 +130,7 @@ async def test_outputs_are_listed(rest: World) -> None:
 async def test_output_is_sent_as_an_attachment(rest: World, path: str) -> None:
     task_id = await new_task(rest)
     content = bytes(range(256)) * 4096
-    rest.engine.outputs[task_id] = {"b/model.bin": content}
+    rest.engine.outputs(task_id, {"b/model.bin": content})
     reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/{path}")
     assert reply.body == content
     assert reply.headers["Content-Length"] == str(len(content))
@@ -137,14 +143,14 @@ async def test_output_is_sent_as_an_attachment(rest: World, path: str) -> None:
 
 async def test_empty_output_is_sent(rest: World) -> None:
     task_id = await new_task(rest)
-    rest.engine.outputs[task_id] = {"a": b""}
+    rest.engine.outputs(task_id, {"a": b""})
     reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/a")
     assert (reply.status, reply.body, reply.headers["Content-Length"]) == (200, b"", "0")
 
 
 async def test_any_file_name_is_safe_in_the_header(rest: World) -> None:
     task_id = await new_task(rest)
-    rest.engine.outputs[task_id] = {'a"; x=\r\ny ü': b"1"}
+    rest.engine.outputs(task_id, {'a"; x=\r\ny ü': b"1"})
     reply = await rest.client.get(f"/v1/tasks/{task_id}/outputs/a%22%3B%20x%3D%0D%0Ay%20%C3%BC")
     assert reply.headers["Content-Disposition"] == (
         "attachment; filename*=UTF-8''a%22%3B%20x%3D%0D%0Ay%20%C3%BC"

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+from typing import Any
 
 import aiohttp
 import pytest
@@ -9,13 +10,14 @@ import yaml
 
 import fetchml
 from fetchml.api.rest.server import HttpServer
+from fetchml.attempts.manager import PrestageCounts
 from fetchml.config.address import Address
 from fetchml.core.model import Status
-from fetchml.views import Health, HealthStatus
+from fetchml.core.scheduling.estimate import Calibration
+from fetchml.engine.status import ServerStatus
+from fetchml.views import Health, HealthStatus, QueueUse
 from tests.support.front import EDGE
-from tests.support.grpc_world import experiments_on, retention_on, snapshots_on
 from tests.support.rest_world import World, rest_world
-from tests.support.stub_services import services_on
 from tests.support.validate import SUPERSET
 
 pytestmark = pytest.mark.fronts(EDGE)
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.fronts(EDGE)
 
 @pytest.mark.parametrize("status", HealthStatus)
 async def test_health_is_always_200_and_true(rest: World, status: HealthStatus) -> None:
-    rest.engine.answer = Health(status, ("the disk is nearly full",), accepts_work=False)
+    rest.engine.report(Health(status, ("the disk is nearly full",), accepts_work=False))
     for path in ("/health", "/livez"):
         reply = await rest.as_(None).get(path)
         assert reply.status == 200
@@ -36,10 +38,10 @@ async def test_health_is_always_200_and_true(rest: World, status: HealthStatus) 
 
 async def test_readyz_reports_whether_the_server_accepts_work(rest: World) -> None:
     assert (await rest.as_(None).get("/readyz")).status == 200
-    rest.engine.answer = Health(HealthStatus.DEGRADED, ("Docker is away",))
+    rest.engine.report(Health(HealthStatus.DEGRADED, ("Docker is away",)))
     assert (await rest.as_(None).get("/readyz")).status == 200
-    rest.engine.answer = Health(
-        HealthStatus.UNHEALTHY, ("the disk is nearly full",), accepts_work=False
+    rest.engine.report(
+        Health(HealthStatus.UNHEALTHY, ("the disk is nearly full",), accepts_work=False)
     )
     reply = await rest.as_(None).get("/readyz")
     assert (reply.status, reply.code) == (503, "SERVICE_UNAVAILABLE")
@@ -49,7 +51,8 @@ async def test_readyz_reports_whether_the_server_accepts_work(rest: World) -> No
 async def test_queue_statistics(rest: World) -> None:
     ids = [(await rest.client.submit()).json["id"] for _ in range(3)]
     await rest.engine.change(ids[0], status=Status.PREPARING)
-    await rest.engine.change(ids[1], status=Status.FAILED)
+    now = rest.engine.parts.clock()
+    await rest.engine.change(ids[1], status=Status.FAILED, ended_at=now)
     assert (await rest.client.get("/v1/queue")).json == {
         "queued": 1,
         "running": 1,
@@ -64,7 +67,14 @@ async def test_openapi_is_served_without_a_key(rest: World) -> None:
     assert yaml.safe_load(reply.body) == SUPERSET
 
 
-async def test_metrics(rest: World) -> None:
+async def test_metrics(rest: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {
+        "queue_use": QueueUse(bytes=2048, most_bytes=4096, refused=3),
+        "ahead_counts": PrestageCounts(prestaged=5, opened=3, discarded=2, ordinary=7),
+        "calibration": Calibration(tasks=10, by_p50=5, by_p90=9),
+    }
+    for name, value in shown.items():
+        monkeypatch.setattr(ServerStatus, name, value)
     task_id = (await rest.client.submit()).json["id"]
     for path in ("/v1/tasks/x", "/v1/tasks/y", f"/v1/tasks/{task_id}", "/health"):
         await rest.client.get(path)
@@ -101,14 +111,14 @@ async def test_stop_lets_requests_finish_and_ends_streams() -> None:
         )
         held = asyncio.Event()
         asked = asyncio.Event()
-        answer = rest.engine.status.queue_stats
+        answer = rest.engine.engine.status.queue_stats
 
-        async def slow(*args: object) -> object:
+        async def slow(*args: Any) -> object:
             asked.set()
             await held.wait()
-            return await answer(*args)  # type: ignore[arg-type]
+            return await answer(*args)
 
-        rest.engine.status.queue_stats = slow  # type: ignore[method-assign, assignment]
+        rest.engine.replace("queue_stats", slow, rest.engine.engine.status)
         request = asyncio.create_task(rest.client.get("/v1/queue"))
         await asked.wait()
         stopping = asyncio.create_task(rest.server.stop("shutting down"))
@@ -128,29 +138,24 @@ async def test_log_cut_off_by_a_drain_looks_incomplete(rest: World) -> None:
     async with rest.client.session.get(
         rest.client.url(f"/v1/tasks/{task_id}/logs?follow=1"), headers=rest.client.with_key({})
     ) as response:
-        rest.engine.draining = True
+        await rest.engine.drain()
         await rest.engine.change(task_id, status=Status.COMPLETED)  # Ends the reading.
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.content.read()
 
 
 async def test_port_in_use_is_an_error(rest: World) -> None:
-    audit, admission = rest.server._audit, rest.server._admission
-    async with (
-        snapshots_on(rest.store, audit) as snapshots,
-        services_on(rest.store, audit) as (jupyter, _),
-    ):
-        experiments = experiments_on(rest.store, audit)
-        other = HttpServer(
-            rest.engine,  # type: ignore[arg-type]  # a stub
-            experiments,
-            snapshots,
-            jupyter,
-            rest.box.gpus,
-            admission,
-            audit,
-            retention=retention_on(rest.store, snapshots, audit),
-        )
-        with pytest.raises(OSError, match="in use"):
-            await other.start(Address("127.0.0.1", rest.port).bind())
-        await other.stop("over")
+    parts = rest.engine.parts
+    other = HttpServer(
+        parts.engine,
+        parts.experiments,
+        parts.snapshots,
+        parts.jupyter,
+        parts.gpus,
+        rest.server._admission,
+        parts.audit,
+        retention=rest.engine.retention,
+    )
+    with pytest.raises(OSError, match="in use"):
+        await other.start(Address("127.0.0.1", rest.port).bind())
+    await other.stop("over")

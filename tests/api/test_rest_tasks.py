@@ -7,7 +7,7 @@ import pytest
 from fetchml.core.model import FailureReason, Status
 from tests.support.front import EDGE, TRANSCODER
 from tests.support.rest_world import World
-from tests.support.stub_engine import START_MS
+from tests.support.stub_services import START_MS
 
 pytestmark = pytest.mark.fronts(EDGE, TRANSCODER)
 
@@ -164,6 +164,7 @@ async def test_delete_cancels_and_deletes(rest: World) -> None:
     cancelled = await rest.client.ask("DELETE", f"/v1/tasks/{task_id}")
     assert (cancelled.status, cancelled.body) == (204, b"")
     assert (await rest.client.get(f"/v1/tasks/{task_id}")).json["error"] == "cancelled by user"
+    await rest.engine.cancelled_long_ago(task_id)
     assert (await rest.client.ask("DELETE", f"/v1/tasks/{task_id}")).status == 204
     assert (await rest.client.get(f"/v1/tasks/{task_id}")).status == 404
 
@@ -182,6 +183,7 @@ async def test_malformed_ids_return_404(rest: World, task_id: str, method: str) 
 @pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 async def test_explain(rest: World) -> None:
     task_id = await new_task(rest, gpu=2)
+    rest.engine.explain()
     explanation = (await rest.client.get(f"/v1/tasks/{task_id}/explain")).json
     assert explanation == {
         "task_id": task_id,

@@ -11,12 +11,13 @@ from aiohttp import WSMsgType
 
 from fetchml.api.http import reply
 from fetchml.api.rest.server import HttpTimeouts
+from fetchml.api.task_json import rfc3339
 from fetchml.api.ws.session import Timing
 from fetchml.core.model import Role, Status
 from fetchml.views import Update, UpdateType
 from tests.support.front import EDGE
 from tests.support.rest_world import World, rest_world
-from tests.support.stub_engine import START_MS
+from tests.support.stub_services import START_MS
 from tests.support.validate import CONTRACT, validate
 
 pytestmark = pytest.mark.fronts(EDGE)
@@ -66,7 +67,8 @@ async def test_every_change_of_a_task_and_its_end(rest: World) -> None:
         ("task_update", 6, "failed"),
         ("task_complete", 7, "failed"),
     ]
-    assert {m["timestamp"] for m in messages} == {"2025-10-09T08:53:20.000Z"}
+    changes = [rfc3339(change.at) for change in rest.store.journal]
+    assert [m["timestamp"] for m in messages] == [*changes, changes[-1]]
     assert messages[0].keys() == {"type", "seq", "timestamp", "task"}
     await rest.engine.until(lambda: rest.engine.open_streams == 0)
 
@@ -112,7 +114,7 @@ async def test_resync_is_sent_when_changes_are_lost(rest: World) -> None:
         yield Update(UpdateType.RESYNC, 41, START_MS)
         await asyncio.Event().wait()
 
-    rest.engine.watch = watch  # type: ignore[method-assign, assignment]
+    rest.engine.replace("watch", watch)
     async with connect(rest, "?since=7") as socket:
         assert await socket.next() == {"type": "resync", "seq": 41}
 
@@ -264,7 +266,7 @@ async def test_client_that_does_not_read_is_closed() -> None:
 
         task_id = await new_task(rest)
         await rest.engine.change(task_id, error="x" * 60_000)
-        rest.engine.watch = endless  # type: ignore[method-assign, assignment]
+        rest.engine.replace("watch", endless)
         reader, writer = await asyncio.open_connection("127.0.0.1", rest.port, limit=1)
         writer.write(
             b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -290,13 +292,14 @@ async def test_shutdown_closes_with_a_reason() -> None:
 async def test_drain_closes_with_its_reason(rest: World) -> None:
     async with connect(rest) as socket:
         await rest.engine.drain()
-        assert await socket.closed() == (1001, "the server is shutting down")
+        code, reason = await socket.closed()
+        assert (code, reason) == (1001, "The server is shutting down: watch again when it is back")
 
 
 async def test_failed_watch_reveals_no_details(
     rest: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rest.engine.failure = RuntimeError("a path of ours")
+    rest.engine.fail(RuntimeError("a path of ours"))
     async with connect(rest) as socket:
         assert await socket.closed() == (1011, "An error occurred")
     assert "a path of ours" in caplog.text

@@ -27,7 +27,7 @@ from fetchml.ports.jupyter import JupyterLink
 from fetchml.system.clock import Clock
 from fetchml.views import JupyterDoor, JupyterState
 from tests.support import front
-from tests.support.grpc_world import KeyStore
+from tests.support.memory_store import MemoryStore
 
 ID = "0198c0de-0000-7000-8000-000000000001"
 OTHER = "0198c0de-0000-7000-8000-000000000002"
@@ -165,7 +165,7 @@ async def proxy_world(
     listens = sockets[0].getsockname()[1]
     port = int(front.seen(f"127.0.0.1:{listens}").rpartition(":")[2])
     services: Any = StubServices(f"http://127.0.0.1:{port}", domain, private=private)
-    store: Any = KeyStore()
+    store: Any = MemoryStore()
     nothing: Any = None
     ids = iter(range(100))
     keyring = Keyring(

@@ -16,16 +16,15 @@ from yarl import URL
 
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
 from fetchml.auth.admission import Admission
-from fetchml.auth.audit import Audit
 from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.address import Address
 from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role
-from fetchml.system.clock import Clock
 from tests.support import front
-from tests.support.grpc_world import KeyStore, experiments_on, retention_on, snapshots_on
-from tests.support.stub_engine import StubEngine
+from tests.support.grpc_world import keys_of_every_role
+from tests.support.memory_engine import MemoryEngine, memory_engine
+from tests.support.memory_store import MemoryStore
 from tests.support.stub_gpus import GpuBox, gpu_box
 from tests.support.stub_services import StubServiceTasks, services_on
 from tests.support.validate import check_error, check_reply
@@ -98,10 +97,10 @@ class Client:
 
 @dataclass
 class World:
-    engine: StubEngine
+    engine: MemoryEngine
     server: HttpServer
     keyring: Keyring
-    store: KeyStore
+    store: MemoryStore
     port: int
     secrets: dict[Role, str]
     client: Client
@@ -145,34 +144,25 @@ async def rest_world(
     **streams: int,
 ) -> AsyncIterator[World]:
     """`streams`: the limits of `Admission`."""
-    engine = StubEngine()
-    ids = iter(range(100))
-    store: Any = KeyStore()
-    audit = Audit(store, clock_ms=Clock())
-    keyring = Keyring(
-        store,
-        clock_ms=lambda: time.time_ns() // 1_000_000,
-        new_id=lambda: f"key-{next(ids)}",
-    )
-    secrets = {role: (await keyring.create(role.value, role))[1] for role in Role}
-    admission = Admission(keyring, time.monotonic, limiter=limiter, proxies=proxies, **streams)
     async with (
-        snapshots_on(store, audit) as snapshots,
-        services_on(store, audit) as (jupyter, services),
+        memory_engine() as engine,
+        services_on(engine) as (jupyter, services),
         aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session,
     ):
-        experiments = experiments_on(store, audit)
-        box = await gpu_box(store, audit)
+        parts, store = engine.parts, engine.store
+        keyring, secrets = await keys_of_every_role(store)
+        admission = Admission(keyring, time.monotonic, limiter=limiter, proxies=proxies, **streams)
+        box = await gpu_box(store, parts.audit)
         server = HttpServer(
-            engine,  # type: ignore[arg-type]  # a stub
-            experiments,
-            snapshots,
+            parts.engine,
+            parts.experiments,
+            parts.snapshots,
             jupyter,
             box.gpus,
             admission,
-            audit,
+            parts.audit,
             timeouts,
-            retention=retention_on(store, snapshots, audit),
+            retention=engine.retention,
         )
         sockets = Address("127.0.0.1", front.http_port()).bind()
         await server.start(sockets)

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from fetchml.auth.audit import Audit
 from fetchml.core.model import Actor, Cancel, Resources, Status, Task, TaskSpec
 from fetchml.core.requests.jupyter import Activity
 from fetchml.core.requests.task_limits import TaskLimits
@@ -23,6 +22,7 @@ from fetchml.jupyter.service import JupyterServices
 from fetchml.jupyter.workspaces import Workspaces
 from fetchml.ports.jupyter import JupyterLink, JupyterSilent
 from fetchml.system.ids import IdSequence
+from tests.support.memory_engine import MemoryEngine
 
 START_MS = 1_760_000_000_000
 CAPACITY = Resources(cpu=64, memory_gb=256, gpu=8)
@@ -130,24 +130,21 @@ class StubClient:
 
 @asynccontextmanager
 async def services_on(
-    store: Any,
-    audit: Audit,
-    *,
-    settings: JupyterOptions | None = None,
-    client: StubClient | None = None,
+    engine: MemoryEngine,
 ) -> AsyncIterator[tuple[JupyterServices, StubServiceTasks]]:
     with tempfile.TemporaryDirectory() as folder:
         tasks = StubServiceTasks(Path(folder) / "tasks")
         async with FolderEvents() as watch:
             jupyter = JupyterServices(
-                store,
+                engine.store,
                 cast("Any", tasks),
-                Workspaces(store, Path(folder) / "jupyter", SharedOwner(None), StorageUsage(0)),
-                client or StubClient(),
+                Workspaces(
+                    engine.store, Path(folder) / "jupyter", SharedOwner(None), StorageUsage(0)
+                ),
+                StubClient(),
                 watch,
-                settings
-                or JupyterOptions({}, 0, private=False, has_containers=True, public_url=PUBLIC_URL),
-                audit=audit,
+                JupyterOptions({}, 0, private=False, has_containers=True, public_url=PUBLIC_URL),
+                audit=engine.parts.audit,
                 token_key=lambda: b"key",
             )
             await jupyter.load()

@@ -74,7 +74,7 @@ async def test_jupyter_services_are_a_bare_list(rest: World) -> None:
     ],
 )
 async def test_health_needs_no_key(rest: World, health: Health, said: str) -> None:
-    rest.engine.answer = health
+    rest.engine.report(health)
     reply = await rest.as_(None).get("/health")
     assert (reply.status, reply.json["status"]) == (200, said)
 
@@ -90,7 +90,7 @@ async def test_health_needs_no_key(rest: World, health: Health, said: str) -> No
 async def test_errors_have_the_contracts_body(
     rest: World, error: Exception, status: int, code: str, message: str
 ) -> None:
-    rest.engine.failure = error
+    rest.engine.fail(error)
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     async with rest.client.session.get(
         rest.client.url("/v1/queue"),
@@ -103,7 +103,7 @@ async def test_errors_have_the_contracts_body(
 
 
 async def test_a_message_cannot_forge_the_code(rest: World) -> None:
-    rest.engine.failure = Conflict('ErrorInfo","reason":"UNAUTHORIZED"')
+    rest.engine.fail(Conflict('ErrorInfo","reason":"UNAUTHORIZED"'))
     async with rest.client.session.get(
         rest.client.url("/v1/queue"), headers=rest.client.with_key({})
     ) as response:

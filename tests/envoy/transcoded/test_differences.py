@@ -9,7 +9,7 @@ from fetchml.core.model import Status
 from fetchml.views import Health, HealthStatus
 from tests.support.front import TRANSCODER
 from tests.support.rest_world import JSON, Reply, World
-from tests.support.stub_engine import START_MS
+from tests.support.stub_services import START_MS
 
 pytestmark = pytest.mark.behind(TRANSCODER)
 
@@ -43,7 +43,7 @@ async def test_streams_and_files_are_not_there(rest: World) -> None:
 
 
 async def test_health_has_no_version_and_no_degraded(rest: World) -> None:
-    rest.engine.answer = Health(HealthStatus.DEGRADED, ("Docker is away",))
+    rest.engine.report(Health(HealthStatus.DEGRADED, ("Docker is away",)))
     reply = await ask(rest, "GET", "/health")
     assert (reply.status, reply.json["status"]) == (200, "healthy")
     assert reply.json.keys() == {"status", "timestamp"}
@@ -118,7 +118,7 @@ async def test_a_whole_second_has_no_fraction(rest: World) -> None:
 
 async def test_sizes_are_strings(rest: World) -> None:
     task_id = await new_task(rest)
-    rest.engine.outputs[task_id] = {"a": b"123"}
+    rest.engine.outputs(task_id, {"a": b"123"})
     (output,) = (await ask(rest, "GET", f"/v1/tasks/{task_id}/outputs")).json["outputs"]
     assert output["size_bytes"] == "3"
 

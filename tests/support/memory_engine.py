@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from fetchml.attempts.manager import AttemptSettings
+from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.model import Cancel, Principal, Resources, Task
 from fetchml.core.requests.snapshot import Snapshot
 from fetchml.core.requests.submission import Defaults
@@ -20,7 +21,6 @@ from fetchml.core.state import Limits
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.retention import Retention, RetentionSettings
-from fetchml.engine.submissions import SubmissionRules
 from fetchml.engine.task_index import RECENT
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.task_files import TaskFiles

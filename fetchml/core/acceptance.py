@@ -4,15 +4,15 @@ are applied."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from fetchml.core import quotas
 from fetchml.core.events import Submitted
 from fetchml.core.footprint import footprint
-from fetchml.core.model import Principal, Task, TaskSpec
+from fetchml.core.model import DatasetSpec, Principal, Task, TaskSpec
 from fetchml.core.permissions import may_submit
 from fetchml.core.requests import dataset, images, submission
-from fetchml.core.requests.checks import Violation
+from fetchml.core.requests.checks import Violation, unknown_fields
 from fetchml.core.state import State
 from fetchml.core.storage import Kind, Used, quota_fault
 
@@ -104,6 +104,16 @@ def no_place(state: State, user: str, footprints: Sequence[int]) -> Refusal | No
         message = "The queue is full: submit again when tasks have ended"
         return Refusal(RefusalKind.QUEUE_FULL, message)
     return None
+
+
+def ignored_fields(request: Mapping[str, object]) -> list[str]:
+    """Return the names of a valid request's unknown properties (reading 12)."""
+    ignored = unknown_fields(request, submission.KNOWN_FIELDS)
+    specs = cast("Sequence[Mapping[str, object]]", request.get("dataset_specs", ()))
+    for index, spec in enumerate(specs):
+        unknown = unknown_fields(spec, frozenset(DatasetSpec.__struct_fields__))
+        ignored += [f"dataset_specs[{index}].{name}" for name in unknown]
+    return ignored
 
 
 def submitted(state: State, now: int, user: str, tasks: list[Task]) -> Submitted | Refusal:

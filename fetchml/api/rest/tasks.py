@@ -11,8 +11,8 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.mappings import EXPLANATION
 from fetchml.api.task_json import task_json
+from fetchml.core.acceptance import ignored_fields
 from fetchml.core.requests.paging import DEFAULT_LIMIT, STATUS_FILTER, range_fault
-from fetchml.core.requests.submission import ignored_fields
 from fetchml.errors import BadRequest
 from fetchml.ports.store import TaskQuery
 

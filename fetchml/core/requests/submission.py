@@ -9,7 +9,6 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import msgspec
 
@@ -30,7 +29,6 @@ from fetchml.core.requests.checks import (
     matching,
     strings,
     text,
-    unknown_fields,
 )
 from fetchml.core.requests.project_file import ProjectFile
 from fetchml.core.requests.task_limits import TaskLimits, resource_violations, timeout_violations
@@ -229,16 +227,6 @@ _PROJECT_RULES = {
 
 KNOWN_FIELDS = frozenset(_RULES)
 """Known request properties. Others are ignored and named in the reply's header (reading 12)."""
-
-
-def ignored_fields(request: Mapping[str, object]) -> list[str]:
-    """Return the names of a valid request's unknown properties (reading 12)."""
-    ignored = unknown_fields(request, KNOWN_FIELDS)
-    specs = cast("Sequence[Mapping[str, object]]", request.get("dataset_specs", ()))
-    for index, spec in enumerate(specs):
-        unknown = unknown_fields(spec, frozenset(DatasetSpec.__struct_fields__))
-        ignored += [f"dataset_specs[{index}].{name}" for name in unknown]
-    return ignored
 
 
 def idempotency_key_fault(key: str) -> str | None:

@@ -7,7 +7,7 @@ shows the sum, and a test compares it with what the systemd unit grants.
 from typing import NamedTuple
 
 from fetchml.adapters.duckdb import store
-from fetchml.api.grpc import calls, connections, receiving, sending, server, tasks
+from fetchml.api.grpc import connections, handler, receiving, sending, server, tasks
 from fetchml.api.http import connection, reply
 from fetchml.api.jupyter import visitors
 from fetchml.config.settings import Settings
@@ -49,7 +49,7 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
             connections.ACCEPTED * settings.server.max_connections * connections.CONNECTION_BYTES,
         ),
         MemoryBound("gRPC messages that are not complete", receiving.IN_ALL_BYTES),
-        MemoryBound("gRPC messages that calls work on", calls.MESSAGES_IN_ALL),
+        MemoryBound("gRPC messages that calls work on", handler.MESSAGES_IN_ALL),
         MemoryBound(
             "small messages and replies of gRPC calls",
             server.MAX_CALLS * (receiving.UNREAD_BYTES + sending.SMALL_BYTES),

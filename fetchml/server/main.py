@@ -20,8 +20,8 @@ from google.protobuf.message import Message
 
 from fetchml.adapters.duckdb.store import DuckDBStore, StoreUnusable
 from fetchml.adapters.system_errors import with_advice
-from fetchml.api.grpc.calls import Call
 from fetchml.api.grpc.keys import KeyService
+from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.grpc.server import GrpcServer
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
 from fetchml.auth.admin_key import BadAdminKey, ensure_admin
@@ -122,7 +122,7 @@ async def _answer_about_keys(store: DuckDBStore, method: str, request: Message) 
     clock, ids = Clock(), IdSequence()
     keys = KeyManager(await wiring.keyring(store, clock, ids), Audit(store, clock_ms=clock))
     call = getattr(KeyService(keys), method)
-    answer: Message = await call(request, Call(Admission.local, {}))
+    answer: Message = await call(request, RpcContext(Admission.local, {}))
     return answer
 
 

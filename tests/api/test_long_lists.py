@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from fetchml.api.grpc.calls import Call
 from fetchml.api.grpc.experiments import ExperimentService
+from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.grpc.snapshots import SnapshotService
 from fetchml.api.http import request as http
 from fetchml.api.http.streams import Streams
@@ -49,9 +49,11 @@ def over_http() -> http.RestRequest:
     "ask",
     [
         lambda: ExperimentService(EXPERIMENTS).ListExperiments(
-            ListExperimentsRequest(), Call(WHO, {})
+            ListExperimentsRequest(), RpcContext(WHO, {})
         ),
-        lambda: SnapshotService(SNAPSHOTS).ListSnapshots(ListSnapshotsRequest(), Call(WHO, {})),
+        lambda: SnapshotService(SNAPSHOTS).ListSnapshots(
+            ListSnapshotsRequest(), RpcContext(WHO, {})
+        ),
         lambda: ExperimentOperations(EXPERIMENTS, body_timeout_seconds=1).list(over_http()),
         lambda: SnapshotOperations(SNAPSHOTS, Streams(), body_timeout_seconds=1).list(over_http()),
     ],

@@ -13,7 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2_grpc
 
-from fetchml.api.grpc import calls, receiving, server
+from fetchml.api.grpc import handler, messages, receiving, server
 from fetchml.auth import admission
 from fetchml.config.proxies import Network, Proxies
 from fetchml.core.model import Role
@@ -70,7 +70,7 @@ CALLS_OF_A_KEY = ["QueueService/GetQueue", "TaskService/WatchTasks"]
 @pytest.fixture
 async def narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A server with few places for calls that wait for their messages."""
-    monkeypatch.setattr(calls, "PLACES_BY_KEY", PLACES)
+    monkeypatch.setattr(handler, "PLACES_BY_KEY", PLACES)
     async with grpc_world(tmp_path, streams_per_key=LIMIT, streams_per_address=LIMIT) as world:
         yield world
 
@@ -107,7 +107,7 @@ async def test_waiting_streams_are_limited_by_key(narrow: World) -> None:
 async def test_slow_messages_yield_to_waiting_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "PLACES", PLACES)
+    monkeypatch.setattr(handler, "PLACES", PLACES)
     monkeypatch.setattr(receiving, "LEAST_SECONDS", 0)
     monkeypatch.setattr(receiving, "SWEEP_SECONDS", 0.01)
     async with grpc_world(tmp_path) as world:
@@ -179,7 +179,7 @@ async def assert_served_again(world: World) -> None:
 async def test_missing_message_times_out(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(calls, "MESSAGE_SECONDS", 0.1)
+    monkeypatch.setattr(messages, "MESSAGE_SECONDS", 0.1)
     call = begun(world, f"/fetchml.v1.{name}", world.client.metadata)
     assert await status(call) is grpc.StatusCode.INVALID_ARGUMENT
     assert await call.details() == "The call's message did not come within 0.1 s"

@@ -16,7 +16,7 @@ from yarl import URL
 
 from fetchml.adapters.jupyter.client import _Listed, _milliseconds
 from fetchml.api import task_messages
-from fetchml.api.grpc import calls
+from fetchml.api.grpc import peers
 from fetchml.api.grpc.listing import listing
 from fetchml.api.http import body
 from fetchml.api.http.query import Query
@@ -123,7 +123,7 @@ def cookies(data: bytes) -> None:
 
 
 def grpc_peer(data: bytes) -> None:
-    assert isinstance(calls.address_of(as_header(data)), str)
+    assert isinstance(peers.address_of(as_header(data)), str)
 
 
 # Bodies and messages

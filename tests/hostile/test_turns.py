@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.api.grpc.calls import Call
+from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.grpc.tasks import TaskService
 from fetchml.core.model import Change, Status, Task, TaskSpec
 from fetchml.core.requests import submission
@@ -98,7 +98,7 @@ async def create_tasks(
     async def received() -> AsyncIterator[task_pb2.CreateTasksRequest]:
         yield message
 
-    return await TaskService(engine).CreateTasks(received(), Call(ALICE, {}))
+    return await TaskService(engine).CreateTasks(received(), RpcContext(ALICE, {}))
 
 
 @pytest.mark.parametrize("name", BATCHES)

@@ -1,7 +1,7 @@
 """AuditService."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
-from fetchml.api.grpc.calls import Call
+from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import AUDIT_ENTRY
 from fetchml.api.task_messages import milliseconds
 from fetchml.auth.audit import Audit
@@ -13,13 +13,13 @@ class AuditService(audit_pb2_grpc.AuditServiceServicer):
         self._audit = audit
 
     async def ListAudit(
-        self, request: audit_pb2.ListAuditRequest, call: Call
+        self, request: audit_pb2.ListAuditRequest, context: RpcContext
     ) -> audit_pb2.AuditList:
         since = None
         if request.HasField("since"):
             since = milliseconds(request.since)
         entries = await self._audit.entries(
-            call.who,
+            context.principal,
             user=request.user_id or None,
             action=request.action or None,
             target=request.target or None,

@@ -5,7 +5,7 @@ from functools import partial
 
 from google.protobuf.empty_pb2 import Empty
 
-from fetchml.api.grpc.calls import Call
+from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import EXPERIMENT
 from fetchml.api.task_messages import wants_full
 from fetchml.core.requests.experiment import KNOWN_FIELDS
@@ -19,35 +19,39 @@ class ExperimentService(experiment_pb2_grpc.ExperimentServiceServicer):
         self._experiments = experiments
 
     async def ListExperiments(
-        self, request: experiment_pb2.ListExperimentsRequest, call: Call
+        self, request: experiment_pb2.ListExperimentsRequest, context: RpcContext
     ) -> experiment_pb2.ListExperimentsResponse:
         full = wants_full(request.view)
-        found = self._experiments.list(call.who)
+        found = self._experiments.list(context.principal)
         messages = await map_paced(partial(EXPERIMENT.message, full=full), found)
         return experiment_pb2.ListExperimentsResponse(experiments=messages)
 
     async def CreateExperiment(
-        self, request: experiment_pb2.CreateExperimentRequest, call: Call
+        self, request: experiment_pb2.CreateExperimentRequest, context: RpcContext
     ) -> experiment_pb2.Experiment:
         full = wants_full(request.view)
         fields = {name: getattr(request, name) for name in KNOWN_FIELDS if request.HasField(name)}
-        return EXPERIMENT.message(await self._experiments.create(call.who, fields), full=full)
+        return EXPERIMENT.message(
+            await self._experiments.create(context.principal, fields), full=full
+        )
 
     async def GetExperiment(
-        self, request: experiment_pb2.GetExperimentRequest, call: Call
+        self, request: experiment_pb2.GetExperimentRequest, context: RpcContext
     ) -> experiment_pb2.Experiment:
         full = wants_full(request.view)
-        return EXPERIMENT.message(self._experiments.get(call.who, request.experiment_id), full=full)
+        return EXPERIMENT.message(
+            self._experiments.get(context.principal, request.experiment_id), full=full
+        )
 
     async def ArchiveExperiment(
-        self, request: experiment_pb2.ArchiveExperimentRequest, call: Call
+        self, request: experiment_pb2.ArchiveExperimentRequest, context: RpcContext
     ) -> experiment_pb2.Experiment:
         full = wants_full(request.view)
-        archived = await self._experiments.archive(call.who, request.experiment_id)
+        archived = await self._experiments.archive(context.principal, request.experiment_id)
         return EXPERIMENT.message(archived, full=full)
 
     async def DeleteExperiment(
-        self, request: experiment_pb2.DeleteExperimentRequest, call: Call
+        self, request: experiment_pb2.DeleteExperimentRequest, context: RpcContext
     ) -> Empty:
-        await self._experiments.delete(call.who, request.experiment_id)
+        await self._experiments.delete(context.principal, request.experiment_id)
         return Empty()

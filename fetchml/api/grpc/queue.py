@@ -3,7 +3,7 @@
 
 from typing import TYPE_CHECKING
 
-from fetchml.api.grpc.calls import Call
+from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import QUEUE
 from fetchml.v1 import queue_pb2, queue_pb2_grpc
 
@@ -15,5 +15,7 @@ class QueueService(queue_pb2_grpc.QueueServiceServicer):
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
 
-    async def GetQueue(self, _: queue_pb2.GetQueueRequest, call: Call) -> queue_pb2.QueueStats:
-        return QUEUE.message(await self._engine.status.queue_stats(call.who))
+    async def GetQueue(
+        self, _: queue_pb2.GetQueueRequest, context: RpcContext
+    ) -> queue_pb2.QueueStats:
+        return QUEUE.message(await self._engine.status.queue_stats(context.principal))

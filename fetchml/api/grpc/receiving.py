@@ -1,7 +1,7 @@
-"""How many gRPC calls may wait for a message at one time, and for how long.
+"""Limits on gRPC calls that wait for a message: their number, and their time.
 
-gRPC buffers a message until it is whole, up to the size that one message may have. So each call
-that waits for a message can make the server hold so many bytes, and needs a place to wait in.
+gRPC buffers a message until it is complete. Each waiting call can therefore occupy memory up to the
+largest message size, so it needs one of a limited number of places.
 """
 
 import asyncio
@@ -12,29 +12,30 @@ from typing import NamedTuple, TypeVar
 from fetchml.errors import BadRequest, RateLimited, RequestError, TooManyStreams
 
 MAX_MESSAGE_BYTES = 1 << 20
-"""Of one message that a client sends, as of one body in REST."""
+"""Largest message from a client, the same as the largest body in REST."""
 UNREAD_BYTES = 32 * 1024
-"""What gRPC takes of a call that does not wait for a message: HTTP/2's window of a stream."""
+"""Bytes that gRPC buffers for a call that does not wait for a message: the HTTP/2 stream window."""
 PLACES = 256
 PLACES_BY_KEY = 64
 KEYLESS_PLACES = 32
+"""Places of streams without a key."""
 KEYLESS_PLACES_BY_ADDRESS = 16
 CHECK_PLACES = 16
-"""Of calls without a key that are answered once, apart from streams without a key."""
+"""Places of calls without a key that have a single reply."""
 CHECK_PLACES_BY_ADDRESS = 4
 IN_ALL_BYTES = (PLACES + KEYLESS_PLACES + CHECK_PLACES) * MAX_MESSAGE_BYTES
 
 SWEEP_SECONDS = 0.5
 LEAST_SECONDS = 2.0
-"""While others wait for a place, a call keeps its place for at least so long."""
+"""A call keeps its place for at least this long, even while other calls wait for one."""
 CHECK_LEAST_SECONDS = 0.2
-"""The same for a probe: its message is some bytes, which come together with its headers."""
+"""The same for a probe, whose message of a few bytes arrives together with its headers."""
 
 T = TypeVar("T")
 
 
-class GaveWay(RateLimited):
-    """The call's message came too slowly while others waited."""
+class MessageTooSlow(RateLimited):
+    """The call's message arrived too slowly while other calls waited for a place."""
 
     RETRY_AFTER = 5
 
@@ -47,16 +48,16 @@ class _Place(NamedTuple):
     caller: str
     since: float
     deadline: float
-    too_late: str
-    """The error's message once the deadline has passed."""
+    late: str
+    """The error's message after the deadline."""
 
 
-class Receiving:
-    """Places to wait for a message in.
+class MessagePlaces:
+    """Places for calls that wait for a message.
 
-    A call without a place waits for one. While all places are taken and calls wait, the caller
-    that holds the most gives up its oldest place, if its call has waited `least_seconds`: who
-    sends messages slowly keeps nobody out.
+    A call without a place waits for one. While all places are taken and other calls wait, the
+    caller with the most places loses its oldest one, provided that its call has had the place for
+    `least_seconds`. A caller that sends messages slowly thus blocks nobody.
     """
 
     def __init__(
@@ -67,81 +68,85 @@ class Receiving:
         waiting_by_caller: int,
         least_seconds: float | None = None,
     ) -> None:
-        """`waiting_by_caller`: calls of one caller that may wait for a place. `least_seconds`: how
-        long a call keeps its place at least; `None` is `LEAST_SECONDS`."""
+        """`by_caller`: places of one caller. `waiting_by_caller`: calls of one caller that may wait
+        for a place. `least_seconds`: shortest time for which a call keeps its place; `None` means
+        `LEAST_SECONDS`."""
         self._least_seconds = LEAST_SECONDS if least_seconds is None else least_seconds
         self._most = places
         self._most_by_caller = by_caller
         self._most_waiting = waiting_by_caller
         self._places: dict[asyncio.Task[object], _Place] = {}
-        """The oldest first."""
-        self._taken: dict[asyncio.Task[object], RequestError] = {}
-        """Calls that must leave their places, and why."""
+        """Call → its place, the oldest first."""
+        self._evicted: dict[asyncio.Task[object], RequestError] = {}
+        """Calls that must leave their places, with the reasons."""
         self._held: dict[str, int] = {}
-        """Caller → its places, unless it has none."""
+        """Caller → number of its places; callers without places are absent."""
         self._given = 0
-        """Places that were handed to a waiting call, which has not run yet."""
+        """Places that were given to a waiting call which has not resumed yet."""
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        """Callers that wait for a place; whose turn it is comes first."""
+        """Caller → its calls that wait for a place; the next caller to be served comes first."""
         self._sweep: asyncio.TimerHandle | None = None
 
     async def receive(
         self, caller: str, read: Callable[[], Awaitable[T]], seconds: float, late: str
     ) -> T:
-        """What `read` returns. Raises BadRequest with `late` if that takes longer than `seconds`,
-        GaveWay, and TooManyStreams if too many calls of the caller wait for a place."""
+        """Wait for a place, call `read` and return its result.
+
+        Raises BadRequest with the message `late` after `seconds`, MessageTooSlow if the place is
+        needed by another call, and TooManyStreams if too many calls of the caller wait for a place.
+        """
         held = self._held.get(caller, 0)
         if held >= self._most_by_caller or len(self._places) + self._given >= self._most:
-            await self._turn(caller, seconds, late)
+            await self._wait_for_place(caller, seconds, late)
         else:
             self._held[caller] = held + 1
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # grpc.aio serves every call in a task
+        assert task is not None  # noqa: S101  # grpc.aio serves every call in a task.
         now = loop.time()
         self._places[task] = _Place(caller, now, now + seconds, late)
         if self._sweep is None:
-            self._sweep = loop.call_later(SWEEP_SECONDS, self._look)
+            self._sweep = loop.call_later(SWEEP_SECONDS, self._check_places)
         try:
             return await read()
         except asyncio.CancelledError:
-            why = self._taken.get(task)
+            why = self._evicted.get(task)
             if why is None or task.uncancel() > 0:
                 raise
             raise why from None
         finally:
             del self._places[task]
-            if self._taken:
-                self._taken.pop(task, None)
+            if self._evicted:
+                self._evicted.pop(task, None)
             self._release(caller)
 
     def close(self, why: RequestError) -> None:
         """End every call that waits for its message."""
         for task in list(self._places):
-            self._take(task, why)
+            self._evict(task, why)
 
-    def _take(self, task: "asyncio.Task[object]", why: RequestError) -> None:
-        if task not in self._taken:
-            self._taken[task] = why
+    def _evict(self, task: "asyncio.Task[object]", why: RequestError) -> None:
+        if task not in self._evicted:
+            self._evicted[task] = why
             task.cancel()
 
-    async def _turn(self, caller: str, seconds: float, late: str) -> None:
-        """Wait for a place, which is then counted as the caller's."""
+    async def _wait_for_place(self, caller: str, seconds: float, late: str) -> None:
+        """Wait for a place, which then counts as the caller's."""
         waiting = self._waiting.setdefault(caller, deque())
         if len(waiting) >= self._most_waiting:
             raise TooManyStreams(self._most_waiting)
-        turn = asyncio.get_running_loop().create_future()
-        waiting.append(turn)
+        granted = asyncio.get_running_loop().create_future()
+        waiting.append(granted)
         try:
             async with asyncio.timeout(seconds):
-                await turn
+                await granted
         except BaseException as error:
-            if turn.done() and not turn.cancelled():
-                # The place came too late.
+            if granted.done() and not granted.cancelled():
+                # The place was given too late.
                 self._given -= 1
                 self._release(caller)
-            elif turn in waiting:
-                waiting.remove(turn)
+            elif granted in waiting:
+                waiting.remove(granted)
             if isinstance(error, TimeoutError):
                 raise BadRequest(late) from None
             raise
@@ -158,10 +163,10 @@ class Receiving:
         else:
             del self._held[caller]
         if self._waiting:
-            self._hand_on()
+            self._give_place()
 
-    def _hand_on(self) -> None:
-        """Give the free place to a caller that may have it."""
+    def _give_place(self) -> None:
+        """Give the free place to the next caller that is below its limit."""
         if len(self._places) + self._given >= self._most:
             return
         for caller, waiting in self._waiting.items():
@@ -169,33 +174,33 @@ class Receiving:
             if held >= self._most_by_caller:
                 continue
             while waiting:
-                turn = waiting.popleft()
-                if not turn.done():
-                    turn.set_result(None)
+                granted = waiting.popleft()
+                if not granted.done():
+                    granted.set_result(None)
                     self._held[caller] = held + 1
                     self._given += 1
                     self._waiting.move_to_end(caller)
                     return
 
-    def _look(self) -> None:
-        """End what is too late, and make way for what waits."""
+    def _check_places(self) -> None:
+        """End calls that are past their deadlines, and free places for waiting calls."""
         loop = asyncio.get_running_loop()
-        self._sweep = loop.call_later(SWEEP_SECONDS, self._look) if self._places else None
+        self._sweep = loop.call_later(SWEEP_SECONDS, self._check_places) if self._places else None
         now = loop.time()
         for task, place in self._places.items():
             if place.deadline <= now:
-                self._take(task, BadRequest(place.too_late))
+                self._evict(task, BadRequest(place.late))
         if len(self._places) + self._given < self._most:
             return
         wanted = sum(map(len, self._waiting.values()))
         held = Counter(
-            place.caller for task, place in self._places.items() if task not in self._taken
+            place.caller for task, place in self._places.items() if task not in self._evicted
         )
         for task, place in self._places.items():
             if wanted <= 0:
                 return
-            slow = task not in self._taken and place.since + self._least_seconds <= now
+            slow = task not in self._evicted and place.since + self._least_seconds <= now
             if slow and held[place.caller] >= max(held.values()):
-                self._take(task, GaveWay())
+                self._evict(task, MessageTooSlow())
                 held[place.caller] -= 1
                 wanted -= 1

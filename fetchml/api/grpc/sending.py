@@ -1,7 +1,7 @@
-"""How many bytes of gRPC replies may wait to be read, and for how long.
+"""Limits on gRPC replies that clients have not read: their bytes, and their time.
 
-A reply that its client does not read stays in gRPC's memory, and grpc.aio has no way to take it
-back: neither a cancelled task nor a status ends such a call. Only its connection's end does.
+A reply that its client does not read stays in gRPC's memory, and grpc.aio cannot discard it:
+neither cancelling the task nor sending a status ends such a call. Only closing its connection does.
 """
 
 import asyncio
@@ -15,31 +15,31 @@ from fetchml.system.byte_budget import ByteBudget
 REPLIES_BY_CALLER = 64 << 20
 REPLIES_IN_ALL = 256 << 20
 SMALL_BYTES = 16 * 1024
-"""What is no larger is not counted: the number of calls bounds it."""
+"""Replies up to this size are not counted: the limit on calls bounds them."""
 SEND_SECONDS = 60
-"""A client that takes nothing of a reply for so long loses its connection."""
+"""A client's connection is closed if it reads nothing of a reply for this long."""
 SWEEP_SECONDS = 1
 MOST_ENDED = 256
-"""Calls that have ended and are still known, beside as many as have not."""
+"""Ended calls that are kept before they are removed, in addition to as many open calls."""
 
 log = logging.getLogger(__name__)
 
 
-class Sending:
-    """Replies between the server and their clients. Used from one event loop."""
+class UnreadReplies:
+    """Counts replies that clients have not read. Used from one event loop."""
 
     def __init__(self) -> None:
         self._budget = ByteBudget("replies", by_caller=REPLIES_BY_CALLER, in_all=REPLIES_IN_ALL)
         self._since: dict[asyncio.Task[object], tuple[float, str]] = {}
-        """Call → since when a reply waits to be read, and the client's peer; the oldest first."""
-        self._ended_from = MOST_ENDED
-        """With so many calls, those that have ended are forgotten."""
+        """Call → time since which its reply is unread, and its peer; the oldest first."""
+        self._most_calls = MOST_ENDED
+        """At this number of calls, those that have ended are removed."""
         self._sweep: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
 
     @contextmanager
     def write(self, caller: str, peer: str, size: int) -> Iterator[None]:
-        """Around a write of `size` bytes. Raises TooManyBytes, Overloaded."""
+        """Count a reply of `size` bytes while it is written. Raises TooManyBytes, Overloaded."""
         task = self._begin(peer)
         try:
             if size <= SMALL_BYTES:
@@ -51,35 +51,36 @@ class Sending:
             self._since.pop(task, None)
 
     def last(self, caller: str, peer: str, size: int) -> None:
-        """The running call is about to return its only reply, of `size` bytes: it is held until
-        the call has ended. Raises TooManyBytes, Overloaded."""
+        """Count the running call's only reply, of `size` bytes, until the call has ended. Raises
+        TooManyBytes, Overloaded."""
         if size > SMALL_BYTES:
             self._budget.take(caller, size)
         task = self._begin(peer)
         if size > SMALL_BYTES:
             task.add_done_callback(lambda _: self._budget.give_back(caller, size))
 
-    def _forget_ended(self) -> None:
-        """Now and then: a callback of each call costs more than to look at all of them."""
+    def _remove_ended(self) -> None:
+        """Remove calls that have ended. A callback for each call would cost more than inspecting
+        all of them now and then."""
         self._since = {task: sent for task, sent in self._since.items() if not task.done()}
-        self._ended_from = 2 * len(self._since) + MOST_ENDED
+        self._most_calls = 2 * len(self._since) + MOST_ENDED
 
     def _begin(self, peer: str) -> "asyncio.Task[object]":
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # grpc.aio serves every call in a task
+        assert task is not None  # noqa: S101  # grpc.aio serves every call in a task.
         loop = asyncio.get_running_loop()
-        if len(self._since) >= self._ended_from:
-            self._forget_ended()
+        if len(self._since) >= self._most_calls:
+            self._remove_ended()
         self._since[task] = (loop.time(), peer)
         if self._sweep is None:
-            self._sweep = loop.call_later(SWEEP_SECONDS, self._look)
+            self._sweep = loop.call_later(SWEEP_SECONDS, self._close_stalled)
         return task
 
-    def _look(self) -> None:
-        """Close the connections of clients that do not read."""
+    def _close_stalled(self) -> None:
+        """Close the connections of clients that do not read their replies."""
         loop = asyncio.get_running_loop()
-        self._forget_ended()
-        self._sweep = loop.call_later(SWEEP_SECONDS, self._look) if self._since else None
+        self._remove_ended()
+        self._sweep = loop.call_later(SWEEP_SECONDS, self._close_stalled) if self._since else None
         if self._closing is not None and not self._closing.done():
             return
         latest = loop.time() - SEND_SECONDS
@@ -89,5 +90,5 @@ class Sending:
                 break
             peers.add(peer)
         if peers:
-            log.warning("clients that do not read their replies lose their connections")
+            log.warning("closing the connections of clients that do not read their replies")
             self._closing = loop.create_task(asyncio.to_thread(close_connections, peers))

@@ -11,10 +11,10 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from fetchml.api.grpc.audit import AuditService
 from fetchml.api.grpc.backup import BackupService
-from fetchml.api.grpc.calls import Calls
 from fetchml.api.grpc.connections import GrpcConnections
 from fetchml.api.grpc.experiments import ExperimentService
 from fetchml.api.grpc.gpus import GpuService
+from fetchml.api.grpc.handler import RpcHandler
 from fetchml.api.grpc.health import HealthService
 from fetchml.api.grpc.jupyter import JupyterService
 from fetchml.api.grpc.keys import KeyService
@@ -121,15 +121,15 @@ class GrpcServer:
     ) -> None:
         """`copies`: `None` to offer no BackupService. `max_connections`: connections of all
         addresses, the control socket not included."""
-        self._calls = Calls(admission, audit)
+        self._handler = RpcHandler(admission, audit)
         self._connections = GrpcConnections(max_connections, admission.is_shared)
         self._server = grpc.aio.server(
-            handlers=(self._calls,),
+            handlers=(self._handler,),
             options=(*OPTIONS, *self._connections.options),
             maximum_concurrent_rpcs=MAX_CALLS,
         )
         self._control = grpc.aio.server(
-            handlers=(self._calls,), options=OPTIONS, maximum_concurrent_rpcs=MAX_CONTROL_CALLS
+            handlers=(self._handler,), options=OPTIONS, maximum_concurrent_rpcs=MAX_CONTROL_CALLS
         )
         self._stopping = False
 
@@ -139,7 +139,7 @@ class GrpcServer:
                 and engine.status.health().accepts_work
             )
 
-        services: Any = self._calls
+        services: Any = self._handler
         task_pb2_grpc.add_TaskServiceServicer_to_server(TaskService(engine), services)
         queue_pb2_grpc.add_QueueServiceServicer_to_server(QueueService(engine), services)
         experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(
@@ -192,7 +192,7 @@ class GrpcServer:
         """Accept no more calls, end streams with UNAVAILABLE, and give other calls `grace` seconds
         to finish."""
         self._stopping = True
-        self._calls.close_streams()
+        self._handler.close_streams()
         await asyncio.gather(self._server.stop(grace), self._control.stop(grace))
         self._connections.stop()
 

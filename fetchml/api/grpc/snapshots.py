@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from google.protobuf.empty_pb2 import Empty
 
-from fetchml.api.grpc.calls import Call
+from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import SNAPSHOT
 from fetchml.errors import BadRequest
 from fetchml.snapshots.service import Snapshots
@@ -23,12 +23,14 @@ class SnapshotService(snapshot_pb2_grpc.SnapshotServiceServicer):
     def __init__(self, snapshots: Snapshots) -> None:
         self._snapshots = snapshots
 
-    async def UploadSnapshot(self, requests: Requests, call: Call) -> snapshot_pb2.Snapshot:
+    async def UploadSnapshot(
+        self, requests: Requests, context: RpcContext
+    ) -> snapshot_pb2.Snapshot:
         first = await _next(requests)
         if first is None:
             raise BadRequest("The upload is empty: send a gzipped tar file")
         kept, _ = await self._snapshots.upload(
-            call.who,
+            context.principal,
             _pieces(first, requests),
             git_commit=first.git_commit if first.HasField("git_commit") else None,
             git_dirty=first.git_dirty if first.HasField("git_dirty") else None,
@@ -36,21 +38,21 @@ class SnapshotService(snapshot_pb2_grpc.SnapshotServiceServicer):
         return SNAPSHOT.message(kept)
 
     async def GetSnapshot(
-        self, request: snapshot_pb2.GetSnapshotRequest, call: Call
+        self, request: snapshot_pb2.GetSnapshotRequest, context: RpcContext
     ) -> snapshot_pb2.Snapshot:
-        return SNAPSHOT.message(self._snapshots.get(call.who, request.snapshot_id))
+        return SNAPSHOT.message(self._snapshots.get(context.principal, request.snapshot_id))
 
     async def ListSnapshots(
-        self, _: snapshot_pb2.ListSnapshotsRequest, call: Call
+        self, _: snapshot_pb2.ListSnapshotsRequest, context: RpcContext
     ) -> snapshot_pb2.ListSnapshotsResponse:
-        found = self._snapshots.list(call.who)
+        found = self._snapshots.list(context.principal)
         messages = await map_paced(SNAPSHOT.message, found)
         return snapshot_pb2.ListSnapshotsResponse(snapshots=messages)
 
     async def DeleteSnapshot(
-        self, request: snapshot_pb2.DeleteSnapshotRequest, call: Call
+        self, request: snapshot_pb2.DeleteSnapshotRequest, context: RpcContext
     ) -> Empty:
-        await self._snapshots.delete(call.who, request.snapshot_id)
+        await self._snapshots.delete(context.principal, request.snapshot_id)
         return Empty()
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from google.protobuf.empty_pb2 import Empty
 
 from fetchml.api.file_pieces import pieces_of, size_of
-from fetchml.api.grpc.calls import Call
 from fetchml.api.grpc.listing import listing, page_token
+from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import EXPLANATION, OUTPUT
 from fetchml.api.task_messages import (
     create_fields,
@@ -42,14 +42,16 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         self._engine = engine
         self._pages = asyncio.Semaphore(MAX_CONCURRENT_PAGES)
 
-    async def CreateTask(self, request: task_pb2.CreateTaskRequest, call: Call) -> task_pb2.Task:
+    async def CreateTask(
+        self, request: task_pb2.CreateTaskRequest, context: RpcContext
+    ) -> task_pb2.Task:
         full = wants_full(request.view)
-        key = _idempotency_key(request, call)
-        task = await self._engine.create_task(call.who, create_fields(request), key)
+        key = _idempotency_key(request, context)
+        task = await self._engine.create_task(context.principal, create_fields(request), key)
         return task_message(task, full=full)
 
     async def CreateTasks(
-        self, batches: AsyncIterator[task_pb2.CreateTasksRequest], call: Call
+        self, batches: AsyncIterator[task_pb2.CreateTasksRequest], context: RpcContext
     ) -> task_pb2.CreateTasksResponse:
         reply = task_pb2.CreateTasksResponse()
         async for batch in batches:
@@ -57,7 +59,7 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
                 raise ValidationFailed([FieldViolation("tasks", fault)])
             asked = await map_paced(_read_create, batch.tasks)
             tasks = await self._engine.create_tasks(
-                call.who, [each.fields for each in asked], [each.key for each in asked]
+                context.principal, [each.fields for each in asked], [each.key for each in asked]
             )
             pace = Pace()
             for task, each in zip(tasks, asked, strict=True):
@@ -66,19 +68,21 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
                     await pace.rest()
         return reply
 
-    async def GetTask(self, request: task_pb2.GetTaskRequest, call: Call) -> task_pb2.Task:
+    async def GetTask(self, request: task_pb2.GetTaskRequest, context: RpcContext) -> task_pb2.Task:
         full = wants_full(request.view)
-        task = await self._engine.get_task(call.who, request.task_id)
+        task = await self._engine.get_task(context.principal, request.task_id)
         return task_message(task, full=full, output=await self._engine.task_output(task))
 
-    async def ListTasks(self, request: task_pb2.ListTasksRequest, call: Call) -> task_pb2.TaskList:
+    async def ListTasks(
+        self, request: task_pb2.ListTasksRequest, context: RpcContext
+    ) -> task_pb2.TaskList:
         full = wants_full(request.view)
         wanted = listing(request)
         async with self._pages:
             page = TaskPage([], 0)
             if not wanted.impossible:
                 page = await self._engine.list_tasks(
-                    call.who, wanted.query, whole=not wanted.by_token
+                    context.principal, wanted.query, whole=not wanted.by_token
                 )
             tasks = page.tasks[: wanted.size]
             more = wanted.by_token and (page.cut or len(page.tasks) > wanted.size)
@@ -90,16 +94,20 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
                 next_page_token=page_token(request, tasks[-1]) if more else None,
             )
 
-    async def CancelTask(self, request: task_pb2.CancelTaskRequest, call: Call) -> task_pb2.Task:
+    async def CancelTask(
+        self, request: task_pb2.CancelTaskRequest, context: RpcContext
+    ) -> task_pb2.Task:
         full = wants_full(request.view)
-        return task_message(await self._engine.cancel_task(call.who, request.task_id), full=full)
+        return task_message(
+            await self._engine.cancel_task(context.principal, request.task_id), full=full
+        )
 
-    async def DeleteTask(self, request: task_pb2.DeleteTaskRequest, call: Call) -> Empty:
-        await self._engine.delete_task(call.who, request.task_id)
+    async def DeleteTask(self, request: task_pb2.DeleteTaskRequest, context: RpcContext) -> Empty:
+        await self._engine.delete_task(context.principal, request.task_id)
         return Empty()
 
     async def WatchTasks(
-        self, request: task_pb2.WatchTasksRequest, call: Call
+        self, request: task_pb2.WatchTasksRequest, context: RpcContext
     ) -> AsyncIterator[task_pb2.WatchTasksResponse | None]:
         full = wants_full(request.view)
         since = request.since_seq if request.HasField("since_seq") else None
@@ -111,20 +119,20 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
             job_name_prefix=request.job_name_prefix or None,
             experiment_id=request.experiment_id or None,
         )
-        updates = self._engine.watch(call.who, where, since, snapshot=since is None)
+        updates = self._engine.watch(context.principal, where, since, snapshot=since is None)
         async with aclosing(updates):
             yield None
             async for update in updates:
                 yield update_message(update, full=full)
 
     async def StreamTaskLogs(
-        self, request: task_pb2.StreamTaskLogsRequest, call: Call
+        self, request: task_pb2.StreamTaskLogsRequest, context: RpcContext
     ) -> AsyncIterator[task_pb2.TaskLogChunk | None]:
         attempt = request.attempt if request.HasField("attempt") else None
         _check_least("offset", request.offset, 0)
         _check_least("attempt", attempt, 1)
         chunks = self._engine.read_logs(
-            call.who,
+            context.principal,
             request.task_id,
             offset=request.offset,
             attempt=attempt,
@@ -133,7 +141,7 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         async with aclosing(chunks):
             if request.follow:
                 # Report an unknown task before the stream counts as connected.
-                await self._engine.get_task(call.who, request.task_id)
+                await self._engine.get_task(context.principal, request.task_id)
                 yield None
             async for chunk in chunks:
                 yield task_pb2.TaskLogChunk(
@@ -141,20 +149,22 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
                 )
 
     async def ExplainTask(
-        self, request: task_pb2.ExplainTaskRequest, call: Call
+        self, request: task_pb2.ExplainTaskRequest, context: RpcContext
     ) -> task_pb2.TaskExplanation:
-        return EXPLANATION.message(await self._engine.explain_task(call.who, request.task_id))
+        return EXPLANATION.message(
+            await self._engine.explain_task(context.principal, request.task_id)
+        )
 
     async def ListTaskOutputs(
-        self, request: task_pb2.ListTaskOutputsRequest, call: Call
+        self, request: task_pb2.ListTaskOutputsRequest, context: RpcContext
     ) -> task_pb2.TaskOutputs:
-        files = await self._engine.list_outputs(call.who, request.task_id)
+        files = await self._engine.list_outputs(context.principal, request.task_id)
         return task_pb2.TaskOutputs(outputs=[OUTPUT.message(file) for file in files])
 
     async def DownloadTaskOutput(
-        self, request: task_pb2.DownloadTaskOutputRequest, call: Call
+        self, request: task_pb2.DownloadTaskOutputRequest, context: RpcContext
     ) -> AsyncIterator[task_pb2.TaskOutputChunk]:
-        opened = await self._engine.open_output(call.who, request.task_id, request.path)
+        opened = await self._engine.open_output(context.principal, request.task_id, request.path)
         with closing(opened) as file:
             size = size_of(file)
             async with aclosing(pieces_of(file, size)) as pieces:
@@ -182,9 +192,9 @@ def _read_create(request: task_pb2.CreateTaskRequest) -> _Create:
     return _Create(create_fields(request), key, wants_full(request.view))
 
 
-def _idempotency_key(request: task_pb2.CreateTaskRequest, call: Call) -> str | None:
+def _idempotency_key(request: task_pb2.CreateTaskRequest, context: RpcContext) -> str | None:
     """Return the field or the metadata entry `idempotency-key`, which must not differ."""
-    given = call.metadata.get("idempotency-key")
+    given = context.metadata.get("idempotency-key")
     key = request.idempotency_key if request.HasField("idempotency_key") else given
     if key is None:
         return None

@@ -1,0 +1,87 @@
+"""Calls of the standard services, health and reflection, which need no API key.
+
+Their number is limited by address. Calls with a single reply (`Health/Check`) and streams have
+separate limits: streams last, and must not keep out a probe.
+"""
+
+import logging
+from typing import Any
+
+import grpc
+
+from fetchml.api.grpc import messages
+from fetchml.api.grpc.errors import failure
+from fetchml.api.grpc.peers import NO_PEER, address_of, client_of
+from fetchml.api.grpc.receiving import (
+    CHECK_LEAST_SECONDS,
+    CHECK_PLACES,
+    CHECK_PLACES_BY_ADDRESS,
+    KEYLESS_PLACES,
+    KEYLESS_PLACES_BY_ADDRESS,
+    MessagePlaces,
+)
+from fetchml.api.grpc.reply_writer import ReplyWriter
+from fetchml.api.grpc.sending import UnreadReplies
+from fetchml.api.trace import new_trace
+from fetchml.auth.admission import Admission
+from fetchml.config.proxies import caller_of
+from fetchml.errors import RequestError
+
+log = logging.getLogger(__name__)
+
+
+class KeylessCalls:
+    """Wraps the methods of the standard services with limits."""
+
+    def __init__(self, admission: Admission, unread: UnreadReplies) -> None:
+        self._admission = admission
+        self._unread = unread
+        self._streams = MessagePlaces(
+            KEYLESS_PLACES,
+            KEYLESS_PLACES_BY_ADDRESS,
+            waiting_by_caller=admission.streams_per_address,
+        )
+        self._checks = MessagePlaces(
+            CHECK_PLACES,
+            CHECK_PLACES_BY_ADDRESS,
+            waiting_by_caller=admission.calls_per_address,
+            least_seconds=CHECK_LEAST_SECONDS,
+        )
+
+    def wrap(self, method: str, handler: Any) -> Any:
+        """Return the method's handler with limits around it."""
+        is_stream = handler.request_streaming or handler.response_streaming
+        if is_stream:
+            hold, places = self._admission.keyless_stream, self._streams
+        else:
+            hold, places = self._admission.keyless_call, self._checks
+
+        async def stream_stream(_: object, context: Any) -> None:
+            peer = context.peer()
+            try:
+                client = client_of(self._admission, peer, context.invocation_metadata() or ())
+                if client != address_of(peer):
+                    peer = NO_PEER
+                with hold(client):
+                    caller = caller_of(client)
+                    seconds = messages.MESSAGE_SECONDS if is_stream else messages.CHECK_SECONDS
+                    requests = messages.read_messages(places, caller, context, seconds)
+                    writer = ReplyWriter(handler, self._unread, caller, peer, context)
+                    request = (
+                        requests
+                        if handler.request_streaming
+                        else await messages.only_message(requests)
+                    )
+                    await writer.reply(request, context)
+            except RequestError as error:
+                log.debug("%s: %s", method, error.code)
+                await context.abort(*failure(error.with_traceback(None), new_trace(None)))
+
+        return grpc.stream_stream_rpc_method_handler(
+            stream_stream, handler.request_deserializer, None
+        )
+
+    def close(self, why: RequestError) -> None:
+        """End every call that waits for its message."""
+        self._streams.close(why)
+        self._checks.close(why)

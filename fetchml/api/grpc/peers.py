@@ -1,0 +1,26 @@
+"""The peers of calls: their addresses, and the clients behind trusted proxies."""
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import unquote
+
+from fetchml.auth.admission import Admission
+
+NO_PEER = ""
+"""The peer of a call through a trusted proxy or the control socket. The server never closes such a
+connection because of one call, since it also carries the calls of others."""
+
+Metadata = Iterable[tuple[str, Any]]
+
+
+@functools.lru_cache(maxsize=4096)
+def address_of(peer: str) -> str:
+    """Return the address in gRPC's name of a peer: `::1` for `ipv6:%5B::1%5D:5000`."""
+    return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
+
+
+def client_of(admission: Admission, peer: str, metadata: Metadata) -> str:
+    """Return the client's address, behind trusted proxies."""
+    forwarded_for = ",".join([value for name, value in metadata if name == "x-forwarded-for"])
+    return admission.client_of(address_of(peer), forwarded_for)

@@ -1,0 +1,13 @@
+"""The context of a call to one of FetchML's own services."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from fetchml.core.model import Principal
+
+
+class RpcContext(NamedTuple):
+    """The parts of a call, besides its request, that a method may use."""
+
+    principal: Principal
+    metadata: Mapping[str, str | bytes]

@@ -21,7 +21,7 @@ from fetchml.core.requests.dataset import SCHEMES, AddressRules, fault, literal_
         (DatasetSpec(source="s3://bucket/key/rows.csv"), "/data/rows.csv/rows.csv"),
     ],
 )
-def test_where_a_task_sees_it(spec: DatasetSpec, file: str) -> None:
+def test_mount_path_of_a_dataset(spec: DatasetSpec, file: str) -> None:
     assert read(spec).file == file
 
 
@@ -52,11 +52,13 @@ def test_where_a_task_sees_it(spec: DatasetSpec, file: str) -> None:
         ),
     ],
 )
-def test_broken_rules(specs: list[DatasetSpec], names: list[str], said: str) -> None:
+def test_invalid_dataset_specs_are_rejected(
+    specs: list[DatasetSpec], names: list[str], said: str
+) -> None:
     assert said in (fault(specs, names, SCHEMES, AddressRules()) or "")
 
 
-def test_many_places_are_looked_through_quickly() -> None:
+def test_many_mount_paths_are_compared_quickly() -> None:
     """It is done while everybody else waits."""
     specs = [DatasetSpec(name=f"a{n}", source=f"http://h/{n}") for n in range(10_000)]
     deep = [DatasetSpec(name="a", mount_path="/m" + "/x" * 2000 + f"/{n}") for n in range(60)]
@@ -65,7 +67,7 @@ def test_many_places_are_looked_through_quickly() -> None:
     assert time.process_time() - begun < 5, "each with each takes a minute"
 
 
-def test_several_files_may_lie_in_one_folder() -> None:
+def test_several_datasets_may_share_a_folder() -> None:
     specs = [DatasetSpec(name="a", source=f"http://h/{file}") for file in ("x", "y", "xy")]
     assert fault(specs, ["b"], SCHEMES, AddressRules()) is None
 
@@ -102,7 +104,7 @@ def test_several_files_may_lie_in_one_folder() -> None:
         ("::ffff:168.63.129.16", False, False),
     ],
 )
-def test_addresses(address: str, open_: bool, private: bool) -> None:
+def test_allowed_addresses_by_range(address: str, open_: bool, private: bool) -> None:
     assert AddressRules().allow("h", address) is open_
     assert AddressRules(allow_private=True).allow("h", address) is private
     assert AddressRules(allow_hosts=frozenset({"h"})).allow("H.", address)
@@ -130,7 +132,7 @@ def test_addresses(address: str, open_: bool, private: bool) -> None:
         ("", None),
     ],
 )
-def test_hosts_that_are_addresses(host: str, address: str | None) -> None:
+def test_host_is_recognised_as_an_address(host: str, address: str | None) -> None:
     """In all forms that the C library takes for an address, without asking a name server."""
     assert literal_address(host) == address
 
@@ -151,7 +153,7 @@ def test_hosts_that_are_addresses(host: str, address: str | None) -> None:
         ("http://inside/d", False, False),
     ],
 )
-def test_addresses_in_sources(source: str, private: bool, refused: bool) -> None:
+def test_literal_address_in_a_source_is_checked(source: str, private: bool, refused: bool) -> None:
     rules = AddressRules(private, frozenset({"inside"}))
     wrong = fault([DatasetSpec(source=source)], [], SCHEMES, rules)
     assert ("private or local address" in (wrong or "")) == refused

@@ -21,7 +21,7 @@ def ready(queue: ReadyQueue) -> list[str]:
     return sorted(turn.task_id for _, turn in queue.entries())
 
 
-def test_each_waits_for_its_time() -> None:
+def test_delayed_task_becomes_ready_at_its_time() -> None:
     queue = queue_of(1_000, 2_000)
     queue.due(NOW + 999)
     assert (ready(queue), queue.next_due()) == ([], NOW + 1_000)
@@ -29,7 +29,7 @@ def test_each_waits_for_its_time() -> None:
     assert (ready(queue), queue.next_due()) == (["0"], NOW + 2_000)
 
 
-def test_what_is_left_to_wait_stays_when_time_goes_back() -> None:
+def test_clock_set_back_keeps_the_rest_of_each_delay() -> None:
     queue = queue_of(1_000, 2_000)
     queue.due(NOW + 400)
     hour_ago = NOW + 400 - 3_600_000
@@ -41,14 +41,14 @@ def test_what_is_left_to_wait_stays_when_time_goes_back() -> None:
     assert ready(queue) == ["0", "1"]
 
 
-def test_what_a_timer_has_measured_is_due_whatever_the_time_is() -> None:
+def test_timer_ends_a_delay_although_the_clock_was_set_back() -> None:
     queue = queue_of(1_000, 2_000)
     queue.due(NOW - 3_600_000, elapsed=NOW + 1_000)
     assert ready(queue) == ["0"], "and nothing that is due later"
     assert queue.next_due() is not None
 
 
-def test_after_a_restart_no_delay_is_longer_than_the_longest() -> None:
+def test_delays_after_a_restart_are_cut_to_the_longest() -> None:
     """The clock was a year ahead when the retry was decided, and is right when it is read."""
     queue = ReadyQueue()
     queue.add(Task("0", "alice", SPEC, NOW, not_before=NOW + 365 * 86_400_000), 0)
@@ -56,7 +56,7 @@ def test_after_a_restart_no_delay_is_longer_than_the_longest() -> None:
     assert queue.next_due() == NOW + MOST_DELAY_MS
 
 
-def test_a_copy_moves_by_itself() -> None:
+def test_copy_of_the_queue_is_independent() -> None:
     queue = queue_of(1_000)
     other = queue.copy()
     other.due(NOW - 5_000)

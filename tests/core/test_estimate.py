@@ -34,7 +34,7 @@ def always(minutes: int) -> History:
     return History({}, {}, [minutes * MINUTE])
 
 
-def test_behind_tasks_that_always_take_the_same() -> None:
+def test_constant_run_times_give_exact_estimates() -> None:
     state = box(1, task("a"), task("b"), task("c"))
     told = estimate(state, 4 * MINUTE, always(10))
     assert told == {
@@ -43,21 +43,21 @@ def test_behind_tasks_that_always_take_the_same() -> None:
     }
 
 
-def test_one_task_is_estimated_as_in_the_whole_queue() -> None:
+def test_estimate_of_one_task_equals_that_of_the_whole_queue() -> None:
     state = box(2, *(task(f"t{number}") for number in range(30)))
     whole = estimate(state, 0, always(10))
     assert estimate_one(state, 0, always(10), "t17") == whole["t17"]
     assert estimate_one(state, 0, always(10), "t1") is None, "it runs"
 
 
-def test_durations_are_those_of_the_most_alike() -> None:
+def test_history_prefers_the_most_similar_tasks() -> None:
     history = History({("alice", "named"): [1]}, {Resources(gpu=2): [2]}, of_all=[3])
     assert history(task("a", job="named", gpu=2)) == [1]
     assert history(task("a", gpu=2)) == [2]
     assert history(task("a")) == [3]
 
 
-def test_who_has_run_long_is_expected_to_run_on() -> None:
+def test_long_running_task_is_expected_to_run_on() -> None:
     """Half of the like tasks take a minute, half an hour: after two minutes it is one of those."""
     state = box(1, task("a"), task("b"))
     history = History({}, {}, [MINUTE, 60 * MINUTE])
@@ -65,12 +65,12 @@ def test_who_has_run_long_is_expected_to_run_on() -> None:
     assert told == Estimate(60 * MINUTE, 60 * MINUTE)
 
 
-def test_time_limit_bounds_what_is_left() -> None:
+def test_time_limit_bounds_the_remaining_time() -> None:
     state = box(1, task("a", timeout_seconds=300), task("b"))
     assert estimate_one(state, 0, always(60), "b") == Estimate(5 * MINUTE, 5 * MINUTE)
 
 
-def test_what_cannot_start_as_the_box_is_has_none() -> None:
+def test_task_that_cannot_start_has_no_estimate() -> None:
     state = box(2, task("a", gpu=2), task("many", gpu=2), task("one"))
     step(
         state,
@@ -79,7 +79,7 @@ def test_what_cannot_start_as_the_box_is_has_none() -> None:
     assert estimate(state, 0, always(1)).keys() == {"one"}
 
 
-def test_p90_is_never_before_p50_and_nobody_starts_in_the_past() -> None:
+def test_estimates_are_ordered_and_in_the_future() -> None:
     rng = random.Random(1)
     tasks = [task(f"t{number:04}", gpu=rng.choice([0, 1, 1, 2, 8]), cpu=4) for number in range(500)]
     history = History({}, {}, sorted(int(rng.lognormvariate(12, 2)) for _ in range(10)))
@@ -87,7 +87,7 @@ def test_p90_is_never_before_p50_and_nobody_starts_in_the_past() -> None:
         assert 1000 <= told.p50 <= told.p90
 
 
-def test_calibration_tells_how_often_estimates_held() -> None:
+def test_calibration_counts_how_often_estimates_held() -> None:
     counts = Calibration()
     assert counts.held is None
     for started_at in (5, 15, 15, 25):
@@ -95,7 +95,7 @@ def test_calibration_tells_how_often_estimates_held() -> None:
     assert counts.held == (0.25, 0.75)
 
 
-def test_estimates_hold_in_a_simulated_box() -> None:
+def test_estimates_hold_in_a_simulation() -> None:
     """Each task is estimated when it is submitted; the durations are not known beforehand, only
     how they are distributed."""
     rng = random.Random(7)

@@ -30,21 +30,21 @@ def stream(user: str, tasks: int, at: int, gpu: int = 1) -> list[Task]:
     return [task(f"{user}-{at}-{number:04}", user, at + number, gpu=gpu) for number in range(tasks)]
 
 
-def test_two_users_with_the_same_load_get_the_same() -> None:
+def test_two_users_with_equal_load_get_equal_shares() -> None:
     """Whoever came first: within 10 %."""
     box = SimulatedBox(LIMITS, 8, lambda _: 20 * MINUTE)
     box.run([*stream("alice", 400, 0), *stream("bob", 400, HOUR // 2)], until=10 * HOUR)
     assert used(box, "alice") == pytest.approx(used(box, "bob"), rel=0.1)
 
 
-def test_a_light_task_counts_less_than_a_heavy_one() -> None:
+def test_task_with_fewer_gpus_counts_less() -> None:
     """One asks for 4 GPUs a task, the other for 1: both get half of the box."""
     box = SimulatedBox(LIMITS, 8, lambda _: 10 * MINUTE)
     box.run([*stream("alice", 100, 0, gpu=4), *stream("bob", 400, 0)], until=8 * HOUR)
     assert used(box, "alice") == pytest.approx(used(box, "bob"), rel=0.1)
 
 
-def test_a_late_comer_catches_up() -> None:
+def test_user_who_comes_late_catches_up() -> None:
     """One has had the whole box for six hours: the other has all that becomes free, until both
     have had the same, and then each has half."""
     box = SimulatedBox(LIMITS, 8, lambda _: 10 * MINUTE)
@@ -57,14 +57,14 @@ def test_a_late_comer_catches_up() -> None:
     assert len(box.state.user_gpus) == 2
 
 
-def test_one_user_does_not_fill_an_empty_box() -> None:
+def test_one_user_does_not_fill_an_idle_host() -> None:
     box = SimulatedBox(LIMITS, 8, lambda _: HOUR)
     blocker = task("blocker", "carol", 0, gpu=8)
     box.run([blocker, *stream("alice", 8, 1), *stream("bob", 8, 1)], until=HOUR)
     assert box.state.user_gpus == {"alice": 4, "bob": 4}
 
 
-def test_what_was_long_ago_is_forgotten() -> None:
+def test_use_of_long_ago_fades() -> None:
     box = SimulatedBox(LIMITS, 8, lambda _: HOUR)
     box.run(stream("alice", 8, 0), until=2 * HOUR)
     at_first = used(box, "alice")
@@ -74,7 +74,7 @@ def test_what_was_long_ago_is_forgotten() -> None:
 
 @pytest.mark.parametrize("prestage", [False, True])
 @pytest.mark.parametrize("seed", range(4))
-def test_everybody_starts_within_a_bound(seed: int, prestage: bool) -> None:
+def test_every_task_starts_within_a_bound(seed: int, prestage: bool) -> None:
     """Small tasks come without end; each large one starts soon after it has waited its time: when
     what runs has ended, and those before it have had theirs."""
     rng = random.Random(seed)
@@ -112,7 +112,7 @@ def test_everybody_starts_within_a_bound(seed: int, prestage: bool) -> None:
         assert waits[t.id] <= bound, t
 
 
-def test_a_large_task_is_not_passed_for_ever() -> None:
+def test_large_task_is_not_passed_forever() -> None:
     """The box is full of small tasks that end one after the other, and ten times as many wait."""
     rng = random.Random(1)
     box = SimulatedBox(LIMITS, 8, lambda t: rng.randrange(MINUTE, 10 * MINUTE))
@@ -122,7 +122,7 @@ def test_a_large_task_is_not_passed_for_ever() -> None:
     assert box.started["large"] - large.created_at <= 10 * MINUTE + 10 * MINUTE
 
 
-def test_quota_holds_and_the_rest_of_the_box_works_on() -> None:
+def test_quota_holds_while_other_users_use_the_rest() -> None:
     limits = Limits(Resources(64, 256), 64, 10 * MINUTE, "box", user_gpus=2)
     most: dict[str, int] = {}
 
@@ -136,7 +136,7 @@ def test_quota_holds_and_the_rest_of_the_box_works_on() -> None:
     assert len(box.ended) == 110
 
 
-def test_what_is_made_ready_ahead_starts_where_it_was_made_ready() -> None:
+def test_prestaged_tasks_start_where_they_were_prestaged() -> None:
     """Nothing is thrown away until, at the end, fewer tasks wait than there are GPUs."""
     limits = Limits(Resources(64, 256), 64, 10 * MINUTE, "box", prestage=True)
     rng = random.Random(3)

@@ -57,7 +57,7 @@ def pool(free: str, slots_per_gpu: int = 1) -> tuple[GpuPool, dict[str, int]]:
         ("21122222", 3, 2, "012"),
     ],
 )
-def test_fill(free: str, count: int, slots: int, chosen: str) -> None:
+def test_fill_places_neighbours_together(free: str, count: int, slots: int, chosen: str) -> None:
     there, slots_free = pool(free, slots)
     assert there.choose(slots_free, count, Placement.FILL) == tuple(f"G{c}" for c in chosen)
 
@@ -72,12 +72,12 @@ def test_fill(free: str, count: int, slots: int, chosen: str) -> None:
         ("12111111", 1, 2, "1"),  # the emptiest first
     ],
 )
-def test_spread(free: str, count: int, slots: int, chosen: str) -> None:
+def test_spread_places_tasks_far_apart(free: str, count: int, slots: int, chosen: str) -> None:
     there, slots_free = pool(free, slots)
     assert there.choose(slots_free, count, Placement.SPREAD) == tuple(f"G{c}" for c in chosen)
 
 
-def test_spread_over_the_gpus_that_mig_devices_are_parts_of() -> None:
+def test_spread_considers_the_parents_of_mig_devices() -> None:
     there = GpuPool()
     there.see([Gpu(f"M{n}", place=n, parent=f"P{n // 4}") for n in range(8)])
     there.allocate("holder", ["M3"])
@@ -85,7 +85,7 @@ def test_spread_over_the_gpus_that_mig_devices_are_parts_of() -> None:
     assert there.choose({"M2": 1, "M4": 1}, 1, Placement.SPREAD) == ("M4",)
 
 
-def test_there_are_not_enough() -> None:
+def test_too_few_gpus_give_no_choice() -> None:
     there, free = pool("0110")
     assert there.choose(free, 3, Placement.FILL) is None
     assert there.choose(free, 2, Placement.FILL, avoid=("G1",)) is None
@@ -143,7 +143,7 @@ def task(name: str, gpu: int = 1, created_at: int = 1, **spec: object) -> Task:
     return Task(name, "alice", asked, created_at)
 
 
-def test_a_gpu_is_free_when_the_processes_are_gone_and_it_was_looked_at() -> None:
+def test_gpu_is_allocated_again_after_its_check() -> None:
     """The outputs are still being kept: the next task runs already."""
     box = Box(gpus=1)
     assert box.submit(task("a"), task("b")) == ["a"]
@@ -154,7 +154,7 @@ def test_a_gpu_is_free_when_the_processes_are_gone_and_it_was_looked_at() -> Non
     assert box.task("a").status is Status.COLLECTING
 
 
-def test_a_gpu_that_is_not_as_it_should_be_is_not_given_on() -> None:
+def test_gpu_with_a_fault_is_not_allocated_again() -> None:
     box = Box(gpus=2)
     box.submit(task("a"), task("b"), task("c"))
     box.end("a")
@@ -163,7 +163,7 @@ def test_a_gpu_that_is_not_as_it_should_be_is_not_given_on() -> None:
     assert box.do(GpuChecked(1, "G0")) == ["c"]
 
 
-def test_what_the_inventory_finds_in_order_is_in_order_again() -> None:
+def test_inventory_clears_a_fault() -> None:
     box = Box(gpus=1)
     box.submit(task("a"), task("b"))
     box.end("a")
@@ -179,14 +179,14 @@ def test_plain_slots_are_free_at_once() -> None:
     assert box.to_check == []
 
 
-def test_shared_gpu_is_looked_at_when_its_last_task_is_gone() -> None:
+def test_shared_gpu_is_checked_when_its_last_task_is_gone() -> None:
     box = Box(gpus=1, slots_per_gpu=2)
     assert box.submit(task("a"), task("b"), task("c"), task("d")) == ["a", "b"]
     assert box.end("a") == ["c"]
     assert box.to_check == []
 
 
-def test_two_gpus_are_two_different_ones_even_if_each_has_room_for_two() -> None:
+def test_request_for_two_gpus_gets_different_ones_despite_sharing() -> None:
     box = Box(gpus=2, slots_per_gpu=2)
     box.submit(task("a", gpu=2), task("b", gpu=2))
     assert [box.task(name).gpu_uuids for name in "ab"] == [("G0", "G1")] * 2
@@ -200,7 +200,7 @@ def test_blocked_gpu_is_not_allocated(kind: ObstacleKind) -> None:
     assert box.see(EIGHT[0]) == ["a"]
 
 
-def test_drained_gpu_is_given_to_nobody_and_what_runs_goes_on() -> None:
+def test_drained_gpu_is_not_allocated_and_its_task_goes_on() -> None:
     box = Box(gpus=1)
     box.submit(task("a"), task("b"))
     assert box.do(GpuDrained(1, "G0", "root")) == []
@@ -210,7 +210,7 @@ def test_drained_gpu_is_given_to_nobody_and_what_runs_goes_on() -> None:
     assert box.do(GpuDrained(1, "G0", None)) == ["b"]
 
 
-def test_task_on_a_lost_gpu_is_tried_again_elsewhere_and_not_counted() -> None:
+def test_task_on_a_lost_gpu_is_retried_elsewhere_uncounted() -> None:
     box = Box(gpus=2)
     box.submit(task("a"))
     box.start("a")
@@ -227,7 +227,7 @@ def test_task_on_a_lost_gpu_is_tried_again_elsewhere_and_not_counted() -> None:
     assert box.task("a").gpu_uuids == ("G1",)
 
 
-def test_gpu_that_is_not_in_the_inventory_any_more_is_lost() -> None:
+def test_gpu_missing_from_the_inventory_is_lost() -> None:
     box = Box(gpus=2)
     box.submit(task("a"))
     box.start("a")
@@ -237,7 +237,7 @@ def test_gpu_that_is_not_in_the_inventory_any_more_is_lost() -> None:
     assert str(box.state.gpus.obstacle("G0")) == "lost: it is not there any more"
 
 
-def test_end_a_moment_before_the_news_that_the_gpu_is_lost() -> None:
+def test_gpu_reported_lost_after_the_end_is_its_cause() -> None:
     box = Box(gpus=2)
     box.submit(task("a"))
     box.start("a")
@@ -248,7 +248,7 @@ def test_end_a_moment_before_the_news_that_the_gpu_is_lost() -> None:
 
 
 @pytest.mark.parametrize(("code", "again"), [(1, 1), (0, 0)])
-def test_error_of_the_gpu_explains_a_bad_end_only(code: int, again: int) -> None:
+def test_gpu_error_explains_failures_only(code: int, again: int) -> None:
     box = Box(gpus=2)
     box.submit(task("a"))
     box.start("a")
@@ -264,7 +264,7 @@ def test_error_of_the_gpu_explains_a_bad_end_only(code: int, again: int) -> None
         assert (box.task("a").infra_retries, box.task("a").avoid_gpus) == (1, ("G0",))
 
 
-def test_gpu_that_became_busy_before_the_task_began() -> None:
+def test_gpu_that_becomes_busy_while_preparing_is_left() -> None:
     box = Box(gpus=2)
     box.submit(task("a"))
     box.see(Gpu("G0", blocked=Obstacle(ObstacleKind.BUSY, "python3")), EIGHT[1])
@@ -275,7 +275,7 @@ def test_gpu_that_became_busy_before_the_task_began() -> None:
     assert box.task("a").gpu_uuids == ("G1",)
 
 
-def test_gpu_that_failed_a_task_is_better_than_none() -> None:
+def test_gpu_that_failed_a_task_is_used_if_there_is_no_other() -> None:
     box = Box(gpus=1)
     box.submit(task("a"))
     box.start("a")
@@ -287,7 +287,7 @@ def test_gpu_that_failed_a_task_is_better_than_none() -> None:
     assert box.see(EIGHT[0]) == ["a"]
 
 
-def test_faults_of_the_box_do_not_go_on_for_ever() -> None:
+def test_retries_after_faults_of_the_host_are_bounded() -> None:
     box = Box(gpus=1)
     box.submit(task("a"))
     for _ in range(MOST_INFRA_RETRIES):
@@ -306,7 +306,7 @@ def test_faults_of_the_box_do_not_go_on_for_ever() -> None:
     "end",
     [{"code": 1}, {"signal": 9, "out_of_memory": True}, {"signal": 9, "timed_out": True}],
 )
-def test_what_the_task_did_itself_is_not_tried_again_unasked(end: dict[str, object]) -> None:
+def test_failures_of_the_task_are_not_retried_unrequested(end: dict[str, object]) -> None:
     box = Box()
     box.submit(task("a"), task("b", max_retries=1))
     for name in "ab":
@@ -316,7 +316,7 @@ def test_what_the_task_did_itself_is_not_tried_again_unasked(end: dict[str, obje
     assert (box.task("b").retry_count, box.task("b").infra_retries) == (1, 0)
 
 
-def test_more_gpus_than_there_are_fail_once_they_are_known() -> None:
+def test_request_for_too_many_gpus_fails_once_they_are_known() -> None:
     live = [task("many", gpu=3), task("few")]
     state = State.restore(Limits(Resources(8, 32), 10, 600_000, "box"), live)
     assert step(state, Recovered(1)).changes == []
@@ -332,7 +332,7 @@ def test_tasks_of_an_older_release_hold_plain_slots() -> None:
     assert [t.gpu_uuids for t in state.tasks.values()] == [("slot-0",), ("slot-1",)]
 
 
-def test_reservation_keeps_as_many_as_are_missing_and_no_more() -> None:
+def test_reservation_takes_no_more_than_requested() -> None:
     """It lacks cores; of four free GPUs it needs two: the other two serve on."""
     box = Box(gpus=4)
     box.submit(task("cores", gpu=0, cpu=8), task("large", gpu=2, cpu=4, created_at=1))
@@ -342,7 +342,7 @@ def test_reservation_keeps_as_many_as_are_missing_and_no_more() -> None:
     assert box.end("cores") == ["large"]
 
 
-def test_lost_gpus_are_not_remembered_without_bound() -> None:
+def test_remembered_lost_gpus_are_bounded() -> None:
     box = Box(gpus=0)
     for number in range(1000):
         box.see(Gpu(f"MIG-{number}"))

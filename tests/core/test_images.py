@@ -24,7 +24,7 @@ from fetchml.core.requests import images
         ("box", ["a", "*/box"]),
     ],
 )
-def test_allowed(image: str, allowed: list[str]) -> None:
+def test_image_is_allowed(image: str, allowed: list[str]) -> None:
     assert images.fault(image, allowed) is None
 
 
@@ -45,7 +45,7 @@ def test_allowed(image: str, allowed: list[str]) -> None:
         ("sha256:" + "a" * 64, ["docker.io/*"]),
     ],
 )
-def test_refused(image: str, allowed: list[str]) -> None:
+def test_image_is_rejected(image: str, allowed: list[str]) -> None:
     fault = images.fault(image, allowed)
     assert fault is not None
     assert "allow_images" in fault

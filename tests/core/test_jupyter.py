@@ -25,7 +25,7 @@ def broken(**request: object) -> list[str]:
     return [f"{v.field} {v.rule}" for v in jupyter.violations(request, BOX, TaskLimits())]
 
 
-def test_the_shortest_and_the_longest_request() -> None:
+def test_shortest_and_longest_valid_request() -> None:
     assert broken(name="a") == []
     assert (
         broken(name="ä b/c", workspace="a/b c/ü", image="x:1", cpu=4, memory_gb=8, gpu=1, more=None)
@@ -58,7 +58,7 @@ def test_broken_rule_is_named(request_: dict[str, object], said: str) -> None:
     ("name", "workspace"),
     [("notes", "notes"), ("my notes", "my notes"), ("a/b", "ID"), ("..", "ID"), ("a\nb", "ID")],
 )
-def test_the_default_workspace_is_the_name_where_it_can_be(name: str, workspace: str) -> None:
+def test_default_workspace_is_the_name_if_valid(name: str, workspace: str) -> None:
     assert jupyter.default_workspace(name, "ID") == workspace
 
 
@@ -96,7 +96,7 @@ def test_workspaces_do_not_nest(folder: str, known: list[str], fits: bool) -> No
         (task(Status.COMPLETED, cancel=WISH), False, ServiceStatus.STOPPED),
     ],
 )
-def test_status(version: Task, answers: bool, status: ServiceStatus) -> None:
+def test_status_of_a_service(version: Task, answers: bool, status: ServiceStatus) -> None:
     assert jupyter.status_of(version, answers=answers) is status
 
 
@@ -124,12 +124,12 @@ def test_status(version: Task, answers: bool, status: ServiceStatus) -> None:
         (task(Status.COLLECTING), "Jupyter has ended"),
     ],
 )
-def test_reason(version: Task, reason: str) -> None:
+def test_reason_of_a_service_status(version: Task, reason: str) -> None:
     status = jupyter.status_of(version, answers=False)
     assert jupyter.reason_of(version, status, "It waits.") == reason
 
 
-def test_one_that_runs_needs_no_reason() -> None:
+def test_running_service_has_no_reason() -> None:
     assert jupyter.reason_of(task(Status.RUNNING), ServiceStatus.RUNNING, "") is None
 
 
@@ -144,11 +144,11 @@ def test_one_that_runs_needs_no_reason() -> None:
         ("bell \x07", ""),
     ],
 )
-def test_last_words(log: str, said: str) -> None:
+def test_last_line_of_a_log(log: str, said: str) -> None:
     assert jupyter.last_words(log, "secret") == said
 
 
-def test_last_words_are_of_one_that_ended_by_itself() -> None:
+def test_last_line_is_shown_only_if_the_service_ended_by_itself() -> None:
     record = Service("id", "ada", "n", "i", "w", "w", "secret", 1, last_words="said")
     by_itself = task(Status.FAILED, failure_reason=FailureReason.EXIT_CODE)
     killed = task(Status.FAILED, failure_reason=FailureReason.SIGNAL)
@@ -157,7 +157,7 @@ def test_last_words_are_of_one_that_ended_by_itself() -> None:
     assert jupyter.with_last_words("why", killed, record) == "why"
 
 
-def test_what_is_run() -> None:
+def test_command_of_a_service() -> None:
     spec = jupyter.task_spec(RECORD, "real")
     assert spec.command[:2] == ("jupyter", "lab")
     assert "--ServerApp.base_url=/jupyter/id/" in spec.command
@@ -172,12 +172,12 @@ def test_what_is_run() -> None:
     ("seconds", "words"),
     [(14_400, "idle for 4 h"), (5400, "idle for 90 min"), (90, "idle for 90 s")],
 )
-def test_idle_words(seconds: int, words: str) -> None:
+def test_idle_time_in_words(seconds: int, words: str) -> None:
     assert jupyter.idle_words(seconds * 1000) == words
     assert " " in words, "so that it is no user's name"
 
 
-def test_idle_for_ever() -> None:
+def test_idle_time_without_limit() -> None:
     assert jupyter.idle(10**15, 0, 0, Idle()) == Idle()
     assert jupyter.next_look_ms(10**15, 0, Idle()) == jupyter.LOOK_MS
 
@@ -186,7 +186,9 @@ def test_idle_for_ever() -> None:
     idle_s=st.integers(1, 10_000),
     steps=st.lists(st.tuples(st.integers(1, 20_000), st.booleans()), min_size=1, max_size=60),
 )
-def test_nothing_ends_in_use_or_unwarned(idle_s: int, steps: list[tuple[int, bool]]) -> None:
+def test_service_is_never_stopped_in_use_or_without_warning(
+    idle_s: int, steps: list[tuple[int, bool]]
+) -> None:
     """Looked at after any pauses, in seconds, with something happening in some of them."""
     idle_ms = idle_s * 1000
     warning = min(jupyter.WARNING_MS, idle_ms // 4)

@@ -29,6 +29,6 @@ def test_every_broken_rule_is_named(
     assert [violation.field for violation in found] == fields
 
 
-def test_the_rule_for_roles_lists_them() -> None:
+def test_rule_for_roles_lists_them() -> None:
     (violation,) = key.violations("ada", None, None, NOW)
     assert violation.rule == "must be viewer, user or admin"

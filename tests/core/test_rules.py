@@ -66,7 +66,7 @@ CAPACITY = Resources(cpu=4, memory_gb=16, gpu=1)
         ),
     ],
 )
-def test_verdict(
+def test_outcome_of_an_attempt(
     end: dict[str, object],
     reason: FailureReason | None,
     error: str | None,
@@ -87,7 +87,9 @@ def test_verdict(
         (Status.FAILED, 5, 5 + REPEAT_MS, Deletion.HIDE),
     ],
 )
-def test_deletion(status: Status, cancelled_at: int | None, now: int, expected: Deletion) -> None:
+def test_meaning_of_delete(
+    status: Status, cancelled_at: int | None, now: int, expected: Deletion
+) -> None:
     cancel = None if cancelled_at is None else Cancel("bob", cancelled_at)
     assert meaning(Task("t", "bob", SPEC, 1, status, cancel=cancel), now) is expected
 
@@ -114,7 +116,7 @@ def test_permissions_by_role_and_ownership(
     assert permissions.may_see(who, task, private=False)
 
 
-def test_ended_is_final() -> None:
+def test_final_states_have_no_successor() -> None:
     for status in Status:
         with pytest.raises(InvalidTransition, match="task t can't go from completed to"):
             require(Task("t", "bob", SPEC, 1, Status.COMPLETED), status)
@@ -126,7 +128,7 @@ def test_shortest_request_gets_the_defaults() -> None:
     assert spec.argv == ("python", "train.py")
 
 
-def test_full_request_is_kept_as_it_was() -> None:
+def test_full_request_is_kept_unchanged() -> None:
     request: dict[str, object] = {
         "job_name": "mnist_A-1",
         "priority": 10,
@@ -216,7 +218,7 @@ def test_every_broken_rule_is_named_at_once() -> None:
     assert [violation.field for violation in refused.value.violations] == ["job_name", "cpu", "gpu"]
 
 
-def test_the_whole_of_a_request_is_bounded() -> None:
+def test_total_size_of_a_request_is_bounded() -> None:
     longest = ["x" * 30_000] * 8
     accept({"job_name": "a", "command": longest}, DEFAULTS, CAPACITY)
     # Escaped, a control character takes six bytes.

@@ -78,7 +78,7 @@ def test_smaller_task_passes_a_blocked_larger_one() -> None:
     assert box.submit(task("large", cpu=4), task("small", cpu=1, created_at=2)) == ["small"]
 
 
-def test_nobody_passes_a_task_that_has_waited_long() -> None:
+def test_task_that_waited_long_has_a_reservation() -> None:
     box = Box()
     box.submit(task("holds", cpu=3), task("large", cpu=4))
     box.wait(RESERVE_MS)
@@ -87,25 +87,25 @@ def test_nobody_passes_a_task_that_has_waited_long() -> None:
     assert box.finish("large") == ["small"]
 
 
-def test_what_a_long_wait_does_not_ask_for_is_free_for_others() -> None:
+def test_reservation_leaves_other_resources_free() -> None:
     box = Box()
     box.submit(task("holds", cpu=3), task("large", cpu=4))
     box.wait(RESERVE_MS)
     assert box.submit(task("no cpu", created_at=box.now)) == ["no cpu"]
 
 
-def test_what_is_asked_of_nothing_needs_nothing() -> None:
+def test_empty_request_holds_no_resources() -> None:
     box = Box()
     assert box.submit(task("all", cpu=4), task("no cpu")) == ["all", "no cpu"]
 
 
-def test_slots_bound_how_many_run() -> None:
+def test_slots_bound_running_tasks() -> None:
     box = Box(max_running=2)
     assert box.submit(task("a"), task("b"), task("c")) == ["a", "b"]
     assert box.finish("a") == ["c"]
 
 
-def test_failed_attempt_is_tried_again_after_its_delay() -> None:
+def test_failed_attempt_is_retried_after_its_delay() -> None:
     box = Box()
     box.submit(task("flaky", max_retries=1))
     assert box.finish("flaky", code=1) == []
@@ -118,7 +118,7 @@ def test_failed_attempt_is_tried_again_after_its_delay() -> None:
     assert "flaky" not in box.state.tasks
 
 
-def test_permanent_failure_to_prepare_is_not_tried_again() -> None:
+def test_permanent_failure_is_not_retried() -> None:
     box = Box()
     box.submit(task("imageless", max_retries=5))
     step(box.state, NeverStarted(box.now, "imageless", 1, "no such image", permanent=True))
@@ -143,7 +143,7 @@ def test_nothing_starts_while_draining() -> None:
     assert box.submit(task("late")) == []
 
 
-def test_backoff_grows_to_its_bound_and_is_the_same_every_time() -> None:
+def test_backoff_is_bounded_and_deterministic() -> None:
     flaky = [
         Task("flaky", "alice", TaskSpec("job", "image", ("run",)), 1, retry_count=count)
         for count in range(40)
@@ -181,6 +181,6 @@ def calls_of_a_submit(queued: int, **rules: Any) -> int:
 @pytest.mark.parametrize(
     "rules", [{}, {"prestage": True}, {"prestage": True, "preemption": True, "user_gpus": 4}]
 )
-def test_a_submit_costs_no_more_behind_a_long_queue(rules: dict[str, Any]) -> None:
+def test_submit_cost_does_not_grow_with_the_queue(rules: dict[str, Any]) -> None:
     few, many = (calls_of_a_submit(queued, **rules) for queued in (200, 20_000))
     assert many < 1.5 * few

@@ -1,0 +1,79 @@
+"""Quotas of users: GPUs, running tasks, waiting tasks and memory."""
+
+import pytest
+
+from fetchml.core.events import (
+    StopAttempt,
+)
+from fetchml.core.footprint import footprint
+from fetchml.core.quotas import queue_fault
+from tests.core.host import RESERVE_MS, Host, task
+
+
+def test_quota_of_gpus() -> None:
+    host = Host(gpus=2, user_gpus=1)
+    tasks = [task("a"), task("b"), task("no gpu", 0), task("bob", user="bob")]
+    assert sorted(host.submit(*tasks)) == ["a", "bob", "no gpu"]
+    assert host.told("b") == (
+        "It waits for alice's own tasks: together they may hold 1 gpu, and hold 1."
+    )
+    assert host.end("a") == ["b"]
+
+
+def test_task_over_its_gpu_quota_has_no_reservation() -> None:
+    host = Host(gpus=2, user_gpus=1)
+    host.submit(task("a"), task("b"))
+    host.now += 2 * RESERVE_MS
+    assert host.submit(task("bob", user="bob", at=host.now)) == ["bob"]
+
+
+def test_quota_of_waiting_tasks() -> None:
+    host = Host(gpus=0, user_queued=2)
+    host.submit(task("a"))
+    one = footprint(task("more").spec)
+    assert queue_fault(host.state, "alice", [one]) is None
+    assert queue_fault(host.state, "alice", [one, one]) == (
+        "1 tasks of alice wait, and no more than 2 may: submit when some ran"
+    )
+    assert queue_fault(host.state, "bob", [one, one]) is None
+
+
+def test_quota_of_memory_of_live_tasks() -> None:
+    host = Host(gpus=1, user_queued_bytes=8192)
+    large = task("large", args="x" * 5000)
+    size = footprint(large.spec)
+    assert queue_fault(host.state, "alice", [size]) is None
+    host.submit(large)
+    fault = queue_fault(host.state, "alice", [size])
+    assert fault is not None
+    assert "0.0 are allowed: submit when some have ended" in fault
+    assert queue_fault(host.state, "bob", [size]) is None
+    host.end("large")
+    assert queue_fault(host.state, "alice", [size]) is None
+
+
+def test_quota_of_running_tasks() -> None:
+    host = Host(gpus=3, user_running=1)
+    tasks = [task("a"), task("b"), task("no gpu", 0), task("bob", user="bob")]
+    assert sorted(host.submit(*tasks)) == ["a", "bob"]
+    for name in ("b", "no gpu"):
+        assert host.told(name) == "It waits for alice's own tasks: 1 of them may run at once."
+    assert host.end("a") == ["b"]
+    assert host.end("b") == ["no gpu"]
+
+
+def test_task_over_its_running_quota_has_no_reservation() -> None:
+    host = Host(gpus=2, user_running=1)
+    host.submit(task("a"), task("b"))
+    host.now += 2 * RESERVE_MS
+    assert host.submit(task("bob", user="bob", at=host.now)) == ["bob"]
+
+
+@pytest.mark.parametrize("quota", ["user_running", "user_gpus"])
+def test_no_task_is_preempted_for_one_over_its_quota(quota: str) -> None:
+    """The first of alice's tasks gets what one victim leaves; for the second no other makes way."""
+    host = Host(gpus=2, preemption=True, **{quota: 1})
+    host.submit(task("one", user="bob", preemptible=True))
+    host.submit(task("two", user="carl", preemptible=True))
+    host.submit(task("a", priority=6), task("b", priority=6))
+    assert len(host.of(StopAttempt)) == 1

@@ -3,72 +3,20 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pynvml
 import pytest
 
-from fetchml.adapters.nvml.inventory import NvmlInventory
 from fetchml.core.gpus.health import GpuProcess
 from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
-from fetchml.ports.gpu import GpuState
 from testbed.gpu.stand_in import GpuBox, end, gpu, mig, process, uuid
+from tests.support.gpu_watch import UNSEEN, text, watched
 from tests.support.launcher_bench import soon
 
-SELDOM = 3600.0
-"""Between two looks, so that a test sees only those that it causes."""
-
-
-class Watched:
-    """An inventory, and what it told."""
-
-    def __init__(self, inventory: NvmlInventory) -> None:
-        self.inventory = inventory
-        self.told: list[GpuState] = []
-        self._news = asyncio.Event()
-
-    def hear(self, state: GpuState) -> None:
-        self.told.append(state)
-        self._news.set()
-
-    async def until(self, condition: Callable[[GpuState], bool]) -> GpuState:
-        """The first state that was told, or is told next, of which it holds."""
-        while not condition(self.told[-1]):
-            self._news.clear()
-            await soon(self._news.wait())
-        return self.told[-1]
-
-    async def gpus(self) -> tuple[Gpu, ...]:
-        """As they are now."""
-        return (await soon(self.inventory.refresh())).gpus
-
-    async def blocked(self) -> str | None:
-        """Of the only GPU, as it is now."""
-        (only,) = await self.gpus()
-        return text(only)
-
-
-@asynccontextmanager
-async def watched(
-    owners: dict[int, str] | None = None, *, every: float = SELDOM, silent: float = 30.0
-) -> AsyncIterator[Watched]:
-    inventory = NvmlInventory(every_seconds=every, silent_seconds=silent)
-    watching = Watched(inventory)
-    await soon(inventory.open(watching.hear, (owners or {}).get))
-    try:
-        yield watching
-    finally:
-        await soon(inventory.close())
-
-
-UNSEEN = Obstacle(ObstacleKind.UNKNOWN, "the driver does not tell of it now")
-
-
-def text(gpu: Gpu) -> str | None:
-    """Why it is blocked."""
-    return None if gpu.blocked is None else str(gpu.blocked)
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 async def test_all_facts_of_eight_gpus(gpu_box: GpuBox) -> None:
@@ -325,61 +273,6 @@ async def test_mig_without_devices_is_reported(gpu_box: GpuBox) -> None:
         assert "it has no MIG devices" in note
 
 
-async def test_a_driver_that_is_unloaded_and_comes_back(gpu_box: GpuBox) -> None:
-    gpu_box.set(gpu(0))
-    async with watched(every=0.05) as box:
-        gpu_box.add(f"xid {uuid(0)} 119")
-        await box.until(lambda state: state.gpus[0].blocked is not None)
-        gpu_box.set(gpu(0), driver=None)
-        state = await box.until(lambda state: state.problem is not None)
-        assert state.problem == "NVIDIA's driver is not loaded"
-        assert text(state.gpus[0]) == "lost: NVIDIA's driver is no longer loaded"
-        gpu_box.set(gpu(0), driver="580.1", generation=1)
-        state = await box.until(lambda state: state.problem is None)
-        assert (state.driver, state.gpus[0].blocked) == ("580.1", None)
-        gpu_box.add(f"xid {uuid(0)} 79")
-        await box.until(lambda state: state.gpus[0].lost)
-
-
-async def test_a_driver_that_is_exchanged_between_two_looks(gpu_box: GpuBox) -> None:
-    gpu_box.set(gpu(0))
-    async with watched() as box:
-        gpu_box.set(gpu(0), driver="580.1", generation=1)
-        assert await box.blocked() is None
-        assert box.inventory.state.driver == "580.1"
-
-
-async def test_a_gpu_that_a_new_driver_can_not_name_is_not_lost(gpu_box: GpuBox) -> None:
-    gpu_box.set(gpu(0), gpu(1))
-    async with watched() as box:
-        gpu_box.set(gpu(0), gpu(1, error=999), generation=1)
-        well, nameless = await box.gpus()
-        assert (well.blocked, nameless.lost) == (None, False)
-        assert text(nameless) == "unknown: the driver does not tell which GPU it is"
-        found = await soon(box.inventory.check([uuid(1)]))
-        assert found == {uuid(1): UNSEEN}
-        gpu_box.set(gpu(0), gpu(1), generation=1)
-        assert [each.blocked for each in await box.gpus()] == [None, None]
-        gpu_box.set(gpu(0), generation=1)
-        assert [each.lost for each in await box.gpus()] == [False, True]
-        gpu_box.set(gpu(0), gpu(2, error=999), generation=2)
-        assert [each.lost for each in await box.gpus()] == [False, True], "what is lost stays so"
-
-
-async def test_a_driver_that_hangs_blocks_gpus_and_nothing_else(gpu_box: GpuBox) -> None:
-    gpu_box.set(gpu(0))
-    async with watched(silent=0.2) as box:
-        gpu_box.add("hang")
-        refreshing = asyncio.create_task(box.inventory.refresh())
-        state = await box.until(lambda state: state.problem is not None)
-        assert text(state.gpus[0]) == "unknown: the NVIDIA driver does not answer"
-        assert not state.gpus[0].lost
-        assert await soon(box.inventory.check([uuid(0)])) == {uuid(0): state.gpus[0].blocked}
-        gpu_box.set(gpu(0))
-        await soon(refreshing)
-        await box.until(lambda state: state.problem is None and not state.gpus[0].blocked)
-
-
 async def test_hundreds_of_changes_of_eight_gpus(gpu_box: GpuBox) -> None:
     """Whatever happens to which GPU: each is told as it is, no fault of one is another's."""
     dice = random.Random(8)  # noqa: S311 - a plan that is the same each time
@@ -410,25 +303,6 @@ async def test_hundreds_of_changes_of_eight_gpus(gpu_box: GpuBox) -> None:
                     assert one.lost == expected.startswith("lost"), now
                 well = [uuid(n) for n in range(8) if now[n] == "well"]
                 assert await soon(box.inventory.check(well)) == dict.fromkeys(well)
-
-
-async def test_a_library_without_a_driver(gpu_box: GpuBox) -> None:
-    gpu_box.set(driver=None)
-    async with watched() as box:
-        (state,) = box.told
-        assert state == GpuState(problem="NVIDIA's driver is not loaded")
-
-
-async def test_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(_: str) -> None:
-        raise OSError("no such file")
-
-    monkeypatch.setattr(pynvml, "CDLL", nothing)
-    monkeypatch.setattr(pynvml, "nvmlLib", None)
-    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
-    async with watched() as box:
-        assert box.told == [GpuState(problem="no NVIDIA driver")]
-        assert await soon(box.inventory.check([])) == {}
 
 
 async def test_unchanged_state_is_not_reported_again(gpu_box: GpuBox) -> None:

@@ -7,7 +7,7 @@ use for good, until the owner says that it is well.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -26,6 +26,7 @@ from fetchml.errors import Forbidden, NotFound
 from fetchml.ports.gpu import GpuInventory, GpuState, OwnerOf
 from fetchml.ports.store import Store
 from fetchml.records import RecordSet
+from fetchml.system.background import BackgroundWork
 
 DOCUMENTS = "gpu"
 THE_SERVER = "the server"
@@ -120,7 +121,7 @@ class Gpus:
         """Told sick by the newest look."""
         self._owners_known = False
         self._started = False
-        self._doing: set[asyncio.Task[None]] = set()
+        self._background = BackgroundWork()
 
     async def start(self) -> None:
         """Report all GPUs to the core, now and whenever they change. After `Recovered`."""
@@ -134,8 +135,7 @@ class Gpus:
             await self._report(GpusSeen(self._clock(), []))
 
     async def close(self) -> None:
-        if self._doing:
-            await asyncio.wait(self._doing, timeout=CLOSE_SECONDS)
+        await self._background.wait(CLOSE_SECONDS)
         if self._inventory is not None:
             await self._inventory.close()
 
@@ -149,7 +149,7 @@ class Gpus:
 
     def check(self, effect: CheckGpus) -> None:
         """Carry out the effect."""
-        self._do(self._check(effect.uuids))
+        self._background.start(self._check(effect.uuids))
 
     async def failure(self, task: Task, end: AttemptEnd) -> GpuFailed | None:
         """Whether a bad end of the task's attempt was its GPUs' doing."""
@@ -188,7 +188,7 @@ class Gpus:
         """
         self._require(who, uuid)
         # To the end, even when the caller leaves in between.
-        await asyncio.shield(self._do(self._drain_asked(who, uuid)))
+        await self._background.run_to_completion(self._drain_asked(who, uuid))
         return self._one(who, uuid)
 
     async def undrain(self, who: Principal, uuid: str) -> GpuStatus:
@@ -197,7 +197,7 @@ class Gpus:
         Raises Forbidden for who is no admin, NotFound.
         """
         self._require(who, uuid)
-        await asyncio.shield(self._do(self._undrain_asked(who, uuid)))
+        await self._background.run_to_completion(self._undrain_asked(who, uuid))
         return self._one(who, uuid)
 
     def _require(self, who: Principal, uuid: str) -> None:
@@ -260,7 +260,7 @@ class Gpus:
         by = f"{THE_SERVER} ({told})"
         log.error("a GPU is taken out of use", extra={"gpu": uuid, "because": told})
         self._report(GpuDrained(self._clock(), uuid, by))
-        self._do(self._keep(uuid, by))
+        self._background.start(self._keep(uuid, by))
 
     def _live_owner_of(self, pid: int) -> str | None:
         """The task that a process belongs to, while its processes may live: what an ended task has
@@ -291,16 +291,10 @@ class Gpus:
     def _look_again(self) -> None:
         """And tell the core, though nothing may be other than it was when last looked at."""
         if self._inventory is not None:
-            self._do(self._tell_again(self._inventory))
+            self._background.start(self._tell_again(self._inventory))
 
     async def _tell_again(self, inventory: GpuInventory) -> None:
         self._changed(await inventory.refresh())
-
-    def _do(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)
-        self._doing.add(task)
-        task.add_done_callback(self._doing.discard)
-        return task
 
     def _status(
         self, who: Principal, number: int, gpu: Gpu, reading: GpuReading | None

@@ -29,9 +29,10 @@ class BackgroundWork:
         """Return what the coroutine returns. It goes on if the caller is cancelled."""
         return await asyncio.shield(self.start(work))
 
-    async def wait(self) -> None:
-        """Return when nothing runs any more."""
-        await asyncio.gather(*self._running, return_exceptions=True)
+    async def wait(self, seconds: float | None = None) -> None:
+        """Return when nothing runs any more, or after `seconds`."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
 
     async def cancel(self) -> None:
         """Cancel all that runs, and wait for its end."""

@@ -1,0 +1,162 @@
+"""Unpacks the archive of a backup, which may be damaged or hostile."""
+
+import hashlib
+import os
+import stat
+import tarfile
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from fetchml.backup.archive import (
+    CHECKSUM,
+    COMPLETE,
+    DATA,
+    FORM,
+    MARK,
+    SECRETS,
+    BadBackup,
+    is_a_tasks,
+    is_of_store,
+    may_be_link,
+)
+from fetchml.files import layout
+from fetchml.files.layout import SNAPSHOTS, STORE, TASKS
+from fetchml.files.tar_reader import Member, members
+
+_PIECE_BYTES = 256 * 1024
+
+
+def unpack(archive: BinaryIO, draft: Path) -> bool:
+    """Unpack a complete archive into the draft folder; returns whether it has a checksum, which
+    matched. Raises BadBackup, OSError."""
+    source = _ArchiveReader(archive)
+    unpacking = _DraftWriter(draft, source)
+    last, checksum = None, b""
+    try:
+        for number, member in enumerate(members(source)):
+            if (number == 0) != (member.path == MARK):
+                raise BadBackup("this is no backup of FetchML")
+            if number == 0 and source.read(min(member.size, 9)) != FORM:
+                raise BadBackup("this backup was made by a newer FetchML: use that one")
+            last = member.path
+            if last == COMPLETE:
+                found = source.hexdigest_before_last_read()
+                checksum = source.read(min(member.size, 99))
+            unpacking.add(member)
+    except (tarfile.TarError, ValueError, FileExistsError, NotADirectoryError) as error:
+        if last is None:
+            raise BadBackup(f"this is no backup of FetchML: {error}") from error
+        raise BadBackup(f"this backup was cut off, or is damaged: {error}") from error
+    if last != COMPLETE:
+        raise BadBackup("this backup was cut off, or is damaged: its end is missing")
+    if checksum and checksum != f"{CHECKSUM}{found}\n".encode():
+        raise BadBackup(
+            f"this backup is damaged: its checksum is {CHECKSUM}{found}, and was "
+            f"{checksum.decode(errors='replace').strip()} when it was made. Use another copy of it"
+        )
+    unpacking.finish()
+    return bool(checksum)
+
+
+class _ArchiveReader:
+    """Reads the archive once, forwards, and computes its checksum."""
+
+    def __init__(self, archive: BinaryIO) -> None:
+        self._archive = archive
+        self._sum = hashlib.sha256()
+        self._last = b""
+        self._position = 0
+
+    def read(self, size: int) -> bytes:
+        self._sum.update(self._last)
+        self._last = self._archive.read(size)
+        self._position += len(self._last)
+        return self._last
+
+    def skip(self, size: int) -> None:
+        while size > 0 and (piece := self.read(min(size, _PIECE_BYTES))):
+            size -= len(piece)
+
+    def tell(self) -> int:
+        return self._position
+
+    def hexdigest_before_last_read(self) -> str:
+        """After the header of a member was read: the checksum of everything before that header."""
+        return self._sum.hexdigest()
+
+
+class _DraftWriter:
+    """Writes the members of an archive below a draft folder."""
+
+    def __init__(self, draft: Path, source: _ArchiveReader) -> None:
+        self._draft = draft
+        self._source = source
+        self._links = list[tuple[Path, str]]()
+
+    def add(self, member: Member) -> None:
+        """Raises BadBackup, ValueError, OSError."""
+        path = PurePosixPath(member.path)
+        if path.parts[:1] != (DATA,):
+            return
+        if len(path.parts) == 1 or ".." in path.parts:
+            raise _foreign(member)
+        _require_place(path, member)
+        place = self._draft / path
+        match member.type:
+            case tarfile.SYMTYPE:
+                if may_be_link(path):
+                    self._links.append((place, member.link))
+            case tarfile.DIRTYPE:
+                place.mkdir(mode=0o700, parents=True)
+            case tarfile.REGTYPE:
+                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._write(place, member)
+
+    def _write(self, place: Path, member: Member) -> None:
+        left = member.size
+        with place.open("xb") as file:
+            while left:
+                piece = self._source.read(min(left, _PIECE_BYTES))
+                if not piece:
+                    raise ValueError("it breaks off within a file")
+                file.write(piece)
+                left -= len(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        place.chmod(0o600 | member.mode & stat.S_IXUSR)
+
+    def finish(self) -> None:
+        """Make the links, last: nothing may be written through them."""
+        for place, target in self._links:
+            place.symlink_to(target)
+
+
+def _require_place(path: PurePosixPath, member: Member) -> None:
+    """Raise BadBackup for a member that no backup has.
+
+    Of the server's own files only those below are in a backup, and none is a link. A running task
+    may replace a folder of its attempt with a link, which older releases included: such a link is
+    omitted.
+    """
+    is_link = member.type == tarfile.SYMTYPE
+    match path.parts[1:]:
+        case (name,) if name in SECRETS:
+            fits = member.type == tarfile.REGTYPE
+        case (name,) if name in (STORE, SNAPSHOTS, TASKS):
+            fits = member.type == tarfile.DIRTYPE
+        case (layout.STORE, name):
+            fits = is_of_store(name) and member.type == tarfile.REGTYPE
+        case (layout.SNAPSHOTS | layout.TASKS, _, *_):
+            fits = not is_link or may_be_link(path) or is_a_tasks(path)
+        case _:
+            fits = False
+    if not fits:
+        raise _foreign(member)
+
+
+def _foreign(member: Member) -> BadBackup:
+    kind = "a link at " if member.type == tarfile.SYMTYPE else ""
+    return BadBackup(
+        f"no backup of FetchML has {kind}{member.path!r}: this one was made or changed by "
+        "something else. Do not use it"
+    )

@@ -54,16 +54,16 @@ class KeyServiceCaller:
         except CommandError as failure:
             if not isinstance(failure.__cause__, Unreachable):
                 raise
-        return cast("Reply", self._without_server(method, request))
+        return cast("Reply", self._without_server(request))
 
-    def _without_server(self, method: str, request: Any) -> Any:
+    def _without_server(self, request: Any) -> Any:
         # The whole server, which is slow to import and rarely needed here.
         from fetchml.server import main  # noqa: PLC0415
         from fetchml.server.wiring import CannotStart  # noqa: PLC0415
 
         try:
             with as_owner(self._data_dir):
-                return asyncio.run(main.manage_keys(self._data_dir, method, request))
+                return asyncio.run(main.manage_keys(self._data_dir, request))
         except CannotStart as error:
             raise CommandError(str(error)) from error
         except RequestError as error:

@@ -20,8 +20,7 @@ from google.protobuf.message import Message
 
 from fetchml.adapters.duckdb.store import DuckDBStore, StoreUnusable
 from fetchml.adapters.system_errors import with_advice
-from fetchml.api.grpc.keys import KeyService
-from fetchml.api.grpc.rpc_context import RpcContext
+from fetchml.api.grpc import keys as key_requests
 from fetchml.api.grpc.server import GrpcServer
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
 from fetchml.auth.admin_key import BadAdminKey, ensure_admin
@@ -98,8 +97,8 @@ def serve(settings: Settings, admin_key: str | None) -> None:
         uvloop.run(_serve(settings, admin_key))
 
 
-async def manage_keys(data_dir: Path, method: str, request: Message) -> Message:
-    """A call of KeyService, by the owner, on a data directory whose server does not run.
+async def manage_keys(data_dir: Path, request: Message) -> Message:
+    """Answer a KeyService request of the owner while the data directory's server is not running.
 
     Raises CannotStart, RequestError.
     """
@@ -109,7 +108,7 @@ async def manage_keys(data_dir: Path, method: str, request: Message) -> Message:
         store = wiring.store(Settings(data_dir=data_dir))
         await store.open(recent_limit=0, on_fatal=failed.set_exception)
     try:
-        answer = asyncio.ensure_future(_answer_about_keys(store, method, request))
+        answer = asyncio.ensure_future(_answer_about_keys(store, request))
         await asyncio.wait((answer, failed), return_when=asyncio.FIRST_COMPLETED)
         with _start_errors():
             return answer.result() if answer.done() else failed.result()
@@ -118,12 +117,10 @@ async def manage_keys(data_dir: Path, method: str, request: Message) -> Message:
         await store.close()
 
 
-async def _answer_about_keys(store: DuckDBStore, method: str, request: Message) -> Message:
+async def _answer_about_keys(store: DuckDBStore, request: Message) -> Message:
     clock, ids = Clock(), IdSequence()
     keys = KeyManager(await wiring.keyring(store, clock, ids), Audit(store, clock_ms=clock))
-    call = getattr(KeyService(keys), method)
-    answer: Message = await call(request, RpcContext(Admission.local, {}))
-    return answer
+    return await key_requests.answer(keys, Admission.local, request)
 
 
 @contextlib.contextmanager

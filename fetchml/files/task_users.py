@@ -1,8 +1,8 @@
-"""Which uid a user's tasks have in their containers.
+"""The uids of users' tasks in containers.
 
-A server that may give files away (root, or the systemd service) gives each user a uid of its own,
-from a range that is nobody's: what the kernel counts by uid (inotify instances, keys, pending
-signals) is then neither the server's nor another user's, and no task can read another user's files.
+A server that may change owners of files (root, or the systemd service) gives each user a separate
+uid, from an unused range. So the kernel's limits by uid (inotify instances, keys, pending signals)
+are separate from those of the server and of other users, and no task can read another user's files.
 """
 
 import os

@@ -32,7 +32,7 @@ class DockerEngine:
     The threads are daemons: an engine that hangs must not keep the server from exiting.
 
     Events only say that it is worth to look again: they are lost when the engine restarts. So
-    whoever watches a container is also woken whenever the engine has come back.
+    every subscriber of a container is also woken whenever the engine has come back.
     """
 
     def __init__(self, host: str | None) -> None:

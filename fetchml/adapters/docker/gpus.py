@@ -111,21 +111,21 @@ def offered(info: Mapping[str, Any]) -> GpuOffer:
 def grant(gpu_ids: Sequence[str], offer: GpuOffer, address_of: AddressOf) -> GpuGrant:
     """Return what the container of a task with these GPUs gets. Raises PrepareError."""
     uuids = gpu_variables.devices(gpu_ids)
-    told = gpu_variables.task_variables(gpu_ids)
+    variables = gpu_variables.task_variables(gpu_ids)
     if not uuids:
         # Plain slots have no known devices; the host's owner decides what a container sees.
-        return GpuGrant(environment=told if gpu_ids else {VISIBLE: "void"})
+        return GpuGrant(environment=variables if gpu_ids else {VISIBLE: "void"})
     try:
         if offer.cdi:
             names = [_cdi_name(uuid, offer.cdi, address_of) for uuid in uuids]
-            return GpuGrant(({"Driver": "cdi", "DeviceIDs": names},), told | {VISIBLE: "void"})
+            return GpuGrant(({"Driver": "cdi", "DeviceIDs": names},), variables | {VISIBLE: "void"})
     except PrepareError:
         if not offer.runtime:
             raise
     if offer.runtime:
         request: dict[str, Any] = {"Driver": "nvidia", "DeviceIDs": uuids}
         request["Capabilities"] = [list(_CAPABILITIES)]
-        return GpuGrant((request,), told | {VISIBLE: ",".join(uuids)})
+        return GpuGrant((request,), variables | {VISIBLE: ",".join(uuids)})
     raise PrepareError(
         f"the Docker engine offers no way to give a container its GPUs. {HOW_TO_OFFER}",
         permanent=True,

@@ -1,9 +1,9 @@
 """Every SQL statement of the store, and how a query for tasks becomes one.
 
-Three things are kept. The `journal` is what makes a change durable: append-only, no key, so that
-a commit is one write. `tasks` holds the latest state of every task and is folded from the journal
-a moment later; what is not folded yet is the journal's *tail*. `idempotency`, `keys` and
-`documents` are small. `audit` tells who did what; of its creation a task in `tasks` tells itself.
+Three things are kept. The `journal` is what makes a change durable: append-only, no key, so that a
+commit is one write. `tasks` holds the latest state of every task and is folded from the journal a
+moment later; what is not folded yet is the journal's *tail*. `idempotency`, `keys` and `documents`
+are small. `audit` has actions and their actors; the creation of a task is in `tasks` only.
 
 Data are JSON of `core.model`; the other columns of `tasks` are copies of what is searched by.
 JSON leaves out defaults, hence the `coalesce`s in FOLD_TASKS. A service is a row that is `hidden`

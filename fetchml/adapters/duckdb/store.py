@@ -346,9 +346,9 @@ class DuckDBStore:
                 return
             self._failure = error
         self._maintenance.fail()
-        told = self._unusable("used any more", error)
-        told.__cause__ = error
-        self._loop.call_soon_threadsafe(self._on_fatal, told)
+        unusable = self._unusable("used any more", error)
+        unusable.__cause__ = error
+        self._loop.call_soon_threadsafe(self._on_fatal, unusable)
 
     def _unusable(self, verb: str, error: Exception) -> StoreUnusable:
         folder = self._files.database.parent

@@ -163,8 +163,8 @@ def _parsed(text: str, at: URL | None = None) -> URL:
         url = url if at is None else at.join(url)
         _ = url.port, url.host  # These raise for a malformed URL.
     except ValueError as error:
-        said = "its URL is not valid" if at is None else "it is redirected to what is no URL"
-        raise PrepareError(said, permanent=True) from error
+        reason = "its URL is not valid" if at is None else "it is redirected to what is no URL"
+        raise PrepareError(reason, permanent=True) from error
     return url
 
 

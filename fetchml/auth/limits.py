@@ -4,6 +4,9 @@ import math
 from collections import OrderedDict
 from typing import NamedTuple
 
+_ROUNDING = 1e-9
+"""A caller that waits as long as `retry_after` returned has a token, however times round."""
+
 
 class RateState(NamedTuple):
     """What is left of a caller's limit: the values of the RateLimit-* headers."""
@@ -32,9 +35,9 @@ class RateLimiter:
         """Take one of the caller's tokens; `None` if none is left."""
         tokens, at = self._buckets.get(caller, (self.burst, now))
         tokens = min(self.burst, tokens + (now - at) * self._per_second)
-        if tokens < 1:
+        if tokens < 1 - _ROUNDING:
             return None
-        left = tokens - 1
+        left = max(0.0, tokens - 1)
         self._buckets[caller] = (left, now)
         self._buckets.move_to_end(caller)
         if len(self._buckets) > self._max_callers:

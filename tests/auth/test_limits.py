@@ -1,6 +1,6 @@
 """Token buckets: the admitted requests, and the values of the RateLimit-* headers."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fetchml.auth.limits import RateLimiter, RateState
@@ -30,6 +30,7 @@ def test_memory_is_bounded_and_the_least_recent_caller_is_forgotten() -> None:
     assert limiter.take("a", 0), "forgotten, so it starts afresh"
 
 
+@example(per_second=1, burst=1, gaps=[0.1, 0.2, 0.1])
 @given(
     per_second=st.integers(1, 50),
     burst=st.integers(1, 50),

@@ -1,4 +1,4 @@
-"""FetchML's core in simulated time: a box whose tasks run as long as they are told to."""
+"""The core in simulated time: a host whose tasks run for given times."""
 
 import itertools
 from collections.abc import Callable, Iterable

@@ -275,7 +275,7 @@ class Task(Value, frozen=True):
     exit_code: int | None = None
     """Of the last attempt; 128 + N for signal N. `None` if there is none."""
     cancel: Cancel | None = None
-    """`None` if nobody has requested a cancel."""
+    """`None` if no cancel was requested."""
     end: AttemptEnd | None = None
     """End of the current attempt; `None` before COLLECTING."""
     progress: str | None = None
@@ -284,7 +284,7 @@ class Task(Value, frozen=True):
     """GPUs of the current or last attempt; of a prestaged task, those that it waits for."""
     prestaged: bool = msgspec.field(default=False, name="ahead")
     """In `preparing`: its attempt is prestaged while it waits (`core.waiting` has the sub-states).
-    It holds nothing; others still hold its GPUs. Clients see it as `queued`. Stored as `ahead`."""
+    It holds nothing. Clients see it as `queued`. Stored as `ahead`."""
     allocated_at: int | None = msgspec.field(default=None, name="given_at")
     """When the current or last attempt got its resources; `None` if it has none yet. Stored as
     `given_at`."""

@@ -70,7 +70,7 @@ class Host:
     def task(self, task_id: str) -> Task:
         return self.state.tasks[task_id]
 
-    def told(self, task_id: str) -> str:
+    def reason(self, task_id: str) -> str:
         return explain(self.state, self.task(task_id), self.now).reason
 
     def of(self, kind: type[StopAttempt] | type[DiscardAttempt]) -> list[str]:

@@ -36,8 +36,8 @@ def always(minutes: int) -> History:
 
 def test_constant_run_times_give_exact_estimates() -> None:
     state = box(1, task("a"), task("b"), task("c"))
-    told = estimate(state, 4 * MINUTE, always(10))
-    assert told == {
+    estimates = estimate(state, 4 * MINUTE, always(10))
+    assert estimates == {
         "b": Estimate(10 * MINUTE, 10 * MINUTE),
         "c": Estimate(20 * MINUTE, 20 * MINUTE),
     }
@@ -61,8 +61,8 @@ def test_long_running_task_is_expected_to_run_on() -> None:
     """Half of the like tasks take a minute, half an hour: after two minutes it is one of those."""
     state = box(1, task("a"), task("b"))
     history = History({}, {}, [MINUTE, 60 * MINUTE])
-    told = estimate_one(state, 2 * MINUTE, history, "b")
-    assert told == Estimate(60 * MINUTE, 60 * MINUTE)
+    found = estimate_one(state, 2 * MINUTE, history, "b")
+    assert found == Estimate(60 * MINUTE, 60 * MINUTE)
 
 
 def test_time_limit_bounds_the_remaining_time() -> None:
@@ -83,8 +83,8 @@ def test_estimates_are_ordered_and_in_the_future() -> None:
     rng = random.Random(1)
     tasks = [task(f"t{number:04}", gpu=rng.choice([0, 1, 1, 2, 8]), cpu=4) for number in range(500)]
     history = History({}, {}, sorted(int(rng.lognormvariate(12, 2)) for _ in range(10)))
-    for told in estimate(box(8, *tasks), 1000, history).values():
-        assert 1000 <= told.p50 <= told.p90
+    for one in estimate(box(8, *tasks), 1000, history).values():
+        assert 1000 <= one.p50 <= one.p90
 
 
 def test_calibration_counts_how_often_estimates_held() -> None:
@@ -101,14 +101,14 @@ def test_estimates_hold_in_a_simulation() -> None:
     rng = random.Random(7)
     quantiles = sorted(int(rng.lognormvariate(13, 1.2)) for _ in range(2000))
     history = History({}, {}, quantiles[100::200])
-    told: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
 
     def look(state: State) -> None:
         for waiting in list(state.tasks.values()):
-            if waiting.id not in told and waiting.id in state.queue:
+            if waiting.id not in estimates and waiting.id in state.queue:
                 found = estimate_one(state, waiting.created_at, history, waiting.id)
                 assert found is not None
-                told[waiting.id] = found
+                estimates[waiting.id] = found
 
     limits = Limits(Resources(64, 256), 64, 10 * MINUTE, "box")
     simulated = SimulatedBox(limits, 8, lambda _: int(rng.lognormvariate(13, 1.2)), look=look)
@@ -116,7 +116,7 @@ def test_estimates_hold_in_a_simulation() -> None:
     tasks = [task(f"t{n:04}", n * 3 * MINUTE // 2, gpu=rng.choice(gpus)) for n in range(600)]
     simulated.run(tasks)
     counts = Calibration()
-    for task_id, found in told.items():
+    for task_id, found in estimates.items():
         counts = counts.plus(found, simulated.started[task_id])
     assert counts.tasks > 200
     assert counts.held is not None

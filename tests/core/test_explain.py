@@ -14,7 +14,7 @@ def test_explanation_names_the_obstacles_of_gpus() -> None:
     blocked = Obstacle(ObstacleKind.BUSY, "python3 (pid 4711, 2.1 GiB)")
     host.do(GpusSeen(1, [Gpu("G0", blocked=blocked), host.gpus[1]]))
     host.submit(task("runs"), task("waits"))
-    assert host.told("waits") == (
+    assert host.reason("waits") == (
         "It waits for 1 gpu (0 of 2 free; G0: busy: python3 (pid 4711, 2.1 GiB))."
     )
 
@@ -24,7 +24,7 @@ def test_explanation_names_the_task_with_the_reservation() -> None:
     host.submit(task("runs"), task("large", 2))
     host.now += 2 * RESERVE_MS
     host.submit(task("small", at=host.now))
-    assert host.told("small") == (
+    assert host.reason("small") == (
         "What it needs is free, but reserved for large, which waited more than 10 minutes."
     )
 
@@ -37,4 +37,4 @@ def test_explanation_mentions_shares() -> None:
     assert explain(host.state, host.task("waits"), host.now).position == 2
     host.do(GpusSeen(1, []))
     host.do(LauncherChanged(1, available=True))
-    assert host.told("waits").startswith("It waits for 1 gpu (0 of 2 free; ")
+    assert host.reason("waits").startswith("It waits for 1 gpu (0 of 2 free; ")

@@ -1,4 +1,4 @@
-"""The scheduler over hours and days of simulated time: nobody starves, nobody gets more."""
+"""The scheduler over days of simulated time: no task starves, no user exceeds its share."""
 
 import random
 from itertools import count
@@ -38,7 +38,7 @@ def test_two_users_with_equal_load_get_equal_shares() -> None:
 
 
 def test_task_with_fewer_gpus_counts_less() -> None:
-    """One asks for 4 GPUs a task, the other for 1: both get half of the box."""
+    """One requests 4 GPUs a task, the other 1: both get half of the host."""
     box = SimulatedBox(LIMITS, 8, lambda _: 10 * MINUTE)
     box.run([*stream("alice", 100, 0, gpu=4), *stream("bob", 400, 0)], until=8 * HOUR)
     assert used(box, "alice") == pytest.approx(used(box, "bob"), rel=0.1)
@@ -113,7 +113,7 @@ def test_every_task_starts_within_a_bound(seed: int, prestage: bool) -> None:
 
 
 def test_large_task_is_not_passed_forever() -> None:
-    """The box is full of small tasks that end one after the other, and ten times as many wait."""
+    """The host is full of small tasks that end one by one, and ten times as many wait."""
     rng = random.Random(1)
     box = SimulatedBox(LIMITS, 8, lambda t: rng.randrange(MINUTE, 10 * MINUTE))
     small = [task(f"s{n:04}", "alice", n * MINUTE // 4) for n in range(2000)]
@@ -137,7 +137,7 @@ def test_quota_holds_while_other_users_use_the_rest() -> None:
 
 
 def test_prestaged_tasks_start_where_they_were_prestaged() -> None:
-    """Nothing is thrown away until, at the end, fewer tasks wait than there are GPUs."""
+    """None is discarded until, at the end, fewer tasks wait than there are GPUs."""
     limits = Limits(Resources(64, 256), 64, 10 * MINUTE, "box", prestage=True)
     rng = random.Random(3)
     discarded = 0

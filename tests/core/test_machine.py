@@ -190,9 +190,9 @@ class CoreMachine(RuleBasedStateMachine):
         ]
         assert sum(counts[:3]) + counts[3] * (sum(counts[:3]) == 0) == 1, counts
         assert min(counts) >= 0
-        thrown_away = task.discarded - before.discarded
-        assert thrown_away in (0, 1)
-        assert thrown_away == 0 or (before.prestaged and sum(counts[:3]) == 0)
+        discards = task.discarded - before.discarded
+        assert discards in (0, 1)
+        assert discards == 0 or (before.prestaged and sum(counts[:3]) == 0)
         assert task.discarded <= MAX_DISCARDS
         assert task.retry_count <= task.spec.max_retries
         assert task.infra_retries <= MOST_INFRA_RETRIES
@@ -300,7 +300,7 @@ class CoreMachine(RuleBasedStateMachine):
         permanent=st.booleans(),
     )
     def never_started(self, attempt: Attempt, error: str | None, permanent: bool) -> object:
-        """Told only of an attempt that has not started; told late, it must mean nothing."""
+        """Reported only for an attempt that has not started; a late report must change nothing."""
         event = NeverStarted(self.now, attempt.task_id, attempt.number, error, permanent)
         task = self.seen[attempt.task_id]
         begun = self.begin(event)

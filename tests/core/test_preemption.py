@@ -11,7 +11,7 @@ def test_preempted_task_is_queued_again_uncounted() -> None:
     host.submit(task("low", preemptible=True))
     assert host.submit(task("high", priority=6)) == []
     assert host.of(StopAttempt) == ["low"]
-    assert host.told("low") == (
+    assert host.reason("low") == (
         "It is being ended, and tried again: it made way for a more urgent task."
     )
     assert host.end("low", code=0, stopped=True) == ["high"]
@@ -68,7 +68,7 @@ def test_no_task_is_preempted_for_one_that_would_not_fit() -> None:
 
 
 def test_preempted_resources_are_reserved_for_the_preemptor() -> None:
-    """One of the two GPUs that it needs is free already: nobody else gets it."""
+    """One of the two GPUs that it needs is free already: no other task gets it."""
     host = Host(gpus=2, preemption=True)
     host.submit(task("low 1", preemptible=True), task("low 2", preemptible=True))
     host.submit(task("high", 2, priority=6))

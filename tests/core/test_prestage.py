@@ -18,12 +18,12 @@ def test_tasks_are_prestaged_for_held_gpus() -> None:
     host = Host(gpus=2, prestage=True)
     host.submit(*(task(f"t{number}") for number in range(5)))
     assert host.prestaged == {"t2": ("G0",), "t3": ("G1",)}
-    assert host.told("t2").endswith("It is made ready meanwhile.")
+    assert host.reason("t2").endswith("It is made ready meanwhile.")
     shown = explain(host.state, host.task("t2"), host.now).status
     assert (shown, host.task("t2").shown_status) == (Status.QUEUED, Status.QUEUED)
     assert host.task("t2").worker_id is None
     host.do(Prestaged(1, "t2", 1))
-    assert host.told("t2").endswith("It is ready to start.")
+    assert host.reason("t2").endswith("It is ready to start.")
     assert host.end("t0") == ["t2"]
     assert (host.task("t2").shown_status, host.task("t2").worker_id) == (Status.PREPARING, "box")
     assert host.prestaged == {"t3": ("G1",), "t4": ("G0",)}
@@ -81,7 +81,7 @@ def test_prestages_that_are_discarded_are_bounded() -> None:
     host = Host(gpus=1, prestage=True)
     host.submit(task("runs"), task("next"), task("behind"))
     displaced(host, "next", MAX_DISCARDS)
-    assert host.prestaged == {"behind": ("G0",)}, "the next in line is made ready instead"
+    assert host.prestaged == {"behind": ("G0",)}, "the next of its sub-queue is prestaged instead"
     assert (host.task("next").attempt, host.task("next").discarded) == (2, 2)
     host.submit(task("urgent", priority=8))
     host.do(NeverStarted(host.now, "behind", 1))

@@ -14,7 +14,7 @@ def test_quota_of_gpus() -> None:
     host = Host(gpus=2, user_gpus=1)
     tasks = [task("a"), task("b"), task("no gpu", 0), task("bob", user="bob")]
     assert sorted(host.submit(*tasks)) == ["a", "bob", "no gpu"]
-    assert host.told("b") == (
+    assert host.reason("b") == (
         "It waits for alice's own tasks: together they may hold 1 gpu, and hold 1."
     )
     assert host.end("a") == ["b"]
@@ -57,7 +57,7 @@ def test_quota_of_running_tasks() -> None:
     tasks = [task("a"), task("b"), task("no gpu", 0), task("bob", user="bob")]
     assert sorted(host.submit(*tasks)) == ["a", "bob"]
     for name in ("b", "no gpu"):
-        assert host.told(name) == "It waits for alice's own tasks: 1 of them may run at once."
+        assert host.reason(name) == "It waits for alice's own tasks: 1 of them may run at once."
     assert host.end("a") == ["b"]
     assert host.end("b") == ["no gpu"]
 

@@ -1,4 +1,4 @@
-"""Who starts next, told as small stories: what is queued, what the box has, who starts."""
+"""Which task starts next, as small stories: what the host has, what is queued, what starts."""
 
 import sys
 from itertools import pairwise

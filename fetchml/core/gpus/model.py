@@ -13,7 +13,7 @@ class ObstacleKind(StrEnum):
     SICK = "sick"
     """It must be reset or examined before it can be used."""
     BUSY = "busy"
-    """A process of nobody's task, or memory that such a process left, is on it."""
+    """A process that belongs to no task, or memory that no visible process holds, is on it."""
     UNKNOWN = "unknown"
     """The driver returns nothing about it at the moment."""
     DRAINED = "drained"

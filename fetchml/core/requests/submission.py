@@ -107,8 +107,8 @@ def accept(
     named = fields.get("image")
     if isinstance(named, str) and (refusal := images.fault(named, allow_images)):
         in_request = "image" in request
-        told = Violation("image", refusal) if in_request else project.violation("image", refusal)
-        violations.append(told)
+        found = Violation("image", refusal) if in_request else project.violation("image", refusal)
+        violations.append(found)
     if violations:
         raise InvalidSubmission(violations)
     if "env" in project.fields:
@@ -128,8 +128,8 @@ def accept(
     if len(_encode(spec)) > MAX_REQUEST_BYTES:
         longest = max(fields, key=lambda name: len(_encode(fields[name])))
         rule = f"must be shorter: the request must not exceed {MAX_REQUEST_BYTES} bytes in all"
-        told = Violation(longest, rule) if longest in request else project.violation(longest, rule)
-        raise InvalidSubmission([told])
+        found = Violation(longest, rule) if longest in request else project.violation(longest, rule)
+        raise InvalidSubmission([found])
     if spec.dataset_specs:
         wrong = dataset.fault(
             spec.dataset_specs, spec.datasets or (), dataset_schemes, dataset_addresses

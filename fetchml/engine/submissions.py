@@ -91,11 +91,12 @@ class Submissions:
 
         A repeated `idempotency_key` returns the task that it created before.
         """
-        if idempotency_key is not None and (
-            fault := submission.idempotency_key_fault(idempotency_key)
-        ):
+        if idempotency_key is None:
+            [task] = await self._create(who, [request], [None], {}, _of_the_only)
+            return task
+        if fault := submission.idempotency_key_fault(idempotency_key):
             raise BadRequest(f"Idempotency-Key: {fault}")
-        [task] = await self._create(who, [request], [idempotency_key], _of_the_only)
+        [task] = await self._create_once(who, [request], [idempotency_key], _of_the_only)
         return task
 
     async def create_tasks(
@@ -111,9 +112,9 @@ class Submissions:
         """
         keys = idempotency_keys or [None] * len(requests)
         _check_keys(keys)
-        return await self._create(who, requests, keys, _of_many)
+        return await self._create_once(who, requests, keys, _of_many)
 
-    async def _create(
+    async def _create_once(
         self,
         who: Principal,
         requests: Sequence[Mapping[str, object]],
@@ -123,11 +124,11 @@ class Submissions:
         """Create the tasks whose keys are new, and find the others."""
         used = [key for key in keys if key is not None]
         if not used:
-            return await self._create_new(who, requests, keys, {}, named)
+            return await self._create(who, requests, keys, {}, named)
         # One create at a time with each key: the second finds what the first created.
         async with self._locks.hold_all(sorted(("create", who.user, key) for key in used)):
             known = await self._store.find_idempotent(who.user, used)
-            new = iter(await self._create_new(who, requests, keys, known, named))
+            new = iter(await self._create(who, requests, keys, known, named))
         tasks: list[Task] = []
         pace = Pace()
         for key in keys:
@@ -137,7 +138,7 @@ class Submissions:
                 await pace.rest()
         return tasks
 
-    async def _create_new(
+    async def _create(
         self,
         who: Principal,
         requests: Sequence[Mapping[str, object]],
@@ -192,7 +193,7 @@ class Submissions:
         violations: list[FieldViolation] = []
         pace = Pace()
         for index, (request, key) in enumerate(zip(requests, keys, strict=True)):
-            if pace.due:
+            if index and pace.due:
                 await pace.rest()
             idempotency = None if key is None else Idempotency(key, _digest(request))
             if idempotency is not None and (earlier := known.get(idempotency.key)) is not None:

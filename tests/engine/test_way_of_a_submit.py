@@ -12,6 +12,7 @@ submits). Run this file with `-s` to print the lists.
 
 import http.client
 import json
+import re
 import signal
 import sys
 import time
@@ -28,6 +29,7 @@ from fetchml.v1 import task_pb2
 from fetchml.v1.task_pb2_grpc import TaskServiceStub
 from tests.support.cli_server import SECONDS, Server
 
+PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 MOST_UNTIL_DURABLE = 28
 MOST_FUNCTIONS = 55
 MOST_FILES = 24
@@ -127,6 +129,11 @@ def test_the_way_of_a_submit_is_short(
     for number, (name, early) in enumerate(way.items(), 1):
         print(f"{number:3} {'until durable' if early else '             '} {name}")
     print(f"{sum(way.values())} until durable, {len(way)} in all, {len(files)} files")
+    described = PAGE.read_text().partition("## The way of a submit")[2].partition("\n## ")[0]
+    described_names = set(re.findall(r"[A-Za-z_]+(?=`)", described))
+    assert [
+        name for name in way if name.split(":")[1].rpartition(".")[2] not in described_names
+    ] == []
     assert sum(way.values()) <= MOST_UNTIL_DURABLE
     assert len(way) <= MOST_FUNCTIONS
     assert len(files) <= MOST_FILES

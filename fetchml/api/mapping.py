@@ -96,6 +96,8 @@ class Rows(Field):
 
 
 class Mapping(Generic[T, M]):
+    """The fields of a type, from which its JSON and its message are built."""
+
     def __init__(self, message: type[M], *fields: Field) -> None:
         self._message = message
         self._basic = [field for field in fields if not field.full]

@@ -179,6 +179,7 @@ def states_of(numbers: Iterable[int], field: str = "states") -> tuple[Status, ..
 
 
 def update_message(update: Update, *, full: bool) -> task_pb2.WatchTasksResponse:
+    """Convert an update. `full`: include the fields that the contract does not define."""
     return task_pb2.WatchTasksResponse(
         type=update.type,
         seq=update.seq,

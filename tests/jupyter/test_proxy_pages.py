@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from fetchml.api.jupyter import proxy, visitors
+from fetchml.api.jupyter import upstream, visitors
 from fetchml.auth.limits import RateLimiter
 from fetchml.core.requests.jupyter import ServiceStatus
 from fetchml.views import JupyterState
@@ -132,7 +132,7 @@ async def test_html_pages_carry_the_notice(world: World) -> None:
         assert body == PAGE.replace(b"</Head>", SCRIPT + b"</Head>")
 
 
-LARGE = PAGE + b" " * proxy.MAX_PAGE_BYTES
+LARGE = PAGE + b" " * upstream.MAX_PAGE_BYTES
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class Listing(NamedTuple):
 
 
 def listing(request: task_pb2.ListTasksRequest) -> Listing:
-    """Validate the request. Raises BadRequest."""
+    """Validate the request (contract readings 1 and 15). Raises BadRequest."""
     by_token = bool(request.page_size or request.page_token)
     if by_token and (request.HasField("limit") or request.HasField("offset")):
         raise BadRequest("Use limit and offset, or page_size and page_token, not both")

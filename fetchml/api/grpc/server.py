@@ -104,6 +104,8 @@ OPTIONS = (
 
 
 class GrpcServer:
+    """Serves all gRPC services on a TCP port and on the control socket."""
+
     def __init__(
         self,
         engine: "Engine",

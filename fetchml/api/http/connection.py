@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ConnectionTimeouts:
-    """Seconds."""
+    """Time limits of a connection in seconds."""
 
     head: float
     """Longest time from the first byte of a head to its last."""

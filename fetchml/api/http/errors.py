@@ -30,6 +30,8 @@ class HttpBadRequest(BadRequest):
 
 
 class MethodNotAllowed(HttpBadRequest):
+    """The path exists, but not with this method."""
+
     status = 405
 
     def __init__(self, method: str, allowed: str) -> None:
@@ -38,6 +40,8 @@ class MethodNotAllowed(HttpBadRequest):
 
 
 class BodyTimeout(HttpBadRequest):
+    """The body, or its next piece, did not arrive in time."""
+
     status = 408
 
     def __init__(self, seconds: float) -> None:
@@ -45,6 +49,8 @@ class BodyTimeout(HttpBadRequest):
 
 
 class BodyTooLarge(HttpBadRequest):
+    """The body exceeds the limit in bytes."""
+
     status = 413
 
     def __init__(self, limit: int) -> None:
@@ -52,6 +58,8 @@ class BodyTooLarge(HttpBadRequest):
 
 
 class HeadTooLarge(HttpBadRequest):
+    """The request line and the headers exceed the limit in bytes."""
+
     status = 400  # The same as for a single line that is too long.
 
     def __init__(self, limit: int) -> None:
@@ -59,6 +67,8 @@ class HeadTooLarge(HttpBadRequest):
 
 
 class HeadTimeout(HttpBadRequest):
+    """The request line and the headers did not arrive in time."""
+
     status = 408
 
     def __init__(self, seconds: float) -> None:
@@ -75,10 +85,12 @@ class InternalError(RequestError):
 
 
 def status_of(error: RequestError) -> int:
+    """Return the error's HTTP status."""
     return error.status if isinstance(error, HttpBadRequest) else _STATUS[error.code]
 
 
 def error_body(error: RequestError, trace_id: str) -> bytes:
+    """Return the contract's ErrorResponse as JSON."""
     # A message may quote characters of the request that UTF-8 cannot encode.
     message = error.message[:MAX_MESSAGE_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
     return msgspec.json.encode({"error": message, "code": error.code, "trace_id": trace_id})

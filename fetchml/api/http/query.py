@@ -35,6 +35,7 @@ class Query:
         self.ignored = [name for name in given if name not in known] if given else []
 
     def text(self, name: str) -> str | None:
+        """Return the parameter unchanged; `None` if it is absent."""
         return self._given.get(name)
 
     def number(self, name: str) -> int | None:
@@ -67,6 +68,7 @@ class Query:
         return int(at.timestamp() * 1000)
 
     def flag(self, name: str) -> bool:
+        """Return a Boolean, false by default. Raises BadRequest for other values than 0 and 1."""
         text = self._given.get(name, "0")
         if text not in ("0", "1", "false", "true"):
             raise BadRequest(f"{name}: must be 1 or 0")
@@ -84,6 +86,7 @@ class Query:
         raise BadRequest(f"{name}: must be one of {', '.join(allowed)}")
 
     def full_view(self) -> bool:
+        """Return whether `view` is `full`. Raises BadRequest for an unknown view."""
         text = self._given.get("view", "basic").lower()
         if text not in ("basic", "full"):
             raise BadRequest("view: must be basic or full")

@@ -17,6 +17,8 @@ PIECE_BYTES = 256 * 1024
 
 
 class Budgets:
+    """The memory limits that all HTTP requests share."""
+
     def __init__(self) -> None:
         self.bodies = ByteBudget("bodies", by_caller=BODIES_BY_CALLER, in_all=BODIES_IN_ALL)
         """Bodies of requests that are being received or answered."""

@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 
 class RestRequest:
+    """A request: `http` is aiohttp's own object, `principal` the caller once admitted."""
+
     __slots__ = (
         "_admission", "_body_bytes", "_budgets", "_limit", "_row_bytes", "address", "http",
         "principal", "trace_id",
@@ -183,6 +185,7 @@ class RestRequest:
 
 
 def _add_limit(headers: CIMultiDict[str], limit: RateState) -> None:
+    """Add the headers of the rate limit (contract reading 32)."""
     headers["RateLimit-Limit"] = str(limit.limit)
     headers["RateLimit-Remaining"] = str(limit.remaining)
     headers["RateLimit-Reset"] = str(limit.reset_seconds)

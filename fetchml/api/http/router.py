@@ -43,6 +43,8 @@ class Route:
 
 
 class Router:
+    """Finds the route of a request. Unknown paths and wrong methods have routes of their own."""
+
     def __init__(self) -> None:
         self._exact: dict[str, dict[str, Route]] = {}
         self._patterns: dict[re.Pattern[str], dict[str, Route]] = {}

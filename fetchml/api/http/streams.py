@@ -12,6 +12,8 @@ from fetchml.errors import Unavailable
 
 
 class Streams:
+    """The open streams of the HTTP server, which `close` ends together."""
+
     def __init__(self) -> None:
         self._open: set[asyncio.Task[object]] = set()
         self._reason: str | None = None

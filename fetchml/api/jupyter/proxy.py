@@ -1,4 +1,5 @@
-"""The reverse proxy to Jupyter services, under `/jupyter/<id>/` on the server's own port.
+"""The reverse proxy to Jupyter services, under `/jupyter/<id>/` on the server's own port (contract
+reading 25).
 
 Jupyter's token grants access: the proxy requires no API key and forwards none. Jupyter is trusted
 no more than any task: its replies are parsed and serialized again.
@@ -7,23 +8,26 @@ no more than any task: its replies are parsed and serialized again.
 import asyncio
 import logging
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
 from typing import NamedTuple, Protocol
 
-import aiohttp
 from aiohttp import web
-from yarl import URL
 
-from fetchml.adapters.jupyter.link import http_session
 from fetchml.api.http.errors import MethodNotAllowed
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.http.streams import Streams, abort, ended_with_client, send_pieces
 from fetchml.api.jupyter import page
-from fetchml.api.jupyter.headers import Target, for_browser, for_jupyter, is_upgrade, parse_target
+from fetchml.api.jupyter.headers import Target, for_browser, is_upgrade, parse_target
 from fetchml.api.jupyter.socket import SocketRejected, proxy_socket
-from fetchml.api.jupyter.upload import Upload, read_anonymous_body
+from fetchml.api.jupyter.upload import read_anonymous_body
+from fetchml.api.jupyter.upstream import (
+    body_length,
+    body_pieces,
+    invalid_reply,
+    is_page,
+    open_reply,
+    read_page,
+)
 from fetchml.api.jupyter.visitors import (
     ANONYMOUS_REPLY_SECONDS,
     VisitorLimits,
@@ -32,15 +36,10 @@ from fetchml.api.jupyter.visitors import (
 )
 from fetchml.api.task_json import rfc3339
 from fetchml.auth.admission import Admission
-from fetchml.errors import BadRequest, NotFound, Unavailable
+from fetchml.errors import NotFound, Unavailable
 from fetchml.jupyter.origin import JupyterOrigins
 from fetchml.ports.jupyter import JupyterLink
 from fetchml.views import JupyterDoor, JupyterState
-
-PIECE_BYTES = 64 << 10
-"""Largest part of a reply that is forwarded in one write."""
-MAX_PAGE_BYTES = 256 << 10
-"""Larger pages carry no notice."""
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -64,6 +63,8 @@ class Services(Protocol):
 
 
 class JupyterProxy:
+    """Authenticates visitors, and forwards their requests and sockets to Jupyter."""
+
     def __init__(
         self,
         services: Services,
@@ -210,13 +211,21 @@ class JupyterProxy:
         """`body`: the complete body if it has been read already, otherwise `None`."""
         http, target = request.http, visit.target
         as_page = http.method == "GET" and page.may_carry_notice(target.path)
-        async with self._jupyter_reply(request, link, target, body, plain=as_page) as answer:
+        async with open_reply(
+            request,
+            link,
+            target,
+            body,
+            plain=as_page,
+            client_seconds=self._client_seconds,
+            jupyter_seconds=self._jupyter_seconds,
+        ) as answer:
             try:
                 headers = for_browser(answer.headers, link.base_path)
             except ValueError:
-                raise _invalid_reply() from None
+                raise invalid_reply() from None
             if not 200 <= answer.status < 600:
-                raise _invalid_reply()
+                raise invalid_reply()
             given = answer.headers.getall("Set-Cookie", [])
             cookie = visitor_cookie(http, target, visit.door, answer.status, given)
             if cookie is not None:
@@ -225,60 +234,16 @@ class JupyterProxy:
             if _is_use(http.method, target.path) and answer.status < 400:
                 self._services.note_use(target.service_id)
             begun: list[bytes] = []
-            if as_page and _is_page(answer):
-                whole = await _read_page(answer, begun)
+            if as_page and is_page(answer):
+                whole = await read_page(answer, begun)
                 if whole is not None:
                     changed = page.with_notice(whole, link.base_path)
                     return web.Response(body=changed, headers=request.headers(headers))
-            if (length := _length(answer)) is not None:
+            if (length := body_length(answer)) is not None:
                 headers["Content-Length"] = str(length)
             return await send_pieces(
-                request, headers, _pieces(answer, begun), self._client_seconds, answer.status
+                request, headers, body_pieces(answer, begun), self._client_seconds, answer.status
             )
-
-    @asynccontextmanager
-    async def _jupyter_reply(
-        self,
-        request: RestRequest,
-        link: JupyterLink,
-        target: Target,
-        body: bytes | None,
-        *,
-        plain: bool,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send the request to Jupyter and yield its reply as soon as the head has arrived.
-
-        `plain`: request an uncompressed reply. Raises BadRequest, Unavailable.
-        """
-        http = request.http
-        try:
-            headers = for_jupyter(http.headers, link)
-        except ValueError:
-            raise BadRequest("A header cannot be forwarded: it has invalid characters") from None
-        if plain:
-            headers["Accept-Encoding"] = "identity"
-        upload = Upload(http, self._client_seconds, self._jupyter_seconds)
-        if body is None and http.body_exists and http.content_length is not None:
-            headers["Content-Length"] = str(http.content_length)
-        async with http_session(link, answer_seconds=self._jupyter_seconds) as session:
-            try:
-                async with asyncio.timeout(self._jupyter_seconds) as upload.timeout:
-                    answer = await session.request(
-                        http.method,
-                        URL(f"http://jupyter{target.whole}", encoded=True),
-                        headers=headers,
-                        data=upload.pieces() if body is None and http.body_exists else body,
-                        allow_redirects=False,
-                    )
-            except (aiohttp.ClientError, OSError, ValueError) as error:  # also TimeoutError
-                if upload.fault is not None:
-                    raise upload.fault from None
-                log.debug("jupyter does not answer: %r", error)
-                raise Unavailable("Jupyter does not answer") from error
-            try:
-                yield answer
-            finally:
-                answer.close()
 
 
 class _Visit(NamedTuple):
@@ -319,49 +284,3 @@ def _status_reply(request: RestRequest, state: JupyterState) -> web.StreamRespon
 
 def _is_use(method: str, path: str) -> bool:
     return method in _CHANGES and _WORK.fullmatch(path) is not None
-
-
-def _is_page(answer: aiohttp.ClientResponse) -> bool:
-    length = _length(answer)
-    return (
-        answer.status == 200
-        and answer.content_type == "text/html"
-        and answer.headers.get("Content-Encoding", "identity").lower() == "identity"
-        and (length is None or length <= MAX_PAGE_BYTES)
-    )
-
-
-async def _read_page(answer: aiohttp.ClientResponse, begun: list[bytes]) -> bytes | None:
-    """Return the complete page. `None` if it is too large; `begun` then holds the part read."""
-    size = 0
-    async for piece in _pieces(answer, []):
-        begun.append(piece)
-        size += len(piece)
-        if size > MAX_PAGE_BYTES:
-            return None
-    return b"".join(begun)
-
-
-async def _pieces(answer: aiohttp.ClientResponse, begun: list[bytes]) -> AsyncGenerator[bytes]:
-    """Yield the body, beginning with the part that was read before. Raises Unavailable."""
-    for piece in begun:
-        yield piece
-    while True:
-        try:
-            piece = await answer.content.read(PIECE_BYTES)
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable("Jupyter broke off its reply") from error
-        if not piece:
-            return
-        yield piece
-
-
-def _length(answer: aiohttp.ClientResponse) -> int | None:
-    """Return the body's length; `None` if Jupyter does not state it."""
-    if "Transfer-Encoding" in answer.headers:
-        return None
-    return answer.content_length
-
-
-def _invalid_reply() -> Unavailable:
-    return Unavailable("Jupyter's reply is not valid HTTP")

@@ -13,6 +13,7 @@ MIB = 1 << 20
 
 
 def gpu_metrics(report: GpuReport, use: Iterable[GpuUse]) -> Iterator[Metric]:
+    """Yield the metrics of GPUs and of the GPU time of running tasks."""
     labels = ["gpu", "name"]
     state = GaugeMetricFamily(
         "fetchml_gpu_state", "1 for the current state of the GPU.", labels=[*labels, "state"]
@@ -50,6 +51,7 @@ def gpu_metrics(report: GpuReport, use: Iterable[GpuUse]) -> Iterator[Metric]:
 
 
 def start_metrics(ahead: PrestageCounts, calibration: Calibration) -> Iterator[Metric]:
+    """Yield the metrics of prestaging and of start time estimates."""
     attempts = CounterMetricFamily(
         "fetchml_attempts", "Attempts that were prepared.", labels=["how"]
     )

@@ -48,6 +48,7 @@ class Metrics:
         self._budgets = budgets
 
     def text(self, state: ServerState) -> bytes:
+        """Return all metrics in the Prometheus text format."""
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         registry.register(

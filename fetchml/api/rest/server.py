@@ -61,7 +61,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HttpTimeouts:
-    """Seconds."""
+    """Time limits of the HTTP server in seconds."""
 
     body: float = 30
     """Longest time from a request's head to the end of its body."""
@@ -80,6 +80,8 @@ class HttpTimeouts:
 
 
 class HttpServer:
+    """Serves REST, `/ws`, and the Jupyter proxy."""
+
     def __init__(
         self,
         engine: "Engine",

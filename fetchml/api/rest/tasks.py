@@ -84,7 +84,7 @@ def _or(number: int | None, default: int) -> int:
 
 
 def _idempotency_key(request: web.BaseRequest) -> str | None:
-    """Return the `Idempotency-Key` header. Raises BadRequest if it is repeated."""
+    """Return the `Idempotency-Key` header (reading 5). Raises BadRequest if it is repeated."""
     keys = request.headers.getall("Idempotency-Key", ())
     if len(keys) > 1:
         raise BadRequest("Idempotency-Key: must be sent once")

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 
 class WatchOperation:
+    """Admits clients of `/ws` and starts their sessions."""
+
     def __init__(
         self, engine: "Engine", admission: Admission, streams: Streams, timing: Timing
     ) -> None:

@@ -1,0 +1,118 @@
+"""Requests to Jupyter and its replies."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+from yarl import URL
+
+from fetchml.adapters.jupyter.link import http_session
+from fetchml.api.http.request import RestRequest
+from fetchml.api.jupyter.headers import Target, for_jupyter
+from fetchml.api.jupyter.upload import Upload
+from fetchml.errors import BadRequest, Unavailable
+from fetchml.ports.jupyter import JupyterLink
+
+PIECE_BYTES = 64 << 10
+"""Largest part of a reply that is forwarded in one write."""
+MAX_PAGE_BYTES = 256 << 10
+"""Larger pages carry no notice."""
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_reply(
+    request: RestRequest,
+    link: JupyterLink,
+    target: Target,
+    body: bytes | None,
+    *,
+    plain: bool,
+    client_seconds: float,
+    jupyter_seconds: float,
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Send the request to Jupyter and yield its reply as soon as the head has arrived.
+
+    `body`: the complete body if it has been read already, otherwise `None`. `plain`: request an
+    uncompressed reply. Raises BadRequest, Unavailable.
+    """
+    http = request.http
+    try:
+        headers = for_jupyter(http.headers, link)
+    except ValueError:
+        raise BadRequest("A header cannot be forwarded: it has invalid characters") from None
+    if plain:
+        headers["Accept-Encoding"] = "identity"
+    upload = Upload(http, client_seconds, jupyter_seconds)
+    if body is None and http.body_exists and http.content_length is not None:
+        headers["Content-Length"] = str(http.content_length)
+    async with http_session(link, answer_seconds=jupyter_seconds) as session:
+        try:
+            async with asyncio.timeout(jupyter_seconds) as upload.timeout:
+                answer = await session.request(
+                    http.method,
+                    URL(f"http://jupyter{target.whole}", encoded=True),
+                    headers=headers,
+                    data=upload.pieces() if body is None and http.body_exists else body,
+                    allow_redirects=False,
+                )
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # also TimeoutError
+            if upload.fault is not None:
+                raise upload.fault from None
+            log.debug("jupyter does not answer: %r", error)
+            raise Unavailable("Jupyter does not answer") from error
+        try:
+            yield answer
+        finally:
+            answer.close()
+
+
+def is_page(answer: aiohttp.ClientResponse) -> bool:
+    """Return whether the reply is an uncompressed HTML page that may carry the notice."""
+    length = body_length(answer)
+    return (
+        answer.status == 200
+        and answer.content_type == "text/html"
+        and answer.headers.get("Content-Encoding", "identity").lower() == "identity"
+        and (length is None or length <= MAX_PAGE_BYTES)
+    )
+
+
+async def read_page(answer: aiohttp.ClientResponse, begun: list[bytes]) -> bytes | None:
+    """Return the complete page. `None` if it is too large; `begun` then holds the part read."""
+    size = 0
+    async for piece in body_pieces(answer, []):
+        begun.append(piece)
+        size += len(piece)
+        if size > MAX_PAGE_BYTES:
+            return None
+    return b"".join(begun)
+
+
+async def body_pieces(answer: aiohttp.ClientResponse, begun: list[bytes]) -> AsyncGenerator[bytes]:
+    """Yield the body, beginning with the part that was read before. Raises Unavailable."""
+    for piece in begun:
+        yield piece
+    while True:
+        try:
+            piece = await answer.content.read(PIECE_BYTES)
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable("Jupyter broke off its reply") from error
+        if not piece:
+            return
+        yield piece
+
+
+def body_length(answer: aiohttp.ClientResponse) -> int | None:
+    """Return the body's length; `None` if Jupyter does not state it."""
+    if "Transfer-Encoding" in answer.headers:
+        return None
+    return answer.content_length
+
+
+def invalid_reply() -> Unavailable:
+    """Return the error for a reply that cannot be forwarded."""
+    return Unavailable("Jupyter's reply is not valid HTTP")

@@ -138,7 +138,7 @@ class JupyterState(NamedTuple):
     use."""
 
 
-class JupyterDoor(NamedTuple):
+class VisitorPolicy(NamedTuple):
     """What the proxy checks a service's visitors against. Never shown."""
 
     owner: str

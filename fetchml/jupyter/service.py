@@ -80,7 +80,7 @@ class JupyterServices:
         self.link = self.supervision.link
         self.note_use = self.supervision.note_use
         self.state = self._views.state
-        self.door = self._views.door
+        self.visitor_policy = self._views.visitor_policy
 
     async def load(self) -> None:
         """Read all records from the open store."""

@@ -8,7 +8,7 @@ from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.jupyter.origin import JupyterOrigins
 from fetchml.jupyter.records import ServiceRecords
 from fetchml.jupyter.supervision import Supervision
-from fetchml.views import JupyterDoor, JupyterState, JupyterView
+from fetchml.views import JupyterState, JupyterView, VisitorPolicy
 
 
 class ServiceViews:
@@ -69,12 +69,12 @@ class ServiceViews:
         stops_at = supervisor.stops_at if supervisor is not None else None
         return JupyterState(status, why or "", stops_at)
 
-    def door(self, service_id: str) -> JupyterDoor | None:
+    def visitor_policy(self, service_id: str) -> VisitorPolicy | None:
         """Return what the proxy checks visitors against; `None` if there is no such service."""
         record = self._records.get(service_id)
         if record is None:
             return None
-        return JupyterDoor(record.user, record.token, self._private)
+        return VisitorPolicy(record.user, record.token, self._private)
 
     def _status(self, record: Service) -> tuple[ServiceStatus, str | None]:
         task = self._records.task_of(record)

@@ -25,7 +25,7 @@ from fetchml.core.requests.jupyter import ServiceStatus
 from fetchml.jupyter.origin import JupyterOrigins
 from fetchml.ports.jupyter import JupyterLink
 from fetchml.system.clock import Clock
-from fetchml.views import JupyterDoor, JupyterState
+from fetchml.views import JupyterState, VisitorPolicy
 from tests.support import front
 from tests.support.memory_store import MemoryStore
 
@@ -50,10 +50,10 @@ class StubServices:
     def link(self, service_id: str) -> JupyterLink | None:
         return self.links.get(service_id)
 
-    def door(self, service_id: str) -> JupyterDoor | None:
+    def visitor_policy(self, service_id: str) -> VisitorPolicy | None:
         if service_id not in self.states:
             return None
-        return JupyterDoor("ada", TOKEN, self.private)
+        return VisitorPolicy("ada", TOKEN, self.private)
 
     def note_use(self, service_id: str) -> None:
         self.used.append(service_id)

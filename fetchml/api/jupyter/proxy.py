@@ -39,7 +39,7 @@ from fetchml.auth.admission import Admission
 from fetchml.errors import NotFound, Unavailable
 from fetchml.jupyter.origin import JupyterOrigins
 from fetchml.ports.jupyter import JupyterLink
-from fetchml.views import JupyterDoor, JupyterState
+from fetchml.views import JupyterState, VisitorPolicy
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -55,7 +55,7 @@ class Services(Protocol):
 
     def link(self, service_id: str) -> JupyterLink | None: ...
 
-    def door(self, service_id: str) -> JupyterDoor | None: ...
+    def visitor_policy(self, service_id: str) -> VisitorPolicy | None: ...
 
     def note_use(self, service_id: str) -> None: ...
 
@@ -121,20 +121,25 @@ class JupyterProxy:
         """Look up the service and authenticate the visitor. Raises NotFound, RateLimited,
         MethodNotAllowed."""
         http = request.http
-        door = self._services.door(target.service_id) if target is not None else None
+        policy = self._services.visitor_policy(target.service_id) if target is not None else None
         authenticated = (
-            target is not None and door is not None and is_authenticated(http, target, door)
+            target is not None and policy is not None and is_authenticated(http, target, policy)
         )
         state = self._services.state(target.service_id) if target is not None else None
-        if target is None or door is None or state is None or (door.private and not authenticated):
+        if (
+            target is None
+            or policy is None
+            or state is None
+            or (policy.private and not authenticated)
+        ):
             self._admission.count_refusal(http.headers.get("X-API-Key"), request.address)
             raise NotFound("There is no such Jupyter service")
         if http.method not in _METHODS:
             raise MethodNotAllowed(http.method, ", ".join(_METHODS))
-        return _Visit(target, door, state, authenticated=authenticated)
+        return _Visit(target, policy, state, authenticated=authenticated)
 
     async def _serve(self, request: RestRequest, visit: "_Visit") -> web.StreamResponse:
-        target, door, state = visit.target, visit.door, visit.state
+        target, policy, state = visit.target, visit.policy, visit.state
         log.debug("%s %s%s", request.http.method, target.service_id, target.path)
         if not target.path:
             return _redirect(request, visit.whole)
@@ -145,7 +150,7 @@ class JupyterProxy:
             return _status_reply(request, state)
         if visit.authenticated:
             is_socket = _is_socket(request)
-            with self._limits.authenticated(target.service_id, door.owner, is_socket=is_socket):
+            with self._limits.authenticated(target.service_id, policy.owner, is_socket=is_socket):
                 return await self._forward(request, link, visit, None)
         with self._limits.anonymous(target.service_id, request.address):
             return await self._forward_anonymous(request, link, visit)
@@ -227,7 +232,7 @@ class JupyterProxy:
             if not 200 <= answer.status < 600:
                 raise invalid_reply()
             given = answer.headers.getall("Set-Cookie", [])
-            cookie = visitor_cookie(http, target, visit.door, answer.status, given)
+            cookie = visitor_cookie(http, target, visit.policy, answer.status, given)
             if cookie is not None:
                 secure = "; Secure" if self._origins.are_encrypted else ""
                 headers.add("Set-Cookie", cookie + secure)
@@ -250,7 +255,7 @@ class _Visit(NamedTuple):
     """A request to a service, with the visitor's standing."""
 
     target: Target
-    door: JupyterDoor
+    policy: VisitorPolicy
     state: JupyterState
     authenticated: bool
 

@@ -19,7 +19,7 @@ from fetchml.auth.open_streams import OpenStreams
 from fetchml.config.proxies import caller_of
 from fetchml.core.requests.jupyter import login_cookie
 from fetchml.errors import TooManyStreams, Unavailable
-from fetchml.views import JupyterDoor
+from fetchml.views import VisitorPolicy
 
 OPEN_BY_SERVICE = 200
 """Requests and sockets of one service's authenticated visitors."""
@@ -92,19 +92,19 @@ class VisitorLimits:
             yield
 
 
-def is_authenticated(request: web.BaseRequest, target: Target, door: JupyterDoor) -> bool:
+def is_authenticated(request: web.BaseRequest, target: Target, policy: VisitorPolicy) -> bool:
     """Return whether the request presents the service's token, or the cookie for it."""
     tokens = parse_qs(target.query.removeprefix("?")).get("token", [])
     presented = [token_in(request.headers), *tokens]
-    if any(_same(token, door.token) for token in presented if token):
+    if any(_same(token, policy.token) for token in presented if token):
         return True
     name = _name(target.service_id)
-    proof = _proof(target.service_id, door)
+    proof = _proof(target.service_id, policy)
     return any(each == name and _same(value, proof) for each, value in cookies(request.headers))
 
 
 def visitor_cookie(
-    request: web.BaseRequest, target: Target, door: JupyterDoor, status: int, given: list[str]
+    request: web.BaseRequest, target: Target, policy: VisitorPolicy, status: int, given: list[str]
 ) -> str | None:
     """Return the cookie that authenticates the visitor from now on. It is set when the service's
     link is opened, or when Jupyter itself logs the visitor in.
@@ -112,14 +112,14 @@ def visitor_cookie(
     `status`, `given`: the status of Jupyter's reply, and the cookies that it sets. Returns `None`
     if no cookie is to be set.
     """
-    name, proof = _name(target.service_id), _proof(target.service_id, door)
+    name, proof = _name(target.service_id), _proof(target.service_id, policy)
     sent = cookies(request.headers)
     if (name, proof) in sent:
         return None
     login = login_cookie(target.service_id)
     if request.method == "GET":
         tokens = parse_qs(target.query.removeprefix("?")).get("token", [])
-        lets_in = any(_same(token, door.token) for token in tokens) or (
+        lets_in = any(_same(token, policy.token) for token in tokens) or (
             status == HTTPStatus.OK
             and may_carry_notice(target.path)
             and any(each == login for each, _ in sent)
@@ -139,10 +139,10 @@ def _name(service_id: str) -> str:
     return f"{_COOKIE}-{service_id}"
 
 
-def _proof(service_id: str, door: JupyterDoor) -> str:
+def _proof(service_id: str, policy: VisitorPolicy) -> str:
     """Return the cookie's value. It does not reveal the token or grant access; it only selects the
     limits that apply."""
-    return hmac.digest(door.token.encode(), f"visitor {service_id}".encode(), "sha256").hex()
+    return hmac.digest(policy.token.encode(), f"visitor {service_id}".encode(), "sha256").hex()
 
 
 def _same(given: str, expected: str) -> bool:

@@ -21,7 +21,7 @@ BATCHES = 30
 BATCH_TARGET = 30_000
 """Tasks a second."""
 CREATE = task_pb2.CreateTaskRequest(job_name="bench", args="--epochs 5", cpu=1)
-METHOD = "/fetchml.v1.TaskService/CreateTask"
+METHOD = "fetchml.v1.TaskService/CreateTask"
 
 
 def run() -> Benchmark:
@@ -34,7 +34,7 @@ def run() -> Benchmark:
         client.blocked_queue(),
     ):
         load = moved(grpc_load)
-        call = (METHOD, {"x-api-key": KEY}, CREATE.SerializeToString(), CONNECTIONS)
+        call = (METHOD, KEY, CREATE.SerializeToString(), CONNECTIONS)
         for server in (ours, floor):
             load(server.grpc, *call, 0.5)
         loads = [

@@ -12,50 +12,45 @@ from typing import cast
 import uvloop
 
 from benchmarks.figures import Load
+from testbed.http2 import (
+    ACK,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FIRST_WINDOW,
+    GOAWAY,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    frame,
+    header_block,
+)
+from testbed.http2 import (
+    message as grpc_message,
+)
 
 CALLS_EACH = 8
 """Calls under way on each connection."""
 GRACE_SECONDS = 10
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
-END_STREAM, ACK, END_HEADERS = 1, 1, 4
 WHOLE_WINDOW = 2**31 - 1
-FIRST_WINDOW = 2**16 - 1
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
-
-
-def header_block(path: str, metadata: dict[str, str]) -> bytes:
-    """HPACK without its table, so that the same bytes serve every call."""
-    block = b"\x83\x86"  # :method POST, :scheme http
-    for name, value in {
-        ":path": path,
-        ":authority": "127.0.0.1",
-        "te": "trailers",
-        "content-type": "application/grpc",
-        **metadata,
-    }.items():
-        assert len(name) < 127
-        assert len(value) < 127
-        block += b"\x00" + bytes([len(name)]) + name.encode()
-        block += bytes([len(value)]) + value.encode()
-    return block
 
 
 def grpc_load(
     address: str,
-    path: str,
-    metadata: dict[str, str],
+    method: str,
+    key: str,
     message: bytes,
     connections: int,
     seconds: float,
 ) -> Load:
     """Run in a process of its own. Raises RuntimeError for any call that fails."""
-    block = header_block(path, metadata)
-    body = b"\0" + struct.pack(">I", len(message)) + message
+    block = header_block(method, [(b"x-api-key", key.encode())])
+    body = grpc_message(message)
     return uvloop.run(_run(address, block, body, connections, seconds))
 
 
@@ -91,7 +86,7 @@ class _Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        window = frame(SETTINGS, 0, 0, struct.pack(">HI", 4, WHOLE_WINDOW))
+        window = frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, WHOLE_WINDOW))
         window += frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", WHOLE_WINDOW - FIRST_WINDOW))
         self._transport.write(PREFACE + window)
 

@@ -9,12 +9,12 @@ import grpc
 
 from benchmarks.client import Client
 from benchmarks.processes import KEY, Server
-from benchmarks.raw_clients import GrpcConnection
 from fetchml.v1 import task_pb2, task_pb2_grpc
+from testbed.http2 import Connection
 
 MIB = 1 << 20
-CHECK = "/grpc.health.v1.Health/Check"
-WATCH = "/grpc.health.v1.Health/Watch"
+CHECK = "grpc.health.v1.Health/Check"
+WATCH = "grpc.health.v1.Health/Watch"
 CALLS = 100
 NETWORKS = 210
 STREAMS = 50
@@ -40,10 +40,10 @@ def unfinished_messages(server: Server) -> Iterator[Callable[[], str]]:
 
     def attack() -> str:
         with ExitStack() as stack:
-            opened = [stack.enter_context(GrpcConnection(server.grpc)) for _ in range(CALLS)]
+            opened = [stack.enter_context(Connection(server.grpc)) for _ in range(CALLS)]
             for connection in opened:
                 connection.look(QUIET_SECONDS)
-            begun = [(connection, connection.begin(CHECK, {})) for connection in opened]
+            begun = [(connection, connection.call(CHECK)) for connection in opened]
             sent = [0] * CALLS
             quiet = 0
             while quiet < QUIET_LOOKS:
@@ -66,15 +66,15 @@ def health_watches(server: Server) -> Iterator[Callable[[], str]]:
     """Ten addresses a connection, as a trusted proxy names them."""
 
     def attack() -> str:
-        opened: list[GrpcConnection] = []
+        opened: list[Connection] = []
         with ExitStack() as stack:
             for network in range(NETWORKS):
                 if network % 10 == 0:
-                    opened.append(stack.enter_context(GrpcConnection(server.grpc)))
+                    opened.append(stack.enter_context(Connection(server.grpc)))
                     opened[-1].look(QUIET_SECONDS)
                 for _ in range(STREAMS):
-                    address = {"x-forwarded-for": f"2001:db8:{network:x}::1"}
-                    stream = opened[-1].begin(WATCH, address)
+                    address = (b"x-forwarded-for", b"2001:db8:%x::1" % network)
+                    stream = opened[-1].call(WATCH, None, address)
                     opened[-1].send(stream, bytes(5), last=True)
                 opened[-1].look()
             until = time.monotonic() + END_SECONDS

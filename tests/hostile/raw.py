@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from testbed.http2 import Connection, message
 from tests.support.cli_server import Server
 
 ADMIN_KEY = "an-admin-key-for-tests"
@@ -69,6 +70,16 @@ def submit(
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     sent = {b"Content-Type": b"application/json", **(headers or {})}
     return ask(address, b"POST", b"/v1/tasks", sent, data)
+
+
+def create_task_with(
+    server: Server, metadata: Iterable[tuple[bytes, bytes]], request: bytes
+) -> str:
+    """Call CreateTask with metadata of any bytes; returns how the call ended."""
+    with Connection(server.grpc) as connection:
+        stream = connection.call("fetchml.v1.TaskService/CreateTask", None, *metadata)
+        connection.send(stream, message(request), last=True)
+        return connection.end_of(stream, SECONDS)
 
 
 class Marks:

@@ -14,8 +14,8 @@ from fetchml.api.grpc import sending, tasks
 from fetchml.api.grpc.receiving import MAX_MESSAGE_BYTES, PLACES_BY_KEY
 from fetchml.auth.admission import KEYLESS_STREAMS
 from fetchml.v1 import queue_pb2, queue_pb2_grpc, task_pb2
+from testbed.http2 import INITIAL_WINDOW_SIZE, Connection, message
 from tests.hostile.attacked import MIB, Attacked
-from tests.hostile.http2 import INITIAL_WINDOW_SIZE, Connection
 
 HEALTH = "grpc.health.v1.Health/Check"
 WATCH_HEALTH = "grpc.health.v1.Health/Watch"
@@ -54,7 +54,7 @@ def begin_messages(
 ) -> int:
     """Messages of `size` bytes that lack their last one; returns the growth of the memory."""
     before = attacked.memory()
-    message = b"\0" + struct.pack(">I", size) + bytes(size - 1)
+    unfinished = message(bytes(size))[:-1]
     with ExitStack() as stack:
         opened = [stack.enter_context(Connection(attacked.server.grpc)) for _ in range(connections)]
         for connection in opened:
@@ -68,7 +68,7 @@ def begin_messages(
             for connection in opened:
                 connection.look()
             for n, (connection, stream) in enumerate(begun):
-                more = connection.send(stream, message[sent[n] :])
+                more = connection.send(stream, unfinished[sent[n] :])
                 sent[n] += more
                 took += more
             quiet = 0 if took else quiet + 1
@@ -102,11 +102,9 @@ def test_calls_that_never_end_their_message_are_ended(attacked: Attacked) -> Non
         connection.look(0.1)
         begun = {connection.call(GET, attacked.mallory) for _ in range(100)}
         for stream in begun:
-            connection.send(stream, b"\0" + struct.pack(">I", 1000) + b"half")
-        until = time.monotonic() + SECONDS
-        while begun != connection.ended and time.monotonic() < until:
-            connection.look(1)
-        assert begun == connection.ended
+            connection.send(stream, message(bytes(1000))[:9])
+        for stream in begun:
+            assert connection.end_of(stream, SECONDS) != "closed"
 
 
 def test_addresses_without_a_key_leave_calls_to_keys(attacked: Attacked) -> None:
@@ -136,7 +134,7 @@ def test_addresses_without_a_key_leave_calls_to_keys(attacked: Attacked) -> None
 def ask(connection: Connection, method: str, key: str, request: Message) -> int:
     data = request.SerializeToString()
     stream = connection.call(method, key)
-    connection.send(stream, b"\0" + struct.pack(">I", len(data)) + data, last=True)
+    connection.send(stream, message(data), last=True)
     return stream
 
 

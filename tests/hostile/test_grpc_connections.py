@@ -15,8 +15,8 @@ from fetchml.api.grpc import connections
 from fetchml.api.grpc.connections import ACCEPTED, CONNECTION_BYTES, excess_of
 from fetchml.api.grpc.receiving import CHECK_PLACES
 from fetchml.auth.admission import KEYLESS_STREAMS, STREAMS_PER_ADDRESS
+from testbed.http2 import HEADERS, Connection, frame
 from tests.hostile.attacked import MIB, Attacked
-from tests.hostile.http2 import HEADERS, Connection, frame
 from tests.support import grpc_world
 
 MOST = 40
@@ -69,8 +69,7 @@ def is_answered(attacked: Attacked, source: str) -> bool:
     with Connection(attacked.server.grpc, source=source) as connection:
         stream = connection.call(QUEUE, attacked.bob)
         connection.send(stream, bytes(5), last=True)
-        until(lambda: has_ended(connection, {stream}), "neither answered nor closed")
-        return stream in connection.ended
+        return connection.end_of(stream, SECONDS) == "answered"
 
 
 def test_one_address_does_not_shut_out_another(attacked: Attacked, clients: ExitStack) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from fetchml.v1 import task_pb2
-from tests.hostile import raw_grpc
 from tests.hostile.raw import (
     ADMIN_KEY,
     SECONDS,
@@ -21,6 +20,7 @@ from tests.hostile.raw import (
     ask,
     assert_log_is_safe,
     assert_no_ghosts,
+    create_task_with,
     submit,
 )
 from tests.support.cli_server import Server
@@ -164,7 +164,7 @@ def test_metadata_that_is_no_text(serve: Callable[[], Server], tmp_path: Path) -
             request = task_pb2.CreateTaskRequest(job_name="a", command=marks.command())
             metadata = [(name, value), (b"x-api-key", key.encode())]
             data = request.SerializeToString()
-            raw_grpc.call(server.grpc, "TaskService/CreateTask", metadata, data)
+            create_task_with(server, metadata, data)
     until_idle(server)
     assert "Invalid encoding" not in server.log
     server = restarted(server)

@@ -24,12 +24,12 @@ from fetchml.v1 import (
     snapshot_pb2,
     task_pb2,
 )
-from tests.hostile import raw_grpc
 from tests.hostile.raw import (
     ADMIN_KEY,
     SECONDS,
     Marks,
     ask,
+    create_task_with,
     submit,
 )
 from tests.support.cli_server import Server
@@ -271,7 +271,7 @@ def grpc_metadata(key: bytes) -> Channel:
         request = task_pb2.CreateTaskRequest(job_name="a", command=marks.command())
         metadata = [(key, raw(value)), (b"x-api-key", ADMIN_KEY.encode())]
         data = request.SerializeToString()
-        raw_grpc.call(server.grpc, "TaskService/CreateTask", metadata, data)
+        create_task_with(server, metadata, data)
         call_grpc(server, "GpuService/ListGpus", b"")
 
     return send

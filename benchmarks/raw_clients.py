@@ -1,4 +1,4 @@
-"""Clients that no library would be: they send half of what they began, and read nothing."""
+"""Raw HTTP clients: they send part of a request and read little of the reply."""
 
 import socket
 from contextlib import suppress

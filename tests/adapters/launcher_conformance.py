@@ -10,8 +10,8 @@ import pytest
 
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount
-from tests.support.launcher_bench import Bench, silent, soon
-from tests.support.program import eventually
+from tests.support.launcher_bench import Bench, silent
+from tests.support.waiting import eventually, soon
 
 REPOSITORY = Path(__file__).parents[2]
 RUNS_ONCE = 'echo ran >> "$FETCHML_OUTPUTS/ran"; '

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import grpc
@@ -24,6 +24,7 @@ from tests.support.archives import file, link, packed
 from tests.support.front import EDGE
 from tests.support.grpc_world import grpc_world, refusal
 from tests.support.rest_world import World, rest_world
+from tests.support.waiting import until_true
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -154,15 +155,9 @@ async def test_aborted_upload_leaves_no_files(rest: World) -> None:
         f"PUT /v1/snapshots HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n"
         f"X-API-Key: {key}\r\n\r\n12345".encode()
     )
-    await _until(lambda: len(list(new.iterdir())) == 1)
+    await until_true(lambda: len(list(new.iterdir())) == 1)
     writer.transport.abort()
-    await _until(lambda: not list(new.iterdir()) and not uploads.uploads._under_way["user"])
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  # The file system has no event to await.
-            await asyncio.sleep(0.01)
+    await until_true(lambda: not list(new.iterdir()) and not uploads.uploads._under_way["user"])
 
 
 async def test_upload_get_list_delete_over_grpc(rpc: g.World) -> None:

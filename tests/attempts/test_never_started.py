@@ -16,6 +16,7 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, LaunchSpec, PrepareError
 from fetchml.shim import NO_ROOM
 from tests.support.engine_box import ALICE, Box, ended
+from tests.support.waiting import until_true
 
 FULL_AT_FIRST = """#!/bin/sh
 [ $# -gt 1 ] || exit 64
@@ -77,9 +78,7 @@ async def test_it_waits_for_room(box: Box, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(AttemptFolder, "has_room", has_room)
     async with box.engine() as engine:
         task = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"]})
-        async with asyncio.timeout(20):
-            while len(looked) < 5:  # noqa: ASYNC110 - nobody tells of it
-                await asyncio.sleep(0.01)
+        await until_true(lambda: len(looked) >= 5)
         waiting = await engine.get_task(ALICE, task.id)
         assert "the disk is full" in str(waiting.progress)
         room.set()
@@ -146,6 +145,4 @@ async def test_a_request_under_way_leaves_no_folders(
         await engine.cancel_task(ALICE, task.id)
         await ended(engine, task.id)
         folder = box.data_dir / f"tasks/{task.id}/attempts/1"
-        async with asyncio.timeout(20):
-            while {each.name for each in folder.iterdir()} != {"run"}:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until_true(lambda: {each.name for each in folder.iterdir()} == {"run"})

@@ -9,6 +9,7 @@ from fetchml.core.model import Principal, Role
 from fetchml.engine.engine import Engine
 from fetchml.errors import BadRequest, Forbidden, Unauthorized
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
+from tests.support.waiting import until
 
 SLEEP = {"job_name": "sleep", "command": ["sleep", "1000"]}
 TRUE = {"job_name": "true", "command": ["true"]}
@@ -141,7 +142,5 @@ async def test_only_the_newest_entries_are_kept(box: Box, monkeypatch: pytest.Mo
         await asyncio.gather(*done)
         monkeypatch.setattr(engine._store._maintenance, "_audit_rows", 20)  # type: ignore[attr-defined]
         monkeypatch.setattr(engine._store._maintenance, "_next_expiry_at", 0.0)  # type: ignore[attr-defined]
-        async with asyncio.timeout(10):
-            while len(entries := await engine._audit.entries(ADMIN)) != 20:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+        entries = await until(lambda: engine._audit.entries(ADMIN), lambda found: len(found) == 20)
         assert [entry.target for entry in entries] == [str(n) for n in range(49, 29, -1)]

@@ -24,6 +24,7 @@ from fetchml.v1.task_pb2 import Task, TaskExplanation
 from testbed.gpu.stand_in import GpuBox, gpu, process, uuid
 from tests.cli.test_commands import rest
 from tests.support.cli_server import FETCHML, SECONDS, Server, environment
+from tests.support.waiting import wait_until
 
 FREE = [gpu(0), gpu(1, use=3), gpu(2, action=1)]
 
@@ -38,13 +39,14 @@ def server(tmp_path: Path, gpu_box: GpuBox) -> Iterator[Server]:
 
 def until(server: Server, number: int, state: str) -> dict[str, object]:
     """Return the GPU once it has a state. The server polls every two seconds."""
-    give_up = time.monotonic() + SECONDS
-    while True:
+
+    def look() -> dict[str, object] | None:
         found: dict[str, object] = server.json("gpus")["gpus"][number]
-        if found["state"] == state:
-            return found
-        assert time.monotonic() < give_up, found
-        time.sleep(0.1)
+        return found if found["state"] == state else None
+
+    found = wait_until(look, f"GPU {number} is {state}")
+    assert found is not None
+    return found
 
 
 def row(server: Server, number: int) -> str:
@@ -268,9 +270,7 @@ def test_top_lists_prestaged_tasks_among_the_waiting(tmp_path: Path) -> None:
     try:
         runs = server.run("submit", "--gpu", "1", "--", "sleep", "1000").succeeded()
         waits = server.run("submit", "--gpu", "1", "--", "true").succeeded()
-        give_up = time.monotonic() + SECONDS
-        while not server.json("show", waits).get("ahead"):
-            assert time.monotonic() < give_up
+        wait_until(lambda: server.json("show", waits).get("ahead"))
         above, below = server.run("top").succeeded().split(" waiting: ")
         assert runs in above
         assert waits not in above

@@ -6,7 +6,6 @@ import platform
 import shutil
 import subprocess
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from testbed.authority import Authority
 from testbed.docker_engine import PrivateEngine
 from tests.support.cli_server import FETCHML
 from tests.support.validate import ROOT
+from tests.support.waiting import wait_until
 
 C_LIBRARY = ("libdl.so.2", "libm.so.6", "libpthread.so.0", "librt.so.1", "libutil.so.1")
 """What Debian's images have of it, and Python does not need."""
@@ -76,10 +76,11 @@ def test_a_task_runs_through_both(
     composed: PrivateEngine, authority: Authority, tmp_path: Path
 ) -> None:
     curl = ["curl", "--silent", "--fail", "--cacert", str(authority.file)]
-    deadline = time.monotonic() + SECONDS
-    while composed.inside(*curl, "https://127.0.0.1:8443/health").returncode != 0:
-        assert time.monotonic() < deadline, logs(composed)
-        time.sleep(0.2)  # nobody tells of it
+    health = [*curl, "https://127.0.0.1:8443/health"]
+    try:
+        wait_until(lambda: composed.inside(*health).returncode == 0)
+    except AssertionError as error:
+        raise AssertionError(logs(composed)) from error
     key = (tmp_path / "data/admin.key").read_text().strip()
     variables = {
         "FETCHML_SERVER": "https://127.0.0.1:8443",

@@ -23,9 +23,9 @@ from testbed.authority import Authority
 from tests.envoy.grpc_web import call_over_web
 from tests.support import grpc_world, rest_world
 from tests.support.cli_server import FETCHML, environment
-from tests.support.program import eventually
 from tests.support.rest_world import Reply, World
 from tests.support.validate import check_error
+from tests.support.waiting import eventually
 
 UNAVAILABLE = "The server does not answer: try again later"
 UNREADABLE = "grpc-timeout can't be read"

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from fetchml.cli.main import COMMANDS
 from tests.executable.conftest import ROOT, Start
 from tests.support.cli_server import SECONDS, Server, environment
+from tests.support.waiting import wait_until
 
 MAX_BYTES = 130_000_000
 
@@ -39,15 +39,7 @@ def ask(server: Server, path: str) -> tuple[int, bytes]:
 
 
 def eventually_gone(pid: int) -> None:
-    fd = os.pidfd_open(pid)
-    try:
-        os.set_blocking(fd, False)
-        deadline = time.monotonic() + SECONDS
-        while Path(f"/proc/{pid}/stat").exists() and _state(pid) != "Z":
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-    finally:
-        os.close(fd)
+    wait_until(lambda: _state(pid) == "Z", f"the end of process {pid}")
 
 
 def _state(pid: int) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.test_crash import COUNTED, starts, until
 from tests.support.program import Backend, Task
+from tests.support.scripts import COUNTED, until_file
 from tests.support.server_fixtures import Serve
 
 FIRST = Path(__file__).parent / "data/fetchml-first.tar.gz"
@@ -49,7 +49,9 @@ async def test_what_ran_under_the_first_one_goes_on(
     failed = await server.submit("exit 3", max_retries=0)
     for task_id in (done, failed):
         await server.ended(task_id)
-    running = [await server.submit(COUNTED + until("go") + f"exit {code}") for code in range(4)]
+    running = [
+        await server.submit(COUNTED + until_file("go") + f"exit {code}") for code in range(4)
+    ]
     for task_id in running:
         await server.running(task_id)
     waiting = await server.submit("echo at last")
@@ -67,7 +69,7 @@ async def test_what_ran_under_the_first_one_goes_on(
     for code, task_id in enumerate(running):
         task = await server.ended(task_id)
         assert (task.exit_code, task.attempt) == (code, 1), task
-        assert await starts(server, task_id) == 1
+        assert await server.starts(task_id) == 1
     await server.ended(waiting)
     assert (await server.get(waiting)).output == "at last\n"
     async with server.watch() as updates:

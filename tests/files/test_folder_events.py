@@ -13,7 +13,7 @@ from asyncinotify import Inotify
 from fetchml.files import folder_events
 from fetchml.files.folder_events import Changes, FolderEvents
 from fetchml.system import inotify_limits
-from tests.support.launcher_bench import soon
+from tests.support.waiting import soon
 
 QUEUED_EVENTS = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 

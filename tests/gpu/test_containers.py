@@ -18,7 +18,8 @@ from testbed.docker_engine import Engine, PrivateEngine, private_engine
 from testbed.gpu.cdi import GPUS, GREEDY, IMAGE, PARTS, add_images
 from testbed.gpu.stand_in import uuid
 from tests.gpu.conftest import LONGER
-from tests.support.launcher_bench import INSTANCE, silent, soon
+from tests.support.launcher_bench import INSTANCE, silent
+from tests.support.waiting import soon
 
 GRANTS = 200 * LONGER
 AT_ONCE = 8

@@ -16,8 +16,9 @@ from fetchml.system import processes
 from testbed import debian
 from testbed.docker_engine import Engine
 from testbed.gpu.stand_in import uuid
-from tests.support.launcher_bench import Bench, soon
+from tests.support.launcher_bench import Bench
 from tests.support.launcher_bench import bench as open_bench
+from tests.support.waiting import soon, until_true
 
 VISIBLE = 'echo "$FETCHML_GPU_UUIDS ${CUDA_VISIBLE_DEVICES-unset}"'
 ORPHAN = """
@@ -88,8 +89,7 @@ async def test_a_process_that_hides_is_its_task_s_all_the_same(plain: Bench) -> 
     await plain.until_log(run, b"done")
     await plain.until_log(run, b"orphan")
     orphan = int(folder.tail().split()[folder.tail().split().index(b"orphan") + 1])
-    while processes.name(orphan) != "sleep":  # noqa: ASYNC110 - nothing tells of an exec
-        await asyncio.sleep(0.002)
+    await until_true(lambda: processes.name(orphan) == "sleep")
     assert processes.environment(orphan) in ([], [""])
     assert launcher.owner_of(orphan) == run.task_id
     await launcher.kill(run)
@@ -130,8 +130,7 @@ async def test_the_processes_of_a_container(contained: Bench, docker_engine: Eng
 
     # A later server learns it where it adopts the task.
     waiting = asyncio.create_task(later.wait(run))
-    while later.owner_of(pids[0]) is None:  # noqa: ASYNC110 - nothing tells of an answer
-        await asyncio.sleep(0.01)
+    await until_true(lambda: later.owner_of(pids[0]) is not None)
     assert later.owner_of(pids[0]) == run.task_id
     await launcher.kill(run)
     await soon(waiting)

@@ -1,6 +1,5 @@
 """The whole server on a box with eight GPUs that are not there."""
 
-import asyncio
 import random
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,10 +10,10 @@ from testbed.docker_engine import PrivateEngine
 from testbed.gpu.cdi import GPUS, IMAGE
 from testbed.gpu.stand_in import GpuBox, end, gpu, process, uuid
 from tests.gpu.conftest import LONGER, Boxed
-from tests.server.test_ahead import at_gate, explained
-from tests.server.test_crash import COUNTED, starts, until
-from tests.support.program import SECONDS, Server, Task, all_ended, eventually
+from tests.support.program import Server, Task, all_ended
+from tests.support.scripts import COUNTED, until_file
 from tests.support.server_fixtures import containers_of
+from tests.support.waiting import SECONDS, eventually, until
 
 ROUNDS = 6 * LONGER
 TASKS = 12
@@ -27,18 +26,14 @@ async def gpus(server: Server) -> list[dict[str, Any]]:
 
 
 async def until_gpu(server: Server, number: int, state: str, reason: str | None = None) -> None:
-    async with asyncio.timeout(60):
-        while True:
-            found = (await gpus(server))[number]
-            if (found["state"], found.get("reason")) == (state, reason):
-                return
-            await asyncio.sleep(0.05)  # nobody tells of it
+    def is_so(found: list[dict[str, Any]]) -> bool:
+        return (found[number]["state"], found[number].get("reason")) == (state, reason)
+
+    await until(lambda: gpus(server), is_so)
 
 
 async def until_explained(server: Server, task_id: str, part: str) -> None:
-    async with asyncio.timeout(60):
-        while part not in await explained(server, task_id):  # noqa: ASYNC110 - nobody tells of it
-            await asyncio.sleep(0.05)
+    await until(lambda: server.explained(task_id), lambda reason: part in reason)
 
 
 def none_at_once(tasks: Sequence[Task]) -> None:
@@ -73,7 +68,7 @@ async def random_schedule(server: Server, script: str) -> list[Task]:
     for task in tasks:
         assert (task.status, task.retry_count) == (Task.completed, 0), task
         assert len(set(task.gpu_uuids)) == task.gpu
-        assert await starts(server, task.id) == 1
+        assert await server.starts(task.id) == 1
     none_at_once(tasks)
     await server.assert_idle(*task_ids)
     assert {each["state"] for each in await gpus(server)} == {"free"}
@@ -113,7 +108,7 @@ async def test_a_busy_gpu_is_given_to_nobody(boxed: Boxed, gpu_box: GpuBox) -> N
         one = await server.ended(await server.submit("true", gpu=1))
         assert list(one.gpu_uuids) == [uuid(1)]
         told = f"busy: trainer (pid {pid}, 2.1 GiB)"
-        assert f"1 of 2 free; {uuid(0)}: {told}" in await explained(server, both)
+        assert f"1 of 2 free; {uuid(0)}: {told}" in await server.explained(both)
         assert [each["state"] for each in await gpus(server)] == ["busy", "free"]
         end(pid)
         assert (await server.ended(both)).status == Task.completed
@@ -122,7 +117,7 @@ async def test_a_busy_gpu_is_given_to_nobody(boxed: Boxed, gpu_box: GpuBox) -> N
 async def test_memory_that_does_not_come_back(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0))
     server = await boxed().start()
-    first = await server.submit(until("go"), gpu=1)
+    first = await server.submit(until_file("go"), gpu=1)
     await server.running(first)
     gpu_box.set(gpu(0, used=9000))
     server.tell(first)
@@ -139,7 +134,7 @@ async def test_a_process_that_a_task_leaves_behind(boxed: Boxed, gpu_box: GpuBox
     """One that has escaped its task is a stranger, whatever it says of itself."""
     gpu_box.set(gpu(0))
     server = await boxed().start()
-    first = await server.submit(until("go"), gpu=1)
+    first = await server.submit(until_file("go"), gpu=1)
     await server.running(first)
     folder = server.data_dir / f"tasks/{first}/attempts/1/workspace"
     with process("leak", FETCHML_WORKSPACE=str(folder)) as pid:
@@ -152,7 +147,7 @@ async def test_a_process_that_a_task_leaves_behind(boxed: Boxed, gpu_box: GpuBox
         assert (await server.ended(second)).status == Task.completed
 
 
-AGAIN = 'if [ "$FETCHML_ATTEMPT" = 1 ]; then ' + until("go") + "exit 3; fi"
+AGAIN = 'if [ "$FETCHML_ATTEMPT" = 1 ]; then ' + until_file("go") + "exit 3; fi"
 
 
 async def with_xid(server: Server, gpu_box: GpuBox, code: int) -> str:
@@ -215,7 +210,7 @@ async def test_a_lost_gpu_ends_its_task_which_runs_elsewhere(boxed: Boxed, gpu_b
 async def test_drained_by_its_owner(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0))
     server = await boxed().start()
-    first = await server.submit(until("go"), gpu=1)
+    first = await server.submit(until_file("go"), gpu=1)
     await server.running(first)
     for _ in range(2):
         reply = await server.rest.ask("POST", f"/v1/gpus/{uuid(0)}/drain")
@@ -240,12 +235,14 @@ async def test_the_next_one_is_ready_on_the_gpu_before_it_is_free(
 ) -> None:
     gpu_box.set(gpu(0), gpu(1))
     server = await boxed(containers_of(cdi_engine, IMAGE)).start()
-    running = [await server.submit(until("go"), gpu=1) for _ in range(2)]
+    running = [await server.submit(until_file("go"), gpu=1) for _ in range(2)]
     for task_id in running:
         await server.running(task_id)
     # Each waits for the other to run: on a GPU that is free again they would rightly meet.
-    waiting = [await server.submit("env | grep ^GIVEN_; " + until("go"), gpu=1) for _ in range(2)]
-    places = [list((await at_gate(server, task_id)).gpu_uuids) for task_id in waiting]
+    waiting = [
+        await server.submit("env | grep ^GIVEN_; " + until_file("go"), gpu=1) for _ in range(2)
+    ]
+    places = [list((await server.at_gate(task_id)).gpu_uuids) for task_id in waiting]
     assert sorted(places) == [[uuid(0)], [uuid(1)]]
     for task_id in reversed(running):
         server.tell(task_id)
@@ -274,7 +271,7 @@ async def test_a_driver_that_comes_later(boxed: Boxed, gpu_box: GpuBox) -> None:
     """What waits for a GPU is not failed while nobody knows which GPUs there are."""
     gpu_box.set(gpu(0))
     server = await boxed().start()
-    first = await server.submit(until("go"), gpu=1)
+    first = await server.submit(until_file("go"), gpu=1)
     await server.running(first)
     second = await server.submit("true", gpu=1)
     await server.kill()

@@ -9,8 +9,8 @@ from testbed.gpu.cdi import GPUS, IMAGE, PARTS
 from testbed.gpu.stand_in import GpuBox, gpu, mig, uuid
 from tests.gpu.conftest import Boxed
 from tests.gpu.test_server import gpus, until_explained
-from tests.server.test_crash import until
 from tests.support.program import Server, Task
+from tests.support.scripts import until_file
 from tests.support.server_fixtures import containers_of
 
 
@@ -23,7 +23,7 @@ async def test_two_tasks_to_a_gpu(boxed: Boxed, gpu_box: GpuBox, placement: str)
     gpu_box.set(gpu(0), gpu(1))
     shared = {"FETCHML_GPU_SLOTS_PER_GPU": "2", "FETCHML_GPU_PLACEMENT": placement}
     server = await boxed(**shared, FETCHML_SCHEDULING_AHEAD="false").start()
-    sees = until("go") + "echo $CUDA_VISIBLE_DEVICES"
+    sees = until_file("go") + "echo $CUDA_VISIBLE_DEVICES"
     first, *others = [await server.submit(sees, gpu=1) for _ in range(5)]
     one, two = (each.gpu_uuids[0] for each in await all_run(server, [first, others[0]]))
     assert (one == two) == (placement == "fill")
@@ -51,7 +51,7 @@ async def test_parts_of_a_gpu(boxed: Boxed, gpu_box: GpuBox, cdi_engine: Private
     last = GPUS - 1
     gpu_box.set(gpu(0), gpu(last, mig=1), *(mig(n, last) for n in range(len(PARTS))))
     server = await boxed(containers_of(cdi_engine, IMAGE)).start()
-    script = until("go") + "env | grep ^GIVEN_"
+    script = until_file("go") + "env | grep ^GIVEN_"
     task_ids = [await server.submit(script, gpu=1) for _ in range(3)]
     given = {task.gpu_uuids[0] for task in await all_run(server, task_ids)}
     assert given == {uuid(0), *PARTS}
@@ -71,11 +71,11 @@ async def test_more_urgent_task_takes_the_gpu(
     backend = containers_of(cdi_engine, IMAGE) if launcher == "docker" else None
     server = await boxed(backend, FETCHML_SCHEDULING_PREEMPTION="true").start()
     ends_well = "trap 'exit 0' TERM; "
-    again = 'if [ "$FETCHML_ATTEMPT" = 1 ]; then ' + until("go") + "fi"
+    again = 'if [ "$FETCHML_ATTEMPT" = 1 ]; then ' + until_file("go") + "fi"
     yields = await server.submit(ends_well + again, gpu=1, priority=2, preemptible=True)
-    stays = await server.submit(until("go"), gpu=1, priority=2)
+    stays = await server.submit(until_file("go"), gpu=1, priority=2)
     await all_run(server, [yields, stays])
-    urgent = await server.submit(until("go"), gpu=1, priority=9)
+    urgent = await server.submit(until_file("go"), gpu=1, priority=9)
     taken = await server.running(urgent)
     # Its GPU was free as soon as its processes were gone, before its outputs were collected.
     waiting = await server.until(yields, lambda task: task.preempted == 1)
@@ -96,7 +96,7 @@ async def test_more_urgent_task_takes_the_gpu(
 async def test_preemption_requires_the_setting(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0))
     server = await boxed().start()
-    first = await server.submit(until("go"), gpu=1, priority=2, preemptible=True)
+    first = await server.submit(until_file("go"), gpu=1, priority=2, preemptible=True)
     await server.running(first)
     urgent = await server.submit("true", gpu=1, priority=9)
     await until_explained(server, urgent, "It waits for 1 gpu (0 of 1 free)")

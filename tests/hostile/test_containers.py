@@ -20,9 +20,10 @@ from fetchml.core.model import Role
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, PrepareError
 from testbed.docker_engine import Engine, private_engine
-from tests.support.launcher_bench import INSTANCE, Bench, silent, soon
+from tests.support.launcher_bench import INSTANCE, Bench, silent
 from tests.support.launcher_bench import bench as open_bench
-from tests.support.program import Backend, Server, Task, eventually
+from tests.support.program import Backend, Server, Task
+from tests.support.waiting import eventually, soon
 
 LISTEN = """
 import os, socket, threading, time

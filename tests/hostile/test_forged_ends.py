@@ -5,6 +5,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.hostile.raw import ADMIN_KEY, SERVER_SETTINGS, all_tasks, submit
 from tests.hostile.test_text import until_idle
 from tests.support.cli_server import Server
 from tests.support.engine_box import ALICE, Box, box, ended
+from tests.support.waiting import until
 
 __all__ = ["box"]
 
@@ -107,13 +109,12 @@ async def test_whatever_takes_a_record_s_place_ends_the_task_and_others_run(
         other = await engine.create_task(ALICE, {"job_name": "other"})
         assert (await ended(engine, other.id)).status is Status.COMPLETED
         tasks = []
-        async with asyncio.timeout(60):
-            for each in made:
-                # Not by reading the log to its end: one is a TiB of zeros.
-                while (task := await engine.get_task(ALICE, each.id)).status not in ENDED:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
-                tasks.append(task)
-                assert len(await engine.task_output(task) or "") <= 1 << 16
+        for each in made:
+            # Not by reading the log to its end: one is a TiB of zeros.
+            look = partial(engine.get_task, ALICE, each.id)
+            task = await until(look, lambda found: found.status in ENDED)
+            tasks.append(task)
+            assert len(await engine.task_output(task) or "") <= 1 << 16
     async with box.engine() as engine:
         assert [await engine.get_task(ALICE, task.id) for task in tasks] == tasks
 

@@ -1,8 +1,7 @@
 """gRPC connections and calls without a key that somebody opens by the hundred: others get in."""
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from fetchml.auth.admission import KEYLESS_STREAMS, STREAMS_PER_ADDRESS
 from testbed.http2 import HEADERS, Connection, frame
 from tests.hostile.attacked import MIB, Attacked
 from tests.support import grpc_world
+from tests.support.waiting import wait_until
 
 MOST = 40
 SHARE = 30
@@ -44,13 +44,6 @@ def attacked(tmp_path: Path) -> Iterator[Attacked]:
 def clients() -> Iterator[ExitStack]:
     with ExitStack() as stack:
         yield stack
-
-
-def until(is_so: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def still_open(connections: list[Connection]) -> int:
@@ -81,15 +74,15 @@ def test_one_address_does_not_shut_out_another(attacked: Attacked, clients: Exit
 
     # More than gRPC itself accepts, and nothing but the preface.
     hostile = connect(ACCEPTED * MOST + 10, "127.0.0.2")
-    until(lambda: still_open(hostile) <= SHARE, "one address holds more than its share")
+    wait_until(lambda: still_open(hostile) <= SHARE, "one address holds more than its share")
     assert is_answered(attacked, "127.0.0.3")
     assert still_open(hostile) == SHARE
     # All together.
     others = connect(MOST, "127.0.0.3")
-    until(lambda: still_open(hostile + others) <= MOST, "all hold more than the limit")
+    wait_until(lambda: still_open(hostile + others) <= MOST, "all hold more than the limit")
     assert still_open(hostile) == SHARE, "the oldest stay"
     clients.close()
-    until(lambda: is_answered(attacked, "127.0.0.4"), "places are not given back")
+    wait_until(lambda: is_answered(attacked, "127.0.0.4"), "places are not given back")
     assert (
         attacked.server.log.count("too many gRPC connections: closed the newest of 127.0.0.2") == 1
     )
@@ -145,7 +138,7 @@ async def test_connections_without_calls_end(
             with Connection(world.address) as idle, Connection(world.address) as watching:
                 stream = watching.call(WATCH, None)
                 watching.send(stream, bytes(5), last=True)
-                until(lambda: still_open([idle]) == 0, "an idle connection stays")
+                wait_until(lambda: still_open([idle]) == 0, "an idle connection stays")
                 assert still_open([watching]) == 1, "a stream is a call"
 
         await asyncio.to_thread(look)
@@ -199,7 +192,7 @@ def test_streams_without_a_key_keep_out_no_probe(attacked: Attacked, clients: Ex
             stream = connection.call(WATCH, None, (b"x-forwarded-for", address.encode()))
             connection.send(stream, bytes(5), last=True)
             connection.look()
-    until(lambda: is_refused(attacked, "192.0.2.1"), "streams without a key have no limit")
+    wait_until(lambda: is_refused(attacked, "192.0.2.1"), "streams without a key have no limit")
     for address in ("192.0.2.1", addresses[0]):
         assert check(attacked, address) == health_pb2.HealthCheckResponse.SERVING
 
@@ -217,5 +210,5 @@ def test_probes_without_their_message_keep_out_no_probe(
             connection.send(stream, b"\0\0")
             begun.add(stream)
     assert check(attacked, "192.0.2.1") == health_pb2.HealthCheckResponse.SERVING
-    until(lambda: has_ended(connection, begun), "they are kept for ever")
+    wait_until(lambda: has_ended(connection, begun), "they are kept for ever")
     assert not connection.is_closed

@@ -22,8 +22,9 @@ from fetchml.v1 import task_pb2
 from tests.contract.schemathesis_archives import archive
 from tests.server.ways_in_table import METHODS
 from tests.support import grpc_world, rest_world
-from tests.support.program import Backend, Server, soon
+from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
+from tests.support.waiting import soon
 
 ADA = "ada-secret-name"
 JOB, EXPERIMENT, NOTEBOOK = "ada-secret-job", "ada-secret-experiment", "ada-secret-notebook"

@@ -18,10 +18,10 @@ from fetchml.core.model import Role
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.system import processes
 from testbed.docker_engine import Engine
-from tests.server.test_ahead import at_gate
 from tests.support.cli_server import SECONDS, environment, run
-from tests.support.program import Backend, Server, Task, eventually
+from tests.support.program import Backend, Server, Task
 from tests.support.service_user import ENVIRONMENT, UID, as_the_unit, granted
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 FIRST_UID = TaskSettings().first_uid
@@ -154,7 +154,7 @@ async def test_what_an_earlier_server_without_capabilities_wrote(
     folder = AttemptFolder(server.data_dir / f"tasks/{running}/attempts/1")
     await eventually(lambda: folder.log_end() > 0)
     waiting = await server.submit(SHUT)
-    await at_gate(server, waiting)
+    await server.at_gate(waiting)
     await server.stop()
     await server.start(as_the_unit(docker_group, granted(docker=True)), **one_slot)
     (folder.workspace / "go").touch()

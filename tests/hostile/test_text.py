@@ -4,7 +4,6 @@ and no command runs that has no record."""
 import json
 import re
 import tarfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 from fetchml.v1 import task_pb2
 from tests.hostile.raw import (
     ADMIN_KEY,
-    SECONDS,
     SERVER_SETTINGS,
     Marks,
     all_tasks,
@@ -24,6 +22,7 @@ from tests.hostile.raw import (
     submit,
 )
 from tests.support.cli_server import Server
+from tests.support.waiting import wait_until
 
 GAPS = Path(__file__).parents[1] / "adapters" / "duckdb" / "data" / "gaps.tar.gz"
 SCOPE_IDS = [b"fe80::1%\xff", b"fe80::1%\xed\xa0\x80", "fe80::1%\u202e".encode(), b"fe80::1%a\tb"]
@@ -48,10 +47,8 @@ def restarted(server: Server) -> Server:
 
 
 def until_idle(server: Server) -> None:
-    deadline = time.monotonic() + SECONDS
-    while any(task["status"] not in ("completed", "failed") for task in all_tasks(server)):
-        assert time.monotonic() < deadline, "tasks do not end"
-        time.sleep(0.05)
+    ended = ("completed", "failed")
+    wait_until(lambda: all(task["status"] in ended for task in all_tasks(server)), "tasks end")
 
 
 @pytest.mark.parametrize("forwarded_for", SCOPE_IDS)

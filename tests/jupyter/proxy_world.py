@@ -28,6 +28,7 @@ from fetchml.system.clock import Clock
 from fetchml.views import JupyterState, VisitorPolicy
 from tests.support import front
 from tests.support.memory_store import MemoryStore
+from tests.support.waiting import until_true
 
 ID = "0198c0de-0000-7000-8000-000000000001"
 OTHER = "0198c0de-0000-7000-8000-000000000002"
@@ -124,9 +125,7 @@ class World:
 
     async def until_idle(self) -> None:
         """No WebSocket is open."""
-        async with asyncio.timeout(10):
-            while len(self.server._streams):  # noqa: ASYNC110 - no event to await
-                await asyncio.sleep(0.02)
+        await until_true(lambda: not len(self.server._streams))
 
     def _folder(self, service_id: str) -> Path:
         folder = self.folder / service_id[-2:]
@@ -196,12 +195,6 @@ async def proxy_world(
         )
         stack.push_async_callback(session.close)
         yield World(services, server, port, session, secret, folder, stack)
-
-
-async def until(event: asyncio.Event) -> None:
-    """What must happen by itself."""
-    async with asyncio.timeout(5):
-        await event.wait()
 
 
 @pytest.fixture

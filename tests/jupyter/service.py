@@ -13,7 +13,8 @@ import aiohttp
 from yarl import URL
 
 from tests.jupyter.image import NAME
-from tests.support.program import SECONDS, Server, eventually, soon
+from tests.support.program import Server
+from tests.support.waiting import SECONDS, eventually, soon, until
 
 Serve = Callable[..., Awaitable[Server]]
 """A server that is ready: `await serve(backend, FETCHML_…="…")`."""
@@ -55,10 +56,7 @@ class Service:
         return await self.until_shown(lambda shown: shown["status"] == status)
 
     async def until_shown(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        async with asyncio.timeout(SECONDS):
-            while not holds(shown := await self.show()):  # noqa: ASYNC110 - no event to await
-                await asyncio.sleep(0.05)
-        return shown
+        return await until(self.show, holds)
 
     async def ended(self, status: str) -> dict[str, Any]:
         """When nothing of it is left."""

@@ -1,6 +1,5 @@
 """Services whose Jupyter is a small stand-in, and functions that wait for their states."""
 
-import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Service, ServiceStatus
 from fetchml.views import JupyterView
 from tests.support.engine_box import ADMIN, Box
+from tests.support.waiting import until_true
 
 FAKE = str(Path(__file__).parents[1] / "support" / "fake_jupyter.py")
 LIVING = {ServiceStatus.STARTING, ServiceStatus.RUNNING, ServiceStatus.STOPPING}
@@ -28,27 +28,21 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jupyter, "task_spec", task_spec)
 
 
-async def until(
+async def until_shown(
     box: Box, service_id: str, is_so: Callable[[JupyterView], object], who: Principal = ADMIN
 ) -> JupyterView:
-    await until_so(lambda: is_so(box.jupyter.get(who, service_id)))
+    await until_true(lambda: is_so(box.jupyter.get(who, service_id)))
     return box.jupyter.get(who, service_id)
 
 
-async def until_so(is_so: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not is_so():  # noqa: ASYNC110 - no event to await
-            await asyncio.sleep(0.01)
-
-
 async def running(box: Box, service_id: str) -> JupyterView:
-    return await until(box, service_id, lambda found: found.status is ServiceStatus.RUNNING)
+    return await until_shown(box, service_id, lambda found: found.status is ServiceStatus.RUNNING)
 
 
 async def over(box: Box, service_id: str) -> JupyterView:
     """Wait until the service has ended and is no longer supervised."""
-    await until(box, service_id, lambda found: found.status not in LIVING)
-    await until_so(lambda: service_id not in box.jupyter.supervision._supervisors)
+    await until_shown(box, service_id, lambda found: found.status not in LIVING)
+    await until_true(lambda: service_id not in box.jupyter.supervision._supervisors)
     return box.jupyter.get(ADMIN, service_id)
 
 

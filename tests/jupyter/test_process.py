@@ -9,7 +9,8 @@ import pytest
 from fetchml.system import processes
 from tests.jupyter.installed import install_jupyterlab
 from tests.jupyter.service import SAVED, Serve, Service
-from tests.support.program import Backend, eventually
+from tests.support.program import Backend
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="session")

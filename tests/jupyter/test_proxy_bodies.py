@@ -9,8 +9,9 @@ import pytest
 from aiohttp import web
 
 from fetchml.api.rest.server import HttpTimeouts
-from tests.jupyter.proxy_world import BASE, LINK, World, proxy_world, until
+from tests.jupyter.proxy_world import BASE, LINK, World, proxy_world
 from tests.support.front import EDGE
+from tests.support.waiting import soon
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -90,7 +91,7 @@ async def test_a_client_that_does_not_read_holds_jupyter_back_and_is_cut_off(
         await world.jupyter(endless)
         _, writer = await asyncio.open_connection("127.0.0.1", world.port, limit=1)
         writer.write(f"GET {BASE}/x HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        await until(over)
+        await soon(over.wait())
         assert 0 < written < 32 << 20, "what sockets take, and no more"
         writer.close()
 
@@ -148,7 +149,7 @@ async def test_a_stalled_upload_is_cut_off(tmp_path: Path) -> None:
         writer.write(head.encode())
         async with asyncio.timeout(5):
             assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
-        await until(cut)
+        await soon(cut.wait())
         writer.close()
 
 
@@ -167,9 +168,9 @@ async def test_a_client_that_leaves_ends_the_request(world: World, begun: bool) 
     await world.hostile(wait)
     _, writer = await world.connect()
     writer.write(f"GET {BASE}/x HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    await until(asked)
+    await soon(asked.wait())
     writer.transport.abort()
-    await until(ended)
+    await soon(ended.wait())
 
 
 async def test_an_upload_cut_by_its_client_does_not_look_complete(world: World) -> None:
@@ -185,7 +186,7 @@ async def test_an_upload_cut_by_its_client_does_not_look_complete(world: World) 
     _, writer = await world.connect()
     head = f"PUT {LINK} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
     writer.write(head.encode())
-    await until(begun)
+    await soon(begun.wait())
     writer.transport.abort()
     async with asyncio.timeout(5):
         assert (await got).endswith(b"3\r\nabc\r\n"), "the last, empty piece is missing"

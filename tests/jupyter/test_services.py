@@ -19,8 +19,9 @@ from testbed.docker_engine import PrivateEngine, private_engine
 from tests.jupyter.conftest import Root
 from tests.jupyter.image import NAME, import_root
 from tests.jupyter.service import SAVED, Serve, Service
-from tests.support.program import ADMIN_KEY, Backend, Server, eventually
+from tests.support.program import ADMIN_KEY, Backend, Server
 from tests.support.server_fixtures import containers_of
+from tests.support.waiting import eventually
 
 LARGE_BYTES = 100_000_000
 

@@ -12,7 +12,8 @@ from aiohttp import WSMsgType, web
 
 from fetchml.api.jupyter import visitors
 from fetchml.api.rest.server import HttpTimeouts
-from tests.jupyter.proxy_world import BASE, ID, OTHER, World, proxy_world, until
+from tests.jupyter.proxy_world import BASE, ID, OTHER, World, proxy_world
+from tests.support.waiting import soon
 
 KERNEL = "v1.kernel.websocket.jupyter.org"
 Behaviour = Callable[[web.WebSocketResponse], Awaitable[None]]
@@ -111,7 +112,7 @@ async def test_pings_and_pongs_are_forwarded(world: World) -> None:
         message = await socket.receive(timeout=5)
         assert (message.type, message.data) == (WSMsgType.PING, b"a")
         await socket.pong(b"a")
-        await until(ponged)
+        await soon(ponged.wait())
         await socket.ping(b"b")
         message = await socket.receive(timeout=5)
         assert (message.type, message.data) == (WSMsgType.PONG, b"b")
@@ -162,7 +163,7 @@ async def test_jupyter_s_socket_ends_when_the_browser_dies(world: World) -> None
     await world.jupyter(taking(wait))
     async with connect(world) as socket:
         socket._response.connection.transport.abort()
-        await until(ended)
+        await soon(ended.wait())
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])

@@ -11,8 +11,9 @@ import pytest
 from fetchml.adapters.jupyter.link import http_session
 from fetchml.core.requests.jupyter import Service, ServiceStatus
 from fetchml.jupyter import records, supervision
-from tests.jupyter.stand_in import over, pid_of, running, until, until_so
+from tests.jupyter.stand_in import over, pid_of, running, until_shown
 from tests.support.engine_box import ADMIN, ALICE, Box
+from tests.support.waiting import until_true
 
 pytestmark = pytest.mark.usefixtures("stand_in")
 
@@ -73,7 +74,7 @@ async def test_lone_records_and_lone_tasks_are_cleaned_up(box: Box) -> None:
     async with box.engine() as engine:
         assert box.jupyter.list(ADMIN) == []
         assert await engine._store.list_documents(records.KIND) == []
-        await until_so(lambda: not box.parts.services.live())
+        await until_true(lambda: not box.parts.services.live())
         with pytest.raises(ProcessLookupError):
             os.kill(pid_of(box, "a"), 0)
 
@@ -83,7 +84,7 @@ async def test_an_idle_service_is_warned_and_stopped(
 ) -> None:
     async with box.engine(idle_ms=1000):
         made = await box.jupyter.start(ALICE, {"name": "a"})
-        warned = await until(box, made.id, lambda found: found.stops_at)
+        warned = await until_shown(box, made.id, lambda found: found.stops_at)
         assert warned.status is ServiceStatus.RUNNING
         assert warned.last_activity is not None
         assert warned.stops_at is not None
@@ -158,5 +159,5 @@ async def test_the_number_of_ended_services_is_bounded(
     (box.workspaces / "a" / "dies").touch()
     async with box.engine():
         made = [await box.jupyter.start(ALICE, {"name": "a"}) for _ in range(5)]
-        await until_so(lambda: len(box.jupyter.list(ADMIN)) == 2)
+        await until_true(lambda: len(box.jupyter.list(ADMIN)) == 2)
         assert [each.id for each in box.jupyter.list(ADMIN)] == [made[4].id, made[3].id]

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import json
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
@@ -12,10 +11,11 @@ import aiohttp
 import pytest
 
 from fetchml.v1 import task_pb2
-from tests.server.test_crash import COUNTED, starts, until
 from tests.server.watchers import Change, over_ws
-from tests.support.program import SECONDS, Backend, Server, Task, eventually, soon
+from tests.support.program import Backend, Server, Task
+from tests.support.scripts import COUNTED, until_file
 from tests.support.server_fixtures import Serve
+from tests.support.waiting import SECONDS, eventually, soon
 
 ONE_SLOT = {"FETCHML_TASKS_MAX_RUNNING": "1"}
 ONE_GPU = {"FETCHML_GPU_SLOTS": "1", "FETCHML_TASKS_MAX_RUNNING": "4"}
@@ -23,24 +23,6 @@ ON_THE_WAY = ["created", "prepared", "ready", "its_turn"]
 THROWN_AWAY = ["abandoned", "revoked", "removed"]
 ONLY_CONTAINERS = {"created"}
 SHORT_SECONDS = 1
-
-
-async def explained(server: Server, task_id: str) -> str:
-    reply = await server.rest.get(f"/v1/tasks/{task_id}/explain")
-    return str(json.loads(reply.body)["reason"])
-
-
-async def at_gate(server: Server, task_id: str, attempt: int = 1) -> Task:
-    """Once its attempt waits there. It has not begun."""
-    task = await server.until(task_id, lambda task: task.ahead and task.attempt == attempt)
-    run = server.data_dir / f"tasks/{task_id}/attempts/{attempt}/run"
-    while not (await explained(server, task_id)).endswith("It is ready to start."):
-        assert not (run / "claim").exists()
-    # For a moment after its start the kernel shows no environment of a process.
-    await eventually(lambda: bool(server.backend.left_of([task_id])))
-    assert not (run / "claim").exists()
-    assert not (run.parent / "opened").exists()
-    return task
 
 
 async def seen_as_queued(server: Server, task_id: str) -> set[str]:
@@ -95,10 +77,10 @@ class Ahead:
         self, serve: Serve, backend: Backend
     ) -> None:
         server = await serve(backend, **ONE_SLOT).start()
-        first = await server.submit(until("go") + f"sleep {2 * SHORT_SECONDS}")
+        first = await server.submit(until_file("go") + f"sleep {2 * SHORT_SECONDS}")
         await server.running(first)
         second = await server.submit(COUNTED + "echo over", timeout_seconds=SHORT_SECONDS)
-        await at_gate(server, second)
+        await server.at_gate(second)
         stats = await server.queue()
         assert (stats.running, stats.queued) == (1, 1), "it holds nothing"
         server.tell(first)
@@ -106,20 +88,20 @@ class Ahead:
         assert task.status == Task.completed, "none of its time limit went by at the gate"
         assert (task.attempt, task.retry_count) == (1, 0), task
         assert before.ended_at.ToMilliseconds() <= task.started_at.ToMilliseconds()
-        assert await starts(server, second) == 1
+        assert await server.starts(second) == 1
         await server.assert_idle(first, second)
 
     async def test_it_is_queued_for_everybody(self, serve: Serve, backend: Backend) -> None:
         """Prestaging shows in the full view and in the explanation only, and a restart or a page
         from the disk changes nothing of it."""
         server = await serve(backend, **ONE_SLOT).start()
-        first = await server.submit(until("go"))
+        first = await server.submit(until_file("go"))
         await server.running(first)
         second = await server.submit("true")
-        await at_gate(server, second)
+        await server.at_gate(second)
         third = await server.submit("true", priority=1)
         for _ in range(2):
-            await at_gate(server, second)
+            await server.at_gate(second)
             assert await seen_as_queued(server, second) == {second, third}
             await server.kill()
             await server.start()
@@ -146,32 +128,32 @@ class Ahead:
 
     async def test_a_more_urgent_one_takes_its_place(self, serve: Serve, backend: Backend) -> None:
         server = await serve(backend, **ONE_GPU).start()
-        script = COUNTED + until("go")
+        script = COUNTED + until_file("go")
         first = await server.submit(script, gpu=1)
         await server.running(first)
         second = await server.submit(COUNTED, gpu=1)
-        await at_gate(server, second)
+        await server.at_gate(second)
         urgent = await server.submit(script, gpu=1, priority=9)
-        await at_gate(server, urgent)
+        await server.at_gate(urgent)
         await eventually(lambda: not server.backend.left_of([second]))
         assert (await server.get(second)).status == Task.queued
         server.tell(first)
         await server.running(urgent)
-        await at_gate(server, second, attempt=2)
+        await server.at_gate(second, attempt=2)
         server.tell(urgent)
         done = [await server.ended(task_id) for task_id in (first, urgent, second)]
         for task in done:
             assert (task.status, task.retry_count) == (Task.completed, 0), task
-            assert await starts(server, task.id) == 1
+            assert await server.starts(task.id) == 1
         assert done[1].ended_at.ToMilliseconds() <= done[2].started_at.ToMilliseconds()
         await server.assert_idle(first, second, urgent)
 
     async def test_a_cancelled_one_never_starts(self, serve: Serve, backend: Backend) -> None:
         server = await serve(backend, **ONE_SLOT).start()
-        first = await server.submit(until("go"))
+        first = await server.submit(until_file("go"))
         await server.running(first)
         second = await server.submit(COUNTED)
-        await at_gate(server, second)
+        await server.at_gate(second)
         assert (await server.rest.ask("DELETE", f"/v1/tasks/{second}")).status == 204
         task = await server.ended(second)
         assert (task.status, task.error) == (Task.failed, "cancelled by admin"), task
@@ -185,7 +167,7 @@ class Ahead:
         self, serve: Serve, backend: Backend
     ) -> None:
         server = await serve(backend, **ONE_SLOT).start()
-        first = await server.submit(until("go"))
+        first = await server.submit(until_file("go"))
         await server.running(first)
         second = await server.submit("true", datasets=["there-is-none"])
         task = await server.ended(second)
@@ -198,26 +180,26 @@ class Ahead:
         self, serve: Serve, backend: Backend
     ) -> None:
         server = await serve(backend, **ONE_SLOT).start()
-        first = await server.submit(until("go"))
+        first = await server.submit(until_file("go"))
         await server.running(first)
         second = await server.submit(COUNTED)
-        await at_gate(server, second)
+        await server.at_gate(second)
         there = server.backend.left_of([second])
         await server.kill()
         await server.start()
-        await at_gate(server, second)
+        await server.at_gate(second)
         assert server.backend.left_of([second]) == there, "the very same"
         server.tell(first)
         assert (await server.ended(second)).status == Task.completed
-        assert await starts(server, second) == 1
+        assert await server.starts(second) == 1
         await server.assert_idle(first, second)
 
     async def test_switched_off(self, serve: Serve, backend: Backend) -> None:
         server = await serve(backend, **ONE_SLOT, FETCHML_SCHEDULING_AHEAD="false").start()
-        first = await server.submit(until("go"))
+        first = await server.submit(until_file("go"))
         await server.running(first)
         second = await server.submit("true")
-        assert await explained(server, second) == "It waits for 1 slots (0 of 1 free)."
+        assert await server.explained(second) == "It waits for 1 slots (0 of 1 free)."
         assert server.backend.left_of([second]) == []
         server.tell(first)
         assert (await server.ended(second)).attempt == 1
@@ -227,7 +209,7 @@ class Ahead:
         self, serve: Serve, backend: Backend, step: str
     ) -> None:
         server = await serve(backend, **ONE_GPU).start()
-        first = await server.submit(COUNTED + until("go"), gpu=1)
+        first = await server.submit(COUNTED + until_file("go"), gpu=1)
         await server.running(first)
         await server.kill()
         await server.start(FETCHML_CRASH_AT=step)
@@ -244,19 +226,19 @@ class Ahead:
         task = await server.ended(second)
         assert (task.exit_code, task.attempt, task.retry_count) == (7, 1, 0), task
         for task_id in (first, second):
-            assert await starts(server, task_id) == 1
+            assert await server.starts(task_id) == 1
         await server.assert_idle(first, second)
 
     async def test_killed_while_it_is_thrown_away(
         self, serve: Serve, backend: Backend, step_away: str
     ) -> None:
         server = await serve(backend, **ONE_GPU).start()
-        first = await server.submit(COUNTED + until("go"), gpu=1)
+        first = await server.submit(COUNTED + until_file("go"), gpu=1)
         await server.running(first)
         await server.kill()
         await server.start(FETCHML_CRASH_AT=step_away)
         second = await server.submit(COUNTED + "exit 7", gpu=1)
-        await at_gate(server, second)
+        await server.at_gate(second)
         request: dict[str, Any] = {"job_name": "a", "command": ["sh", "-c", COUNTED + "exit 8"]}
         request |= {"gpu": 1, "priority": 9}
         with suppress(aiohttp.ClientError):
@@ -264,12 +246,12 @@ class Ahead:
         assert await server.died() == -signal.SIGKILL
         await server.start()
         urgent = (await server.rest.submit(request, Idempotency_Key="k")).json["id"]
-        await at_gate(server, urgent)
+        await server.at_gate(urgent)
         server.tell(first)
         for task_id, code in ((first, 0), (urgent, 8), (second, 7)):
             task = await server.ended(task_id)
             assert (task.exit_code, task.retry_count) == (code, 0), task
-            assert await starts(server, task_id) == 1
+            assert await server.starts(task_id) == 1
         await server.assert_idle(first, second, urgent)
 
 

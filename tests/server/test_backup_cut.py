@@ -13,7 +13,7 @@ import pytest
 from fetchml.backup.store_copy import PREFIX
 from fetchml.files.new_file import PlaceTaken, new_file
 from tests.support.cli_server import FETCHML, SECONDS, Server, environment, run
-from tests.support.program import eventually
+from tests.support.waiting import eventually
 
 MORE_THAN_A_PIPE_TAKES = 4 << 20
 HEARS_SIGNALS = ("env", "--default-signal=HUP,INT,TERM")

@@ -13,17 +13,10 @@ import pytest
 
 from fetchml.v1 import task_pb2
 from tests.support.cli_server import run
-from tests.support.program import (
-    ADMIN_KEY,
-    ENDED,
-    Backend,
-    Server,
-    Task,
-    all_ended,
-    eventually,
-    soon,
-)
+from tests.support.program import ADMIN_KEY, ENDED, Backend, Server, Task, all_ended
+from tests.support.scripts import COUNTED, until_file
 from tests.support.server_fixtures import Serve
+from tests.support.waiting import eventually, soon
 
 SOURCE = Path(__file__).parents[2] / "fetchml"
 BEFORE_THE_END = ["preparing", "created", "prepared", "gate_opened", "started"]
@@ -32,7 +25,6 @@ STEPS = [*BEFORE_THE_END, *AFTER_THE_END]
 ONLY_AHEAD = {"ready", "its_turn", "abandoned", "revoked"}
 """Of these tests/server/test_ahead.py has more."""
 ONLY_CONTAINERS = {"created"}
-COUNTED = 'echo started | tee -a "$FETCHML_OUTPUTS/starts"; '
 ROUNDS = 6
 
 
@@ -43,18 +35,6 @@ def test_every_named_step_is_tried() -> None:
         for step in re.findall(r'failpoints\.reach\("(\w+)"\)', file.read_text())
     }
     assert reached == {*STEPS, *ONLY_AHEAD}
-
-
-def until(name: str) -> str:
-    """A piece of a script: wait for `Server.tell`."""
-    return f"until [ -e {name} ]; do sleep 0.02; done; "
-
-
-async def starts(server: Server, task_id: str) -> int:
-    """How often its command was started, by the task's own count."""
-    reply = await server.rest.get(f"/v1/tasks/{task_id}/outputs/starts")
-    assert reply.status == 200, reply.body
-    return reply.body.count(b"started\n")
 
 
 async def work_and_kill(server: Server, dice: random.Random, acknowledged: dict[str, str]) -> None:
@@ -97,7 +77,7 @@ class Crashes:
     async def test_killed_at_a_step(self, serve: Serve, backend: Backend, step: str) -> None:
         server = await serve(backend).start(FETCHML_CRASH_AT=step)
         runs_on = step in BEFORE_THE_END
-        script = COUNTED + (until("go") if runs_on else "") + "echo over; exit 7"
+        script = COUNTED + (until_file("go") if runs_on else "") + "echo over; exit 7"
         request = {"job_name": "a", "command": ["sh", "-c", script]}
         acknowledged = None
         with suppress(aiohttp.ClientError):  # it may die before it has answered
@@ -115,7 +95,7 @@ class Crashes:
         assert (task.status, task.exit_code) == (Task.failed, 7), task
         assert (task.attempt, task.retry_count, task.error) == (1, 0, "exit code 7")
         assert task.output == "started\nover\n"
-        assert await starts(server, task_id) == 1
+        assert await server.starts(task_id) == 1
         await server.assert_idle(task_id)
 
     async def test_killed_at_random(self, serve: Serve, backend: Backend) -> None:
@@ -134,7 +114,7 @@ class Crashes:
         for task_id, task in ended.items():
             assert str(task.exit_code) == task.job_name == acknowledged.get(task_id, task.job_name)
             assert (task.attempt, task.retry_count) == (1, 0), task
-            assert await starts(server, task_id) == 1
+            assert await server.starts(task_id) == 1
         await server.assert_idle(*everything)
 
     async def test_killed_when_a_wish_to_cancel_was_answered(
@@ -143,7 +123,7 @@ class Crashes:
         limits = {"FETCHML_TASKS_MAX_RUNNING": "1", "FETCHML_TASKS_GRACE_SECONDS": "1"}
         server = await serve(backend, **limits).start()
         obstinate = await server.submit(
-            "trap '' TERM; echo ready; " + until("never"), max_retries=3
+            "trap '' TERM; echo ready; " + until_file("never"), max_retries=3
         )
         waits = await server.submit("true")
         read = bytearray()
@@ -164,9 +144,11 @@ class Crashes:
 
     async def test_stopped_and_started_under_tasks(self, serve: Serve, backend: Backend) -> None:
         server = await serve(backend).start()
-        script = f"echo before; {until('go')} echo between; {until('end')} echo after; exit 3"
+        script = (
+            f"echo before; {until_file('go')} echo between; {until_file('end')} echo after; exit 3"
+        )
         runs_on = await server.submit(script)
-        ends_meanwhile = await server.submit(until("go") + "echo over; exit 4")
+        ends_meanwhile = await server.submit(until_file("go") + "echo over; exit 4")
         both = (runs_on, ends_meanwhile)
         for task_id in both:
             await server.running(task_id)

@@ -12,9 +12,9 @@ from examples.local_image import build_base
 from fetchml.adapters.docker.container_config import container_name
 from fetchml.core.verdict import STOPPED
 from testbed.docker_engine import PrivateEngine, private_engine
-from tests.server.test_ahead import at_gate
-from tests.support.program import Server, Task, all_ended, eventually
+from tests.support.program import Server, Task, all_ended
 from tests.support.server_fixtures import containers_of
+from tests.support.waiting import eventually, until
 
 IMAGE = "fetchml-test/python:1"
 UNTIL_TOLD = "echo ready; until [ -e go ]; do sleep 0.02; done; exit 5"
@@ -46,9 +46,7 @@ async def health(server: Server) -> str:
 
 
 async def until_health(server: Server, status: str) -> None:
-    async with asyncio.timeout(60):
-        while await health(server) != status:  # noqa: ASYNC110  # nobody tells of it
-            await asyncio.sleep(0.02)
+    await until(lambda: health(server), lambda found: found == status)
 
 
 async def test_crashes_under_tasks(server: Server, own_docker_engine: PrivateEngine) -> None:
@@ -173,7 +171,7 @@ async def test_restarts_under_what_is_ready_ahead(
         first = await server.submit(FIRST_TIME + UNTIL_TOLD)
         await server.running(first)
         second = await server.submit(COUNTED + "exit 6")
-        await at_gate(server, second)
+        await server.at_gate(second)
         await asyncio.to_thread(own_docker_engine.stop)
         await until_health(server, "degraded")
         own_docker_engine.start()

@@ -17,8 +17,9 @@ from fetchml.v1 import key_pb2, task_pb2
 from fetchml.v1.task_pb2_grpc import TaskServiceStub
 from tests.support import grpc_world, rest_world
 from tests.support.grpc_world import Refusal, refusal
-from tests.support.program import Backend, Server, Task, eventually, soon
+from tests.support.program import Backend, Server, Task
 from tests.support.server_fixtures import Serve
+from tests.support.waiting import eventually, soon
 
 Code = grpc.StatusCode
 Clients = tuple[rest_world.Client, grpc_world.Client]

@@ -5,13 +5,13 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.support.cli_server import FETCHML, SECONDS, environment, run, serving
+from tests.support.waiting import wait_until
 
 Start = Callable[[Sequence[int]], "subprocess.Popen[bytes]"]
 MISSING = [(0,), (1,), (2,), (0, 1, 2)]
@@ -39,11 +39,8 @@ def start(data_dir: Path) -> Iterator[Start]:
             stderr=subprocess.DEVNULL,
         )
         started.append(process)
-        deadline = time.monotonic() + SECONDS
-        while not (data_dir / "control.sock").exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: (data_dir / "control.sock").exists() or process.poll() is not None)
+        assert process.poll() is None
         return process
 
     yield start

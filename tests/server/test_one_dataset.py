@@ -4,8 +4,9 @@ import asyncio
 from hashlib import sha256
 
 from tests.datasets.origin import File, origin_server
-from tests.support.program import Backend, Task, all_ended, soon
+from tests.support.program import Backend, Task, all_ended
 from tests.support.server_fixtures import Serve
+from tests.support.waiting import soon
 
 TASKS = 200
 ROWS = b"0123456789abcdef" * (1 << 16)

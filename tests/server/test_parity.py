@@ -26,9 +26,10 @@ from tests.server.parity_cases import (
 )
 from tests.support.front import EDGE
 from tests.support.grpc_world import refusal
-from tests.support.program import Backend, Server, Task, soon
+from tests.support.program import Backend, Server, Task
 from tests.support.rest_world import JSON, Reply
 from tests.support.server_fixtures import Serve
+from tests.support.waiting import soon
 
 pytestmark = pytest.mark.fronts(EDGE)
 

@@ -17,8 +17,9 @@ from fetchml.backup.restore import restore as restore_backup
 from fetchml.v1.task_pb2 import Task
 from testbed.small_disk import mounted_disk, resize
 from tests.support.cli_server import FETCHML, SECONDS, environment, run
-from tests.support.program import Backend, eventually
+from tests.support.program import Backend
 from tests.support.server_fixtures import Serve
+from tests.support.waiting import eventually
 
 USER = 1234
 LARGE = 256 * 1024

@@ -19,7 +19,7 @@ from fetchml.errors import Unavailable
 from fetchml.v1 import backup_pb2
 from fetchml.v1.backup_pb2_grpc import BackupServiceServicer, add_BackupServiceServicer_to_server
 from tests.support.cli_server import FETCHML, SECONDS, environment
-from tests.support.program import eventually
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from fetchml.ports.store import Store

@@ -28,9 +28,10 @@ from tests.server.watchers import (
     watch_with_cuts,
     with_completes,
 )
-from tests.support.program import SECONDS, Backend, Server, Task, all_ended, soon
+from tests.support.program import Backend, Server, Task, all_ended
 from tests.support.rest_world import JSON, Client
 from tests.support.server_fixtures import Serve
+from tests.support.waiting import SECONDS, soon, until
 
 Type = task_pb2.WatchTasksResponse
 MANY = 30_000
@@ -301,10 +302,10 @@ def narrow(address: aiohttp.AddrInfoType) -> socket.socket:
 
 
 async def until_pruned(server: Server, seq: int) -> None:
-    """Nobody tells when the store lets go of what it need not keep."""
-    async with asyncio.timeout(SECONDS):
-        while True:
-            async with server.watch(since=seq) as updates:
-                if (await anext(updates)).type == Type.resync:
-                    return
-            await asyncio.sleep(0.1)
+    """Wait until the store no longer keeps the change."""
+
+    async def first_type() -> object:
+        async with server.watch(since=seq) as updates:
+            return (await anext(updates)).type
+
+    await until(first_type, lambda found: found == Type.resync)

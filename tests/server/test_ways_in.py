@@ -31,9 +31,10 @@ from tests.server.ways_in_table import (
 )
 from tests.support import grpc_world, rest_world
 from tests.support.front import EDGE
-from tests.support.program import Backend, Server, soon
+from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.validate import SUPERSET
+from tests.support.waiting import soon
 
 pytestmark = pytest.mark.fronts(EDGE)
 

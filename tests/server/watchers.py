@@ -12,8 +12,9 @@ import grpc
 import msgspec
 
 from fetchml.v1 import task_pb2
-from tests.support.program import ENDED, SECONDS, Server, Task, soon
+from tests.support.program import ENDED, Server, Task
 from tests.support.rest_world import Client
+from tests.support.waiting import SECONDS, soon
 
 LAST = "last"
 """The job name of the task after which watchers leave."""

@@ -4,8 +4,7 @@ import os
 import select
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,14 +83,6 @@ def running(argv: Sequence[str], stderr: int | None = None) -> Iterator["subproc
             yield process
         finally:
             process.kill()
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for what the outside gives no event for."""
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
-        time.sleep(0.002)
 
 
 def waits_at_gate(process: "subprocess.Popen[bytes]") -> bool:

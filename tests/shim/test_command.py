@@ -18,8 +18,8 @@ from tests.shim.attempt import (
     in_mount_namespace,
     run,
     running,
-    until,
 )
+from tests.support.waiting import wait_until
 
 IGNORES_SIGTERM = "trap '' TERM; echo ready; while :; do sleep 60; done"
 
@@ -31,7 +31,7 @@ def attempt(tmp_path: Path) -> Attempt:
 
 def ready(attempt: Attempt) -> None:
     """Until the command has printed a whole line."""
-    until(lambda: "\n" in attempt.log(), "the command is ready")
+    wait_until(lambda: "\n" in attempt.log(), "the command is ready")
 
 
 @pytest.mark.parametrize("code", [0, 1, 120, 255])
@@ -263,7 +263,7 @@ def test_orphans_are_reaped_while_the_command_runs(attempt: Attempt) -> None:
     with running(attempt.argv("sh", "-c", "(true & echo $!); exec sleep 60")) as shim:
         ready(attempt)
         orphan = int(attempt.log())
-        until(lambda: gone(orphan), "the orphan is reaped")
+        wait_until(lambda: gone(orphan), "the orphan is reaped")
         assert end_by(shim, signal.SIGTERM) == 128 + signal.SIGTERM
 
 
@@ -284,7 +284,7 @@ def test_as_the_first_process_of_a_container(attempt: Attempt) -> None:
     bare = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
     argv = attempt.argv("sh", "-c", script, grace_ms=100)
     with running([*namespace, *bare, *argv]) as unshare:
-        until(lambda: "ready" in attempt.log(), "the command is ready")
+        wait_until(lambda: "ready" in attempt.log(), "the command is ready")
         children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text()
         os.kill(int(children), signal.SIGTERM)
         assert unshare.wait(SECONDS) == 128 + signal.SIGKILL

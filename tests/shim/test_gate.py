@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.shim.attempt import SECONDS, SHIM, Attempt, end_by, run, running, until, waits_at_gate
+from tests.shim.attempt import SECONDS, SHIM, Attempt, end_by, run, running, waits_at_gate
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def closed(tmp_path: Path) -> Attempt:
 
 def test_the_command_starts_when_the_gate_opens(closed: Attempt) -> None:
     with running(closed.argv("echo", "through")) as shim:
-        until(lambda: waits_at_gate(shim), "the shim waits")
+        wait_until(lambda: waits_at_gate(shim), "the shim waits")
         assert sorted(file.name for file in closed.folder.iterdir()) == ["gate"]
         closed.open_gate()
         assert shim.wait(SECONDS) == 0
@@ -33,7 +34,7 @@ def test_the_gate_may_open_before_the_shim_comes(tmp_path: Path) -> None:
 def test_of_two_shims_that_wait_exactly_one_runs_the_command(closed: Attempt) -> None:
     argv = closed.argv("echo", "once")
     with running(argv) as first, running(argv) as second:
-        until(lambda: waits_at_gate(first) and waits_at_gate(second), "both wait")
+        wait_until(lambda: waits_at_gate(first) and waits_at_gate(second), "both wait")
         closed.open_gate()
         assert sorted([first.wait(SECONDS), second.wait(SECONDS)]) == [0, 120]
     assert closed.log() == "once\n"
@@ -50,7 +51,7 @@ def test_a_second_start_touches_nothing(tmp_path: Path) -> None:
 
 def test_a_revoked_attempt_never_starts(closed: Attempt) -> None:
     with running(closed.argv("echo", "never")) as shim:
-        until(lambda: waits_at_gate(shim), "the shim waits")
+        wait_until(lambda: waits_at_gate(shim), "the shim waits")
         (closed.folder / "claim").write_text("revoked=1\n")
         closed.open_gate()
         assert shim.wait(SECONDS) == 120
@@ -60,7 +61,7 @@ def test_a_revoked_attempt_never_starts(closed: Attempt) -> None:
 
 def test_sigterm_at_the_gate_leaves_the_attempt_unclaimed(closed: Attempt) -> None:
     with running(closed.argv("echo", "never")) as shim:
-        until(lambda: waits_at_gate(shim), "the shim waits")
+        wait_until(lambda: waits_at_gate(shim), "the shim waits")
         assert end_by(shim, signal.SIGTERM) == 143
     assert sorted(file.name for file in closed.folder.iterdir()) == ["gate"]
 

@@ -3,12 +3,11 @@
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.archives import file, packed
 from tests.support.cli_server import SECONDS, Server
+from tests.support.waiting import wait_until
 
 
 def begin_upload(server: Server, data: bytes, size: int) -> socket.socket:
@@ -22,13 +21,6 @@ def begin_upload(server: Server, data: bytes, size: int) -> socket.socket:
         + data
     )
     return connection
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_an_upload_killed_half_way_leaves_nothing(tmp_path: Path) -> None:

@@ -1,23 +1,16 @@
 """A data directory with launchers on it, as one server after another would have them."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import FolderEvents
 from fetchml.ports.launcher import Launcher, LaunchSpec
+from tests.support.waiting import soon
 
 INSTANCE = "0198c0de-0000-7000-8000-000000000000"
-
-T = TypeVar("T")
-
-
-async def soon(awaitable: Awaitable[T]) -> T:
-    """What must happen by itself; a minute is far more than it ever takes."""
-    return await asyncio.wait_for(awaitable, 60)
 
 
 def silent(_: str) -> None:

@@ -3,11 +3,11 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 
@@ -16,25 +16,11 @@ from fetchml.system import processes
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from tests.support import front, grpc_world, rest_world
 from tests.support.cli_server import FETCHML, environment, serving
+from tests.support.waiting import SECONDS, eventually, soon
 
-SECONDS = 60
-"""Far more than anything takes that happens by itself, also on a busy machine."""
 ADMIN_KEY = "an-admin-key-for-tests"
 Task = task_pb2.Task
 ENDED = (Task.completed, Task.failed)
-T = TypeVar("T")
-
-
-async def soon(awaitable: Awaitable[T]) -> T:
-    """What must happen by itself."""
-    return await asyncio.wait_for(awaitable, SECONDS)
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    """For what nobody tells of: look again and again, for so long as is reasonable."""
-    async with asyncio.timeout(SECONDS):
-        while not await asyncio.to_thread(holds):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
 
 
 @dataclass(frozen=True)
@@ -220,6 +206,28 @@ class Server:
             request, metadata=self.grpc.metadata
         )
         return stats
+
+    async def explained(self, task_id: str) -> str:
+        """Why the task is in its state."""
+        return str((await self.rest.get(f"/v1/tasks/{task_id}/explain")).json["reason"])
+
+    async def at_gate(self, task_id: str, attempt: int = 1) -> Task:
+        """The task, once its prestaged attempt waits at the gate; its command has not begun."""
+        task = await self.until(task_id, lambda task: task.ahead and task.attempt == attempt)
+        run = self.data_dir / f"tasks/{task_id}/attempts/{attempt}/run"
+        while not (await self.explained(task_id)).endswith("It is ready to start."):
+            assert not (run / "claim").exists()
+        # For a moment after its start the kernel shows no environment of a process.
+        await eventually(lambda: bool(self.backend.left_of([task_id])))
+        assert not (run / "claim").exists()
+        assert not (run.parent / "opened").exists()
+        return task
+
+    async def starts(self, task_id: str) -> int:
+        """How often the command of a task with `scripts.COUNTED` was started."""
+        reply = await self.rest.get(f"/v1/tasks/{task_id}/outputs/starts")
+        assert reply.status == 200, reply.body
+        return reply.body.count(b"started\n")
 
     def tell(self, task_id: str, attempt: int = 1, name: str = "go") -> None:
         """Make a file in the task's workspace."""

@@ -16,8 +16,9 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, LaunchSpec
 from testbed.docker_engine import PrivateEngine
 from tests.adapters.launcher_conformance import RUNS_ONCE, UNTIL_TOLD, shell, times_run
-from tests.support.launcher_bench import Bench, silent, soon
+from tests.support.launcher_bench import Bench, silent
 from tests.support.launcher_bench import bench as open_bench
+from tests.support.waiting import soon
 
 IMAGE = "fetchml-test/python:1"
 IGNORES_TERM = "trap '' TERM; " + UNTIL_TOLD

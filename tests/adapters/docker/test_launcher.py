@@ -16,9 +16,10 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount, PrepareError
 from testbed.docker_engine import Engine
 from tests.adapters.launcher_conformance import RUNS_ONCE, UNTIL_TOLD, LauncherConformance, shell
-from tests.support.launcher_bench import Bench, silent, soon
+from tests.support.launcher_bench import Bench, silent
 from tests.support.launcher_bench import bench as open_bench
 from tests.support.registry import registry
+from tests.support.waiting import soon
 
 PROBE = """
 import json, os, socket

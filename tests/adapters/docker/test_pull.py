@@ -16,9 +16,10 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, Launcher, PrepareError
 from fetchml.server import wiring
 from testbed.docker_engine import Engine
-from tests.support.launcher_bench import Bench, silent, soon
+from tests.support.launcher_bench import Bench, silent
 from tests.support.launcher_bench import bench as open_bench
 from tests.support.registry import registry
+from tests.support.waiting import soon
 
 LOGIN = "ada:a-password"
 SHOWN = f"Basic {base64.b64encode(LOGIN.encode()).decode()}"

@@ -13,14 +13,13 @@ from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Idempotency, Key, Role, Status
 from fetchml.ports.store import AuditQuery, TaskQuery
 from tests.support.sample_tasks import BERLIN, Opened, store_in, task
+from tests.support.waiting import until
 
 DAY_MS = 24 * 3_600 * 1_000
 
 
 async def until_pruned(opened: Opened, seq: int) -> None:
-    async with asyncio.timeout(10):
-        while await opened.store.changes_since(seq, 1) is not None:  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0.01)
+    await until(lambda: opened.store.changes_since(seq, 1), lambda changes: changes is None)
 
 
 async def test_changes_no_longer_kept_are_none(

@@ -13,7 +13,7 @@ from fetchml.core.gpus.health import GpuProcess
 from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from testbed.gpu.stand_in import GpuBox, end, gpu, mig, process, uuid
 from tests.support.gpu_watch import UNSEEN, text, watched
-from tests.support.launcher_bench import soon
+from tests.support.waiting import soon, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -321,10 +321,7 @@ def test_closed_it_leaves_no_threads_behind(gpu_box: GpuBox) -> None:
 
     gpu_box.set(gpu(0))
     asyncio.run(look())
-    deadline = time.monotonic() + 10
-    while any("nvml-" in name for name in thread_names()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: not any("nvml-" in name for name in thread_names()))
 
 
 def thread_names() -> list[str]:

@@ -15,8 +15,9 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount, PrepareError
 from fetchml.system import processes
 from tests.adapters.launcher_conformance import UNTIL_TOLD, LauncherConformance, shell
-from tests.support.launcher_bench import Bench, silent, soon
+from tests.support.launcher_bench import Bench, silent
 from tests.support.launcher_bench import bench as open_bench
+from tests.support.waiting import soon
 
 
 @pytest.fixture

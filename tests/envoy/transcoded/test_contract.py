@@ -18,10 +18,11 @@ from tests.envoy.test_edge import JUNK, UNREADABLE, call_raw
 from tests.support import rest_world
 from tests.support.front import TRANSCODER
 from tests.support.grpc_world import Client, refusal
-from tests.support.program import ADMIN_KEY, Backend, eventually
+from tests.support.program import ADMIN_KEY, Backend
 from tests.support.rest_world import JSON, World
 from tests.support.server_fixtures import Serve
 from tests.support.transcoded_world import transcoded
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.behind(TRANSCODER)
 

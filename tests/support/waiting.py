@@ -1,0 +1,47 @@
+"""Waits for what the code under test does by itself; each fails after `SECONDS`."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+SECONDS = 60
+"""Far longer than anything takes, also on a busy machine."""
+
+
+async def soon(awaitable: Awaitable[T]) -> T:
+    """Await an event."""
+    return await asyncio.wait_for(awaitable, SECONDS)
+
+
+async def until(look: Callable[[], Awaitable[T]], holds: Callable[[T], object] = bool) -> T:
+    """Return what `look` finds as soon as `holds` is true of it, where no event can be awaited."""
+    async with asyncio.timeout(SECONDS):
+        while not holds(found := await look()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    return found
+
+
+async def until_true(condition: Callable[[], object]) -> None:
+    """Wait for a condition that is checked in the event loop."""
+
+    async def look() -> object:
+        return condition()
+
+    await until(look)
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for a condition that takes long to check: it is checked in a thread."""
+    await until(lambda: asyncio.to_thread(condition))
+
+
+def wait_until(look: Callable[[], T], what: object = "") -> T:
+    """Block until `look` finds something true, and return that. `what` is shown on failure."""
+    deadline = time.monotonic() + SECONDS
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"not within {SECONDS} s: {what}"
+        time.sleep(0.005)
+    return found

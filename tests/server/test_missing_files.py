@@ -82,6 +82,7 @@ def test_a_second_signal_ends_it(start: Start, missing: Sequence[int]) -> None:
 @pytest.mark.parametrize("last_words", ["raise OSError", "time.sleep(60)"])
 def test_the_end_is_certain(last_words: str) -> None:
     """Also when nobody reads what stderr leads to."""
-    script = f"import time\nfrom fetchml import app\nwith app._the_end(7):\n {last_words}"
-    ended = subprocess.run([sys.executable, "-c", script], check=False, timeout=SECONDS)
+    start = "import time\nfrom fetchml.server import main\nwith main._the_end(7):\n "
+    command = [sys.executable, "-c", start + last_words]
+    ended = subprocess.run(command, check=False, timeout=SECONDS)
     assert ended.returncode == 7

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fetchml.adapters.nvml.inventory import NvmlInventory
 from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.ports.gpu import GpuState
-from tests.support.launcher_bench import soon
+from tests.support.waiting import soon
 
 SELDOM = 3600.0
 """Between two readings, so that a test sees only those that it causes."""

@@ -8,7 +8,7 @@ import pytest
 from fetchml.ports.gpu import GpuState
 from testbed.gpu.stand_in import GpuBox, gpu, uuid
 from tests.support.gpu_watch import UNSEEN, text, watched
-from tests.support.launcher_bench import soon
+from tests.support.waiting import soon
 
 
 async def test_a_driver_that_is_unloaded_and_comes_back(gpu_box: GpuBox) -> None:

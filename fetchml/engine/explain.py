@@ -1,4 +1,4 @@
-"""Why a task is where it is, in a sentence."""
+"""Explains the state of a task in a sentence."""
 
 from collections.abc import Callable
 

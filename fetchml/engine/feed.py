@@ -1,7 +1,7 @@
 """The ordered stream of committed changes, for any number of readers.
 
-A reader is no more than the number of the last change that it has seen: nothing is kept for it,
-so a slow one costs nobody anything. The newest changes are in memory, older ones in the store.
+A reader is only the number of the last change that it has seen: nothing is kept for it, so a slow
+reader costs nothing. The newest changes are in memory, older ones in the store.
 """
 
 import asyncio
@@ -39,13 +39,13 @@ class Feed:
             self._wake(self._news)
 
     def close(self) -> None:
-        """Nothing more will come: readers that wait go on and find `closed`."""
+        """End the stream: readers that wait continue, and find `closed` set."""
         self.closed = True
         if self._news is not None:
             self._wake(self._news)
 
     def after(self, seq: int, limit: int) -> list[Change] | None:
-        """Up to `limit` changes above `seq`; None: they are not in memory (any more)."""
+        """Up to `limit` changes above `seq`; `None` if they are not in memory."""
         if seq >= self.last_seq:
             return []
         if not self._changes or seq + 1 < self._changes[0].seq:

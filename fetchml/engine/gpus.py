@@ -1,14 +1,12 @@
-"""The box's GPUs: what is known of them, who has them, and the owner's word about them.
+"""The host's GPUs: reports the inventory's readings to the core, checks released GPUs, and drains.
 
-It brings what the inventory sees to the core, and looks at a GPU that was given back. Errors that
-a GPU has told of are gone with the server, and with the driver: one that is sick is taken out of
-use for good, until the owner says that it is well.
+The driver and the server forget a GPU's errors when they end. So a sick GPU is drained, durably,
+until `undrain` marks it healthy.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 
 import msgspec
 from msgspec.structs import replace
@@ -17,11 +15,12 @@ from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.events import CheckGpus, Event, GpuChecked, GpuDrained, GpuFailed, GpusSeen
-from fetchml.core.gpus.health import GpuReading, XidClass, worst_xid, xid_class, xid_words
-from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
+from fetchml.core.gpus.health import XidClass, worst_xid, xid_class, xid_words
+from fetchml.core.gpus.model import Gpu, ObstacleKind
 from fetchml.core.model import AttemptEnd, Principal, Role, Status, Task
 from fetchml.core.state import State
 from fetchml.core.verdict import is_failure
+from fetchml.engine.gpu_report import GpuReport, GpuStatus, gpu_report
 from fetchml.errors import Forbidden, NotFound
 from fetchml.ports.gpu import GpuInventory, GpuState, OwnerOf
 from fetchml.ports.store import Store
@@ -31,57 +30,13 @@ from fetchml.system.background import BackgroundWork
 DOCUMENTS = "gpu"
 THE_SERVER = "the server"
 CLOSE_SECONDS = 2
-"""What is being written down, and looks that are under way, get that long."""
+"""Time for records that are being stored and checks under way."""
 
 log = logging.getLogger(__name__)
 
 
-class GpuCondition(StrEnum):
-    """The first that is true of it."""
-
-    LOST = "lost"
-    SICK = "sick"
-    DRAINED = "drained"
-    HELD = "held"
-    """Tasks have it; with sharing there may be room for more."""
-    BUSY = "busy"
-    """Somebody else uses it, or what a task left there is not gone."""
-    SETTLING = "settling"
-    """A task has just left it: it is looked at."""
-    UNKNOWN = "unknown"
-    """The driver does not tell of it now."""
-    FREE = "free"
-
-
-class GpuStatus(msgspec.Struct, frozen=True):
-    """One GPU, or MIG device, or plain slot."""
-
-    number: int
-    """Its place in the list, from 0."""
-    gpu: Gpu
-    condition: GpuCondition
-    reason: str | None = None
-    """Why nothing is started on it, in words; None: it can be given, or tasks have it."""
-    held_by: tuple[str, ...] = ()
-    """Task ids: those that the caller may see."""
-    drained_by: str | None = None
-    """Whoever took it out of use, also while it is lost, sick or held."""
-    reading: GpuReading | None = None
-    """None: a plain slot, which nobody looks at."""
-
-
-class GpuReport(msgspec.Struct, frozen=True):
-    gpus: tuple[GpuStatus, ...]
-    """In the order of the bus."""
-    driver: str | None = None
-    """The driver's version; None: it can't be asked, or the slots are plain."""
-    problem: str | None = None
-    """Why it can't be asked, for people."""
-    notes: tuple[str, ...] = ()
-
-
 class Drained(msgspec.Struct, frozen=True):
-    """The record of a GPU that is out of use."""
+    """The record of a drained GPU."""
 
     uuid: str
     by: str
@@ -118,7 +73,7 @@ class Gpus:
         self._clock = clock
         self._private = private
         self._sick: set[str] = set()
-        """Told sick by the newest look."""
+        """Those that the newest reading shows as sick."""
         self._owners_known = False
         self._started = False
         self._background = BackgroundWork()
@@ -140,8 +95,10 @@ class Gpus:
             await self._inventory.close()
 
     def owners_known(self) -> None:
-        """From now on the launcher knows the processes of all tasks that an earlier server began:
-        a process that is nobody's is a stranger, also on a GPU that a task has."""
+        """Call this once the launcher knows the processes that an earlier server began.
+
+        From then on a process of no task is foreign, also on a GPU that a task holds.
+        """
         if not self._owners_known:
             self._owners_known = True
             if self._started:
@@ -152,7 +109,7 @@ class Gpus:
         self._background.start(self._check(effect.uuids))
 
     async def failure(self, task: Task, end: AttemptEnd) -> GpuFailed | None:
-        """Whether a bad end of the task's attempt was its GPUs' doing."""
+        """The event if the GPUs caused a failed attempt; `None` if they did not."""
         if self._inventory is None or not task.gpu_uuids or not is_failure(end):
             return None
         state = await self._inventory.refresh()
@@ -171,20 +128,18 @@ class Gpus:
         return GpuFailed(self._clock(), task.id, task.attempt, tuple(told), why)
 
     def list(self, who: Principal) -> GpuReport:
-        """All GPUs as they are now. On a private server nothing of others' tasks is told."""
+        """All GPUs as they are now. A private server leaves out the tasks of others."""
+
+        def may_see(task: Task) -> bool:
+            return permissions.may_see(who, task, private=self._private)
+
         seen = self._inventory.state if self._inventory is not None else GpuState()
-        readings = {reading.uuid: reading for reading in seen.readings}
-        gpus = sorted(self._state.gpus.known.values(), key=lambda gpu: (gpu.place, gpu.uuid))
-        told = [
-            self._status(who, number, gpu, readings.get(gpu.uuid))
-            for number, gpu in enumerate(gpus)
-        ]
-        return GpuReport(tuple(told), seen.driver, seen.problem, seen.notes)
+        return gpu_report(self._state, seen, may_see)
 
     async def drain(self, who: Principal, uuid: str) -> GpuStatus:
-        """Nothing more is started on it, what runs goes on; durable on return. Again is fine.
+        """Start nothing more on a GPU; what runs goes on. Durable on return, and idempotent.
 
-        Raises Forbidden for who is no admin, NotFound.
+        Raises Forbidden if the caller is no admin, NotFound.
         """
         self._require(who, uuid)
         # To the end, even when the caller leaves in between.
@@ -192,9 +147,9 @@ class Gpus:
         return self._one(who, uuid)
 
     async def undrain(self, who: Principal, uuid: str) -> GpuStatus:
-        """It is well, and in use again; durable on return. Fine also when it was not drained.
+        """Mark a GPU healthy and use it again. Durable on return, and idempotent.
 
-        Raises Forbidden for who is no admin, NotFound.
+        Raises Forbidden if the caller is no admin, NotFound.
         """
         self._require(who, uuid)
         await self._background.run_to_completion(self._undrain_asked(who, uuid))
@@ -243,8 +198,8 @@ class Gpus:
         self._sick = set(sick)
 
     def _trusted(self, gpu: Gpu) -> Gpu:
-        """As long as the launcher does not know whose the processes are that an earlier server
-        began, those on a GPU that a task has are taken for that task's."""
+        """Until the launcher knows the processes that an earlier server began, those on a GPU that
+        a task holds count as the task's."""
         if (
             self._owners_known
             or gpu.uuid not in self._state.gpus.holders
@@ -289,57 +244,9 @@ class Gpus:
             self._look_again()
 
     def _look_again(self) -> None:
-        """And tell the core, though nothing may be other than it was when last looked at."""
+        """Take a reading and report it to the core, even if nothing has changed."""
         if self._inventory is not None:
-            self._background.start(self._tell_again(self._inventory))
+            self._background.start(self._report_again(self._inventory))
 
-    async def _tell_again(self, inventory: GpuInventory) -> None:
+    async def _report_again(self, inventory: GpuInventory) -> None:
         self._changed(await inventory.refresh())
-
-    def _status(
-        self, who: Principal, number: int, gpu: Gpu, reading: GpuReading | None
-    ) -> GpuStatus:
-        pool = self._state.gpus
-        holders = tuple(pool.holders.get(gpu.uuid, ()))
-        obstacle = pool.obstacle(gpu.uuid)
-        visible = tuple(task_id for task_id in holders if self._may_see(who, task_id))
-        if reading is not None:
-            shown = [p for p in reading.processes if p.task_id is None or p.task_id in visible]
-            reading = replace(reading, processes=tuple(shown))
-        return GpuStatus(
-            number,
-            gpu,
-            _condition(
-                obstacle,
-                is_drained=gpu.uuid in pool.drained,
-                is_held=bool(holders),
-                settles=gpu.uuid in pool.settling,
-            ),
-            None if obstacle is None else str(obstacle),
-            visible,
-            pool.drained.get(gpu.uuid),
-            reading,
-        )
-
-    def _may_see(self, who: Principal, task_id: str) -> bool:
-        task = self._state.tasks.get(task_id)
-        return task is not None and permissions.may_see(who, task, private=self._private)
-
-
-def _condition(
-    obstacle: Obstacle | None, *, is_drained: bool, is_held: bool, settles: bool
-) -> GpuCondition:
-    kind = None if obstacle is None else obstacle.kind
-    if kind is ObstacleKind.LOST:
-        return GpuCondition.LOST
-    if kind is ObstacleKind.SICK:
-        return GpuCondition.SICK
-    if is_drained:
-        return GpuCondition.DRAINED
-    if is_held:
-        return GpuCondition.HELD
-    if kind is ObstacleKind.UNKNOWN:
-        return GpuCondition.UNKNOWN
-    if kind is not None:
-        return GpuCondition.BUSY
-    return GpuCondition.SETTLING if settles else GpuCondition.FREE

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Task
 
-Turn = tuple[int, str]
-"""When a task was created, and its id: what lists are ordered by."""
+ListKey = tuple[int, str]
+"""When a task was created, and its id: the order of lists."""
 
-THE_FIRST: Turn = (-1, "")
+BEFORE_ALL: ListKey = (-1, "")
 """Before every task."""
 
 
-def turn(task: Task) -> Turn:
+def list_key(task: Task) -> ListKey:
     return task.created_at, task.id
 
 
@@ -27,30 +27,30 @@ class RecentTasks:
         """`of_all`: how many tasks the set has. The newest of them are given, if there is one.
         `most_bytes`: memory that those kept may take, but for the newest one."""
         self._by_id = {task.id: task for task in newest_first}
-        self._turns = [turn(task) for task in reversed(newest_first)]
+        self._keys = [list_key(task) for task in reversed(newest_first)]
         self._limit = limit
         self._most_bytes = most_bytes
         self._bytes = sum(footprint(task.spec) for task in newest_first)
-        self.floor = THE_FIRST if len(newest_first) == of_all else self._turns[0]
+        self.floor = BEFORE_ALL if len(newest_first) == of_all else self._keys[0]
 
     def get(self, task_id: str) -> Task | None:
         return self._by_id.get(task_id)
 
     def newest_first(self) -> Iterator[Task]:
-        return (self._by_id[task_id] for _, task_id in reversed(self._turns))
+        return (self._by_id[task_id] for _, task_id in reversed(self._keys))
 
     def add(self, task: Task) -> None:
-        if turn(task) < self.floor:
+        if list_key(task) < self.floor:
             return
         self._by_id[task.id] = task
-        insort(self._turns, turn(task))
+        insort(self._keys, list_key(task))
         self._bytes += footprint(task.spec)
-        while len(self._turns) > self._limit or (
-            self._bytes > self._most_bytes and len(self._turns) > 1
+        while len(self._keys) > self._limit or (
+            self._bytes > self._most_bytes and len(self._keys) > 1
         ):
-            _, too_old = self._turns.pop(0)
+            _, too_old = self._keys.pop(0)
             self._bytes -= footprint(self._by_id.pop(too_old).spec)
-            self.floor = self._turns[0]
+            self.floor = self._keys[0]
 
     def replace(self, task: Task) -> None:
         """With a newer version of it. Fine also when it is not kept."""
@@ -62,4 +62,4 @@ class RecentTasks:
         kept = self._by_id.pop(task.id, None)
         if kept is not None:
             self._bytes -= footprint(kept.spec)
-            del self._turns[bisect_left(self._turns, turn(task))]
+            del self._keys[bisect_left(self._keys, list_key(task))]

@@ -1,6 +1,6 @@
-"""Old things are removed: by age, as the settings say, and when somebody asks (`fetchml prune`).
+"""Removes old tasks, outputs and snapshots: by age, as set, and on request (`fetchml prune`).
 
-In small portions, so that nobody waits for a large one.
+In small portions, so that no request waits for a large one.
 """
 
 import asyncio

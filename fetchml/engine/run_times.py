@@ -1,4 +1,4 @@
-"""How long tasks ran: what is expected of others that are like them."""
+"""How long tasks ran, and how long similar tasks are expected to run."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -7,21 +7,21 @@ from fetchml.core.model import Resources, Task
 from fetchml.core.scheduling.estimate import UNKNOWN_MS, Durations
 
 KEPT = 100
-"""Newest run times of like tasks."""
+"""Newest run times of similar tasks."""
 KEPT_OF_ALL = 400
 KINDS = 5_000
-"""Of tasks, by name or by what they ask for. What was met longest ago is forgotten first."""
+"""Kinds of tasks, by name or by resources. The least recent one is forgotten first."""
 ENOUGH = 3
-"""Run times that tell more about a task than those of tasks that are less like it."""
+"""With so many run times of one kind, those of less similar tasks are not used."""
 QUANTILES = tuple((2 * number + 1) / 20 for number in range(10))
 
 Kind = tuple[str, str] | Resources
 
 
 class RunTimes:
-    """Like are: the same user's tasks of the same name; else those that ask for as much; else all.
+    """Similar tasks are those of the same user and name, else of the same resources, else all.
 
-    Calling it gives what is expected of a task; it may be called in any thread.
+    Calling it returns the expected run times of a task. It may be called in any thread.
     """
 
     def __init__(self, ended: Iterable[Task] = ()) -> None:

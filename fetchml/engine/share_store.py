@@ -1,7 +1,7 @@
-"""What each user has had of the box, kept over restarts.
+"""The recent use of the host by each user, kept over restarts.
 
-Written now and then. What has ended since is told by the tasks themselves; and a task that runs on
-says since when it has run.
+Saved every minute. The use since then follows from the tasks: ended ones record their times, and
+running ones record when they began.
 """
 
 from collections.abc import Callable, Mapping
@@ -49,7 +49,7 @@ class ShareStore:
 
 
 def _add(shares: Shares, task: Task, since: int, cores: int) -> None:
-    """What its last attempt has used, if that has ended since then."""
+    """Add what the task's last attempt used, if it ended since then."""
     end = task.end
     if end is None or end.at < since or end.started_at is None:
         return

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from fetchml.core.model import ENDED, HOLDING, Change, Status, Task
-from fetchml.engine.recent_tasks import THE_FIRST, RecentTasks, Turn, turn
+from fetchml.engine.recent_tasks import BEFORE_ALL, ListKey, RecentTasks, list_key
 from fetchml.pages import row_bytes
 from fetchml.ports.store import StoredState, TaskPage, TaskQuery
 
@@ -24,7 +24,7 @@ class TaskIndex:
     def __init__(self, restored: StoredState) -> None:
         self.live: dict[str, Task] = {t.id: t for t in restored.live if not t.service}
         """Oldest first, as long as `_in_order`."""
-        self._newest = max(map(turn, self.live.values()), default=THE_FIRST)
+        self._newest = max(map(list_key, self.live.values()), default=BEFORE_ALL)
         self._in_order = True
         """Not so once a task came that was created before another live one: the machine's clock
         was set back by far."""
@@ -67,7 +67,7 @@ class TaskIndex:
                 else:
                     self.live[task.id] = task
                     if before is None:
-                        self._came(turn(task))
+                        self._came(list_key(task))
 
     def _service_changed(self, task: Task) -> None:
         if task.status in ENDED:
@@ -75,7 +75,7 @@ class TaskIndex:
         else:
             self.services[task.id] = task
 
-    def _came(self, new: Turn) -> None:
+    def _came(self, new: ListKey) -> None:
         if len(self.live) == 1:
             self._in_order = True
         elif new < self._newest:
@@ -108,15 +108,15 @@ class TaskIndex:
         if states - ENDED and not self._in_order:
             return None
         ended = [self._ended[status] for status in states & ENDED]
-        floor = max((newest.floor for newest in ended), default=THE_FIRST)
+        floor = max((newest.floor for newest in ended), default=BEFORE_ALL)
         tasks: list[Task] = []
         skip, taken = query.offset, 0
         for looked_at, task in enumerate(self._newest_first(states, ended)):
-            if looked_at == MAX_LOOKED_AT or turn(task) < floor:
+            if looked_at == MAX_LOOKED_AT or list_key(task) < floor:
                 return None
             if task.shown_status not in states or query.user not in (None, task.user):
                 continue
-            if query.before is not None and turn(task) >= query.before:
+            if query.before is not None and list_key(task) >= query.before:
                 continue
             if skip:
                 skip -= 1
@@ -128,7 +128,7 @@ class TaskIndex:
             tasks.append(task)
             if len(tasks) == query.limit:
                 return TaskPage(tasks, total)
-        return TaskPage(tasks, total) if floor == THE_FIRST else None
+        return TaskPage(tasks, total) if floor == BEFORE_ALL else None
 
     def _newest_first(
         self, states: frozenset[Status], ended: Iterable[RecentTasks]
@@ -136,7 +136,7 @@ class TaskIndex:
         sources = [newest.newest_first() for newest in ended]
         if states - ENDED:
             sources.append(reversed(self.live.values()))
-        return heapq.merge(*sources, key=turn, reverse=True)
+        return heapq.merge(*sources, key=list_key, reverse=True)
 
     @property
     def waiting(self) -> int:

@@ -102,7 +102,7 @@ async def test_what_a_task_uses_is_held_until_its_end_across_a_restart(
         ({"source": "http://169.254.169.254/x"}, "item 0 source is at a private or local address"),
     ],
 )
-async def test_what_can_never_be_is_refused_at_once(
+async def test_impossible_dataset_is_rejected_at_once(
     box: Box, spec: dict[str, str], rule: str
 ) -> None:
     box.datasets_root.mkdir()
@@ -125,7 +125,7 @@ async def test_without_a_root_only_urls_are_accepted(box: Box, origin: OriginSer
         assert (await ended(engine, task.id)).exit_code == 0
 
 
-async def test_what_may_still_come_is_accepted(box: Box) -> None:
+async def test_dataset_that_may_still_appear_is_accepted(box: Box) -> None:
     """A file inside the root that is missing at the submit, and one that a link inside names."""
     box.datasets_root.mkdir()
     (box.datasets_root / "old").write_text("x")

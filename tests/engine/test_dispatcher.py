@@ -51,7 +51,7 @@ def one_slot() -> State:
     return State(Limits(Resources(), 1, 0, "box"))
 
 
-async def test_what_changes_nothing_waits_behind_what_waits_for_the_disk(
+async def test_effects_without_changes_wait_for_earlier_effects(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An attempt that is thrown away right after it was decided must have begun: else nobody would
@@ -77,7 +77,7 @@ async def test_what_changes_nothing_waits_behind_what_waits_for_the_disk(
     assert done[2:] == [DiscardAttempt("other")], "nothing waits for the disk any more"
 
 
-async def test_what_cannot_be_stored_is_refused_before_anything_is_decided() -> None:
+async def test_unstorable_submit_is_rejected_before_the_core_decides() -> None:
     disk, state, done = SlowDisk(), one_slot(), list[Effect]()
     owner = dispatcher_on(disk, state, done)
     owner.apply(LauncherChanged(1, available=True))
@@ -92,7 +92,7 @@ async def test_what_cannot_be_stored_is_refused_before_anything_is_decided() -> 
     assert [type(effect) for effect in done] == [RunAttempt]
 
 
-async def test_what_has_happened_is_recorded_with_its_text_mended() -> None:
+async def test_unstorable_text_of_other_events_is_mended() -> None:
     disk, state = SlowDisk(), one_slot()
     owner = dispatcher_on(disk, state, [])
     owner.apply(LauncherChanged(1, available=True))
@@ -102,7 +102,7 @@ async def test_what_has_happened_is_recorded_with_its_text_mended() -> None:
     assert state.tasks == {}
 
 
-async def test_a_store_that_takes_nothing_leaves_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_append_leaves_no_gap_in_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it was that it could not take."""
     disk, state, done = SlowDisk(), one_slot(), list[Effect]()
     owner = dispatcher_on(disk, state, done)

@@ -68,7 +68,7 @@ class Box:
         return (found.p50 - self.now) // MINUTE, (found.p90 - self.now) // MINUTE
 
 
-def test_like_is_the_same_users_task_of_the_same_name() -> None:
+def test_tasks_of_the_same_user_and_name_are_similar() -> None:
     times = RunTimes([ran(1, at=at) for at in range(ENOUGH)])
     times.learn(ran(50, job="other"))
     assert set(times(task("new"))) == {MINUTE}
@@ -77,7 +77,7 @@ def test_like_is_the_same_users_task_of_the_same_name() -> None:
     assert RunTimes()(task("new")) == UNKNOWN_MS
 
 
-def test_few_tell_nothing() -> None:
+def test_few_run_times_give_no_expectation() -> None:
     times = RunTimes([ran(1, at=at) for at in range(ENOUGH - 1)])
     assert times(task("new")) == UNKNOWN_MS
     times.learn(ran(3))
@@ -85,7 +85,7 @@ def test_few_tell_nothing() -> None:
     assert {MINUTE, 3 * MINUTE} == set(times(task("new")))
 
 
-def test_what_never_ran_tells_nothing() -> None:
+def test_tasks_that_never_ran_are_not_learned_from() -> None:
     times = RunTimes([replace(ran(1, at=at), started_at=None) for at in range(9)])
     services = [replace(ran(1, at=at), service=True) for at in range(9)]
     for each in services:
@@ -93,7 +93,7 @@ def test_what_never_ran_tells_nothing() -> None:
     assert times(task("new")) == UNKNOWN_MS
 
 
-def test_the_newest_count_and_memory_is_bounded() -> None:
+def test_only_the_newest_run_times_are_kept() -> None:
     times = RunTimes([ran(9, at=at) for at in range(KEPT)])
     for at in range(KEPT):
         times.learn(ran(1, at=at))
@@ -103,13 +103,13 @@ def test_the_newest_count_and_memory_is_bounded() -> None:
     assert len(times._kinds) == KINDS
 
 
-def test_at_the_start_the_order_of_what_is_known_does_not_matter() -> None:
+def test_restored_run_times_may_come_in_any_order() -> None:
     old = [ran(9, at=at) for at in range(KEPT)]
     new = [ran(1, at=10**9 + at) for at in range(KEPT)]
     assert set(RunTimes([*new, *old])(task("new"))) == {MINUTE}
 
 
-async def test_told_from_the_boxs_own_history() -> None:
+async def test_estimate_follows_the_hosts_own_history() -> None:
     box = Box(1, *(ran(10, at=at) for at in range(ENOUGH)))
     box.submit(task("a"), task("b"), task("c"))
     assert await box.told("b") == (10, 10)
@@ -117,7 +117,7 @@ async def test_told_from_the_boxs_own_history() -> None:
     assert await box.estimates.of(box.state.tasks["a"]) is None, "it runs"
 
 
-async def test_who_cannot_start_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_task_that_cannot_start_has_no_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
     box = Box(2)
     box.submit(task("a"))
     box.submit(task("b", gpu=3))
@@ -135,7 +135,7 @@ async def test_who_cannot_start_is_told_nothing(monkeypatch: pytest.MonkeyPatch)
     assert played == 1, "nor is the queue played again at each question"
 
 
-async def test_a_long_queue_is_played_beside_the_event_loop(
+async def test_long_queue_is_simulated_in_a_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On a copy: what happens meanwhile disturbs nothing."""
@@ -158,7 +158,7 @@ async def test_a_long_queue_is_played_beside_the_event_loop(
     assert threads == 1, "one play for all who ask"
 
 
-async def test_an_estimate_is_told_again_for_some_seconds() -> None:
+async def test_estimate_is_reused_for_some_seconds() -> None:
     box = Box(1, *(ran(10, at=at) for at in range(ENOUGH)))
     box.submit(task("a"), task("b"))
     first = await box.estimates.of(box.state.tasks["b"])
@@ -172,7 +172,7 @@ async def test_an_estimate_is_told_again_for_some_seconds() -> None:
     assert late.p50 >= box.now, "never in the past"
 
 
-async def test_what_goes_wrong_with_it_keeps_nobody_from_an_answer(
+async def test_failed_estimate_does_not_fail_the_explanation(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> dict[str, Estimate]:
@@ -185,14 +185,14 @@ async def test_what_goes_wrong_with_it_keeps_nobody_from_an_answer(
     assert "could not be estimated" in caplog.text
 
 
-async def test_too_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_long_a_queue_has_no_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 3)
     box = Box(1)
     box.submit(*(task(f"t{number}") for number in range(5)))
     assert await box.estimates.of(box.state.tasks["t4"]) is None
 
 
-async def test_first_estimates_are_held_to_what_came() -> None:
+async def test_first_estimates_are_compared_with_true_starts() -> None:
     box = Box(1, *(ran(10, at=at) for at in range(ENOUGH)))
     box.submit(task("a"), task("b"), task("c"), task("unasked", gpu=0))
     assert box.estimates.calibration.tasks == 0, "nobody was told anything"
@@ -208,7 +208,7 @@ async def test_first_estimates_are_held_to_what_came() -> None:
     assert box.estimates.calibration == calibration, "once"
 
 
-async def test_the_engine_learns_from_what_has_ended_also_before_it_started(
+async def test_engine_learns_from_tasks_that_ended_before_its_start(
     box: EngineBox,
 ) -> None:
     """And holds what it told to what came."""
@@ -233,7 +233,7 @@ async def test_the_engine_learns_from_what_has_ended_also_before_it_started(
         assert engine.status.calibration.tasks == 3
 
 
-async def test_what_tasks_have_of_gpus(box: EngineBox) -> None:
+async def test_gpu_use_covers_tasks_that_hold_gpus(box: EngineBox) -> None:
     async with box.engine(gpu=3, private=True) as engine:
         mine = await engine.create_task(ALICE, {**SLEEP, "gpu": 2})
         without = await engine.create_task(ALICE, SLEEP)

@@ -18,7 +18,7 @@ from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
 TRUE = {"job_name": "true", "command": ["true"]}
 
 
-async def test_a_restart_keeps_them_as_they_were(box: Box) -> None:
+async def test_restart_keeps_experiments(box: Box) -> None:
     async with box.engine():
         kept = await box.experiments.create(ALICE, {"name": "kept", "description": "d"})
         code, _ = await box.snapshots.upload(BOB, sent(packed(file("a"))))
@@ -148,7 +148,7 @@ async def test_one_user_can_t_take_the_place_of_others(
         await box.experiments.create(ALICE, {"name": "a"})
 
 
-async def test_what_is_refused(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rejected_requests(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     async def exists(who: object, snapshot_id: str) -> bool:
         return snapshot_id == "known"
 
@@ -178,7 +178,7 @@ async def test_what_is_refused(box: Box, monkeypatch: pytest.MonkeyPatch) -> Non
         await box.experiments.delete(ALICE, made.id)
 
 
-async def test_the_audit_tells_who_did_what(box: Box) -> None:
+async def test_audit_records_user_and_action(box: Box) -> None:
     async with box.engine() as engine:
         made = await box.experiments.create(ALICE, {"name": "a"})
         await box.experiments.archive(ALICE, made.id)

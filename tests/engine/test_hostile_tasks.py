@@ -110,7 +110,7 @@ async def test_deeply_nested_outputs_fail_the_task_and_can_be_deleted(box: Box) 
         assert not (box.data_dir / "tasks" / task.id).exists()
 
 
-async def test_smaller_box_after_a_restart_says_so_and_holds_up_nobody(box: Box) -> None:
+async def test_task_too_large_for_a_smaller_host_fails_with_a_reason(box: Box) -> None:
     blocker = {"job_name": "blocker", "command": ["sleep", "1000"]}
     async with box.engine(max_running=1) as engine:
         holds = await engine.create_task(ALICE, blocker)

@@ -29,7 +29,7 @@ async def opened(box: Box) -> AsyncIterator[tuple[DuckDBStore, StoredState]]:
     await store.close()
 
 
-async def test_so_many_tasks_of_a_user_may_wait(box: Box) -> None:
+async def test_waiting_tasks_of_a_user_are_limited(box: Box) -> None:
     async with box.engine(user_queued=2) as engine:
         blocker = await engine.create_task(ALICE, WAIT)
         await running(engine, blocker.id)
@@ -48,7 +48,7 @@ async def test_so_many_tasks_of_a_user_may_wait(box: Box) -> None:
         await ended(engine, blocker.id)
 
 
-async def test_who_may_never_have_so_many_gpus_is_told_at_once(box: Box) -> None:
+async def test_more_gpus_than_the_quota_are_rejected_at_once(box: Box) -> None:
     async with box.engine(gpu=4, user_gpus=2) as engine:
         with pytest.raises(ValidationFailed, match="gpu: asks for 3 gpu, a user may have 2"):
             await engine.create_task(ALICE, {**SHORT, "gpu": 3})
@@ -72,7 +72,7 @@ async def test_a_service_counts_as_a_task(box: Box) -> None:
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
-async def test_what_a_user_has_had_is_known_after_a_restart(box: Box, is_lost: bool) -> None:
+async def test_shares_survive_a_restart(box: Box, is_lost: bool) -> None:
     """`is_lost`: what was written last is from before the task's end, as after a crash."""
     async with box.engine() as engine:
         task = await engine.create_task(ALICE, {**SHORT, "command": ["sleep", "0.2"]})

@@ -117,7 +117,7 @@ class World:
     changes=st.lists(USERS | st.tuples(st.integers(0, 20), STATES), max_size=20),
     queries=st.lists(QUERIES, min_size=3, max_size=6),
 )
-def test_a_page_is_right_or_the_stores(
+def test_page_from_memory_is_right_or_left_to_the_store(
     before: Sequence[tuple[str, State]],
     changes: list[str | tuple[int, State]],
     queries: list[TaskQuery],
@@ -147,14 +147,14 @@ def test_a_long_queue_hides_no_ended_task_from_the_first_page() -> None:
         assert len(page.tasks) == FEW
 
 
-def test_what_is_older_than_memory_is_the_stores() -> None:
+def test_tasks_older_than_memory_are_left_to_the_store() -> None:
     world = World([("alice", Status.COMPLETED)] * 10)
     assert world.check(TaskQuery(limit=FEW + 1)) is None
     assert world.check(TaskQuery(limit=1, offset=FEW)) is None
     assert world.check(TaskQuery(limit=1, offset=10)) == TaskPage([], 10)
 
 
-def test_a_deep_page_is_the_stores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deep_page_is_left_to_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task_index, "MAX_LOOKED_AT", 20)
     world = World([("bob", Status.QUEUED)] * 50)
     assert world.check(TaskQuery(limit=5, offset=10)) is not None

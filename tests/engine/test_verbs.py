@@ -135,7 +135,7 @@ async def test_a_batch_that_is_sent_again_gives_the_same_tasks(box: Box) -> None
         assert (await engine.list_tasks(ALICE, TaskQuery(user="alice"))).total == 5
 
 
-async def test_keys_of_a_batch_that_are_refused(box: Box) -> None:
+async def test_invalid_keys_of_a_batch_are_rejected(box: Box) -> None:
     async with box.engine() as engine:
         await engine.create_task(ALICE, HELLO, "used")
         for keys, field, rule in (
@@ -187,7 +187,7 @@ async def test_full_disk_refuses_new_work_only(box: Box) -> None:
         assert (await engine.list_tasks(ALICE, TaskQuery())).total == 0
 
 
-async def test_draining_server_takes_nothing(box: Box) -> None:
+async def test_draining_server_rejects_new_tasks(box: Box) -> None:
     async with box.engine() as engine:
         await box.parts.lifecycle.drain()
         with pytest.raises(Unavailable):
@@ -201,7 +201,7 @@ async def test_draining_server_takes_nothing(box: Box) -> None:
         ({"command": ["/no/such/program"]}, "/no/such/program"),
     ],
 )
-async def test_what_is_missing_fails_the_task_with_a_plain_reason(
+async def test_missing_input_fails_the_task_with_a_reason(
     box: Box, request_: dict[str, object], error: str
 ) -> None:
     async with box.engine() as engine:

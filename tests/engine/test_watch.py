@@ -120,7 +120,7 @@ async def test_reader_that_falls_behind_reads_from_disk(
         await watch.aclose()
 
 
-async def test_number_from_another_time_is_told_to_resync(box: Box) -> None:
+async def test_unknown_seq_causes_a_resync(box: Box) -> None:
     async with box.engine() as engine:
         for since in (2, 3, 10**9):
             for completes in (True, False):
@@ -128,7 +128,7 @@ async def test_number_from_another_time_is_told_to_resync(box: Box) -> None:
                 assert (update.type, update.seq) == (UpdateType.RESYNC, 1)
 
 
-async def test_watch_shows_only_what_may_be_seen_and_was_asked_for(box: Box) -> None:
+async def test_watch_shows_only_visible_tasks_that_match(box: Box) -> None:
     async with box.engine(private=True) as engine:
         hers = await engine.create_task(ALICE, {"job_name": "hers"})
         his = await engine.create_task(BOB, {"job_name": "his"})

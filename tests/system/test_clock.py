@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fetchml.core.events import Event, TimePassed
-from fetchml.engine.recent_tasks import turn
+from fetchml.engine.recent_tasks import list_key
 from fetchml.ports.store import TaskQuery
 from fetchml.server import assembly
 from fetchml.system.clock import LONGEST_AHEAD_MS, SLOWED_PERCENT, Clock
@@ -157,7 +157,7 @@ async def test_pages_are_in_order_when_the_clock_was_set_back_by_far(
         for number in range(6):
             set_back_ms = 3_600_000 * (number // 3)
             made.append(await engine.create_task(ALICE, {"job_name": "a"}))
-        newest_first = sorted(made, key=turn, reverse=True)
+        newest_first = sorted(made, key=list_key, reverse=True)
         found = []
         for offset in range(0, len(made), 2):
             page = await engine.list_tasks(ALICE, TaskQuery(limit=2, offset=offset))

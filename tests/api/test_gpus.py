@@ -93,7 +93,7 @@ async def test_every_gpu_state_has_its_reason(rest: rest_world.World) -> None:
         ("free", None),
         ("busy", "busy: python3 (pid 4711, 2.1 GiB)"),
         ("lost", "lost: it has fallen off the bus"),
-        # What is sick the server takes out of use by itself.
+        # The server itself takes a sick GPU out of use.
         ("sick", "sick: it must be reset"),
         ("unknown", "unknown: the driver does not answer"),
         ("free", None),
@@ -220,7 +220,7 @@ async def test_gpu_metrics(rest: rest_world.World) -> None:
         f'fetchml_task_gpu_seconds{{task_id="{task_id}",user="user"}} 12.5',
     ):
         assert line in lines
-    # What a GPU does not tell has no number.
+    # A value that a GPU does not report has no sample.
     assert not [line for line in lines if "GPU-1000" in line and "temperature" in line]
 
 

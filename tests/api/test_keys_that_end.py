@@ -72,7 +72,7 @@ async def test_followed_log_ends_with_its_key(rest: World, end: str) -> None:
         await rest.engine.log(task_id, b"one\n")
         assert await response.content.readexactly(4) == b"one\n"
         await end_key(rest.keyring, key_id, end)
-        # It breaks off: it does not look complete.
+        # The reply breaks off, so that it does not look complete.
         with pytest.raises(aiohttp.ClientPayloadError):
             await asyncio.wait_for(response.content.read(), 5)
     await rest.engine.until(lambda: rest.engine.open_streams == 0)

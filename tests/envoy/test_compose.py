@@ -72,7 +72,7 @@ def logs(engine: PrivateEngine) -> str:
     return "\n".join(f"{each.name} {each.status}\n{each.logs().decode()}" for each in listed)
 
 
-def test_a_task_runs_through_both(
+def test_task_runs_through_envoy_and_fetchml(
     composed: PrivateEngine, authority: Authority, tmp_path: Path
 ) -> None:
     curl = ["curl", "--silent", "--fail", "--cacert", str(authority.file)]

@@ -1,4 +1,4 @@
-"""What the configurations say, read from the files: where what goes, its time, the log."""
+"""Envoy's configurations, read from the files: routes, timeouts and the access log."""
 
 import re
 from typing import Any
@@ -52,19 +52,19 @@ def test_streams_have_no_time_limit(path: str) -> None:
     "content_type", ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8",
                      "application/grpc-web+proto", "application/grpc-web-text"],
 )  # fmt: skip
-def test_grpc_has_none_either(path: str, content_type: str) -> None:
+def test_grpc_has_no_time_limit(path: str, content_type: str) -> None:
     assert route_of(path, content_type=content_type, grpc_timeout="5S") == {
         "cluster": "grpc", "timeout": "0s", "idle_timeout": "0s",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("path", ["/v1/tasks", "/v1/tasks/a", "/v1/tasks/a/outputs", "/v1/queue"])
-def test_all_else_has_one(path: str) -> None:
+def test_other_requests_have_a_time_limit(path: str) -> None:
     assert route_of(path) == {"cluster": "http", "timeout": "40s"}
 
 
 @pytest.mark.parametrize("configuration", ["envoy.yaml", "transcoder.yaml"])
-def test_of_a_path_with_a_key_all_else_is_in_the_log(configuration: str) -> None:
+def test_key_in_a_path_is_redacted_in_the_log(configuration: str) -> None:
     usual, with_a_key = (
         one["typed_config"]["log_format"]["json_format"]
         for one in manager(configuration)["access_log"]

@@ -1,4 +1,4 @@
-"""What Envoy itself does at the edge: TLS, its own replies, the limit of each key, the log."""
+"""Envoy at the edge: TLS, its own replies, rate limits by key, and the access log."""
 
 import asyncio
 import re
@@ -43,7 +43,7 @@ def client_of(edge: proxy.Envoy, session: aiohttp.ClientSession) -> rest_world.C
     return rest_world.Client(session, f"http://127.0.0.1:{edge.ports[proxy.PLAIN]}", "a" * 20)
 
 
-async def test_tls_and_http_2(
+async def test_edge_serves_tls_and_http_2(
     rest: World, edge: proxy.Envoy, authority: Authority, curl: str
 ) -> None:
     address = f"127.0.0.1:{edge.ports['edge']}"
@@ -72,7 +72,7 @@ async def test_tls_and_http_2(
         await rest.client.session.get(f"http://{address}/health")
 
 
-async def test_grpc_on_the_same_port_over_tls(
+async def test_grpc_shares_the_tls_port(
     tmp_path: Path, edge: proxy.Envoy, authority: Authority
 ) -> None:
     async with grpc_world.grpc_world(tmp_path) as world:
@@ -86,7 +86,7 @@ async def test_grpc_on_the_same_port_over_tls(
         await channel.close()
 
 
-async def test_the_command_line_through_it(
+async def test_cli_works_through_envoy(
     tmp_path: Path, edge: proxy.Envoy, authority: Authority
 ) -> None:
     async with grpc_world.grpc_world(tmp_path) as world:
@@ -105,7 +105,7 @@ async def test_the_command_line_through_it(
     assert (asked.returncode, b'"mine"' in said) == (0, True)
 
 
-async def test_grpc_web(tmp_path: Path) -> None:
+async def test_grpc_web_call_is_served(tmp_path: Path) -> None:
     async with grpc_world.grpc_world(tmp_path) as world, aiohttp.ClientSession() as session:
         client = rest_world.Client(session, f"http://{world.address}", world.secrets[Role.USER])
         method = "fetchml.v1.TaskService/CreateTask"
@@ -130,7 +130,7 @@ JUNK = ["junk", "5", "S", "123456789S", "5S,5S", "-1S", "5s", ""]
 
 
 @pytest.mark.parametrize("deadline", JUNK)
-async def test_a_deadline_that_can_not_be_read_stays_here(tmp_path: Path, deadline: str) -> None:
+async def test_unreadable_deadline_is_rejected_by_envoy(tmp_path: Path, deadline: str) -> None:
     """gRPC may keep it in what it knows of the connection, which all clients share."""
     async with grpc_world.grpc_world(tmp_path) as world, aiohttp.ClientSession() as session:
         client = rest_world.Client(session, f"http://{world.address}", world.secrets[Role.USER])
@@ -159,7 +159,9 @@ async def call_raw(client: rest_world.Client, content_type: str, **headers: str)
 @pytest.mark.parametrize(
     "content_type", [None, "application/json", "application/grpcX", "text/application/grpc"]
 )
-async def test_what_is_no_grpc_is_rest(rest: World, path: str, content_type: str | None) -> None:
+async def test_other_content_types_are_served_as_rest(
+    rest: World, path: str, content_type: str | None
+) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
     headers["grpc-timeout"] = "junk"
     for method, body in (("GET", None), ("POST", b"{}")):
@@ -167,7 +169,7 @@ async def test_what_is_no_grpc_is_rest(rest: World, path: str, content_type: str
         assert (reply.status, reply.code) == (404, "NOT_FOUND")
 
 
-async def test_without_a_server_what_is_no_grpc_gets_the_contracts_body(edge: proxy.Envoy) -> None:
+async def test_rest_error_has_the_contract_body_without_a_server(edge: proxy.Envoy) -> None:
     async with aiohttp.ClientSession() as session:
         client = client_of(edge, session)
         for path in ("/v1/queue", "/fetchml.v1.QueueService/GetQueue"):
@@ -175,7 +177,7 @@ async def test_without_a_server_what_is_no_grpc_gets_the_contracts_body(edge: pr
             assert (reply.status, reply.error) == (503, UNAVAILABLE)
 
 
-async def test_an_unknown_transfer_encoding(rest: World) -> None:
+async def test_unknown_transfer_encoding_is_rejected(rest: World) -> None:
     reply = await rest.raw(
         b"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n"
     )
@@ -183,7 +185,7 @@ async def test_an_unknown_transfer_encoding(rest: World) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["websocket", "other"])
-async def test_no_upgrade_but_where_there_is_one(rest: World, protocol: str) -> None:
+async def test_upgrade_is_refused_where_no_protocol_uses_it(rest: World, protocol: str) -> None:
     """A 200 to a request that asks for one would lose its body."""
     head = f"GET /v1/queue HTTP/1.1\r\nHost: a\r\nX-API-Key: {rest.client.secret}\r\n"
     reply = await rest.raw(f"{head}Connection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n".encode())
@@ -191,7 +193,7 @@ async def test_no_upgrade_but_where_there_is_one(rest: World, protocol: str) -> 
     assert "ask without Upgrade" in reply.error
 
 
-async def test_nobody_behind_it(edge: proxy.Envoy) -> None:
+async def test_missing_server_is_reported_as_unavailable(edge: proxy.Envoy) -> None:
     async with aiohttp.ClientSession() as session:
         client = client_of(edge, session)
         for path in ("/v1/tasks", "/health", "/ws", "/jupyter/x", "/v1/tasks/x/logs"):
@@ -218,7 +220,9 @@ async def test_nobody_behind_it(edge: proxy.Envoy) -> None:
     assert "{" not in str(error.value.details()), "a body of REST is no message for gRPC"
 
 
-async def test_a_server_that_hangs(edge: proxy.Envoy, ports: dict[str, int]) -> None:
+async def test_hanging_server_is_reported_as_a_timeout(
+    edge: proxy.Envoy, ports: dict[str, int]
+) -> None:
     async def never(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await gone.wait()
         writer.close()
@@ -262,7 +266,7 @@ async def test_each_key_has_its_limit(
             await over_grpc.channel.close()
 
 
-async def test_who_floods_without_a_key_is_limited_alone(
+async def test_keyless_flood_limits_only_its_own_address(
     rest: World, files: Path, ports: dict[str, int], tmp_path: Path
 ) -> None:
     """By address, and not on the paths where browsers show no key of theirs."""
@@ -302,7 +306,7 @@ async def status(session: aiohttp.ClientSession, base: str, path: str) -> int:
         return response.status
 
 
-async def test_the_log_has_the_trace_and_no_key(
+async def test_access_log_has_the_trace_and_no_key(
     rest: World, edge: proxy.Envoy, tmp_path: Path
 ) -> None:
     missing = await rest.client.get("/v1/tasks/nowhere")
@@ -326,7 +330,7 @@ async def test_the_log_has_the_trace_and_no_key(
     assert [secret for secret in secrets if secret in str(edge.access_log)] == []
 
 
-async def test_a_key_in_the_path_is_not_in_the_log(rest: World, edge: proxy.Envoy) -> None:
+async def test_key_in_the_path_is_redacted_in_the_log(rest: World, edge: proxy.Envoy) -> None:
     secret = str(rest.client.secret)
     reply = await rest.client.get(f"/v1/tasks/{secret}")
 
@@ -339,7 +343,7 @@ async def test_a_key_in_the_path_is_not_in_the_log(rest: World, edge: proxy.Envo
     assert secret not in str(edge.access_log)
 
 
-async def test_the_server_knows_whom_it_is_called_by(edge: proxy.Envoy) -> None:
+async def test_server_sees_the_client_address_behind_envoy(edge: proxy.Envoy) -> None:
     """And takes nobody's own word for it."""
     behind = Proxies([Network.parse("127.0.0.1")])
     elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
@@ -377,7 +381,7 @@ async def test_one_trace_id_in_error_and_log(
     await eventually(lambda: logged() == [trace])
 
 
-async def test_jupyter_goes_to_the_server_and_its_token_into_no_log(
+async def test_jupyter_is_forwarded_and_its_token_is_not_logged(
     rest: World, edge: proxy.Envoy
 ) -> None:
     path = f"/jupyter/{uuid.uuid4()}/lab"
@@ -387,7 +391,7 @@ async def test_jupyter_goes_to_the_server_and_its_token_into_no_log(
     assert "jupyter-s" not in str(edge.access_log)
 
 
-async def test_the_server_is_looked_after(rest: World, edge: proxy.Envoy) -> None:
+async def test_envoy_checks_the_health_of_the_server(rest: World, edge: proxy.Envoy) -> None:
     def attempts() -> list[int]:
         text = edge.admin("/stats?filter=health_check.attempt")
         return [int(count) for count in re.findall(r"\.attempt: (\d+)", text)]

@@ -1,4 +1,4 @@
-"""docs/envoy.md and the files beside the configurations say what is."""
+"""docs/envoy.md and compose.yaml agree with the configurations."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ from tests.support.validate import ROOT
 PAGE = (ROOT / "docs/envoy.md").read_text()
 
 
-def test_every_difference_has_its_row_and_every_row_its_test() -> None:
+def test_every_difference_has_a_row_and_every_row_a_test() -> None:
     tests = (ROOT / "tests/envoy/transcoded/test_differences.py").read_text()
     named = set(re.findall(r"\| `(test_\w+)` \|", PAGE))
     assert named == set(re.findall(r"^async def (test_\w+)", tests, re.MULTILINE))
@@ -23,7 +23,7 @@ def load(name: str) -> Any:
     return yaml.safe_load((proxy.CONFIGURATIONS / name).read_text())
 
 
-def test_compose_gives_envoy_the_files_that_it_reads() -> None:
+def test_compose_mounts_the_files_that_envoy_reads() -> None:
     services = load("compose.yaml")["services"]
     mounts = dict(volume.split(":")[:2] for volume in services["envoy"]["volumes"])
     text = (proxy.CONFIGURATIONS / "envoy.yaml").read_text()
@@ -32,7 +32,7 @@ def test_compose_gives_envoy_the_files_that_it_reads() -> None:
     assert {service["network_mode"] for service in services.values()} == {"host"}
 
 
-def test_both_configurations_look_where_fetchml_listens() -> None:
+def test_both_configurations_use_the_addresses_of_fetchml() -> None:
     for name in ("envoy.yaml", "transcoder.yaml"):
         for cluster in load(name)["static_resources"]["clusters"]:
             (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
@@ -44,7 +44,7 @@ def test_both_configurations_look_where_fetchml_listens() -> None:
 
 
 @pytest.mark.parametrize("configuration", ["envoy.yaml", "transcoder.yaml"])
-def test_the_limit_has_fetchmls_own_numbers(configuration: str) -> None:
+def test_rate_limit_equals_the_default_of_fetchml(configuration: str) -> None:
     manager = load(configuration)["static_resources"]["listeners"][0]["filter_chains"][0]["filters"]
     filters = {one["name"]: one for one in manager[0]["typed_config"]["http_filters"]}
     limit = filters["envoy.filters.http.local_ratelimit"]["typed_config"]

@@ -119,7 +119,7 @@ def serve(inside: Inside, tmp_path: Path) -> Iterator[Callable[..., Server]]:
             server.end(signal.SIGKILL)
 
 
-def test_it_answers_soon_and_runs_a_task(serve: Callable[..., Server], tmp_path: Path) -> None:
+def test_starts_quickly_and_runs_a_task(serve: Callable[..., Server], tmp_path: Path) -> None:
     first = serve()
     assert first.end(signal.SIGTERM) == 0
     server = serve()
@@ -131,7 +131,7 @@ def test_it_answers_soon_and_runs_a_task(serve: Callable[..., Server], tmp_path:
     assert not list(tmp_path.glob("_MEI*"))
 
 
-def test_a_task_in_a_container(
+def test_task_in_a_container(
     serve: Callable[..., Server], docker_engine: Engine, python_image: str
 ) -> None:
     socket = Path(docker_engine.host.removeprefix("unix://"))
@@ -141,7 +141,7 @@ def test_a_task_in_a_container(
     assert server.end(signal.SIGTERM) == 0
 
 
-def test_kill_loses_nothing(serve: Callable[..., Server], tmp_path: Path) -> None:
+def test_kill_loses_no_task(serve: Callable[..., Server], tmp_path: Path) -> None:
     server = serve()
     runs = server.submit("sh", "-c", "sleep 2; echo after")
     waits = server.submit("true")
@@ -154,7 +154,7 @@ def test_kill_loses_nothing(serve: Callable[..., Server], tmp_path: Path) -> Non
     assert again.end(signal.SIGTERM) == 0
 
 
-def test_the_service_is_installed_upgraded_and_removed(
+def test_service_is_installed_upgraded_and_removed(
     inside: Inside, debian: Path, tmp_path: Path
 ) -> None:
     """With a systemctl that writes down what it is asked; then what the unit would run."""
@@ -205,7 +205,7 @@ def test_the_service_is_installed_upgraded_and_removed(
     assert "fetchml:" in (debian / "etc/passwd").read_text()
 
 
-def test_an_older_release_does_not_replace_a_newer_one(inside: Inside, debian: Path) -> None:
+def test_older_release_does_not_replace_a_newer_one(inside: Inside, debian: Path) -> None:
     place = debian / "usr/local/bin/fetchml"
     place.write_text('#!/bin/sh\necho \'{"version": "9.0", "schema": 1000}\'\n')
     place.chmod(0o755)

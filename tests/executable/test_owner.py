@@ -1,4 +1,4 @@
-"""Root at work in the data directory of another user, as on a machine with the service."""
+"""Root works in the data directory of another user, as beside an installed service."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ def _strangers(folder: Path) -> list[Path]:
 
 
 @only_root
-def test_keys_that_root_makes_at_rest_leave_all_to_the_owner(data_dir: Path) -> None:
+def test_keys_created_by_root_belong_to_the_data_owner(data_dir: Path) -> None:
     # As after a restore, or a kill: whatever is missing is made.
     (data_dir / "lock").unlink()
     (data_dir / "store/header.copy").unlink()
@@ -63,9 +63,7 @@ def test_keys_that_root_makes_at_rest_leave_all_to_the_owner(data_dir: Path) -> 
 
 
 @only_root
-def test_a_backup_that_root_makes_at_rest_is_root_s_and_leaves_no_file(
-    data_dir: Path, tmp_path: Path
-) -> None:
+def test_backup_by_root_belongs_to_root_and_leaves_no_file(data_dir: Path, tmp_path: Path) -> None:
     (data_dir / "lock").unlink()
     file = tmp_path / "backup.tar"
     run("backup", "--data-dir", str(data_dir), str(file)).succeeded()
@@ -74,7 +72,7 @@ def test_a_backup_that_root_makes_at_rest_is_root_s_and_leaves_no_file(
 
 
 @only_root
-def test_root_starts_no_server_on_another_user_s_data(data_dir: Path) -> None:
+def test_root_cannot_serve_data_of_another_user(data_dir: Path) -> None:
     refused = run("serve", "--data-dir", str(data_dir), "--launcher", "process")
     assert refused.code == 1
     assert "is the data directory of user nobody" in refused.err
@@ -82,7 +80,7 @@ def test_root_starts_no_server_on_another_user_s_data(data_dir: Path) -> None:
     assert _strangers(data_dir) == []
 
 
-def test_the_service_s_data_are_the_default_of_their_owner_too(
+def test_service_data_are_the_default_for_their_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/state")

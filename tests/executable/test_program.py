@@ -1,4 +1,4 @@
-"""What is different about the executable: two processes, a temporary folder, all in one file."""
+"""Properties of the executable alone: two processes, a temporary folder, one file."""
 
 import fcntl
 import http.client
@@ -60,7 +60,7 @@ def run(executable: str, *arguments: str, **variables: str) -> subprocess.Comple
     )
 
 
-def test_it_is_small_and_says_what_it_is(executable: str) -> None:
+def test_executable_is_small_and_reports_its_version(executable: str) -> None:
     assert Path(executable).stat().st_size < MAX_BYTES
     head = subprocess.run(
         ["git", "rev-parse", "--short=12", "HEAD"],
@@ -74,13 +74,13 @@ def test_it_is_small_and_says_what_it_is(executable: str) -> None:
 
 
 @pytest.mark.parametrize("command", [name for part in COMMANDS.values() for name in part])
-def test_every_command_is_in_it(executable: str, command: str) -> None:
+def test_every_command_is_included(executable: str, command: str) -> None:
     ran = run(executable, command, "--help")
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith(f"Usage: fetchml {command}")
 
 
-def test_all_files_are_in_it(start: Start) -> None:
+def test_all_files_are_included(start: Start) -> None:
     server = start(FETCHML_HISTORY_TIME_ZONE="Europe/Berlin", PYTHONTZPATH="")
     status, body = ask(server, "/openapi.yaml")
     assert status == 200
@@ -92,7 +92,7 @@ def test_all_files_are_in_it(start: Start) -> None:
         assert inside.read_bytes() == (ROOT / "fetchml/shim" / shim).read_bytes()
 
 
-def test_sigterm_ends_both_and_leaves_nothing(start: Start, temporary: Path) -> None:
+def test_sigterm_ends_both_processes_and_leaves_nothing(start: Start, temporary: Path) -> None:
     server = start()
     child = child_of(server)
     assert len(unpacked(temporary)) == 1
@@ -101,7 +101,7 @@ def test_sigterm_ends_both_and_leaves_nothing(start: Start, temporary: Path) -> 
     assert unpacked(temporary) == []
 
 
-def test_a_signal_to_the_whole_group_comes_once(
+def test_signal_to_the_process_group_is_delivered_once(
     executable: str, tmp_path: Path, temporary: Path
 ) -> None:
     """Ctrl-C: twice would mean to end at once."""
@@ -123,7 +123,7 @@ def test_a_signal_to_the_whole_group_comes_once(
     assert unpacked(temporary) == []
 
 
-def test_kill_of_the_first_process_ends_the_second(start: Start, temporary: Path) -> None:
+def test_killing_the_parent_ends_the_child(start: Start, temporary: Path) -> None:
     server = start()
     task_id = server.run("submit", "--", "sh", "-c", "sleep 1; echo after").succeeded()
     child = child_of(server)
@@ -138,7 +138,7 @@ def test_kill_of_the_first_process_ends_the_second(start: Start, temporary: Path
     assert server.stop() == 0
 
 
-def test_kill_of_the_second_process_ends_the_first(start: Start, temporary: Path) -> None:
+def test_killing_the_child_ends_the_parent(start: Start, temporary: Path) -> None:
     server = start()
     task_id = server.run("submit", "--", "sh", "-c", "sleep 1; echo after").succeeded()
     os.kill(child_of(server), signal.SIGKILL)
@@ -149,7 +149,7 @@ def test_kill_of_the_second_process_ends_the_first(start: Start, temporary: Path
     assert server.stop() == 0
 
 
-def test_only_what_nobody_runs_from_is_removed(start: Start, temporary: Path) -> None:
+def test_only_unused_temporary_folders_are_removed(start: Start, temporary: Path) -> None:
     """Another's folder, one that is just being unpacked, and one that is no folder of ours."""
     foreign = temporary / "_MEIother"
     foreign.mkdir()
@@ -170,7 +170,7 @@ def test_only_what_nobody_runs_from_is_removed(start: Start, temporary: Path) ->
     assert second.stop() == 0
 
 
-def test_a_cleaner_of_old_files_passes_it_over(start: Start, temporary: Path) -> None:
+def test_tmp_cleaner_keeps_the_folder_in_use(start: Start, temporary: Path) -> None:
     """systemd-tmpfiles asks for the folder's own lock before it looks for old files in it."""
     server = start()
     [folder] = unpacked(temporary)
@@ -184,7 +184,7 @@ def test_a_cleaner_of_old_files_passes_it_over(start: Start, temporary: Path) ->
         os.close(fd)
 
 
-def test_it_runs_tasks_when_its_folder_is_removed(start: Start, temporary: Path) -> None:
+def test_runs_tasks_after_its_temporary_folder_is_removed(start: Start, temporary: Path) -> None:
     server = start()
     before = server.run("submit", "--", "sh", "-c", "sleep 1; echo before").succeeded()
     [folder] = unpacked(temporary)
@@ -195,7 +195,7 @@ def test_it_runs_tasks_when_its_folder_is_removed(start: Start, temporary: Path)
     assert server.stop() == 0
 
 
-def test_programs_that_it_starts_have_the_callers_environment(
+def test_started_programs_have_the_environment_of_the_caller(
     executable: str, tmp_path: Path, start: Start
 ) -> None:
     server = start()
@@ -221,7 +221,7 @@ def test_programs_that_it_starts_have_the_callers_environment(
     ("options", "says", "left"),
     [("size=20m", "No space left", "_MEI"), ("noexec", "failed to map segment", "")],
 )
-def test_a_temporary_folder_that_it_cannot_use(
+def test_unusable_temporary_folder_is_reported(
     executable: str, temporary: Path, options: str, says: str, left: str
 ) -> None:
     """Another TMPDIR helps, as docs/operations.md says."""

@@ -1,4 +1,4 @@
-"""The systemd unit: its text, what installing it would do, and what systemd is told."""
+"""The systemd unit: its text, a dry run of its installation, and notifications to systemd."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ def systemd_analyze() -> str:
 
 @pytest.mark.parametrize("docker", [True, False])
 @pytest.mark.parametrize("data_dir", [DATA, Path("/srv/fetchml")])
-def test_systemd_finds_no_fault(tmp_path: Path, data_dir: Path, docker: bool) -> None:
+def test_systemd_verifies_the_unit(tmp_path: Path, data_dir: Path, docker: bool) -> None:
     text = unit(
         ["/bin/true", "serve"],
         data_dir=data_dir,
@@ -44,7 +44,7 @@ def test_systemd_finds_no_fault(tmp_path: Path, data_dir: Path, docker: bool) ->
     assert (verified.returncode, about_it) == (0, [])
 
 
-def test_systemd_rates_it_as_the_documentation_says(tmp_path: Path) -> None:
+def test_systemd_rating_matches_the_documentation(tmp_path: Path) -> None:
     [said] = re.findall(
         r"rates it ([0-9.]+) \(([0-9.]+) with `--launcher process`",
         (ROOT / "docs/operations.md").read_text(),
@@ -63,7 +63,7 @@ def test_systemd_rates_it_as_the_documentation_says(tmp_path: Path) -> None:
     assert rated == list(said)
 
 
-def test_plain_processes_keep_tmp_and_are_no_less_likely_killed_for_want_of_memory() -> None:
+def test_unit_for_process_tasks_keeps_tmp_and_oom_score() -> None:
     def lines(docker: bool) -> set[str]:
         text = unit(["/bin/true"], data_dir=DATA, docker=docker, docker_group=docker)
         return set(text.splitlines())
@@ -74,13 +74,13 @@ def test_plain_processes_keep_tmp_and_are_no_less_likely_killed_for_want_of_memo
     assert "ReadWritePaths=/tmp -/var/tmp" in with_tasks
 
 
-def test_a_word_that_systemd_reads_otherwise_is_refused() -> None:
+def test_value_with_systemd_syntax_is_rejected() -> None:
     for word in ("a b", "$HOME", "%h", "a;b", "", "ä", 'a"', "a\\n", "a\n"):
         with pytest.raises(BadArgument):
             unit(["/bin/true", word], data_dir=DATA, docker=True, docker_group=True)
 
 
-def test_a_dry_run_shows_all_and_does_nothing(executable: str, tmp_path: Path) -> None:
+def test_dry_run_shows_all_steps_and_changes_nothing(executable: str, tmp_path: Path) -> None:
     shown = subprocess.run(
         [executable, "service", "install", "--dry-run", "--data-dir", str(tmp_path / "data")],
         capture_output=True,
@@ -95,7 +95,7 @@ def test_a_dry_run_shows_all_and_does_nothing(executable: str, tmp_path: Path) -
     assert not Path("/etc/systemd/system/fetchml.service").exists()
 
 
-def test_wrong_settings_are_told_before_anything_is_done(tmp_path: Path) -> None:
+def test_invalid_settings_are_reported_before_any_change(tmp_path: Path) -> None:
     wrong = run("service", "install", "--yes", "--http", "nowhere")
     assert wrong.code == 2
     assert not Path("/etc/systemd/system/fetchml.service").exists()
@@ -108,7 +108,7 @@ def test_uninstall_and_status_without_a_service() -> None:
     assert "not installed" in status.out
 
 
-def test_systemd_is_told_that_it_is_ready_alive_and_stopping(tmp_path: Path) -> None:
+def test_systemd_is_notified_of_ready_watchdog_and_stopping(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(SECONDS)

@@ -1,4 +1,4 @@
-"""The server does all its work within what the systemd unit leaves it."""
+"""The server works within the confinement of the systemd unit."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def run_a_task(server: Server, image: str) -> None:
     assert server.json("gpus") is not None
 
 
-def test_the_server_works_without_memory_that_is_written_and_executed(
+def test_server_runs_without_writable_executable_memory(
     tmp_path: Path, docker_engine: Engine, python_image: str
 ) -> None:
     program = [sys.executable, "-c", WITHOUT_NEW_CODE, *FETCHML]
@@ -67,7 +67,7 @@ def expanded(word: str) -> set[str]:
     return found
 
 
-def test_the_server_makes_only_system_calls_that_the_unit_allows(
+def test_server_makes_only_system_calls_allowed_by_the_unit(
     tmp_path: Path, docker_engine: Engine, python_image: str
 ) -> None:
     text = unit(["/bin/true"], data_dir=tmp_path, docker=True, docker_group=True)

@@ -49,7 +49,7 @@ def installed(box: Path) -> dict[str, str]:
     return serve_options((box / "fetchml.service").read_text())
 
 
-def test_an_upgrade_keeps_every_option(box: Path) -> None:
+def test_upgrade_keeps_every_option(box: Path) -> None:
     config = box / "fetchml.toml"
     config.write_text("[tasks]\nmax_retries = 1\n")
     options = {
@@ -83,7 +83,7 @@ def test_an_upgrade_keeps_every_option(box: Path) -> None:
     assert (box / "systemctl.log").read_text().count("restart") == 3
 
 
-def test_a_dry_run_of_others_shows_where_root_would_put_the_data(
+def test_dry_run_of_a_user_shows_the_data_folder_of_root(
     box: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", f"{box}/state")
@@ -93,7 +93,7 @@ def test_a_dry_run_of_others_shows_where_root_would_put_the_data(
     assert f"serve --data-dir {box}/service\n" in install("--dry-run").output
 
 
-def test_options_that_can_t_be_read_from_a_unit_are_not_dropped(box: Path) -> None:
+def test_unreadable_unit_options_are_not_dropped(box: Path) -> None:
     changed = unit(["/bin/x", "serve", "--more", "1"], data_dir=box, docker=True, docker_group=True)
     (box / "fetchml.service").write_text(changed)
     refused = install("--yes")
@@ -114,12 +114,12 @@ def test_options_that_can_t_be_read_from_a_unit_are_not_dropped(box: Path) -> No
         "ExecStart=/bin/x serve\nExecStart=/bin/y serve",
     ],
 )
-def test_a_command_that_is_not_ours_is_not_guessed_at(text: str) -> None:
+def test_foreign_command_in_the_unit_is_rejected(text: str) -> None:
     with pytest.raises(BadArgument):
         serve_options(text)
 
 
-def test_settings_that_the_service_would_not_see_are_refused(
+def test_settings_invisible_to_the_service_are_rejected(
     box: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FETCHML_LAUNCHER", "process")
@@ -133,7 +133,7 @@ def test_settings_that_the_service_would_not_see_are_refused(
     assert not (box / "fetchml.service").exists()
 
 
-def test_files_that_the_service_s_user_can_t_read_are_refused(box: Path) -> None:
+def test_files_unreadable_for_the_service_user_are_rejected(box: Path) -> None:
     config, key = box / "fetchml.toml", box / "key.pem"
     key.touch(mode=0o600)
     config.write_text(f'[server]\ntls_key = "{key}"\ntls_cert = "{key}"\n')
@@ -157,9 +157,7 @@ def test_files_that_the_service_s_user_can_t_read_are_refused(box: Path) -> None
     assert done.exit_code == 0, done.output
 
 
-def test_before_the_user_is_there_its_making_is_told(
-    box: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_creation_of_a_missing_user_is_reported(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_checks, "USER", "fetchml-missing")
     config = box / "fetchml.toml"
     config.touch(mode=0o600)
@@ -168,7 +166,7 @@ def test_before_the_user_is_there_its_making_is_told(
     assert "useradd --system" in refused.output
 
 
-def test_notebooks_elsewhere_are_made_and_may_be_written(box: Path) -> None:
+def test_notebook_folder_elsewhere_is_created_and_writable(box: Path) -> None:
     config = box / "fetchml.toml"
     config.write_text(f'[jupyter]\nroot = "{box}/notebooks"\n')
     given = ("--yes", "--data-dir", f"{box}/data", "--config", str(config))
@@ -185,7 +183,7 @@ def test_notebooks_elsewhere_are_made_and_may_be_written(box: Path) -> None:
     assert f"ReadWritePaths={box}/data\n" in (box / "fetchml.service").read_text()
 
 
-def test_a_folder_with_other_things_in_it_is_never_taken(box: Path) -> None:
+def test_folder_with_foreign_files_is_never_used(box: Path) -> None:
     data = box / "data"
     data.mkdir()
     (data / "thesis.tex").touch()
@@ -200,7 +198,7 @@ def test_a_folder_with_other_things_in_it_is_never_taken(box: Path) -> None:
     assert data.stat().st_uid == DAEMON
 
 
-def test_what_root_has_in_the_data_is_handed_over_and_no_link_is_followed(box: Path) -> None:
+def test_files_of_root_in_the_data_are_handed_over_without_following_links(box: Path) -> None:
     data, outside = box / "data", box / "outside"
     outside.mkdir()
     (outside / "file").touch()

@@ -34,7 +34,7 @@ def told(task: Task) -> str:
 
 @pytest.mark.parametrize("backend", ["processes_backend", "containers_backend"])
 @pytest.mark.parametrize("ends_by", [signal.SIGTERM, signal.SIGKILL])
-async def test_what_ran_under_the_first_one_goes_on(
+async def test_tasks_of_the_first_release_continue(
     executable: str,
     first: Path,
     serve: Serve,

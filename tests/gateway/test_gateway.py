@@ -1,4 +1,4 @@
-"""grpc-gateway takes our protos as they are, and what it makes serves the contract's paths."""
+"""grpc-gateway accepts the protos, and the generated gateway serves the contract's paths."""
 
 import asyncio
 import subprocess
@@ -49,7 +49,7 @@ async def ask(client: Client, method: str, path: str, body: bytes | None = None)
         return Reply(response.status, response.headers, await response.read())
 
 
-async def test_the_contracts_paths(server: Server) -> None:
+async def test_gateway_serves_the_contract_paths(server: Server) -> None:
     rest = server.rest
     body = b'{"job_name": "a", "command": ["echo", "said"], "cpu": 1, "unknown": 1}'
     created = await ask(rest, "POST", "/v1/tasks", body)
@@ -82,7 +82,7 @@ async def test_errors_are_google_rpc_status(server: Server) -> None:
     assert (await ask(server.rest, "GET", "/v1/queue")).status == 401
 
 
-async def test_the_server_knows_whom_the_gateway_is_called_by(server: Server) -> None:
+async def test_server_sees_the_client_address_behind_the_gateway(server: Server) -> None:
     elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
     async with aiohttp.ClientSession(connector=elsewhere) as session:
         refused = await ask(Client(session, server.rest.base, "wrong"), "GET", "/v1/queue")

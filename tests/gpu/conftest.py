@@ -1,4 +1,4 @@
-"""A Docker engine that gives GPUs which are described and not there."""
+"""A Docker engine with described GPUs instead of real ones."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator

@@ -1,4 +1,4 @@
-"""What containers of a real engine see of the GPUs that they were given."""
+"""GPUs that containers of a real engine see."""
 
 import asyncio
 import json
@@ -100,7 +100,7 @@ async def containers(
         await launcher.close()
 
 
-async def test_hundreds_of_random_grants(cdi_engine: PrivateEngine, tmp_path: Path) -> None:
+async def test_containers_see_exactly_their_gpus(cdi_engine: PrivateEngine, tmp_path: Path) -> None:
     """A container sees exactly the GPUs that it was given, whatever its image asks for."""
     dice = random.Random(4)  # noqa: S311 - a plan that is the same each time
     slots = asyncio.Semaphore(AT_ONCE)
@@ -120,13 +120,13 @@ async def test_hundreds_of_random_grants(cdi_engine: PrivateEngine, tmp_path: Pa
             group.create_task(one(box, numbers, dice.choice([IMAGE, GREEDY])))
 
 
-async def test_mig_devices_of_one_gpu(cdi_engine: PrivateEngine, tmp_path: Path) -> None:
+async def test_container_sees_its_mig_devices(cdi_engine: PrivateEngine, tmp_path: Path) -> None:
     async with containers(cdi_engine, tmp_path) as box:
         seen = await box.sees(box.run(PARTS[1]))
         assert {name for name in seen if name.startswith("GIVEN")} == {"GIVEN_MIG_00000001"}
 
 
-async def test_a_task_can_t_ask_for_more_by_its_environment(
+async def test_container_cannot_override_gpu_variables(
     cdi_engine: PrivateEngine, tmp_path: Path
 ) -> None:
     async with containers(cdi_engine, tmp_path) as box:
@@ -137,13 +137,15 @@ async def test_a_task_can_t_ask_for_more_by_its_environment(
         assert seen["devices"] == "/dev/nvidia1"
 
 
-async def test_plain_slots_bring_no_device(cdi_engine: PrivateEngine, tmp_path: Path) -> None:
+async def test_plain_slots_provide_no_device(cdi_engine: PrivateEngine, tmp_path: Path) -> None:
     async with containers(cdi_engine, tmp_path) as box:
         seen = await box.sees(box.run("slot-0", "slot-3"))
         assert seen == {"FETCHML_GPU_UUIDS": "slot-0,slot-3", "devices": ""}
 
 
-async def test_a_gpu_known_by_its_index_only(cdi_engine: PrivateEngine, tmp_path: Path) -> None:
+async def test_gpu_without_uuid_is_found_by_index(
+    cdi_engine: PrivateEngine, tmp_path: Path
+) -> None:
     stranger = uuid(99)
     address = GpuAddress("6", 6)
     async with containers(cdi_engine, tmp_path, {stranger: address}.get) as box:
@@ -154,7 +156,7 @@ async def test_a_gpu_known_by_its_index_only(cdi_engine: PrivateEngine, tmp_path
             await box.launcher.prepare(box.run(stranger), silent)
 
 
-async def test_engine_without_gpu_support(
+async def test_engine_without_gpu_support_is_reported(
     docker_engine: Engine, python_image: str, tmp_path: Path
 ) -> None:
     async with containers(docker_engine, tmp_path) as box:
@@ -165,7 +167,7 @@ async def test_engine_without_gpu_support(
         assert seen == {"NVIDIA_VISIBLE_DEVICES": "void", "devices": ""}
 
 
-async def test_variables_for_the_nvidia_hook(
+async def test_nvidia_hook_gets_its_variables(
     runtime_engine: PrivateEngine, tmp_path: Path, hook_told: Path
 ) -> None:
     async with containers(runtime_engine, tmp_path) as box:

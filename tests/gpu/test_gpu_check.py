@@ -1,4 +1,4 @@
-"""`make gpu-check`, where there is no GPU, and on a machine that seems to have some."""
+"""`make gpu-check` without a GPU, and on a machine with simulated ones."""
 
 import os
 import subprocess
@@ -73,7 +73,7 @@ def test_gpu_in_use_fails_the_check(gpu_box: GpuBox) -> None:
     assert out.splitlines()[-1] == "FAILED a GPU is free to check the rest on"
 
 
-def test_make_runs_it(gpu_box: GpuBox) -> None:
+def test_make_target_runs_the_check(gpu_box: GpuBox) -> None:
     gpu_box.set(driver=None)
     ran = subprocess.run(
         ["make", "--no-print-directory", "gpu-check"],

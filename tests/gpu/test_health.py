@@ -1,4 +1,4 @@
-"""What follows from what was read of a GPU: the table of XIDs, and the rules around it."""
+"""Conditions derived from a reading of a GPU: the table of XIDs and the rules around it."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ def seen(*codes: int, at: int = 10) -> tuple[XidSeen, ...]:
     return tuple(XidSeen(at, code) for code in codes)
 
 
-def test_healthy_gpus() -> None:
+def test_healthy_gpu_has_no_condition() -> None:
     gpu = derive(WELL, 100)
     assert (gpu.blocked, gpu.lost) == (None, False)
 
@@ -51,20 +51,20 @@ def test_healthy_gpus() -> None:
         (1000, XidClass.SICK),
     ],
 )
-def test_classes(code: int, expected: XidClass) -> None:
+def test_class_of_each_xid(code: int, expected: XidClass) -> None:
     assert xid_class(code) is expected
     gpu = derive(replace(WELL, xids=seen(code)))
     assert (gpu.blocked is not None) == (expected >= XidClass.SICK)
     assert gpu.lost == (expected is XidClass.LOST)
 
 
-def test_every_code_has_words() -> None:
+def test_every_xid_has_a_description() -> None:
     assert all(words and xid_words(code).startswith(f"XID {code} (") for code, (_, words) in
                XIDS.items())  # fmt: skip
     assert sorted(RECOVERY_ACTIONS) == list(range(1, 8))
 
 
-def test_the_worst_decides_and_of_several_the_first() -> None:
+def test_worst_and_first_xid_decides() -> None:
     assert worst_xid(()) is None
     assert worst_xid(seen(13, 95, 48, 43)) == XidSeen(10, 95)
     later = (*seen(79), XidSeen(20, 13))
@@ -87,7 +87,7 @@ def test_message_names_at_most_two_foreign_processes() -> None:
     )
 
 
-def test_a_process_that_can_t_be_seen() -> None:
+def test_message_for_an_invisible_process() -> None:
     unseen = replace(WELL, processes=(GpuProcess(7),))
     assert str(derive(unseen).blocked) == "busy: a process (pid 7)"
 
@@ -107,11 +107,11 @@ def test_memory_of_processes_is_counted() -> None:
 
 
 @pytest.mark.parametrize(("used", "blocked"), [(612, False), (613, True)])
-def test_the_tolerance(used: int, blocked: bool) -> None:
+def test_memory_above_the_tolerance_blocks_a_gpu(used: int, blocked: bool) -> None:
     assert (derive(replace(WELL, used_mb=used), 100).blocked is not None) == blocked
 
 
-def test_the_idle_level_is_the_lowest_and_never_a_large_part() -> None:
+def test_idle_memory_is_the_lowest_reading_and_bounded() -> None:
     assert idle_level(replace(WELL, used_mb=300), None) == 300
     assert idle_level(replace(WELL, used_mb=50), 300) == 50
     assert idle_level(replace(WELL, used_mb=400), 300) == 300
@@ -119,7 +119,7 @@ def test_the_idle_level_is_the_lowest_and_never_a_large_part() -> None:
     assert idle_level(replace(WELL, used_mb=None), 300) == 300
 
 
-def test_processes_allowed_after_a_task() -> None:
+def test_allowed_processes_do_not_block_a_gpu() -> None:
     both = replace(
         WELL, processes=(GpuProcess(1, "a", 1, "task-1"), GpuProcess(2, "b", 1, "task-2"))
     )
@@ -130,7 +130,7 @@ def test_processes_allowed_after_a_task() -> None:
     )
 
 
-def test_the_documentation_has_the_table() -> None:
+def test_documentation_has_the_xid_table() -> None:
     page = (Path(__file__).parents[2] / "docs/gpu.md").read_text()
     for kind in XidClass:
         row = re.search(rf"^\| {kind.name.lower()} \| ([0-9][^|]*) \|", page, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Whose a process is, and what a plain process sees of GPUs: with real processes and containers."""
+"""Processes are attributed to their tasks, and see only their GPUs."""
 
 import asyncio
 import os
@@ -62,7 +62,7 @@ async def contained(
         (("slot-0",), "slot-0 unset"),
     ],
 )
-async def test_variables_of_a_plain_process(
+async def test_process_task_gets_the_gpu_variables(
     plain: Bench, gpu_ids: tuple[str, ...], seen: str
 ) -> None:
     launcher = await plain.open()
@@ -72,7 +72,7 @@ async def test_variables_of_a_plain_process(
     assert folder.tail().decode() == f"{seen}\n"
 
 
-async def test_a_plain_process_can_t_ask_for_more_by_its_environment(plain: Bench) -> None:
+async def test_process_task_cannot_override_gpu_variables(plain: Bench) -> None:
     launcher = await plain.open()
     greedy = {"CUDA_VISIBLE_DEVICES": "0,1,2,3", "FETCHML_GPU_UUIDS": "all"}
     run = plain.run("sh", "-c", VISIBLE, gpu_ids=(uuid(1),), env=greedy)
@@ -81,7 +81,7 @@ async def test_a_plain_process_can_t_ask_for_more_by_its_environment(plain: Benc
     assert folder.tail().decode() == f"{uuid(1)} {uuid(1)}\n"
 
 
-async def test_a_process_that_hides_is_its_task_s_all_the_same(plain: Bench) -> None:
+async def test_detached_process_is_attributed_to_its_task(plain: Bench) -> None:
     """It has left its session and its parents, and cut its environment."""
     launcher = await plain.open()
     run = plain.run("sh", "-c", f"'{sys.executable}' -c '{ORPHAN}'; echo done; sleep 60")
@@ -97,7 +97,9 @@ async def test_a_process_that_hides_is_its_task_s_all_the_same(plain: Bench) -> 
     assert launcher.owner_of(orphan) is None
 
 
-async def test_tasks_of_other_processes(plain: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_foreign_processes_have_no_task(
+    plain: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     launcher = await plain.open()
     assert launcher.owner_of(os.getpid()) is None
     assert launcher.owner_of(1) is None
@@ -116,7 +118,9 @@ async def test_tasks_of_other_processes(plain: Bench, monkeypatch: pytest.Monkey
         assert launcher.owner_of(forger.pid) is None, "another user can't pretend"
 
 
-async def test_the_processes_of_a_container(contained: Bench, docker_engine: Engine) -> None:
+async def test_container_processes_are_attributed_to_their_task(
+    contained: Bench, docker_engine: Engine
+) -> None:
     launcher, later = await contained.open(), await contained.open()
     run = contained.run("sh", "-c", "sleep 60 & echo ready; sleep 60")
     await contained.start(launcher, run)
@@ -138,7 +142,7 @@ async def test_the_processes_of_a_container(contained: Bench, docker_engine: Eng
     assert launcher.owner_of(pids[0]) is None
 
 
-async def test_a_container_of_somebody_else(contained: Bench, docker_engine: Engine) -> None:
+async def test_foreign_container_has_no_task(contained: Bench, docker_engine: Engine) -> None:
     launcher = await contained.open()
     stranger = docker_engine.client.containers.run(
         contained.image, ["sleep", "60"], detach=True, network_mode="none", stop_signal="SIGKILL"

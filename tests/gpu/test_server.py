@@ -1,4 +1,4 @@
-"""The whole server on a box with eight GPUs that are not there."""
+"""The whole server on a host with eight simulated GPUs."""
 
 import random
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ async def random_schedule(server: Server, script: str) -> list[Task]:
     return tasks
 
 
-async def test_plain_processes_never_share_a_gpu(
+async def test_process_tasks_never_share_a_gpu(
     boxed: Boxed, gpu_box: GpuBox, tmp_path: Path
 ) -> None:
     """Each marks its GPUs as its own, and fails where there is a mark."""
@@ -100,7 +100,7 @@ async def test_containers_never_share_a_gpu(
     assert cdi_engine.client.containers.list(all=True) == []
 
 
-async def test_a_busy_gpu_is_given_to_nobody(boxed: Boxed, gpu_box: GpuBox) -> None:
+async def test_busy_gpu_is_not_allocated(boxed: Boxed, gpu_box: GpuBox) -> None:
     with process("trainer") as pid:
         gpu_box.set(gpu(0), gpu(1), f"process {uuid(0)} {pid} 2150")
         server = await boxed().start()
@@ -114,7 +114,7 @@ async def test_a_busy_gpu_is_given_to_nobody(boxed: Boxed, gpu_box: GpuBox) -> N
         assert (await server.ended(both)).status == Task.completed
 
 
-async def test_memory_that_does_not_come_back(boxed: Boxed, gpu_box: GpuBox) -> None:
+async def test_unreleased_memory_blocks_the_gpu(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0))
     server = await boxed().start()
     first = await server.submit(until_file("go"), gpu=1)
@@ -130,7 +130,7 @@ async def test_memory_that_does_not_come_back(boxed: Boxed, gpu_box: GpuBox) -> 
     assert (await server.ended(second)).status == Task.completed
 
 
-async def test_a_process_that_a_task_leaves_behind(boxed: Boxed, gpu_box: GpuBox) -> None:
+async def test_leftover_process_of_a_task_blocks_the_gpu(boxed: Boxed, gpu_box: GpuBox) -> None:
     """One that has escaped its task is a stranger, whatever it says of itself."""
     gpu_box.set(gpu(0))
     server = await boxed().start()
@@ -160,7 +160,7 @@ async def with_xid(server: Server, gpu_box: GpuBox, code: int) -> str:
     return task_id
 
 
-async def test_an_error_of_the_gpu_is_not_the_task_s(boxed: Boxed, gpu_box: GpuBox) -> None:
+async def test_gpu_error_does_not_count_as_task_failure(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0), gpu(1))
     server = await boxed().start()
     task = await server.ended(await with_xid(server, gpu_box, 94))
@@ -169,7 +169,7 @@ async def test_an_error_of_the_gpu_is_not_the_task_s(boxed: Boxed, gpu_box: GpuB
     assert [each["state"] for each in await gpus(server)] == ["free", "free"]
 
 
-async def test_an_error_of_the_program_is_the_task_s(boxed: Boxed, gpu_box: GpuBox) -> None:
+async def test_program_error_counts_as_task_failure(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0), gpu(1))
     server = await boxed().start()
     task = await server.ended(await with_xid(server, gpu_box, 31))
@@ -195,7 +195,7 @@ async def test_sick_gpu_is_drained_until_undrain(boxed: Boxed, gpu_box: GpuBox) 
     assert (await server.ended(await server.submit("true", gpu=2))).status == Task.completed
 
 
-async def test_a_lost_gpu_ends_its_task_which_runs_elsewhere(boxed: Boxed, gpu_box: GpuBox) -> None:
+async def test_task_on_a_lost_gpu_is_retried_elsewhere(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0), gpu(1))
     server = await boxed().start()
     task_id = await server.submit(AGAIN, gpu=1)
@@ -207,7 +207,7 @@ async def test_a_lost_gpu_ends_its_task_which_runs_elsewhere(boxed: Boxed, gpu_b
     assert (await gpus(server))[0]["state"] == "lost"
 
 
-async def test_drained_by_its_owner(boxed: Boxed, gpu_box: GpuBox) -> None:
+async def test_drained_gpu_is_not_allocated_until_undrain(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0))
     server = await boxed().start()
     first = await server.submit(until_file("go"), gpu=1)
@@ -230,7 +230,7 @@ async def test_drained_by_its_owner(boxed: Boxed, gpu_box: GpuBox) -> None:
     assert done == ["gpu.undrain", "gpu.drain", "gpu.drain"]
 
 
-async def test_the_next_one_is_ready_on_the_gpu_before_it_is_free(
+async def test_next_task_is_prestaged_on_a_busy_gpu(
     boxed: Boxed, gpu_box: GpuBox, cdi_engine: PrivateEngine
 ) -> None:
     gpu_box.set(gpu(0), gpu(1))
@@ -257,7 +257,9 @@ async def test_the_next_one_is_ready_on_the_gpu_before_it_is_free(
     await server.assert_idle(*running, *waiting)
 
 
-async def test_no_gpu_at_all(boxed: Boxed, gpu_box: GpuBox) -> None:
+async def test_missing_driver_is_reported_and_gpu_tasks_are_rejected(
+    boxed: Boxed, gpu_box: GpuBox
+) -> None:
     gpu_box.set(driver=None)
     server = await boxed().start()
     reply = await server.rest.get("/v1/gpus")
@@ -267,7 +269,7 @@ async def test_no_gpu_at_all(boxed: Boxed, gpu_box: GpuBox) -> None:
     await server.assert_idle()
 
 
-async def test_a_driver_that_comes_later(boxed: Boxed, gpu_box: GpuBox) -> None:
+async def test_queued_gpu_task_survives_a_missing_driver(boxed: Boxed, gpu_box: GpuBox) -> None:
     """What waits for a GPU is not failed while nobody knows which GPUs there are."""
     gpu_box.set(gpu(0))
     server = await boxed().start()

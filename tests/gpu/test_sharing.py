@@ -1,4 +1,4 @@
-"""The whole server where a GPU is shared, cut in parts, or taken back for what is more urgent."""
+"""The whole server with shared, partitioned and preempted GPUs."""
 
 from collections import Counter
 
@@ -19,7 +19,7 @@ async def all_run(server: Server, task_ids: list[str]) -> list[Task]:
 
 
 @pytest.mark.parametrize("placement", ["fill", "spread"])
-async def test_two_tasks_to_a_gpu(boxed: Boxed, gpu_box: GpuBox, placement: str) -> None:
+async def test_two_tasks_share_a_gpu(boxed: Boxed, gpu_box: GpuBox, placement: str) -> None:
     gpu_box.set(gpu(0), gpu(1))
     shared = {"FETCHML_GPU_SLOTS_PER_GPU": "2", "FETCHML_GPU_PLACEMENT": placement}
     server = await boxed(**shared, FETCHML_SCHEDULING_AHEAD="false").start()
@@ -46,7 +46,9 @@ async def test_two_tasks_to_a_gpu(boxed: Boxed, gpu_box: GpuBox, placement: str)
     assert {each["state"] for each in await gpus(server)} == {"free"}
 
 
-async def test_parts_of_a_gpu(boxed: Boxed, gpu_box: GpuBox, cdi_engine: PrivateEngine) -> None:
+async def test_tasks_run_on_mig_devices(
+    boxed: Boxed, gpu_box: GpuBox, cdi_engine: PrivateEngine
+) -> None:
     """Each part is a slot; the GPU itself is none any more."""
     last = GPUS - 1
     gpu_box.set(gpu(0), gpu(last, mig=1), *(mig(n, last) for n in range(len(PARTS))))

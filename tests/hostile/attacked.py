@@ -1,4 +1,4 @@
-"""A real server that a test attacks over REST, and how much memory it takes."""
+"""A real server attacked over REST, and its memory use."""
 
 import json
 import time

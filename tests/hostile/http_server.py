@@ -1,4 +1,4 @@
-"""A real server process under attack over HTTP: how much it holds, and whether it still answers."""
+"""A real server process attacked over HTTP, and its memory use."""
 
 import http.client
 import json

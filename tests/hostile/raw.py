@@ -1,4 +1,4 @@
-"""HTTP requests of any bytes, and what the server made of the commands that came with them."""
+"""HTTP and gRPC requests of any bytes, and the commands that the server ran for them."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""What tests of storage ask of a box: its watch over the disk, its retention, what a user has."""
+"""Helpers for tests of storage: a disk monitor, retention, and the usage of a user."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the audit keeps, whoever floods it."""
+"""Floods of audit entries do not displace the entries of others."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -15,7 +15,7 @@ from tests.support.waiting import until, wait_until
 ROWS = 1000
 
 
-def test_no_user_displaces_the_admins_entries(tmp_path: Path) -> None:
+def test_user_cannot_displace_admin_audit_entries(tmp_path: Path) -> None:
     """From outside: a user creates and deletes experiments without end."""
     attacked = Attacked(tmp_path / "data", FETCHML_HISTORY_AUDIT_ROWS=str(ROWS))
     try:
@@ -67,7 +67,7 @@ async def kept_of(tmp_path: Path, *given: tuple[int, Action, str]) -> Counter[tu
     return Counter((entry.action, str(entry.user)) for entry in kept)
 
 
-async def test_a_flood_displaces_only_its_own_entries(tmp_path: Path) -> None:
+async def test_flood_displaces_only_entries_of_its_own_kind(tmp_path: Path) -> None:
     kept = await kept_of(
         tmp_path,
         (100, Action.TASK_CANCEL, "alice"),
@@ -81,7 +81,7 @@ async def test_a_flood_displaces_only_its_own_entries(tmp_path: Path) -> None:
     assert kept[Action.EXPERIMENT_CREATE, "mallory"] == ROWS - 150
 
 
-async def test_many_users_together_do_not_displace_security_entries(tmp_path: Path) -> None:
+async def test_many_users_cannot_displace_security_entries(tmp_path: Path) -> None:
     kept = await kept_of(
         tmp_path,
         (400, Action.KEY_CREATE, "root"),
@@ -91,7 +91,7 @@ async def test_many_users_together_do_not_displace_security_entries(tmp_path: Pa
     assert all(7 <= kept[Action.EXPERIMENT_CREATE, f"user {n}"] <= 8 for n in range(100))
 
 
-async def test_refusals_do_not_displace_what_was_done(tmp_path: Path) -> None:
+async def test_refusals_do_not_displace_completed_actions(tmp_path: Path) -> None:
     kept = await kept_of(
         tmp_path,
         (200, Action.TASK_DELETE, "alice"),

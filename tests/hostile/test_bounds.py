@@ -4,6 +4,6 @@ from fetchml.config.settings import Settings
 from fetchml.ops import bounds, systemd_unit
 
 
-def test_all_bounds_together_fit_into_the_service_unit() -> None:
+def test_sum_of_all_memory_limits_fits_service_unit() -> None:
     most = bounds.total_bytes(Settings())
     assert most < systemd_unit.MEMORY_MAX_GIB << 30, bounds.memory_bounds(Settings())

@@ -1,4 +1,4 @@
-"""Containers of users who attack each other, the server or the Docker engine."""
+"""Containers that attack each other, the server or the Docker engine."""
 
 import asyncio
 import json
@@ -92,7 +92,7 @@ async def bench(
         assert network != "fetchml"
 
 
-async def test_tasks_reach_nothing_of_each_other(bench: Bench, network: str) -> None:
+async def test_containers_cannot_reach_each_other(bench: Bench, network: str) -> None:
     """On the engine's own `bridge` they do: what is tried here would get through."""
     launcher = await bench.open()
     victim = bench.run("python3", "-c", LISTEN, owner=(1_900_000, 1_900_000))
@@ -114,9 +114,7 @@ async def test_tasks_reach_nothing_of_each_other(bench: Bench, network: str) -> 
 
 
 @pytest.mark.parametrize("network", ["fetchml"])
-async def test_a_network_that_was_removed_is_made_again(
-    bench: Bench, docker_engine: Engine
-) -> None:
+async def test_removed_network_is_recreated(bench: Bench, docker_engine: Engine) -> None:
     launcher = await bench.open()
     for _ in range(2):
         run = bench.run("true")
@@ -133,7 +131,7 @@ async def test_a_network_that_was_removed_is_made_again(
     await soon(launcher.wait(last))
 
 
-async def test_a_network_takes_the_addresses_of_unused_networks_of_other_servers() -> None:
+async def test_network_reuses_addresses_of_unused_networks_of_other_servers() -> None:
     pools = {"default-address-pools": [{"base": "172.30.0.0/23", "size": 24}]}
     with private_engine(own_network=True, settings=pools) as engine:
         http = EngineHttp(EngineAddress.find(engine.host))
@@ -149,7 +147,7 @@ async def test_a_network_takes_the_addresses_of_unused_networks_of_other_servers
 @pytest.mark.parametrize("network", ["none"])
 class TestOneContainer:
     @pytest.mark.parametrize("times", [1, 3])
-    async def test_a_container_taken_away_before_its_start_is_made_again(
+    async def test_container_removed_before_start_is_recreated(
         self,
         bench: Bench,
         docker_engine: Engine,
@@ -181,7 +179,7 @@ class TestOneContainer:
         assert end is not None
         assert end.code == 7
 
-    async def test_an_attempt_stays_whose_it_is(self, bench: Bench) -> None:
+    async def test_attempt_keeps_its_owner(self, bench: Bench) -> None:
         """Its shim may wait for the gate as that user."""
         run = bench.run("id", "-u", owner=(1_900_007, 1_900_007))
         launcher = await bench.open()
@@ -193,7 +191,7 @@ class TestOneContainer:
         assert folder.tail() == b"1900007\n"
 
 
-def test_a_registry_s_words_stay_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_registry_error_text_appears_only_in_log(caplog: pytest.LogCaptureFixture) -> None:
     secret = "Get https://registry.internal/v2/: 10.1.2.3 said <robot$builder> " + "x" * 10_000
     error = _refusal("acme/train:1", secret)
     assert str(error) == (
@@ -224,7 +222,7 @@ async def server(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-async def test_a_task_that_uses_up_its_inotify_instances(server: Server) -> None:
+async def test_task_exhausting_inotify_instances_does_not_block_others(server: Server) -> None:
     """They are counted by uid: not the server's, not another user's."""
     ada, _ = await server.clients(await server.key("ada", Role.USER))
     hog = {"job_name": "hog", "command": ["python3", "-c", HOG]}
@@ -252,7 +250,7 @@ async def test_a_task_that_uses_up_its_inotify_instances(server: Server) -> None
     await eventually(lambda: not server.backend.left_of([theirs, again_id]))
 
 
-async def test_images_that_are_not_allowed(server: Server) -> None:
+async def test_disallowed_image_is_rejected(server: Server) -> None:
     for path, request in (
         ("/v1/tasks", {"job_name": "a", "image": "evil/image"}),
         ("/v1/jupyter/services", {"name": "a", "image": "evil/image"}),

@@ -1,4 +1,4 @@
-"""A task that writes its own end into its run folder: it is a hostile client's word."""
+"""Tasks that forge their own exit record in the run folder."""
 
 import asyncio
 import contextlib
@@ -50,7 +50,7 @@ def forging(content: str) -> dict[str, object]:
     return {"job_name": "forges", "command": ["sh", "-c", FORGE, content]}
 
 
-async def test_forged_times_lie_between_the_gate_and_now(box: Box) -> None:
+async def test_forged_times_are_clamped_between_gate_and_now(box: Box) -> None:
     begun = time.time_ns() // 1_000_000
     async with box.engine() as engine:
         made = [await engine.create_task(ALICE, forging(content)) for content in TIMES]
@@ -65,7 +65,7 @@ async def test_forged_times_lie_between_the_gate_and_now(box: Box) -> None:
         assert len(task.end.start_error or "") <= 500
 
 
-async def test_an_end_that_makes_no_sense_is_no_end(box: Box) -> None:
+async def test_nonsense_exit_record_counts_as_infrastructure_failure(box: Box) -> None:
     """It counts as a fault of the machine, and the second attempt does no harm."""
     script = f"[ $FETCHML_ATTEMPT = 1 ] || exit 7; {FORGE}"
     async with box.engine() as engine:
@@ -95,9 +95,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_whatever_takes_a_record_s_place_ends_the_task_and_others_run(
-    box: Box, place: str
-) -> None:
+async def test_replaced_record_file_ends_only_its_own_task(box: Box, place: str) -> None:
     names = ["exit.tmp", "started", "claim", "log.00000000000000000000", "open", "gate"]
     async with box.engine(max_running=10) as engine:
         made = []
@@ -119,7 +117,7 @@ async def test_whatever_takes_a_record_s_place_ends_the_task_and_others_run(
         assert [await engine.get_task(ALICE, task.id) for task in tasks] == tasks
 
 
-async def test_forged_times_are_not_learned(box: Box) -> None:
+async def test_forged_times_do_not_distort_estimates(box: Box) -> None:
     """Nobody's estimate grows beyond what really went by."""
     begun = time.monotonic()
     async with box.engine() as engine:
@@ -149,13 +147,13 @@ def times(folder: AttemptFolder, now: int) -> AttemptTimes:
     return AttemptTimes(folder, task, lambda: now)
 
 
-def test_times_within_the_bounds_stay_as_they_are(opened: AttemptFolder) -> None:
+def test_times_within_bounds_are_unchanged(opened: AttemptFolder) -> None:
     end = AttemptEnd(at=7_000, started_at=6_000, code=0)
     assert times(opened, 8_000).ended(end) == end
     assert times(opened, 8_000).started(6_000) == 6_000
 
 
-def test_times_outside_are_moved_to_the_bounds(opened: AttemptFolder) -> None:
+def test_times_outside_bounds_are_clamped(opened: AttemptFolder) -> None:
     found = times(opened, 8_000)
     assert found.started(1) == 5_000
     assert found.started(YEAR_9999_MS) == 8_000
@@ -165,17 +163,17 @@ def test_times_outside_are_moved_to_the_bounds(opened: AttemptFolder) -> None:
     assert found.ended(forged) == AttemptEnd(at=5_000, started_at=5_000, code=0)
 
 
-def test_the_gate_s_first_opening_counts(opened: AttemptFolder) -> None:
+def test_first_gate_opening_is_the_lower_bound(opened: AttemptFolder) -> None:
     opened.open_gate()  # as a server does that finds the attempt
     assert opened.opened_at() == 5_000
 
 
-def test_without_a_mark_of_the_gate_its_resources_count(tmp_path: Path) -> None:
+def test_allocation_time_is_the_lower_bound_without_gate_mark(tmp_path: Path) -> None:
     found = times(AttemptFolder(tmp_path / "none"), 8_000)
     assert found.started(1) == 2_000
 
 
-def test_a_clock_that_was_set_back_makes_no_negative_times(opened: AttemptFolder) -> None:
+def test_clock_set_back_yields_no_negative_times(opened: AttemptFolder) -> None:
     end = times(opened, 3_000).ended(AttemptEnd(at=9_000, started_at=6_000, code=0))
     assert end.started_at is not None
     assert 5_000 <= end.started_at <= end.at <= 5_000 + 60_000
@@ -191,7 +189,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     assert server.stop() == 0, server.log
 
 
-def test_the_command_line_shows_tasks_with_forged_ends(server: Server) -> None:
+def test_cli_shows_tasks_with_forged_ends(server: Server) -> None:
     for content in TIMES:
         assert submit(server.http, forging(content)).status == 201
     until_idle(server)

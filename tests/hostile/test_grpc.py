@@ -1,4 +1,4 @@
-"""What gRPC clients can make a server hold: messages that never end, replies that nobody reads."""
+"""Memory held for gRPC clients that never finish a message or never read a reply."""
 
 import struct
 import time
@@ -80,7 +80,7 @@ def begin_messages(
 
 @pytest.mark.parametrize("connections", [1, 100])
 @pytest.mark.parametrize("method", [HEALTH, REFLECTION, CREATE, "no.such/Method"])
-def test_messages_without_a_key_that_never_end(
+def test_unfinished_messages_without_key_use_bounded_memory(
     attacked: Attacked, method: str, connections: int
 ) -> None:
     for size in (MAX_MESSAGE_BYTES, 16 * MIB):
@@ -89,7 +89,7 @@ def test_messages_without_a_key_that_never_end(
 
 @pytest.mark.parametrize("connections", [1, 100])
 @pytest.mark.parametrize("method", [GET, UPLOAD])
-def test_messages_of_a_key_that_never_end(
+def test_unfinished_messages_with_key_use_bounded_memory(
     attacked: Attacked, method: str, connections: int
 ) -> None:
     limit = PLACES_BY_KEY * MAX_MESSAGE_BYTES + 32 * MIB + OVERHEAD
@@ -97,7 +97,7 @@ def test_messages_of_a_key_that_never_end(
     assert begin_messages(attacked, method, attacked.mallory, 500, connections, size) < limit
 
 
-def test_calls_that_never_end_their_message_are_ended(attacked: Attacked) -> None:
+def test_call_with_unfinished_message_times_out(attacked: Attacked) -> None:
     with Connection(attacked.server.grpc) as connection:
         connection.look(0.1)
         begun = {connection.call(GET, attacked.mallory) for _ in range(100)}
@@ -107,7 +107,7 @@ def test_calls_that_never_end_their_message_are_ended(attacked: Attacked) -> Non
             assert connection.end_of(stream, SECONDS) != "closed"
 
 
-def test_addresses_without_a_key_leave_calls_to_keys(attacked: Attacked) -> None:
+def test_keyless_streams_do_not_block_calls_with_key(attacked: Attacked) -> None:
     with ExitStack() as stack:
         held = []
         for network in range(210):
@@ -138,7 +138,7 @@ def ask(connection: Connection, method: str, key: str, request: Message) -> int:
     return stream
 
 
-def test_lists_that_nobody_reads(attacked: Attacked) -> None:
+def test_unread_lists_use_bounded_memory(attacked: Attacked) -> None:
     for _ in range(100):
         reply = attacked.submit(attacked.mallory, command=["x" * 32_000] * 7)
         assert reply.status == 201, reply

@@ -1,4 +1,4 @@
-"""gRPC connections and calls without a key that somebody opens by the hundred: others get in."""
+"""Hundreds of gRPC connections and keyless calls do not keep out other clients."""
 
 import asyncio
 from collections.abc import Iterator
@@ -65,7 +65,9 @@ def is_answered(attacked: Attacked, source: str) -> bool:
         return connection.end_of(stream, SECONDS) == "answered"
 
 
-def test_one_address_does_not_shut_out_another(attacked: Attacked, clients: ExitStack) -> None:
+def test_connections_of_one_address_do_not_block_another(
+    attacked: Attacked, clients: ExitStack
+) -> None:
     def connect(number: int, source: str) -> list[Connection]:
         connections = [Connection(attacked.server.grpc, source=source) for _ in range(number)]
         for connection in connections:
@@ -108,12 +110,12 @@ def test_one_address_does_not_shut_out_another(attacked: Attacked, clients: Exit
         ),
     ],
 )
-def test_shares(peers: list[str], excess: set[int]) -> None:
+def test_excess_connections_by_address_and_in_total(peers: list[str], excess: set[int]) -> None:
     found = excess_of(peers, 8, lambda address: address.startswith("10."))
     assert found == {peers[number] for number in excess}
 
 
-def test_heads_that_never_end(tmp_path: Path, clients: ExitStack) -> None:
+def test_unfinished_headers_use_bounded_memory(tmp_path: Path, clients: ExitStack) -> None:
     """The memory of a connection is what `bounds` counts."""
     attacked = Attacked(tmp_path / "data")
     clients.callback(attacked.close)
@@ -128,9 +130,7 @@ def test_heads_that_never_end(tmp_path: Path, clients: ExitStack) -> None:
     assert attacked.memory() - before < number * CONNECTION_BYTES + 8 * MIB
 
 
-async def test_connections_without_calls_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_idle_connection_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "IDLE_SECONDS", 1)
     async with grpc_world.grpc_world(tmp_path) as world:
 
@@ -144,7 +144,9 @@ async def test_connections_without_calls_end(
         await asyncio.to_thread(look)
 
 
-async def test_handshakes_that_never_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unfinished_handshake_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 1)
     async with grpc_world.grpc_world(tmp_path) as world:
         host, _, port = world.address.rpartition(":")
@@ -183,7 +185,7 @@ def is_refused(attacked: Attacked, address: str) -> bool:
         return False
 
 
-def test_streams_without_a_key_keep_out_no_probe(attacked: Attacked, clients: ExitStack) -> None:
+def test_keyless_streams_do_not_block_health_checks(attacked: Attacked, clients: ExitStack) -> None:
     connection = clients.enter_context(Connection(attacked.server.grpc))
     connection.look(0.1)
     addresses = [f"2001:db8:{n:x}::1" for n in range(KEYLESS_STREAMS // STREAMS_PER_ADDRESS)]
@@ -197,7 +199,7 @@ def test_streams_without_a_key_keep_out_no_probe(attacked: Attacked, clients: Ex
         assert check(attacked, address) == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_probes_without_their_message_keep_out_no_probe(
+def test_unfinished_health_checks_do_not_block_others(
     attacked: Attacked, clients: ExitStack
 ) -> None:
     connection = clients.enter_context(Connection(attacked.server.grpc))

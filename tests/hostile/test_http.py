@@ -32,7 +32,7 @@ def push(client: socket.socket, data: bytes) -> None:
         client.sendall(data)
 
 
-def test_heads_that_never_end(server: Target, clients: ExitStack) -> None:
+def test_unfinished_headers_are_closed(server: Target, clients: ExitStack) -> None:
     """500 connections, each with 1 MB of headers, none with a key."""
     endless = HEAD + b"".join(b"X-%06d: %s\r\n" % (n, b"a" * 8000) for n in range(125))
     before = server.rss()
@@ -43,7 +43,7 @@ def test_heads_that_never_end(server: Target, clients: ExitStack) -> None:
     assert server.metric('fetchml_http_connections_ended_total{reason="head_too_large"}') == 500
 
 
-def test_a_head_that_is_too_large_is_told(server: Target) -> None:
+def test_oversized_headers_get_an_error_reply(server: Target) -> None:
     many_lines = HEAD + b"".join(b"X-%06d: %s\r\n" % (n, b"a" * 1000) for n in range(33))
     with server.connect() as client:
         client.sendall(many_lines)
@@ -52,7 +52,9 @@ def test_a_head_that_is_too_large_is_told(server: Target) -> None:
     assert "larger than 32768 bytes" in error["error"]
 
 
-def test_one_address_does_not_shut_out_another(tmp_path: Path, clients: ExitStack) -> None:
+def test_http_connections_of_one_address_do_not_block_another(
+    tmp_path: Path, clients: ExitStack
+) -> None:
     with target(tmp_path, FETCHML_MAX_CONNECTIONS="100") as server:
         for _ in range(75):
             clients.enter_context(server.connect())
@@ -76,7 +78,7 @@ def test_one_address_does_not_shut_out_another(tmp_path: Path, clients: ExitStac
             assert server.metric(sample) == 1
 
 
-def test_bodies_that_never_end(server: Target, clients: ExitStack) -> None:
+def test_unfinished_bodies_are_bounded_and_closed(server: Target, clients: ExitStack) -> None:
     """100 of 1 MiB, but for the last byte, with one key."""
     head = (
         f"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\n"

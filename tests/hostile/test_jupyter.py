@@ -1,4 +1,4 @@
-"""Jupyters and their visitors that mean harm, before a real server."""
+"""Hostile Jupyter servers and hostile visitors, before a real server."""
 
 import asyncio
 import sys
@@ -55,7 +55,7 @@ async def standstill(service: Service) -> int:
     return sent
 
 
-async def test_messages_that_nobody_reads_stay_out_of_memory(server: Server) -> None:
+async def test_unread_websocket_messages_use_bounded_memory(server: Server) -> None:
     service = await Service.running(server)
     await service.json("GET", "/sent")
     before = rss_of(server)
@@ -73,7 +73,7 @@ async def test_messages_that_nobody_reads_stay_out_of_memory(server: Server) -> 
         writer.transport.abort()
 
 
-async def test_slow_logins_do_not_lock_the_owner_out(server: Server) -> None:
+async def test_slow_logins_do_not_block_the_owner(server: Server) -> None:
     service = await Service.running(server)
     before = rss_of(server)
     slow = []
@@ -103,7 +103,7 @@ async def test_slow_logins_do_not_lock_the_owner_out(server: Server) -> None:
         writer.transport.abort()
 
 
-async def test_replies_that_nobody_reads_stay_out_of_memory(server: Server) -> None:
+async def test_unread_jupyter_replies_use_bounded_memory(server: Server) -> None:
     service = await Service.running(server)
     await service.json("GET", "/sent")
     before = rss_of(server)
@@ -119,7 +119,7 @@ async def test_replies_that_nobody_reads_stay_out_of_memory(server: Server) -> N
         writer.transport.abort()
 
 
-async def test_uploads_that_jupyter_does_not_take_stay_out_of_memory(server: Server) -> None:
+async def test_uploads_unread_by_jupyter_use_bounded_memory(server: Server) -> None:
     service = await Service.running(server)
     before = rss_of(server)
     taken = 0
@@ -146,7 +146,7 @@ async def test_uploads_that_jupyter_does_not_take_stay_out_of_memory(server: Ser
     await asyncio.gather(*sending, return_exceptions=True)
 
 
-async def test_more_than_may_be_open_is_refused(server: Server) -> None:
+async def test_connections_above_the_limit_are_refused(server: Server) -> None:
     service = await Service.running(server)
     more = 20
     held = [await connect(server) for _ in range(visitors.OPEN_BY_SERVICE + more)]
@@ -169,7 +169,7 @@ async def test_more_than_may_be_open_is_refused(server: Server) -> None:
                     break
 
 
-async def test_what_it_sees_and_sets(server: Server) -> None:
+async def test_jupyter_sees_no_credentials_and_sets_only_its_own_cookies(server: Server) -> None:
     """Nothing that opens anything else on this host, and nothing for others."""
     service = await Service.running(server)
     secrets = {

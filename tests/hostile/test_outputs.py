@@ -1,4 +1,4 @@
-"""What tasks may leave in their outputs: a bounded number of files and bytes, and no one's wait."""
+"""Kept outputs are bounded in files, bytes and time."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ def left(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
 
 
-def test_many_files_cost_few_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_files_are_synced_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """40,000 empty files of a task: 10,000 are kept, with 64 calls of fsync and one of syncfs."""
     fill(tmp_path / "outputs", 40_000)
     synced = list[int]()
@@ -39,9 +39,7 @@ def test_many_files_cost_few_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (len(synced), len(whole)) == (FEW_FILES, 1)
 
 
-def test_few_files_are_synced_by_themselves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_few_files_are_synced_individually(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(tmp_path / "outputs", 5, b"x")
     synced = list[int]()
     whole = list[int]()
@@ -51,12 +49,12 @@ def test_few_files_are_synced_by_themselves(
     assert (len(synced), len(whole)) == (6, 0), "the files and their folder"
 
 
-def test_a_whole_file_system_is_really_synced(tmp_path: Path) -> None:
+def test_syncing_a_file_system_succeeds(tmp_path: Path) -> None:
     fill(tmp_path / "outputs", FEW_FILES + 1, b"x")
     assert keep(tmp_path / "outputs") == LeftOut()
 
 
-def test_bytes_are_bounded(tmp_path: Path) -> None:
+def test_output_bytes_are_bounded(tmp_path: Path) -> None:
     root = tmp_path / "outputs"
     fill(root, 5, b"x" * 1000)
     with (root / "sparse").open("wb") as file:
@@ -66,7 +64,7 @@ def test_bytes_are_bounded(tmp_path: Path) -> None:
     assert left(root) == ["00000", "00001", "00002", "zz"]
 
 
-def test_folders_links_and_pipes_count_or_go(tmp_path: Path) -> None:
+def test_folders_count_and_links_and_pipes_are_removed(tmp_path: Path) -> None:
     root = tmp_path / "outputs"
     fill(root, 1)
     os.mkfifo(root / "0pipe")
@@ -77,7 +75,7 @@ def test_folders_links_and_pipes_count_or_go(tmp_path: Path) -> None:
     assert left(root) == ["00000", "a", "b", "b/00000", "b/00001"]
 
 
-def test_folders_beyond_the_limit_are_removed_whole(tmp_path: Path) -> None:
+def test_folders_beyond_the_limit_are_removed(tmp_path: Path) -> None:
     root = tmp_path / "outputs"
     root.mkdir()
     for number in range(200):
@@ -86,9 +84,7 @@ def test_folders_beyond_the_limit_are_removed_whole(tmp_path: Path) -> None:
     assert len(left(root)) == 12
 
 
-def test_no_more_names_are_in_memory_than_are_worked_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_listing_keeps_few_names_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(untrusted, "_NAMES_AT_ONCE", 7)
     fill(tmp_path / "outputs", 50, b"xy")
     fill(tmp_path / "outputs/inner", 50)
@@ -101,7 +97,7 @@ def test_no_more_names_are_in_memory_than_are_worked_on(
     assert not (tmp_path / "outputs").exists()
 
 
-async def test_collecting_keeps_nobodys_list_waiting(
+async def test_slow_collection_does_not_delay_other_users(
     box: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight tasks whose outputs take for ever; another user's list, log and output come."""
@@ -135,7 +131,7 @@ async def test_collecting_keeps_nobodys_list_waiting(
             assert (await ended(engine, task.id)).status == "completed"
 
 
-async def test_one_users_lists_take_one_thread(
+async def test_lists_of_one_user_occupy_one_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert LISTING_THREADS > 1
@@ -158,7 +154,7 @@ async def test_one_users_lists_take_one_thread(
         await asyncio.gather(*lists)
 
 
-def test_what_is_left_out_is_said_and_the_task_completes(tmp_path: Path) -> None:
+def test_task_with_dropped_outputs_completes_with_a_note(tmp_path: Path) -> None:
     attacked = Attacked(tmp_path / "data", FETCHML_TASKS_OUTPUTS_FILES="100")
     try:
         script = 'cd "$FETCHML_OUTPUTS"; for n in $(seq 1000 1999); do : > $n; done'

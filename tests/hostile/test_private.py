@@ -121,7 +121,7 @@ def paths(ids: dict[str, str]) -> list[tuple[str, str]]:
     return sorted(set(found))
 
 
-async def test_no_reply_of_rest_holds_what_is_anothers(scene: Scene) -> None:
+async def test_rest_replies_contain_nothing_of_another_user(scene: Scene) -> None:
     client = scene.bob[0]
     calls = paths(scene.hers) + paths(scene.own)
     calls += [("GET", f"{path}?view=full") for method, path in calls if method == "GET"]
@@ -134,7 +134,7 @@ async def test_no_reply_of_rest_holds_what_is_anothers(scene: Scene) -> None:
         assert not any(name in str(reply.headers).lower() for name in NAMES)
 
 
-async def test_an_id_of_anothers_answers_as_one_that_nobody_has(scene: Scene) -> None:
+async def test_foreign_id_is_answered_like_an_unknown_id(scene: Scene) -> None:
     client = scene.bob[0]
     for method, path in paths(scene.hers):
         id_ = next((each for each in scene.hers.values() if each in path), "")
@@ -162,7 +162,7 @@ def plain(reply: rest_world.Reply, id_: str) -> Any:
     return re.sub(r'"trace_id":"[^"]+"', "", text)
 
 
-async def test_why_a_task_waits_names_nothing_of_anothers(scene: Scene) -> None:
+async def test_explanation_names_nothing_of_another_user(scene: Scene) -> None:
     client = scene.bob[0]
     for id_ in (scene.own["task_id"], scene.own["waiting"]):
         reply = await soon(client.get(f"/v1/tasks/{id_}/explain"))
@@ -174,7 +174,7 @@ async def test_why_a_task_waits_names_nothing_of_anothers(scene: Scene) -> None:
     assert scene.leaks(str(made_way)) == []
 
 
-async def test_no_reply_of_grpc_holds_what_is_anothers(scene: Scene) -> None:
+async def test_grpc_replies_contain_nothing_of_another_user(scene: Scene) -> None:
     client = scene.bob[1]
     asked = 0
     for name, method in METHODS.items():
@@ -214,7 +214,7 @@ async def answer(client: grpc_world.Client, name: str, request: Any) -> str:
         return f"{error.details()} {[value for _, value in trailers]}"
 
 
-async def test_no_stream_holds_what_is_anothers(scene: Scene) -> None:
+async def test_streams_contain_nothing_of_another_user(scene: Scene) -> None:
     rest, rpc = scene.bob
     last = await scene._submit(rest, "last", "true")
     async with (
@@ -235,7 +235,7 @@ async def test_no_stream_holds_what_is_anothers(scene: Scene) -> None:
     assert seen > 5
 
 
-async def test_ada_and_an_admin_do_see_it(scene: Scene) -> None:
+async def test_owner_and_admin_see_the_hidden_records(scene: Scene) -> None:
     """So the search finds what is there."""
     for client in (scene.ada, scene.server.rest):
         reply = await soon(client.get(f"/v1/tasks/{scene.hers['task_id']}"))

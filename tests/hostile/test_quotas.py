@@ -1,4 +1,4 @@
-"""What one user's tasks may take of the server's memory, whatever they consist of."""
+"""Memory that the tasks of one user take is bounded."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +34,7 @@ def attacked(tmp_path: Path) -> Iterator[Attacked]:
     attacked.close()
 
 
-def test_one_users_waiting_tasks_take_no_more_memory_than_the_quota(attacked: Attacked) -> None:
+def test_queued_tasks_of_one_user_stay_within_memory_quota(attacked: Attacked) -> None:
     before = attacked.memory()
     replies = [attacked.submit(attacked.mallory, **LARGE) for _ in range(150)]
     accepted = [reply for reply in replies if reply.status == 201]
@@ -49,7 +49,7 @@ def test_one_users_waiting_tasks_take_no_more_memory_than_the_quota(attacked: At
     assert attacked.submit(attacked.mallory, **LARGE).status == 201
 
 
-def test_ended_tasks_are_kept_in_memory_up_to_a_bound(attacked: Attacked) -> None:
+def test_ended_tasks_in_memory_are_bounded(attacked: Attacked) -> None:
     before = attacked.memory()
     for _ in range(300):
         task_id = attacked.submit(attacked.mallory, **LARGE).body["id"]
@@ -60,7 +60,7 @@ def test_ended_tasks_are_kept_in_memory_up_to_a_bound(attacked: Attacked) -> Non
     assert len(listed["tasks"]) == 3, "older ones come from the disk"
 
 
-def test_defaults_leave_room_for_several_users() -> None:
+def test_default_quotas_allow_several_users() -> None:
     most = Settings().quotas.user_queued_mb * MIB
     assert 0 < 4 * most < quotas.MAX_LIVE_BYTES
     small = TaskSpec("job-17", "python:3.12-slim", ("python", "train.py"), args="--lr 0.1")
@@ -68,7 +68,7 @@ def test_defaults_leave_room_for_several_users() -> None:
     assert Settings().quotas.user_queued == 100_000
 
 
-def test_the_newest_changes_are_bounded_in_bytes() -> None:
+def test_recent_changes_are_bounded_in_bytes() -> None:
     feed = Feed(0)
     spec = TaskSpec("job", "image", (WIDE,) * 7)
     task = Task("id", "mallory", spec, 1, status=Status.COMPLETED, ended_at=2)

@@ -1,4 +1,4 @@
-"""Replies that nobody reads, against a real server: what they cost, and that they end."""
+"""Unread replies of a real server use bounded memory, and their connections end."""
 
 import socket
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def ask_and_read_nothing(server: Target, path: str) -> socket.socket:
     return client
 
 
-def test_lists_that_nobody_reads(server: Target, clients: ExitStack) -> None:
+def test_unread_replies_use_bounded_memory(server: Target, clients: ExitStack) -> None:
     status, error = server.ask("GET", "/v1/tasks?limit=1000&view=full")
     assert (status, error["code"]) == (400, "BAD_REQUEST")
     assert error["error"].startswith("limit: this page takes more than 16 MiB: ask for at most ")

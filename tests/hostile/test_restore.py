@@ -1,4 +1,4 @@
-"""Backups that somebody else made, and server files that somebody else put in place."""
+"""Forged backups, and foreign files in place of the server's own."""
 
 import io
 import os
@@ -68,7 +68,7 @@ def archive(*entries: Entry) -> io.BytesIO:
         "data/tasks/a/attempts/1",
     ],
 )
-def test_a_link_in_a_place_of_the_server_is_refused(path: str, tmp_path: Path) -> None:
+def test_restore_rejects_link_in_place_of_server_file(path: str, tmp_path: Path) -> None:
     with pytest.raises(archives.BadBackup, match=re.escape(path)):
         restore(archive((path, "/etc/shadow")), tmp_path / "data")
     assert not list(tmp_path.iterdir())
@@ -85,13 +85,13 @@ def test_a_link_in_a_place_of_the_server_is_refused(path: str, tmp_path: Path) -
         ("data/admin.key", None),
     ],
 )
-def test_a_file_that_no_backup_has_is_refused(entry: Entry, tmp_path: Path) -> None:
+def test_restore_rejects_unexpected_file(entry: Entry, tmp_path: Path) -> None:
     with pytest.raises(archives.BadBackup, match=re.escape(entry[0])):
         restore(archive(entry), tmp_path / "data")
     assert not list(tmp_path.iterdir())
 
 
-def test_links_inside_trees_of_users_and_tasks_are_kept(tmp_path: Path) -> None:
+def test_links_in_user_and_task_folders_are_restored(tmp_path: Path) -> None:
     inside = [
         "data/tasks/a/outputs/best",
         "data/tasks/a/attempts/1/run/output",
@@ -104,7 +104,7 @@ def test_links_inside_trees_of_users_and_tasks_are_kept(tmp_path: Path) -> None:
     assert all((tmp_path / path).is_symlink() for path in inside)
 
 
-def test_a_link_that_a_task_put_in_place_of_its_folder_is_left_out(tmp_path: Path) -> None:
+def test_backup_skips_link_in_place_of_task_folder(tmp_path: Path) -> None:
     """Older releases have such links in their backups: they restore."""
     planted = [f"data/tasks/a/attempts/1/{name}" for name in ("run", "outputs", "revoked")]
     restore(archive(*((path, "/etc") for path in planted)), tmp_path / "data")
@@ -146,7 +146,7 @@ def bind_control(data_dir: Path) -> None:
         ("control.sock", bind_control),
     ],
 )
-def test_the_server_follows_no_link_in_place_of_its_own_file(
+def test_server_follows_no_link_in_place_of_its_own_file(
     name: str, use: Callable[[Path], object], tmp_path: Path
 ) -> None:
     data_dir = tmp_path / "data"
@@ -161,7 +161,7 @@ def test_the_server_follows_no_link_in_place_of_its_own_file(
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_what_is_no_file_neither_blocks_nor_passes(
+def test_special_file_in_place_of_server_file_is_rejected(
     make: Callable[[Path], None], tmp_path: Path
 ) -> None:
     make(tmp_path / "lock")
@@ -171,7 +171,7 @@ def test_what_is_no_file_neither_blocks_nor_passes(
         read_own(tmp_path / "lock", 1)
 
 
-def test_the_own_files_still_work(tmp_path: Path) -> None:
+def test_server_creates_and_reads_its_own_files(tmp_path: Path) -> None:
     lock = lock_data_dir(tmp_path)
     assert isinstance(lock, DataDirLock)
     assert is_taken(tmp_path)
@@ -181,7 +181,7 @@ def test_the_own_files_still_work(tmp_path: Path) -> None:
     assert (tmp_path / "jupyter.key").stat().st_mode & 0o777 == 0o600
 
 
-async def test_a_backup_has_no_key_and_restore_lists_the_admins(
+async def test_backup_contains_no_key_and_restore_lists_admins(
     serve: Serve, processes_backend: Backend, tmp_path: Path
 ) -> None:
     server = await serve(processes_backend).start()

@@ -1,4 +1,4 @@
-"""What is old or unused is removed: by request, by its age, and by nobody who may not."""
+"""Old and unused records are removed by request and by age, with permission only."""
 
 import asyncio
 from pathlib import Path
@@ -30,7 +30,7 @@ async def three_ended(box: Box, engine: Engine) -> dict[str, Task]:
     return made
 
 
-async def test_users_prune_their_own_and_admins_anybodys(box: Box) -> None:
+async def test_users_prune_their_own_records_and_admins_all(box: Box) -> None:
     async with box.engine(private=True) as engine:
         made = await three_ended(box, engine)
         prune = retention(box, engine).prune
@@ -78,13 +78,13 @@ async def test_users_prune_their_own_and_admins_anybodys(box: Box) -> None:
         {"older_than_seconds": 1, "apply": "yes"},
     ],
 )
-async def test_a_wrong_request_removes_nothing(box: Box, request_: dict[str, Any]) -> None:
+async def test_invalid_prune_request_removes_nothing(box: Box, request_: dict[str, Any]) -> None:
     async with box.engine() as engine:
         with pytest.raises(ValidationFailed):
             await retention(box, engine).prune(ADMIN, request_)
 
 
-async def test_outputs_alone_can_go_and_no_watcher_sees_a_second_end(box: Box) -> None:
+async def test_pruning_only_outputs_is_not_announced_to_watchers(box: Box) -> None:
     async with box.engine() as engine:
         made = await three_ended(box, engine)
         last = message_seq.up_to(box.parts.feed.last_seq)
@@ -111,7 +111,7 @@ async def test_outputs_alone_can_go_and_no_watcher_sees_a_second_end(box: Box) -
         assert box.usage.of("alice").used[Kind.OUTPUTS] == before
 
 
-async def test_unused_snapshots_are_pruned_by_who_uploaded_them(box: Box) -> None:
+async def test_unused_snapshots_are_pruned_by_their_uploader(box: Box) -> None:
     async with box.engine() as engine:
         mine, _ = await box.snapshots.upload(ALICE, sent(packed(file("mine", b"x"))))
         ours = packed(file("ours", b"x"))
@@ -133,7 +133,7 @@ async def test_unused_snapshots_are_pruned_by_who_uploaded_them(box: Box) -> Non
         await ended(engine, live.id)
 
 
-async def test_what_is_older_than_the_settings_say_goes(box: Box) -> None:
+async def test_records_older_than_the_settings_are_removed(box: Box) -> None:
     async with box.engine() as engine:
         made = await three_ended(box, engine)
         await retention(box, engine, keep_ms=HOUR_MS, outputs_keep_ms=HOUR_MS).remove_old()
@@ -149,7 +149,7 @@ async def test_what_is_older_than_the_settings_say_goes(box: Box) -> None:
         assert not list((box.data_dir / "tasks").iterdir())
 
 
-async def test_old_rows_go_in_portions_and_leave_their_number(tmp_path: Path) -> None:
+async def test_old_rows_are_removed_in_batches_and_stay_counted(tmp_path: Path) -> None:
     day_ms = 24 * HOUR_MS
     async with store_in(tmp_path, keep_ms=day_ms, now_ms=lambda: 10 * day_ms) as opened:
         number = 2_500
@@ -173,7 +173,7 @@ async def test_old_rows_go_in_portions_and_leave_their_number(tmp_path: Path) ->
         assert counted == [("ann", "completed", number)]
 
 
-async def test_old_tasks_are_found_in_the_order_of_their_creation(tmp_path: Path) -> None:
+async def test_old_tasks_are_listed_in_creation_order(tmp_path: Path) -> None:
     async with store_in(tmp_path) as opened:
         kept = Kept(outputs_bytes=10, outputs_files=1, logs_bytes=5, logs_files=2)
         done = [task(each, Status.COMPLETED, ended_at=each, kept=kept) for each in range(10)]

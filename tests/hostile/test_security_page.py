@@ -9,7 +9,7 @@ ROW = re.compile(r"^\| (API\d+:2023) [^|]+ \| ([^|]+) \| ([^|]+) \|$", re.MULTIL
 TEST_FILE = re.compile(r"`(tests/[\w/]+\.py)`")
 
 
-def test_the_table_has_every_risk_once_and_in_order() -> None:
+def test_table_has_every_risk_once_in_order() -> None:
     assert [risk for risk, _, _ in ROW.findall(PAGE)] == [f"API{n}:2023" for n in range(1, 11)]
 
 
@@ -20,7 +20,7 @@ def test_every_risk_has_a_sentence_and_tests() -> None:
         assert not TEST_FILE.sub("", tests).strip(", "), f"{risk}: not a test file: {tests}"
 
 
-def test_the_tests_that_the_page_names_exist_and_test_something() -> None:
+def test_tests_named_on_the_page_exist() -> None:
     named = set(TEST_FILE.findall(PAGE))
     assert len(named) > 20
     for file in sorted(named):

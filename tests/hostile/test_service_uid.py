@@ -72,12 +72,12 @@ async def keys(server: Server) -> tuple[str, str]:
     return await server.key("ada", Role.USER), await server.key("bob", Role.USER)
 
 
-def test_the_unit_grants_what_is_needed_and_only_with_containers() -> None:
+def test_unit_grants_capabilities_only_for_containers() -> None:
     assert granted(docker=True) == ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"]
     assert granted(docker=False) == []
 
 
-async def test_containers_have_uids_of_their_own(server: Server, docker_group: int) -> None:
+async def test_each_user_has_its_own_container_uid(server: Server, docker_group: int) -> None:
     program = as_the_unit(docker_group, granted(docker=True))
     await server.start(program)
     for sets in capabilities_of_threads(server.pid):
@@ -121,7 +121,7 @@ async def test_containers_have_uids_of_their_own(server: Server, docker_group: i
     assert "not permitted" not in server.log
 
 
-async def test_backups_of_other_uids_are_root_s(
+async def test_backup_of_foreign_uid_files_requires_root(
     server: Server, docker_engine: Engine, docker_group: int, tmp_path: Path
 ) -> None:
     await server.start(as_the_unit(docker_group, granted(docker=True)))
@@ -144,7 +144,7 @@ async def test_backups_of_other_uids_are_root_s(
     assert "a uid for each user" in run("doctor", DOCKER_HOST=docker_engine.host, **place).out
 
 
-async def test_what_an_earlier_server_without_capabilities_wrote(
+async def test_data_of_a_server_without_capabilities_stays_usable(
     server: Server, docker_group: int
 ) -> None:
     one_slot = {"FETCHML_TASKS_MAX_RUNNING": "1"}
@@ -174,7 +174,7 @@ async def test_what_an_earlier_server_without_capabilities_wrote(
     assert "belong to uids of their own" in server.log
 
 
-async def test_plain_processes_have_no_capability(
+async def test_process_tasks_have_no_capabilities(
     service_data_dir: Path,
     processes_backend: Backend,
 ) -> None:

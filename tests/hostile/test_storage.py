@@ -1,4 +1,4 @@
-"""Users and tasks that fill the disk: what they may have, what stops them, and who may clean up."""
+"""Users and tasks that fill the disk: quotas, stopped writers, and cleaning up."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from tests.support.sample_tasks import task
 from tests.support.server_fixtures import Serve
 
 
-async def test_uploads_end_at_the_quota_and_not_at_the_disks_end(box: Box) -> None:
+async def test_upload_beyond_the_quota_is_refused(box: Box) -> None:
     """Small files take whole blocks, folders too: the archive is a hundredth of that."""
     async with box.engine(user_storage=MIB):
         taken = 0
@@ -49,7 +49,7 @@ async def test_uploads_end_at_the_quota_and_not_at_the_disks_end(box: Box) -> No
         await box.snapshots.upload(ALICE, sent(packed(file("alices", b"x"))))
 
 
-async def test_uploads_at_one_time_do_not_pass_the_quota_together(box: Box) -> None:
+async def test_concurrent_uploads_do_not_exceed_the_quota(box: Box) -> None:
     async with box.engine(user_storage=MIB):
         trees = [packed(*(file(f"{tree}-{each}") for each in range(90))) for tree in range(4)]
         found = await asyncio.gather(
@@ -60,7 +60,7 @@ async def test_uploads_at_one_time_do_not_pass_the_quota_together(box: Box) -> N
         assert box.usage.of("alice").total.bytes <= MIB
 
 
-async def test_what_others_uploaded_too_counts_for_each(box: Box) -> None:
+async def test_shared_upload_counts_for_each_uploader(box: Box) -> None:
     async with box.engine():
         tree = packed(file("same", b"x" * 100_000))
         for who in (ALICE, BOB, ALICE):
@@ -70,7 +70,7 @@ async def test_what_others_uploaded_too_counts_for_each(box: Box) -> None:
         assert not used(box, ALICE, Kind.SNAPSHOTS) + used(box, BOB, Kind.SNAPSHOTS)
 
 
-async def test_over_quota_nothing_new_is_taken_until_something_is_removed(box: Box) -> None:
+async def test_user_over_quota_is_refused_until_records_are_removed(box: Box) -> None:
     async with box.engine(user_storage=MIB) as engine:
         fill = await engine.create_task(
             ALICE, script("head -c 2000000 /dev/zero > $FETCHML_OUTPUTS/x")
@@ -92,7 +92,7 @@ async def test_over_quota_nothing_new_is_taken_until_something_is_removed(box: B
         await ended(engine, (await engine.create_task(ALICE, script("true"))).id)
 
 
-async def test_the_account_survives_a_restart(box: Box) -> None:
+async def test_storage_usage_survives_a_restart(box: Box) -> None:
     async with box.engine() as engine:
         for number in range(3):
             text = f"echo said; head -c {number}00000 /dev/zero > $FETCHML_OUTPUTS/x"
@@ -107,7 +107,7 @@ async def test_the_account_survives_a_restart(box: Box) -> None:
         assert box.usage.of("alice") == before
 
 
-async def test_retries_keep_every_log_and_the_last_outputs(box: Box) -> None:
+async def test_retries_keep_all_logs_and_the_last_outputs(box: Box) -> None:
     async with box.engine() as engine:
         request = script("head -c 300000 /dev/zero > $FETCHML_OUTPUTS/x; exit 1")
         made = await engine.create_task(ALICE, {**request, "max_retries": 1})
@@ -119,7 +119,7 @@ async def test_retries_keep_every_log_and_the_last_outputs(box: Box) -> None:
 
 
 @pytest.mark.parametrize("place", ["FETCHML_OUTPUTS", "FETCHML_WORKSPACE"])
-async def test_a_task_that_writes_without_end_is_ended(box: Box, place: str) -> None:
+async def test_task_writing_without_end_is_stopped(box: Box, place: str) -> None:
     async with box.engine(user_storage=MIB) as engine:
         watch = disk_watch(box, engine)
         quiet = await engine.create_task(BOB, script("sleep 1000"))
@@ -141,7 +141,7 @@ async def test_a_task_that_writes_without_end_is_ended(box: Box, place: str) -> 
         await ended(engine, quiet.id)
 
 
-async def test_what_runs_counts_for_its_user(box: Box) -> None:
+async def test_workspace_of_running_task_counts_for_its_user(box: Box) -> None:
     async with box.engine() as engine:
         text = "head -c 300000 /dev/zero > $FETCHML_WORKSPACE/x; echo written; sleep 1000"
         made = await engine.create_task(ALICE, script(text))
@@ -153,7 +153,7 @@ async def test_what_runs_counts_for_its_user(box: Box) -> None:
         assert not used(box, ALICE, Kind.WORKSPACES)
 
 
-async def test_near_the_disks_end_who_writes_most_goes(box: Box) -> None:
+async def test_fastest_writer_is_stopped_when_the_disk_is_nearly_full(box: Box) -> None:
     async with box.engine() as engine:
         size = storage.LEAST_GROWTH_BYTES * 2
         text = f"head -c {size} /dev/zero > $FETCHML_OUTPUTS/x; echo written; sleep 1000"
@@ -177,7 +177,7 @@ def live(number: int, user: str, size: int, grown: int) -> Live:
     return Live(Task(str(number), user, spec, 0), Used(size, 1), grown)
 
 
-def test_who_is_ended_is_decided_by_user_then_by_growth() -> None:
+def test_task_to_stop_is_chosen_by_user_then_growth() -> None:
     def chosen(found: list[Live], *, allowed: int = 0, free: int = 100) -> list[str]:
         excess = storage.excess(found, allowed_bytes=allowed, free_bytes=free, least_free_bytes=100)
         return [each.task.id for each in excess]
@@ -191,7 +191,7 @@ def test_who_is_ended_is_decided_by_user_then_by_growth() -> None:
     assert chosen(tasks, allowed=2 * much, free=0) == ["2"], "that may be enough"
 
 
-async def test_a_sweep_finds_what_crashes_and_older_releases_left(box: Box) -> None:
+async def test_sweep_removes_leftovers_of_crashes_and_older_releases(box: Box) -> None:
     async with box.engine() as engine:
         made = await engine.create_task(ALICE, script("echo x > $FETCHML_OUTPUTS/x"))
         await ended(engine, made.id)
@@ -211,7 +211,7 @@ async def test_a_sweep_finds_what_crashes_and_older_releases_left(box: Box) -> N
         await ended(engine, live.id)
 
 
-def test_a_hostile_tree_is_measured_within_bounds(tmp_path: Path) -> None:
+def test_measuring_a_hostile_tree_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "outside").symlink_to("/usr")
     os.mkfifo(tmp_path / "fifo")
@@ -235,7 +235,7 @@ def test_a_hostile_tree_is_measured_within_bounds(tmp_path: Path) -> None:
     untrusted.remove(tmp_path / "d")
 
 
-async def test_over_the_network_each_sees_their_own_and_cleans_up(
+async def test_users_see_and_prune_their_own_storage_over_the_network(
     serve: Serve, processes_backend: Backend
 ) -> None:
     server = await serve(processes_backend, FETCHML_QUOTAS_USER_STORAGE_GB="7").start()

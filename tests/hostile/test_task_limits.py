@@ -1,4 +1,4 @@
-"""What a task may take of the host: its request, and what its container is held to."""
+"""Limits of tasks: those of the request, and those enforced on the container."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +40,7 @@ def faults(limits: TaskLimits, project: str | None = None, **fields: object) -> 
     return [f"{each.field}: {each.rule}" for each in caught.value.violations]
 
 
-def test_a_request_above_a_maximum_names_it() -> None:
+def test_request_above_a_maximum_names_the_limit() -> None:
     assert faults(LIMITS, cpu=5, memory_gb=17, timeout_seconds=3601) == [
         "cpu: asks for 5, a task may have 4 ([tasks] max_cpu)",
         "memory_gb: asks for 17, a task may have 16 ([tasks] max_memory_gb)",
@@ -52,14 +52,14 @@ def test_a_request_above_a_maximum_names_it() -> None:
     accepted(LIMITS, cpu=4, memory_gb=16, timeout_seconds=3600)
 
 
-def test_a_project_file_obeys_too() -> None:
+def test_project_file_is_held_to_the_limits() -> None:
     assert faults(LIMITS, "cpu = 1\nmemory_gb = 17\n") == [
         "fetchml.toml: line 2: memory_gb asks for 17, a task may have 16 ([tasks] max_memory_gb)"
     ]
     assert accepted(LIMITS, "memory_gb = 8\n").memory_gb == 8
 
 
-def test_what_is_not_asked_for_is_the_default() -> None:
+def test_missing_limits_get_the_defaults() -> None:
     for spec in (accepted(LIMITS), accepted(LIMITS, cpu=0, memory_gb=0)):
         assert (spec.cpu, spec.memory_gb, spec.timeout_seconds) == (1, 4, 600)
     spec = accepted(LIMITS, cpu=2, memory_gb=1, timeout_seconds=5)
@@ -70,7 +70,7 @@ def test_what_is_not_asked_for_is_the_default() -> None:
     assert accepted(TaskLimits(cpu=8, max_cpu=2)).cpu == 2
 
 
-def test_jupyter_services_obey_too() -> None:
+def test_jupyter_request_is_held_to_the_limits() -> None:
     request = {"name": "lab", "cpu": 5, "memory_gb": 17, "gpu": 3}
     assert [v.rule for v in jupyter.violations(request, BOX, LIMITS)] == [
         "asks for 5, a task may have 4 ([tasks] max_cpu)",
@@ -79,7 +79,7 @@ def test_jupyter_services_obey_too() -> None:
     ]
 
 
-async def test_a_service_gets_the_defaults(box: Box) -> None:
+async def test_jupyter_service_gets_the_default_limits(box: Box) -> None:
     async with box.engine(task_limits=TaskLimits(cpu=1, memory_gb=2, max_memory_gb=4)):
         service = await box.jupyter.start(ALICE, {"name": "lab"})
         assert (service.cpu, service.memory_gb) == (1, 2)
@@ -113,7 +113,7 @@ def test_every_container_has_limits(tmp_path: Path) -> None:
     assert int(str(free["OomScoreAdj"])) > int(str(asked["OomScoreAdj"])) > 0
 
 
-def test_the_default_leaves_memory_to_the_host() -> None:
+def test_default_memory_limit_leaves_memory_for_the_host() -> None:
     settings = Settings()
     assert settings.resources.memory_gb >= 1
     assert settings.resources.memory_gb < host.memory_gb() or host.memory_gb() <= 1
@@ -130,13 +130,13 @@ def test_the_default_leaves_memory_to_the_host() -> None:
         ({"resources": ResourceSettings(memory_gb=host.memory_gb() + 1)}, "GiB"),
     ],
 )
-def test_doctor_finds_limits_that_make_no_sense(settings: dict[str, object], says: str) -> None:
+def test_doctor_reports_contradictory_limits(settings: dict[str, object], says: str) -> None:
     checks = limits.task_limits(Settings(**settings))  # type: ignore[arg-type]
     assert says in checks.finding
     assert checks.fix
 
 
-def test_doctor_finds_the_defaults_well() -> None:
+def test_doctor_accepts_the_default_limits() -> None:
     assert limits.task_limits(Settings()).ok
 
 
@@ -164,7 +164,7 @@ def python(script: str) -> dict[str, object]:
 GROW = "kept = []\nwhile True:\n    kept.append(b'x' * (16 << 20)); print(len(kept), flush=True)"
 
 
-def test_a_task_that_asks_for_no_memory_does_not_take_the_hosts(attacked: Attacked) -> None:
+def test_task_without_memory_request_is_limited(attacked: Attacked) -> None:
     task = attacked.ended(attacked.mallory, **python(GROW))
     assert task["failure_reason"] == "OUT_OF_MEMORY"
     portions = int(task["output"].split()[-1])
@@ -187,7 +187,7 @@ for pid in children:
 """
 
 
-def test_a_fork_bomb_ends_at_the_limit_of_processes(attacked: Attacked) -> None:
+def test_fork_bomb_stops_at_the_process_limit(attacked: Attacked) -> None:
     task = attacked.ended(attacked.mallory, **python(FORKS))
     assert task["status"] == "completed", task
     number, _, reason = task["output"].strip().partition(" ")
@@ -208,12 +208,12 @@ except OSError as error:
 
 
 @pytest.mark.parametrize(("place", "mib"), [("/dev/shm/f", 64), ("/tmp/f", 32)])  # noqa: S108
-def test_memory_folders_of_a_task_are_bounded(attacked: Attacked, place: str, mib: int) -> None:
+def test_in_memory_folders_are_bounded(attacked: Attacked, place: str, mib: int) -> None:
     task = attacked.ended(attacked.mallory, command=["python3", "-c", FILL, place])
     assert task["output"].strip() == f"{mib} No space left on device"
 
 
-def test_what_lies_in_memory_folders_is_charged(
+def test_in_memory_files_count_as_task_memory(
     docker_engine: Engine, python_image: str, tmp_path: Path
 ) -> None:
     """A task with 1 GiB can't have more by writing to /dev/shm."""

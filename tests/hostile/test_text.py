@@ -52,7 +52,7 @@ def until_idle(server: Server) -> None:
 
 
 @pytest.mark.parametrize("forwarded_for", SCOPE_IDS)
-def test_forwarded_address_with_a_scope_id_that_is_no_text(
+def test_forwarded_address_with_undecodable_scope_id(
     serve: Callable[[], Server], tmp_path: Path, forwarded_for: bytes
 ) -> None:
     """With a wrong key it becomes a row of the audit, with a right one a part of the task."""
@@ -71,7 +71,7 @@ def test_forwarded_address_with_a_scope_id_that_is_no_text(
     assert_no_ghosts(server, marks)
 
 
-def test_directory_that_the_old_fault_damaged_opens_again(tmp_path: Path) -> None:
+def test_directory_damaged_by_an_old_release_opens(tmp_path: Path) -> None:
     with tarfile.open(GAPS) as archive:
         archive.extractall(tmp_path / "data", filter="data")
     server = Server(tmp_path / "data", **SERVER_SETTINGS).start()
@@ -88,7 +88,7 @@ def test_directory_that_the_old_fault_damaged_opens_again(tmp_path: Path) -> Non
         assert server.stop() == 0
 
 
-def test_targets_and_headers_that_are_no_text(serve: Callable[[], Server]) -> None:
+def test_undecodable_targets_and_headers(serve: Callable[[], Server]) -> None:
     server = serve()
     for text in (b"\xff", b"%ff", b"%00", b"%0d%0a", "\u202e".encode(), b"x" * 7000):
         for target in (
@@ -116,7 +116,7 @@ def test_targets_and_headers_that_are_no_text(serve: Callable[[], Server]) -> No
     assert_log_is_safe(restarted(server))
 
 
-def test_names_are_lines_and_content_is_any_text(serve: Callable[[], Server]) -> None:
+def test_names_are_single_lines_and_content_is_any_text(serve: Callable[[], Server]) -> None:
     server = serve()
     json_headers = {b"Content-Type": b"application/json"}
     for steering in ("\n", "\r\n", "\x1b[31m", "\u202e", "\u2028", "\x00"):
@@ -147,7 +147,7 @@ def test_names_are_lines_and_content_is_any_text(serve: Callable[[], Server]) ->
     assert "\u202e" not in shown
 
 
-def test_metadata_that_is_no_text(serve: Callable[[], Server], tmp_path: Path) -> None:
+def test_undecodable_metadata_is_not_logged(serve: Callable[[], Server], tmp_path: Path) -> None:
     """Without a key nothing of it is logged: anybody could fill the disk with it."""
     server, marks = serve(), Marks(tmp_path / "ran")
     for name, value in (

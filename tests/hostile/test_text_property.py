@@ -25,7 +25,7 @@ from tests.support.cli_server import Server
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_any_text_fails_its_own_request_at_most(group: str, tmp_path: Path) -> None:
+def test_any_text_fails_at_most_its_own_request(group: str, tmp_path: Path) -> None:
     server = Server(tmp_path / "data", **SERVER_SETTINGS).start()
     marks = Marks(tmp_path / "ran")
 
@@ -60,7 +60,7 @@ def test_any_text_fails_its_own_request_at_most(group: str, tmp_path: Path) -> N
     ),
     value=texts,
 )
-def test_any_text_in_a_run_folder_is_read(
+def test_any_text_in_a_run_folder_is_readable(
     tmp_path: Path, name: str, keys: list[bytes], value: str
 ) -> None:
     folder = AttemptFolder(tmp_path / "attempt")

@@ -1,4 +1,4 @@
-"""No request keeps the event loop for more than 20 ms: others are served meanwhile."""
+"""No request occupies the event loop for more than 20 ms."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -34,7 +34,7 @@ def box(tmp_path: Path) -> Box:
     return Box(tmp_path / "data")
 
 
-async def test_a_long_turn_is_seen() -> None:
+async def test_long_event_loop_turn_is_measured() -> None:
     async def spin() -> None:
         sum(range(3_000_000))
 
@@ -69,7 +69,7 @@ ONE: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("name", ONE)
-async def test_one_request(box: Box, name: str) -> None:
+async def test_single_request_has_short_turns(box: Box, name: str) -> None:
     async with box.engine() as engine:
         box.datasets_root.mkdir(exist_ok=True)
         request = {"job_name": "a", **ONE[name]}
@@ -102,7 +102,7 @@ async def create_tasks(
 
 
 @pytest.mark.parametrize("name", BATCHES)
-async def test_a_refused_batch(box: Box, name: str) -> None:
+async def test_refused_batch_has_short_turns(box: Box, name: str) -> None:
     async with box.engine() as engine:
         batch = Batch(tasks=BATCHES[name])
         work = refusing(lambda: create_tasks(engine, batch))
@@ -110,7 +110,7 @@ async def test_a_refused_batch(box: Box, name: str) -> None:
         assert (await engine.list_tasks(ALICE, TaskQuery(limit=0))).total == 0
 
 
-async def test_a_refused_batch_lists_some_faults_only(box: Box) -> None:
+async def test_refused_batch_lists_a_bounded_number_of_errors(box: Box) -> None:
     async with box.engine() as engine:
         with pytest.raises(ValidationFailed) as error:
             await create_tasks(engine, Batch(tasks=BATCHES["every task is wrong"]))
@@ -118,16 +118,14 @@ async def test_a_refused_batch_lists_some_faults_only(box: Box) -> None:
     assert error.value.violations[-1].field == "tasks"
 
 
-async def test_a_quota_is_looked_at_before_the_tasks(
-    box: Box, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_quota_is_checked_before_the_tasks(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     async with box.engine(user_queued=10) as engine:
         monkeypatch.setattr(submission, "accept", None)
         with pytest.raises(QueueQuotaReached):
             await create_tasks(engine, Batch(tasks=[Create(job_name="a")] * 11))
 
 
-async def test_an_accepted_batch(box: Box) -> None:
+async def test_accepted_batch_has_short_turns(box: Box) -> None:
     """All its tasks become durable and visible at once, so they are decided in one turn."""
     async with box.engine(max_running=1) as engine:
         blocker = await engine.create_task(BOB, {"job_name": "a", "command": ["sleep", "600"]})
@@ -157,7 +155,7 @@ BODIES = {
 
 
 @pytest.mark.parametrize("name", BODIES)
-async def test_a_body_of_one_mebibyte(name: str) -> None:
+async def test_body_of_one_mebibyte_has_short_turns(name: str) -> None:
     async with rest_world() as rest:
 
         async def ask() -> None:
@@ -180,7 +178,7 @@ def fill(box: Box, count: int = WAITING) -> list[Task]:
     return tasks
 
 
-async def test_a_long_queue(box: Box) -> None:
+async def test_long_queue_has_short_turns(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
         blocker = await engine.create_task(BOB, {"job_name": "b", "command": ["sleep", "600"]})
         tasks = fill(box)

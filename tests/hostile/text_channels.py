@@ -1,4 +1,4 @@
-"""Every place where text reaches the server: a channel sends a text and checks the answer."""
+"""Every place where text reaches the server: each channel sends a text and checks the reply."""
 
 import base64
 import gzip

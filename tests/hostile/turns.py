@@ -1,4 +1,4 @@
-"""How long the event loop's turns take: the time in which nobody else is served."""
+"""Measures the longest turn of the event loop, during which no other request is served."""
 
 import asyncio
 import gc

@@ -20,13 +20,13 @@ REPORT = {
 }
 
 
-def test_an_exception_counts_until_its_day() -> None:
+def test_exception_applies_until_its_date() -> None:
     lines = "# a comment\n\nCVE-1 2026-11-25 not reached\nCVE-2 2026-11-24 not reached\n"
     assert audit.exceptions(lines, TODAY) == {"CVE-1"}
 
 
 @pytest.mark.parametrize("line", ["CVE-1", "CVE-1 2026-11-25", "CVE-1 tomorrow not reached"])
-def test_an_unreadable_exception_is_named(line: str) -> None:
+def test_malformed_exception_is_reported(line: str) -> None:
     with pytest.raises(audit.BadException, match=line):
         audit.exceptions(line, TODAY)
 
@@ -36,11 +36,11 @@ def test_vulnerabilities_carry_all_their_names() -> None:
     assert found == audit.Vulnerability("ill", "1.0", frozenset({"PYSEC-1", "CVE-1"}), "1.1")
 
 
-def test_a_source_that_knows_no_library_is_no_source() -> None:
+def test_source_without_known_libraries_is_rejected() -> None:
     assert audit.was_audited(REPORT)
     assert not audit.was_audited({"dependencies": REPORT["dependencies"][2:]})
     assert not audit.was_audited({"dependencies": []})
 
 
-def test_the_recorded_exceptions_can_be_read() -> None:
+def test_recorded_exceptions_are_valid() -> None:
     audit.exceptions(audit.EXCEPTIONS.read_text(), TODAY)

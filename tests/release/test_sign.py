@@ -53,22 +53,22 @@ def is_accepted(folder: Path) -> bool:
     return all(each.returncode == 0 for each in ran)
 
 
-def test_a_signed_release_is_accepted(release: Path) -> None:
+def test_signed_release_is_accepted(release: Path) -> None:
     assert is_accepted(release)
 
 
-def test_a_changed_file_is_noticed(release: Path) -> None:
+def test_changed_file_is_rejected(release: Path) -> None:
     (release / "fetchml-1-linux").write_text("changed")
     assert not is_accepted(release)
 
 
-def test_changed_checksums_are_noticed(release: Path) -> None:
+def test_changed_checksums_are_rejected(release: Path) -> None:
     sums = release / "SHA256SUMS"
     sums.write_text(sums.read_text().splitlines()[0] + "\n")
     assert not is_accepted(release)
 
 
-def test_without_a_key_nothing_is_signed_and_that_is_said(tmp_path: Path) -> None:
+def test_missing_key_is_reported_and_nothing_is_signed(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ran = sign(tmp_path, RELEASE_KEY="")
     assert "NOT SIGNED" in ran.stderr

@@ -1,4 +1,4 @@
-"""Requests that both transports answer alike: good, bad and unreadable ones."""
+"""Valid, invalid and unreadable requests that both transports answer alike."""
 
 from typing import Any
 

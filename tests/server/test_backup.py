@@ -1,4 +1,4 @@
-"""`fetchml backup` beside a server that works, and `fetchml restore` of what it wrote."""
+"""`fetchml backup` beside a busy server, and `fetchml restore` of the result."""
 
 import asyncio
 import io
@@ -47,7 +47,7 @@ async def restored(serve: Serve, backend: Backend, file: Path) -> Server:
     return await server.start()
 
 
-async def test_all_acknowledged_before_is_in_it_while_more_comes(
+async def test_backup_under_load_contains_all_acknowledged_before(
     serve: Serve, processes_backend: Backend, tmp_path: Path
 ) -> None:
     server = await serve(processes_backend, FETCHML_TASKS_MAX_RUNNING="1").start()
@@ -79,7 +79,7 @@ async def test_all_acknowledged_before_is_in_it_while_more_comes(
     assert (await other.rest.get(f"/v1/tasks/{done}/outputs/result")).body == b"kept\n"
 
 
-async def test_a_task_that_ran_goes_on_as_after_a_crash(
+async def test_restored_running_task_is_recovered_as_after_a_crash(
     serve: Serve, processes_backend: Backend, tmp_path: Path
 ) -> None:
     server = await serve(processes_backend).start()
@@ -93,7 +93,7 @@ async def test_a_task_that_ran_goes_on_as_after_a_crash(
     await other.assert_idle(task_id)
 
 
-async def test_a_store_at_rest_is_backed_up_too(
+async def test_backup_of_a_stopped_server(
     serve: Serve, processes_backend: Backend, tmp_path: Path
 ) -> None:
     server = await serve(processes_backend).start()
@@ -106,7 +106,9 @@ async def test_a_store_at_rest_is_backed_up_too(
     assert (await other.get(task_id)).status == Task.completed
 
 
-async def test_only_the_owner_may_copy_the_store(serve: Serve, processes_backend: Backend) -> None:
+async def test_only_the_data_owner_may_copy_the_store(
+    serve: Serve, processes_backend: Backend
+) -> None:
     server = await serve(processes_backend).start()
     await server.key("other", Role.ADMIN)
     stub = BackupServiceStub(server.grpc.channel)
@@ -116,7 +118,7 @@ async def test_only_the_owner_may_copy_the_store(serve: Serve, processes_backend
     assert not list(server.data_dir.glob(".store-copy-*"))
 
 
-async def test_without_room_nothing_is_copied(
+async def test_no_copy_without_disk_space(
     serve: Serve, processes_backend: Backend, tmp_path: Path
 ) -> None:
     server = await serve(processes_backend, FETCHML_HISTORY_MIN_FREE_MB=str((1 << 31) - 1)).start()
@@ -128,7 +130,7 @@ async def test_without_room_nothing_is_copied(
     assert not list(server.data_dir.glob(".store-copy-*"))
 
 
-async def test_what_was_left_by_a_backup_goes_at_the_next_start(
+async def test_leftover_copy_is_removed_at_the_next_start(
     serve: Serve, processes_backend: Backend
 ) -> None:
     server = await serve(processes_backend).start()
@@ -161,7 +163,7 @@ def archive_of(data_dir: Path) -> bytes:
     return archive.getvalue()
 
 
-def test_links_are_kept_and_not_followed(kept: Path, tmp_path: Path) -> None:
+def test_links_are_kept_without_being_followed(kept: Path, tmp_path: Path) -> None:
     archive = archive_of(kept)
     assert b"secret" not in archive.replace(str(tmp_path / "secret").encode(), b"")
     restore_backup(io.BytesIO(archive), tmp_path / "new")
@@ -173,7 +175,7 @@ def test_links_are_kept_and_not_followed(kept: Path, tmp_path: Path) -> None:
     assert not list((attempts / "1/run").iterdir())
 
 
-def test_a_file_that_grows_or_shrinks_meanwhile_has_one_size(kept: Path) -> None:
+def test_file_that_changes_size_is_archived_consistently(kept: Path) -> None:
     file = io.BytesIO(b"abc")
     assert archives._FixedSizeReader(file, 5).read() == b"abc\0\0"
     file.seek(0)
@@ -181,7 +183,7 @@ def test_a_file_that_grows_or_shrinks_meanwhile_has_one_size(kept: Path) -> None
     assert archive_of(kept)
 
 
-def test_a_part_of_a_backup_is_refused(kept: Path, tmp_path: Path) -> None:
+def test_truncated_backup_is_rejected(kept: Path, tmp_path: Path) -> None:
     whole = archive_of(kept)
     for end in (0, 100, 1024, len(whole) // 2 // 512 * 512, len(whole) - 10 * 1024):
         with pytest.raises(archives.BadBackup):
@@ -189,14 +191,14 @@ def test_a_part_of_a_backup_is_refused(kept: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("new*"))
 
 
-def test_a_form_of_later_is_refused(kept: Path, tmp_path: Path) -> None:
+def test_newer_backup_format_is_rejected(kept: Path, tmp_path: Path) -> None:
     later = archive_of(kept).replace(archives.FORM.ljust(512, b"\0"), b"2\n".ljust(512, b"\0"), 1)
     with pytest.raises(archives.BadBackup, match="newer"):
         restore_backup(io.BytesIO(later), tmp_path / "new")
 
 
 @pytest.mark.parametrize("name", ["data", "data/../../evil", "data/link/evil"])
-def test_nothing_is_written_outside(tmp_path: Path, name: str) -> None:
+def test_restore_writes_nothing_outside_its_folder(tmp_path: Path, name: str) -> None:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         archives._add_bytes(tar, archives.MARK, archives.FORM)
@@ -211,7 +213,7 @@ def test_nothing_is_written_outside(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_there_is_never_overwritten(kept: Path, tmp_path: Path) -> None:
+def test_existing_data_is_never_overwritten(kept: Path, tmp_path: Path) -> None:
     (tmp_path / "backup").write_bytes(archive_of(kept))
     ran = restore(tmp_path / "backup", kept)
     assert ran.code == 1
@@ -221,7 +223,7 @@ def test_what_is_there_is_never_overwritten(kept: Path, tmp_path: Path) -> None:
     assert again.code == 2
 
 
-def test_an_empty_folder_keeps_its_owner(kept: Path, tmp_path: Path) -> None:
+def test_restore_keeps_the_owner_of_an_empty_folder(kept: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
     new.mkdir()
     os.chown(new, 1234, 1234)
@@ -229,7 +231,7 @@ def test_an_empty_folder_keeps_its_owner(kept: Path, tmp_path: Path) -> None:
     assert {path.lstat().st_uid for path in (new, *new.rglob("*"))} == {1234}
 
 
-def test_where_no_server_was_there_is_nothing_to_back_up(tmp_path: Path) -> None:
+def test_folder_without_server_data_is_not_backed_up(tmp_path: Path) -> None:
     ran = run("backup", str(tmp_path / "backup"), "--data-dir", str(tmp_path / "no"))
     assert ran.code == 1
     assert "is not a data directory of FetchML" in ran.err

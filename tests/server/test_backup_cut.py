@@ -1,4 +1,4 @@
-"""Backups that are ended by a signal, are killed, or want a name that is another's."""
+"""Backups that are interrupted or killed, and name conflicts."""
 
 import asyncio
 import os
@@ -52,7 +52,7 @@ def copies(server: Server) -> list[Path]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_and_nothing_is_left(
+def test_interrupted_backup_leaves_nothing(
     serving: Server, waiting: "subprocess.Popen[bytes]", number: signal.Signals
 ) -> None:
     assert len(copies(serving)) == 1
@@ -61,7 +61,7 @@ def test_a_signal_ends_it_and_nothing_is_left(
     assert not copies(serving)
 
 
-async def test_of_a_killed_one_the_next_removes_the_copy(
+async def test_next_backup_removes_the_copy_of_a_killed_one(
     serving: Server, waiting: "subprocess.Popen[bytes]", tmp_path: Path
 ) -> None:
     [left] = copies(serving)
@@ -75,7 +75,7 @@ async def test_of_a_killed_one_the_next_removes_the_copy(
     assert not copies(serving)
 
 
-def test_a_file_that_came_meanwhile_stays(tmp_path: Path) -> None:
+def test_file_created_meanwhile_is_kept(tmp_path: Path) -> None:
     place = tmp_path / "backup"
     with ExitStack() as stack:
         stack.enter_context(new_file(place)).write(b"new")
@@ -86,7 +86,7 @@ def test_a_file_that_came_meanwhile_stays(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [place]
 
 
-def test_of_two_with_one_name_one_is_there_whole(tmp_path: Path) -> None:
+def test_one_of_two_backups_with_the_same_name_is_complete(tmp_path: Path) -> None:
     place = tmp_path / "backup"
     with ExitStack() as stack:
         stack.enter_context(new_file(place)).write(b"first")
@@ -98,7 +98,7 @@ def test_of_two_with_one_name_one_is_there_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [place]
 
 
-def test_a_link_to_nothing_is_something(serving: Server, tmp_path: Path) -> None:
+def test_dangling_link_is_not_overwritten(serving: Server, tmp_path: Path) -> None:
     (tmp_path / "backup").symlink_to("elsewhere")
     refused = run("backup", str(tmp_path / "backup"), "--data-dir", str(serving.data_dir))
     assert refused.code == 2
@@ -113,7 +113,7 @@ def begin_restore(file: Path, data_dir: Path) -> "subprocess.Popen[bytes]":
     )
 
 
-async def test_a_pipe_that_nobody_writes_to_can_be_given_up(tmp_path: Path) -> None:
+async def test_reading_from_a_silent_pipe_can_be_interrupted(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = -1

@@ -69,7 +69,7 @@ def names(archive: bytes) -> set[str]:
         return {name.removeprefix("data/tasks/a/attempts/1/") for name in tar.getnames()}
 
 
-def test_what_a_task_shuts_is_left_out_and_counted(kept: Path, outputs: Path) -> None:
+def test_unreadable_task_files_are_skipped_and_counted(kept: Path, outputs: Path) -> None:
     (outputs / "shut").touch(mode=0)
     (outputs / "listed").mkdir()
     (outputs / "listed/file").touch()
@@ -85,13 +85,13 @@ def test_what_a_task_shuts_is_left_out_and_counted(kept: Path, outputs: Path) ->
     restore_backup(io.BytesIO(ran.stdout), kept / "restored")
 
 
-def test_of_all_that_can_be_read_nothing_is_said(kept: Path) -> None:
+def test_no_warning_when_everything_is_readable(kept: Path) -> None:
     ran = backup(kept)
     assert (ran.returncode, ran.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("name", ["snapshots/code", "store/fetchml.duckdb.wal", "tasks/a/outputs"])
-def test_what_is_the_servers_own_must_be_there(kept: Path, name: str) -> None:
+def test_missing_server_file_fails_the_backup(kept: Path, name: str) -> None:
     (kept / name).touch(mode=0)
     ran = backup(kept)
     assert ran.returncode == 1
@@ -100,7 +100,7 @@ def test_what_is_the_servers_own_must_be_there(kept: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("swap", ["link", "socket", "fifo", "gone", "folder"])
-def test_what_is_swapped_while_it_is_looked_at(
+def test_file_swapped_during_backup_is_skipped(
     kept: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch, swap: str
 ) -> None:
     (kept / "secret").write_bytes(b"secret")
@@ -129,7 +129,7 @@ def test_what_is_swapped_while_it_is_looked_at(
     assert "outputs/result" in names(archive.getvalue())
 
 
-def test_an_archive_that_cant_be_written_is_no_file_left_out(kept: Path, outputs: Path) -> None:
+def test_write_error_fails_the_backup(kept: Path, outputs: Path) -> None:
     (outputs / "large").write_bytes(bytes(1 << 20))
 
     class ShutOnce(io.BytesIO):

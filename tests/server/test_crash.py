@@ -1,4 +1,4 @@
-"""The server dies, wherever it is: what was acknowledged runs once and ends as it really ended."""
+"""The server is killed at any step: each acknowledged task runs once and keeps its real end."""
 
 import asyncio
 import random
@@ -23,12 +23,12 @@ BEFORE_THE_END = ["preparing", "created", "prepared", "gate_opened", "started"]
 AFTER_THE_END = ["ended", "collected", "finished", "removed"]
 STEPS = [*BEFORE_THE_END, *AFTER_THE_END]
 ONLY_AHEAD = {"ready", "its_turn", "abandoned", "revoked"}
-"""Of these tests/server/test_ahead.py has more."""
+"""Of these tests/server/test_prestaging.py has more."""
 ONLY_CONTAINERS = {"created"}
 ROUNDS = 6
 
 
-def test_every_named_step_is_tried() -> None:
+def test_every_failpoint_is_covered() -> None:
     reached = {
         step
         for file in SOURCE.rglob("*.py")
@@ -74,7 +74,7 @@ async def follow(server: Server, task_id: str, read: bytearray) -> grpc.StatusCo
 class Crashes:
     """A subclass brings the fixtures `backend` and `step`."""
 
-    async def test_killed_at_a_step(self, serve: Serve, backend: Backend, step: str) -> None:
+    async def test_killed_at_each_step(self, serve: Serve, backend: Backend, step: str) -> None:
         server = await serve(backend).start(FETCHML_CRASH_AT=step)
         runs_on = step in BEFORE_THE_END
         script = COUNTED + (until_file("go") if runs_on else "") + "echo over; exit 7"
@@ -117,7 +117,7 @@ class Crashes:
             assert await server.starts(task_id) == 1
         await server.assert_idle(*everything)
 
-    async def test_killed_when_a_wish_to_cancel_was_answered(
+    async def test_killed_after_a_cancellation_was_acknowledged(
         self, serve: Serve, backend: Backend
     ) -> None:
         limits = {"FETCHML_TASKS_MAX_RUNNING": "1", "FETCHML_TASKS_GRACE_SECONDS": "1"}
@@ -198,7 +198,7 @@ class TestCrashesOverContainers(Crashes):
 
 
 @pytest.mark.parametrize("signals", [1, 2])
-async def test_a_request_that_never_comes_to_its_end_when_the_server_stops(
+async def test_unfinished_request_does_not_block_shutdown(
     serve: Serve, processes_backend: Backend, signals: int
 ) -> None:
     """It holds the server for a while, and no longer when there is a second signal."""
@@ -225,7 +225,9 @@ async def test_a_request_that_never_comes_to_its_end_when_the_server_stops(
     assert (await server.rest.get("/v1/tasks")).json["total"] == 0
 
 
-async def test_a_second_server_is_refused(serve: Serve, processes_backend: Backend) -> None:
+async def test_second_server_on_the_same_data_is_refused(
+    serve: Serve, processes_backend: Backend
+) -> None:
     server = await serve(processes_backend).start()
     flags = ("--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--launcher", "process")
     second = await asyncio.to_thread(run, "serve", "--data-dir", str(server.data_dir), *flags)

@@ -1,4 +1,4 @@
-"""The Docker engine goes away under the server's tasks, and comes back."""
+"""The Docker engine stops under running tasks, and starts again."""
 
 import asyncio
 import os
@@ -49,7 +49,9 @@ async def until_health(server: Server, status: str) -> None:
     await until(lambda: health(server), lambda found: found == status)
 
 
-async def test_crashes_under_tasks(server: Server, own_docker_engine: PrivateEngine) -> None:
+async def test_engine_crash_under_running_tasks(
+    server: Server, own_docker_engine: PrivateEngine
+) -> None:
     """One ends while the engine is away, two run on and are tried again, though only one of them
     asked to be, two wait."""
     ends_meanwhile = await server.submit(UNTIL_TOLD)
@@ -90,7 +92,7 @@ async def test_crashes_under_tasks(server: Server, own_docker_engine: PrivateEng
     assert own_docker_engine.client.containers.list(all=True) == []
 
 
-async def test_crashes_under_tasks_that_just_begin_and_end(
+async def test_engine_crash_under_starting_and_ending_tasks(
     server: Server, own_docker_engine: PrivateEngine
 ) -> None:
     tasks = [await server.submit(COUNTED, max_retries=2) for _ in range(12)]
@@ -107,7 +109,9 @@ async def test_crashes_under_tasks_that_just_begin_and_end(
     await server.assert_idle(*tasks)
 
 
-async def test_stopped_in_good_order(server: Server, own_docker_engine: PrivateEngine) -> None:
+async def test_orderly_engine_stop_under_tasks(
+    server: Server, own_docker_engine: PrivateEngine
+) -> None:
     """It asks tasks to end, which they had not done yet: they are tried again when it is back."""
     obeys = await server.submit(FIRST_TIME + "trap 'exit 7' TERM; " + UNTIL_TOLD)
     stays = await server.submit(FIRST_TIME + "trap '' TERM; " + UNTIL_TOLD)
@@ -161,7 +165,7 @@ async def test_engine_and_server_crash_together(
     assert own_docker_engine.client.containers.list(all=True) == []
 
 
-async def test_restarts_under_what_is_ready_ahead(
+async def test_engine_restart_under_prestaged_task(
     tmp_path: Path, own_docker_engine: PrivateEngine
 ) -> None:
     """What stood at its gate is made ready again there, and nothing of it counts."""

@@ -1,4 +1,4 @@
-"""What keeps one user, one task or one flood from harming the others."""
+"""Limits that protect other users from one user, one task or one flood."""
 
 import gc
 import io
@@ -50,7 +50,7 @@ def named(task_id: str) -> dict[str, Message]:
 CREATE = task_pb2.CreateTaskRequest(job_name="a", command=["true"])
 
 
-async def test_roles(serve: Serve, processes_backend: Backend) -> None:
+async def test_each_role_is_limited_to_its_calls(serve: Serve, processes_backend: Backend) -> None:
     server = await serve(processes_backend).start()
     clients = {
         name: await server.clients(await server.key(name, role))
@@ -90,7 +90,7 @@ async def test_roles(serve: Serve, processes_backend: Backend) -> None:
     assert (await server.ended(other)).error == "cancelled by admin"
 
 
-async def test_a_key_is_limited_over_both_transports_together(
+async def test_key_rate_limit_spans_both_transports(
     serve: Serve, processes_backend: Backend
 ) -> None:
     limit = {"FETCHML_RATE_LIMIT_PER_SECOND": "1", "FETCHML_RATE_LIMIT_BURST": "8"}
@@ -117,7 +117,9 @@ async def test_a_key_is_limited_over_both_transports_together(
     assert (await bob.get("/v1/tasks")).json["total"] == 0
 
 
-async def test_wrong_keys(serve: Serve, processes_backend: Backend) -> None:
+async def test_wrong_keys_are_rejected_and_limited(
+    serve: Serve, processes_backend: Backend
+) -> None:
     server = await serve(processes_backend, FETCHML_RATE_LIMIT_ENABLED="true").start()
     right = await server.key("ann", Role.USER)
     for wrong in (None, "x", right[:-1], right + "a", right.upper(), "x" * 4000):
@@ -138,7 +140,7 @@ async def test_wrong_keys(serve: Serve, processes_backend: Backend) -> None:
     assert right not in server.log
 
 
-async def test_a_nearly_full_disk(serve: Serve, processes_backend: Backend) -> None:
+async def test_nearly_full_disk_refuses_new_tasks(serve: Serve, processes_backend: Backend) -> None:
     server = await serve(processes_backend).start()
     waits = await server.submit(UNTIL_TOLD + "exit 4")
     await server.running(waits)
@@ -171,7 +173,7 @@ def open_files(server: Server) -> int:
     return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
 
 
-async def test_huge_bodies(serve: Serve, processes_backend: Backend) -> None:
+async def test_oversized_bodies_are_refused(serve: Serve, processes_backend: Backend) -> None:
     server = await serve(processes_backend).start()
     await server.assert_idle()
     before = memory(server)
@@ -200,7 +202,7 @@ async def test_huge_bodies(serve: Serve, processes_backend: Backend) -> None:
     assert (await rest.get("/v1/tasks")).json["total"] == 1
 
 
-async def test_a_flood_of_output(serve: Serve, processes_backend: Backend) -> None:
+async def test_output_flood_is_bounded(serve: Serve, processes_backend: Backend) -> None:
     """Bounded on the disk and in memory; a follower may miss a part, and is told so."""
     server = await serve(processes_backend, FETCHML_TASKS_LOG_BYTES=str(MIB)).start()
     await server.assert_idle()
@@ -227,7 +229,9 @@ async def test_a_flood_of_output(serve: Serve, processes_backend: Backend) -> No
     await server.assert_idle(task_id)
 
 
-async def test_two_hundred_streams_that_leave(serve: Serve, processes_backend: Backend) -> None:
+async def test_two_hundred_closed_streams_leave_nothing_open(
+    serve: Serve, processes_backend: Backend
+) -> None:
     server = await serve(processes_backend).start()
     await server.assert_idle()
     task_id = await server.submit("echo ready; " + UNTIL_TOLD)

@@ -51,7 +51,7 @@ def start(data_dir: Path) -> Iterator[Start]:
 
 
 @pytest.mark.parametrize("missing", MISSING)
-def test_what_is_missing_leads_nowhere(start: Start, missing: Sequence[int]) -> None:
+def test_missing_standard_streams_lead_to_dev_null(start: Start, missing: Sequence[int]) -> None:
     process = start(missing)
     for number in missing:
         file = Path(f"/proc/{serving(process.pid)}/fd/{number}")
@@ -61,7 +61,9 @@ def test_what_is_missing_leads_nowhere(start: Start, missing: Sequence[int]) -> 
 
 
 @pytest.mark.parametrize("missing", MISSING)
-def test_it_ends_when_the_store_fails(start: Start, data_dir: Path, missing: Sequence[int]) -> None:
+def test_server_ends_when_the_store_fails(
+    start: Start, data_dir: Path, missing: Sequence[int]
+) -> None:
     process = start(missing)
     # As on a full disk: no file may be written any more.
     resource.prlimit(serving(process.pid), resource.RLIMIT_FSIZE, (0, 0))
@@ -70,7 +72,7 @@ def test_it_ends_when_the_store_fails(start: Start, data_dir: Path, missing: Seq
 
 
 @pytest.mark.parametrize("missing", MISSING)
-def test_a_second_signal_ends_it(start: Start, missing: Sequence[int]) -> None:
+def test_second_signal_ends_the_server(start: Start, missing: Sequence[int]) -> None:
     process = start(missing)
     pid = serving(process.pid)
     os.kill(pid, signal.SIGSTOP)  # so that both come at the same moment
@@ -80,7 +82,7 @@ def test_a_second_signal_ends_it(start: Start, missing: Sequence[int]) -> None:
 
 
 @pytest.mark.parametrize("last_words", ["raise OSError", "time.sleep(60)"])
-def test_the_end_is_certain(last_words: str) -> None:
+def test_exit_is_certain_with_unread_stderr(last_words: str) -> None:
     """Also when nobody reads what stderr leads to."""
     start = "import time\nfrom fetchml.server import main\nwith main._the_end(7):\n "
     command = [sys.executable, "-c", start + last_words]

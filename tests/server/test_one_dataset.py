@@ -1,4 +1,4 @@
-"""Two hundred tasks that ask for one new dataset at the same time."""
+"""Two hundred tasks request the same new dataset at the same time."""
 
 import asyncio
 from hashlib import sha256
@@ -12,7 +12,7 @@ TASKS = 200
 ROWS = b"0123456789abcdef" * (1 << 16)
 
 
-async def test_it_is_fetched_once_and_holds_up_nobody_else(
+async def test_shared_dataset_is_fetched_once_without_blocking_others(
     serve: Serve, processes_backend: Backend
 ) -> None:
     variables = {

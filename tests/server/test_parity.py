@@ -119,7 +119,7 @@ async def both_create(server: Server, fields: dict[str, Any], view: str = "BASIC
     return [over_rest, over_grpc]
 
 
-async def test_good_requests(server: Server) -> None:
+async def test_valid_requests_have_the_same_outcome(server: Server) -> None:
     experiment = (await server.rest.ask("POST", "/v1/experiments", b'{"name":"e"}', **JSON)).json
     in_experiment = {**GOOD["everything"], "experiment_id": experiment["id"]}
     for name, fields in {**GOOD, "in an experiment": in_experiment}.items():
@@ -129,7 +129,7 @@ async def test_good_requests(server: Server) -> None:
             assert without_own(over_rest) == without_own(over_grpc), name
 
 
-async def test_bad_requests(server: Server) -> None:
+async def test_invalid_requests_have_the_same_error(server: Server) -> None:
     async with nothing_changes(server):
         for name, fields in BAD.items():
             over_rest, over_grpc = await both_create(server, fields)
@@ -149,7 +149,7 @@ async def test_bad_requests(server: Server) -> None:
             assert refusal(error.value).reason == "BAD_REQUEST", data
 
 
-async def test_gpus(server: Server) -> None:
+async def test_gpu_lists_are_equal(server: Server) -> None:
     """The harness's key is an admin's."""
 
     async def over_grpc(method: str, request: Message) -> Any:
@@ -179,7 +179,7 @@ async def test_gpus(server: Server) -> None:
     assert states == ["drained"] + ["free"] * 9
 
 
-async def test_a_batch_with_one_bad_task(server: Server) -> None:
+async def test_batch_with_one_invalid_task_creates_nothing(server: Server) -> None:
     good, bad = (task_pb2.CreateTaskRequest(job_name=name) for name in ("good", "b d"))
     batch = task_pb2.CreateTasksRequest(tasks=[good, good, bad, good])
     async with nothing_changes(server):
@@ -188,7 +188,7 @@ async def test_a_batch_with_one_bad_task(server: Server) -> None:
         assert [field for field, _ in refusal(error.value).violations] == ["tasks[2].job_name"]
 
 
-async def test_unknown_tasks(server: Server) -> None:
+async def test_unknown_task_has_the_same_error(server: Server) -> None:
     live = (await server.rest.get("/v1/tasks")).json["tasks"][0]["id"]
     async with nothing_changes(server):
         for task_id in [*UNKNOWN_IDS, live.upper(), live + "\n", live[:-1]]:
@@ -216,7 +216,7 @@ async def test_unknown_tasks(server: Server) -> None:
             assert set(outcomes) == {expected}, task_id
 
 
-async def test_bad_queries(server: Server) -> None:
+async def test_invalid_queries_have_the_same_error(server: Server) -> None:
     """The words differ, as the parameters do; the code does not."""
     requests: list[tuple[str, dict[str, Any]]] = [
         ("limit=-1", {"limit": -1}),
@@ -235,7 +235,7 @@ async def test_bad_queries(server: Server) -> None:
             assert over_rest.code == over_grpc.code == "BAD_REQUEST", query
 
 
-async def test_lists_and_the_queue(server: Server) -> None:
+async def test_lists_and_queue_are_equal(server: Server) -> None:
     ids = [await server.submit("true") for _ in range(5)]
     await server.rest.ask("DELETE", f"/v1/tasks/{ids[2]}")
     requests: list[tuple[str, dict[str, Any]]] = [
@@ -261,7 +261,7 @@ async def test_lists_and_the_queue(server: Server) -> None:
     assert over_rest == {"queued": 4, "running": 1, "completed": 0, "failed": 1, "workers": 1}
 
 
-async def test_one_task_from_both_sides(serve: Serve, processes_backend: Backend) -> None:
+async def test_task_is_equal_over_both_transports(serve: Serve, processes_backend: Backend) -> None:
     """While it waits, runs, when it has ended, and when it is gone."""
     # What is made ready ahead waits for something else from one question to the next.
     server = await serve(processes_backend, **BLOCKED, FETCHML_SCHEDULING_AHEAD="false").start()
@@ -300,7 +300,7 @@ async def assert_same(server: Server, task_id: str) -> None:
     assert same(sizes) == over_grpc.get("outputs", [])
 
 
-async def test_one_idempotency_key_over_both(server: Server) -> None:
+async def test_idempotency_key_spans_both_transports(server: Server) -> None:
     fields = GOOD["everything"]
     first = (await server.rest.submit(fields, Idempotency_Key="k")).json
     request = ParseDict({**fields, "idempotency_key": "k"}, task_pb2.CreateTaskRequest())

@@ -1,4 +1,4 @@
-"""`fetchml restore` into a folder that is there: a mount point, behind a link, on a full disk."""
+"""`fetchml restore` into an existing folder: a mount point, behind a link, on a full disk."""
 
 import errno
 import io
@@ -76,7 +76,7 @@ def check_is_untouched(empty: Path) -> None:
     assert stat.S_IMODE(empty.stat().st_mode) == 0o755
 
 
-def test_a_mount_point_with_its_lost_and_found(archive: bytes, mounted: Path) -> None:
+def test_restore_into_mount_point_with_lost_and_found(archive: bytes, mounted: Path) -> None:
     (mounted / "lost+found").mkdir(mode=0o700)
     os.chown(mounted, USER, USER)
     before = set(mounted.parent.iterdir())
@@ -87,7 +87,7 @@ def test_a_mount_point_with_its_lost_and_found(archive: bytes, mounted: Path) ->
     assert set(mounted.parent.iterdir()) == before
 
 
-async def test_a_server_works_on_a_mount_point(
+async def test_server_runs_on_a_mount_point(
     mounted: Path, serve: Serve, processes_backend: Backend, tmp_path: Path
 ) -> None:
     first = await serve(processes_backend).start()
@@ -104,21 +104,21 @@ async def test_a_server_works_on_a_mount_point(
     await second.close()
 
 
-def test_behind_a_link(archive: bytes, empty: Path, tmp_path: Path) -> None:
+def test_restore_behind_a_link(archive: bytes, empty: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("empty")
     restore_backup(io.BytesIO(archive), tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
     check_is_whole(empty)
 
 
-def test_behind_a_link_to_what_is_not_there_yet(archive: bytes, tmp_path: Path) -> None:
+def test_restore_behind_a_dangling_link(archive: bytes, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("later/data")
     restore_backup(io.BytesIO(archive), tmp_path / "link")
     check_is_whole(tmp_path / "later/data")
     assert [path.name for path in (tmp_path / "later").iterdir()] == ["data"]
 
 
-def test_a_full_disk_is_left_empty(archive: bytes, mounted: Path) -> None:
+def test_restore_on_a_full_disk_leaves_the_folder_empty(archive: bytes, mounted: Path) -> None:
     mounted.chmod(0o755)
     resize(mounted, "128k")
     with pytest.raises(OSError, match="No space left"):
@@ -126,7 +126,7 @@ def test_a_full_disk_is_left_empty(archive: bytes, mounted: Path) -> None:
     check_is_untouched(mounted)
 
 
-def test_half_a_backup_leaves_the_folder_empty(archive: bytes, empty: Path) -> None:
+def test_truncated_backup_leaves_the_folder_empty(archive: bytes, empty: Path) -> None:
     for end in (0, 100, len(archive) // 2, len(archive) - 10 * 1024):
         with pytest.raises(archives.BadBackup):
             restore_backup(io.BytesIO(archive[:end]), empty)
@@ -136,7 +136,7 @@ def test_half_a_backup_leaves_the_folder_empty(archive: bytes, empty: Path) -> N
 @pytest.mark.parametrize("fault", [KeyboardInterrupt(), OSError(errno.EIO, "planted")])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("name", ["admin.key", "tasks", "store"])
-def test_a_fault_while_the_parts_move_up(
+def test_failure_while_parts_are_moved_up(
     archive: bytes,
     empty: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -160,7 +160,7 @@ def test_a_fault_while_the_parts_move_up(
     check_is_untouched(empty)
 
 
-def test_a_byte_that_changed_is_found(archive: bytes, empty: Path) -> None:
+def test_changed_byte_is_detected(archive: bytes, empty: Path) -> None:
     """Wherever it is: in a file, in a name, in what fills a block up, in the checksum."""
     content, name, end = (archive.index(what) for what in (b"rows", b"data/admin.key", b"sha256:"))
     padding = content + 100
@@ -173,7 +173,7 @@ def test_a_byte_that_changed_is_found(archive: bytes, empty: Path) -> None:
         check_is_untouched(empty)
 
 
-def test_a_backup_from_before_checksums_is_taken_with_a_note(tmp_path: Path) -> None:
+def test_backup_without_checksums_is_restored_with_a_note(tmp_path: Path) -> None:
     old = tmp_path / "old"
     with tarfile.open(old, "w") as tar:
         for path, content in (
@@ -202,7 +202,9 @@ def begin_restore(first: bytes, data_dir: Path) -> "subprocess.Popen[bytes]":
     return restoring
 
 
-async def test_ctrl_c_and_who_comes_meanwhile(archive: bytes, empty: Path, tmp_path: Path) -> None:
+async def test_interrupted_restore_and_concurrent_restore(
+    archive: bytes, empty: Path, tmp_path: Path
+) -> None:
     os.chown(empty, USER, USER)
     with begin_restore(archive[: LARGE // 2], empty) as restoring:
         await eventually(lambda: bool(list(empty.glob(".restoring-*/data"))))
@@ -222,7 +224,7 @@ async def test_ctrl_c_and_who_comes_meanwhile(archive: bytes, empty: Path, tmp_p
     assert owner_and_mode(empty) == (USER, 0o755)
 
 
-def test_what_the_owner_puts_in_at_the_last_moment_is_no_way_out(
+def test_link_added_by_the_owner_is_not_followed(
     archive: bytes, empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.chown(empty, USER, USER)
@@ -242,7 +244,7 @@ def test_what_the_owner_puts_in_at_the_last_moment_is_no_way_out(
     assert owner_and_mode(empty) == (USER, 0o755)
 
 
-def test_it_says_what_is_in_the_way(archive: bytes, empty: Path) -> None:
+def test_restore_names_what_is_in_the_way(archive: bytes, empty: Path) -> None:
     (empty / ".restoring-old").mkdir()
     with pytest.raises(archives.BadBackup, match=r"not empty \('.restoring-old' is in it\)"):
         restore_backup(io.BytesIO(archive), empty)

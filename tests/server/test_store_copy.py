@@ -1,4 +1,4 @@
-"""The server's copy of its store for a backup: how long it may take, and what a cut one leaves."""
+"""The server's copy of its store for a backup: cancellation, failures and leftovers."""
 
 import asyncio
 import errno
@@ -67,7 +67,7 @@ def left(data_dir: Path) -> list[str]:
     return [path.name for path in data_dir.glob(f"{PREFIX}*")]
 
 
-async def test_a_cancelled_copy_ends_and_leaves_nothing(
+async def test_cancelled_copy_leaves_nothing(
     store: SlowStore, copies: StoreCopies, tmp_path: Path
 ) -> None:
     first = asyncio.create_task(copies.make(OWNER))
@@ -88,7 +88,7 @@ async def test_a_cancelled_copy_ends_and_leaves_nothing(
     assert left(tmp_path) == [await second]
 
 
-async def test_who_is_cancelled_while_he_waits_leaves_nothing(
+async def test_copy_cancelled_while_waiting_leaves_nothing(
     store: SlowStore, copies: StoreCopies, tmp_path: Path
 ) -> None:
     first = asyncio.create_task(copies.make(OWNER))
@@ -103,7 +103,7 @@ async def test_who_is_cancelled_while_he_waits_leaves_nothing(
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
-async def test_a_failed_copy_leaves_nothing(
+async def test_failed_copy_leaves_nothing(
     store: SlowStore, copies: StoreCopies, tmp_path: Path, *, cancelled: bool
 ) -> None:
     store.fails = OSError(errno.EIO, os.strerror(errno.EIO))
@@ -118,7 +118,9 @@ async def test_a_failed_copy_leaves_nothing(
     assert not left(tmp_path)
 
 
-async def test_without_a_place_for_it_the_reason_is_told(store: SlowStore, tmp_path: Path) -> None:
+async def test_copy_without_a_writable_folder_reports_the_reason(
+    store: SlowStore, tmp_path: Path
+) -> None:
     copies = StoreCopies(cast("Store", store), tmp_path / "gone", OWNER)
     with pytest.raises(Unavailable, match="No such file"):
         await copies.make(OWNER)
@@ -158,7 +160,7 @@ def begin_backup(data_dir: Path) -> subprocess.Popen[str]:
     )
 
 
-async def test_ctrl_c_ends_the_servers_copy(
+async def test_interrupt_cancels_the_copy_in_the_server(
     store: SlowStore, copying: Copying, tmp_path: Path
 ) -> None:
     command = begin_backup(tmp_path)

@@ -1,4 +1,4 @@
-"""Thousands of tasks that live for a moment: each keeps its whole output and its exit code."""
+"""Thousands of very short tasks keep their whole output and exit code."""
 
 import os
 
@@ -38,11 +38,11 @@ async def run_tiny(serve: Serve, backend: Backend, number: int, *, slots: int) -
     await server.assert_idle(*ids)
 
 
-async def test_over_processes(serve: Serve, processes_backend: Backend) -> None:
+async def test_tiny_tasks_over_processes(serve: Serve, processes_backend: Backend) -> None:
     await run_tiny(serve, processes_backend, TASKS, slots=8)
 
 
-async def test_over_containers(serve: Serve, containers_backend: Backend) -> None:
+async def test_tiny_tasks_over_containers(serve: Serve, containers_backend: Backend) -> None:
     """An engine starts about six containers a second: all of them only with FETCHML_FULL=1."""
     number = TASKS if os.environ.get("FETCHML_FULL") == "1" else 200
     await run_tiny(serve, containers_backend, number, slots=8)

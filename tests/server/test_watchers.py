@@ -1,4 +1,4 @@
-"""Every watcher sees every change once and in order, whatever cuts it off."""
+"""Every watcher sees every change once and in order, wherever it is cut off."""
 
 import asyncio
 import itertools
@@ -38,7 +38,7 @@ MANY = 30_000
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_cut_off_and_resumed_at_random(
+async def test_watchers_cut_off_at_random_miss_nothing(
     serve: Serve, processes_backend: Backend, seed: int
 ) -> None:
     """Also by the death of the server."""
@@ -66,7 +66,9 @@ async def test_cut_off_and_resumed_at_random(
     assert any(change.attempt == 2 for change in everything)
 
 
-async def test_a_cut_after_any_message(serve: Serve, processes_backend: Backend) -> None:
+async def test_cut_after_any_message_misses_nothing(
+    serve: Serve, processes_backend: Backend
+) -> None:
     """Who resumes with its number gets each later message once: over either transport, whichever
     the number came from, with filters, and after a restart."""
     server = await serve(processes_backend, FETCHML_TASKS_MAX_RUNNING="1").start()
@@ -116,7 +118,9 @@ async def taken(stream: AsyncGenerator[Change], number: int) -> list[Change]:
         return [await soon(anext(stream)) for _ in range(number)]
 
 
-async def test_filters(serve: Serve, processes_backend: Backend) -> None:
+async def test_filtered_watchers_see_only_matching_changes(
+    serve: Serve, processes_backend: Backend
+) -> None:
     server = await serve(processes_backend).start()
     secret = await server.key("bob", Role.USER)
     bob, _ = await server.clients(secret)
@@ -174,7 +178,9 @@ async def first_messages(client: Client, query: str, number: int) -> AsyncIterat
             yield await soon(anext(told))
 
 
-async def test_a_snapshot_and_then_every_change(serve: Serve, processes_backend: Backend) -> None:
+async def test_watcher_sees_a_snapshot_then_every_change(
+    serve: Serve, processes_backend: Backend
+) -> None:
     server = await serve(processes_backend, FETCHML_TASKS_MAX_RUNNING="1").start()
     ended = await server.submit("true")
     await server.ended(ended)
@@ -200,7 +206,9 @@ async def test_a_snapshot_and_then_every_change(serve: Serve, processes_backend:
         assert (await soon(anext(updates))).task.job_name == "news"
 
 
-async def test_others_tasks_in_private_mode(serve: Serve, processes_backend: Backend) -> None:
+async def test_private_mode_hides_tasks_of_other_users(
+    serve: Serve, processes_backend: Backend
+) -> None:
     server = await serve(processes_backend, FETCHML_AUTH_PRIVATE="true").start()
     users = {
         name: await server.clients(await server.key(name, Role.USER)) for name in ("alice", "bob")
@@ -230,7 +238,9 @@ async def test_others_tasks_in_private_mode(serve: Serve, processes_backend: Bac
 
 
 @pytest.mark.parametrize("kept", [1_000, 200_000])
-async def test_too_slow(serve: Serve, processes_backend: Backend, kept: int) -> None:
+async def test_slow_watcher_gets_a_resync(
+    serve: Serve, processes_backend: Backend, kept: int
+) -> None:
     """Who takes nothing for a while gets it all, or is told that some is no longer kept."""
     variables = {"FETCHML_TASKS_MAX_RUNNING": "1", "FETCHML_HISTORY_JOURNAL_ROWS": str(kept)}
     server = await serve(processes_backend, **variables).start()

@@ -1,4 +1,4 @@
-"""What each role may see and do, over every way into a real server, as one table."""
+"""The access of each role over every operation of a real server, as one table."""
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -244,7 +244,7 @@ def table_of(
 
 
 @pytest.mark.parametrize("private", [False, True], ids=["open", "private"])
-async def test_the_table(serve: Serve, processes_backend: Backend, private: bool) -> None:
+async def test_access_table(serve: Serve, processes_backend: Backend, private: bool) -> None:
     table = table_of(REST, GRPC, private=private)
     async with box(serve, processes_backend, private=private) as made:
         await made.make()
@@ -268,7 +268,7 @@ async def test_the_table(serve: Serve, processes_backend: Backend, private: bool
 
 
 @pytest.mark.parametrize("private", [False, True], ids=["open", "private"])
-async def test_the_table_of_jupyter(serve: Serve, tmp_path: Path, private: bool) -> None:
+async def test_access_table_of_jupyter(serve: Serve, tmp_path: Path, private: bool) -> None:
     away = {"FETCHML_LAUNCHER": "docker", "DOCKER_HOST": f"unix://{tmp_path}/none"}
     async with box(serve, Backend(away, lambda: ()), private=private) as made:
         kept = await made.started()
@@ -281,7 +281,7 @@ async def test_the_table_of_jupyter(serve: Serve, tmp_path: Path, private: bool)
 
 
 @pytest.mark.not_through(EDGE, "nothing of it depends on the way")
-async def test_a_hidden_snapshot_cannot_be_run(serve: Serve, processes_backend: Backend) -> None:
+async def test_hidden_snapshot_cannot_be_run(serve: Serve, processes_backend: Backend) -> None:
     server = serve(processes_backend, FETCHML_AUTH_PRIVATE="true")
     await server.start()
     owner, _ = await server.clients(await server.key("owner", Role.USER))
@@ -299,7 +299,7 @@ async def test_a_hidden_snapshot_cannot_be_run(serve: Serve, processes_backend: 
 
 
 @pytest.mark.not_through(EDGE, "it sends nothing")
-def test_no_way_in_is_forgotten() -> None:
+def test_every_operation_is_in_the_table() -> None:
     """What is added to the server is added to the table above."""
     keyless = {"/health", "/livez", "/readyz", "/openapi.yaml"}
     placeholders = {

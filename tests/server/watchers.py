@@ -1,4 +1,4 @@
-"""Watchers over both transports that are cut off at random, and what there is for them to see."""
+"""Watchers over both transports that are cut off at random, and the expected changes."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""Who may use which way into the server, and what a caller sees of another user."""
+"""The table of access: which role may use which operation, and what it sees of other users."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""The tests' own Docker engine and image: all other Docker tests stand on them."""
+"""The Docker engine and image that all other Docker tests use."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,7 +26,7 @@ def test_image_runs_python_and_a_shell_as_a_plain_user_on_a_read_only_root(
         assert output == b"1000 False\n"
 
 
-def test_own_engine_keeps_its_images_and_containers_over_a_stop_and_a_crash(
+def test_own_engine_keeps_images_and_containers_over_stop_and_crash(
     own_docker_engine: PrivateEngine,
 ) -> None:
     engine = own_docker_engine
@@ -43,7 +43,7 @@ def test_own_engine_keeps_its_images_and_containers_over_a_stop_and_a_crash(
         assert container.status == "exited"
 
 
-def test_private_engine_leaves_nothing_behind_and_another_alone(
+def test_private_engine_leaves_nothing_and_no_other_engine_affected(
     own_docker_engine: PrivateEngine,
 ) -> None:
     policy = forward_policy()

@@ -1,4 +1,4 @@
-"""The contract's operations and codes. The client holds every reply to the contract's schemas."""
+"""The contract's operations and codes through the transcoder; replies match the schemas."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.behind(TRANSCODER)
 EXPERIMENT = b'{"name": "mnist"}'
 
 
-async def test_tasks(rest: World) -> None:
+async def test_tasks_follow_the_contract(rest: World) -> None:
     created = await rest.client.submit({"job_name": "a", "cpu": 0})
     assert created.status == 201
     path = f"/v1/tasks/{created.json['id']}"
@@ -55,7 +55,7 @@ async def test_experiments_are_a_bare_list(rest: World) -> None:
     assert (await rest.client.get(path)).status == 404
 
 
-async def test_the_queue(rest: World) -> None:
+async def test_queue_follows_the_contract(rest: World) -> None:
     assert (await rest.client.get("/v1/queue")).json["workers"] == 1
 
 
@@ -88,7 +88,7 @@ async def test_health_needs_no_key(rest: World, health: Health, said: str) -> No
         (RuntimeError("a path of ours"), 500, "INTERNAL_ERROR", "An error occurred"),
     ],
 )
-async def test_errors_have_the_contracts_body(
+async def test_errors_have_the_contract_body(
     rest: World, error: Exception, status: int, code: str, message: str
 ) -> None:
     rest.engine.fail(error)
@@ -103,7 +103,7 @@ async def test_errors_have_the_contracts_body(
     assert body["trace_id"].replace("-", "") == trace
 
 
-async def test_a_message_cannot_forge_the_code(rest: World) -> None:
+async def test_message_cannot_forge_the_error_code(rest: World) -> None:
     rest.engine.fail(Conflict('ErrorInfo","reason":"UNAUTHORIZED"'))
     async with rest.client.session.get(
         rest.client.url("/v1/queue"), headers=rest.client.with_key({})
@@ -112,7 +112,7 @@ async def test_a_message_cannot_forge_the_code(rest: World) -> None:
         assert (await response.json())["error"] == 'ErrorInfo","reason":"UNAUTHORIZED"'
 
 
-async def test_keys_and_roles(rest: World) -> None:
+async def test_keys_and_roles_are_enforced(rest: World) -> None:
     nobody = await rest.as_(None).get("/v1/queue")
     assert (nobody.status, nobody.code) == (401, "UNAUTHORIZED")
     assert nobody.headers["WWW-Authenticate"] == 'ApiKey realm="fetchml"'
@@ -122,7 +122,7 @@ async def test_keys_and_roles(rest: World) -> None:
     assert (admin.status, admin.json["entries"][0]["outcome"]) == (200, "FORBIDDEN")
 
 
-async def test_broken_rules_are_422_and_broken_json_is_400(rest: World) -> None:
+async def test_invalid_field_is_422_and_broken_json_is_400(rest: World) -> None:
     rule = await rest.client.submit({"job_name": "a b", "priority": 11})
     assert (rule.status, rule.code) == (422, "VALIDATION_ERROR")
     assert "job_name: must be letters, digits, _ and - only" in rule.error
@@ -132,14 +132,14 @@ async def test_broken_rules_are_422_and_broken_json_is_400(rest: World) -> None:
     assert rest.engine.tasks == {}
 
 
-async def test_a_limited_key_is_told_when_to_come_back(tmp_path: Path) -> None:
+async def test_rate_limited_reply_has_retry_after(tmp_path: Path) -> None:
     async with transcoded(tmp_path, RateLimiter(per_second=1, burst=1)) as rest:
         first, second = [await rest.client.get("/v1/queue") for _ in range(2)]
     assert (first.status, second.status, second.code) == (200, 429, "RATE_LIMITED")
     assert second.headers["Retry-After"] == "1"
 
 
-async def test_a_reply_over_16_mib_is_refused(rest: World) -> None:
+async def test_reply_over_16_mib_is_rejected(rest: World) -> None:
     for _ in range(3):
         task_id = (await rest.client.submit()).json["id"]
         await rest.engine.change(task_id, status=Status.FAILED, error="x" * 6 * 2**20)
@@ -158,7 +158,7 @@ async def flood(client: rest_world.Client, path: str) -> rest_world.Reply:
     raise AssertionError("it is never limited")
 
 
-async def test_a_flood_ends_at_the_edge(
+async def test_flood_is_limited_at_the_edge(
     rest: World, files: Path, ports: dict[str, int], tmp_path: Path
 ) -> None:
     with proxy.running("transcoder.yaml", tmp_path, files, ports, plain=True, burst=5) as limiting:
@@ -186,7 +186,7 @@ async def test_a_flood_ends_at_the_edge(
         assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_nobody_behind_it(tmp_path: Path) -> None:
+async def test_missing_server_is_reported_as_unavailable(tmp_path: Path) -> None:
     async with transcoded(tmp_path) as rest:
         await rest.server.stop(0)  # type: ignore[arg-type]  # of gRPC
         for path in ("/v1/queue", "/health"):
@@ -195,13 +195,13 @@ async def test_nobody_behind_it(tmp_path: Path) -> None:
                 assert (await response.json())["code"] == "SERVICE_UNAVAILABLE"
 
 
-async def test_a_reply_of_several_mib(rest: World) -> None:
+async def test_reply_of_several_mib_is_served(rest: World) -> None:
     task_id = (await rest.client.submit()).json["id"]
     await rest.engine.change(task_id, status=Status.FAILED, error="x" * 6_000_000)
     assert len((await rest.client.get(f"/v1/tasks/{task_id}")).body) > 6_000_000
 
 
-async def test_grpc_and_grpc_web_go_through(rest: World) -> None:
+async def test_grpc_and_grpc_web_pass_through(rest: World) -> None:
     task_id = (await rest.client.submit()).json["id"]
     client = Client(f"127.0.0.1:{rest.port}", rest.secrets[Role.USER])
     request = task_pb2.GetTaskRequest(task_id=task_id)
@@ -216,7 +216,7 @@ async def test_grpc_and_grpc_web_go_through(rest: World) -> None:
 
 
 @pytest.mark.parametrize("deadline", JUNK)
-async def test_a_deadline_that_can_not_be_read_stays_here(rest: World, deadline: str) -> None:
+async def test_unreadable_deadline_is_rejected_by_envoy(rest: World, deadline: str) -> None:
     refused = await call_raw(rest.client, "application/grpc", grpc_timeout=deadline)
     assert (refused.status, refused.headers["grpc-status"]) == (200, "3")
     assert refused.headers["grpc-message"] == UNREADABLE
@@ -226,13 +226,13 @@ async def test_a_deadline_that_can_not_be_read_stays_here(rest: World, deadline:
     assert (served.status, len(served.body) > 5) == (200, True)
 
 
-async def test_a_deadline_means_nothing_in_rest(rest: World) -> None:
+async def test_deadline_header_is_ignored_in_rest(rest: World) -> None:
     for deadline in JUNK:
         assert (await rest.client.get("/v1/queue", grpc_timeout=deadline)).status == 200
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/grpcX"])
-async def test_what_is_no_grpc_is_rest(rest: World, content_type: str) -> None:
+async def test_other_content_types_are_served_as_rest(rest: World, content_type: str) -> None:
     headers = {"Content-Type": content_type}
     created = await rest.client.submit(**headers)
     assert created.status == 201
@@ -241,14 +241,14 @@ async def test_what_is_no_grpc_is_rest(rest: World, content_type: str) -> None:
         assert (reply.status, reply.code) == (404, "NOT_FOUND")
 
 
-async def test_an_unknown_transfer_encoding(rest: World) -> None:
+async def test_unknown_transfer_encoding_is_rejected(rest: World) -> None:
     reply = await rest.raw(
         b"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n"
     )
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
 
 
-async def test_a_key_in_the_path_is_not_in_the_log(rest: World, transcoder: proxy.Envoy) -> None:
+async def test_key_in_the_path_is_redacted_in_the_log(rest: World, transcoder: proxy.Envoy) -> None:
     secret = str(rest.client.secret)
     paths = (f"/v1/tasks/{secret}", f"/{secret}")
     traces = [(await rest.client.get(path)).json["trace_id"] for path in paths]
@@ -261,7 +261,7 @@ async def test_a_key_in_the_path_is_not_in_the_log(rest: World, transcoder: prox
     assert secret not in str(transcoder.access_log)
 
 
-async def test_with_the_real_program(
+async def test_transcoder_works_with_the_real_server(
     serve: Serve,
     processes_backend: Backend,
     transcoder: proxy.Envoy,
@@ -276,7 +276,7 @@ async def test_with_the_real_program(
     assert (ended["status"], ended["output"]) == ("completed", "said\n")
 
 
-async def test_the_server_knows_whom_it_is_called_by(tmp_path: Path) -> None:
+async def test_server_sees_the_client_address_behind_the_transcoder(tmp_path: Path) -> None:
     behind = Proxies([Network.parse("127.0.0.1")])
     elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
     async with (

@@ -1,4 +1,4 @@
-"""Where REST by transcoding differs from FetchML's own. docs/envoy.md has a row for each test."""
+"""Differences of transcoded REST from FetchML's own; docs/envoy.md has a row for each test."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -55,7 +55,7 @@ async def test_other_methods_are_not_found(rest: World) -> None:
         assert (reply.status, "Allow" in reply.headers) == (404, False), method
 
 
-async def test_what_means_nothing_is_not_named(rest: World) -> None:
+async def test_ignored_fields_are_not_reported(rest: World) -> None:
     reply = await ask(rest, "POST", "/v1/tasks?veiw=full", b'{"job_name": "a", "gpus": 1}')
     assert (reply.status, "X-FetchML-Ignored" in reply.headers) == (201, False)
 
@@ -79,12 +79,12 @@ async def test_json_is_read_as_proto_json(rest: World, body: str) -> None:
     assert (await ask(rest, "POST", "/v1/tasks", body.encode())).status == 201
 
 
-async def test_no_body_is_an_empty_object(rest: World) -> None:
+async def test_missing_body_is_an_empty_object(rest: World) -> None:
     reply = await ask(rest, "POST", "/v1/tasks", b"")
     assert (reply.status, reply.error) == (422, "job_name: is required")
 
 
-async def test_the_content_type_is_not_looked_at(rest: World) -> None:
+async def test_content_type_is_ignored(rest: World) -> None:
     assert (await rest.client.submit(**{"Content-Type": "text/plain"})).status == 201
 
 
@@ -96,17 +96,17 @@ async def test_numbers_in_a_query_are_int32(rest: World) -> None:
         assert (reply.status, reply.code) == (400, "BAD_REQUEST"), query
 
 
-async def test_a_slash_at_the_end_is_passed_over(rest: World) -> None:
+async def test_trailing_slash_is_ignored(rest: World) -> None:
     assert (await ask(rest, "GET", "/v1/tasks/")).json["tasks"] == []
 
 
-async def test_ids_that_are_no_utf_8_are_400(rest: World) -> None:
+async def test_ids_that_are_not_utf_8_are_400(rest: World) -> None:
     assert (await ask(rest, "GET", "/v1/tasks/%FF")).status == 400
     for other in ("x", "%00", "%C3%BC", "a%2Fb"):
         assert (await ask(rest, "GET", f"/v1/tasks/{other}")).status == 404, other
 
 
-async def test_a_whole_second_has_no_fraction(rest: World) -> None:
+async def test_whole_second_has_no_fraction(rest: World) -> None:
     task_id = await new_task(rest)
     await rest.engine.change(
         task_id, status=Status.COMPLETED, started_at=START_MS, ended_at=START_MS + 1_050
@@ -123,12 +123,12 @@ async def test_sizes_are_strings(rest: World) -> None:
     assert output["size_bytes"] == "3"
 
 
-async def test_replies_do_not_tell_the_limit(rest: World) -> None:
+async def test_replies_have_no_rate_limit_headers(rest: World) -> None:
     reply = await ask(rest, "GET", "/v1/queue")
     assert [name for name in reply.headers if name.lower().startswith("ratelimit")] == []
 
 
-async def test_a_body_over_1_mib_is_refused_when_it_has_come(rest: World) -> None:
+async def test_body_over_1_mib_is_rejected_after_it_was_received(rest: World) -> None:
     async def body() -> AsyncIterator[bytes]:
         yield b'{"job_name": "a", "args": "'
         for _ in range(17):

@@ -1,4 +1,4 @@
-"""Tasks are made ready while they wait, up to their gate; that opens when it is their turn."""
+"""Queued tasks are prestaged up to their gate, which opens when their turn comes."""
 
 import asyncio
 import itertools
@@ -73,7 +73,7 @@ async def until_complete(stream: AsyncGenerator[Change]) -> AsyncGenerator[Chang
 class Ahead:
     """A subclass brings the fixture `backend`."""
 
-    async def test_it_starts_when_the_one_before_has_ended(
+    async def test_prestaged_task_starts_when_the_previous_one_ends(
         self, serve: Serve, backend: Backend
     ) -> None:
         server = await serve(backend, **ONE_SLOT).start()
@@ -91,7 +91,9 @@ class Ahead:
         assert await server.starts(second) == 1
         await server.assert_idle(first, second)
 
-    async def test_it_is_queued_for_everybody(self, serve: Serve, backend: Backend) -> None:
+    async def test_prestaged_task_is_queued_in_every_view(
+        self, serve: Serve, backend: Backend
+    ) -> None:
         """Prestaging shows in the full view and in the explanation only, and a restart or a page
         from the disk changes nothing of it."""
         server = await serve(backend, **ONE_SLOT).start()
@@ -126,7 +128,9 @@ class Ahead:
             )
         await server.assert_idle(first, second, third)
 
-    async def test_a_more_urgent_one_takes_its_place(self, serve: Serve, backend: Backend) -> None:
+    async def test_more_urgent_task_replaces_the_prestaged_one(
+        self, serve: Serve, backend: Backend
+    ) -> None:
         server = await serve(backend, **ONE_GPU).start()
         script = COUNTED + until_file("go")
         first = await server.submit(script, gpu=1)
@@ -148,7 +152,9 @@ class Ahead:
         assert done[1].ended_at.ToMilliseconds() <= done[2].started_at.ToMilliseconds()
         await server.assert_idle(first, second, urgent)
 
-    async def test_a_cancelled_one_never_starts(self, serve: Serve, backend: Backend) -> None:
+    async def test_cancelled_prestaged_task_never_starts(
+        self, serve: Serve, backend: Backend
+    ) -> None:
         server = await serve(backend, **ONE_SLOT).start()
         first = await server.submit(until_file("go"))
         await server.running(first)
@@ -163,7 +169,7 @@ class Ahead:
         await server.ended(first)
         await server.assert_idle(first, second)
 
-    async def test_one_that_can_t_be_made_ready_fails_while_it_waits(
+    async def test_task_that_cannot_be_prestaged_fails_while_queued(
         self, serve: Serve, backend: Backend
     ) -> None:
         server = await serve(backend, **ONE_SLOT).start()
@@ -176,7 +182,7 @@ class Ahead:
         await server.ended(first)
         await server.assert_idle(first, second)
 
-    async def test_it_waits_on_when_the_server_is_killed(
+    async def test_prestaged_task_stays_queued_when_the_server_is_killed(
         self, serve: Serve, backend: Backend
     ) -> None:
         server = await serve(backend, **ONE_SLOT).start()
@@ -194,7 +200,7 @@ class Ahead:
         assert await server.starts(second) == 1
         await server.assert_idle(first, second)
 
-    async def test_switched_off(self, serve: Serve, backend: Backend) -> None:
+    async def test_no_task_is_prestaged_when_disabled(self, serve: Serve, backend: Backend) -> None:
         server = await serve(backend, **ONE_SLOT, FETCHML_SCHEDULING_AHEAD="false").start()
         first = await server.submit(until_file("go"))
         await server.running(first)
@@ -205,7 +211,7 @@ class Ahead:
         assert (await server.ended(second)).attempt == 1
         await server.assert_idle(first, second)
 
-    async def test_killed_at_a_step_on_the_way(
+    async def test_killed_at_each_prestaging_step(
         self, serve: Serve, backend: Backend, step: str
     ) -> None:
         server = await serve(backend, **ONE_GPU).start()
@@ -229,7 +235,7 @@ class Ahead:
             assert await server.starts(task_id) == 1
         await server.assert_idle(first, second)
 
-    async def test_killed_while_it_is_thrown_away(
+    async def test_killed_while_a_prestaged_attempt_is_discarded(
         self, serve: Serve, backend: Backend, step_away: str
     ) -> None:
         server = await serve(backend, **ONE_GPU).start()
@@ -255,7 +261,7 @@ class Ahead:
         await server.assert_idle(first, second, urgent)
 
 
-class TestAheadOverProcesses(Ahead):
+class TestPrestagingOverProcesses(Ahead):
     @pytest.fixture
     def backend(self, processes_backend: Backend) -> Backend:
         return processes_backend
@@ -269,7 +275,7 @@ class TestAheadOverProcesses(Ahead):
         return str(request.param)
 
 
-class TestAheadOverContainers(Ahead):
+class TestPrestagingOverContainers(Ahead):
     @pytest.fixture
     def backend(self, containers_backend: Backend) -> Backend:
         return containers_backend

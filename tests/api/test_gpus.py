@@ -15,12 +15,12 @@ from fetchml.api.mappings import EXPLANATION, GPUS
 from fetchml.auth.audit import Audit
 from fetchml.core.gpus.health import GpuProcess, GpuReading
 from fetchml.core.gpus.model import Gpu
-from fetchml.core.model import Principal, Role, Status, Task, TaskSpec
+from fetchml.core.model import Principal, Role, Status
 from fetchml.engine.gpu_report import GpuCondition, GpuReport, GpuStatus
 from fetchml.system.clock import Clock
 from fetchml.v1 import gpu_pb2, task_pb2
 from fetchml.views import Explanation, GpuUse, Shortage, StartEstimate
-from tests.support import grpc_world, rest_world
+from tests.support import grpc_world, rest_world, tasks
 from tests.support.front import EDGE, TRANSCODER
 from tests.support.grpc_world import refusal
 from tests.support.memory_store import MemoryStore
@@ -340,11 +340,8 @@ def test_rest_and_grpc_show_the_same_explanation(shown: Explanation) -> None:
 def test_rest_and_grpc_show_the_same_gpu_fields_of_tasks(
     prestaged: bool, preemptible: bool, infra: int, preempted: int, uuids: tuple[str, ...]
 ) -> None:
-    task = Task(
-        "id",
-        "user",
-        TaskSpec("a", "image", ("c",), preemptible=preemptible),
-        1,
+    task = tasks.task(
+        preemptible=preemptible,
         prestaged=prestaged,
         infra_retries=infra,
         preempted=preempted,

@@ -19,11 +19,11 @@ from fetchml.core.events import (
     Submitted,
 )
 from fetchml.core.gpus.model import Gpu
-from fetchml.core.model import AttemptEnd, Resources, Task, TaskSpec
+from fetchml.core.model import AttemptEnd, Resources, Task
 from fetchml.core.reactor import step
 from fetchml.core.state import Limits, State
 from fetchml.engine.explain import explain
-from tests.support import invariants
+from tests.support import invariants, tasks
 
 HOUR = 3_600_000
 MINUTE = 60_000
@@ -86,5 +86,4 @@ _numbers = itertools.count(1)
 
 def task(name: str, gpu: int = 1, *, user: str = "alice", at: int = 0, **spec: object) -> Task:
     """Each a little younger than the one before."""
-    asked = TaskSpec("job", "image", ("run",), gpu=gpu, **spec)  # type: ignore[arg-type]
-    return Task(name, user, asked, at or next(_numbers))
+    return tasks.task(name, user=user, created_at=at or next(_numbers), gpu=gpu, **spec)

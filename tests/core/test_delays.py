@@ -1,11 +1,10 @@
 """Retries that wait for their time, also when the wall clock is set back meanwhile."""
 
-from fetchml.core.model import Task, TaskSpec
 from fetchml.core.retry import MOST_DELAY_MS
 from fetchml.core.scheduling.ready_queue import ReadyQueue
+from tests.support.tasks import task
 
 NOW = 1_900_000_000_000
-SPEC = TaskSpec(job_name="job", image="image", command=("run",))
 
 
 def queue_of(*delays: int, now: int = NOW) -> ReadyQueue:
@@ -13,7 +12,7 @@ def queue_of(*delays: int, now: int = NOW) -> ReadyQueue:
     queue = ReadyQueue()
     queue.due(now)
     for number, delay in enumerate(delays):
-        queue.add(Task(str(number), "alice", SPEC, now - 1, not_before=now + delay), now)
+        queue.add(task(str(number), created_at=now - 1, not_before=now + delay), now)
     return queue
 
 
@@ -51,7 +50,7 @@ def test_timer_ends_a_delay_although_the_clock_was_set_back() -> None:
 def test_delays_after_a_restart_are_cut_to_the_longest() -> None:
     """The clock was a year ahead when the retry was decided, and is right when it is read."""
     queue = ReadyQueue()
-    queue.add(Task("0", "alice", SPEC, NOW, not_before=NOW + 365 * 86_400_000), 0)
+    queue.add(task("0", created_at=NOW, not_before=NOW + 365 * 86_400_000), 0)
     queue.due(NOW)
     assert queue.next_due() == NOW + MOST_DELAY_MS
 

@@ -1,21 +1,19 @@
 """When a waiting task will start, and how well that is known."""
 
 import random
+from functools import partial
 
 from fetchml.core.events import GpusSeen, LauncherChanged, Recovered, Started, Submitted
 from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
-from fetchml.core.model import Resources, Task, TaskSpec
+from fetchml.core.model import Resources, Task
 from fetchml.core.reactor import step
 from fetchml.core.scheduling.estimate import Calibration, Estimate, History, estimate, estimate_one
 from fetchml.core.state import Limits, State
 from testbed.simulated_box import SimulatedBox
+from tests.support import tasks
 
 MINUTE = 60_000
-
-
-def task(name: str, at: int = 0, *, gpu: int = 1, job: str = "job", **spec: object) -> Task:
-    asked = TaskSpec(job, "image", ("run",), gpu=gpu, **spec)  # type: ignore[arg-type]
-    return Task(name, "alice", asked, at)
+task = partial(tasks.task, gpu=1, created_at=0)
 
 
 def box(gpus: int, *tasks: Task) -> State:
@@ -52,7 +50,7 @@ def test_estimate_of_one_task_equals_that_of_the_whole_queue() -> None:
 
 def test_history_prefers_the_most_similar_tasks() -> None:
     history = History({("alice", "named"): [1]}, {Resources(gpu=2): [2]}, of_all=[3])
-    assert history(task("a", job="named", gpu=2)) == [1]
+    assert history(task("a", job_name="named", gpu=2)) == [1]
     assert history(task("a", gpu=2)) == [2]
     assert history(task("a")) == [3]
 
@@ -113,8 +111,10 @@ def test_estimates_hold_in_a_simulation() -> None:
     limits = Limits(Resources(64, 256), 64, 10 * MINUTE, "box")
     simulated = SimulatedBox(limits, 8, lambda _: int(rng.lognormvariate(13, 1.2)), look=look)
     gpus = [1, 1, 1, 1, 1, 2, 4]
-    tasks = [task(f"t{n:04}", n * 3 * MINUTE // 2, gpu=rng.choice(gpus)) for n in range(600)]
-    simulated.run(tasks)
+    submitted = [
+        task(f"t{n:04}", created_at=n * 3 * MINUTE // 2, gpu=rng.choice(gpus)) for n in range(600)
+    ]
+    simulated.run(submitted)
     counts = Calibration()
     for task_id, found in estimates.items():
         counts = counts.plus(found, simulated.started[task_id])

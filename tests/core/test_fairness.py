@@ -5,21 +5,20 @@ from itertools import count
 
 import pytest
 
-from fetchml.core.model import Resources, Task, TaskSpec
+from fetchml.core.model import Resources, Task
 from fetchml.core.state import Limits, State
 from fetchml.core.waiting import Discarding
 from testbed.simulated_box import SimulatedBox
 from tests.core.oracle import could_start
-from tests.support import invariants
+from tests.support import invariants, tasks
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 LIMITS = Limits(Resources(64, 256), 64, 10 * MINUTE, "box")
 
 
-def task(name: str, user: str, at: int, *, gpu: int = 1, **spec: object) -> Task:
-    asked = TaskSpec("job", "image", ("run",), gpu=gpu, **spec)  # type: ignore[arg-type]
-    return Task(name, user, asked, at)
+def task(name: str, user: str, at: int, *, gpu: int = 1, **spec: int) -> Task:
+    return tasks.task(name, user=user, created_at=at, gpu=gpu, **spec)
 
 
 def used(box: SimulatedBox, user: str) -> float:

@@ -1,5 +1,7 @@
 """Which GPUs a task gets, and what happens to it when they fail."""
 
+from functools import partial
+
 import pytest
 
 from fetchml.core.events import (
@@ -22,12 +24,12 @@ from fetchml.core.events import (
     TimePassed,
 )
 from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind, plain_slots
-from fetchml.core.model import AttemptEnd, FailureReason, Resources, Status, Task, TaskSpec
+from fetchml.core.model import AttemptEnd, FailureReason, Resources, Status, Task
 from fetchml.core.reactor import step
 from fetchml.core.retry import MOST_INFRA_RETRIES
 from fetchml.core.scheduling.allocator import GpuPool, Placement
 from fetchml.core.state import Limits, State
-from tests.support import invariants
+from tests.support import invariants, tasks
 
 LEFTOVER = Obstacle(ObstacleKind.BUSY, "2.1 GiB of its memory are in use")
 OFF_THE_BUS = Obstacle(ObstacleKind.LOST, "it has fallen off the bus")
@@ -138,9 +140,7 @@ class Box:
         return [u for e in self.last.effects if isinstance(e, CheckGpus) for u in e.uuids]
 
 
-def task(name: str, gpu: int = 1, created_at: int = 1, **spec: object) -> Task:
-    asked = TaskSpec("job", "image", ("run",), gpu=gpu, **spec)  # type: ignore[arg-type]
-    return Task(name, "alice", asked, created_at)
+task = partial(tasks.task, gpu=1)
 
 
 def test_gpu_is_allocated_again_after_its_check() -> None:
@@ -326,7 +326,7 @@ def test_request_for_too_many_gpus_fails_once_they_are_known() -> None:
 
 def test_tasks_of_an_older_release_hold_plain_slots() -> None:
     """It did not say which."""
-    live = [Task(n, "alice", task(n).spec, 1, Status.RUNNING, 1, started_at=1) for n in "ab"]
+    live = [task(n, status=Status.RUNNING, attempt=1, started_at=1) for n in "ab"]
     state = State.restore(Limits(Resources(8, 32, 3), 10, 600_000, "box"), live)
     invariants.check(state)
     assert [t.gpu_uuids for t in state.tasks.values()] == [("slot-0",), ("slot-1",)]

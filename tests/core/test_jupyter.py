@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchml.core.model import Cancel, FailureReason, Resources, Status, Task, TaskSpec
+from fetchml.core.model import Cancel, FailureReason, Resources, Status, Task
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Idle, Service, ServiceStatus
 from fetchml.core.requests.task_limits import TaskLimits
+from tests.support import tasks
 
 BOX = Resources(cpu=4, memory_gb=8, gpu=1)
-SPEC = TaskSpec("jupyter", "image", ("jupyter", "lab"))
 RECORD = Service("id", "ada", "n", "i", "w", "w", "secret", 1)
 WISH = Cancel("ada", 5)
 
 
 def task(status: Status, **fields: Any) -> Task:
-    return Task("id", "ada", SPEC, 1, status, service=True, **fields)
+    return tasks.task("id", user="ada", status=status, service=True, **fields)
 
 
 def broken(**request: object) -> list[str]:

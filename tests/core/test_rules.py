@@ -12,13 +12,13 @@ from fetchml.core.model import (
     Resources,
     Role,
     Status,
-    Task,
     TaskSpec,
 )
 from fetchml.core.requests.submission import KNOWN_FIELDS, Defaults, InvalidSubmission, accept
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.transitions import InvalidTransition, require
 from fetchml.core.verdict import STOPPED, judge
+from tests.support import tasks
 
 SPEC = TaskSpec("job", "image", ("run",), timeout_seconds=5, memory_gb=2)
 DEFAULTS = Defaults("python:3.12-slim", ("python", "train.py"), TaskLimits(), 2)
@@ -91,7 +91,7 @@ def test_meaning_of_delete(
     status: Status, cancelled_at: int | None, now: int, expected: Deletion
 ) -> None:
     cancel = None if cancelled_at is None else Cancel("bob", cancelled_at)
-    assert meaning(Task("t", "bob", SPEC, 1, status, cancel=cancel), now) is expected
+    assert meaning(tasks.task(user="bob", status=status, cancel=cancel), now) is expected
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_permissions_by_role_and_ownership(
     role: Role, owns: bool, submits: bool, ends: bool, sees_in_private_mode: bool
 ) -> None:
     who = Principal("bob", role, "k")
-    task = Task("t", "bob" if owns else "alice", SPEC, 1)
+    task = tasks.task(user="bob" if owns else "alice")
     assert permissions.may_submit(who) == submits
     assert permissions.may_end(who, task) == ends
     assert permissions.may_see(who, task, private=True) == sees_in_private_mode
@@ -119,7 +119,7 @@ def test_permissions_by_role_and_ownership(
 def test_final_states_have_no_successor() -> None:
     for status in Status:
         with pytest.raises(InvalidTransition, match="task t can't go from completed to"):
-            require(Task("t", "bob", SPEC, 1, Status.COMPLETED), status)
+            require(tasks.task(user="bob", status=Status.COMPLETED), status)
 
 
 def test_shortest_request_gets_the_defaults() -> None:

@@ -18,11 +18,12 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.model import AttemptEnd, Resources, Status, Task, TaskSpec, User
+from fetchml.core.model import AttemptEnd, Resources, Status, Task, User
 from fetchml.core.reactor import step
 from fetchml.core.retry import LONGEST_DELAY_MS, backoff_ms
 from fetchml.core.state import Limits, State
 from tests.support import invariants
+from tests.support.tasks import task
 
 RESERVE_MS = 600_000
 
@@ -52,15 +53,6 @@ class Box:
         effects = step(self.state, event).effects
         invariants.check(self.state)
         return [effect.task.id for effect in effects if isinstance(effect, RunAttempt)]
-
-
-def task(name: str, *, cpu: int = 0, priority: int = 5, created_at: int = 1, **spec: int) -> Task:
-    return Task(
-        name,
-        "alice",
-        TaskSpec("job", "image", ("run",), priority=priority, cpu=cpu, **spec),  # type: ignore[arg-type]
-        created_at,
-    )
 
 
 def test_more_urgent_goes_first_then_older() -> None:
@@ -144,10 +136,7 @@ def test_nothing_starts_while_draining() -> None:
 
 
 def test_backoff_is_bounded_and_deterministic() -> None:
-    flaky = [
-        Task("flaky", "alice", TaskSpec("job", "image", ("run",)), 1, retry_count=count)
-        for count in range(40)
-    ]
+    flaky = [task("flaky", retry_count=count) for count in range(40)]
     delays = [backoff_ms(again) for again in flaky]
     assert delays == [backoff_ms(again) for again in flaky]
     assert 1_000 <= delays[0] <= 1_500

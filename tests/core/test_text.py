@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fetchml.core.events import Ended, Submitted
-from fetchml.core.model import AttemptEnd, Task, TaskSpec
+from fetchml.core.model import AttemptEnd
 from fetchml.core.requests import text
+from tests.support.tasks import task
 
 anything = st.text(alphabet=st.characters(exclude_categories=()))
 
@@ -47,8 +48,7 @@ def test_valid_text_is_unchanged(value: str) -> None:
 def test_text_of_events_is_made_valid() -> None:
     end = AttemptEnd(at=1, lost="no \udcff")
     assert text.storable(Ended(1, "t", 1, end)).end.lost == "no \N{REPLACEMENT CHARACTER}"
-    spec = TaskSpec("job", "image", ("run", "\ud800"), env={"A": "\ud800"})
-    event = Submitted(1, [Task("t", "u", spec, 1)])
+    event = Submitted(1, [task(command=("run", "\ud800"), env={"A": "\ud800"})])
     assert not text.is_storable(event)
     mended = text.storable(event)
     assert text.is_storable(mended)

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from fetchml.adapters.origins.http import HttpOrigin
-from fetchml.core.model import DatasetSpec, Task, TaskSpec
+from fetchml.core.model import DatasetSpec, Task
 from fetchml.core.requests.dataset import AddressRules
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider
 from tests.datasets.origin import OriginServer, origin_server
+from tests.support.tasks import task
 
 NOT_LIMITED = 1 << 50
 
@@ -22,8 +23,7 @@ def sha256(content: bytes) -> str:
 
 
 def task_of(*specs: DatasetSpec, name: str = "t", datasets: tuple[str, ...] = ()) -> Task:
-    spec = TaskSpec("job", "image", ("true",), dataset_specs=specs, datasets=datasets)
-    return Task(name, "alice", spec, 0, attempt=1)
+    return task(name, dataset_specs=specs, datasets=datasets, attempt=1)
 
 
 class Box:

@@ -19,13 +19,14 @@ from fetchml.core.events import (
     Submitted,
     TimePassed,
 )
-from fetchml.core.model import Change, Resources, Sender, Task, TaskSpec
+from fetchml.core.model import Change, Resources, Sender
 from fetchml.core.state import Limits, State
 from fetchml.engine import dispatcher
 from fetchml.errors import BadRequest
 from fetchml.system.clock import Clock
+from tests.support.tasks import task
 
-TASK = Task("t", "alice", TaskSpec("job", "image", ("run",)), 1)
+TASK = task("t")
 
 
 class SlowDisk:

@@ -1,6 +1,7 @@
 """When a waiting task will start: what is learnt from, and what is told."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -13,14 +14,14 @@ from fetchml.core.events import (
     Started,
     Submitted,
 )
-from fetchml.core.model import Change, Resources, Status, Task, TaskSpec, User
+from fetchml.core.model import Change, Resources, Status, Task, User
 from fetchml.core.reactor import step
 from fetchml.core.scheduling.estimate import UNKNOWN_MS, Estimate
 from fetchml.core.state import Limits, State
 from fetchml.engine import estimates as module
 from fetchml.engine.estimates import AT_ONCE, Estimates
 from fetchml.engine.run_times import ENOUGH, KEPT, KINDS, RunTimes
-from tests.support import invariants
+from tests.support import invariants, tasks
 from tests.support.engine_box import ADMIN, ALICE, BOB, ended, running
 from tests.support.engine_box import Box as EngineBox
 
@@ -28,15 +29,12 @@ MINUTE = 60_000
 SLEEP = {"job_name": "sleep", "command": ["sleep", "1000"]}
 
 
-def task(name: str, *, job: str = "job", user: str = "ada", gpu: int = 1, at: int = 0) -> Task:
-    return Task(name, user, TaskSpec(job, "image", ("run",), gpu=gpu), at)
+task = partial(tasks.task, user="ada", gpu=1, created_at=0)
 
 
 def ran(minutes: float, *, at: int = 0, **about: str | int) -> Task:
-    done = task(f"ran{at}", **about)  # type: ignore[arg-type]
-    return replace(
-        done, status=Status.COMPLETED, started_at=at, ended_at=at + int(minutes * MINUTE)
-    )
+    ended_at = at + int(minutes * MINUTE)
+    return task(f"ran{at}", status=Status.COMPLETED, started_at=at, ended_at=ended_at, **about)
 
 
 class Box:
@@ -70,10 +68,10 @@ class Box:
 
 def test_tasks_of_the_same_user_and_name_are_similar() -> None:
     times = RunTimes([ran(1, at=at) for at in range(ENOUGH)])
-    times.learn(ran(50, job="other"))
+    times.learn(ran(50, job_name="other"))
     assert set(times(task("new"))) == {MINUTE}
     assert set(times(task("new", user="bob"))) <= {MINUTE, 50 * MINUTE}, "as much is asked for"
-    assert set(times(task("new", gpu=7, job="unheard"))) <= {MINUTE, 50 * MINUTE}, "any task"
+    assert set(times(task("new", gpu=7, job_name="unheard"))) <= {MINUTE, 50 * MINUTE}, "any task"
     assert RunTimes()(task("new")) == UNKNOWN_MS
 
 
@@ -99,7 +97,7 @@ def test_only_the_newest_run_times_are_kept() -> None:
         times.learn(ran(1, at=at))
     assert set(times(task("new"))) == {MINUTE}
     for number in range(KINDS + 10):
-        times.learn(ran(1, job=f"job{number}"))
+        times.learn(ran(1, job_name=f"job{number}"))
     assert len(times._kinds) == KINDS
 
 
@@ -140,7 +138,7 @@ async def test_long_queue_is_simulated_in_a_thread(
 ) -> None:
     """On a copy: what happens meanwhile disturbs nothing."""
     box = Box(1, *(ran(10, at=at) for at in range(ENOUGH)))
-    box.submit(*(task(f"t{number:03}", at=number) for number in range(AT_ONCE + 9)))
+    box.submit(*(task(f"t{number:03}", created_at=number) for number in range(AT_ONCE + 9)))
     original, threads = asyncio.to_thread, 0
 
     async def meanwhile(function: object, state: State, *rest: object) -> object:
@@ -164,7 +162,7 @@ async def test_estimate_is_reused_for_some_seconds() -> None:
     first = await box.estimates.of(box.state.tasks["b"])
     box.now += module.FRESH_MS
     assert await box.estimates.of(box.state.tasks["b"]) == first
-    box.submit(task("c", at=box.now))
+    box.submit(task("c", created_at=box.now))
     assert await box.told("c") == (19, 19), "who is new is not told nothing for seconds"
     box.now = 15 * MINUTE
     late = await box.estimates.of(box.state.tasks["b"])

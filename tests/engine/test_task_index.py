@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from fetchml.core.model import ENDED, Change, Status, Task, TaskSpec
+from fetchml.core.model import ENDED, Change, Status, Task
 from fetchml.engine import task_index
 from fetchml.engine.task_index import TaskIndex
 from fetchml.ports.store import StoredState, TaskPage, TaskQuery
+from tests.support import tasks
 
 FEW = 3
-SPEC = TaskSpec("job", "image", ("true",))
 PRESTAGED: Literal["prestaged"] = "prestaged"
 State = Status | Literal["prestaged"]
 STATES: st.SearchStrategy[State] = st.sampled_from([*Status, PRESTAGED])
@@ -89,7 +89,7 @@ class World:
 
     def _new(self, user: str, state: State) -> Task:
         number = len(self.tasks)
-        task = in_state(Task(f"t{number:02}", user, SPEC, created_at=number // 2), state)
+        task = in_state(tasks.task(f"t{number:02}", user=user, created_at=number // 2), state)
         self.tasks[task.id] = task
         return task
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from fetchml.attempts.times import AttemptTimes
-from fetchml.core.model import ENDED, AttemptEnd, Status, Task, TaskSpec
+from fetchml.core.model import ENDED, AttemptEnd, Status
 from fetchml.engine.run_times import RunTimes
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.views import WatchFilter
 from tests.hostile.raw import ADMIN_KEY, SERVER_SETTINGS, all_tasks, submit
 from tests.hostile.test_text import until_idle
+from tests.support import tasks as factory
 from tests.support.cli_server import Server
 from tests.support.engine_box import ALICE, Box, box, ended
 from tests.support.waiting import until
@@ -143,8 +144,7 @@ def opened(tmp_path: Path) -> AttemptFolder:
 
 
 def times(folder: AttemptFolder, now: int) -> AttemptTimes:
-    task = Task("t", "u", TaskSpec("j", "i", ("true",)), created_at=1_000, allocated_at=2_000)
-    return AttemptTimes(folder, task, lambda: now)
+    return AttemptTimes(folder, factory.task(created_at=1_000, allocated_at=2_000), lambda: now)
 
 
 def test_times_within_bounds_are_unchanged(opened: AttemptFolder) -> None:

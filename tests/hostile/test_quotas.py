@@ -8,9 +8,10 @@ import pytest
 from fetchml.config.settings import Settings
 from fetchml.core import quotas
 from fetchml.core.footprint import footprint
-from fetchml.core.model import Change, Status, Task, TaskSpec
+from fetchml.core.model import Change, Status, TaskSpec
 from fetchml.engine.feed import KEPT_BYTES, Feed
 from tests.hostile.attacked import MIB, Attacked
+from tests.support.tasks import task
 
 WIDE = "x" * 32_000 + "\U0001f600"
 """32 KB as JSON, 128 KB in memory: one character makes all of them wide."""
@@ -70,10 +71,9 @@ def test_default_quotas_allow_several_users() -> None:
 
 def test_recent_changes_are_bounded_in_bytes() -> None:
     feed = Feed(0)
-    spec = TaskSpec("job", "image", (WIDE,) * 7)
-    task = Task("id", "mallory", spec, 1, status=Status.COMPLETED, ended_at=2)
+    ended = task(command=(WIDE,) * 7, status=Status.COMPLETED, ended_at=2)
     for seq in range(1, 1001):
-        feed.committed([Change(seq, 1, task)])
+        feed.committed([Change(seq, 1, ended)])
     kept = next(seq for seq in range(1000) if feed.after(seq, 1) is not None)
-    assert (1000 - kept) * footprint(spec) <= KEPT_BYTES
-    assert feed.after(999, 10) == [Change(1000, 1, task)]
+    assert (1000 - kept) * footprint(ended.spec) <= KEPT_BYTES
+    assert feed.after(999, 10) == [Change(1000, 1, ended)]

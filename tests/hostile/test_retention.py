@@ -17,7 +17,7 @@ from fetchml.views import WatchFilter
 from tests.hostile.storage_box import HOUR_MS, retention, script, used
 from tests.support.archives import file, packed, sent
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
-from tests.support.sample_tasks import store_in, task
+from tests.support.stores import numbered, store_in
 
 
 async def three_ended(box: Box, engine: Engine) -> dict[str, Task]:
@@ -154,9 +154,9 @@ async def test_old_rows_are_removed_in_batches_and_stay_counted(tmp_path: Path) 
     async with store_in(tmp_path, keep_ms=day_ms, now_ms=lambda: 10 * day_ms) as opened:
         number = 2_500
         gone = {"ended_at": 2 * day_ms, "hidden": True}
-        await opened.append(*(task(each, Status.COMPLETED, **gone) for each in range(number)))
-        shown = task(number, Status.COMPLETED, ended_at=2 * day_ms)
-        young = task(number + 1, Status.FAILED, ended_at=10 * day_ms, hidden=True)
+        await opened.append(*(numbered(each, Status.COMPLETED, **gone) for each in range(number)))
+        shown = numbered(number, Status.COMPLETED, ended_at=2 * day_ms)
+        young = numbered(number + 1, Status.FAILED, ended_at=10 * day_ms, hidden=True)
         await opened.append(shown, young)
         upkeep = opened.store._maintenance
         await asyncio.to_thread(upkeep.stop)  # Else it does the same when it is idle.
@@ -165,7 +165,7 @@ async def test_old_rows_are_removed_in_batches_and_stay_counted(tmp_path: Path) 
             upkeep._remove_old_rows()
             rounds += 1
         assert rounds == 3
-        assert await opened.store.get(task(0).id) is None
+        assert await opened.store.get(numbered(0).id) is None
         assert await opened.store.get(shown.id) is not None
         assert await opened.store.get(young.id) is not None
         cursor = opened.store._database.cursor()
@@ -176,8 +176,8 @@ async def test_old_rows_are_removed_in_batches_and_stay_counted(tmp_path: Path) 
 async def test_old_tasks_are_listed_in_creation_order(tmp_path: Path) -> None:
     async with store_in(tmp_path) as opened:
         kept = Kept(outputs_bytes=10, outputs_files=1, logs_bytes=5, logs_files=2)
-        done = [task(each, Status.COMPLETED, ended_at=each, kept=kept) for each in range(10)]
-        await opened.append(*done, task(11), task(12, Status.FAILED, ended_at=1))
+        done = [numbered(each, Status.COMPLETED, ended_at=each, kept=kept) for each in range(10)]
+        await opened.append(*done, numbered(11), numbered(12, Status.FAILED, ended_at=1))
         found = await opened.store.old_tasks(OldTasks(5, limit=3))
         assert [each.ended_at for each in found] == [0, 1, 2]
         after = (found[-1].created_at, found[-1].id)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.core import storage
-from fetchml.core.model import FailureReason, Kept, Principal, Role, Status, Task, TaskSpec
+from fetchml.core.model import FailureReason, Kept, Principal, Role, Status
 from fetchml.core.storage import Kind, Live, Used
 from fetchml.engine.engine import Engine
 from fetchml.errors import StorageQuotaReached
@@ -18,8 +18,9 @@ from tests.support.archives import file, folder, packed, sent
 from tests.support.cli_server import run
 from tests.support.engine_box import ADMIN, ALICE, BOB, Box, ended, running
 from tests.support.program import ADMIN_KEY, Backend
-from tests.support.sample_tasks import task
 from tests.support.server_fixtures import Serve
+from tests.support.stores import numbered
+from tests.support.tasks import task
 
 
 async def test_upload_beyond_the_quota_is_refused(box: Box) -> None:
@@ -173,8 +174,7 @@ async def said(engine: Engine, task_id: str) -> None:
 
 
 def live(number: int, user: str, size: int, grown: int) -> Live:
-    spec = TaskSpec(job_name="job", image="image", command=("true",))
-    return Live(Task(str(number), user, spec, 0), Used(size, 1), grown)
+    return Live(task(str(number), user=user), Used(size, 1), grown)
 
 
 def test_task_to_stop_is_chosen_by_user_then_growth() -> None:
@@ -203,7 +203,7 @@ async def test_sweep_removes_leftovers_of_crashes_and_older_releases(box: Box) -
         (box.data_dir / "tasks/nobodys").mkdir()
         await disk_watch(box, engine).sweep()
         assert {path.name for path in (box.data_dir / "tasks").iterdir()} == {made.id, live.id}
-        old = task(1, Status.COMPLETED, id="old")
+        old = numbered(1, Status.COMPLETED, id="old")
         box.usage.unrecorded(old, Kept(outputs_bytes=5, logs_bytes=1))
         box.usage.unrecorded(old, Kept(outputs_bytes=7, logs_bytes=1))
         assert used(box, Principal("ann", Role.USER, "k"), Kind.OUTPUTS) == 7

@@ -8,7 +8,7 @@ import pytest
 
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.grpc.tasks import TaskService
-from fetchml.core.model import Change, Status, Task, TaskSpec
+from fetchml.core.model import Change, Status, Task
 from fetchml.core.requests import submission
 from fetchml.core.requests.batch import MAX_BATCH
 from fetchml.core.requests.submission import MAX_ARGUMENT_CHARACTERS
@@ -20,6 +20,7 @@ from fetchml.views import UpdateType, WatchFilter
 from tests.hostile.turns import LONGEST_SECONDS, TRIES, longest_turn, measured
 from tests.support.engine_box import ALICE, BOB, Box
 from tests.support.rest_world import JSON, rest_world
+from tests.support.tasks import task
 
 QUOTED = '"' + "😀" * (MAX_ARGUMENT_CHARACTERS - 3)
 WAITING = 100_000
@@ -168,12 +169,11 @@ async def test_body_of_one_mebibyte_has_short_turns(name: str) -> None:
 def fill(box: Box, count: int = WAITING) -> list[Task]:
     """So many waiting tasks, in memory only."""
     parts = box.parts
-    spec = TaskSpec(job_name="a", image="i", command=("c",), cpu=2)
     now = parts.clock()
-    tasks = [Task(parts.ids.next(now), ALICE.user, spec, now) for _ in range(count)]
-    for task in tasks:
-        parts.state.tasks[task.id] = task
-        parts.state.wait(task, now)
+    tasks = [task(parts.ids.next(now), cpu=2, created_at=now) for _ in range(count)]
+    for each in tasks:
+        parts.state.tasks[each.id] = each
+        parts.state.wait(each, now)
     parts.index.committed([Change(parts.feed.last_seq, now, task) for task in tasks])
     return tasks
 

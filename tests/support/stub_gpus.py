@@ -11,12 +11,13 @@ from fetchml.auth.audit import Audit
 from fetchml.core.events import Event, LauncherChanged, Recovered, Submitted
 from fetchml.core.gpus.health import GpuProcess, GpuReading, derive
 from fetchml.core.gpus.model import Obstacle
-from fetchml.core.model import Resources, Task, TaskSpec
+from fetchml.core.model import Resources
 from fetchml.core.reactor import step
 from fetchml.core.state import Limits, State
 from fetchml.engine.gpus import Gpus
 from fetchml.ports.gpu import GpuState, OwnerOf
 from tests.support import invariants
+from tests.support.tasks import task
 
 START_MS = 1_760_000_000_000
 OWNER = "user"
@@ -85,8 +86,8 @@ class GpuBox:
 
     def run(self, task_id: str, *, gpu: int = 1, user: str = OWNER) -> tuple[str, ...]:
         """The GPUs that the task is given."""
-        spec = TaskSpec("train", "image", ("true",), gpu=gpu)
-        self.report(Submitted(START_MS, [Task(task_id, user, spec, START_MS)]))
+        submitted = task(task_id, user=user, created_at=START_MS, job_name="train", gpu=gpu)
+        self.report(Submitted(START_MS, [submitted]))
         return self.state.tasks[task_id].gpu_uuids
 
     def report(self, event: Event) -> asyncio.Future[None]:

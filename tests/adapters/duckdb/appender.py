@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from fetchml.adapters.duckdb import maintenance
 from fetchml.core.model import Status
-from tests.support.sample_tasks import open_store, task
+from tests.support.stores import numbered, open_store
 
 # Folds, prunes and checkpoints all along, not only now and then.
 maintenance.TICK_S = 0.02
@@ -28,12 +28,12 @@ BURST = 16
 
 async def main(data_dir: Path, characters: str = "0", memory_limit: str = "1GB") -> None:
     opened = await open_store(data_dir, journal_rows=1_000_000, memory_limit=memory_limit)
-    spec = replace(task(0).spec, args="a" * int(characters))
+    spec = replace(numbered(0).spec, args="a" * int(characters))
     failed = asyncio.ensure_future(opened.failed.wait())
     while not opened.failures:
         first = opened.last_seq
         futures = [
-            opened.append(task((first + i) // 3, list(Status)[(first + i) % 3], spec=spec))
+            opened.append(numbered((first + i) // 3, list(Status)[(first + i) % 3], spec=spec))
             for i in range(BURST)
         ]
         durable = asyncio.gather(*futures)

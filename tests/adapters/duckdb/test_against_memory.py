@@ -14,7 +14,7 @@ from fetchml.adapters.duckdb import maintenance
 from fetchml.core.model import ENDED, Idempotency, Status
 from fetchml.ports.store import TaskQuery
 from tests.support.memory_store import MemoryStore
-from tests.support.sample_tasks import Opened, open_store, task
+from tests.support.stores import Opened, numbered, open_store
 
 USERS = ("ann", "bob")
 
@@ -114,7 +114,7 @@ async def change(opened: Opened, model: MemoryStore, step: tuple[object, ...]) -
     match step:
         case ("create", str(user), int(age), experiment, key, bool(service)):
             number = len(made)
-            blank = task(number)
+            blank = numbered(number)
             spec = replace(blank.spec, experiment_id=experiment)
             idempotency = Idempotency(str(key), f"digest-{number}") if key else None
             changed = replace(
@@ -134,10 +134,10 @@ async def change(opened: Opened, model: MemoryStore, step: tuple[object, ...]) -
             changed = replace(made[index % len(made)], hidden=True)
         case _:
             return
-    numbered = opened.number([changed])
-    await opened.store.append(numbered)
-    assert opened.announced[-1] == numbered[0]
-    model.append(numbered)
+    changes = opened.number([changed])
+    await opened.store.append(changes)
+    assert opened.announced[-1] == changes[0]
+    model.append(changes)
     assert await opened.store.get(changed.id) == changed
 
 

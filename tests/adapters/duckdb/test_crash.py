@@ -19,7 +19,7 @@ from fetchml.core.requests.submission import MAX_REQUEST_BYTES
 from fetchml.ports.store import TaskQuery
 from testbed import debian
 from testbed.small_disk import mounted_disk, resize
-from tests.support.sample_tasks import open_store, store_in, task
+from tests.support.stores import numbered, open_store, store_in
 
 APPENDER = [sys.executable, "-m", "tests.adapters.duckdb.appender"]
 DEADLINE_S = 30
@@ -90,7 +90,7 @@ async def test_long_tasks_fit_in_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("nth", [4, 40])
 async def test_failed_fsync_is_fatal_and_loses_nothing(tmp_path: Path, nth: int) -> None:
     async with store_in(tmp_path) as opened:
-        await opened.append(task(0))
+        await opened.append(numbered(0))
     fault = f"inject=fdatasync:error=EIO:when={nth}+"
     strace = [
         debian.program("strace"),
@@ -151,13 +151,13 @@ async def test_full_disk_at_the_creation_of_a_store(small_disk: SmallDisk) -> No
         await open_store(data_dir)
     small_disk.grow()
     async with store_in(data_dir) as opened:
-        await opened.append(task(0))
+        await opened.append(numbered(0))
 
 
 async def test_full_disk_error_has_the_remedy(small_disk: SmallDisk) -> None:
     opened = await open_store(small_disk.folder / "data")
     small_disk.fill()
-    opened.append(*(task(number) for number in range(2_000)))
+    opened.append(*(numbered(number) for number in range(2_000)))
     await opened.failed.wait()
     assert isinstance(opened.failures[0], StoreUnusable)
     assert re.search(NO_ROOM, str(opened.failures[0]))
@@ -171,17 +171,17 @@ async def test_has_room_is_false_before_the_disk_is_full(tmp_path: Path) -> None
         assert opened.store.has_room()
     async with store_in(tmp_path / "b", min_free_bytes=total) as opened:
         assert not opened.store.has_room()
-        await opened.append(task(0, Status.RUNNING))  # what is under way goes on
+        await opened.append(numbered(0, Status.RUNNING))  # what is under way goes on
     # A checkpoint could fill the disk, and that would be fatal: none was made, nothing is lost.
     assert DatabaseFiles.below(tmp_path / "b").wal.stat().st_size > 0
     async with store_in(tmp_path / "b") as opened:
-        assert [each.id for each in opened.restored.live] == [task(0).id]
+        assert [each.id for each in opened.restored.live] == [numbered(0).id]
 
 
 async def test_failure_in_the_fold_is_fatal_too(tmp_path: Path) -> None:
     opened = await open_store(tmp_path)
     opened.store._maintenance._database.cursor().execute("DROP TABLE idempotency")
-    await opened.append(task(0))
+    await opened.append(numbered(0))
     await opened.failed.wait()
     assert "idempotency" in str(opened.failures[0])
     with pytest.raises(RuntimeError, match="the store has failed"):

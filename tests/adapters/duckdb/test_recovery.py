@@ -22,7 +22,7 @@ from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Status
 from fetchml.files.data_dir import DataDirBusy
 from fetchml.ports.store import AuditQuery, StoreDamaged, TaskQuery
-from tests.support.sample_tasks import open_store, store_in, task
+from tests.support.stores import numbered, open_store, store_in
 
 GAPS = Path(__file__).parent / "data" / "gaps.tar.gz"
 """The data directory of a server that had numbered changes which it then could not write."""
@@ -32,11 +32,11 @@ SCHEMA_1 = Path(__file__).parent / "data" / "schema-1.duckdb.gz"
 async def crashed_store(folder: Path) -> Path:
     """A data directory as left by a kill -9: 20 commits in the write-ahead log, none folded."""
     async with store_in(folder / "alive") as opened:
-        await opened.append(task(0))
+        await opened.append(numbered(0))
         await opened.store.list_tasks(TaskQuery())
     async with store_in(folder / "alive") as opened:
         for number in range(1, 21):
-            await opened.append(task(number))
+            await opened.append(numbered(number))
         shutil.copytree(folder / "alive", folder / "crashed")
     return folder / "crashed"
 
@@ -72,7 +72,7 @@ async def test_torn_write_is_cut_off_and_a_copy_kept(
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert "torn write" in caplog.text
     async with store_in(data_dir) as opened:
-        await opened.append(task(99))
+        await opened.append(numbered(99))
     assert await count_tasks(data_dir) in {21, 22}
 
 
@@ -199,7 +199,7 @@ async def test_database_of_schema_1_opens(tmp_path: Path) -> None:
     database.write_bytes(gzip.decompress(SCHEMA_1.read_bytes()))
     async with store_in(tmp_path, now_ms=lambda: 3_000) as opened:
         assert opened.restored.last_seq == 3
-        assert opened.restored.live == [task(1)]
+        assert opened.restored.live == [numbered(1)]
         ended = await opened.store.get("task-000000")
         assert ended is not None
         assert (ended.status, ended.ended_at) == (Status.COMPLETED, 2_000)
@@ -229,24 +229,24 @@ async def test_a_journal_with_gaps_opens_and_they_are_reported(
         assert (found.spec.job_name, found.status) == ("before", Status.COMPLETED)
         seqs = [change.seq for change in await opened.store.changes_since(2, 10) or ()]
         assert seqs == [5, 6, 8], "a watcher goes on behind a gap"
-        await opened.append(task(1))
+        await opened.append(numbered(1))
     caplog.clear()
     async with store_in(tmp_path) as opened:
-        assert (opened.restored.last_seq, opened.restored.live) == (9, [task(1)])
+        assert (opened.restored.last_seq, opened.restored.live) == (9, [numbered(1)])
     assert not caplog.records, "it is told once"
 
 
 async def test_a_change_and_its_audit_are_one_commit(tmp_path: Path) -> None:
-    entry = AuditEntry("a", 1, Action.TASK_CANCEL, "192.0.2.7", target=task(0).id, user="ann")
+    entry = AuditEntry("a", 1, Action.TASK_CANCEL, "192.0.2.7", target=numbered(0).id, user="ann")
     async with store_in(tmp_path / "alive") as opened:
-        changed = opened.append(task(0))
+        changed = opened.append(numbered(0))
         await opened.store.append_audit(entry)
         assert changed.done(), "it was handed in before"
         shutil.copytree(tmp_path / "alive", tmp_path / "crashed")
     async with store_in(tmp_path / "crashed") as opened:
         query = AuditQuery(action=Action.TASK_CANCEL)
         assert await opened.store.list_audit(query) == [entry]
-        assert await opened.store.get(task(0).id) == task(0)
+        assert await opened.store.get(numbered(0).id) == numbered(0)
 
 
 @pytest.fixture
@@ -280,9 +280,9 @@ async def test_second_server_is_refused_with_the_pid_of_the_first(
 
 async def test_files_are_their_owners_alone(tmp_path: Path) -> None:
     async with store_in(tmp_path / "data") as opened:
-        await opened.append(task(0))
+        await opened.append(numbered(0))
         opened.store._database.checkpoint()
-        await opened.append(task(1))
+        await opened.append(numbered(1))
         modes = {
             path.relative_to(tmp_path): stat.S_IMODE(path.stat().st_mode)
             for path in (tmp_path / "data", *(tmp_path / "data").rglob("*"))

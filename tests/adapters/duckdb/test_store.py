@@ -12,7 +12,7 @@ from fetchml.adapters.duckdb.journal_writer import Unstorable
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Idempotency, Key, Role, Status
 from fetchml.ports.store import AuditQuery, TaskQuery
-from tests.support.sample_tasks import BERLIN, Opened, store_in, task
+from tests.support.stores import BERLIN, Opened, numbered, store_in
 from tests.support.waiting import until
 
 DAY_MS = 24 * 3_600 * 1_000
@@ -30,7 +30,7 @@ async def test_changes_no_longer_kept_are_none(
     monkeypatch.setattr(maintenance, "PRUNE_ROWS", 7)
     async with store_in(tmp_path, journal_rows=10) as opened:
         for number in range(30):
-            await opened.append(task(number))
+            await opened.append(numbered(number))
         await until_pruned(opened, 19)
         kept = await opened.store.changes_since(20, 100)
         assert kept == opened.announced[20:]
@@ -45,12 +45,12 @@ async def test_day_of_the_end_is_that_of_the_time_zone_and_survives_deletes(tmp_
     midnight = 1_743_289_200_000  # 2025-03-30 00:00 in Berlin, a day of 23 hours
     ends = [midnight - 1, midnight, midnight + 23 * 3_600_000 - 1, midnight + 23 * 3_600_000]
     async with store_in(tmp_path, time_zone=BERLIN) as opened:
-        ended = [task(i, Status.COMPLETED, ended_at=at) for i, at in enumerate(ends)]
-        await opened.append(*ended, task(4, Status.FAILED, ended_at=midnight), task(5))
+        ended = [numbered(i, Status.COMPLETED, ended_at=at) for i, at in enumerate(ends)]
+        await opened.append(*ended, numbered(4, Status.FAILED, ended_at=midnight), numbered(5))
         assert await opened.store.ended_on("2025-03-29") == (1, 0)
         assert await opened.store.ended_on("2025-03-30") == (2, 1)
         assert await opened.store.ended_on("2025-03-31") == (1, 0)
-        await opened.append(task(1, Status.COMPLETED, ended_at=midnight, hidden=True))
+        await opened.append(numbered(1, Status.COMPLETED, ended_at=midnight, hidden=True))
         assert (await opened.store.list_tasks(TaskQuery())).total == 5
         assert await opened.store.ended_on("2025-03-30") == (2, 1)
 
@@ -59,9 +59,9 @@ async def test_a_service_is_no_task_of_the_statistics_or_the_audit(tmp_path: Pat
     at = 1_743_289_200_000
     async with store_in(tmp_path, time_zone=BERLIN) as opened:
         await opened.append(
-            task(0, Status.COMPLETED, ended_at=at),
-            task(1, Status.COMPLETED, ended_at=at, service=True),
-            task(2, Status.RUNNING, service=True),
+            numbered(0, Status.COMPLETED, ended_at=at),
+            numbered(1, Status.COMPLETED, ended_at=at, service=True),
+            numbered(2, Status.RUNNING, service=True),
         )
         assert await opened.store.ended_on("2025-03-30") == (1, 0)
         created = await opened.store.list_audit(AuditQuery())
@@ -78,7 +78,7 @@ async def test_idempotency_is_kept_for_a_day(tmp_path: Path) -> None:
     now = 1_000
     made = Idempotency("key", "digest")
     async with store_in(tmp_path, now_ms=lambda: now) as opened:
-        await opened.append(task(0, idempotency=made, created_at=1_000))
+        await opened.append(numbered(0, idempotency=made, created_at=1_000))
         found = (await opened.store.find_idempotent("ann", ["key"])).get("key")
         assert found is not None
         assert (found.task_id, found.digest, found.at) == ("task-000000", "digest", 1_000)
@@ -88,8 +88,8 @@ async def test_idempotency_is_kept_for_a_day(tmp_path: Path) -> None:
         now += 1
         assert (await opened.store.find_idempotent("ann", ["key"])).get("key") is None
         # The key is used again, and then the first task changes once more.
-        await opened.append(task(1, idempotency=made, created_at=now))
-        await opened.append(task(0, Status.COMPLETED, idempotency=made, created_at=1_000))
+        await opened.append(numbered(1, idempotency=made, created_at=now))
+        await opened.append(numbered(0, Status.COMPLETED, idempotency=made, created_at=1_000))
         again = (await opened.store.find_idempotent("ann", ["key"])).get("key")
         assert again is not None
         assert again.task_id == "task-000001"
@@ -131,20 +131,20 @@ async def test_documents_are_replaced_by_kind_and_id(tmp_path: Path) -> None:
 
 async def test_cancelled_waiter_leaves_the_others_of_its_commit_alone(tmp_path: Path) -> None:
     async with store_in(tmp_path) as opened:
-        futures = [opened.append(task(number)) for number in range(3)]
+        futures = [opened.append(numbered(number)) for number in range(3)]
         futures[1].cancel()
         await futures[0]
         await futures[2]
-        assert [change.task.id for change in opened.announced] == [task(i).id for i in range(3)]
+        assert [change.task.id for change in opened.announced] == [numbered(i).id for i in range(3)]
 
 
 async def test_unencodable_value_fails_only_its_call(tmp_path: Path) -> None:
     async with store_in(tmp_path) as opened:
-        changes = opened.number([task(0, error="\ud800")])
+        changes = opened.number([numbered(0, error="\ud800")])
         with pytest.raises(UnicodeEncodeError):
             opened.store.append(changes)
         opened.last_seq -= 1
-        await opened.append(task(0, error="nul \0, emoji \N{ROCKET}"))
+        await opened.append(numbered(0, error="nul \0, emoji \N{ROCKET}"))
 
 
 BAD_ENTRIES = [
@@ -160,7 +160,7 @@ async def test_an_audit_entry_that_cannot_be_written_harms_only_its_caller(
 ) -> None:
     good = AuditEntry("b", 1, Action.KEY_CREATE, "::1")
     async with store_in(tmp_path) as opened:
-        before = opened.append(task(0))
+        before = opened.append(numbered(0))
         with pytest.raises(Unstorable):
             opened.store.append_audit(entry)
         await opened.store.append_audit(good)
@@ -177,7 +177,7 @@ async def test_a_statement_that_cannot_be_executed_harms_only_its_caller(tmp_pat
         with pytest.raises(Unstorable):
             writer.execute(put, ["k", "\ud800"])
         with opened.store._database.commits:  # what comes now waits for one commit
-            changed = opened.append(task(0))
+            changed = opened.append(numbered(0))
             bad = [
                 writer.execute(put, ["only one"]),
                 writer.execute("INSERT INTO keys VALUES ($1, NULL)", ["null"]),
@@ -191,8 +191,8 @@ async def test_a_statement_that_cannot_be_executed_harms_only_its_caller(tmp_pat
         failures = await asyncio.gather(*bad, return_exceptions=True)
         assert all(isinstance(each, duckdb.Error) for each in failures), failures
         assert [key.id for key in await opened.store.list_keys()] == ["k"]
-        await opened.append(task(1))
-        assert await opened.store.get(task(0).id) == opened.announced[0].task
+        await opened.append(numbered(1))
+        assert await opened.store.get(numbered(0).id) == opened.announced[0].task
 
 
 async def test_commits_reads_folds_prunes_and_checkpoints_at_once(
@@ -208,8 +208,8 @@ async def test_commits_reads_folds_prunes_and_checkpoints_at_once(
         async def write(writer: int) -> None:
             for number in range(writer * 1_000, writer * 1_000 + 40):
                 for status in (Status.QUEUED, Status.RUNNING, Status.COMPLETED):
-                    await opened.append(task(number, status))
-                    found = await opened.store.get(task(number).id)
+                    await opened.append(numbered(number, status))
+                    found = await opened.store.get(numbered(number).id)
                     assert found is not None
                     assert found.status is status
 

@@ -1,4 +1,4 @@
-"""Tasks and stores for the tests of this room."""
+"""DuckDB stores, and numbered tasks for them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -10,16 +10,17 @@ from zoneinfo import ZoneInfo
 from msgspec.structs import replace
 
 from fetchml.adapters.duckdb.store import DuckDBStore
-from fetchml.core.model import Change, Status, Task, TaskSpec
+from fetchml.core.model import Change, Status, Task
 from fetchml.ports.store import StoredState
+from tests.support.tasks import task
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
-def task(number: int, status: Status = Status.QUEUED, **fields: Any) -> Task:
-    spec = TaskSpec(job_name=f"train-{number % 3}", image="python", command=("python", "train.py"))
-    made = Task(f"task-{number:06}", "ann", spec, created_at=1_000 + number, status=status)
-    return replace(made, **fields)
+def numbered(number: int, status: Status = Status.QUEUED, **fields: Any) -> Task:
+    job_name = f"train-{number % 3}"
+    made = task(f"task-{number:06}", user="ann", job_name=job_name, created_at=1_000 + number)
+    return replace(made, status=status, **fields)
 
 
 class Opened:

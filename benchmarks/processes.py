@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from fetchml.system import processes
+from testbed.server_processes import kill_tasks, resident_bytes
 
 KEY = "benchmark-" + "k" * 32
 STOP_SECONDS = 30
@@ -42,8 +42,7 @@ class Server(NamedTuple):
 
     def memory_bytes(self) -> int:
         """Resident, of all its processes."""
-        pages = [Path(f"/proc/{pid}/statm").read_text().split()[1] for pid in self._pids()]
-        return sum(map(int, pages)) * os.sysconf("SC_PAGE_SIZE")
+        return resident_bytes(*self._pids())
 
     def _pids(self) -> list[int]:
         """Not those of tasks."""
@@ -131,13 +130,4 @@ def scratch_folder() -> Iterator[Path]:
         try:
             yield Path(folder)
         finally:
-            _end_tasks(Path(folder))
-
-
-def _end_tasks(folder: Path) -> None:
-    """End the processes of tasks that outlive the servers with data directories in this folder."""
-    ours = {f"FETCHML_TASK_ID={path.name}" for path in folder.glob("*/tasks/*")}
-    is_ours = lambda pid: bool(ours.intersection(processes.environment(pid)))  # noqa: E731
-    with processes.opened(processes.pids(), is_ours) as left:
-        for pidfd in left:
-            processes.send(pidfd, signal.SIGKILL)
+            kill_tasks(Path(folder).glob("*/tasks/*"))

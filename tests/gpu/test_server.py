@@ -117,8 +117,7 @@ async def test_busy_gpu_is_not_allocated(boxed: Boxed, gpu_box: GpuBox) -> None:
 async def test_unreleased_memory_blocks_the_gpu(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0))
     server = await boxed().start()
-    first = await server.submit(until_file("go"), gpu=1)
-    await server.running(first)
+    first = await server.submit_running(until_file("go"), gpu=1)
     gpu_box.set(gpu(0, used=9000))
     server.tell(first)
     assert (await server.ended(first)).status == Task.completed
@@ -134,8 +133,7 @@ async def test_leftover_process_of_a_task_blocks_the_gpu(boxed: Boxed, gpu_box: 
     """One that has escaped its task is a stranger, whatever it says of itself."""
     gpu_box.set(gpu(0))
     server = await boxed().start()
-    first = await server.submit(until_file("go"), gpu=1)
-    await server.running(first)
+    first = await server.submit_running(until_file("go"), gpu=1)
     folder = server.data_dir / f"tasks/{first}/attempts/1/workspace"
     with process("leak", FETCHML_WORKSPACE=str(folder)) as pid:
         gpu_box.add(f"process {uuid(0)} {pid} 500")
@@ -198,8 +196,7 @@ async def test_sick_gpu_is_drained_until_undrain(boxed: Boxed, gpu_box: GpuBox) 
 async def test_task_on_a_lost_gpu_is_retried_elsewhere(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0), gpu(1))
     server = await boxed().start()
-    task_id = await server.submit(AGAIN, gpu=1)
-    await server.running(task_id)
+    task_id = await server.submit_running(AGAIN, gpu=1)
     gpu_box.set(gpu(0, error=15), gpu(1))
     task = await server.ended(task_id)
     assert (task.status, task.attempt, task.retry_count) == (Task.completed, 2, 0), task
@@ -210,8 +207,7 @@ async def test_task_on_a_lost_gpu_is_retried_elsewhere(boxed: Boxed, gpu_box: Gp
 async def test_drained_gpu_is_not_allocated_until_undrain(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0))
     server = await boxed().start()
-    first = await server.submit(until_file("go"), gpu=1)
-    await server.running(first)
+    first = await server.submit_running(until_file("go"), gpu=1)
     for _ in range(2):
         reply = await server.rest.ask("POST", f"/v1/gpus/{uuid(0)}/drain")
         assert (reply.status, reply.json["state"]) == (200, "drained"), reply.body
@@ -273,8 +269,7 @@ async def test_queued_gpu_task_survives_a_missing_driver(boxed: Boxed, gpu_box: 
     """What waits for a GPU is not failed while nobody knows which GPUs there are."""
     gpu_box.set(gpu(0))
     server = await boxed().start()
-    first = await server.submit(until_file("go"), gpu=1)
-    await server.running(first)
+    first = await server.submit_running(until_file("go"), gpu=1)
     second = await server.submit("true", gpu=1)
     await server.kill()
     server.tell(first)

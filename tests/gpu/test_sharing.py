@@ -98,8 +98,7 @@ async def test_more_urgent_task_takes_the_gpu(
 async def test_preemption_requires_the_setting(boxed: Boxed, gpu_box: GpuBox) -> None:
     gpu_box.set(gpu(0))
     server = await boxed().start()
-    first = await server.submit(until_file("go"), gpu=1, priority=2, preemptible=True)
-    await server.running(first)
+    first = await server.submit_running(until_file("go"), gpu=1, priority=2, preemptible=True)
     urgent = await server.submit("true", gpu=1, priority=9)
     await until_explained(server, urgent, "It waits for 1 gpu (0 of 1 free)")
     server.tell(first)

@@ -7,6 +7,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from testbed.server_processes import resident_bytes
 from tests.support.cli_server import SECONDS, Server
 
 MIB = 1 << 20
@@ -59,8 +60,7 @@ class Attacked:
 
     def memory(self) -> int:
         """Resident, in bytes."""
-        pages = int(Path(f"/proc/{self.server.pid}/statm").read_text().split()[1])
-        return pages * 4096
+        return resident_bytes(self.server.pid)
 
     def close(self) -> None:
         assert self.server.stop() == 0

@@ -2,14 +2,13 @@
 
 import http.client
 import json
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from fetchml.system import processes
+from testbed.server_processes import kill_tasks, resident_bytes
 from tests.support.cli_server import SECONDS, Server
 
 KEY = "an-admin-key-for-tests"
@@ -24,9 +23,7 @@ class Target:
 
     def rss(self) -> int:
         """Bytes of memory that the server has now."""
-        status = Path(f"/proc/{self.server.pid}/status").read_text()
-        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
-        return int(line.split()[1]) << 10
+        return resident_bytes(self.server.pid)
 
     def connect(self, source: str = "127.0.0.1") -> socket.socket:
         return socket.create_connection(self.address, SECONDS, source_address=(source, 0))
@@ -67,16 +64,7 @@ def target(folder: Path, **variables: str) -> Iterator[Target]:
         yield Target(server)
     finally:
         server.stop()
-        _end_what_is_left(server.data_dir)
-
-
-def _end_what_is_left(data_dir: Path) -> None:
-    """Tasks outlive their server, those too that wait to begin."""
-    ours = {f"FETCHML_TASK_ID={path.name}" for path in data_dir.glob("tasks/*")}
-    is_ours = lambda pid: bool(ours.intersection(processes.environment(pid)))  # noqa: E731
-    with processes.opened(processes.pids(), is_ours) as left:
-        for pidfd in left:
-            processes.send(pidfd, signal.SIGKILL)
+        kill_tasks(server.data_dir.glob("tasks/*"))
 
 
 def reply_of(client: socket.socket) -> tuple[int, dict[str, str]]:

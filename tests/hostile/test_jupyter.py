@@ -33,13 +33,6 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
     await server.close()
 
 
-def rss_of(server: Server) -> int:
-    """Bytes that it has in memory."""
-    status = Path(f"/proc/{server.pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) * 1024
-
-
 async def connect(server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """One that takes next to nothing by itself."""
     host, _, port = server.http_address.rpartition(":")
@@ -58,7 +51,7 @@ async def standstill(service: Service) -> int:
 async def test_unread_websocket_messages_use_bounded_memory(server: Server) -> None:
     service = await Service.running(server)
     await service.json("GET", "/sent")
-    before = rss_of(server)
+    before = server.memory
     writers = []
     for _ in range(15):
         _, writer = await connect(server)
@@ -67,7 +60,7 @@ async def test_unread_websocket_messages_use_bounded_memory(server: Server) -> N
         writers.append(writer)
     sent = await standstill(service)
     assert sent > 0, "they have begun"
-    grown = rss_of(server) - before
+    grown = server.memory - before
     assert grown < 32 << 20
     for writer in writers:
         writer.transport.abort()
@@ -75,7 +68,7 @@ async def test_unread_websocket_messages_use_bounded_memory(server: Server) -> N
 
 async def test_slow_logins_do_not_block_the_owner(server: Server) -> None:
     service = await Service.running(server)
-    before = rss_of(server)
+    before = server.memory
     slow = []
     for _ in range(200):
         reader, writer = await connect(server)
@@ -96,7 +89,7 @@ async def test_slow_logins_do_not_block_the_owner(server: Server) -> None:
         assert statuses == {b"HTTP/1.1 429": most}
         async with service.ask("GET", "/lab") as reply:
             assert reply.status == 200, "the owner is not in their way"
-        assert rss_of(server) - before < 32 << 20
+        assert server.memory - before < 32 << 20
         for each in answers:
             assert await each == b"HTTP/1.1 408", "a slow body ends"
     for _, writer in slow:
@@ -106,7 +99,7 @@ async def test_slow_logins_do_not_block_the_owner(server: Server) -> None:
 async def test_unread_jupyter_replies_use_bounded_memory(server: Server) -> None:
     service = await Service.running(server)
     await service.json("GET", "/sent")
-    before = rss_of(server)
+    before = server.memory
     writers = []
     for _ in range(100):
         _, writer = await connect(server)
@@ -114,14 +107,14 @@ async def test_unread_jupyter_replies_use_bounded_memory(server: Server) -> None
         writer.write(head.encode())
         writers.append(writer)
     assert await standstill(service) > 0
-    assert rss_of(server) - before < 100 * visitors.EXCHANGE_BYTES
+    assert server.memory - before < 100 * visitors.EXCHANGE_BYTES
     for writer in writers:
         writer.transport.abort()
 
 
 async def test_uploads_unread_by_jupyter_use_bounded_memory(server: Server) -> None:
     service = await Service.running(server)
-    before = rss_of(server)
+    before = server.memory
     taken = 0
 
     async def send(writer: asyncio.StreamWriter) -> None:
@@ -139,7 +132,7 @@ async def test_uploads_unread_by_jupyter_use_bounded_memory(server: Server) -> N
     while last != taken:
         last = taken
         await asyncio.sleep(0.5)
-    assert rss_of(server) - before < len(writers) * visitors.EXCHANGE_BYTES
+    assert server.memory - before < len(writers) * visitors.EXCHANGE_BYTES
     for task, writer in zip(sending, writers, strict=True):
         task.cancel()
         writer.transport.abort()

@@ -83,8 +83,7 @@ async def test_restored_running_task_is_recovered_as_after_a_crash(
     serve: Serve, processes_backend: Backend, tmp_path: Path
 ) -> None:
     server = await serve(processes_backend).start()
-    task_id = await server.submit("[ $FETCHML_ATTEMPT = 1 ] && sleep 600; exit 6")
-    await server.running(task_id)
+    task_id = await server.submit_running("[ $FETCHML_ATTEMPT = 1 ] && sleep 600; exit 6")
     (await make_backup(server, tmp_path / "backup")).succeeded()
     await server.close()
     other = await restored(serve, processes_backend, tmp_path / "backup")

@@ -172,8 +172,7 @@ async def test_engine_restart_under_prestaged_task(
     backend = containers_of(own_docker_engine, IMAGE)
     server = await Server(tmp_path / "ahead", backend, FETCHML_TASKS_MAX_RUNNING="1").start()
     try:
-        first = await server.submit(FIRST_TIME + UNTIL_TOLD)
-        await server.running(first)
+        first = await server.submit_running(FIRST_TIME + UNTIL_TOLD)
         second = await server.submit(COUNTED + "exit 6")
         await server.at_gate(second)
         await asyncio.to_thread(own_docker_engine.stop)

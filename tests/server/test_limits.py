@@ -142,8 +142,7 @@ async def test_wrong_keys_are_rejected_and_limited(
 
 async def test_nearly_full_disk_refuses_new_tasks(serve: Serve, processes_backend: Backend) -> None:
     server = await serve(processes_backend).start()
-    waits = await server.submit(UNTIL_TOLD + "exit 4")
-    await server.running(waits)
+    waits = await server.submit_running(UNTIL_TOLD + "exit 4")
     await server.stop()
     await server.start(FETCHML_HISTORY_MIN_FREE_MB=str(2**31 - 1))
     reply = await server.rest.submit()
@@ -162,13 +161,6 @@ async def test_nearly_full_disk_refuses_new_tasks(serve: Serve, processes_backen
     await server.assert_idle(waits)
 
 
-def memory(server: Server) -> int:
-    """Bytes that it holds."""
-    status = Path(f"/proc/{server.pid}/status").read_text()
-    [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
-    return int(line.split()[1]) * 1024
-
-
 def open_files(server: Server) -> int:
     return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
 
@@ -176,7 +168,7 @@ def open_files(server: Server) -> int:
 async def test_oversized_bodies_are_refused(serve: Serve, processes_backend: Backend) -> None:
     server = await serve(processes_backend).start()
     await server.assert_idle()
-    before = memory(server)
+    before = server.memory
 
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(64):
@@ -198,7 +190,7 @@ async def test_oversized_bodies_are_refused(serve: Serve, processes_backend: Bac
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await rpc(client, "CreateTask", huge)
         assert error.value.code() in (Code.RESOURCE_EXHAUSTED, Code.INVALID_ARGUMENT)
-    assert memory(server) - before < 64 * MIB
+    assert server.memory - before < 64 * MIB
     assert (await rest.get("/v1/tasks")).json["total"] == 1
 
 
@@ -206,9 +198,8 @@ async def test_output_flood_is_bounded(serve: Serve, processes_backend: Backend)
     """Bounded on the disk and in memory; a follower may miss a part, and is told so."""
     server = await serve(processes_backend, FETCHML_TASKS_LOG_BYTES=str(MIB)).start()
     await server.assert_idle()
-    before = memory(server)
-    task_id = await server.submit("timeout 2 yes; exit 5")
-    await server.running(task_id)
+    before = server.memory
+    task_id = await server.submit_running("timeout 2 yes; exit 5")
     request = task_pb2.StreamTaskLogsRequest(task_id=task_id, follow=True)
     lazy = server.grpc.tasks.StreamTaskLogs(request, metadata=server.grpc.metadata)
     ends, received, most = 0, 0, 0
@@ -216,7 +207,7 @@ async def test_output_flood_is_bounded(serve: Serve, processes_backend: Backend)
         assert chunk.offset >= ends
         ends = chunk.offset + len(chunk.data)
         received += len(chunk.data)
-        most = max(most, memory(server))
+        most = max(most, server.memory)
     assert (await server.ended(task_id)).exit_code == 5
     assert ends > 100 * MIB, "a flood"
     assert received > MIB
@@ -234,8 +225,7 @@ async def test_two_hundred_closed_streams_leave_nothing_open(
 ) -> None:
     server = await serve(processes_backend).start()
     await server.assert_idle()
-    task_id = await server.submit("echo ready; " + UNTIL_TOLD)
-    await server.running(task_id)
+    task_id = await server.submit_running("echo ready; " + UNTIL_TOLD)
     before = open_files(server)
     openers: list[Callable[[Server, str, AsyncExitStack], Awaitable[None]]] = [
         watch_over_grpc,

@@ -46,7 +46,7 @@ async def server(serve: Serve, processes_backend: Backend, tmp_path: Path) -> As
     server = await serve(processes_backend, **BOX, **BLOCKED, **root).start()
     kept = await server.rest.ask("PUT", "/v1/snapshots", CODE, Content_Type="application/gzip")
     assert kept.json["id"] == SNAPSHOT
-    await server.running(await server.submit("sleep 600", job_name="blocker"))
+    await server.submit_running("sleep 600", job_name="blocker")
     yield server
     assert "Traceback" not in server.log
 
@@ -265,8 +265,7 @@ async def test_task_is_equal_over_both_transports(serve: Serve, processes_backen
     """While it waits, runs, when it has ended, and when it is gone."""
     # What is made ready ahead waits for something else from one question to the next.
     server = await serve(processes_backend, **BLOCKED, FETCHML_SCHEDULING_AHEAD="false").start()
-    blocker = await server.submit("until [ -e go ]; do sleep 0.02; done")
-    await server.running(blocker)
+    blocker = await server.submit_running("until [ -e go ]; do sleep 0.02; done")
     script = 'echo hello; echo x > "$FETCHML_OUTPUTS/x"; until [ -e go ]; do sleep 0.02; done'
     task_id = await server.submit(script + "; exit 3", args="'a b'", metadata={"a": "b"})
     await assert_same(server, task_id)

@@ -77,8 +77,7 @@ class Ahead:
         self, serve: Serve, backend: Backend
     ) -> None:
         server = await serve(backend, **ONE_SLOT).start()
-        first = await server.submit(until_file("go") + f"sleep {2 * SHORT_SECONDS}")
-        await server.running(first)
+        first = await server.submit_running(until_file("go") + f"sleep {2 * SHORT_SECONDS}")
         second = await server.submit(COUNTED + "echo over", timeout_seconds=SHORT_SECONDS)
         await server.at_gate(second)
         stats = await server.queue()
@@ -97,8 +96,7 @@ class Ahead:
         """Prestaging shows in the full view and in the explanation only, and a restart or a page
         from the disk changes nothing of it."""
         server = await serve(backend, **ONE_SLOT).start()
-        first = await server.submit(until_file("go"))
-        await server.running(first)
+        first = await server.submit_running(until_file("go"))
         second = await server.submit("true")
         await server.at_gate(second)
         third = await server.submit("true", priority=1)
@@ -133,8 +131,7 @@ class Ahead:
     ) -> None:
         server = await serve(backend, **ONE_GPU).start()
         script = COUNTED + until_file("go")
-        first = await server.submit(script, gpu=1)
-        await server.running(first)
+        first = await server.submit_running(script, gpu=1)
         second = await server.submit(COUNTED, gpu=1)
         await server.at_gate(second)
         urgent = await server.submit(script, gpu=1, priority=9)
@@ -156,8 +153,7 @@ class Ahead:
         self, serve: Serve, backend: Backend
     ) -> None:
         server = await serve(backend, **ONE_SLOT).start()
-        first = await server.submit(until_file("go"))
-        await server.running(first)
+        first = await server.submit_running(until_file("go"))
         second = await server.submit(COUNTED)
         await server.at_gate(second)
         assert (await server.rest.ask("DELETE", f"/v1/tasks/{second}")).status == 204
@@ -173,8 +169,7 @@ class Ahead:
         self, serve: Serve, backend: Backend
     ) -> None:
         server = await serve(backend, **ONE_SLOT).start()
-        first = await server.submit(until_file("go"))
-        await server.running(first)
+        first = await server.submit_running(until_file("go"))
         second = await server.submit("true", datasets=["there-is-none"])
         task = await server.ended(second)
         assert task.failure_reason == Task.PREPARE_FAILED, task
@@ -186,8 +181,7 @@ class Ahead:
         self, serve: Serve, backend: Backend
     ) -> None:
         server = await serve(backend, **ONE_SLOT).start()
-        first = await server.submit(until_file("go"))
-        await server.running(first)
+        first = await server.submit_running(until_file("go"))
         second = await server.submit(COUNTED)
         await server.at_gate(second)
         there = server.backend.left_of([second])
@@ -202,8 +196,7 @@ class Ahead:
 
     async def test_no_task_is_prestaged_when_disabled(self, serve: Serve, backend: Backend) -> None:
         server = await serve(backend, **ONE_SLOT, FETCHML_SCHEDULING_AHEAD="false").start()
-        first = await server.submit(until_file("go"))
-        await server.running(first)
+        first = await server.submit_running(until_file("go"))
         second = await server.submit("true")
         assert await server.explained(second) == "It waits for 1 slots (0 of 1 free)."
         assert server.backend.left_of([second]) == []
@@ -215,8 +208,7 @@ class Ahead:
         self, serve: Serve, backend: Backend, step: str
     ) -> None:
         server = await serve(backend, **ONE_GPU).start()
-        first = await server.submit(COUNTED + until_file("go"), gpu=1)
-        await server.running(first)
+        first = await server.submit_running(COUNTED + until_file("go"), gpu=1)
         await server.kill()
         await server.start(FETCHML_CRASH_AT=step)
         request = {"job_name": "a", "command": ["sh", "-c", COUNTED + "exit 7"], "gpu": 1}
@@ -239,8 +231,7 @@ class Ahead:
         self, serve: Serve, backend: Backend, step_away: str
     ) -> None:
         server = await serve(backend, **ONE_GPU).start()
-        first = await server.submit(COUNTED + until_file("go"), gpu=1)
-        await server.running(first)
+        first = await server.submit_running(COUNTED + until_file("go"), gpu=1)
         await server.kill()
         await server.start(FETCHML_CRASH_AT=step_away)
         second = await server.submit(COUNTED + "exit 7", gpu=1)

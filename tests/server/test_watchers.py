@@ -184,8 +184,7 @@ async def test_watcher_sees_a_snapshot_then_every_change(
     server = await serve(processes_backend, FETCHML_TASKS_MAX_RUNNING="1").start()
     ended = await server.submit("true")
     await server.ended(ended)
-    runs = await server.submit("until [ -e go ]; do sleep 0.02; done")
-    await server.running(runs)
+    runs = await server.submit_running("until [ -e go ]; do sleep 0.02; done")
     waits = await server.submit("true")
     async with server.watch(since=None) as updates:
         told = [await soon(anext(updates)) for _ in range(3)]
@@ -244,7 +243,7 @@ async def test_slow_watcher_gets_a_resync(
     """Who takes nothing for a while gets it all, or is told that some is no longer kept."""
     variables = {"FETCHML_TASKS_MAX_RUNNING": "1", "FETCHML_HISTORY_JOURNAL_ROWS": str(kept)}
     server = await serve(processes_backend, **variables).start()
-    await server.running(await server.submit("sleep 600"))
+    await server.submit_running("sleep 600")
     url, headers = server.rest.url("/ws?since=0&view=full"), server.rest.with_key({})
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=narrow)) as session,

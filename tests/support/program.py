@@ -14,6 +14,7 @@ import aiohttp
 from fetchml.core.model import Role
 from fetchml.system import processes
 from fetchml.v1 import key_pb2, queue_pb2, task_pb2
+from testbed.server_processes import kill_tasks, resident_bytes
 from tests.support import front, grpc_world, rest_world
 from tests.support.cli_server import FETCHML, environment, serving
 from tests.support.waiting import SECONDS, eventually, soon
@@ -110,6 +111,11 @@ class Server:
         """What all starts have written to stderr."""
         return self._log.read_text()
 
+    @property
+    def memory(self) -> int:
+        """Resident bytes of the process that serves."""
+        return resident_bytes(self.pid)
+
     def signal(self, number: signal.Signals) -> None:
         self.up.clear()
         os.kill(self._started.pid, number)
@@ -136,10 +142,7 @@ class Server:
         for container in self.backend.containers():
             if f"FETCHML_TASK_ID={container.labels.get('fetchml.task')}" in ours:
                 container.remove(force=True)
-        is_ours = lambda pid: bool(ours.intersection(processes.environment(pid)))  # noqa: E731
-        with processes.opened(processes.pids(), is_ours) as left:
-            for pidfd in left:
-                processes.send(pidfd, signal.SIGKILL)
+        kill_tasks(self.data_dir.glob("tasks/*"))
 
     async def clients(self, secret: str | None) -> tuple[rest_world.Client, grpc_world.Client]:
         """For both transports, with this key, until the server ends."""
@@ -166,6 +169,12 @@ class Server:
         reply = await soon(self.rest.submit(fields))
         assert reply.status == 201, reply.body
         return str(reply.json["id"])
+
+    async def submit_running(self, script: str, **fields: Any) -> str:
+        """The id of a task that runs this script, once it runs."""
+        task_id = await self.submit(script, **fields)
+        await self.running(task_id)
+        return task_id
 
     @asynccontextmanager
     async def watch(

@@ -10,7 +10,7 @@ from fetchml.core.requests.experiment import Experiment
 from fetchml.core.requests.pruning import Pruned
 from fetchml.core.requests.snapshot import Snapshot
 from fetchml.core.storage import Kind, Used
-from fetchml.engine.gpu_report import GpuReport, GpuStatus
+from fetchml.engine.gpus.report import GpuReport, GpuStatus
 from fetchml.engine.retention import StorageReport
 from fetchml.files.storage_usage import UserStorage
 from fetchml.v1 import (

@@ -11,7 +11,7 @@ from fetchml.core.events import DrainRequested, LauncherChanged, Recovered
 from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.feed import Feed
-from fetchml.engine.gpus import Gpus
+from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.share_store import SAVE_SECONDS, ShareStore
 from fetchml.ports.launcher import Launcher
 from fetchml.system.background import every

@@ -26,7 +26,7 @@ from fetchml.engine.engine import Engine
 from fetchml.engine.estimates import Estimates
 from fetchml.engine.experiments import Experiments, experiment_records
 from fetchml.engine.feed import Feed
-from fetchml.engine.gpus import Gpus
+from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.lifecycle import Lifecycle
 from fetchml.engine.log_follow import LogReader
 from fetchml.engine.named_snapshots import NamedSnapshots

@@ -16,7 +16,7 @@ from fetchml.auth.audit import Audit
 from fetchml.core.gpus.health import GpuProcess, GpuReading
 from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import Principal, Role, Status
-from fetchml.engine.gpu_report import GpuCondition, GpuReport, GpuStatus
+from fetchml.engine.gpus.report import GpuCondition, GpuReport, GpuStatus
 from fetchml.system.clock import Clock
 from fetchml.v1 import gpu_pb2, task_pb2
 from fetchml.views import Explanation, GpuUse, Shortage, StartEstimate

@@ -9,7 +9,7 @@ from fetchml.api.rest.metrics import Metrics, ServerState
 from fetchml.attempts.manager import PrestageCounts
 from fetchml.auth.open_connections import OpenConnections
 from fetchml.core.scheduling.estimate import Calibration
-from fetchml.engine.gpu_report import GpuReport
+from fetchml.engine.gpus.report import GpuReport
 from fetchml.views import Health, HealthStatus, QueueStats, QueueUse
 from tests.support.validate import CONTRACT, ROOT, SUPERSET
 

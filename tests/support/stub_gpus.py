@@ -14,7 +14,7 @@ from fetchml.core.gpus.model import Obstacle
 from fetchml.core.model import Resources
 from fetchml.core.reactor import step
 from fetchml.core.state import Limits, State
-from fetchml.engine.gpus import Gpus
+from fetchml.engine.gpus.gpus import Gpus
 from fetchml.ports.gpu import GpuState, OwnerOf
 from tests.support import invariants
 from tests.support.tasks import task

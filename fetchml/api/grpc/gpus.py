@@ -3,7 +3,7 @@
 
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import GPU, GPUS
-from fetchml.engine.gpus import Gpus
+from fetchml.engine.gpus.gpus import Gpus
 from fetchml.v1 import gpu_pb2, gpu_pb2_grpc
 
 

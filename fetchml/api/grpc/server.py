@@ -30,7 +30,7 @@ from fetchml.backup.store_copy import StoreCopies
 from fetchml.config.sections.server import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate, LoadedCertificate
 from fetchml.engine.experiments import Experiments
-from fetchml.engine.gpus import Gpus
+from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
 from fetchml.jupyter.service import JupyterServices
 from fetchml.snapshots.service import Snapshots

@@ -6,7 +6,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from fetchml.attempts.manager import PrestageCounts
 from fetchml.core.scheduling.estimate import Calibration
-from fetchml.engine.gpu_report import GpuCondition, GpuReport
+from fetchml.engine.gpus.report import GpuCondition, GpuReport
 from fetchml.views import GpuUse
 
 MIB = 1 << 20

@@ -6,7 +6,7 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.mappings import GPU, GPUS
-from fetchml.engine.gpus import Gpus
+from fetchml.engine.gpus.gpus import Gpus
 
 
 class GpuOperations:

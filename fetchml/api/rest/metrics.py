@@ -14,7 +14,7 @@ from fetchml.api.rest.gpu_metrics import gpu_metrics, start_metrics
 from fetchml.attempts.manager import PrestageCounts
 from fetchml.auth.open_connections import CloseReason, OpenConnections
 from fetchml.core.scheduling.estimate import Calibration
-from fetchml.engine.gpu_report import GpuReport
+from fetchml.engine.gpus.report import GpuReport
 from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse
 
 

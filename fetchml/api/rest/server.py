@@ -42,7 +42,7 @@ from fetchml.config.sections.server import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate
 from fetchml.core.requests.text import is_valid
 from fetchml.engine.experiments import Experiments
-from fetchml.engine.gpus import Gpus
+from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.retention import Retention
 from fetchml.errors import BadRequest, Forbidden, RequestError, Unauthorized
 from fetchml.jupyter.service import JupyterServices

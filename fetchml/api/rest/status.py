@@ -13,7 +13,7 @@ from fetchml.api.http.router import Route
 from fetchml.api.mappings import QUEUE
 from fetchml.api.rest.metrics import Metrics, ServerState
 from fetchml.api.task_json import health_json
-from fetchml.engine.gpus import Gpus
+from fetchml.engine.gpus.gpus import Gpus
 from fetchml.errors import Unavailable
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from fetchml.core.gpus.model import Gpu, ObstacleKind
 from fetchml.core.model import AttemptEnd, Principal, Role, Status, Task
 from fetchml.core.state import State
 from fetchml.core.verdict import is_failure
-from fetchml.engine.gpu_report import GpuReport, GpuStatus, gpu_report
+from fetchml.engine.gpus.report import GpuReport, GpuStatus, gpu_report
 from fetchml.errors import Forbidden, NotFound
 from fetchml.ports.gpu import GpuInventory, GpuState, OwnerOf
 from fetchml.ports.store import Store

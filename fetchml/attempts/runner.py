@@ -143,7 +143,7 @@ class AttemptRunner:
             claim = self._folder.claim()
             if claim is not None and claim.revoked:
                 # A prestaged attempt may have been discarded: the reason was not recorded.
-                error = None if self._task.prestaged else "it could not be made ready"
+                error = None if self._task.prestaged else "it could not be prepared"
                 return await self._give_up(error, permanent=False)
             if self._task.prestaged:
                 await self._let_others_start()
@@ -180,7 +180,7 @@ class AttemptRunner:
             if self._may_open.is_set():
                 failpoints.reach("its_turn")
                 return True
-            lost = self._exit.result().lost or "what was made ready ahead is gone"
+            lost = self._exit.result().lost or "the prestaged attempt is gone"
             await self._launcher.remove(self._launch)
             await asyncio.sleep(AGAIN_SECONDS)
             if not await self._prepare():
@@ -215,7 +215,7 @@ class AttemptRunner:
             reason = text.shown(str(error), text.MAX_MESSAGE)
             return await self._give_up(reason, permanent=error.permanent)
         except Exception:
-            log.exception("an attempt can't be made ready", extra={"task_id": self._task.id})
+            log.exception("an attempt can't be prepared", extra={"task_id": self._task.id})
             return await self._give_up("the server failed to make it ready", permanent=False)
         return True
 

@@ -66,7 +66,7 @@ class NeverStarted(msgspec.Struct, frozen=True):
     task_id: str
     attempt: int
     error: str | None = None
-    """Why it could not be made ready; `None` after StopAttempt or DiscardAttempt."""
+    """Why it could not be prepared; `None` after StopAttempt or DiscardAttempt."""
     permanent: bool = False
     """A retry would fail the same way."""
 

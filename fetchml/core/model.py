@@ -50,7 +50,7 @@ class FailureReason(StrEnum):
     CANCELLED = "CANCELLED"
     """A user or the server cancelled the task, whatever the command did afterwards."""
     PREPARE_FAILED = "PREPARE_FAILED"
-    """Image, snapshot or datasets could not be made ready, or the request exceeds the host."""
+    """Image, snapshot or datasets could not be prepared, or the request exceeds the host."""
     START_FAILED = "START_FAILED"
     """The command does not exist in the image or is not executable."""
     LOST = "LOST"

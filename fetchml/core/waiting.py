@@ -31,7 +31,7 @@ class Queued(Value, frozen=True):
 
 
 class Prestaging(Value, frozen=True):
-    """Its attempt is being made ready, up to the closed gate of its shim."""
+    """Its attempt is being prepared, up to the closed gate of its shim."""
 
     since: int
     """When it was prestaged, or when the server was restarted if that is later."""

@@ -1,4 +1,4 @@
-"""How many tasks ended today (reading 16)."""
+"""Counts the tasks that ended today (reading 16)."""
 
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
@@ -6,8 +6,8 @@ from datetime import datetime, tzinfo
 from fetchml.core.model import ENDED, Change, Status
 
 _LAST_DAY_MS = 253_402_128_000_000
-"""Two days before the end of the year 9999: in no time zone is a moment up to it later than that
-year, which is as far as Python can count."""
+"""Two days before the end of the year 9999, the last year of Python's dates: up to here a moment is
+within that year in every time zone."""
 
 
 def day_of(ms: int, zone: tzinfo) -> str:
@@ -16,7 +16,7 @@ def day_of(ms: int, zone: tzinfo) -> str:
 
 
 class DailyCounts:
-    """Counts what was read from the store for `day`, and every change that came after."""
+    """Starts with the counts of `day` from the store and adds every later change."""
 
     def __init__(self, zone: tzinfo, day: str, completed: int, failed: int) -> None:
         self._zone = zone
@@ -35,7 +35,7 @@ class DailyCounts:
                     self._counts[task.status] += 1
 
     def today(self, now: int) -> tuple[int, int]:
-        """(completed, failed)"""
+        """Return the tasks that ended today, as (completed, failed)."""
         self._start_day(day_of(now, self._zone))
         return self._counts[Status.COMPLETED], self._counts[Status.FAILED]
 

@@ -1,4 +1,4 @@
-"""When waiting tasks will start: the whole queue is played now and then, for all who ask."""
+"""Estimated start times of waiting tasks. One simulation of the whole queue serves all callers."""
 
 import asyncio
 import logging
@@ -11,13 +11,13 @@ from fetchml.engine.run_times import RunTimes
 from fetchml.views import StartEstimate
 
 FRESH_MS = 5_000
-"""An estimate that is no older is told again."""
+"""Age up to which an estimate is returned again."""
 AT_ONCE = 20
-"""So many waiting tasks are played in the event loop: it takes some milliseconds."""
+"""A queue of up to this many tasks is simulated in the event loop, in a few milliseconds."""
 MAX_WAITING = 20_000
-"""With more waiting, when one starts is not told."""
+"""A longer queue has no estimates."""
 KEPT = 50_000
-"""First estimates that are held to what comes."""
+"""First estimates that are kept to be compared with the true starts."""
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +31,13 @@ class Estimates:
         self._clock = clock
         self._known: dict[str, Estimate] = {}
         self._known_at: int | None = None
-        self._playing: asyncio.Task[None] | None = None
+        self._simulation: asyncio.Task[None] | None = None
         self._first: dict[str, Estimate] = {}
-        """By task: what was told first, until it starts."""
+        """By task id: the first estimate that was returned, until the task starts."""
         self.calibration = Calibration()
 
     def committed(self, changes: Sequence[Change]) -> None:
-        """Learn how long tasks ran, and hold earlier estimates against true starts."""
+        """Learn how long tasks ran, and compare first estimates with the true starts."""
         for change in changes:
             task = change.task
             if task.status in ENDED:
@@ -49,21 +49,24 @@ class Estimates:
                 self.calibration = self.calibration.plus(first, task.allocated_at)
 
     async def of(self, task: Task) -> StartEstimate | None:
-        """None: it can't start as the box is now, or too many wait."""
+        """Estimate the start of a task.
+
+        `None` if it can't start on the host as it is now, or if too many tasks wait.
+        """
         if len(self._state.queue) > MAX_WAITING or task.id not in self._state.queue:
             return None
         now = self._clock()
         known_at = self._known_at
         is_new = task.id not in self._known and known_at is not None and task.created_at >= known_at
         if known_at is None or now - known_at > FRESH_MS or is_new:
-            await self._play(now)
+            await self._simulate(now)
         found = self._known.get(task.id)
         if found is None:
             return None
         tasks, held = self.calibration.tasks, self.calibration.held
         by_p50, by_p90 = held or (None, None)
         return StartEstimate(
-            # What is past has not come true yet: the next estimate will know more.
+            # A time in the past did not come true; the next simulation has newer facts.
             max(found.p50, now),
             max(found.p90, now),
             tasks,
@@ -71,13 +74,13 @@ class Estimates:
             None if by_p90 is None else round(by_p90 * 100),
         )
 
-    async def _play(self, now: int) -> None:
-        """One play at a time, whoever asks; who comes meanwhile waits for the same."""
-        if self._playing is None or self._playing.done():
-            self._playing = asyncio.create_task(self._play_once(now))
-        await asyncio.shield(self._playing)
+    async def _simulate(self, now: int) -> None:
+        """Simulate the queue. Callers that come meanwhile wait for the same simulation."""
+        if self._simulation is None or self._simulation.done():
+            self._simulation = asyncio.create_task(self._simulate_once(now))
+        await asyncio.shield(self._simulation)
 
-    async def _play_once(self, now: int) -> None:
+    async def _simulate_once(self, now: int) -> None:
         state = self._state
         try:
             if len(state.queue) <= AT_ONCE:
@@ -85,10 +88,10 @@ class Estimates:
             else:
                 known = await asyncio.to_thread(estimate, state.copy(), now, self._run_times)
         except Exception:
-            # Who asks is still told all else.
-            log.exception("when tasks start could not be estimated")
+            # Explanations go on without an estimate.
+            log.exception("the start times can't be estimated")
             known = {}
         self._known, self._known_at = known, now
-        for task_id, told in known.items():
+        for task_id, found in known.items():
             if len(self._first) < KEPT and task_id in self._state.queue:
-                self._first.setdefault(task_id, told)
+                self._first.setdefault(task_id, found)

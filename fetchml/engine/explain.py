@@ -11,7 +11,7 @@ from fetchml.system.pacing import Pace
 from fetchml.views import Explanation, Shortage
 
 BLOCKED_SHOWN = 4
-"""GPUs that can't be used, in one sentence."""
+"""Most blocked GPUs that one sentence names."""
 
 
 def explain(
@@ -22,8 +22,11 @@ def explain(
     *,
     may_name: Callable[[Task], bool] = lambda _: True,
 ) -> Explanation:
-    """`before`: how many ready tasks come before it, if that is known. `may_name`: whether another
-    task may be named to the caller, who may see `task`."""
+    """Explain the state of a task that the caller may see.
+
+    `before`: number of ready tasks that come before it; `None` if it was not counted. `may_name`:
+    whether the caller may see another task.
+    """
     if _waits(task):
         return _waiting(state, task, now, before, may_name)
     if task.cancel is not None and task.status not in (Status.COMPLETED, Status.FAILED):
@@ -32,7 +35,7 @@ def explain(
         reason = f"It is being ended, and tried again: {task.halt.why}."
     else:
         reason = {
-            Status.PREPARING: f"It is made ready: {task.progress or 'just begun'}.",
+            Status.PREPARING: f"It is being prepared: {task.progress or 'just begun'}.",
             Status.RUNNING: f"It runs on {task.worker_id}.",
             Status.COLLECTING: "Its process has ended; its outputs are being kept.",
             Status.COMPLETED: "It has completed.",
@@ -44,8 +47,8 @@ def explain(
 
 
 async def tasks_before(state: State, task: Task, now: int) -> int:
-    """How many ready tasks come before a waiting one, counted in turns: a long queue takes some
-    time. 0 for a task that does not wait."""
+    """Count the ready tasks before a waiting one, with pauses for other requests. 0 for a task that
+    does not wait."""
     before, pace = 0, Pace()
     if _waits(task):
         for part in state.queue.counts_before(task, ShareLevels(state, now)):
@@ -73,7 +76,7 @@ def _waiting(
     reason = reason or _turn(state, task, now, level, before, may_name)
     if task.prestaged:
         is_ready = isinstance(state.wait_state(task.id), AtGate)
-        reason += " It is ready to start." if is_ready else " It is made ready meanwhile."
+        reason += " It is ready to start." if is_ready else " It is being prepared meanwhile."
     return Explanation(
         task.id,
         task.shown_status,
@@ -87,7 +90,8 @@ def _waiting(
 def why_it_waits(
     state: State, task: Task, now: int, missing: tuple[Shortage, ...] | None = None
 ) -> str | None:
-    """What a waiting task lacks, if not just its turn. Costs the same however many wait."""
+    """Return what a waiting task lacks; `None` if only its turn. The cost does not grow with the
+    queue."""
     missing = _shortages(state, task) if missing is None else missing
     if task.not_before > now:
         seconds = -(-(task.not_before - now) // 1000)
@@ -108,7 +112,7 @@ def why_it_waits(
             f"hold {held}."
         )
     if missing:
-        return f"It waits for {', '.join(_told(short) for short in missing)}."
+        return f"It waits for {', '.join(_described(short) for short in missing)}."
     avoided = state.gpus.avoidable(task.avoid_gpus, task.spec.gpu or 0)
     if sum(uuid not in avoided for uuid in state.gpus.free()) < (task.spec.gpu or 0):
         return f"It waits for other GPUs than {', '.join(avoided)}: it failed there."
@@ -123,43 +127,43 @@ def _turn(
     before: int,
     may_name: Callable[[Task], bool],
 ) -> str:
-    """Why it does not start at once, though it lacks nothing."""
+    """Return why a task that lacks nothing does not start yet."""
     if reserved_for := _kept_for(state, task, now, level):
         named = [other for other in reserved_for if may_name(state.tasks[other])]
         names = ", ".join(named[:3]) + (", …" if len(reserved_for) > min(3, len(named)) else "")
         minutes = state.limits.reserve_after_ms / 60_000
         return (
-            f"What it needs is free, but reserved for {names if named else 'other tasks'}, which "
-            f"waited more than {minutes:g} minutes."
+            "The resources it needs are free, but reserved for "
+            f"{names if named else 'other tasks'}, which waited more than {minutes:g} minutes."
         )
     if before:
         some = f"{before} task{'s' if before > 1 else ''}"
         if level(task.user):
             return (
                 f"It waits behind {some} that are more urgent, older, or of users who had less "
-                "of the box lately."
+                "of the host lately."
             )
         return f"It waits behind {before} more urgent or older task{'s' if before > 1 else ''}."
     return "It starts next."
 
 
-def _told(short: Shortage) -> str:
-    told = f"{short.requested} {short.resource} ({short.free} of {short.total} free"
+def _described(short: Shortage) -> str:
+    text = f"{short.requested} {short.resource} ({short.free} of {short.total} free"
     if short.blocked:
         more = len(short.blocked) - BLOCKED_SHOWN
-        told += "; " + "; ".join(short.blocked[:BLOCKED_SHOWN])
-        told += f"; and {more} more" if more > 0 else ""
-    return f"{told})"
+        text += "; " + "; ".join(short.blocked[:BLOCKED_SHOWN])
+        text += f"; and {more} more" if more > 0 else ""
+    return f"{text})"
 
 
 def _kept_for(state: State, task: Task, now: int, level: ShareLevels) -> list[str]:
-    line = state.queue.queue_of(task.id)
-    if line is None:
+    queue = state.queue.queue_of(task.id)
+    if queue is None:
         return []
     scheduling = SchedulingPass(state, now, level)
-    scheduling.next(until=line)
+    scheduling.next(until=queue)
     reserved_for = [other for other in scheduling.reserved_for if other != task.id]
-    return [] if scheduling.available.fits(line.shape) else reserved_for
+    return [] if scheduling.available.fits(queue.shape) else reserved_for
 
 
 def _shortages(state: State, task: Task) -> tuple[Shortage, ...]:
@@ -185,5 +189,5 @@ def _shortages(state: State, task: Task) -> tuple[Shortage, ...]:
 
 
 def _blocked(state: State) -> tuple[str, ...]:
-    told = ((uuid, state.gpus.obstacle(uuid)) for uuid in sorted(state.gpus.known))
-    return tuple(f"{uuid}: {obstacle}" for uuid, obstacle in told if obstacle is not None)
+    obstacles = ((uuid, state.gpus.obstacle(uuid)) for uuid in sorted(state.gpus.known))
+    return tuple(f"{uuid}: {obstacle}" for uuid, obstacle in obstacles if obstacle is not None)

@@ -1,4 +1,4 @@
-"""Reading a task's log while it grows, from one attempt into the next."""
+"""Follows the log of a task while it grows, from one attempt into the next."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -13,7 +13,7 @@ from fetchml.views import LogChunk
 
 CHUNK_BYTES = 256 * 1024
 PAUSE_SECONDS = 0.05
-"""A command that writes without a pause wakes its followers so often at the most."""
+"""Shortest time between two wake-ups by a command that writes without a pause."""
 
 
 class LogReader:
@@ -30,11 +30,11 @@ class LogReader:
         attempt: int | None,
         follow: bool,
     ) -> AsyncGenerator[LogChunk]:
-        """What an attempt wrote, from `offset`. With `follow` until it has ended, and, when no
-        `attempt` was named, on through later attempts until the task has ended.
+        """Yield the output of an attempt from `offset`.
 
-        `look_up` gives the task as it is now; what it raises ends the reading. Ends early when
-        the server shuts down.
+        With `follow` until the attempt has ended, and without an `attempt` on through later
+        attempts until the task has ended. `look_up` returns the current task; an error that it
+        raises ends the stream. Ends early when the server shuts down.
         """
         number = attempt if attempt is not None else (await look_up()).attempt
         while True:
@@ -59,7 +59,7 @@ class LogReader:
             number, offset = number + 1, offset if number == 0 else 0
 
     async def _news(self, task_id: str, seen: int, changes: Changes | None) -> None:
-        """Returns when the folder or the task has changed."""
+        """Return when the folder or the task has changed."""
         waits = [asyncio.ensure_future(self._task_changed(task_id, seen))]
         if changes is not None:
             waits.append(asyncio.ensure_future(changes.wait()))
@@ -81,7 +81,7 @@ class LogReader:
 
 
 async def _rest(folder: AttemptFolder, number: int, offset: int) -> AsyncGenerator[LogChunk]:
-    """All that there is now from `offset`."""
+    """Yield what the log holds now, from `offset`."""
     while True:
         start, data = await asyncio.to_thread(folder.read_log, offset, CHUNK_BYTES)
         if not data:

@@ -137,7 +137,7 @@ class JupyterServices:
         except WorkspaceRefused as error:
             raise PrepareError(f"its workspace {error}", permanent=True) from None
         except OSError as error:
-            message = f"its workspace can't be made ready: {error.strerror or error}"
+            message = f"its workspace can't be prepared: {error.strerror or error}"
             raise PrepareError(message, permanent=False) from error
         return Mount(folder, jupyter.WORKSPACE, read_only=False), owner
 

@@ -1,4 +1,4 @@
-"""The server as a whole: the one place where parts are chosen, wired, started and ended."""
+"""Starts the server, runs it until a signal, and stops it in order."""
 
 import asyncio
 import contextlib
@@ -50,18 +50,18 @@ from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
 
 REQUESTS_FINISH_SECONDS = 4
-"""How long requests have to be answered when the server is asked to stop."""
+"""Time for requests to finish after a stop signal."""
 DRAIN_SECONDS = 9
-"""When everything must have ended after that."""
-LAST_WORDS_SECONDS = 1
+"""Time from the stop signal until the process ends, finished or not."""
+EXIT_SECONDS = 1
 OPEN_FILES = 1 << 20
 FEWEST_OPEN_FILES = 256
-"""With fewer it may fail anywhere, also in libraries that end the process then."""
+"""With fewer, any part may fail, also libraries that then end the process."""
 YOUNG_OBJECTS = 20_000
-"""What requests under way hold at one time; with the usual 700, each few requests a collection
-passes through all of it."""
+"""Objects that requests hold at one time. With Python's default of 700 a garbage collection would
+pass through all of them every few requests."""
 
-_SPEAK_FOR_THEMSELVES = (
+_WITH_ADVICE = (
     BadAdminKey,
     DataDirBusy,
     NotOwnData,
@@ -88,7 +88,7 @@ def serve(settings: Settings, admin_key: str | None) -> None:
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
     with _start_errors():
-        # Before there is a second thread: each has capabilities of its own.
+        # Before the second thread starts: each thread has its own capabilities.
         if settings.server.launcher == "docker":
             capabilities.keep_from_children()
         else:
@@ -103,7 +103,7 @@ async def manage_keys(data_dir: Path, request: Message) -> Message:
     Raises CannotStart, RequestError.
     """
     failed = asyncio.get_running_loop().create_future()
-    failed.add_done_callback(asyncio.Future.exception)  # It is no matter behind the answer.
+    failed.add_done_callback(asyncio.Future.exception)  # After the answer it does not matter.
     with _start_errors():
         store = wiring.store(Settings(data_dir=data_dir))
         await store.open(recent_limit=0, on_fatal=failed.set_exception)
@@ -129,15 +129,15 @@ def _start_errors() -> Iterator[None]:
         yield
     except OSError as error:
         raise CannotStart(with_advice(error)) from error
-    except _SPEAK_FOR_THEMSELVES as error:
+    except _WITH_ADVICE as error:
         raise CannotStart(str(error)) from error
 
 
 async def _serve(settings: Settings, admin_key: str | None) -> None:
-    asked_to_stop = _stop_signals()
+    stop_requested = _stop_signals()
     async with AsyncExitStack() as stack:
         data_dir = settings.data_dir
-        # Whose data directory it is comes first: its server has these ports too.
+        # First, because a server that runs on this data directory holds the ports too.
         lock_data_dir(data_dir).release()
         http_sockets = _bind(settings.server.http)
         for each in http_sockets:
@@ -148,7 +148,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         watch = await stack.enter_async_context(FolderEvents())
         store = wiring.store(settings)
         restored = await store.open(
-            recent_limit=RECENT, recent_bytes=RECENT_BYTES, on_fatal=_end_at_once
+            recent_limit=RECENT, recent_bytes=RECENT_BYTES, on_fatal=_exit_on_store_failure
         )
         stack.push_async_callback(store.close)
         await _warn_of_tasks_files(store)
@@ -162,9 +162,9 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         engine, snapshots, jupyter = parts.engine, parts.snapshots, parts.jupyter
         await parts.lifecycle.start()
         stack.push_async_callback(parts.lifecycle.close)
-        await _look_after(stack, snapshots.upkeep(), jupyter.supervision.running())
+        await _enter(stack, snapshots.upkeep(), jupyter.supervision.running())
         keyring = await wiring.keyring(store, parts.clock, parts.ids)
-        await _show_first_key(keyring, data_dir, admin_key)
+        await _show_admin_key(keyring, data_dir, admin_key)
         admission = wiring.admission(settings, keyring)
         copies = StoreCopies(store, data_dir, admission.local)
         copies.remove_left_over()
@@ -180,7 +180,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         watch_disk = StorageMonitor(
             parts.usage, parts.watched, jupyter, wiring.watch_settings(settings)
         )
-        await _look_after(stack, watch_disk.watching(), retention.upkeep(), keyring.saving_use())
+        await _enter(stack, watch_disk.watching(), retention.upkeep(), keyring.saving_use())
         rpc = GrpcServer(
             engine,
             parts.experiments,
@@ -213,24 +213,24 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         grpc = Address(settings.server.grpc.host, grpc_port)
         if certificate is None:
             _warn_if_open(http, grpc)
-        alive = _tell_ready(http, grpc, data_dir)
-        await asked_to_stop.wait()
-        _after(DRAIN_SECONDS, _give_up_waiting)
+        alive = _report_ready(http, grpc, data_dir)
+        await stop_requested.wait()
+        _after(DRAIN_SECONDS, _exit_in_time)
         log.info("shutting down; running tasks go on")
         sd_notify.tell("STOPPING=1")
         await parts.lifecycle.drain()
         alive.cancel()
 
 
-async def _look_after(stack: AsyncExitStack, *upkeep: AbstractAsyncContextManager[None]) -> None:
+async def _enter(stack: AsyncExitStack, *upkeep: AbstractAsyncContextManager[None]) -> None:
     for each in upkeep:
         await stack.enter_async_context(each)
 
 
-def _tell_ready(http: Address, grpc: Address, data_dir: Path) -> asyncio.Task[None]:
-    """The task that reports to systemd that the event loop is alive."""
+def _report_ready(http: Address, grpc: Address, data_dir: Path) -> asyncio.Task[None]:
+    """Return the task that reports to systemd that the event loop is alive."""
     write_address(data_dir, str(grpc))
-    # What lives now lives on: no collection need pass through it again (50 ms each time).
+    # Objects that exist now live on: later collections need not pass through them (50 ms each).
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS)
     print(f"ready http={http} grpc={grpc}", flush=True)  # for scripts
@@ -246,13 +246,13 @@ async def _stop_transports(rest: HttpServer, rpc: GrpcServer) -> None:
 
 
 def _stop_signals() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT. The second ends the process: all that was acknowledged
-    is on disk."""
+    """Return an event that the first SIGTERM or SIGINT sets. The second signal ends the process at
+    once: everything that was acknowledged is on disk."""
     asked = asyncio.Event()
 
     def stop(number: int) -> None:
         if asked.is_set():
-            with _the_end(128 + number):
+            with _exit_with(128 + number):
                 log.warning("ended at once by a second signal")
         asked.set()
 
@@ -262,7 +262,7 @@ def _stop_signals() -> asyncio.Event:
 
 
 def _bind(address: Address) -> list[socket.socket]:
-    """Before any task is started. Raises CannotStart."""
+    """Bind before any task starts. Raises CannotStart."""
     try:
         return address.bind()
     except OSError as error:
@@ -278,7 +278,7 @@ def _require_free(address: Address) -> None:
         bound.close()
 
 
-async def _show_first_key(keyring: Keyring, data_dir: Path, wanted: str | None) -> None:
+async def _show_admin_key(keyring: Keyring, data_dir: Path, wanted: str | None) -> None:
     file = data_dir / ADMIN_KEY
     secret = await ensure_admin(
         keyring, wanted, keep=lambda secret: write_durably(file, f"{secret}\n".encode())
@@ -289,7 +289,7 @@ async def _show_first_key(keyring: Keyring, data_dir: Path, wanted: str | None) 
 
 
 async def _warn_of_tasks_files(store: DuckDBStore) -> None:
-    """A server that could give each user a uid has run here."""
+    """Warn if an earlier server gave each user a uid here and this one can't."""
     if not capabilities.may_hand_over() and (users := await store.list_documents(task_users.KIND)):
         log.warning(
             "Tasks of %d users have files in this data directory that belong to uids of their own, "
@@ -309,22 +309,22 @@ def _warn_if_open(*addresses: Address) -> None:
             )
 
 
-def _end_at_once(error: Exception) -> None:
-    """The store has failed: nothing more may be answered. The next start goes on from the disk."""
-    with _the_end(1):
+def _exit_on_store_failure(error: Exception) -> None:
+    """Answer nothing more after the store has failed. The next start continues from the disk."""
+    with _exit_with(1):
         log.critical("the store has failed, the server ends: %s", error, exc_info=error)
 
 
-def _give_up_waiting() -> None:
-    with _the_end(0):
+def _exit_in_time() -> None:
+    with _exit_with(0):
         log.warning("some requests did not end in time; all that was acknowledged is on disk")
 
 
 @contextlib.contextmanager
-def _the_end(code: int) -> Iterator[None]:
-    """Of the process, behind the last words that are said inside; also when nobody can hear them:
-    there is no stderr, or nobody reads what it leads to."""
-    _after(LAST_WORDS_SECONDS, functools.partial(os._exit, code))
+def _exit_with(code: int) -> Iterator[None]:
+    """End the process with `code` after the block has logged its message, also if the log blocks
+    because nobody reads stderr."""
+    _after(EXIT_SECONDS, functools.partial(os._exit, code))
     try:
         yield
         logging.shutdown()
@@ -334,7 +334,7 @@ def _the_end(code: int) -> Iterator[None]:
 
 
 def _after(seconds: float, act: Callable[[], None]) -> None:
-    """A thread's timer: it counts on when the event loop or the interpreter's end is stuck."""
+    """Call `act` from a thread, so also while the event loop or the interpreter's end is stuck."""
     timer = threading.Timer(seconds, act)
     timer.daemon = True
     timer.start()

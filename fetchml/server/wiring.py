@@ -1,4 +1,4 @@
-"""The parts of the server, each made from the program's settings."""
+"""Chooses adapters and options by the settings."""
 
 import os
 import resource
@@ -48,7 +48,7 @@ from fetchml.system.ids import IdSequence
 
 DAY_MS = 86_400_000
 DISK_SHARE = 5
-"""By default a user's files may take this part of the disk."""
+"""By default a user's files may take one part in this many of the disk."""
 
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 
 class CannotStart(Exception):
-    """The message says why, and what to do."""
+    """The server can't start. The message has the reason and the remedy."""
 
 
 def certificate(settings: Settings) -> Certificate | None:
@@ -81,7 +81,7 @@ def store(settings: Settings) -> DuckDBStore:
 
 
 def launcher(settings: Settings, watch: FolderEvents, inventory: GpuInventory | None) -> Launcher:
-    """Only the launcher that is chosen is loaded."""
+    """Import only the chosen launcher."""
     if settings.server.launcher == "process":
         from fetchml.adapters.process.launcher import ProcessLauncher  # noqa: PLC0415
 
@@ -113,7 +113,7 @@ def _container_limits(settings: Settings) -> "ContainerLimits":
 
 
 def owners(settings: Settings, store: DuckDBStore, launcher: Launcher) -> FileOwners:
-    """A uid for each user if this server may give files away."""
+    """One uid for each user if this server may give files away."""
     in_containers = settings.server.launcher == "docker"
     if in_containers and settings.tasks.user == "auto" and capabilities.may_hand_over():
         return OwnerPerUser(store, settings.tasks.first_uid)
@@ -121,7 +121,7 @@ def owners(settings: Settings, store: DuckDBStore, launcher: Launcher) -> FileOw
 
 
 def gpu_inventory(settings: Settings) -> GpuInventory | None:
-    """`None`: the settings name plain slots."""
+    """`None` if the settings name plain slots."""
     if settings.gpu.slots:
         return None
     from fetchml.adapters.nvml.inventory import NvmlInventory  # noqa: PLC0415
@@ -130,7 +130,7 @@ def gpu_inventory(settings: Settings) -> GpuInventory | None:
 
 
 def _gpu_address(inventory: GpuInventory | None, uuid: str) -> "GpuAddress | None":
-    """Where NVML finds it now."""
+    """Return the GPU's current address; `None` if NVML does not find it."""
     readings = inventory.state.readings if inventory is not None else ()
     reading = next((each for each in readings if each.uuid == uuid), None)
     if reading is None or reading.lost is not None:
@@ -141,7 +141,7 @@ def _gpu_address(inventory: GpuInventory | None, uuid: str) -> "GpuAddress | Non
 
 
 def _user_storage_bytes(settings: Settings) -> int:
-    """What the files of one user may take; 0: any amount. Raises OSError."""
+    """Most bytes of one user's files; 0: no limit. Raises OSError."""
     wanted = settings.quotas.user_storage_gb
     if wanted is not None:
         return wanted << 30
@@ -179,7 +179,7 @@ def datasets(settings: Settings) -> DatasetProvider:
         if root.is_relative_to(data_dir) or data_dir.is_relative_to(root):
             raise CannotStart(
                 f"[datasets] root {root} and the data directory {data_dir} lie in one another: "
-                "tasks could read what the server keeps. Choose another folder for one of them"
+                "tasks could read the server's files. Choose another folder for one of them"
             )
     http = HttpOrigin(_dataset_addresses(settings), frozenset(datasets.allow))
     others = FsspecOrigin()
@@ -215,8 +215,8 @@ def _workspaces_root(settings: Settings) -> Path:
         apart = not (root.is_relative_to(other) or other.is_relative_to(root))
         if not (apart or root.is_relative_to(own)):
             raise CannotStart(
-                f"[jupyter] root {root} and {name} {other} lie in one another: whoever works in "
-                "Jupyter could change what the server keeps. Choose another folder for one of them"
+                f"[jupyter] root {root} and {name} {other} lie in one another: users of "
+                "Jupyter could change the server's files. Choose another folder for one of them"
             )
     return root
 
@@ -235,7 +235,7 @@ def _jupyter_options(settings: Settings, http_port: int) -> JupyterOptions:
 
 
 def public_url(settings: Settings, port: int) -> str:
-    """Without a slash at its end. Raises CannotStart."""
+    """Return the server's URL for browsers, without a final slash. Raises CannotStart."""
     url = _public_url(settings, port)
     host, domain = urlsplit(url).hostname or "", settings.jupyter.domain
     if domain is not None and host.endswith(domain.removeprefix("*")):
@@ -321,9 +321,10 @@ def _limits(settings: Settings) -> Limits:
 
 
 def max_connections(settings: Settings) -> int:
-    """The most connections of HTTP, and as many of gRPC, which accepts twice as many for moments.
+    """Return the most connections of HTTP, and of gRPC, which briefly accepts twice as many.
 
-    Each has at most a fifth of the files that the process may open: the rest is for all else.
+    Each gets at most a fifth of the files that the process may open; the rest is for everything
+    else.
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(settings.server.max_connections, files // 5)

@@ -84,7 +84,7 @@ def test_the_datasets_root_must_be_outside_of_the_data_directory(tmp_path: Path,
     )
     refused = run("serve", "--config", str(file))
     assert refused.code == 1
-    assert "tasks could read what the server keeps" in refused.err
+    assert "tasks could read the server's files" in refused.err
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_the_jupyter_root_must_be_apart_from_data_and_datasets(
     )
     refused = run("serve", "--config", str(file))
     assert refused.code == 1
-    assert "whoever works in Jupyter could change what the server keeps" in refused.err
+    assert "users of Jupyter could change the server's files" in refused.err
 
 
 def test_files_of_the_first_start_are_private_to_the_owner(own_server: Server) -> None:

@@ -25,7 +25,8 @@ def test_explanation_names_the_task_with_the_reservation() -> None:
     host.now += 2 * RESERVE_MS
     host.submit(task("small", at=host.now))
     assert host.reason("small") == (
-        "What it needs is free, but reserved for large, which waited more than 10 minutes."
+        "The resources it needs are free, but reserved for large, which waited more than 10 "
+        "minutes."
     )
 
 

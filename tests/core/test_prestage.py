@@ -18,7 +18,7 @@ def test_tasks_are_prestaged_for_held_gpus() -> None:
     host = Host(gpus=2, prestage=True)
     host.submit(*(task(f"t{number}") for number in range(5)))
     assert host.prestaged == {"t2": ("G0",), "t3": ("G1",)}
-    assert host.reason("t2").endswith("It is made ready meanwhile.")
+    assert host.reason("t2").endswith("It is being prepared meanwhile.")
     shown = explain(host.state, host.task("t2"), host.now).status
     assert (shown, host.task("t2").shown_status) == (Status.QUEUED, Status.QUEUED)
     assert host.task("t2").worker_id is None

@@ -65,7 +65,7 @@ async def test_a_fetch_that_stalls_holds_up_no_other_task_and_can_be_cancelled(
         other = await engine.create_task(ALICE, {"job_name": "b", "command": ["true"]})
         assert (await ended(engine, other.id)).status is Status.COMPLETED
         explained = await engine.explain_task(ALICE, waiting.id)
-        assert explained.reason == "It is made ready: fetching mnist."
+        assert explained.reason == "It is being prepared: fetching mnist."
         await engine.cancel_task(ALICE, waiting.id)
         assert (await ended(engine, waiting.id)).error == "cancelled by alice"
         assert list((box.data_dir / "datasets" / "partial").iterdir()) == []

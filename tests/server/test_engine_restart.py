@@ -168,7 +168,7 @@ async def test_engine_and_server_crash_together(
 async def test_engine_restart_under_prestaged_task(
     tmp_path: Path, own_docker_engine: PrivateEngine
 ) -> None:
-    """What stood at its gate is made ready again there, and nothing of it counts."""
+    """An attempt that stood at its gate is prepared again there, and nothing of it counts."""
     backend = containers_of(own_docker_engine, IMAGE)
     server = await Server(tmp_path / "ahead", backend, FETCHML_TASKS_MAX_RUNNING="1").start()
     try:

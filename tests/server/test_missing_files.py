@@ -84,7 +84,7 @@ def test_second_signal_ends_the_server(start: Start, missing: Sequence[int]) -> 
 @pytest.mark.parametrize("last_words", ["raise OSError", "time.sleep(60)"])
 def test_exit_is_certain_with_unread_stderr(last_words: str) -> None:
     """Also when nobody reads what stderr leads to."""
-    start = "import time\nfrom fetchml.server import main\nwith main._the_end(7):\n "
+    start = "import time\nfrom fetchml.server import main\nwith main._exit_with(7):\n "
     command = [sys.executable, "-c", start + last_words]
     ended = subprocess.run(command, check=False, timeout=SECONDS)
     assert ended.returncode == 7

@@ -263,7 +263,7 @@ async def test_lists_and_queue_are_equal(server: Server) -> None:
 
 async def test_task_is_equal_over_both_transports(serve: Serve, processes_backend: Backend) -> None:
     """While it waits, runs, when it has ended, and when it is gone."""
-    # What is made ready ahead waits for something else from one question to the next.
+    # A prestaged task waits for something else from one question to the next.
     server = await serve(processes_backend, **BLOCKED, FETCHML_SCHEDULING_AHEAD="false").start()
     blocker = await server.submit_running("until [ -e go ]; do sleep 0.02; done")
     script = 'echo hello; echo x > "$FETCHML_OUTPUTS/x"; until [ -e go ]; do sleep 0.02; done'

@@ -124,7 +124,7 @@ class DockerLauncher:
                 ) from error
             except OSError as error:
                 raise PrepareError(
-                    f"the task can't be made ready: {error.strerror or error}", permanent=False
+                    f"the task can't be prepared: {error.strerror or error}", permanent=False
                 ) from error
             else:
                 return

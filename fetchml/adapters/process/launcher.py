@@ -75,7 +75,7 @@ class ProcessLauncher:
             self._prepare(run, AttemptFolder(run.folder), self._shim)
         except OSError as error:
             raise PrepareError(
-                f"the task can't be made ready: {error.strerror or error}", permanent=False
+                f"the task can't be prepared: {error.strerror or error}", permanent=False
             ) from error
 
     async def wait(self, run: LaunchSpec) -> AttemptExit:

@@ -1,4 +1,4 @@
-"""Which tasks are prestaged: made ready while they wait, and for which GPUs.
+"""Which tasks are prestaged: prepared while they wait, and for which GPUs.
 
 Prestaged are the tasks that would start next: one for each GPU that a task holds, and a few that
 request no GPU. They hold nothing. A more urgent task takes the place of a less urgent one, whose

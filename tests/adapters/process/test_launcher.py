@@ -136,7 +136,7 @@ class TestProcessLauncher(LauncherConformance):
         run = shell(bench, "true")
         run.folder.parent.mkdir(parents=True)
         run.folder.write_text("a file where the folder belongs")
-        with pytest.raises(PrepareError, match="the task can't be made ready: File exists"):
+        with pytest.raises(PrepareError, match="the task can't be prepared: File exists"):
             await launcher.prepare(run, silent)
 
     @pytest.mark.parametrize(

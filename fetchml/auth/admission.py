@@ -9,12 +9,11 @@ from typing import NamedTuple, NoReturn
 from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter, RateState
 from fetchml.auth.open_streams import OpenStreams
+from fetchml.auth.wrong_keys import WrongKeys
 from fetchml.config.proxies import Proxies, caller_of
 from fetchml.core.model import Principal, Role
 from fetchml.errors import RateLimited, Unauthorized
 
-WRONG_KEYS_PER_SECOND = 5
-WRONG_KEYS_BURST = 50
 STREAMS_PER_KEY = 1_000
 STREAMS_PER_ADDRESS = 50
 """Streams without a key, of one address: those of the standard gRPC services, which need none."""
@@ -37,9 +36,7 @@ class Admitted(NamedTuple):
 class Admission:
     """Admits requests by their keys and within the limits of their callers.
 
-    Each valid key has a rate of its own; wrong keys are limited by address. A valid key is admitted
-    from an address with too many wrong ones: behind a proxy all clients share one address, and none
-    of them may lock the others out.
+    Each valid key has a rate of its own; wrong keys are limited by address (`wrong_keys`).
     """
 
     local = Principal("local", Role.ADMIN, key_id="local", address="control socket")
@@ -64,7 +61,7 @@ class Admission:
         self._keyring = keyring
         self._clock = clock
         self._limiter = limiter
-        self._wrong = RateLimiter(WRONG_KEYS_PER_SECOND, WRONG_KEYS_BURST)
+        self._wrong_keys = WrongKeys(clock, enabled=limiter is not None)
         self._streams_of_keys = OpenStreams(streams_per_key)
         self._keyless_streams = OpenStreams(streams_per_address, KEYLESS_STREAMS)
         self._keyless_calls = OpenStreams(calls_per_address, KEYLESS_CALLS)
@@ -140,14 +137,8 @@ class Admission:
         if secret and self.knows(secret):
             self.admit(secret, address)
         else:
-            self._count_wrong(address)
+            self._wrong_keys.count(address)
 
     def _reject(self, address: str) -> NoReturn:
-        self._count_wrong(address)
+        self._wrong_keys.count(address)
         raise Unauthorized
-
-    def _count_wrong(self, address: str) -> None:
-        if self._limiter is not None:
-            now, caller = self._clock(), caller_of(address)
-            if self._wrong.take(caller, now) is None:
-                raise RateLimited(self._wrong.retry_after(caller, now))

@@ -5,7 +5,7 @@ from importlib import metadata
 from pathlib import Path
 
 import fetchml
-from fetchml.adapters.duckdb.sql import MIGRATIONS
+from fetchml.adapters.duckdb.schema import MIGRATIONS
 
 _PACKAGE = Path(fetchml.__file__).parent
 _COMMIT_OF_BUILD = _PACKAGE / "commit"

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from fetchml.auth.admission import WRONG_KEYS_BURST
 from fetchml.auth.limits import RateLimiter
+from fetchml.auth.wrong_keys import WRONG_KEYS_BURST
 from fetchml.core.model import Role
 from fetchml.errors import Conflict, Forbidden, RequestError, Unavailable
 from fetchml.system.log import current_trace

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from fetchml.adapters.duckdb import sql
+from fetchml.adapters.duckdb import schema, sql
 from fetchml.adapters.duckdb.recovery import (
     HEADER_BYTES,
     NO_EXTENSIONS,
@@ -173,25 +173,25 @@ def _migrate(database: Database) -> None:
     path = database.files.database
     cursor = database.cursor()
     try:
-        rows = cursor.execute(sql.READ_META).fetchall()
+        rows = cursor.execute(schema.READ_META).fetchall()
     except duckdb.CatalogException:
         rows = []
     if not rows:
         raise StoreDamaged(f"{path} is a database, but not one of FetchML's: move it away")
     version = int(rows[0][0])
-    if version > len(sql.MIGRATIONS):
+    if version > len(schema.MIGRATIONS):
         raise StoreDamaged(
             f"{path} has schema {version}, made by a newer FetchML; this one knows schemas up to "
-            f"{len(sql.MIGRATIONS)}: start the newer release. Nothing was changed"
+            f"{len(schema.MIGRATIONS)}: start the newer release. Nothing was changed"
         )
-    if version < len(sql.MIGRATIONS):
+    if version < len(schema.MIGRATIONS):
         _apply_migrations(cursor, version)
-        log.info("store migrated", extra={"from": version, "to": len(sql.MIGRATIONS)})
+        log.info("store migrated", extra={"from": version, "to": len(schema.MIGRATIONS)})
 
 
 def _apply_migrations(connection: duckdb.DuckDBPyConnection, version: int) -> None:
     connection.begin()
-    for migration in sql.MIGRATIONS[version:]:
+    for migration in schema.MIGRATIONS[version:]:
         connection.execute(migration)
-    connection.execute(sql.SET_VERSION, [len(sql.MIGRATIONS)])
+    connection.execute(schema.SET_VERSION, [len(schema.MIGRATIONS)])
     connection.commit()

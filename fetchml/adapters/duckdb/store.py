@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import msgspec
 
-from fetchml.adapters.duckdb import sql
+from fetchml.adapters.duckdb import schema, sql
 from fetchml.adapters.duckdb.database import Database, open_database
 from fetchml.adapters.duckdb.journal_writer import JournalWriter
 from fetchml.adapters.duckdb.maintenance import IDEMPOTENCY_KEPT_MS, Maintenance
@@ -290,7 +290,7 @@ class DuckDBStore:
 
     def _start(self, recent_limit: int, recent_bytes: int) -> StoredState:
         cursor = self._database.cursor()
-        [(_, instance_id, folded_seq)] = cursor.execute(sql.READ_META).fetchall()
+        [(_, instance_id, folded_seq)] = cursor.execute(schema.READ_META).fetchall()
         self._maintenance = Maintenance(
             self._database,
             folded_seq=folded_seq,

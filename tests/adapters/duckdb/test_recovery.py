@@ -15,11 +15,11 @@ from unittest.mock import Mock
 import duckdb
 import pytest
 
-from fetchml.adapters.duckdb import sql
+from fetchml.adapters.duckdb import schema
 from fetchml.adapters.duckdb.recovery import HEADER_BLOCK, DatabaseFiles
 from fetchml.adapters.duckdb.store import StoreUnusable
 from fetchml.core.audit import Action, AuditEntry
-from fetchml.core.model import Status
+from fetchml.core.model import Status, TaskSpec
 from fetchml.files.data_dir import DataDirBusy
 from fetchml.ports.store import AuditQuery, StoreDamaged, TaskQuery
 from tests.support.stores import numbered, open_store, store_in
@@ -181,8 +181,8 @@ async def test_creation_cut_short_starts_again(tmp_path: Path) -> None:
 async def test_newer_schema_is_refused_untouched(tmp_path: Path) -> None:
     data_dir = await crashed_store(tmp_path)
     async with store_in(data_dir) as opened:
-        newer = len(sql.MIGRATIONS) + 1
-        opened.store._database.cursor().execute(sql.SET_VERSION, [newer])
+        newer = len(schema.MIGRATIONS) + 1
+        opened.store._database.cursor().execute(schema.SET_VERSION, [newer])
         shutil.copytree(data_dir, tmp_path / "newer")
     files = DatabaseFiles.below(tmp_path / "newer")
     before = files.database.read_bytes(), files.wal.read_bytes()
@@ -199,7 +199,8 @@ async def test_database_of_schema_1_opens(tmp_path: Path) -> None:
     database.write_bytes(gzip.decompress(SCHEMA_1.read_bytes()))
     async with store_in(tmp_path, now_ms=lambda: 3_000) as opened:
         assert opened.restored.last_seq == 3
-        assert opened.restored.live == [numbered(1)]
+        first = TaskSpec("train-1", image="python", command=("python", "train.py"))
+        assert opened.restored.live == [numbered(1, spec=first)]
         ended = await opened.store.get("task-000000")
         assert ended is not None
         assert (ended.status, ended.ended_at) == (Status.COMPLETED, 2_000)

@@ -1,0 +1,60 @@
+"""The tables of the store, and the migrations that lead to them.
+
+Three things are kept. The `journal` makes a change durable: append-only, without a key, so that a
+commit is one write. `tasks` holds the latest state of every task and is folded from the journal a
+moment later; the part that is not folded yet is the journal's *tail*. `idempotency`, `keys` and
+`documents` are small. `audit` has actions and their actors; the creation of a task is in `tasks`
+only.
+
+Data are JSON of `core.model`; the other columns of `tasks` are copies of the fields that queries
+search by. A service is a `hidden` row: readers of tasks and the statistics leave it out.
+"""
+
+from collections.abc import Sequence
+
+MIGRATIONS: Sequence[str] = (
+    # 1: the first schema. `usr`: `user` is a reserved word.
+    """
+    CREATE TABLE meta (schema_version INTEGER NOT NULL, instance_id VARCHAR NOT NULL,
+                       folded_seq BIGINT NOT NULL);
+    CREATE TABLE journal (seq BIGINT NOT NULL, at_ms BIGINT NOT NULL, task_id VARCHAR NOT NULL,
+                          data VARCHAR NOT NULL);
+    CREATE TABLE tasks (id VARCHAR PRIMARY KEY, created_at BIGINT NOT NULL, usr VARCHAR NOT NULL,
+                        status VARCHAR NOT NULL, job_name VARCHAR NOT NULL,
+                        experiment_id VARCHAR, ended_at BIGINT, hidden BOOLEAN NOT NULL,
+                        data VARCHAR NOT NULL);
+    CREATE TABLE idempotency (usr VARCHAR, key VARCHAR, task_id VARCHAR NOT NULL,
+                              digest VARCHAR NOT NULL, created_at BIGINT NOT NULL,
+                              PRIMARY KEY (usr, key));
+    CREATE TABLE keys (id VARCHAR PRIMARY KEY, data VARCHAR NOT NULL);
+    INSERT INTO meta VALUES (0, uuid()::VARCHAR, 0);
+    """,
+    # 2: documents, for small collections.
+    """
+    CREATE TABLE documents (kind VARCHAR, id VARCHAR, data BLOB NOT NULL, PRIMARY KEY (kind, id));
+    """,
+    # 3: the audit.
+    """
+    CREATE TABLE audit (id VARCHAR NOT NULL, at_ms BIGINT NOT NULL, action VARCHAR NOT NULL,
+                        address VARCHAR NOT NULL, outcome VARCHAR NOT NULL, target VARCHAR,
+                        usr VARCHAR, key_id VARCHAR, detail VARCHAR);
+    """,
+    # 4: services, which run as tasks do.
+    """
+    ALTER TABLE tasks ADD COLUMN service BOOLEAN DEFAULT false;
+    """,
+    # 5: disk usage of tasks (`core.model.Kept`; NULL: not measured); number of tasks by day (UTC)
+    # of their end whose rows were removed.
+    """
+    ALTER TABLE tasks ADD COLUMN outputs_bytes BIGINT;
+    ALTER TABLE tasks ADD COLUMN outputs_files BIGINT;
+    ALTER TABLE tasks ADD COLUMN logs_bytes BIGINT;
+    ALTER TABLE tasks ADD COLUMN logs_files BIGINT;
+    CREATE TABLE removed_tasks (day DATE, usr VARCHAR, status VARCHAR, number BIGINT NOT NULL,
+                                PRIMARY KEY (day, usr, status));
+    """,
+)
+"""Schema N is MIGRATIONS[:N] in order. Never change an entry that was released; add one."""
+
+SET_VERSION = "UPDATE meta SET schema_version = $1"
+READ_META = "SELECT schema_version, instance_id, folded_seq FROM meta"

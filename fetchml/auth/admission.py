@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn
 
 from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter, RateState
-from fetchml.auth.open_streams import OpenStreams
+from fetchml.auth.stream_limits import StreamLimit
 from fetchml.auth.wrong_keys import WrongKeys
 from fetchml.config.proxies import Proxies, caller_of
 from fetchml.core.model import Principal, Role
@@ -62,9 +62,9 @@ class Admission:
         self._clock = clock
         self._limiter = limiter
         self._wrong_keys = WrongKeys(clock, enabled=limiter is not None)
-        self._streams_of_keys = OpenStreams(streams_per_key)
-        self._keyless_streams = OpenStreams(streams_per_address, KEYLESS_STREAMS)
-        self._keyless_calls = OpenStreams(calls_per_address, KEYLESS_CALLS)
+        self._streams_of_keys = StreamLimit(streams_per_key)
+        self._keyless_streams = StreamLimit(streams_per_address, KEYLESS_STREAMS)
+        self._keyless_calls = StreamLimit(calls_per_address, KEYLESS_CALLS)
         self.streams_per_key = streams_per_key
         self.streams_per_address = streams_per_address
         self.calls_per_address = calls_per_address

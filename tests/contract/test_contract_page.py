@@ -7,7 +7,7 @@ import pytest
 from fetchml.api.http.reply import Budgets
 from fetchml.api.rest.metrics import Metrics, ServerState
 from fetchml.attempts.manager import PrestageCounts
-from fetchml.auth.open_connections import OpenConnections
+from fetchml.auth.connection_limits import ConnectionLimits
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus.report import GpuReport
 from fetchml.views import Health, HealthStatus, QueueStats, QueueUse
@@ -50,7 +50,7 @@ def test_every_metric_is_on_the_page() -> None:
         Calibration(),
         QueueUse(0, 0, 0),
     )
-    text = Metrics(list, lambda: 0, OpenConnections(1, lambda _: False), Budgets()).text(state)
+    text = Metrics(list, lambda: 0, ConnectionLimits(1, lambda _: False), Budgets()).text(state)
     names = set(re.findall(r"^# TYPE (fetchml_\w+)", text.decode(), re.MULTILINE))
     assert len(names) >= 19
     for name in names:

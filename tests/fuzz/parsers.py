@@ -29,6 +29,7 @@ from fetchml.api.ws.session import _FromClient
 from fetchml.config.proxies import Network, Proxies
 from fetchml.core.model import DatasetSpec, Resources, Status
 from fetchml.core.requests import (
+    archive_paths,
     dataset,
     experiment,
     jupyter,
@@ -191,8 +192,8 @@ def tar(data: bytes) -> None:
     source = io.BytesIO(data)
     reader: Any = Mock(read=source.read, tell=source.tell, skip=lambda size: source.seek(size, 1))
     for member in members(reader):
-        snapshot.path_fault(member.path)
-        snapshot.link_fault(member.path, member.link)
+        archive_paths.path_fault(member.path)
+        archive_paths.link_fault(member.path, member.link)
 
 
 def archive(data: bytes) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from fetchml.api.grpc.own_sockets import OwnConnections, close_connections, count_open_files
 from fetchml.api.grpc.peers import address_of
-from fetchml.auth.open_connections import share_of_address
+from fetchml.auth.connection_limits import share_of_address
 from fetchml.config.proxies import caller_of
 
 CONNECTION_BYTES = 64 * 1024

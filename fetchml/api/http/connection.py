@@ -13,7 +13,7 @@ from fetchml.api.http.errors import HeadTimeout, HeadTooLarge, InternalError, ra
 from fetchml.api.http.reply import SMALL_BYTES, Reply
 from fetchml.api.http.request import RestRequest
 from fetchml.api.trace import new_trace
-from fetchml.auth.open_connections import CloseReason, OpenConnections
+from fetchml.auth.connection_limits import CloseReason, ConnectionLimits
 from fetchml.errors import BadRequest, Overloaded, RequestError
 from fetchml.system.log import current_trace
 
@@ -234,7 +234,7 @@ class ConnectionServer(web.Server):
     def __init__(
         self,
         answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-        connections: OpenConnections,
+        connections: ConnectionLimits,
         timeouts: ConnectionTimeouts,
     ) -> None:
         super().__init__(answer)

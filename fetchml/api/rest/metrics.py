@@ -12,7 +12,7 @@ from fetchml.api.http.reply import Budgets
 from fetchml.api.http.router import Route
 from fetchml.api.rest.gpu_metrics import gpu_metrics, start_metrics
 from fetchml.attempts.manager import PrestageCounts
-from fetchml.auth.open_connections import CloseReason, OpenConnections
+from fetchml.auth.connection_limits import CloseReason, ConnectionLimits
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus.report import GpuReport
 from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse
@@ -39,7 +39,7 @@ class Metrics:
         self,
         routes: Callable[[], list[Route]],
         open_streams: Callable[[], int],
-        connections: OpenConnections,
+        connections: ConnectionLimits,
         budgets: Budgets,
     ) -> None:
         self._routes = routes

@@ -37,7 +37,7 @@ from fetchml.api.ws.route import WatchOperation
 from fetchml.api.ws.session import Timing
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
-from fetchml.auth.open_connections import OpenConnections
+from fetchml.auth.connection_limits import ConnectionLimits
 from fetchml.config.sections.server import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate
 from fetchml.core.requests.text import is_valid
@@ -104,7 +104,7 @@ class HttpServer:
         self._runner: web.ServerRunner | None = None
         self._listeners: list[asyncio.AbstractServer] = []
         self._budgets = budgets = Budgets()
-        self._connections = OpenConnections(max_connections, admission.is_shared)
+        self._connections = ConnectionLimits(max_connections, admission.is_shared)
         self._dropping: asyncio.Task[None] | None = None
         metrics = Metrics(self._router.routes, self._streams.__len__, self._connections, budgets)
         self._origins = jupyter.origins

@@ -8,7 +8,8 @@ from typing import BinaryIO
 
 from fetchml.client.errors import BadFolder
 from fetchml.client.snapshots.source_tree import OWN_IGNORE, SourceTree
-from fetchml.core.requests.snapshot import Entry, EntryKind, link_fault, path_fault
+from fetchml.core.requests.archive_paths import link_fault, path_fault
+from fetchml.core.requests.snapshot import Entry, EntryKind
 
 COMPRESSION = 3
 """gzip level: code is small, and large files compress badly."""

@@ -22,6 +22,7 @@ from fetchml.core.model import (
     User,
     Value,
 )
+from fetchml.core.requests.archive_paths import parents, path_fault
 from fetchml.core.requests.checks import (
     MAX_INT,
     Check,
@@ -32,7 +33,6 @@ from fetchml.core.requests.checks import (
     line,
     text,
 )
-from fetchml.core.requests.snapshot import parents, path_fault
 from fetchml.core.requests.task_limits import TaskLimits, resource_violations
 
 DEFAULT_IMAGE = "jupyter/pytorch:latest"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from fetchml.errors import Overloaded, TooManyStreams
 
 
-class OpenStreams:
+class StreamLimit:
     """Counts open streams by caller. A caller without one takes no memory."""
 
     def __init__(self, per_caller: int, in_all: int | None = None) -> None:

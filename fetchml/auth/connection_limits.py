@@ -30,7 +30,7 @@ def share_of_address(most: int, *, shared: bool) -> int:
     return max(1, int(most * (SHARE_OF_MANY if shared else SHARE_OF_ONE)))
 
 
-class OpenConnections:
+class ConnectionLimits:
     """Counts open connections by address. An address without one takes no memory."""
 
     def __init__(self, most: int, is_shared: Callable[[str], bool]) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fetchml.auth.open_connections import OpenConnections
+from fetchml.auth.connection_limits import ConnectionLimits
 from fetchml.config.proxies import Network, Proxies, caller_of
 from fetchml.errors import Overloaded, TooManyConnections
 
@@ -25,7 +25,7 @@ def test_an_ipv6_network_is_one_caller(address: str, caller: str) -> None:
 
 
 def test_one_address_holds_at_most_a_fourth() -> None:
-    connections = OpenConnections(8, Proxies().is_shared)
+    connections = ConnectionLimits(8, Proxies().is_shared)
     held = [connections.open(f"2001:db8::{number}") for number in range(2)]
     with pytest.raises(TooManyConnections, match="More than 2 connections"):
         connections.open("2001:db8::9")
@@ -37,7 +37,7 @@ def test_one_address_holds_at_most_a_fourth() -> None:
 def test_a_proxy_and_this_host_hold_at_most_three_fourths() -> None:
     proxies = Proxies([Network.parse("10.0.0.0/24")])
     for peer in ("10.0.0.5", "127.0.0.1", "::1"):
-        connections = OpenConnections(8, proxies.is_shared)
+        connections = ConnectionLimits(8, proxies.is_shared)
         for _ in range(6):
             connections.open(peer)
         with pytest.raises(TooManyConnections):
@@ -46,7 +46,7 @@ def test_a_proxy_and_this_host_hold_at_most_three_fourths() -> None:
 
 
 def test_all_addresses_together_have_a_limit() -> None:
-    connections = OpenConnections(4, Proxies().is_shared)
+    connections = ConnectionLimits(4, Proxies().is_shared)
     for number in range(4):
         connections.open(f"192.0.2.{number}")
     with pytest.raises(Overloaded) as error:

@@ -265,7 +265,8 @@ class AttemptRunner:
         """Return when the disk has space, or when a stop is requested."""
         while not await asyncio.to_thread(self._folder.has_room):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop_requested.wait(), AGAIN_SECONDS)
+                async with asyncio.timeout(AGAIN_SECONDS):
+                    await self._stop_requested.wait()
                 return
 
     async def _watch_to_exit(self, *, may_start_again: bool) -> bool:

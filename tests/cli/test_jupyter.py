@@ -5,9 +5,11 @@ import io
 import signal
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from docker.errors import APIError
 
 from testbed.docker_engine import Engine
 from tests.cli.test_commands import rest
@@ -52,7 +54,8 @@ def box(docker_engine: Engine, image: str, tmp_path: Path) -> Iterator[Server]:
     started.stop()
     for container in docker_engine.client.containers.list(all=True, ignore_removed=True):
         if container.attrs["Config"]["Image"] == image:
-            container.remove(force=True)
+            with suppress(APIError):  # The server is removing it.
+                container.remove(force=True)
 
 
 def test_jupyter_from_start_to_stop(box: Server) -> None:

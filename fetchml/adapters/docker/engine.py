@@ -62,7 +62,8 @@ class DockerEngine:
         self._report = tell
         self._following = asyncio.create_task(self._follow())
         try:
-            await asyncio.wait_for(answered.wait(), _FIRST_ANSWER_SECONDS)
+            async with asyncio.timeout(_FIRST_ANSWER_SECONDS):
+                await answered.wait()
         except TimeoutError:
             tell(False, "The Docker engine has not answered yet")
 

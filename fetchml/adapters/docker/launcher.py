@@ -152,7 +152,8 @@ class DockerLauncher:
                     # The engine is away, and would not add more.
                     return AttemptExit(lost="the container ended before the command was started")
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changes.wait(), _LOOK_AGAIN_SECONDS)
+                    async with asyncio.timeout(_LOOK_AGAIN_SECONDS):
+                        await changes.wait()
 
     async def stop(self, run: LaunchSpec) -> None:
         name = await self._settled(run)
@@ -169,7 +170,8 @@ class DockerLauncher:
             # cost it a process.
             if not await self._engine.insist(partial(remove_ended, name=name)):
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changes.wait(), _NOTICES_END_SECONDS)
+                    async with asyncio.timeout(_NOTICES_END_SECONDS):
+                        await changes.wait()
                 await self._engine.insist(partial(remove, name=name))
         for container_id in self._containers(run):
             del self._attempts[container_id]

@@ -113,7 +113,8 @@ class NvmlInventory:
             self._publish(state, requests)
             if not self._requests:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._every)
+                    async with asyncio.timeout(self._every):
+                        await self._wake.wait()
 
     def _publish(self, state: GpuState, requests: list[asyncio.Future[GpuState]]) -> None:
         self._state = state

@@ -116,7 +116,8 @@ class ProcessLauncher:
                     # Once its command is dead, the shim ends all the rest and records the end.
                     _kill_children(claim)
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(processes.gone(shims), _KILL_SECONDS)
+                        async with asyncio.timeout(_KILL_SECONDS):
+                            await processes.gone(shims)
                 for pidfd in shims:
                     processes.send(pidfd, SIGKILL)
         with self._at_gate(folder) as shims:

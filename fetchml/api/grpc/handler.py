@@ -251,4 +251,5 @@ async def _wait_for_disconnect(context: Any) -> None:
     context.add_done_callback(lambda _: done.set())
     if not context.done():
         with suppress(TimeoutError):
-            await asyncio.wait_for(done.wait(), DISCONNECT_SECONDS)
+            async with asyncio.timeout(DISCONNECT_SECONDS):
+                await done.wait()

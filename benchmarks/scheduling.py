@@ -24,10 +24,11 @@ from fetchml.core.events import (
 from fetchml.core.gpus.model import Gpu
 from fetchml.core.model import AttemptEnd, Resources, Task, TaskSpec
 from fetchml.core.reactor import step
-from fetchml.core.scheduling.estimate import History, estimate
+from fetchml.core.scheduling.estimate import estimate
 from fetchml.core.state import Limits, State
 from fetchml.engine.explain import explain
 from fetchml.server.main import YOUNG_OBJECTS
+from testbed.run_times import History
 
 QUEUED = 10_000
 USERS = 100

@@ -13,7 +13,7 @@ _ADVICE = {
     errno.EDQUOT: f"{_NO_ROOM}, or raise the user's quota",
     errno.EFBIG: "allow larger files (ulimit -f)",
     errno.EMFILE: _MORE_FILES,
-    errno.ENFILE: "end what has so many files open on this machine",
+    errno.ENFILE: "end the programs that hold the most files open on this machine",
     errno.ENOMEM: "leave it more memory",
     errno.EACCES: _OWN,
     errno.EPERM: _OWN,

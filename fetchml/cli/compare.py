@@ -13,6 +13,7 @@ from rich.text import Text
 
 from fetchml.cli.render import clean, note, run_time, status_text, table
 from fetchml.client import Client, NotFound, Task, ended, to_json
+from fetchml.core.requests import shell_words
 
 METRICS_FILE = "metrics.json"
 MAX_METRICS_BYTES = 64 * 1024
@@ -83,7 +84,7 @@ def metric_names(rows: Iterable[Row]) -> list[str]:
 
 def arguments(tasks: Sequence[Task]) -> list[str]:
     """Return each task's command line without the program and script that all share."""
-    lines = [[*task.command, *shlex.split(task.args)] for task in tasks]
+    lines = [[*task.command, *shell_words.split(task.args)] for task in tasks]
     shared = 0
     if len(lines) > 1:
         for words in zip(*lines, strict=False):

@@ -21,7 +21,7 @@ class Options(NamedTuple):
     deadline: float = 30
     """Seconds for a call, including its retries."""
     patience: float = 300
-    """Seconds to keep trying to resume a stream. Every lost connection starts them anew."""
+    """Seconds to keep trying to resume a stream. Every lost connection starts this time again."""
     retries: bool = True
     """Whether calls are retried. Streams are resumed in any case."""
     on_cut: Callable[[CallError], None] | None = None

@@ -126,7 +126,7 @@ class GpuDrained(msgspec.Struct, frozen=True):
     now: int
     uuid: str
     by: str | None
-    """Who drained it; `None` if it is in use again."""
+    """The user or rule that drained it; `None` if it is in use again."""
 
 
 class LauncherChanged(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@
 
 A prestaged task holds nothing: its GPUs are those that it waits for. The server learns of a task's
 gate only from the attempt itself, so none of this is stored but `Task.prestaged`. After a restart
-a prestaged task is Prestaging again (Discarding if it was cancelled), and its attempt reports anew.
+a prestaged task is Prestaging (Discarding if it was cancelled) until its attempt reports again.
 """
 
 from msgspec.structs import replace

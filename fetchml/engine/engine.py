@@ -1,4 +1,4 @@
-"""The verbs on tasks that both transports call: decides who may, lets the core decide what."""
+"""Operations on tasks, called by both transports: checks permissions, and lets the core decide."""
 
 from collections.abc import AsyncGenerator, Callable
 from typing import BinaryIO

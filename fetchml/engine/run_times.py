@@ -12,7 +12,7 @@ KEPT_OF_ALL = 400
 KINDS = 5_000
 """Kinds of tasks, by name or by resources. The least recent one is forgotten first."""
 ENOUGH = 3
-"""With so many run times of one kind, those of less similar tasks are not used."""
+"""Run times of one kind from which on those of less similar tasks are not used."""
 QUANTILES = tuple((2 * number + 1) / 20 for number in range(10))
 
 Kind = tuple[str, str] | Resources

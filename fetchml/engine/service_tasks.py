@@ -1,6 +1,6 @@
-"""The engine's side of services: tasks that run as all others do, and that no verb of tasks knows.
+"""The engine's side of services: tasks that run like others and that no operation on tasks shows.
 
-Who may start or stop one, its caller has decided.
+The caller has already decided whether a user may start or stop one.
 """
 
 import asyncio

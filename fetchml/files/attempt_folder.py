@@ -228,10 +228,6 @@ class AttemptFolder:
             start_error=error[:_MAX_ERROR] or None,
         )
 
-    def log_start(self) -> int:
-        """Return the offset of the oldest kept byte of the log."""
-        return self._log_bounds()[0]
-
     def log_end(self) -> int:
         """Return the number of bytes that the command has written."""
         return self._log_bounds()[1]

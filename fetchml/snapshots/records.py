@@ -1,4 +1,4 @@
-"""The records of snapshots: who has uploaded each, and when it was last used."""
+"""The records of snapshots: the users who uploaded each, and its last use."""
 
 import asyncio
 import logging

@@ -7,8 +7,9 @@ from fetchml.core.events import GpusSeen, LauncherChanged, Recovered, Started, S
 from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.core.model import Resources, Task
 from fetchml.core.reactor import step
-from fetchml.core.scheduling.estimate import Calibration, Estimate, History, estimate, estimate_one
+from fetchml.core.scheduling.estimate import Calibration, Estimate, estimate, estimate_one
 from fetchml.core.state import Limits, State
+from testbed.run_times import History
 from testbed.simulated_box import SimulatedBox
 from tests.support import tasks
 

@@ -1,16 +1,18 @@
 """The invariants of the core's state, checked after every step."""
 
+from functools import reduce
+
 from fetchml.core.footprint import footprint
 from fetchml.core.gpus.model import is_plain
 from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task
-from fetchml.core.scheduling.resources import sum_of
+from fetchml.core.scheduling.resources import add
 from fetchml.core.state import State
 from fetchml.core.waiting import Discarding, Queued
 
 
 def check(state: State) -> None:
     """Raise AssertionError if the state breaks an invariant."""
-    held = sum_of(state.held.values())
+    held = reduce(add, state.held.values(), Resources())
     assert held == state.used, f"held {held}, booked {state.used}"
     for task in state.tasks.values():
         _check_task(state, task)

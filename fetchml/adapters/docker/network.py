@@ -89,7 +89,7 @@ class TaskNetwork:
                 raise EngineRefused(
                     error.status,
                     f"its network {self.name} lets containers reach each other: remove it "
-                    f"(docker network rm {self.name}), and FetchML makes it anew",
+                    f"(docker network rm {self.name}), and FetchML creates it again",
                 ) from error
 
     async def _create(self, http: EngineHttp, body: dict[str, Any]) -> None:

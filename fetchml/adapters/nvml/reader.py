@@ -85,7 +85,7 @@ class GpuReader:
             self._devices = {device.uuid: device for device in devices}
         read = {device.uuid: self._read_device(session, device) for device in devices}
         if read and all(reading.trouble for reading in read.values()):
-            # For example, after an unnoticed reload of the driver. The next reading starts anew.
+            # For example, after an unnoticed reload of the driver. The next reading opens it.
             self._end_session()
         there = read.keys() | {device.parent.uuid for device in devices if device.parent}
         for uuid, reading in self._known.items():

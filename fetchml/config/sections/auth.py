@@ -1,4 +1,4 @@
-"""Who may call, and how often."""
+"""Settings of keys, private mode and rate limits."""
 
 from typing import Annotated
 

@@ -36,7 +36,7 @@ class GpuPool:
     faults: dict[str, Obstacle] = field(default_factory=dict)
     """What a check after a task found on a GPU, by UUID."""
     drained: dict[str, str] = field(default_factory=dict)
-    """Who took a GPU out of use, by UUID."""
+    """The user or rule that drained each GPU, by UUID."""
     is_known: bool = False
     """Whether the inventory has been seen. Before, no request for GPUs counts as impossible."""
 

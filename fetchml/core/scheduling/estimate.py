@@ -8,7 +8,6 @@ matters: tasks with the same number of GPUs form one line, no new task comes, an
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from math import exp, log, sqrt
 from typing import NamedTuple
@@ -39,21 +38,6 @@ class Estimate(NamedTuple):
 
     p50: int
     p90: int
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """Run times of ended tasks, from the most similar ones that there are."""
-
-    of_name: dict[tuple[str, str], Durations]
-    """By user and `job_name`."""
-    of_shape: dict[Resources, Durations]
-    of_all: Durations = UNKNOWN_MS
-
-    def __call__(self, task: Task) -> Durations:
-        spec = task.spec
-        named = self.of_name.get((task.user, spec.job_name))
-        return named or self.of_shape.get(spec.resources) or self.of_all
 
 
 class Calibration(NamedTuple):

@@ -159,9 +159,6 @@ class ReadyQueue:
         """Priority of the most urgent ready tasks; 0 if there are none."""
         return max(self._queues, default=0)
 
-    def ready_users(self) -> set[str]:
-        return {user for users in self._queues.values() for user in users}
-
     def queued_by(self, user: str) -> int:
         return self._by_user.get(user, 0)
 
@@ -304,15 +301,6 @@ class ReadyQueue:
             for first in range(0, len(heap), COUNTED):
                 part = heap[first : first + COUNTED]
                 yield sum(entry < mine and self._is_live(entry) for entry in part)
-
-    def size_in_memory(self) -> int:
-        """Number of entries kept, those of removed tasks included."""
-        return sum(
-            len(queue.heap)
-            for users in self._queues.values()
-            for queues in users.values()
-            for queue in queues.values()
-        )
 
     def _enqueue(self, task: Task) -> None:
         needs = (task.spec.resources, task.avoid_gpus if task.spec.gpu else ())

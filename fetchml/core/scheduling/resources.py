@@ -1,6 +1,6 @@
 """Arithmetic with amounts of resources."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from fetchml.core.model import Resources
 
@@ -44,10 +44,3 @@ def excess(asked: int, has: int, name: str = "") -> str | None:
     `name`: the resource, with a blank before it, if the sentence has to name it.
     """
     return f"asks for {asked}{name}, this host has {has}" if asked > has else None
-
-
-def sum_of(parts: Iterable[Resources]) -> Resources:
-    total = Resources()
-    for part in parts:
-        total = add(total, part)
-    return total

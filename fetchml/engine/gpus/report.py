@@ -42,7 +42,7 @@ class GpuStatus(msgspec.Struct, frozen=True):
     held_by: tuple[str, ...] = ()
     """Ids of the tasks that the caller may see."""
     drained_by: str | None = None
-    """Who took it out of use, also while it is lost, sick or held."""
+    """The user or rule that drained it, also while it is lost, sick or held."""
     reading: GpuReading | None = None
     """`None` for a plain slot."""
 

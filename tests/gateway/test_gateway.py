@@ -12,6 +12,7 @@ from tests.gateway import program
 from tests.support.program import Backend, Server
 from tests.support.rest_world import JSON, Client, Reply
 from tests.support.server_fixtures import Serve
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -87,5 +88,11 @@ async def test_server_sees_the_client_address_behind_the_gateway(server: Server)
     async with aiohttp.ClientSession(connector=elsewhere) as session:
         refused = await ask(Client(session, server.rest.base, "wrong"), "GET", "/v1/queue")
     assert refused.status == 401
-    listed = await ask(server.rest, "GET", "/v1/audit?action=access.refused")
-    assert [entry["address"] for entry in listed.json["entries"]] == ["127.0.0.2"]
+
+    async def entries() -> list[dict[str, str]]:
+        """The entry follows the reply; until then the gateway leaves the empty list out."""
+        listed = await ask(server.rest, "GET", "/v1/audit?action=access.refused")
+        found: list[dict[str, str]] = listed.json.get("entries", [])
+        return found
+
+    assert [entry["address"] for entry in await until(entries)] == ["127.0.0.2"]

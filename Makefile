@@ -3,8 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
-# Two processes, because tests mostly wait. In the order of their names long tests do not come last.
-PYTEST := $(BIN)/pytest -n 2 --no-loadscope-reorder
+PYTEST := build/run_tests.sh
 RUNS_PROGRAM := tests/executable tests/contract tests/server
 
 .PHONY: help setup demo test test-binary test-python fuzz lint audit format docs proto client shim build release bench gpu-check lock clean

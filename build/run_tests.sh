@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Runs the tests in two processes, and up to three failed tests once more by themselves: a few out
+# of thousands wait for something that a machine with two busy cores delays. A test that fails
+# again fails the run; one that passes is listed as FLAKY, to be mended (decision 38).
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+MOST=3
+FAILED_LIST=.pytest_cache/v/cache/lastfailed
+
+# Two processes, because tests mostly wait. In the order of their names long tests do not come last.
+.venv/bin/pytest -n 2 --no-loadscope-reorder --cache-clear "$@"
+rc=$?
+[ $rc = 1 ] && [ -f $FAILED_LIST ] || exit $rc
+
+mapfile -t failed < <(.venv/bin/python -c 'import json, sys; print(*json.load(sys.stdin), sep="\n")' <$FAILED_LIST)
+if [ ${#failed[@]} -gt $MOST ]; then
+    echo "tests: ${#failed[@]} failed, more than the $MOST that get a second run" >&2
+    exit 1
+fi
+printf 'tests: failed, runs once more by itself: %s\n' "${failed[@]}" >&2
+.venv/bin/pytest "${failed[@]}" || exit
+printf 'FLAKY (failed, then passed by itself; mend it): %s\n' "${failed[@]}" >&2

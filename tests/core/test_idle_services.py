@@ -1,0 +1,58 @@
+"""The rule of idle Jupyter services."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fetchml.core import idle_services
+from fetchml.core.idle_services import Idle
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(14_400, "idle for 4 h"), (5400, "idle for 90 min"), (90, "idle for 90 s")],
+)
+def test_idle_time_in_words(seconds: int, words: str) -> None:
+    assert idle_services.idle_words(seconds * 1000) == words
+    assert " " in words, "so that it is no user's name"
+
+
+def test_idle_time_without_limit() -> None:
+    assert idle_services.idle(10**15, 0, 0, Idle()) == Idle()
+    assert idle_services.next_look_ms(10**15, 0, Idle()) == idle_services.LOOK_MS
+
+
+@given(
+    idle_s=st.integers(1, 10_000),
+    steps=st.lists(st.tuples(st.integers(1, 20_000), st.booleans()), min_size=1, max_size=60),
+)
+def test_service_is_never_stopped_in_use_or_without_warning(
+    idle_s: int, steps: list[tuple[int, bool]]
+) -> None:
+    """Looked at after any pauses, in seconds, with something happening in some of them."""
+    idle_ms = idle_s * 1000
+    warning = min(idle_services.WARNING_MS, idle_ms // 4)
+    now, last, found = 0, 0, Idle()
+    quiet_since = 0
+    for pause, used in steps:
+        now += pause * 1000
+        if used:
+            last = now
+        before, found = found, idle_services.idle(now, last, idle_ms, found)
+        if used:
+            assert found == Idle()
+        if found.stops_at is None:
+            assert not found.now
+            assert now < last + idle_ms - warning
+            quiet_since = now
+            continue
+        assert found.stops_at >= last + idle_ms
+        assert found.warned_at is not None
+        assert found.warned_at >= quiet_since
+        assert found.stops_at - found.warned_at >= warning
+        if before.stops_at is not None:
+            assert found == before._replace(now=found.now), "a promise is kept"
+        assert found.now == (now >= found.stops_at)
+        assert idle_services.next_look_ms(now, idle_ms, found) <= max(
+            idle_services.SHORTEST_LOOK_MS, idle_services.LOOK_MS
+        )

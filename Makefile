@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST := build/run_tests.sh
 RUNS_PROGRAM := tests/executable tests/contract tests/server
 
-.PHONY: help setup demo test test-binary test-python fuzz lint audit format docs proto client shim build release bench gpu-check lock clean
+.PHONY: help setup demo web web-watch test test-binary test-python fuzz lint audit format docs proto client shim build release bench gpu-check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,13 @@ setup: ## create .venv with everything that is needed (quick if it exists)
 
 demo: setup ## start FetchML, train on real data, watch it live
 	@$(BIN)/python examples/demo.py
+
+web: setup ## build the page of web/ into fetchml/api/ui/files, and check it
+	build/web.sh check
+	build/web.sh test
+
+web-watch: setup ## build the page at each change; a running server serves it at once
+	build/web.sh watch
 
 test: lint build ## lint, build, then every test; starts a Docker engine where none answers
 	$(PYTEST)
@@ -35,6 +42,8 @@ lint: setup ## style, types, layers, protos, drift of generated code, the docume
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	$(BIN)/python build/words.py
 	$(BIN)/python build/unasync.py --check
+	build/web.sh check
+	build/web.sh test
 
 audit: setup ## look up known vulnerabilities of the locked libraries
 	$(BIN)/python build/audit.py
@@ -71,12 +80,13 @@ bench: setup ## measure against bare aiohttp, grpc.aio and Docker, as ratios
 gpu-check: setup ## check GPUs and CUDA programs on this machine
 	@$(BIN)/python build/gpu_check.py
 
-lock: setup ## resolve the dependencies again into requirements.lock
+lock: setup ## resolve the dependencies again into requirements.lock and web/package-lock.json
 	$(BIN)/uv pip compile pyproject.toml --group dev --group demo --output-file requirements.lock \
 	    --universal --python-version 3.11 --generate-hashes --upgrade \
 	    --no-annotate --no-header --no-emit-index-url --quiet
+	build/web.sh lock
 
 clean: ## remove .venv, the demo's data and every cache
 	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis \
-	    .import_linter_cache .grimp_cache
+	    .import_linter_cache .grimp_cache web/node_modules fetchml/api/ui/files
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

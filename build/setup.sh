@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes .venv from the first Python 3.11 or newer that it finds, with everything in
-# requirements.lock and this project (editable) in it. Does nothing when that is done already.
+# requirements.lock and this project (editable) in it, and builds the page. Does nothing when that
+# is done already.
 # PYTHON=/path/to/python3 chooses another interpreter.
 set -eu
 cd "$(dirname "$0")/.."
@@ -13,7 +14,7 @@ stamp=.venv/.made-from
 is_recent='import sys; sys.exit(sys.version_info < (3, 11))'
 
 if [ "$(cat $stamp 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
-    exit 0
+    exec build/web.sh build
 fi
 
 find_python() {
@@ -61,3 +62,5 @@ fi
 .venv/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 .venv/bin/python -m pip check >/dev/null
 echo "$wanted" >$stamp
+say "building the page"
+build/web.sh build

@@ -33,6 +33,7 @@ from fetchml.api.rest.status import ServerOperations
 from fetchml.api.rest.storage import StorageOperations
 from fetchml.api.rest.tasks import TaskOperations
 from fetchml.api.trace import new_trace
+from fetchml.api.ui.routes import PageOperations
 from fetchml.api.ws.route import WatchOperation
 from fetchml.api.ws.session import Timing
 from fetchml.auth.admission import Admission
@@ -80,7 +81,7 @@ class HttpTimeouts:
 
 
 class HttpServer:
-    """Serves REST, `/ws`, and the Jupyter proxy."""
+    """Serves REST, `/ws`, the page, and the Jupyter proxy."""
 
     def __init__(
         self,
@@ -128,6 +129,7 @@ class HttpServer:
             AuditOperations(audit),
             StorageOperations(retention, body_timeout_seconds=timeouts.body),
             WatchOperation(engine, admission, self._streams, timeouts.ws),
+            PageOperations(),
             proxy,
         ):
             for route in operations.routes():

@@ -86,7 +86,7 @@ async def test_invalid_trace_id_is_replaced(rest: World, parent: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/tasks/", "/v1/task", "//v1/tasks", "/v1/tasks/a/b", "/v1/experiment"]
+    "path", ["/u", "/v1", "/v1/tasks/", "/v1/task", "//v1/tasks", "/v1/tasks/a/b", "/v1/experiment"]
 )
 async def test_unknown_path_returns_404(rest: World, path: str) -> None:
     async with rest.client.session.get(rest.client.url(path)) as response:

@@ -7,7 +7,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.param_types import Duration
-from fetchml.cli.render import clean, local_time, print_json, show, table
+from fetchml.cli.render import clean, local_time, print_json, show
+from fetchml.cli.tables import table
 from fetchml.client import Client, Rpc, to_json
 from fetchml.v1 import audit_pb2
 
@@ -57,7 +58,7 @@ def audit(
         print_json({"entries": [], **to_json(found)})
         return
     columns = ("WHEN", "USER", "FROM", "ACTION", "TARGET", "OUTCOME", "NOTE")
-    shown = table(*columns, spare=("FROM", "NOTE"))
+    shown = table(*columns, spare=("FROM", "NOTE", "OUTCOME"))
     for entry in found.entries:
         shown.add_row(
             local_time(entry.at),

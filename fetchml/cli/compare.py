@@ -11,7 +11,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from fetchml.cli.render import clean, note, run_time, status_text, table
+from fetchml.cli.render import clean, note, run_time, status_text
+from fetchml.cli.tables import table
 from fetchml.client import Client, NotFound, Task, ended, to_json
 from fetchml.core.requests import shell_words
 

@@ -4,7 +4,8 @@ import click
 
 from fetchml.cli.compare import compared, comparison_table, row_json, sort_rows
 from fetchml.cli.connect import json_option, server_option, valid_text
-from fetchml.cli.render import clean, console, local_time, print_json, show, show_details, table
+from fetchml.cli.render import clean, console, local_time, print_json, show, show_details
+from fetchml.cli.tables import table
 from fetchml.client import Client, Experiment, to_json
 
 

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.render import clean, console, print_json, run_time, show, table
+from fetchml.cli.render import clean, console, print_json, run_time, show
+from fetchml.cli.tables import table
 from fetchml.client import Client, Gpu, GpuList, Task, to_json
 
 EVERY_SECONDS = 1
@@ -85,8 +86,11 @@ def short(uuid: str) -> str:
 
 
 def _table(found: Iterable[Gpu], tasks: dict[str, Task]) -> Table:
-    columns = ("GPU", "UUID", "NAME", "STATE", "USE", "MEMORY", "TEMP", "TASK", "RAN", "NOTE")
-    shown = table(*columns, spare=("TEMP", "RAN", "NAME", "UUID", "USE", "MEMORY"))
+    shown = table(
+        *("GPU", "UUID", "NAME", "STATE", "USE", "MEMORY", "TEMP"),
+        *("JOB", "USER", "TASK", "RAN", "NOTE"),
+        spare=("TEMP", "UUID", "NAME", "MEMORY", "RAN", "USE", "USER", "JOB", "TASK"),
+    )
     for gpu in found:
         holders = [tasks.get(task_id) or Task(id=task_id) for task_id in gpu.task_ids]
         state = state_name(gpu)
@@ -98,7 +102,9 @@ def _table(found: Iterable[Gpu], tasks: dict[str, Task]) -> Table:
             f"{gpu.utilisation_percent} %" if gpu.HasField("utilisation_percent") else "",
             memory(gpu),
             f"{gpu.temperature_c} °C" if gpu.HasField("temperature_c") else "",
-            clean(", ".join(map(_holder, holders))),
+            clean(", ".join(task.job_name for task in holders if task.job_name)),
+            clean(", ".join(dict.fromkeys(task.user_id for task in holders if task.user_id))),
+            Text(", ".join(gpu.task_ids)),
             run_time(holders[0]) if len(holders) == 1 else "",
             clean(note(gpu)),
         )
@@ -123,11 +129,6 @@ def note(gpu: Gpu) -> str:
     # The server's own name includes a reason, which `reason` already holds.
     by = gpu.drained_by.partition(" (")[0] if reason else gpu.drained_by
     return "; ".join(filter(None, (reason, f"drained by {by}")))
-
-
-def _holder(task: Task) -> str:
-    """Return the holder's description. A Jupyter service is not a task, so only its id is shown."""
-    return f"{task.job_name} ({task.user_id}) {task.id}" if task.job_name else task.id
 
 
 def _tasks(client: Client) -> list[Task]:

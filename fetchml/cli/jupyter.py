@@ -11,7 +11,8 @@ import click
 from fetchml.cli.connect import json_option, server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.param_types import Int32
-from fetchml.cli.render import clean, console, local_time, print_json, show, show_details, table
+from fetchml.cli.render import clean, console, local_time, print_json, show, show_details
+from fetchml.cli.tables import table
 from fetchml.client import Client, JupyterServiceInfo, RateLimited, Unavailable, to_json
 
 LOOK_AGAIN_SECONDS = 0.5

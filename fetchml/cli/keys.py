@@ -13,8 +13,9 @@ from fetchml.cli.connect import connected, connected_as_found, json_option
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.param_types import Duration
 from fetchml.cli.privileges import as_owner
-from fetchml.cli.render import clean, console, local_time, print_json, show, table
+from fetchml.cli.render import clean, console, local_time, print_json, show
 from fetchml.cli.settings_options import data_dir_option
+from fetchml.cli.tables import table
 from fetchml.client import Rpc, Unreachable, to_json
 from fetchml.client.connection import CONTROL
 from fetchml.config.data_dir import default_data_dir

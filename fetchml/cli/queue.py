@@ -4,7 +4,8 @@ import click
 from rich.table import Table
 
 from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.render import print_json, show, table
+from fetchml.cli.render import print_json, show
+from fetchml.cli.tables import table
 from fetchml.client import Client, QueueStats
 
 

@@ -3,16 +3,16 @@
 import datetime
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import click
 from google.protobuf.message import Message
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.table import Column, Table
+from rich.console import Console, RenderableType
+from rich.table import Table
 from rich.text import Text
 
+from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Task, status_name, to_json
 
 STYLES = {
@@ -23,10 +23,6 @@ STYLES = {
     "completed": "green",
     "failed": "red",
 }
-WRAPPED = frozenset({"NOTE", "PROBLEM", "TARGET"})
-"""The columns that are wrapped or cut first on a narrow terminal."""
-WRAPPED_COLUMN_WIDTH = 20
-COLUMN_GAP = 2
 
 
 def print_json(value: Message | dict[str, Any] | list[Any]) -> None:
@@ -107,50 +103,6 @@ def size(count: int) -> str:
     return f"{count / 1024**power:.1f} {'KMGT'[power - 1]}iB"
 
 
-class FittedTable(Table):
-    """A table that leaves out columns where the terminal is too narrow for all of them."""
-
-    def __init__(self, spare: Sequence[str]) -> None:
-        """`spare` lists the columns that can be left out, the least important first."""
-        super().__init__(box=None, pad_edge=False, header_style="bold")
-        self._spare = spare
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        kept = self.columns
-        for name in self._spare:
-            if _wanted_width(kept) <= options.max_width:
-                break
-            kept = [column for column in kept if str(column.header) != name]
-        if len(kept) == len(self.columns):
-            yield from super().__rich_console__(console, options)
-            return
-        narrow = Table(box=None, pad_edge=False, header_style="bold")
-        for column in kept:
-            narrow.add_column(
-                column.header, justify=column.justify, no_wrap=column.no_wrap, overflow="ellipsis"
-            )
-        for cells in zip(*(column.cells for column in kept), strict=True):
-            narrow.add_row(*cells)
-        yield narrow
-
-
-def _wanted_width(columns: Sequence[Column]) -> int:
-    width = COLUMN_GAP * (len(columns) - 1)
-    for column in columns:
-        widest = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
-        width += min(WRAPPED_COLUMN_WIDTH, widest) if str(column.header) in WRAPPED else widest
-    return width
-
-
-def table(*columns: str, spare: Sequence[str] = ()) -> FittedTable:
-    """Return an empty table. A terminal that is too narrow leaves out `spare` columns, the first
-    one first."""
-    made = FittedTable(spare)
-    for column in columns:
-        made.add_column(column, no_wrap=column not in WRAPPED, overflow="ellipsis")
-    return made
-
-
 def show_details(lines: Iterable[tuple[str, str | Text]]) -> None:
     """Print names and values in two columns, without those whose value is empty."""
     shown = Table(box=None, pad_edge=False, show_header=False)
@@ -162,10 +114,12 @@ def show_details(lines: Iterable[tuple[str, str | Text]]) -> None:
     show(shown)
 
 
-def task_table(tasks: Iterable[Task]) -> Table:
+def task_table(tasks: Iterable[Task]) -> FittedTable:
+    """Return a table with one line for each task."""
     made = table(
         *("ID", "JOB", "STATUS", "PRIORITY", "USER", "SUBMITTED", "RAN", "NOTE"),
-        spare=("PRIORITY", "SUBMITTED", "USER", "RAN"),
+        spare=("PRIORITY", "SUBMITTED", "USER", "RAN", "NOTE"),
+        wrapped=(),
     )
     for task in tasks:
         made.add_row(

@@ -14,8 +14,9 @@ from fetchml.backup.archive import BadBackup
 from fetchml.backup.restore import RestoreReport
 from fetchml.backup.restore import restore as restore_backup
 from fetchml.cli.errors import CommandError, ExitCode, reason
-from fetchml.cli.render import clean, local_time, show, table
+from fetchml.cli.render import clean, local_time, show
 from fetchml.cli.settings_options import data_dir_option
+from fetchml.cli.tables import table
 from fetchml.config.data_dir import default_data_dir
 from fetchml.ops import stdio
 from fetchml.system.signals import held_back, interruptible

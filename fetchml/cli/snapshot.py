@@ -13,8 +13,8 @@ from fetchml.cli.render import (
     show,
     show_details,
     size,
-    table,
 )
+from fetchml.cli.tables import table
 from fetchml.cli.upload import upload_folder
 from fetchml.client import Client, Snapshot, to_json
 

@@ -3,7 +3,8 @@
 import click
 
 from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.render import clean, print_json, show, size, table
+from fetchml.cli.render import clean, print_json, show, size
+from fetchml.cli.tables import table
 from fetchml.client import Client, Rpc, to_json
 from fetchml.v1 import storage_pb2
 

@@ -1,0 +1,111 @@
+"""Tables that fit the terminal: cells are cut, then columns left out, the least important first."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Column, Table
+
+NARROWEST = {
+    "ACTION": 11,
+    "ARGS": 12,
+    "COMMIT": 12,
+    "FROM": 9,
+    "JOB": 8,
+    "NAME": 8,
+    "NOTE": 16,
+    "PROBLEM": 16,
+    "TARGET": 12,
+    "USER": 6,
+    "WORKSPACE": 8,
+}
+"""The columns whose cells may be cut, and the width that leaves them useful."""
+WRAPPED = frozenset({"NOTE", "PROBLEM"})
+"""The columns whose text continues on further lines where it is longer than the column."""
+GROW_LAST = frozenset({"ARGS", "NOTE", "PROBLEM", "TARGET"})
+"""The columns that get the width that is left when all others are complete."""
+ESSENTIAL = frozenset({"GPU", "ID", "STATE", "STATUS"})
+"""The columns that are never left out, nor cut."""
+COLUMN_GAP = 2
+
+
+class FittedTable(Table):
+    """A table that adapts to the width of the terminal."""
+
+    def __init__(self, spare: Sequence[str]) -> None:
+        """`spare` lists the columns to leave out, the least important first."""
+        super().__init__(box=None, pad_edge=False, header_style="bold")
+        self._spare = spare
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        kept, widths = fitted(self.columns, self._spare, options.max_width)
+        shown = Table(box=None, pad_edge=False, header_style="bold")
+        for column, width in zip(kept, widths, strict=True):
+            shown.add_column(
+                column.header,
+                justify=column.justify,
+                no_wrap=column.no_wrap,
+                overflow=column.overflow,
+                width=width,
+            )
+        for cells in zip(*(column.cells for column in kept), strict=True):
+            shown.add_row(*cells)
+        yield shown
+
+    def whole_width(self) -> int:
+        """Return the width at which nothing is cut or left out."""
+        return _total(map(_wanted, self.columns))
+
+
+def table(
+    *columns: str, spare: Sequence[str] = (), wrapped: Iterable[str] = WRAPPED
+) -> FittedTable:
+    """Return an empty table. A terminal that is too narrow leaves out `spare` columns, the first
+    one first. `wrapped` columns continue on further lines; others are cut."""
+    made = FittedTable(spare)
+    for column in columns:
+        essential = column in ESSENTIAL
+        made.add_column(
+            column,
+            no_wrap=column not in wrapped and not essential,
+            overflow="fold" if essential else "ellipsis",
+        )
+    return made
+
+
+def fitted(
+    columns: Sequence[Column], spare: Sequence[str], width: int
+) -> tuple[list[Column], list[int]]:
+    """Return the columns to show in a width, and the width of each."""
+    kept = list(columns)
+    dispensable = [*spare, *(_name(c) for c in reversed(columns) if _name(c) not in spare)]
+    for name in dispensable:
+        if _total(map(_least, kept)) <= width:
+            break
+        if name not in ESSENTIAL and name != _name(columns[0]):
+            kept = [column for column in kept if _name(column) != name]
+    widths = [_least(column) for column in kept]
+    left = width - _total(widths)
+    for place in sorted(range(len(kept)), key=lambda at: _name(kept[at]) in GROW_LAST):
+        more = max(0, min(left, _wanted(kept[place]) - widths[place]))
+        widths[place] += more
+        left -= more
+    return kept, widths
+
+
+def _name(column: Column) -> str:
+    return str(column.header)
+
+
+def _wanted(column: Column) -> int:
+    """Return the width of the column's longest cell, or of its header."""
+    return max(cell_len(str(cell)) for cell in (column.header, *column.cells))
+
+
+def _least(column: Column) -> int:
+    return min(_wanted(column), NARROWEST.get(_name(column), 1 << 16))
+
+
+def _total(widths: Iterable[int]) -> int:
+    each = list(widths)
+    return sum(each) + COLUMN_GAP * (len(each) - 1)

@@ -33,7 +33,7 @@ from fetchml.client.errors import (
 )
 from fetchml.client.messages import ended, status_name, to_json
 from fetchml.client.retries import Options
-from fetchml.client.rpcs import JupyterFields, Rpc, TaskFields, Where
+from fetchml.client.rpcs import JupyterFields, ListWhere, Rpc, TaskFields, Where
 from fetchml.client.sync.client import Client
 from fetchml.v1.experiment_pb2 import Experiment
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
@@ -70,6 +70,7 @@ __all__ = [
     "InternalError",
     "JupyterFields",
     "JupyterServiceInfo",
+    "ListWhere",
     "NotFound",
     "Options",
     "QueueStats",

@@ -1,11 +1,13 @@
 """Every RPC of the API: its name, request and reply, and whether it may be repeated."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Generic, NamedTuple, TypedDict, TypeVar
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypedDict, TypeVar
 from uuid import uuid4
 
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 
 from fetchml.v1 import experiment_pb2, gpu_pb2, jupyter_pb2, queue_pb2, snapshot_pb2, task_pb2
@@ -87,6 +89,18 @@ class Where(TypedDict, total=False):
     experiment_id: str
 
 
+class ListWhere(Where, total=False):
+    """A filter of a list of tasks; all fields must match."""
+
+    text: str
+    """Part of the job name, the id, the command, `args` or `error`."""
+    labels: Sequence[str]
+    """Each `key=value`, or `key` for any value."""
+    created_after: datetime
+    created_before: datetime
+    id_suffix: str
+
+
 # Tasks
 
 
@@ -134,7 +148,7 @@ def get_task(task_id: str) -> Rpc[Task]:
 
 
 def list_tasks(
-    where: Where,
+    where: ListWhere,
     *,
     limit: int | None = None,
     offset: int | None = None,
@@ -148,7 +162,7 @@ def list_tasks(
         page_size=page_size,
         page_token=page_token,
         view=FULL,
-        **_filters(where),
+        **_list_filters(where),
     )
     return Rpc("TaskService/ListTasks", request, task_pb2.TaskList)
 
@@ -199,6 +213,18 @@ def download_output(task_id: str, path: str) -> Rpc[task_pb2.TaskOutputChunk]:
 def _filters(where: Where) -> Where:
     """Return the filter with a list of states, since an iterator can be read only once."""
     return {**where, "states": list(where["states"])} if "states" in where else where
+
+
+def _list_filters(where: ListWhere) -> dict[str, Any]:
+    """Raises ValueError for a time without a time zone."""
+    filters: dict[str, Any] = dict(_filters(where))
+    for name in ("created_after", "created_before"):
+        if name in filters:
+            if filters[name].tzinfo is None:
+                raise ValueError(f"{name} needs a time zone, such as datetime.UTC")
+            filters[name] = Timestamp()
+            filters[name].FromDatetime(where[name])
+    return filters
 
 
 # The queue and the server

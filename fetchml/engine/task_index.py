@@ -99,7 +99,7 @@ class TaskIndex:
 
     def page(self, query: TaskQuery) -> TaskPage | None:
         """None: only the store knows."""
-        if query.job_name_prefix is not None or query.experiment_id is not None:
+        if _needs_search(query):
             return None
         states = frozenset(query.states or Status)
         total = self.count(states, query.user)
@@ -147,3 +147,18 @@ class TaskIndex:
     def holding(self) -> int:
         """All that have their slot."""
         return self.count(HOLDING)
+
+
+def _needs_search(query: TaskQuery) -> bool:
+    """Whether the query has a filter for which no total is counted in memory."""
+    return bool(query.labels) or any(
+        each is not None
+        for each in (
+            query.job_name_prefix,
+            query.experiment_id,
+            query.text,
+            query.created_after,
+            query.created_before,
+            query.id_suffix,
+        )
+    )

@@ -25,6 +25,15 @@ class TaskQuery(msgspec.Struct, frozen=True):
     user: str | None = None
     job_name_prefix: str | None = None
     experiment_id: str | None = None
+    text: str | None = None
+    """Part of the job name, the id, the command, `args` or the error, in upper or lower case."""
+    labels: tuple[tuple[str, str | None], ...] = ()
+    """Keys and values that the metadata must have; `None` stands for any value."""
+    created_after: int | None = None
+    """Only tasks created at this time or later."""
+    created_before: int | None = None
+    """Only tasks created before this time."""
+    id_suffix: str | None = None
     limit: int = 50
     offset: int = 0
     before: tuple[int, str] | None = None

@@ -238,7 +238,7 @@ class GetTaskRequest(_message.Message):
     def __init__(self, task_id: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ...) -> None: ...
 
 class ListTasksRequest(_message.Message):
-    __slots__ = ("status", "limit", "offset", "states", "job_name_prefix", "user_id", "experiment_id", "page_size", "page_token", "view")
+    __slots__ = ("status", "limit", "offset", "states", "job_name_prefix", "user_id", "experiment_id", "page_size", "page_token", "view", "text", "labels", "created_after", "created_before", "id_suffix")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
@@ -249,6 +249,11 @@ class ListTasksRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AFTER_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    ID_SUFFIX_FIELD_NUMBER: _ClassVar[int]
     status: Task.Status
     limit: int
     offset: int
@@ -259,7 +264,12 @@ class ListTasksRequest(_message.Message):
     page_size: int
     page_token: str
     view: View
-    def __init__(self, status: _Optional[_Union[Task.Status, str]] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., states: _Optional[_Iterable[_Union[Task.Status, str]]] = ..., job_name_prefix: _Optional[str] = ..., user_id: _Optional[str] = ..., experiment_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ...) -> None: ...
+    text: str
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    created_after: _timestamp_pb2.Timestamp
+    created_before: _timestamp_pb2.Timestamp
+    id_suffix: str
+    def __init__(self, status: _Optional[_Union[Task.Status, str]] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ..., states: _Optional[_Iterable[_Union[Task.Status, str]]] = ..., job_name_prefix: _Optional[str] = ..., user_id: _Optional[str] = ..., experiment_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ..., text: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ..., created_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., id_suffix: _Optional[str] = ...) -> None: ...
 
 class TaskList(_message.Message):
     __slots__ = ("tasks", "total", "limit", "offset", "next_page_token")

@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.api.task_json import rfc3339
 from fetchml.core.model import FailureReason, Status
@@ -245,6 +246,50 @@ async def test_list_filters(world: World) -> None:
     assert await found(user_id="nobody") == []
 
 
+async def test_search_filters(world: World) -> None:
+    """By text, labels, time and id, alone and together."""
+    labels = {"lr": "0.1", '$."a=': "x"}
+    a = await create(world, command=["python", "train.py"], args="--lr 0.1", metadata=labels)
+    b = await create(world, job_name="Other", metadata={"lr": ""})
+    await world.engine.change(b.id, status=Status.FAILED, error="exit code 3")
+
+    async def found(**fields: Any) -> set[str]:
+        page = await list_tasks(world, **fields)
+        assert page.total == len(page.tasks)
+        return {task.id for task in page.tasks}
+
+    both = {a.id, b.id}
+    assert await found(text="TRAIN.py") == both, "the default command names it too"
+    assert await found(text="python train.py") == both
+    assert await found(text="--LR") == {a.id}
+    assert await found(text="exit code") == {b.id}
+    assert await found(text="other") == {b.id}
+    assert await found(text=a.id[-12:]) == {a.id}
+    assert await found(text="%") == await found(text="'; drop table tasks; --") == set()
+    assert await found(labels=["lr"]) == both
+    assert await found(labels=["lr="]) == {b.id}
+    assert await found(labels=["lr=0.1", '$."a'], text="lr") == set(), "the first = ends the key"
+    assert await found(labels=["lr=0.1"], text="lr") == {a.id}
+    assert await found(labels=["x"]) == set()
+    assert await found(id_suffix=b.id[-8:]) == {b.id}
+    assert await found(created_after=a.created_at) == both
+    assert await found(created_before=a.created_at) == set()
+    assert await found(text="train", states=["failed"], user_id="user") == {b.id}
+
+
+async def test_page_tokens_with_search_filters(world: World) -> None:
+    ids = [(await create(world, metadata={"n": str(n)})).id for n in range(3)]
+    page = await list_tasks(world, page_size=2, labels=["n"])
+    assert [task.id for task in page.tasks] == [ids[2], ids[1]]
+    token = page.next_page_token
+    page = await list_tasks(world, page_size=2, labels=["n"], page_token=token)
+    assert [task.id for task in page.tasks] == [ids[0]]
+    for others in ({"labels": ["n=1"]}, {"labels": ["n"], "text": "a"}, {}):
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await list_tasks(world, page_size=2, page_token=token, **others)
+        assert refusal(error.value).message.startswith("page_token: belongs to other filters")
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -259,6 +304,18 @@ async def test_list_filters(world: World) -> None:
         {"page_size": -1},
         {"page_size": 1001},
         {"page_size": 1, "limit": 1},
+        {"text": "x" * 257},
+        {"text": "a\0"},
+        {"labels": [""]},
+        {"labels": ["=a"]},
+        {"labels": ["a" * 1025]},
+        {"labels": ["a"] * 17},
+        {"id_suffix": "abc"},
+        {"id_suffix": "ABCD"},
+        {"id_suffix": "a" * 37},
+        {"id_suffix": "%%%%"},
+        {"created_after": Timestamp(seconds=-1)},
+        {"created_before": Timestamp(seconds=2**62)},
         {"page_token": "!"},
         {"page_token": "AAAA"},
         {"page_token": "é"},

@@ -139,6 +139,12 @@ async def test_an_offset_past_the_end_is_an_empty_page(rest: World, offset: str)
         *(f"offset={bad}" for bad in ("-1", "+1", "", "1_0", "1.0", "%C2%B2")),
         "limit=1&limit=1", "offset=1&offset=2", "status=queued&status=queued",
         *(f"status={bad}" for bad in ("preparing", "collecting", "cancelled", "QUEUED", "")),
+        "states=", "states=queued,", "states=queued,gone", "states=QUEUED",
+        "text=" + "x" * 257, "text=a%00b", "text=a&text=b",
+        "labels=", "labels=%3Da", "labels=" + "x" * 1025, "&".join(["labels=a"] * 17),
+        "created_after=yesterday", "created_after=1969-12-31T00:00:00Z", "created_before=",
+        "id_suffix=abc", "id_suffix=%25%25%25%25", "id_suffix=" + "a" * 37, "user_id=a&user_id=b",
+        "page_size=-1", "page_size=1001", "page_token=%21", "page_token=AAAA",
         "view=all", "view=",
     ],
 )  # fmt: skip
@@ -157,6 +163,37 @@ async def test_status_filters_exactly(rest: World) -> None:
         page = (await rest.client.get(f"/v1/tasks?status={wanted}")).json
         assert [task["id"] for task in page["tasks"]] == [expected]
         assert page["total"] == 1
+
+
+@pytest.mark.not_through(TRANSCODER, "it does not split lists at commas")
+async def test_filters_and_pages_by_token(rest: World) -> None:
+    ids = [await new_task(rest, job_name=f"n-{n}", metadata={"n": str(n % 2)}) for n in range(4)]
+    await rest.engine.change(ids[0], status=Status.PREPARING)
+
+    async def found(query: str) -> list[int]:
+        page = (await rest.client.get(f"/v1/tasks?{query}")).json
+        return [ids.index(task["id"]) for task in page["tasks"]]
+
+    assert await found("states=preparing,collecting") == [0]
+    assert await found("states=preparing&states=queued") == [3, 2, 1, 0]
+    assert await found("states=preparing&status=queued") == []
+    assert await found("labels=n%3D1") == [3, 1]
+    assert await found("labels=n&labels=n%3D0&text=N-2") == [2]
+    assert await found("job_name_prefix=n-3") == [3]
+    assert await found(f"id_suffix={ids[1][-12:]}") == [1]
+    assert await found("user_id=nobody") == await found("experiment_id=none") == []
+    assert await found("created_before=2000-01-01T00:00:00Z") == []
+    assert await found("created_after=2000-01-01T00:00:00Z&text=n-0") == [0]
+    first = (await rest.client.get("/v1/tasks?page_size=3&labels=n")).json
+    assert (len(first["tasks"]), first["total"], first["limit"]) == (3, 4, 3)
+    token = first["next_page_token"]
+    last = (await rest.client.get(f"/v1/tasks?page_size=3&labels=n&page_token={token}")).json
+    assert [task["id"] for task in last["tasks"]] == [ids[0]]
+    assert "next_page_token" not in last
+    reply = await rest.client.get(f"/v1/tasks?page_size=3&page_token={token}")
+    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
+    reply = await rest.client.get("/v1/tasks?page_size=3&limit=3")
+    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
 
 
 async def test_delete_cancels_and_deletes(rest: World) -> None:

@@ -17,11 +17,12 @@ from yarl import URL
 from fetchml.adapters.jupyter.client import _Listed, _milliseconds
 from fetchml.api import task_messages
 from fetchml.api.grpc import peers
-from fetchml.api.grpc.listing import listing
+from fetchml.api.grpc.listing import list_request
 from fetchml.api.http import body
 from fetchml.api.http.query import Query
 from fetchml.api.jupyter import headers
 from fetchml.api.jupyter.socket import _handshake_key
+from fetchml.api.listing import listing
 from fetchml.api.trace import new_trace
 from fetchml.api.ws import route
 from fetchml.api.ws.frames import Frames
@@ -149,7 +150,7 @@ def create_message(data: bytes) -> None:
 
 
 def list_message(data: bytes) -> None:
-    found = listing(task_pb2.ListTasksRequest.FromString(data))
+    found = listing(list_request(task_pb2.ListTasksRequest.FromString(data)))
     assert 0 <= found.query.limit <= 1001
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.core.requests import (
     submission,
@@ -135,6 +136,9 @@ TARGETS: dict[str, Target] = {
             task_pb2.ListTasksRequest(page_size=5, page_token="A" * 38).SerializeToString(),
             task_pb2.ListTasksRequest(
                 limit=5, states=[task_pb2.Task.queued], status="queued"
+            ).SerializeToString(),
+            task_pb2.ListTasksRequest(
+                text="a", labels=["a=b", "c"], created_after=Timestamp(seconds=1), id_suffix="abcd"
             ).SerializeToString(),
         ],
         [*WIRE_TOKENS, b"-_", b"="],

@@ -226,6 +226,11 @@ async def test_invalid_queries_have_the_same_error(server: Server) -> None:
         ("status=collecting", {"status": "collecting"}),
         ("status=", {"status": 0}),
         ("status=nothing", {"status": 99}),
+        ("states=nothing", {"states": [99]}),
+        ("labels=%3D", {"labels": ["="]}),
+        ("id_suffix=x", {"id_suffix": "x"}),
+        ("page_size=1&limit=1", {"page_size": 1, "limit": 1}),
+        ("page_token=x", {"page_token": "x"}),
         ("view=x", {"view": 99}),
     ]
     async with nothing_changes(server):
@@ -248,6 +253,10 @@ async def test_lists_and_queue_are_equal(server: Server) -> None:
         ("status=running&view=full", {"status": "running", "view": "FULL"}),
         ("status=completed", {"status": "completed"}),
         ("status=failed&view=full", {"status": "failed", "view": "FULL"}),
+        ("states=queued,failed", {"states": ["queued", "failed"]}),
+        ("text=CANCELLED&user_id=nobody", {"text": "CANCELLED", "user_id": "nobody"}),
+        (f"id_suffix={ids[0]}", {"id_suffix": ids[0]}),
+        ("page_size=2&states=queued", {"page_size": 2, "states": ["queued"]}),
     ]
     for query, fields in requests:
         over_grpc = await call(server, "ListTasks", task_pb2.ListTasksRequest(**fields))

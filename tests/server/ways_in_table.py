@@ -45,6 +45,7 @@ ADMINS = Expected("403 403 403 ok", "403 403 403 ok")
 # those of things that the owner made just now, for this one call; the task waits in the queue.
 REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("GET", "/v1/tasks", LISTED, {"lists": "task"}),
+    ("GET", "/v1/tasks?id_suffix={task}&text=a&user_id=owner", LISTED, {"lists": "task"}),
     ("GET", "/v1/tasks/{task}", SEE, {}),
     ("GET", "/v1/tasks/{task}?view=full", SEE, {}),
     ("GET", "/v1/tasks/{task}/explain", SEE, {}),
@@ -83,6 +84,7 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
 ]
 GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("TaskService.ListTasks", {}, LISTED, {"lists": "task"}),
+    ("TaskService.ListTasks", {"id_suffix": "{task}", "text": "a"}, LISTED, {"lists": "task"}),
     ("TaskService.GetTask", {"task_id": "{task}"}, SEE, {}),
     ("TaskService.ExplainTask", {"task_id": "{task}"}, SEE, {}),
     ("TaskService.StreamTaskLogs", {"task_id": "{task}"}, SEE, {}),

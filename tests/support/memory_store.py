@@ -73,6 +73,11 @@ class MemoryStore:
             and query.user in {None, task.user}
             and task.spec.job_name.startswith(query.job_name_prefix or "")
             and query.experiment_id in {None, task.spec.experiment_id}
+            and (query.created_after is None or task.created_at >= query.created_after)
+            and (query.created_before is None or task.created_at < query.created_before)
+            and task.id.endswith(query.id_suffix or "")
+            and all(_has_label(task, *label) for label in query.labels)
+            and (query.text or "").lower() in _texts(task)
         ]
         return sorted(found, key=_age, reverse=True)
 
@@ -154,3 +159,14 @@ def _done() -> asyncio.Future[None]:
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     done.set_result(None)
     return done
+
+
+def _has_label(task: Task, key: str, value: str | None) -> bool:
+    found = (task.spec.metadata or {}).get(key)
+    return found is not None and value in {None, found}
+
+
+def _texts(task: Task) -> str:
+    spec = task.spec
+    parts = (spec.job_name, task.id, spec.args, task.error, " ".join(spec.command))
+    return "\n".join(part for part in parts if part is not None).lower()

@@ -74,7 +74,7 @@ class Client:
                 reply.status,
                 reply.headers.get("Content-Type", ""),
                 reply.body,
-                full="view=full" in path.lower(),
+                full="view=full" in path.lower() or "page_size=" in path,
             )
         return reply
 

@@ -255,6 +255,15 @@ def tasks_created(query: AuditQuery) -> tuple[str, list[Any]]:
 _PRESTAGED = "(status = 'preparing' AND coalesce((data->>'$.ahead')::BOOLEAN, false))"
 
 
+# A map, since a key may hold every character that a JSON path gives a meaning.
+_METADATA = "json_extract(data, '$.spec.metadata')::MAP(VARCHAR, VARCHAR)"
+# Line breaks keep the end of one text and the start of the next from matching together.
+_TEXTS = (
+    "concat_ws(chr(10), job_name, id, data->>'$.spec.args', data->>'$.error', "
+    "array_to_string(data->>'$.spec.command[*]', ' '))"
+)
+
+
 def _has_shown_status(states: Collection[Status]) -> str:
     """The condition for `Task.shown_status`, with a parameter for each state. The column has
     `Task.status`."""
@@ -280,4 +289,20 @@ def _filter(query: TaskQuery) -> tuple[str, list[Any]]:
     if query.experiment_id is not None:
         where += " AND experiment_id = ?"
         parameters.append(query.experiment_id)
+    if query.created_after is not None:
+        where += " AND created_at >= ?"
+        parameters.append(query.created_after)
+    if query.created_before is not None:
+        where += " AND created_at < ?"
+        parameters.append(query.created_before)
+    if query.id_suffix is not None:
+        where += " AND ends_with(id, ?)"
+        parameters.append(query.id_suffix)
+    for key, value in query.labels:
+        found = f"element_at({_METADATA}, ?)[1]"
+        where += f" AND {found} IS NOT NULL" if value is None else f" AND {found} = ?"
+        parameters += [key] if value is None else [key, value]
+    if query.text is not None:
+        where += f" AND contains(lower({_TEXTS}), lower(?))"
+        parameters.append(query.text)
     return where, parameters

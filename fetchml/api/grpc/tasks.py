@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from google.protobuf.empty_pb2 import Empty
 
 from fetchml.api.file_pieces import pieces_of, size_of
-from fetchml.api.grpc.listing import listing, page_token
+from fetchml.api.grpc.listing import list_request
 from fetchml.api.grpc.rpc_context import RpcContext
+from fetchml.api.listing import listing
 from fetchml.api.mappings import EXPLANATION, OUTPUT
 from fetchml.api.task_messages import (
     create_fields,
@@ -77,21 +78,19 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         self, request: task_pb2.ListTasksRequest, context: RpcContext
     ) -> task_pb2.TaskList:
         full = wants_full(request.view)
-        wanted = listing(request)
+        wanted = listing(list_request(request))
         async with self._pages:
             page = TaskPage([], 0)
             if not wanted.impossible:
                 page = await self._engine.list_tasks(
                     context.principal, wanted.query, whole=not wanted.by_token
                 )
-            tasks = page.tasks[: wanted.size]
-            more = wanted.by_token and (page.cut or len(page.tasks) > wanted.size)
             return task_pb2.TaskList(
-                tasks=await map_paced(partial(task_message, full=full), tasks),
+                tasks=await map_paced(partial(task_message, full=full), wanted.shown(page)),
                 total=page.total,
                 limit=wanted.size,
                 offset=wanted.query.offset,
-                next_page_token=page_token(request, tasks[-1]) if more else None,
+                next_page_token=wanted.next_token(page),
             )
 
     async def CancelTask(

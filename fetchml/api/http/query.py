@@ -19,17 +19,20 @@ _TIME = re.compile(
 _MAX_DIGITS = 18
 """Every number of this length fits into 64 bits."""
 
+_STATES = tuple(Status)
+
 T = TypeVar("T")
 
 
 class Query:
     """The query parameters of a request. `ignored` lists those that the operation does not use."""
 
-    def __init__(self, request: web.BaseRequest, *known: str) -> None:
-        """`known`: the parameters that the operation uses. Raises BadRequest if one is repeated."""
+    def __init__(self, request: web.BaseRequest, *known: str, repeated: Sequence[str] = ()) -> None:
+        """`known`: the parameters that the operation uses. `repeated`: those of them that may
+        occur more than once. Raises BadRequest if another one does."""
         given = request.query
         for name in known:
-            if len(given.getall(name, ())) > 1:
+            if name not in repeated and len(given.getall(name, ())) > 1:
                 raise BadRequest(f"{name}: must be given only once")
         self._given = given
         self.ignored = [name for name in given if name not in known] if given else []
@@ -37,6 +40,10 @@ class Query:
     def text(self, name: str) -> str | None:
         """Return the parameter unchanged; `None` if it is absent."""
         return self._given.get(name)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return every occurrence of a parameter that may be repeated."""
+        return tuple(self._given.getall(name, ()))
 
     def number(self, name: str) -> int | None:
         """Return a whole number of at least 0, or `None` if it is absent. A number of more than 18
@@ -84,6 +91,14 @@ class Query:
             if text == status:
                 return (status,)
         raise BadRequest(f"{name}: must be one of {', '.join(allowed)}")
+
+    def states(self, name: str) -> tuple[Status, ...]:
+        """Return states from a comma-separated list, which may be repeated. Raises BadRequest for
+        an unknown one."""
+        states = [each for text in self.texts(name) for each in text.split(",")]
+        if unknown := [each for each in states if each not in _STATES]:
+            raise BadRequest(f"{name}: {unknown[0][:64]!r} is not one of {', '.join(_STATES)}")
+        return tuple(dict.fromkeys(Status(each) for each in states))
 
     def full_view(self) -> bool:
         """Return whether `view` is `full`. Raises BadRequest for an unknown view."""

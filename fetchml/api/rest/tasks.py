@@ -9,15 +9,25 @@ from fetchml.api.http.body import read_object
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
+from fetchml.api.listing import ListRequest, listing
 from fetchml.api.mappings import EXPLANATION
 from fetchml.api.task_json import task_json
 from fetchml.core.acceptance import ignored_fields
-from fetchml.core.requests.paging import DEFAULT_LIMIT, STATUS_FILTER, range_fault
+from fetchml.core.requests.listing import Filters
+from fetchml.core.requests.paging import STATUS_FILTER
 from fetchml.errors import BadRequest
-from fetchml.ports.store import TaskQuery
+from fetchml.ports.store import TaskPage
 
 if TYPE_CHECKING:
     from fetchml.engine.engine import Engine
+
+
+_LIST = (
+    "status", "states", "user_id", "job_name_prefix", "experiment_id", "text", "labels",
+    "created_after", "created_before", "id_suffix", "limit", "offset", "page_size", "page_token",
+    "view",
+)  # fmt: skip
+"""Query parameters of the list."""
 
 
 class TaskOperations:
@@ -44,22 +54,22 @@ class TaskOperations:
         return request.json(task_json(task, full=full), status=201, ignored=ignored)
 
     async def list(self, request: RestRequest) -> web.StreamResponse:
-        query = Query(request.http, "status", "limit", "offset", "view")
+        query = Query(request.http, *_LIST, repeated=("states", "labels"))
         full = query.full_view()
-        states = query.status("status", STATUS_FILTER)
-        limit = _or(query.number("limit"), DEFAULT_LIMIT)
-        if fault := range_fault("limit", limit):
-            raise BadRequest(fault)
-        offset = _or(query.number("offset"), 0)
-        page = await self._engine.list_tasks(
-            request.principal, TaskQuery(states=states, limit=limit, offset=offset, brief=not full)
-        )
+        wanted = listing(_list_request(query, full=full))
+        page = TaskPage([], 0)
+        if not wanted.impossible:
+            page = await self._engine.list_tasks(
+                request.principal, wanted.query, whole=not wanted.by_token
+            )
         body = {
-            "tasks": await request.rows(partial(task_json, full=full), page.tasks),
+            "tasks": await request.rows(partial(task_json, full=full), wanted.shown(page)),
             "total": page.total,
-            "limit": limit,
-            "offset": offset,
+            "limit": wanted.size,
+            "offset": wanted.query.offset,
         }
+        if token := wanted.next_token(page):
+            body["next_page_token"] = token
         return request.json(body, ignored=query.ignored)
 
     async def get(self, request: RestRequest, task_id: str) -> web.StreamResponse:
@@ -79,8 +89,27 @@ class TaskOperations:
         return request.json(EXPLANATION.json(explanation), ignored=query.ignored)
 
 
-def _or(number: int | None, default: int) -> int:
-    return default if number is None else number
+def _list_request(query: Query, *, full: bool) -> ListRequest:
+    """Raises BadRequest."""
+    return ListRequest(
+        Filters(
+            user=query.text("user_id") or "",
+            job_name_prefix=query.text("job_name_prefix") or "",
+            experiment_id=query.text("experiment_id") or "",
+            text=query.text("text") or "",
+            labels=query.texts("labels"),
+            created_after=query.time("created_after"),
+            created_before=query.time("created_before"),
+            id_suffix=query.text("id_suffix") or "",
+        ),
+        status=next(iter(query.status("status", STATUS_FILTER)), None),
+        states=query.states("states"),
+        limit=query.number("limit"),
+        offset=query.number("offset"),
+        page_size=query.number("page_size") or 0,
+        page_token=query.text("page_token") or "",
+        full=full,
+    )
 
 
 def _idempotency_key(request: web.BaseRequest) -> str | None:

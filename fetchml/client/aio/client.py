@@ -14,7 +14,7 @@ from fetchml.client.aio.calls import AsyncCalls
 from fetchml.client.cursors import LogCursor, TaskCursor, WatchCursor
 from fetchml.client.errors import CallError, NotFound
 from fetchml.client.retries import SHORTEST_PAUSE_SECONDS, Backoff
-from fetchml.client.rpcs import JupyterFields, TaskFields, Where
+from fetchml.client.rpcs import JupyterFields, ListWhere, TaskFields, Where
 from fetchml.v1.experiment_pb2 import Experiment
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
@@ -60,7 +60,9 @@ class AsyncClient(AsyncCalls):
     async def get(self, task_id: str) -> Task:
         return await self.call(rpcs.get_task(task_id))
 
-    async def list(self, *, page_size: int = 200, **where: Unpack[Where]) -> AsyncIterator[Task]:
+    async def list(
+        self, *, page_size: int = 200, **where: Unpack[ListWhere]
+    ) -> AsyncIterator[Task]:
         """Yield tasks, newest first and without `output`. Reads the next page when it is
         needed."""
         token = ""
@@ -73,7 +75,7 @@ class AsyncClient(AsyncCalls):
             if not token:
                 return
 
-    async def page(self, limit: int, offset: int = 0, **where: Unpack[Where]) -> TaskList:
+    async def page(self, limit: int, offset: int = 0, **where: Unpack[ListWhere]) -> TaskList:
         """Return up to 1000 tasks, newest first, and the `total` of all that match."""
         return await self.call(rpcs.list_tasks(where, limit=limit, offset=offset))
 

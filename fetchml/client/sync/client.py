@@ -13,7 +13,7 @@ from fetchml.client import rpcs
 from fetchml.client.cursors import LogCursor, TaskCursor, WatchCursor
 from fetchml.client.errors import CallError, NotFound
 from fetchml.client.retries import SHORTEST_PAUSE_SECONDS, Backoff
-from fetchml.client.rpcs import JupyterFields, TaskFields, Where
+from fetchml.client.rpcs import JupyterFields, ListWhere, TaskFields, Where
 from fetchml.client.sync.calls import Calls
 from fetchml.v1.experiment_pb2 import Experiment
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
@@ -60,7 +60,7 @@ class Client(Calls):
     def get(self, task_id: str) -> Task:
         return self.call(rpcs.get_task(task_id))
 
-    def list(self, *, page_size: int = 200, **where: Unpack[Where]) -> Iterator[Task]:
+    def list(self, *, page_size: int = 200, **where: Unpack[ListWhere]) -> Iterator[Task]:
         """Yield tasks, newest first and without `output`. Reads the next page when it is
         needed."""
         token = ""
@@ -72,7 +72,7 @@ class Client(Calls):
             if not token:
                 return
 
-    def page(self, limit: int, offset: int = 0, **where: Unpack[Where]) -> TaskList:
+    def page(self, limit: int, offset: int = 0, **where: Unpack[ListWhere]) -> TaskList:
         """Return up to 1000 tasks, newest first, and the `total` of all that match."""
         return self.call(rpcs.list_tasks(where, limit=limit, offset=offset))
 

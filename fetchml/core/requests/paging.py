@@ -4,7 +4,7 @@ from fetchml.core.model import Status
 
 MAX_LIMIT = 1000
 DEFAULT_LIMIT = 50
-MAX_OFFSET = 2**31 - 1
+MAX_OFFSET = 2**63 - 1
 STATUS_FILTER = (Status.QUEUED, Status.RUNNING, Status.COMPLETED, Status.FAILED)
 """The values of the contract's `status`. gRPC's `states` takes every state."""
 

@@ -25,6 +25,8 @@ creates = st.tuples(
     st.sampled_from((None, "exp-1", "exp-2")),
     st.sampled_from((None, "key-1", "key-2")),
     st.sampled_from((False, False, True)),  # a service
+    st.sampled_from((None, {"lr": "1"}, {"lr": "", "x": "1"}, {'$."a': "b", "": "0", "/~": "\\"})),
+    st.sampled_from((None, "--lr 1", 'É "x"\n')),
 )
 changes = st.tuples(
     st.just("change"), st.integers(0, 30), st.sampled_from(Status), st.sampled_from((False, True))
@@ -45,6 +47,11 @@ queries = st.builds(
     user=st.sampled_from((None, *USERS)),
     job_name_prefix=st.sampled_from((None, "train-", "train-1", "other")),
     experiment_id=st.sampled_from((None, "exp-1")),
+    text=st.sampled_from((None, None, "RUN", "train.py --lr", "x\nimage", "%", "é")),
+    labels=st.sampled_from(((), (), (("lr", None),), (("lr", "1"),), (('$."a', "b"), ("", "0")))),
+    created_after=st.sampled_from((None, None, 1_003)),
+    created_before=st.sampled_from((None, None, 1_003)),
+    id_suffix=st.sampled_from((None, None, "0003", "_003")),
     limit=st.integers(0, 5),
     offset=st.sampled_from((0, 0, 2, 10**30)),
     before=st.none() | st.tuples(st.integers(999, 1_006), st.just("task-000004")),
@@ -112,10 +119,16 @@ async def do(
 async def change(opened: Opened, model: MemoryStore, step: tuple[object, ...]) -> None:
     made = list(model.tasks.values())
     match step:
-        case ("create", str(user), int(age), experiment, key, bool(service)):
+        case ("create", str(user), int(age), experiment, key, bool(service), metadata, args):
             number = len(made)
             blank = numbered(number)
-            spec = replace(blank.spec, experiment_id=experiment)
+            spec = replace(
+                blank.spec,
+                experiment_id=experiment,
+                metadata=metadata,
+                args=args,
+                command=("python", "train.py"),
+            )
             idempotency = Idempotency(str(key), f"digest-{number}") if key else None
             changed = replace(
                 blank,

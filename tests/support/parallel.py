@@ -11,7 +11,7 @@ from testbed.docker_engine import existing_engine, private_engine, why_no_privat
 if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
 
-DEAR_ROOMS = {"client", "envoy", "gateway", "jupyter"}
+DEAR_ROOMS = {"client", "envoy", "gateway", "jupyter", "ui"}
 """Rooms whose preparations take long: each is in one process."""
 ENGINE = pytest.StashKey[ExitStack]()
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")

@@ -1,0 +1,64 @@
+"""Every test here drives a real browser. They share it, and so they share an event loop."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from testbed.browser import chromium
+from tests.support.program import Backend, Server
+from tests.support.server_fixtures import Serve
+from tests.support.tab import DESKTOP, Tab, open_tab
+
+OpenTab = Callable[..., Awaitable[Tab]]
+"""`await tab(size, dark=False)`: a tab that is closed, and checked, at the end of the test."""
+
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Fails where there is no Chromium: nothing here is ever skipped."""
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def tab(browser: Browser) -> AsyncIterator[OpenTab]:
+    async with AsyncExitStack() as tabs:
+
+        async def tab(size: tuple[int, int] = DESKTOP, **options: Any) -> Tab:
+            return await tabs.enter_async_context(open_tab(browser, size, **options))
+
+        yield tab
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+    """As in the other rooms, on the loop of these tests."""
+    servers: list[Server] = []
+
+    def serve(backend: Backend, **variables: str) -> Server:
+        server = Server(tmp_path / f"data{len(servers)}", backend, **variables)
+        servers.append(server)
+        return server
+
+    yield serve
+    for server in servers:
+        await server.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def server(serve: Serve, processes_backend: Backend) -> Server:
+    """A server that runs tasks as plain processes, started."""
+    return await serve(processes_backend).start()

@@ -1,0 +1,43 @@
+"""The page loads in a real browser, under its policy, and the fixtures notice what must not be."""
+
+import pytest
+from playwright.async_api import Browser
+
+from tests.support.program import Server
+from tests.support.tab import DESKTOP, PHONE, open_tab
+from tests.support.waiting import until_true
+from tests.ui.conftest import OpenTab
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+async def test_page_loads(
+    server: Server, tab: OpenTab, size: tuple[int, int], *, dark: bool
+) -> None:
+    opened = await tab(size, dark=dark)
+    await opened.page.goto(f"http://{server.http_address}/")
+    assert opened.page.url == f"http://{server.http_address}/ui/"
+    await opened.page.get_by_role("heading", level=1).wait_for()
+    await opened.check_accessible()
+
+
+async def noticed(browser: Browser, server: Server, script: str) -> None:
+    """Run a script that the page would not run, until its tab has noticed."""
+    async with open_tab(browser) as opened:
+        await opened.page.goto(f"http://{server.http_address}/ui/")
+        await opened.page.evaluate(script)
+        await until_true(lambda: opened.violations or opened.executed or opened.errors)
+
+
+@pytest.mark.parametrize(
+    ("script", "what"),
+    [
+        ("document.body.setAttribute('style', 'color: red')", "style-src-attr"),
+        ("try { document.body.innerHTML = '<b>x</b>' } catch {}", "trusted-types"),
+        ("executed('planted')", "planted"),
+        ("setTimeout(() => { throw new Error('lost') })", "lost"),
+    ],
+)
+async def test_tab_notices(server: Server, browser: Browser, script: str, what: str) -> None:
+    with pytest.raises(AssertionError, match=what):
+        await noticed(browser, server, script)

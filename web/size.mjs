@@ -13,8 +13,9 @@ for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
   if (first.has(name)) continue;
   first.add(name);
   if (!name.endsWith(".js")) continue;
-  for (const found of text(name).matchAll(/(?:from|import)\s*"\.\/([\w.-]+\.js)"/g)) {
-    waiting.push(`assets/${found[1]}`);
+  // `import("…")` loads a view when it is opened: not a part of the first one.
+  for (const found of text(name).matchAll(/(?:from|import)\s*"\/ui\/(assets\/[\w.-]+\.js)"/g)) {
+    waiting.push(found[1]);
   }
 }
 

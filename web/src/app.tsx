@@ -1,13 +1,26 @@
-/** The whole page. */
-import { useEffect } from "preact/hooks";
-import { health, loadHealth } from "./health";
+/** The whole page: the sign-in, or the navigation beside a view. */
+
+import { Shell } from "./shell";
+import { SignIn } from "./sign_in";
+import { store } from "./state/store";
+import { Confirmation } from "./ui/dialog";
+import { Loading, Toasts } from "./ui/notes";
 
 export function App() {
-  useEffect(() => void loadHealth(), []);
+  const session = store.session.value;
   return (
-    <main>
-      <h1>FetchML</h1>
-      <p id="health">{health.value ? `The server is ${health.value.status}.` : "Loading…"}</p>
-    </main>
+    <>
+      {session === undefined ? (
+        <main class="starting">
+          <Loading what="Connecting" />
+        </main>
+      ) : session === null ? (
+        <SignIn />
+      ) : (
+        <Shell session={session} />
+      )}
+      <Confirmation />
+      <Toasts />
+    </>
   );
 }

@@ -1,7 +1,21 @@
 /** Starts the page. */
 import { render } from "preact";
+import { takeCode } from "./api/session";
 import { App } from "./app";
+import { startRouter } from "./router";
+import { startClock } from "./state/clock";
+import { store } from "./state/store";
+import { startTheme } from "./state/theme";
 
 const root = document.getElementById("app");
 if (root === null) throw new Error("index.html has no element with the id app");
+const code = takeCode();
+startTheme();
+startClock();
+startRouter();
 render(<App />, root);
+void store.start(code);
+addEventListener("online", () => store.hurry());
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") store.hurry();
+});

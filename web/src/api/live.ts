@@ -1,0 +1,192 @@
+/**
+ * The live connection: every change of the tasks over `/ws`, in batches.
+ *
+ * A new connection asks for changes after a `seq` that no server reaches. The server answers with a
+ * `resync` that carries its current `seq`: a point from which nothing is missed, reached before the
+ * first read over REST. After a cut the connection continues after the last `seq`.
+ */
+
+import type { LiveMessage, Task } from "./model";
+
+export interface Change {
+  task: Task;
+  deleted: boolean;
+}
+
+export type LiveState =
+  | { kind: "off" }
+  | { kind: "connecting" }
+  | { kind: "live" }
+  /** `since`: when the connection was lost, in ms. */
+  | { kind: "lost"; since: number };
+
+export interface LiveEvents {
+  /** Changes in order, the newest of each task only. */
+  changed(changes: Change[]): void;
+  /** Everything must be read again. */
+  resync(): void;
+  state(state: LiveState): void;
+  /** The server ended the session. */
+  refused(): void;
+}
+
+export interface LiveWorld {
+  open(query: string): Socket;
+  now(): number;
+  later(ms: number, run: () => void): () => void;
+  /** Whether the session is still valid; asked after a connection that did not open. */
+  stillSignedIn(): Promise<boolean>;
+}
+
+/** The part of WebSocket that is used. */
+export interface Socket {
+  onopen: (() => void) | null;
+  onmessage: ((event: { data: unknown }) => void) | null;
+  onclose: ((event: { code: number }) => void) | null;
+  send(text: string): void;
+  close(): void;
+}
+
+export const NOW = Number.MAX_SAFE_INTEGER;
+const BATCH_MS = 120;
+const FIRST_WAIT_MS = 250;
+const LONGEST_WAIT_MS = 10_000;
+/** The server pings every 20 s: a silence of this length is a dead connection. */
+const SILENCE_MS = 50_000;
+const POLICY_VIOLATION = 1008;
+
+export class Live {
+  readonly #world: LiveWorld;
+  readonly #events: LiveEvents;
+  #socket: Socket | null = null;
+  #since = NOW;
+  #wait = FIRST_WAIT_MS;
+  #lostAt: number | null = null;
+  #waiting = new Map<string, Change>();
+  #cancelBatch: (() => void) | null = null;
+  #cancelRetry: (() => void) | null = null;
+  #cancelSilence: (() => void) | null = null;
+  #opened = false;
+
+  constructor(world: LiveWorld, events: LiveEvents) {
+    this.#world = world;
+    this.#events = events;
+  }
+
+  start(): void {
+    this.stop();
+    this.#since = NOW;
+    this.#wait = FIRST_WAIT_MS;
+    this.#events.state({ kind: "connecting" });
+    this.#connect();
+  }
+
+  stop(): void {
+    for (const cancel of [this.#cancelBatch, this.#cancelRetry, this.#cancelSilence]) cancel?.();
+    this.#cancelBatch = this.#cancelRetry = this.#cancelSilence = null;
+    this.#waiting.clear();
+    this.#drop();
+    this.#lostAt = null;
+    this.#events.state({ kind: "off" });
+  }
+
+  /** Try again at once: the network is back, or the tab is visible again. */
+  hurry(): void {
+    if (this.#cancelRetry === null) return;
+    this.#cancelRetry();
+    this.#cancelRetry = null;
+    this.#connect();
+  }
+
+  #connect(): void {
+    this.#opened = false;
+    const socket = this.#world.open(`view=full&since=${this.#since}`);
+    this.#socket = socket;
+    socket.onopen = () => {
+      this.#opened = true;
+      this.#heard();
+      if (this.#since !== NOW) this.#isLive();
+    };
+    socket.onmessage = (event) => this.#receive(event.data);
+    socket.onclose = (event) => void this.#closed(socket, event.code);
+  }
+
+  #isLive(): void {
+    this.#wait = FIRST_WAIT_MS;
+    this.#lostAt = null;
+    this.#events.state({ kind: "live" });
+  }
+
+  #receive(data: unknown): void {
+    this.#heard();
+    const message = JSON.parse(String(data)) as LiveMessage;
+    if (message.seq !== undefined) this.#since = message.seq;
+    switch (message.type) {
+      case "ping":
+        this.#socket?.send('{"type":"pong"}');
+        break;
+      case "resync":
+        this.#waiting.clear();
+        this.#isLive();
+        this.#events.resync();
+        break;
+      case "task_update":
+      case "task_deleted":
+        if (message.task) this.#keep(message.task, message.type === "task_deleted");
+        break;
+    }
+  }
+
+  #keep(task: Task, deleted: boolean): void {
+    // Last in the map: batches keep the order of the newest changes.
+    this.#waiting.delete(task.id);
+    this.#waiting.set(task.id, { task, deleted });
+    this.#cancelBatch ??= this.#world.later(BATCH_MS, () => {
+      this.#cancelBatch = null;
+      const changes = [...this.#waiting.values()];
+      this.#waiting.clear();
+      if (changes.length > 0) this.#events.changed(changes);
+    });
+  }
+
+  #heard(): void {
+    this.#cancelSilence?.();
+    this.#cancelSilence = this.#world.later(SILENCE_MS, () => this.#lose());
+  }
+
+  async #closed(socket: Socket, code: number): Promise<void> {
+    if (socket !== this.#socket) return;
+    if (code === POLICY_VIOLATION || !this.#opened) {
+      this.#socket = null;
+      if (!(await this.#world.stillSignedIn())) {
+        this.stop();
+        this.#events.refused();
+        return;
+      }
+      if (this.#socket !== null) return;
+    }
+    this.#lose();
+  }
+
+  #lose(): void {
+    this.#drop();
+    this.#cancelSilence?.();
+    this.#cancelSilence = null;
+    this.#lostAt ??= this.#world.now();
+    this.#events.state({ kind: "lost", since: this.#lostAt });
+    this.#cancelRetry?.();
+    this.#cancelRetry = this.#world.later(this.#wait, () => {
+      this.#cancelRetry = null;
+      this.#connect();
+    });
+    this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT_MS);
+  }
+
+  #drop(): void {
+    const socket = this.#socket;
+    this.#socket = null;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * The API's types as views use them: those of openapi.yaml, where the contract leaves every field
+ * optional, with the fields that the server always sends.
+ */
+
+import type * as Api from "./types";
+
+type With<T, Sent extends keyof T> = T & { [Name in Sent]-?: NonNullable<T[Name]> };
+
+export type Task = With<Api.Task, "id" | "job_name" | "status" | "priority" | "created_at">;
+export type Status = Task["status"];
+export type Role = "viewer" | "user" | "admin";
+
+export const STATUSES: readonly Status[] = [
+  "queued",
+  "preparing",
+  "running",
+  "collecting",
+  "completed",
+  "failed",
+];
+export const ENDED: ReadonlySet<Status> = new Set<Status>(["completed", "failed"]);
+/** The statuses of a task that holds resources. */
+export const HOLDING: ReadonlySet<Status> = new Set<Status>(["preparing", "running", "collecting"]);
+
+export interface TaskList {
+  tasks: Task[];
+  total: number;
+  next_page_token?: string;
+}
+
+export type TaskExplanation = With<Api.TaskExplanation, "reason">;
+export type ResourceShortage = Api.ResourceShortage;
+export type StartEstimate = Api.StartEstimate;
+export type QueueStats = Required<Api.QueueStats>;
+export type Gpu = With<Api.Gpu, "uuid" | "number" | "state">;
+export type GpuState = Gpu["state"];
+export interface GpuList extends Omit<Api.GpuList, "gpus"> {
+  gpus: Gpu[];
+}
+export type TaskOutput = With<Api.TaskOutput, "path" | "size_bytes">;
+export type Health = Required<Api.HealthResponse>;
+export type ErrorBody = Api.ErrorResponse;
+export type ErrorCode = NonNullable<ErrorBody["code"]>;
+
+/** A waiting task in the order of the queue. */
+export interface Waiting {
+  task: Task;
+  position: number;
+  reason?: string;
+  estimate?: StartEstimate;
+}
+
+export interface WaitingList {
+  tasks: Waiting[];
+  total?: number;
+}
+
+/** A message of `/ws`. */
+export interface LiveMessage {
+  type: "task_update" | "task_complete" | "task_deleted" | "resync" | "ping" | "pong";
+  seq?: number;
+  timestamp?: string;
+  task?: Task;
+}

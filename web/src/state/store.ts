@@ -1,0 +1,235 @@
+/**
+ * The page's state: read once over REST, kept current by `/ws`.
+ *
+ * The store holds what every view needs. A list that only one view shows is a model of that view,
+ * which follows the same changes through `follow`.
+ */
+
+import { batch, computed, signal } from "@preact/signals";
+import { Http } from "../api/http";
+import { Live, type Change, type LiveState, type LiveWorld, type Socket } from "../api/live";
+import {
+  HOLDING,
+  type GpuList,
+  type Health,
+  type QueueStats,
+  type Task,
+  type TaskList,
+  type WaitingList,
+} from "../api/model";
+import { currentSession, signIn, signOut, type Credentials, type Session } from "../api/session";
+import { Resource } from "./resource";
+import { byAge, merged } from "./tasks";
+
+/** A model that follows the changes of tasks. */
+export interface Follower {
+  changed(changes: readonly Change[]): void;
+  /** Changes were missed: read everything again. */
+  resync(): void;
+}
+
+const SHOWN_FAILURES = 8;
+const SHOWN_WAITING = 100;
+const HOLDING_STATES = [...HOLDING].join(",");
+
+export class Store {
+  readonly http = new Http();
+  readonly session = signal<Session | null | undefined>(undefined);
+  /** Why the person was signed out; shown above the sign-in form. */
+  readonly farewell = signal<string | undefined>(undefined);
+  readonly live = signal<LiveState>({ kind: "off" });
+  /** Whether tasks of other users are visible, so that "mine" means something. */
+  readonly othersExist = signal(false);
+
+  /** Tasks that hold resources, in the order of their submission. */
+  readonly running = signal<readonly Task[]>([]);
+  readonly failures = signal<readonly Task[]>([]);
+  /** Whether `running` and `failures` were read. */
+  readonly loaded = signal(false);
+  readonly problem = signal<string | undefined>(undefined);
+
+  readonly stats = new Resource((signal) => this.http.get<QueueStats>("/v1/queue", { signal }));
+  readonly gpus = new Resource((signal) => this.http.get<GpuList>("/v1/gpus", { signal }));
+  readonly health = new Resource((signal) => this.http.get<Health>("/health", { signal }));
+  readonly waiting = new Resource((signal) =>
+    this.http.get<WaitingList>("/v1/queue/waiting", { query: { limit: SHOWN_WAITING }, signal }),
+  );
+
+  readonly isAdmin = computed(() => this.session.value?.role === "admin");
+  readonly maySubmit = computed(() => {
+    const role = this.session.value?.role;
+    return role === "user" || role === "admin";
+  });
+  /** The user whose tasks a list shows by default; `undefined`: everyone's. */
+  readonly defaultUser = computed(() =>
+    this.othersExist.value && this.maySubmit.value ? this.session.value?.user : undefined,
+  );
+
+  readonly #live: Live;
+  readonly #followers = new Set<Follower>();
+
+  constructor(world?: LiveWorld) {
+    this.http.onUnauthorized = () => this.#ended("The session has ended. Sign in again.");
+    this.#live = new Live(world ?? browserWorld(this), {
+      changed: (changes) => this.apply(changes),
+      resync: () => void this.#reload(),
+      state: (state) => {
+        this.live.value = state;
+      },
+      refused: () => this.#ended("The session has ended. Sign in again."),
+    });
+  }
+
+  // Signing in and out.
+
+  async start(code: string | undefined): Promise<void> {
+    try {
+      const session =
+        code === undefined
+          ? await currentSession(this.http)
+          : await signIn(this.http, { code });
+      if (session) await this.#begin(session);
+      else this.session.value = null;
+    } catch (error) {
+      this.session.value = null;
+      this.farewell.value = error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  async signIn(credentials: Credentials): Promise<void> {
+    const session = await signIn(this.http, credentials);
+    this.farewell.value = undefined;
+    await this.#begin(session);
+  }
+
+  async signOut(): Promise<void> {
+    this.#live.stop();
+    try {
+      await signOut(this.http);
+    } finally {
+      this.#ended(undefined);
+    }
+  }
+
+  async #begin(session: Session): Promise<void> {
+    await this.#countOthers(session);
+    this.session.value = session;
+    this.#live.start();
+  }
+
+  async #countOthers(session: Session): Promise<void> {
+    this.othersExist.value = false;
+    if (session.private && session.role !== "admin") return;
+    const query = { limit: 0 };
+    try {
+      const [all, own] = await Promise.all([
+        this.http.get<TaskList>("/v1/tasks", { query }),
+        this.http.get<TaskList>("/v1/tasks", { query: { ...query, user_id: session.user } }),
+      ]);
+      this.othersExist.value = own.total > 0 && all.total > own.total;
+    } catch {
+      // The list shows everyone's then.
+    }
+  }
+
+  #ended(farewell: string | undefined): void {
+    if (this.session.value === null) return;
+    this.#live.stop();
+    this.http.token = null;
+    batch(() => {
+      this.session.value = null;
+      this.farewell.value = farewell;
+      this.running.value = this.failures.value = [];
+      this.loaded.value = false;
+      for (const resource of [this.stats, this.gpus, this.waiting]) resource.clear();
+    });
+  }
+
+  // Changes of tasks.
+
+  /** Follow the changes until the returned function is called. */
+  follow(follower: Follower): () => void {
+    this.#followers.add(follower);
+    return () => this.#followers.delete(follower);
+  }
+
+  apply(changes: readonly Change[]): void {
+    batch(() => {
+      this.running.value = merged(this.running.value, changes, (task) => HOLDING.has(task.status));
+      this.failures.value = merged(
+        this.failures.value,
+        changes,
+        (task) => task.status === "failed" && this.#isShownFailure(task),
+      )
+        .toSorted(byEnd)
+        .slice(0, SHOWN_FAILURES);
+      for (const follower of this.#followers) follower.changed(changes);
+    });
+    for (const resource of [this.stats, this.waiting, this.gpus]) resource.touch();
+  }
+
+  #isShownFailure(task: Task): boolean {
+    const user = this.defaultUser.value;
+    return task.failure_reason !== "CANCELLED" && (user === undefined || task.user_id === user);
+  }
+
+  hurry(): void {
+    this.#live.hurry();
+  }
+
+  async #reload(): Promise<void> {
+    for (const resource of [this.stats, this.waiting, this.gpus]) resource.touch();
+    for (const follower of this.#followers) follower.resync();
+    const query = { view: "full", limit: 200 };
+    try {
+      const [running, failed] = await Promise.all([
+        this.http.get<TaskList>("/v1/tasks", { query: { ...query, states: HOLDING_STATES } }),
+        this.http.get<TaskList>("/v1/tasks", {
+          query: { ...query, status: "failed", limit: 40, user_id: this.defaultUser.value },
+        }),
+      ]);
+      batch(() => {
+        this.running.value = running.tasks
+          .filter((task) => HOLDING.has(task.status))
+          .toSorted(byAge);
+        this.failures.value = failed.tasks
+          .filter((task) => this.#isShownFailure(task))
+          .toSorted(byEnd)
+          .slice(0, SHOWN_FAILURES);
+        this.loaded.value = true;
+        this.problem.value = undefined;
+      });
+    } catch (error) {
+      this.problem.value = error instanceof Error ? error.message : String(error);
+    }
+  }
+}
+
+function byEnd(one: Task, other: Task): number {
+  return (other.ended_at ?? "").localeCompare(one.ended_at ?? "");
+}
+
+function browserWorld(store: Store): LiveWorld {
+  return {
+    open(query) {
+      const address = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws?${query}`;
+      const protocols = ["fetchml.v1"];
+      if (store.http.token !== null) protocols.push(`fetchml.session.${store.http.token}`);
+      return new WebSocket(address, protocols) as Socket;
+    },
+    now: () => Date.now(),
+    later(ms, run) {
+      const timer = setTimeout(run, ms);
+      return () => clearTimeout(timer);
+    },
+    async stillSignedIn() {
+      try {
+        return (await currentSession(store.http)) !== undefined;
+      } catch {
+        return true; // No answer at all: the server is away, not the session.
+      }
+    },
+  };
+}
+
+export const store = new Store();

@@ -1,0 +1,152 @@
+/**
+ * The rows of the task list: newest first, read in pages by cursor as far as a person scrolls, and
+ * kept current by the changes.
+ */
+
+import { batch, signal } from "@preact/signals";
+import { isAbort, message, type Http } from "../api/http";
+import type { Change } from "../api/live";
+import type { Task, TaskList as Page } from "../api/model";
+import { matcher, toApi, type Filter } from "../filters";
+import type { Follower } from "./store";
+import { isNewer } from "./tasks";
+
+const PAGE = 200;
+
+/** The server's order: newest first. Times have a fixed form, so they compare as texts. */
+export function inListOrder(one: Task, other: Task): number {
+  if (one.created_at !== other.created_at) return one.created_at < other.created_at ? 1 : -1;
+  return one.id < other.id ? 1 : one.id > other.id ? -1 : 0;
+}
+
+/** Find a task in rows of the list's order, or the index at which it belongs. */
+export function place(rows: readonly Task[], task: Task): { index: number; isFound: boolean } {
+  let low = 0;
+  let high = rows.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (inListOrder(rows[middle] as Task, task) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return { index: low, isFound: rows[low]?.id === task.id };
+}
+
+export class TaskList implements Follower {
+  /** The rows that were read. Their identity changes only where a task has changed. */
+  readonly rows = signal<readonly Task[]>([]);
+  /** Number of all tasks that match, read or not. `undefined` until the first reply. */
+  readonly total = signal<number | undefined>(undefined);
+  readonly problem = signal<string | undefined>(undefined);
+  readonly isReading = signal(false);
+
+  readonly #http: Http;
+  readonly #filter: Filter;
+  readonly #matches: (task: Task) => boolean;
+  #next: string | undefined;
+  #reading: AbortController | null = null;
+  /** Changes that arrived while the first page was read, to apply after it; `null` otherwise. */
+  #early: Change[] | null = null;
+
+  constructor(http: Http, filter: Filter) {
+    this.#http = http;
+    this.#filter = filter;
+    this.#matches = matcher(filter);
+  }
+
+  /** Whether more rows can be read. */
+  get hasMore(): boolean {
+    return this.#next !== undefined;
+  }
+
+  /** Read the first page. The rows stay until it has arrived. */
+  async load(): Promise<void> {
+    this.#reading?.abort();
+    this.#early = [];
+    const page = await this.#read(undefined);
+    if (!page) return;
+    batch(() => {
+      this.rows.value = page.tasks;
+      this.total.value = page.total;
+      this.#next = page.next_page_token;
+      const early = this.#early ?? [];
+      this.#early = null;
+      this.changed(early);
+    });
+  }
+
+  /** Read the next page, if there is one and none is being read. */
+  async more(): Promise<void> {
+    if (this.#reading || this.#next === undefined) return;
+    const page = await this.#read(this.#next);
+    if (!page) return;
+    batch(() => {
+      const known = new Set(this.rows.value.map((task) => task.id));
+      this.rows.value = [...this.rows.value, ...page.tasks.filter((task) => !known.has(task.id))];
+      this.total.value = page.total;
+      this.#next = page.next_page_token;
+    });
+  }
+
+  stop(): void {
+    this.#reading?.abort();
+    this.#reading = null;
+  }
+
+  resync(): void {
+    void this.load();
+  }
+
+  changed(changes: readonly Change[]): void {
+    if (this.#early) {
+      this.#early.push(...changes);
+      return;
+    }
+    if (this.total.value === undefined) return;
+    const rows = [...this.rows.value];
+    const last = rows.at(-1);
+    let touched = false;
+    let total = this.total.value;
+    for (const { task, deleted } of changes) {
+      const { index, isFound } = place(rows, task);
+      if (!deleted && this.#matches(task)) {
+        touched = true;
+        if (isFound) {
+          if (isNewer(rows[index], task)) rows[index] = task;
+          continue;
+        }
+        // A task older than the last row comes, and is counted, with its own page.
+        if (this.#next === undefined || (last && inListOrder(task, last) < 0)) {
+          rows.splice(index, 0, task);
+          total++;
+        }
+      } else if (isFound) {
+        rows.splice(index, 1);
+        total--;
+        touched = true;
+      }
+    }
+    if (!touched) return;
+    this.rows.value = rows;
+    this.total.value = Math.max(total, rows.length);
+  }
+
+  async #read(token: string | undefined): Promise<Page | undefined> {
+    const reading = new AbortController();
+    this.#reading = reading;
+    this.isReading.value = true;
+    try {
+      const query = { ...toApi(this.#filter), view: "full", page_size: PAGE, page_token: token };
+      const page = await this.#http.get<Page>("/v1/tasks", { query, signal: reading.signal });
+      this.problem.value = undefined;
+      return page;
+    } catch (error) {
+      if (!isAbort(error)) this.problem.value = message(error);
+      return undefined;
+    } finally {
+      if (this.#reading === reading) {
+        this.#reading = null;
+        this.isReading.value = false;
+      }
+    }
+  }
+}

@@ -1,0 +1,39 @@
+/** Collections of tasks that follow changes. */
+
+import type { Change } from "../api/live";
+import { ENDED, type Task } from "../api/model";
+
+/** Oldest first: ids are UUIDv7, which grow with time. */
+export function byAge(one: Task, other: Task): number {
+  return one.id < other.id ? -1 : one.id > other.id ? 1 : 0;
+}
+
+/** Whether `next` is not older than `known`: an end is final. */
+export function isNewer(known: Task | undefined, next: Task): boolean {
+  return known === undefined || !ENDED.has(known.status) || ENDED.has(next.status);
+}
+
+/**
+ * Return the tasks after the changes: those that `belongs` accepts, oldest first. Equal to `tasks`
+ * itself if no change concerns it.
+ */
+export function merged(
+  tasks: readonly Task[],
+  changes: readonly Change[],
+  belongs: (task: Task) => boolean,
+): readonly Task[] {
+  const byId = new Map(tasks.map((task) => [task.id, task]));
+  let touched = false;
+  for (const { task, deleted } of changes) {
+    const known = byId.get(task.id);
+    if (!deleted && belongs(task)) {
+      if (!isNewer(known, task)) continue;
+      byId.set(task.id, task);
+      touched = true;
+    } else if (known) {
+      byId.delete(task.id);
+      touched = true;
+    }
+  }
+  return touched ? [...byId.values()].toSorted(byAge) : tasks;
+}

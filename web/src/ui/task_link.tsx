@@ -1,0 +1,26 @@
+/** Links to tasks and names of users, which may hold any text. */
+
+import type { Task } from "../api/model";
+import { plain, shortId } from "../format";
+import { href } from "../router";
+import { store } from "../state/store";
+
+export function TaskLink({ task }: { task: Pick<Task, "id" | "job_name"> }) {
+  return (
+    <a class="task-link" href={href(["tasks", task.id])} title={task.id}>
+      <span class="task-name">{plain(task.job_name)}</span>{" "}
+      <span class="task-id">{shortId(task.id)}</span>
+    </a>
+  );
+}
+
+export function User({ name }: { name: string | undefined }) {
+  if (name === undefined) return null;
+  return store.session.value?.user === name ? (
+    <span class="user user-self" title="You">
+      {plain(name)}
+    </span>
+  ) : (
+    <span class="user">{plain(name)}</span>
+  );
+}

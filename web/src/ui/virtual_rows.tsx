@@ -1,0 +1,98 @@
+/** A scrolling window over many rows of equal height: only the visible ones exist. */
+
+import type { VNode } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+
+/** Rows beyond the visible ones, so that fast scrolling and the Tab key find them there. */
+const SPARE = 12;
+
+interface Props<T> {
+  rows: readonly T[];
+  height: number;
+  /** Header that stays at the top; part of the table. */
+  head: VNode;
+  label: string;
+  /** Number of all rows, also those that are not read yet. */
+  total: number;
+  row: (value: T, index: number) => VNode;
+  /** Called when the last rows come near. */
+  onEnd: () => void;
+  /** Find a row again after the rows have changed. */
+  indexOf: (value: T, rows: readonly T[]) => number;
+  class?: string;
+}
+
+export function VirtualRows<T>(props: Props<T>) {
+  const { rows, height, head, label, total, row, onEnd, indexOf } = props;
+  const box = useRef<HTMLDivElement>(null);
+  const anchor = useRef<{ value: T; inset: number } | null>(null);
+  const [range, setRange] = useState({ from: 0, to: 40 });
+
+  const look = () => {
+    const element = box.current;
+    if (!element) return;
+    const top = element.scrollTop;
+    const first = Math.floor(top / height);
+    const from = Math.max(0, first - SPARE);
+    const to = Math.ceil((top + element.clientHeight) / height) + SPARE;
+    setRange((old) => (old.from === from && old.to === to ? old : { from, to }));
+    const value = rows[first];
+    anchor.current = top > 0 && value !== undefined ? { value, inset: top - first * height } : null;
+    if (to > rows.length - 2 * SPARE) onEnd();
+  };
+
+  // Rows that arrive above the visible ones do not move those.
+  useLayoutEffect(() => {
+    const element = box.current;
+    const held = anchor.current;
+    if (element && held) {
+      const index = indexOf(held.value, rows);
+      const top = index * height + held.inset;
+      if (index >= 0 && Math.abs(top - element.scrollTop) >= 1) element.scrollTop = top;
+    }
+    look();
+  }, [rows, height]);
+
+  useEffect(() => {
+    const element = box.current;
+    if (!element) return;
+    const observer = new ResizeObserver(look);
+    observer.observe(element);
+    return () => observer.disconnect();
+  });
+
+  const shown: VNode[] = [];
+  for (let index = range.from; index < Math.min(range.to, rows.length); index++)
+    shown.push(row(rows[index] as T, index));
+
+  return (
+    <div
+      ref={box}
+      class={`virtual ${props.class ?? ""}`}
+      role="table"
+      aria-label={label}
+      aria-rowcount={total + 1}
+      onScroll={look}
+      onKeyDown={moveFocus}
+    >
+      {head}
+      <div class="virtual-rows" role="rowgroup" style={{ height: `${rows.length * height}px` }}>
+        {shown}
+      </div>
+    </div>
+  );
+}
+
+/** The arrow keys move from row to row. */
+function moveFocus(event: KeyboardEvent): void {
+  if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+  const focused = document.activeElement;
+  const here = focused?.closest("[role=row]");
+  if (!(focused instanceof HTMLElement) || !here || focused.tagName === "SELECT") return;
+  const next = event.key === "ArrowDown" ? here.nextElementSibling : here.previousElementSibling;
+  const kind = focused.tagName === "INPUT" ? "input" : "a[href]";
+  const target = next?.querySelector<HTMLElement>(kind);
+  if (!target) return;
+  event.preventDefault();
+  target.focus();
+}

@@ -1,0 +1,59 @@
+/** The table of views: their addresses, their names, who sees them, and the module of each. */
+
+import type { ComponentType } from "preact";
+import type { Role } from "./api/model";
+import type { IconName } from "./ui/icon";
+import Overview from "./views/overview";
+
+export interface ViewProps {
+  /** The values of the address's variable parts: `tasks/:id` gives `{ id }`. */
+  params: Readonly<Record<string, string>>;
+}
+
+export type ViewComponent = ComponentType<ViewProps>;
+
+export interface View {
+  /** Address without `#/`; a part that begins with `:` is variable. */
+  path: string;
+  title: string;
+  /** Set for views that the navigation lists. */
+  icon?: IconName;
+  /** Roles that see it. Default: all. */
+  roles?: readonly Role[];
+  load: () => Promise<{ default: ViewComponent }>;
+}
+
+// Views are separate files that load when they are opened, except the first one. Their CSS is
+// imported by style.css.
+export const VIEWS: readonly View[] = [
+  {
+    path: "",
+    title: "Overview",
+    icon: "overview",
+    load: () => Promise.resolve({ default: Overview }),
+  },
+  { path: "tasks", title: "Tasks", icon: "tasks", load: () => import("./views/tasks/list") },
+];
+
+export interface Found {
+  view: View;
+  params: Record<string, string>;
+}
+
+/** Return the view of an address, `undefined` if there is none. */
+export function findView(parts: readonly string[], role: Role): Found | undefined {
+  for (const view of VIEWS) {
+    if (view.roles && !view.roles.includes(role)) continue;
+    const pattern = view.path === "" ? [] : view.path.split("/");
+    if (pattern.length !== parts.length) continue;
+    const params: Record<string, string> = {};
+    const fits = pattern.every((part, index) => {
+      const given = parts[index] ?? "";
+      if (!part.startsWith(":")) return part === given;
+      params[part.slice(1)] = given;
+      return true;
+    });
+    if (fits) return { view, params };
+  }
+  return undefined;
+}

@@ -1,0 +1,198 @@
+/** The list of all tasks: filters in the address, rows by cursor as far as one scrolls, live. */
+
+import { memo } from "preact/compat";
+import { useEffect, useMemo, useState } from "preact/hooks";
+import type { Task } from "../../api/model";
+import { fromQuery, isFiltered } from "../../filters";
+import { count, plain, plural } from "../../format";
+import { route, setQuery } from "../../router";
+import { store } from "../../state/store";
+import { place, TaskList } from "../../state/task_list";
+import { Empty, Loading, Problem } from "../../ui/notes";
+import { VirtualRows } from "../../ui/virtual_rows";
+import { BulkBar } from "./bulk_bar";
+import { chosenColumns, COLUMNS, type Column } from "./columns";
+import { FilterBar } from "./filter_bar";
+import { Selection } from "./selection";
+
+const ROW = 36;
+const NARROW_ROW = 68;
+const narrow = matchMedia("(max-width: 700px)");
+
+export default function Tasks() {
+  const { query } = route.value;
+  const filter = fromQuery(query, store.defaultUser.value);
+  const key = JSON.stringify(filter);
+  const list = useMemo(() => new TaskList(store.http, filter), [key]);
+  const selection = useMemo(() => new Selection(), [key]);
+  useEffect(() => {
+    void list.load();
+    const leave = store.follow(list);
+    return () => {
+      leave();
+      list.stop();
+    };
+  }, [list]);
+
+  const height = useRowHeight();
+  const columns = chosenColumns(query.get("columns"));
+  const rows = list.rows.value;
+  const total = list.total.value;
+  const template = ["2rem", ...columns.map((column) => column.width)].join(" ");
+  return (
+    <div class="view tasks" style={{ "--columns": template }}>
+      <header class="view-head">
+        <h1>Tasks</h1>
+        <span class="muted number" role="status">
+          {total === undefined ? "" : plural(total, "task")}
+        </span>
+        <ColumnChoice chosen={columns} />
+      </header>
+      <FilterBar filter={filter} />
+      <Problem text={list.problem.value} retry={() => void list.load()} />
+      <BulkBar selection={selection} list={list} filter={filter} />
+      {total === undefined ? (
+        !list.problem.value && <Loading />
+      ) : rows.length === 0 ? (
+        <Empty>{isFiltered(filter) ? "No task matches the filters." : "There are no tasks yet."}</Empty>
+      ) : (
+        <VirtualRows
+          rows={rows}
+          total={total}
+          height={height}
+          label="Tasks"
+          class="task-table"
+          onEnd={() => void list.more()}
+          indexOf={(task, all) => {
+            const { index, isFound } = place(all, task);
+            return isFound ? index : -1;
+          }}
+          head={<Head columns={columns} selection={selection} rows={rows} />}
+          row={(task, index) => (
+            <Row
+              key={task.id}
+              task={task}
+              index={index}
+              height={height}
+              columns={query.get("columns") ?? ""}
+              isSelected={selection.ids.value.has(task.id)}
+              selection={selection}
+              rows={rows}
+            />
+          )}
+        />
+      )}
+    </div>
+  );
+}
+
+interface RowProps {
+  task: Task;
+  index: number;
+  height: number;
+  /** As in the address: equal texts are equal columns. */
+  columns: string;
+  isSelected: boolean;
+  selection: Selection;
+  rows: readonly Task[];
+}
+
+const Row = memo(
+  ({ task, index, height, columns, isSelected, selection, rows }: RowProps) => (
+    <div
+      class={isSelected ? "task-row task-row-selected" : "task-row"}
+      role="row"
+      aria-rowindex={index + 2}
+      style={{ transform: `translateY(${index * height}px)` }}
+    >
+      <div role="cell" class="cell cell-select">
+        <input
+          type="checkbox"
+          aria-label={`Select ${plain(task.job_name)}`}
+          checked={isSelected}
+          onClick={(event) => selection.toggle(task.id, rows, event.shiftKey)}
+        />
+      </div>
+      {chosenColumns(columns).map((column) => (
+        <div key={column.name} role="cell" class={`cell cell-${column.name}`}>
+          {column.cell(task)}
+        </div>
+      ))}
+    </div>
+  ),
+  // `rows` is only read by a click: a row need not follow it.
+  (old, next) =>
+    old.task === next.task &&
+    old.index === next.index &&
+    old.height === next.height &&
+    old.columns === next.columns &&
+    old.isSelected === next.isSelected &&
+    old.selection === next.selection,
+);
+
+interface HeadProps {
+  columns: readonly Column[];
+  selection: Selection;
+  rows: readonly Task[];
+}
+
+function Head({ columns, selection, rows }: HeadProps) {
+  const chosen = selection.ids.value.size;
+  return (
+    <div class="task-head" role="rowgroup">
+      <div class="task-head-row" role="row" aria-rowindex={1}>
+        <div role="columnheader" class="cell cell-select">
+          <input
+            type="checkbox"
+            aria-label={`Select all ${count(rows.length)} rows`}
+            checked={chosen > 0 && chosen >= rows.length}
+            ref={(box) => {
+              if (box) box.indeterminate = chosen > 0 && chosen < rows.length;
+            }}
+            onClick={() => (chosen > 0 ? selection.clear() : selection.add(rows))}
+          />
+        </div>
+        {columns.map((column) => (
+          <div key={column.name} role="columnheader" class={`cell cell-${column.name}`}>
+            {column.title}
+          </div>
+        ))}
+      </div>
+    </div>
+  );
+}
+
+function ColumnChoice({ chosen }: { chosen: readonly Column[] }) {
+  const names = chosen.map((column) => column.name);
+  const toggle = (name: string) => {
+    const next = names.includes(name) ? names.filter((one) => one !== name) : [...names, name];
+    setQuery({ columns: next.join(",") });
+  };
+  return (
+    <details class="menu">
+      <summary class="button button-small">Columns</summary>
+      <div class="menu-items">
+        {COLUMNS.filter((column) => column.name !== "task").map((column) => (
+          <label key={column.name} class="menu-item">
+            <input
+              type="checkbox"
+              checked={names.includes(column.name)}
+              onChange={() => toggle(column.name)}
+            />
+            {column.title}
+          </label>
+        ))}
+      </div>
+    </details>
+  );
+}
+
+function useRowHeight(): number {
+  const [isNarrow, setNarrow] = useState(narrow.matches);
+  useEffect(() => {
+    const look = () => setNarrow(narrow.matches);
+    narrow.addEventListener("change", look);
+    return () => narrow.removeEventListener("change", look);
+  }, []);
+  return isNarrow ? NARROW_ROW : ROW;
+}

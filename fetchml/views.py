@@ -57,6 +57,15 @@ class StartEstimate(msgspec.Struct, frozen=True):
     """Percentage of them that started by their p90. 90 would be perfect."""
 
 
+class ValidatedTask(NamedTuple):
+    """What a create request would create."""
+
+    task: Task
+    """Its id names no task."""
+    estimate: StartEstimate | None
+    """`None` if it was not asked for, or its start can't be estimated."""
+
+
 class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a task is in its current state."""
 

@@ -148,7 +148,7 @@ _PLAIN: dict[str, Callable[[Any], object]] = {
     "command": lambda words: list(words[: MAX_ITEMS + 1]),
     "env": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
 }
-_NOT_PART_OF_TASK = frozenset({"idempotency_key", "view"})
+_NOT_PART_OF_TASK = frozenset({"idempotency_key", "view", "validate_only"})
 """Fields that control the reply rather than describe the task."""
 _CREATE_FIELDS = {
     field: (field.name, _PLAIN.get(field.name))

@@ -111,6 +111,12 @@ def create_task(job_name: str, fields: TaskFields) -> Rpc[Task]:
     return Rpc("TaskService/CreateTask", request, Task)
 
 
+def validate_task(job_name: str, fields: TaskFields) -> Rpc[Task]:
+    """Raises ValueError for a value that does not fit its field."""
+    request = CreateTaskRequest(job_name=job_name, validate_only=True, view=FULL, **fields)
+    return Rpc("TaskService/CreateTask", request, Task)
+
+
 def create_tasks(
     requests: Iterable[CreateTaskRequest],
 ) -> tuple[Rpc[task_pb2.CreateTasksResponse], list[task_pb2.CreateTasksRequest]]:

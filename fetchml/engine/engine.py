@@ -1,6 +1,6 @@
 """Operations on tasks, called by both transports: checks permissions, and lets the core decide."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import BinaryIO
 
 from msgspec.structs import replace
@@ -26,7 +26,14 @@ from fetchml.errors import Forbidden
 from fetchml.files.task_files import TaskFiles
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge
 from fetchml.ports.store import Store, TaskPage, TaskQuery
-from fetchml.views import Explanation, LogChunk, OutputFile, Update, WatchFilter
+from fetchml.views import (
+    Explanation,
+    LogChunk,
+    OutputFile,
+    Update,
+    ValidatedTask,
+    WatchFilter,
+)
 
 
 class Engine:
@@ -55,6 +62,7 @@ class Engine:
         self.create_task = submissions.create_task
         self.create_tasks = submissions.create_tasks
         self.status = status
+        self._submissions = submissions
         self._store = store
         self._state = state
         self._index = index
@@ -68,6 +76,19 @@ class Engine:
         self._dispatcher = dispatcher
         self._clock = clock
         self._private = private
+
+    async def validate_task(
+        self,
+        who: Principal,
+        request: Mapping[str, object],
+        idempotency_key: str | None = None,
+        *,
+        with_estimate: bool,
+    ) -> ValidatedTask:
+        """Check a request as `create_task` does, and keep nothing."""
+        task = await self._submissions.validate_task(who, request, idempotency_key)
+        estimate = await self._estimates.of_new(task) if with_estimate else None
+        return ValidatedTask(task, estimate)
 
     async def get_task(self, who: Principal, task_id: str) -> Task:
         task = await self._tasks.get(task_id)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from fetchml.core.model import ENDED, Change, Task
-from fetchml.core.scheduling.estimate import Calibration, Estimate, estimate
+from fetchml.core.scheduling.estimate import Calibration, Estimate, estimate, estimate_one
 from fetchml.core.state import State
 from fetchml.engine.run_times import RunTimes
 from fetchml.views import StartEstimate
@@ -16,6 +16,8 @@ AT_ONCE = 20
 """A queue of up to this many tasks is simulated in the event loop, in a few milliseconds."""
 MAX_WAITING = 20_000
 """A longer queue has no estimates."""
+MAX_WAITING_FOR_NEW = 2_000
+"""A longer queue has no estimates of tasks that are not submitted: each takes a simulation."""
 KEPT = 50_000
 """First estimates that are kept to be compared with the true starts."""
 
@@ -32,6 +34,7 @@ class Estimates:
         self._known: dict[str, Estimate] = {}
         self._known_at: int | None = None
         self._simulation: asyncio.Task[None] | None = None
+        self._one_new = asyncio.Lock()
         self._first: dict[str, Estimate] = {}
         """By task id: the first estimate that was returned, until the task starts."""
         self.calibration = Calibration()
@@ -61,8 +64,28 @@ class Estimates:
         if known_at is None or now - known_at > FRESH_MS or is_new:
             await self._simulate(now)
         found = self._known.get(task.id)
-        if found is None:
+        return None if found is None else self._shown(found, now)
+
+    async def of_new(self, task: Task) -> StartEstimate | None:
+        """Estimate the start of a task that is not submitted. One simulation at a time: people
+        ask while they type.
+
+        `None` if it can't start on the host as it is now, or if too many tasks wait.
+        """
+        if len(self._state.queue) > MAX_WAITING_FOR_NEW:
             return None
+        async with self._one_new:
+            state, now = self._state.copy(), self._clock()
+            state.enter(task, 0)
+            state.wait(task, now)
+            try:
+                found = await asyncio.to_thread(estimate_one, state, now, self._run_times, task.id)
+            except Exception:
+                log.exception("the start of a new task can't be estimated")
+                return None
+        return None if found is None else self._shown(found, now)
+
+    def _shown(self, found: Estimate, now: int) -> StartEstimate:
         tasks, held = self.calibration.tasks, self.calibration.held
         by_p50, by_p90 = held or (None, None)
         return StartEstimate(

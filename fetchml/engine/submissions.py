@@ -99,6 +99,20 @@ class Submissions:
         [task] = await self._create_once(who, [request], [idempotency_key], _of_the_only)
         return task
 
+    async def validate_task(
+        self, who: Principal, request: Mapping[str, object], idempotency_key: str | None = None
+    ) -> Task:
+        """Check a request as `create_task` does, and keep nothing. Return the task as it would be;
+        its id names no task. Raises as `create_task`."""
+        if idempotency_key is not None and (
+            fault := submission.idempotency_key_fault(idempotency_key)
+        ):
+            raise BadRequest(f"Idempotency-Key: {fault}")
+        [task] = await self._create_once(
+            who, [request], [idempotency_key], _of_the_only, dry_run=True
+        )
+        return task
+
     async def create_tasks(
         self,
         who: Principal,
@@ -120,15 +134,18 @@ class Submissions:
         requests: Sequence[Mapping[str, object]],
         keys: Sequence[str | None],
         named: "_FieldNames",
+        *,
+        dry_run: bool = False,
     ) -> list[Task]:
         """Create the tasks whose keys are new, and find the others."""
         used = [key for key in keys if key is not None]
         if not used:
-            return await self._create(who, requests, keys, {}, named)
+            return await self._create(who, requests, keys, {}, named, dry_run=dry_run)
         # One create at a time with each key: the second finds what the first created.
         async with self._locks.hold_all(sorted(("create", who.user, key) for key in used)):
             known = await self._store.find_idempotent(who.user, used)
-            new = iter(await self._create(who, requests, keys, known, named))
+            created = await self._create(who, requests, keys, known, named, dry_run=dry_run)
+        new = iter(created)
         tasks: list[Task] = []
         pace = Pace()
         for key in keys:
@@ -145,8 +162,11 @@ class Submissions:
         keys: Sequence[str | None],
         known: Mapping[str, IdempotentCreate],
         named: "_FieldNames",
+        *,
+        dry_run: bool = False,
     ) -> list[Task]:
-        """Create the tasks whose keys are not `known`; durable on return."""
+        """Create the tasks whose keys are not `known`; durable on return, unless it is a dry
+        run."""
         if len(known) < len(requests):
             # Before the checks of each task, which cost much more.
             refusal = acceptance.refusal(
@@ -169,13 +189,14 @@ class Submissions:
         ]
         event = acceptance.submitted(self._state, now, who.user, tasks)
         if isinstance(event, Refusal):
-            self.refused += 1
+            self.refused += not dry_run
             raise _error(event)
         # Others had their turn while it was checked.
         for snapshot_id in {spec.snapshot_id for spec, _ in new if spec.snapshot_id is not None}:
             if self._snapshots.to_run(who.user, snapshot_id) is None:
                 raise ValidationFailed([NO_SUCH_SNAPSHOT])
-        await self._dispatcher.apply(event)
+        if not dry_run:
+            await self._dispatcher.apply(event)
         return tasks
 
     async def _accept(

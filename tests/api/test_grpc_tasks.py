@@ -131,6 +131,15 @@ async def test_idempotency_key_may_be_a_field_or_metadata(world: World) -> None:
     assert refusal(error.value).reason == "BAD_REQUEST"
 
 
+async def test_validate_only_is_not_for_batches(world: World) -> None:
+    request = task_pb2.CreateTaskRequest(job_name="a", validate_only=True)
+    batch = task_pb2.CreateTasksRequest(tasks=[task_pb2.CreateTaskRequest(job_name="b"), request])
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await world.client.tasks.CreateTasks(iter([batch]), metadata=world.client.metadata)
+    assert refusal(error.value).violations == [("tasks.validate_only", "is only for CreateTask")]
+    assert world.engine.tasks == {}
+
+
 @pytest.mark.parametrize("key", ["", "a b", "é", "x" * 256])
 async def test_invalid_idempotency_key_is_rejected(world: World, key: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:

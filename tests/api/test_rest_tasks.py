@@ -196,6 +196,42 @@ async def test_filters_and_pages_by_token(rest: World) -> None:
     assert (reply.status, reply.code) == (400, "BAD_REQUEST")
 
 
+async def test_validate_only_keeps_nothing(rest: World) -> None:
+    path = "/v1/tasks?validate_only=true"
+    reply = await rest.client.submit({"job_name": "a", "priority": 7}, path)
+    assert reply.status == 200
+    assert (reply.json["priority"], reply.json["status"]) == (7, "queued")
+    assert reply.json.keys() == CONTRACT_FIELDS - {"id"}
+    full = (await rest.client.submit({"job_name": "a"}, f"{path}&view=full")).json
+    assert (full["image"], full["command"]) == ("python:3.12-slim", ["python", "train.py"])
+    wrong = await rest.client.submit({"job_name": "a b"}, path)
+    assert (wrong.status, wrong.code) == (422, "VALIDATION_ERROR")
+    assert rest.engine.tasks == {}
+    assert rest.store.journal == []
+
+
+@pytest.mark.not_through(TRANSCODER, "its Booleans are protobuf's")
+async def test_validate_only_is_a_boolean(rest: World) -> None:
+    reply = await rest.client.submit(path="/v1/tasks?validate_only=yes")
+    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
+    assert (await rest.client.submit(path="/v1/tasks?validate_only=0")).status == 201
+
+
+async def test_validate_only_regards_the_idempotency_key(rest: World) -> None:
+    await rest.client.submit(Idempotency_Key="k")
+    path = "/v1/tasks?validate_only=1"
+    same = await rest.client.submit(path=path, Idempotency_Key="k")
+    assert (same.status, "id" in same.json) == (200, False)
+    other = await rest.client.submit({"job_name": "b"}, path, Idempotency_Key="k")
+    assert (other.status, other.code) == (422, "VALIDATION_ERROR")
+    malformed = await rest.client.submit(path=path, Idempotency_Key="a b")
+    assert (malformed.status, malformed.code) == (400, "BAD_REQUEST")
+    assert len(rest.engine.tasks) == 1
+    fresh = await rest.client.submit(path=path, Idempotency_Key="new")
+    assert fresh.status == 200
+    assert (await rest.client.submit({"job_name": "b"}, Idempotency_Key="new")).status == 201
+
+
 async def test_delete_cancels_and_deletes(rest: World) -> None:
     task_id = await new_task(rest)
     cancelled = await rest.client.ask("DELETE", f"/v1/tasks/{task_id}")

@@ -129,6 +129,32 @@ async def test_valid_requests_have_the_same_outcome(server: Server) -> None:
             assert without_own(over_rest) == without_own(over_grpc), name
 
 
+async def test_validation_has_the_outcome_of_a_create(server: Server) -> None:
+    """Of valid and invalid requests, over both transports; nothing is kept."""
+
+    async def validated(fields: dict[str, Any]) -> list[Any]:
+        path = "/v1/tasks?view=FULL&validate_only=true"
+        reply = await server.rest.submit(fields, path)
+        flags = {"view": "FULL", "validate_only": True}
+        request = ParseDict({**fields, **flags}, task_pb2.CreateTaskRequest())
+        over_grpc = await call(server, "CreateTask", request)
+        return [same(reply.json) if reply.status == 200 else refused(reply), over_grpc]
+
+    for name, fields in GOOD.items():
+        async with nothing_changes(server):
+            over_rest, over_grpc = await validated(fields)
+        assert "id" not in over_rest, name
+        assert over_rest.keys() == over_grpc.keys(), name
+        for task in (over_rest, over_grpc):
+            assert task.pop("start_estimate")["p50"] >= task["created_at"], name
+        assert without_own(over_rest) == without_own(over_grpc), name
+        created, _ = await both_create(server, fields, "FULL")
+        assert without_own(over_rest) == without_own(created), name
+    async with nothing_changes(server):
+        for name, fields in BAD.items():
+            assert (await validated(fields))[0] == (await both_create(server, fields))[0], name
+
+
 async def test_invalid_requests_have_the_same_error(server: Server) -> None:
     async with nothing_changes(server):
         for name, fields in BAD.items():

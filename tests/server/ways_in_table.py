@@ -55,6 +55,13 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("GET", "/v1/tasks/{task}/outputs/result", SEE, {}),
     ("DELETE", "/v1/tasks/{task}", END, {"fresh": True}),
     ("POST", "/v1/tasks", SUBMIT, {"json": {"job_name": "a"}}),
+    ("POST", "/v1/tasks?validate_only=1&view=full", SUBMIT, {"json": {"job_name": "a"}}),
+    (
+        "POST",
+        "/v1/tasks?validate_only=1",
+        NAME,
+        {"json": {"job_name": "a", "experiment_id": "{experiment}"}},
+    ),
     ("POST", "/v1/tasks", NAME, {"json": {"job_name": "a", "experiment_id": "{experiment}"}}),
     ("POST", "/v1/tasks", RUN, {"json": {"job_name": "a", "snapshot_id": "{snapshot}"}}),
     ("GET", "/v1/experiments", LISTED, {"lists": "experiment"}),
@@ -94,6 +101,7 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("TaskService.CancelTask", {"task_id": "{task}"}, END, {"fresh": True}),
     ("TaskService.DeleteTask", {"task_id": "{task}"}, END, {"fresh": True}),
     ("TaskService.CreateTask", {"job_name": "a"}, SUBMIT, {}),
+    ("TaskService.CreateTask", {"job_name": "a", "validate_only": True}, SUBMIT, {}),
     ("TaskService.CreateTask", {"job_name": "a", "experiment_id": "{experiment}"}, NAME, {}),
     ("TaskService.CreateTasks", {"tasks": [{"job_name": "a"}]}, SUBMIT, {}),
     (

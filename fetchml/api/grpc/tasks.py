@@ -13,7 +13,7 @@ from fetchml.api.file_pieces import pieces_of, size_of
 from fetchml.api.grpc.listing import list_request
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.listing import listing
-from fetchml.api.mappings import EXPLANATION, OUTPUT
+from fetchml.api.mappings import ESTIMATE, EXPLANATION, OUTPUT
 from fetchml.api.task_messages import (
     create_fields,
     fill_task,
@@ -38,6 +38,9 @@ PAGE_MEMORY_BYTES = 96 << 20
 """Memory of the largest page while it is built: tasks, messages and encoded bytes."""
 
 
+NOT_IN_A_BATCH = FieldViolation("tasks.validate_only", "is only for CreateTask")
+
+
 class TaskService(task_pb2_grpc.TaskServiceServicer):
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
@@ -48,6 +51,15 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.Task:
         full = wants_full(request.view)
         key = _idempotency_key(request, context)
+        if request.validate_only:
+            valid = await self._engine.validate_task(
+                context.principal, create_fields(request), key, with_estimate=full
+            )
+            message = task_message(valid.task, full=full)
+            message.ClearField("id")
+            if valid.estimate is not None:
+                message.start_estimate.CopyFrom(ESTIMATE.message(valid.estimate))
+            return message
         task = await self._engine.create_task(context.principal, create_fields(request), key)
         return task_message(task, full=full)
 
@@ -58,6 +70,8 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
         async for batch in batches:
             if fault := batch_size_fault(len(batch.tasks), len(reply.tasks)):
                 raise ValidationFailed([FieldViolation("tasks", fault)])
+            if any(each.validate_only for each in batch.tasks):
+                raise ValidationFailed([NOT_IN_A_BATCH])
             asked = await map_paced(_read_create, batch.tasks)
             tasks = await self._engine.create_tasks(
                 context.principal, [each.fields for each in asked], [each.key for each in asked]

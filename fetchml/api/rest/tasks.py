@@ -10,13 +10,14 @@ from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
 from fetchml.api.listing import ListRequest, listing
-from fetchml.api.mappings import EXPLANATION
+from fetchml.api.mappings import ESTIMATE, EXPLANATION
 from fetchml.api.task_json import task_json
 from fetchml.core.acceptance import ignored_fields
 from fetchml.core.requests.listing import Filters
 from fetchml.core.requests.paging import STATUS_FILTER
 from fetchml.errors import BadRequest
 from fetchml.ports.store import TaskPage
+from fetchml.views import ValidatedTask
 
 if TYPE_CHECKING:
     from fetchml.engine.engine import Engine
@@ -45,10 +46,17 @@ class TaskOperations:
         ]
 
     async def create(self, request: RestRequest) -> web.StreamResponse:
-        query = Query(request.http, "view")
+        query = Query(request.http, "view", "validate_only")
         full = query.full_view()
         key = _idempotency_key(request.http)
+        validate_only = query.flag("validate_only")
         fields = await read_object(request, self._body_timeout_seconds)
+        if validate_only:
+            valid = await self._engine.validate_task(
+                request.principal, fields, key, with_estimate=full
+            )
+            ignored = query.ignored + ignored_fields(fields)
+            return request.json(_validated(valid, full=full), ignored=ignored)
         task = await self._engine.create_task(request.principal, fields, key)
         ignored = query.ignored + ignored_fields(fields)
         return request.json(task_json(task, full=full), status=201, ignored=ignored)
@@ -87,6 +95,14 @@ class TaskOperations:
         query = Query(request.http)
         explanation = await self._engine.explain_task(request.principal, task_id)
         return request.json(EXPLANATION.json(explanation), ignored=query.ignored)
+
+
+def _validated(valid: ValidatedTask, *, full: bool) -> dict[str, object]:
+    body = task_json(valid.task, full=full)
+    del body["id"]
+    if valid.estimate is not None:
+        body["start_estimate"] = ESTIMATE.json(valid.estimate)
+    return body
 
 
 def _list_request(query: Query, *, full: bool) -> ListRequest:

@@ -47,6 +47,11 @@ class AsyncClient(AsyncCalls):
         one."""
         return await self.call(rpcs.create_task(job_name, fields))
 
+    async def validate(self, job_name: str, **fields: Unpack[TaskFields]) -> Task:
+        """Check a task as `submit` does, and create nothing. Returns the task as it would be,
+        without id, with `start_estimate` if its start can be estimated."""
+        return await self.call(rpcs.validate_task(job_name, fields))
+
     async def submit_many(self, requests: Iterable[CreateTaskRequest]) -> Sequence[Task]:
         """Create many tasks, up to 100,000. Retries never create a task twice.
 

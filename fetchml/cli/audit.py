@@ -5,10 +5,11 @@ import time
 import click
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.connect import server_option
+from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.param_types import Duration
-from fetchml.cli.render import clean, local_time, print_json, show
-from fetchml.cli.tables import table
+from fetchml.cli.render import clean, local_time
+from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, Rpc, to_json
 from fetchml.v1 import audit_pb2
 
@@ -29,7 +30,7 @@ from fetchml.v1 import audit_pb2
     metavar="N",
     help="Show at most N entries, up to 1000.",
 )
-@json_option
+@output_option
 @server_option
 def audit(
     client: Client,
@@ -39,8 +40,7 @@ def audit(
     since: int | None,
     before: str,
     limit: int,
-    *,
-    as_json: bool,
+    output: Output,
 ) -> None:
     """List the actions of all users, newest first. For admins.
 
@@ -54,9 +54,11 @@ def audit(
     if since is not None:
         request.since.CopyFrom(Timestamp(seconds=max(0, int(time.time()) - since)))
     found = client.call(Rpc("AuditService/ListAudit", request, audit_pb2.AuditList))
-    if as_json:
-        print_json({"entries": [], **to_json(found)})
-        return
+    whole = {"entries": [], **to_json(found)}
+    print_list(output, whole, found.entries, lambda: _table(found))
+
+
+def _table(found: audit_pb2.AuditList) -> FittedTable:
     columns = ("WHEN", "USER", "FROM", "ACTION", "TARGET", "OUTCOME", "NOTE")
     shown = table(*columns, spare=("FROM", "NOTE", "OUTCOME"))
     for entry in found.entries:
@@ -69,4 +71,4 @@ def audit(
             entry.outcome,
             clean(entry.detail),
         )
-    show(shown)
+    return shown

@@ -1,5 +1,6 @@
 """Errors of commands: a message, a hint, an exit code."""
 
+import os
 import shutil
 import sys
 import textwrap
@@ -18,6 +19,8 @@ class ExitCode(IntEnum):
     REFUSED = 4
     NOT_FOUND = 5
     CONFLICT = 6
+    OWN_FAILURE = 125
+    """Of `submit --wait`: the failure is not the exit code of a task."""
     INTERRUPTED = 130
 
 
@@ -30,9 +33,15 @@ class CommandError(click.ClickException):
         self.exit_code: int = code  # type: ignore[misc]  # click reads it from the instance too
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(_wrapped(f"{click.style('Error:', fg='red')} {self.message}"), err=True)
+        word = "Error:" if wants_no_colour() else click.style("Error:", fg="red")
+        click.echo(_wrapped(f"{word} {self.message}"), err=True)
         if self.hint:
             click.echo(_wrapped(self.hint), err=True)
+
+
+def wants_no_colour() -> bool:
+    """Return whether NO_COLOR is set, or the terminal cannot show colours."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
 
 
 def _wrapped(text: str) -> str:

@@ -1,23 +1,30 @@
 """`fetchml experiment`"""
 
+from collections.abc import Iterable
+
 import click
 
 from fetchml.cli.compare import compared, comparison_table, row_json, sort_rows
 from fetchml.cli.connect import json_option, server_option, valid_text
-from fetchml.cli.render import clean, console, local_time, print_json, show, show_details
-from fetchml.cli.tables import table
+from fetchml.cli.experiment_ids import experiment_id as id_of
+from fetchml.cli.groups import CommandGroup
+from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.render import clean, console, local_time, print_json, show_details
+from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, Experiment, to_json
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def experiment() -> None:
     """Group tasks in experiments and compare them.
+
+    EXPERIMENT is the name of an experiment, its id, or the end of its id.
 
     \b
     Examples:
       fetchml experiment create "learning rates"
-      fetchml submit --experiment ID -- python train.py --lr 0.1
-      fetchml experiment compare ID --sort loss
+      fetchml submit --experiment "learning rates" -- python train.py --lr 0.1
+      fetchml experiment compare "learning rates" --sort loss
     """
 
 
@@ -40,14 +47,16 @@ def create(
 
 
 @experiment.command()
-@json_option
+@output_option
 @server_option
-def ls(client: Client, *, as_json: bool) -> None:
+def ls(client: Client, output: Output) -> None:
     """List experiments, newest first."""
     found = client.experiments()
-    if as_json:
-        print_json({"experiments": [to_json(each) for each in found]})
-        return
+    whole = {"experiments": [to_json(each) for each in found]}
+    print_list(output, whole, found, lambda: _table(found))
+
+
+def _table(found: Iterable[Experiment]) -> FittedTable:
     shown = table("ID", "NAME", "STATUS", "USER", "MADE", "NOTE", spare=("MADE", "USER"))
     for each in found:
         shown.add_row(
@@ -58,20 +67,20 @@ def ls(client: Client, *, as_json: bool) -> None:
             local_time(each.created_at),
             clean(each.description),
         )
-    show(shown)
+    return shown
 
 
 @experiment.command("show")
-@click.argument("experiment_id")
+@click.argument("experiment_id", metavar="EXPERIMENT")
 @json_option
 @server_option
 def show_one(client: Client, experiment_id: str, *, as_json: bool) -> None:
     """Show one experiment."""
-    found = client.get_experiment(experiment_id)
+    found = client.get_experiment(id_of(client, experiment_id))
     if as_json:
         print_json(found)
         return
-    tasks = client.page(0, experiment_id=experiment_id)
+    tasks = client.page(0, experiment_id=found.id)
     lines = {
         "id": found.id,
         "name": found.name,
@@ -86,27 +95,27 @@ def show_one(client: Client, experiment_id: str, *, as_json: bool) -> None:
 
 
 @experiment.command()
-@click.argument("experiment_ids", nargs=-1, required=True)
+@click.argument("experiment_ids", metavar="EXPERIMENT…", nargs=-1, required=True)
 @server_option
 def archive(client: Client, experiment_ids: tuple[str, ...]) -> None:
     """Archive experiments: they accept no more tasks. Their present tasks continue."""
-    for experiment_id in experiment_ids:
+    for experiment_id in [id_of(client, named) for named in experiment_ids]:
         client.archive_experiment(experiment_id)
         click.echo(f"{experiment_id} is archived")
 
 
 @experiment.command()
-@click.argument("experiment_ids", nargs=-1, required=True)
+@click.argument("experiment_ids", metavar="EXPERIMENT…", nargs=-1, required=True)
 @server_option
 def rm(client: Client, experiment_ids: tuple[str, ...]) -> None:
     """Delete experiments. Their tasks stay."""
-    for experiment_id in experiment_ids:
+    for experiment_id in [id_of(client, named) for named in experiment_ids]:
         client.delete_experiment(experiment_id)
         click.echo(f"{experiment_id} is removed")
 
 
 @experiment.command()
-@click.argument("experiment_id")
+@click.argument("experiment_id", metavar="EXPERIMENT")
 @click.option(
     "--sort",
     metavar="METRIC",
@@ -121,16 +130,16 @@ def rm(client: Client, experiment_ids: tuple[str, ...]) -> None:
     show_default=True,
     help="Compare at most the N newest tasks, up to 1000.",
 )
-@json_option
+@output_option
 @server_option
 def compare(
     client: Client,
     experiment_id: str,
     sort: str | None,
     limit: int,
+    output: Output,
     *,
     descending: bool,
-    as_json: bool,
 ) -> None:
     """Compare the tasks of an experiment.
 
@@ -140,20 +149,18 @@ def compare(
 
     \b
     Example:
-      fetchml experiment compare ID --sort loss
+      fetchml experiment compare "learning rates" --sort loss
     """
-    client.get_experiment(experiment_id)
-    found = client.page(limit, experiment_id=experiment_id)
+    wanted = client.get_experiment(id_of(client, experiment_id))
+    found = client.page(limit, experiment_id=wanted.id)
     rows = compared(client, found.tasks)
     if sort is not None:
         rows = sort_rows(rows, sort, descending=descending)
     elif descending:
         raise click.UsageError("--descending needs --sort")
-    if as_json:
-        print_json({"tasks": [row_json(row) for row in rows]})
-        return
-    show(comparison_table(rows))
-    if found.total > len(found.tasks):
+    all_rows = [row_json(row) for row in rows]
+    print_list(output, {"tasks": all_rows}, all_rows, lambda: comparison_table(rows))
+    if output.kind != "json" and found.total > len(found.tasks):
         beyond = found.total - len(found.tasks)
         console(stderr=True).print(
             f"{beyond} older tasks are not shown: raise --limit", style="dim"

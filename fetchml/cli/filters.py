@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from fetchml.client import Where
+from fetchml.cli.experiment_ids import experiment_id as id_of
+from fetchml.client import Client, Where
 
 STATES = ("queued", "preparing", "running", "collecting", "completed", "failed")
 
@@ -23,13 +24,26 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--user", default="", metavar="NAME", help="Show only this user's tasks.")
     @click.option("--name", default="", metavar="PREFIX", help="Show only jobs with this prefix.")
     @click.option(
-        "--experiment", default="", metavar="ID", help="Show only tasks of this experiment."
+        "--experiment",
+        default="",
+        metavar="NAME",
+        help="Show only tasks of this experiment: its name or id.",
     )
     @functools.wraps(command)
     def with_filters(
-        status: tuple[str, ...], user: str, name: str, experiment: str, **options: Any
+        client: Client,
+        status: tuple[str, ...],
+        user: str,
+        name: str,
+        experiment: str,
+        **options: Any,
     ) -> Any:
-        where = Where(states=status, user_id=user, job_name_prefix=name, experiment_id=experiment)
-        return command(where=where, **options)
+        where = Where(
+            states=status,
+            user_id=user,
+            job_name_prefix=name,
+            experiment_id=id_of(client, experiment),
+        )
+        return command(client=client, where=where, **options)
 
     return with_filters

@@ -7,11 +7,12 @@ import click
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.gpus import short, state_name
+from fetchml.cli.groups import CommandGroup
 from fetchml.cli.render import clean, print_json
 from fetchml.client import Client, Gpu
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def gpu() -> None:
     """Drain GPUs, and put them back in service. For admins.
 

@@ -9,10 +9,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.render import clean, console, print_json, run_time, show
+from fetchml.cli.connect import server_option
+from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.render import can_redraw, clean, console, print_json, run_time
 from fetchml.cli.tables import table
-from fetchml.client import Client, Gpu, GpuList, Task, to_json
+from fetchml.client import Client, Gpu, GpuList, RateLimited, Task, Unavailable, to_json
 
 EVERY_SECONDS = 1
 UUID_SHOWN = 12
@@ -32,33 +33,46 @@ STYLES = {
 
 @click.command()
 @click.option("--watch", "-w", is_flag=True, help="Refresh every second, until Ctrl-C.")
-@json_option
+@output_option
 @server_option
-def gpus(client: Client, *, watch: bool, as_json: bool) -> None:
+def gpus(client: Client, output: Output, *, watch: bool) -> None:
     """Show each GPU: its state, use, task, and problem if it has one.
 
     'fetchml gpu drain NUMBER' takes one out of service.
     """
-    if as_json:
+    if not watch:
+        found = client.gpus()
+        whole = {"gpus": [], **to_json(found)}
+        print_list(output, whole, found.gpus, lambda: picture(client, found), name="uuid")
+        return
+    if output.kind == "json":
         while True:
             print_json({"gpus": [], **to_json(client.gpus())})
-            if not watch:
-                return
             time.sleep(EVERY_SECONDS)
     out = console()
-    if not watch:
-        show(picture(client))
-        return
-    if not out.is_terminal:
+    if not can_redraw(out) or output.kind != "table":
         raise click.UsageError("--watch needs a terminal, or --json")
     with Live(picture(client), console=out, screen=True, auto_refresh=False) as live:
         while True:
             time.sleep(EVERY_SECONDS)
-            live.update(picture(client), refresh=True)
+            live.update(_picture_or_reason(client, live.get_renderable()), refresh=True)
 
 
-def picture(client: Client) -> RenderableType:
-    found = client.gpus()
+def _picture_or_reason(client: Client, last: RenderableType) -> RenderableType:
+    """Return the last picture with a line under it while the server is unreachable."""
+    try:
+        return picture(client)
+    except (RateLimited, Unavailable) as failed:
+        seen = last.renderables[0] if isinstance(last, Away) else last
+        return Away(seen, Text(f"{failed}; retrying", "dim"))
+
+
+class Away(Group):
+    """A picture from before the server was lost, and a line that reports that."""
+
+
+def picture(client: Client, found: GpuList | None = None) -> RenderableType:
+    found = client.gpus() if found is None else found
     held = any(gpu.task_ids for gpu in found.gpus)
     return gpu_picture(found, _tasks(client) if held else [])
 

@@ -3,6 +3,7 @@
 import getpass
 import time
 import webbrowser
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -10,16 +11,18 @@ import click
 
 from fetchml.cli.connect import json_option, server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.groups import CommandGroup
+from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.param_types import Int32
-from fetchml.cli.render import clean, console, local_time, print_json, show, show_details
-from fetchml.cli.tables import table
+from fetchml.cli.render import can_redraw, clean, console, local_time, print_json, show_details
+from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, JupyterServiceInfo, RateLimited, Unavailable, to_json
 
 LOOK_AGAIN_SECONDS = 0.5
 ENDED = frozenset({JupyterServiceInfo.stopped, JupyterServiceInfo.error})
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def jupyter() -> None:
     """Run JupyterLab on the server's machine, in a container.
 
@@ -71,14 +74,16 @@ def start(
 
 
 @jupyter.command()
-@json_option
+@output_option
 @server_option
-def ls(client: Client, *, as_json: bool) -> None:
+def ls(client: Client, output: Output) -> None:
     """List Jupyter services, newest first."""
     found = client.list_jupyter()
-    if as_json:
-        print_json({"services": [to_json(each) for each in found]})
-        return
+    whole = {"services": [to_json(each) for each in found]}
+    print_list(output, whole, found, lambda: _table(found))
+
+
+def _table(found: Iterable[JupyterServiceInfo]) -> FittedTable:
     columns = ("ID", "NAME", "STATUS", "USER", "WORKSPACE", "STARTED", "LAST USED", "NOTE")
     shown = table(*columns, spare=("STARTED", "LAST USED", "USER", "WORKSPACE"))
     for each in found:
@@ -92,7 +97,7 @@ def ls(client: Client, *, as_json: bool) -> None:
             local_time(each.last_activity) if each.HasField("last_activity") else "",
             clean(note(each)),
         )
-    show(shown)
+    return shown
 
 
 @jupyter.command("show")
@@ -163,7 +168,7 @@ def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInf
                 if service.status in ENDED or service.status == JupyterServiceInfo.stopping:
                     raise CommandError(f"{service.id} {status_name(service)}: {service.reason}")
                 now = f"{service.name} {status_name(service)}: {service.reason}"
-                if out.is_terminal:
+                if can_redraw(out):
                     line.update(clean(now))
                 elif now != shown:
                     click.echo(clean(now).plain, err=True)

@@ -1,7 +1,9 @@
 """`fetchml keys`"""
 
 import asyncio
+import functools
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -11,11 +13,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.cli.connect import connected, connected_as_found, json_option
 from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.groups import CommandGroup
+from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.param_types import Duration
 from fetchml.cli.privileges import as_owner
-from fetchml.cli.render import clean, console, local_time, print_json, show
+from fetchml.cli.render import clean, console, local_time, print_json
 from fetchml.cli.settings_options import data_dir_option
-from fetchml.cli.tables import table
+from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Rpc, Unreachable, to_json
 from fetchml.client.connection import CONTROL
 from fetchml.config.data_dir import default_data_dir
@@ -72,15 +76,24 @@ class KeyServiceCaller:
             raise CommandError(error.message, code=code) from error
 
 
-@click.group()
-@data_dir_option("Data directory on this machine. Its server may be running.")
-@click.option(
-    "--server",
-    metavar="HOST:PORT",
-    help="Use a server elsewhere. FETCHML_API_KEY must be an admin's key.",
-)
-@click.pass_context
-def keys(context: click.Context, data_dir: Path | None, server: str | None) -> None:
+def keys_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--data-dir` and `--server` to a command, and pass it what calls KeyService as `keys`."""
+
+    @data_dir_option("Data directory on this machine. Its server may be running.")
+    @click.option(
+        "--server",
+        metavar="HOST:PORT",
+        help="Use a server elsewhere. FETCHML_API_KEY must be an admin's key.",
+    )
+    @functools.wraps(command)
+    def with_keys(data_dir: Path | None, server: str | None, **options: Any) -> Any:
+        return command(keys=KeyServiceCaller(data_dir or default_data_dir(), server), **options)
+
+    return with_keys
+
+
+@click.group(cls=CommandGroup)
+def keys() -> None:
     """Create, list and revoke API keys.
 
     On the server's machine, the owner of its data directory needs no key for this.
@@ -90,7 +103,6 @@ def keys(context: click.Context, data_dir: Path | None, server: str | None) -> N
       fetchml keys create ada --expires 30d
       fetchml keys revoke KEY_ID
     """
-    context.obj = KeyServiceCaller(data_dir or default_data_dir(), server)
 
 
 @keys.command()
@@ -106,7 +118,7 @@ def keys(context: click.Context, data_dir: Path | None, server: str | None) -> N
     "--expires", type=Duration(), help="Expire after this time: 12h, 30d. Default: never."
 )
 @json_option
-@click.pass_obj
+@keys_options
 def create(
     keys: KeyServiceCaller, name: str, role: str, expires: int | None, *, as_json: bool
 ) -> None:
@@ -125,18 +137,19 @@ def create(
 
 
 @keys.command()
-@json_option
-@click.pass_obj
-def ls(keys: KeyServiceCaller, *, as_json: bool) -> None:
+@output_option
+@keys_options
+def ls(keys: KeyServiceCaller, output: Output) -> None:
     """List all keys, oldest first, without their secrets."""
     found = keys.call("ListKeys", key_pb2.ListKeysRequest(), key_pb2.ListKeysResponse)
-    if as_json:
-        print_json({"keys": [], **to_json(found)})
-        return
+    print_list(output, {"keys": [], **to_json(found)}, found.keys, lambda: _table(found.keys))
+
+
+def _table(found: Iterable[Key]) -> FittedTable:
     shown = table(
         *("ID", "NAME", "ROLE", "MADE", "LAST USED", "STATE"), spare=("MADE", "LAST USED", "ROLE")
     )
-    for key in found.keys:
+    for key in found:
         shown.add_row(
             key.id,
             clean(key.name),
@@ -145,7 +158,7 @@ def ls(keys: KeyServiceCaller, *, as_json: bool) -> None:
             local_time(key.last_used_at) if key.HasField("last_used_at") else "never",
             state_of(key),
         )
-    show(shown)
+    return shown
 
 
 def state_of(key: Key) -> str:
@@ -160,7 +173,7 @@ def state_of(key: Key) -> str:
 @keys.command()
 @click.argument("key_ids", nargs=-1, required=True)
 @json_option
-@click.pass_obj
+@keys_options
 def revoke(keys: KeyServiceCaller, key_ids: tuple[str, ...], *, as_json: bool) -> None:
     """Revoke keys by their ids. They stop working at once."""
     for key_id in key_ids:

@@ -2,14 +2,14 @@
 
 import click
 
-from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.connect import server_option
 from fetchml.cli.filters import filter_options
-from fetchml.cli.render import console, print_json, show, task_table
+from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.render import console, task_table
 from fetchml.client import Client, Where, to_json
 
 
 @click.command()
-@filter_options
 @click.option(
     "--limit",
     type=click.IntRange(0, 1000),
@@ -21,27 +21,28 @@ from fetchml.client import Client, Where, to_json
 @click.option(
     "--offset", type=click.IntRange(0, 2**31 - 1), default=0, metavar="N", help="Skip N tasks."
 )
-@json_option
+@output_option
 @server_option
+@filter_options
 def ls(
     client: Client,
     where: Where,
     limit: int,
     offset: int,
-    *,
-    as_json: bool,
+    output: Output,
 ) -> None:
-    """List tasks, newest first.
+    r"""List tasks, newest first.
 
     \b
-    Example:
+    Examples:
       fetchml ls --status running --user ada
+      fetchml ls -o wide
+      fetchml cancel $(fetchml ls --status queued -o name)
+      fetchml ls -o 'template={id}\t{status}\t{metadata.lr}'
     """
     found = client.page(limit, offset, **where)
-    if as_json:
-        print_json({"tasks": [], **to_json(found)})
-        return
-    show(task_table(found.tasks))
+    whole = {"tasks": [], **to_json(found)}
+    print_list(output, whole, found.tasks, lambda: task_table(found.tasks))
     beyond = found.total - offset - len(found.tasks)
-    if beyond > 0:
+    if beyond > 0 and output.kind != "json":
         console(stderr=True).print(f"{beyond} more tasks: use --limit or --offset", style="dim")

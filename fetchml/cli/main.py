@@ -8,7 +8,9 @@ from typing import NoReturn
 
 import click
 
-from fetchml.cli.errors import ExitCode
+from fetchml import __version__
+from fetchml.cli.errors import ExitCode, wants_no_colour
+from fetchml.cli.groups import CommandGroup
 from fetchml.ops import stdio
 
 COMMANDS = {
@@ -55,6 +57,7 @@ Examples:
   fetchml submit --dir . --wait             upload this folder, run its code
   fetchml submit --image pytorch/pytorch --gpu 1 -- python train.py
   fetchml ls --status running               list the running tasks
+  fetchml ls -o 'template={id} {job_name}'  choose the fields; also json, wide
   fetchml logs -f TASK_ID                   follow the output of a task
   fetchml gpus                              show the GPUs and their tasks
   fetchml jupyter start --open              open JupyterLab in the browser
@@ -67,6 +70,7 @@ Environment:
   FETCHML_TLS_CA    PEM file with the certificate authorities to trust
   FETCHML_API_KEY   API key (default: the admin key of your server on this
                     machine)
+  NO_COLOR          set: no colours
 
 \b
 Exit codes:
@@ -74,23 +78,24 @@ Exit codes:
   1  failure                 4  API key missing, wrong, or not allowed
   2  wrong usage, or an      5  not found
      invalid request         6  not possible in the present state
-  130  interrupted           'submit --wait' exits with the task's exit code
+  130  interrupted           'submit --wait' exits with the task's exit code,
+                             or with 125 if there is none
 """
 
 
-class Commands(click.Group):
+class Commands(CommandGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for section in COMMANDS.values() for name in section]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
+    def find_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(ctx):
             return None
         gc.disable()  # Imports leave no garbage: looking for it costs a tenth of the start.
         try:
-            module = importlib.import_module(f"fetchml.cli.{cmd_name}")
+            module = importlib.import_module(f"fetchml.cli.{name}")
         finally:
             gc.enable()
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -99,10 +104,24 @@ class Commands(click.Group):
                 formatter.write_dl(list(section.items()))
 
 
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"fetchml {__version__}")
+        ctx.exit()
+
+
 @click.command(
     cls=Commands,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version.",
 )
 def fetchml() -> None:
     """FetchML: a job server for machine-learning training.
@@ -117,7 +136,8 @@ def main() -> NoReturn:
     # grpc's own messages on stderr repeat the errors that the commands print.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        code = fetchml.main(prog_name="fetchml", standalone_mode=False)
+        colour = False if wants_no_colour() else None
+        code = fetchml.main(prog_name="fetchml", standalone_mode=False, color=colour)
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -23,6 +23,8 @@ STYLES = {
     "completed": "green",
     "failed": "red",
 }
+WIDE = 10_000
+"""Columns of output that is not fitted to a terminal."""
 
 
 def print_json(value: Message | dict[str, Any] | list[Any]) -> None:
@@ -34,13 +36,18 @@ def print_json(value: Message | dict[str, Any] | list[Any]) -> None:
 def console(*, stderr: bool = False) -> Console:
     """Return a console that prints text unchanged, and wraps lines only on a terminal."""
     made = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
-    return made if made.is_terminal else Console(stderr=stderr, width=10_000, color_system=None)
+    return made if made.is_terminal else Console(stderr=stderr, width=WIDE, color_system=None)
 
 
-def show(renderable: RenderableType) -> None:
-    """Print on stdout; without trailing blanks if it is not a terminal."""
-    out = console()
-    if out.is_terminal:
+def can_redraw(out: Console) -> bool:
+    """Return whether a console can rewrite what it shows: not a pipe, nor a dumb terminal."""
+    return out.is_terminal and not out.is_dumb_terminal
+
+
+def show(renderable: RenderableType, *, wide: bool = False) -> None:
+    """Print on stdout. `wide` and output that is not for a terminal are as wide as they need."""
+    out = Console(width=WIDE, color_system=None) if wide else console()
+    if out.is_terminal and not wide:
         out.print(renderable)
         return
     with out.capture() as captured:

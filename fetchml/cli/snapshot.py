@@ -1,20 +1,22 @@
 """`fetchml snapshot`"""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.groups import CommandGroup
+from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.render import (
     clean,
     console,
     local_time,
     print_json,
-    show,
     show_details,
     size,
 )
-from fetchml.cli.tables import table
+from fetchml.cli.tables import FittedTable, table
 from fetchml.cli.upload import upload_folder
 from fetchml.client import Client, Snapshot, to_json
 
@@ -22,7 +24,7 @@ SHORT = 12
 """Characters of an id that a table shows on a terminal."""
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def snapshot() -> None:
     """Upload folders of code for tasks to run.
 
@@ -56,19 +58,21 @@ def create(client: Client, folder: Path, *, as_json: bool) -> None:
 
 
 @snapshot.command()
-@json_option
+@output_option
 @server_option
-def ls(client: Client, *, as_json: bool) -> None:
+def ls(client: Client, output: Output) -> None:
     """List snapshots, newest first."""
     found = client.snapshots()
-    if as_json:
-        print_json({"snapshots": [to_json(each) for each in found]})
-        return
+    whole = {"snapshots": [to_json(each) for each in found]}
+    on_terminal = console().is_terminal and output.kind != "wide"
+    print_list(output, whole, found, lambda: _table(found, short_ids=on_terminal))
+
+
+def _table(found: Iterable[Snapshot], *, short_ids: bool) -> FittedTable:
     shown = table("ID", "FILES", "SIZE", "USER", "MADE", "USED", "COMMIT", spare=("USED", "FILES"))
-    on_terminal = console().is_terminal
     for each in found:
         shown.add_row(
-            each.id[:SHORT] if on_terminal else each.id,
+            each.id[:SHORT] if short_ids else each.id,
             str(each.file_count),
             size(each.size_bytes),
             clean(", ".join(each.user_ids)),
@@ -76,7 +80,7 @@ def ls(client: Client, *, as_json: bool) -> None:
             local_time(each.used_at),
             _commit(each)[:SHORT],
         )
-    show(shown)
+    return shown
 
 
 @snapshot.command("show")

@@ -2,17 +2,18 @@
 
 import click
 
-from fetchml.cli.connect import json_option, server_option
-from fetchml.cli.render import clean, print_json, show, size
-from fetchml.cli.tables import table
+from fetchml.cli.connect import server_option
+from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.render import clean, size
+from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, Rpc, to_json
 from fetchml.v1 import storage_pb2
 
 
 @click.command()
-@json_option
+@output_option
 @server_option
-def storage(client: Client, *, as_json: bool) -> None:
+def storage(client: Client, output: Output) -> None:
     """Show disk usage on the server: yours, or all users' if you are an admin.
 
     Sizes count whole disk blocks. The files of running tasks are measured every 30 seconds.
@@ -20,18 +21,20 @@ def storage(client: Client, *, as_json: bool) -> None:
     """
     rpc = Rpc("StorageService/GetStorage", storage_pb2.GetStorageRequest(), REPORT)
     found = client.call(rpc)
-    if as_json:
-        print_json({"users": [], **to_json(found)})
-        return
+    whole = {"users": [], **to_json(found)}
+    print_list(output, whole, found.users, lambda: _table(found), name="user_id")
+    if found.HasField("allowed_bytes") and output.kind in {"table", "wide"}:
+        click.echo(f"Limit for each user: {size(found.allowed_bytes)} ([quotas] user_storage_gb).")
+
+
+def _table(found: storage_pb2.StorageReport) -> FittedTable:
     kinds = [use.kind for use in found.users[0].kinds] if found.users else []
     shown = table("USER", "ALL", *(kind.upper() for kind in kinds), "FILES", spare=("FILES",))
     for user in found.users:
         parts = (size(use.bytes) if use.bytes else "-" for use in user.kinds)
         name = clean(user.user_id) if user.user_id else "(nobody)"
         shown.add_row(name, size(user.bytes), *parts, str(user.files))
-    show(shown)
-    if found.HasField("allowed_bytes"):
-        click.echo(f"Limit for each user: {size(found.allowed_bytes)} ([quotas] user_storage_gb).")
+    return shown
 
 
 REPORT = storage_pb2.StorageReport

@@ -1,6 +1,8 @@
 """`fetchml submit`"""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -8,12 +10,18 @@ import click
 
 from fetchml.cli.connect import json_option, server_option, valid_text
 from fetchml.cli.errors import ExitCode
+from fetchml.cli.experiment_ids import experiment_id as id_of
 from fetchml.cli.param_types import DatasetParam, Duration, Int32, KeyValue
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.snapshot import whole_id
 from fetchml.cli.upload import upload_folder
 from fetchml.cli.wait import wait
 from fetchml.client import Client, Task
+
+NOTHING_TO_RUN = """There is nothing to run. Give a command, or a folder with code:
+
+  fetchml submit -- python train.py
+  fetchml submit --dir . -- python train.py"""
 
 
 def job_name(command: tuple[str, ...]) -> str:
@@ -23,8 +31,30 @@ def job_name(command: tuple[str, ...]) -> str:
     return re.sub(r"[^a-zA-Z0-9_-]+", "-", name)[:64].strip("-") or "task"
 
 
+class SubmitCommand(click.Command):
+    """With `--wait`, every failure of the command itself has an exit code of its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _own_failures(waits=bool({"--wait", "-w"} & set(args))):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _own_failures(waits=ctx.params["do_wait"]):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _own_failures(*, waits: bool) -> Iterator[None]:
+    try:
+        yield
+    except click.ClickException as error:
+        if waits:
+            error.exit_code = ExitCode.OWN_FAILURE  # type: ignore[misc]  # main reads it here
+        raise
+
+
 # Options after the command's first word belong to the command, as with `docker run`.
-@click.command(context_settings={"allow_interspersed_args": False})
+@click.command(cls=SubmitCommand, context_settings={"allow_interspersed_args": False})
 @click.argument("command", nargs=-1)
 @click.option(
     "--name", "-n", "job_name", metavar="NAME", help="Job name. Default: the script's name."
@@ -74,7 +104,10 @@ def job_name(command: tuple[str, ...]) -> str:
 )
 @click.option("--snapshot", "snapshot_id", metavar="ID", help="Run the code of this snapshot.")
 @click.option(
-    "--experiment", "experiment_id", metavar="ID", help="Add the task to this experiment."
+    "--experiment",
+    "experiment_id",
+    metavar="NAME",
+    help="Add the task to this experiment: its name or id.",
 )
 @click.option("--metadata", "-m", type=KeyValue(), multiple=True, help="Add a label. Repeatable.")
 @click.option(
@@ -104,7 +137,8 @@ def submit(
     """Submit a task that runs COMMAND. Options come before the command.
 
     Prints the task's id. With --wait, shows its status and its log, and exits with the task's exit
-    code, or with 1 if it fails without one. Ctrl-C leaves the task running.
+    code. The exit code is 125 if the task ends without one, as a cancelled task does, and for
+    failures of this command. Ctrl-C leaves the task running.
 
     \b
     Examples:
@@ -113,6 +147,10 @@ def submit(
       fetchml submit --dir . --wait
       fetchml submit -n hello --image alpine -e NAME=Ada -- sh -c 'echo $NAME'
     """
+    if not (command or folder or any(fields[name] for name in ("args", "image", "snapshot_id"))):
+        raise click.UsageError(NOTHING_TO_RUN)
+    if fields["experiment_id"] is not None:
+        fields = {**fields, "experiment_id": id_of(client, fields["experiment_id"])}
     if folder is not None:
         fields = with_code(client, folder, command, fields)
     elif fields["snapshot_id"] is not None:
@@ -175,4 +213,4 @@ def outcome(task: Task) -> int:
     """Return the exit code of `submit --wait`."""
     if task.status == Task.completed:
         return 0
-    return task.exit_code or ExitCode.FAILED
+    return task.exit_code or ExitCode.OWN_FAILURE

@@ -10,7 +10,7 @@ from rich.text import Text
 from fetchml.cli.connect import server_option
 from fetchml.cli.gpus import gpu_picture
 from fetchml.cli.queue import queue_table
-from fetchml.cli.render import console, show, task_table
+from fetchml.cli.render import can_redraw, console, show, task_table
 from fetchml.client import Client, Task
 
 EVERY_SECONDS = 1
@@ -22,7 +22,7 @@ SHOWN = 100
 def top(client: Client) -> None:
     """Show the queue, the GPUs and the tasks, live. Prints once if stdout is not a terminal."""
     out = console()
-    if not out.is_terminal:
+    if not can_redraw(out):
         show(_picture(client))
         return
     with Live(_picture(client), console=out, screen=True, auto_refresh=False) as live:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from fetchml.cli.render import console, size
+from fetchml.cli.render import can_redraw, console, size
 from fetchml.client import Client, Snapshot
 from fetchml.client.snapshots.local import LocalSnapshot
 
@@ -41,5 +41,5 @@ def _progress() -> Progress:
         TransferSpeedColumn(),
         console=out,
         transient=True,
-        disable=not out.is_terminal,
+        disable=not can_redraw(out),
     )

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fetchml.cli.errors import ExitCode
-from fetchml.cli.render import clean, console, duration, print_json, run_time
+from fetchml.cli.render import can_redraw, clean, console, duration, print_json, run_time
 from fetchml.client import (
     CallError,
     Client,
@@ -102,7 +102,7 @@ class PlainDisplay:
 def wait(client: Client, task: Task, *, as_json: bool) -> Task:
     """Return the task once it has ended. Ctrl-C raises click's Exit and leaves the task running."""
     out = console()
-    on_terminal = out.is_terminal and not as_json
+    on_terminal = can_redraw(out) and not as_json
     display: Display = TerminalDisplay(out) if on_terminal else PlainDisplay(show_log=not as_json)
     display.status(f"{task.id} is submitted")
     try:

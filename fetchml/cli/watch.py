@@ -8,7 +8,7 @@ from rich.table import Table
 
 from fetchml.cli.connect import RetryNotice, json_option, server_option
 from fetchml.cli.filters import STATES, filter_options
-from fetchml.cli.render import clean, console, local_time, note, print_json, task_table
+from fetchml.cli.render import can_redraw, clean, console, local_time, note, print_json, task_table
 from fetchml.client import (
     Client,
     Task,
@@ -23,9 +23,9 @@ ENDED_SHOWN = 20
 
 @click.command()
 @click.argument("task_id", required=False)
-@filter_options
 @json_option
 @server_option
+@filter_options
 def watch(
     client: Client,
     task_id: str | None,
@@ -51,7 +51,7 @@ def watch(
     if as_json:
         for update in updates:
             print_json(update)
-    elif out.is_terminal:
+    elif can_redraw(out):
         shown = TaskScreen()
         with Live(shown.table(), console=out, auto_refresh=False) as live:
             for update in updates:

@@ -143,7 +143,7 @@ def test_errors_have_exit_codes_and_hints(server: Server) -> None:
     nowhere = server.run("ls", FETCHML_SERVER="127.0.0.1:1", FETCHML_API_KEY="any")
     assert nowhere.code == 3
     assert "Cannot reach a server at 127.0.0.1:1" in nowhere.err
-    broken = server.run("submit", "--priority", "11", "-n", "a b")
+    broken = server.run("submit", "--priority", "11", "-n", "a b", "true")
     assert broken.code == 2
     assert "job_name: " in broken.err
     assert "priority: must be between 1 and 10" in broken.err

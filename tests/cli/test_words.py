@@ -142,8 +142,8 @@ def test_a_request_has_only_the_given_fields() -> None:
 def test_the_exit_code_is_the_exit_code_of_the_task() -> None:
     assert outcome(Task(status=Task.completed, exit_code=0)) == 0
     assert outcome(Task(status=Task.failed, exit_code=3)) == 3
-    assert outcome(Task(status=Task.failed)) == ExitCode.FAILED
-    assert outcome(Task(status=Task.failed, exit_code=0)) == ExitCode.FAILED
+    assert outcome(Task(status=Task.failed)) == ExitCode.OWN_FAILURE
+    assert outcome(Task(status=Task.failed, exit_code=0)) == ExitCode.OWN_FAILURE
 
 
 def test_json_has_the_contracts_names_and_values() -> None:

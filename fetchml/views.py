@@ -128,6 +128,62 @@ class LogChunk(msgspec.Struct, frozen=True):
     data: bytes
 
 
+class LogTime(msgspec.Struct, frozen=True):
+    """When a byte of a log was written."""
+
+    at: int
+    """Milliseconds since the epoch (UTC)."""
+    offset: int
+
+
+class LogStart(msgspec.Struct, frozen=True):
+    """Where a read of a log begins."""
+
+    attempt: int
+    offset: int
+    end: int
+    """Size of the attempt's log when it was looked up, dropped bytes included."""
+
+
+class LogInfo(msgspec.Struct, frozen=True):
+    """The log of one attempt of a task."""
+
+    task_id: str
+    attempt: int
+    """0: no attempt has started."""
+    attempts: int
+    """Number of the task's current or last attempt."""
+    offset: int
+    """The first byte that is kept. Older ones were dropped."""
+    end: int
+    """Size of the log, dropped bytes included."""
+    may_grow: bool
+    """Whether the attempt has not ended."""
+    times: tuple[LogTime, ...] = ()
+    """Ascending. Empty if an older release ran the attempt."""
+
+
+class LogMatch(msgspec.Struct, frozen=True):
+    """A line that contains the text of a search."""
+
+    offset: int
+    """First byte of the match in the attempt's log."""
+    line_offset: int
+    """First byte of `text` in the attempt's log: the start of the line, or of a part of it."""
+    text: str
+    """The line without its line break; of a long one the part around the match."""
+    at: int | None = None
+    """When it was written; `None` if no time was recorded."""
+
+
+class LogMatches(msgspec.Struct, frozen=True):
+    attempt: int
+    matches: tuple[LogMatch, ...]
+    """In the direction of the search."""
+    next_offset: int | None
+    """The `offset` that continues the search; `None` if the whole log was searched."""
+
+
 class OutputFile(msgspec.Struct, frozen=True):
     """A file in a task's /outputs. `path` is relative, with `/`."""
 

@@ -27,6 +27,10 @@ from fetchml.v1 import (
 from fetchml.views import (
     Explanation,
     JupyterView,
+    LogInfo,
+    LogMatch,
+    LogMatches,
+    LogTime,
     OutputFile,
     QueueStats,
     Shortage,
@@ -93,6 +97,36 @@ AUDIT_ENTRY: Mapping[AuditEntry, audit_pb2.AuditEntry] = Mapping(
     Field("address", keep_empty=False),
     Field("outcome"),
     Field("detail"),
+)
+
+LOG_TIME: Mapping[LogTime, task_pb2.TaskLogInfo.LogTime] = Mapping(
+    task_pb2.TaskLogInfo.LogTime, Time("at"), Field("offset")
+)
+
+LOG_INFO: Mapping[LogInfo, task_pb2.TaskLogInfo] = Mapping(
+    task_pb2.TaskLogInfo,
+    Field("task_id"),
+    Field("attempt"),
+    Field("attempts"),
+    Field("offset"),
+    Field("end"),
+    Field("may_grow"),
+    Rows("times", LOG_TIME, keep_empty=True),
+)
+
+LOG_MATCH: Mapping[LogMatch, task_pb2.TaskLogMatches.Match] = Mapping(
+    task_pb2.TaskLogMatches.Match,
+    Field("offset"),
+    Field("line_offset"),
+    Field("text"),
+    Time("at"),
+)
+
+LOG_MATCHES: Mapping[LogMatches, task_pb2.TaskLogMatches] = Mapping(
+    task_pb2.TaskLogMatches,
+    Field("attempt"),
+    Rows("matches", LOG_MATCH, keep_empty=True),
+    Field("next_offset"),
 )
 
 OUTPUT: Mapping[OutputFile, task_pb2.TaskOutput] = Mapping(

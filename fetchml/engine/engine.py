@@ -11,24 +11,29 @@ from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
 from fetchml.core.events import CancelRequested
 from fetchml.core.model import ENDED, Principal, Role, Task, User
+from fetchml.core.requests.logs import LogRange, LogSearch
 from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.estimates import Estimates
 from fetchml.engine.explain import explain, tasks_before
-from fetchml.engine.log_follow import LogReader
+from fetchml.engine.logs.reader import LogReader
+from fetchml.engine.logs.search import LogSearcher
 from fetchml.engine.status import ServerStatus
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup, no_task
 from fetchml.engine.watch import Watches
-from fetchml.errors import Forbidden
+from fetchml.errors import BadRequest, Forbidden
 from fetchml.files.task_files import TaskFiles
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge
 from fetchml.ports.store import Store, TaskPage, TaskQuery
 from fetchml.views import (
     Explanation,
     LogChunk,
+    LogInfo,
+    LogMatches,
+    LogStart,
     OutputFile,
     Update,
     ValidatedTask,
@@ -49,6 +54,7 @@ class Engine:
         watches: Watches,
         files: TaskFiles,
         logs: LogReader,
+        log_searcher: LogSearcher,
         estimates: Estimates,
         ended: EndedTasks,
         submissions: Submissions,
@@ -70,6 +76,7 @@ class Engine:
         self._watches = watches
         self._files = files
         self._logs = logs
+        self._log_searcher = log_searcher
         self._estimates = estimates
         self._ended = ended
         self._audit = audit
@@ -181,15 +188,33 @@ class Engine:
         self,
         who: Principal,
         task_id: str,
+        wanted: LogRange = LogRange(),  # noqa: B008  # frozen
         *,
-        offset: int = 0,
-        attempt: int | None = None,
+        start: LogStart | None = None,
         follow: bool = False,
     ) -> AsyncGenerator[LogChunk]:
+        """Read a range of a log. `start`: where it begins, if `log_start` has found that."""
+
         async def look_up() -> Task:
             return await self.get_task(who, task_id)
 
-        return self._logs.read(look_up, offset=offset, attempt=attempt, follow=follow)
+        _check(wanted)
+        return self._logs.read(look_up, wanted, start, follow=follow)
+
+    async def log_start(self, who: Principal, task_id: str, wanted: LogRange) -> LogStart:
+        """Return where a range of a log begins."""
+        _check(wanted)
+        return await self._logs.start(await self.get_task(who, task_id), wanted)
+
+    async def log_info(self, who: Principal, task_id: str, wanted: LogRange) -> LogInfo:
+        """Describe a log; the times are those of the range."""
+        _check(wanted)
+        return await self._log_searcher.info(await self.get_task(who, task_id), wanted)
+
+    async def search_log(self, who: Principal, task_id: str, wanted: LogSearch) -> LogMatches:
+        _check(wanted)
+        task = await self.get_task(who, task_id)
+        return await self._log_searcher.search(task, wanted, who.user)
 
     async def list_outputs(self, who: Principal, task_id: str) -> list[OutputFile]:
         await self.get_task(who, task_id)
@@ -204,3 +229,9 @@ class Engine:
         if not permissions.may_end(who, task):
             raise Forbidden("Only the task's owner or an admin may end or delete it")
         return task
+
+
+def _check(wanted: LogRange | LogSearch) -> None:
+    """Raises BadRequest."""
+    if fault := wanted.fault():
+        raise BadRequest(fault)

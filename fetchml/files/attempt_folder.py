@@ -18,6 +18,7 @@ from fetchml.core.model import AttemptEnd, Kept
 from fetchml.files import kept_outputs, log_segments, untrusted
 from fetchml.files.kept_outputs import NO_LIMITS, LeftOut, OutputLimits
 from fetchml.files.layout import OPENED, OUTPUTS, RUN, WORKSPACE
+from fetchml.files.log_times import Bounds, LogTimes
 from fetchml.files.own_file import sync_folder
 from fetchml.files.tree_size import measure
 
@@ -230,7 +231,25 @@ class AttemptFolder:
 
     def log_end(self) -> int:
         """Return the number of bytes that the command has written."""
-        return self._log_bounds()[1]
+        return self.log_bounds()[1]
+
+    def log_bounds(self) -> tuple[int, int]:
+        """Return the offsets of the log's first kept byte and of its end."""
+        try:
+            with self._run_fd() as run:
+                return log_segments.bounds(run)
+        except OSError:
+            return 0, 0
+
+    def log_times(self, now: int, end: int) -> LogTimes:
+        """Return when the bytes before `end` were written, as far as that is possible. `now`: in
+        milliseconds since the epoch (UTC)."""
+        bounds = Bounds(self.opened_at() or 0, now, end)
+        try:
+            with self._run_fd() as run:
+                return LogTimes.read(run, bounds)
+        except OSError:
+            return LogTimes(b"", bounds)
 
     def read_log(self, offset: int, limit: int) -> tuple[int, bytes]:
         """Return the offset and at most `limit` bytes of the log; no bytes if there are none yet.
@@ -293,13 +312,6 @@ class AttemptFolder:
         sync_folder(outputs.parent)
         sync_folder(self.path)
         return left_out
-
-    def _log_bounds(self) -> tuple[int, int]:
-        try:
-            with self._run_fd() as run:
-                return log_segments.bounds(run)
-        except OSError:
-            return 0, 0
 
     def _record(self, name: str) -> dict[str, str]:
         """Return the `key=value` lines of a small file; empty if it does not exist."""

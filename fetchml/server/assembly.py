@@ -28,7 +28,8 @@ from fetchml.engine.experiments import Experiments, experiment_records
 from fetchml.engine.feed import Feed
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.engine.lifecycle import Lifecycle
-from fetchml.engine.log_follow import LogReader
+from fetchml.engine.logs.reader import LogReader
+from fetchml.engine.logs.search import LogSearcher
 from fetchml.engine.named_snapshots import NamedSnapshots
 from fetchml.engine.run_times import RunTimes
 from fetchml.engine.service_tasks import ServiceTasks
@@ -265,7 +266,8 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         tasks=tasks,
         watches=Watches(index, feed, store, clock),
         files=files,
-        logs=LogReader(files, outside.folder_watch, feed),
+        logs=LogReader(files, outside.folder_watch, feed, clock),
+        log_searcher=LogSearcher(files, clock),
         estimates=estimates,
         ended=ended,
         submissions=submissions,

@@ -348,16 +348,22 @@ class WatchTasksResponse(_message.Message):
     def __init__(self, type: _Optional[_Union[WatchTasksResponse.Type, str]] = ..., seq: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., task: _Optional[_Union[Task, _Mapping]] = ...) -> None: ...
 
 class StreamTaskLogsRequest(_message.Message):
-    __slots__ = ("task_id", "offset", "follow", "attempt")
+    __slots__ = ("task_id", "offset", "follow", "attempt", "limit", "tail", "since")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     FOLLOW_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     offset: int
     follow: bool
     attempt: int
-    def __init__(self, task_id: _Optional[str] = ..., offset: _Optional[int] = ..., follow: _Optional[bool] = ..., attempt: _Optional[int] = ...) -> None: ...
+    limit: int
+    tail: int
+    since: _timestamp_pb2.Timestamp
+    def __init__(self, task_id: _Optional[str] = ..., offset: _Optional[int] = ..., follow: _Optional[bool] = ..., attempt: _Optional[int] = ..., limit: _Optional[int] = ..., tail: _Optional[int] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class TaskLogChunk(_message.Message):
     __slots__ = ("attempt", "offset", "data")
@@ -368,6 +374,82 @@ class TaskLogChunk(_message.Message):
     offset: int
     data: bytes
     def __init__(self, attempt: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class GetTaskLogInfoRequest(_message.Message):
+    __slots__ = ("task_id", "attempt", "offset", "limit")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    attempt: int
+    offset: int
+    limit: int
+    def __init__(self, task_id: _Optional[str] = ..., attempt: _Optional[int] = ..., offset: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class TaskLogInfo(_message.Message):
+    __slots__ = ("task_id", "attempt", "attempts", "offset", "end", "may_grow", "times")
+    class LogTime(_message.Message):
+        __slots__ = ("at", "offset")
+        AT_FIELD_NUMBER: _ClassVar[int]
+        OFFSET_FIELD_NUMBER: _ClassVar[int]
+        at: _timestamp_pb2.Timestamp
+        offset: int
+        def __init__(self, at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., offset: _Optional[int] = ...) -> None: ...
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    MAY_GROW_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    attempt: int
+    attempts: int
+    offset: int
+    end: int
+    may_grow: bool
+    times: _containers.RepeatedCompositeFieldContainer[TaskLogInfo.LogTime]
+    def __init__(self, task_id: _Optional[str] = ..., attempt: _Optional[int] = ..., attempts: _Optional[int] = ..., offset: _Optional[int] = ..., end: _Optional[int] = ..., may_grow: _Optional[bool] = ..., times: _Optional[_Iterable[_Union[TaskLogInfo.LogTime, _Mapping]]] = ...) -> None: ...
+
+class SearchTaskLogsRequest(_message.Message):
+    __slots__ = ("task_id", "q", "attempt", "offset", "limit", "backwards", "ignore_case")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    Q_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    BACKWARDS_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_CASE_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    q: str
+    attempt: int
+    offset: int
+    limit: int
+    backwards: bool
+    ignore_case: bool
+    def __init__(self, task_id: _Optional[str] = ..., q: _Optional[str] = ..., attempt: _Optional[int] = ..., offset: _Optional[int] = ..., limit: _Optional[int] = ..., backwards: _Optional[bool] = ..., ignore_case: _Optional[bool] = ...) -> None: ...
+
+class TaskLogMatches(_message.Message):
+    __slots__ = ("attempt", "matches", "next_offset")
+    class Match(_message.Message):
+        __slots__ = ("offset", "line_offset", "text", "at")
+        OFFSET_FIELD_NUMBER: _ClassVar[int]
+        LINE_OFFSET_FIELD_NUMBER: _ClassVar[int]
+        TEXT_FIELD_NUMBER: _ClassVar[int]
+        AT_FIELD_NUMBER: _ClassVar[int]
+        offset: int
+        line_offset: int
+        text: str
+        at: _timestamp_pb2.Timestamp
+        def __init__(self, offset: _Optional[int] = ..., line_offset: _Optional[int] = ..., text: _Optional[str] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    attempt: int
+    matches: _containers.RepeatedCompositeFieldContainer[TaskLogMatches.Match]
+    next_offset: int
+    def __init__(self, attempt: _Optional[int] = ..., matches: _Optional[_Iterable[_Union[TaskLogMatches.Match, _Mapping]]] = ..., next_offset: _Optional[int] = ...) -> None: ...
 
 class ExplainTaskRequest(_message.Message):
     __slots__ = ("task_id",)

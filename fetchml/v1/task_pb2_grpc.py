@@ -79,6 +79,16 @@ class TaskServiceStub:
                 request_serializer=fetchml_dot_v1_dot_task__pb2.StreamTaskLogsRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_task__pb2.TaskLogChunk.FromString,
                 _registered_method=True)
+        self.GetTaskLogInfo = channel.unary_unary(
+                '/fetchml.v1.TaskService/GetTaskLogInfo',
+                request_serializer=fetchml_dot_v1_dot_task__pb2.GetTaskLogInfoRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_task__pb2.TaskLogInfo.FromString,
+                _registered_method=True)
+        self.SearchTaskLogs = channel.unary_unary(
+                '/fetchml.v1.TaskService/SearchTaskLogs',
+                request_serializer=fetchml_dot_v1_dot_task__pb2.SearchTaskLogsRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_task__pb2.TaskLogMatches.FromString,
+                _registered_method=True)
         self.ExplainTask = channel.unary_unary(
                 '/fetchml.v1.TaskService/ExplainTask',
                 request_serializer=fetchml_dot_v1_dot_task__pb2.ExplainTaskRequest.SerializeToString,
@@ -163,6 +173,21 @@ class TaskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTaskLogInfo(self, request, context):
+        """Describes the log of an attempt: its kept part, its size, and when its bytes were written.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SearchTaskLogs(self, request, context):
+        """Searches the log of an attempt for a text. A call takes about a second at most; its reply has
+        the offset at which the next one continues.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainTask(self, request, context):
         """Explains the status of a task: the reason why it waits, and the missing resources.
         """
@@ -226,6 +251,16 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.StreamTaskLogs,
                     request_deserializer=fetchml_dot_v1_dot_task__pb2.StreamTaskLogsRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_task__pb2.TaskLogChunk.SerializeToString,
+            ),
+            'GetTaskLogInfo': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTaskLogInfo,
+                    request_deserializer=fetchml_dot_v1_dot_task__pb2.GetTaskLogInfoRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_task__pb2.TaskLogInfo.SerializeToString,
+            ),
+            'SearchTaskLogs': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchTaskLogs,
+                    request_deserializer=fetchml_dot_v1_dot_task__pb2.SearchTaskLogsRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_task__pb2.TaskLogMatches.SerializeToString,
             ),
             'ExplainTask': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainTask,
@@ -463,6 +498,60 @@ class TaskService:
             '/fetchml.v1.TaskService/StreamTaskLogs',
             fetchml_dot_v1_dot_task__pb2.StreamTaskLogsRequest.SerializeToString,
             fetchml_dot_v1_dot_task__pb2.TaskLogChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTaskLogInfo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.TaskService/GetTaskLogInfo',
+            fetchml_dot_v1_dot_task__pb2.GetTaskLogInfoRequest.SerializeToString,
+            fetchml_dot_v1_dot_task__pb2.TaskLogInfo.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchTaskLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.TaskService/SearchTaskLogs',
+            fetchml_dot_v1_dot_task__pb2.SearchTaskLogsRequest.SerializeToString,
+            fetchml_dot_v1_dot_task__pb2.TaskLogMatches.FromString,
             options,
             channel_credentials,
             insecure,

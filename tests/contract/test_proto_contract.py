@@ -79,6 +79,8 @@ ADDITIONS = {
     ("get", "/v1/snapshots/{snapshot_id}"),
     ("delete", "/v1/snapshots/{snapshot_id}"),
     ("get", "/v1/tasks/{task_id}/explain"),
+    ("get", "/v1/tasks/{task_id}/logs/info"),
+    ("get", "/v1/tasks/{task_id}/logs/search"),
     ("get", "/v1/tasks/{task_id}/outputs"),
 }
 FIRST_ADDITION = 30

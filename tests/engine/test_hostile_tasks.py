@@ -9,6 +9,7 @@ import pytest
 
 from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.core.model import FailureReason, Status
+from fetchml.core.requests.logs import LogRange
 from fetchml.errors import NotFound
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, LaunchSpec
@@ -139,7 +140,7 @@ async def test_log_offset_holds_for_a_task_that_still_waits(box: Box) -> None:
     async with box.engine(max_running=1) as engine:
         holds = await engine.create_task(ALICE, {"job_name": "b", "command": ["sleep", "1000"]})
         waits = await engine.create_task(ALICE, {"job_name": "w", "command": ["echo", "0123"]})
-        log = engine.read_logs(ALICE, waits.id, offset=2, follow=True)
+        log = engine.read_logs(ALICE, waits.id, LogRange(offset=2), follow=True)
         async with contextlib.aclosing(log), asyncio.timeout(20):
             first = asyncio.ensure_future(anext(log))
             await asyncio.sleep(0)

@@ -6,6 +6,7 @@ import contextlib
 import pytest
 
 from fetchml.core.model import Status
+from fetchml.core.requests.logs import LogRange
 from fetchml.engine import feed
 from fetchml.engine.engine import Engine
 from fetchml.errors import Unavailable
@@ -159,5 +160,7 @@ async def test_log_is_followed_from_attempt_to_attempt(box: Box) -> None:
             (1, b"attempt 1\n"),
             (2, b"attempt 2\n"),
         ]
-        first = [chunk async for chunk in engine.read_logs(ALICE, task.id, attempt=1, offset=8)]
+        first = [
+            chunk async for chunk in engine.read_logs(ALICE, task.id, LogRange(attempt=1, offset=8))
+        ]
         assert [(chunk.offset, chunk.data) for chunk in first] == [(8, b"1\n")]

@@ -227,17 +227,23 @@ async def test_unknown_task_has_the_same_error(server: Server) -> None:
             outputs = task_pb2.ListTaskOutputsRequest(task_id=task_id)
             cancel = task_pb2.CancelTaskRequest(task_id=task_id)
             logs = task_pb2.StreamTaskLogsRequest(task_id=task_id)
+            info = task_pb2.GetTaskLogInfoRequest(task_id=task_id)
+            search = task_pb2.SearchTaskLogsRequest(task_id=task_id, q="a")
             outcomes = [
                 refused(await server.rest.get(path)),
                 refused(await server.rest.ask("DELETE", path)),
                 refused(await server.rest.get(f"{path}/explain")),
                 refused(await server.rest.get(f"{path}/outputs")),
                 refused(await server.rest.get(f"{path}/logs")),
+                refused(await server.rest.get(f"{path}/logs/info")),
+                refused(await server.rest.get(f"{path}/logs/search?q=a")),
                 await call(server, "DeleteTask", delete),
                 await call(server, "ExplainTask", explain),
                 await call(server, "ListTaskOutputs", outputs),
                 await call(server, "CancelTask", cancel),
                 await stream(server, "StreamTaskLogs", logs),
+                await call(server, "GetTaskLogInfo", info),
+                await call(server, "SearchTaskLogs", search),
             ]
             assert set(outcomes) == {expected}, task_id
 
@@ -318,6 +324,18 @@ async def test_task_is_equal_over_both_transports(serve: Serve, processes_backen
     assert gone == await call(server, "GetTask", task_pb2.GetTaskRequest(task_id=task_id))
 
 
+def numbers_as_text(body: Any) -> Any:
+    """JSON of REST as that of gRPC, where numbers of 64 bits are text."""
+    if isinstance(body, dict):
+        return {
+            name: str(value)
+            if name in ("offset", "end", "line_offset", "next_offset")
+            else numbers_as_text(value)
+            for name, value in body.items()
+        }
+    return [numbers_as_text(each) for each in body] if isinstance(body, list) else body
+
+
 async def assert_same(server: Server, task_id: str) -> None:
     for view in ("BASIC", "FULL"):
         over_rest = (await server.rest.get(f"/v1/tasks/{task_id}?view={view}")).json
@@ -326,6 +344,15 @@ async def assert_same(server: Server, task_id: str) -> None:
     over_rest = (await server.rest.get(f"/v1/tasks/{task_id}/explain")).json
     explain = task_pb2.ExplainTaskRequest(task_id=task_id)
     assert same(over_rest) == await call(server, "ExplainTask", explain)
+    over_rest = (await server.rest.get(f"/v1/tasks/{task_id}/logs/info")).json
+    over_grpc = await call(
+        server, "GetTaskLogInfo", task_pb2.GetTaskLogInfoRequest(task_id=task_id)
+    )
+    assert numbers_as_text(over_rest) == {"times": [], **over_grpc}
+    over_rest = (await server.rest.get(f"/v1/tasks/{task_id}/logs/search?q=hello")).json
+    search = task_pb2.SearchTaskLogsRequest(task_id=task_id, q="hello")
+    over_grpc = await call(server, "SearchTaskLogs", search)
+    assert numbers_as_text(over_rest) == {"matches": [], **over_grpc}
     over_rest = (await server.rest.get(f"/v1/tasks/{task_id}/outputs")).json
     over_grpc = await call(
         server, "ListTaskOutputs", task_pb2.ListTaskOutputsRequest(task_id=task_id)

@@ -22,6 +22,7 @@ from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.retention import Retention, RetentionSettings
 from fetchml.engine.task_index import RECENT
+from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.task_files import TaskFiles
 from fetchml.files.task_users import SharedOwner
@@ -150,10 +151,14 @@ class MemoryEngine:
         """The task's first attempt writes."""
         if not self.store.tasks[task_id].attempt:
             await self.change(task_id, attempt=1)
-        run = self._files.attempt(task_id, 1).run
+        run = self.attempt(task_id).run
         run.mkdir(parents=True, exist_ok=True)
         with (run / f"log.{0:020}").open("ab") as file:
             file.write(data)
+
+    def attempt(self, task_id: str) -> AttemptFolder:
+        """The folder of the task's first attempt."""
+        return self._files.attempt(task_id, 1)
 
     async def cancelled_long_ago(self, task_id: str) -> None:
         """Move the cancel back: another DELETE is no repetition of the first any more."""

@@ -3,17 +3,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from google.protobuf.empty_pb2 import Empty
 
-from fetchml.api.file_pieces import pieces_of, size_of
 from fetchml.api.grpc.listing import list_request
 from fetchml.api.grpc.rpc_context import RpcContext
+from fetchml.api.grpc.task_files import TaskFileCalls
 from fetchml.api.listing import listing
-from fetchml.api.mappings import ESTIMATE, EXPLANATION, OUTPUT
+from fetchml.api.mappings import ESTIMATE, EXPLANATION
 from fetchml.api.task_messages import (
     create_fields,
     fill_task,
@@ -41,9 +41,9 @@ PAGE_MEMORY_BYTES = 96 << 20
 NOT_IN_A_BATCH = FieldViolation("tasks.validate_only", "is only for CreateTask")
 
 
-class TaskService(task_pb2_grpc.TaskServiceServicer):
+class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
     def __init__(self, engine: "Engine") -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._pages = asyncio.Semaphore(MAX_CONCURRENT_PAGES)
 
     async def CreateTask(
@@ -138,51 +138,12 @@ class TaskService(task_pb2_grpc.TaskServiceServicer):
             async for update in updates:
                 yield update_message(update, full=full)
 
-    async def StreamTaskLogs(
-        self, request: task_pb2.StreamTaskLogsRequest, context: RpcContext
-    ) -> AsyncIterator[task_pb2.TaskLogChunk | None]:
-        attempt = request.attempt if request.HasField("attempt") else None
-        _check_least("offset", request.offset, 0)
-        _check_least("attempt", attempt, 1)
-        chunks = self._engine.read_logs(
-            context.principal,
-            request.task_id,
-            offset=request.offset,
-            attempt=attempt,
-            follow=request.follow,
-        )
-        async with aclosing(chunks):
-            if request.follow:
-                # Report an unknown task before the stream counts as connected.
-                await self._engine.get_task(context.principal, request.task_id)
-                yield None
-            async for chunk in chunks:
-                yield task_pb2.TaskLogChunk(
-                    attempt=chunk.attempt, offset=chunk.offset, data=chunk.data
-                )
-
     async def ExplainTask(
         self, request: task_pb2.ExplainTaskRequest, context: RpcContext
     ) -> task_pb2.TaskExplanation:
         return EXPLANATION.message(
             await self._engine.explain_task(context.principal, request.task_id)
         )
-
-    async def ListTaskOutputs(
-        self, request: task_pb2.ListTaskOutputsRequest, context: RpcContext
-    ) -> task_pb2.TaskOutputs:
-        files = await self._engine.list_outputs(context.principal, request.task_id)
-        return task_pb2.TaskOutputs(outputs=[OUTPUT.message(file) for file in files])
-
-    async def DownloadTaskOutput(
-        self, request: task_pb2.DownloadTaskOutputRequest, context: RpcContext
-    ) -> AsyncIterator[task_pb2.TaskOutputChunk]:
-        opened = await self._engine.open_output(context.principal, request.task_id, request.path)
-        with closing(opened) as file:
-            size = size_of(file)
-            async with aclosing(pieces_of(file, size)) as pieces:
-                async for piece in pieces:
-                    yield task_pb2.TaskOutputChunk(data=piece)
 
 
 class _Create(NamedTuple):

@@ -24,10 +24,11 @@ from fetchml.api.http.streams import Streams
 from fetchml.api.jupyter.proxy import JupyterProxy
 from fetchml.api.rest.audit import AuditOperations
 from fetchml.api.rest.experiments import ExperimentOperations
-from fetchml.api.rest.files import FileOperations
 from fetchml.api.rest.gpus import GpuOperations
 from fetchml.api.rest.jupyter import JupyterOperations
+from fetchml.api.rest.logs import LogOperations
 from fetchml.api.rest.metrics import Metrics
+from fetchml.api.rest.outputs import OutputOperations
 from fetchml.api.rest.snapshots import SnapshotOperations
 from fetchml.api.rest.status import ServerOperations
 from fetchml.api.rest.storage import StorageOperations
@@ -123,7 +124,8 @@ class HttpServer:
             ExperimentOperations(experiments, body_timeout_seconds=timeouts.body),
             SnapshotOperations(snapshots, self._streams, body_timeout_seconds=timeouts.body),
             JupyterOperations(jupyter, body_timeout_seconds=timeouts.body),
-            FileOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
+            LogOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
+            OutputOperations(engine, send_timeout_seconds=timeouts.send),
             ServerOperations(engine, gpus, metrics),
             GpuOperations(gpus),
             AuditOperations(audit),

@@ -121,6 +121,11 @@ async def test_sizes_are_strings(rest: World) -> None:
     rest.engine.outputs(task_id, {"a": b"123"})
     (output,) = (await ask(rest, "GET", f"/v1/tasks/{task_id}/outputs")).json["outputs"]
     assert output["size_bytes"] == "3"
+    await rest.engine.log(task_id, b"one")
+    info = (await ask(rest, "GET", f"/v1/tasks/{task_id}/logs/info")).json
+    assert (info["offset"], info["end"], info["times"]) == ("0", "3", [])
+    found = (await ask(rest, "GET", f"/v1/tasks/{task_id}/logs/search?q=two")).json
+    assert found == {"matches": [], "attempt": 1}
 
 
 async def test_replies_have_no_rate_limit_headers(rest: World) -> None:

@@ -1,15 +1,17 @@
-"""Follows the log of a task while it grows, from one attempt into the next."""
+"""Reads the log of a task: a part of it, or on while it grows, from one attempt into the next."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from fetchml.core.model import ENDED, Task
+from fetchml.core.requests.logs import LogRange
 from fetchml.engine.feed import Feed
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import Changes, FolderEvents
+from fetchml.files.log_search import last_lines
 from fetchml.files.task_files import TaskFiles
-from fetchml.views import LogChunk
+from fetchml.views import LogChunk, LogStart
 
 CHUNK_BYTES = 256 * 1024
 PAUSE_SECONDS = 0.05
@@ -17,26 +19,37 @@ PAUSE_SECONDS = 0.05
 
 
 class LogReader:
-    def __init__(self, files: TaskFiles, watch: FolderEvents, feed: Feed) -> None:
+    def __init__(
+        self, files: TaskFiles, watch: FolderEvents, feed: Feed, clock: Callable[[], int]
+    ) -> None:
         self._files = files
         self._watch = watch
         self._feed = feed
+        self._clock = clock
+
+    async def start(self, task: Task, wanted: LogRange) -> LogStart:
+        """Return where a range begins."""
+        number = wanted.attempt if wanted.attempt is not None else task.attempt
+        folder = self._files.attempt(task.id, number)
+        return await asyncio.to_thread(_start, folder, number, wanted, self._clock())
 
     async def read(
         self,
         look_up: Callable[[], Awaitable[Task]],
+        wanted: LogRange,
+        start: LogStart | None,
         *,
-        offset: int,
-        attempt: int | None,
         follow: bool,
     ) -> AsyncGenerator[LogChunk]:
-        """Yield the output of an attempt from `offset`.
+        """Yield a range of the log, from where it begins: `start`, unless it is looked up here.
 
-        With `follow` until the attempt has ended, and without an `attempt` on through later
-        attempts until the task has ended. `look_up` returns the current task; an error that it
+        With `follow` until the attempt has ended, and if the range names no attempt on through
+        later ones until the task has ended. `look_up` returns the current task; an error that it
         raises ends the stream. Ends early when the server shuts down.
         """
-        number = attempt if attempt is not None else (await look_up()).attempt
+        if start is None:
+            start = await self.start(await look_up(), wanted)
+        number, offset, left = start.attempt, start.offset, wanted.limit
         while True:
             async with AsyncExitStack() as stack:
                 folder = self._files.attempt((await look_up()).id, number)
@@ -48,13 +61,16 @@ class LogReader:
                     if follow and not over and changes is None and folder.run.is_dir():
                         subscription = self._watch.subscribe(folder.run, writes=True)
                         changes = await stack.enter_async_context(subscription)
-                    async for chunk in _rest(folder, number, offset):
+                    async for chunk in _rest(folder, number, offset, left):
                         offset = chunk.offset + len(chunk.data)
+                        left = left if left is None else left - len(chunk.data)
                         yield chunk
+                    if left == 0:
+                        return
                     if over or not follow or self._feed.closed:
                         break
                     await self._news(task.id, seen, changes)
-            if not over or not follow or attempt is not None or task.attempt <= number:
+            if not over or not follow or wanted.attempt is not None or task.attempt <= number:
                 return
             number, offset = number + 1, offset if number == 0 else 0
 
@@ -80,11 +96,26 @@ class LogReader:
             seen = news[-1].seq if news else seen
 
 
-async def _rest(folder: AttemptFolder, number: int, offset: int) -> AsyncGenerator[LogChunk]:
-    """Yield what the log holds now, from `offset`."""
-    while True:
-        start, data = await asyncio.to_thread(folder.read_log, offset, CHUNK_BYTES)
+async def _rest(
+    folder: AttemptFolder, number: int, offset: int, limit: int | None
+) -> AsyncGenerator[LogChunk]:
+    """Yield what the log holds now, from `offset`, `limit` bytes at most."""
+    left = limit
+    while left is None or left > 0:
+        size = CHUNK_BYTES if left is None else min(CHUNK_BYTES, left)
+        start, data = await asyncio.to_thread(folder.read_log, offset, size)
         if not data:
             return
         yield LogChunk(number, start, data)
         offset = start + len(data)
+        left = left if left is None else left - len(data)
+
+
+def _start(folder: AttemptFolder, number: int, wanted: LogRange, now: int) -> LogStart:
+    first, end = folder.log_bounds()
+    offset = max(first, wanted.offset or 0)
+    if wanted.tail is not None:
+        offset = max(offset, last_lines(folder.read_log, wanted.tail, first, end))
+    if wanted.since is not None:
+        offset = max(offset, folder.log_times(now, end).offset_at(wanted.since))
+    return LogStart(number, offset, end)

@@ -1,7 +1,6 @@
-"""Files of a task over REST: its log, which may still grow, and its outputs."""
+"""Outputs of a task over REST."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, closing
+from contextlib import closing
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -11,36 +10,23 @@ from fetchml.api.file_pieces import pieces_of, size_of
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
-from fetchml.api.http.streams import Streams, send_pieces
+from fetchml.api.http.streams import send_pieces
 from fetchml.api.mappings import OUTPUT
-from fetchml.errors import Unavailable
 
 if TYPE_CHECKING:
     from fetchml.engine.engine import Engine
 
 
-class FileOperations:
-    def __init__(self, engine: "Engine", streams: Streams, *, send_timeout_seconds: float) -> None:
+class OutputOperations:
+    def __init__(self, engine: "Engine", *, send_timeout_seconds: float) -> None:
         self._engine = engine
-        self._streams = streams
         self._send_timeout_seconds = send_timeout_seconds
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/v1/tasks/{id}/logs", self.logs),
             Route("GET", "/v1/tasks/{id}/outputs", self.list_outputs),
             Route("GET", "/v1/tasks/{id}/outputs/{path...}", self.output),
         ]
-
-    async def logs(self, request: RestRequest, task_id: str) -> web.StreamResponse:
-        query = Query(request.http, "follow", "offset")
-        follow, offset = query.flag("follow"), query.number("offset") or 0
-        # Look up the task before the reply begins: afterwards a 404 is no longer possible.
-        await self._engine.get_task(request.principal, task_id)
-        headers = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff"}
-        pieces = self._log(request, task_id, offset=offset, follow=follow)
-        with self._streams.open(request):
-            return await send_pieces(request, headers, pieces, self._send_timeout_seconds)
 
     async def list_outputs(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(request.http, "limit", "offset")
@@ -62,13 +48,3 @@ class FileOperations:
             return await send_pieces(
                 request, headers, pieces_of(file, size), self._send_timeout_seconds
             )
-
-    async def _log(
-        self, request: RestRequest, task_id: str, *, offset: int, follow: bool
-    ) -> AsyncGenerator[bytes]:
-        chunks = self._engine.read_logs(request.principal, task_id, offset=offset, follow=follow)
-        async with aclosing(chunks):
-            async for chunk in chunks:
-                yield chunk.data
-        if follow and self._engine.status.draining:
-            raise Unavailable("The server is shutting down: the task may write more")

@@ -1,0 +1,87 @@
+"""Describes the log of an attempt, and searches it."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from fetchml.core.model import ENDED, Task
+from fetchml.core.requests.logs import LogRange, LogSearch
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.log_search import search_backward, search_forward
+from fetchml.files.task_files import TaskFiles
+from fetchml.system.locks import KeyedLocks
+from fetchml.views import LogInfo, LogMatch, LogMatches, LogTime
+
+MAX_TIMES = 1000
+SEARCH_THREADS = 2
+
+
+class LogSearcher:
+    """Searches have threads of their own, so that they never delay other work."""
+
+    def __init__(self, files: TaskFiles, clock: Callable[[], int]) -> None:
+        self._files = files
+        self._clock = clock
+        self._turns = KeyedLocks()
+        self._threads = ThreadPoolExecutor(SEARCH_THREADS, "log-search")
+
+    async def info(self, task: Task, wanted: LogRange) -> LogInfo:
+        """Return the bounds of a log, and the times of its part."""
+        number = wanted.attempt if wanted.attempt is not None else task.attempt
+        folder = self._files.attempt(task.id, number)
+        return await asyncio.to_thread(_info, folder, task, number, wanted, self._clock())
+
+    async def search(self, task: Task, wanted: LogSearch, user: str) -> LogMatches:
+        """Return the next matches. Searches of one user wait for each other, so that they don't
+        occupy all threads."""
+        number = wanted.attempt if wanted.attempt is not None else task.attempt
+        folder = self._files.attempt(task.id, number)
+        loop = asyncio.get_running_loop()
+        async with self._turns.hold(user):
+            return await loop.run_in_executor(
+                self._threads, _search, folder, number, wanted, self._clock()
+            )
+
+
+def _info(folder: AttemptFolder, task: Task, number: int, wanted: LogRange, now: int) -> LogInfo:
+    first, end = folder.log_bounds()
+    low = max(first, wanted.offset or 0)
+    high = end if wanted.limit is None else min(end, low + wanted.limit)
+    times = folder.log_times(now, end).between(low, high, MAX_TIMES)
+    return LogInfo(
+        task_id=task.id,
+        attempt=number,
+        attempts=task.attempt,
+        offset=first,
+        end=end,
+        may_grow=task.status not in ENDED and number >= task.attempt,
+        times=tuple(LogTime(time.at, time.offset) for time in times),
+    )
+
+
+def _search(folder: AttemptFolder, number: int, wanted: LogSearch, now: int) -> LogMatches:
+    first, end = folder.log_bounds()
+    text = wanted.text.encode(errors="replace")
+    if wanted.backwards:
+        high = end if wanted.offset is None else min(end, wanted.offset)
+        found = search_backward(
+            folder.read_log, text, first, high, wanted.limit, ignore_case=wanted.ignore_case
+        )
+    else:
+        low = max(first, wanted.offset or 0)
+        found = search_forward(
+            folder.read_log, text, low, end, wanted.limit, ignore_case=wanted.ignore_case
+        )
+    times = folder.log_times(now, end)
+    matches = []
+    for match in found.matches:
+        written = times.between(match.offset, match.offset + 1, 1)
+        matches.append(
+            LogMatch(
+                match.offset,
+                match.line_offset,
+                match.text.decode(errors="replace"),
+                written[0].at if written else None,
+            )
+        )
+    return LogMatches(number, tuple(matches), found.next_offset)

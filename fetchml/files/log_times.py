@@ -1,0 +1,81 @@
+"""When the bytes of a log were written, as the shim records it: the file `times`.
+
+The task can replace the file. So its size is bounded, and records that contradict each other, the
+log or the clock are left out. Shims of older releases write none.
+"""
+
+import sys
+from array import array
+from bisect import bisect_right
+from typing import NamedTuple
+
+from fetchml.files import untrusted
+
+NAME = "times"
+RECORD_BYTES = 16
+"""Time in milliseconds since the epoch and offset, 64 bits each, the lower byte first."""
+MAX_RECORDS = 65_536
+"""The shim drops every second record before there are more."""
+
+
+class LogTime(NamedTuple):
+    at: int
+    """Milliseconds since the epoch (UTC)."""
+    offset: int
+    """The byte of the log that was written then. Those before the next record followed within a
+    second; in a log that grew for days, within a few seconds."""
+
+
+class Bounds(NamedTuple):
+    """What a record must lie within to be possible."""
+
+    earliest: int
+    """When the gate of the attempt was opened."""
+    latest: int
+    """Now."""
+    end: int
+    """The end of the log."""
+
+
+class LogTimes:
+    """The times of one log, as they were when they were read."""
+
+    def __init__(self, data: bytes, bounds: Bounds) -> None:
+        numbers = array("q", data[: len(data) // RECORD_BYTES * RECORD_BYTES])
+        if sys.byteorder == "big":
+            numbers.byteswap()
+        self._at = numbers[::2]
+        self._offsets = numbers[1::2]
+        self._bounds = bounds
+
+    @classmethod
+    def read(cls, run: int, bounds: Bounds) -> "LogTimes":
+        """Read the file, which may not exist. `run` is the run folder's descriptor."""
+        try:
+            return cls(untrusted.read_regular(run, NAME, 0, RECORD_BYTES * MAX_RECORDS), bounds)
+        except OSError:
+            return cls(b"", bounds)
+
+    def between(self, first: int, end: int, most: int) -> list[LogTime]:
+        """Return the times of the bytes from `first` to before `end`, in ascending order. The
+        first record is the one that `first` falls under. More than `most` are thinned evenly."""
+        low = max(0, bisect_right(self._offsets, first) - 1)
+        count = bisect_right(self._offsets, end - 1) - low
+        chosen = list(range(low, low + max(0, count)))
+        if count > most:
+            chosen = [low + index * (count - 1) // max(1, most - 1) for index in range(most)]
+        found: list[LogTime] = []
+        at, offset = self._bounds.earliest, -1
+        for index in chosen:
+            record = LogTime(self._at[index], self._offsets[index])
+            if at <= record.at <= self._bounds.latest and offset < record.offset < end:
+                found.append(record)
+                at, offset = record
+        return found
+
+    def offset_at(self, since: int) -> int:
+        """Return the first byte that was written at `since` or later. It may be too low by what
+        was written within the second before, and is 0 if no record is that old."""
+        after = bisect_right(self._at, since)
+        offset = self._offsets[after - 1] if after else 0
+        return min(max(0, offset), self._bounds.end)

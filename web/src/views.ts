@@ -33,6 +33,13 @@ export const VIEWS: readonly View[] = [
     load: () => Promise.resolve({ default: Overview }),
   },
   { path: "tasks", title: "Tasks", icon: "tasks", load: () => import("./views/tasks/list") },
+  {
+    path: "submit",
+    title: "Submit",
+    icon: "submit",
+    roles: ["user", "admin"],
+    load: () => import("./views/submit"),
+  },
 ];
 
 export interface Found {

@@ -1,0 +1,184 @@
+/** The fields of a new task as a person types them, and the request that they make. */
+
+import type { Task } from "../api/model";
+import type { CreateTaskRequest, DatasetSpec } from "../api/types";
+import { shellQuoted } from "../format";
+import { shellWords } from "./shell_words";
+
+/** Every field is a text, so that what is half typed stays as it is. */
+export interface TaskForm {
+  job_name: string;
+  command: string;
+  args: string;
+  image: string;
+  snapshot_id: string;
+  /** Names, separated by commas or blanks. */
+  datasets: string;
+  /** Of a duplicated task; the form keeps them as they are. */
+  dataset_specs: readonly DatasetSpec[];
+  gpu: string;
+  cpu: string;
+  memory_gb: string;
+  timeout_seconds: string;
+  max_retries: string;
+  priority: string;
+  experiment_id: string;
+  /** `NAME=value`, one a line. */
+  env: string;
+  metadata: string;
+  preemptible: boolean;
+}
+
+export type FieldName = keyof TaskForm;
+
+export const EMPTY_FORM: TaskForm = {
+  job_name: "",
+  command: "",
+  args: "",
+  image: "",
+  snapshot_id: "",
+  datasets: "",
+  dataset_specs: [],
+  gpu: "",
+  cpu: "",
+  memory_gb: "",
+  timeout_seconds: "",
+  max_retries: "",
+  priority: "",
+  experiment_id: "",
+  env: "",
+  metadata: "",
+  preemptible: false,
+};
+
+export interface Built {
+  request: CreateTaskRequest;
+  /** What the page itself cannot read, by field. All other rules are the server's. */
+  faults: ReadonlyMap<string, string>;
+}
+
+/** Make the request. A field that is left empty is left out: the server's default applies. */
+export function build(form: TaskForm): Built {
+  const faults = new Map<string, string>();
+  const request: Record<string, unknown> = { job_name: form.job_name };
+  const add = (name: FieldName, value: unknown) => {
+    if (value !== undefined && value !== "") request[name] = value;
+  };
+  const command = shellWords(form.command);
+  if ("fault" in command) faults.set("command", `can't be split as a shell would: ${command.fault}`);
+  else if (command.words.length > 0) request.command = command.words;
+  for (const name of ["args", "image", "snapshot_id", "experiment_id"] as const)
+    add(name, form[name].trim());
+  for (const name of ["gpu", "cpu", "memory_gb", "max_retries", "priority"] as const)
+    add(name, number(form[name]));
+  const datasets = form.datasets.split(/[\s,]+/).filter(Boolean);
+  if (datasets.length > 0) request.datasets = datasets;
+  if (form.dataset_specs.length > 0) request.dataset_specs = form.dataset_specs;
+  const seconds = duration(form.timeout_seconds);
+  if (Number.isNaN(seconds)) faults.set("timeout_seconds", "must be like 90s, 30m, 12h or 2d");
+  else add("timeout_seconds", seconds);
+  for (const name of ["env", "metadata"] as const) {
+    const { entries, fault } = pairs(form[name]);
+    if (fault !== undefined) faults.set(name, fault);
+    else if (entries.length > 0) request[name] = Object.fromEntries(entries);
+  }
+  if (form.preemptible) request.preemptible = true;
+  return { request: request as CreateTaskRequest, faults };
+}
+
+/** Fill the form from a task of the full view. Values of its environment are not readable. */
+export function fromTask(task: Task): TaskForm {
+  const text = (value: number | undefined) => (value === undefined ? "" : String(value));
+  return {
+    ...EMPTY_FORM,
+    job_name: task.job_name,
+    command: (task.command ?? []).map(quoted).join(" "),
+    args: task.args ?? "",
+    image: task.image ?? "",
+    snapshot_id: task.snapshot_id ?? "",
+    datasets: (task.datasets ?? []).join(", "),
+    dataset_specs: task.dataset_specs ?? [],
+    gpu: text(task.gpu),
+    cpu: text(task.cpu),
+    memory_gb: text(task.memory_gb),
+    timeout_seconds: task.timeout_seconds === undefined ? "" : `${task.timeout_seconds}s`,
+    max_retries: text(task.max_retries),
+    priority: text(task.priority),
+    experiment_id: task.experiment_id ?? "",
+    env: (task.env_names ?? []).map((name) => `${name}=`).join("\n"),
+    metadata: Object.entries(task.metadata ?? {})
+      .map(([key, value]) => `${key}=${value}`)
+      .join("\n"),
+    preemptible: task.preemptible ?? false,
+  };
+}
+
+/** Return what the server says of each field: `field: rule; field: rule`. */
+export function violations(message: string): Map<string, string> {
+  const found = new Map<string, string>();
+  const names = Object.keys(EMPTY_FORM).join("|");
+  for (const part of message.split(new RegExp(`(?:^|; )(?=(?:${names}): )`))) {
+    const mark = part.indexOf(": ");
+    const name = part.slice(0, Math.max(mark, 0));
+    if (Object.hasOwn(EMPTY_FORM, name)) found.set(name, part.slice(mark + 2));
+  }
+  return found;
+}
+
+/** The command of a terminal that submits the same. */
+export function cliCommand(request: CreateTaskRequest): string {
+  const words = ["fetchml", "submit"];
+  const option = (name: string, value: unknown) => {
+    if (value !== undefined) words.push(name, quoted(String(value)));
+  };
+  option("--name", request.job_name || undefined);
+  option("--image", request.image);
+  option("--snapshot", request.snapshot_id);
+  option("--gpu", request.gpu);
+  option("--cpu", request.cpu);
+  option("--memory-gb", request.memory_gb);
+  option("--priority", request.priority);
+  option("--timeout", request.timeout_seconds);
+  option("--retries", request.max_retries);
+  option("--experiment", request.experiment_id);
+  for (const name of request.datasets ?? []) option("--dataset", name);
+  for (const [key, value] of Object.entries(request.env ?? {})) option("--env", `${key}=${value}`);
+  for (const [key, value] of Object.entries(request.metadata ?? {}))
+    option("--metadata", `${key}=${value}`);
+  if (request.preemptible) words.push("--preemptible");
+  if (request.args !== undefined) option("--args", request.args);
+  if (request.command) words.push("--", ...request.command.map(quoted));
+  return words.join(" ");
+}
+
+function quoted(text: string): string {
+  return text === "" ? "''" : shellQuoted(text);
+}
+
+/** A number; a text that is none goes to the server, which explains what is wrong with it. */
+function number(text: string): number | string | undefined {
+  const digits = text.trim();
+  if (digits === "") return undefined;
+  return /^-?\d{1,15}$/.test(digits) ? Number(digits) : digits;
+}
+
+const UNITS: Record<string, number> = { "": 1, s: 1, m: 60, h: 3600, d: 86_400 };
+
+/** Seconds of `90`, `90s`, `30m`, `12h`, `2d`. `NaN` if it is none of these. */
+export function duration(text: string): number | undefined {
+  const trimmed = text.trim();
+  if (trimmed === "") return undefined;
+  const match = /^(\d{1,9})\s*([smhd]?)$/.exec(trimmed);
+  return match ? Number(match[1]) * (UNITS[match[2] ?? ""] ?? 1) : Number.NaN;
+}
+
+function pairs(text: string): { entries: [string, string][]; fault?: string } {
+  const entries: [string, string][] = [];
+  for (const [index, line] of text.split("\n").entries()) {
+    if (line.trim() === "") continue;
+    const mark = line.indexOf("=");
+    if (mark < 1) return { entries, fault: `line ${index + 1} must be NAME=value` };
+    entries.push([line.slice(0, mark).trim(), line.slice(mark + 1)]);
+  }
+  return { entries };
+}

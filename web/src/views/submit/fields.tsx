@@ -1,0 +1,242 @@
+/** The fields of a new task, with what each means. */
+
+import type { Experiment, Snapshot } from "../../api/types";
+import { bytes, plain, shortId } from "../../format";
+import type { FieldName, TaskForm } from "../../state/task_form";
+import { Field } from "../../ui/field";
+import { Panel } from "../../ui/panel";
+import { server } from "../../state/server";
+
+export interface Choices {
+  snapshots: readonly Snapshot[];
+  experiments: readonly Experiment[];
+}
+
+interface Props {
+  form: TaskForm;
+  change: (changes: Partial<TaskForm>) => void;
+  errorOf: (name: FieldName) => string | undefined;
+  choices: Choices;
+}
+
+type TextName = {
+  [Name in FieldName]: TaskForm[Name] extends string ? Name : never;
+}[FieldName];
+
+interface Text {
+  name: TextName;
+  label: string;
+  help: string;
+  isRequired?: boolean;
+  placeholder?: string | undefined;
+  /** Number of lines, of a field that has several. */
+  lines?: number;
+  isCode?: boolean;
+  inputMode?: "numeric";
+  list?: string;
+}
+
+export function Fields({ form, change, errorOf, choices }: Props) {
+  const info = server.data.value;
+  const text = (given: Text) => (
+    <Field
+      form="task"
+      name={given.name}
+      label={given.label}
+      help={given.help}
+      error={errorOf(given.name)}
+      isRequired={given.isRequired ?? false}
+      class={given.lines || given.isCode ? "field-wide" : ""}
+      control={(attributes) => {
+        const shared = {
+          ...attributes,
+          value: form[given.name],
+          placeholder: given.placeholder ?? "",
+          class: given.isCode ? "code" : "",
+          spellcheck: false,
+          autocomplete: "off",
+          onInput: (event: { currentTarget: { value: string } }) =>
+            change({ [given.name]: event.currentTarget.value }),
+        };
+        return given.lines ? (
+          <textarea {...shared} rows={given.lines} />
+        ) : (
+          <input {...shared} type="text" inputMode={given.inputMode ?? "text"} list={given.list ?? ""} />
+        );
+      }}
+    />
+  );
+  const number = (name: TextName, label: string, help: string, placeholder?: string) =>
+    text({ name, label, help, placeholder, inputMode: "numeric" });
+  return (
+    <>
+      <Panel title="What runs">
+        <div class="field-grid">
+          {text({
+            name: "job_name",
+            label: "Name",
+            help: "A label for people. Several tasks may have the same. Letters, digits, _ and -.",
+            isRequired: true,
+          })}
+          {text({
+            name: "image",
+            label: "Image",
+            help: "Container image with the programs that the task needs.",
+            placeholder: info?.default_image,
+          })}
+          {text({
+            name: "command",
+            label: "Command",
+            help: "Program and first arguments, with a shell's quotes. No shell runs it: for pipes and variables use sh -c '…'.",
+            placeholder: info?.default_command?.join(" ") ?? "python train.py",
+            isCode: true,
+          })}
+          {text({
+            name: "args",
+            label: "Arguments",
+            help: "Further arguments, added to the command. Runs of one experiment are compared by them.",
+            placeholder: "--lr 0.1 --epochs 3",
+            isCode: true,
+          })}
+        </div>
+      </Panel>
+      <Panel title="What it needs">
+        <div class="field-grid field-grid-narrow">
+          {number("gpu", "GPUs", "The task has exactly these, and no other task does.", "0")}
+          {number("cpu", "CPU cores", "Limit of the cores that it uses.", "no limit")}
+          {number("memory_gb", "Memory, GiB", "Limit. A task that exceeds it is ended.", "no limit")}
+          {text({
+            name: "timeout_seconds",
+            label: "Time limit",
+            help: "90s, 30m, 12h or 2d. The task is ended then. 0: none.",
+            placeholder: "12h",
+          })}
+        </div>
+      </Panel>
+      <Panel title="Code and data">
+        <div class="field-grid">
+          <Select
+            name="snapshot_id"
+            label="Code"
+            value={form.snapshot_id}
+            none="No code: the image has everything"
+            options={choices.snapshots.map((one) => [one.id, snapshotName(one)])}
+            error={errorOf("snapshot_id")}
+            help="A folder uploaded with fetchml snapshot push. The task finds a private copy at /workspace."
+            change={change}
+          />
+          {text({
+            name: "datasets",
+            label: "Datasets",
+            help: "Names, separated by commas. Each is at /data/NAME, read-only.",
+            placeholder: info?.datasets?.slice(0, 3).join(", "),
+          })}
+          {text({
+            name: "env",
+            label: "Environment variables",
+            help: "NAME=value, one a line. Values cannot be read back.",
+            lines: 3,
+            isCode: true,
+          })}
+        </div>
+        {form.dataset_specs.length > 0 && (
+          <p class="panel-body">
+            And {form.dataset_specs.map((spec) => plain(spec.name ?? spec.source ?? "")).join(", ")}{" "}
+            as in the copied task.{" "}
+            <button
+              type="button"
+              class="button button-small"
+              onClick={() => change({ dataset_specs: [] })}
+            >
+              Remove
+            </button>
+          </p>
+        )}
+      </Panel>
+      <Panel title="Order and labels">
+        <div class="field-grid">
+          {number("priority", "Priority", "1 to 10. The most urgent, 10, starts first.", "5")}
+          {number("max_retries", "Retries", "How often it starts again after a failure.", "0")}
+          <Select
+            name="experiment_id"
+            label="Experiment"
+            value={form.experiment_id}
+            none="None"
+            options={choices.experiments.map((one) => [one.id ?? "", plain(one.name ?? "")])}
+            error={errorOf("experiment_id")}
+            help="Groups runs, so that their parameters and results can be compared."
+            change={change}
+          />
+          {text({
+            name: "metadata",
+            label: "Labels",
+            help: "key=value, one a line. Lists can be filtered by them.",
+            lines: 2,
+            isCode: true,
+          })}
+          <label class="check field-wide">
+            <input
+              type="checkbox"
+              checked={form.preemptible}
+              onChange={(event) => change({ preemptible: event.currentTarget.checked })}
+            />
+            <span>
+              Preemptible
+              <span class="help"> A more urgent task may stop this one, which starts again later.</span>
+            </span>
+          </label>
+        </div>
+      </Panel>
+    </>
+  );
+}
+
+interface SelectProps {
+  name: "snapshot_id" | "experiment_id";
+  label: string;
+  value: string;
+  none: string;
+  help: string;
+  options: readonly (readonly [id: string, name: string])[];
+  error: string | undefined;
+  change: (changes: Partial<TaskForm>) => void;
+}
+
+function Select({ name, label, value, none, help, options, error, change }: SelectProps) {
+  // One that is not in the list, as of a copied task, stays.
+  const isListed = value === "" || options.some(([id]) => id === value);
+  return (
+    <Field
+      form="task"
+      name={name}
+      label={label}
+      help={help}
+      error={error}
+      control={(attributes) => (
+        <select
+          {...attributes}
+          value={value}
+          onChange={(event) => change({ [name]: event.currentTarget.value })}
+        >
+          <option value="">{none}</option>
+          {!isListed && <option value={value}>{plain(value)}</option>}
+          {options.map(([id, text]) => (
+            <option key={id} value={id}>
+              {text} · {shortId(id)}
+            </option>
+          ))}
+        </select>
+      )}
+    />
+  );
+}
+
+function snapshotName(snapshot: Snapshot): string {
+  const commit = snapshot.git_commit?.slice(0, 8);
+  const parts = [
+    snapshot.created_at.slice(0, 16).replace("T", " "),
+    bytes(snapshot.size_bytes),
+    commit && `commit ${commit}${snapshot.git_dirty ? ", changed" : ""}`,
+  ];
+  return plain(parts.filter(Boolean).join(" · "));
+}

@@ -33,6 +33,7 @@ export const VIEWS: readonly View[] = [
     load: () => Promise.resolve({ default: Overview }),
   },
   { path: "tasks", title: "Tasks", icon: "tasks", load: () => import("./views/tasks/list") },
+  { path: "tasks/:id", title: "Task", load: () => import("./views/task/index") },
   {
     path: "submit",
     title: "Submit",

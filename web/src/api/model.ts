@@ -63,3 +63,75 @@ export interface LiveMessage {
   timestamp?: string;
   task?: Task;
 }
+
+export interface LogInfo {
+  task_id: string;
+  /** 0: no attempt has started. */
+  attempt: number;
+  attempts: number;
+  /** First byte that is kept. */
+  offset: number;
+  end: number;
+  may_grow: boolean;
+  times: { at: string; offset: number }[];
+}
+
+export interface LogMatch {
+  offset: number;
+  line_offset: number;
+  text: string;
+  at?: string;
+}
+
+export interface LogMatches {
+  attempt: number;
+  matches: LogMatch[];
+  next_offset?: number;
+}
+
+/** The average and the maximum of a task's samples in a part of time. */
+export interface UsagePoint {
+  at: string;
+  attempt?: number;
+  samples?: number;
+  cpu_cores?: number;
+  cpu_cores_max?: number;
+  memory_mb?: number;
+  memory_mb_max?: number;
+  read_mb_per_second?: number;
+  write_mb_per_second?: number;
+}
+
+export interface TaskUsage {
+  task_id: string;
+  since?: string;
+  until?: string;
+  step_seconds?: number;
+  points?: UsagePoint[];
+  total?: UsagePoint;
+}
+
+export interface GpuPoint {
+  at: string;
+  held_percent?: number;
+  utilisation_percent?: number;
+  utilisation_percent_max?: number;
+  memory_used_mb?: number;
+  memory_used_mb_max?: number;
+  temperature_c?: number;
+  power_w?: number;
+}
+
+export interface GpuTrack {
+  uuid: string;
+  name?: string;
+  points?: GpuPoint[];
+  holds?: { task_id?: string; user_id?: string; since: string; until?: string }[];
+}
+
+export interface GpuHistory {
+  since: string;
+  until: string;
+  step_seconds?: number;
+  gpus?: GpuTrack[];
+}

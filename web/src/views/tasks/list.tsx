@@ -1,6 +1,5 @@
 /** The list of all tasks: filters in the address, rows by cursor as far as one scrolls, live. */
 
-import { memo } from "preact/compat";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import type { Task } from "../../api/model";
 import { fromQuery, isFiltered } from "../../filters";
@@ -8,6 +7,7 @@ import { count, plain, plural } from "../../format";
 import { route, setQuery } from "../../router";
 import { store } from "../../state/store";
 import { place, TaskList } from "../../state/task_list";
+import { memo } from "../../ui/memo";
 import { Empty, Loading, Problem } from "../../ui/notes";
 import { VirtualRows } from "../../ui/virtual_rows";
 import { BulkBar } from "./bulk_bar";

@@ -1,0 +1,123 @@
+/** The request of a task, field by field, and commands that act on it. */
+
+import type { ComponentChildren } from "preact";
+import type { Task } from "../../api/model";
+import { duration, plain, shellQuoted, shortId } from "../../format";
+import { href } from "../../router";
+import { CopyButton } from "../../ui/copy";
+import { User } from "../../ui/task_link";
+import { At } from "../../ui/time";
+import { Labels, needs } from "../tasks/columns";
+
+export default function Details({ task }: { task: Task }) {
+  return (
+    <div class="details">
+      <dl class="facts">
+        <Fact name="Id">
+          <code class="wrapped">{task.id}</code>
+          <CopyButton text={task.id} what="the id" />
+        </Fact>
+        <Fact name="User">
+          <User name={task.user_id} />
+        </Fact>
+        <Fact name="Command">
+          <code class="wrapped">{plain(commandOf(task))}</code>
+          <CopyButton text={commandOf(task)} what="the command" />
+        </Fact>
+        <Fact name="Image">{task.image && <code class="wrapped">{plain(task.image)}</code>}</Fact>
+        <Fact name="Needs">{needs(task) || "nothing in particular"}</Fact>
+        <Fact name="Priority">{task.priority}</Fact>
+        <Fact name="Time limit">
+          {task.timeout_seconds ? duration(task.timeout_seconds * 1000) : "none"}
+        </Fact>
+        <Fact name="Retries">{`up to ${task.max_retries ?? 0}`}</Fact>
+        <Fact name="Preemptible">{task.preemptible ? "yes" : "no"}</Fact>
+        <Fact name="Snapshot">
+          {task.snapshot_id && <code>{plain(task.snapshot_id.slice(0, 12))}</code>}
+        </Fact>
+        <Fact name="Datasets">{datasets(task).map(plain).join(", ")}</Fact>
+        <Fact name="Environment">
+          {task.env_names?.length ? (
+            <code class="wrapped">{task.env_names.map(plain).join(" ")}</code>
+          ) : undefined}
+        </Fact>
+        <Fact name="Experiment">
+          {task.experiment_id && (
+            <a href={href(["experiments", task.experiment_id])}>{shortId(task.experiment_id)}</a>
+          )}
+        </Fact>
+        <Fact name="Labels">
+          {task.metadata && Object.keys(task.metadata).length > 0 ? (
+            <Labels labels={task.metadata} />
+          ) : undefined}
+        </Fact>
+        <Fact name="GPUs">
+          {task.gpu_uuids?.length ? (
+            <code class="wrapped">{task.gpu_uuids.map(plain).join(" ")}</code>
+          ) : undefined}
+        </Fact>
+        <Fact name="Worker">{task.worker_id && plain(task.worker_id)}</Fact>
+        <Fact name="Exit code">{task.exit_code}</Fact>
+        <Fact name="Created">
+          <At at={task.created_at} />
+        </Fact>
+      </dl>
+      <Commands task={task} />
+    </div>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ComponentChildren }) {
+  if (children === undefined || children === null || children === "") return null;
+  return (
+    <div class="fact">
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+/** The command in one line, as a shell would take it. */
+export function commandOf(task: Task): string {
+  return [...(task.command ?? []).map(shellQuoted), task.args ?? ""].filter(Boolean).join(" ");
+}
+
+function datasets(task: Task): string[] {
+  const specs = (task.dataset_specs ?? []).map((one) => one.name ?? "");
+  return [...(task.datasets ?? []), ...specs].filter(Boolean);
+}
+
+function Commands({ task }: { task: Task }) {
+  const server = location.origin;
+  const path = `${server}/v1/tasks/${task.id}`;
+  const commands = [
+    ["Follow the log", `fetchml logs -f ${task.id}`],
+    ["Show the task", `fetchml show ${task.id}`],
+    ["Read the log with curl", `curl -H "X-API-Key: $FETCHML_API_KEY" ${path}/logs`],
+    [
+      "Read it from Python",
+      [
+        "import os",
+        "from fetchml.client import Client",
+        "",
+        `with Client("${location.hostname}:9102", key=os.environ["FETCHML_API_KEY"]) as client:`,
+        `    for chunk in client.logs("${task.id}", follow=True):`,
+        '        print(chunk.data.decode(errors="replace"), end="")',
+      ].join("\n"),
+    ],
+  ] as const;
+  return (
+    <section class="commands" aria-labelledby="commands">
+      <h2 id="commands">Commands</h2>
+      {commands.map(([name, command]) => (
+        <div key={name} class="command">
+          <div class="command-head">
+            <h3>{name}</h3>
+            <CopyButton text={command} what="the command" />
+          </div>
+          <pre tabIndex={0}>{command}</pre>
+        </div>
+      ))}
+    </section>
+  );
+}

@@ -1,0 +1,140 @@
+/** One task: what it is, where it stands, its log, outputs and use. */
+
+import type { ComponentType } from "preact";
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { message } from "../../api/http";
+import { ENDED, type Task } from "../../api/model";
+import { plain, shortId } from "../../format";
+import { href, route } from "../../router";
+import { store } from "../../state/store";
+import { TaskModel } from "../../state/task";
+import { CopyButton } from "../../ui/copy";
+import { Loading, Problem } from "../../ui/notes";
+import { StatusBadge } from "../../ui/status";
+import { User } from "../../ui/task_link";
+import { useTitle } from "../../ui/use";
+import type { ViewProps } from "../../views";
+import { Actions } from "./actions";
+import Details from "./details";
+import LogViewer from "./log/viewer";
+import Outputs from "./outputs/outputs";
+import { Summary } from "./summary";
+import { Timeline } from "./timeline";
+
+const TABS = [
+  ["log", "Log"],
+  ["outputs", "Outputs"],
+  ["usage", "Usage"],
+  ["details", "Details"],
+] as const;
+
+export default function TaskView({ params }: ViewProps) {
+  const id = params.id ?? "";
+  const model = useMemo(() => new TaskModel(store.http, id), [id]);
+  useEffect(() => {
+    void model.load();
+    const leave = store.follow(model);
+    return () => {
+      leave();
+      model.stop();
+    };
+  }, [model]);
+  const task = model.task.value;
+  useTitle(task ? plain(task.job_name) : "Task");
+
+  if (model.isGone.value)
+    return (
+      <div class="view">
+        <h1>Not found</h1>
+        <p>
+          There is no task {plain(id)}, or it was deleted. <a href={href(["tasks"])}>All tasks</a>
+        </p>
+      </div>
+    );
+  if (!task)
+    return (
+      <div class="view">
+        <h1 class="off-screen">Task</h1>
+        <Problem text={model.problem.value} retry={() => void model.load()} />
+        {!model.problem.value && <Loading />}
+      </div>
+    );
+  return (
+    <div class="view task">
+      <header class="task-head">
+        <div class="task-title">
+          <h1>{plain(task.job_name)}</h1>
+          <StatusBadge task={task} />
+          <span class="task-id">{shortId(task.id)}</span>
+          <CopyButton text={task.id} what="the id" />
+          <User name={task.user_id} />
+        </div>
+        <Actions task={task} />
+      </header>
+      <Summary task={task} />
+      <Timeline task={task} />
+      <Tabs task={task} />
+    </div>
+  );
+}
+
+function Tabs({ task }: { task: Task }) {
+  const asked = route.value.query.get("tab");
+  const tab = TABS.some(([name]) => name === asked) ? asked : "log";
+  return (
+    <div class="tabs">
+      <nav class="tab-list" aria-label="Parts of the task">
+        {TABS.map(([name, title]) => (
+          <a
+            key={name}
+            class="tab"
+            href={href(["tasks", task.id], { tab: name === "log" ? undefined : name })}
+            aria-current={name === tab ? "page" : undefined}
+          >
+            {title}
+          </a>
+        ))}
+      </nav>
+      <div class="tab-body">
+        {tab === "log" && (
+          <LogViewer
+            key={task.id}
+            taskId={task.id}
+            jobName={task.job_name}
+            isLive={!ENDED.has(task.status)}
+            attempts={task.attempt ?? 0}
+          />
+        )}
+        {tab === "outputs" && <Outputs key={task.id} task={task} />}
+        {tab === "usage" && <LazyUsage key={task.id} task={task} />}
+        {tab === "details" && <Details task={task} />}
+      </div>
+    </div>
+  );
+}
+
+let UsageView: ComponentType<{ task: Task }> | undefined;
+
+/** The charts and their library load when they are opened. */
+function LazyUsage({ task }: { task: Task }) {
+  const [, redraw] = useState(0);
+  const [problem, setProblem] = useState<string>();
+  useEffect(() => {
+    if (UsageView) return;
+    let isGone = false;
+    import("./usage").then(
+      (module) => {
+        UsageView = module.default;
+        if (!isGone) redraw((value) => value + 1);
+      },
+      (error: unknown) => {
+        if (!isGone) setProblem(message(error));
+      },
+    );
+    return () => {
+      isGone = true;
+    };
+  }, []);
+  if (problem) return <Problem text={problem} retry={() => location.reload()} />;
+  return UsageView ? <UsageView task={task} /> : <Loading />;
+}

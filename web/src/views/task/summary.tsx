@@ -1,0 +1,127 @@
+/** Why a task waits, what it does, or how it ended: in a sentence, with what to do. */
+
+import { useEffect, useMemo } from "preact/hooks";
+import { ENDED, type StartEstimate, type Task, type TaskExplanation } from "../../api/model";
+import { ms, plain, relative } from "../../format";
+import { now } from "../../state/clock";
+import { Resource } from "../../state/resource";
+import { store } from "../../state/store";
+import { Icon } from "../../ui/icon";
+import { At } from "../../ui/time";
+import { useResource } from "../../ui/use";
+import { advice } from "./advice";
+
+const WAITING_EVERY_MS = 10_000;
+
+export function Summary({ task }: { task: Task }) {
+  if (task.status === "failed") return <Failure task={task} />;
+  if (ENDED.has(task.status)) return task.note ? <Note text={task.note} /> : null;
+  return <Explanation task={task} />;
+}
+
+function Failure({ task }: { task: Task }) {
+  const isCancelled = task.failure_reason === "CANCELLED";
+  const hint = advice(task);
+  return (
+    <div class={isCancelled ? "summary" : "summary summary-failed"}>
+      <Icon name={isCancelled ? "cancelled" : "failed"} />
+      <div>
+        <p class="summary-main">{plain(task.error ?? "The task failed.")}</p>
+        {hint && <p class="muted">{hint}</p>}
+        {task.note && <p class="muted">{plain(task.note)}</p>}
+      </div>
+    </div>
+  );
+}
+
+function Note({ text }: { text: string }) {
+  return (
+    <div class="summary">
+      <Icon name="info" />
+      <p>{plain(text)}</p>
+    </div>
+  );
+}
+
+function Explanation({ task }: { task: Task }) {
+  const { id } = task;
+  const resource = useMemo(
+    () =>
+      new Resource((signal) =>
+        store.http.get<TaskExplanation>(`/v1/tasks/${encodeURIComponent(id)}/explain`, { signal }),
+      ),
+    [id],
+  );
+  useResource(resource, task.status === "queued" ? WAITING_EVERY_MS : undefined);
+  useEffect(() => resource.touch(), [task]);
+  const found = resource.data.value;
+  if (!found || task.status === "running" || task.status === "collecting") {
+    return task.cancel_requested_at ? (
+      <Note text={`${task.cancel_requested_by ?? "A user"} cancelled it; it ends in a moment.`} />
+    ) : null;
+  }
+  return (
+    <div class="summary">
+      <Icon name={task.status === "queued" ? "queued" : "preparing"} />
+      <div>
+        <p class="summary-main">
+          {found.position !== undefined && <b>Position {found.position}. </b>}
+          {plain(found.reason)}
+        </p>
+        <Missing explanation={found} />
+        {found.progress && <p class="muted">{plain(found.progress)}</p>}
+        <Estimate estimate={found.estimate} />
+      </div>
+    </div>
+  );
+}
+
+const RESOURCES: Readonly<Record<string, string>> = {
+  cpu: "CPU cores",
+  memory_gb: "GiB of memory",
+  gpu: "GPUs",
+  slots: "slots for tasks",
+  user_gpus: "GPUs of your quota",
+  user_running: "running tasks of your quota",
+};
+
+function Missing({ explanation }: { explanation: TaskExplanation }) {
+  const missing = explanation.missing ?? [];
+  if (missing.length === 0) return null;
+  return (
+    <ul class="missing">
+      {missing.map((one) => (
+        <li key={one.resource}>
+          Asks for <b class="number">{one.requested}</b>{" "}
+          {RESOURCES[one.resource ?? ""] ?? plain(one.resource ?? "")};{" "}
+          <b class="number">{one.free}</b> of {one.total} free.
+          {one.blocked?.map((text) => (
+            <span key={text} class="missing-blocked">
+              {plain(text)}
+            </span>
+          ))}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Estimate({ estimate }: { estimate: StartEstimate | undefined }) {
+  const half = ms(estimate?.p50);
+  if (!estimate || half === undefined) return null;
+  return (
+    <p class="muted">
+      Expected to start {half <= now.value ? "soon" : relative(half, now.value)} (
+      <At at={estimate.p50} />
+      {estimate.p90 && (
+        <>
+          ; by <At at={estimate.p90} /> in nine of ten cases
+        </>
+      )}
+      ).
+      {(estimate.checked ?? 0) >= 20 && (
+        <> Earlier estimates held in {estimate.held_p50_percent} % of cases.</>
+      )}
+    </p>
+  );
+}

@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, NoReturn
 
 from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter, RateState
+from fetchml.auth.sessions import SESSION_OVER, Session, Sessions
+from fetchml.auth.sign_in_codes import SignInCodes
 from fetchml.auth.stream_limits import StreamLimit
 from fetchml.auth.wrong_keys import WrongKeys
 from fetchml.config.proxies import Proxies, caller_of
-from fetchml.core.model import Principal, Role
+from fetchml.core.model import Key, Principal, Role
 from fetchml.errors import RateLimited, Unauthorized
 
 STREAMS_PER_KEY = 1_000
@@ -25,6 +27,7 @@ KEYLESS_CALLS_PER_ADDRESS = 16
 streams without a key never keep a probe out."""
 KEYLESS_CALLS = 256
 """Unary calls without a key, of all addresses together."""
+WRONG_CODE = "The one-time code is unknown, was used, or is older than 2 minutes: get another one"
 
 
 class Admitted(NamedTuple):
@@ -59,6 +62,8 @@ class Admission:
         self.client_of = proxies.client_of
         self.is_shared = proxies.is_shared
         self._keyring = keyring
+        self.sessions = Sessions(keyring)
+        self.codes = SignInCodes(keyring)
         self._clock = clock
         self._limiter = limiter
         self._wrong_keys = WrongKeys(clock, enabled=limiter is not None)
@@ -86,14 +91,31 @@ class Admission:
         key = self._keyring.find(secret) if secret else None
         if key is None:
             self._reject(address)
-        principal = Principal(key.name, key.role, key.id, address)
-        if self._limiter is None:
-            return Admitted(principal, None)
-        now = self._clock()
-        state = self._limiter.take(key.id, now)
-        if state is None:
-            raise RateLimited(self._limiter.retry_after(key.id, now), self._limiter.burst)
-        return Admitted(principal, state)
+        return self._admit(key, address)
+
+    def admit_session(
+        self, token: str, address: str, *, in_cookie: bool
+    ) -> tuple[Session, Admitted]:
+        """Admit one request of a session, which counts against the limit of its key. Raises
+        Unauthorized, RateLimited."""
+        found = self.sessions.find(token, in_cookie=in_cookie)
+        if found is None:
+            self._reject(address, SESSION_OVER)
+        session, key = found
+        return session, self._admit(key, address)
+
+    def admit_code(self, code: str, address: str) -> Key:
+        """Use up a one-time code; returns its key. Raises Unauthorized, RateLimited."""
+        key_id = self.codes.use(code)
+        key = None if key_id is None else self._keyring.use(key_id)
+        if key is None:
+            self._reject(address, WRONG_CODE)
+        self._admit(key, address)
+        return key
+
+    def key(self, key_id: str) -> Key | None:
+        """Return the key with this id; `None` if it is not valid."""
+        return self._keyring.use(key_id)
 
     def check(self, who: Principal) -> None:
         """Raise Unauthorized if the key has become invalid since it was admitted."""
@@ -101,8 +123,9 @@ class Admission:
             self._keyring.check(who.key_id)
 
     @contextlib.contextmanager
-    def while_valid(self, who: Principal) -> Iterator[None]:
-        """Around work that may take long: it is cancelled when the key becomes invalid.
+    def while_valid(self, who: Principal, session: Session | None = None) -> Iterator[None]:
+        """Around work that may take long: it is cancelled when the key becomes invalid, or the
+        session ends, if the caller has one.
 
         Raises TooManyStreams; Unauthorized, also from inside.
         """
@@ -123,6 +146,7 @@ class Admission:
             with (
                 self._streams_of_keys.hold(who.key_id),
                 self._keyring.held(who.key_id, end),
+                nullcontext() if session is None else self.sessions.held(session, end),
             ):
                 yield
         except asyncio.CancelledError:
@@ -139,6 +163,16 @@ class Admission:
         else:
             self._wrong_keys.count(address)
 
-    def _reject(self, address: str) -> NoReturn:
+    def _admit(self, key: Key, address: str) -> Admitted:
+        principal = Principal(key.name, key.role, key.id, address)
+        if self._limiter is None:
+            return Admitted(principal, None)
+        now = self._clock()
+        state = self._limiter.take(key.id, now)
+        if state is None:
+            raise RateLimited(self._limiter.retry_after(key.id, now), self._limiter.burst)
+        return Admitted(principal, state)
+
+    def _reject(self, address: str, reason: str | None = None) -> NoReturn:
         self._wrong_keys.count(address)
-        raise Unauthorized
+        raise Unauthorized(reason) if reason else Unauthorized

@@ -73,6 +73,18 @@ class Keyring:
         self._unsaved_use[key.id] = now
         return key
 
+    def use(self, key_id: str) -> Key | None:
+        """Return the key with this id and note its use; `None` if it is not valid."""
+        key, now = self._by_id.get(key_id), self._clock_ms()
+        if key is None or _fault(key, now) is not None:
+            return None
+        self._unsaved_use[key.id] = now
+        return key
+
+    def now(self) -> int:
+        """Return the time that keys expire by: milliseconds since the epoch (UTC)."""
+        return self._clock_ms()
+
     def check(self, key_id: str) -> None:
         """Raise Unauthorized if the key is invalid now."""
         key = self._by_id[key_id]

@@ -23,6 +23,9 @@ class Action(StrEnum):
     GPU_DRAIN = "gpu.drain"
     GPU_UNDRAIN = "gpu.undrain"
     STORAGE_PRUNE = "storage.prune"
+    SIGN_IN_CODE = "session.code"
+    SIGN_IN = "session.create"
+    SIGN_OUT = "session.delete"
     ACCESS_REFUSED = "access.refused"
 
 

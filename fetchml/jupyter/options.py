@@ -21,6 +21,10 @@ class JupyterOptions:
     """Command of a plain process."""
     domain: str | None = None
     """`*.HOST` if each service has a host name of its own; `None` if all share the server's."""
+    port: int | None = None
+    """Of a second listener for all services; `None` without one."""
+    loopback: bool = False
+    """Whether browsers that reach the server as localhost use `<id>.localhost`."""
     allow_images: tuple[str, ...] = image_rules.ANY
     """Patterns of the images that requests may name, besides the names in `images`."""
 

@@ -1,40 +1,87 @@
-"""The origins of Jupyter services: that of the server, or one for each service, whose scripts and
-cookies reach nothing else."""
+"""The origins of Jupyter services: that of the server, or others, whose scripts and cookies do not
+reach the server's page."""
 
+from typing import NamedTuple
 from urllib.parse import urlsplit
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_LOOPBACK_SUFFIX = ".localhost"
+
+
+class Place(NamedTuple):
+    """Where a browser reaches the server, as the request shows it."""
+
+    scheme: str
+    host: str
+    """In lower case, without the port; an IPv6 address in brackets."""
+    port: str
+    """Empty for the scheme's default."""
+    direct: bool
+    """Whether no header shows a proxy in between."""
+
+    @property
+    def origin(self) -> str:
+        return f"{self.scheme}://{self.host}{self.port and f':{self.port}'}"
 
 
 class JupyterOrigins:
     """Maps services to addresses, and host names to services."""
 
-    def __init__(self, public_url: str, domain: str | None = None) -> None:
+    def __init__(
+        self,
+        public_url: str,
+        domain: str | None = None,
+        *,
+        port: int | None = None,
+        loopback: bool = False,
+    ) -> None:
         """`public_url`: the server's own URL for browsers, without a slash at the end.
 
-        `domain`: `*.HOST` if each service has a host name of its own; `None` if all share the
-        server's address."""
-        self._public_url = public_url
-        self._suffix = None if domain is None else domain.removeprefix("*")
+        `domain`: `*.HOST` if each service has a host name of its own. `port`: of a second listener
+        for all services. `None` for both if they share the server's address.
+
+        `loopback`: browsers that reach the server as localhost use `<id>.localhost`, which they
+        resolve themselves."""
+        self.public_url = public_url
+        self.port = port
+        self._domain = None if domain is None else domain.removeprefix("*")
+        self._loopback = loopback and domain is None and port is None
+        self._suffix = _LOOPBACK_SUFFIX if self._loopback else self._domain
 
     @property
     def are_separate(self) -> bool:
-        return self._suffix is not None
+        """Return whether services never share the server's origin."""
+        return self._domain is not None or self.port is not None
 
     @property
     def are_encrypted(self) -> bool:
-        return self._public_url.startswith("https:")
+        return self.public_url.startswith("https:")
 
-    def origin(self, service_id: str) -> str:
-        """Return the service's origin, without a slash at the end. Only if origins are separate. An
-        id, being a UUID, is a DNS label."""
-        own = urlsplit(self._public_url)
-        port = f":{own.port}" if own.port is not None else ""
-        return f"{own.scheme}://{service_id}{self._suffix}{port}"
+    def at(self, service_id: str, place: Place | None) -> str | None:
+        """Return the service's origin for a browser at this place, without a slash at the end;
+        `None` if it shares the server's. An id, being a UUID, is a DNS label."""
+        if self._domain is not None:
+            own = urlsplit(self.public_url)
+            return f"{own.scheme}://{service_id}{self._domain}{(own.port and f':{own.port}') or ''}"
+        if self.port is not None:
+            own = urlsplit(self.public_url)
+            host = place.host if place is not None else _in_url(own.hostname)
+            scheme = place.scheme if place is not None else own.scheme
+            return f"{scheme}://{host}:{self.port}"
+        if place is None or not (self._loopback and place.direct and place.scheme == "http"):
+            return None
+        if place.host not in LOOPBACK_HOSTS:
+            return None
+        return f"http://{service_id}{_LOOPBACK_SUFFIX}{place.port and f':{place.port}'}"
 
     def url(self, service_id: str) -> str:
-        """Return the service's URL, without the token, with a slash at the end."""
-        if self.are_separate:
-            return f"{self.origin(service_id)}/"
-        return f"{self._public_url}/jupyter/{service_id}/"
+        """Return the service's URL, without the token, with a slash at the end.
+
+        On loopback it is the server's own address, which every client can resolve; browsers are
+        redirected."""
+        if self._domain is not None:
+            return f"{self.at(service_id, None)}/"
+        return f"{self.at(service_id, None) or self.public_url}/jupyter/{service_id}/"
 
     def label_of(self, host: str | None) -> str | None:
         """Return the label in a request's Host header that names a service; `None` if the request
@@ -44,3 +91,7 @@ class JupyterOrigins:
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
         name = name.lower().removesuffix(".")
         return name.removesuffix(self._suffix) if name.endswith(self._suffix) else None
+
+
+def _in_url(host: str | None) -> str:
+    return f"[{host}]" if host and ":" in host else host or ""

@@ -52,7 +52,10 @@ class JupyterServices:
         token_key: Callable[[], bytes],
     ) -> None:
         """Make this before the engine starts. `token_key` raises OSError."""
-        self.origins = JupyterOrigins(options.public_url, options.domain)
+        self.origins = JupyterOrigins(
+            options.public_url, options.domain, port=options.port, loopback=options.loopback
+        )
+        self.private = options.private
         self.workspaces = workspaces
         self._tasks = tasks
         self._options = options

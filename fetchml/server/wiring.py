@@ -37,6 +37,7 @@ from fetchml.files.layout import DATASETS, JUPYTER
 from fetchml.files.storage_monitor import MonitorSettings
 from fetchml.files.task_users import FileOwners, OwnerPerUser, SharedOwner
 from fetchml.jupyter.options import JupyterOptions
+from fetchml.jupyter.origin import LOOPBACK_HOSTS
 from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher
 from fetchml.server.assembly import Options
@@ -231,7 +232,16 @@ def _jupyter_options(settings: Settings, http_port: int) -> JupyterOptions:
         public_url=public_url(settings, http_port),
         command=settings.jupyter.command,
         domain=settings.jupyter.domain,
+        loopback=_is_loopback(settings),
     )
+
+
+def _is_loopback(settings: Settings) -> bool:
+    """Return whether browsers may reach the server as localhost, without TLS."""
+    url = settings.server.public_url
+    if url is None:
+        return settings.server.tls_cert is None
+    return url.startswith("http:") and urlsplit(url).netloc.partition(":")[0] in LOOPBACK_HOSTS
 
 
 def public_url(settings: Settings, port: int) -> str:

@@ -41,8 +41,8 @@ RawHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[No
 
 
 class StubServices:
-    def __init__(self, public_url: str, domain: str | None, *, private: bool) -> None:
-        self.origins = JupyterOrigins(public_url, domain)
+    def __init__(self, origins: JupyterOrigins, *, private: bool) -> None:
+        self.origins = origins
         self.private = private
         self.links: dict[str, JupyterLink] = {}
         self.states: dict[str, JupyterState] = {}
@@ -158,12 +158,14 @@ async def proxy_world(
     limiter: RateLimiter | None = None,
     *,
     domain: str | None = None,
+    loopback: bool = False,
     private: bool = False,
 ) -> AsyncIterator[World]:
     sockets = Address("127.0.0.1", front.http_port()).bind()
     listens = sockets[0].getsockname()[1]
     port = int(front.seen(f"127.0.0.1:{listens}").rpartition(":")[2])
-    services: Any = StubServices(f"http://127.0.0.1:{port}", domain, private=private)
+    origins = JupyterOrigins(f"http://127.0.0.1:{port}", domain, loopback=loopback)
+    services: Any = StubServices(origins, private=private)
     store: Any = MemoryStore()
     nothing: Any = None
     ids = iter(range(100))

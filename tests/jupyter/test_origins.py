@@ -182,3 +182,62 @@ def test_the_server_s_own_name_must_lie_outside_of_the_domain() -> None:
 def test_malformed_domains_are_rejected(domain: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"domain": domain}, JupyterSettings)
+
+
+MARKED = {"Sec-Fetch-Site": "none"}
+
+
+@pytest.fixture
+async def loopback(tmp_path: Path) -> AsyncIterator[World]:
+    async with proxy_world(tmp_path, loopback=True) as made:
+        await made.jupyter(echo)
+        yield made
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST."])
+async def test_browsers_on_loopback_are_redirected(loopback: World, name: str) -> None:
+    host = f"{name}:{loopback.port}"
+    session = {"Cookie": f"fetchml-session-{loopback.port}=x"}
+    for browser in (MARKED, session, {"sec-fetch-mode": "cors"}):
+        async with loopback.get(f"{BASE}/lab?token=a", headers={"Host": host, **browser}) as reply:
+            assert reply.status == 307
+            assert reply.headers["Location"] == f"http://{at(loopback)}{BASE}/lab?token=a"
+    async with get(loopback, f"{BASE}/lab", at(loopback)) as reply:
+        assert (await reply.text()).startswith(f"GET {BASE}/lab\n")
+
+
+async def test_other_clients_on_loopback_are_served_at_the_path(loopback: World) -> None:
+    async with loopback.get(f"{BASE}/lab") as reply:
+        assert (await reply.text()).startswith(f"GET {BASE}/lab\n")
+    assert loopback.services.origins.url(ID) == f"http://127.0.0.1:{loopback.port}{BASE}/"
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Forwarded-Host", "Forwarded", "Via"])
+async def test_a_proxy_on_loopback_is_no_browser(loopback: World, header: str) -> None:
+    async with loopback.get(f"{BASE}/lab", headers={**MARKED, header: "a"}) as reply:
+        assert reply.status == 200
+
+
+async def test_jupyter_gets_no_session(loopback: World) -> None:
+    sent = {
+        "Host": at(loopback),
+        "Cookie": f"fetchml-session-{loopback.port}=SECRET; __Host-fetchml-session-default=SECRET",
+        "X-FetchML-Session": "SECRET",
+        "X-FetchML-Page": "1",
+    }
+    async with loopback.get(f"{BASE}/lab", headers=sent) as reply:
+        text = await reply.text()
+    assert "secret" not in text.lower()
+    assert "x-fetchml" not in text.lower()
+
+
+async def test_jupyter_sets_no_session(tmp_path: Path) -> None:
+    async with proxy_world(tmp_path, loopback=True) as world:
+        await world.replies(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+            b"Set-Cookie: fetchml-session-9101=planted\r\n"
+            b"Set-Cookie: __Host-fetchml-session-default=planted; Path=/; Secure\r\n\r\n"
+        )
+        async with world.get(f"{BASE}/lab") as reply:
+            assert reply.status == 200
+            assert "planted" not in str(reply.headers)

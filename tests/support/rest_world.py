@@ -21,12 +21,13 @@ from fetchml.auth.limits import RateLimiter
 from fetchml.config.address import Address
 from fetchml.config.proxies import Proxies
 from fetchml.core.model import Role
+from fetchml.jupyter.options import JupyterOptions
 from tests.support import front
 from tests.support.grpc_world import keys_of_every_role
 from tests.support.memory_engine import MemoryEngine, memory_engine
 from tests.support.memory_store import MemoryStore
 from tests.support.stub_gpus import GpuBox, gpu_box
-from tests.support.stub_services import StubServiceTasks, services_on
+from tests.support.stub_services import OPTIONS, StubServiceTasks, services_on
 from tests.support.validate import check_error, check_reply
 
 JSON = {"Content-Type": "application/json"}
@@ -141,12 +142,13 @@ async def rest_world(
     limiter: RateLimiter | None = None,
     timeouts: HttpTimeouts | None = None,
     proxies: Proxies | None = None,
+    jupyter_options: JupyterOptions = OPTIONS,
     **streams: int,
 ) -> AsyncIterator[World]:
     """`streams`: the limits of `Admission`."""
     async with (
         memory_engine() as engine,
-        services_on(engine) as (jupyter, services),
+        services_on(engine, jupyter_options) as (jupyter, services),
         aiohttp.ClientSession(skip_auto_headers=("Content-Type",)) as session,
     ):
         parts, store = engine.parts, engine.store

@@ -27,6 +27,9 @@ from tests.support.memory_engine import MemoryEngine
 START_MS = 1_760_000_000_000
 CAPACITY = Resources(cpu=64, memory_gb=256, gpu=8)
 PUBLIC_URL = "https://box.example"
+OPTIONS = JupyterOptions(
+    {}, 0, private=False, has_containers=True, public_url=PUBLIC_URL, loopback=True
+)
 
 
 class StubServiceTasks:
@@ -130,7 +133,7 @@ class StubClient:
 
 @asynccontextmanager
 async def services_on(
-    engine: MemoryEngine,
+    engine: MemoryEngine, options: JupyterOptions = OPTIONS
 ) -> AsyncIterator[tuple[JupyterServices, StubServiceTasks]]:
     with tempfile.TemporaryDirectory() as folder:
         tasks = StubServiceTasks(Path(folder) / "tasks")
@@ -143,7 +146,7 @@ async def services_on(
                 ),
                 StubClient(),
                 watch,
-                JupyterOptions({}, 0, private=False, has_containers=True, public_url=PUBLIC_URL),
+                options,
                 audit=engine.parts.audit,
                 token_key=lambda: b"key",
             )

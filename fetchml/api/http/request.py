@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -19,6 +19,9 @@ from fetchml.errors import RateLimited, RequestError
 from fetchml.pages import PAGE_BYTES, PageTooLarge
 from fetchml.system.pacing import map_paced
 
+if TYPE_CHECKING:
+    from fetchml.auth.sessions import Session
+
 ROWS_PER_STEP = 16
 """Rows of a list that are encoded before other requests may run."""
 MAX_IGNORED_NAME = 64
@@ -27,6 +30,13 @@ MAX_IGNORED_CHARACTERS = 1000
 
 _encode = msgspec.json.Encoder().encode
 _JSON = {"Content-Type": "application/json", "Server": SERVER}
+
+_INERT = {
+    "Cache-Control": "private, no-cache",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
 
 _NOT_COUNTED = nullcontext()
 
@@ -38,7 +48,7 @@ class RestRequest:
 
     __slots__ = (
         "_admission", "_body_bytes", "_budgets", "_limit", "_row_bytes", "address", "http",
-        "principal", "trace_id",
+        "principal", "session", "trace_id",
     )  # fmt: skip
 
     _admission: Admission
@@ -57,6 +67,8 @@ class RestRequest:
         self.http = http
         self.address = address
         self.trace_id = trace_id
+        self.session: Session | None = None
+        """The caller's session; `None` if the caller has an API key."""
         self._limit: RateState | None = None
         self._budgets = budgets
         self._body_bytes = 0
@@ -68,15 +80,22 @@ class RestRequest:
         self._admission = admission
         self.principal, self._limit = admission.admit(secret, self.address)
 
+    def admit_session(self, admission: Admission, token: str, *, in_cookie: bool) -> None:
+        """Authenticate the caller by a session. Raises Unauthorized, RateLimited."""
+        self._admission = admission
+        self.session, (self.principal, self._limit) = admission.admit_session(
+            token, self.address, in_cookie=in_cookie
+        )
+
     @property
     def admitted(self) -> Principal | None:
         """The caller; `None` if the request has no valid key or the operation needs none."""
         return getattr(self, "principal", None)
 
     def while_valid(self) -> AbstractContextManager[None]:
-        """Bound a long reply or body by the validity of its API key. Raises Unauthorized, from
-        within the enclosed code too."""
-        return self._admission.while_valid(self.principal)
+        """Bound a long reply or body by the validity of its API key and session. Raises
+        Unauthorized, from within the enclosed code too."""
+        return self._admission.while_valid(self.principal, self.session)
 
     def json(
         self, value: object, *, status: int = 200, ignored: Iterable[str] = ()
@@ -86,6 +105,8 @@ class RestRequest:
         response = self._response(_encode(value), status, _JSON)
         if self._limit is not None:
             _add_limit(response.headers, self._limit)
+        if self.session is not None:
+            _make_inert(response.headers)
         if ignored:
             response.headers["X-FetchML-Ignored"] = _listed(ignored)
         return response
@@ -181,6 +202,8 @@ class RestRequest:
         headers["Server"] = SERVER
         if self._limit is not None:
             _add_limit(headers, self._limit)
+        if self.session is not None:
+            _make_inert(headers)
         return headers
 
 
@@ -189,6 +212,12 @@ def _add_limit(headers: CIMultiDict[str], limit: RateState) -> None:
     headers["RateLimit-Limit"] = str(limit.limit)
     headers["RateLimit-Remaining"] = str(limit.remaining)
     headers["RateLimit-Reset"] = str(limit.reset_seconds)
+
+
+def _make_inert(headers: CIMultiDict[str]) -> None:
+    """Make a reply without effect if a browser shows it: it may hold what a task has written."""
+    for name, value in _INERT.items():
+        headers.setdefault(name, value)
 
 
 def _listed(names: Iterable[str]) -> str:

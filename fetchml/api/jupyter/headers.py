@@ -12,10 +12,12 @@ from urllib.parse import unquote
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from fetchml.api.http.sessions import SESSION_PROTOCOL
 from fetchml.api.ws.route import KEY_PROTOCOL
 from fetchml.core.requests.jupyter import login_cookie
 from fetchml.ports.jupyter import JupyterLink
 
+_SECRET_PROTOCOLS = (KEY_PROTOCOL, SESSION_PROTOCOL)
 _HOP_BY_HOP = {
     "connection",
     "http2-settings",
@@ -39,6 +41,8 @@ _NOT_FOR_JUPYTER = _HOP_BY_HOP | {
     "x-api-key",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-fetchml-page",
+    "x-fetchml-session",
     "x-http-method-override",
     "x-method-override",
     "x-real-ip",
@@ -143,10 +147,11 @@ def _own_cookies(headers: CIMultiDictProxy[str], link: JupyterLink) -> str:
 
 
 def protocols(headers: CIMultiDictProxy[str]) -> list[str]:
-    """Return the WebSocket protocols that Jupyter may see, without one that holds an API key."""
+    """Return the WebSocket protocols that Jupyter may see, without those that hold an API key or a
+    session."""
     offered = ",".join(headers.getall("Sec-WebSocket-Protocol", ())).split(",")
     names = (name.strip() for name in offered)
-    return [name for name in names if name and not name.startswith(KEY_PROTOCOL)]
+    return [name for name in names if name and not name.startswith(_SECRET_PROTOCOLS)]
 
 
 def for_browser(headers: CIMultiDictProxy[str], base_path: str) -> CIMultiDict[str]:

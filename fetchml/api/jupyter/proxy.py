@@ -13,8 +13,10 @@ from typing import NamedTuple, Protocol
 from aiohttp import web
 
 from fetchml.api.http.errors import MethodNotAllowed
+from fetchml.api.http.place import place_of
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
+from fetchml.api.http.sessions import cookies_of
 from fetchml.api.http.streams import Streams, abort, ended_with_client, send_pieces
 from fetchml.api.jupyter import page
 from fetchml.api.jupyter.headers import Target, for_browser, is_upgrade, parse_target
@@ -37,10 +39,11 @@ from fetchml.api.jupyter.visitors import (
 from fetchml.api.task_json import rfc3339
 from fetchml.auth.admission import Admission
 from fetchml.errors import NotFound, Unavailable
-from fetchml.jupyter.origin import JupyterOrigins
+from fetchml.jupyter.origin import JupyterOrigins, Place
 from fetchml.ports.jupyter import JupyterLink
 from fetchml.views import JupyterState, VisitorPolicy
 
+_PATHS = ("/jupyter/{id}", "/jupyter/{id}/", "/jupyter/{id}/{path...}")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _WORK = re.compile(r"/api/(contents|kernels|sessions|terminals)(/.*)?")
@@ -91,17 +94,27 @@ class JupyterProxy:
         """The route for every request to a service's own origin."""
 
     def routes(self) -> list[Route]:
-        places = ("/jupyter/{id}", "/jupyter/{id}/", "/jupyter/{id}/{path...}")
-        return [Route("*", place, self.answer, keyless=True) for place in places]
+        return [Route("*", path, self.answer, keyless=True) for path in _PATHS]
+
+    def routes_at_port(self) -> list[Route]:
+        """Return the routes of the listener of Jupyter services, which serves nothing else."""
+        return [Route("*", path, self.answer_at_port, keyless=True) for path in _PATHS]
 
     async def answer(self, request: RestRequest, *_: str) -> web.StreamResponse:
         """Answer a request to the server's own address."""
         # The path as the client sent it, not as the router has decoded it.
         target = parse_target(request.http.raw_path)
         visit = self._visit(request, target)
-        if self._origins.are_separate:
-            return _redirect(request, self._origins.origin(visit.target.service_id) + visit.whole)
+        place = place_of(request.http, self._origins.public_url)
+        origin = self._origins.at(visit.target.service_id, place)
+        # On loopback only browsers are redirected: other clients may not resolve the name.
+        if origin is not None and (self._origins.are_separate or _is_browser(request, place)):
+            return _redirect(request, origin + visit.whole)
         return await self._serve(request, visit)
+
+    async def answer_at_port(self, request: RestRequest, *_: str) -> web.StreamResponse:
+        """Answer a request to the listener of Jupyter services."""
+        return await self._serve(request, self._visit(request, parse_target(request.http.raw_path)))
 
     async def answer_at_origin(self, request: RestRequest, label: str) -> web.StreamResponse:
         """Answer a request to the origin of the service that `label` names. Nothing else is served
@@ -263,6 +276,14 @@ class _Visit(NamedTuple):
     def whole(self) -> str:
         """The path and the query, with the slash after the id."""
         return self.target._replace(path=self.target.path or "/").whole
+
+
+def _is_browser(request: RestRequest, place: Place | None) -> bool:
+    """Return whether a browser sends the request that may hold a session of the page: it marks
+    its requests, or it would have got no cookie."""
+    headers = request.http.headers
+    marked = any(name.lower().startswith("sec-fetch-") for name in headers)
+    return marked or bool(cookies_of(request.http, place))
 
 
 def _is_socket(request: RestRequest) -> bool:

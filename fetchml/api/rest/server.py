@@ -20,6 +20,7 @@ from fetchml.api.http.errors import HttpBadRequest, InternalError, status_of
 from fetchml.api.http.reply import Budgets
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Router
+from fetchml.api.http.sessions import SessionCredentials
 from fetchml.api.http.streams import Streams
 from fetchml.api.jupyter.proxy import JupyterProxy
 from fetchml.api.rest.audit import AuditOperations
@@ -35,11 +36,13 @@ from fetchml.api.rest.storage import StorageOperations
 from fetchml.api.rest.tasks import TaskOperations
 from fetchml.api.trace import new_trace
 from fetchml.api.ui.routes import PageOperations
+from fetchml.api.ui.session import SessionOperations
 from fetchml.api.ws.route import WatchOperation
 from fetchml.api.ws.session import Timing
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.connection_limits import ConnectionLimits
+from fetchml.auth.sign_in import SignIn
 from fetchml.config.sections.server import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate
 from fetchml.core.requests.text import is_valid
@@ -119,6 +122,7 @@ class HttpServer:
             jupyter_seconds=timeouts.jupyter_answer,
         )
         self._at_origin = proxy.at_origin
+        self._credentials = SessionCredentials(admission, jupyter.origins)
         for operations in (
             TaskOperations(engine, body_timeout_seconds=timeouts.body),
             ExperimentOperations(experiments, body_timeout_seconds=timeouts.body),
@@ -130,7 +134,14 @@ class HttpServer:
             GpuOperations(gpus),
             AuditOperations(audit),
             StorageOperations(retention, body_timeout_seconds=timeouts.body),
-            WatchOperation(engine, admission, self._streams, timeouts.ws),
+            WatchOperation(engine, admission, self._credentials, self._streams, timeouts.ws),
+            SessionOperations(
+                SignIn(admission, audit),
+                self._credentials,
+                jupyter.origins,
+                private=jupyter.private,
+                body_timeout_seconds=timeouts.body,
+            ),
             PageOperations(),
             proxy,
         ):
@@ -188,7 +199,10 @@ class HttpServer:
         )
         try:
             if not route.keyless:
-                request.admit(self._admission, headers.get("X-API-Key"))
+                if secret := headers.get("X-API-Key"):
+                    request.admit(self._admission, secret)
+                else:
+                    self._credentials.admit(request)
             elif self._router.is_error(route):
                 self._admission.count_refusal(headers.get("X-API-Key"), address)
             if not is_valid(http.raw_path):

@@ -9,6 +9,7 @@ from aiohttp import WSCloseCode, web
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
+from fetchml.api.http.sessions import SESSION_PROTOCOL, SessionCredentials
 from fetchml.api.http.streams import Streams, abort
 from fetchml.api.ws.session import SocketEnded, Timing, WatchSession
 from fetchml.auth.admission import Admission
@@ -39,8 +40,14 @@ class WatchOperation:
     """Admits clients of `/ws` and starts their sessions."""
 
     def __init__(
-        self, engine: "Engine", admission: Admission, streams: Streams, timing: Timing
+        self,
+        engine: "Engine",
+        admission: Admission,
+        credentials: SessionCredentials,
+        streams: Streams,
+        timing: Timing,
     ) -> None:
+        self._credentials = credentials
         self._engine = engine
         self._admission = admission
         self._streams = streams
@@ -53,7 +60,10 @@ class WatchOperation:
     async def watch(self, request: RestRequest) -> web.StreamResponse:
         http = request.http
         protocols = _protocols(http)
-        request.admit(self._admission, _key(http, protocols))
+        if secret := _key(http, protocols):
+            request.admit(self._admission, secret)
+        else:
+            self._credentials.admit(request, _named(protocols, SESSION_PROTOCOL))
         query = Query(http, "since", "task_id", "status", "view")
         full, since = query.full_view(), query.number("since")
         where = WatchFilter(query.text("task_id"), query.status("status", tuple(Status)))
@@ -118,6 +128,10 @@ def _protocols(request: web.BaseRequest) -> list[str]:
 def _key(request: web.BaseRequest, protocols: list[str]) -> str | None:
     if secret := request.headers.get("X-API-Key"):
         return secret
-    keys = (name for name in protocols if name.startswith(KEY_PROTOCOL))
-    key = next(keys, None)
-    return key.removeprefix(KEY_PROTOCOL) if key else None
+    return _named(protocols, KEY_PROTOCOL)
+
+
+def _named(protocols: list[str], prefix: str) -> str | None:
+    """Return what follows the prefix in the first protocol that has it."""
+    found = next((name for name in protocols if name.startswith(prefix)), None)
+    return found.removeprefix(prefix) if found else None

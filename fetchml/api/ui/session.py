@@ -1,0 +1,158 @@
+"""`/ui/session`: signing in to the page and out of it."""
+
+import contextlib
+
+from aiohttp import web
+
+from fetchml.api.http.body import read_object
+from fetchml.api.http.errors import BodyTooLarge
+from fetchml.api.http.place import is_from
+from fetchml.api.http.request import RestRequest
+from fetchml.api.http.router import Route
+from fetchml.api.http.sessions import SessionCredentials, session_cookie
+from fetchml.api.task_json import rfc3339
+from fetchml.auth.sessions import Session
+from fetchml.auth.sign_in import SignedIn, SignIn
+from fetchml.core.model import Principal
+from fetchml.errors import FieldViolation, RateLimited, ValidationFailed
+from fetchml.jupyter.origin import JupyterOrigins, Place
+from fetchml.system.clock import Clock
+
+MAX_BODY_BYTES = 4096
+"""No key was shown yet, so the body is small."""
+MAX_SECRET_CHARACTERS = 1024
+
+_SHARED = (
+    "Jupyter services share this address, and a script in a notebook could use a cookie. The "
+    "session is kept in this page only, so a reload asks for the key again. [jupyter] domain or "
+    "[jupyter] http changes that"
+)
+_PROXIED = (
+    "The address of this page is not the one that the server sees, so it sets no cookie and a "
+    "reload asks for the key again. [server] public_url, and a proxy that keeps the Host header, "
+    "change that"
+)
+_OLD_BROWSER = (
+    "This browser does not mark its requests (Sec-Fetch-Site), so the server sets no cookie and a "
+    "reload asks for the key again"
+)
+
+
+class SessionOperations:
+    def __init__(
+        self,
+        sign_in: SignIn,
+        credentials: SessionCredentials,
+        origins: JupyterOrigins,
+        *,
+        private: bool,
+        body_timeout_seconds: float,
+    ) -> None:
+        self._sign_in = sign_in
+        self._credentials = credentials
+        self._origins = origins
+        self._private = private
+        self._body_timeout_seconds = body_timeout_seconds
+        self._now_ms = Clock()
+
+    def routes(self) -> list[Route]:
+        path = "/ui/session"
+        return [
+            Route("GET", path, self.get, keyless=True),
+            Route("POST", path, self.post, keyless=True),
+            Route("DELETE", path, self.delete, keyless=True),
+        ]
+
+    async def get(self, request: RestRequest) -> web.StreamResponse:
+        """Return how the page may sign in, and who is signed in."""
+        place = self._credentials.place(request)
+        self._credentials.admit_if_any(request)
+        session = request.session
+        if session is None:
+            return request.json(self._how(request, place))
+        return request.json(self._how(request, place) | self._whose(request.principal, session))
+
+    async def post(self, request: RestRequest) -> web.StreamResponse:
+        """Exchange a key or a one-time code for a session."""
+        length = request.http.content_length
+        if length is None or length > MAX_BODY_BYTES:
+            raise BodyTooLarge(MAX_BODY_BYTES)
+        body = await read_object(request, self._body_timeout_seconds)
+        kind, secret = _secret_in(body)
+        place = self._credentials.place(request)
+        in_cookie = self._why_memory(request, place) is None
+        begin = self._sign_in.with_key if kind == "key" else self._sign_in.with_code
+        signed_in = await begin(secret, request.address, in_cookie=in_cookie)
+        with contextlib.suppress(RateLimited):  # Whoever has a valid key is not kept out.
+            self._credentials.admit_if_any(request)
+        if request.session is not None:
+            await self._sign_in.out(request.principal, request.session)
+        return self._begun(request, place, signed_in)
+
+    async def delete(self, request: RestRequest) -> web.StreamResponse:
+        """End the session that the request presents. Without one nothing changes."""
+        place = self._credentials.place(request)
+        self._credentials.admit_if_any(request)
+        if request.session is not None:
+            await self._sign_in.out(request.principal, request.session)
+        response = request.empty()
+        if place is not None and is_from(place, request.http):
+            response.headers["Set-Cookie"] = session_cookie(place, "", 0)
+        return response
+
+    def _begun(
+        self, request: RestRequest, place: Place | None, signed_in: SignedIn
+    ) -> web.StreamResponse:
+        who, session, token = signed_in
+        body = self._how(request, place) | self._whose(who, session)
+        if not session.in_cookie:
+            return request.json(body | {"token": token}, status=201)
+        response = request.json(body, status=201)
+        if place is not None:
+            seconds = (session.expires_at - self._now_ms()) // 1000
+            response.headers["Set-Cookie"] = session_cookie(place, token, seconds)
+        return response
+
+    def _how(self, request: RestRequest, place: Place | None) -> dict[str, object]:
+        why = self._why_memory(request, place)
+        how: dict[str, object] = {"mode": "cookie" if why is None else "memory"}
+        if why is not None:
+            how["reason"] = why
+        if (origin := self._origins.at("{id}", place)) is not None:
+            how["jupyter_origin"] = origin
+        return how
+
+    def _whose(self, who: Principal, session: Session) -> dict[str, object]:
+        return {
+            "user": who.user,
+            "role": str(who.role),
+            "private": self._private,
+            "expires_at": rfc3339(session.expires_at),
+        }
+
+    def _why_memory(self, request: RestRequest, place: Place | None) -> str | None:
+        """Return why the page must keep the session in memory; `None` if a cookie is safe."""
+        headers = request.http.headers
+        if self._origins.at("{id}", place) is None:
+            return _SHARED
+        origin = headers.get("Origin")
+        if place is None or (origin is not None and origin != place.origin):
+            return _PROXIED
+        # On loopback, the mark is also how Jupyter's redirect recognizes a browser.
+        if not self._origins.are_separate and headers.get("Sec-Fetch-Site") != "same-origin":
+            return _OLD_BROWSER
+        if request.http.method == "POST" and not is_from(place, request.http):
+            return _PROXIED
+        return None
+
+
+def _secret_in(body: dict[str, object]) -> tuple[str, str]:
+    """Return whether it is a `key` or a `code`, and its text. Raises ValidationFailed."""
+    given = [name for name in ("key", "code") if name in body]
+    if len(given) != 1:
+        raise ValidationFailed([FieldViolation("body", "must have either key or code")])
+    value = body[given[0]]
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_SECRET_CHARACTERS:
+        rule = f"must be a text of 1 to {MAX_SECRET_CHARACTERS} characters"
+        raise ValidationFailed([FieldViolation(given[0], rule)])
+    return given[0], value

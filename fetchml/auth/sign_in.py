@@ -1,0 +1,69 @@
+"""Signing in to the page and out of it, and the audit of both."""
+
+from typing import NamedTuple
+
+from fetchml.auth.admission import Admission
+from fetchml.auth.audit import Audit
+from fetchml.auth.sessions import Session
+from fetchml.core.audit import Action
+from fetchml.core.model import Key, Principal
+from fetchml.errors import Forbidden, Unauthorized
+
+
+class SignedIn(NamedTuple):
+    principal: Principal
+    session: Session
+    token: str
+
+
+class SignIn:
+    """Exchanges keys and one-time codes for sessions."""
+
+    def __init__(self, admission: Admission, audit: Audit) -> None:
+        self._admission = admission
+        self._audit = audit
+
+    async def create_code(self, who: Principal) -> tuple[str, int]:
+        """Create a one-time code for the caller's own key; returns it and its end in milliseconds
+        since the epoch (UTC). Raises Forbidden, Overloaded."""
+        if who is Admission.local:
+            raise Forbidden(
+                "A session needs an API key: set FETCHML_API_KEY, or create a key with "
+                "'fetchml keys create NAME'"
+            )
+        code, expires_at = self._admission.codes.create(who.key_id)
+        await self._audit.done(who, Action.SIGN_IN_CODE, who.key_id)
+        return code, expires_at
+
+    async def with_key(self, secret: str, address: str, *, in_cookie: bool) -> SignedIn:
+        """Raises Unauthorized, RateLimited, Overloaded."""
+        principal, _ = self._admission.admit(secret, address)
+        return await self._begin(principal, in_cookie=in_cookie, how="key")
+
+    async def with_code(self, code: str, address: str, *, in_cookie: bool) -> SignedIn:
+        """Use up a one-time code. Raises Unauthorized, RateLimited, Overloaded."""
+        key = self._admission.admit_code(code, address)
+        principal = Principal(key.name, key.role, key.id, address)
+        return await self._begin(principal, in_cookie=in_cookie, how="one-time code")
+
+    async def out(self, who: Principal, session: Session) -> None:
+        """End a session and all that it holds open."""
+        self._admission.sessions.end(session)
+        await self._audit.done(who, Action.SIGN_OUT, who.key_id)
+
+    async def _begin(self, who: Principal, *, in_cookie: bool, how: str) -> SignedIn:
+        key = self._key_of(who)
+        session, token = self._admission.sessions.begin(key, in_cookie=in_cookie)
+        kept = "cookie" if in_cookie else "memory of the page"
+        try:
+            await self._audit.done(who, Action.SIGN_IN, who.key_id, f"by {how}, in a {kept}")
+        except BaseException:
+            self._admission.sessions.end(session)
+            raise
+        return SignedIn(who, session, token)
+
+    def _key_of(self, who: Principal) -> Key:
+        key = self._admission.key(who.key_id)
+        if key is None:
+            raise Unauthorized
+        return key

@@ -173,6 +173,22 @@ def list_tasks(
     return Rpc("TaskService/ListTasks", request, task_pb2.TaskList)
 
 
+def update_task(
+    task_id: str, priority: int | None, metadata: Mapping[str, str] | None
+) -> Rpc[Task]:
+    """Raises ValueError for a value that does not fit its field."""
+    request = task_pb2.UpdateTaskRequest(
+        task_id=task_id, priority=priority, metadata=metadata, view=FULL
+    )
+    return Rpc("TaskService/UpdateTask", request, Task)
+
+
+def retry_task(task_id: str, idempotency_key: str | None) -> Rpc[Task]:
+    key = idempotency_key or str(uuid4())
+    request = task_pb2.RetryTaskRequest(task_id=task_id, idempotency_key=key, view=FULL)
+    return Rpc("TaskService/RetryTask", request, Task)
+
+
 def cancel_task(task_id: str) -> Rpc[Task]:
     request = task_pb2.CancelTaskRequest(task_id=task_id, view=FULL)
     return Rpc("TaskService/CancelTask", request, Task)

@@ -11,6 +11,8 @@ class Action(StrEnum):
     TASK_CREATE = "task.create"
     TASK_CANCEL = "task.cancel"
     TASK_DELETE = "task.delete"
+    TASK_UPDATE = "task.update"
+    TASK_RETRY = "task.retry"
     EXPERIMENT_CREATE = "experiment.create"
     EXPERIMENT_ARCHIVE = "experiment.archive"
     EXPERIMENT_DELETE = "experiment.delete"

@@ -13,6 +13,7 @@ import msgspec
 
 from fetchml.core.gpus.model import Gpu, Obstacle
 from fetchml.core.model import Actor, AttemptEnd, Kept, Task
+from fetchml.core.requests.update import TaskUpdate
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -30,6 +31,15 @@ class CancelRequested(msgspec.Struct, frozen=True):
     now: int
     task_id: str
     by: Actor
+
+
+class UpdateRequested(msgspec.Struct, frozen=True):
+    """A user changes fields of a live task, already validated (`core.requests.update`). Changes
+    nothing if the task's state no longer allows it."""
+
+    now: int
+    task_id: str
+    update: TaskUpdate
 
 
 class Progressed(msgspec.Struct, frozen=True):
@@ -160,6 +170,7 @@ class DrainRequested(msgspec.Struct, frozen=True):
 Event = (
     Submitted
     | CancelRequested
+    | UpdateRequested
     | Progressed
     | Prestaged
     | Started

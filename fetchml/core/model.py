@@ -308,6 +308,8 @@ class Task(Value, frozen=True):
     """`None` if no attempt has ended, or an older release ran the task."""
     outputs_removed_at: int | None = None
     """When its outputs were pruned; `None` if they are kept."""
+    edited_at: int | None = None
+    """When its labels were last changed after its end; `None` if they were not."""
     service: bool = False
     """A Jupyter service: scheduled and run as a task, and absent from every list of tasks."""
 
@@ -331,6 +333,12 @@ class Change(Value, frozen=True):
     def is_upkeep(self) -> bool:
         """Whether an ended task's outputs were pruned and nothing that a reader sees changed."""
         return self.task.outputs_removed_at == self.at and not self.task.hidden
+
+    @property
+    def is_after_end(self) -> bool:
+        """Whether the task had ended before, and is not deleted: what counts ends skips it."""
+        edited = self.task.edited_at == self.at and not self.task.hidden
+        return edited or self.is_upkeep
 
 
 class Role(StrEnum):

@@ -22,5 +22,5 @@ def may_see(who: Principal, what: Owned, *, private: bool) -> bool:
 
 
 def may_end(who: Principal, what: Owned) -> bool:
-    """Whether the caller may cancel, archive or delete it."""
+    """Whether the caller may cancel, change, submit again, archive or delete it."""
     return who.role is Role.ADMIN or (who.role is Role.USER and what.user == who.user)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from fetchml.core.footprint import footprint
 from fetchml.core.model import Task, TaskSpec
 from fetchml.core.scheduling.resources import beyond
 from fetchml.core.state import Limits, State
@@ -34,6 +35,21 @@ def queue_fault(state: State, user: str, footprints: Sequence[int]) -> str | Non
             f"the tasks of {user} that have not ended take {_mib(taken)} MiB of the server's "
             f"memory, these take {_mib(asked)} more, and {_mib(most)} are allowed: submit "
             "when some have ended, or pass large texts in a snapshot"
+        )
+    return None
+
+
+def growth_fault(state: State, before: Task, after: Task) -> str | None:
+    """Why a live task may not take more of the server's memory; `None` if it may."""
+    more = footprint(after.spec) - footprint(before.spec)
+    most = state.limits.user_queued_bytes
+    if before.id not in state.tasks or more <= 0:
+        return None
+    taken = state.user_bytes.get(before.user, 0)
+    if (most and taken + more > most) or state.live_bytes + more > MAX_LIVE_BYTES:
+        return (
+            f"the tasks of {before.user} that have not ended take {_mib(taken)} MiB of the "
+            f"server's memory, of at most {_mib(most or MAX_LIVE_BYTES)}: use shorter labels"
         )
     return None
 

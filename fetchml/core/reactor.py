@@ -31,6 +31,7 @@ from fetchml.core.events import (
     StopAttempt,
     Submitted,
     TimePassed,
+    UpdateRequested,
 )
 from fetchml.core.footprint import footprint
 from fetchml.core.gpus import events
@@ -44,6 +45,7 @@ from fetchml.core.model import (
     Task,
 )
 from fetchml.core.quotas import impossible
+from fetchml.core.requests import update
 from fetchml.core.scheduling import preemption, prestage
 from fetchml.core.scheduling.scheduler import Allocate, Discard, SchedulingPass, ShareLevels
 from fetchml.core.state import State
@@ -76,6 +78,8 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
             decision.changes.extend(tasks)
         case CancelRequested():
             _cancel(state, decision, event)
+        case UpdateRequested():
+            _change_request(state, decision, event)
         case Progressed():
             preparing = current(state, event.task_id, event.attempt, Status.PREPARING)
             if preparing is not None:
@@ -228,6 +232,16 @@ def _cancel(state: State, decision: Decision, event: CancelRequested) -> None:
         state.discard(task.id)
     if task.status is not Status.COLLECTING:
         decision.effects.append(StopAttempt(task.id))
+
+
+def _change_request(state: State, decision: Decision, event: UpdateRequested) -> None:
+    task = state.tasks.get(event.task_id)
+    if task is None:
+        return
+    changed = update.apply(task, event.update).task
+    if changed is not None and changed != task:
+        state.change_request(task, changed, event.now)
+        change(state, decision, changed)
 
 
 def _never_started(state: State, decision: Decision, event: NeverStarted) -> None:

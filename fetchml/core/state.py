@@ -125,6 +125,15 @@ class State:
         self.user_bytes[task.user] = self.user_bytes.get(task.user, 0) + size
         self.live_bytes += size
 
+    def change_request(self, before: Task, after: Task, now: int) -> None:
+        """Account for a live task's new specification; a waiting task moves to its new place."""
+        more = footprint(after.spec) - footprint(before.spec)
+        self.user_bytes[after.user] += more
+        self.live_bytes += more
+        if after.id in self.queue and after.spec.priority != before.spec.priority:
+            self.queue.remove(after.id)
+            self.queue.add(after, now)
+
     def forget(self, task: Task) -> None:
         """Remove a task that has ended."""
         del self.tasks[task.id]

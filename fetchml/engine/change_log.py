@@ -16,7 +16,7 @@ def log_changes(changes: Sequence[Change]) -> None:
         task = change.task
         if task.status not in LOGGED or task.hidden or task.progress is not None:
             continue
-        if task.status in ENDED and change.is_upkeep:
+        if task.status in ENDED and change.is_after_end:
             continue
         extra = {"task_id": task.id, "attempt": task.attempt, "user": task.user}
         if task.error is not None:

@@ -27,7 +27,7 @@ class DailyCounts:
         """Count the tasks that ended with these changes."""
         for change in changes:
             task = change.task
-            if task.status not in ENDED or task.hidden or task.service or change.is_upkeep:
+            if task.status not in ENDED or task.hidden or task.service or change.is_after_end:
                 continue
             if task.ended_at is not None:
                 self._start_day(day_of(change.at, self._zone))

@@ -34,6 +34,8 @@ class Dispatcher:
         self._handlers: dict[type[object], Callable[[Any], None]] = {}
         self._effects: deque[tuple[int, list[Effect]]] = deque()
         """With the number of the last change that must be durable before them."""
+        self._newest: asyncio.Future[None] | None = None
+        """Done when all changes so far are durable; `None` if there was none."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due: int | None = None
 
@@ -89,7 +91,13 @@ class Dispatcher:
         durable = self._store.append(changes, followed=followed)
         # Only now: what the store refuses to take must leave no gap in the numbers.
         self._seq += len(changes)
+        self._newest = durable
         return durable
+
+    async def settled(self) -> None:
+        """Return once all changes so far are durable and published."""
+        if self._newest is not None:
+            await asyncio.shield(self._newest)
 
     def committed(self, changes: Sequence[Change]) -> None:
         """Carry out the effects that waited for these changes."""

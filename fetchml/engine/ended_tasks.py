@@ -38,6 +38,11 @@ class EndedTasks:
             self._clock(), [replace(task, hidden=True) for task in tasks]
         )
 
+    def edit(self, task: Task) -> asyncio.Future[None]:
+        """Record a task's new labels. Done when it is durable. With its lock held."""
+        now = self._clock()
+        return self._dispatcher.record(now, [replace(task, edited_at=now)])
+
     async def remove(self, task_ids: Sequence[str]) -> list[Task]:
         """In one commit, with their files; returns those that were there still."""
         async with self.locks.hold_all([("delete", each) for each in sorted(task_ids)]):

@@ -22,9 +22,11 @@ from fetchml.engine.logs.search import LogSearcher
 from fetchml.engine.status import ServerStatus
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
-from fetchml.engine.task_lookup import TaskLookup, no_task
+from fetchml.engine.task_lookup import TaskLookup
+from fetchml.engine.tasks.changes import TaskChanges
+from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.engine.watch import Watches
-from fetchml.errors import BadRequest, Forbidden
+from fetchml.errors import BadRequest
 from fetchml.files.task_files import TaskFiles
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge
 from fetchml.ports.store import Store, TaskPage, TaskQuery
@@ -51,6 +53,8 @@ class Engine:
         state: State,
         index: TaskIndex,
         tasks: TaskLookup,
+        visible: VisibleTasks,
+        changes: TaskChanges,
         watches: Watches,
         files: TaskFiles,
         logs: LogReader,
@@ -67,12 +71,15 @@ class Engine:
         """`private`: users see only their own tasks."""
         self.create_task = submissions.create_task
         self.create_tasks = submissions.create_tasks
+        self.update_task = changes.update
+        self.retry_task = changes.retry
         self.status = status
         self._submissions = submissions
         self._store = store
         self._state = state
         self._index = index
         self._tasks = tasks
+        self._visible = visible
         self._watches = watches
         self._files = files
         self._logs = logs
@@ -98,11 +105,7 @@ class Engine:
         return ValidatedTask(task, estimate)
 
     async def get_task(self, who: Principal, task_id: str) -> Task:
-        task = await self._tasks.get(task_id)
-        seen = permissions.may_see(who, task, private=self._private)
-        if task.hidden or task.service or not seen:
-            raise no_task(task_id)
-        return task
+        return await self._visible.get(who, task_id)
 
     async def list_tasks(self, who: Principal, query: TaskQuery, *, whole: bool = True) -> TaskPage:
         """Raises PageTooLarge where the page can't hold all that the query asks for; with `whole`
@@ -121,7 +124,7 @@ class Engine:
 
     async def cancel_task(self, who: Principal, task_id: str) -> Task:
         """The wish is durable on return; a task that has ended stays as it is."""
-        task = await self._find_to_end(who, task_id)
+        task = await self._visible.to_change(who, task_id)
         if task.status in ENDED:
             return task
         durable = self._dispatcher.apply(CancelRequested(self._clock(), task_id, User(who.user)))
@@ -132,7 +135,7 @@ class Engine:
     async def delete_task(self, who: Principal, task_id: str) -> None:
         """The contract's DELETE: cancels a live task, deletes one that has ended."""
         async with self._ended.locks.hold(("delete", task_id)):
-            task = await self._find_to_end(who, task_id)
+            task = await self._visible.to_change(who, task_id)
             now = self._clock()
             match deletion.meaning(task, now):
                 case Deletion.CANCEL:
@@ -223,12 +226,6 @@ class Engine:
     async def open_output(self, who: Principal, task_id: str, path: str) -> BinaryIO:
         await self.get_task(who, task_id)
         return await self._files.open_output(task_id, path)
-
-    async def _find_to_end(self, who: Principal, task_id: str) -> Task:
-        task = await self.get_task(who, task_id)
-        if not permissions.may_end(who, task):
-            raise Forbidden("Only the task's owner or an admin may end or delete it")
-        return task
 
 
 def _check(wanted: LogRange | LogSearch) -> None:

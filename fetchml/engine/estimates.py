@@ -44,7 +44,7 @@ class Estimates:
         for change in changes:
             task = change.task
             if task.status in ENDED:
-                if not task.hidden and not change.is_upkeep:
+                if not task.hidden and not change.is_after_end:
                     self._run_times.learn(task)
                 self._first.pop(task.id, None)
             elif task.allocated_at is not None and task.id in self._first:

@@ -54,8 +54,10 @@ class RecentTasks:
 
     def replace(self, task: Task) -> None:
         """With a newer version of it. Fine also when it is not kept."""
-        if task.id in self._by_id:
+        before = self._by_id.get(task.id)
+        if before is not None:
             self._by_id[task.id] = task
+            self._bytes += footprint(task.spec) - footprint(before.spec)
 
     def remove(self, task: Task) -> None:
         """Fine also when it is not kept."""

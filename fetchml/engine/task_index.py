@@ -51,7 +51,7 @@ class TaskIndex:
             task = change.task
             if task.service:
                 self._service_changed(task)
-            elif task.status in ENDED and change.is_upkeep:
+            elif task.status in ENDED and change.is_after_end:
                 self._ended[task.status].replace(task)
             elif task.hidden:
                 self._counts[task.user, task.status] -= 1

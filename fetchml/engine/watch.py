@@ -105,7 +105,7 @@ def _messages(change: Change, *, completes: bool) -> Iterator[Update]:
     task = change.task
     kind = UpdateType.TASK_DELETED if task.hidden else UpdateType.TASK_UPDATE
     yield Update(kind, message_seq.of_update(change.seq), change.at, task)
-    if completes and task.status in ENDED and not task.hidden:
+    if completes and task.status in ENDED and not task.hidden and not change.is_after_end:
         number = message_seq.of_complete(change.seq)
         yield Update(UpdateType.TASK_COMPLETE, number, change.at, task)
 

@@ -88,7 +88,7 @@ class StorageUsage:
         """Account for changes that are durable, in order."""
         for change in changes:
             task = change.task
-            if task.status not in ENDED or change.is_upkeep:
+            if task.status not in ENDED or change.is_after_end:
                 continue
             if task.hidden:
                 self._forget_ended(task)

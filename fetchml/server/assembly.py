@@ -38,6 +38,8 @@ from fetchml.engine.status import ServerStatus
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup
+from fetchml.engine.tasks.changes import TaskChanges
+from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.engine.watch import Watches
 from fetchml.engine.watched_tasks import watched_tasks
 from fetchml.files.folder_events import FolderEvents
@@ -259,11 +261,17 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         private=private,
     )
     ended = EndedTasks(tasks, files, usage, dispatcher, clock)
+    visible = VisibleTasks(tasks, private=private)
+    changes = TaskChanges(
+        store, state, visible, ended, submissions, dispatcher, audit=audit, clock=clock
+    )
     engine = Engine(
         store=store,
         state=state,
         index=index,
         tasks=tasks,
+        visible=visible,
+        changes=changes,
         watches=Watches(index, feed, store, clock),
         files=files,
         logs=LogReader(files, outside.folder_watch, feed, clock),

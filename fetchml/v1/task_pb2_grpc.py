@@ -59,6 +59,16 @@ class TaskServiceStub:
                 request_serializer=fetchml_dot_v1_dot_task__pb2.ListTasksRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_task__pb2.TaskList.FromString,
                 _registered_method=True)
+        self.UpdateTask = channel.unary_unary(
+                '/fetchml.v1.TaskService/UpdateTask',
+                request_serializer=fetchml_dot_v1_dot_task__pb2.UpdateTaskRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_task__pb2.Task.FromString,
+                _registered_method=True)
+        self.RetryTask = channel.unary_unary(
+                '/fetchml.v1.TaskService/RetryTask',
+                request_serializer=fetchml_dot_v1_dot_task__pb2.RetryTaskRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_task__pb2.Task.FromString,
+                _registered_method=True)
         self.CancelTask = channel.unary_unary(
                 '/fetchml.v1.TaskService/CancelTask',
                 request_serializer=fetchml_dot_v1_dot_task__pb2.CancelTaskRequest.SerializeToString,
@@ -138,6 +148,21 @@ class TaskServiceServicer:
 
     def ListTasks(self, request, context):
         """Lists tasks, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateTask(self, request, context):
+        """Changes a task: the labels of any task, and the priority of one that waits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryTask(self, request, context):
+        """Submits an ended task again, as a new task of the same user: the same request with the values of
+        `env` and the present labels. It is checked as every other request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -231,6 +256,16 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.ListTasks,
                     request_deserializer=fetchml_dot_v1_dot_task__pb2.ListTasksRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_task__pb2.TaskList.SerializeToString,
+            ),
+            'UpdateTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTask,
+                    request_deserializer=fetchml_dot_v1_dot_task__pb2.UpdateTaskRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_task__pb2.Task.SerializeToString,
+            ),
+            'RetryTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryTask,
+                    request_deserializer=fetchml_dot_v1_dot_task__pb2.RetryTaskRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_task__pb2.Task.SerializeToString,
             ),
             'CancelTask': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelTask,
@@ -390,6 +425,60 @@ class TaskService:
             '/fetchml.v1.TaskService/ListTasks',
             fetchml_dot_v1_dot_task__pb2.ListTasksRequest.SerializeToString,
             fetchml_dot_v1_dot_task__pb2.TaskList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.TaskService/UpdateTask',
+            fetchml_dot_v1_dot_task__pb2.UpdateTaskRequest.SerializeToString,
+            fetchml_dot_v1_dot_task__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.TaskService/RetryTask',
+            fetchml_dot_v1_dot_task__pb2.RetryTaskRequest.SerializeToString,
+            fetchml_dot_v1_dot_task__pb2.Task.FromString,
             options,
             channel_credentials,
             insecure,

@@ -78,6 +78,8 @@ ADDITIONS = {
     ("get", "/v1/snapshots"),
     ("get", "/v1/snapshots/{snapshot_id}"),
     ("delete", "/v1/snapshots/{snapshot_id}"),
+    ("patch", "/v1/tasks/{task_id}"),
+    ("post", "/v1/tasks/{task_id}/retry"),
     ("get", "/v1/tasks/{task_id}/explain"),
     ("get", "/v1/tasks/{task_id}/logs/info"),
     ("get", "/v1/tasks/{task_id}/logs/search"),

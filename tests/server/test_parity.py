@@ -1,125 +1,45 @@
 """REST and gRPC give the same outcome to the same request, and a refused one changes nothing."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import grpc
 import pytest
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
 from fetchml.v1 import gpu_pb2, queue_pb2, task_pb2
+from tests.server.parity import (
+    Outcome,
+    as_json,
+    both_create,
+    call,
+    nothing_changes,
+    refused,
+    same,
+    stream,
+    without_own,
+)
 from tests.server.parity_cases import (
     BAD,
     BLOCKED,
-    BOX,
-    CODE,
     GOOD,
     LARGEST,
     ONLY_REST,
-    SNAPSHOT,
-    STATUS,
     UNKNOWN_IDS,
 )
 from tests.support.front import EDGE
 from tests.support.grpc_world import refusal
 from tests.support.program import Backend, Server, Task
-from tests.support.rest_world import JSON, Reply
+from tests.support.rest_world import JSON
 from tests.support.server_fixtures import Serve
 from tests.support.waiting import soon
 
 pytestmark = pytest.mark.fronts(EDGE)
 
 
-class Outcome(NamedTuple):
-    code: str
-    message: str
-
-
-@pytest.fixture
-async def server(serve: Serve, processes_backend: Backend, tmp_path: Path) -> AsyncIterator[Server]:
-    """With one snapshot, one task that runs for long, and room for none beside it."""
-    root = {"FETCHML_DATASETS_ROOT": str(tmp_path / "datasets")}
-    server = await serve(processes_backend, **BOX, **BLOCKED, **root).start()
-    kept = await server.rest.ask("PUT", "/v1/snapshots", CODE, Content_Type="application/gzip")
-    assert kept.json["id"] == SNAPSHOT
-    await server.submit_running("sleep 600", job_name="blocker")
-    yield server
-    assert "Traceback" not in server.log
-
-
-@asynccontextmanager
-async def nothing_changes(server: Server) -> AsyncIterator[None]:
-    """Of any task, until a last one is made."""
-    before = (await server.rest.get("/v1/tasks?limit=0")).json["total"]
-    async with server.watch(since=None) as updates:
-        while (await soon(anext(updates))).type != task_pb2.WatchTasksResponse.synced:
-            pass
-        yield
-        task_id = await server.submit("true")
-        assert (await soon(anext(updates))).task.id == task_id
-    assert (await server.rest.get("/v1/tasks?limit=0")).json["total"] == before + 1
-
-
-def refused(reply: Reply) -> Outcome:
-    assert reply.status == STATUS[reply.code][0], reply.body
-    return Outcome(reply.code, reply.error)
-
-
-async def call(server: Server, method: str, request: Message) -> Any:
-    """The reply's JSON, or why it was refused."""
-    try:
-        reply = await soon(
-            getattr(server.grpc.tasks, method)(request, metadata=server.grpc.metadata)
-        )
-    except grpc.aio.AioRpcError as error:
-        seen = refusal(error)
-        assert seen.code is STATUS[seen.reason][1], seen
-        return Outcome(seen.reason, seen.message)
-    return as_json(reply)
-
-
-async def stream(server: Server, method: str, request: Message) -> Any:
-    """Why a stream was refused at its beginning."""
-    replies = getattr(server.grpc.tasks, method)(request, metadata=server.grpc.metadata)
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await soon(anext(aiter(replies)))
-    seen = refusal(error.value)
-    return Outcome(seen.reason, seen.message)
-
-
-def as_json(message: Message) -> Any:
-    return MessageToDict(message, preserving_proto_field_name=True)
-
-
-def same(value: Any) -> Any:
-    """REST's JSON as protobuf writes it: a fraction of a second that is zero is left out."""
-    if isinstance(value, dict):
-        return {name: same(entry) for name, entry in value.items()}
-    if isinstance(value, list):
-        return [same(entry) for entry in value]
-    if isinstance(value, str) and value.endswith(".000Z"):
-        return value.replace(".000Z", "Z")
-    return value
-
-
-def without_own(task: dict[str, Any]) -> dict[str, Any]:
-    """What two tasks of the same request have in common."""
-    return {name: value for name, value in task.items() if name not in ("id", "created_at")}
-
-
-async def both_create(server: Server, fields: dict[str, Any], view: str = "BASIC") -> list[Any]:
-    reply = await server.rest.submit(fields, f"/v1/tasks?view={view}")
-    request = ParseDict({**fields, "view": view}, task_pb2.CreateTaskRequest())
-    over_grpc = await call(server, "CreateTask", request)
-    over_rest = same(reply.json) if reply.status == 201 else refused(reply)
-    return [over_rest, over_grpc]
-
-
-async def test_valid_requests_have_the_same_outcome(server: Server) -> None:
+async def test_valid_requests_have_the_same_outcome(parity_server: Server) -> None:
+    server = parity_server
     experiment = (await server.rest.ask("POST", "/v1/experiments", b'{"name":"e"}', **JSON)).json
     in_experiment = {**GOOD["everything"], "experiment_id": experiment["id"]}
     for name, fields in {**GOOD, "in an experiment": in_experiment}.items():
@@ -129,33 +49,8 @@ async def test_valid_requests_have_the_same_outcome(server: Server) -> None:
             assert without_own(over_rest) == without_own(over_grpc), name
 
 
-async def test_validation_has_the_outcome_of_a_create(server: Server) -> None:
-    """Of valid and invalid requests, over both transports; nothing is kept."""
-
-    async def validated(fields: dict[str, Any]) -> list[Any]:
-        path = "/v1/tasks?view=FULL&validate_only=true"
-        reply = await server.rest.submit(fields, path)
-        flags = {"view": "FULL", "validate_only": True}
-        request = ParseDict({**fields, **flags}, task_pb2.CreateTaskRequest())
-        over_grpc = await call(server, "CreateTask", request)
-        return [same(reply.json) if reply.status == 200 else refused(reply), over_grpc]
-
-    for name, fields in GOOD.items():
-        async with nothing_changes(server):
-            over_rest, over_grpc = await validated(fields)
-        assert "id" not in over_rest, name
-        assert over_rest.keys() == over_grpc.keys(), name
-        for task in (over_rest, over_grpc):
-            assert task.pop("start_estimate")["p50"] >= task["created_at"], name
-        assert without_own(over_rest) == without_own(over_grpc), name
-        created, _ = await both_create(server, fields, "FULL")
-        assert without_own(over_rest) == without_own(created), name
-    async with nothing_changes(server):
-        for name, fields in BAD.items():
-            assert (await validated(fields))[0] == (await both_create(server, fields))[0], name
-
-
-async def test_invalid_requests_have_the_same_error(server: Server) -> None:
+async def test_invalid_requests_have_the_same_error(parity_server: Server) -> None:
+    server = parity_server
     async with nothing_changes(server):
         for name, fields in BAD.items():
             over_rest, over_grpc = await both_create(server, fields)
@@ -175,8 +70,9 @@ async def test_invalid_requests_have_the_same_error(server: Server) -> None:
             assert refusal(error.value).reason == "BAD_REQUEST", data
 
 
-async def test_gpu_lists_are_equal(server: Server) -> None:
+async def test_gpu_lists_are_equal(parity_server: Server) -> None:
     """The harness's key is an admin's."""
+    server = parity_server
 
     async def over_grpc(method: str, request: Message) -> Any:
         try:
@@ -205,7 +101,8 @@ async def test_gpu_lists_are_equal(server: Server) -> None:
     assert states == ["drained"] + ["free"] * 9
 
 
-async def test_batch_with_one_invalid_task_creates_nothing(server: Server) -> None:
+async def test_batch_with_one_invalid_task_creates_nothing(parity_server: Server) -> None:
+    server = parity_server
     good, bad = (task_pb2.CreateTaskRequest(job_name=name) for name in ("good", "b d"))
     batch = task_pb2.CreateTasksRequest(tasks=[good, good, bad, good])
     async with nothing_changes(server):
@@ -214,7 +111,8 @@ async def test_batch_with_one_invalid_task_creates_nothing(server: Server) -> No
         assert [field for field, _ in refusal(error.value).violations] == ["tasks[2].job_name"]
 
 
-async def test_unknown_task_has_the_same_error(server: Server) -> None:
+async def test_unknown_task_has_the_same_error(parity_server: Server) -> None:
+    server = parity_server
     live = (await server.rest.get("/v1/tasks")).json["tasks"][0]["id"]
     async with nothing_changes(server):
         for task_id in [*UNKNOWN_IDS, live.upper(), live + "\n", live[:-1]]:
@@ -226,18 +124,24 @@ async def test_unknown_task_has_the_same_error(server: Server) -> None:
             explain = task_pb2.ExplainTaskRequest(task_id=task_id)
             outputs = task_pb2.ListTaskOutputsRequest(task_id=task_id)
             cancel = task_pb2.CancelTaskRequest(task_id=task_id)
+            update = task_pb2.UpdateTaskRequest(task_id=task_id, priority=1)
+            retry = task_pb2.RetryTaskRequest(task_id=task_id)
             logs = task_pb2.StreamTaskLogsRequest(task_id=task_id)
             info = task_pb2.GetTaskLogInfoRequest(task_id=task_id)
             search = task_pb2.SearchTaskLogsRequest(task_id=task_id, q="a")
             outcomes = [
                 refused(await server.rest.get(path)),
                 refused(await server.rest.ask("DELETE", path)),
+                refused(await server.rest.ask("PATCH", path, b'{"priority":1}', **JSON)),
+                refused(await server.rest.ask("POST", f"{path}/retry")),
                 refused(await server.rest.get(f"{path}/explain")),
                 refused(await server.rest.get(f"{path}/outputs")),
                 refused(await server.rest.get(f"{path}/logs")),
                 refused(await server.rest.get(f"{path}/logs/info")),
                 refused(await server.rest.get(f"{path}/logs/search?q=a")),
                 await call(server, "DeleteTask", delete),
+                await call(server, "UpdateTask", update),
+                await call(server, "RetryTask", retry),
                 await call(server, "ExplainTask", explain),
                 await call(server, "ListTaskOutputs", outputs),
                 await call(server, "CancelTask", cancel),
@@ -248,8 +152,9 @@ async def test_unknown_task_has_the_same_error(server: Server) -> None:
             assert set(outcomes) == {expected}, task_id
 
 
-async def test_invalid_queries_have_the_same_error(server: Server) -> None:
+async def test_invalid_queries_have_the_same_error(parity_server: Server) -> None:
     """The words differ, as the parameters do; the code does not."""
+    server = parity_server
     requests: list[tuple[str, dict[str, Any]]] = [
         ("limit=-1", {"limit": -1}),
         ("limit=1001", {"limit": 1001}),
@@ -272,7 +177,8 @@ async def test_invalid_queries_have_the_same_error(server: Server) -> None:
             assert over_rest.code == over_grpc.code == "BAD_REQUEST", query
 
 
-async def test_lists_and_queue_are_equal(server: Server) -> None:
+async def test_lists_and_queue_are_equal(parity_server: Server) -> None:
+    server = parity_server
     ids = [await server.submit("true") for _ in range(5)]
     await server.rest.ask("DELETE", f"/v1/tasks/{ids[2]}")
     requests: list[tuple[str, dict[str, Any]]] = [
@@ -361,7 +267,8 @@ async def assert_same(server: Server, task_id: str) -> None:
     assert same(sizes) == over_grpc.get("outputs", [])
 
 
-async def test_idempotency_key_spans_both_transports(server: Server) -> None:
+async def test_idempotency_key_spans_both_transports(parity_server: Server) -> None:
+    server = parity_server
     fields = GOOD["everything"]
     first = (await server.rest.submit(fields, Idempotency_Key="k")).json
     request = ParseDict({**fields, "idempotency_key": "k"}, task_pb2.CreateTaskRequest())

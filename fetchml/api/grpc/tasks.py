@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from google.protobuf.empty_pb2 import Empty
@@ -23,6 +24,8 @@ from fetchml.api.task_messages import (
     wants_full,
 )
 from fetchml.core.requests.batch import batch_size_fault
+from fetchml.core.requests.checks import MAX_ENTRIES
+from fetchml.core.requests.update import KNOWN_FIELDS
 from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
 from fetchml.ports.store import TaskPage
 from fetchml.system.pacing import Pace, map_paced
@@ -107,6 +110,24 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
                 next_page_token=wanted.next_token(page),
             )
 
+    async def UpdateTask(
+        self, request: task_pb2.UpdateTaskRequest, context: RpcContext
+    ) -> task_pb2.Task:
+        full = wants_full(request.view)
+        fields = _changed_fields(request)
+        return task_message(
+            await self._engine.update_task(context.principal, request.task_id, fields), full=full
+        )
+
+    async def RetryTask(
+        self, request: task_pb2.RetryTaskRequest, context: RpcContext
+    ) -> task_pb2.Task:
+        full = wants_full(request.view)
+        key = _idempotency_key(request, context)
+        return task_message(
+            await self._engine.retry_task(context.principal, request.task_id, key), full=full
+        )
+
     async def CancelTask(
         self, request: task_pb2.CancelTaskRequest, context: RpcContext
     ) -> task_pb2.Task:
@@ -166,7 +187,29 @@ def _read_create(request: task_pb2.CreateTaskRequest) -> _Create:
     return _Create(create_fields(request), key, wants_full(request.view))
 
 
-def _idempotency_key(request: task_pb2.CreateTaskRequest, context: RpcContext) -> str | None:
+def _changed_fields(request: task_pb2.UpdateTaskRequest) -> dict[str, object]:
+    """Return the fields to change, in the shape of the REST body. Raises BadRequest."""
+    given: dict[str, object] = {}
+    if request.HasField("priority"):
+        given["priority"] = request.priority
+    if request.metadata or "metadata" in request.update_mask.paths:
+        given["metadata"] = dict(islice(request.metadata.items(), MAX_ENTRIES + 1))
+    if not request.HasField("update_mask"):
+        return given
+    for path in request.update_mask.paths:
+        if path not in given:
+            what = (
+                "is not set"
+                if path in KNOWN_FIELDS
+                else f"is none of {', '.join(sorted(KNOWN_FIELDS))}"
+            )
+            raise BadRequest(f"update_mask: {path[:64]!r} {what}")
+    return {path: given[path] for path in request.update_mask.paths}
+
+
+def _idempotency_key(
+    request: task_pb2.CreateTaskRequest | task_pb2.RetryTaskRequest, context: RpcContext
+) -> str | None:
     """Return the field or the metadata entry `idempotency-key`, which must not differ."""
     given = context.metadata.get("idempotency-key")
     key = request.idempotency_key if request.HasField("idempotency_key") else given

@@ -13,8 +13,10 @@ from fetchml.api.listing import ListRequest, listing
 from fetchml.api.mappings import ESTIMATE, EXPLANATION
 from fetchml.api.task_json import task_json
 from fetchml.core.acceptance import ignored_fields
+from fetchml.core.requests.checks import unknown_fields
 from fetchml.core.requests.listing import Filters
 from fetchml.core.requests.paging import STATUS_FILTER
+from fetchml.core.requests.update import KNOWN_FIELDS as UPDATE_FIELDS
 from fetchml.errors import BadRequest
 from fetchml.ports.store import TaskPage
 from fetchml.views import ValidatedTask
@@ -42,6 +44,8 @@ class TaskOperations:
             Route("GET", "/v1/tasks", self.list),
             Route("GET", "/v1/tasks/{id}", self.get),
             Route("DELETE", "/v1/tasks/{id}", self.delete),
+            Route("PATCH", "/v1/tasks/{id}", self.update),
+            Route("POST", "/v1/tasks/{id}/retry", self.retry),
             Route("GET", "/v1/tasks/{id}/explain", self.explain),
         ]
 
@@ -86,6 +90,21 @@ class TaskOperations:
         task = await self._engine.get_task(request.principal, task_id)
         output = await self._engine.task_output(task)
         return request.json(task_json(task, full=full, output=output), ignored=query.ignored)
+
+    async def update(self, request: RestRequest, task_id: str) -> web.StreamResponse:
+        query = Query(request.http, "view")
+        full = query.full_view()
+        fields = await read_object(request, self._body_timeout_seconds)
+        task = await self._engine.update_task(request.principal, task_id, fields)
+        ignored = query.ignored + unknown_fields(fields, UPDATE_FIELDS)
+        return request.json(task_json(task, full=full), ignored=ignored)
+
+    async def retry(self, request: RestRequest, task_id: str) -> web.StreamResponse:
+        query = Query(request.http, "view")
+        full = query.full_view()
+        key = _idempotency_key(request.http)
+        task = await self._engine.retry_task(request.principal, task_id, key)
+        return request.json(task_json(task, full=full), status=201, ignored=query.ignored)
 
     async def delete(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         await self._engine.delete_task(request.principal, task_id)

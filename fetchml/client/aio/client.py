@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Unpack
@@ -83,6 +83,22 @@ class AsyncClient(AsyncCalls):
     async def page(self, limit: int, offset: int = 0, **where: Unpack[ListWhere]) -> TaskList:
         """Return up to 1000 tasks, newest first, and the `total` of all that match."""
         return await self.call(rpcs.list_tasks(where, limit=limit, offset=offset))
+
+    async def update(
+        self,
+        task_id: str,
+        *,
+        priority: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Task:
+        """Change the priority of a waiting task, and labels of any task. An empty value removes
+        its label; labels that are not named stay."""
+        return await self.call(rpcs.update_task(task_id, priority, metadata))
+
+    async def retry(self, task_id: str, *, idempotency_key: str | None = None) -> Task:
+        """Submit an ended task again, as a new task. Retries of the call never create a second
+        one."""
+        return await self.call(rpcs.retry_task(task_id, idempotency_key))
 
     async def cancel(self, task_id: str) -> Task:
         """Cancel a live task. An ended one stays as it is."""

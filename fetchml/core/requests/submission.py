@@ -105,7 +105,8 @@ def accept(
             found if found.field in request else project.violation(*found) for found in beyond
         ]
     named = fields.get("image")
-    if isinstance(named, str) and (refusal := images.fault(named, allow_images)):
+    is_default = named == defaults.image
+    if isinstance(named, str) and not is_default and (refusal := images.fault(named, allow_images)):
         in_request = "image" in request
         found = Violation("image", refusal) if in_request else project.violation("image", refusal)
         violations.append(found)
@@ -125,9 +126,8 @@ def accept(
         fields.update(limits.filled(fields))
     fields["timeout_seconds"] = limits.timeout(fields)
     spec = TaskSpec(**fields)  # type: ignore[arg-type]
-    if len(_encode(spec)) > MAX_REQUEST_BYTES:
+    if rule := size_fault(spec):
         longest = max(fields, key=lambda name: len(_encode(fields[name])))
-        rule = f"must be shorter: the request must not exceed {MAX_REQUEST_BYTES} bytes in all"
         found = Violation(longest, rule) if longest in request else project.violation(longest, rule)
         raise InvalidSubmission([found])
     if spec.dataset_specs:
@@ -196,9 +196,12 @@ def _dataset_spec(value: object) -> str | None:
     return None
 
 
+priority_fault = integer(1, 10)
+metadata_fault = strings(line(256), MAX_METADATA_CHARACTERS, MAX_METADATA_CHARACTERS)
+
 _RULES: dict[str, Check] = {
     "job_name": matching(_JOB_NAME, 64, "must be letters, digits, _ and - only"),
-    "priority": integer(1, 10),
+    "priority": priority_fault,
     "args": _args,
     "snapshot_id": line(256, empty=False),
     "datasets": list_of(_DATASET_FIELDS["name"]),
@@ -206,7 +209,7 @@ _RULES: dict[str, Check] = {
     "cpu": integer(0, MAX_INT),
     "memory_gb": integer(0, MAX_INT),
     "gpu": integer(0, MAX_INT),
-    "metadata": strings(line(256), MAX_METADATA_CHARACTERS, MAX_METADATA_CHARACTERS),
+    "metadata": metadata_fault,
     "image": image,
     "command": list_of(_argument, empty=False),
     "env": strings(_variable_name, MAX_ARGUMENT_CHARACTERS, MAX_REQUEST_BYTES),
@@ -227,6 +230,13 @@ _PROJECT_RULES = {
 
 KNOWN_FIELDS = frozenset(_RULES)
 """Known request properties. Others are ignored and named in the reply's header (reading 12)."""
+
+
+def size_fault(spec: TaskSpec) -> str | None:
+    """Why the longest field of a request must be shorter; `None` if the request fits."""
+    if len(_encode(spec)) <= MAX_REQUEST_BYTES:
+        return None
+    return f"must be shorter: the request must not exceed {MAX_REQUEST_BYTES} bytes in all"
 
 
 def idempotency_key_fault(key: str) -> str | None:

@@ -1,0 +1,95 @@
+"""Changes of tasks that exist, and ended tasks that are submitted again."""
+
+from collections.abc import Callable, Mapping
+
+from fetchml.auth.audit import Audit
+from fetchml.core import quotas
+from fetchml.core.audit import Action
+from fetchml.core.events import UpdateRequested
+from fetchml.core.model import ENDED, Principal, Task
+from fetchml.core.requests import again, update
+from fetchml.core.requests.update import InvalidUpdate, TaskUpdate
+from fetchml.core.state import State
+from fetchml.engine.dispatcher import Dispatcher
+from fetchml.engine.ended_tasks import EndedTasks
+from fetchml.engine.submissions import Submissions
+from fetchml.engine.tasks.visible import VisibleTasks
+from fetchml.errors import (
+    Conflict,
+    DiskFull,
+    FieldViolation,
+    QueueQuotaReached,
+    ValidationFailed,
+)
+from fetchml.ports.store import Store
+
+
+class TaskChanges:
+    """Used from one event loop. Verbs raise `errors.RequestError`."""
+
+    def __init__(
+        self,
+        store: Store,
+        state: State,
+        tasks: VisibleTasks,
+        ended: EndedTasks,
+        submissions: Submissions,
+        dispatcher: Dispatcher,
+        *,
+        audit: Audit,
+        clock: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._state = state
+        self._tasks = tasks
+        self._ended = ended
+        self._submissions = submissions
+        self._dispatcher = dispatcher
+        self._audit = audit
+        self._clock = clock
+
+    async def update(self, who: Principal, task_id: str, request: Mapping[str, object]) -> Task:
+        """Change fields of a task; durable on return. `request`: the changed fields only."""
+        await self._tasks.to_change(who, task_id)
+        try:
+            wanted = update.read(request)
+            if not self._store.has_room():
+                raise DiskFull
+            # Whoever changes or deletes an ended task holds this lock.
+            async with self._ended.locks.hold(("delete", task_id)):
+                await self._update(who, task_id, wanted)
+        except InvalidUpdate as error:
+            violations = [FieldViolation(*violation) for violation in error.violations]
+            raise ValidationFailed(violations) from None
+        return await self._tasks.get(who, task_id)
+
+    async def _update(self, who: Principal, task_id: str, wanted: TaskUpdate) -> None:
+        task = self._state.tasks.get(task_id)
+        if task is None:
+            # It has ended. Its end may still be on the way to the disk, where all others read.
+            await self._dispatcher.settled()
+            task = await self._tasks.to_change(who, task_id)
+        changed, conflict = update.apply(task, wanted)
+        if changed is None:
+            raise Conflict(f"{conflict}")
+        if fault := quotas.growth_fault(self._state, task, changed):
+            raise QueueQuotaReached(fault)
+        if changed is task:
+            return
+        if task.status in ENDED:
+            durable = self._ended.edit(changed)
+        else:
+            durable = self._dispatcher.apply(UpdateRequested(self._clock(), task_id, wanted))
+        await self._audit.done(who, Action.TASK_UPDATE, task_id, wanted.summary)
+        await durable
+
+    async def retry(self, who: Principal, task_id: str, idempotency_key: str | None = None) -> Task:
+        """Submit an ended task's request again; the new task is durable on return."""
+        task = await self._tasks.to_change(who, task_id)
+        if task.status not in ENDED:
+            raise Conflict(f"It has not ended, it is {task.shown_status}: cancel it first")
+        owner = again.submitter(who, task)
+        request = again.request_of(task.spec)
+        new = await self._submissions.create_task(owner, request, idempotency_key)
+        await self._audit.done(who, Action.TASK_RETRY, new.id, f"of {task.id}")
+        return new

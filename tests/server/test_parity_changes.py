@@ -1,0 +1,105 @@
+"""Dry runs, changes and retries of tasks have the same outcome over both transports."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from google.protobuf.json_format import ParseDict
+
+from fetchml.v1 import task_pb2
+from tests.server.parity import both_create, call, nothing_changes, refused, same, without_own
+from tests.server.parity_cases import (
+    BAD,
+    GOOD,
+)
+from tests.support.front import EDGE
+from tests.support.program import Server
+from tests.support.rest_world import JSON
+
+pytestmark = pytest.mark.fronts(EDGE)
+
+
+async def test_validation_has_the_outcome_of_a_create(parity_server: Server) -> None:
+    """Of valid and invalid requests, over both transports; nothing is kept."""
+    server = parity_server
+
+    async def validated(fields: dict[str, Any]) -> list[Any]:
+        path = "/v1/tasks?view=FULL&validate_only=true"
+        reply = await server.rest.submit(fields, path)
+        flags = {"view": "FULL", "validate_only": True}
+        request = ParseDict({**fields, **flags}, task_pb2.CreateTaskRequest())
+        over_grpc = await call(server, "CreateTask", request)
+        return [same(reply.json) if reply.status == 200 else refused(reply), over_grpc]
+
+    for name, fields in GOOD.items():
+        async with nothing_changes(server):
+            over_rest, over_grpc = await validated(fields)
+        assert "id" not in over_rest, name
+        assert over_rest.keys() == over_grpc.keys(), name
+        for task in (over_rest, over_grpc):
+            assert task.pop("start_estimate")["p50"] >= task["created_at"], name
+        assert without_own(over_rest) == without_own(over_grpc), name
+        created, _ = await both_create(server, fields, "FULL")
+        assert without_own(over_rest) == without_own(created), name
+    async with nothing_changes(server):
+        for name, fields in BAD.items():
+            assert (await validated(fields))[0] == (await both_create(server, fields))[0], name
+
+
+async def test_changes_of_a_task_have_the_same_outcome(parity_server: Server) -> None:
+    server = parity_server
+    waits = await server.submit("true", metadata={"a": "1", "b": "2"})
+    running = (await server.rest.get("/v1/tasks?status=running")).json["tasks"][0]["id"]
+    changes: list[dict[str, Any]] = [
+        {"priority": 9},
+        {"metadata": {"a": "", "c": "3"}},
+        {"priority": 2, "metadata": {"d e": "é"}},
+        {"priority": 0},
+        {"priority": 11, "metadata": {"": "x" * (1 << 16)}},
+        {},
+    ]
+    for task_id in (waits, running):
+        for fields in changes:
+            path = f"/v1/tasks/{task_id}?view=FULL"
+            body = msgspec.json.encode(fields)
+            reply = await server.rest.ask("PATCH", path, body, **JSON)
+            request = ParseDict({**fields, "view": "FULL"}, task_pb2.UpdateTaskRequest())
+            request.task_id = task_id
+            over_grpc = await call(server, "UpdateTask", request)
+            over_rest = same(reply.json) if reply.status == 200 else refused(reply)
+            assert over_rest == over_grpc, fields
+    assert over_rest.code == "VALIDATION_ERROR"
+    task = (await server.rest.get(f"/v1/tasks/{waits}?view=full")).json
+    assert (task["priority"], task["metadata"]) == (2, {"b": "2", "c": "3", "d e": "é"})
+    request = task_pb2.UpdateTaskRequest(task_id=waits, priority=3, metadata={"b": ""})
+    request.update_mask.paths.append("priority")
+    task = await call(server, "UpdateTask", request)
+    assert task["priority"] == 3
+    request.update_mask.paths.append("job_name")
+    assert (await call(server, "UpdateTask", request)).code == "BAD_REQUEST"
+    task = (await server.rest.get(f"/v1/tasks/{waits}?view=full")).json
+    assert task["metadata"]["b"] == "2", "the mask left the labels out"
+
+
+async def test_retries_of_a_task_have_the_same_outcome(parity_server: Server) -> None:
+    server = parity_server
+    waits = await server.submit("true", **GOOD["everything"] | {"command": ["true"]})
+    over_rest = refused(await server.rest.ask("POST", f"/v1/tasks/{waits}/retry"))
+    retry = task_pb2.RetryTaskRequest(task_id=waits, view="FULL")
+    assert await call(server, "RetryTask", retry) == over_rest
+    assert over_rest.code == "CONFLICT"
+    await server.rest.ask("DELETE", f"/v1/tasks/{waits}")
+    reply = await server.rest.ask("POST", f"/v1/tasks/{waits}/retry?view=full")
+    assert reply.status == 201
+    over_grpc = await call(server, "RetryTask", retry)
+    assert without_own(same(reply.json)) == without_own(over_grpc)
+    assert over_grpc["status"] == "queued"
+    assert len({waits, reply.json["id"], over_grpc["id"]}) == 3
+    path = f"/v1/tasks/{waits}/retry"
+    first = await server.rest.ask("POST", path, Idempotency_Key="again")
+    retry.idempotency_key = "again"
+    assert (await call(server, "RetryTask", retry))["id"] == first.json["id"]
+    for key in ("", "a b"):
+        reply = await server.rest.ask("POST", f"/v1/tasks/{waits}/retry", None, Idempotency_Key=key)
+        retry.idempotency_key = key
+        assert (await call(server, "RetryTask", retry)).code == refused(reply).code

@@ -41,6 +41,7 @@ export const VIEWS: readonly View[] = [
     roles: ["user", "admin"],
     load: () => import("./views/submit"),
   },
+  { path: "jupyter", title: "Jupyter", icon: "jupyter", load: () => import("./views/jupyter") },
 ];
 
 export interface Found {

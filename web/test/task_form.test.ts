@@ -3,9 +3,11 @@ import { test } from "node:test";
 import { ApiError } from "../src/api/http";
 import { FormCheck } from "../src/state/form_check";
 import { shellWords } from "../src/state/shell_words";
-import { build, cliCommand, duration, EMPTY_FORM, fromTask, violations } from "../src/state/task_form";
+import { violations as read } from "../src/api/violations";
+import { build, cliCommand, duration, EMPTY_FORM, FIELDS, fromTask } from "../src/state/task_form";
 import { task } from "./world";
 
+const violations = (text: string) => read(text, FIELDS);
 const form = (fields: Partial<typeof EMPTY_FORM>) => build({ ...EMPTY_FORM, ...fields });
 
 test("an empty form asks for the server's defaults", () => {

@@ -51,6 +51,8 @@ export const EMPTY_FORM: TaskForm = {
   preemptible: false,
 };
 
+export const FIELDS = Object.keys(EMPTY_FORM) as readonly FieldName[];
+
 export interface Built {
   request: CreateTaskRequest;
   /** What the page itself cannot read, by field. All other rules are the server's. */
@@ -111,18 +113,6 @@ export function fromTask(task: Task): TaskForm {
       .join("\n"),
     preemptible: task.preemptible ?? false,
   };
-}
-
-/** Return what the server says of each field: `field: rule; field: rule`. */
-export function violations(message: string): Map<string, string> {
-  const found = new Map<string, string>();
-  const names = Object.keys(EMPTY_FORM).join("|");
-  for (const part of message.split(new RegExp(`(?:^|; )(?=(?:${names}): )`))) {
-    const mark = part.indexOf(": ");
-    const name = part.slice(0, Math.max(mark, 0));
-    if (Object.hasOwn(EMPTY_FORM, name)) found.set(name, part.slice(mark + 2));
-  }
-  return found;
 }
 
 /** The command of a terminal that submits the same. */

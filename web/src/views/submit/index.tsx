@@ -3,6 +3,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { isAbort, message } from "../../api/http";
 import type { Task } from "../../api/model";
+import { violations } from "../../api/violations";
 import type { CreateTaskRequest, Experiment, SnapshotList } from "../../api/types";
 import { plain, shortId } from "../../format";
 import { href, navigate, route } from "../../router";
@@ -12,8 +13,8 @@ import { store } from "../../state/store";
 import {
   build,
   EMPTY_FORM,
+  FIELDS,
   fromTask,
-  violations,
   type FieldName,
   type TaskForm,
 } from "../../state/task_form";
@@ -87,7 +88,7 @@ function Form({ initial, isCopy }: { initial: TaskForm; isCopy: boolean }) {
             body,
             signal,
           }),
-        violations,
+        (text) => violations(text, FIELDS),
       ),
     [],
   );
@@ -113,7 +114,7 @@ function Form({ initial, isCopy }: { initial: TaskForm; isCopy: boolean }) {
   async function submit(event: Event): Promise<void> {
     event.preventDefault();
     if (isSending) return;
-    setTouched(new Set(Object.keys(EMPTY_FORM) as FieldName[]));
+    setTouched(new Set(FIELDS));
     if (faults.size > 0) return focusFirst();
     check.stop();
     setSending(true);

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.render import console
+from fetchml.cli.targets import Target, find_target
 from fetchml.client import (
     BadFolder,
     BadKey,
@@ -48,15 +50,28 @@ _EXITS: tuple[tuple[type[Exception], ExitCode], ...] = (
 
 _MAX_KEY_BYTES = 1024
 CREATE_KEY_HINT = (
-    "Set FETCHML_API_KEY. 'fetchml keys create NAME', run on the server's machine, creates a key."
+    "Run 'fetchml login SERVER', or set FETCHML_API_KEY. 'fetchml keys create NAME', run on the "
+    "server's machine, creates a key."
 )
 
 
 @contextmanager
-def connected(server: str, key: str | None) -> Iterator[Client]:
+def connected(server: str, key: str | None, tls_ca: str | None = None) -> Iterator[Client]:
     """Yield a client that does not retry. Errors of calls inside become a CommandError."""
-    with plain_failures(), Client(server, key or "", options=Options(retries=False)) as client:
+    options = Options(retries=False)
+    with plain_failures(), Client(server, key or "", tls_ca=tls_ca, options=options) as client:
         yield client
+
+
+@contextmanager
+def connected_to(target: Target) -> Iterator[Client]:
+    """Yield a client with the target's key, else with that of this machine's server."""
+    if target.key is None:
+        with connected_as_found(target.server) as client:
+            yield client
+    else:
+        with connected(target.server, target.key, target.tls_ca) as client:
+            yield client
 
 
 @contextmanager
@@ -71,6 +86,10 @@ def connected_as_found(server: str) -> Iterator[Client]:
             yield client
         return
     data_dir = _data_dir_here(server)
+    if sys.platform != "linux":  # Servers run on Linux: this is the end of a tunnel.
+        with connected(server, None) as client:
+            yield client
+        return
     key = _admin_key(data_dir)
     if not key:
         with connected(server, None) as client:
@@ -190,20 +209,22 @@ class RetryNotice:
 
 
 def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--server` to a command, and pass it a connected Client as `client`."""
+    """Add `--server` and `--profile` to a command, and pass it a connected Client as `client`."""
 
     @click.option(
         "--server",
-        envvar="FETCHML_SERVER",
-        default=DEFAULT_SERVER,
-        show_default=True,
-        show_envvar=True,
         metavar="HOST:PORT",
-        help="The server's gRPC address; https://HOST:PORT for TLS.",
+        help=f"The server's gRPC address; https://HOST:PORT for TLS.  "
+        f"[env var: FETCHML_SERVER; default: that of 'fetchml login', else {DEFAULT_SERVER}]",
+    )
+    @click.option(
+        "--profile",
+        metavar="NAME",
+        help="Use the server and the key of this profile.  [env var: FETCHML_PROFILE]",
     )
     @functools.wraps(command)
-    def with_client(server: str, **options: Any) -> Any:
-        with connected_as_found(server) as client:
+    def with_client(server: str | None, profile: str | None, **options: Any) -> Any:
+        with connected_to(find_target(server, profile)) as client:
             return command(client=client, **options)
 
     return with_client

@@ -11,15 +11,17 @@ import click
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.cli.connect import connected, connected_as_found, json_option
+from fetchml.cli.connect import connected, connected_to, json_option
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.param_types import Duration
 from fetchml.cli.privileges import as_owner
+from fetchml.cli.profile_file import read_profiles
 from fetchml.cli.render import clean, console, local_time, print_json
 from fetchml.cli.settings_options import data_dir_option
 from fetchml.cli.tables import FittedTable, table
+from fetchml.cli.targets import Target, find_target
 from fetchml.client import Rpc, Unreachable, to_json
 from fetchml.client.connection import CONTROL
 from fetchml.config.data_dir import default_data_dir
@@ -35,15 +37,16 @@ class KeyServiceCaller:
     """Calls KeyService: of a server elsewhere, or of a data directory on this machine, whether its
     server runs or not."""
 
-    def __init__(self, data_dir: Path, server: str | None) -> None:
+    def __init__(self, data_dir: Path, target: Target | None) -> None:
+        """`target` is `None` for the data directory."""
         self._data_dir = data_dir
-        self._server = server
+        self._target = target
 
     def call(self, method: str, request: Message, reply: type[Reply]) -> Reply:
         """Return the reply of KeyService. Raises CommandError."""
         rpc = Rpc(f"KeyService/{method}", request, reply)
-        if self._server:
-            with connected_as_found(self._server) as client:
+        if self._target is not None:
+            with connected_to(self._target) as client:
                 return client.call(rpc)
         try:
             with (
@@ -83,13 +86,29 @@ def keys_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--server",
         metavar="HOST:PORT",
-        help="Use a server elsewhere. FETCHML_API_KEY must be an admin's key.",
+        help="Use a server elsewhere, with an admin's key.",
+    )
+    @click.option(
+        "--profile", metavar="NAME", help="Use the server of this profile, with an admin's key."
     )
     @functools.wraps(command)
-    def with_keys(data_dir: Path | None, server: str | None, **options: Any) -> Any:
-        return command(keys=KeyServiceCaller(data_dir or default_data_dir(), server), **options)
+    def with_keys(
+        data_dir: Path | None, server: str | None, profile: str | None, **options: Any
+    ) -> Any:
+        return command(keys=_caller(data_dir, server, profile), **options)
 
     return with_keys
+
+
+def _caller(data_dir: Path | None, server: str | None, profile: str | None) -> KeyServiceCaller:
+    """Return the caller for a server that is named, else for the data directory on this machine;
+    for the default profile where there is no such directory."""
+    folder = data_dir or default_data_dir()
+    if server or profile:
+        return KeyServiceCaller(folder, find_target(server, profile))
+    if data_dir is None and not folder.exists() and read_profiles().current:
+        return KeyServiceCaller(folder, find_target(None, None))
+    return KeyServiceCaller(folder, None)
 
 
 @click.group(cls=CommandGroup)

@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from fetchml import __version__
-from fetchml.cli.errors import ExitCode, wants_no_colour
+from fetchml.cli.errors import CommandError, ExitCode, wants_no_colour
 from fetchml.cli.groups import CommandGroup
 from fetchml.ops import stdio
 
@@ -23,6 +23,12 @@ COMMANDS = {
         "restore": "Create a data directory from a backup.",
         "doctor": "Check this machine, and show how to fix each problem.",
         "version": "Show the version.",
+    },
+    "Your servers": {
+        "login": "Store a server and an API key, and use them from now on.",
+        "logout": "Remove a stored server with its key.",
+        "profiles": "List the stored servers, and choose the default one.",
+        "completion": "Print the script that completes commands and ids in a shell.",
     },
     "Tasks": {
         "submit": "Submit a task.",
@@ -65,11 +71,12 @@ Examples:
 
 \b
 Environment:
-  FETCHML_SERVER    gRPC address of the server (default: 127.0.0.1:9102);
-                    https://HOST:PORT for TLS
+  FETCHML_SERVER    gRPC address of the server (default: that of 'fetchml
+                    login', else 127.0.0.1:9102); https://HOST:PORT for TLS
   FETCHML_TLS_CA    PEM file with the certificate authorities to trust
-  FETCHML_API_KEY   API key (default: the admin key of your server on this
-                    machine)
+  FETCHML_API_KEY   API key (default: that of 'fetchml login', else the admin
+                    key of your server on this machine)
+  FETCHML_PROFILE   name of the stored server to use
   NO_COLOR          set: no colours
 
 \b
@@ -93,6 +100,13 @@ class Commands(CommandGroup):
         gc.disable()  # Imports leave no garbage: looking for it costs a tenth of the start.
         try:
             module = importlib.import_module(f"fetchml.cli.{name}")
+        except ModuleNotFoundError as error:
+            if sys.platform == "linux":
+                raise
+            raise CommandError(
+                f"'fetchml {name}' runs on Linux only",
+                "On this system, fetchml is a client: see 'fetchml login --help'.",
+            ) from error
         finally:
             gc.enable()
         command: click.Command = getattr(module, name)
@@ -136,6 +150,10 @@ def main() -> NoReturn:
     # grpc's own messages on stderr repeat the errors that the commands print.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
+        if "_FETCHML_COMPLETE" in os.environ:
+            from fetchml.cli import completions  # noqa: PLC0415  # it loads the client
+
+            completions.register()
         colour = False if wants_no_colour() else None
         code = fetchml.main(prog_name="fetchml", standalone_mode=False, color=colour)
     except click.ClickException as error:

@@ -8,7 +8,8 @@ SERVICE_DATA = Path("/var/lib/fetchml")
 
 
 def default_data_dir() -> Path:
-    if os.geteuid() == 0 or _is_ours(SERVICE_DATA):
+    # Windows has no users of this kind. It has no servers either.
+    if hasattr(os, "geteuid") and (os.geteuid() == 0 or _is_ours(SERVICE_DATA)):
         return SERVICE_DATA
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(state).expanduser() / "fetchml"

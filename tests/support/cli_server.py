@@ -119,9 +119,9 @@ def serving(pid: int) -> int:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This one, without the settings of whoever runs the tests."""
+    """This one, without the settings and profiles of whoever runs the tests."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("FETCHML_")}
-    return {**own, "NO_COLOR": "1", **variables}
+    return {**own, "NO_COLOR": "1", "XDG_CONFIG_HOME": "/nonexistent", **variables}
 
 
 def run(*arguments: str, ulimit: str | None = None, **variables: str) -> Ran:

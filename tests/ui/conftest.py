@@ -7,17 +7,20 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 
 from testbed.browser import chromium
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.tab import DESKTOP, Tab, open_tab
+from tests.support.waiting import SECONDS
 
 OpenTab = Callable[..., Awaitable[Tab]]
 """`await tab(size, dark=False)`: a tab that is closed, and checked, at the end of the test."""
 
 _HERE = Path(__file__).parent
+
+expect.set_options(timeout=SECONDS * 1000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

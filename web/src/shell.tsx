@@ -150,10 +150,9 @@ function Person({ session }: { session: Session }) {
       <button type="button" class="button button-small" onClick={() => void store.signOut()}>
         Sign out
       </button>
-      {session.storage === "memory" && (
-        <p class="person-note">
-          A reload asks for the key again: notebooks share this address, so the session is kept in
-          memory only.
+      {session.mode === "memory" && (
+        <p class="person-note" title={session.reason}>
+          A reload asks for the key again: the session is in the memory of this page only.
         </p>
       )}
     </div>

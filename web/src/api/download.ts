@@ -14,8 +14,9 @@ export async function readBlob(path: string, type: string, signal: AbortSignal):
 const LARGE_BYTES = 64 * 1024 * 1024;
 
 /**
- * Save a file of the server. With a cookie the browser does it. A session in memory is sent as a
- * header, so the page reads the file and saves it. `size`: as far as it is known.
+ * Save a file of the server. With a cookie the browser does it, if it marks its requests. A
+ * session in memory, and the page's own mark, are headers, so there the page reads the file and
+ * saves it. `size`: as far as it is known.
  */
 export async function downloadFile(
   path: string,
@@ -23,7 +24,7 @@ export async function downloadFile(
   size: number,
   query: Query = {},
 ): Promise<void> {
-  if (store.session.value?.storage === "cookie") {
+  if (store.session.value?.mode === "cookie" && isSecureContext) {
     save(url(path, query), name);
     return;
   }

@@ -69,7 +69,8 @@ export class Http {
   }
 
   async #fetch(method: string, path: string, options: Options): Promise<Response> {
-    const headers: Record<string, string> = { Accept: "application/json", ...options.headers };
+    // No other origin can send the page's own header: it proves where a request comes from.
+    const headers: Record<string, string> = { "X-FetchML-Page": "1", ...options.headers };
     if (this.token !== null) headers["X-FetchML-Session"] = this.token;
     const init: RequestInit = { method, headers, cache: "no-store", redirect: "error" };
     if (options.body !== undefined) {

@@ -3,18 +3,20 @@
 import { ApiError, type Http } from "./http";
 import type { Role } from "./model";
 
-/** The reply of `/ui/session`. */
+/** A session, as `/ui/session` describes it. */
 export interface Session {
   user: string;
   role: Role;
   /** Whether the server hides the tasks of other users. */
   private: boolean;
   /** Where the session lives: in a cookie, or only in the memory of this page. */
-  storage: "cookie" | "memory";
+  mode: "cookie" | "memory";
+  /** Why there is no cookie. */
+  reason?: string;
   expires_at: string;
   /** The token of a session in memory; only in the reply to a sign-in. */
   token?: string;
-  /** Address of a Jupyter service's own origin with `*` for its id; absent where there is none. */
+  /** Origin of Jupyter services with `{id}` for a service's id; absent if they share the page's. */
   jupyter_origin?: string;
 }
 
@@ -22,13 +24,13 @@ export type Credentials = { key: string } | { code: string };
 
 const PATH = "/ui/session";
 
-/** Return the session of the cookie, if there is one. */
+/** Return the session that a request of this page presents, if it is valid. */
 export async function currentSession(http: Http): Promise<Session | undefined> {
   try {
-    return await http.get<Session>(PATH);
+    const found = await http.get<Partial<Session>>(PATH);
+    return found.user === undefined ? undefined : (found as Session);
   } catch (error) {
-    if (error instanceof ApiError && (error.status === 401 || error.status === 404))
-      return undefined;
+    if (error instanceof ApiError && error.status === 401) return undefined;
     throw error;
   }
 }

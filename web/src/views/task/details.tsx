@@ -21,7 +21,9 @@ export default function Details({ task }: { task: Task }) {
           <User name={task.user_id} />
         </Fact>
         <Fact name="Command">
-          <code class="wrapped">{plain(commandOf(task))}</code>
+          <pre class="wrapped fact-command" tabIndex={0} aria-label="Command">
+            {plain(commandOf(task))}
+          </pre>
           <CopyButton text={commandOf(task)} what="the command" />
         </Fact>
         <Fact name="Image">{task.image && <code class="wrapped">{plain(task.image)}</code>}</Fact>

@@ -139,8 +139,8 @@ interface HeadProps {
 function Head({ columns, selection, rows }: HeadProps) {
   const chosen = selection.ids.value.size;
   return (
-    <div class="task-head" role="rowgroup">
-      <div class="task-head-row" role="row" aria-rowindex={1}>
+    <div class="list-head" role="rowgroup">
+      <div class="list-head-row" role="row" aria-rowindex={1}>
         <div role="columnheader" class="cell cell-select">
           <input
             type="checkbox"

@@ -190,6 +190,8 @@ class OutputFile(msgspec.Struct, frozen=True):
     path: str
     size_bytes: int
     modified_at: int
+    etag: str
+    """Changes with the content."""
 
 
 class JupyterState(NamedTuple):

@@ -16,7 +16,7 @@ def size_of(file: BinaryIO) -> int:
 
 
 async def pieces_of(file: BinaryIO, size: int) -> AsyncGenerator[bytes]:
-    """Yield the first `size` bytes of the file. Raises EOFError if the file is shorter."""
+    """Yield the next `size` bytes of the file. Raises EOFError if the file is shorter."""
     while size > 0:
         data = await asyncio.to_thread(file.read, min(size, PIECE_BYTES))
         if not data:

@@ -135,6 +135,7 @@ OUTPUT: Mapping[OutputFile, task_pb2.TaskOutput] = Mapping(
     Field("path", lambda file: os.fsencode(file.path).decode("utf-8", "replace")),
     Field("size_bytes"),
     Time("modified_at"),
+    Field("etag"),
 )
 
 SNAPSHOT: Mapping[Snapshot, snapshot_pb2.Snapshot] = Mapping(

@@ -1,6 +1,7 @@
 """Operations on tasks, called by both transports: checks permissions, and lets the core decide."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import BinaryIO
 
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
 from fetchml.core.events import CancelRequested
 from fetchml.core.model import ENDED, Principal, Role, Task, User
+from fetchml.core.requests.archive_names import ArchiveFormat
 from fetchml.core.requests.logs import LogRange, LogSearch
 from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
@@ -27,6 +29,7 @@ from fetchml.engine.tasks.changes import TaskChanges
 from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.engine.watch import Watches
 from fetchml.errors import BadRequest
+from fetchml.files.output_archives import OutputArchives, OutputsArchive
 from fetchml.files.task_files import TaskFiles
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge
 from fetchml.ports.store import Store, TaskPage, TaskQuery
@@ -59,6 +62,7 @@ class Engine:
         files: TaskFiles,
         logs: LogReader,
         log_searcher: LogSearcher,
+        archives: OutputArchives,
         estimates: Estimates,
         ended: EndedTasks,
         submissions: Submissions,
@@ -84,6 +88,7 @@ class Engine:
         self._files = files
         self._logs = logs
         self._log_searcher = log_searcher
+        self._archives = archives
         self._estimates = estimates
         self._ended = ended
         self._audit = audit
@@ -226,6 +231,21 @@ class Engine:
     async def open_output(self, who: Principal, task_id: str, path: str) -> BinaryIO:
         await self.get_task(who, task_id)
         return await self._files.open_output(task_id, path)
+
+    @asynccontextmanager
+    async def archive_outputs(
+        self, who: Principal, task_id: str, form: str
+    ) -> AsyncIterator[OutputsArchive]:
+        """Archive all outputs, in the format `zip` or `tar`. It counts as open until the end."""
+        if form not in tuple(ArchiveFormat):
+            raise BadRequest(f"format: must be one of {', '.join(ArchiveFormat)}")
+        task = await self.get_task(who, task_id)
+        with self._archives.hold(who.user):
+            paths = await self._archives.paths(task_id, who.user)
+            name = f"{task.spec.job_name}-{task.id[-8:]}.{form}"
+            pieces = self._archives.pieces(task_id, ArchiveFormat(form), paths)
+            async with aclosing(pieces):
+                yield OutputsArchive(name, pieces)
 
 
 def _check(wanted: LogRange | LogSearch) -> None:

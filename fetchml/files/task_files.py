@@ -8,6 +8,7 @@ import logging
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
@@ -69,13 +70,15 @@ class TaskFiles:
             return None
         return tail.decode(errors="replace")
 
-    async def list_outputs(self, task_id: str, user: str) -> list[OutputFile]:
-        """Return the first 10,000 regular files, by path. Lists of one user wait for each other, so
-        that they don't occupy all threads."""
+    async def list_outputs(
+        self, task_id: str, user: str, most: int = MAX_OUTPUT_FILES
+    ) -> list[OutputFile]:
+        """Return the first regular files, by path, 10,000 by default. Lists of one user wait for
+        each other, so that they don't occupy all threads."""
         loop = asyncio.get_running_loop()
         async with self._lists.hold(user):
             try:
-                return await loop.run_in_executor(self._listing, _walk, self.outputs(task_id))
+                return await loop.run_in_executor(self._listing, _walk, self.outputs(task_id), most)
             except FileNotFoundError:
                 return []  # No attempt has begun, or the task was just deleted.
 
@@ -85,10 +88,20 @@ class TaskFiles:
 
     async def open_output(self, task_id: str, path: str) -> BinaryIO:
         """Open a regular file in the outputs. Raises NotFound."""
-        return await asyncio.to_thread(_open_inside, self.outputs(task_id), path)
+        return await asyncio.to_thread(open_inside, self.outputs(task_id), path)
 
 
-def _walk(root: Path) -> list[OutputFile]:
+def etag_of(status: os.stat_result) -> str:
+    """Return a text that changes with the content of an output.
+
+    A task can set a file's size and its time of change, but neither its inode nor the time of the
+    inode's change, which the server's own handling of collected files sets.
+    """
+    parts = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return blake2b(repr(parts).encode(), digest_size=12).hexdigest()
+
+
+def _walk(root: Path, most: int) -> list[OutputFile]:
     found: list[OutputFile] = []
     for folder, folders, files, fd in os.fwalk(root, follow_symlinks=False):
         folders.sort()
@@ -97,13 +110,15 @@ def _walk(root: Path) -> list[OutputFile]:
             if not stat.S_ISREG(status.st_mode):
                 continue
             path = Path(folder, name).relative_to(root).as_posix()
-            found.append(OutputFile(path, status.st_size, status.st_mtime_ns // 1_000_000))
-            if len(found) == MAX_OUTPUT_FILES:
+            modified_at = status.st_mtime_ns // 1_000_000
+            found.append(OutputFile(path, status.st_size, modified_at, etag_of(status)))
+            if len(found) == most:
                 return found
     return found
 
 
-def _open_inside(root: Path, path: str) -> BinaryIO:
+def open_inside(root: Path, path: str) -> BinaryIO:
+    """Open a regular file below `root` without following a link. Raises NotFound."""
     parts = path.split("/")
     if any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise NotFound(f"The task has no output {path!r}")

@@ -14,6 +14,7 @@ from fetchml.config.settings import Settings
 from fetchml.core import quotas
 from fetchml.core.model import ENDED
 from fetchml.engine import feed, task_index
+from fetchml.files import output_archives
 
 PROCESS_BYTES = 256 << 20
 """The interpreter, the libraries, and their data without any caller."""
@@ -56,6 +57,10 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
         ),
         MemoryBound(
             "gRPC's lists that are made", tasks.MAX_CONCURRENT_PAGES * tasks.PAGE_MEMORY_BYTES
+        ),
+        MemoryBound(
+            "archives of outputs that are written",
+            output_archives.IN_ALL * output_archives.ARCHIVE_BYTES,
         ),
         MemoryBound("gRPC replies that are not read", sending.REPLIES_IN_ALL),
     )

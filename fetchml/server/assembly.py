@@ -43,6 +43,7 @@ from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.engine.watch import Watches
 from fetchml.engine.watched_tasks import watched_tasks
 from fetchml.files.folder_events import FolderEvents
+from fetchml.files.output_archives import OutputArchives
 from fetchml.files.storage_monitor import MonitoredTasks
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
@@ -276,6 +277,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         files=files,
         logs=LogReader(files, outside.folder_watch, feed, clock),
         log_searcher=LogSearcher(files, clock),
+        archives=OutputArchives(files),
         estimates=estimates,
         ended=ended,
         submissions=submissions,

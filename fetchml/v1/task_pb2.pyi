@@ -546,24 +546,48 @@ class TaskOutputs(_message.Message):
     def __init__(self, outputs: _Optional[_Iterable[_Union[TaskOutput, _Mapping]]] = ...) -> None: ...
 
 class TaskOutput(_message.Message):
-    __slots__ = ("path", "size_bytes", "modified_at")
+    __slots__ = ("path", "size_bytes", "modified_at", "etag")
     PATH_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MODIFIED_AT_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     path: str
     size_bytes: int
     modified_at: _timestamp_pb2.Timestamp
-    def __init__(self, path: _Optional[str] = ..., size_bytes: _Optional[int] = ..., modified_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    etag: str
+    def __init__(self, path: _Optional[str] = ..., size_bytes: _Optional[int] = ..., modified_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class DownloadTaskOutputRequest(_message.Message):
-    __slots__ = ("task_id", "path")
+    __slots__ = ("task_id", "path", "offset", "etag")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     path: str
-    def __init__(self, task_id: _Optional[str] = ..., path: _Optional[str] = ...) -> None: ...
+    offset: int
+    etag: str
+    def __init__(self, task_id: _Optional[str] = ..., path: _Optional[str] = ..., offset: _Optional[int] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class TaskOutputChunk(_message.Message):
+    __slots__ = ("data", "etag", "size_bytes")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    etag: str
+    size_bytes: int
+    def __init__(self, data: _Optional[bytes] = ..., etag: _Optional[str] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+
+class DownloadTaskArchiveRequest(_message.Message):
+    __slots__ = ("task_id", "format")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    format: str
+    def __init__(self, task_id: _Optional[str] = ..., format: _Optional[str] = ...) -> None: ...
+
+class TaskArchiveChunk(_message.Message):
     __slots__ = ("data",)
     DATA_FIELD_NUMBER: _ClassVar[int]
     data: bytes

@@ -114,6 +114,11 @@ class TaskServiceStub:
                 request_serializer=fetchml_dot_v1_dot_task__pb2.DownloadTaskOutputRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_task__pb2.TaskOutputChunk.FromString,
                 _registered_method=True)
+        self.DownloadTaskArchive = channel.unary_stream(
+                '/fetchml.v1.TaskService/DownloadTaskArchive',
+                request_serializer=fetchml_dot_v1_dot_task__pb2.DownloadTaskArchiveRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_task__pb2.TaskArchiveChunk.FromString,
+                _registered_method=True)
 
 
 class TaskServiceServicer:
@@ -228,7 +233,16 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DownloadTaskOutput(self, request, context):
-        """Streams one output file from start to end.
+        """Streams one output file, or the rest of it from an offset.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DownloadTaskArchive(self, request, context):
+        """Streams all output files as one archive, up to 10,000 files. An archive without its end is
+        incomplete. Links are left out. Characters of names that mean something else on another system
+        are replaced by `_`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -311,6 +325,11 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.DownloadTaskOutput,
                     request_deserializer=fetchml_dot_v1_dot_task__pb2.DownloadTaskOutputRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_task__pb2.TaskOutputChunk.SerializeToString,
+            ),
+            'DownloadTaskArchive': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadTaskArchive,
+                    request_deserializer=fetchml_dot_v1_dot_task__pb2.DownloadTaskArchiveRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_task__pb2.TaskArchiveChunk.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -722,6 +741,33 @@ class TaskService:
             '/fetchml.v1.TaskService/DownloadTaskOutput',
             fetchml_dot_v1_dot_task__pb2.DownloadTaskOutputRequest.SerializeToString,
             fetchml_dot_v1_dot_task__pb2.TaskOutputChunk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DownloadTaskArchive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fetchml.v1.TaskService/DownloadTaskArchive',
+            fetchml_dot_v1_dot_task__pb2.DownloadTaskArchiveRequest.SerializeToString,
+            fetchml_dot_v1_dot_task__pb2.TaskArchiveChunk.FromString,
             options,
             channel_credentials,
             insecure,

@@ -139,6 +139,6 @@ def test_every_update_type_is_converted(kind: UpdateType) -> None:
 
 
 def test_file_name_that_is_not_utf8_is_shown_as_in_rest() -> None:
-    file = OutputFile("a\udcff.bin", 1, 0)
+    file = OutputFile("a\udcff.bin", 1, 0, "tag")
     shown = OUTPUT.message(file)
     assert shown.path == OUTPUT.json(file)["path"] == "a\ufffd.bin"

@@ -39,7 +39,14 @@ def matches(matcher: dict[str, Any], headers: dict[str, str]) -> bool:
 
 @pytest.mark.parametrize(
     "path",
-    ["/ws", "/jupyter/a/b", "/v1/snapshots", "/v1/tasks/a/logs", "/v1/tasks/a/outputs/b/c"],
+    [
+        "/ws",
+        "/jupyter/a/b",
+        "/v1/snapshots",
+        "/v1/tasks/a/logs",
+        "/v1/tasks/a/outputs/b/c",
+        "/v1/tasks/a/archive",
+    ],
 )
 def test_streams_have_no_time_limit(path: str) -> None:
     assert (route_of(path)["timeout"], route_of(path)["idle_timeout"]) == ("0s", "0s")

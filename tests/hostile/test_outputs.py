@@ -138,7 +138,7 @@ async def test_lists_of_one_user_occupy_one_thread(
     files = TaskFiles(tmp_path)
     held, entered = threading.Event(), []
 
-    def slow(root: Path) -> list[object]:
+    def slow(root: Path, most: int) -> list[object]:
         entered.append(root)
         assert "alice" not in str(root) or held.wait(30)
         return []

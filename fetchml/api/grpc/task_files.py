@@ -1,6 +1,7 @@
 """The methods of TaskService for logs and outputs."""
 # ruff: noqa: N802  # methods have the RPCs' names
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import LOG_INFO, LOG_MATCHES, OUTPUT
 from fetchml.api.task_messages import milliseconds
 from fetchml.core.requests.logs import DEFAULT_MATCHES, LogRange, LogSearch
+from fetchml.errors import BadRequest, Conflict
+from fetchml.files.task_files import etag_of
 from fetchml.v1 import task_pb2
 
 if TYPE_CHECKING:
@@ -74,12 +77,27 @@ class TaskFileCalls:
         files = await self._engine.list_outputs(context.principal, request.task_id)
         return task_pb2.TaskOutputs(outputs=[OUTPUT.message(file) for file in files])
 
+    async def DownloadTaskArchive(
+        self, request: task_pb2.DownloadTaskArchiveRequest, context: RpcContext
+    ) -> AsyncIterator[task_pb2.TaskArchiveChunk]:
+        form = request.format or "zip"
+        archive = self._engine.archive_outputs(context.principal, request.task_id, form)
+        async with archive as opened:
+            async for piece in opened.pieces:
+                yield task_pb2.TaskArchiveChunk(data=piece)
+
     async def DownloadTaskOutput(
         self, request: task_pb2.DownloadTaskOutputRequest, context: RpcContext
     ) -> AsyncIterator[task_pb2.TaskOutputChunk]:
         opened = await self._engine.open_output(context.principal, request.task_id, request.path)
         with closing(opened) as file:
-            size = size_of(file)
-            async with aclosing(pieces_of(file, size)) as pieces:
+            size, etag = size_of(file), etag_of(os.fstat(file.fileno()))
+            if request.etag and request.etag != etag:
+                raise Conflict("The output has changed: download it from its first byte")
+            if not 0 <= request.offset <= size:
+                raise BadRequest(f"offset: must be between 0 and the file's size, {size}")
+            file.seek(request.offset)
+            yield task_pb2.TaskOutputChunk(etag=etag, size_bytes=size)
+            async with aclosing(pieces_of(file, size - request.offset)) as pieces:
                 async for piece in pieces:
                     yield task_pb2.TaskOutputChunk(data=piece)

@@ -57,6 +57,16 @@ class BodyTooLarge(HttpBadRequest):
         super().__init__(f"The body is larger than {limit} bytes")
 
 
+class RangeNotSatisfiable(HttpBadRequest):
+    """The file has no byte of the requested range."""
+
+    status = 416
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"Range: the file has only {size} bytes")
+        self.size = size
+
+
 class HeadTooLarge(HttpBadRequest):
     """The request line and the headers exceed the limit in bytes."""
 
@@ -100,6 +110,8 @@ def error_headers(error: RequestError) -> dict[str, str]:
     """Return the headers that this kind of error requires."""
     if isinstance(error, (RateLimited, Overloaded)):
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, RangeNotSatisfiable):
+        return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, MethodNotAllowed):
         return {"Allow": error.allowed}
     if isinstance(error, Unauthorized):

@@ -129,7 +129,7 @@ class HttpServer:
             SnapshotOperations(snapshots, self._streams, body_timeout_seconds=timeouts.body),
             JupyterOperations(jupyter, body_timeout_seconds=timeouts.body),
             LogOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
-            OutputOperations(engine, send_timeout_seconds=timeouts.send),
+            OutputOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
             ServerOperations(engine, gpus, metrics),
             GpuOperations(gpus),
             AuditOperations(audit),

@@ -15,6 +15,8 @@ _ARGUMENTS = (
     "--disable-background-networking",  # It reaches nothing but the servers of the tests.
     "--disable-component-update",
     "--force-color-profile=srgb",
+    # Names at which a server shares its origin with Jupyter, unlike at localhost.
+    "--host-resolver-rules=MAP *.example 127.0.0.1",
 )
 
 

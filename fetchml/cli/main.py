@@ -22,6 +22,7 @@ COMMANDS = {
         "backup": "Back up a data directory, also while its server runs.",
         "restore": "Create a data directory from a backup.",
         "doctor": "Check this machine, and show how to fix each problem.",
+        "ui": "Print a link that signs in to the page, or open it.",
         "version": "Show the version.",
     },
     "Your servers": {
@@ -65,6 +66,7 @@ Examples:
   fetchml ls --status running               list the running tasks
   fetchml ls -o 'template={id} {job_name}'  choose the fields; also json, wide
   fetchml logs -f TASK_ID                   follow the output of a task
+  fetchml ui --open                         open the page in the browser
   fetchml gpus                              show the GPUs and their tasks
   fetchml jupyter start --open              open JupyterLab in the browser
   fetchml keys create ada                   create a key for a colleague

@@ -4,7 +4,11 @@ reach the server's page."""
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from fetchml.auth.admission import Admission
+
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_HERE = frozenset({"127.0.0.1", "::1", Admission.local.address})
+"""Addresses of callers on this host."""
 _LOOPBACK_SUFFIX = ".localhost"
 
 
@@ -82,6 +86,14 @@ class JupyterOrigins:
         if self._domain is not None:
             return f"{self.at(service_id, None)}/"
         return f"{self.at(service_id, None) or self.public_url}/jupyter/{service_id}/"
+
+    def page_url(self, caller: str) -> str:
+        """Return the page's URL for a caller at this address. Callers on this host are sent to
+        localhost, where a cookie is safe."""
+        own = urlsplit(self.public_url)
+        if self._loopback and caller in _HERE and _in_url(own.hostname) not in LOOPBACK_HOSTS:
+            return f"http://localhost:{own.port or 80}/ui/"
+        return f"{self.public_url}/ui/"
 
     def label_of(self, host: str | None) -> str | None:
         """Return the label in a request's Host header that names a service; `None` if the request

@@ -237,10 +237,11 @@ def _jupyter_options(settings: Settings, http_port: int) -> JupyterOptions:
 
 
 def _is_loopback(settings: Settings) -> bool:
-    """Return whether browsers may reach the server as localhost, without TLS."""
-    url = settings.server.public_url
+    """Return whether browsers on this host reach the server as localhost, without TLS."""
+    url, host = settings.server.public_url, settings.server.http.host
     if url is None:
-        return settings.server.tls_cert is None
+        listens = {"localhost", "127.0.0.1", "::1", "0.0.0.0", "::"}  # noqa: S104
+        return settings.server.tls_cert is None and host in listens
     return url.startswith("http:") and urlsplit(url).netloc.partition(":")[0] in LOOPBACK_HOSTS
 
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class KeyServiceStub:
-    """Manages API keys, for admins. The owner of the data directory needs no key: the control socket
+    """Manages API keys, for admins, and creates sign-in codes. The owner of the data directory needs no key: the control socket
     in that directory grants the same access.
     """
 
@@ -51,10 +51,15 @@ class KeyServiceStub:
                 request_serializer=fetchml_dot_v1_dot_key__pb2.RevokeKeyRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_key__pb2.Key.FromString,
                 _registered_method=True)
+        self.CreateSignInCode = channel.unary_unary(
+                '/fetchml.v1.KeyService/CreateSignInCode',
+                request_serializer=fetchml_dot_v1_dot_key__pb2.CreateSignInCodeRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_key__pb2.CreateSignInCodeResponse.FromString,
+                _registered_method=True)
 
 
 class KeyServiceServicer:
-    """Manages API keys, for admins. The owner of the data directory needs no key: the control socket
+    """Manages API keys, for admins, and creates sign-in codes. The owner of the data directory needs no key: the control socket
     in that directory grants the same access.
     """
 
@@ -79,6 +84,14 @@ class KeyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateSignInCode(self, request, context):
+        """Creates a one-time code that signs a browser in to the page with the caller's key. Every role
+        may create one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_KeyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -97,6 +110,11 @@ def add_KeyServiceServicer_to_server(servicer, server):
                     request_deserializer=fetchml_dot_v1_dot_key__pb2.RevokeKeyRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_key__pb2.Key.SerializeToString,
             ),
+            'CreateSignInCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSignInCode,
+                    request_deserializer=fetchml_dot_v1_dot_key__pb2.CreateSignInCodeRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_key__pb2.CreateSignInCodeResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'fetchml.v1.KeyService', rpc_method_handlers)
@@ -106,7 +124,7 @@ def add_KeyServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class KeyService:
-    """Manages API keys, for admins. The owner of the data directory needs no key: the control socket
+    """Manages API keys, for admins, and creates sign-in codes. The owner of the data directory needs no key: the control socket
     in that directory grants the same access.
     """
 
@@ -181,6 +199,33 @@ class KeyService:
             '/fetchml.v1.KeyService/RevokeKey',
             fetchml_dot_v1_dot_key__pb2.RevokeKeyRequest.SerializeToString,
             fetchml_dot_v1_dot_key__pb2.Key.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSignInCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.KeyService/CreateSignInCode',
+            fetchml_dot_v1_dot_key__pb2.CreateSignInCodeRequest.SerializeToString,
+            fetchml_dot_v1_dot_key__pb2.CreateSignInCodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

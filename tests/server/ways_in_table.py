@@ -140,6 +140,7 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("KeyService.CreateKey", {"name": "a", "role": key_pb2.Key.user}, ADMINS, {}),
     ("KeyService.ListKeys", {}, ADMINS, {}),
     ("KeyService.RevokeKey", {"key_id": "{key}"}, ADMINS, {"fresh": True}),
+    ("KeyService.CreateSignInCode", {}, ALL, {}),
     ("AuditService.ListAudit", {}, ADMINS, {}),
     ("StorageService.GetStorage", {}, ALL, {}),
     ("StorageService.PruneStorage", {"older_than_seconds": 9}, SUBMIT, {}),

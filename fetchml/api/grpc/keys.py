@@ -7,13 +7,17 @@ from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.mappings import KEY
 from fetchml.api.task_messages import milliseconds, role_of
 from fetchml.auth.key_manager import KeyManager
+from fetchml.auth.sign_in import SignIn
 from fetchml.core.model import Principal
+from fetchml.jupyter.origin import JupyterOrigins
 from fetchml.v1 import key_pb2, key_pb2_grpc
 
 
 class KeyService(key_pb2_grpc.KeyServiceServicer):
-    def __init__(self, keys: KeyManager) -> None:
+    def __init__(self, keys: KeyManager, sign_in: SignIn, origins: JupyterOrigins) -> None:
         self._keys = keys
+        self._sign_in = sign_in
+        self._origins = origins
 
     async def CreateKey(
         self, request: key_pb2.CreateKeyRequest, context: RpcContext
@@ -29,6 +33,16 @@ class KeyService(key_pb2_grpc.KeyServiceServicer):
         self, request: key_pb2.RevokeKeyRequest, context: RpcContext
     ) -> key_pb2.Key:
         return await _revoke(self._keys, context.principal, request)
+
+    async def CreateSignInCode(
+        self, _: key_pb2.CreateSignInCodeRequest, context: RpcContext
+    ) -> key_pb2.CreateSignInCodeResponse:
+        who = context.principal
+        code, expires_at = await self._sign_in.create_code(who)
+        url = f"{self._origins.page_url(who.address)}#code={code}"
+        reply = key_pb2.CreateSignInCodeResponse(code=code, url=url)
+        reply.expires_at.FromMilliseconds(expires_at)
+        return reply
 
 
 async def answer(keys: KeyManager, principal: Principal, request: Message) -> Message:

@@ -26,6 +26,7 @@ from fetchml.api.grpc.tasks import TaskService
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.key_manager import KeyManager
+from fetchml.auth.sign_in import SignIn
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.config.sections.server import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate, LoadedCertificate
@@ -152,7 +153,9 @@ class GrpcServer:
         )
         jupyter_pb2_grpc.add_JupyterServiceServicer_to_server(JupyterService(jupyter), services)
         gpu_pb2_grpc.add_GpuServiceServicer_to_server(GpuService(gpus), services)
-        key_pb2_grpc.add_KeyServiceServicer_to_server(KeyService(keys), services)
+        key_pb2_grpc.add_KeyServiceServicer_to_server(
+            KeyService(keys, SignIn(admission, audit), jupyter.origins), services
+        )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
         storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageService(retention), services)
         if copies is not None:

@@ -1,0 +1,212 @@
+"""Signing in with a real browser: what stays, what ends, and what another origin can do."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+from playwright.async_api import Page, expect
+
+from fetchml.core.model import Role
+from fetchml.v1 import key_pb2
+from tests.support.program import ADMIN_KEY, Server
+from tests.support.tab import Tab
+from tests.support.waiting import SECONDS, until
+from tests.ui.conftest import OpenTab
+
+expect.set_options(timeout=SECONDS * 1000)
+
+
+def address(server: Server, host: str = "localhost") -> str:
+    return f"http://{host}:{server.http_address.rpartition(':')[2]}"
+
+
+async def link(server: Server, host: str = "localhost") -> str:
+    request = key_pb2.CreateSignInCodeRequest()
+    made = await server.grpc.keys.CreateSignInCode(request, metadata=server.grpc.metadata)
+    return f"{address(server, host)}/ui/#code={made.code}"
+
+
+async def signed_out(page: Page) -> None:
+    await expect(page.get_by_label("API key")).to_be_visible()
+
+
+async def signed_in(tab: Tab) -> None:
+    await expect(tab.page.get_by_role("navigation").first).to_be_visible()
+    await expect(tab.page.get_by_label("API key")).to_have_count(0)
+
+
+async def test_link_signs_in_and_a_reload_stays_signed_in(server: Server, tab: OpenTab) -> None:
+    opened = await tab()
+    url = await link(server)
+    await opened.page.goto(url)
+    await signed_in(opened)
+    assert "code" not in opened.page.url
+    await opened.page.reload()
+    await signed_in(opened)
+    (cookie,) = await opened.context.cookies()
+    assert cookie["httpOnly"]
+    assert cookie["sameSite"] == "Strict"
+    stored = await opened.page.evaluate(
+        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
+    )
+    assert cookie["value"] not in stored
+    assert "fml_" not in stored
+    # The link is used up: another browser gets nothing.
+    other = await tab()
+    await other.page.goto(url)
+    await signed_out(other.page)
+
+
+@pytest.mark.parametrize(("host", "stays"), [("localhost", True), ("gpu.example", False)])
+async def test_key_signs_in(server: Server, tab: OpenTab, host: str, *, stays: bool) -> None:
+    opened = await tab()
+    await opened.page.goto(address(server, host))
+    await opened.page.get_by_label("API key").fill(ADMIN_KEY)
+    await opened.page.keyboard.press("Enter")
+    await signed_in(opened)
+    assert bool(await opened.context.cookies()) == stays
+    await opened.page.reload()
+    if stays:
+        await signed_in(opened)
+    else:
+        await signed_out(opened.page)
+
+
+@pytest.mark.parametrize("host", ["localhost", "gpu.example"])
+async def test_revoked_key_signs_out(server: Server, tab: OpenTab, host: str) -> None:
+    secret = await server.key("ada", Role.USER)
+    opened = await tab()
+    await opened.page.goto(address(server, host))
+    await opened.page.get_by_label("API key").fill(secret)
+    await opened.page.keyboard.press("Enter")
+    await signed_in(opened)
+    keys = await server.grpc.keys.ListKeys(key_pb2.ListKeysRequest(), metadata=server.grpc.metadata)
+    (key_id,) = (key.id for key in keys.keys if key.name == "ada")
+    await server.grpc.keys.RevokeKey(
+        key_pb2.RevokeKeyRequest(key_id=key_id), metadata=server.grpc.metadata
+    )
+    await signed_out(opened.page)
+
+
+@asynccontextmanager
+async def foreign_page(host: str) -> AsyncIterator[str]:
+    """The address of a page that a notebook could serve, at another port."""
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text="<!doctype html><title>evil</title>", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/", page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    try:
+        yield f"http://{host}:{port}/"
+    finally:
+        await runner.cleanup()
+
+
+ATTACK = """async ([server, experiment]) => {
+  const tried = [
+    fetch(`${server}/v1/experiments/${experiment}/archive`,
+          {method: "POST", mode: "no-cors", credentials: "include"}),
+    fetch(`${server}/ui/session`, {method: "POST", mode: "no-cors", credentials: "include",
+          headers: {"Content-Type": "text/plain"}, body: '{"key": "a"}'}),
+    fetch(`${server}/ui/session`, {method: "DELETE", credentials: "include"}),
+    fetch(`${server}/v1/tasks`, {credentials: "include"}).then((reply) => reply.text()),
+    fetch(`${server}/v1/tasks`, {credentials: "include", headers: {"X-FetchML-Page": "1"}}),
+    new Promise((done, failed) => {
+      const socket = new WebSocket(server.replace("http", "ws") + "/ws", ["fetchml.v1"]);
+      socket.onopen = () => done("open");
+      socket.onerror = () => failed(new Error("refused"));
+    }),
+    new Promise((done, failed) => {
+      const frame = document.createElement("iframe");
+      frame.onload = () => { try { done(frame.contentDocument.body.innerHTML) }
+                             catch (error) { failed(error) } };
+      frame.src = `${server}/ui/`;
+      document.body.append(frame);
+    }),
+  ];
+  const found = await Promise.allSettled(tried);
+  return found.map((each) => each.status === "fulfilled" ? String(each.value) : "refused");
+}"""
+
+
+@pytest.mark.parametrize("host", ["localhost", "0198c0de-0000-7000-8000-000000000001.localhost"])
+async def test_other_ports_and_services_cannot_use_the_cookie(
+    server: Server, tab: OpenTab, host: str
+) -> None:
+    opened = await tab()
+    await opened.page.goto(await link(server))
+    await signed_in(opened)
+    made = await server.rest.submit({"name": "kept"}, "/v1/experiments")
+    experiment = made.json["id"]
+    before = (await server.rest.get(f"/v1/experiments/{experiment}?view=full")).json
+    async with foreign_page(host) as evil:
+        attacker = await opened.context.new_page()
+        await attacker.goto(evil)
+        found = await attacker.evaluate(ATTACK, [address(server), experiment])
+        # The first two are answers that a page without permission to read sees as opaque.
+        assert found[:2] == ["[object Response]", "[object Response]"]
+        assert found[2:6] == ["refused"] * 4
+        assert found[6] in ("refused", ""), "no other page can show this one in a frame"
+    assert (await server.rest.get(f"/v1/experiments/{experiment}?view=full")).json == before
+    await opened.page.reload()
+    await signed_in(opened)
+    opened.violations.clear()  # Its policy refused the frame.
+    opened.errors.clear()
+
+
+async def test_a_link_to_outputs_shows_nothing_that_runs(server: Server, tab: OpenTab) -> None:
+    html = "<script>document.title = 'ran'</script>"
+    task_id = await server.submit(f'echo "{html}" | tee $FETCHML_OUTPUTS/x.html')
+    await server.ended(task_id)
+    opened = await tab()
+    await opened.page.goto(await link(server))
+    await signed_in(opened)
+    for path in ("outputs/x.html", "logs", ""):
+        found = await opened.page.evaluate(
+            "async (path) => { const reply = await fetch(path); return [reply.status, "
+            "reply.headers.get('content-security-policy'), reply.headers.get('content-type')] }",
+            f"/v1/tasks/{task_id}/{path}".removesuffix("/"),
+        )
+        assert found[0] == 200
+        assert "sandbox" in found[1]
+        assert "html" not in found[2]
+
+
+async def test_browser_saves_a_download_with_its_cookie(server: Server, tab: OpenTab) -> None:
+    task_id = await server.submit("echo data >$FETCHML_OUTPUTS/result.txt")
+    await server.ended(task_id)
+    opened = await tab()
+    await opened.page.goto(await link(server))
+    await signed_in(opened)
+    async with opened.page.expect_download() as waiting:
+        await opened.page.evaluate(
+            "(path) => { const link = document.createElement('a'); link.href = path;"
+            " link.download = 'result.txt'; document.body.append(link); link.click() }",
+            f"/v1/tasks/{task_id}/outputs/result.txt",
+        )
+    download = await waiting.value
+    path = await download.path()
+    assert path.read_text() == "data\n"
+
+
+async def test_signing_out_ends_the_session(server: Server, tab: OpenTab) -> None:
+    opened = await tab()
+    await opened.page.goto(await link(server))
+    await signed_in(opened)
+    status = await opened.page.evaluate(
+        "fetch('/ui/session', {method: 'DELETE'}).then((reply) => reply.status)"
+    )
+    assert status == 204
+    await signed_out(opened.page)
+
+    async def cookies() -> int:
+        return len(await opened.context.cookies())
+
+    await until(cookies, lambda count: count == 0)

@@ -88,6 +88,18 @@ class GpuUse(msgspec.Struct, frozen=True):
     gpu_seconds: float
 
 
+class TaskUse(msgspec.Struct, frozen=True):
+    """What the processes of a task have used in its current attempt."""
+
+    task_id: str
+    user: str
+    cpu_seconds: float
+    memory_bytes: int
+    """In use now."""
+    read_bytes: int
+    written_bytes: int
+
+
 class WatchFilter(msgspec.Struct, frozen=True):
     """The tasks of a watch. An empty or `None` field does not restrict them."""
 

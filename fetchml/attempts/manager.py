@@ -113,6 +113,11 @@ class AttemptManager:
             self.counts.discarded += 1
             self._current[effect.task_id].discard()
 
+    def launched(self, task_id: str) -> LaunchSpec | None:
+        """Return what was launched for the task's current attempt; `None` if nothing was."""
+        runner = self._current.get(task_id)
+        return runner.launch if runner else None
+
     async def close(self) -> None:
         """Stop watching the attempts. Whatever runs goes on."""
         self._closed = True

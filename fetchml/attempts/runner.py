@@ -101,6 +101,11 @@ class AttemptRunner:
         self._is_over = False
         """The exit is reported: nothing may be started any more, only cleaned up."""
 
+    @property
+    def launch(self) -> LaunchSpec:
+        """What the launcher was asked to run."""
+        return self._launch
+
     def stop(self) -> None:
         """End the attempt: SIGTERM, grace period, SIGKILL; or never start it."""
         self._stop_requested.set()

@@ -3,6 +3,7 @@
 import shlex
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import click
 from rich.text import Text
@@ -18,7 +19,10 @@ from fetchml.cli.render import (
     size,
     status_text,
 )
-from fetchml.client import Client, Task, TaskExplanation, ended
+from fetchml.client import CallError, Client, Task, TaskExplanation, ended
+from fetchml.v1.usage_pb2 import TaskUsagePoint
+
+MIB = 1 << 20
 
 
 @click.command()
@@ -75,9 +79,26 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
     for name, value in plain.items():
         if value:
             yield name, clean(value)
+    if task.HasField("started_at"):
+        for name, value in _use(client, task).items():
+            yield name, Text(value)
     if ended(task):
         for output in client.outputs(task.id):
             yield "output", clean(f"{output.path} ({size(output.size_bytes)})")
+
+
+def _use(client: Client, task: Task) -> dict[str, str]:
+    """Return what the task used, as far as there are samples."""
+    found = TaskUsagePoint()
+    with suppress(CallError):  # An older server has no samples.
+        found = client.usage(task.id, points=1).total
+    if not found.samples:
+        return {}
+    peak, mean = (size(int(mb * MIB)) for mb in (found.memory_mb_max, found.memory_mb))
+    return {
+        "used cores": f"{found.cpu_cores:.2f} on average, at most {found.cpu_cores_max:.2f}",
+        "used memory": f"at most {peak}, {mean} on average",
+    }
 
 
 def starts(estimate: TaskExplanation.StartEstimate, now: float) -> str:

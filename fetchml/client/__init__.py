@@ -50,6 +50,7 @@ from fetchml.v1.task_pb2 import (
     TaskOutput,
     WatchTasksResponse,
 )
+from fetchml.v1.usage_pb2 import GpuHistory, GpuHoursList, TaskUsage
 
 __all__ = [
     "AsyncClient",
@@ -66,6 +67,8 @@ __all__ = [
     "FieldViolation",
     "Forbidden",
     "Gpu",
+    "GpuHistory",
+    "GpuHoursList",
     "GpuList",
     "InternalError",
     "JupyterFields",
@@ -84,6 +87,7 @@ __all__ = [
     "TaskList",
     "TaskLogChunk",
     "TaskOutput",
+    "TaskUsage",
     "Unauthorized",
     "Unavailable",
     "Unreachable",

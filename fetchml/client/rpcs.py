@@ -10,7 +10,15 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 
-from fetchml.v1 import experiment_pb2, gpu_pb2, jupyter_pb2, queue_pb2, snapshot_pb2, task_pb2
+from fetchml.v1 import (
+    experiment_pb2,
+    gpu_pb2,
+    jupyter_pb2,
+    queue_pb2,
+    snapshot_pb2,
+    task_pb2,
+    usage_pb2,
+)
 from fetchml.v1.experiment_pb2 import Experiment
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
@@ -274,6 +282,34 @@ def drain_gpu(uuid: str) -> Rpc[Gpu]:
 
 def undrain_gpu(uuid: str) -> Rpc[Gpu]:
     return Rpc("GpuService/UndrainGpu", gpu_pb2.UndrainGpuRequest(uuid=uuid), Gpu)
+
+
+# The history of use
+
+
+def get_task_usage(
+    task_id: str,
+    since: Timestamp | None,
+    until: Timestamp | None,
+    points: int | None,
+    attempt: int | None,
+) -> Rpc[usage_pb2.TaskUsage]:
+    request = usage_pb2.GetTaskUsageRequest(
+        task_id=task_id, since=since, until=until, points=points, attempt=attempt
+    )
+    return Rpc("UsageService/GetTaskUsage", request, usage_pb2.TaskUsage)
+
+
+def get_gpu_history(
+    since: Timestamp | None, until: Timestamp | None, points: int | None
+) -> Rpc[usage_pb2.GpuHistory]:
+    request = usage_pb2.GetGpuHistoryRequest(since=since, until=until, points=points)
+    return Rpc("UsageService/GetGpuHistory", request, usage_pb2.GpuHistory)
+
+
+def list_gpu_hours(since: Timestamp | None, until: Timestamp | None) -> Rpc[usage_pb2.GpuHoursList]:
+    request = usage_pb2.ListGpuHoursRequest(since=since, until=until)
+    return Rpc("UsageService/ListGpuHours", request, usage_pb2.GpuHoursList)
 
 
 # Experiments

@@ -27,12 +27,14 @@ from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.changes import TaskChanges
 from fetchml.engine.tasks.visible import VisibleTasks
+from fetchml.engine.usage.history import UsageHistory
 from fetchml.engine.watch import Watches
 from fetchml.errors import BadRequest
 from fetchml.files.output_archives import OutputArchives, OutputsArchive
 from fetchml.files.task_files import TaskFiles
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge
 from fetchml.ports.store import Store, TaskPage, TaskQuery
+from fetchml.ports.usage import TaskHistory
 from fetchml.views import (
     Explanation,
     LogChunk,
@@ -67,6 +69,7 @@ class Engine:
         ended: EndedTasks,
         submissions: Submissions,
         status: ServerStatus,
+        usage: UsageHistory,
         audit: Audit,
         dispatcher: Dispatcher,
         clock: Callable[[], int],
@@ -79,6 +82,7 @@ class Engine:
         self.retry_task = changes.retry
         self.status = status
         self._submissions = submissions
+        self.usage = usage
         self._store = store
         self._state = state
         self._index = index
@@ -170,6 +174,20 @@ class Engine:
         if told.position is None:
             return told
         return replace(told, estimate=await self._estimates.of(task))
+
+    async def task_usage(
+        self,
+        who: Principal,
+        task_id: str,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        points: int | None = None,
+        attempt: int | None = None,
+    ) -> TaskHistory:
+        """What a task used. Times in milliseconds since the epoch (UTC)."""
+        task = await self.get_task(who, task_id)
+        return await self.usage.of_task(task, since, until, points, attempt)
 
     async def task_output(self, task: Task) -> str | None:
         """The last 64 KiB of what it wrote; None: nothing yet."""

@@ -14,11 +14,11 @@ Life cycle of an attempt:
 3. `wait` returns when no process of the attempt is left.
 4. `remove` deletes what the launcher created.
 
-`stop` and `kill` may be called at any time between 1 and 4. The server can crash at any point, so
-every method may be called again for the same attempt, by the same server or by the next.
+`stop`, `kill` and `usage` may be called at any time between 1 and 4. The server can crash at any
+point, so every method may be called again for the same attempt, by the same server or by the next.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -67,6 +67,19 @@ class AttemptExit(msgspec.Struct, frozen=True):
     """Set if something other than the task ended it: the reason."""
     no_room: bool = False
     """The disk was full when the command was to start, so nothing was claimed and nothing ran."""
+
+
+class ResourceUse(msgspec.Struct, frozen=True):
+    """What the processes of an attempt have used since its start, and the memory that they use."""
+
+    cpu_ms: int
+    """Processor time of all cores."""
+    memory_kb: int
+    """KiB in use now."""
+    read_kb: int
+    """KiB read from disks."""
+    write_kb: int
+    """KiB written to disks."""
 
 
 class PrepareError(Exception):
@@ -119,6 +132,12 @@ class Launcher(Protocol):
 
     async def kill(self, spec: LaunchSpec) -> None:
         """End all processes of the attempt immediately. Does nothing if none is left."""
+
+    async def usage(self, specs: Sequence[LaunchSpec]) -> list[ResourceUse | None]:
+        """Return what each attempt has used so far; `None` where that can't be determined.
+
+        Never waits for the backend. Takes a few milliseconds of a thread.
+        """
 
     async def remove(self, spec: LaunchSpec) -> None:
         """Delete everything outside the attempt's folder that the launcher created for it.

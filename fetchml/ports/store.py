@@ -15,6 +15,7 @@ import msgspec
 
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import Change, Kept, Key, Status, Task
+from fetchml.ports.usage import UsageStore
 
 
 class TaskQuery(msgspec.Struct, frozen=True):
@@ -199,6 +200,10 @@ class Store(Protocol):
     async def list_audit(self, query: AuditQuery) -> list[AuditEntry]:
         """Return entries, newest first. Task creations are derived from the tasks, hidden ones
         included; they are not appended."""
+
+    @property
+    def usage(self) -> UsageStore:
+        """The history of use."""
 
     def has_room(self) -> bool:
         """Return whether the disk has space for new work. Never blocks."""

@@ -40,6 +40,9 @@ from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.changes import TaskChanges
 from fetchml.engine.tasks.visible import VisibleTasks
+from fetchml.engine.usage.history import UsageHistory
+from fetchml.engine.usage.ledger import UsageLedger
+from fetchml.engine.usage.sampler import UsageSampler
 from fetchml.engine.watch import Watches
 from fetchml.engine.watched_tasks import watched_tasks
 from fetchml.files.folder_events import FolderEvents
@@ -94,6 +97,8 @@ class Options:
     """In which a day begins and ends."""
     user_storage_bytes: int
     """What the files of one user may take; 0: any amount."""
+    samples: bool = True
+    """Samples of what tasks and GPUs use are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,7 @@ class Assembly:
     attempts: AttemptManager
     lifecycle: Lifecycle
     engine: Engine
+    sampler: UsageSampler
     watched: MonitoredTasks
 
 
@@ -142,6 +148,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     counts = DailyCounts(options.zone, today, *await store.ended_on(today))
     run_times = RunTimes(task for ended in restored.recent.values() for task in ended)
     estimates = Estimates(state, run_times, clock)
+    ledger = await _ledger(outside, options, clock)
     # What decides, and what hears of the durable changes.
     dispatcher = Dispatcher(state, store, restored.last_seq, clock)
     store.subscribe(index.committed)
@@ -151,6 +158,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     store.subscribe(dispatcher.committed)
     store.subscribe(estimates.committed)
     store.subscribe(usage.committed)
+    store.subscribe(ledger.committed)
     # What requests are about.
     snapshots = Snapshots(
         store,
@@ -236,6 +244,16 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     dispatcher.handle(OpenGate, attempts.open_gate)
     dispatcher.handle(DiscardAttempt, attempts.discard)
     dispatcher.handle(CheckGpus, gpus.check)
+    sampler = UsageSampler(
+        store,
+        state,
+        attempts,
+        outside.launcher,
+        outside.inventory,
+        ledger,
+        clock=clock,
+        samples=options.samples,
+    )
     lifecycle = Lifecycle(
         state,
         outside.launcher,
@@ -282,6 +300,9 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         ended=ended,
         submissions=submissions,
         status=status,
+        usage=UsageHistory(
+            store, state, ledger, sampler, clock=clock, zone=options.zone, private=private
+        ),
         audit=audit,
         dispatcher=dispatcher,
         clock=clock,
@@ -309,5 +330,14 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         attempts=attempts,
         lifecycle=lifecycle,
         engine=engine,
+        sampler=sampler,
         watched=watched_tasks(state, tasks, files, dispatcher, clock),
     )
+
+
+async def _ledger(outside: Outside, options: Options, clock: Clock) -> UsageLedger:
+    ledger = UsageLedger(options.zone, options.limits.slots_per_gpu, clock)
+    recent = [task for ended in outside.restored.recent.values() for task in ended]
+    stored_until = await outside.store.usage.accounted_until()
+    ledger.load(outside.restored.live, recent, stored_until)
+    return ledger

@@ -181,6 +181,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             parts.usage, parts.watched, jupyter, wiring.watch_settings(settings)
         )
         await _enter(stack, watch_disk.watching(), retention.upkeep(), keyring.saving_use())
+        await _enter(stack, parts.sampler.sampling())
         rpc = GrpcServer(
             engine,
             parts.experiments,

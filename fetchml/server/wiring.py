@@ -77,6 +77,7 @@ def store(settings: Settings) -> DuckDBStore:
         min_free_bytes=history.min_free_mb << 20,
         journal_rows=history.journal_rows,
         audit_rows=history.audit_rows,
+        usage_rows=history.usage_rows,
         keep_ms=history.keep_days * DAY_MS,
     )
 
@@ -310,6 +311,7 @@ def options(settings: Settings, http_port: int) -> Options:
         private=settings.auth.private,
         zone=settings.history.time_zone,
         user_storage_bytes=_user_storage_bytes(settings),
+        samples=settings.history.usage_rows > 0,
     )
 
 

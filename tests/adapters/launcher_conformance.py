@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ import pytest
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount
 from tests.support.launcher_bench import Bench, silent
-from tests.support.waiting import eventually, soon
+from tests.support.waiting import eventually, soon, until
 
 REPOSITORY = Path(__file__).parents[2]
 RUNS_ONCE = 'echo ran >> "$FETCHML_OUTPUTS/ran"; '
@@ -26,6 +27,17 @@ print("ready", flush=True)
 while True:
     pathlib.Path("alive").touch()
     time.sleep(0.02)
+"""
+USES_RESOURCES = """
+import os, pathlib, subprocess, sys, time
+burn = "import time; any(time.process_time() > 0.5 for _ in iter(int, 1))"
+subprocess.run([sys.executable, "-c", burn], check=True)
+held = bytearray(os.urandom(1 << 20)) * 96
+out = os.open(os.environ["FETCHML_OUTPUTS"] + "/big", os.O_WRONLY | os.O_CREAT)
+os.write(out, held[: 8 << 20])
+os.fsync(out)
+print("ready", flush=True)
+time.sleep(600)
 """
 
 
@@ -297,6 +309,37 @@ class LauncherConformance:
         await bench.start(later, run)
         assert await soon(later.wait(run)) == AttemptExit()
         assert times_run(run) == 1
+
+    async def test_usage_counts_all_processes_of_an_attempt(
+        self, bench: Bench, launcher: Launcher
+    ) -> None:
+        busy, idle = bench.run("python3", "-c", USES_RESOURCES), shell(bench, "sleep 600")
+        waiting = []
+        for run in (busy, idle):
+            await bench.start(launcher, run)
+            waiting.append(asyncio.create_task(launcher.wait(run)))
+        await bench.until_log(busy, b"ready")
+        never_begun = shell(bench, "true")
+        for each in (launcher, await bench.open()):  # The second one is a later server's.
+            if each is not launcher:
+                await each.clean(frozenset((run.task_id, run.attempt) for run in (busy, idle)))
+                waiting += [asyncio.create_task(each.wait(run)) for run in (busy, idle)]
+            used, unused = await until(partial(each.usage, [busy, idle]), all)
+            assert used is not None
+            assert unused is not None
+            assert 500 <= used.cpu_ms < 60_000, "the child that has ended counts"
+            assert 96 << 10 <= used.memory_kb < 1 << 20
+            assert used.write_kb in (0, *range(8 << 10, 1 << 20)), "0: the disk is not counted"
+            assert unused.cpu_ms < used.cpu_ms
+            assert unused.memory_kb < 96 << 10
+            assert (await each.usage([never_begun])) == [None]
+        for run in (busy, idle):
+            await soon(launcher.kill(run))
+        await soon(asyncio.gather(*waiting))
+        for run in (busy, idle):
+            await soon(launcher.remove(run))
+        assert await launcher.usage([busy, idle]) == [None, None]
+        assert await launcher.usage([]) == []
 
     async def test_attempt_that_ended_while_no_server_ran(self, bench: Bench, engine: str) -> None:
         run = shell(bench, "exit 4")

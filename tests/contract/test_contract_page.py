@@ -49,6 +49,7 @@ def test_every_metric_is_on_the_page() -> None:
         PrestageCounts(),
         Calibration(),
         QueueUse(0, 0, 0),
+        [],
     )
     text = Metrics(list, lambda: 0, ConnectionLimits(1, lambda _: False), Budgets()).text(state)
     names = set(re.findall(r"^# TYPE (fetchml_\w+)", text.decode(), re.MULTILINE))

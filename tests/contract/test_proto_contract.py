@@ -32,6 +32,7 @@ from fetchml.v1 import (
     queue_pb2,
     snapshot_pb2,
     task_pb2,
+    usage_pb2,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ FILES = [
         queue_pb2,
         snapshot_pb2,
         task_pb2,
+        usage_pb2,
     )
 ]
 
@@ -72,6 +74,7 @@ ADDITIONS = {
     ("post", "/v1/experiments/{experiment_id}/archive"),
     ("get", "/v1/audit"),
     ("get", "/v1/gpus"),
+    ("get", "/v1/gpus/history"),
     ("post", "/v1/gpus/{uuid}/drain"),
     ("post", "/v1/gpus/{uuid}/undrain"),
     ("get", "/v1/jupyter/services/{service_id}"),
@@ -84,6 +87,8 @@ ADDITIONS = {
     ("get", "/v1/tasks/{task_id}/logs/info"),
     ("get", "/v1/tasks/{task_id}/logs/search"),
     ("get", "/v1/tasks/{task_id}/outputs"),
+    ("get", "/v1/tasks/{task_id}/usage"),
+    ("get", "/v1/usage"),
 }
 FIRST_ADDITION = 30
 """Exactly the contract's fields have numbers below this one."""

@@ -45,6 +45,7 @@ func main() {
 		v1.RegisterSnapshotServiceHandler,
 		v1.RegisterStorageServiceHandler,
 		v1.RegisterTaskServiceHandler,
+		v1.RegisterUsageServiceHandler,
 	} {
 		if err := register(context.Background(), mux, connection); err != nil {
 			panic(err)

@@ -15,6 +15,7 @@ from fetchml.v1 import (
     snapshot_pb2,
     storage_pb2,
     task_pb2,
+    usage_pb2,
 )
 from tests.contract.schemathesis_archives import archive
 
@@ -49,6 +50,7 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("GET", "/v1/tasks/{task}", SEE, {}),
     ("GET", "/v1/tasks/{task}?view=full", SEE, {}),
     ("GET", "/v1/tasks/{task}/explain", SEE, {}),
+    ("GET", "/v1/tasks/{task}/usage", SEE, {}),
     ("GET", "/v1/tasks/{task}/logs", SEE, {}),
     ("GET", "/v1/tasks/{task}/logs?follow=1", SEE, {}),
     ("GET", "/v1/tasks/{task}/logs/info", SEE, {}),
@@ -84,6 +86,8 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("GET", "/metrics", ALL, {}),
     ("GET", "/v1/audit", ADMINS, {}),
     ("GET", "/v1/gpus", ALL, {}),
+    ("GET", "/v1/gpus/history", ALL, {}),
+    ("GET", "/v1/usage", ALL, {}),
     ("GET", "/v1/storage", ALL, {}),
     ("POST", "/v1/storage/prune", SUBMIT, {"json": {"older_than_seconds": 9}}),
     (
@@ -151,6 +155,9 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
         {},
     ),
     ("GpuService.ListGpus", {}, ALL, {}),
+    ("UsageService.GetTaskUsage", {"task_id": "{task}"}, SEE, {}),
+    ("UsageService.GetGpuHistory", {}, ALL, {}),
+    ("UsageService.ListGpuHours", {}, ALL, {}),
     ("GpuService.DrainGpu", {"uuid": "slot-0"}, ADMINS, {}),
     ("GpuService.UndrainGpu", {"uuid": "slot-0"}, ADMINS, {}),
 ]
@@ -180,6 +187,7 @@ FILES = (
     snapshot_pb2,
     storage_pb2,
     task_pb2,
+    usage_pb2,
 )
 METHODS: dict[str, MethodDescriptor] = {
     f"{service.name}.{method.name}": method

@@ -16,10 +16,12 @@ from fetchml.ports.store import (
     TaskPage,
     TaskQuery,
 )
+from tests.support.memory_usage import MemoryUsage
 
 
 class MemoryStore:
     def __init__(self) -> None:
+        self.usage = MemoryUsage()
         self.tasks: dict[str, Task] = {}
         self.journal: list[Change] = []
         self.keys: dict[str, Key] = {}
@@ -55,6 +57,9 @@ class MemoryStore:
     def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
         self.journal += changes
         self.tasks |= {change.task.id: change.task for change in changes}
+        for change in changes:
+            if change.task.hidden:
+                self.usage.forget(change.task.id)
         for listener in self._listeners:
             listener(changes)
         return _done()

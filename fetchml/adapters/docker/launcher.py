@@ -10,7 +10,7 @@ import hashlib
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -18,6 +18,7 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
 from fetchml import shim
+from fetchml.adapters.docker.cgroup_usage import usage_of
 from fetchml.adapters.docker.cgroups import Cgroups
 from fetchml.adapters.docker.container_config import (
     DEFAULT_LIMITS,
@@ -44,7 +45,7 @@ from fetchml.adapters.docker.network import OWN, TaskNetwork
 from fetchml.adapters.docker.pull import AS_NEEDED, Pulls, pull
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.layout import SHIM
-from fetchml.ports.launcher import AttemptExit, LaunchSpec, PrepareError
+from fetchml.ports.launcher import AttemptExit, LaunchSpec, PrepareError, ResourceUse
 from fetchml.system import processes
 
 _log = logging.getLogger(__name__)
@@ -162,6 +163,15 @@ class DockerLauncher:
     async def kill(self, run: LaunchSpec) -> None:
         name = await self._settled(run)
         await self._engine.insist(partial(send_signal, name=name, number=SIGKILL))
+
+    async def usage(self, runs: Sequence[LaunchSpec]) -> list[ResourceUse | None]:
+        by_attempt = {attempt: container for container, attempt in self._attempts.items()}
+        containers = [by_attempt.get((run.task_id, run.attempt)) for run in runs]
+
+        def read() -> list[ResourceUse | None]:
+            return [usage_of(self._cgroups, each) if each else None for each in containers]
+
+        return await asyncio.to_thread(read)
 
     async def remove(self, run: LaunchSpec) -> None:
         name = await self._settled(run)

@@ -1,4 +1,5 @@
-"""The maintenance thread: folds and prunes the journal, writes checkpoints, checks the free space.
+"""The maintenance thread: folds and prunes the journal, writes the history of use and checkpoints,
+checks the free space.
 
 None of it delays an answer: the work is done in portions that hold up a commit for a few
 milliseconds.
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from fetchml.adapters.duckdb import sql
 from fetchml.adapters.duckdb.database import Database
+from fetchml.adapters.duckdb.usage_writer import UsageWriter
 from fetchml.core.audit import SECURITY_PART
 from fetchml.files.disk_space import free_bytes
 
@@ -40,6 +42,12 @@ IDLE_S = 5.0
 IDLE_CHECKPOINT_BYTES = 1 << 20
 BUSY_CHECKPOINT_BYTES = 128 << 20
 """A log of this size makes the next start 1 s slower: even a busy store writes a checkpoint."""
+EXPIRY_S = 60.0
+"""Interval of removing what is too old or too much."""
+SUM_S = 60.0
+"""Interval of looking for samples that are old enough to be summed up."""
+SUM_AGAIN_S = 1.0
+"""After one that found some: an hour of them takes 20 ms."""
 IDEMPOTENCY_KEPT_MS = 24 * 3600 * 1000
 
 
@@ -54,6 +62,7 @@ class Maintenance:
         folded_seq: int,
         journal_rows: int,
         audit_rows: int,
+        usage_rows: int,
         keep_ms: int,
         min_free_bytes: int,
         now_ms: Callable[[], int],
@@ -68,6 +77,8 @@ class Maintenance:
         self._min_free_bytes = min_free_bytes
         self._now_ms = now_ms
         self._on_failure = on_failure
+        self.usage = UsageWriter(self._cursor, self._commit, rows=usage_rows, now_ms=now_ms)
+        self._next_sum_at = 0.0
         self.folded_seq = folded_seq
         self.failed = False
         [(first, last)] = self._cursor.execute(sql.SEQ_RANGE).fetchall()
@@ -140,14 +151,18 @@ class Maintenance:
                 self._wake.clear()
                 self._turn(asked=asked)
             if not self.failed:
+                self.usage.write(has_room=self.has_room)
                 self._fold_up_to(self.durable_seq)
                 self._checkpoint()
         except Exception as error:  # noqa: BLE001 - readers may miss changes now
             self._on_failure(error)
 
     def _turn(self, *, asked: bool) -> None:
+        durable_seq = self.durable_seq
+        # Before the fold, which removes the samples of deleted tasks.
+        self.usage.write(has_room=self.has_room)
         if asked or time.monotonic() - self._folded_at >= FOLD_S:
-            self._fold_up_to(self.durable_seq)
+            self._fold_up_to(durable_seq)
             self._folded_at = time.monotonic()
         idle = time.monotonic() - self._last_commit_at > IDLE_S
         self._prune(idle)
@@ -197,6 +212,7 @@ class Maintenance:
             self._cursor.begin()
             self._cursor.execute(sql.FOLD_TASKS, span)
             self._cursor.execute(sql.FOLD_IDEMPOTENCY, span)
+            self.usage.forget_deleted(*span)
             self._cursor.execute(sql.FOLDED, span[1:])
             self._commit()
             with self._folded:
@@ -211,7 +227,7 @@ class Maintenance:
             self._cursor.execute(sql.PRUNE_JOURNAL, [self.pruned_seq])
             self._commit()
         if time.monotonic() >= self._next_expiry_at:
-            self._next_expiry_at = time.monotonic() + 60
+            self._next_expiry_at = time.monotonic() + EXPIRY_S
             oldest = self._now_ms() - IDEMPOTENCY_KEPT_MS
             self._cursor.begin()
             self._cursor.execute(sql.PRUNE_IDEMPOTENCY, [oldest])
@@ -220,7 +236,11 @@ class Maintenance:
                 kept = self._audit_rows // SECURITY_PART
                 self._cursor.execute(sql.PRUNE_AUDIT, [entries - self._audit_rows, kept])
             self._commit()
+            self.usage.prune()
             self._has_old_rows = self._keep_ms > 0
+        if time.monotonic() >= self._next_sum_at:
+            pause = SUM_AGAIN_S if self.usage.sum_up() else SUM_S
+            self._next_sum_at = time.monotonic() + pause
         if self._has_old_rows and idle:
             self._remove_old_rows()
 

@@ -6,6 +6,9 @@ moment later; the part that is not folded yet is the journal's *tail*. `idempote
 `documents` are small. `audit` has actions and their actors; the creation of a task is in `tasks`
 only.
 
+The history of use is written behind: samples in `task_usage` and `gpu_usage`, their averages by
+the hour in `task_hours` and `gpu_hours`, who held which GPU in `gpu_holds`, sums in `user_days`.
+
 Data are JSON of `core.model`; the other columns of `tasks` are copies of the fields that queries
 search by. A service is a `hidden` row: readers of tasks and the statistics leave it out.
 """
@@ -52,6 +55,42 @@ MIGRATIONS: Sequence[str] = (
     ALTER TABLE tasks ADD COLUMN logs_files BIGINT;
     CREATE TABLE removed_tasks (day DATE, usr VARCHAR, status VARCHAR, number BIGINT NOT NULL,
                                 PRIMARY KEY (day, usr, status));
+    """,
+    # 6: the history of use (`core.usage` has the units). Tasks that ended before count by the day
+    # (UTC); their GPU time is not known.
+    """
+    ALTER TABLE meta ADD COLUMN usage_until BIGINT DEFAULT 0;
+    CREATE TABLE task_usage (at_ms BIGINT NOT NULL, task_id VARCHAR NOT NULL,
+                             attempt INTEGER NOT NULL, cpu INTEGER NOT NULL,
+                             memory INTEGER NOT NULL, read INTEGER NOT NULL,
+                             written INTEGER NOT NULL);
+    CREATE TABLE task_hours (hour_ms BIGINT NOT NULL, task_id VARCHAR NOT NULL,
+                             attempt INTEGER NOT NULL, samples INTEGER NOT NULL,
+                             cpu FLOAT NOT NULL, cpu_max INTEGER NOT NULL, memory FLOAT NOT NULL,
+                             memory_max INTEGER NOT NULL, read FLOAT NOT NULL,
+                             read_max INTEGER NOT NULL, written FLOAT NOT NULL,
+                             written_max INTEGER NOT NULL);
+    CREATE TABLE gpu_usage (at_ms BIGINT NOT NULL, uuid VARCHAR NOT NULL, utilisation INTEGER,
+                            memory INTEGER, temperature INTEGER, power INTEGER,
+                            held BOOLEAN NOT NULL);
+    CREATE TABLE gpu_hours (hour_ms BIGINT NOT NULL, uuid VARCHAR NOT NULL,
+                            samples INTEGER NOT NULL, held FLOAT NOT NULL, utilisation FLOAT,
+                            utilisation_max INTEGER, memory FLOAT, memory_max INTEGER,
+                            temperature FLOAT, temperature_max INTEGER, power FLOAT,
+                            power_max INTEGER);
+    CREATE TABLE gpu_holds (uuid VARCHAR NOT NULL, task_id VARCHAR NOT NULL, usr VARCHAR NOT NULL,
+                            since_ms BIGINT NOT NULL, until_ms BIGINT NOT NULL);
+    CREATE TABLE user_days (day VARCHAR, usr VARCHAR, gpu_ms BIGINT NOT NULL,
+                            cpu_ms BIGINT NOT NULL, completed BIGINT NOT NULL,
+                            failed BIGINT NOT NULL, PRIMARY KEY (day, usr));
+    INSERT INTO user_days
+    SELECT strftime(day, '%Y-%m-%d'), usr, 0, 0,
+           coalesce(sum(number) FILTER (status = 'completed'), 0),
+           coalesce(sum(number) FILTER (status = 'failed'), 0)
+    FROM (SELECT day, usr, status, number FROM removed_tasks UNION ALL
+          SELECT epoch_ms(ended_at)::DATE, usr, status, 1 FROM tasks
+          WHERE ended_at IS NOT NULL AND NOT service)
+    WHERE day IS NOT NULL GROUP BY ALL;
     """,
 )
 """Schema N is MIGRATIONS[:N] in order. Never change an entry that was released; add one."""

@@ -23,6 +23,7 @@ from fetchml.adapters.duckdb.journal_writer import JournalWriter
 from fetchml.adapters.duckdb.maintenance import IDEMPOTENCY_KEPT_MS, Maintenance
 from fetchml.adapters.duckdb.recovery import DatabaseFiles
 from fetchml.adapters.duckdb.task_rows import AT_ONCE, decode_task, page_by, tasks_by
+from fetchml.adapters.duckdb.usage_tables import UsageTables
 from fetchml.adapters.system_errors import advice
 from fetchml.core.audit import Action, AuditEntry
 from fetchml.core.model import ENDED, Change, Kept, Key, Status, Task
@@ -64,6 +65,7 @@ class DuckDBStore:
 
     - `journal_rows`: how many changes `changes_since` can go back.
     - `audit_rows`: how many audit entries are kept.
+    - `usage_rows`: how many samples of use are kept.
     - `keep_ms`: how long after their end the rows of deleted tasks are kept; 0 keeps them for ever.
     - `min_free_bytes`: `has_room` is false if the disk has less.
     - `memory_limit`: of DuckDB, such as `1GB`.
@@ -77,6 +79,7 @@ class DuckDBStore:
         min_free_bytes: int,
         journal_rows: int = 200_000,
         audit_rows: int = 100_000,
+        usage_rows: int = 3_600_000,
         keep_ms: int = 0,
         memory_limit: str = f"{MEMORY_BYTES >> 20}MiB",
         now_ms: Callable[[], int] = _clock_ms,
@@ -87,6 +90,7 @@ class DuckDBStore:
         self._min_free_bytes = min_free_bytes
         self._journal_rows = journal_rows
         self._audit_rows = audit_rows
+        self._usage_rows = usage_rows
         self._keep_ms = keep_ms
         self._memory_limit = memory_limit
         self._now_ms = now_ms
@@ -98,6 +102,7 @@ class DuckDBStore:
         self._lock: DataDirLock
         self._database: Database
         self._maintenance: Maintenance
+        self.usage: UsageTables
         self._writer: JournalWriter
         self._on_fatal: Callable[[Exception], None]
         self._listeners: list[Callable[[Sequence[Change]], None]] = []
@@ -296,11 +301,13 @@ class DuckDBStore:
             folded_seq=folded_seq,
             journal_rows=self._journal_rows,
             audit_rows=self._audit_rows,
+            usage_rows=self._usage_rows,
             keep_ms=self._keep_ms,
             min_free_bytes=self._min_free_bytes,
             now_ms=self._now_ms,
             on_failure=self._fail,
         )
+        self.usage = UsageTables(self._maintenance.usage, self._read)
         return self._restore(cursor, instance_id, recent_limit, recent_bytes)
 
     def _restore(

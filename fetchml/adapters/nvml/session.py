@@ -142,6 +142,7 @@ class NvmlSession:
         whole = device.parent or device
         memory = _optional(pynvml.nvmlDeviceGetMemoryInfo, device.handle)
         use = _optional(pynvml.nvmlDeviceGetUtilizationRates, device.handle)
+        milliwatts = _optional(pynvml.nvmlDeviceGetPowerUsage, whole.handle)
         reading = GpuReading(
             uuid=device.uuid,
             name=device.name,
@@ -154,6 +155,7 @@ class NvmlSession:
                 pynvml.nvmlDeviceGetTemperatureV, whole.handle, pynvml.NVML_TEMPERATURE_GPU
             ),
             utilisation_percent=use and use.gpu,
+            power_w=None if milliwatts is None else milliwatts // 1000,
             uncorrected_errors=_optional(
                 pynvml.nvmlDeviceGetTotalEccErrors,
                 whole.handle,

@@ -8,18 +8,19 @@ import asyncio
 import logging
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
 from fetchml.adapters.gpu_variables import process_variables
+from fetchml.adapters.process.usage import Root, usage_of
 from fetchml.adapters.shim_command import NO_ROOM_TO_START, PLACES, shim_command
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder, Claim
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.layout import DATASETS, TASKS
-from fetchml.ports.launcher import AttemptExit, LaunchSpec, Owner, PrepareError
+from fetchml.ports.launcher import AttemptExit, LaunchSpec, Owner, PrepareError, ResourceUse
 from fetchml.shim import NO_ROOM, HeldShim, UnsupportedMachineError
 from fetchml.system import processes
 
@@ -124,6 +125,10 @@ class ProcessLauncher:
             for pidfd in shims:
                 processes.send(pidfd, SIGKILL)
         await _kill_all(folder)
+
+    async def usage(self, runs: Sequence[LaunchSpec]) -> list[ResourceUse | None]:
+        children = [self._children.get(run.folder) for run in runs]
+        return await asyncio.to_thread(_usage, list(zip(runs, children, strict=True)))
 
     async def remove(self, run: LaunchSpec) -> None:
         self._reap(run)
@@ -245,6 +250,22 @@ class ProcessLauncher:
         await self.kill(
             LaunchSpec(task_id, int(number), job_name="", folder=folder, image="", argv=(), env={})
         )
+
+
+def _usage(
+    runs: Sequence[tuple[LaunchSpec, "subprocess.Popen[bytes] | None"]],
+) -> list[ResourceUse | None]:
+    return usage_of([_root(run, child) for run, child in runs])
+
+
+def _root(run: LaunchSpec, child: "subprocess.Popen[bytes] | None") -> Root | None:
+    """Return the shim of an attempt. A task can forge its claim, but not a child of this server."""
+    if child is not None:
+        return Root(child.pid, None) if child.returncode is None else None
+    claim = AttemptFolder(run.folder).claim()
+    if claim is None or claim.pid is None or claim.boot_id != processes.boot_id():
+        return None
+    return Root(claim.pid, claim.starttime)
 
 
 def _shim(claim: Claim) -> AbstractContextManager[list[int]]:

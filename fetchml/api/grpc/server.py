@@ -23,6 +23,7 @@ from fetchml.api.grpc.receiving import MAX_MESSAGE_BYTES, UNREAD_BYTES
 from fetchml.api.grpc.snapshots import SnapshotService
 from fetchml.api.grpc.storage import StorageService
 from fetchml.api.grpc.tasks import TaskService
+from fetchml.api.grpc.usage import UsageService
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.key_manager import KeyManager
@@ -55,6 +56,8 @@ from fetchml.v1 import (
     storage_pb2_grpc,
     task_pb2,
     task_pb2_grpc,
+    usage_pb2,
+    usage_pb2_grpc,
 )
 
 if TYPE_CHECKING:
@@ -72,6 +75,7 @@ SERVICES = frozenset(
         (key_pb2.DESCRIPTOR, "KeyService"),
         (audit_pb2.DESCRIPTOR, "AuditService"),
         (storage_pb2.DESCRIPTOR, "StorageService"),
+        (usage_pb2.DESCRIPTOR, "UsageService"),
     )
 )
 
@@ -158,6 +162,7 @@ class GrpcServer:
         )
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
         storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageService(retention), services)
+        usage_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(engine), services)
         if copies is not None:
             backup_pb2_grpc.add_BackupServiceServicer_to_server(BackupService(copies), services)
         health = HealthService(SERVICES, accepts_work)

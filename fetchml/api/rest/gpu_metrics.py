@@ -24,6 +24,7 @@ def gpu_metrics(report: GpuReport, use: Iterable[GpuUse]) -> Iterator[Metric]:
         "fetchml_gpu_utilisation_ratio", "Fraction of time the GPU was computing.", labels=labels
     )
     warm = GaugeMetricFamily("fetchml_gpu_temperature_celsius", "Temperature.", labels=labels)
+    power = GaugeMetricFamily("fetchml_gpu_power_watts", "Power of the GPU.", labels=labels)
     for status in report.gpus:
         gpu, reading = status.gpu, status.reading
         named = [gpu.uuid, gpu.name]
@@ -39,7 +40,9 @@ def gpu_metrics(report: GpuReport, use: Iterable[GpuUse]) -> Iterator[Metric]:
             busy.add_metric(named, reading.utilisation_percent / 100)
         if reading.temperature_c is not None:
             warm.add_metric(named, reading.temperature_c)
-    yield from (state, memory, used, busy, warm)
+        if reading.power_w is not None:
+            power.add_metric(named, reading.power_w)
+    yield from (state, memory, used, busy, warm, power)
     seconds = GaugeMetricFamily(
         "fetchml_task_gpu_seconds",
         "GPU time of the task in this attempt.",

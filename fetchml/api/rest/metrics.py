@@ -11,11 +11,12 @@ from prometheus_client.registry import Collector
 from fetchml.api.http.reply import Budgets
 from fetchml.api.http.router import Route
 from fetchml.api.rest.gpu_metrics import gpu_metrics, start_metrics
+from fetchml.api.rest.task_metrics import task_metrics
 from fetchml.attempts.manager import PrestageCounts
 from fetchml.auth.connection_limits import CloseReason, ConnectionLimits
 from fetchml.core.scheduling.estimate import Calibration
 from fetchml.engine.gpus.report import GpuReport
-from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse
+from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse, TaskUse
 
 
 class ServerState(NamedTuple):
@@ -28,6 +29,7 @@ class ServerState(NamedTuple):
     ahead: PrestageCounts
     calibration: Calibration
     queue_use: QueueUse
+    task_use: Sequence[TaskUse]
 
 
 class Metrics:
@@ -57,6 +59,7 @@ class Metrics:
                     *_queue_metrics(state.stats, state.health),
                     *_queue_memory_metrics(state.queue_use),
                     *gpu_metrics(state.gpus, state.gpu_use),
+                    *task_metrics(state.task_use),
                     *start_metrics(state.ahead, state.calibration),
                     *self._http_metrics(),
                     *self._limit_metrics(),

@@ -34,6 +34,7 @@ from fetchml.api.rest.snapshots import SnapshotOperations
 from fetchml.api.rest.status import ServerOperations
 from fetchml.api.rest.storage import StorageOperations
 from fetchml.api.rest.tasks import TaskOperations
+from fetchml.api.rest.usage import UsageOperations
 from fetchml.api.trace import new_trace
 from fetchml.api.ui.routes import PageOperations
 from fetchml.api.ui.session import SessionOperations
@@ -132,6 +133,7 @@ class HttpServer:
             OutputOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
             ServerOperations(engine, gpus, metrics),
             GpuOperations(gpus),
+            UsageOperations(engine),
             AuditOperations(audit),
             StorageOperations(retention, body_timeout_seconds=timeouts.body),
             WatchOperation(engine, admission, self._credentials, self._streams, timeouts.ws),

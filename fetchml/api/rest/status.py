@@ -69,6 +69,7 @@ class ServerOperations:
                 status.ahead_counts,
                 status.calibration,
                 status.queue_use,
+                self._engine.usage.newest(request.principal),
             )
         )
         return request.raw(body, {"Content-Type": Metrics.CONTENT_TYPE})

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Unpack
 
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.client import rpcs
 from fetchml.client.cursors import LogCursor, TaskCursor, WatchCursor
@@ -29,6 +30,7 @@ from fetchml.v1.task_pb2 import (
     TaskOutput,
     WatchTasksResponse,
 )
+from fetchml.v1.usage_pb2 import GpuHistory, GpuHoursList, TaskUsage
 
 if TYPE_CHECKING:
     from fetchml.client.snapshots.local import LocalSnapshot
@@ -108,6 +110,18 @@ class Client(Calls):
     def explain(self, task_id: str) -> TaskExplanation:
         """Return why a task is in its state: its position, what it waits for, its estimate."""
         return self.call(rpcs.explain_task(task_id))
+
+    def usage(
+        self,
+        task_id: str,
+        *,
+        since: Timestamp | None = None,
+        until: Timestamp | None = None,
+        points: int | None = None,
+        attempt: int | None = None,
+    ) -> TaskUsage:
+        """Return the processor, memory and disk use of a task, in at most `points` points."""
+        return self.call(rpcs.get_task_usage(task_id, since, until, points, attempt))
 
     # Changes and logs
 
@@ -224,6 +238,22 @@ class Client(Calls):
     def gpus(self) -> GpuList:
         """Return the GPUs of the host, ordered by number."""
         return self.call(rpcs.list_gpus())
+
+    def gpu_history(
+        self,
+        *,
+        since: Timestamp | None = None,
+        until: Timestamp | None = None,
+        points: int | None = None,
+    ) -> GpuHistory:
+        """Return the use of each GPU and the tasks that held it; by default of the last hour."""
+        return self.call(rpcs.get_gpu_history(since, until, points))
+
+    def gpu_hours(
+        self, *, since: Timestamp | None = None, until: Timestamp | None = None
+    ) -> GpuHoursList:
+        """Return GPU hours and ended tasks by day and user; by default of the last 30 days."""
+        return self.call(rpcs.list_gpu_hours(since, until))
 
     def drain_gpu(self, uuid: str) -> Gpu:
         """Start nothing more on a GPU; what runs on it continues. For admins."""

@@ -76,6 +76,13 @@ class HistorySettings(msgspec.Struct, frozen=True):
         Annotated[int, Meta(ge=1000, le=100_000_000)],
         about("Audit entries that are kept, besides those of tasks themselves."),
     ] = 100_000
+    usage_rows: Annotated[
+        Annotated[int, Meta(ge=0, le=100_000_000)],
+        about(
+            "Samples of what tasks and GPUs use, one of each every 10 s, that are kept for a week; "
+            "beyond this number the oldest are summed up by the hour sooner. 0: no samples."
+        ),
+    ] = 3_600_000
     keep_days: Annotated[
         Days,
         about(

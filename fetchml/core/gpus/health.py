@@ -170,6 +170,8 @@ class GpuReading(Value, frozen=True):
     """Memory of graphics processes."""
     temperature_c: int | None = None
     utilisation_percent: int | None = None
+    power_w: int | None = None
+    """Watts that the whole GPU draws."""
     processes: tuple[GpuProcess, ...] = ()
     uncorrected_errors: int | None = None
     """Uncorrectable memory errors (ECC) since the driver was loaded or the GPU was reset."""

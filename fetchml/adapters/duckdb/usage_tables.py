@@ -1,0 +1,91 @@
+"""The history of use on DuckDB: `ports.usage.UsageStore`."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import duckdb
+from msgspec.structs import replace
+
+from fetchml.adapters.duckdb import usage_sql
+from fetchml.adapters.duckdb.usage_writer import UsageWriter
+from fetchml.core.requests.usage import Period
+from fetchml.core.usage import DayUse, GpuHold, UserDay, step_ms
+from fetchml.ports.usage import GpuPoint, TaskHistory, TaskPoint, UsageBatch
+
+T = TypeVar("T")
+
+
+class Read(Protocol):
+    async def __call__(self, read: Callable[[duckdb.DuckDBPyConnection], T], /) -> T:
+        """Run a read in one of the store's threads."""
+
+
+class UsageTables:
+    def __init__(self, writer: UsageWriter, read: Read) -> None:
+        self._writer = writer
+        self._read = read
+
+    def record(self, batch: UsageBatch) -> None:
+        self._writer.record(batch)
+
+    async def accounted_until(self) -> int:
+        def read(cursor: duckdb.DuckDBPyConnection) -> int:
+            [(until,)] = cursor.execute(usage_sql.USAGE_UNTIL).fetchall()
+            return int(until or 0)
+
+        return await self._read(read)
+
+    async def task_history(
+        self, task_id: str, period: Period, attempt: int | None = None
+    ) -> TaskHistory:
+        def read(cursor: duckdb.DuckDBPyConnection) -> TaskHistory:
+            which = [task_id, period.since, period.until, attempt]
+            [(first, last)] = cursor.execute(usage_sql.TASK_BOUNDS, which).fetchall()
+            if first is None:
+                return TaskHistory(task_id, period.since, period.until, step_ms(0, 1, 1))
+            found = replace(period, since=max(period.since, first), until=min(period.until, last))
+            step = step_ms(found.since, found.until, found.points)
+            which = [task_id, found.since, found.until, attempt, step]
+            points = [
+                TaskPoint(found.since + bucket * step, *rest)
+                for bucket, *rest in cursor.execute(usage_sql.TASK_POINTS, which).fetchall()
+            ]
+            return TaskHistory(task_id, found.since, found.until, step, points)
+
+        return await self._read(read)
+
+    async def gpu_uuids(self, period: Period) -> list[str]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[str]:
+            rows = cursor.execute(usage_sql.GPU_UUIDS, [period.since, period.until]).fetchall()
+            return [uuid for (uuid,) in rows]
+
+        return await self._read(read)
+
+    async def gpu_history(self, period: Period, step: int) -> list[GpuPoint]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[GpuPoint]:
+            which = [period.since, period.until, step]
+            return [
+                GpuPoint(uuid, period.since + bucket * step, *rest)
+                for uuid, bucket, *rest in cursor.execute(usage_sql.GPU_POINTS, which).fetchall()
+            ]
+
+        return await self._read(read)
+
+    async def gpu_holds(self, period: Period, limit: int, user: str | None) -> list[GpuHold]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[GpuHold]:
+            which = [period.since, period.until, limit, user]
+            return [GpuHold(*row) for row in cursor.execute(usage_sql.GPU_HOLDS, which).fetchall()]
+
+        return await self._read(read)
+
+    async def days(
+        self, first: str, last: str, limit: int, user: str | None
+    ) -> list[tuple[UserDay, DayUse]]:
+        def read(cursor: duckdb.DuckDBPyConnection) -> list[tuple[UserDay, DayUse]]:
+            which = [first, last, limit, user]
+            return [
+                (UserDay(day, name), DayUse(*sums))
+                for day, name, *sums in cursor.execute(usage_sql.DAYS, which).fetchall()
+            ]
+
+        return await self._read(read)

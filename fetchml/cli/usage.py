@@ -1,0 +1,82 @@
+"""`fetchml usage`"""
+
+import time
+from collections import defaultdict
+
+import click
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.render import clean, print_json, show
+from fetchml.cli.tables import FittedTable, table
+from fetchml.client import Client, to_json
+from fetchml.v1.usage_pb2 import GpuHours, GpuHoursList
+
+DAY_SECONDS = 86_400
+SUMS = ("gpu_hours", "cpu_hours", "completed", "failed")
+COLUMNS = ("GPU HOURS", "CPU HOURS", "COMPLETED", "FAILED")
+
+
+@click.command()
+@click.option(
+    "--days",
+    default=30,
+    show_default=True,
+    type=click.IntRange(1, 400),
+    metavar="N",
+    help="Show the last N days, with today.",
+)
+@click.option("--daily", is_flag=True, help="Show each day of each user.")
+@json_option
+@server_option
+def usage(client: Client, days: int, *, daily: bool, as_json: bool) -> None:
+    """Show GPU hours, core hours and ended tasks, by user.
+
+    GPU and core hours count the time in which tasks and Jupyter services held them. On a private
+    server you see your own, unless you are an admin.
+
+    \b
+    Examples:
+      fetchml usage                    the last 30 days by user
+      fetchml usage --days 7 --daily   the last week by day and user
+    """
+    since = Timestamp(seconds=int(time.time()) - (days - 1) * DAY_SECONDS)
+    found = client.gpu_hours(since=since)
+    if as_json:
+        print_json({"days": [], **to_json(found)})
+        return
+    if not found.days:
+        click.echo(f"Nothing was used from {found.first_day} to {found.last_day}.")
+        return
+    show(_daily(found) if daily else _by_user(found))
+
+
+def _by_user(found: GpuHoursList) -> FittedTable:
+    sums = defaultdict[str, list[float]](lambda: [0.0] * len(SUMS))
+    for row in found.days:
+        for place, name in enumerate(SUMS):
+            sums[row.user_id][place] += getattr(row, name)
+    shown = table("USER", *COLUMNS, "SHARE", spare=("CPU HOURS", "SHARE", "FAILED", "COMPLETED"))
+    all_hours = sum(each[0] for each in sums.values())
+    for user, (gpu, cpu, completed, failed) in sorted(
+        sums.items(), key=lambda item: (*(-number for number in item[1]), item[0])
+    ):
+        share = f"{gpu / all_hours:.0%}" if all_hours else ""
+        counts = (str(int(completed)), str(int(failed)))
+        shown.add_row(clean(user), _hours(gpu), _hours(cpu), *counts, share)
+    return shown
+
+
+def _daily(found: GpuHoursList) -> FittedTable:
+    shown = table("DAY", "USER", *COLUMNS, spare=("CPU HOURS", "FAILED", "COMPLETED"))
+    for row in found.days:
+        shown.add_row(row.day, clean(row.user_id), *_cells(row))
+    return shown
+
+
+def _cells(row: GpuHours) -> tuple[str, ...]:
+    return _hours(row.gpu_hours), _hours(row.cpu_hours), str(row.completed), str(row.failed)
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.2f}" if hours else "-"

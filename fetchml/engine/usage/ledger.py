@@ -1,0 +1,124 @@
+"""Who holds what, and the sums of it by user and day.
+
+Taken from the durable changes of tasks, so that a task of a millisecond counts as well. What was
+not stored before a crash follows from the tasks: running ones record since when they hold their
+resources, ended ones until when they did.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from msgspec.structs import replace
+
+from fetchml.core.model import ENDED, Change, Status, Task
+from fetchml.core.usage import DayUse, GpuHold, UserDay, parts_of_days
+from fetchml.engine.daily_counts import day_of
+
+_HOLDING = (Status.PREPARING, Status.RUNNING)
+"""Without COLLECTING: only the slot is held then, no core and no GPU."""
+
+
+@dataclass(slots=True)
+class _Holding:
+    """The resources of an attempt."""
+
+    user: str
+    attempt: int
+    cores: int
+    gpus: tuple[str, ...]
+    since: int
+    counted: int
+    """Up to here it is in the sums."""
+
+
+class UsageLedger:
+    """Used from one event loop."""
+
+    def __init__(self, zone: tzinfo, slots_per_gpu: int, clock: Callable[[], int]) -> None:
+        self._zone = zone
+        self._slots_per_gpu = max(1, slots_per_gpu)
+        self._clock = clock
+        self._live = set[str]()
+        self._holding: dict[str, _Holding] = {}
+        self._ended: list[GpuHold] = []
+        self._sums: dict[UserDay, DayUse] = {}
+
+    def load(self, live: Iterable[Task], recent: Iterable[Task], stored_until: int) -> None:
+        """Go on where an earlier server stored its sums last; 0: it stored none."""
+        since = stored_until or self._clock()
+        over = [task for task in recent if (task.ended_at or 0) > since]
+        # As if these had ended just now.
+        ran = [replace(task, status=Status.RUNNING) for task in over if task.allocated_at]
+        self.committed([Change(0, since, task) for task in (*live, *ran)])
+        for held in self._holding.values():
+            held.counted = max(held.counted, since)
+        self._live.update(task.id for task in over)
+        self.committed([Change(0, task.ended_at or since, task) for task in over])
+
+    def committed(self, changes: Sequence[Change]) -> None:
+        """Follow the durable changes. On the way of a submit: it calls nothing before the end."""
+        for change in changes:
+            task, held = change.task, self._holding.get(change.task.id)
+            holds = task.status in _HOLDING and not task.prestaged
+            if held is not None and not (holds and held.attempt == task.attempt):
+                self._leave(task, change.at)
+                held = None
+            if holds and held is None:
+                since = task.allocated_at or task.started_at or change.at
+                self._holding[task.id] = _Holding(
+                    task.user, task.attempt, task.spec.cpu or 0, task.gpu_uuids, since, since
+                )
+            if task.status not in ENDED:
+                self._live.add(task.id)
+            elif task.id in self._live:
+                self._live.discard(task.id)
+                self._count(task, task.ended_at or change.at)
+            if task.hidden:
+                self._ended = [hold for hold in self._ended if hold.task_id != task.id]
+
+    def take(self) -> tuple[list[GpuHold], dict[UserDay, DayUse], int]:
+        """Return what is to be stored: holds that have ended, the sums since the last call, and
+        the time up to which they have everything."""
+        now = self._clock()
+        for held in self._holding.values():
+            self._add_time(held, now)
+        taken = self._ended, self._sums, now
+        self._ended, self._sums = [], {}
+        return taken
+
+    def holds(self) -> list[GpuHold]:
+        """Return the holds that go on, and those that have ended and are not stored yet."""
+        going_on = [
+            GpuHold(uuid, task_id, held.user, held.since)
+            for task_id, held in self._holding.items()
+            for uuid in held.gpus
+        ]
+        return going_on + self._ended
+
+    def _leave(self, task: Task, at: int) -> None:
+        """End what the task holds."""
+        held = self._holding.pop(task.id)
+        end = task.end.at if task.end is not None and task.attempt == held.attempt else at
+        end = min(end, at)
+        self._add_time(held, end)
+        self._ended += [
+            GpuHold(uuid, task.id, held.user, held.since, max(end, held.since))
+            for uuid in held.gpus
+        ]
+
+    def _add_time(self, held: _Holding, until: int) -> None:
+        for begin, length in parts_of_days(held.counted, until):
+            gpu_ms = length * len(held.gpus) // self._slots_per_gpu
+            self._add(begin, held.user, DayUse(gpu_ms, length * held.cores))
+        held.counted = max(held.counted, until)
+
+    def _count(self, task: Task, at: int) -> None:
+        if not task.service:
+            completed = task.status is Status.COMPLETED
+            self._add(at, task.user, DayUse(completed=int(completed), failed=int(not completed)))
+
+    def _add(self, at: int, user: str, use: DayUse) -> None:
+        if use != DayUse():
+            key = UserDay(day_of(at, self._zone), user)
+            self._sums[key] = self._sums.get(key, DayUse()).plus(use)

@@ -1,0 +1,281 @@
+"""The history of use over REST and gRPC, on real sockets, with a store in memory."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fetchml.core.model import Status
+from fetchml.core.requests.usage import MAX_HOLDS, MAX_POINTS_IN_ALL, MAX_ROWS
+from fetchml.core.usage import SAMPLE_MS, DayUse, GpuHold, GpuSample, TaskSample, UserDay
+from fetchml.ports.usage import UsageBatch
+from fetchml.v1 import usage_pb2
+from fetchml.v1.usage_pb2_grpc import UsageServiceStub
+from tests.support import grpc_world, rest_world
+from tests.support.front import EDGE
+from tests.support.grpc_world import refusal
+from tests.support.memory_store import MemoryStore
+
+pytestmark = pytest.mark.fronts(EDGE)
+
+DAY_MS = 86_400_000
+START = time.time_ns() // 1_000_000 // SAMPLE_MS * SAMPLE_MS - 3_000_000
+"""Fifty minutes ago."""
+NOW = START + 3_000_000
+
+
+def fill(store: MemoryStore, task_id: str) -> None:
+    store.usage.record(
+        UsageBatch(
+            START,
+            [
+                TaskSample(START + n * SAMPLE_MS, task_id, 1 + n // 50, n, 16 * n, 1024 * n, 512)
+                for n in range(100)
+            ],
+            [
+                GpuSample(START + n * SAMPLE_MS, "slot-1", n, 1024, None, 300, held=n < 50)
+                for n in range(100)
+            ],
+            [GpuHold("slot-1", task_id, "user", START, START + 500_000)],
+            {
+                UserDay("2025-10-08", "bob"): DayUse(1_800_000, 0, 2, 1),
+                UserDay("2025-10-09", "ada"): DayUse(3_600_000, 7_200_000, 1),
+                UserDay("2025-10-09", "bob"): DayUse(gpu_ms=1),
+            },
+        )
+    )
+
+
+def since(ms: int) -> Timestamp:
+    return Timestamp(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)
+
+
+def text(ms: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms // 1000))
+
+
+def same(value: Any) -> Any:
+    """As protobuf writes it: whole seconds without a fraction, no empty lists."""
+    if isinstance(value, dict):
+        return {name: same(each) for name, each in value.items() if each != []}
+    if isinstance(value, list):
+        return [same(each) for each in value]
+    return value.replace(".000Z", "Z") if isinstance(value, str) else value
+
+
+async def test_usage_of_a_task(rest: rest_world.World) -> None:
+    task_id = str((await rest.client.submit({"job_name": "a"})).json["id"])
+    path = f"/v1/tasks/{task_id}/usage"
+    nothing = (await rest.client.get(path)).json
+    assert nothing == {"task_id": task_id, "step_seconds": 10, "points": []}
+    fill(rest.store, task_id)
+    found = (await rest.client.get(path)).json
+    assert len(found["points"]) == 100
+    assert found["step_seconds"] == 10
+    assert found["points"][64] == {
+        "at": f"{text(START + 640_000)[:-1]}.000Z",
+        "attempt": 2,
+        "samples": 1,
+        "cpu_cores": 0.64,
+        "cpu_cores_max": 0.64,
+        "memory_mb": 64.0,
+        "memory_mb_max": 64.0,
+        "read_mb_per_second": 64.0,
+        "read_mb_per_second_max": 64.0,
+        "write_mb_per_second": 0.5,
+        "write_mb_per_second_max": 0.5,
+    }
+    assert found["total"]["cpu_cores"] == 0.495
+    assert found["total"]["cpu_cores_max"] == 0.99
+    assert found["total"]["samples"] == 100
+    few = (await rest.client.get(f"{path}?points=3")).json
+    assert [point["samples"] for point in few["points"]] == [34, 34, 32]
+    assert few["step_seconds"] == 340
+    assert few["total"] == found["total"]
+    second = (await rest.client.get(f"{path}?attempt=2&points=2000")).json
+    assert len(second["points"]) == 50
+    part = (await rest.client.get(f"{path}?since={text(START + 900_000)}&until={text(NOW)}")).json
+    assert len(part["points"]) == 10
+    assert (await rest.client.get(f"{path}?attempt=3")).json["points"] == []
+    reply = await rest.client.get(f"{path}?step=5")
+    assert reply.headers["X-FetchML-Ignored"] == "step"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "points=0",
+        "points=2001",
+        "points=-1",
+        "points=9e9",
+        "points=" + "9" * 5000,
+        "points=1&points=2",
+        "since=yesterday",
+        "since=2026-13-01T00:00:00Z",
+        "since=2026-01-01",
+        "until=0001-01-01T00:00:00Z",
+        "since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z",
+        "since=%00",
+        "since=",
+    ],
+)
+async def test_bad_queries(rest: rest_world.World, query: str) -> None:
+    task_id = (await rest.client.submit({"job_name": "a"})).json["id"]
+    paths = [f"/v1/tasks/{task_id}/usage", "/v1/gpus/history"]
+    if "points" not in query:
+        paths.append("/v1/usage")
+    for path in paths:
+        reply = await rest.client.get(f"{path}?{query}")
+        assert (reply.status, reply.code) == (400, "BAD_REQUEST"), path
+        assert reply.error.split(":")[0] in ("points", "since", "until")
+        assert len(reply.error) < 200
+    assert (await rest.client.get("/v1/tasks/none/usage")).status == 404
+    for attempt in ("0", "-1", "x"):
+        reply = await rest.client.get(f"/v1/tasks/{task_id}/usage?attempt={attempt}")
+        assert reply.status == 400
+
+
+async def test_history_of_gpus(rest: rest_world.World) -> None:
+    fill(rest.store, "t")
+    fill_of_a_lost_gpu = UsageBatch(
+        START, gpus=[GpuSample(NOW - 5_000, "GPU-gone", None, None, None, None, held=False)]
+    )
+    rest.store.usage.record(fill_of_a_lost_gpu)
+    found = (await rest.client.get("/v1/gpus/history?points=60")).json
+    assert found["step_seconds"] == 60
+    by_uuid = {gpu["uuid"]: gpu for gpu in found["gpus"]}
+    assert list(by_uuid) == [*(f"slot-{number}" for number in range(8)), "GPU-gone"]
+    assert by_uuid["slot-0"]["points"] == by_uuid["slot-0"]["holds"] == []
+    points, [hold] = by_uuid["slot-1"]["points"], by_uuid["slot-1"]["holds"]
+    assert sum(point["samples"] for point in points) == 100
+    assert points[1]["utilisation_percent_max"] > points[1]["utilisation_percent"]
+    assert (points[1]["memory_used_mb"], points[1]["power_w_max"]) == (1024, 300)
+    assert "temperature_c" not in points[1]
+    assert (points[1]["held_percent"], points[-1]["held_percent"]) == (100, 0)
+    assert hold == {
+        "task_id": "t",
+        "user_id": "user",
+        "since": f"{text(START)[:-1]}.000Z",
+        "until": f"{text(START + 500_000)[:-1]}.000Z",
+    }
+    [lost] = by_uuid["GPU-gone"]["points"]
+    assert lost.keys() == {"at", "samples", "held_percent"}
+    old = (await rest.client.get(f"/v1/gpus/history?until={text(START - DAY_MS)}")).json
+    assert all(gpu["points"] == gpu["holds"] == [] for gpu in old["gpus"])
+    future = (await rest.client.get(f"/v1/gpus/history?since={text(NOW + DAY_MS)}")).json
+    assert future["gpus"] == []
+
+
+async def test_replies_are_bounded(rest: rest_world.World) -> None:
+    gpus = [
+        GpuSample(NOW - n * SAMPLE_MS, f"GPU-{gpu}", 1, 1, 1, 1, held=True)
+        for gpu in range(100)
+        for n in range(1, 300)
+    ]
+    holds = [GpuHold("GPU-1", f"t{n}", "user", NOW - 5_000, NOW - 1) for n in range(5_000)]
+    days = {UserDay("2025-10-09", f"user{n}"): DayUse(1) for n in range(MAX_ROWS + 1)}
+    rest.store.usage.record(UsageBatch(START, gpus=gpus, holds=holds, days=days))
+    found = (await rest.client.get("/v1/gpus/history?points=2000")).json
+    assert sum(len(gpu["points"]) for gpu in found["gpus"]) <= MAX_POINTS_IN_ALL
+    assert sum(len(gpu["holds"]) for gpu in found["gpus"]) == MAX_HOLDS
+    window = "since=2025-10-09T00:00:00Z&until=2025-10-10T00:00:00Z"
+    reply = await rest.client.get(f"/v1/usage?{window}")
+    assert (reply.status, reply.code) == (400, "BAD_REQUEST")
+    assert "fewer days" in reply.error
+
+
+async def test_days(rest: rest_world.World) -> None:
+    fill(rest.store, "t")
+    found = (
+        await rest.client.get("/v1/usage?since=2025-10-08T12:00:00Z&until=2025-10-09T00:00:00Z")
+    ).json
+    assert found["first_day"] == "2025-10-08"
+    assert found["last_day"] == "2025-10-09"
+    assert found["days"] == [
+        {
+            "day": "2025-10-09",
+            "user_id": "ada",
+            "gpu_hours": 1.0,
+            "cpu_hours": 2.0,
+            "completed": 1,
+            "failed": 0,
+        },
+        {
+            "day": "2025-10-09",
+            "user_id": "bob",
+            "gpu_hours": 0.0,
+            "cpu_hours": 0.0,
+            "completed": 0,
+            "failed": 0,
+        },
+        {
+            "day": "2025-10-08",
+            "user_id": "bob",
+            "gpu_hours": 0.5,
+            "cpu_hours": 0.0,
+            "completed": 2,
+            "failed": 1,
+        },
+    ]
+    assert (await rest.client.get("/v1/usage")).json["days"] == []
+    far = await rest.client.get("/v1/usage?since=1970-01-01T00:00:00Z")
+    assert far.error == "since: must be at most 400 days before until"
+
+
+@pytest.mark.not_through(EDGE, "the worlds have two addresses")
+async def test_rest_and_grpc_answer_alike(rest: rest_world.World, tmp_path: Path) -> None:
+    async with grpc_world.grpc_world(tmp_path) as world:
+        stub, metadata = UsageServiceStub(world.client.channel), world.client.metadata
+        task_id = (await rest.client.submit({"job_name": "a"})).json["id"]
+        copied = rest.store.tasks[task_id]
+        await world.engine.parts.dispatcher.record(START, [copied])
+        for store in (rest.store, world.store):
+            fill(store, task_id)
+        begin, end = since(START + 100_000), since(NOW)
+        span = f"since={text(START + 100_000)}&until={text(NOW)}"
+        for path, method, request in (
+            (f"/v1/tasks/{task_id}/usage?{span}&points=7", stub.GetTaskUsage,
+             usage_pb2.GetTaskUsageRequest(task_id=task_id, since=begin, until=end, points=7)),
+            (f"/v1/gpus/history?{span}&points=9", stub.GetGpuHistory,
+             usage_pb2.GetGpuHistoryRequest(since=begin, until=end, points=9)),
+            ("/v1/usage?since=2025-10-01T00:00:00Z&until=2025-10-20T00:00:00Z", stub.ListGpuHours,
+             usage_pb2.ListGpuHoursRequest(since=since(1_759_276_800_000),
+                                           until=since(1_760_918_400_000))),
+        ):  # fmt: skip
+            reply = MessageToDict(
+                await method(request, metadata=metadata), preserving_proto_field_name=True
+            )
+            assert same((await rest.client.get(path)).json) == reply
+        for path, method, request in (
+            (f"/v1/tasks/{task_id}/usage?points=0", stub.GetTaskUsage,
+             usage_pb2.GetTaskUsageRequest(task_id=task_id, points=0)),
+            ("/v1/tasks/none/usage", stub.GetTaskUsage,
+             usage_pb2.GetTaskUsageRequest(task_id="none")),
+            ("/v1/gpus/history?points=2001", stub.GetGpuHistory,
+             usage_pb2.GetGpuHistoryRequest(points=2001)),
+        ):  # fmt: skip
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await method(request, metadata=metadata)
+            rejected = await rest.client.get(path)
+            assert (rejected.code, rejected.error) == (
+                refusal(error.value).reason,
+                refusal(error.value).message,
+            )
+        wrong = Timestamp(seconds=-(2**63), nanos=-(2**31))
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await stub.ListGpuHours(usage_pb2.ListGpuHoursRequest(since=wrong), metadata=metadata)
+        assert refusal(error.value).reason == "BAD_REQUEST"
+
+
+async def test_deleted_task_has_no_usage(rest: rest_world.World) -> None:
+    task_id = (await rest.client.submit({"job_name": "a"})).json["id"]
+    fill(rest.store, task_id)
+    await rest.engine.change(task_id, status=Status.COMPLETED, ended_at=START)
+    assert (await rest.client.ask("DELETE", f"/v1/tasks/{task_id}")).status == 204
+    assert (await rest.client.get(f"/v1/tasks/{task_id}/usage")).status == 404
+    assert rest.store.usage.tasks == []
+    assert rest.store.usage.holds == []

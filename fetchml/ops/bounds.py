@@ -7,7 +7,8 @@ shows the sum, and a test compares it with what the systemd unit grants.
 from typing import NamedTuple
 
 from fetchml.adapters.duckdb import store
-from fetchml.api.grpc import connections, handler, receiving, sending, server, tasks
+from fetchml.api.grpc import handler, receiving, sending, server, tasks
+from fetchml.api.grpc.sockets import connections
 from fetchml.api.http import connection, reply
 from fetchml.api.jupyter import visitors
 from fetchml.config.settings import Settings

@@ -151,14 +151,17 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     ledger = await _ledger(outside, options, clock)
     # What decides, and what hears of the durable changes.
     dispatcher = Dispatcher(state, store, restored.last_seq, clock)
-    store.subscribe(index.committed)
-    store.subscribe(counts.committed)
-    store.subscribe(log_changes)
-    store.subscribe(feed.committed)
-    store.subscribe(dispatcher.committed)
-    store.subscribe(estimates.committed)
-    store.subscribe(usage.committed)
-    store.subscribe(ledger.committed)
+    for listener in (
+        index.committed,
+        counts.committed,
+        log_changes,
+        feed.committed,
+        dispatcher.committed,
+        estimates.committed,
+        usage.committed,
+        ledger.committed,
+    ):
+        store.subscribe(listener)
     # What requests are about.
     snapshots = Snapshots(
         store,

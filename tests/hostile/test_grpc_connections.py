@@ -10,9 +10,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from fetchml.api.grpc import connections
-from fetchml.api.grpc.connections import ACCEPTED, CONNECTION_BYTES, excess_of
 from fetchml.api.grpc.receiving import CHECK_PLACES
+from fetchml.api.grpc.sockets import connections
+from fetchml.api.grpc.sockets.connections import ACCEPTED, CONNECTION_BYTES, excess_of
 from fetchml.auth.admission import KEYLESS_STREAMS, STREAMS_PER_ADDRESS
 from testbed.http2 import HEADERS, Connection, frame
 from tests.hostile.attacked import MIB, Attacked

@@ -24,11 +24,11 @@ from google.protobuf.message import DecodeError
 from fetchml.api.grpc import messages
 from fetchml.api.grpc.errors import TRACE_KEY, failure
 from fetchml.api.grpc.keyless import KeylessCalls
-from fetchml.api.grpc.peers import NO_PEER, Metadata, address_of, client_of
 from fetchml.api.grpc.receiving import PLACES, PLACES_BY_KEY, MessagePlaces
 from fetchml.api.grpc.reply_writer import ReplyWriter
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.grpc.sending import SMALL_BYTES, UnreadReplies
+from fetchml.api.grpc.sockets.peers import NO_PEER, Metadata, address_of, client_of
 from fetchml.api.trace import new_trace
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit

@@ -11,7 +11,6 @@ import grpc
 
 from fetchml.api.grpc import messages
 from fetchml.api.grpc.errors import failure
-from fetchml.api.grpc.peers import NO_PEER, address_of, client_of
 from fetchml.api.grpc.receiving import (
     CHECK_LEAST_SECONDS,
     CHECK_PLACES,
@@ -22,6 +21,7 @@ from fetchml.api.grpc.receiving import (
 )
 from fetchml.api.grpc.reply_writer import ReplyWriter
 from fetchml.api.grpc.sending import UnreadReplies
+from fetchml.api.grpc.sockets.peers import NO_PEER, address_of, client_of
 from fetchml.api.trace import new_trace
 from fetchml.auth.admission import Admission
 from fetchml.config.proxies import caller_of

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fetchml.api.grpc.own_sockets import close_connections
+from fetchml.api.grpc.sockets.own_sockets import close_connections
 from fetchml.system.byte_budget import ByteBudget
 
 REPLIES_BY_CALLER = 64 << 20

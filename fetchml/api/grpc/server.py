@@ -11,7 +11,6 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from fetchml.api.grpc.audit import AuditService
 from fetchml.api.grpc.backup import BackupService
-from fetchml.api.grpc.connections import GrpcConnections
 from fetchml.api.grpc.experiments import ExperimentService
 from fetchml.api.grpc.gpus import GpuService
 from fetchml.api.grpc.handler import RpcHandler
@@ -21,6 +20,7 @@ from fetchml.api.grpc.keys import KeyService
 from fetchml.api.grpc.queue import QueueService
 from fetchml.api.grpc.receiving import MAX_MESSAGE_BYTES, UNREAD_BYTES
 from fetchml.api.grpc.snapshots import SnapshotService
+from fetchml.api.grpc.sockets.connections import GrpcConnections
 from fetchml.api.grpc.storage import StorageService
 from fetchml.api.grpc.tasks import TaskService
 from fetchml.api.grpc.usage import UsageService

@@ -9,8 +9,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from fetchml.api.grpc.own_sockets import OwnConnections, close_connections, count_open_files
-from fetchml.api.grpc.peers import address_of
+from fetchml.api.grpc.sockets.own_sockets import OwnConnections, close_connections, count_open_files
+from fetchml.api.grpc.sockets.peers import address_of
 from fetchml.auth.connection_limits import share_of_address
 from fetchml.config.proxies import caller_of
 

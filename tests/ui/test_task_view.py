@@ -1,6 +1,7 @@
 """One task: its log, outputs, explanation and actions."""
 
 import re
+import zipfile
 
 from playwright.async_api import expect
 
@@ -112,3 +113,7 @@ async def test_outputs_have_previews(server: Server, tab: OpenTab) -> None:
     async with page.expect_download() as download:
         await page.get_by_role("button", name="Download metrics.json").click()
     assert (await download.value).suggested_filename == "metrics.json"
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name="Download all").click()
+    names = zipfile.ZipFile(await (await download.value).path()).namelist()
+    assert any(name.endswith("history.csv") for name in names), names

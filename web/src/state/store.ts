@@ -10,6 +10,7 @@ import { Http } from "../api/http";
 import { Live, type Change, type LiveState, type LiveWorld, type Socket } from "../api/live";
 import {
   HOLDING,
+  type GpuHistory,
   type GpuList,
   type Health,
   type QueueStats,
@@ -30,6 +31,7 @@ export interface Follower {
 
 const SHOWN_FAILURES = 8;
 const SHOWN_WAITING = 100;
+const HISTORY_POINTS = 60;
 const HOLDING_STATES = [...HOLDING].join(",");
 
 export class Store {
@@ -50,6 +52,10 @@ export class Store {
 
   readonly stats = new Resource((signal) => this.http.get<QueueStats>("/v1/queue", { signal }));
   readonly gpus = new Resource((signal) => this.http.get<GpuList>("/v1/gpus", { signal }));
+  /** The use of the GPUs in the last hour. */
+  readonly gpuHistory = new Resource((signal) =>
+    this.http.get<GpuHistory>("/v1/gpus/history", { query: { points: HISTORY_POINTS }, signal }),
+  );
   readonly health = new Resource((signal) => this.http.get<Health>("/health", { signal }));
   readonly waiting = new Resource((signal) =>
     this.http.get<WaitingList>("/v1/queue/waiting", { query: { limit: SHOWN_WAITING }, signal }),
@@ -141,7 +147,8 @@ export class Store {
       this.farewell.value = farewell;
       this.running.value = this.failures.value = [];
       this.loaded.value = false;
-      for (const resource of [this.stats, this.gpus, this.waiting]) resource.clear();
+      const resources = [this.stats, this.gpus, this.gpuHistory, this.waiting];
+      for (const resource of resources) resource.clear();
     });
   }
 

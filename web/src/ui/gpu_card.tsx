@@ -1,14 +1,18 @@
 /** One GPU in the strip of the overview. */
 
-import type { Gpu } from "../api/model";
+import type { Gpu, GpuHistory, GpuPoint, GpuTrack } from "../api/model";
 import { bytes, ms, plain, relative, shortId } from "../format";
 import { href } from "../router";
 import { now } from "../state/clock";
 import { store } from "../state/store";
 import { Meter } from "./meter";
+import { Sparkline } from "./sparkline";
 import { User } from "./task_link";
 
 const MIB = 1024 * 1024;
+const MOST_STEPS = 400;
+/** Fewer points make no line: then a bar shows the value now. */
+const ENOUGH = 8;
 
 /** The words for each state. */
 const WORDS: Record<Gpu["state"], string> = {
@@ -22,7 +26,14 @@ const WORDS: Record<Gpu["state"], string> = {
   unknown: "unknown",
 };
 
-export function GpuCard({ gpu }: { gpu: Gpu }) {
+interface Props {
+  gpu: Gpu;
+  history?: GpuHistory | undefined;
+  track?: GpuTrack | undefined;
+}
+
+export function GpuCard({ gpu, history, track }: Props) {
+  const memory = gpu.memory_mb ?? 0;
   return (
     <li class={`gpu gpu-${gpu.state}`}>
       <div class="gpu-head">
@@ -37,13 +48,15 @@ export function GpuCard({ gpu }: { gpu: Gpu }) {
           name="Compute"
           value={gpu.utilisation_percent / 100}
           text={`${gpu.utilisation_percent} %`}
+          hour={hour(history, track, (point) => point.utilisation_percent, 100)}
         />
       )}
-      {gpu.memory_mb !== undefined && gpu.memory_mb > 0 && (
+      {memory > 0 && (
         <Measure
           name="Memory"
-          value={(gpu.memory_used_mb ?? 0) / gpu.memory_mb}
+          value={(gpu.memory_used_mb ?? 0) / memory}
           text={bytes((gpu.memory_used_mb ?? 0) * MIB)}
+          hour={hour(history, track, (point) => point.memory_used_mb, memory)}
         />
       )}
       <div class="gpu-use">
@@ -59,14 +72,48 @@ export function GpuCard({ gpu }: { gpu: Gpu }) {
   );
 }
 
-function Measure({ name, value, text }: { name: string; value: number; text: string }) {
+interface MeasureProps {
+  name: string;
+  /** The share now. */
+  value: number;
+  text: string;
+  /** The shares of the last hour, if they are known. */
+  hour: readonly (number | undefined)[];
+}
+
+function Measure({ name, value, text, hour }: MeasureProps) {
   return (
     <div class="measure">
       <span class="measure-name">{name}</span>
-      <Meter value={value} label={name} />
+      {hour.filter((one) => one !== undefined).length >= ENOUGH ? (
+        <Sparkline values={hour} label={`${name} in the last hour`} />
+      ) : (
+        <Meter value={value} label={name} />
+      )}
       <span class="measure-value number">{text}</span>
     </div>
   );
+}
+
+/** The points of the last hour as shares of `whole`, one for each step of the history. */
+function hour(
+  history: GpuHistory | undefined,
+  track: GpuTrack | undefined,
+  of: (point: GpuPoint) => number | undefined,
+  whole: number,
+): readonly (number | undefined)[] {
+  const from = ms(history?.since);
+  const to = ms(history?.until);
+  const step = (history?.step_seconds ?? 0) * 1000;
+  if (from === undefined || to === undefined || step <= 0 || whole <= 0) return [];
+  const shares = new Array<number | undefined>(Math.min(MOST_STEPS, Math.ceil((to - from) / step)));
+  shares.fill(undefined);
+  for (const point of track?.points ?? []) {
+    const value = of(point);
+    const index = Math.floor(((ms(point.at) ?? 0) - from) / step);
+    if (value !== undefined && index >= 0 && index < shares.length) shares[index] = value / whole;
+  }
+  return shares;
 }
 
 function Holders({ gpu }: { gpu: Gpu }) {

@@ -16,6 +16,7 @@ import { useResource, useTitle } from "../ui/use";
 
 const GPUS_EVERY_MS = 5_000;
 const QUEUE_EVERY_MS = 15_000;
+const HISTORY_EVERY_MS = 60_000;
 
 export default function Overview() {
   useTitle("");
@@ -60,6 +61,8 @@ function Today() {
 
 function Gpus() {
   const resource = useResource(store.gpus, GPUS_EVERY_MS);
+  const history = useResource(store.gpuHistory, HISTORY_EVERY_MS).data.value;
+  const tracks = new Map(history?.gpus?.map((track) => [track.uuid, track]));
   const list = resource.data.value;
   if (!list) return <Problem text={resource.error.value} />;
   if (list.gpus.length === 0) return null;
@@ -68,7 +71,7 @@ function Gpus() {
       <Problem text={list.problem ? plain(list.problem) : undefined} />
       <ul class="gpu-strip">
         {list.gpus.map((gpu) => (
-          <GpuCard key={gpu.uuid} gpu={gpu} />
+          <GpuCard key={gpu.uuid} gpu={gpu} history={history} track={tracks.get(gpu.uuid)} />
         ))}
       </ul>
     </Panel>

@@ -12,7 +12,7 @@ import { Labels, needs } from "../tasks/columns";
 export default function Details({ task }: { task: Task }) {
   return (
     <div class="details">
-      <dl class="facts">
+      <dl class="task-facts">
         <Fact name="Id">
           <code class="wrapped">{task.id}</code>
           <CopyButton text={task.id} what="the id" />
@@ -21,7 +21,7 @@ export default function Details({ task }: { task: Task }) {
           <User name={task.user_id} />
         </Fact>
         <Fact name="Command">
-          <pre class="wrapped fact-command" tabIndex={0} aria-label="Command">
+          <pre class="wrapped task-fact-command" tabIndex={0} aria-label="Command">
             {plain(commandOf(task))}
           </pre>
           <CopyButton text={commandOf(task)} what="the command" />
@@ -72,7 +72,7 @@ export default function Details({ task }: { task: Task }) {
 function Fact({ name, children }: { name: string; children: ComponentChildren }) {
   if (children === undefined || children === null || children === "") return null;
   return (
-    <div class="fact">
+    <div class="task-fact">
       <dt>{name}</dt>
       <dd>{children}</dd>
     </div>
@@ -109,11 +109,11 @@ function Commands({ task }: { task: Task }) {
     ],
   ] as const;
   return (
-    <section class="commands" aria-labelledby="commands">
+    <section class="task-commands" aria-labelledby="commands">
       <h2 id="commands">Commands</h2>
       {commands.map(([name, command]) => (
-        <div key={name} class="command">
-          <div class="command-head">
+        <div key={name} class="task-command">
+          <div class="task-command-head">
             <h3>{name}</h3>
             <CopyButton text={command} what="the command" />
           </div>

@@ -82,12 +82,12 @@ function Tabs({ task }: { task: Task }) {
   const asked = route.value.query.get("tab");
   const tab = TABS.some(([name]) => name === asked) ? asked : "log";
   return (
-    <div class="tabs">
-      <nav class="tab-list" aria-label="Parts of the task">
+    <div class="task-tabs">
+      <nav class="task-tab-list" aria-label="Parts of the task">
         {TABS.map(([name, title]) => (
           <a
             key={name}
-            class="tab"
+            class="task-tab"
             href={href(["tasks", task.id], { tab: name === "log" ? undefined : name })}
             aria-current={name === tab ? "page" : undefined}
           >
@@ -95,7 +95,7 @@ function Tabs({ task }: { task: Task }) {
           </a>
         ))}
       </nav>
-      <div class="tab-body">
+      <div class="task-tab-body">
         {tab === "log" && (
           <LogViewer
             key={task.id}

@@ -1,10 +1,13 @@
 """What admins do with API keys, and the audit of it."""
 
+from collections.abc import Mapping
+
 from fetchml.auth.audit import Audit
 from fetchml.auth.keyring import Keyring
 from fetchml.core.audit import Action
 from fetchml.core.model import Key, Principal, Role
-from fetchml.errors import Forbidden
+from fetchml.core.requests import key as key_rules
+from fetchml.errors import FieldViolation, Forbidden, ValidationFailed
 from fetchml.system.background import BackgroundWork
 
 
@@ -23,6 +26,14 @@ class KeyManager:
         _require_admin(who)
         work = self._create(who, name, role, expires_at)
         return await self._background.run_to_completion(work)
+
+    async def create_from(self, who: Principal, fields: Mapping[str, object]) -> tuple[Key, str]:
+        """Create the key of a request in JSON, like `create`."""
+        _require_admin(who)
+        new, wrong = key_rules.read(fields)
+        if new is None:
+            raise ValidationFailed([FieldViolation(*violation) for violation in wrong])
+        return await self.create(who, *new)
 
     def list(self, who: Principal) -> list[Key]:
         """Return all keys, revoked ones too, oldest first."""

@@ -177,6 +177,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             wiring.retention_settings(settings),
             parts.clock,
         )
+        keys = KeyManager(keyring, parts.audit)
         watch_disk = StorageMonitor(
             parts.usage, parts.watched, jupyter, wiring.watch_settings(settings)
         )
@@ -189,7 +190,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             jupyter,
             parts.gpus,
             admission,
-            KeyManager(keyring, parts.audit),
+            keys,
             parts.audit,
             retention=retention,
             copies=copies,
@@ -205,6 +206,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
             parts.audit,
             HttpTimeouts(streams_close=2, requests_finish=REQUESTS_FINISH_SECONDS),
             max_connections=wiring.max_connections(settings),
+            keys=keys,
             retention=retention,
         )
         control = stack.enter_context(control_socket(data_dir))

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x66\x65tchml/v1/key.proto\x12\nfetchml.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x02\n\x03Key\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x14.fetchml.v1.Key.RoleH\x02\x88\x01\x01\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"=\n\x04Role\x12\x14\n\x10role_unspecified\x10\x00\x12\n\n\x06viewer\x10\x01\x12\x08\n\x04user\x10\x02\x12\t\n\x05\x61\x64min\x10\x03\x42\x05\n\x03_idB\x07\n\x05_nameB\x07\n\x05_role\"\x80\x01\n\x10\x43reateKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12(\n\x04role\x18\x02 \x01(\x0e\x32\x14.fetchml.v1.Key.RoleB\x04\xe2\x41\x01\x02\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x11\x43reateKeyResponse\x12\x1c\n\x03key\x18\x01 \x01(\x0b\x32\x0f.fetchml.v1.Key\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x11\n\x0fListKeysRequest\"1\n\x10ListKeysResponse\x12\x1d\n\x04keys\x18\x01 \x03(\x0b\x32\x0f.fetchml.v1.Key\"(\n\x10RevokeKeyRequest\x12\x14\n\x06key_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x19\n\x17\x43reateSignInCodeRequest\"e\n\x18\x43reateSignInCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xb8\x02\n\nKeyService\x12H\n\tCreateKey\x12\x1c.fetchml.v1.CreateKeyRequest\x1a\x1d.fetchml.v1.CreateKeyResponse\x12\x45\n\x08ListKeys\x12\x1b.fetchml.v1.ListKeysRequest\x1a\x1c.fetchml.v1.ListKeysResponse\x12:\n\tRevokeKey\x12\x1c.fetchml.v1.RevokeKeyRequest\x1a\x0f.fetchml.v1.Key\x12]\n\x10\x43reateSignInCode\x12#.fetchml.v1.CreateSignInCodeRequest\x1a$.fetchml.v1.CreateSignInCodeResponseB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x66\x65tchml/v1/key.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x02\n\x03Key\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\'\n\x04role\x18\x03 \x01(\x0e\x32\x14.fetchml.v1.Key.RoleH\x02\x88\x01\x01\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0clast_used_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"=\n\x04Role\x12\x14\n\x10role_unspecified\x10\x00\x12\n\n\x06viewer\x10\x01\x12\x08\n\x04user\x10\x02\x12\t\n\x05\x61\x64min\x10\x03\x42\x05\n\x03_idB\x07\n\x05_nameB\x07\n\x05_role\"\x80\x01\n\x10\x43reateKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12(\n\x04role\x18\x02 \x01(\x0e\x32\x14.fetchml.v1.Key.RoleB\x04\xe2\x41\x01\x02\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x11\x43reateKeyResponse\x12\x1c\n\x03key\x18\x01 \x01(\x0b\x32\x0f.fetchml.v1.Key\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x11\n\x0fListKeysRequest\"1\n\x10ListKeysResponse\x12\x1d\n\x04keys\x18\x01 \x03(\x0b\x32\x0f.fetchml.v1.Key\"(\n\x10RevokeKeyRequest\x12\x14\n\x06key_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\x19\n\x17\x43reateSignInCodeRequest\"e\n\x18\x43reateSignInCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x81\x03\n\nKeyService\x12]\n\tCreateKey\x12\x1c.fetchml.v1.CreateKeyRequest\x1a\x1d.fetchml.v1.CreateKeyResponse\"\x13\x82\xd3\xe4\x93\x02\r\"\x08/v1/keys:\x01*\x12W\n\x08ListKeys\x12\x1b.fetchml.v1.ListKeysRequest\x1a\x1c.fetchml.v1.ListKeysResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/v1/keys\x12\\\n\tRevokeKey\x12\x1c.fetchml.v1.RevokeKeyRequest\x1a\x0f.fetchml.v1.Key\" \x82\xd3\xe4\x93\x02\x1a\"\x18/v1/keys/{key_id}/revoke\x12]\n\x10\x43reateSignInCode\x12#.fetchml.v1.CreateSignInCodeRequest\x1a$.fetchml.v1.CreateSignInCodeResponseB\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,24 +41,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEKEYREQUEST'].fields_by_name['role']._serialized_options = b'\342A\001\002'
   _globals['_REVOKEKEYREQUEST'].fields_by_name['key_id']._loaded_options = None
   _globals['_REVOKEKEYREQUEST'].fields_by_name['key_id']._serialized_options = b'\342A\001\002'
-  _globals['_KEY']._serialized_start=103
-  _globals['_KEY']._serialized_end=467
-  _globals['_KEY_ROLE']._serialized_start=381
-  _globals['_KEY_ROLE']._serialized_end=442
-  _globals['_CREATEKEYREQUEST']._serialized_start=470
-  _globals['_CREATEKEYREQUEST']._serialized_end=598
-  _globals['_CREATEKEYRESPONSE']._serialized_start=600
-  _globals['_CREATEKEYRESPONSE']._serialized_end=665
-  _globals['_LISTKEYSREQUEST']._serialized_start=667
-  _globals['_LISTKEYSREQUEST']._serialized_end=684
-  _globals['_LISTKEYSRESPONSE']._serialized_start=686
-  _globals['_LISTKEYSRESPONSE']._serialized_end=735
-  _globals['_REVOKEKEYREQUEST']._serialized_start=737
-  _globals['_REVOKEKEYREQUEST']._serialized_end=777
-  _globals['_CREATESIGNINCODEREQUEST']._serialized_start=779
-  _globals['_CREATESIGNINCODEREQUEST']._serialized_end=804
-  _globals['_CREATESIGNINCODERESPONSE']._serialized_start=806
-  _globals['_CREATESIGNINCODERESPONSE']._serialized_end=907
-  _globals['_KEYSERVICE']._serialized_start=910
-  _globals['_KEYSERVICE']._serialized_end=1222
+  _globals['_KEYSERVICE'].methods_by_name['CreateKey']._loaded_options = None
+  _globals['_KEYSERVICE'].methods_by_name['CreateKey']._serialized_options = b'\202\323\344\223\002\r\"\010/v1/keys:\001*'
+  _globals['_KEYSERVICE'].methods_by_name['ListKeys']._loaded_options = None
+  _globals['_KEYSERVICE'].methods_by_name['ListKeys']._serialized_options = b'\202\323\344\223\002\n\022\010/v1/keys'
+  _globals['_KEYSERVICE'].methods_by_name['RevokeKey']._loaded_options = None
+  _globals['_KEYSERVICE'].methods_by_name['RevokeKey']._serialized_options = b'\202\323\344\223\002\032\"\030/v1/keys/{key_id}/revoke'
+  _globals['_KEY']._serialized_start=133
+  _globals['_KEY']._serialized_end=497
+  _globals['_KEY_ROLE']._serialized_start=411
+  _globals['_KEY_ROLE']._serialized_end=472
+  _globals['_CREATEKEYREQUEST']._serialized_start=500
+  _globals['_CREATEKEYREQUEST']._serialized_end=628
+  _globals['_CREATEKEYRESPONSE']._serialized_start=630
+  _globals['_CREATEKEYRESPONSE']._serialized_end=695
+  _globals['_LISTKEYSREQUEST']._serialized_start=697
+  _globals['_LISTKEYSREQUEST']._serialized_end=714
+  _globals['_LISTKEYSRESPONSE']._serialized_start=716
+  _globals['_LISTKEYSRESPONSE']._serialized_end=765
+  _globals['_REVOKEKEYREQUEST']._serialized_start=767
+  _globals['_REVOKEKEYREQUEST']._serialized_end=807
+  _globals['_CREATESIGNINCODEREQUEST']._serialized_start=809
+  _globals['_CREATESIGNINCODEREQUEST']._serialized_end=834
+  _globals['_CREATESIGNINCODERESPONSE']._serialized_start=836
+  _globals['_CREATESIGNINCODERESPONSE']._serialized_end=937
+  _globals['_KEYSERVICE']._serialized_start=940
+  _globals['_KEYSERVICE']._serialized_end=1325
 # @@protoc_insertion_point(module_scope)

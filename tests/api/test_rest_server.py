@@ -11,6 +11,7 @@ import yaml
 import fetchml
 from fetchml.api.rest.server import HttpServer
 from fetchml.attempts.manager import PrestageCounts
+from fetchml.auth.key_manager import KeyManager
 from fetchml.config.address import Address
 from fetchml.core.model import Status
 from fetchml.core.scheduling.estimate import Calibration
@@ -154,6 +155,7 @@ async def test_port_in_use_is_an_error(rest: World) -> None:
         parts.gpus,
         rest.server._admission,
         parts.audit,
+        keys=KeyManager(rest.keyring, parts.audit),
         retention=rest.engine.retention,
     )
     with pytest.raises(OSError, match="in use"):

@@ -184,6 +184,7 @@ async def proxy_world(
         admission,
         audit,
         timeouts,
+        keys=nothing,
         retention=nothing,
     )
     await server.start(sockets)

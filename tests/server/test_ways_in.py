@@ -307,6 +307,7 @@ def test_every_operation_is_in_the_table() -> None:
         "{experimentId}": "{experiment}",
         "{snapshotId}": "{snapshot}",
         "{serviceId}": "{service}",
+        "{keyId}": "{key}",
         "{path}": "result",
         "{uuid}": "slot-0",
     }

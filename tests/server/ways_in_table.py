@@ -88,6 +88,9 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("GET", "/v1/gpus", ALL, {}),
     ("GET", "/v1/gpus/history", ALL, {}),
     ("GET", "/v1/usage", ALL, {}),
+    ("GET", "/v1/keys", ADMINS, {}),
+    ("POST", "/v1/keys", ADMINS, {"json": {"name": "a", "role": "user"}}),
+    ("POST", "/v1/keys/{key}/revoke", ADMINS, {"fresh": True}),
     ("GET", "/v1/storage", ALL, {}),
     ("POST", "/v1/storage/prune", SUBMIT, {"json": {"older_than_seconds": 9}}),
     (

@@ -16,6 +16,7 @@ from yarl import URL
 
 from fetchml.api.rest.server import HttpServer, HttpTimeouts
 from fetchml.auth.admission import Admission
+from fetchml.auth.key_manager import KeyManager
 from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.address import Address
@@ -164,6 +165,7 @@ async def rest_world(
             admission,
             parts.audit,
             timeouts,
+            keys=KeyManager(keyring, parts.audit),
             retention=engine.retention,
         )
         sockets = Address("127.0.0.1", front.http_port()).bind()

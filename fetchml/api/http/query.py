@@ -2,20 +2,16 @@
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TypeVar
 
 from aiohttp import web
 
 from fetchml.core.model import Status
+from fetchml.core.requests import times
 from fetchml.errors import BadRequest
 
 MAX_NUMBER = 2**63 - 1
 _DIGITS = re.compile(r"0|[1-9][0-9]*", re.ASCII)
-_TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})",
-    re.ASCII,
-)
 _MAX_DIGITS = 18
 """Every number of this length fits into 64 bits."""
 
@@ -66,13 +62,10 @@ class Query:
         text = self._given.get(name)
         if text is None:
             return None
-        try:
-            at = datetime.fromisoformat(text) if _TIME.fullmatch(text) else None
-        except ValueError:
-            at = None
+        at = times.milliseconds(text)
         if at is None:
-            raise BadRequest(f"{name}: must be a time such as 2026-01-31T12:00:00Z")
-        return int(at.timestamp() * 1000)
+            raise BadRequest(f"{name}: {times.RULE}")
+        return at
 
     def flag(self, name: str) -> bool:
         """Return a Boolean, false by default. Raises BadRequest for other values than 0 and 1."""

@@ -27,6 +27,7 @@ from fetchml.api.rest.audit import AuditOperations
 from fetchml.api.rest.experiments import ExperimentOperations
 from fetchml.api.rest.gpus import GpuOperations
 from fetchml.api.rest.jupyter import JupyterOperations
+from fetchml.api.rest.keys import KeyOperations
 from fetchml.api.rest.logs import LogOperations
 from fetchml.api.rest.metrics import Metrics
 from fetchml.api.rest.outputs import OutputOperations
@@ -43,6 +44,7 @@ from fetchml.api.ws.session import Timing
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.connection_limits import ConnectionLimits
+from fetchml.auth.key_manager import KeyManager
 from fetchml.auth.sign_in import SignIn
 from fetchml.config.sections.server import MAX_CONNECTIONS
 from fetchml.config.tls import Certificate
@@ -100,6 +102,7 @@ class HttpServer:
         timeouts: HttpTimeouts | None = None,
         *,
         max_connections: int = MAX_CONNECTIONS,
+        keys: KeyManager,
         retention: Retention,
     ) -> None:
         self._admission = admission
@@ -135,6 +138,7 @@ class HttpServer:
             GpuOperations(gpus),
             UsageOperations(engine),
             AuditOperations(audit),
+            KeyOperations(keys, body_timeout_seconds=timeouts.body),
             StorageOperations(retention, body_timeout_seconds=timeouts.body),
             WatchOperation(engine, admission, self._credentials, self._streams, timeouts.ws),
             SessionOperations(

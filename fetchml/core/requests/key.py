@@ -1,13 +1,17 @@
 """The rules for a new API key."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from fetchml.core.model import Role
-from fetchml.core.requests.checks import Violation
+from fetchml.core.requests import times
+from fetchml.core.requests.checks import Violation, check_fields, text
 
 LAST_EXPIRY_MS = 253_402_300_799_999
 """The end of the year 9999: the last time that a protobuf Timestamp may hold."""
+
+KNOWN_FIELDS = frozenset({"name", "role", "expires_at"})
 
 _NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 
@@ -29,3 +33,28 @@ def violations(
             yield Violation("expires_at", "must be a time from 1970 to 9999")
         elif expires_at <= now:
             yield Violation("expires_at", "must be in the future")
+
+
+class NewKey(NamedTuple):
+    """A key as it was requested, before `violations`."""
+
+    name: str
+    role: Role | None
+    expires_at: int | None
+
+
+def read(fields: Mapping[str, object]) -> tuple[NewKey | None, list[Violation]]:
+    """Read a request in JSON. Returns the violations of its types, without which there is a key."""
+    found, wrong = check_fields(fields, _TYPES, required=("name", "role"))
+    if wrong:
+        return None, wrong
+    role = next((role for role in Role if role == found["role"]), None)
+    expires_at = times.milliseconds(str(found["expires_at"])) if "expires_at" in found else None
+    return NewKey(str(found["name"]), role, expires_at), []
+
+
+def _time(value: object) -> str | None:
+    return None if isinstance(value, str) and times.milliseconds(value) is not None else times.RULE
+
+
+_TYPES = {"name": text(64), "role": text(64), "expires_at": _time}

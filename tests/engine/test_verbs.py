@@ -6,6 +6,7 @@ import re
 import pytest
 
 from fetchml.core.model import FailureReason, Status
+from fetchml.core.requests.logs import LogRange
 from fetchml.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from fetchml.ports.store import TaskQuery
 from fetchml.views import HealthStatus
@@ -240,3 +241,19 @@ async def test_pages_from_memory_and_from_disk_are_the_same(box: Box) -> None:
         for query in queries:
             page = await engine.list_tasks(ALICE, query)
             assert page == await engine._store.list_tasks(query), query
+
+
+async def test_log_has_the_times_of_its_bytes(box: Box) -> None:
+    async with box.engine() as engine:
+        script = "echo first; sleep 1.2; echo second"
+        task = await engine.create_task(ALICE, {"job_name": "a", "command": ["sh", "-c", script]})
+        task = await ended(engine, task.id)
+        info = await engine.log_info(ALICE, task.id, LogRange())
+        assert (info.attempt, info.attempts, info.end, info.may_grow) == (1, 1, 13, False)
+        assert [time.offset for time in info.times] == [0, 6]
+        first, second = (time.at for time in info.times)
+        assert task.started_at is not None
+        assert task.ended_at is not None
+        assert task.started_at <= first < second <= task.ended_at
+        later = engine.read_logs(ALICE, task.id, LogRange(since=second))
+        assert [chunk.data async for chunk in later] == [b"second\n"]

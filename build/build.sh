@@ -34,6 +34,10 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 PYTHONHASHSEED=1
 export SOURCE_DATE_EPOCH PYTHONHASHSEED
 
+if [ ! -e fetchml/api/ui/files/index.html ]; then
+    echo "build: the page is missing: run make web" >&2
+    exit 1
+fi
 mkdir -p build/work
 printf '%s\n' "$COMMIT" >build/work/commit
 "$python" -m PyInstaller --noconfirm --clean --log-level WARN \

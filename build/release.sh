@@ -16,6 +16,14 @@ python_version=3.11
 built=$PWD/build/dist/release
 
 [ "$(id -u)" -eq 0 ] || { echo "release: needs root, for a Debian 11 in a chroot" >&2; exit 1; }
+# What the page is built from is what the commit has.
+page="web build/web.sh build/openapi_types.py fetchml/api/rest/openapi.yaml"
+# shellcheck disable=SC2086  # one word a path
+if [ -n "$(git status --porcelain -- $page)" ]; then
+    echo "release: the page's sources are not committed: git status -- $page" >&2
+    exit 1
+fi
+build/web.sh build
 say() { echo "release: $* ($SECONDS s)"; }
 
 if ! command -v debootstrap >/dev/null; then
@@ -117,6 +125,8 @@ done
 
 say "build"
 git archive HEAD | tar -x -C "$root/source"
+# The page is built out here, of the same commit: node needs a newer glibc than Debian 11's.
+cp -r fetchml/api/ui/files "$root/source/fetchml/api/ui/"
 inside env PYTHON=/venv/bin/python COMMIT="$commit" SOURCE_DATE_EPOCH="$epoch" \
     /source/build/build.sh
 

@@ -1,6 +1,7 @@
-"""Adds to a CycloneDX list of Python libraries what else is in the executable: CPython, and the
-system's libraries that PyInstaller took in. `sbom.py ROOT LIBRARIES`, where ROOT is the Debian
-that it was built in."""
+"""Adds to a CycloneDX list of Python libraries what else is in the executable: CPython, the page's
+libraries, and the system's libraries that PyInstaller took in.
+
+`sbom.py ROOT LIBRARIES`, where ROOT is the Debian that it was built in."""
 
 import json
 import subprocess
@@ -47,6 +48,23 @@ def version_of(root: Path, package: str) -> str:
     ).stdout.splitlines()[0]
 
 
+def page_libraries() -> list[dict[str, Any]]:
+    """The page's own libraries, not the tools that build it."""
+    web = Path(__file__).parents[1] / "web"
+    bundled = json.loads((web / "package.json").read_text())["dependencies"]
+    packages = json.loads((web / "package-lock.json").read_text())["packages"]
+    waiting, names = list(bundled), set[str]()
+    while waiting:
+        if (name := waiting.pop()) not in names:
+            names.add(name)
+            waiting += packages[f"node_modules/{name}"].get("dependencies", {})
+    return [
+        component(name, version, f"pkg:npm/{name.replace('@', '%40')}@{version}")
+        for name in sorted(names)
+        for version in [packages[f"node_modules/{name}"]["version"]]
+    ]
+
+
 def main() -> None:
     root, found = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
     version = subprocess.run(
@@ -69,6 +87,7 @@ def main() -> None:
         version = version_of(root, package)
         purl = f"pkg:deb/debian/{package}@{version}?distro=bullseye"
         found["components"].append(component(package, version, purl))
+    found["components"] += page_libraries()
     json.dump(found, sys.stdout, indent=2, sort_keys=True)
 
 

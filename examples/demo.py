@@ -1,4 +1,4 @@
-"""FetchML in half a minute: start the server, train on real data, watch the task, keep the result.
+"""FetchML in half a minute: start the server, train on real data, watch the task, open the page.
 
     make demo
 
@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import docker
@@ -55,7 +55,9 @@ def main() -> None:
         say("The task is now in the history, with its results:")
         fetchml("ls", "--limit", "3")
         listed = json.loads(fetchml("ls", "--limit", "1", "--json", quiet=True))
-    show_result(data_dir / "tasks" / listed["tasks"][0]["id"] / "outputs")
+        show_result(data_dir / "tasks" / listed["tasks"][0]["id"] / "outputs")
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            show_page()
     show_next_steps(launcher, task, data_dir)
 
 
@@ -125,6 +127,17 @@ def show_result(outputs: Path) -> None:
         print(f"  {file}  {file.stat().st_size / 1024:.0f} KiB")
 
 
+def show_page() -> None:
+    """Show the link to the page, and keep the server running until Ctrl-C."""
+    link = fetchml("ui", quiet=True).strip()
+    say("The page, with this task in it. The link signs in once, within two minutes:")
+    print(f"\n  {link}")
+    say("The server runs until Ctrl-C.")
+    with suppress(KeyboardInterrupt):
+        signal.pause()
+    print()
+
+
 def show_next_steps(launcher: str, task: Sequence[str], data_dir: Path) -> None:
     train = shlex.join([*task, "--epochs", "200"])
     say("The server has stopped, and its data is kept. To continue:")
@@ -135,6 +148,7 @@ def show_next_steps(launcher: str, task: Sequence[str], data_dir: Path) -> None:
   fetchml submit {train}
   fetchml watch                                # every change, live
   fetchml ls
+  fetchml ui --open                            # the page, in the browser
   curl -H "X-API-Key: $(cat {data_dir}/admin.key)" http://127.0.0.1:9101/v1/tasks
   fetchml --help
 """

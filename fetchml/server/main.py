@@ -139,10 +139,10 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         data_dir = settings.data_dir
         # First, because a server that runs on this data directory holds the ports too.
         lock_data_dir(data_dir).release()
-        http_sockets = _bind(settings.server.http)
-        for each in http_sockets:
-            stack.callback(each.close)
+        http_sockets = _listen(stack, settings.server.http)
         http = Address(settings.server.http.host, http_sockets[0].getsockname()[1])
+        jupyter_sockets = _listen(stack, settings.jupyter.http) if settings.jupyter.http else []
+        jupyter_port = jupyter_sockets[0].getsockname()[1] if jupyter_sockets else None
         _require_free(settings.server.grpc)
         certificate = wiring.certificate(settings)
         watch = await stack.enter_async_context(FolderEvents())
@@ -158,7 +158,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         outside = Outside(
             store, restored, launcher, inventory, wiring.datasets(settings), owners, watch
         )
-        parts = await assemble(outside, wiring.options(settings, http.port))
+        parts = await assemble(outside, wiring.options(settings, http.port, jupyter_port))
         engine, snapshots, jupyter = parts.engine, parts.snapshots, parts.jupyter
         await parts.lifecycle.start()
         stack.push_async_callback(parts.lifecycle.close)
@@ -211,11 +211,11 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         )
         control = stack.enter_context(control_socket(data_dir))
         stack.push_async_callback(_stop_transports, rest, rpc)
-        await rest.start(http_sockets, certificate)
+        await rest.start([*http_sockets, *jupyter_sockets], certificate)
         grpc_port = await rpc.start(str(settings.server.grpc), control, certificate)
         grpc = Address(settings.server.grpc.host, grpc_port)
         if certificate is None:
-            _warn_if_open(http, grpc)
+            _warn_if_open(http, grpc, *([settings.jupyter.http] if settings.jupyter.http else []))
         alive = _report_ready(http, grpc, data_dir)
         await stop_requested.wait()
         _after(DRAIN_SECONDS, _exit_in_time)
@@ -273,6 +273,14 @@ def _bind(address: Address) -> list[socket.socket]:
             f"can't listen on {address}: {error.strerror}. Stop what uses it, or choose another "
             "address with --http or --grpc"
         ) from error
+
+
+def _listen(stack: AsyncExitStack, address: Address) -> list[socket.socket]:
+    """Return bound sockets, which the stack closes. Raises CannotStart."""
+    sockets = _bind(address)
+    for each in sockets:
+        stack.callback(each.close)
+    return sockets
 
 
 def _require_free(address: Address) -> None:

@@ -223,7 +223,12 @@ def _workspaces_root(settings: Settings) -> Path:
     return root
 
 
-def _jupyter_options(settings: Settings, http_port: int) -> JupyterOptions:
+def _jupyter_options(
+    settings: Settings, http_port: int, jupyter_port: int | None
+) -> JupyterOptions:
+    """Raises CannotStart."""
+    if jupyter_port is not None:
+        _check_jupyter_listener(settings, http_port, jupyter_port)
     return JupyterOptions(
         images=settings.jupyter.images,
         idle_ms=settings.jupyter.idle_seconds * 1000,
@@ -233,8 +238,25 @@ def _jupyter_options(settings: Settings, http_port: int) -> JupyterOptions:
         public_url=public_url(settings, http_port),
         command=settings.jupyter.command,
         domain=settings.jupyter.domain,
+        port=jupyter_port,
         loopback=_is_loopback(settings),
     )
+
+
+def _check_jupyter_listener(settings: Settings, http_port: int, jupyter_port: int) -> None:
+    """Raises CannotStart."""
+    server = settings.server
+    if settings.jupyter.domain is not None:
+        raise CannotStart(
+            "[jupyter] domain and [jupyter] http both give services an origin: set one of them"
+        )
+    if jupyter_port == http_port:
+        raise CannotStart("[jupyter] http and [server] http need different ports: change one")
+    if server.tls_cert is None and (server.public_url or "").startswith("https:"):
+        raise CannotStart(
+            "[jupyter] http has no TLS, and [server] public_url shows that a proxy adds it to the "
+            "other listener: set [jupyter] domain instead"
+        )
 
 
 def _is_loopback(settings: Settings) -> bool:
@@ -287,8 +309,9 @@ def _task_limits(tasks: TaskSettings) -> TaskLimits:
     )
 
 
-def options(settings: Settings, http_port: int) -> Options:
-    """`http_port`: where REST listens. Raises CannotStart, OSError."""
+def options(settings: Settings, http_port: int, jupyter_port: int | None = None) -> Options:
+    """`http_port`: where REST listens. `jupyter_port`: where Jupyter services do; `None` if there
+    too. Raises CannotStart, OSError."""
     tasks = settings.tasks
     return Options(
         data_dir=settings.data_dir,
@@ -306,7 +329,7 @@ def options(settings: Settings, http_port: int) -> Options:
             outputs=OutputLimits(tasks.outputs_files, tasks.outputs_mb << 20 or ANY_NUMBER),
         ),
         snapshots=_snapshot_options(settings),
-        jupyter=_jupyter_options(settings, http_port),
+        jupyter=_jupyter_options(settings, http_port, jupyter_port),
         workspaces=_workspaces_root(settings),
         private=settings.auth.private,
         zone=settings.history.time_zone,

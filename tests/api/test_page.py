@@ -5,7 +5,10 @@ import re
 import pytest
 from yarl import URL
 
+from tests.support.front import EDGE
 from tests.support.rest_world import Reply, World
+
+pytestmark = pytest.mark.fronts(EDGE)
 
 
 async def text_of(rest: World, path: str, **headers: str) -> Reply:

@@ -11,13 +11,14 @@ from yarl import URL
 from fetchml.auth import sign_in_codes
 from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Role
+from tests.support.front import EDGE
 from tests.support.page_browser import SESSION as PATH
 from tests.support.page_browser import Browser, audit_of
 from tests.support.rest_world import Client, World, rest_world
 
 
 @pytest.fixture
-async def rest() -> AsyncIterator[World]:
+async def rest(front: str) -> AsyncIterator[World]:
     async with rest_world() as world:
         world.client.session._cookie_jar = aiohttp.DummyCookieJar()
         yield world
@@ -129,3 +130,17 @@ async def test_secrets_are_never_shown(
     url = URL(f"{browser.rest.client.base}{PATH}?key={secrets[-1]}")
     async with browser.rest.client.session.post(url) as reply:
         assert reply.status >= 400, "a key in the URL is no key"
+
+
+@pytest.mark.fronts(EDGE)
+async def test_session_in_memory_passes_a_proxy(elsewhere: Browser) -> None:
+    reply = await elsewhere.sign_in()
+    assert (reply.status, reply.json["mode"]) == (201, "memory")
+    token = reply.json["token"]
+    assert (await elsewhere.ask("GET", "/v1/tasks", X_FetchML_Session=token)).status == 200
+    client = elsewhere.rest.as_(None)
+    protocols = ("fetchml.v1", f"fetchml.session.{token}")
+    async with client.session.ws_connect(client.url("/ws"), protocols=protocols) as socket:
+        assert socket.protocol == "fetchml.v1"
+    assert (await elsewhere.ask("DELETE", PATH, X_FetchML_Session=token)).status == 204
+    assert (await elsewhere.ask("GET", "/v1/tasks", X_FetchML_Session=token)).status == 401

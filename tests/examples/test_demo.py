@@ -1,8 +1,15 @@
 """The demo, as `make demo` runs it."""
 
+import http.client
 import json
+import os
+import pty
+import re
+import select
+import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -26,6 +33,39 @@ def test_demo_with_the_docker_launcher(
     finally:
         if not there_before:
             images.remove(demo.IMAGE)
+
+
+def test_demo_on_a_terminal_ends_with_the_link_to_the_page(tmp_path: Path) -> None:
+    """The server runs until Ctrl-C, so that the link leads somewhere."""
+    arguments = ["--launcher", "process", "--data-dir", str(tmp_path)]
+    inside, outside = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, demo.__file__, *arguments],
+        stdin=outside,
+        stdout=outside,
+        stderr=outside,
+        start_new_session=True,
+    ) as process:
+        os.close(outside)
+        shown = read_until(inside, "runs until Ctrl-C")
+        found = re.search(r"http://([\w.:]+)/ui/#code=fml_code_[\w-]{43}\s", shown)
+        assert found
+        with closing(http.client.HTTPConnection(found[1])) as connection:
+            connection.request("GET", "/ui/")
+            assert b"<title>FetchML</title>" in connection.getresponse().read()
+        process.send_signal(signal.SIGINT)
+        assert "fetchml ui --open" in read_until(inside, "fetchml --help")
+        assert process.wait(120) == 0
+    os.close(inside)
+
+
+def read_until(terminal: int, text: str) -> str:
+    shown = ""
+    while text not in shown:
+        readable, _, _ = select.select([terminal], [], [], 120)
+        assert readable, shown
+        shown += os.read(terminal, 65536).decode(errors="replace")
+    return shown
 
 
 def show_demo(data_dir: Path, launcher: str) -> None:

@@ -4,6 +4,7 @@ import fcntl
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -238,3 +239,13 @@ def test_unusable_temporary_folder_is_reported(
     assert ran.returncode not in {0, 1, 2}
     assert says in ran.stderr
     assert ran.stdout[: len("_MEI")] == left
+
+
+def test_page_is_in_it(start: Start) -> None:
+    server = start()
+    status, page = ask(server, "/ui/")
+    assert status == 200
+    (script,) = re.findall(rb'src="(/ui/assets/main-[\w]+\.js)"', page)
+    status, body = ask(server, script.decode())
+    assert (status, len(body) > 1000) == (200, True)
+    assert server.stop() == 0

@@ -159,12 +159,16 @@ async def proxy_world(
     *,
     domain: str | None = None,
     loopback: bool = False,
+    second: bool = False,
     private: bool = False,
 ) -> AsyncIterator[World]:
     sockets = Address("127.0.0.1", front.http_port()).bind()
     listens = sockets[0].getsockname()[1]
     port = int(front.seen(f"127.0.0.1:{listens}").rpartition(":")[2])
-    origins = JupyterOrigins(f"http://127.0.0.1:{port}", domain, loopback=loopback)
+    more = Address("127.0.0.1", 0).bind() if second else []
+    own_port = more[0].getsockname()[1] if more else None
+    public_url = f"http://127.0.0.1:{port}"
+    origins = JupyterOrigins(public_url, domain, port=own_port, loopback=loopback)
     services: Any = StubServices(origins, private=private)
     store: Any = MemoryStore()
     nothing: Any = None
@@ -187,7 +191,7 @@ async def proxy_world(
         keys=nothing,
         retention=nothing,
     )
-    await server.start(sockets)
+    await server.start([*sockets, *more])
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.stop, "the test is over")
         session = aiohttp.ClientSession(

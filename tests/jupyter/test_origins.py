@@ -241,3 +241,50 @@ async def test_jupyter_sets_no_session(tmp_path: Path) -> None:
         async with world.get(f"{BASE}/lab") as reply:
             assert reply.status == 200
             assert "planted" not in str(reply.headers)
+
+
+@pytest.fixture
+async def two_ports(tmp_path: Path) -> AsyncIterator[World]:
+    async with proxy_world(tmp_path, second=True, loopback=True) as made:
+        await made.jupyter(echo)
+        yield made
+
+
+async def test_the_main_port_redirects_to_the_second(two_ports: World) -> None:
+    world, port = two_ports, two_ports.services.origins.port
+    for host in (f"gpu.example:{world.port}", f"localhost:{world.port}", "gpu.example"):
+        async with world.get(f"{BASE}/lab?token=a", headers={"Host": host}) as reply:
+            assert reply.status == 307
+            name = host.partition(":")[0]
+            assert reply.headers["Location"] == f"http://{name}:{port}{BASE}/lab?token=a"
+    assert world.services.origins.url(ID) == f"http://127.0.0.1:{port}{BASE}/"
+
+
+async def test_the_second_port_serves_services_and_nothing_else(two_ports: World) -> None:
+    address = f"http://127.0.0.1:{two_ports.services.origins.port}"
+    key = {"X-API-Key": two_ports.secret}
+    session = two_ports.session
+    async with session.get(f"{address}{BASE}/lab") as reply:
+        assert (await reply.text()).startswith(f"GET {BASE}/lab\n")
+    for path in ("/", "/ui/", "/ui/session", "/v1/tasks", "/ws", "/health", "/metrics"):
+        async with session.get(f"{address}{path}", headers=key) as reply:
+            assert reply.status == 404, path
+    host = {"Host": f"127.0.0.1:{two_ports.port}"}
+    async with session.get(f"{address}/ui/", headers=host) as reply:
+        assert reply.status == 404, "the port counts, not the name"
+
+
+@pytest.mark.parametrize(
+    ("server", "jupyter", "ports", "reason"),
+    [
+        ({}, {"domain": "*.lab.example.org"}, (9101, 9111), "set one of them"),
+        ({}, {}, (9101, 9101), "different ports"),
+        ({"public_url": "https://gpu.example.org"}, {}, (9101, 9111), "domain instead"),
+    ],
+)
+def test_second_listener_that_gives_no_origin_is_refused(
+    server: dict[str, Any], jupyter: dict[str, Any], ports: tuple[int, int], reason: str
+) -> None:
+    settings = Settings(server=ServerSettings(**server), jupyter=JupyterSettings(**jupyter))
+    with pytest.raises(CannotStart, match=reason):
+        wiring.options(settings, *ports)

@@ -9,7 +9,8 @@ from playwright.async_api import Page, expect
 
 from fetchml.core.model import Role
 from fetchml.v1 import key_pb2
-from tests.support.program import ADMIN_KEY, Server
+from tests.support.program import ADMIN_KEY, Backend, Server
+from tests.support.server_fixtures import Serve
 from tests.support.tab import Tab
 from tests.support.waiting import SECONDS, until
 from tests.ui.conftest import OpenTab
@@ -136,20 +137,31 @@ ATTACK = """async ([server, experiment]) => {
 }"""
 
 
-@pytest.mark.parametrize("host", ["localhost", "0198c0de-0000-7000-8000-000000000001.localhost"])
+@pytest.mark.parametrize(
+    ("place", "host"),
+    [
+        ("localhost", "localhost"),
+        ("localhost", "0198c0de-0000-7000-8000-000000000001.localhost"),
+        # There browsers mark no request with Sec-Fetch-Site.
+        ("gpu.example", "gpu.example"),
+    ],
+)
 async def test_other_ports_and_services_cannot_use_the_cookie(
-    server: Server, tab: OpenTab, host: str
+    serve: Serve, processes_backend: Backend, tab: OpenTab, place: str, host: str
 ) -> None:
+    second = {} if place == "localhost" else {"FETCHML_JUPYTER_HTTP": "127.0.0.1:0"}
+    server = await serve(processes_backend, **second).start()
     opened = await tab()
-    await opened.page.goto(await link(server))
+    await opened.page.goto(await link(server, place))
     await signed_in(opened)
+    assert len(await opened.context.cookies()) == 1
     made = await server.rest.submit({"name": "kept"}, "/v1/experiments")
     experiment = made.json["id"]
     before = (await server.rest.get(f"/v1/experiments/{experiment}?view=full")).json
     async with foreign_page(host) as evil:
         attacker = await opened.context.new_page()
         await attacker.goto(evil)
-        found = await attacker.evaluate(ATTACK, [address(server), experiment])
+        found = await attacker.evaluate(ATTACK, [address(server, place), experiment])
         # The first two are answers that a page without permission to read sees as opaque.
         assert found[:2] == ["[object Response]", "[object Response]"]
         assert found[2:6] == ["refused"] * 4

@@ -126,6 +126,10 @@ class HttpServer:
             jupyter_seconds=timeouts.jupyter_answer,
         )
         self._at_origin = proxy.at_origin
+        self._jupyter_port = jupyter.origins.port
+        self._at_jupyter_port = Router()
+        for route in proxy.routes_at_port():
+            self._at_jupyter_port.add(route)
         self._credentials = SessionCredentials(admission, jupyter.origins)
         for operations in (
             TaskOperations(engine, body_timeout_seconds=timeouts.body),
@@ -198,10 +202,11 @@ class HttpServer:
         address = self._admission.client_of(http.remote or "", forwarded_for)
         request = RestRequest(http, trace_id, address, self._budgets)
         label = self._origins.label_of(headers.get("Host"))
+        router = self._router
+        if self._jupyter_port is not None and _port_of(http) == self._jupyter_port:
+            router = self._at_jupyter_port
         route, parameters = (
-            self._router.find(http.method, http.path)
-            if label is None
-            else (self._at_origin, (label,))
+            router.find(http.method, http.path) if label is None else (self._at_origin, (label,))
         )
         try:
             if not route.keyless:
@@ -209,7 +214,7 @@ class HttpServer:
                     request.admit(self._admission, secret)
                 else:
                     self._credentials.admit(request)
-            elif self._router.is_error(route):
+            elif router.is_error(route):
                 self._admission.count_refusal(headers.get("X-API-Key"), address)
             if not is_valid(http.raw_path):
                 raise BadRequest(_NOT_UTF8)
@@ -243,3 +248,10 @@ class HttpServer:
         if isinstance(error, HttpBadRequest) and not http.content.is_eof():
             response.force_close()
         return response
+
+
+def _port_of(http: web.BaseRequest) -> int | None:
+    """Return the port of this server that the client is connected to; `None` if it has left."""
+    transport = http.transport
+    name = None if transport is None else transport.get_extra_info("sockname")
+    return name[1] if isinstance(name, tuple) else None

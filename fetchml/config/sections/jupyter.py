@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from fetchml.config.address import Address
 from fetchml.config.sections.types import Count, Domain, Text, about
 
 
@@ -50,5 +51,14 @@ class JupyterSettings(msgspec.Struct, frozen=True):
             "the server's own port. This needs a wildcard DNS entry and, with TLS, a certificate "
             "for `*.HOST`; on this host `*.localhost` needs neither.",
             default="all services share the server's address",
+        ),
+    ] = None
+    http: Annotated[
+        Address | None,
+        about(
+            "Address of a second listener, which serves Jupyter services and nothing else: their "
+            "scripts then cannot use the session of the page. For a server without a domain of "
+            "its own; not behind a proxy that adds TLS.",
+            default="none",
         ),
     ] = None

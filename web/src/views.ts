@@ -41,7 +41,15 @@ export const VIEWS: readonly View[] = [
     roles: ["user", "admin"],
     load: () => import("./views/submit"),
   },
+  { path: "gpus", title: "GPUs", icon: "gpus", load: () => import("./views/gpus") },
   { path: "jupyter", title: "Jupyter", icon: "jupyter", load: () => import("./views/jupyter") },
+  {
+    path: "admin",
+    title: "Admin",
+    icon: "admin",
+    roles: ["admin"],
+    load: () => import("./views/admin"),
+  },
 ];
 
 export interface Found {

@@ -15,7 +15,7 @@ const MOST_STEPS = 400;
 const ENOUGH = 8;
 
 /** The words for each state. */
-const WORDS: Record<Gpu["state"], string> = {
+export const GPU_WORDS: Record<Gpu["state"], string> = {
   free: "free",
   held: "in use",
   busy: "blocked",
@@ -38,7 +38,7 @@ export function GpuCard({ gpu, history, track }: Props) {
     <li class={`gpu gpu-${gpu.state}`}>
       <div class="gpu-head">
         <span class="gpu-number">GPU {gpu.number}</span>
-        <span class="gpu-state">{WORDS[gpu.state]}</span>
+        <span class="gpu-state">{GPU_WORDS[gpu.state]}</span>
       </div>
       <div class="gpu-name clipped" title={gpu.uuid}>
         {plain(gpu.name ?? gpu.uuid)}

@@ -1,0 +1,115 @@
+/** What differs between some tasks: a row for each property, a value for each task. */
+
+import type { Task } from "../api/model";
+import { shellQuoted } from "../format";
+import { valuesOf, type Value } from "./runs";
+
+export interface Row {
+  group: string;
+  name: string;
+  /** One for each task; `undefined` where a task has none. */
+  values: readonly (Value | undefined)[];
+  isEqual: boolean;
+}
+
+export interface Compared {
+  task: Task;
+  metrics: Readonly<Record<string, number>>;
+}
+
+type Get = (task: Task) => Value | undefined;
+
+const PROPERTIES: readonly [group: string, name: string, get: Get][] = [
+  ["Outcome", "status", (task) => task.status],
+  ["Outcome", "error", (task) => task.error],
+  ["Outcome", "exit code", (task) => task.exit_code],
+  ["Outcome", "attempts", (task) => task.attempt],
+  ["Outcome", "GPUs", (task) => task.gpu_uuids?.join(", ") || undefined],
+  ["Request", "user", (task) => task.user_id],
+  ["Request", "image", (task) => task.image],
+  ["Request", "command", (task) => task.command?.map(shellQuoted).join(" ") || undefined],
+  ["Request", "args", (task) => task.args],
+  ["Request", "snapshot", (task) => task.snapshot_id],
+  ["Request", "datasets", (task) => task.datasets?.join(", ") || undefined],
+  ["Request", "environment variables", (task) => task.env_names?.join(", ") || undefined],
+  ["Request", "gpu", (task) => task.gpu],
+  ["Request", "cpu", (task) => task.cpu],
+  ["Request", "memory, GiB", (task) => task.memory_gb],
+  ["Request", "time limit, s", (task) => task.timeout_seconds],
+  ["Request", "retries", (task) => task.max_retries],
+  ["Request", "priority", (task) => task.priority],
+];
+const GROUPS = { result: "Results", parameter: "Parameters", label: "Labels" } as const;
+
+/** Return the rows: results first, then parameters, labels, the outcome and the request. */
+export function compare(all: readonly Compared[]): Row[] {
+  const values = all.map(({ task, metrics }) =>
+    valuesOf({ command: task.command, args: task.args, labels: task.metadata, metrics }),
+  );
+  const keys = new Set(values.flatMap((one) => [...one.keys()]));
+  const rows: Row[] = [];
+  for (const [kind, group] of Object.entries(GROUPS))
+    for (const key of keys)
+      if (key.startsWith(`${kind}:`))
+        rows.push(
+          row(
+            group,
+            key.slice(kind.length + 1),
+            values.map((one) => one.get(key)),
+          ),
+        );
+  rows.push(
+    row(
+      "Outcome",
+      "run time, s",
+      all.map(({ task }) => seconds(task)),
+    ),
+  );
+  for (const [group, name, get] of PROPERTIES)
+    rows.push(
+      row(
+        group,
+        name,
+        all.map(({ task }) => get(task)),
+      ),
+    );
+  const order = [...Object.values(GROUPS), "Outcome", "Request"];
+  return rows
+    .filter(({ values: some }) => some.some((value) => value !== undefined))
+    .toSorted((one, other) => order.indexOf(one.group) - order.indexOf(other.group));
+}
+
+function row(group: string, name: string, values: readonly (Value | undefined)[]): Row {
+  return { group, name, values, isEqual: new Set(values).size < 2 };
+}
+
+function seconds(task: Task): number | undefined {
+  const time = Date.parse(task.ended_at ?? "") - Date.parse(task.started_at ?? "");
+  return Number.isNaN(time) ? undefined : Math.round(time / 100) / 10;
+}
+
+/** The best and the worst of some numbers, if they differ. */
+export function extremes(values: readonly (Value | undefined)[]): { low?: number; high?: number } {
+  const numbers = values.filter((value) => typeof value === "number");
+  if (new Set(numbers).size < 2) return {};
+  return { low: Math.min(...numbers), high: Math.max(...numbers) };
+}
+
+const MAX_METRICS_BYTES = 64 * 1024;
+
+/** The numbers of a flat JSON object, as the server reads them; any other text has none. */
+export function metricsIn(text: string): Record<string, number> {
+  if (text.length > MAX_METRICS_BYTES) return {};
+  try {
+    const found: unknown = JSON.parse(text);
+    if (typeof found !== "object" || found === null || Array.isArray(found)) return {};
+    return Object.fromEntries(
+      Object.entries(found).filter(
+        (entry): entry is [string, number] =>
+          typeof entry[1] === "number" && Number.isFinite(entry[1]),
+      ),
+    );
+  } catch {
+    return {};
+  }
+}

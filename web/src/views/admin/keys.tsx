@@ -1,0 +1,130 @@
+/** API keys: all of them, and their end. */
+
+import { useMemo, useState } from "preact/hooks";
+import { message } from "../../api/http";
+import type { Key, KeyList } from "../../api/types";
+import { ms, plain, plural } from "../../format";
+import { now } from "../../state/clock";
+import { Resource } from "../../state/resource";
+import { store } from "../../state/store";
+import { confirmed } from "../../ui/dialog";
+import { announce, Loading, Problem } from "../../ui/notes";
+import { Panel } from "../../ui/panel";
+import { Ago, At } from "../../ui/time";
+import { useResource } from "../../ui/use";
+import { NewKey } from "./new_key";
+
+export function Keys() {
+  const [showsEnded, setShowsEnded] = useState(false);
+  const list = useMemo(
+    () => new Resource((signal) => store.http.get<KeyList>("/v1/keys", { signal })),
+    [],
+  );
+  const keys = useResource(list).data.value?.keys;
+  const valid = keys?.filter((key) => !isOver(key));
+  const shown = (showsEnded ? keys : valid)?.toReversed();
+  return (
+    <>
+      <NewKey onCreated={() => void list.refresh()} />
+      <Problem text={list.error.value} retry={() => void list.refresh()} />
+      {!shown || !keys || !valid ? (
+        !list.error.value && <Loading />
+      ) : (
+        <Panel
+          title="All keys"
+          aside={
+            keys.length > valid.length && (
+              <label class="check">
+                <input
+                  type="checkbox"
+                  checked={showsEnded}
+                  onChange={(event) => setShowsEnded(event.currentTarget.checked)}
+                />
+                {plural(keys.length - valid.length, "key")} revoked or expired
+              </label>
+            )
+          }
+        >
+          <div class="table-box" tabIndex={0} role="region" aria-label="Keys">
+            <table class="table">
+              <thead>
+                <tr>
+                  <th scope="col">Name</th>
+                  <th scope="col">Role</th>
+                  <th scope="col">Created</th>
+                  <th scope="col">Last used</th>
+                  <th scope="col">Expires</th>
+                  <th scope="col">
+                    <span class="off-screen">Action</span>
+                  </th>
+                </tr>
+              </thead>
+              <tbody>
+                {shown.map((key) => (
+                  <Row key={key.id} of={key} list={list} />
+                ))}
+              </tbody>
+            </table>
+          </div>
+        </Panel>
+      )}
+    </>
+  );
+}
+
+function isOver(key: Key): boolean {
+  const end = ms(key.expires_at);
+  return key.revoked_at !== undefined || (end !== undefined && end <= now.value);
+}
+
+function Row({ of: key, list }: { of: Key; list: Resource<KeyList> }) {
+  async function revoke(): Promise<void> {
+    const yes = await confirmed({
+      title: `Revoke the key of ${plain(key.name)}?`,
+      text: "It stops working at once, with the sessions and streams that it holds open. This cannot be undone.",
+      action: "Revoke",
+      danger: true,
+    });
+    if (!yes) return;
+    try {
+      await store.http.call("POST", `/v1/keys/${encodeURIComponent(key.id)}/revoke`);
+      announce(`Revoked the key of ${plain(key.name)}`);
+      await list.refresh();
+    } catch (error) {
+      announce(message(error), "problem");
+    }
+  }
+  return (
+    <tr>
+      <th scope="row">{plain(key.name)}</th>
+      <td>{key.role}</td>
+      <td>
+        <At at={key.created_at} />
+      </td>
+      <td>{key.last_used_at ? <Ago at={key.last_used_at} /> : <span class="muted">never</span>}</td>
+      <td>
+        {key.revoked_at ? (
+          <span class="muted">
+            revoked <Ago at={key.revoked_at} />
+          </span>
+        ) : key.expires_at ? (
+          <Ago at={key.expires_at} />
+        ) : (
+          <span class="muted">never</span>
+        )}
+      </td>
+      <td class="number">
+        {!isOver(key) && (
+          <button
+            type="button"
+            class="button button-small"
+            aria-label={`Revoke the key of ${plain(key.name)}`}
+            onClick={() => void revoke()}
+          >
+            Revoke
+          </button>
+        )}
+      </td>
+    </tr>
+  );
+}

@@ -1,0 +1,81 @@
+/** What users have on the disk. */
+
+import { useMemo } from "preact/hooks";
+import type { StorageReport } from "../../api/types";
+import { bytes, count, plain } from "../../format";
+import { Resource } from "../../state/resource";
+import { store } from "../../state/store";
+import { Meter } from "../../ui/meter";
+import { Empty, Loading, Problem } from "../../ui/notes";
+import { Panel } from "../../ui/panel";
+import { useResource } from "../../ui/use";
+
+const KINDS = ["snapshots", "workspaces", "outputs", "logs", "jupyter"] as const;
+
+export function Storage() {
+  const report = useMemo(
+    () => new Resource((signal) => store.http.get<StorageReport>("/v1/storage", { signal })),
+    [],
+  );
+  const found = useResource(report).data.value;
+  if (!found) return report.error.value ? <Problem text={report.error.value} /> : <Loading />;
+  const allowed = found.allowed_bytes;
+  const most = Math.max(1, ...found.users.map((user) => user.bytes));
+  return (
+    <Panel
+      title="Storage by user"
+      aside={
+        allowed === undefined
+          ? "no quota: [quotas] user_storage_gb"
+          : `each user may have ${bytes(allowed)}`
+      }
+    >
+      {found.users.length === 0 ? (
+        <Empty>Nothing is stored yet.</Empty>
+      ) : (
+        <div class="table-box" tabIndex={0} role="region" aria-label="Storage">
+          <table class="table">
+            <thead>
+              <tr>
+                <th scope="col">User</th>
+                <th scope="col">{allowed === undefined ? "Of the largest" : "Of the quota"}</th>
+                {["Total", "Files", ...KINDS].map((name) => (
+                  <th key={name} scope="col" class="number">
+                    {name}
+                  </th>
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              {found.users.map((user) => {
+                const share = user.bytes / (allowed ?? most);
+                return (
+                  <tr key={user.user_id}>
+                    <th scope="row">{plain(user.user_id) || "older releases"}</th>
+                    <td class="storage-bar">
+                      <Meter
+                        value={share}
+                        label={`Share of ${plain(user.user_id)}`}
+                        tone={allowed !== undefined && share > 0.9 ? "danger" : "plain"}
+                      />
+                    </td>
+                    <td class="number">{bytes(user.bytes)}</td>
+                    <td class="number">{count(user.files)}</td>
+                    {KINDS.map((kind) => {
+                      const use = user.kinds.find((one) => one.kind === kind);
+                      return (
+                        <td key={kind} class="number">
+                          {use ? bytes(use.bytes) : ""}
+                        </td>
+                      );
+                    })}
+                  </tr>
+                );
+              })}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </Panel>
+  );
+}

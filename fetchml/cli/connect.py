@@ -66,45 +66,42 @@ def connected(server: str, key: str | None, tls_ca: str | None = None) -> Iterat
 @contextmanager
 def connected_to(target: Target) -> Iterator[Client]:
     """Yield a client with the target's key, else with that of this machine's server."""
-    if target.key is None:
-        with connected_as_found(target.server) as client:
-            yield client
-    else:
-        with connected(target.server, target.key, target.tls_ca) as client:
-            yield client
+    with found(target) as at, connected(at.server, at.key, at.tls_ca) as client:
+        yield client
 
 
 @contextmanager
 def connected_as_found(server: str) -> Iterator[Client]:
-    """Yield a client with FETCHML_API_KEY, else with the admin key of this machine's server.
+    """Yield a client with FETCHML_API_KEY, else with the admin key of this machine's server."""
+    own = os.environ.get("FETCHML_API_KEY", "").strip()
+    with connected_to(Target(server, own or None)) as client:
+        yield client
+
+
+@contextmanager
+def found(target: Target) -> Iterator[Target]:
+    """Yield the address and the key to connect with: the target's, else, without a key, the
+    control socket and the admin key of this machine's server.
 
     The admin key is sent only through the control socket, which only the server's user can have
     created: any user of the machine can listen on a loopback port. Raises CommandError.
     """
-    if own := os.environ.get("FETCHML_API_KEY", "").strip():
-        with connected(server, own) as client:
-            yield client
+    if target.key is not None:
+        yield target
         return
-    data_dir = _data_dir_here(server)
-    if sys.platform != "linux":  # Servers run on Linux: this is the end of a tunnel.
-        with connected(server, None) as client:
-            yield client
-        return
-    key = _admin_key(data_dir)
+    data_dir = _data_dir_here(target.server)
+    # Servers run on Linux: elsewhere a loopback address is the end of a tunnel.
+    key = _admin_key(data_dir) if sys.platform == "linux" else None
     if not key:
-        with connected(server, None) as client:
-            yield client
+        yield target
         return
-    _require_its_server(server, data_dir)
+    _require_its_server(target.server, data_dir)
     try:
-        with (
-            control_socket(data_dir) as socket,
-            connected(f"{CONTROL}{socket}", key) as client,
-        ):
-            yield client
+        with control_socket(data_dir) as socket:
+            yield Target(f"{CONTROL}{socket}", key)
     except CommandError as failure:
         if isinstance(failure.__cause__, Unreachable):
-            message = f"Cannot reach a server at {server}"
+            message = f"Cannot reach a server at {target.server}"
             raise CommandError(message, failure.hint, ExitCode.UNREACHABLE) from None
         raise
 
@@ -208,8 +205,8 @@ class RetryNotice:
         self._shown = ""
 
 
-def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--server` and `--profile` to a command, and pass it a connected Client as `client`."""
+def target_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--server` and `--profile` to a command, and pass it the server as `target`."""
 
     @click.option(
         "--server",
@@ -223,8 +220,19 @@ def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Use the server and the key of this profile.  [env var: FETCHML_PROFILE]",
     )
     @functools.wraps(command)
-    def with_client(server: str | None, profile: str | None, **options: Any) -> Any:
-        with connected_to(find_target(server, profile)) as client:
+    def with_target(server: str | None, profile: str | None, **options: Any) -> Any:
+        return command(target=find_target(server, profile), **options)
+
+    return with_target
+
+
+def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--server` and `--profile` to a command, and pass it a connected Client as `client`."""
+
+    @target_option
+    @functools.wraps(command)
+    def with_client(target: Target, **options: Any) -> Any:
+        with connected_to(target) as client:
             return command(client=client, **options)
 
     return with_client

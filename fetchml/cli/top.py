@@ -1,34 +1,47 @@
 """`fetchml top`"""
 
-import time
-
 import click
 from rich.console import Group
-from rich.live import Live
 from rich.text import Text
 
-from fetchml.cli.connect import server_option
+from fetchml.cli.connect import connected, found, plain_failures, target_option
 from fetchml.cli.gpus import gpu_picture
 from fetchml.cli.queue import queue_table
 from fetchml.cli.render import can_redraw, console, show, task_table
+from fetchml.cli.targets import Target
 from fetchml.client import Client, Task
 
-EVERY_SECONDS = 1
 SHOWN = 100
 
 
 @click.command()
-@server_option
-def top(client: Client) -> None:
-    """Show the queue, the GPUs and the tasks, live. Prints once if stdout is not a terminal."""
-    out = console()
-    if not can_redraw(out):
-        show(_picture(client))
-        return
-    with Live(_picture(client), console=out, screen=True, auto_refresh=False) as live:
-        while True:
-            time.sleep(EVERY_SECONDS)
-            live.update(_picture(client), refresh=True)
+@target_option
+def top(target: Target) -> None:
+    """Show the queue, the GPUs, the tasks, and the log of one of them, live.
+
+    Prints once if stdout is not a terminal. The server sends every change; the use of the GPUs is
+    read every 5 seconds.
+
+    \b
+    Keys:
+      up, down       select a task; scroll the log, after Tab
+      l              show the log alone, and back
+      c              cancel the selected task, after a question
+      + -            change the priority of a waiting task
+      q              quit
+    """
+    with found(target) as at:
+        if not can_redraw(console()):
+            with connected(at.server, at.key, at.tls_ca) as client:
+                show(_picture(client))
+            return
+        # It takes as long to import as everything else.
+        from fetchml.cli.live.app import TopApp  # noqa: PLC0415
+
+        with plain_failures():
+            failed = TopApp(at, target.server).run()
+            if failed is not None:
+                raise failed
 
 
 def _picture(client: Client) -> Group:

@@ -1,0 +1,133 @@
+"""What `fetchml top` shows: the tasks in order, the columns that fit, the GPUs in a few lines."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from rich.text import Text
+
+from fetchml.cli.gpus import STYLES, state_name
+from fetchml.cli.render import clean, note, run_time, status_text
+from fetchml.cli.tables import FittedTable, fitted, table
+from fetchml.client import GpuList, Task, WatchTasksResponse, ended
+
+ENDED_SHOWN = 10
+MOST_SHOWN = 500
+"""Tasks in the table. More wait than anyone scrolls through; `fetchml ls` has them all."""
+ID_SHOWN = 12
+"""Characters of an id: its last part, which is random."""
+SPARE = ("PRIORITY", "USER", "RAN", "NOTE")
+JOB_SHOWN = 16
+
+
+class Board:
+    """The live tasks, and those that ended last."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Task] = {}
+        """By id, the last change last."""
+
+    def __getitem__(self, task_id: str) -> Task:
+        return self._tasks[task_id]
+
+    def get(self, task_id: str) -> Task | None:
+        return self._tasks.get(task_id)
+
+    def __contains__(self, task_id: str) -> bool:
+        return task_id in self._tasks
+
+    def replace(self, tasks: Iterable[Task]) -> None:
+        """Replace all tasks, given newest first, after changes were missed."""
+        self._tasks = {task.id: task for task in reversed(list(tasks))}
+
+    def apply(self, update: WatchTasksResponse) -> None:
+        if not update.HasField("task"):
+            return
+        self._tasks.pop(update.task.id, None)
+        if update.type != WatchTasksResponse.task_deleted:
+            self._tasks[update.task.id] = update.task
+        over = [task_id for task_id, task in self._tasks.items() if ended(task)]
+        for task_id in over[:-ENDED_SHOWN]:
+            del self._tasks[task_id]
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many tasks run, and how many wait."""
+        waiting = sum(task.status == Task.queued for task in self._tasks.values())
+        over = sum(map(ended, self._tasks.values()))
+        return len(self._tasks) - waiting - over, waiting
+
+    def shown(self) -> list[Task]:
+        """Return the tasks to show: those that run, those that wait, the next one first, and those
+        that ended last."""
+        tasks = self._tasks.values()
+        running = [task for task in tasks if task.status != Task.queued and not ended(task)]
+        waiting = [task for task in tasks if task.status == Task.queued]
+        running.sort(key=lambda task: task.id)
+        waiting.sort(key=lambda task: (not task.ahead, -task.priority, task.id))
+        over = [task for task in reversed(tasks) if ended(task)]
+        return [*[*running, *waiting][: MOST_SHOWN - len(over)], *over]
+
+
+class Grid(NamedTuple):
+    """Cells that fit a width."""
+
+    headers: list[str]
+    widths: list[int]
+    rows: list[list[Text]]
+
+
+def grid(tasks: Sequence[Task], width: int) -> Grid:
+    """Return the table of tasks, with columns left out and cells cut as the width requires."""
+    full = _table(tasks)
+    columns, widths = fitted(full.columns, SPARE, width)
+    cells = [
+        [_cut(cell, size) for cell in c.cells] for c, size in zip(columns, widths, strict=True)
+    ]
+    rows = [list(row) for row in zip(*cells, strict=True)]
+    return Grid([str(column.header) for column in columns], widths, rows)
+
+
+def _table(tasks: Iterable[Task]) -> FittedTable:
+    made = table("ID", "JOB", "STATUS", "PRIORITY", "USER", "RAN", "NOTE", spare=SPARE)
+    for task in tasks:
+        made.add_row(
+            Text(short(task.id)),
+            clean(task.job_name),
+            status_text(task),
+            Text(str(task.priority), justify="right"),
+            clean(task.user_id),
+            Text(run_time(task)),
+            clean(note(task)),
+        )
+    return made
+
+
+def _cut(cell: object, width: int) -> Text:
+    text = cell.copy() if isinstance(cell, Text) else Text(str(cell))
+    text.truncate(width, overflow="ellipsis")
+    return text
+
+
+def short(task_id: str) -> str:
+    """Return the part of an id that differs from task to task."""
+    return task_id[-ID_SHOWN:]
+
+
+def gpu_line(found: GpuList, board: Board) -> Text:
+    """Return the GPUs, one after another."""
+    if not found.gpus:
+        return clean(f"No GPUs: {found.problem or 'none found'}").append("")
+    line = Text()
+    for gpu in found.gpus:
+        state = state_name(gpu)
+        line.append(f"{gpu.number} ", "bold")
+        line.append(state, STYLES.get(state, ""))
+        if gpu.HasField("utilisation_percent"):
+            line.append(f" {gpu.utilisation_percent} %")
+        for task_id in gpu.task_ids:
+            job = board[task_id].job_name if task_id in board else short(task_id)
+            holder = clean(job)
+            holder.truncate(JOB_SHOWN, overflow="ellipsis")
+            line.append(" ").append_text(holder)
+        line.append("   ")
+    line.rstrip()
+    return line

@@ -23,7 +23,7 @@ def experiment() -> None:
     \b
     Examples:
       fetchml experiment create "learning rates"
-      fetchml submit --experiment "learning rates" -- python train.py --lr 0.1
+      fetchml submit --experiment "learning rates" --dir . -- python train.py
       fetchml experiment compare "learning rates" --sort loss
     """
 

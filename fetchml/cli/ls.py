@@ -37,7 +37,7 @@ def ls(
     Examples:
       fetchml ls --status running --user ada
       fetchml ls -o wide
-      fetchml ls --status queued -o name | xargs fetchml cancel
+      fetchml ls --status queued -o name | xargs -r fetchml cancel
       fetchml ls -o 'template={id}\t{status}\t{metadata.lr}'
     """
     found = client.page(limit, offset, **where)

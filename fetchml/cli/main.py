@@ -61,9 +61,9 @@ COMMANDS = {
 EPILOG = """\b
 Examples:
   fetchml serve                             start a server on this machine
-  fetchml submit --wait -- python train.py  run a command and follow it
+  fetchml submit --wait -- echo hello       run a command and follow it
   fetchml submit --dir . --wait             upload this folder, run its code
-  fetchml submit --image pytorch/pytorch --gpu 1 -- python train.py
+  fetchml submit --dir . --image pytorch/pytorch --gpu 1 -- python train.py
   fetchml ls --status running               list the running tasks
   fetchml ls -o 'template={id} {job_name}'  choose the fields; also json, wide
   fetchml logs -f TASK_ID                   follow the output of a task

@@ -20,7 +20,7 @@ from fetchml.client import Client, Task
 
 NOTHING_TO_RUN = """There is nothing to run. Give a command, or a folder with code:
 
-  fetchml submit -- python train.py
+  fetchml submit -- echo hello
   fetchml submit --dir . -- python train.py"""
 
 
@@ -142,9 +142,9 @@ def submit(
 
     \b
     Examples:
-      fetchml submit -- python train.py --epochs 3
-      fetchml submit --wait --gpu 1 --timeout 12h -- python train.py
-      fetchml submit --dir . --wait
+      fetchml submit --wait -- echo hello
+      fetchml submit --dir . -- python train.py --epochs 3
+      fetchml submit --dir . --wait --gpu 1 --timeout 12h -- python train.py
       fetchml submit -n hello --image alpine -e NAME=Ada -- sh -c 'echo $NAME'
     """
     if not (command or folder or any(fields[name] for name in ("args", "image", "snapshot_id"))):

@@ -206,7 +206,7 @@ class RetryNotice:
 
 
 def target_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--server` and `--profile` to a command, and pass it the server as `target`."""
+    """Add `--server` and `--profile` to a command, and pass it the server as `at_server`."""
 
     @click.option(
         "--server",
@@ -221,7 +221,7 @@ def target_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @functools.wraps(command)
     def with_target(server: str | None, profile: str | None, **options: Any) -> Any:
-        return command(target=find_target(server, profile), **options)
+        return command(at_server=find_target(server, profile), **options)
 
     return with_target
 
@@ -231,8 +231,8 @@ def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @target_option
     @functools.wraps(command)
-    def with_client(target: Target, **options: Any) -> Any:
-        with connected_to(target) as client:
+    def with_client(at_server: Target, **options: Any) -> Any:
+        with connected_to(at_server) as client:
             return command(client=client, **options)
 
     return with_client

@@ -16,7 +16,7 @@ SHOWN = 100
 
 @click.command()
 @target_option
-def top(target: Target) -> None:
+def top(at_server: Target) -> None:
     """Show the queue, the GPUs, the tasks, and the log of one of them, live.
 
     Prints once if stdout is not a terminal. The server sends every change; the use of the GPUs is
@@ -30,7 +30,7 @@ def top(target: Target) -> None:
       + -            change the priority of a waiting task
       q              quit
     """
-    with found(target) as at:
+    with found(at_server) as at:
         if not can_redraw(console()):
             with connected(at.server, at.key, at.tls_ca) as client:
                 show(_picture(client))
@@ -39,7 +39,7 @@ def top(target: Target) -> None:
         from fetchml.cli.live.app import TopApp  # noqa: PLC0415
 
         with plain_failures():
-            failed = TopApp(at, target.server).run()
+            failed = TopApp(at, at_server.server).run()
             if failed is not None:
                 raise failed
 

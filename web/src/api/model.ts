@@ -46,14 +46,16 @@ export type ErrorCode = NonNullable<ErrorBody["code"]>;
 /** A waiting task in the order of the queue. */
 export interface Waiting {
   task: Task;
-  position: number;
+  /** Absent while a retry is delayed. */
+  position?: number;
   reason?: string;
   estimate?: StartEstimate;
 }
 
 export interface WaitingList {
-  tasks: Waiting[];
-  total?: number;
+  waiting: Waiting[];
+  /** All waiting tasks that the caller may see. */
+  total: number;
 }
 
 /** A message of `/ws`. */

@@ -58,7 +58,7 @@ export class Store {
   );
   readonly health = new Resource((signal) => this.http.get<Health>("/health", { signal }));
   readonly waiting = new Resource((signal) =>
-    this.http.get<WaitingList>("/v1/queue/waiting", { query: { limit: SHOWN_WAITING }, signal }),
+    this.http.get<WaitingList>("/v1/queue/waiting", { query: { limit: SHOWN_WAITING, view: "full" }, signal }),
   );
 
   readonly isAdmin = computed(() => this.session.value?.role === "admin");

@@ -4,7 +4,7 @@ import type { VNode } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 /** Rows beyond the visible ones, so that fast scrolling and the Tab key find them there. */
-const SPARE = 12;
+const SPARE = 8;
 
 interface Props<T> {
   rows: readonly T[];
@@ -53,13 +53,15 @@ export function VirtualRows<T>(props: Props<T>) {
     look();
   }, [rows, height]);
 
+  const latest = useRef(look);
+  latest.current = look;
   useEffect(() => {
     const element = box.current;
     if (!element) return;
-    const observer = new ResizeObserver(look);
+    const observer = new ResizeObserver(() => latest.current());
     observer.observe(element);
     return () => observer.disconnect();
-  });
+  }, []);
 
   const shown: VNode[] = [];
   for (let index = range.from; index < Math.min(range.to, rows.length); index++)

@@ -152,25 +152,25 @@ function TimeLimit({ task }: { task: Task }) {
 function Queue() {
   const resource = useResource(store.waiting, QUEUE_EVERY_MS);
   const list = resource.data.value;
-  const total = store.stats.data.value?.queued ?? list?.tasks.length ?? 0;
+  const total = list?.total ?? 0;
   return (
     <Panel title="Queue" aside={<span class="number">{count(total)}</span>}>
       <Problem text={resource.error.value} retry={() => void resource.refresh()} />
       {!list ? (
         !resource.error.value && <Loading />
-      ) : list.tasks.length === 0 ? (
+      ) : list.waiting.length === 0 ? (
         <Empty>Nothing waits.</Empty>
       ) : (
         <>
           <ol class="rows">
-            {list.tasks.map((waiting) => (
+            {list.waiting.map((waiting) => (
               <QueueRow key={waiting.task.id} waiting={waiting} />
             ))}
           </ol>
-          {total > list.tasks.length && (
+          {total > list.waiting.length && (
             <p class="rows-more">
               <a href={href(["tasks"], { status: "queued", user: "*" })}>
-                {count(total - list.tasks.length)} more
+                {count(total - list.waiting.length)} more
               </a>
             </p>
           )}
@@ -185,8 +185,15 @@ function QueueRow({ waiting }: { waiting: Waiting }) {
   const start = ms(estimate?.p50);
   return (
     <li class="row">
-      <span class="row-position number" aria-label={`Position ${position}`}>
-        {count(position)}
+      <span class="row-position number">
+        {position === undefined ? (
+          ""
+        ) : (
+          <>
+            <span class="off-screen">Position </span>
+            {count(position)}
+          </>
+        )}
       </span>
       <div class="row-main">
         <TaskLink task={task} />

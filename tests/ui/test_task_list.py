@@ -100,3 +100,23 @@ async def test_a_window_of_many_rows_exists(server: Server, tab: OpenTab) -> Non
         await table.evaluate("(table) => table.scrollBy(0, 3000)")
         assert await page.locator(".task-row").count() < 100
     await expect(oldest).to_be_visible()
+
+
+async def test_many_tasks_are_labelled_and_run_again(server: Server, tab: OpenTab) -> None:
+    await submit_ended(server, "done-1", "done-2")
+    page = await sign_in(await tab(), server)
+    await visit(page, server, "tasks")
+    await page.get_by_label("Select all 2 rows").click()
+    await page.get_by_role("toolbar").get_by_role("button", name="Label").click()
+    await page.get_by_label("Key").fill("<b>team</b>")
+    await page.get_by_label("Value").fill("vision")
+    await page.get_by_role("button", name="Label 2 tasks").click()
+    await expect(page.get_by_text("2 tasks labelled")).to_be_visible()
+    await visit(page, server, "tasks?label=<b>team</b>=vision&columns=labels")
+    rows = page.locator(".task-row")
+    await expect(rows).to_have_count(2)
+    await expect(rows.first).to_contain_text("<b>team</b>vision")
+    await page.get_by_label("Select all 2 rows").click()
+    await page.get_by_role("toolbar").get_by_role("button", name="Retry").click()
+    await page.get_by_role("button", name="Retry 2 tasks").click()
+    await expect(rows).to_have_count(4)

@@ -1,12 +1,14 @@
 """Answers of the engine other than tasks. Transports convert them to JSON and messages."""
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
 
-from fetchml.core.model import Status, Task
+from fetchml.core.model import Role, Status, Task
 from fetchml.core.requests.jupyter import ServiceStatus
+from fetchml.core.requests.task_limits import TaskLimits
 
 
 class QueueStats(msgspec.Struct, frozen=True):
@@ -78,6 +80,85 @@ class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
     progress: str | None = None
     estimate: StartEstimate | None = None
     """`None` if the task does not wait, or its start cannot be estimated."""
+
+
+class WaitingTask(msgspec.Struct, frozen=True):
+    """A waiting task in the order of the queue."""
+
+    task: Task
+    reason: str
+    position: int | None
+    """From 1; `None` while a retry is delayed."""
+    estimate: StartEstimate | None
+
+
+class WaitingList(NamedTuple):
+    tasks: list[WaitingTask]
+    total: int
+    """All waiting tasks that the caller may see."""
+
+
+class Quotas(msgspec.Struct, frozen=True):
+    """What one user may have at the same time; 0: any amount."""
+
+    gpus: int
+    running: int
+    queued: int
+    queued_bytes: int
+    storage_bytes: int
+
+
+class ServerInfo(msgspec.Struct, frozen=True):
+    """The server as a caller sees it."""
+
+    version: str
+    launcher: str
+    image: str
+    command: Sequence[str]
+    allow_images: Sequence[str]
+    cpu: int
+    memory_gb: int
+    gpu: int
+    max_running: int
+    preemption: bool
+    task_limits: TaskLimits
+    max_retries: int
+    quotas: Quotas
+    datasets: Sequence[str]
+    jupyter_images: Sequence[str]
+    private: bool
+    user: str
+    role: Role
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """The result of one check of the host."""
+
+    name: str
+    finding: str
+    fix: str = ""
+    """What to do about a problem; empty if there is none."""
+    advice: str = ""
+    """What would be safer, although everything works; empty if there is nothing."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.fix
+
+
+class ExperimentResult(NamedTuple):
+    """A run of an experiment."""
+
+    task: Task
+    metrics: Mapping[str, float]
+    """Empty while the task is live."""
+
+
+class ExperimentResults(NamedTuple):
+    results: Sequence[ExperimentResult]
+    """Newest first."""
+    total: int
+    """All runs that the caller may see."""
 
 
 class GpuUse(msgspec.Struct, frozen=True):

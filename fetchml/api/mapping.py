@@ -63,8 +63,13 @@ class Time(Field):
 class Nested(Field):
     """One value of another type."""
 
-    def __init__(self, name: str, mapping: "Mapping[Any, Any]") -> None:
-        super().__init__(name)
+    def __init__(
+        self,
+        name: str,
+        mapping: "Mapping[Any, Any]",
+        value: str | Callable[[Any], Any] | None = None,
+    ) -> None:
+        super().__init__(name, value)
         self._mapping = mapping
 
     def json(self, value: Any) -> object:

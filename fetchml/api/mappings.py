@@ -1,6 +1,7 @@
 """The fields that REST and gRPC show of every type except `Task`."""
 
 import os
+from collections.abc import Sequence
 
 from fetchml.api.mapping import Field, Mapping, Nested, Rows, Time
 from fetchml.core.audit import AuditEntry
@@ -8,7 +9,7 @@ from fetchml.core.gpus.health import GpuProcess
 from fetchml.core.model import Key
 from fetchml.core.requests.experiment import Experiment
 from fetchml.core.requests.pruning import Pruned
-from fetchml.core.requests.snapshot import Snapshot
+from fetchml.core.requests.snapshot import Entry, EntryKind, Snapshot
 from fetchml.core.storage import Kind, Used
 from fetchml.engine.gpus.report import GpuReport, GpuStatus
 from fetchml.engine.retention import StorageReport
@@ -20,12 +21,15 @@ from fetchml.v1 import (
     jupyter_pb2,
     key_pb2,
     queue_pb2,
+    server_pb2,
     snapshot_pb2,
     storage_pb2,
     task_pb2,
 )
 from fetchml.views import (
+    ExperimentResult,
     Explanation,
+    Finding,
     JupyterView,
     LogInfo,
     LogMatch,
@@ -33,6 +37,8 @@ from fetchml.views import (
     LogTime,
     OutputFile,
     QueueStats,
+    Quotas,
+    ServerInfo,
     Shortage,
     StartEstimate,
 )
@@ -246,4 +252,87 @@ PRUNED: Mapping[Pruned, storage_pb2.PruneStorageResponse] = Mapping(
     Field("bytes"),
     Field("files"),
     Field("left"),
+)
+
+TASK_LIMITS: Mapping[ServerInfo, server_pb2.TaskLimits] = Mapping(
+    server_pb2.TaskLimits,
+    Field("cpu", "task_limits.cpu"),
+    Field("memory_gb", "task_limits.memory_gb"),
+    Field("timeout_seconds", "task_limits.timeout_seconds"),
+    Field("max_cpu", "task_limits.max_cpu"),
+    Field("max_memory_gb", "task_limits.max_memory_gb"),
+    Field("max_timeout_seconds", "task_limits.max_timeout_seconds"),
+    Field("max_retries"),
+)
+
+QUOTAS: Mapping[Quotas, server_pb2.Quotas] = Mapping(
+    server_pb2.Quotas,
+    Field("gpus"),
+    Field("running"),
+    Field("queued"),
+    Field("queued_bytes"),
+    Field("storage_bytes"),
+)
+
+SERVER: Mapping[ServerInfo, server_pb2.ServerInfo] = Mapping(
+    server_pb2.ServerInfo,
+    Field("version"),
+    Field("launcher"),
+    Field("image"),
+    Field("command"),
+    Field("allow_images"),
+    Field("cpu"),
+    Field("memory_gb"),
+    Field("gpu"),
+    Field("max_running"),
+    Nested("task_limits", TASK_LIMITS, lambda info: info),
+    Nested("quotas", QUOTAS),
+    Field("datasets"),
+    Field("jupyter_images"),
+    Field("private"),
+    Field("user_id", "user"),
+    Field("role"),
+    Field("preemption"),
+)
+
+FINDING: Mapping[Finding, server_pb2.Finding] = Mapping(
+    server_pb2.Finding,
+    Field("name"),
+    Field("ok"),
+    Field("finding"),
+    Field("fix", keep_empty=False),
+    Field("advice", keep_empty=False),
+)
+
+DOCTOR: Mapping[Sequence[Finding], server_pb2.DoctorReport] = Mapping(
+    server_pb2.DoctorReport,
+    Field("ok", lambda found: all(each.ok for each in found)),
+    Rows("findings", FINDING, lambda found: found, keep_empty=True),
+)
+
+RESULT: Mapping[ExperimentResult, experiment_pb2.ExperimentResult] = Mapping(
+    experiment_pb2.ExperimentResult,
+    Field("task_id", "task.id"),
+    Field("job_name", "task.spec.job_name"),
+    Field("status", "task.shown_status"),
+    Field("command", "task.spec.command"),
+    Field("args", "task.spec.args"),
+    Field("metadata", "task.spec.metadata", keep_empty=False),
+    Field("metrics", keep_empty=False),
+    Time("created_at", "task.created_at"),
+    Time("started_at", "task.started_at"),
+    Time("ended_at", "task.ended_at"),
+    Field("snapshot_id", "task.spec.snapshot_id"),
+    Field("user_id", "task.user"),
+)
+
+_IS_LINK = EntryKind.LINK
+
+SNAPSHOT_FILE: Mapping[Entry, snapshot_pb2.SnapshotFile] = Mapping(
+    snapshot_pb2.SnapshotFile,
+    Field("path"),
+    Field("kind"),
+    Field("size_bytes", lambda entry: None if entry.kind is _IS_LINK else entry.size),
+    Field("sha256", lambda entry: None if entry.kind is _IS_LINK else entry.content),
+    Field("target", lambda entry: entry.content if entry.kind is _IS_LINK else None),
 )

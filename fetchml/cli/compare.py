@@ -1,7 +1,5 @@
 """Comparison of an experiment's tasks."""
 
-import json
-import math
 import shlex
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +12,9 @@ from rich.text import Text
 from fetchml.cli.render import clean, note, run_time, status_text
 from fetchml.cli.tables import table
 from fetchml.client import Client, NotFound, Task, ended, to_json
+from fetchml.core.metrics import MAX_METRICS_BYTES, METRICS_FILE, metrics_in
 from fetchml.core.requests import shell_words
 
-METRICS_FILE = "metrics.json"
-MAX_METRICS_BYTES = 64 * 1024
 CALLS_AT_ONCE = 8
 
 
@@ -25,7 +22,7 @@ class Row(NamedTuple):
     task: Task
     outputs: int
     """Number of files."""
-    metrics: dict[str, int | float]
+    metrics: dict[str, float]
 
 
 def compared(client: Client, tasks: Iterable[Task]) -> list[Row]:
@@ -40,32 +37,12 @@ def _row(client: Client, task: Task) -> Row | None:
         return Row(task, 0, {})
     try:
         sizes = {output.path: output.size_bytes for output in client.outputs(task.id)}
-        metrics = dict[str, int | float]()
+        metrics = dict[str, float]()
         if sizes.get(METRICS_FILE, MAX_METRICS_BYTES + 1) <= MAX_METRICS_BYTES:
             metrics = metrics_in(b"".join(client.read_output(task.id, METRICS_FILE)))
         return Row(task, len(sizes), metrics)
     except NotFound:
         return None
-
-
-def metrics_in(content: bytes) -> dict[str, int | float]:
-    """Return the numbers of a flat JSON object. Any other content has no metrics."""
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    return {name: value for name, value in found.items() if _is_number(value)}
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
 
 
 def sort_rows(rows: Sequence[Row], metric: str, *, descending: bool) -> list[Row]:
@@ -115,8 +92,10 @@ def comparison_table(rows: Sequence[Row]) -> Table:
     return made
 
 
-def _number(value: int | float | None) -> Text:
-    return Text("" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value))
+def _number(value: float | None) -> Text:
+    if value is None:
+        return Text("")
+    return Text(str(value) if type(value) is int else f"{value:.6g}")
 
 
 def row_json(row: Row) -> dict[str, Any]:

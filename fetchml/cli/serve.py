@@ -1,6 +1,7 @@
 """`fetchml serve`"""
 
 import os
+from functools import partial
 
 import click
 
@@ -8,9 +9,19 @@ from fetchml.cli.errors import CommandError
 from fetchml.cli.settings_options import settings_options
 from fetchml.config.settings import Settings
 from fetchml.ops import pyinstaller
+from fetchml.ports.gpu import GpuState
 from fetchml.server import main
 from fetchml.server.wiring import CannotStart
 from fetchml.system import log
+from fetchml.views import Finding
+
+
+def _examine(settings: Settings, gpus: GpuState | None) -> list[Finding]:
+    """Import the checks when they are needed: few servers are asked for them."""
+    from fetchml.ops.doctor import examine_running  # noqa: PLC0415
+
+    found = examine_running(settings, gpus)
+    return [Finding(each.name, each.finding, each.fix, each.advice) for each in found]
 
 
 @click.command()
@@ -32,6 +43,6 @@ def serve(settings: Settings) -> None:
     if admin_key is not None:
         log.keep_out(admin_key)
     try:
-        main.serve(settings, admin_key)
+        main.serve(settings, admin_key, partial(_examine, settings))
     except CannotStart as error:
         raise CommandError(f"The server cannot start: {error}") from error

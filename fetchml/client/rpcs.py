@@ -11,19 +11,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
 
 from fetchml.v1 import (
-    experiment_pb2,
     gpu_pb2,
     jupyter_pb2,
     queue_pb2,
-    snapshot_pb2,
+    server_pb2,
     task_pb2,
     usage_pb2,
 )
-from fetchml.v1.experiment_pb2 import Experiment
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
 from fetchml.v1.queue_pb2 import QueueStats
-from fetchml.v1.snapshot_pb2 import Snapshot
 from fetchml.v1.task_pb2 import FULL, CreateTaskRequest, DatasetSpec, Task
 
 MAX_MESSAGE_BYTES = 1 << 20
@@ -264,6 +261,21 @@ def get_queue() -> Rpc[QueueStats]:
     return Rpc("QueueService/GetQueue", queue_pb2.GetQueueRequest(), QueueStats)
 
 
+def list_waiting(limit: int | None) -> Rpc[queue_pb2.ListQueueResponse]:
+    request = queue_pb2.ListQueueRequest(limit=limit, view=FULL)
+    return Rpc("QueueService/ListQueue", request, queue_pb2.ListQueueResponse)
+
+
+def get_server_info() -> Rpc[server_pb2.ServerInfo]:
+    request = server_pb2.GetServerInfoRequest()
+    return Rpc("ServerService/GetServerInfo", request, server_pb2.ServerInfo)
+
+
+def run_doctor() -> Rpc[server_pb2.DoctorReport]:
+    request = server_pb2.RunDoctorRequest()
+    return Rpc("ServerService/RunDoctor", request, server_pb2.DoctorReport)
+
+
 def check_health() -> Rpc[health_pb2.HealthCheckResponse]:
     request = health_pb2.HealthCheckRequest()
     return Rpc("grpc.health.v1.Health/Check", request, health_pb2.HealthCheckResponse)
@@ -310,59 +322,6 @@ def get_gpu_history(
 def list_gpu_hours(since: Timestamp | None, until: Timestamp | None) -> Rpc[usage_pb2.GpuHoursList]:
     request = usage_pb2.ListGpuHoursRequest(since=since, until=until)
     return Rpc("UsageService/ListGpuHours", request, usage_pb2.GpuHoursList)
-
-
-# Experiments
-
-
-def list_experiments() -> Rpc[experiment_pb2.ListExperimentsResponse]:
-    request = experiment_pb2.ListExperimentsRequest(view=FULL)
-    return Rpc("ExperimentService/ListExperiments", request, experiment_pb2.ListExperimentsResponse)
-
-
-def create_experiment(name: str, description: str | None, commit_id: str | None) -> Rpc[Experiment]:
-    """Raises ValueError for a value that does not fit its field."""
-    request = experiment_pb2.CreateExperimentRequest(
-        name=name, description=description, commit_id=commit_id, view=FULL
-    )
-    return Rpc("ExperimentService/CreateExperiment", request, Experiment, repeatable=False)
-
-
-def get_experiment(experiment_id: str) -> Rpc[Experiment]:
-    request = experiment_pb2.GetExperimentRequest(experiment_id=experiment_id, view=FULL)
-    return Rpc("ExperimentService/GetExperiment", request, Experiment)
-
-
-def archive_experiment(experiment_id: str) -> Rpc[Experiment]:
-    request = experiment_pb2.ArchiveExperimentRequest(experiment_id=experiment_id, view=FULL)
-    return Rpc("ExperimentService/ArchiveExperiment", request, Experiment)
-
-
-def delete_experiment(experiment_id: str) -> Rpc[Empty]:
-    request = experiment_pb2.DeleteExperimentRequest(experiment_id=experiment_id)
-    return Rpc("ExperimentService/DeleteExperiment", request, Empty, deletes=True)
-
-
-# Snapshots
-
-
-def list_snapshots() -> Rpc[snapshot_pb2.ListSnapshotsResponse]:
-    request = snapshot_pb2.ListSnapshotsRequest()
-    return Rpc("SnapshotService/ListSnapshots", request, snapshot_pb2.ListSnapshotsResponse)
-
-
-def get_snapshot(snapshot_id: str) -> Rpc[Snapshot]:
-    request = snapshot_pb2.GetSnapshotRequest(snapshot_id=snapshot_id)
-    return Rpc("SnapshotService/GetSnapshot", request, Snapshot)
-
-
-def upload_snapshot() -> Rpc[Snapshot]:
-    return Rpc("SnapshotService/UploadSnapshot", snapshot_pb2.UploadSnapshotRequest(), Snapshot)
-
-
-def delete_snapshot(snapshot_id: str) -> Rpc[Empty]:
-    request = snapshot_pb2.DeleteSnapshotRequest(snapshot_id=snapshot_id)
-    return Rpc("SnapshotService/DeleteSnapshot", request, Empty, deletes=True)
 
 
 # Jupyter services

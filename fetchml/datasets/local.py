@@ -2,15 +2,20 @@
 
 import asyncio
 import hashlib
+import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
+from fetchml.core.requests.dataset import NAME
 from fetchml.datasets.cache import size_words
 from fetchml.ports.launcher import PrepareError
 
 MAX_SUMS = 10_000
+MAX_NAMES = 1_000
+"""Names of datasets in one list."""
 _CHUNK_BYTES = 8 << 20
 
 
@@ -25,6 +30,11 @@ class LocalDatasets:
     @property
     def is_set(self) -> bool:
         return self._root is not None
+
+    async def names(self) -> list[str]:
+        """Return the names of folders in the root that requests may use, up to MAX_NAMES."""
+        root = self._root
+        return [] if root is None else await asyncio.to_thread(_names, root)
 
     async def first_outside(self, locations: Sequence[str]) -> int | None:
         """Return the index of the first location outside of the root, links resolved; `None` if all
@@ -88,6 +98,16 @@ def _readable() -> Iterator[None]:
     except OSError as error:
         why = error.strerror or "it fails"
         raise PrepareError(f"the server can't read it: {why}", permanent=False) from error
+
+
+def _names(root: Path) -> list[str]:
+    try:
+        with os.scandir(root) as entries:
+            usable = (entry for entry in entries if NAME.fullmatch(entry.name))
+            found = islice((entry.name for entry in usable if entry.is_dir()), MAX_NAMES)
+            return sorted(found)
+    except OSError:
+        return []
 
 
 def _first_outside(root: Path, locations: Sequence[str]) -> int | None:

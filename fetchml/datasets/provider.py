@@ -32,6 +32,7 @@ class DatasetProvider:
         """`root`: the server's own datasets. `origins`: by allowed scheme. `pause_seconds`: before
         the first retry of an interrupted fetch."""
         self._root = LocalDatasets(root)
+        self.names = self._root.names
         self._cache = cache
         self._versions = DatasetVersions(cache.folder / "versions.json")
         self._origins = origins

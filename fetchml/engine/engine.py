@@ -18,7 +18,10 @@ from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.estimates import Estimates
+from fetchml.engine.experiments import Experiments
 from fetchml.engine.explain import explain, tasks_before
+from fetchml.engine.host.diagnosis import Diagnosis
+from fetchml.engine.host.info import ServerInformation
 from fetchml.engine.logs.reader import LogReader
 from fetchml.engine.logs.search import LogSearcher
 from fetchml.engine.status import ServerStatus
@@ -26,7 +29,9 @@ from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.changes import TaskChanges
+from fetchml.engine.tasks.results import ResultLists
 from fetchml.engine.tasks.visible import VisibleTasks
+from fetchml.engine.tasks.waiting import WaitingTasks
 from fetchml.engine.usage.history import UsageHistory
 from fetchml.engine.watch import Watches
 from fetchml.errors import BadRequest
@@ -60,6 +65,10 @@ class Engine:
         tasks: TaskLookup,
         visible: VisibleTasks,
         changes: TaskChanges,
+        waiting: WaitingTasks,
+        info: ServerInformation,
+        diagnosis: Diagnosis,
+        experiments: Experiments,
         watches: Watches,
         files: TaskFiles,
         logs: LogReader,
@@ -80,6 +89,10 @@ class Engine:
         self.create_tasks = submissions.create_tasks
         self.update_task = changes.update
         self.retry_task = changes.retry
+        self.list_waiting = waiting.first
+        self.server_info = info.get
+        self.run_doctor = diagnosis.run
+        self.experiment_results = ResultLists(experiments, self.list_tasks, files).list
         self.status = status
         self._submissions = submissions
         self.usage = usage

@@ -8,7 +8,7 @@ import os
 import stat
 from itertools import count, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 MAX_DEPTH = 100
 _NAMES_AT_ONCE = 10_000
@@ -35,6 +35,27 @@ def read_regular(folder: int, name: str, offset: int, limit: int) -> bytes:
         return os.pread(fd, limit, offset)
     finally:
         os.close(fd)
+
+
+def open_regular(root: Path, path: str) -> BinaryIO:
+    """Open a regular file below a folder, `path` with `/` between its parts. Raises OSError for
+    anything else, and for a path that leaves the folder."""
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise FileNotFoundError(path)
+    fd = os.open(root, FOLDER)
+    for part in parts:
+        try:
+            inner = os.open(
+                part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=fd
+            )
+        finally:
+            os.close(fd)
+        fd = inner
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FileNotFoundError(path)
+    return os.fdopen(fd, "rb")
 
 
 def remove(root: Path) -> None:

@@ -7,6 +7,7 @@ from fetchml.config.settings import Settings
 from fetchml.files.data_dir import is_taken
 from fetchml.ops.checks import data, gpus, launcher, limits
 from fetchml.ops.checks.check import Check
+from fetchml.ports.gpu import GpuState
 
 
 def examine(settings: Settings) -> Iterator[Check]:
@@ -29,6 +30,27 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield launcher.shim_runs()
     if settings.server.launcher == "docker":
         yield from launcher.docker(settings, found)
+    else:
+        yield Check("launcher", "process: tasks run without isolation")
+
+
+def examine_running(settings: Settings, found: GpuState | None) -> Iterator[Check]:
+    """Run the checks that make sense within the running server. `found`: what its inventory sees;
+    `None` if it has plain slots."""
+    yield data.data_dir(settings.data_dir)
+    yield data.admin_key(settings.data_dir)
+    yield data.disk(settings)
+    yield data.tls(settings)
+    yield data.clock(settings.data_dir)
+    yield limits.open_files()
+    yield limits.inotify()
+    yield limits.resources(settings)
+    yield limits.task_limits(settings)
+    yield limits.memory(settings)
+    if found is not None:
+        yield from gpus.gpus(settings, found)
+    if settings.server.launcher == "docker":
+        yield from launcher.docker(settings, found or GpuState())
     else:
         yield Check("launcher", "process: tasks run without isolation")
 

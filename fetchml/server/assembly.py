@@ -27,6 +27,8 @@ from fetchml.engine.estimates import Estimates
 from fetchml.engine.experiments import Experiments, experiment_records
 from fetchml.engine.feed import Feed
 from fetchml.engine.gpus.gpus import Gpus
+from fetchml.engine.host.diagnosis import Diagnosis, Examine, examine_nothing
+from fetchml.engine.host.info import ServerInformation
 from fetchml.engine.lifecycle import Lifecycle
 from fetchml.engine.logs.reader import LogReader
 from fetchml.engine.logs.search import LogSearcher
@@ -40,6 +42,7 @@ from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.changes import TaskChanges
 from fetchml.engine.tasks.visible import VisibleTasks
+from fetchml.engine.tasks.waiting import WaitingTasks
 from fetchml.engine.usage.history import UsageHistory
 from fetchml.engine.usage.ledger import UsageLedger
 from fetchml.engine.usage.sampler import UsageSampler
@@ -99,6 +102,8 @@ class Options:
     """What the files of one user may take; 0: any amount."""
     samples: bool = True
     """Samples of what tasks and GPUs use are taken."""
+    examine: Examine = examine_nothing
+    """The checks of `fetchml doctor`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +299,18 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         tasks=tasks,
         visible=visible,
         changes=changes,
+        waiting=WaitingTasks(state, index, estimates, clock, private=private),
+        info=ServerInformation(
+            state,
+            options.rules,
+            launcher=outside.launcher.name,
+            dataset_names=outside.datasets.names,
+            jupyter_images=sorted(options.jupyter.images),
+            user_storage_bytes=options.user_storage_bytes,
+            private=private,
+        ),
+        experiments=experiments,
+        diagnosis=Diagnosis(options.examine, outside.inventory),
         watches=Watches(index, feed, store, clock),
         files=files,
         logs=LogReader(files, outside.folder_watch, feed, clock),

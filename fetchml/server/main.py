@@ -31,6 +31,7 @@ from fetchml.auth.keyring import Keyring
 from fetchml.backup.store_copy import StoreCopies
 from fetchml.config.address import Address
 from fetchml.config.settings import Settings
+from fetchml.engine.host.diagnosis import Examine, examine_nothing
 from fetchml.engine.retention import Retention
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
 from fetchml.files import task_users
@@ -73,8 +74,9 @@ _WITH_ADVICE = (
 log = logging.getLogger(__name__)
 
 
-def serve(settings: Settings, admin_key: str | None) -> None:
-    """Run the server until SIGTERM or SIGINT. `admin_key`: see `ensure_admin`.
+def serve(settings: Settings, admin_key: str | None, examine: Examine = examine_nothing) -> None:
+    """Run the server until SIGTERM or SIGINT. `admin_key`: see `ensure_admin`. `examine`: the
+    checks of `fetchml doctor`.
 
     Raises CannotStart. Ends the process with code 1 when the store fails.
     """
@@ -94,7 +96,7 @@ def serve(settings: Settings, admin_key: str | None) -> None:
         else:
             capabilities.drop_all()
         require_own(settings.data_dir)
-        uvloop.run(_serve(settings, admin_key))
+        uvloop.run(_serve(settings, admin_key, examine))
 
 
 async def manage_keys(data_dir: Path, request: Message) -> Message:
@@ -133,7 +135,7 @@ def _start_errors() -> Iterator[None]:
         raise CannotStart(str(error)) from error
 
 
-async def _serve(settings: Settings, admin_key: str | None) -> None:
+async def _serve(settings: Settings, admin_key: str | None, examine: Examine) -> None:
     stop_requested = _stop_signals()
     async with AsyncExitStack() as stack:
         data_dir = settings.data_dir
@@ -158,7 +160,7 @@ async def _serve(settings: Settings, admin_key: str | None) -> None:
         outside = Outside(
             store, restored, launcher, inventory, wiring.datasets(settings), owners, watch
         )
-        parts = await assemble(outside, wiring.options(settings, http.port, jupyter_port))
+        parts = await assemble(outside, wiring.options(settings, http.port, jupyter_port, examine))
         engine, snapshots, jupyter = parts.engine, parts.snapshots, parts.jupyter
         await parts.lifecycle.start()
         stack.push_async_callback(parts.lifecycle.close)

@@ -30,6 +30,7 @@ from fetchml.core.scheduling.allocator import Placement
 from fetchml.core.state import Limits
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider
+from fetchml.engine.host.diagnosis import Examine, examine_nothing
 from fetchml.engine.retention import RetentionSettings
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
@@ -309,9 +310,14 @@ def _task_limits(tasks: TaskSettings) -> TaskLimits:
     )
 
 
-def options(settings: Settings, http_port: int, jupyter_port: int | None = None) -> Options:
+def options(
+    settings: Settings,
+    http_port: int,
+    jupyter_port: int | None = None,
+    examine: Examine = examine_nothing,
+) -> Options:
     """`http_port`: where REST listens. `jupyter_port`: where Jupyter services do; `None` if there
-    too. Raises CannotStart, OSError."""
+    too. `examine`: the checks of `fetchml doctor`. Raises CannotStart, OSError."""
     tasks = settings.tasks
     return Options(
         data_dir=settings.data_dir,
@@ -335,6 +341,7 @@ def options(settings: Settings, http_port: int, jupyter_port: int | None = None)
         zone=settings.history.time_zone,
         user_storage_bytes=_user_storage_bytes(settings),
         samples=settings.history.usage_rows > 0,
+        examine=examine,
     )
 
 

@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from fetchml.core.requests.snapshot import (
     MAX_PROJECT_FILE_BYTES,
@@ -100,6 +101,18 @@ class SnapshotFiles:
         except FileNotFoundError:
             return
         untrusted.remove(doomed)
+
+    def entries(self, snapshot_id: str) -> list[Entry]:
+        """Return the files and links of a tree, in the order of their paths. Raises OSError,
+        DamagedSnapshot."""
+        data = (self._root / snapshot_id / "manifest").read_bytes()
+        if id_of(data) != snapshot_id:
+            raise DamagedSnapshot
+        return [entry for entry in entries_of(data) if entry.kind is not EntryKind.FOLDER]
+
+    def open_file(self, snapshot_id: str, path: str) -> BinaryIO:
+        """Open a regular file of a tree. Raises OSError."""
+        return untrusted.open_regular(self._root / snapshot_id / "tree", path)
 
     def copy(
         self, snapshot_id: str, attempt: AttemptFolder, owner: Owner, check: Callable[[], None]

@@ -19,6 +19,7 @@ from fetchml.ports.store import Store
 from fetchml.snapshots.copies import SnapshotCopies
 from fetchml.snapshots.files import SnapshotFiles
 from fetchml.snapshots.options import SnapshotOptions
+from fetchml.snapshots.reads import SnapshotReads
 from fetchml.snapshots.records import SnapshotRecords
 from fetchml.snapshots.upload import SnapshotUploads
 from fetchml.system.background import BackgroundWork, every
@@ -62,6 +63,7 @@ class Snapshots:
         self.upload = self.uploads.upload
         self.copy = self.copies.copy
         self.to_run = self.records.to_run
+        self.reads = SnapshotReads(self.records, files)
 
     @property
     def max_bytes(self) -> int:

@@ -74,6 +74,66 @@ class GetExperimentRequest(_message.Message):
     view: _task_pb2.View
     def __init__(self, experiment_id: _Optional[str] = ..., view: _Optional[_Union[_task_pb2.View, str]] = ...) -> None: ...
 
+class ListExperimentResultsRequest(_message.Message):
+    __slots__ = ("experiment_id", "limit", "offset")
+    EXPERIMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    experiment_id: str
+    limit: int
+    offset: int
+    def __init__(self, experiment_id: _Optional[str] = ..., limit: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class ListExperimentResultsResponse(_message.Message):
+    __slots__ = ("results", "total")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[ExperimentResult]
+    total: int
+    def __init__(self, results: _Optional[_Iterable[_Union[ExperimentResult, _Mapping]]] = ..., total: _Optional[int] = ...) -> None: ...
+
+class ExperimentResult(_message.Message):
+    __slots__ = ("task_id", "job_name", "status", "command", "args", "metadata", "metrics", "created_at", "started_at", "ended_at", "snapshot_id", "user_id")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class MetricsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_NAME_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    ARGS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AT_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    job_name: str
+    status: _task_pb2.Task.Status
+    command: _containers.RepeatedScalarFieldContainer[str]
+    args: str
+    metadata: _containers.ScalarMap[str, str]
+    metrics: _containers.ScalarMap[str, float]
+    created_at: _timestamp_pb2.Timestamp
+    started_at: _timestamp_pb2.Timestamp
+    ended_at: _timestamp_pb2.Timestamp
+    snapshot_id: str
+    user_id: str
+    def __init__(self, task_id: _Optional[str] = ..., job_name: _Optional[str] = ..., status: _Optional[_Union[_task_pb2.Task.Status, str]] = ..., command: _Optional[_Iterable[str]] = ..., args: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., snapshot_id: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
+
 class ArchiveExperimentRequest(_message.Message):
     __slots__ = ("experiment_id", "view")
     EXPERIMENT_ID_FIELD_NUMBER: _ClassVar[int]

@@ -51,6 +51,11 @@ class ExperimentServiceStub:
                 request_serializer=fetchml_dot_v1_dot_experiment__pb2.GetExperimentRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_experiment__pb2.Experiment.FromString,
                 _registered_method=True)
+        self.ListExperimentResults = channel.unary_unary(
+                '/fetchml.v1.ExperimentService/ListExperimentResults',
+                request_serializer=fetchml_dot_v1_dot_experiment__pb2.ListExperimentResultsRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_experiment__pb2.ListExperimentResultsResponse.FromString,
+                _registered_method=True)
         self.ArchiveExperiment = channel.unary_unary(
                 '/fetchml.v1.ExperimentService/ArchiveExperiment',
                 request_serializer=fetchml_dot_v1_dot_experiment__pb2.ArchiveExperimentRequest.SerializeToString,
@@ -88,6 +93,13 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListExperimentResults(self, request, context):
+        """Lists the runs of an experiment with their parameters and results, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ArchiveExperiment(self, request, context):
         """Closes an experiment to new tasks. Its tasks continue. Archiving it again changes nothing.
         """
@@ -119,6 +131,11 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     servicer.GetExperiment,
                     request_deserializer=fetchml_dot_v1_dot_experiment__pb2.GetExperimentRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'ListExperimentResults': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExperimentResults,
+                    request_deserializer=fetchml_dot_v1_dot_experiment__pb2.ListExperimentResultsRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_experiment__pb2.ListExperimentResultsResponse.SerializeToString,
             ),
             'ArchiveExperiment': grpc.unary_unary_rpc_method_handler(
                     servicer.ArchiveExperiment,
@@ -213,6 +230,33 @@ class ExperimentService:
             '/fetchml.v1.ExperimentService/GetExperiment',
             fetchml_dot_v1_dot_experiment__pb2.GetExperimentRequest.SerializeToString,
             fetchml_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExperimentResults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.ExperimentService/ListExperimentResults',
+            fetchml_dot_v1_dot_experiment__pb2.ListExperimentResultsRequest.SerializeToString,
+            fetchml_dot_v1_dot_experiment__pb2.ListExperimentResultsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,11 @@ class QueueServiceStub:
                 request_serializer=fetchml_dot_v1_dot_queue__pb2.GetQueueRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_queue__pb2.QueueStats.FromString,
                 _registered_method=True)
+        self.ListQueue = channel.unary_unary(
+                '/fetchml.v1.QueueService/ListQueue',
+                request_serializer=fetchml_dot_v1_dot_queue__pb2.ListQueueRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_queue__pb2.ListQueueResponse.FromString,
+                _registered_method=True)
 
 
 class QueueServiceServicer:
@@ -53,6 +58,13 @@ class QueueServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListQueue(self, request, context):
+        """Lists the waiting tasks in the order in which they start, with the reason of each.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueueServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     servicer.GetQueue,
                     request_deserializer=fetchml_dot_v1_dot_queue__pb2.GetQueueRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_queue__pb2.QueueStats.SerializeToString,
+            ),
+            'ListQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQueue,
+                    request_deserializer=fetchml_dot_v1_dot_queue__pb2.ListQueueRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_queue__pb2.ListQueueResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class QueueService:
             '/fetchml.v1.QueueService/GetQueue',
             fetchml_dot_v1_dot_queue__pb2.GetQueueRequest.SerializeToString,
             fetchml_dot_v1_dot_queue__pb2.QueueStats.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.QueueService/ListQueue',
+            fetchml_dot_v1_dot_queue__pb2.ListQueueRequest.SerializeToString,
+            fetchml_dot_v1_dot_queue__pb2.ListQueueResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,16 @@ class SnapshotServiceStub:
                 request_serializer=fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotsRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotsResponse.FromString,
                 _registered_method=True)
+        self.ListSnapshotFiles = channel.unary_unary(
+                '/fetchml.v1.SnapshotService/ListSnapshotFiles',
+                request_serializer=fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotFilesRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotFilesResponse.FromString,
+                _registered_method=True)
+        self.ReadSnapshotFile = channel.unary_stream(
+                '/fetchml.v1.SnapshotService/ReadSnapshotFile',
+                request_serializer=fetchml_dot_v1_dot_snapshot__pb2.ReadSnapshotFileRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_snapshot__pb2.SnapshotFileChunk.FromString,
+                _registered_method=True)
         self.DeleteSnapshot = channel.unary_unary(
                 '/fetchml.v1.SnapshotService/DeleteSnapshot',
                 request_serializer=fetchml_dot_v1_dot_snapshot__pb2.DeleteSnapshotRequest.SerializeToString,
@@ -86,6 +96,20 @@ class SnapshotServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSnapshotFiles(self, request, context):
+        """Lists the files and links of a snapshot, in the order of their paths.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadSnapshotFile(self, request, context):
+        """Streams one file of a snapshot from start to end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteSnapshot(self, request, context):
         """Deletes a snapshot that no live task names. Users may delete snapshots that only they uploaded.
         """
@@ -110,6 +134,16 @@ def add_SnapshotServiceServicer_to_server(servicer, server):
                     servicer.ListSnapshots,
                     request_deserializer=fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotsRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotsResponse.SerializeToString,
+            ),
+            'ListSnapshotFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSnapshotFiles,
+                    request_deserializer=fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotFilesRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotFilesResponse.SerializeToString,
+            ),
+            'ReadSnapshotFile': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadSnapshotFile,
+                    request_deserializer=fetchml_dot_v1_dot_snapshot__pb2.ReadSnapshotFileRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_snapshot__pb2.SnapshotFileChunk.SerializeToString,
             ),
             'DeleteSnapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteSnapshot,
@@ -200,6 +234,60 @@ class SnapshotService:
             '/fetchml.v1.SnapshotService/ListSnapshots',
             fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotsRequest.SerializeToString,
             fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSnapshotFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.SnapshotService/ListSnapshotFiles',
+            fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotFilesRequest.SerializeToString,
+            fetchml_dot_v1_dot_snapshot__pb2.ListSnapshotFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadSnapshotFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fetchml.v1.SnapshotService/ReadSnapshotFile',
+            fetchml_dot_v1_dot_snapshot__pb2.ReadSnapshotFileRequest.SerializeToString,
+            fetchml_dot_v1_dot_snapshot__pb2.SnapshotFileChunk.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,8 @@ class Listed:
         return self._found
 
 
+ENGINE: Any = None
+"""Not asked here."""
 EXPERIMENTS: Any = Listed(*(Experiment(str(n), "ada", "a", 0) for n in range(COUNT)))
 SNAPSHOTS: Any = Listed(*(Snapshot(str(n), 1, 1, 0, 0, ("ada",)) for n in range(COUNT)))
 
@@ -48,14 +50,16 @@ def over_http() -> http.RestRequest:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda: ExperimentService(EXPERIMENTS).ListExperiments(
+        lambda: ExperimentService(EXPERIMENTS, ENGINE).ListExperiments(
             ListExperimentsRequest(), RpcContext(WHO, {})
         ),
         lambda: SnapshotService(SNAPSHOTS).ListSnapshots(
             ListSnapshotsRequest(), RpcContext(WHO, {})
         ),
-        lambda: ExperimentOperations(EXPERIMENTS, body_timeout_seconds=1).list(over_http()),
-        lambda: SnapshotOperations(SNAPSHOTS, Streams(), body_timeout_seconds=1).list(over_http()),
+        lambda: ExperimentOperations(EXPERIMENTS, ENGINE, body_timeout_seconds=1).list(over_http()),
+        lambda: SnapshotOperations(
+            SNAPSHOTS, Streams(), body_timeout_seconds=1, send_timeout_seconds=1
+        ).list(over_http()),
     ],
     ids=["experiments, gRPC", "snapshots, gRPC", "experiments, REST", "snapshots, REST"],
 )

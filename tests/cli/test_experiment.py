@@ -1,10 +1,8 @@
 """`fetchml experiment` against a real server."""
 
-import json
-
 import pytest
 
-from fetchml.cli.compare import arguments, metrics_in
+from fetchml.cli.compare import arguments
 from fetchml.v1.task_pb2 import Task
 from tests.cli.test_commands import rest, submit
 from tests.support.cli_server import Server
@@ -83,28 +81,6 @@ def test_experiments_survive_a_restart(own_server: Server) -> None:
     own_server.wait()
     own_server.start()
     assert own_server.json("experiment", "ls")["experiments"] == [{**made, "status": "archived"}]
-
-
-@pytest.mark.parametrize(
-    ("content", "metrics"),
-    [
-        (b'{"a": 1, "b": 0.5, "c": -1e3}', {"a": 1, "b": 0.5, "c": -1000.0}),
-        (b'{"a": true, "b": "1", "c": null, "d": {"e": 1}, "f": [1], "g": 2}', {"g": 2}),
-        (b'{"a": NaN, "b": Infinity, "c": 1e999, "d": 2}', {"d": 2}),
-        (b'{"a": ' + b"9" * 400 + b', "b": 1}', {"b": 1}),
-        (b'{"a": ' + b"9" * 10_000 + b"}", {}),
-        (b"[1, 2]", {}),
-        (b"1", {}),
-        (b"", {}),
-        (b"\xff", {}),
-        (b"[" * 60_000, {}),
-    ],
-)
-def test_metrics_are_the_numbers_of_a_flat_object(
-    content: bytes, metrics: dict[str, float]
-) -> None:
-    assert metrics_in(content) == metrics
-    json.dumps(metrics_in(content), allow_nan=False)
 
 
 @pytest.mark.parametrize(

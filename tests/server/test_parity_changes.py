@@ -5,12 +5,24 @@ from typing import Any
 import msgspec
 import pytest
 from google.protobuf.json_format import ParseDict
+from google.protobuf.message import Message
 
-from fetchml.v1 import task_pb2
-from tests.server.parity import both_create, call, nothing_changes, refused, same, without_own
+from fetchml.v1 import queue_pb2, server_pb2, snapshot_pb2, task_pb2
+from fetchml.v1.server_pb2_grpc import ServerServiceStub
+from fetchml.v1.snapshot_pb2_grpc import SnapshotServiceStub
+from tests.server.parity import (
+    as_json,
+    both_create,
+    call,
+    nothing_changes,
+    refused,
+    same,
+    without_own,
+)
 from tests.server.parity_cases import (
     BAD,
     GOOD,
+    SNAPSHOT,
 )
 from tests.support.front import EDGE
 from tests.support.program import Server
@@ -103,3 +115,47 @@ async def test_retries_of_a_task_have_the_same_outcome(parity_server: Server) ->
         reply = await server.rest.ask("POST", f"/v1/tasks/{waits}/retry", None, Idempotency_Key=key)
         retry.idempotency_key = key
         assert (await call(server, "RetryTask", retry)).code == refused(reply).code
+
+
+async def test_queue_and_server_are_equal(parity_server: Server) -> None:
+    server = parity_server
+    ids = [await server.submit("true", priority=priority) for priority in (1, 9)]
+    rpc = server.grpc
+
+    async def same_as(path: str, stub: Any, request: Message) -> Any:
+        over_rest = (await server.rest.get(path)).json
+        assert without_sizes(same(over_rest)) == without_sizes(
+            as_json(await stub(request, metadata=rpc.metadata))
+        )
+        return over_rest
+
+    queue = queue_pb2.ListQueueRequest(limit=5, view=task_pb2.FULL)
+    listed = await same_as("/v1/queue/waiting?limit=5&view=full", rpc.queue.ListQueue, queue)
+    assert [(row["task"]["id"], row["position"]) for row in listed["waiting"]] == [
+        (ids[1], 1),
+        (ids[0], 2),
+    ]
+    host = ServerServiceStub(rpc.channel)
+    info = await same_as("/v1/server", host.GetServerInfo, server_pb2.GetServerInfoRequest())
+    assert (info["launcher"], info["max_running"]) == ("process", 1)
+    doctor = await same_as("/v1/doctor", host.RunDoctor, server_pb2.RunDoctorRequest())
+    names = [finding["name"] for finding in doctor["findings"]]
+    assert {"data directory", "disk", "clock", "launcher"} <= set(names)
+    files = snapshot_pb2.ListSnapshotFilesRequest(snapshot_id=SNAPSHOT)
+    snapshots = SnapshotServiceStub(rpc.channel)
+    path = f"/v1/snapshots/{SNAPSHOT}/files"
+    [listed] = (await same_as(path, snapshots.ListSnapshotFiles, files))["files"]
+    assert (listed["path"], listed["size_bytes"]) == ("train.py", 8)
+    assert (await server.rest.get(f"{path}/train.py")).body == b"print(1)"
+    for bad in ("-1", "10001"):
+        refused(await server.rest.get(f"{path}?limit={bad}"))
+        refused(await server.rest.get(f"/v1/queue/waiting?limit={bad}"))
+
+
+def without_sizes(value: Any) -> Any:
+    """Without the numbers that protobuf's JSON writes as text, and empty lists, which it leaves
+    out."""
+    if isinstance(value, dict):
+        shown = {name: each for name, each in value.items() if "bytes" not in name and each != []}
+        return {name: without_sizes(each) for name, each in shown.items()}
+    return [without_sizes(each) for each in value] if isinstance(value, list) else value

@@ -81,7 +81,7 @@ class Box:
         number = next(self._numbers)
         task = await self.owner.submit({"job_name": "a", "command": ["sh", "-c", script]})
         experiment = await self.owner.submit({"name": "a"}, "/v1/experiments")
-        code = archive({"mine": str(number).encode()})
+        code = archive({"mine": str(number).encode(), "result": b"x"})
         snapshot = await self.owner.ask(
             "PUT", "/v1/snapshots", code, Content_Type="application/gzip"
         )

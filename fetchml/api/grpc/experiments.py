@@ -2,21 +2,26 @@
 # ruff: noqa: N802  # methods have the RPCs' names
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
 
 from fetchml.api.grpc.rpc_context import RpcContext
-from fetchml.api.mappings import EXPERIMENT
+from fetchml.api.mappings import EXPERIMENT, RESULT
 from fetchml.api.task_messages import wants_full
 from fetchml.core.requests.experiment import KNOWN_FIELDS
 from fetchml.engine.experiments import Experiments
 from fetchml.system.pacing import map_paced
 from fetchml.v1 import experiment_pb2, experiment_pb2_grpc
 
+if TYPE_CHECKING:
+    from fetchml.engine.engine import Engine
+
 
 class ExperimentService(experiment_pb2_grpc.ExperimentServiceServicer):
-    def __init__(self, experiments: Experiments) -> None:
+    def __init__(self, experiments: Experiments, engine: "Engine") -> None:
         self._experiments = experiments
+        self._engine = engine
 
     async def ListExperiments(
         self, request: experiment_pb2.ListExperimentsRequest, context: RpcContext
@@ -41,6 +46,19 @@ class ExperimentService(experiment_pb2_grpc.ExperimentServiceServicer):
         full = wants_full(request.view)
         return EXPERIMENT.message(
             self._experiments.get(context.principal, request.experiment_id), full=full
+        )
+
+    async def ListExperimentResults(
+        self, request: experiment_pb2.ListExperimentResultsRequest, context: RpcContext
+    ) -> experiment_pb2.ListExperimentResultsResponse:
+        found = await self._engine.experiment_results(
+            context.principal,
+            request.experiment_id,
+            request.limit if request.HasField("limit") else None,
+            request.offset,
+        )
+        return experiment_pb2.ListExperimentResultsResponse(
+            results=await map_paced(RESULT.message, found.results), total=found.total
         )
 
     async def ArchiveExperiment(

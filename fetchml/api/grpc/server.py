@@ -15,6 +15,7 @@ from fetchml.api.grpc.experiments import ExperimentService
 from fetchml.api.grpc.gpus import GpuService
 from fetchml.api.grpc.handler import RpcHandler
 from fetchml.api.grpc.health import HealthService
+from fetchml.api.grpc.host import ServerService
 from fetchml.api.grpc.jupyter import JupyterService
 from fetchml.api.grpc.keys import KeyService
 from fetchml.api.grpc.queue import QueueService
@@ -50,6 +51,8 @@ from fetchml.v1 import (
     key_pb2_grpc,
     queue_pb2,
     queue_pb2_grpc,
+    server_pb2,
+    server_pb2_grpc,
     snapshot_pb2,
     snapshot_pb2_grpc,
     storage_pb2,
@@ -76,6 +79,7 @@ SERVICES = frozenset(
         (audit_pb2.DESCRIPTOR, "AuditService"),
         (storage_pb2.DESCRIPTOR, "StorageService"),
         (usage_pb2.DESCRIPTOR, "UsageService"),
+        (server_pb2.DESCRIPTOR, "ServerService"),
     )
 )
 
@@ -150,7 +154,7 @@ class GrpcServer:
         task_pb2_grpc.add_TaskServiceServicer_to_server(TaskService(engine), services)
         queue_pb2_grpc.add_QueueServiceServicer_to_server(QueueService(engine), services)
         experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(
-            ExperimentService(experiments), services
+            ExperimentService(experiments, engine), services
         )
         snapshot_pb2_grpc.add_SnapshotServiceServicer_to_server(
             SnapshotService(snapshots), services
@@ -163,6 +167,7 @@ class GrpcServer:
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
         storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageService(retention), services)
         usage_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(engine), services)
+        server_pb2_grpc.add_ServerServiceServicer_to_server(ServerService(engine), services)
         if copies is not None:
             backup_pb2_grpc.add_BackupServiceServicer_to_server(BackupService(copies), services)
         health = HealthService(SERVICES, accepts_work)

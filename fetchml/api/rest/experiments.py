@@ -1,6 +1,7 @@
 """Experiments over REST."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -8,15 +9,21 @@ from fetchml.api.http.body import read_object
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
-from fetchml.api.mappings import EXPERIMENT
+from fetchml.api.mappings import EXPERIMENT, RESULT
 from fetchml.core.requests.checks import unknown_fields
 from fetchml.core.requests.experiment import KNOWN_FIELDS
 from fetchml.engine.experiments import Experiments
 
+if TYPE_CHECKING:
+    from fetchml.engine.engine import Engine
+
 
 class ExperimentOperations:
-    def __init__(self, experiments: Experiments, *, body_timeout_seconds: float) -> None:
+    def __init__(
+        self, experiments: Experiments, engine: "Engine", *, body_timeout_seconds: float
+    ) -> None:
         self._experiments = experiments
+        self._engine = engine
         self._body_timeout_seconds = body_timeout_seconds
 
     def routes(self) -> list[Route]:
@@ -26,6 +33,7 @@ class ExperimentOperations:
             Route("GET", "/v1/experiments/{id}", self.get),
             Route("DELETE", "/v1/experiments/{id}", self.delete),
             Route("POST", "/v1/experiments/{id}/archive", self.archive),
+            Route("GET", "/v1/experiments/{id}/results", self.results),
         ]
 
     async def list(self, request: RestRequest) -> web.StreamResponse:
@@ -58,3 +66,11 @@ class ExperimentOperations:
         full = query.full_view()
         archived = await self._experiments.archive(request.principal, experiment_id)
         return request.json(EXPERIMENT.json(archived, full=full), ignored=query.ignored)
+
+    async def results(self, request: RestRequest, experiment_id: str) -> web.StreamResponse:
+        query = Query(request.http, "limit", "offset")
+        found = await self._engine.experiment_results(
+            request.principal, experiment_id, query.number("limit"), query.number("offset")
+        )
+        body = {"results": await request.rows(RESULT.json, found.results), "total": found.total}
+        return request.json(body, ignored=query.ignored)

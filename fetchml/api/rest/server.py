@@ -133,8 +133,13 @@ class HttpServer:
         self._credentials = SessionCredentials(admission, jupyter.origins)
         for operations in (
             TaskOperations(engine, body_timeout_seconds=timeouts.body),
-            ExperimentOperations(experiments, body_timeout_seconds=timeouts.body),
-            SnapshotOperations(snapshots, self._streams, body_timeout_seconds=timeouts.body),
+            ExperimentOperations(experiments, engine, body_timeout_seconds=timeouts.body),
+            SnapshotOperations(
+                snapshots,
+                self._streams,
+                body_timeout_seconds=timeouts.body,
+                send_timeout_seconds=timeouts.send,
+            ),
             JupyterOperations(jupyter, body_timeout_seconds=timeouts.body),
             LogOperations(engine, self._streams, send_timeout_seconds=timeouts.send),
             OutputOperations(engine, self._streams, send_timeout_seconds=timeouts.send),

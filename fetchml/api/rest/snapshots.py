@@ -1,13 +1,17 @@
 """Snapshots over REST."""
 
+from contextlib import closing
+from urllib.parse import quote
+
 from aiohttp import web
 
+from fetchml.api.file_pieces import pieces_of, size_of
 from fetchml.api.http.body import read_pieces
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
-from fetchml.api.http.streams import Streams
-from fetchml.api.mappings import SNAPSHOT
+from fetchml.api.http.streams import Streams, send_pieces
+from fetchml.api.mappings import SNAPSHOT, SNAPSHOT_FILE
 from fetchml.snapshots.service import Snapshots
 
 UPLOAD_BYTES = 256 * 1024
@@ -16,11 +20,17 @@ UPLOAD_BYTES = 256 * 1024
 
 class SnapshotOperations:
     def __init__(
-        self, snapshots: Snapshots, streams: Streams, *, body_timeout_seconds: float
+        self,
+        snapshots: Snapshots,
+        streams: Streams,
+        *,
+        body_timeout_seconds: float,
+        send_timeout_seconds: float,
     ) -> None:
         self._snapshots = snapshots
         self._streams = streams
         self._body_timeout_seconds = body_timeout_seconds
+        self._send_timeout_seconds = send_timeout_seconds
 
     def routes(self) -> list[Route]:
         return [
@@ -28,6 +38,8 @@ class SnapshotOperations:
             Route("PUT", "/v1/snapshots", self.upload),
             Route("GET", "/v1/snapshots/{id}", self.get),
             Route("DELETE", "/v1/snapshots/{id}", self.delete),
+            Route("GET", "/v1/snapshots/{id}/files", self.list_files),
+            Route("GET", "/v1/snapshots/{id}/files/{path...}", self.file),
         ]
 
     async def upload(self, request: RestRequest) -> web.StreamResponse:
@@ -60,3 +72,26 @@ class SnapshotOperations:
     async def delete(self, request: RestRequest, snapshot_id: str) -> web.StreamResponse:
         await self._snapshots.delete(request.principal, snapshot_id)
         return request.empty()
+
+    async def list_files(self, request: RestRequest, snapshot_id: str) -> web.StreamResponse:
+        query = Query(request.http, "limit", "offset")
+        found = await self._snapshots.reads.list(
+            request.principal, snapshot_id, query.number("limit"), query.number("offset")
+        )
+        body = {"files": await request.rows(SNAPSHOT_FILE.json, found.files), "total": found.total}
+        return request.json(body, ignored=query.ignored)
+
+    async def file(self, request: RestRequest, snapshot_id: str, path: str) -> web.StreamResponse:
+        opened = await self._snapshots.reads.open(request.principal, snapshot_id, path)
+        with closing(opened) as file, request.while_valid():
+            size = size_of(file)
+            name = quote(path.rpartition("/")[2], safe="")
+            headers = {
+                "Content-Type": "application/octet-stream",
+                "Content-Length": str(size),
+                "Content-Disposition": f"attachment; filename*=UTF-8''{name}",
+                "X-Content-Type-Options": "nosniff",
+            }
+            return await send_pieces(
+                request, headers, pieces_of(file, size), self._send_timeout_seconds
+            )

@@ -1,6 +1,7 @@
 """Status of the server over REST: health, probes, queue, metrics, and the API's description."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,12 @@ import fetchml
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
-from fetchml.api.mappings import QUEUE
+from fetchml.api.mappings import DOCTOR, ESTIMATE, QUEUE, SERVER
 from fetchml.api.rest.metrics import Metrics, ServerState
-from fetchml.api.task_json import health_json
+from fetchml.api.task_json import health_json, task_json
 from fetchml.engine.gpus.gpus import Gpus
 from fetchml.errors import Unavailable
+from fetchml.views import WaitingTask
 
 if TYPE_CHECKING:
     from fetchml.engine.engine import Engine
@@ -36,6 +38,9 @@ class ServerOperations:
             Route("GET", "/readyz", self.ready, keyless=True),
             Route("GET", "/openapi.yaml", self.openapi, keyless=True),
             Route("GET", "/v1/queue", self.queue),
+            Route("GET", "/v1/queue/waiting", self.waiting),
+            Route("GET", "/v1/server", self.info),
+            Route("GET", "/v1/doctor", self.doctor),
             Route("GET", "/metrics", self.metrics),
         ]
 
@@ -58,6 +63,26 @@ class ServerOperations:
         stats = await self._engine.status.queue_stats(request.principal)
         return request.json(QUEUE.json(stats), ignored=query.ignored)
 
+    async def waiting(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "limit", "view")
+        full = query.full_view()
+        found = await self._engine.list_waiting(request.principal, query.number("limit"))
+        body = {
+            "waiting": await request.rows(partial(_waiting, full=full), found.tasks),
+            "total": found.total,
+        }
+        return request.json(body, ignored=query.ignored)
+
+    async def info(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http)
+        found = await self._engine.server_info(request.principal)
+        return request.json(SERVER.json(found), ignored=query.ignored)
+
+    async def doctor(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http)
+        found = await self._engine.run_doctor(request.principal)
+        return request.json(DOCTOR.json(found), ignored=query.ignored)
+
     async def metrics(self, request: RestRequest) -> web.StreamResponse:
         status = self._engine.status
         body = self._metrics.text(
@@ -73,3 +98,15 @@ class ServerOperations:
             )
         )
         return request.raw(body, {"Content-Type": Metrics.CONTENT_TYPE})
+
+
+def _waiting(waiting: WaitingTask, *, full: bool) -> dict[str, object]:
+    body: dict[str, object] = {
+        "task": task_json(waiting.task, full=full),
+        "reason": waiting.reason,
+    }
+    if waiting.position is not None:
+        body["position"] = waiting.position
+    if waiting.estimate is not None:
+        body["estimate"] = ESTIMATE.json(waiting.estimate)
+    return body

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, BinaryIO, Unpack
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.client import rpcs
+from fetchml.client import code_rpcs, rpcs
 from fetchml.client.aio.calls import AsyncCalls
 from fetchml.client.cursors import LogCursor, TaskCursor, WatchCursor
 from fetchml.client.errors import CallError, NotFound
 from fetchml.client.retries import SHORTEST_PAUSE_SECONDS, Backoff
 from fetchml.client.rpcs import JupyterFields, ListWhere, TaskFields, Where
-from fetchml.v1.experiment_pb2 import Experiment
+from fetchml.v1.experiment_pb2 import Experiment, ListExperimentResultsResponse
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
-from fetchml.v1.queue_pb2 import QueueStats
-from fetchml.v1.snapshot_pb2 import Snapshot
+from fetchml.v1.queue_pb2 import ListQueueResponse, QueueStats
+from fetchml.v1.server_pb2 import DoctorReport, ServerInfo
+from fetchml.v1.snapshot_pb2 import Snapshot, SnapshotFile
 from fetchml.v1.task_pb2 import (
     CreateTaskRequest,
     Task,
@@ -231,6 +232,19 @@ class AsyncClient(AsyncCalls):
     async def queue(self) -> QueueStats:
         return await self.call(rpcs.get_queue())
 
+    async def waiting(self, limit: int | None = None) -> ListQueueResponse:
+        """Return the waiting tasks in the order in which they start, at most `limit` (100 by
+        default), with position, reason and estimate of each, and the `total`."""
+        return await self.call(rpcs.list_waiting(limit))
+
+    async def server_info(self) -> ServerInfo:
+        """Return the server's defaults, limits, quotas and names, and the caller's role."""
+        return await self.call(rpcs.get_server_info())
+
+    async def doctor(self) -> DoctorReport:
+        """Check the server's host. For admins."""
+        return await self.call(rpcs.run_doctor())
+
     async def health(self) -> bool:
         """Return whether the server accepts tasks. Needs no API key."""
         reply = await self.call(rpcs.check_health())
@@ -270,24 +284,31 @@ class AsyncClient(AsyncCalls):
 
     async def experiments(self) -> Sequence[Experiment]:
         """Return all experiments, newest first."""
-        return (await self.call(rpcs.list_experiments())).experiments
+        return (await self.call(code_rpcs.list_experiments())).experiments
 
     async def create_experiment(
         self, name: str, *, description: str | None = None, commit_id: str | None = None
     ) -> Experiment:
         """Create an experiment. It may exist after Unavailable: that call is not retried."""
-        return await self.call(rpcs.create_experiment(name, description, commit_id))
+        return await self.call(code_rpcs.create_experiment(name, description, commit_id))
 
     async def get_experiment(self, experiment_id: str) -> Experiment:
-        return await self.call(rpcs.get_experiment(experiment_id))
+        return await self.call(code_rpcs.get_experiment(experiment_id))
 
     async def archive_experiment(self, experiment_id: str) -> Experiment:
         """Accept no more tasks for an experiment."""
-        return await self.call(rpcs.archive_experiment(experiment_id))
+        return await self.call(code_rpcs.archive_experiment(experiment_id))
 
     async def delete_experiment(self, experiment_id: str) -> None:
         """Delete an experiment. Its tasks stay."""
-        await self.call(rpcs.delete_experiment(experiment_id))
+        await self.call(code_rpcs.delete_experiment(experiment_id))
+
+    async def experiment_results(
+        self, experiment_id: str, *, limit: int | None = None, offset: int | None = None
+    ) -> ListExperimentResultsResponse:
+        """Return the runs of an experiment, newest first, at most `limit` (100 by default): their
+        arguments, labels, times and metrics, and the `total`."""
+        return await self.call(code_rpcs.list_experiment_results(experiment_id, limit, offset))
 
     # Snapshots
 
@@ -313,14 +334,14 @@ class AsyncClient(AsyncCalls):
             archive.seek(0)
             return local.pieces(archive)
 
-        return await self.send(rpcs.upload_snapshot(), pieces, deadline=None)
+        return await self.send(code_rpcs.upload_snapshot(), pieces, deadline=None)
 
     async def snapshots(self) -> Sequence[Snapshot]:
         """Return all snapshots, newest first."""
-        return (await self.call(rpcs.list_snapshots())).snapshots
+        return (await self.call(code_rpcs.list_snapshots())).snapshots
 
     async def get_snapshot(self, snapshot_id: str) -> Snapshot:
-        return await self.call(rpcs.get_snapshot(snapshot_id))
+        return await self.call(code_rpcs.get_snapshot(snapshot_id))
 
     async def find_snapshot(self, snapshot_id: str) -> Snapshot | None:
         """Return a snapshot; `None` if the server does not have it."""
@@ -329,9 +350,27 @@ class AsyncClient(AsyncCalls):
         except NotFound:
             return None
 
+    async def snapshot_files(self, snapshot_id: str) -> AsyncIterator[SnapshotFile]:
+        """Yield the files and links of a snapshot, in the order of their paths."""
+        offset = 0
+        while True:
+            part = await self.call(code_rpcs.list_snapshot_files(snapshot_id, None, offset))
+            for file in part.files:
+                yield file
+            offset += len(part.files)
+            if not part.files or offset >= part.total:
+                return
+
+    async def read_snapshot_file(self, snapshot_id: str, path: str) -> AsyncGenerator[bytes]:
+        """Yield a file of a snapshot in pieces. Raises Unavailable if the connection is lost."""
+        rpc = code_rpcs.read_snapshot_file(snapshot_id, path)
+        async with aclosing(self.stream(rpc)) as pieces:
+            async for piece in pieces:
+                yield piece.data
+
     async def delete_snapshot(self, snapshot_id: str) -> None:
         """Delete a snapshot. Raises Conflict while a live task or an experiment uses it."""
-        await self.call(rpcs.delete_snapshot(snapshot_id))
+        await self.call(code_rpcs.delete_snapshot(snapshot_id))
 
     # Jupyter services
 

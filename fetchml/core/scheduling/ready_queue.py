@@ -4,9 +4,10 @@ Ready tasks of one priority, user and shape form a sub-queue, ordered by age. A 
 the heads of sub-queues only, so that its cost does not grow with the number of waiting tasks.
 """
 
-from collections.abc import Callable, Iterator
-from heapq import heapify, heappop, heappush, merge
-from itertools import groupby
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from heapq import heapify, heappop, heappush, merge, nsmallest
+from itertools import accumulate, groupby, islice
 
 import msgspec
 
@@ -263,6 +264,61 @@ class ReadyQueue:
             for entry, queue in merge(*(queue.in_order() for queue in queues), key=_entry):
                 if self._is_live(entry):
                     yield queue, entry
+
+    def first(
+        self, count: int, level: ShareLevel = all_equal, user: str | None = None
+    ) -> list[QueueEntry]:
+        """The first ready tasks in the order in which they start; of one user, or of all (`None`).
+        Only as many sub-queues are sorted as can have one of them."""
+        found: list[QueueEntry] = []
+        for queues in self._equal_queues(level, 0):
+            wanted = count - len(found)
+            if wanted <= 0:
+                break
+            own = (queue for queue in queues if user in (None, queue.user))
+            nearest = nsmallest(wanted, own, key=_head)
+            entries = merge(*(queue.in_order() for queue in nearest), key=_entry)
+            found += islice((entry for entry, _ in entries if self._is_live(entry)), wanted)
+        return found
+
+    def first_delayed(self, count: int, user: str | None = None) -> list[str]:
+        """Ids of the delayed tasks that are due first; of one user, or of all (`None`)."""
+        own = (task for task in self._delayed_tasks.values() if user in (None, task.user))
+        return [task.id for task in nsmallest(count, own, key=lambda t: (t.not_before, t.id))]
+
+    def places(self, tasks: Sequence[Task], level: ShareLevel = all_equal) -> Iterator[list[int]]:
+        """Count the places of ready tasks of one user, from 1, over the whole queue. Yields the
+        counts so far; the last are complete. `tasks`: in the order in which they start. The queue
+        may change in between, as for `counts_before`."""
+        counts = [1] * len(tasks)
+        yield counts
+        if not tasks:
+            return
+        mine, all_before = level(tasks[0].user), 0
+        heaps: list[tuple[int, list[QueueEntry], int]] = []
+        entries = [entry_of(task) for task in tasks]
+        first = 0
+        for queues in list(self._equal_queues(level, min(task.spec.priority for task in tasks))):
+            priority, size = queues[0].priority, sum(queue.live for queue in queues)
+            last = first
+            while last < len(tasks) and tasks[last].spec.priority == priority:
+                last += 1
+            if level(queues[0].user) == mine and last > first:
+                heaps += [(first, list(queue.heap), last) for queue in queues]
+                for index in range(first, last):
+                    counts[index] += all_before
+                first = last
+            all_before += size
+        for begin, heap, end in heaps:
+            own = entries[begin:end]
+            for start in range(0, len(heap), COUNTED):
+                more = [0] * (len(own) + 1)
+                for entry in heap[start : start + COUNTED]:
+                    if self._is_live(entry):
+                        more[bisect_right(own, entry)] += 1
+                for index, number in enumerate(accumulate(more[:-1])):
+                    counts[begin + index] += number
+                yield counts
 
     def _equal_queues(self, level: ShareLevel, lowest: int) -> Iterator[list[SubQueue]]:
         """Yield the sub-queues of one priority whose users have one level, in that order."""

@@ -1,0 +1,47 @@
+"""The numbers that a task reports: a flat JSON object in /outputs/metrics.json."""
+
+import json
+import math
+
+from fetchml.core.requests.text import is_valid
+
+METRICS_FILE = "metrics.json"
+MAX_METRICS_BYTES = 64 * 1024
+"""A larger file has no metrics."""
+MAX_METRICS = 100
+"""Of one task; the first of them count."""
+MAX_METRIC_NAME = 128
+MAX_EXACT = 2**53
+
+
+def metrics_in(content: bytes) -> dict[str, float]:
+    """Return the finite numbers of a flat JSON object. Any other content has no metrics."""
+    if len(content) > MAX_METRICS_BYTES:
+        return {}
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    numbers: dict[str, float] = {}
+    for name, value in found.items():
+        number = _number(value)
+        if number is not None and len(name) <= MAX_METRIC_NAME and is_valid(name):
+            numbers[name] = number
+            if len(numbers) == MAX_METRICS:
+                break
+    return numbers
+
+
+def _number(value: object) -> float | None:
+    """A whole number stays one if a double holds it exactly."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    if not math.isfinite(number):
+        return None
+    return value if abs(number) < MAX_EXACT else number

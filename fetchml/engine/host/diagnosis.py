@@ -1,0 +1,42 @@
+"""The findings of `fetchml doctor` that a running server can check, for admins."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from fetchml.core.model import Principal, Role
+from fetchml.errors import Forbidden
+from fetchml.ports.gpu import GpuInventory, GpuState
+from fetchml.views import Finding
+
+FRESH_SECONDS = 5
+"""Age up to which findings are returned again: the checks ask Docker and read the disk."""
+
+Examine = Callable[[GpuState | None], Sequence[Finding]]
+"""Runs all checks; blocks for seconds. The argument is `None` on a server with plain slots."""
+
+
+def examine_nothing(_: GpuState | None) -> Sequence[Finding]:
+    return ()
+
+
+class Diagnosis:
+    """Used from one event loop."""
+
+    def __init__(self, examine: Examine, inventory: GpuInventory | None) -> None:
+        self._examine = examine
+        self._inventory = inventory
+        self._one = asyncio.Lock()
+        self._found: tuple[float, Sequence[Finding]] | None = None
+        """When the last examination ended, by the monotonic clock, and its findings."""
+
+    async def run(self, who: Principal) -> Sequence[Finding]:
+        """Examine the host; callers at the same time share one examination. Raises Forbidden."""
+        if who.role is not Role.ADMIN:
+            raise Forbidden("Only admins see the findings: they show the host's paths and settings")
+        async with self._one:
+            if self._found is None or time.monotonic() - self._found[0] > FRESH_SECONDS:
+                gpus = None if self._inventory is None else self._inventory.state
+                found = await asyncio.to_thread(self._examine, gpus)
+                self._found = time.monotonic(), found
+            return self._found[1]

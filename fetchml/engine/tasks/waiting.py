@@ -1,0 +1,97 @@
+"""The waiting tasks in the order in which they start, each with its reason and its estimate."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fetchml.core import permissions
+from fetchml.core.model import Principal, Role, Status, Task
+from fetchml.core.requests.paging import range_fault
+from fetchml.core.scheduling.scheduler import ShareLevels
+from fetchml.core.state import State
+from fetchml.engine.estimates import Estimates
+from fetchml.engine.explain import explain
+from fetchml.engine.task_index import TaskIndex
+from fetchml.errors import BadRequest
+from fetchml.system.pacing import Pace
+from fetchml.views import WaitingList, WaitingTask
+
+DEFAULT_WAITING = 100
+"""Tasks in a list without `limit`."""
+
+
+class _Row(NamedTuple):
+    task_id: str
+    position: int | None
+
+
+class WaitingTasks:
+    """Used from one event loop."""
+
+    def __init__(
+        self,
+        state: State,
+        index: TaskIndex,
+        estimates: Estimates,
+        clock: Callable[[], int],
+        *,
+        private: bool,
+    ) -> None:
+        """`private`: users see only their own tasks."""
+        self._state = state
+        self._index = index
+        self._estimates = estimates
+        self._clock = clock
+        self._private = private
+
+    async def first(self, who: Principal, limit: int | None = None) -> WaitingList:
+        """Return the first tasks that `who` may see, and how many wait. Raises BadRequest."""
+        limit = DEFAULT_WAITING if limit is None else limit
+        if fault := range_fault("limit", limit):
+            raise BadRequest(fault)
+        only = who.user if self._private and who.role is not Role.ADMIN else None
+        pace = Pace()
+        shown: list[WaitingTask] = []
+        for row in await self._rows(only, limit):
+            task = self._index.get(row.task_id)
+            # Others had their turn, and what is not durable yet is not shown.
+            if task is not None and _waits(task) and row.task_id in self._state.queue:
+                shown.append(await self._explained(who, task, row.position))
+            if pace.due:
+                await pace.rest()
+        return WaitingList(shown, self._index.count((Status.QUEUED,), only))
+
+    async def _rows(self, only: str | None, limit: int) -> list[_Row]:
+        """The first `limit` tasks, at most, with their positions. A task whose retry is delayed has
+        none and comes last."""
+        state = self._state
+        level = ShareLevels(state, self._clock())
+        # Services wait in the same queue, and are in no list of tasks.
+        first = state.queue.first(limit + len(self._index.services), level, only)
+        if only is None:
+            places = list(range(1, len(first) + 1))
+        else:
+            places, pace = [0] * len(first), Pace()
+            tasks = [state.tasks[entry.task_id] for entry in first]
+            for places in state.queue.places(tasks, level):  # noqa: B007
+                await pace.rest()
+        rows = [_Row(entry.task_id, place) for entry, place in zip(first, places, strict=True)]
+        rows = [row for row in rows if row.task_id not in self._index.services][:limit]
+        if len(rows) < limit:
+            delayed = state.queue.first_delayed(limit - len(rows), only)
+            rows += [_Row(task_id, None) for task_id in delayed]
+        return rows
+
+    async def _explained(self, who: Principal, task: Task, position: int | None) -> WaitingTask:
+        explanation = explain(
+            self._state,
+            task,
+            self._clock(),
+            (position or 1) - 1,
+            may_name=lambda other: permissions.may_see(who, other, private=self._private),
+        )
+        estimate = await self._estimates.of(task)
+        return WaitingTask(task, explanation.reason, position, estimate)
+
+
+def _waits(task: Task) -> bool:
+    return task.shown_status is Status.QUEUED and task.cancel is None

@@ -24,7 +24,14 @@ VARIABLE = "_FETCHML_COMPLETE"
 DEADLINE_SECONDS = 2
 """A server that takes longer completes nothing: a shell must not hang."""
 MOST = 100
-LIVE = (Task.queued, Task.preparing, Task.running, Task.collecting)
+_ENDED = (Task.completed, Task.failed)
+_STATES: dict[str, tuple[Task.Status, ...]] = {
+    "cancel": (Task.queued, Task.preparing, Task.running, Task.collecting),
+    "priority": (Task.queued,),
+    "retry": _ENDED,
+    "rm": _ENDED,
+}
+"""States of the tasks that a command can act on; every state for other commands."""
 
 
 class Choice(NamedTuple):
@@ -38,7 +45,7 @@ class Choice(NamedTuple):
 
 
 def _tasks(client: Client, command: str) -> Iterator[Choice]:
-    states = LIVE if command == "cancel" else ()
+    states = _STATES.get(command, ())
     for task in client.page(MOST, states=states).tasks:
         about = f"{status_name(task)} {task.job_name}"
         yield Choice(task.id, about, (task.job_name, task.id.rpartition("-")[2]))

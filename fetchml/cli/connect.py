@@ -13,6 +13,7 @@ import click
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.render import console
 from fetchml.cli.targets import Target, find_target
+from fetchml.cli.task_ids import task_id_of
 from fetchml.client import (
     BadFolder,
     BadKey,
@@ -227,12 +228,17 @@ def target_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def server_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--server` and `--profile` to a command, and pass it a connected Client as `client`."""
+    """Add `--server` and `--profile` to a command, and pass it a connected Client as `client`.
+
+    An argument `task_id` becomes the whole id of the task that it names.
+    """
 
     @target_option
     @functools.wraps(command)
     def with_client(at_server: Target, **options: Any) -> Any:
         with connected_to(at_server) as client:
+            if named := options.get("task_id"):
+                options["task_id"] = task_id_of(client, named)
             return command(client=client, **options)
 
     return with_client

@@ -38,6 +38,9 @@ COMMANDS = {
         "logs": "Print the output of a task.",
         "watch": "Watch tasks change.",
         "cancel": "Cancel waiting or running tasks.",
+        "retry": "Submit ended tasks again.",
+        "label": "Set labels of a task.",
+        "priority": "Change the priority of a waiting task.",
         "rm": "Remove ended tasks from the history.",
         "prune": "Remove old tasks, outputs or snapshots.",
     },
@@ -67,6 +70,7 @@ Examples:
   fetchml ls --status running               list the running tasks
   fetchml ls -o 'template={id} {job_name}'  choose the fields; also json, wide
   fetchml logs -f TASK_ID                   follow the output of a task
+  fetchml show @last                        show what you submitted last
   fetchml ui --open                         open the page in the browser
   fetchml gpus                              show the GPUs and their tasks
   fetchml jupyter start --open              open JupyterLab in the browser

@@ -3,18 +3,30 @@
 import click
 
 from fetchml.cli.connect import server_option
-from fetchml.client import Client, ended
+from fetchml.cli.each_task import for_each
+from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.task_ids import task_id_of
+from fetchml.client import Client, ended, status_name
 
 
 @click.command()
 @click.argument("task_ids", nargs=-1, required=True)
 @server_option
-def rm(client: Client, task_ids: tuple[str, ...]) -> None:
-    """Remove ended tasks from the history. A live task is cancelled instead.
+def rm(client: Client, task_ids: tuple[str, ...]) -> int:
+    """Remove ended tasks from the history, with their logs and outputs.
 
-    Statistics keep counting removed tasks.
+    A live task stays: cancel it first. Statistics keep counting removed tasks.
     """
-    for task_id in task_ids:
-        task = client.get(task_id)
-        client.delete(task_id)
-        click.echo(f"{task_id} {'is removed' if ended(task) else 'is being cancelled'}")
+
+    def one(named: str) -> None:
+        task = client.get(task_id_of(client, named))
+        if not ended(task):
+            raise CommandError(
+                f"{task.id} is {status_name(task)}",
+                f"Cancel it first: fetchml cancel {task.id}",
+                ExitCode.CONFLICT,
+            )
+        client.delete(task.id)
+        click.echo(f"{task.id} is removed")
+
+    return for_each(task_ids, one)

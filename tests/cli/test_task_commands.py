@@ -1,0 +1,164 @@
+"""Commands that change tasks, and the ways in which they name tasks."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fetchml.core.model import Role
+from tests.support.cli_server import Server
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Server]:
+    """A server with one slot, which a task holds: all others wait."""
+    started = Server(
+        tmp_path / "data", FETCHML_TASKS_MAX_RUNNING="1", FETCHML_SCHEDULING_AHEAD="false"
+    ).start()
+    blocker = submit(started, "-n", "blocker", "--", "sleep", "1000")
+    started.run("logs", blocker).succeeded()
+    yield started
+    started.run("cancel", blocker).succeeded()
+    assert started.stop() == 0
+
+
+def submit(server: Server, *arguments: str) -> str:
+    return server.run("submit", *arguments).succeeded()
+
+
+def ended(server: Server, *arguments: str) -> str:
+    """The id of a task that has ended."""
+    return str(json.loads(server.run("submit", "--wait", "--json", *arguments).out)["id"])
+
+
+def key_of(server: Server, name: str, role: Role = Role.USER) -> str:
+    made = server.json("keys", "create", name, "--role", role.value)
+    return str(made["secret"])
+
+
+def test_task_is_named_by_the_end_of_its_id(server: Server) -> None:
+    task_id = ended(server, "--", "echo", "here")
+    for named in (task_id, task_id[-12:], task_id[-8:].upper(), f"{task_id[:4]}…{task_id[-6:]}"):
+        assert server.json("show", named)["id"] == task_id, named
+    assert server.run("logs", task_id[-12:]).succeeded() == "here"
+    assert "completed" in server.run("watch", task_id[-12:]).succeeded()
+
+
+def test_end_that_fits_no_or_several_tasks_is_refused(server: Server) -> None:
+    unknown = server.run("show", "ffff-ffffffffffff")
+    assert unknown.code == 5
+    assert "There is no task ffff-ffffffffffff" in unknown.err
+    short = server.run("show", "abc")
+    assert (short.code, "There is no task" in short.err) == (5, True)
+    hostile = server.run("show", "\x1b[31m%")
+    assert hostile.code == 5
+    assert "\x1b" not in hostile.err
+    # Ids of one millisecond differ in their last part only; those of one server share the rest.
+    ids = [task["id"] for task in server.json("ls", "--limit", "1000")["tasks"]]
+    digits = {task_id[-4:] for task_id in ids}
+    if len(digits) < len(ids):  # by chance
+        twice = next(end for end in digits if sum(i.endswith(end) for i in ids) > 1)
+        several = server.run("show", twice)
+        assert several.code == 2
+        assert "Give more of the id" in several.err
+
+
+def test_last_is_the_newest_task_of_the_caller(own_server: Server) -> None:
+    own_server.start()
+    ada = {"FETCHML_API_KEY": key_of(own_server, "ada")}
+    none = own_server.run("show", "@last", **ada)
+    assert none.code == 5
+    assert "ada has submitted no task" in none.err
+    first = own_server.run("submit", "--", "true", **ada).succeeded()
+    submit(own_server, "--", "true")
+    assert json.loads(own_server.run("show", "@last", "--json", **ada).out)["id"] == first
+    second = own_server.run("submit", "--", "true", **ada).succeeded()
+    assert json.loads(own_server.run("show", "@last", "--json", **ada).out)["id"] == second
+
+
+def test_labels_and_priority_change(shared: Server) -> None:
+    own_server = shared
+    blocker = own_server.json("ls")["tasks"][0]["id"]
+    waits = submit(own_server, "-m", "a=1", "--", "true")
+    said = own_server.run("label", waits, "b=2", "a=").succeeded()
+    assert said == f"{waits} has b=2"
+    assert own_server.json("label", waits, "c=x y")["metadata"] == {"b": "2", "c": "x y"}
+    assert own_server.run("label", waits, "b=", "c=").succeeded() == f"{waits} has no labels"
+    assert own_server.run("priority", waits, "9").succeeded() == f"{waits} has priority 9"
+    assert own_server.json("show", waits)["priority"] == 9
+    for wrong in ("0", "11", "x"):
+        assert own_server.run("priority", waits, wrong).code == 2
+    assert own_server.run("label", waits, "no-value").code == 2
+    late = own_server.run("priority", blocker, "9")
+    assert late.code == 6
+    assert "only a waiting task's can change" in late.err
+    own_server.run("cancel", waits).succeeded()
+
+
+def test_retry_prints_the_new_id(server: Server) -> None:
+    failed = ended(server, "-e", "WORD=hi", "-m", "a=b", "--", "sh", "-c", "echo $WORD; exit 3")
+    new = server.run("retry", failed).succeeded()
+    assert new != failed
+    server.run("watch", new)
+    assert server.run("logs", new).succeeded() == "hi"
+    assert server.json("show", new)["metadata"] == {"a": "b"}
+    live = submit(server, "--", "sleep", "1000")
+    refused = server.run("retry", live)
+    assert refused.code == 6
+    assert "cancel it first" in refused.err
+    server.run("cancel", live).succeeded()
+
+
+def test_rm_refuses_a_live_task(server: Server) -> None:
+    live = submit(server, "--", "sleep", "1000")
+    refused = server.run("rm", live)
+    assert refused.code == 6
+    assert f"fetchml cancel {live}" in refused.err
+    assert server.json("show", live).get("cancel_requested_at") is None
+    server.run("cancel", live).succeeded()
+
+
+def test_several_ids_go_on_after_a_failure(server: Server) -> None:
+    first, last = (ended(server, "--", "true") for _ in range(2))
+    mixed = server.run("rm", first, "00000000-0000-7000-8000-000000000000", "@nobody", last)
+    assert mixed.code == 5
+    assert mixed.out.splitlines() == [f"{first} is removed", f"{last} is removed"]
+    assert mixed.err.count("There is no task") == 2
+
+
+def test_unreachable_server_is_reported_once(own_server: Server) -> None:
+    own_server.start()
+    key = key_of(own_server, "ada")
+    own_server.stop()
+    ran = own_server.run("cancel", "a" * 36, "b" * 36, FETCHML_API_KEY=key)
+    assert ran.code == 3
+    assert ran.err.count("Error") == 1
+
+
+def test_cancel_by_filters_asks_with_the_number(shared: Server) -> None:
+    ada = {"FETCHML_API_KEY": key_of(shared, "ada")}
+    plain = shared.run("submit", "--", "true", **ada).succeeded()
+    labelled = shared.run("submit", "-m", "sweep=7", "--", "true", **ada).succeeded()
+    other = submit(shared, "-m", "sweep=7", "--", "true")
+
+    asked = shared.run("cancel", "--label", "sweep=7", **ada)
+    assert asked.code == 130, "nobody answers"
+    assert "Cancel 1 task of ada?" in asked.out
+    assert shared.json("show", labelled)["status"] == "queued"
+    done = shared.run("cancel", "--label", "sweep=7", "--yes", **ada)
+    assert done.succeeded() == f"{labelled} has already ended: failed"
+    assert shared.json("show", other)["status"] == "queued", "it is the admin's"
+
+    none = shared.run("cancel", "--label", "sweep=8", "--yes", **ada)
+    assert (none.code, none.out, none.err) == (0, "", "No live task matches.\n")
+    refused = shared.run("cancel", "--user", "admin", "--yes", **ada)
+    assert refused.code == 4
+    assert refused.err.count("Only the task's owner") == 2
+    by_admin = shared.run("cancel", "--user", "ada", "--status", "queued", "--yes")
+    assert by_admin.succeeded() == f"{plain} has already ended: failed"
+    for wrong in ((), (plain, "--yes", "--status", "queued"), ("--yes",)):
+        assert shared.run("cancel", *wrong).code == 2
+    assert shared.run("cancel", "--status", "queued", "--json").code == 2, "JSON cannot ask"
+    everything = shared.run("cancel", "--status", "queued", "--status", "running", "--yes")
+    assert everything.succeeded().count("is being cancelled") >= 1

@@ -11,7 +11,15 @@ from rich.text import Text
 
 from fetchml.cli.connect import server_option
 from fetchml.cli.output import Output, output_option, print_list
-from fetchml.cli.render import can_redraw, clean, console, print_json, run_time
+from fetchml.cli.render import (
+    can_redraw,
+    clean,
+    console,
+    has_narrow_terminal,
+    print_json,
+    run_time,
+)
+from fetchml.cli.render import short as short_id
 from fetchml.cli.tables import table
 from fetchml.client import Client, Gpu, GpuList, RateLimited, Task, Unavailable, to_json
 
@@ -100,6 +108,7 @@ def short(uuid: str) -> str:
 
 
 def _table(found: Iterable[Gpu], tasks: dict[str, Task]) -> Table:
+    is_narrow = has_narrow_terminal()
     shown = table(
         *("GPU", "UUID", "NAME", "STATE", "USE", "MEMORY", "TEMP"),
         *("JOB", "USER", "TASK", "RAN", "NOTE"),
@@ -118,7 +127,7 @@ def _table(found: Iterable[Gpu], tasks: dict[str, Task]) -> Table:
             f"{gpu.temperature_c} °C" if gpu.HasField("temperature_c") else "",
             clean(", ".join(task.job_name for task in holders if task.job_name)),
             clean(", ".join(dict.fromkeys(task.user_id for task in holders if task.user_id))),
-            Text(", ".join(gpu.task_ids)),
+            Text(", ".join(map(short_id, gpu.task_ids) if is_narrow else gpu.task_ids)),
             run_time(holders[0]) if len(holders) == 1 else "",
             clean(note(gpu)),
         )

@@ -5,7 +5,7 @@ import click
 from fetchml.cli.connect import server_option
 from fetchml.cli.filters import filter_options
 from fetchml.cli.output import Output, output_option, print_list
-from fetchml.cli.render import console, task_table
+from fetchml.cli.render import console, has_narrow_terminal, task_table
 from fetchml.client import Client, Where, to_json
 
 
@@ -41,8 +41,9 @@ def ls(
       fetchml ls -o 'template={id}\t{status}\t{metadata.lr}'
     """
     found = client.page(limit, offset, **where)
+    short = output.kind == "table" and has_narrow_terminal()
     whole = {"tasks": [], **to_json(found)}
-    print_list(output, whole, found.tasks, lambda: task_table(found.tasks))
+    print_list(output, whole, found.tasks, lambda: task_table(found.tasks, short_ids=short))
     beyond = found.total - offset - len(found.tasks)
     if beyond > 0 and output.kind != "json":
         console(stderr=True).print(f"{beyond} more tasks: use --limit or --offset", style="dim")

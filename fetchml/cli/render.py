@@ -25,6 +25,10 @@ STYLES = {
 }
 WIDE = 10_000
 """Columns of output that is not fitted to a terminal."""
+ROOM_FOR_IDS = 120
+"""Columns of a terminal from which on tables have whole ids."""
+ID_SHOWN = 12
+"""Characters of a shortened id: its last part, which is random."""
 
 
 def print_json(value: Message | dict[str, Any] | list[Any]) -> None:
@@ -59,6 +63,11 @@ def show(renderable: RenderableType, *, wide: bool = False) -> None:
 def clean(text: str) -> Text:
     """Replace the control characters of text from elsewhere, which must not steer the terminal."""
     return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
+
+
+def short(task_id: str) -> str:
+    """Return the part of an id that differs from task to task. Commands accept it."""
+    return task_id[-ID_SHOWN:]
 
 
 def status_text(task: Task) -> Text:
@@ -121,7 +130,13 @@ def show_details(lines: Iterable[tuple[str, str | Text]]) -> None:
     show(shown)
 
 
-def task_table(tasks: Iterable[Task]) -> FittedTable:
+def has_narrow_terminal() -> bool:
+    """Return whether whole ids would leave too little room for the rest of a table."""
+    out = console()
+    return out.is_terminal and out.width < ROOM_FOR_IDS
+
+
+def task_table(tasks: Iterable[Task], *, short_ids: bool = False) -> FittedTable:
     """Return a table with one line for each task."""
     made = table(
         *("ID", "JOB", "STATUS", "PRIORITY", "USER", "SUBMITTED", "RAN", "NOTE"),
@@ -130,7 +145,7 @@ def task_table(tasks: Iterable[Task]) -> FittedTable:
     )
     for task in tasks:
         made.add_row(
-            task.id,
+            short(task.id) if short_ids else task.id,
             clean(task.job_name),
             status_text(task),
             str(task.priority),

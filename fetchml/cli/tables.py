@@ -76,9 +76,10 @@ def table(
 def fitted(
     columns: Sequence[Column], spare: Sequence[str], width: int
 ) -> tuple[list[Column], list[int]]:
-    """Return the columns to show in a width, and the width of each."""
+    """Return the columns to show in a width, and their widths. Empty ones are left out first."""
     kept = list(columns)
-    dispensable = [*spare, *(_name(c) for c in reversed(columns) if _name(c) not in spare)]
+    empty = [_name(column) for column in columns if not any(map(str, column.cells))]
+    dispensable = [*empty, *spare, *(_name(column) for column in reversed(columns))]
     for name in dispensable:
         if _total(map(_least, kept)) <= width:
             break

@@ -39,7 +39,7 @@ def top(at_server: Target) -> None:
         from fetchml.cli.live.app import TopApp  # noqa: PLC0415
 
         with plain_failures():
-            failed = TopApp(at, at_server.server).run()
+            failed = TopApp(at).run()
             if failed is not None:
                 raise failed
 

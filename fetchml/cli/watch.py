@@ -8,7 +8,16 @@ from rich.table import Table
 
 from fetchml.cli.connect import RetryNotice, json_option, server_option
 from fetchml.cli.filters import STATES, filter_options
-from fetchml.cli.render import can_redraw, clean, console, local_time, note, print_json, task_table
+from fetchml.cli.render import (
+    can_redraw,
+    clean,
+    console,
+    has_narrow_terminal,
+    local_time,
+    note,
+    print_json,
+    task_table,
+)
 from fetchml.client import (
     Client,
     Task,
@@ -109,4 +118,5 @@ class TaskScreen:
     def table(self) -> Table:
         """Return a table ordered by state, within a state the newest change last."""
         order = {name: place for place, name in enumerate(reversed(STATES))}
-        return task_table(sorted(self._tasks.values(), key=lambda task: order[status_name(task)]))
+        shown = sorted(self._tasks.values(), key=lambda task: order[status_name(task)])
+        return task_table(shown, short_ids=has_narrow_terminal())

@@ -174,6 +174,8 @@ def _foreign_error(status: grpc.StatusCode, text: str, server: str) -> CallError
     if kind is RateLimited and "Concurrent RPC limit" in text:
         return RateLimited("The server has reached its limit of open calls: try again later")
     if kind is Unreachable or (status == grpc.StatusCode.INTERNAL and "RST_STREAM" in text):
+        if server.startswith("unix:"):  # Its path leads through a descriptor: it means nothing.
+            return Unreachable("Cannot reach the server on this machine")
         return Unreachable(f"Cannot reach a server at {server}")
     if kind is DeadlineExceeded:
         return DeadlineExceeded(f"The server at {server} did not answer in time")

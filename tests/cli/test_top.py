@@ -45,7 +45,7 @@ def tasks(slotted: Server) -> Iterator[tuple[str, str]]:
 @asynccontextmanager
 async def opened(server: Server, columns: int = 80, lines: int = 24) -> AsyncIterator[Screen]:
     key = (server.data_dir / "admin.key").read_text().strip()
-    app = TopApp(Target(server.grpc, key), server.grpc)
+    app = TopApp(Target(server.grpc, key))
     async with app.run_test(size=(columns, lines)) as screen:
         yield screen
 
@@ -150,7 +150,7 @@ async def test_every_size_shows_tasks_and_log(
 
 async def test_a_viewer_is_refused_with_the_reason(slotted: Server, tasks: tuple[str, str]) -> None:
     made = await asyncio.to_thread(slotted.run, "keys", "create", "looker", "--role", "viewer")
-    app = TopApp(Target(slotted.grpc, made.succeeded()), slotted.grpc)
+    app = TopApp(Target(slotted.grpc, made.succeeded()))
     async with app.run_test(size=(80, 24)) as screen:
         await select(screen, tasks[1])
         await screen.press("plus")

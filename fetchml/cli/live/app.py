@@ -14,9 +14,9 @@ from textual.coordinate import Coordinate
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, RichLog, Static
 
-from fetchml.cli.live.board import Board, gpu_line, grid, short
+from fetchml.cli.live.board import Board, gpu_line, grid
 from fetchml.cli.live.log_lines import LogLines
-from fetchml.cli.render import clean
+from fetchml.cli.render import clean, short
 from fetchml.cli.targets import Target
 from fetchml.client import (
     AsyncClient,
@@ -90,11 +90,9 @@ class TopApp(App[CallError | None]):
         Binding("tab", "switch", "Tasks/log", key_display="tab", priority=True),
     ]
 
-    def __init__(self, target: Target, name: str) -> None:
-        """`name` is the server's address for messages."""
+    def __init__(self, target: Target) -> None:
         super().__init__()
         self._target = target
-        self._name_shown = name
         self._board = Board()
         self._gpus = GpuList()
         self._today = ""
@@ -142,7 +140,7 @@ class TopApp(App[CallError | None]):
             self.exit(why)  # A server that was never reached is probably the wrong one.
 
     def _lost(self, why: CallError) -> None:
-        self._away = str(why).replace(self._target.server, self._name_shown)
+        self._away = str(why)
         self._stale = True
 
     # What the server sends

@@ -6,15 +6,13 @@ from typing import NamedTuple
 from rich.text import Text
 
 from fetchml.cli.gpus import STYLES, state_name
-from fetchml.cli.render import clean, note, run_time, status_text
+from fetchml.cli.render import clean, note, run_time, short, status_text
 from fetchml.cli.tables import FittedTable, fitted, table
 from fetchml.client import GpuList, Task, WatchTasksResponse, ended
 
 ENDED_SHOWN = 10
 MOST_SHOWN = 500
 """Tasks in the table. More wait than anyone scrolls through; `fetchml ls` has them all."""
-ID_SHOWN = 12
-"""Characters of an id: its last part, which is random."""
 SPARE = ("PRIORITY", "USER", "RAN", "NOTE")
 JOB_SHOWN = 16
 
@@ -105,11 +103,6 @@ def _cut(cell: object, width: int) -> Text:
     text = cell.copy() if isinstance(cell, Text) else Text(str(cell))
     text.truncate(width, overflow="ellipsis")
     return text
-
-
-def short(task_id: str) -> str:
-    """Return the part of an id that differs from task to task."""
-    return task_id[-ID_SHOWN:]
 
 
 def gpu_line(found: GpuList, board: Board) -> Text:

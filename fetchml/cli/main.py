@@ -36,6 +36,8 @@ COMMANDS = {
         "ls": "List tasks, newest first.",
         "show": "Show one task.",
         "logs": "Print the output of a task.",
+        "outputs": "List or download the files that a task wrote.",
+        "cp": "Copy files that a task wrote to this machine.",
         "watch": "Watch tasks change.",
         "cancel": "Cancel waiting or running tasks.",
         "retry": "Submit ended tasks again.",

@@ -1,6 +1,10 @@
 """The position of a stream, from which it resumes after a lost connection. No I/O."""
 
-from fetchml.client import rpcs
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fetchml.client import file_rpcs, rpcs
 from fetchml.client.errors import NotFound
 from fetchml.client.messages import ended
 from fetchml.client.rpcs import Rpc, Where
@@ -70,8 +74,23 @@ class TaskCursor(WatchCursor):
 class LogCursor:
     """The position in the logs of a task's attempts."""
 
-    def __init__(self, task_id: str, attempt: int | None, offset: int, *, follow: bool) -> None:
-        """`attempt` is `None` for the current one, and with `follow` those after it."""
+    def __init__(
+        self,
+        task_id: str,
+        attempt: int | None,
+        offset: int,
+        *,
+        follow: bool,
+        tail: int | None = None,
+        since: datetime | None = None,
+    ) -> None:
+        """`attempt` is `None` for the current one, and with `follow` those after it. `tail` and
+        `since` hold until the first byte is known."""
+        self._tail = tail
+        self._since: Timestamp | None = None
+        if since is not None:
+            self._since = Timestamp()
+            self._since.FromDatetime(since)
         self._task_id = task_id
         self._only = attempt
         self._attempt = attempt
@@ -80,10 +99,18 @@ class LogCursor:
 
     def rpc(self) -> Rpc[TaskLogChunk]:
         """Return the call that starts or resumes the stream."""
-        return rpcs.stream_logs(self._task_id, self._attempt, self._offset, follow=self.follow)
+        return file_rpcs.stream_logs(
+            self._task_id,
+            self._attempt,
+            self._offset,
+            follow=self.follow,
+            tail=self._tail,
+            since=self._since,
+        )
 
     def advance(self, chunk: TaskLogChunk) -> None:
         self._attempt, self._offset = chunk.attempt, chunk.offset + len(chunk.data)
+        self._tail = self._since = None
 
     def is_over(self, task: Task) -> bool:
         """Return whether the whole log was read. `task` was read after the stream ended."""

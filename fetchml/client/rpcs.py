@@ -213,28 +213,9 @@ def watch_tasks(
     return Rpc("TaskService/WatchTasks", request, task_pb2.WatchTasksResponse)
 
 
-def stream_logs(
-    task_id: str, attempt: int | None, offset: int, *, follow: bool
-) -> Rpc[task_pb2.TaskLogChunk]:
-    request = task_pb2.StreamTaskLogsRequest(
-        task_id=task_id, attempt=attempt, offset=offset, follow=follow
-    )
-    return Rpc("TaskService/StreamTaskLogs", request, task_pb2.TaskLogChunk)
-
-
 def explain_task(task_id: str) -> Rpc[task_pb2.TaskExplanation]:
     request = task_pb2.ExplainTaskRequest(task_id=task_id)
     return Rpc("TaskService/ExplainTask", request, task_pb2.TaskExplanation)
-
-
-def list_outputs(task_id: str) -> Rpc[task_pb2.TaskOutputs]:
-    request = task_pb2.ListTaskOutputsRequest(task_id=task_id)
-    return Rpc("TaskService/ListTaskOutputs", request, task_pb2.TaskOutputs)
-
-
-def download_output(task_id: str, path: str) -> Rpc[task_pb2.TaskOutputChunk]:
-    request = task_pb2.DownloadTaskOutputRequest(task_id=task_id, path=path)
-    return Rpc("TaskService/DownloadTaskOutput", request, task_pb2.TaskOutputChunk)
 
 
 def _filters(where: Where) -> Where:

@@ -169,6 +169,9 @@ class AsyncCalls:
                 cut = failed
             await self._pause(backoff, cut, left)
 
+    async def _sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
     async def _pause(self, backoff: Backoff, cut: CallError, longest: float | None = None) -> None:
         """Wait before a stream is resumed, `longest` seconds at most. Raises `cut` if resuming it
         is of no use."""

@@ -166,6 +166,9 @@ class Calls:
                 cut = failed
             self._pause(backoff, cut, left)
 
+    def _sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
     def _pause(self, backoff: Backoff, cut: CallError, longest: float | None = None) -> None:
         """Wait before a stream is resumed, `longest` seconds at most. Raises `cut` if resuming it
         is of no use."""

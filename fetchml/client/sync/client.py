@@ -11,11 +11,10 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.client import code_rpcs, rpcs
-from fetchml.client.cursors import LogCursor, TaskCursor, WatchCursor
-from fetchml.client.errors import CallError, NotFound
-from fetchml.client.retries import SHORTEST_PAUSE_SECONDS, Backoff
+from fetchml.client.cursors import TaskCursor, WatchCursor
+from fetchml.client.errors import NotFound
 from fetchml.client.rpcs import JupyterFields, ListWhere, TaskFields, Where
-from fetchml.client.sync.calls import Calls
+from fetchml.client.sync.files import Files
 from fetchml.v1.experiment_pb2 import Experiment, ListExperimentResultsResponse
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
@@ -27,8 +26,6 @@ from fetchml.v1.task_pb2 import (
     Task,
     TaskExplanation,
     TaskList,
-    TaskLogChunk,
-    TaskOutput,
     WatchTasksResponse,
 )
 from fetchml.v1.usage_pb2 import GpuHistory, GpuHoursList, TaskUsage
@@ -37,7 +34,7 @@ if TYPE_CHECKING:
     from fetchml.client.snapshots.local import LocalSnapshot
 
 
-class Client(Calls):
+class Client(Files):
     """A client of a server. Threads may share it.
 
     Calls raise CallError. To leave an iterator early, close it with `contextlib.closing`.
@@ -124,7 +121,7 @@ class Client(Calls):
         """Return the processor, memory and disk use of a task, in at most `points` points."""
         return self.call(rpcs.get_task_usage(task_id, since, until, points, attempt))
 
-    # Changes and logs
+    # Changes
 
     def watch(
         self, *, since_seq: int | None = None, **where: Unpack[Where]
@@ -163,66 +160,6 @@ class Client(Calls):
         for _ in self.watch_task(task_id, timeout=timeout):
             pass
         return self.get(task_id)
-
-    def logs(
-        self, task_id: str, *, attempt: int | None = None, offset: int = 0, follow: bool = False
-    ) -> Generator[TaskLogChunk]:
-        """Yield what an attempt wrote to stdout and stderr, from byte `offset`; with `follow`
-        until the task ends.
-
-        `attempt` is `None` for the current one, and with `follow` those after it. Resumes at the
-        next byte after a lost connection. A gap in `offset` means bytes that are no longer kept.
-        """
-        cursor = LogCursor(task_id, attempt, offset, follow=follow)
-        backoff = Backoff(self._options.patience)
-        while True:
-            try:
-                stream = self.stream(cursor.rpc(), on_accepted=backoff.reset)
-                with closing(stream) as chunks:
-                    for chunk in chunks:
-                        backoff.reset()
-                        cursor.advance(chunk)
-                        yield chunk
-                if not follow or cursor.is_over(self.get(task_id)):
-                    return
-            except CallError as failed:
-                self._pause(backoff, failed)
-                continue
-            time.sleep(SHORTEST_PAUSE_SECONDS)
-
-    # Outputs
-
-    def outputs(self, task_id: str) -> Sequence[TaskOutput]:
-        """Return the files that the task wrote to /outputs, ordered by path."""
-        return (self.call(rpcs.list_outputs(task_id))).outputs
-
-    def read_output(self, task_id: str, path: str) -> Generator[bytes]:
-        """Yield an output file in pieces. Raises Unavailable if the connection is lost."""
-        with closing(self.stream(rpcs.download_output(task_id, path))) as pieces:
-            for piece in pieces:
-                yield piece.data
-
-    def download(self, task_id: str, path: str, to: str | Path) -> Path:
-        """Write an output file to the file `to`, which appears once it is complete."""
-        to = Path(to)
-        part = to.with_name(f"{to.name}.part")
-        backoff = Backoff(self._options.patience)
-        try:
-            while True:
-                try:
-                    with part.open("wb") as file:
-                        self._copy_output(task_id, path, file, backoff)
-                    return part.replace(to)
-                except CallError as failed:
-                    self._pause(backoff, failed)
-        finally:
-            part.unlink(missing_ok=True)
-
-    def _copy_output(self, task_id: str, path: str, file: BinaryIO, backoff: Backoff) -> None:
-        with closing(self.read_output(task_id, path)) as pieces:
-            for data in pieces:
-                backoff.reset()
-                file.write(data)
 
     # The queue and the server
 

@@ -1,0 +1,47 @@
+"""`fetchml cp`"""
+
+from pathlib import Path
+
+import click
+
+from fetchml.cli.connect import server_option
+from fetchml.cli.downloading import fetch, fetch_all
+from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.client import Client
+
+
+@click.command()
+@click.argument("source", metavar="TASK_ID:PATH")
+@click.argument("to", metavar="DEST", type=click.Path(path_type=Path))
+@server_option
+def cp(client: Client, source: str, to: Path) -> None:
+    """Copy a file, or a folder of files, that a task wrote to /outputs.
+
+    A copy that was interrupted continues when the command is repeated.
+
+    \b
+    Examples:
+      fetchml cp TASK_ID:model.bin .
+      fetchml cp TASK_ID:checkpoints results
+    """
+    task_id, colon, path = source.partition(":")
+    if not colon or not task_id:
+        raise click.UsageError(f"{source!r} is not TASK_ID:PATH, such as 0198c0de-…:model.bin")
+    path = path.removeprefix("/outputs/").strip("/")
+    files = client.outputs(task_id)
+    for file in files:
+        if file.path == path:
+            name = path.rpartition("/")[2]
+            fetch(client, task_id, file, to / name if to.is_dir() else to)
+            return
+    inside = f"{path}/" if path else ""
+    below = [
+        (file, file.path.removeprefix(inside)) for file in files if file.path.startswith(inside)
+    ]
+    if not below:
+        raise CommandError(
+            f"The task has no output {path!r}",
+            "'fetchml outputs TASK_ID' lists its files.",
+            ExitCode.NOT_FOUND,
+        )
+    fetch_all(client, task_id, below, to)

@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST := build/run_tests.sh
 RUNS_PROGRAM := tests/executable tests/contract tests/server
 
-.PHONY: help setup demo web web-watch test test-binary test-python fuzz lint audit format docs proto client shim build release bench gpu-check lock clean
+.PHONY: help setup demo web web-watch screenshot test test-binary test-python fuzz lint audit format docs proto client shim build release bench gpu-check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ web: setup ## build the page of web/ into fetchml/api/ui/files, and check it
 
 web-watch: setup ## build the page at each change; a running server serves it at once
 	build/web.sh watch
+
+screenshot: setup ## make docs/page.png, the picture of the page in README
+	$(BIN)/python -m build.screenshot
 
 test: lint build ## lint, build, then every test; starts a Docker engine where none answers
 	$(PYTEST)

@@ -21,7 +21,7 @@ def retry(client: Client, task_ids: tuple[str, ...], *, as_json: bool) -> int:
     \b
     Examples:
       fetchml retry @last
-      fetchml ls --status failed -o name | xargs fetchml retry
+      fetchml ls --status failed -o name | xargs -r fetchml retry
     """
 
     def one(named: str) -> None:

@@ -1,0 +1,53 @@
+"""What admins look after."""
+
+from playwright.async_api import expect
+
+from fetchml.core.model import Role
+from tests.support.program import Server
+from tests.support.signed_in import sign_in, visit
+from tests.support.tab import PHONE
+from tests.ui.conftest import OpenTab
+
+
+async def test_key_is_created_shown_once_and_revoked(server: Server, tab: OpenTab) -> None:
+    opened = await tab()
+    page = await sign_in(opened, server)
+    await page.get_by_role("link", name="Admin", exact=True).click()
+    name = page.get_by_label("Name")
+    await name.fill("a b")
+    await page.get_by_role("button", name="Create").click()
+    await expect(page.locator("#key-name-error")).to_contain_text("must be 1 to 64 letters")
+    await name.fill("ada")
+    await page.get_by_label("Role").select_option("viewer")
+    await page.get_by_role("button", name="Create").click()
+    secret = await page.locator(".new-key code").text_content()
+    assert secret is not None
+    rest, _ = await server.clients(secret)
+    assert (await rest.get("/v1/tasks")).status == 200
+    await opened.check_accessible()
+    await page.get_by_role("button", name="I have copied it").click()
+    await expect(page.get_by_text(secret)).to_have_count(0)
+
+    await page.get_by_role("button", name="Revoke the key of ada").click()
+    await page.get_by_role("button", name="Revoke", exact=True).click()
+    await expect(page.get_by_role("button", name="Revoke the key of ada")).to_have_count(0)
+    assert (await rest.get("/v1/tasks")).status == 401
+
+
+async def test_parts_show_what_happened(server: Server, tab: OpenTab) -> None:
+    rest, _ = await server.clients(await server.key("ada", Role.USER))
+    reply = await rest.submit({"job_name": "a", "command": ["true"]})
+    await server.ended(reply.json["id"])
+    opened = await tab(PHONE, dark=True)
+    page = await sign_in(opened, server)
+    for part, shown in (
+        ("use", "Use by user"),
+        ("storage", "Storage by user"),
+        ("audit", "task.create"),
+    ):
+        await visit(page, server, f"admin?part={part}")
+        await expect(page.locator("main").get_by_text(shown).first).to_be_visible()
+        await opened.check_accessible()
+    await page.get_by_label("User").fill("nobody")
+    await expect(page.get_by_text("No entry matches.")).to_be_visible()
+    assert "user_id=nobody" in page.url

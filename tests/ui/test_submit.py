@@ -1,0 +1,78 @@
+"""The form of a new task."""
+
+from playwright.async_api import expect
+
+from fetchml.core.model import Role
+from tests.support.program import Server
+from tests.support.signed_in import sign_in, visit
+from tests.ui.conftest import OpenTab
+
+
+async def test_task_is_submitted_from_the_form(server: Server, tab: OpenTab) -> None:
+    opened = await tab()
+    page = await sign_in(opened, server)
+    await page.get_by_role("link", name="Submit", exact=True).click()
+    await page.get_by_label("Name").fill("from-the-form")
+    await page.get_by_label("Command").fill("sh -c 'echo \"$GREETING\"'")
+    await page.get_by_label("Environment variables").fill("GREETING=hello from the page")
+    await page.get_by_role("textbox", name="Labels").fill("team=vision")
+    await expect(page.get_by_text("The server accepts it")).to_be_visible()
+    await opened.check_accessible()
+    await page.get_by_role("button", name="Submit").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("from-the-form")
+    task_id = page.url.rpartition("/")[2]
+    task = await server.ended(task_id)
+    assert task.metadata["team"] == "vision"
+    log = await server.rest.get(f"/v1/tasks/{task_id}/logs")
+    assert log.body == b"hello from the page\n"
+
+
+async def test_fields_are_checked_by_the_server_while_one_types(
+    server: Server, tab: OpenTab
+) -> None:
+    page = await sign_in(await tab(), server)
+    await visit(page, server, "submit")
+    name = page.get_by_label("Name")
+    await name.fill("two words")
+    await expect(page.locator("#task-job_name-error")).to_have_text(
+        "must be letters, digits, _ and - only"
+    )
+    await expect(name).to_have_attribute("aria-invalid", "true")
+    await name.fill("one")
+    await page.get_by_label("GPUs").fill("many")
+    await expect(page.locator("#task-gpu-error")).to_have_text("must be an integer")
+    await page.get_by_label("Command").fill("sh -c 'open")
+    await expect(page.locator("#task-command-error")).to_contain_text("is not closed")
+    # What is wrong is not sent: the first such field takes the focus.
+    await page.get_by_role("button", name="Submit").click()
+    await expect(page.get_by_label("Command")).to_be_focused()
+    assert (await server.rest.get("/v1/tasks")).json["total"] == 0
+
+
+async def test_task_is_duplicated_and_edited(server: Server, tab: OpenTab) -> None:
+    task_id = await server.submit("exit 0", job_name="first", args="--lr '0.1 x'", priority=7)
+    page = await sign_in(await tab(), server)
+    await visit(page, server, f"submit?from={task_id}")
+    await expect(page.get_by_label("Name")).to_have_value("first")
+    await expect(page.get_by_label("Arguments")).to_have_value("--lr '0.1 x'")
+    await expect(page.get_by_label("Priority")).to_have_value("7")
+    await page.get_by_label("Name").fill("second")
+    await page.get_by_role("button", name="Submit").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("second")
+    copied = await server.ended(page.url.rpartition("/")[2])
+    assert (list(copied.command), copied.args) == (["sh", "-c", "exit 0"], "--lr '0.1 x'")
+
+
+async def test_viewer_has_no_form_and_no_buttons(server: Server, tab: OpenTab) -> None:
+    await server.submit_running("sleep 1000")
+    key = await server.key("eve", Role.VIEWER)
+    page = await sign_in(await tab(), server, key)
+    for path in ("submit", "admin"):
+        await visit(page, server, path)
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
+    await expect(page.get_by_role("link", name="Submit", exact=True)).to_have_count(0)
+    await expect(page.get_by_role("link", name="Admin", exact=True)).to_have_count(0)
+    for path in ("gpus", "jupyter"):
+        await visit(page, server, path)
+        for name in ("Drain", "Start a service", "Stop"):
+            await expect(page.get_by_role("button", name=name)).to_have_count(0)

@@ -41,6 +41,18 @@ export const VIEWS: readonly View[] = [
     roles: ["user", "admin"],
     load: () => import("./views/submit"),
   },
+  {
+    path: "experiments",
+    title: "Experiments",
+    icon: "experiments",
+    load: () => import("./views/experiments/list"),
+  },
+  {
+    path: "experiments/:id",
+    title: "Experiment",
+    load: () => import("./views/experiments/experiment"),
+  },
+  { path: "compare", title: "Compare", load: () => import("./views/compare") },
   { path: "gpus", title: "GPUs", icon: "gpus", load: () => import("./views/gpus") },
   { path: "jupyter", title: "Jupyter", icon: "jupyter", load: () => import("./views/jupyter") },
   {

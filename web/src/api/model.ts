@@ -137,3 +137,18 @@ export interface GpuHistory {
   step_seconds?: number;
   gpus?: GpuTrack[];
 }
+
+export type ExperimentResult = With<
+  Api.ExperimentResult,
+  "task_id" | "job_name" | "status" | "created_at"
+>;
+export interface ExperimentResults {
+  results: ExperimentResult[];
+  total: number;
+}
+
+export type SnapshotFile = With<Api.SnapshotFile, "path" | "kind">;
+export interface SnapshotFiles {
+  files: SnapshotFile[];
+  total: number;
+}

@@ -4,6 +4,7 @@ import type { FunctionComponent } from "preact";
 import { href, route } from "../../router";
 import { useTitle } from "../../ui/use";
 import { Audit } from "./audit";
+import { Host } from "./host";
 import { Keys } from "./keys";
 import { Storage } from "./storage";
 import { Use } from "./use";
@@ -19,6 +20,7 @@ const PARTS: ReadonlyMap<string, Part> = new Map([
   ["use", { title: "Use", Content: Use }],
   ["storage", { title: "Storage", Content: Storage }],
   ["audit", { title: "Audit", Content: Audit }],
+  ["host", { title: "Host", Content: Host }],
 ]);
 
 export default function Admin() {

@@ -2,10 +2,11 @@
 
 import type { Experiment, Snapshot } from "../../api/types";
 import { bytes, plain, shortId } from "../../format";
+import { server } from "../../state/server";
 import type { FieldName, TaskForm } from "../../state/task_form";
 import { Field } from "../../ui/field";
 import { Panel } from "../../ui/panel";
-import { server } from "../../state/server";
+import { useResource } from "../../ui/use";
 
 export interface Choices {
   snapshots: readonly Snapshot[];
@@ -37,7 +38,7 @@ interface Text {
 }
 
 export function Fields({ form, change, errorOf, choices }: Props) {
-  const info = server.data.value;
+  const info = useResource(server).data.value;
   const text = (given: Text) => (
     <Field
       form="task"
@@ -82,13 +83,13 @@ export function Fields({ form, change, errorOf, choices }: Props) {
             name: "image",
             label: "Image",
             help: "Container image with the programs that the task needs.",
-            placeholder: info?.default_image,
+            placeholder: info?.image,
           })}
           {text({
             name: "command",
             label: "Command",
             help: "Program and first arguments, with a shell's quotes. No shell runs it: for pipes and variables use sh -c '…'.",
-            placeholder: info?.default_command?.join(" ") ?? "python train.py",
+            placeholder: info?.command?.join(" ") ?? "python train.py",
             isCode: true,
           })}
           {text({

@@ -1,0 +1,235 @@
+/** One experiment: its runs with their parameters and results, as a table and as plots. */
+
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { message } from "../../api/http";
+import { readRuns } from "../../api/runs";
+import { plain, plural, shortId } from "../../format";
+import { href, navigate, route, setQuery } from "../../router";
+import { Resource } from "../../state/resource";
+import { columnsOf, differing, filtered, sorted } from "../../state/runs";
+import { store } from "../../state/store";
+import { CopyButton } from "../../ui/copy";
+import { confirmed } from "../../ui/dialog";
+import { announce, Empty, Loading, Problem } from "../../ui/notes";
+import { User } from "../../ui/task_link";
+import { TextFilter } from "../../ui/text_filter";
+import { useResource, useTitle } from "../../ui/use";
+import type { ViewProps } from "../../views";
+import type { Experiment } from "./list";
+import { Parallel } from "./parallel";
+import { RunTable } from "./run_table";
+import { Scatter } from "./scatter";
+
+const EVERY_MS = 30_000;
+export const MOST_COMPARED = 8;
+const PARTS = { "": "Table", scatter: "Scatter", parallel: "Parallel coordinates" } as const;
+
+export default function ExperimentView({ params }: ViewProps) {
+  const id = params.id ?? "";
+  const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
+  const experiment = useMemo(
+    () =>
+      new Resource((signal) =>
+        store.http.get<Experiment>(`/v1/experiments/${encodeURIComponent(id)}`, {
+          query: { view: "full" },
+          signal,
+        }),
+      ),
+    [id],
+  );
+  const results = useMemo(
+    () => new Resource((signal) => readRuns(store.http, id, signal)),
+    [id],
+  );
+  const info = useResource(experiment).data.value;
+  const reply = useResource(results, EVERY_MS).data.value;
+  useTitle(info ? plain(info.name) : "Experiment");
+  // A run of this experiment that ends has results.
+  useEffect(
+    () =>
+      store.follow({
+        changed: (changes) => {
+          if (changes.some(({ task }) => task.experiment_id === id)) results.touch();
+        },
+        resync: () => results.touch(),
+      }),
+    [id, results],
+  );
+
+  const { query } = route.value;
+  const hidesEqual = query.get("equal") === "hide";
+  const part = (query.get("part") ?? "") as keyof typeof PARTS;
+  const runs = reply?.runs ?? [];
+  const text = query.get("q") ?? "";
+  const sort = query.get("sort") ?? "-created";
+  const shown = useMemo(() => {
+    const key = sort.replace(/^-/, "");
+    return sorted(filtered(runs, text), key, sort.startsWith("-"));
+  }, [reply, text, sort]);
+  const all = useMemo(() => columnsOf(runs), [reply]);
+  const columns = useMemo(() => (hidesEqual ? differing(all, shown) : all), [all, shown, hidesEqual]);
+  const toggle = (run: string) => {
+    const next = new Set(selected);
+    if (!next.delete(run)) next.add(run);
+    setSelected(next);
+  };
+  const plot = { runs: shown, columns: all, selected };
+  return (
+    <div class="view experiment">
+      <Head info={info} id={id} onChange={(next) => experiment.set(next)} />
+      <Problem text={experiment.error.value ?? results.error.value} retry={() => void results.refresh()} />
+      <div class="filters-row" role="search">
+        <label class="experiments-search">
+          <span class="off-screen">Filter runs</span>
+          <TextFilter
+            type="search"
+            value={text}
+            placeholder="Filter runs: lr=0.1 failed"
+            onChange={(value) => setQuery({ q: value })}
+          />
+        </label>
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={hidesEqual}
+            onChange={(event) => setQuery({ equal: event.currentTarget.checked ? "hide" : "" })}
+          />
+          Hide equal columns
+        </label>
+        <Compare selected={selected} onClear={() => setSelected(new Set())} />
+      </div>
+      <nav class="subviews" aria-label="Forms">
+        {(Object.keys(PARTS) as (keyof typeof PARTS)[]).map((name) => (
+          <a
+            key={name}
+            href={href(route.value.parts, withPart(query, name))}
+            aria-current={name === part ? "page" : undefined}
+          >
+            {PARTS[name]}
+          </a>
+        ))}
+      </nav>
+      {!reply ? (
+        !results.error.value && <Loading />
+      ) : runs.length === 0 ? (
+        <Empty>
+          No run belongs to this experiment yet.
+          {store.maySubmit.value && info?.status === "active" && (
+            <>
+              {" "}
+              <a href={href(["submit"], { experiment: id })}>Submit the first</a>
+            </>
+          )}
+        </Empty>
+      ) : part === "scatter" ? (
+        <Scatter {...plot} />
+      ) : part === "parallel" ? (
+        <Parallel {...plot} />
+      ) : (
+        <RunTable runs={shown} columns={columns} sort={sort} selected={selected} onToggle={toggle} />
+      )}
+      {reply && (
+        <p class="muted" role="status">
+          {plural(shown.length, "run")}
+          {shown.length < reply.total && ` of ${reply.total}`}
+        </p>
+      )}
+    </div>
+  );
+}
+
+function withPart(query: URLSearchParams, part: string): URLSearchParams {
+  const next = new URLSearchParams(query);
+  if (part === "") next.delete("part");
+  else next.set("part", part);
+  return next;
+}
+
+interface HeadProps {
+  info: Experiment | undefined;
+  id: string;
+  onChange: (info: Experiment) => void;
+}
+
+function Head({ info, id, onChange }: HeadProps) {
+  const isMine = store.isAdmin.value || info?.user_id === store.session.value?.user;
+  const mayChange = info && store.maySubmit.value && isMine;
+  const path = `/v1/experiments/${encodeURIComponent(id)}`;
+
+  async function archive(): Promise<void> {
+    try {
+      const query = { view: "full" };
+      onChange(await store.http.call<Experiment>("POST", `${path}/archive`, { query }));
+      announce("Archived");
+    } catch (error) {
+      announce(message(error), "problem");
+    }
+  }
+
+  async function remove(): Promise<void> {
+    const yes = await confirmed({
+      title: `Delete ${plain(info?.name ?? "")}?`,
+      text: "The experiment goes. Its tasks stay.",
+      action: "Delete",
+      danger: true,
+    });
+    if (!yes) return;
+    try {
+      await store.http.call("DELETE", path);
+      navigate(href(["experiments"]));
+    } catch (error) {
+      announce(message(error), "problem");
+    }
+  }
+
+  return (
+    <header class="view-head">
+      <h1 class="experiment-name">{info ? plain(info.name) : "Experiment"}</h1>
+      <span class="task-id">
+        {shortId(id)} <CopyButton text={id} what="the id" />
+      </span>
+      <User name={info?.user_id} />
+      {info && info.status !== "active" && <span class="muted">{info.status}</span>}
+      {mayChange && (
+        <span class="view-action">
+          {info.status === "active" && (
+            <>
+              <a class="button button-small" href={href(["submit"], { experiment: id })}>
+                Submit a run
+              </a>{" "}
+              <button type="button" class="button button-small" onClick={() => void archive()}>
+                Archive
+              </button>{" "}
+            </>
+          )}
+          <button type="button" class="button button-small" onClick={() => void remove()}>
+            Delete
+          </button>
+        </span>
+      )}
+      {info?.description && <p class="experiment-about muted">{plain(info.description)}</p>}
+    </header>
+  );
+}
+
+function Compare({ selected, onClear }: { selected: ReadonlySet<string>; onClear: () => void }) {
+  if (selected.size === 0)
+    return <span class="muted">Select two to {MOST_COMPARED} runs to compare them</span>;
+  const canCompare = selected.size >= 2 && selected.size <= MOST_COMPARED;
+  return (
+    <span class="experiment-compare">
+      {canCompare ? (
+        <a class="button button-small button-primary" href={href(["compare"], { task: [...selected] })}>
+          Compare {selected.size}
+        </a>
+      ) : (
+        <span class="muted">
+          {selected.size < 2 ? "Select another run" : `Select at most ${MOST_COMPARED}`}
+        </span>
+      )}
+      <button type="button" class="button button-small" onClick={onClear}>
+        Clear
+      </button>
+    </span>
+  );
+}

@@ -1,0 +1,191 @@
+/** All experiments, and the form that makes one. */
+
+import { useMemo, useState } from "preact/hooks";
+import { ApiError, message } from "../../api/http";
+import type { Experiment as ApiExperiment } from "../../api/types";
+import { violations } from "../../api/violations";
+import { plain, plural, shortId } from "../../format";
+import { href, navigate, route, setQuery } from "../../router";
+import { Resource } from "../../state/resource";
+import { store } from "../../state/store";
+import { Field } from "../../ui/field";
+import { Empty, Loading, Problem } from "../../ui/notes";
+import { Panel } from "../../ui/panel";
+import { User } from "../../ui/task_link";
+import { TextFilter } from "../../ui/text_filter";
+import { Ago } from "../../ui/time";
+import { useResource, useTitle } from "../../ui/use";
+
+export type Experiment = ApiExperiment &
+  Required<Pick<ApiExperiment, "id" | "name" | "status" | "created_at">>;
+
+const EVERY_MS = 15_000;
+const MOST = 500;
+
+export default function Experiments() {
+  useTitle("Experiments");
+  const [isMaking, setMaking] = useState(false);
+  const list = useMemo(
+    () =>
+      new Resource((signal) =>
+        store.http.get<Experiment[]>("/v1/experiments", {
+          query: { view: "full", limit: MOST },
+          signal,
+        }),
+      ),
+    [],
+  );
+  const all = useResource(list, EVERY_MS).data.value;
+  const { query } = route.value;
+  const text = query.get("q") ?? "";
+  const withArchived = query.get("archived") === "1";
+  const words = text.toLowerCase();
+  const shown = all?.filter(
+    (one) =>
+      (withArchived || one.status === "active") &&
+      [one.name, one.id, one.user_id, one.description].some((part) =>
+        part?.toLowerCase().includes(words),
+      ),
+  );
+  return (
+    <div class="view experiments">
+      <header class="view-head">
+        <h1>Experiments</h1>
+        {store.maySubmit.value && !isMaking && (
+          <button
+            type="button"
+            class="button button-primary view-action"
+            onClick={() => setMaking(true)}
+          >
+            New experiment
+          </button>
+        )}
+      </header>
+      {isMaking && <NewExperiment onClose={() => setMaking(false)} />}
+      <div class="filters-row" role="search">
+        <label class="experiments-search">
+          <span class="off-screen">Search name, id, user</span>
+          <TextFilter
+            type="search"
+            value={text}
+            placeholder="Search name, id, user"
+            onChange={(value) => setQuery({ q: value })}
+          />
+        </label>
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={withArchived}
+            onChange={(event) => setQuery({ archived: event.currentTarget.checked ? "1" : "" })}
+          />
+          Archived too
+        </label>
+      </div>
+      <Problem text={list.error.value} retry={() => void list.refresh()} />
+      {!shown ? (
+        !list.error.value && <Loading />
+      ) : (
+        <Panel title="All" aside={plural(shown.length, "experiment")}>
+          {shown.length === 0 ? (
+            <Empty>
+              {all?.length === 0
+                ? "There are no experiments yet. They group runs, so that their parameters and results can be compared."
+                : "No experiment matches."}
+            </Empty>
+          ) : (
+            <div class="table-box">
+              <table class="table">
+                <thead>
+                  <tr>
+                    <th scope="col">Name</th>
+                    <th scope="col">User</th>
+                    <th scope="col">Created</th>
+                    <th scope="col">Description</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {shown.map((one) => (
+                    <tr key={one.id}>
+                      <th scope="row">
+                        <a href={href(["experiments", one.id])}>{plain(one.name)}</a>{" "}
+                        <span class="task-id">{shortId(one.id)}</span>{" "}
+                        {one.status !== "active" && <span class="muted">{one.status}</span>}
+                      </th>
+                      <td>
+                        <User name={one.user_id} />
+                      </td>
+                      <td>
+                        <Ago at={one.created_at} />
+                      </td>
+                      <td class="muted wide">{plain(one.description ?? "")}</td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          )}
+        </Panel>
+      )}
+    </div>
+  );
+}
+
+const FIELDS = ["name", "description"] as const;
+
+function NewExperiment({ onClose }: { onClose: () => void }) {
+  const [values, setValues] = useState({ name: "", description: "" });
+  const [errors, setErrors] = useState<ReadonlyMap<string, string>>(new Map());
+  const [problem, setProblem] = useState<string>();
+
+  async function make(event: Event): Promise<void> {
+    event.preventDefault();
+    const body: Record<string, string> = { name: values.name.trim() };
+    if (values.description.trim() !== "") body.description = values.description.trim();
+    try {
+      const made = await store.http.call<Experiment>("POST", "/v1/experiments", { body });
+      navigate(href(["experiments", made.id]));
+    } catch (error) {
+      const found =
+        error instanceof ApiError ? violations(error.message, FIELDS) : new Map<string, string>();
+      setErrors(found);
+      setProblem(found.size > 0 ? undefined : message(error));
+    }
+  }
+
+  return (
+    <form noValidate onSubmit={(event) => void make(event)}>
+      <Panel title="New experiment">
+        <div class="field-grid">
+          {FIELDS.map((name) => (
+            <Field
+              key={name}
+              form="experiment"
+              name={name}
+              label={name === "name" ? "Name" : "Description"}
+              isRequired={name === "name"}
+              error={errors.get(name)}
+              control={(attributes) => (
+                <input
+                  {...attributes}
+                  type="text"
+                  autocomplete="off"
+                  value={values[name]}
+                  onInput={(event) => setValues({ ...values, [name]: event.currentTarget.value })}
+                />
+              )}
+            />
+          ))}
+        </div>
+        <Problem text={problem} />
+        <div class="form-buttons">
+          <button type="submit" class="button button-primary">
+            Create
+          </button>
+          <button type="button" class="button" onClick={onClose}>
+            Cancel
+          </button>
+        </div>
+      </Panel>
+    </form>
+  );
+}

@@ -14,6 +14,7 @@ from benchmarks import (
     rest_submits,
     scheduling,
     throughput,
+    usage,
 )
 from benchmarks.figures import Figure, machine, print_table
 
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "executable": executable.run,
     "throughput": throughput.run,
     "gpu_gap": gpu_gap.run,
+    "usage": usage.run,
     "hostile": hostile.run,
 }
 

@@ -4,7 +4,7 @@
  *   driver VERSION            none: NVML_ERROR_DRIVER_NOT_LOADED
  *   generation N              a session that began under another number is not valid any more
  *   hang                      the next calls return only when this line is gone
- *   gpu UUID key=value ...    name memory used temp use minor bus mig ecc action
+ *   gpu UUID key=value ...    name memory used temp use power minor bus mig ecc action
  *                             error (of all calls about it), handle (of the call that finds it)
  *   mig UUID parent=UUID ...  the same, and gi ci
  *   process UUID PID MB       counts while such a process lives
@@ -255,6 +255,7 @@ int nvmlDeviceGetUtilizationRates(device *gpu, u32 *into) {
     return number(gpu, "use", into);
 }
 int nvmlDeviceGetTemperatureV(device *gpu, u32 *into) { return number(gpu, "temp", into + 2); }
+int nvmlDeviceGetPowerUsage(device *gpu, u32 *into) { return number(gpu, "power", into); }
 int nvmlDeviceGetTotalEccErrors(device *gpu, u32 type, u32 counter, u64 *into) {
     u32 count = 0;
     int error = number(gpu, "ecc", &count);

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,6 +53,9 @@ class IdleLauncher:
 
     def owner_of(self, pid: int) -> str | None:
         return None
+
+    async def usage(self, runs: Sequence[object]) -> list[None]:
+        return [None for _ in runs]
 
     async def close(self) -> None: ...
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def test_all_facts_of_eight_gpus(gpu_box: GpuBox) -> None:
-    gpu_box.set(*(gpu(n, used=500, use=7) for n in range(8)))
+    gpu_box.set(*(gpu(n, used=500, use=7, power=250_900) for n in range(8)))
     async with watched() as box:
         (state,) = box.told
         assert (state.driver, state.problem, state.notes) == ("570.86.10", None, ())
@@ -31,6 +31,7 @@ async def test_all_facts_of_eight_gpus(gpu_box: GpuBox) -> None:
         assert (third.index, third.minor, third.bus) == ("3", 3, "00000000:13:00.0")
         assert (third.used_mb, third.temperature_c, third.utilisation_percent) == (500, 33, 7)
         assert (third.uncorrected_errors, third.recovery_action) == (0, 0)
+        assert third.power_w == 250
 
 
 async def test_values_that_a_gpu_does_not_report_are_none(gpu_box: GpuBox) -> None:
@@ -38,6 +39,7 @@ async def test_values_that_a_gpu_does_not_report_are_none(gpu_box: GpuBox) -> No
     async with watched() as box:
         (reading,) = box.inventory.state.readings
         assert (reading.temperature_c, reading.uncorrected_errors, reading.minor) == (None,) * 3
+        assert reading.power_w is None
         assert await box.blocked() is None
 
 

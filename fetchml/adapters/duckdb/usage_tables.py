@@ -39,18 +39,12 @@ class UsageTables:
         self, task_id: str, period: Period, attempt: int | None = None
     ) -> TaskHistory:
         def read(cursor: duckdb.DuckDBPyConnection) -> TaskHistory:
-            which = [task_id, period.since, period.until, attempt]
-            [(first, last)] = cursor.execute(usage_sql.TASK_BOUNDS, which).fetchall()
-            if first is None:
-                return TaskHistory(task_id, period.since, period.until, step_ms(0, 1, 1))
-            found = replace(period, since=max(period.since, first), until=min(period.until, last))
-            step = step_ms(found.since, found.until, found.points)
-            which = [task_id, found.since, found.until, attempt, step]
-            points = [
-                TaskPoint(found.since + bucket * step, *rest)
-                for bucket, *rest in cursor.execute(usage_sql.TASK_POINTS, which).fetchall()
-            ]
-            return TaskHistory(task_id, found.since, found.until, step, points)
+            # One state for both statements: meanwhile samples may be summed up or removed.
+            cursor.begin()
+            try:
+                return _task_history(cursor, task_id, period, attempt)
+            finally:
+                cursor.rollback()
 
         return await self._read(read)
 
@@ -89,3 +83,20 @@ class UsageTables:
             ]
 
         return await self._read(read)
+
+
+def _task_history(
+    cursor: duckdb.DuckDBPyConnection, task_id: str, period: Period, attempt: int | None
+) -> TaskHistory:
+    which = [task_id, period.since, period.until, attempt]
+    [(first, last)] = cursor.execute(usage_sql.TASK_BOUNDS, which).fetchall()
+    if first is None:
+        return TaskHistory(task_id, period.since, period.until, step_ms(0, 1, 1))
+    found = replace(period, since=max(period.since, first), until=min(period.until, last))
+    step = step_ms(found.since, found.until, found.points)
+    which = [task_id, found.since, found.until, attempt, step]
+    points = [
+        TaskPoint(found.since + bucket * step, *rest)
+        for bucket, *rest in cursor.execute(usage_sql.TASK_POINTS, which).fetchall()
+    ]
+    return TaskHistory(task_id, found.since, found.until, step, points)

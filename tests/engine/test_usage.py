@@ -72,6 +72,8 @@ def test_hours_run_from_the_allocation_to_the_end_of_the_attempt() -> None:
     assert box.holds == [
         GpuHold(uuid, "a", "ann", NOON, NOON + seconds) for uuid in ("GPU-0", "GPU-1")
     ]
+    assert box.ledger.holds() == box.holds, "they may not be stored yet"
+    box.take()
     assert box.ledger.holds() == []
 
 
@@ -236,7 +238,8 @@ async def test_private_server_shows_only_what_is_ones_own(box: Box) -> None:
             await ended(engine, name)
         await box.parts.sampler.sample()
         await until(
-            lambda: engine.usage.by_day(ADMIN, None, None), lambda found: len(found.rows) == 2
+            lambda: engine.usage.by_day(ADMIN, None, None),
+            lambda found: sum(use.failed for _, use in found.rows) == 2,
         )
         for who, users in ((ALICE, {"alice"}), (VIEWER, set()), (ADMIN, {"alice", "bob"})):
             days = await engine.usage.by_day(who, None, None)

@@ -42,6 +42,8 @@ class UsageLedger:
         self._live = set[str]()
         self._holding: dict[str, _Holding] = {}
         self._ended: list[GpuHold] = []
+        self._taken: list[GpuHold] = []
+        """Those of the last `take`, which may not be stored yet."""
         self._sums: dict[UserDay, DayUse] = {}
 
     def load(self, live: Iterable[Task], recent: Iterable[Task], stored_until: int) -> None:
@@ -76,6 +78,7 @@ class UsageLedger:
                 self._count(task, task.ended_at or change.at)
             if task.hidden:
                 self._ended = [hold for hold in self._ended if hold.task_id != task.id]
+                self._taken = [hold for hold in self._taken if hold.task_id != task.id]
 
     def take(self) -> tuple[list[GpuHold], dict[UserDay, DayUse], int]:
         """Return what is to be stored: holds that have ended, the sums since the last call, and
@@ -84,17 +87,17 @@ class UsageLedger:
         for held in self._holding.values():
             self._add_time(held, now)
         taken = self._ended, self._sums, now
-        self._ended, self._sums = [], {}
+        self._taken, self._ended, self._sums = self._ended, [], {}
         return taken
 
     def holds(self) -> list[GpuHold]:
-        """Return the holds that go on, and those that have ended and are not stored yet."""
+        """Return the holds that go on, and those that have ended and may not be stored yet."""
         going_on = [
             GpuHold(uuid, task_id, held.user, held.since)
             for task_id, held in self._holding.items()
             for uuid in held.gpus
         ]
-        return going_on + self._ended
+        return going_on + self._ended + self._taken
 
     def _leave(self, task: Task, at: int) -> None:
         """End what the task holds."""

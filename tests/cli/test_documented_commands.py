@@ -41,6 +41,11 @@ with open(os.path.join(os.environ["FETCHML_OUTPUTS"], "metrics.json"), "w") as f
     json.dump({"loss": 0.1}, file)
 print("trained")
 """
+WRITES = (
+    'cd "$FETCHML_OUTPUTS"; echo 1 > model.bin; mkdir checkpoints; echo 1 > checkpoints/1; '
+    "echo loss 0.1"
+)
+"""The command of TASK_ID: it leaves the outputs and the log that examples name."""
 WAIT_FOR_ALL = (
     "fetchml ls --status queued --status preparing --status running --status collecting -o name "
     "| xargs -r -n 1 fetchml watch > /dev/null"
@@ -162,7 +167,7 @@ class Place:
         return self._server.run(*command).succeeded()
 
     def _task(self) -> str:
-        task_id = self._made("submit", "--", "true")
+        task_id = self._made("submit", "--", "sh", "-c", WRITES)
         self._server.run("watch", task_id).succeeded()
         return task_id
 

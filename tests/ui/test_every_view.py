@@ -51,6 +51,9 @@ async def plant(server: Server) -> str:
     return task_id
 
 
+ADMIN = ("keys", "use", "storage", "audit", "host")
+
+
 def views(task_id: str) -> dict[str, str]:
     """Name of the picture → address."""
     files = ("page.html", "picture.svg", "picture.png", "table.csv", "metrics.json")
@@ -63,6 +66,11 @@ def views(task_id: str) -> dict[str, str]:
         "task-details": f"tasks/{task_id}?tab=details",
         **{f"task-{name}": f"tasks/{task_id}?tab=outputs&file={name}" for name in files},
         "submit": f"submit?from={task_id}",
+        "experiments": "experiments",
+        "compare": f"compare?task={task_id}&task={task_id}x&all=1",
+        "gpus": "gpus",
+        "jupyter": "jupyter",
+        **{f"admin-{part}": f"admin?part={part}" for part in ADMIN},
         "not-found": "no/such/view",
     }
 

@@ -242,6 +242,15 @@ async def test_delete_cancels_and_deletes(rest: World) -> None:
     assert (await rest.client.get(f"/v1/tasks/{task_id}")).status == 404
 
 
+async def test_cancel_never_deletes(rest: World) -> None:
+    task_id = await new_task(rest)
+    for _ in range(2):
+        cancelled = await rest.client.ask("POST", f"/v1/tasks/{task_id}/cancel")
+        assert (cancelled.status, cancelled.json["error"]) == (200, "cancelled by user")
+        await rest.engine.cancelled_long_ago(task_id)
+    assert (await rest.client.get(f"/v1/tasks/{task_id}")).status == 200
+
+
 @pytest.mark.not_through(TRANSCODER, "test_differences.py has it")
 @pytest.mark.parametrize(
     "task_id", ["x", "019A0000-0000-7000-8000-000000000001", "%00", "..", "%C3%BC", "%FF"]

@@ -134,6 +134,7 @@ async def test_unknown_task_has_the_same_error(parity_server: Server) -> None:
                 refused(await server.rest.ask("DELETE", path)),
                 refused(await server.rest.ask("PATCH", path, b'{"priority":1}', **JSON)),
                 refused(await server.rest.ask("POST", f"{path}/retry")),
+                refused(await server.rest.ask("POST", f"{path}/cancel")),
                 refused(await server.rest.get(f"{path}/explain")),
                 refused(await server.rest.get(f"{path}/outputs")),
                 refused(await server.rest.get(f"{path}/logs")),

@@ -46,7 +46,7 @@ ADMINS = Expected("403 403 403 ok", "403 403 403 ok")
 # `{task}` is a task of the owner that has ended, with a log and an output. With `fresh` the ids are
 # those of things that the owner made just now, for this one call; the task waits in the queue.
 REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
-    ("GET", "/v1/tasks", LISTED, {"lists": "task"}),
+    ("GET", "/v1/tasks?limit=1000", LISTED, {"lists": "task"}),
     ("GET", "/v1/tasks?id_suffix={task}&text=a&user_id=owner", LISTED, {"lists": "task"}),
     ("GET", "/v1/tasks/{task}", SEE, {}),
     ("GET", "/v1/tasks/{task}?view=full", SEE, {}),
@@ -61,6 +61,7 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("PATCH", "/v1/tasks/{task}", END, {"json": {"metadata": {"seen": "yes"}}}),
     ("PATCH", "/v1/tasks/{task}", END, {"fresh": True, "json": {"priority": 1}}),
     ("POST", "/v1/tasks/{task}/retry", END, {}),
+    ("POST", "/v1/tasks/{task}/cancel", END, {"fresh": True}),
     ("GET", "/v1/tasks/{task}/archive", SEE, {}),
     ("DELETE", "/v1/tasks/{task}", END, {"fresh": True}),
     ("POST", "/v1/tasks", SUBMIT, {"json": {"job_name": "a"}}),
@@ -110,7 +111,7 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("POST", "/v1/gpus/slot-0/undrain", ADMINS, {}),
 ]
 GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
-    ("TaskService.ListTasks", {}, LISTED, {"lists": "task"}),
+    ("TaskService.ListTasks", {"limit": 1000}, LISTED, {"lists": "task"}),
     ("TaskService.ListTasks", {"id_suffix": "{task}", "text": "a"}, LISTED, {"lists": "task"}),
     ("TaskService.GetTask", {"task_id": "{task}"}, SEE, {}),
     ("TaskService.ExplainTask", {"task_id": "{task}"}, SEE, {}),

@@ -46,6 +46,7 @@ class TaskOperations:
             Route("DELETE", "/v1/tasks/{id}", self.delete),
             Route("PATCH", "/v1/tasks/{id}", self.update),
             Route("POST", "/v1/tasks/{id}/retry", self.retry),
+            Route("POST", "/v1/tasks/{id}/cancel", self.cancel),
             Route("GET", "/v1/tasks/{id}/explain", self.explain),
         ]
 
@@ -105,6 +106,12 @@ class TaskOperations:
         key = _idempotency_key(request.http)
         task = await self._engine.retry_task(request.principal, task_id, key)
         return request.json(task_json(task, full=full), status=201, ignored=query.ignored)
+
+    async def cancel(self, request: RestRequest, task_id: str) -> web.StreamResponse:
+        query = Query(request.http, "view")
+        full = query.full_view()
+        task = await self._engine.cancel_task(request.principal, task_id)
+        return request.json(task_json(task, full=full), ignored=query.ignored)
 
     async def delete(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         await self._engine.delete_task(request.principal, task_id)

@@ -30,6 +30,7 @@ pytest_plugins = [
     "tests.support.front",
     "tests.support.server_fixtures",
     "tests.support.service_user",
+    "tests.support.slurm_fixtures",
 ]
 
 OWN_ENGINES = {"own_docker_engine", "cdi_engine", "runtime_engine"}

@@ -17,8 +17,10 @@ from fetchml.core.events import (
 )
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.waiting import may_be_prestaged
+from fetchml.files.attempt_folder import look_here
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import NO_LIMITS, OutputLimits
+from fetchml.files.shared_disk import SharedDisk
 from fetchml.files.task_files import TaskFiles
 from fetchml.ports.launcher import Launcher, LaunchSpec
 from fetchml.system.background import BackgroundWork
@@ -36,6 +38,8 @@ class AttemptSettings:
     grace_ms: int
     log_segment_bytes: int
     outputs: OutputLimits = NO_LIMITS
+    on_cluster: bool = False
+    """The launcher hands attempts over to a cluster, and their folders are on a shared disk."""
 
 
 @dataclass(slots=True)
@@ -79,6 +83,7 @@ class AttemptManager:
         self._settings = settings
         self._clock = clock
         self._report = report
+        self._look = SharedDisk() if settings.on_cluster else look_here
         self._collecting = WorkerThreads("collecting", COLLECTING_THREADS)
         self._current: dict[str, AttemptRunner] = {}
         """By task id. An earlier attempt of the task may still be cleaning up beside it."""
@@ -141,6 +146,8 @@ class AttemptManager:
             cpu=spec.cpu or 0,
             memory_gb=spec.memory_gb or 0,
             gpu_ids=task.gpu_uuids,
+            gpu=spec.gpu or 0,
+            priority=spec.priority,
             timeout_ms=spec.timeout_seconds * 1000,
             grace_ms=self._settings.grace_ms,
             log_segment_bytes=self._settings.log_segment_bytes,
@@ -157,6 +164,8 @@ class AttemptManager:
             gpu_failure=self._gpu_failure,
             threads=self._collecting,
             output_limits=self._settings.outputs,
+            look=self._look,
+            on_cluster=self._settings.on_cluster,
         )
 
     async def _drive(self, task_id: str, runner: AttemptRunner) -> None:

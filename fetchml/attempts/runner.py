@@ -35,7 +35,7 @@ from fetchml.core.events import (
 )
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.requests import text
-from fetchml.files.attempt_folder import AttemptFolder, CollectError
+from fetchml.files.attempt_folder import AttemptFolder, CollectError, Look, look_here
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import LeftOut, OutputLimits
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, PrepareError
@@ -71,9 +71,12 @@ class AttemptRunner:
         gpu_failure: Callable[[Task, AttemptEnd], Awaitable[GpuFailed | None]],
         threads: WorkerThreads,
         output_limits: OutputLimits,
+        look: Look = look_here,
+        on_cluster: bool = False,
     ) -> None:
         """The future of `report` resolves when the event's changes are durable. `gpu_failure`
-        returns an event if the GPUs caused a failed exit."""
+        returns an event if the GPUs caused a failed exit. `look` reads the attempt's folder.
+        `on_cluster`: a cluster decides when the attempt starts, so its gate opens at once."""
         self._task = task
         self._launch = launch
         self._outputs = outputs
@@ -85,6 +88,8 @@ class AttemptRunner:
         self._gpu_failure = gpu_failure
         self._threads = threads
         self._output_limits = output_limits
+        self._look = look
+        self._on_cluster = on_cluster
         self._folder = AttemptFolder(launch.folder)
         self._times = AttemptTimes(self._folder, task, clock)
         self._end = task.end
@@ -144,24 +149,29 @@ class AttemptRunner:
         Once the gate was opened the attempt is never prepared again: its command may have run, and
         runs once.
         """
-        if not self._folder.gate_was_opened():
-            claim = self._folder.claim()
+        if not await self._look(self._folder.gate_was_opened):
+            claim = await self._look(self._folder.claim)
             if claim is not None and claim.revoked:
                 # A prestaged attempt may have been discarded: the reason was not recorded.
                 error = None if self._task.prestaged else "it could not be prepared"
                 return await self._give_up(error, permanent=False)
-            if self._task.prestaged:
+            if self._is_prestaged:
                 await self._let_others_start()
             if not await self._prepare():
                 return False
             failpoints.reach("prepared")
-            if self._task.prestaged and not await self._wait_at_gate():
+            if self._is_prestaged and not await self._wait_at_gate():
                 return False
-        # Here, not in a thread: it is two system calls, and a GPU is idle meanwhile.
-        self._folder.open_gate()
+        # On one host in this thread: it is two system calls, and a GPU is idle meanwhile.
+        await self._look(self._folder.open_gate)
         self._times.gate_opened()
         failpoints.reach("gate_opened")
         return True
+
+    @property
+    def _is_prestaged(self) -> bool:
+        """Whether the attempt waits at its gate until this server opens it."""
+        return self._task.prestaged and not self._on_cluster
 
     async def _let_others_start(self) -> None:
         pause = asyncio.create_task(asyncio.sleep(PRESTAGE_DELAY_SECONDS))
@@ -234,7 +244,7 @@ class AttemptRunner:
         """Revoke the attempt; return true if its command had started already."""
         if not await asyncio.to_thread(self._folder.revoke):
             return True
-        if self._task.prestaged:
+        if self._is_prestaged:
             failpoints.reach("revoked")
         await asyncio.to_thread(self._folder.discard)
         task = self._task
@@ -282,22 +292,25 @@ class AttemptRunner:
         try:
             await self._report_start(gone)
             exit_seen = await gone
-            if may_start_again and exit_seen.no_room and self._folder.claim() is None:
+            no_room = may_start_again and exit_seen.no_room
+            if no_room and await self._look(self._folder.claim) is None:
                 await self._forget_exit()
                 return False
-            if self._folder.end() is None and not await asyncio.to_thread(self._folder.revoke):
+            if await self._look(self._folder.end) is None and not await asyncio.to_thread(
+                self._folder.revoke
+            ):
                 # The launcher may not have seen the shim, which has claimed the attempt since then.
                 gone = self._exit = asyncio.create_task(self._launcher.wait(self._launch))
                 await self._report_start(gone)
                 again = await gone
-                exit_seen = exit_seen if self._folder.end() is None else again
+                exit_seen = exit_seen if await self._look(self._folder.end) is None else again
         finally:
             stopping.cancel()
             await asyncio.gather(stopping, return_exceptions=True)
-        end = self._folder.end()
+        end = await self._look(self._folder.end)
         now = self._clock()
         if end is None:
-            started = self._folder.started()
+            started = await self._look(self._folder.started)
             lost = exit_seen.lost or "it vanished without a word of its end"
             started_at = started.at if started is not None else None
             end = AttemptEnd(at=now, started_at=started_at, lost=lost)
@@ -305,20 +318,25 @@ class AttemptRunner:
             end = replace(end, out_of_memory=True)
         end = self._times.ended(end)
         self._end = end
-        await self._report(Ended(now, self._task.id, self._task.attempt, end))
+        await self._report(Ended(now, self._task.id, self._task.attempt, end, await self._node()))
         return True
 
     async def _report_start(self, gone: asyncio.Task[AttemptExit]) -> None:
         async with self._watch.subscribe(self._folder.run) as changes:
-            while (started := self._folder.started()) is None and not gone.done():
+            while (started := await self._look(self._folder.started)) is None and not gone.done():
                 changed = asyncio.ensure_future(changes.wait())
                 await asyncio.wait({changed, gone}, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
         if started is not None:
             task = self._task
             started_at = self._times.started(started.at)
-            await self._report(Started(self._clock(), task.id, task.attempt, started_at))
+            node = await self._node()
+            await self._report(Started(self._clock(), task.id, task.attempt, started_at, node))
             failpoints.reach("started")
+
+    async def _node(self) -> str | None:
+        """The node of a cluster that the attempt runs on."""
+        return await self._look(self._folder.node) if self._on_cluster else None
 
     async def _forget_exit(self) -> None:
         gone, self._exit = self._exit, None

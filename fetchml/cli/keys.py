@@ -67,7 +67,7 @@ class KeyServiceCaller:
     def _without_server(self, request: Any) -> Any:
         # The whole server, which is slow to import and rarely needed here.
         from fetchml.server import main  # noqa: PLC0415
-        from fetchml.server.wiring import CannotStart  # noqa: PLC0415
+        from fetchml.server.cannot_start import CannotStart  # noqa: PLC0415
 
         try:
             with as_owner(self._data_dir):

@@ -11,7 +11,7 @@ from fetchml.config.settings import Settings
 from fetchml.ops import pyinstaller
 from fetchml.ports.gpu import GpuState
 from fetchml.server import main
-from fetchml.server.wiring import CannotStart
+from fetchml.server.cannot_start import CannotStart
 from fetchml.system import log
 from fetchml.views import Finding
 

@@ -37,7 +37,9 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--data-dir", metavar="DIR", help="Folder for all data of the server.")
     @click.option("--http", metavar="HOST:PORT", help="Address of REST. Default: 127.0.0.1:9101.")
     @click.option("--grpc", metavar="HOST:PORT", help="Address of gRPC. Default: 127.0.0.1:9102.")
-    @click.option("--launcher", metavar="docker|process", help="How to run tasks. Default: docker.")
+    @click.option(
+        "--launcher", metavar="docker|process|slurm", help="How to run tasks. Default: docker."
+    )
     @click.option(
         "--log-format", metavar="text|json", help="Format of the log on stderr. Default: text."
     )

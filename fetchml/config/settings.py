@@ -20,6 +20,7 @@ from fetchml.config.sections.scheduling import (
     SchedulingSettings,
 )
 from fetchml.config.sections.server import ServerSettings
+from fetchml.config.sections.slurm import SlurmSettings
 from fetchml.config.sections.storage import DatasetSettings, HistorySettings, SnapshotSettings
 from fetchml.config.sections.tasks import TaskSettings
 from fetchml.config.sections.types import about
@@ -47,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True):
     snapshots: SnapshotSettings = SnapshotSettings()
     jupyter: JupyterSettings = msgspec.field(default_factory=JupyterSettings)
     history: HistorySettings = HistorySettings()
+    slurm: SlurmSettings = SlurmSettings()
 
 
 class Setting(msgspec.Struct, frozen=True):

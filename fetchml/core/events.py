@@ -67,6 +67,8 @@ class Started(msgspec.Struct, frozen=True):
     task_id: str
     attempt: int
     started_at: int
+    worker_id: str | None = None
+    """The node that a cluster started it on; `None` on one host, or if the node is not known."""
 
 
 class NeverStarted(msgspec.Struct, frozen=True):
@@ -88,6 +90,8 @@ class Ended(msgspec.Struct, frozen=True):
     task_id: str
     attempt: int
     end: AttemptEnd
+    worker_id: str | None = None
+    """As of Started: the attempt may have started and ended between two looks."""
 
 
 class Collected(msgspec.Struct, frozen=True):

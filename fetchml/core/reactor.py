@@ -46,7 +46,7 @@ from fetchml.core.model import (
 )
 from fetchml.core.quotas import impossible
 from fetchml.core.requests import update
-from fetchml.core.scheduling import preemption, prestage
+from fetchml.core.scheduling import hand_over, preemption, prestage
 from fetchml.core.scheduling.scheduler import Allocate, Discard, SchedulingPass, ShareLevels
 from fetchml.core.state import State
 from fetchml.core.verdict import Verdict, cancelled, judge, was_preempted
@@ -90,8 +90,8 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
                 state.at_gate(preparing.id)
         case Started():
             preparing = current(state, event.task_id, event.attempt, Status.PREPARING)
-            if preparing is not None and not preparing.prestaged:
-                _run(state, decision, preparing, event.started_at)
+            if preparing is not None:
+                _started(state, decision, preparing, event)
         case NeverStarted():
             _never_started(state, decision, event)
         case Ended():
@@ -141,6 +141,10 @@ def _schedule(state: State, decision: Decision, now: int) -> None:
     if not state.may_start:
         return
     level = ShareLevels(state, now)
+    if state.limits.cluster is not None:
+        for task in hand_over.next_tasks(state, level):
+            _prepare(state, decision, task, (), now=now, prestaged=True)
+        return
     # Without a free slot no pass can find anything: most submits end here.
     while state.free_slots > 0 and (action := SchedulingPass(state, now, level).next()) is not None:
         match action:
@@ -203,6 +207,23 @@ def _prepare(
     else:
         state.hold(task)
     decision.effects.append(RunAttempt(task))
+    return task
+
+
+def _started(state: State, decision: Decision, task: Task, event: Started) -> None:
+    """Note that the command runs. A prestaged attempt can't start by itself, but on a cluster."""
+    if task.prestaged:
+        if state.limits.cluster is None:
+            return
+        task = _placed(state, task, event.worker_id, event.started_at)
+    _run(state, decision, task, event.started_at)
+
+
+def _placed(state: State, task: Task, worker_id: str | None, at: int) -> Task:
+    """Give a task the resources that the cluster has given it."""
+    state.leave(task)
+    task = replace(task, prestaged=False, allocated_at=at, worker_id=worker_id, error=None)
+    state.hold(task)
     return task
 
 
@@ -275,6 +296,9 @@ def _ended(state: State, decision: Decision, event: Ended) -> None:
     _release(state, decision, task, event.now)
     if task.status is Status.PREPARING:
         never_ran = end.started_at is None and (end.lost is not None or end.start_error is not None)
+        if task.prestaged and not never_ran and state.limits.cluster is not None:
+            task = _placed(state, task, event.worker_id, end.started_at or end.at)
+            state.release(task, event.now)
         if never_ran or task.prestaged:
             if task.prestaged and end.lost is None:
                 end = replace(end, lost="it was ended while it waited for its resources")

@@ -19,6 +19,19 @@ from fetchml.core.waiting import PRESTAGED, Discarding, Queued, Waiting
 _QUEUED = Queued()
 
 
+CLUSTER_CAPACITY = Resources(cpu=1 << 20, memory_gb=1 << 20, gpu=1 << 20)
+"""What a task may request on a cluster. The cluster itself refuses what it can never provide."""
+
+
+@dataclass(slots=True, frozen=True)
+class ClusterLimits:
+    """How many tasks a cluster holds pending for this server."""
+
+    max_pending: int
+    user_max_pending: int
+    """Of one user's tasks."""
+
+
 @dataclass(slots=True, frozen=True)
 class Limits:
     """The host's capacity and its owner's rules."""
@@ -48,6 +61,8 @@ class Limits:
     """Make tasks ready while they wait."""
     max_prestaged: int = 2
     """Tasks without GPUs that are prestaged at the same time, at most."""
+    cluster: ClusterLimits | None = None
+    """Set if a cluster places the tasks; `None` if this host runs them."""
 
 
 @dataclass(slots=True)
@@ -69,6 +84,10 @@ class State:
     """Slots held by each user's tasks."""
     user_bytes: dict[str, int] = field(default_factory=dict)
     """Bytes of memory that each user's live tasks take."""
+    handed_over: dict[str, str] = field(default_factory=dict)
+    """Users of the tasks that a cluster has and has not started, by id."""
+    user_handed_over: dict[str, int] = field(default_factory=dict)
+    """Number of each user's tasks in `handed_over`."""
     live_bytes: int = 0
     """Bytes of memory that all live tasks take."""
     launcher_available: bool = False
@@ -115,6 +134,8 @@ class State:
         other.user_slots = dict(self.user_slots)
         other.user_bytes = dict(self.user_bytes)
         other.wait_states = dict(self.wait_states)
+        other.handed_over = dict(self.handed_over)
+        other.user_handed_over = dict(self.user_handed_over)
         other.gpus = self.gpus.copy()
         other.shares = self.shares.copy()
         return other
@@ -144,10 +165,18 @@ class State:
         self.wait_states.pop(task.id, None)
 
     def wait(self, task: Task, now: int) -> None:
-        """Put a task into the queue, as queued or prestaged."""
-        self.queue.add(task, now)
+        """Put a task into the queue, as queued or prestaged; a task that is handed over waits
+        outside of it."""
+        on_cluster = self.limits.cluster is not None
+        if on_cluster and task.prestaged:
+            self.handed_over[task.id] = task.user
+            self.user_handed_over[task.user] = self.user_handed_over.get(task.user, 0) + 1
+        else:
+            self.queue.add(task, now)
         if task.prestaged or task.id in self.wait_states:  # Every submit passes here.
-            self._set_wait_state(task.id, waiting.begun(task, self.wait_state(task.id), now))
+            before = self.wait_state(task.id)
+            begun = waiting.begun(task, before, now, on_cluster=on_cluster)
+            self._set_wait_state(task.id, begun)
 
     def wait_state(self, task_id: str) -> Waiting:
         return self.wait_states.get(task_id, _QUEUED)
@@ -209,12 +238,17 @@ class State:
         if task.id in self.held:
             del self.held[task.id]
             _take(self.user_slots, task.user, 1)
+        elif task.id in self.handed_over:
+            _take(self.user_handed_over, self.handed_over.pop(task.id), 1)
         else:
             self.queue.remove(task.id)
 
     @property
     def capacity(self) -> Resources:
-        """What the host has, with the GPUs that are known."""
+        """What the host has, with the GPUs that are known; on a cluster, what a task may
+        request."""
+        if self.limits.cluster is not None:
+            return CLUSTER_CAPACITY
         return replace(self.limits.capacity, gpu=len(self.gpus.known))
 
     @property

@@ -8,6 +8,16 @@
                                            ▼             ▼
                                      it has its resources: no longer waiting
 
+On a cluster a task is handed over as soon as the limits on pending tasks allow it:
+
+    Queued ──handed over──▶ HandedOver ──started by the cluster──▶ it is RUNNING
+       ▲                     │      │
+       │                   cancel   └─ended before it started─▶ FAILED, or Queued for a retry
+       │                     ▼
+       └──never started── Discarding
+
+The cluster decides when and where it starts. Such a task is stored as a prestaged one.
+
 A prestaged task holds nothing: its GPUs are those that it waits for. The server learns of a task's
 gate only from the attempt itself, so none of this is stored but `Task.prestaged`. After a restart
 a prestaged task is Prestaging (Discarding if it was cancelled) until its attempt reports again.
@@ -46,6 +56,15 @@ class AtGate(Value, frozen=True):
     protected: bool = False
 
 
+class HandedOver(Value, frozen=True):
+    """Its attempt is submitted to the cluster, or is about to be, and the cluster has not started
+    it."""
+
+    since: int
+    """As of Prestaging."""
+    protected: bool = False
+
+
 class Discarding(Value, frozen=True):
     """Its attempt is being removed, since its place went to another or since it was cancelled. It
     can't start before that is done."""
@@ -53,19 +72,20 @@ class Discarding(Value, frozen=True):
     protected: bool = False
 
 
-Waiting = Queued | Prestaging | AtGate | Discarding
+Waiting = Queued | Prestaging | AtGate | HandedOver | Discarding
 
 PRESTAGED = (Prestaging, AtGate)
 """The variants whose attempt may still start."""
 
 
-def begun(task: Task, before: Waiting, now: int) -> Waiting:
+def begun(task: Task, before: Waiting, now: int, *, on_cluster: bool = False) -> Waiting:
     """The sub-state of a task that begins to wait. `before`: the last one of this wait."""
     if not task.prestaged:
         return Queued(before.protected)
     if task.cancel is not None:
         return Discarding(before.protected)
-    return Prestaging(now, before.protected)
+    kind = HandedOver if on_cluster else Prestaging
+    return kind(now, before.protected)
 
 
 def at_gate(before: Waiting) -> Waiting:

@@ -11,7 +11,7 @@ from fetchml.core import deletion, permissions
 from fetchml.core.audit import Action
 from fetchml.core.deletion import Deletion
 from fetchml.core.events import CancelRequested
-from fetchml.core.model import ENDED, Principal, Role, Task, User
+from fetchml.core.model import ENDED, Principal, Role, Status, Task, User
 from fetchml.core.requests.archive_names import ArchiveFormat
 from fetchml.core.requests.logs import LogRange, LogSearch
 from fetchml.core.state import State
@@ -38,6 +38,7 @@ from fetchml.errors import BadRequest
 from fetchml.files.output_archives import OutputArchives, OutputsArchive
 from fetchml.files.task_files import TaskFiles
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge
+from fetchml.ports.cluster import Cluster
 from fetchml.ports.store import Store, TaskPage, TaskQuery
 from fetchml.ports.usage import TaskHistory
 from fetchml.views import (
@@ -83,8 +84,10 @@ class Engine:
         dispatcher: Dispatcher,
         clock: Callable[[], int],
         private: bool,
+        cluster: Cluster | None = None,
     ) -> None:
-        """`private`: users see only their own tasks."""
+        """`private`: users see only their own tasks. `cluster`: `None` if this host runs them."""
+        self._cluster = cluster
         self.create_task = submissions.create_task
         self.create_tasks = submissions.create_tasks
         self.update_task = changes.update
@@ -182,6 +185,7 @@ class Engine:
             task,
             self._clock(),
             before,
+            cluster_reason=None if self._cluster is None else _reason(self._cluster, task),
             may_name=lambda other: permissions.may_see(who, other, private=self._private),
         )
         if told.position is None:
@@ -283,3 +287,9 @@ def _check(wanted: LogRange | LogSearch) -> None:
     """Raises BadRequest."""
     if fault := wanted.fault():
         raise BadRequest(fault)
+
+
+def _reason(cluster: Cluster, task: Task) -> str | None:
+    """What a cluster reports about a live task."""
+    look = cluster.reason if task.shown_status is Status.QUEUED else cluster.trouble
+    return look(task.id, task.attempt)

@@ -56,6 +56,8 @@ class Estimates:
 
         `None` if it can't start on the host as it is now, or if too many tasks wait.
         """
+        if self._state.limits.cluster is not None:
+            return None  # The cluster decides, and knows more than this host.
         if len(self._state.queue) > MAX_WAITING or task.id not in self._state.queue:
             return None
         now = self._clock()
@@ -72,7 +74,8 @@ class Estimates:
 
         `None` if it can't start on the host as it is now, or if too many tasks wait.
         """
-        if len(self._state.queue) > MAX_WAITING_FOR_NEW:
+        on_cluster = self._state.limits.cluster is not None
+        if on_cluster or len(self._state.queue) > MAX_WAITING_FOR_NEW:
             return None
         async with self._one_new:
             state, now = self._state.copy(), self._clock()

@@ -21,12 +21,15 @@ def explain(
     before: int | None = None,
     *,
     may_name: Callable[[Task], bool] = lambda _: True,
+    cluster_reason: str | None = None,
 ) -> Explanation:
     """Explain the state of a task that the caller may see.
 
     `before`: number of ready tasks that come before it; `None` if it was not counted. `may_name`:
-    whether the caller may see another task.
+    whether the caller may see another task. `cluster_reason`: why a cluster has not started it.
     """
+    if _waits(task) and state.limits.cluster is not None:
+        return _waiting_on_cluster(state, task, now, before, cluster_reason)
     if _waits(task):
         return _waiting(state, task, now, before, may_name)
     if task.cancel is not None and task.status not in (Status.COMPLETED, Status.FAILED):
@@ -41,6 +44,8 @@ def explain(
             Status.COMPLETED: "It has completed.",
             Status.FAILED: f"It has failed: {task.error}.",
         }[task.status]
+    if task.status is Status.RUNNING and cluster_reason is not None:
+        reason += f" {cluster_reason}"
     if task.status in ENDED and task.kept is not None and task.kept.note is not None:
         reason += f" {task.kept.note}."
     return Explanation(task.id, task.shown_status, reason, progress=task.progress)
@@ -59,6 +64,31 @@ async def tasks_before(state: State, task: Task, now: int) -> int:
 
 def _waits(task: Task) -> bool:
     return task.shown_status is Status.QUEUED and task.cancel is None
+
+
+def _waiting_on_cluster(
+    state: State, task: Task, now: int, before: int | None, cluster_reason: str | None
+) -> Explanation:
+    """A task that was handed over has no place in the server's own queue."""
+    if task.prestaged:
+        if state.launcher_available:
+            text = cluster_reason or f"It is {task.progress or 'about to be handed over'}."
+        else:
+            text = "The cluster does not answer; the task keeps its place in the cluster's queue."
+        return Explanation(task.id, task.shown_status, text, progress=task.progress)
+    reason = _held_back(state, task, now)
+    cluster = state.limits.cluster
+    if reason is None:
+        number, whose = len(state.handed_over), ""
+        own = state.user_handed_over.get(task.user, 0)
+        if cluster is not None and own >= cluster.user_max_pending:
+            number, whose = own, f" of {task.user}"
+        reason = (
+            f"It waits until the cluster starts some of the {number} tasks{whose} that it has: "
+            "it gets no more at once."
+        )
+    position = None if before is None else before + 1
+    return Explanation(task.id, task.shown_status, reason, position=position)
 
 
 def _waiting(
@@ -93,13 +123,8 @@ def why_it_waits(
     """Return what a waiting task lacks; `None` if only its turn. The cost does not grow with the
     queue."""
     missing = _shortages(state, task) if missing is None else missing
-    if task.not_before > now:
-        seconds = -(-(task.not_before - now) // 1000)
-        return f"It is tried again in {seconds} s ({task.error})."
-    if state.draining:
-        return "The server is shutting down; it starts after the restart."
-    if not state.launcher_available:
-        return "The server can't start tasks now: what runs them is away (see 'fetchml doctor')."
+    if held_back := _held_back(state, task, now):
+        return held_back
     quota = next((short for short in missing if short.resource == "user_gpus"), None)
     most = state.limits.user_running
     if any(short.resource == "user_running" for short in missing):
@@ -116,6 +141,18 @@ def why_it_waits(
     avoided = state.gpus.avoidable(task.avoid_gpus, task.spec.gpu or 0)
     if sum(uuid not in avoided for uuid in state.gpus.free()) < (task.spec.gpu or 0):
         return f"It waits for other GPUs than {', '.join(avoided)}: it failed there."
+    return None
+
+
+def _held_back(state: State, task: Task, now: int) -> str | None:
+    """Return why nothing can start the task now, whatever is free; `None` if something can."""
+    if task.not_before > now:
+        seconds = -(-(task.not_before - now) // 1000)
+        return f"It is tried again in {seconds} s ({task.error})."
+    if state.draining:
+        return "The server is shutting down; it starts after the restart."
+    if not state.launcher_available:
+        return "The server can't start tasks now: what runs them is away (see 'fetchml doctor')."
     return None
 
 

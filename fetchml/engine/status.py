@@ -12,6 +12,7 @@ from fetchml.engine.estimates import Estimates
 from fetchml.engine.lifecycle import Lifecycle
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
+from fetchml.ports.cluster import Cluster
 from fetchml.ports.store import Store
 from fetchml.views import GpuUse, Health, HealthStatus, QueueStats, QueueUse
 
@@ -32,7 +33,9 @@ class ServerStatus:
         *,
         clock: Callable[[], int],
         private: bool,
+        cluster: Cluster | None = None,
     ) -> None:
+        """`cluster`: `None` if this host runs the tasks."""
         self._store = store
         self._state = state
         self._index = index
@@ -43,6 +46,7 @@ class ServerStatus:
         self._lifecycle = lifecycle
         self._clock = clock
         self._private = private
+        self._cluster = cluster
 
     def health(self) -> Health:
         if not self._store.has_room():
@@ -65,8 +69,15 @@ class ServerStatus:
             running=self._index.holding,
             completed=completed,
             failed=failed,
-            workers=int(self._state.launcher_available and not self._state.draining),
+            workers=self._workers,
         )
+
+    @property
+    def _workers(self) -> int:
+        """Hosts that tasks can start on."""
+        if not self._state.may_start:
+            return 0
+        return 1 if self._cluster is None else self._cluster.workers
 
     @property
     def queue_use(self) -> QueueUse:

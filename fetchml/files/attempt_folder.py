@@ -8,9 +8,10 @@ bound, and a malformed record reads as absent.
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -29,6 +30,9 @@ _LAST_MS = 253_402_300_799_999
 """The end of the year 9999: RFC 3339 has no later times."""
 _MAX_ERROR = 500
 _PRIVATE = 0o700
+T = TypeVar("T")
+
+_NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -52,6 +56,17 @@ class StartRecord(msgspec.Struct, frozen=True):
 
 class CollectError(Exception):
     """The outputs could not be kept. The message is for the user."""
+
+
+class Look(Protocol):
+    """Calls a method of the attempt's folder."""
+
+    async def __call__(self, method: Callable[[], T], /) -> T: ...
+
+
+async def look_here(method: Callable[[], T], /) -> T:
+    """In the event loop: a local disk answers faster than a thread."""
+    return method()
 
 
 class AttemptFolder:
@@ -197,6 +212,14 @@ class AttemptFolder:
             )
         except ValueError:
             return None
+
+    def node(self) -> str | None:
+        """Return the name of the cluster's node that the attempt runs on; `None` if there is none.
+
+        The task may have forged it.
+        """
+        name = self._record("node").get("node", "")
+        return name if _NODE.fullmatch(name) else None
 
     def end(self) -> AttemptEnd | None:
         """Return the end that the shim recorded; `None` if there is none.

@@ -15,7 +15,7 @@ from fetchml.core.model import ENDED, Principal, Task, TaskSpec, User
 from fetchml.core.requests import jupyter
 from fetchml.core.requests.jupyter import Service
 from fetchml.engine.service_tasks import ServiceTasks
-from fetchml.errors import FieldViolation, Forbidden, Unavailable, ValidationFailed
+from fetchml.errors import BadRequest, FieldViolation, Forbidden, Unavailable, ValidationFailed
 from fetchml.files.folder_events import FolderEvents
 from fetchml.jupyter.command import find_jupyter
 from fetchml.jupyter.options import JupyterOptions
@@ -159,6 +159,8 @@ class JupyterServices:
         self.supervision.task_changed(task)
 
     def _require_valid(self, request: Mapping[str, object]) -> None:
+        if self._options.unavailable is not None:
+            raise BadRequest(self._options.unavailable)
         violations = [
             FieldViolation(*violation)
             for violation in jupyter.violations(request, self._tasks.capacity, self._tasks.limits)

@@ -30,6 +30,10 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield launcher.shim_runs()
     if settings.server.launcher == "docker":
         yield from launcher.docker(settings, found)
+    elif settings.server.launcher == "slurm":
+        from fetchml.ops.checks import cluster  # noqa: PLC0415 - for clusters only
+
+        yield from cluster.cluster(settings)
     else:
         yield Check("launcher", "process: tasks run without isolation")
 

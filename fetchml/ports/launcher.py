@@ -54,6 +54,10 @@ class LaunchSpec(msgspec.Struct, frozen=True):
     cpu: int = 0
     memory_gb: int = 0
     gpu_ids: tuple[str, ...] = ()
+    gpu: int = 0
+    """Number of GPUs, for a launcher whose cluster chooses them."""
+    priority: int = 5
+    """1 to 10, 10 first; for a launcher whose cluster orders the tasks."""
     timeout_ms: int = 0
     grace_ms: int = 10_000
     log_segment_bytes: int = 32 * 1024 * 1024

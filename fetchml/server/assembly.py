@@ -58,6 +58,7 @@ from fetchml.jupyter.options import JupyterOptions
 from fetchml.jupyter.service import JupyterServices
 from fetchml.jupyter.service_key import load_key
 from fetchml.jupyter.workspaces import Workspaces
+from fetchml.ports.cluster import Cluster
 from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher
 from fetchml.ports.store import Store, StoredState
@@ -82,11 +83,15 @@ class Outside:
     datasets: DatasetProvider
     owners: FileOwners
     folder_watch: FolderEvents
+    cluster: Cluster | None = None
+    """`None` if this host runs the tasks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     data_dir: Path
+    tasks_dir: Path
+    """Where the files of tasks are: the data directory, or a cluster's shared folder."""
     limits: Limits
     rules: SubmissionRules
     runs: AttemptSettings
@@ -139,7 +144,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     newest = max((each.created_at for each in records), default=0)
     clock = Clock(max(restored.last_created_at, newest))
     ids = IdSequence(restored.last_created_at)
-    files = TaskFiles(options.data_dir)
+    files = TaskFiles(options.tasks_dir)
     audit = Audit(store, clock_ms=clock)
     usage = StorageUsage(options.user_storage_bytes)
     usage.load(await store.kept_by_user())
@@ -286,6 +291,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         lifecycle,
         clock=clock,
         private=private,
+        cluster=outside.cluster,
     )
     ended = EndedTasks(tasks, files, usage, dispatcher, clock)
     visible = VisibleTasks(tasks, private=private)
@@ -299,7 +305,9 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         tasks=tasks,
         visible=visible,
         changes=changes,
-        waiting=WaitingTasks(state, index, estimates, clock, private=private),
+        waiting=WaitingTasks(
+            state, index, estimates, clock, private=private, cluster=outside.cluster
+        ),
         info=ServerInformation(
             state,
             options.rules,
@@ -327,6 +335,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         dispatcher=dispatcher,
         clock=clock,
         private=private,
+        cluster=outside.cluster,
     )
     await snapshots.load()
     await jupyter.load()

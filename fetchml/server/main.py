@@ -36,15 +36,14 @@ from fetchml.engine.retention import Retention
 from fetchml.engine.task_index import RECENT, RECENT_BYTES
 from fetchml.files import task_users
 from fetchml.files.data_dir import DataDirBusy, NotOwnData, lock_data_dir, require_own
-from fetchml.files.folder_events import FolderEvents
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.files.own_file import write_durably
 from fetchml.files.storage_monitor import StorageMonitor
 from fetchml.ports.store import StoreDamaged
-from fetchml.server import sd_notify, wiring
+from fetchml.server import cluster_wiring, sd_notify, wiring
 from fetchml.server.assembly import Outside, assemble
+from fetchml.server.cannot_start import CannotStart
 from fetchml.server.control_socket import control_socket, write_address
-from fetchml.server.wiring import CannotStart
 from fetchml.shim import UnsupportedMachineError
 from fetchml.system import capabilities
 from fetchml.system.clock import Clock
@@ -147,7 +146,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
         jupyter_port = jupyter_sockets[0].getsockname()[1] if jupyter_sockets else None
         _require_free(settings.server.grpc)
         certificate = wiring.certificate(settings)
-        watch = await stack.enter_async_context(FolderEvents())
+        watch = await stack.enter_async_context(cluster_wiring.folder_events(settings))
         store = wiring.store(settings)
         restored = await store.open(
             recent_limit=RECENT, recent_bytes=RECENT_BYTES, on_fatal=_exit_on_store_failure
@@ -158,7 +157,14 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
         launcher = wiring.launcher(settings, watch, inventory)
         owners = wiring.owners(settings, store, launcher)
         outside = Outside(
-            store, restored, launcher, inventory, wiring.datasets(settings), owners, watch
+            store,
+            restored,
+            launcher,
+            inventory,
+            wiring.datasets(settings),
+            owners,
+            watch,
+            cluster_wiring.cluster(launcher),
         )
         parts = await assemble(outside, wiring.options(settings, http.port, jupyter_port, examine))
         engine, snapshots, jupyter = parts.engine, parts.snapshots, parts.jupyter

@@ -27,7 +27,7 @@ from fetchml.core.requests.dataset import AddressRules
 from fetchml.core.requests.submission import Defaults
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.scheduling.allocator import Placement
-from fetchml.core.state import Limits
+from fetchml.core.state import ClusterLimits, Limits
 from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.host.diagnosis import Examine, examine_nothing
@@ -35,6 +35,7 @@ from fetchml.engine.retention import RetentionSettings
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import ANY_NUMBER, OutputLimits
 from fetchml.files.layout import DATASETS, JUPYTER
+from fetchml.files.shared_folders import SharedFolders
 from fetchml.files.storage_monitor import MonitorSettings
 from fetchml.files.task_users import FileOwners, OwnerPerUser, SharedOwner
 from fetchml.jupyter.options import JupyterOptions
@@ -42,6 +43,8 @@ from fetchml.jupyter.origin import LOOPBACK_HOSTS
 from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher
 from fetchml.server.assembly import Options
+from fetchml.server.cannot_start import CannotStart
+from fetchml.server.cluster_wiring import NO_JUPYTER, on_cluster, tasks_folder
 from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system import capabilities
@@ -56,10 +59,6 @@ DISK_SHARE = 5
 if TYPE_CHECKING:
     from fetchml.adapters.docker.container_config import ContainerLimits
     from fetchml.adapters.docker.gpus import GpuAddress
-
-
-class CannotStart(Exception):
-    """The server can't start. The message has the reason and the remedy."""
 
 
 def certificate(settings: Settings) -> Certificate | None:
@@ -85,6 +84,10 @@ def store(settings: Settings) -> DuckDBStore:
 
 def launcher(settings: Settings, watch: FolderEvents, inventory: GpuInventory | None) -> Launcher:
     """Import only the chosen launcher."""
+    if isinstance(watch, SharedFolders):
+        from fetchml.server.slurm_wiring import slurm_launcher  # noqa: PLC0415
+
+        return slurm_launcher(settings, watch)
     if settings.server.launcher == "process":
         from fetchml.adapters.process.launcher import ProcessLauncher  # noqa: PLC0415
 
@@ -124,8 +127,8 @@ def owners(settings: Settings, store: DuckDBStore, launcher: Launcher) -> FileOw
 
 
 def gpu_inventory(settings: Settings) -> GpuInventory | None:
-    """`None` if the settings name plain slots."""
-    if settings.gpu.slots:
+    """`None` if the settings name plain slots, or if the GPUs are a cluster's."""
+    if settings.gpu.slots or on_cluster(settings):
         return None
     from fetchml.adapters.nvml.inventory import NvmlInventory  # noqa: PLC0415
 
@@ -187,7 +190,7 @@ def datasets(settings: Settings) -> DatasetProvider:
     http = HttpOrigin(_dataset_addresses(settings), frozenset(datasets.allow))
     others = FsspecOrigin()
     cache = DatasetCache(
-        data_dir / DATASETS,
+        (tasks_folder(settings).resolve() if on_cluster(settings) else data_dir) / DATASETS,
         most_bytes=datasets.cache_bytes,
         min_free_bytes=settings.history.min_free_mb << 20,
     )
@@ -236,6 +239,7 @@ def _jupyter_options(
         private=settings.auth.private,
         allow_images=settings.tasks.allow_images,
         has_containers=settings.server.launcher == "docker",
+        unavailable=NO_JUPYTER if on_cluster(settings) else None,
         public_url=public_url(settings, http_port),
         command=settings.jupyter.command,
         domain=settings.jupyter.domain,
@@ -295,7 +299,7 @@ def _capacity(settings: Settings) -> Resources:
     return Resources(
         cpu=settings.resources.cpu,
         memory_gb=settings.resources.memory_gb,
-        gpu=settings.gpu.slots,
+        gpu=0 if on_cluster(settings) else settings.gpu.slots,
     )
 
 
@@ -321,6 +325,7 @@ def options(
     tasks = settings.tasks
     return Options(
         data_dir=settings.data_dir,
+        tasks_dir=tasks_folder(settings),
         limits=_limits(settings),
         rules=SubmissionRules(
             Defaults(tasks.image, tasks.command, _task_limits(tasks), tasks.max_retries),
@@ -333,6 +338,7 @@ def options(
             # The shim keeps the newest two segments.
             log_segment_bytes=tasks.log_bytes // 2,
             outputs=OutputLimits(tasks.outputs_files, tasks.outputs_mb << 20 or ANY_NUMBER),
+            on_cluster=on_cluster(settings),
         ),
         snapshots=_snapshot_options(settings),
         jupyter=_jupyter_options(settings, http_port, jupyter_port),
@@ -360,6 +366,9 @@ def _limits(settings: Settings) -> Limits:
         user_queued_bytes=settings.quotas.user_queued_mb << 20,
         preemption=settings.scheduling.preemption,
         prestage=settings.scheduling.ahead,
+        cluster=ClusterLimits(settings.slurm.max_pending, settings.slurm.user_max_pending)
+        if on_cluster(settings)
+        else None,
     )
 
 

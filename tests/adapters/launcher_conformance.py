@@ -53,6 +53,9 @@ def times_run(run: LaunchSpec) -> int:
 class LauncherConformance:
     """A subclass brings the fixtures `bench` and `engine` (an address, for `server.py`)."""
 
+    kind = ""
+    """The launcher's name for `server.py`; empty if `engine` tells it."""
+
     @pytest.fixture
     async def launcher(self, bench: Bench) -> Launcher:
         return await bench.open()
@@ -360,7 +363,8 @@ class LauncherConformance:
     ) -> "subprocess.Popen[bytes]":
         """A server in a process of its own, which starts this one attempt."""
         command = [sys.executable, "-m", "tests.support.launcher_server"]
-        command += ["docker" if engine else "process", str(bench.data_dir), engine]
+        kind = self.kind or ("docker" if engine else "process")
+        command += [kind, str(bench.data_dir), engine]
         command += [msgspec.json.encode(run, enc_hook=str).decode(), *options]
         return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE)
 

@@ -79,7 +79,10 @@ def test_a_table_of_images_is_read(file: Path) -> None:
         ('[tasks]\nmax_retries = "1"', '[tasks] max_retries: expected int; it is "1"'),
         ("[tasks]\nmax_retries = true", "[tasks] max_retries: expected int; it is true"),
         ("[tasks]\nmax_retries = -1", "[tasks] max_retries: expected int >= 0; it is -1"),
-        ('[server]\nlauncher = "k8s"', "[server] launcher: expected one of docker, process; it is"),
+        (
+            '[server]\nlauncher = "k8s"',
+            "[server] launcher: expected one of docker, process, slurm; it is",
+        ),
         ('[server]\nhttp = "9101"', "[server] http: expected HOST:PORT"),
         ('[server]\nhttp = "h:65536"', "[server] http: expected HOST:PORT"),
         ('[server]\nhttp = "::1:80"', "[server] http: expected HOST:PORT"),

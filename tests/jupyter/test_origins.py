@@ -14,7 +14,7 @@ from fetchml.config.sections.server import ServerSettings
 from fetchml.config.settings import Settings
 from fetchml.jupyter.origin import JupyterOrigins
 from fetchml.server import wiring
-from fetchml.server.wiring import CannotStart
+from fetchml.server.cannot_start import CannotStart
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, echo, proxy_world
 from tests.jupyter.test_sockets import repeat, taking
 

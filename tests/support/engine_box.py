@@ -110,6 +110,7 @@ class Box:
             )
             options = Options(
                 data_dir=self.data_dir,
+                tasks_dir=self.data_dir,
                 limits=limits,
                 rules=SubmissionRules(
                     Defaults("image", ("true",), task_limits or TaskLimits(), 0),

@@ -17,10 +17,11 @@ def check(state: State) -> None:
     for task in state.tasks.values():
         _check_task(state, task)
     assert state.held.keys() <= state.tasks.keys(), "a slot is held by a task that is gone"
-    nowhere = len(state.tasks) - len(state.queue) - len(state.held)
+    nowhere = len(state.tasks) - len(state.queue) - len(state.held) - len(state.handed_over)
     assert nowhere == 0, f"{nowhere} tasks are nowhere"
     for task_id, wait_state in state.wait_states.items():
-        assert task_id in state.queue, f"{task_id}: {wait_state}, but it does not wait"
+        waits = task_id in state.queue or task_id in state.handed_over
+        assert waits, f"{task_id}: {wait_state}, but it does not wait"
         assert wait_state != Queued(), f"{task_id}: an entry that says nothing"
     _check_users(state)
     _check_gpus(state)
@@ -32,7 +33,9 @@ def _check_task(state: State, task: Task) -> None:
     has_slot = task.status in HOLDING and not task.prestaged
     assert has_slot == (task.id in state.held), f"{task.id}: slot"
     waits = task.status is Status.QUEUED or task.prestaged
-    assert waits == (task.id in state.queue), f"{task.id}: queue"
+    on_cluster = task.prestaged and state.limits.cluster is not None
+    assert (waits and not on_cluster) == (task.id in state.queue), f"{task.id}: queue"
+    assert on_cluster == (task.id in state.handed_over), f"{task.id}: handed over"
     wait_state = state.wait_state(task.id)
     assert task.prestaged != isinstance(wait_state, Queued), f"{task.id}: {wait_state}"
     if task.prestaged:
@@ -56,6 +59,10 @@ def _check_users(state: State) -> None:
         user = state.tasks[task_id].user
         slots[user] = slots.get(user, 0) + 1
     assert slots == state.user_slots, "users' slots"
+    handed_over: dict[str, int] = {}
+    for user in state.handed_over.values():
+        handed_over[user] = handed_over.get(user, 0) + 1
+    assert handed_over == state.user_handed_over, "users' tasks that are handed over"
     sizes: dict[str, int] = {}
     for task in state.tasks.values():
         sizes[task.user] = sizes.get(task.user, 0) + footprint(task.spec)

@@ -7,6 +7,7 @@ from typing import Any
 
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import FolderEvents
+from fetchml.files.shared_folders import SharedFolders
 from fetchml.ports.launcher import Launcher, LaunchSpec
 from tests.support.waiting import soon
 
@@ -87,3 +88,16 @@ async def bench(
             yield opened
         finally:
             await opened.close()
+
+
+@asynccontextmanager
+async def polled_bench(
+    shared_dir: Path, make: Callable[[SharedFolders], Launcher]
+) -> AsyncIterator[Bench]:
+    """As `bench`, on a folder that other machines write to. Attempts have no image."""
+    watch = SharedFolders()
+    opened = Bench(shared_dir, "", watch, lambda: make(watch))
+    try:
+        yield opened
+    finally:
+        await opened.close()

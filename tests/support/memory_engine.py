@@ -231,6 +231,7 @@ async def memory_engine() -> AsyncIterator[MemoryEngine]:
             defaults = Defaults("python:3.12-slim", ("python", "train.py"), TaskLimits(), 0)
             options = Options(
                 data_dir=data_dir,
+                tasks_dir=data_dir,
                 limits=Limits(Resources(cpu=64, memory_gb=256, gpu=8), 0, 600_000, "box"),
                 rules=SubmissionRules(defaults),
                 runs=AttemptSettings(2_000, 1 << 20),

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
+from fetchml.adapters.dataset_links import link_datasets
 from fetchml.adapters.gpu_variables import process_variables
 from fetchml.adapters.process.usage import Root, usage_of
 from fetchml.adapters.shim_command import NO_ROOM_TO_START, PLACES, shim_command
@@ -180,7 +181,7 @@ class ProcessLauncher:
                 if shims:
                     return
         folder.create(os.geteuid(), os.getegid())
-        places = (folder.workspace, _link_datasets(run), folder.outputs)
+        places = (folder.workspace, link_datasets(run), folder.outputs)
         self._children[run.folder] = subprocess.Popen(
             shim_command(shim.name, run, run_folder=folder.run, workspace=folder.workspace),
             executable=shim.executable,
@@ -304,27 +305,3 @@ async def _kill_all(folder: AttemptFolder) -> None:
             if not members:
                 return
             await processes.gone(members)
-
-
-def _link_datasets(run: LaunchSpec) -> Path:
-    """Create a folder of links that replaces a container's /data. A dataset that a container has
-    elsewhere is in it under its whole path.
-
-    Raises PrepareError if one dataset would be inside another, which the task may not write to.
-    """
-    folder = run.folder / DATASETS
-    folder.mkdir(exist_ok=True)
-    for dataset in run.datasets:
-        link = folder / dataset.target.removeprefix("/data/").lstrip("/")
-        if link.is_symlink() and link.readlink() == dataset.source:
-            continue  # Left by an earlier call.
-        above = [folder / each for each in link.relative_to(folder).parents]
-        if os.path.lexists(link) or any(each.is_symlink() for each in above):
-            raise PrepareError(
-                f"without containers {dataset.target} lies where another dataset does, below "
-                "/data: give it another mount_path",
-                permanent=True,
-            )
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(dataset.source)
-    return folder

@@ -54,10 +54,10 @@ class ServerSettings(msgspec.Struct, frozen=True):
         Path | None, about("Private key of `tls_cert`, in PEM.", default="none: no TLS")
     ] = None
     launcher: Annotated[
-        Literal["docker", "process"],
+        Literal["docker", "process", "slurm"],
         about(
             "How tasks run. `docker`: in hardened containers. `process`: as plain child "
-            "processes, without any isolation."
+            "processes, without any isolation. `slurm`: as jobs of a Slurm cluster."
         ),
     ] = "docker"
     log_format: Annotated[

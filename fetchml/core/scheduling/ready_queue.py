@@ -5,7 +5,7 @@ the heads of sub-queues only, so that its cost does not grow with the number of 
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from heapq import heapify, heappop, heappush, merge, nsmallest
 from itertools import accumulate, groupby, islice
 
@@ -257,10 +257,16 @@ class ReadyQueue:
         return (entry for entry, _ in queue.in_order() if self._is_live(entry))
 
     def first_entries(
-        self, level: ShareLevel = all_equal, lowest: int = 0
+        self,
+        level: ShareLevel = all_equal,
+        lowest: int = 0,
+        *,
+        without: Collection[str] = frozenset(),
     ) -> Iterator[tuple[SubQueue, QueueEntry]]:
-        """As `entries`, for callers that need only the first few; lazy."""
-        for queues in self._equal_queues(level, lowest):
+        """As `entries`, for callers that need only the first few; lazy. Tasks of the users
+        `without` are left out."""
+        for equal in self._equal_queues(level, lowest):
+            queues = [queue for queue in equal if queue.user not in without] if without else equal
             for entry, queue in merge(*(queue.in_order() for queue in queues), key=_entry):
                 if self._is_live(entry):
                     yield queue, entry

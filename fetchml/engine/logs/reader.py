@@ -58,7 +58,12 @@ class LogReader:
                     seen = self._feed.last_seq
                     task = await look_up()
                     over = task.status in ENDED or task.attempt > number
-                    if follow and not over and changes is None and folder.run.is_dir():
+                    if (
+                        follow
+                        and not over
+                        and changes is None
+                        and await asyncio.to_thread(folder.run.is_dir)
+                    ):
                         subscription = self._watch.subscribe(folder.run, writes=True)
                         changes = await stack.enter_async_context(subscription)
                     async for chunk in _rest(folder, number, offset, left):

@@ -12,6 +12,7 @@ from fetchml.engine.estimates import Estimates
 from fetchml.engine.explain import explain
 from fetchml.engine.task_index import TaskIndex
 from fetchml.errors import BadRequest
+from fetchml.ports.cluster import Cluster
 from fetchml.system.pacing import Pace
 from fetchml.views import WaitingList, WaitingTask
 
@@ -35,8 +36,10 @@ class WaitingTasks:
         clock: Callable[[], int],
         *,
         private: bool,
+        cluster: Cluster | None = None,
     ) -> None:
-        """`private`: users see only their own tasks."""
+        """`private`: users see only their own tasks. `cluster`: `None` if this host runs them."""
+        self._cluster = cluster
         self._state = state
         self._index = index
         self._estimates = estimates
@@ -54,7 +57,7 @@ class WaitingTasks:
         for row in await self._rows(only, limit):
             task = self._index.get(row.task_id)
             # Others had their turn, and what is not durable yet is not shown.
-            if task is not None and _waits(task) and row.task_id in self._state.queue:
+            if task is not None and _waits(task) and self._is_live(row.task_id):
                 shown.append(await self._explained(who, task, row.position))
             if pace.due:
                 await pace.rest()
@@ -64,6 +67,13 @@ class WaitingTasks:
         """The first `limit` tasks, at most, with their positions. A task whose retry is delayed has
         none and comes last."""
         state = self._state
+        # A cluster orders the tasks that it has; others follow those.
+        with_cluster = [
+            _Row(task_id, None)
+            for task_id, user in state.handed_over.items()
+            if only in (None, user) and task_id not in self._index.services
+        ][:limit]
+        limit -= len(with_cluster)
         level = ShareLevels(state, self._clock())
         # Services wait in the same queue, and are in no list of tasks.
         first = state.queue.first(limit + len(self._index.services), level, only)
@@ -79,7 +89,10 @@ class WaitingTasks:
         if len(rows) < limit:
             delayed = state.queue.first_delayed(limit - len(rows), only)
             rows += [_Row(task_id, None) for task_id in delayed]
-        return rows
+        return with_cluster + rows
+
+    def _is_live(self, task_id: str) -> bool:
+        return task_id in self._state.queue or task_id in self._state.handed_over
 
     async def _explained(self, who: Principal, task: Task, position: int | None) -> WaitingTask:
         explanation = explain(
@@ -88,6 +101,7 @@ class WaitingTasks:
             self._clock(),
             (position or 1) - 1,
             may_name=lambda other: permissions.may_see(who, other, private=self._private),
+            cluster_reason=self._cluster.reason(task.id, task.attempt) if self._cluster else None,
         )
         estimate = await self._estimates.of(task)
         return WaitingTask(task, explanation.reason, position, estimate)

@@ -1,0 +1,31 @@
+"""A folder of links in the place of /data, for launchers without containers."""
+
+import os
+from pathlib import Path
+
+from fetchml.files.layout import DATASETS
+from fetchml.ports.launcher import LaunchSpec, PrepareError
+
+
+def link_datasets(run: LaunchSpec) -> Path:
+    """Create a folder of links that replaces a container's /data. A dataset that a container has
+    elsewhere is in it under its whole path.
+
+    Raises PrepareError if one dataset would be inside another, which the task may not write to.
+    """
+    folder = run.folder / DATASETS
+    folder.mkdir(exist_ok=True)
+    for dataset in run.datasets:
+        link = folder / dataset.target.removeprefix("/data/").lstrip("/")
+        if link.is_symlink() and link.readlink() == dataset.source:
+            continue  # Left by an earlier call.
+        above = [folder / each for each in link.relative_to(folder).parents]
+        if os.path.lexists(link) or any(each.is_symlink() for each in above):
+            raise PrepareError(
+                f"without containers {dataset.target} lies where another dataset does, below "
+                "/data: give it another mount_path",
+                permanent=True,
+            )
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(dataset.source)
+    return folder

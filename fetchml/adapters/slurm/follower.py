@@ -1,0 +1,206 @@
+"""Follows the jobs of this server by cheap, bounded polls of Slurm."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from fetchml.adapters.slurm.job import Job
+from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport
+
+POLL_SECONDS = 0.5
+"""At most two polls in a second."""
+SHARE = 10
+"""A poll that takes long is repeated after this many times as long: a slow controller must not
+become slower."""
+AWAY_SECONDS = 2.0
+"""Between two tries to reach a controller that is away."""
+CHECKS_AT_ONCE = 8
+MOST_CHECKS = 500
+"""Jobs of one poll that are looked at one by one; the rest waits for the next poll."""
+REASONS_EACH_POLL = 2
+"""Pending jobs whose reason is asked for again with each poll, in turn."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Followed:
+    """One attempt's job."""
+
+    name: str
+    job: Job | None = None
+    """As last seen, with its name compared; `None` if it is not known which job it is."""
+    is_checked: bool = False
+    """Whether `job` was seen since Slurm was last away: a controller that crashed may have given
+    its id to another."""
+    since: float = 0.0
+    """When the job was submitted or found. Replies to requests from before mean nothing for it."""
+    searched_at: float = float("-inf")
+    """When the job was last searched for by its name."""
+    is_missing: bool = False
+    """Whether Slurm had no job with this name at the last search."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take(self, job: Job | None, since: float | None = None) -> None:
+        if since is not None:
+            self.since = since
+        if job != self.job:
+            self.changed.set()
+        self.job = job
+        self.is_checked = job is not None
+        if job is not None:
+            self.is_missing = False
+
+    def lose(self) -> None:
+        """Note that the job is not the one with its id any more."""
+        self.take(None)
+
+
+class Follower:
+    """Used from one event loop."""
+
+    def __init__(
+        self,
+        transport: SlurmTransport,
+        *,
+        seen: Callable[[], None],
+        away: Callable[[str], None],
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        """`seen`, `away`: called after each poll that Slurm answered, and after each failure with
+        the reason."""
+        self._transport = transport
+        self._seen = seen
+        self._away = away
+        self._poll_seconds = poll_seconds
+        self._followed: dict[str, Followed] = {}
+        self._turn = 0
+        self._polled_at = float("-inf")
+        self._polling: asyncio.Task[None] | None = None
+        self.answers = asyncio.Event()
+        """Set while Slurm answers."""
+
+    async def open(self) -> None:
+        """Poll once, and go on until `close`."""
+        pause = await self._poll_safely()
+        self._polling = asyncio.create_task(self._repeat(pause))
+
+    async def close(self) -> None:
+        if self._polling is not None:
+            self._polling.cancel()
+            await asyncio.gather(self._polling, return_exceptions=True)
+
+    def follow(self, name: str) -> Followed:
+        """Return the entry of an attempt's job, the same for every call."""
+        found = self._followed.get(name)
+        if found is None:
+            found = self._followed[name] = Followed(name)
+        return found
+
+    def get(self, name: str) -> Followed | None:
+        return self._followed.get(name)
+
+    def forget(self, name: str) -> None:
+        self._followed.pop(name, None)
+
+    def submitted(self, followed: Followed, job: Job) -> None:
+        """Note the job of a new submit."""
+        for other in self._followed.values():
+            # Slurm has given an id out again: the earlier job was lost.
+            if other is not followed and other.job is not None and other.job.id == job.id:
+                other.lose()
+        followed.take(job, time.monotonic())
+
+    async def look(self, followed: Followed) -> Job | None:
+        """Return the job as it is now; `None` if it is not known which one it is. Raises
+        SlurmAway."""
+        if followed.job is None:
+            return None
+        await self._check(followed)
+        return followed.job
+
+    async def _repeat(self, pause: float) -> None:
+        while True:
+            await asyncio.sleep(pause)
+            pause = await self._poll_safely()
+
+    async def _poll_safely(self) -> float:
+        """Return the seconds until the next poll."""
+        began = time.monotonic()
+        try:
+            await self._poll(began)
+        except SlurmAway as error:
+            self._lost_contact(str(error))
+            return AWAY_SECONDS
+        except Exception:
+            log.exception("Slurm's reply can't be used")
+            self._lost_contact("its reply can't be used; see the server's log")
+            return AWAY_SECONDS
+        self.answers.set()
+        self._seen()
+        return max(self._poll_seconds, SHARE * (time.monotonic() - began))
+
+    def _lost_contact(self, why: str) -> None:
+        self.answers.clear()
+        for followed in self._followed.values():
+            followed.is_checked = False
+        self._away(why)
+
+    async def _poll(self, began: float) -> None:
+        if not self.answers.is_set():
+            await self._transport.open()
+            began = time.monotonic()
+        if not self._followed and began - self._polled_at < AWAY_SECONDS:
+            return  # Whether Slurm answers is of interest all the same, but less often.
+        self._polled_at = began
+        listed = await self._transport.states()
+        unsure: list[Followed] = []
+        pending: list[Followed] = []
+        for followed in self._followed.values():
+            job = followed.job
+            if job is None or began <= followed.since:
+                continue
+            now = listed.get(job.id)
+            if now is not None and now.name is not None and now.name == followed.name:
+                followed.take(now)  # This reply has everything.
+            elif (
+                now is None
+                or now.name is not None
+                or now.state != job.state
+                or not followed.is_checked
+            ):
+                unsure.append(followed)
+            elif job.is_pending:
+                pending.append(followed)
+        await self._check_all(unsure[:MOST_CHECKS])
+        await self._check_all(self._next(pending))
+
+    def _next(self, pending: list[Followed]) -> Iterable[Followed]:
+        """A few, in turn from one poll to the next."""
+        self._turn += REASONS_EACH_POLL
+        first = self._turn % len(pending) if pending else 0
+        return (pending[first:] + pending[:first])[:REASONS_EACH_POLL]
+
+    async def _check_all(self, followed: Iterable[Followed]) -> None:
+        limit = asyncio.Semaphore(CHECKS_AT_ONCE)
+
+        async def check(each: Followed) -> None:
+            async with limit:
+                await self._check(each)
+
+        await asyncio.gather(*map(check, followed))
+
+    async def _check(self, followed: Followed) -> None:
+        """Ask for the job by its id, and compare its name."""
+        job, began = followed.job, time.monotonic()
+        if job is None:
+            return
+        now = await self._transport.job(job.id)
+        if began <= followed.since or followed.job is None or followed.job.id != job.id:
+            return  # It was submitted again meanwhile.
+        if now is None or now.name != followed.name:
+            followed.lose()
+        else:
+            followed.take(now)

@@ -1,0 +1,106 @@
+"""Whether the cluster takes work: Slurm answers, and the shared folder can be used."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
+
+from fetchml.adapters.slurm import start_files
+from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport
+from fetchml.files.layout import TASKS
+from fetchml.files.shared_disk import SharedDisk
+from fetchml.system.background import every
+
+DISK_CHECK_SECONDS = 5.0
+NODES_SECONDS = 30.0
+
+
+class ClusterHealth:
+    """Used from one event loop."""
+
+    def __init__(self, transport: SlurmTransport, shared_dir: Path, disk: SharedDisk) -> None:
+        self.shims = Path()
+        """Where nodes find the shim; set once the shared folder was usable."""
+        self.workers = 0
+        """Number of nodes that take work."""
+        self._transport = transport
+        self._shared_dir = shared_dir
+        self._disk = disk
+        self._slurm_fault: str | None = "Slurm has not answered yet"
+        self._disk_fault: str | None = "the shared folder was not looked at yet"
+        self._identity: tuple[int, int] | None = None
+        """The folder's device and inode when it was first used."""
+        self._told: tuple[bool, str] | None = None
+        self._on_available: Callable[[bool, str], None] | None = None
+        self._available = asyncio.Event()
+        self._upkeep = AsyncExitStack()
+
+    async def open(
+        self, first_poll: Callable[[], Awaitable[None]], on_available: Callable[[bool, str], None]
+    ) -> None:
+        """Look at everything once, report the result, and go on looking. `first_poll` ends in
+        `slurm_seen` or `slurm_away`."""
+        await self._check_disk()
+        await first_poll()
+        await self._count_nodes()
+        self._on_available = on_available
+        self._tell()
+        for seconds, work in (
+            (DISK_CHECK_SECONDS, self._check_disk),
+            (NODES_SECONDS, self._count_nodes),
+        ):
+            await self._upkeep.enter_async_context(
+                every(seconds, work, first=seconds, failure="the cluster can't be looked at")
+            )
+
+    async def close(self) -> None:
+        await self._upkeep.aclose()
+
+    async def until_available(self) -> None:
+        await self._available.wait()
+
+    @property
+    def _fault(self) -> str | None:
+        return self._slurm_fault or self._disk_fault
+
+    def slurm_seen(self) -> None:
+        if self._slurm_fault is not None:
+            self._slurm_fault = None
+            self._tell()
+
+    def slurm_away(self, why: str) -> None:
+        self._slurm_fault = f"Slurm does not answer: {why}"
+        self._tell()
+
+    async def _check_disk(self) -> None:
+        shared = self._shared_dir
+        try:
+            identity = await self._disk(partial(start_files.check_shared, shared))
+            if self._identity not in (None, identity):
+                raise OSError("it is not the folder that it was: is it mounted?")
+            if self._identity is None:
+                self.shims = await self._disk(partial(start_files.install_shims, shared))
+                await self._disk(partial((shared / TASKS).mkdir, 0o700, exist_ok=True))
+            self._identity = identity
+            self._disk_fault = None
+        except OSError as error:
+            reason = error.strerror or error
+            self._disk_fault = f"the shared folder {shared} can't be used: {reason}"
+        self._tell()
+
+    async def _count_nodes(self) -> None:
+        if self._slurm_fault is None:
+            with suppress(SlurmAway):
+                nodes = await self._transport.nodes()
+                self.workers = sum(node.takes_work for node in nodes)
+
+    def _tell(self) -> None:
+        told = (True, "Slurm runs the tasks") if self._fault is None else (False, self._fault)
+        if self._fault is None:
+            self._available.set()
+        else:
+            self._available.clear()
+        if self._on_available is not None and told != self._told:
+            self._told = told
+            self._on_available(*told)

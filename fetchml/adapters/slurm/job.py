@@ -1,0 +1,96 @@
+"""What Slurm reports about a job, and what it is given to start one."""
+
+import msgspec
+
+_OVER = frozenset(
+    [
+        "BOOT_FAIL",
+        "CANCELLED",
+        "COMPLETED",
+        "DEADLINE",
+        "FAILED",
+        "LAUNCH_FAILED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "PREEMPTED",
+        "RECONFIG_FAIL",
+        "REVOKED",
+        "TIMEOUT",
+    ]
+)
+_UNFINISHED = frozenset({"COMPLETING", "REQUEUED", "REQUEUE_HOLD", "STAGE_OUT"})
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A job as Slurm reported it. Its id alone identifies nothing: a controller that crashed gives
+    ids out again."""
+
+    id: int
+    state: tuple[str, ...]
+    """The state and its flags, as `RUNNING` or `CANCELLED`, `COMPLETING`."""
+    name: str | None = None
+    """`None` if this reply does not have it."""
+    reason: str = ""
+    """Why it waits or ended, in Slurm's words; empty or `None` if it reports nothing."""
+    nodes: str = ""
+    code: int | None = None
+    """Exit code of its script; `None` if it has not ended, or is not known."""
+    begins_at: int | None = None
+    """Slurm's estimate of the start, in seconds since the epoch."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no process of it is left, as far as Slurm knows."""
+        words = frozenset(self.state)
+        return bool(words & _OVER) and not words & _UNFINISHED
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it will not start its script any more, or is over."""
+        words = frozenset(self.state)
+        return bool(words & _OVER) or "COMPLETING" in words
+
+    @property
+    def is_pending(self) -> bool:
+        return "PENDING" in self.state
+
+    @property
+    def node_failed(self) -> bool:
+        """Slurm gave the job up because its node is silent: its processes may still run."""
+        return bool({"NODE_FAIL", "BOOT_FAIL"} & set(self.state))
+
+    @property
+    def ended_as(self) -> str:
+        """The final state in words: `FAILED (NonZeroExitCode)`."""
+        words = " ".join(self.state)
+        return f"{words} ({self.reason})" if self.reason not in ("", "None") else words
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """A job to submit. Fields that are `None` or 0 are left to Slurm."""
+
+    name: str
+    script: str
+    folder: str
+    """Working directory; its `job.out` gets what the script prints."""
+    cpus: int = 0
+    memory_mb: int = 0
+    gpus: int = 0
+    minutes: int = 0
+    """Slurm's time limit. The shim's own comes first."""
+    nice: int = 0
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+
+
+class Node(msgspec.Struct, frozen=True):
+    name: str
+    state: tuple[str, ...]
+
+    @property
+    def takes_work(self) -> bool:
+        words = {word.strip("*~#!%$@^-+") for word in self.state}
+        return not words & {"DOWN", "DRAIN", "DRAINED", "DRAINING", "FAIL", "NOT_RESPONDING",
+                            "UNKNOWN", "MAINT", "POWERING_DOWN"}  # fmt: skip

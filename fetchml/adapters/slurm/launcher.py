@@ -1,0 +1,296 @@
+"""Runs tasks on a Slurm cluster: Slurm queues, places and limits them.
+
+Slurm alone does not keep what an attempt needs. Its controller loses jobs that it acknowledged when
+it crashes, and gives their ids out again. So an attempt's job is known by its name, never by its id
+alone. A submit whose answer is missing is looked up by name. A job that is nowhere is submitted
+again into the same folder, where the shim's exclusive claim lets one of all jobs start. An attempt
+that is claimed is never submitted again: its end is the shim's record, however long its node is
+silent.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from fetchml.adapters.shim_command import NO_ROOM_TO_START
+from fetchml.adapters.slurm import start_files
+from fetchml.adapters.slurm.follower import Followed, Follower
+from fetchml.adapters.slurm.health import ClusterHealth
+from fetchml.adapters.slurm.job import Submission
+from fetchml.adapters.slurm.start_files import Records
+from fetchml.adapters.slurm.submits import Submits
+from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport, TryAgain
+from fetchml.adapters.slurm.verdicts import (
+    NO_JOB,
+    SETTLE_SECONDS,
+    Silence,
+    exit_of_claimed,
+    exit_of_unclaimed,
+    sentence,
+)
+from fetchml.files.shared_disk import SharedDisk
+from fetchml.files.shared_folders import SharedFolders
+from fetchml.ports.launcher import AttemptExit, LaunchSpec, Owner, PrepareError, ResourceUse
+from fetchml.shim import NO_ROOM
+from fetchml.system import failpoints
+
+AGAIN_SECONDS = 1.0
+LOOK_SECONDS = 0.25
+"""Between two looks at the folder of an attempt whose records matter."""
+AWAY_LOOK_SECONDS = 3.0
+"""The same while Slurm is away."""
+IDLE_LOOK_SECONDS = 20.0
+"""The same while Slurm knows better: its job is pending, or runs."""
+MIN_MARGIN_SECONDS = 120
+"""Slurm's time limit is the shim's, the grace period, and at least this more: Slurm's kill leaves
+no record of the end."""
+NICE_PER_PRIORITY = 100
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmOptions:
+    shared_dir: Path
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    lost_after_seconds: int = 0
+    """Time after which a claimed attempt that Slurm knows nothing of counts as lost; 0: never."""
+
+
+class SlurmLauncher:
+    """`Launcher` and `Cluster` for Slurm. Jobs run as the server's own user, without containers."""
+
+    name = "slurm"
+
+    def __init__(
+        self, options: SlurmOptions, transport: SlurmTransport, watch: SharedFolders, owner: Owner
+    ) -> None:
+        self.owner = owner
+        self._options = options
+        self._transport = transport
+        self._watch = watch
+        self._disk = SharedDisk()
+        self._health = ClusterHealth(transport, options.shared_dir, self._disk)
+        self._follower = Follower(
+            transport, seen=self._health.slurm_seen, away=self._health.slurm_away
+        )
+        self._submits = Submits(transport, self._follower, self._disk)
+        self._prefix = ""
+        """Of the names of this server's jobs."""
+
+    async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
+        self._prefix = f"fetchml-{instance_id.replace('-', '')[-12:]}-"
+        await self._health.open(self._follower.open, on_available)
+
+    async def clean(self, live: frozenset[tuple[str, int]]) -> None:
+        names = {self._name(task_id, attempt) for task_id, attempt in live}
+        for job in await self._transport.named(self._prefix):
+            if job.name not in names and not job.is_over:
+                log.warning("Ending a left-over job", extra={"job": job.id, "job_name": job.name})
+                await self._transport.cancel(job.id)
+
+    async def prepare(self, run: LaunchSpec, progress: Callable[[str], None]) -> None:
+        name = self._name(run.task_id, run.attempt)
+        await self._health.until_available()
+        records = await self._records(run)
+        if records.is_claimed:
+            return
+        try:
+            submission = self._submission(run, name)
+            known = await self._disk(
+                partial(start_files.write, run, self._health.shims, submission)
+            )
+        except OSError as error:
+            raise PrepareError(
+                f"the task can't be prepared: {error.strerror or error}", permanent=False
+            ) from error
+        followed = self._follower.follow(name)
+        if followed.job is not None and not followed.job.is_over:
+            return
+        if known:
+            self._submits.uncertain.add(name)
+        failpoints.reach("handing_over")
+        await self._submits.hand_over(run, followed, submission, progress, search=known)
+
+    async def wait(self, run: LaunchSpec) -> AttemptExit:
+        name = self._name(run.task_id, run.attempt)
+        followed = self._follower.follow(name)
+        silence = Silence()
+        told_start = False
+        while True:
+            followed.changed.clear()
+            records = await self._records(run)
+            if records.has_started and not told_start:
+                told_start = True
+                self._watch.wake(run.folder / "run")
+            if records.has_ended or not (records.was_prepared or records.is_claimed):
+                return AttemptExit()
+            if records.is_revoked:
+                await self._submits.end_all(name, followed)
+                return AttemptExit()
+            try:
+                is_known = await self._submits.located(run, followed, records)
+            except OSError:
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            if is_known is None:
+                return AttemptExit()
+            if self._follower.answers.is_set():  # Else nothing is known of the job.
+                ended = await self._judge(run, followed, records, silence)
+                if ended is not None:
+                    return ended
+            await self._pause(followed, records)
+
+    async def stop(self, run: LaunchSpec) -> None:
+        name = self._name(run.task_id, run.attempt)
+        self._submits.stopping.add(name)
+        followed = self._follower.follow(name)
+        await self._submits.after_submit(name)
+        while True:
+            job = await self._submits.current(name, followed)
+            if job is None or job.is_over:
+                followed.changed.set()
+                return
+            try:
+                if job.is_pending:
+                    await self._transport.cancel(job.id)
+                else:
+                    await self._transport.terminate(job.id)
+                    return
+            except TryAgain:
+                pass
+            await asyncio.sleep(AGAIN_SECONDS / 4)
+
+    async def kill(self, run: LaunchSpec) -> None:
+        name = self._name(run.task_id, run.attempt)
+        self._submits.stopping.add(name)
+        followed = self._follower.follow(name)
+        await self._submits.after_submit(name)
+        await self._submits.end_all(name, followed)
+        followed.changed.set()
+
+    async def usage(self, runs: Sequence[LaunchSpec]) -> list[ResourceUse | None]:
+        """Not known: the processes are on other machines."""
+        return [None] * len(runs)
+
+    async def remove(self, run: LaunchSpec) -> None:
+        name = self._name(run.task_id, run.attempt)
+        await self._submits.after_submit(name)
+        followed = self._follower.follow(name)
+        job = followed.job
+        records = await self._records(run)
+        is_over = job is not None and (job.is_over or records.has_ended)
+        if records.was_prepared and (name in self._submits.uncertain or not is_over):
+            await self._submits.end_all(name, followed)
+        await self._disk(partial(start_files.remove, run.folder))
+        self._submits.forget(name)
+
+    def owner_of(self, pid: int) -> str | None:
+        """Tasks run on other machines."""
+        return None
+
+    async def close(self) -> None:
+        await self._health.close()
+        await self._follower.close()
+        await self._submits.close()
+        await self._transport.close()
+
+    def reason(self, task_id: str, attempt: int) -> str | None:
+        name = self._name(task_id, attempt)
+        if (refused := self._submits.held_back.get(name)) is not None:
+            return f"Slurm does not take it now: {refused}. It is submitted again."
+        followed = self._follower.get(name)
+        if followed is None or followed.job is None:
+            return "It is being submitted to Slurm."
+        return sentence(followed.job)
+
+    def trouble(self, task_id: str, attempt: int) -> str | None:
+        followed = self._follower.get(self._name(task_id, attempt))
+        if followed is None:
+            return None
+        if followed.job is None:
+            return NO_JOB if followed.is_missing else None
+        return sentence(followed.job) if followed.job.node_failed else None
+
+    @property
+    def workers(self) -> int:
+        return self._health.workers
+
+    def _name(self, task_id: str, attempt: int) -> str:
+        return f"{self._prefix}{task_id}-{attempt}"
+
+    def _submission(self, run: LaunchSpec, name: str) -> Submission:
+        options = self._options
+        minutes = 0
+        if run.timeout_ms:
+            seconds = (run.timeout_ms + run.grace_ms) // 1000 + MIN_MARGIN_SECONDS
+            minutes = -(-seconds // 60)
+        return Submission(
+            name=name,
+            script=start_files.job_script(run.folder),
+            folder=str(run.folder),
+            cpus=run.cpu,
+            memory_mb=run.memory_gb << 10,
+            gpus=run.gpu,
+            minutes=minutes,
+            nice=(10 - run.priority) * NICE_PER_PRIORITY,
+            partition=options.partition,
+            account=options.account,
+            qos=options.qos,
+            constraint=options.constraint,
+        )
+
+    async def _judge(
+        self, run: LaunchSpec, followed: Followed, records: Records, silence: Silence
+    ) -> AttemptExit | None:
+        """Return the attempt's exit; `None` while it is not over, or not known to be."""
+        job = followed.job
+        stopping = followed.name in self._submits.stopping
+        if records.is_claimed:
+            if not silence.begin_if(followed.is_missing if job is None else job.is_over):
+                return None
+            return exit_of_claimed(
+                job,
+                silent_seconds=silence.seconds,
+                lost_after=self._options.lost_after_seconds,
+                was_stopped=stopping,
+            )
+        if job is None or not job.is_over:
+            return None
+        if not silence.begin_if(True) or silence.seconds < SETTLE_SECONDS:
+            return None if not stopping else AttemptExit()
+        with suppress(SlurmAway):  # A poll of squeue has no exit code.
+            job = await self._follower.look(followed) or job
+        if job.code == NO_ROOM:
+            return NO_ROOM_TO_START
+        said = await self._disk(partial(start_files.output_end, run.folder))
+        return AttemptExit() if stopping else exit_of_unclaimed(job, said)
+
+    async def _pause(self, followed: Followed, records: Records) -> None:
+        job = followed.job
+        quiet = job is not None and not job.is_over
+        if quiet and job is not None and not job.is_pending and not records.has_started:
+            quiet = False  # It starts now.
+        seconds = LOOK_SECONDS
+        if quiet:
+            away = not self._follower.answers.is_set()
+            seconds = AWAY_LOOK_SECONDS if away else IDLE_LOOK_SECONDS
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await followed.changed.wait()
+
+    async def _records(self, run: LaunchSpec) -> Records:
+        """Read the attempt's folder. Waits while the shared folder fails."""
+        while True:
+            try:
+                return await self._disk(partial(start_files.read, run.folder))
+            except OSError as error:
+                log.warning("the shared folder fails: %s", error, extra={"task_id": run.task_id})
+                await asyncio.sleep(AGAIN_SECONDS)

@@ -1,0 +1,235 @@
+"""Slurm through slurmrestd."""
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+
+from fetchml.adapters.slurm.job import Job, Node, Submission
+from fetchml.adapters.slurm.refusals import AWAY_CODES, is_permanent
+from fetchml.adapters.slurm.token import Tokens
+from fetchml.adapters.slurm.transport import CALL_SECONDS, Refused, SlurmAway, TryAgain
+
+VERSIONS = ("v0.0.44", "v0.0.43", "v0.0.42", "v0.0.41", "v0.0.40")
+"""Of the REST interface, newest first."""
+_FIRST_WITH_STATES = "v0.0.41"
+_MANY = 1_000
+"""Jobs whose names are asked for one by one; of more, all are read at once."""
+_AT_ONCE = 8
+_TRY_AGAIN = 2020
+_NO_JOB = 2017
+_OVER_ALREADY = 2021
+_MOST_BYTES = 256 << 20
+
+
+class RestTransport:
+    def __init__(self, url: str, user: str, tokens: Tokens) -> None:
+        self._url = url.rstrip("/")
+        self._user = user
+        self._tokens = tokens
+        self._version: str | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._names: dict[int, str] = {}
+        """Of jobs that were looked at since the last time that Slurm was away."""
+
+    async def open(self) -> str:
+        for version in VERSIONS if self._version is None else (self._version,):
+            status, reply = await self._call("GET", f"/slurm/{version}/ping/")
+            if status == 404:
+                continue
+            self._version = version
+            pings = reply.get("pings") or ()
+            if status >= 400 or not any(each.get("pinged") == "UP" for each in pings):
+                self._tokens.forget()
+                raise SlurmAway(
+                    _errors(reply) or "slurmctld does not answer slurmrestd, or rejects the token"
+                )
+            slurm = (reply.get("meta") or {}).get("slurm") or {}
+            return str(slurm.get("release", "of unknown version"))
+        raise SlurmAway(f"slurmrestd at {self._url} serves none of {', '.join(VERSIONS)}")
+
+    async def submit(self, job: Submission) -> int:
+        properties: dict[str, Any] = {
+            "name": job.name,
+            "current_working_directory": job.folder,
+            "standard_output": f"{job.folder}/job.out",
+            "environment": ["PATH=/usr/local/bin:/usr/bin:/bin"],
+            "requeue": False,
+            "tasks": 1,
+            "nice": job.nice,
+        }
+        if job.cpus:
+            properties["cpus_per_task"] = job.cpus
+        if job.memory_mb:
+            properties["memory_per_node"] = {"set": True, "number": job.memory_mb}
+        if job.gpus:
+            properties["tres_per_node"] = f"gres/gpu:{job.gpus}"
+        if job.minutes:
+            properties["time_limit"] = {"set": True, "number": job.minutes}
+        if job.constraint:
+            properties["constraints"] = job.constraint
+        for name in ("partition", "account", "qos"):
+            if value := getattr(job, name):
+                properties[name] = value
+        body = {"script": job.script, "job": properties}
+        status, reply = await self._slurm("POST", "/job/submit", body)
+        if status < 400 and reply.get("job_id"):
+            self._names[reply["job_id"]] = job.name
+            return int(reply["job_id"])
+        message = _errors(reply) or f"status {status}"
+        raise Refused(message, permanent=is_permanent(message))
+
+    async def states(self) -> dict[int, Job]:
+        if self._has_states:
+            _, reply = await self._slurm("GET", "/jobs/state/")
+            return {
+                job.id: job for each in reply.get("jobs") or () if (job := _state(each)) is not None
+            }
+        return {job.id: job for job in await self._all()}
+
+    async def job(self, job_id: int) -> Job | None:
+        status, reply = await self._slurm("GET", f"/job/{job_id}")
+        jobs = reply.get("jobs") or ()
+        if status == 404 or not jobs:
+            return None
+        job = _job(jobs[-1])
+        self._names[job.id] = job.name or ""
+        return job
+
+    async def named(self, prefix: str) -> list[Job]:
+        listed = await self.states()
+        unknown = [job_id for job_id in listed if job_id not in self._names]
+        if not self._has_states or len(unknown) > _MANY:
+            return [job for job in await self._all() if (job.name or "").startswith(prefix)]
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def look(job_id: int) -> Job | None:
+            async with limit:
+                return await self.job(job_id)
+
+        await asyncio.gather(*map(look, unknown))
+        known = [n for n in listed if self._names.get(n, "").startswith(prefix)]
+        found = await asyncio.gather(*map(look, known))
+        return [job for job in found if job is not None and (job.name or "").startswith(prefix)]
+
+    async def cancel(self, job_id: int) -> None:
+        await self._slurm("DELETE", f"/job/{job_id}")
+
+    async def terminate(self, job_id: int) -> None:
+        _, reply = await self._slurm("DELETE", f"/job/{job_id}?signal=TERM&flags=BATCH_JOB")
+        for each in reply.get("status") or ():
+            if (each.get("error") or {}).get("code") == _TRY_AGAIN:
+                raise TryAgain
+
+    async def nodes(self) -> list[Node]:
+        _, reply = await self._slurm("GET", "/nodes/")
+        return [
+            Node(str(each.get("name")), tuple(each.get("state") or ()))
+            for each in reply.get("nodes") or ()
+        ]
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @property
+    def _has_states(self) -> bool:
+        return self._version is None or self._version >= _FIRST_WITH_STATES
+
+    async def _all(self) -> list[Job]:
+        _, reply = await self._slurm("GET", "/jobs/")
+        jobs = [_job(each) for each in reply.get("jobs") or ()]
+        self._names.update((job.id, job.name or "") for job in jobs)
+        return jobs
+
+    async def _slurm(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        if self._version is None:
+            await self.open()
+        status, reply = await self._call(method, f"/slurm/{self._version}{path}", body)
+        codes = {each.get("error_number", 0) for each in reply.get("errors") or ()}
+        if codes & {_NO_JOB, _OVER_ALREADY}:
+            return 404, reply
+        unclear = any(code in AWAY_CODES for code in codes)
+        if unclear or status in (401, 403, 502, 503, 504, 511) or (status >= 500 and not codes):
+            self._names.clear()
+            self._tokens.forget()
+            raise SlurmAway(_errors(reply) or f"slurmrestd answered with status {status}")
+        if status >= 400 and method == "GET" and status != 404:
+            raise SlurmAway(_errors(reply) or f"slurmrestd answered with status {status}")
+        return status, reply
+
+    async def _call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        try:
+            headers = {
+                "X-SLURM-USER-NAME": self._user,
+                "X-SLURM-USER-TOKEN": self._tokens.current(),
+            }
+        except (OSError, ValueError) as error:
+            raise SlurmAway(f"there is no token for slurmrestd: {error}") from error
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=CALL_SECONDS),
+                connector=aiohttp.TCPConnector(limit=32),
+            )
+        try:
+            async with self._session.request(
+                method, self._url + path, json=body, headers=headers
+            ) as response:
+                data = await response.content.read(_MOST_BYTES)
+                while more := await response.content.read(_MOST_BYTES):
+                    data += more
+                    if len(data) > _MOST_BYTES:
+                        raise SlurmAway("slurmrestd's reply is too large")
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._names.clear()
+            reason = str(error) or type(error).__name__
+            raise SlurmAway(f"slurmrestd at {self._url} does not answer: {reason}") from error
+        try:
+            reply = json.loads(data)
+        except ValueError:
+            reply = {}
+        return status, reply if isinstance(reply, dict) else {}
+
+
+def _errors(reply: dict[str, Any]) -> str:
+    """Return Slurm's words for what went wrong; empty if there are none."""
+    words = [
+        str(each.get("error") or each.get("description") or "")
+        for each in reply.get("errors") or ()
+    ]
+    return "; ".join(dict.fromkeys(filter(None, words)))
+
+
+def _words(value: object) -> tuple[str, ...]:
+    """States are a list, and were one word in older versions."""
+    return (value,) if isinstance(value, str) else tuple(map(str, value or ()))  # type: ignore[call-overload]
+
+
+def _state(each: dict[str, Any]) -> Job | None:
+    """One entry of /jobs/state/. Its id is a text, with a part for an array's tasks."""
+    number = str(each.get("job_id", ""))
+    return Job(int(number), _words(each.get("state"))) if number.isdecimal() else None
+
+
+def _number(value: object) -> int | None:
+    """A number that may be set, infinite, or plain in older versions."""
+    if isinstance(value, dict):
+        value = value.get("number") if value.get("set") else None
+    return value if isinstance(value, int) else None
+
+
+def _job(each: dict[str, Any]) -> Job:
+    exit_code = each.get("exit_code")
+    code = exit_code.get("return_code") if isinstance(exit_code, dict) else None
+    return Job(
+        id=int(each.get("job_id", 0)),
+        state=_words(each.get("job_state")),
+        name=str(each.get("name", "")),
+        reason=str(each.get("state_reason") or ""),
+        nodes=str(each.get("nodes") or ""),
+        code=_number(code),
+        begins_at=_number(each.get("start_time")) or None,
+    )

@@ -1,0 +1,201 @@
+"""The files on the shared folder by which a job starts its attempt.
+
+The job's own script, which Slurm stores, has nothing but the path of `start`. That file has the
+task's environment, waits for the gate, and becomes the shim. It stays the same however often the
+job is submitted: the shim's claim lets one of the jobs start.
+"""
+
+import os
+from pathlib import Path
+from shlex import quote
+
+import msgspec
+
+from fetchml.adapters.dataset_links import link_datasets
+from fetchml.adapters.shim_command import PLACES, shim_command
+from fetchml.adapters.slurm.job import Submission
+from fetchml.files import untrusted
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.layout import DATASETS
+from fetchml.files.own_file import write_durably
+from fetchml.ports.launcher import LaunchSpec
+from fetchml.shim import path as shim_path
+
+START = "start"
+SUBMISSION = "submission"
+JOBS = "jobs"
+OUTPUT = "job.out"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_MACHINES = ("x86_64", "aarch64")
+_READONLY = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "GROUPS", "PPID", "SHELLOPTS", "UID"})
+"""Variables that bash, where it is /bin/sh, lets no script set."""
+_OUTPUT_BYTES = 300
+_RECORD_BYTES = 1 << 20
+
+_JOB_SCRIPT = """\
+#!/bin/sh
+exec env -i NODE="$SLURMD_NODENAME" GPUS="$CUDA_VISIBLE_DEVICES" /bin/sh {start}
+"""
+
+_START_SCRIPT = """\
+node=$NODE
+gpus=$GPUS
+unset NODE GPUS PWD OLDPWD
+umask 077
+trap 'exit 143' HUP INT TERM
+until [ -e {run}/open ]; do
+    # A listing is read anew from a network disk, where the absence of a file is remembered.
+    ls {run} >/dev/null || exit 125
+    sleep 0.2
+done
+[ -e {run}/node ] || {{ echo "node=$node" >{run}/node.$$ && mv {run}/node.$$ {run}/node; }}
+set -- {shim}
+export CUDA_VISIBLE_DEVICES={gpus}
+{exports}
+trap - HUP INT TERM
+exec {env}"$@"
+"""
+
+
+class Records(msgspec.Struct, frozen=True):
+    """What an attempt's folder shows, read in one go."""
+
+    was_prepared: bool
+    is_open: bool
+    """Whether the gate was opened."""
+    is_claimed: bool
+    is_revoked: bool
+    has_started: bool
+    has_ended: bool
+
+
+def install_shims(shared_dir: Path) -> Path:
+    """Put the shims of all machines where nodes can execute them; return their folder. Raises
+    OSError."""
+    folder = shared_dir / "shim"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for machine in _MACHINES:
+        source = shim_path(machine)
+        data = source.read_bytes()
+        target = folder / machine
+        if target.exists() and target.read_bytes() == data:
+            continue
+        # A new file under the same name: a job that is starting keeps the old one.
+        draft = folder / f".{machine}.{os.getpid()}"
+        draft.write_bytes(data)
+        draft.chmod(0o700)
+        draft.rename(target)
+    return folder
+
+
+def write(run: LaunchSpec, shims: Path, submission: Submission) -> bool:
+    """Create the attempt's folder and its start files. Return whether it was prepared before.
+
+    Raises OSError, PrepareError.
+    """
+    folder = AttemptFolder(run.folder)
+    folder.create(os.geteuid(), os.getegid())
+    if (run.folder / SUBMISSION).exists():
+        return True
+    places = (folder.workspace, link_datasets(run), folder.outputs)
+    env = {"PATH": _PATH} | run.env | dict(zip(PLACES, map(str, places), strict=True))
+    readonly = sorted(env.keys() & _READONLY)
+    shim = shim_command(shims / "MACHINE", run, run_folder=folder.run, workspace=folder.workspace)
+    script = _START_SCRIPT.format(
+        run=quote(str(folder.run)),
+        exports="\n".join(f"export {k}={quote(v)}" for k, v in env.items() if k not in _READONLY),
+        # Through a command line, which others on the node can see, goes only what must.
+        env=" ".join(["env", *(quote(f"{k}={env[k]}") for k in readonly), ""]) if readonly else "",
+        gpus='"$gpus"' if run.gpu else "",
+        shim=" ".join([f'{quote(str(shims))}/"$(uname -m)"', *map(quote, shim[1:])]),
+    )
+    write_durably(run.folder / START, script.encode())
+    write_durably(run.folder / SUBMISSION, msgspec.json.encode(submission))
+    return False
+
+
+def job_script(folder: Path) -> str:
+    return _JOB_SCRIPT.format(start=quote(str(folder / START)))
+
+
+def read(path: Path) -> Records:
+    """Raises OSError if the shared folder fails, so that this is not taken for an absent file."""
+    folder = AttemptFolder(path)
+    try:
+        # Read anew what nodes have written.
+        names = {entry.name for entry in folder.run.iterdir()}
+    except FileNotFoundError:
+        if not path.parent.parent.parent.is_dir():
+            raise  # Not mounted.
+        names = set()
+    claim = folder.claim() if "claim" in names else None
+    return Records(
+        was_prepared=(path / SUBMISSION).exists(),
+        is_open=folder.gate_was_opened(),
+        is_claimed=claim is not None,
+        is_revoked=claim is not None and claim.revoked,
+        has_started="started" in names,
+        has_ended="exit" in names and _is_readable(folder),
+    )
+
+
+def _is_readable(folder: AttemptFolder) -> bool:
+    """Whether the record of the end can be read, also if the task spoilt it. Raises OSError if the
+    disk fails."""
+    if folder.end() is None:
+        fd = os.open(folder.run / "exit", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            os.read(fd, 1)
+        except IsADirectoryError:
+            pass
+        finally:
+            os.close(fd)
+    return True
+
+
+def submission(path: Path) -> Submission:
+    """Raises OSError, msgspec.DecodeError."""
+    with (path / SUBMISSION).open("rb") as file:
+        return msgspec.json.decode(file.read(_RECORD_BYTES), type=Submission)
+
+
+def note_job(path: Path, job_id: int) -> None:
+    """Record the id of a job that was submitted. Raises OSError."""
+    with (path / JOBS).open("a") as file:
+        file.write(f"{job_id}\n")
+
+
+def jobs(path: Path) -> list[int]:
+    """Return the ids of the attempt's jobs, oldest first. Raises OSError."""
+    try:
+        lines = (path / JOBS).read_text(errors="replace").split()
+    except FileNotFoundError:
+        return []
+    return [int(line) for line in lines if line.isdecimal()]
+
+
+def output_end(path: Path) -> str:
+    """Return the last words that the job printed; empty if there are none."""
+    try:
+        with (path / OUTPUT).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _OUTPUT_BYTES))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def remove(path: Path) -> None:
+    """Remove what `write` created outside of the three places. Raises OSError."""
+    untrusted.remove(path / DATASETS)
+    for name in (SUBMISSION, START, JOBS):
+        (path / name).unlink(missing_ok=True)
+
+
+def check_shared(shared_dir: Path) -> tuple[int, int]:
+    """Return the identity of the shared folder. Raises OSError if it can't be written to."""
+    status = shared_dir.stat()
+    probe = shared_dir / f".fetchml-probe-{os.getpid()}"
+    probe.write_bytes(b"")
+    probe.unlink()
+    return status.st_dev, status.st_ino

@@ -1,0 +1,213 @@
+"""The jobs of attempts: submitted once, found again, submitted again if Slurm lost them, ended."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from fetchml.adapters.slurm import start_files
+from fetchml.adapters.slurm.follower import Followed, Follower
+from fetchml.adapters.slurm.job import Job, Submission
+from fetchml.adapters.slurm.start_files import Records
+from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
+from fetchml.files.shared_disk import SharedDisk
+from fetchml.ports.launcher import LaunchSpec, PrepareError
+from fetchml.system import failpoints
+from fetchml.system.background import BackgroundWork
+
+SUBMITS_AT_ONCE = 16
+AGAIN_SECONDS = 1.0
+SEARCH_SECONDS = 5.0
+"""Between two searches for the job of an attempt that is claimed."""
+REFUSED_SECONDS = 10.0
+"""Between two submits of a job that Slurm refuses for now."""
+
+log = logging.getLogger(__name__)
+
+
+class Submits:
+    """Used from one event loop."""
+
+    def __init__(self, transport: SlurmTransport, follower: Follower, disk: SharedDisk) -> None:
+        self.stopping: set[str] = set()
+        """Names of jobs that were told to stop."""
+        self.uncertain: set[str] = set()
+        """Names of which there may be more than one job."""
+        self.held_back: dict[str, str] = {}
+        """Why Slurm refuses a job for now, by its name."""
+        self._transport = transport
+        self._follower = follower
+        self._disk = disk
+        self._limit = asyncio.Semaphore(SUBMITS_AT_ONCE)
+        self._submitting: dict[str, asyncio.Task[int]] = {}
+        """Requests under way, by the job's name. They go on if their caller is cancelled."""
+        self._background = BackgroundWork()
+
+    def forget(self, name: str) -> None:
+        self._follower.forget(name)
+        self.stopping.discard(name)
+        self.uncertain.discard(name)
+        self.held_back.pop(name, None)
+
+    async def close(self) -> None:
+        """Wait for the requests that are under way."""
+        await self._background.wait()
+
+    async def hand_over(
+        self,
+        run: LaunchSpec,
+        followed: Followed,
+        submission: Submission,
+        progress: Callable[[str], None],
+        *,
+        search: bool,
+    ) -> None:
+        """Submit the attempt's job, unless there is one. Raises PrepareError if Slurm will never
+        take it. `search`: there may be one already."""
+        name = followed.name
+        progress("handing it over to Slurm")
+        while True:
+            try:
+                if search:
+                    self.uncertain.add(name)
+                    job = await self._living(name)
+                    if job is not None:
+                        self._follower.submitted(followed, job)
+                        return
+                number = await self._submit(name, submission)
+            except SlurmAway as error:
+                log.warning("a submit is uncertain: %s", error, extra={"job_name": name})
+                search = True
+                await asyncio.sleep(AGAIN_SECONDS)
+                await self._follower.answers.wait()
+                continue
+            except Refused as error:
+                if error.permanent:
+                    raise PrepareError(f"Slurm refuses it: {error}", permanent=True) from error
+                if self.held_back.get(name) != str(error):
+                    self.held_back[name] = str(error)
+                    progress(f"Slurm does not take it now: {error}")
+                search = True  # These words may be of a failure in the middle of it.
+                await asyncio.sleep(REFUSED_SECONDS)
+                continue
+            self.held_back.pop(name, None)
+            self._follower.submitted(followed, Job(number, ("PENDING",), name))
+            failpoints.reach("handed_over")
+            with suppress(OSError):  # It only saves a search by name.
+                await self._disk(partial(start_files.note_job, run.folder, number))
+            return
+
+    async def _submit(self, name: str, submission: Submission) -> int:
+        """Submit to the end, also if the caller is cancelled: a job must not come from nowhere."""
+
+        async def submit() -> int:
+            try:
+                async with self._limit:
+                    return await self._transport.submit(submission)
+            finally:
+                del self._submitting[name]
+
+        if name in self._submitting:  # Its caller was cancelled, and is back.
+            return await asyncio.shield(self._submitting[name])
+        task = self._submitting[name] = self._background.start(submit())
+        return await asyncio.shield(task)
+
+    async def after_submit(self, name: str) -> None:
+        """Return when no submit is under way whose caller was cancelled."""
+        task = self._submitting.get(name)
+        if task is not None:
+            self.uncertain.add(name)
+            await asyncio.wait({task})
+
+    async def _living(self, name: str) -> Job | None:
+        """Return the job with this name that is not ending, and end all others. Raises
+        SlurmAway."""
+        found = [job for job in await self._transport.named(name) if job.name == name]
+        alive = sorted((j for j in found if not j.is_ending), key=lambda j: (j.is_pending, j.id))
+        for spare in alive[1:]:
+            log.warning("Ending a spare job", extra={"job": spare.id, "job_name": name})
+            await self._transport.cancel(spare.id)
+        return alive[0] if alive else None
+
+    async def current(self, name: str, followed: Followed) -> Job | None:
+        """Return the attempt's job as it is now. Waits while Slurm is away."""
+        while True:
+            await self._follower.answers.wait()
+            with suppress(SlurmAway):
+                return await self._follower.look(followed) or await self._living(name)
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    async def located(self, run: LaunchSpec, followed: Followed, records: Records) -> bool | None:
+        """Make sure that the attempt's job is known; submit it again if it is lost.
+
+        Return `None` if there is none and none is needed: the attempt was stopped at its gate, or
+        was never submitted. False if it is claimed and Slurm does not know it.
+        """
+        while followed.job is None:
+            if records.is_claimed:
+                # Its end may be recorded at any time, also while Slurm is away.
+                rested = time.monotonic() - followed.searched_at >= SEARCH_SECONDS
+                if not (rested and self._follower.answers.is_set()):
+                    return False
+            await self._follower.answers.wait()
+            followed.searched_at = time.monotonic()
+            try:
+                found = await self._search(run, followed)
+            except SlurmAway:
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            if found is not None:
+                self._follower.submitted(followed, found)
+                break
+            if records.is_claimed:
+                followed.is_missing = True
+                return False
+            # A claim that was made meanwhile may not be in the records yet.
+            if (await self._disk(partial(start_files.read, run.folder))).is_claimed:
+                return False
+            if followed.name in self.stopping or not records.is_open:
+                return None
+            await self._submit_again(run, followed)
+        return True
+
+    async def _search(self, run: LaunchSpec, followed: Followed) -> Job | None:
+        """Return the attempt's job: the one that is not over, else the last that was. Raises
+        SlurmAway."""
+        self.uncertain.add(followed.name)
+        if (alive := await self._living(followed.name)) is not None:
+            return alive
+        noted: list[int] = []
+        with suppress(OSError):
+            noted = await self._disk(partial(start_files.jobs, run.folder))
+        for number in reversed(noted):
+            job = await self._transport.job(number)
+            if job is not None and job.name == followed.name:
+                return job
+        return None
+
+    async def _submit_again(self, run: LaunchSpec, followed: Followed) -> None:
+        log.warning("Slurm has lost a job: it is submitted again", extra={"job": followed.name})
+        submission = await self._disk(partial(start_files.submission, run.folder))
+        try:
+            await self.hand_over(run, followed, submission, lambda _: None, search=True)
+        except PrepareError as error:
+            # It took the same job before. That must be the cluster's, not the task's.
+            self.held_back[followed.name] = str(error)
+            await asyncio.sleep(REFUSED_SECONDS)
+
+    async def end_all(self, name: str, followed: Followed) -> None:
+        """Cancel every job of an attempt, and wait until Slurm has ended them."""
+        while True:
+            await self._follower.answers.wait()
+            with suppress(SlurmAway):
+                found = await self._transport.named(name)
+                alive = [job for job in found if job.name == name and not job.is_over]
+                if not alive:
+                    await self._follower.look(followed)
+                    return
+                for job in alive:
+                    if "COMPLETING" not in job.state:
+                        await self._transport.cancel(job.id)
+            await asyncio.sleep(AGAIN_SECONDS / 4)

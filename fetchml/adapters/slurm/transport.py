@@ -1,0 +1,58 @@
+"""How the launcher reaches Slurm's controller."""
+
+from typing import Protocol
+
+from fetchml.adapters.slurm.job import Job, Node, Submission
+
+CALL_SECONDS = 20.0
+"""Limit of one request: slurmrestd itself waits up to 18 s for a controller that is away."""
+
+
+class SlurmAway(Exception):
+    """No answer, so it is not known whether the request was carried out. The message is for the
+    server's owner."""
+
+
+class Refused(Exception):
+    """Slurm refused a request, and nothing came of it. The message has Slurm's words."""
+
+    def __init__(self, message: str, *, permanent: bool) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+        """The same request will be refused again."""
+
+
+class TryAgain(Exception):
+    """The job is between two states; the same request will be accepted in a moment."""
+
+
+class SlurmTransport(Protocol):
+    """Every method raises SlurmAway."""
+
+    async def open(self) -> str:
+        """Connect; return the version of Slurm. May be repeated."""
+
+    async def submit(self, job: Submission) -> int:
+        """Return the job's id. Raises Refused."""
+
+    async def states(self) -> dict[int, Job]:
+        """Return all jobs that may be this server's, by id. Cheap, so that it can be repeated."""
+
+    async def job(self, job_id: int) -> Job | None:
+        """Return everything about a job; `None` if there is none with this id."""
+
+    async def named(self, prefix: str) -> list[Job]:
+        """Return the jobs whose names begin with `prefix`, those that are over too."""
+
+    async def cancel(self, job_id: int) -> None:
+        """End a job: SIGTERM to all of its processes, after KillWait SIGKILL. Does nothing if there
+        is none."""
+
+    async def terminate(self, job_id: int) -> None:
+        """Send SIGTERM to the job's first process only, which is the shim. Raises TryAgain."""
+
+    async def nodes(self) -> list[Node]:
+        """Return the nodes that jobs of this server can run on."""
+
+    async def close(self) -> None:
+        """Disconnect."""

@@ -1,0 +1,82 @@
+"""How the server reaches a Slurm cluster, and what its jobs ask for."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from fetchml.config.sections.types import AtLeastOne, Count, Text, about
+
+
+class SlurmSettings(msgspec.Struct, frozen=True):
+    """`[slurm]`"""
+
+    transport: Annotated[
+        Literal["rest", "cli"],
+        about(
+            "How Slurm is reached. `cli`: by its commands (`sbatch`, `squeue`, `scancel`, "
+            "`scontrol`, `sinfo`). `rest`: by slurmrestd, which is faster."
+        ),
+    ] = "cli"
+    url: Annotated[
+        Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+/?$")],
+        about("Address of slurmrestd."),
+    ] = "http://127.0.0.1:6820"
+    token_file: Annotated[
+        Path | None,
+        about(
+            "File with a token (JWT) of the server's user for slurmrestd. Read for each request, "
+            "so that another program can keep it fresh.",
+            default="none",
+        ),
+    ] = None
+    jwt_key: Annotated[
+        Path | None,
+        about(
+            "File with Slurm's own key for tokens, from which the server makes them. Any account "
+            "that can read it can act as every user of the cluster: prefer `token_file`.",
+            default="none",
+        ),
+    ] = None
+    shared_dir: Annotated[
+        Path | None,
+        about(
+            "Folder of this server alone that all nodes see under the same path. Attempts, logs, "
+            "outputs and fetched datasets are in it. Required.",
+            default="none",
+        ),
+    ] = None
+    partition: Annotated[
+        Text | None, about("Partition of the jobs.", default="the cluster's default")
+    ] = None
+    account: Annotated[Text | None, about("Account of the jobs.", default="the user's default")] = (
+        None
+    )
+    qos: Annotated[
+        Text | None, about("Quality of service of the jobs.", default="the account's default")
+    ] = None
+    constraint: Annotated[
+        Text | None, about("Features that the nodes must have, as for `sbatch`.", default="none")
+    ] = None
+    max_pending: Annotated[
+        AtLeastOne,
+        about(
+            "Most tasks that Slurm holds pending for this server. Others wait in the server's own "
+            "queue."
+        ),
+    ] = 1000
+    user_max_pending: Annotated[
+        AtLeastOne, about("Most tasks of one user that Slurm holds pending.")
+    ] = 500
+    lost_after: Annotated[
+        Count,
+        about(
+            "Seconds after which a task that has started, and whose job Slurm lost sight of, "
+            "counts as lost and is retried. It may still run on a node that is cut off. 0: never; "
+            "it can be cancelled."
+        ),
+    ] = 0
+    allow_root: Annotated[
+        bool, about("Let a server of root run tasks on the nodes: they are root there.")
+    ] = False

@@ -1,0 +1,123 @@
+"""A Slurm cluster: reachable, with nodes that take work, and a shared folder."""
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+from fetchml.adapters.slurm import start_files
+from fetchml.adapters.slurm.job import Node
+from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport
+from fetchml.config.settings import Settings
+from fetchml.ops.checks.check import Check
+from fetchml.server.cannot_start import CannotStart
+from fetchml.server.cluster_wiring import tasks_folder
+from fetchml.server.slurm_wiring import transport_of
+
+COMMAND_SECONDS = 5
+FOLDER_SECONDS = 10
+FREE_GB = 1
+
+
+def cluster(settings: Settings) -> Iterator[Check]:
+    yield _user(settings)
+    yield _shared_folder(settings)
+    yield from _slurm(settings)
+    yield _grace(settings)
+
+
+def _user(settings: Settings) -> Check:
+    name = "cluster user"
+    if os.geteuid() != 0:
+        return Check(name, "tasks run as the server's own user, without containers")
+    if settings.slurm.allow_root:
+        return Check(
+            name,
+            "tasks run as root on the nodes",
+            advice="Start the server as an account of its own that exists on the nodes too.",
+        )
+    fix = "Start the server as an account that exists on the nodes too."
+    return Check(name, "a server of root would run tasks as root on the nodes", fix)
+
+
+def _shared_folder(settings: Settings) -> Check:
+    name = "shared folder"
+    try:
+        folder = tasks_folder(settings)
+    except CannotStart as error:
+        return Check(name, "not set", str(error))
+    # In a process of its own: a network disk that hangs would keep a thread for ever.
+    command = ["sh", "-c", 'test -d "$1" && test -w "$1"', "probe", str(folder)]
+    try:
+        usable = subprocess.run(command, timeout=FOLDER_SECONDS, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        fix = "Look at its file server and its mount."
+        return Check(name, f"{folder} does not answer in {FOLDER_SECONDS} s", fix)
+    if not usable:
+        fix = "Create it where all nodes see it under the same path, and give it to the server."
+        return Check(name, f"{folder} is no folder that the server can write to", fix)
+    try:
+        start_files.check_shared(folder)
+        free_gb = shutil.disk_usage(folder).free >> 30
+    except OSError as error:
+        return Check(name, f"{folder} can't be written: {error.strerror}", "Mend its file system.")
+    fix = "Free some of it." if free_gb < FREE_GB else ""
+    return Check(name, f"{folder}, {free_gb} GiB free", fix)
+
+
+def _slurm(settings: Settings) -> Iterator[Check]:
+    name = "slurm"
+    try:
+        transport = transport_of(settings.slurm)
+        version, nodes = asyncio.run(_look(transport))
+    except CannotStart as error:
+        yield Check(name, "not set up", str(error))
+        return
+    except SlurmAway as error:
+        fix = "Look at slurmctld (scontrol ping) and, with [slurm] transport rest, at slurmrestd."
+        if "token" in str(error).lower() or "auth" in str(error).lower():
+            fix = "Give the server a valid token: [slurm] token_file (scontrol token) or jwt_key."
+        yield Check(name, str(error), fix)
+        return
+    yield Check(name, f"version {version} over {settings.slurm.transport}")
+    usable = sum(node.takes_work for node in nodes)
+    fix = "" if usable else "Resume nodes (sinfo -R shows why they are down)."
+    yield Check("cluster nodes", f"{usable} of {len(nodes)} take work", fix)
+
+
+async def _look(transport: SlurmTransport) -> tuple[str, list[Node]]:
+    try:
+        version = await transport.open()
+        await transport.states()
+        return version, await transport.nodes()
+    finally:
+        await transport.close()
+
+
+def _grace(settings: Settings) -> Check:
+    """Slurm's own end of a job must leave the shim its grace period."""
+    name, grace = "kill wait", settings.tasks.grace_seconds
+    try:
+        shown = subprocess.run(
+            ["scontrol", "show", "config"],
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return Check(name, "not known here: there is no scontrol that answers")
+    found = re.search(r"^KillWait\s*=\s*(\d+)", shown, re.MULTILINE)
+    if found is None:
+        return Check(name, "not known here")
+    seconds = int(found[1])
+    if seconds <= grace:
+        return Check(
+            name,
+            f"KillWait is {seconds} s, and [tasks] grace_seconds {grace}",
+            advice="Where Slurm itself ends a job, the task's end is not recorded: set KillWait "
+            "above grace_seconds.",
+        )
+    return Check(name, f"{seconds} s, above [tasks] grace_seconds {grace}")

@@ -1,0 +1,38 @@
+"""What a cluster changes in how the server is put together."""
+
+from pathlib import Path
+
+from fetchml.config.settings import Settings
+from fetchml.files.folder_events import FolderEvents
+from fetchml.files.shared_folders import SharedFolders
+from fetchml.ports.cluster import Cluster
+from fetchml.ports.launcher import Launcher
+from fetchml.server.cannot_start import CannotStart
+
+NO_JUPYTER = "Jupyter services can't run on a cluster yet: use a server with the docker launcher"
+
+
+def folder_events(settings: Settings) -> FolderEvents:
+    return SharedFolders() if on_cluster(settings) else FolderEvents()
+
+
+def on_cluster(settings: Settings) -> bool:
+    return settings.server.launcher == "slurm"
+
+
+def tasks_folder(settings: Settings) -> Path:
+    """The folder that holds what tasks and their nodes need. Raises CannotStart."""
+    if not on_cluster(settings):
+        return settings.data_dir
+    shared = settings.slurm.shared_dir
+    if shared is None or not shared.is_absolute():
+        raise CannotStart(
+            "[slurm] shared_dir is not set: name a folder that this host and all nodes of the "
+            "cluster see under the same absolute path"
+        )
+    return shared
+
+
+def cluster(launcher: Launcher) -> Cluster | None:
+    """The cluster behind the launcher; `None` if this host runs the tasks."""
+    return launcher if isinstance(launcher, Cluster) else None

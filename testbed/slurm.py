@@ -1,0 +1,272 @@
+"""A private Slurm on this machine: slurmctld, three slurmd and slurmrestd, for tests.
+
+Nodes g1 and g2 have two GPUs each (devices that are copies of /dev/null); c3 has none. Needs root,
+since each daemon has a mount namespace of its own: Slurm's sockets have fixed paths below /run.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fetchml.adapters.slurm.token import make_token
+from testbed import debian
+
+PACKAGES = (
+    "slurmctld",
+    "slurmd",
+    "slurmrestd",
+    "slurm-client",
+    "slurm-wlm-jwt-plugin",
+)
+START_SECONDS = 60
+END_SECONDS = 5
+NODES = ("g1", "g2", "c3")
+
+_CONF = """\
+ClusterName=testbed
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ctld}
+SlurmUser=root
+AuthType=auth/slurm
+CredType=cred/slurm
+AuthAltTypes=auth/jwt
+AuthAltParameters=jwt_key={etc}/jwt.key
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/run/ctld.pid
+SlurmdPidFile={folder}/run/slurmd-%n.pid
+SlurmctldLogFile={folder}/log/slurmctld.log
+SlurmdLogFile={folder}/log/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+MpiDefault=none
+ReturnToService=2
+SlurmdParameters=config_overrides
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=100
+GresTypes=gpu
+SchedulerParameters=batch_sched_delay=0
+KillWait=5
+{nodes}
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+_USED_UP = "#!/bin/sh\nexit 0\n"
+
+
+class Slurm:
+    """A Slurm cluster of a test's own, whose daemons it may kill and start again."""
+
+    def __init__(self, folder: Path, settings: Sequence[str] = ()) -> None:
+        """`settings`: more lines of slurm.conf."""
+        self.folder = folder
+        self._etc = folder / "etc"
+        self._settings = settings
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        self._rest_port = 0
+        self._token = ""
+
+    @property
+    def url(self) -> str:
+        """The address of slurmrestd."""
+        return f"http://127.0.0.1:{self._rest_port}"
+
+    @property
+    def jwt_key(self) -> Path:
+        return self._etc / "jwt.key"
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The environment of Slurm's commands. They need a token, since the controller's socket for
+        them is in a mount namespace of its own."""
+        return {"SLURM_CONF": str(self._etc / "slurm.conf"), "SLURM_JWT": self._token}
+
+    def run(self, *command: str, check: bool = True, **options: str) -> str:
+        """Run one of Slurm's commands; return what it printed."""
+        done = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **self.variables},
+            timeout=START_SECONDS,
+            **options,  # type: ignore[call-overload]
+        )
+        assert not check or done.returncode == 0, f"{command}: {done.stderr}"
+        return str(done.stdout)
+
+    def jobs(self) -> list[str]:
+        """Names of the jobs that are not over."""
+        return self.run("squeue", "--noheader", "--format=%j").split()
+
+    def start(self) -> None:
+        """Start all daemons, and return when they answer."""
+        self._make_files()
+        for name in ("slurmctld", *NODES, "slurmrestd"):
+            self.start_daemon(name)
+        self._until(lambda: "UP" in self.run("scontrol", "ping", check=False), "slurmctld")
+        self.until_idle()
+        self._until(self._rest_answers, "slurmrestd")
+
+    def until_idle(self) -> None:
+        """Return when all nodes take work."""
+        names = ["sinfo", "--noheader", "--Node", "--states=idle", "--format=%N"]
+        self._until(
+            lambda: len(set(self.run(*names, check=False).split())) == len(NODES), "the nodes"
+        )
+
+    def start_daemon(self, name: str) -> None:
+        """Start `slurmctld`, `slurmrestd`, or a node by its name."""
+        match name:
+            case "slurmctld":
+                command = ["slurmctld", "-D", "-i"]
+            case "slurmrestd":
+                command = ["slurmrestd", "-u", "nobody", "-g", "nogroup", "-a", "rest_auth/jwt"]
+                command += ["-s", "openapi/slurmctld", f"127.0.0.1:{self._rest_port}"]
+            case _:
+                command = ["slurmd", "-D", "-N", name]
+        own = self.folder / "sack" / name
+        own.mkdir(exist_ok=True)
+        mounts = 'for d in slurm slurmctld; do mount --bind "$0" /run/$d; done; exec "$@"'
+        variables = {k: v for k, v in os.environ.items() if k != "SLURM_JWT"}
+        variables["SLURM_CONF"] = self.variables["SLURM_CONF"]
+        if name == "slurmrestd":
+            # Only this daemon: in the others the variable changes how they authenticate.
+            variables |= {"SLURMRESTD_SECURITY": "disable_user_check", "SLURM_JWT": "daemon"}
+        with (self.folder / "log" / f"{name}.out").open("ab") as log:
+            self._daemons[name] = subprocess.Popen(
+                ["unshare", "-m", "--propagation", "slave", "sh", "-c", mounts, own, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=variables,
+                start_new_session=True,
+            )
+
+    def kill_daemon(self, name: str) -> None:
+        """End a daemon with SIGKILL. Jobs of a node go on."""
+        daemon = self._daemons.pop(name)
+        daemon.kill()
+        daemon.wait(END_SECONDS)
+
+    def pause_daemon(self, name: str, *, go_on: bool = False) -> None:
+        """Stop a daemon in its tracks, so that it neither answers nor ends; or let it go on."""
+        self._daemons[name].send_signal(signal.SIGCONT if go_on else signal.SIGSTOP)
+
+    def restart_controller(self, *, up_to_id: int = 0) -> None:
+        """Start slurmctld after it was killed.
+
+        It gives the ids of jobs that it forgot out again, and a node that still has such a job
+        takes the next one for a duplicate and is drained. So ids up to `up_to_id` are used up
+        first, by jobs that no node gets.
+        """
+        self.start_daemon("slurmctld")
+        self._until(lambda: "UP" in self.run("scontrol", "ping", check=False), "slurmctld")
+        number = 0
+        while number < up_to_id:
+            held = self.run("sbatch", "--parsable", "--hold", "--output=/dev/null", input=_USED_UP)
+            number = int(held.strip())
+            self.run("scancel", str(number))
+
+    def end(self) -> None:
+        """End all daemons and what they have started."""
+        with suppress(AssertionError, subprocess.TimeoutExpired):
+            if "slurmctld" in self._daemons:
+                self.run("scancel", "--user=root", check=False)
+        for daemon in self._daemons.values():
+            daemon.send_signal(signal.SIGCONT)
+            daemon.terminate()
+        for daemon in self._daemons.values():
+            with suppress(subprocess.TimeoutExpired):
+                daemon.wait(END_SECONDS)
+            if daemon.poll() is None:
+                daemon.kill()
+                daemon.wait()
+        self._daemons.clear()
+        for pid in self._own_processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _own_processes(self) -> list[int]:
+        """Daemons and steps that have a file of this cluster open."""
+        found = []
+        for process in Path("/proc").iterdir():
+            if not process.name.isdecimal():
+                continue
+            with suppress(OSError):
+                if not (process / "comm").read_text().startswith("slurm"):
+                    continue
+                opened = (link.readlink() for link in (process / "fd").iterdir())
+                if any(path.is_relative_to(self.folder) for path in opened):
+                    found.append(int(process.name))
+        return found
+
+    def _make_files(self) -> None:
+        for name in ("etc", "run", "log", "state", "spool", "dev", "sack"):
+            (self.folder / name).mkdir()
+        self.folder.chmod(0o755)
+        for path in ("/run/slurm", "/run/slurmctld"):
+            Path(path).mkdir(exist_ok=True)
+        for name in ("slurm", "jwt"):
+            key = self._etc / f"{name}.key"
+            key.write_bytes(os.urandom(256))
+            key.chmod(0o600)
+        self._token = make_token(self.jwt_key.read_bytes(), "root", int(time.time()), 86_400)
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(len(NODES) + 2)]
+        ports = [each.getsockname()[1] for each in sockets]
+        for each in sockets:
+            each.close()
+        host = socket.gethostname().partition(".")[0]
+        nodes, gres = [], []
+        for name, port in zip(NODES, ports[2:], strict=True):
+            line = f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
+            line += "CPUs=8 RealMemory=8000"
+            if name.startswith("g"):
+                for number in range(2):
+                    os.mknod(self.folder / "dev" / f"{name}-{number}", 0o20666, os.makedev(1, 3))
+                gres.append(f"NodeName={name} Name=gpu File={self.folder}/dev/{name}-[0-1]\n")
+                line += " Gres=gpu:2"
+            nodes.append(line)
+        self._rest_port = ports[1]
+        conf = _CONF.format(
+            host=host, ctld=ports[0], etc=self._etc, folder=self.folder, nodes="\n".join(nodes)
+        )
+        (self._etc / "slurm.conf").write_text(conf + "".join(f"{s}\n" for s in self._settings))
+        (self._etc / "gres.conf").write_text("".join(gres))
+        (self._etc / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
+
+    def _rest_answers(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self._rest_port), 1):
+            return True
+        return False
+
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, f"not up: {what}; see {self.folder}/log"
+            time.sleep(0.05)
+
+
+def install() -> None:
+    """Install Debian's Slurm where there is none."""
+    if not shutil.which("slurmrestd"):
+        debian.install(*PACKAGES)
+
+
+@contextmanager
+def private_slurm(*settings: str) -> Iterator[Slurm]:
+    """Run a cluster; afterwards nothing of it is left."""
+    install()
+    folder = Path(tempfile.mkdtemp(prefix="fmlslurm", dir="/tmp"))
+    slurm = Slurm(folder, settings)
+    try:
+        slurm.start()
+        yield slurm
+    finally:
+        slurm.end()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,158 @@
+"""Faults of Slurm, with an outside count of the starts: each acknowledged task runs once."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from fetchml.v1 import task_pb2
+from testbed.slurm import Slurm
+from tests.support.program import Server
+from tests.support.server_fixtures import Serve
+from tests.support.slurm_fixtures import backend_of
+from tests.support.waiting import eventually, until
+
+Task = task_pb2.Task
+COUNTED = 'echo started >>"{starts}/$FETCHML_TASK_ID"; '
+"""Outside of the task's own folder, so that nothing of FetchML's takes part in the count."""
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    return tmp_path / "shared"
+
+
+@pytest.fixture
+def starts(tmp_path: Path) -> Path:
+    folder = tmp_path / "starts"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+async def server(serve: Serve, own_slurm: Slurm, transport_name: str, shared: Path) -> Server:
+    return await serve(backend_of(own_slurm, transport_name, shared)).start()
+
+
+def counted(starts: Path, script: str) -> str:
+    return COUNTED.format(starts=starts) + script
+
+
+def number_of_starts(starts: Path, task_id: str) -> int:
+    file = starts / task_id
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+async def health(server: Server) -> str:
+    return str((await server.rest.get("/health")).json["status"])
+
+
+async def assert_ran_once(server: Server, starts: Path, task_ids: Sequence[str]) -> None:
+    for task_id in task_ids:
+        task = await server.ended(task_id)
+        assert (task.exit_code, task.attempt) == (4, 1), task
+        assert number_of_starts(starts, task_id) == 1
+
+
+async def test_controller_killed_in_a_burst_of_submits(
+    server: Server, own_slurm: Slurm, starts: Path
+) -> None:
+    burst = [
+        asyncio.create_task(server.submit(counted(starts, "sleep 0.3; exit 4"))) for _ in range(30)
+    ]
+    await eventually(lambda: len(own_slurm.jobs()) > 0)
+    await asyncio.to_thread(own_slurm.kill_daemon, "slurmctld")
+    task_ids = list(await asyncio.gather(*burst))
+    assert await until(lambda: health(server), lambda status: status == "degraded")
+    # Accepted while nothing answers.
+    task_ids.append(await server.submit(counted(starts, "exit 4")))
+    await asyncio.to_thread(own_slurm.restart_controller, up_to_id=120)
+    await assert_ran_once(server, starts, task_ids)
+    assert await until(lambda: health(server), lambda status: status == "healthy")
+    await eventually(lambda: not own_slurm.jobs())
+    await asyncio.to_thread(own_slurm.until_idle)  # None is drained.
+
+
+async def test_controller_that_hangs(server: Server, own_slurm: Slurm, starts: Path) -> None:
+    running = await server.submit_running(counted(starts, "sleep 2; exit 4"))
+    own_slurm.pause_daemon("slurmctld")
+    try:
+        assert await until(lambda: health(server), lambda status: status == "degraded")
+        waiting = await server.submit(counted(starts, "exit 4"))
+        # Its end is on the shared folder, so it needs no controller.
+        assert (await server.ended(running)).exit_code == 4
+    finally:
+        own_slurm.pause_daemon("slurmctld", go_on=True)
+    await assert_ran_once(server, starts, [running, waiting])
+
+
+async def test_slurmrestd_killed(
+    serve: Serve, own_slurm: Slurm, shared: Path, starts: Path
+) -> None:
+    server = await serve(backend_of(own_slurm, "rest", shared)).start()
+    running = await server.submit_running(counted(starts, "sleep 2; exit 4"))
+    await asyncio.to_thread(own_slurm.kill_daemon, "slurmrestd")
+    assert await until(lambda: health(server), lambda status: status == "degraded")
+    waiting = await server.submit(counted(starts, "exit 4"))
+    own_slurm.start_daemon("slurmrestd")
+    await assert_ran_once(server, starts, [running, waiting])
+
+
+async def test_silent_node_is_never_raced(
+    serve: Serve,
+    impatient_slurm: Slurm,
+    transport_name: str,
+    shared: Path,
+    starts: Path,
+    tmp_path: Path,
+) -> None:
+    server = await serve(backend_of(impatient_slurm, transport_name, shared)).start()
+    go = tmp_path / "go"
+    script = counted(starts, f"until [ -e {go} ]; do sleep 0.1; done; exit 4")
+    task_id = await server.submit_running(script)
+    node = (await server.get(task_id)).worker_id
+    await asyncio.to_thread(impatient_slurm.kill_daemon, node)
+    show = ("squeue", "--noheader", "--states=all", "--format=%T")
+    await eventually(lambda: "NODE_FAIL" in impatient_slurm.run(*show))
+    assert (await server.get(task_id)).status == Task.running
+    said = await until(lambda: server.explained(task_id), lambda text: "silent" in text)
+    assert "not started again" in said
+    assert number_of_starts(starts, task_id) == 1
+    go.touch()
+    await assert_ran_once(server, starts, [task_id])
+
+
+async def test_server_and_controller_killed_together(
+    server: Server, own_slurm: Slurm, starts: Path
+) -> None:
+    task_ids = [await server.submit(counted(starts, "sleep 0.5; exit 4")) for _ in range(5)]
+    await eventually(lambda: len(own_slurm.jobs()) > 0)
+    await asyncio.to_thread(own_slurm.kill_daemon, "slurmctld")
+    await server.kill()
+    await asyncio.to_thread(own_slurm.restart_controller, up_to_id=60)
+    await server.start()
+    await assert_ran_once(server, starts, task_ids)
+    await eventually(lambda: not own_slurm.jobs())
+
+
+async def test_shared_folder_that_is_not_there(server: Server, shared: Path, starts: Path) -> None:
+    away = await asyncio.to_thread(shared.rename, shared.with_name("away"))
+    assert await until(lambda: health(server), lambda status: status == "degraded")
+    task_id = await server.submit(counted(starts, "exit 4"))
+    assert not await asyncio.to_thread(shared.exists), (
+        "nothing is created where the folder is not mounted"
+    )
+    await asyncio.to_thread(away.rename, shared)
+    await assert_ran_once(server, starts, [task_id])
+
+
+async def test_job_that_the_site_cancels_is_retried(
+    server: Server, own_slurm: Slurm, starts: Path
+) -> None:
+    task_id = await server.submit_running(counted(starts, "sleep 300"))
+    [job] = own_slurm.run("squeue", "--noheader", "--format=%i").split()
+    own_slurm.run("scancel", job)
+    task = await server.until(task_id, lambda task: task.attempt == 2)
+    assert task.infra_retries == 1
+    assert "stopped" in task.error or "Slurm" in task.error

@@ -1,0 +1,78 @@
+"""A private Slurm for tests, launchers on it, and servers whose tasks it runs."""
+
+import os
+import pwd
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fetchml.adapters.slurm.cli import CliTransport
+from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
+from fetchml.adapters.slurm.rest import RestTransport
+from fetchml.adapters.slurm.token import Tokens
+from fetchml.adapters.slurm.transport import SlurmTransport
+from fetchml.files.shared_folders import SharedFolders
+from testbed.slurm import Slurm, private_slurm
+from tests.support.program import Backend
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    """Nobody kills its daemons; for that there is `own_slurm`."""
+    with private_slurm() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own_slurm() -> Iterator[Slurm]:
+    """A cluster of the test's own, whose daemons it may kill."""
+    with private_slurm("MinJobAge=10") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def impatient_slurm() -> Iterator[Slurm]:
+    """As `own_slurm`; a node that is silent for 4 s is given up, with its jobs."""
+    with private_slurm("SlurmdTimeout=4", "MinJobAge=10") as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["rest", "cli"])
+def transport_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def transport_to(cluster: Slurm, name: str) -> SlurmTransport:
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    if name == "cli":
+        return CliTransport(user)
+    return RestTransport(cluster.url, user, Tokens(user, None, cluster.jwt_key))
+
+
+def launcher_on(cluster: Slurm, name: str, shared_dir: Path, watch: SharedFolders) -> SlurmLauncher:
+    owner = (os.geteuid(), os.getegid())
+    return SlurmLauncher(SlurmOptions(shared_dir), transport_to(cluster, name), watch, owner)
+
+
+def backend_of(cluster: Slurm, name: str, shared_dir: Path) -> Backend:
+    """`shared_dir` is made if it does not exist."""
+    shared_dir.mkdir(mode=0o700, exist_ok=True)
+    variables = {
+        **cluster.variables,
+        "FETCHML_LAUNCHER": "slurm",
+        "FETCHML_SLURM_TRANSPORT": name,
+        "FETCHML_SLURM_URL": cluster.url,
+        "FETCHML_SLURM_JWT_KEY": str(cluster.jwt_key),
+        "FETCHML_SLURM_SHARED_DIR": str(shared_dir),
+        "FETCHML_SLURM_ALLOW_ROOT": "true",
+    }
+    return Backend(variables, lambda: ())
+
+
+@pytest.fixture
+def commands(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> Slurm:
+    """Slurm's commands in this process's children reach the cluster."""
+    for variable, value in slurm.variables.items():
+        monkeypatch.setenv(variable, value)
+    return slurm

@@ -7,6 +7,7 @@ import click
 from fetchml.cli.connect import server_option
 from fetchml.cli.downloading import fetch, fetch_all
 from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.task_ids import task_id_of
 from fetchml.client import Client
 
 
@@ -22,12 +23,14 @@ def cp(client: Client, source: str, to: Path) -> None:
     \b
     Examples:
       fetchml cp TASK_ID:model.bin .
+      fetchml cp @last:metrics.json .
       fetchml cp TASK_ID:checkpoints results
     """
     task_id, colon, path = source.partition(":")
     if not colon or not task_id:
         raise click.UsageError(f"{source!r} is not TASK_ID:PATH, such as 0198c0de-…:model.bin")
     path = path.removeprefix("/outputs/").strip("/")
+    task_id = task_id_of(client, task_id)
     files = client.outputs(task_id)
     for file in files:
         if file.path == path:

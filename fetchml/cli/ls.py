@@ -21,6 +21,19 @@ from fetchml.client import Client, Where, to_json
 @click.option(
     "--offset", type=click.IntRange(0, 2**31 - 1), default=0, metavar="N", help="Skip N tasks."
 )
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY[=VALUE]",
+    help="Show only tasks with this label. Repeatable; all must match.",
+)
+@click.option(
+    "--text",
+    default="",
+    metavar="TEXT",
+    help="Show only tasks with this text in job name, id, command, arguments or error.",
+)
 @output_option
 @server_option
 @filter_options
@@ -29,6 +42,8 @@ def ls(
     where: Where,
     limit: int,
     offset: int,
+    labels: tuple[str, ...],
+    text: str,
     output: Output,
 ) -> None:
     r"""List tasks, newest first.
@@ -36,11 +51,12 @@ def ls(
     \b
     Examples:
       fetchml ls --status running --user ada
+      fetchml ls --label model=resnet --text 'out of memory'
       fetchml ls -o wide
       fetchml ls --status queued -o name | xargs -r fetchml cancel
       fetchml ls -o 'template={id}\t{status}\t{metadata.lr}'
     """
-    found = client.page(limit, offset, **where)
+    found = client.page(limit, offset, labels=labels, text=text, **where)
     short = output.kind == "table" and has_narrow_terminal()
     whole = {"tasks": [], **to_json(found)}
     print_list(output, whole, found.tasks, lambda: task_table(found.tasks, short_ids=short))

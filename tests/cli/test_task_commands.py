@@ -84,6 +84,11 @@ def test_labels_and_priority_change(shared: Server) -> None:
     said = own_server.run("label", waits, "b=2", "a=").succeeded()
     assert said == f"{waits} has b=2"
     assert own_server.json("label", waits, "c=x y")["metadata"] == {"b": "2", "c": "x y"}
+    for found, wanted in (
+        (("--label", "c=x y", "--text", waits[-8:]), [waits]),
+        (("--label", "a"), []),
+    ):
+        assert [t["id"] for t in own_server.json("ls", *found)["tasks"]] == wanted
     assert own_server.run("label", waits, "b=", "c=").succeeded() == f"{waits} has no labels"
     assert own_server.run("priority", waits, "9").succeeded() == f"{waits} has priority 9"
     assert own_server.json("show", waits)["priority"] == 9

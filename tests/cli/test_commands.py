@@ -133,7 +133,7 @@ def test_queue_and_top_show_running_tasks(server: Server) -> None:
     assert server.json("queue")["running"] >= 1
     assert "EXECUTORS" in server.run("queue").succeeded()
     assert "resident" in server.run("top").succeeded()
-    server.run("rm", task_id).succeeded()
+    server.run("cancel", task_id).succeeded()
 
 
 def test_errors_have_exit_codes_and_hints(server: Server) -> None:

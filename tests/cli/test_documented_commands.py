@@ -116,7 +116,7 @@ class Place:
         (code / "fetchml.toml").write_text('command = ["python3", "train.py"]\n')
         lines = [self._prepared(line, code) for line in commands]
         if any("@last" in line for line in commands):
-            lines = ["fetchml submit --wait -- echo hello", *lines]
+            lines = ["fetchml submit --dir . --wait", *lines]
         if "compare" in commands[0]:
             lines = [EXPERIMENT, *lines]
         script = "\n".join(["set -euxo pipefail", *lines])

@@ -149,7 +149,9 @@ async def test_task_output_downloads_over_grpc(world: grpc_world.World) -> None:
 
     async def download(path: str) -> list[bytes]:
         request = task_pb2.DownloadTaskOutputRequest(task_id=task.id, path=path)
-        return [chunk.data async for chunk in stub.DownloadTaskOutput(request, **key)]
+        chunks = [chunk async for chunk in stub.DownloadTaskOutput(request, **key)]
+        assert chunks[0].etag, "the first chunk describes the file"
+        return [chunk.data for chunk in chunks[1:]]
 
     pieces = await download("a/b.bin")
     assert len(pieces) > 1

@@ -72,6 +72,7 @@ async def test_reflection_describes_every_service(world: World) -> None:
         "fetchml.v1.JupyterService",
         "fetchml.v1.KeyService",
         "fetchml.v1.QueueService",
+        "fetchml.v1.ServerService",
         "fetchml.v1.SnapshotService",
         "fetchml.v1.StorageService",
         "fetchml.v1.TaskService",

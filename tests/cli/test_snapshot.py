@@ -95,7 +95,7 @@ def test_snapshot_from_create_to_rm(server: Server, code: Path) -> None:
     gone = server.run("snapshot", "show", made)
     assert gone.code == 5
     unknown = server.run("submit", "--wait", "--snapshot", made, "--", "true")
-    assert unknown.code == 2
+    assert unknown.code == 125
     assert "snapshot_id: there is no such snapshot" in unknown.err
 
 

@@ -242,12 +242,12 @@ class Engine:
             return await self.get_task(who, task_id)
 
         _check(wanted)
-        return self._logs.read(look_up, wanted, start, follow=follow)
+        return self._logs.read(look_up, wanted, start, user=who.user, follow=follow)
 
     async def log_start(self, who: Principal, task_id: str, wanted: LogRange) -> LogStart:
         """Return where a range of a log begins."""
         _check(wanted)
-        return await self._logs.start(await self.get_task(who, task_id), wanted)
+        return await self._logs.start(await self.get_task(who, task_id), wanted, who.user)
 
     async def log_info(self, who: Principal, task_id: str, wanted: LogRange) -> LogInfo:
         """Describe a log; the times are those of the range."""

@@ -159,8 +159,12 @@ def _matches_backward(block: _Block, wanted: bytes, *, ignore_case: bool) -> Ite
     """The same from the end of the block to its start, with the last match of each line."""
     data = block.data
     searched, wanted = (data.lower(), wanted.lower()) if ignore_case else (data, wanted)
+    # `rfind` of a text takes time by both lengths multiplied, with the interpreter's lock held;
+    # `find` by their sum.
+    searched, wanted = searched[::-1], wanted[::-1]
     at = len(data)
-    while (found := searched.rfind(wanted, 0, at)) >= 0:
+    while (back := searched.find(wanted, len(data) - at)) >= 0:
+        found = len(data) - back - len(wanted)
         line, shown = _shown(data, found, found + len(wanted), 0)
         yield Match(block.offset + found, block.offset + line, data[line:shown])
         at = line + len(wanted) - 1

@@ -32,6 +32,7 @@ from fetchml.engine.host.info import ServerInformation
 from fetchml.engine.lifecycle import Lifecycle
 from fetchml.engine.logs.reader import LogReader
 from fetchml.engine.logs.search import LogSearcher
+from fetchml.engine.logs.threads import LogThreads
 from fetchml.engine.named_snapshots import NamedSnapshots
 from fetchml.engine.run_times import RunTimes
 from fetchml.engine.service_tasks import ServiceTasks
@@ -298,6 +299,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     changes = TaskChanges(
         store, state, visible, ended, submissions, dispatcher, audit=audit, clock=clock
     )
+    log_threads = LogThreads()
     engine = Engine(
         store=store,
         state=state,
@@ -321,8 +323,8 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         diagnosis=Diagnosis(options.examine, outside.inventory),
         watches=Watches(index, feed, store, clock),
         files=files,
-        logs=LogReader(files, outside.folder_watch, feed, clock),
-        log_searcher=LogSearcher(files, clock),
+        logs=LogReader(files, log_threads, outside.folder_watch, feed, clock),
+        log_searcher=LogSearcher(files, log_threads, clock),
         archives=OutputArchives(files),
         estimates=estimates,
         ended=ended,

@@ -2,6 +2,7 @@
 in the whole log."""
 
 import random
+import time
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +18,7 @@ from fetchml.files.log_search import (
     search_backward,
     search_forward,
 )
+from tests.hostile.turns import LONGEST_SECONDS, TRIES
 
 Read = Callable[[int, int], tuple[int, bytes]]
 
@@ -152,3 +154,19 @@ def test_search_of_a_log_that_vanishes_ends() -> None:
     assert search_forward(gone, b"x", 0, 1 << 50, 9) == Found([], None)
     assert search_backward(gone, b"x", 0, 1 << 50, 9) == Found([], None)
     assert last_lines(gone, 5, 0, 1 << 50) == 1 << 50
+
+
+@pytest.mark.parametrize("ignore_case", [False, True])
+@pytest.mark.parametrize("search", [search_forward, search_backward])
+@pytest.mark.parametrize("wanted", [b"aab" + b"a" * 1021, b"a" * 1021 + b"baa"])
+def test_search_holds_the_interpreter_for_a_short_time(
+    search: Callable[..., Found], wanted: bytes, *, ignore_case: bool
+) -> None:
+    """Nearly every byte of the block begins, and ends, a text that is nearly the wanted one."""
+    read, first, end = log_of(b"a" * BLOCK_BYTES)
+    best = float("inf")
+    for _ in range(TRIES):
+        began = time.thread_time()
+        assert search(read, wanted, first, end, 1, ignore_case=ignore_case).matches == []
+        best = min(best, time.thread_time() - began)
+    assert best < LONGEST_SECONDS

@@ -43,12 +43,12 @@ class LogOperations:
             since=query.time("since"),
             limit=query.number("limit"),
         )
-        # Look up the task before the reply begins: afterwards a 404 is no longer possible.
-        start = await self._engine.log_start(request.principal, task_id, wanted)
-        chunks = self._engine.read_logs(
-            request.principal, task_id, wanted, start=start, follow=follow
-        )
         with self._streams.open(request):
+            # Look up the task before the reply begins: afterwards a 404 is no longer possible.
+            start = await self._engine.log_start(request.principal, task_id, wanted)
+            chunks = self._engine.read_logs(
+                request.principal, task_id, wanted, start=start, follow=follow
+            )
             async with aclosing(chunks):
                 # Old bytes may be dropped at any time: the first chunk has the offset that holds.
                 first = None if follow else await anext(chunks, None)

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 from fetchml.core.model import ENDED, Task
 from fetchml.core.requests.logs import LogRange
 from fetchml.engine.feed import Feed
+from fetchml.engine.logs.threads import LogThreads
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.folder_events import Changes, FolderEvents
-from fetchml.files.log_search import last_lines
+from fetchml.files.log_search import ReadLog, last_lines
 from fetchml.files.task_files import TaskFiles
 from fetchml.views import LogChunk, LogStart
 
@@ -20,18 +22,27 @@ PAUSE_SECONDS = 0.05
 
 class LogReader:
     def __init__(
-        self, files: TaskFiles, watch: FolderEvents, feed: Feed, clock: Callable[[], int]
+        self,
+        files: TaskFiles,
+        threads: LogThreads,
+        watch: FolderEvents,
+        feed: Feed,
+        clock: Callable[[], int],
     ) -> None:
         self._files = files
+        self._threads = threads
         self._watch = watch
         self._feed = feed
         self._clock = clock
 
-    async def start(self, task: Task, wanted: LogRange) -> LogStart:
-        """Return where a range begins."""
+    async def start(self, task: Task, wanted: LogRange, user: str) -> LogStart:
+        """Return where a range begins. To find the last lines is a search."""
         number = wanted.attempt if wanted.attempt is not None else task.attempt
         folder = self._files.attempt(task.id, number)
-        return await asyncio.to_thread(_start, folder, number, wanted, self._clock())
+        work = partial(_start, folder, number, wanted, self._clock())
+        if wanted.tail is None:
+            return await asyncio.to_thread(work, folder.read_log)
+        return await self._threads.run(user, folder, work)
 
     async def read(
         self,
@@ -39,6 +50,7 @@ class LogReader:
         wanted: LogRange,
         start: LogStart | None,
         *,
+        user: str,
         follow: bool,
     ) -> AsyncGenerator[LogChunk]:
         """Yield a range of the log, from where it begins: `start`, unless it is looked up here.
@@ -48,7 +60,7 @@ class LogReader:
         raises ends the stream. Ends early when the server shuts down.
         """
         if start is None:
-            start = await self.start(await look_up(), wanted)
+            start = await self.start(await look_up(), wanted, user)
         number, offset, left = start.attempt, start.offset, wanted.limit
         while True:
             async with AsyncExitStack() as stack:
@@ -116,11 +128,13 @@ async def _rest(
         left = left if left is None else left - len(data)
 
 
-def _start(folder: AttemptFolder, number: int, wanted: LogRange, now: int) -> LogStart:
+def _start(
+    folder: AttemptFolder, number: int, wanted: LogRange, now: int, read: ReadLog
+) -> LogStart:
     first, end = folder.log_bounds()
     offset = max(first, wanted.offset or 0)
     if wanted.tail is not None:
-        offset = max(offset, last_lines(folder.read_log, wanted.tail, first, end))
+        offset = max(offset, last_lines(read, wanted.tail, first, end))
     if wanted.since is not None:
         offset = max(offset, folder.log_times(now, end).offset_at(wanted.since))
     return LogStart(number, offset, end)

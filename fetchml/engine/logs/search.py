@@ -2,28 +2,24 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from fetchml.core.model import ENDED, Task
 from fetchml.core.requests.logs import LogRange, LogSearch
+from fetchml.engine.logs.threads import LogThreads
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.log_search import search_backward, search_forward
+from fetchml.files.log_search import ReadLog, search_backward, search_forward
 from fetchml.files.task_files import TaskFiles
-from fetchml.system.locks import KeyedLocks
 from fetchml.views import LogInfo, LogMatch, LogMatches, LogTime
 
 MAX_TIMES = 1000
-SEARCH_THREADS = 2
 
 
 class LogSearcher:
-    """Searches have threads of their own, so that they never delay other work."""
-
-    def __init__(self, files: TaskFiles, clock: Callable[[], int]) -> None:
+    def __init__(self, files: TaskFiles, threads: LogThreads, clock: Callable[[], int]) -> None:
         self._files = files
+        self._threads = threads
         self._clock = clock
-        self._turns = KeyedLocks()
-        self._threads = ThreadPoolExecutor(SEARCH_THREADS, "log-search")
 
     async def info(self, task: Task, wanted: LogRange) -> LogInfo:
         """Return the bounds of a log, and the times of its part."""
@@ -32,15 +28,11 @@ class LogSearcher:
         return await asyncio.to_thread(_info, folder, task, number, wanted, self._clock())
 
     async def search(self, task: Task, wanted: LogSearch, user: str) -> LogMatches:
-        """Return the next matches. Searches of one user wait for each other, so that they don't
-        occupy all threads."""
+        """Return the next matches."""
         number = wanted.attempt if wanted.attempt is not None else task.attempt
         folder = self._files.attempt(task.id, number)
-        loop = asyncio.get_running_loop()
-        async with self._turns.hold(user):
-            return await loop.run_in_executor(
-                self._threads, _search, folder, number, wanted, self._clock()
-            )
+        work = partial(_search, folder, number, wanted, self._clock())
+        return await self._threads.run(user, folder, work)
 
 
 def _info(folder: AttemptFolder, task: Task, number: int, wanted: LogRange, now: int) -> LogInfo:
@@ -59,19 +51,19 @@ def _info(folder: AttemptFolder, task: Task, number: int, wanted: LogRange, now:
     )
 
 
-def _search(folder: AttemptFolder, number: int, wanted: LogSearch, now: int) -> LogMatches:
+def _search(
+    folder: AttemptFolder, number: int, wanted: LogSearch, now: int, read: ReadLog
+) -> LogMatches:
     first, end = folder.log_bounds()
     text = wanted.text.encode(errors="replace")
     if wanted.backwards:
         high = end if wanted.offset is None else min(end, wanted.offset)
         found = search_backward(
-            folder.read_log, text, first, high, wanted.limit, ignore_case=wanted.ignore_case
+            read, text, first, high, wanted.limit, ignore_case=wanted.ignore_case
         )
     else:
         low = max(first, wanted.offset or 0)
-        found = search_forward(
-            folder.read_log, text, low, end, wanted.limit, ignore_case=wanted.ignore_case
-        )
+        found = search_forward(read, text, low, end, wanted.limit, ignore_case=wanted.ignore_case)
     times = folder.log_times(now, end)
     matches = []
     for match in found.matches:

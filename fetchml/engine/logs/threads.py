@@ -1,0 +1,39 @@
+"""The threads in which logs are searched."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.log_search import ReadLog
+from fetchml.system.locks import KeyedLocks
+from fetchml.system.threads import WorkerThreads
+
+THREADS = 2
+
+T = TypeVar("T")
+
+
+class LogThreads:
+    """A task decides how long a search in its log takes, up to a limit. So searches have threads of
+    their own, and never delay other work."""
+
+    def __init__(self) -> None:
+        self._turns = KeyedLocks()
+        self._threads = WorkerThreads("log-search", THREADS)
+
+    async def run(self, user: str, folder: AttemptFolder, work: Callable[[ReadLog], T]) -> T:
+        """Return what `work` returns, which reads the folder's log with its argument. It ends at
+        the next read when the caller is cancelled.
+
+        Calls for one user wait for each other, so that they don't occupy all threads.
+        """
+
+        def reading(check: Callable[[], None]) -> T:
+            def read(offset: int, size: int) -> tuple[int, bytes]:
+                check()
+                return folder.read_log(offset, size)
+
+            return work(read)
+
+        async with self._turns.hold(user):
+            return await self._threads.run(reading)

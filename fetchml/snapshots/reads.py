@@ -11,6 +11,7 @@ from fetchml.errors import BadRequest, NotFound, Unavailable
 from fetchml.pages import PART_BYTES
 from fetchml.snapshots.files import DamagedSnapshot, SnapshotFiles
 from fetchml.snapshots.records import SnapshotRecords
+from fetchml.system.locks import KeyedLocks
 
 MAX_FILES = 10_000
 """Files in one list."""
@@ -32,6 +33,7 @@ class SnapshotReads:
     def __init__(self, records: SnapshotRecords, files: SnapshotFiles) -> None:
         self._records = records
         self._files = files
+        self._turns = KeyedLocks()
         self._lists = asyncio.Semaphore(MAX_LISTS)
 
     async def list(
@@ -42,7 +44,8 @@ class SnapshotReads:
         offset: int | None = None,
     ) -> FileList:
         """Return a part of the files. It may end early: the next part begins after what it has.
-        Raises NotFound, BadRequest."""
+        Lists of one user wait for each other, so that they don't keep others waiting. Raises
+        NotFound, BadRequest."""
         limit, offset = MAX_FILES if limit is None else limit, offset or 0
         for fault in (
             range_fault("limit", limit, most=MAX_FILES),
@@ -52,7 +55,7 @@ class SnapshotReads:
                 raise BadRequest(fault)
         found = self._records.find(who, snapshot_id)
         try:
-            async with self._lists:
+            async with self._turns.hold(who.user), self._lists:
                 entries = await asyncio.to_thread(self._files.entries, found.id)
         except (DamagedSnapshot, ValueError):
             raise Unavailable("The files of the snapshot are damaged: upload it again") from None

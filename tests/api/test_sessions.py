@@ -51,6 +51,7 @@ async def test_session_is_in_a_cookie_where_jupyter_has_origins_of_its_own(
         "private": False,
         "expires_at": reply.json["expires_at"],
     }
+    assert reply.headers["Clear-Site-Data"] == '"cache", "storage"'
     (cookie,) = reply.headers.getall("Set-Cookie")
     name, _, attributes = cookie.partition("=")
     assert name == f"fetchml-session-{port}"
@@ -70,7 +71,7 @@ async def test_session_stays_in_memory_where_jupyter_shares_the_origin(
     assert reply.status == 201
     assert reply.json["mode"] == "memory"
     assert "Jupyter" in reply.json["reason"]
-    assert "Set-Cookie" not in reply.headers
+    assert not {"Set-Cookie", "Clear-Site-Data"} & reply.headers.keys()
     token = reply.json["token"]
     assert (await elsewhere.ask("GET", "/v1/tasks")).status == 401
     for name in ("X_FetchML_Session",):

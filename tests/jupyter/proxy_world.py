@@ -115,13 +115,13 @@ class World:
         self.stack.callback(server.close)
         self._opens(service_id)
 
-    async def replies(self, reply: bytes) -> None:
+    async def replies(self, reply: bytes, service_id: str = ID) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(reply)
             await writer.drain()
 
-        await self.hostile(answer)
+        await self.hostile(answer, service_id)
 
     async def until_idle(self) -> None:
         """No WebSocket is open."""

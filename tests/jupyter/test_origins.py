@@ -288,3 +288,41 @@ def test_second_listener_that_gives_no_origin_is_refused(
     settings = Settings(server=ServerSettings(**server), jupyter=JupyterSettings(**jupyter))
     with pytest.raises(CannotStart, match=reason):
         wiring.options(settings, *ports)
+
+
+@pytest.mark.parametrize(
+    ("types", "may_stay"),
+    [
+        (["text/javascript; charset=utf-8"], True),
+        (["image/png"], True),
+        (["text/html"], False),
+        (["image/svg+xml"], False),
+        (["image/x+xml"], False),
+        (["text/css, text/html"], False),
+        (["text/css; charset=utf-8, text/html"], False),
+        (["text/css", "text/html"], False),
+        ([], False),
+    ],
+)
+async def test_no_document_at_the_server_s_origin_stays_in_the_browser_s_cache(
+    loopback: World, types: list[str], may_stay: bool
+) -> None:
+    headers = "".join(f"Content-Type: {each}\r\n" for each in types)
+    reply = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nCache-Control: max-age=9\r\n"
+    await loopback.replies(f"{reply}{headers}\r\n".encode(), OTHER)
+    path = f"/jupyter/{OTHER}/files/a"
+    async with loopback.get(path) as shared:
+        kept = "max-age=9" if may_stay else "no-store"
+        assert shared.headers.getall("Cache-Control") == [kept]
+    async with get(loopback, path, at(loopback, OTHER)) as own:
+        assert own.headers.getall("Cache-Control") == ["max-age=9"]
+
+
+async def test_no_service_worker_at_the_server_s_origin(loopback: World) -> None:
+    worker = {"Service-Worker": "script"}
+    for headers in (worker, {**worker, **MARKED, "Host": f"localhost:{loopback.port}"}):
+        async with loopback.get(f"{BASE}/files/worker.js", headers=headers) as reply:
+            assert reply.status == 403
+    own = {**worker, "Host": at(loopback)}
+    async with loopback.get(f"{BASE}/files/worker.js", headers=own) as reply:
+        assert reply.status == 200

@@ -73,6 +73,7 @@ async def test_headers_of_replies_bind_only_the_service_s_own_pages(world: World
         assert reply.headers.getall("Set-Cookie") == [cookie for cookie, kept in COOKIES if kept]
         # Proxies write names in small letters.
         assert {name.title() for name in reply.headers} == {
+            "Cache-Control",
             "Content-Type",
             "Content-Length",
             "Date",

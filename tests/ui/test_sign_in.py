@@ -59,6 +59,44 @@ async def test_link_signs_in_and_a_reload_stays_signed_in(server: Server, tab: O
     await signed_out(other.page)
 
 
+async def test_link_asks_before_it_replaces_a_session(server: Server, tab: OpenTab) -> None:
+    opened = await tab()
+    await opened.page.goto(address(server))
+    await opened.page.get_by_label("API key").fill(await server.key("ada", Role.USER))
+    await opened.page.keyboard.press("Enter")
+    await signed_in(opened)
+    session = "fetch('/ui/session').then((reply) => reply.json()).then((found) => found.user)"
+    question = opened.page.get_by_role("dialog", name="Sign in again, instead of ada?")
+    for answer, user in (("Back", "ada"), ("Sign in again", "admin")):
+        await opened.page.goto("about:blank")
+        await opened.page.goto(await link(server))
+        await expect(question).to_be_visible()
+        assert await opened.page.evaluate(session) == "ada"
+        await opened.check_accessible()
+        await question.get_by_role("button", name=answer).click()
+        await signed_in(opened)
+        assert await opened.page.evaluate(session) == user
+
+
+async def test_sign_in_clears_all_that_the_origin_stores_but_the_theme(
+    server: Server, tab: OpenTab
+) -> None:
+    opened = await tab()
+    await opened.page.goto(address(server))
+    await signed_out(opened.page)
+    await opened.page.evaluate(
+        "localStorage.setItem('fetchml.theme', 'dark'); localStorage.setItem('left', 'behind')"
+    )
+    await opened.page.goto("about:blank")
+    await opened.page.goto(await link(server))
+    await signed_in(opened)
+    await opened.page.reload()
+    await signed_in(opened)
+    stored = await opened.page.evaluate("JSON.stringify({...localStorage})")
+    assert stored == '{"fetchml.theme":"dark"}'
+    assert await opened.page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
 @pytest.mark.parametrize(("host", "stays"), [("localhost", True), ("gpu.example", False)])
 async def test_key_signs_in(server: Server, tab: OpenTab, host: str, *, stays: bool) -> None:
     opened = await tab()

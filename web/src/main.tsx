@@ -6,6 +6,7 @@ import { startRouter } from "./router";
 import { startClock } from "./state/clock";
 import { store } from "./state/store";
 import { startTheme } from "./state/theme";
+import { confirmed } from "./ui/dialog";
 
 const root = document.getElementById("app");
 if (root === null) throw new Error("index.html has no element with the id app");
@@ -14,7 +15,13 @@ startTheme();
 startClock();
 startRouter();
 render(<App />, root);
-void store.start(code);
+void store.start(code, (user) =>
+  confirmed({
+    title: `Sign in again, instead of ${user}?`,
+    text: "The link that opened this page signs in with its own key, and ends the session here.",
+    action: "Sign in again",
+  }),
+);
 addEventListener("online", () => store.hurry());
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") store.hurry();

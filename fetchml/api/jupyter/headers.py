@@ -75,6 +75,12 @@ MAX_COOKIES = 200
 """Cookies of one request that are parsed; the rest are ignored."""
 _COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _SEPARATORS = re.compile(r"[/\\]")
+_NO_DOCUMENT = re.compile(
+    r"(text/(css|javascript)|application/(javascript|json|wasm)|font/[\w-]+|image/(?!svg)[\w.-]+)"
+    r"(; ?charset=[\w-]+)?",
+    re.ASCII | re.IGNORECASE,
+)
+"""Types of replies that run nothing when a browser opens them."""
 
 
 class Target(NamedTuple):
@@ -162,6 +168,14 @@ def for_browser(headers: CIMultiDictProxy[str], base_path: str) -> CIMultiDict[s
             continue
         kept.add(name, value)
     return kept
+
+
+def may_be_document(status: int, headers: CIMultiDict[str]) -> bool:
+    """Return whether a browser may show the reply as a document, whose scripts run."""
+    types = headers.getall("Content-Type", [])
+    if status == 304 and not types:
+        return False  # The type of the stored reply stays.
+    return len(types) != 1 or not _NO_DOCUMENT.fullmatch(types[0])
 
 
 def is_upgrade(headers: Mapping[str, str]) -> bool:

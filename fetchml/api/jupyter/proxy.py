@@ -19,7 +19,13 @@ from fetchml.api.http.router import Route
 from fetchml.api.http.sessions import cookies_of
 from fetchml.api.http.streams import Streams, abort, ended_with_client, send_pieces
 from fetchml.api.jupyter import page
-from fetchml.api.jupyter.headers import Target, for_browser, is_upgrade, parse_target
+from fetchml.api.jupyter.headers import (
+    Target,
+    for_browser,
+    is_upgrade,
+    may_be_document,
+    parse_target,
+)
 from fetchml.api.jupyter.socket import SocketRejected, proxy_socket
 from fetchml.api.jupyter.upload import read_anonymous_body
 from fetchml.api.jupyter.upstream import (
@@ -38,7 +44,7 @@ from fetchml.api.jupyter.visitors import (
 )
 from fetchml.api.task_json import rfc3339
 from fetchml.auth.admission import Admission
-from fetchml.errors import NotFound, Unavailable
+from fetchml.errors import Forbidden, NotFound, Unavailable
 from fetchml.jupyter.origin import JupyterOrigins, Place
 from fetchml.ports.jupyter import JupyterLink
 from fetchml.views import JupyterState, VisitorPolicy
@@ -105,12 +111,14 @@ class JupyterProxy:
         # The path as the client sent it, not as the router has decoded it.
         target = parse_target(request.http.raw_path)
         visit = self._visit(request, target)
+        if request.http.headers.get("Service-Worker") is not None:
+            raise Forbidden("A service worker could outlive this service at the server's address")
         place = place_of(request.http, self._origins.public_url)
         origin = self._origins.at(visit.target.service_id, place)
         # On loopback only browsers are redirected: other clients may not resolve the name.
         if origin is not None and (self._origins.are_separate or _is_browser(request, place)):
             return _redirect(request, origin + visit.whole)
-        return await self._serve(request, visit)
+        return await self._serve(request, visit._replace(shares_origin=True))
 
     async def answer_at_port(self, request: RestRequest, *_: str) -> web.StreamResponse:
         """Answer a request to the listener of Jupyter services."""
@@ -244,6 +252,9 @@ class JupyterProxy:
                 raise invalid_reply() from None
             if not 200 <= answer.status < 600:
                 raise invalid_reply()
+            if visit.shares_origin and may_be_document(answer.status, headers):
+                # From the browser's cache it could run beside a session that begins later.
+                headers["Cache-Control"] = "no-store"
             given = answer.headers.getall("Set-Cookie", [])
             cookie = visitor_cookie(http, target, visit.policy, answer.status, given)
             if cookie is not None:
@@ -271,6 +282,8 @@ class _Visit(NamedTuple):
     policy: VisitorPolicy
     state: JupyterState
     authenticated: bool
+    shares_origin: bool = False
+    """Whether the reply belongs to the origin of the server itself."""
 
     @property
     def whole(self) -> str:

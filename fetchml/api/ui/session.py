@@ -111,6 +111,8 @@ class SessionOperations:
         if place is not None:
             seconds = (session.expires_at - self._now_ms()) // 1000
             response.headers["Set-Cookie"] = session_cookie(place, token, seconds)
+            # A notebook may have left pages and service workers here while it shared this origin.
+            response.headers["Clear-Site-Data"] = '"cache", "storage"'
         return response
 
     def _how(self, request: RestRequest, place: Place | None) -> dict[str, object]:

@@ -20,6 +20,8 @@ from fetchml.core.storage import on_disk
 PROJECT_FILE = "fetchml.toml"
 MAX_PROJECT_FILE_BYTES = 64 * 1024
 _HEAD = b"fetchml snapshot 1\n"
+_PIECE_BYTES = 64 * 1024
+"""Bytes of a manifest that are decoded at once."""
 
 
 class EntryKind(StrEnum):
@@ -108,9 +110,18 @@ def entries_of(data: bytes) -> Iterator[Entry]:
     """Decode a manifest: every folder comes before its content. Raises ValueError."""
     if not data.startswith(_HEAD):
         raise ValueError("not the manifest of a snapshot")
-    fields = iter(data.removeprefix(_HEAD).decode().split("\0")[:-1])
+    fields = _fields_of(data)
     for path, kind, size, content in zip(fields, fields, fields, fields, strict=True):
         yield Entry(path, EntryKind(kind), int(size), content)
+
+
+def _fields_of(data: bytes) -> Iterator[str]:
+    # Splitting all of a large manifest at once would stop all threads meanwhile.
+    rest = b""
+    for begin in range(len(_HEAD), len(data), _PIECE_BYTES):
+        *fields, rest = (rest + data[begin : begin + _PIECE_BYTES]).split(b"\0")
+        for each in fields:
+            yield each.decode()
 
 
 def id_of(manifest_bytes: bytes) -> str:

@@ -21,6 +21,7 @@ import {
 import { currentSession, signIn, signOut, type Credentials, type Session } from "../api/session";
 import { Resource } from "./resource";
 import { byAge, merged } from "./tasks";
+import { storeTheme } from "./theme";
 
 /** A model that follows the changes of tasks. */
 export interface Follower {
@@ -88,13 +89,16 @@ export class Store {
 
   // Signing in and out.
 
-  async start(code: string | undefined): Promise<void> {
+  /** `replaces`: ask whether a code may end the session of this user. Anyone can send a link. */
+  async start(
+    code: string | undefined,
+    replaces: (user: string) => Promise<boolean>,
+  ): Promise<void> {
     try {
-      const session =
-        code === undefined
-          ? await currentSession(this.http)
-          : await signIn(this.http, { code });
-      if (session) await this.#begin(session);
+      const session = await currentSession(this.http);
+      if (code !== undefined && (!session || (await replaces(session.user))))
+        await this.signIn({ code });
+      else if (session) await this.#begin(session);
       else this.session.value = null;
     } catch (error) {
       this.session.value = null;
@@ -104,6 +108,7 @@ export class Store {
 
   async signIn(credentials: Credentials): Promise<void> {
     const session = await signIn(this.http, credentials);
+    storeTheme(); // The sign-in has cleared what this origin stores.
     this.farewell.value = undefined;
     await this.#begin(session);
   }

@@ -16,13 +16,17 @@ export function startTheme(): void {
   }
   theme.subscribe((chosen) => {
     document.documentElement.dataset.theme = chosen;
-    try {
-      if (chosen === "system") localStorage.removeItem(PLACE);
-      else localStorage.setItem(PLACE, chosen);
-    } catch {
-      // As above.
-    }
+    storeTheme();
   });
+}
+
+export function storeTheme(): void {
+  try {
+    if (theme.value === "system") localStorage.removeItem(PLACE);
+    else localStorage.setItem(PLACE, theme.value);
+  } catch {
+    // As above.
+  }
 }
 
 const NEXT: Record<Theme, Theme> = { system: "light", light: "dark", dark: "system" };

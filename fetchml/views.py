@@ -63,7 +63,7 @@ class ValidatedTask(NamedTuple):
     """What a create request would create."""
 
     task: Task
-    """Its id names no task."""
+    """Its id names no task, unless the idempotency key was used: then it is that task."""
     estimate: StartEstimate | None
     """`None` if it was not asked for, or its start can't be estimated."""
 

@@ -125,9 +125,11 @@ class Engine:
         with_estimate: bool,
     ) -> ValidatedTask:
         """Check a request as `create_task` does, and keep nothing."""
-        task = await self._submissions.validate_task(who, request, idempotency_key)
-        estimate = await self._estimates.of_new(task) if with_estimate else None
-        return ValidatedTask(task, estimate)
+        task, is_new = await self._submissions.validate_task(who, request, idempotency_key)
+        if not with_estimate:
+            return ValidatedTask(task, None)
+        estimate_of = self._estimates.of_new if is_new else self._estimates.of
+        return ValidatedTask(task, await estimate_of(task))
 
     async def get_task(self, who: Principal, task_id: str) -> Task:
         return await self._visible.get(who, task_id)

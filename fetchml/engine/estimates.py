@@ -8,6 +8,7 @@ from fetchml.core.model import ENDED, Change, Task
 from fetchml.core.scheduling.estimate import Calibration, Estimate, estimate, estimate_one
 from fetchml.core.state import State
 from fetchml.engine.run_times import RunTimes
+from fetchml.system.background import BackgroundWork
 from fetchml.views import StartEstimate
 
 FRESH_MS = 5_000
@@ -18,6 +19,8 @@ MAX_WAITING = 20_000
 """A longer queue has no estimates."""
 MAX_WAITING_FOR_NEW = 2_000
 """A longer queue has no estimates of tasks that are not submitted: each takes a simulation."""
+TURN_SECONDS = 0.2
+"""How long an estimate of a new task waits for that of another user."""
 KEPT = 50_000
 """First estimates that are kept to be compared with the true starts."""
 
@@ -35,6 +38,9 @@ class Estimates:
         self._known_at: int | None = None
         self._simulation: asyncio.Task[None] | None = None
         self._one_new = asyncio.Lock()
+        self._asking = set[str]()
+        """Users of the new tasks whose estimates are in progress."""
+        self._background = BackgroundWork()
         self._first: dict[str, Estimate] = {}
         """By task id: the first estimate that was returned, until the task starts."""
         self.calibration = Calibration()
@@ -69,23 +75,39 @@ class Estimates:
         return None if found is None else self._shown(found, now)
 
     async def of_new(self, task: Task) -> StartEstimate | None:
-        """Estimate the start of a task that is not submitted. One simulation at a time: people
-        ask while they type.
+        """Estimate the start of a task that is not submitted. One simulation at a time, and no
+        second question of the same user meanwhile: people ask while they type.
 
-        `None` if it can't start on the host as it is now, or if too many tasks wait.
+        `None` if it can't start on the host as it is now, if too many tasks wait, or if too many
+        ask at the same time.
         """
         on_cluster = self._state.limits.cluster is not None
         if on_cluster or len(self._state.queue) > MAX_WAITING_FOR_NEW:
             return None
-        async with self._one_new:
-            state, now = self._state.copy(), self._clock()
-            state.enter(task, 0)
-            state.wait(task, now)
+        if task.user in self._asking:
+            return None
+        self._asking.add(task.user)
+        # A thread goes on when its caller has gone: so does its turn.
+        return await self._background.run_to_completion(self._new_in_turn(task))
+
+    async def _new_in_turn(self, task: Task) -> StartEstimate | None:
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._one_new.acquire()
             try:
+                state, now = self._state.copy(), self._clock()
+                state.enter(task, 0)
+                state.wait(task, now)
                 found = await asyncio.to_thread(estimate_one, state, now, self._run_times, task.id)
-            except Exception:
-                log.exception("the start of a new task can't be estimated")
-                return None
+            finally:
+                self._one_new.release()
+        except TimeoutError:
+            return None  # It is another user's turn.
+        except Exception:
+            log.exception("the start of a new task can't be estimated")
+            return None
+        finally:
+            self._asking.remove(task.user)
         return None if found is None else self._shown(found, now)
 
     def _shown(self, found: Estimate, now: int) -> StartEstimate:

@@ -45,6 +45,9 @@ class RecentTasks:
         self._by_id[task.id] = task
         insort(self._keys, list_key(task))
         self._bytes += footprint(task.spec)
+        self._evict()
+
+    def _evict(self) -> None:
         while len(self._keys) > self._limit or (
             self._bytes > self._most_bytes and len(self._keys) > 1
         ):
@@ -58,6 +61,7 @@ class RecentTasks:
         if before is not None:
             self._by_id[task.id] = task
             self._bytes += footprint(task.spec) - footprint(before.spec)
+            self._evict()
 
     def remove(self, task: Task) -> None:
         """Fine also when it is not kept."""

@@ -101,17 +101,24 @@ class Submissions:
 
     async def validate_task(
         self, who: Principal, request: Mapping[str, object], idempotency_key: str | None = None
-    ) -> Task:
-        """Check a request as `create_task` does, and keep nothing. Return the task as it would be;
-        its id names no task. Raises as `create_task`."""
+    ) -> tuple[Task, bool]:
+        """Check a request as `create_task` does, and keep nothing. Raises as `create_task`.
+
+        Return the task as it would be, and true: its id names no task. For an `idempotency_key`
+        that was used return the task that it created before, and false.
+        """
         if idempotency_key is not None and (
             fault := submission.idempotency_key_fault(idempotency_key)
         ):
             raise BadRequest(f"Idempotency-Key: {fault}")
-        [task] = await self._create_once(
-            who, [request], [idempotency_key], _of_the_only, dry_run=True
+        keys = [] if idempotency_key is None else [idempotency_key]
+        known = await self._store.find_idempotent(who.user, keys) if keys else {}
+        new = await self._create(
+            who, [request], [idempotency_key], known, _of_the_only, dry_run=True
         )
-        return task
+        if new:
+            return new[0], True
+        return await self._tasks.get(known[keys[0]].task_id), False
 
     async def create_tasks(
         self,
@@ -134,17 +141,15 @@ class Submissions:
         requests: Sequence[Mapping[str, object]],
         keys: Sequence[str | None],
         named: "_FieldNames",
-        *,
-        dry_run: bool = False,
     ) -> list[Task]:
         """Create the tasks whose keys are new, and find the others."""
         used = [key for key in keys if key is not None]
         if not used:
-            return await self._create(who, requests, keys, {}, named, dry_run=dry_run)
+            return await self._create(who, requests, keys, {}, named)
         # One create at a time with each key: the second finds what the first created.
         async with self._locks.hold_all(sorted(("create", who.user, key) for key in used)):
             known = await self._store.find_idempotent(who.user, used)
-            created = await self._create(who, requests, keys, known, named, dry_run=dry_run)
+            created = await self._create(who, requests, keys, known, named)
         new = iter(created)
         tasks: list[Task] = []
         pace = Pace()

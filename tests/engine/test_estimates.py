@@ -1,6 +1,7 @@
 """When a waiting task will start: what is learnt from, and what is told."""
 
 import asyncio
+import threading
 from functools import partial
 
 import pytest
@@ -16,7 +17,7 @@ from fetchml.core.events import (
 )
 from fetchml.core.model import Change, Resources, Status, Task, User
 from fetchml.core.reactor import step
-from fetchml.core.scheduling.estimate import UNKNOWN_MS, Estimate
+from fetchml.core.scheduling.estimate import UNKNOWN_MS, Estimate, estimate_one
 from fetchml.core.state import Limits, State
 from fetchml.engine import estimates as module
 from fetchml.engine.estimates import AT_ONCE, Estimates
@@ -24,6 +25,7 @@ from fetchml.engine.run_times import ENOUGH, KEPT, KINDS, RunTimes
 from tests.support import invariants, tasks
 from tests.support.engine_box import ADMIN, ALICE, BOB, ended, running
 from tests.support.engine_box import Box as EngineBox
+from tests.support.waiting import SECONDS, soon, until, until_true
 
 MINUTE = 60_000
 SLEEP = {"job_name": "sleep", "command": ["sleep", "1000"]}
@@ -181,6 +183,74 @@ async def test_failed_estimate_does_not_fail_the_explanation(
     box.submit(task("a"), task("b"))
     assert await box.estimates.of(box.state.tasks["b"]) is None
     assert "the start times can't be estimated" in caplog.text
+
+
+async def test_estimates_of_new_tasks_go_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of each user, also when its caller has gone, and one in all."""
+    entered, go_on = list[str](), threading.Event()
+
+    def blocked(_: State, now: int, __: RunTimes, task_id: str) -> Estimate:
+        entered.append(task_id)
+        assert go_on.wait(SECONDS)
+        return Estimate(now, now)
+
+    monkeypatch.setattr(module, "estimate_one", blocked)
+    estimates = Box(1).estimates
+    first = asyncio.create_task(estimates.of_new(task("a")))
+    await until_true(lambda: entered)
+    assert await soon(estimates.of_new(task("b"))) is None, "the user has one in progress"
+    assert await soon(estimates.of_new(task("c", user="bob"))) is None, "not for long"
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    assert await soon(estimates.of_new(task("d"))) is None, "the thread goes on"
+    monkeypatch.setattr(module, "TURN_SECONDS", SECONDS)
+    waits = asyncio.create_task(estimates.of_new(task("e", user="bob")))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await soon(waits) is not None
+    assert await until(lambda: estimates.of_new(task("f"))) is not None
+    assert entered == ["a", "e", "f"]
+
+
+async def test_failed_estimate_of_a_new_task_ends_its_turn(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    estimates = Box(1).estimates
+    with monkeypatch.context() as broken:
+        broken.delattr(State, "enter")
+        assert await estimates.of_new(task("a")) is None
+    assert "the start of a new task can't be estimated" in caplog.text
+    assert await estimates.of_new(task("a")) is not None
+
+
+async def test_used_idempotency_key_has_the_estimate_of_its_task(
+    box: EngineBox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = list[str]()
+
+    def counted(state: State, now: int, run_times: RunTimes, task_id: str) -> Estimate | None:
+        played.append(task_id)
+        return estimate_one(state, now, run_times, task_id)
+
+    monkeypatch.setattr(module, "estimate_one", counted)
+    async with box.engine(max_running=1) as engine:
+        blocker = await engine.create_task(ALICE, SLEEP, "runs")
+        await running(engine, blocker.id)
+        waits = await engine.create_task(ALICE, SLEEP, "waits")
+        valid = await engine.validate_task(ALICE, SLEEP, "waits", with_estimate=True)
+        assert valid.task.id == waits.id
+        assert valid.estimate is not None
+        valid = await engine.validate_task(ALICE, SLEEP, "runs", with_estimate=True)
+        assert (valid.task.id, valid.estimate) == (blocker.id, None)
+        for task_id in (waits.id, blocker.id):
+            await engine.cancel_task(ALICE, task_id)
+            await ended(engine, task_id)
+        valid = await engine.validate_task(ALICE, SLEEP, "waits", with_estimate=True)
+        assert (valid.task.id, valid.estimate) == (waits.id, None)
+        assert played == [], "none is entered a second time"
+        valid = await engine.validate_task(ALICE, SLEEP, "new", with_estimate=True)
+        assert valid.estimate is not None
+        assert played == [valid.task.id]
 
 
 async def test_too_long_a_queue_has_no_estimates(monkeypatch: pytest.MonkeyPatch) -> None:

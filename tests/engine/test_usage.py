@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
+from fetchml.adapters.process.launcher import ProcessLauncher
 from fetchml.core.model import AttemptEnd, Change, Status, Task
 from fetchml.core.usage import DayUse, GpuHold, UserDay
 from fetchml.engine.engine import Engine
@@ -147,6 +148,44 @@ def test_deleted_task_and_service() -> None:
     box.change(replace(held(status=Status.FAILED, service=True, ended_at=box.now), id="s"))
     box.take()
     assert box.sums[DAY] == DayUse(2 * HOUR, 4 * HOUR, failed=1), "hours, but no task"
+
+
+def test_deletion_of_many_tasks_takes_only_their_holds() -> None:
+    box = Ledger()
+    names = ("a", "b", "c")
+    over = [replace(held(gpus=1, status=Status.FAILED, ended_at=NOON), id=name) for name in names]
+    for each in over:
+        box.change(replace(held(gpus=1, status=Status.RUNNING), id=each.id))
+    for each in over[:2]:
+        box.change(each)
+    box.take()
+    box.change(over[2])
+    gone = [replace(each, hidden=True) for each in (over[0], over[2])]
+    box.ledger.committed([Change(1, box.now, each) for each in gone])
+    assert [hold.task_id for hold in box.ledger.holds()] == ["b"], "stored or not"
+
+
+async def test_holds_and_sums_are_recorded_while_nothing_can_be_measured(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> object:
+        raise ConnectionError("the launcher is away")
+
+    monkeypatch.setattr(ProcessLauncher, "usage", broken)
+    async with box.engine() as engine:
+        sampler = box.parts.sampler
+        made = await engine.create_task(ALICE, {"job_name": "a", "command": ["true"], "gpu": 1})
+        await ended(engine, made.id, ALICE)
+        for _ in range(2):
+            with pytest.raises(ConnectionError):
+                await sampler.sample()
+        assert sampler._ledger.holds() == [], "it does not grow"
+        await until(
+            lambda: engine.usage.by_day(ALICE, None, None),
+            lambda found: sum(use.completed for _, use in found.rows) == 1,
+        )
+        [track] = (await engine.usage.of_gpus(ALICE, None, None, None)).gpus
+        assert [hold.task_id for hold in track.holds] == [made.id]
 
 
 async def sampled(box: Box, holds: Callable[[], object]) -> None:

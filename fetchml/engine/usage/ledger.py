@@ -60,6 +60,7 @@ class UsageLedger:
 
     def committed(self, changes: Sequence[Change]) -> None:
         """Follow the durable changes. On the way of a submit: it calls nothing before the end."""
+        hidden = set[str]()
         for change in changes:
             task, held = change.task, self._holding.get(change.task.id)
             holds = task.status in _HOLDING and not task.prestaged
@@ -77,8 +78,10 @@ class UsageLedger:
                 self._live.discard(task.id)
                 self._count(task, task.ended_at or change.at)
             if task.hidden:
-                self._ended = [hold for hold in self._ended if hold.task_id != task.id]
-                self._taken = [hold for hold in self._taken if hold.task_id != task.id]
+                hidden.add(task.id)
+        if hidden:  # Once for all of them: a deletion may be of thousands.
+            self._ended = [hold for hold in self._ended if hold.task_id not in hidden]
+            self._taken = [hold for hold in self._taken if hold.task_id not in hidden]
 
     def take(self) -> tuple[list[GpuHold], dict[UserDay, DayUse], int]:
         """Return what is to be stored: holds that have ended, the sums since the last call, and

@@ -76,11 +76,16 @@ class UsageSampler:
 
     async def sample(self) -> None:
         """Take one sample of everything, and record it."""
-        tasks = await self._measure() if self._samples else []
-        at = self._clock()
-        gpus = self._read_gpus(at) if self._samples else []
-        holds, days, until = self._ledger.take()
-        self._store.usage.record(UsageBatch(until, tasks, gpus, holds, days))
+        tasks: list[TaskSample] = []
+        gpus: list[GpuSample] = []
+        try:
+            if self._samples:
+                gpus = self._read_gpus(self._clock())
+                tasks = await self._measure()
+        finally:
+            # What has ended is recorded also while the launcher fails: the ledger keeps it.
+            holds, days, until = self._ledger.take()
+            self._store.usage.record(UsageBatch(until, tasks, gpus, holds, days))
 
     async def _measure(self) -> list[TaskSample]:
         specs = [spec for spec in map(self._attempts.launched, self._running()) if spec is not None]

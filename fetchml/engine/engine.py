@@ -1,7 +1,7 @@
 """Operations on tasks, called by both transports: checks permissions, and lets the core decide."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from typing import BinaryIO
 
 from msgspec.structs import replace
@@ -24,6 +24,7 @@ from fetchml.engine.host.diagnosis import Diagnosis
 from fetchml.engine.host.info import ServerInformation
 from fetchml.engine.logs.reader import LogReader
 from fetchml.engine.logs.search import LogSearcher
+from fetchml.engine.slow_reads import SEARCH_TOO_LONG, SlowReads
 from fetchml.engine.status import ServerStatus
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
@@ -80,6 +81,7 @@ class Engine:
         submissions: Submissions,
         status: ServerStatus,
         usage: UsageHistory,
+        slow_reads: SlowReads,
         audit: Audit,
         dispatcher: Dispatcher,
         clock: Callable[[], int],
@@ -99,6 +101,7 @@ class Engine:
         self.status = status
         self._submissions = submissions
         self.usage = usage
+        self._slow_reads = slow_reads
         self._store = store
         self._state = state
         self._index = index
@@ -133,6 +136,13 @@ class Engine:
 
     async def get_task(self, who: Principal, task_id: str) -> Task:
         return await self._visible.get(who, task_id)
+
+    def turn_to_list(self, who: Principal, query: TaskQuery) -> AbstractAsyncContextManager[None]:
+        """Enter it around `list_tasks`, before anything that all callers share is taken: searches
+        of one user wait for each other."""
+        return (
+            self._slow_reads.turn(who.user, SEARCH_TOO_LONG) if query.is_search else nullcontext()
+        )
 
     async def list_tasks(self, who: Principal, query: TaskQuery, *, whole: bool = True) -> TaskPage:
         """Raises PageTooLarge where the page can't hold all that the query asks for; with `whole`
@@ -206,7 +216,7 @@ class Engine:
     ) -> TaskHistory:
         """What a task used. Times in milliseconds since the epoch (UTC)."""
         task = await self.get_task(who, task_id)
-        return await self.usage.of_task(task, since, until, points, attempt)
+        return await self.usage.of_task(who, task, since, until, points, attempt)
 
     async def task_output(self, task: Task) -> str | None:
         """The last 64 KiB of what it wrote; None: nothing yet."""

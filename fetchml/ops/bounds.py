@@ -6,7 +6,8 @@ shows the sum, and a test compares it with what the systemd unit grants.
 
 from typing import NamedTuple
 
-from fetchml.adapters.duckdb import store
+from fetchml import pages
+from fetchml.adapters.duckdb import readers, store
 from fetchml.api.grpc import handler, receiving, sending, server, tasks
 from fetchml.api.grpc.sockets import connections
 from fetchml.api.http import connection, reply
@@ -34,6 +35,9 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
     return (
         MemoryBound("the program itself", PROCESS_BYTES),
         MemoryBound("the database", store.MEMORY_BYTES),
+        MemoryBound(
+            "searches and histories that are read", readers.SLOW_READERS * pages.PAGE_BYTES
+        ),
         MemoryBound("tasks that have not ended", quotas.MAX_LIVE_BYTES),
         MemoryBound("the newest tasks that have ended", len(ENDED) * task_index.RECENT_BYTES),
         MemoryBound("the newest changes", feed.KEPT_BYTES),
@@ -62,7 +66,8 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
             server.MAX_CALLS * (receiving.UNREAD_BYTES + sending.SMALL_BYTES),
         ),
         MemoryBound(
-            "gRPC's lists that are made", tasks.MAX_CONCURRENT_PAGES * tasks.PAGE_MEMORY_BYTES
+            "gRPC's lists that are made",
+            (tasks.MAX_CONCURRENT_PAGES + tasks.MAX_CONCURRENT_SEARCHES) * tasks.PAGE_MEMORY_BYTES,
         ),
         MemoryBound(
             "archives of outputs that are written",

@@ -44,6 +44,11 @@ class TaskQuery(msgspec.Struct, frozen=True):
     brief: bool = False
     """Command, `args`, `env`, `metadata` and `dataset_specs` may be missing from the result."""
 
+    @property
+    def is_search(self) -> bool:
+        """Whether it reads the data of all tasks that the other filters let through."""
+        return self.text is not None or bool(self.labels)
+
 
 class TaskPage(msgspec.Struct, frozen=True):
     tasks: list[Task]
@@ -119,6 +124,10 @@ class StoreDamaged(Exception):
     """The store can't be opened and was not changed. The message has the reason and the remedy."""
 
 
+class ReadTooLong(Exception):
+    """A read took longer than the store allows it, and was given up."""
+
+
 class Store(Protocol):
     """Durable memory with one process and one writer.
 
@@ -157,7 +166,7 @@ class Store(Protocol):
         """Return a task in any state, hidden ones included."""
 
     async def list_tasks(self, query: TaskQuery) -> TaskPage:
-        """Return a page of visible tasks."""
+        """Return a page of visible tasks. A search delays no other read, and raises ReadTooLong."""
 
     async def changes_since(self, seq: int, limit: int) -> list[Change] | None:
         """Return at most `limit` changes with a number above `seq`, in order, and at least one if

@@ -89,7 +89,8 @@ class GpuPoint(msgspec.Struct, frozen=True):
 
 
 class UsageStore(Protocol):
-    """Nothing here delays a change of a task, and a crash loses the last seconds."""
+    """Nothing here delays a change of a task, and a crash loses the last seconds. Reads of the
+    history raise `ports.store.ReadTooLong`."""
 
     async def accounted_until(self) -> int:
         """Return the `until` of the last stored batch; 0 if there is none."""

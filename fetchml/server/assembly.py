@@ -37,6 +37,7 @@ from fetchml.engine.named_snapshots import NamedSnapshots
 from fetchml.engine.run_times import RunTimes
 from fetchml.engine.service_tasks import ServiceTasks
 from fetchml.engine.share_store import ShareStore
+from fetchml.engine.slow_reads import SlowReads
 from fetchml.engine.status import ServerStatus
 from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
@@ -300,6 +301,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         store, state, visible, ended, submissions, dispatcher, audit=audit, clock=clock
     )
     log_threads = LogThreads()
+    slow_reads = SlowReads()
     engine = Engine(
         store=store,
         state=state,
@@ -331,8 +333,16 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         submissions=submissions,
         status=status,
         usage=UsageHistory(
-            store, state, ledger, sampler, clock=clock, zone=options.zone, private=private
+            store,
+            state,
+            ledger,
+            sampler,
+            slow_reads,
+            clock=clock,
+            zone=options.zone,
+            private=private,
         ),
+        slow_reads=slow_reads,
         audit=audit,
         dispatcher=dispatcher,
         clock=clock,

@@ -32,6 +32,8 @@ class Database:
         self.files = files
         self._changed = threading.Condition()
         self._reads = 0
+        self._slow_reads = 0
+        self._checkpoint_due = False
         self._in_checkpoint = False
         self._copies = 0
         self.commits = threading.Lock()
@@ -45,21 +47,33 @@ class Database:
         return cursor
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self, *, slow: bool = False) -> Iterator[None]:
         """Exclude checkpoints during a read. Don't wait for another thread inside.
 
         A scan during a checkpoint that drops deleted rows sometimes misses the table's newest rows
         (DuckDB 2.0.1).
         """
         with self._changed:
-            self._changed.wait_for(lambda: not self._in_checkpoint)
+            self._changed.wait_for(
+                lambda: not (self._in_checkpoint or (slow and self._checkpoint_due))
+            )
             self._reads += 1
+            self._slow_reads += slow
         try:
             yield
         finally:
             with self._changed:
                 self._reads -= 1
+                self._slow_reads -= slow
                 self._changed.notify_all()
+
+    def may_checkpoint(self, *, due: bool) -> bool:
+        """Say whether a checkpoint is due, again and again. Returns whether it need not wait for a
+        slow read: all others would wait too. While it is due, no slow read begins."""
+        with self._changed:
+            self._checkpoint_due = due
+            self._changed.notify_all()
+            return due and self._slow_reads == 0
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database file and copy the header. Does nothing while

@@ -156,6 +156,8 @@ class Maintenance:
                 self._checkpoint()
         except Exception as error:  # noqa: BLE001 - readers may miss changes now
             self._on_failure(error)
+        finally:
+            self._database.may_checkpoint(due=False)
 
     def _turn(self, *, asked: bool) -> None:
         durable_seq = self.durable_seq
@@ -168,8 +170,10 @@ class Maintenance:
         self._prune(idle)
         wal = self._database.files.wal
         wal_bytes = wal.stat().st_size if wal.exists() else 0
-        if wal_bytes > (IDLE_CHECKPOINT_BYTES if idle else BUSY_CHECKPOINT_BYTES):
+        due = wal_bytes > (IDLE_CHECKPOINT_BYTES if idle else BUSY_CHECKPOINT_BYTES)
+        if self._database.may_checkpoint(due=due):
             self._checkpoint()
+            self._database.may_checkpoint(due=False)
         self.has_room = self._look_at_disk()
 
     def _read_sizes(self) -> None:

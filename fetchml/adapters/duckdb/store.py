@@ -7,11 +7,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -21,6 +20,7 @@ from fetchml.adapters.duckdb import schema, sql
 from fetchml.adapters.duckdb.database import Database, open_database
 from fetchml.adapters.duckdb.journal_writer import JournalWriter
 from fetchml.adapters.duckdb.maintenance import IDEMPOTENCY_KEPT_MS, Maintenance
+from fetchml.adapters.duckdb.readers import Readers
 from fetchml.adapters.duckdb.recovery import DatabaseFiles
 from fetchml.adapters.duckdb.task_rows import AT_ONCE, decode_task, page_by, tasks_by
 from fetchml.adapters.duckdb.usage_tables import UsageTables
@@ -39,10 +39,6 @@ from fetchml.ports.store import (
 )
 
 log = logging.getLogger(__name__)
-
-READERS = 4
-
-T = TypeVar("T")
 
 _decode_key = msgspec.json.Decoder(Key).decode
 
@@ -96,12 +92,11 @@ class DuckDBStore:
         self._now_ms = now_ms
         self._failure_lock = threading.Lock()
         self._failure: Exception | None = None
-        self._thread_local = threading.local()
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._loop: asyncio.AbstractEventLoop
         self._lock: DataDirLock
         self._database: Database
         self._maintenance: Maintenance
+        self._readers: Readers
         self.usage: UsageTables
         self._writer: JournalWriter
         self._on_fatal: Callable[[Exception], None]
@@ -148,7 +143,7 @@ class DuckDBStore:
             rows = rows or cursor.execute(sql.GET, [task_id]).fetchall()
             return decode_task(rows[0][0]) if rows else None
 
-        return await self._read(read)
+        return await self._readers.read(read)
 
     async def list_tasks(self, query: TaskQuery) -> TaskPage:
         def read(cursor: duckdb.DuckDBPyConnection) -> TaskPage:
@@ -159,7 +154,7 @@ class DuckDBStore:
                 tasks, cut = page_by(cursor, query)
             return TaskPage(tasks, total, cut)
 
-        return await self._read(read, folded=True)
+        return await self._readers.read(read, folded=True, slow=query.is_search)
 
     async def changes_since(self, seq: int, limit: int) -> list[Change] | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[Change] | None:
@@ -170,7 +165,7 @@ class DuckDBStore:
                 return None
             return [Change(number, at, decode_task(data)) for number, at, data in rows]
 
-        return await self._read(read)
+        return await self._readers.read(read)
 
     async def ended_on(self, day: str) -> tuple[int, int]:
         first = date.fromisoformat(day)
@@ -180,28 +175,28 @@ class DuckDBStore:
             [(completed, failed)] = cursor.execute(sql.ENDED_BETWEEN, bounds).fetchall()
             return completed, failed
 
-        return await self._read(read, folded=True)
+        return await self._readers.read(read, folded=True)
 
     async def kept_by_user(self) -> dict[str, Kept]:
         def read(cursor: duckdb.DuckDBPyConnection) -> dict[str, Kept]:
             rows = cursor.execute(sql.KEPT_BY_USER).fetchall()
             return {user: Kept(*(int(number or 0) for number in sums)) for user, *sums in rows}
 
-        return await self._read(read, folded=True)
+        return await self._readers.read(read, folded=True)
 
     async def old_tasks(self, query: OldTasks) -> list[Task]:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[Task]:
             with _snapshot(cursor):
                 return tasks_by(cursor, *sql.old_tasks(query))
 
-        return await self._read(read, folded=True)
+        return await self._readers.read(read, folded=True)
 
     async def count_old_tasks(self, query: OldTasks) -> OldTasksTotal:
         def read(cursor: duckdb.DuckDBPyConnection) -> OldTasksTotal:
             [(tasks, *sums)] = cursor.execute(*sql.count_old_tasks(query)).fetchall()
             return OldTasksTotal(tasks, Kept(*map(int, sums)))
 
-        return await self._read(read, folded=True)
+        return await self._readers.read(read, folded=True)
 
     async def find_idempotent(self, user: str, keys: Sequence[str]) -> dict[str, IdempotentCreate]:
         def read(cursor: duckdb.DuckDBPyConnection) -> dict[str, IdempotentCreate]:
@@ -217,7 +212,7 @@ class DuckDBStore:
                     found[key] = each
             return found
 
-        return await self._read(read)
+        return await self._readers.read(read)
 
     async def put_key(self, key: Key) -> None:
         await self._writer.execute(sql.PUT_KEY, [key.id, msgspec.json.encode(key).decode()])
@@ -226,7 +221,7 @@ class DuckDBStore:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[Key]:
             return [_decode_key(data) for (data,) in cursor.execute(sql.LIST_KEYS).fetchall()]
 
-        return await self._read(read)
+        return await self._readers.read(read)
 
     async def put_document(self, kind: str, document_id: str, data: bytes) -> None:
         await self._writer.execute(sql.PUT_DOCUMENT, [kind, document_id, data])
@@ -238,7 +233,7 @@ class DuckDBStore:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[bytes]:
             return [data for (data,) in cursor.execute(sql.LIST_DOCUMENTS, [kind]).fetchall()]
 
-        return await self._read(read)
+        return await self._readers.read(read)
 
     def append_audit(self, entry: AuditEntry) -> asyncio.Future[None]:
         return self._writer.append_audit(entry)
@@ -268,7 +263,7 @@ class DuckDBStore:
             entries.sort(key=lambda entry: entry.id, reverse=True)
             return entries[: query.limit]
 
-        return await self._read(read)
+        return await self._readers.read(read)
 
     def has_room(self) -> bool:
         return self._maintenance.has_room
@@ -307,7 +302,8 @@ class DuckDBStore:
             now_ms=self._now_ms,
             on_failure=self._fail,
         )
-        self.usage = UsageTables(self._maintenance.usage, self._read)
+        self._readers = Readers(self._database, self._maintenance.wait_folded)
+        self.usage = UsageTables(self._maintenance.usage, self._readers)
         return self._restore(cursor, instance_id, recent_limit, recent_bytes)
 
     def _restore(
@@ -342,7 +338,7 @@ class DuckDBStore:
     def _close(self) -> None:
         self._writer.stop()
         self._maintenance.stop()
-        self._readers.shutdown()
+        self._readers.close()
         self._database.close()
         self._lock.release()
 
@@ -364,21 +360,6 @@ class DuckDBStore:
         return StoreUnusable(
             what if then is None else f"{what}. Nothing was lost: {then}, and try again"
         )
-
-    async def _read(
-        self, read: Callable[[duckdb.DuckDBPyConnection], T], *, folded: bool = False
-    ) -> T:
-        """Run a read in a reader thread. `folded`: wait until `tasks` has all durable changes."""
-        return await self._loop.run_in_executor(self._readers, self._with_cursor, read, folded)
-
-    def _with_cursor(self, read: Callable[[duckdb.DuckDBPyConnection], T], folded: bool) -> T:
-        cursor = getattr(self._thread_local, "cursor", None)
-        if cursor is None:
-            cursor = self._thread_local.cursor = self._database.cursor()
-        if folded:
-            self._maintenance.wait_folded()
-        with self._database.reading():
-            return read(cursor)
 
     def _midnight_ms(self, day: date) -> int:
         midnight = datetime(day.year, day.month, day.day, tzinfo=self._time_zone)

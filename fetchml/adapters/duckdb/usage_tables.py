@@ -1,29 +1,20 @@
 """The history of use on DuckDB: `ports.usage.UsageStore`."""
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
-
 import duckdb
 from msgspec.structs import replace
 
 from fetchml.adapters.duckdb import usage_sql
+from fetchml.adapters.duckdb.readers import Readers
 from fetchml.adapters.duckdb.usage_writer import UsageWriter
 from fetchml.core.requests.usage import Period
 from fetchml.core.usage import DayUse, GpuHold, UserDay, step_ms
 from fetchml.ports.usage import GpuPoint, TaskHistory, TaskPoint, UsageBatch
 
-T = TypeVar("T")
-
-
-class Read(Protocol):
-    async def __call__(self, read: Callable[[duckdb.DuckDBPyConnection], T], /) -> T:
-        """Run a read in one of the store's threads."""
-
 
 class UsageTables:
-    def __init__(self, writer: UsageWriter, read: Read) -> None:
+    def __init__(self, writer: UsageWriter, readers: Readers) -> None:
         self._writer = writer
-        self._read = read
+        self._readers = readers
 
     def record(self, batch: UsageBatch) -> None:
         self._writer.record(batch)
@@ -33,7 +24,7 @@ class UsageTables:
             [(until,)] = cursor.execute(usage_sql.USAGE_UNTIL).fetchall()
             return int(until or 0)
 
-        return await self._read(read)
+        return await self._readers.read(read)
 
     async def task_history(
         self, task_id: str, period: Period, attempt: int | None = None
@@ -46,14 +37,14 @@ class UsageTables:
             finally:
                 cursor.rollback()
 
-        return await self._read(read)
+        return await self._readers.read(read, slow=True)
 
     async def gpu_uuids(self, period: Period) -> list[str]:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[str]:
             rows = cursor.execute(usage_sql.GPU_UUIDS, [period.since, period.until]).fetchall()
             return [uuid for (uuid,) in rows]
 
-        return await self._read(read)
+        return await self._readers.read(read, slow=True)
 
     async def gpu_history(self, period: Period, step: int) -> list[GpuPoint]:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[GpuPoint]:
@@ -63,14 +54,14 @@ class UsageTables:
                 for uuid, bucket, *rest in cursor.execute(usage_sql.GPU_POINTS, which).fetchall()
             ]
 
-        return await self._read(read)
+        return await self._readers.read(read, slow=True)
 
     async def gpu_holds(self, period: Period, limit: int, user: str | None) -> list[GpuHold]:
         def read(cursor: duckdb.DuckDBPyConnection) -> list[GpuHold]:
             which = [period.since, period.until, limit, user]
             return [GpuHold(*row) for row in cursor.execute(usage_sql.GPU_HOLDS, which).fetchall()]
 
-        return await self._read(read)
+        return await self._readers.read(read, slow=True)
 
     async def days(
         self, first: str, last: str, limit: int, user: str | None
@@ -82,7 +73,7 @@ class UsageTables:
                 for day, name, *sums in cursor.execute(usage_sql.DAYS, which).fetchall()
             ]
 
-        return await self._read(read)
+        return await self._readers.read(read, slow=True)
 
 
 def _task_history(

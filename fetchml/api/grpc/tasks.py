@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 MAX_CONCURRENT_PAGES = 4
 """Task lists that are built at one time."""
+MAX_CONCURRENT_SEARCHES = 2
+"""And those that are searches, which don't occupy the places of others."""
 PAGE_MEMORY_BYTES = 96 << 20
 """Memory of the largest page while it is built: tasks, messages and encoded bytes."""
 
@@ -48,6 +50,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
     def __init__(self, engine: "Engine") -> None:
         super().__init__(engine)
         self._pages = asyncio.Semaphore(MAX_CONCURRENT_PAGES)
+        self._searches = asyncio.Semaphore(MAX_CONCURRENT_SEARCHES)
 
     async def CreateTask(
         self, request: task_pb2.CreateTaskRequest, context: RpcContext
@@ -96,7 +99,8 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.TaskList:
         full = wants_full(request.view)
         wanted = listing(list_request(request))
-        async with self._pages:
+        places = self._searches if wanted.query.is_search else self._pages
+        async with self._engine.turn_to_list(context.principal, wanted.query), places:
             page = TaskPage([], 0)
             if not wanted.impossible:
                 page = await self._engine.list_tasks(

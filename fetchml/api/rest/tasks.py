@@ -9,6 +9,7 @@ from fetchml.api.http.body import read_object
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
+from fetchml.api.http.streams import ended_with_client
 from fetchml.api.listing import ListRequest, listing
 from fetchml.api.mappings import ESTIMATE, EXPLANATION
 from fetchml.api.task_json import task_json
@@ -72,9 +73,12 @@ class TaskOperations:
         wanted = listing(_list_request(query, full=full))
         page = TaskPage([], 0)
         if not wanted.impossible:
-            page = await self._engine.list_tasks(
-                request.principal, wanted.query, whole=not wanted.by_token
-            )
+            who = request.principal
+            with ended_with_client(request):
+                async with self._engine.turn_to_list(who, wanted.query):
+                    page = await self._engine.list_tasks(
+                        who, wanted.query, whole=not wanted.by_token
+                    )
         body = {
             "tasks": await request.rows(partial(task_json, full=full), wanted.shown(page)),
             "total": page.total,

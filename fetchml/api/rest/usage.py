@@ -7,6 +7,7 @@ from aiohttp import web
 from fetchml.api.http.query import Query
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Route
+from fetchml.api.http.streams import ended_with_client
 from fetchml.api.usage_mappings import (
     GPU_HISTORY,
     GPU_HOLD,
@@ -35,14 +36,15 @@ class UsageOperations:
 
     async def of_task(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(request.http, "since", "until", "points", "attempt")
-        history = await self._engine.task_usage(
-            request.principal,
-            task_id,
-            since=query.time("since"),
-            until=query.time("until"),
-            points=query.number("points"),
-            attempt=query.number("attempt"),
-        )
+        with ended_with_client(request):
+            history = await self._engine.task_usage(
+                request.principal,
+                task_id,
+                since=query.time("since"),
+                until=query.time("until"),
+                points=query.number("points"),
+                attempt=query.number("attempt"),
+            )
         body = {
             **TASK_USAGE.json(history),
             "points": await request.rows(TASK_POINT.json, history.points),
@@ -51,9 +53,10 @@ class UsageOperations:
 
     async def of_gpus(self, request: RestRequest) -> web.StreamResponse:
         query = Query(request.http, "since", "until", "points")
-        history = await self._engine.usage.of_gpus(
-            request.principal, query.time("since"), query.time("until"), query.number("points")
-        )
+        with ended_with_client(request):
+            history = await self._engine.usage.of_gpus(
+                request.principal, query.time("since"), query.time("until"), query.number("points")
+            )
         gpus = [
             {
                 **GPU_TRACK.json(track),
@@ -66,9 +69,10 @@ class UsageOperations:
 
     async def by_day(self, request: RestRequest) -> web.StreamResponse:
         query = Query(request.http, "since", "until")
-        found = await self._engine.usage.by_day(
-            request.principal, query.time("since"), query.time("until")
-        )
+        with ended_with_client(request):
+            found = await self._engine.usage.by_day(
+                request.principal, query.time("since"), query.time("until")
+            )
         body = {
             **GPU_HOURS_LIST.json(found),
             "days": await request.rows(GPU_HOURS.json, found.rows),

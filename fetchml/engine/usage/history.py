@@ -1,6 +1,7 @@
 """The history of use, as far as the caller may see it. Verbs raise `errors.RequestError`."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from datetime import tzinfo
 from itertools import groupby
 from operator import attrgetter
@@ -14,6 +15,7 @@ from fetchml.core.requests.usage import MAX_HOLDS, MAX_POINTS_IN_ALL, MAX_ROWS
 from fetchml.core.state import State
 from fetchml.core.usage import DayUse, GpuHold, UserDay, step_ms
 from fetchml.engine.daily_counts import day_of
+from fetchml.engine.slow_reads import HISTORY_TOO_LONG, SlowReads
 from fetchml.engine.usage.ledger import UsageLedger
 from fetchml.engine.usage.sampler import UsageSampler
 from fetchml.errors import BadRequest
@@ -61,6 +63,7 @@ class UsageHistory:
         state: State,
         ledger: UsageLedger,
         sampler: UsageSampler,
+        slow_reads: SlowReads,
         *,
         clock: Callable[[], int],
         zone: tzinfo,
@@ -70,12 +73,14 @@ class UsageHistory:
         self._state = state
         self._ledger = ledger
         self._sampler = sampler
+        self._slow_reads = slow_reads
         self._clock = clock
         self._zone = zone
         self._private = private
 
     async def of_task(
         self,
+        who: Principal,
         task: Task,
         since: int | None,
         until: int | None,
@@ -87,7 +92,8 @@ class UsageHistory:
         if attempt is not None and attempt < 1:
             raise BadRequest("attempt: must be at least 1")
         period = requests.of_task(since, until, points, self._clock())
-        return await self._store.usage.task_history(task.id, period, attempt)
+        async with self._turn(who):
+            return await self._store.usage.task_history(task.id, period, attempt)
 
     async def of_gpus(
         self, who: Principal, since: int | None, until: int | None, points: int | None
@@ -97,6 +103,10 @@ class UsageHistory:
         period = requests.of_gpus(since, until, points, self._clock())
         if period.since >= period.until:
             return GpuHistory(period.since, period.since, step_ms(0, 1, 1), [])
+        async with self._turn(who):
+            return await self._of_gpus(who, period)
+
+    async def _of_gpus(self, who: Principal, period: requests.Period) -> GpuHistory:
         own = None if self._sees_all(who) else who.user
         # First: one that ends meanwhile is in the store next.
         in_memory = self._ledger.holds()
@@ -133,7 +143,8 @@ class UsageHistory:
         period = requests.of_days(since, until, now)
         first, last = day_of(period.since, self._zone), day_of(period.until, self._zone)
         own = None if self._sees_all(who) else who.user
-        rows = await self._store.usage.days(first, last, MAX_ROWS + 1, own)
+        async with self._turn(who):
+            rows = await self._store.usage.days(first, last, MAX_ROWS + 1, own)
         if len(rows) > MAX_ROWS:
             raise BadRequest(
                 f"since: more than {MAX_ROWS} days of users: set since and until to fewer days"
@@ -159,6 +170,9 @@ class UsageHistory:
                 )
         found.sort(key=lambda use: use.memory_bytes, reverse=True)
         return found[:MAX_TASKS]
+
+    def _turn(self, who: Principal) -> AbstractAsyncContextManager[None]:
+        return self._slow_reads.turn(who.user, HISTORY_TOO_LONG)
 
     def _sees_all(self, who: Principal) -> bool:
         return not self._private or who.role is Role.ADMIN

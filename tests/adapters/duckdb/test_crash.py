@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from fetchml.adapters.duckdb.readers import READERS
 from fetchml.adapters.duckdb.recovery import DatabaseFiles
-from fetchml.adapters.duckdb.store import READERS, StoreUnusable
+from fetchml.adapters.duckdb.store import StoreUnusable
 from fetchml.core.model import Status, Task
 from fetchml.core.requests.submission import MAX_REQUEST_BYTES
 from fetchml.ports.store import TaskQuery

@@ -98,7 +98,7 @@ async def test_unknown_path_returns_404(rest: World, path: str) -> None:
     ("method", "path", "allowed"),
     [
         ("PUT", "/v1/tasks", "POST, GET, HEAD, OPTIONS"),
-        ("PATCH", "/v1/tasks/x", "GET, DELETE, HEAD, OPTIONS"),
+        ("PUT", "/v1/tasks/x", "GET, DELETE, PATCH, HEAD, OPTIONS"),
         ("POST", "/health", "GET, HEAD, OPTIONS"),
         ("PROPFIND", "/v1/queue", "GET, HEAD, OPTIONS"),
     ],

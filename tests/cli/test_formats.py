@@ -85,7 +85,7 @@ def test_aliases_and_suggestions(server: Server) -> None:
     assert "NAME" in server.run("experiment", "list").succeeded()
     assert "Did you mean 'submit'?" in run("sumbit").err
     assert "Did you mean 'create'?" in run("experiment", "crate").err
-    assert "Did you mean '--status'?" in run("ls", "--statu", "queued").err
+    assert "Did you mean '--experiment'?" in run("ls", "--experimen", "x").err
     assert run("--version").succeeded() == f"fetchml {__version__}"
 
 

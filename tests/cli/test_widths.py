@@ -61,7 +61,7 @@ def test_other_lists_fit_a_narrow_terminal(server: Server) -> None:
     assert made[-8:] in shown(server, "experiment ls", 60)
     assert "EXECUTORS" in shown(server, "queue", 60)
     assert "valid" in shown(server, "keys ls", 60)
-    assert "experiment.create" in shown(server, "audit", 60)
+    assert "experiment" in shown(server, "audit", 60), "a long action may be cut"
     for command in ("storage", "jupyter ls", "snapshot ls"):
         assert shown(server, command, 60).strip()
 

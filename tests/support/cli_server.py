@@ -13,7 +13,7 @@ from typing import Any
 PROGRAM = os.environ.get("FETCHML_PROGRAM")
 """The executable that is tested; None: this environment's own."""
 FETCHML = [PROGRAM] if PROGRAM else [sys.executable, "-m", "fetchml"]
-SECONDS = 30
+SECONDS = 120
 """Long enough for a busy machine; a test that waits so long has failed."""
 
 

@@ -27,6 +27,7 @@ from tests.server.parity_cases import (
 from tests.support.front import EDGE
 from tests.support.program import Server
 from tests.support.rest_world import JSON
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -129,6 +130,12 @@ async def test_queue_and_server_are_equal(parity_server: Server) -> None:
         )
         return over_rest
 
+    async def waiting() -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = (await server.rest.get("/v1/queue/waiting")).json["waiting"]
+        return rows
+
+    # Until then both transports may see the first task at different steps.
+    await until(waiting, lambda rows: "is ready to start" in rows[0]["reason"])
     queue = queue_pb2.ListQueueRequest(limit=5, view=task_pb2.FULL)
     listed = await same_as("/v1/queue/waiting?limit=5&view=full", rpc.queue.ListQueue, queue)
     assert [(row["task"]["id"], row["position"]) for row in listed["waiting"]] == [

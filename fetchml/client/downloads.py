@@ -10,7 +10,7 @@ _TAG = re.compile(r"[0-9a-f]{24}")
 
 
 class PartFile:
-    """`NAME.ETAG.part` beside the file: the tag tells whether the rest belongs to it."""
+    """`NAME.ETAG.part` beside the file: the tag shows whether the rest belongs to it."""
 
     def __init__(self, to: Path) -> None:
         self._to = to

@@ -54,7 +54,7 @@ class LauncherConformance:
     """A subclass brings the fixtures `bench` and `engine` (an address, for `server.py`)."""
 
     kind = ""
-    """The launcher's name for `server.py`; empty if `engine` tells it."""
+    """The launcher's name for `server.py`; empty if `engine` names it."""
 
     @pytest.fixture
     async def launcher(self, bench: Bench) -> Launcher:

@@ -44,7 +44,7 @@ unset NODE GPUS PWD OLDPWD
 umask 077
 trap 'exit 143' HUP INT TERM
 until [ -e {run}/open ]; do
-    # A listing is read anew from a network disk, where the absence of a file is remembered.
+    # A listing is read again from a network disk, where the absence of a file is remembered.
     ls {run} >/dev/null || exit 125
     sleep 0.2
 done
@@ -122,7 +122,7 @@ def read(path: Path) -> Records:
     """Raises OSError if the shared folder fails, so that this is not taken for an absent file."""
     folder = AttemptFolder(path)
     try:
-        # Read anew what nodes have written.
+        # Read again what nodes have written.
         names = {entry.name for entry in folder.run.iterdir()}
     except FileNotFoundError:
         if not path.parent.parent.parent.is_dir():

@@ -29,7 +29,7 @@ class ArchiveNames:
     def name(self, path: str) -> str:
         """Return the name of a file; `path` is relative, with `/` between its parts."""
         wanted = "/".join(_part(part) for part in path.split("/"))
-        name, key = wanted, wanted.casefold()  # Not every system tells names apart by their case.
+        name, key = wanted, wanted.casefold()  # Not every system distinguishes names by case.
         while name.casefold() in self._given:
             self._given[key] += 1
             name = f"{wanted}~{self._given[key]}"

@@ -5,6 +5,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 PYTEST := build/run_tests.sh
 RUNS_PROGRAM := tests/executable tests/contract tests/server
+# Where it is set, every Python process compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo web web-watch screenshot test test-binary test-python fuzz lint audit format docs proto client shim build release bench gpu-check lock clean
 

@@ -3,12 +3,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+TESTS := # All; or pytest's arguments.
 PYTEST := build/run_tests.sh
 RUNS_PROGRAM := tests/executable tests/contract tests/server
 # Where it is set, every Python process compiles all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo web web-watch screenshot test test-binary test-python fuzz lint audit format docs proto client shim build release bench gpu-check lock clean
+.PHONY: help setup demo web web-watch screenshot test test-binary test-release test-python fuzz lint audit format docs proto client shim build release bench gpu-check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,10 +31,11 @@ screenshot: setup ## make docs/page.png, the picture of the page in README
 	$(BIN)/python -m build.screenshot
 
 test: lint build ## lint, build, then every test; starts a Docker engine where none answers
-	$(PYTEST)
+	$(PYTEST) $(TESTS)
 
-test-python: lint ## the tests that another version of Python could break
-	$(PYTEST) tests/core tests/api tests/adapters/duckdb tests/cli tests/config
+test-python: setup ## the tests that another version of Python could break
+	FRONTS=direct $(PYTEST) tests/core tests/api tests/adapters/duckdb tests/cli tests/config \
+	    --ignore=tests/cli/test_documented_commands.py
 
 fuzz: setup ## fuzz every parser of foreign bytes (FUZZ_EXAMPLES=100000 each)
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100000} $(PYTEST) tests/fuzz
@@ -72,9 +74,11 @@ shim: setup ## build the task's first process for x86-64 and aarch64
 build: setup ## build build/dist/fetchml, the program in one file, for machines like this one
 	build/build.sh
 
-test-binary: release ## the tests that start a server, with the portable executable; bare Debian 11 and 12
+test-binary: release test-release ## make the portable executable, then the tests with it
+
+test-release: ## the tests that start a server, with the portable executable; bare Debian 11 and 12
 	export FETCHML_PROGRAM=$$(echo $(CURDIR)/build/dist/release/fetchml-*-linux-$$(uname -m)) && \
-	    $(PYTEST) $(RUNS_PROGRAM) && $(BIN)/pytest tests/executable/old_debians.py
+	    $(PYTEST) tests/executable/old_debians.py $(RUNS_PROGRAM)
 
 release: setup ## build build/dist/release/: the executable for old and new Linux, SBOM, checksums
 	build/release.sh

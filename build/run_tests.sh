@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Runs the tests in two processes, and up to three failed tests once more by themselves: a few out
-# of thousands wait for something that a machine with two busy cores delays. A test that fails
+# Runs the tests in several processes, and up to three failed tests once more by themselves: a few
+# out of thousands wait for something that a machine with two busy cores delays. A test that fails
 # again fails the run; one that passes is listed as FLAKY, to be mended (decision 38).
+# TEST_PROCESSES=… says how many processes.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 MOST=3
 FAILED_LIST=.pytest_cache/v/cache/lastfailed
 
-# Two processes, because tests mostly wait. In the order of their names long tests do not come last.
-.venv/bin/pytest -n 2 --no-loadscope-reorder --cache-clear "$@"
+# More than the cores, because tests mostly wait (decision 61).
+.venv/bin/pytest -n "${TEST_PROCESSES:-4}" --no-loadscope-reorder --cache-clear "$@"
 rc=$?
 [ $rc = 1 ] && [ -f $FAILED_LIST ] || exit $rc
 

@@ -21,6 +21,7 @@ from testbed.docker_engine import (
 from testbed.gpu.stand_in import GpuBox, build
 from tests.support.parallel import (  # those that seem unused are hooks
     WORKER,
+    longest_first,
     pytest_unconfigure,  # noqa: F401
     pytest_xdist_make_scheduler,  # noqa: F401
     start_engine,
@@ -100,6 +101,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the tests that need a Docker engine; leave them out where there can be none."""
+    longest_first(items)
     need_engine = [item for item in items if ENGINE_FIXTURES & set(_fixtures(item))]
     for item in need_engine:
         item.add_marker("docker")

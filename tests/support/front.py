@@ -1,10 +1,12 @@
 """The front of a test: a direct connection, or Envoy between its clients and servers.
 
 A module with `pytestmark = pytest.mark.fronts(EDGE)` runs its tests twice: directly and through
-Envoy. A test marked `not_through(EDGE, reason)` does not run through it. The worlds read from this
-module where a server listens and where its clients connect.
+Envoy. A test marked `not_through(EDGE, reason)` does not run through it. With FRONTS=direct no test
+of such a module runs through a proxy. The worlds read from this module where a server listens and
+where its clients connect.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +55,8 @@ def seen(address: str) -> str:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marks = metafunc.definition.iter_markers("fronts")
     left_out = {mark.args[0] for mark in metafunc.definition.iter_markers("not_through")}
+    if os.environ.get("FRONTS") == DIRECT:
+        return
     names = [DIRECT, *(name for mark in marks for name in mark.args if name not in left_out)]
     if len(names) > 1:
         metafunc.parametrize("front", names, indirect=True)

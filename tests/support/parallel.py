@@ -1,4 +1,4 @@
-"""Tests in several processes (`pytest -n 2`): how they are dealt out, and the engine they share."""
+"""Tests in several processes (`pytest -n 4`): how they are dealt out, and the engine they share."""
 
 import os
 from contextlib import ExitStack
@@ -13,6 +13,18 @@ if TYPE_CHECKING:
 
 DEAR_ROOMS = {"client", "envoy", "gateway", "jupyter", "ui"}
 """Rooms whose preparations take long: each is in one process."""
+LONG = (
+    "tests/ui/",
+    "tests/jupyter/",
+    "tests/client/",
+    "tests/envoy/",
+    "tests/cli/test_documented_commands.py",
+    "tests/adapters/slurm/",
+    "tests/server/",
+    "tests/executable/",
+    "tests/hostile/",
+)
+"""What takes long begins first, so that all processes end at about the same time."""
 ENGINE = pytest.StashKey[ExitStack]()
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 """This process's name, if there are several."""
@@ -26,6 +38,17 @@ def start_engine(config: pytest.Config) -> None:
     stack = config.stash[ENGINE] = ExitStack()
     engine = stack.enter_context(private_engine(own_network=False))
     os.environ["DOCKER_HOST"] = engine.host
+
+
+def longest_first(items: list[pytest.Item]) -> None:
+    """Order the tests of several processes by file; a file's tests keep their order."""
+    if WORKER:
+        places = {item.nodeid: _place(item.nodeid) for item in items}
+        items.sort(key=lambda item: places[item.nodeid])
+
+
+def _place(nodeid: str) -> int:
+    return next((at for at, name in enumerate(LONG) if nodeid.startswith(name)), len(LONG))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

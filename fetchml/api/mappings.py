@@ -11,7 +11,7 @@ from fetchml.core.requests.experiment import Experiment
 from fetchml.core.requests.pruning import Pruned
 from fetchml.core.requests.snapshot import Entry, EntryKind, Snapshot
 from fetchml.core.storage import Kind, Used
-from fetchml.engine.gpus.report import GpuReport, GpuStatus
+from fetchml.engine.gpus.report import GpuReport, GpuStatus, NodeStatus
 from fetchml.engine.retention import StorageReport
 from fetchml.files.storage_usage import UserStorage
 from fetchml.v1 import (
@@ -196,6 +196,7 @@ GPU: Mapping[GpuStatus, gpu_pb2.Gpu] = Mapping(
     Field("memory_mb", "gpu.memory_mb", keep_empty=False),
     Field("parent_uuid", "gpu.parent"),
     Field("drained_by"),
+    Field("node"),
     Field("memory_used_mb", lambda status: status.reading and status.reading.used_mb),
     Field("temperature_c", lambda status: status.reading and status.reading.temperature_c),
     Field(
@@ -204,12 +205,31 @@ GPU: Mapping[GpuStatus, gpu_pb2.Gpu] = Mapping(
     Rows("processes", GPU_PROCESS, lambda status: status.reading and status.reading.processes),
 )
 
+NODE: Mapping[NodeStatus, gpu_pb2.Node] = Mapping(
+    gpu_pb2.Node,
+    Field("name", "node.name"),
+    Field("state", lambda status: "+".join(status.node.state).lower()),
+    Field("takes_work", "node.takes_work"),
+    Field("reason", "node.reason"),
+    Field("reason_by", "node.reason_by"),
+    Field("cpu", "node.cpu"),
+    Field("cpu_used", "node.cpu_used"),
+    Field("memory_mb", "node.memory_mb"),
+    Field("memory_used_mb", "node.memory_used_mb"),
+    Field("gpu", "node.gpu"),
+    Field("gpu_used", "node.gpu_used"),
+    Field("gpu_name", "node.gpu_name", keep_empty=False),
+    Field("partitions", "node.partitions", keep_empty=False),
+    Field("task_ids", keep_empty=False),
+)
+
 GPUS: Mapping[GpuReport, gpu_pb2.GpuList] = Mapping(
     gpu_pb2.GpuList,
     Rows("gpus", GPU, keep_empty=True),
     Field("driver"),
     Field("problem"),
     Field("notes", keep_empty=False),
+    Rows("nodes", NODE),
 )
 
 KEY: Mapping[Key, key_pb2.Key] = Mapping(

@@ -318,7 +318,8 @@ class AttemptRunner:
             end = replace(end, out_of_memory=True)
         end = self._times.ended(end)
         self._end = end
-        await self._report(Ended(now, self._task.id, self._task.attempt, end, await self._node()))
+        node, gpus = await self._node()
+        await self._report(Ended(now, self._task.id, self._task.attempt, end, node, gpus))
         return True
 
     async def _report_start(self, gone: asyncio.Task[AttemptExit]) -> None:
@@ -330,13 +331,17 @@ class AttemptRunner:
         if started is not None:
             task = self._task
             started_at = self._times.started(started.at)
-            node = await self._node()
-            await self._report(Started(self._clock(), task.id, task.attempt, started_at, node))
+            node, gpus = await self._node()
+            await self._report(
+                Started(self._clock(), task.id, task.attempt, started_at, node, gpus)
+            )
             failpoints.reach("started")
 
-    async def _node(self) -> str | None:
-        """The node of a cluster that the attempt runs on."""
-        return await self._look(self._folder.node) if self._on_cluster else None
+    async def _node(self) -> tuple[str | None, tuple[str, ...]]:
+        """The node of a cluster that the attempt runs on, and its GPUs there."""
+        if not self._on_cluster:
+            return None, ()
+        return await self._look(self._folder.node), await self._look(self._folder.node_gpus)
 
     async def _forget_exit(self) -> None:
         gone, self._exit = self._exit, None

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fetchml.cli.connect import server_option
+from fetchml.cli.nodes import node_table
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.render import (
     can_redraw,
@@ -44,7 +45,7 @@ STYLES = {
 @output_option
 @server_option
 def gpus(client: Client, output: Output, *, watch: bool) -> None:
-    """Show each GPU: its state, use, task, and problem if it has one.
+    """Show each GPU: its state, use, task, and problem if it has one. On a cluster, each node.
 
     'fetchml gpu drain NUMBER' takes one out of service.
     """
@@ -81,14 +82,16 @@ class Away(Group):
 
 def picture(client: Client, found: GpuList | None = None) -> RenderableType:
     found = client.gpus() if found is None else found
-    held = any(gpu.task_ids for gpu in found.gpus)
+    held = any(gpu.task_ids for gpu in found.gpus) or any(node.task_ids for node in found.nodes)
     return gpu_picture(found, _tasks(client) if held else [])
 
 
 def gpu_picture(found: GpuList, tasks: Iterable[Task]) -> RenderableType:
     """`tasks` are those that may hold GPUs."""
     lines: list[RenderableType] = []
-    if found.gpus:
+    if found.nodes:
+        lines.append(node_table(found, {task.id: task for task in tasks}))
+    elif found.gpus:
         lines.append(_table(found.gpus, {task.id: task for task in tasks}))
     else:
         lines.append(clean(f"No GPUs: {found.problem or 'none found'}"))

@@ -49,7 +49,7 @@ def _picture(client: Client) -> Group:
     holding = _tasks(client, Task.preparing, Task.running, Task.collecting)
     waiting = sorted(_tasks(client, Task.queued), key=lambda task: not task.ahead)
     gpus = client.gpus()
-    shown = [gpu_picture(gpus, holding), Text()] if gpus.gpus or gpus.notes else []
+    shown = [gpu_picture(gpus, holding), Text()] if gpus.gpus or gpus.nodes or gpus.notes else []
     return Group(
         queue_table(stats),
         Text(),

@@ -36,7 +36,7 @@ from fetchml.client.retries import Options
 from fetchml.client.rpcs import JupyterFields, ListWhere, Rpc, TaskFields, Where
 from fetchml.client.sync.client import Client
 from fetchml.v1.experiment_pb2 import Experiment
-from fetchml.v1.gpu_pb2 import Gpu, GpuList
+from fetchml.v1.gpu_pb2 import Gpu, GpuList, Node
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
 from fetchml.v1.queue_pb2 import QueueStats
 from fetchml.v1.snapshot_pb2 import Snapshot
@@ -74,6 +74,7 @@ __all__ = [
     "JupyterFields",
     "JupyterServiceInfo",
     "ListWhere",
+    "Node",
     "NotFound",
     "Options",
     "QueueStats",

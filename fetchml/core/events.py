@@ -69,6 +69,8 @@ class Started(msgspec.Struct, frozen=True):
     started_at: int
     worker_id: str | None = None
     """The node that a cluster started it on; `None` on one host, or if the node is not known."""
+    gpu_uuids: tuple[str, ...] = ()
+    """The GPUs that a cluster gave it, as far as known. The task may have forged them."""
 
 
 class NeverStarted(msgspec.Struct, frozen=True):
@@ -92,6 +94,7 @@ class Ended(msgspec.Struct, frozen=True):
     end: AttemptEnd
     worker_id: str | None = None
     """As of Started: the attempt may have started and ended between two looks."""
+    gpu_uuids: tuple[str, ...] = ()
 
 
 class Collected(msgspec.Struct, frozen=True):

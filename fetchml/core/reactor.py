@@ -215,14 +215,16 @@ def _started(state: State, decision: Decision, task: Task, event: Started) -> No
     if task.prestaged:
         if state.limits.cluster is None:
             return
-        task = _placed(state, task, event.worker_id, event.started_at)
+        task = _placed(state, task, event, event.started_at)
     _run(state, decision, task, event.started_at)
 
 
-def _placed(state: State, task: Task, worker_id: str | None, at: int) -> Task:
+def _placed(state: State, task: Task, event: Started | Ended, at: int) -> Task:
     """Give a task the resources that the cluster has given it."""
     state.leave(task)
-    task = replace(task, prestaged=False, allocated_at=at, worker_id=worker_id, error=None)
+    gpus = event.gpu_uuids if len(event.gpu_uuids) == task.spec.gpu else ()  # Else forged.
+    placed = {"worker_id": event.worker_id, "gpu_uuids": gpus, "allocated_at": at}
+    task = replace(task, prestaged=False, error=None, **placed)
     state.hold(task)
     return task
 
@@ -297,7 +299,7 @@ def _ended(state: State, decision: Decision, event: Ended) -> None:
     if task.status is Status.PREPARING:
         never_ran = end.started_at is None and (end.lost is not None or end.start_error is not None)
         if task.prestaged and not never_ran and state.limits.cluster is not None:
-            task = _placed(state, task, event.worker_id, end.started_at or end.at)
+            task = _placed(state, task, event, end.started_at or end.at)
             state.release(task, event.now)
         if never_ran or task.prestaged:
             if task.prestaged and end.lost is None:

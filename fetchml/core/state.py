@@ -112,7 +112,7 @@ class State:
         for task in live:
             state.enter(task, footprint(task.spec))
             if task.status in HOLDING and not task.prestaged:
-                if task.spec.gpu and not task.gpu_uuids:
+                if task.spec.gpu and not task.gpu_uuids and limits.cluster is None:
                     unnamed.append(task)
                 else:
                     state.hold(task)
@@ -212,7 +212,8 @@ class State:
         self.used = add(self.used, held)
         if gone:
             return
-        self.gpus.allocate(task.id, task.gpu_uuids)
+        if self.limits.cluster is None:
+            self.gpus.allocate(task.id, task.gpu_uuids)
         if held.gpu:
             self.user_gpus[task.user] = self.user_gpus.get(task.user, 0) + held.gpu
         since = task.allocated_at or task.started_at or task.created_at
@@ -231,6 +232,8 @@ class State:
         if not held.gpu:
             return ()
         _take(self.user_gpus, task.user, held.gpu)
+        if self.limits.cluster is not None:
+            return ()  # The cluster checks its own.
         return self.gpus.release(task.id, task.gpu_uuids)
 
     def leave(self, task: Task) -> None:

@@ -200,7 +200,7 @@ class Engine:
             cluster_reason=None if self._cluster is None else _reason(self._cluster, task),
             may_name=lambda other: permissions.may_see(who, other, private=self._private),
         )
-        if told.position is None:
+        if told.position is None and self._cluster is None:
             return told
         return replace(told, estimate=await self._estimates.of(task))
 

@@ -8,6 +8,8 @@ from fetchml.core.model import ENDED, Change, Task
 from fetchml.core.scheduling.estimate import Calibration, Estimate, estimate, estimate_one
 from fetchml.core.state import State
 from fetchml.engine.run_times import RunTimes
+from fetchml.engine.wait_times import WaitTimes
+from fetchml.ports.cluster import Cluster
 from fetchml.system.background import BackgroundWork
 from fetchml.views import StartEstimate
 
@@ -30,7 +32,19 @@ log = logging.getLogger(__name__)
 class Estimates:
     """Used from one event loop."""
 
-    def __init__(self, state: State, run_times: RunTimes, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        state: State,
+        run_times: RunTimes,
+        clock: Callable[[], int],
+        *,
+        cluster: Cluster | None = None,
+        wait_times: WaitTimes | None = None,
+    ) -> None:
+        """`cluster`, `wait_times`: set if a cluster starts the tasks. Its own estimates count, and
+        where it has none, how long similar tasks waited."""
+        self._cluster = cluster
+        self._wait_times = wait_times or WaitTimes()
         self._state = state
         self._run_times = run_times
         self._clock = clock
@@ -52,6 +66,8 @@ class Estimates:
             if task.status in ENDED:
                 if not task.hidden and not change.is_after_end:
                     self._run_times.learn(task)
+                    if self._cluster is not None:
+                        self._wait_times.learn(task)
                 self._first.pop(task.id, None)
             elif task.allocated_at is not None and task.id in self._first:
                 first = self._first.pop(task.id)
@@ -62,8 +78,8 @@ class Estimates:
 
         `None` if it can't start on the host as it is now, or if too many tasks wait.
         """
-        if self._state.limits.cluster is not None:
-            return None  # The cluster decides, and knows more than this host.
+        if self._cluster is not None:
+            return self._by_cluster(task, self._cluster)
         if len(self._state.queue) > MAX_WAITING or task.id not in self._state.queue:
             return None
         now = self._clock()
@@ -81,14 +97,28 @@ class Estimates:
         `None` if it can't start on the host as it is now, if too many tasks wait, or if too many
         ask at the same time.
         """
-        on_cluster = self._state.limits.cluster is not None
-        if on_cluster or len(self._state.queue) > MAX_WAITING_FOR_NEW:
+        if self._cluster is not None:
+            found = self._wait_times.start_of(task)
+            return None if found is None else self._shown(found, self._clock())
+        if len(self._state.queue) > MAX_WAITING_FOR_NEW:
             return None
         if task.user in self._asking:
             return None
         self._asking.add(task.user)
         # A thread goes on when its caller has gone: so does its turn.
         return await self._background.run_to_completion(self._new_in_turn(task))
+
+    def _by_cluster(self, task: Task, cluster: Cluster) -> StartEstimate | None:
+        if task.id not in self._state.queue and task.id not in self._state.handed_over:
+            return None
+        begins_at = cluster.begins_at(task.id, task.attempt)
+        found = Estimate(begins_at, begins_at) if begins_at is not None else None
+        found = found or self._wait_times.start_of(task)
+        if found is None:
+            return None
+        if len(self._first) < KEPT:
+            self._first.setdefault(task.id, found)
+        return self._shown(found, self._clock())
 
     async def _new_in_turn(self, task: Task) -> StartEstimate | None:
         try:

@@ -26,8 +26,8 @@ class RunTimes:
 
     def __init__(self, ended: Iterable[Task] = ()) -> None:
         """`ended`: the newest that are known, in any order."""
-        self._kinds: OrderedDict[Kind, _Known] = OrderedDict()
-        self._all = _Known(KEPT_OF_ALL)
+        self._kinds: OrderedDict[Kind, KnownTimes] = OrderedDict()
+        self._all = KnownTimes(KEPT_OF_ALL)
         for task in sorted(ended, key=lambda task: task.ended_at or 0):
             self.learn(task)
 
@@ -40,7 +40,7 @@ class RunTimes:
         for kind in _kinds(task):
             known = self._kinds.get(kind)
             if known is None:
-                known = self._kinds[kind] = _Known(KEPT)
+                known = self._kinds[kind] = KnownTimes(KEPT)
             else:
                 self._kinds.move_to_end(kind)
             known.add(took)
@@ -58,8 +58,9 @@ class RunTimes:
         return self._all.quantiles or UNKNOWN_MS
 
 
-class _Known:
-    """Read in other threads: what it has is never changed, only exchanged."""
+class KnownTimes:
+    """The newest times of one kind of tasks. Read in other threads: what it has is never changed,
+    only exchanged."""
 
     __slots__ = ("_kept", "_quantiles", "_times")
 

@@ -32,6 +32,7 @@ _MAX_ERROR = 500
 _PRIVATE = 0o700
 T = TypeVar("T")
 
+_GPUS = re.compile(r"[0-9]{1,4}(,[0-9]{1,4}){0,255}")
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 
@@ -220,6 +221,18 @@ class AttemptFolder:
         """
         name = self._record("node").get("node", "")
         return name if _NODE.fullmatch(name) else None
+
+    def node_gpus(self) -> tuple[str, ...]:
+        """Return the GPUs that the attempt has on its node, as `NODE:NUMBER`; empty if the node did
+        not record them.
+
+        The task may have forged them.
+        """
+        record = self._record("node")
+        name, numbers = record.get("node", ""), record.get("gpus", "")
+        if not (_NODE.fullmatch(name) and _GPUS.fullmatch(numbers)):
+            return ()
+        return tuple(dict.fromkeys(f"{name}:{int(number)}" for number in numbers.split(",")))
 
     def end(self) -> AttemptEnd | None:
         """Return the end that the shim recorded; `None` if there is none.

@@ -1,6 +1,33 @@
 """The cluster behind a launcher that leaves the placement of tasks to it."""
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
+
+import msgspec
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A machine of the cluster."""
+
+    name: str
+    state: tuple[str, ...]
+    """The cluster's own words, as `IDLE`, `DRAIN`."""
+    takes_work: bool
+    reason: str | None = None
+    """Why it takes no work, as its administrator or the cluster wrote it."""
+    reason_by: str | None = None
+    """The account that wrote the reason."""
+    cpu: int = 0
+    cpu_used: int = 0
+    memory_mb: int = 0
+    memory_used_mb: int = 0
+    gpu: int = 0
+    gpu_used: int = 0
+    gpu_indexes_used: tuple[int, ...] | None = None
+    """`None` if the cluster reports only how many are in use."""
+    gpu_name: str = ""
+    """The type by which the cluster knows its GPUs; empty if it has none."""
+    partitions: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -9,6 +36,9 @@ class Cluster(Protocol):
     def workers(self) -> int:
         """The number of nodes that can take work, as far as known."""
 
+    def nodes(self) -> Sequence[Node]:
+        """Return all nodes as last seen, by name. Calls in a row keep them fresh."""
+
     def reason(self, task_id: str, attempt: int) -> str | None:
         """Return why the cluster has not started an attempt, as a sentence for users; `None` if
         nothing is known about it."""
@@ -16,3 +46,7 @@ class Cluster(Protocol):
     def trouble(self, task_id: str, attempt: int) -> str | None:
         """Return what is wrong with an attempt that has started, in sentences for users; `None` if
         nothing is."""
+
+    def begins_at(self, task_id: str, attempt: int) -> int | None:
+        """Return when the cluster expects to start an attempt, in milliseconds since the epoch
+        (UTC); `None` if it has no estimate."""

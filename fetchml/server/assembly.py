@@ -48,6 +48,7 @@ from fetchml.engine.tasks.waiting import WaitingTasks
 from fetchml.engine.usage.history import UsageHistory
 from fetchml.engine.usage.ledger import UsageLedger
 from fetchml.engine.usage.sampler import UsageSampler
+from fetchml.engine.wait_times import WaitTimes
 from fetchml.engine.watch import Watches
 from fetchml.engine.watched_tasks import watched_tasks
 from fetchml.files.folder_events import FolderEvents
@@ -159,7 +160,13 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     today = day_of(clock(), options.zone)
     counts = DailyCounts(options.zone, today, *await store.ended_on(today))
     run_times = RunTimes(task for ended in restored.recent.values() for task in ended)
-    estimates = Estimates(state, run_times, clock)
+    estimates = Estimates(
+        state,
+        run_times,
+        clock,
+        cluster=outside.cluster,
+        wait_times=WaitTimes(task for ended in restored.recent.values() for task in ended),
+    )
     ledger = await _ledger(outside, options, clock)
     # What decides, and what hears of the durable changes.
     dispatcher = Dispatcher(state, store, restored.last_seq, clock)
@@ -236,6 +243,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         owner_of=outside.launcher.owner_of,
         clock=clock,
         private=private,
+        cluster=outside.cluster,
     )
     inputs = Inputs(
         snapshots,

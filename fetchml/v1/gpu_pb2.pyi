@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Gpu(_message.Message):
-    __slots__ = ("uuid", "number", "name", "state", "reason", "task_ids", "memory_mb", "memory_used_mb", "temperature_c", "utilisation_percent", "processes", "parent_uuid", "drained_by")
+    __slots__ = ("uuid", "number", "name", "state", "reason", "task_ids", "memory_mb", "memory_used_mb", "temperature_c", "utilisation_percent", "processes", "parent_uuid", "drained_by", "node")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         state_unspecified: _ClassVar[Gpu.State]
@@ -44,6 +44,7 @@ class Gpu(_message.Message):
     PROCESSES_FIELD_NUMBER: _ClassVar[int]
     PARENT_UUID_FIELD_NUMBER: _ClassVar[int]
     DRAINED_BY_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
     uuid: str
     number: int
     name: str
@@ -57,7 +58,8 @@ class Gpu(_message.Message):
     processes: _containers.RepeatedCompositeFieldContainer[GpuProcess]
     parent_uuid: str
     drained_by: str
-    def __init__(self, uuid: _Optional[str] = ..., number: _Optional[int] = ..., name: _Optional[str] = ..., state: _Optional[_Union[Gpu.State, str]] = ..., reason: _Optional[str] = ..., task_ids: _Optional[_Iterable[str]] = ..., memory_mb: _Optional[int] = ..., memory_used_mb: _Optional[int] = ..., temperature_c: _Optional[int] = ..., utilisation_percent: _Optional[int] = ..., processes: _Optional[_Iterable[_Union[GpuProcess, _Mapping]]] = ..., parent_uuid: _Optional[str] = ..., drained_by: _Optional[str] = ...) -> None: ...
+    node: str
+    def __init__(self, uuid: _Optional[str] = ..., number: _Optional[int] = ..., name: _Optional[str] = ..., state: _Optional[_Union[Gpu.State, str]] = ..., reason: _Optional[str] = ..., task_ids: _Optional[_Iterable[str]] = ..., memory_mb: _Optional[int] = ..., memory_used_mb: _Optional[int] = ..., temperature_c: _Optional[int] = ..., utilisation_percent: _Optional[int] = ..., processes: _Optional[_Iterable[_Union[GpuProcess, _Mapping]]] = ..., parent_uuid: _Optional[str] = ..., drained_by: _Optional[str] = ..., node: _Optional[str] = ...) -> None: ...
 
 class GpuProcess(_message.Message):
     __slots__ = ("pid", "name", "memory_mb", "task_id")
@@ -76,16 +78,50 @@ class ListGpusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GpuList(_message.Message):
-    __slots__ = ("gpus", "driver", "problem", "notes")
+    __slots__ = ("gpus", "driver", "problem", "notes", "nodes")
     GPUS_FIELD_NUMBER: _ClassVar[int]
     DRIVER_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     NOTES_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
     gpus: _containers.RepeatedCompositeFieldContainer[Gpu]
     driver: str
     problem: str
     notes: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ..., driver: _Optional[str] = ..., problem: _Optional[str] = ..., notes: _Optional[_Iterable[str]] = ...) -> None: ...
+    nodes: _containers.RepeatedCompositeFieldContainer[Node]
+    def __init__(self, gpus: _Optional[_Iterable[_Union[Gpu, _Mapping]]] = ..., driver: _Optional[str] = ..., problem: _Optional[str] = ..., notes: _Optional[_Iterable[str]] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ...) -> None: ...
+
+class Node(_message.Message):
+    __slots__ = ("name", "state", "takes_work", "reason", "reason_by", "cpu", "cpu_used", "memory_mb", "memory_used_mb", "gpu", "gpu_used", "gpu_name", "partitions", "task_ids")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    TAKES_WORK_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REASON_BY_FIELD_NUMBER: _ClassVar[int]
+    CPU_FIELD_NUMBER: _ClassVar[int]
+    CPU_USED_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_MB_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_USED_MB_FIELD_NUMBER: _ClassVar[int]
+    GPU_FIELD_NUMBER: _ClassVar[int]
+    GPU_USED_FIELD_NUMBER: _ClassVar[int]
+    GPU_NAME_FIELD_NUMBER: _ClassVar[int]
+    PARTITIONS_FIELD_NUMBER: _ClassVar[int]
+    TASK_IDS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: str
+    takes_work: bool
+    reason: str
+    reason_by: str
+    cpu: int
+    cpu_used: int
+    memory_mb: int
+    memory_used_mb: int
+    gpu: int
+    gpu_used: int
+    gpu_name: str
+    partitions: _containers.RepeatedScalarFieldContainer[str]
+    task_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., takes_work: _Optional[bool] = ..., reason: _Optional[str] = ..., reason_by: _Optional[str] = ..., cpu: _Optional[int] = ..., cpu_used: _Optional[int] = ..., memory_mb: _Optional[int] = ..., memory_used_mb: _Optional[int] = ..., gpu: _Optional[int] = ..., gpu_used: _Optional[int] = ..., gpu_name: _Optional[str] = ..., partitions: _Optional[_Iterable[str]] = ..., task_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DrainGpuRequest(_message.Message):
     __slots__ = ("uuid",)

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class GpuServiceStub:
-    """Shows the GPUs of the host and takes them out of use.
+    """Shows the GPUs of the host, or of the nodes of a cluster, and takes them out of use.
     """
 
     def __init__(self, channel):
@@ -53,7 +53,7 @@ class GpuServiceStub:
 
 
 class GpuServiceServicer:
-    """Shows the GPUs of the host and takes them out of use.
+    """Shows the GPUs of the host, or of the nodes of a cluster, and takes them out of use.
     """
 
     def ListGpus(self, request, context):
@@ -105,7 +105,7 @@ def add_GpuServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GpuService:
-    """Shows the GPUs of the host and takes them out of use.
+    """Shows the GPUs of the host, or of the nodes of a cluster, and takes them out of use.
     """
 
     @staticmethod

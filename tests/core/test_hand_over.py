@@ -5,6 +5,7 @@ import random
 from fetchml.core import quotas
 from fetchml.core.events import (
     CancelRequested,
+    CheckGpus,
     Collected,
     Ended,
     LauncherChanged,
@@ -50,6 +51,21 @@ def test_task_runs_on_the_node_that_the_cluster_chose() -> None:
         4,
     )
     assert not host.state.handed_over
+
+
+def test_task_has_the_gpus_that_the_cluster_gave_it() -> None:
+    host = cluster()
+    host.submit(task("a", gpu=2), task("forged", gpu=1))
+    host.do(Started(5, "a", 1, 4, "node7", ("node7:0", "node7:3")))
+    assert host.task("a").gpu_uuids == ("node7:0", "node7:3")
+    # The record of a node is a file that the task can write.
+    host.do(Started(5, "forged", 1, 4, "node7", ("node7:1", "node7:2")))
+    assert host.task("forged").gpu_uuids == ()
+    restored = State.restore(host.state.limits, host.state.tasks.values())
+    assert not restored.gpus.holders
+    host.do(Ended(6, "a", 1, AttemptEnd(at=6, started_at=5, code=0)))
+    assert host.task("a").gpu_uuids == ("node7:0", "node7:3")
+    assert not any(isinstance(effect, CheckGpus) for effect in host.last.effects)
 
 
 def test_limits_hold_back_the_rest_and_other_users_pass() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from functools import partial
 
 import pytest
@@ -18,10 +19,12 @@ from fetchml.core.events import (
 from fetchml.core.model import Change, Resources, Status, Task, User
 from fetchml.core.reactor import step
 from fetchml.core.scheduling.estimate import UNKNOWN_MS, Estimate, estimate_one
-from fetchml.core.state import Limits, State
+from fetchml.core.state import ClusterLimits, Limits, State
 from fetchml.engine import estimates as module
 from fetchml.engine.estimates import AT_ONCE, Estimates
 from fetchml.engine.run_times import ENOUGH, KEPT, KINDS, RunTimes
+from fetchml.engine.wait_times import WaitTimes
+from fetchml.ports.cluster import Node
 from tests.support import invariants, tasks
 from tests.support.engine_box import ADMIN, ALICE, BOB, ended, running
 from tests.support.engine_box import Box as EngineBox
@@ -317,3 +320,64 @@ async def test_gpu_use_covers_tasks_that_hold_gpus(box: EngineBox) -> None:
         await ended(engine, mine.id)
         assert engine.status.gpu_use(ALICE) == []
         await engine.cancel_task(ALICE, without.id)
+
+
+class Planned:
+    """A cluster that has planned the start of some tasks, by id."""
+
+    workers = 1
+
+    def __init__(self, **begins_at: int) -> None:
+        self.begins = begins_at
+
+    def nodes(self) -> Sequence[Node]:
+        return ()
+
+    def reason(self, task_id: str, attempt: int) -> str | None:
+        return None
+
+    def trouble(self, task_id: str, attempt: int) -> str | None:
+        return None
+
+    def begins_at(self, task_id: str, attempt: int) -> int | None:
+        return self.begins.get(task_id)
+
+
+def started(task_id: str, waited: int, gpu: int) -> Task:
+    return replace(task(task_id, gpu=gpu, created_at=1_000), attempt=1, allocated_at=1_000 + waited)
+
+
+async def test_cluster_estimates_starts_and_else_similar_tasks_do() -> None:
+    state = State(Limits(Resources(), 9, 0, "host", cluster=ClusterLimits(9, 9)))
+    waits = WaitTimes([started(f"e{n}", 100 * n, gpu=1) for n in range(10)])
+    estimates = Estimates(
+        state, RunTimes(), lambda: 2_000, cluster=Planned(planned=9_000), wait_times=waits
+    )
+    planned, similar, other = (
+        task("planned", gpu=1, created_at=2_000),
+        task("similar", gpu=1, created_at=2_000),
+        task("other", gpu=7, created_at=2_000),
+    )
+    for each in (planned, similar, other):
+        state.enter(each, 0)
+        state.wait(replace(each, prestaged=True), 0)
+    found = await estimates.of(planned)
+    assert found is not None
+    assert (found.p50, found.p90) == (9_000, 9_000)
+    for each in (similar, other):  # Of other resources: from all.
+        found = await estimates.of(each)
+        assert found is not None
+        assert (found.p50, found.p90) == (2_500, 2_900)
+    found = await estimates.of_new(similar)
+    assert found is not None
+    assert found.p50 == 2_500
+    assert await estimates.of(task("gone")) is None
+    begun = replace(planned, status=Status.RUNNING, allocated_at=8_000)
+    estimates.committed([Change(1, 8_000, begun)])
+    assert (estimates.calibration.tasks, estimates.calibration.by_p50) == (1, 1)
+
+
+async def test_cluster_without_any_history_has_no_estimate() -> None:
+    state = State(Limits(Resources(), 9, 0, "host", cluster=ClusterLimits(9, 9)))
+    estimates = Estimates(state, RunTimes(), lambda: 2_000, cluster=Planned())
+    assert await estimates.of_new(task("a", gpu=1)) is None

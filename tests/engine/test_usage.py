@@ -89,6 +89,15 @@ def test_shared_gpu_counts_in_parts_and_midnight_divides() -> None:
     assert box.sums == {DAY: half, UserDay("2025-10-10", "ann"): half.plus(DayUse(failed=1))}
 
 
+def test_gpus_that_a_cluster_does_not_name_count_too() -> None:
+    box = Ledger()
+    box.change(held(gpus=2, gpu_uuids=()))
+    box.now += HOUR
+    box.take()
+    assert box.sums[DAY].gpu_ms == 2 * HOUR
+    assert box.holds == []
+
+
 def test_prestaged_and_preempted_tasks() -> None:
     box = Ledger()
     box.change(held(prestaged=True, allocated_at=None))

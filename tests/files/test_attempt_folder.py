@@ -18,6 +18,27 @@ def segment(folder: AttemptFolder, start: int, data: bytes) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("record", "node", "gpus"),
+    [
+        ("node=g1\ngpus=0,13\n", "g1", ("g1:0", "g1:13")),
+        ("node=g1\n", "g1", ()),
+        ("node=g1\ngpus=\n", "g1", ()),
+        ("node=g1\ngpus=1,01,1\n", "g1", ("g1:1",)),
+        ("node=../x\ngpus=0\n", None, ()),
+        ("node=g1\ngpus=-1\n", "g1", ()),
+        ("node=g1\ngpus=" + ",".join(map(str, range(300))), "g1", ()),
+        ("node=g1\ngpus=99999\n", "g1", ()),
+        ("\0\xff", None, ()),
+    ],
+)
+def test_record_of_the_node_that_a_task_may_have_forged(
+    folder: AttemptFolder, record: str, node: str | None, gpus: tuple[str, ...]
+) -> None:
+    (folder.run / "node").write_text(record)
+    assert (folder.node(), folder.node_gpus()) == (node, gpus)
+
+
 # Making, gate, claim
 
 

@@ -6,9 +6,11 @@ import re
 from contextlib import suppress
 from datetime import datetime
 
-from fetchml.adapters.slurm.job import Job, Node, Submission
+from fetchml.adapters.slurm import nodes
+from fetchml.adapters.slurm.job import Job, Submission
 from fetchml.adapters.slurm.refusals import is_away, is_permanent
 from fetchml.adapters.slurm.transport import CALL_SECONDS, Refused, SlurmAway, TryAgain
+from fetchml.ports.cluster import Node
 
 _SHELL = "#!/bin/sh\n"
 """The first line that `sbatch --wrap` adds itself."""
@@ -96,14 +98,10 @@ class CliTransport:
             raise TryAgain
 
     async def nodes(self) -> list[Node]:
-        code, out, errors = await self._run("sinfo", "--noheader", "--Node", "--format=%N|%T")
+        code, out, errors = await self._run("scontrol", "show", "node", "-d", "--oneliner")
         if code:
             raise SlurmAway(_plain(errors))
-        found: dict[str, Node] = {}
-        for line in out.splitlines():
-            name, _, state = line.strip().partition("|")
-            found[name] = Node(name, tuple(state.upper().split("+")))
-        return list(found.values())
+        return nodes.of_scontrol(out)
 
     async def close(self) -> None:
         """Nothing is open between two commands."""

@@ -2,29 +2,24 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
 from fetchml.adapters.slurm import start_files
-from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport
 from fetchml.files.layout import TASKS
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.system.background import every
 
 DISK_CHECK_SECONDS = 5.0
-NODES_SECONDS = 30.0
 
 
 class ClusterHealth:
     """Used from one event loop."""
 
-    def __init__(self, transport: SlurmTransport, shared_dir: Path, disk: SharedDisk) -> None:
+    def __init__(self, shared_dir: Path, disk: SharedDisk) -> None:
         self.shims = Path()
         """Where nodes find the shim; set once the shared folder was usable."""
-        self.workers = 0
-        """Number of nodes that take work."""
-        self._transport = transport
         self._shared_dir = shared_dir
         self._disk = disk
         self._slurm_fault: str | None = "Slurm has not answered yet"
@@ -43,16 +38,11 @@ class ClusterHealth:
         `slurm_seen` or `slurm_away`."""
         await self._check_disk()
         await first_poll()
-        await self._count_nodes()
         self._on_available = on_available
         self._tell()
-        for seconds, work in (
-            (DISK_CHECK_SECONDS, self._check_disk),
-            (NODES_SECONDS, self._count_nodes),
-        ):
-            await self._upkeep.enter_async_context(
-                every(seconds, work, first=seconds, failure="the cluster can't be looked at")
-            )
+        seconds = DISK_CHECK_SECONDS
+        looks = every(seconds, self._check_disk, first=seconds, failure="the disk can't be checked")
+        await self._upkeep.enter_async_context(looks)
 
     async def close(self) -> None:
         await self._upkeep.aclose()
@@ -88,12 +78,6 @@ class ClusterHealth:
             reason = error.strerror or error
             self._disk_fault = f"the shared folder {shared} can't be used: {reason}"
         self._tell()
-
-    async def _count_nodes(self) -> None:
-        if self._slurm_fault is None:
-            with suppress(SlurmAway):
-                nodes = await self._transport.nodes()
-                self.workers = sum(node.takes_work for node in nodes)
 
     def _tell(self) -> None:
         told = (True, "Slurm runs the tasks") if self._fault is None else (False, self._fault)

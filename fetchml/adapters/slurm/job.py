@@ -83,14 +83,3 @@ class Submission(msgspec.Struct, frozen=True):
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
-
-
-class Node(msgspec.Struct, frozen=True):
-    name: str
-    state: tuple[str, ...]
-
-    @property
-    def takes_work(self) -> bool:
-        words = {word.strip("*~#!%$@^-+") for word in self.state}
-        return not words & {"DOWN", "DRAIN", "DRAINED", "DRAINING", "FAIL", "NOT_RESPONDING",
-                            "UNKNOWN", "MAINT", "POWERING_DOWN"}  # fmt: skip

@@ -21,6 +21,7 @@ from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job import Submission
+from fetchml.adapters.slurm.node_watch import NodeWatch
 from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.submits import Submits
 from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport, TryAgain
@@ -34,6 +35,7 @@ from fetchml.adapters.slurm.verdicts import (
 )
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.files.shared_folders import SharedFolders
+from fetchml.ports.cluster import Node
 from fetchml.ports.launcher import AttemptExit, LaunchSpec, Owner, PrepareError, ResourceUse
 from fetchml.shim import NO_ROOM
 from fetchml.system import failpoints
@@ -77,10 +79,11 @@ class SlurmLauncher:
         self._transport = transport
         self._watch = watch
         self._disk = SharedDisk()
-        self._health = ClusterHealth(transport, options.shared_dir, self._disk)
+        self._health = ClusterHealth(options.shared_dir, self._disk)
         self._follower = Follower(
             transport, seen=self._health.slurm_seen, away=self._health.slurm_away
         )
+        self._nodes = NodeWatch(transport.nodes, answers=self._follower.answers)
         self._submits = Submits(transport, self._follower, self._disk)
         self._prefix = ""
         """Of the names of this server's jobs."""
@@ -88,6 +91,7 @@ class SlurmLauncher:
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
         self._prefix = f"fetchml-{instance_id.replace('-', '')[-12:]}-"
         await self._health.open(self._follower.open, on_available)
+        await self._nodes.open()
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
         names = {self._name(task_id, attempt) for task_id, attempt in live}
@@ -197,6 +201,7 @@ class SlurmLauncher:
         return None
 
     async def close(self) -> None:
+        await self._nodes.close()
         await self._health.close()
         await self._follower.close()
         await self._submits.close()
@@ -221,7 +226,17 @@ class SlurmLauncher:
 
     @property
     def workers(self) -> int:
-        return self._health.workers
+        return self._nodes.workers
+
+    def nodes(self) -> Sequence[Node]:
+        return self._nodes.nodes()
+
+    def begins_at(self, task_id: str, attempt: int) -> int | None:
+        followed = self._follower.get(self._name(task_id, attempt))
+        job = followed.job if followed is not None else None
+        if job is None or not job.is_pending or job.begins_at is None:
+            return None
+        return job.begins_at * 1000
 
     def _name(self, task_id: str, attempt: int) -> str:
         return f"{self._prefix}{task_id}-{attempt}"

@@ -6,10 +6,12 @@ from typing import Any
 
 import aiohttp
 
-from fetchml.adapters.slurm.job import Job, Node, Submission
+from fetchml.adapters.slurm import nodes
+from fetchml.adapters.slurm.job import Job, Submission
 from fetchml.adapters.slurm.refusals import AWAY_CODES, is_permanent
 from fetchml.adapters.slurm.token import Tokens
 from fetchml.adapters.slurm.transport import CALL_SECONDS, Refused, SlurmAway, TryAgain
+from fetchml.ports.cluster import Node
 
 VERSIONS = ("v0.0.44", "v0.0.43", "v0.0.42", "v0.0.41", "v0.0.40")
 """Of the REST interface, newest first."""
@@ -124,10 +126,7 @@ class RestTransport:
 
     async def nodes(self) -> list[Node]:
         _, reply = await self._slurm("GET", "/nodes/")
-        return [
-            Node(str(each.get("name")), tuple(each.get("state") or ()))
-            for each in reply.get("nodes") or ()
-        ]
+        return [nodes.of_rest(each) for each in reply.get("nodes") or ()]
 
     async def close(self) -> None:
         if self._session is not None:

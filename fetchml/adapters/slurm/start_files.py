@@ -34,13 +34,15 @@ _RECORD_BYTES = 1 << 20
 
 _JOB_SCRIPT = """\
 #!/bin/sh
-exec env -i NODE="$SLURMD_NODENAME" GPUS="$CUDA_VISIBLE_DEVICES" /bin/sh {start}
+exec env -i NODE="$SLURMD_NODENAME" GPUS="$CUDA_VISIBLE_DEVICES" \\
+    NUMBERS="$SLURM_JOB_GPUS" /bin/sh {start}
 """
 
 _START_SCRIPT = """\
 node=$NODE
 gpus=$GPUS
-unset NODE GPUS PWD OLDPWD
+numbers=$NUMBERS
+unset NODE GPUS NUMBERS PWD OLDPWD
 umask 077
 trap 'exit 143' HUP INT TERM
 until [ -e {run}/open ]; do
@@ -48,7 +50,10 @@ until [ -e {run}/open ]; do
     ls {run} >/dev/null || exit 125
     sleep 0.2
 done
-[ -e {run}/node ] || {{ echo "node=$node" >{run}/node.$$ && mv {run}/node.$$ {run}/node; }}
+[ -e {run}/node ] || {{
+    printf 'node=%s\\ngpus=%s\\n' "$node" "$numbers" >{run}/node.$$
+    mv {run}/node.$$ {run}/node
+}}
 set -- {shim}
 export CUDA_VISIBLE_DEVICES={gpus}
 {exports}

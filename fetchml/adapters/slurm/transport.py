@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from fetchml.adapters.slurm.job import Job, Node, Submission
+from fetchml.adapters.slurm.job import Job, Submission
+from fetchml.ports.cluster import Node
 
 CALL_SECONDS = 20.0
 """Limit of one request: slurmrestd itself waits up to 18 s for a controller that is away."""
@@ -52,7 +53,7 @@ class SlurmTransport(Protocol):
         """Send SIGTERM to the job's first process only, which is the shim. Raises TryAgain."""
 
     async def nodes(self) -> list[Node]:
-        """Return the nodes that jobs of this server can run on."""
+        """Return the nodes of the cluster."""
 
     async def close(self) -> None:
         """Disconnect."""

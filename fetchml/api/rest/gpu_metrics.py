@@ -25,7 +25,7 @@ def gpu_metrics(report: GpuReport, use: Iterable[GpuUse]) -> Iterator[Metric]:
     )
     warm = GaugeMetricFamily("fetchml_gpu_temperature_celsius", "Temperature.", labels=labels)
     power = GaugeMetricFamily("fetchml_gpu_power_watts", "Power of the GPU.", labels=labels)
-    for status in report.gpus:
+    for status in report.gpus if not report.nodes else ():  # Of a cluster: node_metrics.
         gpu, reading = status.gpu, status.reading
         named = [gpu.uuid, gpu.name]
         for condition in GpuCondition:

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from fetchml.api.http.reply import Budgets
 from fetchml.api.http.router import Route
 from fetchml.api.rest.gpu_metrics import gpu_metrics, start_metrics
+from fetchml.api.rest.node_metrics import node_metrics
 from fetchml.api.rest.task_metrics import task_metrics
 from fetchml.attempts.manager import PrestageCounts
 from fetchml.auth.connection_limits import CloseReason, ConnectionLimits
@@ -59,6 +60,7 @@ class Metrics:
                     *_queue_metrics(state.stats, state.health),
                     *_queue_memory_metrics(state.queue_use),
                     *gpu_metrics(state.gpus, state.gpu_use),
+                    *(node_metrics(state.gpus.nodes) if state.gpus.nodes else ()),
                     *task_metrics(state.task_use),
                     *start_metrics(state.ahead, state.calibration),
                     *self._http_metrics(),

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from rich.text import Text
 
 from fetchml.cli.gpus import STYLES, state_name
+from fetchml.cli.nodes import node_line
 from fetchml.cli.render import clean, note, run_time, short, status_text
 from fetchml.cli.tables import FittedTable, fitted, table
 from fetchml.client import GpuList, Task, WatchTasksResponse, ended
@@ -106,7 +107,9 @@ def _cut(cell: object, width: int) -> Text:
 
 
 def gpu_line(found: GpuList, board: Board) -> Text:
-    """Return the GPUs, one after another."""
+    """Return the GPUs, one after another; of a cluster, its nodes."""
+    if found.nodes:
+        return node_line(found)
     if not found.gpus:
         return clean(f"No GPUs: {found.problem or 'none found'}").append("")
     line = Text()

@@ -20,8 +20,10 @@ from fetchml.core.gpus.model import Gpu, ObstacleKind
 from fetchml.core.model import AttemptEnd, Principal, Role, Status, Task
 from fetchml.core.state import State
 from fetchml.core.verdict import is_failure
+from fetchml.engine.gpus.cluster_report import cluster_report
 from fetchml.engine.gpus.report import GpuReport, GpuStatus, gpu_report
 from fetchml.errors import Forbidden, NotFound
+from fetchml.ports.cluster import Cluster
 from fetchml.ports.gpu import GpuInventory, GpuState, OwnerOf
 from fetchml.ports.store import Store
 from fetchml.records import RecordSet
@@ -61,9 +63,11 @@ class Gpus:
         owner_of: OwnerOf,
         clock: Callable[[], int],
         private: bool,
+        cluster: Cluster | None = None,
     ) -> None:
         """`inventory` None: only plain slots. `report`: takes events to the core. `owner_of`: the
-        launcher's."""
+        launcher's. `cluster`: `None` if this host runs the tasks."""
+        self._cluster = cluster
         self._drained = RecordSet(store, DOCUMENTS, Drained, lambda each: each.uuid)
         self._state = state
         self._audit = audit
@@ -133,6 +137,9 @@ class Gpus:
         def may_see(task: Task) -> bool:
             return permissions.may_see(who, task, private=self._private)
 
+        if self._cluster is not None:
+            held = [self._state.tasks[task_id] for task_id in self._state.held]
+            return cluster_report(self._cluster.nodes(), held, may_see)
         seen = self._inventory.state if self._inventory is not None else GpuState()
         return gpu_report(self._state, seen, may_see)
 
@@ -158,6 +165,11 @@ class Gpus:
     def _require(self, who: Principal, uuid: str) -> None:
         if who.role is not Role.ADMIN:
             raise Forbidden("Only admins take GPUs out of use, and give them back")
+        if self._cluster is not None:
+            raise Forbidden(
+                "The nodes of a cluster are drained by its administrators: scontrol update "
+                "NodeName=NODE State=DRAIN Reason=…"
+            )
         if uuid not in self._state.gpus.known:
             raise NotFound(f"There is no GPU {uuid[:96]!r}")
 

@@ -10,6 +10,7 @@ from fetchml.core.gpus.health import GpuReading
 from fetchml.core.gpus.model import Gpu, Obstacle, ObstacleKind
 from fetchml.core.model import Task
 from fetchml.core.state import State
+from fetchml.ports.cluster import Node
 from fetchml.ports.gpu import GpuState
 
 
@@ -45,6 +46,16 @@ class GpuStatus(msgspec.Struct, frozen=True):
     """The user or rule that drained it, also while it is lost, sick or held."""
     reading: GpuReading | None = None
     """`None` for a plain slot."""
+    node: str | None = None
+    """The node of the cluster that it is in; `None` on one host."""
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """One machine of a cluster."""
+
+    node: Node
+    task_ids: tuple[str, ...] = ()
+    """Ids of the tasks on it that the caller may see."""
 
 
 class GpuReport(msgspec.Struct, frozen=True):
@@ -55,6 +66,8 @@ class GpuReport(msgspec.Struct, frozen=True):
     problem: str | None = None
     """Why the driver does not answer, for people."""
     notes: tuple[str, ...] = ()
+    nodes: tuple[NodeStatus, ...] = ()
+    """The machines of the cluster, by name; empty on one host."""
 
 
 def gpu_report(state: State, seen: GpuState, may_see: Callable[[Task], bool]) -> GpuReport:

@@ -114,7 +114,16 @@ class UsageHistory:
         uuids = await self._store.usage.gpu_uuids(period)
         known = sorted(self._state.gpus.known.values(), key=attrgetter("place", "uuid"))
         names = {gpu.uuid: gpu.name for gpu in known}
-        others = [uuid for uuid in uuids if uuid not in names]
+        visible = [
+            hold
+            for hold in in_memory
+            if hold.since < period.until
+            and (hold.until is None or hold.until > period.since)
+            and permissions.may_see(who, hold, private=self._private)
+        ]
+        # The GPUs of a cluster have no samples.
+        held = (hold.uuid for hold in (*visible, *stored))
+        others = dict.fromkeys(uuid for uuid in (*uuids, *held) if uuid not in names)
         tracks = [GpuTrack(uuid, name, [], []) for uuid, name in names.items()]
         tracks += [GpuTrack(uuid, "", [], []) for uuid in others]
         each = max(1, min(period.points, MAX_POINTS_IN_ALL // max(1, len(tracks))))
@@ -124,13 +133,6 @@ class UsageHistory:
         for uuid, points_of_gpu in groupby(found, attrgetter("uuid")):
             if uuid in by_uuid:
                 by_uuid[uuid].points.extend(points_of_gpu)
-        visible = [
-            hold
-            for hold in in_memory
-            if hold.since < period.until
-            and (hold.until is None or hold.until > period.since)
-            and permissions.may_see(who, hold, private=self._private)
-        ]
         for hold in _newest([*visible, *stored]):
             if hold.uuid in by_uuid:
                 by_uuid[hold.uuid].holds.append(hold)

@@ -27,6 +27,8 @@ class _Holding:
     attempt: int
     cores: int
     gpus: tuple[str, ...]
+    gpu_count: int
+    """On a cluster the GPUs may not be named."""
     since: int
     counted: int
     """Up to here it is in the sums."""
@@ -70,7 +72,13 @@ class UsageLedger:
             if holds and held is None:
                 since = task.allocated_at or task.started_at or change.at
                 self._holding[task.id] = _Holding(
-                    task.user, task.attempt, task.spec.cpu or 0, task.gpu_uuids, since, since
+                    task.user,
+                    task.attempt,
+                    task.spec.cpu or 0,
+                    task.gpu_uuids,
+                    len(task.gpu_uuids) or task.spec.gpu or 0,
+                    since,
+                    since,
                 )
             if task.status not in ENDED:
                 self._live.add(task.id)
@@ -115,7 +123,7 @@ class UsageLedger:
 
     def _add_time(self, held: _Holding, until: int) -> None:
         for begin, length in parts_of_days(held.counted, until):
-            gpu_ms = length * len(held.gpus) // self._slots_per_gpu
+            gpu_ms = length * held.gpu_count // self._slots_per_gpu
             self._add(begin, held.user, DayUse(gpu_ms, length * held.cores))
         held.counted = max(held.counted, until)
 

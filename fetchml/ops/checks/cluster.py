@@ -8,10 +8,10 @@ import subprocess
 from collections.abc import Iterator
 
 from fetchml.adapters.slurm import start_files
-from fetchml.adapters.slurm.job import Node
 from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport
 from fetchml.config.settings import Settings
 from fetchml.ops.checks.check import Check
+from fetchml.ports.cluster import Node
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder
 from fetchml.server.slurm_wiring import transport_of

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.adapters.slurm import cli, rest
-from fetchml.adapters.slurm.job import Job, Node
+from fetchml.adapters.slurm import cli, nodes, rest
+from fetchml.adapters.slurm.job import Job
 from fetchml.adapters.slurm.refusals import is_away, is_permanent
 from fetchml.adapters.slurm.token import Tokens, make_token
 
@@ -104,7 +104,7 @@ def test_words_of_a_controller_that_is_away(words: str) -> None:
     ],
 )
 def test_nodes_that_take_work(state: tuple[str, ...], takes: bool) -> None:
-    assert Node("n", state).takes_work == takes
+    assert nodes.takes_work(state) == takes
 
 
 def test_token_file_is_read_anew(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ export type StartEstimate = Api.StartEstimate;
 export type QueueStats = Required<Api.QueueStats>;
 export type Gpu = With<Api.Gpu, "uuid" | "number" | "state">;
 export type GpuState = Gpu["state"];
+export type GpuNode = Api.Node;
 export interface GpuList extends Omit<Api.GpuList, "gpus"> {
   gpus: Gpu[];
 }

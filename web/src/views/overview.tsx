@@ -7,6 +7,7 @@ import { now } from "../state/clock";
 import { store } from "../state/store";
 import { GpuCard } from "../ui/gpu_card";
 import { Meter } from "../ui/meter";
+import { NodeTable, nodeSummary } from "../ui/node_table";
 import { Empty, Loading, Problem } from "../ui/notes";
 import { Panel } from "../ui/panel";
 import { StatusBadge } from "../ui/status";
@@ -17,6 +18,8 @@ import { useResource, useTitle } from "../ui/use";
 const GPUS_EVERY_MS = 5_000;
 const QUEUE_EVERY_MS = 15_000;
 const HISTORY_EVERY_MS = 60_000;
+/** The GPU view has all of them. */
+const SHOWN_NODES = 8;
 
 export default function Overview() {
   useTitle("");
@@ -65,6 +68,14 @@ function Gpus() {
   const tracks = new Map(history?.gpus?.map((track) => [track.uuid, track]));
   const list = resource.data.value;
   if (!list) return <Problem text={resource.error.value} />;
+  const nodes = list.nodes ?? [];
+  if (nodes.length > 0) {
+    return (
+      <Panel title="Nodes" aside={<a href={href(["gpus"])}>{nodeSummary(list)}</a>}>
+        <NodeTable nodes={nodes.slice(0, SHOWN_NODES)} />
+      </Panel>
+    );
+  }
   if (list.gpus.length === 0) return null;
   return (
     <Panel title="GPUs" aside={gpuSummary(list)}>

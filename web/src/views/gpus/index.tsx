@@ -7,7 +7,9 @@ import { href, route, setQuery } from "../../router";
 import { now } from "../../state/clock";
 import { Resource } from "../../state/resource";
 import { store } from "../../state/store";
+import { NodeTable, nodeSummary } from "../../ui/node_table";
 import { Empty, Loading, Problem } from "../../ui/notes";
+import { Panel } from "../../ui/panel";
 import { useResource, useTitle } from "../../ui/use";
 import { cursor } from "./cursor";
 import { joined, rangeOf, RANGES, type RangeName } from "./history";
@@ -29,6 +31,7 @@ export default function Gpus() {
   const until = Number.isNaN(end) ? now.value : end;
   const span = { since: until - RANGES[range].ms, until };
   const problem = list.data.value?.problem;
+  const nodes = list.data.value?.nodes ?? [];
   const found = useMemo(
     () => joined(history.data.value, gpus ?? [], span),
     // The span only counts while there is no reply.
@@ -38,19 +41,23 @@ export default function Gpus() {
     <div class="view gpus">
       <header class="view-head">
         <h1>GPUs</h1>
-        <nav class="ranges" aria-label="Time">
-          {(Object.keys(RANGES) as RangeName[]).map((name) => (
-            <a
-              key={name}
-              class="button button-small"
-              aria-current={name === range ? "true" : undefined}
-              href={href(["gpus"], { range: name, until: route.value.query.get("until") ?? "" })}
-            >
-              {RANGES[name].title}
-            </a>
-          ))}
-        </nav>
-        <Shift range={range} end={end} />
+        {nodes.length === 0 && (
+          <>
+            <nav class="ranges" aria-label="Time">
+              {(Object.keys(RANGES) as RangeName[]).map((name) => (
+                <a
+                  key={name}
+                  class="button button-small"
+                  aria-current={name === range ? "true" : undefined}
+                  href={href(["gpus"], { range: name, until: route.value.query.get("until") ?? "" })}
+                >
+                  {RANGES[name].title}
+                </a>
+              ))}
+            </nav>
+            <Shift range={range} end={end} />
+          </>
+        )}
       </header>
       <Problem text={problem ? plain(problem) : undefined} />
       <Problem text={list.error.value ?? history.error.value} />
@@ -61,6 +68,10 @@ export default function Gpus() {
       ))}
       {!gpus ? (
         !list.error.value && <Loading />
+      ) : list.data.value && nodes.length > 0 ? (
+        <Panel title="Nodes" aside={nodeSummary(list.data.value)}>
+          <NodeTable nodes={nodes} />
+        </Panel>
       ) : found.tracks.length === 0 ? (
         <Empty>This host has no GPUs.</Empty>
       ) : (

@@ -33,6 +33,7 @@ COMMANDS = {
     },
     "Tasks": {
         "submit": "Submit a task.",
+        "sbatch": "Submit a batch script of Slurm as a task.",
         "ls": "List tasks, newest first.",
         "show": "Show one task.",
         "logs": "Print the output of a task.",

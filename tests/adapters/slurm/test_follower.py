@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fetchml.adapters.slurm.follower import Followed, Follower
-from fetchml.adapters.slurm.job import Job, Node, Submission
+from fetchml.adapters.slurm.job import Job, Submission
 from fetchml.adapters.slurm.transport import SlurmAway
+from fetchml.ports.cluster import Node
 from tests.support.waiting import until_true
 
 PENDING, RUNNING, COMPLETED = ("PENDING",), ("RUNNING",), ("COMPLETED",)

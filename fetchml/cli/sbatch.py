@@ -1,0 +1,159 @@
+"""`fetchml sbatch`"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.render import clean, console, print_json
+from fetchml.cli.show import starts
+from fetchml.cli.slurm.options import OPTIONS, Request
+from fetchml.cli.slurm.script import (
+    BadScript,
+    Problems,
+    command_of,
+    command_of_file,
+    directives,
+    read,
+    split,
+)
+from fetchml.cli.submit import create, given_fields, outcome, with_code
+from fetchml.cli.wait import wait
+from fetchml.client import Client, CreateTaskRequest
+
+_NOTHING = {"job_name": None, "snapshot_id": None, "metadata": (), "env": ()}
+
+
+@click.command(
+    context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True},
+    options_metavar="[OPTIONS] [SBATCH OPTIONS]",
+)
+@click.argument("words", metavar="FILE [ARGS]…", nargs=-1, type=click.UNPROCESSED, required=True)
+@click.option(
+    "--lenient", is_flag=True, help="Submit without the options that have no counterpart."
+)
+@json_option
+@server_option
+def sbatch(client: Client, words: tuple[str, ...], *, lenient: bool, as_json: bool) -> int:
+    """Submit a batch script of Slurm as a task.
+
+    Reads the '#SBATCH' lines of FILE; options of sbatch may also stand before FILE, and replace
+    them. Options that a task can't have are listed, and nothing is submitted, unless --lenient is
+    given. Prints the task's id, as 'fetchml submit' does.
+
+    The script's text is sent. With --chdir the folder is uploaded, and the script runs in it.
+
+    \b
+    Examples:
+      fetchml sbatch job.sh
+      fetchml sbatch --gres=gpu:1 --time=12:00:00 job.sh 0.1
+      fetchml sbatch --chdir=. --wait job.sh
+      fetchml sbatch --cpus-per-task=2 --wrap='echo hello'
+    """
+    problems = Problems()
+    try:
+        request, command = _understood(words, problems)
+    except BadScript as error:
+        raise CommandError(f"The script can't be submitted: {error}", "", ExitCode.USAGE) from error
+    _check(problems, lenient=lenient)
+    fields = {**_NOTHING, **request.fields, "env": tuple(request.env.items())}
+    fields["metadata"] = tuple(request.metadata.items())
+    if request.slurm:
+        fields |= _for_cluster(request.slurm, lenient=lenient)
+    if request.validates:
+        given = given_fields(command, fields)
+        task = client.validate(given.pop("job_name"), **given)
+        if as_json:
+            print_json(task)
+        else:
+            when = (
+                starts(task.start_estimate, time.time()) if task.HasField("start_estimate") else ""
+            )
+            said = f"{task.job_name} can be submitted" + (f"; it starts {when}" if when else "")
+            click.echo(clean(said).plain)
+        return 0
+    if request.folder is not None:
+        fields = with_code(client, Path(request.folder), command, fields)
+    task = create(client, command, fields)
+    if request.waits:
+        return outcome(wait(client, task, as_json=as_json))
+    if as_json:
+        print_json(task)
+    else:
+        click.echo(task.id)
+    return 0
+
+
+def _understood(words: tuple[str, ...], problems: Problems) -> tuple[Request, tuple[str, ...]]:
+    """Return the request and its command. Raises BadScript."""
+    given, rest = split(words, "command line")
+    wrapped = read(given, Problems()).wrap
+    if wrapped is not None:
+        request = read(given, problems)
+        request.fields.setdefault("job_name", "wrap")
+        return request, ("sh", "-c", wrapped)
+    if not rest:
+        raise BadScript("name a file, or give --wrap=COMMAND")
+    path, arguments = Path(rest[0]), rest[1:]
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise BadScript(f"{path} can't be read: {reason}") from error
+    found = []
+    for where, line in directives(text):
+        options, more = split(line, where)
+        if more and options and options[-1].name in OPTIONS:  # Else the value of an unknown one.
+            raise BadScript(f"{where}: {more[0]!r} is no option")
+        found += options
+    request = read([*found, *given], problems)
+    request.fields.setdefault("job_name", given_fields((path.name,), {})["job_name"])
+    if request.folder is None:
+        return request, command_of(text, path.name, arguments)
+    folder = Path(request.folder)
+    if not folder.is_dir():
+        raise BadScript(f"--chdir: there is no folder {folder} here")
+    if path.resolve().is_relative_to(folder.resolve()):
+        inside = str(path.resolve().relative_to(folder.resolve()))
+        return request, command_of_file(text, inside, arguments)
+    return request, command_of(text, path.name, arguments)
+
+
+def _check(problems: Problems, *, lenient: bool) -> None:
+    """Report options without a counterpart, and wrong ones. Raises CommandError."""
+    if problems.wrong:
+        raise CommandError(
+            "Some options can't be used:\n"
+            + "\n".join(f"  {clean(p).plain}" for p in problems.wrong),
+            "",
+            ExitCode.USAGE,
+        )
+    if not problems.unsupported:
+        return
+    listed = "\n".join(f"  {clean(p).plain}" for p in problems.unsupported)
+    if lenient:
+        console(stderr=True).print(clean(f"Left out:\n{listed}"), style="dim")
+        return
+    raise CommandError(
+        f"These options of sbatch have no counterpart:\n{listed}",
+        "Remove them, or leave them out with --lenient. docs/cluster.md has the table.",
+        ExitCode.USAGE,
+    )
+
+
+def _for_cluster(wanted: dict[str, str], *, lenient: bool) -> dict[str, Any]:
+    """Return the field `slurm`, where this version has it. Raises CommandError."""
+    if "slurm" in CreateTaskRequest.DESCRIPTOR.fields_by_name:
+        return {"slurm": wanted}
+    names = ", ".join(f"--{name}" for name in wanted)
+    if not lenient:
+        raise CommandError(
+            f"{names}: the server's settings decide that for all tasks",
+            "Leave them out with --lenient.",
+            ExitCode.USAGE,
+        )
+    console(stderr=True).print(clean(f"Left out: {names}"), style="dim")
+    return {}

@@ -1,0 +1,244 @@
+"""The options of Slurm's sbatch, and the fields of a task that they become.
+
+docs/cluster.md has the same table for users; a test compares them.
+"""
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+GIB_OF = {"K": 1 / (1 << 20), "M": 1 / 1024, "G": 1, "T": 1024}
+_TIMES = (
+    (re.compile(r"(\d+)-(\d+)(?::(\d+))?(?::(\d+))?", re.ASCII), (86_400, 3600, 60, 1)),
+    (re.compile(r"(\d+):(\d+):(\d+)", re.ASCII), (3600, 60, 1)),
+    (re.compile(r"(\d+)(?::(\d+))?", re.ASCII), (60, 1)),
+)
+_MOST = 1 << 31
+
+
+class BadOption(Exception):
+    """The message is for users; it has no name of the option."""
+
+
+@dataclass
+class Request:
+    """What the options ask for, as fields of a task."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+    slurm: dict[str, str] = field(default_factory=dict)
+    """Options that only a cluster has, by their names in the field `slurm`."""
+    memory_per_cpu: float = 0.0
+    memory_per_gpu: float = 0.0
+    folder: str | None = None
+    wrap: str | None = None
+    waits: bool = False
+    validates: bool = False
+
+    def finish(self) -> None:
+        """Set what follows from several options. Raises BadOption."""
+        memory = self.memory_per_cpu * self.fields.get("cpu", 1)
+        memory += self.memory_per_gpu * self.fields.get("gpu", 0)
+        if memory and "memory_gb" not in self.fields:
+            self.fields["memory_gb"] = _whole_gib(memory)
+
+
+Action = Callable[[Request, str], None]
+
+
+def seconds(text: str) -> int:
+    """Convert a time limit: `30`, `30:00`, `1:00:00`, `1-12`, `1-12:30`, `1-12:30:00`; 0 for none.
+    Raises BadOption."""
+    if text.upper() in ("INFINITE", "UNLIMITED"):
+        return 0
+    for pattern, units in _TIMES:
+        if match := pattern.fullmatch(text):
+            parts = (int((part or "0")[:10]) for part in match.groups())
+            return _in_range(sum(p * u for p, u in zip(parts, units, strict=True)))
+    raise BadOption(f"{text!r} is not a time such as 90, 30:00, 12:00:00 or 2-00:00:00")
+
+
+def gib(text: str) -> float:
+    """Convert an amount of memory, in MB without a unit. Raises BadOption."""
+    match = re.fullmatch(r"(\d{1,12})([KMGT]?)B?", text.upper(), re.ASCII)
+    if not match or not int(match[1]):
+        raise BadOption(f"{text!r} is not an amount of memory such as 4000M or 32G")
+    return int(match[1]) * GIB_OF[match[2] or "M"]
+
+
+def gpus(text: str) -> int:
+    """Count the GPUs in `2`, `a100:2`, or `gpu:a100:2`. Raises BadOption."""
+    total = 0
+    for entry in text.split(","):
+        parts = entry.removeprefix("gres/").split(":")
+        if parts[0] == "none":
+            continue
+        number = parts[-1] if parts[-1].isascii() and parts[-1].isdecimal() else "1"
+        total += int(number[:6])
+    return total
+
+
+def _gres(request: Request, text: str) -> None:
+    for entry in filter(None, text.split(",")):
+        if not entry.removeprefix("gres/").startswith("gpu"):
+            raise BadOption(f"{entry!r} is no GPU; tasks can request only those")
+        if entry.removeprefix("gres/").count(":") > 1:
+            raise BadOption(f"{entry!r} names a type of GPU; request gpu:N, and a partition for it")
+    request.fields["gpu"] = gpus(text)
+
+
+def _whole_gib(amount: float) -> int:
+    return _in_range(math.ceil(amount - 1e-9))
+
+
+def _memory(text: str) -> int:
+    return _whole_gib(gib(text))
+
+
+def _in_range(number: int) -> int:
+    if number >= _MOST:
+        raise BadOption(f"{number} is too large")
+    return number
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"\d{1,10}", text, re.ASCII):
+        raise BadOption(f"{text!r} is not a number")
+    return _in_range(int(text))
+
+
+def _one(request: Request, text: str) -> None:
+    if text not in ("1", "1-1"):
+        raise BadOption("a task is one process on one node; use cpus-per-task for more cores")
+
+
+def _set(name: str, convert: Callable[[str], object]) -> Action:
+    def action(request: Request, text: str) -> None:
+        request.fields[name] = convert(text)
+
+    return action
+
+
+def _attribute(name: str, convert: Callable[[str], object]) -> Action:
+    def action(request: Request, text: str) -> None:
+        setattr(request, name, convert(text))
+
+    return action
+
+
+def _cluster(name: str) -> Action:
+    def action(request: Request, text: str) -> None:
+        request.slurm[name] = text
+
+    return action
+
+
+def _nothing(_: Request, text: str) -> None:
+    """What FetchML does anyway, or does in a way of its own."""
+
+
+def _comment(request: Request, text: str) -> None:
+    request.metadata["comment"] = text
+
+
+def _export(request: Request, text: str) -> None:
+    """Nothing of this shell's environment goes to a task but what is named."""
+    for entry in filter(None, text.split(",")):
+        name, equals, value = entry.partition("=")
+        if entry in ("NONE", "NIL", "ALL"):
+            continue
+        if equals:
+            request.env[name] = value
+        elif name in os.environ:
+            request.env[name] = os.environ[name]
+        else:
+            raise BadOption(f"the variable {name} is not set here")
+
+
+def _job_name(text: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9_-]+", "-", text)[:64].strip("-") or "job"
+
+
+@dataclass(frozen=True)
+class Option:
+    action: Action
+    becomes: str
+    """For the documentation."""
+    takes_value: bool = True
+
+
+_IGNORED = "nothing: the log is kept, `fetchml logs`"
+OPTIONS: Mapping[str, Option] = {
+    "job-name": Option(_set("job_name", _job_name), "`--name`; other characters become `-`"),
+    "cpus-per-task": Option(_set("cpu", _number), "`--cpu`"),
+    "mem": Option(_set("memory_gb", _memory), "`--memory-gb`, rounded up"),
+    "mem-per-cpu": Option(_attribute("memory_per_cpu", gib), "`--memory-gb`, times the cores"),
+    "mem-per-gpu": Option(_attribute("memory_per_gpu", gib), "`--memory-gb`, times the GPUs"),
+    "gres": Option(_gres, "`--gpu`, from `gpu:N`"),
+    "gpus": Option(_set("gpu", _number), "`--gpu`"),
+    "gpus-per-node": Option(_set("gpu", _number), "`--gpu`"),
+    "gpus-per-task": Option(_set("gpu", _number), "`--gpu`"),
+    "time": Option(_set("timeout_seconds", seconds), "`--timeout`"),
+    "nodes": Option(_one, "only 1"),
+    "ntasks": Option(_one, "only 1"),
+    "ntasks-per-node": Option(_one, "only 1"),
+    "chdir": Option(_attribute("folder", str), "`--dir`: uploaded, and the script runs in it"),
+    "export": Option(_export, "`--env`; `ALL` passes nothing"),
+    "comment": Option(_comment, "a label `comment`"),
+    "partition": Option(_cluster("partition"), "field `slurm`, where the server allows it"),
+    "account": Option(_cluster("account"), "field `slurm`, where the server allows it"),
+    "qos": Option(_cluster("qos"), "field `slurm`, where the server allows it"),
+    "constraint": Option(_cluster("constraint"), "field `slurm`, where the server allows it"),
+    "reservation": Option(_cluster("reservation"), "field `slurm`, where the server allows it"),
+    "wrap": Option(_attribute("wrap", str), "the command, instead of a file"),
+    "wait": Option(_attribute("waits", lambda _: True), "`--wait`", takes_value=False),
+    "test-only": Option(
+        _attribute("validates", lambda _: True),
+        "the request is checked only, and its expected start printed",
+        takes_value=False,
+    ),
+    "output": Option(_nothing, _IGNORED),
+    "error": Option(_nothing, _IGNORED),
+    "open-mode": Option(_nothing, _IGNORED),
+    "parsable": Option(_nothing, "nothing: only the id is printed", takes_value=False),
+    "quiet": Option(_nothing, "nothing", takes_value=False),
+    "verbose": Option(_nothing, "nothing", takes_value=False),
+    "no-requeue": Option(_nothing, "nothing: see `--retries`", takes_value=False),
+    "mail-type": Option(_nothing, "nothing"),
+    "mail-user": Option(_nothing, "nothing"),
+}  # fmt: skip
+SHORT: Mapping[str, str] = {
+    "A": "account",
+    "C": "constraint",
+    "D": "chdir",
+    "G": "gpus",
+    "J": "job-name",
+    "N": "nodes",
+    "Q": "quiet",
+    "W": "wait",
+    "c": "cpus-per-task",
+    "e": "error",
+    "n": "ntasks",
+    "o": "output",
+    "p": "partition",
+    "q": "qos",
+    "t": "time",
+    "v": "verbose",
+}
+INSTEAD: Mapping[str, str] = {
+    "array": "submit one task for each index",
+    "begin": "submit it then",
+    "dependency": "submit it when the other task has ended (fetchml watch TASK_ID)",
+    "hold": "submit it when it may start",
+    "nice": "give a priority: fetchml submit --priority",
+    "requeue": "say how often a failed task is retried: fetchml submit --retries",
+    "signal": "the task gets SIGTERM, and has the server's grace period",
+}
+"""What to do without an option that has no counterpart."""
+INSTEAD_OF_VALUES = frozenset({"array", "begin", "dependency", "signal"})
+"""Those of them that take a value."""
+SHORT_INSTEAD: Mapping[str, str] = {"a": "array", "b": "begin", "d": "dependency", "H": "hold"}

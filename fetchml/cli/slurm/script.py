@@ -1,0 +1,135 @@
+"""Batch scripts of Slurm: their `#SBATCH` lines, and how they are run as a task."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from fetchml.cli.slurm.options import (
+    INSTEAD,
+    INSTEAD_OF_VALUES,
+    OPTIONS,
+    SHORT,
+    SHORT_INSTEAD,
+    BadOption,
+    Request,
+)
+
+MAX_SCRIPT_CHARACTERS = 32 * 1024 - 1
+"""The server's limit of one argument."""
+_SHELLS = frozenset({"ash", "bash", "dash", "ksh", "sh", "zsh"})
+
+
+class BadScript(Exception):
+    """The message is for users."""
+
+
+@dataclass(frozen=True)
+class Directive:
+    """One option, and where it stands."""
+
+    name: str
+    value: str | None
+    where: str
+
+
+@dataclass
+class Problems:
+    unsupported: list[str] = field(default_factory=list)
+    """Options without a counterpart, each with what to do instead."""
+    wrong: list[str] = field(default_factory=list)
+
+
+def directives(text: str) -> list[tuple[str, list[str]]]:
+    """Return the words of each `#SBATCH` line with its place. They end at the first command, as for
+    Slurm. Raises BadScript."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("#SBATCH"):
+            where = f"line {number}"
+            try:
+                words = shlex.split(line.removeprefix("#SBATCH"), comments=True)
+            except ValueError as error:
+                raise BadScript(f"{where}: {error}") from error
+            found.append((where, words))
+        elif line.strip() and not line.startswith("#"):
+            break
+    return found
+
+
+def split(words: Sequence[str], where: str) -> tuple[list[Directive], list[str]]:
+    """Divide words into options and, from the first that is none on, the rest. Raises
+    BadScript."""
+    found: list[Directive] = []
+    rest = list(words)
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        word = rest.pop(0)
+        if word == "--":
+            break
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            given = value if equals else None
+        else:
+            name = SHORT.get(word[1]) or SHORT_INSTEAD.get(word[1]) or word[1]
+            given = word[2:].removeprefix("=") or None
+        option = OPTIONS.get(name)
+        takes_value = name in INSTEAD_OF_VALUES if option is None else option.takes_value
+        if takes_value and given is None:
+            if not rest:
+                raise BadScript(f"{where}: --{name} needs a value")
+            given = rest.pop(0)
+        found.append(Directive(name, given, where))
+    return found, rest
+
+
+def read(found: Iterable[Directive], problems: Problems) -> Request:
+    """Return what the options ask for; a later one replaces an earlier one."""
+    request = Request()
+    for each in found:
+        shown = f"--{each.name}" if len(each.name) > 1 else f"-{each.name}"
+        option = OPTIONS.get(each.name)
+        if option is None:
+            instead = INSTEAD.get(each.name)
+            problems.unsupported.append(
+                f"{each.where}: {shown}" + (f": {instead}" if instead else "")
+            )
+            continue
+        try:
+            option.action(request, each.value or "")
+        except BadOption as error:
+            problems.wrong.append(f"{each.where}: {shown}: {error}")
+    try:
+        request.finish()
+    except BadOption as error:
+        problems.wrong.append(str(error))
+    return request
+
+
+def command_of(text: str, name: str, arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return the command that runs a script's text, as Slurm runs its copy of it. Raises
+    BadScript."""
+    first = text.split("\n", 1)[0]
+    if not first.startswith("#!"):
+        raise BadScript("its first line must name what runs it, as #!/bin/bash does")
+    interpreter = shlex.split(first[2:])
+    program = next((PurePath(w).name for w in interpreter if PurePath(w).name != "env"), "")
+    if program not in _SHELLS and not program.startswith("python"):
+        raise BadScript(
+            f"{program or 'nothing'} can't run it from a task's command: give --chdir, and let it "
+            "be a file in that folder"
+        )
+    if len(text) > MAX_SCRIPT_CHARACTERS:
+        raise BadScript(
+            f"it has more than {MAX_SCRIPT_CHARACTERS} characters: give --chdir, and let it be a "
+            "file in that folder"
+        )
+    zero = (name,) if program in _SHELLS else ()
+    return (*interpreter, "-c", text, *zero, *arguments)
+
+
+def command_of_file(text: str, path: str, arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return the command that runs a script that is a file of the workspace. Raises BadScript."""
+    first = text.split("\n", 1)[0]
+    if not first.startswith("#!"):
+        raise BadScript("its first line must name what runs it, as #!/bin/bash does")
+    return (*shlex.split(first[2:]), path, *arguments)

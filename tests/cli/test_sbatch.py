@@ -1,0 +1,180 @@
+"""`fetchml sbatch`: what the options of Slurm become, and scripts that run as tasks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fetchml.cli.slurm.options import OPTIONS, SHORT, BadOption, gib, gpus, seconds
+from fetchml.cli.slurm.script import (
+    BadScript,
+    Problems,
+    command_of,
+    command_of_file,
+    directives,
+    read,
+    split,
+)
+from tests.support.cli_server import Server
+from tests.support.validate import ROOT
+
+
+def asked(*words: str) -> tuple[dict[str, Any], Problems]:
+    problems = Problems()
+    found, rest = split(words, "line 1")
+    assert not rest
+    return read(found, problems).fields, problems
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("30", 1800),
+        ("1:30", 90),
+        ("2:00:05", 7205),
+        ("1-12", 129_600),
+        ("1-12:30", 131_400),
+        ("1-0:0:1", 86_401),
+        ("0", 0),
+        ("UNLIMITED", 0),
+    ],
+)
+def test_times(text: str, expected: int) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "x", "1:2:3:4", "-1", "1-", "99999999999", "٣"])
+def test_wrong_times(text: str) -> None:
+    with pytest.raises(BadOption):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1024", 1), ("32G", 32), ("1T", 1024), ("512m", 0.5), ("2GB", 2)]
+)
+def test_memory(text: str, expected: float) -> None:
+    assert gib(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("2", 2), ("gpu:3", 3), ("gpu", 1), ("gres/gpu:4", 4), ("none", 0)]
+)
+def test_gpus(text: str, expected: int) -> None:
+    assert gpus(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "fields"),
+    [
+        (("--job-name=a b/c",), {"job_name": "a-b-c"}),
+        (("-J", "x", "-c4", "--mem", "1500"), {"job_name": "x", "cpu": 4, "memory_gb": 2}),
+        (("--mem-per-cpu=2G", "-c", "8"), {"cpu": 8, "memory_gb": 16}),
+        (("--gres=gpu:2", "--mem-per-gpu=10G"), {"gpu": 2, "memory_gb": 20}),
+        (("-G", "1", "-t", "1:00:00"), {"gpu": 1, "timeout_seconds": 3600}),
+        (("-N1", "-n", "1", "-o", "out.%j", "--mail-type=END"), {}),
+        (("--time=1", "--time=2"), {"timeout_seconds": 120}),
+    ],
+)
+def test_options(words: tuple[str, ...], fields: dict[str, Any]) -> None:
+    assert asked(*words) == (fields, Problems())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-N", "2"), "one process on one node"),
+        (("--gres=gpu:a100:1",), "names a type of GPU"),
+        (("--gres=shard:1",), "is no GPU"),
+        (("--mem=0",), "not an amount of memory"),
+        (("--time=soon",), "'soon' is not a time"),
+        (("-c", "many"), "is not a number"),
+        (("--export=NOT_SET_HERE",), "is not set here"),
+    ],
+)
+def test_wrong_options_are_named(words: tuple[str, ...], said: str) -> None:
+    _, problems = asked(*words)
+    assert said in problems.wrong[0]
+    assert problems.wrong[0].startswith("line 1: --")
+
+
+def test_options_without_a_counterpart_are_named_with_what_to_do() -> None:
+    _, problems = asked("--array=1-3", "-d", "afterok:1")
+    assert problems.unsupported[0] == "line 1: --array: submit one task for each index"
+    assert problems.unsupported[1].startswith("line 1: --dependency: ")
+
+
+def test_directives_end_at_the_first_command() -> None:
+    text = (
+        '#!/bin/bash\n\n# note\n#SBATCH -J "a b" # why\n##SBATCH --array=1\n'
+        "echo\n#SBATCH --array=1\n"
+    )
+    assert directives(text) == [("line 4", ["-J", "a b"])]
+    with pytest.raises(BadScript, match="line 2"):
+        directives('#!/bin/sh\n#SBATCH -J "a')
+    with pytest.raises(BadScript, match="needs a value"):
+        split(["--time"], "line 1")
+
+
+def test_command_of_a_script() -> None:
+    shell = "#!/bin/bash -l\necho $1\n"
+    assert command_of(shell, "job.sh", ["x"]) == ("/bin/bash", "-l", "-c", shell, "job.sh", "x")
+    python = "#!/usr/bin/env python3\n"
+    assert command_of(python, "a.py", ["x"]) == ("/usr/bin/env", "python3", "-c", python, "x")
+    assert command_of_file(shell, "d/job.sh", ["x"]) == ("/bin/bash", "-l", "d/job.sh", "x")
+    for text in ("echo\n", "#!/usr/bin/perl\n", "#!/bin/sh\n" + "x" * 40_000, "#!\n"):
+        with pytest.raises(BadScript):
+            command_of(text, "a", [])
+
+
+def test_documented_table_is_that_of_the_program() -> None:
+    page = (ROOT / "docs/cluster.md").read_text()
+    short = {name: letter for letter, name in SHORT.items()}
+    for name, option in OPTIONS.items():
+        own = f", `-{short[name]}`" if name in short else ""
+        assert f"| `--{name}`{own} | {option.becomes} |" in page, name
+
+
+def script(folder: Path, *lines: str) -> str:
+    path = folder / "job.sh"
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    return str(path)
+
+
+def test_script_runs_as_a_task(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "data.txt").write_text("from the folder\n")
+    lines = (
+        "#SBATCH --job-name=from-slurm",
+        "#SBATCH --time=10 --wait",
+        'echo "$0 $1"; cat data.txt',
+    )
+    path = script(tmp_path, *lines)
+    ran = server.run("sbatch", f"--chdir={tmp_path}", "--export=A=1", path, "an argument")
+    assert ran.code == 0, ran.err
+    assert "job.sh an argument\nfrom the folder" in ran.out
+    [task] = server.json("ls", "--name", "from-slurm", "-o", "json")["tasks"]
+    assert task["timeout_seconds"] == 600
+
+
+def test_text_of_a_script_is_enough(server: Server, tmp_path: Path) -> None:
+    path = script(tmp_path, 'echo "text $1"; exit 3')
+    ran = server.run("sbatch", "--wait", path, "alone")
+    assert (ran.code, "text alone" in ran.out) == (3, True)
+    checked = server.run("sbatch", "--test-only", path)
+    assert "job can be submitted" in checked.succeeded()
+    wrapped = server.run("sbatch", "--wait", "--wrap=echo wrapped")
+    assert "wrapped" in wrapped.succeeded()
+
+
+def test_nothing_is_submitted_if_an_option_is_unknown(server: Server, tmp_path: Path) -> None:
+    path = script(tmp_path, "#SBATCH --array=1-9", "#SBATCH --licenses=x", "true")
+    refused = server.run("sbatch", "--job-name=strict", path)
+    assert refused.code == 2
+    assert "line 2: --array: submit one task for each index" in refused.err
+    assert "line 3: --licenses" in refused.err
+    assert server.json("ls", "--name", "strict", "-o", "json")["tasks"] == []
+    accepted = server.run("sbatch", "--lenient", "--job-name=lenient", path)
+    assert accepted.succeeded()
+    assert len(json.dumps(server.json("ls", "--name", "lenient", "-o", "json")["tasks"])) > 2
+    missing = server.run("sbatch", str(tmp_path / "none.sh"))
+    assert (missing.code, "can't be read" in missing.err) == (2, True)

@@ -7,7 +7,7 @@ into=${1:-$here/../fetchml/shim}
 
 for machine in x86_64 aarch64; do
     "${PYTHON:-python3}" -m ziglang cc -target "$machine-linux-musl" -std=gnu11 -Os -s -static \
-        -Wall -Wextra -Werror "$here/shim.c" -o "$into/shim-$machine" &
+        -Wall -Wextra -Werror "$here"/*.c -o "$into/shim-$machine" &
     builds="${builds:-} $!"
 done
 for build in $builds; do wait "$build"; done

@@ -2,12 +2,12 @@
  * child, keeps the end of its output, leaves no descendant behind and records the true end on disk.
  * README.md beside this file is the reference of the protocol with the server. */
 #define _GNU_SOURCE
+#include "shim.h"
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BAD_USAGE = 64, CLAIM_EXISTS = 120, NO_ROOM = 121, NOT_CLAIMED = 125, NOT_STARTED = 126, NOT_FOUND = 127 };
+enum { CLAIM_EXISTS = 120, NO_ROOM = 121, NOT_CLAIMED = 125 };
 #ifndef MOST_TIMES /* tests build with less */
 enum { MOST_TIMES = 1 << 16, TIMES_APART_MS = 1000 };
 #endif
@@ -29,10 +29,11 @@ static struct { int fd; long count, apart_ms, started_ms /* monotonic */; } time
 static struct { long at_ms, offset; } time_records[MOST_TIMES];
 static volatile struct { long started_ms, at_ms; int code, signal, timed_out, stopped, error;
                          const char *failed; } end; /* volatile: vfork()'s child writes here too */
-static int run_dir, signal_fd, null_fd;
+static int run_dir, null_fd;
+int signal_fd;
 static sigset_t handled_signals;
 
-static long now_ms(clockid_t clock) {
+long now_ms(int clock) {
     struct timespec now;
     clock_gettime(clock, &now);
     return now.tv_sec * 1000 + now.tv_nsec / 1000000;
@@ -56,7 +57,7 @@ static char **parse(char **arg) { /* answers the command and its arguments */
     return arg + 1;
 }
 
-static void take_over_signals(void) {
+void take_over_signals(void) {
     const int handled[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
     for (int i = 0; i < 6; i++) sigaddset(&handled_signals, handled[i]);
     signal(SIGCHLD, SIG_DFL); /* inherited as ignored, it would lose the exit status */
@@ -66,7 +67,7 @@ static void take_over_signals(void) {
 }
 
 /* The next pending signal, or 0. SIGCHLD only wakes: waitid() has its news. */
-static int next_signal(void) {
+int next_signal(void) {
     struct signalfd_siginfo info;
     while (read(signal_fd, &info, sizeof info) == sizeof info)
         if (info.ssi_signo != SIGCHLD) return (int)info.ssi_signo;
@@ -240,7 +241,7 @@ static void supervise(pid_t command, int output) {
 }
 
 /* The children of the killed become ours. Waits for each to be gone: its GPU isn't free before. */
-static void end_descendants(void) {
+void end_descendants(void) {
     for (bool killed = true; killed && waitpid(-1, NULL, WNOHANG) != -1;) {
         killed = getpid() == 1 && kill(-1, SIGKILL) == 0; /* a whole container at one stroke */
         FILE *children = fopen("/proc/thread-self/children", "re");
@@ -284,6 +285,8 @@ static bool record_end(int fd) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 1 && !strcmp(argv[1], "session")) return run_session(argv + 2);
+    if (argc > 1 && !strcmp(argv[1], "relay")) return run_relay(argv + 2);
     take_over_signals();
     char **command = parse(argv + (argc > 0));
     null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);

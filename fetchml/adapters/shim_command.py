@@ -2,7 +2,7 @@
 
 from pathlib import PurePath
 
-from fetchml.ports.launcher import AttemptExit, LaunchSpec
+from fetchml.ports.launcher import AttemptExit, LaunchSpec, RelayCommand, SessionCommand
 
 PLACES = ("FETCHML_WORKSPACE", "FETCHML_DATASETS", "FETCHML_OUTPUTS")
 """Variables that name a task's three places under every launcher."""
@@ -22,3 +22,17 @@ def shim_command(
     if run.timeout_ms:
         command += ["--timeout-ms", str(run.timeout_ms)]
     return [*command, "--", *run.argv]
+
+
+def helper_command(
+    shim: PurePath, command: SessionCommand | RelayCommand, *, run_folder: PurePath
+) -> list[str]:
+    """Return the argv of the shim as a helper within an attempt, with paths as the shim sees
+    them."""
+    match command:
+        case SessionCommand():
+            size = command.terminal
+            terminal = ["--tty", f"{size[0]}x{size[1]}"] if size else []
+            return [str(shim), "session", *terminal, "--", *command.argv]
+        case RelayCommand():
+            return [str(shim), "relay", str(run_folder), command.socket_name, str(command.port)]

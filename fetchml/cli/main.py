@@ -40,6 +40,7 @@ COMMANDS = {
         "outputs": "List or download the files that a task wrote.",
         "cp": "Copy files that a task wrote to this machine.",
         "watch": "Watch tasks change.",
+        "exec": "Run a command or a shell in a running task.",
         "cancel": "Cancel waiting or running tasks.",
         "retry": "Submit ended tasks again.",
         "label": "Set labels of a task.",
@@ -73,6 +74,7 @@ Examples:
   fetchml ls --status running               list the running tasks
   fetchml ls -o 'template={id} {job_name}'  choose the fields; also json, wide
   fetchml logs -f TASK_ID                   follow the output of a task
+  fetchml exec -it TASK_ID -- bash          open a shell in a running task
   fetchml show @last                        show what you submitted last
   fetchml ui --open                         open the page in the browser
   fetchml gpus                              show the GPUs and their tasks

@@ -12,6 +12,7 @@
 proto/fetchml/v1 describes. docs/clients.md documents both, and clients in other languages.
 """
 
+from fetchml.client.access_rpcs import ExecResult
 from fetchml.client.aio.client import AsyncClient
 from fetchml.client.errors import (
     BadFolder,
@@ -63,6 +64,7 @@ __all__ = [
     "CreateTaskRequest",
     "DatasetSpec",
     "DeadlineExceeded",
+    "ExecResult",
     "Experiment",
     "FieldViolation",
     "Forbidden",

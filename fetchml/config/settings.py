@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from fetchml.config.data_dir import default_data_dir
+from fetchml.config.sections.access import AccessSettings
 from fetchml.config.sections.auth import AuthSettings, RateLimitSettings
 from fetchml.config.sections.jupyter import JupyterSettings
 from fetchml.config.sections.scheduling import (
@@ -47,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True):
     datasets: DatasetSettings = DatasetSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
     jupyter: JupyterSettings = msgspec.field(default_factory=JupyterSettings)
+    access: AccessSettings = AccessSettings()
     history: HistorySettings = HistorySettings()
     slurm: SlurmSettings = SlurmSettings()
 

@@ -13,6 +13,8 @@ class Action(StrEnum):
     TASK_DELETE = "task.delete"
     TASK_UPDATE = "task.update"
     TASK_RETRY = "task.retry"
+    TASK_EXEC = "task.exec"
+    TASK_EXEC_END = "task.exec_end"
     EXPERIMENT_CREATE = "experiment.create"
     EXPERIMENT_ARCHIVE = "experiment.archive"
     EXPERIMENT_DELETE = "experiment.delete"

@@ -24,3 +24,8 @@ def may_see(who: Principal, what: Owned, *, private: bool) -> bool:
 def may_end(who: Principal, what: Owned) -> bool:
     """Whether the caller may cancel, change, submit again, archive or delete it."""
     return who.role is Role.ADMIN or (who.role is Role.USER and what.user == who.user)
+
+
+def may_enter(who: Principal, what: Owned) -> bool:
+    """Whether the caller may run commands in a task and reach its ports."""
+    return may_end(who, what)

@@ -7,6 +7,7 @@ shows the sum, and a test compares it with what the systemd unit grants.
 from typing import NamedTuple
 
 from fetchml import pages
+from fetchml.access import places
 from fetchml.adapters.duckdb import readers, store
 from fetchml.api.grpc import handler, receiving, sending, server, tasks
 from fetchml.api.grpc.sockets import connections
@@ -60,6 +61,10 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
             (sessions.SESSIONS_IN_ALL + sign_in_codes.CODES_IN_ALL) * sessions.SESSION_BYTES,
         ),
         MemoryBound("gRPC messages that are not complete", receiving.IN_ALL_BYTES),
+        MemoryBound(
+            "commands in running tasks",
+            places.SESSIONS_IN_ALL * (places.ENTRY_BYTES + receiving.MAX_MESSAGE_BYTES),
+        ),
         MemoryBound("gRPC messages that calls work on", handler.MESSAGES_IN_ALL),
         MemoryBound(
             "small messages and replies of gRPC calls",

@@ -14,11 +14,12 @@ Life cycle of an attempt:
 3. `wait` returns when no process of the attempt is left.
 4. `remove` deletes what the launcher created.
 
-`stop`, `kill` and `usage` may be called at any time between 1 and 4. The server can crash at any
-point, so every method may be called again for the same attempt, by the same server or by the next.
+`stop`, `kill`, `usage` and `enter` may be called at any time between 1 and 4. The server can crash
+at any point, so every method may be called again for the same attempt, by the same server or by the
+next.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -86,6 +87,40 @@ class ResourceUse(msgspec.Struct, frozen=True):
     """KiB written to disks."""
 
 
+class SessionCommand(msgspec.Struct, frozen=True):
+    """A command beside the task's own."""
+
+    argv: tuple[str, ...]
+    terminal: tuple[int, int] | None = None
+    """Rows and columns of its terminal; `None` if its streams are pipes."""
+    env: Mapping[str, str] = {}
+    """Variables in addition to the task's."""
+
+
+class RelayCommand(msgspec.Struct, frozen=True):
+    """A socket in the attempt's run folder that is joined with a TCP port of the task."""
+
+    socket_name: str
+    port: int
+
+
+class EnterError(Exception):
+    """The attempt can't be entered. The message is for the user."""
+
+
+class Helper(Protocol):
+    """The shim, run once more within an attempt. Its streams carry frames (shim/README.md)."""
+
+    async def read(self) -> bytes:
+        """Return the next bytes; empty once the helper has ended or was closed."""
+
+    async def write(self, data: bytes) -> None:
+        """Write, and wait while much is unread. Raises OSError if the helper has ended."""
+
+    async def close(self) -> None:
+        """End the helper with every process that it started. May be called again."""
+
+
 class PrepareError(Exception):
     """The attempt can't be prepared, and no process was started. The message is for the user."""
 
@@ -141,6 +176,12 @@ class Launcher(Protocol):
         """Return what each attempt has used so far; `None` where that can't be determined.
 
         Never waits for the backend. Takes a few milliseconds of a thread.
+        """
+
+    async def enter(self, spec: LaunchSpec, command: SessionCommand | RelayCommand) -> Helper:
+        """Run the shim within a running attempt: as the task's user, with its environment, its
+        working folder and its limits. It ends with the attempt at the latest, before `wait`
+        returns. Raises EnterError.
         """
 
     async def remove(self, spec: LaunchSpec) -> None:

@@ -10,6 +10,7 @@ from datetime import tzinfo
 from functools import partial
 from pathlib import Path
 
+from fetchml.access.service import DEFAULT_ACCESS, AccessOptions, TaskAccess
 from fetchml.adapters.jupyter.client import HttpJupyterClient
 from fetchml.attempts.manager import AttemptManager, AttemptSettings
 from fetchml.attempts.staging import Inputs
@@ -110,6 +111,7 @@ class Options:
     """What the files of one user may take; 0: any amount."""
     samples: bool = True
     """Samples of what tasks and GPUs use are taken."""
+    access: AccessOptions = DEFAULT_ACCESS
     examine: Examine = examine_nothing
     """The checks of `fetchml doctor`."""
 
@@ -135,6 +137,7 @@ class Assembly:
     attempts: AttemptManager
     lifecycle: Lifecycle
     engine: Engine
+    access: TaskAccess
     sampler: UsageSampler
     watched: MonitoredTasks
 
@@ -379,6 +382,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         attempts=attempts,
         lifecycle=lifecycle,
         engine=engine,
+        access=TaskAccess(visible, outside.launcher, attempts.launched, audit, options.access),
         sampler=sampler,
         watched=watched_tasks(state, tasks, files, dispatcher, clock),
     )

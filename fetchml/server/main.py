@@ -200,6 +200,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             admission,
             keys,
             parts.audit,
+            access=parts.access,
             retention=retention,
             copies=copies,
             max_connections=wiring.max_connections(settings),

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from msgspec.structs import astuple
+
+from fetchml.access.service import AccessOptions
 from fetchml.adapters.duckdb.store import DuckDBStore
 from fetchml.adapters.origins.fsspec import FsspecOrigin
 from fetchml.adapters.origins.http import HttpOrigin
@@ -347,6 +350,7 @@ def options(
         zone=settings.history.time_zone,
         user_storage_bytes=_user_storage_bytes(settings),
         samples=settings.history.usage_rows > 0,
+        access=AccessOptions(*astuple(settings.access)),
         examine=examine,
     )
 

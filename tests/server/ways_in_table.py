@@ -6,6 +6,7 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor
 
 from fetchml.v1 import (
+    access_pb2,
     audit_pb2,
     experiment_pb2,
     gpu_pb2,
@@ -35,6 +36,8 @@ class Expected(NamedTuple):
 SEE = Expected("ok ok ok ok", "ok 404 404 ok")
 LISTED = Expected("ok ok ok ok", "ok absent absent ok")
 END = Expected("ok 403 403 ok", "ok 404 404 ok")
+ENTER = Expected("409 403 403 409", "409 404 404 409")
+"""Enter a task: this one has ended."""
 SUBMIT = Expected("ok ok 403 ok", "ok ok 403 ok")
 NAME = Expected("ok ok 403 ok", "ok 422 403 ok")
 """Submit something that names what the owner has made."""
@@ -185,6 +188,12 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("UsageService.GetTaskUsage", {"task_id": "{task}"}, SEE, {}),
     ("UsageService.GetGpuHistory", {}, ALL, {}),
     ("UsageService.ListGpuHours", {}, ALL, {}),
+    (
+        "AccessService.ExecTask",
+        {"start": {"task_id": "{task}", "command": ["true"]}},
+        ENTER,
+        {},
+    ),
     ("GpuService.DrainGpu", {"uuid": "slot-0"}, ADMINS, {}),
     ("GpuService.UndrainGpu", {"uuid": "slot-0"}, ADMINS, {}),
 ]
@@ -205,6 +214,7 @@ JUPYTER_GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
 STREAMS = {"/ws": LISTED, "TaskService.WatchTasks": LISTED}
 """Every change of every task, from the first on."""
 FILES = (
+    access_pb2,
     audit_pb2,
     experiment_pb2,
     gpu_pb2,
@@ -228,4 +238,5 @@ STATUS = {
     grpc.StatusCode.PERMISSION_DENIED: "403",
     grpc.StatusCode.NOT_FOUND: "404",
     grpc.StatusCode.INVALID_ARGUMENT: "422",
+    grpc.StatusCode.FAILED_PRECONDITION: "409",
 }

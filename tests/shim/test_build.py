@@ -25,7 +25,7 @@ def test_the_committed_binaries_come_from_this_source(tmp_path: Path) -> None:
         committed = shim.path(machine)
         rebuilt = tmp_path / committed.name
         assert rebuilt.read_bytes() == committed.read_bytes(), (
-            f"{committed.name} does not match shim/shim.c: run `make shim` and commit the result"
+            f"{committed.name} does not match shim/*.c: run `make shim` and commit the result"
         )
         assert os.access(committed, os.X_OK)
 

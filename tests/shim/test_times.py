@@ -12,7 +12,7 @@ import pytest
 from tests.shim import attempt as module
 from tests.shim.attempt import Attempt, run
 
-SOURCE = Path(__file__).parents[2] / "shim/shim.c"
+SOURCES = sorted((Path(__file__).parents[2] / "shim").glob("*.c"))
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def small_shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "-target",
             target,
             *flags,
-            str(SOURCE),
+            *map(str, SOURCES),
             "-o",
             built,
         ],

@@ -48,6 +48,7 @@ class Client:
 
     def __init__(self, target: str, secret: str | None) -> None:
         self.metadata: tuple[tuple[str, str], ...] = (("x-api-key", secret),) if secret else ()
+        self.target = target
         self.channel: Any = grpc.aio.insecure_channel(target)
         self.tasks = TaskServiceStub(self.channel)
         self.queue = QueueServiceStub(self.channel)
@@ -105,6 +106,7 @@ async def grpc_world(
             admission,
             KeyManager(keyring, parts.audit),
             parts.audit,
+            access=parts.access,
             retention=engine.retention,
         )
         port = await server.start(f"127.0.0.1:{front.grpc_port()}", control_socket)

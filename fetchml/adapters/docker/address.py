@@ -4,6 +4,7 @@ The SDK takes longer to import than the rest of the Docker launcher, so only a p
 doctor` import it.
 """
 
+import asyncio
 import os
 import ssl
 from dataclasses import dataclass
@@ -86,6 +87,14 @@ class EngineAddress:
             return aiohttp.UnixConnector(self.socket, limit=0)
         is_encrypted = self.base.startswith("https:")
         return aiohttp.TCPConnector(ssl=self._tls() if is_encrypted else True, limit=0)
+
+    async def open(self, limit: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open one connection, which buffers `limit` bytes. Raises OSError."""
+        if self.socket is not None:
+            return await asyncio.open_unix_connection(self.socket, limit=limit)
+        parts = urlsplit(self.base)
+        tls = self._tls() if parts.scheme == "https" else None
+        return await asyncio.open_connection(parts.hostname, parts.port, limit=limit, ssl=tls)
 
     def _tls(self) -> ssl.SSLContext:
         folder = self.certificates

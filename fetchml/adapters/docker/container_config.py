@@ -13,7 +13,7 @@ from fetchml.system import capabilities
 
 INSTANCE_LABEL, TASK_LABEL, ATTEMPT_LABEL = "fetchml.instance", "fetchml.task", "fetchml.attempt"
 
-_RUN, _SHIM = PurePosixPath("/.fetchml/run"), PurePosixPath("/.fetchml/shim")
+RUN_FOLDER, SHIM_PATH = PurePosixPath("/.fetchml/run"), PurePosixPath("/.fetchml/shim")
 _WORKSPACE, _DATASETS, _OUTPUTS = map(PurePosixPath, ("/workspace", "/data", "/outputs"))
 _TMP = "rw,exec,nosuid,nodev,mode=1777"
 """Executable, because compilers of kernels (Triton, torch.compile) load their results from /tmp."""
@@ -74,8 +74,8 @@ def container_config(
     """Return the body of the engine's create request."""
     folder = AttemptFolder(run.folder)
     places = [
-        _bind(shim, _SHIM, read_only=True),
-        _bind(folder.run, _RUN),
+        _bind(shim, SHIM_PATH, read_only=True),
+        _bind(folder.run, RUN_FOLDER),
         _bind(folder.workspace, _WORKSPACE),
         _bind(folder.outputs, _OUTPUTS),
     ]
@@ -84,7 +84,7 @@ def container_config(
     mounts += [place for place in places if place["Target"] not in given]
     variables = dict(zip(PLACES, map(str, (_WORKSPACE, _DATASETS, _OUTPUTS)), strict=True))
     environment = {"HOME": "/tmp"} | run.env | gpus.environment | variables  # noqa: S108 - in the container
-    command = shim_command(_SHIM, run, run_folder=_RUN, workspace=_WORKSPACE)
+    command = shim_command(SHIM_PATH, run, run_folder=RUN_FOLDER, workspace=_WORKSPACE)
     memory = (run.memory_gb or limits.memory_gb) << 30
     few_cores = limits.cpu if limits.cpu < (os.cpu_count() or 1) else 0
     return {

@@ -5,11 +5,13 @@ of a core, three times as much as this: with short tasks on two cores, one conta
 import would take a fifth of the server's start.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -18,6 +20,7 @@ from fetchml.adapters.docker.address import EngineAddress
 REQUEST_SECONDS = 120
 _EVENT_BYTES = 1 << 20
 """Maximum size of an event, which has all labels of the container's image."""
+_REASON_BYTES = 4096
 _ANY_TIME = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS)
 
 
@@ -38,7 +41,8 @@ class EngineHttp:
 
     def __init__(self, address: EngineAddress) -> None:
         """Raises OSError for certificates that can't be read."""
-        self._address = self._base = address.base
+        self._address = address
+        self._base = address.base
         self._session = aiohttp.ClientSession(
             connector=address.connector(), timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS)
         )
@@ -49,7 +53,7 @@ class EngineHttp:
         Raises EngineAway, EngineRefused.
         """
         found = await self.ask("GET", "/version")
-        self._base = f"{self._address}/v{found['ApiVersion']}"
+        self._base = f"{self._address.base}/v{found['ApiVersion']}"
         return str(found["Version"])
 
     async def ask(
@@ -78,6 +82,38 @@ class EngineHttp:
             "GET", "/events", params=query, timeout=_ANY_TIME, read_bufsize=_EVENT_BYTES
         ) as reply:
             yield _events(reply)
+
+    async def take_over(
+        self, path: str, body: Mapping[str, Any], *, limit: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Post a request after which the connection is the stream of a process. It buffers `limit`
+        bytes, and outlives `close`. Raises EngineAway, EngineRefused."""
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                reader, writer = await self._address.open(limit)
+                try:
+                    await self._upgrade(reader, writer, path, json.dumps(body).encode())
+                except BaseException:
+                    writer.close()
+                    raise
+        except (OSError, EOFError, asyncio.LimitOverrunError) as error:
+            raise EngineAway from error
+        return reader, writer
+
+    async def _upgrade(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, body: bytes
+    ) -> None:
+        target = urlsplit(self._base + path)
+        writer.write(
+            f"POST {target.path} HTTP/1.1\r\nHost: {target.netloc}\r\nConnection: Upgrade\r\n"
+            "Upgrade: tcp\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        status = int(head.split(None, 2)[1]) if head.startswith(b"HTTP/1.") else 0
+        if status not in (HTTPStatus.SWITCHING_PROTOCOLS, HTTPStatus.OK):
+            raise EngineRefused(status, _reason(await reader.read(_REASON_BYTES)))
 
     async def close(self) -> None:
         """Requests under way, and later ones, raise EngineAway."""

@@ -23,6 +23,8 @@ from fetchml.adapters.docker.cgroups import Cgroups
 from fetchml.adapters.docker.container_config import (
     DEFAULT_LIMITS,
     INSTANCE_LABEL,
+    RUN_FOLDER,
+    SHIM_PATH,
     ContainerLimits,
     container_config,
     container_name,
@@ -40,12 +42,22 @@ from fetchml.adapters.docker.container_requests import (
 )
 from fetchml.adapters.docker.engine import DockerEngine
 from fetchml.adapters.docker.gpus import AddressOf, DockerGpus
+from fetchml.adapters.docker.helper import DockerHelper, exec_helper
 from fetchml.adapters.docker.http import EngineAway, EngineHttp, EngineRefused
 from fetchml.adapters.docker.network import OWN, TaskNetwork
 from fetchml.adapters.docker.pull import AS_NEEDED, Pulls, pull
+from fetchml.adapters.shim_command import helper_command
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.layout import SHIM
-from fetchml.ports.launcher import AttemptExit, LaunchSpec, PrepareError, ResourceUse
+from fetchml.ports.launcher import (
+    AttemptExit,
+    EnterError,
+    LaunchSpec,
+    PrepareError,
+    RelayCommand,
+    ResourceUse,
+    SessionCommand,
+)
 from fetchml.system import processes
 
 _log = logging.getLogger(__name__)
@@ -172,6 +184,18 @@ class DockerLauncher:
             return [usage_of(self._cgroups, each) if each else None for each in containers]
 
         return await asyncio.to_thread(read)
+
+    async def enter(self, run: LaunchSpec, command: SessionCommand | RelayCommand) -> DockerHelper:
+        request = partial(
+            exec_helper,
+            name=await self._settled(run),
+            command=helper_command(SHIM_PATH, command, run_folder=RUN_FOLDER),
+            env=command.env if isinstance(command, SessionCommand) else {},
+        )
+        try:
+            return await self._engine.call_heavy(request)
+        except EngineAway as error:
+            raise EnterError("the Docker engine does not answer: try again later") from error
 
     async def remove(self, run: LaunchSpec) -> None:
         name = await self._settled(run)

@@ -9,19 +9,34 @@ import logging
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
 from fetchml.adapters.dataset_links import link_datasets
 from fetchml.adapters.gpu_variables import process_variables
+from fetchml.adapters.process.helper import ProcessHelper, attach, start_helper
 from fetchml.adapters.process.usage import Root, usage_of
-from fetchml.adapters.shim_command import NO_ROOM_TO_START, PLACES, shim_command
+from fetchml.adapters.shim_command import (
+    NO_ROOM_TO_START,
+    PLACES,
+    helper_command,
+    shim_command,
+)
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder, Claim
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.layout import DATASETS, TASKS
-from fetchml.ports.launcher import AttemptExit, LaunchSpec, Owner, PrepareError, ResourceUse
+from fetchml.ports.launcher import (
+    AttemptExit,
+    EnterError,
+    LaunchSpec,
+    Owner,
+    PrepareError,
+    RelayCommand,
+    ResourceUse,
+    SessionCommand,
+)
 from fetchml.shim import NO_ROOM, HeldShim, UnsupportedMachineError
 from fetchml.system import processes
 
@@ -54,6 +69,8 @@ class ProcessLauncher:
         self.owner: Owner = (os.geteuid(), os.getegid())
         self._children: dict[Path, subprocess.Popen[bytes]] = {}
         """Shims that this server started, by their attempt's folder."""
+        self._helpers: dict[Path, set[ProcessHelper]] = {}
+        """By their attempt's folder."""
         self._shim: HeldShim | None = None
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
@@ -81,6 +98,35 @@ class ProcessLauncher:
             ) from error
 
     async def wait(self, run: LaunchSpec) -> AttemptExit:
+        ended = await self._wait(run)
+        if helpers := self._helpers.get(run.folder):
+            await asyncio.gather(*(helper.close() for helper in list(helpers)))
+            await _kill_all(AttemptFolder(run.folder))
+        return ended
+
+    async def enter(self, run: LaunchSpec, command: SessionCommand | RelayCommand) -> ProcessHelper:
+        folder = AttemptFolder(run.folder)
+        claim = folder.claim()
+        with _shim(claim) if claim else nullcontext([]) as shims:
+            if not shims or folder.end() or self._shim is None:
+                raise EnterError("the task does not run (any more)")
+        try:
+            child, streams = start_helper(
+                helper_command(self._shim.name, command, run_folder=folder.run),
+                executable=self._shim.executable,
+                cwd=folder.workspace,
+                env=_environment(run, folder, run.folder / DATASETS)
+                | (dict(command.env) if isinstance(command, SessionCommand) else {}),
+            )
+        except OSError as error:
+            raise EnterError(f"the shim can't be started: {error.strerror or error}") from error
+        helper = await attach(child, streams)
+        others = self._helpers.setdefault(run.folder, set())
+        others -= {other for other in others if other.has_ended}
+        others.add(helper)
+        return helper
+
+    async def _wait(self, run: LaunchSpec) -> AttemptExit:
         folder = AttemptFolder(run.folder)
         claim = await self._claim(folder)
         status = self._reap(run)
@@ -134,6 +180,7 @@ class ProcessLauncher:
     async def remove(self, run: LaunchSpec) -> None:
         self._reap(run)
         self._children.pop(run.folder, None)
+        self._helpers.pop(run.folder, None)
         untrusted.remove(run.folder / DATASETS)
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
@@ -181,15 +228,12 @@ class ProcessLauncher:
                 if shims:
                     return
         folder.create(os.geteuid(), os.getegid())
-        places = (folder.workspace, link_datasets(run), folder.outputs)
+        datasets = link_datasets(run)
         self._children[run.folder] = subprocess.Popen(
             shim_command(shim.name, run, run_folder=folder.run, workspace=folder.workspace),
             executable=shim.executable,
             cwd=folder.workspace,
-            env={"PATH": _PATH}
-            | run.env
-            | process_variables(run.gpu_ids)
-            | dict(zip(PLACES, map(str, places), strict=True)),
+            env=_environment(run, folder, datasets),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -251,6 +295,17 @@ class ProcessLauncher:
         await self.kill(
             LaunchSpec(task_id, int(number), job_name="", folder=folder, image="", argv=(), env={})
         )
+
+
+def _environment(run: LaunchSpec, folder: AttemptFolder, datasets: Path) -> dict[str, str]:
+    """Return the environment of the task's processes: nothing of the server's own is inherited."""
+    places = (folder.workspace, datasets, folder.outputs)
+    return (
+        {"PATH": _PATH}
+        | run.env
+        | process_variables(run.gpu_ids)
+        | dict(zip(PLACES, map(str, places), strict=True))
+    )
 
 
 def _usage(

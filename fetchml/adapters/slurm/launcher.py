@@ -36,7 +36,17 @@ from fetchml.adapters.slurm.verdicts import (
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.files.shared_folders import SharedFolders
 from fetchml.ports.cluster import Node
-from fetchml.ports.launcher import AttemptExit, LaunchSpec, Owner, PrepareError, ResourceUse
+from fetchml.ports.launcher import (
+    AttemptExit,
+    EnterError,
+    Helper,
+    LaunchSpec,
+    Owner,
+    PrepareError,
+    RelayCommand,
+    ResourceUse,
+    SessionCommand,
+)
 from fetchml.shim import NO_ROOM
 from fetchml.system import failpoints
 
@@ -195,6 +205,12 @@ class SlurmLauncher:
             await self._submits.end_all(name, followed)
         await self._disk(partial(start_files.remove, run.folder))
         self._submits.forget(name)
+
+    async def enter(self, run: LaunchSpec, command: SessionCommand | RelayCommand) -> Helper:
+        raise EnterError(
+            "tasks of a cluster run on other machines, which this server can't enter: use "
+            "'srun --overlap --jobid' with the job's id"
+        )
 
     def owner_of(self, pid: int) -> str | None:
         """Tasks run on other machines."""

@@ -153,16 +153,30 @@ class RpcHandler(grpc.GenericRpcHandler):
             self._unread.last(caller, peer, len(reply))
             return reply
 
+        async def answer_conversation(rpc: RpcContext, peer: str, context: Any) -> None:
+            caller = rpc.principal.key_id
+
+            async def requests() -> AsyncGenerator[Any]:
+                conversation = messages.read_conversation(self._places, caller, context)
+                async with aclosing(conversation) as received:
+                    async for data in received:
+                        yield parse(data)
+
+            async with aclosing(requests()) as parsed:
+                writer = ReplyWriter(handler, self._unread, caller, peer, context)
+                await writer.reply(parsed, rpc)
+
         async def unary_unary(_: object, context: Any) -> Any:
             return await self._serve(method, context, answer_unary)
 
         async def unary_stream(_: object, context: Any) -> None:
-            await self._serve(method, context, answer_unary_stream, stream=True)
+            await self._serve(method, context, answer_stream, stream=True)
 
         async def stream_unary(_: object, context: Any) -> Any:
             return await self._serve(method, context, answer_stream_unary, stream=True)
 
         serialize = handler.response_serializer
+        answer_stream = answer_conversation if handler.request_streaming else answer_unary_stream
         if handler.response_streaming:
             return grpc.stream_stream_rpc_method_handler(unary_stream, None, None)
         behavior = stream_unary if handler.request_streaming else unary_unary

@@ -44,3 +44,17 @@ async def only_message(messages: AsyncGenerator[Any]) -> Any:
         async for message in messages:
             return message
     raise BadRequest(NO_MESSAGE)
+
+
+async def read_conversation(
+    places: MessagePlaces, caller: str, context: Any
+) -> AsyncGenerator[Any]:
+    """Yield the messages of a call that may stay quiet for hours: only the first has a time limit
+    and needs a place. The method itself limits the number of such calls.
+
+    Raises the errors of `MessagePlaces.receive`.
+    """
+    message = await places.receive(caller, context.read, MESSAGE_SECONDS, late(MESSAGE_SECONDS))
+    while message is not grpc.aio.EOF:
+        yield message
+        message = await context.read()

@@ -9,6 +9,8 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from fetchml.access.service import TaskAccess
+from fetchml.api.grpc.access import AccessService
 from fetchml.api.grpc.audit import AuditService
 from fetchml.api.grpc.backup import BackupService
 from fetchml.api.grpc.experiments import ExperimentService
@@ -38,6 +40,8 @@ from fetchml.engine.retention import Retention
 from fetchml.jupyter.service import JupyterServices
 from fetchml.snapshots.service import Snapshots
 from fetchml.v1 import (
+    access_pb2,
+    access_pb2_grpc,
     audit_pb2,
     audit_pb2_grpc,
     backup_pb2_grpc,
@@ -79,6 +83,7 @@ SERVICES = frozenset(
         (audit_pb2.DESCRIPTOR, "AuditService"),
         (storage_pb2.DESCRIPTOR, "StorageService"),
         (usage_pb2.DESCRIPTOR, "UsageService"),
+        (access_pb2.DESCRIPTOR, "AccessService"),
         (server_pb2.DESCRIPTOR, "ServerService"),
     )
 )
@@ -126,6 +131,7 @@ class GrpcServer:
         keys: KeyManager,
         audit: Audit,
         *,
+        access: TaskAccess,
         retention: Retention,
         copies: StoreCopies | None = None,
         max_connections: int = MAX_CONNECTIONS,
@@ -167,6 +173,7 @@ class GrpcServer:
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
         storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageService(retention), services)
         usage_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(engine), services)
+        access_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(access), services)
         server_pb2_grpc.add_ServerServiceServicer_to_server(ServerService(engine), services)
         if copies is not None:
             backup_pb2_grpc.add_BackupServiceServicer_to_server(BackupService(copies), services)

@@ -123,6 +123,23 @@ class AsyncCalls:
         finally:
             messages.cancel()
 
+    async def converse(
+        self, rpc: Rpc[Reply], messages: Callable[[], Iterator[Message]]
+    ) -> AsyncGenerator[Reply]:
+        """Send `messages()` as they come, and yield the replies, without retries.
+
+        Closing the iterator ends the call.
+        """
+        method = self._channel.stream_stream(*rpc.wire)
+        replies = method(in_threads(messages()), metadata=self._endpoint.metadata)
+        try:
+            async for reply in replies:
+                yield reply
+        except grpc.RpcError as error:
+            raise call_error(error, self.server) from error
+        finally:
+            replies.cancel()
+
     async def _retried(
         self,
         rpc: Rpc[Reply],

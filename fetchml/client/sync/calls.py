@@ -121,6 +121,22 @@ class Calls:
         finally:
             messages.cancel()
 
+    def converse(
+        self, rpc: Rpc[Reply], messages: Callable[[], Iterator[Message]]
+    ) -> Generator[Reply]:
+        """Send `messages()` as they come, and yield the replies, without retries.
+
+        Closing the iterator ends the call.
+        """
+        method = self._channel.stream_stream(*rpc.wire)
+        replies = method(messages(), metadata=self._endpoint.metadata)
+        try:
+            yield from replies
+        except grpc.RpcError as error:
+            raise call_error(error, self.server) from error
+        finally:
+            replies.cancel()
+
     def _retried(
         self,
         rpc: Rpc[Reply],

@@ -1,0 +1,56 @@
+"""Limits on what enters tasks at the same time: sessions, and connections to their ports."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fetchml.core.model import Principal
+from fetchml.errors import Overloaded, RateLimited
+
+SESSIONS_BY_USER = 16
+SESSIONS_IN_ALL = 48
+CONNECTIONS_BY_USER = 64
+CONNECTIONS_IN_ALL = 96
+RELAYS_BY_TASK = 8
+"""Ports of one task that are open at the same time."""
+RELAYS_IN_ALL = 64
+ENTRY_BYTES = 512 << 10
+"""Memory of a session or connection, without gRPC's message: frames, pieces, and buffers of both
+sides."""
+RETRY_SECONDS = 10
+
+
+class TooManyEntries(RateLimited):
+    """The user has entered as many tasks as allowed."""
+
+
+class Places:
+    """Counts what is open, by user."""
+
+    def __init__(self, what: str, by_user: int, in_all: int) -> None:
+        """`what`: in the plural, for messages."""
+        self._what = what
+        self._by_user = by_user
+        self._in_all = in_all
+        self._open = Counter[str]()
+        self.opened = 0
+        """Since the server's start."""
+
+    def __len__(self) -> int:
+        return self._open.total()
+
+    @contextmanager
+    def hold(self, who: Principal) -> Iterator[None]:
+        """Raises TooManyEntries, Overloaded."""
+        if self._open[who.user] >= self._by_user:
+            message = f"More than {self._by_user} {self._what} of {who.user} at once: close some"
+            raise TooManyEntries(RETRY_SECONDS, message=message)
+        if len(self) >= self._in_all:
+            raise Overloaded(f"The server has {self._in_all} {self._what} open")
+        self._open[who.user] += 1
+        self.opened += 1
+        try:
+            yield
+        finally:
+            self._open[who.user] -= 1
+            self._open += Counter()  # Users without any take no memory.

@@ -1,0 +1,134 @@
+"""Entering a running task: for its owner and admins, audited, limited, ended with the task."""
+
+import asyncio
+import shlex
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from fetchml.access.places import SESSIONS_BY_USER, SESSIONS_IN_ALL, Places
+from fetchml.access.session import ExecSession, SessionCut
+from fetchml.auth.audit import Audit
+from fetchml.core import permissions
+from fetchml.core.audit import Action
+from fetchml.core.model import Principal
+from fetchml.core.requests.access import ExecRequest, enter_fault
+from fetchml.engine.tasks.visible import VisibleTasks
+from fetchml.errors import BadRequest, Conflict, Forbidden
+from fetchml.ports.launcher import (
+    EnterError,
+    Helper,
+    Launcher,
+    LaunchSpec,
+    RelayCommand,
+    SessionCommand,
+)
+
+AUDITED_CHARACTERS = 300
+"""Of a command line."""
+LOOK_SECONDS = 5.0
+"""Interval of looks for idle sessions."""
+_DISABLED = "The owner of this server does not let anybody enter tasks ([access] enabled)"
+
+
+class AccessOptions(NamedTuple):
+    enabled: bool = True
+    idle_seconds: int = 3600
+    """0: no limit."""
+    max_seconds: int = 43_200
+    """0: no limit."""
+
+
+DEFAULT_ACCESS = AccessOptions()
+
+
+class TaskAccess:
+    """Used from one event loop. Verbs raise `errors.RequestError`."""
+
+    def __init__(
+        self,
+        tasks: VisibleTasks,
+        launcher: Launcher,
+        launched: Callable[[str], LaunchSpec | None],
+        audit: Audit,
+        options: AccessOptions,
+    ) -> None:
+        """`launched`: see `AttemptManager.launched`."""
+        self._tasks = tasks
+        self._launcher = launcher
+        self._launched = launched
+        self._audit = audit
+        self._options = options
+        self.sessions = Places("sessions in tasks", SESSIONS_BY_USER, SESSIONS_IN_ALL)
+
+    @asynccontextmanager
+    async def exec(
+        self, who: Principal, task_id: str, request: ExecRequest
+    ) -> AsyncIterator[ExecSession]:
+        """Run a command in a task. It ends, with all that it started, when the block is left."""
+        spec = await self.admit(who, task_id)
+        if fault := request.fault():
+            raise BadRequest(fault)
+        env = {"TERM": request.term} if request.terminal else {}
+        command = SessionCommand(request.command, request.terminal, env)
+        with self.sessions.hold(who):
+            shown = shlex.join(request.command)[:AUDITED_CHARACTERS]
+            await self._audit.done(who, Action.TASK_EXEC, task_id, shown)
+            helper = await self.enter(spec, command)
+            began = asyncio.get_running_loop().time()
+            ended = "the client ended it, or its key became invalid"
+            session = ExecSession(helper)
+            limits = asyncio.create_task(self._limit(session))
+            try:
+                await session.begin()
+                yield session
+            except SessionCut as error:
+                ended = error.message
+                raise
+            finally:
+                limits.cancel()
+                await helper.close()
+                if session.exit is not None:
+                    ended = f"exit code {session.exit.code}"
+                seconds = asyncio.get_running_loop().time() - began
+                self._audit.done(
+                    who, Action.TASK_EXEC_END, task_id, f"after {seconds:.0f} s: {ended}"
+                )
+
+    async def admit(self, who: Principal, task_id: str) -> LaunchSpec:
+        """Return what runs, if the caller may enter it. Raises NotFound, Forbidden, Conflict."""
+        if not self._options.enabled:
+            raise Forbidden(_DISABLED)
+        task = await self._tasks.get(who, task_id)
+        if not permissions.may_enter(who, task):
+            raise Forbidden("Only the task's owner or an admin may enter it")
+        if fault := enter_fault(task):
+            raise Conflict(fault)
+        spec = self._launched(task_id)
+        if spec is None or spec.attempt != task.attempt:
+            raise Conflict("The task is about to end, and can't be entered any more")
+        return spec
+
+    async def enter(self, spec: LaunchSpec, command: SessionCommand | RelayCommand) -> Helper:
+        """Raises Conflict."""
+        try:
+            return await self._launcher.enter(spec, command)
+        except EnterError as error:
+            raise Conflict(f"The task can't be entered: {error}") from error
+
+    async def _limit(self, session: ExecSession) -> None:
+        """Cut a session that is idle, or has lasted too long."""
+        loop = asyncio.get_running_loop()
+        began, options = loop.time(), self._options
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now = loop.time()
+            if options.max_seconds and now - began >= options.max_seconds:
+                return await session.cut(
+                    f"The session has lasted {options.max_seconds} s ([access] max_seconds)"
+                )
+            if options.idle_seconds and now - session.last_use >= options.idle_seconds:
+                return await session.cut(
+                    f"Nothing was read or written for {options.idle_seconds} s "
+                    "([access] idle_seconds)"
+                )

@@ -1,0 +1,89 @@
+"""AccessService."""
+# ruff: noqa: N802  # methods have the RPCs' names
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from fetchml.access.service import TaskAccess
+from fetchml.access.session import ExecSession, Exit, Output
+from fetchml.api.grpc.rpc_context import RpcContext
+from fetchml.core.requests.access import SIGNALS, ExecRequest, size_fault
+from fetchml.errors import BadRequest, RequestError
+from fetchml.v1 import access_pb2, access_pb2_grpc
+
+MAX_INPUT = 64 << 10
+"""Bytes of input in one message."""
+
+Requests = AsyncIterator[access_pb2.ExecTaskRequest]
+
+
+class AccessService(access_pb2_grpc.AccessServiceServicer):
+    def __init__(self, access: TaskAccess) -> None:
+        self._access = access
+
+    async def ExecTask(
+        self, requests: Requests, context: RpcContext
+    ) -> AsyncIterator[access_pb2.ExecTaskResponse | None]:
+        first = await anext(requests, None)
+        if first is None or first.WhichOneof("part") != "start":
+            raise BadRequest("start: must be in the first request, and only there")
+        start = first.start
+        request = ExecRequest(
+            tuple(start.command),
+            (start.terminal.rows, start.terminal.columns) if start.HasField("terminal") else None,
+            *([start.term] if start.term else []),
+        )
+        async with self._access.exec(context.principal, start.task_id, request) as session:
+            yield None
+            pump = asyncio.create_task(_pump(requests, session))
+            try:
+                async with aclosing(session.outputs()) as outputs:
+                    async for part in outputs:
+                        yield _response(part)
+            finally:
+                pump.cancel()
+                await asyncio.wait([pump])
+
+
+async def _pump(requests: Requests, session: ExecSession) -> None:
+    """Pass the client's messages on. A wrong one cuts the session."""
+    try:
+        async for request in requests:
+            await _pass_on(request, session)
+        await session.end_input()
+    except RequestError as error:
+        await session.cut(error.message)
+
+
+async def _pass_on(request: access_pb2.ExecTaskRequest, session: ExecSession) -> None:
+    """Raises BadRequest."""
+    match request.WhichOneof("part"):
+        case "input":
+            if len(request.input) > MAX_INPUT:
+                raise BadRequest(f"input: must not be longer than {MAX_INPUT} bytes")
+            await session.write(request.input)
+        case "end_of_input":
+            await session.end_input()
+        case "resize":
+            if fault := size_fault(request.resize.rows, request.resize.columns):
+                raise BadRequest(f"resize: {fault}")
+            await session.resize(request.resize.rows, request.resize.columns)
+        case "signal":
+            number = SIGNALS.get(request.signal)
+            if number is None:
+                raise BadRequest(f"signal: must be one of {', '.join(SIGNALS)}")
+            await session.signal(number)
+        case "start":
+            raise BadRequest("start: must be in the first request, and only there")
+
+
+def _response(part: Output | Exit) -> access_pb2.ExecTaskResponse:
+    match part:
+        case Exit():
+            end = access_pb2.ExecExit(code=part.code, error=part.error)
+            return access_pb2.ExecTaskResponse(exit=end)
+        case Output(stream="stdout"):
+            return access_pb2.ExecTaskResponse(stdout=part.data)
+        case Output():
+            return access_pb2.ExecTaskResponse(stderr=part.data)

@@ -1,0 +1,14 @@
+/* What the parts of the shim share. */
+#include <stdbool.h>
+
+enum { BAD_USAGE = 64, NOT_STARTED = 126, NOT_FOUND = 127 };
+
+extern int signal_fd;
+void take_over_signals(void);
+int next_signal(void);
+long now_ms(int clock);
+void end_descendants(void);
+
+/* The shim's two other uses, within an attempt that runs: see README.md. They answer the exit status. */
+int run_session(char **arguments);
+int run_relay(char **arguments);

@@ -1,0 +1,94 @@
+"""One server and one running task for each launcher, which all tests of entering tasks share."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from fetchml.client import Client, Task
+from fetchml.client.rpcs import Rpc
+from fetchml.core.model import Role
+from fetchml.files.layout import ADMIN_KEY
+from fetchml.v1 import key_pb2
+from testbed.docker_engine import Engine
+from tests.support.cli_server import Server
+from tests.support.waiting import wait_until
+
+SERVES = """
+import http.server, os, socket, threading
+class Echo(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_): pass
+web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+print("port", web.server_address[1], flush=True)
+web.serve_forever()
+"""
+
+
+class Entered:
+    """A server with a task that runs, and clients of several users."""
+
+    def __init__(self, server: Server, launcher: str) -> None:
+        self.server = server
+        self.launcher = launcher
+        secret = (server.data_dir / ADMIN_KEY).read_text().strip()
+        self.admin = Client(server.grpc, secret)
+        self.owner = self.client("ada")
+        self.task_id = self.run("sleep 3600")
+
+    def key(self, name: str, role: Role = Role.USER) -> key_pb2.CreateKeyResponse:
+        request = key_pb2.CreateKeyRequest(name=name, role=role.value)
+        rpc = Rpc("KeyService/CreateKey", request, key_pb2.CreateKeyResponse, repeatable=False)
+        return self.admin.call(rpc)
+
+    def client(self, name: str, role: Role = Role.USER) -> Client:
+        return Client(self.server.grpc, self.key(name, role).secret)
+
+    def revoke(self, key_id: str) -> None:
+        request = key_pb2.RevokeKeyRequest(key_id=key_id)
+        self.admin.call(Rpc("KeyService/RevokeKey", request, key_pb2.Key))
+
+    def run(self, script: str, *arguments: str) -> str:
+        """The id of a task of the owner's that runs a shell script."""
+        task = self.owner.submit("job", command=["sh", "-c", script, *arguments])
+
+        def status() -> bool:
+            return self.owner.get(task.id).status == Task.running
+
+        wait_until(status, "the task runs")
+        return task.id
+
+    def exec(self, script: str, task_id: str = "", data: bytes = b"") -> tuple[int, str, str]:
+        """Exit code, stdout and stderr of a shell script in the task."""
+        ended = self.owner.exec(task_id or self.task_id, ["sh", "-c", script], data=data)
+        return ended.code, ended.stdout.decode(), ended.stderr.decode()
+
+
+Enter = Callable[..., Entered]
+
+
+@pytest.fixture(scope="session", params=["process", "docker"])
+def launcher(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def entered(
+    launcher: str,
+    docker_engine: Engine,
+    python_image: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Entered]:
+    server = Server(
+        tmp_path_factory.mktemp("entered") / "data",
+        launcher=launcher,
+        DOCKER_HOST=docker_engine.host,
+        FETCHML_TASKS_IMAGE=python_image,
+    ).start()
+    box = Entered(server, launcher)
+    yield box
+    try:
+        box.admin.cancel(box.task_id)
+        box.admin.wait(box.task_id)
+    finally:
+        box.admin.close()
+        box.owner.close()
+        assert server.stop() == 0

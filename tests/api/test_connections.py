@@ -9,6 +9,7 @@ import pytest
 from fetchml.api.http import connection
 from fetchml.api.rest.server import HttpTimeouts
 from tests.support.rest_world import World, read_reply, rest_world
+from tests.support.waiting import SECONDS
 
 HEAD = b"GET /health HTTP/1.1\r\nHost: a\r\n"
 
@@ -45,7 +46,7 @@ async def test_head_sent_byte_by_byte_times_out(hasty: World) -> None:
 
 async def test_idle_connection_outlives_the_head_timeout(hasty: World) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", hasty.port)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         for _ in range(2):
             writer.write(HEAD)
             await writer.drain()
@@ -91,7 +92,7 @@ async def test_body_does_not_count_as_head(rest: World) -> None:
         f"POST /v1/tasks HTTP/1.1\r\nHost: a\r\nX-API-Key: {rest.client.secret}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(task)}\r\n\r\n"
     ).encode()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         for _ in range(2):
             writer.write(head)
             for first in range(0, len(task), 10_000):
@@ -113,7 +114,7 @@ async def test_client_that_does_not_read_its_reply_is_dropped(hasty: World) -> N
     await loop.sock_connect(client, ("127.0.0.1", hasty.port))
     request = b"GET /openapi.yaml HTTP/1.1\r\nHost: a\r\n\r\n"
     with client:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             try:
                 while True:  # until the server drops the connection
                     await loop.sock_sendall(client, request * 100)

@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from fetchml.views import Health, HealthStatus
 from tests.support.front import EDGE
 from tests.support.grpc_world import World, grpc_world
+from tests.support.waiting import SECONDS
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -46,7 +47,7 @@ async def test_health_reports_whether_the_server_accepts_work(world: World) -> N
 
 async def test_health_watch_reports_changes(world: World) -> None:
     stub: Any = health_pb2_grpc.HealthStub(world.client.channel)
-    call = stub.Watch(health_pb2.HealthCheckRequest(), timeout=10)
+    call = stub.Watch(health_pb2.HealthCheckRequest(), timeout=SECONDS)
     assert (await call.read()).status == SERVING
     await world.engine.drain()
     assert (await call.read()).status == NOT_SERVING

@@ -12,6 +12,7 @@ from fetchml.core.model import Status
 from fetchml.v1 import task_pb2
 from tests.support.front import EDGE
 from tests.support.grpc_world import World, grpc_world, refusal
+from tests.support.waiting import SECONDS
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -35,7 +36,9 @@ def watch(world: World, timeout: float | None = 10, **fields: Any) -> Any:
 
 def logs(world: World, task_id: str, **fields: Any) -> Any:
     request = task_pb2.StreamTaskLogsRequest(task_id=task_id, **fields)
-    return world.client.tasks.StreamTaskLogs(request, timeout=30, metadata=world.client.metadata)
+    return world.client.tasks.StreamTaskLogs(
+        request, timeout=SECONDS, metadata=world.client.metadata
+    )
 
 
 async def drained(stream: Any) -> None:

@@ -16,6 +16,7 @@ from fetchml.v1 import task_pb2
 from tests.support import grpc_world
 from tests.support.front import EDGE
 from tests.support.rest_world import World
+from tests.support.waiting import SECONDS
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -52,14 +53,14 @@ async def test_ws_watch_ends_with_its_key(rest: World, end: str) -> None:
         rest.client.session.ws_connect(url, headers=rest.as_(secret).with_key({})) as socket,
     ):
         reason = await end_key(rest.keyring, key_id, end)
-        message = await socket.receive(timeout=5)
+        message = await socket.receive(timeout=SECONDS)
         assert (message.type, message.data, message.extra) == (
             aiohttp.WSMsgType.CLOSE,
             1008,
             reason,
         )
         await new_task(rest)
-        assert (await other.receive_json(timeout=5))["type"] == "task_update"
+        assert (await other.receive_json(timeout=SECONDS))["type"] == "task_update"
     assert (await rest.as_(secret).get("/v1/queue")).status == 401
 
 
@@ -74,7 +75,7 @@ async def test_followed_log_ends_with_its_key(rest: World, end: str) -> None:
         await end_key(rest.keyring, key_id, end)
         # The reply breaks off, so that it does not look complete.
         with pytest.raises(aiohttp.ClientPayloadError):
-            await asyncio.wait_for(response.content.read(), 5)
+            await asyncio.wait_for(response.content.read(), SECONDS)
     await rest.engine.until(lambda: rest.engine.open_streams == 0)
 
 
@@ -89,7 +90,7 @@ async def test_download_ends_with_its_key(rest: World) -> None:
         await response.content.readexactly(1)
         await end_key(rest.keyring, key_id, "revoke")
         with pytest.raises(aiohttp.ClientPayloadError):
-            await asyncio.wait_for(response.content.read(), 5)
+            await asyncio.wait_for(response.content.read(), SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -105,8 +106,10 @@ async def over_grpc(
 async def test_grpc_watch_ends_with_its_key(tmp_path: Path, end: str) -> None:
     async with over_grpc(tmp_path, end) as (world, client, key_id):
         request = task_pb2.WatchTasksRequest()
-        call = client.tasks.WatchTasks(request, metadata=client.metadata, timeout=10)
-        other = world.client.tasks.WatchTasks(request, metadata=world.client.metadata, timeout=10)
+        call = client.tasks.WatchTasks(request, metadata=client.metadata, timeout=SECONDS)
+        other = world.client.tasks.WatchTasks(
+            request, metadata=world.client.metadata, timeout=SECONDS
+        )
         for stream in (call, other):
             assert (await stream.read()).type == task_pb2.WatchTasksResponse.synced
         reason = await end_key(world.keyring, key_id, end)
@@ -127,7 +130,7 @@ async def test_grpc_watch_ends_with_its_key(tmp_path: Path, end: str) -> None:
 
 async def test_create_stream_ends_with_its_key(tmp_path: Path) -> None:
     async with over_grpc(tmp_path, "revoke") as (world, client, key_id):
-        call = client.tasks.CreateTasks(metadata=client.metadata, timeout=10)
+        call = client.tasks.CreateTasks(metadata=client.metadata, timeout=SECONDS)
         batch = task_pb2.CreateTasksRequest(tasks=[task_pb2.CreateTaskRequest(job_name="a")])
         await call.write(batch)
         await world.engine.until(lambda: len(world.engine.tasks) == 1)

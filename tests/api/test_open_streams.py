@@ -21,6 +21,7 @@ from fetchml.v1 import key_pb2, queue_pb2, task_pb2
 from tests.support.front import EDGE
 from tests.support.grpc_world import World, grpc_world, refusal
 from tests.support.rest_world import rest_world
+from tests.support.waiting import SECONDS
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -48,12 +49,12 @@ async def status(call: Any) -> grpc.StatusCode:
 
 def begun(world: World, method: str, metadata: Any = None) -> Any:
     """Start a call that sends no message."""
-    return world.client.channel.stream_stream(method)(timeout=10, metadata=metadata)
+    return world.client.channel.stream_stream(method)(timeout=SECONDS, metadata=metadata)
 
 
 async def assert_served(world: World) -> None:
     request = queue_pb2.GetQueueRequest()
-    await world.client.queue.GetQueue(request, metadata=world.client.metadata, timeout=10)
+    await world.client.queue.GetQueue(request, metadata=world.client.metadata, timeout=SECONDS)
 
 
 async def test_call_without_a_key_ends_before_its_message(world: World) -> None:
@@ -85,7 +86,7 @@ async def test_calls_without_a_message_are_limited_by_key(narrow: World) -> None
     request = queue_pb2.GetQueueRequest()
     for role in (Role.VIEWER, Role.ADMIN):
         metadata = (("x-api-key", narrow.secrets[role]),)
-        await narrow.client.queue.GetQueue(request, metadata=metadata, timeout=10)
+        await narrow.client.queue.GetQueue(request, metadata=metadata, timeout=SECONDS)
     for call in held:
         call.cancel()
     await asyncio.gather(*reads, return_exceptions=True)
@@ -117,7 +118,7 @@ async def test_slow_messages_yield_to_waiting_calls(
             await call.wait_for_connection()
         metadata = (("x-api-key", world.secrets[Role.VIEWER]),)
         await world.client.queue.GetQueue(
-            queue_pb2.GetQueueRequest(), metadata=metadata, timeout=10
+            queue_pb2.GetQueueRequest(), metadata=metadata, timeout=SECONDS
         )
         reads = [asyncio.create_task(status(call)) for call in slow]
         assert await next(asyncio.as_completed(reads)) is EXHAUSTED
@@ -197,7 +198,7 @@ async def test_control_socket_is_not_blocked_by_open_calls(world: World) -> None
     with pytest.raises(grpc.aio.AioRpcError, match="limit exceeded"):
         await assert_served(world)
     async with world.connect(None, local=True) as owner:
-        keys = await owner.keys.ListKeys(key_pb2.ListKeysRequest(), timeout=10)
+        keys = await owner.keys.ListKeys(key_pb2.ListKeysRequest(), timeout=SECONDS)
     assert len(keys.keys) == len(Role)
     for call in held:
         call.cancel()
@@ -223,7 +224,7 @@ async def assert_health(world: World) -> None:
     stub: Any = health_pb2_grpc.HealthStub(world.client.channel)
     for _ in range(100):
         try:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=SECONDS)
         except grpc.aio.AioRpcError as error:
             assert error.code() is EXHAUSTED  # noqa: PT017
         else:
@@ -251,7 +252,7 @@ async def test_health_and_reflection_streams_share_a_limit(world: World) -> None
 async def test_streams_are_limited_by_key_over_grpc(world: World) -> None:
     def watch(metadata: Any) -> Any:
         request = task_pb2.WatchTasksRequest()
-        return world.client.tasks.WatchTasks(request, metadata=metadata, timeout=10)
+        return world.client.tasks.WatchTasks(request, metadata=metadata, timeout=SECONDS)
 
     held = [watch(world.client.metadata) for _ in range(LIMIT)]
     for call in held:

@@ -11,6 +11,7 @@ from fetchml.core.model import Status
 from fetchml.v1 import task_pb2
 from tests.support.rest_world import World
 from tests.support.tasks import task
+from tests.support.waiting import SECONDS
 
 PRESTAGED: dict[str, Any] = {"status": Status.PREPARING, "prestaged": True, "progress": "pulling"}
 
@@ -43,7 +44,7 @@ async def test_prestaged_task_is_queued_over_ws(rest: World) -> None:
     task_id = (await rest.client.submit()).json["id"]
     url, headers = rest.client.url("/ws?since=0"), rest.client.with_key({})
     async with (
-        asyncio.timeout(5),
+        asyncio.timeout(SECONDS),
         rest.client.session.ws_connect(url % {"status": "queued"}, headers=headers) as queued,
         rest.client.session.ws_connect(url % {"status": "preparing"}, headers=headers) as preparing,
     ):

@@ -9,6 +9,7 @@ from fetchml.api.rest.server import HttpTimeouts
 from fetchml.core.model import Role
 from tests.support.front import EDGE
 from tests.support.rest_world import JSON, World, read_reply, rest_world
+from tests.support.waiting import SECONDS
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -196,7 +197,7 @@ async def test_expect_100_is_answered(rest: World) -> None:
     body = b'{"job_name": "a"}'
     reader, writer = await asyncio.open_connection("127.0.0.1", rest.port)
     writer.write(request_head(rest, f"Content-Length: {len(body)}", "Expect: 100-continue"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         writer.write(body)
         assert (await reader.readline()).startswith(b"HTTP/1.1 201 ")

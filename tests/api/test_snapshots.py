@@ -24,7 +24,7 @@ from tests.support.archives import file, link, packed
 from tests.support.front import EDGE
 from tests.support.grpc_world import grpc_world, refusal
 from tests.support.rest_world import World, rest_world
-from tests.support.waiting import until_true
+from tests.support.waiting import SECONDS, until_true
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -137,7 +137,7 @@ async def test_expect_100_is_answered_for_an_upload(rest: World) -> None:
         f"PUT /v1/snapshots HTTP/1.1\r\nHost: a\r\nContent-Length: {len(TREE)}\r\n"
         f"Expect: 100-continue\r\nX-API-Key: {key}\r\n\r\n".encode()
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         writer.write(TREE)
         assert (await reader.readline()).startswith(b"HTTP/1.1 201")

@@ -19,6 +19,7 @@ from tests.support.front import EDGE
 from tests.support.rest_world import World, rest_world
 from tests.support.stub_services import START_MS
 from tests.support.validate import CONTRACT, validate
+from tests.support.waiting import SECONDS
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -31,14 +32,14 @@ class Socket:
 
     async def next(self) -> dict[str, Any]:
         """The next message. A task in it has the contract's fields and no others."""
-        message: dict[str, Any] = await self.raw.receive_json(timeout=5)
+        message: dict[str, Any] = await self.raw.receive_json(timeout=SECONDS)
         if "task" in message:
             validate(CONTRACT, TASK, message["task"])
         return message
 
     async def closed(self) -> tuple[int | None, str]:
         """The code and the reason that the server closes with; what comes before is dropped."""
-        while (message := await self.raw.receive(timeout=5)).type is WSMsgType.TEXT:
+        while (message := await self.raw.receive(timeout=SECONDS)).type is WSMsgType.TEXT:
             pass
         assert message.type in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING)
         return self.raw.close_code, message.extra or ""
@@ -78,7 +79,7 @@ async def test_deletions_are_sent_only_in_the_full_view(rest: World) -> None:
     await rest.engine.change(task_id, status=Status.COMPLETED)
     async with connect(rest) as basic, connect(rest, "?view=full") as full:
         await rest.client.ask("DELETE", f"/v1/tasks/{task_id}")
-        message = await full.raw.receive_json(timeout=5)
+        message = await full.raw.receive_json(timeout=SECONDS)
         other_id = await new_task(rest)
         assert (await basic.next())["task"]["id"] == other_id
     assert (message["type"], message["task"]["id"]) == ("task_deleted", task_id)
@@ -105,7 +106,7 @@ async def test_watch_filters(rest: World) -> None:
 async def test_full_view_adds_fields(rest: World) -> None:
     async with connect(rest, "?view=full") as socket:
         await new_task(rest)
-        message = await socket.raw.receive_json(timeout=5)
+        message = await socket.raw.receive_json(timeout=SECONDS)
     assert message["task"]["image"] == "python:3.12-slim"
 
 
@@ -273,7 +274,7 @@ async def test_client_that_does_not_read_is_closed() -> None:
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
             b"X-API-Key: " + rest.secrets[Role.USER].encode() + b"\r\n\r\n"
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SECONDS):
             await let_go.wait()
             assert 0 < taken < 1000  # What the sockets' buffers take, and no more.
             with contextlib.suppress(ConnectionError):

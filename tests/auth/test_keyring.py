@@ -9,6 +9,7 @@ from fetchml.auth.limits import RateLimiter
 from fetchml.core.model import Principal, Role
 from fetchml.errors import NotFound, Unauthorized, ValidationFailed
 from tests.support.keys import KeyWorld
+from tests.support.waiting import SECONDS
 
 
 async def test_a_key_is_admitted_and_its_secret_is_not_stored(world: KeyWorld) -> None:
@@ -92,7 +93,7 @@ async def test_streams_end_when_their_key_expires(world: KeyWorld) -> None:
     assert not done
     world.now_ms += 20
     with pytest.raises(Unauthorized, match="expired"):
-        await asyncio.wait_for(holding, 5)
+        await asyncio.wait_for(holding, SECONDS)
 
 
 async def test_streams_over_the_control_socket_never_expire(world: KeyWorld) -> None:

@@ -14,6 +14,7 @@ from docker.errors import APIError
 from testbed.docker_engine import Engine
 from tests.cli.test_commands import rest
 from tests.support.cli_server import Server
+from tests.support.waiting import SECONDS
 
 STAND_IN = Path(__file__).parents[1] / "support" / "fake_jupyter.py"
 NAME = "fetchml-test/stand-in:1"
@@ -112,7 +113,7 @@ def test_ctrl_c_leaves_the_service_running(box: Server) -> None:
     assert command.stderr is not None
     assert "waits starting: " in command.stderr.readline()
     command.send_signal(signal.SIGINT)
-    _, said = command.communicate(timeout=20)
+    _, said = command.communicate(timeout=SECONDS)
     assert command.returncode == 130
     assert "fetchml jupyter stop" in said
     assert [each["status"] for each in box.json("jupyter", "ls")["services"]] == [

@@ -11,6 +11,7 @@ import pytest
 
 from testbed.authority import Authority
 from tests.support.cli_server import Server, run
+from tests.support.waiting import SECONDS
 
 
 class World:
@@ -35,7 +36,7 @@ class World:
         self.trusting = ssl.create_default_context(cafile=self.authority.file)
 
     def served(self, port: int) -> str:
-        return ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
+        return ssl.get_server_certificate(("127.0.0.1", port), timeout=SECONDS)
 
     def is_served(self) -> bool:
         """Return whether both ports present the certificate in the file."""
@@ -74,7 +75,7 @@ async def test_both_ports_while_the_certificate_is_replaced(world: World) -> Non
             )
             assert submit.code == 0, submit.err
             # Open connections continue.
-            message = await socket.receive_json(timeout=10)
+            message = await socket.receive_json(timeout=SECONDS)
             assert message["type"] == "task_update"
     assert "keys travel unencrypted" not in world.server.log
 
@@ -89,14 +90,14 @@ def test_clients_with_the_wrong_protocol_or_authority(world: World, tmp_path: Pa
         refused = world.server.run("queue", **variables)
         assert refused.code == 3
         assert "FETCHML_TLS_CA" in refused.err
-    plain = http.client.HTTPConnection("127.0.0.1", world.http, timeout=10)
+    plain = http.client.HTTPConnection("127.0.0.1", world.http, timeout=SECONDS)
     plain.request("GET", "/health")
     with pytest.raises((http.client.HTTPException, ConnectionError)):
         plain.getresponse()
     plain.close()
     context = ssl.create_default_context(cafile=world.authority.file)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    tls = http.client.HTTPSConnection("127.0.0.1", world.http, context=context, timeout=10)
+    tls = http.client.HTTPSConnection("127.0.0.1", world.http, context=context, timeout=SECONDS)
     tls.request("GET", "/health")
     assert tls.getresponse().status == 200
     tls.close()

@@ -14,6 +14,7 @@ from fetchml.datasets.cache import DatasetCache
 from fetchml.datasets.provider import DatasetProvider
 from tests.datasets.origin import OriginServer, origin_server
 from tests.support.tasks import task
+from tests.support.waiting import SECONDS
 
 NOT_LIMITED = 1 << 50
 
@@ -54,7 +55,7 @@ class Box:
         self, datasets: DatasetProvider, *specs: DatasetSpec, name: str = "t"
     ) -> list[Path]:
         """Where the datasets lie that a task was given."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS):
             mounts = await datasets.provide(task_of(*specs, name=name), self.say)
         assert all(mount.read_only for mount in mounts)
         return [mount.source for mount in mounts]
@@ -64,7 +65,7 @@ class Box:
         self._news.set()
 
     async def until_said(self, count: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS):
             while len(self.said) < count:
                 self._news.clear()
                 await self._news.wait()

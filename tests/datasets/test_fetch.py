@@ -15,6 +15,7 @@ from fetchml.core.requests.dataset import AddressRules
 from fetchml.ports.launcher import PrepareError
 from tests.datasets.conftest import Box, sha256, task_of
 from tests.datasets.origin import File, OriginServer, Request, send_head
+from tests.support.waiting import SECONDS
 
 CONTENT = os.urandom(300_000)
 SUM = sha256(CONTENT)
@@ -83,7 +84,7 @@ async def test_a_shared_fetch_shows_each_task_its_own_name(box: Box, origin: Ori
         )
         for name in ("secret", "mine")
     ]
-    await asyncio.wait_for(origin.was_asked.wait(), 20)
+    await asyncio.wait_for(origin.was_asked.wait(), SECONDS)
     file.hold.set()
     await asyncio.gather(*fetching)
     assert len(origin.requests) == 1
@@ -114,7 +115,7 @@ async def test_a_fetch_ends_when_nobody_waits_for_it(box: Box, origin: OriginSer
     file.hold = asyncio.Event()
     datasets = await box.open()
     giving = asyncio.create_task(box.give(datasets, spec(origin)))
-    await asyncio.wait_for(origin.was_asked.wait(), 5)
+    await asyncio.wait_for(origin.was_asked.wait(), SECONDS)
     giving.cancel()
     await asyncio.gather(giving, return_exceptions=True)
     box.check_nothing_is_left_over()
@@ -226,7 +227,7 @@ async def test_a_slow_fetch_shows_progress_and_holds_up_no_other(
     datasets = await box.open()
     began = time.monotonic()
     giving = asyncio.create_task(box.give(datasets, spec(origin, name="mnist"), name="slow"))
-    await asyncio.wait_for(origin.was_asked.wait(), 5)
+    await asyncio.wait_for(origin.was_asked.wait(), SECONDS)
     await box.give(datasets, DatasetSpec(source=origin.url("/quick")), name="quick")
     assert not giving.done()
     await giving
@@ -322,7 +323,7 @@ async def test_a_name_server_that_does_not_answer_holds_up_no_other_fetch(
 
     def stalling(host: str, *args: Any, **options: Any) -> Any:
         if host.startswith("slow"):
-            answers.wait(20)
+            answers.wait(2 * SECONDS)
         return real(host, *args, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", stalling)
@@ -334,9 +335,9 @@ async def test_a_name_server_that_does_not_answer_holds_up_no_other_fetch(
     ]
     try:
         await box.until_said(len(slow))
-        (path,) = await asyncio.wait_for(box.give(datasets, spec(origin), name="other"), 3)
+        (path,) = await asyncio.wait_for(box.give(datasets, spec(origin), name="other"), SECONDS)
         assert path.read_bytes() == CONTENT
-        await asyncio.wait_for(asyncio.to_thread(int), 3)
+        await asyncio.wait_for(asyncio.to_thread(int), SECONDS)
     finally:
         for task in slow:
             task.cancel()

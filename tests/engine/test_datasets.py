@@ -12,6 +12,7 @@ from fetchml.ports.store import TaskQuery
 from tests.datasets.conftest import sha256
 from tests.datasets.origin import File, OriginServer, origin_server
 from tests.support.engine_box import ALICE, Box, ended, running
+from tests.support.waiting import SECONDS
 
 ROWS = b"1,2,3"
 
@@ -61,7 +62,7 @@ async def test_a_fetch_that_stalls_holds_up_no_other_task_and_can_be_cancelled(
     file.hold = asyncio.Event()
     async with box.engine() as engine:
         waiting = await engine.create_task(ALICE, request(origin, "true"))
-        await asyncio.wait_for(origin.was_asked.wait(), 10)
+        await asyncio.wait_for(origin.was_asked.wait(), SECONDS)
         other = await engine.create_task(ALICE, {"job_name": "b", "command": ["true"]})
         assert (await ended(engine, other.id)).status is Status.COMPLETED
         explained = await engine.explain_task(ALICE, waiting.id)

@@ -14,6 +14,7 @@ from fetchml.errors import NotFound
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, LaunchSpec
 from tests.support.engine_box import ALICE, Box, ended, running
+from tests.support.waiting import SECONDS
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ async def test_failing_clean_up_starts_nothing_again(
     async with box.engine() as engine:
         task = await ended(engine, (await engine.create_task(ALICE, request)).id)
         await engine.delete_task(ALICE, task.id)
-        await asyncio.wait_for(removed.wait(), 10)
+        await asyncio.wait_for(removed.wait(), SECONDS)
         with pytest.raises(NotFound):
             await engine.get_task(ALICE, task.id)
     assert runs.read_text() == "run\n"
@@ -141,7 +142,7 @@ async def test_log_offset_holds_for_a_task_that_still_waits(box: Box) -> None:
         holds = await engine.create_task(ALICE, {"job_name": "b", "command": ["sleep", "1000"]})
         waits = await engine.create_task(ALICE, {"job_name": "w", "command": ["echo", "0123"]})
         log = engine.read_logs(ALICE, waits.id, LogRange(offset=2), follow=True)
-        async with contextlib.aclosing(log), asyncio.timeout(20):
+        async with contextlib.aclosing(log), asyncio.timeout(SECONDS):
             first = asyncio.ensure_future(anext(log))
             await asyncio.sleep(0)
             await engine.cancel_task(ALICE, holds.id)

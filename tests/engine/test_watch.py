@@ -12,6 +12,7 @@ from fetchml.engine.engine import Engine
 from fetchml.errors import Unavailable
 from fetchml.views import Update, UpdateType, WatchFilter
 from tests.support.engine_box import ADMIN, ALICE, BOB, Box, ended
+from tests.support.waiting import SECONDS
 
 HELLO = {"job_name": "hello"}
 EVERYTHING = WatchFilter()
@@ -28,7 +29,7 @@ async def take(
     """The next `number` updates after `since`."""
     taken = []
     watch = engine.watch(ADMIN, where, since, completes=completes)
-    async with asyncio.timeout(10), contextlib.aclosing(watch) as updates:
+    async with asyncio.timeout(SECONDS), contextlib.aclosing(watch) as updates:
         async for update in updates:
             taken.append(update)
             if len(taken) == number:
@@ -154,7 +155,7 @@ async def test_log_is_followed_from_attempt_to_attempt(box: Box) -> None:
         task = await engine.create_task(
             ALICE, {"job_name": "flaky", "command": ["sh", "-c", script], "max_retries": 1}
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SECONDS):
             chunks = [chunk async for chunk in engine.read_logs(ALICE, task.id, follow=True)]
         assert [(chunk.attempt, chunk.data) for chunk in chunks] == [
             (1, b"attempt 1\n"),

@@ -17,7 +17,7 @@ from fetchml.core.model import Role
 from tests.support.rest_world import rest_world
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "400"))
-SECONDS = 20
+SECONDS = 60
 QUIET_SECONDS = 0.2
 """After this time without a byte, the server is waiting for the client."""
 KEY = b"(the key)"

@@ -12,7 +12,7 @@ from tests.gateway import program
 from tests.support.program import Backend, Server
 from tests.support.rest_world import JSON, Client, Reply
 from tests.support.server_fixtures import Serve
-from tests.support.waiting import until
+from tests.support.waiting import SECONDS, until
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ async def server(
         str(gateway), server.grpc_address, stdout=subprocess.PIPE
     )
     assert running.stdout is not None
-    ready = (await asyncio.wait_for(running.stdout.readline(), 30)).decode()
+    ready = (await asyncio.wait_for(running.stdout.readline(), SECONDS)).decode()
     server.rest.base = f"http://{ready.strip().partition('=')[2]}"
     yield server
     running.terminate()

@@ -14,6 +14,7 @@ from fetchml.files.task_files import LISTING_THREADS, TaskFiles
 from tests.hostile.attacked import Attacked
 from tests.support.engine_box import ALICE, BOB, Box, ended
 from tests.support.engine_box import box as box  # noqa: PLC0414 - a fixture
+from tests.support.waiting import SECONDS
 
 
 def fill(folder: Path, count: int, content: bytes = b"") -> None:
@@ -107,7 +108,7 @@ async def test_slow_collection_does_not_delay_other_users(
 
     def slow(root: Path, limits: OutputLimits) -> LeftOut:
         entered.release()
-        assert held.wait(30)
+        assert held.wait(2 * SECONDS)
         return real(root, limits)
 
     script = 'echo x > "$FETCHML_OUTPUTS/f"'
@@ -119,8 +120,8 @@ async def test_slow_collection_does_not_delay_other_users(
         try:
             attackers = [await engine.create_task(ALICE, request) for _ in range(8)]
             for _ in range(COLLECTING_THREADS):
-                assert await asyncio.to_thread(entered.acquire, timeout=30)
-            async with asyncio.timeout(10):
+                assert await asyncio.to_thread(entered.acquire, timeout=SECONDS)
+            async with asyncio.timeout(SECONDS):
                 listed = await engine.list_outputs(BOB, kept.id)
                 (await engine.open_output(BOB, kept.id, "f")).close()
                 assert await engine.task_output(kept) is not None
@@ -140,13 +141,13 @@ async def test_lists_of_one_user_occupy_one_thread(
 
     def slow(root: Path, most: int) -> list[object]:
         entered.append(root)
-        assert "alice" not in str(root) or held.wait(30)
+        assert "alice" not in str(root) or held.wait(2 * SECONDS)
         return []
 
     monkeypatch.setattr("fetchml.files.task_files._walk", slow)
     lists = [asyncio.ensure_future(files.list_outputs(f"alice{n}", "alice")) for n in range(50)]
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             await files.list_outputs("bob", "bob")
         assert len([root for root in entered if "alice" in str(root)]) <= 1
     finally:

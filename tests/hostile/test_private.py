@@ -24,7 +24,7 @@ from tests.server.ways_in_table import METHODS
 from tests.support import grpc_world, rest_world
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
-from tests.support.waiting import soon
+from tests.support.waiting import SECONDS, soon
 
 ADA = "ada-secret-name"
 JOB, EXPERIMENT, NOTEBOOK = "ada-secret-job", "ada-secret-experiment", "ada-secret-notebook"
@@ -204,7 +204,7 @@ async def answer(client: grpc_world.Client, name: str, request: Any) -> str:
         f"/{method.containing_service.full_name}/{method.name}",
         request_serializer=GetMessageClass(method.input_type).SerializeToString,
         response_deserializer=GetMessageClass(method.output_type).FromString,
-    )(request, metadata=client.metadata, timeout=5)
+    )(request, metadata=client.metadata, timeout=2 if method.server_streaming else SECONDS)
     try:
         if not method.server_streaming:
             return str(await call)

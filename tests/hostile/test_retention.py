@@ -18,6 +18,7 @@ from tests.hostile.storage_box import HOUR_MS, retention, script, used
 from tests.support.archives import file, packed, sent
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
 from tests.support.stores import numbered, store_in
+from tests.support.waiting import SECONDS
 
 
 async def three_ended(box: Box, engine: Engine) -> dict[str, Task]:
@@ -101,7 +102,7 @@ async def test_pruning_only_outputs_is_not_announced_to_watchers(box: Box) -> No
         assert (stats.completed, stats.failed) == (2, 1)
         watch = engine.watch(ADMIN, WatchFilter(), since=last)
         await engine.create_task(ALICE, script("true"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             first = await anext(watch)
         assert first.task is not None
         assert first.task.id not in {each.id for each in made.values()}

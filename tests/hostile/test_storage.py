@@ -21,6 +21,7 @@ from tests.support.program import ADMIN_KEY, Backend
 from tests.support.server_fixtures import Serve
 from tests.support.stores import numbered
 from tests.support.tasks import task
+from tests.support.waiting import SECONDS
 
 
 async def test_upload_beyond_the_quota_is_refused(box: Box) -> None:
@@ -168,7 +169,7 @@ async def test_fastest_writer_is_stopped_when_the_disk_is_nearly_full(box: Box) 
 
 async def said(engine: Engine, task_id: str) -> None:
     """Returns when the task has written something to its log."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SECONDS):
         async for _ in engine.read_logs(ADMIN, task_id, follow=True):
             return
 

@@ -28,7 +28,7 @@ from fetchml.system.clock import Clock
 from fetchml.views import JupyterState, VisitorPolicy
 from tests.support import front
 from tests.support.memory_store import MemoryStore
-from tests.support.waiting import until_true
+from tests.support.waiting import SECONDS, until_true
 
 ID = "0198c0de-0000-7000-8000-000000000001"
 OTHER = "0198c0de-0000-7000-8000-000000000002"
@@ -92,7 +92,7 @@ class World:
         reader, writer = await self.connect()
         try:
             writer.write(data)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(SECONDS):
                 return await reader.read()
         finally:
             writer.close()
@@ -196,7 +196,7 @@ async def proxy_world(
         stack.push_async_callback(server.stop, "the test is over")
         session = aiohttp.ClientSession(
             auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=15),
+            timeout=aiohttp.ClientTimeout(total=SECONDS),
             headers={"Authorization": f"token {TOKEN}"},
             cookie_jar=aiohttp.DummyCookieJar(),
         )

@@ -17,6 +17,7 @@ from fetchml.adapters.jupyter.link import SOCKET, connect, http_session, open_li
 from fetchml.api.rest.server import HttpTimeouts
 from fetchml.ports.jupyter import JupyterLink, JupyterSilent
 from tests.jupyter.proxy_world import BASE, ID, TOKEN, World, proxy_world
+from tests.support.waiting import SECONDS
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SECOND = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond"
@@ -129,9 +130,9 @@ async def test_a_reply_before_the_body_was_read(world: World) -> None:
 
     async def pieces() -> AsyncIterator[bytes]:
         yield b"a"
-        await asyncio.sleep(30)
+        await asyncio.sleep(2 * SECONDS)
 
-    async with asyncio.timeout(5), world.ask("PUT", f"{BASE}/x", data=pieces()) as reply:
+    async with asyncio.timeout(SECONDS), world.ask("PUT", f"{BASE}/x", data=pieces()) as reply:
         assert (reply.status, await reply.text()) == (403, "no")
 
 

@@ -17,6 +17,7 @@ from fetchml.server import wiring
 from fetchml.server.cannot_start import CannotStart
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, echo, proxy_world
 from tests.jupyter.test_sockets import repeat, taking
+from tests.support.waiting import SECONDS
 
 UNKNOWN = "0198c0de-0000-7000-8000-000000000009"
 
@@ -127,7 +128,7 @@ async def test_only_pages_of_the_service_open_its_sockets(
         if opens:
             async with world.session.ws_connect(url, headers=headers) as socket:
                 await socket.send_str("a")
-                assert await socket.receive_str(timeout=5) == "a"
+                assert await socket.receive_str(timeout=SECONDS) == "a"
         else:
             with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
                 await world.session.ws_connect(url, headers=headers)

@@ -11,7 +11,7 @@ from aiohttp import web
 from fetchml.api.rest.server import HttpTimeouts
 from tests.jupyter.proxy_world import BASE, LINK, World, proxy_world
 from tests.support.front import EDGE
-from tests.support.waiting import soon
+from tests.support.waiting import SECONDS, soon
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -61,11 +61,11 @@ async def test_bodies_are_streamed(world: World) -> None:
     writer.write(head.encode())
     for piece in (b"abc", b"def"):
         writer.write(b"3\r\n" + piece + b"\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SECONDS):
             assert await got.get() == piece
             await reader.readuntil(piece.upper())
     writer.write(b"0\r\n\r\n")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         assert await reader.readuntil(b"0\r\n\r\n")
     writer.close()
 
@@ -123,7 +123,7 @@ async def test_a_jupyter_that_does_not_read_holds_the_client_back(tmp_path: Path
         await world.hostile(deaf)
         reader, writer = await world.connect()
         sending = asyncio.create_task(send(writer))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             with contextlib.suppress(ConnectionError):
                 assert (await reader.readline())[:13] in (b"HTTP/1.1 503 ", b"")
         sending.cancel()
@@ -147,7 +147,7 @@ async def test_a_stalled_upload_is_cut_off(tmp_path: Path) -> None:
         head = f"PUT {LINK} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"
         reader, writer = await world.connect()
         writer.write(head.encode())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SECONDS):
             assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
         await soon(cut.wait())
         writer.close()
@@ -188,5 +188,5 @@ async def test_an_upload_cut_by_its_client_does_not_look_complete(world: World) 
     writer.write(head.encode())
     await soon(begun.wait())
     writer.transport.abort()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         assert (await got).endswith(b"3\r\nabc\r\n"), "the last, empty piece is missing"

@@ -15,6 +15,7 @@ from fetchml.ports.store import TaskQuery
 from fetchml.views import QueueStats, UpdateType, WatchFilter
 from tests.jupyter.stand_in import over, pid_of, running
 from tests.support.engine_box import ADMIN, ALICE, BOB, VIEWER, Box, ended
+from tests.support.waiting import SECONDS
 
 pytestmark = pytest.mark.usefixtures("stand_in")
 
@@ -126,7 +127,7 @@ async def test_services_are_absent_from_watches_of_tasks(box: Box) -> None:
         await ended(engine, last.id)
         watch = engine.watch(ADMIN, WatchFilter(), since=0)
         seen = set[str]()
-        async with asyncio.timeout(10), contextlib.aclosing(watch) as updates:
+        async with asyncio.timeout(SECONDS), contextlib.aclosing(watch) as updates:
             async for update in updates:
                 assert update.task is not None
                 seen.add(update.task.id)

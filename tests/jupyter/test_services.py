@@ -21,7 +21,7 @@ from tests.jupyter.image import NAME, import_root
 from tests.jupyter.service import SAVED, Serve, Service
 from tests.support.program import ADMIN_KEY, Backend, Server
 from tests.support.server_fixtures import containers_of
-from tests.support.waiting import eventually
+from tests.support.waiting import SECONDS, eventually
 
 LARGE_BYTES = 100_000_000
 
@@ -64,7 +64,7 @@ async def test_a_kernel_runs_in_a_container_as_hardened_as_a_task_s(
 async def test_a_terminal_works(serve: Serve, jupyter_backend: Backend) -> None:
     service = await Service.running(await serve(jupyter_backend))
     name = (await service.json("POST", "/api/terminals"))["name"]
-    async with asyncio.timeout(20), service.connect(f"/terminals/websocket/{name}") as socket:
+    async with asyncio.timeout(SECONDS), service.connect(f"/terminals/websocket/{name}") as socket:
         await socket.send_str(json.dumps(["stdin", "echo $((6*7))-$PWD\r"]))
         said = ""
         while "42-/workspace" not in said:
@@ -160,7 +160,7 @@ async def test_a_stopping_server_closes_sockets_with_a_reason(
     async with service.kernel(kernel) as running:
         await running.run("kept = 6*7")
         server.signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             while (message := await running.socket.receive()).type is WSMsgType.BINARY:
                 pass
         assert message.type is WSMsgType.CLOSE
@@ -178,7 +178,7 @@ async def test_a_service_whose_jupyter_dies_is_in_error(
     service = await Service.running(server)
     async with service.kernel(await service.new_kernel()) as kernel:
         await kernel.begin("import os; os.kill(os.getppid(), 9)")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             while (message := await kernel.socket.receive()).type is WSMsgType.BINARY:
                 pass
         assert message.data == 1011, "the page is told too"

@@ -13,7 +13,7 @@ from aiohttp import WSMsgType, web
 from fetchml.api.jupyter import visitors
 from fetchml.api.rest.server import HttpTimeouts
 from tests.jupyter.proxy_world import BASE, ID, OTHER, World, proxy_world
-from tests.support.waiting import soon
+from tests.support.waiting import SECONDS, soon
 
 KERNEL = "v1.kernel.websocket.jupyter.org"
 Behaviour = Callable[[web.WebSocketResponse], Awaitable[None]]
@@ -43,7 +43,7 @@ def connect(world: World, path: str = f"{BASE}/api/kernels/1/channels", **option
 
 
 async def end_of(socket: aiohttp.ClientWebSocketResponse) -> tuple[int | None, str]:
-    message = await socket.receive(timeout=5)
+    message = await socket.receive(timeout=SECONDS)
     assert message.type in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.CLOSING), message
     return socket.close_code, message.extra or ""
 
@@ -53,10 +53,10 @@ async def test_messages_are_forwarded_unchanged(world: World) -> None:
     async with connect(world) as socket:
         for text in ("", "ü", "x" * 100_000):
             await socket.send_str(text)
-            assert await socket.receive_str(timeout=5) == text
+            assert await socket.receive_str(timeout=SECONDS) == text
         for data in (b"", b"\x00\xff", bytes(9 << 20)):
             await socket.send_bytes(data)
-            assert await socket.receive_bytes(timeout=5) == data
+            assert await socket.receive_bytes(timeout=SECONDS) == data
 
 
 async def test_jupyter_receives_only_the_headers_of_the_handshake_it_may_see(world: World) -> None:
@@ -92,7 +92,7 @@ async def test_a_handshake_without_a_protocol_selects_none(world: World) -> None
     async with connect(world, protocols=("other",)) as socket:
         assert socket.protocol is None
         await socket.send_str("a")
-        assert await socket.receive_str(timeout=5) == "a"
+        assert await socket.receive_str(timeout=SECONDS) == "a"
 
 
 async def test_pings_and_pongs_are_forwarded(world: World) -> None:
@@ -109,12 +109,12 @@ async def test_pings_and_pongs_are_forwarded(world: World) -> None:
 
     await world.jupyter(taking(ping, autoping=False))
     async with connect(world, autoping=False) as socket:
-        message = await socket.receive(timeout=5)
+        message = await socket.receive(timeout=SECONDS)
         assert (message.type, message.data) == (WSMsgType.PING, b"a")
         await socket.pong(b"a")
         await soon(ponged.wait())
         await socket.ping(b"b")
-        message = await socket.receive(timeout=5)
+        message = await socket.receive(timeout=SECONDS)
         assert (message.type, message.data) == (WSMsgType.PONG, b"b")
 
 
@@ -139,7 +139,7 @@ async def test_a_close_by_the_browser_is_forwarded(world: World, code: int) -> N
     await world.jupyter(taking(wait))
     async with connect(world) as socket:
         await socket.close(code=code)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         assert await ended == code
 
 
@@ -219,7 +219,7 @@ async def test_other_upgrades_are_rejected(
     await world.replies(OK)
     reader, writer = await world.connect()
     writer.write(HANDSHAKE.replace(old, new))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         assert (await reader.readline()).startswith(f"HTTP/1.1 {status} ".encode())
     writer.close()
 
@@ -238,11 +238,11 @@ async def test_malformed_frames_end_the_socket(world: World, from_jupyter: bool)
 
     await world.jupyter(taking(behave))
     async with connect(world) as socket:
-        assert await socket.receive_str(timeout=5) == "first"
+        assert await socket.receive_str(timeout=SECONDS) == "first"
         if not from_jupyter:
             socket._conn.transport.write(b"\x82\x00")  # a browser's frames are masked
         assert (await end_of(socket))[0] == 1002
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         assert await ended == 1002
 
 
@@ -262,7 +262,7 @@ async def test_a_message_is_forwarded_before_it_is_complete(world: World) -> Non
     await world.jupyter(taking(send))
     reader, writer = await world.connect()
     writer.write(HANDSHAKE)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SECONDS):
         await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(10 + half)
         go.set()
@@ -289,7 +289,7 @@ async def test_a_silent_browser_is_pinged(tmp_path: Path, answers: bool) -> None
         await world.jupyter(taking(repeat))
         async with connect(world, autoping=False) as socket:
             for _ in range(3 if answers else 1):
-                message = await socket.receive(timeout=5)
+                message = await socket.receive(timeout=SECONDS)
                 assert message.type is WSMsgType.PING
                 if answers:
                     await socket.pong(message.data)
@@ -346,7 +346,7 @@ async def test_a_shutdown_closes_sockets_with_a_reason(world: World) -> None:
     async with connect(world) as socket:
         stopping = asyncio.create_task(world.server.stop("the server is shutting down"))
         assert await end_of(socket) == (1001, "the server is shutting down")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SECONDS):
             assert await told == 1001
             await stopping
 
@@ -360,10 +360,10 @@ async def test_sockets_count_against_the_limit_of_open_exchanges(
         await world.jupyter(taking(repeat))
         async with connect(world) as socket:
             await socket.send_str("a")
-            await socket.receive_str(timeout=5)
+            await socket.receive_str(timeout=SECONDS)
             with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
                 await connect(world)
         await world.until_idle()
         async with connect(world) as socket:
             await socket.send_str("a")
-            assert await socket.receive_str(timeout=5) == "a"
+            assert await socket.receive_str(timeout=SECONDS) == "a"

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from fetchml.api.jupyter import upload, visitors
 from tests.jupyter.proxy_world import BASE, ID, OTHER, TOKEN, World, echo, proxy_world
+from tests.support.waiting import SECONDS
 
 PROOF = hmac.digest(TOKEN.encode(), f"visitor {ID}".encode(), "sha256").hex()
 VISITOR = f"fetchml-visitor-{ID}={PROOF}"
@@ -182,7 +183,7 @@ async def test_bodies_of_strangers_are_limited_in_size_and_time(
     monkeypatch.setattr(upload, "ANONYMOUS_BODY_SECONDS", 0.1)
     reader, writer = await world.connect()
     writer.write(f"POST {BASE}/login HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na".encode())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
     writer.close()
 

@@ -16,7 +16,7 @@ from tests.support.cli_server import run
 from tests.support.program import ADMIN_KEY, ENDED, Backend, Server, Task, all_ended
 from tests.support.scripts import COUNTED, until_file
 from tests.support.server_fixtures import Serve
-from tests.support.waiting import eventually, soon
+from tests.support.waiting import SECONDS, eventually, soon
 
 SOURCE = Path(__file__).parents[2] / "fetchml"
 BEFORE_THE_END = ["preparing", "created", "prepared", "gate_opened", "started"]
@@ -158,7 +158,7 @@ class Crashes:
         following = asyncio.create_task(follow(server, runs_on, read))
         await eventually(lambda: read == b"before\n")
         server.signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SECONDS):
             assert await following is grpc.StatusCode.UNAVAILABLE
             assert await server.died() == 0
 
@@ -218,7 +218,7 @@ async def test_unfinished_request_does_not_block_shutdown(
     assert cut.value.code() is grpc.StatusCode.UNAVAILABLE
     if signals == 2:
         server.signal(signal.SIGTERM)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         assert await server.died() == (0 if signals == 1 else 128 + signal.SIGTERM)
     with suppress(ConnectionError):
         assert await reader.read() == b""

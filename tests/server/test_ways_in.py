@@ -36,7 +36,7 @@ from tests.support.front import EDGE
 from tests.support.program import Backend, Server
 from tests.support.server_fixtures import Serve
 from tests.support.validate import SUPERSET
-from tests.support.waiting import soon
+from tests.support.waiting import SECONDS, soon
 
 pytestmark = pytest.mark.fronts(EDGE)
 
@@ -188,7 +188,7 @@ async def over_grpc(
     )
     request = GetMessageClass(method.input_type)(**filled(fields, ids))
     sent = iter([request]) if method.client_streaming else request
-    call = stub(sent, metadata=client.metadata, timeout=30)
+    call = stub(sent, metadata=client.metadata, timeout=SECONDS)
     try:
         if method.server_streaming:
             said = "".join([str(message) async for message in call])
@@ -223,7 +223,7 @@ async def over_ws(client: rest_world.Client, wanted: str, last: str) -> str:
         ) as socket:
             seen = ""
             while last not in seen:
-                seen += await socket.receive_str(timeout=10)
+                seen += await socket.receive_str(timeout=SECONDS)
     except aiohttp.WSServerHandshakeError as error:
         return str(error.status)
     return "ok" if wanted in seen else "absent"
@@ -231,7 +231,7 @@ async def over_ws(client: rest_world.Client, wanted: str, last: str) -> str:
 
 async def over_watch(client: grpc_world.Client, wanted: str, last: str) -> str:
     request = task_pb2.WatchTasksRequest(since_seq=0)
-    call = client.tasks.WatchTasks(request, metadata=client.metadata, timeout=10)
+    call = client.tasks.WatchTasks(request, metadata=client.metadata, timeout=SECONDS)
     seen = set[str]()
     try:
         async for update in call:

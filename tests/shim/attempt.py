@@ -12,7 +12,7 @@ from fetchml import shim
 
 SHIM = os.environ.get("FETCHML_SHIM") or str(shim.path())
 """The variable names another build of it, with sanitizers for example."""
-SECONDS = 20
+SECONDS = 60
 """How long anything here may take on a busy machine."""
 
 

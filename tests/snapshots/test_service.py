@@ -12,6 +12,7 @@ from fetchml.views import WatchFilter
 from tests.snapshots.box import RUN, SLEEP, half_done, kept, names, upload
 from tests.support.archives import file, link, packed, sent
 from tests.support.engine_box import ALICE, BOB, Box, ended, running
+from tests.support.waiting import SECONDS
 
 
 async def test_a_task_has_a_private_writable_copy_of_its_snapshot(box: Box) -> None:
@@ -199,14 +200,14 @@ async def test_a_cancel_ends_the_copy(box: Box, monkeypatch: pytest.MonkeyPatch)
 
     def half_way() -> bool:
         copying.set()
-        return go_on.wait(10)
+        return go_on.wait(2 * SECONDS)
 
     async with box.engine() as engine:
         snapshot, _ = await box.snapshots.upload(ALICE, sent(data))
         monkeypatch.setattr(box.snapshots.copies._copying, "_has_room", half_way)
         task = await engine.create_task(ALICE, {"job_name": "a", "snapshot_id": snapshot.id})
-        assert await asyncio.to_thread(copying.wait, 10)
-        async with asyncio.timeout(10):
+        assert await asyncio.to_thread(copying.wait, SECONDS)
+        async with asyncio.timeout(SECONDS):
             async for update in engine.watch(ALICE, WatchFilter(task_id=task.id), snapshot=True):
                 if update.task and update.task.progress == "copying the snapshot":
                     break

@@ -35,6 +35,7 @@ from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.service import Snapshots
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.views import WatchFilter
+from tests.support.waiting import SECONDS
 
 ALICE = Principal("alice", Role.USER, "key-a")
 BOB = Principal("bob", Role.USER, "key-b")
@@ -157,7 +158,7 @@ def _never(error: Exception) -> None:
 
 async def ended(engine: Engine, task_id: str, who: Principal = ADMIN) -> Task:
     """The task, once it has ended."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SECONDS):
         async for _ in engine.read_logs(who, task_id, follow=True):
             pass
     task = await engine.get_task(who, task_id)
@@ -168,7 +169,7 @@ async def ended(engine: Engine, task_id: str, who: Principal = ADMIN) -> Task:
 async def running(engine: Engine, task_id: str) -> None:
     """Returns when the task runs."""
     watch = engine.watch(ADMIN, WatchFilter(task_id=task_id), snapshot=True)
-    async with asyncio.timeout(10), contextlib.aclosing(watch) as updates:
+    async with asyncio.timeout(SECONDS), contextlib.aclosing(watch) as updates:
         async for update in updates:
             if update.task is not None and update.task.status is Status.RUNNING:
                 return

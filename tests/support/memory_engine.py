@@ -33,6 +33,7 @@ from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.views import Explanation, Health, Shortage, StartEstimate
 from tests.support.memory_store import MemoryStore
+from tests.support.waiting import SECONDS
 
 START_MS = 1_760_000_000_000
 
@@ -124,7 +125,7 @@ class MemoryEngine:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that changes tasks or `open_streams`."""
-        async with asyncio.timeout(5), self._changed:
+        async with asyncio.timeout(SECONDS), self._changed:
             await self._changed.wait_for(condition)
 
     @property

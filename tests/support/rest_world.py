@@ -30,6 +30,7 @@ from tests.support.memory_store import MemoryStore
 from tests.support.stub_gpus import GpuBox, gpu_box
 from tests.support.stub_services import OPTIONS, StubServiceTasks, services_on
 from tests.support.validate import check_error, check_reply
+from tests.support.waiting import SECONDS
 
 JSON = {"Content-Type": "application/json"}
 
@@ -125,7 +126,7 @@ class World:
 
 async def read_reply(reader: asyncio.StreamReader) -> Reply:
     """Parse one error reply from the wire."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
         first, *lines = head.rstrip().split("\r\n")
         headers = CIMultiDict[str]()  # proxies write names in small letters

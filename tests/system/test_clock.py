@@ -16,6 +16,7 @@ from fetchml.system.clock import LONGEST_AHEAD_MS, SLOWED_PERCENT, Clock
 from fetchml.system.ids import IdSequence
 from fetchml.views import WatchFilter
 from tests.support.engine_box import ALICE, BOB, Box, ended
+from tests.support.waiting import SECONDS
 
 START = 1_900_000_000_000
 MS = 1_000_000
@@ -135,7 +136,7 @@ async def test_a_retry_waits_no_longer_when_the_clock_is_set_back(
         set_back_ms = back_ms
         began = time.monotonic()
         await engine.create_task(BOB, {"job_name": "b", "command": ["true"]})
-        task = await asyncio.wait_for(ended(engine, task.id), 30)
+        task = await asyncio.wait_for(ended(engine, task.id), SECONDS)
         assert task.attempt == 2
         assert time.monotonic() - began < 15, "one to one and a half seconds, and a busy machine"
         assert sum(isinstance(step, TimePassed) for step in steps) <= 4

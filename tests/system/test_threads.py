@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from fetchml.system.threads import WorkerThreads, run_in_thread
+from tests.support.waiting import SECONDS
 
 Work = Callable[[], None]
 
@@ -24,7 +25,7 @@ async def test_repeated_cancellation_still_waits_for_the_thread(
 
     def work() -> None:
         begun.set()
-        may_end.wait(10)
+        may_end.wait(2 * SECONDS)
         over.set()
         raise OSError("it failed at last")
 
@@ -32,7 +33,7 @@ async def test_repeated_cancellation_still_waits_for_the_thread(
         await run(work)
 
     waiting = asyncio.create_task(wait())
-    assert await asyncio.to_thread(begun.wait, 10)
+    assert await asyncio.to_thread(begun.wait, SECONDS)
     for _ in range(3):
         waiting.cancel()
         await asyncio.sleep(0)
@@ -40,5 +41,5 @@ async def test_repeated_cancellation_still_waits_for_the_thread(
     assert not waiting.done()
     may_end.set()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(waiting, 10)
+        await asyncio.wait_for(waiting, SECONDS)
     assert over.is_set()

@@ -16,6 +16,7 @@ from fetchml.adapters.docker.http import EngineAway, EngineHttp, EngineRefused
 from fetchml.adapters.docker.sdk import connect
 from testbed.authority import Authority
 from testbed.docker_engine import Engine
+from tests.support.waiting import SECONDS
 
 
 @asynccontextmanager
@@ -98,7 +99,7 @@ async def test_closing_ends_what_is_under_way(tmp_path: Path) -> None:
     async with (
         await asyncio.start_unix_server(be_silent, tmp_path / "socket"),
         asking(f"unix://{tmp_path}/socket") as http,
-        asyncio.timeout(30),
+        asyncio.timeout(SECONDS),
     ):
         waiting = asyncio.create_task(http.ask("GET", "/version"))
         await asked.wait()

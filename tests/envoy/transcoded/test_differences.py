@@ -10,6 +10,7 @@ from fetchml.views import Health, HealthStatus
 from tests.support.front import TRANSCODER
 from tests.support.rest_world import JSON, Reply, World
 from tests.support.stub_services import START_MS
+from tests.support.waiting import SECONDS
 
 pytestmark = pytest.mark.behind(TRANSCODER)
 
@@ -140,7 +141,7 @@ async def test_body_over_1_mib_is_rejected_after_it_was_received(rest: World) ->
             yield b"x" * 2**16
         yield b'"}'
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         async with rest.client.session.post(
             rest.client.url("/v1/tasks"), data=body(), headers=rest.client.with_key(JSON)
         ) as response:

@@ -15,7 +15,7 @@ from testbed import debian
 
 PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver"}
 """Program → Debian's package."""
-SECONDS = 60
+SECONDS = 240
 ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",  # it has none for root

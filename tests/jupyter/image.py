@@ -1,13 +1,14 @@
 """An image with JupyterLab, built once a run from this host's Python and a package index."""
 
 import json
+import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
 import docker
 
-from examples.local_image import CHANGES, Interpreter, fill, find_python, install
+from examples.local_image import CHANGES, Interpreter, fill, find_python, run
 
 NAME = "fetchml-test/jupyter:1"
 PACKAGES = ("jupyterlab",)
@@ -19,15 +20,25 @@ def write_root(archive: Path) -> Interpreter:
     with tempfile.TemporaryDirectory() as folder:
         staged = Path(folder, "packages")
         staged.mkdir()
-        install(python, PACKAGES, staged)
+        install(python, staged)
         with tarfile.open(archive, "w") as tar:
             fill(tar, python, staged)
     return python
 
 
+def install(python: Interpreter, target: Path) -> None:
+    """Install the packages with uv, which takes a sixth of pip's time.
+
+    With their bytecode: no container could keep what it compiles.
+    """
+    uv = [str(Path(sys.executable).with_name("uv")), "--quiet", "pip", "install"]
+    options = ["--python", str(python.executable), "--target", str(target), "--link-mode=copy"]
+    run([*uv, *options, "--only-binary=:all:", "--compile-bytecode", *PACKAGES])
+
+
 def import_root(client: docker.DockerClient, archive: Path, python: Interpreter) -> None:
     """Make the image in this engine."""
-    # pip put programs, settings and pages beside the packages, where Jupyter does not look.
+    # uv put programs, settings and pages beside the packages, where Jupyter does not look.
     at = python.packages
     changes = [
         *CHANGES,

@@ -11,9 +11,9 @@ SESSIONS_BY_USER = 16
 SESSIONS_IN_ALL = 48
 CONNECTIONS_BY_USER = 64
 CONNECTIONS_IN_ALL = 96
-RELAYS_BY_TASK = 8
-"""Ports of one task that are open at the same time."""
-RELAYS_IN_ALL = 64
+PORTS_BY_USER = 16
+"""Ports of tasks with a relay."""
+PORTS_IN_ALL = 64
 ENTRY_BYTES = 512 << 10
 """Memory of a session or connection, without gRPC's message: frames, pieces, and buffers of both
 sides."""

@@ -6,13 +6,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from fetchml.access.places import SESSIONS_BY_USER, SESSIONS_IN_ALL, Places
+from fetchml.access.places import (
+    CONNECTIONS_BY_USER,
+    CONNECTIONS_IN_ALL,
+    SESSIONS_BY_USER,
+    SESSIONS_IN_ALL,
+    Places,
+)
+from fetchml.access.relays import Relays
 from fetchml.access.session import ExecSession, SessionCut
 from fetchml.auth.audit import Audit
 from fetchml.core import permissions
 from fetchml.core.audit import Action
 from fetchml.core.model import Principal
-from fetchml.core.requests.access import ExecRequest, enter_fault
+from fetchml.core.requests.access import ExecRequest, enter_fault, port_fault
 from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.errors import BadRequest, Conflict, Forbidden
 from fetchml.ports.launcher import (
@@ -26,6 +33,8 @@ from fetchml.ports.launcher import (
 
 AUDITED_CHARACTERS = 300
 """Of a command line."""
+PIECE_BYTES = 32 << 10
+"""Read at once from a port; at most twice this is read ahead."""
 LOOK_SECONDS = 5.0
 """Interval of looks for idle sessions."""
 _DISABLED = "The owner of this server does not let anybody enter tasks ([access] enabled)"
@@ -60,6 +69,10 @@ class TaskAccess:
         self._audit = audit
         self._options = options
         self.sessions = Places("sessions in tasks", SESSIONS_BY_USER, SESSIONS_IN_ALL)
+        self.connections = Places(
+            "connections to ports of tasks", CONNECTIONS_BY_USER, CONNECTIONS_IN_ALL
+        )
+        self.relays = Relays(self.enter, audit)
 
     @asynccontextmanager
     async def exec(
@@ -94,6 +107,36 @@ class TaskAccess:
                 self._audit.done(
                     who, Action.TASK_EXEC_END, task_id, f"after {seconds:.0f} s: {ended}"
                 )
+
+    @asynccontextmanager
+    async def connect(
+        self, who: Principal, task_id: str, port: int
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Connect to a TCP port of a task, until `[access] max_seconds` have passed."""
+        spec = await self.admit(who, task_id)
+        if fault := port_fault(port):
+            raise BadRequest(fault)
+        with self.connections.hold(who):
+            relay = await self.relays.find(who, spec, port)
+            relay.connections += 1
+            try:
+                connection = await relay.connect()
+                reader, writer = await asyncio.open_unix_connection(
+                    sock=connection, limit=PIECE_BYTES
+                )
+                try:
+                    async with asyncio.timeout(self._options.max_seconds or None):
+                        yield reader, writer
+                except TimeoutError:
+                    raise Conflict(
+                        f"The connection has lasted {self._options.max_seconds} s "
+                        "([access] max_seconds)"
+                    ) from None
+                finally:
+                    writer.close()
+            finally:
+                relay.connections -= 1
+                relay.unused_since = asyncio.get_running_loop().time()
 
     async def admit(self, who: Principal, task_id: str) -> LaunchSpec:
         """Return what runs, if the caller may enter it. Raises NotFound, Forbidden, Conflict."""

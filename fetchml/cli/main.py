@@ -41,6 +41,7 @@ COMMANDS = {
         "cp": "Copy files that a task wrote to this machine.",
         "watch": "Watch tasks change.",
         "exec": "Run a command or a shell in a running task.",
+        "port-forward": "Reach a port of a running task from this machine.",
         "cancel": "Cancel waiting or running tasks.",
         "retry": "Submit ended tasks again.",
         "label": "Set labels of a task.",
@@ -111,7 +112,7 @@ class Commands(CommandGroup):
             return None
         gc.disable()  # Imports leave no garbage: looking for it costs a tenth of the start.
         try:
-            module = importlib.import_module(f"fetchml.cli.{name}")
+            module = importlib.import_module(f"fetchml.cli.{name.replace('-', '_')}")
         except ModuleNotFoundError as error:
             if sys.platform == "linux":
                 raise
@@ -121,7 +122,7 @@ class Commands(CommandGroup):
             ) from error
         finally:
             gc.enable()
-        command: click.Command = getattr(module, name)
+        command: click.Command = getattr(module, name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

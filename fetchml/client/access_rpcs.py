@@ -6,7 +6,15 @@ from typing import NamedTuple
 from google.protobuf.message import Message
 
 from fetchml.client.rpcs import Rpc
-from fetchml.v1.access_pb2 import ExecStart, ExecTaskRequest, ExecTaskResponse, TerminalSize
+from fetchml.v1.access_pb2 import (
+    ExecStart,
+    ExecTaskRequest,
+    ExecTaskResponse,
+    ForwardPortRequest,
+    ForwardPortResponse,
+    ForwardStart,
+    TerminalSize,
+)
 
 PIECE_BYTES = 32 << 10
 """Of input in one message."""
@@ -36,6 +44,12 @@ def exec_task(
         start.terminal.CopyFrom(TerminalSize(rows=terminal[0], columns=terminal[1]))
     request = ExecTaskRequest(start=start)
     return Rpc("AccessService/ExecTask", request, ExecTaskResponse, repeatable=False)
+
+
+def forward_port(task_id: str, port: int) -> Rpc[ForwardPortResponse]:
+    """Return the call with its first message. The later ones have `data`."""
+    request = ForwardPortRequest(start=ForwardStart(task_id=task_id, port=port))
+    return Rpc("AccessService/ForwardPort", request, ForwardPortResponse, repeatable=False)
 
 
 def exec_messages(rpc: Rpc[ExecTaskResponse], data: bytes) -> Iterator[Message]:

@@ -15,6 +15,8 @@ class Action(StrEnum):
     TASK_RETRY = "task.retry"
     TASK_EXEC = "task.exec"
     TASK_EXEC_END = "task.exec_end"
+    TASK_PORT = "task.port"
+    TASK_PORT_END = "task.port_end"
     EXPERIMENT_CREATE = "experiment.create"
     EXPERIMENT_ARCHIVE = "experiment.archive"
     EXPERIMENT_DELETE = "experiment.delete"

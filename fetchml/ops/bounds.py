@@ -62,8 +62,9 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
         ),
         MemoryBound("gRPC messages that are not complete", receiving.IN_ALL_BYTES),
         MemoryBound(
-            "commands in running tasks",
-            places.SESSIONS_IN_ALL * (places.ENTRY_BYTES + receiving.MAX_MESSAGE_BYTES),
+            "commands in running tasks, and connections to their ports",
+            (places.SESSIONS_IN_ALL + places.CONNECTIONS_IN_ALL)
+            * (places.ENTRY_BYTES + receiving.MAX_MESSAGE_BYTES),
         ),
         MemoryBound("gRPC messages that calls work on", handler.MESSAGES_IN_ALL),
         MemoryBound(

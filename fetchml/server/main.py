@@ -170,7 +170,9 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
         engine, snapshots, jupyter = parts.engine, parts.snapshots, parts.jupyter
         await parts.lifecycle.start()
         stack.push_async_callback(parts.lifecycle.close)
-        await _enter(stack, snapshots.upkeep(), jupyter.supervision.running())
+        await _enter(
+            stack, snapshots.upkeep(), jupyter.supervision.running(), parts.access.relays.running()
+        )
         keyring = await wiring.keyring(store, parts.clock, parts.ids)
         await _show_admin_key(keyring, data_dir, admin_key)
         admission = wiring.admission(settings, keyring)

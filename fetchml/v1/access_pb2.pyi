@@ -58,3 +58,25 @@ class ExecExit(_message.Message):
     code: int
     error: str
     def __init__(self, code: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
+
+class ForwardPortRequest(_message.Message):
+    __slots__ = ("start", "data")
+    START_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    start: ForwardStart
+    data: bytes
+    def __init__(self, start: _Optional[_Union[ForwardStart, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class ForwardStart(_message.Message):
+    __slots__ = ("task_id", "port")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    port: int
+    def __init__(self, task_id: _Optional[str] = ..., port: _Optional[int] = ...) -> None: ...
+
+class ForwardPortResponse(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...

@@ -41,6 +41,11 @@ class AccessServiceStub:
                 request_serializer=fetchml_dot_v1_dot_access__pb2.ExecTaskRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_access__pb2.ExecTaskResponse.FromString,
                 _registered_method=True)
+        self.ForwardPort = channel.stream_stream(
+                '/fetchml.v1.AccessService/ForwardPort',
+                request_serializer=fetchml_dot_v1_dot_access__pb2.ForwardPortRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_access__pb2.ForwardPortResponse.FromString,
+                _registered_method=True)
 
 
 class AccessServiceServicer:
@@ -51,7 +56,16 @@ class AccessServiceServicer:
     def ExecTask(self, request_iterator, context):
         """Runs a command in a running task: in its container, or beside its process, as the task's user,
         with its environment and its limits. The first request has `start`. The last reply has `exit`;
-        a session that ends before its command fails with ABORTED.
+        a session that ends before its command fails with
+        FAILED_PRECONDITION.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForwardPort(self, request_iterator, context):
+        """Opens one connection to a TCP port of a running task. The first request has `start`. The end of
+        the requests closes the connection for writing; the call ends when the task closes its side.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -64,6 +78,11 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     servicer.ExecTask,
                     request_deserializer=fetchml_dot_v1_dot_access__pb2.ExecTaskRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_access__pb2.ExecTaskResponse.SerializeToString,
+            ),
+            'ForwardPort': grpc.stream_stream_rpc_method_handler(
+                    servicer.ForwardPort,
+                    request_deserializer=fetchml_dot_v1_dot_access__pb2.ForwardPortRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_access__pb2.ForwardPortResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -95,6 +114,33 @@ class AccessService:
             '/fetchml.v1.AccessService/ExecTask',
             fetchml_dot_v1_dot_access__pb2.ExecTaskRequest.SerializeToString,
             fetchml_dot_v1_dot_access__pb2.ExecTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForwardPort(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/fetchml.v1.AccessService/ForwardPort',
+            fetchml_dot_v1_dot_access__pb2.ForwardPortRequest.SerializeToString,
+            fetchml_dot_v1_dot_access__pb2.ForwardPortResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,15 +13,6 @@ from testbed.docker_engine import Engine
 from tests.support.cli_server import Server
 from tests.support.waiting import wait_until
 
-SERVES = """
-import http.server, os, socket, threading
-class Echo(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_): pass
-web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-print("port", web.server_address[1], flush=True)
-web.serve_forever()
-"""
-
 
 class Entered:
     """A server with a task that runs, and clients of several users."""

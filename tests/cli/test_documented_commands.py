@@ -26,7 +26,7 @@ EXCEPTIONS = {
     r"fetchml serve\b": "the server of this test stands for it; tests/server starts many",
     r"fetchml jupyter\b": "it needs JupyterLab: tests/jupyter",
     r"fetchml(-new)? service\b": "it installs a systemd unit: tests/executable",
-    r"fetchml exec\b": "it needs a task that runs: tests/access",
+    r"fetchml (exec|port-forward)\b": "it needs a task that runs: tests/access",
     r"fetchml priority": "it needs a task that waits: test_task_commands.py",
     r"fetchml ui --open": "it opens a browser: tests/ui",
     r"\bage\b|\bgpg\b|zstd": "the program is not part of FetchML",

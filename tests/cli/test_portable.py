@@ -54,7 +54,7 @@ for section in main.COMMANDS.values():
             except click.ClickException as error:
                 assert "runs on Linux only" in error.message, error.message
         else:
-            importlib.import_module(f"fetchml.cli.{name}")
+            importlib.import_module(f"fetchml.cli.{name.replace('-', '_')}")
 for line in CALLED:
     main.fetchml.main(line, prog_name="fetchml", standalone_mode=False)
 """

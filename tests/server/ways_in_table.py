@@ -194,6 +194,7 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
         ENTER,
         {},
     ),
+    ("AccessService.ForwardPort", {"start": {"task_id": "{task}", "port": 80}}, ENTER, {}),
     ("GpuService.DrainGpu", {"uuid": "slot-0"}, ADMINS, {}),
     ("GpuService.UndrainGpu", {"uuid": "slot-0"}, ADMINS, {}),
 ]

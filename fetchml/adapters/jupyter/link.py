@@ -1,22 +1,17 @@
 """Connections to one running Jupyter, through the socket on which it listens.
 
-That socket is in a folder that its container may fill with anything. The name in the folder is
-looked up once and no link is followed; whatever takes the name's place later is never connected
-to.
+That socket is in a folder that its container may fill with anything: see `task_sockets`.
 """
 
-import asyncio
-import os
 import socket
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
+from fetchml.files import task_sockets
+from fetchml.files.task_sockets import pin_socket
 from fetchml.ports.jupyter import JupyterLink
 
 if TYPE_CHECKING:
@@ -28,37 +23,16 @@ SOCKET = "jupyter.sock"
 """Its name in the run folder of an attempt."""
 READ_BYTES = 32 << 10
 """Of a reply that are buffered, beside what one read returns."""
-_CONNECT_TRIES = 20
-_CONNECT_PAUSE_SECONDS = 0.05
-"""Between tries while the listener's backlog is full."""
 
 
 def open_link(run_folder: Path, service_id: str, token: str) -> JupyterLink:
     """Raises OSError if there is no socket (yet), or another kind of file in its place."""
-    with _folder(run_folder) as folder:
-        fd = os.open(SOCKET, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    if not stat.S_ISSOCK(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(f"{SOCKET} is no socket")
-    return JupyterLink(fd, service_id, token)
+    return JupyterLink(pin_socket(run_folder, SOCKET), service_id, token)
 
 
 async def connect(link: JupyterLink) -> socket.socket:
     """Open a connection. Raises OSError."""
-    for _ in range(_CONNECT_TRIES):
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.setblocking(False)
-            connection.connect(link.socket_path)
-        except BlockingIOError:
-            connection.close()
-            await asyncio.sleep(_CONNECT_PAUSE_SECONDS)
-        except OSError:
-            connection.close()
-            raise
-        else:
-            return connection
-    raise TimeoutError("it accepts no connection")
+    return await task_sockets.connect(link.socket_path)
 
 
 def http_session(link: JupyterLink, *, answer_seconds: float) -> aiohttp.ClientSession:
@@ -98,12 +72,3 @@ class _LinkConnector(aiohttp.BaseConnector):
                 connection.close()
             raise aiohttp.ClientConnectorError(req.connection_key, error) from error
         return protocol
-
-
-@contextmanager
-def _folder(path: Path) -> Iterator[int]:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)

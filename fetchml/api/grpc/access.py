@@ -5,13 +5,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from fetchml.access.service import TaskAccess
+from fetchml.access.service import PIECE_BYTES, TaskAccess
 from fetchml.access.session import ExecSession, Exit, Output
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.core.requests.access import SIGNALS, ExecRequest, size_fault
 from fetchml.errors import BadRequest, RequestError
 from fetchml.v1 import access_pb2, access_pb2_grpc
 
+_START = "start: must be in the first request, and only there"
 MAX_INPUT = 64 << 10
 """Bytes of input in one message."""
 
@@ -27,7 +28,7 @@ class AccessService(access_pb2_grpc.AccessServiceServicer):
     ) -> AsyncIterator[access_pb2.ExecTaskResponse | None]:
         first = await anext(requests, None)
         if first is None or first.WhichOneof("part") != "start":
-            raise BadRequest("start: must be in the first request, and only there")
+            raise BadRequest(_START)
         start = first.start
         request = ExecRequest(
             tuple(start.command),
@@ -44,6 +45,49 @@ class AccessService(access_pb2_grpc.AccessServiceServicer):
             finally:
                 pump.cancel()
                 await asyncio.wait([pump])
+
+    async def ForwardPort(
+        self, requests: AsyncIterator[access_pb2.ForwardPortRequest], context: RpcContext
+    ) -> AsyncIterator[access_pb2.ForwardPortResponse | None]:
+        first = await anext(requests, None)
+        if first is None or first.WhichOneof("part") != "start":
+            raise BadRequest(_START)
+        start = first.start
+        async with self._access.connect(context.principal, start.task_id, start.port) as streams:
+            reader, writer = streams
+            yield None
+            pump = asyncio.create_task(_send(requests, writer))
+            try:
+                while data := await _read(reader):
+                    yield access_pb2.ForwardPortResponse(data=data)
+            finally:
+                pump.cancel()
+                await asyncio.wait([pump])
+            if not pump.cancelled() and (error := pump.exception()) is not None:
+                raise error
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read(PIECE_BYTES)
+    except OSError:  # The task has closed it roughly, or ended.
+        return b""
+
+
+async def _send(
+    requests: AsyncIterator[access_pb2.ForwardPortRequest], writer: asyncio.StreamWriter
+) -> None:
+    """Pass the client's bytes on. A wrong message closes the connection. Raises BadRequest."""
+    try:
+        async for request in requests:
+            if request.WhichOneof("part") != "data" or len(request.data) > MAX_INPUT:
+                writer.close()
+                raise BadRequest(f"data: must be in each later request, at most {MAX_INPUT} bytes")
+            writer.write(request.data)
+            await writer.drain()
+        writer.write_eof()
+    except OSError:
+        pass  # The task has closed its side: the reader reports it.
 
 
 async def _pump(requests: Requests, session: ExecSession) -> None:
@@ -75,7 +119,7 @@ async def _pass_on(request: access_pb2.ExecTaskRequest, session: ExecSession) ->
                 raise BadRequest(f"signal: must be one of {', '.join(SIGNALS)}")
             await session.signal(number)
         case "start":
-            raise BadRequest("start: must be in the first request, and only there")
+            raise BadRequest(_START)
 
 
 def _response(part: Output | Exit) -> access_pb2.ExecTaskResponse:

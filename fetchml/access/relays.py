@@ -1,0 +1,156 @@
+"""Ports of running tasks: one relay of the shim for each, while it is used."""
+
+import asyncio
+import errno
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
+
+from fetchml.access.frames import FrameReader, NoFrame
+from fetchml.access.places import PORTS_BY_USER, PORTS_IN_ALL, Places
+from fetchml.auth.audit import Audit
+from fetchml.core.audit import Action
+from fetchml.core.model import Principal
+from fetchml.errors import Conflict
+from fetchml.files import task_sockets
+from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.ports.launcher import Helper, LaunchSpec, RelayCommand
+from fetchml.system.background import BackgroundWork
+
+LINGER_SECONDS = 60.0
+"""How long a relay stays without a connection."""
+OPEN_SECONDS = 30.0
+"""Longest wait for a relay, and for a connection through it."""
+
+Enter = Callable[[LaunchSpec, RelayCommand], Awaitable[Helper]]
+_Port = tuple[str, int, int]
+"""Task id, attempt, port."""
+
+
+class Relay:
+    """One open port of a task."""
+
+    def __init__(self, helper: Helper, socket_fd: int, port: int) -> None:
+        """`socket_fd`: of the relay's socket, opened with O_PATH; the relay owns it."""
+        self.helper = helper
+        self.port = port
+        self.connections = 0
+        """Open ones."""
+        self.unused_since = asyncio.get_running_loop().time()
+        self.callers: dict[str, Principal] = {}
+        """Who has used it, by key."""
+        self._fd: int | None = socket_fd
+
+    async def connect(self) -> socket.socket:
+        """Return a connection to the port. Raises Conflict."""
+        connection: socket.socket | None = None
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                if self._fd is None:
+                    raise ConnectionError
+                connection = await task_sockets.connect(f"/proc/self/fd/{self._fd}")
+                state = await asyncio.get_running_loop().sock_recv(connection, 1)
+        except OSError as error:  # TimeoutError is one
+            if connection is not None:
+                connection.close()
+            raise Conflict(f"Port {self.port} of the task can't be reached") from error
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            raise
+        if state == b"\0":
+            return connection
+        connection.close()
+        if state == bytes([errno.ECONNREFUSED]):
+            raise Conflict(f"Nothing listens on port {self.port} of the task")
+        raise Conflict(f"Port {self.port} of the task can't be reached")
+
+    async def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+        await self.helper.close()
+
+
+class Relays:
+    """All open ports. Used from one event loop."""
+
+    def __init__(self, enter: Enter, audit: Audit) -> None:
+        """`enter` raises Conflict."""
+        self._enter = enter
+        self._audit = audit
+        self._open: dict[_Port, asyncio.Task[Relay]] = {}
+        self._background = BackgroundWork()
+        self.places = Places("open ports of tasks", PORTS_BY_USER, PORTS_IN_ALL)
+
+    async def find(self, who: Principal, spec: LaunchSpec, port: int) -> Relay:
+        """Return the port's relay, which the first caller starts. Raises Conflict, RateLimited,
+        Unavailable."""
+        key = (spec.task_id, spec.attempt, port)
+        opening = self._open.get(key)
+        if opening is None:
+            opening = self._open[key] = asyncio.create_task(self._start(who, spec, key))
+            opening.add_done_callback(lambda done: done.cancelled() or done.exception())
+        relay = await asyncio.shield(opening)
+        relay.unused_since = asyncio.get_running_loop().time()
+        if who.key_id not in relay.callers:
+            relay.callers[who.key_id] = who
+            await self._audit.done(who, Action.TASK_PORT, spec.task_id, f"port {port}")
+        return relay
+
+    async def _start(self, who: Principal, spec: LaunchSpec, key: _Port) -> Relay:
+        with ExitStack() as stack:
+            stack.callback(self._open.pop, key, None)
+            stack.enter_context(self.places.hold(who))
+            relay = await self._make(spec, key[2])
+            self._background.start(self._keep(relay, key, stack.pop_all()))
+        return relay
+
+    async def _make(self, spec: LaunchSpec, port: int) -> Relay:
+        name = f"port-{secrets.token_hex(8)}.sock"
+        helper = await self._enter(spec, RelayCommand(name, port))
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                kind, _ = await FrameReader(helper).next()
+            if kind == "h":
+                folder = AttemptFolder(spec.folder).run
+                return Relay(helper, task_sockets.pin_socket(folder, name), port)
+        except (NoFrame, OSError):  # TimeoutError is one
+            pass
+        except BaseException:
+            await helper.close()
+            raise
+        await helper.close()
+        raise Conflict(
+            "The task's ports can't be reached: it has just ended, or an older release of FetchML "
+            "has started it"
+        )
+
+    async def _keep(self, relay: Relay, key: _Port, held: ExitStack) -> None:
+        """Close it when it was not used for a while, or has ended with the task."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.create_task(relay.helper.read())
+        try:
+            while not ended.done():
+                await asyncio.wait([ended], timeout=LINGER_SECONDS / 4)
+                unused = loop.time() - relay.unused_since
+                if relay.connections == 0 and unused >= LINGER_SECONDS:
+                    break
+        finally:
+            held.close()
+            ended.cancel()
+            with suppress(asyncio.CancelledError):
+                await ended
+            await relay.close()
+        for who in relay.callers.values():
+            self._audit.done(who, Action.TASK_PORT_END, key[0], f"port {relay.port}")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Close all relays at the end."""
+        try:
+            yield
+        finally:
+            await self._background.cancel()

@@ -1,0 +1,113 @@
+"""`fetchml port-forward`"""
+
+import re
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, suppress
+
+import click
+from google.protobuf.message import Message
+
+from fetchml.cli.connect import server_option
+from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.client import CallError, Client, Task
+from fetchml.client.access_rpcs import PIECE_BYTES, forward_port
+from fetchml.v1.access_pb2 import ForwardPortRequest
+
+
+class _Ports(click.ParamType[tuple[int, int]]):
+    """LOCAL:PORT, or PORT for the same one on both sides."""
+
+    name = "[LOCAL:]PORT"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        found = re.fullmatch(r"(?:([0-9]{1,5}):)?([0-9]{1,5})", value)
+        if found is None:
+            self.fail("give PORT, or LOCAL:PORT", param, ctx)
+        port = int(found[2])
+        local = port if found[1] is None else int(found[1])
+        if not (1 <= port <= 65_535 and local <= 65_535):
+            self.fail("a port is at most 65535", param, ctx)
+        return local, port
+
+
+@click.command("port-forward")
+@click.argument("task_id")
+@click.argument("ports", nargs=-1, required=True, type=_Ports())
+@click.option(
+    "--address", default="127.0.0.1", show_default=True, help="Listen at this address, for others."
+)
+@server_option
+def port_forward(
+    client: Client, task_id: str, ports: tuple[tuple[int, int], ...], *, address: str
+) -> None:
+    """Reach TCP ports of a running task, such as that of TensorBoard, from this machine.
+
+    A program in the task may listen on its loopback address only. LOCAL 0 chooses a free port.
+    Ctrl-C ends the command and its connections.
+
+    \b
+    Examples:
+      fetchml port-forward TASK_ID 6006
+      fetchml port-forward TASK_ID 8080:80 6006
+    """
+    task = client.get(task_id)
+    if task.status != Task.running:
+        raise CommandError(
+            "The task does not run, and only a running task has ports", code=ExitCode.CONFLICT
+        )
+    listeners = []
+    for local, port in ports:
+        try:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            listener = socket.create_server((address, local), family=family)
+        except OSError as error:
+            raise CommandError(
+                f"Cannot listen at {address}:{local}: {error.strerror or error}",
+                f"Give another port of this machine: 0:{port} chooses one.",
+            ) from error
+        chosen = listener.getsockname()[1]
+        host = f"[{address}]" if ":" in address else address
+        click.echo(f"http://{host}:{chosen} is port {port} of {task_id}")
+        listeners.append((listener, port))
+    sys.stdout.flush()
+    for listener, port in listeners[1:]:
+        threading.Thread(target=_serve, args=(client, listener, task_id, port), daemon=True).start()
+    _serve(client, *listeners[0][:1], task_id, listeners[0][1])
+
+
+def _serve(client: Client, listener: socket.socket, task_id: str, port: int) -> None:
+    while True:
+        connection, _ = listener.accept()
+        arguments = (client, connection, task_id, port)
+        threading.Thread(target=_forward, args=arguments, daemon=True).start()
+
+
+def _forward(client: Client, connection: socket.socket, task_id: str, port: int) -> None:
+    """Join a connection with one to the task. Its failure ends only itself."""
+    rpc = forward_port(task_id, port)
+
+    def messages() -> Iterator[Message]:
+        yield rpc.request
+        try:
+            while data := connection.recv(PIECE_BYTES):
+                yield ForwardPortRequest(data=data)
+        except OSError:
+            return
+
+    try:
+        with closing(client.converse(rpc, messages)) as replies:
+            for reply in replies:
+                connection.sendall(reply.data)
+    except CallError as error:
+        click.echo(f"Error: {error.message}", err=True)
+    except OSError:
+        pass  # Whoever connected has left.
+    finally:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)  # Wakes `messages` too.
+        connection.close()

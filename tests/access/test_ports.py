@@ -1,0 +1,138 @@
+"""`fetchml port-forward`, into a real container whose network nothing else reaches."""
+
+import re
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from google.protobuf.message import Message
+
+from fetchml.client import Client, Conflict, Forbidden, Unauthorized
+from fetchml.client.access_rpcs import forward_port
+from fetchml.core.model import Role
+from fetchml.v1.access_pb2 import ForwardPortRequest
+from tests.access.conftest import Entered
+from tests.support.cli_server import FETCHML, environment
+from tests.support.waiting import SECONDS, wait_until
+
+ECHO = """
+import pathlib, socket, threading
+def serve(connection):
+    with connection:
+        size = 0
+        while data := connection.recv(65536):
+            size += len(data)
+            connection.sendall(data)
+        connection.sendall(b"and %d bytes" % size)
+listener = socket.create_server(("127.0.0.1", 0))
+pathlib.Path("port").write_text(str(listener.getsockname()[1]))
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"""
+ANY_BYTE = bytes(range(256)) * 4000
+
+
+@pytest.fixture(scope="session")
+def port(entered: Entered) -> int:
+    """Of an echo server beside the task's own process, which a session keeps running."""
+    threading.Thread(target=_serve_echo, args=(entered,), daemon=True).start()
+    wait_until(lambda: entered.exec("cat port 2>/dev/null")[1], "the echo server listens")
+    return int(entered.exec("cat port")[1])
+
+
+def _serve_echo(entered: Entered) -> None:
+    with pytest.raises(Conflict):  # It ends with the task.
+        entered.owner.exec(entered.task_id, ["python3", "-c", ECHO])
+
+
+def echoed(client: Client, task_id: str, port: int, data: bytes = b"hello") -> bytes:
+    rpc = forward_port(task_id, port)
+
+    def messages() -> Iterator[Message]:
+        yield rpc.request
+        for at in range(0, len(data), 1 << 15):
+            yield ForwardPortRequest(data=data[at : at + (1 << 15)])
+
+    return b"".join(reply.data for reply in client.converse(rpc, messages))
+
+
+def test_bytes_both_ways_and_the_end_of_one(entered: Entered, port: int) -> None:
+    answer = echoed(entered.owner, entered.task_id, port, ANY_BYTE)
+    assert answer == ANY_BYTE + b"and %d bytes" % len(ANY_BYTE)
+
+
+def test_where_nothing_listens(entered: Entered) -> None:
+    with pytest.raises(Conflict, match=r"^Nothing listens on port 9 of the task$"):
+        echoed(entered.owner, entered.task_id, 9)
+
+
+def test_only_the_owner_and_admins_reach_a_port(entered: Entered, port: int) -> None:
+    assert echoed(entered.admin, entered.task_id, port) == b"helloand 5 bytes"
+    for other in (entered.client("bob"), entered.client("eve", Role.VIEWER)):
+        with other, pytest.raises(Forbidden, match="Only the task's owner or an admin may enter"):
+            echoed(other, entered.task_id, port)
+
+
+def test_it_ends_with_the_key(entered: Entered, port: int) -> None:
+    key = entered.key("ada")
+    rpc, over = forward_port(entered.task_id, port), threading.Event()
+
+    def messages() -> Iterator[Message]:
+        yield rpc.request
+        yield ForwardPortRequest(data=b"first")
+        over.wait(SECONDS)
+
+    with Client(entered.server.grpc, key.secret) as client:
+        with closing(client.converse(rpc, messages)) as replies:
+            assert next(replies).data == b"first"
+            entered.revoke(key.key.id)
+            with pytest.raises(Unauthorized):
+                next(replies)
+        over.set()
+
+
+def test_use_is_audited_once_for_each_key(entered: Entered, port: int) -> None:
+    for _ in range(3):
+        echoed(entered.owner, entered.task_id, port)
+    found = entered.server.json("audit", "--target", entered.task_id, "--limit", "100")
+    used = [
+        entry
+        for entry in found["entries"]
+        if entry["action"] == "task.port" and entry["detail"] == f"port {port}"
+    ]
+    keys = [entry["key_id"] for entry in used]
+    assert len(keys) == len(set(keys))
+    assert "ada" in {entry["user_id"] for entry in used}
+
+
+@pytest.mark.parametrize("launcher", ["docker"], indirect=True)
+def test_command(entered: Entered, port: int) -> None:
+    with subprocess.Popen(
+        [*FETCHML, "port-forward", entered.task_id, f"0:{port}", "0:9"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(**entered.server.variables),
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            local, nothing = (
+                int(re.fullmatch(r"http://127.0.0.1:(\d+) is port \d+ of .*\n", line)[1])  # type: ignore[index]
+                for line in (process.stdout.readline(), process.stdout.readline())
+            )
+            with socket.create_connection(("127.0.0.1", local), SECONDS) as connection:
+                connection.sendall(b"hello")
+                connection.shutdown(socket.SHUT_WR)
+                answer = b""
+                while data := connection.recv(1024):
+                    answer += data
+            assert answer == b"helloand 5 bytes"
+            with socket.create_connection(("127.0.0.1", nothing), SECONDS) as connection:
+                assert connection.recv(1024) == b""
+            assert process.stderr.readline() == "Error: Nothing listens on port 9 of the task\n"
+        finally:
+            process.kill()

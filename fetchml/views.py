@@ -287,6 +287,24 @@ class OutputFile(msgspec.Struct, frozen=True):
     """Changes with the content."""
 
 
+class TaskFolder(StrEnum):
+    """Folders of a task that clients may read."""
+
+    OUTPUTS = "outputs"
+    CHECKPOINT = "checkpoint"
+
+
+class Interruption(msgspec.Struct, frozen=True):
+    """What an interrupted attempt had done. Times are milliseconds since the epoch (UTC)."""
+
+    task_id: str
+    attempt: int
+    started_at: int | None
+    interrupted_at: int
+    checkpoint_saved_at: int | None
+    """When a file of the checkpoint was last written; `None` if there is none."""
+
+
 class JupyterState(NamedTuple):
     """What the page of a service shows to a visitor without an API key."""
 

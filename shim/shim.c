@@ -22,12 +22,12 @@ enum { CLAIM_EXISTS = 120, NO_ROOM = 121, NOT_CLAIMED = 125 };
 enum { MOST_TIMES = 1 << 16, TIMES_APART_MS = 1000 };
 #endif
 static const long NEVER = 4000000000000000000; /* ms; long has 64 bits wherever this runs */
-static struct { const char *dir, *cwd; long segment_bytes, grace_ms, timeout_ms; } options;
+static struct { const char *dir, *cwd; long segment_bytes, grace_ms, timeout_ms, warn_ms; } options;
 static struct { int fd, error; long bytes; } output_log = {.fd = -1};
 static struct { int fd; long count, apart_ms, started_ms /* monotonic */; } times =
     {.fd = -1, .apart_ms = TIMES_APART_MS};
 static struct { long at_ms, offset; } time_records[MOST_TIMES];
-static volatile struct { long started_ms, at_ms; int code, signal, timed_out, stopped, error;
+static volatile struct { long started_ms, at_ms; int code, signal, timed_out, stopped, warned, error;
                          const char *failed; } end; /* volatile: vfork()'s child writes here too */
 static int run_dir, null_fd;
 int signal_fd;
@@ -50,6 +50,7 @@ static char **parse(char **arg) { /* answers the command and its arguments */
         else if (valid && !strcmp(name, "--segment-bytes")) options.segment_bytes = number;
         else if (valid && !strcmp(name, "--grace-ms")) options.grace_ms = number;
         else if (valid && !strcmp(name, "--timeout-ms")) options.timeout_ms = number;
+        else if (valid && !strcmp(name, "--warn-ms")) options.warn_ms = number;
         else errx(BAD_USAGE, "unknown option, or no whole number up to 10^15: %s %s", name, value);
     }
     if (!options.dir || options.segment_bytes < 1 || options.grace_ms < 0 || !arg[0] || !arg[1])
@@ -218,15 +219,19 @@ static bool reap(pid_t command, int *status) {
 static void supervise(pid_t command, int output) {
     int status, stopping = 0; /* once stopping, the deadline is that of the grace period */
     long started = now_ms(CLOCK_MONOTONIC), deadline = started + options.timeout_ms;
+    long warning = options.warn_ms ? deadline - options.warn_ms : NEVER;
     struct pollfd ready[] = {{signal_fd, POLLIN, 0}, {output, POLLIN, 0}};
     while (!reap(command, &status)) {
         long now = now_ms(CLOCK_MONOTONIC);
+        if (now >= warning && !stopping) signal_command(command, SIGUSR1), end.warned = 1;
+        if (now >= warning || stopping) warning = NEVER;
         if (now >= deadline) {
             signal_command(command, stopping ? SIGKILL : SIGTERM);
             end.timed_out |= !stopping;
             deadline = stopping ? NEVER : now + options.grace_ms, stopping = 1;
         }
-        struct timespec wait = {(deadline - now) / 1000, (deadline - now) % 1000 * 1000000};
+        long left = (deadline < warning ? deadline : warning) - now;
+        struct timespec wait = {left / 1000, left % 1000 * 1000000};
         ppoll(ready, 2, &wait, NULL);
         if (ready[1].revents && copy_output(output) == 0) ready[1].fd = -1;
         for (int signal; (signal = next_signal());) {
@@ -277,6 +282,7 @@ static bool record_end(int fd) {
     bool ok = dprintf(fd, "%s=%d\nat_ms=%ld\nstarted_ms=%ld\ntimed_out=%d\nstopped=%d\n"
                       "log_bytes=%ld\n", end.signal ? "signal" : "code", end.signal + end.code,
                       end.at_ms, end.started_ms, end.timed_out, end.stopped, output_log.bytes) > 0;
+    if (end.warned) ok &= dprintf(fd, "warned=1\n") > 0;
     if (ran_out_of_memory()) ok &= dprintf(fd, "out_of_memory=1\n") > 0;
     if (output_log.error) ok &= dprintf(fd, "log_error=%s\n", strerror(output_log.error)) > 0;
     if (end.failed) ok &= dprintf(fd, "error=cannot %s: %s\n", end.failed, strerror(end.error)) > 0;

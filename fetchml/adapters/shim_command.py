@@ -13,6 +13,11 @@ NO_ROOM_TO_START = AttemptExit(
 """Exit of an attempt whose shim exited with `NO_ROOM` and claimed nothing."""
 
 
+def variables_of(run: LaunchSpec) -> dict[str, str]:
+    """Return the variables of a task's further places, for launchers without containers."""
+    return {place.variable: str(place.source) for place in run.places}
+
+
 def shim_command(
     shim: PurePath, run: LaunchSpec, *, run_folder: PurePath, workspace: PurePath
 ) -> list[str]:
@@ -21,6 +26,8 @@ def shim_command(
     command += ["--segment-bytes", str(run.log_segment_bytes), "--grace-ms", str(run.grace_ms)]
     if run.timeout_ms:
         command += ["--timeout-ms", str(run.timeout_ms)]
+        if run.warn_ms:
+            command += ["--warn-ms", str(run.warn_ms)]
     return [*command, "--", *run.argv]
 
 

@@ -30,6 +30,7 @@ from fetchml.views import (
     ExperimentResult,
     Explanation,
     Finding,
+    Interruption,
     JupyterView,
     LogInfo,
     LogMatch,
@@ -133,6 +134,15 @@ LOG_MATCHES: Mapping[LogMatches, task_pb2.TaskLogMatches] = Mapping(
     Field("attempt"),
     Rows("matches", LOG_MATCH, keep_empty=True),
     Field("next_offset"),
+)
+
+INTERRUPTION: Mapping[Interruption, task_pb2.TaskInterruption] = Mapping(
+    task_pb2.TaskInterruption,
+    Field("task_id"),
+    Field("attempt"),
+    Time("started_at"),
+    Time("interrupted_at"),
+    Time("checkpoint_saved_at"),
 )
 
 OUTPUT: Mapping[OutputFile, task_pb2.TaskOutput] = Mapping(

@@ -86,6 +86,9 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "cancel_requested_by": cancel.by if cancel else None,
         "gpu_uuids": task.gpu_uuids or None,
         "ahead": task.prestaged or None,
+        "checkpoint": spec.checkpoint or None,
+        "checkpoint_from": spec.checkpoint_from,
+        "warn_seconds": spec.warn_seconds or None,
     }
     body.update((name, value) for name, value in optional.items() if value is not None)
     return body

@@ -123,6 +123,9 @@ def _beyond_the_contract(task: Task) -> task_pb2.Task:
         preemptible=spec.preemptible,
         preempted=task.preempted,
         note=task.kept.note if task.kept is not None else None,
+        checkpoint=spec.checkpoint or None,
+        checkpoint_from=spec.checkpoint_from,
+        warn_seconds=spec.warn_seconds or None,
     )
 
 

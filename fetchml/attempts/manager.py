@@ -106,7 +106,7 @@ class AttemptManager:
 
     def stop(self, effect: StopAttempt) -> None:
         if not self._closed and effect.task_id in self._current:
-            self._current[effect.task_id].stop()
+            self._current[effect.task_id].stop(effect.manner)
 
     def open_gate(self, effect: OpenGate) -> None:
         if not self._closed:
@@ -149,6 +149,7 @@ class AttemptManager:
             gpu=spec.gpu or 0,
             priority=spec.priority,
             timeout_ms=spec.timeout_seconds * 1000,
+            warn_ms=spec.warn_seconds * 1000,
             grace_ms=self._settings.grace_ms,
             log_segment_bytes=self._settings.log_segment_bytes,
         )
@@ -164,6 +165,7 @@ class AttemptManager:
             gpu_failure=self._gpu_failure,
             threads=self._collecting,
             output_limits=self._settings.outputs,
+            checkpoint=self._files.checkpoint(task.id) if spec.checkpoint else None,
             look=self._look,
             on_cluster=self._settings.on_cluster,
         )

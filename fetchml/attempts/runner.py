@@ -22,6 +22,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from fetchml.attempts.staging import Inputs
+from fetchml.attempts.stopping import AGAIN_SECONDS, StopRequest
 from fetchml.attempts.times import AttemptTimes
 from fetchml.core.events import (
     Collected,
@@ -35,6 +36,7 @@ from fetchml.core.events import (
 )
 from fetchml.core.model import AttemptEnd, Status, Task
 from fetchml.core.requests import text
+from fetchml.core.stopping import Manner
 from fetchml.files.attempt_folder import AttemptFolder, CollectError, Look, look_here
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import LeftOut, OutputLimits
@@ -42,10 +44,6 @@ from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, PrepareErr
 from fetchml.system import failpoints
 from fetchml.system.threads import WorkerThreads
 
-STOP_MARGIN_SECONDS = 5.0
-"""The launcher kills this long after the grace period if the shim could not."""
-AGAIN_SECONDS = 1.0
-"""Between two tries to end an attempt."""
 PRESTAGE_DELAY_SECONDS = 0.05
 """Before an attempt is prestaged. Often another attempt starts at that moment, which should have
 the host for itself until its command runs."""
@@ -71,12 +69,14 @@ class AttemptRunner:
         gpu_failure: Callable[[Task, AttemptEnd], Awaitable[GpuFailed | None]],
         threads: WorkerThreads,
         output_limits: OutputLimits,
+        checkpoint: Path | None = None,
         look: Look = look_here,
         on_cluster: bool = False,
     ) -> None:
         """The future of `report` resolves when the event's changes are durable. `gpu_failure`
         returns an event if the GPUs caused a failed exit. `look` reads the attempt's folder.
-        `on_cluster`: a cluster decides when the attempt starts, so its gate opens at once."""
+        `checkpoint`: the task's folder, if it has one. `on_cluster`: a cluster decides when the
+        attempt starts, so its gate opens at once."""
         self._task = task
         self._launch = launch
         self._outputs = outputs
@@ -88,6 +88,7 @@ class AttemptRunner:
         self._gpu_failure = gpu_failure
         self._threads = threads
         self._output_limits = output_limits
+        self._checkpoint = checkpoint
         self._look = look
         self._on_cluster = on_cluster
         self._folder = AttemptFolder(launch.folder)
@@ -100,7 +101,7 @@ class AttemptRunner:
         if not task.prestaged:
             self._may_open.set()
         self._discard_requested = asyncio.Event()
-        self._stop_requested = asyncio.Event()
+        self._stop = StopRequest()
         self._never_started = False
         """Abandoned before its command ran: of its files only the records stay."""
         self._is_over = False
@@ -111,9 +112,9 @@ class AttemptRunner:
         """What the launcher was asked to run."""
         return self._launch
 
-    def stop(self) -> None:
-        """End the attempt: SIGTERM, grace period, SIGKILL; or never start it."""
-        self._stop_requested.set()
+    def stop(self, manner: Manner) -> None:
+        """End the attempt, or never start it. May be called again with a harder manner."""
+        self._stop.make(manner)
 
     def open_gate(self) -> None:
         """Let a prestaged attempt start, as soon as it is prepared."""
@@ -176,7 +177,7 @@ class AttemptRunner:
     async def _let_others_start(self) -> None:
         pause = asyncio.create_task(asyncio.sleep(PRESTAGE_DELAY_SECONDS))
         try:
-            await _first_of(pause, self._may_open, self._discard_requested, self._stop_requested)
+            await _first_of(pause, self._may_open, self._discard_requested, self._stop.made)
         finally:
             pause.cancel()
 
@@ -187,11 +188,11 @@ class AttemptRunner:
             self._report(Prestaged(self._clock(), task.id, task.attempt))
             failpoints.reach("ready")
             self._exit = asyncio.create_task(self._launcher.wait(self._launch))
-            requested = [self._may_open, self._discard_requested, self._stop_requested]
+            requested = [self._may_open, self._discard_requested, self._stop.made]
             await _first_of(self._exit, *requested)
-            if self._discard_requested.is_set() or self._stop_requested.is_set():
+            if self._discard_requested.is_set() or self._stop.made.is_set():
                 failpoints.reach("abandoned")
-                return await self._give_up(None, permanent=self._stop_requested.is_set())
+                return await self._give_up(None, permanent=self._stop.made.is_set())
             if self._may_open.is_set():
                 failpoints.reach("its_turn")
                 return True
@@ -216,14 +217,14 @@ class AttemptRunner:
         """Prepare the attempt up to its gate; return false if it was abandoned."""
         preparing = asyncio.create_task(self._stage_and_launch())
         try:
-            await _first_of(preparing, self._stop_requested, self._discard_requested)
+            await _first_of(preparing, self._stop.made, self._discard_requested)
             cancelled = not preparing.done()
         finally:
             # Also when the server stops: nothing may be created after this returns.
             preparing.cancel()
             await asyncio.gather(preparing, return_exceptions=True)
         if cancelled:
-            return await self._give_up(None, permanent=self._stop_requested.is_set())
+            return await self._give_up(None, permanent=self._stop.made.is_set())
         try:
             preparing.result()
         except PrepareError as error:
@@ -237,7 +238,13 @@ class AttemptRunner:
     async def _stage_and_launch(self) -> None:
         inputs = await self._inputs.provide(self._task, self._folder, self._progress)
         env = {**self._launch.env, **self._inputs.secrets(self._task)}
-        self._launch = replace(self._launch, datasets=inputs.mounts, owner=inputs.owner, env=env)
+        self._launch = replace(
+            self._launch,
+            datasets=inputs.mounts,
+            places=inputs.places,
+            owner=inputs.owner,
+            env=env,
+        )
         await self._launcher.prepare(self._launch, self._progress)
 
     async def _give_up(self, error: str | None, *, permanent: bool) -> bool:
@@ -281,13 +288,20 @@ class AttemptRunner:
         while not await asyncio.to_thread(self._folder.has_room):
             with suppress(TimeoutError):
                 async with asyncio.timeout(AGAIN_SECONDS):
-                    await self._stop_requested.wait()
+                    await self._stop.made.wait()
                 return
 
     async def _watch_to_exit(self, *, may_start_again: bool) -> bool:
         """Report the start and the exit. Return false if the attempt may start again, because the
         command could not start on a full disk."""
-        stopping = asyncio.create_task(self._stop_when_requested())
+        stopping = asyncio.create_task(
+            self._stop.carry_out(
+                self._launcher,
+                lambda: self._launch,
+                warn_seconds=self._task.spec.warn_seconds,
+                has_started=self._has_started,
+            )
+        )
         gone = self._exit = self._exit or asyncio.create_task(self._launcher.wait(self._launch))
         try:
             await self._report_start(gone)
@@ -363,27 +377,13 @@ class AttemptRunner:
             if failure is not None:
                 self._report(failure)
         failpoints.reach("collected")
-        kept = await self._threads.run(lambda _: self._folder.kept(self._outputs))
+        kept = await self._threads.run(lambda _: self._folder.kept(self._outputs, self._checkpoint))
         kept = replace(kept, left_out_files=left_out.files, left_out_bytes=left_out.bytes)
         now, task = self._clock(), self._task
         await self._report(Collected(now, task.id, task.attempt, error, kept))
 
-    async def _stop_when_requested(self) -> None:
-        await self._stop_requested.wait()
-        await self._insist(self._launcher.stop)
-        await asyncio.sleep(self._launch.grace_ms / 1000 + STOP_MARGIN_SECONDS)
-        log.warning("the shim did not end the attempt in time", extra={"task_id": self._task.id})
-        await self._insist(self._launcher.kill)
-
-    async def _insist(self, end: Callable[[LaunchSpec], Awaitable[None]]) -> None:
-        """Repeat until it succeeds: the request to stop was accepted, and a failure of the backend
-        must not lose it."""
-        while True:
-            try:
-                return await end(self._launch)
-            except Exception:
-                log.exception("an attempt can't be ended", extra={"task_id": self._task.id})
-                await asyncio.sleep(AGAIN_SECONDS)
+    async def _has_started(self) -> bool:
+        return await self._look(self._folder.started) is not None
 
     def _progress(self, sentence: str) -> None:
         shown = text.shown(sentence, text.MAX_MESSAGE)

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from fetchml.attempts.checkpoints import Checkpoints
 from fetchml.core.model import Task
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.task_users import FileOwners
-from fetchml.ports.launcher import Mount, Owner
+from fetchml.ports.launcher import Mount, Owner, Place
 from fetchml.snapshots.service import Snapshots
 
 
@@ -18,6 +19,7 @@ class StagedInputs(NamedTuple):
     mounts: tuple[Mount, ...]
     owner: Owner
     """Owner of the attempt's files."""
+    places: tuple[Place, ...] = ()
 
 
 class Inputs:
@@ -28,6 +30,7 @@ class Inputs:
         snapshots: Snapshots,
         datasets: DatasetProvider,
         owners: FileOwners,
+        checkpoints: Checkpoints,
         *,
         workspace_of: Callable[[Task], Awaitable[tuple[Mount, Owner]]],
         secrets_of: Callable[[Task], dict[str, str]],
@@ -38,6 +41,7 @@ class Inputs:
         self._snapshots = snapshots
         self._owners = owners
         self._datasets = datasets
+        self._checkpoints = checkpoints
         self._workspace_of = workspace_of
         self._secrets_of = secrets_of
 
@@ -65,7 +69,10 @@ class Inputs:
         if spec.snapshot_id is not None:
             progress("copying the snapshot")
             await self._snapshots.copy(task.user, spec.snapshot_id, folder, owner)
-        return StagedInputs(await self._datasets.provide(task, progress), owner)
+        places: tuple[Place, ...] = ()
+        if spec.checkpoint:
+            places = (await self._checkpoints.provide(task, owner, progress),)
+        return StagedInputs(await self._datasets.provide(task, progress), owner, places)
 
     def secrets(self, task: Task) -> dict[str, str]:
         """Return the part of an attempt's environment that is never stored. After `provide`."""

@@ -8,10 +8,10 @@
     complete                last: `sha256:HEX` of everything before it. Without it the archive is
                             truncated
 
-Omitted are workspaces (users' files, each with its owner), datasets (fetched again), the tasks'
-private copies of snapshots, attempts that never started, sockets and locks. Files of tasks are
-untrusted: no link is followed, and only folders, files and links are included. Unreadable entries
-of an attempt's folder are omitted, so that no running task can prevent a backup.
+Omitted are workspaces and checkpoints (users' files, each with its owner), datasets (fetched
+again), the tasks' private copies of snapshots, attempts that never started, sockets and locks.
+Files of tasks are untrusted: no link is followed, and only folders, files and links are included.
+Unreadable entries of an attempt's folder are omitted, so that no running task can prevent a backup.
 """
 
 import errno
@@ -132,6 +132,8 @@ def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
         case (layout.TASKS, _, layout.ATTEMPTS, _):
             return _lies_in(parent, f"{name}/{layout.OPENED}")
         case (layout.TASKS, _, layout.ATTEMPTS, _, layout.WORKSPACE | layout.DATASETS):
+            return False
+        case (layout.TASKS, _, layout.CHECKPOINT | layout.CHECKPOINT_DRAFT):
             return False
     return True
 

@@ -1,5 +1,6 @@
 """`fetchml cp`"""
 
+import re
 from pathlib import Path
 
 import click
@@ -10,32 +11,37 @@ from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.task_ids import task_id_of
 from fetchml.client import Client
 
+_CHECKPOINT = re.compile(r"/checkpoint(?=/|\Z)")
+
 
 @click.command()
 @click.argument("source", metavar="TASK_ID:PATH")
 @click.argument("to", metavar="DEST", type=click.Path(path_type=Path))
 @server_option
 def cp(client: Client, source: str, to: Path) -> None:
-    """Copy a file, or a folder of files, that a task wrote to /outputs.
+    """Copy a file, or a folder of files, that a task wrote to /outputs or /checkpoint.
 
-    A copy that was interrupted continues when the command is repeated.
+    PATH lies below /outputs, or begins with /checkpoint/. A copy that was interrupted continues
+    when the command is repeated.
 
     \b
     Examples:
       fetchml cp TASK_ID:model.bin .
       fetchml cp @last:metrics.json .
-      fetchml cp TASK_ID:checkpoints results
+      fetchml cp TASK_ID:plots results
+      fetchml cp TASK_ID:/checkpoint checkpoint
     """
     task_id, colon, path = source.partition(":")
     if not colon or not task_id:
         raise click.UsageError(f"{source!r} is not TASK_ID:PATH, such as 0198c0de-…:model.bin")
-    path = path.removeprefix("/outputs/").strip("/")
+    folder = "checkpoint" if _CHECKPOINT.match(path) else "outputs"
+    path = path.removeprefix(f"/{folder}").strip("/")
     task_id = task_id_of(client, task_id)
-    files = client.outputs(task_id)
+    files = client.outputs(task_id, folder=folder)
     for file in files:
         if file.path == path:
             name = path.rpartition("/")[2]
-            fetch(client, task_id, file, to / name if to.is_dir() else to)
+            fetch(client, task_id, file, to / name if to.is_dir() else to, folder)
             return
     inside = f"{path}/" if path else ""
     below = [
@@ -43,8 +49,8 @@ def cp(client: Client, source: str, to: Path) -> None:
     ]
     if not below:
         raise CommandError(
-            f"The task has no output {path!r}",
-            "'fetchml outputs TASK_ID' lists its files.",
+            f"The task has no file {path!r} in its {folder}",
+            "'fetchml outputs TASK_ID' lists its files, with --checkpoint those of its checkpoint.",
             ExitCode.NOT_FOUND,
         )
-    fetch_all(client, task_id, below, to)
+    fetch_all(client, task_id, below, to, folder)

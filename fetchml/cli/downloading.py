@@ -14,15 +14,19 @@ from fetchml.client import Client, NotFound, TaskOutput
 from fetchml.core.requests.archive_names import ArchiveNames
 
 
-def fetch(client: Client, task_id: str, file: TaskOutput, to: Path) -> None:
-    """Download one file. Raises CommandError."""
+def fetch(client: Client, task_id: str, file: TaskOutput, to: Path, place: str = "outputs") -> None:
+    """Download one file of the task's folder `place`. Raises CommandError."""
     with _progress(file.size_bytes) as show:
-        _fetch(client, task_id, file, to, show)
+        _fetch(client, task_id, file, to, show, place)
     console(stderr=True).print(clean(f"{to}: {size(file.size_bytes)}"))
 
 
 def fetch_all(
-    client: Client, task_id: str, files: Sequence[tuple[TaskOutput, str]], folder: Path
+    client: Client,
+    task_id: str,
+    files: Sequence[tuple[TaskOutput, str]],
+    folder: Path,
+    place: str = "outputs",
 ) -> None:
     """Download files, each to its path in a folder. Complete ones of the same size and time are
     left as they are. Raises CommandError if one can't be had, after the others."""
@@ -40,7 +44,7 @@ def fetch_all(
 
             try:
                 if not _is_here(file, to):
-                    _fetch(client, task_id, file, to, so_far)
+                    _fetch(client, task_id, file, to, so_far, place)
                     fetched += 1
             except NotFound:
                 missing.append(file.path)
@@ -59,13 +63,18 @@ def fetch_all(
 
 
 def _fetch(
-    client: Client, task_id: str, file: TaskOutput, to: Path, show: Callable[[int], None]
+    client: Client,
+    task_id: str,
+    file: TaskOutput,
+    to: Path,
+    show: Callable[[int], None],
+    place: str,
 ) -> None:
     notice = RetryNotice()
     client = client.with_options(on_cut=notice)
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        client.download(task_id, file.path, to, resume=True, on_bytes=show)
+        client.download(task_id, file.path, to, folder=place, resume=True, on_bytes=show)
         _mark(file, to)
     except OSError as error:
         raise CommandError(f"Cannot write {to}: {error.strerror or error}") from error

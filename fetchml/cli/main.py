@@ -44,6 +44,7 @@ COMMANDS = {
         "port-forward": "Reach a port of a running task from this machine.",
         "cancel": "Cancel waiting or running tasks.",
         "retry": "Submit ended tasks again.",
+        "drill": "Kill a task at random moments, and report the work lost.",
         "label": "Set labels of a task.",
         "priority": "Change the priority of a waiting task.",
         "rm": "Remove ended tasks from the history.",

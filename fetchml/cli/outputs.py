@@ -22,9 +22,14 @@ from fetchml.client import Client, TaskOutput, to_json
     metavar="DIR",
     help="Download all files to this folder. Files that are there already are left as they are.",
 )
+@click.option(
+    "--checkpoint", "of_checkpoint", is_flag=True, help="The files of its checkpoint instead."
+)
 @output_option
 @server_option
-def outputs(client: Client, output: Output, task_id: str, folder: Path | None) -> None:
+def outputs(
+    client: Client, output: Output, task_id: str, folder: Path | None, *, of_checkpoint: bool
+) -> None:
     """List the files that a task wrote to /outputs, or download all of them.
 
     A download that was interrupted continues when the command is repeated.
@@ -34,9 +39,10 @@ def outputs(client: Client, output: Output, task_id: str, folder: Path | None) -
       fetchml outputs TASK_ID
       fetchml outputs TASK_ID --download results
     """
-    files = client.outputs(task_id)
+    place = "checkpoint" if of_checkpoint else "outputs"
+    files = client.outputs(task_id, folder=place)
     if folder is not None:
-        fetch_all(client, task_id, [(file, file.path) for file in files], folder)
+        fetch_all(client, task_id, [(file, file.path) for file in files], folder, place)
         return
     whole = {"outputs": [to_json(file) for file in files]}
     print_list(output, whole, files, lambda: _table(files), name="path")

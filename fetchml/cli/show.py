@@ -68,7 +68,9 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         "needs": _needs(task),
         "gpus": ", ".join(task.gpu_uuids),
         "preemptible": "yes" if task.preemptible else "",
+        "checkpoint": _checkpoint(task),
         "time limit": f"{task.timeout_seconds} s" if task.timeout_seconds else "",
+        "warning": f"{task.warn_seconds} s before SIGTERM" if task.warn_seconds else "",
         "snapshot": task.snapshot_id,
         "datasets": ", ".join([*task.datasets, *(spec.name for spec in task.dataset_specs)]),
         "variables": ", ".join(task.env_names),
@@ -120,6 +122,12 @@ def _attempt(task: Task) -> str:
     if task.preempted:
         counted.append(f"preempted: {task.preempted}")
     return f"{task.attempt} ({', '.join(counted)})"
+
+
+def _checkpoint(task: Task) -> str:
+    if not task.checkpoint:
+        return ""
+    return f"yes, begun from {task.checkpoint_from}" if task.checkpoint_from else "yes"
 
 
 def _needs(task: Task) -> str:

@@ -14,6 +14,7 @@ from fetchml.cli.experiment_ids import experiment_id as id_of
 from fetchml.cli.param_types import DatasetParam, Duration, Int32, KeyValue
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.snapshot import whole_id
+from fetchml.cli.task_ids import task_id_of
 from fetchml.cli.upload import upload_folder
 from fetchml.cli.wait import wait
 from fetchml.client import Client, Task
@@ -80,6 +81,24 @@ def _own_failures(*, waits: bool) -> Iterator[None]:
     is_flag=True,
     default=None,
     help="Let a more urgent task stop this one, which then restarts later.",
+)
+@click.option(
+    "--checkpoint",
+    is_flag=True,
+    default=None,
+    help="Give the task a folder /checkpoint that stays from attempt to attempt.",
+)
+@click.option(
+    "--from-checkpoint",
+    "checkpoint_from",
+    metavar="TASK_ID",
+    help="Begin with a copy of this task's checkpoint.",
+)
+@click.option(
+    "--warn-seconds",
+    type=Int32(),
+    metavar="N",
+    help="Send SIGUSR1 N seconds before the time limit, and before a preemption or cancel.",
 )
 @click.option(
     "--env",
@@ -155,6 +174,8 @@ def submit(
         fields = with_code(client, folder, command, fields)
     elif fields["snapshot_id"] is not None:
         fields = {**fields, "snapshot_id": whole_id(client, fields["snapshot_id"])}
+    if fields["checkpoint_from"] is not None:
+        fields = {**fields, "checkpoint_from": task_id_of(client, fields["checkpoint_from"])}
     task = create(client, command, fields)
     if do_wait:
         return outcome(wait(client, task, as_json=as_json))

@@ -47,15 +47,15 @@ def search_logs(task_id: str, text: str, fields: LogSearch) -> Rpc[task_pb2.Task
     return Rpc("TaskService/SearchTaskLogs", request, task_pb2.TaskLogMatches)
 
 
-def list_outputs(task_id: str) -> Rpc[task_pb2.TaskOutputs]:
-    request = task_pb2.ListTaskOutputsRequest(task_id=task_id)
+def list_outputs(task_id: str, folder: str = "") -> Rpc[task_pb2.TaskOutputs]:
+    request = task_pb2.ListTaskOutputsRequest(task_id=task_id, folder=folder)
     return Rpc("TaskService/ListTaskOutputs", request, task_pb2.TaskOutputs)
 
 
 def download_output(
-    task_id: str, path: str, offset: int = 0, etag: str = ""
+    task_id: str, path: str, offset: int = 0, etag: str = "", folder: str = ""
 ) -> Rpc[task_pb2.TaskOutputChunk]:
     request = task_pb2.DownloadTaskOutputRequest(
-        task_id=task_id, path=path, offset=offset, etag=etag
+        task_id=task_id, path=path, offset=offset, etag=etag, folder=folder
     )
     return Rpc("TaskService/DownloadTaskOutput", request, task_pb2.TaskOutputChunk)

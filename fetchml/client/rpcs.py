@@ -70,6 +70,9 @@ class TaskFields(TypedDict, total=False):
     timeout_seconds: int
     max_retries: int
     preemptible: bool
+    checkpoint: bool
+    checkpoint_from: str
+    warn_seconds: int
     experiment_id: str
     idempotency_key: str
 
@@ -192,6 +195,11 @@ def retry_task(task_id: str, idempotency_key: str | None) -> Rpc[Task]:
     key = idempotency_key or str(uuid4())
     request = task_pb2.RetryTaskRequest(task_id=task_id, idempotency_key=key, view=FULL)
     return Rpc("TaskService/RetryTask", request, Task)
+
+
+def interrupt_task(task_id: str) -> Rpc[task_pb2.TaskInterruption]:
+    request = task_pb2.InterruptTaskRequest(task_id=task_id)
+    return Rpc("TaskService/InterruptTask", request, task_pb2.TaskInterruption, repeatable=False)
 
 
 def cancel_task(task_id: str) -> Rpc[Task]:

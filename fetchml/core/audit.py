@@ -17,6 +17,7 @@ class Action(StrEnum):
     TASK_EXEC_END = "task.exec_end"
     TASK_PORT = "task.port"
     TASK_PORT_END = "task.port_end"
+    TASK_INTERRUPT = "task.interrupt"
     EXPERIMENT_CREATE = "experiment.create"
     EXPERIMENT_ARCHIVE = "experiment.archive"
     EXPERIMENT_DELETE = "experiment.delete"

@@ -14,6 +14,7 @@ import msgspec
 from fetchml.core.gpus.model import Gpu, Obstacle
 from fetchml.core.model import Actor, AttemptEnd, Kept, Task
 from fetchml.core.requests.update import TaskUpdate
+from fetchml.core.stopping import Manner
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -31,6 +32,16 @@ class CancelRequested(msgspec.Struct, frozen=True):
     now: int
     task_id: str
     by: Actor
+
+
+class InterruptRequested(msgspec.Struct, frozen=True):
+    """A user has a running attempt end as if its host were lost. Changes nothing unless the task
+    runs and is not being stopped."""
+
+    now: int
+    task_id: str
+    by: str
+    """The user's name."""
 
 
 class UpdateRequested(msgspec.Struct, frozen=True):
@@ -177,6 +188,7 @@ class DrainRequested(msgspec.Struct, frozen=True):
 Event = (
     Submitted
     | CancelRequested
+    | InterruptRequested
     | UpdateRequested
     | Progressed
     | Prestaged
@@ -206,10 +218,11 @@ class RunAttempt:
 
 @dataclass(slots=True, frozen=True)
 class StopAttempt:
-    """Stop the task's current attempt: SIGTERM, grace period, SIGKILL. If its command has not been
-    started, never start it."""
+    """Stop the task's current attempt. If its command has not been started, never start it. A
+    repetition may be harder than the one before."""
 
     task_id: str
+    manner: Manner = Manner.TERMINATE
 
 
 @dataclass(slots=True, frozen=True)

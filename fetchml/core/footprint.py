@@ -24,6 +24,8 @@ def footprint(spec: TaskSpec) -> int:
         total += getsizeof(spec.snapshot_id)
     if spec.experiment_id is not None:
         total += getsizeof(spec.experiment_id)
+    if spec.checkpoint_from is not None:
+        total += getsizeof(spec.checkpoint_from)
     if spec.metadata is not None:
         total += _table(spec.metadata)
     if spec.env is not None:

@@ -114,6 +114,13 @@ class TaskSpec(Value, frozen=True):
     max_retries: int = 0
     preemptible: bool = False
     """The task may be stopped and run again later when a more urgent task needs its resources."""
+    checkpoint: bool = False
+    """The task has a folder `/checkpoint` that stays from attempt to attempt."""
+    checkpoint_from: str | None = None
+    """Id of the task whose checkpoint the first attempt begins with, as a copy."""
+    warn_seconds: int = 0
+    """SIGUSR1 is sent so long before SIGTERM at the time limit, a preemption or a user's cancel;
+    0: never."""
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -178,6 +185,8 @@ class AttemptEnd(Value, frozen=True):
     """The shim stopped the command at its time limit."""
     stopped: bool = False
     """The shim received SIGTERM while the command ran."""
+    warned: bool = False
+    """The shim sent the warning before the time limit."""
     out_of_memory: bool = False
     """The kernel killed a process of the attempt for lack of memory."""
     start_error: str | None = None
@@ -188,6 +197,7 @@ class Kept(Value, frozen=True):
     """Disk use of a task's files, in whole blocks, measured when an attempt ended."""
 
     outputs_bytes: int = 0
+    """Outputs and checkpoint."""
     outputs_files: int = 0
     """Files and folders."""
     logs_bytes: int = 0
@@ -216,6 +226,9 @@ class HaltCause(StrEnum):
     """A GPU of the attempt is lost or can't be used; the task is retried on another."""
     PREEMPTED = "preempted"
     """A more urgent task needs the resources; the task is queued again, which is no retry."""
+    INTERRUPTED = "interrupted"
+    """A user has the attempt end as if its host were lost; the task is queued again, which is no
+    retry."""
 
 
 class Halt(Value, frozen=True):

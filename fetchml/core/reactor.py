@@ -5,7 +5,7 @@ The rules of a task's life are here; `core.transitions` has the table and the th
 
 from msgspec.structs import replace
 
-from fetchml.core import retry, storage
+from fetchml.core import halting, retry, storage
 from fetchml.core.changes import change, current, move
 from fetchml.core.events import (
     CancelRequested,
@@ -20,6 +20,7 @@ from fetchml.core.events import (
     GpuDrained,
     GpuFailed,
     GpusSeen,
+    InterruptRequested,
     LauncherChanged,
     NeverStarted,
     OpenGate,
@@ -39,7 +40,6 @@ from fetchml.core.model import (
     AttemptEnd,
     Cancel,
     FailureReason,
-    Halt,
     HaltCause,
     Status,
     Task,
@@ -49,7 +49,8 @@ from fetchml.core.requests import update
 from fetchml.core.scheduling import hand_over, preemption, prestage
 from fetchml.core.scheduling.scheduler import Allocate, Discard, SchedulingPass, ShareLevels
 from fetchml.core.state import State
-from fetchml.core.verdict import Verdict, cancelled, judge, was_preempted
+from fetchml.core.stopping import goes_on, manner
+from fetchml.core.verdict import Verdict, cancelled, judge
 
 
 def step(state: State, event: Event) -> Decision:
@@ -78,6 +79,8 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
             decision.changes.extend(tasks)
         case CancelRequested():
             _cancel(state, decision, event)
+        case InterruptRequested():
+            halting.interrupt(state, decision, event)
         case UpdateRequested():
             _change_request(state, decision, event)
         case Progressed():
@@ -125,7 +128,7 @@ def _recover(state: State, decision: Decision, now: int) -> None:
     for task in state.under_way():
         decision.effects.append(RunAttempt(task))
         if task.cancel is not None or task.halt is not None:
-            decision.effects.append(StopAttempt(task.id))
+            decision.effects.append(StopAttempt(task.id, manner(task)))
     _fail_the_impossible(state, decision, now)
 
 
@@ -156,7 +159,7 @@ def _schedule(state: State, decision: Decision, now: int) -> None:
     if state.limits.preemption:
         while (found := preemption.next_preemption(state, now, level)) is not None:
             for victim in found.victims:
-                _preempt(state, decision, victim, found.task, now)
+                halting.preempt(state, decision, victim, found.task, now)
     while (plan := prestage.next_plan(state, now, level)) is not None:
         for other in plan.instead_of:
             _discard(state, decision, other.id)
@@ -234,13 +237,6 @@ def _discard(state: State, decision: Decision, task_id: str, *, protect: bool = 
     decision.effects.append(DiscardAttempt(task_id))
 
 
-def _preempt(state: State, decision: Decision, victim: Task, winner: Task, now: int) -> None:
-    why = "it made way for a more urgent task"
-    halt = Halt(HaltCause.PREEMPTED, why, now, by=winner.id)
-    change(state, decision, replace(victim, halt=halt))
-    decision.effects.append(StopAttempt(victim.id))
-
-
 def _cancel(state: State, decision: Decision, event: CancelRequested) -> None:
     task = state.tasks.get(event.task_id)
     if task is None or task.cancel is not None:
@@ -250,11 +246,11 @@ def _cancel(state: State, decision: Decision, event: CancelRequested) -> None:
         verdict = Verdict(FailureReason.CANCELLED, cancelled(cancel), None)
         _finish(state, decision, replace(task, cancel=cancel), verdict, ended_at=event.now)
         return
-    change(state, decision, replace(task, cancel=cancel))
+    task = change(state, decision, replace(task, cancel=cancel))
     if task.prestaged:
         state.discard(task.id)
     if task.status is not Status.COLLECTING:
-        decision.effects.append(StopAttempt(task.id))
+        decision.effects.append(StopAttempt(task.id, manner(task)))
 
 
 def _change_request(state: State, decision: Decision, event: UpdateRequested) -> None:
@@ -318,8 +314,9 @@ def _collected(state: State, decision: Decision, event: Collected) -> None:
     if event.kept is not None:
         task = replace(task, kept=storage.after_attempt(task.kept, event.kept))
     end = task.end if task.end is not None else AttemptEnd(at=event.now, lost="end not recorded")
-    if was_preempted(end, task):
-        _queue_again(state, decision, task, event.now, preempted=task.preempted + 1)
+    if task.halt is not None and goes_on(end, task):
+        more = task.halt.cause is HaltCause.PREEMPTED
+        _queue_again(state, decision, task, event.now, preempted=task.preempted + more)
         return
     verdict = judge(end, task.spec, task.cancel, task.halt)
     if event.error is not None and verdict.reason is None:

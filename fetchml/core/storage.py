@@ -17,6 +17,7 @@ class Kind(StrEnum):
     WORKSPACES = "workspaces"
     """Private copies of snapshots, with what live tasks write to /workspace."""
     OUTPUTS = "outputs"
+    """What tasks left in /outputs, and their checkpoints."""
     LOGS = "logs"
     """Logs of all attempts, with the records of their ends."""
     JUPYTER = "jupyter"

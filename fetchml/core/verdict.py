@@ -9,7 +9,6 @@ from fetchml.core.model import (
     FailureReason,
     Halt,
     HaltCause,
-    Task,
     TaskSpec,
 )
 
@@ -29,18 +28,6 @@ def cancelled(cancel: Cancel) -> str:
 
 def is_failure(end: AttemptEnd) -> bool:
     return end.code != 0 or end.stopped or end.timed_out
-
-
-def was_preempted(end: AttemptEnd, task: Task) -> bool:
-    """Whether the attempt ended because it was preempted: the task is queued again, and no retry is
-    counted."""
-    return (
-        task.halt is not None
-        and task.halt.cause is HaltCause.PREEMPTED
-        and task.cancel is None
-        and end.stopped
-        and not end.timed_out
-    )
 
 
 def judge(
@@ -64,6 +51,12 @@ def judge(
     if end.timed_out:
         limit = f"ran longer than its limit of {spec.timeout_seconds} s"
         return Verdict(FailureReason.TIMEOUT, limit, exit_code)
+    if end.warned and end.signal == signals.SIGUSR1:
+        why = (
+            f"ended by SIGUSR1, the warning {spec.warn_seconds} s before its time limit of "
+            f"{spec.timeout_seconds} s, which the command does not handle"
+        )
+        return Verdict(FailureReason.TIMEOUT, why, exit_code)
     if end.out_of_memory and exit_code == 128 + signals.SIGKILL:
         had = f"its {spec.memory_gb} GiB" if spec.memory_gb else "the memory it could have"
         return Verdict(FailureReason.OUT_OF_MEMORY, f"used more than {had} of memory", exit_code)

@@ -49,6 +49,7 @@ from fetchml.views import (
     LogMatches,
     LogStart,
     OutputFile,
+    TaskFolder,
     Update,
     ValidatedTask,
     WatchFilter,
@@ -94,6 +95,7 @@ class Engine:
         self.create_tasks = submissions.create_tasks
         self.update_task = changes.update
         self.retry_task = changes.retry
+        self.interrupt_task = changes.interrupt
         self.list_waiting = waiting.first
         self.server_info = info.get
         self.run_doctor = diagnosis.run
@@ -271,13 +273,21 @@ class Engine:
         task = await self.get_task(who, task_id)
         return await self._log_searcher.search(task, wanted, who.user)
 
-    async def list_outputs(self, who: Principal, task_id: str) -> list[OutputFile]:
+    async def list_outputs(
+        self, who: Principal, task_id: str, folder: str | None = None
+    ) -> list[OutputFile]:
+        """`folder`: one of TaskFolder; `None` or empty for the outputs."""
+        chosen = _folder(folder)
         await self.get_task(who, task_id)
-        return await self._files.list_outputs(task_id, who.user)
+        return await self._files.list_outputs(task_id, who.user, folder=chosen)
 
-    async def open_output(self, who: Principal, task_id: str, path: str) -> BinaryIO:
+    async def open_output(
+        self, who: Principal, task_id: str, path: str, folder: str | None = None
+    ) -> BinaryIO:
+        """`folder` as for `list_outputs`."""
+        chosen = _folder(folder)
         await self.get_task(who, task_id)
-        return await self._files.open_output(task_id, path)
+        return await self._files.open_output(task_id, path, chosen)
 
     @asynccontextmanager
     async def archive_outputs(
@@ -299,6 +309,15 @@ def _check(wanted: LogRange | LogSearch) -> None:
     """Raises BadRequest."""
     if fault := wanted.fault():
         raise BadRequest(fault)
+
+
+def _folder(name: str | None) -> TaskFolder:
+    """Raises BadRequest."""
+    if not name:
+        return TaskFolder.OUTPUTS
+    if name not in tuple(TaskFolder):
+        raise BadRequest(f"folder: must be one of {', '.join(TaskFolder)}")
+    return TaskFolder(name)
 
 
 def _reason(cluster: Cluster, task: Task) -> str | None:

@@ -11,17 +11,20 @@ from fetchml.core.acceptance import Refusal, RefusalKind, SubmissionRules
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Idempotency, Principal, Task, TaskSpec
 from fetchml.core.requests import submission
+from fetchml.core.requests.checkpoint import source_fault
 from fetchml.core.state import State
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.task_lookup import TaskLookup
+from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.errors import (
     MAX_VIOLATIONS,
     BadRequest,
     DiskFull,
     FieldViolation,
     Forbidden,
+    NotFound,
     QueueQuotaReached,
     RequestError,
     StorageQuotaReached,
@@ -65,6 +68,7 @@ class Submissions:
         usage: StorageUsage,
         dispatcher: Dispatcher,
         *,
+        visible: VisibleTasks,
         clock: Callable[[], int],
         ids: IdSequence,
         rules: SubmissionRules,
@@ -72,6 +76,7 @@ class Submissions:
         self._store = store
         self._state = state
         self._tasks = tasks
+        self._visible = visible
         self._snapshots = snapshots
         self._datasets = datasets
         self._experiments = experiments
@@ -230,6 +235,8 @@ class Submissions:
                 spec = self._accept_one(who, request)
                 if spec.dataset_specs and (fault := await self._datasets.fault(spec.dataset_specs)):
                     raise ValidationFailed([FieldViolation("dataset_specs", fault)])
+                if spec.checkpoint_from is not None:
+                    await self._require_checkpoint(who, spec.checkpoint_from)
                 new.append((spec, idempotency))
             except ValidationFailed as error:
                 violations += [
@@ -244,6 +251,15 @@ class Submissions:
         if violations:
             raise ValidationFailed(violations)
         return new
+
+    async def _require_checkpoint(self, who: Principal, task_id: str) -> None:
+        """Raises ValidationFailed unless a task can begin with this one's checkpoint."""
+        try:
+            source = await self._visible.get(who, task_id)
+        except NotFound:
+            source = None
+        if (fault := source_fault(source)) is not None:
+            raise ValidationFailed([FieldViolation("checkpoint_from", fault)])
 
     def _accept_one(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
         snapshot_id = request.get("snapshot_id")

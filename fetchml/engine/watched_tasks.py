@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 from fetchml.core.events import CancelRequested
-from fetchml.core.model import Server, Task
+from fetchml.core.model import Server, Status, Task
 from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.files.storage_monitor import MonitoredTasks
 from fetchml.files.task_files import TaskFiles
+from fetchml.system.pacing import Pace
 
 
 def watched_tasks(
@@ -21,11 +22,22 @@ def watched_tasks(
     def under_way() -> list[Task]:
         return list(state.under_way())
 
+    async def with_checkpoint() -> list[Task]:
+        found, pace = list[Task](), Pace()
+        for task in list(state.tasks.values()):
+            if task.spec.checkpoint and task.attempt and task.status is Status.QUEUED:
+                found.append(task)
+            if pace.due:
+                await pace.rest()
+        return found
+
     def end(task_id: str, by: Server) -> object:
         return dispatcher.apply(CancelRequested(clock(), task_id, by))
 
     return MonitoredTasks(
         under_way=under_way,
+        with_checkpoint=with_checkpoint,
+        folder=files.folder,
         attempt=lambda task: files.attempt(task.id, task.attempt),
         end=end,
         find=tasks.find,

@@ -248,6 +248,7 @@ class AttemptFolder:
             signal = _integer(record, "signal", 1, 64) if "signal" in record else None
             timed_out = bool(_integer(record, "timed_out", 0, 1, default=0))
             stopped = bool(_integer(record, "stopped", 0, 1, default=0))
+            warned = bool(_integer(record, "warned", 0, 1, default=0))
             out_of_memory = bool(_integer(record, "out_of_memory", 0, 1, default=0))
         except ValueError:
             return None
@@ -261,6 +262,7 @@ class AttemptFolder:
             signal=signal,
             timed_out=timed_out,
             stopped=stopped,
+            warned=warned,
             out_of_memory=out_of_memory,
             start_error=error[:_MAX_ERROR] or None,
         )
@@ -324,9 +326,12 @@ class AttemptFolder:
             raise CollectError(f"the outputs could not be kept: {reason}") from error
         return left_out
 
-    def kept(self, outputs: Path) -> Kept:
-        """Measure what is kept of the attempt. After `collect`; blocks."""
+    def kept(self, outputs: Path, checkpoint: Path | None = None) -> Kept:
+        """Measure what is kept of the attempt, with the task's checkpoint. After `collect`;
+        blocks."""
         moved, logs = measure(outputs), measure(self.run)
+        if checkpoint is not None:
+            moved = moved.plus(measure(checkpoint))
         # Outputs that could not be collected are still here.
         stayed = measure(self.outputs)
         return Kept(

@@ -51,7 +51,7 @@ def keep(root: Path, limits: OutputLimits = NO_LIMITS) -> LeftOut:
         keeping = _Keeping(limits)
         keeping.folder(fd, 0)
         if keeping.seen > FEW_FILES:
-            _sync_file_system(fd)
+            sync_file_system(fd)
     finally:
         os.close(fd)
     return LeftOut(keeping.left_out_files, keeping.left_out_bytes)
@@ -154,7 +154,7 @@ def _own(fd: int, mode: int) -> None:
     os.fchmod(fd, mode)
 
 
-def _sync_file_system(fd: int) -> None:
+def sync_file_system(fd: int) -> None:
     """Make the file system of a descriptor durable. Raises OSError."""
     if ctypes.CDLL(None, use_errno=True).syncfs(fd):
         number = ctypes.get_errno()

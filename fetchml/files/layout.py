@@ -12,6 +12,7 @@
   admin.key                  the first key
   jupyter.key                secret from which the tokens of Jupyter services are derived
   tasks/ID/outputs/          what the task left in /outputs
+  tasks/ID/checkpoint/       the task's /checkpoint, kept from attempt to attempt
   tasks/ID/attempts/N/       an attempt; see attempt_folder.py
 """
 
@@ -37,6 +38,8 @@ HEADER_COPY = "header.copy"
 # In a task's folder.
 ATTEMPTS = "attempts"
 OUTPUTS = "outputs"
+CHECKPOINT = "checkpoint"
+CHECKPOINT_DRAFT = "checkpoint.new"
 
 # In an attempt's folder; it has OUTPUTS too until they are collected, and the process launcher's
 # DATASETS.

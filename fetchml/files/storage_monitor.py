@@ -19,7 +19,7 @@ from fetchml.core.model import Kept, Server, Status, Task
 from fetchml.core.storage import Kind, Live, Used
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.disk_space import free_bytes
-from fetchml.files.layout import ATTEMPTS, OUTPUTS, TASKS
+from fetchml.files.layout import ATTEMPTS, CHECKPOINT, CHECKPOINT_DRAFT, OUTPUTS, TASKS
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.tree_size import measure
 from fetchml.system.background import every
@@ -50,7 +50,11 @@ class MonitoredTasks:
 
     under_way: Callable[[], Sequence[Task]]
     """Returns all tasks with an attempt, services included."""
+    with_checkpoint: Callable[[], Coroutine[object, object, Sequence[Task]]]
+    """Returns tasks that wait for another attempt and have a checkpoint."""
     attempt: Callable[[Task], AttemptFolder]
+    folder: Callable[[str], Path]
+    """Returns the folder of the task with this id."""
     end: Callable[[str, Server], object]
     """Ends the task with this id."""
     find: Callable[[str], Coroutine[object, object, Task | None]]
@@ -107,13 +111,17 @@ class StorageMonitor:
     async def look(self) -> None:
         """Measure all running tasks, and end those that use too much."""
         tasks = self._tasks.under_way()
-        ids = frozenset(task.id for task in tasks)
+        waiting = await self._tasks.with_checkpoint()
+        ids = frozenset(task.id for task in (*tasks, *waiting))
         self._usage.forget_live(ids)
         self._before = {known: size for known, size in self._before.items() if known in ids}
         found = list[Live]()
         for task in tasks:
             folder = self._tasks.attempt(task)
             used = await asyncio.to_thread(_measure_attempt, folder)
+            if task.spec.checkpoint:
+                kept = await asyncio.to_thread(_measure_checkpoint, self._tasks.folder(task.id))
+                used[Kind.OUTPUTS] = used[Kind.OUTPUTS].plus(kept)
             if all(each.id != task.id for each in self._tasks.under_way()):
                 continue
             self._usage.live_measured(task, used)
@@ -124,6 +132,10 @@ class StorageMonitor:
                 grown += await self._services.workspaces.measure(workspace)
             files = sum(each.files for each in used.values())
             found.append(Live(task, Used(total, files), max(0, grown)))
+        for task in waiting:
+            kept = await asyncio.to_thread(_measure_checkpoint, self._tasks.folder(task.id))
+            if (now := await self._tasks.find(task.id)) is not None and now.ended_at is None:
+                self._usage.live_measured(task, {Kind.OUTPUTS: kept})
         free = await asyncio.to_thread(free_bytes, self._settings.data_dir)
         chosen = storage.excess(
             found,
@@ -171,8 +183,14 @@ def _measure_attempt(folder: AttemptFolder) -> dict[Kind, Used]:
     }
 
 
+def _measure_checkpoint(folder: Path) -> Used:
+    kept = measure(folder / CHECKPOINT, MOST_ENTRIES, pause=True)
+    return kept.plus(measure(folder / CHECKPOINT_DRAFT, MOST_ENTRIES, pause=True))
+
+
 def _measure_ended(folder: Path) -> Kept:
     outputs = measure(folder / OUTPUTS, MOST_ENTRIES, pause=True)
+    outputs = outputs.plus(_measure_checkpoint(folder))
     logs = measure(folder / ATTEMPTS, MOST_ENTRIES, pause=True)
     return Kept(outputs.bytes, outputs.files, logs.bytes, logs.files)
 

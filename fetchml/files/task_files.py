@@ -16,9 +16,10 @@ from fetchml.core.model import Task
 from fetchml.errors import NotFound
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.layout import ATTEMPTS, OUTPUTS, TASKS
+from fetchml.files.checkpoint_folder import newest_change
+from fetchml.files.layout import ATTEMPTS, CHECKPOINT, CHECKPOINT_DRAFT, OUTPUTS, TASKS
 from fetchml.system.locks import KeyedLocks
-from fetchml.views import OutputFile
+from fetchml.views import OutputFile, TaskFolder
 
 MAX_OUTPUT_FILES = 10_000
 LISTING_THREADS = 2
@@ -43,8 +44,14 @@ class TaskFiles:
     def attempt_path(self, task_id: str, attempt: int) -> Path:
         return self._root / task_id / ATTEMPTS / str(attempt)
 
+    def folder(self, task_id: str) -> Path:
+        return self._root / task_id
+
     def outputs(self, task_id: str) -> Path:
         return self._root / task_id / OUTPUTS
+
+    def checkpoint(self, task_id: str) -> Path:
+        return self._root / task_id / CHECKPOINT
 
     async def remove(self, task_id: str) -> None:
         """Remove all files of a task. Errors are logged."""
@@ -54,9 +61,10 @@ class TaskFiles:
             log.exception("a deleted task's files can't be removed", extra={"task_id": task_id})
 
     async def remove_outputs(self, task_id: str) -> None:
-        """Remove the outputs of an ended task. Errors are logged."""
+        """Remove the outputs of an ended task, and its checkpoint. Errors are logged."""
         try:
-            await self._remove(self.outputs(task_id))
+            for name in (OUTPUTS, CHECKPOINT, CHECKPOINT_DRAFT):
+                await self._remove(self._root / task_id / name)
         except OSError:
             log.exception("a task's outputs can't be removed", extra={"task_id": task_id})
 
@@ -71,14 +79,19 @@ class TaskFiles:
         return tail.decode(errors="replace")
 
     async def list_outputs(
-        self, task_id: str, user: str, most: int = MAX_OUTPUT_FILES
+        self,
+        task_id: str,
+        user: str,
+        most: int = MAX_OUTPUT_FILES,
+        folder: TaskFolder = TaskFolder.OUTPUTS,
     ) -> list[OutputFile]:
         """Return the first regular files, by path, 10,000 by default. Lists of one user wait for
         each other, so that they don't occupy all threads."""
         loop = asyncio.get_running_loop()
         async with self._lists.hold(user):
             try:
-                return await loop.run_in_executor(self._listing, _walk, self.outputs(task_id), most)
+                root = self._root / task_id / folder
+                return await loop.run_in_executor(self._listing, _walk, root, most)
             except FileNotFoundError:
                 return []  # No attempt has begun, or the task was just deleted.
 
@@ -86,9 +99,17 @@ class TaskFiles:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._removing, untrusted.remove, root)
 
-    async def open_output(self, task_id: str, path: str) -> BinaryIO:
-        """Open a regular file in the outputs. Raises NotFound."""
-        return await asyncio.to_thread(open_inside, self.outputs(task_id), path)
+    async def checkpoint_saved_at(self, task_id: str) -> int | None:
+        """Return when a file of the task's checkpoint was last written, in milliseconds since the
+        epoch (UTC); `None` if there is none."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._listing, newest_change, self.checkpoint(task_id))
+
+    async def open_output(
+        self, task_id: str, path: str, folder: TaskFolder = TaskFolder.OUTPUTS
+    ) -> BinaryIO:
+        """Open a regular file in the outputs, or in the checkpoint. Raises NotFound."""
+        return await asyncio.to_thread(open_inside, self._root / task_id / folder, path)
 
 
 def etag_of(status: os.stat_result) -> str:
@@ -106,7 +127,10 @@ def _walk(root: Path, most: int) -> list[OutputFile]:
     for folder, folders, files, fd in os.fwalk(root, follow_symlinks=False):
         folders.sort()
         for name in sorted(files):
-            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            try:
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # A running task replaces the files of its checkpoint.
             if not stat.S_ISREG(status.st_mode):
                 continue
             path = Path(folder, name).relative_to(root).as_posix()

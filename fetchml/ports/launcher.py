@@ -14,9 +14,9 @@ Life cycle of an attempt:
 3. `wait` returns when no process of the attempt is left.
 4. `remove` deletes what the launcher created.
 
-`stop`, `kill`, `usage` and `enter` may be called at any time between 1 and 4. The server can crash
-at any point, so every method may be called again for the same attempt, by the same server or by the
-next.
+`warn`, `stop`, `kill`, `usage` and `enter` may be called at any time between 1 and 4. The server can
+crash at any point, so every method may be called again for the same attempt, by the same server or
+by the next.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +33,18 @@ class Mount(msgspec.Struct, frozen=True):
     source: Path
     target: str
     read_only: bool
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A folder that a task finds by a variable, beside its own three."""
+
+    variable: str
+    """Name of the variable that has the folder's path."""
+    source: Path
+    """A folder, with the owner that the task needs. Without containers the variable names it."""
+    target: str
+    """Path in a container."""
+    read_only: bool = False
 
 
 class LaunchSpec(msgspec.Struct, frozen=True):
@@ -52,6 +64,7 @@ class LaunchSpec(msgspec.Struct, frozen=True):
     means the launcher's own `owner`."""
     datasets: tuple[Mount, ...] = ()
     """A mount whose target is one of the attempt's own places, such as /workspace, replaces it."""
+    places: tuple[Place, ...] = ()
     cpu: int = 0
     memory_gb: int = 0
     gpu_ids: tuple[str, ...] = ()
@@ -60,6 +73,8 @@ class LaunchSpec(msgspec.Struct, frozen=True):
     priority: int = 5
     """1 to 10, 10 first; for a launcher whose cluster orders the tasks."""
     timeout_ms: int = 0
+    warn_ms: int = 0
+    """SIGUSR1 is sent so long before the time limit; 0: never."""
     grace_ms: int = 10_000
     log_segment_bytes: int = 32 * 1024 * 1024
 
@@ -167,6 +182,10 @@ class Launcher(Protocol):
 
     async def stop(self, spec: LaunchSpec) -> None:
         """Send SIGTERM to the shim, which forwards it and kills after the grace period. Does
+        nothing if no process is left."""
+
+    async def warn(self, spec: LaunchSpec) -> None:
+        """Send SIGUSR1 to the shim, which forwards it. Only after the command has started. Does
         nothing if no process is left."""
 
     async def kill(self, spec: LaunchSpec) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fetchml.access.service import DEFAULT_ACCESS, AccessOptions, TaskAccess
 from fetchml.adapters.jupyter.client import HttpJupyterClient
+from fetchml.attempts.checkpoints import Checkpoints
 from fetchml.attempts.manager import AttemptManager, AttemptSettings
 from fetchml.attempts.staging import Inputs
 from fetchml.auth.audit import Audit
@@ -159,6 +160,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     state = State.restore(options.limits, restored.live, shares=used)
     index = TaskIndex(restored)
     tasks = TaskLookup(index, store)
+    visible = VisibleTasks(tasks, private=private)
     feed = Feed(restored.last_seq)
     today = day_of(clock(), options.zone)
     counts = DailyCounts(options.zone, today, *await store.ended_on(today))
@@ -211,6 +213,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         experiments,
         usage,
         dispatcher,
+        visible=visible,
         clock=clock,
         ids=ids,
         rules=options.rules,
@@ -252,6 +255,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         snapshots,
         outside.datasets,
         outside.owners,
+        Checkpoints(tasks.find, files, usage, has_room=store.has_room),
         workspace_of=jupyter.workspace_of,
         secrets_of=jupyter.secrets_of,
     )
@@ -307,9 +311,8 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         cluster=outside.cluster,
     )
     ended = EndedTasks(tasks, files, usage, dispatcher, clock)
-    visible = VisibleTasks(tasks, private=private)
     changes = TaskChanges(
-        store, state, visible, ended, submissions, dispatcher, audit=audit, clock=clock
+        store, state, visible, ended, submissions, files, dispatcher, audit=audit, clock=clock
     )
     log_threads = LogThreads()
     slow_reads = SlowReads()

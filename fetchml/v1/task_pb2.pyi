@@ -24,7 +24,7 @@ BASIC: View
 FULL: View
 
 class Task(_message.Message):
-    __slots__ = ("id", "job_name", "status", "priority", "created_at", "started_at", "ended_at", "worker_id", "error", "output", "snapshot_id", "datasets", "cpu", "memory_gb", "gpu", "user_id", "retry_count", "max_retries", "exit_code", "failure_reason", "image", "command", "args", "env_names", "metadata", "experiment_id", "dataset_specs", "timeout_seconds", "attempt", "progress", "not_before", "cancel_requested_at", "cancel_requested_by", "gpu_uuids", "ahead", "infra_retries", "preemptible", "preempted", "note", "start_estimate")
+    __slots__ = ("id", "job_name", "status", "priority", "created_at", "started_at", "ended_at", "worker_id", "error", "output", "snapshot_id", "datasets", "cpu", "memory_gb", "gpu", "user_id", "retry_count", "max_retries", "exit_code", "failure_reason", "image", "command", "args", "env_names", "metadata", "experiment_id", "dataset_specs", "timeout_seconds", "attempt", "progress", "not_before", "cancel_requested_at", "cancel_requested_by", "gpu_uuids", "ahead", "infra_retries", "preemptible", "preempted", "note", "start_estimate", "checkpoint", "checkpoint_from", "warn_seconds")
     class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         status_unspecified: _ClassVar[Task.Status]
@@ -110,6 +110,9 @@ class Task(_message.Message):
     PREEMPTED_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
     START_ESTIMATE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FROM_FIELD_NUMBER: _ClassVar[int]
+    WARN_SECONDS_FIELD_NUMBER: _ClassVar[int]
     id: str
     job_name: str
     status: Task.Status
@@ -150,7 +153,10 @@ class Task(_message.Message):
     preempted: int
     note: str
     start_estimate: TaskExplanation.StartEstimate
-    def __init__(self, id: _Optional[str] = ..., job_name: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., worker_id: _Optional[str] = ..., error: _Optional[str] = ..., output: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., user_id: _Optional[str] = ..., retry_count: _Optional[int] = ..., max_retries: _Optional[int] = ..., exit_code: _Optional[int] = ..., failure_reason: _Optional[_Union[Task.FailureReason, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., args: _Optional[str] = ..., env_names: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., experiment_id: _Optional[str] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., timeout_seconds: _Optional[int] = ..., attempt: _Optional[int] = ..., progress: _Optional[str] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_by: _Optional[str] = ..., gpu_uuids: _Optional[_Iterable[str]] = ..., ahead: _Optional[bool] = ..., infra_retries: _Optional[int] = ..., preemptible: _Optional[bool] = ..., preempted: _Optional[int] = ..., note: _Optional[str] = ..., start_estimate: _Optional[_Union[TaskExplanation.StartEstimate, _Mapping]] = ...) -> None: ...
+    checkpoint: bool
+    checkpoint_from: str
+    warn_seconds: int
+    def __init__(self, id: _Optional[str] = ..., job_name: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., priority: _Optional[int] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., worker_id: _Optional[str] = ..., error: _Optional[str] = ..., output: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., user_id: _Optional[str] = ..., retry_count: _Optional[int] = ..., max_retries: _Optional[int] = ..., exit_code: _Optional[int] = ..., failure_reason: _Optional[_Union[Task.FailureReason, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., args: _Optional[str] = ..., env_names: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., experiment_id: _Optional[str] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., timeout_seconds: _Optional[int] = ..., attempt: _Optional[int] = ..., progress: _Optional[str] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cancel_requested_by: _Optional[str] = ..., gpu_uuids: _Optional[_Iterable[str]] = ..., ahead: _Optional[bool] = ..., infra_retries: _Optional[int] = ..., preemptible: _Optional[bool] = ..., preempted: _Optional[int] = ..., note: _Optional[str] = ..., start_estimate: _Optional[_Union[TaskExplanation.StartEstimate, _Mapping]] = ..., checkpoint: _Optional[bool] = ..., checkpoint_from: _Optional[str] = ..., warn_seconds: _Optional[int] = ...) -> None: ...
 
 class DatasetSpec(_message.Message):
     __slots__ = ("name", "source", "sha256", "mount_path")
@@ -165,7 +171,7 @@ class DatasetSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., source: _Optional[str] = ..., sha256: _Optional[str] = ..., mount_path: _Optional[str] = ...) -> None: ...
 
 class CreateTaskRequest(_message.Message):
-    __slots__ = ("job_name", "priority", "args", "snapshot_id", "datasets", "dataset_specs", "cpu", "memory_gb", "gpu", "metadata", "image", "command", "env", "timeout_seconds", "max_retries", "experiment_id", "idempotency_key", "view", "preemptible", "validate_only")
+    __slots__ = ("job_name", "priority", "args", "snapshot_id", "datasets", "dataset_specs", "cpu", "memory_gb", "gpu", "metadata", "image", "command", "env", "timeout_seconds", "max_retries", "experiment_id", "idempotency_key", "view", "preemptible", "validate_only", "checkpoint", "checkpoint_from", "warn_seconds")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -200,6 +206,9 @@ class CreateTaskRequest(_message.Message):
     VIEW_FIELD_NUMBER: _ClassVar[int]
     PREEMPTIBLE_FIELD_NUMBER: _ClassVar[int]
     VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FROM_FIELD_NUMBER: _ClassVar[int]
+    WARN_SECONDS_FIELD_NUMBER: _ClassVar[int]
     job_name: str
     priority: int
     args: str
@@ -220,7 +229,10 @@ class CreateTaskRequest(_message.Message):
     view: View
     preemptible: bool
     validate_only: bool
-    def __init__(self, job_name: _Optional[str] = ..., priority: _Optional[int] = ..., args: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout_seconds: _Optional[int] = ..., max_retries: _Optional[int] = ..., experiment_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ..., preemptible: _Optional[bool] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+    checkpoint: bool
+    checkpoint_from: str
+    warn_seconds: int
+    def __init__(self, job_name: _Optional[str] = ..., priority: _Optional[int] = ..., args: _Optional[str] = ..., snapshot_id: _Optional[str] = ..., datasets: _Optional[_Iterable[str]] = ..., dataset_specs: _Optional[_Iterable[_Union[DatasetSpec, _Mapping]]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., timeout_seconds: _Optional[int] = ..., max_retries: _Optional[int] = ..., experiment_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ..., preemptible: _Optional[bool] = ..., validate_only: _Optional[bool] = ..., checkpoint: _Optional[bool] = ..., checkpoint_from: _Optional[str] = ..., warn_seconds: _Optional[int] = ...) -> None: ...
 
 class CreateTasksRequest(_message.Message):
     __slots__ = ("tasks",)
@@ -320,6 +332,26 @@ class RetryTaskRequest(_message.Message):
     idempotency_key: str
     view: View
     def __init__(self, task_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., view: _Optional[_Union[View, str]] = ...) -> None: ...
+
+class InterruptTaskRequest(_message.Message):
+    __slots__ = ("task_id",)
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    def __init__(self, task_id: _Optional[str] = ...) -> None: ...
+
+class TaskInterruption(_message.Message):
+    __slots__ = ("task_id", "attempt", "started_at", "interrupted_at", "checkpoint_saved_at")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    INTERRUPTED_AT_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_SAVED_AT_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    attempt: int
+    started_at: _timestamp_pb2.Timestamp
+    interrupted_at: _timestamp_pb2.Timestamp
+    checkpoint_saved_at: _timestamp_pb2.Timestamp
+    def __init__(self, task_id: _Optional[str] = ..., attempt: _Optional[int] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., interrupted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_saved_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CancelTaskRequest(_message.Message):
     __slots__ = ("task_id", "view")
@@ -534,10 +566,12 @@ class TaskExplanation(_message.Message):
     def __init__(self, task_id: _Optional[str] = ..., status: _Optional[_Union[Task.Status, str]] = ..., reason: _Optional[str] = ..., position: _Optional[int] = ..., missing: _Optional[_Iterable[_Union[TaskExplanation.ResourceShortage, _Mapping]]] = ..., progress: _Optional[str] = ..., estimate: _Optional[_Union[TaskExplanation.StartEstimate, _Mapping]] = ...) -> None: ...
 
 class ListTaskOutputsRequest(_message.Message):
-    __slots__ = ("task_id",)
+    __slots__ = ("task_id", "folder")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
     task_id: str
-    def __init__(self, task_id: _Optional[str] = ...) -> None: ...
+    folder: str
+    def __init__(self, task_id: _Optional[str] = ..., folder: _Optional[str] = ...) -> None: ...
 
 class TaskOutputs(_message.Message):
     __slots__ = ("outputs",)
@@ -558,16 +592,18 @@ class TaskOutput(_message.Message):
     def __init__(self, path: _Optional[str] = ..., size_bytes: _Optional[int] = ..., modified_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class DownloadTaskOutputRequest(_message.Message):
-    __slots__ = ("task_id", "path", "offset", "etag")
+    __slots__ = ("task_id", "path", "offset", "etag", "folder")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     path: str
     offset: int
     etag: str
-    def __init__(self, task_id: _Optional[str] = ..., path: _Optional[str] = ..., offset: _Optional[int] = ..., etag: _Optional[str] = ...) -> None: ...
+    folder: str
+    def __init__(self, task_id: _Optional[str] = ..., path: _Optional[str] = ..., offset: _Optional[int] = ..., etag: _Optional[str] = ..., folder: _Optional[str] = ...) -> None: ...
 
 class TaskOutputChunk(_message.Message):
     __slots__ = ("data", "etag", "size_bytes")

@@ -69,6 +69,11 @@ class TaskServiceStub:
                 request_serializer=fetchml_dot_v1_dot_task__pb2.RetryTaskRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_task__pb2.Task.FromString,
                 _registered_method=True)
+        self.InterruptTask = channel.unary_unary(
+                '/fetchml.v1.TaskService/InterruptTask',
+                request_serializer=fetchml_dot_v1_dot_task__pb2.InterruptTaskRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_task__pb2.TaskInterruption.FromString,
+                _registered_method=True)
         self.CancelTask = channel.unary_unary(
                 '/fetchml.v1.TaskService/CancelTask',
                 request_serializer=fetchml_dot_v1_dot_task__pb2.CancelTaskRequest.SerializeToString,
@@ -173,6 +178,14 @@ class TaskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def InterruptTask(self, request, context):
+        """Ends the running attempt of a task with SIGKILL, as if its host were lost, and queues the task
+        again. It counts as no retry. It is for trying out checkpoints (`fetchml drill`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelTask(self, request, context):
         """Cancels a live task, which stays in the history as failed. On an ended task it does nothing.
         The call returns when the request is on disk. The task ends a little later.
@@ -226,7 +239,7 @@ class TaskServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTaskOutputs(self, request, context):
-        """Lists the files in the outputs folder of a task.
+        """Lists the files in the outputs folder of a task, or in its checkpoint.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -280,6 +293,11 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.RetryTask,
                     request_deserializer=fetchml_dot_v1_dot_task__pb2.RetryTaskRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_task__pb2.Task.SerializeToString,
+            ),
+            'InterruptTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.InterruptTask,
+                    request_deserializer=fetchml_dot_v1_dot_task__pb2.InterruptTaskRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_task__pb2.TaskInterruption.SerializeToString,
             ),
             'CancelTask': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelTask,
@@ -498,6 +516,33 @@ class TaskService:
             '/fetchml.v1.TaskService/RetryTask',
             fetchml_dot_v1_dot_task__pb2.RetryTaskRequest.SerializeToString,
             fetchml_dot_v1_dot_task__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InterruptTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.TaskService/InterruptTask',
+            fetchml_dot_v1_dot_task__pb2.InterruptTaskRequest.SerializeToString,
+            fetchml_dot_v1_dot_task__pb2.TaskInterruption.FromString,
             options,
             channel_credentials,
             insecure,

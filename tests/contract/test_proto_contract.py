@@ -89,6 +89,7 @@ ADDITIONS = {
     ("delete", "/v1/snapshots/{snapshot_id}"),
     ("patch", "/v1/tasks/{task_id}"),
     ("post", "/v1/tasks/{task_id}/retry"),
+    ("post", "/v1/tasks/{task_id}/interrupt"),
     ("post", "/v1/tasks/{task_id}/cancel"),
     ("get", "/v1/tasks/{task_id}/explain"),
     ("get", "/v1/tasks/{task_id}/logs/info"),

@@ -53,6 +53,11 @@ class Host:
                 started.append(effect.task_id)
         return started
 
+    def restart(self) -> None:
+        """A new server finds the tasks that were live."""
+        self.state = State.restore(self.state.limits, list(self.state.tasks.values()))
+        self.do(Recovered(self.now))
+
     def submit(self, *tasks: Task) -> list[str]:
         started = self.do(Submitted(self.now, list(tasks)))
         for task_id in started:

@@ -28,6 +28,7 @@ from fetchml.core.events import (
     GpuDrained,
     GpuFailed,
     GpusSeen,
+    InterruptRequested,
     LauncherChanged,
     NeverStarted,
     OpenGate,
@@ -47,7 +48,6 @@ from fetchml.core.model import (
     AttemptEnd,
     FailureReason,
     HaltCause,
-    Resources,
     Status,
     Task,
     TaskSpec,
@@ -55,10 +55,10 @@ from fetchml.core.model import (
 )
 from fetchml.core.reactor import step
 from fetchml.core.retry import MOST_INFRA_RETRIES
-from fetchml.core.scheduling.allocator import Placement
 from fetchml.core.scheduling.scheduler import preemptors
 from fetchml.core.state import Limits, State
 from fetchml.core.waiting import MAX_DISCARDS, Discarding
+from tests.core.drawn import ends, limits, specs
 from tests.core.oracle import could_start
 from tests.support import invariants
 
@@ -71,41 +71,6 @@ class Attempt:
     number: int
 
 
-limits = st.builds(
-    Limits,
-    capacity=st.builds(Resources, st.just(4), st.just(16), st.sampled_from([0, 2])),
-    max_running=st.integers(2, 5),
-    reserve_after_ms=st.just(60_000),
-    worker_id=st.just("box"),
-    slots_per_gpu=st.integers(1, 2),
-    placement=st.sampled_from(Placement),
-    user_gpus=st.integers(0, 2),
-    user_running=st.integers(0, 2),
-    preemption=st.booleans(),
-    prestage=st.booleans(),
-    max_prestaged=st.integers(0, 2),
-)
-specs = st.builds(
-    TaskSpec,
-    job_name=st.just("job"),
-    image=st.just("image"),
-    command=st.just(("run",)),
-    priority=st.integers(4, 6),
-    cpu=st.one_of(st.none(), st.integers(0, 4)),
-    memory_gb=st.one_of(st.none(), st.integers(0, 16)),
-    gpu=st.one_of(st.none(), st.integers(0, 2)),
-    max_retries=st.integers(0, 3),
-    preemptible=st.booleans(),
-)
-ends = st.one_of(
-    st.builds(lambda code: {"code": code}, st.integers(0, 3)),
-    st.builds(lambda signal: {"signal": signal}, st.sampled_from([6, 9, 15])),
-    st.just({"signal": 9, "out_of_memory": True}),
-    st.just({"signal": 9, "timed_out": True}),
-    st.just({"code": 0, "stopped": True}),
-    st.just({"code": 127, "start_error": "not found"}),
-    st.just({"lost": "the machine was restarted"}),
-)
 users = st.sampled_from(["alice", "bob"])
 BUSY = Obstacle(ObstacleKind.BUSY, "python3")
 LOST = Obstacle(ObstacleKind.LOST, "it has fallen off the bus")
@@ -187,8 +152,10 @@ class CoreMachine(RuleBasedStateMachine):
             task.infra_retries - before.infra_retries,
             task.preempted - before.preempted,
             int(before.prestaged and task.attempt == before.attempt and not before.cancel),
+            int(before.halt is not None and before.halt.cause is HaltCause.INTERRUPTED),
         ]
-        assert sum(counts[:3]) + counts[3] * (sum(counts[:3]) == 0) == 1, counts
+        uncounted = max(counts[3:]) * (sum(counts[:3]) == 0)
+        assert sum(counts[:3]) + uncounted == 1, counts
         assert min(counts) >= 0
         discards = task.discarded - before.discarded
         assert discards in (0, 1)
@@ -261,6 +228,17 @@ class CoreMachine(RuleBasedStateMachine):
     @rule(target=attempts, place=st.integers(0, 2), by=st.sampled_from([None, "root"]))
     def gpu_drained(self, place: int, by: str | None) -> object:
         return multiple(*self.begin(GpuDrained(self.now, GPUS[place].uuid, by)))
+
+    @rule(data=st.data())
+    def interrupt(self, data: st.DataObject) -> None:
+        if not self.seen:
+            return
+        task_id = data.draw(st.sampled_from(sorted(self.seen)))
+        before = self.seen[task_id]
+        self.apply(InterruptRequested(self.now, task_id, "alice"))
+        if before.status is Status.RUNNING and before.cancel is None and before.halt is None:
+            assert task_id in self.stopped
+            assert self.seen[task_id].halt is not None
 
     @rule(target=attempts, data=st.data())
     def cancel(self, data: st.DataObject) -> object:

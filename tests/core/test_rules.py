@@ -147,6 +147,9 @@ def test_full_request_is_kept_unchanged() -> None:
         "max_retries": 0,
         "experiment_id": "e",
         "preemptible": True,
+        "checkpoint": True,
+        "checkpoint_from": "t",
+        "warn_seconds": 30,
     }
     assert request.keys() == KNOWN_FIELDS
     spec = accept(request, DEFAULTS, CAPACITY)
@@ -159,6 +162,13 @@ def test_full_request_is_kept_unchanged() -> None:
     [
         ("job_name", "a b", "must be letters, digits, _ and - only"),
         ("preemptible", 1, "must be true or false"),
+        ("checkpoint", "yes", "must be true or false"),
+        ("checkpoint_from", "", "must not be empty"),
+        ("checkpoint_from", "a" * 65, "must not be longer than 64 characters"),
+        ("checkpoint_from", 1, "must be a string"),
+        ("warn_seconds", -1, "must be between 0 and 600"),
+        ("warn_seconds", 601, "must be between 0 and 600"),
+        ("warn_seconds", True, "must be an integer"),
         ("job_name", "abc\n", "must be letters, digits, _ and - only"),
         ("job_name", "", "must be letters, digits, _ and - only"),
         ("job_name", "ä", "must be letters, digits, _ and - only"),
@@ -227,3 +237,28 @@ def test_total_size_of_a_request_is_bounded() -> None:
         accept(request, DEFAULTS, CAPACITY)
     rule = "must be shorter: the request must not exceed 262144 bytes in all"
     assert refused.value.violations == [("command", rule)]
+
+
+def test_warning_must_come_after_the_start() -> None:
+    request = {"job_name": "a", "timeout_seconds": 30, "warn_seconds": 30}
+    with pytest.raises(InvalidSubmission, match="less than timeout_seconds, which is 30"):
+        accept(request, DEFAULTS, CAPACITY)
+    assert accept({**request, "warn_seconds": 29}, DEFAULTS, CAPACITY).warn_seconds == 29
+    # Without a time limit the warning is that of a preemption or a cancel.
+    assert accept({"job_name": "a", "warn_seconds": 600}, DEFAULTS, CAPACITY).warn_seconds == 600
+
+
+def test_checkpoint_from_sets_checkpoint() -> None:
+    assert accept({"job_name": "a", "checkpoint_from": "t"}, DEFAULTS, CAPACITY).checkpoint
+    request = {"job_name": "a", "checkpoint_from": "t", "checkpoint": False}
+    with pytest.raises(InvalidSubmission, match="leave out checkpoint=false"):
+        accept(request, DEFAULTS, CAPACITY)
+
+
+def test_project_file_may_set_checkpoint_and_warning_but_no_source() -> None:
+    text = "checkpoint = true\nwarn_seconds = 9"
+    spec = accept({"job_name": "a"}, DEFAULTS, CAPACITY, text)
+    assert (spec.checkpoint, spec.warn_seconds) == (True, 9)
+    assert not accept({"job_name": "a", "checkpoint": False}, DEFAULTS, CAPACITY, text).checkpoint
+    with pytest.raises(InvalidSubmission, match="is not a setting"):
+        accept({"job_name": "a"}, DEFAULTS, CAPACITY, 'checkpoint_from = "t"')

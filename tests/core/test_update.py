@@ -140,6 +140,8 @@ def test_task_that_is_submitted_again_is_the_same() -> None:
             "metadata": {"a": "b", "c": ""},
             "command": ["sh", "-c", ""],
             "preemptible": True,
+            "checkpoint_from": "t",
+            "warn_seconds": 5,
         },
     ]
     for request in requests:

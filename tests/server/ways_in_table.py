@@ -45,6 +45,8 @@ RUN = Expected("ok ok 403 ok", "ok 422 403 422")
 """Run the code of a snapshot: on a private server only those who have uploaded it may."""
 ALL = Expected("ok ok ok ok", "ok ok ok ok")
 ADMINS_BUT_OWN = Expected("ok 403 403 ok", "ok 403 403 ok")
+INTERRUPT = Expected("409 403 403 409", "409 404 404 409")
+"""Interrupt a task that does not run."""
 ADMINS = Expected("403 403 403 ok", "403 403 403 ok")
 # `{task}` is a task of the owner that has ended, with a log and an output. With `fresh` the ids are
 # those of things that the owner made just now, for this one call; the task waits in the queue.
@@ -61,9 +63,11 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("GET", "/v1/tasks/{task}/logs/search?q=said", SEE, {}),
     ("GET", "/v1/tasks/{task}/outputs", SEE, {}),
     ("GET", "/v1/tasks/{task}/outputs/result", SEE, {}),
+    ("GET", "/v1/tasks/{task}/outputs?folder=checkpoint", SEE, {}),
     ("PATCH", "/v1/tasks/{task}", END, {"json": {"metadata": {"seen": "yes"}}}),
     ("PATCH", "/v1/tasks/{task}", END, {"fresh": True, "json": {"priority": 1}}),
     ("POST", "/v1/tasks/{task}/retry", END, {}),
+    ("POST", "/v1/tasks/{task}/interrupt", INTERRUPT, {}),
     ("POST", "/v1/tasks/{task}/cancel", END, {"fresh": True}),
     ("GET", "/v1/tasks/{task}/archive", SEE, {}),
     ("DELETE", "/v1/tasks/{task}", END, {"fresh": True}),
@@ -127,6 +131,7 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("TaskService.UpdateTask", {"task_id": "{task}", "metadata": {"a": "b"}}, END, {}),
     ("TaskService.UpdateTask", {"task_id": "{task}", "priority": 1}, END, {"fresh": True}),
     ("TaskService.RetryTask", {"task_id": "{task}"}, END, {}),
+    ("TaskService.InterruptTask", {"task_id": "{task}"}, INTERRUPT, {}),
     ("TaskService.DownloadTaskArchive", {"task_id": "{task}"}, SEE, {}),
     ("TaskService.CancelTask", {"task_id": "{task}"}, END, {"fresh": True}),
     ("TaskService.DeleteTask", {"task_id": "{task}"}, END, {"fresh": True}),

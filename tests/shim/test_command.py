@@ -317,3 +317,30 @@ def test_out_of_memory_kill_is_recorded(
     argv = attempt.argv("sh", "-c", "kill -9 $$")
     assert run([*in_mount_namespace(WITH_COUNTS), name, content, *argv]) == 137
     assert (attempt.end().get("out_of_memory") == "1") == ran_out
+
+
+def test_warning_comes_before_the_time_limit(attempt: Attempt) -> None:
+    script = """trap 'echo warned; exit 7' USR1; while :; do sleep 0.02; done"""
+    assert run(attempt.argv("sh", "-c", script, timeout_ms=600_000, warn_ms=599_800)) == 7
+    end = attempt.end()
+    assert (end["code"], end["warned"], end["timed_out"]) == ("7", "1", "0")
+    assert int(end["at_ms"]) - int(end["started_ms"]) >= 200
+    assert "warned" in attempt.log()
+
+
+def test_warning_does_not_move_the_time_limit(attempt: Attempt) -> None:
+    script = """trap 'echo warned' USR1; while :; do sleep 0.02; done"""
+    assert run(attempt.argv("sh", "-c", script, timeout_ms=400, warn_ms=300)) == 143
+    end = attempt.end()
+    assert (end["signal"], end["warned"], end["timed_out"]) == ("15", "1", "1")
+    assert int(end["at_ms"]) - int(end["started_ms"]) >= 400
+
+
+def test_no_warning_after_a_stop(attempt: Attempt) -> None:
+    script = "trap 'echo warned' USR1; trap '' TERM; echo ready; while :; do sleep 0.02; done"
+    argv = attempt.argv("sh", "-c", script, timeout_ms=600_000, warn_ms=598_000, grace_ms=2500)
+    with running(argv) as process:
+        ready(attempt)
+        assert end_by(process, signal.SIGTERM) == 137
+    assert "warned" not in attempt.log()
+    assert "warned" not in attempt.end()

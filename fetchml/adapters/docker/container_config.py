@@ -80,9 +80,11 @@ def container_config(
         _bind(folder.outputs, _OUTPUTS),
     ]
     mounts = [_bind(each.source, each.target, read_only=each.read_only) for each in run.datasets]
+    mounts += [_bind(each.source, each.target, read_only=each.read_only) for each in run.places]
     given = {mount.target for mount in run.datasets}
     mounts += [place for place in places if place["Target"] not in given]
     variables = dict(zip(PLACES, map(str, (_WORKSPACE, _DATASETS, _OUTPUTS)), strict=True))
+    variables |= {place.variable: place.target for place in run.places}
     environment = {"HOME": "/tmp"} | run.env | gpus.environment | variables  # noqa: S108 - in the container
     command = shim_command(SHIM_PATH, run, run_folder=RUN_FOLDER, workspace=_WORKSPACE)
     memory = (run.memory_gb or limits.memory_gb) << 30

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from signal import SIGKILL, SIGTERM
+from signal import SIGKILL, SIGTERM, SIGUSR1
 
 from fetchml import shim
 from fetchml.adapters.docker.cgroup_usage import usage_of
@@ -167,6 +167,10 @@ class DockerLauncher:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_AGAIN_SECONDS):
                         await changes.wait()
+
+    async def warn(self, run: LaunchSpec) -> None:
+        name = await self._settled(run)
+        await self._engine.insist(partial(send_signal, name=name, number=SIGUSR1))
 
     async def stop(self, run: LaunchSpec) -> None:
         name = await self._settled(run)

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from signal import SIGKILL, SIGTERM
+from signal import SIGKILL, SIGTERM, SIGUSR1
 
 from fetchml.adapters.dataset_links import link_datasets
 from fetchml.adapters.gpu_variables import process_variables
@@ -22,6 +22,7 @@ from fetchml.adapters.shim_command import (
     PLACES,
     helper_command,
     shim_command,
+    variables_of,
 )
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder, Claim
@@ -147,6 +148,13 @@ class ProcessLauncher:
         if claim.boot_id not in ("", processes.boot_id()):
             return AttemptExit(lost="the machine was restarted while the task ran")
         return AttemptExit(lost="the shim, which watched over the task, was killed")
+
+    async def warn(self, run: LaunchSpec) -> None:
+        claim = AttemptFolder(run.folder).claim()
+        if claim and claim.pid:
+            with _shim(claim) as shims:
+                for pidfd in shims:
+                    processes.send(pidfd, SIGUSR1)
 
     async def stop(self, run: LaunchSpec) -> None:
         folder = AttemptFolder(run.folder)
@@ -304,6 +312,7 @@ def _environment(run: LaunchSpec, folder: AttemptFolder, datasets: Path) -> dict
         {"PATH": _PATH}
         | run.env
         | process_variables(run.gpu_ids)
+        | variables_of(run)
         | dict(zip(PLACES, map(str, places), strict=True))
     )
 

@@ -91,7 +91,13 @@ class CliTransport:
             raise SlurmAway(_plain(errors))
 
     async def terminate(self, job_id: int) -> None:
-        code, _, errors = await self._run("scancel", "--batch", "--signal=TERM", str(job_id))
+        await self._signal(job_id, "TERM")
+
+    async def warn(self, job_id: int) -> None:
+        await self._signal(job_id, "USR1")
+
+    async def _signal(self, job_id: int, name: str) -> None:
+        code, _, errors = await self._run("scancel", "--batch", f"--signal={name}", str(job_id))
         if code and is_away(errors):
             raise SlurmAway(_plain(errors))
         if "try again" in errors or "transition" in errors:

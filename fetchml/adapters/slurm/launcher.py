@@ -162,6 +162,15 @@ class SlurmLauncher:
                     return ended
             await self._pause(followed, records)
 
+    async def warn(self, run: LaunchSpec) -> None:
+        name = self._name(run.task_id, run.attempt)
+        followed = self._follower.follow(name)
+        while (job := await self._submits.current(name, followed)) and not job.is_over:
+            with suppress(TryAgain):
+                return await self._transport.warn(job.id)
+            await asyncio.sleep(AGAIN_SECONDS / 4)
+        return None
+
     async def stop(self, run: LaunchSpec) -> None:
         name = self._name(run.task_id, run.attempt)
         self._submits.stopping.add(name)

@@ -119,7 +119,13 @@ class RestTransport:
         await self._slurm("DELETE", f"/job/{job_id}")
 
     async def terminate(self, job_id: int) -> None:
-        _, reply = await self._slurm("DELETE", f"/job/{job_id}?signal=TERM&flags=BATCH_JOB")
+        await self._signal(job_id, "TERM")
+
+    async def warn(self, job_id: int) -> None:
+        await self._signal(job_id, "USR1")
+
+    async def _signal(self, job_id: int, name: str) -> None:
+        _, reply = await self._slurm("DELETE", f"/job/{job_id}?signal={name}&flags=BATCH_JOB")
         for each in reply.get("status") or ():
             if (each.get("error") or {}).get("code") == _TRY_AGAIN:
                 raise TryAgain

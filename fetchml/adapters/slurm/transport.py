@@ -52,6 +52,9 @@ class SlurmTransport(Protocol):
     async def terminate(self, job_id: int) -> None:
         """Send SIGTERM to the job's first process only, which is the shim. Raises TryAgain."""
 
+    async def warn(self, job_id: int) -> None:
+        """Send SIGUSR1 to the job's first process only. Raises TryAgain."""
+
     async def nodes(self) -> list[Node]:
         """Return the nodes of the cluster."""
 

@@ -74,7 +74,7 @@ class TaskFileCalls:
     async def ListTaskOutputs(
         self, request: task_pb2.ListTaskOutputsRequest, context: RpcContext
     ) -> task_pb2.TaskOutputs:
-        files = await self._engine.list_outputs(context.principal, request.task_id)
+        files = await self._engine.list_outputs(context.principal, request.task_id, request.folder)
         return task_pb2.TaskOutputs(outputs=[OUTPUT.message(file) for file in files])
 
     async def DownloadTaskArchive(
@@ -89,7 +89,9 @@ class TaskFileCalls:
     async def DownloadTaskOutput(
         self, request: task_pb2.DownloadTaskOutputRequest, context: RpcContext
     ) -> AsyncIterator[task_pb2.TaskOutputChunk]:
-        opened = await self._engine.open_output(context.principal, request.task_id, request.path)
+        opened = await self._engine.open_output(
+            context.principal, request.task_id, request.path, request.folder
+        )
         with closing(opened) as file:
             size, etag = size_of(file), etag_of(os.fstat(file.fileno()))
             if request.etag and request.etag != etag:

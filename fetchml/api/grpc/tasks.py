@@ -14,7 +14,7 @@ from fetchml.api.grpc.listing import list_request
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.grpc.task_files import TaskFileCalls
 from fetchml.api.listing import listing
-from fetchml.api.mappings import ESTIMATE, EXPLANATION
+from fetchml.api.mappings import ESTIMATE, EXPLANATION, INTERRUPTION
 from fetchml.api.task_messages import (
     create_fields,
     fill_task,
@@ -130,6 +130,13 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         key = _idempotency_key(request, context)
         return task_message(
             await self._engine.retry_task(context.principal, request.task_id, key), full=full
+        )
+
+    async def InterruptTask(
+        self, request: task_pb2.InterruptTaskRequest, context: RpcContext
+    ) -> task_pb2.TaskInterruption:
+        return INTERRUPTION.message(
+            await self._engine.interrupt_task(context.principal, request.task_id)
         )
 
     async def CancelTask(

@@ -37,13 +37,15 @@ class OutputOperations:
         ]
 
     async def list_outputs(self, request: RestRequest, task_id: str) -> web.StreamResponse:
-        query = Query(request.http, "limit", "offset")
-        files = query.cut(await self._engine.list_outputs(request.principal, task_id))
+        query = Query(request.http, "limit", "offset", "folder")
+        folder = query.text("folder")
+        files = query.cut(await self._engine.list_outputs(request.principal, task_id, folder))
         body = {"outputs": await request.rows(OUTPUT.json, files)}
         return request.json(body, ignored=query.ignored)
 
     async def output(self, request: RestRequest, task_id: str, path: str) -> web.StreamResponse:
-        file = await self._engine.open_output(request.principal, task_id, path)
+        folder = Query(request.http, "folder").text("folder")
+        file = await self._engine.open_output(request.principal, task_id, path, folder)
         with closing(file), request.while_valid():
             size, etag = size_of(file), etag_of(os.fstat(file.fileno()))
             headers = {"ETag": f'"{etag}"', "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}

@@ -75,13 +75,18 @@ class AsyncFiles(AsyncCalls):
 
     # Outputs
 
-    async def outputs(self, task_id: str) -> Sequence[TaskOutput]:
-        """Return the files that the task wrote to /outputs, ordered by path."""
-        return (await self.call(file_rpcs.list_outputs(task_id))).outputs
+    async def outputs(self, task_id: str, *, folder: str = "outputs") -> Sequence[TaskOutput]:
+        """Return the files that the task wrote to /outputs, ordered by path; with the folder
+        `checkpoint` those of its checkpoint."""
+        return (await self.call(file_rpcs.list_outputs(task_id, folder))).outputs
 
-    async def read_output(self, task_id: str, path: str) -> AsyncGenerator[bytes]:
-        """Yield an output file in pieces. Raises Unavailable if the connection is lost."""
-        async with aclosing(self.stream(file_rpcs.download_output(task_id, path))) as pieces:
+    async def read_output(
+        self, task_id: str, path: str, *, folder: str = "outputs"
+    ) -> AsyncGenerator[bytes]:
+        """Yield a file in pieces. Raises Unavailable if the connection is lost. `folder` as for
+        `outputs`."""
+        rpc = file_rpcs.download_output(task_id, path, folder=folder)
+        async with aclosing(self.stream(rpc)) as pieces:
             async for piece in pieces:
                 if piece.data:
                     yield piece.data
@@ -92,6 +97,7 @@ class AsyncFiles(AsyncCalls):
         path: str,
         to: str | Path,
         *,
+        folder: str = "outputs",
         resume: bool = False,
         on_bytes: Callable[[int], None] | None = None,
     ) -> Path:
@@ -99,7 +105,7 @@ class AsyncFiles(AsyncCalls):
 
         Continues after a lost connection, if the file is still the same. With `resume` a download
         that fails leaves `TO.ETAG.part`, from which a later one continues. `on_bytes` is called
-        with the number of bytes that are here.
+        with the number of bytes that are here. `folder` as for `outputs`.
         """
         part = PartFile(Path(to))
         backoff = Backoff(self._options.patience)
@@ -108,7 +114,7 @@ class AsyncFiles(AsyncCalls):
                 await asyncio.to_thread(part.find)
             while True:
                 try:
-                    await self._receive(task_id, path, part, backoff, on_bytes)
+                    await self._receive(task_id, path, folder, part, backoff, on_bytes)
                     return await asyncio.to_thread(part.finish)
                 except Conflict:  # Another file by now.
                     if not part.etag:
@@ -127,11 +133,12 @@ class AsyncFiles(AsyncCalls):
         self,
         task_id: str,
         path: str,
+        folder: str,
         part: PartFile,
         backoff: Backoff,
         on_bytes: Callable[[int], None] | None,
     ) -> None:
-        rpc = file_rpcs.download_output(task_id, path, part.offset, part.etag)
+        rpc = file_rpcs.download_output(task_id, path, part.offset, part.etag, folder)
         async with aclosing(self.stream(rpc)) as chunks:
             async for chunk in chunks:
                 backoff.reset()

@@ -25,6 +25,7 @@ from fetchml.v1.task_pb2 import (
     CreateTaskRequest,
     Task,
     TaskExplanation,
+    TaskInterruption,
     TaskList,
     WatchTasksResponse,
 )
@@ -96,6 +97,11 @@ class Client(Access):
         """Submit an ended task again, as a new task. Retries of the call never create a second
         one."""
         return self.call(rpcs.retry_task(task_id, idempotency_key))
+
+    def interrupt(self, task_id: str) -> TaskInterruption:
+        """End the running attempt of a task as if its host were lost. The task is queued again,
+        which counts as no retry."""
+        return self.call(rpcs.interrupt_task(task_id))
 
     def cancel(self, task_id: str) -> Task:
         """Cancel a live task. An ended one stays as it is."""

@@ -73,13 +73,16 @@ class Files(Calls):
 
     # Outputs
 
-    def outputs(self, task_id: str) -> Sequence[TaskOutput]:
-        """Return the files that the task wrote to /outputs, ordered by path."""
-        return (self.call(file_rpcs.list_outputs(task_id))).outputs
+    def outputs(self, task_id: str, *, folder: str = "outputs") -> Sequence[TaskOutput]:
+        """Return the files that the task wrote to /outputs, ordered by path; with the folder
+        `checkpoint` those of its checkpoint."""
+        return (self.call(file_rpcs.list_outputs(task_id, folder))).outputs
 
-    def read_output(self, task_id: str, path: str) -> Generator[bytes]:
-        """Yield an output file in pieces. Raises Unavailable if the connection is lost."""
-        with closing(self.stream(file_rpcs.download_output(task_id, path))) as pieces:
+    def read_output(self, task_id: str, path: str, *, folder: str = "outputs") -> Generator[bytes]:
+        """Yield a file in pieces. Raises Unavailable if the connection is lost. `folder` as for
+        `outputs`."""
+        rpc = file_rpcs.download_output(task_id, path, folder=folder)
+        with closing(self.stream(rpc)) as pieces:
             for piece in pieces:
                 if piece.data:
                     yield piece.data
@@ -90,6 +93,7 @@ class Files(Calls):
         path: str,
         to: str | Path,
         *,
+        folder: str = "outputs",
         resume: bool = False,
         on_bytes: Callable[[int], None] | None = None,
     ) -> Path:
@@ -97,7 +101,7 @@ class Files(Calls):
 
         Continues after a lost connection, if the file is still the same. With `resume` a download
         that fails leaves `TO.ETAG.part`, from which a later one continues. `on_bytes` is called
-        with the number of bytes that are here.
+        with the number of bytes that are here. `folder` as for `outputs`.
         """
         part = PartFile(Path(to))
         backoff = Backoff(self._options.patience)
@@ -106,7 +110,7 @@ class Files(Calls):
                 part.find()
             while True:
                 try:
-                    self._receive(task_id, path, part, backoff, on_bytes)
+                    self._receive(task_id, path, folder, part, backoff, on_bytes)
                     return part.finish()
                 except Conflict:  # Another file by now.
                     if not part.etag:
@@ -125,11 +129,12 @@ class Files(Calls):
         self,
         task_id: str,
         path: str,
+        folder: str,
         part: PartFile,
         backoff: Backoff,
         on_bytes: Callable[[int], None] | None,
     ) -> None:
-        rpc = file_rpcs.download_output(task_id, path, part.offset, part.etag)
+        rpc = file_rpcs.download_output(task_id, path, part.offset, part.etag, folder)
         with closing(self.stream(rpc)) as chunks:
             for chunk in chunks:
                 backoff.reset()

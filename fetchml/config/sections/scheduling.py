@@ -71,7 +71,7 @@ class SchedulingSettings(msgspec.Struct, frozen=True):
         bool,
         about(
             "Stop `preemptible` tasks if that lets a more urgent task start. They are queued "
-            "again and start over."
+            "again; those with a checkpoint go on from it."
         ),
     ] = False
 

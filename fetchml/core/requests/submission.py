@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from fetchml.core.model import DatasetSpec, Resources, TaskSpec
-from fetchml.core.requests import dataset, images, project_file, shell_words
+from fetchml.core.requests import checkpoint, dataset, images, project_file, shell_words
 from fetchml.core.requests.checks import (
     MAX_ENTRIES,
     MAX_INT,
@@ -42,7 +42,7 @@ MAX_METADATA_CHARACTERS = 64 * 1024
 
 SYSTEM_PATHS = (
     "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run",
-    "/sbin", "/sys", "/usr", "/var", "/.fetchml", "/workspace", "/outputs",
+    "/sbin", "/sys", "/usr", "/var", "/.fetchml", "/workspace", "/outputs", "/checkpoint",
 )  # fmt: skip
 """System paths that no dataset may be mounted over."""
 
@@ -125,6 +125,10 @@ def accept(
     if limits.cpu or limits.memory_gb:
         fields.update(limits.filled(fields))
     fields["timeout_seconds"] = limits.timeout(fields)
+    if "checkpoint_from" in fields or "warn_seconds" in fields:
+        if wrong_pairs := checkpoint.violations(fields):
+            raise InvalidSubmission(wrong_pairs)
+        fields["checkpoint"] = fields.get("checkpoint", False) or "checkpoint_from" in fields
     spec = TaskSpec(**fields)  # type: ignore[arg-type]
     if rule := size_fault(spec):
         longest = max(fields, key=lambda name: len(_encode(fields[name])))
@@ -217,13 +221,16 @@ _RULES: dict[str, Check] = {
     "max_retries": integer(0, MAX_RETRIES),
     "experiment_id": line(256, empty=False),
     "preemptible": boolean,
+    "checkpoint": boolean,
+    "checkpoint_from": line(64, empty=False),
+    "warn_seconds": integer(0, checkpoint.MAX_WARN_SECONDS),
 }
 
 _PROJECT_RULES = {
     name: _RULES[name]
     for name in (
         "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries",
-        "preemptible", "env",
+        "preemptible", "env", "checkpoint", "warn_seconds",
     )
 }  # fmt: skip
 """Fields that fetchml.toml may set."""

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from fetchml.auth.audit import Audit
 from fetchml.core import quotas
 from fetchml.core.audit import Action
-from fetchml.core.events import UpdateRequested
+from fetchml.core.events import InterruptRequested, UpdateRequested
 from fetchml.core.model import ENDED, Principal, Task
 from fetchml.core.requests import again, update
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate
 from fetchml.core.state import State
+from fetchml.core.stopping import may_be_interrupted
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.ended_tasks import EndedTasks
 from fetchml.engine.submissions import Submissions
@@ -21,7 +22,9 @@ from fetchml.errors import (
     QueueQuotaReached,
     ValidationFailed,
 )
+from fetchml.files.task_files import TaskFiles
 from fetchml.ports.store import Store
+from fetchml.views import Interruption
 
 
 class TaskChanges:
@@ -34,6 +37,7 @@ class TaskChanges:
         tasks: VisibleTasks,
         ended: EndedTasks,
         submissions: Submissions,
+        files: TaskFiles,
         dispatcher: Dispatcher,
         *,
         audit: Audit,
@@ -44,6 +48,7 @@ class TaskChanges:
         self._tasks = tasks
         self._ended = ended
         self._submissions = submissions
+        self._files = files
         self._dispatcher = dispatcher
         self._audit = audit
         self._clock = clock
@@ -82,6 +87,21 @@ class TaskChanges:
             durable = self._dispatcher.apply(UpdateRequested(self._clock(), task_id, wanted))
         await self._audit.done(who, Action.TASK_UPDATE, task_id, wanted.summary)
         await durable
+
+    async def interrupt(self, who: Principal, task_id: str) -> Interruption:
+        """End the running attempt of a task as if its host were lost; the task is queued again."""
+        await self._tasks.to_change(who, task_id)
+        task = self._state.tasks.get(task_id)
+        if task is None or not may_be_interrupted(task):
+            raise Conflict("Only a running task that is not being stopped can be interrupted")
+        now = self._clock()
+        durable = self._dispatcher.apply(InterruptRequested(now, task_id, who.user))
+        await self._audit.done(who, Action.TASK_INTERRUPT, task_id, f"attempt {task.attempt}")
+        await durable
+        saved_at = None
+        if task.spec.checkpoint:
+            saved_at = await self._files.checkpoint_saved_at(task_id)
+        return Interruption(task_id, task.attempt, task.started_at, now, saved_at)
 
     async def retry(self, who: Principal, task_id: str, idempotency_key: str | None = None) -> Task:
         """Submit an ended task's request again; the new task is durable on return."""

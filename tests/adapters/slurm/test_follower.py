@@ -57,6 +57,9 @@ class Stand:
     async def terminate(self, job_id: int) -> None:
         raise NotImplementedError
 
+    async def warn(self, job_id: int) -> None:
+        raise NotImplementedError
+
     async def nodes(self) -> list[Node]:
         raise NotImplementedError
 

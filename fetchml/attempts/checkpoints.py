@@ -1,0 +1,84 @@
+"""Checkpoint folders of tasks, in place before each attempt."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from fetchml.core.model import Task
+from fetchml.core.requests.checkpoint import source_fault
+from fetchml.errors import DiskFull, StorageQuotaReached
+from fetchml.files import checkpoint_folder
+from fetchml.files.checkpoint_folder import TooManyFilesError, User
+from fetchml.files.layout import CHECKPOINT_DRAFT as DRAFT
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.files.task_files import TaskFiles
+from fetchml.files.tree_size import measure
+from fetchml.files.untrusted import TooDeepError
+from fetchml.ports.launcher import Owner, Place, PrepareError
+from fetchml.system.threads import WorkerThreads
+
+VARIABLE = "FETCHML_CHECKPOINT"
+TARGET = "/checkpoint"
+COPYING_THREADS = 2
+
+
+class Checkpoints:
+    """Used from one event loop."""
+
+    def __init__(
+        self,
+        find: Callable[[str], Awaitable[Task | None]],
+        files: TaskFiles,
+        usage: StorageUsage,
+        *,
+        has_room: Callable[[], bool],
+    ) -> None:
+        """`find` returns a task in any state. `has_room`: whether the disk has space to go on."""
+        self._find = find
+        self._files = files
+        self._usage = usage
+        self._copying = WorkerThreads("checkpoints", COPYING_THREADS, has_room=has_room)
+
+    async def provide(self, task: Task, owner: Owner, progress: Callable[[str], None]) -> Place:
+        """Put the task's checkpoint in place, which stays as it is once it exists. Raises
+        PrepareError."""
+        folder = self._files.checkpoint(task.id)
+        user = User(*owner) if owner is not None else None
+        try:
+            if task.spec.checkpoint_from is not None and not await asyncio.to_thread(folder.exists):
+                progress("copying the checkpoint")
+                await self._copy(task, task.spec.checkpoint_from, user)
+            await asyncio.to_thread(checkpoint_folder.create, folder, user)
+        except OSError as error:
+            message = f"the checkpoint can't be prepared: {error.strerror or error}"
+            raise PrepareError(message, permanent=False) from error
+        except TooDeepError as error:
+            message = f"the checkpoint can't be prepared: {error}"
+            raise PrepareError(message, permanent=True) from error
+        return Place(VARIABLE, folder, TARGET)
+
+    async def _copy(self, task: Task, source_id: str, user: User | None) -> None:
+        source = self._files.checkpoint(source_id)
+        folder = self._files.checkpoint(task.id)
+        draft = folder.with_name(DRAFT)
+        try:
+            size = await self._copying.run(lambda _: measure(source))
+            self._usage.require_room(task.user, size.bytes)
+            await self._copying.run(partial(checkpoint_folder.copy, source, draft, user))
+        except StorageQuotaReached as error:
+            raise PrepareError(error.message, permanent=True) from None
+        except DiskFull:
+            raise PrepareError(DiskFull.REASON, permanent=False) from None
+        except FileNotFoundError:
+            message = f"the task {source_id} has left no checkpoint"
+            raise PrepareError(message, permanent=True) from None
+        except (TooDeepError, TooManyFilesError) as error:
+            message = f"the checkpoint of task {source_id} can't be copied: {error}"
+            raise PrepareError(message, permanent=True) from None
+        # Files are removed after the record: a source that is there now was there to the end.
+        found = await self._find(source_id)
+        gone = found is None or found.hidden
+        if (fault := source_fault(None if gone else found)) is not None:
+            message = f"the checkpoint of task {source_id} can't be copied: {fault}"
+            raise PrepareError(message, permanent=True)
+        await asyncio.to_thread(draft.rename, folder)

@@ -1,0 +1,75 @@
+"""Ends an attempt from outside: warning, SIGTERM, SIGKILL."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from fetchml.core.stopping import Manner
+from fetchml.ports.launcher import Launcher, LaunchSpec
+
+STOP_MARGIN_SECONDS = 5.0
+"""The launcher kills this long after the grace period if the shim could not."""
+AGAIN_SECONDS = 1.0
+"""Between two tries to end an attempt."""
+
+log = logging.getLogger(__name__)
+
+
+class StopRequest:
+    """The request to end one attempt, which may become harder."""
+
+    def __init__(self) -> None:
+        self.made = asyncio.Event()
+        self._at_once = asyncio.Event()
+        """No warning comes first, or it is not waited for any longer."""
+        self._kill = asyncio.Event()
+
+    def make(self, manner: Manner) -> None:
+        self.made.set()
+        if manner is not Manner.WARN:
+            self._at_once.set()
+        if manner is Manner.KILL:
+            self._kill.set()
+
+    async def carry_out(
+        self,
+        launcher: Launcher,
+        launch: Callable[[], LaunchSpec],
+        *,
+        warn_seconds: int,
+        has_started: Callable[[], Awaitable[bool]],
+    ) -> None:
+        """End the attempt once the request is made. Cancel it when the attempt is over.
+
+        A command that has not started has nothing to save, and is not warned.
+        """
+        await self.made.wait()
+        if not self._at_once.is_set() and await has_started():
+            await _insist(launcher.warn, launch())
+            await _within(warn_seconds, self._at_once)
+        if not self._kill.is_set():
+            await _insist(launcher.stop, launch())
+            await _within(launch().grace_ms / 1000 + STOP_MARGIN_SECONDS, self._kill)
+        if not self._kill.is_set():
+            told = {"task_id": launch().task_id}
+            log.warning("the shim did not end the attempt in time", extra=told)
+        await _insist(launcher.kill, launch())
+
+
+async def _insist(end: Callable[[LaunchSpec], Awaitable[None]], launch: LaunchSpec) -> None:
+    """Repeat until it succeeds: the request to stop was accepted, and a failure of the backend must
+    not lose it."""
+    while True:
+        try:
+            return await end(launch)
+        except Exception:
+            log.exception("an attempt can't be ended", extra={"task_id": launch.task_id})
+            await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Return when the event is set, or after the time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

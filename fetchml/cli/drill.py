@@ -1,0 +1,171 @@
+"""`fetchml drill`"""
+
+import random
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.param_types import Duration
+from fetchml.cli.render import clean, console, duration, print_json, show
+from fetchml.cli.submit import create, with_code
+from fetchml.cli.tables import table
+from fetchml.cli.task_ids import WHOLE, task_id_of
+from fetchml.client import Client, Conflict, Task, TaskInterruption, ended
+
+SECOND_MS = 1000
+
+
+class Kill(NamedTuple):
+    """One kill of an attempt."""
+
+    attempt: int
+    ran_ms: int
+    lost_ms: int
+    """The time since the attempt last wrote to the checkpoint; all of it if it never did."""
+    saved: bool
+    """Whether the attempt wrote to the checkpoint."""
+
+    @classmethod
+    def of(cls, done: TaskInterruption) -> "Kill":
+        started, killed = done.started_at.ToMilliseconds(), done.interrupted_at.ToMilliseconds()
+        saved_at = done.checkpoint_saved_at.ToMilliseconds()
+        saved = saved_at >= started
+        return cls(
+            done.attempt,
+            max(0, killed - started),
+            max(0, killed - max(started, saved_at)),
+            saved,
+        )
+
+
+@click.command()
+@click.argument("target", metavar="TASK_ID|SCRIPT")
+@click.argument("arguments", nargs=-1)
+@click.option("--kills", type=click.IntRange(1, 1000), default=5, show_default=True, metavar="N")
+@click.option(
+    "--within",
+    type=Duration(),
+    default="30",
+    show_default=True,
+    help="Kill at a random moment of this time, after the start of each attempt.",
+)
+@click.option("--seed", type=int, help="Choose the same moments again.")
+@json_option
+@server_option
+def drill(
+    client: Client,
+    target: str,
+    arguments: tuple[str, ...],
+    *,
+    kills: int,
+    within: int,
+    seed: int | None,
+    as_json: bool,
+) -> int:
+    """Kill a task at random moments, and report how much work each kill cost.
+
+    Each kill ends the task's processes with SIGKILL, as the loss of its host does, and the task
+    starts again. It counts as no retry. A task that is ready for that goes on from its checkpoint,
+    and loses no more than the time between two checkpoints.
+
+    SCRIPT is a Python file: its folder is uploaded, and the script is submitted with a checkpoint.
+
+    \b
+    Examples:
+      fetchml drill @last
+      fetchml drill train.py --kills 10 --within 2m
+      fetchml drill train.py --within 10 -- --epochs 3
+    """
+    task = _task(client, target, arguments)
+    progress = console(stderr=True)
+    if not task.checkpoint:
+        progress.print(
+            clean(f"{task.id} has no checkpoint (--checkpoint): each kill loses all of its work"),
+            style="yellow",
+        )
+    dice = random.Random(seed)  # noqa: S311  # moments, no secret
+    found: list[Kill] = []
+    for _ in range(kills):
+        done = _kill(client, task.id, dice, within)
+        if done is None:
+            break
+        found.append(Kill.of(done))
+        progress.print(clean(f"attempt {done.attempt} was killed, {_lost(found[-1])}"))
+    task = client.get(task.id)
+    if as_json:
+        print_json({"task_id": task.id, "kills": [kill._asdict() for kill in found]})
+    else:
+        _report(task, found, kills)
+    return 0
+
+
+def _task(client: Client, target: str, arguments: tuple[str, ...]) -> Task:
+    """Return the task, submitted first if a script is given. Raises CommandError."""
+    script = Path(target)
+    if WHOLE.fullmatch(target) or not script.is_file():
+        if arguments:
+            raise click.UsageError("Arguments are those of a script: name one instead of a task")
+        task = client.get(task_id_of(client, target))
+        if ended(task):
+            raise CommandError(
+                f"The task {task.id} has ended",
+                "Submit it again: 'fetchml retry'.",
+                ExitCode.FAILED,
+            )
+        return task
+    command = ("python", script.name, *arguments)
+    fields: dict[str, Any] = {
+        "snapshot_id": None, "job_name": None, "metadata": (), "checkpoint": True,
+    }  # fmt: skip
+    fields = with_code(client, script.parent, command, fields)
+    task = create(client, command, fields)
+    console(stderr=True).print(clean(f"{task.id} is submitted"))
+    return task
+
+
+def _kill(
+    client: Client, task_id: str, dice: random.Random, within: int
+) -> TaskInterruption | None:
+    """Kill the next attempt that runs at a random moment. Returns `None` if the task ends
+    before."""
+    moment = dice.uniform(0, within)
+    while True:
+        for update in client.watch_task(task_id):
+            if update.HasField("task") and update.task.status == Task.running:
+                break
+        else:
+            return None
+        time.sleep(moment)
+        with suppress(Conflict):  # It ended meanwhile, or is retried: look again.
+            return client.interrupt(task_id)
+
+
+def _lost(kill: Kill) -> str:
+    lost = f"{kill.lost_ms / SECOND_MS:.1f} s of work lost"
+    return lost if kill.saved else f"{lost}: it had saved nothing"
+
+
+def _report(task: Task, found: list[Kill], kills: int) -> None:
+    shown = table("ATTEMPT", "RAN", "LOST", "SAVED")
+    for kill in found:
+        shown.add_row(
+            str(kill.attempt),
+            f"{kill.ran_ms / SECOND_MS:.1f} s",
+            f"{kill.lost_ms / SECOND_MS:.1f} s",
+            "yes" if kill.saved else "no",
+        )
+    if found:
+        show(shown)
+        total, most = sum(k.lost_ms for k in found), max(k.lost_ms for k in found)
+        click.echo(
+            f"{len(found)} kills: {duration(total / SECOND_MS)} of work lost, "
+            f"{most / SECOND_MS:.1f} s at most by one"
+        )
+    if len(found) < kills:
+        status = "ended" if ended(task) else "is gone"
+        click.echo(f"The task {status} after {len(found)} of {kills} kills")

@@ -14,9 +14,9 @@ Life cycle of an attempt:
 3. `wait` returns when no process of the attempt is left.
 4. `remove` deletes what the launcher created.
 
-`warn`, `stop`, `kill`, `usage` and `enter` may be called at any time between 1 and 4. The server can
-crash at any point, so every method may be called again for the same attempt, by the same server or
-by the next.
+`warn`, `stop`, `kill`, `usage` and `enter` may be called at any time between 1 and 4. The server
+can crash at any point, so every method may be called again for the same attempt, by the same server
+or by the next.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -312,7 +312,7 @@ def _environment(run: LaunchSpec, folder: AttemptFolder, datasets: Path) -> dict
         {"PATH": _PATH}
         | run.env
         | process_variables(run.gpu_ids)
-        | variables_of(run)
+        | (variables_of(run) if run.places else {})
         | dict(zip(PLACES, map(str, places), strict=True))
     )
 

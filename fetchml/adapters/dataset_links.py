@@ -1,10 +1,11 @@
-"""A folder of links in the place of /data, for launchers without containers."""
+"""Folders of links in the places of /data and /inputs, for launchers without containers."""
 
 import os
 from pathlib import Path
 
-from fetchml.files.layout import DATASETS
-from fetchml.ports.launcher import LaunchSpec, PrepareError
+from fetchml.adapters.shim_command import INPUTS_PLACE
+from fetchml.files.layout import DATASETS, TASK_INPUTS
+from fetchml.ports.launcher import INPUTS, LaunchSpec, PrepareError
 
 
 def link_datasets(run: LaunchSpec) -> Path:
@@ -29,3 +30,17 @@ def link_datasets(run: LaunchSpec) -> Path:
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(dataset.source)
     return folder
+
+
+def input_variables(run: LaunchSpec) -> dict[str, str]:
+    """Create a folder of links that replaces a container's /inputs, and return the variable that
+    names it; nothing if the task has no inputs of other tasks."""
+    if not run.inputs:
+        return {}
+    folder = run.folder / TASK_INPUTS
+    for each in run.inputs:
+        link = folder / each.target.removeprefix(f"{INPUTS}/")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(link):  # Else left by an earlier call.
+            link.symlink_to(each.source)
+    return {INPUTS_PLACE: str(folder)}

@@ -7,6 +7,9 @@ from fetchml.ports.launcher import AttemptExit, LaunchSpec, RelayCommand, Sessio
 PLACES = ("FETCHML_WORKSPACE", "FETCHML_DATASETS", "FETCHML_OUTPUTS")
 """Variables that name a task's three places under every launcher."""
 
+INPUTS_PLACE = "FETCHML_INPUTS"
+"""The variable that names the place of other tasks' outputs, where there are some."""
+
 NO_ROOM_TO_START = AttemptExit(
     lost="the disk is full: the command could not be started", no_room=True
 )

@@ -6,7 +6,7 @@ Unset fields are left out (contract reading 13); times are RFC 3339 in UTC (read
 import functools
 import time
 
-from fetchml.core.model import DatasetSpec, Task
+from fetchml.core.model import DatasetSpec, Dependency, Task
 from fetchml.views import Health, Update
 
 
@@ -89,9 +89,17 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "checkpoint": spec.checkpoint or None,
         "checkpoint_from": spec.checkpoint_from,
         "warn_seconds": spec.warn_seconds or None,
+        "after": [_dependency_json(each) for each in spec.after or ()] or None,
+        "inputs_from": spec.inputs_from,
+        "start_after": rfc3339(spec.start_after) if spec.start_after is not None else None,
+        "held": task.is_held or None,
     }
     body.update((name, value) for name, value in optional.items() if value is not None)
     return body
+
+
+def _dependency_json(each: Dependency) -> dict[str, str]:
+    return {"task_id": each.task_id, "condition": each.condition}
 
 
 def _dataset_json(dataset: DatasetSpec) -> dict[str, str]:

@@ -11,8 +11,10 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fetchml.core.model import DatasetSpec, Role, Status, Task
+from fetchml.api.task_json import rfc3339
+from fetchml.core.model import Condition, DatasetSpec, Dependency, Role, Status, Task
 from fetchml.core.requests.checks import MAX_ENTRIES, MAX_ITEMS
+from fetchml.core.requests.times import LATEST_MS
 from fetchml.errors import BadRequest
 from fetchml.v1 import key_pb2, task_pb2
 from fetchml.views import Update
@@ -20,6 +22,10 @@ from fetchml.views import Update
 _STATUS_NUMBER: dict[Status, Any] = {s: task_pb2.Task.Status.Value(s) for s in Status}
 _STATUS = {int(number): status for status, number in _STATUS_NUMBER.items()}
 _ROLE = {int(key_pb2.Key.Role.Value(role)): role for role in Role}
+_CONDITION_NUMBER: dict[Condition, Any] = {
+    each: task_pb2.Dependency.Condition.Value(each) for each in Condition
+}
+_CONDITION = {int(number): str(each) for each, number in _CONDITION_NUMBER.items()}
 
 
 def timestamp(ms: int | None) -> Timestamp | None:
@@ -34,6 +40,12 @@ def timestamp(ms: int | None) -> Timestamp | None:
 def milliseconds(stamp: Timestamp) -> int:
     """Convert to milliseconds since the epoch, even if the timestamp is out of its type's range."""
     return int(stamp.seconds) * 1000 + int(stamp.nanos) // 1_000_000
+
+
+def time_text(stamp: Timestamp) -> str:
+    """Convert to the text of a REST body. A time beyond the limits becomes a malformed one."""
+    ms = milliseconds(stamp)
+    return rfc3339(ms) if 0 <= ms <= LATEST_MS else "out of range"
 
 
 def _set_time(stamp: Timestamp, ms: int) -> None:
@@ -126,6 +138,10 @@ def _beyond_the_contract(task: Task) -> task_pb2.Task:
         checkpoint=spec.checkpoint or None,
         checkpoint_from=spec.checkpoint_from,
         warn_seconds=spec.warn_seconds or None,
+        after=[_dependency_message(each) for each in spec.after or ()],
+        inputs_from=spec.inputs_from,
+        start_after=timestamp(spec.start_after),
+        held=task.is_held or None,
     )
 
 
@@ -136,6 +152,17 @@ def _dataset_message(dataset: DatasetSpec) -> task_pb2.DatasetSpec:
         sha256=dataset.sha256,
         mount_path=dataset.mount_path,
     )
+
+
+def _dependency_message(each: Dependency) -> task_pb2.Dependency:
+    return task_pb2.Dependency(task_id=each.task_id, condition=_CONDITION_NUMBER[each.condition])
+
+
+def _dependency_fields(message: task_pb2.Dependency) -> dict[str, Any]:
+    """A number that is no condition becomes a malformed one."""
+    fields = _set_fields(message)
+    number = fields.pop("condition", 0)
+    return {**fields, "condition": _CONDITION.get(number, str(number))} if number else fields
 
 
 def _set_fields(message: Any) -> dict[str, Any]:
@@ -150,6 +177,9 @@ _PLAIN: dict[str, Callable[[Any], object]] = {
     "metadata": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
     "command": lambda words: list(words[: MAX_ITEMS + 1]),
     "env": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
+    "after": lambda tasks: [_dependency_fields(each) for each in tasks[: MAX_ITEMS + 1]],
+    "inputs_from": lambda ids: list(ids[: MAX_ITEMS + 1]),
+    "start_after": time_text,
 }
 _NOT_PART_OF_TASK = frozenset({"idempotency_key", "view", "validate_only"})
 """Fields that control the reply rather than describe the task."""

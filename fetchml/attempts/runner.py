@@ -238,13 +238,7 @@ class AttemptRunner:
     async def _stage_and_launch(self) -> None:
         inputs = await self._inputs.provide(self._task, self._folder, self._progress)
         env = {**self._launch.env, **self._inputs.secrets(self._task)}
-        self._launch = replace(
-            self._launch,
-            datasets=inputs.mounts,
-            places=inputs.places,
-            owner=inputs.owner,
-            env=env,
-        )
+        self._launch = replace(inputs.into(self._launch), env=env)
         await self._launcher.prepare(self._launch, self._progress)
 
     async def _give_up(self, error: str | None, *, permanent: bool) -> bool:

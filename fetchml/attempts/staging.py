@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from fetchml.attempts.checkpoints import Checkpoints
+from fetchml.attempts.task_inputs import TaskInputs
 from fetchml.core.model import Task
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.task_users import FileOwners
-from fetchml.ports.launcher import Mount, Owner, Place
+from fetchml.ports.launcher import LaunchSpec, Mount, Owner, Place
 from fetchml.snapshots.service import Snapshots
 
 
@@ -20,6 +23,17 @@ class StagedInputs(NamedTuple):
     owner: Owner
     """Owner of the attempt's files."""
     places: tuple[Place, ...] = ()
+    of_tasks: tuple[Mount, ...] = ()
+    """Outputs of other tasks."""
+
+    def into(self, launch: LaunchSpec) -> LaunchSpec:
+        return replace(
+            launch,
+            datasets=self.mounts,
+            places=self.places,
+            inputs=self.of_tasks,
+            owner=self.owner,
+        )
 
 
 class Inputs:
@@ -29,6 +43,7 @@ class Inputs:
         self,
         snapshots: Snapshots,
         datasets: DatasetProvider,
+        tasks: TaskInputs,
         owners: FileOwners,
         checkpoints: Checkpoints,
         *,
@@ -39,6 +54,7 @@ class Inputs:
         and its owner, and raises PrepareError. `secrets_of` returns the part of a service's
         environment that is never stored."""
         self._snapshots = snapshots
+        self._tasks = tasks
         self._owners = owners
         self._datasets = datasets
         self._checkpoints = checkpoints
@@ -72,7 +88,11 @@ class Inputs:
         places: tuple[Place, ...] = ()
         if spec.checkpoint:
             places = (await self._checkpoints.provide(task, owner, progress),)
-        return StagedInputs(await self._datasets.provide(task, progress), owner, places)
+        of_tasks: tuple[Mount, ...] = ()
+        if spec.inputs_from is not None:
+            of_tasks = await self._tasks.provide(task, owner)
+        datasets = await self._datasets.provide(task, progress)
+        return StagedInputs(datasets, owner, places, of_tasks)
 
     def secrets(self, task: Task) -> dict[str, str]:
         """Return the part of an attempt's environment that is never stored. After `provide`."""

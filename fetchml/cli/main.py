@@ -47,6 +47,8 @@ COMMANDS = {
         "drill": "Kill a task at random moments, and report the work lost.",
         "label": "Set labels of a task.",
         "priority": "Change the priority of a waiting task.",
+        "hold": "Keep waiting tasks from starting.",
+        "release": "Let held tasks start.",
         "rm": "Remove ended tasks from the history.",
         "prune": "Remove old tasks, outputs or snapshots.",
     },

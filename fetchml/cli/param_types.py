@@ -1,12 +1,13 @@
-"""The types of options: durations, 32-bit integers, KEY=VALUE pairs, datasets."""
+"""The types of options: durations, times, 32-bit integers, KEY=VALUE pairs, datasets."""
 
 import os
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
-from fetchml.v1.task_pb2 import DatasetSpec
+from fetchml.v1.task_pb2 import DatasetSpec, Dependency
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -24,6 +25,25 @@ class Duration(click.ParamType[int]):
         if seconds >= 1 << 31:
             self.fail(f"{value!r} is longer than 68 years", param, ctx)
         return seconds
+
+
+class StartTime(click.ParamType[datetime]):
+    """A time such as `2026-12-01T20:00Z`, in the zone of this machine if it names none, or `+2h`
+    from now."""
+
+    name = "TIME"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        text = str(value)
+        if text.startswith("+"):
+            seconds = Duration().convert(text[1:], param, ctx)
+            return datetime.now(UTC) + timedelta(seconds=seconds)
+        try:
+            return datetime.fromisoformat(text).astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not a time such as 2026-12-01T20:00Z or +2h", param, ctx)
 
 
 class Int32(click.types.IntParamType):
@@ -54,6 +74,21 @@ class KeyValue(click.ParamType[tuple[str, str]]):
             extra = ", or the name of a variable that is set here" if self._or_environment else ""
             self.fail(f"{value!r} is not KEY=VALUE{extra}", param, ctx)
         return key, content
+
+
+class AfterParam(click.ParamType[tuple[str, Any]]):
+    """`TASK` or `TASK:CONDITION`, converted to the id as given and the condition's number."""
+
+    name = "TASK[:ended]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
+        task_id, colon, condition = str(value).partition(":")
+        names = ["completed", "ended", "failed"]
+        if not task_id or (colon and condition not in names):
+            self.fail(f"{value!r} is not a task with one of :{', :'.join(names)}", param, ctx)
+        return task_id, Dependency.Condition.Value(condition or "completed")
 
 
 class DatasetParam(click.ParamType[DatasetSpec]):

@@ -20,6 +20,7 @@ from fetchml.cli.render import (
     status_text,
 )
 from fetchml.client import CallError, Client, Task, TaskExplanation, ended
+from fetchml.v1.task_pb2 import Dependency
 from fetchml.v1.usage_pb2 import TaskUsagePoint
 
 MIB = 1 << 20
@@ -71,6 +72,12 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         "checkpoint": _checkpoint(task),
         "time limit": f"{task.timeout_seconds} s" if task.timeout_seconds else "",
         "warning": f"{task.warn_seconds} s before SIGTERM" if task.warn_seconds else "",
+        "after": ", ".join(
+            f"{each.task_id} {Dependency.Condition.Name(each.condition)}" for each in task.after
+        ),
+        "inputs from": ", ".join(task.inputs_from),
+        "not before": local_time(task.start_after) if task.HasField("start_after") else "",
+        "held": "yes" if task.held else "",
         "snapshot": task.snapshot_id,
         "datasets": ", ".join([*task.datasets, *(spec.name for spec in task.dataset_specs)]),
         "variables": ", ".join(task.env_names),

@@ -11,13 +11,14 @@ import click
 from fetchml.cli.connect import json_option, server_option, valid_text
 from fetchml.cli.errors import ExitCode
 from fetchml.cli.experiment_ids import experiment_id as id_of
-from fetchml.cli.param_types import DatasetParam, Duration, Int32, KeyValue
+from fetchml.cli.param_types import AfterParam, DatasetParam, Duration, Int32, KeyValue, StartTime
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.snapshot import whole_id
 from fetchml.cli.task_ids import task_id_of
 from fetchml.cli.upload import upload_folder
 from fetchml.cli.wait import wait
 from fetchml.client import Client, Task
+from fetchml.v1.task_pb2 import Dependency
 
 NOTHING_TO_RUN = """There is nothing to run. Give a command, or a folder with code:
 
@@ -137,6 +138,29 @@ def _own_failures(*, waits: bool) -> Iterator[None]:
 )
 @click.option("--retries", "max_retries", type=Int32(), metavar="N", help="Retry up to N times.")
 @click.option(
+    "--after",
+    type=AfterParam(),
+    multiple=True,
+    help="Start after this task has completed, with :ended or :failed after that. Repeatable.",
+)
+@click.option(
+    "--inputs-from",
+    multiple=True,
+    metavar="TASK",
+    help="Mount the outputs of this task at /inputs/JOB_NAME, once it has completed. Repeatable.",
+)
+@click.option(
+    "--start-after",
+    type=StartTime(),
+    help="Do not start before this time: 2026-12-01T20:00Z, or +2h from now.",
+)
+@click.option(
+    "--hold",
+    is_flag=True,
+    default=None,
+    help="Do not start before 'fetchml release'.",
+)
+@click.option(
     "--idempotency-key",
     metavar="KEY",
     help="Create only one task, however often this key is used. Default: a new key.",
@@ -164,12 +188,20 @@ def submit(
       fetchml submit --wait -- echo hello
       fetchml submit --dir . -- python train.py --epochs 3
       fetchml submit --dir . --wait --gpu 1 --timeout 12h -- python train.py
+      fetchml submit --after @last -- python evaluate.py
       fetchml submit -n hello --image alpine -e NAME=Ada -- sh -c 'echo $NAME'
     """
     if not (command or folder or any(fields[name] for name in ("args", "image", "snapshot_id"))):
         raise click.UsageError(NOTHING_TO_RUN)
     if fields["experiment_id"] is not None:
         fields = {**fields, "experiment_id": id_of(client, fields["experiment_id"])}
+    if fields["after"]:
+        named = [(task_id_of(client, each), condition) for each, condition in fields["after"]]
+        after = [Dependency(task_id=each, condition=how) for each, how in named]
+        fields = {**fields, "after": after}
+    if fields["inputs_from"]:
+        ids = [task_id_of(client, each) for each in fields["inputs_from"]]
+        fields = {**fields, "inputs_from": ids}
     if folder is not None:
         fields = with_code(client, folder, command, fields)
     elif fields["snapshot_id"] is not None:

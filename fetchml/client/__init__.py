@@ -44,6 +44,7 @@ from fetchml.v1.snapshot_pb2 import Snapshot
 from fetchml.v1.task_pb2 import (
     CreateTaskRequest,
     DatasetSpec,
+    Dependency,
     Task,
     TaskExplanation,
     TaskInterruption,
@@ -65,6 +66,7 @@ __all__ = [
     "CreateTaskRequest",
     "DatasetSpec",
     "DeadlineExceeded",
+    "Dependency",
     "ExecResult",
     "Experiment",
     "FieldViolation",

@@ -21,7 +21,7 @@ from fetchml.v1 import (
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
 from fetchml.v1.queue_pb2 import QueueStats
-from fetchml.v1.task_pb2 import FULL, CreateTaskRequest, DatasetSpec, Task
+from fetchml.v1.task_pb2 import FULL, CreateTaskRequest, DatasetSpec, Dependency, Task
 
 MAX_MESSAGE_BYTES = 1 << 20
 """The largest message that a server accepts."""
@@ -74,6 +74,12 @@ class TaskFields(TypedDict, total=False):
     checkpoint_from: str
     warn_seconds: int
     experiment_id: str
+    after: Sequence[str | Dependency]
+    """Tasks that have to end first: ids of tasks that have to complete, or Dependency."""
+    inputs_from: Sequence[str]
+    start_after: datetime
+    """With a time zone."""
+    hold: bool
     idempotency_key: str
 
 
@@ -114,15 +120,36 @@ class ListWhere(Where, total=False):
 
 def create_task(job_name: str, fields: TaskFields) -> Rpc[Task]:
     """Raises ValueError for a value that does not fit its field."""
-    request = CreateTaskRequest(job_name=job_name, **fields)
+    request = CreateTaskRequest(job_name=job_name, **_plain(fields))
     _make_repeatable(request)
     return Rpc("TaskService/CreateTask", request, Task)
 
 
 def validate_task(job_name: str, fields: TaskFields) -> Rpc[Task]:
     """Raises ValueError for a value that does not fit its field."""
-    request = CreateTaskRequest(job_name=job_name, validate_only=True, view=FULL, **fields)
+    request = CreateTaskRequest(job_name=job_name, validate_only=True, view=FULL, **_plain(fields))
     return Rpc("TaskService/CreateTask", request, Task)
+
+
+def _plain(fields: TaskFields) -> dict[str, Any]:
+    """Return the fields of the message. Raises ValueError for a time without a time zone."""
+    plain: dict[str, Any] = {**fields}
+    if "start_after" in fields:
+        plain["start_after"] = _timestamp("start_after", fields["start_after"])
+    if "after" in fields:
+        plain["after"] = [
+            Dependency(task_id=each) if isinstance(each, str) else each for each in fields["after"]
+        ]
+    return plain
+
+
+def _timestamp(name: str, time: datetime) -> Timestamp:
+    """Raises ValueError for a time without a time zone."""
+    if time.tzinfo is None:
+        raise ValueError(f"{name} needs a time zone, such as datetime.UTC")
+    stamp = Timestamp()
+    stamp.FromDatetime(time)
+    return stamp
 
 
 def create_tasks(
@@ -182,11 +209,20 @@ def list_tasks(
 
 
 def update_task(
-    task_id: str, priority: int | None, metadata: Mapping[str, str] | None
+    task_id: str,
+    priority: int | None,
+    metadata: Mapping[str, str] | None,
+    hold: bool | None,
+    start_after: datetime | None,
 ) -> Rpc[Task]:
     """Raises ValueError for a value that does not fit its field."""
     request = task_pb2.UpdateTaskRequest(
-        task_id=task_id, priority=priority, metadata=metadata, view=FULL
+        task_id=task_id,
+        priority=priority,
+        metadata=metadata,
+        hold=hold,
+        start_after=None if start_after is None else _timestamp("start_after", start_after),
+        view=FULL,
     )
     return Rpc("TaskService/UpdateTask", request, Task)
 
@@ -236,10 +272,7 @@ def _list_filters(where: ListWhere) -> dict[str, Any]:
     filters: dict[str, Any] = dict(_filters(where))
     for name in ("created_after", "created_before"):
         if name in filters:
-            if filters[name].tzinfo is None:
-                raise ValueError(f"{name} needs a time zone, such as datetime.UTC")
-            filters[name] = Timestamp()
-            filters[name].FromDatetime(where[name])
+            filters[name] = _timestamp(name, filters[name])
     return filters
 
 

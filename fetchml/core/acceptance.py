@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 from fetchml.core import quotas
 from fetchml.core.events import Submitted
 from fetchml.core.footprint import footprint
-from fetchml.core.model import DatasetSpec, Principal, Task, TaskSpec
+from fetchml.core.model import DatasetSpec, Principal, Status, Task, TaskSpec
 from fetchml.core.permissions import may_submit
 from fetchml.core.requests import dataset, images, submission
 from fetchml.core.requests.checks import Violation, unknown_fields
@@ -116,7 +116,10 @@ def ignored_fields(request: Mapping[str, object]) -> list[str]:
     return ignored
 
 
-def submitted(state: State, now: int, user: str, tasks: list[Task]) -> Submitted | Refusal:
-    """The event that takes these tasks of one user, if there is a place for them."""
+def submitted(
+    state: State, now: int, user: str, tasks: list[Task], ended: Mapping[str, Status]
+) -> Submitted | Refusal:
+    """The event that takes these tasks of one user, if there is a place for them. `ended`: see
+    Submitted."""
     footprints = [footprint(task.spec) for task in tasks]
-    return no_place(state, user, footprints) or Submitted(now, tasks, footprints)
+    return no_place(state, user, footprints) or Submitted(now, tasks, footprints, ended)

@@ -6,6 +6,7 @@ from fetchml.core import transitions
 from fetchml.core.events import Decision
 from fetchml.core.model import Status, Task
 from fetchml.core.state import State
+from fetchml.core.verdict import Verdict
 
 
 def move(state: State, decision: Decision, task: Task, to: Status, **fields: object) -> Task:
@@ -19,6 +20,25 @@ def change(state: State, decision: Decision, task: Task) -> Task:
     state.tasks[task.id] = task
     decision.changes.append(task)
     return task
+
+
+def finish(state: State, decision: Decision, task: Task, verdict: Verdict, ended_at: int) -> None:
+    """End a task: nothing of it runs any more, and it is not tried again."""
+    status = Status.COMPLETED if verdict.reason is None else Status.FAILED
+    move(
+        state,
+        decision,
+        task,
+        status,
+        ended_at=max(ended_at, task.started_at or task.created_at),
+        failure_reason=verdict.reason,
+        error=verdict.error,
+        exit_code=verdict.exit_code,
+        progress=None,
+        prestaged=False,
+    )
+    state.forget(task)
+    state.blocked.ended(task.id, status)
 
 
 def current(state: State, task_id: str, attempt: int, *expected: Status) -> Task | None:

@@ -6,13 +6,13 @@ nothing. An effect is carried out once the changes of its decision are durable, 
 which only reads and is carried out at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from fetchml.core.gpus.model import Gpu, Obstacle
-from fetchml.core.model import Actor, AttemptEnd, Kept, Task
+from fetchml.core.model import Actor, AttemptEnd, Kept, Status, Task
 from fetchml.core.requests.update import TaskUpdate
 from fetchml.core.stopping import Manner
 
@@ -24,6 +24,8 @@ class Submitted(msgspec.Struct, frozen=True):
     tasks: list[Task]
     footprints: Sequence[int] = ()
     """Bytes of memory that each task takes (`core.footprint`); empty if not measured yet."""
+    ended: Mapping[str, Status] = {}  # never changed
+    """Outcomes of the ended tasks that they start after. All others that they name are live."""
 
 
 class CancelRequested(msgspec.Struct, frozen=True):

@@ -12,6 +12,9 @@ from fetchml.core.model import TaskSpec
 TASK_BYTES = 1024
 """Bytes beside the specification: the task's record, and its entries in the queue and indexes."""
 
+DEPENDENCY_BYTES = 512
+"""Bytes of one task that it starts after, beside the id: its entries in four tables."""
+
 
 def footprint(spec: TaskSpec) -> int:
     """Bytes of memory that a task with this specification takes."""
@@ -32,6 +35,10 @@ def footprint(spec: TaskSpec) -> int:
         total += _table(spec.env)
     if spec.datasets is not None:
         total += _all(spec.datasets)
+    if spec.after is not None:
+        total += sum([DEPENDENCY_BYTES + getsizeof(each.task_id) for each in spec.after])
+    if spec.inputs_from is not None:
+        total += _all(spec.inputs_from)
     if spec.dataset_specs is not None:
         total += getsizeof(spec.dataset_specs)
         for each in spec.dataset_specs:

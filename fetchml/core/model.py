@@ -3,12 +3,22 @@
 Times are milliseconds since the epoch (UTC); the suffix `_ms` marks durations. The values are
 stored as JSON. A field that is added later needs a default, so that older data still opens.
 """
+# ruff: noqa: PLC0414  # all values of the core are imported from here
 
 from enum import StrEnum
 
 import msgspec
 
+from fetchml.core.ends import Actor as Actor
+from fetchml.core.ends import AttemptEnd as AttemptEnd
+from fetchml.core.ends import Cancel as Cancel
+from fetchml.core.ends import Halt as Halt
+from fetchml.core.ends import HaltCause as HaltCause
+from fetchml.core.ends import Kept as Kept
+from fetchml.core.ends import Server as Server
+from fetchml.core.ends import User as User
 from fetchml.core.requests import shell_words
+from fetchml.core.values import Value as Value
 
 
 class Status(StrEnum):
@@ -58,11 +68,8 @@ class FailureReason(StrEnum):
     outside."""
     COLLECT_FAILED = "COLLECT_FAILED"
     """The command exited with 0, and its outputs could not be kept."""
-
-
-class Value(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Base of values that refer to no cycle. Untracked by the garbage collector, which would
-    otherwise stop the server while it traverses all live tasks."""
+    DEPENDENCY_FAILED = "DEPENDENCY_FAILED"
+    """A condition of `after` can no longer hold."""
 
 
 class Resources(Value, frozen=True):
@@ -86,6 +93,23 @@ class DatasetSpec(Value, frozen=True):
     """Expected digest, hex; verified before the task runs."""
     mount_path: str | None = None
     """Where the task sees it; by default `/data/NAME`."""
+
+
+class Condition(StrEnum):
+    """How another task has to end before a task may start."""
+
+    COMPLETED = "completed"
+    ENDED = "ended"
+    """Either way."""
+    FAILED = "failed"
+    """Cancelled included."""
+
+
+class Dependency(Value, frozen=True):
+    """A task that another one starts after."""
+
+    task_id: str
+    condition: Condition = Condition.COMPLETED
 
 
 class TaskSpec(Value, frozen=True):
@@ -121,6 +145,14 @@ class TaskSpec(Value, frozen=True):
     warn_seconds: int = 0
     """SIGUSR1 is sent so long before SIGTERM at the time limit, a preemption or a user's cancel;
     0: never."""
+    start_after: int | None = None
+    """Earliest start of the first attempt; `None`: at once."""
+    after: tuple[Dependency, ...] | None = None
+    """Tasks that have to end before the first attempt; no task is named twice."""
+    inputs_from: tuple[str, ...] | None = None
+    """Ids of tasks whose outputs it gets; `after` names each of them too."""
+    hold: bool = False
+    """The task waits until it is released. Never set once an attempt runs."""
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -130,118 +162,6 @@ class TaskSpec(Value, frozen=True):
     @property
     def resources(self) -> Resources:
         return Resources(self.cpu or 0, self.memory_gb or 0, self.gpu or 0)
-
-
-class User(Value, frozen=True, tag="user"):
-    """A person or program with a key."""
-
-    name: str
-    """Without a blank, as all names of keys are."""
-
-
-class Server(Value, frozen=True, tag="server"):
-    """The server itself."""
-
-    reason: str
-    """For the task's user; holds a blank: "idle for 4 h"."""
-
-
-Actor = User | Server
-"""On whose behalf a task is ended."""
-
-
-class Cancel(Value, frozen=True):
-    """A durable request to end a task."""
-
-    by: str
-    """The actor as it is stored and shown: a user's name or the server's reason."""
-    at: int
-
-    @classmethod
-    def of(cls, actor: Actor, at: int) -> "Cancel":
-        return cls(actor.name if isinstance(actor, User) else actor.reason, at)
-
-    @property
-    def actor(self) -> Actor:
-        return Server(self.by) if " " in self.by else User(self.by)
-
-
-class AttemptEnd(Value, frozen=True):
-    """How an attempt's processes ended, as the shim recorded it.
-
-    Exactly one of `code`, `signal` and `lost` is set.
-    """
-
-    at: int
-    started_at: int | None = None
-    """`None` if the command was not started or the time is not known."""
-    code: int | None = None
-    """Exit code."""
-    signal: int | None = None
-    """Number of the signal that ended the command."""
-    lost: str | None = None
-    """Why the true end is not known."""
-    timed_out: bool = False
-    """The shim stopped the command at its time limit."""
-    stopped: bool = False
-    """The shim received SIGTERM while the command ran."""
-    warned: bool = False
-    """The shim sent the warning before the time limit."""
-    out_of_memory: bool = False
-    """The kernel killed a process of the attempt for lack of memory."""
-    start_error: str | None = None
-    """Why the command could not be started (not found, not executable); `None` if it was."""
-
-
-class Kept(Value, frozen=True):
-    """Disk use of a task's files, in whole blocks, measured when an attempt ended."""
-
-    outputs_bytes: int = 0
-    """Outputs and checkpoint."""
-    outputs_files: int = 0
-    """Files and folders."""
-    logs_bytes: int = 0
-    """Logs of all attempts, with the records of their ends."""
-    logs_files: int = 0
-    left_out_files: int = 0
-    """Files of the last attempt's outputs that were beyond [tasks] outputs_files and outputs_mb."""
-    left_out_bytes: int = 0
-
-    @property
-    def note(self) -> str | None:
-        """Outputs that are missing, as a sentence for users; `None` if all are kept."""
-        if not self.left_out_files:
-            return None
-        size = f"{self.left_out_bytes / (1 << 20):.1f} MiB"
-        return (
-            f"{self.left_out_files} output files ({size}) were not kept: they are beyond the "
-            "server's [tasks] outputs_files or outputs_mb"
-        )
-
-
-class HaltCause(StrEnum):
-    """Why the core stops an attempt whose task goes on."""
-
-    GPU = "gpu"
-    """A GPU of the attempt is lost or can't be used; the task is retried on another."""
-    PREEMPTED = "preempted"
-    """A more urgent task needs the resources; the task is queued again, which is no retry."""
-    INTERRUPTED = "interrupted"
-    """A user has the attempt end as if its host were lost; the task is queued again, which is no
-    retry."""
-
-
-class Halt(Value, frozen=True):
-    """The core's durable decision to stop an attempt."""
-
-    cause: HaltCause
-    why: str
-    """For users."""
-    at: int
-    gpus: tuple[str, ...] = ()
-    """UUIDs of the GPUs that failed the task; it avoids them from then on."""
-    by: str | None = None
-    """Id of the preempting task; `None` for other causes."""
 
 
 class Idempotency(Value, frozen=True):
@@ -323,6 +243,10 @@ class Task(Value, frozen=True):
     """When its outputs were pruned; `None` if they are kept."""
     edited_at: int | None = None
     """When its labels were last changed after its end; `None` if they were not."""
+    released_at: int | None = None
+    """When the last hold or condition that kept it back was gone; `None` if none was so far."""
+    after_met: bool = False
+    """The conditions of `after` hold. Not set if they did when the task was submitted."""
     service: bool = False
     """A Jupyter service: scheduled and run as a task, and absent from every list of tasks."""
 
@@ -331,6 +255,24 @@ class Task(Value, frozen=True):
         """The status that clients see, filter by and count. A waiting task is QUEUED, also while
         its attempt is prestaged."""
         return Status.QUEUED if self.prestaged else self.status
+
+    @property
+    def ready_at(self) -> int:
+        """Since when nothing but resources and its turn keep it from starting: its creation, or the
+        end of its last delay or hold."""
+        start_after, released_at = self.spec.start_after or 0, self.released_at or 0
+        return max(self.created_at, self.not_before, start_after, released_at)
+
+    @property
+    def has_open_conditions(self) -> bool:
+        """Whether it may still wait for other tasks."""
+        waits = self.status is Status.QUEUED and not self.attempt
+        return self.spec.after is not None and waits and not self.after_met
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits for a release."""
+        return self.spec.hold and self.shown_status is Status.QUEUED
 
 
 class Change(Value, frozen=True):

@@ -17,7 +17,7 @@ MAX_LIVE_BYTES = 1 << 30
 def count_fault(state: State, user: str, more: int) -> str | None:
     """Why a user may not submit `more` tasks now, whatever they are; `None` if they may."""
     most = state.limits.user_queued
-    waiting = state.queue.queued_by(user) + state.user_handed_over.get(user, 0)
+    waiting = state.waiting_of(user) + state.user_handed_over.get(user, 0)
     if not most or waiting + more <= most:
         return None
     return f"{waiting} tasks of {user} wait, and no more than {most} may: submit when some ran"

@@ -5,8 +5,8 @@ The rules of a task's life are here; `core.transitions` has the table and the th
 
 from msgspec.structs import replace
 
-from fetchml.core import halting, retry, storage
-from fetchml.core.changes import change, current, move
+from fetchml.core import dependencies, halting, retry, storage, waiting
+from fetchml.core.changes import change, current, finish, move
 from fetchml.core.events import (
     CancelRequested,
     CheckGpus,
@@ -51,6 +51,7 @@ from fetchml.core.scheduling.scheduler import Allocate, Discard, SchedulingPass,
 from fetchml.core.state import State
 from fetchml.core.stopping import goes_on, manner
 from fetchml.core.verdict import Verdict, cancelled, judge
+from fetchml.core.waiting import PRESTAGED
 
 
 def step(state: State, event: Event) -> Decision:
@@ -61,22 +62,20 @@ def step(state: State, event: Event) -> Decision:
     """
     decision = Decision()
     _apply(state, decision, event)
+    if state.blocked.has_news:
+        dependencies.settle(state, decision, event.now)
     if not isinstance(event, Submitted):  # a submit displaces no prestaged task
         for task in prestage.misplaced(state):
             _discard(state, decision, task.id)
     _schedule(state, decision, event.now)
-    decision.next_due = state.queue.next_due()
+    decision.next_due = event.now if state.blocked.has_news else state.next_due()
     return decision
 
 
 def _apply(state: State, decision: Decision, event: Event) -> None:
     match event:
-        case Submitted(tasks=tasks, footprints=footprints):
-            sizes = footprints or [footprint(task.spec) for task in tasks]
-            for task, size in zip(tasks, sizes, strict=True):
-                state.enter(task, size)
-                state.wait(task, event.now)
-            decision.changes.extend(tasks)
+        case Submitted():
+            _submit(state, decision, event)
         case CancelRequested():
             _cancel(state, decision, event)
         case InterruptRequested():
@@ -119,7 +118,17 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
         case Recovered():
             _recover(state, decision, event.now)
         case TimePassed(due=due):
-            state.queue.due(event.now, due)
+            state.due(event.now, due)
+
+
+def _submit(state: State, decision: Decision, event: Submitted) -> None:
+    sizes = event.footprints or [footprint(task.spec) for task in event.tasks]
+    for task, size in zip(event.tasks, sizes, strict=True):
+        state.enter(task, size)
+        if task.spec.after is not None:
+            state.block(task, event.ended)
+        state.wait(task, event.now)
+    decision.changes.extend(event.tasks)
 
 
 def _recover(state: State, decision: Decision, now: int) -> None:
@@ -136,11 +145,11 @@ def _fail_the_impossible(state: State, decision: Decision, now: int) -> None:
     for task in list(state.tasks.values()):
         if task.status is Status.QUEUED and (faults := impossible(state, task)):
             verdict = Verdict(FailureReason.PREPARE_FAILED, "; ".join(faults), None)
-            _finish(state, decision, task, verdict, ended_at=now)
+            finish(state, decision, task, verdict, ended_at=now)
 
 
 def _schedule(state: State, decision: Decision, now: int) -> None:
-    state.queue.due(now)
+    state.due(now)
     if not state.may_start:
         return
     level = ShareLevels(state, now)
@@ -244,7 +253,7 @@ def _cancel(state: State, decision: Decision, event: CancelRequested) -> None:
     cancel = Cancel.of(event.by, event.now)
     if task.status is Status.QUEUED:
         verdict = Verdict(FailureReason.CANCELLED, cancelled(cancel), None)
-        _finish(state, decision, replace(task, cancel=cancel), verdict, ended_at=event.now)
+        finish(state, decision, replace(task, cancel=cancel), verdict, ended_at=event.now)
         return
     task = change(state, decision, replace(task, cancel=cancel))
     if task.prestaged:
@@ -257,10 +266,17 @@ def _change_request(state: State, decision: Decision, event: UpdateRequested) ->
     task = state.tasks.get(event.task_id)
     if task is None:
         return
-    changed = update.apply(task, event.update).task
-    if changed is not None and changed != task:
-        state.change_request(task, changed, event.now)
-        change(state, decision, changed)
+    on_cluster = state.limits.cluster is not None
+    changed = update.apply(task, event.update, on_cluster=on_cluster).task
+    if changed is None or changed == task:
+        return
+    if task.spec.hold and not changed.spec.hold:
+        changed = replace(changed, released_at=event.now)
+    state.change_request(task, changed, event.now)
+    change(state, decision, changed)
+    prestaged = isinstance(state.wait_state(task.id), PRESTAGED)
+    if prestaged and waiting.held_back(changed, event.now) is not None:
+        _discard(state, decision, task.id)
 
 
 def _never_started(state: State, decision: Decision, event: NeverStarted) -> None:
@@ -276,7 +292,10 @@ def _never_started(state: State, decision: Decision, event: NeverStarted) -> Non
     elif task.halt is not None:
         verdict = Verdict(FailureReason.LOST, task.halt.why, None)
     elif event.error is None and task.prestaged:
-        _queue_again(state, decision, task, event.now, discarded=task.discarded + 1)
+        # A discard for a user's hold is no reason to prestage the task less often.
+        held_back = waiting.held_back(task, event.now) is not None
+        discarded = task.discarded + (not held_back)
+        _queue_again(state, decision, task, event.now, discarded=discarded)
         return
     elif event.error is None:
         verdict = Verdict(FailureReason.LOST, "it was given up before it started", None)
@@ -350,7 +369,7 @@ def _conclude(
     if reason is not None:
         again = retry.next_try(task, reason, now, permanent=permanent)
     if again is None:
-        _finish(state, decision, task, verdict, ended_at)
+        finish(state, decision, task, verdict, ended_at)
         return
     error = f"attempt {task.attempt}: {verdict.error}"
     _queue_again(state, decision, task, now, error=error, **again)
@@ -376,20 +395,3 @@ def _queue_again(state: State, decision: Decision, task: Task, now: int, **field
         halt=None,
     )
     state.wait(task, now)
-
-
-def _finish(state: State, decision: Decision, task: Task, verdict: Verdict, ended_at: int) -> None:
-    status = Status.COMPLETED if verdict.reason is None else Status.FAILED
-    move(
-        state,
-        decision,
-        task,
-        status,
-        ended_at=max(ended_at, task.started_at or task.created_at),
-        failure_reason=verdict.reason,
-        error=verdict.error,
-        exit_code=verdict.exit_code,
-        progress=None,
-        prestaged=False,
-    )
-    state.forget(task)

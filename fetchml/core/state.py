@@ -1,6 +1,6 @@
 """The core's state: live tasks, the resources that they hold, and the queue of those that wait."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 
@@ -9,12 +9,14 @@ from msgspec.structs import replace
 from fetchml.core import waiting
 from fetchml.core.footprint import footprint
 from fetchml.core.gpus.model import plain_slots
-from fetchml.core.model import HOLDING, Resources, Status, Task
+from fetchml.core.model import HOLDING, Dependency, Resources, Status, Task
 from fetchml.core.scheduling.allocator import GpuPool, Placement
+from fetchml.core.scheduling.blocked import BlockedTasks, holds
+from fetchml.core.scheduling.held_back import HeldBackTasks
 from fetchml.core.scheduling.ready_queue import ReadyQueue
 from fetchml.core.scheduling.resources import add, subtract
 from fetchml.core.scheduling.shares import Shares, Usage, weight
-from fetchml.core.waiting import PRESTAGED, Discarding, Queued, Waiting
+from fetchml.core.waiting import PRESTAGED, Discarding, HeldBack, Queued, Waiting
 
 _QUEUED = Queued()
 
@@ -72,8 +74,13 @@ class State:
     """Live tasks by id."""
     queue: ReadyQueue = field(default_factory=ReadyQueue)
     """Queued and prestaged tasks, in the order in which they start."""
+    held_back: HeldBackTasks = field(default_factory=HeldBackTasks)
+    """Queued tasks that may not start now, whatever is free. None is in `queue`."""
+    blocked: BlockedTasks = field(default_factory=BlockedTasks)
+    """Which of those wait for other tasks, and for which."""
     wait_states: dict[str, Waiting] = field(default_factory=dict)
-    """Sub-states of waiting tasks by id; a task without an entry is `Queued()`."""
+    """Sub-states of waiting tasks by id, those of `held_back` excluded. Another waiting task
+    without an entry is `Queued()`."""
     held: dict[str, Resources] = field(default_factory=dict)
     """Resources of each task that holds a slot, by id; none once its processes are gone."""
     used: Resources = field(default_factory=Resources)
@@ -88,6 +95,8 @@ class State:
     """Users of the tasks that a cluster has and has not started, by id."""
     user_handed_over: dict[str, int] = field(default_factory=dict)
     """Number of each user's tasks in `handed_over`."""
+    inputs: dict[str, set[str]] = field(default_factory=dict)
+    """Ids of the live tasks that need the outputs of another task, by its id."""
     live_bytes: int = 0
     """Bytes of memory that all live tasks take."""
     launcher_available: bool = False
@@ -103,14 +112,25 @@ class State:
 
     @classmethod
     def restore(
-        cls, limits: Limits, live: Iterable[Task], shares: Mapping[str, Usage] | None = None
+        cls,
+        limits: Limits,
+        live: Collection[Task],
+        shares: Mapping[str, Usage] | None = None,
+        ended: Mapping[str, Status] | None = None,
     ) -> "State":
-        """Rebuild the state from the live tasks. `shares`: a result of `Shares.dump`."""
+        """Rebuild the state from the live tasks.
+
+        `shares`: a result of `Shares.dump`. `ended`: the outcomes of ended tasks that live ones
+        wait for (`dependencies.named`).
+        """
         state = cls(limits)
         state.shares = Shares(limits.half_life_ms, shares)
         unnamed = []
         for task in live:
             state.enter(task, footprint(task.spec))
+        for task in live:
+            if task.has_open_conditions:
+                state.block(task, ended or {})
             if task.status in HOLDING and not task.prestaged:
                 if task.spec.gpu and not task.gpu_uuids and limits.cluster is None:
                     unnamed.append(task)
@@ -129,11 +149,14 @@ class State:
         other = copy(self)
         other.tasks = dict(self.tasks)
         other.queue = self.queue.copy()
+        other.held_back = self.held_back.copy()
+        other.blocked = BlockedTasks()  # A copy is for estimates: what is blocked has none.
         other.held = dict(self.held)
         other.user_gpus = dict(self.user_gpus)
         other.user_slots = dict(self.user_slots)
         other.user_bytes = dict(self.user_bytes)
         other.wait_states = dict(self.wait_states)
+        other.inputs = {task_id: set(users) for task_id, users in self.inputs.items()}
         other.handed_over = dict(self.handed_over)
         other.user_handed_over = dict(self.user_handed_over)
         other.gpus = self.gpus.copy()
@@ -145,15 +168,19 @@ class State:
         self.tasks[task.id] = task
         self.user_bytes[task.user] = self.user_bytes.get(task.user, 0) + size
         self.live_bytes += size
+        for other in task.spec.inputs_from or ():
+            self.inputs.setdefault(other, set()).add(task.id)
 
     def change_request(self, before: Task, after: Task, now: int) -> None:
         """Account for a live task's new specification; a waiting task moves to its new place."""
         more = footprint(after.spec) - footprint(before.spec)
         self.user_bytes[after.user] += more
         self.live_bytes += more
-        if after.id in self.queue and after.spec.priority != before.spec.priority:
-            self.queue.remove(after.id)
-            self.queue.add(after, now)
+        old, new = before.spec, after.spec
+        if after.id not in self.queue and after.id not in self.held_back:
+            return
+        if (old.priority, old.hold, old.start_after) != (new.priority, new.hold, new.start_after):
+            self.place_again(after, now)
 
     def forget(self, task: Task) -> None:
         """Remove a task that has ended."""
@@ -162,24 +189,82 @@ class State:
         _take(self.user_bytes, task.user, size)
         self.live_bytes -= size
         self.leave(task)
+        self.blocked.remove(task.id)
+        for other in task.spec.inputs_from or ():
+            self.inputs[other].discard(task.id)
+            if not self.inputs[other]:
+                del self.inputs[other]
         self.wait_states.pop(task.id, None)
 
     def wait(self, task: Task, now: int) -> None:
-        """Put a task into the queue, as queued or prestaged; a task that is handed over waits
-        outside of it."""
+        """Put a task into the queue, as queued or prestaged; a task that is handed over or held
+        back waits outside of it."""
         on_cluster = self.limits.cluster is not None
         if on_cluster and task.prestaged:
             self.handed_over[task.id] = task.user
             self.user_handed_over[task.user] = self.user_handed_over.get(task.user, 0) + 1
         else:
-            self.queue.add(task, now)
+            self._queue(task, now)
         if task.prestaged or task.id in self.wait_states:  # Every submit passes here.
             before = self.wait_state(task.id)
             begun = waiting.begun(task, before, now, on_cluster=on_cluster)
             self._set_wait_state(task.id, begun)
 
+    def _queue(self, task: Task, now: int) -> None:
+        """Put a task into the queue, unless it is held back."""
+        spec = task.spec
+        asks = spec.hold or spec.start_after is not None or spec.after is not None
+        if asks and not task.prestaged and (why := self._held_back(task, now)) is not None:
+            self.held_back.add(task, why)
+        else:
+            self.queue.add(task, now)
+
+    def _held_back(self, task: Task, now: int) -> HeldBack | None:
+        return waiting.held_back(task, now, blocked=task.id in self.blocked)
+
+    def place_again(self, task: Task, now: int) -> None:
+        """Move a waiting task to where it belongs by now."""
+        self.leave(task)
+        self._queue(task, now)
+
+    def block(self, task: Task, ended: Mapping[str, Status]) -> None:
+        """Let a task wait for those that it names, as far as it has to. `ended`: the outcomes of
+        those that have ended. Before `wait`."""
+        open_conditions: list[Dependency] = []
+        news: dict[str, Status] = {}
+        for each in task.spec.after or ():
+            if each.task_id not in self.tasks:
+                outcome = ended.get(each.task_id, Status.FAILED)
+                if each.task_id in ended and holds(each.condition, outcome):
+                    continue
+                news[each.task_id] = outcome
+            open_conditions.append(each)
+        if open_conditions:
+            self.blocked.add(task.id, open_conditions)
+        for task_id, outcome in news.items():
+            self.blocked.ended(task_id, outcome)
+
     def wait_state(self, task_id: str) -> Waiting:
-        return self.wait_states.get(task_id, _QUEUED)
+        return self.wait_states.get(task_id) or self.held_back.get(task_id) or _QUEUED
+
+    def due(self, now: int, elapsed: int = 0) -> None:
+        """Let delayed and postponed tasks whose time has come wait for their resources. `elapsed`:
+        see `ReadyQueue.due`; a time of the user's is one of the wall clock."""
+        self.queue.due(now, elapsed)
+        for task_id in self.held_back.due(now):
+            self.held_back.remove(task_id)
+            self._queue(self.tasks[task_id], now)
+
+    def next_due(self) -> int | None:
+        """When the next delayed or postponed task becomes ready; `None` if there is none."""
+        delayed, postponed = self.queue.next_due(), self.held_back.next_due()
+        if delayed is None or postponed is None:
+            return postponed if delayed is None else delayed
+        return min(delayed, postponed)
+
+    def waiting_of(self, user: str) -> int:
+        """Number of a user's waiting tasks, prestaged ones excluded."""
+        return self.queue.queued_by(user) + self.held_back.count_of(user)
 
     def at_gate(self, task_id: str) -> None:
         """Note that a task's prestaged attempt waits at its gate."""
@@ -243,6 +328,8 @@ class State:
             _take(self.user_slots, task.user, 1)
         elif task.id in self.handed_over:
             _take(self.user_handed_over, self.handed_over.pop(task.id), 1)
+        elif task.id in self.held_back:
+            self.held_back.remove(task.id)
         else:
             self.queue.remove(task.id)
 

@@ -18,6 +18,15 @@ On a cluster a task is handed over as soon as the limits on pending tasks allow 
 
 The cluster decides when and where it starts. Such a task is stored as a prestaged one.
 
+A queued task may also be held back, whatever is free. It is in no queue then:
+
+    OnHold ──released──▶ Blocked ──conditions hold──▶ Postponed ──its time has come──▶ Queued
+                            └──a condition can't hold any more──▶ FAILED
+
+A held task fails likewise. A task skips what does not apply to it, and one that was prestaged is
+Discarding before it is OnHold or Postponed. All of this follows from the task's request, other
+tasks and the time, so none of it is stored either.
+
 A prestaged task holds nothing: its GPUs are those that it waits for. The server learns of a task's
 gate only from the attempt itself, so none of this is stored but `Task.prestaged`. After a restart
 a prestaged task is Prestaging (Discarding if it was cancelled) until its attempt reports again.
@@ -72,7 +81,33 @@ class Discarding(Value, frozen=True):
     protected: bool = False
 
 
-Waiting = Queued | Prestaging | AtGate | HandedOver | Discarding
+class OnHold(Value, frozen=True):
+    """A user holds it. Nothing is done for it until it is released."""
+
+    protected: bool = False
+    """As of Queued: not kept through a hold."""
+
+
+class Blocked(Value, frozen=True):
+    """It waits for other tasks (`scheduling.blocked`)."""
+
+    protected: bool = False
+    """As of OnHold."""
+
+
+class Postponed(Value, frozen=True):
+    """It may not start before a time."""
+
+    until: int
+    """Milliseconds since the epoch (UTC)."""
+    protected: bool = False
+    """As of OnHold."""
+
+
+HeldBack = OnHold | Blocked | Postponed
+"""The variants of a task that may not start now, whatever is free."""
+
+Waiting = Queued | Prestaging | AtGate | HandedOver | Discarding | HeldBack
 
 PRESTAGED = (Prestaging, AtGate)
 """The variants whose attempt may still start."""
@@ -86,6 +121,18 @@ def begun(task: Task, before: Waiting, now: int, *, on_cluster: bool = False) ->
         return Discarding(before.protected)
     kind = HandedOver if on_cluster else Prestaging
     return kind(now, before.protected)
+
+
+def held_back(task: Task, now: int, *, blocked: bool = False) -> HeldBack | None:
+    """What keeps a task from starting, whatever is free; `None` if nothing does. `blocked`: whether
+    conditions of it are open, as they are of no task that was ever prestaged."""
+    if task.spec.hold:
+        return OnHold()
+    if blocked:
+        return Blocked()
+    if (task.spec.start_after or 0) > now:
+        return Postponed(task.spec.start_after or 0)
+    return None
 
 
 def at_gate(before: Waiting) -> Waiting:

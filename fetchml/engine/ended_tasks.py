@@ -1,11 +1,12 @@
 """Tasks that have ended: hidden for good, or kept without their outputs. Files go after records."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from msgspec.structs import replace
 
 from fetchml.core.model import ENDED, Kept, Task
+from fetchml.core.state import State
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.files.storage_usage import StorageUsage
@@ -21,16 +22,23 @@ class EndedTasks:
         tasks: TaskLookup,
         files: TaskFiles,
         usage: StorageUsage,
+        state: State,
         dispatcher: Dispatcher,
         clock: Callable[[], int],
     ) -> None:
         self._tasks = tasks
         self._files = files
         self._usage = usage
+        self._state = state
         self._dispatcher = dispatcher
         self._clock = clock
         self.locks = KeyedLocks()
         """`("delete", ID)` is held from reading a task to removing it."""
+
+    def users_of(self, task_id: str) -> Collection[str]:
+        """Ids of the live tasks that need a task's outputs. Until they have ended, neither the task
+        nor its outputs are removed."""
+        return self._state.inputs.get(task_id, ())
 
     def hide(self, tasks: Sequence[Task]) -> asyncio.Future[None]:
         """Done when it is durable. Then remove their files. With their locks held."""
@@ -44,7 +52,8 @@ class EndedTasks:
         return self._dispatcher.record(now, [replace(task, edited_at=now)])
 
     async def remove(self, task_ids: Sequence[str]) -> list[Task]:
-        """In one commit, with their files; returns those that were there still."""
+        """In one commit, with their files; returns those that were there still. Those that live
+        tasks need stay."""
         async with self.locks.hold_all([("delete", each) for each in sorted(task_ids)]):
             tasks = await self._ended(task_ids)
             if tasks:
@@ -54,7 +63,7 @@ class EndedTasks:
         return tasks
 
     async def remove_outputs(self, task_ids: Sequence[str]) -> list[Task]:
-        """In one commit; returns those that had outputs."""
+        """In one commit; returns those that had outputs. Those that live tasks need stay."""
         async with self.locks.hold_all([("delete", each) for each in sorted(task_ids)]):
             tasks = await self._ended(task_ids)
             tasks = [task for task in tasks if task.kept is None or task.kept.outputs_files]
@@ -70,7 +79,8 @@ class EndedTasks:
 
     async def _ended(self, task_ids: Sequence[str]) -> list[Task]:
         found = [await self._tasks.get(task_id) for task_id in task_ids]
-        return [task for task in found if task.status in ENDED and not task.hidden]
+        there = [task for task in found if task.status in ENDED and not task.hidden]
+        return [task for task in there if not self.users_of(task.id)]
 
 
 def _without_outputs(task: Task, now: int) -> Task:

@@ -1,6 +1,6 @@
 """Operations on tasks, called by both transports: checks permissions, and lets the core decide."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from typing import BinaryIO
 
@@ -35,7 +35,7 @@ from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.engine.tasks.waiting import WaitingTasks
 from fetchml.engine.usage.history import UsageHistory
 from fetchml.engine.watch import Watches
-from fetchml.errors import BadRequest
+from fetchml.errors import BadRequest, Conflict
 from fetchml.files.output_archives import OutputArchives, OutputsArchive
 from fetchml.files.task_files import TaskFiles
 from fetchml.pages import PAGE_BYTES, PART_BYTES, PageTooLarge
@@ -182,12 +182,20 @@ class Engine:
                     await self._audit.done(who, Action.TASK_CANCEL, task_id)
                     await durable
                 case Deletion.HIDE:
+                    if users := self._ended.users_of(task_id):
+                        raise Conflict(self._needed_by(who, users))
                     durable = self._ended.hide([task])
                     await self._audit.done(who, Action.TASK_DELETE, task_id)
                     await durable
                     await self._files.remove(task_id)
                 case Deletion.NOTHING:
                     pass
+
+    def _needed_by(self, who: Principal, users: Collection[str]) -> str:
+        tasks = (self._state.tasks[task_id] for task_id in sorted(users))
+        seen = [t.id for t in tasks if permissions.may_see(who, t, private=self._private)]
+        name = f"Task {seen[0]}" if seen else "Another task"
+        return f"{name} gets its outputs as inputs: delete it when that one has ended"
 
     async def explain_task(self, who: Principal, task_id: str) -> Explanation:
         task = await self.get_task(who, task_id)

@@ -94,13 +94,16 @@ class Estimates:
         """Estimate the start of a task that is not submitted. One simulation at a time, and no
         second question of the same user meanwhile: people ask while they type.
 
-        `None` if it can't start on the host as it is now, if too many tasks wait, or if too many
-        ask at the same time.
+        `None` if it can't start on the host as it is now, if it would be held back, if too many
+        tasks wait, or if too many ask at the same time.
         """
         if self._cluster is not None:
             found = self._wait_times.start_of(task)
             return None if found is None else self._shown(found, self._clock())
         if len(self._state.queue) > MAX_WAITING_FOR_NEW:
+            return None
+        spec = task.spec
+        if spec.hold or spec.after or (spec.start_after or 0) > self._clock():
             return None
         if task.user in self._asking:
             return None

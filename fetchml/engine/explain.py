@@ -1,17 +1,21 @@
 """Explains the state of a task in a sentence."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
+from fetchml.core import dependencies, waiting
 from fetchml.core.model import ENDED, Status, Task
 from fetchml.core.scheduling.resources import fits
 from fetchml.core.scheduling.scheduler import SchedulingPass, ShareLevels
 from fetchml.core.state import State
-from fetchml.core.waiting import AtGate
+from fetchml.core.waiting import AtGate, Blocked, OnHold, Postponed
 from fetchml.system.pacing import Pace
 from fetchml.views import Explanation, Shortage
 
 BLOCKED_SHOWN = 4
 """Most blocked GPUs that one sentence names."""
+DEPENDENCIES_SHOWN = 3
+"""Most tasks that one sentence names."""
 
 
 def explain(
@@ -28,6 +32,8 @@ def explain(
     `before`: number of ready tasks that come before it; `None` if it was not counted. `may_name`:
     whether the caller may see another task. `cluster_reason`: why a cluster has not started it.
     """
+    if _waits(task) and (why := _why_held_back(state, task, now, may_name)) is not None:
+        return Explanation(task.id, task.shown_status, why)
     if _waits(task) and state.limits.cluster is not None:
         return _waiting_on_cluster(state, task, now, before, cluster_reason)
     if _waits(task):
@@ -53,9 +59,9 @@ def explain(
 
 async def tasks_before(state: State, task: Task, now: int) -> int:
     """Count the ready tasks before a waiting one, with pauses for other requests. 0 for a task that
-    does not wait."""
+    does not wait, or may not start now."""
     before, pace = 0, Pace()
-    if _waits(task):
+    if _waits(task) and task.id not in state.held_back:
         for part in state.queue.counts_before(task, ShareLevels(state, now)):
             before += part
             await pace.rest()
@@ -154,6 +160,38 @@ def _held_back(state: State, task: Task, now: int) -> str | None:
     if not state.launcher_available:
         return "The server can't start tasks now: what runs them is away (see 'fetchml doctor')."
     return None
+
+
+def _why_held_back(
+    state: State, task: Task, now: int, may_name: Callable[[Task], bool]
+) -> str | None:
+    """Return why a task may not start now, whatever is free; `None` if it may."""
+    match waiting.held_back(task, now, blocked=task.id in state.blocked):
+        case OnHold():
+            return "It is held until its user or an admin releases it (see 'fetchml release')."
+        case Blocked():
+            return _blocked_by(state, task, may_name)
+        case Postponed(until=until):
+            return f"It may not start before {_shown_time(until)}."
+        case None:
+            return None
+
+
+def _blocked_by(state: State, task: Task, may_name: Callable[[Task], bool]) -> str:
+    conditions = state.blocked.open_conditions(task.id)
+    texts = []
+    for each in conditions[:DEPENDENCIES_SHOWN]:
+        other = state.tasks.get(each.task_id)
+        shown = other is not None and may_name(other)
+        texts.append(dependencies.described(each, other.shown_status if other and shown else None))
+    more = len(conditions) - DEPENDENCIES_SHOWN
+    texts += [f"{more} more"] if more > 0 else []
+    return f"It waits until {' and '.join(texts)}."
+
+
+def _shown_time(ms: int) -> str:
+    """An earlier second would be wrong."""
+    return datetime.fromtimestamp(-(-ms // 1000), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _turn(

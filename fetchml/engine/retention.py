@@ -87,6 +87,8 @@ class Retention:
             old = OldTasks(self._clock() - self._settings.keep_ms, limit=MOST_AT_ONCE)
             while found := await self._store.old_tasks(old):
                 removed = await self._ended.remove([task.id for task in found])
+                # Behind those that stay, since live tasks need their outputs.
+                old = replace(old, after=(found[-1].created_at, found[-1].id))
                 log.info("old tasks removed", extra={"number": len(removed)})
                 await asyncio.sleep(PAUSE_SECONDS)
         if self._settings.outputs_keep_ms:

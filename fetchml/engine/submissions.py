@@ -9,7 +9,7 @@ import msgspec
 from fetchml.core import acceptance, quotas
 from fetchml.core.acceptance import Refusal, RefusalKind, SubmissionRules
 from fetchml.core.footprint import footprint
-from fetchml.core.model import Idempotency, Principal, Task, TaskSpec
+from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec
 from fetchml.core.requests import submission
 from fetchml.core.requests.checkpoint import source_fault
 from fetchml.core.state import State
@@ -17,6 +17,7 @@ from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.task_lookup import TaskLookup
+from fetchml.engine.tasks.dependencies import Dependencies
 from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.errors import (
     MAX_VIOLATIONS,
@@ -69,6 +70,7 @@ class Submissions:
         dispatcher: Dispatcher,
         *,
         visible: VisibleTasks,
+        dependencies: Dependencies,
         clock: Callable[[], int],
         ids: IdSequence,
         rules: SubmissionRules,
@@ -81,6 +83,7 @@ class Submissions:
         self._datasets = datasets
         self._experiments = experiments
         self._usage = usage
+        self._dependencies = dependencies
         self._dispatcher = dispatcher
         self._clock = clock
         self._ids = ids
@@ -192,12 +195,15 @@ class Submissions:
         new = await self._accept(who, requests, keys, known, named)
         if not new:
             return []
+        ended: Mapping[str, Status] = {}
+        if any(spec.after is not None for spec, _ in new):
+            ended = await self._dependencies.ended([spec for spec, _ in new])
         now, sender = self._clock(), who.sender
         tasks = [
             Task(self._ids.next(now), who.user, spec, now, idempotency=idempotency, sender=sender)
             for spec, idempotency in new
         ]
-        event = acceptance.submitted(self._state, now, who.user, tasks)
+        event = acceptance.submitted(self._state, now, who.user, tasks, ended)
         if isinstance(event, Refusal):
             self.refused += not dry_run
             raise _error(event)
@@ -237,6 +243,8 @@ class Submissions:
                     raise ValidationFailed([FieldViolation("dataset_specs", fault)])
                 if spec.checkpoint_from is not None:
                     await self._require_checkpoint(who, spec.checkpoint_from)
+                if spec.after and (wrong := await self._dependencies.fault(who, spec)):
+                    raise ValidationFailed([wrong])
                 new.append((spec, idempotency))
             except ValidationFailed as error:
                 violations += [

@@ -41,10 +41,11 @@ OUTPUTS = "outputs"
 CHECKPOINT = "checkpoint"
 CHECKPOINT_DRAFT = "checkpoint.new"
 
-# In an attempt's folder; it has OUTPUTS too until they are collected, and the process launcher's
-# DATASETS.
+# In an attempt's folder; it has OUTPUTS too until they are collected, and DATASETS and TASK_INPUTS,
+# folders of links, under launchers without containers.
 RUN = "run"
 WORKSPACE = "workspace"
+TASK_INPUTS = "inputs"
 OPENED = "opened"
 
 _MARKS = (f"{STORE}/{DATABASE}", f"{STORE}/{HEADER_COPY}", ADMIN_KEY, CONTROL_SOCKET)

@@ -29,6 +29,10 @@ Owner = tuple[int, int] | None
 """uid and gid that own a task's files; `None` if only the task's image defines its user."""
 
 
+INPUTS = "/inputs"
+"""Where a container has the outputs of other tasks."""
+
+
 class Mount(msgspec.Struct, frozen=True):
     source: Path
     target: str
@@ -62,6 +66,8 @@ class LaunchSpec(msgspec.Struct, frozen=True):
     owner: Owner | Literal["launcher"] = "launcher"
     """Owner of the task's files, and the user it runs as if the launcher can choose; "launcher"
     means the launcher's own `owner`."""
+    inputs: tuple[Mount, ...] = ()
+    """Outputs of other tasks, each below INPUTS."""
     datasets: tuple[Mount, ...] = ()
     """A mount whose target is one of the attempt's own places, such as /workspace, replaces it."""
     places: tuple[Place, ...] = ()

@@ -15,6 +15,7 @@ from fetchml.adapters.jupyter.client import HttpJupyterClient
 from fetchml.attempts.checkpoints import Checkpoints
 from fetchml.attempts.manager import AttemptManager, AttemptSettings
 from fetchml.attempts.staging import Inputs
+from fetchml.attempts.task_inputs import TaskInputs
 from fetchml.auth.audit import Audit
 from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.events import CheckGpus, DiscardAttempt, OpenGate, RunAttempt, StopAttempt
@@ -45,10 +46,11 @@ from fetchml.engine.submissions import Submissions
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.changes import TaskChanges
+from fetchml.engine.tasks.dependencies import Dependencies, restored_state
 from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.engine.tasks.waiting import WaitingTasks
 from fetchml.engine.usage.history import UsageHistory
-from fetchml.engine.usage.ledger import UsageLedger
+from fetchml.engine.usage.ledger import restored_ledger
 from fetchml.engine.usage.sampler import UsageSampler
 from fetchml.engine.wait_times import WaitTimes
 from fetchml.engine.watch import Watches
@@ -157,7 +159,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     usage.load(await store.kept_by_user())
     shares = ShareStore(store, clock)
     used = await shares.load(restored, options.limits)
-    state = State.restore(options.limits, restored.live, shares=used)
+    state = await restored_state(store, restored, options.limits, used)
     index = TaskIndex(restored)
     tasks = TaskLookup(index, store)
     visible = VisibleTasks(tasks, private=private)
@@ -172,7 +174,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         cluster=outside.cluster,
         wait_times=WaitTimes(task for ended in restored.recent.values() for task in ended),
     )
-    ledger = await _ledger(outside, options, clock)
+    ledger = await restored_ledger(store, restored, options.zone, options.limits, clock)
     # What decides, and what hears of the durable changes.
     dispatcher = Dispatcher(state, store, restored.last_seq, clock)
     for listener in (
@@ -214,6 +216,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         usage,
         dispatcher,
         visible=visible,
+        dependencies=Dependencies(tasks, state, dispatcher, private=private),
         clock=clock,
         ids=ids,
         rules=options.rules,
@@ -254,6 +257,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     inputs = Inputs(
         snapshots,
         outside.datasets,
+        TaskInputs(tasks.find, files),
         outside.owners,
         Checkpoints(tasks.find, files, usage, has_room=store.has_room),
         workspace_of=jupyter.workspace_of,
@@ -310,7 +314,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         private=private,
         cluster=outside.cluster,
     )
-    ended = EndedTasks(tasks, files, usage, dispatcher, clock)
+    ended = EndedTasks(tasks, files, usage, state, dispatcher, clock)
     changes = TaskChanges(
         store, state, visible, ended, submissions, files, dispatcher, audit=audit, clock=clock
     )
@@ -389,11 +393,3 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         sampler=sampler,
         watched=watched_tasks(state, tasks, files, dispatcher, clock),
     )
-
-
-async def _ledger(outside: Outside, options: Options, clock: Clock) -> UsageLedger:
-    ledger = UsageLedger(options.zone, options.limits.slots_per_gpu, clock)
-    recent = [task for ended in outside.restored.recent.values() for task in ended]
-    stored_until = await outside.store.usage.accounted_until()
-    ledger.load(outside.restored.live, recent, stored_until)
-    return ledger

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.readable_outputs import make_readable
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount, Place
 from tests.support.launcher_bench import Bench, silent
 from tests.support.waiting import eventually, soon, until
@@ -88,16 +89,23 @@ class LauncherConformance:
         dataset.mkdir()
         (dataset / "rows").write_text("1,2,3")
         dataset.chmod(0o755)
+        kept = tmp_path / "task" / "outputs"
+        kept.mkdir(parents=True, mode=0o700)
+        (kept / "model").write_text("weights")
+        make_readable(kept)
         run = shell(
             bench,
-            'pwd; echo "$FETCHML_WORKSPACE"; cp "$FETCHML_DATASETS/digits/rows" "$FETCHML_OUTPUTS"',
+            'pwd; echo "$FETCHML_WORKSPACE"; cp "$FETCHML_DATASETS/digits/rows" "$FETCHML_OUTPUTS"'
+            '; cp "$FETCHML_INPUTS/train/model" "$FETCHML_OUTPUTS"',
             datasets=(Mount(dataset, "/data/digits", read_only=True),),
+            inputs=(Mount(kept, "/inputs/train", read_only=True),),
         )
         folder = await bench.start(launcher, run)
         await soon(launcher.wait(run))
         workspace, named_workspace = folder.tail().decode().splitlines()
         assert workspace == named_workspace
-        assert (folder.outputs / "rows").read_text() == "1,2,3"
+        found = [(folder.outputs / name).read_text() for name in ("rows", "model")]
+        assert found == ["1,2,3", "weights"]
 
     async def test_further_place_keeps_what_attempts_write(
         self, bench: Bench, launcher: Launcher, tmp_path: Path

@@ -101,6 +101,30 @@ def test_labels_and_priority_change(shared: Server) -> None:
     own_server.run("cancel", waits).succeeded()
 
 
+def test_tasks_are_held_released_and_wait_for_others(shared: Server) -> None:
+    first = submit(shared, "--hold", "--start-after", "2020-01-01T00:00Z", "--", "true")
+    second = submit(
+        shared, "--after", first[-12:], "--after", f"{blocker_of(shared)}:ended", "true"
+    )
+    shown = shared.run("show", second).succeeded()
+    assert f"{first} completed" in shown
+    assert f"It waits until task {first} completes (it is queued)" in " ".join(shown.split())
+    assert shared.json("show", first)["held"] is True
+    assert shared.run("release", first[-12:]).succeeded() == f"{first} is released"
+    assert shared.run("hold", first, second).succeeded() == f"{first} is held\n{second} is held"
+    late = shared.run("hold", blocker_of(shared))
+    assert late.code == 6
+    shared.run("cancel", first).succeeded()
+    assert shared.json("show", second)["failure_reason"] == "DEPENDENCY_FAILED"
+    unknown = shared.run("submit", "--after", "00000000-0000-7000-8000-000000000000", "--", "true")
+    assert unknown.code == 2
+    assert "there is no task" in unknown.err
+
+
+def blocker_of(server: Server) -> str:
+    return str(server.json("ls", "--status", "running")["tasks"][0]["id"])
+
+
 def test_retry_prints_the_new_id(server: Server) -> None:
     failed = ended(server, "-e", "WORD=hi", "-m", "a=b", "--", "sh", "-c", "echo $WORD; exit 3")
     new = server.run("retry", failed).succeeded()

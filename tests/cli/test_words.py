@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import click
 import pytest
@@ -15,13 +16,13 @@ from build.words import findings
 from fetchml.cli.connect import connected
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.main import COMMANDS, fetchml
-from fetchml.cli.param_types import DatasetParam, Duration, KeyValue
+from fetchml.cli.param_types import AfterParam, DatasetParam, Duration, KeyValue, StartTime
 from fetchml.cli.render import clean, duration, size, task_table
 from fetchml.cli.submit import given_fields, job_name, outcome
 from fetchml.cli.wait import TerminalDisplay
 from fetchml.client import to_json
 from fetchml.v1.key_pb2 import Key, ListKeysResponse
-from fetchml.v1.task_pb2 import DatasetSpec, Task, TaskOutput
+from fetchml.v1.task_pb2 import DatasetSpec, Dependency, Task, TaskOutput
 
 NAMES = [name for section in COMMANDS.values() for name in section]
 
@@ -91,6 +92,22 @@ def test_durations(text: str, seconds: int) -> None:
 def test_a_malformed_duration_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         Duration().convert(text, None, None)
+
+
+def test_times_and_tasks_to_start_after() -> None:
+    at = StartTime().convert("2026-12-01T20:00Z", None, None)
+    assert at == datetime(2026, 12, 1, 20, tzinfo=UTC)
+    assert StartTime().convert("2026-12-01T21:00+01:00", None, None) == at
+    later = StartTime().convert("+2h", None, None)
+    assert timedelta(hours=1.9) < later - datetime.now(UTC) < timedelta(hours=2.1)
+    for wrong in ("", "soon", "+", "+x", "-2h", "2026-13-01"):
+        with pytest.raises(click.BadParameter):
+            StartTime().convert(wrong, None, None)
+    assert AfterParam().convert("@last", None, None) == ("@last", Dependency.completed)
+    assert AfterParam().convert("ab12:ended", None, None) == ("ab12", Dependency.ended)
+    for wrong in ("", ":ended", "a:", "a:unspecified", "a:b:c"):
+        with pytest.raises(click.BadParameter):
+            AfterParam().convert(wrong, None, None)
 
 
 def test_key_value_pairs(monkeypatch: pytest.MonkeyPatch) -> None:

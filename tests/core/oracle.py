@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from fetchml.core.model import HaltCause, Task
 from fetchml.core.state import State
-from fetchml.core.waiting import Discarding
+from fetchml.core.waiting import Discarding, held_back
 
 
 def in_order(state: State, now: int) -> list[Task]:
@@ -38,6 +38,8 @@ def could_start(state: State, now: int) -> str | None:
     for task in in_order(state, now):
         wanted = task.spec.resources
         if task.cancel is not None or _over_quota(state, task):
+            continue
+        if held_back(task, now) is not None:
             continue
         line = (task.user, task.spec.priority, wanted, task.avoid_gpus, task.prestaged and task.id)
         is_head = line not in headed

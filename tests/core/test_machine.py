@@ -329,7 +329,8 @@ class CoreMachine(RuleBasedStateMachine):
         """A new server knows what the watchers knew, and takes up exactly what was under way."""
         live = [task for task in self.seen.values() if task.status not in ENDED]
         held = {Attempt(task.id, task.attempt) for task in live if task.status in HOLDING}
-        self.state = State.restore(self.limits, live, self.state.shares.dump())
+        outcomes = {task.id: task.status for task in self.seen.values() if task.status in ENDED}
+        self.state = State.restore(self.limits, live, self.state.shares.dump(), outcomes)
         self.stopped.clear()
         self.to_check.clear()
         self.now += 1  # what goes on was given earlier

@@ -150,11 +150,16 @@ def test_full_request_is_kept_unchanged() -> None:
         "checkpoint": True,
         "checkpoint_from": "t",
         "warn_seconds": 30,
+        "start_after": "2026-12-01T20:00:00Z",
+        "hold": True,
+        "after": ["t"],
+        "inputs_from": ["t"],
     }
     assert request.keys() == KNOWN_FIELDS
     spec = accept(request, DEFAULTS, CAPACITY)
     assert spec.argv[3:] == ("--lr", "0.1 0.2", "--name", "it's")
     assert (spec.cpu, spec.resources) == (0, Resources(0, 16, 1))
+    assert (spec.start_after, spec.hold) == (1_796_155_200_000, True)
 
 
 @pytest.mark.parametrize(
@@ -169,6 +174,9 @@ def test_full_request_is_kept_unchanged() -> None:
         ("warn_seconds", -1, "must be between 0 and 600"),
         ("warn_seconds", 601, "must be between 0 and 600"),
         ("warn_seconds", True, "must be an integer"),
+        ("hold", "true", "must be true or false"),
+        ("start_after", "tomorrow", "must be a time such as 2026-01-31T12:00:00Z"),
+        ("start_after", 1, "must be a string"),
         ("job_name", "abc\n", "must be letters, digits, _ and - only"),
         ("job_name", "", "must be letters, digits, _ and - only"),
         ("job_name", "ä", "must be letters, digits, _ and - only"),

@@ -14,14 +14,20 @@ from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate, apply, read
 from fetchml.core.state import Limits, State
 from tests.support.invariants import check
-from tests.support.tasks import spec, task
+from tests.support.tasks import task
 
 
 @pytest.mark.parametrize(
     ("request_", "field"),
     [
         ({}, "body"),
-        ({"hold": True}, "body"),
+        ({"job_name": "other"}, "body"),
+        ({"hold": "yes"}, "hold"),
+        ({"hold": None}, "hold"),
+        ({"start_after": 5}, "start_after"),
+        ({"start_after": "tomorrow"}, "start_after"),
+        ({"start_after": "9999-12-31T23:59:59-01:00"}, "start_after"),
+        ({"start_after": "1969-12-31T23:59:59Z"}, "start_after"),
         ({"priority": 0}, "priority"),
         ({"priority": True}, "priority"),
         ({"priority": None}, "priority"),
@@ -147,7 +153,7 @@ def test_task_that_is_submitted_again_is_the_same() -> None:
     for request in requests:
         once = submission.accept(request, DEFAULTS, HOST)
         twice = submission.accept(
-            again.request_of(once), DEFAULTS, HOST, "max_retries = 9\npreemptible = true"
+            again.request_of(task(spec=once)), DEFAULTS, HOST, "max_retries = 9\npreemptible = true"
         )
         assert twice == once
 
@@ -155,7 +161,7 @@ def test_task_that_is_submitted_again_is_the_same() -> None:
 def test_default_image_may_be_named_whatever_is_allowed() -> None:
     once = submission.accept({"job_name": "a"}, DEFAULTS, HOST, allow_images=("other",))
     assert once.image == "default:1"
-    request = again.request_of(once)
+    request = again.request_of(task(spec=once))
     assert submission.accept(request, DEFAULTS, HOST, allow_images=("other",)) == once
     with pytest.raises(submission.InvalidSubmission, match="image"):
         submission.accept({**request, "image": "third"}, DEFAULTS, HOST, allow_images=("other",))
@@ -163,7 +169,7 @@ def test_default_image_may_be_named_whatever_is_allowed() -> None:
 
 def test_request_holds_no_tuples_and_no_empty_fields() -> None:
     dataset = DatasetSpec(name="d")
-    request = again.request_of(spec(datasets=("a",), dataset_specs=(dataset,)))
+    request = again.request_of(task(datasets=("a",), dataset_specs=(dataset,)))
     assert request["datasets"] == ["a"]
     assert request["dataset_specs"] == [{"name": "d"}]
     assert request["command"] == ["run"]

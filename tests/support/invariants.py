@@ -7,7 +7,7 @@ from fetchml.core.gpus.model import is_plain
 from fetchml.core.model import ENDED, HOLDING, Resources, Status, Task
 from fetchml.core.scheduling.resources import add
 from fetchml.core.state import State
-from fetchml.core.waiting import Discarding, Queued
+from fetchml.core.waiting import Discarding, HeldBack, Queued
 
 
 def check(state: State) -> None:
@@ -18,11 +18,14 @@ def check(state: State) -> None:
         _check_task(state, task)
     assert state.held.keys() <= state.tasks.keys(), "a slot is held by a task that is gone"
     nowhere = len(state.tasks) - len(state.queue) - len(state.held) - len(state.handed_over)
+    nowhere -= len(state.held_back)
     assert nowhere == 0, f"{nowhere} tasks are nowhere"
     for task_id, wait_state in state.wait_states.items():
         waits = task_id in state.queue or task_id in state.handed_over
         assert waits, f"{task_id}: {wait_state}, but it does not wait"
         assert wait_state != Queued(), f"{task_id}: an entry that says nothing"
+    needed = {(n, t.id) for t in state.tasks.values() for n in t.spec.inputs_from or ()}
+    assert needed == {(n, t) for n, tasks in state.inputs.items() for t in tasks}, "inputs"
     _check_users(state)
     _check_gpus(state)
     _check_prestaged(state)
@@ -34,10 +37,21 @@ def _check_task(state: State, task: Task) -> None:
     assert has_slot == (task.id in state.held), f"{task.id}: slot"
     waits = task.status is Status.QUEUED or task.prestaged
     on_cluster = task.prestaged and state.limits.cluster is not None
-    assert (waits and not on_cluster) == (task.id in state.queue), f"{task.id}: queue"
+    in_queue, held_back = task.id in state.queue, task.id in state.held_back
+    assert (waits and not on_cluster) == (in_queue + held_back == 1), f"{task.id}: queue"
+    assert not (in_queue and task.spec.hold and not task.prestaged), f"{task.id}: held in the queue"
+    assert not (held_back and task.status is not Status.QUEUED), f"{task.id}: {task.status}"
     assert on_cluster == (task.id in state.handed_over), f"{task.id}: handed over"
     wait_state = state.wait_state(task.id)
-    assert task.prestaged != isinstance(wait_state, Queued), f"{task.id}: {wait_state}"
+    begun = not isinstance(wait_state, Queued | HeldBack)
+    assert task.prestaged == begun, f"{task.id}: {wait_state}"
+    assert held_back == isinstance(wait_state, HeldBack), f"{task.id}: {wait_state}"
+    if task.id in state.blocked:
+        assert held_back, f"{task.id}: waits for others, and may start"
+        assert task.has_open_conditions, f"{task.id}: waits for others for the second time"
+    if task.prestaged and task.spec.hold:
+        assert isinstance(wait_state, Discarding), f"{task.id}: held, {wait_state}"
+    assert not (has_slot and task.spec.hold), f"{task.id}: held, and has its slot"
     if task.prestaged:
         assert task.status is Status.PREPARING, f"{task.id}: prestaged, but {task.status}"
         if task.cancel is not None:

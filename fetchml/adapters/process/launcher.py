@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, SIGUSR1
 
-from fetchml.adapters.dataset_links import link_datasets
+from fetchml.adapters.dataset_links import input_variables, link_datasets
 from fetchml.adapters.gpu_variables import process_variables
 from fetchml.adapters.process.helper import ProcessHelper, attach, start_helper
 from fetchml.adapters.process.usage import Root, usage_of
@@ -313,6 +313,7 @@ def _environment(run: LaunchSpec, folder: AttemptFolder, datasets: Path) -> dict
         | run.env
         | process_variables(run.gpu_ids)
         | (variables_of(run) if run.places else {})
+        | (input_variables(run) if run.inputs else {})
         | dict(zip(PLACES, map(str, places), strict=True))
     )
 

@@ -11,7 +11,7 @@ from shlex import quote
 
 import msgspec
 
-from fetchml.adapters.dataset_links import link_datasets
+from fetchml.adapters.dataset_links import input_variables, link_datasets
 from fetchml.adapters.shim_command import PLACES, shim_command, variables_of
 from fetchml.adapters.slurm.job import Submission
 from fetchml.files import untrusted
@@ -103,7 +103,7 @@ def write(run: LaunchSpec, shims: Path, submission: Submission) -> bool:
     if (run.folder / SUBMISSION).exists():
         return True
     places = (folder.workspace, link_datasets(run), folder.outputs)
-    env = {"PATH": _PATH} | run.env | variables_of(run)
+    env = {"PATH": _PATH} | run.env | variables_of(run) | input_variables(run)
     env |= dict(zip(PLACES, map(str, places), strict=True))
     readonly = sorted(env.keys() & _READONLY)
     shim = shim_command(shims / "MACHINE", run, run_folder=folder.run, workspace=folder.workspace)

@@ -20,6 +20,7 @@ from fetchml.api.task_messages import (
     fill_task,
     states_of,
     task_message,
+    time_text,
     update_message,
     wants_full,
 )
@@ -205,6 +206,11 @@ def _changed_fields(request: task_pb2.UpdateTaskRequest) -> dict[str, object]:
         given["priority"] = request.priority
     if request.metadata or "metadata" in request.update_mask.paths:
         given["metadata"] = dict(islice(request.metadata.items(), MAX_ENTRIES + 1))
+    if request.HasField("hold"):
+        given["hold"] = request.hold
+    if request.HasField("start_after") or "start_after" in request.update_mask.paths:
+        set_ = request.HasField("start_after")
+        given["start_after"] = time_text(request.start_after) if set_ else ""
     if not request.HasField("update_mask"):
         return given
     for path in request.update_mask.paths:

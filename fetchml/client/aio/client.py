@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Unpack
 
@@ -91,10 +92,15 @@ class AsyncClient(AsyncAccess):
         *,
         priority: int | None = None,
         metadata: Mapping[str, str] | None = None,
+        hold: bool | None = None,
+        start_after: datetime | None = None,
     ) -> Task:
-        """Change the priority of a waiting task, and labels of any task. An empty value removes
-        its label; labels that are not named stay."""
-        return await self.call(rpcs.update_task(task_id, priority, metadata))
+        """Change the priority, hold and earliest start of a waiting task, and labels of any task.
+
+        An empty value removes its label; labels that are not named stay. A `start_after` in the
+        past means at once.
+        """
+        return await self.call(rpcs.update_task(task_id, priority, metadata, hold, start_after))
 
     async def retry(self, task_id: str, *, idempotency_key: str | None = None) -> Task:
         """Submit an ended task again, as a new task. Retries of the call never create a second

@@ -2,18 +2,31 @@
 
 import msgspec
 
-from fetchml.core.model import Principal, Role, Task, TaskSpec
+from fetchml.core.model import Principal, Role, Task
+
+_OF_THE_FIRST = frozenset({"hold", "start_after"})
 
 
-def request_of(spec: TaskSpec) -> dict[str, object]:
+def request_of(task: Task) -> dict[str, object]:
     """The request that asks for the same task: all of its fields, values of `env` included, with
-    the defaults that the server had filled in. The labels are those that the task has now."""
+    the defaults that the server had filled in. The labels are those that the task has now. Its
+    hold and its time are left out, and conditions that held: it is asked for now."""
+    spec = task.spec
     given = {
-        name: value for name, value in msgspec.structs.asdict(spec).items() if value is not None
+        name: value
+        for name, value in msgspec.structs.asdict(spec).items()
+        if value is not None and name not in _OF_THE_FIRST
     }
     request: dict[str, object] = {
         name: list(value) if isinstance(value, tuple) else value for name, value in given.items()
     }
+    if spec.after is not None:
+        del request["after"]
+        met = task.attempt or task.after_met
+        needed = spec.inputs_from or ()
+        kept = [each for each in spec.after if not met or each.task_id in needed]
+        if kept:
+            request["after"] = [msgspec.structs.asdict(each) for each in kept]
     if spec.dataset_specs is not None:
         request["dataset_specs"] = [
             {name: text for name, text in msgspec.structs.asdict(each).items() if text is not None}

@@ -12,8 +12,15 @@ from dataclasses import dataclass
 
 import msgspec
 
+from fetchml.core import after_rules
 from fetchml.core.model import DatasetSpec, Resources, TaskSpec
-from fetchml.core.requests import checkpoint, dataset, images, project_file, shell_words
+from fetchml.core.requests import (
+    checkpoint,
+    dataset,
+    images,
+    project_file,
+    shell_words,
+)
 from fetchml.core.requests.checks import (
     MAX_ENTRIES,
     MAX_INT,
@@ -32,6 +39,7 @@ from fetchml.core.requests.checks import (
 )
 from fetchml.core.requests.project_file import ProjectFile
 from fetchml.core.requests.task_limits import TaskLimits, resource_violations, timeout_violations
+from fetchml.core.requests.times import milliseconds, time_fault
 
 MAX_ARGUMENT_CHARACTERS = 32 * 1024 - 1
 """Linux accepts 128 KiB for one argument; a character may need four bytes."""
@@ -119,6 +127,13 @@ def accept(
     for name in ("command", "datasets"):
         if name in fields:
             fields[name] = tuple(fields[name])  # type: ignore[arg-type]
+    if "after" in fields:
+        fields["after"] = after_rules.read(fields["after"])
+    if inputs := fields.pop("inputs_from", None):
+        fields["inputs_from"] = tuple(inputs)  # type: ignore[arg-type]
+        fields["after"] = after_rules.with_inputs(fields.get("after"), fields["inputs_from"])  # type: ignore[arg-type]
+    if "start_after" in fields:
+        fields["start_after"] = milliseconds(fields["start_after"])  # type: ignore[arg-type]
     fields.setdefault("image", defaults.image)
     fields.setdefault("command", defaults.command)
     fields.setdefault("max_retries", defaults.max_retries)
@@ -134,13 +149,22 @@ def accept(
         longest = max(fields, key=lambda name: len(_encode(fields[name])))
         found = Violation(longest, rule) if longest in request else project.violation(longest, rule)
         raise InvalidSubmission([found])
-    if spec.dataset_specs:
-        wrong = dataset.fault(
-            spec.dataset_specs, spec.datasets or (), dataset_schemes, dataset_addresses
-        )
-        if wrong is not None:
-            raise InvalidSubmission([Violation("dataset_specs", wrong)])
+    if spec.dataset_specs and (wrong := _datasets_fault(spec, dataset_schemes, dataset_addresses)):
+        raise InvalidSubmission([Violation("dataset_specs", wrong)])
     return spec
+
+
+def _datasets_fault(
+    spec: TaskSpec, schemes: Sequence[str], addresses: dataset.AddressRules
+) -> str | None:
+    specs = spec.dataset_specs or ()
+    if spec.inputs_from and any(_is_input_place(each.mount_path) for each in specs):
+        return "must not lie in /inputs, where the outputs of other tasks are (inputs_from)"
+    return dataset.fault(specs, spec.datasets or (), schemes, addresses)
+
+
+def _is_input_place(path: str | None) -> bool:
+    return path is not None and (path == "/inputs" or path.startswith("/inputs/"))
 
 
 @functools.lru_cache(maxsize=64)
@@ -224,6 +248,10 @@ _RULES: dict[str, Check] = {
     "checkpoint": boolean,
     "checkpoint_from": line(64, empty=False),
     "warn_seconds": integer(0, checkpoint.MAX_WARN_SECONDS),
+    "after": after_rules.fault,
+    "inputs_from": after_rules.inputs_fault,
+    "start_after": time_fault,
+    "hold": boolean,
 }
 
 _PROJECT_RULES = {

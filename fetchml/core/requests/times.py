@@ -7,6 +7,8 @@ _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})",
     re.ASCII,
 )
+LATEST_MS = 253_402_300_799_000
+"""The last second of the year 9999."""
 RULE = "must be a time such as 2026-01-31T12:00:00Z"
 
 
@@ -18,3 +20,11 @@ def milliseconds(text: str) -> int | None:
         return int(datetime.fromisoformat(text).timestamp() * 1000)
     except ValueError:
         return None
+
+
+def time_fault(value: object) -> str | None:
+    """The rule for a field of a request."""
+    if not isinstance(value, str):
+        return "must be a string"
+    ms = milliseconds(value)
+    return None if ms is not None and 0 <= ms <= LATEST_MS else RULE

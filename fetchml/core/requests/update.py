@@ -4,13 +4,15 @@ A request has the changed fields only. `_RULES` has a line for each field that m
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
 from msgspec.structs import replace
 
 from fetchml.core.model import Status, Task, TaskSpec, Value
 from fetchml.core.requests import submission
-from fetchml.core.requests.checks import Check, Violation, check_fields
+from fetchml.core.requests.checks import Check, Violation, boolean, check_fields
+from fetchml.core.requests.times import milliseconds, time_fault
 
 
 class TaskUpdate(Value, frozen=True):
@@ -19,6 +21,9 @@ class TaskUpdate(Value, frozen=True):
     priority: int | None = None
     metadata: dict[str, str] | None = None
     """Labels to set; an empty value removes the label. All others stay."""
+    hold: bool | None = None
+    start_after: int | None = None
+    """Milliseconds since the epoch (UTC); 0: at once."""
 
     @property
     def summary(self) -> str:
@@ -26,6 +31,10 @@ class TaskUpdate(Value, frozen=True):
         parts = [] if self.priority is None else [f"priority {self.priority}"]
         if self.metadata is not None:
             parts.append(f"labels {', '.join(sorted(self.metadata)) or 'none'}")
+        if self.hold is not None:
+            parts.append("held" if self.hold else "released")
+        if self.start_after is not None:
+            parts.append(f"start_after {_shown_time(self.start_after)}")
         return "; ".join(parts)
 
 
@@ -47,13 +56,24 @@ def _labels(value: object) -> str | None:
     return submission.metadata_fault(_without_null(value))
 
 
-_RULES: dict[str, Check] = {"priority": submission.priority_fault, "metadata": _labels}
+def _time(value: object) -> str | None:
+    return None if value == "" else time_fault(value)
+
+
+_RULES: dict[str, Check] = {
+    "priority": submission.priority_fault,
+    "metadata": _labels,
+    "hold": boolean,
+    "start_after": _time,
+}
 
 KNOWN_FIELDS = frozenset(_RULES)
 
 
 def read(request: Mapping[str, object]) -> TaskUpdate:
     """Raises InvalidUpdate with every violation."""
+    if "start_after" in request and request["start_after"] is None:
+        request = {**request, "start_after": ""}
     fields, violations = check_fields(request, _RULES, required=())
     if violations:
         raise InvalidUpdate(violations)
@@ -62,22 +82,45 @@ def read(request: Mapping[str, object]) -> TaskUpdate:
         raise InvalidUpdate([Violation("body", rule)])
     if "metadata" in fields:
         fields["metadata"] = _without_null(fields["metadata"])
+    if "start_after" in fields:
+        fields["start_after"] = milliseconds(str(fields["start_after"])) or 0
     return TaskUpdate(**fields)  # type: ignore[arg-type]
 
 
-def apply(task: Task, update: TaskUpdate) -> Outcome:
-    """Raises InvalidUpdate if the changed task would break a rule of a request."""
+def apply(task: Task, update: TaskUpdate, *, on_cluster: bool = False) -> Outcome:
+    """Raises InvalidUpdate if the changed task would break a rule of a request. `on_cluster`: a
+    cluster places the tasks."""
     spec = task.spec
     if update.priority is not None and update.priority != spec.priority:
-        if task.shown_status is not Status.QUEUED:
-            state = task.shown_status
-            return Outcome(conflict=f"priority: only a waiting task's can change; it is {state}")
-        if task.cancel is not None:
-            return Outcome(conflict="priority: the task is being cancelled")
+        if conflict := _does_not_wait(task, "priority"):
+            return Outcome(conflict=conflict)
         spec = replace(spec, priority=update.priority)
+    if update.hold is not None and update.hold != spec.hold:
+        if conflict := _does_not_wait(task, "hold", on_cluster=on_cluster):
+            return Outcome(conflict=conflict)
+        spec = replace(spec, hold=update.hold)
+    if update.start_after is not None and update.start_after != (spec.start_after or 0):
+        if conflict := _does_not_wait(task, "start_after", on_cluster=on_cluster):
+            return Outcome(conflict=conflict)
+        spec = replace(spec, start_after=update.start_after or None)
     if update.metadata is not None:
         spec = _with_labels(spec, update.metadata)
     return Outcome(task if spec == task.spec else replace(task, spec=spec))
+
+
+def _does_not_wait(task: Task, field: str, *, on_cluster: bool = False) -> str | None:
+    """Why a field can't change that is only for waiting tasks; `None` if it can."""
+    if task.shown_status is not Status.QUEUED:
+        return f"{field}: only a waiting task's can change; it is {task.shown_status}"
+    if task.cancel is not None:
+        return f"{field}: the task is being cancelled"
+    if on_cluster and task.prestaged:
+        return f"{field}: the cluster has the task already, and decides when it starts"
+    return None
+
+
+def _shown_time(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat() if ms else "none"
 
 
 def _with_labels(spec: TaskSpec, labels: Mapping[str, str]) -> TaskSpec:

@@ -14,6 +14,7 @@ from fetchml.core.scheduling.availability import Availability
 from fetchml.core.scheduling.ready_queue import SubQueue
 from fetchml.core.scheduling.scheduler import ShareLevels, over_quota
 from fetchml.core.state import State
+from fetchml.core.waiting import held_back
 
 LOOKED_AT = 100
 """Waiting tasks that one decision looks at."""
@@ -39,13 +40,14 @@ def next_preemption(state: State, now: int, level: ShareLevels) -> Preemption | 
         user = queue.user
         if over_quota(state, queue, more_slots=slots[user], more_gpus=gpus[user]):
             continue
-        if state.tasks[entry.task_id].cancel is not None:
+        task = state.tasks[entry.task_id]
+        if task.cancel is not None or (task.prestaged and held_back(task, now) is not None):
             continue
         if not _fits(available, queue):
             less_urgent = [v for v in victims if v.spec.priority < queue.priority]
             chosen = _needed(available, queue, less_urgent)
             if chosen:
-                return Preemption(state.tasks[entry.task_id], chosen)
+                return Preemption(task, chosen)
         else:
             available.slots -= 1
             available.reserve(queue.shape.resources, available.choose(queue.shape))

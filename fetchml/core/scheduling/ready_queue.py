@@ -21,11 +21,11 @@ class QueueEntry(msgspec.Struct, frozen=True, order=True, gc=False):
     created_at: int
     task_id: str
     ready_at: int
-    """Since when it waits for its resources: its creation, or the end of its last delay."""
+    """Since when it waits for its resources (`Task.ready_at`)."""
 
 
 def entry_of(task: Task) -> QueueEntry:
-    return QueueEntry(task.created_at, task.id, max(task.created_at, task.not_before))
+    return QueueEntry(task.created_at, task.id, task.ready_at)
 
 
 class Shape:

@@ -21,7 +21,7 @@ from fetchml.core.model import HaltCause, Task
 from fetchml.core.scheduling.availability import Availability
 from fetchml.core.scheduling.ready_queue import SubQueue
 from fetchml.core.state import State
-from fetchml.core.waiting import PRESTAGED, Discarding, may_be_prestaged
+from fetchml.core.waiting import PRESTAGED, Discarding, held_back, may_be_prestaged
 
 
 class Allocate(NamedTuple):
@@ -110,6 +110,8 @@ class SchedulingPass:
         if task.cancel is not None:
             return None
         if isinstance(self._state.wait_state(task.id), Discarding):
+            if held_back(task, self._now) is not None:
+                return None
             if queue.shape.fits or self._has_waited(queue):
                 self._reserve(queue)
             return None

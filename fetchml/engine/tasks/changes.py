@@ -6,7 +6,7 @@ from fetchml.auth.audit import Audit
 from fetchml.core import quotas
 from fetchml.core.audit import Action
 from fetchml.core.events import InterruptRequested, UpdateRequested
-from fetchml.core.model import ENDED, Principal, Task
+from fetchml.core.model import ENDED, FailureReason, Principal, Task
 from fetchml.core.requests import again, update
 from fetchml.core.requests.update import InvalidUpdate, TaskUpdate
 from fetchml.core.state import State
@@ -74,7 +74,9 @@ class TaskChanges:
             # It has ended. Its end may still be on the way to the disk, where all others read.
             await self._dispatcher.settled()
             task = await self._tasks.to_change(who, task_id)
-        changed, conflict = update.apply(task, wanted)
+        changed, conflict = update.apply(
+            task, wanted, on_cluster=self._state.limits.cluster is not None
+        )
         if changed is None:
             raise Conflict(f"{conflict}")
         if fault := quotas.growth_fault(self._state, task, changed):
@@ -108,8 +110,13 @@ class TaskChanges:
         task = await self._tasks.to_change(who, task_id)
         if task.status not in ENDED:
             raise Conflict(f"It has not ended, it is {task.shown_status}: cancel it first")
+        if task.failure_reason is FailureReason.DEPENDENCY_FAILED:
+            raise Conflict(
+                f"It would fail again: {task.error}. Retry that task, then submit this one again "
+                "with the new id in 'after'"
+            )
         owner = again.submitter(who, task)
-        request = again.request_of(task.spec)
+        request = again.request_of(task)
         new = await self._submissions.create_task(owner, request, idempotency_key)
         await self._audit.done(who, Action.TASK_RETRY, new.id, f"of {task.id}")
         return new

@@ -64,8 +64,8 @@ class WaitingTasks:
         return WaitingList(shown, self._index.count((Status.QUEUED,), only))
 
     async def _rows(self, only: str | None, limit: int) -> list[_Row]:
-        """The first `limit` tasks, at most, with their positions. A task whose retry is delayed has
-        none and comes last."""
+        """The first `limit` tasks, at most, with their positions. Tasks whose retry is
+        delayed have none and come later, and last those that may not start now."""
         state = self._state
         # A cluster orders the tasks that it has; others follow those.
         with_cluster = [
@@ -89,10 +89,14 @@ class WaitingTasks:
         if len(rows) < limit:
             delayed = state.queue.first_delayed(limit - len(rows), only)
             rows += [_Row(task_id, None) for task_id in delayed]
+        if len(rows) < limit:
+            held_back = state.held_back.first(limit - len(rows), only)
+            rows += [_Row(task_id, None) for task_id in held_back]
         return with_cluster + rows
 
     def _is_live(self, task_id: str) -> bool:
-        return task_id in self._state.queue or task_id in self._state.handed_over
+        state = self._state
+        return task_id in state.queue or task_id in state.handed_over or task_id in state.held_back
 
     async def _explained(self, who: Principal, task: Task, position: int | None) -> WaitingTask:
         explanation = explain(

@@ -12,8 +12,10 @@ from datetime import tzinfo
 from msgspec.structs import replace
 
 from fetchml.core.model import ENDED, Change, Status, Task
+from fetchml.core.state import Limits
 from fetchml.core.usage import DayUse, GpuHold, UserDay, parts_of_days
 from fetchml.engine.daily_counts import day_of
+from fetchml.ports.store import Store, StoredState
 
 _HOLDING = (Status.PREPARING, Status.RUNNING)
 """Without COLLECTING: only the slot is held then, no core and no GPU."""
@@ -136,3 +138,12 @@ class UsageLedger:
         if use != DayUse():
             key = UserDay(day_of(at, self._zone), user)
             self._sums[key] = self._sums.get(key, DayUse()).plus(use)
+
+
+async def restored_ledger(
+    store: Store, restored: StoredState, zone: tzinfo, limits: Limits, clock: Callable[[], int]
+) -> UsageLedger:
+    ledger = UsageLedger(zone, limits.slots_per_gpu, clock)
+    recent = [task for ended in restored.recent.values() for task in ended]
+    ledger.load(restored.live, recent, await store.usage.accounted_until())
+    return ledger

@@ -25,6 +25,8 @@ export function advice(task: Task): string | undefined {
       return "Nothing is known of its end, as after a power failure. Run it again.";
     case "COLLECT_FAILED":
       return "Its results could not be stored. An admin can look at the disk, then run it again.";
+    case "DEPENDENCY_FAILED":
+      return "Run the task that the error names again, then submit this one after the new task.";
     default:
       return undefined;
   }

@@ -1,0 +1,81 @@
+"""`after` and `inputs_from` of a request: the tasks that it starts after, how they have to end, and
+whose outputs it gets."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from fetchml.core.model import Condition, Dependency
+from fetchml.core.requests.checks import MAX_ENTRIES, NULL, line, list_of
+
+MAX_INPUTS = 100
+"""Tasks whose outputs one task gets: each is a mount."""
+
+_id = line(64, empty=False)
+
+
+def _item_fault(value: object) -> str | None:
+    if isinstance(value, str):
+        return _id(value)
+    if not isinstance(value, dict):
+        return "must be the id of a task, or an object with task_id and condition"
+    if len(value) > MAX_ENTRIES:
+        return f"must not have more than {MAX_ENTRIES} properties"
+    if "task_id" not in value:
+        return "task_id is required"
+    for name in ("task_id", "condition"):
+        if name in value and value[name] is None:
+            return f"{name} {NULL}"
+    if wrong := _id(value["task_id"]):
+        return f"task_id {wrong}"
+    condition = value.get("condition", Condition.COMPLETED)
+    if not isinstance(condition, str) or condition not in tuple(Condition):
+        return f"condition must be one of {', '.join(Condition)}"
+    return None
+
+
+_items_fault = list_of(_item_fault)
+_ids_fault = list_of(_id)
+
+
+def fault(value: object) -> str | None:
+    if wrong := _items_fault(value):
+        return wrong
+    seen = set[str]()
+    for each in _read(cast("list[Any]", value)):
+        if each.task_id in seen:
+            return f"must not name task {each.task_id!r} twice"
+        seen.add(each.task_id)
+    return None
+
+
+def inputs_fault(value: object) -> str | None:
+    if wrong := _ids_fault(value):
+        return wrong
+    ids = cast("list[str]", value)
+    if len(ids) > MAX_INPUTS:
+        return f"must not have more than {MAX_INPUTS} items"
+    twice = next((each for number, each in enumerate(ids) if each in ids[:number]), None)
+    return None if twice is None else f"must not name task {twice!r} twice"
+
+
+def with_inputs(
+    after: tuple[Dependency, ...] | None, inputs: Sequence[str]
+) -> tuple[Dependency, ...]:
+    """Return what a task starts after that gets outputs: their tasks have to complete, unless
+    `after` asks for another end."""
+    named = {each.task_id for each in after or ()}
+    return (*(after or ()), *(Dependency(each) for each in inputs if each not in named))
+
+
+def read(value: object) -> tuple[Dependency, ...] | None:
+    """Convert a valid value; an empty list asks for nothing."""
+    return tuple(_read(cast("list[Any]", value))) or None
+
+
+def _read(items: list[Any]) -> list[Dependency]:
+    return [
+        Dependency(each)
+        if isinstance(each, str)
+        else Dependency(each["task_id"], Condition(each.get("condition", Condition.COMPLETED)))
+        for each in items
+    ]

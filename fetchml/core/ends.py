@@ -1,0 +1,117 @@
+"""How tasks and attempts end: requests to end them, records of their ends, and what is kept."""
+
+from enum import StrEnum
+
+from fetchml.core.values import Value
+
+
+class User(Value, frozen=True, tag="user"):
+    """A person or program with a key."""
+
+    name: str
+    """Without a blank, as all names of keys are."""
+
+
+class Server(Value, frozen=True, tag="server"):
+    """The server itself."""
+
+    reason: str
+    """For the task's user; holds a blank: "idle for 4 h"."""
+
+
+Actor = User | Server
+"""On whose behalf a task is ended."""
+
+
+class Cancel(Value, frozen=True):
+    """A durable request to end a task."""
+
+    by: str
+    """The actor as it is stored and shown: a user's name or the server's reason."""
+    at: int
+
+    @classmethod
+    def of(cls, actor: Actor, at: int) -> "Cancel":
+        return cls(actor.name if isinstance(actor, User) else actor.reason, at)
+
+    @property
+    def actor(self) -> Actor:
+        return Server(self.by) if " " in self.by else User(self.by)
+
+
+class AttemptEnd(Value, frozen=True):
+    """How an attempt's processes ended, as the shim recorded it.
+
+    Exactly one of `code`, `signal` and `lost` is set.
+    """
+
+    at: int
+    started_at: int | None = None
+    """`None` if the command was not started or the time is not known."""
+    code: int | None = None
+    """Exit code."""
+    signal: int | None = None
+    """Number of the signal that ended the command."""
+    lost: str | None = None
+    """Why the true end is not known."""
+    timed_out: bool = False
+    """The shim stopped the command at its time limit."""
+    stopped: bool = False
+    """The shim received SIGTERM while the command ran."""
+    warned: bool = False
+    """The shim sent the warning before the time limit."""
+    out_of_memory: bool = False
+    """The kernel killed a process of the attempt for lack of memory."""
+    start_error: str | None = None
+    """Why the command could not be started (not found, not executable); `None` if it was."""
+
+
+class Kept(Value, frozen=True):
+    """Disk use of a task's files, in whole blocks, measured when an attempt ended."""
+
+    outputs_bytes: int = 0
+    """Outputs and checkpoint."""
+    outputs_files: int = 0
+    """Files and folders."""
+    logs_bytes: int = 0
+    """Logs of all attempts, with the records of their ends."""
+    logs_files: int = 0
+    left_out_files: int = 0
+    """Files of the last attempt's outputs that were beyond [tasks] outputs_files and outputs_mb."""
+    left_out_bytes: int = 0
+
+    @property
+    def note(self) -> str | None:
+        """Outputs that are missing, as a sentence for users; `None` if all are kept."""
+        if not self.left_out_files:
+            return None
+        size = f"{self.left_out_bytes / (1 << 20):.1f} MiB"
+        return (
+            f"{self.left_out_files} output files ({size}) were not kept: they are beyond the "
+            "server's [tasks] outputs_files or outputs_mb"
+        )
+
+
+class HaltCause(StrEnum):
+    """Why the core stops an attempt whose task goes on."""
+
+    GPU = "gpu"
+    """A GPU of the attempt is lost or can't be used; the task is retried on another."""
+    PREEMPTED = "preempted"
+    """A more urgent task needs the resources; the task is queued again, which is no retry."""
+    INTERRUPTED = "interrupted"
+    """A user has the attempt end as if its host were lost; the task is queued again, which is no
+    retry."""
+
+
+class Halt(Value, frozen=True):
+    """The core's durable decision to stop an attempt."""
+
+    cause: HaltCause
+    why: str
+    """For users."""
+    at: int
+    gpus: tuple[str, ...] = ()
+    """UUIDs of the GPUs that failed the task; it avoids them from then on."""
+    by: str | None = None
+    """Id of the preempting task; `None` for other causes."""

@@ -1,0 +1,78 @@
+"""Waiting tasks that may not start now, whatever is free: held ones, and those whose time has not
+come. No pass of the scheduler looks at them."""
+
+from heapq import heappop, heappush, nsmallest
+
+from fetchml.core.model import Task
+from fetchml.core.waiting import HeldBack, Postponed
+
+
+class HeldBackTasks:
+    def __init__(self) -> None:
+        self._states: dict[str, HeldBack] = {}
+        self._user_of: dict[str, str] = {}
+        self._by_user: dict[str, int] = {}
+        """Number of each user's tasks; no number is 0."""
+        self._times: list[tuple[int, str]] = []
+        """A heap of the times of postponed tasks; removed tasks may still be in it."""
+
+    def copy(self) -> "HeldBackTasks":
+        """Return a copy that does not change with this one."""
+        other = HeldBackTasks()
+        other._states = dict(self._states)
+        other._user_of = dict(self._user_of)
+        other._by_user = dict(self._by_user)
+        other._times = list(self._times)
+        return other
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def __contains__(self, task_id: str) -> bool:
+        return task_id in self._states
+
+    def get(self, task_id: str) -> HeldBack | None:
+        return self._states.get(task_id)
+
+    def count_of(self, user: str) -> int:
+        return self._by_user.get(user, 0)
+
+    def add(self, task: Task, state: HeldBack) -> None:
+        self._states[task.id] = state
+        self._user_of[task.id] = task.user
+        self._by_user[task.user] = self._by_user.get(task.user, 0) + 1
+        if isinstance(state, Postponed):
+            heappush(self._times, (state.until, task.id))
+
+    def remove(self, task_id: str) -> None:
+        del self._states[task_id]
+        user = self._user_of.pop(task_id)
+        self._by_user[user] -= 1
+        if not self._by_user[user]:
+            del self._by_user[user]
+
+    def next_due(self) -> int | None:
+        """When the next postponed task may start; `None` if none is postponed."""
+        while self._times and not self._is_current(*self._times[0]):
+            heappop(self._times)
+        return self._times[0][0] if self._times else None
+
+    def due(self, now: int) -> list[str]:
+        """Ids of the postponed tasks whose time has come."""
+        found = []
+        while (due := self.next_due()) is not None and due <= now:
+            found.append(heappop(self._times)[1])
+        return found
+
+    def first(self, count: int, user: str | None = None) -> list[str]:
+        """Ids of the first tasks: by their times, then by age. Of one user, or of all (`None`)."""
+        own = (
+            (state.until if isinstance(state, Postponed) else 1 << 63, task_id)
+            for task_id, state in self._states.items()
+            if user in (None, self._user_of[task_id])
+        )
+        return [task_id for _, task_id in nsmallest(count, own)]
+
+    def _is_current(self, until: int, task_id: str) -> bool:
+        state = self._states.get(task_id)
+        return isinstance(state, Postponed) and state.until == until

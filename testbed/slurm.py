@@ -158,6 +158,18 @@ class Slurm:
         """Stop a daemon in its tracks, so that it neither answers nor ends; or let it go on."""
         self._daemons[name].send_signal(signal.SIGCONT if go_on else signal.SIGSTOP)
 
+    @contextmanager
+    def remembered(self) -> Iterator[None]:
+        """At the end slurmctld, which must be killed until then, has the state of the beginning."""
+        self.run("scontrol", "shutdown", "slurmctld")
+        self._daemons.pop("slurmctld").wait(START_SECONDS)
+        state, copy = self.folder / "state", self.folder / "state.copy"
+        shutil.copytree(state, copy)
+        self.restart_controller()
+        yield
+        shutil.rmtree(state)
+        copy.rename(state)
+
     def restart_controller(self, *, up_to_id: int = 0) -> None:
         """Start slurmctld after it was killed.
 

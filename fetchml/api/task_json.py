@@ -79,6 +79,7 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "metadata": spec.metadata or None,
         "experiment_id": spec.experiment_id,
         "dataset_specs": [_dataset_json(dataset) for dataset in spec.dataset_specs or ()] or None,
+        "slurm": spec.slurm or None,
         "progress": task.progress,
         "note": task.kept.note if task.kept is not None else None,
         "not_before": rfc3339(task.not_before) if task.not_before else None,

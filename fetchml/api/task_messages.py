@@ -134,6 +134,7 @@ def _beyond_the_contract(task: Task) -> task_pb2.Task:
         infra_retries=task.infra_retries,
         preemptible=spec.preemptible,
         preempted=task.preempted,
+        slurm=spec.slurm,
         note=task.kept.note if task.kept is not None else None,
         checkpoint=spec.checkpoint or None,
         checkpoint_from=spec.checkpoint_from,
@@ -180,6 +181,7 @@ _PLAIN: dict[str, Callable[[Any], object]] = {
     "after": lambda tasks: [_dependency_fields(each) for each in tasks[: MAX_ITEMS + 1]],
     "inputs_from": lambda ids: list(ids[: MAX_ITEMS + 1]),
     "start_after": time_text,
+    "slurm": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
 }
 _NOT_PART_OF_TASK = frozenset({"idempotency_key", "view", "validate_only"})
 """Fields that control the reply rather than describe the task."""

@@ -148,6 +148,8 @@ class AttemptManager:
             gpu_ids=task.gpu_uuids,
             gpu=spec.gpu or 0,
             priority=spec.priority,
+            user=task.user,
+            slurm=spec.slurm or {},
             timeout_ms=spec.timeout_seconds * 1000,
             warn_ms=spec.warn_seconds * 1000,
             grace_ms=self._settings.grace_ms,

@@ -17,10 +17,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from msgspec.structs import replace
 
+from fetchml.attempts.ends import end_of
+from fetchml.attempts.patience import patiently
 from fetchml.attempts.staging import Inputs
 from fetchml.attempts.stopping import AGAIN_SECONDS, StopRequest
 from fetchml.attempts.times import AttemptTimes
@@ -42,6 +43,7 @@ from fetchml.files.folder_events import FolderEvents
 from fetchml.files.kept_outputs import LeftOut, OutputLimits
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, PrepareError
 from fetchml.system import failpoints
+from fetchml.system.background import first_of
 from fetchml.system.threads import WorkerThreads
 
 PRESTAGE_DELAY_SECONDS = 0.05
@@ -91,6 +93,7 @@ class AttemptRunner:
         self._checkpoint = checkpoint
         self._look = look
         self._on_cluster = on_cluster
+        self._in_thread: Look = look if on_cluster else asyncio.to_thread
         self._folder = AttemptFolder(launch.folder)
         self._times = AttemptTimes(self._folder, task, clock)
         self._end = task.end
@@ -177,7 +180,7 @@ class AttemptRunner:
     async def _let_others_start(self) -> None:
         pause = asyncio.create_task(asyncio.sleep(PRESTAGE_DELAY_SECONDS))
         try:
-            await _first_of(pause, self._may_open, self._discard_requested, self._stop.made)
+            await first_of(pause, self._may_open, self._discard_requested, self._stop.made)
         finally:
             pause.cancel()
 
@@ -189,7 +192,7 @@ class AttemptRunner:
             failpoints.reach("ready")
             self._exit = asyncio.create_task(self._launcher.wait(self._launch))
             requested = [self._may_open, self._discard_requested, self._stop.made]
-            await _first_of(self._exit, *requested)
+            await first_of(self._exit, *requested)
             if self._discard_requested.is_set() or self._stop.made.is_set():
                 failpoints.reach("abandoned")
                 return await self._give_up(None, permanent=self._stop.made.is_set())
@@ -205,7 +208,7 @@ class AttemptRunner:
 
     async def _lose(self, why: str) -> bool:
         """Report a prestaged attempt as lost; return false if it has started."""
-        if not await asyncio.to_thread(self._folder.revoke):
+        if not await self._in_thread(self._folder.revoke):
             return False
         now = self._clock()
         end = AttemptEnd(at=now, lost=why)
@@ -215,9 +218,13 @@ class AttemptRunner:
 
     async def _prepare(self) -> bool:
         """Prepare the attempt up to its gate; return false if it was abandoned."""
-        preparing = asyncio.create_task(self._stage_and_launch())
+        preparing = asyncio.create_task(
+            patiently(self._launcher, self._stage_and_launch, self._progress)
+            if self._on_cluster
+            else self._stage_and_launch()
+        )
         try:
-            await _first_of(preparing, self._stop.made, self._discard_requested)
+            await first_of(preparing, self._stop.made, self._discard_requested)
             cancelled = not preparing.done()
         finally:
             # Also when the server stops: nothing may be created after this returns.
@@ -236,18 +243,20 @@ class AttemptRunner:
         return True
 
     async def _stage_and_launch(self) -> None:
-        inputs = await self._inputs.provide(self._task, self._folder, self._progress)
+        inputs = await self._inputs.provide(
+            self._task, self._folder, self._progress, self._in_thread
+        )
         env = {**self._launch.env, **self._inputs.secrets(self._task)}
         self._launch = replace(inputs.into(self._launch), env=env)
         await self._launcher.prepare(self._launch, self._progress)
 
     async def _give_up(self, error: str | None, *, permanent: bool) -> bool:
         """Revoke the attempt; return true if its command had started already."""
-        if not await asyncio.to_thread(self._folder.revoke):
+        if not await self._in_thread(self._folder.revoke):
             return True
         if self._is_prestaged:
             failpoints.reach("revoked")
-        await asyncio.to_thread(self._folder.discard)
+        await self._in_thread(self._folder.discard)
         task = self._task
         now = self._clock()
         await self._report(NeverStarted(now, task.id, task.attempt, error, permanent))
@@ -261,7 +270,7 @@ class AttemptRunner:
         await self._launcher.remove(self._launch)
         if self._never_started:
             # Again: a request to the backend that was under way may have created them once more.
-            await asyncio.to_thread(self._folder.discard)
+            await self._in_thread(self._folder.discard)
         await self._inputs.release(self._task)
 
     async def _exit_or_prepare_again(self) -> bool:
@@ -279,7 +288,7 @@ class AttemptRunner:
 
     async def _wait_for_room(self) -> None:
         """Return when the disk has space, or when a stop is requested."""
-        while not await asyncio.to_thread(self._folder.has_room):
+        while not await self._in_thread(self._folder.has_room):
             with suppress(TimeoutError):
                 async with asyncio.timeout(AGAIN_SECONDS):
                     await self._stop.made.wait()
@@ -304,7 +313,7 @@ class AttemptRunner:
             if no_room and await self._look(self._folder.claim) is None:
                 await self._forget_exit()
                 return False
-            if await self._look(self._folder.end) is None and not await asyncio.to_thread(
+            if await self._look(self._folder.end) is None and not await self._in_thread(
                 self._folder.revoke
             ):
                 # The launcher may not have seen the shim, which has claimed the attempt since then.
@@ -315,15 +324,10 @@ class AttemptRunner:
         finally:
             stopping.cancel()
             await asyncio.gather(stopping, return_exceptions=True)
-        end = await self._look(self._folder.end)
+        recorded = await self._look(self._folder.end)
+        started = None if recorded is not None else await self._look(self._folder.started)
         now = self._clock()
-        if end is None:
-            started = await self._look(self._folder.started)
-            lost = exit_seen.lost or "it vanished without a word of its end"
-            started_at = started.at if started is not None else None
-            end = AttemptEnd(at=now, started_at=started_at, lost=lost)
-        elif exit_seen.out_of_memory:
-            end = replace(end, out_of_memory=True)
+        end = end_of(recorded, started, exit_seen, now)
         end = self._times.ended(end)
         self._end = end
         node, gpus = await self._node()
@@ -382,13 +386,3 @@ class AttemptRunner:
     def _progress(self, sentence: str) -> None:
         shown = text.shown(sentence, text.MAX_MESSAGE)
         self._report(Progressed(self._clock(), self._task.id, self._task.attempt, shown))
-
-
-async def _first_of(work: asyncio.Task[Any], *events: asyncio.Event) -> None:
-    """Return when the work is done or an event is set. The work goes on."""
-    waiting = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait([work, *waiting], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in waiting:
-            each.cancel()

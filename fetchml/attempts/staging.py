@@ -10,7 +10,7 @@ from fetchml.attempts.checkpoints import Checkpoints
 from fetchml.attempts.task_inputs import TaskInputs
 from fetchml.core.model import Task
 from fetchml.datasets.provider import DatasetProvider
-from fetchml.files.attempt_folder import AttemptFolder
+from fetchml.files.attempt_folder import AttemptFolder, Look
 from fetchml.files.task_users import FileOwners
 from fetchml.ports.launcher import LaunchSpec, Mount, Owner, Place
 from fetchml.snapshots.service import Snapshots
@@ -67,17 +67,22 @@ class Inputs:
         await self._datasets.open(live)
 
     async def provide(
-        self, task: Task, folder: AttemptFolder, progress: Callable[[str], None]
+        self,
+        task: Task,
+        folder: AttemptFolder,
+        progress: Callable[[str], None],
+        in_thread: Look = asyncio.to_thread,
     ) -> StagedInputs:
         """Put all inputs of an attempt in place. Raises PrepareError.
 
         May be called again for the same attempt, also by a later server while the shim waits
         already: whatever is in place stays as it is. `progress` receives short sentences, in the
-        event loop. After a cancellation nothing writes to the attempt's folder any more.
+        event loop. `in_thread` looks at the folder. After a cancellation nothing writes to the
+        attempt's folder any more.
         """
         spec = task.spec
         # The owner of an attempt that an earlier server prepared stays: its shim may wait already.
-        owner = await asyncio.to_thread(folder.owner)
+        owner = await in_thread(folder.owner)
         if task.service:
             mount, workspace_owner = await self._workspace_of(task)
             return StagedInputs((mount,), owner or workspace_owner)

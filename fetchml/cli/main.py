@@ -49,6 +49,7 @@ COMMANDS = {
         "priority": "Change the priority of a waiting task.",
         "hold": "Keep waiting tasks from starting.",
         "release": "Let held tasks start.",
+        "task": "Decide about tasks on a cluster.",
         "rm": "Remove ended tasks from the history.",
         "prune": "Remove old tasks, outputs or snapshots.",
     },

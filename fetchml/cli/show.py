@@ -70,6 +70,7 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         "gpus": ", ".join(task.gpu_uuids),
         "preemptible": "yes" if task.preemptible else "",
         "checkpoint": _checkpoint(task),
+        "slurm": ", ".join(f"{name}={value}" for name, value in sorted(task.slurm.items())),
         "time limit": f"{task.timeout_seconds} s" if task.timeout_seconds else "",
         "warning": f"{task.warn_seconds} s before SIGTERM" if task.warn_seconds else "",
         "after": ", ".join(

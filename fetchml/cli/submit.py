@@ -129,6 +129,12 @@ def _own_failures(*, waits: bool) -> Iterator[None]:
     metavar="NAME",
     help="Add the task to this experiment: its name or id.",
 )
+@click.option(
+    "--slurm",
+    type=KeyValue(),
+    multiple=True,
+    help="Set a parameter of the Slurm job, as partition=gpu or gres=gpu:a100:2. Repeatable.",
+)
 @click.option("--metadata", "-m", type=KeyValue(), multiple=True, help="Add a label. Repeatable.")
 @click.option(
     "--timeout",
@@ -256,7 +262,7 @@ def create(client: Client, command: tuple[str, ...], fields: dict[str, Any]) -> 
 def given_fields(command: tuple[str, ...], fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields that were given, with a job name."""
     given = {name: value for name, value in fields.items() if value not in (None, ())}
-    for name in ("env", "metadata"):
+    for name in ("env", "metadata", "slurm"):
         if name in given:
             given[name] = dict(given[name])
     return {"job_name": job_name(command), "command": command, **given}

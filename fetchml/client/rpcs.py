@@ -73,6 +73,7 @@ class TaskFields(TypedDict, total=False):
     checkpoint: bool
     checkpoint_from: str
     warn_seconds: int
+    slurm: Mapping[str, str]
     experiment_id: str
     after: Sequence[str | Dependency]
     """Tasks that have to end first: ids of tasks that have to complete, or Dependency."""
@@ -236,6 +237,11 @@ def retry_task(task_id: str, idempotency_key: str | None) -> Rpc[Task]:
 def interrupt_task(task_id: str) -> Rpc[task_pb2.TaskInterruption]:
     request = task_pb2.InterruptTaskRequest(task_id=task_id)
     return Rpc("TaskService/InterruptTask", request, task_pb2.TaskInterruption, repeatable=False)
+
+
+def declare_lost(task_id: str) -> Rpc[Task]:
+    request = task_pb2.DeclareTaskLostRequest(task_id=task_id, view=FULL)
+    return Rpc("TaskService/DeclareTaskLost", request, Task)
 
 
 def cancel_task(task_id: str) -> Rpc[Task]:

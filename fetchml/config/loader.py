@@ -100,6 +100,8 @@ def _convert(value: object, setting: Setting, where: str, *, text: bool = False)
             value = shlex.split(str(value))
         if text and get_origin(kind) is dict:
             value = _pairs(shlex.split(str(value)))
+            if get_origin(get_args(kind)[1]) is dict:
+                value = _nested(value)
         return msgspec.convert(value, setting.type, strict=not text, dec_hook=_decode)
     except ValueError as error:
         expected = str(error).partition(" - at ")[0].replace("`", "")
@@ -117,6 +119,17 @@ def _pairs(items: list[str]) -> dict[str, str]:
     if not all("=" in item for item in items):
         raise ValueError("Expected NAME=VALUE pairs, separated by blanks")
     return dict(item.split("=", 1) for item in items)
+
+
+def _nested(pairs: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Raises ValueError."""
+    found: dict[str, dict[str, str]] = {}
+    for path, value in pairs.items():
+        name, dot, inner = path.rpartition(".")
+        if not dot:
+            raise ValueError("Expected NAME.INNER=VALUE pairs, separated by blanks")
+        found.setdefault(name, {})[inner] = value
+    return found
 
 
 def _decode(kind: type, value: object) -> object:

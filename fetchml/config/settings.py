@@ -50,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True):
     jupyter: JupyterSettings = msgspec.field(default_factory=JupyterSettings)
     access: AccessSettings = AccessSettings()
     history: HistorySettings = HistorySettings()
-    slurm: SlurmSettings = SlurmSettings()
+    slurm: SlurmSettings = msgspec.field(default_factory=SlurmSettings)
 
 
 class Setting(msgspec.Struct, frozen=True):

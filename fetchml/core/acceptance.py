@@ -44,6 +44,8 @@ class SubmissionRules:
     dataset_schemes: tuple[str, ...] = dataset.SCHEMES
     dataset_addresses: dataset.AddressRules = dataset.PUBLIC_ADDRESSES
     allow_images: tuple[str, ...] = images.ANY
+    slurm_allow: tuple[str, ...] | None = None
+    """Parameters of Slurm that a request may have; `None` if tasks do not run on Slurm."""
 
 
 def closed(state: State, *, disk_has_room: bool) -> Refusal | None:
@@ -90,6 +92,7 @@ def accept(
         dataset_schemes=rules.dataset_schemes,
         dataset_addresses=rules.dataset_addresses,
         allow_images=rules.allow_images,
+        slurm_allow=rules.slurm_allow,
     )
     if fault := quotas.gpu_fault(state.limits, spec):
         raise submission.InvalidSubmission([Violation("gpu", fault)])

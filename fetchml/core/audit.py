@@ -18,6 +18,7 @@ class Action(StrEnum):
     TASK_PORT = "task.port"
     TASK_PORT_END = "task.port_end"
     TASK_INTERRUPT = "task.interrupt"
+    TASK_DECLARE_LOST = "task.declare_lost"
     EXPERIMENT_CREATE = "experiment.create"
     EXPERIMENT_ARCHIVE = "experiment.archive"
     EXPERIMENT_DELETE = "experiment.delete"
@@ -38,6 +39,7 @@ class Action(StrEnum):
 
 SECURITY = frozenset(
     {
+        Action.TASK_DECLARE_LOST,
         Action.KEY_CREATE,
         Action.KEY_REVOKE,
         Action.GPU_DRAIN,

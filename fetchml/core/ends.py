@@ -42,7 +42,7 @@ class Cancel(Value, frozen=True):
 class AttemptEnd(Value, frozen=True):
     """How an attempt's processes ended, as the shim recorded it.
 
-    Exactly one of `code`, `signal` and `lost` is set.
+    Exactly one of `code` and `signal` is set if the shim recorded it, else `lost`.
     """
 
     at: int
@@ -53,9 +53,9 @@ class AttemptEnd(Value, frozen=True):
     signal: int | None = None
     """Number of the signal that ended the command."""
     lost: str | None = None
-    """Why the true end is not known."""
+    """Why the true end is not known, or what other than the task caused the recorded one."""
     timed_out: bool = False
-    """The shim stopped the command at its time limit."""
+    """The shim stopped the command at its time limit, or a cluster at one of its own (`lost`)."""
     stopped: bool = False
     """The shim received SIGTERM while the command ran."""
     warned: bool = False
@@ -102,6 +102,8 @@ class HaltCause(StrEnum):
     INTERRUPTED = "interrupted"
     """A user has the attempt end as if its host were lost; the task is queued again, which is no
     retry."""
+    DECLARED_LOST = "declared_lost"
+    """An admin gave up an attempt whose node is silent; the task is retried."""
 
 
 class Halt(Value, frozen=True):

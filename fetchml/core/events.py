@@ -86,6 +86,17 @@ class Started(msgspec.Struct, frozen=True):
     """The GPUs that a cluster gave it, as far as known. The task may have forged them."""
 
 
+class LostDeclared(msgspec.Struct, frozen=True):
+    """An admin gives up a running attempt that the cluster has lost sight of
+    (`core.scheduling.lost`)."""
+
+    now: int
+    task_id: str
+    attempt: int
+    by: str
+    """The admin's name."""
+
+
 class NeverStarted(msgspec.Struct, frozen=True):
     """The attempt is over; its command was not started and never will be."""
 
@@ -195,6 +206,7 @@ Event = (
     | Progressed
     | Prestaged
     | Started
+    | LostDeclared
     | NeverStarted
     | Ended
     | Collected

@@ -1,10 +1,11 @@
-"""Stops attempts whose tasks go on: for a more urgent task, or because a user interrupts them."""
+"""Stops attempts whose tasks go on: for a more urgent task, because a user interrupts them, or
+because an admin gives them up."""
 
 from msgspec.structs import replace
 
-from fetchml.core.changes import change
-from fetchml.core.events import Decision, InterruptRequested, StopAttempt
-from fetchml.core.model import Halt, HaltCause, Task
+from fetchml.core.changes import change, current
+from fetchml.core.events import Decision, InterruptRequested, LostDeclared, StopAttempt
+from fetchml.core.model import Halt, HaltCause, Status, Task
 from fetchml.core.state import State
 from fetchml.core.stopping import manner, may_be_interrupted
 
@@ -14,11 +15,26 @@ def preempt(state: State, decision: Decision, victim: Task, winner: Task, now: i
     _halt(state, decision, victim, Halt(HaltCause.PREEMPTED, why, now, by=winner.id))
 
 
+def requested(state: State, decision: Decision, event: InterruptRequested | LostDeclared) -> None:
+    if isinstance(event, LostDeclared):
+        declare_lost(state, decision, event)
+    else:
+        interrupt(state, decision, event)
+
+
 def interrupt(state: State, decision: Decision, event: InterruptRequested) -> None:
     task = state.tasks.get(event.task_id)
     if task is not None and may_be_interrupted(task):
         why = f"interrupted by {event.by}"
         _halt(state, decision, task, Halt(HaltCause.INTERRUPTED, why, event.now))
+
+
+def declare_lost(state: State, decision: Decision, event: LostDeclared) -> None:
+    """Give up an attempt whose node is silent; the task is retried as after every such fault."""
+    task = current(state, event.task_id, event.attempt, Status.RUNNING)
+    if task is not None and may_be_interrupted(task):
+        why = f"{event.by} declared it lost while its node was silent"
+        _halt(state, decision, task, Halt(HaltCause.DECLARED_LOST, why, event.now))
 
 
 def _halt(state: State, decision: Decision, task: Task, halt: Halt) -> None:

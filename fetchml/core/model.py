@@ -153,6 +153,8 @@ class TaskSpec(Value, frozen=True):
     """Ids of tasks whose outputs it gets; `after` names each of them too."""
     hold: bool = False
     """The task waits until it is released. Never set once an attempt runs."""
+    slurm: dict[str, str] | None = None
+    """Parameters of its jobs on a Slurm cluster, by the names of `sbatch`'s options."""
 
     @property
     def argv(self) -> tuple[str, ...]:

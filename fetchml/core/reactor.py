@@ -22,6 +22,7 @@ from fetchml.core.events import (
     GpusSeen,
     InterruptRequested,
     LauncherChanged,
+    LostDeclared,
     NeverStarted,
     OpenGate,
     Prestaged,
@@ -78,8 +79,8 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
             _submit(state, decision, event)
         case CancelRequested():
             _cancel(state, decision, event)
-        case InterruptRequested():
-            halting.interrupt(state, decision, event)
+        case InterruptRequested() | LostDeclared():
+            halting.requested(state, decision, event)
         case UpdateRequested():
             _change_request(state, decision, event)
         case Progressed():

@@ -14,6 +14,9 @@ from fetchml.core.model import (
 
 STOPPED = "stopped from outside, as when the Docker engine or the machine shuts down"
 
+_BY_SIGNAL = 128
+"""Exit codes of shells above this mean that a child died by a signal."""
+
 
 class Verdict(NamedTuple):
     reason: FailureReason | None
@@ -30,15 +33,25 @@ def is_failure(end: AttemptEnd) -> bool:
     return end.code != 0 or end.stopped or end.timed_out
 
 
+def may_be_from_outside(end: AttemptEnd) -> bool:
+    """Whether something other than the task may have caused a recorded end: a signal that the shim
+    received too, or that ended the command or a child of it. The task's time limit and the warning
+    before it are the shim's own, so that such a record is true."""
+    by_shim = end.timed_out or (end.warned and end.signal == signals.SIGUSR1)
+    by_signal = end.signal is not None or (end.code is not None and end.code > _BY_SIGNAL)
+    return not by_shim and (end.stopped or by_signal)
+
+
 def judge(
     end: AttemptEnd, spec: TaskSpec, cancel: Cancel | None, halt: Halt | None = None
 ) -> Verdict:
     """Decide an attempt's outcome.
 
     A cancel goes before everything else, since it was acknowledged. A failed GPU comes next,
-    whatever the command made of it. OUT_OF_MEMORY requires a death by SIGKILL: the kernel may have
-    killed a child only, and the command went on. A command that was stopped has not done its work
-    even if it exited with 0, as one does that saves its state on SIGTERM.
+    whatever the command made of it. OUT_OF_MEMORY requires a death by SIGKILL, or that of the shim
+    too: the kernel may have killed a child only, and the command went on. A command that was
+    stopped has not done its work even if it exited with 0, as one does that saves its state on
+    SIGTERM.
     """
     exit_code = end.code if end.signal is None else 128 + end.signal
     if cancel is not None:
@@ -49,7 +62,7 @@ def judge(
         error = f"{spec.command[0]}: {end.start_error}"
         return Verdict(FailureReason.START_FAILED, error, exit_code)
     if end.timed_out:
-        limit = f"ran longer than its limit of {spec.timeout_seconds} s"
+        limit = end.lost or f"ran longer than its limit of {spec.timeout_seconds} s"
         return Verdict(FailureReason.TIMEOUT, limit, exit_code)
     if end.warned and end.signal == signals.SIGUSR1:
         why = (
@@ -57,13 +70,13 @@ def judge(
             f"{spec.timeout_seconds} s, which the command does not handle"
         )
         return Verdict(FailureReason.TIMEOUT, why, exit_code)
-    if end.out_of_memory and exit_code == 128 + signals.SIGKILL:
+    if end.out_of_memory and (exit_code == 128 + signals.SIGKILL or end.lost is not None):
         had = f"its {spec.memory_gb} GiB" if spec.memory_gb else "the memory it could have"
         return Verdict(FailureReason.OUT_OF_MEMORY, f"used more than {had} of memory", exit_code)
-    if end.lost is not None:
-        return Verdict(FailureReason.LOST, end.lost, None)
-    if end.stopped:
-        return Verdict(FailureReason.LOST, STOPPED, exit_code)
+    if end.lost is not None or end.stopped:
+        declared = halt is not None and halt.cause is HaltCause.DECLARED_LOST
+        why = halt.why if halt is not None and declared else end.lost or STOPPED
+        return Verdict(FailureReason.LOST, why, exit_code)
     if end.signal is not None:
         return Verdict(FailureReason.SIGNAL, f"ended by {_signal_name(end.signal)}", exit_code)
     if end.code != 0:

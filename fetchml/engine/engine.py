@@ -31,6 +31,7 @@ from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.changes import TaskChanges
 from fetchml.engine.tasks.results import ResultLists
+from fetchml.engine.tasks.silent import SilentTasks
 from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.engine.tasks.waiting import WaitingTasks
 from fetchml.engine.usage.history import UsageHistory
@@ -96,6 +97,8 @@ class Engine:
         self.update_task = changes.update
         self.retry_task = changes.retry
         self.interrupt_task = changes.interrupt
+        silent = SilentTasks(visible, dispatcher, cluster, audit=audit, clock=clock)
+        self.declare_lost = silent.declare_lost
         self.list_waiting = waiting.first
         self.server_info = info.get
         self.run_doctor = diagnosis.run

@@ -39,6 +39,10 @@ class Cluster(Protocol):
     def nodes(self) -> Sequence[Node]:
         """Return all nodes as last seen, by name. Calls in a row keep them fresh."""
 
+    async def until_usable(self) -> None:
+        """Return when tasks can be handed over: the cluster answers, and the folder that it shares
+        with this host can be written to."""
+
     def reason(self, task_id: str, attempt: int) -> str | None:
         """Return why the cluster has not started an attempt, as a sentence for users; `None` if
         nothing is known about it."""

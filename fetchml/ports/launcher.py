@@ -78,6 +78,10 @@ class LaunchSpec(msgspec.Struct, frozen=True):
     """Number of GPUs, for a launcher whose cluster chooses them."""
     priority: int = 5
     """1 to 10, 10 first; for a launcher whose cluster orders the tasks."""
+    user: str = ""
+    """Name of the task's user."""
+    slurm: dict[str, str] = {}
+    """Parameters of its job that the request has; for a launcher whose cluster is Slurm."""
     timeout_ms: int = 0
     warn_ms: int = 0
     """SIGUSR1 is sent so long before the time limit; 0: never."""
@@ -91,6 +95,8 @@ class AttemptExit(msgspec.Struct, frozen=True):
     out_of_memory: bool = False
     lost: str | None = None
     """Set if something other than the task ended it: the reason."""
+    timed_out: bool = False
+    """A time limit of the backend ended it; `lost` has the reason."""
     no_room: bool = False
     """The disk was full when the command was to start, so nothing was claimed and nothing ran."""
 

@@ -20,6 +20,11 @@ def on_cluster(settings: Settings) -> bool:
     return settings.server.launcher == "slurm"
 
 
+def slurm_allow(settings: Settings) -> tuple[str, ...] | None:
+    """Parameters of Slurm that requests may have; `None` if tasks do not run on Slurm."""
+    return settings.slurm.allow if on_cluster(settings) else None
+
+
 def tasks_folder(settings: Settings) -> Path:
     """The folder that holds what tasks and their nodes need. Raises CannotStart."""
     if not on_cluster(settings):

@@ -5,11 +5,14 @@ import pwd
 
 from fetchml.adapters.slurm.cli import CliTransport
 from fetchml.adapters.slurm.launcher import SlurmLauncher, SlurmOptions
+from fetchml.adapters.slurm.remote import SshHost
+from fetchml.adapters.slurm.request import Parameters
 from fetchml.adapters.slurm.rest import RestTransport
 from fetchml.adapters.slurm.token import Tokens
-from fetchml.adapters.slurm.transport import SlurmTransport
+from fetchml.adapters.slurm.transport import CALL_SECONDS, SlurmTransport
 from fetchml.config.sections.slurm import SlurmSettings
 from fetchml.config.settings import Settings
+from fetchml.core.scheduling import slurm as rules
 from fetchml.files.shared_folders import SharedFolders
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder
@@ -25,20 +28,30 @@ def slurm_launcher(settings: Settings, watch: SharedFolders) -> SlurmLauncher:
         )
     options = SlurmOptions(
         shared_dir=tasks_folder(settings),
-        partition=slurm.partition,
-        account=slurm.account,
-        qos=slurm.qos,
-        constraint=slurm.constraint,
+        parameters=_parameters(slurm),
         lost_after_seconds=slurm.lost_after,
     )
     return SlurmLauncher(options, transport_of(slurm), watch, (os.geteuid(), os.getegid()))
+
+
+def _parameters(slurm: SlurmSettings) -> Parameters:
+    """Raises CannotStart."""
+    names = ("partition", "account", "qos", "constraint", "reservation")
+    of_all = {name: value for name in names if (value := getattr(slurm, name))}
+    for where, given in (("", of_all), *((f"users.{user}", p) for user, p in slurm.users.items())):
+        if (fault := rules.check(dict(given))) is not None:
+            raise CannotStart(f"[slurm{where and '.' + where}] {fault}")
+    for entry in slurm.allow:
+        if entry.partition("=")[0] not in rules.NAMES:
+            raise CannotStart(f"[slurm] allow: {entry} is none of {', '.join(rules.NAMES)}")
+    return Parameters(of_all, slurm.users)
 
 
 def transport_of(slurm: SlurmSettings) -> SlurmTransport:
     """Raises CannotStart."""
     user = pwd.getpwuid(os.geteuid()).pw_name
     if slurm.transport == "cli":
-        return CliTransport(user)
+        return CliTransport(user, SshHost(slurm.ssh, CALL_SECONDS) if slurm.ssh else None)
     if (slurm.token_file is None) == (slurm.jwt_key is None):
         raise CannotStart("[slurm] transport is rest: set one of [slurm] token_file and jwt_key")
     return RestTransport(slurm.url, user, Tokens(user, slurm.token_file, slurm.jwt_key))

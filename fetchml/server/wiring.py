@@ -47,7 +47,7 @@ from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher
 from fetchml.server.assembly import Options
 from fetchml.server.cannot_start import CannotStart
-from fetchml.server.cluster_wiring import NO_JUPYTER, on_cluster, tasks_folder
+from fetchml.server.cluster_wiring import NO_JUPYTER, on_cluster, slurm_allow, tasks_folder
 from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system import capabilities
@@ -335,6 +335,7 @@ def options(
             dataset_schemes=settings.datasets.allow,
             dataset_addresses=_dataset_addresses(settings),
             allow_images=tasks.allow_images,
+            slurm_allow=slurm_allow(settings),
         ),
         runs=AttemptSettings(
             grace_ms=tasks.grace_seconds * 1000,

@@ -12,6 +12,8 @@ _NAMES = {
     "arm64": "shim-aarch64",
 }
 
+CLAIM_EXISTS = 120
+"""The shim's exit status when the attempt was claimed already, or revoked."""
 NO_ROOM = 121
 """The shim's exit status when the disk was full before it claimed anything."""
 _ENDS_SECONDS = 10

@@ -65,3 +65,13 @@ async def every(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def first_of(work: asyncio.Task[Any], *events: asyncio.Event) -> None:
+    """Return when the work is done or an event is set. The work goes on."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait([work, *waiting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()

@@ -74,6 +74,11 @@ class TaskServiceStub:
                 request_serializer=fetchml_dot_v1_dot_task__pb2.InterruptTaskRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_task__pb2.TaskInterruption.FromString,
                 _registered_method=True)
+        self.DeclareTaskLost = channel.unary_unary(
+                '/fetchml.v1.TaskService/DeclareTaskLost',
+                request_serializer=fetchml_dot_v1_dot_task__pb2.DeclareTaskLostRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_task__pb2.Task.FromString,
+                _registered_method=True)
         self.CancelTask = channel.unary_unary(
                 '/fetchml.v1.TaskService/CancelTask',
                 request_serializer=fetchml_dot_v1_dot_task__pb2.CancelTaskRequest.SerializeToString,
@@ -182,6 +187,14 @@ class TaskServiceServicer:
     def InterruptTask(self, request, context):
         """Ends the running attempt of a task with SIGKILL, as if its host were lost, and queues the task
         again. It counts as no retry. It is for trying out checkpoints (`fetchml drill`).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeclareTaskLost(self, request, context):
+        """Gives up a running task of a cluster whose node is silent, so that it is retried. It may still
+        run there. Only for admins. FAILED_PRECONDITION if its node is not silent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -299,6 +312,11 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.InterruptTask,
                     request_deserializer=fetchml_dot_v1_dot_task__pb2.InterruptTaskRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_task__pb2.TaskInterruption.SerializeToString,
+            ),
+            'DeclareTaskLost': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeclareTaskLost,
+                    request_deserializer=fetchml_dot_v1_dot_task__pb2.DeclareTaskLostRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_task__pb2.Task.SerializeToString,
             ),
             'CancelTask': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelTask,
@@ -544,6 +562,33 @@ class TaskService:
             '/fetchml.v1.TaskService/InterruptTask',
             fetchml_dot_v1_dot_task__pb2.InterruptTaskRequest.SerializeToString,
             fetchml_dot_v1_dot_task__pb2.TaskInterruption.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeclareTaskLost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.TaskService/DeclareTaskLost',
+            fetchml_dot_v1_dot_task__pb2.DeclareTaskLostRequest.SerializeToString,
+            fetchml_dot_v1_dot_task__pb2.Task.FromString,
             options,
             channel_credentials,
             insecure,

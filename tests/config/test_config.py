@@ -46,6 +46,7 @@ def test_every_type_is_read_from_the_environment() -> None:
             "FETCHML_HISTORY_TIME_ZONE": "Europe/Berlin",
             "FETCHML_TASKS_IMAGE": "",
             "FETCHML_JUPYTER_IMAGES": "a=b:1 'c d=e=f'",
+            "FETCHML_SLURM_USERS": "ada.account=physics ada.qos=high b.c.qos=low",
             "FETCHML_PUBLIC_URL": "https://gpu.example.org",
             "FETCHML_TRUSTED_PROXIES": "127.0.0.1 10.0.0.0/8",
         }
@@ -55,10 +56,21 @@ def test_every_type_is_read_from_the_environment() -> None:
     assert settings.rate_limit.enabled is False
     assert settings.gpu.slots == 3
     assert settings.jupyter.images == {"a": "b:1", "c d": "e=f"}
+    assert settings.slurm.users == {
+        "ada": {"account": "physics", "qos": "high"},
+        "b.c": {"qos": "low"},
+    }
     assert settings.server.public_url == "https://gpu.example.org"
     assert [str(each) for each in settings.server.trusted_proxies] == ["127.0.0.1/32", "10.0.0.0/8"]
     assert settings.history.time_zone == ZoneInfo("Europe/Berlin")
     assert settings.tasks.image == "python:3.12-slim", "an empty variable counts as not set"
+
+
+def test_tables_of_users_are_read(file: Path) -> None:
+    file.write_text('[slurm]\nallow = ["qos"]\n[slurm.users.ada]\nqos = "high"\n')
+    assert load(file, {}).slurm.users == {"ada": {"qos": "high"}}
+    with pytest.raises(ConfigError, match=r"NAME\.INNER=VALUE"):
+        load(environment={"FETCHML_SLURM_USERS": "ada=x"})
 
 
 def test_a_table_of_images_is_read(file: Path) -> None:

@@ -90,6 +90,7 @@ ADDITIONS = {
     ("patch", "/v1/tasks/{task_id}"),
     ("post", "/v1/tasks/{task_id}/retry"),
     ("post", "/v1/tasks/{task_id}/interrupt"),
+    ("post", "/v1/tasks/{task_id}/declare-lost"),
     ("post", "/v1/tasks/{task_id}/cancel"),
     ("get", "/v1/tasks/{task_id}/explain"),
     ("get", "/v1/tasks/{task_id}/logs/info"),

@@ -58,6 +58,20 @@ CAPACITY = Resources(cpu=4, memory_gb=16, gpu=1)
         ({"code": 0, "stopped": True}, FailureReason.LOST, STOPPED, 0),
         ({"signal": 15, "stopped": True}, FailureReason.LOST, STOPPED, 143),
         ({"lost": "the engine restarted"}, FailureReason.LOST, "the engine restarted", None),
+        # A cluster ended it, and the shim recorded the signal.
+        ({"signal": 15, "lost": "CANCELLED"}, FailureReason.LOST, "CANCELLED", 143),
+        (
+            {"signal": 15, "timed_out": True, "lost": "its limit"},
+            FailureReason.TIMEOUT,
+            "its limit",
+            143,
+        ),
+        (
+            {"out_of_memory": True, "lost": "it was killed"},
+            FailureReason.OUT_OF_MEMORY,
+            "used more than its 2 GiB of memory",
+            None,
+        ),
         (
             {"code": 127, "start_error": "not found"},
             FailureReason.START_FAILED,
@@ -154,9 +168,10 @@ def test_full_request_is_kept_unchanged() -> None:
         "hold": True,
         "after": ["t"],
         "inputs_from": ["t"],
+        "slurm": {"partition": "gpu"},
     }
     assert request.keys() == KNOWN_FIELDS
-    spec = accept(request, DEFAULTS, CAPACITY)
+    spec = accept(request, DEFAULTS, CAPACITY, slurm_allow=("partition",))
     assert spec.argv[3:] == ("--lr", "0.1 0.2", "--name", "it's")
     assert (spec.cpu, spec.resources) == (0, Resources(0, 16, 1))
     assert (spec.start_after, spec.hold) == (1_796_155_200_000, True)
@@ -220,6 +235,11 @@ def test_full_request_is_kept_unchanged() -> None:
         ("env", {"1A": "x"}, "key '1A' must be a name of letters, digits and _"),
         ("env", {"FETCHML_X": "x"}, "key 'FETCHML_X' must not begin with FETCHML_"),
         ("timeout_seconds", -1, "must be between 0 and 2147483"),
+        (
+            "slurm",
+            {"partition": "a"},
+            "is for servers that run tasks on Slurm, which this one does not: leave it out",
+        ),
     ],
 )
 def test_broken_rule_is_named(field: str, value: object, rule: str) -> None:

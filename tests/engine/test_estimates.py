@@ -330,6 +330,9 @@ class Planned:
     def __init__(self, **begins_at: int) -> None:
         self.begins = begins_at
 
+    async def until_usable(self) -> None:
+        pass
+
     def nodes(self) -> Sequence[Node]:
         return ()
 

@@ -100,6 +100,9 @@ BAD: dict[str, dict[str, Any]] = {
     "too many retries": {"job_name": "a", "max_retries": 101},
     "too much metadata": {"job_name": "a", "metadata": {"a": "x" * (1 << 16)}},
     "empty experiment": {"job_name": "a", "experiment_id": ""},
+    "Slurm on one host": {"job_name": "a", "slurm": {"partition": "gpu"}},
+    "no parameter of Slurm": {"job_name": "a", "slurm": {"wrap": "true"}},
+    "option in a parameter": {"job_name": "a", "slurm": {"qos": "--uid=0"}},
     "many rules at once": {"job_name": "!", "priority": 0, "args": "'", "cpu": -1, "gpu": 9},
 }
 ONLY_REST: dict[str, tuple[bytes, str]] = {

@@ -109,6 +109,12 @@ async def test_time_limit_is_kept_by_the_shim(server: Server) -> None:
     assert task.failure_reason == Task.TIMEOUT
 
 
+async def test_signal_of_the_tasks_own_is_its_end(server: Server) -> None:
+    task = await server.ended(await server.submit("kill -TERM $$"))
+    assert (task.failure_reason, task.exit_code) == (Task.SIGNAL, 143), task
+    assert (task.infra_retries, task.attempt) == (0, 1)
+
+
 async def test_failed_task_is_retried_in_a_new_attempt(server: Server, shared: Path) -> None:
     script = 'echo "attempt $FETCHML_ATTEMPT"; test "$FETCHML_ATTEMPT" = 2'
     task = await server.ended(await server.submit(script, max_retries=1))
@@ -161,6 +167,31 @@ async def test_more_than_max_pending_wait_in_the_server(
         await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
     for task_id in waiting:
         assert (await server.ended(task_id)).status == Task.completed
+
+
+async def test_parameters_of_a_request_reach_slurm(
+    serve: Serve, slurm: Slurm, transport_name: str, shared: Path
+) -> None:
+    variables = {
+        "FETCHML_SLURM_ALLOW": "gres nice nodelist exclusive=user",
+        "FETCHML_SLURM_USERS": "admin.nodelist=g1",
+    }
+    server = await serve(backend_of(slurm, transport_name, shared), **variables).start()
+    own = await server.submit("true")
+    asked = {"nodelist": "c3", "nice": "7", "exclusive": "user"}
+    task_id = await server.submit("true", priority=10, slurm=asked)
+    gpus = await server.submit("true", gpu=2, slurm={"gres": "gpu:2"})
+    for each, node in ((own, "g1"), (task_id, "c3"), (gpus, "g1")):
+        task = await server.ended(each)
+        assert (task.status, task.worker_id) == (Task.completed, node), task
+    assert dict((await server.get(task_id)).slurm) == asked
+    show = ("squeue", "--noheader", "--states=all", "--format=%j|%y|%h")
+    [line] = [line for line in slurm.run(*show).splitlines() if task_id in line]
+    assert line.endswith("|7|USER"), line
+    body = b'{"job_name": "a", "slurm": {"qos": "high"}}'
+    reply = await server.rest.ask("POST", "/v1/tasks", body, **JSON)
+    assert reply.status == 422
+    assert b"qos is not allowed" in reply.body
 
 
 async def test_jupyter_is_refused(serve: Serve, slurm: Slurm, shared: Path) -> None:

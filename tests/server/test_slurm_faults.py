@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fetchml.v1 import task_pb2
-from testbed.slurm import Slurm
+from testbed.slurm import Slurm, private_slurm
 from tests.support.program import Server
 from tests.support.server_fixtures import Serve
 from tests.support.slurm_fixtures import backend_of
@@ -123,6 +123,46 @@ async def test_silent_node_is_never_raced(
     await assert_ran_once(server, starts, [task_id])
 
 
+async def test_silent_task_that_an_admin_declares_lost_is_retried(
+    serve: Serve, impatient_slurm: Slurm, shared: Path, starts: Path, tmp_path: Path
+) -> None:
+    server = await serve(backend_of(impatient_slurm, "rest", shared)).start()
+    go = tmp_path / "go"
+    script = counted(
+        starts, f'test "$FETCHML_ATTEMPT" = 2 || until [ -e {go} ]; do sleep 0.1; done'
+    )
+    task_id = await server.submit_running(script)
+    path = f"/v1/tasks/{task_id}/declare-lost"
+    refused = await server.rest.ask("POST", path)
+    assert (refused.status, b"not silent" in refused.body) == (409, True)
+    node = (await server.get(task_id)).worker_id
+    await asyncio.to_thread(impatient_slurm.kill_daemon, node)
+    await until(lambda: server.explained(task_id), lambda text: "silent" in text)
+    assert (await server.rest.ask("POST", path)).status == 200
+    task = await server.ended(task_id)
+    assert (task.status, task.attempt, task.infra_retries) == (Task.completed, 2, 1), task
+    assert task.worker_id != node
+    go.touch()
+    entries = (await server.rest.get("/v1/audit")).json["entries"]
+    assert any(each["action"] == "task.declare_lost" for each in entries)
+
+
+async def test_full_queue_of_slurm_holds_tasks_back(
+    serve: Serve, transport_name: str, shared: Path, starts: Path
+) -> None:
+    with private_slurm("MaxJobCount=2") as full:
+        for _ in range(2):
+            full.run("sbatch", "--hold", "--output=/dev/null", "--wrap=true")
+        server = await serve(backend_of(full, transport_name, shared)).start()
+        task_id = await server.submit(counted(starts, "exit 4"))
+        said = await until(lambda: server.explained(task_id), lambda text: "MaxJobCount" in text)
+        assert said.endswith("It is submitted again."), said
+        assert await health(server) == "healthy"
+        await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
+        assert (await server.ended(task_id)).failure_reason == Task.CANCELLED
+        await server.stop()
+
+
 async def test_server_and_controller_killed_together(
     server: Server, own_slurm: Slurm, starts: Path
 ) -> None:
@@ -155,4 +195,24 @@ async def test_job_that_the_site_cancels_is_retried(
     own_slurm.run("scancel", job)
     task = await server.until(task_id, lambda task: task.attempt == 2)
     assert task.infra_retries == 1
-    assert "stopped" in task.error or "Slurm" in task.error
+    assert "Slurm ended its job: CANCELLED" in task.error, task
+
+
+async def test_job_that_a_restarted_controller_revives_is_ended(
+    serve: Serve, own_slurm: Slurm, transport_name: str, shared: Path, starts: Path
+) -> None:
+    server = await serve(backend_of(own_slurm, transport_name, shared)).start()
+    own_slurm.run("scontrol", "update", "PartitionName=main", "State=DOWN")
+    task_id = await server.submit(counted(starts, "exit 4"))
+    await eventually(lambda: len(own_slurm.jobs()) == 1)
+    with own_slurm.remembered():
+        await server.rest.ask("DELETE", f"/v1/tasks/{task_id}")
+        assert (await server.ended(task_id)).failure_reason == Task.CANCELLED
+        await eventually(lambda: not own_slurm.jobs())
+        await asyncio.to_thread(own_slurm.kill_daemon, "slurmctld")
+        assert await until(lambda: health(server), lambda status: status == "degraded")
+    await asyncio.to_thread(own_slurm.restart_controller)
+    revived = own_slurm.run("squeue", "--noheader", "--states=all", "--format=%j")
+    assert task_id in revived
+    await eventually(lambda: not own_slurm.jobs())
+    assert number_of_starts(starts, task_id) == 0

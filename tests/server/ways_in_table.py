@@ -48,6 +48,8 @@ ADMINS_BUT_OWN = Expected("ok 403 403 ok", "ok 403 403 ok")
 INTERRUPT = Expected("409 403 403 409", "409 404 404 409")
 """Interrupt a task that does not run."""
 ADMINS = Expected("403 403 403 ok", "403 403 403 ok")
+ADMINS_IN_VAIN = Expected("403 403 403 409", "403 403 403 409")
+"""Admins only, and impossible for a task that has ended."""
 # `{task}` is a task of the owner that has ended, with a log and an output. With `fresh` the ids are
 # those of things that the owner made just now, for this one call; the task waits in the queue.
 REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
@@ -68,6 +70,7 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("PATCH", "/v1/tasks/{task}", END, {"fresh": True, "json": {"priority": 1}}),
     ("POST", "/v1/tasks/{task}/retry", END, {}),
     ("POST", "/v1/tasks/{task}/interrupt", INTERRUPT, {}),
+    ("POST", "/v1/tasks/{task}/declare-lost", ADMINS_IN_VAIN, {}),
     ("POST", "/v1/tasks/{task}/cancel", END, {"fresh": True}),
     ("GET", "/v1/tasks/{task}/archive", SEE, {}),
     ("DELETE", "/v1/tasks/{task}", END, {"fresh": True}),
@@ -132,6 +135,7 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("TaskService.UpdateTask", {"task_id": "{task}", "priority": 1}, END, {"fresh": True}),
     ("TaskService.RetryTask", {"task_id": "{task}"}, END, {}),
     ("TaskService.InterruptTask", {"task_id": "{task}"}, INTERRUPT, {}),
+    ("TaskService.DeclareTaskLost", {"task_id": "{task}"}, ADMINS_IN_VAIN, {}),
     ("TaskService.DownloadTaskArchive", {"task_id": "{task}"}, SEE, {}),
     ("TaskService.CancelTask", {"task_id": "{task}"}, END, {"fresh": True}),
     ("TaskService.DeleteTask", {"task_id": "{task}"}, END, {"fresh": True}),

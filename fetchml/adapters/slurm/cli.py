@@ -8,7 +8,8 @@ from datetime import datetime
 
 from fetchml.adapters.slurm import nodes
 from fetchml.adapters.slurm.job import Job, Submission
-from fetchml.adapters.slurm.refusals import is_away, is_permanent
+from fetchml.adapters.slurm.refusals import FULL, is_away, is_permanent, plain
+from fetchml.adapters.slurm.remote import NO_CONNECTION, SshHost
 from fetchml.adapters.slurm.transport import CALL_SECONDS, Refused, SlurmAway, TryAgain
 from fetchml.ports.cluster import Node
 
@@ -16,14 +17,28 @@ _SHELL = "#!/bin/sh\n"
 """The first line that `sbatch --wrap` adds itself."""
 _COLUMNS = "%i|%T|%r|%N|%S|%j"
 """The name is last: another user's may hold any character."""
+_SAME_NAMES = (
+    "partition",
+    "account",
+    "qos",
+    "constraint",
+    "reservation",
+    "nodelist",
+    "exclude",
+    "licenses",
+)
+"""Fields of a submission that are options of sbatch."""
+_VARIABLES = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
 _AT_ONCE = 8
 _CODE = re.compile(r"^\s*(?:Job)?ExitCode=(\d+):\d+|\bExitCode=(\d+):\d+", re.MULTILINE)
 
 
 class CliTransport:
-    def __init__(self, user: str) -> None:
-        """`user`: the account whose jobs are followed."""
-        self._user = user
+    def __init__(self, user: str, host: SshHost | None = None) -> None:
+        """`user`: the account whose jobs are followed. `host`: where the commands run, as the
+        account that ssh chooses; `None`: here."""
+        self._whose = ("--me",) if host else ("--user", user)
+        self._host = host
         self._limit = asyncio.Semaphore(_AT_ONCE)
 
     async def open(self) -> str:
@@ -48,28 +63,26 @@ class CliTransport:
             options.append(f"--cpus-per-task={job.cpus}")
         if job.memory_mb:
             options.append(f"--mem={job.memory_mb}M")
-        if job.gpus:
-            options.append(f"--gres=gpu:{job.gpus}")
+        if job.resources:
+            options.append(f"--gres={','.join(job.resources)}")
         if job.minutes:
             options.append(f"--time={job.minutes}")
-        options += [
-            f"--{name}={value}"
-            for name in ("partition", "account", "qos", "constraint")
-            if (value := getattr(job, name))
-        ]
+        options += [f"--{name}={value}" for name in _SAME_NAMES if (value := getattr(job, name))]
+        if job.exclusive:
+            options.append("--exclusive" if job.exclusive == "true" else "--exclusive=user")
         # Not on stdin: a pipe to a command that has ended already is an error of its own.
         options.append(f"--wrap={job.script.removeprefix(_SHELL)}")
-        code, out, errors = await self._run("sbatch", *options)
+        code, out, errors = await self._run("sbatch", *options, end_at=FULL.encode())
         number = out.strip().partition(";")[0]
         if code == 0 and number.isdecimal():
             return int(number)
         message = _plain(errors)
         if is_away(message) or not message:
             raise SlurmAway(message or "sbatch failed without a message")
-        raise Refused(message, permanent=is_permanent(message))
+        raise Refused(plain(message), permanent=is_permanent(message))
 
     async def states(self) -> dict[int, Job]:
-        return {job.id: job for job in await self._queue("--user", self._user)}
+        return {job.id: job for job in await self._queue(*self._whose)}
 
     async def job(self, job_id: int) -> Job | None:
         found = [job for job in await self._queue("--jobs", str(job_id)) if job.id == job_id]
@@ -110,7 +123,8 @@ class CliTransport:
         return nodes.of_scontrol(out)
 
     async def close(self) -> None:
-        """Nothing is open between two commands."""
+        if self._host is not None:
+            self._host.close()
 
     async def _queue(self, *which: str) -> list[Job]:
         code, out, errors = await self._run(
@@ -122,26 +136,38 @@ class CliTransport:
             raise SlurmAway(_plain(errors) or f"squeue ended with {code}")
         return [job for line in out.splitlines() if (job := _job(line)) is not None]
 
-    async def _run(self, *command: str) -> tuple[int, str, str]:
-        """Run a command; return its exit code, output and errors. Raises SlurmAway."""
+    async def _run(self, *command: str, end_at: bytes | None = None) -> tuple[int, str, str]:
+        """Run a command; return its exit code, output and errors. It is ended when it prints the
+        error `end_at`. Raises SlurmAway."""
+        here = list(command) if self._host is None else self._host.wrap(command, _VARIABLES)
         async with self._limit:
             try:
                 process = await asyncio.create_subprocess_exec(
-                    *command,
+                    *here,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.PIPE,
-                    env={**os.environ, "LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"},
+                    env={**os.environ, **_VARIABLES},
                 )
             except OSError as error:
-                raise SlurmAway(f"{command[0]} can't be run: {error.strerror}") from error
-            return await _finish(process, command[0])
+                raise SlurmAway(f"{here[0]} can't be run: {error.strerror}") from error
+            code, out, errors = await _finish(process, command[0], end_at)
+        if self._host is not None and code == NO_CONNECTION:
+            why = " ".join(errors.split()) or "no reason given"
+            raise SlurmAway(f"ssh {self._host.host} failed: {why}")
+        return code, out, errors
 
 
-async def _finish(process: asyncio.subprocess.Process, command: str) -> tuple[int, str, str]:
+async def _finish(
+    process: asyncio.subprocess.Process, command: str, end_at: bytes | None
+) -> tuple[int, str, str]:
     try:
         async with asyncio.timeout(CALL_SECONDS):
-            out, errors = await process.communicate()
+            out, errors, _ = await asyncio.gather(
+                _read(process, process.stdout),
+                _read(process, process.stderr, end_at),
+                process.wait(),
+            )
     except TimeoutError as error:
         raise SlurmAway(f"{command} did not end in {CALL_SECONDS:g} s") from error
     finally:
@@ -150,6 +176,21 @@ async def _finish(process: asyncio.subprocess.Process, command: str) -> tuple[in
                 process.kill()
             await process.wait()
     return process.returncode or 0, out.decode(errors="replace"), errors.decode(errors="replace")
+
+
+async def _read(
+    process: asyncio.subprocess.Process,
+    stream: asyncio.StreamReader | None,
+    end_at: bytes | None = None,
+) -> bytes:
+    """Read to the end; kill the process when it has printed `end_at`."""
+    text = b""
+    while stream is not None and (part := await stream.read(1 << 16)):
+        text += part
+        if end_at is not None and end_at in text and process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+    return text
 
 
 def _plain(errors: str) -> str:

@@ -67,13 +67,15 @@ class Follower:
         *,
         seen: Callable[[], None],
         away: Callable[[str], None],
+        returned: Callable[[], None] = lambda: None,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         """`seen`, `away`: called after each poll that Slurm answered, and after each failure with
-        the reason."""
+        the reason. `returned`: called before `seen` if Slurm was away before."""
         self._transport = transport
         self._seen = seen
         self._away = away
+        self._returned = returned
         self._poll_seconds = poll_seconds
         self._followed: dict[str, Followed] = {}
         self._turn = 0
@@ -138,7 +140,9 @@ class Follower:
             log.exception("Slurm's reply can't be used")
             self._lost_contact("its reply can't be used; see the server's log")
             return AWAY_SECONDS
-        self.answers.set()
+        if not self.answers.is_set():
+            self.answers.set()
+            self._returned()
         self._seen()
         return max(self._poll_seconds, SHARE * (time.monotonic() - began))
 

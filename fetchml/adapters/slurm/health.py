@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 
 from fetchml.adapters.slurm import start_files
 from fetchml.files.layout import TASKS
-from fetchml.files.shared_disk import SharedDisk
+from fetchml.files.shared_disk import SharedDisk, not_mounted
 from fetchml.system.background import every
 
 DISK_CHECK_SECONDS = 5.0
@@ -63,12 +63,20 @@ class ClusterHealth:
         self._slurm_fault = f"Slurm does not answer: {why}"
         self._tell()
 
+    def require_same(self) -> None:
+        """Raises OSError if the shared folder is not the one that it was. In a thread."""
+        found = None
+        with suppress(FileNotFoundError):
+            found = start_files.identity(self._shared_dir)
+        if found != self._identity:
+            raise not_mounted(self._shared_dir)
+
     async def _check_disk(self) -> None:
         shared = self._shared_dir
         try:
             identity = await self._disk(partial(start_files.check_shared, shared))
             if self._identity not in (None, identity):
-                raise OSError("it is not the folder that it was: is it mounted?")
+                raise not_mounted(shared)
             if self._identity is None:
                 self.shims = await self._disk(partial(start_files.install_shims, shared))
                 await self._disk(partial((shared / TASKS).mkdir, 0o700, exist_ok=True))

@@ -51,6 +51,11 @@ class Job(msgspec.Struct, frozen=True):
         return bool(words & _OVER) or "COMPLETING" in words
 
     @property
+    def has_outcome(self) -> bool:
+        """Whether its final state is known; some of its processes may be left."""
+        return bool(frozenset(self.state) & _OVER)
+
+    @property
     def is_pending(self) -> bool:
         return "PENDING" in self.state
 
@@ -83,3 +88,19 @@ class Submission(msgspec.Struct, frozen=True):
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
+    gres: str | None = None
+    """Generic resources, GPUs included: `gpu:2,disk:1`. `None` in a submission of an older server:
+    `gpus` has the GPUs."""
+    reservation: str | None = None
+    nodelist: str | None = None
+    exclude: str | None = None
+    licenses: str | None = None
+    exclusive: str | None = None
+    """`true`: no other job on its node; `user`: none of another account."""
+
+    @property
+    def resources(self) -> list[str]:
+        """The parts of `gres`."""
+        if self.gres is None:
+            return [f"gpu:{self.gpus}"] if self.gpus else []
+        return self.gres.split(",")

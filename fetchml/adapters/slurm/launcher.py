@@ -12,28 +12,31 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from fetchml.adapters.shim_command import NO_ROOM_TO_START
-from fetchml.adapters.slurm import start_files
+from fetchml.adapters.slurm import request, start_files
 from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job import Submission
+from fetchml.adapters.slurm.leftovers import Leftovers
 from fetchml.adapters.slurm.node_watch import NodeWatch
+from fetchml.adapters.slurm.recorded_ends import RecordedEnds
+from fetchml.adapters.slurm.request import Parameters
 from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.submits import Submits
 from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport, TryAgain
 from fetchml.adapters.slurm.verdicts import (
-    NO_JOB,
     SETTLE_SECONDS,
     Silence,
     exit_of_claimed,
     exit_of_unclaimed,
     sentence,
+    trouble,
 )
-from fetchml.files.shared_disk import SharedDisk
+from fetchml.files.shared_disk import SharedDisk, is_fault
 from fetchml.files.shared_folders import SharedFolders
 from fetchml.ports.cluster import Node
 from fetchml.ports.launcher import (
@@ -57,10 +60,6 @@ AWAY_LOOK_SECONDS = 3.0
 """The same while Slurm is away."""
 IDLE_LOOK_SECONDS = 20.0
 """The same while Slurm knows better: its job is pending, or runs."""
-MIN_MARGIN_SECONDS = 120
-"""Slurm's time limit is the shim's, the grace period, and at least this more: Slurm's kill leaves
-no record of the end."""
-NICE_PER_PRIORITY = 100
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +67,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class SlurmOptions:
     shared_dir: Path
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
+    parameters: Parameters = field(default_factory=Parameters)
     lost_after_seconds: int = 0
     """Time after which a claimed attempt that Slurm knows nothing of counts as lost; 0: never."""
 
@@ -90,38 +86,41 @@ class SlurmLauncher:
         self._watch = watch
         self._disk = SharedDisk()
         self._health = ClusterHealth(options.shared_dir, self._disk)
+        self._leftovers = Leftovers(transport)
         self._follower = Follower(
-            transport, seen=self._health.slurm_seen, away=self._health.slurm_away
+            transport,
+            seen=self._health.slurm_seen,
+            away=self._health.slurm_away,
+            returned=self._leftovers.slurm_returned,
         )
         self._nodes = NodeWatch(transport.nodes, answers=self._follower.answers)
         self._submits = Submits(transport, self._follower, self._disk)
+        self._ends = RecordedEnds(self._follower, self._submits.search)
         self._prefix = ""
         """Of the names of this server's jobs."""
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
         self._prefix = f"fetchml-{instance_id.replace('-', '')[-12:]}-"
+        self._leftovers.prefix = self._prefix
         await self._health.open(self._follower.open, on_available)
         await self._nodes.open()
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
-        names = {self._name(task_id, attempt) for task_id, attempt in live}
-        for job in await self._transport.named(self._prefix):
-            if job.name not in names and not job.is_over:
-                log.warning("Ending a left-over job", extra={"job": job.id, "job_name": job.name})
-                await self._transport.cancel(job.id)
+        await self._leftovers.begin({self._name(*each) for each in live})
 
     async def prepare(self, run: LaunchSpec, progress: Callable[[str], None]) -> None:
         name = self._name(run.task_id, run.attempt)
+        self._leftovers.need(name)
         await self._health.until_available()
         records = await self._records(run)
         if records.is_claimed:
             return
         try:
-            submission = self._submission(run, name)
-            known = await self._disk(
-                partial(start_files.write, run, self._health.shims, submission)
-            )
+            submission = request.submission(run, name, self._options.parameters)
+            known = await self._disk(partial(self._write, run, submission))
         except OSError as error:
+            if is_fault(error):
+                raise
             raise PrepareError(
                 f"the task can't be prepared: {error.strerror or error}", permanent=False
             ) from error
@@ -132,6 +131,9 @@ class SlurmLauncher:
             self._submits.uncertain.add(name)
         failpoints.reach("handing_over")
         await self._submits.hand_over(run, followed, submission, progress, search=known)
+
+    async def until_usable(self) -> None:
+        await self._health.until_available()
 
     async def wait(self, run: LaunchSpec) -> AttemptExit:
         name = self._name(run.task_id, run.attempt)
@@ -144,7 +146,11 @@ class SlurmLauncher:
             if records.has_started and not told_start:
                 told_start = True
                 self._watch.wake(run.folder / "run")
-            if records.has_ended or not (records.was_prepared or records.is_claimed):
+            if records.has_ended:
+                if records.end is None or name in self._submits.stopping:
+                    return AttemptExit()
+                return await self._ends.exit_of(run.folder, followed, records.end)
+            if not (records.was_prepared or records.is_claimed):
                 return AttemptExit()
             if records.is_revoked:
                 await self._submits.end_all(name, followed)
@@ -214,6 +220,7 @@ class SlurmLauncher:
             await self._submits.end_all(name, followed)
         await self._disk(partial(start_files.remove, run.folder))
         self._submits.forget(name)
+        self._leftovers.drop(name)
 
     async def enter(self, run: LaunchSpec, command: SessionCommand | RelayCommand) -> Helper:
         raise EnterError(
@@ -228,6 +235,7 @@ class SlurmLauncher:
     async def close(self) -> None:
         await self._nodes.close()
         await self._health.close()
+        await self._leftovers.close()
         await self._follower.close()
         await self._submits.close()
         await self._transport.close()
@@ -245,9 +253,9 @@ class SlurmLauncher:
         followed = self._follower.get(self._name(task_id, attempt))
         if followed is None:
             return None
-        if followed.job is None:
-            return NO_JOB if followed.is_missing else None
-        return sentence(followed.job) if followed.job.node_failed else None
+        job = followed.job
+        is_silent = followed.is_missing if job is None else job.node_failed
+        return trouble(job, self._options.lost_after_seconds) if is_silent else None
 
     @property
     def workers(self) -> int:
@@ -266,26 +274,9 @@ class SlurmLauncher:
     def _name(self, task_id: str, attempt: int) -> str:
         return f"{self._prefix}{task_id}-{attempt}"
 
-    def _submission(self, run: LaunchSpec, name: str) -> Submission:
-        options = self._options
-        minutes = 0
-        if run.timeout_ms:
-            seconds = (run.timeout_ms + run.grace_ms) // 1000 + MIN_MARGIN_SECONDS
-            minutes = -(-seconds // 60)
-        return Submission(
-            name=name,
-            script=start_files.job_script(run.folder),
-            folder=str(run.folder),
-            cpus=run.cpu,
-            memory_mb=run.memory_gb << 10,
-            gpus=run.gpu,
-            minutes=minutes,
-            nice=(10 - run.priority) * NICE_PER_PRIORITY,
-            partition=options.partition,
-            account=options.account,
-            qos=options.qos,
-            constraint=options.constraint,
-        )
+    def _write(self, run: LaunchSpec, submission: Submission) -> bool:
+        self._health.require_same()
+        return start_files.write(run, self._health.shims, submission)
 
     async def _judge(
         self, run: LaunchSpec, followed: Followed, records: Records, silence: Silence
@@ -296,15 +287,21 @@ class SlurmLauncher:
         if records.is_claimed:
             if not silence.begin_if(followed.is_missing if job is None else job.is_over):
                 return None
+            if silence.seconds >= SETTLE_SECONDS and job is not None and not job.node_failed:
+                try:
+                    if not await self._submits.can_be_claimed_by(followed):
+                        return None
+                except SlurmAway:
+                    return None
             return exit_of_claimed(
                 job,
                 silent_seconds=silence.seconds,
                 lost_after=self._options.lost_after_seconds,
                 was_stopped=stopping,
             )
-        if job is None or not job.is_over:
+        if not silence.begin_if(job is not None and job.is_over) or job is None:
             return None
-        if not silence.begin_if(True) or silence.seconds < SETTLE_SECONDS:
+        if silence.seconds < SETTLE_SECONDS:
             return None if not stopping else AttemptExit()
         with suppress(SlurmAway):  # A poll of squeue has no exit code.
             job = await self._follower.look(followed) or job

@@ -14,6 +14,17 @@ _PERMANENT = (
 """In Slurm's words for what the cluster does not have or the user may never use."""
 
 
+FULL = "temporarily unable to accept job"
+"""sbatch prints it and tries again by itself, for minutes."""
+_FULL = (FULL, "resource temporarily unavailable")
+_IN_PLAIN_WORDS = "Slurm has as many jobs as it takes (MaxJobCount)"
+
+
+def plain(words: str) -> str:
+    """Slurm's words, or clearer ones where those say nothing to users."""
+    return _IN_PLAIN_WORDS if any(each in words.lower() for each in _FULL) else words
+
+
 def is_permanent(words: str) -> bool:
     """Whether Slurm will always refuse the same job. Everything else, such as a full queue, a limit
     or a partition that is down, may pass: such a task waits, with Slurm's words as its reason."""

@@ -8,7 +8,7 @@ import aiohttp
 
 from fetchml.adapters.slurm import nodes
 from fetchml.adapters.slurm.job import Job, Submission
-from fetchml.adapters.slurm.refusals import AWAY_CODES, is_permanent
+from fetchml.adapters.slurm.refusals import AWAY_CODES, is_permanent, plain
 from fetchml.adapters.slurm.token import Tokens
 from fetchml.adapters.slurm.transport import CALL_SECONDS, Refused, SlurmAway, TryAgain
 from fetchml.ports.cluster import Node
@@ -65,22 +65,27 @@ class RestTransport:
             properties["cpus_per_task"] = job.cpus
         if job.memory_mb:
             properties["memory_per_node"] = {"set": True, "number": job.memory_mb}
-        if job.gpus:
-            properties["tres_per_node"] = f"gres/gpu:{job.gpus}"
+        if job.resources:
+            properties["tres_per_node"] = ",".join(f"gres/{each}" for each in job.resources)
         if job.minutes:
             properties["time_limit"] = {"set": True, "number": job.minutes}
         if job.constraint:
             properties["constraints"] = job.constraint
-        for name in ("partition", "account", "qos"):
+        for name in ("partition", "account", "qos", "reservation", "licenses"):
             if value := getattr(job, name):
                 properties[name] = value
+        for name, value in (("required_nodes", job.nodelist), ("excluded_nodes", job.exclude)):
+            if value:
+                properties[name] = [value]
+        if job.exclusive:
+            properties["shared"] = ["none" if job.exclusive == "true" else "user"]
         body = {"script": job.script, "job": properties}
         status, reply = await self._slurm("POST", "/job/submit", body)
         if status < 400 and reply.get("job_id"):
             self._names[reply["job_id"]] = job.name
             return int(reply["job_id"])
         message = _errors(reply) or f"status {status}"
-        raise Refused(message, permanent=is_permanent(message))
+        raise Refused(plain(message), permanent=is_permanent(message))
 
     async def states(self) -> dict[int, Job]:
         if self._has_states:

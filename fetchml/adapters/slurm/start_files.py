@@ -14,6 +14,7 @@ import msgspec
 from fetchml.adapters.dataset_links import input_variables, link_datasets
 from fetchml.adapters.shim_command import PLACES, shim_command, variables_of
 from fetchml.adapters.slurm.job import Submission
+from fetchml.core.model import AttemptEnd
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.layout import DATASETS
@@ -72,6 +73,8 @@ class Records(msgspec.Struct, frozen=True):
     is_revoked: bool
     has_started: bool
     has_ended: bool
+    end: AttemptEnd | None = None
+    """`None` if it has not ended, or if the task spoilt the record."""
 
 
 def install_shims(shared_dir: Path) -> Path:
@@ -135,20 +138,23 @@ def read(path: Path) -> Records:
             raise  # Not mounted.
         names = set()
     claim = folder.claim() if "claim" in names else None
+    has_ended, end = _end(folder) if "exit" in names else (False, None)
     return Records(
         was_prepared=(path / SUBMISSION).exists(),
         is_open=folder.gate_was_opened(),
         is_claimed=claim is not None,
         is_revoked=claim is not None and claim.revoked,
         has_started="started" in names,
-        has_ended="exit" in names and _is_readable(folder),
+        has_ended=has_ended,
+        end=end,
     )
 
 
-def _is_readable(folder: AttemptFolder) -> bool:
-    """Whether the record of the end can be read, also if the task spoilt it. Raises OSError if the
-    disk fails."""
-    if folder.end() is None:
+def _end(folder: AttemptFolder) -> tuple[bool, AttemptEnd | None]:
+    """The record of the end; it is there also if the task spoilt it. Raises OSError if the disk
+    fails."""
+    end = folder.end()
+    if end is None:
         fd = os.open(folder.run / "exit", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             os.read(fd, 1)
@@ -156,7 +162,7 @@ def _is_readable(folder: AttemptFolder) -> bool:
             pass
         finally:
             os.close(fd)
-    return True
+    return True, end
 
 
 def submission(path: Path) -> Submission:
@@ -200,8 +206,14 @@ def remove(path: Path) -> None:
 
 def check_shared(shared_dir: Path) -> tuple[int, int]:
     """Return the identity of the shared folder. Raises OSError if it can't be written to."""
-    status = shared_dir.stat()
+    found = identity(shared_dir)
     probe = shared_dir / f".fetchml-probe-{os.getpid()}"
     probe.write_bytes(b"")
     probe.unlink()
+    return found
+
+
+def identity(shared_dir: Path) -> tuple[int, int]:
+    """Device and inode: another folder where it is not mounted. Raises OSError."""
+    status = shared_dir.stat()
     return status.st_dev, status.st_ino

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.follower import Followed, Follower
@@ -14,6 +15,7 @@ from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
 from fetchml.files.shared_disk import SharedDisk
 from fetchml.ports.launcher import LaunchSpec, PrepareError
+from fetchml.shim import CLAIM_EXISTS
 from fetchml.system import failpoints
 from fetchml.system.background import BackgroundWork
 
@@ -154,7 +156,7 @@ class Submits:
             await self._follower.answers.wait()
             followed.searched_at = time.monotonic()
             try:
-                found = await self._search(run, followed)
+                found = await self.search(run.folder, followed)
             except SlurmAway:
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
@@ -172,20 +174,35 @@ class Submits:
             await self._submit_again(run, followed)
         return True
 
-    async def _search(self, run: LaunchSpec, followed: Followed) -> Job | None:
-        """Return the attempt's job: the one that is not over, else the last that was. Raises
-        SlurmAway."""
+    async def search(self, folder: Path, followed: Followed) -> Job | None:
+        """Return the attempt's job: the one that is not over, else the last that was, if it was not
+        a spare. Raises SlurmAway."""
         self.uncertain.add(followed.name)
         if (alive := await self._living(followed.name)) is not None:
             return alive
         noted: list[int] = []
         with suppress(OSError):
-            noted = await self._disk(partial(start_files.jobs, run.folder))
+            noted = await self._disk(partial(start_files.jobs, folder))
         for number in reversed(noted):
             job = await self._transport.job(number)
-            if job is not None and job.name == followed.name:
+            if job is not None and job.name == followed.name and job.code != CLAIM_EXISTS:
                 return job
         return None
+
+    async def can_be_claimed_by(self, followed: Followed) -> bool:
+        """Whether the attempt's job, which is over, can be the one that claimed the attempt.
+
+        Another may have: after an uncertain submit there can be two. Then that one is followed from
+        now on, or none, if Slurm does not know it. Raises SlurmAway.
+        """
+        job = await self._follower.look(followed)  # A poll of squeue has no exit code.
+        if (alive := await self._living(followed.name)) is not None:
+            self._follower.submitted(followed, alive)
+            return False
+        if job is not None and job.code == CLAIM_EXISTS:
+            followed.lose()
+            return False
+        return job is not None
 
     async def _submit_again(self, run: LaunchSpec, followed: Followed) -> None:
         log.warning("Slurm has lost a job: it is submitted again", extra={"job": followed.name})

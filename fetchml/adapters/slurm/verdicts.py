@@ -2,12 +2,20 @@
 
 import time
 
+from msgspec.structs import replace
+
 from fetchml.adapters.slurm.job import Job
+from fetchml.core.scheduling.lost import counts_as_lost
 from fetchml.ports.launcher import AttemptExit
 
 SETTLE_SECONDS = 5.0
 """Time for the shim's last records to be seen through a network disk, once Slurm has ended the
 job."""
+
+
+_BY_SLURM = frozenset(
+    ["BOOT_FAIL", "CANCELLED", "DEADLINE", "LAUNCH_FAILED", "NODE_FAIL", "PREEMPTED", "REVOKED"]
+)
 
 
 class Silence:
@@ -40,16 +48,27 @@ def exit_of_claimed(
     if silent_seconds < SETTLE_SECONDS:
         return None
     if job is not None and not job.node_failed:
-        if "OUT_OF_MEMORY" in job.state:
-            why = "it used more memory than it requested, and Slurm ended it"
-            return AttemptExit(out_of_memory=True, lost=why)
-        return AttemptExit(lost=f"Slurm ended its job: {job.ended_as}")
-    given_up = lost_after and silent_seconds >= lost_after
-    if was_stopped or given_up:
+        seen = exit_of_ended(job)
+        return seen if seen.lost else replace(seen, lost=f"Slurm ended its job: {job.ended_as}")
+    if counts_as_lost(silent_seconds, lost_after, given_up=was_stopped):
         if job is None:
             return AttemptExit(lost="Slurm does not know its job any more")
         return AttemptExit(lost=f"its node is silent: {job.ended_as}")
     return None
+
+
+def exit_of_ended(job: Job) -> AttemptExit:
+    """What the final state of a job says about its attempt: nothing if the task ended by itself."""
+    if "OUT_OF_MEMORY" in job.state:
+        why = "it used more memory than it requested, and Slurm ended it"
+        return AttemptExit(out_of_memory=True, lost=why)
+    if "TIMEOUT" in job.state:
+        # A retry would only meet the same limit, after the same time.
+        why = "it reached a time limit of Slurm: request a shorter timeout_seconds, or ask the site"
+        return AttemptExit(timed_out=True, lost=why)
+    if _BY_SLURM & set(job.state):
+        return AttemptExit(lost=f"Slurm ended its job: {job.ended_as}")
+    return AttemptExit()
 
 
 def exit_of_unclaimed(job: Job, said: str) -> AttemptExit:
@@ -77,15 +96,22 @@ _REASONS = {
 
 UNDECIDED = (
     "It may still run, so it is not started again: its end is reported when its record appears "
-    "in the shared folder. You can cancel it."
+    "in the shared folder. You can cancel it; an admin can declare it lost."
 )
-NO_JOB = f"Slurm has lost its job. {UNDECIDED}"
+
+
+def trouble(job: Job | None, lost_after: int) -> str:
+    """What is wrong with an attempt that is claimed, for users. `job`: `None` if Slurm does not
+    know it."""
+    what = f"Its node is silent ({job.ended_as})" if job is not None else "Slurm has lost its job"
+    limit = f" After {lost_after} s of silence it counts as lost, and is retried."
+    return f"{what}. {UNDECIDED}{limit if lost_after else ''}"
 
 
 def sentence(job: Job) -> str:
     """Why a job has not started its attempt's command, for users."""
     if job.node_failed:
-        return f"Its node is silent ({job.ended_as}). {UNDECIDED}"
+        return f"Its node is silent ({job.ended_as})."
     if not job.is_pending:
         where = f" on {job.nodes}" if job.nodes else ""
         return f"Slurm has started its job{where}; its command starts now."

@@ -140,6 +140,14 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
             await self._engine.interrupt_task(context.principal, request.task_id)
         )
 
+    async def DeclareTaskLost(
+        self, request: task_pb2.DeclareTaskLostRequest, context: RpcContext
+    ) -> task_pb2.Task:
+        full = wants_full(request.view)
+        return task_message(
+            await self._engine.declare_lost(context.principal, request.task_id), full=full
+        )
+
     async def CancelTask(
         self, request: task_pb2.CancelTaskRequest, context: RpcContext
     ) -> task_pb2.Task:

@@ -48,6 +48,7 @@ class TaskOperations:
             Route("PATCH", "/v1/tasks/{id}", self.update),
             Route("POST", "/v1/tasks/{id}/retry", self.retry),
             Route("POST", "/v1/tasks/{id}/interrupt", self.interrupt),
+            Route("POST", "/v1/tasks/{id}/declare-lost", self.declare_lost),
             Route("POST", "/v1/tasks/{id}/cancel", self.cancel),
             Route("GET", "/v1/tasks/{id}/explain", self.explain),
         ]
@@ -116,6 +117,12 @@ class TaskOperations:
         query = Query(request.http)
         done = await self._engine.interrupt_task(request.principal, task_id)
         return request.json(INTERRUPTION.json(done), ignored=query.ignored)
+
+    async def declare_lost(self, request: RestRequest, task_id: str) -> web.StreamResponse:
+        query = Query(request.http, "view")
+        full = query.full_view()
+        task = await self._engine.declare_lost(request.principal, task_id)
+        return request.json(task_json(task, full=full), ignored=query.ignored)
 
     async def cancel(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(request.http, "view")

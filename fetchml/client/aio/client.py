@@ -112,6 +112,11 @@ class AsyncClient(AsyncAccess):
         which counts as no retry."""
         return await self.call(rpcs.interrupt_task(task_id))
 
+    async def declare_lost(self, task_id: str) -> Task:
+        """Give up a running task of a cluster whose node is silent, so that it is retried. It may
+        still run there. For admins."""
+        return await self.call(rpcs.declare_lost(task_id))
+
     async def cancel(self, task_id: str) -> Task:
         """Cancel a live task. An ended one stays as it is."""
         return await self.call(rpcs.cancel_task(task_id))

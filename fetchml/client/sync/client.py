@@ -109,6 +109,11 @@ class Client(Access):
         which counts as no retry."""
         return self.call(rpcs.interrupt_task(task_id))
 
+    def declare_lost(self, task_id: str) -> Task:
+        """Give up a running task of a cluster whose node is silent, so that it is retried. It may
+        still run there. For admins."""
+        return self.call(rpcs.declare_lost(task_id))
+
     def cancel(self, task_id: str) -> Task:
         """Cancel a live task. An ended one stays as it is."""
         return self.call(rpcs.cancel_task(task_id))

@@ -19,6 +19,14 @@ class SlurmSettings(msgspec.Struct, frozen=True):
             "`scontrol`, `sinfo`). `rest`: by slurmrestd, which is faster."
         ),
     ] = "cli"
+    ssh: Annotated[
+        Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*\Z", max_length=255)] | None,
+        about(
+            "Host on which Slurm's commands run, as `ssh` names it, for the transport `cli`. "
+            "OpenSSH must reach it without a question.",
+            default="none: this host",
+        ),
+    ] = None
     url: Annotated[
         Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+/?$")],
         about("Address of slurmrestd."),
@@ -59,6 +67,24 @@ class SlurmSettings(msgspec.Struct, frozen=True):
     constraint: Annotated[
         Text | None, about("Features that the nodes must have, as for `sbatch`.", default="none")
     ] = None
+    reservation: Annotated[Text | None, about("Reservation of the jobs.", default="none")] = None
+    allow: Annotated[
+        tuple[Text, ...],
+        about(
+            "Parameters that a request may set in its field `slurm`: `partition`, `account`, "
+            "`qos`, `constraint`, `reservation`, `gres`, `nice`, `exclusive`, `nodelist`, "
+            "`exclude`, `licenses`. `NAME=VALUE` allows that value only."
+        ),
+    ] = ()
+    users: Annotated[
+        dict[Text, dict[Text, Text]],
+        about(
+            "Parameters of the jobs of one user, by the user's name in FetchML, as a table "
+            "`[slurm.users.NAME]`. They go before those of all, and the request's before both. In "
+            'the environment: `"NAME.account=VALUE NAME.qos=VALUE"`.',
+            default="none",
+        ),
+    ] = msgspec.field(default_factory=dict)
     max_pending: Annotated[
         AtLeastOne,
         about(

@@ -40,6 +40,7 @@ from fetchml.core.requests.checks import (
 from fetchml.core.requests.project_file import ProjectFile
 from fetchml.core.requests.task_limits import TaskLimits, resource_violations, timeout_violations
 from fetchml.core.requests.times import milliseconds, time_fault
+from fetchml.core.scheduling import slurm
 
 MAX_ARGUMENT_CHARACTERS = 32 * 1024 - 1
 """Linux accepts 128 KiB for one argument; a character may need four bytes."""
@@ -92,6 +93,7 @@ def accept(
     dataset_schemes: Sequence[str] = dataset.SCHEMES,
     dataset_addresses: dataset.AddressRules = dataset.PUBLIC_ADDRESSES,
     allow_images: Sequence[str] = images.ANY,
+    slurm_allow: Sequence[str] | None = None,
 ) -> TaskSpec:
     """Return the task of a request. Raises InvalidSubmission with every violation.
 
@@ -115,13 +117,14 @@ def accept(
     named = fields.get("image")
     is_default = named == defaults.image
     if isinstance(named, str) and not is_default and (refusal := images.fault(named, allow_images)):
-        in_request = "image" in request
-        found = Violation("image", refusal) if in_request else project.violation("image", refusal)
-        violations.append(found)
+        found = Violation("image", refusal)
+        violations.append(found if "image" in request else project.violation(*found))
+    if fields.get("slurm"):
+        violations += _slurm_violations(request, project, fields, slurm_allow)
     if violations:
         raise InvalidSubmission(violations)
-    if "env" in project.fields:
-        fields["env"] = {**project.fields["env"], **fields["env"]}  # type: ignore[dict-item]
+    for name in _MERGED.intersection(project.fields):
+        fields[name] = {**project.fields[name], **fields[name]}  # type: ignore[dict-item]
     if "dataset_specs" in fields:
         fields["dataset_specs"] = msgspec.convert(fields["dataset_specs"], tuple[DatasetSpec, ...])
     for name in ("command", "datasets"):
@@ -165,6 +168,22 @@ def _datasets_fault(
 
 def _is_input_place(path: str | None) -> bool:
     return path is not None and (path == "/inputs" or path.startswith("/inputs/"))
+
+
+def _slurm_violations(
+    request: Mapping[str, object],
+    project: ProjectFile,
+    fields: Mapping[str, object],
+    allow: Sequence[str] | None,
+) -> list[Violation]:
+    gpu = fields.get("gpu")
+    for given in (request.get("slurm"), project.fields.get("slurm")):
+        if isinstance(given, dict) and slurm.check(given) is None:
+            count = gpu if isinstance(gpu, int) else 0
+            if fault := slurm.fault(given, count, allow):
+                found = Violation("slurm", fault)
+                return [found if given is request.get("slurm") else project.violation(*found)]
+    return []
 
 
 @functools.lru_cache(maxsize=64)
@@ -252,6 +271,7 @@ _RULES: dict[str, Check] = {
     "inputs_from": after_rules.inputs_fault,
     "start_after": time_fault,
     "hold": boolean,
+    "slurm": slurm.check,
 }
 
 _PROJECT_RULES = {
@@ -259,9 +279,13 @@ _PROJECT_RULES = {
     for name in (
         "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries",
         "preemptible", "env", "checkpoint", "warn_seconds",
+        "preemptible", "env", "slurm",
     )
 }  # fmt: skip
 """Fields that fetchml.toml may set."""
+
+_MERGED = frozenset({"env", "slurm"})
+"""Fields whose entries in fetchml.toml stay unless the request has them too."""
 
 KNOWN_FIELDS = frozenset(_RULES)
 """Known request properties. Others are ignored and named in the reply's header (reading 12)."""

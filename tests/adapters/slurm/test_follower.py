@@ -1,101 +1,14 @@
 """Which of Slurm's answers count for which job."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
-from fetchml.adapters.slurm.follower import Followed, Follower
-from fetchml.adapters.slurm.job import Job, Submission
-from fetchml.adapters.slurm.transport import SlurmAway
-from fetchml.ports.cluster import Node
+from fetchml.adapters.slurm.job import Job
+from tests.support.slurm_world import World
 from tests.support.waiting import until_true
 
 PENDING, RUNNING, COMPLETED = ("PENDING",), ("RUNNING",), ("COMPLETED",)
-
-
-class Stand:
-    """A transport whose controller has exactly these jobs."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[int, Job] = {}
-        self.away: str | None = None
-        self.with_names = False
-        self.polls = 0
-        self.hold: asyncio.Event | None = None
-        """`job` waits for it, and answers with what it saw before."""
-        self.looks = 0
-
-    async def open(self) -> str:
-        self._require()
-        return "24.11.5"
-
-    async def states(self) -> dict[int, Job]:
-        self._require()
-        self.polls += 1
-        if self.with_names:
-            return dict(self.jobs)
-        return {number: Job(number, job.state) for number, job in self.jobs.items()}
-
-    async def job(self, job_id: int) -> Job | None:
-        self._require()
-        self.looks += 1
-        found = self.jobs.get(job_id)
-        if self.hold is not None:
-            await self.hold.wait()
-        return found
-
-    async def submit(self, job: Submission) -> int:
-        raise NotImplementedError
-
-    async def named(self, prefix: str) -> list[Job]:
-        raise NotImplementedError
-
-    async def cancel(self, job_id: int) -> None:
-        raise NotImplementedError
-
-    async def terminate(self, job_id: int) -> None:
-        raise NotImplementedError
-
-    async def warn(self, job_id: int) -> None:
-        raise NotImplementedError
-
-    async def nodes(self) -> list[Node]:
-        raise NotImplementedError
-
-    async def close(self) -> None:
-        raise NotImplementedError
-
-    def _require(self) -> None:
-        if self.away is not None:
-            raise SlurmAway(self.away)
-
-
-class World:
-    def __init__(self) -> None:
-        self.stand = Stand()
-        self.reports: list[str] = []
-        self.follower = Follower(
-            self.stand,
-            seen=lambda: self.reports.append("seen"),
-            away=self.reports.append,
-            poll_seconds=0.01,
-        )
-
-    def submit(self, number: int, name: str) -> Followed:
-        job = Job(number, PENDING, name)
-        self.stand.jobs[number] = job
-        followed = self.follower.follow(name)
-        self.follower.submitted(followed, job)
-        return followed
-
-
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
-    world = World()
-    await world.follower.open()
-    yield world
-    await world.follower.close()
 
 
 @pytest.mark.parametrize("with_names", [False, True])

@@ -1,0 +1,70 @@
+"""What is asked of Slurm for an attempt: its resources, and the parameters of its job."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fetchml.adapters.slurm import start_files
+from fetchml.adapters.slurm.job import Submission
+from fetchml.core.scheduling import slurm
+from fetchml.ports.launcher import LaunchSpec
+
+MIN_MARGIN_SECONDS = 120
+"""Slurm's time limit is the shim's, the grace period, and at least this more: Slurm's kill leaves
+no record of the end."""
+NICE_PER_PRIORITY = 100
+_PLAIN = (
+    "partition",
+    "account",
+    "qos",
+    "constraint",
+    "reservation",
+    "nodelist",
+    "exclude",
+    "licenses",
+    "exclusive",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Parameters of jobs, by the names of `sbatch`'s options."""
+
+    of_all: Mapping[str, str] = field(default_factory=dict)
+    of_users: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By the user's name in FetchML; they go before those of all."""
+
+    def of(self, run: LaunchSpec) -> dict[str, str]:
+        """Those of the request go before the others."""
+        return {**self.of_all, **self.of_users.get(run.user, {}), **run.slurm}
+
+
+def submission(run: LaunchSpec, name: str, parameters: Parameters) -> Submission:
+    chosen = parameters.of(run)
+    minutes = 0
+    if run.timeout_ms:
+        seconds = (run.timeout_ms + run.grace_ms) // 1000 + MIN_MARGIN_SECONDS
+        minutes = -(-seconds // 60)
+    return Submission(
+        name=name,
+        script=start_files.job_script(run.folder),
+        folder=str(run.folder),
+        cpus=run.cpu,
+        memory_mb=run.memory_gb << 10,
+        gpus=run.gpu,
+        minutes=minutes,
+        nice=nice(run.priority, chosen.get("nice", "0")),
+        gres=_gres(run.gpu, chosen.get("gres", "")),
+        **{each: chosen[each] for each in _PLAIN if each in chosen},
+    )
+
+
+def nice(priority: int, more: str) -> int:
+    """Priority 10 is nice 0, each step below it 100; a request may only add to it."""
+    return (10 - priority) * NICE_PER_PRIORITY + int(more)
+
+
+def _gres(gpus: int, asked: str) -> str | None:
+    """The generic resources: those that the request names may have the kind of its GPUs."""
+    names_gpus = any(each.name == "gpu" for each in slurm.resources(asked) or ())
+    parts = [f"gpu:{gpus}"] if gpus and not names_gpus else []
+    return ",".join([*parts, *filter(None, asked.split(","))]) or None

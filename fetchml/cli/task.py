@@ -1,0 +1,45 @@
+"""`fetchml task`"""
+
+import click
+
+from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.each_task import for_each
+from fetchml.cli.groups import CommandGroup
+from fetchml.cli.render import print_json
+from fetchml.cli.task_ids import task_id_of
+from fetchml.client import Client
+
+
+@click.group(cls=CommandGroup)
+def task() -> None:
+    """Decide about tasks on a cluster. For admins.
+
+    \b
+    Examples:
+      fetchml task declare-lost @last
+    """
+
+
+@task.command()
+@click.argument("task_ids", nargs=-1, required=True)
+@json_option
+@server_option
+def declare_lost(client: Client, task_ids: tuple[str, ...], *, as_json: bool) -> int:
+    """Give up running tasks whose node is silent, so that they are retried.
+
+    A task may still run on a node that is cut off, and then runs twice: make sure that the node is
+    down. 'fetchml show' shows whether the node of a task is silent.
+
+    \b
+    Examples:
+      fetchml task declare-lost 4f21
+    """
+
+    def one(named: str) -> None:
+        given_up = client.declare_lost(task_id_of(client, named))
+        if as_json:
+            print_json(given_up)
+        else:
+            click.echo(f"{given_up.id} counts as lost; it is retried")
+
+    return for_each(task_ids, one)

@@ -1,0 +1,102 @@
+"""Each version of the REST interface, by a slurmrestd that serves that one only."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from fetchml.adapters.slurm.job import Submission
+from fetchml.adapters.slurm.rest import VERSIONS, RestTransport
+from fetchml.adapters.slurm.token import Tokens
+from fetchml.adapters.slurm.transport import Refused, SlurmAway
+from tests.support.waiting import soon
+
+JOB = {
+    "job_id": 7,
+    "name": "own",
+    "job_state": ["PENDING"],
+    "state_reason": "Resources",
+    "nodes": "",
+    "exit_code": {"return_code": {"set": False, "infinite": False, "number": 0}},
+    "start_time": {"set": True, "infinite": False, "number": 1_790_000_000},
+}
+
+
+class Stub:
+    """slurmrestd of one version. v0.0.40 has no /jobs/state/."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.token = "first"
+        self.full = False
+        self.submitted: list[dict[str, Any]] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        parts = request.path.split("/")
+        if parts[2] != self.version:
+            return web.json_response({}, status=404)
+        if request.headers["X-SLURM-USER-TOKEN"] != self.token:
+            errors = [{"error_number": 1007, "error": "Protocol authentication error"}]
+            return web.json_response({"errors": errors}, status=511)
+        reply: dict[str, Any]
+        match "/".join(parts[3:]).strip("/"), request.method:
+            case "ping", _:
+                reply = {"pings": [{"pinged": "UP"}], "meta": {"slurm": {"release": "24.11.5"}}}
+            case "job/submit", "POST":
+                if self.full:
+                    errors = [{"error_number": 11, "error": "Resource temporarily unavailable"}]
+                    return web.json_response({"errors": errors}, status=500)
+                self.submitted.append(await request.json())
+                reply = {"job_id": 7, "step_id": "batch", "errors": [], "warnings": []}
+            case "jobs/state", _ if self.version != "v0.0.40":
+                reply = {"jobs": [{"job_id": "7", "state": ["PENDING"]}]}
+            case ("jobs", _) | ("job/7", _):
+                reply = {"jobs": [JOB]}
+            case _:
+                return web.json_response({}, status=404)
+        return web.json_response(reply)
+
+
+@pytest.fixture(params=VERSIONS)
+async def stub(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Stub, str]]:
+    stub = Stub(request.param)
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", stub.answer)
+    server = TestServer(app)
+    await server.start_server()
+    yield stub, str(server.make_url("/"))
+    await server.close()
+
+
+async def test_version_is_found_and_used(stub: tuple[Stub, str], tmp_path: Path) -> None:
+    slurmrestd, url = stub
+    file = tmp_path / "token"
+    file.write_text("first")
+    transport = RestTransport(url, "me", Tokens("me", file, None))
+    try:
+        assert await soon(transport.open()) == "24.11.5"
+        job = Submission(
+            "own", "#!/bin/sh\ntrue", "/shared", gpus=1, partition="p", exclusive="true"
+        )
+        assert await soon(transport.submit(job)) == 7
+        [sent] = slurmrestd.submitted
+        assert sent["job"]["tres_per_node"] == "gres/gpu:1"
+        assert (sent["job"]["partition"], sent["job"]["shared"]) == ("p", ["none"])
+        assert (await soon(transport.states()))[7].is_pending
+        [found] = await soon(transport.named("own"))
+        assert (found.reason, found.begins_at) == ("Resources", 1_790_000_000)
+        slurmrestd.full = True
+        with pytest.raises(Refused, match="MaxJobCount") as refused:
+            await soon(transport.submit(job))
+        assert not refused.value.permanent
+        # The token expires, and the site's job replaces its file.
+        slurmrestd.token, slurmrestd.full = "second", False
+        with pytest.raises(SlurmAway, match="authentication"):
+            await soon(transport.states())
+        file.write_text("SLURM_JWT=second\n")
+        assert (await soon(transport.states()))[7].is_pending
+    finally:
+        await transport.close()

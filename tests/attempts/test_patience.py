@@ -1,0 +1,67 @@
+"""Faults of a shared disk hold up the preparation of an attempt, and do not fail it."""
+
+import errno
+
+import pytest
+
+from fetchml.attempts import patience
+from fetchml.files.shared_disk import is_fault, not_mounted
+from fetchml.ports.launcher import PrepareError
+from tests.support.waiting import soon
+
+
+def caused_by(error: OSError) -> PrepareError:
+    found = PrepareError("the snapshot can't be copied", permanent=False)
+    found.__cause__ = error
+    return found
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (OSError(errno.EIO, "x"), True),
+        (OSError(errno.ESTALE, "x"), True),
+        (OSError(errno.ENOTCONN, "x"), True),
+        (OSError(errno.ETIMEDOUT, "x"), True),
+        (PermissionError(errno.EACCES, "x"), True),
+        (TimeoutError("the shared disk did not answer"), True),
+        (not_mounted("/shared"), True),
+        (caused_by(OSError(errno.EIO, "x")), True),
+        (OSError(errno.ENOSPC, "x"), False),
+        (FileNotFoundError(errno.ENOENT, "x"), False),
+        (caused_by(OSError(errno.ENOSPC, "x")), False),
+        (PrepareError("there is no such image", permanent=True), False),
+    ],
+)
+def test_faults_of_the_disk_are_told_from_others(error: Exception, fault: bool) -> None:
+    assert is_fault(error) is fault
+
+
+async def test_attempt_is_prepared_again_after_each_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "AGAIN_SECONDS", 0)
+    steps: list[str] = []
+    faults: list[Exception] = [OSError(errno.EIO, "x"), caused_by(OSError(errno.ESTALE, "x"))]
+
+    async def usable() -> None:
+        steps.append("usable")
+
+    async def prepare() -> None:
+        steps.append("prepare")
+        if faults:
+            raise faults.pop()
+
+    said: list[str] = []
+    await soon(patience.until_it_answers(prepare, usable, said.append))
+    assert steps == ["usable", "prepare"] * 3
+    assert len(said) == 2
+
+
+async def test_other_failures_are_the_attempts() -> None:
+    async def usable() -> None:
+        pass
+
+    async def prepare() -> None:
+        raise PrepareError("there is no such image", permanent=True)
+
+    with pytest.raises(PrepareError):
+        await soon(patience.until_it_answers(prepare, usable, print))

@@ -1,0 +1,96 @@
+"""The field `slurm`: what a request may ask of Slurm, and nothing that could be an option."""
+
+import pytest
+
+from fetchml.core.model import Resources
+from fetchml.core.requests.submission import Defaults, InvalidSubmission, accept
+from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.core.scheduling import slurm
+
+DEFAULTS = Defaults("image", ("run",), TaskLimits(), 0)
+CAPACITY = Resources(8, 8, 8)
+GOOD = {
+    "partition": "gpu,a100-80",
+    "account": "physics.dept",
+    "qos": "high",
+    "constraint": "[rack1|rack2]&a100",
+    "reservation": "course_2026",
+    "gres": "gpu:a100:2,disk:1",
+    "nice": "100",
+    "exclusive": "user",
+    "nodelist": "g[1-3],c3",
+    "exclude": "g2",
+    "licenses": "matlab@site:2",
+}
+
+
+@pytest.mark.parametrize("name", slurm.NAMES)
+def test_every_parameter_has_a_rule(name: str) -> None:
+    assert slurm.check({name: GOOD[name]}) is None
+
+
+@pytest.mark.parametrize("name", slurm.NAMES)
+@pytest.mark.parametrize(
+    "value",
+    ["", "-p", "--uid=0", "a b", "a\nb", "a\0b", "a;id", "$(id)", "`id`", "a'b", 'a"b', "é",
+     "\u202e", "a=b\n#SBATCH --uid=0", "x" * 257, "%j", "a\\b", "/etc/passwd"],
+)  # fmt: skip
+def test_value_that_is_more_than_a_value_is_refused(name: str, value: str) -> None:
+    assert slurm.check({name: value}) is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        ({"wrap": "x"}, "key 'wrap' is no parameter: there are partition,"),
+        ({"": "x"}, "key '' is no parameter"),
+        ({"nice": "-1"}, "nice must be a whole number"),
+        ({"nice": "10001"}, "nice must be a whole number"),
+        ({"nice": "1e3"}, "nice must be a whole number"),
+        ({"nice": 5}, "nice must be a string"),
+        ({"exclusive": "false"}, 'exclusive must be "true" or "user"'),
+        ({"gres": "gpu:a:b:c"}, "gres must be"),
+        ({"gres": "gpu::2"}, "gres must be"),
+        ({"gres": "gpu:2,"}, "gres must be"),
+        ({f"n{i}": "x" for i in range(1001)}, "must not have more than 1000 entries"),
+        ([], "must be an object of strings"),
+    ],
+)
+def test_broken_rule_is_named(value: object, rule: str) -> None:
+    assert (slurm.check(value) or "").startswith(rule)
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpu", "allow", "fault"),
+    [
+        ({"qos": "high"}, 0, ("qos",), None),
+        ({"qos": "high"}, 0, ("qos=high", "qos=low"), None),
+        ({"qos": "top"}, 0, ("qos=high",), "qos is not allowed with this value"),
+        ({"qos": "high"}, 0, (), "this server allows no parameter"),
+        ({"qos": "high"}, 0, None, "leave it out"),
+        ({"gres": "gpu:a100:2"}, 2, ("gres",), None),
+        ({"gres": "gpu"}, 1, ("gres",), None),
+        ({"gres": "disk:1"}, 0, ("gres",), None),
+        ({"gres": "gpu:a100:2"}, 1, ("gres",), "gres must have the number of GPUs"),
+        ({"gres": "gpu:8"}, 0, ("gres",), "gres must have the number of GPUs"),
+        ({"gres": "gpu:1k"}, 1, ("gres",), "gres must have the number of GPUs"),
+    ],
+)
+def test_server_decides_what_is_allowed(
+    asked: dict[str, str], gpu: int, allow: tuple[str, ...] | None, fault: str | None
+) -> None:
+    found = slurm.fault(asked, gpu, allow)
+    assert found is None if fault is None else fault in (found or ""), found
+
+
+def test_entries_of_the_project_file_stay_beside_the_requests() -> None:
+    project = '[slurm]\npartition = "a"\nqos = "low"\n'
+    allow = ("partition", "qos")
+    request = {"job_name": "a", "slurm": {"qos": "high"}}
+    spec = accept(request, DEFAULTS, CAPACITY, project, slurm_allow=allow)
+    assert spec.slurm == {"partition": "a", "qos": "high"}
+    with pytest.raises(InvalidSubmission) as refused:
+        accept({"job_name": "a"}, DEFAULTS, CAPACITY, project, slurm_allow=("qos",))
+    [violation] = refused.value.violations
+    assert violation.field == "fetchml.toml"
+    assert violation.rule.startswith("line 1: slurm partition is not allowed")

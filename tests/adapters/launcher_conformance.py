@@ -90,9 +90,8 @@ class LauncherConformance:
         (dataset / "rows").write_text("1,2,3")
         dataset.chmod(0o755)
         kept = tmp_path / "task" / "outputs"
-        kept.mkdir(parents=True, mode=0o700)
-        (kept / "model").write_text("weights")
         make_readable(kept)
+        (kept / "model").write_text("weights")
         run = shell(
             bench,
             'pwd; echo "$FETCHML_WORKSPACE"; cp "$FETCHML_DATASETS/digits/rows" "$FETCHML_OUTPUTS"'

@@ -129,6 +129,8 @@ class ServerInfo(msgspec.Struct, frozen=True):
     private: bool
     user: str
     role: Role
+    environments: bool = False
+    """Tasks may have an environment."""
 
 
 class Finding(msgspec.Struct, frozen=True):

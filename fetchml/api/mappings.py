@@ -323,6 +323,7 @@ SERVER: Mapping[ServerInfo, server_pb2.ServerInfo] = Mapping(
     Field("user_id", "user"),
     Field("role"),
     Field("preemption"),
+    Field("environments"),
 )
 
 FINDING: Mapping[Finding, server_pb2.Finding] = Mapping(

@@ -6,6 +6,7 @@ Unset fields are left out (contract reading 13); times are RFC 3339 in UTC (read
 import functools
 import time
 
+from fetchml.core.environments.request import Environment
 from fetchml.core.model import DatasetSpec, Dependency, Task
 from fetchml.views import Health, Update
 
@@ -94,6 +95,7 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "inputs_from": spec.inputs_from,
         "start_after": rfc3339(spec.start_after) if spec.start_after is not None else None,
         "held": task.is_held or None,
+        "environment": _environment_json(spec.environment),
     }
     body.update((name, value) for name, value in optional.items() if value is not None)
     return body
@@ -101,6 +103,11 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
 
 def _dependency_json(each: Dependency) -> dict[str, str]:
     return {"task_id": each.task_id, "condition": each.condition}
+
+
+def _environment_json(environment: Environment | None) -> dict[str, str] | None:
+    source = environment.source if environment is not None else None
+    return None if source is None else dict([source])
 
 
 def _dataset_json(dataset: DatasetSpec) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fetchml.api.task_json import rfc3339
+from fetchml.core.environments.request import Environment
 from fetchml.core.model import Condition, DatasetSpec, Dependency, Role, Status, Task
 from fetchml.core.requests.checks import MAX_ENTRIES, MAX_ITEMS
 from fetchml.core.requests.times import LATEST_MS
@@ -143,6 +144,17 @@ def _beyond_the_contract(task: Task) -> task_pb2.Task:
         inputs_from=spec.inputs_from,
         start_after=timestamp(spec.start_after),
         held=task.is_held or None,
+        environment=_environment_message(spec.environment),
+    )
+
+
+def _environment_message(environment: Environment | None) -> task_pb2.Environment | None:
+    if environment is None or environment.source is None:
+        return None
+    return task_pb2.Environment(
+        requirements=environment.requirements,
+        project=environment.project,
+        script=environment.script,
     )
 
 
@@ -182,6 +194,7 @@ _PLAIN: dict[str, Callable[[Any], object]] = {
     "inputs_from": lambda ids: list(ids[: MAX_ITEMS + 1]),
     "start_after": time_text,
     "slurm": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
+    "environment": _set_fields,
 }
 _NOT_PART_OF_TASK = frozenset({"idempotency_key", "view", "validate_only"})
 """Fields that control the reply rather than describe the task."""

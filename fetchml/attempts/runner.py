@@ -246,7 +246,7 @@ class AttemptRunner:
         inputs = await self._inputs.provide(
             self._task, self._folder, self._progress, self._in_thread
         )
-        env = {**self._launch.env, **self._inputs.secrets(self._task)}
+        env = {**self._launch.env, **inputs.variables, **self._inputs.secrets(self._task)}
         self._launch = replace(inputs.into(self._launch), env=env)
         await self._launcher.prepare(self._launch, self._progress)
 

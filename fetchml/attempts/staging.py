@@ -1,7 +1,8 @@
 """Inputs of an attempt (snapshot, datasets, workspace), in place before it is launched."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -10,6 +11,7 @@ from fetchml.attempts.checkpoints import Checkpoints
 from fetchml.attempts.task_inputs import TaskInputs
 from fetchml.core.model import Task
 from fetchml.datasets.provider import DatasetProvider
+from fetchml.environments.service import Environments
 from fetchml.files.attempt_folder import AttemptFolder, Look
 from fetchml.files.task_users import FileOwners
 from fetchml.ports.launcher import LaunchSpec, Mount, Owner, Place
@@ -25,6 +27,8 @@ class StagedInputs(NamedTuple):
     places: tuple[Place, ...] = ()
     of_tasks: tuple[Mount, ...] = ()
     """Outputs of other tasks."""
+    variables: Mapping[str, str] = MappingProxyType({})
+    """Variables that replace those of the task."""
 
     def into(self, launch: LaunchSpec) -> LaunchSpec:
         return replace(
@@ -46,6 +50,7 @@ class Inputs:
         tasks: TaskInputs,
         owners: FileOwners,
         checkpoints: Checkpoints,
+        environments: Environments,
         *,
         workspace_of: Callable[[Task], Awaitable[tuple[Mount, Owner]]],
         secrets_of: Callable[[Task], dict[str, str]],
@@ -58,13 +63,19 @@ class Inputs:
         self._owners = owners
         self._datasets = datasets
         self._checkpoints = checkpoints
+        self._environments = environments
         self._workspace_of = workspace_of
         self._secrets_of = secrets_of
 
-    async def open(self, live: frozenset[tuple[str, int]]) -> None:
+    async def open(self, live: frozenset[tuple[str, int]], instance_id: str) -> None:
         """Release what attempts held that are not in `live` (task id, number). Before the first
-        `provide`."""
+        `provide`. `instance_id`: the data directory's, for the launcher."""
         await self._datasets.open(live)
+        await self._environments.open(live, instance_id)
+
+    async def close(self) -> None:
+        """End what is being prepared; once no attempt waits for it."""
+        await self._environments.close()
 
     async def provide(
         self,
@@ -97,7 +108,10 @@ class Inputs:
         if spec.inputs_from is not None:
             of_tasks = await self._tasks.provide(task, owner)
         datasets = await self._datasets.provide(task, progress)
-        return StagedInputs(datasets, owner, places, of_tasks)
+        if spec.environment is None:
+            return StagedInputs(datasets, owner, places, of_tasks)
+        found = await self._environments.provide(task, owner, progress)
+        return StagedInputs((*datasets, *found.mounts), owner, places, of_tasks, found.variables)
 
     def secrets(self, task: Task) -> dict[str, str]:
         """Return the part of an attempt's environment that is never stored. After `provide`."""
@@ -107,3 +121,5 @@ class Inputs:
         """Release the inputs of the task's current attempt, which has no process and gets none."""
         if task.spec.dataset_specs:
             await self._datasets.release(task.id, task.attempt)
+        if task.spec.environment is not None:
+            await self._environments.release(task)

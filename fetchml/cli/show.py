@@ -80,6 +80,7 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         "not before": local_time(task.start_after) if task.HasField("start_after") else "",
         "held": "yes" if task.held else "",
         "snapshot": task.snapshot_id,
+        "environment": _environment(task),
         "datasets": ", ".join([*task.datasets, *(spec.name for spec in task.dataset_specs)]),
         "variables": ", ".join(task.env_names),
         "experiment": task.experiment_id,
@@ -95,6 +96,11 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
     if ended(task):
         for output in client.outputs(task.id):
             yield "output", clean(f"{output.path} ({size(output.size_bytes)})")
+
+
+def _environment(task: Task) -> str:
+    fields = task.environment.ListFields()
+    return f"{fields[0][1]} ({fields[0][0].name})" if fields else ""
 
 
 def _use(client: Client, task: Task) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fetchml.cli.connect import json_option, server_option, valid_text
+from fetchml.cli.environment import EnvironmentParam, implied
 from fetchml.cli.errors import ExitCode
 from fetchml.cli.experiment_ids import experiment_id as id_of
 from fetchml.cli.param_types import AfterParam, DatasetParam, Duration, Int32, KeyValue, StartTime
@@ -122,6 +123,12 @@ def _own_failures(*, waits: bool) -> Iterator[None]:
     multiple=True,
     help="Mount a dataset given by name, source, sha256, mount_path. Repeatable.",
 )
+@click.option(
+    "--environment",
+    type=EnvironmentParam(),
+    help="Install the packages of this file of the code first: requirements.txt, uv.lock, or a "
+    "script with inline metadata. Default: what the folder has. 'none': no packages.",
+)
 @click.option("--snapshot", "snapshot_id", metavar="ID", help="Run the code of this snapshot.")
 @click.option(
     "--experiment",
@@ -234,12 +241,16 @@ def with_code(
     if fields["snapshot_id"] is not None:
         raise click.UsageError("Give --dir or --snapshot, not both")
     kept, (tree, _, _) = upload_folder(client, folder)
+    environment = fields["environment"]
+    if environment is None:
+        environment = implied(client, folder, tree.paths, command, fields["image"])
     commit: dict[str, str] = {}
     if tree.git_commit is not None:
         commit = {"git_commit": tree.git_commit, "git_dirty": str(tree.git_dirty).lower()}
     return {
         **fields,
         "snapshot_id": kept.id,
+        "environment": environment,
         "job_name": fields["job_name"] or job_name(command or (folder.resolve().name,)),
         "metadata": {**commit, **dict(fields["metadata"])},
     }

@@ -21,7 +21,7 @@ from fetchml.v1 import (
 from fetchml.v1.gpu_pb2 import Gpu, GpuList
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
 from fetchml.v1.queue_pb2 import QueueStats
-from fetchml.v1.task_pb2 import FULL, CreateTaskRequest, DatasetSpec, Dependency, Task
+from fetchml.v1.task_pb2 import FULL, CreateTaskRequest, DatasetSpec, Dependency, Environment, Task
 
 MAX_MESSAGE_BYTES = 1 << 20
 """The largest message that a server accepts."""
@@ -82,6 +82,7 @@ class TaskFields(TypedDict, total=False):
     """With a time zone."""
     hold: bool
     idempotency_key: str
+    environment: Environment
 
 
 class JupyterFields(TypedDict, total=False):

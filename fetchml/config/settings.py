@@ -13,6 +13,7 @@ from msgspec import Meta
 from fetchml.config.data_dir import default_data_dir
 from fetchml.config.sections.access import AccessSettings
 from fetchml.config.sections.auth import AuthSettings, RateLimitSettings
+from fetchml.config.sections.environments import EnvironmentSettings
 from fetchml.config.sections.jupyter import JupyterSettings
 from fetchml.config.sections.scheduling import (
     GpuSettings,
@@ -47,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True):
     quotas: QuotaSettings = QuotaSettings()
     datasets: DatasetSettings = DatasetSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
+    environments: EnvironmentSettings = EnvironmentSettings()
     jupyter: JupyterSettings = msgspec.field(default_factory=JupyterSettings)
     access: AccessSettings = AccessSettings()
     history: HistorySettings = HistorySettings()

@@ -33,6 +33,9 @@ def footprint(spec: TaskSpec) -> int:
         total += _table(spec.metadata)
     if spec.env is not None:
         total += _table(spec.env)
+    if spec.environment is not None:
+        named = spec.environment.source
+        total += getsizeof(spec.environment) + (getsizeof(named[1]) if named else 0)
     if spec.datasets is not None:
         total += _all(spec.datasets)
     if spec.after is not None:

@@ -17,6 +17,7 @@ from fetchml.core.ends import HaltCause as HaltCause
 from fetchml.core.ends import Kept as Kept
 from fetchml.core.ends import Server as Server
 from fetchml.core.ends import User as User
+from fetchml.core.environments.request import Environment
 from fetchml.core.requests import shell_words
 from fetchml.core.values import Value as Value
 
@@ -155,6 +156,7 @@ class TaskSpec(Value, frozen=True):
     """The task waits until it is released. Never set once an attempt runs."""
     slurm: dict[str, str] | None = None
     """Parameters of its jobs on a Slurm cluster, by the names of `sbatch`'s options."""
+    environment: Environment | None = None
 
     @property
     def argv(self) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ class Kind(StrEnum):
     """Logs of all attempts, with the records of their ends."""
     JUPYTER = "jupyter"
     """Workspaces of Jupyter services. Each counts for the user who named it first."""
+    ENVIRONMENTS = "environments"
+    """Installed packages for tasks, with uv's cache of the user."""
 
 
 class Used(NamedTuple):

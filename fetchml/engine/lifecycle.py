@@ -56,7 +56,7 @@ class Lifecycle:
     async def start(self) -> None:
         """Go on with what runs, and take work as soon as the launcher does. Raises what the
         launcher's `open` raises."""
-        await self._inputs.open(self._attempts_under_way())
+        await self._inputs.open(self._attempts_under_way(), self._instance_id)
         await self._launcher.open(self._instance_id, self._launcher_changed)
         await self._dispatcher.apply(Recovered(self._clock()))
         self._recovered.set()
@@ -79,6 +79,7 @@ class Lifecycle:
             self._cleaning.cancel()
         await self._upkeep.aclose()
         await self._attempts.close()
+        await self._inputs.close()
         await self._gpus.close()
         await self._launcher.close()
 

@@ -19,6 +19,7 @@ from fetchml.engine.experiments import Experiments
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.dependencies import Dependencies
 from fetchml.engine.tasks.visible import VisibleTasks
+from fetchml.environments.service import Environments
 from fetchml.errors import (
     MAX_VIOLATIONS,
     BadRequest,
@@ -71,6 +72,7 @@ class Submissions:
         *,
         visible: VisibleTasks,
         dependencies: Dependencies,
+        environments: Environments,
         clock: Callable[[], int],
         ids: IdSequence,
         rules: SubmissionRules,
@@ -82,6 +84,7 @@ class Submissions:
         self._snapshots = snapshots
         self._datasets = datasets
         self._experiments = experiments
+        self._environments = environments
         self._usage = usage
         self._dependencies = dependencies
         self._dispatcher = dispatcher
@@ -245,6 +248,8 @@ class Submissions:
                     await self._require_checkpoint(who, spec.checkpoint_from)
                 if spec.after and (wrong := await self._dependencies.fault(who, spec)):
                     raise ValidationFailed([wrong])
+                if spec.environment is not None:
+                    await self._require_environment(spec)
                 new.append((spec, idempotency))
             except ValidationFailed as error:
                 violations += [
@@ -268,6 +273,13 @@ class Submissions:
             source = None
         if (fault := source_fault(source)) is not None:
             raise ValidationFailed([FieldViolation("checkpoint_from", fault)])
+
+    async def _require_environment(self, spec: TaskSpec) -> None:
+        """Raises ValidationFailed."""
+        if spec.environment is not None and (
+            fault := await self._environments.fault(spec.snapshot_id, spec.environment)
+        ):
+            raise ValidationFailed([FieldViolation("environment", fault)])
 
     def _accept_one(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
         snapshot_id = request.get("snapshot_id")

@@ -5,6 +5,7 @@
   store/                     the database; see adapters/duckdb/database.py
   snapshots/ID/              uploaded trees
   datasets/                  fetched contents, by their SHA-256
+  environments/              installed packages; see environments/cache.py
   jupyter/                   workspaces of Jupyter services
   shim/                      the shim, where the Docker engine can mount it from
   control.sock               the owner's access without a key
@@ -23,6 +24,7 @@ LOCK = "lock"
 STORE = "store"
 SNAPSHOTS = "snapshots"
 DATASETS = "datasets"
+ENVIRONMENTS = "environments"
 JUPYTER = "jupyter"
 SHIM = "shim"
 CONTROL_SOCKET = "control.sock"

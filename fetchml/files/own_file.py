@@ -1,10 +1,13 @@
 """Files that the server keeps for itself, read and written without following links."""
 
 import contextlib
+import ctypes
 import errno
 import os
 import stat
 from pathlib import Path
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def open_own(path: Path, flags: int) -> int:
@@ -66,6 +69,18 @@ def sync_folder(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_tree(folder: Path) -> None:
+    """Sync the folder's file system: one wait instead of one for each of many files. Raises
+    OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if _libc.syncfs(fd):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
     finally:
         os.close(fd)
 

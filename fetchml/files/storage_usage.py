@@ -49,6 +49,8 @@ class StorageUsage:
         self._users: dict[str, dict[Kind, Used]] = {}
         self._live: dict[str, _Live] = {}
         """By task id."""
+        self._environments: dict[str, Used] = {}
+        """By user."""
         self._unrecorded: dict[str, tuple[str, Kept]] = {}
         """By the id of an ended task whose record has no size."""
 
@@ -125,6 +127,13 @@ class StorageUsage:
     def workspace_changed(self, user: str, before: Used, after: Used) -> None:
         """Apply a new measurement of a Jupyter workspace."""
         self._add(user, Kind.JUPYTER, after.minus(before))
+
+    def environments_measured(self, used: Mapping[str, Used]) -> None:
+        """Set the present usage of environments, by user."""
+        for user in used.keys() | self._environments.keys():
+            before = self._environments.get(user, NOTHING)
+            self._add(user, Kind.ENVIRONMENTS, used.get(user, NOTHING).minus(before))
+        self._environments = dict(used)
 
     def unrecorded(self, task: Task, kept: Kept) -> None:
         """Set the measured usage of an ended task of an older release."""

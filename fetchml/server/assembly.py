@@ -69,6 +69,7 @@ from fetchml.ports.cluster import Cluster
 from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher
 from fetchml.ports.store import Store, StoredState
+from fetchml.server.environment_wiring import EnvironmentWiring
 from fetchml.snapshots.files import SnapshotFiles
 from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.service import Snapshots
@@ -92,6 +93,7 @@ class Outside:
     folder_watch: FolderEvents
     cluster: Cluster | None = None
     """`None` if this host runs the tasks."""
+    environments: EnvironmentWiring = EnvironmentWiring()  # noqa: RUF009 - immutable
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +168,9 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     feed = Feed(restored.last_seq)
     today = day_of(clock(), options.zone)
     counts = DailyCounts(options.zone, today, *await store.ended_on(today))
-    run_times = RunTimes(task for ended in restored.recent.values() for task in ended)
-    estimates = Estimates(
-        state,
-        run_times,
-        clock,
-        cluster=outside.cluster,
-        wait_times=WaitTimes(task for ended in restored.recent.values() for task in ended),
-    )
+    recent = [task for ended in restored.recent.values() for task in ended]
+    waits = WaitTimes(recent)
+    estimates = Estimates(state, RunTimes(recent), clock, cluster=outside.cluster, wait_times=waits)
     ledger = await restored_ledger(store, restored, options.zone, options.limits, clock)
     # What decides, and what hears of the durable changes.
     dispatcher = Dispatcher(state, store, restored.last_seq, clock)
@@ -189,6 +186,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     ):
         store.subscribe(listener)
     # What requests are about.
+    environments = outside.environments.make(options.data_dir, usage, clock)
     snapshots = Snapshots(
         store,
         SnapshotFiles(options.data_dir),
@@ -217,6 +215,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         dispatcher,
         visible=visible,
         dependencies=Dependencies(tasks, state, dispatcher, private=private),
+        environments=environments,
         clock=clock,
         ids=ids,
         rules=options.rules,
@@ -260,6 +259,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         TaskInputs(tasks.find, files),
         outside.owners,
         Checkpoints(tasks.find, files, usage, has_room=store.has_room),
+        environments,
         workspace_of=jupyter.workspace_of,
         secrets_of=jupyter.secrets_of,
     )
@@ -338,6 +338,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
             jupyter_images=sorted(options.jupyter.images),
             user_storage_bytes=options.user_storage_bytes,
             private=private,
+            environments=environments.is_available,
         ),
         experiments=experiments,
         diagnosis=Diagnosis(options.examine, outside.inventory),

@@ -44,6 +44,7 @@ from fetchml.server import cluster_wiring, sd_notify, wiring
 from fetchml.server.assembly import Outside, assemble
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.control_socket import control_socket, write_address
+from fetchml.server.environment_wiring import environment_wiring
 from fetchml.shim import UnsupportedMachineError
 from fetchml.system import capabilities
 from fetchml.system.clock import Clock
@@ -165,6 +166,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             owners,
             watch,
             cluster_wiring.cluster(launcher),
+            environment_wiring(settings, launcher),
         )
         parts = await assemble(outside, wiring.options(settings, http.port, jupyter_port, examine))
         engine, snapshots, jupyter = parts.engine, parts.snapshots, parts.jupyter

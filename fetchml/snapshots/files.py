@@ -4,7 +4,6 @@
 being received, unpacked or removed. Everything here blocks, for a long time with many files.
 """
 
-import ctypes
 import errno
 import os
 import tempfile
@@ -25,14 +24,13 @@ from fetchml.core.requests.snapshot import (
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.layout import SNAPSHOTS
-from fetchml.files.own_file import sync_folder
+from fetchml.files.own_file import sync_folder, sync_tree
 from fetchml.ports.launcher import Owner
 from fetchml.snapshots.unpack import RefusedArchive, UnpackLimits, unpack
 
 _NOT_HERE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 _PIECE_BYTES = 64 << 20
 """Bytes that the kernel copies at once if it cannot share the blocks."""
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class DamagedSnapshot(Exception):
@@ -61,7 +59,7 @@ class NewSnapshot:
         data = manifest(entries)
         self.disk_bytes = disk_bytes_of(entries_of(data), len(data))
         (self.folder / "manifest").write_bytes(data)
-        _sync_all(self.folder)
+        sync_tree(self.folder)
         return id_of(data)
 
 
@@ -124,18 +122,27 @@ class SnapshotFiles:
         """
         if os.path.lexists(attempt.workspace):
             return
+        draft = attempt.workspace_draft
+        untrusted.remove(draft)
+        self.copy_to(snapshot_id, draft, owner, check)
+        draft.rename(attempt.workspace)
+
+    def copy_to(
+        self, snapshot_id: str, target: Path, owner: Owner, check: Callable[[], None]
+    ) -> None:
+        """Make a folder that does not exist, or is empty, a copy that `owner` may write to.
+
+        `check` as for `unpack`. Raises OSError, DamagedSnapshot.
+        """
         folder = self._root / snapshot_id
         data = (folder / "manifest").read_bytes()
         if id_of(data) != snapshot_id:
             raise DamagedSnapshot
-        draft = attempt.workspace_draft
-        untrusted.remove(draft)
-        draft.mkdir(0o700, parents=True)
+        target.mkdir(0o700, parents=True, exist_ok=True)
         for entry in entries_of(data):
             check()
-            _copy_entry(entry, folder / "tree" / entry.path, draft / entry.path, owner)
-        _hand_over(draft, owner, 0o700)
-        draft.rename(attempt.workspace)
+            _copy_entry(entry, folder / "tree" / entry.path, target / entry.path, owner)
+        _hand_over(target, owner, 0o700)
 
 
 def _copy_entry(entry: Entry, source: Path, target: Path, owner: Owner) -> None:
@@ -191,14 +198,3 @@ def _project_file(tree: Path, entries: list[Entry]) -> str | None:
             except UnicodeDecodeError:
                 raise RefusedArchive(f"{PROJECT_FILE} is not UTF-8") from None
     return None
-
-
-def _sync_all(folder: Path) -> None:
-    """Sync the folder's file system: one wait instead of one for each of many files."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if _libc.syncfs(fd):
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-    finally:
-        os.close(fd)

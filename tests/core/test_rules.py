@@ -4,6 +4,7 @@ import pytest
 
 from fetchml.core import permissions
 from fetchml.core.deletion import REPEAT_MS, Deletion, meaning
+from fetchml.core.environments import request as environment
 from fetchml.core.model import (
     AttemptEnd,
     Cancel,
@@ -169,6 +170,7 @@ def test_full_request_is_kept_unchanged() -> None:
         "after": ["t"],
         "inputs_from": ["t"],
         "slurm": {"partition": "gpu"},
+        "environment": {"requirements": "requirements.txt"},
     }
     assert request.keys() == KNOWN_FIELDS
     spec = accept(request, DEFAULTS, CAPACITY, slurm_allow=("partition",))
@@ -192,6 +194,7 @@ def test_full_request_is_kept_unchanged() -> None:
         ("hold", "true", "must be true or false"),
         ("start_after", "tomorrow", "must be a time such as 2026-01-31T12:00:00Z"),
         ("start_after", 1, "must be a string"),
+        ("environment", {"script": "a.py"}, environment.NO_SNAPSHOT),
         ("job_name", "abc\n", "must be letters, digits, _ and - only"),
         ("job_name", "", "must be letters, digits, _ and - only"),
         ("job_name", "ä", "must be letters, digits, _ and - only"),

@@ -130,6 +130,7 @@ def test_labels_count_as_memory_of_the_user() -> None:
 
 DEFAULTS = Defaults("default:1", ("run",), TaskLimits(timeout_seconds=60), 3)
 HOST = Resources(4, 8, 1)
+PROJECT = "max_retries = 9\npreemptible = true"
 
 
 def test_task_that_is_submitted_again_is_the_same() -> None:
@@ -149,12 +150,12 @@ def test_task_that_is_submitted_again_is_the_same() -> None:
             "checkpoint_from": "t",
             "warn_seconds": 5,
         },
+        {"job_name": "a", "environment": {}},
+        {"job_name": "a", "environment": {"project": "."}, "snapshot_id": "s"},
     ]
     for request in requests:
         once = submission.accept(request, DEFAULTS, HOST)
-        twice = submission.accept(
-            again.request_of(task(spec=once)), DEFAULTS, HOST, "max_retries = 9\npreemptible = true"
-        )
+        twice = submission.accept(again.request_of(task(spec=once)), DEFAULTS, HOST, PROJECT)
         assert twice == once
 
 

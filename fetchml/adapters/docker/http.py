@@ -68,6 +68,15 @@ class EngineHttp:
             answer = await reply.read()
         return json.loads(answer) if answer else None
 
+    async def read(self, path: str, query: Mapping[str, str], limit: int) -> bytes:
+        """Return at most `limit` bytes of an answer that is not JSON. Raises EngineAway,
+        EngineRefused."""
+        async with self._reply("GET", path, params=query) as reply:
+            found = bytearray()
+            while len(found) < limit and (more := await reply.content.read(limit - len(found))):
+                found += more
+            return bytes(found)
+
     @asynccontextmanager
     async def events(
         self, filters: Mapping[str, Sequence[str]]

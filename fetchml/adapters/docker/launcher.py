@@ -41,12 +41,14 @@ from fetchml.adapters.docker.container_requests import (
     send_signal,
 )
 from fetchml.adapters.docker.engine import DockerEngine
+from fetchml.adapters.docker.environments import BuildLimits, DockerEnvironmentBuilder
 from fetchml.adapters.docker.gpus import AddressOf, DockerGpus
 from fetchml.adapters.docker.helper import DockerHelper, exec_helper
 from fetchml.adapters.docker.http import EngineAway, EngineHttp, EngineRefused
 from fetchml.adapters.docker.network import OWN, TaskNetwork
 from fetchml.adapters.docker.pull import AS_NEEDED, Pulls, pull
 from fetchml.adapters.shim_command import helper_command
+from fetchml.adapters.uv_command import UvOptions
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.layout import SHIM
 from fetchml.ports.launcher import (
@@ -102,6 +104,22 @@ class DockerLauncher:
         self._cgroups = Cgroups()
         self._attempts: dict[str, tuple[str, int]] = {}
         """Task id and attempt of each container, by the container's id."""
+        self._builder: DockerEnvironmentBuilder | None = None
+
+    def environment_builder(
+        self, uv: Path, options: UvOptions, limits: BuildLimits
+    ) -> DockerEnvironmentBuilder:
+        """Return what builds environments in containers like those of tasks. Before `open`."""
+        self._builder = DockerEnvironmentBuilder(
+            self._engine,
+            self._network,
+            self._provide_image,
+            data_dir=self._data_dir,
+            uv=uv,
+            options=options,
+            limits=limits,
+        )
+        return self._builder
 
     async def open(self, instance_id: str, on_available: Callable[[bool, str], None]) -> None:
         self._instance_id = instance_id
@@ -123,13 +141,7 @@ class DockerLauncher:
             except EngineAway:
                 await asyncio.sleep(_RETRY_SECONDS)
             except ImageMissing:
-                if self._pulls.when == "never":
-                    raise PrepareError(
-                        f"the image {run.image} is not on this machine, and this server pulls none "
-                        "([tasks] pull)",
-                        permanent=True,
-                    ) from None
-                await self._pull(run.image, progress)
+                await self._provide_image(run.image, progress)
             except EngineRefused as error:
                 raise PrepareError(
                     f"the Docker engine refused the container: {error}",
@@ -224,6 +236,8 @@ class DockerLauncher:
                 name = container_name(*attempt)
                 _log.warning("Removing a left-over container", extra={"container": name})
                 await self._engine.insist(partial(remove, name=name))
+        if self._builder is not None:
+            await self._builder.clean(self._instance_id)
 
     def owner_of(self, pid: int) -> str | None:
         for container_id in _CONTAINER_ID.findall(processes.cgroups(pid)):
@@ -303,6 +317,16 @@ class DockerLauncher:
         if name in self._begun:
             await asyncio.wait([self._begun[name]])
         return name
+
+    async def _provide_image(self, image: str, progress: Callable[[str], None]) -> None:
+        """Pull an image that is missing, as far as the engine is there. Raises PrepareError."""
+        if self._pulls.when == "never":
+            raise PrepareError(
+                f"the image {image} is not on this machine, and this server pulls none "
+                "([tasks] pull)",
+                permanent=True,
+            )
+        await self._pull(image, progress)
 
     async def _pull(self, image: str, progress: Callable[[str], None]) -> bool:
         """False: the engine has gone away. Raises PrepareError."""

@@ -42,7 +42,7 @@ from fetchml.shim import NO_ROOM, HeldShim, UnsupportedMachineError
 from fetchml.system import processes
 
 _log = logging.getLogger(__name__)
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+TASKS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Default PATH of a task: the server's own is not inherited."""
 _OOM_SCORE = "500"
 _KILL_SECONDS = 2.0
@@ -309,7 +309,7 @@ def _environment(run: LaunchSpec, folder: AttemptFolder, datasets: Path) -> dict
     """Return the environment of the task's processes: nothing of the server's own is inherited."""
     places = (folder.workspace, datasets, folder.outputs)
     return (
-        {"PATH": _PATH}
+        {"PATH": TASKS_PATH}
         | run.env
         | process_variables(run.gpu_ids)
         | (variables_of(run) if run.places else {})

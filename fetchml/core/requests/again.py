@@ -32,6 +32,9 @@ def request_of(task: Task) -> dict[str, object]:
             {name: text for name, text in msgspec.structs.asdict(each).items() if text is not None}
             for each in spec.dataset_specs
         ]
+    if spec.environment is not None:
+        source = spec.environment.source
+        request["environment"] = {} if source is None else dict([source])
     return request
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import msgspec
 
 from fetchml.core import after_rules
+from fetchml.core.environments import request as environment
+from fetchml.core.environments.request import Environment
 from fetchml.core.model import DatasetSpec, Resources, TaskSpec
 from fetchml.core.requests import (
     checkpoint,
@@ -52,6 +54,7 @@ MAX_METADATA_CHARACTERS = 64 * 1024
 SYSTEM_PATHS = (
     "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run",
     "/sbin", "/sys", "/usr", "/var", "/.fetchml", "/workspace", "/outputs", "/checkpoint",
+    "/environment",
 )  # fmt: skip
 """System paths that no dataset may be mounted over."""
 
@@ -125,8 +128,7 @@ def accept(
         raise InvalidSubmission(violations)
     for name in _MERGED.intersection(project.fields):
         fields[name] = {**project.fields[name], **fields[name]}  # type: ignore[dict-item]
-    if "dataset_specs" in fields:
-        fields["dataset_specs"] = msgspec.convert(fields["dataset_specs"], tuple[DatasetSpec, ...])
+    _read_structures(fields)
     for name in ("command", "datasets"):
         if name in fields:
             fields[name] = tuple(fields[name])  # type: ignore[arg-type]
@@ -155,6 +157,17 @@ def accept(
     if spec.dataset_specs and (wrong := _datasets_fault(spec, dataset_schemes, dataset_addresses)):
         raise InvalidSubmission([Violation("dataset_specs", wrong)])
     return spec
+
+
+def _read_structures(fields: dict[str, object]) -> None:
+    """Replace objects of the request by values. Raises InvalidSubmission."""
+    if "dataset_specs" in fields:
+        fields["dataset_specs"] = msgspec.convert(fields["dataset_specs"], tuple[DatasetSpec, ...])
+    if "environment" in fields:
+        found = msgspec.convert(fields["environment"], Environment)
+        if found.source is not None and "snapshot_id" not in fields:
+            raise InvalidSubmission([Violation("environment", environment.NO_SNAPSHOT)])
+        fields["environment"] = found
 
 
 def _datasets_fault(
@@ -272,14 +285,14 @@ _RULES: dict[str, Check] = {
     "start_after": time_fault,
     "hold": boolean,
     "slurm": slurm.check,
+    "environment": environment.fault,
 }
 
 _PROJECT_RULES = {
     name: _RULES[name]
     for name in (
         "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries",
-        "preemptible", "env", "checkpoint", "warn_seconds",
-        "preemptible", "env", "slurm",
+        "preemptible", "env", "checkpoint", "warn_seconds", "slurm", "environment",
     )
 }  # fmt: skip
 """Fields that fetchml.toml may set."""

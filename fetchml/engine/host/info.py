@@ -20,6 +20,7 @@ class ServerInformation:
         jupyter_images: Sequence[str],
         user_storage_bytes: int,
         private: bool,
+        environments: bool,
     ) -> None:
         self._state = state
         self._rules = rules
@@ -28,6 +29,7 @@ class ServerInformation:
         self._jupyter_images = jupyter_images
         self._user_storage_bytes = user_storage_bytes
         self._private = private
+        self._environments = environments
 
     async def get(self, who: Principal) -> ServerInfo:
         defaults, limits, capacity = self._rules.defaults, self._state.limits, self._state.capacity
@@ -56,4 +58,5 @@ class ServerInformation:
             private=self._private,
             user=who.user,
             role=who.role,
+            environments=self._environments,
         )

@@ -10,7 +10,14 @@ import { Empty, Loading, Problem } from "../../ui/notes";
 import { Panel } from "../../ui/panel";
 import { useResource } from "../../ui/use";
 
-const KINDS = ["snapshots", "workspaces", "outputs", "logs", "jupyter"] as const;
+const KINDS = [
+  "snapshots",
+  "workspaces",
+  "outputs",
+  "logs",
+  "jupyter",
+  "environments",
+] as const;
 
 export function Storage() {
   const report = useMemo(

@@ -1,0 +1,244 @@
+"""Builds of environments: each once, however many ask, one at a time for each user."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from fetchml.core.storage import size as size_words
+from fetchml.environments.cache import EnvironmentCache, Record
+from fetchml.environments.failures import prepare_error
+from fetchml.environments.sources import Source
+from fetchml.errors import DiskFull
+from fetchml.files.disk_space import free_bytes, is_disk_full
+from fetchml.files.tree_size import measure
+from fetchml.ports.environments import (
+    ENVIRONMENT,
+    HOME,
+    SOURCE,
+    Build,
+    BuildFailed,
+    EnvironmentBuilder,
+)
+from fetchml.ports.launcher import Owner, PrepareError
+from fetchml.snapshots.files import DamagedSnapshot, SnapshotFiles
+from fetchml.system.locks import KeyedLocks
+from fetchml.system.threads import run_in_thread
+
+MOST_AT_ONCE = 2
+"""Builds of all users at the same time."""
+_LOOK_SECONDS = 5.0
+"""Between two measurements of a build."""
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str], None]
+
+
+class Wanted(NamedTuple):
+    """An environment that attempts ask for."""
+
+    id: str
+    user: str
+    image: str
+    owner: Owner
+    snapshot_id: str
+    source: Source
+
+
+class _Flight:
+    """One build, and the attempts that wait for it."""
+
+    def __init__(self) -> None:
+        self.attempts: dict[str, Progress] = {}
+        self.sentence = ""
+
+    def tell(self, sentence: str) -> None:
+        if sentence and sentence != self.sentence:
+            self.sentence = sentence
+            for progress in self.attempts.values():
+                progress(sentence)
+
+
+class Builds:
+    """Used from one event loop."""
+
+    def __init__(
+        self,
+        builder: EnvironmentBuilder | None,
+        cache: EnvironmentCache,
+        snapshots: SnapshotFiles,
+        *,
+        min_free_bytes: int,
+        clock: Callable[[], int],
+    ) -> None:
+        """`min_free_bytes`: space that stays free on the disk for everything else."""
+        self._builder = builder
+        self._cache = cache
+        self._snapshots = snapshots
+        self._min_free_bytes = min_free_bytes
+        self._clock = clock
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when the disk use has changed."""
+        self._flights: dict[str, tuple[_Flight, asyncio.Task[None]]] = {}
+        self._users = KeyedLocks()
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._busy: set[str] = set()
+        """Names of uv's caches that builds use now."""
+        self.built = 0
+        """Since the start."""
+        self.failed = 0
+
+    async def build(self, wanted: Wanted, attempt: str, progress: Progress) -> None:
+        """Return when the environment is in the cache, held by the attempt. Raises PrepareError."""
+        while (found := self._flights.get(wanted.id)) is not None and found[1].cancelling():
+            await asyncio.wait({found[1]})
+        if wanted.id not in self._flights:
+            flight = _Flight()
+            building = asyncio.create_task(self._run(wanted, flight))
+            self._flights[wanted.id] = flight, building
+            building.add_done_callback(lambda done: self._landed(wanted.id, done))
+        flight, building = self._flights[wanted.id]
+        flight.attempts[attempt] = progress
+        if flight.sentence:
+            progress(flight.sentence)
+        try:
+            await asyncio.shield(building)
+        except asyncio.CancelledError:
+            flight.attempts.pop(attempt, None)
+            if not flight.attempts:
+                # Nobody waits for it any more.
+                building.cancel()
+                while not building.done():
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait({building})
+            raise
+
+    async def close(self) -> None:
+        """End all builds."""
+        under_way = [building for _, building in self._flights.values()]
+        for each in under_way:
+            each.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    def _landed(self, environment_id: str, done: asyncio.Task[None]) -> None:
+        del self._flights[environment_id]
+        if not done.cancelled():
+            done.exception()  # Those who waited for it may all have left.
+
+    async def _run(self, wanted: Wanted, flight: _Flight) -> None:
+        name = wanted.source.path
+        flight.tell(f"waiting to build the environment of {name}")
+        async with self._users.hold(wanted.user), self._places:
+            flight.tell(f"building the environment of {name}")
+            packages = hashlib.sha256(repr((wanted.user, wanted.owner)).encode()).hexdigest()[:32]
+            self._busy.add(packages)
+            draft: Path | None = None
+            try:
+                draft = await run_in_thread(self._begin, wanted)
+                await self._fill(wanted, draft, packages, flight.tell)
+                await self._keep(wanted, draft, packages, flight)
+                self.built += 1
+            except BuildFailed as failed:
+                self.failed += 1
+                raise prepare_error(name, failed) from None
+            except DamagedSnapshot:
+                message = f"the files of snapshot {wanted.snapshot_id} are damaged: upload it again"
+                raise PrepareError(message, permanent=True) from None
+            except OSError as error:
+                if is_disk_full(error):
+                    raise PrepareError(DiskFull.REASON, permanent=False) from None
+                message = f"the environment can't be built: {error.strerror or error}"
+                raise PrepareError(message, permanent=False) from error
+            finally:
+                self._busy.discard(packages)
+                if draft is not None:
+                    await run_in_thread(self._cache.discard, draft)
+                self.on_change()
+
+    def _begin(self, wanted: Wanted) -> Path:
+        draft = self._cache.begin(wanted.owner, wanted.source.files)
+        if wanted.source.needs_tree:
+            try:
+                self._snapshots.copy_to(
+                    wanted.snapshot_id, draft / SOURCE, wanted.owner, lambda: None
+                )
+            except BaseException:
+                self._cache.discard(draft)
+                raise
+        return draft
+
+    async def _fill(self, wanted: Wanted, draft: Path, packages: str, tell: Progress) -> None:
+        """Let the builder run, and end it if it fills the disk."""
+        if self._builder is None:
+            raise PrepareError("this server builds no environments", permanent=True)
+        cache = await run_in_thread(self._cache.packages, packages, wanted.owner)
+        build = Build(
+            name=draft.name,
+            folder=draft,
+            cache=cache,
+            image=wanted.image,
+            owner=wanted.owner,
+            kind=wanted.source.kind,
+            path=wanted.source.path,
+        )
+
+        def progress(line: str) -> None:
+            tell(f"building the environment: {line}" if line else "")
+
+        building = asyncio.ensure_future(self._builder.build(build, progress))
+        try:
+            while True:
+                done, _ = await asyncio.wait({building}, timeout=_LOOK_SECONDS)
+                if done:
+                    return building.result()
+                await self._check_size(draft)
+        finally:
+            building.cancel()
+            while not building.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({building})
+
+    async def _check_size(self, draft: Path) -> None:
+        """Raises BuildFailed, PrepareError."""
+        if free_bytes(draft) < self._min_free_bytes:
+            raise PrepareError(DiskFull.REASON, permanent=False)
+        used = await run_in_thread(_size, draft)
+        if used > self._cache.most_bytes:
+            most = size_words(self._cache.most_bytes)
+            why = f"it is larger than the server's cache of {most} ([environments] cache_bytes)"
+            raise BuildFailed(None, b"", why=why)
+
+    async def _keep(self, wanted: Wanted, draft: Path, packages: str, flight: _Flight) -> None:
+        size = await run_in_thread(measure, draft / ENVIRONMENT, pause=True)
+        record = Record(
+            id=wanted.id,
+            user=wanted.user,
+            kind=wanted.source.kind,
+            path=wanted.source.path,
+            image=wanted.image,
+            created_at=self._clock(),
+            bytes=size.bytes,
+            files=size.files,
+        )
+        await run_in_thread(self._cache.keep, draft, record)
+        for attempt in list(flight.attempts):
+            await run_in_thread(self._cache.hold, wanted.id, attempt)
+        await run_in_thread(self._cache.packages_used, packages, wanted.user)
+        self._busy.discard(packages)
+        over = await run_in_thread(self._cache.make_room, self._busy.__contains__)
+        if over:
+            for attempt in list(flight.attempts):
+                await run_in_thread(self._cache.release, attempt)
+            await run_in_thread(self._cache.make_room, self._busy.__contains__)
+            raise PrepareError(
+                "the server's cache is full of environments in use ([environments] cache_bytes)",
+                permanent=False,
+            )
+
+
+def _size(draft: Path) -> int:
+    return measure(draft / ENVIRONMENT, pause=True).bytes + measure(draft / HOME, pause=True).bytes

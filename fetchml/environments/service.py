@@ -1,0 +1,194 @@
+"""Environments of tasks: packages that uv installs, once for each content and user.
+
+A task's attempt holds its environment from `provide` to `release`. However many attempts ask for
+the same one, it is built once; a build goes on as long as one of them waits for it.
+"""
+
+import asyncio
+import hashlib
+import logging
+import subprocess
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from fetchml.core.environments.request import Environment
+from fetchml.core.model import Task
+from fetchml.environments.builds import Builds, Wanted
+from fetchml.environments.cache import EnvironmentCache
+from fetchml.environments.sources import BadSource, EnvironmentSources
+from fetchml.environments.uv import UvVersion
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.ports.environments import EnvironmentBuilder
+from fetchml.ports.launcher import Mount, Owner, PrepareError
+from fetchml.system.threads import run_in_thread
+
+SCHEME = 1
+"""Changes when the same files would be installed in another way."""
+MAX_FAULTS = 1000
+"""Snapshots whose files were found valid, or not, and need not be read again."""
+_TRIES = 3
+"""How often an environment is built that is removed again before the task holds it."""
+
+log = logging.getLogger(__name__)
+
+
+class Provided(NamedTuple):
+    """What a launcher needs for an environment."""
+
+    mounts: tuple[Mount, ...]
+    variables: Mapping[str, str]
+
+
+NOTHING = Provided((), {})
+
+
+class BuilderSettings(NamedTuple):
+    """How this server builds environments."""
+
+    builder: EnvironmentBuilder
+    uv: Path
+    options: str
+    """Changes whenever the settings lead uv to other packages."""
+    offline: str | None
+    """Why builds can get no packages at all; `None` if they can."""
+
+
+class Environments:
+    """Used from one event loop."""
+
+    def __init__(
+        self,
+        sources: EnvironmentSources,
+        cache: EnvironmentCache,
+        builds: Builds,
+        settings: BuilderSettings | None,
+        *,
+        usage: StorageUsage,
+        why_none: str = "",
+    ) -> None:
+        """`settings`: `None` if this server builds no environments, and `why_none` is the
+        reason."""
+        self.cache = cache
+        self.builds = builds
+        self.reused = 0
+        """Attempts whose environment was there, since the start."""
+        self._sources = sources
+        self._settings = settings
+        self._why_none = why_none
+        self._version = UvVersion(settings.uv) if settings is not None else None
+        self._usage = usage
+        builds.on_change = self._measured
+        self._faults = OrderedDict[tuple[str, str, str], str | None]()
+
+    @property
+    def is_available(self) -> bool:
+        """Whether tasks may have an environment here."""
+        return self._settings is not None and self._settings.offline is None
+
+    async def open(self, live: frozenset[tuple[str, int]], instance_id: str) -> None:
+        """Remove what an earlier server left. `live`: attempts (task id, number) that hold their
+        environments. Before the first `provide`."""
+        names = frozenset(_lease(*each) for each in live)
+        await asyncio.to_thread(self.cache.open, names)
+        self._measured()
+        if self._settings is not None:
+            await self._settings.builder.open(instance_id)
+
+    async def close(self) -> None:
+        """End the builds under way: the next server builds what is still wanted."""
+        await self.builds.close()
+        if self._settings is not None:
+            await self._settings.builder.close()
+
+    async def fault(self, snapshot_id: str | None, environment: Environment) -> str | None:
+        """Return why a new task can't have this environment; `None` if it may be possible."""
+        source = environment.source
+        if source is None or snapshot_id is None:
+            return None
+        if self._settings is None:
+            return self._why_none
+        if self._settings.offline is not None:
+            return self._settings.offline
+        key = (snapshot_id, *source)
+        if key not in self._faults:
+            self._faults[key] = await self._read_fault(key)
+            if len(self._faults) > MAX_FAULTS:
+                self._faults.popitem(last=False)
+        return self._faults[key]
+
+    async def provide(self, task: Task, owner: Owner, progress: Callable[[str], None]) -> Provided:
+        """Provide the environment of the task's current attempt until `release`. Raises
+        PrepareError. Repeated calls for an attempt return the same."""
+        environment, snapshot_id = task.spec.environment, task.spec.snapshot_id
+        source = environment.source if environment is not None else None
+        if source is None or snapshot_id is None:
+            return NOTHING
+        if self._settings is None or self._version is None:
+            raise PrepareError(self._why_none, permanent=True)
+        builder = self._settings.builder
+        try:
+            found = await run_in_thread(self._sources.read, snapshot_id, *source)
+            version = await self._version.get()
+        except BadSource as error:
+            raise PrepareError(str(error), permanent=True) from None
+        except (OSError, subprocess.SubprocessError) as error:
+            message = f"the environment can't be prepared: {error}"
+            raise PrepareError(message, permanent=False) from error
+        platform = await builder.platform(task.spec.image, progress)
+        parts = (
+            SCHEME,
+            task.user,
+            found.digest,
+            version,
+            platform.identity,
+            self._settings.options,
+            builder.place,
+            owner,
+        )
+        wanted = Wanted(
+            id=hashlib.sha256(repr(parts).encode()).hexdigest(),
+            user=task.user,
+            image=task.spec.image,
+            owner=owner,
+            snapshot_id=snapshot_id,
+            source=found,
+        )
+        lease = _lease(task.id, task.attempt)
+        for number in range(_TRIES):
+            path = await run_in_thread(self.cache.hold, wanted.id, lease)
+            if path is not None:
+                self.reused += number == 0
+                return _provided(path, builder.place, task, platform.path)
+            await self.builds.build(wanted, lease, progress)
+        message = "the server's cache of environments is too small ([environments] cache_bytes)"
+        raise PrepareError(message, permanent=False)
+
+    async def release(self, task: Task) -> None:
+        """Release what the task's current attempt holds."""
+        await asyncio.to_thread(self.cache.release, _lease(task.id, task.attempt))
+
+    def _measured(self) -> None:
+        self._usage.environments_measured(self.cache.used())
+
+    async def _read_fault(self, key: tuple[str, str, str]) -> str | None:
+        try:
+            await run_in_thread(self._sources.read, *key)
+        except BadSource as error:
+            return str(error)
+        except OSError as error:
+            return f"can't be read: {error.strerror or error}"
+        return None
+
+
+def _provided(path: Path, place: str | None, task: Task, base: str) -> Provided:
+    where = place or str(path)
+    base = (task.spec.env or {}).get("PATH", base)
+    variables = {"VIRTUAL_ENV": where, "PATH": f"{where}/bin:{base}"}
+    mounts = () if place is None else (Mount(path, place, read_only=True),)
+    return Provided(mounts, variables)
+
+
+def _lease(task_id: str, attempt: int) -> str:
+    return f"{task_id}-{attempt}"

@@ -1,0 +1,127 @@
+"""Reads what an environment is made from: files of a snapshot, as uv will get them."""
+
+import hashlib
+import posixpath
+from typing import NamedTuple
+
+from fetchml.core.environments.files import (
+    MAX_FILE_BYTES,
+    MAX_INCLUDED,
+    MAX_LOCK_BYTES,
+    BadFile,
+    has_local_sources,
+    project_needs_tree,
+    read_requirements,
+    script_metadata,
+)
+from fetchml.core.environments.request import ROOT
+from fetchml.snapshots.files import SnapshotFiles
+
+MAX_SHOWN = 100
+
+
+class Source(NamedTuple):
+    """All that uv reads."""
+
+    kind: str
+    """As `Build.kind`."""
+    path: str
+    files: dict[str, bytes]
+    """Content by path. Empty if uv gets the whole snapshot."""
+    needs_tree: bool
+    """uv gets the whole snapshot."""
+    digest: str
+    """SHA-256 of what uv gets."""
+
+
+class BadSource(ValueError):
+    """The files can't describe an environment. The message is for users."""
+
+
+class EnvironmentSources:
+    """Every method blocks for disk accesses."""
+
+    def __init__(self, snapshots: SnapshotFiles) -> None:
+        self._snapshots = snapshots
+
+    def read(self, snapshot_id: str, kind: str, path: str) -> Source:
+        """Raises BadSource, OSError."""
+        files: dict[str, bytes] = {}
+        if kind == "requirements":
+            needs_tree = self._requirements(snapshot_id, path, files)
+        elif kind == "project":
+            needs_tree = self._project(snapshot_id, path, files)
+        else:
+            needs_tree = self._script(snapshot_id, path, files)
+            kind = "locked" if len(files) > 1 else kind
+        digest = hashlib.sha256(f"{kind}\0{path}\0".encode())
+        if needs_tree:
+            digest.update(f"tree {snapshot_id}".encode())
+            files = {}
+        for name, content in sorted(files.items()):
+            digest.update(f"{name}\0{len(content)}\0".encode() + content)
+        return Source(kind, path, files, needs_tree, digest.hexdigest())
+
+    def _requirements(self, snapshot_id: str, path: str, files: dict[str, bytes]) -> bool:
+        needs_tree = False
+        waiting = [path]
+        while waiting:
+            name = waiting.pop()
+            if name in files:
+                continue
+            if len(files) > MAX_INCLUDED:
+                raise BadSource(f"{path}: names more than {MAX_INCLUDED} other files")
+            files[name] = self._read(snapshot_id, name)
+            try:
+                found = read_requirements(name, _text(files[name]))
+            except BadFile as error:
+                raise BadSource(f"{name[:MAX_SHOWN]}: {error}") from None
+            needs_tree |= found.needs_tree
+            waiting += found.included
+        return needs_tree
+
+    def _project(self, snapshot_id: str, path: str, files: dict[str, bytes]) -> bool:
+        folder = "" if path == ROOT else path
+        project, lock = (posixpath.join(folder, name) for name in ("pyproject.toml", "uv.lock"))
+        files[project] = self._read(snapshot_id, project)
+        found = self._read_if_any(snapshot_id, lock, MAX_LOCK_BYTES)
+        if found is None:
+            raise BadSource(f"{path[:MAX_SHOWN]}: has no uv.lock: run 'uv lock' in it")
+        files[lock] = found
+        return project_needs_tree(_text(files[project]), _text(files[lock]))
+
+    def _script(self, snapshot_id: str, path: str, files: dict[str, bytes]) -> bool:
+        try:
+            metadata = script_metadata(_text(self._read(snapshot_id, path)))
+        except BadFile as error:
+            raise BadSource(f"{path[:MAX_SHOWN]}: {error}") from None
+        # Not the rest of the script: the environment does not depend on it.
+        files[path] = metadata.encode()
+        lock = f"{path}.lock"
+        if (found := self._read_if_any(snapshot_id, lock, MAX_LOCK_BYTES)) is not None:
+            files[lock] = found
+        return has_local_sources(metadata)
+
+    def _read(self, snapshot_id: str, path: str) -> bytes:
+        found = self._read_if_any(snapshot_id, path, MAX_FILE_BYTES)
+        if found is None:
+            raise BadSource(f"{path[:MAX_SHOWN]}: the snapshot has no such file")
+        return found
+
+    def _read_if_any(self, snapshot_id: str, path: str, limit: int) -> bytes | None:
+        shown = path[:MAX_SHOWN]
+        try:
+            with self._snapshots.open_file(snapshot_id, path) as file:
+                content = file.read(limit + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            # A link, or a folder on the way that is a file or a link.
+            raise BadSource(f"{shown}: is no regular file of the snapshot") from error
+        if len(content) > limit:
+            raise BadSource(f"{shown}: is larger than {limit >> 20} MiB")
+        return content
+
+
+def _text(content: bytes) -> str:
+    return content.decode(errors="replace")

@@ -1,0 +1,255 @@
+"""Environments are built once, for the users who may have them, by a builder that tests steer."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fetchml.core.environments.request import Environment
+from fetchml.core.model import Task
+from fetchml.environments.builds import Builds
+from fetchml.environments.cache import EnvironmentCache
+from fetchml.environments.service import BuilderSettings, Environments
+from fetchml.environments.sources import EnvironmentSources
+from fetchml.files.storage_usage import StorageUsage
+from fetchml.ports.environments import ENVIRONMENT, SOURCE, Build, BuildFailed, Platform
+from fetchml.ports.launcher import PrepareError
+from fetchml.snapshots.files import SnapshotFiles
+from fetchml.snapshots.unpack import UnpackLimits
+from tests.support import tasks
+from tests.support.archives import file, packed
+from tests.support.waiting import soon, until_true
+
+OWNER = (os.geteuid(), os.getegid())
+
+
+class Builder:
+    """`EnvironmentBuilder` whose builds go on when the test says so."""
+
+    place: str | None = "/environment"
+    has_network = True
+
+    def __init__(self) -> None:
+        self.began: list[Build] = []
+        self.ended = 0
+        self.go = asyncio.Event()
+        self.go.set()
+        self.failure: Exception | None = None
+        self.image = "image 1"
+        self.content = "installed"
+
+    async def open(self, instance_id: str) -> None:
+        pass
+
+    async def platform(self, image: str, progress: Callable[[str], None]) -> Platform:
+        return Platform(self.image, "/usr/bin")
+
+    async def build(self, build: Build, progress: Callable[[str], None]) -> None:
+        self.began.append(build)
+        progress("Resolved 1 package")
+        try:
+            await self.go.wait()
+            if self.failure is not None:
+                raise self.failure
+            (build.folder / ENVIRONMENT / "file").write_text(self.content)
+        finally:
+            self.ended += 1
+
+    async def close(self) -> None:
+        pass
+
+
+class Bench:
+    def __init__(self, folder: Path, *, most_bytes: int = 1 << 40) -> None:
+        self.folder = folder
+        self.builder = Builder()
+        self.usage = StorageUsage(0)
+        self.snapshots = SnapshotFiles(folder)
+        self.snapshots.open(frozenset())
+        self.cache = EnvironmentCache(folder / "environments", most_bytes=most_bytes)
+        self.builds = Builds(
+            self.builder, self.cache, self.snapshots, min_free_bytes=0, clock=lambda: 1
+        )
+        uv = folder / "uv"
+        uv.write_text("#!/bin/sh\necho uv 1\n")
+        uv.chmod(0o755)
+        self.environments = Environments(
+            EnvironmentSources(self.snapshots),
+            self.cache,
+            self.builds,
+            BuilderSettings(self.builder, uv, "", None),
+            usage=self.usage,
+        )
+
+    def snapshot(self, **files: bytes) -> str:
+        new = self.snapshots.begin()
+        new.archive.write_bytes(
+            packed(*(file(name.replace("_", "."), data) for name, data in files.items()))
+        )
+        snapshot_id = new.unpack(UnpackLimits(1 << 22, 100), lambda: None)
+        self.snapshots.keep(new, snapshot_id)
+        return snapshot_id
+
+    def task(self, name: str, snapshot_id: str, *, user: str = "bob") -> Task:
+        environment = Environment(requirements="requirements.txt")
+        return tasks.task(
+            name, user=user, attempt=1, snapshot_id=snapshot_id, environment=environment
+        )
+
+    async def provide(self, task: Task) -> str:
+        """Return the content of the environment that the task gets."""
+        told: list[str] = []
+        found = await soon(self.environments.provide(task, OWNER, told.append))
+        [mount] = found.mounts
+        assert (mount.target, mount.read_only) == ("/environment", True)
+        assert found.variables == {
+            "VIRTUAL_ENV": "/environment",
+            "PATH": "/environment/bin:/usr/bin",
+        }
+        return (mount.source / "file").read_text()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_built_once_however_many_ask(bench: Bench) -> None:
+    code = bench.snapshot(requirements_txt=b"a==1\n")
+    bench.builder.go.clear()
+    asking = [asyncio.create_task(bench.provide(bench.task(f"t{n}", code))) for n in range(20)]
+    await until_true(lambda: bool(bench.builder.began))
+    bench.builder.go.set()
+    assert await soon(asyncio.gather(*asking)) == ["installed"] * 20
+    assert len(bench.builder.began) == 1
+    assert bench.builds.built == 1
+    # Also for other code with the same packages, and it gets no other file of the snapshot.
+    more = bench.snapshot(requirements_txt=b"a==1\n", train_py=b"print()")
+    assert await bench.provide(bench.task("more", more)) == "installed"
+    assert len(bench.builder.began) == 1
+
+
+async def test_build_gets_what_it_reads_and_no_more(bench: Bench) -> None:
+    code = bench.snapshot(requirements_txt=b"-r more.txt\n", more_txt=b"a\n", key_pem=b"secret")
+    bench.builder.go.clear()
+    asking = asyncio.create_task(bench.provide(bench.task("t", code)))
+    await until_true(lambda: bool(bench.builder.began))
+    [build] = bench.builder.began
+    names = {path.name for path in (build.folder / SOURCE).iterdir()}
+    assert names == {"requirements.txt", "more.txt"}
+    bench.builder.go.set()
+    await soon(asking)
+    tree = bench.snapshot(requirements_txt=b"./lib.whl\n", lib_whl=b"0", other_py=b"1")
+    bench.builder.go.clear()
+    asking = asyncio.create_task(bench.provide(bench.task("u", tree)))
+    await until_true(lambda: len(bench.builder.began) == 2)
+    names = {path.name for path in (bench.builder.began[1].folder / SOURCE).iterdir()}
+    assert names == {"requirements.txt", "lib.whl", "other.py"}
+    bench.builder.go.set()
+    await soon(asking)
+
+
+async def test_no_user_gets_what_another_built(bench: Bench) -> None:
+    code = bench.snapshot(requirements_txt=b"a==1\n")
+    assert await bench.provide(bench.task("bobs", code)) == "installed"
+    bench.builder.content = "another"
+    assert await bench.provide(bench.task("evas", code, user="eva")) == "another"
+    assert await bench.provide(bench.task("bobs again", code)) == "installed"
+    first, second = bench.builder.began
+    assert first.cache != second.cache
+    assert bench.usage.used_by("bob") != {} != bench.usage.used_by("eva")
+
+
+@pytest.mark.parametrize("what", ["content", "image"])
+async def test_built_again_if_it_would_differ(bench: Bench, what: str) -> None:
+    code = bench.snapshot(requirements_txt=b"a==1\n")
+    await bench.provide(bench.task("one", code))
+    bench.builder.content = "new"
+    if what == "content":
+        code = bench.snapshot(requirements_txt=b"a==2\n")
+    else:
+        bench.builder.image = "image 2"
+    assert await bench.provide(bench.task("two", code)) == "new"
+
+
+async def test_failure_is_in_uvs_words_and_not_kept(bench: Bench) -> None:
+    code = bench.snapshot(requirements_txt=b"a==99\n")
+    words = b"Using Python 3\n\x1b[31merror: No solution found\n  cause: there is no a==99\n"
+    bench.builder.failure = BuildFailed(1, words)
+    for name in ("one", "two"):
+        with pytest.raises(PrepareError) as raised:
+            await bench.provide(bench.task(name, code))
+        assert raised.value.permanent
+        assert str(raised.value) == (
+            "requirements.txt: uv: [31mNo solution found cause: there is no a==99"
+        ).replace("[31m", "")
+    bench.builder.failure = BuildFailed(2, b"error: Failed to fetch: https://u:pw@example.org/a")
+    with pytest.raises(PrepareError) as raised:
+        await bench.provide(bench.task("three", code))
+    assert not raised.value.permanent
+    assert "pw" not in str(raised.value)
+    bench.builder.failure = None
+    assert await bench.provide(bench.task("four", code)) == "installed"
+    assert list((bench.cache.folder / "new").iterdir()) == []
+
+
+async def test_hostile_output_is_bounded(bench: Bench) -> None:
+    code = bench.snapshot(requirements_txt=b"a\n")
+    bench.builder.failure = BuildFailed(1, b"\xff\x1b]0;title\x07 error " * 10_000)
+    with pytest.raises(PrepareError) as raised:
+        await bench.provide(bench.task("one", code))
+    assert len(str(raised.value)) < 2000
+    assert "\x1b" not in str(raised.value)
+
+
+async def test_build_ends_when_nobody_waits_for_it(bench: Bench) -> None:
+    code = bench.snapshot(requirements_txt=b"a\n")
+    bench.builder.go.clear()
+    asking = [asyncio.create_task(bench.provide(bench.task(f"t{n}", code))) for n in range(2)]
+    await until_true(lambda: bool(bench.builder.began))
+    await until_true(lambda: len(next(iter(bench.builds._flights.values()))[0].attempts) == 2)
+    asking[0].cancel()
+    await asyncio.gather(asking[0], return_exceptions=True)
+    assert bench.builder.ended == 0
+    asking[1].cancel()
+    await asyncio.gather(asking[1], return_exceptions=True)
+    assert bench.builder.ended == 1
+    assert list((bench.cache.folder / "new").iterdir()) == []
+    bench.builder.go.set()
+    assert await bench.provide(bench.task("later", code)) == "installed"
+
+
+async def test_cache_that_is_too_small(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, most_bytes=1)
+    code = bench.snapshot(requirements_txt=b"a\n")
+    with pytest.raises(PrepareError, match="cache_bytes") as raised:
+        await bench.provide(bench.task("one", code))
+    assert not raised.value.permanent
+    assert bench.cache.records() == []
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"train_py": b""}, "requirements.txt: the snapshot has no such file"),
+        ({"requirements_txt": b"-e .\n"}, "requirements.txt: line 1: editable"),
+        ({"requirements_txt": b"-r more.txt"}, "more.txt: the snapshot has no such file"),
+        ({"requirements_txt": b"-r ../../etc/passwd"}, "does not lie in the snapshot"),
+        ({"requirements_txt": b"a" * (1 << 20) + b"b"}, "larger than 1 MiB"),
+    ],
+)
+async def test_refused_at_the_submit(bench: Bench, files: dict[str, bytes], message: str) -> None:
+    code = bench.snapshot(**files)
+    fault = await bench.environments.fault(code, Environment(requirements="requirements.txt"))
+    assert message in (fault or "")
+
+
+async def test_link_is_not_followed(bench: Bench, tmp_path: Path) -> None:
+    code = bench.snapshot(requirements_txt=b"a\n")
+    file = tmp_path / "snapshots" / code / "tree" / "requirements.txt"
+    file.unlink()
+    file.symlink_to("/etc/passwd")
+    fault = await bench.environments.fault(code, Environment(requirements="requirements.txt"))
+    assert fault == "requirements.txt: is no regular file of the snapshot"

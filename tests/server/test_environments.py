@@ -1,0 +1,241 @@
+"""Environments that a real uv builds, under both launchers, in servers that are killed."""
+
+import asyncio
+import base64
+import hashlib
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.schemathesis_archives import archive
+from tests.support.program import Backend, Server
+from tests.support.server_fixtures import Serve
+from tests.support.waiting import until
+
+SHOW = b"import os, sys, tiny; print(tiny.__file__, tiny.WHAT, os.environ['VIRTUAL_ENV'])"
+WANTED = {"requirements": "requirements.txt"}
+
+
+def wheel(folder: Path, version: str, code: str = "") -> None:
+    """Make a package `tiny` that says its version."""
+    folder.mkdir(exist_ok=True)
+    info = f"tiny-{version}.dist-info"
+    files = {
+        "tiny.py": f"WHAT = 'tiny {version}'\n{code}",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
+        "Tag: py3-none-any\n",
+    }
+    record = []
+    with zipfile.ZipFile(folder / f"tiny-{version}-py3-none-any.whl", "w") as packed:
+        for name, text in files.items():
+            packed.writestr(name, text)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
+            record.append(f"{name},sha256={digest.decode().rstrip('=')},{len(text)}")
+        packed.writestr(f"{info}/RECORD", "\n".join([*record, f"{info}/RECORD,,\n"]))
+
+
+@pytest.fixture(scope="session")
+def static_uv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The statically linked uv, as docs/environments.md gets it: the images of tests have no
+    glibc that the other one needs."""
+    folder = tmp_path_factory.mktemp("uv")
+    version = subprocess.run(
+        [str(Path(sys.executable).parent / "uv"), "--version"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()[1]
+    options = ["--no-deps", "--platform", "musllinux_1_1_x86_64", "--only-binary", ":all:"]
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "-d",
+            str(folder),
+            *options,
+            f"uv=={version}",
+        ],
+        check=True,
+    )
+    [found] = folder.glob("*.whl")
+    with zipfile.ZipFile(found) as packed:
+        name = next(each for each in packed.namelist() if each.endswith("/scripts/uv"))
+        with packed.open(name) as source, (folder / "uv").open("wb") as target:
+            shutil.copyfileobj(source, target)
+    (folder / "uv").chmod(0o755)
+    return folder / "uv"
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    wheel(tmp_path / "wheels", "1.0")
+    wheel(tmp_path / "wheels", "2.0")
+    return tmp_path / "wheels"
+
+
+@pytest.fixture(params=["process", "docker"])
+def variables(request: pytest.FixtureRequest, wheels: Path) -> tuple[Backend, dict[str, str]]:
+    found = {"FETCHML_ENVIRONMENTS_FIND_LINKS": str(wheels)}
+    if request.param == "process":
+        return request.getfixturevalue("processes_backend"), found
+    uv = request.getfixturevalue("static_uv")
+    return (
+        request.getfixturevalue("containers_backend"),
+        {**found, "FETCHML_ENVIRONMENTS_UV": str(uv)},
+    )
+
+
+async def upload(server: Server, **files: bytes) -> str:
+    body = archive({name.replace("_", "."): data for name, data in files.items()})
+    done = await server.rest.ask("PUT", "/v1/snapshots", body)
+    return str(done.json["id"])
+
+
+async def submit(server: Server, snapshot: str, **fields: Any) -> str:
+    fields = {"environment": WANTED, "command": ["python", "train.py"], **fields}
+    done = await server.rest.submit({"job_name": "a", "snapshot_id": snapshot, **fields})
+    assert done.status == 201, done.json
+    return str(done.json["id"])
+
+
+async def ended(server: Server, task_id: str) -> dict[str, Any]:
+    async def look() -> dict[str, Any]:
+        found: dict[str, Any] = (await server.rest.get(f"/v1/tasks/{task_id}?view=full")).json
+        return found
+
+    return await until(look, lambda task: task["status"] in ("completed", "failed"))
+
+
+def pinned(version: str) -> bytes:
+    return f"--no-index\ntiny=={version}\n".encode()
+
+
+def folders(server: Server, name: str) -> list[str]:
+    return [each.name for each in (server.data_dir / "environments" / name).iterdir()]
+
+
+async def test_cold_warm_broken_and_killed(
+    serve: Serve, variables: tuple[Backend, dict[str, str]]
+) -> None:
+    """One server for all of it: each start of one takes a second."""
+    backend, settings = variables
+    server = await serve(backend, **settings).start()
+    code = await upload(server, requirements_txt=pinned("1.0"), train_py=SHOW)
+    # However many ask, one build.
+    asking = [await submit(server, code) for _ in range(3)]
+    outputs = set()
+    for task_id in asking:
+        task = await ended(server, task_id)
+        assert task["status"] == "completed", task["error"]
+        assert task["environment"] == WANTED
+        outputs.add(task["output"])
+    [output] = outputs
+    where, what = output.split(" ", 1)
+    root = what.split()[-1]
+    assert what.startswith("tiny 1.0 ")
+    assert where.startswith(f"{root}/lib/")
+    assert len(folders(server, "ready")) == 1
+    # The task can't change it, nor leave anything for the next one.
+    if backend.variables["FETCHML_LAUNCHER"] == "docker":
+        assert root == "/environment"
+        task = await ended(server, await submit(server, code, command=["touch", f"{root}/x"]))
+        assert task["status"] == "failed"
+        assert "Read-only" in task["output"]
+    # What can't be installed fails with uv's words, once.
+    broken = await upload(server, requirements_txt=pinned("9.9"), train_py=SHOW)
+    task = await ended(server, await submit(server, broken, max_retries=3))
+    assert (task["failure_reason"], task["retry_count"]) == ("PREPARE_FAILED", 0)
+    assert task["error"].startswith("requirements.txt: uv: No solution found")
+    assert "tiny==9.9" in task["error"]
+    # Killed in the middle of a build: the next server builds it, and nothing of the first is left.
+    new = await upload(server, requirements_txt=pinned("2.0"), train_py=SHOW)
+    task_id = await submit(server, new)
+    await until_new(server)
+    await server.kill()
+    server = await server.start()
+    task = await ended(server, task_id)
+    assert (task["status"], task["attempt"]) == ("completed", 1), task.get("error")
+    assert "tiny 2.0" in task["output"]
+    # The one from before is there still.
+    before = set(folders(server, "ready"))
+    task = await ended(server, await submit(server, code))
+    assert task["output"] == output
+    assert set(folders(server, "ready")) == before
+    assert len(before) == 2
+    # An attempt lets go of it after its container is removed.
+    await until_empty(server, "new")
+    await until_empty(server, "held")
+
+
+async def until_new(server: Server) -> None:
+    async def look() -> list[str]:
+        return folders(server, "new")
+
+    await until(look)
+
+
+async def until_empty(server: Server, name: str) -> None:
+    async def look() -> list[str]:
+        return folders(server, name)
+
+    await until(look, lambda found: not found)
+
+
+def locked(folder: Path, about: str) -> bytes:
+    """Return the uv.lock of a project."""
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(about)
+    uv = [str(Path(sys.executable).parent / "uv"), "lock"]
+    subprocess.run(uv, cwd=folder, check=True, capture_output=True)
+    return (folder / "uv.lock").read_bytes()
+
+
+async def test_packages_of_the_index(
+    serve: Serve, processes_backend: Backend, tmp_path: Path
+) -> None:
+    """A requirements file, a script, and a project: exactly what its lock
+    names, and a lock that does not fit its project is refused by uv."""
+    server = await serve(processes_backend).start()
+    add = b"import numpy; print(numpy.arange(4).sum())"
+    code = await upload(server, requirements_txt=b"numpy\n", train_py=add)
+    for _ in range(2):
+        task = await ended(server, await submit(server, code))
+        assert task.get("output") == "6\n", task.get("error")
+    show = b"import six; print(six.__version__)"
+    block = b'# /// script\n# dependencies = ["six==1.16.0"]\n# ///\n'
+    code = await upload(server, train_py=block + show)
+    task = await ended(server, await submit(server, code, environment={"script": "train.py"}))
+    assert task.get("output") == "1.16.0\n", task.get("error")
+
+    about = '[project]\nname = "mine"\nversion = "1"\nrequires-python = ">=3.9"\n'
+    about += 'dependencies = ["six<1.17"]\n'
+    lock = await asyncio.to_thread(locked, tmp_path / "project", about)
+    files = {"pyproject_toml": about.encode(), "uv_lock": lock, "train_py": show}
+    code = await upload(server, **files)
+    task = await ended(server, await submit(server, code, environment={"project": "."}))
+    assert task.get("output") == "1.16.0\n", task.get("error")
+    files["pyproject_toml"] = about.replace("<1.17", ">=1.17").encode()
+    code = await upload(server, **files)
+    task = await ended(server, await submit(server, code, environment={"project": "."}))
+    assert task["failure_reason"] == "PREPARE_FAILED"
+    assert "lockfile" in task["error"]
+
+
+async def test_no_network_and_no_packages(serve: Serve, containers_backend: Backend) -> None:
+    server = await serve(containers_backend).start()
+    code = await upload(server, requirements_txt=b"tiny\n")
+    refused = await server.rest.submit(
+        {"job_name": "a", "snapshot_id": code, "environment": WANTED}
+    )
+    assert refused.status == 422
+    assert "[environments] find_links" in refused.error
+    assert (await server.rest.get("/v1/server")).json["environments"] is False

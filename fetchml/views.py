@@ -353,6 +353,15 @@ class JupyterView(msgspec.Struct, frozen=True):
     """When the idle service is stopped unless there is activity; `None` if it is in use."""
 
 
+class TaskPortLink(msgspec.Struct, frozen=True):
+    """A link that opens a task's port in a browser."""
+
+    url: str
+    """It works once."""
+    expires_at: int
+    """Milliseconds since the epoch (UTC)."""
+
+
 class HealthStatus(StrEnum):
     HEALTHY = "healthy"
     DEGRADED = "degraded"

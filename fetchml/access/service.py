@@ -2,7 +2,7 @@
 
 import asyncio
 import shlex
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from fetchml.access.places import (
     SESSIONS_IN_ALL,
     Places,
 )
-from fetchml.access.relays import Relays
+from fetchml.access.relays import Relay, Relays
 from fetchml.access.session import ExecSession, SessionCut
 from fetchml.auth.audit import Audit
 from fetchml.core import permissions
@@ -74,6 +74,15 @@ class TaskAccess:
         )
         self.relays = Relays(self.enter, audit)
 
+    @property
+    def places(self) -> Mapping[str, Places]:
+        """What is open, by kind."""
+        return {
+            "sessions": self.sessions,
+            "connections": self.connections,
+            "ports": self.relays.places,
+        }
+
     @asynccontextmanager
     async def exec(
         self, who: Principal, task_id: str, request: ExecRequest
@@ -113,16 +122,11 @@ class TaskAccess:
         self, who: Principal, task_id: str, port: int
     ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """Connect to a TCP port of a task, until `[access] max_seconds` have passed."""
-        spec = await self.admit(who, task_id)
-        if fault := port_fault(port):
-            raise BadRequest(fault)
+        spec = await self.admit_to_port(who, task_id, port)
         with self.connections.hold(who):
-            relay = await self.relays.find(who, spec, port)
-            relay.connections += 1
-            try:
-                connection = await relay.connect()
+            async with self.used(who, spec, port) as relay:
                 reader, writer = await asyncio.open_unix_connection(
-                    sock=connection, limit=PIECE_BYTES
+                    sock=await relay.connect(), limit=PIECE_BYTES
                 )
                 try:
                     async with asyncio.timeout(self._options.max_seconds or None):
@@ -134,9 +138,24 @@ class TaskAccess:
                     ) from None
                 finally:
                     writer.close()
-            finally:
-                relay.connections -= 1
-                relay.unused_since = asyncio.get_running_loop().time()
+
+    @asynccontextmanager
+    async def used(self, who: Principal, spec: LaunchSpec, port: int) -> AsyncIterator[Relay]:
+        """Use a port of a task that the caller may enter. The caller limits the connections."""
+        relay = await self.relays.find(who, spec, port)
+        relay.connections += 1
+        try:
+            yield relay
+        finally:
+            relay.connections -= 1
+            relay.unused_since = asyncio.get_running_loop().time()
+
+    async def admit_to_port(self, who: Principal, task_id: str, port: int) -> LaunchSpec:
+        """As `admit`. Raises BadRequest too."""
+        spec = await self.admit(who, task_id)
+        if fault := port_fault(port):
+            raise BadRequest(fault)
+        return spec
 
     async def admit(self, who: Principal, task_id: str) -> LaunchSpec:
         """Return what runs, if the caller may enter it. Raises NotFound, Forbidden, Conflict."""

@@ -15,6 +15,7 @@ from fetchml.engine.gpus.report import GpuReport, GpuStatus, NodeStatus
 from fetchml.engine.retention import StorageReport
 from fetchml.files.storage_usage import UserStorage
 from fetchml.v1 import (
+    access_pb2,
     audit_pb2,
     experiment_pb2,
     gpu_pb2,
@@ -42,6 +43,7 @@ from fetchml.views import (
     ServerInfo,
     Shortage,
     StartEstimate,
+    TaskPortLink,
 )
 
 EXPERIMENT: Mapping[Experiment, experiment_pb2.Experiment] = Mapping(
@@ -366,4 +368,8 @@ SNAPSHOT_FILE: Mapping[Entry, snapshot_pb2.SnapshotFile] = Mapping(
     Field("size_bytes", lambda entry: None if entry.kind is _IS_LINK else entry.size),
     Field("sha256", lambda entry: None if entry.kind is _IS_LINK else entry.content),
     Field("target", lambda entry: entry.content if entry.kind is _IS_LINK else None),
+)
+
+TASK_PORT_LINK: Mapping[TaskPortLink, access_pb2.TaskPortLink] = Mapping(
+    access_pb2.TaskPortLink, Field("url"), Time("expires_at")
 )

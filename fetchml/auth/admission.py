@@ -8,6 +8,7 @@ from typing import NamedTuple, NoReturn
 
 from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter, RateState
+from fetchml.auth.port_visits import PortVisits
 from fetchml.auth.sessions import SESSION_OVER, Session, Sessions
 from fetchml.auth.sign_in_codes import SignInCodes
 from fetchml.auth.stream_limits import StreamLimit
@@ -64,6 +65,7 @@ class Admission:
         self._keyring = keyring
         self.sessions = Sessions(keyring)
         self.codes = SignInCodes(keyring)
+        self.port_visits = PortVisits(keyring)
         self._clock = clock
         self._limiter = limiter
         self._wrong_keys = WrongKeys(clock, enabled=limiter is not None)

@@ -13,6 +13,8 @@ from fetchml.v1.access_pb2 import (
     ForwardPortRequest,
     ForwardPortResponse,
     ForwardStart,
+    OpenTaskPortRequest,
+    TaskPortLink,
     TerminalSize,
 )
 
@@ -50,6 +52,11 @@ def forward_port(task_id: str, port: int) -> Rpc[ForwardPortResponse]:
     """Return the call with its first message. The later ones have `data`."""
     request = ForwardPortRequest(start=ForwardStart(task_id=task_id, port=port))
     return Rpc("AccessService/ForwardPort", request, ForwardPortResponse, repeatable=False)
+
+
+def open_port(task_id: str, port: int) -> Rpc[TaskPortLink]:
+    request = OpenTaskPortRequest(task_id=task_id, port=port)
+    return Rpc("AccessService/OpenTaskPort", request, TaskPortLink)
 
 
 def exec_messages(rpc: Rpc[ExecTaskResponse], data: bytes) -> Iterator[Message]:

@@ -78,6 +78,17 @@ class JupyterOrigins:
             return None
         return f"http://{service_id}{_LOOPBACK_SUFFIX}{place.port and f':{place.port}'}"
 
+    def of_port(self, label: str, place: Place | None) -> str | None:
+        """Return the origin of a task's port, which no other program shares; `None` if there is
+        none for a browser at this place."""
+        if self.port is not None:
+            return None
+        if place is None:
+            own = urlsplit(self.public_url)
+            port = str(own.port or "")
+            place = Place(own.scheme, _in_url(own.hostname), port, direct=True)
+        return self.at(label, place)
+
     def url(self, service_id: str) -> str:
         """Return the service's URL, without the token, with a slash at the end.
 

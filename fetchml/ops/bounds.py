@@ -13,7 +13,7 @@ from fetchml.api.grpc import handler, receiving, sending, server, tasks
 from fetchml.api.grpc.sockets import connections
 from fetchml.api.http import connection, reply
 from fetchml.api.jupyter import visitors
-from fetchml.auth import sessions, sign_in_codes
+from fetchml.auth import port_visits, sessions, sign_in_codes
 from fetchml.config.settings import Settings
 from fetchml.core import quotas
 from fetchml.core.model import ENDED
@@ -57,8 +57,9 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
             connections.ACCEPTED * settings.server.max_connections * connections.CONNECTION_BYTES,
         ),
         MemoryBound(
-            "sessions of the page and sign-in codes",
-            (sessions.SESSIONS_IN_ALL + sign_in_codes.CODES_IN_ALL) * sessions.SESSION_BYTES,
+            "sessions of the page, sign-in codes, visits to ports of tasks",
+            (sessions.SESSIONS_IN_ALL + sign_in_codes.CODES_IN_ALL + port_visits.VISITS_IN_ALL)
+            * sessions.SESSION_BYTES,
         ),
         MemoryBound("gRPC messages that are not complete", receiving.IN_ALL_BYTES),
         MemoryBound(

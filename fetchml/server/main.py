@@ -219,6 +219,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             parts.audit,
             HttpTimeouts(streams_close=2, requests_finish=REQUESTS_FINISH_SECONDS),
             max_connections=wiring.max_connections(settings),
+            access=parts.access,
             keys=keys,
             retention=retention,
         )

@@ -22,10 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x65tchml/v1/access.proto\x12\nfetchml.v1\x1a\x1fgoogle/api/field_behavior.proto\"\xa8\x01\n\x0f\x45xecTaskRequest\x12&\n\x05start\x18\x01 \x01(\x0b\x32\x15.fetchml.v1.ExecStartH\x00\x12\x0f\n\x05input\x18\x02 \x01(\x0cH\x00\x12\x16\n\x0c\x65nd_of_input\x18\x03 \x01(\x08H\x00\x12*\n\x06resize\x18\x04 \x01(\x0b\x32\x18.fetchml.v1.TerminalSizeH\x00\x12\x10\n\x06signal\x18\x05 \x01(\tH\x00\x42\x06\n\x04part\"s\n\tExecStart\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63ommand\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12*\n\x08terminal\x18\x03 \x01(\x0b\x32\x18.fetchml.v1.TerminalSize\x12\x0c\n\x04term\x18\x04 \x01(\t\"-\n\x0cTerminalSize\x12\x0c\n\x04rows\x18\x01 \x01(\x05\x12\x0f\n\x07\x63olumns\x18\x02 \x01(\x05\"d\n\x10\x45xecTaskResponse\x12\x10\n\x06stdout\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06stderr\x18\x02 \x01(\x0cH\x00\x12$\n\x04\x65xit\x18\x03 \x01(\x0b\x32\x14.fetchml.v1.ExecExitH\x00\x42\x06\n\x04part\"\'\n\x08\x45xecExit\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\r\n\x05\x65rror\x18\x02 \x01(\t\"W\n\x12\x46orwardPortRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x18.fetchml.v1.ForwardStartH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"9\n\x0c\x46orwardStart\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04port\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\"#\n\x13\x46orwardPortResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x32\xae\x01\n\rAccessService\x12I\n\x08\x45xecTask\x12\x1b.fetchml.v1.ExecTaskRequest\x1a\x1c.fetchml.v1.ExecTaskResponse(\x01\x30\x01\x12R\n\x0b\x46orwardPort\x12\x1e.fetchml.v1.ForwardPortRequest\x1a\x1f.fetchml.v1.ForwardPortResponse(\x01\x30\x01\x42\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x65tchml/v1/access.proto\x12\nfetchml.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x01\n\x0f\x45xecTaskRequest\x12&\n\x05start\x18\x01 \x01(\x0b\x32\x15.fetchml.v1.ExecStartH\x00\x12\x0f\n\x05input\x18\x02 \x01(\x0cH\x00\x12\x16\n\x0c\x65nd_of_input\x18\x03 \x01(\x08H\x00\x12*\n\x06resize\x18\x04 \x01(\x0b\x32\x18.fetchml.v1.TerminalSizeH\x00\x12\x10\n\x06signal\x18\x05 \x01(\tH\x00\x42\x06\n\x04part\"s\n\tExecStart\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07\x63ommand\x18\x02 \x03(\tB\x04\xe2\x41\x01\x02\x12*\n\x08terminal\x18\x03 \x01(\x0b\x32\x18.fetchml.v1.TerminalSize\x12\x0c\n\x04term\x18\x04 \x01(\t\"-\n\x0cTerminalSize\x12\x0c\n\x04rows\x18\x01 \x01(\x05\x12\x0f\n\x07\x63olumns\x18\x02 \x01(\x05\"d\n\x10\x45xecTaskResponse\x12\x10\n\x06stdout\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06stderr\x18\x02 \x01(\x0cH\x00\x12$\n\x04\x65xit\x18\x03 \x01(\x0b\x32\x14.fetchml.v1.ExecExitH\x00\x42\x06\n\x04part\"\'\n\x08\x45xecExit\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\r\n\x05\x65rror\x18\x02 \x01(\t\"W\n\x12\x46orwardPortRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x18.fetchml.v1.ForwardStartH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"9\n\x0c\x46orwardStart\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04port\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\"#\n\x13\x46orwardPortResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"@\n\x13OpenTaskPortRequest\x12\x15\n\x07task_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04port\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\"K\n\x0cTaskPortLink\x12\x0b\n\x03url\x18\x01 \x01(\t\x12.\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xa3\x02\n\rAccessService\x12I\n\x08\x45xecTask\x12\x1b.fetchml.v1.ExecTaskRequest\x1a\x1c.fetchml.v1.ExecTaskResponse(\x01\x30\x01\x12R\n\x0b\x46orwardPort\x12\x1e.fetchml.v1.ForwardPortRequest\x1a\x1f.fetchml.v1.ForwardPortResponse(\x01\x30\x01\x12s\n\x0cOpenTaskPort\x12\x1f.fetchml.v1.OpenTaskPortRequest\x1a\x18.fetchml.v1.TaskPortLink\"(\x82\xd3\xe4\x93\x02\"\" /v1/tasks/{task_id}/ports/{port}B\x16Z\x14\x66\x65tchml/v1;fetchmlv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,22 +43,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FORWARDSTART'].fields_by_name['task_id']._serialized_options = b'\342A\001\002'
   _globals['_FORWARDSTART'].fields_by_name['port']._loaded_options = None
   _globals['_FORWARDSTART'].fields_by_name['port']._serialized_options = b'\342A\001\002'
-  _globals['_EXECTASKREQUEST']._serialized_start=73
-  _globals['_EXECTASKREQUEST']._serialized_end=241
-  _globals['_EXECSTART']._serialized_start=243
-  _globals['_EXECSTART']._serialized_end=358
-  _globals['_TERMINALSIZE']._serialized_start=360
-  _globals['_TERMINALSIZE']._serialized_end=405
-  _globals['_EXECTASKRESPONSE']._serialized_start=407
-  _globals['_EXECTASKRESPONSE']._serialized_end=507
-  _globals['_EXECEXIT']._serialized_start=509
-  _globals['_EXECEXIT']._serialized_end=548
-  _globals['_FORWARDPORTREQUEST']._serialized_start=550
-  _globals['_FORWARDPORTREQUEST']._serialized_end=637
-  _globals['_FORWARDSTART']._serialized_start=639
-  _globals['_FORWARDSTART']._serialized_end=696
-  _globals['_FORWARDPORTRESPONSE']._serialized_start=698
-  _globals['_FORWARDPORTRESPONSE']._serialized_end=733
-  _globals['_ACCESSSERVICE']._serialized_start=736
-  _globals['_ACCESSSERVICE']._serialized_end=910
+  _globals['_OPENTASKPORTREQUEST'].fields_by_name['task_id']._loaded_options = None
+  _globals['_OPENTASKPORTREQUEST'].fields_by_name['task_id']._serialized_options = b'\342A\001\002'
+  _globals['_OPENTASKPORTREQUEST'].fields_by_name['port']._loaded_options = None
+  _globals['_OPENTASKPORTREQUEST'].fields_by_name['port']._serialized_options = b'\342A\001\002'
+  _globals['_ACCESSSERVICE'].methods_by_name['OpenTaskPort']._loaded_options = None
+  _globals['_ACCESSSERVICE'].methods_by_name['OpenTaskPort']._serialized_options = b'\202\323\344\223\002\"\" /v1/tasks/{task_id}/ports/{port}'
+  _globals['_EXECTASKREQUEST']._serialized_start=136
+  _globals['_EXECTASKREQUEST']._serialized_end=304
+  _globals['_EXECSTART']._serialized_start=306
+  _globals['_EXECSTART']._serialized_end=421
+  _globals['_TERMINALSIZE']._serialized_start=423
+  _globals['_TERMINALSIZE']._serialized_end=468
+  _globals['_EXECTASKRESPONSE']._serialized_start=470
+  _globals['_EXECTASKRESPONSE']._serialized_end=570
+  _globals['_EXECEXIT']._serialized_start=572
+  _globals['_EXECEXIT']._serialized_end=611
+  _globals['_FORWARDPORTREQUEST']._serialized_start=613
+  _globals['_FORWARDPORTREQUEST']._serialized_end=700
+  _globals['_FORWARDSTART']._serialized_start=702
+  _globals['_FORWARDSTART']._serialized_end=759
+  _globals['_FORWARDPORTRESPONSE']._serialized_start=761
+  _globals['_FORWARDPORTRESPONSE']._serialized_end=796
+  _globals['_OPENTASKPORTREQUEST']._serialized_start=798
+  _globals['_OPENTASKPORTREQUEST']._serialized_end=862
+  _globals['_TASKPORTLINK']._serialized_start=864
+  _globals['_TASKPORTLINK']._serialized_end=939
+  _globals['_ACCESSSERVICE']._serialized_start=942
+  _globals['_ACCESSSERVICE']._serialized_end=1233
 # @@protoc_insertion_point(module_scope)

@@ -46,6 +46,11 @@ class AccessServiceStub:
                 request_serializer=fetchml_dot_v1_dot_access__pb2.ForwardPortRequest.SerializeToString,
                 response_deserializer=fetchml_dot_v1_dot_access__pb2.ForwardPortResponse.FromString,
                 _registered_method=True)
+        self.OpenTaskPort = channel.unary_unary(
+                '/fetchml.v1.AccessService/OpenTaskPort',
+                request_serializer=fetchml_dot_v1_dot_access__pb2.OpenTaskPortRequest.SerializeToString,
+                response_deserializer=fetchml_dot_v1_dot_access__pb2.TaskPortLink.FromString,
+                _registered_method=True)
 
 
 class AccessServiceServicer:
@@ -71,6 +76,14 @@ class AccessServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenTaskPort(self, request, context):
+        """Creates a link that opens a TCP port of a running task in a browser, at an origin of its own.
+        FAILED_PRECONDITION where the server has no such origins.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -83,6 +96,11 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     servicer.ForwardPort,
                     request_deserializer=fetchml_dot_v1_dot_access__pb2.ForwardPortRequest.FromString,
                     response_serializer=fetchml_dot_v1_dot_access__pb2.ForwardPortResponse.SerializeToString,
+            ),
+            'OpenTaskPort': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenTaskPort,
+                    request_deserializer=fetchml_dot_v1_dot_access__pb2.OpenTaskPortRequest.FromString,
+                    response_serializer=fetchml_dot_v1_dot_access__pb2.TaskPortLink.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -141,6 +159,33 @@ class AccessService:
             '/fetchml.v1.AccessService/ForwardPort',
             fetchml_dot_v1_dot_access__pb2.ForwardPortRequest.SerializeToString,
             fetchml_dot_v1_dot_access__pb2.ForwardPortResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenTaskPort(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fetchml.v1.AccessService/OpenTaskPort',
+            fetchml_dot_v1_dot_access__pb2.OpenTaskPortRequest.SerializeToString,
+            fetchml_dot_v1_dot_access__pb2.TaskPortLink.FromString,
             options,
             channel_credentials,
             insecure,

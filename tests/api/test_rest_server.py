@@ -155,6 +155,7 @@ async def test_port_in_use_is_an_error(rest: World) -> None:
         parts.gpus,
         rest.server._admission,
         parts.audit,
+        access=parts.access,
         keys=KeyManager(rest.keyring, parts.audit),
         retention=rest.engine.retention,
     )

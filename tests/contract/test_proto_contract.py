@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
 from fetchml.v1 import (
+    access_pb2,
     audit_pb2,
     error_pb2,
     experiment_pb2,
@@ -45,6 +46,7 @@ SCHEMAS: dict[str, Schema] = CONTRACT["components"]["schemas"]
 FILES = [
     module.DESCRIPTOR
     for module in (
+        access_pb2,
         audit_pb2,
         error_pb2,
         experiment_pb2,
@@ -91,6 +93,7 @@ ADDITIONS = {
     ("post", "/v1/tasks/{task_id}/retry"),
     ("post", "/v1/tasks/{task_id}/interrupt"),
     ("post", "/v1/tasks/{task_id}/declare-lost"),
+    ("post", "/v1/tasks/{task_id}/ports/{port}"),
     ("post", "/v1/tasks/{task_id}/cancel"),
     ("get", "/v1/tasks/{task_id}/explain"),
     ("get", "/v1/tasks/{task_id}/logs/info"),

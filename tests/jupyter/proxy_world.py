@@ -188,6 +188,7 @@ async def proxy_world(
         admission,
         audit,
         timeouts,
+        access=nothing,
         keys=nothing,
         retention=nothing,
     )

@@ -330,6 +330,7 @@ def test_every_operation_is_in_the_table() -> None:
         "{keyId}": "{key}",
         "{path}": "result",
         "{uuid}": "slot-0",
+        "{port}": "80",
     }
     operations = set()
     for path, described in SUPERSET["paths"].items():

@@ -166,6 +166,7 @@ async def rest_world(
             admission,
             parts.audit,
             timeouts,
+            access=parts.access,
             keys=KeyManager(keyring, parts.audit),
             retention=engine.retention,
         )

@@ -4,6 +4,8 @@ That socket is in a folder that its container may fill with anything: see `task_
 """
 
 import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
     from aiohttp.tracing import Trace
 
+Connect = Callable[[], Awaitable[socket.socket]]
+"""Opens a connection; raises OSError."""
 SOCKET = "jupyter.sock"
 """Its name in the run folder of an attempt."""
 READ_BYTES = 32 << 10
@@ -36,14 +40,20 @@ async def connect(link: JupyterLink) -> socket.socket:
 
 
 def http_session(link: JupyterLink, *, answer_seconds: float) -> aiohttp.ClientSession:
-    """Return a client that reaches only this Jupyter, whatever the URL names.
+    """Return a client that reaches only this Jupyter, whatever the URL names: see
+    `socket_session`."""
+    return socket_session(partial(connect, link), answer_seconds=answer_seconds)
+
+
+def socket_session(connect: Connect, *, answer_seconds: float) -> aiohttp.ClientSession:
+    """Return a client whose every request goes through `connect`, whatever the URL names.
 
     It keeps no cookies and decompresses nothing. Each request has a connection of its own, so that
     no rest of one reply is taken for the next. `answer_seconds`: longest wait for the next byte of
     a reply.
     """
     return aiohttp.ClientSession(
-        connector=_LinkConnector(link),
+        connector=_SocketConnector(connect),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
@@ -52,10 +62,10 @@ def http_session(link: JupyterLink, *, answer_seconds: float) -> aiohttp.ClientS
     )
 
 
-class _LinkConnector(aiohttp.BaseConnector):
-    def __init__(self, link: JupyterLink) -> None:
+class _SocketConnector(aiohttp.BaseConnector):
+    def __init__(self, connect: Connect) -> None:
         super().__init__(force_close=True, limit=0)
-        self._link = link
+        self._connect_socket = connect
 
     async def _create_connection(
         self,
@@ -65,7 +75,7 @@ class _LinkConnector(aiohttp.BaseConnector):
     ) -> ResponseHandler:
         connection = None
         try:
-            connection = await connect(self._link)
+            connection = await self._connect_socket()
             _, protocol = await self._loop.create_unix_connection(self._factory, sock=connection)
         except OSError as error:
             if connection is not None:

@@ -8,6 +8,8 @@ from contextlib import aclosing
 from fetchml.access.service import PIECE_BYTES, TaskAccess
 from fetchml.access.session import ExecSession, Exit, Output
 from fetchml.api.grpc.rpc_context import RpcContext
+from fetchml.api.jupyter.opened_ports import OpenedPorts
+from fetchml.api.mappings import TASK_PORT_LINK
 from fetchml.core.requests.access import SIGNALS, ExecRequest, size_fault
 from fetchml.errors import BadRequest, RequestError
 from fetchml.v1 import access_pb2, access_pb2_grpc
@@ -20,8 +22,9 @@ Requests = AsyncIterator[access_pb2.ExecTaskRequest]
 
 
 class AccessService(access_pb2_grpc.AccessServiceServicer):
-    def __init__(self, access: TaskAccess) -> None:
+    def __init__(self, access: TaskAccess, ports: OpenedPorts) -> None:
         self._access = access
+        self._ports = ports
 
     async def ExecTask(
         self, requests: Requests, context: RpcContext
@@ -65,6 +68,12 @@ class AccessService(access_pb2_grpc.AccessServiceServicer):
                 await asyncio.wait([pump])
             if not pump.cancelled() and (error := pump.exception()) is not None:
                 raise error
+
+    async def OpenTaskPort(
+        self, request: access_pb2.OpenTaskPortRequest, context: RpcContext
+    ) -> access_pb2.TaskPortLink:
+        link = await self._ports.open(context.principal, request.task_id, request.port)
+        return TASK_PORT_LINK.message(link)
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:

@@ -27,6 +27,7 @@ from fetchml.api.grpc.sockets.connections import GrpcConnections
 from fetchml.api.grpc.storage import StorageService
 from fetchml.api.grpc.tasks import TaskService
 from fetchml.api.grpc.usage import UsageService
+from fetchml.api.jupyter.opened_ports import OpenedPorts
 from fetchml.auth.admission import Admission
 from fetchml.auth.audit import Audit
 from fetchml.auth.key_manager import KeyManager
@@ -173,7 +174,9 @@ class GrpcServer:
         audit_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(audit), services)
         storage_pb2_grpc.add_StorageServiceServicer_to_server(StorageService(retention), services)
         usage_pb2_grpc.add_UsageServiceServicer_to_server(UsageService(engine), services)
-        access_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(access), services)
+        access_pb2_grpc.add_AccessServiceServicer_to_server(
+            AccessService(access, OpenedPorts(access, admission, jupyter.origins)), services
+        )
         server_pb2_grpc.add_ServerServiceServicer_to_server(ServerService(engine), services)
         if copies is not None:
             backup_pb2_grpc.add_BackupServiceServicer_to_server(BackupService(copies), services)

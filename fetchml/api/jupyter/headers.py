@@ -128,6 +128,24 @@ def for_jupyter(headers: CIMultiDictProxy[str], link: JupyterLink) -> CIMultiDic
     return kept
 
 
+def for_task(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
+    """Return the request headers for a port of a task, at an origin of its own: without keys,
+    sessions and the server's cookies. Raises ValueError for a header that cannot be forwarded
+    unchanged."""
+    kept = CIMultiDict[str]()
+    for name, value in _kept(headers, _NOT_FOR_JUPYTER):
+        if not name.lower().startswith(_NOT_FOR_JUPYTER_BEGIN):
+            kept.add(name, value)
+    own = [f"{name}={value}" for name, value in cookies(headers) if not _is_ours(name)]
+    if own:
+        kept["Cookie"] = "; ".join(own)
+    return kept
+
+
+def _is_ours(cookie: str) -> bool:
+    return cookie.lower().removeprefix("__host-").startswith("fetchml")
+
+
 def token_in(headers: CIMultiDictProxy[str]) -> str | None:
     """Return the token of an `Authorization` header as Jupyter parses it; `None` without one."""
     match = _TOKEN.fullmatch(headers.get("Authorization", ""))

@@ -33,6 +33,7 @@ from fetchml.api.jupyter.upstream import (
     body_pieces,
     invalid_reply,
     is_page,
+    jupyter_upstream,
     open_reply,
     read_page,
 )
@@ -92,7 +93,7 @@ class JupyterProxy:
         self._client_seconds = client_seconds
         self._jupyter_seconds = jupyter_seconds
         self._origins = origins
-        self._limits = VisitorLimits()
+        self.limits = VisitorLimits()
         self._notice_js = page.NOTICE_JS.read_bytes()
         self.at_origin = Route(
             "*", "a Jupyter service's origin", self.answer_at_origin, keyless=True
@@ -171,9 +172,9 @@ class JupyterProxy:
             return _status_reply(request, state)
         if visit.authenticated:
             is_socket = _is_socket(request)
-            with self._limits.authenticated(target.service_id, policy.owner, is_socket=is_socket):
+            with self.limits.authenticated(target.service_id, policy.owner, is_socket=is_socket):
                 return await self._forward(request, link, visit, None)
-        with self._limits.anonymous(target.service_id, request.address):
+        with self.limits.anonymous(target.service_id, request.address):
             return await self._forward_anonymous(request, link, visit)
 
     async def _forward_anonymous(
@@ -220,8 +221,7 @@ class JupyterProxy:
         try:
             return await proxy_socket(
                 request,
-                link,
-                target,
+                jupyter_upstream(link, target),
                 self._streams,
                 answer_seconds=self._jupyter_seconds,
                 stall_seconds=self._client_seconds,
@@ -239,8 +239,7 @@ class JupyterProxy:
         as_page = http.method == "GET" and page.may_carry_notice(target.path)
         async with open_reply(
             request,
-            link,
-            target,
+            jupyter_upstream(link, target),
             body,
             plain=as_page,
             client_seconds=self._client_seconds,

@@ -12,13 +12,12 @@ from aiohttp import web
 from aiohttp.http import WS_KEY, StreamWriter
 from yarl import URL
 
-from fetchml.adapters.jupyter.link import http_session
 from fetchml.api.http.request import RestRequest
 from fetchml.api.http.streams import Streams
-from fetchml.api.jupyter.headers import Target, for_jupyter, protocols
+from fetchml.api.jupyter.headers import protocols
 from fetchml.api.jupyter.relay import Endpoint, relay
+from fetchml.api.jupyter.upstream import Upstream
 from fetchml.errors import BadRequest, Unavailable
-from fetchml.ports.jupyter import JupyterLink
 
 _KEY_BYTES = 16
 
@@ -33,8 +32,7 @@ class SocketRejected(Exception):
 
 async def proxy_socket(
     request: RestRequest,
-    link: JupyterLink,
-    target: Target,
+    upstream: Upstream,
     streams: Streams,
     *,
     answer_seconds: float,
@@ -52,8 +50,8 @@ async def proxy_socket(
     begun = False
     try:
         with streams.open(request, keyless=True):
-            async with http_session(link, answer_seconds=answer_seconds) as session:
-                answer = await _connect(session, request, link, target, answer_seconds)
+            async with upstream.session(answer_seconds) as session:
+                answer = await _connect(session, request, upstream, answer_seconds)
                 try:
                     jupyter = _detach(answer)
                     response = _accept(request, key, answer)
@@ -104,14 +102,13 @@ def _is_same_origin(headers: Mapping[str, str]) -> bool:
 async def _connect(
     session: aiohttp.ClientSession,
     request: RestRequest,
-    link: JupyterLink,
-    target: Target,
+    upstream: Upstream,
     answer_seconds: float,
 ) -> aiohttp.ClientResponse:
     """Jupyter's answer to the same handshake, with a key of the server's own: a 101."""
     key = base64.b64encode(os.urandom(_KEY_BYTES)).decode()
     try:
-        headers = for_jupyter(request.http.headers, link)
+        headers = upstream.headers(request.http.headers)
     except ValueError:
         raise BadRequest("A header cannot be forwarded: it has invalid characters") from None
     headers.update(
@@ -128,19 +125,19 @@ async def _connect(
         async with asyncio.timeout(answer_seconds):
             answer = await session.request(
                 "GET",
-                URL(f"http://jupyter{target.whole}", encoded=True),
+                URL(f"http://jupyter{upstream.path}", encoded=True),
                 headers=headers,
                 allow_redirects=False,
                 read_until_eof=False,
             )
     except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
-        raise Unavailable("Jupyter does not answer") from error
+        raise Unavailable(f"{upstream.name} does not answer") from error
     if 400 <= answer.status < 600:
         answer.close()
         raise SocketRejected(answer.status)
     if answer.status != 101 or not _agrees(answer, key):
         answer.close()
-        raise Unavailable("Jupyter's reply is not a valid WebSocket handshake")
+        raise Unavailable(f"{upstream.name} does not answer with a valid WebSocket handshake")
     return answer
 
 

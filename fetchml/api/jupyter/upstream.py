@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import aiohttp
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from fetchml.adapters.jupyter.link import http_session
@@ -23,11 +25,33 @@ MAX_PAGE_BYTES = 256 << 10
 log = logging.getLogger(__name__)
 
 
+class Upstream(NamedTuple):
+    """A program in a task that requests are forwarded to."""
+
+    name: str
+    """For messages; begins a sentence."""
+    path: str
+    """The path and the query of the request."""
+    session: Callable[[float], aiohttp.ClientSession]
+    """Returns a client that reaches it; takes the longest wait for the next byte of a reply."""
+    headers: Callable[[CIMultiDictProxy[str]], CIMultiDict[str]]
+    """Returns the headers of a request that it may see. Raises ValueError."""
+
+
+def jupyter_upstream(link: JupyterLink, target: Target) -> Upstream:
+    def session(answer_seconds: float) -> aiohttp.ClientSession:
+        return http_session(link, answer_seconds=answer_seconds)
+
+    def headers(given: CIMultiDictProxy[str]) -> CIMultiDict[str]:
+        return for_jupyter(given, link)
+
+    return Upstream("Jupyter", target.whole, session, headers)
+
+
 @asynccontextmanager
 async def open_reply(
     request: RestRequest,
-    link: JupyterLink,
-    target: Target,
+    upstream: Upstream,
     body: bytes | None,
     *,
     plain: bool,
@@ -41,7 +65,7 @@ async def open_reply(
     """
     http = request.http
     try:
-        headers = for_jupyter(http.headers, link)
+        headers = upstream.headers(http.headers)
     except ValueError:
         raise BadRequest("A header cannot be forwarded: it has invalid characters") from None
     if plain:
@@ -49,12 +73,12 @@ async def open_reply(
     upload = Upload(http, client_seconds, jupyter_seconds)
     if body is None and http.body_exists and http.content_length is not None:
         headers["Content-Length"] = str(http.content_length)
-    async with http_session(link, answer_seconds=jupyter_seconds) as session:
+    async with upstream.session(jupyter_seconds) as session:
         try:
             async with asyncio.timeout(jupyter_seconds) as upload.timeout:
                 answer = await session.request(
                     http.method,
-                    URL(f"http://jupyter{target.whole}", encoded=True),
+                    URL(f"http://jupyter{upstream.path}", encoded=True),
                     headers=headers,
                     data=upload.pieces() if body is None and http.body_exists else body,
                     allow_redirects=False,
@@ -62,8 +86,8 @@ async def open_reply(
         except (aiohttp.ClientError, OSError, ValueError) as error:  # also TimeoutError
             if upload.fault is not None:
                 raise upload.fault from None
-            log.debug("jupyter does not answer: %r", error)
-            raise Unavailable("Jupyter does not answer") from error
+            log.debug("%s does not answer: %r", upstream.name, error)
+            raise Unavailable(f"{upstream.name} does not answer") from error
         try:
             yield answer
         finally:

@@ -8,6 +8,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from fetchml.access.service import TaskAccess
 from fetchml.api.http.reply import Budgets
 from fetchml.api.http.router import Route
 from fetchml.api.rest.gpu_metrics import gpu_metrics, start_metrics
@@ -44,7 +45,9 @@ class Metrics:
         open_streams: Callable[[], int],
         connections: ConnectionLimits,
         budgets: Budgets,
+        access: TaskAccess,
     ) -> None:
+        self._access = access
         self._routes = routes
         self._open_streams = open_streams
         self._connections = connections
@@ -64,6 +67,7 @@ class Metrics:
                     *task_metrics(state.task_use),
                     *start_metrics(state.ahead, state.calibration),
                     *self._http_metrics(),
+                    *self._access_metrics(),
                     *self._limit_metrics(),
                 ]
             )
@@ -88,6 +92,17 @@ class Metrics:
         yield GaugeMetricFamily(
             "fetchml_http_streams", "Open /ws and log streams.", self._open_streams()
         )
+
+    def _access_metrics(self) -> Iterator[Metric]:
+        held = GaugeMetricFamily("fetchml_access_open", "Open entries of tasks.", labels=["of"])
+        begun = CounterMetricFamily(
+            "fetchml_access_opened", "Entries of tasks since the start.", labels=["of"]
+        )
+        for name, places in self._access.places.items():
+            held.add_metric([name], len(places))
+            begun.add_metric([name], places.opened)
+        yield held
+        yield begun
 
     def _limit_metrics(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from fetchml.access.service import TaskAccess
 from fetchml.api.http.connection import ConnectionServer, ConnectionTimeouts
 from fetchml.api.http.errors import HttpBadRequest, InternalError, status_of
 from fetchml.api.http.reply import Budgets
@@ -22,7 +23,10 @@ from fetchml.api.http.request import RestRequest
 from fetchml.api.http.router import Router
 from fetchml.api.http.sessions import SessionCredentials
 from fetchml.api.http.streams import Streams
+from fetchml.api.jupyter.opened_ports import OpenedPorts
 from fetchml.api.jupyter.proxy import JupyterProxy
+from fetchml.api.jupyter.task_ports import TaskPorts, place_in
+from fetchml.api.rest.access import AccessOperations
 from fetchml.api.rest.audit import AuditOperations
 from fetchml.api.rest.experiments import ExperimentOperations
 from fetchml.api.rest.gpus import GpuOperations
@@ -101,6 +105,7 @@ class HttpServer:
         audit: Audit,
         timeouts: HttpTimeouts | None = None,
         *,
+        access: TaskAccess,
         max_connections: int = MAX_CONNECTIONS,
         keys: KeyManager,
         retention: Retention,
@@ -115,7 +120,9 @@ class HttpServer:
         self._budgets = budgets = Budgets()
         self._connections = ConnectionLimits(max_connections, admission.is_shared)
         self._dropping: asyncio.Task[None] | None = None
-        metrics = Metrics(self._router.routes, self._streams.__len__, self._connections, budgets)
+        metrics = Metrics(
+            self._router.routes, self._streams.__len__, self._connections, budgets, access
+        )
         self._origins = jupyter.origins
         proxy = JupyterProxy(
             jupyter,
@@ -126,6 +133,16 @@ class HttpServer:
             jupyter_seconds=timeouts.jupyter_answer,
         )
         self._at_origin = proxy.at_origin
+        ports = TaskPorts(
+            access,
+            admission,
+            self._streams,
+            jupyter.origins,
+            proxy.limits,
+            client_seconds=timeouts.send,
+            task_seconds=timeouts.jupyter_answer,
+        )
+        self._at_port_origin = ports.at_origin
         self._jupyter_port = jupyter.origins.port
         self._at_jupyter_port = Router()
         for route in proxy.routes_at_port():
@@ -147,6 +164,7 @@ class HttpServer:
             GpuOperations(gpus),
             UsageOperations(engine),
             AuditOperations(audit),
+            AccessOperations(OpenedPorts(access, admission, jupyter.origins)),
             KeyOperations(keys, body_timeout_seconds=timeouts.body),
             StorageOperations(retention, body_timeout_seconds=timeouts.body),
             WatchOperation(engine, admission, self._credentials, self._streams, timeouts.ws),
@@ -210,9 +228,11 @@ class HttpServer:
         router = self._router
         if self._jupyter_port is not None and _port_of(http) == self._jupyter_port:
             router = self._at_jupyter_port
-        route, parameters = (
-            router.find(http.method, http.path) if label is None else (self._at_origin, (label,))
-        )
+        if label is None:
+            route, parameters = router.find(http.method, http.path)
+        else:
+            is_port = place_in(label) is not None
+            route, parameters = (self._at_port_origin if is_port else self._at_origin), (label,)
         try:
             if not route.keyless:
                 if secret := headers.get("X-API-Key"):

@@ -11,12 +11,20 @@ from fetchml.client import access_rpcs
 from fetchml.client.access_rpcs import ExecResult
 from fetchml.client.errors import Unavailable
 from fetchml.client.sync.files import Files
+from fetchml.v1.access_pb2 import TaskPortLink
 
 if TYPE_CHECKING:
     from fetchml.v1.access_pb2 import ExecExit
 
 
 class Access(Files):
+    def open_port(self, task_id: str, port: int) -> TaskPortLink:
+        """Return a link that opens a port of a running task in a browser, once.
+
+        Raises Conflict if nothing runs, or if the server has no origins for ports of tasks.
+        """
+        return self.call(access_rpcs.open_port(task_id, port))
+
     def exec(self, task_id: str, command: Sequence[str], *, data: bytes = b"") -> ExecResult:
         """Run a command in a running task, with `data` as its input, and return its whole output.
 

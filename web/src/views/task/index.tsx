@@ -18,6 +18,7 @@ import { Actions } from "./actions";
 import Details from "./details";
 import LogViewer from "./log/viewer";
 import Outputs from "./outputs/outputs";
+import { Ports } from "./ports";
 import { Summary } from "./summary";
 import { Timeline } from "./timeline";
 
@@ -71,6 +72,7 @@ export default function TaskView({ params }: ViewProps) {
         </div>
         <Actions task={task} />
       </header>
+      <Ports task={task} />
       <Summary task={task} />
       <Timeline task={task} />
       <Tabs task={task} />

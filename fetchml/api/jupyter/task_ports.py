@@ -1,0 +1,200 @@
+"""The reverse proxy to ports of tasks, each at an origin of its own: `<task>-<port>.<domain>`.
+
+What answers there is a program of the task's user, so its pages share nothing with the server's own
+page or with another task. A visitor comes with a ticket, which the origin turns into a cookie that
+opens this port and nothing else.
+"""
+
+import re
+from http import HTTPStatus
+from urllib.parse import parse_qsl, quote, urlencode
+
+import aiohttp
+from aiohttp import web
+
+from fetchml.access.relays import Relay
+from fetchml.access.service import TaskAccess
+from fetchml.adapters.jupyter.link import socket_session
+from fetchml.api.http.request import RestRequest
+from fetchml.api.http.router import Route
+from fetchml.api.http.streams import Streams, ended_with_client, send_pieces
+from fetchml.api.jupyter.headers import cookies, for_browser, for_task, is_upgrade
+from fetchml.api.jupyter.socket import SocketRejected, proxy_socket
+from fetchml.api.jupyter.upstream import (
+    Upstream,
+    body_length,
+    body_pieces,
+    invalid_reply,
+    open_reply,
+)
+from fetchml.api.jupyter.visitors import VisitorLimits
+from fetchml.auth.admission import Admission
+from fetchml.auth.port_visits import VISIT_MS, Place
+from fetchml.core.model import Principal
+from fetchml.errors import Forbidden, Unauthorized
+from fetchml.jupyter.origin import JupyterOrigins
+
+TICKET = "fetchml-ticket"
+_COOKIE = "fetchml-port"
+_LABEL = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-([1-9][0-9]{0,4})", re.ASCII)
+_SEEN = ("same-origin", "none")
+"""Values of Sec-Fetch-Site of requests that this origin's own pages send, or the visitor."""
+
+
+def label_of(task_id: str, port: int) -> str:
+    """Return the label of a host name: 63 characters at most, as DNS allows."""
+    return f"{task_id}-{port}"
+
+
+def place_in(label: str) -> Place | None:
+    """Return the port that a label names; `None` if it names none."""
+    match = _LABEL.fullmatch(label)
+    return Place(match[1], int(match[2])) if match else None
+
+
+class TaskPorts:
+    """Lets visitors in, and forwards their requests and sockets to ports of tasks."""
+
+    def __init__(
+        self,
+        access: TaskAccess,
+        admission: Admission,
+        streams: Streams,
+        origins: JupyterOrigins,
+        limits: VisitorLimits,
+        *,
+        client_seconds: float,
+        task_seconds: float,
+    ) -> None:
+        """`limits`: shared with Jupyter services. `client_seconds`, `task_seconds`: the exchange
+        ends if the client, or the task, sends or reads nothing for this long."""
+        self._access = access
+        self._admission = admission
+        self._streams = streams
+        self._origins = origins
+        self._limits = limits
+        self._client_seconds = client_seconds
+        self._task_seconds = task_seconds
+        self.at_origin = Route("*", "a task's port", self.answer_at_origin, keyless=True)
+
+    async def answer_at_origin(self, request: RestRequest, label: str) -> web.StreamResponse:
+        """Answer a request to the origin of a port. `label`: one that `place_in` reads."""
+        place = place_in(label)
+        assert place is not None  # noqa: S101  # The server has read it.
+        http = request.http
+        path, _, query = http.raw_path.partition("?")
+        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=1000)
+        tickets = [value for name, value in fields if name == TICKET]
+        if tickets and http.method == "GET" and not is_upgrade(http.headers):
+            rest = urlencode([(name, value) for name, value in fields if name != TICKET])
+            return self._let_in(request, place, tickets[0], path + (rest and f"?{rest}"))
+        who = self._visitor(request, place)
+        spec = await self._access.admit_to_port(who, place.task_id, place.port)
+        is_socket = is_upgrade(http.headers)
+        with (
+            self._limits.authenticated(label, who.user, is_socket=is_socket),
+            self._admission.while_valid(who),
+        ):
+            async with self._access.used(who, spec, place.port) as relay:
+                return await self._forward(request, relay, place.port, is_socket=is_socket)
+
+    def _let_in(
+        self, request: RestRequest, place: Place, ticket: str, path: str
+    ) -> web.StreamResponse:
+        """Turn a ticket into a cookie. Raises Unauthorized."""
+        token = self._admission.port_visits.use(ticket, place)
+        if token is None:
+            self._admission.count_refusal(None, request.address)
+            raise Unauthorized("This link was used, or is too old: open the port again")
+        secure = "; Secure" if self._is_encrypted(request) else ""
+        headers = {
+            # One slash: two would name another host.
+            "Location": "/" + quote(path.lstrip("/\\"), safe="/?&=%+:@!$'()*,;~-._"),
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",
+            "Set-Cookie": f"{self._cookie(request)}={token}; Path=/; Max-Age={VISIT_MS // 1000}; "
+            f"HttpOnly; SameSite=Lax{secure}",
+        }
+        return web.Response(status=HTTPStatus.SEE_OTHER, headers=request.headers(headers))
+
+    def _visitor(self, request: RestRequest, place: Place) -> Principal:
+        """Raises Unauthorized, Forbidden, RateLimited."""
+        name, headers = self._cookie(request), request.http.headers
+        for each, value in cookies(headers):
+            key = self._admission.port_visits.find(value, place) if each == name else None
+            if key is not None:
+                self._require_own(request)
+                return Principal(key.name, key.role, key.id, request.address)
+        self._admission.count_refusal(None, request.address)
+        raise Unauthorized(
+            "Open this port from the page of its task, or use 'fetchml port-forward'"
+        )
+
+    def _require_own(self, request: RestRequest) -> None:
+        """Pages of other tasks are of the same site, so browsers send them the cookie too. Only
+        links may come from elsewhere. Raises Forbidden."""
+        headers, method = request.http.headers, request.http.method
+        here = headers.get("Host", "").lower()
+        origins = headers.getall("Origin", [])
+        sites = headers.getall("Sec-Fetch-Site", [])
+        is_link = method in ("GET", "HEAD") and headers.get("Sec-Fetch-Mode") == "navigate"
+        is_write = method not in ("GET", "HEAD") or is_upgrade(headers)
+        # A proxy may have added TLS: the scheme is not compared.
+        if any(each.lower().partition("://")[2] != here for each in origins):
+            raise Forbidden("A page of another origin sent this request")
+        if any(site not in _SEEN for site in sites) and not is_link:
+            raise Forbidden("A page of another origin sent this request")
+        if is_write and not origins and not sites:
+            raise Forbidden("The request does not show which page sent it (Origin)")
+
+    async def _forward(
+        self, request: RestRequest, relay: Relay, port: int, *, is_socket: bool
+    ) -> web.StreamResponse:
+        def session(answer_seconds: float) -> aiohttp.ClientSession:
+            return socket_session(relay.connect, answer_seconds=answer_seconds)
+
+        path = request.http.raw_path
+        upstream = Upstream(f"Port {port} of the task", path, session, for_task)
+        if is_socket:
+            try:
+                return await proxy_socket(
+                    request,
+                    upstream,
+                    self._streams,
+                    answer_seconds=self._task_seconds,
+                    stall_seconds=self._client_seconds,
+                )
+            except SocketRejected as rejected:
+                return web.Response(status=rejected.status, headers=request.headers({}))
+        with ended_with_client(request):
+            return await self._forward_request(request, upstream)
+
+    async def _forward_request(
+        self, request: RestRequest, upstream: Upstream
+    ) -> web.StreamResponse:
+        async with open_reply(
+            request,
+            upstream,
+            None,
+            plain=False,
+            client_seconds=self._client_seconds,
+            jupyter_seconds=self._task_seconds,
+        ) as answer:
+            try:
+                headers = for_browser(answer.headers, "/")
+            except ValueError:
+                raise invalid_reply() from None
+            if not 200 <= answer.status < 600:
+                raise invalid_reply()
+            if (length := body_length(answer)) is not None:
+                headers["Content-Length"] = str(length)
+            return await send_pieces(
+                request, headers, body_pieces(answer, []), self._client_seconds, answer.status
+            )
+
+    def _is_encrypted(self, request: RestRequest) -> bool:
+        return request.http.secure or self._origins.are_encrypted
+
+    def _cookie(self, request: RestRequest) -> str:
+        """Return the cookie's name. The prefix keeps other hosts of the domain from setting it."""
+        return f"__Host-{_COOKIE}" if self._is_encrypted(request) else _COOKIE

@@ -13,6 +13,7 @@ from benchmarks import (
     hostile,
     rest_submits,
     scheduling,
+    slurm,
     throughput,
     usage,
 )
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "throughput": throughput.run,
     "gpu_gap": gpu_gap.run,
     "usage": usage.run,
+    "slurm": slurm.run,
     "hostile": hostile.run,
 }
 

@@ -170,6 +170,11 @@ class Slurm:
         shutil.rmtree(state)
         copy.rename(state)
 
+    def cpu_seconds(self, name: str) -> float:
+        """What a daemon has used so far."""
+        stat = Path(f"/proc/{self._daemons[name].pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
     def restart_controller(self, *, up_to_id: int = 0) -> None:
         """Start slurmctld after it was killed.
 

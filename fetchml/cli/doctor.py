@@ -15,15 +15,22 @@ from fetchml.ops.doctor import examine
 
 @click.command()
 @settings_options
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="On a cluster: run a job on a node that checks the shared folder, Python and the clock.",
+)
 @json_option
-def doctor(settings: Settings, *, as_json: bool) -> int:
+def doctor(settings: Settings, *, probe: bool, as_json: bool) -> int:
     """Check this machine: Docker, GPUs, disk, clock, ports, permissions.
 
     Shows how to fix each problem. Takes the options of 'fetchml serve', and checks what that
     server needs. Changes nothing. Exits with 1 if there is a problem, with 0 if there is only
     advice.
     """
-    checks = list(examine(settings))
+    if probe and settings.server.launcher != "slurm":
+        raise click.UsageError("--probe is for a cluster: [server] launcher is not slurm")
+    checks = list(examine(settings, probe=probe))
     well = all(check.ok for check in checks)
     if as_json:
         found = [

@@ -10,8 +10,9 @@ from fetchml.ops.checks.check import Check
 from fetchml.ports.gpu import GpuState
 
 
-def examine(settings: Settings) -> Iterator[Check]:
-    """Run all checks, one after the other. None changes anything."""
+def examine(settings: Settings, *, probe: bool = False) -> Iterator[Check]:
+    """Run all checks, one after the other. None changes anything. `probe`: run a job on a node of
+    the cluster too."""
     running = _running(settings.data_dir)
     yield data.data_dir(settings.data_dir)
     yield data.admin_key(settings.data_dir)
@@ -34,6 +35,10 @@ def examine(settings: Settings) -> Iterator[Check]:
         from fetchml.ops.checks import cluster  # noqa: PLC0415 - for clusters only
 
         yield from cluster.cluster(settings)
+        if probe:
+            from fetchml.ops.checks import cluster_probe  # noqa: PLC0415 - for clusters only
+
+            yield from cluster_probe.probe(settings)
     else:
         yield Check("launcher", "process: tasks run without isolation")
 
@@ -55,6 +60,10 @@ def examine_running(settings: Settings, found: GpuState | None) -> Iterator[Chec
         yield from gpus.gpus(settings, found)
     if settings.server.launcher == "docker":
         yield from launcher.docker(settings, found or GpuState())
+    elif settings.server.launcher == "slurm":
+        from fetchml.ops.checks import cluster  # noqa: PLC0415 - for clusters only
+
+        yield from cluster.cluster(settings)
     else:
         yield Check("launcher", "process: tasks run without isolation")
 

@@ -215,6 +215,8 @@ def test_doctor_examines_the_cluster(
     assert found["cluster nodes"]["says"] == "3 of 3 take work"
     assert found["shared folder"]["ok"]
     assert "KillWait" in found["kill wait"]["says"]
+    assert found["cluster gpus"]["says"].startswith("4, ")
+    assert "proctrack/cgroup" in found["cluster plugins"]["advice"]
 
 
 def test_doctor_names_what_is_away(tmp_path: Path) -> None:

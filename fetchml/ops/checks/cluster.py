@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,13 +9,13 @@ from collections.abc import Iterator
 from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport
 from fetchml.config.settings import Settings
+from fetchml.ops.checks import cluster_config
 from fetchml.ops.checks.check import Check
 from fetchml.ports.cluster import Node
 from fetchml.server.cannot_start import CannotStart
 from fetchml.server.cluster_wiring import tasks_folder
 from fetchml.server.slurm_wiring import transport_of
 
-COMMAND_SECONDS = 5
 FOLDER_SECONDS = 10
 FREE_GB = 1
 
@@ -25,7 +24,7 @@ def cluster(settings: Settings) -> Iterator[Check]:
     yield _user(settings)
     yield _shared_folder(settings)
     yield from _slurm(settings)
-    yield _grace(settings)
+    yield from cluster_config.configuration(settings)
 
 
 def _user(settings: Settings) -> Check:
@@ -81,10 +80,12 @@ def _slurm(settings: Settings) -> Iterator[Check]:
             fix = "Give the server a valid token: [slurm] token_file (scontrol token) or jwt_key."
         yield Check(name, str(error), fix)
         return
-    yield Check(name, f"version {version} over {settings.slurm.transport}")
-    usable = sum(node.takes_work for node in nodes)
-    fix = "" if usable else "Resume nodes (sinfo -R shows why they are down)."
-    yield Check("cluster nodes", f"{usable} of {len(nodes)} take work", fix)
+    yield Check(
+        name,
+        f"version {version} over {settings.slurm.transport}",
+        advice=cluster_config.version(version),
+    )
+    yield from cluster_config.nodes(settings, nodes)
 
 
 async def _look(transport: SlurmTransport) -> tuple[str, list[Node]]:
@@ -94,30 +95,3 @@ async def _look(transport: SlurmTransport) -> tuple[str, list[Node]]:
         return version, await transport.nodes()
     finally:
         await transport.close()
-
-
-def _grace(settings: Settings) -> Check:
-    """Slurm's own end of a job must leave the shim its grace period."""
-    name, grace = "kill wait", settings.tasks.grace_seconds
-    try:
-        shown = subprocess.run(
-            ["scontrol", "show", "config"],
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return Check(name, "not known here: there is no scontrol that answers")
-    found = re.search(r"^KillWait\s*=\s*(\d+)", shown, re.MULTILINE)
-    if found is None:
-        return Check(name, "not known here")
-    seconds = int(found[1])
-    if seconds <= grace:
-        return Check(
-            name,
-            f"KillWait is {seconds} s, and [tasks] grace_seconds {grace}",
-            advice="Where Slurm itself ends a job, the task's end is not recorded: set KillWait "
-            "above grace_seconds.",
-        )
-    return Check(name, f"{seconds} s, above [tasks] grace_seconds {grace}")

@@ -1,0 +1,185 @@
+"""Tasks over a private Slurm against one host, and against a bare loop over slurmrestd."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from benchmarks.client import Client
+from benchmarks.figures import Benchmark, Figure, at_least, median, not_run
+from benchmarks.http_load import Request, http_load, why_no_load
+from benchmarks.processes import KEY, NO_QUOTAS, Server, fetchml, scratch_folder
+from benchmarks.slurm import bare_loop
+from testbed.slurm import Slurm, private_slurm
+
+SETTINGS = ("MaxJobCount=50000", "MinJobAge=5")
+ROUNDS = 3
+SECONDS = 2
+CONNECTIONS = 16
+HANDED_OVER = 400
+FINISHED = 100
+QUEUE = 10_000
+CPU_SECONDS = 15
+ENDS = 8
+TASK: dict[str, object] = {"job_name": "bench", "command": ["true"]}
+LIMIT_SECONDS = 300
+
+
+def run() -> Benchmark:
+    reason = "it needs root" if os.geteuid() else why_no_load()
+    if reason is not None:
+        yield not_run("tasks over Slurm", "a bare loop over slurmrestd", reason)
+        return
+    with scratch_folder() as folder:
+        with private_slurm(*SETTINGS) as cluster:
+            yield _accepted(cluster, folder / "accepted")
+        with private_slurm(*SETTINGS) as cluster:
+            yield _handed_over(cluster, folder / "handed_over")
+        with private_slurm(*SETTINGS) as cluster:
+            yield _finished(cluster, folder / "finished")
+        with private_slurm(*SETTINGS) as cluster:
+            yield from _with_a_long_queue(cluster, folder / "long")
+
+
+@contextmanager
+def _server(cluster: Slurm, folder: Path, **settings: str) -> Iterator[Server]:
+    shared = folder / "shared"
+    shared.mkdir(mode=0o700, parents=True)
+    slurm = {
+        "slurm_transport": "rest",
+        "slurm_url": cluster.url,
+        "slurm_jwt_key": str(cluster.jwt_key),
+        "slurm_shared_dir": str(shared),
+        "slurm_allow_root": "true",
+    }
+    with fetchml(folder / "data", launcher="slurm", **NO_QUOTAS, **slurm, **settings) as server:
+        yield server
+
+
+def _accepted(cluster: Slurm, folder: Path) -> Figure:
+    """Both queues stand still; the cluster's jobs are handed over meanwhile."""
+    folder.mkdir(parents=True)
+    _partition(cluster, "down")
+    create = Request("POST", "/v1/tasks", KEY, TASK)
+    with (
+        _server(cluster, folder) as ours,
+        fetchml(folder / "host", tasks_max_running="1", **NO_QUOTAS) as host,
+        Client(host.http) as client,
+        client.blocked_queue(),
+    ):
+        loads = []
+        for _ in range(ROUNDS):
+            mine = http_load(ours.http, create, CONNECTIONS, SECONDS)
+            loads.append((mine, http_load(host.http, create, CONNECTIONS, SECONDS)))
+    return at_least("submits accepted on a cluster", "one host", loads, 0.9)
+
+
+def _handed_over(cluster: Slurm, folder: Path) -> Figure:
+    """From the first submit until Slurm has all jobs."""
+    _partition(cluster, "down")
+    limits = {"slurm_max_pending": "50000", "slurm_user_max_pending": "50000"}
+    ours, bare = [], []
+    with _server(cluster, folder, **limits) as server:
+        for _ in range(ROUNDS):
+            bare.append(HANDED_OVER / bare_loop.submit(cluster, HANDED_OVER))
+            before = len(cluster.jobs())
+            began = time.perf_counter()
+            _submit(server, HANDED_OVER)
+            _until(partial(_has_jobs, cluster, before + HANDED_OVER))
+            ours.append(HANDED_OVER / (time.perf_counter() - began))
+    return _rates("tasks handed over to Slurm", ours, bare, 0.8)
+
+
+def _finished(cluster: Slurm, folder: Path) -> Figure:
+    """From the first submit until all have ended."""
+    ours, bare = [], []
+    with _server(cluster, folder) as server, Client(server.http) as client:
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            bare_loop.submit(cluster, FINISHED)
+            _until(lambda: not cluster.jobs())
+            bare.append(FINISHED / (time.perf_counter() - began))
+            before = _completed(client)
+            began = time.perf_counter()
+            _submit(server, FINISHED)
+            _until(partial(_has_completed, client, before + FINISHED))
+            ours.append(FINISHED / (time.perf_counter() - began))
+    return _rates("tasks finished on Slurm", ours, bare, 0.9)
+
+
+def _with_a_long_queue(cluster: Slurm, folder: Path) -> Benchmark:
+    bare_loop.submit(cluster, QUEUE, hold=True)
+    alone = _cpu_share(cluster)
+    with _server(cluster, folder) as server, Client(server.http) as client:
+        waits: list[float] = []
+        for _ in range(ENDS):
+            task = client.ask("POST", "/v1/tasks", {"job_name": "e", "command": ["sleep", "1"]})
+            while (found := client.ask("GET", f"/v1/tasks/{task['id']}"))["status"] != "completed":
+                time.sleep(0.02)
+            seen = time.time()
+            waits.append(seen - datetime.fromisoformat(found["ended_at"]).timestamp())
+        late = max(waits)
+        measured = f"{median(waits):.2f} s, at most {late:.2f} s"
+        claim = f"an end is seen, {QUEUE:,} jobs queued"
+        yield Figure(claim, "the record of the end", measured, "≤ 1.5 s", late <= 1.5)
+        client.ask("POST", "/v1/tasks", {"job_name": "long", "command": ["sleep", "600"]})
+        share = _cpu_share(cluster) - alone
+        claim = f"slurmctld's work for the polls, {QUEUE:,} jobs"
+        measured = f"{share:.1%} of a core ({alone:.1%} without)"
+        yield Figure(claim, "the same queue alone", measured, "≤ 5 %", share <= 0.05)
+
+
+def _cpu_share(cluster: Slurm) -> float:
+    """Cores that slurmctld uses."""
+    before, began = cluster.cpu_seconds("slurmctld"), time.perf_counter()
+    time.sleep(CPU_SECONDS)
+    return (cluster.cpu_seconds("slurmctld") - before) / (time.perf_counter() - began)
+
+
+def _submit(server: Server, count: int) -> None:
+    def some(number: int) -> None:
+        with Client(server.http) as client:
+            for _ in range(number):
+                client.ask("POST", "/v1/tasks", TASK)
+
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        shares = [count // CONNECTIONS + (n < count % CONNECTIONS) for n in range(CONNECTIONS)]
+        list(pool.map(some, shares))
+
+
+def _has_jobs(cluster: Slurm, count: int) -> bool:
+    return len(cluster.jobs()) >= count
+
+
+def _has_completed(client: Client, count: int) -> bool:
+    return _completed(client) >= count
+
+
+def _completed(client: Client) -> int:
+    return int(client.ask("GET", "/v1/tasks?status=completed&limit=0")["total"])
+
+
+def _partition(cluster: Slurm, state: str) -> None:
+    cluster.run("scontrol", "update", "partitionname=main", f"state={state}")
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError("the cluster does not come to an end")
+        time.sleep(0.1)
+
+
+def _rates(claim: str, ours: list[float], bare: list[float], target: float) -> Figure:
+    ratios = [mine / its for mine, its in zip(ours, bare, strict=True)]
+    ratio = median(ratios)
+    measured = (
+        f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f}): "
+        f"{median(ours):,.0f}/s against {median(bare):,.0f}/s"
+    )
+    return Figure(claim, "a bare loop over slurmrestd", measured, f"≥ {target}", ratio >= target)

@@ -1,0 +1,45 @@
+"""A bare loop over slurmrestd: what a client without FetchML would do."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+
+from fetchml.adapters.slurm.token import make_token
+from testbed.slurm import Slurm
+
+AT_ONCE = 16
+
+
+def submit(cluster: Slurm, count: int, **properties: object) -> float:
+    """Submit jobs that run `true`; return the seconds until the last is acknowledged."""
+    return asyncio.run(_submit(cluster, count, properties))
+
+
+async def _submit(cluster: Slurm, count: int, properties: Mapping[str, object]) -> float:
+    token = make_token(cluster.jwt_key.read_bytes(), "root", int(time.time()), 3600)
+    headers = {"X-SLURM-USER-NAME": "root", "X-SLURM-USER-TOKEN": token}
+    job: dict[str, Any] = {
+        "name": "bare",
+        "current_working_directory": "/tmp",  # noqa: S108 - nothing is written there
+        "standard_output": "/dev/null",
+        "environment": ["PATH=/usr/bin:/bin"],
+        "requeue": False,
+        "tasks": 1,
+        **properties,
+    }
+    body = {"script": "#!/bin/sh\ntrue\n", "job": job}
+    numbers = iter(range(count))
+    async with aiohttp.ClientSession(cluster.url, headers=headers) as session:
+
+        async def loop() -> None:
+            for _ in numbers:
+                async with session.post("/slurm/v0.0.42/job/submit", json=body) as reply:
+                    answer = await reply.json()
+                    assert answer.get("job_id"), answer
+
+        began = time.perf_counter()
+        await asyncio.gather(*(loop() for _ in range(AT_ONCE)))
+        return time.perf_counter() - began

@@ -1,0 +1,177 @@
+"""A job on a node that checks what tasks need there. Only on request: it takes the cluster's time.
+
+The job writes its findings into a folder of its own below the shared folder; the same folder holds
+a word that only this server knows, so that another folder under the same path is noticed.
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from shlex import quote
+
+from fetchml.adapters.slurm import start_files
+from fetchml.adapters.slurm.job import Job, Submission
+from fetchml.adapters.slurm.transport import Refused, SlurmAway, SlurmTransport
+from fetchml.config.settings import Settings
+from fetchml.ops.checks.check import Check
+from fetchml.server.cannot_start import CannotStart
+from fetchml.server.cluster_wiring import tasks_folder
+from fetchml.server.slurm_wiring import transport_of
+
+PROBE_SECONDS = 120
+"""Time for the job to start and to end."""
+MOST_SKEW_SECONDS = 60
+_POLL_SECONDS = 0.5
+_RECORD_BYTES = 4096
+
+_SCRIPT = """\
+#!/bin/sh
+cd {folder} || exit 3
+{{
+    echo "word=$(cat word)"
+    echo "node=$SLURMD_NODENAME"
+    echo "clock=$(date +%s)"
+    echo "user=$(id -u)"
+    echo "machine=$(uname -m)"
+    echo "python=$(python3 -c 'import platform; print(platform.python_version())' 2>/dev/null)"
+    {shims}/"$(uname -m)" >/dev/null 2>&1
+    echo "shim=$?"
+}} >draft
+mv draft found
+"""
+
+
+def probe(settings: Settings) -> Iterator[Check]:
+    """Submit the job, wait for it, and yield what it found."""
+    name = "probe"
+    if os.geteuid() == 0 and not settings.slurm.allow_root:
+        fix = "Start it as the server's account."
+        yield Check(name, "not run: it would run as root on a node", fix)
+        return
+    try:
+        shared, transport = tasks_folder(settings), transport_of(settings.slurm)
+        folder = shared / f"probe-{secrets.token_hex(8)}"
+        word = secrets.token_hex(16)
+        folder.mkdir(mode=0o700)
+        try:
+            (folder / "word").write_text(word)
+            shims = start_files.install_shims(shared)
+            yield from _run(settings, transport, folder, shims, word)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except CannotStart as error:
+        yield Check(name, "not set up", str(error))
+    except OSError as error:
+        yield Check(name, f"the shared folder fails: {error.strerror}", "Mend its file system.")
+
+
+def _run(
+    settings: Settings, transport: SlurmTransport, folder: Path, shims: Path, word: str
+) -> Iterator[Check]:
+    slurm = settings.slurm
+    job = Submission(
+        name=f"fetchml-{folder.name}",
+        script=_SCRIPT.format(folder=quote(str(folder)), shims=quote(str(shims))),
+        folder=str(folder),
+        minutes=5,
+        partition=slurm.partition,
+        account=slurm.account,
+        qos=slurm.qos,
+        constraint=slurm.constraint,
+    )
+    try:
+        last, seen_at = asyncio.run(_submit(transport, job, folder / "found"))
+    except Refused as error:
+        yield Check("probe", f"Slurm refuses the job: {error}", "Mend the [slurm] settings.")
+        return
+    except SlurmAway as error:
+        yield Check("probe", str(error), "Look at slurmctld (scontrol ping) and slurmrestd.")
+        return
+    found = _record(folder / "found")
+    if not found:
+        yield _without_record(last, start_files.output_end(folder))
+        return
+    yield from _findings(found, word, seen_at)
+
+
+async def _submit(
+    transport: SlurmTransport, submission: Submission, record: Path
+) -> tuple[Job | None, float]:
+    """Submit the job; return it as last seen and when its record was seen. Raises Refused,
+    SlurmAway."""
+    try:
+        await transport.open()
+        number = await transport.submit(submission)
+        try:
+            job, over_since = None, float("inf")
+            deadline = time.monotonic() + PROBE_SECONDS
+            while time.monotonic() < deadline:
+                # A listing is read again from a network disk.
+                if any(path.name == record.name for path in record.parent.iterdir()):
+                    return job, time.time()
+                job = await transport.job(number)
+                if job is None or job.is_over:
+                    over_since = min(over_since, time.monotonic())
+                    if time.monotonic() - over_since > 5:  # A network disk may lag.
+                        break
+                await asyncio.sleep(_POLL_SECONDS)
+            return job, time.time()
+        finally:
+            with suppress(SlurmAway):
+                await transport.cancel(number)
+    finally:
+        await transport.close()
+
+
+def _record(path: Path) -> Mapping[str, str]:
+    try:
+        with path.open(errors="replace") as file:
+            lines = file.read(_RECORD_BYTES).splitlines()
+    except OSError:
+        return {}
+    return {key: value for key, equals, value in (line.partition("=") for line in lines) if equals}
+
+
+def _without_record(job: Job | None, said: str) -> Check:
+    more = f": {said}" if said else ""
+    if job is not None and job.is_pending:
+        return Check(
+            "probe",
+            f"the job did not start in {PROBE_SECONDS} s ({job.reason}), and was cancelled",
+            advice="Run the probe again when a node is free.",
+        )
+    state = "is unknown to Slurm" if job is None else f"ended as {job.ended_as} on {job.nodes}"
+    fix = "Mount the shared folder on all nodes under the same path, writable for this account."
+    return Check("probe", f"the job {state}, and its record is not in the shared folder{more}", fix)
+
+
+def _findings(found: Mapping[str, str], word: str, seen_at: float) -> Iterator[Check]:
+    node = found.get("node") or "a node"
+    if found.get("word") != word:
+        fix = "Mount the same file system under this path on all nodes."
+        yield Check("probe", f"{node} has another folder under the path of the shared folder", fix)
+        return
+    yield Check("probe", f"a job ran on {node} ({found.get('machine')}), and saw the shared folder")
+    yield Check(
+        "probe python",
+        f"python3 {found['python']}" if found.get("python") else f"no python3 on {node}",
+        advice="" if found.get("python") else "Tasks that run python3 need it on all nodes.",
+    )
+    clock = found.get("clock", "")
+    if clock.isdecimal():
+        skew = abs(seen_at - int(clock[:12]))
+        fix = "Synchronise the clocks (NTP)." if skew > MOST_SKEW_SECONDS else ""
+        yield Check("probe clock", f"{node} differs from this host by {skew:.0f} s or less", fix)
+    if found.get("user") != str(os.geteuid()):
+        fix = "Give the account the same uid on all nodes."
+        yield Check("probe user", f"uid {found.get('user')} on {node}, {os.geteuid()} here", fix)
+    if found.get("shim") in ("126", "127"):
+        fix = "Mount the shared folder without noexec on the nodes."
+        yield Check("probe shim", f"{node} can't execute the shim in the shared folder", fix)
+    else:
+        yield Check("probe shim", f"{node} executes the shim")

@@ -1,0 +1,54 @@
+"""Client commands against a server whose tasks run on a real Slurm.
+
+Chosen are the tests in which a task runs. The others never reach a launcher.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from testbed.slurm import Slurm
+from tests.cli.test_commands import (
+    test_a_missing_program_fails_the_task_with_its_reason,
+    test_a_task_from_submit_to_rm,
+    test_interrupted_wait_leaves_the_task_running,
+    test_logs_follow_until_the_task_ends,
+    test_queue_and_top_show_running_tasks,
+    test_wait_continues_through_retries,
+    test_wait_shows_the_log_and_exits_with_the_tasks_exit_code,
+    test_watch_of_all_tasks_starts_with_the_live_ones,
+)
+from tests.support.cli_server import Server
+from tests.support.slurm_fixtures import backend_of
+
+__all__ = [
+    "test_a_missing_program_fails_the_task_with_its_reason",
+    "test_a_task_from_submit_to_rm",
+    "test_interrupted_wait_leaves_the_task_running",
+    "test_logs_follow_until_the_task_ends",
+    "test_queue_and_top_show_running_tasks",
+    "test_wait_continues_through_retries",
+    "test_wait_shows_the_log_and_exits_with_the_tasks_exit_code",
+    "test_watch_of_all_tasks_starts_with_the_live_ones",
+]
+
+
+@pytest.fixture(scope="module")
+def server(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("slurm")
+    variables = {**backend_of(slurm, "cli", folder / "shared").variables}
+    started = Server(folder / "data", launcher="slurm", **variables).start()
+    yield started
+    assert started.stop() == 0
+
+
+def test_gpus_shows_the_nodes(server: Server) -> None:
+    shown = server.run("gpus").succeeded()
+    assert "NODE" in shown
+    assert "0 of 2" in shown
+    assert "3 of 3 nodes take work" not in shown
+    found = server.json("gpus", "-o", "json")
+    assert [node["name"] for node in found["nodes"]] == ["c3", "g1", "g2"]
+    assert "c3" in server.run("top").succeeded()
+    refused = server.run("gpu", "drain", "0")
+    assert (refused.code, "administrators" in refused.err) == (4, True)

@@ -1,0 +1,56 @@
+"""The suites of one host, over a real Slurm: those of their tests that involve a task's life.
+
+Left out, with the reasons:
+- `test_slow_watcher_gets_a_resync`: it fills the queue of a host; nothing of it reaches a launcher.
+- the parity of requests, errors, lists and keys: decided before a launcher is asked.
+- `test_gpu_lists_are_equal`: it drains slots of a host; tests/engine/test_cluster_report.py.
+- `test_killed_at_each_step` before the end: tests/server/test_slurm.py has those of a cluster.
+- `tests/server/test_prestaging.py`, preemption, GPUs: Slurm places tasks, not this server.
+- Jupyter services: they are refused.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from testbed.slurm import Slurm
+from tests.server.test_crash import AFTER_THE_END, Crashes
+from tests.server.test_parity import test_task_is_equal_over_both_transports as test_parity
+from tests.server.test_tiny_tasks import run_tiny
+from tests.server.test_watchers import (
+    test_cut_after_any_message_misses_nothing as test_cuts,
+)
+from tests.server.test_watchers import (
+    test_filtered_watchers_see_only_matching_changes as test_filters,
+)
+from tests.server.test_watchers import (
+    test_private_mode_hides_tasks_of_other_users as test_private_mode,
+)
+from tests.support.program import Backend
+from tests.support.server_fixtures import Serve
+from tests.support.slurm_fixtures import backend_of
+
+__all__ = ["test_cuts", "test_filters", "test_parity", "test_private_mode"]
+
+TINY = 60
+
+
+@pytest.fixture
+def backend(slurm: Slurm, tmp_path: Path) -> Backend:
+    return backend_of(slurm, "rest", tmp_path / "shared")
+
+
+@pytest.fixture
+def processes_backend(backend: Backend) -> Backend:
+    """What the suites call a host's processes."""
+    return backend
+
+
+class TestCrashes(Crashes):
+    @pytest.fixture(params=AFTER_THE_END)
+    def step(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+
+async def test_tiny_tasks(serve: Serve, backend: Backend) -> None:
+    await run_tiny(serve, backend, TINY, slots=TINY)

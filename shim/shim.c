@@ -22,7 +22,8 @@ enum { CLAIM_EXISTS = 120, NO_ROOM = 121, NOT_CLAIMED = 125 };
 enum { MOST_TIMES = 1 << 16, TIMES_APART_MS = 1000 };
 #endif
 static const long NEVER = 4000000000000000000; /* ms; long has 64 bits wherever this runs */
-static struct { const char *dir, *cwd; long segment_bytes, grace_ms, timeout_ms, warn_ms; } options;
+static struct { const char *dir, *cwd;
+                long segment_bytes, grace_ms, timeout_ms, warn_ms, usage_ms; } options;
 static struct { int fd, error; long bytes; } output_log = {.fd = -1};
 static struct { int fd; long count, apart_ms, started_ms /* monotonic */; } times =
     {.fd = -1, .apart_ms = TIMES_APART_MS};
@@ -40,7 +41,7 @@ long now_ms(int clock) {
 }
 
 static char **parse(char **arg) { /* answers the command and its arguments */
-    options.segment_bytes = options.grace_ms = -1, options.timeout_ms = NEVER;
+    options.segment_bytes = options.grace_ms = -1, options.timeout_ms = options.usage_ms = NEVER;
     for (; arg[0] && arg[1] && strcmp(arg[0], "--") != 0; arg += 2) {
         char *name = arg[0], *value = arg[1], *rest;
         long number = strtol(value, &rest, 10);
@@ -51,6 +52,7 @@ static char **parse(char **arg) { /* answers the command and its arguments */
         else if (valid && !strcmp(name, "--grace-ms")) options.grace_ms = number;
         else if (valid && !strcmp(name, "--timeout-ms")) options.timeout_ms = number;
         else if (valid && !strcmp(name, "--warn-ms")) options.warn_ms = number;
+        else if (valid && number && !strcmp(name, "--usage-ms")) options.usage_ms = number;
         else errx(BAD_USAGE, "unknown option, or no whole number up to 10^15: %s %s", name, value);
     }
     if (!options.dir || options.segment_bytes < 1 || options.grace_ms < 0 || !arg[0] || !arg[1])
@@ -220,6 +222,7 @@ static void supervise(pid_t command, int output) {
     int status, stopping = 0; /* once stopping, the deadline is that of the grace period */
     long started = now_ms(CLOCK_MONOTONIC), deadline = started + options.timeout_ms;
     long warning = options.warn_ms ? deadline - options.warn_ms : NEVER;
+    long usage_at = started + options.usage_ms;
     struct pollfd ready[] = {{signal_fd, POLLIN, 0}, {output, POLLIN, 0}};
     while (!reap(command, &status)) {
         long now = now_ms(CLOCK_MONOTONIC);
@@ -230,8 +233,14 @@ static void supervise(pid_t command, int output) {
             end.timed_out |= !stopping;
             deadline = stopping ? NEVER : now + options.grace_ms, stopping = 1;
         }
-        long left = (deadline < warning ? deadline : warning) - now;
-        struct timespec wait = {left / 1000, left % 1000 * 1000000};
+        if (now >= usage_at) {
+            record_usage(run_dir, end.started_ms + now - started);
+            usage_at = now_ms(CLOCK_MONOTONIC) + options.usage_ms;
+        }
+        long next = deadline < warning ? deadline : warning;
+        next = next < usage_at ? next : usage_at;
+        next = next > now ? next - now : 0;
+        struct timespec wait = {next / 1000, next % 1000 * 1000000};
         ppoll(ready, 2, &wait, NULL);
         if (ready[1].revents && copy_output(output) == 0) ready[1].fd = -1;
         for (int signal; (signal = next_signal());) {

@@ -22,15 +22,23 @@ def variables_of(run: LaunchSpec) -> dict[str, str]:
 
 
 def shim_command(
-    shim: PurePath, run: LaunchSpec, *, run_folder: PurePath, workspace: PurePath
+    shim: PurePath,
+    run: LaunchSpec,
+    *,
+    run_folder: PurePath,
+    workspace: PurePath,
+    usage_ms: int = 0,
 ) -> list[str]:
-    """Return the shim's argv, with paths as the shim sees them."""
+    """Return the shim's argv, with paths as the shim sees them. `usage_ms`: how often it records
+    what its processes use, for a server that can't see them; 0: never."""
     command = [str(shim), "--dir", str(run_folder), "--cwd", str(workspace)]
     command += ["--segment-bytes", str(run.log_segment_bytes), "--grace-ms", str(run.grace_ms)]
     if run.timeout_ms:
         command += ["--timeout-ms", str(run.timeout_ms)]
         if run.warn_ms:
             command += ["--warn-ms", str(run.warn_ms)]
+    if usage_ms:
+        command += ["--usage-ms", str(usage_ms)]
     return [*command, "--", *run.argv]
 
 

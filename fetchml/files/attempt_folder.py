@@ -32,6 +32,8 @@ _MAX_ERROR = 500
 _PRIVATE = 0o700
 T = TypeVar("T")
 
+_USE = ("cpu_ms", "memory_kb", "read_kb", "write_kb")
+_MOST_USE = 1 << 50
 _GPUS = re.compile(r"[0-9]{1,4}(,[0-9]{1,4}){0,255}")
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
@@ -233,6 +235,18 @@ class AttemptFolder:
         if not (_NODE.fullmatch(name) and _GPUS.fullmatch(numbers)):
             return ()
         return tuple(dict.fromkeys(f"{name}:{int(number)}" for number in numbers.split(",")))
+
+    def usage(self) -> dict[str, int] | None:
+        """Return what the shim recorded of the use of its processes; `None` if there is nothing.
+
+        The task may have forged it.
+        """
+        record = self._record("usage")
+        try:
+            numbers = {name: _integer(record, name, 0, _MOST_USE) for name in _USE}
+            return numbers | {"at_ms": _integer(record, "at_ms", 0, _LAST_MS)}
+        except ValueError:
+            return None
 
     def end(self) -> AttemptEnd | None:
         """Return the end that the shim recorded; `None` if there is none.

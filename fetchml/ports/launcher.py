@@ -112,6 +112,8 @@ class ResourceUse(msgspec.Struct, frozen=True):
     """KiB read from disks."""
     write_kb: int
     """KiB written to disks."""
+    at_ms: int | None = None
+    """When it was measured, by the clock of the machine that did; `None` if it was just now."""
 
 
 class SessionCommand(msgspec.Struct, frozen=True):

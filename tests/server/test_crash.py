@@ -165,7 +165,7 @@ class Crashes:
         assert len(backend.left_of(both)) >= 2, "tasks go on without the server"
         for task_id in both:
             server.tell(task_id)
-        exit_file = server.data_dir / f"tasks/{ends_meanwhile}/attempts/1/run/exit"
+        exit_file = server.attempt_folder(ends_meanwhile) / "run/exit"
         await eventually(exit_file.exists)
         await server.start()
         following = asyncio.create_task(follow(server, runs_on, read))

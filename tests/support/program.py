@@ -32,6 +32,8 @@ class Backend:
     """The server's settings for it."""
     containers: Callable[[], Iterable[Any]]
     """All that exist."""
+    tasks_dir: Path | None = None
+    """Where the files of tasks are; `None` if in the data directory."""
 
     def left_of(self, task_ids: Iterable[str]) -> list[str]:
         """What there still is of these tasks: containers and processes."""
@@ -240,7 +242,11 @@ class Server:
 
     def tell(self, task_id: str, attempt: int = 1, name: str = "go") -> None:
         """Make a file in the task's workspace."""
-        (self.data_dir / f"tasks/{task_id}/attempts/{attempt}/workspace/{name}").touch()
+        (self.attempt_folder(task_id, attempt) / f"workspace/{name}").touch()
+
+    def attempt_folder(self, task_id: str, attempt: int = 1) -> Path:
+        tasks_dir = self.backend.tasks_dir or self.data_dir
+        return tasks_dir / f"tasks/{task_id}/attempts/{attempt}"
 
     async def assert_idle(self, *task_ids: str) -> None:
         """Nothing is left of the tasks, no slot is held, and a further task runs."""

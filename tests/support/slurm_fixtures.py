@@ -67,7 +67,7 @@ def backend_of(cluster: Slurm, name: str, shared_dir: Path) -> Backend:
         "FETCHML_SLURM_SHARED_DIR": str(shared_dir),
         "FETCHML_SLURM_ALLOW_ROOT": "true",
     }
-    return Backend(variables, lambda: ())
+    return Backend(variables, lambda: (), shared_dir)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from fetchml.adapters.slurm.transport import SlurmAway, SlurmTransport
 
 POLL_SECONDS = 0.5
 """At most two polls in a second."""
-SHARE = 10
+SHARE = 4
 """A poll that takes long is repeated after this many times as long: a slow controller must not
 become slower."""
 AWAY_SECONDS = 2.0

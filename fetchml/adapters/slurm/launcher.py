@@ -22,8 +22,10 @@ from fetchml.adapters.slurm.follower import Followed, Follower
 from fetchml.adapters.slurm.health import ClusterHealth
 from fetchml.adapters.slurm.job import Submission
 from fetchml.adapters.slurm.leftovers import Leftovers
+from fetchml.adapters.slurm.node_usage import NodeUsage
 from fetchml.adapters.slurm.node_watch import NodeWatch
 from fetchml.adapters.slurm.recorded_ends import RecordedEnds
+from fetchml.adapters.slurm.records_watch import RecordsWatch
 from fetchml.adapters.slurm.request import Parameters
 from fetchml.adapters.slurm.start_files import Records
 from fetchml.adapters.slurm.submits import Submits
@@ -93,6 +95,8 @@ class SlurmLauncher:
             away=self._health.slurm_away,
             returned=self._leftovers.slurm_returned,
         )
+        self._usage = NodeUsage(self._disk)
+        self._records_watch = RecordsWatch(self._disk)
         self._nodes = NodeWatch(transport.nodes, answers=self._follower.answers)
         self._submits = Submits(transport, self._follower, self._disk)
         self._ends = RecordedEnds(self._follower, self._submits.search)
@@ -104,6 +108,7 @@ class SlurmLauncher:
         self._leftovers.prefix = self._prefix
         await self._health.open(self._follower.open, on_available)
         await self._nodes.open()
+        await self._records_watch.open()
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
         await self._leftovers.begin({self._name(*each) for each in live})
@@ -136,8 +141,12 @@ class SlurmLauncher:
         await self._health.until_available()
 
     async def wait(self, run: LaunchSpec) -> AttemptExit:
-        name = self._name(run.task_id, run.attempt)
-        followed = self._follower.follow(name)
+        followed = self._follower.follow(self._name(run.task_id, run.attempt))
+        with self._records_watch.watching(run.folder, followed):
+            return await self._wait(run, followed)
+
+    async def _wait(self, run: LaunchSpec, followed: Followed) -> AttemptExit:
+        name = followed.name
         silence = Silence()
         told_start = False
         while True:
@@ -206,8 +215,7 @@ class SlurmLauncher:
         followed.changed.set()
 
     async def usage(self, runs: Sequence[LaunchSpec]) -> list[ResourceUse | None]:
-        """Not known: the processes are on other machines."""
-        return [None] * len(runs)
+        return self._usage.newest(runs)
 
     async def remove(self, run: LaunchSpec) -> None:
         name = self._name(run.task_id, run.attempt)
@@ -233,7 +241,9 @@ class SlurmLauncher:
         return None
 
     async def close(self) -> None:
+        await self._records_watch.close()
         await self._nodes.close()
+        await self._usage.close()
         await self._health.close()
         await self._leftovers.close()
         await self._follower.close()

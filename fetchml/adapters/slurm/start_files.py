@@ -32,6 +32,8 @@ _READONLY = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "GROUPS", "PPID", "S
 """Variables that bash, where it is /bin/sh, lets no script set."""
 _OUTPUT_BYTES = 300
 _RECORD_BYTES = 1 << 20
+USAGE_MS = 10_000
+"""How often the shim records on a node what its processes use."""
 
 _JOB_SCRIPT = """\
 #!/bin/sh
@@ -109,7 +111,9 @@ def write(run: LaunchSpec, shims: Path, submission: Submission) -> bool:
     env = {"PATH": _PATH} | run.env | variables_of(run) | input_variables(run)
     env |= dict(zip(PLACES, map(str, places), strict=True))
     readonly = sorted(env.keys() & _READONLY)
-    shim = shim_command(shims / "MACHINE", run, run_folder=folder.run, workspace=folder.workspace)
+    shim = shim_command(
+        shims / "MACHINE", run, run_folder=folder.run, workspace=folder.workspace, usage_ms=USAGE_MS
+    )
     script = _START_SCRIPT.format(
         run=quote(str(folder.run)),
         exports="\n".join(f"export {k}={quote(v)}" for k, v in env.items() if k not in _READONLY),

@@ -98,7 +98,8 @@ class UsageSampler:
             if use is not None and (task := running.get(spec.task_id)):
                 last = before.get(spec.task_id)
                 self.newest[spec.task_id] = _measured(task, spec, last, use, at, now)
-        return [each.sample for each in self.newest.values() if each.sample is not None]
+        found = (each.sample for each in self.newest.values())
+        return [sample for sample in found if sample is not None and sample.at == at]
 
     def _running(self) -> dict[str, Task]:
         held = (self._state.tasks[task_id] for task_id in self._state.held)
@@ -120,10 +121,13 @@ def _measured(
     """Return the measurement, with a sample of what was used since the last one."""
     if last is not None and last.attempt != spec.attempt:
         last = None
+    measured_at = at if use.at_ms is None else use.at_ms
+    if use.at_ms is not None:
+        now = use.at_ms / 1000
     if last is not None:
         seconds, before = now - last.seconds, last.use
     else:
-        age = at - (task.started_at or 0)
+        age = measured_at - (task.started_at or 0)
         seconds, before = age / 1000 if age <= FIRST_MS else 0.0, ResourceUse(0, 0, 0, 0)
     if seconds < SHORTEST_SECONDS:
         return last or Measured(spec.attempt, now, use, None)

@@ -1,0 +1,35 @@
+"""New records of attempts are seen soon, whatever Slurm reports."""
+
+from pathlib import Path
+
+from fetchml.adapters.slurm.follower import Followed
+from fetchml.adapters.slurm.job import Job
+from fetchml.adapters.slurm.records_watch import RecordsWatch
+from fetchml.files.shared_disk import SharedDisk
+from tests.support.waiting import soon, until_true
+
+
+async def test_new_record_wakes_who_waits(tmp_path: Path) -> None:
+    watch = RecordsWatch(SharedDisk(), seconds=0.01)
+    running = Followed("running", Job(1, ("RUNNING",)))
+    pending = Followed("pending", Job(2, ("PENDING",)))
+    folders = {each.name: tmp_path / each.name for each in (running, pending)}
+    for folder in folders.values():
+        (folder / "run").mkdir(parents=True)
+    await watch.open()
+    try:
+        with (
+            watch.watching(folders["running"], running),
+            watch.watching(folders["pending"], pending),
+            watch.watching(tmp_path / "none", Followed("none")),
+        ):
+            await soon(running.changed.wait())  # The first look.
+            for name in ("started", "exit"):
+                running.changed.clear()
+                (folders["pending"] / f"run/{name}").touch()
+                (folders["running"] / f"run/{name}").touch()
+                await soon(running.changed.wait())
+            assert not pending.changed.is_set(), "nothing runs there"
+        await until_true(lambda: not watch._seen)
+    finally:
+        await watch.close()

@@ -112,6 +112,7 @@ class Place:
         code = self._folder / f"code{self._runs}"
         code.mkdir()
         (code / "train.py").write_text(TRAIN)
+        (code / "job.sh").write_text('#!/bin/sh\n#SBATCH --job-name=example\necho "$@"\n')
         (code / "key.txt").write_text(self._key)
         # The default command of a task is 'python train.py', and hosts call it python3.
         (code / "fetchml.toml").write_text('command = ["python3", "train.py"]\n')

@@ -194,6 +194,9 @@ OPTIONS: Mapping[str, Option] = {
     "qos": Option(_cluster("qos"), "field `slurm`, where the server allows it"),
     "constraint": Option(_cluster("constraint"), "field `slurm`, where the server allows it"),
     "reservation": Option(_cluster("reservation"), "field `slurm`, where the server allows it"),
+    "nodelist": Option(_cluster("nodelist"), "field `slurm`, where the server allows it"),
+    "exclude": Option(_cluster("exclude"), "field `slurm`, where the server allows it"),
+    "licenses": Option(_cluster("licenses"), "field `slurm`, where the server allows it"),
     "wrap": Option(_attribute("wrap", str), "the command, instead of a file"),
     "wait": Option(_attribute("waits", lambda _: True), "`--wait`", takes_value=False),
     "test-only": Option(
@@ -217,6 +220,7 @@ SHORT: Mapping[str, str] = {
     "D": "chdir",
     "G": "gpus",
     "J": "job-name",
+    "L": "licenses",
     "N": "nodes",
     "Q": "quiet",
     "W": "wait",
@@ -228,6 +232,8 @@ SHORT: Mapping[str, str] = {
     "q": "qos",
     "t": "time",
     "v": "verbose",
+    "w": "nodelist",
+    "x": "exclude",
 }
 INSTEAD: Mapping[str, str] = {
     "array": "submit one task for each index",

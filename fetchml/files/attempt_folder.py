@@ -225,11 +225,8 @@ class AttemptFolder:
         return name if _NODE.fullmatch(name) else None
 
     def node_gpus(self) -> tuple[str, ...]:
-        """Return the GPUs that the attempt has on its node, as `NODE:NUMBER`; empty if the node did
-        not record them.
-
-        The task may have forged them.
-        """
+        """Return the GPUs that the attempt has on its node, as `NODE:NUMBER`. The task may have
+        forged them."""
         record = self._record("node")
         name, numbers = record.get("node", ""), record.get("gpus", "")
         if not (_NODE.fullmatch(name) and _GPUS.fullmatch(numbers)):
@@ -237,10 +234,7 @@ class AttemptFolder:
         return tuple(dict.fromkeys(f"{name}:{int(number)}" for number in numbers.split(",")))
 
     def usage(self) -> dict[str, int] | None:
-        """Return what the shim recorded of the use of its processes; `None` if there is nothing.
-
-        The task may have forged it.
-        """
+        """Return what the shim recorded of its processes' use. The task may have forged it."""
         record = self._record("usage")
         try:
             numbers = {name: _integer(record, name, 0, _MOST_USE) for name in _USE}

@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -22,7 +21,7 @@ from fetchml.cli.slurm.script import (
 )
 from fetchml.cli.submit import create, given_fields, outcome, with_code
 from fetchml.cli.wait import wait
-from fetchml.client import Client, CreateTaskRequest
+from fetchml.client import Client
 
 _NOTHING = {"job_name": None, "snapshot_id": None, "metadata": (), "env": ()}
 
@@ -62,7 +61,7 @@ def sbatch(client: Client, words: tuple[str, ...], *, lenient: bool, as_json: bo
     fields = {**_NOTHING, **request.fields, "env": tuple(request.env.items())}
     fields["metadata"] = tuple(request.metadata.items())
     if request.slurm:
-        fields |= _for_cluster(request.slurm, lenient=lenient)
+        fields["slurm"] = tuple(request.slurm.items())
     if request.validates:
         given = given_fields(command, fields)
         task = client.validate(given.pop("job_name"), **given)
@@ -142,18 +141,3 @@ def _check(problems: Problems, *, lenient: bool) -> None:
         "Remove them, or leave them out with --lenient. docs/cluster.md has the table.",
         ExitCode.USAGE,
     )
-
-
-def _for_cluster(wanted: dict[str, str], *, lenient: bool) -> dict[str, Any]:
-    """Return the field `slurm`, where this version has it. Raises CommandError."""
-    if "slurm" in CreateTaskRequest.DESCRIPTOR.fields_by_name:
-        return {"slurm": wanted}
-    names = ", ".join(f"--{name}" for name in wanted)
-    if not lenient:
-        raise CommandError(
-            f"{names}: the server's settings decide that for all tasks",
-            "Leave them out with --lenient.",
-            ExitCode.USAGE,
-        )
-    console(stderr=True).print(clean(f"Left out: {names}"), style="dim")
-    return {}

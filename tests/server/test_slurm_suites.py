@@ -56,4 +56,4 @@ class TestCrashes(Crashes):
 
 
 async def test_tiny_tasks(serve: Serve, backend: Backend) -> None:
-    await run_tiny(serve, backend, TINY, slots=TINY)
+    await run_tiny(serve, backend, TINY, slots=TINY, seconds=300)

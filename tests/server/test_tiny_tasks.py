@@ -15,7 +15,9 @@ exit $((INDEX % 7))
 """
 
 
-async def run_tiny(serve: Serve, backend: Backend, number: int, *, slots: int) -> None:
+async def run_tiny(
+    serve: Serve, backend: Backend, number: int, *, slots: int, seconds: float | None = None
+) -> None:
     server = await serve(backend, FETCHML_TASKS_MAX_RUNNING=str(slots)).start()
     batch = task_pb2.CreateTasksRequest(
         tasks=[
@@ -28,7 +30,7 @@ async def run_tiny(serve: Serve, backend: Backend, number: int, *, slots: int) -
     created = await server.grpc.tasks.CreateTasks(iter([batch]), metadata=server.grpc.metadata)
     ids = [task.id for task in created.tasks]
     async with server.watch() as updates:
-        await all_ended(updates, ids, seconds=number)
+        await all_ended(updates, ids, seconds=seconds or number)
     for index, task_id in enumerate(ids):
         task = await server.get(task_id)
         assert task.exit_code == index % 7, task

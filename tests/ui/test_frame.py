@@ -1,12 +1,24 @@
 """The page loads in a real browser, under its policy, and the fixtures notice what must not be."""
 
+from collections.abc import AsyncIterator
+
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.support.program import Server
+from tests.support.program import Backend, Server
 from tests.support.tab import DESKTOP, PHONE, open_tab
 from tests.support.waiting import until_true
 from tests.ui.conftest import OpenTab
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    """One for all: nobody changes anything on it."""
+    backend = Backend({"FETCHML_LAUNCHER": "process"}, lambda: ())
+    server = await Server(tmp_path_factory.mktemp("frame") / "data", backend).start()
+    yield server
+    await server.close()
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -19,6 +19,7 @@ from fetchml.cli.tables import FittedTable, table
 from fetchml.client import Client, JupyterServiceInfo, RateLimited, Unavailable, to_json
 
 LOOK_AGAIN_SECONDS = 0.5
+LAST_WORDS_SECONDS = 10
 ENDED = frozenset({JupyterServiceInfo.stopped, JupyterServiceInfo.error})
 
 
@@ -155,6 +156,18 @@ def note(service: JupyterServiceInfo) -> str:
     return service.reason
 
 
+def _with_last_words(client: Client, service: JupyterServiceInfo) -> JupyterServiceInfo:
+    """Look until a service that ended by itself shows its last words: the server reads them a
+    moment after the end. There may be none."""
+    give_up = time.monotonic() + LAST_WORDS_SECONDS
+    while service.reason.startswith("Jupyter ") and ": " not in service.reason:
+        if time.monotonic() > give_up:
+            break
+        time.sleep(LOOK_AGAIN_SECONDS)
+        service = _refreshed(client, service)
+    return service
+
+
 def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInfo:
     """Wait until a service answers. Ctrl-C raises click's Exit and leaves the service running.
 
@@ -166,6 +179,7 @@ def _answering(client: Client, service: JupyterServiceInfo) -> JupyterServiceInf
         with out.status("") as line:
             while service.status != JupyterServiceInfo.running:
                 if service.status in ENDED or service.status == JupyterServiceInfo.stopping:
+                    service = _with_last_words(client, service)
                     raise CommandError(f"{service.id} {status_name(service)}: {service.reason}")
                 now = f"{service.name} {status_name(service)}: {service.reason}"
                 if can_redraw(out):

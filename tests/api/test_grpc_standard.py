@@ -67,6 +67,7 @@ async def reflect(
 async def test_reflection_describes_every_service(world: World) -> None:
     listed = await reflect(world, reflection_pb2.ServerReflectionRequest(list_services=""))
     assert {service.name for service in listed.list_services_response.service} == {
+        "fetchml.v1.AccessService",
         "fetchml.v1.ExperimentService",
         "fetchml.v1.AuditService",
         "fetchml.v1.GpuService",

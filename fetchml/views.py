@@ -126,6 +126,8 @@ class ServerInfo(msgspec.Struct, frozen=True):
     quotas: Quotas
     datasets: Sequence[str]
     jupyter_images: Sequence[str]
+    volumes: Sequence[str]
+    """Names of those that the caller may use."""
     private: bool
     user: str
     role: Role

@@ -2,6 +2,7 @@
 
 from pathlib import PurePath
 
+from fetchml.files.layout import VOLUMES
 from fetchml.ports.launcher import AttemptExit, LaunchSpec, RelayCommand, SessionCommand
 
 PLACES = ("FETCHML_WORKSPACE", "FETCHML_DATASETS", "FETCHML_OUTPUTS")
@@ -9,6 +10,7 @@ PLACES = ("FETCHML_WORKSPACE", "FETCHML_DATASETS", "FETCHML_OUTPUTS")
 
 INPUTS_PLACE = "FETCHML_INPUTS"
 """The variable that names the place of other tasks' outputs, where there are some."""
+VOLUMES_VARIABLE = "FETCHML_VOLUMES"
 
 NO_ROOM_TO_START = AttemptExit(
     lost="the disk is full: the command could not be started", no_room=True
@@ -18,7 +20,10 @@ NO_ROOM_TO_START = AttemptExit(
 
 def variables_of(run: LaunchSpec) -> dict[str, str]:
     """Return the variables of a task's further places, for launchers without containers."""
-    return {place.variable: str(place.source) for place in run.places}
+    variables = {place.variable: str(place.source) for place in run.places}
+    if run.volumes:
+        variables[VOLUMES_VARIABLE] = str(run.folder / VOLUMES)
+    return variables
 
 
 def shim_command(

@@ -321,6 +321,7 @@ SERVER: Mapping[ServerInfo, server_pb2.ServerInfo] = Mapping(
     Nested("quotas", QUOTAS),
     Field("datasets"),
     Field("jupyter_images"),
+    Field("volumes"),
     Field("private"),
     Field("user_id", "user"),
     Field("role"),

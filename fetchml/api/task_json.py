@@ -96,6 +96,7 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "start_after": rfc3339(spec.start_after) if spec.start_after is not None else None,
         "held": task.is_held or None,
         "environment": _environment_json(spec.environment),
+        "volumes": spec.volumes or None,
     }
     body.update((name, value) for name, value in optional.items() if value is not None)
     return body

@@ -144,6 +144,7 @@ def _beyond_the_contract(task: Task) -> task_pb2.Task:
         inputs_from=spec.inputs_from,
         start_after=timestamp(spec.start_after),
         held=task.is_held or None,
+        volumes=spec.volumes,
         environment=_environment_message(spec.environment),
     )
 
@@ -189,6 +190,7 @@ _PLAIN: dict[str, Callable[[Any], object]] = {
     "dataset_specs": lambda specs: [_set_fields(spec) for spec in specs[: MAX_ITEMS + 1]],
     "metadata": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
     "command": lambda words: list(words[: MAX_ITEMS + 1]),
+    "volumes": lambda names: list(names[: MAX_ITEMS + 1]),
     "env": lambda entries: dict(islice(entries.items(), MAX_ENTRIES + 1)),
     "after": lambda tasks: [_dependency_fields(each) for each in tasks[: MAX_ITEMS + 1]],
     "inputs_from": lambda ids: list(ids[: MAX_ITEMS + 1]),

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from fetchml.core.model import Task
-from fetchml.core.requests.checkpoint import source_fault
+from fetchml.core.requests.mounts.checkpoint import source_fault
 from fetchml.errors import DiskFull, StorageQuotaReached
 from fetchml.files import checkpoint_folder
 from fetchml.files.checkpoint_folder import TooManyFilesError, User

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from fetchml.attempts import volumes
 from fetchml.attempts.checkpoints import Checkpoints
 from fetchml.attempts.task_inputs import TaskInputs
 from fetchml.core.model import Task
+from fetchml.core.requests.mounts.volumes import Volume
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.environments.service import Environments
 from fetchml.files.attempt_folder import AttemptFolder, Look
@@ -25,6 +27,7 @@ class StagedInputs(NamedTuple):
     owner: Owner
     """Owner of the attempt's files."""
     places: tuple[Place, ...] = ()
+    volumes: tuple[Mount, ...] = ()
     of_tasks: tuple[Mount, ...] = ()
     """Outputs of other tasks."""
     variables: Mapping[str, str] = MappingProxyType({})
@@ -36,6 +39,7 @@ class StagedInputs(NamedTuple):
             datasets=self.mounts,
             places=self.places,
             inputs=self.of_tasks,
+            volumes=self.volumes,
             owner=self.owner,
         )
 
@@ -54,10 +58,11 @@ class Inputs:
         *,
         workspace_of: Callable[[Task], Awaitable[tuple[Mount, Owner]]],
         secrets_of: Callable[[Task], dict[str, str]],
+        volumes: Mapping[str, Volume],
     ) -> None:
         """`owners` decides who owns a task's files. `workspace_of` returns a service's workspace
         and its owner, and raises PrepareError. `secrets_of` returns the part of a service's
-        environment that is never stored."""
+        environment that is never stored. `volumes` are those of the settings, by name."""
         self._snapshots = snapshots
         self._tasks = tasks
         self._owners = owners
@@ -66,6 +71,7 @@ class Inputs:
         self._environments = environments
         self._workspace_of = workspace_of
         self._secrets_of = secrets_of
+        self._volumes = volumes
 
     async def open(self, live: frozenset[tuple[str, int]], instance_id: str) -> None:
         """Release what attempts held that are not in `live` (task id, number). Before the first
@@ -108,10 +114,14 @@ class Inputs:
         if spec.inputs_from is not None:
             of_tasks = await self._tasks.provide(task, owner)
         datasets = await self._datasets.provide(task, progress)
+        own: tuple[Mount, ...] = ()
+        if spec.volumes:
+            own = await asyncio.to_thread(volumes.mounts_of, task, self._volumes)
         if spec.environment is None:
-            return StagedInputs(datasets, owner, places, of_tasks)
+            return StagedInputs(datasets, owner, places, own, of_tasks)
         found = await self._environments.provide(task, owner, progress)
-        return StagedInputs((*datasets, *found.mounts), owner, places, of_tasks, found.variables)
+        mounts = (*datasets, *found.mounts)
+        return StagedInputs(mounts, owner, places, own, of_tasks, found.variables)
 
     def secrets(self, task: Task) -> dict[str, str]:
         """Return the part of an attempt's environment that is never stored. After `provide`."""

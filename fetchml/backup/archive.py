@@ -131,7 +131,13 @@ def _wanted(path: PurePosixPath, parent: int, name: str) -> bool:
             return False
         case (layout.TASKS, _, layout.ATTEMPTS, _):
             return _lies_in(parent, f"{name}/{layout.OPENED}")
-        case (layout.TASKS, _, layout.ATTEMPTS, _, layout.WORKSPACE | layout.DATASETS):
+        case (
+            layout.TASKS,
+            _,
+            layout.ATTEMPTS,
+            _,
+            layout.WORKSPACE | layout.DATASETS | layout.VOLUMES,
+        ):
             return False
         case (layout.TASKS, _, layout.CHECKPOINT | layout.CHECKPOINT_DRAFT):
             return False

@@ -28,7 +28,7 @@ def cp(client: Client, source: str, to: Path) -> None:
     Examples:
       fetchml cp TASK_ID:model.bin .
       fetchml cp @last:metrics.json .
-      fetchml cp TASK_ID:plots results
+      fetchml cp TASK_ID:checkpoints results
       fetchml cp TASK_ID:/checkpoint checkpoint
     """
     task_id, colon, path = source.partition(":")

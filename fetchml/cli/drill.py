@@ -1,7 +1,6 @@
 """`fetchml drill`"""
 
 import random
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,7 +76,6 @@ def drill(
 
     \b
     Examples:
-      fetchml drill @last
       fetchml drill train.py --kills 10 --within 2m
       fetchml drill train.py --within 10 -- --epochs 3
     """
@@ -118,7 +116,7 @@ def _task(client: Client, target: str, arguments: tuple[str, ...]) -> Task:
                 ExitCode.FAILED,
             )
         return task
-    command = ("python", script.name, *arguments)
+    command = ("python3", script.name, *arguments)
     fields: dict[str, Any] = {
         "snapshot_id": None, "job_name": None, "metadata": (), "checkpoint": True,
     }  # fmt: skip
@@ -140,7 +138,9 @@ def _kill(
                 break
         else:
             return None
-        time.sleep(moment)
+        with suppress(TimeoutError):
+            client.wait(task_id, timeout=moment)
+            return None
         with suppress(Conflict):  # It ended meanwhile, or is retried: look again.
             return client.interrupt(task_id)
 

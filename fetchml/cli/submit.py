@@ -103,6 +103,13 @@ def _own_failures(*, waits: bool) -> Iterator[None]:
     help="Send SIGUSR1 N seconds before the time limit, and before a preemption or cancel.",
 )
 @click.option(
+    "--volume",
+    "volumes",
+    multiple=True,
+    metavar="NAME",
+    help="Mount a volume of the server at /volumes/NAME. Repeatable.",
+)
+@click.option(
     "--env",
     "-e",
     type=KeyValue(or_environment=True),

@@ -74,6 +74,7 @@ class TaskFields(TypedDict, total=False):
     checkpoint_from: str
     warn_seconds: int
     slurm: Mapping[str, str]
+    volumes: Sequence[str]
     experiment_id: str
     after: Sequence[str | Dependency]
     """Tasks that have to end first: ids of tasks that have to complete, or Dependency."""

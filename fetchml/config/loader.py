@@ -64,13 +64,14 @@ def _read(file: Path, known: list[Setting]) -> dict[tuple[str, str], object]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from error
     tables = {setting.table for setting in known if setting.table}
+    of_tables = {setting.name for setting in known if setting.is_tables}
     found: dict[tuple[str, str], object] = {}
     for name, value in content.items():
         if name in tables:
             if not isinstance(value, dict):
                 raise ConfigError(f"{file}: {name} is a table: write [{name}]")
             found.update({(name, inner): item for inner, item in value.items()})
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and name not in of_tables:
             raise ConfigError(f"{file}: unknown table [{name}]{_nearest(name, tables, '[{}]')}")
         else:
             found["", name] = value

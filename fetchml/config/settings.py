@@ -5,7 +5,7 @@ docs/configuration.md has the same table; a test compares the two.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +26,7 @@ from fetchml.config.sections.slurm import SlurmSettings
 from fetchml.config.sections.storage import DatasetSettings, HistorySettings, SnapshotSettings
 from fetchml.config.sections.tasks import TaskSettings
 from fetchml.config.sections.types import about
+from fetchml.config.sections.volumes import VolumeName, VolumeSettings
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -38,6 +39,14 @@ class Settings(msgspec.Struct, frozen=True):
             "`$XDG_STATE_HOME/fetchml` or `~/.local/state/fetchml`",
         ),
     ] = msgspec.field(default_factory=default_data_dir)
+    volumes: Annotated[
+        dict[VolumeName, VolumeSettings],
+        about(
+            "Folders of this host that tasks may mount, each a table `[volumes.NAME]` with `path`, "
+            "`mode` (`ro` or `rw`) and `users` ([volumes](volumes.md)).",
+            default="none",
+        ),
+    ] = msgspec.field(default_factory=dict)
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()
     rate_limit: RateLimitSettings = RateLimitSettings()
@@ -67,8 +76,18 @@ class Setting(msgspec.Struct, frozen=True):
     """As Markdown: in TOML, or in words if it depends on the host."""
 
     @property
+    def is_tables(self) -> bool:
+        """Whether it is a table of tables, such as `[volumes.NAME]`."""
+        kind, *_ = get_args(self.type)
+        types = get_args(kind) if get_origin(kind) is dict else ()
+        return bool(types) and isinstance(types[1], type) and issubclass(types[1], msgspec.Struct)
+
+    @property
     def variable(self) -> str:
-        """The environment variable. For [server] its name leaves the table out."""
+        """The environment variable. For [server] its name leaves the table out. Empty for tables
+        of tables, which only the file can have."""
+        if self.is_tables:
+            return ""
         parts = [self.name] if self.table in {"", "server"} else [self.table, self.name]
         return "_".join(["FETCHML", *parts]).upper()
 

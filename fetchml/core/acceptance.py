@@ -2,7 +2,7 @@
 are applied."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple, cast
 
@@ -13,6 +13,7 @@ from fetchml.core.model import DatasetSpec, Principal, Status, Task, TaskSpec
 from fetchml.core.permissions import may_submit
 from fetchml.core.requests import dataset, images, submission
 from fetchml.core.requests.checks import Violation, unknown_fields
+from fetchml.core.requests.mounts.volumes import Volume
 from fetchml.core.state import State
 from fetchml.core.storage import Kind, Used, quota_fault
 
@@ -46,6 +47,8 @@ class SubmissionRules:
     allow_images: tuple[str, ...] = images.ANY
     slurm_allow: tuple[str, ...] | None = None
     """Parameters of Slurm that a request may have; `None` if tasks do not run on Slurm."""
+    volumes: Mapping[str, Volume] = field(default_factory=dict[str, Volume])
+    """By name."""
 
 
 def closed(state: State, *, disk_has_room: bool) -> Refusal | None:

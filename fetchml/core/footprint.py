@@ -42,6 +42,8 @@ def footprint(spec: TaskSpec) -> int:
         total += sum([DEPENDENCY_BYTES + getsizeof(each.task_id) for each in spec.after])
     if spec.inputs_from is not None:
         total += _all(spec.inputs_from)
+    if spec.volumes is not None:
+        total += _all(spec.volumes)
     if spec.dataset_specs is not None:
         total += getsizeof(spec.dataset_specs)
         for each in spec.dataset_specs:

@@ -143,6 +143,8 @@ class TaskSpec(Value, frozen=True):
     """The task has a folder `/checkpoint` that stays from attempt to attempt."""
     checkpoint_from: str | None = None
     """Id of the task whose checkpoint the first attempt begins with, as a copy."""
+    volumes: tuple[str, ...] | None = None
+    """Names of folders of the host that are mounted under /volumes."""
     warn_seconds: int = 0
     """SIGUSR1 is sent so long before SIGTERM at the time limit, a preemption or a user's cancel;
     0: never."""

@@ -11,7 +11,8 @@ from fetchml.core.acceptance import Refusal, RefusalKind, SubmissionRules
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec
 from fetchml.core.requests import submission
-from fetchml.core.requests.checkpoint import source_fault
+from fetchml.core.requests.mounts import volumes
+from fetchml.core.requests.mounts.checkpoint import source_fault
 from fetchml.core.state import State
 from fetchml.datasets.provider import DatasetProvider
 from fetchml.engine.dispatcher import Dispatcher
@@ -298,6 +299,8 @@ class Submissions:
             raise ValidationFailed(violations + unknown) from None
         if unknown:
             raise ValidationFailed(unknown)
+        if spec.volumes and (fault := volumes.fault(spec.volumes, who.user, self._rules.volumes)):
+            raise ValidationFailed([FieldViolation("volumes", fault)])
         experiment = spec.experiment_id
         if experiment is not None and not self._experiments.takes_tasks(who, experiment):
             raise ValidationFailed([NO_SUCH_EXPERIMENT])

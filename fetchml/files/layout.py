@@ -43,11 +43,12 @@ OUTPUTS = "outputs"
 CHECKPOINT = "checkpoint"
 CHECKPOINT_DRAFT = "checkpoint.new"
 
-# In an attempt's folder; it has OUTPUTS too until they are collected, and DATASETS and TASK_INPUTS,
-# folders of links, under launchers without containers.
+# In an attempt's folder; it has OUTPUTS too until they are collected, and DATASETS, TASK_INPUTS and
+# VOLUMES, folders of links, under launchers without containers.
 RUN = "run"
 WORKSPACE = "workspace"
 TASK_INPUTS = "inputs"
+VOLUMES = "volumes"
 OPENED = "opened"
 
 _MARKS = (f"{STORE}/{DATABASE}", f"{STORE}/{HEADER_COPY}", ADMIN_KEY, CONTROL_SOCKET)

@@ -71,6 +71,8 @@ class LaunchSpec(msgspec.Struct, frozen=True):
     datasets: tuple[Mount, ...] = ()
     """A mount whose target is one of the attempt's own places, such as /workspace, replaces it."""
     places: tuple[Place, ...] = ()
+    volumes: tuple[Mount, ...] = ()
+    """Folders of the host, each to be mounted at `/volumes/NAME`."""
     cpu: int = 0
     memory_gb: int = 0
     gpu_ids: tuple[str, ...] = ()

@@ -262,6 +262,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         environments,
         workspace_of=jupyter.workspace_of,
         secrets_of=jupyter.secrets_of,
+        volumes=options.rules.volumes,
     )
     attempts = AttemptManager(
         outside.launcher,

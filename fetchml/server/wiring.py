@@ -21,14 +21,9 @@ from fetchml.auth.keyring import Keyring
 from fetchml.auth.limits import RateLimiter
 from fetchml.config.address import Address
 from fetchml.config.proxies import Proxies
-from fetchml.config.sections.tasks import TaskSettings
 from fetchml.config.settings import Settings
 from fetchml.config.tls import BadCertificate, Certificate, configured_certificate
-from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.model import Resources
-from fetchml.core.requests.dataset import AddressRules
-from fetchml.core.requests.submission import Defaults
-from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.scheduling.allocator import Placement
 from fetchml.core.state import ClusterLimits, Limits
 from fetchml.datasets.cache import DatasetCache
@@ -47,7 +42,8 @@ from fetchml.ports.gpu import GpuInventory
 from fetchml.ports.launcher import Launcher
 from fetchml.server.assembly import Options
 from fetchml.server.cannot_start import CannotStart
-from fetchml.server.cluster_wiring import NO_JUPYTER, on_cluster, slurm_allow, tasks_folder
+from fetchml.server.cluster_wiring import NO_JUPYTER, on_cluster, tasks_folder
+from fetchml.server.task_rules import dataset_addresses, submission_rules
 from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.unpack import UnpackLimits
 from fetchml.system import capabilities
@@ -190,7 +186,7 @@ def datasets(settings: Settings) -> DatasetProvider:
                 f"[datasets] root {root} and the data directory {data_dir} lie in one another: "
                 "tasks could read the server's files. Choose another folder for one of them"
             )
-    http = HttpOrigin(_dataset_addresses(settings), frozenset(datasets.allow))
+    http = HttpOrigin(dataset_addresses(settings), frozenset(datasets.allow))
     others = FsspecOrigin()
     cache = DatasetCache(
         (tasks_folder(settings).resolve() if on_cluster(settings) else data_dir) / DATASETS,
@@ -203,11 +199,6 @@ def datasets(settings: Settings) -> DatasetProvider:
         if scheme != "file"
     }
     return DatasetProvider(datasets.root, cache, origins)
-
-
-def _dataset_addresses(settings: Settings) -> AddressRules:
-    hosts = frozenset(host.lower() for host in settings.datasets.allow_hosts)
-    return AddressRules(settings.datasets.allow_private, hosts)
 
 
 def _workspaces_root(settings: Settings) -> Path:
@@ -306,17 +297,6 @@ def _capacity(settings: Settings) -> Resources:
     )
 
 
-def _task_limits(tasks: TaskSettings) -> TaskLimits:
-    return TaskLimits(
-        cpu=tasks.cpu,
-        memory_gb=tasks.memory_gb,
-        timeout_seconds=tasks.timeout_seconds,
-        max_cpu=tasks.max_cpu,
-        max_memory_gb=tasks.max_memory_gb,
-        max_timeout_seconds=tasks.max_timeout_seconds,
-    )
-
-
 def options(
     settings: Settings,
     http_port: int,
@@ -330,13 +310,7 @@ def options(
         data_dir=settings.data_dir,
         tasks_dir=tasks_folder(settings),
         limits=_limits(settings),
-        rules=SubmissionRules(
-            Defaults(tasks.image, tasks.command, _task_limits(tasks), tasks.max_retries),
-            dataset_schemes=settings.datasets.allow,
-            dataset_addresses=_dataset_addresses(settings),
-            allow_images=tasks.allow_images,
-            slurm_allow=slurm_allow(settings),
-        ),
+        rules=submission_rules(settings),
         runs=AttemptSettings(
             grace_ms=tasks.grace_seconds * 1000,
             # The shim keeps the newest two segments.

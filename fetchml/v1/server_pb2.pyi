@@ -13,7 +13,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ServerInfo(_message.Message):
-    __slots__ = ("version", "launcher", "image", "command", "allow_images", "cpu", "memory_gb", "gpu", "max_running", "task_limits", "quotas", "datasets", "jupyter_images", "private", "user_id", "role", "preemption", "environments")
+    __slots__ = ("version", "launcher", "image", "command", "allow_images", "cpu", "memory_gb", "gpu", "max_running", "task_limits", "quotas", "datasets", "jupyter_images", "private", "user_id", "role", "preemption", "environments", "volumes")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     LAUNCHER_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class ServerInfo(_message.Message):
     ROLE_FIELD_NUMBER: _ClassVar[int]
     PREEMPTION_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENTS_FIELD_NUMBER: _ClassVar[int]
+    VOLUMES_FIELD_NUMBER: _ClassVar[int]
     version: str
     launcher: str
     image: str
@@ -50,7 +51,8 @@ class ServerInfo(_message.Message):
     role: _key_pb2.Key.Role
     preemption: bool
     environments: bool
-    def __init__(self, version: _Optional[str] = ..., launcher: _Optional[str] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., allow_images: _Optional[_Iterable[str]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., max_running: _Optional[int] = ..., task_limits: _Optional[_Union[TaskLimits, _Mapping]] = ..., quotas: _Optional[_Union[Quotas, _Mapping]] = ..., datasets: _Optional[_Iterable[str]] = ..., jupyter_images: _Optional[_Iterable[str]] = ..., private: _Optional[bool] = ..., user_id: _Optional[str] = ..., role: _Optional[_Union[_key_pb2.Key.Role, str]] = ..., preemption: _Optional[bool] = ..., environments: _Optional[bool] = ...) -> None: ...
+    volumes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[str] = ..., launcher: _Optional[str] = ..., image: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., allow_images: _Optional[_Iterable[str]] = ..., cpu: _Optional[int] = ..., memory_gb: _Optional[int] = ..., gpu: _Optional[int] = ..., max_running: _Optional[int] = ..., task_limits: _Optional[_Union[TaskLimits, _Mapping]] = ..., quotas: _Optional[_Union[Quotas, _Mapping]] = ..., datasets: _Optional[_Iterable[str]] = ..., jupyter_images: _Optional[_Iterable[str]] = ..., private: _Optional[bool] = ..., user_id: _Optional[str] = ..., role: _Optional[_Union[_key_pb2.Key.Role, str]] = ..., preemption: _Optional[bool] = ..., environments: _Optional[bool] = ..., volumes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TaskLimits(_message.Message):
     __slots__ = ("cpu", "memory_gb", "timeout_seconds", "max_cpu", "max_memory_gb", "max_timeout_seconds", "max_retries")

@@ -11,7 +11,8 @@ import pytest
 
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.files.readable_outputs import make_readable
-from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount, Place
+from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount
+from tests.adapters.places_conformance import PlacesConformance
 from tests.support.launcher_bench import Bench, silent
 from tests.support.waiting import eventually, soon, until
 
@@ -51,7 +52,7 @@ def times_run(run: LaunchSpec) -> int:
     return len(ran.read_text().splitlines()) if ran.exists() else 0
 
 
-class LauncherConformance:
+class LauncherConformance(PlacesConformance):
     """A subclass brings the fixtures `bench` and `engine` (an address, for `server.py`)."""
 
     kind = ""
@@ -105,27 +106,6 @@ class LauncherConformance:
         assert workspace == named_workspace
         found = [(folder.outputs / name).read_text() for name in ("rows", "model")]
         assert found == ["1,2,3", "weights"]
-
-    async def test_further_place_keeps_what_attempts_write(
-        self, bench: Bench, launcher: Launcher, tmp_path: Path
-    ) -> None:
-        kept = tmp_path / "kept"
-        kept.mkdir()
-        kept.chmod(0o777)
-        places = (Place("FETCHML_CHECKPOINT", kept, "/checkpoint"),)
-        script = 'trap "echo warned; exit 4" USR1; cd "$FETCHML_CHECKPOINT"; echo x >>state; '
-        wait = "echo ready; while :; do read line <gate; done"
-        run = shell(bench, f"{script} mkfifo gate; {wait}", places=places)
-        folder = await bench.start(launcher, run)
-        await bench.until_log(run, b"ready")
-        await soon(launcher.warn(run))
-        await soon(launcher.wait(run))
-        end = folder.end()
-        assert end is not None
-        assert (end.code, end.stopped) == (4, False)
-        assert b"warned" in folder.tail()
-        assert (kept / "state").read_text() == "x\n"
-        await soon(launcher.warn(run))  # Nothing is left to warn.
 
     async def test_a_dataset_may_be_one_file(
         self, bench: Bench, launcher: Launcher, tmp_path: Path

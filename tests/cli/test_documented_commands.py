@@ -27,6 +27,8 @@ EXCEPTIONS = {
     r"fetchml jupyter\b": "it needs JupyterLab: tests/jupyter",
     r"fetchml(-new)? service\b": "it installs a systemd unit: tests/executable",
     r"fetchml (exec|port-forward)\b": "it needs a task that runs: tests/access",
+    r"fetchml cp TASK_ID:/checkpoint": "it needs a task with a checkpoint: test_drill.py",
+    r"--volume ": "it needs a volume in the settings: tests/engine/test_volumes.py",
     r"fetchml priority": "it needs a task that waits: test_task_commands.py",
     r"fetchml ui --open": "it opens a browser: tests/ui",
     r"\bage\b|\bgpg\b|zstd": "the program is not part of FetchML",

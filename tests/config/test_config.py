@@ -8,7 +8,8 @@ import pytest
 from fetchml.config.address import Address
 from fetchml.config.data_dir import default_data_dir
 from fetchml.config.loader import ConfigError, load
-from fetchml.config.settings import all_settings
+from fetchml.config.sections.volumes import VolumeSettings
+from fetchml.config.settings import Setting, all_settings
 
 DOC = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -145,6 +146,42 @@ def test_the_default_data_dir_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_document_describes_every_setting_and_no_other() -> None:
     rows = [line for line in DOC.read_text().splitlines() if line.startswith("| `")]
     assert rows == [
-        f"| `{setting.name}` | `{setting.variable}` | {setting.default} | {setting.about} |"
+        f"| `{setting.name}` | {_variable(setting)} | {setting.default} | {setting.about} |"
         for setting in all_settings()
     ]
+
+
+def _variable(setting: Setting) -> str:
+    return f"`{setting.variable}`" if setting.variable else "none"
+
+
+def test_volumes_are_tables_of_the_file(file: Path) -> None:
+    file.write_text("""
+[volumes.scratch]
+path = "/srv/scratch"
+mode = "rw"
+users = ["ada"]
+[volumes.data-1]
+path = "/srv/data"
+""")
+    settings = load(file, {"FETCHML_VOLUMES": "/volumes"})
+    assert settings.volumes == {
+        "scratch": VolumeSettings(Path("/srv/scratch"), "rw", ("ada",)),
+        "data-1": VolumeSettings(Path("/srv/data")),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[volumes]\nscratch = 1", "expected"),
+        ("[volumes.scratch]\nmode = 'rw'", "missing required field path"),
+        ("[volumes.scratch]\npath = '/a'\nmode = 'w'", "invalid enum value"),
+        ("[volumes.scratch]\npath = '/a'\nuser = 'ada'", "unknown field user"),
+        ("[volumes.'../a']\npath = '/a'", "expected `?str"),
+    ],
+)
+def test_faults_of_volumes_are_named(file: Path, text: str, said: str) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        load(file, {})

@@ -171,6 +171,7 @@ def test_full_request_is_kept_unchanged() -> None:
         "inputs_from": ["t"],
         "slurm": {"partition": "gpu"},
         "environment": {"requirements": "requirements.txt"},
+        "volumes": ["scratch"],
     }
     assert request.keys() == KNOWN_FIELDS
     spec = accept(request, DEFAULTS, CAPACITY, slurm_allow=("partition",))
@@ -188,6 +189,12 @@ def test_full_request_is_kept_unchanged() -> None:
         ("checkpoint_from", "", "must not be empty"),
         ("checkpoint_from", "a" * 65, "must not be longer than 64 characters"),
         ("checkpoint_from", 1, "must be a string"),
+        ("volumes", "scratch", "must be a list"),
+        ("volumes", ["a/b"], "item 0 must be a name of letters, digits and . _ -"),
+        ("volumes", [".."], "item 0 must be a name of letters, digits and . _ -"),
+        ("volumes", ["a\n"], "item 0 must be a name of letters, digits and . _ -"),
+        ("volumes", ["a", "a"], "must not name a volume twice"),
+        ("volumes", [f"v{n}" for n in range(33)], "must not have more than 32 items"),
         ("warn_seconds", -1, "must be between 0 and 600"),
         ("warn_seconds", 601, "must be between 0 and 600"),
         ("warn_seconds", True, "must be an integer"),

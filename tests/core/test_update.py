@@ -149,6 +149,7 @@ def test_task_that_is_submitted_again_is_the_same() -> None:
             "preemptible": True,
             "checkpoint_from": "t",
             "warn_seconds": 5,
+            "volumes": ["scratch"],
         },
         {"job_name": "a", "environment": {}},
         {"job_name": "a", "environment": {"project": "."}, "snapshot_id": "s"},

@@ -136,6 +136,7 @@ ONLY_REST: dict[str, tuple[bytes, str]] = {
     "text": (b'{"job_name":"a","cpu":"1"}', "VALIDATION_ERROR"),
     "null": (b'{"job_name":"a","cpu":null}', "VALIDATION_ERROR"),
     "checkpoint of no task": (b'{"job_name":"a","checkpoint_from":"x"}', "VALIDATION_ERROR"),
+    "unknown volume": (b'{"job_name":"a","volumes":["x"]}', "VALIDATION_ERROR"),
     "warning beyond the limit": (
         b'{"job_name":"a","timeout_seconds":9,"warn_seconds":9}',
         "VALIDATION_ERROR",

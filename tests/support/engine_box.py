@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -16,6 +16,7 @@ from fetchml.attempts.manager import AttemptSettings
 from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.model import ENDED, Principal, Resources, Role, Status, Task
 from fetchml.core.requests.dataset import AddressRules
+from fetchml.core.requests.mounts.volumes import Volume
 from fetchml.core.requests.submission import Defaults
 from fetchml.core.requests.task_limits import TaskLimits
 from fetchml.core.state import Limits
@@ -81,6 +82,7 @@ class Box:
         has_containers: bool = True,
         has_datasets: bool = True,
         jupyter_command: tuple[str, ...] = (),
+        volumes: Mapping[str, Volume] | None = None,
     ) -> AsyncIterator[Engine]:
         store = DuckDBStore(self.data_dir, time_zone=ZoneInfo("UTC"), min_free_bytes=min_free_bytes)
         limits = Limits(
@@ -116,6 +118,7 @@ class Box:
                 rules=SubmissionRules(
                     Defaults("image", ("true",), task_limits or TaskLimits(), 0),
                     dataset_addresses=ADDRESSES,
+                    volumes=volumes or {},
                 ),
                 runs=AttemptSettings(2_000, 1 << 20),
                 snapshots=SnapshotOptions(

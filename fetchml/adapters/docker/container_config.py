@@ -6,7 +6,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from fetchml.adapters.docker.gpus import GpuGrant
-from fetchml.adapters.shim_command import INPUTS_PLACE, PLACES, shim_command
+from fetchml.adapters.shim_command import (
+    INPUTS_PLACE,
+    PLACES,
+    VOLUMES_VARIABLE,
+    shim_command,
+)
 from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import INPUTS, LaunchSpec, Owner
 from fetchml.system import capabilities
@@ -82,12 +87,15 @@ def container_config(
     mounts = [_bind(each.source, each.target, read_only=each.read_only) for each in run.datasets]
     mounts += [_bind(each.source, each.target, read_only=True) for each in run.inputs]
     mounts += [_bind(each.source, each.target, read_only=each.read_only) for each in run.places]
+    mounts += [_bind(each.source, each.target, read_only=each.read_only) for each in run.volumes]
     given = {mount.target for mount in run.datasets}
     mounts += [place for place in places if place["Target"] not in given]
     variables = dict(zip(PLACES, map(str, (_WORKSPACE, _DATASETS, _OUTPUTS)), strict=True))
     variables |= {place.variable: place.target for place in run.places}
     if run.inputs:
         variables[INPUTS_PLACE] = INPUTS
+    if run.volumes:
+        variables[VOLUMES_VARIABLE] = "/volumes"
     environment = {"HOME": "/tmp"} | run.env | gpus.environment | variables  # noqa: S108 - in the container
     command = shim_command(SHIM_PATH, run, run_folder=RUN_FOLDER, workspace=_WORKSPACE)
     memory = (run.memory_gb or limits.memory_gb) << 30

@@ -24,10 +24,11 @@ from fetchml.adapters.shim_command import (
     shim_command,
     variables_of,
 )
+from fetchml.adapters.volume_links import link_volumes
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder, Claim
 from fetchml.files.folder_events import FolderEvents
-from fetchml.files.layout import DATASETS, TASKS
+from fetchml.files.layout import DATASETS, TASKS, VOLUMES
 from fetchml.ports.launcher import (
     AttemptExit,
     EnterError,
@@ -190,6 +191,7 @@ class ProcessLauncher:
         self._children.pop(run.folder, None)
         self._helpers.pop(run.folder, None)
         untrusted.remove(run.folder / DATASETS)
+        untrusted.remove(run.folder / VOLUMES)
 
     async def clean(self, live: frozenset[tuple[str, int]]) -> None:
         ours = f"{PLACES[0]}={self._tasks}/"
@@ -236,6 +238,8 @@ class ProcessLauncher:
                 if shims:
                     return
         folder.create(os.geteuid(), os.getegid())
+        if run.volumes:
+            link_volumes(run)
         datasets = link_datasets(run)
         self._children[run.folder] = subprocess.Popen(
             shim_command(shim.name, run, run_folder=folder.run, workspace=folder.workspace),
@@ -312,7 +316,7 @@ def _environment(run: LaunchSpec, folder: AttemptFolder, datasets: Path) -> dict
         {"PATH": TASKS_PATH}
         | run.env
         | process_variables(run.gpu_ids)
-        | (variables_of(run) if run.places else {})
+        | (variables_of(run) if run.places or run.volumes else {})
         | (input_variables(run) if run.inputs else {})
         | dict(zip(PLACES, map(str, places), strict=True))
     )

@@ -14,10 +14,11 @@ import msgspec
 from fetchml.adapters.dataset_links import input_variables, link_datasets
 from fetchml.adapters.shim_command import PLACES, shim_command, variables_of
 from fetchml.adapters.slurm.job import Submission
+from fetchml.adapters.volume_links import link_volumes
 from fetchml.core.model import AttemptEnd
 from fetchml.files import untrusted
 from fetchml.files.attempt_folder import AttemptFolder
-from fetchml.files.layout import DATASETS
+from fetchml.files.layout import DATASETS, VOLUMES
 from fetchml.files.own_file import write_durably
 from fetchml.ports.launcher import LaunchSpec
 from fetchml.shim import path as shim_path
@@ -107,6 +108,8 @@ def write(run: LaunchSpec, shims: Path, submission: Submission) -> bool:
     folder.create(os.geteuid(), os.getegid())
     if (run.folder / SUBMISSION).exists():
         return True
+    if run.volumes:
+        link_volumes(run)
     places = (folder.workspace, link_datasets(run), folder.outputs)
     env = {"PATH": _PATH} | run.env | variables_of(run) | input_variables(run)
     env |= dict(zip(PLACES, map(str, places), strict=True))
@@ -204,6 +207,7 @@ def output_end(path: Path) -> str:
 def remove(path: Path) -> None:
     """Remove what `write` created outside of the three places. Raises OSError."""
     untrusted.remove(path / DATASETS)
+    untrusted.remove(path / VOLUMES)
     for name in (SUBMISSION, START, JOBS):
         (path / name).unlink(missing_ok=True)
 

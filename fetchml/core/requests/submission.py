@@ -16,13 +16,7 @@ from fetchml.core import after_rules
 from fetchml.core.environments import request as environment
 from fetchml.core.environments.request import Environment
 from fetchml.core.model import DatasetSpec, Resources, TaskSpec
-from fetchml.core.requests import (
-    checkpoint,
-    dataset,
-    images,
-    project_file,
-    shell_words,
-)
+from fetchml.core.requests import dataset, images, project_file, shell_words
 from fetchml.core.requests.checks import (
     MAX_ENTRIES,
     MAX_INT,
@@ -39,6 +33,7 @@ from fetchml.core.requests.checks import (
     strings,
     text,
 )
+from fetchml.core.requests.mounts import checkpoint, volumes
 from fetchml.core.requests.project_file import ProjectFile
 from fetchml.core.requests.task_limits import TaskLimits, resource_violations, timeout_violations
 from fetchml.core.requests.times import milliseconds, time_fault
@@ -55,6 +50,7 @@ SYSTEM_PATHS = (
     "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run",
     "/sbin", "/sys", "/usr", "/var", "/.fetchml", "/workspace", "/outputs", "/checkpoint",
     "/environment",
+    "/volumes",
 )  # fmt: skip
 """System paths that no dataset may be mounted over."""
 
@@ -129,7 +125,7 @@ def accept(
     for name in _MERGED.intersection(project.fields):
         fields[name] = {**project.fields[name], **fields[name]}  # type: ignore[dict-item]
     _read_structures(fields)
-    for name in ("command", "datasets"):
+    for name in ("command", "datasets", "volumes"):
         if name in fields:
             fields[name] = tuple(fields[name])  # type: ignore[arg-type]
     if "after" in fields:
@@ -279,6 +275,7 @@ _RULES: dict[str, Check] = {
     "preemptible": boolean,
     "checkpoint": boolean,
     "checkpoint_from": line(64, empty=False),
+    "volumes": volumes.rule,
     "warn_seconds": integer(0, checkpoint.MAX_WARN_SECONDS),
     "after": after_rules.fault,
     "inputs_from": after_rules.inputs_fault,
@@ -293,6 +290,7 @@ _PROJECT_RULES = {
     for name in (
         "image", "command", "cpu", "memory_gb", "gpu", "timeout_seconds", "max_retries",
         "preemptible", "env", "checkpoint", "warn_seconds", "slurm", "environment",
+        "volumes",
     )
 }  # fmt: skip
 """Fields that fetchml.toml may set."""

@@ -55,6 +55,7 @@ class ServerInformation:
             ),
             datasets=await self._dataset_names(),
             jupyter_images=self._jupyter_images,
+            volumes=[n for n, each in self._rules.volumes.items() if each.is_for(who.user)],
             private=self._private,
             user=who.user,
             role=who.role,

@@ -5,12 +5,14 @@ import shutil
 import stat
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import fetchml
 from fetchml.config.address import Address
 from fetchml.config.settings import Settings
 from fetchml.config.tls import BadCertificate, configured_certificate
+from fetchml.core.requests.mounts.volumes import path_fault
 from fetchml.files.layout import ADMIN_KEY
 from fetchml.ops import pyinstaller
 from fetchml.ops.checks.check import Check
@@ -95,3 +97,20 @@ def _nearest(path: Path) -> Path:
 
 def user_name() -> str:
     return os.environ.get("USER") or str(os.geteuid())
+
+
+def volumes(settings: Settings) -> Iterator[Check]:
+    """Whether each volume of the settings is a folder that may be one."""
+    own = [str(settings.data_dir.resolve())]
+    for name, volume in settings.volumes.items():
+        path = volume.path.resolve()
+        shown = f"volume {name}"
+        setting = f"[volumes.{name}] path"
+        if fault := path_fault(str(path), own):
+            yield Check(shown, fault, f"Name another folder in {setting}.")
+        elif not path.is_dir():
+            fix = f"Create or mount it, or change {setting}: its tasks can't start."
+            yield Check(shown, f"{path} is not a folder", fix)
+        else:
+            users = ", ".join(volume.users) or "every user"
+            yield Check(shown, f"{path} ({volume.mode}), for {users}")

@@ -1,0 +1,31 @@
+"""Volumes of tasks, checked again before each attempt."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from fetchml.core.model import Task
+from fetchml.core.requests.mounts.volumes import Volume, fault
+from fetchml.ports.launcher import Mount, PrepareError
+
+ROOT = "/volumes"
+
+
+def mounts_of(task: Task, known: Mapping[str, Volume]) -> tuple[Mount, ...]:
+    """Return the task's volumes as mounts. Blocks for disk accesses. Raises PrepareError.
+
+    The settings may have changed since the submit, and a link may have been put in the place of a
+    folder since the start of the server.
+    """
+    names = task.spec.volumes or ()
+    if wrong := fault(names, task.user, known):
+        raise PrepareError(wrong, permanent=True)
+    return tuple(_mount(name, known[name]) for name in names)
+
+
+def _mount(name: str, volume: Volume) -> Mount:
+    path = Path(volume.path)
+    if not path.is_dir() or os.path.realpath(path) != volume.path:
+        message = f"the volume {name} is not available on this host now"
+        raise PrepareError(message, permanent=False)
+    return Mount(path, f"{ROOT}/{name}", volume.read_only)

@@ -1,0 +1,1 @@
+"""Rules of folders that tasks have beside their three places."""

@@ -1,0 +1,68 @@
+"""Volumes: folders of the host that its owner lets tasks mount, and who may use them."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from fetchml.core.model import Value
+from fetchml.core.requests.checks import Check, list_of, matching
+
+MAX_VOLUMES = 32
+"""Volumes of one task."""
+MAX_NAME = 64
+PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+FORBIDDEN = (
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run", "/sbin",
+    "/sys", "/usr", "/var/lib/containerd", "/var/lib/docker", "/var/log", "/var/run",
+)  # fmt: skip
+"""Folders of the system: no volume is one of them, lies in one, or contains one."""
+
+_names: Check = list_of(
+    matching(re.compile(PATTERN), MAX_NAME, "must be a name of letters, digits and . _ -")
+)
+
+
+class Volume(Value, frozen=True):
+    path: str
+    """Absolute, without links."""
+    read_only: bool = True
+    users: tuple[str, ...] = ()
+    """Names of the users who may use it; empty for every user."""
+
+    def is_for(self, user: str) -> bool:
+        return not self.users or user in self.users
+
+
+def rule(value: object) -> str | None:
+    """The fault of a request's `volumes`; `None` if they are well-formed."""
+    if fault := _names(value):
+        return fault
+    names = value if isinstance(value, list) else []
+    if len(names) > MAX_VOLUMES:
+        return f"must not have more than {MAX_VOLUMES} items"
+    return "must not name a volume twice" if len(set(names)) < len(names) else None
+
+
+def fault(names: Sequence[str], user: str, known: Mapping[str, Volume]) -> str | None:
+    """Why a task of this user can't have these volumes; `None` if it can. A volume of others does
+    not show that it exists."""
+    for name in names:
+        if name not in known or not known[name].is_for(user):
+            return f"there is no volume {name!r} that you may use"
+    return None
+
+
+def path_fault(path: str, own: Sequence[str]) -> str | None:
+    """Why a folder can't be a volume; `None` if it can. `path`: without links. `own`: folders of
+    the server, likewise."""
+    for folder in FORBIDDEN:
+        if _overlap(path, folder):
+            return f"{path} is a folder of the system, lies in one, or contains one ({folder})"
+    for folder in own:
+        if _overlap(path, folder):
+            return f"{path} lies in a folder of the server or contains one ({folder})"
+    return None
+
+
+def _overlap(one: str, other: str) -> bool:
+    first, second = f"{one.rstrip('/')}/", f"{other.rstrip('/')}/"
+    return first.startswith(second) or second.startswith(first)

@@ -1,0 +1,39 @@
+"""What requests may ask for, by the settings."""
+
+from fetchml.config.sections.tasks import TaskSettings
+from fetchml.config.settings import Settings
+from fetchml.core.acceptance import SubmissionRules
+from fetchml.core.requests.dataset import AddressRules
+from fetchml.core.requests.submission import Defaults
+from fetchml.core.requests.task_limits import TaskLimits
+from fetchml.server.cluster_wiring import slurm_allow
+from fetchml.server.volumes import volumes_of
+
+
+def submission_rules(settings: Settings) -> SubmissionRules:
+    """Raises CannotStart."""
+    tasks = settings.tasks
+    return SubmissionRules(
+        Defaults(tasks.image, tasks.command, _task_limits(tasks), tasks.max_retries),
+        dataset_schemes=settings.datasets.allow,
+        dataset_addresses=dataset_addresses(settings),
+        allow_images=tasks.allow_images,
+        slurm_allow=slurm_allow(settings),
+        volumes=volumes_of(settings),
+    )
+
+
+def dataset_addresses(settings: Settings) -> AddressRules:
+    hosts = frozenset(host.lower() for host in settings.datasets.allow_hosts)
+    return AddressRules(settings.datasets.allow_private, hosts)
+
+
+def _task_limits(tasks: TaskSettings) -> TaskLimits:
+    return TaskLimits(
+        cpu=tasks.cpu,
+        memory_gb=tasks.memory_gb,
+        timeout_seconds=tasks.timeout_seconds,
+        max_cpu=tasks.max_cpu,
+        max_memory_gb=tasks.max_memory_gb,
+        max_timeout_seconds=tasks.max_timeout_seconds,
+    )

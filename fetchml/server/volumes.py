@@ -1,0 +1,31 @@
+"""The volumes of the settings, as folders of this host."""
+
+import logging
+from collections.abc import Mapping
+
+from fetchml.config.settings import Settings
+from fetchml.core.requests.mounts.volumes import Volume, path_fault
+from fetchml.server.cannot_start import CannotStart
+
+log = logging.getLogger(__name__)
+
+
+def volumes_of(settings: Settings) -> Mapping[str, Volume]:
+    """Return the volumes by name, links resolved. One that is missing stays: its tasks fail until
+    it is there. Raises CannotStart."""
+    found = dict[str, Volume]()
+    for name, volume in settings.volumes.items():
+        path = volume.path.resolve()
+        if fault := path_fault(str(path), own_folders(settings)):
+            raise CannotStart(f"[volumes.{name}] path: {fault}. Name another folder.")
+        if not path.is_dir():
+            log.warning("[volumes.%s] path: there is no folder %s now", name, path)
+        found[name] = Volume(str(path), volume.mode == "ro", volume.users)
+    return found
+
+
+def own_folders(settings: Settings) -> list[str]:
+    """Return the folders of the server that no volume may open, links resolved."""
+    shared = settings.slurm.shared_dir if settings.server.launcher == "slurm" else None
+    folders = (settings.data_dir, settings.jupyter.root, shared)
+    return [str(folder.resolve()) for folder in folders if folder is not None]

@@ -1,0 +1,50 @@
+"""Places of a task beside its three own: checkpoints and volumes, under every launcher."""
+
+from pathlib import Path
+
+from fetchml.ports.launcher import Launcher, Mount, Place
+from tests.support.launcher_bench import Bench
+from tests.support.waiting import soon
+
+
+class PlacesConformance:
+    """Part of LauncherConformance."""
+
+    async def test_further_place_keeps_what_attempts_write(
+        self, bench: Bench, launcher: Launcher, tmp_path: Path
+    ) -> None:
+        kept = tmp_path / "kept"
+        kept.mkdir()
+        kept.chmod(0o777)
+        places = (Place("FETCHML_CHECKPOINT", kept, "/checkpoint"),)
+        script = 'trap "echo warned; exit 4" USR1; cd "$FETCHML_CHECKPOINT"; echo x >>state; '
+        wait = "echo ready; while :; do read line <gate; done"
+        run = bench.run("sh", "-c", f"{script} mkfifo gate; {wait}", places=places)
+        folder = await bench.start(launcher, run)
+        await bench.until_log(run, b"ready")
+        await soon(launcher.warn(run))
+        await soon(launcher.wait(run))
+        end = folder.end()
+        assert end is not None
+        assert (end.code, end.stopped) == (4, False)
+        assert b"warned" in folder.tail()
+        assert (kept / "state").read_text() == "x\n"
+        await soon(launcher.warn(run))  # Nothing is left to warn.
+
+    async def test_volumes(self, bench: Bench, launcher: Launcher, tmp_path: Path) -> None:
+        volumes = []
+        for name, read_only in (("models", True), ("scratch", False)):
+            source = tmp_path / name
+            source.mkdir()
+            source.chmod(0o777)
+            (source / "there").write_text(f"in {name}\n")
+            volumes.append(Mount(source, f"/volumes/{name}", read_only))
+        script = 'cd "$FETCHML_VOLUMES"; cat */there; echo new >scratch/made'
+        run = bench.run("sh", "-c", script, volumes=tuple(volumes))
+        folder = await bench.start(launcher, run)
+        await soon(launcher.wait(run))
+        assert folder.tail() == b"in models\nin scratch\n"
+        assert (tmp_path / "scratch/made").read_text() == "new\n"
+        await soon(launcher.remove(run))
+        assert not (run.folder / "volumes").exists()
+        assert (tmp_path / "models/there").exists()

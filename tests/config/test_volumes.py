@@ -1,0 +1,61 @@
+"""The volumes of the settings: which start a server, and what the doctor reports."""
+
+from pathlib import Path
+
+import pytest
+
+from fetchml.config.loader import load
+from fetchml.config.settings import Settings
+from fetchml.core.requests.mounts.volumes import Volume
+from fetchml.ops.checks.data import volumes
+from fetchml.server.cannot_start import CannotStart
+from fetchml.server.volumes import volumes_of
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+def settings(data_dir: Path, **paths: Path | str) -> Settings:
+    file = data_dir.with_name("fetchml.toml")
+    tables = [f"[volumes.{name}]\npath = '{path}'\nmode = 'rw'" for name, path in paths.items()]
+    file.write_text("\n".join([f"data_dir = '{data_dir}'", *tables]))
+    return load(file, {})
+
+
+def test_links_are_resolved_at_the_start(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    found = volumes_of(settings(data_dir, scratch=tmp_path / "link", later=tmp_path / "missing"))
+    assert found == {
+        "scratch": Volume(str(tmp_path / "disk"), read_only=False),
+        "later": Volume(str(tmp_path / "missing"), read_only=False),
+    }
+
+
+def test_no_link_leads_to_a_forbidden_folder(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/etc")
+    (tmp_path / "own").symlink_to(data_dir)
+    for path, why in (
+        (tmp_path / "link", "/etc is a folder of the system"),
+        (tmp_path / "own", "lies in a folder of the server or contains one"),
+        (tmp_path, "lies in a folder of the server or contains one"),
+        ("/", "/ is a folder of the system"),
+    ):
+        with pytest.raises(CannotStart, match=why) as refused:
+            volumes_of(settings(data_dir, scratch=path))
+        assert str(refused.value).startswith("[volumes.scratch] path: ")
+
+
+def test_doctor_checks_each_volume(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    paths: dict[str, Path | str] = {"good": tmp_path / "disk", "missing": tmp_path / "none"}
+    paths["system"] = "/etc"
+    checks = {check.name: check for check in volumes(settings(data_dir, **paths))}
+    assert [name for name, check in checks.items() if check.ok] == ["volume good"]
+    assert checks["volume good"].finding == f"{tmp_path / 'disk'} (rw), for every user"
+    assert checks["volume missing"].finding == f"{tmp_path / 'none'} is not a folder"
+    assert "Name another folder in [volumes.system] path." in checks["volume system"].fix

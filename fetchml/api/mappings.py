@@ -284,6 +284,7 @@ PRUNED: Mapping[Pruned, storage_pb2.PruneStorageResponse] = Mapping(
     Field("bytes"),
     Field("files"),
     Field("left"),
+    Field("environments"),
 )
 
 TASK_LIMITS: Mapping[ServerInfo, server_pb2.TaskLimits] = Mapping(

@@ -9,7 +9,7 @@ from fetchml.cli.render import print_json, size
 from fetchml.client import Client, Rpc
 from fetchml.v1 import storage_pb2
 
-KINDS = ("tasks", "outputs", "snapshots")
+KINDS = ("tasks", "outputs", "snapshots", "environments")
 STATES = ("completed", "failed")
 
 
@@ -25,7 +25,8 @@ STATES = ("completed", "failed")
     "kinds",
     type=click.Choice(KINDS),
     multiple=True,
-    help="tasks (default): also outputs and logs. outputs: only those. snapshots: unused ones.",
+    help="tasks (default): also outputs and logs. outputs: only those. snapshots, "
+    "environments: unused ones.",
 )
 @click.option(
     "--status",
@@ -66,7 +67,7 @@ def prune(
     if as_json and dry_run:
         print_json(found)
         return
-    nothing = not (found.tasks or found.outputs or found.snapshots)
+    nothing = not (found.tasks or found.outputs or found.snapshots or found.environments)
     if not as_json:
         click.echo("Nothing is that old." if nothing else f"To be removed: {_words(found)}.")
     if dry_run or (nothing and not as_json):
@@ -79,7 +80,7 @@ def prune(
     total = storage_pb2.PruneStorageResponse()
     while True:
         done = _call(client, request)
-        for field in ("tasks", "outputs", "snapshots", "bytes", "files"):
+        for field in ("tasks", "outputs", "snapshots", "environments", "bytes", "files"):
             setattr(total, field, getattr(total, field) + getattr(done, field))
         if not done.left:
             break
@@ -102,6 +103,7 @@ def _words(found: storage_pb2.PruneStorageResponse) -> str:
         (found.tasks, "task", "tasks"),
         (found.outputs, "task's outputs", "tasks' outputs"),
         (found.snapshots, "snapshot", "snapshots"),
+        (found.environments, "environment or cache", "environments and caches"),
     ]
     named = [f"{number} {one if number == 1 else many}" for number, one, many in parts if number]
     return f"{', '.join(named) or 'nothing'}, {size(found.bytes)} in {found.files} files"

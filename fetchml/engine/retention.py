@@ -6,7 +6,7 @@ In small portions, so that no request waits for a large one.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +19,8 @@ from fetchml.core.model import Principal, Role
 from fetchml.core.requests import pruning
 from fetchml.core.requests.pruning import MOST_AT_ONCE, Pruned, Pruning, What
 from fetchml.engine.ended_tasks import EndedTasks
+from fetchml.environments.cache import Packages, Record
+from fetchml.environments.service import Environments
 from fetchml.errors import Conflict, FieldViolation, Forbidden, NotFound, ValidationFailed
 from fetchml.files.storage_usage import StorageUsage, UserStorage
 from fetchml.ports.store import OldTasks, Store
@@ -60,7 +62,10 @@ class Retention:
         audit: Audit,
         settings: RetentionSettings,
         clock: Callable[[], int],
+        *,
+        environments: Environments,
     ) -> None:
+        self._environments = environments
         self._store = store
         self._ended = ended
         self._snapshots = snapshots
@@ -115,12 +120,14 @@ class Retention:
             done = await self._remove(who, wanted)
         # What is under way may be found once more: nothing removed means nothing left.
         left = await self._count(who, wanted)
-        removed = done.tasks + done.outputs + done.snapshots
-        done = replace(done, left=left.tasks + left.outputs + left.snapshots if removed else 0)
+        removed = done.tasks + done.outputs + done.snapshots + done.environments
+        more = left.tasks + left.outputs + left.snapshots + left.environments
+        done = replace(done, left=more if removed else 0)
         if removed:
             detail = (
                 f"{done.tasks} tasks, outputs of {done.outputs}, {done.snapshots} snapshots, "
-                f"{storage.size(done.bytes)}, older than {wanted.older_than_seconds} s"
+                f"{done.environments} environments, {storage.size(done.bytes)}, "
+                f"older than {wanted.older_than_seconds} s"
             )
             await self._audit.done(who, Action.STORAGE_PRUNE, wanted.user or EVERYBODY, detail)
         return done
@@ -153,6 +160,9 @@ class Retention:
                 bytes=total.bytes + sum(each.disk_bytes for each in old),
                 files=total.files + sum(each.file_count for each in old),
             )
+        if What.ENVIRONMENTS in wanted.kinds:
+            unused = self._environments.old(self._clock() - wanted.older_than_seconds * 1000)
+            total = _with_environments(total, [each for each in unused if wanted.owns(each.user)])
         return total
 
     async def _remove(self, who: Principal, wanted: Pruning) -> Pruned:
@@ -184,4 +194,18 @@ class Retention:
                         bytes=total.bytes + each.disk_bytes,
                         files=total.files + each.file_count,
                     )
+        if What.ENVIRONMENTS in wanted.kinds:
+            before = self._clock() - wanted.older_than_seconds * 1000
+            unused = [each for each in self._environments.old(before) if wanted.owns(each.user)]
+            removed_now = await self._environments.remove(unused[:MOST_AT_ONCE])
+            total = _with_environments(total, removed_now)
         return total
+
+
+def _with_environments(total: Pruned, found: Sequence[Record | Packages]) -> Pruned:
+    return replace(
+        total,
+        environments=len(found),
+        bytes=total.bytes + sum(each.bytes for each in found),
+        files=total.files + sum(each.files for each in found),
+    )

@@ -117,6 +117,10 @@ class Builds:
                         await asyncio.wait({building})
             raise
 
+    def is_busy(self, packages: str) -> bool:
+        """Return whether a build uses uv's cache of this name."""
+        return packages in self._busy
+
     async def close(self) -> None:
         """End all builds."""
         under_way = [building for _, building in self._flights.values()]
@@ -229,11 +233,11 @@ class Builds:
             await run_in_thread(self._cache.hold, wanted.id, attempt)
         await run_in_thread(self._cache.packages_used, packages, wanted.user)
         self._busy.discard(packages)
-        over = await run_in_thread(self._cache.make_room, self._busy.__contains__)
+        over = await run_in_thread(self._cache.make_room, self.is_busy)
         if over:
             for attempt in list(flight.attempts):
                 await run_in_thread(self._cache.release, attempt)
-            await run_in_thread(self._cache.make_room, self._busy.__contains__)
+            await run_in_thread(self._cache.make_room, self.is_busy)
             raise PrepareError(
                 "the server's cache is full of environments in use ([environments] cache_bytes)",
                 permanent=False,

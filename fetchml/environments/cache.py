@@ -232,15 +232,30 @@ class EnvironmentCache:
             log.info("removed from the cache of environments: %s", name)
             untrusted.remove(doomed)
 
-    def remove(self, environment_id: str) -> Record | None:
-        """Remove an environment, unless an attempt uses it or it is gone. Raises OSError."""
+    def unused(self, busy: Callable[[str], bool]) -> list[Record | Packages]:
+        """Return what no attempt holds. `busy`: as for `make_room`."""
         with self._lock:
-            record = self._records.get(environment_id)
-            if record is None or environment_id in self._held.values():
-                return None
-            doomed = self._forget(environment_id)
-        untrusted.remove(doomed)
-        return record
+            held = set(self._held.values())
+            found: list[Record | Packages] = [
+                each for each in self._records.values() if each.id not in held
+            ]
+            return found + [each for name, each in self._packages.items() if not busy(name)]
+
+    def remove(self, doomed: Record | Packages, busy: Callable[[str], bool]) -> bool:
+        """Remove an environment, or uv's cache of a user; return false if it is in use or gone.
+        `busy`: as for `make_room`. Raises OSError."""
+        with self._lock:
+            if isinstance(doomed, Record):
+                if doomed.id not in self._records or doomed.id in self._held.values():
+                    return False
+                path = self._forget(doomed.id)
+            else:
+                names = [name for name, each in self._packages.items() if each == doomed]
+                if not names or busy(names[0]):
+                    return False
+                path = self._forget_packages(names[0])
+        untrusted.remove(path)
+        return True
 
     def _create(self) -> None:
         for folder in (

@@ -9,14 +9,14 @@ import hashlib
 import logging
 import subprocess
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from fetchml.core.environments.request import Environment
 from fetchml.core.model import Task
 from fetchml.environments.builds import Builds, Wanted
-from fetchml.environments.cache import EnvironmentCache
+from fetchml.environments.cache import EnvironmentCache, Packages, Record
 from fetchml.environments.sources import BadSource, EnvironmentSources
 from fetchml.environments.uv import UvVersion
 from fetchml.files.storage_usage import StorageUsage
@@ -171,6 +171,21 @@ class Environments:
 
     def _measured(self) -> None:
         self._usage.environments_measured(self.cache.used())
+
+    def old(self, before_ms: int) -> list[Record | Packages]:
+        """Return what no attempt and no build uses, and was last used before that time."""
+        unused = self.cache.unused(self.builds.is_busy)
+        return [each for each in unused if each.used_ns // 1_000_000 <= before_ms]
+
+    async def remove(self, doomed: Sequence[Record | Packages]) -> list[Record | Packages]:
+        """Remove what nobody has begun to use meanwhile; returns it."""
+        removed = [
+            each
+            for each in doomed
+            if await run_in_thread(self.cache.remove, each, self.builds.is_busy)
+        ]
+        self._measured()
+        return removed
 
     async def _read_fault(self, key: tuple[str, str, str]) -> str | None:
         try:

@@ -55,6 +55,7 @@ from fetchml.engine.usage.sampler import UsageSampler
 from fetchml.engine.wait_times import WaitTimes
 from fetchml.engine.watch import Watches
 from fetchml.engine.watched_tasks import watched_tasks
+from fetchml.environments.service import Environments
 from fetchml.files.folder_events import FolderEvents
 from fetchml.files.output_archives import OutputArchives
 from fetchml.files.storage_monitor import MonitoredTasks
@@ -135,6 +136,7 @@ class Assembly:
     estimates: Estimates
     experiments: Experiments
     snapshots: Snapshots
+    environments: Environments
     ended: EndedTasks
     gpus: Gpus
     services: ServiceTasks
@@ -384,6 +386,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         estimates=estimates,
         experiments=experiments,
         snapshots=snapshots,
+        environments=environments,
         ended=ended,
         gpus=gpus,
         services=services,

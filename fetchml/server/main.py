@@ -188,6 +188,7 @@ async def _serve(settings: Settings, admin_key: str | None, examine: Examine) ->
             parts.audit,
             wiring.retention_settings(settings),
             parts.clock,
+            environments=parts.environments,
         )
         keys = KeyManager(keyring, parts.audit)
         watch_disk = StorageMonitor(

@@ -56,17 +56,19 @@ class PruneStorageRequest(_message.Message):
     def __init__(self, older_than_seconds: _Optional[int] = ..., kinds: _Optional[_Iterable[str]] = ..., states: _Optional[_Iterable[str]] = ..., user_id: _Optional[str] = ..., apply: _Optional[bool] = ...) -> None: ...
 
 class PruneStorageResponse(_message.Message):
-    __slots__ = ("tasks", "outputs", "snapshots", "bytes", "files", "left")
+    __slots__ = ("tasks", "outputs", "snapshots", "bytes", "files", "left", "environments")
     TASKS_FIELD_NUMBER: _ClassVar[int]
     OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
     LEFT_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENTS_FIELD_NUMBER: _ClassVar[int]
     tasks: int
     outputs: int
     snapshots: int
     bytes: int
     files: int
     left: int
-    def __init__(self, tasks: _Optional[int] = ..., outputs: _Optional[int] = ..., snapshots: _Optional[int] = ..., bytes: _Optional[int] = ..., files: _Optional[int] = ..., left: _Optional[int] = ...) -> None: ...
+    environments: int
+    def __init__(self, tasks: _Optional[int] = ..., outputs: _Optional[int] = ..., snapshots: _Optional[int] = ..., bytes: _Optional[int] = ..., files: _Optional[int] = ..., left: _Optional[int] = ..., environments: _Optional[int] = ...) -> None: ...

@@ -92,7 +92,8 @@ def test_nothing_in_use_is_removed(tmp_path: Path) -> None:
     found.hold(two, "t-2")
     assert found.make_room(idle) == SIZE
     assert ids(found) == {one, two}
-    assert found.remove(one) is None
+    assert not found.remove(found.records()[0], idle)
+    assert found.unused(idle) == []
     found.release("t-1")
     assert found.make_room(idle) == 0
     assert ids(found) == {two}

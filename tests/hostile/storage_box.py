@@ -26,7 +26,14 @@ def retention(box: Box, engine: Engine, keep_ms: int = 0, outputs_keep_ms: int =
     settings = RetentionSettings(keep_ms, outputs_keep_ms)
     parts = box.parts
     return Retention(
-        parts.store, parts.ended, parts.snapshots, parts.usage, parts.audit, settings, parts.clock
+        parts.store,
+        parts.ended,
+        parts.snapshots,
+        parts.usage,
+        parts.audit,
+        settings,
+        parts.clock,
+        environments=parts.environments,
     )
 
 

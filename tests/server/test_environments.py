@@ -174,6 +174,11 @@ async def test_cold_warm_broken_and_killed(
     # An attempt lets go of it after its container is removed.
     await until_empty(server, "new")
     await until_empty(server, "held")
+    # And nobody needs them any more: two environments, and uv's cache of their user.
+    asked = {"older_than_seconds": 0, "kinds": ["environments"], "apply": True}
+    done = await server.rest.submit(asked, "/v1/storage/prune")
+    assert (done.json["environments"], done.json["left"]) == (3, 0)
+    assert folders(server, "ready") == folders(server, "packages") == []
 
 
 async def until_new(server: Server) -> None:

@@ -82,6 +82,7 @@ class MemoryEngine:
             parts.audit,
             RetentionSettings(0, 0),
             parts.clock,
+            environments=parts.environments,
         )
         self._files = files
         self._changed = asyncio.Condition()

@@ -29,6 +29,8 @@ class What(StrEnum):
     """The outputs of ended tasks; the tasks and their logs stay."""
     SNAPSHOTS = "snapshots"
     """Snapshots that no live task runs and no other user has uploaded."""
+    ENVIRONMENTS = "environments"
+    """Environments that no task uses, and uv's caches of downloaded packages."""
 
 
 class Pruning(Value, frozen=True):
@@ -44,6 +46,10 @@ class Pruning(Value, frozen=True):
     apply: bool = False
     """`False` for a dry run that only counts."""
 
+    def owns(self, user: str) -> bool:
+        """Whether the request is about what this user has."""
+        return self.user is None or self.user == user
+
 
 class Pruned(Value, frozen=True):
     """The result: what was removed, or would be."""
@@ -54,6 +60,8 @@ class Pruned(Value, frozen=True):
     snapshots: int = 0
     bytes: int = 0
     files: int = 0
+    environments: int = 0
+    """Environments, and caches of downloaded packages."""
     left: int = 0
     """How many more the next request would remove."""
 

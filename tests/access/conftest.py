@@ -73,6 +73,7 @@ def entered(
         launcher=launcher,
         DOCKER_HOST=docker_engine.host,
         FETCHML_TASKS_IMAGE=python_image,
+        FETCHML_TASKS_NETWORK="none",
     ).start()
     box = Entered(server, launcher)
     yield box

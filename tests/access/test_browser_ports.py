@@ -116,6 +116,14 @@ def test_a_cookie_opens_only_its_port(entered: Entered, port: int) -> None:
     [
         ("GET", {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}),
         ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}),
+        (
+            "GET",
+            {
+                "Sec-Fetch-Site": "same-site",
+                "Sec-Fetch-Mode": "navigate",
+                "Sec-Fetch-Dest": "iframe",
+            },
+        ),
         ("GET", {"Origin": "http://other.localhost"}),
         ("POST", {"Origin": "http://other.localhost"}),
         ("POST", {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"}),

@@ -137,7 +137,11 @@ class TaskPorts:
         here = headers.get("Host", "").lower()
         origins = headers.getall("Origin", [])
         sites = headers.getall("Sec-Fetch-Site", [])
-        is_link = method in ("GET", "HEAD") and headers.get("Sec-Fetch-Mode") == "navigate"
+        is_link = (
+            method in ("GET", "HEAD")
+            and headers.get("Sec-Fetch-Mode") == "navigate"
+            and headers.get("Sec-Fetch-Dest", "document") == "document"  # Not a frame.
+        )
         is_write = method not in ("GET", "HEAD") or is_upgrade(headers)
         # A proxy may have added TLS: the scheme is not compared.
         if any(each.lower().partition("://")[2] != here for each in origins):

@@ -31,6 +31,8 @@ def problem(words: list[str]) -> str | None:
         command, words = nested, words[1:]
     known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
     given = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+    for word in [word for word in given - known if re.fullmatch("-[a-z]{2,}", word)]:
+        given = given - {word} | {f"-{letter}" for letter in word[1:]}  # -it is -i -t.
     return f"{command.name} has no {given - known}" if given - known else None
 
 

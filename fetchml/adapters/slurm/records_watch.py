@@ -1,7 +1,7 @@
 """Sees soon what shims record on the shared folder, where no event of the file system tells it.
 
-One thread looks at the folders of all attempts whose job has begun, in one go. A poll of Slurm
-takes the longer the more jobs it has, those of others too; this does not.
+One thread looks at the folders of attempts in one go, first of those whose job has begun. A poll of
+Slurm takes the longer the more jobs it has, those of others too; this does not.
 """
 
 import asyncio
@@ -22,6 +22,8 @@ SHARE = 4
 """A look that takes long is repeated after this many times as long."""
 MOST_FOLDERS = 2_000
 """In one look; of more in turn."""
+MOST_PENDING = 50
+"""The same for jobs that were pending when Slurm was asked last."""
 RECORDS = frozenset({"claim", "started", "exit"})
 
 log = logging.getLogger(__name__)
@@ -69,22 +71,26 @@ class RecordsWatch:
             await asyncio.sleep(max(self._seconds, SHARE * (time.monotonic() - began)))
 
     async def _look(self) -> None:
-        # A job that is pending has no shim.
-        begun = [
-            folder
-            for folder, followed in self._watched.items()
-            if followed.job is None or not followed.job.is_pending
-        ]
-        if not begun:
+        begun: list[Path] = []
+        pending: list[Path] = []
+        for folder, each in self._watched.items():
+            is_pending = each.job is not None and each.job.is_pending
+            (pending if is_pending else begun).append(folder)
+        # Of those that are pending some have begun since the last poll of Slurm.
+        chosen = self._next(begun, MOST_FOLDERS) + self._next(pending, MOST_PENDING)
+        self._turn += 1
+        if not chosen:
             return
-        first = self._turn % len(begun)
-        chosen = (begun[first:] + begun[:first])[:MOST_FOLDERS]
-        self._turn = first + len(chosen)
         for folder, names in (await self._disk(partial(_records, chosen))).items():
             followed = self._watched.get(folder)
             if followed is not None and names != self._seen.get(folder):
                 self._seen[folder] = names
                 followed.changed.set()
+
+    def _next(self, folders: list[Path], most: int) -> list[Path]:
+        """A part of them, in turn from one look to the next."""
+        first = self._turn * most % max(1, len(folders))
+        return (folders[first:] + folders[:first])[:most]
 
 
 def _records(folders: Sequence[Path]) -> dict[Path, frozenset[str]]:

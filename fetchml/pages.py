@@ -32,7 +32,8 @@ def row_bytes(task: Task, *, brief: bool) -> int:
     """Estimate the bytes of a task in a page. `brief`: as returned by `in_brief`."""
     spec = task.spec
     if brief:
-        return ROW_BYTES + sum(map(len, spec.datasets or ()))
+        row = ROW_BYTES + sum(map(len, spec.datasets or ()))
+        return row if spec.sweep is None else row + sum(map(len, spec.sweep.parameters.values()))
     return ROW_BYTES + len(_encode(spec))
 
 

@@ -98,6 +98,10 @@ def _beyond_the_contract(task: Task) -> dict[str, object]:
         "environment": _environment_json(spec.environment),
         "volumes": spec.volumes or None,
     }
+    if (sweep := spec.sweep) is not None:
+        optional["sweep_id"] = sweep.id
+        optional["sweep_index"] = sweep.index
+        optional["parameters"] = sweep.parameters
     body.update((name, value) for name, value in optional.items() if value is not None)
     return body
 

@@ -113,7 +113,7 @@ def fill_task(
 
 
 def _beyond_the_contract(task: Task) -> task_pb2.Task:
-    spec, cancel = task.spec, task.cancel
+    spec, cancel, sweep = task.spec, task.cancel, task.spec.sweep
     return task_pb2.Task(
         exit_code=task.exit_code,
         failure_reason=task.failure_reason,
@@ -145,6 +145,9 @@ def _beyond_the_contract(task: Task) -> task_pb2.Task:
         start_after=timestamp(spec.start_after),
         held=task.is_held or None,
         volumes=spec.volumes,
+        sweep_id=sweep.id if sweep is not None else None,
+        sweep_index=sweep.index if sweep is not None else None,
+        parameters=sweep.parameters if sweep is not None else None,
         environment=_environment_message(spec.environment),
     )
 

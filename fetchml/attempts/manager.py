@@ -16,6 +16,7 @@ from fetchml.core.events import (
     StopAttempt,
 )
 from fetchml.core.model import AttemptEnd, Status, Task
+from fetchml.core.sweeps.model import variables
 from fetchml.core.waiting import may_be_prestaged
 from fetchml.files.attempt_folder import look_here
 from fetchml.files.folder_events import FolderEvents
@@ -135,6 +136,8 @@ class AttemptManager:
             "FETCHML_JOB_NAME": spec.job_name,
             "FETCHML_ATTEMPT": str(task.attempt),
         }
+        if spec.sweep is not None:
+            own.update(variables(spec.sweep))
         launch = LaunchSpec(
             task_id=task.id,
             attempt=task.attempt,

@@ -6,6 +6,7 @@ from fetchml.cli.connect import server_option
 from fetchml.cli.filters import filter_options
 from fetchml.cli.output import Output, output_option, print_list
 from fetchml.cli.render import console, has_narrow_terminal, task_table
+from fetchml.cli.sweep_ids import sweep_id_of
 from fetchml.client import Client, Where, to_json
 
 
@@ -34,6 +35,7 @@ from fetchml.client import Client, Where, to_json
     metavar="TEXT",
     help="Show only tasks with this text in job name, id, command, arguments or error.",
 )
+@click.option("--sweep", default="", metavar="SWEEP", help="Show only tasks of this sweep.")
 @output_option
 @server_option
 @filter_options
@@ -44,6 +46,7 @@ def ls(
     offset: int,
     labels: tuple[str, ...],
     text: str,
+    sweep: str,
     output: Output,
 ) -> None:
     r"""List tasks, newest first.
@@ -56,7 +59,8 @@ def ls(
       fetchml ls --status queued -o name | xargs -r fetchml cancel
       fetchml ls -o 'template={id}\t{status}\t{metadata.lr}'
     """
-    found = client.page(limit, offset, labels=labels, text=text, **where)
+    sweep_id = sweep_id_of(client, sweep)
+    found = client.page(limit, offset, labels=labels, text=text, sweep_id=sweep_id, **where)
     short = output.kind == "table" and has_narrow_terminal()
     whole = {"tasks": [], **to_json(found)}
     print_list(output, whole, found.tasks, lambda: task_table(found.tasks, short_ids=short))

@@ -54,6 +54,7 @@ COMMANDS = {
         "prune": "Remove old tasks, outputs or snapshots.",
     },
     "Experiments and code": {
+        "sweep": "Run many tasks with other parameters each.",
         "experiment": "Group tasks in experiments and compare them.",
         "snapshot": "Upload folders of code for tasks to run.",
     },

@@ -86,6 +86,8 @@ def _lines(client: Client, task: Task) -> Iterator[tuple[str, Text]]:
         "variables": ", ".join(task.env_names),
         "experiment": task.experiment_id,
         "metadata": ", ".join(f"{key}={value}" for key, value in sorted(task.metadata.items())),
+        "sweep": f"{task.sweep_id} #{task.sweep_index}" if task.sweep_id else "",
+        "parameters": ", ".join(f"{key}={value}" for key, value in sorted(task.parameters.items())),
         "cancelled by": task.cancel_requested_by,
     }
     for name, value in plain.items():

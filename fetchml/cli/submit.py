@@ -9,13 +9,14 @@ from typing import Any
 import click
 
 from fetchml.cli.connect import json_option, server_option, valid_text
-from fetchml.cli.environment import EnvironmentParam, implied
+from fetchml.cli.environment import implied
 from fetchml.cli.errors import ExitCode
 from fetchml.cli.experiment_ids import experiment_id as id_of
-from fetchml.cli.param_types import AfterParam, DatasetParam, Duration, Int32, KeyValue, StartTime
+from fetchml.cli.param_types import Int32
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.snapshot import whole_id
 from fetchml.cli.task_ids import task_id_of
+from fetchml.cli.task_options import task_options
 from fetchml.cli.upload import upload_folder
 from fetchml.cli.wait import wait
 from fetchml.client import Client, Task
@@ -59,126 +60,9 @@ def _own_failures(*, waits: bool) -> Iterator[None]:
 # Options after the command's first word belong to the command, as with `docker run`.
 @click.command(cls=SubmitCommand, context_settings={"allow_interspersed_args": False})
 @click.argument("command", nargs=-1)
-@click.option(
-    "--name", "-n", "job_name", metavar="NAME", help="Job name. Default: the script's name."
-)
-@click.option(
-    "--dir",
-    "folder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Upload this folder's code as a snapshot, unless the server has it, and run there.",
-)
-@click.option("--image", metavar="IMAGE", help="Container image.")
-@click.option("--args", metavar="LINE", help="More arguments as one string, split by shell rules.")
+@task_options
 @click.option(
     "--priority", "-p", type=Int32(), metavar="1-10", help="Priority. 10 is the most urgent."
-)
-@click.option("--cpu", type=Int32(), metavar="CORES", help="CPU cores.")
-@click.option(
-    "--memory-gb", type=Int32(), metavar="GIB", help="Memory limit. Exceeding it ends the task."
-)
-@click.option("--gpu", type=Int32(), metavar="N", help="GPUs.")
-@click.option(
-    "--preemptible",
-    is_flag=True,
-    default=None,
-    help="Let a more urgent task stop this one, which then restarts later.",
-)
-@click.option(
-    "--checkpoint",
-    is_flag=True,
-    default=None,
-    help="Give the task a folder /checkpoint that stays from attempt to attempt.",
-)
-@click.option(
-    "--from-checkpoint",
-    "checkpoint_from",
-    metavar="TASK_ID",
-    help="Begin with a copy of this task's checkpoint.",
-)
-@click.option(
-    "--warn-seconds",
-    type=Int32(),
-    metavar="N",
-    help="Send SIGUSR1 N seconds before the time limit, and before a preemption or cancel.",
-)
-@click.option(
-    "--volume",
-    "volumes",
-    multiple=True,
-    metavar="NAME",
-    help="Mount a volume of the server at /volumes/NAME. Repeatable.",
-)
-@click.option(
-    "--env",
-    "-e",
-    type=KeyValue(or_environment=True),
-    multiple=True,
-    help="Set a variable. KEY alone takes its value from this shell. Repeatable.",
-)
-@click.option(
-    "--dataset",
-    "datasets",
-    multiple=True,
-    metavar="NAME",
-    help="Mount a dataset of the server at /data/NAME. Repeatable.",
-)
-@click.option(
-    "--dataset-spec",
-    "dataset_specs",
-    type=DatasetParam(),
-    multiple=True,
-    help="Mount a dataset given by name, source, sha256, mount_path. Repeatable.",
-)
-@click.option(
-    "--environment",
-    type=EnvironmentParam(),
-    help="Install the packages of this file of the code first: requirements.txt, uv.lock, or a "
-    "script with inline metadata. Default: what the folder has. 'none': no packages.",
-)
-@click.option("--snapshot", "snapshot_id", metavar="ID", help="Run the code of this snapshot.")
-@click.option(
-    "--experiment",
-    "experiment_id",
-    metavar="NAME",
-    help="Add the task to this experiment: its name or id.",
-)
-@click.option(
-    "--slurm",
-    type=KeyValue(),
-    multiple=True,
-    help="Set a parameter of the Slurm job, as partition=gpu or gres=gpu:a100:2. Repeatable.",
-)
-@click.option("--metadata", "-m", type=KeyValue(), multiple=True, help="Add a label. Repeatable.")
-@click.option(
-    "--timeout",
-    "timeout_seconds",
-    type=Duration(),
-    help="Time limit: 90, 30m, 12h, 2d. 0 means none.",
-)
-@click.option("--retries", "max_retries", type=Int32(), metavar="N", help="Retry up to N times.")
-@click.option(
-    "--after",
-    type=AfterParam(),
-    multiple=True,
-    help="Start after this task has completed, with :ended or :failed after that. Repeatable.",
-)
-@click.option(
-    "--inputs-from",
-    multiple=True,
-    metavar="TASK",
-    help="Mount the outputs of this task at /inputs/JOB_NAME, once it has completed. Repeatable.",
-)
-@click.option(
-    "--start-after",
-    type=StartTime(),
-    help="Do not start before this time: 2026-12-01T20:00Z, or +2h from now.",
-)
-@click.option(
-    "--hold",
-    is_flag=True,
-    default=None,
-    help="Do not start before 'fetchml release'.",
 )
 @click.option(
     "--idempotency-key",
@@ -213,8 +97,33 @@ def submit(
     """
     if not (command or folder or any(fields[name] for name in ("args", "image", "snapshot_id"))):
         raise click.UsageError(NOTHING_TO_RUN)
+    fields = with_ids(client, folder, command, fields)
+    task = create(client, command, fields)
+    if do_wait:
+        return outcome(wait(client, task, as_json=as_json))
+    if as_json:
+        print_json(task)
+        return 0
+    click.echo(task.id)
+    hints = console(stderr=True)
+    if hints.is_terminal:
+        hints.print(clean(f"{task.job_name} is queued. Follow it: fetchml logs -f {task.id}"))
+    return 0
+
+
+def with_ids(
+    client: Client, folder: Path | None, command: tuple[str, ...], fields: dict[str, Any]
+) -> dict[str, Any]:
+    """Replace what the options name by ids; a folder is uploaded."""
     if fields["experiment_id"] is not None:
         fields = {**fields, "experiment_id": id_of(client, fields["experiment_id"])}
+    if fields["after"]:
+        named = [(task_id_of(client, each), condition) for each, condition in fields["after"]]
+        after = [Dependency(task_id=each, condition=how) for each, how in named]
+        fields = {**fields, "after": after}
+    if fields["inputs_from"]:
+        ids = [task_id_of(client, each) for each in fields["inputs_from"]]
+        fields = {**fields, "inputs_from": ids}
     if fields["after"]:
         named = [(task_id_of(client, each), condition) for each, condition in fields["after"]]
         after = [Dependency(task_id=each, condition=how) for each, how in named]
@@ -228,17 +137,7 @@ def submit(
         fields = {**fields, "snapshot_id": whole_id(client, fields["snapshot_id"])}
     if fields["checkpoint_from"] is not None:
         fields = {**fields, "checkpoint_from": task_id_of(client, fields["checkpoint_from"])}
-    task = create(client, command, fields)
-    if do_wait:
-        return outcome(wait(client, task, as_json=as_json))
-    if as_json:
-        print_json(task)
-        return 0
-    click.echo(task.id)
-    hints = console(stderr=True)
-    if hints.is_terminal:
-        hints.print(clean(f"{task.job_name} is queued. Follow it: fetchml logs -f {task.id}"))
-    return 0
+    return fields
 
 
 def with_code(

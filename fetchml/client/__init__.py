@@ -35,12 +35,14 @@ from fetchml.client.errors import (
 from fetchml.client.messages import ended, status_name, to_json
 from fetchml.client.retries import Options
 from fetchml.client.rpcs import JupyterFields, ListWhere, Rpc, TaskFields, Where
+from fetchml.client.sweep_rpcs import SweepFields
 from fetchml.client.sync.client import Client
 from fetchml.v1.experiment_pb2 import Experiment
 from fetchml.v1.gpu_pb2 import Gpu, GpuList, Node
 from fetchml.v1.jupyter_pb2 import JupyterServiceInfo
 from fetchml.v1.queue_pb2 import QueueStats
 from fetchml.v1.snapshot_pb2 import Snapshot
+from fetchml.v1.sweep_pb2 import Sweep, SweepParameter
 from fetchml.v1.task_pb2 import (
     CreateTaskRequest,
     DatasetSpec,
@@ -89,6 +91,9 @@ __all__ = [
     "Rpc",
     "SetupError",
     "Snapshot",
+    "Sweep",
+    "SweepFields",
+    "SweepParameter",
     "Task",
     "TaskExplanation",
     "TaskFields",

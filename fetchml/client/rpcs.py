@@ -116,6 +116,7 @@ class ListWhere(Where, total=False):
     created_after: datetime
     created_before: datetime
     id_suffix: str
+    sweep_id: str
 
 
 # Tasks

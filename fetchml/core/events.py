@@ -26,6 +26,8 @@ class Submitted(msgspec.Struct, frozen=True):
     """Bytes of memory that each task takes (`core.footprint`); empty if not measured yet."""
     ended: Mapping[str, Status] = {}  # never changed
     """Outcomes of the ended tasks that they start after. All others that they name are live."""
+    replaced: Sequence[Task] = ()
+    """Ended tasks in the version to record with these."""
 
 
 class CancelRequested(msgspec.Struct, frozen=True):
@@ -34,6 +36,10 @@ class CancelRequested(msgspec.Struct, frozen=True):
     now: int
     task_id: str
     by: Actor
+
+    @property
+    def task_ids(self) -> tuple[str]:
+        return (self.task_id,)
 
 
 class InterruptRequested(msgspec.Struct, frozen=True):
@@ -44,6 +50,14 @@ class InterruptRequested(msgspec.Struct, frozen=True):
     task_id: str
     by: str
     """The user's name."""
+
+
+class ManyCancelRequested(msgspec.Struct, frozen=True):
+    """A user cancels several tasks. Those that have ended stay as they are."""
+
+    now: int
+    task_ids: Sequence[str]
+    by: Actor
 
 
 class UpdateRequested(msgspec.Struct, frozen=True):
@@ -202,6 +216,7 @@ Event = (
     Submitted
     | CancelRequested
     | InterruptRequested
+    | ManyCancelRequested
     | UpdateRequested
     | Progressed
     | Prestaged

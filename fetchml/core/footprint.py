@@ -14,6 +14,8 @@ TASK_BYTES = 1024
 
 DEPENDENCY_BYTES = 512
 """Bytes of one task that it starts after, beside the id: its entries in four tables."""
+MEMBER_BYTES = 512
+"""Bytes of a task's place in a sweep, beside the parameters."""
 
 
 def footprint(spec: TaskSpec) -> int:
@@ -36,6 +38,8 @@ def footprint(spec: TaskSpec) -> int:
     if spec.environment is not None:
         named = spec.environment.source
         total += getsizeof(spec.environment) + (getsizeof(named[1]) if named else 0)
+    if spec.sweep is not None:
+        total += MEMBER_BYTES + _table(spec.sweep.parameters)
     if spec.datasets is not None:
         total += _all(spec.datasets)
     if spec.after is not None:

@@ -19,6 +19,7 @@ from fetchml.core.ends import Server as Server
 from fetchml.core.ends import User as User
 from fetchml.core.environments.request import Environment
 from fetchml.core.requests import shell_words
+from fetchml.core.sweeps.member import SweepMember
 from fetchml.core.values import Value as Value
 
 
@@ -159,6 +160,8 @@ class TaskSpec(Value, frozen=True):
     slurm: dict[str, str] | None = None
     """Parameters of its jobs on a Slurm cluster, by the names of `sbatch`'s options."""
     environment: Environment | None = None
+    sweep: SweepMember | None = None
+    """Set by the server; `None` if the task belongs to no sweep."""
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -253,6 +256,8 @@ class Task(Value, frozen=True):
     """When the last hold or condition that kept it back was gone; `None` if none was so far."""
     after_met: bool = False
     """The conditions of `after` hold. Not set if they did when the task was submitted."""
+    superseded: bool = False
+    """The failed task of a sweep was submitted again: the new task has its place in the sweep."""
     service: bool = False
     """A Jupyter service: scheduled and run as a task, and absent from every list of tasks."""
 

@@ -23,6 +23,7 @@ from fetchml.core.events import (
     InterruptRequested,
     LauncherChanged,
     LostDeclared,
+    ManyCancelRequested,
     NeverStarted,
     OpenGate,
     Prestaged,
@@ -77,7 +78,7 @@ def _apply(state: State, decision: Decision, event: Event) -> None:
     match event:
         case Submitted():
             _submit(state, decision, event)
-        case CancelRequested():
+        case CancelRequested() | ManyCancelRequested():
             _cancel(state, decision, event)
         case InterruptRequested() | LostDeclared():
             halting.requested(state, decision, event)
@@ -129,7 +130,7 @@ def _submit(state: State, decision: Decision, event: Submitted) -> None:
         if task.spec.after is not None:
             state.block(task, event.ended)
         state.wait(task, event.now)
-    decision.changes.extend(event.tasks)
+    decision.changes.extend((*event.tasks, *event.replaced))
 
 
 def _recover(state: State, decision: Decision, now: int) -> None:
@@ -247,14 +248,17 @@ def _discard(state: State, decision: Decision, task_id: str, *, protect: bool = 
     decision.effects.append(DiscardAttempt(task_id))
 
 
-def _cancel(state: State, decision: Decision, event: CancelRequested) -> None:
-    task = state.tasks.get(event.task_id)
+def _cancel(state: State, decision: Decision, event: CancelRequested | ManyCancelRequested) -> None:
+    for task_id in event.task_ids:
+        _cancel_one(state, decision, state.tasks.get(task_id), Cancel.of(event.by, event.now))
+
+
+def _cancel_one(state: State, decision: Decision, task: Task | None, cancel: Cancel) -> None:
     if task is None or task.cancel is not None:
         return
-    cancel = Cancel.of(event.by, event.now)
     if task.status is Status.QUEUED:
         verdict = Verdict(FailureReason.CANCELLED, cancelled(cancel), None)
-        finish(state, decision, replace(task, cancel=cancel), verdict, ended_at=event.now)
+        finish(state, decision, replace(task, cancel=cancel), verdict, ended_at=cancel.at)
         return
     task = change(state, decision, replace(task, cancel=cancel))
     if task.prestaged:
@@ -366,9 +370,7 @@ def _conclude(
 ) -> None:
     """End the task or queue it for a retry: its attempt is over and nothing of it is left."""
     reason = verdict.reason
-    again = None
-    if reason is not None:
-        again = retry.next_try(task, reason, now, permanent=permanent)
+    again = None if reason is None else retry.next_try(task, reason, now, permanent=permanent)
     if again is None:
         finish(state, decision, task, verdict, ended_at)
         return

@@ -10,61 +10,20 @@ from fetchml.core import waiting
 from fetchml.core.footprint import footprint
 from fetchml.core.gpus.model import plain_slots
 from fetchml.core.model import HOLDING, Dependency, Resources, Status, Task
-from fetchml.core.scheduling.allocator import GpuPool, Placement
+from fetchml.core.scheduling.allocator import GpuPool
 from fetchml.core.scheduling.blocked import BlockedTasks, holds
 from fetchml.core.scheduling.held_back import HeldBackTasks
+from fetchml.core.scheduling.limits import CLUSTER_CAPACITY as CLUSTER_CAPACITY  # noqa: PLC0414  # others import it from here
+from fetchml.core.scheduling.limits import ClusterLimits as ClusterLimits  # noqa: PLC0414  # others import it from here
+from fetchml.core.scheduling.limits import Limits as Limits  # noqa: PLC0414  # others import it from here
 from fetchml.core.scheduling.ready_queue import ReadyQueue
 from fetchml.core.scheduling.resources import add, subtract
 from fetchml.core.scheduling.shares import Shares, Usage, weight
+from fetchml.core.scheduling.sweep_limits import SweepLimits
+from fetchml.core.sweeps.member import SweepMember
 from fetchml.core.waiting import PRESTAGED, Discarding, HeldBack, Queued, Waiting
 
 _QUEUED = Queued()
-
-
-CLUSTER_CAPACITY = Resources(cpu=1 << 20, memory_gb=1 << 20, gpu=1 << 20)
-"""What a task may request on a cluster. The cluster itself refuses what it can never provide."""
-
-
-@dataclass(slots=True, frozen=True)
-class ClusterLimits:
-    """How many tasks a cluster holds pending for this server."""
-
-    max_pending: int
-    user_max_pending: int
-    """Of one user's tasks."""
-
-
-@dataclass(slots=True, frozen=True)
-class Limits:
-    """The host's capacity and its owner's rules."""
-
-    capacity: Resources
-    """`gpu`: plain slots; 0 if the GPUs are those of the inventory (`GpusSeen`)."""
-    max_running: int
-    """Tasks that may hold a slot at the same time."""
-    reserve_after_ms: int
-    """Waiting time after which resources are reserved for a blocked task."""
-    worker_id: str
-    slots_per_gpu: int = 1
-    placement: Placement = Placement.FILL
-    half_life_ms: int = 86_400_000
-    """Time in which a user's past use loses half of its weight; 0: it never fades."""
-    user_gpus: int = 0
-    """GPUs that one user's tasks may hold together; 0: no limit."""
-    user_running: int = 0
-    """Tasks of one user that may hold a slot at the same time; 0: no limit."""
-    user_queued: int = 0
-    """Tasks of one user that may wait; 0: no limit."""
-    user_queued_bytes: int = 0
-    """Bytes of memory that one user's live tasks may take; 0: no limit."""
-    preemption: bool = False
-    """Stop preemptible tasks for more urgent ones."""
-    prestage: bool = False
-    """Make tasks ready while they wait."""
-    max_prestaged: int = 2
-    """Tasks without GPUs that are prestaged at the same time, at most."""
-    cluster: ClusterLimits | None = None
-    """Set if a cluster places the tasks; `None` if this host runs them."""
 
 
 @dataclass(slots=True)
@@ -78,6 +37,8 @@ class State:
     """Queued tasks that may not start now, whatever is free. None is in `queue`."""
     blocked: BlockedTasks = field(default_factory=BlockedTasks)
     """Which of those wait for other tasks, and for which."""
+    sweeps: SweepLimits = field(default_factory=SweepLimits)
+    """Sweeps whose tasks may not all be under way; tasks without a place are not in the queue."""
     wait_states: dict[str, Waiting] = field(default_factory=dict)
     """Sub-states of waiting tasks by id, those of `held_back` excluded. Another waiting task
     without an entry is `Queued()`."""
@@ -127,6 +88,10 @@ class State:
         state.shares = Shares(limits.half_life_ms, shares)
         unnamed = []
         for task in live:
+            # Those with an attempt first: they keep their places.
+            if (member := _limited(task)) is not None and task.status in HOLDING:
+                state.sweeps.take(task, member)
+        for task in live:
             state.enter(task, footprint(task.spec))
         for task in live:
             if task.has_open_conditions:
@@ -151,6 +116,7 @@ class State:
         other.queue = self.queue.copy()
         other.held_back = self.held_back.copy()
         other.blocked = BlockedTasks()  # A copy is for estimates: what is blocked has none.
+        other.sweeps = self.sweeps.copy()
         other.held = dict(self.held)
         other.user_gpus = dict(self.user_gpus)
         other.user_slots = dict(self.user_slots)
@@ -177,7 +143,8 @@ class State:
         self.user_bytes[after.user] += more
         self.live_bytes += more
         old, new = before.spec, after.spec
-        if after.id not in self.queue and after.id not in self.held_back:
+        waits = after.id in self.queue or after.id in self.held_back
+        if not waits and not self.sweeps.holds_back(after):
             return
         if (old.priority, old.hold, old.start_after) != (new.priority, new.hold, new.start_after):
             self.place_again(after, now)
@@ -189,6 +156,8 @@ class State:
         _take(self.user_bytes, task.user, size)
         self.live_bytes -= size
         self.leave(task)
+        if (member := _limited(task)) is not None:
+            self.sweeps.leave(task, member)
         self.blocked.remove(task.id)
         for other in task.spec.inputs_from or ():
             self.inputs[other].discard(task.id)
@@ -216,8 +185,12 @@ class State:
         asks = spec.hold or spec.start_after is not None or spec.after is not None
         if asks and not task.prestaged and (why := self._held_back(task, now)) is not None:
             self.held_back.add(task, why)
-        else:
+            if (member := _limited(task)) is not None:
+                self.sweeps.leave(task, member)  # Another one gets its place meanwhile.
+        elif (member := _limited(task)) is None:
             self.queue.add(task, now)
+        elif (since := self.sweeps.admit(task, member, now)) is not None:
+            self.queue.add(task, now, since=since)
 
     def _held_back(self, task: Task, now: int) -> HeldBack | None:
         return waiting.held_back(task, now, blocked=task.id in self.blocked)
@@ -248,12 +221,17 @@ class State:
         return self.wait_states.get(task_id) or self.held_back.get(task_id) or _QUEUED
 
     def due(self, now: int, elapsed: int = 0) -> None:
-        """Let delayed and postponed tasks whose time has come wait for their resources. `elapsed`:
-        see `ReadyQueue.due`; a time of the user's is one of the wall clock."""
+        """Let delayed and postponed tasks whose time has come wait for their resources, and tasks
+        whose sweep has a free place. `elapsed`: see `ReadyQueue.due`; a time of the user's is one
+        of the wall clock."""
         self.queue.due(now, elapsed)
         for task_id in self.held_back.due(now):
             self.held_back.remove(task_id)
             self._queue(self.tasks[task_id], now)
+        for task_id in self.sweeps.next(now):
+            task = self.tasks[task_id]
+            self.sweeps.admitted(task)
+            self.queue.add(task, now, since=now)
 
     def next_due(self) -> int | None:
         """When the next delayed or postponed task becomes ready; `None` if there is none."""
@@ -264,7 +242,8 @@ class State:
 
     def waiting_of(self, user: str) -> int:
         """Number of a user's waiting tasks, prestaged ones excluded."""
-        return self.queue.queued_by(user) + self.held_back.count_of(user)
+        waiting = self.queue.queued_by(user) + self.held_back.count_of(user)
+        return waiting + self.sweeps.waiting_of(user)
 
     def at_gate(self, task_id: str) -> None:
         """Note that a task's prestaged attempt waits at its gate."""
@@ -386,6 +365,12 @@ class State:
         """Tasks of a user that may still start; `None` if there is no limit."""
         most = self.limits.user_running
         return most - self.user_slots.get(user, 0) if most else None
+
+
+def _limited(task: Task) -> SweepMember | None:
+    """The task's place in a sweep with a limit; `None` if it is in none."""
+    member = task.spec.sweep
+    return member if member is not None and member.max_parallel else None
 
 
 def _take(counts: dict[str, int], user: str, number: int) -> None:

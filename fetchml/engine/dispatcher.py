@@ -14,7 +14,7 @@ from fetchml.core.reactor import step
 from fetchml.core.requests import text
 from fetchml.core.state import State
 from fetchml.errors import BadRequest
-from fetchml.ports.store import Store
+from fetchml.ports.store import Document, Store
 
 E = TypeVar("E", bound=Effect)
 
@@ -43,8 +43,9 @@ class Dispatcher:
         """Carry out all effects of this kind with `handler`, from now on."""
         self._handlers[kind] = handler
 
-    def apply(self, event: Event) -> asyncio.Future[None]:
-        """Return a future that is done when the event's changes are durable and published.
+    def apply(self, event: Event, documents: Sequence[Document] = ()) -> asyncio.Future[None]:
+        """Return a future that is done when the event's changes are durable and published, in one
+        commit with `documents`, which only a submission has.
 
         A record is made of what is in the state and in the event. So the event is looked at before
         anything is decided: then each of its records can be encoded. Raises BadRequest, with
@@ -78,17 +79,24 @@ class Dispatcher:
             done.set_result(None)
             return done
         # The task that gets the GPU next starts as soon as that is on the disk.
-        durable = self.record(event.now, decision.changes, followed=bool(checks))
+        durable = self.record(
+            event.now, decision.changes, followed=bool(checks), documents=documents
+        )
         if decision.effects:
             self._effects.append((self._seq, decision.effects))
         return durable
 
     def record(
-        self, now: int, tasks: Sequence[Task], *, followed: bool = False
+        self,
+        now: int,
+        tasks: Sequence[Task],
+        *,
+        followed: bool = False,
+        documents: Sequence[Document] = (),
     ) -> asyncio.Future[None]:
         """Make new versions of tasks durable, past the core: for tasks that have ended."""
         changes = [Change(seq, now, task) for seq, task in enumerate(tasks, start=self._seq + 1)]
-        durable = self._store.append(changes, followed=followed)
+        durable = self._store.append(changes, followed=followed, documents=documents)
         # Only now: what the store refuses to take must leave no gap in the numbers.
         self._seq += len(changes)
         self._newest = durable

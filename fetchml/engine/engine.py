@@ -27,6 +27,8 @@ from fetchml.engine.logs.search import LogSearcher
 from fetchml.engine.slow_reads import SEARCH_TOO_LONG, SlowReads
 from fetchml.engine.status import ServerStatus
 from fetchml.engine.submissions import Submissions
+from fetchml.engine.sweeps.results import SweepRanking
+from fetchml.engine.sweeps.service import Sweeps
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.changes import TaskChanges
@@ -89,6 +91,7 @@ class Engine:
         clock: Callable[[], int],
         private: bool,
         cluster: Cluster | None = None,
+        sweeps: Sweeps,
     ) -> None:
         """`private`: users see only their own tasks. `cluster`: `None` if this host runs them."""
         self._cluster = cluster
@@ -102,7 +105,10 @@ class Engine:
         self.list_waiting = waiting.first
         self.server_info = info.get
         self.run_doctor = diagnosis.run
-        self.experiment_results = ResultLists(experiments, self.list_tasks, files).list
+        results = ResultLists(experiments, self.list_tasks, files)
+        self.experiment_results = results.list
+        self.sweeps = sweeps
+        self.best_of_sweep = SweepRanking(sweeps, store, results, slow_reads).best
         self.status = status
         self._submissions = submissions
         self.usage = usage

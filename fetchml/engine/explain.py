@@ -8,6 +8,7 @@ from fetchml.core.model import ENDED, Status, Task
 from fetchml.core.scheduling.resources import fits
 from fetchml.core.scheduling.scheduler import SchedulingPass, ShareLevels
 from fetchml.core.state import State
+from fetchml.core.sweeps.member import SweepMember
 from fetchml.core.waiting import AtGate, Blocked, OnHold, Postponed
 from fetchml.system.pacing import Pace
 from fetchml.views import Explanation, Shortage
@@ -34,6 +35,8 @@ def explain(
     """
     if _waits(task) and (why := _why_held_back(state, task, now, may_name)) is not None:
         return Explanation(task.id, task.shown_status, why)
+    if _waits(task) and task.spec.sweep is not None and state.sweeps.holds_back(task):
+        return Explanation(task.id, task.shown_status, _sweep_limit(state, task.spec.sweep))
     if _waits(task) and state.limits.cluster is not None:
         return _waiting_on_cluster(state, task, now, before, cluster_reason)
     if _waits(task):
@@ -61,7 +64,7 @@ async def tasks_before(state: State, task: Task, now: int) -> int:
     """Count the ready tasks before a waiting one, with pauses for other requests. 0 for a task that
     does not wait, or may not start now."""
     before, pace = 0, Pace()
-    if _waits(task) and task.id not in state.held_back:
+    if _waits(task) and task.id not in state.held_back and not state.sweeps.holds_back(task):
         for part in state.queue.counts_before(task, ShareLevels(state, now)):
             before += part
             await pace.rest()
@@ -70,6 +73,14 @@ async def tasks_before(state: State, task: Task, now: int) -> int:
 
 def _waits(task: Task) -> bool:
     return task.shown_status is Status.QUEUED and task.cancel is None
+
+
+def _sweep_limit(state: State, member: SweepMember) -> str:
+    under_way, most = state.sweeps.under_way(member), member.max_parallel
+    return (
+        f"It waits for other tasks of its sweep: max_parallel is {most}, and {under_way} of them "
+        "have begun or are next."
+    )
 
 
 def _waiting_on_cluster(

@@ -1,13 +1,10 @@
 """What is taken: a submission is checked, counted against quotas and room, and made durable."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
-
-import msgspec
 
 from fetchml.core import acceptance, quotas
 from fetchml.core.acceptance import Refusal, RefusalKind, SubmissionRules
+from fetchml.core.events import Submitted
 from fetchml.core.footprint import footprint
 from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec
 from fetchml.core.requests import submission
@@ -19,6 +16,8 @@ from fetchml.engine.dispatcher import Dispatcher
 from fetchml.engine.experiments import Experiments
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.dependencies import Dependencies
+from fetchml.engine.tasks.field_names import OF_MANY, OF_THE_ONLY, FieldNames
+from fetchml.engine.tasks.idempotency import KEY_OF_ANOTHER, check_keys, digest
 from fetchml.engine.tasks.visible import VisibleTasks
 from fetchml.environments.service import Environments
 from fetchml.errors import (
@@ -35,14 +34,13 @@ from fetchml.errors import (
     ValidationFailed,
 )
 from fetchml.files.storage_usage import StorageUsage
-from fetchml.ports.store import IdempotentCreate, Store
+from fetchml.ports.store import Document, IdempotentCreate, Store
 from fetchml.snapshots.service import Snapshots
 from fetchml.system.ids import IdSequence
 from fetchml.system.locks import KeyedLocks
 from fetchml.system.pacing import Pace
 
 NO_SUCH_SNAPSHOT = FieldViolation("snapshot_id", "there is no such snapshot: upload it first")
-KEY_OF_ANOTHER = "was used with another request: take a new key"
 NO_SUCH_EXPERIMENT = FieldViolation("experiment_id", "no such experiment, or it is archived")
 
 _ERRORS: dict[RefusalKind, Callable[[str], RequestError]] = {
@@ -104,11 +102,11 @@ class Submissions:
         A repeated `idempotency_key` returns the task that it created before.
         """
         if idempotency_key is None:
-            [task] = await self._create(who, [request], [None], {}, _of_the_only)
+            [task] = await self._create(who, [request], [None], {}, OF_THE_ONLY)
             return task
         if fault := submission.idempotency_key_fault(idempotency_key):
             raise BadRequest(f"Idempotency-Key: {fault}")
-        [task] = await self._create_once(who, [request], [idempotency_key], _of_the_only)
+        [task] = await self._create_once(who, [request], [idempotency_key], OF_THE_ONLY)
         return task
 
     async def validate_task(
@@ -126,7 +124,7 @@ class Submissions:
         keys = [] if idempotency_key is None else [idempotency_key]
         known = await self._store.find_idempotent(who.user, keys) if keys else {}
         new = await self._create(
-            who, [request], [idempotency_key], known, _of_the_only, dry_run=True
+            who, [request], [idempotency_key], known, OF_THE_ONLY, dry_run=True
         )
         if new:
             return new[0], True
@@ -144,15 +142,15 @@ class Submissions:
         that it created before.
         """
         keys = idempotency_keys or [None] * len(requests)
-        _check_keys(keys)
-        return await self._create_once(who, requests, keys, _of_many)
+        check_keys(keys)
+        return await self._create_once(who, requests, keys, OF_MANY)
 
     async def _create_once(
         self,
         who: Principal,
         requests: Sequence[Mapping[str, object]],
         keys: Sequence[str | None],
-        named: "_FieldNames",
+        named: FieldNames,
     ) -> list[Task]:
         """Create the tasks whose keys are new, and find the others."""
         used = [key for key in keys if key is not None]
@@ -178,7 +176,7 @@ class Submissions:
         requests: Sequence[Mapping[str, object]],
         keys: Sequence[str | None],
         known: Mapping[str, IdempotentCreate],
-        named: "_FieldNames",
+        named: FieldNames,
         *,
         dry_run: bool = False,
     ) -> list[Task]:
@@ -225,7 +223,7 @@ class Submissions:
         requests: Sequence[Mapping[str, object]],
         keys: Sequence[str | None],
         known: Mapping[str, IdempotentCreate],
-        named: "_FieldNames",
+        named: FieldNames,
     ) -> list[_New]:
         """What the requests with new keys ask for. Raises ValidationFailed: for many requests with
         no more than the first MAX_VIOLATIONS faults, since the rest of a batch that is refused
@@ -236,28 +234,22 @@ class Submissions:
         for index, (request, key) in enumerate(zip(requests, keys, strict=True)):
             if index and pace.due:
                 await pace.rest()
-            idempotency = None if key is None else Idempotency(key, _digest(request))
+            idempotency = None if key is None else Idempotency(key, digest(request))
             if idempotency is not None and (earlier := known.get(idempotency.key)) is not None:
                 if earlier.digest != idempotency.digest:
                     violations.append(FieldViolation(named.key(index), KEY_OF_ANOTHER))
                 continue
             try:
                 spec = self._accept_one(who, request)
-                if spec.dataset_specs and (fault := await self._datasets.fault(spec.dataset_specs)):
-                    raise ValidationFailed([FieldViolation("dataset_specs", fault)])
-                if spec.checkpoint_from is not None:
-                    await self._require_checkpoint(who, spec.checkpoint_from)
-                if spec.after and (wrong := await self._dependencies.fault(who, spec)):
-                    raise ValidationFailed([wrong])
-                if spec.environment is not None:
-                    await self._require_environment(spec)
+                if spec.dataset_specs or spec.checkpoint_from or spec.after or spec.environment:
+                    await self._check_sources(who, spec)
                 new.append((spec, idempotency))
             except ValidationFailed as error:
                 violations += [
                     FieldViolation(named.field(index, each.field), each.rule)
                     for each in error.violations
                 ]
-            if len(violations) >= MAX_VIOLATIONS and named is _of_many:
+            if len(violations) >= MAX_VIOLATIONS and named is OF_MANY:
                 del violations[MAX_VIOLATIONS:]
                 rule = f"the tasks after tasks[{index}] were not checked: mend these faults first"
                 violations.append(FieldViolation("tasks", rule))
@@ -281,6 +273,74 @@ class Submissions:
             fault := await self._environments.fault(spec.snapshot_id, spec.environment)
         ):
             raise ValidationFailed([FieldViolation("environment", fault)])
+
+    # For sweeps, whose tasks differ in a few fields only.
+
+    def new_id(self, now: int) -> str:
+        """Return an id that sorts before those of later tasks."""
+        return self._ids.next(now)
+
+    def require_accepting(self, who: Principal, count: int) -> None:
+        """Raises the error of a user who may not submit `count` tasks now, whatever they are."""
+        refusal = acceptance.refusal(
+            self._state,
+            who,
+            count,
+            disk_has_room=self._store.has_room(),
+            used=self._usage.used_by(who.user),
+            allowed_bytes=self._usage.allowed_bytes,
+        )
+        if refusal is not None:
+            raise _error(refusal)
+
+    async def accept(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
+        """Return the task that a request asks for. Raises ValidationFailed."""
+        spec = self._accept_one(who, request)
+        if spec.dataset_specs or spec.checkpoint_from or spec.after or spec.environment:
+            await self._check_sources(who, spec)
+        return spec
+
+    async def create_accepted(
+        self,
+        who: Principal,
+        specs: Sequence[TaskSpec],
+        footprints: Sequence[int],
+        *,
+        documents: Sequence[Document] = (),
+        replaced: Sequence[Task] = (),
+        now: int | None = None,
+        dry_run: bool = False,
+    ) -> list[Task]:
+        """Create the tasks of valid specifications, all of one snapshot, in one durable commit with
+        `documents` and the ended tasks `replaced`. `footprints`: bytes of memory of each."""
+        ended: Mapping[str, Status] = {}
+        if any(spec.after for spec in specs):
+            ended = await self._dependencies.ended(specs)
+        now, sender = now or self._clock(), who.sender
+        tasks = [Task(self._ids.next(now), who.user, spec, now, sender=sender) for spec in specs]
+        if (refusal := acceptance.no_place(self._state, who.user, footprints)) is not None:
+            self.refused += not dry_run
+            raise _error(refusal)
+        # Others had their turn while they were checked.
+        snapshot_id = specs[0].snapshot_id
+        if snapshot_id is not None and self._snapshots.to_run(who.user, snapshot_id) is None:
+            raise ValidationFailed([NO_SUCH_SNAPSHOT])
+        if not dry_run:
+            await self._dispatcher.apply(
+                Submitted(now, tasks, footprints, ended, replaced), documents
+            )
+        return tasks
+
+    async def _check_sources(self, who: Principal, spec: TaskSpec) -> None:
+        """Raises ValidationFailed."""
+        if spec.dataset_specs and (fault := await self._datasets.fault(spec.dataset_specs)):
+            raise ValidationFailed([FieldViolation("dataset_specs", fault)])
+        if spec.checkpoint_from is not None:
+            await self._require_checkpoint(who, spec.checkpoint_from)
+        if spec.after and (wrong := await self._dependencies.fault(who, spec)):
+            raise ValidationFailed([wrong])
+        if spec.environment is not None:
+            await self._require_environment(spec)
 
     def _accept_one(self, who: Principal, request: Mapping[str, object]) -> TaskSpec:
         snapshot_id = request.get("snapshot_id")
@@ -324,42 +384,5 @@ class Submissions:
         self._usage.require_room(user)
 
 
-class _FieldNames(NamedTuple):
-    """How errors name the fields of the request with this index."""
-
-    field: Callable[[int, str], str]
-    key: Callable[[int], str]
-    """The idempotency key's field."""
-
-
-_of_the_only = _FieldNames(lambda _, field: field, lambda _: "Idempotency-Key")
-_of_many = _FieldNames(
-    lambda index, field: f"tasks[{index}].{field}", lambda index: f"tasks[{index}].idempotency_key"
-)
-
-
 def _error(refusal: Refusal) -> RequestError:
     return _ERRORS[refusal.kind](refusal.message)
-
-
-def _digest(request: Mapping[str, object]) -> str:
-    return hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
-
-
-def _check_keys(keys: Sequence[str | None]) -> None:
-    """Raises ValidationFailed."""
-    first = dict[str, int]()
-    violations: list[FieldViolation] = []
-    for index, key in enumerate(keys):
-        if key is None:
-            continue
-        fault = submission.idempotency_key_fault(key)
-        if key in first:
-            fault = f"is that of tasks[{first[key]}] too: each needs its own"
-        first.setdefault(key, index)
-        if len(violations) == MAX_VIOLATIONS:
-            break
-        if fault:
-            violations.append(FieldViolation(f"tasks[{index}].idempotency_key", fault))
-    if violations:
-        raise ValidationFailed(violations)

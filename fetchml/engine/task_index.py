@@ -156,6 +156,7 @@ def _needs_search(query: TaskQuery) -> bool:
         for each in (
             query.job_name_prefix,
             query.experiment_id,
+            query.sweep_id,
             query.text,
             query.created_after,
             query.created_before,

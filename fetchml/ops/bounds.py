@@ -18,6 +18,7 @@ from fetchml.config.settings import Settings
 from fetchml.core import quotas
 from fetchml.core.model import ENDED
 from fetchml.engine import feed, task_index
+from fetchml.engine.sweeps import service
 from fetchml.files import output_archives
 
 PROCESS_BYTES = 256 << 20
@@ -41,6 +42,7 @@ def memory_bounds(settings: Settings) -> tuple[MemoryBound, ...]:
         ),
         MemoryBound("tasks that have not ended", quotas.MAX_LIVE_BYTES),
         MemoryBound("the newest tasks that have ended", len(ENDED) * task_index.RECENT_BYTES),
+        MemoryBound("sweeps", service.MAX_SWEEPS * service.SWEEP_BYTES),
         MemoryBound("the newest changes", feed.KEPT_BYTES),
         MemoryBound(
             "HTTP connections", settings.server.max_connections * connection.CONNECTION_BYTES

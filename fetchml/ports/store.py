@@ -35,6 +35,8 @@ class TaskQuery(msgspec.Struct, frozen=True):
     created_before: int | None = None
     """Only tasks created before this time."""
     id_suffix: str | None = None
+    sweep_id: str | None = None
+    """Tasks that were submitted again in their sweep are left out."""
     limit: int = 50
     offset: int = 0
     before: tuple[int, str] | None = None
@@ -108,6 +110,16 @@ class StoredState(msgspec.Struct):
     if they would take more than `recent_bytes` of memory."""
     counts: dict[tuple[str, Status], int]
     """Visible tasks in the whole store by (user, status)."""
+    sweep_counts: dict[tuple[str, Status], int] = {}
+    """The same by (sweep, status), for tasks that are in a sweep."""
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A record of a small collection."""
+
+    kind: str
+    id: str
+    data: bytes
 
 
 class IdempotentCreate(msgspec.Struct, frozen=True):
@@ -154,8 +166,15 @@ class Store(Protocol):
         """Call `listener` with all changes that become durable from now on, in order, in the event
         loop. Listeners are called in the order in which they subscribed."""
 
-    def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
-        """Make the changes durable, in one commit with all others of this moment.
+    def append(
+        self,
+        changes: Sequence[Change],
+        *,
+        followed: bool = False,
+        documents: Sequence[Document] = (),
+    ) -> asyncio.Future[None]:
+        """Make the changes durable, in one commit with all others of this moment. `documents` are
+        inserted or replaced in the same commit: all of it is durable, or nothing.
 
         Calls keep their order. When the future resolves, the changes are on disk (fsync) and
         every listener has been called with them. `followed`: more changes come within milliseconds,

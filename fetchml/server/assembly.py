@@ -6,21 +6,17 @@ the core's effects; and JupyterServices' own listener.
 """
 
 from dataclasses import dataclass
-from datetime import tzinfo
 from functools import partial
-from pathlib import Path
 
-from fetchml.access.service import DEFAULT_ACCESS, AccessOptions, TaskAccess
+from fetchml.access.service import TaskAccess
 from fetchml.adapters.jupyter.client import HttpJupyterClient
 from fetchml.attempts.checkpoints import Checkpoints
-from fetchml.attempts.manager import AttemptManager, AttemptSettings
+from fetchml.attempts.manager import AttemptManager
 from fetchml.attempts.staging import Inputs
 from fetchml.attempts.task_inputs import TaskInputs
 from fetchml.auth.audit import Audit
-from fetchml.core.acceptance import SubmissionRules
 from fetchml.core.events import CheckGpus, DiscardAttempt, OpenGate, RunAttempt, StopAttempt
-from fetchml.core.state import Limits, State
-from fetchml.datasets.provider import DatasetProvider
+from fetchml.core.state import State
 from fetchml.engine.change_log import log_changes
 from fetchml.engine.daily_counts import DailyCounts, day_of
 from fetchml.engine.dispatcher import Dispatcher
@@ -30,7 +26,7 @@ from fetchml.engine.estimates import Estimates
 from fetchml.engine.experiments import Experiments, experiment_records
 from fetchml.engine.feed import Feed
 from fetchml.engine.gpus.gpus import Gpus
-from fetchml.engine.host.diagnosis import Diagnosis, Examine, examine_nothing
+from fetchml.engine.host.diagnosis import Diagnosis
 from fetchml.engine.host.info import ServerInformation
 from fetchml.engine.lifecycle import Lifecycle
 from fetchml.engine.logs.reader import LogReader
@@ -43,6 +39,7 @@ from fetchml.engine.share_store import ShareStore
 from fetchml.engine.slow_reads import SlowReads
 from fetchml.engine.status import ServerStatus
 from fetchml.engine.submissions import Submissions
+from fetchml.engine.sweeps.service import KnownSweeps, Sweeps
 from fetchml.engine.task_index import TaskIndex
 from fetchml.engine.task_lookup import TaskLookup
 from fetchml.engine.tasks.changes import TaskChanges
@@ -56,70 +53,20 @@ from fetchml.engine.wait_times import WaitTimes
 from fetchml.engine.watch import Watches
 from fetchml.engine.watched_tasks import watched_tasks
 from fetchml.environments.service import Environments
-from fetchml.files.folder_events import FolderEvents
 from fetchml.files.output_archives import OutputArchives
 from fetchml.files.storage_monitor import MonitoredTasks
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.files.task_files import TaskFiles
-from fetchml.files.task_users import FileOwners
-from fetchml.jupyter.options import JupyterOptions
 from fetchml.jupyter.service import JupyterServices
 from fetchml.jupyter.service_key import load_key
 from fetchml.jupyter.workspaces import Workspaces
-from fetchml.ports.cluster import Cluster
-from fetchml.ports.gpu import GpuInventory
-from fetchml.ports.launcher import Launcher
-from fetchml.ports.store import Store, StoredState
-from fetchml.server.environment_wiring import EnvironmentWiring
+from fetchml.ports.store import Store
+from fetchml.server.options import Options as Options  # noqa: PLC0414  # others import it from here
+from fetchml.server.options import Outside as Outside  # noqa: PLC0414  # others import it from here
 from fetchml.snapshots.files import SnapshotFiles
-from fetchml.snapshots.options import SnapshotOptions
 from fetchml.snapshots.service import Snapshots
 from fetchml.system.clock import Clock
 from fetchml.system.ids import IdSequence
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """What the server stands on, chosen by its settings."""
-
-    store: Store
-    """It is open."""
-    restored: StoredState
-    """What the store held when it was opened."""
-    launcher: Launcher
-    inventory: GpuInventory | None
-    """`None`: plain slots."""
-    datasets: DatasetProvider
-    owners: FileOwners
-    folder_watch: FolderEvents
-    cluster: Cluster | None = None
-    """`None` if this host runs the tasks."""
-    environments: EnvironmentWiring = EnvironmentWiring()  # noqa: RUF009 - immutable
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    data_dir: Path
-    tasks_dir: Path
-    """Where the files of tasks are: the data directory, or a cluster's shared folder."""
-    limits: Limits
-    rules: SubmissionRules
-    runs: AttemptSettings
-    snapshots: SnapshotOptions
-    jupyter: JupyterOptions
-    workspaces: Path
-    """Where those of Jupyter services are."""
-    private: bool
-    """Users see only what is their own."""
-    zone: tzinfo
-    """In which a day begins and ends."""
-    user_storage_bytes: int
-    """What the files of one user may take; 0: any amount."""
-    samples: bool = True
-    """Samples of what tasks and GPUs use are taken."""
-    access: AccessOptions = DEFAULT_ACCESS
-    examine: Examine = examine_nothing
-    """The checks of `fetchml doctor`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +101,8 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     store, restored, private = outside.store, outside.restored, options.private
     # What is remembered.
     records = await experiment_records(store)
-    newest = max((each.created_at for each in records), default=0)
+    sweeps = await KnownSweeps.load(store, restored)
+    newest = max((each.created_at for each in (*records, *sweeps.records)), default=0)
     clock = Clock(max(restored.last_created_at, newest))
     ids = IdSequence(restored.last_created_at)
     files = TaskFiles(options.tasks_dir)
@@ -178,6 +126,7 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
     dispatcher = Dispatcher(state, store, restored.last_seq, clock)
     for listener in (
         index.committed,
+        sweeps.counts.committed,
         counts.committed,
         log_changes,
         feed.committed,
@@ -370,6 +319,17 @@ async def assemble(outside: Outside, options: Options) -> Assembly:
         clock=clock,
         private=private,
         cluster=outside.cluster,
+        sweeps=Sweeps(
+            sweeps,
+            store,
+            state,
+            submissions,
+            ended,
+            dispatcher,
+            audit,
+            clock=clock,
+            private=private,
+        ),
     )
     await snapshots.load()
     await jupyter.load()

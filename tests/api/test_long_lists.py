@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from fetchml.api.grpc.experiments import ExperimentService
+from fetchml.api.grpc.groups.experiments import ExperimentService
 from fetchml.api.grpc.rpc_context import RpcContext
 from fetchml.api.grpc.snapshots import SnapshotService
 from fetchml.api.http import request as http

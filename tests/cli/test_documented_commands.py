@@ -115,6 +115,7 @@ class Place:
         code.mkdir()
         (code / "train.py").write_text(TRAIN)
         (code / "job.sh").write_text('#!/bin/sh\n#SBATCH --job-name=example\necho "$@"\n')
+        (code / "runs.csv").write_text("lr,layers\n0.1,2\n")
         (code / "key.txt").write_text(self._key)
         # The default command of a task is 'python train.py', and hosts call it python3.
         (code / "fetchml.toml").write_text('command = ["python3", "train.py"]\n')

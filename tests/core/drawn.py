@@ -5,6 +5,7 @@ import hypothesis.strategies as st
 from fetchml.core.model import Resources, TaskSpec
 from fetchml.core.scheduling.allocator import Placement
 from fetchml.core.state import Limits
+from tests.core.oracle import TWO_OF_A_SWEEP
 
 limits = st.builds(
     Limits,
@@ -32,6 +33,7 @@ specs = st.builds(
     max_retries=st.integers(0, 3),
     preemptible=st.booleans(),
     warn_seconds=st.sampled_from([0, 30]),
+    sweep=st.sampled_from([None, TWO_OF_A_SWEEP]),
 )
 ends = st.one_of(
     st.builds(lambda code: {"code": code}, st.integers(0, 3)),

@@ -4,7 +4,11 @@ from collections.abc import Collection
 
 from fetchml.core.model import HaltCause, Task
 from fetchml.core.state import State
+from fetchml.core.sweeps.member import SweepMember
 from fetchml.core.waiting import Discarding, held_back
+
+TWO_OF_A_SWEEP = SweepMember("s", 0, {}, 2)
+"""Of a sweep of which two tasks may be under way."""
 
 
 def in_order(state: State, now: int) -> list[Task]:
@@ -50,7 +54,7 @@ def could_start(state: State, now: int) -> str | None:
             not wanted.memory_gb or wanted.memory_gb <= memory
         )
         enough = has_cores and wanted.gpu <= len(candidates)
-        ready_at = max(task.created_at, task.not_before)
+        ready_at = max(task.created_at, task.not_before, _has_place_since(state, task))
         waited = now - ready_at >= state.limits.reserve_after_ms and is_head
         keeps = waited or task.id in winners
         own = [uuid for uuid in task.gpu_uuids if uuid in gpus]
@@ -87,3 +91,10 @@ def _over_quota(state: State, task: Task) -> bool:
             return True
     left = state.quota_left(task.user)
     return left is not None and 0 < task.spec.resources.gpu > left
+
+
+def _has_place_since(state: State, task: Task) -> int:
+    member = task.spec.sweep
+    if member is None or not member.max_parallel:
+        return 0
+    return state.sweeps._sweeps[member.id].taken[task.id]

@@ -23,6 +23,7 @@ from fetchml.core.model import Change, Resources, Sender
 from fetchml.core.state import Limits, State
 from fetchml.engine import dispatcher
 from fetchml.errors import BadRequest
+from fetchml.ports.store import Document
 from fetchml.system.clock import Clock
 from tests.support.tasks import task
 
@@ -35,7 +36,13 @@ class SlowDisk:
     def __init__(self) -> None:
         self.handed_in: list[Change] = []
 
-    def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
+    def append(
+        self,
+        changes: Sequence[Change],
+        *,
+        followed: bool = False,
+        documents: Sequence[Document] = (),
+    ) -> asyncio.Future[None]:
         self.handed_in += changes
         return asyncio.get_running_loop().create_future()
 

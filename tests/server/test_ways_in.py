@@ -29,6 +29,7 @@ from tests.server.ways_in_table import (
     REST,
     STATUS,
     STREAMS,
+    SWEEP,
     Expected,
 )
 from tests.support import grpc_world, rest_world
@@ -83,6 +84,9 @@ class Box:
         number = next(self._numbers)
         task = await self.owner.submit({"job_name": "a", "command": ["sh", "-c", script]})
         experiment = await self.owner.submit({"name": "a"}, "/v1/experiments")
+        sweep = await self.owner.submit(SWEEP, "/v1/sweeps")
+        sweep_id = sweep.json["id"]
+        of_sweep = (await self.owner.get(f"/v1/tasks?sweep_id={sweep_id}")).json["tasks"]
         code = archive({"mine": str(number).encode(), "result": b"x"})
         snapshot = await self.owner.ask(
             "PUT", "/v1/snapshots", code, Content_Type="application/gzip"
@@ -93,6 +97,8 @@ class Box:
         return {
             "task": task.json["id"],
             "experiment": experiment.json["id"],
+            "sweep": sweep_id,
+            "of_sweep": of_sweep[0]["id"],
             "snapshot": snapshot.json["id"],
             "key": key.key.id,
         }
@@ -325,6 +331,7 @@ def test_every_operation_is_in_the_table() -> None:
     placeholders = {
         "{taskId}": "{task}",
         "{experimentId}": "{experiment}",
+        "{sweepId}": "{sweep}",
         "{snapshotId}": "{snapshot}",
         "{serviceId}": "{service}",
         "{keyId}": "{key}",

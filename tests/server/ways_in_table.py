@@ -16,6 +16,7 @@ from fetchml.v1 import (
     server_pb2,
     snapshot_pb2,
     storage_pb2,
+    sweep_pb2,
     task_pb2,
     usage_pb2,
 )
@@ -50,6 +51,7 @@ INTERRUPT = Expected("409 403 403 409", "409 404 404 409")
 ADMINS = Expected("403 403 403 ok", "403 403 403 ok")
 ADMINS_IN_VAIN = Expected("403 403 403 409", "403 403 403 409")
 """Admins only, and impossible for a task that has ended."""
+SWEEP = {"task": {"job_name": "a"}, "parameters": {"lr": {"range": [1, 1]}}}
 # `{task}` is a task of the owner that has ended, with a log and an output. With `fresh` the ids are
 # those of things that the owner made just now, for this one call; the task waits in the queue.
 REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
@@ -92,6 +94,20 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
     ("DELETE", "/v1/experiments/{experiment}", END, {"fresh": True}),
     ("POST", "/v1/experiments", SUBMIT, {"json": {"name": "a"}}),
     ("POST", "/v1/experiments", NAME, {"json": {"name": "a", "commit_id": "{snapshot}"}}),
+    ("GET", "/v1/sweeps?limit=1000", LISTED, {"lists": "sweep"}),
+    ("GET", "/v1/sweeps/{sweep}", SEE, {}),
+    ("GET", "/v1/sweeps/{sweep}/best?metric=loss", SEE, {}),
+    ("POST", "/v1/sweeps/{sweep}/cancel", END, {"fresh": True}),
+    ("POST", "/v1/sweeps/{sweep}/retry", END, {}),
+    ("POST", "/v1/sweeps", SUBMIT, {"json": SWEEP}),
+    ("POST", "/v1/sweeps?validate_only=1", SUBMIT, {"json": SWEEP}),
+    (
+        "POST",
+        "/v1/sweeps",
+        NAME,
+        {"json": {**SWEEP, "task": {"job_name": "a", "experiment_id": "{experiment}"}}},
+    ),
+    ("GET", "/v1/tasks?sweep_id={sweep}", LISTED, {"lists": "of_sweep", "fresh": True}),
     ("GET", "/v1/snapshots", LISTED, {"lists": "snapshot"}),
     ("GET", "/v1/snapshots/{snapshot}", SEE, {}),
     ("GET", "/v1/snapshots/{snapshot}/files", SEE, {}),
@@ -116,7 +132,7 @@ REST: list[tuple[str, str, Expected, dict[str, Any]]] = [
         "POST",
         "/v1/storage/prune",
         ADMINS_BUT_OWN,
-        {"json": {"older_than_seconds": 99, "user_id": "owner", "apply": True}},
+        {"json": {"older_than_seconds": 99_999, "user_id": "owner", "apply": True}},
     ),
     ("POST", "/v1/gpus/slot-0/drain", ADMINS, {}),
     ("POST", "/v1/gpus/slot-0/undrain", ADMINS, {}),
@@ -166,6 +182,24 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ),
     ("ExperimentService.DeleteExperiment", {"experiment_id": "{experiment}"}, END, {"fresh": True}),
     ("ExperimentService.CreateExperiment", {"name": "a"}, SUBMIT, {}),
+    ("SweepService.ListSweeps", {"limit": 1000}, LISTED, {"lists": "sweep"}),
+    ("SweepService.GetSweep", {"sweep_id": "{sweep}"}, SEE, {}),
+    ("SweepService.ListBestTasks", {"sweep_id": "{sweep}", "metric": "loss"}, SEE, {}),
+    ("SweepService.CancelSweep", {"sweep_id": "{sweep}"}, END, {"fresh": True}),
+    ("SweepService.RetrySweep", {"sweep_id": "{sweep}"}, END, {}),
+    ("SweepService.CreateSweep", SWEEP, SUBMIT, {}),
+    (
+        "SweepService.CreateSweep",
+        {**SWEEP, "task": {"job_name": "a", "experiment_id": "{experiment}"}},
+        NAME,
+        {},
+    ),
+    (
+        "TaskService.ListTasks",
+        {"sweep_id": "{sweep}"},
+        LISTED,
+        {"lists": "of_sweep", "fresh": True},
+    ),
     ("SnapshotService.ListSnapshots", {}, LISTED, {"lists": "snapshot"}),
     ("SnapshotService.GetSnapshot", {"snapshot_id": "{snapshot}"}, SEE, {}),
     ("SnapshotService.ListSnapshotFiles", {"snapshot_id": "{snapshot}"}, SEE, {}),
@@ -190,7 +224,7 @@ GRPC: list[tuple[str, dict[str, Any], Expected, dict[str, Any]]] = [
     ("StorageService.PruneStorage", {"older_than_seconds": 9}, SUBMIT, {}),
     (
         "StorageService.PruneStorage",
-        {"older_than_seconds": 99, "user_id": "owner", "apply": True},
+        {"older_than_seconds": 99_999, "user_id": "owner", "apply": True},
         ADMINS_BUT_OWN,
         {},
     ),
@@ -236,6 +270,7 @@ FILES = (
     server_pb2,
     snapshot_pb2,
     storage_pb2,
+    sweep_pb2,
     task_pb2,
     usage_pb2,
 )

@@ -19,6 +19,7 @@ def check(state: State) -> None:
     assert state.held.keys() <= state.tasks.keys(), "a slot is held by a task that is gone"
     nowhere = len(state.tasks) - len(state.queue) - len(state.held) - len(state.handed_over)
     nowhere -= len(state.held_back)
+    nowhere -= len(state.sweeps)
     assert nowhere == 0, f"{nowhere} tasks are nowhere"
     for task_id, wait_state in state.wait_states.items():
         waits = task_id in state.queue or task_id in state.handed_over
@@ -27,6 +28,7 @@ def check(state: State) -> None:
     needed = {(n, t.id) for t in state.tasks.values() for n in t.spec.inputs_from or ()}
     assert needed == {(n, t) for n, tasks in state.inputs.items() for t in tasks}, "inputs"
     _check_users(state)
+    _check_sweeps(state)
     _check_gpus(state)
     _check_prestaged(state)
 
@@ -38,9 +40,12 @@ def _check_task(state: State, task: Task) -> None:
     waits = task.status is Status.QUEUED or task.prestaged
     on_cluster = task.prestaged and state.limits.cluster is not None
     in_queue, held_back = task.id in state.queue, task.id in state.held_back
-    assert (waits and not on_cluster) == (in_queue + held_back == 1), f"{task.id}: queue"
+    for_sweep = state.sweeps.holds_back(task)
+    places = in_queue + held_back + for_sweep
+    assert (waits and not on_cluster) == (places == 1), f"{task.id}: queue"
     assert not (in_queue and task.spec.hold and not task.prestaged), f"{task.id}: held in the queue"
     assert not (held_back and task.status is not Status.QUEUED), f"{task.id}: {task.status}"
+    assert not (for_sweep and task.status is not Status.QUEUED), f"{task.id}: {task.status}"
     assert on_cluster == (task.id in state.handed_over), f"{task.id}: handed over"
     wait_state = state.wait_state(task.id)
     begun = not isinstance(wait_state, Queued | HeldBack)
@@ -84,6 +89,28 @@ def _check_users(state: State) -> None:
         sizes[task.user] = sizes.get(task.user, 0) + footprint(task.spec)
     assert sizes == state.user_bytes, "users' memory"
     assert sum(sizes.values()) == state.live_bytes, "memory of live tasks"
+
+
+def _check_sweeps(state: State) -> None:
+    waiting: dict[str, int] = {}
+    members: dict[str, list[Task]] = {}
+    for task in state.tasks.values():
+        if task.spec.sweep is not None and task.spec.sweep.max_parallel:
+            members.setdefault(task.spec.sweep.id, []).append(task)
+    for tasks in members.values():
+        held_back = [task for task in tasks if state.sweeps.holds_back(task)]
+        others = [task for task in tasks if task.id not in state.held_back]
+        under_way = [task for task in others if not state.sweeps.holds_back(task)]
+        member = tasks[0].spec.sweep
+        assert member is not None
+        assert state.sweeps.under_way(member) == len(under_way), f"{member.id}: places"
+        assert len(under_way) <= member.max_parallel, f"{member.id}: too many"
+        assert not held_back or len(under_way) == member.max_parallel, f"{member.id}: a free place"
+        for task in held_back:
+            waiting[task.user] = waiting.get(task.user, 0) + 1
+    assert sum(waiting.values()) == len(state.sweeps), "tasks that wait for a place"
+    for user, number in waiting.items():
+        assert state.sweeps.waiting_of(user) == number, f"{user}: tasks that wait for a place"
 
 
 def _check_gpus(state: State) -> None:

@@ -9,6 +9,7 @@ from fetchml.core.audit import AuditEntry
 from fetchml.core.model import ENDED, Change, Kept, Key, Task
 from fetchml.ports.store import (
     AuditQuery,
+    Document,
     IdempotentCreate,
     OldTasks,
     OldTasksTotal,
@@ -49,12 +50,27 @@ class MemoryStore:
                 for status in ENDED
             },
             counts=dict(Counter((task.user, task.status) for task in visible)),
+            sweep_counts=dict(
+                Counter(
+                    (sweep_id, task.status)
+                    for task in visible
+                    if (sweep_id := _sweep(task)) is not None
+                )
+            ),
         )
 
     def subscribe(self, listener: Callable[[Sequence[Change]], None]) -> None:
         self._listeners.append(listener)
 
-    def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
+    def append(
+        self,
+        changes: Sequence[Change],
+        *,
+        followed: bool = False,
+        documents: Sequence[Document] = (),
+    ) -> asyncio.Future[None]:
+        for each in documents:
+            self.documents[each.kind, each.id] = each.data
         self.journal += changes
         self.tasks |= {change.task.id: change.task for change in changes}
         for change in changes:
@@ -78,6 +94,7 @@ class MemoryStore:
             and query.user in {None, task.user}
             and task.spec.job_name.startswith(query.job_name_prefix or "")
             and query.experiment_id in {None, task.spec.experiment_id}
+            and query.sweep_id in {None, _sweep(task)}
             and (query.created_after is None or task.created_at >= query.created_after)
             and (query.created_before is None or task.created_at < query.created_before)
             and task.id.endswith(query.id_suffix or "")
@@ -154,6 +171,11 @@ class MemoryStore:
         raise NotImplementedError
 
     async def close(self) -> None: ...
+
+
+def _sweep(task: Task) -> str | None:
+    member = task.spec.sweep
+    return None if member is None or task.superseded else member.id
 
 
 def _age(task: Task) -> tuple[int, str]:

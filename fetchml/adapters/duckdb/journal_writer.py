@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import duckdb
 import msgspec
 
+from fetchml.adapters.duckdb import sql
 from fetchml.core.audit import AuditEntry
 from fetchml.core.model import Change
 from fetchml.core.requests.text import is_valid
+from fetchml.ports.store import Document
 
 COMMIT_ROWS = 4_096
 COMMIT_CHARACTERS = 16 << 20
@@ -52,6 +54,7 @@ class _Append(NamedTuple):
     """Size of each row's data, in characters."""
     future: asyncio.Future[None]
     followed: bool
+    documents: Sequence[Document]
 
 
 class _Execute(NamedTuple):
@@ -110,8 +113,16 @@ class JournalWriter:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
+    def append(
+        self,
+        changes: Sequence[Change],
+        *,
+        followed: bool = False,
+        documents: Sequence[Document] = (),
+    ) -> asyncio.Future[None]:
         """In the event loop. What can't be encoded raises here and harms nothing else."""
+        for document in documents:
+            _require_storable((document.kind, document.id, document.data))
         rows = list[tuple[int, int, str, str]]()
         sizes = list[int]()
         for change in changes:
@@ -121,7 +132,7 @@ class JournalWriter:
             sizes.append(len(data))
         # One future a call: cancelling one waiter must not cancel the others of its commit.
         future = self._loop.create_future()
-        self._waiting.put(_Append(changes, rows, sizes, future, followed))
+        self._waiting.put(_Append(changes, rows, sizes, future, followed, documents))
         if self._waiting.qsize() >= self._enough:
             self._enough_came.set()
         return future
@@ -199,6 +210,7 @@ class JournalWriter:
         rows = list[tuple[int, int, str, str]]()
         sizes = list[int]()
         changes = list[Change]()
+        documents = list[Document]()
         executed = list[_Execute]()
         audited = list[tuple[str | int | None, ...]]()
         futures = list[asyncio.Future[None]]()
@@ -212,6 +224,7 @@ class JournalWriter:
                 rows.extend(item.rows)
                 sizes.extend(item.sizes)
                 changes.extend(item.changes)
+                documents.extend(item.documents)
             else:
                 audited.append(item.row)
         with self._commits:
@@ -223,14 +236,19 @@ class JournalWriter:
                     failed.append(_Failed(each.future, error))
                 else:
                     futures.append(each.future)
-            if audited:
+            together = bool(audited or documents)
+            if together:
                 self._connection.begin()
+            for document in documents:
+                values = [document.kind, document.id, document.data]
+                self._connection.execute(sql.PUT_DOCUMENT, values)
+            if audited:
                 appenders.audit.append_rows(audited)
                 appenders.audit.flush()
             if changes:
                 appenders.journal.append_rows(rows)
                 appenders.journal.flush()
-            if audited:
+            if together:
                 self._connection.commit()
         if changes:
             self._on_commit(changes[-1].seq, sizes)

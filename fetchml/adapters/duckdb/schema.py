@@ -92,6 +92,10 @@ MIGRATIONS: Sequence[str] = (
           WHERE ended_at IS NOT NULL AND NOT service)
     WHERE day IS NOT NULL GROUP BY ALL;
     """,
+    # 7: the sweep that a task is in; NULL once another task has its place there.
+    """
+    ALTER TABLE tasks ADD COLUMN sweep_id VARCHAR;
+    """,
 )
 """Schema N is MIGRATIONS[:N] in order. Never change an entry that was released; add one."""
 

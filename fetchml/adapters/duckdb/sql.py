@@ -22,6 +22,7 @@ FOLD_TASKS = """
                coalesce(found[3], 'queued') AS status, found[4] AS job_name,
                found[5] AS experiment_id, found[6]::BIGINT AS ended_at,
                coalesce(found[7]::BOOLEAN, false) OR service AS hidden, service,
+               CASE WHEN found[15] IS NULL THEN found[14] END AS sweep_id,
                CASE WHEN measured THEN coalesce(found[10]::BIGINT, 0) END AS outputs_bytes,
                CASE WHEN measured THEN coalesce(found[11]::BIGINT, 0) END AS outputs_files,
                CASE WHEN measured THEN coalesce(found[12]::BIGINT, 0) END AS logs_bytes,
@@ -29,13 +30,15 @@ FOLD_TASKS = """
         FROM (SELECT id, data, json_extract_string(data, ['$.created_at', '$.user', '$.status',
                   '$.spec.job_name', '$.spec.experiment_id', '$.ended_at', '$.hidden',
                   '$.service', '$.kept', '$.kept.outputs_bytes', '$.kept.outputs_files',
-                  '$.kept.logs_bytes', '$.kept.logs_files']) AS found,
+                  '$.kept.logs_bytes', '$.kept.logs_files', '$.spec.sweep.id',
+                  '$.superseded']) AS found,
                   coalesce(found[8]::BOOLEAN, false) AS service, found[9] IS NOT NULL AS measured
               FROM (SELECT task_id AS id, arg_max(data, seq) AS data
                     FROM journal WHERE seq > $1 AND seq <= $2 GROUP BY task_id))
     ) AS new ON tasks.id = new.id AND tasks.created_at = new.created_at
     WHEN MATCHED THEN UPDATE SET status = new.status, ended_at = new.ended_at,
                                  hidden = new.hidden, data = new.data,
+                                 sweep_id = new.sweep_id,
                                  outputs_bytes = new.outputs_bytes,
                                  outputs_files = new.outputs_files,
                                  logs_bytes = new.logs_bytes, logs_files = new.logs_files
@@ -85,6 +88,10 @@ LIVE_ROWS = """
     ORDER BY created_at, id
 """
 COUNTS = "SELECT usr, status, count(*) FROM tasks WHERE NOT hidden GROUP BY usr, status"
+SWEEP_COUNTS = """
+    SELECT sweep_id, status, count(*) FROM tasks WHERE sweep_id IS NOT NULL AND NOT hidden
+    GROUP BY sweep_id, status
+"""
 
 # Files of hidden tasks are gone; those of services are not counted here.
 KEPT_BY_USER = """
@@ -289,6 +296,9 @@ def _filter(query: TaskQuery) -> tuple[str, list[Any]]:
     if query.experiment_id is not None:
         where += " AND experiment_id = ?"
         parameters.append(query.experiment_id)
+    if query.sweep_id is not None:
+        where += " AND sweep_id = ?"
+        parameters.append(query.sweep_id)
     if query.created_after is not None:
         where += " AND created_at >= ?"
         parameters.append(query.created_after)

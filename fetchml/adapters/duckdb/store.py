@@ -30,6 +30,7 @@ from fetchml.core.model import ENDED, Change, Kept, Key, Status, Task
 from fetchml.files.data_dir import DataDirLock, lock_data_dir
 from fetchml.ports.store import (
     AuditQuery,
+    Document,
     IdempotentCreate,
     OldTasks,
     OldTasksTotal,
@@ -129,8 +130,14 @@ class DuckDBStore:
     def subscribe(self, listener: Callable[[Sequence[Change]], None]) -> None:
         self._listeners.append(listener)
 
-    def append(self, changes: Sequence[Change], *, followed: bool = False) -> asyncio.Future[None]:
-        return self._writer.append(changes, followed=followed)
+    def append(
+        self,
+        changes: Sequence[Change],
+        *,
+        followed: bool = False,
+        documents: Sequence[Document] = (),
+    ) -> asyncio.Future[None]:
+        return self._writer.append(changes, followed=followed, documents=documents)
 
     async def get(self, task_id: str) -> Task | None:
         def read(cursor: duckdb.DuckDBPyConnection) -> Task | None:
@@ -328,6 +335,9 @@ class DuckDBStore:
             live=tasks_by(cursor, sql.LIVE_ROWS),
             recent={status: newest(status) for status in ENDED},
             counts={(user, Status(status)): n for user, status, n in rows(sql.COUNTS)},
+            sweep_counts={
+                (sweep, Status(status)): n for sweep, status, n in rows(sql.SWEEP_COUNTS)
+            },
         )
 
     def _copy(self, folder: Path) -> None:

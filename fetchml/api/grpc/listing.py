@@ -19,6 +19,7 @@ def list_request(request: task_pb2.ListTasksRequest) -> ListRequest:
             user=request.user_id,
             job_name_prefix=request.job_name_prefix,
             experiment_id=request.experiment_id,
+            sweep_id=request.sweep_id,
             text=request.text,
             labels=request.labels[: MAX_LABELS + 1],
             id_suffix=request.id_suffix,

@@ -13,8 +13,9 @@ from fetchml.access.service import TaskAccess
 from fetchml.api.grpc.access import AccessService
 from fetchml.api.grpc.audit import AuditService
 from fetchml.api.grpc.backup import BackupService
-from fetchml.api.grpc.experiments import ExperimentService
 from fetchml.api.grpc.gpus import GpuService
+from fetchml.api.grpc.groups.experiments import ExperimentService
+from fetchml.api.grpc.groups.sweeps import SweepService
 from fetchml.api.grpc.handler import RpcHandler
 from fetchml.api.grpc.health import HealthService
 from fetchml.api.grpc.host import ServerService
@@ -62,6 +63,8 @@ from fetchml.v1 import (
     snapshot_pb2_grpc,
     storage_pb2,
     storage_pb2_grpc,
+    sweep_pb2,
+    sweep_pb2_grpc,
     task_pb2,
     task_pb2_grpc,
     usage_pb2,
@@ -77,6 +80,7 @@ SERVICES = frozenset(
         (task_pb2.DESCRIPTOR, "TaskService"),
         (queue_pb2.DESCRIPTOR, "QueueService"),
         (experiment_pb2.DESCRIPTOR, "ExperimentService"),
+        (sweep_pb2.DESCRIPTOR, "SweepService"),
         (snapshot_pb2.DESCRIPTOR, "SnapshotService"),
         (jupyter_pb2.DESCRIPTOR, "JupyterService"),
         (gpu_pb2.DESCRIPTOR, "GpuService"),
@@ -163,6 +167,7 @@ class GrpcServer:
         experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(
             ExperimentService(experiments, engine), services
         )
+        sweep_pb2_grpc.add_SweepServiceServicer_to_server(SweepService(engine), services)
         snapshot_pb2_grpc.add_SnapshotServiceServicer_to_server(
             SnapshotService(snapshots), services
         )

@@ -30,7 +30,7 @@ from fetchml.core.requests.update import KNOWN_FIELDS
 from fetchml.errors import BadRequest, FieldViolation, ValidationFailed
 from fetchml.ports.store import TaskPage
 from fetchml.system.pacing import Pace, map_paced
-from fetchml.v1 import task_pb2, task_pb2_grpc
+from fetchml.v1 import sweep_pb2, task_pb2, task_pb2_grpc
 from fetchml.views import WatchFilter
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         self, request: task_pb2.CreateTaskRequest, context: RpcContext
     ) -> task_pb2.Task:
         full = wants_full(request.view)
-        key = _idempotency_key(request, context)
+        key = idempotency_key(request, context)
         if request.validate_only:
             valid = await self._engine.validate_task(
                 context.principal, create_fields(request), key, with_estimate=full
@@ -128,7 +128,7 @@ class TaskService(TaskFileCalls, task_pb2_grpc.TaskServiceServicer):
         self, request: task_pb2.RetryTaskRequest, context: RpcContext
     ) -> task_pb2.Task:
         full = wants_full(request.view)
-        key = _idempotency_key(request, context)
+        key = idempotency_key(request, context)
         return task_message(
             await self._engine.retry_task(context.principal, request.task_id, key), full=full
         )
@@ -232,8 +232,9 @@ def _changed_fields(request: task_pb2.UpdateTaskRequest) -> dict[str, object]:
     return {path: given[path] for path in request.update_mask.paths}
 
 
-def _idempotency_key(
-    request: task_pb2.CreateTaskRequest | task_pb2.RetryTaskRequest, context: RpcContext
+def idempotency_key(
+    request: task_pb2.CreateTaskRequest | task_pb2.RetryTaskRequest | sweep_pb2.CreateSweepRequest,
+    context: RpcContext,
 ) -> str | None:
     """Return the field or the metadata entry `idempotency-key`, which must not differ."""
     given = context.metadata.get("idempotency-key")

@@ -38,6 +38,7 @@ from fetchml.api.rest.outputs import OutputOperations
 from fetchml.api.rest.snapshots import SnapshotOperations
 from fetchml.api.rest.status import ServerOperations
 from fetchml.api.rest.storage import StorageOperations
+from fetchml.api.rest.sweeps import SweepOperations
 from fetchml.api.rest.tasks import TaskOperations
 from fetchml.api.rest.usage import UsageOperations
 from fetchml.api.trace import new_trace
@@ -151,6 +152,7 @@ class HttpServer:
         for operations in (
             TaskOperations(engine, body_timeout_seconds=timeouts.body),
             ExperimentOperations(experiments, engine, body_timeout_seconds=timeouts.body),
+            SweepOperations(engine, body_timeout_seconds=timeouts.body),
             SnapshotOperations(
                 snapshots,
                 self._streams,

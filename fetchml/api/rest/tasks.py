@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 
 _LIST = (
-    "status", "states", "user_id", "job_name_prefix", "experiment_id", "text", "labels",
+    "status", "states", "user_id", "job_name_prefix", "experiment_id", "sweep_id", "text",
+    "labels",
     "created_after", "created_before", "id_suffix", "limit", "offset", "page_size", "page_token",
     "view",
 )  # fmt: skip
@@ -56,7 +57,7 @@ class TaskOperations:
     async def create(self, request: RestRequest) -> web.StreamResponse:
         query = Query(request.http, "view", "validate_only")
         full = query.full_view()
-        key = _idempotency_key(request.http)
+        key = idempotency_key(request.http)
         validate_only = query.flag("validate_only")
         fields = await read_object(request, self._body_timeout_seconds)
         if validate_only:
@@ -109,7 +110,7 @@ class TaskOperations:
     async def retry(self, request: RestRequest, task_id: str) -> web.StreamResponse:
         query = Query(request.http, "view")
         full = query.full_view()
-        key = _idempotency_key(request.http)
+        key = idempotency_key(request.http)
         task = await self._engine.retry_task(request.principal, task_id, key)
         return request.json(task_json(task, full=full), status=201, ignored=query.ignored)
 
@@ -155,6 +156,7 @@ def _list_request(query: Query, *, full: bool) -> ListRequest:
             user=query.text("user_id") or "",
             job_name_prefix=query.text("job_name_prefix") or "",
             experiment_id=query.text("experiment_id") or "",
+            sweep_id=query.text("sweep_id") or "",
             text=query.text("text") or "",
             labels=query.texts("labels"),
             created_after=query.time("created_after"),
@@ -171,7 +173,7 @@ def _list_request(query: Query, *, full: bool) -> ListRequest:
     )
 
 
-def _idempotency_key(request: web.BaseRequest) -> str | None:
+def idempotency_key(request: web.BaseRequest) -> str | None:
     """Return the `Idempotency-Key` header (reading 5). Raises BadRequest if it is repeated."""
     keys = request.headers.getall("Idempotency-Key", ())
     if len(keys) > 1:

@@ -2,9 +2,16 @@
 
 import msgspec
 
-from fetchml.core.model import Principal, Role, Task
+from fetchml.core.model import Dependency, Principal, Role, Task
 
-_OF_THE_FIRST = frozenset({"hold", "start_after"})
+_OF_THE_FIRST = frozenset({"hold", "start_after", "sweep"})
+
+
+def conditions_of(task: Task) -> tuple[Dependency, ...]:
+    """The conditions that still apply if the task is submitted again: those that held are left out,
+    unless it needs the outputs."""
+    met, needed = task.attempt or task.after_met, task.spec.inputs_from or ()
+    return tuple(each for each in task.spec.after or () if not met or each.task_id in needed)
 
 
 def request_of(task: Task) -> dict[str, object]:
@@ -22,10 +29,7 @@ def request_of(task: Task) -> dict[str, object]:
     }
     if spec.after is not None:
         del request["after"]
-        met = task.attempt or task.after_met
-        needed = spec.inputs_from or ()
-        kept = [each for each in spec.after if not met or each.task_id in needed]
-        if kept:
+        if kept := conditions_of(task):
             request["after"] = [msgspec.structs.asdict(each) for each in kept]
     if spec.dataset_specs is not None:
         request["dataset_specs"] = [

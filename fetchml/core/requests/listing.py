@@ -35,11 +35,12 @@ class Filters(NamedTuple):
     """Milliseconds since the epoch (UTC)."""
     created_before: int | None = None
     id_suffix: str = ""
+    sweep_id: str = ""
 
 
 def fault(filters: Filters) -> Violation | None:
     """The first fault of the filters; `None` if there is none."""
-    for name in ("user", "job_name_prefix", "experiment_id"):
+    for name in ("user", "job_name_prefix", "experiment_id", "sweep_id"):
         if not is_valid(getattr(filters, name)):
             return Violation("user_id" if name == "user" else name, "must be valid Unicode")
     if wrong := _text(filters.text):

@@ -302,6 +302,11 @@ KNOWN_FIELDS = frozenset(_RULES)
 """Known request properties. Others are ignored and named in the reply's header (reading 12)."""
 
 
+def field_fault(name: str, value: object) -> str | None:
+    """The fault of one field's value; `None` if it is valid."""
+    return _RULES[name](value)
+
+
 def size_fault(spec: TaskSpec) -> str | None:
     """Why the longest field of a request must be shorter; `None` if the request fits."""
     if len(_encode(spec)) <= MAX_REQUEST_BYTES:

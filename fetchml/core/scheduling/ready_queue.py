@@ -24,8 +24,8 @@ class QueueEntry(msgspec.Struct, frozen=True, order=True, gc=False):
     """Since when it waits for its resources (`Task.ready_at`)."""
 
 
-def entry_of(task: Task) -> QueueEntry:
-    return QueueEntry(task.created_at, task.id, task.ready_at)
+def entry_of(task: Task, since: int = 0) -> QueueEntry:
+    return QueueEntry(task.created_at, task.id, max(task.ready_at, since))
 
 
 class Shape:
@@ -163,14 +163,15 @@ class ReadyQueue:
     def queued_by(self, user: str) -> int:
         return self._by_user.get(user, 0)
 
-    def add(self, task: Task, now: int) -> None:
+    def add(self, task: Task, now: int, *, since: int = 0) -> None:
+        """`since`: when it began to wait for its resources, if that was after its creation."""
         if not task.prestaged:
             self._by_user[task.user] = self._by_user.get(task.user, 0) + 1
         if task.not_before > now and not task.prestaged:
             self._delayed_tasks[task.id] = task
             heappush(self._delayed, (task.not_before, task.id))
             return
-        self._enqueue(task)
+        self._enqueue(task, since)
 
     def remove(self, task_id: str) -> None:
         delayed = self._delayed_tasks.pop(task_id, None)
@@ -364,7 +365,7 @@ class ReadyQueue:
                 part = heap[first : first + COUNTED]
                 yield sum(entry < mine and self._is_live(entry) for entry in part)
 
-    def _enqueue(self, task: Task) -> None:
+    def _enqueue(self, task: Task, since: int = 0) -> None:
         needs = (task.spec.resources, task.avoid_gpus if task.spec.gpu else ())
         shape = self._shapes.get(needs)
         if shape is None:
@@ -375,7 +376,7 @@ class ReadyQueue:
         if queue is None:
             prestaged = task.id if task.prestaged else None
             queue = queues[key] = SubQueue(task.spec.priority, task.user, shape, prestaged)
-        entry = entry_of(task)
+        entry = entry_of(task, since)
         heappush(queue.heap, entry)
         queue.live += 1
         shape.waiting += 1

@@ -53,9 +53,10 @@ class ResultLists:
         return ExperimentResults(results, page.total)
 
     async def _read(self, tasks: Sequence[Task]) -> Sequence[ExperimentResult]:
-        return await asyncio.gather(*map(self._result, tasks))
+        return await asyncio.gather(*map(self.of_task, tasks))
 
-    async def _result(self, task: Task) -> ExperimentResult:
+    async def of_task(self, task: Task) -> ExperimentResult:
+        """Return a task with the numbers that it reports."""
         if task.status not in ENDED:
             return ExperimentResult(task, {})
         try:

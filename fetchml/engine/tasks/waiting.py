@@ -91,12 +91,16 @@ class WaitingTasks:
             rows += [_Row(task_id, None) for task_id in delayed]
         if len(rows) < limit:
             held_back = state.held_back.first(limit - len(rows), only)
+            held_back += state.sweeps.first_waiting(limit - len(rows) - len(held_back), only)
             rows += [_Row(task_id, None) for task_id in held_back]
         return with_cluster + rows
 
     def _is_live(self, task_id: str) -> bool:
         state = self._state
-        return task_id in state.queue or task_id in state.handed_over or task_id in state.held_back
+        if task_id in state.queue or task_id in state.handed_over or task_id in state.held_back:
+            return True
+        task = state.tasks.get(task_id)
+        return task is not None and state.sweeps.holds_back(task)
 
     async def _explained(self, who: Principal, task: Task, position: int | None) -> WaitingTask:
         explanation = explain(

@@ -50,6 +50,21 @@ class UsageLedger:
         """Those of the last `take`, which may not be stored yet."""
         self._sums: dict[UserDay, DayUse] = {}
 
+    @classmethod
+    async def opened(
+        cls,
+        store: Store,
+        restored: StoredState,
+        zone: tzinfo,
+        slots_per_gpu: int,
+        clock: Callable[[], int],
+    ) -> "UsageLedger":
+        """Return the ledger of what the open store held."""
+        ledger = cls(zone, slots_per_gpu, clock)
+        recent = [task for ended in restored.recent.values() for task in ended]
+        ledger.load(restored.live, recent, await store.usage.accounted_until())
+        return ledger
+
     def load(self, live: Iterable[Task], recent: Iterable[Task], stored_until: int) -> None:
         """Go on where an earlier server stored its sums last; 0: it stored none."""
         since = stored_until or self._clock()

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from fetchml.adapters.duckdb import maintenance
 from fetchml.core.model import ENDED, Idempotency, Status
-from fetchml.ports.store import TaskQuery
+from fetchml.core.sweeps.member import SweepMember
+from fetchml.ports.store import Document, TaskQuery
 from tests.support.memory_store import MemoryStore
 from tests.support.stores import Opened, numbered, open_store
 
@@ -27,10 +28,12 @@ creates = st.tuples(
     st.sampled_from((False, False, True)),  # a service
     st.sampled_from((None, {"lr": "1"}, {"lr": "", "x": "1"}, {'$."a': "b", "": "0", "/~": "\\"})),
     st.sampled_from((None, "--lr 1", 'É "x"\n')),
+    st.sampled_from((None, None, "sweep-1")),
 )
 changes = st.tuples(
     st.just("change"), st.integers(0, 30), st.sampled_from(Status), st.sampled_from((False, True))
 )
+supersedes = st.tuples(st.just("supersede"), st.integers(0, 30))
 hides = st.tuples(st.just("hide"), st.integers(0, 30))
 others = st.sampled_from([("fold",), ("reopen",), ("crash",)])
 queries = st.builds(
@@ -47,6 +50,7 @@ queries = st.builds(
     user=st.sampled_from((None, *USERS)),
     job_name_prefix=st.sampled_from((None, "train-", "train-1", "other")),
     experiment_id=st.sampled_from((None, "exp-1")),
+    sweep_id=st.sampled_from((None, None, "sweep-1")),
     text=st.sampled_from((None, None, "RUN", "train.py --lr", "x\nimage", "%", "é")),
     labels=st.sampled_from(((), (), (("lr", None),), (("lr", "1"),), (('$."a', "b"), ("", "0")))),
     created_after=st.sampled_from((None, None, 1_003)),
@@ -56,7 +60,7 @@ queries = st.builds(
     offset=st.sampled_from((0, 0, 2, 10**30)),
     before=st.none() | st.tuples(st.integers(999, 1_006), st.just("task-000004")),
 )
-steps = st.one_of(creates, creates, changes, changes, hides, others, queries)
+steps = st.one_of(creates, creates, changes, changes, hides, supersedes, others, queries)
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +123,7 @@ async def do(
 async def change(opened: Opened, model: MemoryStore, step: tuple[object, ...]) -> None:
     made = list(model.tasks.values())
     match step:
-        case ("create", str(user), int(age), experiment, key, bool(service), metadata, args):
+        case ("create", str(user), int(age), experiment, key, bool(service), metadata, args, sweep):
             number = len(made)
             blank = numbered(number)
             spec = replace(
@@ -128,6 +132,7 @@ async def change(opened: Opened, model: MemoryStore, step: tuple[object, ...]) -
                 metadata=metadata,
                 args=args,
                 command=("python", "train.py"),
+                sweep=SweepMember(str(sweep), number, {"lr": "1"}) if sweep else None,
             )
             idempotency = Idempotency(str(key), f"digest-{number}") if key else None
             changed = replace(
@@ -143,6 +148,8 @@ async def change(opened: Opened, model: MemoryStore, step: tuple[object, ...]) -
             old = made[index % len(made)]
             prestaged = prestaged and status is Status.PREPARING
             changed = replace(old, status=status, ended_at=ended_at, prestaged=prestaged)
+        case ("supersede", int(index)) if made:
+            changed = replace(made[index % len(made)], superseded=True)
         case ("hide", int(index)) if made:
             changed = replace(made[index % len(made)], hidden=True)
         case _:
@@ -151,6 +158,12 @@ async def change(opened: Opened, model: MemoryStore, step: tuple[object, ...]) -
     await opened.store.append(changes)
     assert opened.announced[-1] == changes[0]
     model.append(changes)
+    documents = [Document("kind", changed.id, b"{}")]
+    if changed.spec.sweep is not None:
+        changes = opened.number([changed])
+        await opened.store.append(changes, documents=documents)
+        model.append(changes, documents=documents)
+    assert await opened.store.list_documents("kind") == await model.list_documents("kind")
     assert await opened.store.get(changed.id) == changed
 
 

@@ -1,0 +1,98 @@
+"""Sweeps over REST."""
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from fetchml.api.http.body import read_object
+from fetchml.api.http.query import Query
+from fetchml.api.http.request import RestRequest
+from fetchml.api.http.router import Route
+from fetchml.api.rest.tasks import idempotency_key
+from fetchml.api.sweep_mappings import BEST, CANCELLED, RETRIED, SWEEP
+from fetchml.api.task_json import task_json
+from fetchml.core.acceptance import ignored_fields
+from fetchml.core.requests.checks import unknown_fields
+from fetchml.core.sweeps.definition import KNOWN_FIELDS
+from fetchml.engine.sweeps.views import SweepView
+
+if TYPE_CHECKING:
+    from fetchml.engine.engine import Engine
+
+
+class SweepOperations:
+    def __init__(self, engine: "Engine", *, body_timeout_seconds: float) -> None:
+        self._engine = engine
+        self._body_timeout_seconds = body_timeout_seconds
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("POST", "/v1/sweeps", self.create),
+            Route("GET", "/v1/sweeps", self.list),
+            Route("GET", "/v1/sweeps/{id}", self.get),
+            Route("POST", "/v1/sweeps/{id}/cancel", self.cancel),
+            Route("POST", "/v1/sweeps/{id}/retry", self.retry),
+            Route("GET", "/v1/sweeps/{id}/best", self.best),
+        ]
+
+    async def create(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "validate_only")
+        key = idempotency_key(request.http)
+        validate_only = query.flag("validate_only")
+        fields = await read_object(request, self._body_timeout_seconds)
+        made = await self._engine.sweeps.create(
+            request.principal, fields, key, validate_only=validate_only
+        )
+        ignored = query.ignored + unknown_fields(fields, KNOWN_FIELDS)
+        if isinstance(task := fields.get("task"), dict):
+            ignored += [f"task.{name}" for name in ignored_fields(task)]
+        if validate_only:
+            return request.json(_validated(made), ignored=ignored)
+        return request.json(SWEEP.json(made), status=201, ignored=ignored)
+
+    async def list(self, request: RestRequest) -> web.StreamResponse:
+        query = Query(request.http, "user_id", "limit", "offset")
+        page = self._engine.sweeps.page(
+            request.principal,
+            user=query.text("user_id") or None,
+            limit=query.number("limit"),
+            offset=query.number("offset"),
+        )
+        body = {"sweeps": await request.rows(SWEEP.json, page.sweeps), "total": page.total}
+        return request.json(body, ignored=query.ignored)
+
+    async def get(self, request: RestRequest, sweep_id: str) -> web.StreamResponse:
+        query = Query(request.http)
+        found = self._engine.sweeps.get(request.principal, sweep_id)
+        return request.json(SWEEP.json(found), ignored=query.ignored)
+
+    async def cancel(self, request: RestRequest, sweep_id: str) -> web.StreamResponse:
+        query = Query(request.http)
+        done = await self._engine.sweeps.cancel(request.principal, sweep_id)
+        return request.json(CANCELLED.json(done), ignored=query.ignored)
+
+    async def retry(self, request: RestRequest, sweep_id: str) -> web.StreamResponse:
+        query = Query(request.http)
+        done = await self._engine.sweeps.retry(request.principal, sweep_id)
+        return request.json(RETRIED.json(done), ignored=query.ignored)
+
+    async def best(self, request: RestRequest, sweep_id: str) -> web.StreamResponse:
+        query = Query(request.http, "metric", "goal", "limit")
+        found = await self._engine.best_of_sweep(
+            request.principal,
+            sweep_id,
+            query.text("metric") or "",
+            query.text("goal") or "",
+            query.number("limit"),
+        )
+        return request.json(BEST.json(found), ignored=query.ignored)
+
+
+def _validated(view: SweepView) -> dict[str, object]:
+    body = SWEEP.json(view)
+    tasks = [task_json(task, full=True) for task in view.tasks]
+    for each in (body, *tasks):
+        del each["id"]
+    for task in tasks:
+        del task["sweep_id"]
+    return {**body, "tasks": tasks}

@@ -1,0 +1,5 @@
+"""`fetchml sweep`"""
+
+from fetchml.cli.sweep.commands import sweep
+
+__all__ = ["sweep"]

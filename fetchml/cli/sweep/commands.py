@@ -1,0 +1,190 @@
+"""The group `fetchml sweep`, and its commands for sweeps that exist."""
+
+from collections.abc import Iterable
+
+import click
+
+from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.groups import CommandGroup
+from fetchml.cli.output import Output, output_option, print_list
+from fetchml.cli.render import clean, console, local_time, print_json, show_details
+from fetchml.cli.sweep.create import create
+from fetchml.cli.sweep_ids import sweep_id_of
+from fetchml.cli.tables import FittedTable, table
+from fetchml.client import Client, Sweep, to_json
+from fetchml.v1.sweep_pb2 import ListBestTasksResponse
+
+COUNTS = ("queued", "preparing", "running", "collecting", "completed", "failed", "deleted")
+
+
+@click.group(cls=CommandGroup)
+def sweep() -> None:
+    """Run many tasks with other parameters each, and find the best of them.
+
+    SWEEP is the id of a sweep, the end of its id, its name, or @last for your newest one.
+
+    \b
+    Examples:
+      fetchml sweep create -p lr=0.1,0.2 -p seed=1..5 -- echo {lr} {seed}
+      fetchml sweep show @last
+      fetchml sweep best @last --metric loss
+    """
+
+
+sweep.add_command(create)
+
+
+@sweep.command()
+@click.option("--user", default="", metavar="NAME", help="Show only this user's sweeps.")
+@click.option(
+    "--limit",
+    type=click.IntRange(0, 1000),
+    metavar="N",
+    default=50,
+    show_default=True,
+    help="Show at most N sweeps, up to 1000.",
+)
+@output_option
+@server_option
+def ls(client: Client, user: str, limit: int, output: Output) -> None:
+    """List sweeps, newest first, with the number of their tasks by status."""
+    found = client.sweeps(user_id=user, limit=limit)
+    whole = {"sweeps": [], **to_json(found)}
+    print_list(output, whole, found.sweeps, lambda: _table(found.sweeps))
+    beyond = found.total - len(found.sweeps)
+    if beyond > 0 and output.kind != "json":
+        console(stderr=True).print(f"{beyond} more sweeps: use --limit", style="dim")
+
+
+def _table(sweeps: Iterable[Sweep]) -> FittedTable:
+    shown = table(
+        *("ID", "NAME", "TASKS", "QUEUED", "RUNNING", "COMPLETED", "FAILED", "USER", "MADE"),
+        spare=("MADE", "USER"),
+    )
+    for each in sweeps:
+        counts = each.counts
+        shown.add_row(
+            each.id,
+            clean(each.name),
+            str(each.total),
+            str(counts.queued),
+            str(counts.preparing + counts.running + counts.collecting),
+            str(counts.completed),
+            str(counts.failed),
+            clean(each.user_id),
+            local_time(each.created_at),
+        )
+    return shown
+
+
+@sweep.command("show")
+@click.argument("sweep_id", metavar="SWEEP")
+@json_option
+@server_option
+def show_one(client: Client, sweep_id: str, *, as_json: bool) -> None:
+    """Show one sweep. 'fetchml ls --sweep SWEEP' lists its tasks."""
+    found = client.get_sweep(sweep_id_of(client, sweep_id))
+    if as_json:
+        print_json(found)
+        return
+    counts = [(name, getattr(found.counts, name)) for name in COUNTS]
+    lines = {
+        "id": found.id,
+        "name": found.name,
+        "job": found.job_name,
+        "user": found.user_id,
+        "made": local_time(found.created_at),
+        "tasks": str(found.total),
+        **{name: str(count) for name, count in counts if count},
+        "mode": Sweep.Mode.Name(found.mode),
+        "samples": str(found.samples) if found.samples else "",
+        "random seed": str(found.random_seed) if found.HasField("random_seed") else "",
+        "max parallel": str(found.max_parallel) if found.max_parallel else "",
+    }
+    shown = [*lines.items()]
+    shown += [(f"{{{name}}}", text) for name, text in sorted(found.parameters.items())]
+    show_details(shown)
+
+
+@sweep.command()
+@click.argument("sweep_id", metavar="SWEEP")
+@json_option
+@server_option
+def cancel(client: Client, sweep_id: str, *, as_json: bool) -> None:
+    """Cancel all tasks of a sweep that have not ended."""
+    found = sweep_id_of(client, sweep_id)
+    _changed(client, found, client.cancel_sweep(found), "cancelled", as_json=as_json)
+
+
+@sweep.command()
+@click.argument("sweep_id", metavar="SWEEP")
+@json_option
+@server_option
+def retry(client: Client, sweep_id: str, *, as_json: bool) -> None:
+    """Submit the failed tasks of a sweep again, cancelled ones included.
+
+    Each new task takes the place of the failed one in the sweep, with the same parameters.
+    """
+    found = sweep_id_of(client, sweep_id)
+    _changed(client, found, client.retry_sweep(found), "submitted again", as_json=as_json)
+
+
+def _changed(client: Client, sweep_id: str, tasks: int, what: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"sweep": to_json(client.get_sweep(sweep_id)), "tasks": tasks})
+    else:
+        click.echo(f"{tasks} {'task' if tasks == 1 else 'tasks'} {what}")
+
+
+@sweep.command()
+@click.argument("sweep_id", metavar="SWEEP")
+@click.option(
+    "--metric", required=True, metavar="NAME", help="A number in the tasks' metrics.json."
+)
+@click.option(
+    "--goal",
+    type=click.Choice(["min", "max"]),
+    default="min",
+    show_default=True,
+    help="Whether the lowest or the highest value is the best.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    default=10,
+    show_default=True,
+    help="Show the N best tasks, up to 1000.",
+)
+@output_option
+@server_option
+def best(client: Client, sweep_id: str, metric: str, goal: str, limit: int, output: Output) -> None:
+    """Show the completed tasks of a sweep with the best values of a metric.
+
+    A task reports metrics by writing a flat JSON object to /outputs/metrics.json, such as {"loss":
+    0.02, "accuracy": 0.98}.
+
+    \b
+    Example:
+      fetchml sweep best @last --metric accuracy --goal max
+    """
+    wanted = sweep_id_of(client, sweep_id)
+    found = client.best_of_sweep(wanted, metric, goal=goal, limit=limit)
+    whole = {"results": [], **to_json(found)}
+    print_list(output, whole, found.results, lambda: _best_table(found, metric), name="task_id")
+    if not found.results and output.kind != "json":
+        known = ", ".join(found.metric_names) or "none"
+        text = clean(f"No completed task has the metric {metric}. Known metrics: {known}")
+        console(stderr=True).print(text)
+
+
+def _best_table(found: ListBestTasksResponse, metric: str) -> FittedTable:
+    names = sorted({name for result in found.results for name in result.parameters})
+    shown = table("ID", "#", spare=("#",))
+    shown.add_column(clean(metric), justify="right", no_wrap=True)
+    for name in names:
+        shown.add_column(clean(name), justify="right", no_wrap=True, overflow="ellipsis")
+    for result in found.results:
+        cells = [clean(result.parameters.get(name, "")) for name in names]
+        shown.add_row(result.task_id, str(result.sweep_index), f"{result.value:.6g}", *cells)
+    return shown

@@ -1,0 +1,196 @@
+"""`fetchml sweep create`"""
+
+import shlex
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from fetchml.cli.connect import json_option, server_option, valid_text
+from fetchml.cli.param_types import Int32
+from fetchml.cli.render import clean, console, print_json, show
+from fetchml.cli.submit import given_fields, job_name, with_ids
+from fetchml.cli.sweep.given import (
+    Parameter,
+    parameters_of,
+    read_file,
+    read_project,
+    read_table,
+)
+from fetchml.cli.tables import table
+from fetchml.cli.task_options import task_options
+from fetchml.client import Client, CreateTaskRequest, Sweep
+from fetchml.client.sweep_rpcs import SweepFields, Values
+from fetchml.v1 import sweep_pb2
+
+_PATH = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+# Options after the command's first word belong to the command, as with `submit`.
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.argument("command", nargs=-1)
+@click.option(
+    "--param",
+    "-p",
+    "params",
+    type=Parameter(),
+    multiple=True,
+    help="A parameter: lr=0.1,0.2 lists values, seed=1..5 includes both ends, x=uniform(0,1) and "
+    "y=log_uniform(1e-4,1) are drawn. Repeatable.",
+)
+@click.option(
+    "--table",
+    "table_file",
+    type=_PATH,
+    metavar="FILE",
+    help="Read the runs from a CSV file with a header, or from JSON lines (.jsonl).",
+)
+@click.option(
+    "--file", "-f", "file", type=_PATH, help="Read the sweep from a TOML or JSON (.json) file."
+)
+@click.option("--sweep-name", metavar="NAME", help="Name of the sweep. Default: the job name.")
+@click.option(
+    "--mode",
+    type=click.Choice(["grid", "zip", "random"]),
+    help="Every combination (the default), the values with the same position, or draws.",
+)
+@click.option("--samples", type=Int32(), metavar="N", help="Number of tasks with mode random.")
+@click.option(
+    "--random-seed", type=Int32(), metavar="N", help="Seed of the draws. Default: a new one."
+)
+@click.option(
+    "--max-parallel", type=Int32(), metavar="N", help="Run at most N tasks at the same time."
+)
+@click.option("--dry-run", is_flag=True, help="Show the number of tasks and the first five only.")
+@click.option("--priority", type=Int32(), metavar="1-10", help="Priority. 10 is the most urgent.")
+@task_options
+@click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="Create only one sweep, however often this key is used. Default: a new key.",
+)
+@json_option
+@server_option
+def create(
+    client: Client,
+    command: tuple[str, ...],
+    *,
+    params: tuple[tuple[str, Values], ...],
+    table_file: Path | None,
+    file: Path | None,
+    sweep_name: str | None,
+    mode: str | None,
+    samples: int | None,
+    random_seed: int | None,
+    max_parallel: int | None,
+    dry_run: bool,
+    folder: Path | None,
+    idempotency_key: str | None,
+    as_json: bool,
+    **fields: Any,
+) -> None:
+    r"""Create a sweep: many tasks that run COMMAND, each with other parameters.
+
+    {lr} in COMMAND, --args and values of --env stands for the parameter lr, and every task has
+    FETCHML_PARAM_LR. {{lr}} is the text {lr}. Options come before the command and win over --file,
+    which wins over [sweep] in the fetchml.toml of --dir. Prints the sweep's id.
+
+    \b
+    Examples:
+      fetchml sweep create -p lr=0.1,0.2 -p seed=1..5 -- echo {lr} {seed}
+      fetchml sweep create --table runs.csv --dry-run -- echo {lr} {layers}
+      fetchml sweep create --mode random --samples 20 -p 'lr=uniform(0,1)' -- echo {lr}
+      fetchml sweep create --max-parallel 4 -p seed=1..100 -- echo {seed}
+    """
+    given = read_project(folder) if folder is not None else {}
+    source = f"{folder}/fetchml.toml"
+    task_of_file: dict[str, Any] = {}
+    if file is not None:
+        given = read_file(file)
+        source, task_of_file = str(file), given.pop("task", {})
+    parameters = _parameters(params, table_file, given, source)
+    wanted = {
+        "name": sweep_name or given.get("name"),
+        "mode": mode or given.get("mode") or ("zip" if table_file else None),
+        "samples": given.get("samples") if samples is None else samples,
+        "random_seed": given.get("random_seed") if random_seed is None else random_seed,
+        "max_parallel": given.get("max_parallel") if max_parallel is None else max_parallel,
+        "idempotency_key": idempotency_key,
+    }
+    options = cast(
+        "SweepFields", {name: value for name, value in wanted.items() if value is not None}
+    )
+    fields = with_ids(client, folder, command, fields)
+    with valid_text():
+        task = _task(command, fields, task_of_file, source)
+        try:
+            if dry_run:
+                _show_dry_run(client.validate_sweep(task, parameters, **options), as_json=as_json)
+                return
+            patient = client.with_options(retries=True)
+            made = patient.create_sweep(task, parameters, **options)
+        except TypeError as error:  # A file may hold any type.
+            raise click.UsageError(f"{source}: {error}") from None
+    if as_json:
+        print_json(made)
+        return
+    click.echo(made.id)
+    hints = console(stderr=True)
+    if hints.is_terminal:
+        text = f"{made.total} tasks are queued. Follow them: fetchml sweep show {made.id}"
+        hints.print(clean(text))
+
+
+def _parameters(
+    params: tuple[tuple[str, Values], ...],
+    table_file: Path | None,
+    given: dict[str, Any],
+    source: str,
+) -> dict[str, Values]:
+    if table_file is not None and params:
+        raise click.UsageError("Give --table or -p, not both: a table has all parameters")
+    if table_file is not None:
+        return read_table(table_file)
+    found = parameters_of(given.get("parameters", {}), source)
+    for name, values in params:
+        found[name] = values
+    if not found:
+        raise click.UsageError("Give parameters: -p lr=0.1,0.2, --table FILE or --file FILE")
+    return found
+
+
+def _task(
+    command: tuple[str, ...], fields: dict[str, Any], of_file: dict[str, Any], source: str
+) -> CreateTaskRequest:
+    """Return the request of every task: the options win over the file."""
+    given = given_fields(command, fields)
+    if not command:
+        del given["command"]
+    if fields["job_name"] is None and "job_name" in of_file:
+        del given["job_name"]
+    merged = {**of_file, **given}
+    for name in ("env", "metadata"):
+        if name in of_file and name in given:
+            merged[name] = {**of_file[name], **given[name]}
+    if fields["job_name"] is None and "job_name" not in of_file:
+        merged["job_name"] = job_name(tuple(merged.get("command", ())))
+    try:
+        return CreateTaskRequest(**merged)
+    except (TypeError, ValueError) as error:
+        raise click.UsageError(f"{source}: task: {error}") from None
+
+
+def _show_dry_run(sweep: Sweep, *, as_json: bool) -> None:
+    if as_json:
+        print_json(sweep)
+        return
+    made = table("#", "PARAMETERS", "COMMAND", wrapped=("PARAMETERS", "COMMAND"))
+    for task in sweep.tasks:
+        parameters = " ".join(f"{name}={text}" for name, text in sorted(task.parameters.items()))
+        line = " ".join(filter(None, (shlex.join(task.command), task.args)))
+        made.add_row(str(task.sweep_index), clean(parameters), clean(line))
+    show(made)
+    more = sweep.total - len(sweep.tasks)
+    click.echo(f"{sweep.total} tasks" + (f", {more} more than these" if more else ""))
+    if sweep.mode == sweep_pb2.Sweep.random:
+        click.echo(f"These values have --random-seed {sweep.random_seed}")

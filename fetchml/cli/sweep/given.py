@@ -1,0 +1,188 @@
+"""What `fetchml sweep create` is given: options, a file, fetchml.toml, and tables of runs."""
+
+import csv
+import io
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.client import SweepParameter
+from fetchml.client.sweep_rpcs import Values, parameter
+
+PROJECT_FILE = "fetchml.toml"
+MAX_FILE_BYTES = 1 << 20
+"""The server accepts no larger message."""
+SETTINGS = ("name", "parameters", "mode", "samples", "random_seed", "max_parallel")
+"""What a file and the table [sweep] may set."""
+KINDS = ("values", "range", "uniform", "log_uniform")
+
+_NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+_RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?:\.\.({_NUMBER}))?")
+_DRAW = re.compile(rf"(uniform|log_uniform)\(\s*({_NUMBER})\s*,\s*({_NUMBER})\s*\)")
+
+
+class Parameter(click.ParamType[tuple[str, Values]]):
+    """`lr=0.1,0.2`, `seed=1..5`, `x=uniform(0,1)`, `y=log_uniform(1e-4,1)`, or a JSON list."""
+
+    name = "NAME=VALUES"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Values]:
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = str(value).partition("=")
+        if not equals or not key or not text:
+            self.fail(f"{value!r} is not NAME=VALUES, such as lr=0.1,0.2 or seed=1..5", param, ctx)
+        try:
+            return key, values_of(text)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+def values_of(text: str) -> Values:
+    """The values of a parameter, as an option gives them. Raises ValueError."""
+    if text.startswith("["):
+        listed = json.loads(text)
+        return parameter(listed)
+    if match := _RANGE.fullmatch(text):
+        return SweepParameter(range=[float(number) for number in match.groups() if number])
+    if match := _DRAW.fullmatch(text):
+        bounds = [float(match[2]), float(match[3])]
+        is_log = match[1] == "log_uniform"
+        return SweepParameter(log_uniform=bounds) if is_log else SweepParameter(uniform=bounds)
+    return text.split(",")
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read a sweep from a TOML or JSON file: SETTINGS, and `task`. Raises CommandError."""
+    try:
+        text = _read(path)
+        found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except ValueError as error:
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise _wrong(path, f"it is not {kind}: {error}") from None
+    if not isinstance(found, dict):
+        raise _wrong(path, "it must hold an object")
+    _check(path, found, (*SETTINGS, "task"))
+    if not isinstance(found.get("task", {}), dict):
+        raise _wrong(path, "task must be a table")
+    return found
+
+
+def read_project(folder: Path) -> dict[str, Any]:
+    """Read the table [sweep] of a folder's fetchml.toml; empty if there is none. Raises
+    CommandError."""
+    path = folder / PROJECT_FILE
+    if not path.is_file():
+        return {}
+    try:
+        found = tomllib.loads(_read(path)).get("sweep", {})
+    except ValueError as error:
+        raise _wrong(path, f"it is not TOML: {error}") from None
+    if not isinstance(found, dict):
+        raise _wrong(path, "sweep must be a table")
+    _check(path, found, SETTINGS)
+    return found
+
+
+def read_table(path: Path) -> dict[str, Values]:
+    """Read the runs of a CSV file with a header, or of a file of JSON lines. Raises
+    CommandError."""
+    try:
+        text = _read(path)
+        rows = _json_lines(text) if path.suffix in (".jsonl", ".ndjson") else _csv(text)
+    except ValueError as error:
+        raise _wrong(path, str(error)) from None
+    if not rows:
+        raise _wrong(path, "it has no rows")
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def parameters_of(given: object, path: str) -> dict[str, Values]:
+    """Convert the parameters of a file: lists, texts as in options, or objects as in REST."""
+    if not isinstance(given, Mapping):
+        raise _wrong(path, "parameters must be a table")
+    found: dict[str, Values] = {}
+    for name, values in given.items():
+        try:
+            found[str(name)] = _parameter(values)
+        except (ValueError, TypeError) as error:
+            raise _wrong(path, f"parameters.{name}: {error}") from None
+    return found
+
+
+def _parameter(values: object) -> Values:
+    if isinstance(values, str):
+        return values_of(values)
+    if isinstance(values, list):
+        return parameter(values)
+    if isinstance(values, Mapping):
+        [kind, *others] = values or [""]
+        if others or kind not in KINDS or not isinstance(values[kind], list):
+            raise ValueError(f"it must have one of {', '.join(KINDS)}, with a list")
+        if kind == "values":
+            return parameter(values[kind])
+        return SweepParameter(**{kind: values[kind]})
+    return parameter([values])  # type: ignore[list-item]  # it raises for other types
+
+
+def _read(path: Path) -> str:
+    """Raises CommandError, and ValueError if it is not UTF-8."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise _wrong(path, error.strerror or str(error)) from None
+    if len(content) > MAX_FILE_BYTES:
+        raise _wrong(path, f"it is larger than {MAX_FILE_BYTES >> 20} MiB")
+    return content.decode("utf-8-sig")
+
+
+def _check(path: Path, found: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    if unknown := [name for name in found if name not in known]:
+        raise _wrong(
+            path, f"{unknown[0]} is not a setting of a sweep: there are {', '.join(known)}"
+        )
+
+
+def _csv(text: str) -> list[dict[str, Any]]:
+    lines = csv.reader(io.StringIO(text), strict=True)
+    try:
+        rows = [row for row in lines if row]
+    except csv.Error as error:
+        raise ValueError(f"it is not CSV: line {lines.line_num}: {error}") from None
+    names = [name.strip() for name in rows[0]] if rows else []
+    if len(set(names)) < len(names):
+        raise ValueError("its first line must name each column once")
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(names):
+            raise ValueError(f"row {number} has {len(row)} values, the first one {len(names)}")
+    return [dict(zip(names, row, strict=True)) for row in rows[1:]]
+
+
+def _json_lines(text: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number} is not JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number} must hold an object")
+        if rows and row.keys() != rows[0].keys():
+            raise ValueError(f"line {number} has other names than the first one")
+        rows.append(row)
+    return rows
+
+
+def _wrong(path: Path | str, why: str) -> CommandError:
+    return CommandError(f"{path} can't be used: {why}", "", ExitCode.USAGE)

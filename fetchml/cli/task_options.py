@@ -1,0 +1,145 @@
+"""The options that describe a task, for the commands that submit some."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fetchml.cli.environment import EnvironmentParam
+from fetchml.cli.param_types import AfterParam, DatasetParam, Duration, Int32, KeyValue, StartTime
+
+_OPTIONS = (
+    click.option(
+        "--name", "-n", "job_name", metavar="NAME", help="Job name. Default: the script's name."
+    ),
+    click.option(
+        "--dir",
+        "folder",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Upload this folder's code as a snapshot, unless the server has it, and run there.",
+    ),
+    click.option("--image", metavar="IMAGE", help="Container image."),
+    click.option(
+        "--args", metavar="LINE", help="More arguments as one string, split by shell rules."
+    ),
+    click.option("--cpu", type=Int32(), metavar="CORES", help="CPU cores."),
+    click.option(
+        "--memory-gb", type=Int32(), metavar="GIB", help="Memory limit. Exceeding it ends the task."
+    ),
+    click.option("--gpu", type=Int32(), metavar="N", help="GPUs."),
+    click.option(
+        "--preemptible",
+        is_flag=True,
+        default=None,
+        help="Let a more urgent task stop this one, which then restarts later.",
+    ),
+    click.option(
+        "--checkpoint",
+        is_flag=True,
+        default=None,
+        help="Give the task a folder /checkpoint that stays from attempt to attempt.",
+    ),
+    click.option(
+        "--from-checkpoint",
+        "checkpoint_from",
+        metavar="TASK_ID",
+        help="Begin with a copy of this task's checkpoint.",
+    ),
+    click.option(
+        "--warn-seconds",
+        type=Int32(),
+        metavar="N",
+        help="Send SIGUSR1 N seconds before the time limit, and before a preemption or cancel.",
+    ),
+    click.option(
+        "--env",
+        "-e",
+        type=KeyValue(or_environment=True),
+        multiple=True,
+        help="Set a variable. KEY alone takes its value from this shell. Repeatable.",
+    ),
+    click.option(
+        "--dataset",
+        "datasets",
+        multiple=True,
+        metavar="NAME",
+        help="Mount a dataset of the server at /data/NAME. Repeatable.",
+    ),
+    click.option(
+        "--dataset-spec",
+        "dataset_specs",
+        type=DatasetParam(),
+        multiple=True,
+        help="Mount a dataset given by name, source, sha256, mount_path. Repeatable.",
+    ),
+    click.option(
+        "--environment",
+        type=EnvironmentParam(),
+        help="Install the packages of this file of the code first: requirements.txt, uv.lock, or a "
+        "script with inline metadata. Default: what the folder has. 'none': no packages.",
+    ),
+    click.option(
+        "--volume",
+        "volumes",
+        multiple=True,
+        metavar="NAME",
+        help="Mount a volume of the server at /volumes/NAME. Repeatable.",
+    ),
+    click.option("--snapshot", "snapshot_id", metavar="ID", help="Run the code of this snapshot."),
+    click.option(
+        "--experiment",
+        "experiment_id",
+        metavar="NAME",
+        help="Add the task to this experiment: its name or id.",
+    ),
+    click.option(
+        "--slurm",
+        type=KeyValue(),
+        multiple=True,
+        help="Set a parameter of the Slurm job, as partition=gpu or gres=gpu:a100:2. Repeatable.",
+    ),
+    click.option(
+        "--metadata", "-m", type=KeyValue(), multiple=True, help="Add a label. Repeatable."
+    ),
+    click.option(
+        "--timeout",
+        "timeout_seconds",
+        type=Duration(),
+        help="Time limit: 90, 30m, 12h, 2d. 0 means none.",
+    ),
+    click.option(
+        "--retries", "max_retries", type=Int32(), metavar="N", help="Retry up to N times."
+    ),
+    click.option(
+        "--after",
+        type=AfterParam(),
+        multiple=True,
+        help="Start after this task has completed, with :ended or :failed after that. Repeatable.",
+    ),
+    click.option(
+        "--inputs-from",
+        multiple=True,
+        metavar="TASK",
+        help="Mount the outputs of this task at /inputs/JOB_NAME, once it has completed. "
+        "Repeatable.",
+    ),
+    click.option(
+        "--start-after",
+        type=StartTime(),
+        help="Do not start before this time: 2026-12-01T20:00Z, or +2h from now.",
+    ),
+    click.option(
+        "--hold",
+        is_flag=True,
+        default=None,
+        help="Do not start before 'fetchml release'.",
+    ),
+)
+
+
+def task_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to a command, in this order."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command

@@ -1,0 +1,51 @@
+"""The host's capacity and its owner's rules."""
+
+from dataclasses import dataclass
+
+from fetchml.core.model import Resources
+from fetchml.core.scheduling.allocator import Placement
+
+CLUSTER_CAPACITY = Resources(cpu=1 << 20, memory_gb=1 << 20, gpu=1 << 20)
+"""What a task may request on a cluster. The cluster itself refuses what it can never provide."""
+
+
+@dataclass(slots=True, frozen=True)
+class ClusterLimits:
+    """How many tasks a cluster holds pending for this server."""
+
+    max_pending: int
+    user_max_pending: int
+    """Of one user's tasks."""
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """The host's capacity and its owner's rules."""
+
+    capacity: Resources
+    """`gpu`: plain slots; 0 if the GPUs are those of the inventory (`GpusSeen`)."""
+    max_running: int
+    """Tasks that may hold a slot at the same time."""
+    reserve_after_ms: int
+    """Waiting time after which resources are reserved for a blocked task."""
+    worker_id: str
+    slots_per_gpu: int = 1
+    placement: Placement = Placement.FILL
+    half_life_ms: int = 86_400_000
+    """Time in which a user's past use loses half of its weight; 0: it never fades."""
+    user_gpus: int = 0
+    """GPUs that one user's tasks may hold together; 0: no limit."""
+    user_running: int = 0
+    """Tasks of one user that may hold a slot at the same time; 0: no limit."""
+    user_queued: int = 0
+    """Tasks of one user that may wait; 0: no limit."""
+    user_queued_bytes: int = 0
+    """Bytes of memory that one user's live tasks may take; 0: no limit."""
+    preemption: bool = False
+    """Stop preemptible tasks for more urgent ones."""
+    prestage: bool = False
+    """Make tasks ready while they wait."""
+    max_prestaged: int = 2
+    """Tasks without GPUs that are prestaged at the same time, at most."""
+    cluster: ClusterLimits | None = None
+    """Set if a cluster places the tasks; `None` if this host runs them."""

@@ -1,0 +1,164 @@
+"""How many tasks of a sweep may be under way: `max_parallel`.
+
+A sweep with a limit has that many places. A task takes one before it joins the queue, and keeps it
+until its end, through retries and preemption; a hold gives it up. The tasks without a place wait
+outside of the queue, the more urgent first and then the older, so that the cost of a decision does
+not grow with them.
+"""
+
+from heapq import heappop, heappush, nsmallest
+
+from fetchml.core.model import Task
+from fetchml.core.sweeps.member import SweepMember
+
+_Entry = tuple[int, int, str]
+"""Priority (negative), time of creation and id."""
+
+
+class _Places:
+    """The tasks of one sweep."""
+
+    __slots__ = ("heap", "most", "taken", "user", "waiting")
+
+    def __init__(self, user: str, most: int) -> None:
+        self.user = user
+        self.most = most
+        self.taken: dict[str, int] = {}
+        """Since when each of the tasks has its place that have one, by id."""
+        self.waiting: dict[str, _Entry] = {}
+        self.heap: list[_Entry] = []
+        """Entries of tasks that left, or have another priority now, may still be in it."""
+
+    def copy(self) -> "_Places":
+        other = _Places(self.user, self.most)
+        other.taken = dict(self.taken)
+        other.waiting = dict(self.waiting)
+        other.heap = list(self.heap)
+        return other
+
+    def next(self, now: int) -> str | None:
+        """Give a place to the next task, and return its id."""
+        while len(self.taken) < self.most and self.heap:
+            entry = heappop(self.heap)
+            if self.waiting.get(entry[2]) == entry:
+                del self.waiting[entry[2]]
+                self.taken[entry[2]] = now
+                return entry[2]
+        return None
+
+
+class SweepLimits:
+    """All sweeps with a limit that have live tasks."""
+
+    def __init__(self) -> None:
+        self._sweeps: dict[str, _Places] = {}
+        self._users: dict[str, int] = {}
+        """Number of each user's tasks that wait for a place."""
+        self._changed: set[str] = set()
+        """Sweeps with a free place."""
+        self._held_back = 0
+
+    def copy(self) -> "SweepLimits":
+        other = SweepLimits()
+        other._sweeps = {sweep_id: places.copy() for sweep_id, places in self._sweeps.items()}
+        other._users = dict(self._users)
+        other._changed = set(self._changed)
+        other._held_back = self._held_back
+        return other
+
+    def __len__(self) -> int:
+        """Number of tasks that wait for a place."""
+        return self._held_back
+
+    def waiting_of(self, user: str) -> int:
+        return self._users.get(user, 0)
+
+    def holds_back(self, task: Task) -> bool:
+        """Whether the task waits for a place."""
+        member = task.spec.sweep
+        places = self._sweeps.get(member.id) if member is not None else None
+        return places is not None and task.id in places.waiting
+
+    def first_waiting(self, count: int, user: str | None = None) -> list[str]:
+        """Ids of the tasks that are next in their sweeps; of one user, or of all (`None`)."""
+        found: list[str] = []
+        for places in self._sweeps.values():
+            if places.waiting and (user is None or places.user == user):
+                found += [
+                    entry[2] for entry in nsmallest(count - len(found), places.waiting.values())
+                ]
+            if len(found) >= count:
+                break
+        return found
+
+    def under_way(self, member: SweepMember) -> int:
+        """Number of tasks of the sweep that have a place."""
+        places = self._sweeps.get(member.id)
+        return 0 if places is None else len(places.taken)
+
+    def take(self, task: Task, member: SweepMember) -> None:
+        """Give a place to a task that has begun before, whatever the limit is."""
+        self._places(task, member).taken[task.id] = 0
+
+    def admit(self, task: Task, member: SweepMember, now: int) -> int | None:
+        """Since when a task that begins to wait has a place; `None` if it waits for one."""
+        places = self._places(task, member)
+        if task.id in places.taken:
+            return places.taken[task.id]
+        if len(places.taken) < places.most and not places.waiting:
+            places.taken[task.id] = now
+            return now
+        if task.id not in places.waiting:
+            self._held_back += 1
+            self._users[task.user] = self._users.get(task.user, 0) + 1
+        self._enter(places, task)
+        if len(places.taken) < places.most:
+            self._changed.add(member.id)
+        return None
+
+    def leave(self, task: Task, member: SweepMember) -> None:
+        """The task has ended, or may not start now."""
+        places = self._places(task, member)
+        places.taken.pop(task.id, None)
+        if places.waiting.pop(task.id, None) is not None:
+            self._uncount(task.user)
+        if places.waiting:
+            self._changed.add(member.id)
+        elif not places.taken:
+            del self._sweeps[member.id]
+            self._changed.discard(member.id)
+
+    def next(self, now: int) -> list[str]:
+        """Give the free places to the next tasks, and return their ids."""
+        found: list[str] = []
+        while self._changed:
+            places = self._sweeps[self._changed.pop()]
+            while (task_id := places.next(now)) is not None:
+                found.append(task_id)
+        return found
+
+    def admitted(self, task: Task) -> None:
+        """A task that `next` returned has joined the queue."""
+        self._uncount(task.user)
+
+    def _enter(self, places: _Places, task: Task) -> None:
+        entry = (-task.spec.priority, task.created_at, task.id)
+        places.waiting[task.id] = entry
+        if len(places.heap) > 2 * len(places.waiting) + 64:
+            places.heap = sorted(places.waiting.values())
+        else:
+            heappush(places.heap, entry)
+
+    def _places(self, task: Task, member: SweepMember) -> _Places:
+        places = self._sweeps.get(member.id)
+        if places is None:
+            places = self._sweeps[member.id] = _Places(task.user, member.max_parallel)
+        return places
+
+    def _uncount(self, user: str) -> None:
+        self._held_back -= 1
+        left = self._users[user] - 1
+        if left:
+            self._users[user] = left
+        else:
+            del self._users[user]

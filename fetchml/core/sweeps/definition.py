@@ -1,0 +1,192 @@
+"""Requests for sweeps, and the parameters of each task."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fetchml.core.requests.checks import (
+    MAX_INT,
+    NULL,
+    Check,
+    Violation,
+    check_fields,
+    integer,
+    line,
+)
+from fetchml.core.sweeps import draws
+from fetchml.core.sweeps.model import Mode
+from fetchml.core.sweeps.values import MAX_TASKS, Axis, Choices, Draw, read_axis
+
+MAX_NAME_CHARACTERS = 128
+MAX_PARAMETERS = 32
+MAX_VALUES = 25_000
+"""Values of all parameters of one request."""
+
+_PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+def _object(value: object) -> str | None:
+    return None if isinstance(value, dict) else "must be an object"
+
+
+def _mode(value: object) -> str | None:
+    return None if value in tuple(Mode) else f"must be one of {', '.join(Mode)}"
+
+
+_RULES: dict[str, Check] = {
+    "name": line(MAX_NAME_CHARACTERS, empty=False),
+    "task": _object,
+    "parameters": _object,
+    "mode": _mode,
+    "samples": integer(1, MAX_TASKS),
+    "random_seed": integer(0, MAX_INT),
+    "max_parallel": integer(0, MAX_TASKS),
+}
+
+KNOWN_FIELDS = frozenset(_RULES)
+"""Known request properties. Others are ignored and named in the reply's header (reading 12)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A valid request for a sweep, apart from its task."""
+
+    name: str
+    """Empty if the request has none."""
+    task: Mapping[str, object]
+    axes: tuple[tuple[str, Axis], ...]
+    """The parameters in the order of their names."""
+    mode: Mode
+    total: int
+    samples: int | None
+    random_seed: int | None
+    """`None` if the mode is RANDOM and the request has none: the server chooses it."""
+    max_parallel: int
+
+    def parameters(self, index: int, seed: int = 0) -> dict[str, str]:
+        """The parameters of the task with this index, from 0. `seed`: for the mode RANDOM."""
+        if self.mode is Mode.RANDOM:
+            return {name: _drawn(axis, seed, name, index) for name, axis in self.axes}
+        found: dict[str, str] = {}
+        # The last parameter of a grid changes fastest.
+        for name, axis in reversed(self.axes):
+            if isinstance(axis, Choices):
+                found[name] = axis.texts[index % len(axis.texts)]
+                if self.mode is Mode.GRID:
+                    index //= len(axis.texts)
+        return dict(reversed(found.items()))
+
+    @property
+    def described(self) -> dict[str, str]:
+        return {name: axis.described for name, axis in self.axes}
+
+
+def read(request: Mapping[str, object]) -> Definition | list[Violation]:
+    """Return the sweep that a request asks for, or the rules that it breaks. The rules of its task
+    are those of `submission`."""
+    fields, violations = check_fields(request, _RULES, required=("task",))
+    axes: dict[str, Axis] = {}
+    given = fields.get("parameters", None if "parameters" in request else {})
+    if isinstance(given, dict):
+        axes, faults = _read_axes(given)
+        violations += faults
+    mode = Mode(str(fields.get("mode", Mode.GRID)))
+    violations += _fitting(request, mode, axes)
+    total = 0
+    if not violations:
+        total, faults = _count(fields, mode, axes)
+        violations += faults
+    if violations:
+        return violations
+    ordered = tuple(sorted(axes.items()))
+    task: Mapping[str, object] = fields["task"]  # type: ignore[assignment]
+    samples, seed = fields.get("samples"), fields.get("random_seed")
+    most = fields.get("max_parallel", 0)
+    return Definition(
+        str(fields.get("name", "")),
+        task,
+        ordered,
+        mode,
+        total,
+        samples if isinstance(samples, int) else None,
+        seed if isinstance(seed, int) else None,
+        most if isinstance(most, int) else 0,
+    )
+
+
+def _drawn(axis: Axis, seed: int, name: str, index: int) -> str:
+    at = draws.fraction(seed, name, index)
+    if isinstance(axis, Draw):
+        return draws.drawn(axis, at)
+    return axis.texts[int(at * len(axis.texts))]
+
+
+def _read_axes(given: dict[str, object]) -> tuple[dict[str, Axis], list[Violation]]:
+    if not 1 <= len(given) <= MAX_PARAMETERS:
+        return {}, [Violation("parameters", f"must be 1 to {MAX_PARAMETERS}")]
+    axes: dict[str, Axis] = {}
+    violations: list[Violation] = []
+    variables: dict[str, str] = {}
+    values = 0
+    for name, described in given.items():
+        field = f"parameters.{name[:80]}"
+        if not _PARAMETER.fullmatch(name):
+            rule = "the name must be 1 to 64 letters, digits and _, and not begin with a digit"
+            violations.append(Violation(field, rule))
+            continue
+        other = variables.setdefault(name.upper(), name)
+        if other != name:
+            rule = f"sets the variable FETCHML_PARAM_{name.upper()}, as {other} does: rename one"
+            violations.append(Violation(field, rule))
+            continue
+        axis = NULL if described is None else read_axis(described)
+        if isinstance(axis, str):
+            violations.append(Violation(field, axis))
+            continue
+        axes[name] = axis
+        values += len(axis.texts) if isinstance(axis, Choices) else 0
+    if values > MAX_VALUES:
+        rule = f"must not have more than {MAX_VALUES} values in all: they have {values}"
+        violations.append(Violation("parameters", rule))
+    return axes, violations
+
+
+def _fitting(
+    request: Mapping[str, object], mode: Mode, axes: Mapping[str, Axis]
+) -> list[Violation]:
+    """What does not fit the mode."""
+    if mode is Mode.RANDOM:
+        needed = "is required with mode random: the number of tasks"
+        return [] if "samples" in request else [Violation("samples", needed)]
+    found = [
+        Violation(name, f"is only for mode random, the mode is {mode}")
+        for name in ("samples", "random_seed")
+        if name in request
+    ]
+    return found + [
+        Violation(f"parameters.{name}", f"is drawn at random, which needs mode random, not {mode}")
+        for name, axis in axes.items()
+        if isinstance(axis, Draw)
+    ]
+
+
+def _count(
+    fields: Mapping[str, object], mode: Mode, axes: Mapping[str, Axis]
+) -> tuple[int, list[Violation]]:
+    lengths = {name: len(axis.texts) for name, axis in axes.items() if isinstance(axis, Choices)}
+    if mode is Mode.RANDOM:
+        samples = fields["samples"]
+        return (samples if isinstance(samples, int) else 0), []
+    if mode is Mode.ZIP:
+        if len(set(lengths.values())) == 1:
+            return next(iter(lengths.values())), []
+        some = ", ".join(f"{name} has {number}" for name, number in sorted(lengths.items()))
+        rule = f"mode zip needs the same number of values for each: {some[:500]}"
+        return 0, [Violation("parameters", rule)]
+    total = math.prod(lengths.values())
+    if total <= MAX_TASKS:
+        return total, []
+    product = " x ".join(str(number) for _, number in sorted(lengths.items()))
+    rule = f"give {product} = {total} tasks, and a sweep has at most {MAX_TASKS}"
+    return 0, [Violation("parameters", f"{rule}: use fewer values, or mode random with samples")]

@@ -1,0 +1,81 @@
+"""Placeholders: `{lr}` in `args`, in `command` and in values of `env` stands for a parameter.
+
+`{{lr}}` is the text `{lr}`. Other braces are left alone, so JSON and `${}` need no escape unless
+they enclose a name. Arguments are split into words first: a value never becomes a second word.
+"""
+
+import re
+import shlex
+from collections.abc import Mapping
+
+from fetchml.core.requests import shell_words
+from fetchml.core.requests.checks import Violation
+
+MAX_NAMED = 5
+"""Unknown placeholders that one message names."""
+
+_PLACE = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_]*)\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class Template:
+    """The parts of a create request that depend on the parameters."""
+
+    def __init__(self, task: Mapping[str, object]) -> None:
+        """`task`: a request as a client sent it. What breaks a rule is left out here; the rules of
+        requests report it."""
+        args, command, env = task.get("args"), task.get("command"), task.get("env")
+        self._words: list[str] | None = None
+        if isinstance(args, str) and _PLACE.search(args) and shell_words.fault(args) is None:
+            self._words = shell_words.split(args)
+        self._command: list[object] | None = None
+        if isinstance(command, list) and any(_has_place(word) for word in command):
+            self._command = command
+        self._env: dict[str, object] | None = None
+        if isinstance(env, dict) and any(_has_place(value) for value in env.values()):
+            self._env = env
+
+    def violations(self, names: Mapping[str, object]) -> list[Violation]:
+        """Placeholders that name no parameter. `names`: those of the parameters."""
+        found: list[Violation] = []
+        for field, texts in (
+            ("task.args", self._words or []),
+            ("task.command", self._command or []),
+            ("task.env", list((self._env or {}).values())),
+        ):
+            unknown = {
+                match[2]: None
+                for text in texts
+                if isinstance(text, str)
+                for match in _PLACE.finditer(text)
+                if match[2] is not None and match[2] not in names
+            }
+            if unknown:
+                shown = ", ".join(f"{{{name[:64]}}}" for name in list(unknown)[:MAX_NAMED])
+                rule = (
+                    f"names {shown}, and the parameters are {', '.join(sorted(names))}: correct "
+                    "it, or double the braces for a text in braces"
+                )
+                found.append(Violation(field, rule))
+        return found
+
+    def filled(self, parameters: Mapping[str, str]) -> dict[str, object]:
+        """The fields that have placeholders, with the values of one task."""
+
+        def text(given: object) -> object:
+            return _PLACE.sub(value, given) if isinstance(given, str) else given
+
+        def value(match: re.Match[str]) -> str:
+            return f"{{{match[1]}}}" if match[2] is None else parameters[match[2]]
+
+        fields: dict[str, object] = {}
+        if self._words is not None:
+            fields["args"] = shlex.join(_PLACE.sub(value, word) for word in self._words)
+        if self._command is not None:
+            fields["command"] = [text(word) for word in self._command]
+        if self._env is not None:
+            fields["env"] = {name: text(given) for name, given in self._env.items()}
+        return fields
+
+
+def _has_place(text: object) -> bool:
+    return isinstance(text, str) and _PLACE.search(text) is not None

@@ -1,0 +1,140 @@
+"""The values of a sweep's parameters: what a request may give, and the text that tasks get.
+
+Numbers are doubles, as in JSON: a whole number is written without a decimal point, any other one in
+the shortest form that names it exactly. So the same sweep gets the same texts from every client.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from fetchml.core.requests.checks import text
+
+MAX_TASKS = 10_000
+"""Tasks of one sweep."""
+MAX_VALUE_CHARACTERS = 1024
+MAX_EXACT = 2**53
+"""Whole numbers up to this are exact in a double."""
+MAX_SHOWN = 120
+"""Characters of a parameter's description."""
+
+_text = text(MAX_VALUE_CHARACTERS)
+
+
+class Choices(NamedTuple):
+    """A parameter with given values."""
+
+    texts: tuple[str, ...]
+    is_range: bool = False
+
+    @property
+    def described(self) -> str:
+        """The values for people, shortened."""
+        texts = self.texts
+        if self.is_range and len(texts) > 3:
+            return f"{texts[0]}, {texts[1]} … {texts[-1]}"[:MAX_SHOWN]
+        shown = ""
+        for number, value in enumerate(texts):
+            more = f", {value}" if number else value
+            if len(shown) + len(more) > MAX_SHOWN - 20:
+                return f"{shown or value[: MAX_SHOWN - 20]} … ({len(texts)} values)"
+            shown += more
+        return shown
+
+
+class Draw(NamedTuple):
+    """A parameter that is drawn at random between two bounds."""
+
+    low: float
+    high: float
+    is_log: bool
+    """Its logarithm is uniform."""
+
+    @property
+    def described(self) -> str:
+        name = "log_uniform" if self.is_log else "uniform"
+        return f"{name}({number_text(self.low)}, {number_text(self.high)})"
+
+
+Axis = Choices | Draw
+KINDS = ("values", "range", "uniform", "log_uniform")
+
+
+def read_axis(given: object) -> Axis | str:
+    """Return what a request says about one parameter, or its fault."""
+    if not isinstance(given, Mapping):
+        return f"must be an object with one of {', '.join(KINDS)}"
+    named = [kind for kind in KINDS if kind in given]
+    if len(named) != 1 or len(given) != 1:
+        return f"must have exactly one of {', '.join(KINDS)}"
+    kind = named[0]
+    items = given[kind]
+    if not isinstance(items, Sequence) or isinstance(items, str):
+        return f"{kind} must be a list"
+    if kind == "values":
+        return _values(items)
+    numbers: list[float] = []
+    for item in items:
+        if isinstance(item, bool) or not isinstance(item, int | float) or not _is_exact(item):
+            return f"{kind} must hold finite numbers"
+        numbers.append(item)
+    if kind == "range":
+        return _range(numbers)
+    if len(numbers) != 2 or not numbers[0] < numbers[1]:
+        return f"{kind} must be [low, high], with low below high"
+    if kind == "log_uniform" and numbers[0] <= 0:
+        return "log_uniform must have bounds above 0"
+    return Draw(float(numbers[0]), float(numbers[1]), kind == "log_uniform")
+
+
+def value_text(value: object) -> str | None:
+    """The text that stands for a value; `None` if it is no string, number or Boolean."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and _is_exact(value):
+        return number_text(value)
+    return None
+
+
+def number_text(value: float) -> str:
+    if abs(value) <= MAX_EXACT and value == int(value):
+        return str(int(value))
+    return repr(float(value))
+
+
+def _is_exact(value: float) -> bool:
+    if isinstance(value, int):
+        return abs(value) <= MAX_EXACT
+    return math.isfinite(value)
+
+
+def _values(items: Sequence[object]) -> Axis | str:
+    if not 1 <= len(items) <= MAX_TASKS:
+        return f"values must have 1 to {MAX_TASKS} items"
+    texts: list[str] = []
+    for index, item in enumerate(items):
+        found = value_text(item)
+        if found is None:
+            return f"values: item {index} must be a string, a Boolean or a number up to 2^53"
+        if wrong := _text(found):
+            return f"values: item {index} {wrong}"
+        texts.append(found)
+    return Choices(tuple(texts))
+
+
+def _range(numbers: Sequence[float]) -> Axis | str:
+    if len(numbers) not in (2, 3):
+        return "range must be [first, last] or [first, last, step]"
+    # Decimals: 0.1, 0.2, 0.3 instead of 0.30000000000000004.
+    first, last = (Decimal(repr(number)) for number in numbers[:2])
+    step = Decimal(repr(numbers[2])) if len(numbers) == 3 else Decimal(1)
+    if not step or (last - first) / step < 0:
+        return "range must have a step that leads from the first value to the last"
+    if (last - first) / step >= MAX_TASKS:
+        return f"range must not have more than {MAX_TASKS} values"
+    count = int((last - first) / step) + 1
+    texts = tuple(number_text(float(first + step * index)) for index in range(count))
+    return Choices(texts, is_range=True)

@@ -1,0 +1,74 @@
+"""How many tasks of each sweep have which status: kept up to date with every durable change."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from fetchml.core.model import ENDED, Change, Status, Task
+from fetchml.ports.store import StoredState
+
+Counts = dict[Status, int]
+
+
+class SweepCounts:
+    """Used from one event loop. A task that was deleted, or submitted again in its sweep, does not
+    count."""
+
+    def __init__(self, restored: StoredState) -> None:
+        self._counts: dict[str, Counter[Status]] = {}
+        self._live: dict[str, dict[str, Status]] = {}
+        """The status of each live task, by sweep and id."""
+        for (sweep_id, status), number in restored.sweep_counts.items():
+            if status in ENDED:
+                self._of(sweep_id)[status] = number
+        for task in restored.live:
+            self._changed(task)
+
+    def committed(self, changes: Sequence[Change]) -> None:
+        """Take over changes that are durable, in order."""
+        for change in changes:
+            if change.task.spec.sweep is not None:
+                self._changed(change.task, change)
+
+    def of(self, sweep_id: str) -> Counts:
+        """The number of tasks by the status that clients see."""
+        return dict(self._counts.get(sweep_id, ()))
+
+    def live(self, sweep_id: str) -> list[str]:
+        """Ids of the live tasks: first those that wait, the last created first."""
+        live = self._live.get(sweep_id, {})
+        waiting = [task_id for task_id, status in live.items() if status is Status.QUEUED]
+        return waiting[::-1] + [
+            task_id for task_id, status in live.items() if status != Status.QUEUED
+        ]
+
+    def has_tasks(self, sweep_id: str) -> bool:
+        return any(self._counts.get(sweep_id, Counter()).values())
+
+    def forget(self, sweep_id: str) -> None:
+        """Drop the counts of a sweep without tasks."""
+        self._counts.pop(sweep_id, None)
+
+    def _changed(self, task: Task, change: Change | None = None) -> None:
+        member = task.spec.sweep
+        if member is None:
+            return
+        counts = self._of(member.id)
+        if change is not None and change.is_after_end:
+            return
+        if task.hidden:
+            counts[task.status] -= not task.superseded
+            return
+        live = self._live.setdefault(member.id, {})
+        before = live.pop(task.id, None)
+        if before is not None:
+            counts[before] -= 1
+        elif change is not None and member.retries:
+            counts[Status.FAILED] -= 1  # It has just taken the place of a failed one.
+        counts[task.shown_status] += 1
+        if task.status not in ENDED:
+            live[task.id] = task.shown_status
+        elif not live:
+            del self._live[member.id]
+
+    def _of(self, sweep_id: str) -> Counter[Status]:
+        return self._counts.setdefault(sweep_id, Counter())

@@ -1,0 +1,365 @@
+"""Sweeps: many tasks of one request, created together, and then listed, cancelled and submitted
+again as one."""
+
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from fetchml.auth.audit import Audit
+from fetchml.core import permissions
+from fetchml.core.audit import Action
+from fetchml.core.events import ManyCancelRequested
+from fetchml.core.footprint import footprint
+from fetchml.core.model import Idempotency, Principal, Status, Task, TaskSpec, User
+from fetchml.core.requests import again, submission
+from fetchml.core.requests.checks import MAX_INT, Violation
+from fetchml.core.requests.paging import DEFAULT_LIMIT, MAX_OFFSET, range_fault
+from fetchml.core.state import State
+from fetchml.core.sweeps import definition
+from fetchml.core.sweeps.definition import Definition
+from fetchml.core.sweeps.expansion import Expansion
+from fetchml.core.sweeps.model import Mode, Sweep
+from fetchml.engine.dispatcher import Dispatcher
+from fetchml.engine.ended_tasks import EndedTasks
+from fetchml.engine.submissions import Submissions
+from fetchml.engine.sweeps.counts import SweepCounts
+from fetchml.engine.sweeps.views import SweepChange, SweepPage, SweepView
+from fetchml.engine.tasks.idempotency import KEY_OF_ANOTHER, digest
+from fetchml.errors import (
+    BadRequest,
+    FieldViolation,
+    Forbidden,
+    NotFound,
+    Unavailable,
+    ValidationFailed,
+)
+from fetchml.pages import PART_BYTES
+from fetchml.ports.store import Document, Store, StoredState, TaskQuery
+from fetchml.records import Documents, RecordSet
+from fetchml.system.background import BackgroundWork
+from fetchml.system.locks import KeyedLocks
+from fetchml.system.pacing import Pace
+
+T = TypeVar("T")
+
+KIND = "sweep"
+MAX_SWEEPS = 5_000
+"""They are all in memory."""
+MAX_OF_ONE_USER = 1_000
+SWEEP_BYTES = 8 << 10
+"""Memory of one record, at most."""
+KEY_KEPT_MS = 24 * 3600 * 1000
+"""How long an Idempotency-Key names the sweep that it created."""
+SHOWN_TASKS = 5
+"""Tasks in the reply to a request that is only validated."""
+CANCELLED_AT_ONCE = 100
+"""Tasks of one decision."""
+RETRIED_AT_ONCE = 500
+
+
+class KnownSweeps(NamedTuple):
+    """All sweeps, oldest first, and the numbers of their tasks."""
+
+    records: RecordSet[Sweep]
+    counts: SweepCounts
+
+    @classmethod
+    async def load(cls, store: Documents, restored: StoredState) -> "KnownSweeps":
+        """Read them from the open store."""
+        records = RecordSet(store, KIND, Sweep, lambda each: each.id)
+        await records.load()
+        return cls(records, SweepCounts(restored))
+
+
+class Sweeps:
+    """Used from one event loop. Verbs raise `errors.RequestError`."""
+
+    def __init__(
+        self,
+        known: KnownSweeps,
+        store: Store,
+        state: State,
+        submissions: Submissions,
+        ended: EndedTasks,
+        dispatcher: Dispatcher,
+        audit: Audit,
+        *,
+        clock: Callable[[], int],
+        private: bool,
+    ) -> None:
+        self._records = known.records
+        self._counts = known.counts
+        self._store = store
+        self._state = state
+        self._submissions = submissions
+        self._ended = ended
+        self._dispatcher = dispatcher
+        self._audit = audit
+        self._clock = clock
+        self._private = private
+        self._turns = KeyedLocks()
+        """A user's sweeps are created one after the other, and so are the changes of one sweep."""
+        self._background = BackgroundWork()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    async def create(
+        self,
+        who: Principal,
+        request: Mapping[str, object],
+        idempotency_key: str | None = None,
+        *,
+        validate_only: bool = False,
+    ) -> SweepView:
+        """Create a sweep with all of its tasks, durable on return; or only check the request.
+
+        A repeated `idempotency_key` returns the sweep that it created before.
+        """
+        if idempotency_key is not None and (
+            fault := submission.idempotency_key_fault(idempotency_key)
+        ):
+            raise BadRequest(f"Idempotency-Key: {fault}")
+        if not permissions.may_submit(who):
+            raise Forbidden("A viewer's key can't submit tasks")
+        idempotency = None
+        if idempotency_key is not None:
+            idempotency = Idempotency(idempotency_key, digest(request))
+        return await self._alone(
+            ("create", who.user),
+            lambda: self._create(who, request, idempotency, validate_only=validate_only),
+        )
+
+    def get(self, who: Principal, sweep_id: str) -> SweepView:
+        return self._view(self._find(who, sweep_id))
+
+    def page(
+        self,
+        who: Principal,
+        *,
+        user: str | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> SweepPage:
+        """The sweeps that `who` may see, newest first."""
+        limit = DEFAULT_LIMIT if limit is None else limit
+        offset = offset or 0
+        for fault in (range_fault("limit", limit), range_fault("offset", offset, most=MAX_OFFSET)):
+            if fault:
+                raise BadRequest(fault)
+        found = [
+            each
+            for each in self._records.newest_first()
+            if permissions.may_see(who, each, private=self._private) and user in (None, each.user)
+        ]
+        shown = [self._view(each) for each in islice(found, offset, offset + limit)]
+        return SweepPage(shown, len(found))
+
+    async def cancel(self, who: Principal, sweep_id: str) -> SweepChange:
+        """Cancel all tasks that have not ended; durable on return."""
+        sweep = self._find_to_change(who, sweep_id)
+        return await self._alone(("change", sweep_id), lambda: self._cancel(who, sweep))
+
+    async def retry(self, who: Principal, sweep_id: str) -> SweepChange:
+        """Submit the failed tasks again, cancelled ones included; durable on return."""
+        sweep = self._find_to_change(who, sweep_id)
+        return await self._alone(("change", sweep_id), lambda: self._retry(who, sweep))
+
+    async def _alone(self, turn: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Wait for a turn, and then do the work to its end, also if the caller is cancelled: a
+        repeated call waits until it is done."""
+        held = AsyncExitStack()
+        await held.enter_async_context(self._turns.hold(turn))
+
+        async def in_turn() -> T:
+            async with held:
+                return await work()
+
+        return await self._background.run_to_completion(in_turn())
+
+    def _find(self, who: Principal, sweep_id: str) -> Sweep:
+        found = self._records.get(sweep_id)
+        if found is None or not permissions.may_see(who, found, private=self._private):
+            raise NotFound(f"There is no sweep {sweep_id[:64]!r}")
+        return found
+
+    def _find_to_change(self, who: Principal, sweep_id: str) -> Sweep:
+        found = self._find(who, sweep_id)
+        if not permissions.may_end(who, found):
+            raise Forbidden("Only the sweep's owner or an admin may cancel it or submit it again")
+        return found
+
+    def _view(self, sweep: Sweep, tasks: Sequence[Task] = ()) -> SweepView:
+        return SweepView(sweep, self._counts.of(sweep.id), tasks)
+
+    def _created_by(self, who: Principal, key: Idempotency) -> Sweep | None:
+        """The sweep that this key has created. Raises ValidationFailed for another request."""
+        oldest = self._clock() - KEY_KEPT_MS
+        for each in self._records.newest_first():
+            if each.created_at < oldest:
+                return None
+            made = each.idempotency
+            if made is not None and each.user == who.user and made.key == key.key:
+                if made.digest != key.digest:
+                    raise ValidationFailed([FieldViolation("Idempotency-Key", KEY_OF_ANOTHER)])
+                return each
+        return None
+
+    async def _create(
+        self,
+        who: Principal,
+        request: Mapping[str, object],
+        idempotency: Idempotency | None,
+        *,
+        validate_only: bool,
+    ) -> SweepView:
+        if idempotency is not None and (known := self._created_by(who, idempotency)):
+            return self._view(known)
+        wanted = definition.read(request)
+        if not isinstance(wanted, Definition):
+            raise _failed(wanted)
+        self._submissions.require_accepting(who, wanted.total)
+        sweep_id = self._submissions.new_id(self._clock())
+        seed = wanted.random_seed
+        if wanted.mode is Mode.RANDOM and seed is None:
+            seed = int(sweep_id[-8:], 16) & MAX_INT
+        expansion = Expansion(wanted, sweep_id, seed or 0)
+        if unknown := expansion.violations():
+            raise _failed(unknown)
+        try:
+            first = await self._submissions.accept(who, expansion.first_request())
+        except ValidationFailed as error:
+            faults = [FieldViolation(f"task.{each.field}", each.rule) for each in error.violations]
+            raise ValidationFailed(faults) from None
+        specs, footprints = await _expanded(expansion, first)
+        now = self._clock()
+        sweep = Sweep(
+            sweep_id,
+            who.user,
+            wanted.name or first.job_name,
+            now,
+            wanted.total,
+            first.job_name,
+            wanted.mode,
+            wanted.described,
+            samples=wanted.samples,
+            random_seed=seed,
+            max_parallel=wanted.max_parallel,
+            idempotency=idempotency,
+        )
+        if not validate_only:
+            await self._make_room(who)
+        document = Document(KIND, sweep_id, msgspec.json.encode(sweep))
+        tasks = await self._submissions.create_accepted(
+            who, specs, footprints, documents=[document], dry_run=validate_only
+        )
+        if validate_only:
+            return self._view(sweep, tasks[:SHOWN_TASKS])
+        self._records.remember(sweep)
+        detail = f"{sweep.total} tasks, {sweep.name}"
+        await self._audit.done(who, Action.SWEEP_CREATE, sweep.id, detail)
+        return self._view(sweep)
+
+    async def _make_room(self, who: Principal) -> None:
+        """Drop the oldest sweep without tasks if there are as many as may be. Raises Unavailable
+        if all have some."""
+        own = [each for each in self._records if each.user == who.user]
+        if len(own) < MAX_OF_ONE_USER and len(self._records) < MAX_SWEEPS:
+            return
+        empty = (each for each in own if not self._counts.has_tasks(each.id))
+        if (oldest := next(empty, None)) is not None:
+            await self._records.remove(oldest.id)
+            self._counts.forget(oldest.id)
+            return
+        raise Unavailable(
+            f"There are {len(own)} sweeps of yours and {len(self._records)} in all, as many as the "
+            "server keeps: delete the tasks of old ones (fetchml prune)"
+        )
+
+    async def _cancel(self, who: Principal, sweep: Sweep) -> SweepChange:
+        cancelled = 0
+        while task_ids := self._to_cancel(sweep.id):
+            event = ManyCancelRequested(self._clock(), task_ids, User(who.user))
+            await self._dispatcher.apply(event)
+            cancelled += len(task_ids)
+        await self._audit.done(who, Action.SWEEP_CANCEL, sweep.id, f"{cancelled} tasks")
+        return SweepChange(self._view(sweep), cancelled)
+
+    def _to_cancel(self, sweep_id: str) -> list[str]:
+        """The next tasks to cancel: the last of those that wait, so that none starts meanwhile."""
+        found: list[str] = []
+        for task_id in self._counts.live(sweep_id):
+            task = self._state.tasks.get(task_id)
+            if task is not None and task.cancel is None:
+                found.append(task_id)
+                if len(found) == CANCELLED_AT_ONCE:
+                    break
+        return found
+
+    async def _retry(self, who: Principal, sweep: Sweep) -> SweepChange:
+        retried = 0
+        query = TaskQuery(
+            states=(Status.FAILED,),
+            sweep_id=sweep.id,
+            created_before=self._clock(),
+            limit=RETRIED_AT_ONCE,
+            most_bytes=PART_BYTES,
+        )
+        while again_of := await self._retry_some(who, query):
+            retried += again_of
+        detail = f"{retried} tasks"
+        await self._audit.done(who, Action.SWEEP_RETRY, sweep.id, detail)
+        return SweepChange(self._view(sweep), retried)
+
+    async def _retry_some(self, who: Principal, query: TaskQuery) -> int:
+        """Submit a portion of the failed tasks again, and return their number."""
+        found = [task.id for task in (await self._store.list_tasks(query)).tasks]
+        async with self._ended.locks.hold_all([("delete", each) for each in sorted(found)]):
+            # Others may have deleted or changed them meanwhile.
+            page = await self._store.list_tasks(query)
+            tasks = [task for task in page.tasks if task.id in found][::-1]
+            if not tasks:
+                return 0
+            owner = again.submitter(who, tasks[0])
+            self._submissions.require_accepting(owner, len(tasks))
+            # What may have changed since is the same for all: snapshot, experiment, limits.
+            await self._submissions.accept(owner, again.request_of(tasks[0]))
+            specs = [_again(task) for task in tasks]
+            now = self._clock()
+            replaced = [replace(task, superseded=True, edited_at=now) for task in tasks]
+            await self._submissions.create_accepted(
+                owner, specs, [footprint(spec) for spec in specs], replaced=replaced, now=now
+            )
+        return len(tasks)
+
+
+async def _expanded(expansion: Expansion, first: TaskSpec) -> tuple[list[TaskSpec], list[int]]:
+    """All tasks, with the memory that each takes in bytes. Raises ValidationFailed."""
+    specs: list[TaskSpec] = []
+    footprints: list[int] = []
+    pace = Pace()
+    try:
+        for spec in expansion.specs(first):
+            specs.append(spec)
+            footprints.append(footprint(spec))
+            if pace.due:
+                await pace.rest()
+    except submission.InvalidSubmission as error:
+        raise _failed(error.violations) from None
+    return specs, footprints
+
+
+def _again(task: Task) -> TaskSpec:
+    spec, member = task.spec, task.spec.sweep
+    if member is not None:
+        member = replace(member, retries=member.retries + 1)
+    after = again.conditions_of(task) or None
+    return replace(spec, sweep=member, hold=False, start_after=None, after=after)
+
+
+def _failed(violations: Sequence[Violation]) -> ValidationFailed:
+    return ValidationFailed([FieldViolation(*violation) for violation in violations])

@@ -1,0 +1,65 @@
+"""What the server is made of that its settings choose."""
+
+from dataclasses import dataclass
+from datetime import tzinfo
+from pathlib import Path
+
+from fetchml.access.service import DEFAULT_ACCESS, AccessOptions
+from fetchml.attempts.manager import AttemptSettings
+from fetchml.core.acceptance import SubmissionRules
+from fetchml.core.state import Limits
+from fetchml.datasets.provider import DatasetProvider
+from fetchml.engine.host.diagnosis import Examine, examine_nothing
+from fetchml.files.folder_events import FolderEvents
+from fetchml.files.task_users import FileOwners
+from fetchml.jupyter.options import JupyterOptions
+from fetchml.ports.cluster import Cluster
+from fetchml.ports.gpu import GpuInventory
+from fetchml.ports.launcher import Launcher
+from fetchml.ports.store import Store, StoredState
+from fetchml.server.environment_wiring import EnvironmentWiring
+from fetchml.snapshots.options import SnapshotOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the server stands on, chosen by its settings."""
+
+    store: Store
+    """It is open."""
+    restored: StoredState
+    """What the store held when it was opened."""
+    launcher: Launcher
+    inventory: GpuInventory | None
+    """`None`: plain slots."""
+    datasets: DatasetProvider
+    owners: FileOwners
+    folder_watch: FolderEvents
+    cluster: Cluster | None = None
+    """`None` if this host runs the tasks."""
+    environments: EnvironmentWiring = EnvironmentWiring()  # noqa: RUF009 - immutable
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    data_dir: Path
+    tasks_dir: Path
+    """Where the files of tasks are: the data directory, or a cluster's shared folder."""
+    limits: Limits
+    rules: SubmissionRules
+    runs: AttemptSettings
+    snapshots: SnapshotOptions
+    jupyter: JupyterOptions
+    workspaces: Path
+    """Where those of Jupyter services are."""
+    private: bool
+    """Users see only what is their own."""
+    zone: tzinfo
+    """In which a day begins and ends."""
+    user_storage_bytes: int
+    """What the files of one user may take; 0: any amount."""
+    samples: bool = True
+    """Samples of what tasks and GPUs use are taken."""
+    access: AccessOptions = DEFAULT_ACCESS
+    examine: Examine = examine_nothing
+    """The checks of `fetchml doctor`."""

@@ -1,0 +1,127 @@
+"""`fetchml sweep` against a real server."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fetchml.cli.sweep.given import values_of
+from fetchml.client import SweepParameter
+from tests.cli.test_commands import rest
+from tests.support.cli_server import Server
+
+REPORT = 'echo "{\\"loss\\": $FETCHML_PARAM_LR}" > $FETCHML_OUTPUTS/metrics.json; exit $1'
+
+
+def test_sweep_from_create_to_best(server: Server) -> None:
+    command = ("--", "sh", "-c", REPORT, "x", "{code}")
+    options = ("-p", "lr=3,1,2", "-p", "code=0,0,7", "--mode", "zip", "--max-parallel", "2")
+    made = server.run("sweep", "create", "--sweep-name", "rates", *options, *command).succeeded()
+    listed = server.json("ls", "--sweep", "rates")["tasks"]
+    assert [task["parameters"] for task in listed[::-1]] == [
+        {"lr": "3", "code": "0"},
+        {"lr": "1", "code": "0"},
+        {"lr": "2", "code": "7"},
+    ]
+    for task in listed:
+        server.run("watch", task["id"])
+    shown = server.json("sweep", "show", "@last")
+    assert shown == rest(server, f"/v1/sweeps/{made}")
+    assert (shown["counts"]["completed"], shown["counts"]["failed"]) == (2, 1)
+    assert made in server.run("sweep", "ls").succeeded()
+    assert "max parallel" in server.run("sweep", "show", made[-8:]).succeeded()
+    best = server.json("sweep", "best", made, "--metric", "loss")["results"]
+    assert [(row["value"], row["parameters"]["lr"]) for row in best] == [(1, "1"), (3, "3")]
+    table = server.run("sweep", "best", made, "--metric", "loss", "--goal", "max").succeeded()
+    assert table.splitlines()[1].split()[2:] == ["3", "0", "3"]
+    none = server.run("sweep", "best", made, "--metric", "f1")
+    assert "Known metrics: loss" in none.err
+    assert server.run("sweep", "retry", made).succeeded() == "1 task submitted again"
+    assert server.run("sweep", "cancel", made).code == 0
+    gone = server.run("sweep", "show", "no-such-sweep")
+    assert gone.code == 5
+    assert "There is no sweep" in gone.err
+
+
+def test_dry_run_shows_count_and_the_first_five(server: Server, tmp_path: Path) -> None:
+    table = tmp_path / "runs.csv"
+    table.write_text("lr,name\n" + "".join(f"0.{n}0,a b {n}\n" for n in range(8)))
+    before = rest(server, "/v1/tasks?limit=0")["total"]
+    shown = server.run(
+        *("sweep", "create", "--table", str(table), "--dry-run", "--", "echo", "{lr}", "{name}")
+    ).succeeded()
+    assert "echo 0.40 'a b 4'" in shown
+    assert "0.50" not in shown
+    assert shown.endswith("8 tasks, 3 more than these")
+    assert rest(server, "/v1/tasks?limit=0")["total"] == before
+    wrong = server.run("sweep", "create", "-p", "lr=1", "--dry-run", "--", "echo", "{lrr}")
+    assert wrong.code == 2
+    assert "names {lrr}, and the parameters are lr" in wrong.err
+    assert server.run("sweep", "create", "--", "true").code == 2
+    assert server.run("sweep", "create", "-p", "lr", "--", "true").code == 2
+
+
+def dry_run(server: Server, *options: str) -> dict[str, Any]:
+    command = ("sweep", "create", "--dry-run", "--json", *options, "--", "true")
+    found: dict[str, Any] = json.loads(server.run(*command).succeeded())
+    return found
+
+
+def test_files_describe_a_sweep(server: Server, tmp_path: Path) -> None:
+    toml = tmp_path / "sweep.toml"
+    toml.write_text(
+        'name = "from a file"\nmax_parallel = 2\n[task]\njob_name = "train"\n'
+        'command = ["echo", "{lr}"]\n[parameters]\nlr = [0.1, 2]\n'
+        'seed = "1..3"\n'
+    )
+    sweep = server.json("sweep", "create", "-f", str(toml), "--dry-run", "-p", "lr=7")
+    assert (sweep["name"], sweep["total"], sweep["max_parallel"]) == ("from a file", 3, 2)
+    assert sweep["tasks"][0]["command"] == ["echo", "7"]
+    (tmp_path / "fetchml.toml").write_text("[sweep]\nparameters = { lr = [1, 2] }\n")
+    sweep = dry_run(server, "--dir", str(tmp_path))
+    assert sweep["total"] == 2
+    lines = tmp_path / "runs.jsonl"
+    lines.write_text("".join(json.dumps({"lr": n, "on": True}) + "\n" for n in range(3)))
+    sweep = dry_run(server, "--table", str(lines))
+    assert sweep["tasks"][2]["parameters"] == {"lr": "2", "on": "true"}
+    for name, text, fault in (
+        ("a.toml", "name = ", "it is not TOML"),
+        ("a.toml", "nme = 1", "nme is not a setting of a sweep"),
+        ("a.json", "[]", "it must hold an object"),
+        ("a.json", '{"parameters": {"lr": {"valeus": [1]}}}', "parameters.lr: it must have one of"),
+        ("a.json", '{"parameters": {"lr": [[1]]}}', "parameters.lr"),
+        ("a.json", '{"task": {"gpus": 1}, "parameters": {"lr": [1]}}', "gpus"),
+        ("a.json", '{"samples": "x", "parameters": {"lr": [1]}}', "a.json"),
+    ):
+        (tmp_path / name).write_text(text)
+        wrong = server.run("sweep", "create", "-f", str(tmp_path / name), "--", "true")
+        assert wrong.code == 2, (text, wrong)
+        assert fault in wrong.err, (text, wrong.err)
+    for name, text, fault in (
+        ("a.csv", "", "it has no rows"),
+        ("a.csv", "a,b\n1\n", "row 2 has 1 values"),
+        ("a.csv", "a,a\n1,2\n", "name each column once"),
+        ("a.jsonl", '{"a": 1}\n{"b": 1}\n', "line 2 has other names"),
+        ("a.jsonl", "{", "line 1 is not JSON"),
+    ):
+        (tmp_path / name).write_text(text)
+        wrong = server.run("sweep", "create", "--table", str(tmp_path / name), "--", "true")
+        assert wrong.code == 2, (text, wrong)
+        assert fault in wrong.err, (text, wrong.err)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("0.10,b", ["0.10", "b"]),
+        ("1..5", SweepParameter(range=[1, 5])),
+        ("0..1..0.5", SweepParameter(range=[0, 1, 0.5])),
+        ("-1e-3..2", SweepParameter(range=[-0.001, 2])),
+        ("uniform(0, 1)", SweepParameter(uniform=[0, 1])),
+        ("log_uniform(1e-4,1)", SweepParameter(log_uniform=[0.0001, 1])),
+        ("a..b", ["a..b"]),
+    ],
+)
+def test_options_for_parameters(text: str, values: object) -> None:
+    assert values_of(text) == values

@@ -150,9 +150,9 @@ async def test_silent_task_that_an_admin_declares_lost_is_retried(
 async def test_full_queue_of_slurm_holds_tasks_back(
     serve: Serve, transport_name: str, shared: Path, starts: Path
 ) -> None:
+    # It takes one job fewer, and a command would wait for a place for minutes.
     with private_slurm("MaxJobCount=2") as full:
-        for _ in range(2):
-            full.run("sbatch", "--hold", "--output=/dev/null", "--wrap=true")
+        full.run("sbatch", "--hold", "--output=/dev/null", "--wrap=true")
         server = await serve(backend_of(full, transport_name, shared)).start()
         task_id = await server.submit(counted(starts, "exit 4"))
         said = await until(lambda: server.explained(task_id), lambda text: "MaxJobCount" in text)

@@ -117,9 +117,8 @@ def _task(client: Client, target: str, arguments: tuple[str, ...]) -> Task:
             )
         return task
     command = ("python3", script.name, *arguments)
-    fields: dict[str, Any] = {
-        "snapshot_id": None, "job_name": None, "metadata": (), "checkpoint": True,
-    }  # fmt: skip
+    wanted = ("snapshot_id", "job_name", "image", "environment")
+    fields: dict[str, Any] = {**dict.fromkeys(wanted), "metadata": (), "checkpoint": True}
     fields = with_code(client, script.parent, command, fields)
     task = create(client, command, fields)
     console(stderr=True).print(clean(f"{task.id} is submitted"))

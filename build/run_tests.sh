@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Runs the tests in several processes, and up to three failed tests once more by themselves: a few
+# Runs the tests in several processes, and up to ten failed tests once more by themselves: a few
 # out of thousands wait for something that a machine with two busy cores delays. A test that fails
 # again fails the run; one that passes is listed as FLAKY, to be mended (decision 38).
 # TEST_PROCESSES=… says how many processes.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-MOST=3
+MOST=10
 FAILED_LIST=.pytest_cache/v/cache/lastfailed
 
 # More than the cores, because tests mostly wait (decision 61).

@@ -23,7 +23,11 @@ from fetchml.cli.submit import create, given_fields, outcome, with_code
 from fetchml.cli.wait import wait
 from fetchml.client import Client
 
-_NOTHING = {"job_name": None, "snapshot_id": None, "metadata": (), "env": ()}
+_NOTHING = {
+    **dict.fromkeys(("job_name", "snapshot_id", "image", "environment")),
+    "metadata": (),
+    "env": (),
+}
 
 
 @click.command(

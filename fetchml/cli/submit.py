@@ -124,13 +124,6 @@ def with_ids(
     if fields["inputs_from"]:
         ids = [task_id_of(client, each) for each in fields["inputs_from"]]
         fields = {**fields, "inputs_from": ids}
-    if fields["after"]:
-        named = [(task_id_of(client, each), condition) for each, condition in fields["after"]]
-        after = [Dependency(task_id=each, condition=how) for each, how in named]
-        fields = {**fields, "after": after}
-    if fields["inputs_from"]:
-        ids = [task_id_of(client, each) for each in fields["inputs_from"]]
-        fields = {**fields, "inputs_from": ids}
     if folder is not None:
         fields = with_code(client, folder, command, fields)
     elif fields["snapshot_id"] is not None:

@@ -28,6 +28,7 @@ EXCEPTIONS = {
     r"fetchml(-new)? service\b": "it installs a systemd unit: tests/executable",
     r"fetchml (exec|port-forward)\b": "it needs a task that runs: tests/access",
     r"fetchml cp TASK_ID:/checkpoint": "it needs a task with a checkpoint: test_drill.py",
+    r"--slurm ": "it needs a server over Slurm: tests/server/test_slurm.py",
     r"--volume ": "it needs a volume in the settings: tests/engine/test_volumes.py",
     r"fetchml priority": "it needs a task that waits: test_task_commands.py",
     r"fetchml ui --open": "it opens a browser: tests/ui",

@@ -25,7 +25,7 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-std::string Environment(const char* name, const char* otherwise) {
+std::string Variable(const char* name, const char* otherwise) {
   const char* value = std::getenv(name);
   return value != nullptr && *value != '\0' ? value : otherwise;
 }
@@ -69,13 +69,13 @@ class Patience {
   }
 
  private:
-  const std::chrono::seconds limit_{std::stoi(Environment("FETCHML_PATIENCE", "60"))};
+  const std::chrono::seconds limit_{std::stoi(Variable("FETCHML_PATIENCE", "60"))};
   std::optional<Clock::time_point> failed_at_;
 };
 
 // Every call needs its own context with the key.
 struct Context : grpc::ClientContext {
-  Context() { AddMetadata("x-api-key", Environment("FETCHML_API_KEY", "")); }
+  Context() { AddMetadata("x-api-key", Variable("FETCHML_API_KEY", "")); }
 };
 
 std::string NewKey() {
@@ -196,7 +196,7 @@ int main(int argc, char** argv) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 40'000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
   auto tasks = TaskService::NewStub(grpc::CreateCustomChannel(
-      Environment("FETCHML_SERVER", "127.0.0.1:9102"),
+      Variable("FETCHML_SERVER", "127.0.0.1:9102"),
       grpc::InsecureChannelCredentials(),  // with TLS: grpc::SslCredentials({})
       arguments));
 

@@ -33,7 +33,7 @@ def test_many_files_are_synced_together(tmp_path: Path, monkeypatch: pytest.Monk
     synced = list[int]()
     whole = list[int]()
     monkeypatch.setattr(os, "fsync", synced.append)
-    monkeypatch.setattr(kept_outputs, "_sync_file_system", whole.append)
+    monkeypatch.setattr(kept_outputs, "sync_file_system", whole.append)
     left_out = keep(tmp_path / "outputs", OutputLimits(files=10_000))
     assert left_out == LeftOut(30_000, 0)
     assert len(left(tmp_path / "outputs")) == 10_000
@@ -45,7 +45,7 @@ def test_few_files_are_synced_individually(tmp_path: Path, monkeypatch: pytest.M
     synced = list[int]()
     whole = list[int]()
     monkeypatch.setattr(os, "fsync", synced.append)
-    monkeypatch.setattr(kept_outputs, "_sync_file_system", whole.append)
+    monkeypatch.setattr(kept_outputs, "sync_file_system", whole.append)
     assert keep(tmp_path / "outputs") == LeftOut()
     assert (len(synced), len(whole)) == (6, 0), "the files and their folder"
 

@@ -77,6 +77,7 @@ async def test_reflection_describes_every_service(world: World) -> None:
         "fetchml.v1.ServerService",
         "fetchml.v1.SnapshotService",
         "fetchml.v1.StorageService",
+        "fetchml.v1.SweepService",
         "fetchml.v1.TaskService",
         "fetchml.v1.UsageService",
         "grpc.health.v1.Health",

@@ -244,7 +244,7 @@ def test_a_uid_that_all_containers_share_is_advice(monkeypatch: pytest.MonkeyPat
     assert "the server's own uid" in shared.finding
     assert "fetchml service install" in shared.advice
     assert task_user(Settings(tasks=TaskSettings(user="77:77"))).advice == ""
-    monkeypatch.setattr("fetchml.cli.doctor.examine", lambda _: [shared])
+    monkeypatch.setattr("fetchml.cli.doctor.examine", lambda *_, **__: [shared])
     ran = CliRunner().invoke(command, [], standalone_mode=False)
     assert ran.return_value == 0
     assert ran.output.startswith("advice")

@@ -60,7 +60,7 @@ def test_copies_continue(server: Server, tmp_path: Path) -> None:
     server.run("cp", f"{task_id[-6:]}:d", str(tmp_path / "folder")).succeeded()
     assert (tmp_path / "folder/b").read_text() == "two\n"
     missing = server.run("cp", f"{task_id}:nothing", str(tmp_path))
-    assert (missing.code, "has no output 'nothing'" in missing.err) == (5, True)
+    assert (missing.code, "has no file 'nothing' in its" in missing.err) == (5, True)
     assert server.run("cp", "no-colon", str(tmp_path)).code == 2
 
 

@@ -3,7 +3,6 @@ again as one."""
 
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -156,7 +155,7 @@ class Sweeps:
             for each in self._records.newest_first()
             if permissions.may_see(who, each, private=self._private) and user in (None, each.user)
         ]
-        shown = [self._view(each) for each in islice(found, offset, offset + limit)]
+        shown = [self._view(each) for each in found[offset : offset + limit]]
         return SweepPage(shown, len(found))
 
     async def cancel(self, who: Principal, sweep_id: str) -> SweepChange:

@@ -304,7 +304,8 @@ class Sweeps:
         query = TaskQuery(
             states=(Status.FAILED,),
             sweep_id=sweep.id,
-            created_before=self._clock(),
+            # Those of this millisecond too, but none that this call creates later.
+            created_before=self._clock() + 1,
             limit=RETRIED_AT_ONCE,
             most_bytes=PART_BYTES,
         )

@@ -35,7 +35,7 @@ test: lint build ## lint, build, then every test; starts a Docker engine where n
 
 test-python: setup ## the tests that another version of Python could break
 	FRONTS=direct $(PYTEST) tests/core tests/api tests/adapters/duckdb tests/cli tests/config \
-	    --ignore=tests/cli/test_documented_commands.py
+	    --ignore=tests/cli/test_documented_commands.py --ignore=tests/cli/test_slurm_commands.py
 
 fuzz: setup ## fuzz every parser of foreign bytes (FUZZ_EXAMPLES=100000 each)
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100000} $(PYTEST) tests/fuzz

@@ -18,7 +18,7 @@ from testbed.docker_engine import Engine, PrivateEngine, private_engine
 from testbed.gpu.cdi import GPUS, GREEDY, IMAGE, PARTS, add_images
 from testbed.gpu.stand_in import uuid
 from tests.gpu.conftest import LONGER
-from tests.support.launcher_bench import INSTANCE, silent
+from tests.support.launcher_bench import INSTANCE, PROCESS, silent
 from tests.support.waiting import soon
 
 GRANTS = 200 * LONGER
@@ -67,7 +67,7 @@ class Containers:
     def run(
         self, *gpu_ids: str, image: str = IMAGE, env: dict[str, str] | None = None
     ) -> LaunchSpec:
-        task_id = f"0198c0de-0000-7000-8000-{next(self._numbers):012}"
+        task_id = f"0198c0de-{PROCESS:04}-7000-8000-{next(self._numbers):012}"
         folder = self.data_dir / "tasks" / task_id / "attempts/1"
         command = ("sh", "-c", LOOK)
         return LaunchSpec(task_id, 1, "job", folder, image, command, env or {}, gpu_ids=gpu_ids)

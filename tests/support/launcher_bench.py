@@ -1,5 +1,6 @@
 """A data directory with launchers on it, as one server after another would have them."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,9 @@ from fetchml.files.shared_folders import SharedFolders
 from fetchml.ports.launcher import Launcher, LaunchSpec
 from tests.support.waiting import soon
 
-INSTANCE = "0198c0de-0000-7000-8000-000000000000"
+PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""Of the tests. All processes share an engine, and an instance removes its containers there."""
+INSTANCE = f"0198c0de-{PROCESS:04}-7000-8000-000000000000"
 
 
 def silent(_: str) -> None:
@@ -40,7 +43,7 @@ class Bench:
 
     def run(self, *argv: str, **options: Any) -> LaunchSpec:
         """One attempt of a task of its own."""
-        task_id = f"0198c0de-0000-7000-8000-{len(self._runs):012}"
+        task_id = f"0198c0de-{PROCESS:04}-7000-8000-{len(self._runs):012}"
         env = {"FETCHML_TASK_ID": task_id} | options.pop("env", {})
         run = LaunchSpec(
             task_id=task_id,

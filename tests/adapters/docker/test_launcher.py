@@ -16,7 +16,7 @@ from fetchml.files.attempt_folder import AttemptFolder
 from fetchml.ports.launcher import AttemptExit, Launcher, LaunchSpec, Mount, PrepareError
 from testbed.docker_engine import Engine
 from tests.adapters.launcher_conformance import RUNS_ONCE, UNTIL_TOLD, LauncherConformance, shell
-from tests.support.launcher_bench import Bench, silent
+from tests.support.launcher_bench import INSTANCE, Bench, silent
 from tests.support.launcher_bench import bench as open_bench
 from tests.support.registry import registry
 from tests.support.waiting import soon
@@ -239,7 +239,7 @@ class TestDockerLauncher(LauncherConformance):
     ) -> None:
         run = shell(bench, "true")
         labels = {
-            "fetchml.instance": "0198c0de-0000-7000-8000-000000000000",
+            "fetchml.instance": INSTANCE,
             "fetchml.task": run.task_id,
             "fetchml.attempt": "1",
         }

@@ -1,12 +1,15 @@
 """`fetchml sbatch`: what the options of Slurm become, and scripts that run as tasks."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click import Context, Group
 
-from fetchml.cli.slurm.options import OPTIONS, SHORT, BadOption, gib, gpus, seconds
+from fetchml.cli.main import fetchml
+from fetchml.cli.slurm.options import INSTEAD, OPTIONS, SHORT, BadOption, gib, gpus, seconds
 from fetchml.cli.slurm.script import (
     BadScript,
     Problems,
@@ -84,7 +87,7 @@ def test_options(words: tuple[str, ...], fields: dict[str, Any]) -> None:
     ("words", "said"),
     [
         (("-N", "2"), "one process on one node"),
-        (("--gres=gpu:a100:1",), "names a type of GPU"),
+        (("--gres=gpu:a100:1",), "use fetchml submit --gpu 1 --slurm gres=gpu:a100:1"),
         (("--gres=shard:1",), "is no GPU"),
         (("--mem=0",), "not an amount of memory"),
         (("--time=soon",), "'soon' is not a time"),
@@ -98,9 +101,22 @@ def test_wrong_options_are_named(words: tuple[str, ...], said: str) -> None:
     assert problems.wrong[0].startswith("line 1: --")
 
 
+def test_every_command_that_is_advised_exists() -> None:
+    for advice in INSTEAD.values():
+        words = re.search(r"fetchml ([a-z]+) ([a-z]+|--[a-z-]+)", advice)
+        assert words is not None, advice
+        name, word = words.groups()
+        command = fetchml.get_command(Context(fetchml), name)
+        assert command is not None, advice
+        if isinstance(command, Group):
+            assert command.get_command(Context(command), word) is not None, advice
+        else:
+            assert word in {option for each in command.params for option in each.opts}, advice
+
+
 def test_options_without_a_counterpart_are_named_with_what_to_do() -> None:
     _, problems = asked("--array=1-3", "-d", "afterok:1")
-    assert problems.unsupported[0] == "line 1: --array: submit one task for each index"
+    assert problems.unsupported[0] == "line 1: --array: submit a sweep: fetchml sweep create"
     assert problems.unsupported[1].startswith("line 1: --dependency: ")
 
 
@@ -122,9 +138,16 @@ def test_command_of_a_script() -> None:
     python = "#!/usr/bin/env python3\n"
     assert command_of(python, "a.py", ["x"]) == ("/usr/bin/env", "python3", "-c", python, "x")
     assert command_of_file(shell, "d/job.sh", ["x"]) == ("/bin/bash", "-l", "d/job.sh", "x")
-    for text in ("echo\n", "#!/usr/bin/perl\n", "#!/bin/sh\n" + "x" * 40_000, "#!\n"):
+    for text in ("#!/usr/bin/perl\n", "#!/bin/sh\n" + "x" * 40_000):
         with pytest.raises(BadScript):
             command_of(text, "a", [])
+
+
+@pytest.mark.parametrize("text", ["", "echo\n", "#!\n", '#!/bin/bash "\n', "#!/bin/sh \\\n"])
+def test_first_line_that_names_no_interpreter(text: str) -> None:
+    for command in (command_of, command_of_file):
+        with pytest.raises(BadScript, match="line"):
+            command(text, "job.sh", [])
 
 
 def test_documented_table_is_that_of_the_program() -> None:
@@ -170,7 +193,7 @@ def test_nothing_is_submitted_if_an_option_is_unknown(server: Server, tmp_path: 
     path = script(tmp_path, "#SBATCH --array=1-9", "#SBATCH --switches=x", "true")
     refused = server.run("sbatch", "--job-name=strict", path)
     assert refused.code == 2
-    assert "line 2: --array: submit one task for each index" in refused.err
+    assert "line 2: --array: submit a sweep: fetchml sweep create" in refused.err
     assert "line 3: --switches" in refused.err
     assert server.json("ls", "--name", "strict", "-o", "json")["tasks"] == []
     accepted = server.run("sbatch", "--lenient", "--job-name=lenient", path)

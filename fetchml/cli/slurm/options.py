@@ -83,11 +83,12 @@ def gpus(text: str) -> int:
 
 
 def _gres(request: Request, text: str) -> None:
-    for entry in filter(None, text.split(",")):
-        if not entry.removeprefix("gres/").startswith("gpu"):
+    for entry in text.replace("gres/", "").split(","):
+        if entry and not entry.startswith("gpu"):
             raise BadOption(f"{entry!r} is no GPU; tasks can request only those")
-        if entry.removeprefix("gres/").count(":") > 1:
-            raise BadOption(f"{entry!r} names a type of GPU; request gpu:N, and a partition for it")
+        if entry.count(":") > 1:
+            instead = f"fetchml submit --gpu {gpus(entry)} --slurm gres={entry}"
+            raise BadOption(f"{entry!r} names a type of GPU; use {instead}")
     request.fields["gpu"] = gpus(text)
 
 
@@ -236,15 +237,15 @@ SHORT: Mapping[str, str] = {
     "x": "exclude",
 }
 INSTEAD: Mapping[str, str] = {
-    "array": "submit one task for each index",
-    "begin": "submit it then",
-    "dependency": "submit it when the other task has ended (fetchml watch TASK_ID)",
-    "hold": "submit it when it may start",
-    "nice": "give a priority: fetchml submit --priority",
-    "requeue": "say how often a failed task is retried: fetchml submit --retries",
-    "signal": "the task gets SIGTERM, and has the server's grace period",
+    "array": "submit a sweep: fetchml sweep create",
+    "begin": "use fetchml submit --start-after",
+    "dependency": "use fetchml submit --after",
+    "hold": "use fetchml submit --hold",
+    "nice": "use fetchml submit --priority",
+    "requeue": "use fetchml submit --retries",
+    "signal": "use fetchml submit --warn-seconds, which sends SIGUSR1",
 }
-"""What to do without an option that has no counterpart."""
+"""What to use instead of an option that has no counterpart here."""
 INSTEAD_OF_VALUES = frozenset({"array", "begin", "dependency", "signal"})
 """Those of them that take a value."""
 SHORT_INSTEAD: Mapping[str, str] = {"a": "array", "b": "begin", "d": "dependency", "H": "hold"}

@@ -108,10 +108,7 @@ def read(found: Iterable[Directive], problems: Problems) -> Request:
 def command_of(text: str, name: str, arguments: Sequence[str]) -> tuple[str, ...]:
     """Return the command that runs a script's text, as Slurm runs its copy of it. Raises
     BadScript."""
-    first = text.split("\n", 1)[0]
-    if not first.startswith("#!"):
-        raise BadScript("its first line must name what runs it, as #!/bin/bash does")
-    interpreter = shlex.split(first[2:])
+    interpreter = _interpreter(text)
     program = next((PurePath(w).name for w in interpreter if PurePath(w).name != "env"), "")
     if program not in _SHELLS and not program.startswith("python"):
         raise BadScript(
@@ -129,7 +126,16 @@ def command_of(text: str, name: str, arguments: Sequence[str]) -> tuple[str, ...
 
 def command_of_file(text: str, path: str, arguments: Sequence[str]) -> tuple[str, ...]:
     """Return the command that runs a script that is a file of the workspace. Raises BadScript."""
+    return (*_interpreter(text), path, *arguments)
+
+
+def _interpreter(text: str) -> list[str]:
+    """Return the words of a script's first line. Raises BadScript."""
     first = text.split("\n", 1)[0]
-    if not first.startswith("#!"):
+    try:
+        words = shlex.split(first[2:]) if first.startswith("#!") else []
+    except ValueError as error:
+        raise BadScript(f"line 1: {error}") from error
+    if not words:
         raise BadScript("its first line must name what runs it, as #!/bin/bash does")
-    return (*shlex.split(first[2:]), path, *arguments)
+    return words

@@ -19,6 +19,7 @@ from fetchml.core.events import (
 from fetchml.core.model import Resources, Status, Task, User
 from fetchml.core.reactor import step
 from fetchml.core.requests.update import TaskUpdate, apply, read
+from fetchml.core.scheduling.held_back import HeldBackTasks
 from fetchml.core.scheduling.ready_queue import entry_of
 from fetchml.core.state import ClusterLimits, Limits, State
 from fetchml.core.waiting import Discarding, OnHold, Postponed, Queued
@@ -197,3 +198,29 @@ def test_cluster_gets_a_task_when_it_is_released() -> None:
 
     assert not handed_over(apply_to(state, Submitted(5, [task("a", hold=True)])))
     assert handed_over(apply_to(state, UpdateRequested(6, "a", TaskUpdate(hold=False))))
+
+
+@pytest.mark.parametrize("way", ["hold and release", "another time and back"])
+def test_task_that_is_postponed_again_starts_once(way: str) -> None:
+    state = state_with_launcher()
+    apply_to(state, Submitted(5, [task("first", start_after=90), task("later", start_after=100)]))
+    there, back = (
+        (TaskUpdate(hold=True), TaskUpdate(hold=False))
+        if way == "hold and release"
+        else (TaskUpdate(start_after=200), TaskUpdate(start_after=100))
+    )
+    for now in range(6, 80, 2):
+        apply_to(state, UpdateRequested(now, "later", there))
+        apply_to(state, UpdateRequested(now + 1, "later", back))
+    apply_to(state, CancelRequested(89, "first", User("alice")))
+    assert begun(apply_to(state, TimePassed(100, due=100))) == ["later"]
+
+
+def test_changes_of_a_postponed_task_take_no_memory() -> None:
+    tasks = HeldBackTasks()
+    tasks.add(task("first"), Postponed(1))
+    for until in range(1_000):
+        tasks.add(task("later"), Postponed(100 + until % 2))
+        tasks.remove("later")
+    assert len(tasks._times) < 100
+    assert tasks.due(1_000) == ["first"]

@@ -1,7 +1,7 @@
 """Waiting tasks that may not start now, whatever is free: held ones, and those whose time has not
 come. No pass of the scheduler looks at them."""
 
-from heapq import heappop, heappush, nsmallest
+from heapq import heapify, heappop, heappush, nsmallest
 
 from fetchml.core.model import Task
 from fetchml.core.waiting import HeldBack, Postponed
@@ -14,7 +14,8 @@ class HeldBackTasks:
         self._by_user: dict[str, int] = {}
         """Number of each user's tasks; no number is 0."""
         self._times: list[tuple[int, str]] = []
-        """A heap of the times of postponed tasks; removed tasks may still be in it."""
+        """A heap of the times of postponed tasks. Removed tasks may still be in it, and a task that
+        was postponed again may be in it more than once."""
 
     def copy(self) -> "HeldBackTasks":
         """Return a copy that does not change with this one."""
@@ -43,6 +44,9 @@ class HeldBackTasks:
         self._by_user[task.user] = self._by_user.get(task.user, 0) + 1
         if isinstance(state, Postponed):
             heappush(self._times, (state.until, task.id))
+            if len(self._times) > 2 * len(self._states) + 64:
+                self._times = [entry for entry in set(self._times) if self._is_current(*entry)]
+                heapify(self._times)
 
     def remove(self, task_id: str) -> None:
         del self._states[task_id]
@@ -59,10 +63,10 @@ class HeldBackTasks:
 
     def due(self, now: int) -> list[str]:
         """Ids of the postponed tasks whose time has come."""
-        found = []
+        found: dict[str, None] = {}
         while (due := self.next_due()) is not None and due <= now:
-            found.append(heappop(self._times)[1])
-        return found
+            found[heappop(self._times)[1]] = None
+        return list(found)
 
     def first(self, count: int, user: str | None = None) -> list[str]:
         """Ids of the first tasks: by their times, then by age. Of one user, or of all (`None`)."""

@@ -112,6 +112,9 @@ def test_refused_requirements(content: str, message: str) -> None:
         "[" * (1 << 20),
         "a" * (1 << 20),
         "a @ " * (1 << 18),
+        "--find-links " + "a" * (1 << 20),
+        "--find-links " + "git+" * (1 << 18),
+        "a" * (1 << 20) + "/",
     ],
 )
 def test_hostile_requirements_take_linear_time(content: str) -> None:

@@ -59,7 +59,7 @@ def read_requirements(path: str, content: str) -> Requirements:
             included.append(_included(path, found[1].strip().strip("\"'"), number))
         elif line.startswith("-"):
             # An option such as --find-links. What is local is in the snapshot, if anywhere.
-            needs_tree |= " " in line and not _FROM_WEB.search(line) and "://" not in line
+            needs_tree |= " " in line and "://" not in line
         elif not _PLAIN.match(line) or "file:" in line:
             needs_tree |= not _FROM_WEB.match(line)
     return Requirements(tuple(included), needs_tree)

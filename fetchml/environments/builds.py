@@ -3,8 +3,10 @@
 import asyncio
 import hashlib
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,10 +16,9 @@ from fetchml.environments.failures import prepare_error
 from fetchml.environments.sources import Source
 from fetchml.errors import DiskFull
 from fetchml.files.disk_space import free_bytes, is_disk_full
-from fetchml.files.tree_size import measure
+from fetchml.files.tree_size import MOST_ENTRIES, measure
 from fetchml.ports.environments import (
     ENVIRONMENT,
-    HOME,
     SOURCE,
     Build,
     BuildFailed,
@@ -26,12 +27,14 @@ from fetchml.ports.environments import (
 from fetchml.ports.launcher import Owner, PrepareError
 from fetchml.snapshots.files import DamagedSnapshot, SnapshotFiles
 from fetchml.system.locks import KeyedLocks
-from fetchml.system.threads import run_in_thread
+from fetchml.system.threads import WorkerThreads, run_in_thread
 
 MOST_AT_ONCE = 2
 """Builds of all users at the same time."""
 _LOOK_SECONDS = 5.0
-"""Between two measurements of a build."""
+"""Between two measurements of a build, at least."""
+_LOOK_FACTOR = 10
+"""The pause is so many times as long as a measurement."""
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +87,8 @@ class Builds:
         self.on_change: Callable[[], None] = lambda: None
         """Called when the disk use has changed."""
         self._flights: dict[str, tuple[_Flight, asyncio.Task[None]]] = {}
+        self._making = WorkerThreads("environments", MOST_AT_ONCE, has_room=self._has_room)
+        self._closing = False
         self._users = KeyedLocks()
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._busy: set[str] = set()
@@ -123,6 +128,7 @@ class Builds:
 
     async def close(self) -> None:
         """End all builds."""
+        self._closing = True
         under_way = [building for _, building in self._flights.values()]
         for each in under_way:
             each.cancel()
@@ -140,9 +146,9 @@ class Builds:
             flight.tell(f"building the environment of {name}")
             packages = hashlib.sha256(repr((wanted.user, wanted.owner)).encode()).hexdigest()[:32]
             self._busy.add(packages)
-            draft: Path | None = None
+            draft = self._cache.draft()
             try:
-                draft = await run_in_thread(self._begin, wanted)
+                await self._making.run(partial(self._begin, wanted, draft))
                 await self._fill(wanted, draft, packages, flight.tell)
                 await self._keep(wanted, draft, packages, flight)
                 self.built += 1
@@ -152,34 +158,32 @@ class Builds:
             except DamagedSnapshot:
                 message = f"the files of snapshot {wanted.snapshot_id} are damaged: upload it again"
                 raise PrepareError(message, permanent=True) from None
+            except DiskFull:
+                raise PrepareError(DiskFull.REASON, permanent=False) from None
             except OSError as error:
                 if is_disk_full(error):
                     raise PrepareError(DiskFull.REASON, permanent=False) from None
                 message = f"the environment can't be built: {error.strerror or error}"
                 raise PrepareError(message, permanent=False) from error
             finally:
-                self._busy.discard(packages)
-                if draft is not None:
-                    await run_in_thread(self._cache.discard, draft)
+                await run_in_thread(self._cache.discard, draft)
+                if packages in self._busy:
+                    await self._count_after_failure(wanted, packages)
                 self.on_change()
 
-    def _begin(self, wanted: Wanted) -> Path:
-        draft = self._cache.begin(wanted.owner, wanted.source.files)
+    def _has_room(self) -> bool:
+        return free_bytes(self._cache.folder.parent) >= self._min_free_bytes
+
+    def _begin(self, wanted: Wanted, draft: Path, check: Callable[[], None]) -> None:
+        self._cache.begin(draft, wanted.owner, wanted.source.files)
         if wanted.source.needs_tree:
-            try:
-                self._snapshots.copy_to(
-                    wanted.snapshot_id, draft / SOURCE, wanted.owner, lambda: None
-                )
-            except BaseException:
-                self._cache.discard(draft)
-                raise
-        return draft
+            self._snapshots.copy_to(wanted.snapshot_id, draft / SOURCE, wanted.owner, check)
 
     async def _fill(self, wanted: Wanted, draft: Path, packages: str, tell: Progress) -> None:
         """Let the builder run, and end it if it fills the disk."""
         if self._builder is None:
             raise PrepareError("this server builds no environments", permanent=True)
-        cache = await run_in_thread(self._cache.packages, packages, wanted.owner)
+        cache = await run_in_thread(self._cache.packages, packages, wanted.user, wanted.owner)
         build = Build(
             name=draft.name,
             folder=draft,
@@ -194,30 +198,36 @@ class Builds:
             tell(f"building the environment: {line}" if line else "")
 
         building = asyncio.ensure_future(self._builder.build(build, progress))
+        pause = _LOOK_SECONDS
         try:
             while True:
-                done, _ = await asyncio.wait({building}, timeout=_LOOK_SECONDS)
+                done, _ = await asyncio.wait({building}, timeout=pause)
                 if done:
                     return building.result()
-                await self._check_size(draft)
+                began = time.monotonic()
+                await self._check_size(draft, packages)
+                pause = max(_LOOK_SECONDS, _LOOK_FACTOR * (time.monotonic() - began))
         finally:
             building.cancel()
             while not building.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait({building})
 
-    async def _check_size(self, draft: Path) -> None:
+    async def _check_size(self, draft: Path, packages: str) -> None:
         """Raises BuildFailed, PrepareError."""
-        if free_bytes(draft) < self._min_free_bytes:
+        if not self._has_room():
             raise PrepareError(DiskFull.REASON, permanent=False)
-        used = await run_in_thread(_size, draft)
-        if used > self._cache.most_bytes:
+        size = await run_in_thread(measure, draft, pause=True)
+        growth = await run_in_thread(self._cache.growth, packages)
+        _require_countable(max(size.files, growth.files))
+        if size.bytes + growth.bytes > self._cache.most_bytes:
             most = size_words(self._cache.most_bytes)
             why = f"it is larger than the server's cache of {most} ([environments] cache_bytes)"
             raise BuildFailed(None, b"", why=why)
 
     async def _keep(self, wanted: Wanted, draft: Path, packages: str, flight: _Flight) -> None:
         size = await run_in_thread(measure, draft / ENVIRONMENT, pause=True)
+        _require_countable(size.files)
         record = Record(
             id=wanted.id,
             user=wanted.user,
@@ -231,10 +241,9 @@ class Builds:
         await run_in_thread(self._cache.keep, draft, record)
         for attempt in list(flight.attempts):
             await run_in_thread(self._cache.hold, wanted.id, attempt)
-        await run_in_thread(self._cache.packages_used, packages, wanted.user)
-        self._busy.discard(packages)
-        over = await run_in_thread(self._cache.make_room, self.is_busy)
-        if over:
+            if attempt not in flight.attempts:  # It was cancelled meanwhile.
+                await run_in_thread(self._cache.release, attempt)
+        if await self._count(wanted, packages):
             for attempt in list(flight.attempts):
                 await run_in_thread(self._cache.release, attempt)
             await run_in_thread(self._cache.make_room, self.is_busy)
@@ -243,6 +252,26 @@ class Builds:
                 permanent=False,
             )
 
+    async def _count(self, wanted: Wanted, packages: str) -> int:
+        """Measure uv's cache after a build, and make room; return the bytes that are too many."""
+        try:
+            await run_in_thread(self._cache.packages_used, packages, wanted.user)
+        finally:
+            self._busy.discard(packages)
+        return await run_in_thread(self._cache.make_room, self.is_busy)
 
-def _size(draft: Path) -> int:
-    return measure(draft / ENVIRONMENT, pause=True).bytes + measure(draft / HOME, pause=True).bytes
+    async def _count_after_failure(self, wanted: Wanted, packages: str) -> None:
+        """Count what a build has left that failed: it may have filled uv's cache."""
+        if self._closing:  # The next server builds it again.
+            self._busy.discard(packages)
+            return
+        try:
+            await self._count(wanted, packages)
+        except OSError as error:
+            log.warning("uv's cache of %s can't be measured: %s", wanted.user, error)
+
+
+def _require_countable(files: int) -> None:
+    """Raises BuildFailed for more files than are measured."""
+    if files >= MOST_ENTRIES:
+        raise BuildFailed(None, b"", why=f"it has more than {MOST_ENTRIES} files")

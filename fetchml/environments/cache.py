@@ -15,6 +15,7 @@ import os
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,7 @@ import msgspec
 from fetchml.core.storage import NOTHING, Used
 from fetchml.files import untrusted
 from fetchml.files.own_file import sync_folder, sync_tree, write_durably
-from fetchml.files.tree_size import measure
+from fetchml.files.tree_size import MOST_ENTRIES, measure
 from fetchml.ports.environments import ENVIRONMENT, HOME, SOURCE
 from fetchml.ports.launcher import Owner
 
@@ -77,17 +78,18 @@ class EnvironmentCache:
         """By the name of their folder."""
         self._held: dict[str, str] = {}
         """Ids of environments by attempt."""
+        self._unfinished: list[Path] = []
+        """Left by an earlier server in the folder of what is being built."""
         self.removed = 0
         """Environments that were removed to make room, since the start."""
 
     def open(self, live: frozenset[str]) -> None:
-        """Remove what an earlier server left unfinished, and what attempts held that are not
-        `live`. Raises OSError."""
+        """Find what is there, and release what attempts held that are not `live`. Raises
+        OSError."""
         if not self.folder.exists():
             return  # It is created with the first environment.
         self._create()
-        for each in self._new.iterdir():
-            untrusted.remove(each)
+        self._unfinished = list(self._new.iterdir())
         for each in self._ready.iterdir():
             record = _read(each / "record", Record)
             if record is None or record.id != each.name:
@@ -95,14 +97,27 @@ class EnvironmentCache:
             else:
                 used_ns = (each / "record").stat().st_mtime_ns
                 self._records[record.id] = msgspec.structs.replace(record, used_ns=used_ns)
-        for each in self._packages_folder.glob("*.json"):
-            if (packages := _read(each, Packages)) is not None:
-                self._packages[each.stem] = packages
+        for each in self._packages_folder.iterdir():
+            if not each.is_dir():
+                continue
+            packages = _read(each.with_suffix(".json"), Packages)
+            if packages is None:
+                # It counts for nobody, and would stay.
+                self._unfinished.append(self._take_out(each))
+            else:
+                self._packages[each.name] = packages
         for each in self._held_folder.iterdir():
             if each.name in live:
                 self._held[each.name] = each.read_text(errors="replace")[:64]
             else:
                 each.unlink(missing_ok=True)
+
+    def remove_unfinished(self) -> None:
+        """Remove what an earlier server left unfinished, once none of its builds writes there.
+        Raises OSError."""
+        while self._unfinished:
+            untrusted.remove(self._unfinished[-1])
+            self._unfinished.pop()
 
     # Queries.
 
@@ -148,10 +163,14 @@ class EnvironmentCache:
 
     # Building.
 
-    def begin(self, owner: Owner, files: Mapping[str, bytes]) -> Path:
-        """Return the folder of a new build, with `files` in SOURCE. Raises OSError."""
+    def draft(self) -> Path:
+        """Return the path of a new build, where nothing is yet."""
+        return self._new / uuid.uuid4().hex
+
+    def begin(self, draft: Path, owner: Owner, files: Mapping[str, bytes]) -> None:
+        """Create the folder of a new build, with `files` in SOURCE. Raises OSError."""
         self._create()
-        draft = Path(tempfile.mkdtemp(dir=self._new))
+        draft.mkdir(0o700)
         for name in (SOURCE, ENVIRONMENT, HOME):
             (draft / name).mkdir()
         for name, content in files.items():
@@ -162,15 +181,23 @@ class EnvironmentCache:
                 _hand_over(draft / SOURCE / folder, owner)
         for name in (SOURCE, ENVIRONMENT, HOME):
             _hand_over(draft / name, owner)
-        return draft
 
-    def packages(self, name: str, owner: Owner) -> Path:
+    def packages(self, name: str, user: str, owner: Owner) -> Path:
         """Return uv's cache of a user, whose folder has this name. Raises OSError."""
         folder = self._packages_folder / name
+        if name not in self._packages:
+            # Recorded before the first build, so that it is removed and counted whatever happens.
+            self._record_packages(name, Packages(user, time.time_ns(), 0, 0))
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         _hand_over(folder, owner)
         return folder
+
+    def growth(self, name: str) -> Used:
+        """Measure uv's cache of a user during a build: its present files, and the bytes more than
+        after the build before."""
+        now = measure(self._packages_folder / name, pause=True)
+        return Used(max(0, now.bytes - self._packages[name].bytes), now.files)
 
     def keep(self, draft: Path, record: Record) -> None:
         """Put a build in its place; durable on return. Raises OSError."""
@@ -189,12 +216,24 @@ class EnvironmentCache:
             self._records[record.id] = record
 
     def packages_used(self, name: str, user: str) -> None:
-        """Measure uv's cache of a user after a build. Raises OSError."""
+        """Measure uv's cache of a user after a build. Raises OSError.
+
+        One with more files than are counted is removed: its size is unknown.
+        """
+        if name not in self._packages:
+            return  # The build failed before.
         size = measure(self._packages_folder / name, pause=True)
-        found = Packages(user, time.time_ns(), size.bytes, size.files)
-        write_durably(self._packages_folder / f"{name}.json", msgspec.json.encode(found))
+        if size.files >= MOST_ENTRIES:
+            with self._lock:
+                doomed = self._forget_packages(name)
+            untrusted.remove(doomed)
+            return
+        self._record_packages(name, Packages(user, time.time_ns(), size.bytes, size.files))
+
+    def _record_packages(self, name: str, found: Packages) -> None:
         with self._lock:
             self._packages[name] = found
+        write_durably(self._packages_folder / f"{name}.json", msgspec.json.encode(found))
 
     def discard(self, draft: Path) -> None:
         untrusted.remove(draft)

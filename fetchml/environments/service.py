@@ -22,6 +22,7 @@ from fetchml.environments.uv import UvVersion
 from fetchml.files.storage_usage import StorageUsage
 from fetchml.ports.environments import EnvironmentBuilder
 from fetchml.ports.launcher import Mount, Owner, PrepareError
+from fetchml.system.background import BackgroundWork
 from fetchml.system.threads import run_in_thread
 
 SCHEME = 1
@@ -80,6 +81,7 @@ class Environments:
         self._version = UvVersion(settings.uv) if settings is not None else None
         self._usage = usage
         builds.on_change = self._measured
+        self._background = BackgroundWork()
         self._faults = OrderedDict[tuple[str, str, str], str | None]()
 
     @property
@@ -90,14 +92,25 @@ class Environments:
     async def open(self, live: frozenset[tuple[str, int]], instance_id: str) -> None:
         """Remove what an earlier server left. `live`: attempts (task id, number) that hold their
         environments. Before the first `provide`."""
+        if self._settings is not None:
+            await self._settings.builder.open(instance_id)
         names = frozenset(_lease(*each) for each in live)
         await asyncio.to_thread(self.cache.open, names)
         self._measured()
+        self._background.start(self._remove_unfinished())
+
+    async def _remove_unfinished(self) -> None:
+        """Remove the folders of earlier builds, once none of these writes to them any more."""
         if self._settings is not None:
-            await self._settings.builder.open(instance_id)
+            await self._settings.builder.earlier_ended()
+        try:
+            await run_in_thread(self.cache.remove_unfinished)
+        except OSError as error:
+            log.warning("what an earlier server left of builds can't be removed: %s", error)
 
     async def close(self) -> None:
         """End the builds under way: the next server builds what is still wanted."""
+        await self._background.cancel()
         await self.builds.close()
         if self._settings is not None:
             await self._settings.builder.close()

@@ -3,7 +3,8 @@
 Building a package may run its author's code, so a build has what a task of the same user has, and
 nothing more: the same image, user, network and kinds of limits.
 
-1. `open` removes builds that an earlier server left.
+1. `open` connects. Builds that an earlier server left are ended, at once or as soon as the backend
+   answers; `earlier_ended` returns then.
 2. Any number of builds run, each in a folder of its own.
 3. `close` ends those under way.
 """
@@ -73,7 +74,10 @@ class EnvironmentBuilder(Protocol):
     """Builds reach the network, as tasks do."""
 
     async def open(self, instance_id: str) -> None:
-        """Connect. Builds of an earlier server end before the first one begins."""
+        """Connect."""
+
+    async def earlier_ended(self) -> None:
+        """Return when no build of an earlier server runs any more."""
 
     async def platform(self, image: str, progress: Callable[[str], None]) -> Platform:
         """Return where tasks of this image run; pulls the image if needed. Raises PrepareError."""

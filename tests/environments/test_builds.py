@@ -2,13 +2,16 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fetchml.core.environments.request import Environment
 from fetchml.core.model import Task
+from fetchml.core.storage import NOTHING, Kind
 from fetchml.environments.builds import Builds
 from fetchml.environments.cache import EnvironmentCache
 from fetchml.environments.service import BuilderSettings, Environments
@@ -39,9 +42,18 @@ class Builder:
         self.failure: Exception | None = None
         self.image = "image 1"
         self.content = "installed"
+        self.cached_bytes = 0
+        """Written to uv's cache."""
+        self.files = 0
+        """More files of the environment."""
+        self.earlier = asyncio.Event()
+        """Builds of an earlier server have ended."""
 
     async def open(self, instance_id: str) -> None:
         pass
+
+    async def earlier_ended(self) -> None:
+        await self.earlier.wait()
 
     async def platform(self, image: str, progress: Callable[[str], None]) -> Platform:
         return Platform(self.image, "/usr/bin")
@@ -50,6 +62,9 @@ class Builder:
         self.began.append(build)
         progress("Resolved 1 package")
         try:
+            (build.cache / f"{build.name}.whl").write_bytes(b"0" * self.cached_bytes)
+            for number in range(self.files):
+                (build.folder / ENVIRONMENT / str(number)).touch()
             await self.go.wait()
             if self.failure is not None:
                 raise self.failure
@@ -219,6 +234,128 @@ async def test_build_ends_when_nobody_waits_for_it(bench: Bench) -> None:
     assert list((bench.cache.folder / "new").iterdir()) == []
     bench.builder.go.set()
     assert await bench.provide(bench.task("later", code)) == "installed"
+
+
+async def test_cancelled_copy_of_the_snapshot_leaves_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = bench.snapshot(requirements_txt=b"./lib.whl\n", lib_whl=b"0")
+    began, go = threading.Event(), threading.Event()
+    copy_to = bench.snapshots.copy_to
+
+    def slow(*arguments: Any) -> None:
+        began.set()
+        go.wait()
+        copy_to(*arguments)
+
+    monkeypatch.setattr(bench.snapshots, "copy_to", slow)
+    asking = asyncio.create_task(bench.provide(bench.task("t", code)))
+    await until_true(began.is_set)
+    asking.cancel()
+    asyncio.get_running_loop().call_later(0.01, go.set)
+    await asyncio.gather(asking, return_exceptions=True)
+    assert bench.builder.began == []
+    assert list((bench.cache.folder / "new").iterdir()) == []
+
+
+async def test_uvs_cache_is_counted_also_after_failures(bench: Bench) -> None:
+    code = bench.snapshot(requirements_txt=b"a\n")
+    bench.builder.cached_bytes = 1_000_000
+    bench.builder.failure = BuildFailed(1, b"error: no")
+    with pytest.raises(PrepareError):
+        await bench.provide(bench.task("one", code))
+    assert sum(used.bytes for used in bench.usage.used_by("bob").values()) > 1_000_000
+    bench.builder.go.clear()
+    asking = asyncio.create_task(bench.provide(bench.task("two", code)))
+    await until_true(lambda: len(bench.builder.began) == 2)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert sum(used.bytes for used in bench.usage.used_by("bob").values()) > 2_000_000
+
+
+async def test_uvs_cache_of_failed_builds_makes_room(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, most_bytes=100_000)
+    code = bench.snapshot(requirements_txt=b"a\n")
+    bench.builder.cached_bytes = 1_000_000
+    bench.builder.failure = BuildFailed(1, b"error: no")
+    with pytest.raises(PrepareError):
+        await bench.provide(bench.task("one", code))
+    assert bench.usage.used_by("bob").get(Kind.ENVIRONMENTS, NOTHING) == NOTHING
+    assert list((bench.cache.folder / "packages").iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["cache", "source"])
+async def test_build_that_fills_the_disk_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr("fetchml.environments.builds._LOOK_SECONDS", 0.01)
+    bench = Bench(tmp_path, most_bytes=500_000)
+    code = bench.snapshot(requirements_txt=b"a\n")
+    bench.builder.go.clear()
+    bench.builder.cached_bytes = 1_000_000 if where == "cache" else 0
+    asking = asyncio.create_task(bench.provide(bench.task("one", code)))
+    if where == "source":
+        await until_true(lambda: bool(bench.builder.began))
+        (bench.builder.began[0].folder / SOURCE / "file").write_bytes(b"0" * 1_000_000)
+    with pytest.raises(PrepareError, match="larger than the server's cache"):
+        await soon(asking)
+    assert bench.builder.ended == 1
+
+
+async def test_environment_with_too_many_files_to_count(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fetchml.environments.builds.MOST_ENTRIES", 10)
+    code = bench.snapshot(requirements_txt=b"a\n")
+    bench.builder.files = 10
+    with pytest.raises(PrepareError, match="more than 10 files") as raised:
+        await bench.provide(bench.task("one", code))
+    assert raised.value.permanent
+    assert bench.cache.records() == []
+
+
+async def test_attempt_that_leaves_at_the_end_holds_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = bench.snapshot(requirements_txt=b"a\n")
+    began, go = threading.Event(), threading.Event()
+    hold = bench.cache.hold
+
+    def slow(environment_id: str, attempt: str) -> Path | None:
+        if attempt == "leaves-1" and bench.cache.records():
+            began.set()
+            go.wait()
+        return hold(environment_id, attempt)
+
+    monkeypatch.setattr(bench.cache, "hold", slow)
+    bench.builder.go.clear()
+    stays, leaves = bench.task("stays", code), bench.task("leaves", code)
+    staying = asyncio.create_task(bench.provide(stays))
+    leaving = asyncio.create_task(bench.provide(leaves))
+    await until_true(lambda: bool(bench.builder.began))
+    await until_true(lambda: len(next(iter(bench.builds._flights.values()))[0].attempts) == 2)
+    bench.builder.go.set()
+    await until_true(began.is_set)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    bench.cache.release("leaves-1")  # As its runner does, but the cache holds it a moment later.
+    go.set()
+    await soon(staying)
+    await bench.environments.release(stays)
+    [record] = bench.cache.records()
+    assert not bench.cache.is_held(record.id)
+
+
+async def test_what_was_left_is_removed_once_earlier_builds_have_ended(bench: Bench) -> None:
+    draft = bench.cache.draft()
+    bench.cache.begin(draft, OWNER, {})
+    await bench.environments.open(frozenset(), "instance")
+    code = bench.snapshot(requirements_txt=b"a\n")
+    assert await bench.provide(bench.task("one", code)) == "installed"
+    assert draft.exists()
+    bench.builder.earlier.set()
+    await until_true(lambda: not draft.exists())
+    await bench.environments.close()
 
 
 async def test_cache_that_is_too_small(tmp_path: Path) -> None:

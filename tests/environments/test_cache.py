@@ -26,7 +26,8 @@ Cache = EnvironmentCache
 def built(found: Cache, name: str, *, user: str = "bob", size: int = SIZE) -> str:
     """Build an environment with one file; returns its id."""
     environment_id = name.ljust(64, "0")
-    draft = found.begin(OWNER, {"requirements.txt": b"a\n"})
+    draft = found.draft()
+    found.begin(draft, OWNER, {"requirements.txt": b"a\n"})
     (draft / ENVIRONMENT / "file").write_text(name)
     found.keep(
         draft,
@@ -56,7 +57,8 @@ def test_environment_is_found_after_a_restart(tmp_path: Path) -> None:
 def test_what_was_not_finished_is_removed_at_the_start(tmp_path: Path) -> None:
     first = cache(tmp_path)
     one = built(first, "one")
-    draft = first.begin(OWNER, {"a/requirements.txt": b"a\n"})
+    draft = first.draft()
+    first.begin(draft, OWNER, {"a/requirements.txt": b"a\n"})
     assert (draft / SOURCE / "a/requirements.txt").read_bytes() == b"a\n"
     assert list((draft / HOME).iterdir()) == []
     # A power cut may have left the folder of an environment without its record, or a wrong one.
@@ -65,8 +67,14 @@ def test_what_was_not_finished_is_removed_at_the_start(tmp_path: Path) -> None:
     (ready / "three").mkdir()
     (ready / "three" / "record").write_text('{"id": ')
 
+    # A server of an earlier release may have ended before it recorded uv's cache.
+    (first.folder / "packages" / "bobs").mkdir()
+
     again = cache(tmp_path)
 
+    assert draft.exists()  # A build of the earlier server may write there until it is ended.
+    again.remove_unfinished()
+    assert list((first.folder / "packages").iterdir()) == []
     assert ids(again) == {one}
     assert [each.name for each in ready.iterdir()] == [one]
     assert list((first.folder / "new").iterdir()) == []
@@ -115,7 +123,7 @@ def test_attempts_that_run_hold_theirs_after_a_restart(tmp_path: Path) -> None:
 def test_caches_of_uv_count_and_are_removed_unless_busy(tmp_path: Path) -> None:
     found = cache(tmp_path, most_bytes=0)
     one = built(found, "one")
-    folder = found.packages("bobs", OWNER)
+    folder = found.packages("bobs", "bob", OWNER)
     (folder / "wheel").write_bytes(b"0" * 100_000)
     found.packages_used("bobs", "bob")
     assert found.used()["bob"].bytes > 100_000

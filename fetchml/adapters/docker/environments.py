@@ -37,6 +37,8 @@ _UV, _CACHE, _WHEELS = "/.fetchml/uv", "/.fetchml/cache", "/.fetchml/wheels"
 _CERTIFICATES = "/.fetchml/certificates.pem"
 _OOM_SCORE = 600
 _RETRY_SECONDS = 0.1
+_AWAY_SECONDS = 2.0
+"""The removal of a container waits so long for an engine that is away."""
 
 
 class BuildLimits(NamedTuple):
@@ -86,9 +88,13 @@ class DockerEnvironmentBuilder:
         self._running: set[str] = set()
         """Names of containers."""
         self._instance_id = ""
+        self._cleaned = asyncio.Event()
 
     async def open(self, instance_id: str) -> None:
         self._instance_id = instance_id
+
+    async def earlier_ended(self) -> None:
+        await self._cleaned.wait()
 
     async def clean(self, instance_id: str) -> None:
         """Remove containers of builds that are not under way. Once the engine has answered."""
@@ -99,6 +105,7 @@ class DockerEnvironmentBuilder:
             name = str(each["Names"][0]).lstrip("/")
             if name not in self._running:
                 await self._engine.insist(partial(remove, name=name))
+        self._cleaned.set()
 
     async def platform(self, image: str, progress: Callable[[str], None]) -> Platform:
         path = f"/images/{quote(image, safe='/:@')}/json"
@@ -122,13 +129,14 @@ class DockerEnvironmentBuilder:
         try:
             async with self._installing:
                 uv = await asyncio.to_thread(_install_uv, self._uv, self._data_dir)
-            async with asyncio.timeout(self._limits.timeout_seconds):
-                while True:
-                    await self._available(progress)
-                    # The engine may have lost the container: uv continues with what is there.
-                    with suppress(EngineAway):
+            while True:
+                await self._available(progress)
+                # The engine may have lost the container: uv continues with what is there. The time
+                # that the engine is away does not count.
+                with suppress(EngineAway):
+                    async with asyncio.timeout(self._limits.timeout_seconds):
                         return await self._run(name, self._config(build, uv), progress)
-                    await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
         except TimeoutError:
             why = (
                 f"it took longer than {self._limits.timeout_seconds} s "
@@ -153,11 +161,25 @@ class DockerEnvironmentBuilder:
             await self._engine.available()
 
     async def _remove(self, name: str) -> None:
-        removing = asyncio.ensure_future(self._engine.insist(partial(remove, name=name)))
+        removing = asyncio.ensure_future(self._remove_if_it_answers(name))
         while not removing.done():
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({removing})
         removing.result()
+
+    async def _remove_if_it_answers(self, name: str) -> None:
+        """Remove a container. While the engine is away `clean` is left to do it: the server may be
+        stopping."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_AWAY_SECONDS):
+                    await self._engine.available()
+            if not self._engine.is_available:
+                return
+            with suppress(EngineAway):
+                await self._engine.call(partial(remove, name=name))
+                return
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def _run(
         self, name: str, config: Mapping[str, Any], progress: Callable[[str], None]

@@ -43,6 +43,9 @@ class ProcessEnvironmentBuilder:
     async def open(self, instance_id: str) -> None:
         await self._end(f"{self._root}/")
 
+    async def earlier_ended(self) -> None:
+        """They ended in `open`."""
+
     async def platform(self, image: str, progress: Callable[[str], None]) -> Platform:
         return await asyncio.to_thread(_platform)
 

@@ -1,29 +1,29 @@
-"""Sees soon what shims record on the shared folder, where no event of the file system tells it.
+"""Watches the records that shims write in the shared folder.
 
-One thread looks at the folders of attempts in one go, first of those whose job has begun. A poll of
-Slurm takes the longer the more jobs it has, those of others too; this does not.
+Writes of other hosts cause no inotify events, and polls of Slurm take longer with every job in its
+queue. So one thread lists the folders of all running attempts at a fixed interval.
 """
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from fetchml.adapters.slurm import start_files
 from fetchml.adapters.slurm.follower import Followed
-from fetchml.files.shared_disk import SharedDisk
+from fetchml.files.shared_disk import SharedDisk, is_fault
 
 SECONDS = 0.5
 """Between two looks."""
 SHARE = 4
 """A look that takes long is repeated after this many times as long."""
 MOST_FOLDERS = 2_000
-"""In one look; of more in turn."""
+"""Folders listed in one look; with more, the looks take turns."""
 MOST_PENDING = 50
-"""The same for jobs that were pending when Slurm was asked last."""
+"""The same for jobs that were pending at the last poll of Slurm."""
 RECORDS = frozenset({"claim", "started", "exit"})
 
 log = logging.getLogger(__name__)
@@ -94,13 +94,15 @@ class RecordsWatch:
 
 
 def _records(folders: Sequence[Path]) -> dict[Path, frozenset[str]]:
-    """Return the records of each attempt. A listing is read again from a network disk, where the
-    absence of a file is remembered."""
+    """Return the records of each attempt. Raises OSError if the disk fails, but not for what a task
+    has done to its own folder."""
     found = {}
     for folder in folders:
         try:
-            with os.scandir(folder / "run") as entries:
-                found[folder] = frozenset(entry.name for entry in entries) & RECORDS
-        except FileNotFoundError:
+            found[folder] = start_files.record_names(folder / "run") & RECORDS
+        except PermissionError:
             continue
+        except OSError as error:
+            if is_fault(error):
+                raise
     return found

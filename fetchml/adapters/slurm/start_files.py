@@ -6,6 +6,7 @@ job is submitted: the shim's claim lets one of the jobs start.
 """
 
 import os
+from itertools import islice
 from pathlib import Path
 from shlex import quote
 
@@ -33,6 +34,10 @@ _READONLY = frozenset({"BASHOPTS", "BASH_VERSINFO", "EUID", "GROUPS", "PPID", "S
 """Variables that bash, where it is /bin/sh, lets no script set."""
 _OUTPUT_BYTES = 300
 _RECORD_BYTES = 1 << 20
+_JOBS_BYTES = 256
+"""Of ids of jobs that are read: an attempt has more than one only if Slurm lost some."""
+_ID_DIGITS = 10
+_MOST_NAMES = 1_000
 USAGE_MS = 10_000
 """How often the shim records on a node what its processes use."""
 
@@ -138,12 +143,11 @@ def read(path: Path) -> Records:
     """Raises OSError if the shared folder fails, so that this is not taken for an absent file."""
     folder = AttemptFolder(path)
     try:
-        # Read again what nodes have written.
-        names = {entry.name for entry in folder.run.iterdir()}
+        names = record_names(folder.run)
     except FileNotFoundError:
         if not path.parent.parent.parent.is_dir():
             raise  # Not mounted.
-        names = set()
+        names = frozenset()
     claim = folder.claim() if "claim" in names else None
     has_ended, end = _end(folder) if "exit" in names else (False, None)
     return Records(
@@ -155,6 +159,20 @@ def read(path: Path) -> Records:
         has_ended=has_ended,
         end=end,
     )
+
+
+def record_names(run: Path) -> frozenset[str]:
+    """List an attempt's `run/`, where a task can create any number of files.
+
+    Network disks cache the absence of a file, but not a listing, so this shows what nodes have
+    written. Raises OSError.
+    """
+    fd = os.open(run, untrusted.FOLDER)
+    try:
+        with os.scandir(fd) as entries:
+            return frozenset(entry.name for entry in islice(entries, _MOST_NAMES))
+    finally:
+        os.close(fd)
 
 
 def _end(folder: AttemptFolder) -> tuple[bool, AttemptEnd | None]:
@@ -174,34 +192,50 @@ def _end(folder: AttemptFolder) -> tuple[bool, AttemptEnd | None]:
 
 def submission(path: Path) -> Submission:
     """Raises OSError, msgspec.DecodeError."""
-    with (path / SUBMISSION).open("rb") as file:
-        return msgspec.json.decode(file.read(_RECORD_BYTES), type=Submission)
+    return msgspec.json.decode(_read(path, SUBMISSION, _RECORD_BYTES), type=Submission)
 
 
 def note_job(path: Path, job_id: int) -> None:
     """Record the id of a job that was submitted. Raises OSError."""
-    with (path / JOBS).open("a") as file:
-        file.write(f"{job_id}\n")
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    fd = os.open(path / JOBS, flags, 0o600)
+    try:
+        os.write(fd, b"%d\n" % job_id)
+    finally:
+        os.close(fd)
 
 
 def jobs(path: Path) -> list[int]:
-    """Return the ids of the attempt's jobs, oldest first. Raises OSError."""
+    """Return the ids of the attempt's last jobs, oldest first. Raises OSError."""
     try:
-        lines = (path / JOBS).read_text(errors="replace").split()
+        words = _tail(path, JOBS, _JOBS_BYTES).split()
     except FileNotFoundError:
         return []
-    return [int(line) for line in lines if line.isdecimal()]
+    return [int(word) for word in words if word.isdigit() and len(word) <= _ID_DIGITS]
 
 
 def output_end(path: Path) -> str:
     """Return the last words that the job printed; empty if there are none."""
     try:
-        with (path / OUTPUT).open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _OUTPUT_BYTES))
-            text = file.read().decode(errors="replace")
+        text = _tail(path, OUTPUT, _OUTPUT_BYTES).decode(errors="replace")
     except OSError:
         return ""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _read(path: Path, name: str, limit: int, offset: int = 0) -> bytes:
+    """Read a regular file of the attempt's folder, which tasks of the same account can replace.
+    Raises OSError."""
+    fd = os.open(path, untrusted.FOLDER)
+    try:
+        return untrusted.read_regular(fd, name, offset, limit)
+    finally:
+        os.close(fd)
+
+
+def _tail(path: Path, name: str, limit: int) -> bytes:
+    """Read the last bytes of such a file. Raises OSError."""
+    return _read(path, name, limit, max(0, (path / name).lstat().st_size - limit))
 
 
 def remove(path: Path) -> None:

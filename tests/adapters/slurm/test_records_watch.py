@@ -34,3 +34,23 @@ async def test_new_record_wakes_who_waits(tmp_path: Path) -> None:
         await until_true(lambda: not watch._seen)
     finally:
         await watch.close()
+
+
+async def test_task_that_spoils_its_folder_hides_no_others_records(tmp_path: Path) -> None:
+    watch = RecordsWatch(SharedDisk(), seconds=0.01)
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file/run").touch()
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link/run").symlink_to("/proc")
+    (tmp_path / "other/run").mkdir(parents=True)
+    other = Followed("other")
+    await watch.open()
+    try:
+        with (
+            watch.watching(tmp_path / "file", Followed("file")),
+            watch.watching(tmp_path / "link", Followed("link")),
+            watch.watching(tmp_path / "other", other),
+        ):
+            await soon(other.changed.wait())
+    finally:
+        await watch.close()

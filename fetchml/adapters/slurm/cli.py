@@ -30,6 +30,8 @@ _SAME_NAMES = (
 """Fields of a submission that are options of sbatch."""
 _VARIABLES = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
 _AT_ONCE = 8
+_MOST_BYTES = 256 << 20
+"""Output of one command."""
 _CODE = re.compile(r"^\s*(?:Job)?ExitCode=(\d+):\d+|\bExitCode=(\d+):\d+", re.MULTILINE)
 
 
@@ -174,7 +176,7 @@ async def _finish(
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            await process.communicate()  # Pipes with unread output would keep `wait` waiting.
     return process.returncode or 0, out.decode(errors="replace"), errors.decode(errors="replace")
 
 
@@ -182,14 +184,21 @@ async def _read(
     process: asyncio.subprocess.Process,
     stream: asyncio.StreamReader | None,
     end_at: bytes | None = None,
-) -> bytes:
-    """Read to the end; kill the process when it has printed `end_at`."""
-    text = b""
+) -> bytearray:
+    """Read to the end; kill the process when it has printed `end_at`, or too much. Raises SlurmAway
+    if it printed too much."""
+    text = bytearray()
+    is_too_large = False
     while stream is not None and (part := await stream.read(1 << 16)):
-        text += part
-        if end_at is not None and end_at in text and process.returncode is None:
+        if not is_too_large:
+            text += part
+        is_too_large = len(text) > _MOST_BYTES
+        has_enough = is_too_large or (end_at is not None and end_at in text)
+        if has_enough and process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
+    if is_too_large:
+        raise SlurmAway(f"a command of Slurm printed more than {_MOST_BYTES >> 20} MiB")
     return text
 
 

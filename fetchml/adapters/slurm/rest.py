@@ -33,7 +33,8 @@ class RestTransport:
         self._version: str | None = None
         self._session: aiohttp.ClientSession | None = None
         self._names: dict[int, str] = {}
-        """Of jobs that were looked at since the last time that Slurm was away."""
+        """Names of the jobs seen since Slurm was last away, by id. `named` drops those that Slurm
+        no longer has."""
 
     async def open(self) -> str:
         for version in VERSIONS if self._version is None else (self._version,):
@@ -106,6 +107,7 @@ class RestTransport:
 
     async def named(self, prefix: str) -> list[Job]:
         listed = await self.states()
+        self._names = {n: name for n, name in self._names.items() if n in listed}
         unknown = [job_id for job_id in listed if job_id not in self._names]
         if not self._has_states or len(unknown) > _MANY:
             return [job for job in await self._all() if (job.name or "").startswith(prefix)]
@@ -151,7 +153,7 @@ class RestTransport:
     async def _all(self) -> list[Job]:
         _, reply = await self._slurm("GET", "/jobs/")
         jobs = [_job(each) for each in reply.get("jobs") or ()]
-        self._names.update((job.id, job.name or "") for job in jobs)
+        self._names = {job.id: job.name or "" for job in jobs}
         return jobs
 
     async def _slurm(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
@@ -187,9 +189,9 @@ class RestTransport:
             async with self._session.request(
                 method, self._url + path, json=body, headers=headers
             ) as response:
-                data = await response.content.read(_MOST_BYTES)
-                while more := await response.content.read(_MOST_BYTES):
-                    data += more
+                data = bytearray()
+                async for part in response.content.iter_any():
+                    data += part
                     if len(data) > _MOST_BYTES:
                         raise SlurmAway("slurmrestd's reply is too large")
                 status = response.status

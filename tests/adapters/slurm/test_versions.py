@@ -100,3 +100,30 @@ async def test_version_is_found_and_used(stub: tuple[Stub, str], tmp_path: Path)
         assert (await soon(transport.states()))[7].is_pending
     finally:
         await transport.close()
+
+
+async def test_names_of_jobs_that_are_gone_are_forgotten(tmp_path: Path) -> None:
+    listed = [str(number) for number in range(50)]
+
+    async def answer(request: web.Request) -> web.Response:
+        last = request.path.strip("/").split("/")[-1]
+        jobs: list[dict[str, Any]] = [{"job_id": n, "state": ["RUNNING"]} for n in listed]
+        if last != "state":
+            jobs = [{**JOB, "job_id": int(last)}] if last.isdecimal() else []
+        return web.json_response({"jobs": jobs, "pings": [{"pinged": "UP"}]})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    server = TestServer(app)
+    await server.start_server()
+    token = tmp_path / "token"
+    token.write_text("first")
+    transport = RestTransport(str(server.make_url("/")), "me", Tokens("me", token, None))
+    try:
+        assert len(await soon(transport.named("own"))) == 50
+        del listed[1:]
+        assert len(await soon(transport.named("own"))) == 1
+        assert list(transport._names) == [0]
+    finally:
+        await transport.close()
+        await server.close()

@@ -1,0 +1,36 @@
+"""Commands of Slurm that do not behave."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from fetchml.adapters.slurm import cli
+from fetchml.adapters.slurm.cli import CliTransport
+from fetchml.adapters.slurm.transport import SlurmAway
+from tests.support.waiting import soon
+
+
+@pytest.fixture(autouse=True)
+def _squeue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\nexec yes\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+
+async def test_output_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_MOST_BYTES", 1 << 20)
+    with pytest.raises(SlurmAway, match="printed more than 1 MiB"):
+        await soon(CliTransport("me").states())
+
+
+async def test_command_that_does_not_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def is_not_read(*_: object) -> bytes:
+        await asyncio.sleep(3600)
+        return b""
+
+    monkeypatch.setattr(cli, "_read", is_not_read)
+    monkeypatch.setattr(cli, "CALL_SECONDS", 0.5)
+    with pytest.raises(SlurmAway, match="did not end in 0.5 s"):
+        await soon(CliTransport("me").states())

@@ -32,5 +32,5 @@ async def test_command_that_does_not_end_is_cut(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(cli, "_read", is_not_read)
     monkeypatch.setattr(cli, "CALL_SECONDS", 0.5)
-    with pytest.raises(SlurmAway, match="did not end in 0.5 s"):
+    with pytest.raises(SlurmAway, match=r"did not end in 0\.5 s"):
         await soon(CliTransport("me").states())

@@ -5,8 +5,9 @@ The rules of a task's life are here; `core.transitions` has the table and the th
 
 from msgspec.structs import replace
 
-from fetchml.core import dependencies, halting, retry, storage, waiting
+from fetchml.core import halting, retry, storage, waiting
 from fetchml.core.changes import change, current, finish, move
+from fetchml.core.dependencies import outcomes
 from fetchml.core.events import (
     CancelRequested,
     CheckGpus,
@@ -65,7 +66,7 @@ def step(state: State, event: Event) -> Decision:
     decision = Decision()
     _apply(state, decision, event)
     if state.blocked.has_news:
-        dependencies.settle(state, decision, event.now)
+        outcomes.settle(state, decision, event.now)
     if not isinstance(event, Submitted):  # a submit displaces no prestaged task
         for task in prestage.misplaced(state):
             _discard(state, decision, task.id)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from fetchml.core import waiting
+from fetchml.core.dependencies.blocked import BlockedTasks, holds
 from fetchml.core.footprint import footprint
 from fetchml.core.gpus.model import plain_slots
 from fetchml.core.model import HOLDING, Dependency, Resources, Status, Task
 from fetchml.core.scheduling.allocator import GpuPool
-from fetchml.core.scheduling.blocked import BlockedTasks, holds
 from fetchml.core.scheduling.held_back import HeldBackTasks
 from fetchml.core.scheduling.limits import CLUSTER_CAPACITY as CLUSTER_CAPACITY  # noqa: PLC0414  # others import it from here
 from fetchml.core.scheduling.limits import ClusterLimits as ClusterLimits  # noqa: PLC0414  # others import it from here

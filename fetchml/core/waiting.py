@@ -89,7 +89,7 @@ class OnHold(Value, frozen=True):
 
 
 class Blocked(Value, frozen=True):
-    """It waits for other tasks (`scheduling.blocked`)."""
+    """It waits for other tasks (`dependencies.blocked`)."""
 
     protected: bool = False
     """As of OnHold."""

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from fetchml.core import dependencies, waiting
+from fetchml.core import waiting
+from fetchml.core.dependencies import outcomes
 from fetchml.core.model import ENDED, Status, Task
 from fetchml.core.scheduling.resources import fits
 from fetchml.core.scheduling.scheduler import SchedulingPass, ShareLevels
@@ -194,7 +195,7 @@ def _blocked_by(state: State, task: Task, may_name: Callable[[Task], bool]) -> s
     for each in conditions[:DEPENDENCIES_SHOWN]:
         other = state.tasks.get(each.task_id)
         shown = other is not None and may_name(other)
-        texts.append(dependencies.described(each, other.shown_status if other and shown else None))
+        texts.append(outcomes.described(each, other.shown_status if other and shown else None))
     more = len(conditions) - DEPENDENCIES_SHOWN
     texts += [f"{more} more"] if more > 0 else []
     return f"It waits until {' and '.join(texts)}."

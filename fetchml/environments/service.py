@@ -5,7 +5,6 @@ the same one, it is built once; a build goes on as long as one of them waits for
 """
 
 import asyncio
-import hashlib
 import logging
 import subprocess
 from collections import OrderedDict
@@ -17,6 +16,7 @@ from fetchml.core.environments.request import Environment
 from fetchml.core.model import Task
 from fetchml.environments.builds import Builds, Wanted
 from fetchml.environments.cache import EnvironmentCache, Packages, Record
+from fetchml.environments.key import environment_key
 from fetchml.environments.sources import BadSource, EnvironmentSources
 from fetchml.environments.uv import UvVersion
 from fetchml.files.storage_usage import StorageUsage
@@ -25,8 +25,6 @@ from fetchml.ports.launcher import Mount, Owner, PrepareError
 from fetchml.system.background import BackgroundWork
 from fetchml.system.threads import run_in_thread
 
-SCHEME = 1
-"""Changes when the same files would be installed in another way."""
 MAX_FAULTS = 1000
 """Snapshots whose files were found valid, or not, and need not be read again."""
 _TRIES = 3
@@ -150,18 +148,16 @@ class Environments:
             message = f"the environment can't be prepared: {error}"
             raise PrepareError(message, permanent=False) from error
         platform = await builder.platform(task.spec.image, progress)
-        parts = (
-            SCHEME,
-            task.user,
-            found.digest,
-            version,
-            platform.identity,
-            self._settings.options,
-            builder.place,
-            owner,
-        )
         wanted = Wanted(
-            id=hashlib.sha256(repr(parts).encode()).hexdigest(),
+            id=environment_key(
+                user=task.user,
+                content=found.digest,
+                uv_version=version,
+                platform=platform.identity,
+                options=self._settings.options,
+                place=builder.place,
+                owner=owner,
+            ),
             user=task.user,
             image=task.spec.image,
             owner=owner,

@@ -1,14 +1,20 @@
 """The user's contract is contained, unchanged, in the description that the server serves."""
 
+import importlib
+import pkgutil
 from typing import Any
 
 import pytest
 from openapi_schema_validator import OAS30Validator
 
+import fetchml.v1
 from tests.support.validate import CONTRACT, SUPERSET, resolved
 
 KEYED_ERRORS = {"401", "403", "429", "500", "503"}
 """Statuses that every operation with a key can return in addition to the contract's."""
+
+ELSEWHERE = {"idempotency_key", "view", "validate_only", "task_id", "update_mask"}
+"""Fields of gRPC requests that REST has in a header, the path or the query."""
 
 
 def paths_of(node: Any, at: str = "") -> dict[str, Any]:
@@ -79,3 +85,20 @@ def test_every_error_has_the_contracts_body() -> None:
 @pytest.mark.parametrize("name", SUPERSET["components"]["schemas"])
 def test_schemas_are_valid(name: str) -> None:
     OAS30Validator.check_schema(SUPERSET["components"]["schemas"][name])
+
+
+def test_schemas_have_the_fields_of_their_messages() -> None:
+    """A field that is added to the protos only, or to another schema by mistake, is found."""
+    messages: dict[str, Any] = {}
+    for module in pkgutil.iter_modules(fetchml.v1.__path__):
+        if module.name.endswith("_pb2"):
+            file = importlib.import_module(f"fetchml.v1.{module.name}").DESCRIPTOR
+            messages |= file.message_types_by_name
+    schemas = SUPERSET["components"]["schemas"]
+    shared = messages.keys() & schemas.keys()
+    assert len(shared) > 30
+    for name in shared:
+        fields = set(messages[name].fields_by_name)
+        if name.endswith("Request"):
+            fields -= ELSEWHERE - schemas[name]["properties"].keys()
+        assert schemas[name]["properties"].keys() == fields, name

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fetchml.core import after_rules as rules
-from fetchml.core import dependencies
+from fetchml.core.dependencies import outcomes
+from fetchml.core.dependencies import request as rules
 from fetchml.core.events import (
     CancelRequested,
     Collected,
@@ -216,7 +216,7 @@ def test_long_chain_fails_in_short_steps() -> None:
         decision = step(state, steps.pop())
         assert time.thread_time() - began < 0.2, "20 ms on a machine of its own"
         ended += sum(each.status is Status.FAILED for each in decision.changes)
-        assert len(decision.changes) <= dependencies.MOST_AT_ONCE + 1
+        assert len(decision.changes) <= outcomes.MOST_AT_ONCE + 1
         if state.blocked.has_news:
             steps.append(TimePassed(NOW))
     check(state)
@@ -249,9 +249,9 @@ def test_restart_goes_on_with_open_conditions() -> None:
         task("done", after=after("well")),
     ]
     live = {each.id: each for each in (*before.tasks.values(), *waiting)}
-    assert dependencies.named(live) == {"gone", "well"}
-    outcomes = {"gone": Status.FAILED, "well": Status.COMPLETED}
-    state = State.restore(before.limits, list(live.values()), ended=outcomes)
+    assert outcomes.named(live) == {"gone", "well"}
+    ended = {"gone": Status.FAILED, "well": Status.COMPLETED}
+    state = State.restore(before.limits, list(live.values()), ended=ended)
     decision = apply_to(state, LauncherChanged(50, available=True))
     assert failed(decision).keys() == {"broken"}
     assert state.held.keys() == {"a", "b", "met", "done"}

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, multiple, rule
 from msgspec.structs import replace
 
+from fetchml.core.dependencies.blocked import holds
 from fetchml.core.events import Submitted, TimePassed
 from fetchml.core.model import ENDED, Condition, Dependency, FailureReason, Status, Task, TaskSpec
-from fetchml.core.scheduling.blocked import holds
 from tests.core.drawn import specs
 from tests.core.test_machine import CoreMachine, users
 from tests.core.test_machine_of_changes import ChangingMachine

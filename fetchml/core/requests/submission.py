@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from fetchml.core import after_rules
+from fetchml.core.dependencies import request as dependencies
 from fetchml.core.environments import request as environment
 from fetchml.core.environments.request import Environment
 from fetchml.core.model import DatasetSpec, Resources, TaskSpec
@@ -129,10 +129,10 @@ def accept(
         if name in fields:
             fields[name] = tuple(fields[name])  # type: ignore[arg-type]
     if "after" in fields:
-        fields["after"] = after_rules.read(fields["after"])
+        fields["after"] = dependencies.read(fields["after"])
     if inputs := fields.pop("inputs_from", None):
         fields["inputs_from"] = tuple(inputs)  # type: ignore[arg-type]
-        fields["after"] = after_rules.with_inputs(fields.get("after"), fields["inputs_from"])  # type: ignore[arg-type]
+        fields["after"] = dependencies.with_inputs(fields.get("after"), fields["inputs_from"])  # type: ignore[arg-type]
     if "start_after" in fields:
         fields["start_after"] = milliseconds(fields["start_after"])  # type: ignore[arg-type]
     fields.setdefault("image", defaults.image)
@@ -277,8 +277,8 @@ _RULES: dict[str, Check] = {
     "checkpoint_from": line(64, empty=False),
     "volumes": volumes.rule,
     "warn_seconds": integer(0, checkpoint.MAX_WARN_SECONDS),
-    "after": after_rules.fault,
-    "inputs_from": after_rules.inputs_fault,
+    "after": dependencies.fault,
+    "inputs_from": dependencies.inputs_fault,
     "start_after": time_fault,
     "hold": boolean,
     "slurm": slurm.check,

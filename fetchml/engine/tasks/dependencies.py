@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from fetchml.core import dependencies, permissions
+from fetchml.core import permissions
+from fetchml.core.dependencies import outcomes
 from fetchml.core.model import ENDED, Principal, Status, Task, TaskSpec
 from fetchml.core.scheduling.shares import Usage
 from fetchml.core.state import Limits, State
@@ -72,7 +73,7 @@ async def restored_state(
     """Rebuild the core's state, with the outcomes of ended tasks that live ones wait for."""
     recent = {task.id: task for tasks in restored.recent.values() for task in tasks}
     found: dict[str, Status] = {}
-    for task_id in dependencies.named({task.id: task for task in restored.live}):
+    for task_id in outcomes.named({task.id: task for task in restored.live}):
         task = recent.get(task_id) or await store.get(task_id)
         if task is not None:
             found[task_id] = task.status

@@ -299,9 +299,8 @@ def _never_started(state: State, decision: Decision, event: NeverStarted) -> Non
         verdict = Verdict(FailureReason.LOST, task.halt.why, None)
     elif event.error is None and task.prestaged:
         # A discard for a user's hold is no reason to prestage the task less often.
-        held_back = waiting.held_back(task, event.now) is not None
-        discarded = task.discarded + (not held_back)
-        _queue_again(state, decision, task, event.now, discarded=discarded)
+        counts = waiting.held_back(task, event.now) is None
+        _queue_again(state, decision, task, event.now, discarded=task.discarded + counts)
         return
     elif event.error is None:
         verdict = Verdict(FailureReason.LOST, "it was given up before it started", None)

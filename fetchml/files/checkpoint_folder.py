@@ -164,18 +164,11 @@ class _Copy:
 def newest_change(root: Path) -> int | None:
     """Return when a file below the folder was last written, in milliseconds since the epoch (UTC);
     `None` if there is none. The task can set these times."""
-    newest = None
-    left = MOST_ENTRIES
-    with suppress(OSError):
-        for _, _, files, fd in os.fwalk(root, follow_symlinks=False):
-            for name in files:
-                with suppress(OSError):
-                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                    newest = max(newest or 0, status.st_mtime_ns // 1_000_000)
-            left -= len(files) + 1
-            if left < 0:
-                break
-    return newest
+    try:
+        files = untrusted.regular_files(root, MOST_ENTRIES)
+        return max((status.st_mtime_ns // 1_000_000 for _, status in files), default=None)
+    except OSError:
+        return None
 
 
 def _copy_range(reader: int, writer: int, at: int, count: int) -> int:

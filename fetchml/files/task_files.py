@@ -6,9 +6,9 @@ Outputs come from an untrusted process: no link in them is ever followed.
 import asyncio
 import logging
 import os
-import stat
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +24,6 @@ from fetchml.views import OutputFile, TaskFolder
 MAX_OUTPUT_FILES = 10_000
 LISTING_THREADS = 2
 REMOVING_THREADS = 2
-_NOFOLLOW = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +91,9 @@ class TaskFiles:
             try:
                 root = self._root / task_id / folder
                 return await loop.run_in_executor(self._listing, _walk, root, most)
-            except FileNotFoundError:
-                return []  # No attempt has begun, or the task was just deleted.
+            except (FileNotFoundError, NotADirectoryError, PermissionError):
+                # No attempt has begun, the task was just deleted, or it spoilt its own folder.
+                return []
 
     async def _remove(self, root: Path) -> None:
         loop = asyncio.get_running_loop()
@@ -123,40 +123,15 @@ def etag_of(status: os.stat_result) -> str:
 
 
 def _walk(root: Path, most: int) -> list[OutputFile]:
-    found: list[OutputFile] = []
-    for folder, folders, files, fd in os.fwalk(root, follow_symlinks=False):
-        folders.sort()
-        for name in sorted(files):
-            try:
-                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            except FileNotFoundError:
-                continue  # A running task replaces the files of its checkpoint.
-            if not stat.S_ISREG(status.st_mode):
-                continue
-            path = Path(folder, name).relative_to(root).as_posix()
-            modified_at = status.st_mtime_ns // 1_000_000
-            found.append(OutputFile(path, status.st_size, modified_at, etag_of(status)))
-            if len(found) == most:
-                return found
-    return found
+    return [
+        OutputFile(path, status.st_size, status.st_mtime_ns // 1_000_000, etag_of(status))
+        for path, status in islice(untrusted.regular_files(root), most)
+    ]
 
 
 def open_inside(root: Path, path: str) -> BinaryIO:
     """Open a regular file below `root` without following a link. Raises NotFound."""
-    parts = path.split("/")
-    if any(part in ("", ".", "..") or "\0" in part for part in parts):
-        raise NotFound(f"The task has no output {path!r}")
     try:
-        fd = os.open(root, _NOFOLLOW | os.O_DIRECTORY)
-        for part in parts:
-            try:
-                inner = os.open(part, _NOFOLLOW, dir_fd=fd)
-            finally:
-                os.close(fd)
-            fd = inner
+        return untrusted.open_regular(root, path)
     except OSError:
         raise NotFound(f"The task has no output {path!r}") from None
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise NotFound(f"The task has no output {path!r}")
-    return os.fdopen(fd, "rb")

@@ -6,11 +6,14 @@ nest folders far beyond the maximum length of a path.
 
 import os
 import stat
+from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 MAX_DEPTH = 100
+MOST_ENTRIES = 200_000
+"""Files and folders that are listed: their names are in memory."""
 _NAMES_AT_ONCE = 10_000
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -56,6 +59,46 @@ def open_regular(root: Path, path: str) -> BinaryIO:
         os.close(fd)
         raise FileNotFoundError(path)
     return os.fdopen(fd, "rb")
+
+
+def regular_files(root: Path, most: int = MOST_ENTRIES) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the path below a folder and the status of each regular file, by name, those of a folder
+    before those of its folders. Raises OSError if the folder can't be opened.
+
+    A task may change the folder meanwhile: what vanishes is left out. So is what is nested deeper
+    than MAX_DEPTH, and what comes after `most` files and folders.
+    """
+    fd = os.open(root, FOLDER)
+    try:
+        yield from _regular_files(fd, "", iter(range(most)), 0)
+    finally:
+        os.close(fd)
+
+
+def _regular_files(
+    folder: int, inside: str, left: Iterator[int], depth: int
+) -> Iterator[tuple[str, os.stat_result]]:
+    folders: list[str] = []
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for _, entry in zip(left, entries, strict=False))
+    for name in names:
+        try:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except OSError:
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield f"{inside}{name}", status
+        elif stat.S_ISDIR(status.st_mode) and depth < MAX_DEPTH:
+            folders.append(name)
+    for name in folders:
+        try:
+            inner = os.open(name, FOLDER, dir_fd=folder)
+        except OSError:
+            continue
+        try:
+            yield from _regular_files(inner, f"{inside}{name}/", left, depth + 1)
+        finally:
+            os.close(inner)
 
 
 def remove(root: Path) -> None:

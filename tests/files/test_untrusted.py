@@ -1,0 +1,88 @@
+"""Lists of files that a hostile task writes meanwhile."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fetchml.files import untrusted
+from fetchml.files.task_files import TaskFiles
+from fetchml.files.untrusted import MAX_DEPTH, regular_files
+from tests.support.waiting import soon
+
+
+def names(root: Path, most: int = 100) -> list[str]:
+    return [path for path, _ in regular_files(root, most)]
+
+
+def nest(root: Path, depth: int) -> None:
+    """Make a folder in a folder, each with a file, deeper than any path can be."""
+    here = os.open(root, os.O_RDONLY)
+    for _ in range(depth):
+        os.close(os.open("file", os.O_CREAT, dir_fd=here))
+        os.mkdir("in", dir_fd=here)
+        inner = os.open("in", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+
+
+def test_files_come_by_name_and_links_are_not_followed(tmp_path: Path) -> None:
+    for name in ("b", "a/c", "a/d/e", "f"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to("/etc")
+    (tmp_path / "a/link").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "a/pipe")
+    assert names(tmp_path) == ["b", "f", "a/c", "a/d/e"]
+    assert len(names(tmp_path, 4)) < 4
+    with pytest.raises(FileNotFoundError):
+        names(tmp_path / "none")
+
+
+def test_depth_is_bounded(tmp_path: Path) -> None:
+    nest(tmp_path, 2000)
+    assert len(names(tmp_path, 10_000)) == MAX_DEPTH + 1
+    untrusted.remove(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "nothing"])
+def test_folder_that_is_replaced_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    root, folder = tmp_path / "root", tmp_path / "root/folder"
+    folder.mkdir(parents=True)
+    (root / "other").touch()
+    real = os.stat
+
+    def replace(name: Any, **options: Any) -> os.stat_result:
+        found = real(name, **options)
+        if name == "folder":
+            folder.rmdir()
+            if kind == "pipe":
+                os.mkfifo(folder)
+            elif kind == "link":
+                folder.symlink_to("/etc")
+        return found
+
+    monkeypatch.setattr(os, "stat", replace)
+    assert names(root) == ["other"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "deep"])
+async def test_outputs_that_a_task_spoilt_can_be_listed(tmp_path: Path, kind: str) -> None:
+    files = TaskFiles(tmp_path)
+    root = files.outputs("t")
+    root.parent.mkdir(parents=True)
+    match kind:
+        case "file":
+            root.touch()
+        case "link":
+            root.symlink_to("/etc")
+        case _:
+            root.mkdir()
+            nest(root, 2000)
+    assert len(await soon(files.list_outputs("t", "alice"))) == (0, MAX_DEPTH + 1)[kind == "deep"]
+    await files.remove("t")
+    assert not root.parent.exists()

@@ -2,13 +2,15 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
-from fetchml.cli.connect import json_option, server_option
+from fetchml.cli.connect import json_option, server_option, valid_text
 from fetchml.cli.errors import CommandError, ExitCode
 from fetchml.cli.render import clean, console, print_json
 from fetchml.cli.show import starts
+from fetchml.cli.slurm.arrays import PARAMETER, Array, literal
 from fetchml.cli.slurm.options import OPTIONS, Request
 from fetchml.cli.slurm.script import (
     BadScript,
@@ -19,14 +21,15 @@ from fetchml.cli.slurm.script import (
     read,
     split,
 )
-from fetchml.cli.submit import create, given_fields, outcome, with_code
+from fetchml.cli.submit import create, given_fields, outcome, with_ids
 from fetchml.cli.wait import wait
-from fetchml.client import Client
+from fetchml.client import Client, CreateTaskRequest
 
 _NOTHING = {
-    **dict.fromkeys(("job_name", "snapshot_id", "image", "environment")),
-    "metadata": (),
-    "env": (),
+    **dict.fromkeys(
+        ("job_name", "snapshot_id", "image", "environment", "experiment_id", "checkpoint_from")
+    ),
+    **dict.fromkeys(("metadata", "env", "after", "inputs_from"), ()),
 }
 
 
@@ -45,7 +48,8 @@ def sbatch(client: Client, words: tuple[str, ...], *, lenient: bool, as_json: bo
 
     Reads the '#SBATCH' lines of FILE; options of sbatch may also stand before FILE, and replace
     them. Options that a task can't have are listed, and nothing is submitted, unless --lenient is
-    given. Prints the task's id, as 'fetchml submit' does.
+    given. Prints the task's id, as 'fetchml submit' does. --array makes a sweep, whose id is
+    printed.
 
     The script's text is sent. With --chdir the folder is uploaded, and the script runs in it.
 
@@ -54,6 +58,7 @@ def sbatch(client: Client, words: tuple[str, ...], *, lenient: bool, as_json: bo
       fetchml sbatch job.sh
       fetchml sbatch --gres=gpu:1 --time=12:00:00 job.sh 0.1
       fetchml sbatch --chdir=. --wait job.sh
+      fetchml sbatch --array=0-15%4 --dependency=afterok:@last job.sh
       fetchml sbatch --cpus-per-task=2 --wrap='echo hello'
     """
     problems = Problems()
@@ -66,20 +71,14 @@ def sbatch(client: Client, words: tuple[str, ...], *, lenient: bool, as_json: bo
     fields["metadata"] = tuple(request.metadata.items())
     if request.slurm:
         fields["slurm"] = tuple(request.slurm.items())
-    if request.validates:
-        given = given_fields(command, fields)
-        task = client.validate(given.pop("job_name"), **given)
-        if as_json:
-            print_json(task)
-        else:
-            when = (
-                starts(task.start_estimate, time.time()) if task.HasField("start_estimate") else ""
-            )
-            said = f"{task.job_name} can be submitted" + (f"; it starts {when}" if when else "")
-            click.echo(clean(said).plain)
+    folder = None if request.folder is None or request.validates else Path(request.folder)
+    fields = with_ids(client, folder, command, fields)
+    if request.array is not None:
+        _submit_array(client, request.array, command, fields, request.validates, as_json=as_json)
         return 0
-    if request.folder is not None:
-        fields = with_code(client, Path(request.folder), command, fields)
+    if request.validates:
+        _validate(client, command, fields, as_json=as_json)
+        return 0
     task = create(client, command, fields)
     if request.waits:
         return outcome(wait(client, task, as_json=as_json))
@@ -88,6 +87,50 @@ def sbatch(client: Client, words: tuple[str, ...], *, lenient: bool, as_json: bo
     else:
         click.echo(task.id)
     return 0
+
+
+def _validate(
+    client: Client, command: tuple[str, ...], fields: dict[str, Any], *, as_json: bool
+) -> None:
+    given = given_fields(command, fields)
+    task = client.validate(given.pop("job_name"), **given)
+    if as_json:
+        print_json(task)
+        return
+    when = starts(task.start_estimate, time.time()) if task.HasField("start_estimate") else ""
+    said = f"{task.job_name} can be submitted" + (f"; it starts {when}" if when else "")
+    click.echo(clean(said).plain)
+
+
+def _submit_array(
+    client: Client,
+    array: Array,
+    command: tuple[str, ...],
+    fields: dict[str, Any],
+    validates: bool,
+    *,
+    as_json: bool,
+) -> None:
+    given = given_fields(literal(command), fields)
+    env = dict(given.get("env", {}))
+    names = zip(env, literal(list(env.values())), strict=True)
+    given["env"] = {**dict(names), **array.variables}
+    parameters = {PARAMETER: list(array.indexes)}
+    with valid_text():
+        task = CreateTaskRequest(**given)
+        if validates:
+            made = client.validate_sweep(task, parameters, max_parallel=array.max_parallel or 0)
+        else:
+            patient = client.with_options(retries=True)
+            made = patient.create_sweep(
+                task, parameters, name=given["job_name"], max_parallel=array.max_parallel or 0
+            )
+    if as_json:
+        print_json(made)
+    elif validates:
+        click.echo(clean(f"{given['job_name']} can be submitted: {made.total} tasks").plain)
+    else:
+        click.echo(made.id)
 
 
 def _understood(words: tuple[str, ...], problems: Problems) -> tuple[Request, tuple[str, ...]]:

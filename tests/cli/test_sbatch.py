@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from click import Context, Group
 
 from fetchml.cli.main import fetchml
-from fetchml.cli.slurm.options import INSTEAD, OPTIONS, SHORT, BadOption, gib, gpus, seconds
+from fetchml.cli.slurm.arrays import BadArray, array, literal
+from fetchml.cli.slurm.options import INSTEAD, OPTIONS, SHORT, gib, gpus
 from fetchml.cli.slurm.script import (
     BadScript,
     Problems,
@@ -19,6 +21,9 @@ from fetchml.cli.slurm.script import (
     read,
     split,
 )
+from fetchml.cli.slurm.times import BadTime, begins_at, seconds
+from fetchml.core.sweeps.template import Template
+from fetchml.v1.task_pb2 import Dependency
 from tests.support.cli_server import Server
 from tests.support.validate import ROOT
 
@@ -49,8 +54,68 @@ def test_times(text: str, expected: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "1:2:3:4", "-1", "1-", "99999999999", "٣"])
 def test_wrong_times(text: str) -> None:
-    with pytest.raises(BadOption):
+    with pytest.raises(BadTime):
         seconds(text)
+
+
+NOON = datetime(2026, 12, 31, 12, 0, tzinfo=timezone(timedelta(hours=2)))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("now", "2026-12-31T12:00"),
+        ("now+90", "2026-12-31T12:01:30"),
+        ("now+2hours", "2026-12-31T14:00"),
+        ("now+1week", "2027-01-07T12:00"),
+        ("tomorrow", "2027-01-01T12:00"),
+        ("16:30", "2026-12-31T16:30"),
+        ("4:30pm", "2026-12-31T16:30"),
+        ("12:00:00", "2027-01-01T12:00"),
+        ("12:15 AM", "2027-01-01T00:15"),
+        ("teatime", "2026-12-31T16:00"),
+        ("2027-02-03", "2027-02-03T00:00"),
+        ("2027-02-03T04:05:06", "2027-02-03T04:05:06"),
+    ],
+)
+def test_begin(text: str, expected: str) -> None:
+    assert begins_at(text, NOON) == datetime.fromisoformat(f"{expected}+02:00")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "25:00", "12:60", "13:00pm", "now+x", "2026-13-01", "now+999999999w"]
+)
+def test_wrong_begin(text: str) -> None:
+    with pytest.raises(BadTime, match="is not a time such as"):
+        begins_at(text, NOON)
+
+
+@pytest.mark.parametrize(
+    ("text", "indexes", "most"),
+    [
+        ("3", (3,), None),
+        ("0-3", (0, 1, 2, 3), None),
+        ("1,5-9:2,2", (1, 2, 5, 7, 9), None),
+        ("0-1%7", (0, 1), 7),
+    ],
+)
+def test_arrays(text: str, indexes: tuple[int, ...], most: int | None) -> None:
+    assert (array(text).indexes, array(text).max_parallel) == (indexes, most)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "3-1", "1-", "1-5:0", "1,", "0-3%0", "0-3%", "0-10000", "9999999999", "٣"]
+)
+def test_wrong_arrays(text: str) -> None:
+    with pytest.raises(BadArray):
+        array(text)
+
+
+@pytest.mark.parametrize("text", ["${HOME}", "{{a}}", "{{{a}}}", "f'{x} {{y}}'", "{ a }", "{1}"])
+def test_script_of_an_array_keeps_its_braces(text: str) -> None:
+    words = literal(["sh", "-c", text])
+    filled = Template({"command": [*words, "{p}"]}).filled({"p": "1"})
+    assert filled["command"] == ["sh", "-c", text, "1"]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +142,22 @@ def test_gpus(text: str, expected: int) -> None:
         (("-G", "1", "-t", "1:00:00"), {"gpu": 1, "timeout_seconds": 3600}),
         (("-N1", "-n", "1", "-o", "out.%j", "--mail-type=END"), {}),
         (("--time=1", "--time=2"), {"timeout_seconds": 120}),
+        (("-H", "--signal=B:USR1@90"), {"hold": True, "warn_seconds": 90}),
+        (("--signal", "SIGUSR1"), {"warn_seconds": 60}),
+        (
+            ("-d", "afterok:1a:2b,afterany:@last", "--dependency=afternotok:3c"),
+            {"after": (("3c", Dependency.failed),)},
+        ),
+        (
+            ("-d", "afterok:1a:2b,afterany:@last"),
+            {
+                "after": (
+                    ("1a", Dependency.completed),
+                    ("2b", Dependency.completed),
+                    ("@last", Dependency.ended),
+                )
+            },
+        ),
     ],
 )
 def test_options(words: tuple[str, ...], fields: dict[str, Any]) -> None:
@@ -93,6 +174,12 @@ def test_options(words: tuple[str, ...], fields: dict[str, Any]) -> None:
         (("--time=soon",), "'soon' is not a time"),
         (("-c", "many"), "is not a number"),
         (("--export=NOT_SET_HERE",), "is not set here"),
+        (("--begin=soon",), "is not a time such as now+2hours"),
+        (("--signal=TERM@60",), "gets no other signal"),
+        (("-d", "singleton"), "is not afterok, afternotok or afterany"),
+        (("-d", "afterok:"), "is not afterok, afternotok or afterany"),
+        (("-d", "afterok:1?afterok:2"), "not for one of them"),
+        (("--array=9-1",), "is not an index or a range"),
     ],
 )
 def test_wrong_options_are_named(words: tuple[str, ...], said: str) -> None:
@@ -115,9 +202,14 @@ def test_every_command_that_is_advised_exists() -> None:
 
 
 def test_options_without_a_counterpart_are_named_with_what_to_do() -> None:
-    _, problems = asked("--array=1-3", "-d", "afterok:1")
-    assert problems.unsupported[0] == "line 1: --array: submit a sweep: fetchml sweep create"
-    assert problems.unsupported[1].startswith("line 1: --dependency: ")
+    _, problems = asked("--nice=5", "--requeue")
+    assert problems.unsupported[0] == "line 1: --nice: use fetchml submit --priority"
+    assert problems.unsupported[1].startswith("line 1: --requeue: ")
+
+
+def test_array_is_not_waited_for() -> None:
+    _, problems = asked("--array=1-3", "--wait")
+    assert problems.wrong == ["--wait can't follow an array: use fetchml sweep show @last"]
 
 
 def test_directives_end_at_the_first_command() -> None:
@@ -190,10 +282,10 @@ def test_text_of_a_script_is_enough(server: Server, tmp_path: Path) -> None:
 
 
 def test_nothing_is_submitted_if_an_option_is_unknown(server: Server, tmp_path: Path) -> None:
-    path = script(tmp_path, "#SBATCH --array=1-9", "#SBATCH --switches=x", "true")
+    path = script(tmp_path, "#SBATCH --requeue", "#SBATCH --switches=x", "true")
     refused = server.run("sbatch", "--job-name=strict", path)
     assert refused.code == 2
-    assert "line 2: --array: submit a sweep: fetchml sweep create" in refused.err
+    assert "line 2: --requeue: use fetchml submit --retries" in refused.err
     assert "line 3: --switches" in refused.err
     assert server.json("ls", "--name", "strict", "-o", "json")["tasks"] == []
     accepted = server.run("sbatch", "--lenient", "--job-name=lenient", path)
@@ -207,3 +299,37 @@ def test_parameters_of_a_cluster_are_the_servers_to_allow(server: Server, tmp_pa
     path = script(tmp_path, "#SBATCH --partition=gpu", "true")
     refused = server.run("sbatch", path)
     assert (refused.code, "slurm" in refused.err) == (2, True), refused.err
+
+
+def test_script_that_waits_for_another_task(server: Server, tmp_path: Path) -> None:
+    first = server.run("sbatch", "--hold", "--wrap=true").succeeded().strip()
+    lines = (
+        f"#SBATCH --dependency=afterok:{first[-8:]} --begin=now+1hour",
+        "#SBATCH --time=10 --signal=USR1@30",
+        "true",
+    )
+    later = server.run("sbatch", script(tmp_path, *lines)).succeeded().strip()
+    held = server.json("show", first, "--json")
+    task = server.json("show", later, "--json")
+    assert (held["held"], task["warn_seconds"]) == (True, 30)
+    assert task["after"] == [{"task_id": first, "condition": "completed"}]
+    assert "start_after" in task
+    server.run("cancel", first, later).succeeded()
+
+
+def test_array_becomes_a_sweep(server: Server, tmp_path: Path) -> None:
+    lines = (
+        "#SBATCH --job-name=rows --array=1-5:2%2",
+        'echo "${SLURM_ARRAY_TASK_ID} of $SLURM_ARRAY_TASK_COUNT to $SLURM_ARRAY_TASK_MAX $A"',
+    )
+    path = script(tmp_path, *lines)
+    checked = server.run("sbatch", "--test-only", path)
+    assert checked.succeeded() == "rows can be submitted: 3 tasks"
+    sweep = server.run("sbatch", "--export=A={b}", path).succeeded().strip()
+    made = server.json("sweep", "show", sweep, "--json")
+    assert (made["name"], made["total"], made["max_parallel"]) == ("rows", 3, 2)
+    tasks = server.json("ls", "--name", "rows", "-o", "json")["tasks"]
+    for task in tasks:
+        server.run("watch", task["id"]).succeeded()
+    logs = {server.run("logs", task["id"]).succeeded() for task in tasks}
+    assert logs == {f"{index} of 3 to 5 {{b}}" for index in (1, 3, 5)}

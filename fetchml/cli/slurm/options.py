@@ -8,15 +8,23 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
+from fetchml.cli.slurm import times
+from fetchml.cli.slurm.arrays import Array, BadArray, array
+from fetchml.v1.task_pb2 import Dependency
+
 GIB_OF = {"K": 1 / (1 << 20), "M": 1 / 1024, "G": 1, "T": 1024}
-_TIMES = (
-    (re.compile(r"(\d+)-(\d+)(?::(\d+))?(?::(\d+))?", re.ASCII), (86_400, 3600, 60, 1)),
-    (re.compile(r"(\d+):(\d+):(\d+)", re.ASCII), (3600, 60, 1)),
-    (re.compile(r"(\d+)(?::(\d+))?", re.ASCII), (60, 1)),
-)
 _MOST = 1 << 31
+_CONDITIONS = {
+    "afterok": Dependency.completed,
+    "afternotok": Dependency.failed,
+    "afterany": Dependency.ended,
+}
+_SIGNAL = re.compile(r"(?:[RB]{1,2}:)?(?:SIG)?(?:USR1|10)(?:@(\d{1,9}))?", re.ASCII | re.IGNORECASE)
+_SIGNAL_SECONDS = 60
+"""What Slurm takes if `--signal` has no time."""
 
 
 class BadOption(Exception):
@@ -34,6 +42,7 @@ class Request:
     """Options that only a cluster has, by their names in the field `slurm`."""
     memory_per_cpu: float = 0.0
     memory_per_gpu: float = 0.0
+    array: Array | None = None
     folder: str | None = None
     wrap: str | None = None
     waits: bool = False
@@ -41,6 +50,8 @@ class Request:
 
     def finish(self) -> None:
         """Set what follows from several options. Raises BadOption."""
+        if self.array is not None and self.waits:
+            raise BadOption("--wait can't follow an array: use fetchml sweep show @last")
         memory = self.memory_per_cpu * self.fields.get("cpu", 1)
         memory += self.memory_per_gpu * self.fields.get("gpu", 0)
         if memory and "memory_gb" not in self.fields:
@@ -48,18 +59,6 @@ class Request:
 
 
 Action = Callable[[Request, str], None]
-
-
-def seconds(text: str) -> int:
-    """Convert a time limit: `30`, `30:00`, `1:00:00`, `1-12`, `1-12:30`, `1-12:30:00`; 0 for none.
-    Raises BadOption."""
-    if text.upper() in ("INFINITE", "UNLIMITED"):
-        return 0
-    for pattern, units in _TIMES:
-        if match := pattern.fullmatch(text):
-            parts = (int((part or "0")[:10]) for part in match.groups())
-            return _in_range(sum(p * u for p, u in zip(parts, units, strict=True)))
-    raise BadOption(f"{text!r} is not a time such as 90, 30:00, 12:00:00 or 2-00:00:00")
 
 
 def gib(text: str) -> float:
@@ -160,6 +159,51 @@ def _export(request: Request, text: str) -> None:
             raise BadOption(f"the variable {name} is not set here")
 
 
+def _seconds(text: str) -> int:
+    try:
+        return times.seconds(text)
+    except times.BadTime as error:
+        raise BadOption(str(error)) from error
+
+
+def _begins_at(text: str) -> datetime:
+    try:
+        return times.begins_at(text, datetime.now().astimezone()).astimezone(UTC)
+    except times.BadTime as error:
+        raise BadOption(str(error)) from error
+
+
+def _array(text: str) -> Array:
+    try:
+        return array(text)
+    except BadArray as error:
+        raise BadOption(str(error)) from error
+
+
+def _dependencies(text: str) -> tuple[tuple[str, Dependency.Condition], ...]:
+    """Return tasks as the option names them, each with its condition."""
+    if "?" in text:
+        raise BadOption("a task waits for all that it names, not for one of them")
+    found = []
+    for part in text.split(","):
+        kind, *tasks = part.split(":")
+        condition = _CONDITIONS.get(kind)
+        if condition is None or not all(tasks) or not tasks:
+            raise BadOption(
+                f"{part!r} is not afterok, afternotok or afterany with ids of tasks, as "
+                "afterok:ID:ID"
+            )
+        found += [(task, condition) for task in tasks]
+    return tuple(found)
+
+
+def _warn_seconds(text: str) -> int:
+    match = _SIGNAL.fullmatch(text)
+    if match is None:
+        raise BadOption(f"{text!r} is not USR1 or USR1@SECONDS, and a task gets no other signal")
+    return _in_range(int(match[1] or _SIGNAL_SECONDS))
+
+
 def _job_name(text: str) -> str:
     return re.sub(r"[^a-zA-Z0-9_-]+", "-", text)[:64].strip("-") or "job"
 
@@ -183,7 +227,7 @@ OPTIONS: Mapping[str, Option] = {
     "gpus": Option(_set("gpu", _number), "`--gpu`"),
     "gpus-per-node": Option(_set("gpu", _number), "`--gpu`"),
     "gpus-per-task": Option(_set("gpu", _number), "`--gpu`"),
-    "time": Option(_set("timeout_seconds", seconds), "`--timeout`"),
+    "time": Option(_set("timeout_seconds", _seconds), "`--timeout`"),
     "nodes": Option(_one, "only 1"),
     "ntasks": Option(_one, "only 1"),
     "ntasks-per-node": Option(_one, "only 1"),
@@ -198,6 +242,13 @@ OPTIONS: Mapping[str, Option] = {
     "nodelist": Option(_cluster("nodelist"), "field `slurm`, where the server allows it"),
     "exclude": Option(_cluster("exclude"), "field `slurm`, where the server allows it"),
     "licenses": Option(_cluster("licenses"), "field `slurm`, where the server allows it"),
+    "hold": Option(_set("hold", lambda _: True), "`--hold`", takes_value=False),
+    "begin": Option(_set("start_after", _begins_at), "`--start-after`"),
+    "dependency": Option(
+        _set("after", _dependencies), "`--after`, from `afterok`, `afternotok`, `afterany`"
+    ),
+    "signal": Option(_set("warn_seconds", _warn_seconds), "`--warn-seconds`, from `USR1@N`"),
+    "array": Option(_attribute("array", _array), "a [sweep](sweeps.md) over the indexes"),
     "wrap": Option(_attribute("wrap", str), "the command, instead of a file"),
     "wait": Option(_attribute("waits", lambda _: True), "`--wait`", takes_value=False),
     "test-only": Option(
@@ -220,12 +271,16 @@ SHORT: Mapping[str, str] = {
     "C": "constraint",
     "D": "chdir",
     "G": "gpus",
+    "H": "hold",
     "J": "job-name",
     "L": "licenses",
     "N": "nodes",
     "Q": "quiet",
     "W": "wait",
+    "a": "array",
+    "b": "begin",
     "c": "cpus-per-task",
+    "d": "dependency",
     "e": "error",
     "n": "ntasks",
     "o": "output",
@@ -237,15 +292,7 @@ SHORT: Mapping[str, str] = {
     "x": "exclude",
 }
 INSTEAD: Mapping[str, str] = {
-    "array": "submit a sweep: fetchml sweep create",
-    "begin": "use fetchml submit --start-after",
-    "dependency": "use fetchml submit --after",
-    "hold": "use fetchml submit --hold",
     "nice": "use fetchml submit --priority",
     "requeue": "use fetchml submit --retries",
-    "signal": "use fetchml submit --warn-seconds, which sends SIGUSR1",
 }
 """What to use instead of an option that has no counterpart here."""
-INSTEAD_OF_VALUES = frozenset({"array", "begin", "dependency", "signal"})
-"""Those of them that take a value."""
-SHORT_INSTEAD: Mapping[str, str] = {"a": "array", "b": "begin", "d": "dependency", "H": "hold"}

@@ -5,15 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from fetchml.cli.slurm.options import (
-    INSTEAD,
-    INSTEAD_OF_VALUES,
-    OPTIONS,
-    SHORT,
-    SHORT_INSTEAD,
-    BadOption,
-    Request,
-)
+from fetchml.cli.slurm.options import INSTEAD, OPTIONS, SHORT, BadOption, Request
 
 MAX_SCRIPT_CHARACTERS = 32 * 1024 - 1
 """The server's limit of one argument."""
@@ -70,11 +62,10 @@ def split(words: Sequence[str], where: str) -> tuple[list[Directive], list[str]]
             name, equals, value = word[2:].partition("=")
             given = value if equals else None
         else:
-            name = SHORT.get(word[1]) or SHORT_INSTEAD.get(word[1]) or word[1]
+            name = SHORT.get(word[1]) or word[1]
             given = word[2:].removeprefix("=") or None
         option = OPTIONS.get(name)
-        takes_value = name in INSTEAD_OF_VALUES if option is None else option.takes_value
-        if takes_value and given is None:
+        if option is not None and option.takes_value and given is None:
             if not rest:
                 raise BadScript(f"{where}: --{name} needs a value")
             given = rest.pop(0)

@@ -72,14 +72,6 @@ def connected_to(target: Target) -> Iterator[Client]:
 
 
 @contextmanager
-def connected_as_found(server: str) -> Iterator[Client]:
-    """Yield a client with FETCHML_API_KEY, else with the admin key of this machine's server."""
-    own = os.environ.get("FETCHML_API_KEY", "").strip()
-    with connected_to(Target(server, own or None)) as client:
-        yield client
-
-
-@contextmanager
 def found(target: Target) -> Iterator[Target]:
     """Yield the address and the key to connect with: the target's, else, without a key, the
     control socket and the admin key of this machine's server.

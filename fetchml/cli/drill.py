@@ -45,15 +45,22 @@ class Kill(NamedTuple):
 @click.command()
 @click.argument("target", metavar="TASK_ID|SCRIPT")
 @click.argument("arguments", nargs=-1)
-@click.option("--kills", type=click.IntRange(1, 1000), default=5, show_default=True, metavar="N")
+@click.option(
+    "--kills",
+    type=click.IntRange(1, 1000),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Kill N times.",
+)
 @click.option(
     "--within",
     type=Duration(),
     default="30",
     show_default=True,
-    help="Kill at a random moment of this time, after the start of each attempt.",
+    help="Kill each attempt at a random moment within this time after its start.",
 )
-@click.option("--seed", type=int, help="Choose the same moments again.")
+@click.option("--seed", type=int, metavar="N", help="Seed of the random moments.")
 @json_option
 @server_option
 def drill(
@@ -69,8 +76,8 @@ def drill(
     """Kill a task at random moments, and report how much work each kill cost.
 
     Each kill ends the task's processes with SIGKILL, as the loss of its host does, and the task
-    starts again. It counts as no retry. A task that is ready for that goes on from its checkpoint,
-    and loses no more than the time between two checkpoints.
+    starts again. This does not count as a retry. A task that handles it well continues from its
+    checkpoint, and loses no more than the time between two checkpoints.
 
     SCRIPT is a Python file: its folder is uploaded, and the script is submitted with a checkpoint.
 
@@ -83,7 +90,7 @@ def drill(
     progress = console(stderr=True)
     if not task.checkpoint:
         progress.print(
-            clean(f"{task.id} has no checkpoint (--checkpoint): each kill loses all of its work"),
+            clean(f"{task.id} has no checkpoint (--checkpoint): each kill loses all its work"),
             style="yellow",
         )
     dice = random.Random(seed)  # noqa: S311  # moments, no secret
@@ -107,7 +114,9 @@ def _task(client: Client, target: str, arguments: tuple[str, ...]) -> Task:
     script = Path(target)
     if WHOLE.fullmatch(target) or not script.is_file():
         if arguments:
-            raise click.UsageError("Arguments are those of a script: name one instead of a task")
+            raise click.UsageError(
+                "Arguments are passed to a script: name a script instead of a task"
+            )
         task = client.get(task_id_of(client, target))
         if ended(task):
             raise CommandError(
@@ -146,7 +155,7 @@ def _kill(
 
 def _lost(kill: Kill) -> str:
     lost = f"{kill.lost_ms / SECOND_MS:.1f} s of work lost"
-    return lost if kill.saved else f"{lost}: it had saved nothing"
+    return lost if kill.saved else f"{lost}: nothing was saved"
 
 
 def _report(task: Task, found: list[Kill], kills: int) -> None:
@@ -163,7 +172,7 @@ def _report(task: Task, found: list[Kill], kills: int) -> None:
         total, most = sum(k.lost_ms for k in found), max(k.lost_ms for k in found)
         click.echo(
             f"{len(found)} kills: {duration(total / SECOND_MS)} of work lost, "
-            f"{most / SECOND_MS:.1f} s at most by one"
+            f"{most / SECOND_MS:.1f} s at most by one kill"
         )
     if len(found) < kills:
         status = "ended" if ended(task) else "is gone"

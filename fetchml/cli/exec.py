@@ -31,10 +31,12 @@ WAITING_PIECES = 16
 def exec(  # noqa: A001  # the command's name
     client: Client, task_id: str, command: tuple[str, ...], *, stdin: bool, tty: bool
 ) -> None:
-    """Run a command in a running task: in its container, as its user, within its limits.
+    """Run a command in a running task.
 
-    The exit code is that of the command. Ctrl-C goes to the command; pressed twice without a
-    terminal, it ends the session. The command ends with the session, and the session with the task.
+    The command runs in the task's container, as its user, and within its limits.
+
+    The exit code is that of the command. Ctrl-C goes to the command. Without -t, a second Ctrl-C
+    ends the session. The command ends with the session, and the session with the task.
 
     \b
     Examples:
@@ -47,7 +49,7 @@ def exec(  # noqa: A001  # the command's name
     if not command:
         raise click.UsageError("Missing argument 'COMMAND...'.")
     if tty and not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise click.UsageError("-t needs a terminal: leave it out if stdin or stdout is none")
+        raise click.UsageError("-t needs a terminal as stdin and stdout: leave it out")
     size = _size() if tty else None
     term = os.environ.get("TERM", "") if tty else ""
     with valid_text():

@@ -14,10 +14,10 @@ from fetchml.client import Client
 def hold(client: Client, task_ids: tuple[str, ...]) -> int:
     """Keep waiting tasks from starting, until they are released.
 
-    They keep their age. 'fetchml submit --hold' submits a task that is held from the start.
+    Held tasks keep their age. 'fetchml submit --hold' submits a task that is held from the start.
 
     \b
-    Example:
+    Examples:
       fetchml hold @last
       fetchml release @last
     """

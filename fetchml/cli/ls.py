@@ -49,7 +49,7 @@ def ls(
     sweep: str,
     output: Output,
 ) -> None:
-    r"""List tasks, newest first.
+    """List tasks, newest first.
 
     \b
     Examples:
@@ -57,7 +57,7 @@ def ls(
       fetchml ls --label model=resnet --text 'out of memory'
       fetchml ls -o wide
       fetchml ls --status queued -o name | xargs -r fetchml cancel
-      fetchml ls -o 'template={id}\t{status}\t{metadata.lr}'
+      fetchml ls -o 'template={id}\\t{status}\\t{metadata.lr}'
     """
     sweep_id = sweep_id_of(client, sweep)
     found = client.page(limit, offset, labels=labels, text=text, sweep_id=sweep_id, **where)

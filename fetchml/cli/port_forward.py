@@ -31,7 +31,7 @@ class _Ports(click.ParamType[tuple[int, int]]):
         port = int(found[2])
         local = port if found[1] is None else int(found[1])
         if not (1 <= port <= 65_535 and local <= 65_535):
-            self.fail("a port is at most 65535", param, ctx)
+            self.fail("a port is between 1 and 65535; LOCAL may be 0", param, ctx)
         return local, port
 
 
@@ -39,16 +39,20 @@ class _Ports(click.ParamType[tuple[int, int]]):
 @click.argument("task_id")
 @click.argument("ports", nargs=-1, required=True, type=_Ports())
 @click.option(
-    "--address", default="127.0.0.1", show_default=True, help="Listen at this address, for others."
+    "--address",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Listen at this address. Everyone who reaches it reaches the port.",
 )
 @server_option
 def port_forward(
     client: Client, task_id: str, ports: tuple[tuple[int, int], ...], *, address: str
 ) -> None:
-    """Reach TCP ports of a running task, such as that of TensorBoard, from this machine.
+    """Reach TCP ports of a running task from this machine, such as that of TensorBoard.
 
-    A program in the task may listen on its loopback address only. LOCAL 0 chooses a free port.
-    Ctrl-C ends the command and its connections.
+    The program in the task may listen on its loopback address only. With LOCAL 0 the command
+    chooses a free port. Ctrl-C ends the command and its connections.
 
     \b
     Examples:
@@ -58,7 +62,8 @@ def port_forward(
     task = client.get(task_id)
     if task.status != Task.running:
         raise CommandError(
-            "The task does not run, and only a running task has ports", code=ExitCode.CONFLICT
+            f"The task is {Task.Status.Name(task.status)}, and only a running task has ports",
+            code=ExitCode.CONFLICT,
         )
     listeners = []
     for local, port in ports:

@@ -25,8 +25,8 @@ STATES = ("completed", "failed")
     "kinds",
     type=click.Choice(KINDS),
     multiple=True,
-    help="tasks (default): also outputs and logs. outputs: only those. snapshots, "
-    "environments: unused ones.",
+    help="tasks (default): with outputs and logs. outputs: only the outputs. snapshots, "
+    "environments: those that no task uses. Repeatable.",
 )
 @click.option(
     "--status",
@@ -51,9 +51,10 @@ def prune(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove old tasks, outputs or snapshots: yours, or all users' if you are an admin.
+    """Remove old tasks, outputs, snapshots or environments.
 
-    Shows what will be removed, and asks. Statistics keep counting removed tasks.
+    Removes your own, or those of all users if you are an admin. Shows what will be removed, and
+    asks. Statistics keep counting removed tasks.
 
     \b
     Examples:

@@ -12,7 +12,7 @@ from fetchml.client import Client
 @click.argument("task_ids", nargs=-1, required=True)
 @server_option
 def release(client: Client, task_ids: tuple[str, ...]) -> int:
-    """Let tasks start that are held by 'fetchml hold' or 'fetchml submit --hold'.
+    """Release tasks held by 'fetchml hold' or 'fetchml submit --hold'.
 
     \b
     Example:

@@ -38,9 +38,7 @@ _NOTHING = {
     options_metavar="[OPTIONS] [SBATCH OPTIONS]",
 )
 @click.argument("words", metavar="FILE [ARGS]…", nargs=-1, type=click.UNPROCESSED, required=True)
-@click.option(
-    "--lenient", is_flag=True, help="Submit without the options that have no counterpart."
-)
+@click.option("--lenient", is_flag=True, help="Leave out options that have no counterpart.")
 @json_option
 @server_option
 def sbatch(client: Client, words: tuple[str, ...], *, lenient: bool, as_json: bool) -> int:
@@ -153,7 +151,7 @@ def _understood(words: tuple[str, ...], problems: Problems) -> tuple[Request, tu
     for where, line in directives(text):
         options, more = split(line, where)
         if more and options and options[-1].name in OPTIONS:  # Else the value of an unknown one.
-            raise BadScript(f"{where}: {more[0]!r} is no option")
+            raise BadScript(f"{where}: {more[0]!r} is not an option")
         found += options
     request = read([*found, *given], problems)
     request.fields.setdefault("job_name", given_fields((path.name,), {})["job_name"])
@@ -181,10 +179,12 @@ def _check(problems: Problems, *, lenient: bool) -> None:
         return
     listed = "\n".join(f"  {clean(p).plain}" for p in problems.unsupported)
     if lenient:
-        console(stderr=True).print(clean(f"Left out:\n{listed}"), style="dim")
+        console(stderr=True).print(
+            f"Left out:\n{listed}", markup=False, highlight=False, style="dim"
+        )
         return
     raise CommandError(
         f"These options of sbatch have no counterpart:\n{listed}",
-        "Remove them, or leave them out with --lenient. docs/cluster.md has the table.",
+        "Remove them, or submit without them by --lenient. docs/cluster.md lists the options.",
         ExitCode.USAGE,
     )

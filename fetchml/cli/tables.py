@@ -52,10 +52,6 @@ class FittedTable(Table):
             shown.add_row(*cells)
         yield shown
 
-    def whole_width(self) -> int:
-        """Return the width at which nothing is cut or left out."""
-        return _total(map(_wanted, self.columns))
-
 
 def table(
     *columns: str, spare: Sequence[str] = (), wrapped: Iterable[str] = WRAPPED

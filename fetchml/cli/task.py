@@ -12,7 +12,7 @@ from fetchml.client import Client
 
 @click.group(cls=CommandGroup)
 def task() -> None:
-    """Decide about tasks on a cluster. For admins.
+    """Recover tasks of a cluster. For admins.
 
     \b
     Examples:
@@ -25,10 +25,10 @@ def task() -> None:
 @json_option
 @server_option
 def declare_lost(client: Client, task_ids: tuple[str, ...], *, as_json: bool) -> int:
-    """Give up running tasks whose node is silent, so that they are retried.
+    """Give up tasks whose node is silent, and retry them.
 
-    A task may still run on a node that is cut off, and then runs twice: make sure that the node is
-    down. 'fetchml show' shows whether the node of a task is silent.
+    A node that is only cut off still runs the task, which then runs twice: make sure that the node
+    is down. 'fetchml show' reports a silent node.
 
     \b
     Examples:

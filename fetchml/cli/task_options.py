@@ -1,4 +1,4 @@
-"""The options that describe a task, for the commands that submit some."""
+"""The options that describe a task, for the commands that submit tasks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,13 +32,13 @@ _OPTIONS = (
         "--preemptible",
         is_flag=True,
         default=None,
-        help="Let a more urgent task stop this one, which then restarts later.",
+        help="Let a more urgent task stop this one, which starts again later.",
     ),
     click.option(
         "--checkpoint",
         is_flag=True,
         default=None,
-        help="Give the task a folder /checkpoint that stays from attempt to attempt.",
+        help="Give the task a folder /checkpoint that is kept between attempts.",
     ),
     click.option(
         "--from-checkpoint",
@@ -76,8 +76,8 @@ _OPTIONS = (
     click.option(
         "--environment",
         type=EnvironmentParam(),
-        help="Install the packages of this file of the code first: requirements.txt, uv.lock, or a "
-        "script with inline metadata. Default: what the folder has. 'none': no packages.",
+        help="Install the packages that this file of the code lists: requirements.txt, uv.lock, or "
+        "a script with inline metadata. Default: a file of the folder. 'none': no packages.",
     ),
     click.option(
         "--volume",
@@ -97,7 +97,7 @@ _OPTIONS = (
         "--slurm",
         type=KeyValue(),
         multiple=True,
-        help="Set a parameter of the Slurm job, as partition=gpu or gres=gpu:a100:2. Repeatable.",
+        help="Set a parameter of the Slurm job: partition=gpu, gres=gpu:a100:2. Repeatable.",
     ),
     click.option(
         "--metadata", "-m", type=KeyValue(), multiple=True, help="Add a label. Repeatable."
@@ -115,25 +115,26 @@ _OPTIONS = (
         "--after",
         type=AfterParam(),
         multiple=True,
-        help="Start after this task has completed, with :ended or :failed after that. Repeatable.",
+        help="Start after this task has completed; with TASK:ended or TASK:failed, has ended or "
+        "failed. Repeatable.",
     ),
     click.option(
         "--inputs-from",
         multiple=True,
         metavar="TASK",
-        help="Mount the outputs of this task at /inputs/JOB_NAME, once it has completed. "
+        help="Start after this task has completed, with its outputs at /inputs/JOB_NAME. "
         "Repeatable.",
     ),
     click.option(
         "--start-after",
         type=StartTime(),
-        help="Do not start before this time: 2026-12-01T20:00Z, or +2h from now.",
+        help="Start no earlier than this time: 2026-12-01T20:00Z, or +2h from now.",
     ),
     click.option(
         "--hold",
         is_flag=True,
         default=None,
-        help="Do not start before 'fetchml release'.",
+        help="Hold the task until 'fetchml release'.",
     ),
 )
 

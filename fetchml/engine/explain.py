@@ -184,7 +184,7 @@ def _why_held_back(
         case Blocked():
             return _blocked_by(state, task, may_name)
         case Postponed(until=until):
-            return f"It may not start before {_shown_time(until)}."
+            return f"It starts no earlier than {_shown_time(until)}."
         case None:
             return None
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fetchml.cli.connect import connected_as_found
+from fetchml.cli.connect import connected_to
 from fetchml.cli.errors import CommandError, ExitCode
+from fetchml.cli.targets import find_target
 from fetchml.server.control_socket import write_address
 from tests.support.cli_server import Server, run
 
@@ -90,7 +91,7 @@ def test_the_admin_key_is_sent_through_the_control_socket(tmp_path: Path) -> Non
 @pytest.mark.parametrize("server", ["127.0.0.1:1", "127.1.2.3:1", "[::1]:1", "LocalHost:1"])
 def test_a_loopback_address_selects_the_server_on_this_machine(data_dir: Path, server: str) -> None:
     write_address(data_dir, "127.0.0.1:1")
-    with connected_as_found(server) as client:
+    with connected_to(find_target(server, None)) as client:
         assert client.server.startswith("unix:")
 
 
@@ -109,9 +110,10 @@ def test_a_loopback_address_selects_the_server_on_this_machine(data_dir: Path, s
 )
 @pytest.mark.usefixtures("data_dir")
 def test_a_remote_server_requires_an_api_key(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CommandError, match="No API key") as refused, connected_as_found(server):
+    found = find_target(server, None)
+    with pytest.raises(CommandError, match="No API key") as refused, connected_to(found):
         pass
     assert "FETCHML_API_KEY" in refused.value.hint
     monkeypatch.setenv("FETCHML_API_KEY", "fml_own")
-    with connected_as_found(server) as client:
+    with connected_to(find_target(server, None)) as client:
         assert client.server == server

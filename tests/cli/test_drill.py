@@ -43,4 +43,4 @@ def test_drill_ends_with_its_task(server: Server, tmp_path: Path) -> None:
     done = server.run("drill", str(tmp_path / "train.py"), "--json", "--within", "60")
     assert json.loads(done.succeeded())["kills"] == []
     wrong = server.run("drill", "@last", "argument")
-    assert (wrong.code, "Arguments are those of a script" in wrong.err) == (2, True)
+    assert (wrong.code, "Arguments are passed to a script" in wrong.err) == (2, True)

@@ -168,8 +168,8 @@ def test_options(words: tuple[str, ...], fields: dict[str, Any]) -> None:
     ("words", "said"),
     [
         (("-N", "2"), "one process on one node"),
-        (("--gres=gpu:a100:1",), "use fetchml submit --gpu 1 --slurm gres=gpu:a100:1"),
-        (("--gres=shard:1",), "is no GPU"),
+        (("--gres=gpu:a100:1",), "use 'fetchml submit --gpu 1 --slurm gres=gpu:a100:1'"),
+        (("--gres=shard:1",), "is not a GPU"),
         (("--mem=0",), "not an amount of memory"),
         (("--time=soon",), "'soon' is not a time"),
         (("-c", "many"), "is not a number"),
@@ -290,6 +290,7 @@ def test_nothing_is_submitted_if_an_option_is_unknown(server: Server, tmp_path: 
     assert server.json("ls", "--name", "strict", "-o", "json")["tasks"] == []
     accepted = server.run("sbatch", "--lenient", "--job-name=lenient", path)
     assert accepted.succeeded()
+    assert accepted.err.startswith("Left out:\n  line 2: --")
     assert len(json.dumps(server.json("ls", "--name", "lenient", "-o", "json")["tasks"])) > 2
     missing = server.run("sbatch", str(tmp_path / "none.sh"))
     assert (missing.code, "can't be read" in missing.err) == (2, True)

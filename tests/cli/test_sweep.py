@@ -53,11 +53,11 @@ def test_dry_run_shows_count_and_the_first_five(server: Server, tmp_path: Path) 
     ).succeeded()
     assert "echo 0.40 'a b 4'" in shown
     assert "0.50" not in shown
-    assert shown.endswith("8 tasks, 3 more than these")
+    assert shown.endswith("8 tasks; 3 are not shown")
     assert rest(server, "/v1/tasks?limit=0")["total"] == before
     wrong = server.run("sweep", "create", "-p", "lr=1", "--dry-run", "--", "echo", "{lrr}")
     assert wrong.code == 2
-    assert "names {lrr}, and the parameters are lr" in wrong.err
+    assert "has the placeholder {lrr}, but the parameters are lr" in wrong.err
     assert server.run("sweep", "create", "--", "true").code == 2
     assert server.run("sweep", "create", "-p", "lr", "--", "true").code == 2
 
@@ -87,7 +87,7 @@ def test_files_describe_a_sweep(server: Server, tmp_path: Path) -> None:
     assert sweep["tasks"][2]["parameters"] == {"lr": "2", "on": "true"}
     for name, text, fault in (
         ("a.toml", "name = ", "it is not TOML"),
-        ("a.toml", "nme = 1", "nme is not a setting of a sweep"),
+        ("a.toml", "nme = 1", "nme is not a field of a sweep"),
         ("a.json", "[]", "it must hold an object"),
         ("a.json", '{"parameters": {"lr": {"valeus": [1]}}}', "parameters.lr: it must have one of"),
         ("a.json", '{"parameters": {"lr": [[1]]}}', "parameters.lr"),
@@ -101,8 +101,8 @@ def test_files_describe_a_sweep(server: Server, tmp_path: Path) -> None:
     for name, text, fault in (
         ("a.csv", "", "it has no rows"),
         ("a.csv", "a,b\n1\n", "row 2 has 1 values"),
-        ("a.csv", "a,a\n1,2\n", "name each column once"),
-        ("a.jsonl", '{"a": 1}\n{"b": 1}\n', "line 2 has other names"),
+        ("a.csv", "a,a\n1,2\n", "a name occurs twice"),
+        ("a.jsonl", '{"a": 1}\n{"b": 1}\n', "line 2 does not have the same names"),
         ("a.jsonl", "{", "line 1 is not JSON"),
     ):
         (tmp_path / name).write_text(text)

@@ -97,7 +97,7 @@ def test_labels_and_priority_change(shared: Server) -> None:
     assert own_server.run("label", waits, "no-value").code == 2
     late = own_server.run("priority", blocker, "9")
     assert late.code == 6
-    assert "only a waiting task's can change" in late.err
+    assert "can change only while the task waits" in late.err
     own_server.run("cancel", waits).succeeded()
 
 

@@ -66,6 +66,19 @@ def test_other_lists_fit_a_narrow_terminal(server: Server) -> None:
         assert shown(server, command, 60).strip()
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_narrow_list_of_sweeps_has_the_failed_tasks(server: Server, width: int) -> None:
+    name = "rates-of-learning-and-" * 4
+    command = ("-p", "code=0,1,1", "--", "sh", "-c", "exit {code}")
+    made = server.run("sweep", "create", "--sweep-name", name, *command).succeeded()
+    for task in server.json("ls", "--sweep", made)["tasks"]:
+        server.run("watch", task["id"])
+    head, first = shown(server, "sweep ls", width).splitlines()[:2]
+    failed = first.split()[head.split().index("FAILED")]
+    assert (first.split()[0], failed) == (made[-12:], "2")
+    assert "COMPLETED" in head
+
+
 def row(rows: dict[str, str], task_id: str) -> str:
     """Return the rest of the row whose id is a task's, or an end of it that can be used."""
     [found] = [rest for shown, rest in rows.items() if task_id.endswith(shown) and len(shown) >= 8]

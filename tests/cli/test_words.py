@@ -52,6 +52,11 @@ def test_every_command_has_a_help_text(texts: dict[str, str]) -> None:
     assert [name for name, text in texts.items() if not text.startswith(f"Usage: {name}")] == []
 
 
+def test_examples_keep_their_lines(texts: dict[str, str]) -> None:
+    """A raw docstring has no mark of click's, which is a backspace: its lines would be joined."""
+    assert [name for name, text in texts.items() if "\\b" in text] == []
+
+
 def test_help_fits_80_columns(texts: dict[str, str]) -> None:
     lines = [line for text in texts.values() for line in text.splitlines()]
     assert [line for line in lines if len(line) > COLUMNS] == []

@@ -68,7 +68,7 @@ def test_postponed_task_starts_at_its_time() -> None:
     assert (begun(decision), decision.next_due) == ([], 100)
     assert state.wait_state("later") == Postponed(100)
     assert explain(state, state.tasks["later"], 6).reason == (
-        "It may not start before 1970-01-01 00:00:01 UTC."
+        "It starts no earlier than 1970-01-01 00:00:01 UTC."
     )
     early = apply_to(state, TimePassed(99, due=100))
     assert (begun(early), early.next_due) == ([], 100), "the wall clock decides"
@@ -168,7 +168,7 @@ def test_only_waiting_tasks_are_held(fields: dict[str, object]) -> None:
     prestaged = task(status=Status.PREPARING, prestaged=True)
     assert apply(prestaged, update).task is not None
     for other in (task(status=Status.RUNNING), task(status=Status.FAILED)):
-        assert "only a waiting task's can change" in (apply(other, update).conflict or "")
+        assert "can change only while the task waits" in (apply(other, update).conflict or "")
     assert apply(task(), update, on_cluster=True).task is not None
     assert "cluster" in (apply(prestaged, update, on_cluster=True).conflict or "")
 

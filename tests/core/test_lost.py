@@ -34,7 +34,7 @@ def test_only_a_running_task_with_a_silent_node_can_be_declared_lost() -> None:
     assert lost.fault(running, SILENT) is None
     assert "not silent" in (lost.fault(running, None) or "")
     waiting = tasks.task(user="bob", status=Status.QUEUED)
-    assert "does not run" in (lost.fault(waiting, SILENT) or "")
+    assert "is queued" in (lost.fault(waiting, SILENT) or "")
 
 
 @pytest.mark.parametrize(

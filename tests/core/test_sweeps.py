@@ -230,7 +230,7 @@ def test_unknown_placeholders_are_named() -> None:
     assert isinstance(found, Definition)
     [violation] = Expansion(found, "s", 0).violations()
     assert violation.field == "task.args"
-    assert "{lrr}, {seed}, and the parameters are lr" in violation.rule
+    assert "{lrr}, {seed}, but the parameters are lr" in violation.rule
 
 
 def test_variables_of_a_task() -> None:

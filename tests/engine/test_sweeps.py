@@ -142,7 +142,7 @@ async def test_key_creates_one_sweep(box: MemoryEngine) -> None:
     ("task", "parameters", "fault"),
     [
         ({}, {"lr": {"values": [1]}}, "task.job_name: is required"),
-        ({"job_name": "a", "args": "{lrr}"}, {"lr": {"values": [1]}}, "task.args: names {lrr}"),
+        ({"job_name": "a", "args": "{lrr}"}, {"lr": {"values": [1]}}, "has the placeholder {lrr}"),
         ({"job_name": "a", "args": "'"}, {"lr": {"values": [1]}}, "task.args: can't be split"),
         ({"job_name": "a", "command": ["{lr}"] * 1001}, {"lr": {"values": [1]}}, "task.command"),
         ({"job_name": "a", "experiment_id": "e"}, {"lr": {"values": [1]}}, "task.experiment_id"),

@@ -45,7 +45,7 @@ async def test_urgent_task_overtakes(box: Box) -> None:
         changed = await engine.update_task(ALICE, waits[1].id, {"priority": 9})
         assert changed.spec.priority == 9
         assert (await engine.explain_task(ALICE, waits[1].id)).position == 1
-        with pytest.raises(Conflict, match="only a waiting task's can change; it is running"):
+        with pytest.raises(Conflict, match="can change only while the task waits; it is running"):
             await engine.update_task(ALICE, holds.id, {"priority": 9})
         await engine.cancel_task(ALICE, holds.id)
         first, second = [await ended(engine, task.id) for task in reversed(waits)]

@@ -28,12 +28,12 @@ _SIGNAL_SECONDS = 60
 
 
 class BadOption(Exception):
-    """The message is for users; it has no name of the option."""
+    """The message is for users. It does not name the option."""
 
 
 @dataclass
 class Request:
-    """What the options ask for, as fields of a task."""
+    """The task that the options request."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Request:
     validates: bool = False
 
     def finish(self) -> None:
-        """Set what follows from several options. Raises BadOption."""
+        """Set the fields that depend on several options. Raises BadOption."""
         if self.array is not None and self.waits:
             raise BadOption("--wait can't follow an array: use fetchml sweep show @last")
         memory = self.memory_per_cpu * self.fields.get("cpu", 1)
@@ -84,10 +84,10 @@ def gpus(text: str) -> int:
 def _gres(request: Request, text: str) -> None:
     for entry in text.replace("gres/", "").split(","):
         if entry and not entry.startswith("gpu"):
-            raise BadOption(f"{entry!r} is no GPU; tasks can request only those")
+            raise BadOption(f"{entry!r} is not a GPU; tasks can request only GPUs")
         if entry.count(":") > 1:
             instead = f"fetchml submit --gpu {gpus(entry)} --slurm gres={entry}"
-            raise BadOption(f"{entry!r} names a type of GPU; use {instead}")
+            raise BadOption(f"{entry!r} names a type of GPU; use '{instead}'")
     request.fields["gpu"] = gpus(text)
 
 
@@ -113,7 +113,7 @@ def _number(text: str) -> int:
 
 def _one(request: Request, text: str) -> None:
     if text not in ("1", "1-1"):
-        raise BadOption("a task is one process on one node; use cpus-per-task for more cores")
+        raise BadOption("a task is one process on one node; use --cpus-per-task for more cores")
 
 
 def _set(name: str, convert: Callable[[str], object]) -> Action:
@@ -138,7 +138,7 @@ def _cluster(name: str) -> Action:
 
 
 def _nothing(_: Request, text: str) -> None:
-    """What FetchML does anyway, or does in a way of its own."""
+    """Ignore an option: FetchML does this anyway, or in a way of its own."""
 
 
 def _comment(request: Request, text: str) -> None:
@@ -146,7 +146,7 @@ def _comment(request: Request, text: str) -> None:
 
 
 def _export(request: Request, text: str) -> None:
-    """Nothing of this shell's environment goes to a task but what is named."""
+    """Pass on only those variables of this shell that the option names."""
     for entry in filter(None, text.split(",")):
         name, equals, value = entry.partition("=")
         if entry in ("NONE", "NIL", "ALL"):
@@ -295,4 +295,4 @@ INSTEAD: Mapping[str, str] = {
     "nice": "use fetchml submit --priority",
     "requeue": "use fetchml submit --retries",
 }
-"""What to use instead of an option that has no counterpart here."""
+"""Options of sbatch that `fetchml sbatch` does not take, and their replacements."""

@@ -18,7 +18,7 @@ class BadScript(Exception):
 
 @dataclass(frozen=True)
 class Directive:
-    """One option, and where it stands."""
+    """One option, and its place: a line of the script, or the command line."""
 
     name: str
     value: str | None
@@ -28,13 +28,13 @@ class Directive:
 @dataclass
 class Problems:
     unsupported: list[str] = field(default_factory=list)
-    """Options without a counterpart, each with what to do instead."""
+    """Options without a counterpart, each with its place and the command to use instead."""
     wrong: list[str] = field(default_factory=list)
 
 
 def directives(text: str) -> list[tuple[str, list[str]]]:
-    """Return the words of each `#SBATCH` line with its place. They end at the first command, as for
-    Slurm. Raises BadScript."""
+    """Return the words of each `#SBATCH` line with its place. As in Slurm, the lines end at the
+    first command. Raises BadScript."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith("#SBATCH"):
@@ -50,7 +50,7 @@ def directives(text: str) -> list[tuple[str, list[str]]]:
 
 
 def split(words: Sequence[str], where: str) -> tuple[list[Directive], list[str]]:
-    """Divide words into options and, from the first that is none on, the rest. Raises
+    """Divide words into options, and the rest from the first word that is no option. Raises
     BadScript."""
     found: list[Directive] = []
     rest = list(words)
@@ -74,7 +74,7 @@ def split(words: Sequence[str], where: str) -> tuple[list[Directive], list[str]]
 
 
 def read(found: Iterable[Directive], problems: Problems) -> Request:
-    """Return what the options ask for; a later one replaces an earlier one."""
+    """Return the request of the options. A later option replaces an earlier one."""
     request = Request()
     for each in found:
         shown = f"--{each.name}" if len(each.name) > 1 else f"-{each.name}"
@@ -103,13 +103,13 @@ def command_of(text: str, name: str, arguments: Sequence[str]) -> tuple[str, ...
     program = next((PurePath(w).name for w in interpreter if PurePath(w).name != "env"), "")
     if program not in _SHELLS and not program.startswith("python"):
         raise BadScript(
-            f"{program or 'nothing'} can't run it from a task's command: give --chdir, and let it "
-            "be a file in that folder"
+            f"{program or 'nothing'} can't run it from a task's command: give --chdir with the "
+            "folder of the script"
         )
     if len(text) > MAX_SCRIPT_CHARACTERS:
         raise BadScript(
-            f"it has more than {MAX_SCRIPT_CHARACTERS} characters: give --chdir, and let it be a "
-            "file in that folder"
+            f"it has more than {MAX_SCRIPT_CHARACTERS} characters: give --chdir with the folder "
+            "of the script"
         )
     zero = (name,) if program in _SHELLS else ()
     return (*interpreter, "-c", text, *zero, *arguments)
@@ -128,5 +128,5 @@ def _interpreter(text: str) -> list[str]:
     except ValueError as error:
         raise BadScript(f"line 1: {error}") from error
     if not words:
-        raise BadScript("its first line must name what runs it, as #!/bin/bash does")
+        raise BadScript("its first line must name an interpreter, such as #!/bin/bash")
     return words

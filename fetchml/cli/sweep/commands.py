@@ -1,4 +1,4 @@
-"""The group `fetchml sweep`, and its commands for sweeps that exist."""
+"""The group `fetchml sweep`, with the commands for existing sweeps."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,15 @@ import click
 from fetchml.cli.connect import json_option, server_option
 from fetchml.cli.groups import CommandGroup
 from fetchml.cli.output import Output, output_option, print_list
-from fetchml.cli.render import clean, console, local_time, print_json, show_details
+from fetchml.cli.render import (
+    clean,
+    console,
+    has_narrow_terminal,
+    local_time,
+    print_json,
+    short,
+    show_details,
+)
 from fetchml.cli.sweep.create import create
 from fetchml.cli.sweep_ids import sweep_id_of
 from fetchml.cli.tables import FittedTable, table
@@ -19,7 +27,7 @@ COUNTS = ("queued", "preparing", "running", "collecting", "completed", "failed",
 
 @click.group(cls=CommandGroup)
 def sweep() -> None:
-    """Run many tasks with other parameters each, and find the best of them.
+    """Run a command with many sets of parameters, and find the best runs.
 
     SWEEP is the id of a sweep, the end of its id, its name, or @last for your newest one.
 
@@ -47,30 +55,31 @@ sweep.add_command(create)
 @output_option
 @server_option
 def ls(client: Client, user: str, limit: int, output: Output) -> None:
-    """List sweeps, newest first, with the number of their tasks by status."""
+    """List sweeps, newest first, with their tasks by status."""
     found = client.sweeps(user_id=user, limit=limit)
+    short_ids = output.kind == "table" and has_narrow_terminal()
     whole = {"sweeps": [], **to_json(found)}
-    print_list(output, whole, found.sweeps, lambda: _table(found.sweeps))
+    print_list(output, whole, found.sweeps, lambda: _table(found.sweeps, short_ids=short_ids))
     beyond = found.total - len(found.sweeps)
     if beyond > 0 and output.kind != "json":
         console(stderr=True).print(f"{beyond} more sweeps: use --limit", style="dim")
 
 
-def _table(sweeps: Iterable[Sweep]) -> FittedTable:
+def _table(sweeps: Iterable[Sweep], *, short_ids: bool) -> FittedTable:
     shown = table(
-        *("ID", "NAME", "TASKS", "QUEUED", "RUNNING", "COMPLETED", "FAILED", "USER", "MADE"),
-        spare=("MADE", "USER"),
+        *("ID", "NAME", "TASKS", "FAILED", "COMPLETED", "RUNNING", "QUEUED", "USER", "CREATED"),
+        spare=("CREATED", "USER", "QUEUED", "RUNNING"),
     )
     for each in sweeps:
         counts = each.counts
         shown.add_row(
-            each.id,
+            short(each.id) if short_ids else each.id,
             clean(each.name),
             str(each.total),
-            str(counts.queued),
-            str(counts.preparing + counts.running + counts.collecting),
-            str(counts.completed),
             str(counts.failed),
+            str(counts.completed),
+            str(counts.preparing + counts.running + counts.collecting),
+            str(counts.queued),
             clean(each.user_id),
             local_time(each.created_at),
         )
@@ -93,7 +102,7 @@ def show_one(client: Client, sweep_id: str, *, as_json: bool) -> None:
         "name": found.name,
         "job": found.job_name,
         "user": found.user_id,
-        "made": local_time(found.created_at),
+        "created": local_time(found.created_at),
         "tasks": str(found.total),
         **{name: str(count) for name, count in counts if count},
         "mode": Sweep.Mode.Name(found.mode),
@@ -139,14 +148,14 @@ def _changed(client: Client, sweep_id: str, tasks: int, what: str, *, as_json: b
 @sweep.command()
 @click.argument("sweep_id", metavar="SWEEP")
 @click.option(
-    "--metric", required=True, metavar="NAME", help="A number in the tasks' metrics.json."
+    "--metric", required=True, metavar="NAME", help="Name of a number in the tasks' metrics.json."
 )
 @click.option(
     "--goal",
     type=click.Choice(["min", "max"]),
     default="min",
     show_default=True,
-    help="Whether the lowest or the highest value is the best.",
+    help="Look for the lowest or for the highest values.",
 )
 @click.option(
     "--limit",
@@ -159,10 +168,10 @@ def _changed(client: Client, sweep_id: str, tasks: int, what: str, *, as_json: b
 @output_option
 @server_option
 def best(client: Client, sweep_id: str, metric: str, goal: str, limit: int, output: Output) -> None:
-    """Show the completed tasks of a sweep with the best values of a metric.
+    """Show the tasks of a sweep with the best values of a metric.
 
-    A task reports metrics by writing a flat JSON object to /outputs/metrics.json, such as {"loss":
-    0.02, "accuracy": 0.98}.
+    Only completed tasks count. A task reports metrics by writing a flat JSON object to
+    /outputs/metrics.json, such as {"loss": 0.02, "accuracy": 0.98}.
 
     \b
     Example:

@@ -35,8 +35,8 @@ _PATH = click.Path(exists=True, dir_okay=False, path_type=Path)
     "params",
     type=Parameter(),
     multiple=True,
-    help="A parameter: lr=0.1,0.2 lists values, seed=1..5 includes both ends, x=uniform(0,1) and "
-    "y=log_uniform(1e-4,1) are drawn. Repeatable.",
+    help="A parameter: a list (lr=0.1,0.2), a range with both ends (seed=1..5), or a random draw "
+    "(x=uniform(0,1), y=log_uniform(1e-4,1)). Repeatable.",
 )
 @click.option(
     "--table",
@@ -52,16 +52,24 @@ _PATH = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--mode",
     type=click.Choice(["grid", "zip", "random"]),
-    help="Every combination (the default), the values with the same position, or draws.",
+    help="grid (default): every combination. zip: the first values, the second values, and so on. "
+    "random: --samples draws.",
 )
-@click.option("--samples", type=Int32(), metavar="N", help="Number of tasks with mode random.")
+@click.option("--samples", type=Int32(), metavar="N", help="Number of tasks in mode random.")
 @click.option(
-    "--random-seed", type=Int32(), metavar="N", help="Seed of the draws. Default: a new one."
+    "--random-seed",
+    type=Int32(),
+    metavar="N",
+    help="Seed of the draws. Default: chosen by the server.",
 )
 @click.option(
     "--max-parallel", type=Int32(), metavar="N", help="Run at most N tasks at the same time."
 )
-@click.option("--dry-run", is_flag=True, help="Show the number of tasks and the first five only.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Create nothing: show the first five tasks and the number of all.",
+)
 @click.option("--priority", type=Int32(), metavar="1-10", help="Priority. 10 is the most urgent.")
 @task_options
 @click.option(
@@ -89,17 +97,17 @@ def create(
     as_json: bool,
     **fields: Any,
 ) -> None:
-    r"""Create a sweep: many tasks that run COMMAND, each with other parameters.
+    """Create a sweep: many tasks that run COMMAND, each with different parameters.
 
     {lr} in COMMAND, --args and values of --env stands for the parameter lr, and every task has
-    FETCHML_PARAM_LR. {{lr}} is the text {lr}. Options come before the command and win over --file,
-    which wins over [sweep] in the fetchml.toml of --dir. Prints the sweep's id.
+    FETCHML_PARAM_LR. Write {{lr}} for the text {lr}. Options come before the command. They override
+    --file, which overrides [sweep] in the fetchml.toml of --dir. Prints the sweep's id.
 
     \b
     Examples:
       fetchml sweep create -p lr=0.1,0.2 -p seed=1..5 -- echo {lr} {seed}
       fetchml sweep create --table runs.csv --dry-run -- echo {lr} {layers}
-      fetchml sweep create --mode random --samples 20 -p 'lr=uniform(0,1)' -- echo {lr}
+      fetchml sweep create --mode random --samples 9 -p 'x=uniform(0,1)' echo {x}
       fetchml sweep create --max-parallel 4 -p seed=1..100 -- echo {seed}
     """
     given = read_project(folder) if folder is not None else {}
@@ -137,8 +145,8 @@ def create(
     click.echo(made.id)
     hints = console(stderr=True)
     if hints.is_terminal:
-        text = f"{made.total} tasks are queued. Follow them: fetchml sweep show {made.id}"
-        hints.print(clean(text))
+        tasks = "1 task is" if made.total == 1 else f"{made.total} tasks are"
+        hints.print(f"{tasks} queued. Follow the sweep: fetchml sweep show @last")
 
 
 def _parameters(
@@ -162,7 +170,7 @@ def _parameters(
 def _task(
     command: tuple[str, ...], fields: dict[str, Any], of_file: dict[str, Any], source: str
 ) -> CreateTaskRequest:
-    """Return the request of every task: the options win over the file."""
+    """Return the request of every task: options override the file."""
     given = given_fields(command, fields)
     if not command:
         del given["command"]
@@ -191,6 +199,7 @@ def _show_dry_run(sweep: Sweep, *, as_json: bool) -> None:
         made.add_row(str(task.sweep_index), clean(parameters), clean(line))
     show(made)
     more = sweep.total - len(sweep.tasks)
-    click.echo(f"{sweep.total} tasks" + (f", {more} more than these" if more else ""))
+    tasks = "1 task" if sweep.total == 1 else f"{sweep.total} tasks"
+    click.echo(tasks + (f"; {more} are not shown" if more else ""))
     if sweep.mode == sweep_pb2.Sweep.random:
-        click.echo(f"These values have --random-seed {sweep.random_seed}")
+        click.echo(f"The values are drawn with --random-seed {sweep.random_seed}")

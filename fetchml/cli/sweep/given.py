@@ -1,4 +1,4 @@
-"""What `fetchml sweep create` is given: options, a file, fetchml.toml, and tables of runs."""
+"""The sources of a sweep's parameters: options, a file, fetchml.toml, and tables of runs."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ PROJECT_FILE = "fetchml.toml"
 MAX_FILE_BYTES = 1 << 20
 """The server accepts no larger message."""
 SETTINGS = ("name", "parameters", "mode", "samples", "random_seed", "max_parallel")
-"""What a file and the table [sweep] may set."""
+"""The fields of a file and of the table [sweep]."""
 KINDS = ("values", "range", "uniform", "log_uniform")
 
 _NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
@@ -47,7 +47,7 @@ class Parameter(click.ParamType[tuple[str, Values]]):
 
 
 def values_of(text: str) -> Values:
-    """The values of a parameter, as an option gives them. Raises ValueError."""
+    """Parse the values of an option. Raises ValueError."""
     if text.startswith("["):
         listed = json.loads(text)
         return parameter(listed)
@@ -148,7 +148,7 @@ def _read(path: Path) -> str:
 def _check(path: Path, found: Mapping[str, Any], known: tuple[str, ...]) -> None:
     if unknown := [name for name in found if name not in known]:
         raise _wrong(
-            path, f"{unknown[0]} is not a setting of a sweep: there are {', '.join(known)}"
+            path, f"{unknown[0]} is not a field of a sweep; the fields are {', '.join(known)}"
         )
 
 
@@ -160,10 +160,10 @@ def _csv(text: str) -> list[dict[str, Any]]:
         raise ValueError(f"it is not CSV: line {lines.line_num}: {error}") from None
     names = [name.strip() for name in rows[0]] if rows else []
     if len(set(names)) < len(names):
-        raise ValueError("its first line must name each column once")
+        raise ValueError("a name occurs twice in its first line")
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(names):
-            raise ValueError(f"row {number} has {len(row)} values, the first one {len(names)}")
+            raise ValueError(f"row {number} has {len(row)} values, the header has {len(names)}")
     return [dict(zip(names, row, strict=True)) for row in rows[1:]]
 
 
@@ -179,7 +179,7 @@ def _json_lines(text: str) -> list[dict[str, Any]]:
         if not isinstance(row, dict):
             raise ValueError(f"line {number} must hold an object")
         if rows and row.keys() != rows[0].keys():
-            raise ValueError(f"line {number} has other names than the first one")
+            raise ValueError(f"line {number} does not have the same names as the first one")
         rows.append(row)
     return rows
 

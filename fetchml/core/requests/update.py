@@ -109,13 +109,13 @@ def apply(task: Task, update: TaskUpdate, *, on_cluster: bool = False) -> Outcom
 
 
 def _does_not_wait(task: Task, field: str, *, on_cluster: bool = False) -> str | None:
-    """Why a field can't change that is only for waiting tasks; `None` if it can."""
+    """Return why a field of waiting tasks can't change now; `None` if it can."""
     if task.shown_status is not Status.QUEUED:
-        return f"{field}: only a waiting task's can change; it is {task.shown_status}"
+        return f"{field}: can change only while the task waits; it is {task.shown_status}"
     if task.cancel is not None:
         return f"{field}: the task is being cancelled"
     if on_cluster and task.prestaged:
-        return f"{field}: the cluster has the task already, and decides when it starts"
+        return f"{field}: the cluster already has the task, and decides when it starts"
     return None
 
 

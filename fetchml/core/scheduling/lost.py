@@ -10,16 +10,16 @@ from fetchml.core.model import Status, Task
 
 
 def counts_as_lost(silent_seconds: float, lost_after: int, *, given_up: bool) -> bool:
-    """`lost_after`: the owner's limit in seconds, 0: none. `given_up`: a user or an admin has
-    decided that it is to end."""
+    """Return whether an attempt counts as lost. `lost_after`: the owner's limit in seconds; 0 for
+    none. `given_up`: a user has cancelled the task, or an admin has declared it lost."""
     return given_up or (lost_after > 0 and silent_seconds >= lost_after)
 
 
 def fault(task: Task, trouble: str | None) -> str | None:
-    """Why a task can't be declared lost; `None` if it can. `trouble`: what the cluster reports
-    about the running attempt; `None` if nothing is wrong with it, or if there is no cluster."""
+    """Return why a task can't be declared lost; `None` if it can. `trouble`: a problem of the
+    running attempt that the cluster reports; `None` if there is none, or no cluster."""
     if task.status is not Status.RUNNING:
-        return f"It does not run, it is {task.shown_status}: only a running task can be lost"
+        return f"The task is {task.shown_status}: only a running task can be declared lost"
     if trouble is None:
-        return "Its node is not silent: cancel it to end it, or wait for its end"
+        return "The task's node is not silent: wait for the task, or cancel it"
     return None

@@ -35,7 +35,7 @@ class Template:
             self._env = env
 
     def violations(self, names: Mapping[str, object]) -> list[Violation]:
-        """Placeholders that name no parameter. `names`: those of the parameters."""
+        """Return placeholders that name no parameter. `names`: the names of all parameters."""
         found: list[Violation] = []
         for field, texts in (
             ("task.args", self._words or []),
@@ -52,14 +52,15 @@ class Template:
             if unknown:
                 shown = ", ".join(f"{{{name[:64]}}}" for name in list(unknown)[:MAX_NAMED])
                 rule = (
-                    f"names {shown}, and the parameters are {', '.join(sorted(names))}: correct "
-                    "it, or double the braces for a text in braces"
+                    f"has the placeholder {shown}, but the parameters are "
+                    f"{', '.join(sorted(names))}: correct it, or double the braces of literal "
+                    "text"
                 )
                 found.append(Violation(field, rule))
         return found
 
     def filled(self, parameters: Mapping[str, str]) -> dict[str, object]:
-        """The fields that have placeholders, with the values of one task."""
+        """Return the fields that have placeholders, with the values of one task."""
 
         def text(given: object) -> object:
             return _PLACE.sub(value, given) if isinstance(given, str) else given

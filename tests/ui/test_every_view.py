@@ -51,10 +51,17 @@ async def plant(server: Server) -> str:
     return task_id
 
 
+async def plant_sweep(server: Server) -> str:
+    """A held sweep in which everything that a user can write is hostile. Returns its id."""
+    task = {"job_name": "swept", "command": ["echo", "{lr}"], "hold": True}
+    request = {"name": PLANT[:128], "task": task, "parameters": {"lr": {"values": [PLANT, "2"]}}}
+    return str((await server.rest.submit(request, "/v1/sweeps")).json["id"])
+
+
 ADMIN = ("keys", "use", "storage", "audit", "host")
 
 
-def views(task_id: str) -> dict[str, str]:
+def views(task_id: str, sweep_id: str) -> dict[str, str]:
     """Name of the picture → address."""
     files = ("page.html", "picture.svg", "picture.png", "table.csv", "metrics.json")
     return {
@@ -67,6 +74,8 @@ def views(task_id: str) -> dict[str, str]:
         **{f"task-{name}": f"tasks/{task_id}?tab=outputs&file={name}" for name in files},
         "submit": f"submit?from={task_id}",
         "experiments": "experiments",
+        "sweeps": "sweeps",
+        "sweep": f"sweeps/{sweep_id}",
         "compare": f"compare?task={task_id}&task={task_id}x&all=1",
         "gpus": "gpus",
         "jupyter": "jupyter",
@@ -82,9 +91,10 @@ async def test_every_view(
 ) -> None:
     task_id = await plant(server)
     await server.submit_running("echo ready; sleep 1000", job_name="runs", timeout_seconds=3600)
+    sweep_id = await plant_sweep(server)
     opened = await tab(size, dark=dark)
     page = await sign_in(opened, server)
-    for name, path in views(task_id).items():
+    for name, path in views(task_id, sweep_id).items():
         await visit(page, server, path)
         await expect(page.locator("main h1")).to_have_count(1)
         await expect(page.locator(".loading")).to_have_count(0)

@@ -63,6 +63,27 @@ async def test_task_is_duplicated_and_edited(server: Server, tab: OpenTab) -> No
     assert (list(copied.command), copied.args) == (["sh", "-c", "exit 0"], "--lr '0.1 x'")
 
 
+async def test_task_is_held_and_starts_after_another(server: Server, tab: OpenTab) -> None:
+    first = await server.submit("exit 0", job_name="first")
+    await server.ended(first)
+    page = await sign_in(await tab(), server)
+    await visit(page, server, "submit")
+    await page.get_by_label("Name").fill("second")
+    await page.get_by_label("Command").fill("sh -c 'ls /inputs; echo done > $FETCHML_CHECKPOINT/x'")
+    await page.get_by_role("textbox", name="After", exact=True).fill("nothing")
+    await expect(page.locator("#task-after-error")).to_contain_text("nothing")
+    await page.get_by_role("textbox", name="After", exact=True).fill(f"{first}:ended")
+    await page.get_by_label("Checkpoint folder").check()
+    await page.get_by_role("checkbox", name="Hold").check()
+    await page.get_by_role("button", name="Submit").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("second")
+    await page.get_by_role("button", name="Release").click()
+    await server.ended(page.url.rpartition("/")[2])
+    await page.get_by_role("link", name="Details").click()
+    await expect(page.get_by_role("link", name=first[-8:])).to_be_visible()
+    await expect(page.get_by_text("/checkpoint", exact=True)).to_be_visible()
+
+
 async def test_viewer_has_no_form_and_no_buttons(server: Server, tab: OpenTab) -> None:
     await server.submit_running("sleep 1000")
     key = await server.key("eve", Role.VIEWER)

@@ -12,6 +12,7 @@ export interface Filter {
   /** `key=value` or `key`, all of which must match. */
   labels: readonly string[];
   experiment?: string;
+  sweep?: string;
   /** RFC 3339 times, or days (`2026-11-28`) as they are in the browser's time zone. */
   after?: string;
   before?: string;
@@ -40,6 +41,7 @@ const TEXTS = [
   ["name", "name"],
   ["text", "q"],
   ["experiment", "experiment"],
+  ["sweep", "sweep"],
   ["after", "after"],
   ["before", "before"],
 ] as const;
@@ -62,6 +64,7 @@ export function toApi(filter: Filter): Query {
     text: filter.text,
     labels: filter.labels,
     experiment_id: filter.experiment,
+    sweep_id: filter.sweep,
     created_after: time(filter.after),
     created_before: time(filter.before, DAY),
   };
@@ -96,6 +99,7 @@ export function matcher(filter: Filter): (task: Task) => boolean {
       (filter.user === undefined || task.user_id === filter.user) &&
       (filter.name === undefined || task.job_name.startsWith(filter.name)) &&
       (filter.experiment === undefined || task.experiment_id === filter.experiment) &&
+      (filter.sweep === undefined || task.sweep_id === filter.sweep) &&
       !(created < after) &&
       !(created >= before) &&
       labels.every(({ key, value }) => {

@@ -52,6 +52,13 @@ export const VIEWS: readonly View[] = [
     title: "Experiment",
     load: () => import("./views/experiments/experiment"),
   },
+  {
+    path: "sweeps",
+    title: "Sweeps",
+    icon: "sweeps",
+    load: () => import("./views/sweeps/list"),
+  },
+  { path: "sweeps/:id", title: "Sweep", load: () => import("./views/sweeps/sweep") },
   { path: "compare", title: "Compare", load: () => import("./views/compare") },
   { path: "gpus", title: "GPUs", icon: "gpus", load: () => import("./views/gpus") },
   { path: "jupyter", title: "Jupyter", icon: "jupyter", load: () => import("./views/jupyter") },

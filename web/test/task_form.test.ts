@@ -40,6 +40,57 @@ test("every field reaches the request in its type", () => {
   });
 });
 
+test("start conditions, checkpoints and packages reach the request, and come back", () => {
+  const fields = {
+    job_name: "evaluate",
+    after: "0190aa, 0190bb:ended",
+    inputs_from: "0190aa",
+    volumes: "scratch models",
+    environment_kind: "project" as const,
+    environment: ".",
+    checkpoint: true,
+    checkpoint_from: "0190cc",
+    warn_seconds: "2m",
+    hold: true,
+    slurm: "partition=gpu",
+  };
+  const { request, faults } = form(fields);
+  assert.equal(faults.size, 0);
+  assert.deepEqual(request, {
+    job_name: "evaluate",
+    after: ["0190aa", { task_id: "0190bb", condition: "ended" }],
+    inputs_from: ["0190aa"],
+    volumes: ["scratch", "models"],
+    environment: { project: "." },
+    checkpoint: true,
+    checkpoint_from: "0190cc",
+    warn_seconds: 120,
+    hold: true,
+    slurm: { partition: "gpu" },
+  });
+  const { hold: _, ...copied } = request;
+  const made = task({
+    ...copied,
+    after: [
+      { task_id: "0190aa", condition: "completed" },
+      { task_id: "0190bb", condition: "ended" },
+    ],
+  });
+  assert.deepEqual(build(fromTask(made)).request, { ...copied, priority: 5 });
+  assert.equal(
+    cliCommand(request),
+    "fetchml submit --name evaluate --volume scratch --volume models --environment uv.lock" +
+      " --checkpoint --from-checkpoint 0190cc --warn-seconds 120 --after 0190aa" +
+      " --after 0190bb:ended --inputs-from 0190aa --hold --slurm partition=gpu",
+  );
+});
+
+test("a time is the browser's, and the server gets it with its zone", () => {
+  const at = form({ start_after: "2026-12-01T20:00" }).request.start_after ?? "";
+  assert.equal(new Date(at).getTime(), new Date("2026-12-01T20:00").getTime());
+  assert.match(at, /Z$/);
+});
+
 test("what is no number goes to the server, which explains it", () => {
   assert.equal(form({ gpu: "many" }).request.gpu, "many");
 });

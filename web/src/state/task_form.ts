@@ -1,7 +1,7 @@
 /** The fields of a new task as a person types them, and the request that they make. */
 
 import type { Task } from "../api/model";
-import type { CreateTaskRequest, DatasetSpec } from "../api/types";
+import type { CreateTaskRequest, DatasetSpec, Dependency, Environment } from "../api/types";
 import { shellQuoted } from "../format";
 import { shellWords } from "./shell_words";
 
@@ -12,10 +12,14 @@ export interface TaskForm {
   args: string;
   image: string;
   snapshot_id: string;
-  /** Names, separated by commas or blanks. */
+  /** Names, separated by commas or blanks, as in the other lists. */
   datasets: string;
   /** Of a duplicated task; the form keeps them as they are. */
   dataset_specs: readonly DatasetSpec[];
+  volumes: string;
+  environment_kind: "" | keyof Environment;
+  /** The path of `environment_kind`. */
+  environment: string;
   gpu: string;
   cpu: string;
   memory_gb: string;
@@ -27,6 +31,17 @@ export interface TaskForm {
   env: string;
   metadata: string;
   preemptible: boolean;
+  checkpoint: boolean;
+  checkpoint_from: string;
+  warn_seconds: string;
+  /** Ids, each alone or with `:ended` or `:failed`, separated by commas or blanks. */
+  after: string;
+  inputs_from: string;
+  /** In the browser's time zone, as `<input type="datetime-local">` has it. */
+  start_after: string;
+  hold: boolean;
+  /** `name=value`, one a line. */
+  slurm: string;
 }
 
 export type FieldName = keyof TaskForm;
@@ -39,6 +54,9 @@ export const EMPTY_FORM: TaskForm = {
   snapshot_id: "",
   datasets: "",
   dataset_specs: [],
+  volumes: "",
+  environment_kind: "",
+  environment: "",
   gpu: "",
   cpu: "",
   memory_gb: "",
@@ -49,6 +67,14 @@ export const EMPTY_FORM: TaskForm = {
   env: "",
   metadata: "",
   preemptible: false,
+  checkpoint: false,
+  checkpoint_from: "",
+  warn_seconds: "",
+  after: "",
+  inputs_from: "",
+  start_after: "",
+  hold: false,
+  slurm: "",
 };
 
 export const FIELDS = Object.keys(EMPTY_FORM) as readonly FieldName[];
@@ -69,28 +95,43 @@ export function build(form: TaskForm): Built {
   const command = shellWords(form.command);
   if ("fault" in command) faults.set("command", `can't be split as a shell would: ${command.fault}`);
   else if (command.words.length > 0) request.command = command.words;
-  for (const name of ["args", "image", "snapshot_id", "experiment_id"] as const)
+  for (const name of ["args", "image", "snapshot_id", "experiment_id", "checkpoint_from"] as const)
     add(name, form[name].trim());
   for (const name of ["gpu", "cpu", "memory_gb", "max_retries", "priority"] as const)
     add(name, number(form[name]));
-  const datasets = form.datasets.split(/[\s,]+/).filter(Boolean);
-  if (datasets.length > 0) request.datasets = datasets;
+  for (const name of ["datasets", "volumes", "inputs_from"] as const) {
+    const names = listed(form[name]);
+    if (names.length > 0) request[name] = names;
+  }
+  const after = listed(form.after).map(dependency);
+  if (after.length > 0) request.after = after;
+  if (form.environment_kind !== "")
+    request.environment = { [form.environment_kind]: form.environment.trim() };
+  if (form.start_after !== "") request.start_after = new Date(form.start_after).toISOString();
   if (form.dataset_specs.length > 0) request.dataset_specs = form.dataset_specs;
-  const seconds = duration(form.timeout_seconds);
-  if (Number.isNaN(seconds)) faults.set("timeout_seconds", "must be like 90s, 30m, 12h or 2d");
-  else add("timeout_seconds", seconds);
-  for (const name of ["env", "metadata"] as const) {
+  for (const name of ["timeout_seconds", "warn_seconds"] as const) {
+    const seconds = duration(form[name]);
+    if (Number.isNaN(seconds)) faults.set(name, "must be like 90s, 30m, 12h or 2d");
+    else add(name, seconds);
+  }
+  for (const name of ["env", "metadata", "slurm"] as const) {
     const { entries, fault } = pairs(form[name]);
     if (fault !== undefined) faults.set(name, fault);
     else if (entries.length > 0) request[name] = Object.fromEntries(entries);
   }
-  if (form.preemptible) request.preemptible = true;
+  for (const name of ["preemptible", "checkpoint", "hold"] as const)
+    if (form[name]) request[name] = true;
   return { request: request as CreateTaskRequest, faults };
 }
 
 /** Fill the form from a task of the full view. Values of its environment are not readable. */
 export function fromTask(task: Task): TaskForm {
   const text = (value: number | undefined) => (value === undefined ? "" : String(value));
+  const lines = (pairs: Record<string, string> | undefined) =>
+    Object.entries(pairs ?? {})
+      .map(([key, value]) => `${key}=${value}`)
+      .join("\n");
+  const [kind, path] = Object.entries(task.environment ?? {})[0] ?? ["", ""];
   return {
     ...EMPTY_FORM,
     job_name: task.job_name,
@@ -108,10 +149,17 @@ export function fromTask(task: Task): TaskForm {
     priority: text(task.priority),
     experiment_id: task.experiment_id ?? "",
     env: (task.env_names ?? []).map((name) => `${name}=`).join("\n"),
-    metadata: Object.entries(task.metadata ?? {})
-      .map(([key, value]) => `${key}=${value}`)
-      .join("\n"),
+    metadata: lines(task.metadata),
     preemptible: task.preemptible ?? false,
+    volumes: (task.volumes ?? []).join(", "),
+    environment_kind: kind as TaskForm["environment_kind"],
+    environment: path,
+    checkpoint: task.checkpoint ?? false,
+    checkpoint_from: task.checkpoint_from ?? "",
+    warn_seconds: task.warn_seconds ? `${task.warn_seconds}s` : "",
+    after: (task.after ?? []).map(dependencyText).join(", "),
+    inputs_from: (task.inputs_from ?? []).join(", "),
+    slurm: lines(task.slurm),
   };
 }
 
@@ -135,10 +183,44 @@ export function cliCommand(request: CreateTaskRequest): string {
   for (const [key, value] of Object.entries(request.env ?? {})) option("--env", `${key}=${value}`);
   for (const [key, value] of Object.entries(request.metadata ?? {}))
     option("--metadata", `${key}=${value}`);
+  for (const name of request.volumes ?? []) option("--volume", name);
+  option("--environment", environmentFile(request.environment));
   if (request.preemptible) words.push("--preemptible");
+  if (request.checkpoint) words.push("--checkpoint");
+  option("--from-checkpoint", request.checkpoint_from);
+  option("--warn-seconds", request.warn_seconds);
+  for (const one of request.after ?? [])
+    option("--after", typeof one === "string" ? one : dependencyText(one));
+  for (const id of request.inputs_from ?? []) option("--inputs-from", id);
+  option("--start-after", request.start_after);
+  if (request.hold) words.push("--hold");
+  for (const [key, value] of Object.entries(request.slurm ?? {}))
+    option("--slurm", `${key}=${value}`);
   if (request.args !== undefined) option("--args", request.args);
   if (request.command) words.push("--", ...request.command.map(quoted));
   return words.join(" ");
+}
+
+/** `ID`, or `ID:ended`, as of `fetchml submit --after`. */
+function dependency(text: string): Dependency | string {
+  const [id = "", condition] = text.split(":");
+  return condition === undefined
+    ? id
+    : { task_id: id, condition: condition as NonNullable<Dependency["condition"]> };
+}
+
+function dependencyText({ task_id, condition }: Dependency): string {
+  return condition === undefined || condition === "completed" ? task_id : `${task_id}:${condition}`;
+}
+
+/** The file that `fetchml submit --environment` takes. */
+function environmentFile(environment: Environment | undefined): string | undefined {
+  if (environment?.project === undefined) return environment?.requirements ?? environment?.script;
+  return environment.project === "." ? "uv.lock" : `${environment.project}/uv.lock`;
+}
+
+function listed(text: string): string[] {
+  return text.split(/[\s,]+/).filter(Boolean);
 }
 
 function quoted(text: string): string {

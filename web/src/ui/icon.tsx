@@ -5,6 +5,7 @@ const PATHS = {
   tasks: "M2 4h1.5M6 4h8M2 8h1.5M6 8h8M2 12h1.5M6 12h8",
   submit: "M8 3v10M3 8h10",
   experiments: "M6 2h4M6.7 2v4.4L3 12.7a.9.9 0 0 0 .8 1.3h8.4a.9.9 0 0 0 .8-1.3L9.3 6.4V2M5 10h6",
+  sweeps: "M2.5 2.5h3v3h-3zM2.5 10.5h3v3h-3zM10.5 2.5h3v3h-3zM10.5 10.5h3v3h-3zM5.5 4h5M4 5.5v5M5.5 12h5M12 5.5v5",
   gpus: "M4 4h8v8H4zM6.5 6.5h3v3h-3zM6 1.5V4M10 1.5V4M6 12v2.5M10 12v2.5M1.5 6H4M1.5 10H4M12 6h2.5M12 10h2.5",
   jupyter: "M2.5 3.5h11v9h-11zM5 6.2 7 8l-2 1.8M8.5 10h3",
   admin: "M8 1.8 13.5 4v4c0 3.2-2.2 5.3-5.5 6.4C4.7 13.3 2.5 11.2 2.5 8V4z",

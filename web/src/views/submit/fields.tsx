@@ -24,6 +24,16 @@ type TextName = {
   [Name in FieldName]: TaskForm[Name] extends string ? Name : never;
 }[FieldName];
 
+type FlagName = {
+  [Name in FieldName]: TaskForm[Name] extends boolean ? Name : never;
+}[FieldName];
+
+const ENVIRONMENTS = [
+  ["requirements", "A requirements file"],
+  ["project", "pyproject.toml with uv.lock"],
+  ["script", "A script with inline metadata"],
+] as const;
+
 interface Text {
   name: TextName;
   label: string;
@@ -66,6 +76,19 @@ export function Fields({ form, change, errorOf, choices }: Props) {
         );
       }}
     />
+  );
+  const flag = (name: FlagName, label: string, help: string) => (
+    <label class="check field-wide">
+      <input
+        type="checkbox"
+        checked={form[name]}
+        onChange={(event) => change({ [name]: event.currentTarget.checked })}
+      />
+      <span>
+        {label}
+        <span class="help"> {help}</span>
+      </span>
+    </label>
   );
   const number = (name: TextName, label: string, help: string, placeholder?: string) =>
     text({ name, label, help, placeholder, inputMode: "numeric" });
@@ -121,7 +144,7 @@ export function Fields({ form, change, errorOf, choices }: Props) {
             label="Code"
             value={form.snapshot_id}
             none="No code: the image has everything"
-            options={choices.snapshots.map((one) => [one.id, snapshotName(one)])}
+            options={choices.snapshots.map((one) => [one.id, withId(snapshotName(one), one.id)])}
             error={errorOf("snapshot_id")}
             help="A folder uploaded with fetchml snapshot push. The task finds a private copy at /workspace."
             change={change}
@@ -132,6 +155,32 @@ export function Fields({ form, change, errorOf, choices }: Props) {
             help: "Names, separated by commas. Each is at /data/NAME, read-only.",
             placeholder: info?.datasets?.slice(0, 3).join(", "),
           })}
+          {(info?.volumes?.length || form.volumes !== "") &&
+            text({
+              name: "volumes",
+              label: "Volumes",
+              help: "Folders of the server, separated by commas. Each is at /volumes/NAME.",
+              placeholder: info?.volumes?.slice(0, 3).join(", "),
+            })}
+          {(info?.environments || form.environment_kind !== "") && (
+            <Select
+              name="environment_kind"
+              label="Packages"
+              value={form.environment_kind}
+              none="What fetchml.toml names, or none"
+              options={ENVIRONMENTS}
+              error={undefined}
+              help="uv installs them once, before the first task that asks for them."
+              change={change}
+            />
+          )}
+          {form.environment_kind !== "" &&
+            text({
+              name: "environment",
+              label: "Path of the packages' file",
+              help: "In the code: requirements.txt, the folder of uv.lock (. is the root), or the script.",
+              placeholder: form.environment_kind === "project" ? "." : "requirements.txt",
+            })}
           {text({
             name: "env",
             label: "Environment variables",
@@ -154,6 +203,59 @@ export function Fields({ form, change, errorOf, choices }: Props) {
           </p>
         )}
       </Panel>
+      <Panel title="Start">
+        <div class="field-grid">
+          {text({
+            name: "after",
+            label: "After",
+            help: "Ids of tasks that have to complete first. ID:ended: however it ends. ID:failed: if it fails.",
+            isCode: true,
+          })}
+          {text({
+            name: "inputs_from",
+            label: "Inputs from",
+            help: "Ids of tasks whose outputs this one reads at /inputs/NAME, once they have completed.",
+            isCode: true,
+          })}
+          <Field
+            form="task"
+            name="start_after"
+            label="Not before"
+            help="In your time zone."
+            error={errorOf("start_after")}
+            control={(attributes) => (
+              <input
+                {...attributes}
+                type="datetime-local"
+                value={form.start_after}
+                onInput={(event) => change({ start_after: event.currentTarget.value })}
+              />
+            )}
+          />
+          {flag("hold", "Hold", "It waits until you release it.")}
+        </div>
+      </Panel>
+      <Panel title="Checkpoints">
+        <div class="field-grid">
+          {flag(
+            "checkpoint",
+            "Checkpoint folder",
+            "/checkpoint stays from attempt to attempt: after a retry, a preemption or a lost host.",
+          )}
+          {text({
+            name: "checkpoint_from",
+            label: "Begin with the checkpoint of",
+            help: "Id of a task. This one gets a copy.",
+            isCode: true,
+          })}
+          {text({
+            name: "warn_seconds",
+            label: "Warning",
+            help: "The command gets SIGUSR1 this long before SIGTERM, to write a last checkpoint.",
+            placeholder: "30s",
+          })}
+        </div>
+      </Panel>
       <Panel title="Order and labels">
         <div class="field-grid">
           {number("priority", "Priority", "1 to 10. The most urgent, 10, starts first.", "5")}
@@ -163,7 +265,7 @@ export function Fields({ form, change, errorOf, choices }: Props) {
             label="Experiment"
             value={form.experiment_id}
             none="None"
-            options={choices.experiments.map((one) => [one.id ?? "", plain(one.name ?? "")])}
+            options={choices.experiments.map(({ id = "", name = "" }) => [id, withId(plain(name), id)])}
             error={errorOf("experiment_id")}
             help="Groups runs, so that their parameters and results can be compared."
             change={change}
@@ -175,17 +277,15 @@ export function Fields({ form, change, errorOf, choices }: Props) {
             lines: 2,
             isCode: true,
           })}
-          <label class="check field-wide">
-            <input
-              type="checkbox"
-              checked={form.preemptible}
-              onChange={(event) => change({ preemptible: event.currentTarget.checked })}
-            />
-            <span>
-              Preemptible
-              <span class="help"> A more urgent task may stop this one, which starts again later.</span>
-            </span>
-          </label>
+          {flag("preemptible", "Preemptible", "A more urgent task may stop this one, which starts again later.")}
+          {(info?.launcher === "slurm" || form.slurm !== "") &&
+            text({
+              name: "slurm",
+              label: "Slurm",
+              help: "Parameters of the job, as partition=gpu, one a line. The server allows some.",
+              lines: 2,
+              isCode: true,
+            })}
         </div>
       </Panel>
     </>
@@ -193,7 +293,7 @@ export function Fields({ form, change, errorOf, choices }: Props) {
 }
 
 interface SelectProps {
-  name: "snapshot_id" | "experiment_id";
+  name: "snapshot_id" | "experiment_id" | "environment_kind";
   label: string;
   value: string;
   none: string;
@@ -223,13 +323,17 @@ function Select({ name, label, value, none, help, options, error, change }: Sele
           {!isListed && <option value={value}>{plain(value)}</option>}
           {options.map(([id, text]) => (
             <option key={id} value={id}>
-              {text} · {shortId(id)}
+              {text}
             </option>
           ))}
         </select>
       )}
     />
   );
+}
+
+function withId(name: string, id: string): string {
+  return `${name} · ${shortId(id)}`;
 }
 
 function snapshotName(snapshot: Snapshot): string {

@@ -40,6 +40,11 @@ export function Actions({ task }: { task: Task }) {
     }
   }
 
+  async function hold(isHeld: boolean): Promise<void> {
+    await store.http.call("PATCH", `/v1/tasks/${task.id}`, { body: { hold: isHeld } });
+    announce(`${plain(task.job_name)} is ${isHeld ? "held" : "released"}`);
+  }
+
   async function retry(): Promise<void> {
     const next = await retryTask(store.http, task.id);
     announce(`Submitted ${plain(next.job_name)} again`);
@@ -70,6 +75,16 @@ export function Actions({ task }: { task: Task }) {
         >
           <Icon name="stop" />
           Cancel
+        </button>
+      )}
+      {isOwn && task.status === "queued" && (
+        <button
+          type="button"
+          class="button button-small"
+          disabled={isBusy}
+          onClick={() => void run(() => hold(!task.held))}
+        >
+          {task.held ? "Release" : "Hold"}
         </button>
       )}
       {isOwn && isEnded && (

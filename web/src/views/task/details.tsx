@@ -38,7 +38,24 @@ export default function Details({ task }: { task: Task }) {
           {task.snapshot_id && <code>{plain(task.snapshot_id.slice(0, 12))}</code>}
         </Fact>
         <Fact name="Datasets">{datasets(task).map(plain).join(", ")}</Fact>
-        <Fact name="Environment">
+        <Fact name="Volumes">{task.volumes?.map(plain).join(", ")}</Fact>
+        <Fact name="Packages">{Object.values(task.environment ?? {}).map(plain).join(", ")}</Fact>
+        <Fact name="Checkpoint">{checkpoint(task)}</Fact>
+        <Fact name="After">
+          {task.after?.map((one) => <Other key={one.task_id} id={one.task_id} />)}
+        </Fact>
+        <Fact name="Inputs from">{task.inputs_from?.map((id) => <Other key={id} id={id} />)}</Fact>
+        <Fact name="Not before">{task.start_after && <At at={task.start_after} />}</Fact>
+        <Fact name="Sweep">
+          {task.sweep_id && (
+            <a href={href(["sweeps", task.sweep_id])}>
+              {shortId(task.sweep_id)}, task {task.sweep_index}
+            </a>
+          )}
+        </Fact>
+        <Fact name="Parameters">{task.parameters && <Labels labels={task.parameters} />}</Fact>
+        <Fact name="Slurm">{task.slurm && <Labels labels={task.slurm} />}</Fact>
+        <Fact name="Variables">
           {task.env_names?.length ? (
             <code class="wrapped">{task.env_names.map(plain).join(" ")}</code>
           ) : undefined}
@@ -82,6 +99,21 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
 /** The command in one line, as a shell would take it. */
 export function commandOf(task: Task): string {
   return [...(task.command ?? []).map(shellQuoted), task.args ?? ""].filter(Boolean).join(" ");
+}
+
+function Other({ id }: { id: string }) {
+  return (
+    <>
+      <a href={href(["tasks", id])}>{shortId(id)}</a>{" "}
+    </>
+  );
+}
+
+function checkpoint(task: Task): string | undefined {
+  if (!task.checkpoint) return undefined;
+  const begun = task.checkpoint_from ? `, begun from ${shortId(task.checkpoint_from)}` : "";
+  const warned = task.warn_seconds ? `, SIGUSR1 ${task.warn_seconds} s before SIGTERM` : "";
+  return `/checkpoint${begun}${warned}`;
 }
 
 function datasets(task: Task): string[] {

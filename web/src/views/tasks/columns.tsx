@@ -3,6 +3,7 @@
 import type { ComponentChildren } from "preact";
 import type { Task } from "../../api/model";
 import { plain, shortId } from "../../format";
+import { href } from "../../router";
 import { StatusBadge } from "../../ui/status";
 import { TaskLink, User } from "../../ui/task_link";
 import { Ago, RunTime } from "../../ui/time";
@@ -61,6 +62,19 @@ export const COLUMNS: readonly Column[] = [
     title: "Experiment",
     width: "7rem",
     cell: (task) => task.experiment_id && <code>{shortId(task.experiment_id)}</code>,
+  },
+  {
+    name: "sweep",
+    title: "Sweep",
+    width: "7rem",
+    cell: (task) =>
+      task.sweep_id && <a href={href(["sweeps", task.sweep_id])}>{shortId(task.sweep_id)}</a>,
+  },
+  {
+    name: "parameters",
+    title: "Parameters",
+    width: "minmax(8rem, 2fr)",
+    cell: (task) => <Labels labels={task.parameters} />,
   },
 ];
 

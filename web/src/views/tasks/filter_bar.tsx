@@ -10,7 +10,8 @@ import { Icon } from "../../ui/icon";
 import { TextFilter } from "../../ui/text_filter";
 
 export function FilterBar({ filter }: { filter: Filter }) {
-  const rare = [filter.name, filter.experiment, filter.after, filter.before, filter.labels[0]];
+  const { name, experiment, sweep, after, before, labels } = filter;
+  const rare = [name, experiment, sweep, after, before, labels[0]];
   const [isOpen, setOpen] = useState(rare.some(Boolean));
   return (
     <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
@@ -113,6 +114,10 @@ function RareFilters({ filter }: { filter: Filter }) {
           value={filter.experiment ?? ""}
           onChange={(text) => setQuery({ experiment: text })}
         />
+      </label>
+      <label class="field">
+        <span class="field-name">Sweep id</span>
+        <TextFilter value={filter.sweep ?? ""} onChange={(text) => setQuery({ sweep: text })} />
       </label>
       <label class="field">
         <span class="field-name">Created from</span>

@@ -1,0 +1,105 @@
+/** The completed tasks of a sweep, sorted by a number that they report. */
+
+import { useEffect, useMemo } from "preact/hooks";
+import type { SweepBest } from "../../api/types";
+import { plain } from "../../format";
+import { route, setQuery } from "../../router";
+import { Resource } from "../../state/resource";
+import { store } from "../../state/store";
+import { Empty, Loading, Problem } from "../../ui/notes";
+import { Panel } from "../../ui/panel";
+import { TaskLink } from "../../ui/task_link";
+import { useResource } from "../../ui/use";
+import { Labels } from "../tasks/columns";
+
+const MOST = 20;
+/** The reply to any metric has the names of all. */
+const USUAL = "loss";
+
+interface Props {
+  path: string;
+  /** Number of completed tasks: when it changes, so may the result. */
+  completed: number;
+}
+
+export function Best({ path, completed }: Props) {
+  const metric = route.value.query.get("metric") || USUAL;
+  const goal = route.value.query.get("goal") === "max" ? "max" : "min";
+  const resource = useMemo(
+    () =>
+      new Resource((signal) =>
+        store.http.get<SweepBest>(path, {
+          query: { metric, goal, limit: MOST },
+          signal,
+        }),
+      ),
+    [path, metric, goal],
+  );
+  const best = useResource(resource).data.value;
+  useEffect(() => resource.touch(), [completed]);
+  const names = best?.metric_names ?? [];
+  const results = best?.results ?? [];
+  return (
+    <Panel title="Best tasks">
+      <div class="sweep-best">
+        <label class="field">
+          <span class="field-name">Metric</span>
+          <select
+            value={metric}
+            onChange={(event) => setQuery({ metric: event.currentTarget.value })}
+          >
+            {[...new Set([metric, ...names])].map((name) => (
+              <option key={name} value={name}>
+                {plain(name)}
+              </option>
+            ))}
+          </select>
+        </label>
+        <label class="field">
+          <span class="field-name">Best is</span>
+          <select value={goal} onChange={(event) => setQuery({ goal: event.currentTarget.value })}>
+            <option value="min">the lowest</option>
+            <option value="max">the highest</option>
+          </select>
+        </label>
+      </div>
+      <Problem text={resource.error.value} retry={() => void resource.refresh()} />
+      {!best ? (
+        !resource.error.value && <Loading />
+      ) : results.length === 0 ? (
+        <Empty>
+          {names.length === 0
+            ? "No completed task has reported numbers. A task reports them in metrics.json of its outputs."
+            : "No completed task reports this metric."}
+        </Empty>
+      ) : (
+        <div class="table-box" tabIndex={0} role="region" aria-label="Best tasks">
+          <table class="table">
+            <thead>
+              <tr>
+                <th scope="col">Task</th>
+                <th scope="col">{plain(metric)}</th>
+                <th scope="col">Parameters</th>
+              </tr>
+            </thead>
+            <tbody>
+              {results.map((one) => (
+                <tr key={one.task_id}>
+                  <th scope="row">
+                    <TaskLink
+                      task={{ id: one.task_id ?? "", job_name: String(one.sweep_index ?? 0) }}
+                    />
+                  </th>
+                  <td class="number">{one.value}</td>
+                  <td>
+                    <Labels labels={one.parameters} />
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </Panel>
+  );
+}

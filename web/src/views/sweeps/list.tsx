@@ -1,0 +1,104 @@
+/** All sweeps, newest first: each is one row, which opens. */
+
+import { useEffect, useMemo } from "preact/hooks";
+import type { Sweep, SweepList } from "../../api/types";
+import { plain, plural, shortId } from "../../format";
+import { href } from "../../router";
+import { Resource } from "../../state/resource";
+import { store } from "../../state/store";
+import { Empty, Loading, Problem } from "../../ui/notes";
+import { Panel } from "../../ui/panel";
+import { User } from "../../ui/task_link";
+import { Ago } from "../../ui/time";
+import { useResource, useTitle } from "../../ui/use";
+import { Counts } from "./counts";
+
+const EVERY_MS = 15_000;
+const MOST = 200;
+
+export default function Sweeps() {
+  useTitle("Sweeps");
+  const list = useMemo(
+    () =>
+      new Resource((signal) =>
+        store.http.get<SweepList>("/v1/sweeps", { query: { limit: MOST }, signal }),
+      ),
+    [],
+  );
+  const page = useResource(list, EVERY_MS).data.value;
+  useEffect(
+    () =>
+      store.follow({
+        changed: (changes) => {
+          if (changes.some(({ task }) => task.sweep_id !== undefined)) list.touch();
+        },
+        resync: () => list.touch(),
+      }),
+    [list],
+  );
+  const sweeps = page?.sweeps ?? [];
+  return (
+    <div class="view">
+      <header class="view-head">
+        <h1>Sweeps</h1>
+      </header>
+      <Problem text={list.error.value} retry={() => void list.refresh()} />
+      {!page ? (
+        !list.error.value && <Loading />
+      ) : (
+        <Panel title="All" aside={plural(page.total ?? 0, "sweep")}>
+          {sweeps.length === 0 ? (
+            <Empty>
+              There are no sweeps yet. A sweep runs one request with many parameters:{" "}
+              <code>fetchml sweep create -p lr=0.1,0.2 -- python train.py --lr {"{lr}"}</code>
+            </Empty>
+          ) : (
+            <div class="table-box" tabIndex={0} role="region" aria-label="Sweeps">
+              <table class="table">
+                <thead>
+                  <tr>
+                    <th scope="col">Sweep</th>
+                    <th scope="col">Tasks</th>
+                    <th scope="col">Status</th>
+                    <th scope="col">User</th>
+                    <th scope="col">Created</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {sweeps.map((sweep) => (
+                    <Row key={sweep.id} sweep={sweep} />
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          )}
+          {(page.total ?? 0) > sweeps.length && (
+            <p class="rows-more">The newest {MOST} are shown.</p>
+          )}
+        </Panel>
+      )}
+    </div>
+  );
+}
+
+function Row({ sweep }: { sweep: Sweep }) {
+  const id = sweep.id ?? "";
+  return (
+    <tr>
+      <th scope="row">
+        <a href={href(["sweeps", id])}>{plain(sweep.name ?? "")}</a>{" "}
+        <span class="task-id">{shortId(id)}</span>
+      </th>
+      <td class="number">{sweep.total}</td>
+      <td class="sweep-cell">
+        <Counts sweep={sweep} />
+      </td>
+      <td>
+        <User name={sweep.user_id} />
+      </td>
+      <td>
+        <Ago at={sweep.created_at} />
+      </td>
+    </tr>
+  );
+}

@@ -1,0 +1,163 @@
+/** One sweep: its tasks by status, its parameters, the best runs, and what can be done with it. */
+
+import type { ComponentChildren } from "preact";
+import { useEffect, useMemo } from "preact/hooks";
+import { message } from "../../api/http";
+import type { Sweep, SweepChange } from "../../api/types";
+import { plain, plural, shortId } from "../../format";
+import { href } from "../../router";
+import { Resource } from "../../state/resource";
+import { store } from "../../state/store";
+import { CopyButton } from "../../ui/copy";
+import { confirmed } from "../../ui/dialog";
+import { announce, Loading, Problem } from "../../ui/notes";
+import { Panel } from "../../ui/panel";
+import { User } from "../../ui/task_link";
+import { Ago } from "../../ui/time";
+import { useResource, useTitle } from "../../ui/use";
+import type { ViewProps } from "../../views";
+import { Best } from "./best";
+import { Counts } from "./counts";
+
+const EVERY_MS = 15_000;
+
+export default function SweepView({ params }: ViewProps) {
+  const id = params.id ?? "";
+  const path = `/v1/sweeps/${encodeURIComponent(id)}`;
+  const resource = useMemo(
+    () => new Resource((signal) => store.http.get<Sweep>(path, { signal })),
+    [path],
+  );
+  const sweep = useResource(resource, EVERY_MS).data.value;
+  useTitle(sweep ? plain(sweep.name ?? "") : "Sweep");
+  useEffect(
+    () =>
+      store.follow({
+        changed: (changes) => {
+          if (changes.some(({ task }) => task.sweep_id === id)) resource.touch();
+        },
+        resync: () => resource.touch(),
+      }),
+    [id, resource],
+  );
+  return (
+    <div class="view">
+      <header class="view-head">
+        <h1 class="experiment-name">{sweep ? plain(sweep.name ?? "") : "Sweep"}</h1>
+        <span class="task-id">
+          {shortId(id)} <CopyButton text={id} what="the id" />
+        </span>
+        <User name={sweep?.user_id} />
+        {sweep && <Actions sweep={sweep} path={path} onChange={() => void resource.refresh()} />}
+      </header>
+      <Problem text={resource.error.value} retry={() => void resource.refresh()} />
+      {sweep ? (
+        <>
+          <Panel
+            title="Tasks"
+            aside={
+              <a href={href(["tasks"], { sweep: id, user: "*", columns: COLUMNS })}>
+                All {plural(sweep.total ?? 0, "task")}
+              </a>
+            }
+          >
+            <div class="panel-body">
+              <Counts sweep={sweep} />
+            </div>
+          </Panel>
+          <Definition sweep={sweep} />
+          <Best path={`${path}/best`} completed={sweep.counts?.completed ?? 0} />
+        </>
+      ) : (
+        !resource.error.value && <Loading />
+      )}
+    </div>
+  );
+}
+
+const COLUMNS = "status,task,parameters,why,created,time";
+
+function Definition({ sweep }: { sweep: Sweep }) {
+  return (
+    <Panel title="Parameters" aside={sweep.mode}>
+      <dl class="facts panel-body">
+        {Object.entries(sweep.parameters ?? {}).map(([name, values]) => (
+          <Fact key={name} name={plain(name)}>
+            <code class="wrapped">{plain(values)}</code>
+          </Fact>
+        ))}
+        {sweep.mode === "random" && <Fact name="Random seed">{sweep.random_seed}</Fact>}
+        {sweep.max_parallel ? (
+          <Fact name="At work at once">at most {sweep.max_parallel}</Fact>
+        ) : null}
+        <Fact name="Created">
+          <Ago at={sweep.created_at} />
+        </Fact>
+      </dl>
+    </Panel>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ComponentChildren }) {
+  return (
+    <>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </>
+  );
+}
+
+interface ActionsProps {
+  sweep: Sweep;
+  path: string;
+  onChange: () => void;
+}
+
+function Actions({ sweep, path, onChange }: ActionsProps) {
+  const isOwn =
+    store.isAdmin.value || (store.maySubmit.value && sweep.user_id === store.session.value?.user);
+  const counts = sweep.counts ?? {};
+  const ended = (counts.completed ?? 0) + (counts.failed ?? 0) + (counts.deleted ?? 0);
+  const live = (sweep.total ?? 0) - ended;
+  const failed = counts.failed ?? 0;
+
+  async function change(action: "cancel" | "retry", done: string): Promise<void> {
+    try {
+      const { tasks = 0 } = await store.http.call<SweepChange>("POST", `${path}/${action}`);
+      announce(`${plural(tasks, "task")} ${done}`);
+      onChange();
+    } catch (error) {
+      announce(message(error), "problem");
+    }
+  }
+
+  async function cancel(): Promise<void> {
+    const yes = await confirmed({
+      title: `Cancel ${plural(live, "task")} of ${plain(sweep.name ?? "")}?`,
+      text: "Those that wait will not start; those that run are ended. Ended tasks stay as they are.",
+      action: `Cancel ${plural(live, "task")}`,
+      danger: true,
+    });
+    if (yes) await change("cancel", "cancelled");
+  }
+
+  if (!isOwn) return null;
+  return (
+    <span class="view-action">
+      {live > 0 && (
+        <button type="button" class="button button-small" onClick={() => void cancel()}>
+          Cancel all
+        </button>
+      )}{" "}
+      {failed > 0 && (
+        <button
+          type="button"
+          class="button button-small"
+          onClick={() => void change("retry", "submitted again")}
+        >
+          Retry {plural(failed, "failed task")}
+        </button>
+      )}
+    </span>
+  );
+}

@@ -1,9 +1,12 @@
-"""Check the words of the documentation and of the command line's help: `words.py`.
+"""Check the words of the documentation, of the command line's help, and of docstrings: `words.py`.
 
 Software reports, returns, shows and rejects. It does not tell, say or know, and a subject has a
-name. This check finds the words that usually stand for neither. Code is not checked.
+name. This check finds the words that usually stand for neither. A docstring, a comment of the
+API's source or a description begins with an imperative or a noun, not with a question word. Code
+is not checked.
 """
 
+import ast
 import re
 import sys
 from collections.abc import Iterator
@@ -37,6 +40,13 @@ WORDS = {
     r"is none|are none": "is not valid, does not exist",
     r"others'": "of other users",
 }
+QUESTIONS = "What|Who|Whom|How|Why"
+OPENING_ADVICE = "begin with an imperative or a noun: 'Return …', 'The reason why …'"
+VERBS = re.compile(r"\b(tells?|told|telling|says?|said|knows?|knew|sees|wants?)\b", re.IGNORECASE)
+BEGINNINGS = {
+    ".proto": re.compile(rf"\s*// ({QUESTIONS})\b"),
+    ".yaml": re.compile(rf"\s*(?:description|summary): ['\"]?({QUESTIONS})\b"),
+}
 ALLOWED = (
     "people who", "people whom", "everyone who", "users who", "users, who", "user who", "of whom",
     "there is none",
@@ -62,6 +72,36 @@ def comments(proto: str) -> str:
     return "\n".join(line if line.lstrip().startswith("//") else "" for line in proto.splitlines())
 
 
+def openings(page: Path, text: str) -> Iterator[tuple[int, str]]:
+    """Yield the line number and the question word of each comment of the API's source, or
+    description, that begins with one."""
+    before = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        opening = BEGINNINGS[page.suffix].match(line) if page.suffix in BEGINNINGS else None
+        if opening and not (page.suffix == ".proto" and before.lstrip().startswith("//")):
+            yield number, opening[1]
+        before = line
+
+
+def docstrings(source: str) -> Iterator[tuple[int, str]]:
+    """Yield the line number and the text of each docstring, those of attributes included."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            for statement in node.body:
+                match statement:
+                    case ast.Expr(value=ast.Constant(value=str() as text)):
+                        yield statement.lineno, text
+
+
+def unclear(docstring: str) -> Iterator[tuple[str, str]]:
+    """Yield the question word that a docstring begins with, and verbs that make a person of the
+    software, each with advice."""
+    if opening := re.match(rf"({QUESTIONS})\b", docstring):
+        yield opening[0], OPENING_ADVICE
+    for found in VERBS.finditer(CODE.sub(" ", docstring)):
+        yield found[0], "report, show, return, have"
+
+
 def help_texts(command: click.Command, path: str) -> Iterator[tuple[str, str]]:
     context = click.Context(command)
     yield path, f"{command.help or ''}\n{command.epilog or ''}"
@@ -77,17 +117,25 @@ def help_texts(command: click.Command, path: str) -> Iterator[tuple[str, str]]:
 
 def main() -> int:
     texts: list[tuple[str, str]] = []
+    count = 0
     for pattern in PAGES:
         for page in sorted(ROOT.glob(pattern)):
             text = page.read_text()
             prose = comments(text) if page.suffix == ".proto" else text
             texts.append((str(page.relative_to(ROOT)), prose))
+            for number, word in openings(page, text):
+                count += 1
+                print(f"{page.relative_to(ROOT)}:{number}: '{word}': {OPENING_ADVICE}")
     texts += help_texts(fetchml, "fetchml")
-    count = 0
     for place, text in texts:
         for number, word in findings(text):
             count += 1
             print(f"{place}:{number}: '{word}': {advice(word)}")
+    for module in sorted((ROOT / "fetchml").rglob("*.py")):
+        for number, docstring in docstrings(module.read_text()):
+            for word, instead in unclear(docstring):
+                count += 1
+                print(f"{module.relative_to(ROOT)}:{number}: '{word}': {instead}")
     return 1 if count else 0
 
 

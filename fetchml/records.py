@@ -26,7 +26,7 @@ class Documents(Protocol):
 class RecordSet(Generic[R]):
     """All records of one kind. Used from one event loop, after `load`.
 
-    A record changes in the store first, and then in memory: no reader sees what a crash could take
+    A record changes in the store first, and then in memory: no reader gets what a crash could take
     back, and no caller has an answer before the record is durable.
     """
 

@@ -60,7 +60,7 @@ class StartEstimate(msgspec.Struct, frozen=True):
 
 
 class ValidatedTask(NamedTuple):
-    """What a create request would create."""
+    """The task that a create request would create."""
 
     task: Task
     """Its id names no task, unless the idempotency key was used: then it is that task."""
@@ -69,7 +69,7 @@ class ValidatedTask(NamedTuple):
 
 
 class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a task is in its current state."""
+    """The explanation of a task's current state."""
 
     task_id: str
     status: Status
@@ -99,7 +99,7 @@ class WaitingList(NamedTuple):
 
 
 class Quotas(msgspec.Struct, frozen=True):
-    """What one user may have at the same time; 0: any amount."""
+    """Limits of one user at a time; 0: no limit."""
 
     gpus: int
     running: int
@@ -109,7 +109,7 @@ class Quotas(msgspec.Struct, frozen=True):
 
 
 class ServerInfo(msgspec.Struct, frozen=True):
-    """The server as a caller sees it."""
+    """The server from a caller's view."""
 
     version: str
     launcher: str
@@ -141,9 +141,9 @@ class Finding(msgspec.Struct, frozen=True):
     name: str
     finding: str
     fix: str = ""
-    """What to do about a problem; empty if there is none."""
+    """The remedy of a problem; empty if there is none."""
     advice: str = ""
-    """What would be safer, although everything works; empty if there is nothing."""
+    """A safer configuration, although everything works; empty if there is none."""
 
     @property
     def ok(self) -> bool:
@@ -174,7 +174,7 @@ class GpuUse(msgspec.Struct, frozen=True):
 
 
 class TaskUse(msgspec.Struct, frozen=True):
-    """What the processes of a task have used in its current attempt."""
+    """Resources used by the processes of a task in its current attempt."""
 
     task_id: str
     user: str
@@ -299,7 +299,7 @@ class TaskFolder(StrEnum):
 
 
 class Interruption(msgspec.Struct, frozen=True):
-    """What an interrupted attempt had done. Times are milliseconds since the epoch (UTC)."""
+    """The progress of an interrupted attempt. Times are milliseconds since the epoch (UTC)."""
 
     task_id: str
     attempt: int
@@ -310,7 +310,7 @@ class Interruption(msgspec.Struct, frozen=True):
 
 
 class JupyterState(NamedTuple):
-    """What the page of a service shows to a visitor without an API key."""
+    """The part of a service that its page shows to a visitor without an API key."""
 
     status: ServiceStatus
     why: str
@@ -321,7 +321,7 @@ class JupyterState(NamedTuple):
 
 
 class VisitorPolicy(NamedTuple):
-    """What the proxy checks a service's visitors against. Never shown."""
+    """The secrets that the proxy compares a service's visitors with. Never shown."""
 
     owner: str
     token: str
@@ -347,7 +347,7 @@ class JupyterView(msgspec.Struct, frozen=True):
     memory_gb: int | None = None
     gpu: int | None = None
     reason: str | None = None
-    """Why the service is in its state."""
+    """The reason for the service's state."""
     started_at: int | None = None
     ended_at: int | None = None
     last_activity: int | None = None

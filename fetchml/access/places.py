@@ -25,7 +25,7 @@ class TooManyEntries(RateLimited):
 
 
 class Places:
-    """Counts what is open, by user."""
+    """Counts open places, by user."""
 
     def __init__(self, what: str, by_user: int, in_all: int) -> None:
         """`what`: in the plural, for messages."""

@@ -20,7 +20,7 @@ from fetchml.ports.launcher import Helper, LaunchSpec, RelayCommand
 from fetchml.system.background import BackgroundWork
 
 LINGER_SECONDS = 60.0
-"""How long a relay stays without a connection."""
+"""Time for which a relay stays without a connection."""
 OPEN_SECONDS = 30.0
 """Longest wait for a relay, and for a connection through it."""
 
@@ -40,7 +40,7 @@ class Relay:
         """Open ones."""
         self.unused_since = asyncio.get_running_loop().time()
         self.callers: dict[str, Principal] = {}
-        """Who has used it, by key."""
+        """The callers who have used it, by key."""
         self._fd: int | None = socket_fd
 
     async def connect(self) -> socket.socket:

@@ -76,7 +76,7 @@ class TaskAccess:
 
     @property
     def places(self) -> Mapping[str, Places]:
-        """What is open, by kind."""
+        """Numbers of open sessions and relays, by kind."""
         return {
             "sessions": self.sessions,
             "connections": self.connections,
@@ -158,7 +158,8 @@ class TaskAccess:
         return spec
 
     async def admit(self, who: Principal, task_id: str) -> LaunchSpec:
-        """Return what runs, if the caller may enter it. Raises NotFound, Forbidden, Conflict."""
+        """Return the running attempt, if the caller may enter it. Raises NotFound, Forbidden,
+        Conflict."""
         if not self._options.enabled:
             raise Forbidden(_DISABLED)
         task = await self._tasks.get(who, task_id)

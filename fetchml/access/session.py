@@ -24,7 +24,7 @@ class Exit(NamedTuple):
     code: int
     """128 and the signal's number if a signal ended the command; 126 or 127 if it did not start."""
     error: str = ""
-    """Why the command did not start; empty if it did."""
+    """The reason why the command did not start; empty if it did."""
 
 
 class SessionCut(Conflict):

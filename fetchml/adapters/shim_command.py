@@ -34,7 +34,7 @@ def shim_command(
     workspace: PurePath,
     usage_ms: int = 0,
 ) -> list[str]:
-    """Return the shim's argv, with paths as the shim sees them. `usage_ms`: how often it records
+    """Return the shim's argv, with paths from the shim's view. `usage_ms`: how often it records
     what its processes use, for a server that can't see them; 0: never."""
     command = [str(shim), "--dir", str(run_folder), "--cwd", str(workspace)]
     command += ["--segment-bytes", str(run.log_segment_bytes), "--grace-ms", str(run.grace_ms)]
@@ -50,8 +50,8 @@ def shim_command(
 def helper_command(
     shim: PurePath, command: SessionCommand | RelayCommand, *, run_folder: PurePath
 ) -> list[str]:
-    """Return the argv of the shim as a helper within an attempt, with paths as the shim sees
-    them."""
+    """Return the argv of the shim as a helper within an attempt, with paths from the shim's
+    view."""
     match command:
         case SessionCommand():
             size = command.terminal

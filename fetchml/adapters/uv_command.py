@@ -1,4 +1,4 @@
-"""How uv is run for an environment, the same for every builder."""
+"""The command line of uv for an environment, the same for every builder."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -35,7 +35,7 @@ class UvOptions(NamedTuple):
 
     index_url: str | None = None
     find_links: str | None = None
-    """A folder as the build sees it, or a URL."""
+    """A folder by its path in the build, or a URL."""
     certificates: str | None = None
     """File of the certificate authorities that uv trusts instead of its own."""
     offline: bool = False

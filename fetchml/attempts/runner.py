@@ -50,7 +50,7 @@ PRESTAGE_DELAY_SECONDS = 0.05
 """Before an attempt is prestaged. Often another attempt starts at that moment, which should have
 the host for itself until its command runs."""
 MAX_PREPARED_AGAIN = 5
-"""How often an attempt whose command has not run is prepared again because its container vanished
+"""Repeated preparations of an attempt whose command has not run, because its container vanished
 (the Docker engine was restarted) or the disk was full."""
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class AttemptRunner:
 
     @property
     def launch(self) -> LaunchSpec:
-        """What the launcher was asked to run."""
+        """The command and the resources that the launcher was asked to run."""
         return self._launch
 
     def stop(self, manner: Manner) -> None:

@@ -21,7 +21,7 @@ from fetchml.snapshots.service import Snapshots
 
 
 class StagedInputs(NamedTuple):
-    """What a launcher needs for the inputs."""
+    """The operations of a launcher that the inputs need."""
 
     mounts: tuple[Mount, ...]
     owner: Owner
@@ -80,7 +80,7 @@ class Inputs:
         await self._environments.open(live, instance_id)
 
     async def close(self) -> None:
-        """End what is being prepared; once no attempt waits for it."""
+        """End all preparations; once no attempt waits for it."""
         await self._environments.close()
 
     async def provide(

@@ -14,7 +14,7 @@ SHARE_OF_MANY = 3 / 4
 
 
 class CloseReason(StrEnum):
-    """Why the server rejected or ended a connection."""
+    """The reason why the server rejected or ended a connection."""
 
     TOO_MANY = "too_many"
     TOO_MANY_OF_ADDRESS = "too_many_of_address"

@@ -1,4 +1,4 @@
-"""What admins do with API keys, and the audit of it."""
+"""Management of API keys by admins, with its audit."""
 
 from collections.abc import Mapping
 

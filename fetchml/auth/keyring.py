@@ -18,7 +18,7 @@ from fetchml.system.background import every
 
 LAST_USED_EVERY_SECONDS = 60
 LOOK_AT_EXPIRY_SECONDS = 60
-"""How late, at most, a key expires after the host's clock was set forward."""
+"""Longest delay of a key's expiry after the host's clock was set forward."""
 
 KEY_REVOKED = "The key was revoked"
 KEY_EXPIRED = "The key has expired"

@@ -9,7 +9,7 @@ _ROUNDING = 1e-9
 
 
 class RateState(NamedTuple):
-    """What is left of a caller's limit: the values of the RateLimit-* headers."""
+    """The rest of a caller's limit: the values of the RateLimit-* headers."""
 
     limit: int
     remaining: int

@@ -12,7 +12,7 @@ from fetchml.core.model import Key
 from fetchml.errors import Overloaded
 
 TICKET_MS = 120_000
-"""How long a ticket can be used."""
+"""Lifetime of a ticket."""
 VISIT_MS = 12 * 3_600_000
 VISITS_BY_KEY = 64
 """Tickets and visits. A further one replaces the oldest of the key."""

@@ -22,7 +22,7 @@ SESSIONS_IN_ALL = 4096
 SESSION_BYTES = 1024
 """Most memory of one session, or of one sign-in code."""
 LOOK_AGAIN_SECONDS = 60
-"""How late, at most, a session ends after the host's clock was set forward."""
+"""Longest delay of a session's end after the host's clock was set forward."""
 
 SESSION_OVER = "The session has ended: sign in again"
 

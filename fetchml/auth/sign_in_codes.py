@@ -7,7 +7,7 @@ from fetchml.auth.keyring import Keyring, digest_of
 from fetchml.errors import Overloaded
 
 CODE_MS = 120_000
-"""How long a code can be used."""
+"""Lifetime of a code."""
 CODES_BY_KEY = 16
 """A further code replaces the oldest of the key."""
 CODES_IN_ALL = 4096

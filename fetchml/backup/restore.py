@@ -31,7 +31,7 @@ _decode_key = msgspec.json.Decoder(Key).decode
 
 
 class RestoreReport(NamedTuple):
-    """What `fetchml restore` shows."""
+    """The result that `fetchml restore` shows."""
 
     is_checked: bool
     """Whether the backup has a checksum, which matched. Those of older releases have none."""

@@ -83,7 +83,7 @@ _ASKED: dict[str, Callable[[Client, str], Iterator[Choice]]] = {
     "service_ids": _services,
     "gpus": _gpus,
 }
-"""What the server is asked for, by the name of the argument or option."""
+"""The request for values, by the name of the argument or option."""
 
 
 def completed(ctx: click.Context, name: str, incomplete: str) -> list[CompletionItem]:

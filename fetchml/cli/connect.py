@@ -1,4 +1,4 @@
-"""How a command connects to the server: `--server`, the API key, and errors as messages."""
+"""Connections of commands to the server: `--server`, the API key, and errors as messages."""
 
 import functools
 import os

@@ -20,7 +20,7 @@ _MAX_SCRIPT_BYTES = 1 << 20
 
 
 class EnvironmentParam(click.ParamType[Environment]):
-    """A file of the snapshot: its name tells how it lists packages."""
+    """A file of the snapshot that lists packages, in the format of its name."""
 
     name = "FILE"
 
@@ -102,5 +102,5 @@ def _names_its_own(folder: Path, paths: Sequence[str]) -> bool:
     try:
         given = tomllib.loads((folder / PROJECT_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return True  # The server reports what is wrong with it.
+        return True  # The server reports its fault.
     return "environment" in given or "image" in given

@@ -25,7 +25,7 @@ class ExitCode(IntEnum):
 
 
 class CommandError(click.ClickException):
-    """Ends the command. `message` is what is wrong, `hint` what to do."""
+    """Ends the command. `message` is the fault, `hint` the remedy."""
 
     def __init__(self, message: str, hint: str = "", code: ExitCode = ExitCode.FAILED) -> None:
         super().__init__(message)

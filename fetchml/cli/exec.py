@@ -74,8 +74,8 @@ def exec(  # noqa: A001  # the command's name
 
 
 class _Requests:
-    """What is sent. Its queue is short, so a command that does not read slows the reading of
-    stdin."""
+    """The messages to the server. Its queue is short, so a command that does not read slows the
+    reading of stdin."""
 
     def __init__(self, first: Message) -> None:
         self._first = first

@@ -54,5 +54,5 @@ def node_line(found: GpuList) -> Text:
 
 
 def note(node: Node) -> str:
-    """Return why a node takes no work, and who wrote it."""
+    """Return why a node takes no work, with the author of the reason."""
     return f"{node.reason} ({node.reason_by})" if node.reason_by else node.reason

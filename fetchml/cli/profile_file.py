@@ -123,5 +123,6 @@ def _text(profiles: Profiles) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a TOML string. JSON's differs from it only in DEL, which TOML wants escaped."""
+    """Return a TOML string. JSON's differs from it only in DEL, which TOML requires to be
+    escaped."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

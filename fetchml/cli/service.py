@@ -32,7 +32,7 @@ class Step(NamedTuple):
     """One step of an installation."""
 
     text: str
-    """What it does, as a verb phrase."""
+    """Its effect, as a verb phrase."""
     do: Callable[[], object]
 
 

@@ -107,7 +107,7 @@ def _environment(task: Task) -> str:
 
 
 def _use(client: Client, task: Task) -> dict[str, str]:
-    """Return what the task used, as far as there are samples."""
+    """Return the resources that the task used, as far as there are samples."""
     found = TaskUsagePoint()
     with suppress(CallError):  # An older server has no samples.
         found = client.usage(task.id, points=1).total

@@ -30,7 +30,7 @@ class ExecResult(NamedTuple):
     stdout: bytes
     stderr: bytes
     error: str
-    """Why it did not start; empty if it did."""
+    """The reason why it did not start; empty if it did."""
 
 
 def exec_task(

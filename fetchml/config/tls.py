@@ -15,7 +15,7 @@ from fetchml.config.sections.server import ServerSettings
 HTTP = ["http/1.1"]
 """The protocols that the server offers inside TLS."""
 TRIES = 3
-"""How often the files are read again if they change meanwhile."""
+"""Number of times that the files are read again if they change meanwhile."""
 
 log = logging.getLogger(__name__)
 

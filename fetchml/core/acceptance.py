@@ -1,4 +1,4 @@
-"""What the server accepts of a submit, and why it refuses one: the rules in the order in which they
+"""The rules by which the server accepts or refuses a submit, in the order in which they
 are applied."""
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SubmissionRules:
-    """What a request may ask for, by the settings."""
+    """Limits of requests, by the settings."""
 
     defaults: submission.Defaults
     dataset_schemes: tuple[str, ...] = dataset.SCHEMES
@@ -52,7 +52,7 @@ class SubmissionRules:
 
 
 def closed(state: State, *, disk_has_room: bool) -> Refusal | None:
-    """Why the server takes nothing new; `None` if it does."""
+    """Return why the server takes nothing new; `None` if it does."""
     if state.draining:
         message = "The server is shutting down: submit again when it is back"
         return Refusal(RefusalKind.DRAINING, message)
@@ -68,7 +68,7 @@ def refusal(
     used: Mapping[Kind, Used],
     allowed_bytes: int,
 ) -> Refusal | None:
-    """Why the user may not submit `count` tasks now, whatever they ask for; `None` if they may.
+    """Return why the user may not submit `count` tasks of any kind now; `None` if they may.
 
     `used`: what the user has on the disk. `allowed_bytes`: what they may have; 0: any amount.
     """
@@ -103,7 +103,7 @@ def accept(
 
 
 def no_place(state: State, user: str, footprints: Sequence[int]) -> Refusal | None:
-    """Why tasks of these footprints (bytes) can't join the queue; `None` if they can."""
+    """Return why tasks of these footprints (bytes) can't join the queue; `None` if they can."""
     if fault := quotas.queue_fault(state, user, footprints):
         return Refusal(RefusalKind.QUOTA, fault)
     if quotas.is_full(state, footprints):

@@ -1,4 +1,4 @@
-"""How a decision changes tasks: along the table of transitions, with a record of each change."""
+"""Changes of tasks by a decision: along the table of transitions, with a record of each change."""
 
 from msgspec.structs import replace
 

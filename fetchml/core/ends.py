@@ -1,4 +1,4 @@
-"""How tasks and attempts end: requests to end them, records of their ends, and what is kept."""
+"""Ends of tasks and attempts: requests to end them, records of their ends, and kept outputs."""
 
 from enum import StrEnum
 
@@ -40,7 +40,7 @@ class Cancel(Value, frozen=True):
 
 
 class AttemptEnd(Value, frozen=True):
-    """How an attempt's processes ended, as the shim recorded it.
+    """The end of an attempt's processes, as the shim recorded it.
 
     Exactly one of `code` and `signal` is set if the shim recorded it, else `lost`.
     """
@@ -53,7 +53,7 @@ class AttemptEnd(Value, frozen=True):
     signal: int | None = None
     """Number of the signal that ended the command."""
     lost: str | None = None
-    """Why the true end is not known, or what other than the task caused the recorded one."""
+    """The reason why the true end is unknown, or the cause of an end not caused by the task."""
     timed_out: bool = False
     """The shim stopped the command at its time limit, or a cluster at one of its own (`lost`)."""
     stopped: bool = False
@@ -63,7 +63,7 @@ class AttemptEnd(Value, frozen=True):
     out_of_memory: bool = False
     """The kernel killed a process of the attempt for lack of memory."""
     start_error: str | None = None
-    """Why the command could not be started (not found, not executable); `None` if it was."""
+    """The error of a command that could not be started, such as not found; `None` if it started."""
 
 
 class Kept(Value, frozen=True):
@@ -93,7 +93,7 @@ class Kept(Value, frozen=True):
 
 
 class HaltCause(StrEnum):
-    """Why the core stops an attempt whose task goes on."""
+    """Reasons to stop an attempt whose task goes on."""
 
     GPU = "gpu"
     """A GPU of the attempt is lost or can't be used; the task is retried on another."""

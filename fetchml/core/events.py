@@ -118,7 +118,7 @@ class NeverStarted(msgspec.Struct, frozen=True):
     task_id: str
     attempt: int
     error: str | None = None
-    """Why it could not be prepared; `None` after StopAttempt or DiscardAttempt."""
+    """The error of the preparation; `None` after StopAttempt or DiscardAttempt."""
     permanent: bool = False
     """A retry would fail the same way."""
 
@@ -142,7 +142,7 @@ class Collected(msgspec.Struct, frozen=True):
     task_id: str
     attempt: int
     error: str | None = None
-    """Why the outputs could not be kept; `None` if they are."""
+    """The reason why the outputs could not be kept; `None` if they are."""
     kept: Kept | None = None
     """Disk use of the attempt's outputs and log; `None` if it could not be measured."""
 
@@ -160,7 +160,7 @@ class GpuChecked(msgspec.Struct, frozen=True):
     now: int
     uuid: str
     fault: Obstacle | None = None
-    """Why nothing may be started on it; `None` if nothing of its last task is left."""
+    """The reason why nothing may be started on it; `None` if nothing of its last task is left."""
 
 
 class GpuFailed(msgspec.Struct, frozen=True):
@@ -281,7 +281,7 @@ Effect = RunAttempt | StopAttempt | OpenGate | DiscardAttempt | CheckGpus
 
 @dataclass(slots=True)
 class Decision:
-    """What an event leads to."""
+    """The changes and effects of an event."""
 
     changes: list[Task] = field(default_factory=list)
     """New versions of tasks, in order; one task may change more than once."""

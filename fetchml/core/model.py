@@ -40,7 +40,7 @@ class Status(StrEnum):
     COMPLETED = "completed"
     """The last attempt's command exited with 0 and its outputs are kept. Final."""
     FAILED = "failed"
-    """Ended otherwise, or cancelled; `failure_reason` and `error` say why. Final."""
+    """Ended otherwise, or cancelled; `failure_reason` and `error` have the reason. Final."""
 
 
 ENDED = frozenset({Status.COMPLETED, Status.FAILED})
@@ -49,7 +49,7 @@ HOLDING = frozenset({Status.PREPARING, Status.RUNNING, Status.COLLECTING})
 
 
 class FailureReason(StrEnum):
-    """Why a task failed. `core.retry` decides which of these are retried."""
+    """Reasons why tasks fail. `core.retry` decides which of these are retried."""
 
     EXIT_CODE = "EXIT_CODE"
     """The command exited with a code other than 0."""
@@ -94,11 +94,11 @@ class DatasetSpec(Value, frozen=True):
     sha256: str | None = None
     """Expected digest, hex; verified before the task runs."""
     mount_path: str | None = None
-    """Where the task sees it; by default `/data/NAME`."""
+    """Its path in the task; by default `/data/NAME`."""
 
 
 class Condition(StrEnum):
-    """How another task has to end before a task may start."""
+    """The end of another task that a task waits for."""
 
     COMPLETED = "completed"
     ENDED = "ended"
@@ -211,7 +211,7 @@ class Task(Value, frozen=True):
     worker_id: str | None = None
     """The host that runs the attempt; `None` while the task waits."""
     error: str | None = None
-    """Why the task or its last attempt failed, for users; `None` if none has."""
+    """The error of the task or of its last attempt, for users; `None` if none has failed."""
     failure_reason: FailureReason | None = None
     """`None` unless the status is FAILED."""
     exit_code: int | None = None
@@ -297,7 +297,7 @@ class Change(Value, frozen=True):
 
     @property
     def is_upkeep(self) -> bool:
-        """Whether an ended task's outputs were pruned and nothing that a reader sees changed."""
+        """Whether an ended task's outputs were pruned and nothing that is shown changed."""
         return self.task.outputs_removed_at == self.at and not self.task.hidden
 
     @property
@@ -308,7 +308,7 @@ class Change(Value, frozen=True):
 
 
 class Role(StrEnum):
-    """What a key's holder may do (`core.permissions`)."""
+    """The role of a key's holder (`core.permissions`)."""
 
     VIEWER = "viewer"
     USER = "user"

@@ -1,4 +1,4 @@
-"""What a caller may do (the contract's readings 19 to 21)."""
+"""Permissions of callers (the contract's readings 19 to 21)."""
 
 from typing import Protocol
 

@@ -15,7 +15,7 @@ MAX_LIVE_BYTES = 1 << 30
 
 
 def count_fault(state: State, user: str, more: int) -> str | None:
-    """Why a user may not submit `more` tasks now, whatever they are; `None` if they may."""
+    """Return why a user may not submit `more` tasks of any kind now; `None` if they may."""
     most = state.limits.user_queued
     waiting = state.waiting_of(user) + state.user_handed_over.get(user, 0)
     if not most or waiting + more <= most:
@@ -24,7 +24,8 @@ def count_fault(state: State, user: str, more: int) -> str | None:
 
 
 def queue_fault(state: State, user: str, footprints: Sequence[int]) -> str | None:
-    """Why a user may not submit tasks of these footprints (bytes) now; `None` if they may."""
+    """Return why a user may not submit tasks of these footprints (bytes) now; `None` if they
+    may."""
     if fault := count_fault(state, user, len(footprints)):
         return fault
     most = state.limits.user_queued_bytes
@@ -41,7 +42,7 @@ def queue_fault(state: State, user: str, footprints: Sequence[int]) -> str | Non
 
 
 def growth_fault(state: State, before: Task, after: Task) -> str | None:
-    """Why a live task may not take more of the server's memory; `None` if it may."""
+    """Return why a live task may not take more of the server's memory; `None` if it may."""
     more = footprint(after.spec) - footprint(before.spec)
     most = state.limits.user_queued_bytes
     if before.id not in state.tasks or more <= 0:
@@ -68,7 +69,7 @@ def _mib(size: int) -> str:
 
 
 def gpu_fault(limits: Limits, spec: TaskSpec) -> str | None:
-    """Why the user's quota of GPUs never lets the task start; `None` if it does."""
+    """Return why the user's quota of GPUs never lets the task start; `None` if it does."""
     asked = spec.gpu or 0
     if not limits.user_gpus or asked <= limits.user_gpus:
         return None
@@ -76,8 +77,8 @@ def gpu_fault(limits: Limits, spec: TaskSpec) -> str | None:
 
 
 def impossible(state: State, task: Task) -> list[str]:
-    """Why a waiting task can never start; empty if it can. Requests for GPUs count as possible
-    until the inventory has been seen."""
+    """Return why a waiting task can never start; empty if it can. Requests for GPUs count as
+    possible until the inventory has been seen."""
     wanted = task.spec.resources
     if not state.gpus.is_known:
         wanted = replace(wanted, gpu=0)

@@ -34,9 +34,9 @@ class State:
     queue: ReadyQueue = field(default_factory=ReadyQueue)
     """Queued and prestaged tasks, in the order in which they start."""
     held_back: HeldBackTasks = field(default_factory=HeldBackTasks)
-    """Queued tasks that may not start now, whatever is free. None is in `queue`."""
+    """Queued tasks that may not start now, even with free resources. None is in `queue`."""
     blocked: BlockedTasks = field(default_factory=BlockedTasks)
-    """Which of those wait for other tasks, and for which."""
+    """The conditions on other tasks."""
     sweeps: SweepLimits = field(default_factory=SweepLimits)
     """Sweeps whose tasks may not all be under way; tasks without a place are not in the queue."""
     wait_states: dict[str, Waiting] = field(default_factory=dict)
@@ -314,7 +314,7 @@ class State:
 
     @property
     def capacity(self) -> Resources:
-        """What the host has, with the GPUs that are known; on a cluster, what a task may
+        """The capacity of the host, with all known GPUs; on a cluster, the limits of a
         request."""
         if self.limits.cluster is not None:
             return CLUSTER_CAPACITY
@@ -322,8 +322,8 @@ class State:
 
     @property
     def free(self) -> Resources:
-        """What can be allocated; `gpu` counts GPUs with a free slot. Negative after a restart with
-        less capacity than running tasks hold."""
+        """The resources that can be allocated; `gpu` counts GPUs with a free slot. Negative after a
+        restart with less capacity than running tasks hold."""
         left = subtract(self.limits.capacity, self.used)
         return replace(left, gpu=len(self.gpus.free()))
 

@@ -1,4 +1,4 @@
-"""How an attempt that the core stops is ended, and what comes of the task then."""
+"""The ways to end an attempt that the core stops, and the next state of its task."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from fetchml.core.model import AttemptEnd, HaltCause, Server, Status, Task
 
 
 class Manner(StrEnum):
-    """How an attempt is ended, from the mildest to the hardest."""
+    """Ways to end an attempt, from the mildest to the hardest."""
 
     WARN = "warn"
     """SIGUSR1 at once, SIGTERM `warn_seconds` later, then the grace period and SIGKILL."""
@@ -17,7 +17,7 @@ class Manner(StrEnum):
 
 
 def manner(task: Task) -> Manner:
-    """How to end the attempt of a task that is cancelled or halted.
+    """Return the way to end the attempt of a task that is cancelled or halted.
 
     A warning is a favour to the task's user: the server does not give it when it ends a task by
     itself, for its disk use for example, nor when a GPU of the attempt has failed.

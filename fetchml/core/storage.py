@@ -17,7 +17,7 @@ class Kind(StrEnum):
     WORKSPACES = "workspaces"
     """Private copies of snapshots, with what live tasks write to /workspace."""
     OUTPUTS = "outputs"
-    """What tasks left in /outputs, and their checkpoints."""
+    """Files that tasks left in /outputs, and their checkpoints."""
     LOGS = "logs"
     """Logs of all attempts, with the records of their ends."""
     JUPYTER = "jupyter"
@@ -64,7 +64,7 @@ def after_attempt(before: Kept | None, attempt: Kept) -> Kept:
 
 
 def quota_fault(used: Mapping[Kind, Used], allowed_bytes: int, more_bytes: int = 0) -> str | None:
-    """Why a user may store nothing more, or not `more_bytes`; `None` if they may.
+    """Return why a user may store nothing more, or not `more_bytes`; `None` if they may.
 
     `allowed_bytes`: the quota; 0 if there is none.
     """

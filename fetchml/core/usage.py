@@ -1,4 +1,4 @@
-"""What tasks and GPUs use: samples, who held which GPU, and the sums by user and day.
+"""Use of resources: samples of tasks and GPUs, holds of GPUs, and sums by user and day.
 
 A sample is taken every SAMPLE_MS and kept for DETAIL_MS; then those of each hour are summed up.
 """
@@ -20,7 +20,7 @@ _QUARTER_MS = HOUR_MS // 4
 
 
 class TaskSample(Value, frozen=True):
-    """What one attempt of a task used since the sample before, and the memory that it uses."""
+    """Use of one attempt of a task since the sample before, and the memory that it uses."""
 
     at: int
     """Milliseconds since the epoch (UTC), the same for all samples of a moment."""

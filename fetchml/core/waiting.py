@@ -85,27 +85,27 @@ class OnHold(Value, frozen=True):
     """A user holds it. Nothing is done for it until it is released."""
 
     protected: bool = False
-    """As of Queued: not kept through a hold."""
+    """See Queued. It is not kept through a hold."""
 
 
 class Blocked(Value, frozen=True):
-    """It waits for other tasks (`dependencies.blocked`)."""
+    """The task waits for other tasks (`dependencies.blocked`)."""
 
     protected: bool = False
-    """As of OnHold."""
+    """See OnHold."""
 
 
 class Postponed(Value, frozen=True):
-    """It may not start before a time."""
+    """The task may not start before a time."""
 
     until: int
     """Milliseconds since the epoch (UTC)."""
     protected: bool = False
-    """As of OnHold."""
+    """See OnHold."""
 
 
 HeldBack = OnHold | Blocked | Postponed
-"""The variants of a task that may not start now, whatever is free."""
+"""The variants of a task that may not start now, even with free resources."""
 
 Waiting = Queued | Prestaging | AtGate | HandedOver | Discarding | HeldBack
 
@@ -124,8 +124,8 @@ def begun(task: Task, before: Waiting, now: int, *, on_cluster: bool = False) ->
 
 
 def held_back(task: Task, now: int, *, blocked: bool = False) -> HeldBack | None:
-    """What keeps a task from starting, whatever is free; `None` if nothing does. `blocked`: whether
-    conditions of it are open, as they are of no task that was ever prestaged."""
+    """Return the reason why a task may not start now, apart from free resources; `None` if it may.
+    `blocked`: whether conditions of it are open, as they are of no task that was ever prestaged."""
     if task.spec.hold:
         return OnHold()
     if blocked:

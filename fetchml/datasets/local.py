@@ -124,7 +124,7 @@ def _first_outside(root: Path, locations: Sequence[str]) -> int | None:
 
 def _inside(root: Path, location: str) -> Path | None:
     """Return the path, links resolved; `None` if it does not exist or lies outside: callers cannot
-    tell the two apart."""
+    distinguish the two."""
     try:
         path = (root / location).resolve(strict=True)
     except (OSError, RuntimeError):

@@ -118,7 +118,7 @@ class Dispatcher:
             self._timer.cancel()
 
     def _carry_out(self, effect: Effect) -> None:
-        """What goes wrong with one task is not to keep others from their answers."""
+        """A failure of one task must not delay the answers to others."""
         try:
             self._handlers[type(effect)](effect)
         except Exception:

@@ -233,7 +233,7 @@ class Engine:
         points: int | None = None,
         attempt: int | None = None,
     ) -> TaskHistory:
-        """What a task used. Times in milliseconds since the epoch (UTC)."""
+        """Return the resources that a task used. Times in milliseconds since the epoch (UTC)."""
         task = await self.get_task(who, task_id)
         return await self.usage.of_task(who, task, since, until, points, attempt)
 
@@ -338,6 +338,6 @@ def _folder(name: str | None) -> TaskFolder:
 
 
 def _reason(cluster: Cluster, task: Task) -> str | None:
-    """What a cluster reports about a live task."""
+    """Return the cluster's report about a live task."""
     look = cluster.reason if task.shown_status is Status.QUEUED else cluster.trouble
     return look(task.id, task.attempt)

@@ -22,7 +22,7 @@ MAX_WAITING = 20_000
 MAX_WAITING_FOR_NEW = 2_000
 """A longer queue has no estimates of tasks that are not submitted: each takes a simulation."""
 TURN_SECONDS = 0.2
-"""How long an estimate of a new task waits for that of another user."""
+"""Longest time for which an estimate of a new task waits for that of another user."""
 KEPT = 50_000
 """First estimates that are kept to be compared with the true starts."""
 

@@ -11,9 +11,9 @@ from fetchml.core.footprint import footprint
 from fetchml.core.model import Change
 
 KEPT = 8_192
-"""How many of the newest changes are in memory."""
+"""Number of the newest changes that are in memory."""
 KEPT_BYTES = 64 << 20
-"""What those tasks may take that have ended with one of these changes, but for the last change.
+"""Memory limit of tasks that have ended with one of these changes, but for the last change.
 Tasks that have not ended are counted elsewhere, wherever they are held."""
 
 

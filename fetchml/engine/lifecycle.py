@@ -38,7 +38,7 @@ class Lifecycle:
     ) -> None:
         """`instance_id`: the data directory's, for the launcher."""
         self.launcher_message = "it has not answered yet"
-        """What the launcher reported last, for people."""
+        """The last report of the launcher, for people."""
         self._state = state
         self._launcher = launcher
         self._inputs = inputs

@@ -39,15 +39,15 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class RetentionSettings:
     keep_ms: int
-    """How long ended tasks are kept; 0: for ever."""
+    """Retention of ended tasks; 0: for ever."""
     outputs_keep_ms: int
-    """How long their outputs are kept; 0: as long as the tasks."""
+    """Retention of their outputs; 0: as long as the tasks."""
 
 
 class StorageReport(NamedTuple):
     users: list[UserStorage]
     allowed_bytes: int
-    """What each user may store; 0: any amount."""
+    """Limit of each user's files; 0: no limit."""
 
 
 class Retention:
@@ -76,7 +76,7 @@ class Retention:
         self._one_at_a_time = asyncio.Lock()
 
     def report(self, who: Principal) -> StorageReport:
-        """What users store, as far as the caller may see it."""
+        """Return the storage of all users that the caller may see."""
         return StorageReport(self._usage.seen_by(who), self._usage.allowed_bytes)
 
     @contextlib.asynccontextmanager
@@ -87,7 +87,7 @@ class Retention:
             yield
 
     async def remove_old(self) -> None:
-        """What the settings no longer keep."""
+        """Remove everything older than the retention in the settings."""
         if self._settings.keep_ms:
             old = OldTasks(self._clock() - self._settings.keep_ms, limit=MOST_AT_ONCE)
             while found := await self._store.old_tasks(old):

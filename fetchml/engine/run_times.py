@@ -1,4 +1,4 @@
-"""How long tasks ran, and how long similar tasks are expected to run."""
+"""Run times of tasks, and the expected run times of similar tasks."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ class RunTimes:
             self.learn(task)
 
     def learn(self, task: Task) -> None:
-        """From a task that has ended, if its command ran at all. A service tells nothing: it runs
+        """From a task that has ended, if its command ran at all. A service counts as none: it runs
         as long as somebody works in it."""
         if task.started_at is None or task.ended_at is None or task.service:
             return

@@ -85,8 +85,9 @@ class ServiceTasks:
         return self._dispatcher.apply(CancelRequested(self._clock(), task_id, by))
 
     def waits_for(self, task: Task) -> str:
-        """Why a live one does not run yet, in a sentence. Its place in the queue is not looked
-        for: a list of many services may be asked for while a million tasks wait."""
+        """Return a sentence that explains why a live service does not run yet. Its place in the
+        queue is not looked for: a list of many services may be asked for while a million tasks
+        wait."""
         state, now = self._state, self._clock()
         if task.shown_status is Status.QUEUED:
             return why_it_waits(state, task, now) or "It waits for its turn."

@@ -1,4 +1,4 @@
-"""What the server reports about itself: health, the queue, and counts for the metrics."""
+"""The server's reports about itself: health, the queue, and counts for the metrics."""
 
 from collections.abc import Callable
 
@@ -105,5 +105,5 @@ class ServerStatus:
 
     @property
     def calibration(self) -> Calibration:
-        """How well estimates have held since the server's start."""
+        """Return the accuracy of estimates since the server's start."""
         return self._estimates.calibration

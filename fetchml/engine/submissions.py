@@ -1,4 +1,4 @@
-"""What is taken: a submission is checked, counted against quotas and room, and made durable."""
+"""Submissions: each is checked, counted against quotas and room, and made durable."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -225,9 +225,9 @@ class Submissions:
         known: Mapping[str, IdempotentCreate],
         named: FieldNames,
     ) -> list[_New]:
-        """What the requests with new keys ask for. Raises ValidationFailed: for many requests with
-        no more than the first MAX_VIOLATIONS faults, since the rest of a batch that is refused
-        anyway is not looked at."""
+        """Return the tasks of the requests with new keys. Raises ValidationFailed: for many
+        requests with no more than the first MAX_VIOLATIONS faults, since the rest of a batch that
+        is refused anyway is not looked at."""
         new: list[_New] = []
         violations: list[FieldViolation] = []
         pace = Pace()
@@ -281,7 +281,7 @@ class Submissions:
         return self._ids.next(now)
 
     def require_accepting(self, who: Principal, count: int) -> None:
-        """Raises the error of a user who may not submit `count` tasks now, whatever they are."""
+        """Raises an error if the user may not submit `count` tasks of any kind now."""
         refusal = acceptance.refusal(
             self._state,
             who,

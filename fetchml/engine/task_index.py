@@ -13,9 +13,9 @@ from fetchml.pages import row_bytes
 from fetchml.ports.store import StoredState, TaskPage, TaskQuery
 
 RECENT = 2_000
-"""How many of the newest tasks of each final state are kept in memory."""
+"""Number of the newest tasks of each final state that are kept in memory."""
 RECENT_BYTES = 32 << 20
-"""What those of one state may take in memory."""
+"""Memory limit of the tasks of one state."""
 MAX_LOOKED_AT = 10_000
 """Tasks that a page may be searched in here: a deep one is the store's, off the event loop."""
 
@@ -98,7 +98,7 @@ class TaskIndex:
         )
 
     def page(self, query: TaskQuery) -> TaskPage | None:
-        """None: only the store knows."""
+        """`None` if only the store has it."""
         if _needs_search(query):
             return None
         states = frozenset(query.states or Status)

@@ -1,4 +1,4 @@
-"""How long tasks waited for a cluster, where the cluster has no estimate of its own."""
+"""Waiting times for a cluster that has no estimate of its own."""
 
 from collections import OrderedDict
 from collections.abc import Iterable

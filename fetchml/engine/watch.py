@@ -16,7 +16,7 @@ AT_ONCE = 500
 
 class Watches:
     """Nothing is kept for a reader: one that falls behind reads from the store, and one that falls
-    behind what the store keeps is told to resync."""
+    behind what the store keeps has to resync."""
 
     def __init__(
         self, index: TaskIndex, feed: Feed, store: Store, clock: Callable[[], int]

@@ -1,4 +1,4 @@
-"""How the watch over the disk reaches tasks."""
+"""The link from the disk monitor to tasks."""
 
 from collections.abc import Callable
 

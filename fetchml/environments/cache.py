@@ -79,13 +79,13 @@ class EnvironmentCache:
         self._held: dict[str, str] = {}
         """Ids of environments by attempt."""
         self._unfinished: list[Path] = []
-        """Left by an earlier server in the folder of what is being built."""
+        """Unfinished builds of an earlier server."""
         self.removed = 0
         """Environments that were removed to make room, since the start."""
 
     def open(self, live: frozenset[str]) -> None:
-        """Find what is there, and release what attempts held that are not `live`. Raises
-        OSError."""
+        """Find the environments on the disk, and release those of attempts that are not `live`.
+        Raises OSError."""
         if not self.folder.exists():
             return  # It is created with the first environment.
         self._create()
@@ -272,7 +272,7 @@ class EnvironmentCache:
             untrusted.remove(doomed)
 
     def unused(self, busy: Callable[[str], bool]) -> list[Record | Packages]:
-        """Return what no attempt holds. `busy`: as for `make_room`."""
+        """Return the environments that no attempt holds. `busy`: as for `make_room`."""
         with self._lock:
             held = set(self._held.values())
             found: list[Record | Packages] = [
@@ -311,7 +311,7 @@ class EnvironmentCache:
         return environments + sum(each.bytes for each in self._packages.values())
 
     def _forget(self, environment_id: str) -> Path:
-        """Take it out of sight; returns what is to be removed."""
+        """Take it out of sight; returns the folder to remove."""
         del self._records[environment_id]
         return self._take_out(self._ready / environment_id)
 

@@ -1,4 +1,4 @@
-"""Why an environment could not be built, in uv's own words."""
+"""Errors of builds of environments, in uv's own words."""
 
 import re
 

@@ -28,13 +28,13 @@ from fetchml.system.threads import run_in_thread
 MAX_FAULTS = 1000
 """Snapshots whose files were found valid, or not, and need not be read again."""
 _TRIES = 3
-"""How often an environment is built that is removed again before the task holds it."""
+"""Attempts to build an environment that is removed again before the task holds it."""
 
 log = logging.getLogger(__name__)
 
 
 class Provided(NamedTuple):
-    """What a launcher needs for an environment."""
+    """The operations that a launcher needs for an environment."""
 
     mounts: tuple[Mount, ...]
     variables: Mapping[str, str]
@@ -44,14 +44,14 @@ NOTHING = Provided((), {})
 
 
 class BuilderSettings(NamedTuple):
-    """How this server builds environments."""
+    """The configuration of environments on this server."""
 
     builder: EnvironmentBuilder
     uv: Path
     options: str
     """Changes whenever the settings lead uv to other packages."""
     offline: str | None
-    """Why builds can get no packages at all; `None` if they can."""
+    """The reason why builds can get no packages at all; `None` if they can."""
 
 
 class Environments:
@@ -182,7 +182,7 @@ class Environments:
         self._usage.environments_measured(self.cache.used())
 
     def old(self, before_ms: int) -> list[Record | Packages]:
-        """Return what no attempt and no build uses, and was last used before that time."""
+        """Return the environments that nothing uses, and that were last used before that time."""
         unused = self.cache.unused(self.builds.is_busy)
         return [each for each in unused if each.used_ns // 1_000_000 <= before_ms]
 

@@ -67,7 +67,7 @@ def _tar(root: Path, paths: Sequence[str]) -> Iterator[bytes]:
 
 
 class _Status(NamedTuple):
-    """What an archive holds of a file beside its content."""
+    """The metadata of a file in an archive."""
 
     size: int
     mode: int
@@ -76,7 +76,7 @@ class _Status(NamedTuple):
 
 
 class _Sink(io.RawIOBase):
-    """What zipfile writes to: it can't seek, so sizes and checksums follow each file."""
+    """The target of zipfile: it can't seek, so sizes and checksums follow each file."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -54,7 +54,7 @@ OPENED = "opened"
 _MARKS = (f"{STORE}/{DATABASE}", f"{STORE}/{HEADER_COPY}", ADMIN_KEY, CONTROL_SOCKET)
 """Only a data directory has one of these."""
 _YOUNG = frozenset({LOCK, STORE, "lost+found"})
-"""What is in a data directory whose server never finished its first start, or on a new disk."""
+"""Files of a data directory whose server never finished its first start, or of a new disk."""
 
 
 def may_become_data_dir(folder: Path) -> bool:

@@ -27,7 +27,7 @@ class LogTime(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """What a record must lie within to be possible."""
+    """The limits of a possible record."""
 
     earliest: int
     """When the gate of the attempt was opened."""

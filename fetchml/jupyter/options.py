@@ -1,4 +1,4 @@
-"""How the server runs Jupyter services."""
+"""Options of Jupyter services."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class JupyterOptions:
     loopback: bool = False
     """Whether browsers that reach the server as localhost use `<id>.localhost`."""
     unavailable: str | None = None
-    """Why no service can be started on this server; `None` if services can."""
+    """The reason why no service can be started on this server; `None` if services can."""
     allow_images: tuple[str, ...] = image_rules.ANY
     """Patterns of the images that requests may name, besides the names in `images`."""
 

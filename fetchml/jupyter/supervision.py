@@ -20,7 +20,7 @@ from fetchml.system.background import BackgroundWork, every
 MAX_ENDED = 1_000
 """Ended services that are kept: all are in memory, and in one reply that lists them."""
 KEPT_MS = 7 * 86_400_000
-"""How long an ended service is shown."""
+"""Time for which an ended service is shown."""
 PRUNE_SECONDS = 3600
 RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0

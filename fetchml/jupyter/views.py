@@ -1,4 +1,4 @@
-"""What callers, pages and the proxy learn about a Jupyter service."""
+"""Views of a Jupyter service for callers, pages and the proxy."""
 
 from fetchml.core import permissions
 from fetchml.core.model import Principal, Status
@@ -31,7 +31,7 @@ class ServiceViews:
         self._isolated = isolated
 
     def view(self, who: Principal, record: Service) -> JupyterView:
-        """Return the service as `who`, who may see it, sees it: only its owner and admins get the
+        """Return the view of a service for `who`, who may see it: only its owner and admins get the
         token."""
         task = self._records.task_of(record)
         supervisor = self._supervision.of(record.id)

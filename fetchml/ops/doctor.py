@@ -45,7 +45,7 @@ def examine(settings: Settings, *, probe: bool = False) -> Iterator[Check]:
 
 
 def examine_running(settings: Settings, found: GpuState | None) -> Iterator[Check]:
-    """Run the checks that make sense within the running server. `found`: what its inventory sees;
+    """Run the checks that make sense within the running server. `found`: the GPUs of its inventory;
     `None` if it has plain slots."""
     yield data.data_dir(settings.data_dir)
     yield data.admin_key(settings.data_dir)

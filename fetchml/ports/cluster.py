@@ -14,7 +14,7 @@ class Node(msgspec.Struct, frozen=True):
     """The cluster's own words, as `IDLE`, `DRAIN`."""
     takes_work: bool
     reason: str | None = None
-    """Why it takes no work, as its administrator or the cluster wrote it."""
+    """The reason why it takes no work, as its administrator or the cluster wrote it."""
     reason_by: str | None = None
     """The account that wrote the reason."""
     cpu: int = 0
@@ -26,7 +26,7 @@ class Node(msgspec.Struct, frozen=True):
     gpu_indexes_used: tuple[int, ...] | None = None
     """`None` if the cluster reports only how many are in use."""
     gpu_name: str = ""
-    """The type by which the cluster knows its GPUs; empty if it has none."""
+    """The cluster's name for the type of its GPUs; empty if it has none."""
     partitions: tuple[str, ...] = ()
 
 
@@ -48,7 +48,7 @@ class Cluster(Protocol):
         nothing is known about it."""
 
     def trouble(self, task_id: str, attempt: int) -> str | None:
-        """Return what is wrong with an attempt that has started, in sentences for users; `None` if
+        """Return the problem of an attempt that has started, in sentences for users; `None` if
         nothing is."""
 
     def begins_at(self, task_id: str, attempt: int) -> int | None:

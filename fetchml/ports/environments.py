@@ -40,7 +40,7 @@ class Build(msgspec.Struct, frozen=True):
     name: str
     """Unique among all builds."""
     folder: Path
-    """Has SOURCE, ENVIRONMENT and HOME, which belong to `owner`. ENVIRONMENT and HOME are empty."""
+    """It contains SOURCE, ENVIRONMENT and HOME, which belong to `owner`; the last two are empty."""
     cache: Path
     """uv's cache of this user, which belongs to `owner`."""
     image: str

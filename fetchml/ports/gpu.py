@@ -24,11 +24,11 @@ class GpuState(msgspec.Struct, frozen=True):
     readings: tuple[GpuReading, ...] = ()
     """In the order of their indexes. A GPU that disappeared stays, as lost."""
     gpus: tuple[Gpu, ...] = ()
-    """What follows from the readings, in the same order."""
+    """The health that follows from the readings, in the same order."""
     driver: str | None = None
     """The driver's version; `None` if the driver does not answer."""
     problem: str | None = None
-    """Why the driver does not answer, for people."""
+    """The reason why the driver does not answer, for people."""
     notes: tuple[str, ...] = ()
     """Further remarks for the host's owner."""
 

@@ -104,7 +104,7 @@ class AttemptExit(msgspec.Struct, frozen=True):
 
 
 class ResourceUse(msgspec.Struct, frozen=True):
-    """What the processes of an attempt have used since its start, and the memory that they use."""
+    """Resources that an attempt's processes have used since its start, and their memory now."""
 
     cpu_ms: int
     """Processor time of all cores."""

@@ -9,7 +9,7 @@ import msgspec
 
 
 class ContentVersion(msgspec.Struct, frozen=True):
-    """What an origin sends to distinguish one content of a URL from the next."""
+    """The headers by which an origin distinguishes one content of a URL from the next."""
 
     etag: str | None = None
     last_modified: str | None = None

@@ -77,7 +77,7 @@ class OldTasks(msgspec.Struct, frozen=True):
 
 
 class OldTasksTotal(msgspec.Struct, frozen=True):
-    """How many tasks match, and how much of them is kept."""
+    """The number of tasks that match, and the size of their files."""
 
     tasks: int
     kept: Kept
@@ -97,7 +97,7 @@ class AuditQuery(msgspec.Struct, frozen=True):
 
 
 class StoredState(msgspec.Struct):
-    """What the store holds when it is opened."""
+    """The content of the store when it is opened."""
 
     instance_id: str
     """Identifies this data directory for its whole life; containers are labelled with it."""

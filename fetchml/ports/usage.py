@@ -13,7 +13,7 @@ from fetchml.core.usage import DayUse, GpuHold, GpuSample, TaskSample, UserDay
 
 
 class UsageBatch(msgspec.Struct, frozen=True):
-    """What is recorded at one moment."""
+    """The samples of one moment."""
 
     until: int
     """Up to here `days` has everything (milliseconds since the epoch, UTC)."""

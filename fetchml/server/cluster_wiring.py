@@ -1,4 +1,4 @@
-"""What a cluster changes in how the server is put together."""
+"""The parts of a server over a cluster that differ from those over one host."""
 
 from pathlib import Path
 

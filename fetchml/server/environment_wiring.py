@@ -34,11 +34,11 @@ _NO_NETWORK = (
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentWiring:
-    """What environments of one server are made with."""
+    """The parts that build the environments of one server."""
 
     builder: BuilderSettings | None = None
     why_none: str = "is not offered by this server"
-    """Why there is no builder."""
+    """The reason why there is no builder."""
     most_bytes: int = 1 << 60
     min_free_bytes: int = 0
 

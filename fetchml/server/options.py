@@ -1,4 +1,4 @@
-"""What the server is made of that its settings choose."""
+"""The parts of the server that its settings choose."""
 
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -23,12 +23,12 @@ from fetchml.snapshots.options import SnapshotOptions
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What the server stands on, chosen by its settings."""
+    """The store and the adapters of the server, chosen by its settings."""
 
     store: Store
     """It is open."""
     restored: StoredState
-    """What the store held when it was opened."""
+    """The content of the store when it was opened."""
     launcher: Launcher
     inventory: GpuInventory | None
     """`None`: plain slots."""
@@ -53,13 +53,13 @@ class Options:
     workspaces: Path
     """Where those of Jupyter services are."""
     private: bool
-    """Users see only what is their own."""
+    """Users see only their own tasks and files."""
     zone: tzinfo
     """In which a day begins and ends."""
     user_storage_bytes: int
-    """What the files of one user may take; 0: any amount."""
+    """Limit of one user's files; 0: no limit."""
     samples: bool = True
-    """Samples of what tasks and GPUs use are taken."""
+    """The use of tasks and GPUs is sampled."""
     access: AccessOptions = DEFAULT_ACCESS
     examine: Examine = examine_nothing
     """The checks of `fetchml doctor`."""

@@ -1,4 +1,4 @@
-"""What systemd is told of a service of `Type=notify`; without systemd nothing happens."""
+"""Notifications for systemd (`Type=notify`). Without systemd nothing happens."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ def tell(state: str) -> None:
 
 
 def ready() -> asyncio.Task[None]:
-    """Say so, and from now on that it is alive, until the task is cancelled."""
+    """Report that the server is ready, and then that it is alive, until the task is cancelled."""
     tell("READY=1")
     return asyncio.create_task(_tell_alive())
 

@@ -1,4 +1,4 @@
-"""What requests may ask for, by the settings."""
+"""The limits of requests, by the settings."""
 
 from fetchml.config.sections.tasks import TaskSettings
 from fetchml.config.settings import Settings

@@ -60,7 +60,8 @@ class HeldShim:
 
     @property
     def executable(self) -> pathlib.Path:
-        """What to execute, in this process's children too: they don't inherit the descriptor."""
+        """Return the path to execute, in this process's children too: they don't inherit the
+        descriptor."""
         return pathlib.Path(f"/proc/{os.getpid()}/fd/{self._fd}")
 
     def close(self) -> None:

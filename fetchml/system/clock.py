@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 LONGEST_AHEAD_MS = 5 * 60_000
-"""How far this clock may be ahead of the host's before it follows the host's clock back."""
+"""Longest lead of this clock before it follows the host's clock back."""
 SLOWED_PERCENT = 90
 """Speed of this clock while it is ahead, so that the host's catches up."""
 

@@ -1,4 +1,4 @@
-"""What a container uses, as the kernel counts it for its cgroups (version 1 or 2)."""
+"""Use of a container, as the kernel counts it for its cgroups (version 1 or 2)."""
 
 from collections.abc import Iterator
 from contextlib import suppress

@@ -39,7 +39,7 @@ class Cgroups:
         return Path(known.replace("{}", container_id)) if known else None
 
     def first_process(self, container_id: str) -> int | None:
-        """Return the process id; `None` if only the engine can tell."""
+        """Return the process id; `None` if only the engine has it."""
         if not self._folder:
             return None
         folder = Path(self._folder.replace("{}", container_id))

@@ -1,4 +1,4 @@
-"""How an attempt in a container ended, and when its last process is gone."""
+"""The end of an attempt in a container, and of its last process."""
 
 from collections.abc import Callable
 from contextlib import ExitStack

@@ -17,7 +17,7 @@ Container = Mapping[str, Any]
 """The engine's description of a container."""
 
 _CREATE_TRIES = 3
-"""How often a container is created that something else removes before its start."""
+"""Attempts to create a container that something else removes before its start."""
 _REMOVAL_SECONDS = 0.1
 _REMOVAL_TRIES = 100
 

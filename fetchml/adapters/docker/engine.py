@@ -31,7 +31,7 @@ class DockerEngine:
 
     The threads are daemons: an engine that hangs must not keep the server from exiting.
 
-    Events only say that it is worth to look again: they are lost when the engine restarts. So
+    Events only show that it is worth to look again: they are lost when the engine restarts. So
     every subscriber of a container is also woken whenever the engine has come back.
     """
 

@@ -1,4 +1,4 @@
-"""How GPUs get into containers: what the engine offers, and what a container requests."""
+"""GPUs of containers: the offers of the engine, and the requests of a container."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,7 +50,7 @@ class CdiDevice(msgspec.Struct, frozen=True):
 
 
 class GpuOffer(msgspec.Struct, frozen=True):
-    """How one engine can give GPUs to containers."""
+    """The ways of one engine to give GPUs to containers."""
 
     cdi: tuple[CdiDevice, ...] | None = None
     """NVIDIA devices that it can give by CDI; `None` if CDI is off."""

@@ -68,8 +68,8 @@ class Database:
                 self._changed.notify_all()
 
     def may_checkpoint(self, *, due: bool) -> bool:
-        """Say whether a checkpoint is due, again and again. Returns whether it need not wait for a
-        slow read: all others would wait too. While it is due, no slow read begins."""
+        """Report whether a checkpoint is due, again and again. Returns whether it need not wait for
+        a slow read: all others would wait too. While it is due, no slow read begins."""
         with self._changed:
             self._checkpoint_due = due
             self._changed.notify_all()

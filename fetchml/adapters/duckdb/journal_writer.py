@@ -27,7 +27,7 @@ HOLD_SECONDS = 0.01
 again: they are on their way through the event loop, and a commit of 10 rows costs a core nearly as
 much as one of ENOUGH."""
 FOLLOWS_SECONDS = 0.004
-"""How long a commit waits for announced changes. A second commit would take as long."""
+"""Time for which a commit waits for announced changes. A second commit would take as long."""
 _OWN_FAULTS = (
     ValueError,  # also a UnicodeError
     TypeError,

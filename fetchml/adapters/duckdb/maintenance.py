@@ -43,7 +43,7 @@ IDLE_CHECKPOINT_BYTES = 1 << 20
 BUSY_CHECKPOINT_BYTES = 128 << 20
 """A log of this size makes the next start 1 s slower: even a busy store writes a checkpoint."""
 EXPIRY_S = 60.0
-"""Interval of removing what is too old or too much."""
+"""Interval of the removal of entries that are too old or too many."""
 SUM_S = 60.0
 """Interval of looking for samples that are old enough to be summed up."""
 SUM_AGAIN_S = 1.0

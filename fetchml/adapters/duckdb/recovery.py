@@ -7,7 +7,7 @@ Power loss can leave the file in three states that DuckDB alone would refuse (al
 - a torn header: the 12 KiB at the file's start are copied beside it after each checkpoint, and put
   back if the rest of the header shows that no later checkpoint was completed.
 Anything else is StoreDamaged: nothing is changed, and the message has the remedy. An obstacle that
-says nothing about the file (a full disk, too few open files) is raised as it is.
+does not concern the file (a full disk, too few open files) is raised as it is.
 """
 
 import logging

@@ -42,7 +42,7 @@ class UsageWriter:
             self._waiting.put(batch)
 
     def write(self, *, has_room: bool) -> None:
-        """Store what waits, in one commit; without room on the disk, drop it."""
+        """Store all that waits, in one commit; without room on the disk, drop it."""
         batches = list[UsageBatch]()
         while not self._waiting.empty():
             batches.append(self._waiting.get())
@@ -105,7 +105,7 @@ class UsageWriter:
         return True
 
     def prune(self) -> None:
-        """Remove what is too old or too much."""
+        """Remove entries that are too old or too many."""
         now = self._now_ms()
         self._cursor.begin()
         for table, column, rows in (

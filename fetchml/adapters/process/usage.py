@@ -1,4 +1,4 @@
-"""What trees of processes use, as the kernel counts it in /proc.
+"""Use of trees of processes, as the kernel counts it in /proc.
 
 A process that ends is counted on by the one that waits for it, so the sum over the living members
 of a tree includes those that have ended. The memory is the sum of the resident sizes: pages that

@@ -1,4 +1,4 @@
-"""What Slurm reports about a job, and what it is given to start one."""
+"""A job as Slurm reports it, and the request that starts one."""
 
 import msgspec
 
@@ -31,7 +31,7 @@ class Job(msgspec.Struct, frozen=True):
     name: str | None = None
     """`None` if this reply does not have it."""
     reason: str = ""
-    """Why it waits or ended, in Slurm's words; empty or `None` if it reports nothing."""
+    """The reason why it waits or ended, in Slurm's words; empty or `None` if Slurm has none."""
     nodes: str = ""
     code: int | None = None
     """Exit code of its script; `None` if it has not ended, or is not known."""
@@ -40,7 +40,7 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def is_over(self) -> bool:
-        """Whether no process of it is left, as far as Slurm knows."""
+        """Whether Slurm reports that no process of it is left."""
         words = frozenset(self.state)
         return bool(words & _OVER) and not words & _UNFINISHED
 

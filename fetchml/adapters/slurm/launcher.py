@@ -61,7 +61,7 @@ LOOK_SECONDS = 0.25
 AWAY_LOOK_SECONDS = 3.0
 """The same while Slurm is away."""
 IDLE_LOOK_SECONDS = 20.0
-"""The same while Slurm knows better: its job is pending, or runs."""
+"""The same while Slurm reports the job as pending or running."""
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class SlurmOptions:
     shared_dir: Path
     parameters: Parameters = field(default_factory=Parameters)
     lost_after_seconds: int = 0
-    """Time after which a claimed attempt that Slurm knows nothing of counts as lost; 0: never."""
+    """Time after which a claimed attempt without a job in Slurm counts as lost; 0: never."""
 
 
 class SlurmLauncher:

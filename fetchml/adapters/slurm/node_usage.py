@@ -1,4 +1,4 @@
-"""What attempts use, from the records that their shims write on the nodes.
+"""Use of resources by attempts, from the records that their shims write on the nodes.
 
 The records are read in the background, so that nobody waits for the shared folder: what is returned
 was read after the last question.
@@ -31,7 +31,7 @@ class NodeUsage:
         self._background = BackgroundWork()
 
     def newest(self, runs: Sequence[LaunchSpec]) -> list[ResourceUse | None]:
-        """Return what is known of each attempt; `None` if it has no record. Begins to read
+        """Return the last measurement of each attempt; `None` if it has no record. Begins to read
         again."""
         folders = [run.folder for run in runs]
         known = [self._known.get(folder) for folder in folders]

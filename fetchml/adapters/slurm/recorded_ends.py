@@ -1,9 +1,9 @@
-"""Who caused an end that a shim has recorded: the task itself, or Slurm.
+"""The cause of an end that a shim has recorded: the task itself, or Slurm.
 
 Slurm sends its signals to all processes of a job at once. A shim whose command has died by one of
-them cannot always tell that it was meant too. So before an end by a signal is believed to be the
-task's own, Slurm is asked for the state of the job, which it sets before it sends a signal.
-"""
+them cannot always recognize that the signal was meant for itself too. So before an end by a signal
+is believed to be the task's own, Slurm is asked for the state of the job, which it sets before it
+sends a signal."""
 
 import asyncio
 import time

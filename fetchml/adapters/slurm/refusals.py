@@ -21,7 +21,7 @@ _IN_PLAIN_WORDS = "Slurm has as many jobs as it takes (MaxJobCount)"
 
 
 def plain(words: str) -> str:
-    """Slurm's words, or clearer ones where those say nothing to users."""
+    """Slurm's words, or clearer ones for users."""
     return _IN_PLAIN_WORDS if any(each in words.lower() for each in _FULL) else words
 
 

@@ -1,4 +1,4 @@
-"""What is asked of Slurm for an attempt: its resources, and the parameters of its job."""
+"""The request to Slurm for an attempt: its resources, and the parameters of its job."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -39,7 +39,7 @@ _JOBS_BYTES = 256
 _ID_DIGITS = 10
 _MOST_NAMES = 1_000
 USAGE_MS = 10_000
-"""How often the shim records on a node what its processes use."""
+"""Interval at which the shim on a node records the use of its processes."""
 
 _JOB_SCRIPT = """\
 #!/bin/sh
@@ -72,7 +72,7 @@ exec {env}"$@"
 
 
 class Records(msgspec.Struct, frozen=True):
-    """What an attempt's folder shows, read in one go."""
+    """The records in an attempt's folder, read in one go."""
 
     was_prepared: bool
     is_open: bool

@@ -34,11 +34,11 @@ class Submits:
 
     def __init__(self, transport: SlurmTransport, follower: Follower, disk: SharedDisk) -> None:
         self.stopping: set[str] = set()
-        """Names of jobs that were told to stop."""
+        """Names of jobs that were asked to stop."""
         self.uncertain: set[str] = set()
         """Names of which there may be more than one job."""
         self.held_back: dict[str, str] = {}
-        """Why Slurm refuses a job for now, by its name."""
+        """Slurm's reason to refuse a job for now, by the job's name."""
         self._transport = transport
         self._follower = follower
         self._disk = disk
@@ -145,7 +145,7 @@ class Submits:
         """Make sure that the attempt's job is known; submit it again if it is lost.
 
         Return `None` if there is none and none is needed: the attempt was stopped at its gate, or
-        was never submitted. False if it is claimed and Slurm does not know it.
+        was never submitted. False if it is claimed and Slurm has no such job.
         """
         while followed.job is None:
             if records.is_claimed:
@@ -193,7 +193,7 @@ class Submits:
         """Whether the attempt's job, which is over, can be the one that claimed the attempt.
 
         Another may have: after an uncertain submit there can be two. Then that one is followed from
-        now on, or none, if Slurm does not know it. Raises SlurmAway.
+        now on, or none, if Slurm has no such job. Raises SlurmAway.
         """
         job = await self._follower.look(followed)  # A poll of squeue has no exit code.
         if (alive := await self._living(followed.name)) is not None:

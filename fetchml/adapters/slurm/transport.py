@@ -1,4 +1,4 @@
-"""How the launcher reaches Slurm's controller."""
+"""Transports to Slurm's controller."""
 
 from typing import Protocol
 

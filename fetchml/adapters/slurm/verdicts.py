@@ -1,4 +1,4 @@
-"""What the end of a Slurm job means for its attempt."""
+"""The exit of an attempt by the end of its Slurm job."""
 
 import time
 
@@ -19,7 +19,7 @@ _BY_SLURM = frozenset(
 
 
 class Silence:
-    """How long nothing was known of an attempt but its claim."""
+    """Time for which nothing but the claim of an attempt was visible."""
 
     def __init__(self) -> None:
         self._since: float | None = None
@@ -42,9 +42,9 @@ def exit_of_claimed(
 ) -> AttemptExit | None:
     """The exit of an attempt that a shim has claimed and whose end it has not recorded.
 
-    `None` while its processes may still run: Slurm does not know the job, or gave it up because its
-    node is silent. Then only `lost_after` decides, or the wish to stop it: it is not started again.
-    """
+    `None` while its processes may still run: Slurm has no record of the job, or gave it up because
+    its node is silent. Then only `lost_after` decides, or the wish to stop it: it is not started
+    again."""
     if silent_seconds < SETTLE_SECONDS:
         return None
     if job is not None and not job.node_failed:
@@ -58,7 +58,8 @@ def exit_of_claimed(
 
 
 def exit_of_ended(job: Job) -> AttemptExit:
-    """What the final state of a job says about its attempt: nothing if the task ended by itself."""
+    """Return the exit of an attempt by the final state of its job; empty if the task ended
+    itself."""
     if "OUT_OF_MEMORY" in job.state:
         why = "it used more memory than it requested, and Slurm ended it"
         return AttemptExit(out_of_memory=True, lost=why)
@@ -72,8 +73,8 @@ def exit_of_ended(job: Job) -> AttemptExit:
 
 
 def exit_of_unclaimed(job: Job, said: str) -> AttemptExit:
-    """The exit of an attempt whose job ended before any shim claimed it. `said`: what the job
-    printed last."""
+    """The exit of an attempt whose job ended before any shim claimed it. `said`: the last output
+    of the job."""
     more = f": {said}" if said else ""
     return AttemptExit(lost=f"Slurm ended its job before the command started: {job.ended_as}{more}")
 
@@ -101,15 +102,15 @@ UNDECIDED = (
 
 
 def trouble(job: Job | None, lost_after: int) -> str:
-    """What is wrong with an attempt that is claimed, for users. `job`: `None` if Slurm does not
-    know it."""
+    """Return the problem of a claimed attempt, for users. `job`: `None` if Slurm does not
+    list it."""
     what = f"Its node is silent ({job.ended_as})" if job is not None else "Slurm has lost its job"
     limit = f" After {lost_after} s of silence it counts as lost, and is retried."
     return f"{what}. {UNDECIDED}{limit if lost_after else ''}"
 
 
 def sentence(job: Job) -> str:
-    """Why a job has not started its attempt's command, for users."""
+    """Return why a job has not started its attempt's command, for users."""
     if job.node_failed:
         return f"Its node is silent ({job.ended_as})."
     if not job.is_pending:

@@ -1,4 +1,4 @@
-"""How a request presents a session: in a header, as a WebSocket protocol, or in a cookie."""
+"""The session of a request: in a header, as a WebSocket protocol, or in a cookie."""
 
 from aiohttp import web
 

@@ -97,7 +97,7 @@ class TopApp(App[CallError | None]):
         self._gpus = GpuList()
         self._today = ""
         self._away = ""
-        """Why the server is unreachable; empty if it is not."""
+        """The reason why the server is unreachable; empty if it is reachable."""
         self._loaded = False
         self._stale = True
         self._second = 0
@@ -106,7 +106,7 @@ class TopApp(App[CallError | None]):
         self._columns: tuple[list[str], list[int]] = ([], [])
         self._selected = ""
         self._why = ""
-        """Why the selected task waits."""
+        """The reason why the selected task waits."""
         self._asked: dict[str, int] = {}
         """Priorities that were requested, until the task changes."""
 

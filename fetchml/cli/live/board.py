@@ -1,4 +1,4 @@
-"""What `fetchml top` shows: the tasks in order, the columns that fit, the GPUs in a few lines."""
+"""The content of `fetchml top`: the tasks in order, the columns that fit, the GPUs in brief."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

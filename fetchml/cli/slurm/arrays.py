@@ -26,7 +26,8 @@ class Array:
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """What Slurm sets for each job of an array. The index of each is the parameter's value."""
+        """Return the variables that Slurm sets for each job of an array. The index of each is the
+        parameter's value."""
         return {
             "SLURM_ARRAY_TASK_ID": f"{{{PARAMETER}}}",
             "SLURM_ARRAY_TASK_COUNT": str(len(self.indexes)),

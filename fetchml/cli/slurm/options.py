@@ -24,7 +24,7 @@ _CONDITIONS = {
 }
 _SIGNAL = re.compile(r"(?:[RB]{1,2}:)?(?:SIG)?(?:USR1|10)(?:@(\d{1,9}))?", re.ASCII | re.IGNORECASE)
 _SIGNAL_SECONDS = 60
-"""What Slurm takes if `--signal` has no time."""
+"""Slurm's default if `--signal` has no time."""
 
 
 class BadOption(Exception):

@@ -50,7 +50,7 @@ def directives(text: str) -> list[tuple[str, list[str]]]:
 
 
 def split(words: Sequence[str], where: str) -> tuple[list[Directive], list[str]]:
-    """Divide words into options, and the rest from the first word that is no option. Raises
+    """Return the leading options among the words, and the words after them. Raises
     BadScript."""
     found: list[Directive] = []
     rest = list(words)

@@ -1,4 +1,4 @@
-"""How the client makes a call: its connection, its retries, and streams that resume."""
+"""The client's calls: its connection, its retries, and streams that resume."""
 
 import asyncio
 import copy

@@ -1,4 +1,4 @@
-"""What tasks may hold together, and which of them starts next."""
+"""Settings of quotas, and of the order in which tasks start."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""How the server reaches a Slurm cluster, and what its jobs ask for."""
+"""Settings of the connection to a Slurm cluster, and of the jobs."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""What every task gets, and what it may ask for."""
+"""Settings of the environment and of the limits of every task."""
 
 from typing import Annotated, Literal
 

@@ -12,7 +12,7 @@ from fetchml.core.model import Condition, Dependency, Status
 
 
 class News(NamedTuple):
-    """What the end of a task means for one that waits for it."""
+    """Effects of a task's end on a task that waits for it."""
 
     task_id: str
     """The waiting task."""

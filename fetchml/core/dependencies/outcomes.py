@@ -60,7 +60,7 @@ def named(tasks: Mapping[str, Task]) -> frozenset[str]:
 
 
 def described(on: Dependency, status: Status | None) -> str:
-    """What a task waits for, for users. `status`: that of the other task; `None` if it is not to be
+    """Describe a condition for users. `status`: that of the other task; `None` if it is not to be
     shown."""
     what = {
         Condition.COMPLETED: "completes",

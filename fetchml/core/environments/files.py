@@ -1,4 +1,4 @@
-"""What uv reads for an environment: which files of the snapshot.
+"""The files of a snapshot that uv reads for an environment.
 
 An environment is cached by the content of these files. So a build gets them and nothing else,
 unless they name folders or files of the snapshot; then it gets the whole snapshot, whose id counts

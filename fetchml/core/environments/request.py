@@ -16,7 +16,7 @@ _path = text(1024, empty=False)
 
 class Environment(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The file of the snapshot that lists the task's packages. At most one field is set; none is if
-    the task wants no environment, whatever its snapshot says."""
+    the task has no environment, whatever its snapshot contains."""
 
     requirements: str | None = None
     """Path of a requirements file."""

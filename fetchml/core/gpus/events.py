@@ -1,4 +1,4 @@
-"""What events of the host's GPUs mean for the tasks on them."""
+"""Effects of GPU events on the tasks on those GPUs."""
 
 from msgspec.structs import replace
 

@@ -180,9 +180,9 @@ class GpuReading(Value, frozen=True):
     xids: tuple[XidSeen, ...] = ()
     """The newest XIDs since the driver was loaded or an admin undrained the GPU."""
     lost: str | None = None
-    """Why it is gone; `None` if it is there."""
+    """The reason why it is gone; `None` if it is there."""
     trouble: str | None = None
-    """Why its state is unknown at the moment; `None` if it is known."""
+    """The reason why its state is unknown at the moment; `None` if it is known."""
 
     @property
     def unaccounted_mb(self) -> int | None:
@@ -219,7 +219,7 @@ def idle_level(reading: GpuReading, before: int | None) -> int | None:
 
 
 def derive(reading: GpuReading, idle_mb: int | None = None) -> Gpu:
-    """The GPU as the scheduler sees it. `idle_mb`: its `idle_level`; `None` if not known."""
+    """Return the scheduler's view of the GPU. `idle_mb`: its `idle_level`; `None` if not known."""
     return Gpu(
         uuid=reading.uuid,
         name=reading.name,
@@ -231,7 +231,7 @@ def derive(reading: GpuReading, idle_mb: int | None = None) -> Gpu:
 
 
 def fault(reading: GpuReading, idle_mb: int | None, holders: Collection[str]) -> Obstacle | None:
-    """Why a GPU can't be allocated again after a task left it; `None` if it can.
+    """Return why a GPU can't be allocated again after a task left it; `None` if it can.
 
     `holders`: ids of tasks that still share the GPU; their processes may stay.
     """

@@ -1,4 +1,4 @@
-"""The GPUs of the host as the scheduler sees them."""
+"""The GPUs of the host from the scheduler's view."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from fetchml.core.model import Value
 
 
 class ObstacleKind(StrEnum):
-    """Why no task may be started on a GPU."""
+    """Reasons why no task may be started on a GPU."""
 
     LOST = "lost"
     """It is gone until it is seen again: what runs on it has lost it."""

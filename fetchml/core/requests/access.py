@@ -29,7 +29,7 @@ class ExecRequest(msgspec.Struct, frozen=True):
     """Value of TERM where the command has a terminal."""
 
     def fault(self) -> str | None:
-        """Return what is wrong; `None` if nothing is."""
+        """Return the fault; `None` if the request is valid."""
         if wrong := _command_fault(self.command):
             return f"command: {wrong}"
         if self.terminal is None:
@@ -42,14 +42,14 @@ class ExecRequest(msgspec.Struct, frozen=True):
 
 
 def size_fault(rows: int, columns: int) -> str | None:
-    """Return what is wrong with a terminal's size; `None` if nothing is."""
+    """Return the fault of a terminal's size; `None` if it is valid."""
     if 1 <= rows <= MAX_SIZE and 1 <= columns <= MAX_SIZE:
         return None
     return f"rows, columns: must be between 1 and {MAX_SIZE}"
 
 
 def port_fault(port: int) -> str | None:
-    """Return what is wrong with a port; `None` if nothing is."""
+    """Return the fault of a port; `None` if it is valid."""
     return None if 1 <= port <= MAX_PORT else f"port: must be between 1 and {MAX_PORT}"
 
 

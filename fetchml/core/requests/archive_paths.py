@@ -35,7 +35,7 @@ def path_fault(path: str) -> str | None:
 
 
 def link_fault(path: str, target: str) -> str | None:
-    """Why a symbolic link is invalid or may lead out of the tree; `None` if it is safe.
+    """Return why a symbolic link is invalid or may lead out of the tree; `None` if it is safe.
 
     `..` is allowed at the start only, where it climbs real folders. Below, the path may pass other
     links, each of which stays inside; a later `..` would climb out of such a link's target.

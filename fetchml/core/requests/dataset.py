@@ -1,4 +1,4 @@
-"""Datasets of a request: their sources, where a task sees them, and which addresses are allowed.
+"""Datasets of a request: their sources, their paths in a task, and which addresses are allowed.
 
 A fetched dataset is one file, `<mount path>/<file name>`. A local one may be a folder, which is
 mounted at the mount path itself.

@@ -12,7 +12,7 @@ _WILD = re.compile(r"[*?\[]")
 
 
 def fault(image: str, allowed: Sequence[str]) -> str | None:
-    """Why an image is not allowed; `None` if it is."""
+    """Return why an image is not allowed; `None` if it is."""
     if "*" in allowed:
         return None
     names = _names(image)

@@ -131,7 +131,7 @@ def folder_of(workspace: str, user: str, *, private: bool) -> str:
 
 
 def folder_fault(folder: str, known: Iterable[str]) -> str | None:
-    """Why a folder can't be a workspace beside the `known` ones; `None` if it can.
+    """Return why a folder can't be a workspace beside the `known` ones; `None` if it can.
 
     No workspace may lie inside another: a container may replace any folder in its workspace with a
     link at any moment.

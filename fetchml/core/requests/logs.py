@@ -25,7 +25,7 @@ class LogRange(msgspec.Struct, frozen=True):
     """Most bytes to return. `None`: no limit."""
 
     def fault(self) -> str | None:
-        """Return what is wrong with the range; `None` if it is valid."""
+        """Return the fault of the range; `None` if it is valid."""
         return (
             number_fault("attempt", self.attempt, 1)
             or number_fault("offset", self.offset, 0)
@@ -50,7 +50,7 @@ class LogSearch(msgspec.Struct, frozen=True):
     """Treat the letters A to Z and a to z as equal."""
 
     def fault(self) -> str | None:
-        """Return what is wrong with the search; `None` if it is valid."""
+        """Return the fault of the search; `None` if it is valid."""
         if not self.text:
             return "q: the text to search for is missing"
         if len(self.text.encode(errors="replace")) > MAX_QUERY_BYTES:

@@ -63,7 +63,7 @@ class Pruned(Value, frozen=True):
     environments: int = 0
     """Environments, and caches of downloaded packages."""
     left: int = 0
-    """How many more the next request would remove."""
+    """Number of those that the next request would remove."""
 
 
 _USER = re.compile(r"[A-Za-z0-9._@-]+")
@@ -109,7 +109,7 @@ def pruning(request: Mapping[str, object]) -> tuple[Pruning | None, list[Violati
 
 
 def fault(who: Principal, wanted: Pruning) -> str | None:
-    """Why the caller may not make this request; `None` if they may."""
+    """Return why the caller may not make this request; `None` if they may."""
     if who.role is Role.VIEWER:
         return "A viewer's key can't remove anything"
     if who.role is not Role.ADMIN and wanted.user not in (None, who.user):

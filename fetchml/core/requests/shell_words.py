@@ -25,7 +25,7 @@ _ESCAPED_IN_DOUBLE = re.compile(r"\\([\"\\])")
 
 
 def fault(text: str) -> str | None:
-    """Why the text can't be split; `None` if it can."""
+    """Return why the text can't be split; `None` if it can."""
     if not _SPECIAL.search(text):
         return None
     well_formed = _WELL_FORMED.match(text)

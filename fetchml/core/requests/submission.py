@@ -308,7 +308,7 @@ def field_fault(name: str, value: object) -> str | None:
 
 
 def size_fault(spec: TaskSpec) -> str | None:
-    """Why the longest field of a request must be shorter; `None` if the request fits."""
+    """Return why the longest field of a request must be shorter; `None` if the request fits."""
     if len(_encode(spec)) <= MAX_REQUEST_BYTES:
         return None
     return f"must be shorter: the request must not exceed {MAX_REQUEST_BYTES} bytes in all"

@@ -49,7 +49,7 @@ def valid(value: str) -> str:
 
 
 def line_fault(value: str) -> str | None:
-    """Why the text is not a line; `None` if it is one."""
+    """Return why the text is not a line; `None` if it is one."""
     if value.isprintable() or _steering(value) is None:
         return None
     return "must not hold line breaks, control characters or marks of the writing direction"

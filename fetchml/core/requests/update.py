@@ -45,11 +45,11 @@ class InvalidUpdate(Exception):
 
 
 class Outcome(NamedTuple):
-    """What an update makes of a task: exactly one of the two is set."""
+    """The result of an update: exactly one of the two is set."""
 
     task: Task | None = None
     conflict: str | None = None
-    """Why the task can't be changed so in its present state."""
+    """The reason why the task can't be changed so in its present state."""
 
 
 def _labels(value: object) -> str | None:

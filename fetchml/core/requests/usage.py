@@ -1,4 +1,4 @@
-"""What a request for the history of use may be: a time, and in how many points."""
+"""Rules of requests for the history of use: a period, and a number of points."""
 
 from fetchml.core.model import Value
 from fetchml.core.usage import HOUR_MS, SAMPLE_MS
@@ -27,14 +27,14 @@ class Period(Value, frozen=True):
 
 
 def history_fault(since: int | None, until: int | None, points: int | None) -> str | None:
-    """Return what is wrong with a request for points; `None` if it is valid."""
+    """Return the fault of a request for points; `None` if it is valid."""
     if points is not None and not 1 <= points <= MAX_POINTS:
         return f"points: must be between 1 and {MAX_POINTS}"
     return _order_fault(since, until)
 
 
 def days_fault(since: int | None, until: int | None, now: int) -> str | None:
-    """Return what is wrong with a request for days; `None` if it is valid."""
+    """Return the fault of a request for days; `None` if it is valid."""
     if fault := _order_fault(since, until):
         return fault
     period = of_days(since, until, now)

@@ -34,7 +34,7 @@ class GpuPool:
     """Ids of tasks by UUID; no list is empty."""
     settling: set[str] = field(default_factory=set)
     faults: dict[str, Obstacle] = field(default_factory=dict)
-    """What a check after a task found on a GPU, by UUID."""
+    """Findings of the check of a GPU after a task, by UUID."""
     drained: dict[str, str] = field(default_factory=dict)
     """The user or rule that drained each GPU, by UUID."""
     is_known: bool = False
@@ -88,7 +88,7 @@ class GpuPool:
             self.drained[uuid] = by
 
     def obstacle(self, uuid: str) -> Obstacle | None:
-        """Why it can't be allocated even if no task holds it; `None` if it can."""
+        """Return why it can't be allocated even if no task holds it; `None` if it can."""
         gpu = self.known.get(uuid)
         if gpu is None:
             return GONE

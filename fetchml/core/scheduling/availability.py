@@ -1,4 +1,4 @@
-"""What can still be allocated in one decision: what is free, less what is reserved."""
+"""Resources that one decision can still allocate: those free, less those reserved."""
 
 from collections.abc import Collection
 from copy import copy

@@ -41,7 +41,7 @@ class Estimate(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """How well estimates have held: counts of started tasks that had one."""
+    """The accuracy of estimates: counts of started tasks that had one."""
 
     tasks: int = 0
     by_p50: int = 0

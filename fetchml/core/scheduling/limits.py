@@ -6,12 +6,12 @@ from fetchml.core.model import Resources
 from fetchml.core.scheduling.allocator import Placement
 
 CLUSTER_CAPACITY = Resources(cpu=1 << 20, memory_gb=1 << 20, gpu=1 << 20)
-"""What a task may request on a cluster. The cluster itself refuses what it can never provide."""
+"""Limits of a request on a cluster, which itself refuses requests that it can never satisfy."""
 
 
 @dataclass(slots=True, frozen=True)
 class ClusterLimits:
-    """How many tasks a cluster holds pending for this server."""
+    """The number of tasks that a cluster holds pending for this server."""
 
     max_pending: int
     user_max_pending: int

@@ -67,8 +67,8 @@ def _goes_on(task: Task) -> bool:
 
 
 def _as_it_will_be(state: State) -> Availability:
-    """What will be available once all tasks that are being stopped have ended and the GPUs that
-    are being checked have passed."""
+    """Return the resources that will be available once all tasks that are being stopped have ended
+    and the GPUs that are being checked have passed."""
     available = Availability(state)
     for uuid in state.gpus.settling:
         if state.gpus.obstacle(uuid) is None:

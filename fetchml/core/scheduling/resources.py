@@ -30,7 +30,7 @@ def asked_for(wanted: Resources) -> Iterator[str]:
 
 
 def beyond(wanted: Resources, capacity: Resources) -> list[str]:
-    """What exceeds the host, in words; empty if the request can be satisfied."""
+    """Return a description of all that exceeds the host; empty if the request can be satisfied."""
     return [
         fault
         for name in asked_for(wanted)

@@ -1,4 +1,4 @@
-"""What a request may ask of Slurm: parameters of its job, by the names of `sbatch`'s options.
+"""Parameters of Slurm in a request, by the names of `sbatch`'s options.
 
 Values become options of a command or properties of a request to slurmrestd. So each parameter has
 the characters that Slurm uses for it and no others, and begins with a letter or a digit.
@@ -83,7 +83,7 @@ def check(value: object) -> str | None:
 
 
 def value_fault(name: str, text: str) -> str | None:
-    """Why a parameter can't have this value; `None` if it can."""
+    """Return why a parameter can't have this value; `None` if it can."""
     match name:
         case "nice":
             valid = _NUMBER.fullmatch(text) and int(text) <= MAX_NICE
@@ -97,7 +97,7 @@ def value_fault(name: str, text: str) -> str | None:
 
 
 def fault(asked: Mapping[str, str], gpu: int, allow: Sequence[str] | None) -> str | None:
-    """Why a task may not ask for these valid parameters; `None` if it may.
+    """Return why a task may not request these valid parameters; `None` if it may.
 
     `gpu`: the number of GPUs of the request, which quotas count. `allow`: names that the server
     allows, or `name=value` for that value only; `None` if it does not run tasks on Slurm.

@@ -1,4 +1,4 @@
-"""How many tasks of a sweep may be under way: `max_parallel`.
+"""Limits on a sweep's tasks under way: `max_parallel`.
 
 A sweep with a limit has that many places. A task takes one before it joins the queue, and keeps it
 until its end, through retries and preemption; a hold gives it up. The tasks without a place wait

@@ -155,7 +155,7 @@ def _read_axes(given: dict[str, object]) -> tuple[dict[str, Axis], list[Violatio
 def _fitting(
     request: Mapping[str, object], mode: Mode, axes: Mapping[str, Axis]
 ) -> list[Violation]:
-    """What does not fit the mode."""
+    """Return the fields that do not fit the mode."""
     if mode is Mode.RANDOM:
         needed = "is required with mode random: the number of tasks"
         return [] if "samples" in request else [Violation("samples", needed)]

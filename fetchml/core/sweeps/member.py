@@ -14,4 +14,4 @@ class SweepMember(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     max_parallel: int = 0
     """Tasks of the sweep that may be under way at the same time; 0: no limit."""
     retries: int = 0
-    """How often the sweep's failed task with this index was submitted again before."""
+    """Number of earlier resubmissions of the sweep's failed task with this index."""

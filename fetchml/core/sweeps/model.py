@@ -7,7 +7,7 @@ from fetchml.core.sweeps.member import SweepMember
 
 
 class Mode(StrEnum):
-    """How the values of several parameters are combined."""
+    """Ways to combine the values of several parameters."""
 
     GRID = "grid"
     """Every combination."""

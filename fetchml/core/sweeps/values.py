@@ -62,7 +62,7 @@ KINDS = ("values", "range", "uniform", "log_uniform")
 
 
 def read_axis(given: object) -> Axis | str:
-    """Return what a request says about one parameter, or its fault."""
+    """Return the values of one parameter in a request, or its fault."""
     if not isinstance(given, Mapping):
         return f"must be an object with one of {', '.join(KINDS)}"
     named = [kind for kind in KINDS if kind in given]

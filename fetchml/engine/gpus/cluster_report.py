@@ -1,4 +1,4 @@
-"""What clients see of a cluster: its nodes, and their GPUs by the cluster's numbers."""
+"""The report of a cluster to clients: its nodes, and their GPUs by the cluster's numbers."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -99,7 +99,7 @@ class Gpus:
             await self._inventory.close()
 
     def owners_known(self) -> None:
-        """Call this once the launcher knows the processes that an earlier server began.
+        """Call this once the launcher has found the processes that an earlier server began.
 
         From then on a process of no task is foreign, also on a GPU that a task holds.
         """
@@ -210,8 +210,8 @@ class Gpus:
         self._sick = set(sick)
 
     def _trusted(self, gpu: Gpu) -> Gpu:
-        """Until the launcher knows the processes that an earlier server began, those on a GPU that
-        a task holds count as the task's."""
+        """Until the launcher has found the processes that an earlier server began, those on a GPU
+        that a task holds count as the task's."""
         if (
             self._owners_known
             or gpu.uuid not in self._state.gpus.holders

@@ -1,4 +1,4 @@
-"""What clients see of the GPUs: the core's pool and the newest reading, joined."""
+"""The report of the GPUs to clients: the core's pool and the newest reading, joined."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -39,7 +39,7 @@ class GpuStatus(msgspec.Struct, frozen=True):
     gpu: Gpu
     condition: GpuCondition
     reason: str | None = None
-    """Why nothing is started on it, in words; `None` if it is free or tasks hold it."""
+    """A sentence on why nothing is started on it; `None` if it is free or tasks hold it."""
     held_by: tuple[str, ...] = ()
     """Ids of the tasks that the caller may see."""
     drained_by: str | None = None
@@ -64,7 +64,7 @@ class GpuReport(msgspec.Struct, frozen=True):
     driver: str | None = None
     """The driver's version; `None` if it does not answer, or the slots are plain."""
     problem: str | None = None
-    """Why the driver does not answer, for people."""
+    """The reason why the driver does not answer, for people."""
     notes: tuple[str, ...] = ()
     nodes: tuple[NodeStatus, ...] = ()
     """The machines of the cluster, by name; empty on one host."""

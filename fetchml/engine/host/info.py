@@ -1,4 +1,4 @@
-"""What a caller needs to know of the server before submitting: defaults, limits, quotas, names."""
+"""Information for callers before they submit: defaults, limits, quotas, names."""
 
 from collections.abc import Awaitable, Callable, Sequence
 

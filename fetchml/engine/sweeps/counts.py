@@ -1,4 +1,4 @@
-"""How many tasks of each sweep have which status: kept up to date with every durable change."""
+"""Counts of each sweep's tasks by status, kept up to date with every durable change."""
 
 from collections import Counter
 from collections.abc import Sequence

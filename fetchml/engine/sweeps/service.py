@@ -52,7 +52,7 @@ MAX_OF_ONE_USER = 1_000
 SWEEP_BYTES = 8 << 10
 """Memory of one record, at most."""
 KEY_KEPT_MS = 24 * 3600 * 1000
-"""How long an Idempotency-Key names the sweep that it created."""
+"""Time for which an Idempotency-Key names the sweep that it created."""
 SHOWN_TASKS = 5
 """Tasks in the reply to a request that is only validated."""
 CANCELLED_AT_ONCE = 100

@@ -33,7 +33,7 @@ class SweepChange(NamedTuple):
 
     sweep: SweepView
     tasks: int
-    """How many were."""
+    """Number of the tasks that were changed."""
 
 
 class SweepResult(NamedTuple):
@@ -51,4 +51,4 @@ class SweepResults(NamedTuple):
     total: int
     """Completed tasks that have the metric."""
     metric_names: Sequence[str]
-    """What the completed tasks report."""
+    """Names of the metrics that the completed tasks report."""

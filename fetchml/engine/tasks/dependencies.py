@@ -27,7 +27,7 @@ class Dependencies:
         self._private = private
 
     async def fault(self, who: Principal, spec: TaskSpec) -> FieldViolation | None:
-        """Why a caller can't name the tasks that a request names; `None` if they can."""
+        """Return why the caller can't name the tasks of a request; `None` if they can."""
         pace = Pace()
         inputs = frozenset(spec.inputs_from or ())
         for each in spec.after or ():

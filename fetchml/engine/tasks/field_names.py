@@ -1,11 +1,11 @@
-"""How errors of submissions name the fields of requests."""
+"""Names of request fields in the errors of submissions."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 
 class FieldNames(NamedTuple):
-    """How errors name the fields of the request with this index."""
+    """Names in errors of the fields of the request with this index."""
 
     field: Callable[[int, str], str]
     key: Callable[[int], str]

@@ -87,7 +87,7 @@ class UsageHistory:
         points: int | None,
         attempt: int | None,
     ) -> TaskHistory:
-        """What a task used, which the caller may see. Raises BadRequest."""
+        """Return the resources that a task used, if the caller may see it. Raises BadRequest."""
         _require(requests.history_fault(since, until, points))
         if attempt is not None and attempt < 1:
             raise BadRequest("attempt: must be at least 1")
@@ -98,7 +98,7 @@ class UsageHistory:
     async def of_gpus(
         self, who: Principal, since: int | None, until: int | None, points: int | None
     ) -> GpuHistory:
-        """What the GPUs did, and which tasks held them. Raises BadRequest."""
+        """Return the use of the GPUs, and the tasks that held them. Raises BadRequest."""
         _require(requests.history_fault(since, until, points))
         period = requests.of_gpus(since, until, points, self._clock())
         if period.since >= period.until:
@@ -154,7 +154,7 @@ class UsageHistory:
         return DaysOfUse(first, last, rows)
 
     def newest(self, who: Principal) -> list[TaskUse]:
-        """What running tasks have used up to the last sample: those with the most memory."""
+        """Return the use of running tasks up to the last sample: those with the most memory."""
         found = []
         for task_id, measured in self._sampler.newest.items():
             task = self._state.tasks.get(task_id)

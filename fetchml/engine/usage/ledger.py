@@ -1,4 +1,4 @@
-"""Who holds what, and the sums of it by user and day.
+"""The resources that tasks hold, and their sums by user and day.
 
 Taken from the durable changes of tasks, so that a task of a millisecond counts as well. What was
 not stored before a crash follows from the tasks: running ones record since when they hold their

@@ -7,9 +7,9 @@ class Check(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     finding: str
     fix: str = ""
-    """What to do about a problem; empty if there is none."""
+    """The remedy of a problem; empty if there is none."""
     advice: str = ""
-    """What would be safer, although everything works; empty if there is nothing."""
+    """A safer configuration, although everything works; empty if there is none."""
 
     @property
     def ok(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a cluster's configuration means for tasks: its partition, its GPUs, its version, plugins."""
+"""Checks of a cluster's configuration: its partition, its GPUs, its version, its plugins."""
 
 import re
 import subprocess
@@ -107,7 +107,7 @@ def _job_count(settings: Settings, shown: Mapping[str, str]) -> Check:
 
 
 def _plugins(shown: Mapping[str, str]) -> Check:
-    """How well the cluster confines the processes of jobs."""
+    """Check whether the cluster confines the processes of jobs."""
     proctrack = shown.get("ProctrackType", "unknown")
     advice = ""
     if "cgroup" not in proctrack:

@@ -1,7 +1,7 @@
 """A job on a node that checks what tasks need there. Only on request: it takes the cluster's time.
 
 The job writes its findings into a folder of its own below the shared folder; the same folder holds
-a word that only this server knows, so that another folder under the same path is noticed.
+a word that only this server has, so that another folder under the same path is noticed.
 """
 
 import asyncio

@@ -23,8 +23,8 @@ def violations(fields: Mapping[str, object]) -> list[Violation]:
 
 
 def source_fault(source: Task | None) -> str | None:
-    """Why a task can't begin with the checkpoint of `source`; `None` if it can, or may be able to
-    when it starts. `source`: `None` if there is no such task that the user may see."""
+    """Return why a task can't begin with the checkpoint of `source`; `None` if it can, or may be
+    able to when it starts. `source`: `None` if there is no such task that the user may see."""
     if source is None:
         return "there is no such task"
     if not source.spec.checkpoint:

@@ -1,4 +1,4 @@
-"""Volumes: folders of the host that its owner lets tasks mount, and who may use them."""
+"""Volumes: folders of the host that tasks of certain users may mount."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class Volume(Value, frozen=True):
     """Absolute, without links."""
     read_only: bool = True
     users: tuple[str, ...] = ()
-    """Names of the users who may use it; empty for every user."""
+    """Names of the users whose tasks may mount it; empty for every user."""
 
     def is_for(self, user: str) -> bool:
         return not self.users or user in self.users
@@ -43,8 +43,8 @@ def rule(value: object) -> str | None:
 
 
 def fault(names: Sequence[str], user: str, known: Mapping[str, Volume]) -> str | None:
-    """Why a task of this user can't have these volumes; `None` if it can. A volume of others does
-    not show that it exists."""
+    """Return why a task of this user can't have these volumes; `None` if it can. A volume of others
+    does not show that it exists."""
     for name in names:
         if name not in known or not known[name].is_for(user):
             return f"there is no volume {name!r} that you may use"
@@ -52,8 +52,8 @@ def fault(names: Sequence[str], user: str, known: Mapping[str, Volume]) -> str |
 
 
 def path_fault(path: str, own: Sequence[str]) -> str | None:
-    """Why a folder can't be a volume; `None` if it can. `path`: without links. `own`: folders of
-    the server, likewise."""
+    """Return why a folder can't be a volume; `None` if it can. `path`: without links. `own`:
+    folders of the server, likewise."""
     for folder in FORBIDDEN:
         if _overlap(path, folder):
             return f"{path} is a folder of the system, lies in one, or contains one ({folder})"

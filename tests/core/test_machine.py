@@ -85,6 +85,8 @@ class CoreMachine(RuleBasedStateMachine):
         self.now = 1_000
         self.number = 0
         self.seen: dict[str, Task] = {}
+        self.preempted: set[tuple[str, int]] = set()
+        """Ids and attempts of preempted tasks that were checked."""
         self.begun: set[Attempt] = set()
         self.stopped: set[str] = set()
         self.to_check: set[str] = set()
@@ -369,6 +371,9 @@ class CoreMachine(RuleBasedStateMachine):
             halt = self.state.tasks[task_id].halt
             if halt is not None and halt.cause is HaltCause.PREEMPTED:
                 victim, winner = self.state.tasks[task_id], self.seen[str(halt.by)]
+                if (pair := (victim.id, victim.attempt)) in self.preempted:
+                    continue  # The winner's priority may have been lowered since.
+                self.preempted.add(pair)
                 assert victim.spec.preemptible
                 assert victim.spec.priority < winner.spec.priority
         assert sum(preemptors(self.state).values()) <= len(self.state.held)
